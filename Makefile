@@ -1,0 +1,64 @@
+# `make` alone lists what there is to make.
+.DEFAULT_GOAL := help
+.PHONY: help install install-dev up test check bench lock clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+UV ?= uv
+# The first Python that is there, runs, and is new enough; `make PYTHON=/path/to/python install` takes another.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+# Where Debian keeps pip apart from venv, the pip of the system fills the environment.
+PIP = $$($(BIN)/python -m pip --version >/dev/null 2>&1 && echo $(BIN)/python -m pip || echo $(PYTHON) -m pip --python $(BIN)/python)
+INSTALL = $(PIP) --quiet --disable-pip-version-check --no-input install
+COMPILE = $(UV) pip compile pyproject.toml --extra build --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header --no-annotate --quiet
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(VENV)/installed ## prepare .venv with the `routines` command in it
+
+install-dev: $(VENV)/installed-dev ## what the tests and the linters need, too
+
+up: install ## run the whole system until Ctrl-C (ARGS="--port 8001 --data-dir DIR")
+	@exec $(BIN)/routines up $(ARGS)
+
+test: install-dev ## run the tests against a real Postgres (ARGS="-k cron")
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: install-dev ## ruff, mypy --strict and the test of the layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+bench: install-dev ## append and firing rates beside raw inserts
+	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+lock: ## recompile requirements*.txt from pyproject.toml (needs uv)
+	$(COMPILE) $(ARGS) -o requirements.txt
+	$(COMPILE) $(ARGS) --extra dev -c requirements.txt -o requirements-dev.txt
+
+clean: ## remove .venv and every cache; data directories stay
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/made:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: apt-get install python3 python3-venv, or make PYTHON=/path/to/python" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is not Python 3.11 or newer" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV) >/dev/null 2>&1 \
+		|| { $(PYTHON) -m pip --version >/dev/null 2>&1 && $(PYTHON) -m venv --clear --without-pip $(VENV); } \
+		|| { rm -rf $(VENV); echo "$(PYTHON) cannot make a virtual environment: apt-get install python3-venv" >&2; exit 1; }
+	@touch $@
+
+$(VENV)/installed: $(VENV)/made requirements.txt pyproject.toml
+	@echo "installing into $(VENV) (once)"
+	@$(INSTALL) --require-hashes -r requirements.txt
+	@$(INSTALL) --no-deps --no-build-isolation --no-index -e .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
+	@echo "installing the test and lint tools into $(VENV) (once)"
+	@$(INSTALL) --require-hashes -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,139 @@
+"""
+Who is calling, and what they may do: the one place of the access rules (contract 1.2 and 3; table: docs/access.csv).
+
+Both questions are asked within the unit of work, so a key that is revoked or an agent that is terminated
+between the check and the commit takes the effect with it.
+"""
+
+from typing import Literal
+from uuid import UUID
+
+from application import tokens
+from application.streams import AGENT, KEY, MEMBERSHIP, USER
+from application.work import Work
+from domain import access, agent
+from domain.errors import Forbidden, NotFound, Unknown
+from domain.identity import key_of, membership_of
+from domain.values import Value
+
+Action = Literal[
+    "read",  # any member, any agent of the company
+    "administer",  # members who may write
+    "own",  # members who may write; the agent it belongs to
+    "assign",  # the same, and members need tasks:assign
+    "work",  # members who may write; any agent of the company
+]
+
+OWN_ONLY = "Agents can only manage routines assigned to themselves"
+
+
+class Caller(Value, frozen=True):
+    """What a request says of its sender."""
+
+    token: str | None = None
+    run_id: UUID | None = None  # the agent's work session
+
+
+class BoardUser(Value, frozen=True):
+    user_id: UUID
+    key_id: UUID
+    instance_admin: bool
+
+    @property
+    def actor(self) -> str:
+        return f"user:{self.user_id}"
+
+
+class AgentCaller(Value, frozen=True):
+    agent_id: UUID
+    key_id: UUID
+    company_id: UUID
+
+    @property
+    def actor(self) -> str:
+        return f"agent:{self.agent_id}"
+
+
+Principal = BoardUser | AgentCaller
+
+
+class Resource(Value, frozen=True):
+    """What an action is about. Reached by its company's path, a stranger is told 403; by its id, 404."""
+
+    company_id: UUID | None  # None: there is no such thing
+    kind: str  # for the text of a 404
+    by_company: bool = False
+    owner: UUID | None = None  # the agent it belongs to
+    own_only: str = OWN_ONLY  # what an agent that does not own it is told
+
+
+def identify(work: Work, caller: Caller) -> Principal:
+    """The holder of the token. Raises Unknown for none, a malformed, revoked or expired one, or a gone holder."""
+    if caller.token is None or not tokens.is_well_formed(caller.token):
+        raise Unknown
+    key_id = key_of(caller.token)
+    key = work.get(KEY, key_id)
+    if key is None or not access.is_good(key, work.now):
+        raise Unknown
+    principal = _agent(work, key_id, key.agent_id) if key.agent_id else _user(work, key_id, key.user_id)
+    work.actor = principal.actor
+    work.cause = str(caller.run_id) if caller.run_id else None
+    return principal
+
+
+def authorize(work: Work, principal: Principal, action: Action, resource: Resource) -> None:
+    """Raises NotFound or Forbidden unless the rules let this caller do this to that."""
+    if isinstance(principal, AgentCaller):
+        _authorize_agent(principal, action, resource)
+    else:
+        _authorize_user(work, principal, action, resource)
+
+
+def require_board(principal: Principal) -> BoardUser:
+    if isinstance(principal, AgentCaller):
+        raise Forbidden("Board access required")
+    return principal
+
+
+def _authorize_agent(principal: AgentCaller, action: Action, resource: Resource) -> None:
+    if resource.company_id is None:
+        raise NotFound(f"{resource.kind} not found")
+    if principal.company_id != resource.company_id:
+        _turn_away(resource, "Agent key cannot access another company")
+    if action == "administer":
+        raise Forbidden("Board access required")
+    if action in ("own", "assign") and resource.owner != principal.agent_id:
+        raise Forbidden(resource.own_only)
+
+
+def _authorize_user(work: Work, principal: BoardUser, action: Action, resource: Resource) -> None:
+    if resource.company_id is None:
+        raise NotFound(f"{resource.kind} not found")
+    if principal.instance_admin:
+        return
+    membership = work.get(MEMBERSHIP, membership_of(principal.user_id, resource.company_id))
+    if membership is None:
+        _turn_away(resource, "User does not have access to this company")
+    elif membership.role == "viewer" and action != "read":
+        raise Forbidden("Viewer access is read-only")
+    elif action == "assign" and "tasks:assign" not in membership.permissions:
+        raise Forbidden("Missing permission: tasks:assign")
+
+
+def _turn_away(resource: Resource, text: str) -> None:
+    raise Forbidden(text) if resource.by_company else NotFound(f"{resource.kind} not found")
+
+
+def _agent(work: Work, key_id: UUID, agent_id: UUID) -> AgentCaller:
+    holder = work.get(AGENT, agent_id)
+    company_id = work.company_of(agent_id)
+    if holder is None or company_id is None or not agent.may_hold_keys(holder):
+        raise Unknown
+    return AgentCaller(agent_id=agent_id, key_id=key_id, company_id=company_id)
+
+
+def _user(work: Work, key_id: UUID, user_id: UUID | None) -> BoardUser:
+    user = work.get(USER, user_id)
+    if user is None or user_id is None:
+        raise Unknown
+    return BoardUser(user_id=user_id, key_id=key_id, instance_admin=user.instance_admin)

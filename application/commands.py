@@ -1,0 +1,227 @@
+"""
+Everything that can be asked of the system, as the JSON bodies of the contract and as commands around them.
+
+Absent fields are UNSET, so that a patch can tell "leave it" from "clear it". `TRIM` marks text that is trimmed
+before its length is tested.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from domain.values import (
+    AgentRole,
+    CatchUpPolicy,
+    ConcurrencyPolicy,
+    GoalLevel,
+    GoalStatus,
+    IssueStatus,
+    Priority,
+    ProjectStatus,
+    RoutineStatus,
+    VariableType,
+)
+
+TRIM = {"trim": True}
+
+Title = Annotated[str, Meta(min_length=1, max_length=200, extra=TRIM)]
+Name = Annotated[str, Meta(min_length=1, max_length=200, extra=TRIM)]
+Label = Annotated[str, Meta(max_length=120, extra=TRIM)]
+Text = Annotated[str, Meta(max_length=100_000)]
+Comment = Annotated[str, Meta(min_length=1, max_length=100_000)]
+KeyName = Annotated[str, Meta(min_length=1, max_length=120, extra=TRIM)]
+CronText = Annotated[str, Meta(min_length=1, max_length=120, extra=TRIM)]
+Zone = Annotated[str, Meta(min_length=1, max_length=100, extra=TRIM)]
+IdempotencyKey = Annotated[str, Meta(max_length=255, extra=TRIM)]
+VariableName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=200, extra=TRIM)]
+Option = Annotated[str, Meta(min_length=1, max_length=120)]
+Cents = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+Object = dict[str, object]
+
+
+class Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A JSON body; unknown fields are ignored (contract 1)."""
+
+
+class CompanyDraft(Body, frozen=True):
+    name: Name
+    description: Text | None = None
+
+
+class CompanyPatch(Body, frozen=True):
+    name: Name | UnsetType = UNSET
+    description: Text | None | UnsetType = UNSET
+
+
+class AgentDraft(Body, frozen=True):
+    name: Name
+    role: AgentRole = "general"
+    title: Label | None = None
+    reports_to: UUID | None = None
+    adapter_type: Name = "process"
+    adapter_config: Object = {}
+    metadata: Object | None = None
+    budget_monthly_cents: Cents = 0
+
+
+class AgentPatch(Body, frozen=True):
+    name: Name | UnsetType = UNSET
+    role: AgentRole | UnsetType = UNSET
+    title: Label | None | UnsetType = UNSET
+    reports_to: UUID | None | UnsetType = UNSET
+    adapter_type: Name | UnsetType = UNSET
+    adapter_config: Object | UnsetType = UNSET
+    metadata: Object | None | UnsetType = UNSET
+    budget_monthly_cents: Cents | UnsetType = UNSET
+
+
+class ProjectDraft(Body, frozen=True):
+    name: Name
+    description: Text | None = None
+    status: ProjectStatus = "backlog"
+    goal_id: UUID | None = None
+    lead_agent_id: UUID | None = None
+    target_date: Label | None = None
+    color: Label | None = None
+
+
+class ProjectPatch(Body, frozen=True):
+    name: Name | UnsetType = UNSET
+    description: Text | None | UnsetType = UNSET
+    status: ProjectStatus | UnsetType = UNSET
+    goal_id: UUID | None | UnsetType = UNSET
+    lead_agent_id: UUID | None | UnsetType = UNSET
+    target_date: Label | None | UnsetType = UNSET
+    color: Label | None | UnsetType = UNSET
+
+
+class GoalDraft(Body, frozen=True):
+    title: Title
+    description: Text | None = None
+    level: GoalLevel = "task"
+    status: GoalStatus = "planned"
+    parent_id: UUID | None = None
+    owner_agent_id: UUID | None = None
+
+
+class GoalPatch(Body, frozen=True):
+    title: Title | UnsetType = UNSET
+    description: Text | None | UnsetType = UNSET
+    level: GoalLevel | UnsetType = UNSET
+    status: GoalStatus | UnsetType = UNSET
+    parent_id: UUID | None | UnsetType = UNSET
+    owner_agent_id: UUID | None | UnsetType = UNSET
+
+
+class VariableDraft(Body, frozen=True):
+    name: VariableName
+    label: Label | None = None
+    type: VariableType = "text"
+    default_value: str | int | float | bool | None = None
+    required: bool = True
+    options: Annotated[tuple[Option, ...], Meta(max_length=50)] = ()
+
+
+class RoutineDraft(Body, frozen=True):
+    title: Title
+    description: Text | None = None
+    assignee_agent_id: UUID | None = None
+    project_id: UUID | None = None
+    goal_id: UUID | None = None
+    parent_issue_id: UUID | None = None
+    priority: Priority = "medium"
+    status: RoutineStatus = "active"
+    concurrency_policy: ConcurrencyPolicy = "coalesce_if_active"
+    catch_up_policy: CatchUpPolicy = "skip_missed"
+    variables: Annotated[tuple[VariableDraft, ...], Meta(max_length=200)] = ()
+
+
+class RoutinePatch(Body, frozen=True):
+    title: Title | UnsetType = UNSET
+    description: Text | None | UnsetType = UNSET
+    assignee_agent_id: UUID | None | UnsetType = UNSET
+    project_id: UUID | None | UnsetType = UNSET
+    goal_id: UUID | None | UnsetType = UNSET
+    parent_issue_id: UUID | None | UnsetType = UNSET
+    priority: Priority | UnsetType = UNSET
+    status: RoutineStatus | UnsetType = UNSET
+    concurrency_policy: ConcurrencyPolicy | UnsetType = UNSET
+    catch_up_policy: CatchUpPolicy | UnsetType = UNSET
+    variables: Annotated[tuple[VariableDraft, ...], Meta(max_length=200)] | UnsetType = UNSET
+    base_revision_id: UUID | None = None
+
+
+class TriggerDraft(Body, frozen=True):
+    """Fields of another kind are ignored; webhook triggers are not offered yet."""
+
+    kind: Literal["schedule", "api"]
+    label: Label | None = None
+    enabled: bool = True
+    cron_expression: CronText | UnsetType = UNSET
+    timezone: Zone = "UTC"
+
+
+class TriggerPatch(Body, frozen=True):
+    label: Label | None | UnsetType = UNSET
+    enabled: bool | UnsetType = UNSET
+    cron_expression: CronText | None | UnsetType = UNSET
+    timezone: Zone | None | UnsetType = UNSET
+
+
+class RunRequest(Body, frozen=True):
+    source: Literal["manual", "api"] = "manual"
+    trigger_id: UUID | None = None
+    payload: dict[str, object] | None = None
+    variables: dict[str, str | int | float | bool] | None = None
+    project_id: UUID | None = None
+    assignee_agent_id: UUID | None = None
+    idempotency_key: IdempotencyKey | None = None
+
+
+class IssueDraft(Body, frozen=True):
+    title: Title
+    description: Text | None = None
+    status: IssueStatus | UnsetType = UNSET
+    priority: Priority = "medium"
+    assignee_agent_id: UUID | None = None
+    project_id: UUID | None = None
+    goal_id: UUID | None = None
+    parent_id: UUID | None = None
+
+
+class IssuePatch(Body, frozen=True):
+    title: Title | UnsetType = UNSET
+    description: Text | None | UnsetType = UNSET
+    status: IssueStatus | UnsetType = UNSET
+    priority: Priority | UnsetType = UNSET
+    assignee_agent_id: UUID | None | UnsetType = UNSET
+    project_id: UUID | None | UnsetType = UNSET
+    goal_id: UUID | None | UnsetType = UNSET
+    parent_id: UUID | None | UnsetType = UNSET
+    comment: Comment | None = None
+
+
+class Checkout(Body, frozen=True):
+    agent_id: UUID
+    expected_statuses: Annotated[tuple[IssueStatus, ...], Meta(min_length=1)]
+
+
+class CommentDraft(Body, frozen=True):
+    body: Comment
+
+
+class BoardKeyDraft(Body, frozen=True):
+    name: KeyName = "paperclipai cli"
+    expires_at: datetime | None | UnsetType = UNSET  # None: never; UNSET: in 30 days
+    requested_company_id: UUID | None = None
+
+
+class AgentKeyDraft(Body, frozen=True):
+    name: KeyName = "default"
+
+
+class PauseRequest(Body, frozen=True):
+    reason: Label = "manual"

@@ -1,0 +1,174 @@
+"""
+Where events are kept: one interface (the library's ApplicationRecorder, with guards), in memory and in Postgres.
+
+`insert_events(events, guards=[(stream, version), ...])` records all events or none. It raises IntegrityError when
+a version is taken, a stream would get a gap, or a guarded stream has moved on; OperationalError when Postgres
+cannot be reached in time.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from eventsourcing.persistence import (
+    ApplicationRecorder,
+    IntegrityError,
+    Notification,
+    OperationalError,
+    StoredEvent,
+    Subscription,
+)
+from eventsourcing.popo import POPOApplicationRecorder
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+Guards = Sequence[tuple[UUID, int]]
+TRIES = 3  # of one append, when the connection breaks
+
+
+class MemoryRecorder(POPOApplicationRecorder):
+    """For tests and simulations."""
+
+    def _assert_uniqueness(self, stored_events: Sequence[StoredEvent], guards: Guards = (), **_: Any) -> None:
+        super()._assert_uniqueness(stored_events)
+        index = self._stored_events_index
+        if any(version + 1 in index[str(stream_id)] for stream_id, version in guards):
+            msg = "a stream that was read has changed"
+            raise IntegrityError(msg)
+        new = {(str(e.originator_id), e.originator_version) for e in stored_events}
+        for stream_id, version in new:
+            if version > 1 and (stream_id, version - 1) not in new and version - 1 not in index[stream_id]:
+                msg = "a stream would get a gap"
+                raise IntegrityError(msg)
+
+    def select_streams(self, stream_ids: Sequence[UUID], tail: int | None = None) -> Sequence[StoredEvent]:
+        """The events of these streams, stream by stream in order; only the last `tail` of each if given."""
+        streams = [list(self.select_events(id_)) for id_ in stream_ids]
+        return [event for events in streams for event in (events[-tail:] if tail else events)]
+
+
+APPEND = "SELECT log.append(%b::uuid[], %b::bigint[], %b::text[], %b::bytea[], %b::uuid[], %b::bigint[])"
+READ_BACK = """
+    SELECT max(e.position), count(*)
+    FROM unnest(%b::uuid[], %b::bigint[], %b::text[], %b::bytea[]) AS b(id, version, name, body)
+    JOIN log.events e ON e.stream_id = b.id AND e.version = b.version AND e.name = b.name AND e.body = b.body"""
+STREAM = """
+    SELECT stream_id, version, name, body FROM log.events
+    WHERE stream_id = %(id)s AND version > %(gt)s AND version <= %(lte)s ORDER BY version {} LIMIT %(limit)s"""
+STREAMS = """
+    SELECT stream_id, version, name, body FROM log.events WHERE stream_id = ANY(%b) ORDER BY stream_id, version"""
+TAILS = """
+    SELECT e.stream_id, e.version, e.name, e.body FROM unnest(%b::uuid[]) AS s(id)
+    JOIN LATERAL (SELECT * FROM log.events WHERE stream_id = s.id ORDER BY version DESC LIMIT %b) e ON true
+    ORDER BY e.stream_id, e.version"""
+FOLLOWING = """
+    SELECT stream_id, version, name, body, position FROM log.events
+    WHERE position >= %b AND position <= %b AND (%b::text[] = '{}' OR name = ANY(%b::text[]))
+    ORDER BY position LIMIT %b"""
+HEAD = "SELECT position FROM log.head"
+FOREVER = 2**62
+
+
+class PostgresRecorder(ApplicationRecorder):
+    """Through the one SQL function of log.sql; gap-free positions in commit order."""
+
+    def __init__(self, pool: ConnectionPool[psycopg.Connection[tuple[Any, ...]]]) -> None:
+        self.pool = pool
+
+    def insert_events(
+        self, stored_events: Sequence[StoredEvent], *, guards: Guards = (), **_: Any
+    ) -> Sequence[int]:
+        if not stored_events:
+            return []
+        batch = (
+            [e.originator_id for e in stored_events],
+            [e.originator_version for e in stored_events],
+            [e.topic for e in stored_events],
+            [e.state for e in stored_events],
+        )
+        last = self._append(batch, ([id_ for id_, _ in guards], [version for _, version in guards]))
+        return range(last - len(stored_events) + 1, last + 1)
+
+    def _append(self, batch: tuple[list[Any], ...], guards: tuple[list[Any], ...]) -> int:
+        for tries_left in reversed(range(TRIES)):
+            try:
+                with self._connection() as conn:
+                    return int(_one(conn.execute(APPEND, (*batch, *guards), prepare=True))[0])
+            except OperationalError:
+                if not tries_left:
+                    raise
+            except IntegrityError:
+                if (last := self._read_back(batch)) is None:
+                    raise
+                return last
+        raise AssertionError
+
+    def _read_back(self, batch: tuple[list[Any], ...]) -> int | None:
+        """The position of our own commit whose answer was lost, or None: then the conflict is real."""
+        with self._connection() as conn:
+            last, many = _one(conn.execute(READ_BACK, batch))
+        return last if many == len(batch[0]) else None
+
+    def select_events(  # noqa: PLR0913 the library's signature
+        self,
+        originator_id: UUID | str,
+        *,
+        gt: int | None = None,
+        lte: int | None = None,
+        desc: bool = False,
+        limit: int | None = None,
+    ) -> Sequence[StoredEvent]:
+        query = STREAM.format("DESC" if desc else "ASC")
+        values = {"id": originator_id, "gt": gt or 0, "lte": FOREVER if lte is None else lte, "limit": limit}
+        with self._connection() as conn:
+            return [StoredEvent(*row) for row in conn.execute(query, values)]
+
+    def select_streams(self, stream_ids: Sequence[UUID], tail: int | None = None) -> Sequence[StoredEvent]:
+        """The events of these streams, stream by stream in order; only the last `tail` of each if given."""
+        with self._connection() as conn:
+            if tail is None:
+                rows = conn.execute(STREAMS, (list(stream_ids),), prepare=True)
+            else:
+                rows = conn.execute(TAILS, (list(stream_ids), tail), prepare=True)
+            return [StoredEvent(*row) for row in rows]
+
+    def select_notifications(
+        self,
+        start: int | None,
+        limit: int,
+        stop: int | None = None,
+        topics: Sequence[str] = (),
+        *,
+        inclusive_of_start: bool = True,
+    ) -> Sequence[Notification]:
+        first = (start or 0) + (0 if inclusive_of_start else 1)
+        last = FOREVER if stop is None else stop
+        with self._connection() as conn:
+            rows = conn.execute(FOLLOWING, (first, last, list(topics), list(topics), limit), prepare=True)
+            return [Notification(*row) for row in rows]
+
+    def max_notification_id(self) -> int | None:
+        with self._connection() as conn:
+            return int(_one(conn.execute(HEAD))[0]) or None
+
+    def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[ApplicationRecorder]:
+        """Not offered: readers follow by position (processes/projector.py) and need no thread of the library."""
+        raise NotImplementedError
+
+    @contextmanager
+    def _connection(self) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+        try:
+            with self.pool.connection() as conn:
+                yield conn
+        except psycopg.errors.UniqueViolation as error:
+            raise IntegrityError(str(error)) from error
+        except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
+            raise OperationalError(str(error)) from error
+
+
+def _one(cursor: psycopg.Cursor[tuple[Any, ...]]) -> tuple[Any, ...]:
+    row = cursor.fetchone()
+    if row is None:
+        raise AssertionError
+    return row

@@ -1,0 +1,97 @@
+"""The event store: envelopes in, envelopes out. The only writer of events."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from itertools import groupby
+from typing import Protocol
+from uuid import UUID
+
+import msgspec
+from eventsourcing.persistence import ApplicationRecorder, MapperDeserialisationError, StoredEvent
+
+from application.recorder import Guards
+from domain.events import STORED_NAMES, AnyEvent, stored_name
+from domain.recorded import Recorded
+
+
+class Body(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The stored bytes of an event: its envelope less what the columns hold."""
+
+    at: datetime
+    actor: str
+    event: AnyEvent
+    company_id: UUID | None = None
+    cause: str | None = None
+
+
+class StreamReader(Protocol):
+    """What the store asks of a recorder beyond the library's interface."""
+
+    def select_streams(self, stream_ids: Sequence[UUID], tail: int | None = None) -> Sequence[StoredEvent]: ...
+
+
+class Recorder(ApplicationRecorder, StreamReader):
+    """Postgres or memory."""
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Body).decode
+
+
+def to_stored(recorded: Recorded) -> StoredEvent:
+    body = Body(recorded.at, recorded.actor, recorded.event, recorded.company_id, recorded.cause)
+    return StoredEvent(recorded.stream_id, recorded.version, stored_name(recorded.event), _encode(body))
+
+
+def from_stored(stored: StoredEvent) -> Recorded:
+    """Raises MapperDeserialisationError, which names the place, for bytes that are no event of ours."""
+    try:
+        body = _decode(stored.state)
+    except msgspec.MsgspecError as error:
+        known = "" if stored.topic in STORED_NAMES else " (a name this version does not know)"
+        where = f"{stored.topic}{known}, stream {stored.originator_id} version {stored.originator_version}"
+        msg = f"{where}: {error}"
+        raise MapperDeserialisationError(msg) from error
+    return Recorded(
+        stream_id=UUID(str(stored.originator_id)) if isinstance(stored.originator_id, str) else stored.originator_id,
+        version=stored.originator_version,
+        at=body.at,
+        actor=body.actor,
+        company_id=body.company_id,
+        event=body.event,
+        cause=body.cause,
+        position=getattr(stored, "id", 0),
+    )
+
+
+class EventStore:
+    """Appends batches and reads streams and the log."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+
+    def append(self, batch: Sequence[Recorded], guards: Guards = ()) -> int:
+        """Records all of the batch or nothing; returns the position of its last event. Raises IntegrityError."""
+        positions = self.recorder.insert_events([to_stored(recorded) for recorded in batch], guards=guards)
+        return positions[-1] if positions else self.head()
+
+    def load(self, stream_ids: Sequence[UUID], tail: int | None = None) -> dict[UUID, list[Recorded]]:
+        """The events of each stream, in one round trip; an unknown stream has none."""
+        found = map(from_stored, self.recorder.select_streams(stream_ids, tail))
+        by_stream = {id_: list(events) for id_, events in groupby(found, key=lambda recorded: recorded.stream_id)}
+        return {id_: by_stream.get(id_, []) for id_ in stream_ids}
+
+    def after(self, position: int, limit: int) -> Sequence[Recorded]:
+        """The next events of the log after a position, in order."""
+        found = self.recorder.select_notifications(position, limit, inclusive_of_start=False)
+        return [from_stored(stored) for stored in found]
+
+    def history(self, after: int = 0, page: int = 5_000) -> Iterator[Recorded]:
+        """The whole log after a position."""
+        while batch := self.after(after, page):
+            yield from batch
+            after = batch[-1].position
+
+    def head(self) -> int:
+        """The position of the newest event; 0 for an empty log."""
+        return self.recorder.max_notification_id() or 0

@@ -1,0 +1,30 @@
+"""The kinds of stream there are: the prefix of their events' stored names, their fold, and how much of it is read."""
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from domain import access, agent, company, goal, issue, project, routine, run, slot, trigger
+from domain.values import Value
+
+State = TypeVar("State")
+
+
+class Kind(Value, Generic[State], frozen=True):
+    prefix: str
+    evolve: Callable[[State | None, Any], State]
+    tail: int | None = None  # only the last events are read; None: all
+
+
+USER = Kind(prefix="user.", evolve=access.evolve_user)
+MEMBERSHIP = Kind(prefix="member.", evolve=access.evolve_membership)
+KEY = Kind(prefix="key.", evolve=access.evolve_key)
+CLAIM = Kind(prefix="name.", evolve=access.evolve_claim)
+COMPANY = Kind(prefix="company.", evolve=company.evolve)
+AGENT = Kind(prefix="agent.", evolve=agent.evolve)
+PROJECT = Kind(prefix="project.", evolve=project.evolve)
+GOAL = Kind(prefix="goal.", evolve=goal.evolve)
+ROUTINE = Kind(prefix="routine.", evolve=routine.evolve)
+TRIGGER = Kind(prefix="trigger.", evolve=trigger.evolve)
+RUN = Kind(prefix="run.", evolve=run.evolve)
+SLOT = Kind(prefix="slot.", evolve=slot.evolve, tail=slot.TAIL)
+ISSUE = Kind(prefix="issue.", evolve=issue.evolve)

@@ -1,0 +1,52 @@
+"""Goals (contract 7.4)."""
+
+from uuid import UUID, uuid4
+
+from application.access import Principal, Resource, authorize
+from application.commands import GoalDraft, GoalPatch
+from application.use_cases import companies
+from application.use_cases.references import check_agent, check_goal, merged
+from application.streams import GOAL
+from application.work import Work
+from domain import goal
+from domain.errors import NotFound
+from domain.events import GoalCreated
+from domain.goal import Goal
+from domain.values import GoalDetails
+
+
+def create(work: Work, principal: Principal, company_id: UUID, draft: GoalDraft) -> UUID:
+    authorize(work, principal, "administer", companies.enter(work, company_id))
+    details = merged(GoalDetails(title=draft.title), draft)
+    _check(work, company_id, details)
+    goal_id = uuid4()
+    work.record(goal_id, [GoalCreated(details=details)], company_id)
+    return goal_id
+
+
+def update(work: Work, principal: Principal, goal_id: UUID, patch: GoalPatch) -> UUID:
+    found = _writable(work, principal, goal_id)
+    details = merged(found.details, patch)
+    _check(work, work.company_of(goal_id) or goal_id, details)
+    work.record(goal_id, goal.update(found, details))
+    return goal_id
+
+
+def delete(work: Work, principal: Principal, goal_id: UUID) -> UUID:
+    work.record(goal_id, goal.delete(_writable(work, principal, goal_id)))
+    return goal_id
+
+
+def _check(work: Work, company_id: UUID, details: GoalDetails) -> None:
+    check_goal(work, company_id, details.parent_id)
+    check_agent(work, company_id, details.owner_agent_id, "Owner agent")
+
+
+def _writable(work: Work, principal: Principal, goal_id: UUID) -> Goal:
+    found = work.get(GOAL, goal_id)
+    gone = found is None or found.deleted
+    company_id = None if gone else work.company_of(goal_id)
+    authorize(work, principal, "administer", Resource(company_id=company_id, kind="Goal"))
+    if found is None:
+        raise NotFound("Goal not found")
+    return found

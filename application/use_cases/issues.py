@@ -1,0 +1,157 @@
+"""Issues and the agent's loop over them (contract 7.5). An execution issue moves its run and frees its slot."""
+
+from uuid import UUID, uuid4
+
+from msgspec import UNSET, UnsetType
+
+from application.access import AgentCaller, Principal, Resource, authorize
+from application.commands import Checkout, CommentDraft, IssueDraft, IssuePatch
+from application.use_cases import companies, references
+from application.streams import ISSUE, PROJECT, RUN, SLOT
+from application.work import Work
+from domain import issue, project, run, slot
+from domain.errors import Conflict, Forbidden, NotFound, Unknown
+from domain.events import CommentAdded, IssueOpened, IssueReleased
+from domain.identity import slot_of
+from domain.issue import OPEN, Issue
+from domain.values import IssueDetails, IssueStatus, Live
+
+
+def create(work: Work, principal: Principal, company_id: UUID, draft: IssueDraft) -> UUID:
+    authorize(work, principal, "work", companies.enter(work, company_id))
+    details = references.merged(IssueDetails(title=draft.title), draft)
+    _check_references(work, company_id, details, None)
+    opened = IssueOpened(
+        details=details,
+        status=_initial_status(draft),
+        created_by_agent_id=principal.agent_id if isinstance(principal, AgentCaller) else None,
+        created_by_user_id=None if isinstance(principal, AgentCaller) else principal.user_id,
+    )
+    issue_id = uuid4()
+    work.record(issue_id, [opened], company_id)
+    return issue_id
+
+
+def update(
+    work: Work, principal: Principal, issue_id: UUID, patch: IssuePatch, session: UUID | None
+) -> UUID | None:
+    """Edits, moves, comments; returns the id of the comment, if one was given."""
+    found = _writable(work, principal, issue_id, session)
+    details = references.merged(found.details, patch)
+    _check_references(work, work.company_of(issue_id) or issue_id, details, found.details)
+    work.record(issue_id, issue.edit(found, details))
+    if not isinstance(patch.status, UnsetType):
+        work.record(issue_id, issue.move(found, patch.status))
+        _follow(work, issue_id, found, patch.status)
+    return None if patch.comment is None else _comment(work, principal, issue_id, patch.comment, session)
+
+
+def check_out(work: Work, principal: Principal, issue_id: UUID, request: Checkout, session: UUID | None) -> UUID:
+    found = _existing(work, principal, issue_id, "work")
+    grouped = work.get(PROJECT, found.details.project_id)
+    if grouped is not None and grouped.paused and not grouped.deleted:
+        raise Conflict("Project is paused")
+    if isinstance(principal, AgentCaller):
+        if request.agent_id != principal.agent_id:
+            raise Forbidden("Agent can only checkout as itself")
+        if session is None:
+            raise Unknown("Agent run id required")
+    references.check_agent(work, work.company_of(issue_id) or issue_id, request.agent_id)
+    events = issue.check_out(found, issue_id, request.agent_id, session, request.expected_statuses)
+    work.record(issue_id, events)
+    if events:
+        _follow(work, issue_id, found, "in_progress")
+    return issue_id
+
+
+def release(work: Work, principal: Principal, issue_id: UUID, session: UUID | None) -> UUID:
+    found = _existing(work, principal, issue_id, "work")
+    if isinstance(principal, AgentCaller):
+        if found.details.assignee_agent_id != principal.agent_id:
+            raise Conflict("Only assignee can release issue")
+        if session is None:
+            raise Unknown("Agent run id required")
+        issue.must_be_worked_on_by(found, principal.agent_id, session)
+    work.record(issue_id, issue.release(found))
+    return issue_id
+
+
+def force_release(work: Work, principal: Principal, issue_id: UUID) -> UUID:
+    """Takes an issue from whoever holds it."""
+    found = _existing(work, principal, issue_id, "administer")
+    if found.checkout_run_id is not None or found.status == "in_progress":
+        work.record(issue_id, [IssueReleased()])
+    return issue_id
+
+
+def comment(
+    work: Work, principal: Principal, issue_id: UUID, draft: CommentDraft, session: UUID | None
+) -> UUID:
+    _existing(work, principal, issue_id, "work")
+    return _comment(work, principal, issue_id, draft.body, session)
+
+
+def resource(work: Work, issue_id: UUID) -> Resource:
+    return Resource(company_id=work.owner_of(ISSUE, issue_id), kind="Issue")
+
+
+def _follow(work: Work, issue_id: UUID, old: Issue, status: IssueStatus) -> None:
+    """The run that opened the issue ends with it; the slot is taken as long as the issue is open."""
+    if old.routine_id is None or old.run_id is None:
+        return
+    company_id = work.company_of(issue_id)
+    fired = work.get(RUN, old.run_id)
+    if fired is not None:
+        work.record(old.run_id, run.end(fired, status))
+    slot_id = slot_of(old.routine_id)
+    guard = work.get(SLOT, slot_id) or slot.EMPTY
+    if status in OPEN:
+        live = Live(issue_id=issue_id, run_id=old.run_id)
+        work.record(slot_id, slot.take(guard, old.routine_id, live), company_id)
+    else:
+        work.record(slot_id, slot.free(guard, old.routine_id, issue_id), company_id)
+
+
+def _comment(work: Work, principal: Principal, issue_id: UUID, body: str, session: UUID | None) -> UUID:
+    by_agent = isinstance(principal, AgentCaller)
+    added = CommentAdded(
+        issue_id=issue_id,
+        body=body,
+        agent_id=principal.agent_id if isinstance(principal, AgentCaller) else None,
+        user_id=None if isinstance(principal, AgentCaller) else principal.user_id,
+        run_id=session if by_agent else None,
+    )
+    comment_id = uuid4()
+    work.record(comment_id, [added], work.company_of(issue_id))
+    return comment_id
+
+
+def _initial_status(draft: IssueDraft) -> IssueStatus:
+    if draft.status is not UNSET:
+        return draft.status  # type: ignore[return-value]
+    return "backlog" if draft.assignee_agent_id is None else "todo"
+
+
+def _check_references(work: Work, company_id: UUID, new: IssueDetails, old: IssueDetails | None) -> None:
+    if old is None or new.project_id != old.project_id:
+        references.check_project(work, company_id, new.project_id)
+    if old is None or new.assignee_agent_id != old.assignee_agent_id:
+        references.check_agent(work, company_id, new.assignee_agent_id, "Assignee agent")
+    if old is None or new.goal_id != old.goal_id:
+        references.check_goal(work, company_id, new.goal_id)
+    if old is None or new.parent_id != old.parent_id:
+        references.check_issue(work, company_id, new.parent_id)
+
+
+def _existing(work: Work, principal: Principal, issue_id: UUID, action: str) -> Issue:
+    authorize(work, principal, "administer" if action == "administer" else "work", resource(work, issue_id))
+    if (found := work.get(ISSUE, issue_id)) is None:
+        raise NotFound("Issue not found")
+    return found
+
+
+def _writable(work: Work, principal: Principal, issue_id: UUID, session: UUID | None) -> Issue:
+    found = _existing(work, principal, issue_id, "work")
+    if isinstance(principal, AgentCaller):
+        issue.must_be_worked_on_by(found, principal.agent_id, session)
+    return found

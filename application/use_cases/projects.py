@@ -1,0 +1,70 @@
+"""Projects (contract 7.4)."""
+
+from collections.abc import Callable
+from uuid import UUID, uuid4
+
+from application.access import Principal, Resource, authorize
+from application.commands import ProjectDraft, ProjectPatch
+from application.use_cases import companies
+from application.use_cases.references import check_agent, check_goal, merged
+from application.streams import PROJECT
+from application.work import Work
+from domain import project
+from domain.agent import url_keys
+from domain.errors import NotFound
+from domain.events import ProjectCreated, ProjectEvent
+from domain.project import Project
+from domain.values import ProjectDetails
+
+
+def create(work: Work, principal: Principal, company_id: UUID, draft: ProjectDraft) -> UUID:
+    authorize(work, principal, "administer", companies.enter(work, company_id))
+    check_goal(work, company_id, draft.goal_id)
+    check_agent(work, company_id, draft.lead_agent_id, "Lead agent")
+    project_id = uuid4()
+    url_key = companies.claim(work, f"project|{company_id}", url_keys(draft.name), project_id, company_id)
+    details = merged(ProjectDetails(name=draft.name), draft)
+    work.record(project_id, [ProjectCreated(details=details, url_key=url_key)], company_id)
+    return project_id
+
+
+def update(work: Work, principal: Principal, project_id: UUID, patch: ProjectPatch) -> UUID:
+    found = _writable(work, principal, project_id)
+    details = merged(found.details, patch)
+    company_id = work.company_of(project_id) or project_id
+    if details.goal_id != found.details.goal_id:
+        check_goal(work, company_id, details.goal_id)
+    if details.lead_agent_id != found.details.lead_agent_id:
+        check_agent(work, company_id, details.lead_agent_id, "Lead agent")
+    work.record(project_id, project.update(found, details))
+    return project_id
+
+
+def pause(work: Work, principal: Principal, project_id: UUID) -> UUID:
+    return _change(work, principal, project_id, project.pause)
+
+
+def resume(work: Work, principal: Principal, project_id: UUID) -> UUID:
+    return _change(work, principal, project_id, project.resume)
+
+
+def delete(work: Work, principal: Principal, project_id: UUID) -> UUID:
+    """What refers to it keeps its id; new references are refused, and its pause no longer counts."""
+    return _change(work, principal, project_id, project.delete)
+
+
+def _change(
+    work: Work, principal: Principal, project_id: UUID, decide: Callable[[Project], list[ProjectEvent]]
+) -> UUID:
+    work.record(project_id, decide(_writable(work, principal, project_id)))
+    return project_id
+
+
+def _writable(work: Work, principal: Principal, project_id: UUID) -> Project:
+    found = work.get(PROJECT, project_id)
+    gone = found is None or found.deleted
+    company_id = None if gone else work.company_of(project_id)
+    authorize(work, principal, "administer", Resource(company_id=company_id, kind="Project"))
+    if found is None:
+        raise NotFound("Project not found")
+    return found

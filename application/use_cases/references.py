@@ -1,0 +1,62 @@
+"""Whether what a body points at exists and is of the same company (contract 3.2, 3.7)."""
+
+from typing import Any, TypeVar
+from uuid import UUID
+
+from msgspec import UNSET, Struct
+from msgspec.structs import asdict, replace
+
+from application.streams import AGENT, GOAL, ISSUE, PROJECT, Kind
+from application.work import Work
+from domain import agent
+from domain.errors import NotFound, Unacceptable
+
+S = TypeVar("S", bound=Struct)
+
+
+def check_project(work: Work, company_id: UUID, project_id: UUID | None) -> None:
+    found = _same_company(work, company_id, project_id, PROJECT, "Project")
+    if found is not None and found.deleted:
+        raise NotFound("Project not found")
+
+
+def check_goal(work: Work, company_id: UUID, goal_id: UUID | None) -> None:
+    found = _same_company(work, company_id, goal_id, GOAL, "Goal")
+    if found is not None and found.deleted:
+        raise NotFound("Goal not found")
+
+
+def check_issue(work: Work, company_id: UUID, issue_id: UUID | None, name: str = "Parent issue") -> None:
+    _same_company(work, company_id, issue_id, ISSUE, name)
+
+
+def check_agent(work: Work, company_id: UUID, agent_id: UUID | None, name: str = "Agent") -> None:
+    _same_company(work, company_id, agent_id, AGENT, name)
+
+
+def check_assignee(work: Work, company_id: UUID, agent_id: UUID | None) -> None:
+    """The agent must exist, be of the company, and be neither terminated nor unapproved."""
+    if agent_id is None:
+        return
+    if (found := work.get(AGENT, agent_id)) is None:
+        raise NotFound("Assignee agent not found")
+    if work.company_of(agent_id) != company_id:
+        raise Unacceptable("Assignee must belong to same company")
+    agent.must_be_assignable(found, str(agent_id), str(company_id))
+
+
+def merged(old: S, patch: Struct, **values: Any) -> S:
+    """`old` with the fields that the patch names; `values` stand for patch fields of another shape."""
+    named = {name: value for name, value in asdict(patch).items() if value is not UNSET}
+    fields = set(old.__struct_fields__)
+    return replace(old, **{name: values.get(name, value) for name, value in named.items() if name in fields})
+
+
+def _same_company(work: Work, company_id: UUID, id_: UUID | None, kind: Kind[S], name: str) -> S | None:
+    if id_ is None:
+        return None
+    if (found := work.get(kind, id_)) is None:
+        raise NotFound(f"{name} not found")
+    if work.company_of(id_) != company_id:
+        raise Unacceptable(f"{name} must belong to same company")
+    return found

@@ -1,0 +1,151 @@
+"""
+Firing a routine: by hand or API (contract 5.1), and by its schedules (contract 4.2).
+
+A run's id follows from what fired it, so whoever comes second finds it there.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID, uuid4
+
+from application.access import AgentCaller, BoardUser, Principal
+from application.commands import RunRequest
+from application.use_cases import references, routines
+from application.streams import AGENT, PROJECT, ROUTINE, RUN, SLOT, TRIGGER
+from application.work import Work
+from domain import agent, firing, project, routine, run, slot, trigger
+from domain.errors import Conflict, Forbidden, NotFound, Unacceptable
+from domain.firing import Firing
+from domain.identity import run_of_key, run_of_occurrence, slot_of
+from domain.routine import Routine
+from domain.slot import Slot
+from domain.values import Live, Outcome, Value
+
+
+class DueTrigger(Value, frozen=True):
+    """A row of the read model of due triggers: an occurrence that waits for its outcome."""
+
+    trigger_id: UUID
+    trigger_version: int  # of the trigger's stream when `next_at` was set; another one makes the row stale
+    routine_id: UUID
+    next_at: datetime
+
+
+def fire_by_hand(work: Work, principal: Principal, routine_id: UUID, request: RunRequest) -> UUID:
+    """The id of the run; the same one for the same idempotency key."""
+    found = routines.writable(work, principal, routine_id, "assign")
+    company_id = work.company_of(routine_id) or routine_id
+    _check_override(principal, request)
+    routine.must_not_be_archived(found)
+    asked = _firing(principal, routine_id, found, request)
+    references.check_project(work, company_id, request.project_id)
+    references.check_assignee(work, company_id, asked.assignee_agent_id)
+    _check_trigger(work, routine_id, request.trigger_id)
+    if asked.assignee_agent_id is None:
+        raise Unacceptable("Default agent required")
+    if work.get(RUN, asked.run_id) is None:
+        _fire(work, company_id, found, asked)
+    return asked.run_id
+
+
+def fire_due(work: Work, rows: Sequence[DueTrigger]) -> int:
+    """Settles what is due of these triggers, in one unit of work; returns how many runs it recorded."""
+    work.load(id_ for row in rows for id_ in (row.trigger_id, row.routine_id))
+    work.load((slot_of(row.routine_id) for row in rows), slot.TAIL)
+    found = [state for row in rows if (state := work.get(ROUTINE, row.routine_id)) is not None]
+    work.load(id_ for state in found for id_ in (state.settings.assignee_agent_id, state.settings.project_id))
+    work.load(run_of_occurrence(row.trigger_id, row.next_at) for row in rows)
+    return sum(_settle(work, row) for row in rows)
+
+
+def _settle(work: Work, row: DueTrigger) -> int:
+    armed = work.get(TRIGGER, row.trigger_id)
+    of = work.get(ROUTINE, row.routine_id)
+    company_id = work.company_of(row.trigger_id)
+    if armed is None or of is None or company_id is None or work.version_of(row.trigger_id) != row.trigger_version:
+        return 0
+    cron = trigger.schedule_of(armed)
+    if cron is None or not armed.settings.enabled or of.settings.status != "active":
+        return 0
+    if work.get(RUN, run_of_occurrence(row.trigger_id, row.next_at)) is not None:
+        return 0
+    due = trigger.due(cron, row.next_at, work.now, of.settings.catch_up_policy)
+    if due is None:
+        return 0
+    if due.missed is not None:
+        work.record(row.trigger_id, [due.missed])
+    for occurrence in due.fire:
+        asked = Firing(
+            run_id=run_of_occurrence(row.trigger_id, occurrence),
+            routine_id=row.routine_id,
+            source="schedule",
+            assignee_agent_id=of.settings.assignee_agent_id,
+            project_id=of.settings.project_id,
+            trigger_id=row.trigger_id,
+            occurrence=occurrence,
+            next_at=due.next_at,
+        )
+        _fire(work, company_id, of, asked)
+    return len(due.fire)
+
+
+def _fire(work: Work, company_id: UUID, of: Routine, asked: Firing) -> None:
+    slot_id = slot_of(asked.routine_id)
+    guard = work.get(SLOT, slot_id) or slot.EMPTY
+    facts = firing.facts(asked, of, guard, _outcome(work, of, asked, guard))
+    work.record(asked.run_id, [facts.run], company_id)
+    work.record(slot_id, facts.slot, company_id)
+    if facts.issue is not None:
+        work.record(facts.slot[-1].live.issue_id, [facts.issue], company_id)  # type: ignore[union-attr]
+
+
+def _outcome(work: Work, of: Routine, asked: Firing, guard: Slot) -> Outcome:
+    if asked.source == "schedule":
+        grouped = work.get(PROJECT, asked.project_id)
+        if grouped is not None and grouped.paused and not grouped.deleted:
+            return firing.PROJECT_PAUSED
+    assignee = work.get(AGENT, asked.assignee_agent_id)
+    return firing.outcome(asked, of, assignee, _newest(work, guard))
+
+
+def _newest(work: Work, guard: Slot) -> Live | None:
+    """Of several live issues the one that changed last (contract 5.2)."""
+    if len(guard.live) < 2:  # noqa: PLR2004
+        return guard.live[0] if guard.live else None
+    work.load(live.issue_id for live in guard.live)
+    return max(guard.live, key=lambda live: work.changed_at(live.issue_id))
+
+
+def _firing(principal: Principal, routine_id: UUID, of: Routine, request: RunRequest) -> Firing:
+    key = request.idempotency_key or None
+    run_id = run_of_key(routine_id, request.source, request.trigger_id, key) if key else uuid4()
+    by_hand = request.source == "manual"
+    return Firing(
+        run_id=run_id,
+        routine_id=routine_id,
+        source=request.source,
+        assignee_agent_id=request.assignee_agent_id or of.settings.assignee_agent_id,
+        project_id=request.project_id or of.settings.project_id,
+        trigger_id=request.trigger_id,
+        idempotency_key=key,
+        payload=request.payload,
+        agent_id=principal.agent_id if by_hand and isinstance(principal, AgentCaller) else None,
+        user_id=principal.user_id if by_hand and isinstance(principal, BoardUser) else None,
+    )
+
+
+def _check_override(principal: Principal, request: RunRequest) -> None:
+    if isinstance(principal, AgentCaller) and request.assignee_agent_id not in (None, principal.agent_id):
+        raise Forbidden(routines.OTHER_ASSIGNEE)
+
+
+def _check_trigger(work: Work, routine_id: UUID, trigger_id: UUID | None) -> None:
+    if trigger_id is None:
+        return
+    found = work.get(TRIGGER, trigger_id)
+    if found is None or found.deleted:
+        raise NotFound("Routine trigger not found")
+    if found.routine_id != routine_id:
+        raise Forbidden("Trigger does not belong to routine")
+    if not found.settings.enabled:
+        raise Conflict("Routine trigger is not active")

@@ -1,0 +1,365 @@
+"""
+Everything that can happen, by aggregate. The tag is the stored name: a promise that never changes its meaning.
+
+A field may be added with a default; anything else is a new event with a new tag.
+"""
+
+from datetime import datetime
+from typing import get_args
+from uuid import UUID
+
+import msgspec
+
+from domain.values import (
+    AgentProfile,
+    AgentStatus,
+    CompanyDetails,
+    GoalDetails,
+    IssueDetails,
+    IssueStatus,
+    Json,
+    Live,
+    MemberRole,
+    Outcome,
+    ProjectDetails,
+    RoutineSettings,
+    RunSource,
+    TriggerKind,
+    TriggerSettings,
+)
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """A fact. Its stream, time, actor and company are on the envelope."""
+
+
+# Access: users, their memberships, the keys they and the agents hold, names that may be given once
+
+
+class UserRegistered(Event, frozen=True, tag="user.registered"):
+    """A person may act on the board."""
+
+    name: str
+    email: str | None = None
+    instance_admin: bool = False
+
+
+class MemberJoined(Event, frozen=True, tag="member.joined"):
+    """A user may act in a company."""
+
+    user_id: UUID
+    role: MemberRole
+    permissions: tuple[str, ...] = ("tasks:assign",)
+
+
+class KeyIssued(Event, frozen=True, tag="key.issued"):
+    """A bearer token was handed out; exactly one of user and agent holds it. Its stream follows from its SHA-256."""
+
+    name: str
+    user_id: UUID | None = None
+    agent_id: UUID | None = None
+    expires_at: datetime | None = None  # None: never
+
+
+class KeyRevoked(Event, frozen=True, tag="key.revoked"):
+    """The token is unknown from now on."""
+
+
+class NameClaimed(Event, frozen=True, tag="name.claimed"):
+    """A name is taken within a scope: an issue prefix of the installation, an agent's short name of a company."""
+
+    scope: str
+    name: str
+    holder_id: UUID
+
+
+# Company, agent, project, goal
+
+
+class CompanyCreated(Event, frozen=True, tag="company.created"):
+    """A company opens."""
+
+    details: CompanyDetails
+    issue_prefix: str
+
+
+class CompanyUpdated(Event, frozen=True, tag="company.updated"):
+    """Its name or description changed."""
+
+    details: CompanyDetails
+
+
+class CompanyArchived(Event, frozen=True, tag="company.archived"):
+    """The company is retired."""
+
+
+class AgentCreated(Event, frozen=True, tag="agent.created"):
+    """An agent joins a company."""
+
+    profile: AgentProfile
+    url_key: str
+    status: AgentStatus = "idle"
+
+
+class AgentUpdated(Event, frozen=True, tag="agent.updated"):
+    """Its profile changed."""
+
+    profile: AgentProfile
+
+
+class AgentPaused(Event, frozen=True, tag="agent.paused"):
+    """The agent takes no new work."""
+
+    reason: str = "manual"
+
+
+class AgentResumed(Event, frozen=True, tag="agent.resumed"):
+    """The agent takes work again."""
+
+
+class AgentApproved(Event, frozen=True, tag="agent.approved"):
+    """An agent that waited for approval may work."""
+
+
+class AgentTerminated(Event, frozen=True, tag="agent.terminated"):
+    """The agent is gone for good; its keys are unknown from now on."""
+
+
+class ProjectCreated(Event, frozen=True, tag="project.created"):
+    """A project starts."""
+
+    details: ProjectDetails
+    url_key: str
+
+
+class ProjectUpdated(Event, frozen=True, tag="project.updated"):
+    """Its details changed."""
+
+    details: ProjectDetails
+
+
+class ProjectPaused(Event, frozen=True, tag="project.paused"):
+    """Schedules of its routines are suppressed."""
+
+    reason: str = "manual"
+
+
+class ProjectResumed(Event, frozen=True, tag="project.resumed"):
+    """Schedules of its routines count again; nothing is made up for."""
+
+
+class ProjectDeleted(Event, frozen=True, tag="project.deleted"):
+    """The project is gone; nothing refers to it any more."""
+
+
+class GoalCreated(Event, frozen=True, tag="goal.created"):
+    """A goal is set."""
+
+    details: GoalDetails
+
+
+class GoalUpdated(Event, frozen=True, tag="goal.updated"):
+    """Its details changed."""
+
+    details: GoalDetails
+
+
+class GoalDeleted(Event, frozen=True, tag="goal.deleted"):
+    """The goal is gone."""
+
+
+# Routine and trigger: every event of a routine is one revision, numbered by its version
+
+
+class RoutineCreated(Event, frozen=True, tag="routine.created"):
+    """Revision 1."""
+
+    settings: RoutineSettings
+
+
+class RoutineUpdated(Event, frozen=True, tag="routine.updated"):
+    """Its settings changed."""
+
+    settings: RoutineSettings
+
+
+class RoutineTriggerAdded(Event, frozen=True, tag="routine.trigger_added"):
+    """It got a trigger."""
+
+    trigger_id: UUID
+    kind: TriggerKind
+
+
+class RoutineTriggerChanged(Event, frozen=True, tag="routine.trigger_changed"):
+    """One of its triggers was edited."""
+
+    trigger_id: UUID
+    kind: TriggerKind
+
+
+class RoutineTriggerRemoved(Event, frozen=True, tag="routine.trigger_removed"):
+    """It lost a trigger."""
+
+    trigger_id: UUID
+    kind: TriggerKind
+
+
+class TriggerCreated(Event, frozen=True, tag="trigger.created"):
+    """A way to fire the routine; `next_at` is the next occurrence of a schedule."""
+
+    routine_id: UUID
+    kind: TriggerKind
+    settings: TriggerSettings
+    next_at: datetime | None = None
+
+
+class TriggerUpdated(Event, frozen=True, tag="trigger.updated"):
+    """Its settings changed; a schedule starts anew from the moment of the change."""
+
+    settings: TriggerSettings
+    next_at: datetime | None = None
+
+
+class TriggerRescheduled(Event, frozen=True, tag="trigger.rescheduled"):
+    """The routine was resumed: what passed meanwhile is no occurrence."""
+
+    next_at: datetime
+
+
+class TriggerMissed(Event, frozen=True, tag="trigger.missed"):
+    """The occurrences from first to last, `count` of them, were too late to run; the policy said to drop them."""
+
+    first: datetime
+    last: datetime
+    count: int
+    reason: str
+    next_at: datetime
+
+
+class TriggerDeleted(Event, frozen=True, tag="trigger.deleted"):
+    """The trigger fires no more."""
+
+
+# Run, slot, issue
+
+
+class RunFired(Event, frozen=True, tag="run.fired"):
+    """One firing and its outcome, decided together. `occurrence` and `next_at` are set for schedules only."""
+
+    routine_id: UUID
+    revision: int  # of the routine, when it fired
+    source: RunSource
+    outcome: Outcome
+    trigger_id: UUID | None = None
+    occurrence: datetime | None = None  # the planned moment, not the actual one
+    next_at: datetime | None = None
+    idempotency_key: str | None = None
+    payload: Json | None = None
+
+
+class RunCompleted(Event, frozen=True, tag="run.completed"):
+    """Its issue was done."""
+
+
+class RunFailed(Event, frozen=True, tag="run.failed"):
+    """Its issue was cancelled."""
+
+    reason: str
+
+
+class SlotTaken(Event, frozen=True, tag="slot.taken"):
+    """A routine has one more live execution issue."""
+
+    routine_id: UUID
+    live: Live
+
+
+class SlotFreed(Event, frozen=True, tag="slot.freed"):
+    """One of its execution issues is open no more."""
+
+    routine_id: UUID
+    issue_id: UUID
+
+
+class SlotCounted(Event, frozen=True, tag="slot.counted"):
+    """All live execution issues, so that a reader need not go further back."""
+
+    routine_id: UUID
+    live: tuple[Live, ...]
+
+
+class IssueOpened(Event, frozen=True, tag="issue.opened"):
+    """Work for an agent; a routine's execution issue names its routine and run."""
+
+    details: IssueDetails
+    status: IssueStatus
+    routine_id: UUID | None = None
+    run_id: UUID | None = None
+    created_by_agent_id: UUID | None = None
+    created_by_user_id: UUID | None = None
+
+
+class IssueEdited(Event, frozen=True, tag="issue.edited"):
+    """Its details changed."""
+
+    details: IssueDetails
+
+
+class IssueMoved(Event, frozen=True, tag="issue.moved"):
+    """Its status changed."""
+
+    status: IssueStatus
+
+
+class IssueCheckedOut(Event, frozen=True, tag="issue.checked_out"):
+    """An agent works on it, in the session `run_id`."""
+
+    agent_id: UUID
+    run_id: UUID | None
+
+
+class IssueReleased(Event, frozen=True, tag="issue.released"):
+    """Nobody works on it, and nobody is assigned."""
+
+
+class CommentAdded(Event, frozen=True, tag="comment.added"):
+    """Somebody wrote on an issue."""
+
+    issue_id: UUID
+    body: str
+    agent_id: UUID | None = None
+    user_id: UUID | None = None
+    run_id: UUID | None = None
+
+
+AccessEvent = UserRegistered | MemberJoined | KeyIssued | KeyRevoked | NameClaimed
+CompanyEvent = CompanyCreated | CompanyUpdated | CompanyArchived
+AgentEvent = AgentCreated | AgentUpdated | AgentPaused | AgentResumed | AgentApproved | AgentTerminated
+ProjectEvent = ProjectCreated | ProjectUpdated | ProjectPaused | ProjectResumed | ProjectDeleted
+GoalEvent = GoalCreated | GoalUpdated | GoalDeleted
+RoutineEvent = RoutineCreated | RoutineUpdated | RoutineTriggerAdded | RoutineTriggerChanged | RoutineTriggerRemoved
+TriggerEvent = TriggerCreated | TriggerUpdated | TriggerRescheduled | TriggerMissed | TriggerDeleted
+RunEvent = RunFired | RunCompleted | RunFailed
+SlotEvent = SlotTaken | SlotFreed | SlotCounted
+IssueEvent = IssueOpened | IssueEdited | IssueMoved | IssueCheckedOut | IssueReleased
+AnyEvent = (
+    AccessEvent
+    | CompanyEvent
+    | AgentEvent
+    | ProjectEvent
+    | GoalEvent
+    | RoutineEvent
+    | TriggerEvent
+    | RunEvent
+    | SlotEvent
+    | IssueEvent
+    | CommentAdded
+)
+
+
+def stored_name(kind: type[Event] | Event) -> str:
+    """The name under which the log keeps this kind of event."""
+    return str(kind.__struct_config__.tag)
+
+
+STORED_NAMES: dict[str, type[Event]] = {stored_name(kind): kind for kind in get_args(AnyEvent)}

@@ -1,0 +1,93 @@
+"""A firing: run, execution issue and slot decided together, so that they are recorded together or not at all."""
+
+from datetime import datetime
+from uuid import UUID
+
+from domain import agent as agents
+from domain import run as runs
+from domain import slot as slots
+from domain.agent import Agent
+from domain.events import IssueOpened, RunFired, SlotEvent
+from domain.identity import issue_of_run
+from domain.routine import Routine
+from domain.slot import Slot
+from domain.values import Failed, IssueDetails, Json, Live, Opened, Outcome, RunSource, Skipped, Value
+
+NOT_INVOKABLE = "Agent is not invokable in its current state"
+PROJECT_PAUSED = Skipped(reason="paused")
+
+
+class Firing(Value, frozen=True):
+    """A request to fire a routine; the overrides are already resolved."""
+
+    run_id: UUID
+    routine_id: UUID
+    source: RunSource
+    assignee_agent_id: UUID | None
+    project_id: UUID | None
+    trigger_id: UUID | None = None
+    occurrence: datetime | None = None
+    next_at: datetime | None = None
+    idempotency_key: str | None = None
+    payload: Json | None = None
+    agent_id: UUID | None = None  # who asked, for source manual
+    user_id: UUID | None = None
+
+
+class Facts(Value, frozen=True):
+    """What a firing adds to the streams of its run, its issue and its routine's slot."""
+
+    run: RunFired
+    issue: IssueOpened | None
+    slot: tuple[SlotEvent, ...]
+
+
+def outcome(firing: Firing, routine: Routine, agent: Agent | None, newest: Live | None) -> Outcome:
+    """What becomes of it (contract 5.2, 5.3); `newest` is the live execution issue that it meets, if any."""
+    decided = runs.outcome(routine.settings.concurrency_policy, newest, issue_of_run(firing.run_id))
+    if not isinstance(decided, Opened):
+        return decided
+    if agent is None:
+        return Failed(reason="Default agent required")
+    if not agents.is_invokable(agent):
+        return Failed(reason=NOT_INVOKABLE)
+    return decided
+
+
+def facts(firing: Firing, routine: Routine, slot: Slot, outcome: Outcome) -> Facts:
+    """The events of a firing with this outcome."""
+    fired = RunFired(
+        routine_id=firing.routine_id,
+        revision=routine.revision,
+        source=firing.source,
+        outcome=outcome,
+        trigger_id=firing.trigger_id,
+        occurrence=firing.occurrence,
+        next_at=firing.next_at,
+        idempotency_key=firing.idempotency_key,
+        payload=firing.payload,
+    )
+    if not isinstance(outcome, Opened):
+        return Facts(run=fired, issue=None, slot=())
+    live = Live(issue_id=outcome.issue_id, run_id=firing.run_id)
+    return Facts(run=fired, issue=_issue(firing, routine), slot=tuple(slots.take(slot, firing.routine_id, live)))
+
+
+def _issue(firing: Firing, routine: Routine) -> IssueOpened:
+    settings = routine.settings
+    return IssueOpened(
+        details=IssueDetails(
+            title=settings.title,
+            description=settings.description or "",
+            priority=settings.priority,
+            assignee_agent_id=firing.assignee_agent_id,
+            project_id=firing.project_id,
+            goal_id=settings.goal_id,
+            parent_id=settings.parent_issue_id,
+        ),
+        status="todo",
+        routine_id=firing.routine_id,
+        run_id=firing.run_id,
+        created_by_agent_id=firing.agent_id,
+        created_by_user_id=firing.user_id,
+    )

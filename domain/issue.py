@@ -1,0 +1,86 @@
+"""An issue: what an agent works on. Status, checkout and who may touch it: contract 7.5."""
+
+from uuid import UUID
+
+from msgspec.structs import replace
+
+from domain.errors import Conflict, Forbidden, ImpossibleHistory
+from domain.events import IssueCheckedOut, IssueEdited, IssueEvent, IssueMoved, IssueOpened, IssueReleased
+from domain.values import IssueDetails, IssueStatus, Value
+
+OPEN: frozenset[IssueStatus] = frozenset({"backlog", "todo", "in_progress", "in_review", "blocked"})
+
+
+class Issue(Value, frozen=True):
+    details: IssueDetails
+    status: IssueStatus
+    routine_id: UUID | None = None
+    run_id: UUID | None = None  # the run that opened it
+    checkout_run_id: UUID | None = None  # the agent's work session that holds it
+
+
+def evolve(issue: Issue | None, event: IssueEvent) -> Issue:
+    match issue, event:
+        case None, IssueOpened(details=details, status=status, routine_id=routine_id, run_id=run_id):
+            return Issue(details=details, status=status, routine_id=routine_id, run_id=run_id)
+        case Issue(), IssueEdited(details=details):
+            return replace(issue, details=details)
+        case Issue(), IssueMoved(status=status):
+            held = None if status in ("done", "cancelled") else issue.checkout_run_id
+            return replace(issue, status=status, checkout_run_id=held)
+        case Issue(), IssueCheckedOut(agent_id=agent_id, run_id=run_id):
+            details = replace(issue.details, assignee_agent_id=agent_id)
+            return replace(issue, status="in_progress", details=details, checkout_run_id=run_id)
+        case Issue(), IssueReleased():
+            status = "todo" if issue.status == "in_progress" else issue.status
+            details = replace(issue.details, assignee_agent_id=None)
+            return replace(issue, status=status, details=details, checkout_run_id=None)
+        case _:
+            raise ImpossibleHistory(issue, event)
+
+
+def edit(issue: Issue, details: IssueDetails) -> list[IssueEvent]:
+    return [] if details == issue.details else [IssueEdited(details=details)]
+
+
+def move(issue: Issue, status: IssueStatus) -> list[IssueEvent]:
+    return [] if status == issue.status else [IssueMoved(status=status)]
+
+
+def check_out(
+    issue: Issue, issue_id: UUID, agent_id: UUID, run_id: UUID | None, expected: tuple[IssueStatus, ...]
+) -> list[IssueEvent]:
+    """The agent takes the issue for its session; the same session again finds nothing to do."""
+    if issue.checkout_run_id is not None and issue.checkout_run_id == run_id and issue.status == "in_progress":
+        return []
+    taken = issue.checkout_run_id is not None or issue.details.assignee_agent_id not in (None, agent_id)
+    if taken or issue.status not in expected:
+        raise Conflict(
+            "Issue checkout conflict",
+            {
+                "issueId": str(issue_id),
+                "status": issue.status,
+                "assigneeAgentId": _text(issue.details.assignee_agent_id),
+                "checkoutRunId": _text(issue.checkout_run_id),
+                "executionRunId": _text(issue.checkout_run_id),
+            },
+        )
+    return [IssueCheckedOut(agent_id=agent_id, run_id=run_id)]
+
+
+def release(issue: Issue) -> list[IssueEvent]:
+    if issue.status != "in_progress" and issue.checkout_run_id is None and issue.details.assignee_agent_id is None:
+        return []
+    return [IssueReleased()]
+
+
+def must_be_worked_on_by(issue: Issue, agent_id: UUID, run_id: UUID | None) -> None:
+    """An agent changes only what it is assigned to, and only in the session that checked it out."""
+    if issue.details.assignee_agent_id != agent_id:
+        raise Forbidden("Agents can only update issues assigned to themselves")
+    if issue.checkout_run_id is not None and issue.checkout_run_id != run_id:
+        raise Conflict("Issue run ownership conflict")
+
+
+def _text(id_: UUID | None) -> str | None:
+    return None if id_ is None else str(id_)

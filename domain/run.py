@@ -1,0 +1,56 @@
+"""A run: one firing of a routine, from the moment it was received to its end (contract 5.3)."""
+
+from uuid import UUID
+
+from domain.errors import ImpossibleHistory
+from domain.events import RunCompleted, RunEvent, RunFailed, RunFired
+from domain.values import (
+    Coalesced,
+    ConcurrencyPolicy,
+    IssueStatus,
+    Live,
+    Opened,
+    Outcome,
+    Skipped,
+    Value,
+)
+
+CANCELLED = "Execution issue moved to cancelled"
+
+
+class Run(Value, frozen=True):
+    routine_id: UUID
+    outcome: Outcome
+    ended: RunCompleted | RunFailed | None = None
+
+
+def evolve(run: Run | None, event: RunEvent) -> Run:
+    match run, event:
+        case None, RunFired(routine_id=routine_id, outcome=outcome):
+            return Run(routine_id=routine_id, outcome=outcome)
+        case Run(outcome=Opened()), RunCompleted() | RunFailed():
+            return Run(routine_id=run.routine_id, outcome=run.outcome, ended=event)
+        case _:
+            raise ImpossibleHistory(run, event)
+
+
+def outcome(policy: ConcurrencyPolicy, newest: Live | None, issue_id: UUID) -> Outcome:
+    """What becomes of a firing, given the newest live execution issue of its routine (contract 5.2)."""
+    if newest is None or policy == "always_enqueue":
+        return Opened(issue_id=issue_id)
+    if policy == "skip_if_active":
+        return Skipped(issue_id=newest.issue_id, into_run_id=newest.run_id)
+    return Coalesced(issue_id=newest.issue_id, into_run_id=newest.run_id)
+
+
+def end(run: Run, status: IssueStatus) -> list[RunEvent]:
+    """What its issue's new status means for the run that opened it; a later end replaces an earlier one."""
+    match status, run.ended:
+        case "done", None | RunFailed():
+            return [RunCompleted()]
+        case "cancelled", None | RunCompleted():
+            return [RunFailed(reason=CANCELLED)]
+        case _:
+            return []
+
+

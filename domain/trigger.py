@@ -1,0 +1,126 @@
+"""A trigger: a way to fire a routine. For schedules, which occurrences are due and what becomes of late ones."""
+
+from datetime import datetime, timedelta
+from itertools import islice
+from uuid import UUID
+
+from msgspec.structs import replace
+
+from domain import schedule
+from domain.errors import ImpossibleHistory, Unacceptable
+from domain.events import (
+    TriggerCreated,
+    TriggerDeleted,
+    TriggerEvent,
+    TriggerMissed,
+    TriggerRescheduled,
+    TriggerUpdated,
+)
+from domain.schedule import Cron
+from domain.values import CatchUpPolicy, TriggerKind, TriggerSettings, Value
+
+GRACE = timedelta(seconds=60)  # an occurrence is late, but not missed, up to here
+CATCH_UP_CAP = 25  # missed occurrences that are made up for after one outage
+
+
+class Trigger(Value, frozen=True):
+    routine_id: UUID
+    kind: TriggerKind
+    settings: TriggerSettings
+    deleted: bool = False
+
+
+class Due(Value, frozen=True):
+    """What to do about a schedule now: the occurrences to run, oldest first, and those to drop."""
+
+    fire: tuple[datetime, ...]
+    missed: TriggerMissed | None
+    next_at: datetime
+
+
+def evolve(trigger: Trigger | None, event: TriggerEvent) -> Trigger:
+    match trigger, event:
+        case None, TriggerCreated(routine_id=routine_id, kind=kind, settings=settings):
+            return Trigger(routine_id=routine_id, kind=kind, settings=settings)
+        case Trigger(deleted=False), TriggerUpdated(settings=settings):
+            return replace(trigger, settings=settings)
+        case Trigger(deleted=False), TriggerRescheduled() | TriggerMissed():
+            return trigger
+        case Trigger(deleted=False), TriggerDeleted():
+            return replace(trigger, deleted=True)
+        case _:
+            raise ImpossibleHistory(trigger, event)
+
+
+def create(routine_id: UUID, kind: TriggerKind, settings: TriggerSettings, now: datetime) -> list[TriggerEvent]:
+    settings, next_at = _checked(kind, settings, now)
+    return [TriggerCreated(routine_id=routine_id, kind=kind, settings=settings, next_at=next_at)]
+
+
+def update(trigger: Trigger, settings: TriggerSettings, now: datetime) -> list[TriggerEvent]:
+    """An edit is recorded also when nothing changed (contract 3.6): a schedule starts anew from now."""
+    settings, next_at = _checked(trigger.kind, settings, now)
+    return [TriggerUpdated(settings=settings, next_at=next_at)]
+
+
+def reschedule(trigger: Trigger, now: datetime) -> list[TriggerEvent]:
+    """Its routine was resumed: the schedule goes on from now."""
+    cron = schedule_of(trigger)
+    return [] if cron is None else [TriggerRescheduled(next_at=schedule.next_after(cron, now))]
+
+
+def schedule_of(trigger: Trigger) -> Cron | None:
+    """The schedule it follows; None for the other kinds."""
+    settings = trigger.settings
+    if trigger.kind != "schedule" or settings.cron_expression is None:
+        return None
+    return Cron(settings.cron_expression, settings.timezone or "UTC")
+
+
+def due(cron: Cron, since: datetime, now: datetime, policy: CatchUpPolicy) -> Due | None:
+    """
+    What is due of the occurrences from `since` (itself one) until now; None when nothing is.
+
+    Those no later than GRACE run. Of the others `skip_missed` drops all, `enqueue_missed_with_cap` runs the
+    oldest CATCH_UP_CAP and drops the rest (contract 4.2).
+    """
+    if since > now:
+        return None
+    before = since - timedelta(minutes=1)
+    in_grace = max(before, now - GRACE - timedelta(microseconds=1))
+    cap = CATCH_UP_CAP if policy == "enqueue_missed_with_cap" else 0
+    caught_up = tuple(islice(schedule.occurrences(cron, before, in_grace), cap))
+    dropped_after = caught_up[-1] if caught_up else before
+    on_time = tuple(schedule.occurrences(cron, in_grace, now))
+    next_at = schedule.next_after(cron, now)
+    return Due(fire=caught_up + on_time, missed=_missed(cron, dropped_after, in_grace, policy, next_at), next_at=next_at)
+
+
+def _missed(
+    cron: Cron, after: datetime, until: datetime, policy: CatchUpPolicy, next_at: datetime
+) -> TriggerMissed | None:
+    last = schedule.last_until(cron, until, after)
+    if last is None:
+        return None
+    reason = "skip_missed" if policy == "skip_missed" else "catch_up_cap"
+    first = schedule.next_after(cron, after)
+    return TriggerMissed(
+        first=first, last=last, count=schedule.count(cron, after, until), reason=reason, next_at=next_at
+    )
+
+
+def _checked(kind: TriggerKind, settings: TriggerSettings, now: datetime) -> tuple[TriggerSettings, datetime | None]:
+    """Fields of another kind are dropped (contract 4); a schedule must be one that can be followed."""
+    if kind != "schedule":
+        return replace(settings, cron_expression=None, timezone=None), None
+    if settings.cron_expression is None:
+        raise Unacceptable("Scheduled triggers require cronExpression")
+    if settings.timezone is None:
+        raise Unacceptable("Scheduled triggers require timezone")
+    cron = schedule.cron(settings.cron_expression, settings.timezone)
+    settings = replace(settings, cron_expression=cron.expression, timezone=cron.timezone)
+    return settings, schedule.next_after(cron, now)
+
+
+def delete(trigger: Trigger) -> list[TriggerEvent]:
+    return [] if trigger.deleted else [TriggerDeleted()]

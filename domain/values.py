@@ -1,0 +1,157 @@
+"""The values that events carry and decisions compare. Names and limits: the Paperclip contract, sections 2, 4 and 7."""
+
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+
+RoutineStatus = Literal["active", "paused", "archived"]
+Priority = Literal["critical", "high", "medium", "low"]
+ConcurrencyPolicy = Literal["coalesce_if_active", "skip_if_active", "always_enqueue"]
+CatchUpPolicy = Literal["skip_missed", "enqueue_missed_with_cap"]
+VariableType = Literal["text", "textarea", "number", "boolean", "select", "date"]
+TriggerKind = Literal["schedule", "webhook", "api"]
+RunSource = Literal["schedule", "manual", "api", "webhook"]
+IssueStatus = Literal["backlog", "todo", "in_progress", "in_review", "done", "blocked", "cancelled"]
+AgentStatus = Literal["idle", "active", "running", "paused", "error", "pending_approval", "terminated"]
+AgentRole = Literal[
+    "ceo", "cto", "cmo", "cfo", "security", "engineer", "designer", "pm", "qa", "devops", "researcher", "general"
+]
+ProjectStatus = Literal["backlog", "planned", "in_progress", "completed", "cancelled"]
+GoalLevel = Literal["company", "team", "agent", "task"]
+GoalStatus = Literal["planned", "active", "achieved", "cancelled"]
+MemberRole = Literal["owner", "admin", "member", "viewer"]
+
+Json = dict[str, object]  # a JSON object as it came; never interpreted by us
+
+
+class Value(msgspec.Struct, frozen=True, kw_only=True):
+    """Equal when its fields are equal."""
+
+
+class Variable(Value, frozen=True, rename="camel"):
+    """One declared template variable of a routine (contract 2.1)."""
+
+    name: str
+    label: str | None = None
+    type: VariableType = "text"
+    default_value: str | int | float | bool | None = None
+    required: bool = True
+    options: tuple[str, ...] = ()
+
+
+class RoutineSettings(Value, frozen=True):
+    """Everything a revision of a routine holds, its triggers aside."""
+
+    title: str
+    description: str | None = None
+    assignee_agent_id: UUID | None = None
+    project_id: UUID | None = None
+    goal_id: UUID | None = None
+    parent_issue_id: UUID | None = None
+    priority: Priority = "medium"
+    status: RoutineStatus = "active"
+    concurrency_policy: ConcurrencyPolicy = "coalesce_if_active"
+    catch_up_policy: CatchUpPolicy = "skip_missed"
+    variables: tuple[Variable, ...] = ()
+
+
+class TriggerSettings(Value, frozen=True):
+    """What can be edited on a trigger; the schedule fields are None on other kinds."""
+
+    label: str | None = None
+    enabled: bool = True
+    cron_expression: str | None = None
+    timezone: str | None = None
+
+
+class AgentProfile(Value, frozen=True):
+    """What can be edited on an agent."""
+
+    name: str
+    role: AgentRole = "general"
+    title: str | None = None
+    reports_to: UUID | None = None
+    adapter_type: str = "process"
+    adapter_config: dict[str, object] = {}
+    metadata: dict[str, object] | None = None
+    budget_monthly_cents: int = 0
+
+
+class ProjectDetails(Value, frozen=True):
+    """What can be edited on a project."""
+
+    name: str
+    description: str | None = None
+    status: ProjectStatus = "backlog"
+    goal_id: UUID | None = None
+    lead_agent_id: UUID | None = None
+    target_date: str | None = None
+    color: str | None = None
+
+
+class GoalDetails(Value, frozen=True):
+    """What can be edited on a goal."""
+
+    title: str
+    description: str | None = None
+    level: GoalLevel = "task"
+    status: GoalStatus = "planned"
+    parent_id: UUID | None = None
+    owner_agent_id: UUID | None = None
+
+
+class CompanyDetails(Value, frozen=True):
+    """What can be edited on a company."""
+
+    name: str
+    description: str | None = None
+
+
+class IssueDetails(Value, frozen=True):
+    """What can be edited on an issue, its status aside."""
+
+    title: str
+    description: str | None = None
+    priority: Priority = "medium"
+    assignee_agent_id: UUID | None = None
+    project_id: UUID | None = None
+    goal_id: UUID | None = None
+    parent_id: UUID | None = None
+
+
+class Opened(Value, frozen=True, tag="issue_created"):
+    """The firing opened an execution issue."""
+
+    issue_id: UUID
+
+
+class Coalesced(Value, frozen=True, tag="coalesced"):
+    """The firing met a live execution issue and was joined to it."""
+
+    issue_id: UUID
+    into_run_id: UUID | None
+
+
+class Skipped(Value, frozen=True, tag="skipped"):
+    """The firing met a live execution issue (named), or its project was paused (reason `paused`, none named)."""
+
+    issue_id: UUID | None = None
+    into_run_id: UUID | None = None
+    reason: str | None = None
+
+
+class Failed(Value, frozen=True, tag="failed"):
+    """No issue could be opened."""
+
+    reason: str
+
+
+Outcome = Opened | Coalesced | Skipped | Failed
+
+
+class Live(Value, frozen=True):
+    """An open execution issue of a routine, and the run that opened it."""
+
+    issue_id: UUID
+    run_id: UUID

@@ -1,0 +1,67 @@
+"""The projector: keeps every read model at the head of the log."""
+
+import time
+from collections.abc import Callable, Sequence
+from threading import Event as Stop
+
+import psycopg
+import structlog
+from eventsourcing.persistence import PersistenceError
+
+from processes.wakeup import Connection, Wakeup
+from projections import positions
+from projections.positions import Read
+from projections.read_model import ReadModel
+
+POLL_S = 0.5
+RETRY_S = 5.0  # how long a read model that failed is left alone
+TROUBLE_S = 1.0  # pause after the database could not be reached
+
+log = structlog.get_logger(process="projector")
+
+
+class Projector:
+    """Moves all read models together; one that fails stops alone and is tried again."""
+
+    def __init__(self, models: Sequence[ReadModel], read: Read) -> None:
+        self._models = models
+        self._read = read
+        self._resting: dict[str, float] = {}  # name of a failed model, and when to try it again
+
+    def step(self, conn: Connection) -> int:
+        """One batch; returns how many events it had. 0: everything that can go on is at the head."""
+        now = time.monotonic()
+        ready = [model for model in self._models if self._resting.get(model.name, 0.0) <= now]
+        try:
+            return positions.advance(conn, ready, self._read)
+        except (psycopg.OperationalError, PersistenceError):
+            raise
+        except Exception:  # noqa: BLE001 whatever a model raises stops that model only
+            return sum(self._step_alone(conn, model) for model in ready)
+
+    def _step_alone(self, conn: Connection, model: ReadModel) -> int:
+        """Up to the event that the model cannot take, one at a time."""
+        try:
+            return positions.advance(conn, [model], self._read, limit=1)
+        except psycopg.OperationalError:
+            raise
+        except Exception as error:
+            log.exception("read_model_stopped", read_model=model.name)
+            positions.stop(conn, model.name, type(error).__name__)
+            self._resting[model.name] = time.monotonic() + RETRY_S
+            return 0
+
+
+def run(projector: Projector, connect: Callable[[], Connection], stop: Stop) -> None:
+    """Until stopped; a database that is away is waited for."""
+    wakeup = Wakeup(connect)
+    while not stop.is_set():
+        try:
+            with connect() as conn:
+                while not stop.is_set():
+                    if not projector.step(conn):
+                        wakeup.wait(POLL_S)
+        except (psycopg.OperationalError, PersistenceError) as error:
+            log.warning("database_unreachable", error=str(error))
+            stop.wait(TROUBLE_S)
+    wakeup.close()

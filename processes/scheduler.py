@@ -1,0 +1,111 @@
+"""
+The scheduler: settles every occurrence when its time comes.
+
+Any number may run: a run's id follows from its occurrence, so the second one to fire it finds it there. It sleeps
+until the next schedule is due or the log grows; it does not poll by the minute.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from threading import Event as Stop
+from uuid import UUID
+
+import psycopg
+import structlog
+from eventsourcing.persistence import IntegrityError, PersistenceError
+
+from application.execute import Executor
+from application.use_cases import runs
+from application.use_cases.runs import DueTrigger
+from processes.wakeup import Connection, Wakeup
+from projections import positions, triggers_due
+from projections.positions import Read
+from projections.triggers_due import DueRow
+
+LONGEST_SLEEP_S = 30.0
+TROUBLE_S = 1.0  # pause after the database could not be reached
+REST = timedelta(seconds=30)  # how long a schedule that cannot be settled is left alone
+BEGINNING = (datetime.min.replace(tzinfo=UTC), UUID(int=0))
+
+log = structlog.get_logger(process="scheduler")
+
+
+class Scheduler:
+    def __init__(self, executor: Executor, read: Read, batch: int) -> None:
+        self._executor = executor
+        self._read = read
+        self._batch = batch
+        self._resting: dict[UUID, datetime] = {}  # schedules that could not be settled, and until when
+
+    def tick(self, conn: Connection) -> int:
+        """Settles everything that is due; returns how many runs it recorded."""
+        while positions.advance(conn, [triggers_due.triggers_due], self._read):
+            pass
+        now, after, fired = self._executor.clock(), BEGINNING, 0
+        while rows := triggers_due.due(conn, now, after=after, limit=self._batch):
+            after = (rows[-1].next_at, rows[-1].trigger_id)
+            fired += self._settle([row for row in rows if self._resting.get(row.trigger_id, now) <= now])
+        return fired
+
+    def pause_s(self, conn: Connection) -> float:
+        """Seconds until the next schedule is due."""
+        next_at = triggers_due.next_due(conn)
+        if next_at is None:
+            return LONGEST_SLEEP_S
+        return min(max((next_at - self._executor.clock()).total_seconds(), 0.0), LONGEST_SLEEP_S)
+
+    def _settle(self, rows: Sequence[DueRow]) -> int:
+        """All in one transaction; one by one when one of them spoils it."""
+        if not rows:
+            return 0
+        try:
+            fired = self._fire(rows, tries=2)
+        except (psycopg.OperationalError, PersistenceError) as error:
+            if not isinstance(error, IntegrityError):
+                raise
+            fired = sum(self._settle_alone(row) for row in rows)
+        except Exception:  # noqa: BLE001 found out and logged one by one
+            fired = sum(self._settle_alone(row) for row in rows)
+        return fired
+
+    def _settle_alone(self, row: DueRow) -> int:
+        try:
+            return self._fire([row], tries=8)
+        except IntegrityError:
+            log.info("firing_lost_race", trigger_id=str(row.trigger_id))
+        except (psycopg.OperationalError, PersistenceError):
+            raise
+        except Exception:
+            log.exception("firing_failed", trigger_id=str(row.trigger_id))
+            self._resting[row.trigger_id] = self._executor.clock() + REST
+        return 0
+
+    def _fire(self, rows: Sequence[DueRow], tries: int) -> int:
+        due = [
+            DueTrigger(
+                trigger_id=row.trigger_id,
+                trigger_version=row.trigger_version,
+                routine_id=row.routine_id,
+                next_at=row.next_at,
+            )
+            for row in rows
+        ]
+        done = self._executor.attempt(lambda work: runs.fire_due(work, due), tries=tries, actor="scheduler")
+        if done.result:
+            log.info("fired", runs=done.result, position=done.position)
+        return done.result
+
+
+def run(scheduler: Scheduler, connect: Callable[[], Connection], stop: Stop) -> None:
+    """Until stopped; a database that is away is waited for."""
+    wakeup = Wakeup(connect)
+    while not stop.is_set():
+        try:
+            with connect() as conn:
+                while not stop.is_set():
+                    scheduler.tick(conn)
+                    wakeup.wait(min(scheduler.pause_s(conn), 1.0))
+        except (psycopg.OperationalError, PersistenceError) as error:
+            log.warning("database_unreachable", error=str(error))
+            stop.wait(TROUBLE_S)
+    wakeup.close()

@@ -1,0 +1,354 @@
+"""Directory: companies, their members, agents, projects and goals, and the keys that were handed out."""
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
+
+from domain.events import (
+    AgentApproved,
+    AgentCreated,
+    AgentPaused,
+    AgentResumed,
+    AgentTerminated,
+    AgentUpdated,
+    CompanyArchived,
+    CompanyCreated,
+    CompanyUpdated,
+    GoalCreated,
+    GoalDeleted,
+    GoalUpdated,
+    KeyIssued,
+    KeyRevoked,
+    MemberJoined,
+    ProjectCreated,
+    ProjectDeleted,
+    ProjectPaused,
+    ProjectResumed,
+    ProjectUpdated,
+    UserRegistered,
+)
+from domain.recorded import Recorded
+from projections import shapes
+from projections.read_model import Connection, Docs, ReadModel, Row, Rows, Table
+from projections.shapes import time, time_or_none
+
+
+class CompanyRow(Row, frozen=True):
+    position: int
+    doc: shapes.Company
+
+
+class MemberRow(Row, frozen=True):
+    user_id: UUID
+    company_id: UUID
+    position: int
+    doc: shapes.Membership
+
+
+class PersonRow(Row, frozen=True):
+    name: str
+    email: str | None
+    instance_admin: bool
+
+
+class AgentRow(Row, frozen=True):
+    company_id: UUID
+    url_key: str
+    position: int
+    doc: shapes.Agent
+
+
+class ProjectRow(Row, frozen=True):
+    company_id: UUID
+    url_key: str
+    position: int
+    doc: shapes.Project
+
+
+class GoalRow(Row, frozen=True):
+    company_id: UUID
+    position: int
+    doc: shapes.Goal
+
+
+class KeyRow(Row, frozen=True):
+    user_id: UUID | None
+    agent_id: UUID | None
+    position: int
+    doc: shapes.BoardKey | None
+    agent_doc: shapes.AgentKey | None
+
+
+COMPANY = Table("company", CompanyRow)
+MEMBER = Table("member", MemberRow)
+PERSON = Table("person", PersonRow)
+AGENT = Table("agent", AgentRow)
+PROJECT = Table("project", ProjectRow)
+GOAL = Table("goal", GoalRow)
+KEY = Table("access_key", KeyRow)
+
+SCHEMA = """
+CREATE TABLE company (id uuid PRIMARY KEY, position bigint NOT NULL, doc json NOT NULL);
+CREATE TABLE member (
+    id uuid PRIMARY KEY, user_id uuid NOT NULL, company_id uuid NOT NULL, position bigint NOT NULL, doc json NOT NULL);
+CREATE INDEX ON member (user_id, position);
+CREATE TABLE person (id uuid PRIMARY KEY, name text NOT NULL, email text, instance_admin boolean NOT NULL);
+CREATE TABLE agent (
+    id uuid PRIMARY KEY, company_id uuid NOT NULL, url_key text NOT NULL, position bigint NOT NULL, doc json NOT NULL);
+CREATE INDEX ON agent (company_id, position);
+CREATE INDEX ON agent (company_id, url_key);
+CREATE TABLE project (
+    id uuid PRIMARY KEY, company_id uuid NOT NULL, url_key text NOT NULL, position bigint NOT NULL, doc json NOT NULL);
+CREATE INDEX ON project (company_id, position);
+CREATE INDEX ON project (company_id, url_key);
+CREATE TABLE goal (id uuid PRIMARY KEY, company_id uuid NOT NULL, position bigint NOT NULL, doc json NOT NULL);
+CREATE INDEX ON goal (company_id, position);
+CREATE TABLE access_key (
+    id uuid PRIMARY KEY, user_id uuid, agent_id uuid, position bigint NOT NULL, doc json, agent_doc json);
+CREATE INDEX ON access_key (user_id, position);
+CREATE INDEX ON access_key (agent_id, position);
+"""
+
+
+def fold(recorded: Recorded, rows: Rows) -> None:  # noqa: C901 one line per event
+    match recorded.event:
+        case CompanyCreated() as event:
+            rows.put(COMPANY, _company(recorded, event))
+        case CompanyUpdated(details=details):
+            _edit(rows, COMPANY, recorded, name=details.name, description=details.description)
+        case CompanyArchived():
+            _edit(rows, COMPANY, recorded, status="archived")
+        case UserRegistered() as event:
+            id_ = recorded.stream_id
+            rows.put(PERSON, PersonRow(id=id_, name=event.name, email=event.email, instance_admin=event.instance_admin))
+        case MemberJoined() as event:
+            rows.put(MEMBER, _member(recorded, event))
+        case AgentCreated() as event:
+            rows.put(AGENT, _agent(recorded, event))
+        case AgentUpdated(profile=profile):
+            _edit(rows, AGENT, recorded, **msgspec.structs.asdict(profile))
+        case AgentPaused(reason=reason):
+            _edit(rows, AGENT, recorded, status="paused", paused_at=time(recorded.at), pause_reason=reason)
+        case AgentResumed() | AgentApproved():
+            _edit(rows, AGENT, recorded, status="idle", paused_at=None, pause_reason=None)
+        case AgentTerminated():
+            _edit(rows, AGENT, recorded, status="terminated")
+        case ProjectCreated() as event:
+            rows.put(PROJECT, _project(recorded, event))
+        case ProjectUpdated(details=details):
+            _edit(rows, PROJECT, recorded, **msgspec.structs.asdict(details))
+        case ProjectPaused(reason=reason):
+            _edit(rows, PROJECT, recorded, paused_at=time(recorded.at), pause_reason=reason)
+        case ProjectResumed():
+            _edit(rows, PROJECT, recorded, paused_at=None, pause_reason=None)
+        case ProjectDeleted():
+            rows.delete(PROJECT, recorded.stream_id)
+        case GoalCreated() as event:
+            rows.put(GOAL, _goal(recorded, event))
+        case GoalUpdated(details=details):
+            _edit(rows, GOAL, recorded, **msgspec.structs.asdict(details))
+        case GoalDeleted():
+            rows.delete(GOAL, recorded.stream_id)
+        case KeyIssued() as event:
+            rows.put(KEY, _key(recorded, event))
+        case KeyRevoked():
+            rows.change(KEY, recorded.stream_id, lambda row: _revoked(row, time(recorded.at)))
+        case _:
+            pass
+
+
+def _edit(rows: Rows, table: Table[Any], recorded: Recorded, **changes: Any) -> None:
+    moved = {**changes, "updated_at": time(recorded.at)}
+    rows.change(table, recorded.stream_id, lambda row: replace(row, doc=replace(row.doc, **moved)))
+
+
+def _stamps(recorded: Recorded) -> dict[str, Any]:
+    return {"id": recorded.stream_id, "created_at": time(recorded.at), "updated_at": time(recorded.at)}
+
+
+def _company_id(recorded: Recorded) -> UUID:
+    if recorded.company_id is None:
+        raise ValueError(recorded)
+    return recorded.company_id
+
+
+def _company(recorded: Recorded, event: CompanyCreated) -> CompanyRow:
+    details = msgspec.structs.asdict(event.details)
+    doc = shapes.Company(**_stamps(recorded), **details, issue_prefix=event.issue_prefix)
+    return CompanyRow(id=recorded.stream_id, position=recorded.position, doc=doc)
+
+
+def _member(recorded: Recorded, event: MemberJoined) -> MemberRow:
+    company_id = _company_id(recorded)
+    doc = shapes.Membership(company_id=company_id, membership_role=event.role)
+    return MemberRow(
+        id=recorded.stream_id, user_id=event.user_id, company_id=company_id, position=recorded.position, doc=doc
+    )
+
+
+def _agent(recorded: Recorded, event: AgentCreated) -> AgentRow:
+    company_id = _company_id(recorded)
+    profile = msgspec.structs.asdict(event.profile)
+    doc = shapes.Agent(
+        **_stamps(recorded), **profile, company_id=company_id, status=event.status, url_key=event.url_key
+    )
+    return AgentRow(
+        id=recorded.stream_id, company_id=company_id, url_key=event.url_key, position=recorded.position, doc=doc
+    )
+
+
+def _project(recorded: Recorded, event: ProjectCreated) -> ProjectRow:
+    company_id = _company_id(recorded)
+    details = msgspec.structs.asdict(event.details)
+    doc = shapes.Project(**_stamps(recorded), **details, company_id=company_id, url_key=event.url_key)
+    return ProjectRow(
+        id=recorded.stream_id, company_id=company_id, url_key=event.url_key, position=recorded.position, doc=doc
+    )
+
+
+def _goal(recorded: Recorded, event: GoalCreated) -> GoalRow:
+    company_id = _company_id(recorded)
+    doc = shapes.Goal(**_stamps(recorded), **msgspec.structs.asdict(event.details), company_id=company_id)
+    return GoalRow(id=recorded.stream_id, company_id=company_id, position=recorded.position, doc=doc)
+
+
+def _key(recorded: Recorded, event: KeyIssued) -> KeyRow:
+    id_, name, at = recorded.stream_id, event.name, time(recorded.at)
+    return KeyRow(
+        id=id_,
+        user_id=event.user_id,
+        agent_id=event.agent_id,
+        position=recorded.position,
+        doc=shapes.BoardKey(id=id_, name=name, created_at=at, expires_at=time_or_none(event.expires_at))
+        if event.user_id
+        else None,
+        agent_doc=shapes.AgentKey(id=id_, name=name, created_at=at) if event.agent_id else None,
+    )
+
+
+def _revoked(row: KeyRow, at: str) -> KeyRow:
+    if row.doc is not None:
+        return replace(row, doc=replace(row.doc, revoked_at=row.doc.revoked_at or at))
+    if row.agent_doc is not None:
+        return replace(row, agent_doc=replace(row.agent_doc, revoked_at=row.agent_doc.revoked_at or at))
+    return row
+
+
+def touches(_recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    return ()
+
+
+directory = ReadModel(
+    name="directory",
+    tables=(COMPANY, MEMBER, PERSON, AGENT, PROJECT, GOAL, KEY),
+    schema=SCHEMA,
+    fold=fold,
+    touches=touches,
+)
+
+
+class Person(shapes.Shape, frozen=True):
+    id: UUID
+    name: str
+    email: str | None
+    instance_admin: bool
+
+
+_ALL_COMPANIES = Docs("SELECT doc FROM company ORDER BY position", shapes.Company)
+_COMPANIES_OF = Docs(
+    "SELECT c.doc FROM company c JOIN member m ON m.company_id = c.id WHERE m.user_id = %(user_id)s ORDER BY c.position",
+    shapes.Company,
+)
+_COMPANY = Docs("SELECT doc FROM company WHERE id = %(id)s", shapes.Company)
+_MEMBERSHIPS = Docs("SELECT doc FROM member WHERE user_id = %(user_id)s ORDER BY position", shapes.Membership)
+_PERSON = Docs(
+    "SELECT json_build_object('id', id, 'name', name, 'email', email, 'instanceAdmin', instance_admin) AS doc "
+    "FROM person WHERE id = %(id)s",
+    Person,
+)
+_AGENTS = Docs("SELECT doc FROM agent WHERE company_id = %(company_id)s ORDER BY position", shapes.Agent)
+_AGENT = Docs("SELECT doc FROM agent WHERE id = %(id)s", shapes.Agent)
+_AGENT_NAMED = Docs(
+    "SELECT doc FROM agent WHERE company_id = %(company_id)s AND url_key = %(url_key)s", shapes.Agent
+)
+_PROJECTS = Docs("SELECT doc FROM project WHERE company_id = %(company_id)s ORDER BY position", shapes.Project)
+_PROJECT = Docs("SELECT doc FROM project WHERE id = %(id)s", shapes.Project)
+_PROJECT_NAMED = Docs(
+    "SELECT doc FROM project WHERE company_id = %(company_id)s AND url_key = %(url_key)s", shapes.Project
+)
+_GOALS = Docs("SELECT doc FROM goal WHERE company_id = %(company_id)s ORDER BY position", shapes.Goal)
+_GOAL = Docs("SELECT doc FROM goal WHERE id = %(id)s", shapes.Goal)
+_BOARD_KEYS = Docs("SELECT doc FROM access_key WHERE user_id = %(user_id)s ORDER BY position DESC", shapes.BoardKey)
+_AGENT_KEYS = Docs(
+    "SELECT agent_doc AS doc FROM access_key WHERE agent_id = %(agent_id)s ORDER BY position DESC", shapes.AgentKey
+)
+
+
+def companies(conn: Connection) -> list[shapes.Company]:
+    """All of them, oldest first."""
+    return _ALL_COMPANIES.all(conn)
+
+
+def companies_of(conn: Connection, user_id: UUID) -> list[shapes.Company]:
+    """Those the user is a member of, oldest first."""
+    return _COMPANIES_OF.all(conn, user_id=user_id)
+
+
+def company(conn: Connection, id_: UUID) -> shapes.Company | None:
+    return _COMPANY.one(conn, id=id_)
+
+
+def memberships(conn: Connection, user_id: UUID) -> list[shapes.Membership]:
+    return _MEMBERSHIPS.all(conn, user_id=user_id)
+
+
+def person(conn: Connection, id_: UUID) -> Person | None:
+    return _PERSON.one(conn, id=id_)
+
+
+def agents(conn: Connection, company_id: UUID) -> list[shapes.Agent]:
+    """Oldest first."""
+    return _AGENTS.all(conn, company_id=company_id)
+
+
+def agent(conn: Connection, id_: UUID) -> shapes.Agent | None:
+    return _AGENT.one(conn, id=id_)
+
+
+def agent_named(conn: Connection, company_id: UUID, url_key: str) -> shapes.Agent | None:
+    return _AGENT_NAMED.one(conn, company_id=company_id, url_key=url_key)
+
+
+def projects(conn: Connection, company_id: UUID) -> list[shapes.Project]:
+    """Oldest first."""
+    return _PROJECTS.all(conn, company_id=company_id)
+
+
+def project(conn: Connection, id_: UUID) -> shapes.Project | None:
+    return _PROJECT.one(conn, id=id_)
+
+
+def project_named(conn: Connection, company_id: UUID, url_key: str) -> shapes.Project | None:
+    return _PROJECT_NAMED.one(conn, company_id=company_id, url_key=url_key)
+
+
+def goals(conn: Connection, company_id: UUID) -> list[shapes.Goal]:
+    """Oldest first."""
+    return _GOALS.all(conn, company_id=company_id)
+
+
+def goal(conn: Connection, id_: UUID) -> shapes.Goal | None:
+    return _GOAL.one(conn, id=id_)
+
+
+def board_keys(conn: Connection, user_id: UUID) -> list[shapes.BoardKey]:
+    """Newest first."""
+    return _BOARD_KEYS.all(conn, user_id=user_id)
+
+
+def agent_keys(conn: Connection, agent_id: UUID) -> list[shapes.AgentKey]:
+    """Newest first."""
+    return _AGENT_KEYS.all(conn, agent_id=agent_id)

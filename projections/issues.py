@@ -1,0 +1,334 @@
+"""Issues: what there is to do, who does it, what was said about it. Gives the numbers people see, in log order."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
+
+from domain.events import (
+    CommentAdded,
+    CompanyCreated,
+    IssueCheckedOut,
+    IssueEdited,
+    IssueMoved,
+    IssueOpened,
+    IssueReleased,
+)
+from domain.issue import OPEN
+from domain.recorded import Recorded
+from domain.values import IssueStatus
+from projections import shapes
+from projections.read_model import Connection, Docs, ReadModel, Row, Rows, Table
+from projections.shapes import Shape, time
+
+
+class IssueRow(Row, frozen=True):
+    company_id: UUID
+    identifier: str
+    status: IssueStatus
+    is_open: bool
+    assignee_agent_id: UUID | None
+    project_id: UUID | None
+    parent_id: UUID | None
+    origin_kind: str
+    origin_id: UUID | None
+    title: str
+    position: int  # of its opening
+    changed: int  # position of its newest change
+    doc: shapes.Issue
+
+
+class CommentRow(Row, frozen=True):
+    issue_id: UUID
+    position: int
+    doc: shapes.Comment
+
+
+class NumberingRow(Row, frozen=True):
+    """A company's issue prefix and the last number given."""
+
+    prefix: str
+    last: int
+
+
+ISSUE = Table("issue", IssueRow)
+COMMENT = Table("comment", CommentRow)
+NUMBERING = Table("issue_numbering", NumberingRow)
+
+SCHEMA = """
+CREATE TABLE issue (
+    id uuid PRIMARY KEY, company_id uuid NOT NULL, identifier text NOT NULL, status text NOT NULL,
+    is_open boolean NOT NULL, assignee_agent_id uuid, project_id uuid, parent_id uuid, origin_kind text NOT NULL,
+    origin_id uuid, title text NOT NULL, position bigint NOT NULL, changed bigint NOT NULL, doc json NOT NULL);
+CREATE INDEX ON issue (company_id, position);
+CREATE INDEX ON issue (company_id, identifier);
+CREATE INDEX ON issue (origin_id, changed) WHERE is_open;
+CREATE INDEX ON issue (origin_id, position);
+CREATE INDEX ON issue (assignee_agent_id, position) WHERE is_open;
+CREATE TABLE comment (id uuid PRIMARY KEY, issue_id uuid NOT NULL, position bigint NOT NULL, doc json NOT NULL);
+CREATE INDEX ON comment (issue_id, position);
+CREATE TABLE issue_numbering (id uuid PRIMARY KEY, prefix text NOT NULL, last integer NOT NULL);
+"""
+
+
+def fold(recorded: Recorded, rows: Rows) -> None:
+    match recorded.event:
+        case CompanyCreated(issue_prefix=prefix):
+            rows.put(NUMBERING, NumberingRow(id=recorded.stream_id, prefix=prefix, last=0))
+        case IssueOpened() as event:
+            rows.put(ISSUE, _opened(recorded, event, _number(recorded, rows)))
+        case IssueEdited(details=details):
+            _change(rows, recorded, **msgspec.structs.asdict(details))
+        case IssueMoved(status=status):
+            _change(rows, recorded, status=status, **_marks(status, time(recorded.at)))
+        case IssueCheckedOut(agent_id=agent_id, run_id=run_id):
+            marks = _marks("in_progress", time(recorded.at))
+            taken = {"assignee_agent_id": agent_id, "checkout_run_id": run_id, "execution_run_id": run_id}
+            _change(rows, recorded, status="in_progress", **(marks | taken))
+        case IssueReleased():
+            rows.change(ISSUE, recorded.stream_id, lambda row: _released(row, recorded))
+        case CommentAdded() as event:
+            rows.put(COMMENT, _comment(recorded, event))
+            rows.change(ISSUE, event.issue_id, lambda row: _with(row, recorded, row.doc))
+        case _:
+            pass
+
+
+def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    match recorded.event:
+        case IssueOpened() if recorded.company_id is not None:
+            yield NUMBERING, recorded.company_id
+        case IssueEdited() | IssueMoved() | IssueCheckedOut() | IssueReleased():
+            yield ISSUE, recorded.stream_id
+        case CommentAdded(issue_id=issue_id):
+            yield ISSUE, issue_id
+        case _:
+            pass
+
+
+def _number(recorded: Recorded, rows: Rows) -> NumberingRow:
+    """The next number of the company, in log order, so that a rebuild gives the same ones."""
+    if recorded.company_id is None or (numbering := rows.get(NUMBERING, recorded.company_id)) is None:
+        raise ValueError(recorded)
+    numbering = replace(numbering, last=numbering.last + 1)
+    rows.put(NUMBERING, numbering)
+    return numbering
+
+
+def _opened(recorded: Recorded, event: IssueOpened, numbering: NumberingRow) -> IssueRow:
+    details, at = event.details, time(recorded.at)
+    by_user = None if event.created_by_user_id is None else str(event.created_by_user_id)
+    doc = shapes.Issue(
+        **msgspec.structs.asdict(details),
+        id=recorded.stream_id,
+        company_id=numbering.id,
+        status=event.status,
+        created_by_agent_id=event.created_by_agent_id,
+        created_by_user_id=by_user,
+        issue_number=numbering.last,
+        identifier=f"{numbering.prefix}-{numbering.last}",
+        origin_kind="manual" if event.routine_id is None else "routine_execution",
+        origin_id=event.routine_id,
+        origin_run_id=event.run_id,
+        created_at=at,
+        updated_at=at,
+    )
+    doc = replace(doc, **_marks(event.status, at))
+    return _row(doc, position=recorded.position, changed=recorded.position)
+
+
+def _row(doc: shapes.Issue, *, position: int, changed: int) -> IssueRow:
+    return IssueRow(
+        id=doc.id,
+        company_id=doc.company_id,
+        identifier=doc.identifier,
+        status=doc.status,
+        is_open=doc.status in OPEN,
+        assignee_agent_id=doc.assignee_agent_id,
+        project_id=doc.project_id,
+        parent_id=doc.parent_id,
+        origin_kind=doc.origin_kind,
+        origin_id=doc.origin_id,
+        title=doc.title,
+        position=position,
+        changed=changed,
+        doc=doc,
+    )
+
+
+def _change(rows: Rows, recorded: Recorded, **changes: Any) -> None:
+    rows.change(ISSUE, recorded.stream_id, lambda row: _with(row, recorded, replace(row.doc, **changes)))
+
+
+def _with(row: IssueRow, recorded: Recorded, doc: shapes.Issue) -> IssueRow:
+    return _row(replace(doc, updated_at=time(recorded.at)), position=row.position, changed=recorded.position)
+
+
+def _released(row: IssueRow, recorded: Recorded) -> IssueRow:
+    status: IssueStatus = "todo" if row.status == "in_progress" else row.status
+    freed = replace(row.doc, status=status, assignee_agent_id=None, checkout_run_id=None, execution_run_id=None)
+    return _with(row, recorded, freed)
+
+
+def _marks(status: IssueStatus, at: str) -> dict[str, Any]:
+    """The times that a status sets; leaving it clears them (contract 7.5)."""
+    marks: dict[str, Any] = {
+        "started_at": at if status == "in_progress" else None,
+        "completed_at": at if status == "done" else None,
+        "cancelled_at": at if status == "cancelled" else None,
+    }
+    if status in ("done", "cancelled"):
+        marks |= {"checkout_run_id": None, "execution_run_id": None}
+    return marks
+
+
+def _comment(recorded: Recorded, event: CommentAdded) -> CommentRow:
+    if recorded.company_id is None:
+        raise ValueError(recorded)
+    at = time(recorded.at)
+    doc = shapes.Comment(
+        id=recorded.stream_id,
+        company_id=recorded.company_id,
+        issue_id=event.issue_id,
+        author_agent_id=event.agent_id,
+        author_user_id=None if event.user_id is None else str(event.user_id),
+        author_type="user" if event.agent_id is None else "agent",
+        created_by_run_id=event.run_id,
+        body=event.body,
+        created_at=at,
+        updated_at=at,
+    )
+    return CommentRow(id=recorded.stream_id, issue_id=event.issue_id, position=recorded.position, doc=doc)
+
+
+issues = ReadModel(
+    name="issues", tables=(ISSUE, COMMENT, NUMBERING), schema=SCHEMA, fold=fold, touches=touches
+)
+
+
+class Filters(msgspec.Struct, frozen=True):
+    """What a list of issues is narrowed to; None leaves a filter out."""
+
+    statuses: Sequence[str] | None = None
+    assignee_agent_id: UUID | None = None
+    project_id: UUID | None = None
+    parent_id: UUID | None = None
+    origin_kind: str | None = None
+    origin_id: UUID | None = None
+    text: str | None = None
+
+
+_PAGE = Docs(
+    """SELECT doc FROM issue WHERE company_id = %(company_id)s
+    AND (%(statuses)s::text[] IS NULL OR status = ANY(%(statuses)s))
+    AND (%(assignee_agent_id)s::uuid IS NULL OR assignee_agent_id = %(assignee_agent_id)s)
+    AND (%(project_id)s::uuid IS NULL OR project_id = %(project_id)s)
+    AND (%(parent_id)s::uuid IS NULL OR parent_id = %(parent_id)s)
+    AND (%(origin_kind)s::text IS NULL OR origin_kind = %(origin_kind)s)
+    AND (%(origin_id)s::uuid IS NULL OR origin_id = %(origin_id)s)
+    AND (%(text)s::text IS NULL OR strpos(lower(title), lower(%(text)s)) > 0 OR identifier = upper(%(text)s))
+    ORDER BY position DESC LIMIT %(limit)s OFFSET %(offset)s""",
+    shapes.Issue,
+)
+_ONE = Docs("SELECT doc FROM issue WHERE id = %(id)s", shapes.Issue)
+_IDENTIFIED = Docs(
+    "SELECT doc FROM issue WHERE company_id = ANY(%(companies)s) AND identifier = upper(%(identifier)s)", shapes.Issue
+)
+_ANCESTORS = Docs(
+    """WITH RECURSIVE up(id, parent_id, doc, depth) AS (
+        SELECT id, parent_id, doc, 0 FROM issue WHERE id = %(id)s
+        UNION ALL SELECT i.id, i.parent_id, i.doc, up.depth + 1 FROM issue i JOIN up ON i.id = up.parent_id
+        WHERE up.depth < 50)
+    SELECT doc FROM up WHERE depth > 0 ORDER BY depth""",
+    shapes.Issue,
+)
+_ACTIVE = Docs(
+    "SELECT doc FROM issue WHERE origin_id = %(routine_id)s AND is_open ORDER BY changed DESC LIMIT 1", shapes.Issue
+)
+_INBOX = Docs(
+    """SELECT doc FROM issue WHERE assignee_agent_id = %(agent_id)s AND is_open
+    AND status IN ('todo', 'in_progress', 'blocked') ORDER BY position""",
+    shapes.Issue,
+)
+_COMMENTS = {
+    order: Docs(
+        f"""SELECT doc FROM comment WHERE issue_id = %(issue_id)s
+        AND position > coalesce((SELECT position FROM comment WHERE id = %(after)s), 0)
+        ORDER BY position {order} LIMIT %(limit)s""",
+        shapes.Comment,
+    )
+    for order in ("asc", "desc")
+}
+_COMMENT = Docs("SELECT doc FROM comment WHERE id = %(id)s AND issue_id = %(issue_id)s", shapes.Comment)
+
+
+class CommentCursor(Shape, frozen=True, kw_only=True):
+    """How far a reader of the comments is."""
+
+    total_comments: int
+    latest_comment_id: UUID | None
+    latest_comment_at: str | None
+
+
+_CURSOR = Docs(
+    """SELECT json_build_object('totalComments', count(*),
+        'latestCommentId', (array_agg(id ORDER BY position DESC))[1],
+        'latestCommentAt', (array_agg(doc->>'createdAt' ORDER BY position DESC))[1]) AS doc
+    FROM comment WHERE issue_id = %(issue_id)s""",
+    CommentCursor,
+)
+
+
+def page(conn: Connection, company_id: UUID, filters: Filters, *, limit: int, offset: int) -> list[shapes.Issue]:
+    """Newest first."""
+    return _PAGE.all(conn, company_id=company_id, limit=limit, offset=offset, **msgspec.structs.asdict(filters))
+
+
+def issue(conn: Connection, id_: UUID) -> shapes.Issue | None:
+    return _ONE.one(conn, id=id_)
+
+
+def identified(conn: Connection, companies: Sequence[UUID], identifier: str) -> shapes.Issue | None:
+    """The issue with this identifier (`ACM-7`) in one of the companies."""
+    return _IDENTIFIED.one(conn, companies=list(companies), identifier=identifier)
+
+
+def ancestors(conn: Connection, id_: UUID) -> list[shapes.Issue]:
+    """Parent first."""
+    return _ANCESTORS.all(conn, id=id_)
+
+
+def active(conn: Connection, routine_id: UUID) -> shapes.Issue | None:
+    """The routine's open execution issue that changed last."""
+    return _ACTIVE.one(conn, routine_id=routine_id)
+
+
+def inbox(conn: Connection, agent_id: UUID) -> list[shapes.Issue]:
+    """What an agent has to do, oldest first."""
+    return _INBOX.all(conn, agent_id=agent_id)
+
+
+def comments(
+    conn: Connection, issue_id: UUID, *, after: UUID | None, newest_first: bool, limit: int
+) -> list[shapes.Comment]:
+    """Those after the comment `after`, or all."""
+    order = "desc" if newest_first else "asc"
+    return _COMMENTS[order].all(conn, issue_id=issue_id, after=after, limit=limit)
+
+
+def comment(conn: Connection, issue_id: UUID, id_: UUID) -> shapes.Comment | None:
+    return _COMMENT.one(conn, issue_id=issue_id, id=id_)
+
+
+def comment_cursor(conn: Connection, issue_id: UUID) -> CommentCursor:
+    return _CURSOR.all(conn, issue_id=issue_id)[0]
+
+
+def last_number(conn: Connection, company_id: UUID) -> int:
+    """The newest issue number of a company; 0 when it has no issue."""
+    row = conn.execute("SELECT last FROM issue_numbering WHERE id = %s", (company_id,)).fetchone()
+    return int(row[0]) if row else 0
+
+

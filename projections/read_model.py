@@ -1,0 +1,157 @@
+"""
+A read model: tables that are a fold of the log, and the position up to which they are folded.
+
+Rows are msgspec structs; column names are field names. A projector sees one event at a time and a `Rows`, which
+keeps the touched rows in memory and writes each once per batch. Rows and position change in one transaction.
+A rebuild is the same projector over the whole log into a schema of its own, then a swap: readers keep the old
+rows until it commits.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+import msgspec
+import psycopg
+from psycopg.sql import SQL, Composed, Identifier
+
+from domain.recorded import Recorded
+
+SCHEMA = "read_models"
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """A row; `id` is its key. Compared and replaced as a whole."""
+
+    id: UUID
+
+
+R = TypeVar("R", bound=Row)
+S = TypeVar("S")
+
+
+class Table(Generic[R]):
+    """Where rows of one kind are kept."""
+
+    def __init__(self, name: str, row: type[R]) -> None:
+        self.name = name
+        self.row = row
+        columns = [Identifier(field) for field in row.__struct_fields__]
+        self._decode = msgspec.json.Decoder(list[row]).decode  # type: ignore[valid-type]
+        table = Identifier(name)
+        self._select = SQL("SELECT coalesce(json_agg(t), '[]')::text FROM {} t WHERE id = ANY(%s)").format(table)
+        self._delete = SQL("DELETE FROM {} WHERE id = ANY(%s)").format(table)
+        self._upsert = _upsert(table, columns)
+
+    def fetch(self, conn: Connection, keys: Sequence[UUID]) -> list[R]:
+        found = conn.execute(self._select, (list(keys),)).fetchone()
+        return self._decode(found[0]) if found else []
+
+    def store(self, conn: Connection, rows: Sequence[R]) -> None:
+        conn.execute(self._upsert, (msgspec.json.encode(rows).decode(),))
+
+    def drop(self, conn: Connection, keys: Sequence[UUID]) -> None:
+        conn.execute(self._delete, (list(keys),))
+
+
+def _upsert(table: Identifier, columns: Sequence[Identifier]) -> Composed:
+    changes = SQL(", ").join(SQL("{0} = excluded.{0}").format(column) for column in columns)
+    names = SQL(", ").join(columns)
+    return SQL(
+        "INSERT INTO {table} ({names}) SELECT {names} FROM json_populate_recordset(NULL::{table}, %s::json) "
+        "ON CONFLICT (id) DO UPDATE SET {changes}"
+    ).format(table=table, names=names, changes=changes)
+
+
+class Rows:
+    """The rows that a batch of events touches: fetched once, changed in memory, written once."""
+
+    def __init__(self, conn: Connection) -> None:
+        self._conn = conn
+        self._rows: dict[Table[Any], dict[UUID, Row | None]] = {}
+        self._changed: dict[Table[Any], set[UUID]] = {}
+
+    def prefetch(self, table: Table[Any], keys: Iterable[UUID]) -> None:
+        known = self._rows.setdefault(table, {})
+        if wanted := {key for key in keys if key not in known}:
+            known.update(dict.fromkeys(wanted))
+            known.update({row.id: row for row in table.fetch(self._conn, list(wanted))})
+
+    def get(self, table: Table[R], key: UUID) -> R | None:
+        self.prefetch(table, [key])
+        return self._rows[table][key]  # type: ignore[return-value]
+
+    def put(self, table: Table[R], row: R) -> None:
+        self._rows.setdefault(table, {})[row.id] = row
+        self._changed.setdefault(table, set()).add(row.id)
+
+    def change(self, table: Table[R], key: UUID | None, change: Callable[[R], R]) -> None:
+        """Replaces a row by what `change` makes of it; nothing for an unknown one."""
+        if key is not None and (row := self.get(table, key)) is not None:
+            self.put(table, change(row))
+
+    def delete(self, table: Table[R], key: UUID) -> None:
+        self._rows.setdefault(table, {})[key] = None
+        self._changed.setdefault(table, set()).add(key)
+
+    def execute(self, statement: str, values: Sequence[object]) -> None:
+        """A change of many rows at once; what is in memory is written first and forgotten after."""
+        self.flush()
+        self._conn.execute(SQL(statement), values)  # type: ignore[arg-type]
+        self._rows.clear()
+
+    def flush(self) -> None:
+        for table, keys in self._changed.items():
+            rows = [row for key in sorted(keys) if (row := self._rows[table][key]) is not None]
+            gone = [key for key in keys if self._rows[table][key] is None]
+            if rows:
+                table.store(self._conn, rows)
+            if gone:
+                table.drop(self._conn, gone)
+        self._changed.clear()
+
+
+class ReadModel(msgspec.Struct, frozen=True):
+    """A named fold of the log."""
+
+    name: str
+    tables: tuple[Table[Any], ...]
+    schema: str  # SQL that creates its tables and indexes, unqualified
+    fold: Callable[[Recorded, Rows], None]
+    touches: Callable[[Recorded], Iterable[tuple[Table[Any], UUID]]]  # rows worth fetching before a batch
+
+    @property
+    def shape(self) -> str:
+        """Changes when the tables do: then the model is rebuilt."""
+        return hashlib.sha256(self.schema.encode()).hexdigest()[:16]
+
+    def apply(self, conn: Connection, batch: Iterable[Recorded]) -> None:
+        """Folds a batch into the tables that the connection's search path finds."""
+        batch = list(batch)
+        rows = Rows(conn)
+        wanted: dict[Table[Any], set[UUID]] = {}
+        for recorded in batch:
+            for table, key in self.touches(recorded):
+                wanted.setdefault(table, set()).add(key)
+        for table, keys in wanted.items():
+            rows.prefetch(table, keys)
+        for recorded in batch:
+            self.fold(recorded, rows)
+        rows.flush()
+
+
+class Docs(Generic[S]):
+    """A query for the `doc` column of some rows, decoded in one go."""
+
+    def __init__(self, query: str, shape: type[S]) -> None:
+        self._query = SQL(f"SELECT coalesce(json_agg(q.doc), '[]')::text FROM ({query}) q")  # type: ignore[arg-type]
+        self._decode = msgspec.json.Decoder(list[shape]).decode  # type: ignore[valid-type]
+
+    def all(self, conn: Connection, **values: object) -> list[S]:
+        row = conn.execute(self._query, values, prepare=True).fetchone()
+        return self._decode(row[0]) if row else []
+
+    def one(self, conn: Connection, **values: object) -> S | None:
+        return next(iter(self.all(conn, **values)), None)

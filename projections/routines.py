@@ -1,0 +1,283 @@
+"""Routines and their triggers: one fold, read as a list and in detail."""
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
+
+from domain.events import (
+    RoutineCreated,
+    RoutineTriggerAdded,
+    RoutineTriggerChanged,
+    RoutineTriggerRemoved,
+    RoutineUpdated,
+    RunFired,
+    TriggerCreated,
+    TriggerDeleted,
+    TriggerMissed,
+    TriggerRescheduled,
+    TriggerUpdated,
+)
+from domain.identity import revision_of
+from domain.recorded import Recorded
+from domain.values import Coalesced, Failed, Opened, Outcome, RoutineSettings, Skipped
+from projections import directory, issues, run_history, shapes
+from projections.read_model import Connection, Docs, ReadModel, Row, Rows, Table
+from projections.shapes import RoutineDetail, RoutineListItem, TriggerSummary, agent_of, time, time_or_none, user_of
+
+RECENT_RUNS = 25
+
+
+class RoutineRow(Row, frozen=True):
+    company_id: UUID
+    project_id: UUID | None
+    title: str
+    updated_at: str
+    doc: shapes.Routine
+
+
+class TriggerRow(Row, frozen=True):
+    routine_id: UUID
+    position: int
+    doc: shapes.Trigger
+
+
+ROUTINE = Table("routine", RoutineRow)
+TRIGGER = Table("routine_trigger", TriggerRow)
+
+SCHEMA = """
+CREATE TABLE routine (
+    id uuid PRIMARY KEY, company_id uuid NOT NULL, project_id uuid, title text NOT NULL, updated_at text NOT NULL,
+    doc json NOT NULL);
+CREATE INDEX ON routine (company_id, updated_at DESC, title);
+CREATE TABLE routine_trigger (id uuid PRIMARY KEY, routine_id uuid NOT NULL, position bigint NOT NULL, doc json NOT NULL);
+CREATE INDEX ON routine_trigger (routine_id, position);
+"""
+
+
+def fold(recorded: Recorded, rows: Rows) -> None:  # noqa: C901 one line per event
+    match recorded.event:
+        case RoutineCreated(settings=settings):
+            rows.put(ROUTINE, _routine(recorded, settings))
+        case RoutineUpdated(settings=settings):
+            rows.change(ROUTINE, recorded.stream_id, lambda row: _revised(row, recorded, settings))
+        case RoutineTriggerAdded() | RoutineTriggerChanged() | RoutineTriggerRemoved():
+            rows.change(ROUTINE, recorded.stream_id, lambda row: _revised(row, recorded, None))
+        case TriggerCreated() as event:
+            rows.put(TRIGGER, _trigger(recorded, event))
+        case TriggerUpdated() as event:
+            rows.change(TRIGGER, recorded.stream_id, lambda row: _edited(row, recorded, event))
+        case TriggerRescheduled(next_at=next_at) | TriggerMissed(next_at=next_at):
+            rows.change(TRIGGER, recorded.stream_id, lambda row: _doc(row, next_run_at=time(next_at)))
+        case TriggerDeleted():
+            rows.delete(TRIGGER, recorded.stream_id)
+        case RunFired() as event:
+            _fired(rows, recorded, event)
+        case _:
+            pass
+
+
+def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    match recorded.event:
+        case RoutineUpdated() | RoutineTriggerAdded() | RoutineTriggerChanged() | RoutineTriggerRemoved():
+            yield ROUTINE, recorded.stream_id
+        case TriggerUpdated() | TriggerRescheduled() | TriggerMissed():
+            yield TRIGGER, recorded.stream_id
+        case RunFired(routine_id=routine_id, trigger_id=trigger_id):
+            yield ROUTINE, routine_id
+            if trigger_id is not None:
+                yield TRIGGER, trigger_id
+        case _:
+            pass
+
+
+def result(outcome: Outcome) -> str:
+    """A trigger's last result in words (contract 4.2)."""
+    match outcome:
+        case Opened(issue_id=issue_id):
+            return f"Created execution issue {issue_id}"
+        case Coalesced():
+            return "Coalesced into an existing live execution issue"
+        case Skipped(reason="paused"):
+            return "Skipped because the project is paused"
+        case Skipped():
+            return "Skipped because a live execution issue already exists"
+        case Failed():
+            return "Execution failed"
+
+
+def _routine(recorded: Recorded, settings: RoutineSettings) -> RoutineRow:
+    if recorded.company_id is None:
+        raise ValueError(recorded)
+    at, by_agent, by_user = time(recorded.at), agent_of(recorded.actor), user_of(recorded.actor)
+    doc = shapes.Routine(
+        **msgspec.structs.asdict(settings),
+        id=recorded.stream_id,
+        company_id=recorded.company_id,
+        latest_revision_id=revision_of(recorded.stream_id, recorded.version),
+        latest_revision_number=recorded.version,
+        created_by_agent_id=by_agent,
+        created_by_user_id=by_user,
+        updated_by_agent_id=by_agent,
+        updated_by_user_id=by_user,
+        responsible_user_id=by_user,
+        created_at=at,
+        updated_at=at,
+    )
+    return RoutineRow(
+        id=doc.id,
+        company_id=doc.company_id,
+        project_id=doc.project_id,
+        title=doc.title,
+        updated_at=at,
+        doc=doc,
+    )
+
+
+def _revised(row: RoutineRow, recorded: Recorded, settings: RoutineSettings | None) -> RoutineRow:
+    at = time(recorded.at)
+    changes = msgspec.structs.asdict(settings) if settings else {}
+    doc = replace(
+        row.doc,
+        **changes,
+        latest_revision_id=revision_of(recorded.stream_id, recorded.version),
+        latest_revision_number=recorded.version,
+        updated_by_agent_id=agent_of(recorded.actor),
+        updated_by_user_id=user_of(recorded.actor),
+        updated_at=at,
+    )
+    return replace(row, project_id=doc.project_id, title=doc.title, updated_at=at, doc=doc)
+
+
+def _trigger(recorded: Recorded, event: TriggerCreated) -> TriggerRow:
+    if recorded.company_id is None:
+        raise ValueError(recorded)
+    at, by_agent, by_user = time(recorded.at), agent_of(recorded.actor), user_of(recorded.actor)
+    doc = shapes.Trigger(
+        **msgspec.structs.asdict(event.settings),
+        id=recorded.stream_id,
+        company_id=recorded.company_id,
+        routine_id=event.routine_id,
+        kind=event.kind,
+        next_run_at=time_or_none(event.next_at),
+        created_by_agent_id=by_agent,
+        created_by_user_id=by_user,
+        updated_by_agent_id=by_agent,
+        updated_by_user_id=by_user,
+        created_at=at,
+        updated_at=at,
+    )
+    return TriggerRow(id=doc.id, routine_id=doc.routine_id, position=recorded.position, doc=doc)
+
+
+def _edited(row: TriggerRow, recorded: Recorded, event: TriggerUpdated) -> TriggerRow:
+    return _doc(
+        row,
+        **msgspec.structs.asdict(event.settings),
+        next_run_at=time_or_none(event.next_at),
+        updated_by_agent_id=agent_of(recorded.actor),
+        updated_by_user_id=user_of(recorded.actor),
+        updated_at=time(recorded.at),
+    )
+
+
+def _fired(rows: Rows, recorded: Recorded, event: RunFired) -> None:
+    at = time(recorded.at)
+    linked = {} if getattr(event.outcome, "issue_id", None) is None else {"last_enqueued_at": at}
+    rows.change(
+        ROUTINE, event.routine_id, lambda row: replace(row, doc=replace(row.doc, last_triggered_at=at, **linked))
+    )
+    planned = {} if event.next_at is None else {"next_run_at": time(event.next_at)}
+    rows.change(
+        TRIGGER,
+        event.trigger_id,
+        lambda row: _doc(row, last_fired_at=at, last_result=result(event.outcome), **planned),
+    )
+
+
+def _doc(row: TriggerRow, **changes: Any) -> TriggerRow:
+    return replace(row, doc=replace(row.doc, **changes))
+
+
+routines = ReadModel(name="routines", tables=(ROUTINE, TRIGGER), schema=SCHEMA, fold=fold, touches=touches)
+
+
+class _Listed(msgspec.Struct, frozen=True):
+    routine: shapes.Routine
+    triggers: list[shapes.Trigger]
+    last_run: run_history.Linked | None
+    active_issue: shapes.Issue | None
+
+
+_LIST = Docs(
+    """SELECT json_build_object('routine', r.doc, 'triggers', coalesce(t.docs, '[]'),
+        'last_run', l.doc, 'active_issue', a.doc) AS doc
+    FROM routine r
+    LEFT JOIN LATERAL (SELECT json_agg(doc ORDER BY position) AS docs FROM routine_trigger WHERE routine_id = r.id) t ON true
+    LEFT JOIN LATERAL (
+        SELECT json_build_object('run', run.doc, 'issue', i.doc, 'trigger', f.doc) AS doc
+        FROM run LEFT JOIN issue i ON i.id = run.linked_issue_id LEFT JOIN routine_trigger f ON f.id = run.trigger_id
+        WHERE run.routine_id = r.id ORDER BY run.position DESC LIMIT 1) l ON true
+    LEFT JOIN LATERAL (
+        SELECT doc FROM issue WHERE origin_id = r.id AND is_open ORDER BY changed DESC LIMIT 1) a ON true
+    WHERE r.company_id = %(company_id)s AND (%(project_id)s::uuid IS NULL OR r.project_id = %(project_id)s)
+    ORDER BY r.updated_at DESC, r.title""",
+    _Listed,
+)
+_ROUTINE = Docs("SELECT doc FROM routine WHERE id = %(id)s", shapes.Routine)
+_TRIGGER = Docs("SELECT doc FROM routine_trigger WHERE id = %(id)s", shapes.Trigger)
+_TRIGGERS = Docs("SELECT doc FROM routine_trigger WHERE routine_id = %(routine_id)s ORDER BY position", shapes.Trigger)
+
+
+def page(conn: Connection, company_id: UUID, project_id: UUID | None = None) -> list[RoutineListItem]:
+    """Newest change first, then by title; joins the read models `run_history` and `issues`."""
+    return [_item(listed) for listed in _LIST.all(conn, company_id=company_id, project_id=project_id)]
+
+
+def routine(conn: Connection, id_: UUID) -> shapes.Routine | None:
+    return _ROUTINE.one(conn, id=id_)
+
+
+def trigger(conn: Connection, id_: UUID) -> shapes.Trigger | None:
+    return _TRIGGER.one(conn, id=id_)
+
+
+def detail(conn: Connection, id_: UUID) -> RoutineDetail | None:
+    """Joins the read models `directory`, `run_history` and `issues`."""
+    if (found := routine(conn, id_)) is None:
+        return None
+    assignee = directory.agent(conn, found.assignee_agent_id) if found.assignee_agent_id else None
+    return RoutineDetail(
+        **_fields(found),
+        project=directory.project(conn, found.project_id) if found.project_id else None,
+        assignee=_assignee(assignee) if assignee else None,
+        parent_issue=issues.issue(conn, found.parent_issue_id) if found.parent_issue_id else None,
+        triggers=_TRIGGERS.all(conn, routine_id=id_),
+        recent_runs=run_history.recent(conn, id_, RECENT_RUNS),
+        active_issue=issues.active(conn, id_),
+    )
+
+
+def _item(listed: _Listed) -> RoutineListItem:
+    return RoutineListItem(
+        **_fields(listed.routine),
+        triggers=[_summary(trigger) for trigger in listed.triggers],
+        last_run=listed.last_run.summary() if listed.last_run else None,
+        active_issue=listed.active_issue.summary() if listed.active_issue else None,
+    )
+
+
+def _fields(found: shapes.Routine) -> dict[str, Any]:
+    return {name: getattr(found, name) for name in shapes.RoutineFields.__struct_fields__}
+
+
+def _summary(found: shapes.Trigger) -> TriggerSummary:
+    return TriggerSummary(**{name: getattr(found, name) for name in TriggerSummary.__struct_fields__})
+
+
+def _assignee(found: shapes.Agent) -> shapes.AssigneeSummary:
+    return shapes.AssigneeSummary(
+        id=found.id, name=found.name, role=found.role, title=found.title, url_key=found.url_key
+    )

@@ -1,0 +1,158 @@
+"""Run history: what became of every firing, newest first."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
+
+from domain.events import RunCompleted, RunFailed, RunFired
+from domain.identity import revision_of
+from domain.recorded import Recorded
+from domain.values import Coalesced, Failed, Opened, Skipped
+from projections import shapes
+from projections.read_model import Connection, Docs, ReadModel, Row, Rows, Table
+from projections.shapes import RunSummary, TriggerName, time
+
+
+class RunRow(Row, frozen=True):
+    routine_id: UUID
+    position: int
+    linked_issue_id: UUID | None
+    trigger_id: UUID | None
+    doc: shapes.Run
+
+
+RUN = Table("run", RunRow)
+
+SCHEMA = """
+CREATE TABLE run (
+    id uuid PRIMARY KEY, routine_id uuid NOT NULL, position bigint NOT NULL, linked_issue_id uuid, trigger_id uuid,
+    doc json NOT NULL);
+CREATE INDEX ON run (routine_id, position);
+"""
+
+
+def fold(recorded: Recorded, rows: Rows) -> None:
+    match recorded.event:
+        case RunFired():
+            doc = run_after(None, recorded)
+            rows.put(
+                RUN,
+                RunRow(
+                    id=recorded.stream_id,
+                    routine_id=doc.routine_id,
+                    position=recorded.position,
+                    linked_issue_id=doc.linked_issue_id,
+                    trigger_id=doc.trigger_id,
+                    doc=doc,
+                ),
+            )
+        case RunCompleted() | RunFailed():
+            rows.change(RUN, recorded.stream_id, lambda row: replace(row, doc=run_after(row.doc, recorded)))
+        case _:
+            pass
+
+
+def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    if isinstance(recorded.event, RunCompleted | RunFailed):
+        yield RUN, recorded.stream_id
+
+
+def run_of(events: Sequence[Recorded]) -> shapes.Run:
+    """A run as clients read it, straight from its stream."""
+    doc = None
+    for recorded in events:
+        doc = run_after(doc, recorded)
+    if doc is None:
+        raise ValueError(events)
+    return doc
+
+
+def run_after(doc: shapes.Run | None, recorded: Recorded) -> shapes.Run:
+    at = time(recorded.at)
+    match doc, recorded.event:
+        case None, RunFired() as event:
+            return _fired(recorded, event, at)
+        case shapes.Run(), RunCompleted():
+            return replace(doc, status="completed", completed_at=at, failure_reason=None, updated_at=at)
+        case shapes.Run(), RunFailed(reason=reason):
+            return replace(doc, status="failed", completed_at=at, failure_reason=reason, updated_at=at)
+        case _:
+            raise ValueError(recorded)
+
+
+def _fired(recorded: Recorded, event: RunFired, at: str) -> shapes.Run:
+    if recorded.company_id is None:
+        raise ValueError(recorded)
+    return shapes.Run(
+        id=recorded.stream_id,
+        company_id=recorded.company_id,
+        routine_id=event.routine_id,
+        trigger_id=event.trigger_id,
+        source=event.source,
+        status=event.outcome.__struct_config__.tag,  # type: ignore[arg-type]
+        triggered_at=at,
+        routine_revision_id=revision_of(event.routine_id, event.revision),
+        idempotency_key=event.idempotency_key,
+        trigger_payload=event.payload,
+        dispatch_fingerprint=_fingerprint(event),
+        created_at=at,
+        updated_at=at,
+        completed_at=None if isinstance(event.outcome, Opened) else at,
+        **_links(event),
+    )
+
+
+def _fingerprint(event: RunFired) -> str:
+    """What was asked for, in 64 hex digits: equal for the same routine and payload."""
+    payload = msgspec.json.encode(event.payload, order="deterministic")
+    return hashlib.sha256(event.routine_id.bytes + payload).hexdigest()
+
+
+def _links(event: RunFired) -> dict[str, Any]:
+    match event.outcome:
+        case Opened(issue_id=issue_id):
+            return {"linked_issue_id": issue_id, "coalesced_into_run_id": None, "failure_reason": None}
+        case Coalesced(issue_id=issue_id, into_run_id=into):
+            return {"linked_issue_id": issue_id, "coalesced_into_run_id": into, "failure_reason": None}
+        case Skipped(issue_id=issue_id, into_run_id=into, reason=reason):
+            return {"linked_issue_id": issue_id, "coalesced_into_run_id": into, "failure_reason": reason}
+        case Failed(reason=reason):
+            return {"linked_issue_id": None, "coalesced_into_run_id": None, "failure_reason": reason}
+
+
+run_history = ReadModel(name="run_history", tables=(RUN,), schema=SCHEMA, fold=fold, touches=touches)
+
+
+class Linked(msgspec.Struct, frozen=True):
+    """A run beside its issue and its trigger, from the read models of those."""
+
+    run: shapes.Run
+    issue: shapes.Issue | None
+    trigger: shapes.Trigger | None
+
+    def summary(self) -> RunSummary:
+        own = {name: getattr(self.run, name) for name in shapes.RunFields.__struct_fields__}
+        return RunSummary(
+            **own,
+            linked_issue=self.issue.summary() if self.issue else None,
+            trigger=TriggerName(id=self.trigger.id, kind=self.trigger.kind, label=self.trigger.label)
+            if self.trigger
+            else None,
+        )
+
+
+_RECENT = Docs(
+    """SELECT json_build_object('run', r.doc, 'issue', i.doc, 'trigger', t.doc) AS doc
+    FROM run r LEFT JOIN issue i ON i.id = r.linked_issue_id LEFT JOIN routine_trigger t ON t.id = r.trigger_id
+    WHERE r.routine_id = %(routine_id)s ORDER BY r.position DESC LIMIT %(limit)s""",
+    Linked,
+)
+
+
+def recent(conn: Connection, routine_id: UUID, limit: int) -> list[RunSummary]:
+    """Newest first; joins the read models `issues` and `routines`."""
+    return [linked.summary() for linked in _RECENT.all(conn, routine_id=routine_id, limit=limit)]

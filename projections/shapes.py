@@ -1,0 +1,346 @@
+"""The JSON objects that clients read (contract 2 to 7). Times: ISO 8601, UTC, milliseconds, Z."""
+
+from datetime import UTC, datetime
+from typing import Any, Literal
+from uuid import UUID
+
+import msgspec
+
+from domain.values import (
+    AgentRole,
+    AgentStatus,
+    CatchUpPolicy,
+    ConcurrencyPolicy,
+    GoalLevel,
+    GoalStatus,
+    IssueStatus,
+    Json,
+    MemberRole,
+    Priority,
+    ProjectStatus,
+    RoutineStatus,
+    RunSource,
+    TriggerKind,
+    Variable,
+)
+
+RunStatus = Literal["received", "coalesced", "skipped", "issue_created", "completed", "failed"]
+
+
+class Shape(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Every field is always there; "or null" means JSON null."""
+
+
+def time(moment: datetime) -> str:
+    """As clients read it: `2026-11-22T01:05:39.330Z`."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def time_or_none(moment: datetime | None) -> str | None:
+    return None if moment is None else time(moment)
+
+
+def user_of(actor: str) -> str | None:
+    """The user behind an actor, None if it is another."""
+    return actor.removeprefix("user:") if actor.startswith("user:") else None
+
+
+def agent_of(actor: str) -> UUID | None:
+    """The agent behind an actor, None if it is another."""
+    return UUID(actor.removeprefix("agent:")) if actor.startswith("agent:") else None
+
+
+class Company(Shape, frozen=True, kw_only=True):
+    id: UUID
+    name: str
+    description: str | None
+    status: Literal["active", "archived"] = "active"
+    issue_prefix: str
+    issue_counter: int = 0
+    default_responsible_user_id: str | None = None
+    budget_monthly_cents: int = 0
+    spent_monthly_cents: int = 0
+    require_board_approval_for_new_agents: bool = False
+    created_at: str
+    updated_at: str
+
+
+class Membership(Shape, frozen=True, kw_only=True):
+    company_id: UUID
+    membership_role: MemberRole
+    status: str = "active"
+
+
+class Agent(Shape, frozen=True, kw_only=True):
+    id: UUID
+    company_id: UUID
+    name: str
+    role: AgentRole
+    title: str | None
+    status: AgentStatus
+    reports_to: UUID | None
+    adapter_type: str
+    adapter_config: dict[str, Any]
+    url_key: str
+    paused_at: str | None = None
+    pause_reason: str | None = None
+    permissions: dict[str, Any] = {}
+    budget_monthly_cents: int = 0
+    spent_monthly_cents: int = 0
+    metadata: dict[str, Any] | None = None
+    created_at: str
+    updated_at: str
+
+
+class Project(Shape, frozen=True, kw_only=True):
+    id: UUID
+    company_id: UUID
+    goal_id: UUID | None
+    name: str
+    description: str | None
+    status: ProjectStatus
+    lead_agent_id: UUID | None
+    target_date: str | None
+    color: str | None
+    paused_at: str | None = None
+    pause_reason: str | None = None
+    archived_at: str | None = None
+    url_key: str
+    goal_ids: tuple[UUID, ...] = ()
+    created_at: str
+    updated_at: str
+
+
+class Goal(Shape, frozen=True, kw_only=True):
+    id: UUID
+    company_id: UUID
+    title: str
+    description: str | None
+    level: GoalLevel
+    status: GoalStatus
+    parent_id: UUID | None
+    owner_agent_id: UUID | None
+    created_at: str
+    updated_at: str
+
+
+class BoardKey(Shape, frozen=True, kw_only=True):
+    id: UUID
+    name: str
+    created_at: str
+    last_used_at: str | None = None
+    revoked_at: str | None = None
+    expires_at: str | None = None
+
+
+class KeyScope(Shape, frozen=True, kw_only=True):
+    kind: str = "standard"
+
+
+class AgentKey(Shape, frozen=True, kw_only=True):
+    id: UUID
+    name: str
+    scope: KeyScope = KeyScope()
+    responsible_user_id: str | None = None
+    created_at: str
+    revoked_at: str | None = None
+
+
+class IssueSummary(Shape, frozen=True, kw_only=True):
+    id: UUID
+    identifier: str
+    title: str
+    status: IssueStatus
+    priority: Priority
+    updated_at: str
+
+
+class Issue(Shape, frozen=True, kw_only=True):
+    id: UUID
+    company_id: UUID
+    project_id: UUID | None
+    goal_id: UUID | None
+    parent_id: UUID | None
+    title: str
+    description: str | None
+    status: IssueStatus
+    priority: Priority
+    assignee_agent_id: UUID | None
+    assignee_user_id: str | None = None
+    checkout_run_id: UUID | None = None
+    execution_run_id: UUID | None = None
+    created_by_agent_id: UUID | None
+    created_by_user_id: str | None
+    responsible_user_id: str | None = None
+    issue_number: int
+    identifier: str
+    origin_kind: Literal["manual", "routine_execution"]
+    origin_id: UUID | None
+    origin_run_id: UUID | None
+    origin_fingerprint: str = "default"
+    started_at: str | None = None
+    completed_at: str | None = None
+    cancelled_at: str | None = None
+    hidden_at: str | None = None
+    created_at: str
+    updated_at: str
+    labels: tuple[str, ...] = ()
+    blocked_by: tuple[str, ...] = ()
+    blocks: tuple[str, ...] = ()
+
+    def summary(self) -> IssueSummary:
+        return IssueSummary(
+            id=self.id,
+            identifier=self.identifier,
+            title=self.title,
+            status=self.status,
+            priority=self.priority,
+            updated_at=self.updated_at,
+        )
+
+
+class Comment(Shape, frozen=True, kw_only=True):
+    id: UUID
+    company_id: UUID
+    issue_id: UUID
+    author_agent_id: UUID | None
+    author_user_id: str | None
+    author_type: Literal["agent", "user"]
+    created_by_run_id: UUID | None
+    body: str
+    created_at: str
+    updated_at: str
+
+
+class Trigger(Shape, frozen=True, kw_only=True):
+    id: UUID
+    company_id: UUID
+    routine_id: UUID
+    kind: TriggerKind
+    label: str | None
+    enabled: bool
+    cron_expression: str | None
+    timezone: str | None
+    next_run_at: str | None
+    last_fired_at: str | None = None
+    public_id: str | None = None
+    secret_id: UUID | None = None
+    signing_mode: str | None = None
+    replay_window_sec: int | None = None
+    last_rotated_at: str | None = None
+    last_result: str | None = None
+    created_by_agent_id: UUID | None
+    created_by_user_id: str | None
+    updated_by_agent_id: UUID | None
+    updated_by_user_id: str | None
+    created_at: str
+    updated_at: str
+
+
+class TriggerSummary(Shape, frozen=True, kw_only=True):
+    id: UUID
+    kind: TriggerKind
+    label: str | None
+    enabled: bool
+    cron_expression: str | None
+    timezone: str | None
+    next_run_at: str | None
+    last_fired_at: str | None
+    last_result: str | None
+
+
+class TriggerName(Shape, frozen=True, kw_only=True):
+    id: UUID
+    kind: TriggerKind
+    label: str | None
+
+
+class RunFields(Shape, frozen=True, kw_only=True):
+    id: UUID
+    company_id: UUID
+    routine_id: UUID
+    trigger_id: UUID | None
+    source: RunSource
+    status: RunStatus
+    triggered_at: str
+    routine_revision_id: UUID | None
+    idempotency_key: str | None
+    trigger_payload: Json | None
+    dispatch_fingerprint: str | None
+    linked_issue_id: UUID | None
+    coalesced_into_run_id: UUID | None
+    failure_reason: str | None
+    completed_at: str | None
+    created_at: str
+    updated_at: str
+
+
+class Run(RunFields, frozen=True, kw_only=True):
+    responsible_user_id: str | None = None
+
+
+class RunSummary(RunFields, frozen=True, kw_only=True):
+    linked_issue: IssueSummary | None
+    trigger: TriggerName | None
+
+
+class RoutineFields(Shape, frozen=True, kw_only=True):
+    id: UUID
+    company_id: UUID
+    title: str
+    description: str | None
+    project_id: UUID | None
+    goal_id: UUID | None
+    parent_issue_id: UUID | None
+    assignee_agent_id: UUID | None
+    priority: Priority
+    status: RoutineStatus
+    concurrency_policy: ConcurrencyPolicy
+    catch_up_policy: CatchUpPolicy
+    variables: tuple[Variable, ...]
+    latest_revision_id: UUID
+    latest_revision_number: int
+    created_by_agent_id: UUID | None
+    created_by_user_id: str | None
+    updated_by_agent_id: UUID | None
+    updated_by_user_id: str | None
+    responsible_user_id: str | None
+    last_triggered_at: str | None = None
+    last_enqueued_at: str | None = None
+    created_at: str
+    updated_at: str
+    folder_id: None = None
+    env: None = None
+    origin_id: None = None
+    origin_kind: Literal["manual"] = "manual"
+    activity_gate_policy: Literal["always"] = "always"
+    activity_gate_scope: Literal["company"] = "company"
+
+
+class Routine(RoutineFields, frozen=True, kw_only=True):
+    pass
+
+
+class RoutineListItem(RoutineFields, frozen=True, kw_only=True):
+    managed_by_plugin: None = None
+    triggers: list[TriggerSummary]
+    last_run: RunSummary | None
+    active_issue: IssueSummary | None
+
+
+class AssigneeSummary(Shape, frozen=True, kw_only=True):
+    id: UUID
+    name: str
+    role: AgentRole
+    title: str | None
+    url_key: str
+
+
+class RoutineDetail(RoutineFields, frozen=True, kw_only=True):
+    managed_by_plugin: None = None
+    project: Project | None
+    assignee: AssigneeSummary | None
+    parent_issue: Issue | None
+    triggers: list[Trigger]
+    recent_runs: list[RunSummary]
+    active_issue: Issue | None

@@ -1,0 +1,91 @@
+"""The only place that builds things: from settings to a system of parts."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+import psycopg
+from psycopg_pool import ConnectionPool
+
+from application.execute import Executor
+from application.recorder import PostgresRecorder
+from application.store import EventStore
+from application.use_cases import keys
+from projections import catalogue, positions
+from projections.read_model import SCHEMA
+from routines.clock import DatabaseClock
+from routines.migrations import LIMITS, SERVICE, migrate
+from routines.settings import Settings
+
+Pool = ConnectionPool[psycopg.Connection[tuple[Any, ...]]]
+CONNECT_TIMEOUT_S = 5
+POOL_TIMEOUT_S = 5.0
+
+
+class System(msgspec.Struct, frozen=True):
+    """The built parts that every process shares."""
+
+    settings: Settings
+    pool: Pool
+    store: EventStore
+    executor: Executor
+    clock: DatabaseClock
+
+
+@contextmanager
+def system(settings: Settings) -> Iterator[System]:
+    """A system over the database of the settings, closed at the end."""
+    with _pool(settings) as pool:
+        store = EventStore(PostgresRecorder(pool))  # type: ignore[arg-type]
+        clock = DatabaseClock(pool)
+        yield System(settings=settings, pool=pool, store=store, executor=Executor(store, clock), clock=clock)
+
+
+def prepare(settings: Settings) -> None:
+    """Roles, log and read models, ready for every process."""
+    migrate(settings.database_url)
+    with system(settings) as ready, ready.pool.connection() as conn:
+        positions.create(conn, catalogue.ALL, ready.store.after)
+
+
+def first_board_token(settings: Settings) -> str | None:
+    """The token of the first user, the first time; None ever after."""
+    with system(settings) as ready:
+        minted = ready.executor.attempt(keys.mint_first).result
+    return minted.token if minted else None
+
+
+def another_board_token(ready: System, name: str) -> str:
+    """A further token for the first user."""
+    return ready.executor.attempt(lambda work: keys.mint_board_key(work, name)).result.token
+
+
+def connect(settings: Settings) -> psycopg.Connection[tuple[Any, ...]]:
+    """A connection of one's own, with the service's rights and limits."""
+    return psycopg.connect(settings.database_url, autocommit=True, **_kwargs())
+
+
+def _pool(settings: Settings) -> Pool:
+    return ConnectionPool(
+        settings.database_url,
+        kwargs={"autocommit": True, **_kwargs()},
+        min_size=2,
+        max_size=settings.connections,
+        timeout=POOL_TIMEOUT_S,
+        open=False,
+    )
+
+
+def _kwargs() -> dict[str, Any]:
+    """A silent or dead peer is noticed within seconds; whoever we log in as, we act as the service."""
+    options = {"role": SERVICE, "search_path": SCHEMA, **LIMITS}
+    return {
+        "options": " ".join(f"-c {name}={value}" for name, value in options.items()),
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 10_000,
+        "application_name": "routines",
+    }

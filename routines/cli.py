@@ -1,0 +1,110 @@
+"""The `routines` command: one group, a command for each process and each thing an operator does."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from processes import projector as projectors
+from processes import scheduler as schedulers
+from projections import catalogue
+from routines import bootstrap, entry, logs
+from routines.migrations import CannotMigrate
+from routines.projections_command import projections
+from routines.settings import from_env
+from routines.up import up as supervise
+from routines.web_server import serve
+
+DATA_DIR = Path(".routines")
+URL = "ROUTINES_DATABASE_URL"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="routines", prog_name="routines")
+def main() -> None:
+    """
+    Recurring work for AI agents, with a record of every run.
+
+    \b
+    Start here:   routines up       everything on this machine, Postgres included
+                  routines demo     watch a schedule fire, in another terminal
+    Piece by piece, against your own Postgres (ROUTINES_DATABASE_URL):
+                  routines init, then routines web | scheduler | projector
+    """
+
+
+@main.command()
+@click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False), default=DATA_DIR, show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=3100, show_default=True, type=click.IntRange(0, 65535), help="0 picks a free one.")
+def up(data_dir: Path, host: str, port: int) -> None:
+    """
+    Run the whole system until Ctrl-C.
+
+    Starts an embedded Postgres in the data directory (or uses ROUTINES_DATABASE_URL), and the web, scheduler and
+    projector processes; one that dies is started again. The first time it prints a board token, once, and keeps it
+    in DATA_DIR/board.token. For scripts, DATA_DIR/up.json says where everything is.
+    """
+    sys.exit(supervise(data_dir, host, port, database_url=os.environ.get(URL), prepare=_prepare))
+
+
+def _prepare(url: str) -> str | None:
+    settings = from_env({**os.environ, URL: url})
+    bootstrap.prepare(settings)
+    return bootstrap.first_board_token(settings)
+
+
+@main.command()
+def init() -> None:
+    """
+    Prepare the database of ROUTINES_DATABASE_URL: roles, event log, read models, first board token.
+
+    Needs a user that may create roles, once per version. Prints the token of the first board user the first time.
+    """
+    settings = entry.settings()
+    try:
+        bootstrap.prepare(settings)
+    except CannotMigrate as error:
+        raise click.ClickException(str(error)) from error
+    token = bootstrap.first_board_token(settings)
+    click.echo("The database is ready.")
+    if token:
+        click.echo(f"Board token (shown this once): {token}")
+
+
+@main.command("board-key")
+@click.option("--name", default="command line", show_default=True, help="What the key is for.")
+def board_key(name: str) -> None:
+    """Mint a further board token for the first user; for an operator who lost the first one."""
+    with bootstrap.system(entry.settings()) as system:
+        click.echo(bootstrap.another_board_token(system, name))
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=3100, show_default=True, type=click.IntRange(0, 65535))
+def web(host: str, port: int) -> None:
+    """Serve the HTTP API. Any number may run."""
+    settings = entry.settings()
+    logs.configure(settings.log_level)
+    serve(settings, host, port)
+
+
+@main.command()
+def scheduler() -> None:
+    """Fire schedules when they are due. Any number may run."""
+    with entry.process() as (system, stop):
+        running = schedulers.Scheduler(system.executor, system.store.after, system.settings.batch)
+        schedulers.run(running, lambda: bootstrap.connect(system.settings), stop)
+
+
+@main.command()
+def projector() -> None:
+    """Keep the read models at the head of the event log. Any number may run."""
+    with entry.process() as (system, stop):
+        running = projectors.Projector(catalogue.ALL, system.store.after)
+        projectors.run(running, lambda: bootstrap.connect(system.settings), stop)
+
+
+main.add_command(projections)

@@ -1,0 +1,70 @@
+"""`routines projections`: how far the read models are, and how to make one anew."""
+
+import json
+import sys
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from projections import catalogue, positions
+from projections.read_model import ReadModel
+from routines import bootstrap, entry
+
+NAMES = [model.name for model in catalogue.ALL]
+
+
+@click.group()
+def projections() -> None:
+    """Read models: see how far they are, rebuild them from the log."""
+
+
+@projections.command()
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+def status(*, as_json: bool) -> None:
+    """Each read model's position, how many events it is behind, and why it stopped if it did."""
+    with bootstrap.system(entry.settings()) as system, system.pool.connection() as conn:
+        standings = positions.status(conn)
+    if as_json:
+        click.echo(msgspec.json.encode(standings))
+        return
+    table = Table("Read model", "Position", "Behind", "Stopped by", "Moved")
+    for standing in standings:
+        moved = standing.moved_at.isoformat(timespec="seconds")
+        table.add_row(standing.name, str(standing.position), str(standing.behind), standing.stopped or "", moved)
+    Console().print(table)
+
+
+@projections.command()
+@click.argument("name", required=False, type=click.Choice(NAMES))
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+def rebuild(name: str | None, *, as_json: bool) -> None:
+    """
+    Make a read model anew from the whole log; all of them when none is named.
+
+    Readers keep the old rows until the new ones are complete; a rebuild that is cut off changes nothing.
+    """
+    wanted = [model for model in catalogue.ALL if name in (None, model.name)]
+    settings = entry.settings()
+    with bootstrap.system(settings) as system, bootstrap.connect(settings) as conn, _progress(quiet=as_json) as bars:
+        head = system.store.head()
+        for model in wanted:
+            reached = _rebuild(conn, model, system.store.after, bars, head)
+            if as_json:
+                click.echo(json.dumps({"name": model.name, "position": reached}))
+
+
+def _rebuild(
+    conn: positions.Connection, model: ReadModel, read: positions.Read, bars: Progress, head: int
+) -> int:
+    bar = bars.add_task(model.name, total=head)
+    reached = positions.rebuild(conn, model, read, lambda position: bars.update(bar, completed=position))
+    bars.update(bar, completed=reached, total=reached)
+    return reached
+
+
+def _progress(*, quiet: bool) -> Progress:
+    columns = (TextColumn("{task.description:>14}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(file=sys.stderr), disable=quiet)

@@ -1,0 +1,38 @@
+"""Everything that can be set, read once at start from ROUTINES_* variables."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+PREFIX = "ROUTINES_"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Each field is the variable ROUTINES_<FIELD>."""
+
+    database_url: Annotated[str, Meta(min_length=1)]
+    threads: Annotated[int, Meta(ge=2, le=200)] = 16  # requests of one web process that work at the same time
+    connections: Annotated[int, Meta(ge=2, le=200)] = 10  # of one process to Postgres
+    patience_s: Annotated[float, Meta(gt=0, le=60)] = 5.0  # how long a read waits for its read model
+    batch: Annotated[int, Meta(ge=1, le=1_000)] = 200  # schedules that one transaction fires
+    log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
+
+
+class BadSetting(Exception):
+    """A ROUTINES_ variable is missing or wrong; the message names it."""
+
+
+def from_env(env: Mapping[str, str]) -> Settings:
+    """Raises BadSetting."""
+    fields = {field.name for field in msgspec.structs.fields(Settings)}
+    found = {field: env[PREFIX + field.upper()] for field in fields if PREFIX + field.upper() in env}
+    try:
+        return msgspec.convert(found, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadSetting(f"{_variable(str(error), fields)}: {error}") from error
+
+
+def _variable(message: str, fields: set[str]) -> str:
+    return next((PREFIX + field.upper() for field in sorted(fields) if field in message), PREFIX + "...")

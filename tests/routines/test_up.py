@@ -1,0 +1,257 @@
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from routines.up import CannotStart, Part, Place, Supervisor, System, free_port, up, url_of
+
+LIMIT_S = 20.0
+SLEEP = [sys.executable, "-S", "-c", "import time; print('awake', flush=True); time.sleep(600)"]
+STUBBORN = [
+    sys.executable,
+    "-S",
+    "-c",
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('awake', flush=True); time.sleep(600)",
+]
+FAIL = [sys.executable, "-S", "-c", "raise SystemExit('no such thing')"]
+SUPERVISE = """
+import sys, time
+from pathlib import Path
+from routines.up import Part, Supervisor
+supervisor = Supervisor([Part("one", sys.argv[2:])], Path(sys.argv[1]), lambda pids: print(pids["one"], flush=True))
+supervisor.start()
+time.sleep(600)
+"""
+SERVE = """
+import sys
+from pathlib import Path
+from routines import up
+web = '''
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Health(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path == "/api/health" else 404)
+        self.end_headers()
+HTTPServer(("127.0.0.1", PORT), Health).serve_forever()
+'''
+rest = "import time; time.sleep(600)"
+up.System.parts = lambda self, url: [
+    up.Part(name, [sys.executable, "-c", code], {"ROUTINES_DATABASE_URL": url})
+    for name, code in (("web", web.replace("PORT", str(self.port))), ("scheduler", rest))
+]
+url = sys.argv[2] if len(sys.argv) > 2 else None
+sys.exit(up.up(Path(sys.argv[1]), "127.0.0.1", 0, database_url=url, prepare=lambda url: "a-token"))
+"""
+
+
+@pytest.fixture
+def supervised(tmp_path):
+    running = []
+
+    def supervise(*parts):
+        heard = []
+        supervisor = Supervisor(parts, tmp_path / "logs", changed=heard.append, say=heard.append)
+        supervisor.heard = heard
+        running.append(supervisor)
+        supervisor.start()
+        return supervisor
+
+    yield supervise
+    for supervisor in running:
+        supervisor.stop()
+
+
+def wait_for(condition, tick=lambda: None):
+    end = time.monotonic() + LIMIT_S
+    while not (found := condition()):
+        assert time.monotonic() < end
+        tick()
+        time.sleep(0.01)
+    return found
+
+
+def exists(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123
+        return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+@contextmanager
+def system(directory, *more):
+    process = subprocess.Popen([sys.executable, "-c", SERVE, directory, *more], stdout=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def state(directory):
+    return json.loads((directory / "up.json").read_text())
+
+
+def test_a_killed_part_is_started_again_at_once(supervised):
+    supervisor = supervised(Part("one", SLEEP), Part("two", SLEEP))
+    before = supervisor.pids()
+
+    os.kill(before["one"], signal.SIGKILL)
+    wait_for(lambda: supervisor.pids().get("one", before["one"]) != before["one"], supervisor.tick)
+
+    assert before["two"] == supervisor.pids()["two"]
+    assert supervisor.children[0].not_before <= supervisor.children[0].started_at
+    assert [before, {"two": before["two"]}, supervisor.pids()] == [x for x in supervisor.heard if isinstance(x, dict)]
+    assert "one ended (signal 9)" in supervisor.heard
+
+
+def test_a_part_that_keeps_dying_is_given_pauses_and_quoted(supervised):
+    supervisor = supervised(Part("one", FAIL))
+
+    wait_for(lambda: supervisor.children[0].quick_deaths == 2, supervisor.tick)
+
+    assert supervisor.children[0].not_before > time.monotonic()
+    assert "ended 2 times within a second of its start; the next try is in 1 s" in supervisor.heard[-2]
+    assert supervisor.heard[-2].endswith("ends with: no such thing")
+    assert supervisor.heard[-1] == {}
+
+
+def test_the_pauses_grow_to_five_seconds_and_end_with_a_longer_life(supervised):
+    child = supervised(Part("one", SLEEP)).children[0]
+
+    assert [0, 1, 2, 4, 5, 5] == [child.plan() for _ in range(6)]
+    child.started_at -= 60
+    assert 0 == child.plan()
+
+
+def test_a_part_gets_its_environment_and_its_own_log(supervised, tmp_path):
+    supervised(Part("one", [sys.executable, "-c", "import os; print(os.environ['GREETING'])"], {"GREETING": "hello"}))
+
+    wait_for(lambda: (tmp_path / "logs/one.log").read_text() == "hello\n")
+
+
+def test_a_stop_ends_every_part(supervised):
+    supervisor = supervised(Part("one", SLEEP), Part("two", SLEEP))
+    pids = supervisor.pids().values()
+
+    supervisor.stop()
+
+    assert {} == supervisor.pids()
+    assert [False, False] == [exists(pid) for pid in pids]
+
+
+def test_a_part_that_ignores_the_stop_is_killed(supervised, tmp_path, monkeypatch):
+    monkeypatch.setattr("routines.up.TERM_LIMIT_S", 0.2)
+    supervisor = supervised(Part("one", STUBBORN))
+    wait_for(lambda: "awake" in (tmp_path / "logs/one.log").read_text())
+    pid = supervisor.pids()["one"]
+
+    supervisor.stop()
+
+    assert not exists(pid)
+
+
+def test_parts_die_with_a_killed_supervisor(tmp_path):
+    with subprocess.Popen(
+        [sys.executable, "-c", SUPERVISE, tmp_path, *SLEEP], stdout=subprocess.PIPE, text=True
+    ) as supervisor:
+        pid = int(supervisor.stdout.readline())
+        wait_for(lambda: (tmp_path / "one.log").read_text() == "awake\n")
+
+        supervisor.kill()
+
+        wait_for(lambda: not exists(pid))
+
+
+def test_a_system_announces_itself_is_kept_up_and_stops_cleanly(tmp_path):
+    with system(tmp_path, "postgresql://elsewhere/routines") as process:
+        first = wait_for(lambda: (tmp_path / "up.json").exists() and state(tmp_path))
+
+        os.kill(first["processes"]["scheduler"], signal.SIGKILL)
+        second = wait_for(
+            lambda: (
+                state(tmp_path)["processes"].get("scheduler", 0) not in {0, first["processes"]["scheduler"]}
+                and state(tmp_path)
+            )
+        )
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=LIMIT_S)
+
+    assert 0 == process.returncode
+    assert process.pid == first["pid"]
+    assert "postgresql://elsewhere/routines" == first["database_url"]
+    assert first["processes"]["web"] == second["processes"]["web"]
+    assert f"Routines is ready at {first['url']}" in said
+    assert str(tmp_path) in said
+    assert 1 == said.count(" a-token ")
+    assert said.endswith("stopped\n")
+    assert "a-token\n" == (tmp_path / "board.token").read_text()
+    assert 0o600 == (tmp_path / "board.token").stat().st_mode & 0o777
+    assert not (tmp_path / "up.json").exists()
+    assert [False, False] == [exists(pid) for pid in second["processes"].values()]
+
+
+def test_a_system_brings_its_own_postgres_and_takes_it_along(tmp_path):
+    with system(tmp_path) as process:
+        url = wait_for(lambda: (tmp_path / "up.json").exists() and state(tmp_path))["database_url"]
+        server = int((tmp_path / "postgres/data/postmaster.pid").read_text().split()[0])
+
+        assert url.startswith("postgresql://routines_service@/routines?host=/")
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=LIMIT_S)
+
+    assert 0 == process.returncode
+    assert not exists(server)
+    subprocess.run(["rm", "-rf", (tmp_path / "postgres").resolve()], check=True)
+
+
+def test_a_second_system_on_the_same_data_is_told_who_is_there(tmp_path, capsys):
+    with system(tmp_path, "postgresql://elsewhere/routines") as process:
+        url = wait_for(lambda: (tmp_path / "up.json").exists() and state(tmp_path))["url"]
+
+        assert 1 == up(tmp_path, "127.0.0.1", 0, database_url="unused", prepare=lambda _: None)
+
+    assert f"is in use by process {process.pid}, at {url}" in capsys.readouterr().out
+
+
+def test_a_port_in_use_is_refused_before_anything_starts(tmp_path, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        assert 1 == up(tmp_path, "127.0.0.1", port, database_url=None, prepare=lambda _: pytest.fail("too far"))
+
+    assert f"cannot listen on 127.0.0.1 port {port}: Address already in use" in capsys.readouterr().out
+    assert not (tmp_path / "postgres").exists()
+
+
+def test_a_directory_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(CannotStart, match="cannot keep data in"), Place(tmp_path / "file/data").held():
+        pass
+
+
+def test_every_part_of_the_system_is_given_the_database(tmp_path):
+    parts = System(Place(tmp_path), "127.0.0.1", 8000, None).parts("postgresql://here")
+
+    assert ["web", "scheduler", "projector"] == [part.argv[3] for part in parts]
+    assert [{"ROUTINES_DATABASE_URL": "postgresql://here"}] * 3 == [part.env for part in parts]
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [("127.0.0.1", "http://127.0.0.1:80"), ("0.0.0.0", "http://127.0.0.1:80"), ("::", "http://[::1]:80")],
+)
+def test_the_address_is_one_that_reaches_us(host, url):
+    assert url == url_of(host, 80)
+
+
+def test_port_0_takes_a_free_one():
+    assert 0 < free_port("127.0.0.1", 0)

@@ -1,0 +1,130 @@
+"""The layers are a test: what may import what, one clock, SQL in its places, no drawers for odds and ends."""
+
+import ast
+import re
+import sys
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+MAY_IMPORT = {
+    "domain": set(),
+    "application": {"domain"},
+    "projections": {"domain"},  # the two sides never meet
+    "web": {"domain", "application", "projections"},
+    "processes": {"domain", "application", "projections"},
+    "routines": {"domain", "application", "projections", "web", "processes"},
+}
+DOMAIN_MAY_IMPORT = {"msgspec", "croniter"}
+SQL_IN = {
+    "application/recorder.py",
+    "projections/*.py",
+    "routines/clock.py",
+    "routines/local_postgres.py",  # makes the database
+    "routines/migrations.py",
+}
+SQL = re.compile(
+    r"\A\s*(SELECT\s|INSERT\s+INTO\s|UPDATE\s+\S+\s+SET\s|DELETE\s+FROM\s|TRUNCATE\s|WITH\s+\w+\s+AS\s"
+    r"|(CREATE|ALTER|DROP|GRANT|REVOKE|LISTEN|NOTIFY|COPY|LOCK)\s+[A-Za-z_]+)"
+)
+CLOCKS = {("datetime", "now"), ("datetime", "utcnow"), ("date", "today"), ("time", "time"), ("time", "time_ns")}
+ODDS_AND_ENDS = {"utils", "util", "common", "helpers", "helper", "base", "manager", "service", "misc"}
+
+
+def modules():
+    return sorted(path for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py"))
+
+
+def name(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+@cache
+def nodes(path):
+    return list(ast.walk(ast.parse(path.read_text(), name(path))))
+
+
+def imported(path):
+    """The top-level names that a module imports, relative ones as its own package."""
+    for node in nodes(path):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield path.relative_to(ROOT).parts[0] if node.level else node.module.split(".")[0]
+
+
+def docstrings(path):
+    owners = [node for node in nodes(path) if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)]
+    return {id(node.body[0].value) for node in owners if node.body and isinstance(node.body[0], ast.Expr)}
+
+
+def speaks_sql(path):
+    texts = (node for node in nodes(path) if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    return any(SQL.match(text.value) for text in texts if id(text) not in docstrings(path))
+
+
+def reads_a_clock(path):
+    calls = (node for node in nodes(path) if isinstance(node, ast.Attribute))
+    dotted = ((getattr(call.value, "id", getattr(call.value, "attr", None)), call.attr) for call in calls)
+    bare = (
+        (node.module, alias.name)
+        for node in nodes(path)
+        if isinstance(node, ast.ImportFrom) and node.module == "time"
+        for alias in node.names
+    )
+    return not CLOCKS.isdisjoint([*dotted, *bare])
+
+
+def test_imports_point_inwards():
+    outwards = [
+        f"{name(path)} imports {other}"
+        for path in modules()
+        for other in imported(path)
+        if other in MAY_IMPORT and other not in MAY_IMPORT[own := path.relative_to(ROOT).parts[0]] | {own}
+    ]
+
+    assert [] == outwards
+
+
+def test_no_package_imports_the_tests_or_the_benchmarks():
+    assert [] == [name(path) for path in modules() if {"tests", "benchmarks"} & set(imported(path))]
+
+
+def test_the_domain_imports_only_the_standard_library_msgspec_and_croniter():
+    allowed = sys.stdlib_module_names | DOMAIN_MAY_IMPORT | {"domain"}
+
+    assert [] == [
+        f"{name(path)} imports {other}"
+        for path in modules()
+        if path.relative_to(ROOT).parts[0] == "domain"
+        for other in imported(path)
+        if other not in allowed
+    ]
+
+
+def test_there_is_one_clock():
+    assert len(clocks := [name(path) for path in modules() if reads_a_clock(path)]) <= 1, clocks
+
+
+def test_sql_is_spoken_in_its_places_only():
+    elsewhere = [
+        name(path)
+        for path in modules()
+        if not any(path.relative_to(ROOT).match(place) for place in SQL_IN) and speaks_sql(path)
+    ]
+
+    assert [] == elsewhere
+
+
+def test_sql_files_are_on_the_write_side_and_the_read_side_only():
+    elsewhere = [
+        name(path)
+        for package in MAY_IMPORT.keys() - {"application", "projections"}
+        for path in (ROOT / package).rglob("*.sql")
+    ]
+
+    assert [] == elsewhere
+
+
+def test_no_module_is_a_drawer_for_odds_and_ends():
+    assert [] == [name(path) for path in modules() if path.stem in ODDS_AND_ENDS]

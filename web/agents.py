@@ -1,0 +1,200 @@
+"""Agents, their keys and their inbox (contract 7.1, 7.3, 7.5)."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+from uuid import UUID
+
+from litestar import Controller, Response, delete, get, patch, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody, QueryParameter
+
+from application.access import AgentCaller, Caller
+from application.commands import AgentDraft, AgentKeyDraft, AgentPatch, PauseRequest
+from application.use_cases import agents, keys, viewing
+from domain.errors import NotFound, Unacceptable, Unknown
+from projections import directory, issues, shapes
+from projections.read_model import Connection
+from projections.shapes import Shape
+from web.backend import Backend
+from web.keys import MintedAgentKey, Revoked
+from web.requests import identified
+from web.validation import UUID_TEXT
+
+
+class Me(shapes.Agent, frozen=True, kw_only=True):
+    chain_of_command: tuple[str, ...] = ()
+
+
+class InboxItem(Shape, frozen=True, kw_only=True):
+    id: UUID
+    identifier: str
+    title: str
+    status: str
+    priority: str
+    project_id: UUID | None
+    goal_id: UUID | None
+    parent_id: UUID | None
+    updated_at: str
+    active_run: None = None
+    dependency_ready: bool = True
+    unresolved_blocker_count: int = 0
+    unresolved_blocker_issue_ids: tuple[UUID, ...] = ()
+
+
+class Agents(Controller):
+    tags = ("agents",)
+
+    @get("/companies/{company_id:str}/agents", operation_id="listAgents", sync_to_thread=True)
+    def list_(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], company_id: FromPath[str]
+    ) -> list[shapes.Agent]:
+        """Oldest first."""
+        id_ = identified(company_id, "Company")
+        backend.ask(caller, viewing.company, id_)
+        with backend.shown("directory") as conn:
+            return directory.agents(conn, id_)
+
+    @post("/companies/{company_id:str}/agents", operation_id="createAgent", sync_to_thread=True)
+    def create(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        company_id: FromPath[str],
+        data: JSONBody[AgentDraft],
+    ) -> Response[shapes.Agent]:
+        made = backend.change(caller, ("directory",), agents.create, identified(company_id, "Company"), data)
+        return made.answer(lambda conn: directory.agent(conn, made.result), 201)
+
+    @get("/agents/me", operation_id="getMe", sync_to_thread=True)
+    def me(self, backend: NamedDependency[Backend], caller: NamedDependency[Caller]) -> Me:
+        """The calling agent."""
+        id_ = _calling_agent(backend, caller)
+        with backend.shown("directory") as conn:
+            found = directory.agent(conn, id_)
+        if found is None:
+            raise NotFound("Agent not found")
+        return Me(**{name: getattr(found, name) for name in shapes.Agent.__struct_fields__})
+
+    @get("/agents/me/inbox-lite", operation_id="getInbox", sync_to_thread=True)
+    def inbox(self, backend: NamedDependency[Backend], caller: NamedDependency[Caller]) -> list[InboxItem]:
+        """What the calling agent has to do, oldest first."""
+        id_ = _calling_agent(backend, caller)
+        with backend.shown("issues") as conn:
+            return [_item(issue) for issue in issues.inbox(conn, id_)]
+
+    @get("/agents/{agent_id:str}", operation_id="getAgent", sync_to_thread=True)
+    def detail(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        agent_id: FromPath[str],
+        company_id: Annotated[str | None, QueryParameter(name="companyId")] = None,
+    ) -> shapes.Agent:
+        """By id, or by short name within `companyId`."""
+        backend.ask(caller, viewing.anyone)
+        with backend.shown("directory") as conn:
+            found = _find(conn, agent_id, company_id)
+        backend.ask(caller, viewing.thing, found.company_id if found else None, "Agent")
+        if found is None:
+            raise NotFound("Agent not found")
+        return found
+
+    @patch("/agents/{agent_id:str}", operation_id="updateAgent", sync_to_thread=True)
+    def update(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        agent_id: FromPath[str],
+        data: JSONBody[AgentPatch],
+    ) -> Response[shapes.Agent]:
+        return _changed(backend, caller, agents.update, agent_id, data)
+
+    @post("/agents/{agent_id:str}/pause", operation_id="pauseAgent", status_code=200, sync_to_thread=True)
+    def pause(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        agent_id: FromPath[str],
+        data: JSONBody[PauseRequest],
+    ) -> Response[shapes.Agent]:
+        return _changed(backend, caller, agents.pause, agent_id, data.reason)
+
+    @post("/agents/{agent_id:str}/resume", operation_id="resumeAgent", status_code=200, sync_to_thread=True)
+    def resume(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], agent_id: FromPath[str]
+    ) -> Response[shapes.Agent]:
+        return _changed(backend, caller, agents.resume, agent_id)
+
+    @post("/agents/{agent_id:str}/approve", operation_id="approveAgent", status_code=200, sync_to_thread=True)
+    def approve(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], agent_id: FromPath[str]
+    ) -> Response[shapes.Agent]:
+        return _changed(backend, caller, agents.approve, agent_id)
+
+    @post("/agents/{agent_id:str}/terminate", operation_id="terminateAgent", status_code=200, sync_to_thread=True)
+    def terminate(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], agent_id: FromPath[str]
+    ) -> Response[shapes.Agent]:
+        return _changed(backend, caller, agents.terminate, agent_id)
+
+    @get("/agents/{agent_id:str}/keys", operation_id="listAgentKeys", sync_to_thread=True)
+    def list_keys(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], agent_id: FromPath[str]
+    ) -> list[shapes.AgentKey]:
+        """Newest first, without their tokens."""
+        id_ = identified(agent_id, "Agent")
+        backend.ask(caller, keys.may_list_agent_keys, id_)
+        with backend.shown("directory") as conn:
+            return directory.agent_keys(conn, id_)
+
+    @post("/agents/{agent_id:str}/keys", operation_id="createAgentKey", sync_to_thread=True)
+    def create_key(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        agent_id: FromPath[str],
+        data: JSONBody[AgentKeyDraft],
+    ) -> MintedAgentKey:
+        """The token is shown here and never again."""
+        made = backend.executor.execute(caller, keys.create_for_agent, identified(agent_id, "Agent"), data)
+        return MintedAgentKey.of(made.result)
+
+    @delete("/agents/{agent_id:str}/keys/{key_id:str}", operation_id="revokeAgentKey", status_code=200, sync_to_thread=True)
+    def revoke_key(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        agent_id: FromPath[str],
+        key_id: FromPath[str],
+    ) -> Revoked:
+        """The token is unknown from the next request on."""
+        ids = identified(agent_id, "Agent"), identified(key_id, "Key")
+        backend.executor.execute(caller, keys.revoke_agent_key, *ids)
+        return Revoked()
+
+
+def _changed(
+    backend: Backend, caller: Caller, use_case: Callable[..., UUID], agent_id: str, *args: Any
+) -> Response[shapes.Agent]:
+    changed = backend.change(caller, ("directory",), use_case, identified(agent_id, "Agent"), *args)
+    return changed.answer(lambda conn: directory.agent(conn, changed.result))
+
+
+def _calling_agent(backend: Backend, caller: Caller) -> UUID:
+    principal = backend.ask(caller, viewing.anyone)
+    if not isinstance(principal, AgentCaller):
+        raise Unknown("Agent authentication required")
+    return principal.agent_id
+
+
+def _find(conn: Connection, agent_id: str, company_id: str | None) -> shapes.Agent | None:
+    if UUID_TEXT.fullmatch(agent_id):
+        return directory.agent(conn, UUID(agent_id))
+    if company_id is None:
+        raise Unacceptable("Agent shortname lookup requires companyId query parameter")
+    return directory.agent_named(conn, identified(company_id, "Company"), agent_id)
+
+
+def _item(issue: shapes.Issue) -> InboxItem:
+    fields = ("id", "identifier", "title", "status", "priority", "project_id", "goal_id", "parent_id", "updated_at")
+    return InboxItem(**{name: getattr(issue, name) for name in fields})

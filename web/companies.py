@@ -1,0 +1,75 @@
+"""Companies (contract 7.2)."""
+
+from litestar import Controller, Response, get, patch, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
+from msgspec.structs import replace
+
+from application.access import BoardUser, Caller, Principal
+from application.commands import CompanyDraft, CompanyPatch
+from application.use_cases import companies, viewing
+from domain.errors import NotFound
+from projections import directory, issues, shapes
+from projections.read_model import Connection
+from web.backend import Backend
+from web.requests import identified
+
+MODELS = ("directory", "issues")
+
+
+class Companies(Controller):
+    path = "/companies"
+    tags = ("companies",)
+
+    @get(operation_id="listCompanies", sync_to_thread=True)
+    def list_(self, backend: NamedDependency[Backend], caller: NamedDependency[Caller]) -> list[shapes.Company]:
+        """Those that the board user may enter, oldest first."""
+        user = backend.ask(caller, viewing.board)
+        with backend.shown(*MODELS) as conn:
+            return [_counted(conn, company) for company in _visible(conn, user)]
+
+    @post(operation_id="createCompany", sync_to_thread=True)
+    def create(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], data: JSONBody[CompanyDraft]
+    ) -> Response[shapes.Company]:
+        made = backend.change(caller, MODELS, companies.create, data)
+        return made.answer(lambda conn: directory.company(conn, made.result), 201)
+
+    @get("/{company_id:str}", operation_id="getCompany", sync_to_thread=True)
+    def detail(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], company_id: FromPath[str]
+    ) -> shapes.Company:
+        id_ = identified(company_id, "Company")
+        backend.ask(caller, viewing.company, id_)
+        with backend.shown(*MODELS) as conn:
+            if (found := directory.company(conn, id_)) is None:
+                raise NotFound("Company not found")
+            return _counted(conn, found)
+
+    @patch("/{company_id:str}", operation_id="updateCompany", sync_to_thread=True)
+    def update(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        company_id: FromPath[str],
+        data: JSONBody[CompanyPatch],
+    ) -> Response[shapes.Company]:
+        changed = backend.change(caller, MODELS, companies.update, identified(company_id, "Company"), data)
+        return changed.answer(lambda conn: directory.company(conn, changed.result))
+
+    @post("/{company_id:str}/archive", operation_id="archiveCompany", status_code=200, sync_to_thread=True)
+    def archive(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], company_id: FromPath[str]
+    ) -> Response[shapes.Company]:
+        changed = backend.change(caller, MODELS, companies.archive, identified(company_id, "Company"))
+        return changed.answer(lambda conn: directory.company(conn, changed.result))
+
+
+def _visible(conn: Connection, user: Principal) -> list[shapes.Company]:
+    if isinstance(user, BoardUser) and user.instance_admin:
+        return directory.companies(conn)
+    return directory.companies_of(conn, user.user_id) if isinstance(user, BoardUser) else []
+
+
+def _counted(conn: Connection, company: shapes.Company) -> shapes.Company:
+    return replace(company, issue_counter=issues.last_number(conn, company.id))

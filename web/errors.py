@@ -1,0 +1,120 @@
+"""The one table from exception to HTTP, and the one error body: RFC 9457 beside the contract's `error`, `details`, `code`."""
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+import psycopg
+import structlog
+from eventsourcing.persistence import IntegrityError, OperationalError
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, ValidationException
+from litestar.response.base import ASGIResponse
+from psycopg_pool import PoolTimeout
+
+from domain.errors import Conflict, Forbidden, NotFound, Refusal, Unacceptable, Unknown
+from projections.positions import Lagging
+from web.validation import Invalid
+
+STATUS_OF: dict[type[Exception], int] = {  # children follow their parent
+    Unknown: 401,
+    Forbidden: 403,
+    NotFound: 404,
+    Conflict: 409,
+    Unacceptable: 422,
+    Invalid: 400,
+    Lagging: 503,
+    IntegrityError: 503,  # lost so many races that it gave up; nothing was recorded
+    OperationalError: 503,
+    PoolTimeout: 503,
+    psycopg.OperationalError: 503,
+}
+RETRY_AFTER_S = "1"
+
+log = structlog.get_logger(process="web")
+
+
+class Problem(msgspec.Struct, omit_defaults=True):
+    """The body of every error."""
+
+    error: str
+    type: str
+    title: str
+    status: int
+    detail: str
+    details: Any = None
+    code: str | None = None
+
+
+def problem(status: int, message: str, details: Any = None) -> Problem:
+    code = details.get("code") if isinstance(details, dict) else None
+    title = HTTPStatus(status).phrase
+    return Problem(
+        error=message,
+        type=f"/problems/{title.lower().replace(' ', '-')}",
+        title=title,
+        status=status,
+        detail=message,
+        details=details,
+        code=code,
+    )
+
+
+def to_response(_request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    """Whatever was raised, as a response."""
+    status, message, details = _described(error)
+    headers = {"Retry-After": RETRY_AFTER_S} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.error("request_failed", status=status, exc_info=error if status == HTTPStatus.INTERNAL_SERVER_ERROR else None)
+    return Response(problem(status, message, details), status_code=status, headers=headers)
+
+
+def error_response(status: int, message: str) -> ASGIResponse:
+    """An error before the framework has a request."""
+    body = msgspec.json.encode(problem(status, message))
+    return ASGIResponse(body=body, status_code=status, media_type="application/json")
+
+
+def _described(error: Exception) -> tuple[int, str, Any]:
+    match error:
+        case Refusal():
+            return _status(error), error.message, error.details
+        case Invalid():
+            return 400, _headline(error), error.issues
+        case Lagging(recorded=None):
+            return 503, "A read model is behind the log; try again", {"readModels": list(error.names)}
+        case Lagging():
+            text = "The change is recorded, but a read model is behind the log: do not repeat it, read it back later"
+            return 503, text, {"readModels": list(error.names), "position": error.recorded}
+        case NotFoundException() | MethodNotAllowedException():
+            return 404, "API route not found", None
+        case ValidationException():
+            return 400, "Validation error", _query_issues(error)
+        case HTTPException():
+            return error.status_code, error.detail, None
+        case _ if (status := _status(error)) == HTTPStatus.SERVICE_UNAVAILABLE:
+            return status, "The database cannot be reached or is busy; try again", None
+        case _:
+            return 500, "Internal server error", None
+
+
+def _headline(error: Invalid) -> str:
+    """A lone issue with a text of its own speaks for itself (contract 7.5, `limit must be ...`)."""
+    only = error.issues[0] if len(error.issues) == 1 else {}
+    return str(only["message"]) if only.get("code") == "custom" else str(error)
+
+
+def _status(error: Exception) -> int:
+    return next((code for kind, code in STATUS_OF.items() if isinstance(error, kind)), 500)
+
+
+def _query_issues(error: ValidationException) -> list[dict[str, Any]]:
+    """A wrong query parameter or header, in the form of body issues."""
+    found = error.extra if isinstance(error.extra, list) else []
+    return [
+        {"code": "custom", "message": str(item.get("message", error.detail)), "path": [item.get("key", "")]}
+        for item in found
+        if isinstance(item, dict)
+    ] or [{"code": "custom", "message": error.detail, "path": []}]

@@ -1,0 +1,250 @@
+"""Issues and the agent's loop over them (contract 7.5)."""
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from litestar import Controller, Response, get, patch, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody, QueryParameter
+
+from application.access import AgentCaller, BoardUser, Caller
+from application.commands import Checkout, CommentDraft, IssueDraft, IssuePatch
+from application.use_cases import issues as use_cases
+from application.use_cases import viewing
+from domain.errors import NotFound
+from projections import directory, issues, shapes
+from projections.read_model import Connection
+from projections.shapes import Shape
+from web.backend import Backend
+from web.requests import identified, number, uuid_or_none
+from web.validation import UUID_TEXT
+
+LIMIT, MOST = 500, 1_000
+MOST_COMMENTS = 500
+
+
+class IssueDetail(shapes.Issue, frozen=True, kw_only=True):
+    ancestors: list[shapes.Issue]
+
+
+class IssueUpdated(shapes.Issue, frozen=True, kw_only=True):
+    comment: shapes.Comment | None = None
+
+
+class HeartbeatContext(Shape, frozen=True, kw_only=True):
+    """What an agent needs to begin to work on an issue."""
+
+    issue: shapes.Issue
+    ancestors: list[shapes.Issue]
+    project: shapes.Project | None
+    goal: shapes.Goal | None
+    comment_cursor: issues.CommentCursor
+    wake_comment: None = None
+    attachments: tuple[str, ...] = ()
+
+
+class Issues(Controller):
+    tags = ("issues",)
+
+    @get("/companies/{company_id:str}/issues", operation_id="listIssues", sync_to_thread=True)
+    def list_(  # noqa: PLR0913 the contract's filters
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        eventual: NamedDependency[bool],
+        company_id: FromPath[str],
+        status: str | None = None,
+        assignee_agent_id: Annotated[str | None, QueryParameter(name="assigneeAgentId")] = None,
+        project_id: Annotated[str | None, QueryParameter(name="projectId")] = None,
+        parent_id: Annotated[str | None, QueryParameter(name="parentId")] = None,
+        origin_kind: Annotated[str | None, QueryParameter(name="originKind")] = None,
+        origin_id: Annotated[str | None, QueryParameter(name="originId")] = None,
+        q: str | None = None,
+        limit: str | None = None,
+        offset: str | None = None,
+    ) -> list[shapes.Issue]:
+        """Newest first; `status` takes several, joined by commas."""
+        filters = issues.Filters(
+            statuses=[part.strip() for part in status.split(",")] if status else None,
+            assignee_agent_id=uuid_or_none(assignee_agent_id, "assigneeAgentId"),
+            project_id=uuid_or_none(project_id, "projectId"),
+            parent_id=uuid_or_none(parent_id, "parentId"),
+            origin_kind=origin_kind or None,
+            origin_id=uuid_or_none(origin_id, "originId"),
+            text=q or None,
+        )
+        most, skip = number(limit, "limit", LIMIT, 1, MOST), number(offset, "offset", 0, 0, 10**9)
+        id_ = identified(company_id, "Company")
+        backend.ask(caller, viewing.company, id_)
+        with backend.shown("issues", eventual=eventual) as conn:
+            return issues.page(conn, id_, filters, limit=most, offset=skip)
+
+    @post("/companies/{company_id:str}/issues", operation_id="createIssue", sync_to_thread=True)
+    def create(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        company_id: FromPath[str],
+        data: JSONBody[IssueDraft],
+    ) -> Response[shapes.Issue]:
+        made = backend.change(caller, ("issues",), use_cases.create, identified(company_id, "Company"), data)
+        return made.answer(lambda conn: issues.issue(conn, made.result), 201)
+
+    @get("/issues/{issue_id:str}", operation_id="getIssue", sync_to_thread=True)
+    def detail(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        eventual: NamedDependency[bool],
+        issue_id: FromPath[str],
+    ) -> IssueDetail:
+        """By id or by identifier (`ACM-7`)."""
+        with backend.shown("issues", "directory", eventual=eventual) as conn:
+            found = _found(backend, caller, conn, issue_id)
+            return IssueDetail(**_fields(found), ancestors=issues.ancestors(conn, found.id))
+
+    @get("/issues/{issue_id:str}/heartbeat-context", operation_id="getHeartbeatContext", sync_to_thread=True)
+    def heartbeat_context(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], issue_id: FromPath[str]
+    ) -> HeartbeatContext:
+        with backend.shown("issues", "directory") as conn:
+            found = _found(backend, caller, conn, issue_id)
+            return HeartbeatContext(
+                issue=found,
+                ancestors=issues.ancestors(conn, found.id),
+                project=directory.project(conn, found.project_id) if found.project_id else None,
+                goal=directory.goal(conn, found.goal_id) if found.goal_id else None,
+                comment_cursor=issues.comment_cursor(conn, found.id),
+            )
+
+    @patch("/issues/{issue_id:str}", operation_id="updateIssue", sync_to_thread=True)
+    def update(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        issue_id: FromPath[str],
+        data: JSONBody[IssuePatch],
+    ) -> Response[IssueUpdated]:
+        """Done and cancelled end the run that opened it; a comment may come along."""
+        id_ = _id_of(backend, caller, issue_id)
+        changed = backend.change(caller, ("issues",), use_cases.update, id_, data, caller.run_id)
+
+        def updated(conn: Connection) -> IssueUpdated | None:
+            found = issues.issue(conn, id_)
+            comment = issues.comment(conn, id_, changed.result) if changed.result else None
+            return IssueUpdated(**_fields(found), comment=comment) if found else None
+
+        return changed.answer(updated)
+
+    @post("/issues/{issue_id:str}/checkout", operation_id="checkoutIssue", status_code=200, sync_to_thread=True)
+    def checkout(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        issue_id: FromPath[str],
+        data: JSONBody[Checkout],
+    ) -> Response[shapes.Issue]:
+        """An agent takes the issue for its work session (X-Paperclip-Run-Id). Never repeat a 409."""
+        id_ = _id_of(backend, caller, issue_id)
+        changed = backend.change(caller, ("issues",), use_cases.check_out, id_, data, caller.run_id)
+        return changed.answer(lambda conn: issues.issue(conn, id_))
+
+    @post("/issues/{issue_id:str}/release", operation_id="releaseIssue", status_code=200, sync_to_thread=True)
+    def release(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], issue_id: FromPath[str]
+    ) -> Response[shapes.Issue]:
+        """Back to todo, with nobody assigned."""
+        id_ = _id_of(backend, caller, issue_id)
+        changed = backend.change(caller, ("issues",), use_cases.release, id_, caller.run_id)
+        return changed.answer(lambda conn: issues.issue(conn, id_))
+
+    @post(
+        "/issues/{issue_id:str}/admin/force-release",
+        operation_id="forceReleaseIssue",
+        status_code=200,
+        sync_to_thread=True,
+    )
+    def force_release(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], issue_id: FromPath[str]
+    ) -> Response[shapes.Issue]:
+        """Takes the issue from whoever holds it; board only."""
+        id_ = _id_of(backend, caller, issue_id)
+        changed = backend.change(caller, ("issues",), use_cases.force_release, id_)
+        return changed.answer(lambda conn: issues.issue(conn, id_))
+
+    @get("/issues/{issue_id:str}/comments", operation_id="listComments", sync_to_thread=True)
+    def comments(  # noqa: PLR0913 the contract's parameters
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        issue_id: FromPath[str],
+        after: str | None = None,
+        after_comment_id: Annotated[str | None, QueryParameter(name="afterCommentId")] = None,
+        order: Literal["asc", "desc"] = "desc",
+        limit: str | None = None,
+    ) -> list[shapes.Comment]:
+        """Newest first, or oldest first with `order=asc`; those after a comment, if one is named."""
+        start = uuid_or_none(after or after_comment_id, "after")
+        most = number(limit, "limit", MOST_COMMENTS, 1, MOST_COMMENTS)
+        with backend.shown("issues", "directory") as conn:
+            found = _found(backend, caller, conn, issue_id)
+            return issues.comments(conn, found.id, after=start, newest_first=order == "desc", limit=most)
+
+    @post("/issues/{issue_id:str}/comments", operation_id="createComment", sync_to_thread=True)
+    def create_comment(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        issue_id: FromPath[str],
+        data: JSONBody[CommentDraft],
+    ) -> Response[shapes.Comment]:
+        id_ = _id_of(backend, caller, issue_id)
+        made = backend.change(caller, ("issues",), use_cases.comment, id_, data, caller.run_id)
+        return made.answer(lambda conn: issues.comment(conn, id_, made.result), 201)
+
+    @get("/issues/{issue_id:str}/comments/{comment_id:str}", operation_id="getComment", sync_to_thread=True)
+    def comment(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        issue_id: FromPath[str],
+        comment_id: FromPath[str],
+    ) -> shapes.Comment:
+        with backend.shown("issues", "directory") as conn:
+            found = _found(backend, caller, conn, issue_id)
+            comment = issues.comment(conn, found.id, identified(comment_id, "Comment"))
+        if comment is None:
+            raise NotFound("Comment not found")
+        return comment
+
+
+def _found(backend: Backend, caller: Caller, conn: Connection, issue_id: str) -> shapes.Issue:
+    """The issue by id or identifier, for a caller who may see it."""
+    principal = backend.ask(caller, viewing.anyone)
+    if UUID_TEXT.fullmatch(issue_id):
+        found = issues.issue(conn, UUID(issue_id))
+    else:
+        found = issues.identified(conn, _companies(conn, principal), issue_id)
+    backend.ask(caller, viewing.thing, found.company_id if found else None, "Issue")
+    if found is None:
+        raise NotFound("Issue not found")
+    return found
+
+
+def _id_of(backend: Backend, caller: Caller, issue_id: str) -> UUID:
+    if UUID_TEXT.fullmatch(issue_id):
+        return UUID(issue_id)
+    with backend.shown("issues", "directory") as conn:
+        return _found(backend, caller, conn, issue_id).id
+
+
+def _companies(conn: Connection, principal: AgentCaller | BoardUser) -> list[UUID]:
+    if isinstance(principal, AgentCaller):
+        return [principal.company_id]
+    if principal.instance_admin:
+        return [company.id for company in directory.companies(conn)]
+    return [membership.company_id for membership in directory.memberships(conn, principal.user_id)]
+
+
+def _fields(found: shapes.Issue) -> dict[str, Any]:
+    return {name: getattr(found, name) for name in shapes.Issue.__struct_fields__}

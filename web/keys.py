@@ -1,0 +1,127 @@
+"""Board keys, and who is calling (contract 7.1)."""
+
+from typing import Any
+from uuid import UUID
+
+from litestar import Controller, delete, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
+
+from application.access import BoardUser, Caller
+from application.commands import BoardKeyDraft
+from application.use_cases import keys, viewing
+from application.use_cases.keys import Minted
+from domain.errors import NotFound, Unknown
+from projections import directory, shapes
+from projections.shapes import Shape, time, time_or_none
+from web.backend import Backend
+from web.requests import identified
+
+
+class MintedBoardKey(Shape, frozen=True, kw_only=True):
+    """A new key with its token, which is shown this once."""
+
+    id: UUID
+    name: str
+    token: str
+    created_at: str
+    last_used_at: str | None = None
+    revoked_at: str | None = None
+    expires_at: str | None
+
+    @classmethod
+    def of(cls, minted: Minted) -> "MintedBoardKey":
+        return cls(
+            id=minted.key_id,
+            name=minted.name,
+            token=minted.token,
+            created_at=time(minted.created_at),
+            expires_at=time_or_none(minted.expires_at),
+        )
+
+
+class MintedAgentKey(Shape, frozen=True, kw_only=True):
+    """A new key with its token, which is shown this once."""
+
+    id: UUID
+    name: str
+    scope: shapes.KeyScope = shapes.KeyScope()
+    responsible_user_id: str | None = None
+    token: str
+    created_at: str
+
+    @classmethod
+    def of(cls, minted: Minted) -> "MintedAgentKey":
+        return cls(id=minted.key_id, name=minted.name, token=minted.token, created_at=time(minted.created_at))
+
+
+class Revoked(Shape, frozen=True, kw_only=True):
+    ok: bool = True
+
+
+class UserSummary(Shape, frozen=True, kw_only=True):
+    id: UUID
+    name: str
+    email: str | None
+
+
+class Identity(Shape, frozen=True, kw_only=True):
+    """Who a board key belongs to."""
+
+    user: UserSummary
+    user_id: UUID
+    is_instance_admin: bool
+    company_ids: list[UUID]
+    memberships: list[shapes.Membership]
+    source: str = "board_key"
+    key_id: UUID
+
+
+class Keys(Controller):
+    tags = ("keys",)
+
+    @get("/board-api-keys", operation_id="listBoardKeys", sync_to_thread=True)
+    def list_(self, backend: NamedDependency[Backend], caller: NamedDependency[Caller]) -> list[shapes.BoardKey]:
+        """One's own, newest first, without their tokens."""
+        user = _board(backend, caller)
+        with backend.shown("directory") as conn:
+            return directory.board_keys(conn, user.user_id)
+
+    @post("/board-api-keys", operation_id="createBoardKey", sync_to_thread=True)
+    def create(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], data: JSONBody[BoardKeyDraft]
+    ) -> MintedBoardKey:
+        """The token is shown here and never again; without `expiresAt` it is good for 30 days."""
+        return MintedBoardKey.of(backend.executor.execute(caller, keys.create_for_board, data).result)
+
+    @delete("/board-api-keys/{key_id:str}", operation_id="revokeBoardKey", status_code=200, sync_to_thread=True)
+    def revoke(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], key_id: FromPath[str]
+    ) -> Revoked:
+        """The token is unknown from the next request on."""
+        backend.executor.execute(caller, keys.revoke_board_key, identified(key_id, "Board API key"))
+        return Revoked()
+
+    @get("/cli-auth/me", operation_id="getIdentity", sync_to_thread=True)
+    def identity(self, backend: NamedDependency[Backend], caller: NamedDependency[Caller]) -> Identity:
+        user = _board(backend, caller)
+        with backend.shown("directory") as conn:
+            person: Any = directory.person(conn, user.user_id)
+            memberships = directory.memberships(conn, user.user_id)
+        if person is None:
+            raise NotFound("User not found")
+        return Identity(
+            user=UserSummary(id=person.id, name=person.name, email=person.email),
+            user_id=person.id,
+            is_instance_admin=user.instance_admin,
+            company_ids=[membership.company_id for membership in memberships],
+            memberships=memberships,
+            key_id=user.key_id,
+        )
+
+
+def _board(backend: Backend, caller: Caller) -> BoardUser:
+    principal = backend.ask(caller, viewing.anyone)
+    if not isinstance(principal, BoardUser):
+        raise Unknown("Board authentication required")
+    return principal

@@ -1,0 +1,174 @@
+"""Projects and goals (contract 7.4)."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+from uuid import UUID
+
+from litestar import Controller, Response, delete, get, patch, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody, QueryParameter
+
+from application.access import Caller
+from application.commands import GoalDraft, GoalPatch, ProjectDraft, ProjectPatch
+from application.use_cases import goals, projects, viewing
+from domain.errors import NotFound, Unacceptable
+from projections import directory, shapes
+from projections.read_model import Connection
+from web.backend import Backend
+from web.requests import identified
+from web.validation import UUID_TEXT
+
+
+class Projects(Controller):
+    tags = ("projects",)
+
+    @get("/companies/{company_id:str}/projects", operation_id="listProjects", sync_to_thread=True)
+    def list_(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], company_id: FromPath[str]
+    ) -> list[shapes.Project]:
+        """Oldest first."""
+        id_ = identified(company_id, "Company")
+        backend.ask(caller, viewing.company, id_)
+        with backend.shown("directory") as conn:
+            return directory.projects(conn, id_)
+
+    @post("/companies/{company_id:str}/projects", operation_id="createProject", sync_to_thread=True)
+    def create(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        company_id: FromPath[str],
+        data: JSONBody[ProjectDraft],
+    ) -> Response[shapes.Project]:
+        made = backend.change(caller, ("directory",), projects.create, identified(company_id, "Company"), data)
+        return made.answer(lambda conn: directory.project(conn, made.result), 201)
+
+    @get("/projects/{project_id:str}", operation_id="getProject", sync_to_thread=True)
+    def detail(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        project_id: FromPath[str],
+        company_id: Annotated[str | None, QueryParameter(name="companyId")] = None,
+    ) -> shapes.Project:
+        """By id, or by short name within `companyId`."""
+        backend.ask(caller, viewing.anyone)
+        with backend.shown("directory") as conn:
+            found = _find(conn, project_id, company_id)
+        backend.ask(caller, viewing.thing, found.company_id if found else None, "Project")
+        if found is None:
+            raise NotFound("Project not found")
+        return found
+
+    @patch("/projects/{project_id:str}", operation_id="updateProject", sync_to_thread=True)
+    def update(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        project_id: FromPath[str],
+        data: JSONBody[ProjectPatch],
+    ) -> Response[shapes.Project]:
+        return _changed(backend, caller, projects.update, project_id, data)
+
+    @post("/projects/{project_id:str}/pause", operation_id="pauseProject", status_code=200, sync_to_thread=True)
+    def pause(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], project_id: FromPath[str]
+    ) -> Response[shapes.Project]:
+        """Schedules of its routines are suppressed, on the record, until it is resumed."""
+        return _changed(backend, caller, projects.pause, project_id)
+
+    @post("/projects/{project_id:str}/resume", operation_id="resumeProject", status_code=200, sync_to_thread=True)
+    def resume(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], project_id: FromPath[str]
+    ) -> Response[shapes.Project]:
+        return _changed(backend, caller, projects.resume, project_id)
+
+    @delete("/projects/{project_id:str}", operation_id="deleteProject", status_code=200, sync_to_thread=True)
+    def delete(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], project_id: FromPath[str]
+    ) -> shapes.Project:
+        """Its routines and issues stay, with their history."""
+        id_ = identified(project_id, "Project")
+        with backend.shown("directory") as conn:
+            found = directory.project(conn, id_)
+        backend.executor.execute(caller, projects.delete, id_)
+        if found is None:
+            raise NotFound("Project not found")
+        return found
+
+
+class Goals(Controller):
+    tags = ("goals",)
+
+    @get("/companies/{company_id:str}/goals", operation_id="listGoals", sync_to_thread=True)
+    def list_(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], company_id: FromPath[str]
+    ) -> list[shapes.Goal]:
+        """Oldest first."""
+        id_ = identified(company_id, "Company")
+        backend.ask(caller, viewing.company, id_)
+        with backend.shown("directory") as conn:
+            return directory.goals(conn, id_)
+
+    @post("/companies/{company_id:str}/goals", operation_id="createGoal", sync_to_thread=True)
+    def create(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        company_id: FromPath[str],
+        data: JSONBody[GoalDraft],
+    ) -> Response[shapes.Goal]:
+        made = backend.change(caller, ("directory",), goals.create, identified(company_id, "Company"), data)
+        return made.answer(lambda conn: directory.goal(conn, made.result), 201)
+
+    @get("/goals/{goal_id:str}", operation_id="getGoal", sync_to_thread=True)
+    def detail(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], goal_id: FromPath[str]
+    ) -> shapes.Goal:
+        id_ = identified(goal_id, "Goal")
+        backend.ask(caller, viewing.anyone)
+        with backend.shown("directory") as conn:
+            found = directory.goal(conn, id_)
+        backend.ask(caller, viewing.thing, found.company_id if found else None, "Goal")
+        if found is None:
+            raise NotFound("Goal not found")
+        return found
+
+    @patch("/goals/{goal_id:str}", operation_id="updateGoal", sync_to_thread=True)
+    def update(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        goal_id: FromPath[str],
+        data: JSONBody[GoalPatch],
+    ) -> Response[shapes.Goal]:
+        changed = backend.change(caller, ("directory",), goals.update, identified(goal_id, "Goal"), data)
+        return changed.answer(lambda conn: directory.goal(conn, changed.result))
+
+    @delete("/goals/{goal_id:str}", operation_id="deleteGoal", status_code=200, sync_to_thread=True)
+    def delete(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], goal_id: FromPath[str]
+    ) -> shapes.Goal:
+        """What points at it keeps its id."""
+        id_ = identified(goal_id, "Goal")
+        with backend.shown("directory") as conn:
+            found = directory.goal(conn, id_)
+        backend.executor.execute(caller, goals.delete, id_)
+        if found is None:
+            raise NotFound("Goal not found")
+        return found
+
+
+def _changed(
+    backend: Backend, caller: Caller, use_case: Callable[..., UUID], project_id: str, *args: Any
+) -> Response[shapes.Project]:
+    changed = backend.change(caller, ("directory",), use_case, identified(project_id, "Project"), *args)
+    return changed.answer(lambda conn: directory.project(conn, changed.result))
+
+
+def _find(conn: Connection, project_id: str, company_id: str | None) -> shapes.Project | None:
+    if UUID_TEXT.fullmatch(project_id):
+        return directory.project(conn, UUID(project_id))
+    if company_id is None:
+        raise Unacceptable("Project shortname lookup requires companyId query parameter")
+    return directory.project_named(conn, identified(company_id, "Company"), project_id)
