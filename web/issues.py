@@ -5,7 +5,7 @@ from uuid import UUID
 
 from litestar import Controller, Response, get, patch, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from application.access import AgentCaller, BoardUser, Caller
 from application.commands import Checkout, CommentDraft, IssueDraft, IssuePatch
@@ -53,15 +53,15 @@ class Issues(Controller):
         caller: NamedDependency[Caller],
         eventual: NamedDependency[bool],
         company_id: FromPath[str],
-        status: str | None = None,
+        status: FromQuery[str | None] = None,
         assignee_agent_id: Annotated[str | None, QueryParameter(name="assigneeAgentId")] = None,
         project_id: Annotated[str | None, QueryParameter(name="projectId")] = None,
         parent_id: Annotated[str | None, QueryParameter(name="parentId")] = None,
         origin_kind: Annotated[str | None, QueryParameter(name="originKind")] = None,
         origin_id: Annotated[str | None, QueryParameter(name="originId")] = None,
-        q: str | None = None,
-        limit: str | None = None,
-        offset: str | None = None,
+        q: FromQuery[str | None] = None,
+        limit: FromQuery[str | None] = None,
+        offset: FromQuery[str | None] = None,
     ) -> list[shapes.Issue]:
         """Newest first; `status` takes several, joined by commas."""
         filters = issues.Filters(
@@ -178,10 +178,10 @@ class Issues(Controller):
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
         issue_id: FromPath[str],
-        after: str | None = None,
+        after: FromQuery[str | None] = None,
         after_comment_id: Annotated[str | None, QueryParameter(name="afterCommentId")] = None,
-        order: Literal["asc", "desc"] = "desc",
-        limit: str | None = None,
+        order: FromQuery[Literal["asc", "desc"]] = "desc",
+        limit: FromQuery[str | None] = None,
     ) -> list[shapes.Comment]:
         """Newest first, or oldest first with `order=asc`; those after a comment, if one is named."""
         start = uuid_or_none(after or after_comment_id, "after")

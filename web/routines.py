@@ -6,7 +6,7 @@ from uuid import UUID
 
 from litestar import Controller, Response, delete, get, patch, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from application.access import Caller
 from application.commands import RoutineDraft, RoutinePatch, RunRequest, TriggerDraft, TriggerPatch
@@ -108,7 +108,7 @@ class Routines(Controller):
         caller: NamedDependency[Caller],
         eventual: NamedDependency[bool],
         routine_id: FromPath[str],
-        limit: str | None = None,
+        limit: FromQuery[str | None] = None,
     ) -> list[shapes.RunSummary]:
         """Newest first; 50 of them, or `limit` from 1 to 200."""
         id_ = identified(routine_id, "Routine")

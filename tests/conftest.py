@@ -1,0 +1,149 @@
+"""A real Postgres for the whole run, a database of its own for each test that asks, one running API."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event as Stop
+from uuid import uuid4
+
+import psycopg
+import pytest
+import uvicorn
+from psycopg.sql import SQL, Identifier
+
+from application.recorder import MemoryRecorder
+from application.store import EventStore
+from processes import projector as projectors
+from projections import catalogue
+from routines import bootstrap
+from routines.bootstrap import System
+from routines.local_postgres import LocalPostgres
+from routines.settings import Settings
+from tests.api import Api
+from web.app import create_app
+from web.backend import Backend
+
+TEMPLATE = "routines_template"
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPostgres]:
+    """A Postgres that forgets on a crash, and is quick."""
+    local = LocalPostgres(tmp_path_factory.mktemp("postgres"), durable=False)
+    local.start()
+    yield local
+    local.stop()
+
+
+@pytest.fixture(scope="session")
+def template(postgres: LocalPostgres) -> str:
+    """A prepared database, to be copied."""
+    _execute(postgres, "CREATE DATABASE {}", TEMPLATE)
+    bootstrap.prepare(Settings(database_url=postgres.url("postgres", TEMPLATE)))
+    return TEMPLATE
+
+
+@pytest.fixture
+def admin_url(postgres: LocalPostgres, template: str) -> Iterator[str]:
+    """The superuser's URL of a fresh database."""
+    with _database(postgres, template) as name:
+        yield postgres.url("postgres", name)
+
+
+@pytest.fixture
+def settings(admin_url: str) -> Settings:
+    """The service's settings over the fresh database."""
+    return Settings(database_url=admin_url.replace("postgres@", "routines_service@"))
+
+
+@pytest.fixture
+def system(settings: Settings) -> Iterator[System]:
+    with bootstrap.system(settings) as ready:
+        yield ready
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def store(request: pytest.FixtureRequest) -> EventStore:
+    """The same tests over both."""
+    if request.param == "memory":
+        return EventStore(MemoryRecorder())
+    found: System = request.getfixturevalue("system")
+    return found.store
+
+
+@pytest.fixture(scope="session")
+def api(postgres: LocalPostgres, template: str) -> Iterator[Api]:
+    """A running API with its projector, for the whole run: each test makes a company of its own."""
+    with _database(postgres, template) as name:
+        settings = Settings(database_url=postgres.url("routines_service", name))
+        with bootstrap.system(settings) as system, _projecting(system), _serving(system) as url:
+            token = bootstrap.first_board_token(settings)
+            client = Api(url=url, token=token or "", system=system)
+            yield client
+            client.close()
+
+
+class _database:  # noqa: N801 used as a function
+    """A copy of a database, dropped at the end."""
+
+    def __init__(self, postgres: LocalPostgres, template: str) -> None:
+        self._postgres, self._template, self._name = postgres, template, f"test_{uuid4().hex}"
+
+    def __enter__(self) -> str:
+        _execute(self._postgres, "CREATE DATABASE {} TEMPLATE {}", self._name, self._template)
+        return self._name
+
+    def __exit__(self, *_: object) -> None:
+        _execute(self._postgres, "DROP DATABASE {} WITH (FORCE)", self._name)
+
+
+class _projecting:  # noqa: N801 used as a function
+    """The projector in a thread."""
+
+    def __init__(self, system: System) -> None:
+        self._stop = Stop()
+        running = projectors.Projector(catalogue.ALL, system.store.after)
+        arguments = (running, lambda: bootstrap.connect(system.settings), self._stop)
+        self._thread = threading.Thread(target=projectors.run, args=arguments)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+class _serving:  # noqa: N801 used as a function
+    """The web application in a thread, on a free port."""
+
+    def __init__(self, system: System) -> None:
+        app = create_app(Backend(system.executor, system.pool, system.settings.patience_s))
+        config = uvicorn.Config(app, log_config=None, access_log=False, ws="none")  # type: ignore[arg-type]
+        self._server = uvicorn.Server(config)
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]})
+
+    def __enter__(self) -> str:
+        self._thread.start()
+        while not self._server.started:
+            time.sleep(0.01)
+        return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+
+    def __exit__(self, *_: object) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+        self._socket.close()
+
+
+def _execute(postgres: LocalPostgres, statement: str, *names: str) -> None:
+    with psycopg.connect(postgres.url("postgres", "postgres"), autocommit=True) as conn:
+        conn.execute(SQL(statement).format(*map(Identifier, names)))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return Path(__file__).parent.parent
