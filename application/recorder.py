@@ -76,9 +76,7 @@ class PostgresRecorder(ApplicationRecorder):
     def __init__(self, pool: ConnectionPool[psycopg.Connection[tuple[Any, ...]]]) -> None:
         self.pool = pool
 
-    def insert_events(
-        self, stored_events: Sequence[StoredEvent], *, guards: Guards = (), **_: Any
-    ) -> Sequence[int]:
+    def insert_events(self, stored_events: Sequence[StoredEvent], *, guards: Guards = (), **_: Any) -> Sequence[int]:
         if not stored_events:
             return []
         batch = (
@@ -110,7 +108,7 @@ class PostgresRecorder(ApplicationRecorder):
             last, many = _one(conn.execute(READ_BACK, batch))
         return last if many == len(batch[0]) else None
 
-    def select_events(  # noqa: PLR0913 the library's signature
+    def select_events(
         self,
         originator_id: UUID | str,
         *,

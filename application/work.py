@@ -17,7 +17,6 @@ from application.streams import Kind
 from domain.events import AnyEvent, stored_name
 from domain.recorded import Recorded
 
-
 State = TypeVar("State")
 
 

@@ -52,5 +52,3 @@ def end(run: Run, status: IssueStatus) -> list[RunEvent]:
             return [RunFailed(reason=CANCELLED)]
         case _:
             return []
-
-

@@ -93,7 +93,9 @@ def due(cron: Cron, since: datetime, now: datetime, policy: CatchUpPolicy) -> Du
     dropped_after = caught_up[-1] if caught_up else before
     on_time = tuple(schedule.occurrences(cron, in_grace, now))
     next_at = schedule.next_after(cron, now)
-    return Due(fire=caught_up + on_time, missed=_missed(cron, dropped_after, in_grace, policy, next_at), next_at=next_at)
+    return Due(
+        fire=caught_up + on_time, missed=_missed(cron, dropped_after, in_grace, policy, next_at), next_at=next_at
+    )
 
 
 def _missed(

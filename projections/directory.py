@@ -113,7 +113,7 @@ CREATE INDEX ON access_key (agent_id, position);
 """
 
 
-def fold(recorded: Recorded, rows: Rows) -> None:  # noqa: C901 one line per event
+def fold(recorded: Recorded, rows: Rows) -> None:
     match recorded.event:
         case CompanyCreated() as event:
             rows.put(COMPANY, _company(recorded, event))
@@ -271,9 +271,7 @@ _PERSON = Docs(
 )
 _AGENTS = Docs("SELECT doc FROM agent WHERE company_id = %(company_id)s ORDER BY position", shapes.Agent)
 _AGENT = Docs("SELECT doc FROM agent WHERE id = %(id)s", shapes.Agent)
-_AGENT_NAMED = Docs(
-    "SELECT doc FROM agent WHERE company_id = %(company_id)s AND url_key = %(url_key)s", shapes.Agent
-)
+_AGENT_NAMED = Docs("SELECT doc FROM agent WHERE company_id = %(company_id)s AND url_key = %(url_key)s", shapes.Agent)
 _PROJECTS = Docs("SELECT doc FROM project WHERE company_id = %(company_id)s ORDER BY position", shapes.Project)
 _PROJECT = Docs("SELECT doc FROM project WHERE id = %(id)s", shapes.Project)
 _PROJECT_NAMED = Docs(

@@ -203,9 +203,7 @@ def _comment(recorded: Recorded, event: CommentAdded) -> CommentRow:
     return CommentRow(id=recorded.stream_id, issue_id=event.issue_id, position=recorded.position, doc=doc)
 
 
-issues = ReadModel(
-    name="issues", tables=(ISSUE, COMMENT, NUMBERING), schema=SCHEMA, fold=fold, touches=touches
-)
+issues = ReadModel(name="issues", tables=(ISSUE, COMMENT, NUMBERING), schema=SCHEMA, fold=fold, touches=touches)
 
 
 class Filters(msgspec.Struct, frozen=True):
@@ -218,6 +216,8 @@ class Filters(msgspec.Struct, frozen=True):
     origin_kind: str | None = None
     origin_id: UUID | None = None
     text: str | None = None
+    limit: int = 500
+    offset: int = 0
 
 
 _PAGE = Docs(
@@ -281,9 +281,9 @@ _CURSOR = Docs(
 )
 
 
-def page(conn: Connection, company_id: UUID, filters: Filters, *, limit: int, offset: int) -> list[shapes.Issue]:
+def page(conn: Connection, company_id: UUID, filters: Filters) -> list[shapes.Issue]:
     """Newest first."""
-    return _PAGE.all(conn, company_id=company_id, limit=limit, offset=offset, **msgspec.structs.asdict(filters))
+    return _PAGE.all(conn, company_id=company_id, **msgspec.structs.asdict(filters))
 
 
 def issue(conn: Connection, id_: UUID) -> shapes.Issue | None:
@@ -330,5 +330,3 @@ def last_number(conn: Connection, company_id: UUID) -> int:
     """The newest issue number of a company; 0 when it has no issue."""
     row = conn.execute("SELECT last FROM issue_numbering WHERE id = %s", (company_id,)).fetchone()
     return int(row[0]) if row else 0
-
-

@@ -62,7 +62,7 @@ def create(conn: Connection, models: Sequence[ReadModel], read: Read) -> None:
     conn.execute("SELECT pg_advisory_lock(hashtext('read models'))")
     try:
         conn.execute(POSITIONS)
-        shapes = dict(conn.execute("SELECT name, shape FROM positions").fetchall())
+        shapes: dict[str, str] = dict(conn.execute("SELECT name, shape FROM positions").fetchall())
         for model in models:
             if shapes.get(model.name) != model.shape:
                 rebuild(conn, model, read)
@@ -78,7 +78,7 @@ def advance(conn: Connection, models: Sequence[ReadModel], read: Read, limit: in
     """
     names = [model.name for model in models]
     with conn.transaction():
-        reached = dict(conn.execute(LOCKED, (names,)).fetchall())
+        reached: dict[str, int] = dict(conn.execute(LOCKED, (names,)).fetchall())
         if not reached:
             return 0
         start = min(reached.values())
@@ -174,16 +174,14 @@ def _searching(conn: Connection, schema: str) -> Iterator[None]:
 
 
 def _execute(conn: Connection, statement: str, *names: str) -> None:
-    conn.execute(SQL(statement).format(*map(Identifier, names)))  # type: ignore[arg-type]
+    conn.execute(SQL(statement).format(*map(Identifier, names)))
 
 
 def _execute_script(conn: Connection, script: str) -> None:
-    conn.execute(SQL(script))  # type: ignore[arg-type]
+    conn.execute(SQL(script))
 
 
 def _pauses() -> Iterator[float]:
     yield from POLL_S
     while True:
         yield POLL_S[-1]
-
-

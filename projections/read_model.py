@@ -99,7 +99,7 @@ class Rows:
     def execute(self, statement: str, values: Sequence[object]) -> None:
         """A change of many rows at once; what is in memory is written first and forgotten after."""
         self.flush()
-        self._conn.execute(SQL(statement), values)  # type: ignore[arg-type]
+        self._conn.execute(SQL(statement), values)
         self._rows.clear()
 
     def flush(self) -> None:
@@ -146,7 +146,7 @@ class Docs(Generic[S]):
     """A query for the `doc` column of some rows, decoded in one go."""
 
     def __init__(self, query: str, shape: type[S]) -> None:
-        self._query = SQL(f"SELECT coalesce(json_agg(q.doc), '[]')::text FROM ({query}) q")  # type: ignore[arg-type]
+        self._query = SQL(f"SELECT coalesce(json_agg(q.doc), '[]')::text FROM ({query}) q")
         self._decode = msgspec.json.Decoder(list[shape]).decode  # type: ignore[valid-type]
 
     def all(self, conn: Connection, **values: object) -> list[S]:

@@ -57,7 +57,7 @@ CREATE INDEX ON routine_trigger (routine_id, position);
 """
 
 
-def fold(recorded: Recorded, rows: Rows) -> None:  # noqa: C901 one line per event
+def fold(recorded: Recorded, rows: Rows) -> None:
     match recorded.event:
         case RoutineCreated(settings=settings):
             rows.put(ROUTINE, _routine(recorded, settings))
@@ -67,14 +67,14 @@ def fold(recorded: Recorded, rows: Rows) -> None:  # noqa: C901 one line per eve
             rows.change(ROUTINE, recorded.stream_id, lambda row: _revised(row, recorded, None))
         case TriggerCreated() as event:
             rows.put(TRIGGER, _trigger(recorded, event))
-        case TriggerUpdated() as event:
-            rows.change(TRIGGER, recorded.stream_id, lambda row: _edited(row, recorded, event))
+        case TriggerUpdated() as edit:
+            rows.change(TRIGGER, recorded.stream_id, lambda row: _edited(row, recorded, edit))
         case TriggerRescheduled(next_at=next_at) | TriggerMissed(next_at=next_at):
             rows.change(TRIGGER, recorded.stream_id, lambda row: _doc(row, next_run_at=time(next_at)))
         case TriggerDeleted():
             rows.delete(TRIGGER, recorded.stream_id)
-        case RunFired() as event:
-            _fired(rows, recorded, event)
+        case RunFired() as fired:
+            _fired(rows, recorded, fired)
         case _:
             pass
 

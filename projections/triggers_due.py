@@ -113,9 +113,7 @@ def _move(rows: Rows, recorded: Recorded, next_at: datetime, **changes: Any) -> 
     )
 
 
-triggers_due = ReadModel(
-    name="triggers_due", tables=(SCHEDULE, ACTIVITY), schema=SCHEMA, fold=fold, touches=touches
-)
+triggers_due = ReadModel(name="triggers_due", tables=(SCHEDULE, ACTIVITY), schema=SCHEMA, fold=fold, touches=touches)
 
 
 class DueRow(msgspec.Struct, frozen=True):

@@ -23,7 +23,7 @@ URL = "ROUTINES_DATABASE_URL"
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="routines", prog_name="routines")
 def main() -> None:
-    """
+    r"""
     Recurring work for AI agents, with a record of every run.
 
     \b

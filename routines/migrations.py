@@ -36,7 +36,7 @@ def migrate(url: str) -> None:
             _roles(conn)
             with conn.transaction():
                 conn.execute(SQL("SET LOCAL ROLE {}").format(Identifier(OWNER)))
-                conn.execute(script)  # type: ignore[call-overload]
+                conn.execute(script)
                 conn.execute(SQL("COMMENT ON SCHEMA log IS {}").format(stamp))
         except psycopg.errors.InsufficientPrivilege as error:
             raise CannotMigrate(f"Run `routines init` with the URL of the database's owner first ({error})") from error

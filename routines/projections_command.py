@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from projections import catalogue, positions
-from projections.read_model import ReadModel
+from projections.read_model import Connection, ReadModel
 from routines import bootstrap, entry
 
 NAMES = [model.name for model in catalogue.ALL]
@@ -56,9 +56,7 @@ def rebuild(name: str | None, *, as_json: bool) -> None:
                 click.echo(json.dumps({"name": model.name, "position": reached}))
 
 
-def _rebuild(
-    conn: positions.Connection, model: ReadModel, read: positions.Read, bars: Progress, head: int
-) -> int:
+def _rebuild(conn: Connection, model: ReadModel, read: positions.Read, bars: Progress, head: int) -> int:
     bar = bars.add_task(model.name, total=head)
     reached = positions.rebuild(conn, model, read, lambda position: bars.update(bar, completed=position))
     bars.update(bar, completed=reached, total=reached)

@@ -19,7 +19,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
         set_asyncio_executor(ThreadPoolExecutor(settings.threads, thread_name_prefix="request"))
         app = create_app(Backend(system.executor, system.pool, settings.patience_s))
         config = uvicorn.Config(
-            app,  # type: ignore[arg-type]
+            app,
             host=host,
             port=port,
             loop="uvloop",

@@ -159,7 +159,9 @@ class Agents(Controller):
         made = backend.executor.execute(caller, keys.create_for_agent, identified(agent_id, "Agent"), data)
         return MintedAgentKey.of(made.result)
 
-    @delete("/agents/{agent_id:str}/keys/{key_id:str}", operation_id="revokeAgentKey", status_code=200, sync_to_thread=True)
+    @delete(
+        "/agents/{agent_id:str}/keys/{key_id:str}", operation_id="revokeAgentKey", status_code=200, sync_to_thread=True
+    )
     def revoke_key(
         self,
         backend: NamedDependency[Backend],

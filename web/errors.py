@@ -67,7 +67,9 @@ def to_response(_request: Request[Any, Any, Any], error: Exception) -> Response[
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        log.error("request_failed", status=status, exc_info=error if status == HTTPStatus.INTERNAL_SERVER_ERROR else None)
+        log.error(
+            "request_failed", status=status, exc_info=error if status == HTTPStatus.INTERNAL_SERVER_ERROR else None
+        )
     return Response(problem(status, message, details), status_code=status, headers=headers)
 
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, HTTPRequestEvent, Receive, ReceiveMessage, Scope, Send
 
 from web.errors import error_response
 
@@ -25,7 +26,7 @@ class TooLarge(Exception):
 
 def guard(app: ASGIApp) -> ASGIApp:
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != ScopeType.HTTP:
             await app(scope, receive, send)
             return
         try:
@@ -119,11 +120,11 @@ async def _body(receive: Receive) -> bytes:
 def _replay(body: bytes, receive: Receive) -> Receive:
     first = True
 
-    async def replayed() -> Message:
+    async def replayed() -> ReceiveMessage:
         nonlocal first
         if first:
             first = False
-            return {"type": "http.request", "body": body, "more_body": False}  # type: ignore[return-value]
+            return HTTPRequestEvent(type="http.request", body=body, more_body=False)
         return await receive()
 
-    return replayed  # type: ignore[return-value]
+    return replayed

@@ -1,10 +1,10 @@
 """Issues and the agent's loop over them (contract 7.5)."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 from uuid import UUID
 
 from litestar import Controller, Response, get, patch, post
-from litestar.di import NamedDependency
+from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from application.access import AgentCaller, BoardUser, Caller
@@ -13,6 +13,7 @@ from application.use_cases import issues as use_cases
 from application.use_cases import viewing
 from domain.errors import NotFound
 from projections import directory, issues, shapes
+from projections.issues import Filters
 from projections.read_model import Connection
 from projections.shapes import Shape
 from web.backend import Backend
@@ -43,41 +44,72 @@ class HeartbeatContext(Shape, frozen=True, kw_only=True):
     attachments: tuple[str, ...] = ()
 
 
+class CommentPart(NamedTuple):
+    """Which comments are asked for."""
+
+    after: UUID | None
+    newest_first: bool
+    limit: int
+
+
+async def filters(  # noqa: PLR0913, PLR0917 the contract's filters
+    status: FromQuery[str | None] = None,
+    assignee_agent_id: Annotated[str | None, QueryParameter(name="assigneeAgentId")] = None,
+    project_id: Annotated[str | None, QueryParameter(name="projectId")] = None,
+    parent_id: Annotated[str | None, QueryParameter(name="parentId")] = None,
+    origin_kind: Annotated[str | None, QueryParameter(name="originKind")] = None,
+    origin_id: Annotated[str | None, QueryParameter(name="originId")] = None,
+    q: FromQuery[str | None] = None,
+    limit: FromQuery[str | None] = None,
+    offset: FromQuery[str | None] = None,
+) -> Filters:
+    return Filters(
+        statuses=[part.strip() for part in status.split(",")] if status else None,
+        assignee_agent_id=uuid_or_none(assignee_agent_id, "assigneeAgentId"),
+        project_id=uuid_or_none(project_id, "projectId"),
+        parent_id=uuid_or_none(parent_id, "parentId"),
+        origin_kind=origin_kind or None,
+        origin_id=uuid_or_none(origin_id, "originId"),
+        text=q or None,
+        limit=number(limit, "limit", LIMIT, 1, MOST),
+        offset=number(offset, "offset", 0, 0, 10**9),
+    )
+
+
+async def comment_part(
+    after: FromQuery[str | None] = None,
+    after_comment_id: Annotated[str | None, QueryParameter(name="afterCommentId")] = None,
+    order: FromQuery[Literal["asc", "desc"]] = "desc",
+    limit: FromQuery[str | None] = None,
+) -> CommentPart:
+    return CommentPart(
+        after=uuid_or_none(after or after_comment_id, "after"),
+        newest_first=order == "desc",
+        limit=number(limit, "limit", MOST_COMMENTS, 1, MOST_COMMENTS),
+    )
+
+
 class Issues(Controller):
     tags = ("issues",)
+    dependencies = {
+        "filters": Provide(filters),
+        "part": Provide(comment_part),
+    }
 
     @get("/companies/{company_id:str}/issues", operation_id="listIssues", sync_to_thread=True)
-    def list_(  # noqa: PLR0913 the contract's filters
+    def list_(
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
         eventual: NamedDependency[bool],
+        filters: NamedDependency[Filters],
         company_id: FromPath[str],
-        status: FromQuery[str | None] = None,
-        assignee_agent_id: Annotated[str | None, QueryParameter(name="assigneeAgentId")] = None,
-        project_id: Annotated[str | None, QueryParameter(name="projectId")] = None,
-        parent_id: Annotated[str | None, QueryParameter(name="parentId")] = None,
-        origin_kind: Annotated[str | None, QueryParameter(name="originKind")] = None,
-        origin_id: Annotated[str | None, QueryParameter(name="originId")] = None,
-        q: FromQuery[str | None] = None,
-        limit: FromQuery[str | None] = None,
-        offset: FromQuery[str | None] = None,
     ) -> list[shapes.Issue]:
         """Newest first; `status` takes several, joined by commas."""
-        filters = issues.Filters(
-            statuses=[part.strip() for part in status.split(",")] if status else None,
-            assignee_agent_id=uuid_or_none(assignee_agent_id, "assigneeAgentId"),
-            project_id=uuid_or_none(project_id, "projectId"),
-            parent_id=uuid_or_none(parent_id, "parentId"),
-            origin_kind=origin_kind or None,
-            origin_id=uuid_or_none(origin_id, "originId"),
-            text=q or None,
-        )
-        most, skip = number(limit, "limit", LIMIT, 1, MOST), number(offset, "offset", 0, 0, 10**9)
         id_ = identified(company_id, "Company")
         backend.ask(caller, viewing.company, id_)
         with backend.shown("issues", eventual=eventual) as conn:
-            return issues.page(conn, id_, filters, limit=most, offset=skip)
+            return issues.page(conn, id_, filters)
 
     @post("/companies/{company_id:str}/issues", operation_id="createIssue", sync_to_thread=True)
     def create(
@@ -173,22 +205,17 @@ class Issues(Controller):
         return changed.answer(lambda conn: issues.issue(conn, id_))
 
     @get("/issues/{issue_id:str}/comments", operation_id="listComments", sync_to_thread=True)
-    def comments(  # noqa: PLR0913 the contract's parameters
+    def comments(
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
+        part: NamedDependency[CommentPart],
         issue_id: FromPath[str],
-        after: FromQuery[str | None] = None,
-        after_comment_id: Annotated[str | None, QueryParameter(name="afterCommentId")] = None,
-        order: FromQuery[Literal["asc", "desc"]] = "desc",
-        limit: FromQuery[str | None] = None,
     ) -> list[shapes.Comment]:
         """Newest first, or oldest first with `order=asc`; those after a comment, if one is named."""
-        start = uuid_or_none(after or after_comment_id, "after")
-        most = number(limit, "limit", MOST_COMMENTS, 1, MOST_COMMENTS)
         with backend.shown("issues", "directory") as conn:
             found = _found(backend, caller, conn, issue_id)
-            return issues.comments(conn, found.id, after=start, newest_first=order == "desc", limit=most)
+            return issues.comments(conn, found.id, after=part.after, newest_first=part.newest_first, limit=part.limit)
 
     @post("/issues/{issue_id:str}/comments", operation_id="createComment", sync_to_thread=True)
     def create_comment(

@@ -14,6 +14,7 @@ from application.use_cases import routines as use_cases
 from application.use_cases import runs, triggers, viewing
 from domain.errors import NotFound
 from projections import routines, run_history, shapes
+from projections.read_model import Connection
 from projections.run_history import run_of
 from projections.shapes import Shape
 from web.backend import POSITION_HEADER, Backend
@@ -141,13 +142,11 @@ class Routines(Controller):
         id_ = identified(routine_id, "Routine")
         made = backend.change(caller, ("routines",), triggers.create, id_, data)
 
-        def created(conn: routines.Connection) -> TriggerCreated | None:
+        def created(conn: Connection) -> TriggerCreated | None:
             trigger, of = routines.trigger(conn, made.result), routines.routine(conn, id_)
             if trigger is None or of is None:
                 return None
-            revision = RevisionName(
-                id=of.latest_revision_id, routine_id=id_, revision_number=of.latest_revision_number
-            )
+            revision = RevisionName(id=of.latest_revision_id, routine_id=id_, revision_number=of.latest_revision_number)
             return TriggerCreated(trigger=trigger, secret_material=None, revision=revision)
 
         return made.answer(created, 201)

@@ -7,16 +7,15 @@ Bodies against their shapes: every wrong field is reported, in the form that cli
 import math
 import re
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 T = TypeVar("T")
-Path = tuple[str | int, ...]
 Issue = dict[str, Any]
 UUID_TEXT = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 NO_META = Meta()
@@ -30,31 +29,50 @@ class Invalid(Exception):
         super().__init__("Validation error")
 
 
+class Place(NamedTuple):
+    """Where in a body we are, and what was found wrong so far."""
+
+    path: tuple[str | int, ...]
+    issues: list[Issue]
+
+    def at(self, step: str | int) -> "Place":
+        return Place((*self.path, step), self.issues)
+
+    def report(self, code: str, message: str, **more: Any) -> None:
+        self.issues.append({"code": code, **more, "message": message, "path": list(self.path)})
+
+    def wrong_type(self, expected: str, value: object) -> object:
+        received = _kind(value)
+        message = "Required" if value is UNSET else f"Expected {expected}, received {received}"
+        self.report("invalid_type", message, expected=expected, received=received)
+        return value
+
+
 def parse(shape: type[T], value: object) -> T:
     """The value in its shape. Raises Invalid with every issue there is."""
-    issues: list[Issue] = []
-    clean = _walk(shape, value, (), issues)
-    if issues:
-        raise Invalid(issues)
+    place = Place((), [])
+    clean = _walk(shape, value, place)
+    if place.issues:
+        raise Invalid(place.issues)
     try:
         return msgspec.convert(clean, shape)
     except (msgspec.ValidationError, ValueError) as error:
         raise Invalid([{"code": "custom", "message": str(error), "path": []}]) from error
 
 
-def _walk(shape: Any, value: object, path: Path, issues: list[Issue]) -> object:
+def _walk(shape: Any, value: object, place: Place) -> object:
     meta, shape = _unwrap(shape)
     if get_origin(shape) in (Union, types.UnionType):
-        return _union(shape, meta, value, path, issues)
+        return _union(shape, meta, value, place)
     if get_origin(shape) is Literal:
-        return _literal(shape, value, path, issues)
+        return _literal(shape, value, place)
     if isinstance(shape, type) and issubclass(shape, msgspec.Struct):
-        return _struct(shape, value, path, issues)
+        return _struct(shape, value, place)
     if get_origin(shape) is tuple:
-        return _array(shape, meta, value, path, issues)
+        return _array(shape, meta, value, place)
     if get_origin(shape) is dict:
-        return _object(shape, value, path, issues)
-    return value if shape is object else SCALARS[shape](value, meta, path, issues)
+        return _object(shape, value, place)
+    return value if shape is object else SCALARS[shape](value, meta, place)
 
 
 def _unwrap(shape: Any) -> tuple[Meta, Any]:
@@ -64,128 +82,116 @@ def _unwrap(shape: Any) -> tuple[Meta, Any]:
     return NO_META, shape
 
 
-def _union(shape: Any, meta: Meta, value: object, path: Path, issues: list[Issue]) -> object:
+def _union(shape: Any, meta: Meta, value: object, place: Place) -> object:
     members = [member for member in get_args(shape) if member is not UnsetType]
     if value is None and types.NoneType in members:
         return None
     members = [member for member in members if member is not types.NoneType]
     if len(members) == 1:
-        return _walk(Annotated[members[0], meta] if meta is not NO_META else members[0], value, path, issues)
+        return _walk(Annotated[members[0], meta] if meta is not NO_META else members[0], value, place)
     attempts: list[list[Issue]] = []
     for member in members:
         attempts.append([])
-        clean = _walk(member, value, path, attempts[-1])
+        clean = _walk(member, value, Place(place.path, attempts[-1]))
         if not attempts[-1]:
             return clean
     errors = [{"issues": attempt, "name": "ZodError"} for attempt in attempts]
-    issues.append({"code": "invalid_union", "unionErrors": errors, "path": list(path), "message": "Invalid input"})
+    place.report("invalid_union", "Invalid input", unionErrors=errors)
     return value
 
 
-def _literal(shape: Any, value: object, path: Path, issues: list[Issue]) -> object:
+def _literal(shape: Any, value: object, place: Place) -> object:
     options = get_args(shape)
     expected = " | ".join(f"'{option}'" for option in options)
     if not isinstance(value, str):
-        received = _kind(value)
-        message = "Required" if value is UNSET else f"Expected {expected}, received {received}"
-        issues.append(
-            {"expected": expected, "received": received, "code": "invalid_type", "path": list(path), "message": message}
-        )
-    elif value not in options:
+        return place.wrong_type(expected, value)
+    if value not in options:
         message = f"Invalid enum value. Expected {expected}, received '{value}'"
-        issues.append(
-            {
-                "received": value,
-                "code": "invalid_enum_value",
-                "options": list(options),
-                "path": list(path),
-                "message": message,
-            }
-        )
+        place.report("invalid_enum_value", message, options=list(options), received=value)
     return value
 
 
-def _struct(shape: type[msgspec.Struct], value: object, path: Path, issues: list[Issue]) -> object:
+def _struct(shape: type[msgspec.Struct], value: object, place: Place) -> object:
     if not isinstance(value, Mapping):
-        return _wrong("object", value, path, issues)
+        return place.wrong_type("object", value)
     clean: dict[str, object] = {}
     for field in msgspec.structs.fields(shape):
         name = field.encode_name
         if name in value or field.required:
-            clean[name] = _walk(field.type, value.get(name, UNSET), (*path, name), issues)
+            clean[name] = _walk(field.type, value.get(name, UNSET), place.at(name))
     return clean
 
 
-def _array(shape: Any, meta: Meta, value: object, path: Path, issues: list[Issue]) -> object:
+def _array(shape: Any, meta: Meta, value: object, place: Place) -> object:
     if not isinstance(value, list):
-        return _wrong("array", value, path, issues)
-    _check_size(len(value), meta.min_length, meta.max_length, "array", "Array", "element(s)", path, issues)
-    return [_walk(get_args(shape)[0], item, (*path, index), issues) for index, item in enumerate(value)]
+        return place.wrong_type("array", value)
+    _check_size(len(value), meta, "array", place)
+    return [_walk(get_args(shape)[0], item, place.at(index)) for index, item in enumerate(value)]
 
 
-def _object(shape: Any, value: object, path: Path, issues: list[Issue]) -> object:
+def _object(shape: Any, value: object, place: Place) -> object:
     if not isinstance(value, Mapping):
-        return _wrong("object", value, path, issues)
-    return {key: _walk(get_args(shape)[1], item, (*path, key), issues) for key, item in value.items()}
+        return place.wrong_type("object", value)
+    return {key: _walk(get_args(shape)[1], item, place.at(key)) for key, item in value.items()}
 
 
-def _text(value: object, meta: Meta, path: Path, issues: list[Issue]) -> object:
+def _text(value: object, meta: Meta, place: Place) -> object:
     if not isinstance(value, str):
-        return _wrong("string", value, path, issues)
+        return place.wrong_type("string", value)
     text = value.strip() if (meta.extra or {}).get("trim") else value
-    _check_size(len(text), meta.min_length, meta.max_length, "string", "String", "character(s)", path, issues)
+    _check_size(len(text), meta, "string", place)
     if meta.pattern is not None and not re.search(meta.pattern, text):
-        issues.append({"validation": "regex", "code": "invalid_string", "message": "Invalid", "path": list(path)})
+        place.report("invalid_string", "Invalid", validation="regex")
     return text
 
 
-def _uuid(value: object, _meta: Meta, path: Path, issues: list[Issue]) -> object:
+def _uuid(value: object, _meta: Meta, place: Place) -> object:
     if not isinstance(value, str):
-        return _wrong("string", value, path, issues)
+        return place.wrong_type("string", value)
     if not UUID_TEXT.fullmatch(value):
-        issues.append({"validation": "uuid", "code": "invalid_string", "message": "Invalid uuid", "path": list(path)})
+        place.report("invalid_string", "Invalid uuid", validation="uuid")
     return value
 
 
-def _moment(value: object, _meta: Meta, path: Path, issues: list[Issue]) -> object:
+def _moment(value: object, _meta: Meta, place: Place) -> object:
     if not isinstance(value, str):
-        return _wrong("string", value, path, issues)
+        return place.wrong_type("string", value)
     try:
         aware = datetime.fromisoformat(value).tzinfo is not None
     except ValueError:
         aware = False
     if not aware:
-        message = "Invalid datetime: ISO 8601 with a zone is expected"
-        issues.append({"validation": "datetime", "code": "invalid_string", "message": message, "path": list(path)})
+        place.report("invalid_string", "Invalid datetime: ISO 8601 with a zone is expected", validation="datetime")
     return value
 
 
-def _boolean(value: object, _meta: Meta, path: Path, issues: list[Issue]) -> object:
-    return value if isinstance(value, bool) else _wrong("boolean", value, path, issues)
+def _boolean(value: object, _meta: Meta, place: Place) -> object:
+    return value if isinstance(value, bool) else place.wrong_type("boolean", value)
 
 
-def _integer(value: object, meta: Meta, path: Path, issues: list[Issue]) -> object:
+def _integer(value: object, meta: Meta, place: Place) -> object:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return _wrong("number", value, path, issues)
+        return place.wrong_type("number", value)
     if isinstance(value, float):
-        issues.append(_mistyped("integer", "float", path, "Expected integer, received float"))
-        return value
-    if meta.ge is not None and value < meta.ge:
-        issues.append(_bound("too_small", "minimum", meta.ge, f"Number must be greater than or equal to {meta.ge}", path))
-    if meta.le is not None and value > meta.le:
-        issues.append(_bound("too_big", "maximum", meta.le, f"Number must be less than or equal to {meta.le}", path))
+        place.report("invalid_type", "Expected integer, received float", expected="integer", received="float")
+    elif meta.ge is not None and value < meta.ge:
+        message = f"Number must be greater than or equal to {meta.ge}"
+        place.report("too_small", message, minimum=meta.ge, type="number", inclusive=True, exact=False)
+    elif meta.le is not None and value > meta.le:
+        message = f"Number must be less than or equal to {meta.le}"
+        place.report("too_big", message, maximum=meta.le, type="number", inclusive=True, exact=False)
     return value
 
 
-def _number(value: object, _meta: Meta, path: Path, issues: list[Issue]) -> object:
+def _number(value: object, _meta: Meta, place: Place) -> object:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return _wrong("number", value, path, issues)
+        return place.wrong_type("number", value)
     return value
 
 
-SCALARS: dict[Any, Callable[[object, Meta, Path, list[Issue]], object]] = {
+SCALARS: dict[Any, Callable[[object, Meta, Place], object]] = {
     str: _text,
     UUID: _uuid,
     datetime: _moment,
@@ -193,53 +199,29 @@ SCALARS: dict[Any, Callable[[object, Meta, Path, list[Issue]], object]] = {
     int: _integer,
     float: _number,
 }
+UNITS = {"string": "character(s)", "array": "element(s)"}
 
 
-def _check_size(  # noqa: PLR0913 what the message needs
-    size: int, least: int | None, most: int | None, kind: str, name: str, unit: str, path: Path, issues: list[Issue]
-) -> None:
-    if least is not None and size < least:
-        message = f"{name} must contain at least {least} {unit}"
-        issues.append(_bound("too_small", "minimum", least, message, path, kind))
-    if most is not None and size > most:
-        message = f"{name} must contain at most {most} {unit}"
-        issues.append(_bound("too_big", "maximum", most, message, path, kind))
+def _check_size(size: int, meta: Meta, kind: str, place: Place) -> None:
+    sized = {"type": kind, "inclusive": True, "exact": False}
+    if meta.min_length is not None and size < meta.min_length:
+        message = f"{kind.capitalize()} must contain at least {meta.min_length} {UNITS[kind]}"
+        place.report("too_small", message, minimum=meta.min_length, **sized)
+    if meta.max_length is not None and size > meta.max_length:
+        message = f"{kind.capitalize()} must contain at most {meta.max_length} {UNITS[kind]}"
+        place.report("too_big", message, maximum=meta.max_length, **sized)
 
 
-def _bound(  # noqa: PLR0913 what the issue has
-    code: str, side: str, bound: float, message: str, path: Path, kind: str = "number"
-) -> Issue:
-    return {
-        "code": code,
-        side: bound,
-        "type": kind,
-        "inclusive": True,
-        "exact": False,
-        "message": message,
-        "path": list(path),
-    }
-
-
-def _wrong(expected: str, value: object, path: Path, issues: list[Issue]) -> object:
-    received = _kind(value)
-    message = "Required" if value is UNSET else f"Expected {expected}, received {received}"
-    issues.append(_mistyped(expected, received, path, message))
-    return value
-
-
-def _mistyped(expected: str, received: str, path: Path, message: str) -> Issue:
-    return {"code": "invalid_type", "expected": expected, "received": received, "path": list(path), "message": message}
+KINDS: tuple[tuple[Any, str], ...] = (
+    (UnsetType, "undefined"),
+    (types.NoneType, "null"),
+    (bool, "boolean"),
+    (int | float, "number"),
+    (str, "string"),
+    (list, "array"),
+)
 
 
 def _kind(value: object) -> str:
-    kinds: Iterator[tuple[Any, str]] = iter(
-        (
-            (UnsetType, "undefined"),
-            (types.NoneType, "null"),
-            (bool, "boolean"),
-            (int | float, "number"),
-            (str, "string"),
-            (list, "array"),
-        )
-    )
-    return next((name for kind, name in kinds if isinstance(value, kind)), "object")
+    """As JavaScript would call it."""
+    return next((name for kind, name in KINDS if isinstance(value, kind)), "object")

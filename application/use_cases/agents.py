@@ -5,9 +5,9 @@ from uuid import UUID, uuid4
 
 from application.access import Principal, Resource, authorize
 from application.commands import AgentDraft, AgentPatch
+from application.streams import AGENT
 from application.use_cases import companies
 from application.use_cases.references import check_agent, merged
-from application.streams import AGENT
 from application.work import Work
 from domain import agent
 from domain.agent import Agent

@@ -6,10 +6,10 @@ from uuid import UUID, uuid4
 
 from application.access import Principal, Resource, authorize, require_board
 from application.commands import CompanyDraft, CompanyPatch
-from application.use_cases.references import merged
 from application.streams import CLAIM, COMPANY
+from application.use_cases.references import merged
 from application.work import Work
-from domain import access, company
+from domain import company
 from domain.errors import Forbidden, NotFound
 from domain.events import CompanyCreated, MemberJoined, NameClaimed
 from domain.identity import claim_of, membership_of

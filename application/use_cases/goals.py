@@ -4,9 +4,9 @@ from uuid import UUID, uuid4
 
 from application.access import Principal, Resource, authorize
 from application.commands import GoalDraft, GoalPatch
+from application.streams import GOAL
 from application.use_cases import companies
 from application.use_cases.references import check_agent, check_goal, merged
-from application.streams import GOAL
 from application.work import Work
 from domain import goal
 from domain.errors import NotFound

@@ -6,10 +6,10 @@ from msgspec import UNSET, UnsetType
 
 from application.access import AgentCaller, Principal, Resource, authorize
 from application.commands import Checkout, CommentDraft, IssueDraft, IssuePatch
-from application.use_cases import companies, references
 from application.streams import ISSUE, PROJECT, RUN, SLOT
+from application.use_cases import companies, references
 from application.work import Work
-from domain import issue, project, run, slot
+from domain import issue, run, slot
 from domain.errors import Conflict, Forbidden, NotFound, Unknown
 from domain.events import CommentAdded, IssueOpened, IssueReleased
 from domain.identity import slot_of
@@ -32,9 +32,7 @@ def create(work: Work, principal: Principal, company_id: UUID, draft: IssueDraft
     return issue_id
 
 
-def update(
-    work: Work, principal: Principal, issue_id: UUID, patch: IssuePatch, session: UUID | None
-) -> UUID | None:
+def update(work: Work, principal: Principal, issue_id: UUID, patch: IssuePatch, session: UUID | None) -> UUID | None:
     """Edits, moves, comments; returns the id of the comment, if one was given."""
     found = _writable(work, principal, issue_id, session)
     details = references.merged(found.details, patch)
@@ -84,9 +82,7 @@ def force_release(work: Work, principal: Principal, issue_id: UUID) -> UUID:
     return issue_id
 
 
-def comment(
-    work: Work, principal: Principal, issue_id: UUID, draft: CommentDraft, session: UUID | None
-) -> UUID:
+def comment(work: Work, principal: Principal, issue_id: UUID, draft: CommentDraft, session: UUID | None) -> UUID:
     _existing(work, principal, issue_id, "work")
     return _comment(work, principal, issue_id, draft.body, session)
 
@@ -128,7 +124,7 @@ def _comment(work: Work, principal: Principal, issue_id: UUID, body: str, sessio
 
 def _initial_status(draft: IssueDraft) -> IssueStatus:
     if draft.status is not UNSET:
-        return draft.status  # type: ignore[return-value]
+        return draft.status
     return "backlog" if draft.assignee_agent_id is None else "todo"
 
 

@@ -8,8 +8,8 @@ from msgspec import UNSET, UnsetType
 from application import tokens
 from application.access import AgentCaller, Principal, authorize
 from application.commands import AgentKeyDraft, BoardKeyDraft
-from application.use_cases import agents
 from application.streams import KEY, USER
+from application.use_cases import agents
 from application.work import Work
 from domain import access
 from domain.errors import NotFound, Unknown

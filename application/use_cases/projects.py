@@ -5,9 +5,9 @@ from uuid import UUID, uuid4
 
 from application.access import Principal, Resource, authorize
 from application.commands import ProjectDraft, ProjectPatch
+from application.streams import PROJECT
 from application.use_cases import companies
 from application.use_cases.references import check_agent, check_goal, merged
-from application.streams import PROJECT
 from application.work import Work
 from domain import project
 from domain.agent import url_keys

@@ -6,8 +6,8 @@ from msgspec import UNSET
 
 from application.access import AgentCaller, Principal, Resource, authorize
 from application.commands import RoutineDraft, RoutinePatch, VariableDraft
-from application.use_cases import companies, references
 from application.streams import ROUTINE, TRIGGER
+from application.use_cases import companies, references
 from application.work import Work
 from domain import routine, trigger
 from domain.errors import Conflict, Forbidden, NotFound
@@ -71,9 +71,7 @@ def writable(work: Work, principal: Principal, routine_id: UUID, action: str) ->
     return found
 
 
-def _authorize_change(
-    work: Work, principal: Principal, routine_id: UUID, found: Routine, patch: RoutinePatch
-) -> None:
+def _authorize_change(work: Work, principal: Principal, routine_id: UUID, found: Routine, patch: RoutinePatch) -> None:
     reassigns = patch.assignee_agent_id not in (UNSET, found.settings.assignee_agent_id)
     if isinstance(principal, AgentCaller):
         if patch.assignee_agent_id not in (UNSET, principal.agent_id):

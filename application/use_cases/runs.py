@@ -10,10 +10,10 @@ from uuid import UUID, uuid4
 
 from application.access import AgentCaller, BoardUser, Principal
 from application.commands import RunRequest
-from application.use_cases import references, routines
 from application.streams import AGENT, PROJECT, ROUTINE, RUN, SLOT, TRIGGER
+from application.use_cases import references, routines
 from application.work import Work
-from domain import agent, firing, project, routine, run, slot, trigger
+from domain import firing, routine, slot, trigger
 from domain.errors import Conflict, Forbidden, NotFound, Unacceptable
 from domain.firing import Firing
 from domain.identity import run_of_key, run_of_occurrence, slot_of

@@ -6,9 +6,9 @@ from msgspec import UNSET
 
 from application.access import Principal, Resource, authorize
 from application.commands import TriggerDraft, TriggerPatch
+from application.streams import ROUTINE, TRIGGER
 from application.use_cases import routines
 from application.use_cases.references import merged
-from application.streams import ROUTINE, TRIGGER
 from application.work import Work
 from domain import routine, trigger
 from domain.errors import NotFound

@@ -1,4 +1,5 @@
 """To be replaced."""
+
 from tests.api import Api
 
 
