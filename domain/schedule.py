@@ -23,9 +23,9 @@ from zoneinfo import ZoneInfo, available_timezones
 import msgspec
 from croniter import CroniterBadDateError, croniter
 
+from domain import cron_fields
 from domain.errors import BadSchedule
 
-LONGEST_EXPRESSION = 120  # characters
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
 
@@ -84,16 +84,6 @@ def last_until(schedule: Cron, until: datetime, after: datetime) -> datetime | N
     return next_after(schedule, low)
 
 
-class _Field(NamedTuple):
-    """One of the five fields: the values it may hold, and the last one that `*` and `n/s` reach."""
-
-    name: str
-    low: int
-    high: int
-    reach: int
-    names: tuple[str, ...] = ()  # of the values from `low` on
-
-
 class _Rule(NamedTuple):
     """An expression as sets of values, and croniter prepared with the same sets."""
 
@@ -116,15 +106,6 @@ class _Span(NamedTuple):
     begin: datetime
 
 
-FIELDS = (
-    _Field("minute", 0, 59, 59),
-    _Field("hour", 0, 23, 23),
-    _Field("day of month", 1, 31, 31),
-    _Field("month", 1, 12, 12, tuple("JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split())),  # noqa: SIM905
-    _Field("day of week", 0, 7, 6, ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")),
-)
-
-
 @lru_cache(maxsize=1)
 def _timezones() -> set[str]:
     """The IANA names, without the two that name no place."""
@@ -134,8 +115,8 @@ def _timezones() -> set[str]:
 @lru_cache(maxsize=4096)
 def _rule(expression: str) -> _Rule:
     """The expression read strictly; BadSchedule names the first fault."""
-    texts = _split(expression)
-    minutes, hours, days, months, weekdays = sets = [_values(*pair) for pair in zip(FIELDS, texts, strict=True)]
+    texts, sets = cron_fields.read(expression)
+    minutes, hours, days, months, weekdays = sets
     starred = [text.startswith("*") for text in texts]
     either = not starred[2] and not starred[4]
     return _Rule(
@@ -148,54 +129,6 @@ def _rule(expression: str) -> _Rule:
         real_time=starred[0] or starred[1],
         search=croniter(" ".join(",".join(map(str, sorted(values))) for values in sets), day_or=either),
     )
-
-
-def _split(expression: str) -> list[str]:
-    if len(expression) > LONGEST_EXPRESSION:
-        raise BadSchedule(f"Cron expression must have at most {LONGEST_EXPRESSION} characters, got {len(expression)}")
-    if not expression.isascii():
-        raise BadSchedule(f'Cron expression must be ASCII: "{expression}"')
-    texts = expression.split()
-    if len(texts) != len(FIELDS):
-        raise BadSchedule(f'Cron expression must have exactly 5 fields, got {len(texts)}: "{expression}"')
-    return texts
-
-
-def _values(field: _Field, text: str) -> set[int]:
-    return set(chain.from_iterable(_element(field, element) for element in text.split(",")))
-
-
-def _element(field: _Field, element: str) -> range:
-    if not element:
-        raise BadSchedule(f"Empty element in cron {field.name} field")
-    base, slash, step = element.partition("/")
-    if slash and not (step.isdigit() and int(step)):
-        raise BadSchedule(f'Invalid step "{step}" in cron {field.name} field')
-    first, last = _bounds(field, base, stepped=bool(slash))
-    return range(first, last + 1, int(step or 1))
-
-
-def _bounds(field: _Field, base: str, *, stepped: bool) -> tuple[int, int]:
-    if base == "*":
-        return field.low, field.reach
-    start, dash, end = base.partition("-")
-    first = _number(field, start, base)
-    if not dash:
-        return first, max(first, field.reach) if stepped else first
-    last = _number(field, end, base)
-    if first > last:
-        raise BadSchedule(f"Invalid range {base} in cron {field.name} field (start > end)")
-    return first, last
-
-
-def _number(field: _Field, text: str, base: str) -> int:
-    if text.upper() in field.names:
-        return field.low + field.names.index(text.upper())
-    if not text.isdigit():
-        raise BadSchedule(f'Invalid value "{base}" in cron {field.name} field')
-    if not field.low <= int(text) <= field.high:
-        raise BadSchedule(f"Value {int(text)} out of range [{field.low}–{field.high}] for cron {field.name} field")  # noqa: RUF001
-    return int(text)
 
 
 def _first_wall(rule: _Rule, wall: datetime) -> datetime:

@@ -49,6 +49,8 @@ def _problem(scope: Any, body: bytes) -> tuple[int, str] | None:
         return 431, "Too many or too large headers"
     if "\x00" in scope["path"] or "\ufffd" in scope["path"]:
         return 404, "API route not found"
+    if b"%00" in scope["query_string"]:
+        return 400, "The character U+0000 is not allowed in a query"
     if body and scope["method"] in ("POST", "PATCH", "PUT", "DELETE"):
         return _type_problem(headers) or _json_problem(body)
     return None

@@ -8,7 +8,7 @@ import math
 import re
 import types
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 from uuid import UUID
 
@@ -19,6 +19,7 @@ T = TypeVar("T")
 Issue = dict[str, Any]
 UUID_TEXT = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 NO_META = Meta()
+Aware = Annotated[datetime, Meta(tz=True)]
 
 
 class Invalid(Exception):
@@ -157,10 +158,8 @@ def _moment(value: object, _meta: Meta, place: Place) -> object:
     if not isinstance(value, str):
         return place.wrong_type("string", value)
     try:
-        aware = datetime.fromisoformat(value).tzinfo is not None
-    except ValueError:
-        aware = False
-    if not aware:
+        msgspec.convert(value, Aware).astimezone(UTC)  # near year 1 and 9999 there is no such moment in UTC
+    except (msgspec.ValidationError, OverflowError):
         place.report("invalid_string", "Invalid datetime: ISO 8601 with a zone is expected", validation="datetime")
     return value
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from routines import local_postgres
-from routines.local_postgres import LocalPostgres, PostgresUnavailable
+from routines import local_postgres, postgres_binaries
+from routines.local_postgres import LocalPostgres
+from routines.postgres_binaries import PostgresUnavailable
 
 LIMIT_S = 20.0
 START_AND_DIE = """
@@ -199,8 +200,8 @@ def test_a_directory_out_of_reach_holds_a_link_to_the_data(root, monkeypatch):
 
 @as_root
 def test_binaries_out_of_reach_are_copied_to_the_data(root, monkeypatch):
-    binaries = local_postgres.find_binaries()
-    monkeypatch.setattr(local_postgres, "runs", lambda *_: False)
+    binaries = postgres_binaries.find_binaries()
+    monkeypatch.setattr(postgres_binaries, "runs", lambda *_: False)
     server = LocalPostgres(root, durable=False)
 
     server.start()

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from routines.up import CannotStart, Part, Place, Supervisor, System, free_port, up, url_of
+from routines.data_directory import CannotStart, Place
+from routines.supervisor import Part, Supervisor
+from routines.up import System, free_port, up, url_of
 
 LIMIT_S = 20.0
 SLEEP = [sys.executable, "-S", "-c", "import time; print('awake', flush=True); time.sleep(600)"]
@@ -23,7 +25,7 @@ FAIL = [sys.executable, "-S", "-c", "raise SystemExit('no such thing')"]
 SUPERVISE = """
 import sys, time
 from pathlib import Path
-from routines.up import Part, Supervisor
+from routines.supervisor import Part, Supervisor
 supervisor = Supervisor([Part("one", sys.argv[2:])], Path(sys.argv[1]), lambda pids: print(pids["one"], flush=True))
 supervisor.start()
 time.sleep(600)

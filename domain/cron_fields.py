@@ -1,0 +1,81 @@
+"""The five fields of a cron expression, read strictly; refusals in the words of contract 4.1."""
+
+from itertools import chain
+from typing import NamedTuple
+
+from domain.errors import BadSchedule
+
+LONGEST_EXPRESSION = 120  # characters
+
+
+class Field(NamedTuple):
+    """One of the five fields: the values it may hold, and the last one that `*` and `n/s` reach."""
+
+    name: str
+    low: int
+    high: int
+    reach: int
+    names: tuple[str, ...] = ()  # of the values from `low` on
+
+
+FIELDS = (
+    Field("minute", 0, 59, 59),
+    Field("hour", 0, 23, 23),
+    Field("day of month", 1, 31, 31),
+    Field("month", 1, 12, 12, tuple("JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split())),  # noqa: SIM905
+    Field("day of week", 0, 7, 6, ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")),
+)
+
+
+def read(expression: str) -> tuple[list[str], list[set[int]]]:
+    """The five texts, and the values that each stands for. BadSchedule names the first fault."""
+    texts = _split(expression)
+    return texts, [_values(*pair) for pair in zip(FIELDS, texts, strict=True)]
+
+
+def _split(expression: str) -> list[str]:
+    if len(expression) > LONGEST_EXPRESSION:
+        raise BadSchedule(f"Cron expression must have at most {LONGEST_EXPRESSION} characters, got {len(expression)}")
+    if not expression.isascii():
+        raise BadSchedule(f'Cron expression must be ASCII: "{expression}"')
+    texts = expression.split()
+    if len(texts) != len(FIELDS):
+        raise BadSchedule(f'Cron expression must have exactly 5 fields, got {len(texts)}: "{expression}"')
+    return texts
+
+
+def _values(field: Field, text: str) -> set[int]:
+    return set(chain.from_iterable(_element(field, element) for element in text.split(",")))
+
+
+def _element(field: Field, element: str) -> range:
+    if not element:
+        raise BadSchedule(f"Empty element in cron {field.name} field")
+    base, slash, step = element.partition("/")
+    if slash and not (step.isdigit() and int(step)):
+        raise BadSchedule(f'Invalid step "{step}" in cron {field.name} field')
+    first, last = _bounds(field, base, stepped=bool(slash))
+    return range(first, last + 1, int(step or 1))
+
+
+def _bounds(field: Field, base: str, *, stepped: bool) -> tuple[int, int]:
+    if base == "*":
+        return field.low, field.reach
+    start, dash, end = base.partition("-")
+    first = _number(field, start, base)
+    if not dash:
+        return first, max(first, field.reach) if stepped else first
+    last = _number(field, end, base)
+    if first > last:
+        raise BadSchedule(f"Invalid range {base} in cron {field.name} field (start > end)")
+    return first, last
+
+
+def _number(field: Field, text: str, base: str) -> int:
+    if text.upper() in field.names:
+        return field.low + field.names.index(text.upper())
+    if not text.isdigit():
+        raise BadSchedule(f'Invalid value "{base}" in cron {field.name} field')
+    if not field.low <= int(text) <= field.high:
+        raise BadSchedule(f"Value {int(text)} out of range [{field.low}–{field.high}] for cron {field.name} field")  # noqa: RUF001
+    return int(text)
