@@ -16,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -37,7 +38,6 @@ GRACE_S = 10.0
 REQUEST_LIMIT_S = 30.0
 LONGEST_PAUSE_S = 30.0
 ONCE_PATIENCE_S = 30.0
-STATE_DIR = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "routines/worker"
 
 Say = Callable[[str], None]
 Outcome = Literal["done", "cancelled", "moved", "handed back", "left"]
@@ -102,7 +102,8 @@ class Server:
     def ask(self, method: str, path: str, body: Any = None, *, session: UUID | None = None) -> Any:
         """The answer; None where the server only says that it recorded the change."""
         headers = {} if session is None else {"X-Paperclip-Run-Id": str(session)}
-        for pause_s in self._pauses():
+        give_up_at = time.monotonic() + self._patience_s
+        for pause_s in pauses():
             try:
                 response = self._client.request(method, path, json=body, headers=headers)
             except httpx.TransportError as error:
@@ -113,21 +114,20 @@ class Server:
                 if recorded(response):
                     return None
                 trouble = f"{self.url} is in trouble ({response.status_code}: {message(response)})"
-            self._pause(trouble, pause_s)
+            if time.monotonic() + pause_s > give_up_at:
+                raise CannotWork(f"{trouble}; giving up")
+            self._say(f"{trouble}; the next try is in {pause_s:.0f} s")
+            if self._stop.wait(pause_s):
+                raise Stopped
         raise AssertionError
 
-    def _pauses(self) -> Iterator[float]:
-        pause_s = 1.0
-        while True:
-            yield pause_s
-            pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
 
-    def _pause(self, trouble: str, pause_s: float) -> None:
-        if pause_s > self._patience_s / 2:
-            raise CannotWork(f"{trouble}; giving up")
-        self._say(f"{trouble}; the next try is in {pause_s:.0f} s")
-        if self._stop.wait(pause_s):
-            raise Stopped
+def pauses() -> Iterator[float]:
+    """1, 2, 4 ... seconds, then 30 for ever."""
+    pause_s = 1.0
+    while True:
+        yield pause_s
+        pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
 
 
 class Claim:
@@ -152,11 +152,14 @@ def claim(directory: Path, issue_id: UUID, *, fresh: bool) -> Claim | None:
 
     None where another worker of this machine has it, or nothing is left to resume.
     """
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    left = next(iter(sorted(directory.glob(f"{issue_id}.*"))), None)
-    if left is None and not fresh:
-        return None
-    return _locked(left or directory / f"{issue_id}.{uuid4()}", "rb" if left else "xb")
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        left = min(directory.glob(f"{issue_id}.*"), default=None)
+        if left is None and not fresh:
+            return None
+        return _locked(left or directory / f"{issue_id}.{uuid4()}", "rb" if left else "xb")
+    except OSError as error:
+        raise CannotWork(f"cannot keep claims in {directory} ({error.strerror}); see --state-dir") from None
 
 
 def _locked(path: Path, mode: str) -> Claim | None:
@@ -199,7 +202,7 @@ class Worker:
     def round(self) -> Iterator[Finished]:
         """Work off what is in the inbox now: what is to do first, then what a dead worker left in progress."""
         inbox = self.server.ask("GET", "/api/agents/me/inbox-lite")
-        for item in sorted(inbox, key=lambda item: bool(item["status"] != "todo")):
+        for item in sorted(inbox, key=lambda item: item["status"] != "todo"):
             if self.stop.is_set():
                 return
             if item["status"] in ("todo", "in_progress") and self._conflicts.get(item["id"]) != item["updatedAt"]:
@@ -339,9 +342,7 @@ def environment(issue: Mapping[str, Any], url: str, session: UUID) -> dict[str, 
     }
 
 
-def run(
-    command: Sequence[str], env: Mapping[str, str], given: bytes, timeout_s: float, stop: Stop, lock: int
-) -> Ended:
+def run(command: Sequence[str], env: Mapping[str, str], given: bytes, timeout_s: float, stop: Stop, lock: int) -> Ended:
     """Run the command with `given` on its standard input; it also keeps the file `lock` open."""
     started = time.monotonic()
     try:
@@ -464,6 +465,16 @@ def checked_token(_context: click.Context, _parameter: click.Parameter, token: s
     return text or None
 
 
+def state_home() -> Path:
+    """Where programs of this user keep their state."""
+    given = os.environ.get("XDG_STATE_HOME")
+    try:
+        home = Path(given) if given else Path.home() / ".local/state"
+    except RuntimeError:  # a user without a home
+        home = Path(tempfile.gettempdir()) / f"state-{os.getuid()}"
+    return home / "routines/worker"
+
+
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.option(
     "--url",
@@ -490,8 +501,9 @@ def checked_token(_context: click.Context, _parameter: click.Parameter, token: s
 @click.option(
     "--state-dir",
     type=click.Path(path_type=Path, file_okay=False),
-    default=STATE_DIR,
-    help="Where claims are kept, shared by all workers of this machine.  [default: ~/.local/state/routines/worker]",
+    default=state_home,
+    show_default="~/.local/state/routines/worker",
+    help="Where claims are kept; the same for all workers of this machine.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per issue; the other lines go to stderr.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
@@ -546,8 +558,6 @@ def worker(  # noqa: PLR0913 the options
             sys.exit(int(once))
         except Refused as refusal:
             raise CannotWork(f"the server refuses to show the inbox ({refusal.status}: {refusal})") from None
-        except OSError as error:
-            raise CannotWork(f"cannot keep claims in {state_dir} ({error.strerror}); see --state-dir") from None
 
 
 @contextmanager

@@ -150,7 +150,7 @@ def test_a_stop_ends_every_part(supervised):
 
 
 def test_a_part_that_ignores_the_stop_is_killed(supervised, tmp_path, monkeypatch):
-    monkeypatch.setattr("routines.up.TERM_LIMIT_S", 0.2)
+    monkeypatch.setattr("routines.supervisor.TERM_LIMIT_S", 0.2)
     supervisor = supervised(Part("one", STUBBORN))
     wait_for(lambda: "awake" in (tmp_path / "logs/one.log").read_text())
     pid = supervisor.pids()["one"]
