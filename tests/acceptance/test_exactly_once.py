@@ -1,0 +1,210 @@
+"""Real processes, killed and frozen in the middle of their work; the log is then judged by an oracle of its own."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter, defaultdict
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from application.execute import Executor
+from routines import bootstrap
+from routines.local_postgres import LocalPostgres
+from routines.settings import Settings
+from tests.processes.due import Workplace
+
+MINUTE = timedelta(minutes=1)
+LIMIT_S = 30.0
+TRIGGERS = 400
+LATE = 5  # minutes that each schedule has missed when the schedulers begin
+POLICIES = ("coalesce_if_active", "skip_if_active", "always_enqueue")
+
+
+class Processes:
+    """Real ones on one database, each in a process group of its own."""
+
+    def __init__(self, url, logs):
+        self.url = url
+        self.logs = logs
+        self.running = []
+
+    def start(self, name):
+        env = {**os.environ, "ROUTINES_DATABASE_URL": self.url, "ROUTINES_BATCH": "20"}
+        with (self.logs / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen([sys.executable, "-m", "routines", name], env=env, stdout=log, stderr=log)
+        self.running.append(process)
+        return process
+
+    def init(self):
+        assert 0 == self.start("init").wait(LIMIT_S)
+
+    def end(self):
+        for process in self.running:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A durable Postgres of our own."""
+    local = LocalPostgres(tmp_path)
+    local.start()
+    yield local
+    local.stop()
+    shutil.rmtree((tmp_path / "postgres").resolve())
+
+
+@pytest.fixture
+def processes(place, tmp_path):
+    Processes(place.url("postgres"), tmp_path).init()
+    started = Processes(place.url("routines_service"), tmp_path)
+    yield started
+    started.end()
+
+
+@pytest.fixture
+def log(place, processes):
+    """The log as an auditor reads it, by none of our own code."""
+    with psycopg.connect(place.url("routines_auditor"), autocommit=True) as conn:
+        yield conn
+
+
+@pytest.fixture
+def armed(place, processes):
+    """Schedules that have missed some minutes each, made at a time in the past."""
+    with bootstrap.system(Settings(database_url=place.url("routines_service"))) as system:
+        last = system.clock().replace(second=0, microsecond=0)
+        began = last - LATE * MINUTE
+        workplace = Workplace(Executor(system.store, lambda: began - MINUTE / 2))
+        minutes = ",".join(str((began + n * MINUTE).minute) for n in range(LATE + 1))
+        return [
+            one
+            for number, policy in enumerate(POLICIES)
+            for catch_up in ("enqueue_missed_with_cap", "skip_missed")
+            for one in workplace.routines(
+                TRIGGERS // 6 // (1 + number % 2),
+                triggers=1 + number % 2,
+                next_at=began,
+                cron=f"{minutes} * * * *",
+                concurrency_policy=policy,
+                catch_up_policy=catch_up,
+            )
+        ]
+
+
+def wait_for(condition):
+    end = time.monotonic() + LIMIT_S
+    while not (found := condition()):
+        assert time.monotonic() < end
+        time.sleep(0.002)
+    return found
+
+
+def runs(log):
+    return log.execute("SELECT count(*) FROM log.events WHERE name = 'run.fired'").fetchone()[0]
+
+
+def settled(log):
+    """Whether no schedule of the read model is due, and no event waits for a read model."""
+    with psycopg.connect(log.info.dsn, user="postgres", autocommit=True) as conn:
+        due = "SELECT count(*) FROM read_models.schedule WHERE next_at <= now()"
+        behind = "SELECT count(*) FROM read_models.positions, log.head h WHERE positions.position < h.position"
+        return [(0,), (0,)] == [conn.execute(query).fetchone() for query in (due, behind)]
+
+
+def verdict(log, armed):
+    """What became of the occurrences: counts, by an oracle that knows the schedule's minutes and nothing else."""
+    rows = log.execute("SELECT stream_id, name, body, recorded_at, position, version FROM log.events ORDER BY position")
+    by_name = defaultdict(list)
+    for stream_id, name, body, recorded_at, *_ in rows:
+        by_name[name].append((stream_id, json.loads(body)["event"], recorded_at))
+    issues = {stream_id: event for stream_id, event, _ in by_name["issue.opened"]}
+    taken = Counter(UUID(event["live"]["issue_id"]) for _, event, _ in by_name["slot.taken"])
+    expected = {
+        (one.trigger_id, one.next_at + n * MINUTE): one for one in armed for n in range(LATE + 1)
+    }
+    outcomes, half, early, opened = Counter(), 0, 0, set()
+    for stream_id, event, recorded_at in by_name["run.fired"]:
+        occurrence = datetime.fromisoformat(event["occurrence"])
+        outcomes[UUID(event["trigger_id"]), occurrence] += 1
+        early += recorded_at < occurrence
+        if event["outcome"]["type"] == "issue_created":
+            issue_id = UUID(event["outcome"]["issue_id"])
+            opened.add(issue_id)
+            half += issues.get(issue_id, {}).get("run_id") != str(stream_id) or taken[issue_id] != 1
+    for trigger_id, event, _ in by_name["trigger.missed"]:
+        first, last = datetime.fromisoformat(event["first"]), datetime.fromisoformat(event["last"])
+        covered = [key for key in expected if key[0] == trigger_id and first <= key[1] <= last]
+        outcomes.update(covered)
+        assert event["count"] == len(covered)
+    half += len(issues.keys() ^ opened)
+    return {
+        "occurrences": len(expected),
+        "settled": sum(1 for key in expected if outcomes[key] == 1),
+        "lost": sum(1 for key in expected if not outcomes[key]),
+        "doubled": sum(1 for many in outcomes.values() if many > 1),
+        "invented": len(outcomes.keys() - expected.keys()),
+        "early": early,
+        "half-made": half,
+    }
+
+
+def all_well(armed):
+    many = len(armed) * (LATE + 1)
+    return {"occurrences": many, "settled": many} | dict.fromkeys(
+        ("lost", "doubled", "invented", "early", "half-made"), 0
+    )
+
+
+def test_a_scheduler_killed_again_and_again_settles_each_occurrence_once(log, processes, armed):
+    seed = random.randrange(10**6)
+    chance = random.Random(seed)
+    print(f"seed {seed}")
+    processes.start("projector")
+
+    stops = []
+    for _ in range(4):
+        scheduler, before = processes.start("scheduler"), runs(log)
+        goal = before + chance.randint(1, 150)
+        wait_for(lambda goal=goal: runs(log) >= goal or settled(log))
+        time.sleep(chance.uniform(0, 0.03))
+        scheduler.kill()
+        assert -signal.SIGKILL == scheduler.wait()
+        stops.append(runs(log))
+    processes.start("scheduler")
+    wait_for(lambda: settled(log))
+
+    print(f"runs when it was killed: {stops}, at the end {runs(log)}")
+    assert stops[2] < runs(log), "it was done before the last kill"
+    assert all_well(armed) == verdict(log, armed)
+
+
+def test_two_schedulers_of_which_one_freezes_settle_each_occurrence_once(log, processes, armed):
+    seed = random.randrange(10**6)
+    chance = random.Random(seed)
+    print(f"seed {seed}")
+    processes.start("projector")
+    frozen, _ = processes.start("scheduler"), processes.start("scheduler")
+
+    goal = chance.randint(1, 300)
+    wait_for(lambda: runs(log) >= goal)
+    time.sleep(chance.uniform(0, 0.03))
+    frozen.send_signal(signal.SIGSTOP)
+    at_freeze = runs(log)
+    wait_for(lambda: settled(log))
+    time.sleep(1)
+    frozen.send_signal(signal.SIGCONT)
+    time.sleep(2)
+    wait_for(lambda: settled(log))
+
+    print(f"runs at the freeze: {at_freeze}, at the end {runs(log)}")
+    assert frozen.poll() is None
+    assert all_well(armed) == verdict(log, armed)

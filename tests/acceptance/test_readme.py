@@ -1,0 +1,29 @@
+"""The README's commands, as a newcomer would type them."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.running_system import running_system
+
+BLOCK = re.compile(r"```bash\n(.*?)```", re.DOTALL)
+
+
+@pytest.mark.timeout(180)
+def test_the_first_routine_of_the_readme_works_as_it_stands(root: Path, tmp_path: Path) -> None:
+    start, *blocks = BLOCK.findall((root / "README.md").read_text())
+    assert start == "export API=http://127.0.0.1:3100/api TOKEN=$(cat .routines/board.token)\n"
+
+    with running_system(tmp_path) as state:
+        script = "\n".join([start.replace("http://127.0.0.1:3100", state["url"]), *blocks])
+        script = script.replace(".routines/", f"{tmp_path}/").replace(".venv/bin/routines", f"{sys.executable} -m routines")
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script], cwd=root, capture_output=True, text=True, check=False, timeout=150
+        )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert '"status":"completed"' in done.stdout
+    assert '"name":"issue.moved"' in done.stdout
