@@ -24,9 +24,10 @@ def evolve(issue: Issue | None, event: IssueEvent) -> Issue:
         case None, IssueOpened(details=details, status=status, routine_id=routine_id, run_id=run_id):
             return Issue(details=details, status=status, routine_id=routine_id, run_id=run_id)
         case Issue(), IssueEdited(details=details):
-            return replace(issue, details=details)
+            stays = details.assignee_agent_id == issue.details.assignee_agent_id
+            return replace(issue, details=details, checkout_run_id=issue.checkout_run_id if stays else None)
         case Issue(), IssueMoved(status=status):
-            held = None if status in ("done", "cancelled") else issue.checkout_run_id
+            held = issue.checkout_run_id if status == "in_progress" else None
             return replace(issue, status=status, checkout_run_id=held)
         case Issue(), IssueCheckedOut(agent_id=agent_id, run_id=run_id):
             details = replace(issue.details, assignee_agent_id=agent_id)

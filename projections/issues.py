@@ -18,7 +18,7 @@ from domain.events import (
 )
 from domain.issue import OPEN
 from domain.recorded import Recorded
-from domain.values import IssueStatus
+from domain.values import IssueDetails, IssueStatus
 from projections import shapes
 from projections.read_model import Connection, Docs, ReadModel, Row, Rows, Table
 from projections.shapes import Shape, time
@@ -57,6 +57,8 @@ ISSUE = Table("issue", IssueRow)
 COMMENT = Table("comment", CommentRow)
 NUMBERING = Table("issue_numbering", NumberingRow)
 
+NOT_HELD: dict[str, Any] = {"checkout_run_id": None, "execution_run_id": None}
+
 SCHEMA = """
 CREATE TABLE issue (
     id uuid PRIMARY KEY, company_id uuid NOT NULL, identifier text NOT NULL, status text NOT NULL,
@@ -80,7 +82,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
         case IssueOpened() as event:
             rows.put(ISSUE, _opened(recorded, event, _number(recorded, rows)))
         case IssueEdited(details=details):
-            _change(rows, recorded, **msgspec.structs.asdict(details))
+            rows.change(ISSUE, recorded.stream_id, lambda row: _edited(row, recorded, details))
         case IssueMoved(status=status):
             _change(rows, recorded, status=status, **_marks(status, time(recorded.at)))
         case IssueCheckedOut(agent_id=agent_id, run_id=run_id):
@@ -168,20 +170,24 @@ def _with(row: IssueRow, recorded: Recorded, doc: shapes.Issue) -> IssueRow:
 
 def _released(row: IssueRow, recorded: Recorded) -> IssueRow:
     status: IssueStatus = "todo" if row.status == "in_progress" else row.status
-    freed = replace(row.doc, status=status, assignee_agent_id=None, checkout_run_id=None, execution_run_id=None)
-    return _with(row, recorded, freed)
+    marks = _marks(status, time(recorded.at)) if status != row.status else NOT_HELD
+    return _with(row, recorded, replace(row.doc, status=status, assignee_agent_id=None, **marks))
+
+
+def _edited(row: IssueRow, recorded: Recorded, details: IssueDetails) -> IssueRow:
+    held = {} if details.assignee_agent_id == row.assignee_agent_id else NOT_HELD
+    return _with(row, recorded, replace(row.doc, **msgspec.structs.asdict(details), **held))
 
 
 def _marks(status: IssueStatus, at: str) -> dict[str, Any]:
-    """The times that a status sets; leaving it clears them (contract 7.5)."""
+    """The times that a status sets; leaving it clears them, but work that was started was started (contract 7.5)."""
     marks: dict[str, Any] = {
-        "started_at": at if status == "in_progress" else None,
         "completed_at": at if status == "done" else None,
         "cancelled_at": at if status == "cancelled" else None,
     }
-    if status in ("done", "cancelled"):
-        marks |= {"checkout_run_id": None, "execution_run_id": None}
-    return marks
+    if status in ("backlog", "todo", "in_progress"):
+        marks["started_at"] = at if status == "in_progress" else None
+    return marks if status == "in_progress" else marks | NOT_HELD
 
 
 def _comment(recorded: Recorded, event: CommentAdded) -> CommentRow:

@@ -1,5 +1,7 @@
 """Companies (contract 7.2)."""
 
+from uuid import UUID
+
 from litestar import Controller, Response, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
@@ -33,7 +35,7 @@ class Companies(Controller):
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], data: JSONBody[CompanyDraft]
     ) -> Response[shapes.Company]:
         made = backend.change(caller, MODELS, companies.create, data)
-        return made.answer(lambda conn: directory.company(conn, made.result), 201)
+        return made.answer(lambda conn: _shown(conn, made.result), 201)
 
     @get("/{company_id:str}", operation_id="getCompany", sync_to_thread=True)
     def detail(
@@ -42,9 +44,9 @@ class Companies(Controller):
         id_ = identified(company_id, "Company")
         backend.ask(caller, viewing.company, id_)
         with backend.shown(*MODELS) as conn:
-            if (found := directory.company(conn, id_)) is None:
+            if (found := _shown(conn, id_)) is None:
                 raise NotFound("Company not found")
-            return _counted(conn, found)
+            return found
 
     @patch("/{company_id:str}", operation_id="updateCompany", sync_to_thread=True)
     def update(
@@ -55,20 +57,25 @@ class Companies(Controller):
         data: JSONBody[CompanyPatch],
     ) -> Response[shapes.Company]:
         changed = backend.change(caller, MODELS, companies.update, identified(company_id, "Company"), data)
-        return changed.answer(lambda conn: directory.company(conn, changed.result))
+        return changed.answer(lambda conn: _shown(conn, changed.result))
 
     @post("/{company_id:str}/archive", operation_id="archiveCompany", status_code=200, sync_to_thread=True)
     def archive(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], company_id: FromPath[str]
     ) -> Response[shapes.Company]:
         changed = backend.change(caller, MODELS, companies.archive, identified(company_id, "Company"))
-        return changed.answer(lambda conn: directory.company(conn, changed.result))
+        return changed.answer(lambda conn: _shown(conn, changed.result))
 
 
 def _visible(conn: Connection, user: Principal) -> list[shapes.Company]:
     if isinstance(user, BoardUser) and user.instance_admin:
         return directory.companies(conn)
     return directory.companies_of(conn, user.user_id) if isinstance(user, BoardUser) else []
+
+
+def _shown(conn: Connection, company_id: UUID) -> shapes.Company | None:
+    found = directory.company(conn, company_id)
+    return None if found is None else _counted(conn, found)
 
 
 def _counted(conn: Connection, company: shapes.Company) -> shapes.Company:

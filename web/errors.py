@@ -9,6 +9,7 @@ import structlog
 from eventsourcing.persistence import IntegrityError, OperationalError
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, ValidationException
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.response.base import ASGIResponse
 from psycopg_pool import PoolTimeout
 
@@ -44,6 +45,23 @@ class Problem(msgspec.Struct, omit_defaults=True):
     detail: str
     details: Any = None
     code: str | None = None
+
+
+RESPONSES = {  # what any operation may answer instead, for its description
+    status: ResponseSpec(Problem, description=text, generate_examples=False)
+    for status, text in {
+        400: "A field of the body, the query or a header is wrong: `details` names each",
+        401: "No known credential",
+        403: "Known, but not allowed",
+        404: "No such thing, or it is another company's",
+        409: "The state of things forbids it now",
+        413: "The body is too large",
+        415: "The body is not JSON in UTF-8",
+        422: "Well-formed, but refused by a rule",
+        431: "Too many or too large headers",
+        503: "The database or a read model is not there yet: try again after Retry-After seconds",
+    }.items()
+}
 
 
 def problem(status: int, message: str, details: Any = None) -> Problem:

@@ -57,10 +57,11 @@ class Routines(Controller):
         project_id: Annotated[str | None, QueryParameter(name="projectId")] = None,
     ) -> list[shapes.RoutineListItem]:
         """Newest change first, archived ones included."""
+        project = uuid_or_none(project_id, "projectId")
         id_ = identified(company_id, "Company")
         backend.ask(caller, viewing.company, id_)
         with backend.shown(*LIST_MODELS, eventual=eventual) as conn:
-            return routines.page(conn, id_, uuid_or_none(project_id, "projectId"))
+            return routines.page(conn, id_, project)
 
     @post("/companies/{company_id:str}/routines", operation_id="createRoutine", sync_to_thread=True)
     def create(

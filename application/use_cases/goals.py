@@ -27,7 +27,7 @@ def create(work: Work, principal: Principal, company_id: UUID, draft: GoalDraft)
 def update(work: Work, principal: Principal, goal_id: UUID, patch: GoalPatch) -> UUID:
     found = _writable(work, principal, goal_id)
     details = merged(found.details, patch)
-    _check(work, work.company_of(goal_id) or goal_id, details)
+    _check(work, work.company_of(goal_id) or goal_id, details, found.details)
     work.record(goal_id, goal.update(found, details))
     return goal_id
 
@@ -37,9 +37,11 @@ def delete(work: Work, principal: Principal, goal_id: UUID) -> UUID:
     return goal_id
 
 
-def _check(work: Work, company_id: UUID, details: GoalDetails) -> None:
-    check_goal(work, company_id, details.parent_id)
-    check_agent(work, company_id, details.owner_agent_id, "Owner agent")
+def _check(work: Work, company_id: UUID, new: GoalDetails, old: GoalDetails | None = None) -> None:
+    if old is None or new.parent_id != old.parent_id:
+        check_goal(work, company_id, new.parent_id)
+    if old is None or new.owner_agent_id != old.owner_agent_id:
+        check_agent(work, company_id, new.owner_agent_id, "Owner agent")
 
 
 def _writable(work: Work, principal: Principal, goal_id: UUID) -> Goal:

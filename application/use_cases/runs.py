@@ -40,7 +40,7 @@ def fire_by_hand(work: Work, principal: Principal, routine_id: UUID, request: Ru
     asked = _firing(principal, routine_id, found, request)
     references.check_project(work, company_id, request.project_id)
     references.check_assignee(work, company_id, asked.assignee_agent_id)
-    _check_trigger(work, routine_id, request.trigger_id)
+    _check_trigger(work, company_id, routine_id, request.trigger_id)
     if asked.assignee_agent_id is None:
         raise Unacceptable("Default agent required")
     if work.get(RUN, asked.run_id) is None:
@@ -105,11 +105,13 @@ def _outcome(work: Work, of: Routine, asked: Firing, guard: Slot) -> Outcome:
         if grouped is not None and grouped.paused and not grouped.deleted:
             return firing.PROJECT_PAUSED
     assignee = work.get(AGENT, asked.assignee_agent_id)
-    return firing.outcome(asked, of, assignee, _newest(work, guard))
+    return firing.outcome(asked, of, assignee, _newest(work, of, guard))
 
 
-def _newest(work: Work, guard: Slot) -> Live | None:
-    """Of several live issues the one that changed last (contract 5.2)."""
+def _newest(work: Work, of: Routine, guard: Slot) -> Live | None:
+    """Of several live issues the one that changed last (contract 5.2); nobody asks under always_enqueue."""
+    if of.settings.concurrency_policy == "always_enqueue":
+        return None
     if len(guard.live) < 2:  # noqa: PLR2004
         return guard.live[0] if guard.live else None
     work.load(live.issue_id for live in guard.live)
@@ -139,11 +141,11 @@ def _check_override(principal: Principal, request: RunRequest) -> None:
         raise Forbidden(routines.OTHER_ASSIGNEE)
 
 
-def _check_trigger(work: Work, routine_id: UUID, trigger_id: UUID | None) -> None:
+def _check_trigger(work: Work, company_id: UUID, routine_id: UUID, trigger_id: UUID | None) -> None:
     if trigger_id is None:
         return
     found = work.get(TRIGGER, trigger_id)
-    if found is None or found.deleted:
+    if found is None or found.deleted or work.company_of(trigger_id) != company_id:
         raise NotFound("Routine trigger not found")
     if found.routine_id != routine_id:
         raise Forbidden("Trigger does not belong to routine")

@@ -1,0 +1,360 @@
+"""docs/access.csv, cell by cell, against the running API (contract 1.2, 3, 7)."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import msgspec
+import pytest
+
+from application import tokens
+from domain.events import KeyIssued
+from domain.identity import key_of
+from tests.api import Api
+from tests.web import people
+
+TABLE = {
+    row.pop("operation"): {who: int(status) for who, status in row.items()}
+    for row in csv.DictReader((Path(__file__).parents[2] / "docs" / "access.csv").read_text().splitlines())
+}
+PRINCIPALS = next(iter(TABLE.values())).keys()
+SESSION = str(uuid4())
+
+
+class Request(msgspec.Struct):
+    path: str
+    body: Any = ...
+
+
+class World(msgspec.Struct):
+    """Two companies with their people; what a request needs is made for it, in the first."""
+
+    api: Api
+    company: str
+    agent: str  # the one that everything belongs to
+    tokens: dict[str, str | None]
+
+    def send(self, operation: str, token: str | None, request: Request) -> httpx.Response:
+        method = OPERATIONS[operation][0]
+        headers = {"X-Paperclip-Run-Id": SESSION}
+        return self.api.request(method, request.path, request.body, token=token, headers=headers)
+
+    def made(self, path: str, body: Any) -> str:
+        return str(self.api.post(path, body)["id"])
+
+    def in_company(self, path: str, body: Any) -> str:
+        return self.made(f"/companies/{self.company}/{path}", body)
+
+    def key(self) -> str:
+        return self.made(f"/agents/{self.agent}/keys", {})
+
+    def spare_agent(self) -> str:
+        return self.in_company("agents", {"name": "Spare"})
+
+    def unapproved_agent(self) -> str:
+        return people.agent(self.api, self.company, "pending_approval")
+
+    def routine(self) -> str:
+        return self.api.routine(self.company, self.agent)
+
+    def trigger(self) -> str:
+        return str(self.api.post(f"/routines/{self.routine()}/triggers", {"kind": "api"})["trigger"]["id"])
+
+    def issue(self) -> str:
+        return self.in_company("issues", {"title": "Look", "assigneeAgentId": self.agent})
+
+    def held_issue(self) -> str:
+        id_, body = self.issue(), {"agentId": self.agent, "expectedStatuses": ["todo"]}
+        headers = {"X-Paperclip-Run-Id": SESSION}
+        self.api.post(f"/issues/{id_}/checkout", body, token=self.tokens["agent own"], headers=headers)
+        return id_
+
+    def comment(self) -> str:
+        issue = self.issue()
+        return f"{issue}/comments/{self.made(f'/issues/{issue}/comments', {'body': 'Hm'})}"
+
+    def own_board_key(self) -> str:
+        return str(self.api.post("/board-api-keys", {}, token=self.tokens["board owner"])["id"])
+
+
+def in_company(path: str = "", body: Any = ...) -> Callable[[World], Request]:
+    return lambda world: Request(f"/companies/{world.company}{path}", body)
+
+
+def by_id(path: str, make: Callable[[World], str], rest: str = "", body: Any = ...) -> Callable[[World], Request]:
+    return lambda world: Request(f"/{path}/{make(world)}{rest}", body)
+
+
+def plain(path: str, body: Any = ...) -> Callable[[World], Request]:
+    return lambda _world: Request(path, body)
+
+
+def new_routine(world: World) -> Request:
+    return Request(f"/companies/{world.company}/routines", {"title": "Look", "assigneeAgentId": world.agent})
+
+
+def checkout(world: World) -> Request:
+    return Request(f"/issues/{world.issue()}/checkout", {"agentId": world.agent, "expectedStatuses": ["todo"]})
+
+
+def one_agent(world: World) -> str:
+    return world.agent
+
+
+def project(world: World) -> str:
+    return world.in_company("projects", {"name": "Moon"})
+
+
+def goal(world: World) -> str:
+    return world.in_company("goals", {"title": "Land"})
+
+
+def agent_key(world: World) -> str:
+    return f"{world.agent}/keys/{world.key()}"
+
+
+OPERATIONS: dict[str, tuple[str, Callable[[World], Request]]] = {
+    "getHealth": ("GET", plain("/health")),
+    "listCompanies": ("GET", plain("/companies")),
+    "createCompany": ("POST", plain("/companies", {"name": "Fresh"})),
+    "getCompany": ("GET", in_company()),
+    "updateCompany": ("PATCH", in_company(body={"description": "x"})),
+    "archiveCompany": ("POST", in_company("/archive")),
+    "listAgents": ("GET", in_company("/agents")),
+    "createAgent": ("POST", in_company("/agents", {"name": "Fresh"})),
+    "getMe": ("GET", plain("/agents/me")),
+    "getInbox": ("GET", plain("/agents/me/inbox-lite")),
+    "getAgent": ("GET", by_id("agents", one_agent)),
+    "updateAgent": ("PATCH", by_id("agents", one_agent, body={"title": "x"})),
+    "pauseAgent": ("POST", by_id("agents", World.spare_agent, "/pause", {})),
+    "resumeAgent": ("POST", by_id("agents", World.spare_agent, "/resume")),
+    "approveAgent": ("POST", by_id("agents", World.unapproved_agent, "/approve")),
+    "terminateAgent": ("POST", by_id("agents", World.spare_agent, "/terminate")),
+    "listAgentKeys": ("GET", by_id("agents", one_agent, "/keys")),
+    "createAgentKey": ("POST", by_id("agents", one_agent, "/keys", {})),
+    "revokeAgentKey": ("DELETE", by_id("agents", agent_key)),
+    "getIdentity": ("GET", plain("/cli-auth/me")),
+    "listBoardKeys": ("GET", plain("/board-api-keys")),
+    "createBoardKey": ("POST", plain("/board-api-keys", {})),
+    "revokeBoardKey": ("DELETE", by_id("board-api-keys", World.own_board_key)),
+    "listProjects": ("GET", in_company("/projects")),
+    "createProject": ("POST", in_company("/projects", {"name": "Moon"})),
+    "getProject": ("GET", by_id("projects", project)),
+    "updateProject": ("PATCH", by_id("projects", project, body={"color": "red"})),
+    "deleteProject": ("DELETE", by_id("projects", project)),
+    "pauseProject": ("POST", by_id("projects", project, "/pause")),
+    "resumeProject": ("POST", by_id("projects", project, "/resume")),
+    "listGoals": ("GET", in_company("/goals")),
+    "createGoal": ("POST", in_company("/goals", {"title": "Land"})),
+    "getGoal": ("GET", by_id("goals", goal)),
+    "updateGoal": ("PATCH", by_id("goals", goal, body={"status": "active"})),
+    "deleteGoal": ("DELETE", by_id("goals", goal)),
+    "listRoutines": ("GET", in_company("/routines")),
+    "createRoutine": ("POST", new_routine),
+    "getRoutine": ("GET", by_id("routines", World.routine)),
+    "updateRoutine": ("PATCH", by_id("routines", World.routine, body={"title": "Look again"})),
+    "listRuns": ("GET", by_id("routines", World.routine, "/runs")),
+    "runRoutine": ("POST", by_id("routines", World.routine, "/run", {})),
+    "createTrigger": ("POST", by_id("routines", World.routine, "/triggers", {"kind": "api"})),
+    "updateTrigger": ("PATCH", by_id("routine-triggers", World.trigger, body={"label": "x"})),
+    "deleteTrigger": ("DELETE", by_id("routine-triggers", World.trigger)),
+    "listIssues": ("GET", in_company("/issues")),
+    "createIssue": ("POST", in_company("/issues", {"title": "Look"})),
+    "getIssue": ("GET", by_id("issues", World.issue)),
+    "getHeartbeatContext": ("GET", by_id("issues", World.issue, "/heartbeat-context")),
+    "updateIssue": ("PATCH", by_id("issues", World.issue, body={"status": "blocked"})),
+    "checkoutIssue": ("POST", checkout),
+    "releaseIssue": ("POST", by_id("issues", World.held_issue, "/release")),
+    "forceReleaseIssue": ("POST", by_id("issues", World.held_issue, "/admin/force-release")),
+    "listComments": ("GET", by_id("issues", World.issue, "/comments")),
+    "createComment": ("POST", by_id("issues", World.issue, "/comments", {"body": "Hm"})),
+    "getComment": ("GET", by_id("issues", World.comment)),
+}
+BY_ID = [name for name, row in TABLE.items() if row["agent of another company"] == 404]
+
+
+@pytest.fixture(scope="module")
+def world(api: Api) -> World:
+    home, abroad = api.company("Home"), api.company("Abroad")
+    agent, own = api.agent(home, "Owner")
+    _, sibling = api.agent(home, "Sibling")
+    _, foreign = api.agent(abroad, "Foreigner")
+    gone, gone_token = api.agent(home, "Gone")
+    api.post(f"/agents/{gone}/terminate")
+    revoked_user, _ = people.user(api)
+    return World(
+        api=api,
+        company=home,
+        agent=agent,
+        tokens={
+            "nobody": None,
+            "unknown token": tokens.mint("board"),
+            "revoked key": people.key(api, revoked_user, revoked=True),
+            "agent own": own,
+            "agent not owning": sibling,
+            "agent of another company": foreign,
+            "terminated agent": gone_token,
+            "board owner": people.member(api, home, "owner"),
+            "member without tasks:assign": people.member(api, home, "member", ()),
+            "viewer": people.member(api, home, "viewer"),
+            "user of another company": people.member(api, abroad, "owner"),
+            "instance admin": api.token,
+        },
+    )
+
+
+def test_every_operation_that_is_served_has_its_row_and_every_row_its_operation(api: Api):
+    served = {
+        operation["operationId"] for path in api.get("/openapi.json")["paths"].values() for operation in path.values()
+    }
+
+    assert served == TABLE.keys() == OPERATIONS.keys()
+
+
+@pytest.mark.parametrize("operation", TABLE)
+def test_each_caller_is_answered_as_the_table_says(world: World, operation: str):
+    arrange = OPERATIONS[operation][1]
+
+    answers = {who: world.send(operation, world.tokens[who], arrange(world)).status_code for who in PRINCIPALS}
+
+    assert TABLE[operation] == answers
+
+
+@pytest.mark.parametrize("stranger", ["agent of another company", "user of another company"])
+@pytest.mark.parametrize("operation", BY_ID)
+def test_what_belongs_to_another_company_answers_byte_for_byte_like_what_does_not_exist(
+    world: World, operation: str, stranger: str
+):
+    there = OPERATIONS[operation][1](world)
+    kind, id_, *rest = there.path.removeprefix("/").split("/")
+    nowhere = Request("/".join(["", kind, str(uuid4()), *rest]), there.body)
+
+    foreign = world.send(operation, world.tokens[stranger], there)
+    missing = world.send(operation, world.tokens[stranger], nowhere)
+
+    assert 404 == foreign.status_code == missing.status_code
+    assert foreign.content == missing.content
+    assert id_ not in foreign.text
+    assert _without_date(foreign) == _without_date(missing)
+
+
+@pytest.mark.parametrize("who", ["nobody", "unknown token", "revoked key", "terminated agent"])
+def test_whoever_is_unknown_is_told_that_and_nothing_else(world: World, who: str):
+    protected = [name for name, row in TABLE.items() if row[who] == 401]
+
+    answers = [world.send(name, world.tokens[who], _shared_request(world, name)) for name in protected]
+
+    assert {(401, "Unauthorized", "Bearer")} == {
+        (answer.status_code, answer.json()["error"], answer.headers["WWW-Authenticate"]) for answer in answers
+    }
+
+
+@pytest.mark.parametrize(
+    ("who", "text"),
+    [
+        ("agent of another company", "Agent key cannot access another company"),
+        ("user of another company", "User does not have access to this company"),
+        ("viewer", "Viewer access is read-only"),
+    ],
+)
+def test_paths_of_a_company_tell_why_somebody_is_turned_away(world: World, who: str, text: str):
+    answer = world.send("createIssue", world.tokens[who], OPERATIONS["createIssue"][1](world))
+
+    assert (403, text) == (answer.status_code, answer.json()["error"])
+
+
+@pytest.mark.parametrize(
+    ("who", "operation", "text"),
+    [
+        ("agent own", "createAgent", "Board access required"),
+        ("agent own", "listCompanies", "Board access required"),
+        ("agent own", "createCompany", "Board access required"),
+        ("board owner", "createCompany", "Instance admin required"),
+        ("agent own", "createAgentKey", "Board access required"),
+        ("agent own", "createBoardKey", "Board authentication required"),
+        ("agent own", "getIdentity", "Board authentication required"),
+        ("board owner", "getMe", "Agent authentication required"),
+        ("board owner", "getInbox", "Agent authentication required"),
+        ("agent not owning", "updateRoutine", "Agents can only manage routines assigned to themselves"),
+        ("agent not owning", "runRoutine", "Agents can only manage routines assigned to themselves"),
+        ("agent not owning", "createTrigger", "Agents can only manage routines assigned to themselves"),
+        ("agent not owning", "deleteTrigger", "Agents can only manage routines assigned to themselves"),
+        ("agent not owning", "createRoutine", "Agents can only manage routines assigned to themselves"),
+        ("member without tasks:assign", "runRoutine", "Missing permission: tasks:assign"),
+        ("member without tasks:assign", "createRoutine", "Missing permission: tasks:assign"),
+        ("member without tasks:assign", "updateTrigger", "Missing permission: tasks:assign"),
+        ("agent not owning", "releaseIssue", "Only assignee can release issue"),
+        ("agent not owning", "checkoutIssue", "Agent can only checkout as itself"),
+        ("agent of another company", "updateTrigger", "Routine trigger not found"),
+        ("user of another company", "getRoutine", "Routine not found"),
+        ("user of another company", "getIssue", "Issue not found"),
+        ("user of another company", "getAgent", "Agent not found"),
+        ("user of another company", "getProject", "Project not found"),
+        ("user of another company", "getGoal", "Goal not found"),
+    ],
+)
+def test_each_refusal_has_its_text(world: World, who: str, operation: str, text: str):
+    answer = world.send(operation, world.tokens[who], OPERATIONS[operation][1](world))
+
+    assert text == answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "status"),
+    [("Bearer", 200), ("bearer", 200), ("BEARER", 200), ("Basic", 401), ("Bearer:", 401), ("Token", 401)],
+)
+def test_only_a_bearer_token_counts_in_whatever_case_the_word_is_written(api: Api, scheme: str, status: int):
+    assert status == api.request("GET", "/companies", headers={"Authorization": f"{scheme} {api.token}"}).status_code
+
+
+def test_a_key_is_unknown_from_the_request_after_its_revocation_on(world: World):
+    api, user = world.api, world.tokens["board owner"]
+    minted = api.post("/board-api-keys", {}, token=user)
+    api.get("/cli-auth/me", token=minted["token"])
+
+    api.request("DELETE", f"/board-api-keys/{minted['id']}", token=minted["token"])
+
+    assert 401 == api.request("GET", "/cli-auth/me", token=minted["token"]).status_code
+    assert 200 == api.request("GET", "/cli-auth/me", token=user).status_code
+
+
+def test_an_expired_key_is_unknown(api: Api):
+    token = people.key(api, people.user(api)[0], expires_at=api.system.clock())
+
+    assert 401 == api.request("GET", "/cli-auth/me", token=token).status_code
+
+
+def test_the_key_of_an_agent_that_waits_for_approval_is_unknown_until_it_is_approved(world: World):
+    agent_id, token = world.unapproved_agent(), tokens.mint("agent")
+    issued = KeyIssued(name="early", agent_id=UUID(agent_id))
+    world.api.system.executor.attempt(lambda work: work.record(key_of(token), [issued], UUID(world.company)))
+
+    before = world.api.request("GET", "/agents/me", token=token).status_code
+    world.api.post(f"/agents/{agent_id}/approve")
+
+    assert (401, 200) == (before, world.api.request("GET", "/agents/me", token=token).status_code)
+
+
+def test_what_is_wrong_with_a_body_is_said_before_who_may_send_it(world: World):
+    path = f"/companies/{world.company}/routines"
+
+    answers = [world.api.request("POST", path, {}, token=token) for token in world.tokens.values()]
+
+    assert {(400, "Validation error")} == {(answer.status_code, answer.json()["error"]) for answer in answers}
+
+
+def _shared_request(world: World, operation: str) -> Request:
+    """A request whose ids exist, made once per operation: nobody here gets far enough to use it up."""
+    if operation not in SHARED:
+        SHARED[operation] = OPERATIONS[operation][1](world)
+    return SHARED[operation]
+
+
+SHARED: dict[str, Request] = {}
+
+
+def _without_date(answer: httpx.Response) -> dict[str, str]:
+    return {name: value for name, value in answer.headers.items() if name != "date"}

@@ -1,0 +1,573 @@
+"""Whatever is sent, the answer is a 4xx that names the field or says what is wrong in words; never a 5xx (contract 1)."""
+
+import gzip
+import http.client
+import json
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import httpx
+import msgspec
+import pytest
+
+from application import commands
+from application.commands import Body
+from tests.api import Api
+from web.guard import MAX_BODY_BYTES, MAX_DEPTH, MAX_HEADER_BYTES, MAX_HEADERS
+
+ID = "11111111-1111-4111-8111-111111111111"
+SHAPES: dict[tuple[str, str], type[Body]] = {
+    ("POST", "/companies"): commands.CompanyDraft,
+    ("PATCH", f"/companies/{ID}"): commands.CompanyPatch,
+    ("POST", f"/companies/{ID}/agents"): commands.AgentDraft,
+    ("PATCH", f"/agents/{ID}"): commands.AgentPatch,
+    ("POST", f"/agents/{ID}/pause"): commands.PauseRequest,
+    ("POST", f"/agents/{ID}/keys"): commands.AgentKeyDraft,
+    ("POST", "/board-api-keys"): commands.BoardKeyDraft,
+    ("POST", f"/companies/{ID}/projects"): commands.ProjectDraft,
+    ("PATCH", f"/projects/{ID}"): commands.ProjectPatch,
+    ("POST", f"/companies/{ID}/goals"): commands.GoalDraft,
+    ("PATCH", f"/goals/{ID}"): commands.GoalPatch,
+    ("POST", f"/companies/{ID}/routines"): commands.RoutineDraft,
+    ("PATCH", f"/routines/{ID}"): commands.RoutinePatch,
+    ("POST", f"/routines/{ID}/run"): commands.RunRequest,
+    ("POST", f"/routines/{ID}/triggers"): commands.TriggerDraft,
+    ("PATCH", f"/routine-triggers/{ID}"): commands.TriggerPatch,
+    ("POST", f"/companies/{ID}/issues"): commands.IssueDraft,
+    ("PATCH", f"/issues/{ID}"): commands.IssuePatch,
+    ("POST", f"/issues/{ID}/checkout"): commands.Checkout,
+    ("POST", f"/issues/{ID}/comments"): commands.CommentDraft,
+}
+SAMPLES = (None, True, 7, -1, 1.5, 1e300, 2**70, "", "nonsense", "x" * 100_001, [], ["x"], [None], {}, {"a": [1]})
+DEEP = b'{"payload":' * (MAX_DEPTH + 1) + b"1" + b"}" * (MAX_DEPTH + 1)
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def routine(api: Api) -> str:
+    company = api.company()
+    return api.routine(company, api.agent(company)[0])
+
+
+def send(api: Api, body: bytes, routine: str = ID, **headers: str) -> httpx.Response:
+    return api.request("POST", f"/routines/{routine}/run", content=body, headers=JSON | headers)
+
+
+def paths(answer: httpx.Response) -> list[list[Any]]:
+    return [issue["path"] for issue in answer.json()["details"]]
+
+
+def wrong(field: Any) -> Iterator[object]:
+    """Those of the samples that the field's type does not take."""
+    for sample in SAMPLES:
+        try:
+            msgspec.convert(sample.strip() if isinstance(sample, str) else sample, field.type)
+        except msgspec.ValidationError:
+            yield sample
+
+
+def test_every_operation_that_takes_a_body_is_tried(api: Api):
+    served = {
+        (method.upper(), path.removeprefix("/api"))
+        for path, operations in api.get("/openapi.json")["paths"].items()
+        for method, operation in operations.items()
+        if "requestBody" in operation
+    }
+
+    assert len(served) == len(SHAPES)
+    assert {(method, path.replace(ID, "*")) for method, path in SHAPES} == {
+        (method, "/".join("*" if part.startswith("{") else part for part in path.split("/"))) for method, path in served
+    }
+
+
+@pytest.mark.parametrize(("method", "path"), SHAPES)
+def test_each_field_of_the_wrong_type_is_named(api: Api, method: str, path: str):
+    for field in msgspec.structs.fields(SHAPES[method, path]):
+        for sample in wrong(field):
+            answer = api.request(method, path, {field.encode_name: sample})
+
+            assert 400 == answer.status_code, (field.encode_name, sample)
+            assert "Validation error" == answer.json()["error"]
+            assert field.encode_name in [at[0] for at in paths(answer)], (field.encode_name, str(sample)[:50])
+            assert all({"code", "message", "path"} <= issue.keys() for issue in answer.json()["details"])
+
+
+@pytest.mark.parametrize(("method", "path"), SHAPES)
+def test_all_wrong_fields_are_reported_together(api: Api, method: str, path: str):
+    fields = [field for field in msgspec.structs.fields(SHAPES[method, path]) if [] in list(wrong(field))]
+
+    answer = api.request(method, path, {field.encode_name: [] for field in fields})
+
+    assert {field.encode_name for field in fields} == {at[0] for at in paths(answer)}
+
+
+@pytest.mark.parametrize(("method", "path"), SHAPES)
+def test_an_empty_body_is_an_empty_object(api: Api, method: str, path: str):
+    empty = api.request(method, path, content=b"", headers=JSON)
+    untyped = api.request(method, path, content=b"")
+    missing = [field.encode_name for field in msgspec.structs.fields(SHAPES[method, path]) if field.required]
+
+    if missing:
+        assert 400 == empty.status_code == untyped.status_code
+        assert [[name] for name in missing] == paths(empty) == paths(untyped)
+        assert {("invalid_type", "undefined", "Required")} == {
+            (issue["code"], issue["received"], issue["message"]) for issue in empty.json()["details"]
+        }
+    else:
+        assert empty.status_code in {201, 404}
+        assert empty.status_code == untyped.status_code
+
+
+@pytest.mark.parametrize("kind", ["null", "array", "string", "number", "boolean"])
+@pytest.mark.parametrize(("method", "path"), SHAPES)
+def test_a_body_that_is_no_object_is_refused(api: Api, method: str, path: str, kind: str):
+    body = {"null": None, "array": [{}], "string": "{}", "number": 1, "boolean": False}[kind]
+
+    answer = api.request(method, path, content=json.dumps(body), headers=JSON)
+
+    issue = {"code": "invalid_type", "expected": "object", "received": kind, "path": []}
+    assert 400 == answer.status_code
+    assert [issue | {"message": f"Expected object, received {kind}"}] == answer.json()["details"]
+
+
+@pytest.mark.parametrize(
+    ("body", "issue"),
+    [
+        (
+            {"title": ""},
+            {
+                "code": "too_small",
+                "minimum": 1,
+                "type": "string",
+                "inclusive": True,
+                "exact": False,
+                "message": "String must contain at least 1 character(s)",
+                "path": ["title"],
+            },
+        ),
+        (
+            {"title": "x" * 201},
+            {
+                "code": "too_big",
+                "maximum": 200,
+                "type": "string",
+                "inclusive": True,
+                "exact": False,
+                "message": "String must contain at most 200 character(s)",
+                "path": ["title"],
+            },
+        ),
+        (
+            {},
+            {
+                "code": "invalid_type",
+                "expected": "string",
+                "received": "undefined",
+                "message": "Required",
+                "path": ["title"],
+            },
+        ),
+        (
+            {"title": 7},
+            {
+                "code": "invalid_type",
+                "expected": "string",
+                "received": "number",
+                "message": "Expected string, received number",
+                "path": ["title"],
+            },
+        ),
+        (
+            {"title": "x", "goalId": "zz"},
+            {"code": "invalid_string", "validation": "uuid", "message": "Invalid uuid", "path": ["goalId"]},
+        ),
+        (
+            {"title": "x", "status": "up"},
+            {
+                "code": "invalid_enum_value",
+                "options": ["active", "paused", "archived"],
+                "received": "up",
+                "message": "Invalid enum value. Expected 'active' | 'paused' | 'archived', received 'up'",
+                "path": ["status"],
+            },
+        ),
+        (
+            {"title": "x", "status": None},
+            {
+                "code": "invalid_type",
+                "expected": "'active' | 'paused' | 'archived'",
+                "received": "null",
+                "message": "Expected 'active' | 'paused' | 'archived', received null",
+                "path": ["status"],
+            },
+        ),
+        (
+            {"title": "x", "variables": [{"name": "a"}, {"name": "1"}]},
+            {
+                "code": "invalid_string",
+                "validation": "regex",
+                "message": "Invalid",
+                "path": ["variables", 1, "name"],
+            },
+        ),
+        (
+            {"title": "x", "variables": [{"name": "a", "options": ["x"] * 51}]},
+            {
+                "code": "too_big",
+                "maximum": 50,
+                "type": "array",
+                "inclusive": True,
+                "exact": False,
+                "message": "Array must contain at most 50 element(s)",
+                "path": ["variables", 0, "options"],
+            },
+        ),
+    ],
+)
+def test_an_issue_has_exactly_the_form_that_clients_print(api: Api, body: Any, issue: Any):
+    """Contract 1.1, the zod 3 form."""
+    answer = api.request("POST", f"/companies/{ID}/routines", body)
+
+    shown = answer.json()
+    assert {"error", "type", "title", "status", "detail", "details"} == shown.keys()
+    assert (400, "Validation error", [issue]) == (answer.status_code, shown["error"], shown["details"])
+
+
+def test_a_value_that_fits_no_member_of_a_union_tells_why_for_each(api: Api, routine: str):
+    (issue,) = send(api, b'{"variables":{"a":[]}}', routine).json()["details"]
+
+    assert ("invalid_union", "Invalid input", ["variables", "a"]) == (issue["code"], issue["message"], issue["path"])
+    received = [inner["received"] for error in issue["unionErrors"] for inner in error["issues"]]
+    assert {"array"} == set(received)
+
+
+def test_text_is_trimmed_before_its_length_is_tested(api: Api):
+    company = api.company()
+    path = f"/companies/{company}/routines"
+
+    assert 400 == api.request("POST", path, {"title": " \t\n "}).status_code
+    assert "x" * 200 == api.post(path, {"title": " " * 50 + "x" * 200 + " " * 50})["title"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"{", b"}", b"{}x", b"{} {}", b"{'a':1}", b'{"a":1,}', b"{a:1}", b" ", b"\n", b"//", b"undefined", b"\x00"),
+        *(b"NaN", b'{"payload":{"x":NaN}}', b'{"payload":{"x":Infinity}}', b'{"payload":{"x":1e400}}', b"-1e999"),
+        *(b'{"payload":{"x":01}}', b'{"payload":{"x":+1}}', b'{"payload":{"x":.5}}', b"[" * 200_000),
+        *(b'{"payload":{"x":"\xff"}}', b'{"idempotencyKey":"\xc3\x28"}', b'{"idempotencyKey":"\xed\xa0\x80"}'),
+        *(b'{"idempotencyKey":"\\ud800"}', b'{"idempotencyKey":"\\udc00\\ud800"}', b'{"\\ud83d":1}'),
+        *(b'{"idempotencyKey":"\x00"}', b'{"idempotencyKey":"a\nb"}', b'{"idempotencyKey":"\\x41"}', b'{"a":"'),
+        *(b"\xef\xbb\xbf{}", '{"source":"api"}'.encode("utf-16"), '{"source":"api"}'.encode("utf-32"), b"\x1f\x8b\x08"),
+    ],
+)
+def test_what_is_not_json_is_refused(api: Api, body: bytes):
+    answer = send(api, body)
+
+    assert (400, "Invalid JSON body") == (answer.status_code, answer.json()["error"])
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        (b'{"idempotencyKey":"a\\u0000b"}', "in idempotencyKey"),
+        (b'{"payload":{"a":[0,{"b":"\\u0000"}]}}', "in payload.a.1.b"),
+        (b'{"payload":{"a\\u0000":1}}', "in a name"),
+        (b'{"unknown":"\\\\\\u0000"}', "in unknown"),
+    ],
+)
+def test_the_character_nul_is_refused_and_its_place_is_named(api: Api, routine: str, body: bytes, where: str):
+    answer = send(api, body, routine)
+
+    assert (400, f"The character U+0000 is not allowed ({where})") == (answer.status_code, answer.json()["error"])
+
+
+@pytest.mark.parametrize("text", ["\\u0000", "\\\\u0000", "x\\u0000 \\n", "u0000"])
+def test_text_that_only_spells_nul_is_kept(api: Api, routine: str, text: str):
+    body = json.dumps({"payload": {"x": text}, "idempotencyKey": text}).encode()
+
+    run = send(api, body, routine).json()
+
+    assert (text, text) == (run["triggerPayload"]["x"], run["idempotencyKey"])
+    assert text == api.get(f"/routines/{routine}/runs?limit=1")[0]["idempotencyKey"]
+
+
+@pytest.mark.parametrize(
+    "text", ["😀", "\u202e", "\ufeff", "\ufffd", "e\u0301", "\U0010ffff", "\x7f\x01", "\\", '"', "'; --"]
+)
+def test_any_other_text_is_kept_as_it_is(api: Api, routine: str, text: str):
+    run = api.post(f"/routines/{routine}/run", {"payload": {text: text}, "idempotencyKey": f"<{text}>"})
+
+    assert ({text: text}, f"<{text}>") == (run["triggerPayload"], run["idempotencyKey"])
+    assert {text: text} == api.get(f"/routines/{routine}/runs?limit=1")[0]["triggerPayload"]
+
+
+@pytest.mark.parametrize(
+    "number", [b"9" * 400, b"-" + b"9" * 30, b"18446744073709551616", b"1.7e308", b"5e-324", b"-0.0"]
+)
+def test_numbers_that_json_allows_are_taken_and_read_back(api: Api, routine: str, number: bytes):
+    answer = send(api, b'{"payload":{"x":%s}}' % number, routine)
+
+    assert 202 == answer.status_code
+    listed = api.get(f"/routines/{routine}/runs?limit=1")[0]["triggerPayload"]
+    assert json.loads(number) == answer.json()["triggerPayload"]["x"] == listed["x"]
+
+
+def test_of_duplicate_keys_the_last_one_counts(api: Api, routine: str):
+    body = b'{"source":"nonsense","payload":{"a":1,"a":2},"source":"api"}'
+
+    run = send(api, body, routine).json()
+
+    assert ("api", {"a": 2}) == (run["source"], run["triggerPayload"])
+
+
+@pytest.mark.parametrize("body", [DEEP, b"[" * 100 + b"]" * 100, b'{"a":' + b"[" * 500 + b"]" * 500 + b"}"])
+def test_a_body_that_is_nested_too_deep_is_refused(api: Api, routine: str, body: bytes):
+    answer = send(api, body, routine)
+
+    text = f"The body is nested deeper than {MAX_DEPTH} levels"
+    assert (400, text) == (answer.status_code, answer.json()["error"])
+
+
+def test_a_body_may_be_as_deep_as_the_limit(api: Api, routine: str):
+    deep = b'{"payload":' + b'{"a":' * (MAX_DEPTH - 2) + b"1" + b"}" * (MAX_DEPTH - 2) + b"}"
+
+    assert 202 == send(api, deep, routine).status_code
+
+
+def test_a_body_of_ten_megabytes_and_a_byte_is_too_large(api: Api, routine: str):
+    frame = b'{"unknown":"%s"}'
+    fits = frame % (b"x" * (MAX_BODY_BYTES - len(frame) + 2))
+
+    taken, refused = send(api, fits, routine), send(api, fits + b" ", routine)
+
+    assert (202, 413) == (taken.status_code, refused.status_code)
+    assert f"The body must have at most {MAX_BODY_BYTES} bytes" == refused.json()["error"]
+
+
+def test_a_body_that_never_says_its_length_is_too_large_all_the_same(api: Api):
+    chunks = (b"x" * 1_000_000 for _ in range(11))
+
+    answer = api.request("POST", "/companies", content=chunks, headers=JSON)
+
+    assert 413 == answer.status_code
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Type": "text/plain"},
+        {"Content-Type": "application/x-www-form-urlencoded"},
+        {"Content-Type": "multipart/form-data; boundary=x"},
+        {"Content-Type": "application/json; charset=utf-16"},
+        {"Content-Type": "application/json; charset=latin-1"},
+        {"Content-Type": "application/xml"},
+        {"Content-Type": ""},
+        {"Content-Type": "ü/json".encode("latin-1").decode("latin-1")},
+        {"Content-Encoding": "gzip"},
+        {"Content-Encoding": "br"},
+    ],
+)
+def test_only_json_in_utf_8_is_taken(api: Api, headers: dict[str, str]):
+    encoded = {name: value.encode("latin-1") for name, value in (JSON | headers).items()}
+    body = gzip.compress(b'{"name":"x"}') if "Content-Encoding" in headers else b'{"name":"x"}'
+
+    answer = api.request("POST", "/companies", content=body, headers=encoded)
+
+    assert 415 == answer.status_code
+    assert answer.json()["error"] in {
+        "Content-Type must be application/json in UTF-8",
+        "Content-Encoding is not supported",
+    }
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "application/json",
+        "Application/JSON",
+        "application/json;charset=utf-8",
+        'application/json; charset="UTF-8"',
+        None,
+    ],
+)
+def test_json_is_taken_however_its_type_is_written(api: Api, routine: str, kind: str | None):
+    headers = {} if kind is None else {"Content-Type": kind}
+
+    answer = api.request("POST", f"/routines/{routine}/run", content=b"{}", headers=headers)
+
+    assert 202 == answer.status_code
+
+
+def test_a_route_that_takes_no_body_refuses_a_broken_one_too(api: Api):
+    project = api.post(f"/companies/{api.company()}/projects", {"name": "x"})["id"]
+    path = f"/projects/{project}/pause"
+
+    assert 400 == api.request("POST", path, content=b"garbage", headers=JSON).status_code
+    assert 200 == api.request("POST", path, content=b"[1]", headers=JSON).status_code
+
+
+@pytest.mark.parametrize("field", ["triggerId", "projectId", "assigneeAgentId"])
+@pytest.mark.parametrize(
+    "id_", ["", "nonsense", f"{{{ID}}}", f"urn:uuid:{ID}", ID[:-1], f"{ID}0", ID.replace("-", ""), f" {ID}"]
+)
+def test_a_malformed_id_in_a_body_is_named(api: Api, routine: str, field: str, id_: str):
+    answer = api.request("POST", f"/routines/{routine}/run", {field: id_})
+
+    issue = {"code": "invalid_string", "validation": "uuid", "message": "Invalid uuid", "path": [field]}
+    assert (400, [issue]) == (answer.status_code, answer.json()["details"])
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("routines", "projectId"),
+        *(("issues", name) for name in ("projectId", "assigneeAgentId", "parentId", "originId")),
+    ],
+)
+@pytest.mark.parametrize("id_", ["nonsense", "%20", "%ff", f"{ID}x", "1"])
+def test_a_malformed_id_in_a_query_is_named(api: Api, path: str, name: str, id_: str):
+    answer = api.request("GET", f"/companies/{ID}/{path}?{name}={id_}")
+
+    assert 400 == answer.status_code
+    assert [[name]] == paths(answer)
+
+
+@pytest.mark.parametrize(
+    "id_",
+    ["nonsense", "%00", "%ff", "%ED%A0%80", "..%2f..", "%2e%2e", "'%22;--", "x" * 5_000, "%F0%9F%98%80", "%0d%0aX:1"],
+)
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        *(("GET", f"/{kind}/*") for kind in ("companies", "routines", "issues", "goals")),
+        *(("GET", f"/{kind}/*?companyId={ID}") for kind in ("agents", "projects")),
+        *(("DELETE", f"/{kind}/*") for kind in ("routine-triggers", "goals", "projects", "board-api-keys")),
+        *(("GET", f"/companies/*/{kind}") for kind in ("agents", "projects", "goals", "routines", "issues")),
+        ("DELETE", f"/agents/{ID}/keys/*"),
+        ("GET", f"/issues/{ID}/comments/*"),
+        ("POST", "/routines/*/run"),
+    ],
+)
+def test_a_malformed_id_in_a_path_is_not_found(api: Api, method: str, path: str, id_: str):
+    answer = api.request(method, path.replace("*", id_))
+
+    assert 404 == answer.status_code
+    assert "not found" in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    "query", ["q=%00", "status=a%00", "originKind=%00", "projectId=%00", "limit=%00", "%00=1", "x=%00"]
+)
+def test_the_character_nul_in_a_query_is_refused(api: Api, query: str):
+    answer = api.request("GET", f"/companies/{api.company()}/issues?{query}")
+
+    assert (400, "The character U+0000 is not allowed in a query") == (answer.status_code, answer.json()["error"])
+
+
+@pytest.mark.parametrize(
+    "query", ["q=%ff", "q=%ED%A0%80", "q=%", "q=%zz", "&&&=", "status=,,,", "q=" + "x" * 10_000, "q=1&q=2", "a[b]=1"]
+)
+def test_odd_queries_find_nothing_or_all_but_do_no_harm(api: Api, query: str):
+    assert 200 == api.request("GET", f"/companies/{api.company()}/issues?{query}").status_code
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("title", "x" * 201), ("title", "x" * 5_000_000), ("description", "x" * 100_001), ("priority", "x" * 100_000)],
+)
+def test_text_that_is_too_long_is_named(api: Api, field: str, value: str):
+    answer = api.request("POST", f"/companies/{ID}/routines", {"title": "x", field: value})
+
+    assert 400 == answer.status_code
+    assert [[field]] == paths(answer)
+
+
+def test_text_counts_characters_not_bytes(api: Api):
+    company = api.company()
+
+    assert "😀" * 200 == api.post(f"/companies/{company}/routines", {"title": "😀" * 200})["title"]
+
+
+def raw(api: Api, path: str, headers: list[tuple[str, str | bytes]]) -> tuple[int, bytes]:
+    """Without a client that knows better."""
+    address = urlsplit(api.url)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=10)
+    connection.putrequest("GET", f"/api{path}", skip_accept_encoding=True)
+    for name, value in headers:
+        connection.putheader(name, value)
+    connection.endheaders()
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    return answer.status, body
+
+
+def test_more_headers_than_anybody_needs_are_refused(api: Api):
+    assert 200 == raw(api, "/health", [(f"X-{n}", "1") for n in range(MAX_HEADERS - 1)])[0]
+    status, body = raw(api, "/health", [(f"X-{n}", "1") for n in range(MAX_HEADERS)])
+    assert (431, "Too many or too large headers") == (status, json.loads(body)["error"])
+    assert 431 == raw(api, "/health", [("X-A", "x" * MAX_HEADER_BYTES)])[0]
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        b"",
+        b" ",
+        b"Bearer",
+        b"Bearer ",
+        b"Bearer  ",
+        b"Bearer a b",
+        b"Bearer \xc3\xa9",
+        b"Bearer \xff\xfe",
+        b"Bearer pcp_",
+    ],
+    ids=repr,
+)
+def test_a_token_that_is_none_is_an_unknown_one(api: Api, token: bytes):
+    assert 401 == raw(api, "/companies", [("Authorization", token)])[0]
+
+
+def test_an_altered_or_overlong_token_is_an_unknown_one(api: Api):
+    flipped = api.token[:-1] + ("0" if api.token[-1] != "0" else "1")
+    altered = [
+        flipped,
+        api.token + "x",
+        api.token.upper(),
+        api.token * 2,
+        "x" * 20_000,
+        f'"{api.token}"',
+        api.token[4:],
+    ]
+
+    answers = {raw(api, "/companies", [("Authorization", f"Bearer {token}")])[0] for token in altered}
+
+    assert {401} == answers
+    assert 200 == raw(api, "/companies", [("Authorization", f"Bearer {api.token}")])[0]
+
+
+def test_two_authorization_headers_are_none(api: Api):
+    good = ("Authorization", f"Bearer {api.token}")
+
+    assert 401 == raw(api, "/companies", [good, good])[0]
+    assert 401 == raw(api, "/companies", [good, ("authorization", "Bearer x")])[0]
+    assert 401 == raw(api, "/companies", [("Authorization", f"Bearer {api.token}, Bearer {api.token}")])[0]
+
+
+@pytest.mark.parametrize("session", ["nonsense", ID[:-1], f"{ID},{ID}", "\u00e9"])
+def test_a_malformed_work_session_is_named(api: Api, session: str):
+    answer = api.request("GET", "/companies", headers={"X-Paperclip-Run-Id": session.encode("latin-1")})  # type: ignore[dict-item]
+
+    assert 400 == answer.status_code
+    assert [["X-Paperclip-Run-Id"]] == paths(answer)
+
+
+def test_after_all_this_every_read_model_still_keeps_up(api: Api):
+    health = api.get("/health")
+
+    assert "ok" == health["status"]
+    assert [None] * 5 == [model["stopped"] for model in health["readModels"]]
+    assert 201 == api.request("POST", "/companies", {"name": str(uuid4())}).status_code

@@ -1,0 +1,295 @@
+"""Companies, agents, projects, goals (contract 7.2, 7.3, 7.4)."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.api import Api
+from tests.web import people
+
+TIMES = ("id", "createdAt", "updatedAt")
+
+
+def without_times(shown: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in shown.items() if name not in TIMES}
+
+
+def error(api: Api, method: str, path: str, body: Any = ..., **kwargs: Any) -> tuple[int, str]:
+    answer = api.request(method, path, body, **kwargs)
+    return answer.status_code, answer.json()["error"]
+
+
+def test_a_company_has_exactly_the_contracts_fields(api: Api):
+    made = api.post("/companies", {"name": " Quokka Ltd ", "id": "x", "issueCounter": 9})
+
+    assert {
+        "name": "Quokka Ltd",
+        "description": None,
+        "status": "active",
+        "issuePrefix": "QUO",
+        "issueCounter": 0,
+        "defaultResponsibleUserId": None,
+        "budgetMonthlyCents": 0,
+        "spentMonthlyCents": 0,
+        "requireBoardApprovalForNewAgents": False,
+    } == without_times(made)
+    assert made["createdAt"] == made["updatedAt"]
+    assert made == api.get(f"/companies/{made['id']}")
+
+
+def test_issue_prefixes_grow_by_a_letter_until_they_are_free(api: Api):
+    prefixes = [api.post("/companies", {"name": name})["issuePrefix"] for name in ("Zebra", "Zebu x", "zeb", "1Z")]
+
+    assert ["ZEB", "ZEBA", "ZEBAA", "ZXX"] == prefixes
+
+
+def test_a_user_sees_the_companies_they_belong_to_oldest_first(api: Api):
+    company = api.company("Mine")
+    api.company("Not mine")
+
+    assert [company] == [found["id"] for found in api.get("/companies", token=people.member(api, company, "viewer"))]
+    assert company in [found["id"] for found in api.get("/companies")]
+    assert [] == api.get("/companies", token=people.user(api)[1])
+
+
+def test_a_company_is_renamed_and_archived(api: Api):
+    company = api.company()
+
+    renamed = api.patch(f"/companies/{company}", {"name": "Better", "description": "d"})
+    cleared = api.patch(f"/companies/{company}", {"description": None})
+    archived = api.post(f"/companies/{company}/archive")
+
+    assert ("Better", "d", None, "archived") == (
+        renamed["name"],
+        renamed["description"],
+        cleared["description"],
+        archived["status"],
+    )
+    assert archived == api.get(f"/companies/{company}")
+
+
+def test_every_reply_about_a_company_counts_its_issues(api: Api):
+    company = api.company()
+    api.post(f"/companies/{company}/issues", {"title": "One"})
+
+    assert 1 == api.get(f"/companies/{company}")["issueCounter"]
+    assert 1 == api.patch(f"/companies/{company}", {"description": "x"})["issueCounter"]
+    assert 1 == api.post(f"/companies/{company}/archive")["issueCounter"]
+
+
+@pytest.mark.parametrize("id_", [str(uuid4()), "nonsense", "11111111-1111-4111-8111-11111111111g"])
+def test_an_unknown_company_is_not_found(api: Api, id_: str):
+    for path in ("", "/agents", "/projects", "/goals", "/routines", "/issues"):
+        assert (404, "Company not found") == error(api, "GET", f"/companies/{id_}{path}")
+    assert (404, "Company not found") == error(api, "POST", f"/companies/{id_}/routines", {"title": "x"})
+
+
+def test_an_agent_has_exactly_the_contracts_fields(api: Api):
+    company = api.company()
+
+    made = api.post(f"/companies/{company}/agents", {"name": " Ada Scout "})
+
+    assert {
+        "companyId": company,
+        "name": "Ada Scout",
+        "role": "general",
+        "title": None,
+        "status": "idle",
+        "reportsTo": None,
+        "adapterType": "process",
+        "adapterConfig": {},
+        "urlKey": "ada-scout",
+        "pausedAt": None,
+        "pauseReason": None,
+        "permissions": {},
+        "budgetMonthlyCents": 0,
+        "spentMonthlyCents": 0,
+        "metadata": None,
+    } == without_times(made)
+    assert made == api.get(f"/agents/{made['id']}")
+    assert [made] == api.get(f"/companies/{company}/agents")
+
+
+def test_an_agent_keeps_what_it_is_given(api: Api):
+    company = api.company()
+    chief, _ = api.agent(company, "Chief")
+    given = {
+        "role": "engineer",
+        "title": "Staff",
+        "reportsTo": chief,
+        "adapterType": "http",
+        "adapterConfig": {"url": "x", "deep": [1, 2.5, None, {"a": True}]},
+        "metadata": {"k": 10**20},
+        "budgetMonthlyCents": 2**53 - 1,
+    }
+
+    made = api.post(f"/companies/{company}/agents", {"name": "A", **given})
+    changed = api.patch(f"/agents/{made['id']}", {"title": None, "reportsTo": None, "metadata": None, "name": "B"})
+
+    assert given == {name: made[name] for name in given}
+    assert given | {"title": None, "reportsTo": None, "metadata": None} == {name: changed[name] for name in given}
+    assert ("B", "a") == (changed["name"], changed["urlKey"])
+
+
+def test_agents_are_found_by_their_short_name_within_a_company(api: Api):
+    company = api.company()
+    made = [api.agent(company, "Scout")[0] for _ in range(3)]
+
+    found = [api.get(f"/agents/{name}?companyId={company}")["id"] for name in ("scout", "scout-2", "scout-3")]
+
+    assert made == found == [agent["id"] for agent in api.get(f"/companies/{company}/agents")]
+    assert (422, "Agent shortname lookup requires companyId query parameter") == error(api, "GET", "/agents/scout")
+    assert (404, "Agent not found") == error(api, "GET", f"/agents/nobody?companyId={company}")
+    assert (404, "Agent not found") == error(api, "GET", f"/agents/scout?companyId={api.company()}")
+    assert (404, "Agent not found") == error(api, "GET", f"/agents/{uuid4()}")
+
+
+def test_an_agent_is_paused_resumed_and_terminated(api: Api):
+    agent, token = api.agent(api.company())
+
+    paused = api.post(f"/agents/{agent}/pause", {"reason": "holiday"})
+    resumed = api.post(f"/agents/{agent}/resume")
+    gone = api.post(f"/agents/{agent}/terminate")
+
+    assert ("paused", "holiday", True) == (paused["status"], paused["pauseReason"], bool(paused["pausedAt"]))
+    assert ("idle", None, None) == (resumed["status"], resumed["pauseReason"], resumed["pausedAt"])
+    assert "terminated" == gone["status"]
+    assert (409, "Cannot resume terminated agent") == error(api, "POST", f"/agents/{agent}/resume")
+    assert (409, "Cannot pause terminated agent") == error(api, "POST", f"/agents/{agent}/pause", {})
+    assert (409, "Only pending approval agents can be approved") == error(api, "POST", f"/agents/{agent}/approve")
+    assert "terminated" == api.post(f"/agents/{agent}/terminate")["status"]
+    assert 401 == api.request("GET", "/agents/me", token=token).status_code
+
+
+def test_pausing_twice_keeps_the_first_reason_and_a_reason_is_manual_unless_given(api: Api):
+    agent, _ = api.agent(api.company())
+
+    first = api.request("POST", f"/agents/{agent}/pause").json()
+    second = api.post(f"/agents/{agent}/pause", {"reason": "again"})
+
+    assert "manual" == first["pauseReason"]
+    assert first == second
+
+
+def test_a_project_has_exactly_the_contracts_fields(api: Api):
+    company = api.company()
+
+    made = api.post(f"/companies/{company}/projects", {"name": " Moon Base "})
+
+    assert {
+        "companyId": company,
+        "goalId": None,
+        "name": "Moon Base",
+        "description": None,
+        "status": "backlog",
+        "leadAgentId": None,
+        "targetDate": None,
+        "color": None,
+        "pausedAt": None,
+        "pauseReason": None,
+        "archivedAt": None,
+        "urlKey": "moon-base",
+        "goalIds": [],
+    } == without_times(made)
+    assert made == api.get(f"/projects/{made['id']}") == api.get(f"/projects/moon-base?companyId={company}")
+    assert [made] == api.get(f"/companies/{company}/projects")
+
+
+def test_a_project_is_edited_paused_resumed_and_deleted(api: Api):
+    company = api.company()
+    lead, _ = api.agent(company)
+    goal = api.post(f"/companies/{company}/goals", {"title": "Land"})["id"]
+    project = api.post(f"/companies/{company}/projects", {"name": "Moon"})["id"]
+    given = {"goalId": goal, "leadAgentId": lead, "status": "in_progress", "targetDate": "2027-01-01", "color": "red"}
+
+    edited = api.patch(f"/projects/{project}", given)
+    paused = api.post(f"/projects/{project}/pause")
+    resumed = api.post(f"/projects/{project}/resume")
+    deleted = api.request("DELETE", f"/projects/{project}")
+
+    assert given == {name: edited[name] for name in given}
+    assert ("manual", True) == (paused["pauseReason"], bool(paused["pausedAt"]))
+    assert (None, None) == (resumed["pauseReason"], resumed["pausedAt"])
+    assert (200, project) == (deleted.status_code, deleted.json()["id"])
+    for method, path in (("GET", ""), ("PATCH", ""), ("DELETE", ""), ("POST", "/pause"), ("POST", "/resume")):
+        body = {} if method == "PATCH" else ...
+        assert (404, "Project not found") == error(api, method, f"/projects/{project}{path}", body)
+    assert (422, "Project shortname lookup requires companyId query parameter") == error(api, "GET", "/projects/moon")
+
+
+def test_a_goal_has_exactly_the_contracts_fields(api: Api):
+    company = api.company()
+
+    made = api.post(f"/companies/{company}/goals", {"title": " Land "})
+
+    assert {
+        "companyId": company,
+        "title": "Land",
+        "description": None,
+        "level": "task",
+        "status": "planned",
+        "parentId": None,
+        "ownerAgentId": None,
+    } == without_times(made)
+    assert made == api.get(f"/goals/{made['id']}")
+    assert [made] == api.get(f"/companies/{company}/goals")
+
+
+def test_a_goal_is_edited_and_deleted(api: Api):
+    company = api.company()
+    owner, _ = api.agent(company)
+    parent, goal = (api.post(f"/companies/{company}/goals", {"title": title})["id"] for title in ("Far", "Near"))
+    given = {"parentId": parent, "ownerAgentId": owner, "level": "team", "status": "achieved", "description": "d"}
+
+    edited = api.patch(f"/goals/{goal}", given)
+    cleared = api.patch(f"/goals/{goal}", {"parentId": None, "ownerAgentId": None, "description": None})
+    deleted = api.request("DELETE", f"/goals/{goal}")
+
+    assert given == {name: edited[name] for name in given}
+    assert (None, None, None) == (cleared["parentId"], cleared["ownerAgentId"], cleared["description"])
+    assert (200, goal) == (deleted.status_code, deleted.json()["id"])
+    assert (404, "Goal not found") == error(api, "GET", f"/goals/{goal}")
+    assert (404, "Goal not found") == error(api, "PATCH", f"/goals/{goal}", {"title": "x"})
+
+
+def test_what_points_at_something_deleted_can_still_be_edited(api: Api):
+    company = api.company()
+    path = f"/companies/{company}"
+    parent = api.post(f"{path}/goals", {"title": "Far"})["id"]
+    project = api.post(f"{path}/projects", {"name": "Moon", "goalId": parent})["id"]
+    things = {
+        f"/goals/{api.post(f'{path}/goals', {'title': 'Near', 'parentId': parent})['id']}": "parentId",
+        f"/projects/{project}": "goalId",
+        f"/issues/{api.post(f'{path}/issues', {'title': 'Look', 'goalId': parent})['id']}": "goalId",
+        f"/routines/{api.routine(company, None, goalId=parent)}": "goalId",
+    }
+    api.request("DELETE", f"/goals/{parent}")
+
+    for thing, field in things.items():
+        assert parent == api.patch(thing, {"description": "still here"})[field]
+        assert 404 == api.request("PATCH", thing, {field: str(uuid4())}).status_code
+        assert api.patch(thing, {field: None})[field] is None
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field", "name"),
+    [
+        ("agents", {"name": "A"}, "reportsTo", "Agent"),
+        ("projects", {"name": "P"}, "goalId", "Goal"),
+        ("projects", {"name": "P"}, "leadAgentId", "Lead agent"),
+        ("goals", {"title": "G"}, "parentId", "Goal"),
+        ("goals", {"title": "G"}, "ownerAgentId", "Owner agent"),
+    ],
+)
+def test_what_is_pointed_at_must_exist_in_the_same_company(api: Api, path: str, body: Any, field: str, name: str):
+    home, abroad = api.company(), api.company()
+    there = {
+        "Goal": lambda: api.post(f"/companies/{abroad}/goals", {"title": "x"})["id"],
+    }.get(name, lambda: api.agent(abroad)[0])()
+
+    missing = error(api, "POST", f"/companies/{home}/{path}", {**body, field: str(uuid4())})
+    foreign = error(api, "POST", f"/companies/{home}/{path}", {**body, field: there})
+
+    assert (404, f"{name} not found") == missing
+    assert (422, f"{name} must belong to same company") == foreign

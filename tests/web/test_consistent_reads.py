@@ -1,0 +1,264 @@
+"""Whoever reads after a write was acknowledged sees it, on any connection of any process, or is told to come back."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from projections import catalogue
+from routines import bootstrap
+from routines.settings import Settings
+from tests.api import Api
+from tests.conftest import _projecting, _serving
+
+ROUNDS = 200
+PATIENCE_S = 0.3
+SLACK_S = 1.0  # what a busy machine may take on top
+START_S = 30.0
+RECORDED = "The change is recorded, but a read model is behind the log: do not repeat it, read it back later"
+BEHIND = "A read model is behind the log; try again"
+
+
+@pytest.fixture(scope="module")
+def elsewhere(api: Api) -> Iterator[httpx.Client]:
+    """Another web process on the same database."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    command = [sys.executable, "-m", "routines", "web", "--port", str(port)]
+    url = api.system.settings.database_url
+    process = subprocess.Popen(
+        command, env=os.environ | {"ROUTINES_DATABASE_URL": url}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    headers = {"Authorization": f"Bearer {api.token}"}
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}/api", headers=headers, timeout=20) as client:
+            _wait_for(client)
+            yield client
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=20)
+
+
+def _wait_for(client: httpx.Client) -> None:
+    deadline = time.monotonic() + START_S
+    while True:
+        try:
+            client.get("/health")
+        except httpx.TransportError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        else:
+            return
+
+
+class Stopped(msgspec.Struct):
+    """An API whose projector can be started and stopped, with a routine that was made while it ran."""
+
+    api: Api
+    company: str
+    token: str
+    routine: str
+
+    def head(self) -> int:
+        return self.api.system.store.head()
+
+    def projecting(self) -> Any:
+        return _projecting(self.api.system)
+
+    def behind(self) -> str:
+        """A manual run, which is answered without any read model; they are behind from then on."""
+        return str(self.api.post(f"/routines/{self.routine}/run", {})["id"])
+
+    @property
+    def reads(self) -> list[str]:
+        return [
+            f"/companies/{self.company}/routines",
+            f"/routines/{self.routine}",
+            f"/routines/{self.routine}/runs",
+            f"/companies/{self.company}/issues",
+        ]
+
+
+@pytest.fixture
+def stopped(settings: Settings) -> Iterator[Stopped]:
+    impatient = msgspec.structs.replace(settings, patience_s=PATIENCE_S)
+    with bootstrap.system(impatient) as system, _serving(system) as url:
+        api = Api(url, bootstrap.first_board_token(impatient) or "", system)
+        with _projecting(system):
+            company = api.company()
+            agent, token = api.agent(company)
+            routine = api.routine(company, agent)
+            api.get(f"/routines/{routine}")
+        yield Stopped(api, company, token, routine)
+        api.close()
+
+
+def test_another_process_sees_every_write_at_once(api: Api, elsewhere: httpx.Client):
+    company = api.company()
+    routine = api.routine(company, api.agent(company)[0])
+
+    for number in range(ROUNDS):
+        title = f"round {number}"
+        api.patch(f"/routines/{routine}", {"title": title})
+        assert title == elsewhere.get(f"/routines/{routine}").json()["title"]
+
+
+def test_another_connection_sees_every_write_at_once(api: Api):
+    company = api.company()
+    path = f"{api.url}/api/companies/{company}/issues"
+    headers = {"Authorization": f"Bearer {api.token}"}
+
+    with httpx.Client(headers=headers) as writer, httpx.Client(headers=headers) as reader:
+        for number in range(ROUNDS):
+            made = writer.post(path, json={"title": f"round {number}"}).json()
+            assert made["id"] == reader.get(f"{path}?limit=1").json()[0]["id"]
+
+
+def test_a_run_is_seen_at_once_though_its_own_answer_waits_for_nothing(api: Api, elsewhere: httpx.Client):
+    company = api.company()
+    agent, token = api.agent(company)
+    routine = api.routine(company, agent, concurrencyPolicy="always_enqueue")
+
+    for number in range(50):
+        run = api.post(f"/routines/{routine}/run", {})
+        shown = elsewhere.get(f"/routines/{routine}/runs?limit=1").json()[0]
+        inbox = elsewhere.get("/agents/me/inbox-lite", headers={"Authorization": f"Bearer {token}"}).json()
+        assert (run["id"], number + 1) == (shown["id"], len(inbox))
+
+
+def test_what_one_process_wrote_the_other_may_build_on(api: Api, elsewhere: httpx.Client):
+    for number in range(20):
+        company = elsewhere.post("/companies", json={"name": f"Firm {number}"}).json()["id"]
+        agent = api.post(f"/companies/{company}/agents", {"name": "Scout"})["id"]
+        token = elsewhere.post(f"/agents/{agent}/keys", json={}).json()["token"]
+        assert agent == api.get("/agents/me", token=token)["id"]
+        api.post(f"/agents/{agent}/terminate")
+        assert 401 == elsewhere.get("/agents/me", headers={"Authorization": f"Bearer {token}"}).status_code
+
+
+def test_readers_and_writers_at_once_never_miss_a_write(api: Api, elsewhere: httpx.Client):
+    company = api.company()
+
+    def write_and_read(number: int) -> bool:
+        issue = api.post(f"/companies/{company}/issues", {"title": f"issue {number}"})
+        return bool(elsewhere.get(f"/issues/{issue['identifier']}").json()["id"] == issue["id"])
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(write_and_read, range(80)))
+    assert 80 == len(api.get(f"/companies/{company}/issues"))
+
+
+def test_an_answer_to_a_write_names_its_position_in_the_log(stopped: Stopped):
+    with stopped.projecting():
+        answer = stopped.api.request("PATCH", f"/routines/{stopped.routine}", {"title": "New"})
+
+    assert stopped.head() == int(answer.headers["X-Routines-Position"])
+
+
+def test_without_its_projector_a_read_asks_to_come_back_within_its_bound(stopped: Stopped):
+    stopped.behind()
+
+    for path in [*stopped.reads, "/companies", f"/companies/{stopped.company}/agents", "/cli-auth/me"]:
+        started = time.monotonic()
+        answer = stopped.api.request("GET", path)
+        took_s = time.monotonic() - started
+
+        assert (503, "1", BEHIND) == (answer.status_code, answer.headers["Retry-After"], answer.json()["error"]), path
+        assert answer.json()["details"]["readModels"]
+        assert PATIENCE_S / 2 < took_s < PATIENCE_S + SLACK_S
+
+
+def test_without_its_projector_a_write_is_refused_before_anything_is_recorded(stopped: Stopped):
+    stopped.behind()
+    head = stopped.head()
+
+    for method, path, body in (
+        ("POST", "/companies", {"name": "x"}),
+        ("POST", f"/companies/{stopped.company}/agents", {"name": "x"}),
+        ("POST", f"/companies/{stopped.company}/routines", {"title": "x"}),
+        ("PATCH", f"/routines/{stopped.routine}", {"title": "x"}),
+        ("POST", f"/routines/{stopped.routine}/triggers", {"kind": "api"}),
+        ("POST", f"/companies/{stopped.company}/issues", {"title": "x"}),
+    ):
+        answer = stopped.api.request(method, path, body)
+        assert (503, "1", BEHIND) == (answer.status_code, answer.headers["Retry-After"], answer.json()["error"]), path
+
+    assert head == stopped.head()
+
+
+def test_a_write_that_was_recorded_before_its_projector_stopped_says_so(stopped: Stopped):
+    """Nobody could know beforehand: the read models were at the head when it came."""
+    head = stopped.head()
+
+    answer = stopped.api.request("PATCH", f"/routines/{stopped.routine}", {"title": "New"})
+
+    assert (503, RECORDED) == (answer.status_code, answer.json()["error"])
+    assert head < answer.json()["details"]["position"] == stopped.head()
+    with stopped.projecting():
+        assert "New" == stopped.api.get(f"/routines/{stopped.routine}")["title"]
+
+
+def test_without_its_projector_a_run_is_fired_all_the_same(stopped: Stopped):
+    answers = [stopped.api.request("POST", f"/routines/{stopped.routine}/run", {}) for _ in range(3)]
+
+    assert [202] * 3 == [answer.status_code for answer in answers]
+    assert ["issue_created", "coalesced", "coalesced"] == [answer.json()["status"] for answer in answers]
+
+
+def test_who_does_not_mind_reads_what_is_there(stopped: Stopped):
+    stopped.behind()
+
+    for path in stopped.reads:
+        answer = stopped.api.request("GET", path, headers={"X-Routines-Consistency": "eventual"})
+        assert 200 == answer.status_code, path
+    eventual = {"X-Routines-Consistency": "eventual"}
+    assert [] == stopped.api.get(f"/routines/{stopped.routine}/runs", headers=eventual)
+    assert 503 == stopped.api.request("GET", stopped.reads[0], headers={"X-Routines-Consistency": "x"}).status_code
+
+
+def test_what_is_wrong_with_a_request_is_said_without_waiting(stopped: Stopped):
+    stopped.behind()
+
+    answers = {
+        400: stopped.api.request("POST", "/companies", {}),
+        401: stopped.api.request("GET", "/companies", token=None),
+        404: stopped.api.request("GET", "/routines/nonsense"),
+    }
+
+    assert list(answers) == [answer.status_code for answer in answers.values()]
+    assert all(answer.elapsed.total_seconds() < PATIENCE_S for answer in answers.values())
+
+
+def test_health_says_how_far_each_read_model_is_behind(stopped: Stopped):
+    before = stopped.api.get("/health", token=None)["readModels"]
+    head = stopped.head()
+    stopped.behind()
+
+    after = stopped.api.get("/health", token=None)["readModels"]
+
+    assert sorted(model.name for model in catalogue.ALL) == [model["name"] for model in after]
+    assert {(head, 0)} == {(model["position"], model["behind"]) for model in before}
+    assert {(head, stopped.head() - head)} == {(model["position"], model["behind"]) for model in after}
+
+
+def test_after_its_projector_started_everything_answers(stopped: Stopped):
+    run = stopped.behind()
+    assert 503 == stopped.api.request("GET", stopped.reads[0]).status_code
+
+    with stopped.projecting():
+        answers = [stopped.api.request("GET", path).status_code for path in stopped.reads]
+        made = stopped.api.request("POST", f"/companies/{stopped.company}/issues", {"title": "x"})
+
+        assert [200] * 4 == answers
+        assert 201 == made.status_code
+        assert [run] == [found["id"] for found in stopped.api.get(f"/routines/{stopped.routine}/runs")]
+        assert {0} == {model["behind"] for model in stopped.api.get("/health")["readModels"]}

@@ -1,0 +1,55 @@
+"""Health (contract 7.1) and addresses that do not exist (contract 1)."""
+
+import pytest
+
+from projections import catalogue
+from tests.api import Api
+
+
+def test_health_needs_no_token_and_lists_every_read_model(api: Api):
+    health = api.get("/health", token=None)
+
+    models = health.pop("readModels")
+    version = health.pop("version")
+    assert {
+        "status": "ok",
+        "deploymentMode": "authenticated",
+        "deploymentExposure": "private",
+        "authReady": True,
+        "bootstrapStatus": "ready",
+    } == health
+    assert version
+    assert {model.name for model in catalogue.ALL} == {model["name"] for model in models}
+    assert all({"name", "position", "behind", "stopped", "movedAt"} == model.keys() for model in models)
+    assert [None] * len(models) == [model["stopped"] for model in models]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/nothing"),
+        ("GET", ""),
+        ("POST", "/health"),
+        ("PUT", "/companies"),
+        ("DELETE", "/routines/11111111-1111-4111-8111-111111111111"),
+        ("PATCH", "/routines/11111111-1111-4111-8111-111111111111/run"),
+        ("GET", "/companies/11111111-1111-4111-8111-111111111111/nothing"),
+        ("TRACE", "/companies"),
+        ("GET", "/../api/health/.."),
+    ],
+)
+def test_an_unknown_path_or_method_is_404_in_json(api: Api, method: str, path: str):
+    answer = api.request(method, path)
+
+    assert (404, "application/json") == (answer.status_code, answer.headers["content-type"])
+    assert "API route not found" == answer.json()["error"]
+
+
+def test_an_error_is_one_object_with_a_text_and_the_same_as_problem_details(api: Api):
+    assert {
+        "error": "Routine not found",
+        "type": "/problems/not-found",
+        "title": "Not Found",
+        "status": 404,
+        "detail": "Routine not found",
+    } == api.request("GET", "/routines/11111111-1111-4111-8111-111111111111").json()

@@ -1,0 +1,235 @@
+"""Triggers of kind schedule and api (contract 4)."""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from tests.api import Api
+
+DAILY = {"kind": "schedule", "cronExpression": "30 9 * * *"}
+
+
+@pytest.fixture
+def routine(api: Api) -> str:
+    company = api.company()
+    return api.routine(company, api.agent(company)[0])
+
+
+def create(api: Api, routine: str, body: Any) -> Any:
+    return api.post(f"/routines/{routine}/triggers", body)["trigger"]
+
+
+def refusal(api: Api, method: str, path: str, body: Any = ..., **kwargs: Any) -> tuple[int, str]:
+    answer = api.request(method, path, body, **kwargs)
+    return answer.status_code, answer.json()["error"]
+
+
+def test_a_new_schedule_has_exactly_the_contracts_fields(api: Api, routine: str):
+    made = api.post(f"/routines/{routine}/triggers", {**DAILY, "label": " Morning ", "signingMode": 7})
+
+    trigger = made["trigger"]
+    assert {"trigger", "secretMaterial", "revision"} == made.keys()
+    assert {
+        "id": trigger["id"],
+        "companyId": api.get(f"/routines/{routine}")["companyId"],
+        "routineId": routine,
+        "kind": "schedule",
+        "label": "Morning",
+        "enabled": True,
+        "cronExpression": "30 9 * * *",
+        "timezone": "UTC",
+        "nextRunAt": trigger["nextRunAt"],
+        "lastFiredAt": None,
+        "publicId": None,
+        "secretId": None,
+        "signingMode": None,
+        "replayWindowSec": None,
+        "lastRotatedAt": None,
+        "lastResult": None,
+        "createdByAgentId": None,
+        "createdByUserId": api.get("/cli-auth/me")["userId"],
+        "updatedByAgentId": None,
+        "updatedByUserId": api.get("/cli-auth/me")["userId"],
+        "createdAt": trigger["createdAt"],
+        "updatedAt": trigger["createdAt"],
+    } == trigger
+    assert made["secretMaterial"] is None
+    assert 2 == made["revision"]["revisionNumber"]
+    assert routine == made["revision"]["routineId"]
+    assert made["revision"]["id"] == api.get(f"/routines/{routine}")["latestRevisionId"]
+
+
+def test_an_api_trigger_takes_no_fields_of_a_schedule(api: Api, routine: str):
+    trigger = create(api, routine, {"kind": "api", "cronExpression": "bogus", "timezone": "Mars/Base"})
+
+    names = ("kind", "label", "cronExpression", "timezone", "nextRunAt", "enabled")
+    assert ("api", None, None, None, None, True) == tuple(trigger[name] for name in names)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Amsterdam", "America/New_York", "Australia/Lord_Howe"])
+def test_the_next_run_is_the_next_wall_time_in_the_triggers_zone(api: Api, routine: str, zone: str):
+    trigger = create(api, routine, {**DAILY, "timezone": zone})
+
+    next_at, made_at = moment(trigger["nextRunAt"]), moment(trigger["createdAt"])
+    there = next_at.astimezone(ZoneInfo(zone))
+    assert (9, 30, 0, 0) == (there.hour, there.minute, there.second, there.microsecond)
+    assert 0 < (next_at - made_at).total_seconds() <= 25 * 3600
+
+
+def test_a_disabled_schedule_knows_its_next_run_too(api: Api, routine: str):
+    trigger = create(api, routine, {**DAILY, "enabled": False})
+
+    assert trigger["enabled"] is False
+    assert trigger["nextRunAt"] is not None
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ({"cronExpression": "bogus"}, 'Cron expression must have exactly 5 fields, got 1: "bogus"'),
+        ({"cronExpression": "60 9 * * *"}, "Value 60 out of range [0\u201359] for cron minute field"),
+        ({"cronExpression": "*/0 9 * * *"}, 'Invalid step "0" in cron minute field'),
+        ({"cronExpression": "5-1 9 * * *"}, "Invalid range 5-1 in cron minute field (start > end)"),
+        ({"cronExpression": "1,,2 9 * * *"}, "Empty element in cron minute field"),
+        ({"timezone": "Mars/Base"}, "Invalid timezone: Mars/Base"),
+        ({"timezone": "../etc/passwd"}, "Invalid timezone: ../etc/passwd"),
+        ({"timezone": "/etc/localtime"}, "Invalid timezone: /etc/localtime"),
+        ({"timezone": "Europe"}, "Invalid timezone: Europe"),
+        ({"timezone": "ü"}, "Invalid timezone: ü"),
+    ],
+)
+def test_a_schedule_that_cannot_be_followed_is_refused_with_the_reason(api: Api, routine: str, body: Any, text: str):
+    assert (422, text) == refusal(api, "POST", f"/routines/{routine}/triggers", DAILY | body)
+
+
+@pytest.mark.parametrize(
+    "expression", ["0 9 31 2 *", "@daily", "* * * * * *", "5x 9 * * *", "1.5 9 * * *", "? 9 * * *"]
+)
+def test_an_expression_that_never_comes_or_is_not_cron_is_refused(api: Api, routine: str, expression: str):
+    status, text = refusal(api, "POST", f"/routines/{routine}/triggers", {**DAILY, "cronExpression": expression})
+
+    assert 422 == status
+    assert text
+
+
+@pytest.mark.parametrize("expression", ["0 0 29 2 *", "0 0 13 * 5", "0 9 * * MON-FRI", "0 9 * JAN 7", "  0 9 * * *  "])
+def test_standard_cron_is_stored_as_written_but_trimmed(api: Api, routine: str, expression: str):
+    assert expression.strip() == create(api, routine, {**DAILY, "cronExpression": expression})["cronExpression"]
+
+
+def test_a_schedule_needs_an_expression(api: Api, routine: str):
+    assert (422, "Scheduled triggers require cronExpression") == refusal(
+        api, "POST", f"/routines/{routine}/triggers", {"kind": "schedule"}
+    )
+
+
+def test_a_schedule_needs_defaults_of_required_variables_unless_it_is_disabled(api: Api):
+    """Contract 4: what cannot be enabled may still be made disabled."""
+    company = api.company()
+    routine = api.routine(company, None, variables=[{"name": "a"}])
+    text = "Scheduled routines require defaults for required variables: a"
+
+    assert (422, text) == refusal(api, "POST", f"/routines/{routine}/triggers", DAILY)
+    disabled = create(api, routine, {**DAILY, "enabled": False})["id"]
+    assert (422, text) == refusal(api, "PATCH", f"/routine-triggers/{disabled}", {"enabled": True})
+    assert create(api, routine, {"kind": "api"})["enabled"]
+
+
+def test_an_edit_answers_the_bare_trigger_and_starts_the_schedule_anew(api: Api, routine: str):
+    trigger = create(api, routine, DAILY)
+
+    edited = api.patch(
+        f"/routine-triggers/{trigger['id']}", {"cronExpression": "0 10 * * *", "timezone": "Asia/Tokyo", "label": "x"}
+    )
+
+    changed = {name for name in trigger if trigger[name] != edited[name]}
+    assert {"cronExpression", "timezone", "label", "nextRunAt", "updatedAt"} == changed
+    assert trigger.keys() == edited.keys()
+    assert "T01:00:00.000Z" in edited["nextRunAt"]
+
+
+def test_every_edit_is_a_revision_of_the_routine_even_when_nothing_changed(api: Api, routine: str):
+    """Contract 3.6."""
+    trigger = create(api, routine, DAILY)
+
+    api.patch(f"/routine-triggers/{trigger['id']}", {})
+
+    assert 3 == api.get(f"/routines/{routine}")["latestRevisionNumber"]
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ({"cronExpression": None}, "Scheduled triggers require cronExpression"),
+        ({"timezone": None}, "Scheduled triggers require timezone"),
+        ({"timezone": "Mars/Base"}, "Invalid timezone: Mars/Base"),
+        ({"cronExpression": "1 2"}, 'Cron expression must have exactly 5 fields, got 2: "1 2"'),
+    ],
+)
+def test_an_edit_that_breaks_a_schedule_changes_nothing(api: Api, routine: str, body: Any, text: str):
+    trigger = create(api, routine, DAILY)
+
+    assert (422, text) == refusal(api, "PATCH", f"/routine-triggers/{trigger['id']}", body)
+    assert [trigger] == api.get(f"/routines/{routine}")["triggers"]
+
+
+def test_the_schedule_fields_and_the_kind_of_an_api_trigger_cannot_be_edited(api: Api, routine: str):
+    trigger = create(api, routine, {"kind": "api"})
+    body = {"kind": "schedule", "cronExpression": "bogus", "timezone": None, "enabled": False}
+
+    edited = api.patch(f"/routine-triggers/{trigger['id']}", body)
+
+    assert trigger | {"enabled": False, "updatedAt": edited["updatedAt"]} == edited
+
+
+def test_a_deleted_trigger_is_gone_and_its_runs_stay(api: Api, routine: str):
+    trigger = create(api, routine, {"kind": "api"})["id"]
+    run = api.post(f"/routines/{routine}/run", {"triggerId": trigger})["id"]
+
+    answer = api.request("DELETE", f"/routine-triggers/{trigger}")
+
+    assert (204, b"") == (answer.status_code, answer.content)
+    assert [] == api.get(f"/routines/{routine}")["triggers"]
+    assert 3 == api.get(f"/routines/{routine}")["latestRevisionNumber"]
+    (kept,) = api.get(f"/routines/{routine}/runs")
+    assert (run, trigger, None) == (kept["id"], kept["triggerId"], kept["trigger"])
+    for method, body in (("DELETE", ...), ("PATCH", {})):
+        assert (404, "Routine trigger not found") == refusal(api, method, f"/routine-triggers/{trigger}", body)
+    gone = refusal(api, "POST", f"/routines/{routine}/run", {"triggerId": trigger})
+    assert (404, "Routine trigger not found") == gone
+
+
+@pytest.mark.parametrize("id_", [str(uuid4()), "nonsense"])
+def test_an_unknown_trigger_is_not_found(api: Api, id_: str):
+    for method, body in (("DELETE", ...), ("PATCH", {})):
+        assert (404, "Routine trigger not found") == refusal(api, method, f"/routine-triggers/{id_}", body)
+
+
+def test_an_agent_works_on_the_triggers_of_its_own_routines(api: Api):
+    company = api.company()
+    agent, token = api.agent(company)
+    routine = api.routine(company, agent)
+
+    made = api.post(f"/routines/{routine}/triggers", DAILY, token=token)["trigger"]
+
+    assert (agent, None) == (made["createdByAgentId"], made["createdByUserId"])
+    assert 204 == api.request("DELETE", f"/routine-triggers/{made['id']}", token=token).status_code
+
+
+def test_resuming_a_routine_lets_its_schedules_go_on_from_now(api: Api, routine: str):
+    """Contract 3.4: what passed meanwhile is not made up for."""
+    trigger = create(api, routine, {**DAILY, "cronExpression": "* * * * *"})["id"]
+    api.patch(f"/routines/{routine}", {"status": "paused"})
+
+    resumed = api.patch(f"/routines/{routine}", {"status": "active"})
+
+    (shown,) = api.get(f"/routines/{routine}")["triggers"]
+    assert trigger == shown["id"]
+    assert 0 < (moment(shown["nextRunAt"]) - moment(resumed["updatedAt"])).total_seconds() <= 60
+
+
+def moment(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)

@@ -1,0 +1,171 @@
+"""Bodies against their shapes (contract 1.1)."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import UNSET, Meta, UnsetType
+
+from application import commands
+from application.commands import Body
+from web.validation import Invalid, parse
+
+ID = "11111111-1111-4111-8111-111111111111"
+BODIES = [
+    kind for kind in vars(commands).values() if isinstance(kind, type) and issubclass(kind, Body) and kind != Body
+]
+TEXT = st.text("aZ1- \n\u00e9\U0001f600", max_size=4)
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT | st.just(ID),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+class Inner(Body, frozen=True):
+    count: Annotated[int, Meta(ge=30, le=86_400)] = 300
+
+
+class Shape(Body, frozen=True):
+    title: Annotated[str, Meta(min_length=1, max_length=5, extra={"trim": True})]
+    raw_text: Annotated[str, Meta(max_length=3)] | None = None
+    kind: Literal["a", "b"] = "a"
+    owner_id: UUID | None | UnsetType = UNSET
+    items: Annotated[tuple[Inner, ...], Meta(min_length=1)] = (Inner(),)
+    price: float = 0.5
+    ready: bool = False
+    until: datetime | None = None
+    free: dict[str, object] = {}
+    mixed: str | int | bool | None = None
+
+
+def issues(value: object) -> list[dict[str, object]]:
+    with pytest.raises(Invalid) as caught:
+        parse(Shape, value)
+    return caught.value.issues
+
+
+def test_a_body_that_fits_is_its_shape_with_defaults():
+    assert Shape(title="x") == parse(Shape, {"title": "x"})
+
+
+def test_absent_null_and_given_are_told_apart():
+    found = [parse(Shape, {"title": "x", **more}).owner_id for more in ({}, {"ownerId": None}, {"ownerId": ID})]
+
+    assert [UNSET, None, UUID(ID)] == found
+
+
+def test_only_what_is_marked_is_trimmed():
+    found = parse(Shape, {"title": "  x  ", "rawText": " x "})
+
+    assert ("x", " x ") == (found.title, found.raw_text)
+
+
+def test_unknown_fields_are_ignored():
+    assert Shape(title="x") == parse(Shape, {"title": "x", "id": 1, "raw_text": 7})
+
+
+def test_the_place_of_an_issue_is_a_path_of_names_and_numbers():
+    (issue,) = issues({"title": "x", "items": [{}, {"count": 29}]})
+
+    assert {
+        "code": "too_small",
+        "minimum": 30,
+        "type": "number",
+        "inclusive": True,
+        "exact": False,
+        "message": "Number must be greater than or equal to 30",
+        "path": ["items", 1, "count"],
+    } == issue
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "code", "message"),
+    [
+        ("title", None, "invalid_type", "Expected string, received null"),
+        ("title", [], "invalid_type", "Expected string, received array"),
+        ("title", {}, "invalid_type", "Expected string, received object"),
+        ("title", "   ", "too_small", "String must contain at least 1 character(s)"),
+        ("title", "123456", "too_big", "String must contain at most 5 character(s)"),
+        ("kind", "c", "invalid_enum_value", "Invalid enum value. Expected 'a' | 'b', received 'c'"),
+        ("kind", 1, "invalid_type", "Expected 'a' | 'b', received number"),
+        ("ownerId", "x", "invalid_string", "Invalid uuid"),
+        ("ownerId", 1, "invalid_type", "Expected string, received number"),
+        ("items", [], "too_small", "Array must contain at least 1 element(s)"),
+        ("items", {}, "invalid_type", "Expected array, received object"),
+        ("items", None, "invalid_type", "Expected array, received null"),
+        ("price", True, "invalid_type", "Expected number, received boolean"),
+        ("price", "1", "invalid_type", "Expected number, received string"),
+        ("ready", 1, "invalid_type", "Expected boolean, received number"),
+        ("ready", "true", "invalid_type", "Expected boolean, received string"),
+        ("until", "soon", "invalid_string", "Invalid datetime: ISO 8601 with a zone is expected"),
+        ("until", "2026-01-01T00:00:00", "invalid_string", "Invalid datetime: ISO 8601 with a zone is expected"),
+        ("until", "9999-12-31T23:59:59-01:00", "invalid_string", "Invalid datetime: ISO 8601 with a zone is expected"),
+        ("free", [], "invalid_type", "Expected object, received array"),
+        ("mixed", [], "invalid_union", "Invalid input"),
+    ],
+)
+def test_each_wrong_value_has_its_code_and_message(field: str, value: object, code: str, message: str):
+    (issue,) = issues({"title": "x", field: value})
+
+    assert (code, message, [field]) == (issue["code"], issue["message"], issue["path"])
+
+
+@pytest.mark.parametrize(
+    ("count", "message"),
+    [
+        (1.5, "Expected integer, received float"),
+        (True, "Expected number, received boolean"),
+        (86_401, "Number must be less than or equal to 86400"),
+        (10**30, "Number must be less than or equal to 86400"),
+        (1e300, "Number must be less than or equal to 86400"),
+    ],
+)
+def test_a_whole_number_is_one_within_its_bounds(count: object, message: str):
+    (issue,) = issues({"title": "x", "items": [{"count": count}]})
+
+    assert message == issue["message"]
+
+
+def test_a_whole_number_may_be_written_with_a_fraction_of_nothing():
+    assert 300 == parse(Shape, {"title": "x", "items": [{"count": 300.0}]}).items[0].count
+
+
+def test_a_moment_keeps_its_time():
+    found = parse(Shape, {"title": "x", "until": "2026-01-01T01:00:00+01:00"}).until
+
+    assert datetime(2026, 1, 1, tzinfo=UTC) == found
+
+
+def test_everything_wrong_is_reported_in_the_order_of_the_shape():
+    found = issues({"title": 1, "ready": 1, "items": [{"count": "a"}, {"count": None}], "kind": None})
+
+    assert [["title"], ["kind"], ["items", 0, "count"], ["items", 1, "count"], ["ready"]] == [
+        at["path"] for at in found
+    ]
+
+
+@pytest.mark.parametrize("value", [None, [], "x", 1, True])
+def test_a_body_is_an_object(value: object):
+    (issue,) = issues(value)
+
+    assert ("invalid_type", "object", []) == (issue["code"], issue["expected"], issue["path"])
+
+
+@given(st.data())
+def test_whatever_json_comes_it_is_either_taken_or_every_issue_names_a_field(data: st.DataObject):
+    shape = data.draw(st.sampled_from(BODIES))
+    names = [field.encode_name for field in msgspec.structs.fields(shape)]
+    body = data.draw(st.dictionaries(st.sampled_from(names), ANY_JSON, max_size=len(names)))
+
+    try:
+        taken, found = parse(shape, body), []
+    except Invalid as error:
+        taken, found = None, error.issues
+
+    assert isinstance(taken, shape) or found
+    assert all(issue["path"][0] in names and issue["message"] and issue["code"] for issue in found)
