@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Iterator
+from itertools import count, product
+from string import ascii_uppercase
 
 from msgspec.structs import replace
 
@@ -36,8 +38,7 @@ def archive(company: Company) -> list[CompanyEvent]:
 
 
 def issue_prefixes(name: str) -> Iterator[str]:
-    """First three letters in capitals, then a letter more each time (contract 7.2): CON, CONA, CONAA ..."""
+    """The first three letters in capitals; then with letters appended (contract 7.2): CON, CONA, CONB, ... CONAA ..."""
     prefix = (re.sub("[^A-Z]", "", name.upper())[:3] or "C").ljust(3, "X")
-    while True:
-        yield prefix
-        prefix += "A"
+    for length in count():
+        yield from (prefix + "".join(letters) for letters in product(ascii_uppercase, repeat=length))

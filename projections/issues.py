@@ -93,7 +93,6 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             rows.change(ISSUE, recorded.stream_id, lambda row: _released(row, recorded))
         case CommentAdded() as event:
             rows.put(COMMENT, _comment(recorded, event))
-            rows.change(ISSUE, event.issue_id, lambda row: _with(row, recorded, row.doc))
         case _:
             pass
 
@@ -104,8 +103,6 @@ def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
             yield NUMBERING, recorded.company_id
         case IssueEdited() | IssueMoved() | IssueCheckedOut() | IssueReleased():
             yield ISSUE, recorded.stream_id
-        case CommentAdded(issue_id=issue_id):
-            yield ISSUE, issue_id
         case _:
             pass
 

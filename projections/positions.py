@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from itertools import chain, repeat
 
 import msgspec
 from psycopg.sql import SQL, Identifier
@@ -97,20 +98,32 @@ def stop(conn: Connection, name: str, why: str) -> None:
     conn.execute(STOP, (why, name))
 
 
+def gap(conn: Connection, names: Sequence[str], target: int | None = None) -> tuple[int, int]:
+    """The target, or the head of the log if none is given, and how many events the slowest model is behind it."""
+    row = conn.execute(LAG, (list(names),), prepare=True).fetchone()
+    head, reached, known = row or (0, 0, 0)
+    target = head if target is None else target
+    return target, max(target - reached, 0) if known == len(set(names)) else max(target, 1)
+
+
 def wait(conn: Connection, names: Sequence[str], timeout_s: float) -> int:
     """Until the read models show everything that was in the log at the call. Raises Lagging; returns the position."""
+    target, behind = gap(conn, names)
+    for pause_s in pauses(timeout_s):
+        if not behind:
+            return target
+        time.sleep(pause_s)
+        _, behind = gap(conn, names, target)
+    raise Lagging(names, behind)
+
+
+def pauses(timeout_s: float) -> Iterator[float]:
+    """How long to sleep between looks, in seconds, until the time is up."""
     deadline = time.monotonic() + timeout_s
-    head = None
-    for pause in _pauses():
-        row = conn.execute(LAG, (list(names),), prepare=True).fetchone()
-        now_at, reached, known = row or (0, 0, 0)
-        head = now_at if head is None else head
-        if reached >= head and known == len(set(names)):
-            return int(reached)
-        if time.monotonic() + pause > deadline:
-            raise Lagging(names, head - reached)
-        time.sleep(pause)
-    raise AssertionError
+    for pause_s in chain(POLL_S, repeat(POLL_S[-1])):
+        if time.monotonic() + pause_s > deadline:
+            return
+        yield pause_s
 
 
 def status(conn: Connection) -> list[Standing]:
@@ -179,9 +192,3 @@ def _execute(conn: Connection, statement: str, *names: str) -> None:
 
 def _execute_script(conn: Connection, script: str) -> None:
     conn.execute(SQL(script))
-
-
-def _pauses() -> Iterator[float]:
-    yield from POLL_S
-    while True:
-        yield POLL_S[-1]

@@ -1,7 +1,9 @@
 """What the routes work with: use cases that change things, connections that show them."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import BoundedSemaphore
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
@@ -20,6 +22,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 POSITION_HEADER = "X-Routines-Position"
+MOMENT_S = 0.25
+MOST_LONG_WAITS = 4  # requests of one process that wait longer than a moment for a read model
 
 
 class Backend:
@@ -31,6 +35,7 @@ class Backend:
         self.executor = executor
         self.pool = pool
         self._patience_s = patience_s
+        self._long_waits = BoundedSemaphore(MOST_LONG_WAITS)
 
     def ask(
         self, caller: Caller, question: Callable[Concatenate[Work, Principal, P], R], *args: P.args, **kwargs: P.kwargs
@@ -41,10 +46,36 @@ class Backend:
     @contextmanager
     def shown(self, *models: str, eventual: bool = False) -> Iterator[Connection]:
         """A connection on which the read models show everything acknowledged so far. Raises Lagging."""
+        if not eventual:
+            self._catch_up(models)
         with self.pool.connection() as conn:
-            if not eventual:
-                positions.wait(conn, models, self._patience_s)
             yield conn
+
+    def _catch_up(self, models: tuple[str, ...]) -> None:
+        """Any may wait for a moment, few for long; none holds a connection then: writes need threads too."""
+        target, behind = self._gap(models)
+        behind = behind and self._await(models, target, min(MOMENT_S, self._patience_s))
+        if behind and self._patience_s > MOMENT_S and self._long_waits.acquire(blocking=False):
+            try:
+                behind = self._await(models, target, self._patience_s - MOMENT_S)
+            finally:
+                self._long_waits.release()
+        if behind:
+            raise Lagging(models, behind)
+
+    def _await(self, models: tuple[str, ...], target: int, timeout_s: float) -> int:
+        """How many events are still missing when the time is up; 0 as soon as none is."""
+        behind = 1
+        for pause_s in positions.pauses(timeout_s):
+            time.sleep(pause_s)
+            _, behind = self._gap(models, target)
+            if not behind:
+                break
+        return behind
+
+    def _gap(self, models: tuple[str, ...], target: int | None = None) -> tuple[int, int]:
+        with self.pool.connection() as conn:
+            return positions.gap(conn, models, target)
 
     def change(
         self,

@@ -81,7 +81,8 @@ def problem(status: int, message: str, details: Any = None) -> Problem:
 def to_response(_request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
     """Whatever was raised, as a response."""
     status, message, details = _described(error)
-    headers = {"Retry-After": RETRY_AFTER_S} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+    again = status == HTTPStatus.SERVICE_UNAVAILABLE and not _is_recorded(error)
+    headers = {"Retry-After": RETRY_AFTER_S} if again else {}
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -124,6 +125,11 @@ def _headline(error: Invalid) -> str:
     """A lone issue with a text of its own speaks for itself (contract 7.5, `limit must be ...`)."""
     only = error.issues[0] if len(error.issues) == 1 else {}
     return str(only["message"]) if only.get("code") == "custom" else str(error)
+
+
+def _is_recorded(error: Exception) -> bool:
+    """Whether the change was made all the same, so that it must not be asked for again."""
+    return isinstance(error, Lagging) and error.recorded is not None
 
 
 def _status(error: Exception) -> int:

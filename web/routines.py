@@ -1,6 +1,7 @@
 """Routines, their triggers and runs (contract 3, 4, 5)."""
 
 import math
+import re
 from typing import Annotated
 from uuid import UUID
 
@@ -23,6 +24,7 @@ from web.requests import identified, uuid_or_none
 LIST_MODELS = ("routines", "run_history", "issues")
 DETAIL_MODELS = (*LIST_MODELS, "directory")
 RUNS, MOST_RUNS = 50, 200
+NUMBER = re.compile(r"[0-9.eE+-]+|-inf")
 
 
 class SecretMaterial(Shape, frozen=True, kw_only=True):
@@ -175,7 +177,7 @@ class Routines(Controller):
 def _limit(given: str | None) -> int:
     """Absent or not a number: 50; fractions are cut off; clamped to 1..200 (contract 5.5)."""
     try:
-        number = float(given or "")
+        number = float(given or "") if NUMBER.fullmatch(given or "") else math.nan
     except ValueError:
         return RUNS
     return RUNS if math.isnan(number) else int(min(max(number, 1), MOST_RUNS))

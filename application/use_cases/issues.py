@@ -10,7 +10,7 @@ from application.streams import ISSUE, PROJECT, RUN, SLOT
 from application.use_cases import companies, references
 from application.work import Work
 from domain import issue, run, slot
-from domain.errors import Conflict, Forbidden, NotFound, Unknown
+from domain.errors import Conflict, Forbidden, NotFound, Unacceptable, Unknown
 from domain.events import CommentAdded, IssueOpened, IssueReleased
 from domain.identity import slot_of
 from domain.issue import OPEN, Issue
@@ -36,6 +36,8 @@ def update(work: Work, principal: Principal, issue_id: UUID, patch: IssuePatch, 
     """Edits, moves, comments; returns the id of the comment, if one was given."""
     found = _writable(work, principal, issue_id, session)
     details = references.merged(found.details, patch)
+    if details.parent_id == issue_id:
+        raise Unacceptable("Issue cannot be its own parent")
     _check_references(work, work.company_of(issue_id) or issue_id, details, found.details)
     work.record(issue_id, issue.edit(found, details))
     if not isinstance(patch.status, UnsetType):

@@ -491,7 +491,7 @@ def test_an_agent_finds_all_it_needs_in_the_heartbeat_context(desk: Desk):
     context = desk.api.get(f"/issues/{issue['id']}/heartbeat-context", token=desk.token)
 
     assert {
-        "issue": issue | {"updatedAt": last["createdAt"]},
+        "issue": issue,
         "ancestors": [middle, top],
         "project": project,
         "goal": goal,
