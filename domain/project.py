@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from domain.errors import ImpossibleHistory
+from domain.errors import Conflict, ImpossibleHistory
 from domain.events import ProjectCreated, ProjectDeleted, ProjectEvent, ProjectPaused, ProjectResumed, ProjectUpdated
 from domain.values import ProjectDetails, Value
 
@@ -41,5 +41,7 @@ def resume(project: Project) -> list[ProjectEvent]:
     return [ProjectResumed()] if project.paused else []
 
 
-def delete(project: Project) -> list[ProjectEvent]:
+def delete(project: Project, *, in_use: bool = False) -> list[ProjectEvent]:
+    if in_use:
+        raise Conflict("Project has routines: move or reassign them first")
     return [] if project.deleted else [ProjectDeleted()]

@@ -52,6 +52,7 @@ CREATE TABLE routine (
     id uuid PRIMARY KEY, company_id uuid NOT NULL, project_id uuid, title text NOT NULL, updated_at text NOT NULL,
     doc json NOT NULL);
 CREATE INDEX ON routine (company_id, updated_at DESC, title);
+CREATE INDEX ON routine (project_id);
 CREATE TABLE routine_trigger (id uuid PRIMARY KEY, routine_id uuid NOT NULL, position bigint NOT NULL, doc json NOT NULL);
 CREATE INDEX ON routine_trigger (routine_id, position);
 """
@@ -234,6 +235,11 @@ _TRIGGERS = Docs("SELECT doc FROM routine_trigger WHERE routine_id = %(routine_i
 def page(conn: Connection, company_id: UUID, project_id: UUID | None = None) -> list[RoutineListItem]:
     """Newest change first, then by title; joins the read models `run_history` and `issues`."""
     return [_item(listed) for listed in _LIST.all(conn, company_id=company_id, project_id=project_id)]
+
+
+def has_project(conn: Connection, project_id: UUID) -> bool:
+    """Whether a routine is in the project."""
+    return conn.execute("SELECT FROM routine WHERE project_id = %s LIMIT 1", (project_id,)).fetchone() is not None
 
 
 def routine(conn: Connection, id_: UUID) -> shapes.Routine | None:

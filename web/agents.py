@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 from uuid import UUID
 
-from litestar import Controller, Response, delete, get, patch, post
+from litestar import Controller, Response
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 
@@ -18,6 +18,7 @@ from projections.shapes import Shape
 from web.backend import Backend
 from web.keys import MintedAgentKey, Revoked
 from web.requests import identified
+from web.routing import delete, get, patch, post
 from web.validation import UUID_TEXT
 
 
@@ -44,7 +45,7 @@ class InboxItem(Shape, frozen=True, kw_only=True):
 class Agents(Controller):
     tags = ("agents",)
 
-    @get("/companies/{company_id:str}/agents", operation_id="listAgents", sync_to_thread=True)
+    @get("/companies/{company_id:str}/agents", operation_id="listAgents")
     def list_(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], company_id: FromPath[str]
     ) -> list[shapes.Agent]:
@@ -54,7 +55,7 @@ class Agents(Controller):
         with backend.shown("directory") as conn:
             return directory.agents(conn, id_)
 
-    @post("/companies/{company_id:str}/agents", operation_id="createAgent", sync_to_thread=True)
+    @post("/companies/{company_id:str}/agents", operation_id="createAgent")
     def create(
         self,
         backend: NamedDependency[Backend],
@@ -65,7 +66,7 @@ class Agents(Controller):
         made = backend.change(caller, ("directory",), agents.create, identified(company_id, "Company"), data)
         return made.answer(lambda conn: directory.agent(conn, made.result), 201)
 
-    @get("/agents/me", operation_id="getMe", sync_to_thread=True)
+    @get("/agents/me", operation_id="getMe")
     def me(self, backend: NamedDependency[Backend], caller: NamedDependency[Caller]) -> Me:
         """The calling agent."""
         id_ = _calling_agent(backend, caller)
@@ -75,14 +76,14 @@ class Agents(Controller):
             raise NotFound("Agent not found")
         return Me(**{name: getattr(found, name) for name in shapes.Agent.__struct_fields__})
 
-    @get("/agents/me/inbox-lite", operation_id="getInbox", sync_to_thread=True)
+    @get("/agents/me/inbox-lite", operation_id="getInbox")
     def inbox(self, backend: NamedDependency[Backend], caller: NamedDependency[Caller]) -> list[InboxItem]:
         """What the calling agent has to do, oldest first."""
         id_ = _calling_agent(backend, caller)
         with backend.shown("issues") as conn:
             return [_item(issue) for issue in issues.inbox(conn, id_)]
 
-    @get("/agents/{agent_id:str}", operation_id="getAgent", sync_to_thread=True)
+    @get("/agents/{agent_id:str}", operation_id="getAgent")
     def detail(
         self,
         backend: NamedDependency[Backend],
@@ -99,7 +100,7 @@ class Agents(Controller):
             raise NotFound("Agent not found")
         return found
 
-    @patch("/agents/{agent_id:str}", operation_id="updateAgent", sync_to_thread=True)
+    @patch("/agents/{agent_id:str}", operation_id="updateAgent")
     def update(
         self,
         backend: NamedDependency[Backend],
@@ -109,7 +110,7 @@ class Agents(Controller):
     ) -> Response[shapes.Agent]:
         return _changed(backend, caller, agents.update, agent_id, data)
 
-    @post("/agents/{agent_id:str}/pause", operation_id="pauseAgent", status_code=200, sync_to_thread=True)
+    @post("/agents/{agent_id:str}/pause", operation_id="pauseAgent", status_code=200)
     def pause(
         self,
         backend: NamedDependency[Backend],
@@ -119,25 +120,25 @@ class Agents(Controller):
     ) -> Response[shapes.Agent]:
         return _changed(backend, caller, agents.pause, agent_id, data.reason)
 
-    @post("/agents/{agent_id:str}/resume", operation_id="resumeAgent", status_code=200, sync_to_thread=True)
+    @post("/agents/{agent_id:str}/resume", operation_id="resumeAgent", status_code=200)
     def resume(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], agent_id: FromPath[str]
     ) -> Response[shapes.Agent]:
         return _changed(backend, caller, agents.resume, agent_id)
 
-    @post("/agents/{agent_id:str}/approve", operation_id="approveAgent", status_code=200, sync_to_thread=True)
+    @post("/agents/{agent_id:str}/approve", operation_id="approveAgent", status_code=200)
     def approve(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], agent_id: FromPath[str]
     ) -> Response[shapes.Agent]:
         return _changed(backend, caller, agents.approve, agent_id)
 
-    @post("/agents/{agent_id:str}/terminate", operation_id="terminateAgent", status_code=200, sync_to_thread=True)
+    @post("/agents/{agent_id:str}/terminate", operation_id="terminateAgent", status_code=200)
     def terminate(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], agent_id: FromPath[str]
     ) -> Response[shapes.Agent]:
         return _changed(backend, caller, agents.terminate, agent_id)
 
-    @get("/agents/{agent_id:str}/keys", operation_id="listAgentKeys", sync_to_thread=True)
+    @get("/agents/{agent_id:str}/keys", operation_id="listAgentKeys")
     def list_keys(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], agent_id: FromPath[str]
     ) -> list[shapes.AgentKey]:
@@ -147,7 +148,7 @@ class Agents(Controller):
         with backend.shown("directory") as conn:
             return directory.agent_keys(conn, id_)
 
-    @post("/agents/{agent_id:str}/keys", operation_id="createAgentKey", sync_to_thread=True)
+    @post("/agents/{agent_id:str}/keys", operation_id="createAgentKey")
     def create_key(
         self,
         backend: NamedDependency[Backend],
@@ -159,9 +160,7 @@ class Agents(Controller):
         made = backend.executor.execute(caller, keys.create_for_agent, identified(agent_id, "Agent"), data)
         return MintedAgentKey.of(made.result)
 
-    @delete(
-        "/agents/{agent_id:str}/keys/{key_id:str}", operation_id="revokeAgentKey", status_code=200, sync_to_thread=True
-    )
+    @delete("/agents/{agent_id:str}/keys/{key_id:str}", operation_id="revokeAgentKey", status_code=200)
     def revoke_key(
         self,
         backend: NamedDependency[Backend],

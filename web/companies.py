@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from litestar import Controller, Response, get, patch, post
+from litestar import Controller, Response
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 from msgspec.structs import replace
@@ -15,6 +15,7 @@ from projections import directory, issues, shapes
 from projections.read_model import Connection
 from web.backend import Backend
 from web.requests import identified
+from web.routing import get, patch, post
 
 MODELS = ("directory", "issues")
 
@@ -23,21 +24,21 @@ class Companies(Controller):
     path = "/companies"
     tags = ("companies",)
 
-    @get(operation_id="listCompanies", sync_to_thread=True)
+    @get(operation_id="listCompanies")
     def list_(self, backend: NamedDependency[Backend], caller: NamedDependency[Caller]) -> list[shapes.Company]:
         """Those that the board user may enter, oldest first."""
         user = backend.ask(caller, viewing.board)
         with backend.shown(*MODELS) as conn:
             return [_counted(conn, company) for company in _visible(conn, user)]
 
-    @post(operation_id="createCompany", sync_to_thread=True)
+    @post(operation_id="createCompany")
     def create(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], data: JSONBody[CompanyDraft]
     ) -> Response[shapes.Company]:
         made = backend.change(caller, MODELS, companies.create, data)
         return made.answer(lambda conn: _shown(conn, made.result), 201)
 
-    @get("/{company_id:str}", operation_id="getCompany", sync_to_thread=True)
+    @get("/{company_id:str}", operation_id="getCompany")
     def detail(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], company_id: FromPath[str]
     ) -> shapes.Company:
@@ -48,7 +49,7 @@ class Companies(Controller):
                 raise NotFound("Company not found")
             return found
 
-    @patch("/{company_id:str}", operation_id="updateCompany", sync_to_thread=True)
+    @patch("/{company_id:str}", operation_id="updateCompany")
     def update(
         self,
         backend: NamedDependency[Backend],
@@ -59,7 +60,7 @@ class Companies(Controller):
         changed = backend.change(caller, MODELS, companies.update, identified(company_id, "Company"), data)
         return changed.answer(lambda conn: _shown(conn, changed.result))
 
-    @post("/{company_id:str}/archive", operation_id="archiveCompany", status_code=200, sync_to_thread=True)
+    @post("/{company_id:str}/archive", operation_id="archiveCompany", status_code=200)
     def archive(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], company_id: FromPath[str]
     ) -> Response[shapes.Company]:

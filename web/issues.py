@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal, NamedTuple
 from uuid import UUID
 
-from litestar import Controller, Response, get, patch, post
+from litestar import Controller, Response
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
@@ -18,6 +18,7 @@ from projections.read_model import Connection
 from projections.shapes import Shape
 from web.backend import Backend
 from web.requests import identified, number, uuid_or_none
+from web.routing import get, patch, post
 from web.validation import UUID_TEXT
 
 LIMIT, MOST = 500, 1_000
@@ -96,7 +97,7 @@ class Issues(Controller):
         "part": Provide(comment_part),
     }
 
-    @get("/companies/{company_id:str}/issues", operation_id="listIssues", sync_to_thread=True)
+    @get("/companies/{company_id:str}/issues", operation_id="listIssues")
     def list_(
         self,
         backend: NamedDependency[Backend],
@@ -111,7 +112,7 @@ class Issues(Controller):
         with backend.shown("issues", eventual=eventual) as conn:
             return issues.page(conn, id_, filters)
 
-    @post("/companies/{company_id:str}/issues", operation_id="createIssue", sync_to_thread=True)
+    @post("/companies/{company_id:str}/issues", operation_id="createIssue")
     def create(
         self,
         backend: NamedDependency[Backend],
@@ -122,7 +123,7 @@ class Issues(Controller):
         made = backend.change(caller, ("issues",), use_cases.create, identified(company_id, "Company"), data)
         return made.answer(lambda conn: issues.issue(conn, made.result), 201)
 
-    @get("/issues/{issue_id:str}", operation_id="getIssue", sync_to_thread=True)
+    @get("/issues/{issue_id:str}", operation_id="getIssue")
     def detail(
         self,
         backend: NamedDependency[Backend],
@@ -135,7 +136,7 @@ class Issues(Controller):
             found = _found(backend, caller, conn, issue_id)
             return IssueDetail(**_fields(found), ancestors=issues.ancestors(conn, found.id))
 
-    @get("/issues/{issue_id:str}/heartbeat-context", operation_id="getHeartbeatContext", sync_to_thread=True)
+    @get("/issues/{issue_id:str}/heartbeat-context", operation_id="getHeartbeatContext")
     def heartbeat_context(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], issue_id: FromPath[str]
     ) -> HeartbeatContext:
@@ -149,7 +150,7 @@ class Issues(Controller):
                 comment_cursor=issues.comment_cursor(conn, found.id),
             )
 
-    @patch("/issues/{issue_id:str}", operation_id="updateIssue", sync_to_thread=True)
+    @patch("/issues/{issue_id:str}", operation_id="updateIssue")
     def update(
         self,
         backend: NamedDependency[Backend],
@@ -168,7 +169,7 @@ class Issues(Controller):
 
         return changed.answer(updated)
 
-    @post("/issues/{issue_id:str}/checkout", operation_id="checkoutIssue", status_code=200, sync_to_thread=True)
+    @post("/issues/{issue_id:str}/checkout", operation_id="checkoutIssue", status_code=200)
     def checkout(
         self,
         backend: NamedDependency[Backend],
@@ -181,7 +182,7 @@ class Issues(Controller):
         changed = backend.change(caller, ("issues",), use_cases.check_out, id_, data, caller.run_id)
         return changed.answer(lambda conn: issues.issue(conn, id_))
 
-    @post("/issues/{issue_id:str}/release", operation_id="releaseIssue", status_code=200, sync_to_thread=True)
+    @post("/issues/{issue_id:str}/release", operation_id="releaseIssue", status_code=200)
     def release(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], issue_id: FromPath[str]
     ) -> Response[shapes.Issue]:
@@ -190,12 +191,7 @@ class Issues(Controller):
         changed = backend.change(caller, ("issues",), use_cases.release, id_, caller.run_id)
         return changed.answer(lambda conn: issues.issue(conn, id_))
 
-    @post(
-        "/issues/{issue_id:str}/admin/force-release",
-        operation_id="forceReleaseIssue",
-        status_code=200,
-        sync_to_thread=True,
-    )
+    @post("/issues/{issue_id:str}/admin/force-release", operation_id="forceReleaseIssue", status_code=200)
     def force_release(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], issue_id: FromPath[str]
     ) -> Response[shapes.Issue]:
@@ -204,7 +200,7 @@ class Issues(Controller):
         changed = backend.change(caller, ("issues",), use_cases.force_release, id_)
         return changed.answer(lambda conn: issues.issue(conn, id_))
 
-    @get("/issues/{issue_id:str}/comments", operation_id="listComments", sync_to_thread=True)
+    @get("/issues/{issue_id:str}/comments", operation_id="listComments")
     def comments(
         self,
         backend: NamedDependency[Backend],
@@ -217,7 +213,7 @@ class Issues(Controller):
             found = _found(backend, caller, conn, issue_id)
             return issues.comments(conn, found.id, after=part.after, newest_first=part.newest_first, limit=part.limit)
 
-    @post("/issues/{issue_id:str}/comments", operation_id="createComment", sync_to_thread=True)
+    @post("/issues/{issue_id:str}/comments", operation_id="createComment")
     def create_comment(
         self,
         backend: NamedDependency[Backend],
@@ -229,7 +225,7 @@ class Issues(Controller):
         made = backend.change(caller, ("issues",), use_cases.comment, id_, data, caller.run_id)
         return made.answer(lambda conn: issues.comment(conn, id_, made.result), 201)
 
-    @get("/issues/{issue_id:str}/comments/{comment_id:str}", operation_id="getComment", sync_to_thread=True)
+    @get("/issues/{issue_id:str}/comments/{comment_id:str}", operation_id="getComment")
     def comment(
         self,
         backend: NamedDependency[Backend],

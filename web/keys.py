@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from litestar import Controller, delete, get, post
+from litestar import Controller
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
@@ -16,6 +16,7 @@ from projections import directory, shapes
 from projections.shapes import Shape, time, time_or_none
 from web.backend import Backend
 from web.requests import identified
+from web.routing import delete, get, post
 
 
 class MintedBoardKey(Shape, frozen=True, kw_only=True):
@@ -80,21 +81,21 @@ class Identity(Shape, frozen=True, kw_only=True):
 class Keys(Controller):
     tags = ("keys",)
 
-    @get("/board-api-keys", operation_id="listBoardKeys", sync_to_thread=True)
+    @get("/board-api-keys", operation_id="listBoardKeys")
     def list_(self, backend: NamedDependency[Backend], caller: NamedDependency[Caller]) -> list[shapes.BoardKey]:
         """One's own, newest first, without their tokens."""
         user = _board(backend, caller)
         with backend.shown("directory") as conn:
             return directory.board_keys(conn, user.user_id)
 
-    @post("/board-api-keys", operation_id="createBoardKey", sync_to_thread=True)
+    @post("/board-api-keys", operation_id="createBoardKey")
     def create(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], data: JSONBody[BoardKeyDraft]
     ) -> MintedBoardKey:
         """The token is shown here and never again; without `expiresAt` it is good for 30 days."""
         return MintedBoardKey.of(backend.executor.execute(caller, keys.create_for_board, data).result)
 
-    @delete("/board-api-keys/{key_id:str}", operation_id="revokeBoardKey", status_code=200, sync_to_thread=True)
+    @delete("/board-api-keys/{key_id:str}", operation_id="revokeBoardKey", status_code=200)
     def revoke(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], key_id: FromPath[str]
     ) -> Revoked:
@@ -102,7 +103,7 @@ class Keys(Controller):
         backend.executor.execute(caller, keys.revoke_board_key, identified(key_id, "Board API key"))
         return Revoked()
 
-    @get("/cli-auth/me", operation_id="getIdentity", sync_to_thread=True)
+    @get("/cli-auth/me", operation_id="getIdentity")
     def identity(self, backend: NamedDependency[Backend], caller: NamedDependency[Caller]) -> Identity:
         user = _board(backend, caller)
         with backend.shown("directory") as conn:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 from uuid import UUID
 
-from litestar import Controller, Response, delete, get, patch, post
+from litestar import Controller, Response
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 
@@ -12,17 +12,18 @@ from application.access import Caller
 from application.commands import GoalDraft, GoalPatch, ProjectDraft, ProjectPatch
 from application.use_cases import goals, projects, viewing
 from domain.errors import NotFound, Unacceptable
-from projections import directory, shapes
+from projections import directory, routines, shapes
 from projections.read_model import Connection
 from web.backend import Backend
 from web.requests import identified
+from web.routing import delete, get, patch, post
 from web.validation import UUID_TEXT
 
 
 class Projects(Controller):
     tags = ("projects",)
 
-    @get("/companies/{company_id:str}/projects", operation_id="listProjects", sync_to_thread=True)
+    @get("/companies/{company_id:str}/projects", operation_id="listProjects")
     def list_(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], company_id: FromPath[str]
     ) -> list[shapes.Project]:
@@ -32,7 +33,7 @@ class Projects(Controller):
         with backend.shown("directory") as conn:
             return directory.projects(conn, id_)
 
-    @post("/companies/{company_id:str}/projects", operation_id="createProject", sync_to_thread=True)
+    @post("/companies/{company_id:str}/projects", operation_id="createProject")
     def create(
         self,
         backend: NamedDependency[Backend],
@@ -43,7 +44,7 @@ class Projects(Controller):
         made = backend.change(caller, ("directory",), projects.create, identified(company_id, "Company"), data)
         return made.answer(lambda conn: directory.project(conn, made.result), 201)
 
-    @get("/projects/{project_id:str}", operation_id="getProject", sync_to_thread=True)
+    @get("/projects/{project_id:str}", operation_id="getProject")
     def detail(
         self,
         backend: NamedDependency[Backend],
@@ -60,7 +61,7 @@ class Projects(Controller):
             raise NotFound("Project not found")
         return found
 
-    @patch("/projects/{project_id:str}", operation_id="updateProject", sync_to_thread=True)
+    @patch("/projects/{project_id:str}", operation_id="updateProject")
     def update(
         self,
         backend: NamedDependency[Backend],
@@ -70,28 +71,28 @@ class Projects(Controller):
     ) -> Response[shapes.Project]:
         return _changed(backend, caller, projects.update, project_id, data)
 
-    @post("/projects/{project_id:str}/pause", operation_id="pauseProject", status_code=200, sync_to_thread=True)
+    @post("/projects/{project_id:str}/pause", operation_id="pauseProject", status_code=200)
     def pause(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], project_id: FromPath[str]
     ) -> Response[shapes.Project]:
         """Schedules of its routines are suppressed, on the record, until it is resumed."""
         return _changed(backend, caller, projects.pause, project_id)
 
-    @post("/projects/{project_id:str}/resume", operation_id="resumeProject", status_code=200, sync_to_thread=True)
+    @post("/projects/{project_id:str}/resume", operation_id="resumeProject", status_code=200)
     def resume(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], project_id: FromPath[str]
     ) -> Response[shapes.Project]:
         return _changed(backend, caller, projects.resume, project_id)
 
-    @delete("/projects/{project_id:str}", operation_id="deleteProject", status_code=200, sync_to_thread=True)
+    @delete("/projects/{project_id:str}", operation_id="deleteProject", status_code=200)
     def delete(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], project_id: FromPath[str]
     ) -> shapes.Project:
-        """Its routines and issues stay, with their history."""
+        """Refused while a routine is in it; its issues stay, with their history."""
         id_ = identified(project_id, "Project")
-        with backend.shown("directory") as conn:
-            found = directory.project(conn, id_)
-        backend.executor.execute(caller, projects.delete, id_)
+        with backend.shown("directory", "routines") as conn:
+            found, in_use = directory.project(conn, id_), routines.has_project(conn, id_)
+        backend.executor.execute(caller, projects.delete, id_, in_use=in_use)
         if found is None:
             raise NotFound("Project not found")
         return found
@@ -100,7 +101,7 @@ class Projects(Controller):
 class Goals(Controller):
     tags = ("goals",)
 
-    @get("/companies/{company_id:str}/goals", operation_id="listGoals", sync_to_thread=True)
+    @get("/companies/{company_id:str}/goals", operation_id="listGoals")
     def list_(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], company_id: FromPath[str]
     ) -> list[shapes.Goal]:
@@ -110,7 +111,7 @@ class Goals(Controller):
         with backend.shown("directory") as conn:
             return directory.goals(conn, id_)
 
-    @post("/companies/{company_id:str}/goals", operation_id="createGoal", sync_to_thread=True)
+    @post("/companies/{company_id:str}/goals", operation_id="createGoal")
     def create(
         self,
         backend: NamedDependency[Backend],
@@ -121,7 +122,7 @@ class Goals(Controller):
         made = backend.change(caller, ("directory",), goals.create, identified(company_id, "Company"), data)
         return made.answer(lambda conn: directory.goal(conn, made.result), 201)
 
-    @get("/goals/{goal_id:str}", operation_id="getGoal", sync_to_thread=True)
+    @get("/goals/{goal_id:str}", operation_id="getGoal")
     def detail(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], goal_id: FromPath[str]
     ) -> shapes.Goal:
@@ -134,7 +135,7 @@ class Goals(Controller):
             raise NotFound("Goal not found")
         return found
 
-    @patch("/goals/{goal_id:str}", operation_id="updateGoal", sync_to_thread=True)
+    @patch("/goals/{goal_id:str}", operation_id="updateGoal")
     def update(
         self,
         backend: NamedDependency[Backend],
@@ -145,7 +146,7 @@ class Goals(Controller):
         changed = backend.change(caller, ("directory",), goals.update, identified(goal_id, "Goal"), data)
         return changed.answer(lambda conn: directory.goal(conn, changed.result))
 
-    @delete("/goals/{goal_id:str}", operation_id="deleteGoal", status_code=200, sync_to_thread=True)
+    @delete("/goals/{goal_id:str}", operation_id="deleteGoal", status_code=200)
     def delete(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], goal_id: FromPath[str]
     ) -> shapes.Goal:

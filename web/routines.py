@@ -5,7 +5,7 @@ import re
 from typing import Annotated
 from uuid import UUID
 
-from litestar import Controller, Response, delete, get, patch, post
+from litestar import Controller, Response
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
@@ -20,6 +20,7 @@ from projections.run_history import run_of
 from projections.shapes import Shape
 from web.backend import POSITION_HEADER, Backend
 from web.requests import identified, uuid_or_none
+from web.routing import delete, get, patch, post
 
 LIST_MODELS = ("routines", "run_history", "issues")
 DETAIL_MODELS = (*LIST_MODELS, "directory")
@@ -49,7 +50,7 @@ class TriggerCreated(Shape, frozen=True, kw_only=True):
 class Routines(Controller):
     tags = ("routines",)
 
-    @get("/companies/{company_id:str}/routines", operation_id="listRoutines", sync_to_thread=True)
+    @get("/companies/{company_id:str}/routines", operation_id="listRoutines")
     def list_(
         self,
         backend: NamedDependency[Backend],
@@ -65,7 +66,7 @@ class Routines(Controller):
         with backend.shown(*LIST_MODELS, eventual=eventual) as conn:
             return routines.page(conn, id_, project)
 
-    @post("/companies/{company_id:str}/routines", operation_id="createRoutine", sync_to_thread=True)
+    @post("/companies/{company_id:str}/routines", operation_id="createRoutine")
     def create(
         self,
         backend: NamedDependency[Backend],
@@ -77,7 +78,7 @@ class Routines(Controller):
         made = backend.change(caller, ("routines",), use_cases.create, identified(company_id, "Company"), data)
         return made.answer(lambda conn: routines.routine(conn, made.result), 201)
 
-    @get("/routines/{routine_id:str}", operation_id="getRoutine", sync_to_thread=True)
+    @get("/routines/{routine_id:str}", operation_id="getRoutine")
     def detail(
         self,
         backend: NamedDependency[Backend],
@@ -93,7 +94,7 @@ class Routines(Controller):
                 raise NotFound("Routine not found")
             return found
 
-    @patch("/routines/{routine_id:str}", operation_id="updateRoutine", sync_to_thread=True)
+    @patch("/routines/{routine_id:str}", operation_id="updateRoutine")
     def update(
         self,
         backend: NamedDependency[Backend],
@@ -105,7 +106,7 @@ class Routines(Controller):
         changed = backend.change(caller, ("routines",), use_cases.update, identified(routine_id, "Routine"), data)
         return changed.answer(lambda conn: routines.routine(conn, changed.result))
 
-    @get("/routines/{routine_id:str}/runs", operation_id="listRuns", sync_to_thread=True)
+    @get("/routines/{routine_id:str}/runs", operation_id="listRuns")
     def runs(
         self,
         backend: NamedDependency[Backend],
@@ -120,7 +121,7 @@ class Routines(Controller):
         with backend.shown(*LIST_MODELS, eventual=eventual) as conn:
             return run_history.recent(conn, id_, _limit(limit))
 
-    @post("/routines/{routine_id:str}/run", operation_id="runRoutine", status_code=202, sync_to_thread=True)
+    @post("/routines/{routine_id:str}/run", operation_id="runRoutine", status_code=202)
     def run(
         self,
         backend: NamedDependency[Backend],
@@ -134,7 +135,7 @@ class Routines(Controller):
         found = run_of(backend.executor.store.load([done.result])[done.result])
         return Response(found, status_code=202, headers={POSITION_HEADER: str(done.position)})
 
-    @post("/routines/{routine_id:str}/triggers", operation_id="createTrigger", sync_to_thread=True)
+    @post("/routines/{routine_id:str}/triggers", operation_id="createTrigger")
     def create_trigger(
         self,
         backend: NamedDependency[Backend],
@@ -154,7 +155,7 @@ class Routines(Controller):
 
         return made.answer(created, 201)
 
-    @patch("/routine-triggers/{trigger_id:str}", operation_id="updateTrigger", sync_to_thread=True)
+    @patch("/routine-triggers/{trigger_id:str}", operation_id="updateTrigger")
     def update_trigger(
         self,
         backend: NamedDependency[Backend],
@@ -167,7 +168,7 @@ class Routines(Controller):
         changed = backend.change(caller, ("routines",), triggers.update, id_, data)
         return changed.answer(lambda conn: routines.trigger(conn, changed.result))
 
-    @delete("/routine-triggers/{trigger_id:str}", operation_id="deleteTrigger", sync_to_thread=True)
+    @delete("/routine-triggers/{trigger_id:str}", operation_id="deleteTrigger")
     def delete_trigger(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], trigger_id: FromPath[str]
     ) -> None:

@@ -48,9 +48,9 @@ def resume(work: Work, principal: Principal, project_id: UUID) -> UUID:
     return _change(work, principal, project_id, project.resume)
 
 
-def delete(work: Work, principal: Principal, project_id: UUID) -> UUID:
-    """What refers to it keeps its id; new references are refused, and its pause no longer counts."""
-    return _change(work, principal, project_id, project.delete)
+def delete(work: Work, principal: Principal, project_id: UUID, *, in_use: bool = False) -> UUID:
+    """Refused while a routine is in it (`in_use`, from the read model); its issues stay as they are."""
+    return _change(work, principal, project_id, lambda found: project.delete(found, in_use=in_use))
 
 
 def _change(

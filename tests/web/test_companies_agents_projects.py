@@ -218,6 +218,19 @@ def test_a_project_is_edited_paused_resumed_and_deleted(api: Api):
     assert (422, "Project shortname lookup requires companyId query parameter") == error(api, "GET", "/projects/moon")
 
 
+def test_a_project_with_routines_is_not_deleted(api: Api):
+    """Contract 7.4: refuse (409), so that no routine loses its project and none its history."""
+    company = api.company()
+    project = api.post(f"/companies/{company}/projects", {"name": "Moon"})["id"]
+    routine = api.routine(company, None, projectId=project)
+
+    refused = api.request("DELETE", f"/projects/{project}")
+    api.patch(f"/routines/{routine}", {"projectId": None})
+
+    assert (409, "Project has routines: move or reassign them first") == (refused.status_code, refused.json()["error"])
+    assert 200 == api.request("DELETE", f"/projects/{project}").status_code
+
+
 def test_a_goal_has_exactly_the_contracts_fields(api: Api):
     company = api.company()
 
