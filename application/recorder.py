@@ -38,7 +38,8 @@ class MemoryRecorder(POPOApplicationRecorder):
             raise IntegrityError(msg)
         new = {(str(e.originator_id), e.originator_version) for e in stored_events}
         for stream_id, version in new:
-            if version > 1 and (stream_id, version - 1) not in new and version - 1 not in index[stream_id]:
+            follows = version == 1 or (stream_id, version - 1) in new or version - 1 in index[stream_id]
+            if version < 1 or not follows:
                 msg = "a stream would get a gap"
                 raise IntegrityError(msg)
 
@@ -89,15 +90,16 @@ class PostgresRecorder(ApplicationRecorder):
         return range(last - len(stored_events) + 1, last + 1)
 
     def _append(self, batch: tuple[list[Any], ...], guards: tuple[list[Any], ...]) -> int:
-        for tries_left in reversed(range(TRIES)):
+        for attempt in range(TRIES):
             try:
                 with self._connection() as conn:
                     return int(_one(conn.execute(APPEND, (*batch, *guards), prepare=True))[0])
             except OperationalError:
-                if not tries_left:
+                if attempt == TRIES - 1:
                     raise
             except IntegrityError:
-                if (last := self._read_back(batch)) is None:
+                last = self._read_back(batch) if attempt else None
+                if last is None:
                     raise
                 return last
         raise AssertionError

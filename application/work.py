@@ -73,9 +73,10 @@ class Work:
         return next((recorded.company_id for recorded in (*stream.recorded, *stream.pending)), None)
 
     def version_of(self, stream_id: UUID) -> int:
-        """The version of a stream as it was read; 0 for an unknown one."""
+        """The version of a stream, what is to be recorded included; 0 for an unknown one."""
         self.load([stream_id])
-        return self._streams[stream_id].version
+        stream = self._streams[stream_id]
+        return stream.version + len(stream.pending)
 
     def changed_at(self, stream_id: UUID) -> datetime:
         """When the stream's newest event was decided."""

@@ -45,8 +45,8 @@ def update(agent: Agent, profile: AgentProfile) -> list[AgentEvent]:
 
 
 def pause(agent: Agent, reason: str) -> list[AgentEvent]:
-    if agent.status == "terminated":
-        raise Conflict("Cannot pause terminated agent")
+    if agent.status in ("terminated", "pending_approval"):
+        raise Conflict(f"Cannot pause {agent.status.replace('_', ' ')} agent")
     return [] if agent.status == "paused" else [AgentPaused(reason=reason)]
 
 

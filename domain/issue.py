@@ -52,16 +52,22 @@ def check_out(
     issue: Issue, issue_id: UUID, agent_id: UUID, run_id: UUID | None, expected: tuple[IssueStatus, ...]
 ) -> list[IssueEvent]:
     """The agent takes the issue for its session; the same session again finds nothing to do."""
-    if issue.checkout_run_id is not None and issue.checkout_run_id == run_id and issue.status == "in_progress":
+    assignee = issue.details.assignee_agent_id
+    if (
+        issue.status == "in_progress"
+        and assignee == agent_id
+        and run_id is not None
+        and issue.checkout_run_id == run_id
+    ):
         return []
-    taken = issue.checkout_run_id is not None or issue.details.assignee_agent_id not in (None, agent_id)
+    taken = issue.checkout_run_id is not None or assignee not in (None, agent_id)
     if taken or issue.status not in expected:
         raise Conflict(
             "Issue checkout conflict",
             {
                 "issueId": str(issue_id),
                 "status": issue.status,
-                "assigneeAgentId": _text(issue.details.assignee_agent_id),
+                "assigneeAgentId": _text(assignee),
                 "checkoutRunId": _text(issue.checkout_run_id),
                 "executionRunId": _text(issue.checkout_run_id),
             },

@@ -46,6 +46,7 @@ def cron(expression: str, timezone: str = "UTC") -> Cron:
     return schedule
 
 
+@lru_cache(maxsize=4096)  # many schedules are alike
 def next_after(schedule: Cron, moment: datetime) -> datetime:
     """The first occurrence strictly after the moment."""
     rule = _rule(schedule.expression)

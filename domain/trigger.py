@@ -91,11 +91,12 @@ def due(cron: Cron, since: datetime, now: datetime, policy: CatchUpPolicy) -> Du
     cap = CATCH_UP_CAP if policy == "enqueue_missed_with_cap" else 0
     caught_up = tuple(islice(schedule.occurrences(cron, before, in_grace), cap))
     dropped_after = caught_up[-1] if caught_up else before
-    on_time = tuple(schedule.occurrences(cron, in_grace, now))
-    next_at = schedule.next_after(cron, now)
-    return Due(
-        fire=caught_up + on_time, missed=_missed(cron, dropped_after, in_grace, policy, next_at), next_at=next_at
-    )
+    on_time, next_at = [], since if since > in_grace else schedule.next_after(cron, in_grace)
+    while next_at <= now:
+        on_time.append(next_at)
+        next_at = schedule.next_after(cron, next_at)
+    missed = _missed(cron, dropped_after, in_grace, policy, next_at)
+    return Due(fire=(*caught_up, *on_time), missed=missed, next_at=next_at)
 
 
 def _missed(

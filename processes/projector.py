@@ -39,17 +39,19 @@ class Projector:
         except Exception:  # noqa: BLE001 whatever a model raises stops that model only
             return sum(self._step_alone(conn, model) for model in ready)
 
-    def _step_alone(self, conn: Connection, model: ReadModel) -> int:
-        """Up to the event that the model cannot take, one at a time."""
+    def _step_alone(self, conn: Connection, model: ReadModel, limit: int = positions.BATCH) -> int:
+        """A batch for one model; when it cannot take it, half of it, down to the event that it cannot take."""
         try:
-            return positions.advance(conn, [model], self._read, limit=1)
-        except psycopg.OperationalError:
+            return positions.advance(conn, [model], self._read, limit)
+        except (psycopg.OperationalError, PersistenceError):
             raise
         except Exception as error:
-            log.exception("read_model_stopped", read_model=model.name)
-            positions.stop(conn, model.name, type(error).__name__)
-            self._resting[model.name] = time.monotonic() + RETRY_S
-            return 0
+            if limit == 1:
+                log.exception("read_model_stopped", read_model=model.name)
+                positions.stop(conn, model.name, type(error).__name__)
+                self._resting[model.name] = time.monotonic() + RETRY_S
+                return 0
+        return self._step_alone(conn, model, limit // 2)
 
 
 def run(projector: Projector, connect: Callable[[], Connection], stop: Stop) -> None:

@@ -36,49 +36,44 @@ class Scheduler:
         self._read = read
         self._batch = batch
         self._resting: dict[UUID, datetime] = {}  # schedules that could not be settled, and until when
+        self._seen = BEGINNING[0]  # up to when the last tick looked
 
     def tick(self, conn: Connection) -> int:
         """Settles everything that is due; returns how many runs it recorded."""
         while positions.advance(conn, [triggers_due.triggers_due], self._read):
             pass
-        now, after, fired = self._executor.clock(), BEGINNING, 0
+        self._seen = now = self._executor.clock()
+        after, fired = BEGINNING, 0
         while rows := triggers_due.due(conn, now, after=after, limit=self._batch):
             after = (rows[-1].next_at, rows[-1].trigger_id)
             fired += self._settle([row for row in rows if self._resting.get(row.trigger_id, now) <= now])
         return fired
 
     def pause_s(self, conn: Connection) -> float:
-        """Seconds until the next schedule is due."""
-        next_at = triggers_due.next_due(conn)
+        """Seconds until a schedule comes due that the last tick has not seen."""
+        next_at = triggers_due.next_due(conn, self._seen)
         if next_at is None:
             return LONGEST_SLEEP_S
         return min(max((next_at - self._executor.clock()).total_seconds(), 0.0), LONGEST_SLEEP_S)
 
     def _settle(self, rows: Sequence[DueRow]) -> int:
-        """All in one transaction; one by one when one of them spoils it."""
+        """All in one transaction; when one of them spoils it, each half in its own, down to the one."""
         if not rows:
             return 0
+        alone = len(rows) == 1
         try:
-            fired = self._fire(rows, tries=2)
+            return self._fire(rows, tries=8 if alone else 2)
         except (psycopg.OperationalError, PersistenceError) as error:
             if not isinstance(error, IntegrityError):
                 raise
-            fired = sum(self._settle_alone(row) for row in rows)
-        except Exception:  # noqa: BLE001 found out and logged one by one
-            fired = sum(self._settle_alone(row) for row in rows)
-        return fired
-
-    def _settle_alone(self, row: DueRow) -> int:
-        try:
-            return self._fire([row], tries=8)
-        except IntegrityError:
-            log.info("firing_lost_race", trigger_id=str(row.trigger_id))
-        except (psycopg.OperationalError, PersistenceError):
-            raise
+            if alone:
+                log.info("firing_lost_race", trigger_id=str(rows[0].trigger_id))
         except Exception:
-            log.exception("firing_failed", trigger_id=str(row.trigger_id))
-            self._resting[row.trigger_id] = self._executor.clock() + REST
-        return 0
+            if alone:
+                log.exception("firing_failed", trigger_id=str(rows[0].trigger_id))
+                self._resting[rows[0].trigger_id] = self._executor.clock() + REST
+        middle = len(rows) // 2
+        return 0 if alone else self._settle(rows[:middle]) + self._settle(rows[middle:])
 
     def _fire(self, rows: Sequence[DueRow], tries: int) -> int:
         due = [

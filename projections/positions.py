@@ -7,6 +7,7 @@ from datetime import datetime
 from itertools import chain, repeat
 
 import msgspec
+from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Identifier
 
 from domain.recorded import Recorded
@@ -28,6 +29,8 @@ POSITIONS = """
     ) WITH (fillfactor = 50)"""
 LOCKED = "SELECT name, position FROM positions WHERE name = ANY(%s) ORDER BY name FOR UPDATE"
 MOVE = "UPDATE positions SET position = %s, moved_at = now(), stopped = NULL WHERE name = ANY(%s)"
+FIRST = "INSERT INTO positions (name, shape) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING"
+RESHAPE = "UPDATE positions SET shape = %s WHERE name = %s"
 STOP = "UPDATE positions SET stopped = %s WHERE name = %s"
 LAG = """
     SELECT (SELECT position FROM log.head), coalesce(min(position), 0), count(*)
@@ -59,16 +62,13 @@ class Standing(msgspec.Struct, frozen=True, rename="camel"):
 
 def create(conn: Connection, models: Sequence[ReadModel], read: Read) -> None:
     """Makes the tables of read models that are new, and rebuilds those whose tables have another shape."""
-    conn.execute(SQL("CREATE SCHEMA IF NOT EXISTS {}").format(Identifier(SCHEMA)))
-    conn.execute("SELECT pg_advisory_lock(hashtext('read models'))")
-    try:
+    with _alone(conn, "read models"):
+        _execute(conn, "CREATE SCHEMA IF NOT EXISTS {0}", SCHEMA)
         conn.execute(POSITIONS)
         shapes: dict[str, str] = dict(conn.execute("SELECT name, shape FROM positions").fetchall())
         for model in models:
             if shapes.get(model.name) != model.shape:
                 rebuild(conn, model, read)
-    finally:
-        conn.execute("SELECT pg_advisory_unlock(hashtext('read models'))")
 
 
 def advance(conn: Connection, models: Sequence[ReadModel], read: Read, limit: int = BATCH) -> int:
@@ -111,10 +111,12 @@ def wait(conn: Connection, names: Sequence[str], timeout_s: float) -> int:
     target, behind = gap(conn, names)
     for pause_s in pauses(timeout_s):
         if not behind:
-            return target
+            break
         time.sleep(pause_s)
         _, behind = gap(conn, names, target)
-    raise Lagging(names, behind)
+    if behind:
+        raise Lagging(names, behind)
+    return target
 
 
 def pauses(timeout_s: float) -> Iterator[float]:
@@ -138,26 +140,28 @@ def rebuild(
 
     A rebuild that is cut off leaves the old tables as they were.
     """
+    with _alone(conn, f"rebuild {model.name}"):
+        return _rebuild(conn, model, read, progress)
+
+
+def _rebuild(conn: Connection, model: ReadModel, read: Read, progress: Callable[[int], None]) -> int:
     fresh = f"rebuilding_{model.name}"
     _execute(conn, "DROP SCHEMA IF EXISTS {0} CASCADE", fresh)
     _execute(conn, "CREATE SCHEMA {0}", fresh)
     position = 0
     with _searching(conn, fresh):
-        _execute_script(conn, model.schema)
+        conn.execute(SQL(model.schema))
         while batch := read(position, REBUILD_BATCH):
             with conn.transaction():
                 model.apply(conn, batch)
             position = batch[-1].position
             progress(position)
     with conn.transaction():
-        conn.execute(
-            "INSERT INTO positions (name, shape) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING",
-            (model.name, model.shape),
-        )
+        conn.execute(FIRST, (model.name, model.shape))
         conn.execute(LOCKED, ([model.name],))
         position = _finish(conn, model, read, fresh, position)
         _swap(conn, model, fresh)
-        conn.execute("UPDATE positions SET shape = %s WHERE name = %s", (model.shape, model.name))
+        conn.execute(RESHAPE, (model.shape, model.name))
         conn.execute(MOVE, (position, [model.name]))
     _execute(conn, "DROP SCHEMA {0} CASCADE", fresh)
     return position
@@ -182,13 +186,26 @@ def _swap(conn: Connection, model: ReadModel, fresh: str) -> None:
 def _searching(conn: Connection, schema: str) -> Iterator[None]:
     """The same SQL over other tables."""
     _execute(conn, "SET search_path TO {0}", schema)
-    yield
-    _execute(conn, "SET search_path TO {0}", SCHEMA)
+    try:
+        yield
+    finally:
+        if conn.info.transaction_status != TransactionStatus.INERROR:  # a rollback undoes it
+            _execute(conn, "SET search_path TO {0}", SCHEMA)
 
 
 def _execute(conn: Connection, statement: str, *names: str) -> None:
     conn.execute(SQL(statement).format(*map(Identifier, names)))
 
 
-def _execute_script(conn: Connection, script: str) -> None:
-    conn.execute(SQL(script))
+@contextlib.contextmanager
+def _alone(conn: Connection, what: str) -> Iterator[None]:
+    """One process at a time, however long the others have to wait."""
+    conn.execute("SET lock_timeout = 0")
+    conn.execute("SET statement_timeout = 0")
+    conn.execute("SELECT pg_advisory_lock(hashtext(%s))", (what,))
+    conn.execute("RESET lock_timeout")
+    conn.execute("RESET statement_timeout")
+    try:
+        yield
+    finally:
+        conn.execute("SELECT pg_advisory_unlock(hashtext(%s))", (what,))

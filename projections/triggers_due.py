@@ -129,7 +129,7 @@ _DUE = """
     SELECT id, trigger_version, routine_id, next_at FROM schedule
     WHERE enabled AND routine_active AND next_at <= %s AND (next_at, id) > (%s, %s)
     ORDER BY next_at, id LIMIT %s"""
-_NEXT = "SELECT min(next_at) FROM schedule WHERE enabled AND routine_active"
+_NEXT = "SELECT min(next_at) FROM schedule WHERE enabled AND routine_active AND next_at > %s"
 
 
 def due(conn: Connection, now: datetime, *, after: tuple[datetime, UUID], limit: int) -> list[DueRow]:
@@ -137,7 +137,7 @@ def due(conn: Connection, now: datetime, *, after: tuple[datetime, UUID], limit:
     return [DueRow(*row) for row in conn.execute(_DUE, (now, *after, limit), prepare=True)]
 
 
-def next_due(conn: Connection) -> datetime | None:
-    """When the next schedule comes due; None when there is none."""
-    row = conn.execute(_NEXT, prepare=True).fetchone()
+def next_due(conn: Connection, after: datetime) -> datetime | None:
+    """When the first schedule after a moment comes due; None when there is none."""
+    row = conn.execute(_NEXT, (after,), prepare=True).fetchone()
     return row[0] if row else None

@@ -10,14 +10,14 @@ from processes import projector as projectors
 from processes import scheduler as schedulers
 from projections import catalogue
 from routines import bootstrap, entry, logs
-from routines.demo import demo
+from routines.demo.cli import demo
 from routines.log_command import log
 from routines.migrations import CannotMigrate
 from routines.projections_command import projections
 from routines.settings import from_env
 from routines.up import up as supervise
 from routines.web_server import serve
-from routines.worker import worker
+from routines.worker.cli import worker
 
 DATA_DIR = Path(".routines")
 URL = "ROUTINES_DATABASE_URL"

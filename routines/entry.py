@@ -23,16 +23,28 @@ def settings() -> Settings:
 
 
 @contextmanager
-def process() -> Iterator[tuple[System, Stop]]:
-    """A long-running process: logs, the system, and a flag that SIGTERM or Ctrl-C sets."""
-    found = settings()
-    logs.configure(found.log_level)
+def stoppable() -> Iterator[Stop]:
+    """A flag that SIGTERM, Ctrl-C or the end of the terminal sets; under nohup the last does not count."""
     stop = Stop()
 
     def ask_to_stop(_signal: int, _frame: FrameType | None) -> None:
         stop.set()
 
-    signal.signal(signal.SIGTERM, ask_to_stop)
-    signal.signal(signal.SIGINT, ask_to_stop)
-    with bootstrap.system(found) as system:
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, ask_to_stop) for number in numbers}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def process() -> Iterator[tuple[System, Stop]]:
+    """A long-running process: logs, the system, and a flag that says when to stop."""
+    found = settings()
+    logs.configure(found.log_level)
+    with stoppable() as stop, bootstrap.system(found) as system:
         yield system, stop

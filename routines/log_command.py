@@ -12,7 +12,9 @@ from routines import bootstrap, entry
 
 
 @click.command("log")
-@click.option("--after", default=0, show_default=True, type=click.IntRange(min=0), help="Only events after this position.")
+@click.option(
+    "--after", default=0, show_default=True, type=click.IntRange(min=0), help="Only events after this position."
+)
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many events.")
 @click.option("--company", type=click.UUID, help="Only events of this company.")
 @click.option("--stream", type=click.UUID, help="Only events of this routine, trigger, run, issue, ...")

@@ -12,7 +12,7 @@ LOCK = "SELECT pg_advisory_lock(hashtext('routines migrations'))"
 STAMP = "SELECT obj_description(to_regnamespace('log')::oid, 'pg_namespace')"
 NEW_ROLE = """DO $$ BEGIN CREATE ROLE {} {}; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"""
 # A process that is frozen or cut off must not stop the others.
-LIMITS = {"lock_timeout": "5s", "idle_in_transaction_session_timeout": "10s", "statement_timeout": "60s"}
+LIMITS = {"lock_timeout": "5s", "idle_in_transaction_session_timeout": "5s", "statement_timeout": "60s"}
 
 
 class CannotMigrate(Exception):

@@ -127,6 +127,7 @@ class System:
             say(f"  board token  {self.token}  (shown this once; also in {self.place.token})")
         token = f'"Authorization: Bearer $(cat {shlex.quote(str(self.place.token))})"'
         say(f"  next step    curl -H {token} {self.url}/api/companies")
+        say(f"  watch it     routines demo --data-dir {shlex.quote(str(self.place.directory))}   (in .venv/bin)")
         say("Ctrl-C stops everything.")
 
 

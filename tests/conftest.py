@@ -93,6 +93,7 @@ class _database:  # noqa: N801 used as a function
 
     def __enter__(self) -> str:
         _execute(self._postgres, "CREATE DATABASE {} TEMPLATE {}", self._name, self._template)
+        _execute(self._postgres, "GRANT CREATE ON DATABASE {} TO routines_service", self._name)  # is not copied
         return self._name
 
     def __exit__(self, *_: object) -> None:

@@ -19,7 +19,8 @@ DOMAIN_MAY_IMPORT = {"msgspec", "croniter"}
 SQL_IN = {
     "application/recorder.py",
     "projections/*.py",
-    "processes/wakeup.py", "routines/clock.py",
+    "processes/wakeup.py",
+    "routines/clock.py",
     "routines/local_postgres.py",  # makes the database
     "routines/migrations.py",
 }

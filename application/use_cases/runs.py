@@ -13,11 +13,12 @@ from application.commands import RunRequest
 from application.streams import AGENT, PROJECT, ROUTINE, RUN, SLOT, TRIGGER
 from application.use_cases import references, routines
 from application.work import Work
-from domain import firing, routine, slot, trigger
+from domain import firing, routine, schedule, slot, trigger
 from domain.errors import Conflict, Forbidden, NotFound, Unacceptable
 from domain.firing import Firing
-from domain.identity import run_of_key, run_of_occurrence, slot_of
+from domain.identity import issue_of_run, run_of_key, run_of_occurrence, slot_of
 from domain.routine import Routine
+from domain.schedule import Cron
 from domain.slot import Slot
 from domain.values import Live, Outcome, Value
 
@@ -54,7 +55,8 @@ def fire_due(work: Work, rows: Sequence[DueTrigger]) -> int:
     work.load((slot_of(row.routine_id) for row in rows), slot.TAIL)
     found = [state for row in rows if (state := work.get(ROUTINE, row.routine_id)) is not None]
     work.load(id_ for state in found for id_ in (state.settings.assignee_agent_id, state.settings.project_id))
-    work.load(run_of_occurrence(row.trigger_id, row.next_at) for row in rows)
+    fired = [run_of_occurrence(row.trigger_id, row.next_at) for row in rows]
+    work.load([*fired, *map(issue_of_run, fired)])
     return sum(_settle(work, row) for row in rows)
 
 
@@ -67,14 +69,13 @@ def _settle(work: Work, row: DueTrigger) -> int:
     cron = trigger.schedule_of(armed)
     if cron is None or not armed.settings.enabled or of.settings.status != "active":
         return 0
-    if work.get(RUN, run_of_occurrence(row.trigger_id, row.next_at)) is not None:
-        return 0
-    due = trigger.due(cron, row.next_at, work.now, of.settings.catch_up_policy)
+    due = trigger.due(cron, _first_unfired(work, row, cron), work.now, of.settings.catch_up_policy)
     if due is None:
         return 0
     if due.missed is not None:
         work.record(row.trigger_id, [due.missed])
-    for occurrence in due.fire:
+    fresh = [at for at in due.fire if not _is_fired(work, row, at)]
+    for occurrence in fresh:
         asked = Firing(
             run_id=run_of_occurrence(row.trigger_id, occurrence),
             routine_id=row.routine_id,
@@ -86,7 +87,19 @@ def _settle(work: Work, row: DueTrigger) -> int:
             next_at=due.next_at,
         )
         _fire(work, company_id, of, asked)
-    return len(due.fire)
+    return len(fresh)
+
+
+def _first_unfired(work: Work, row: DueTrigger, cron: Cron) -> datetime:
+    """The row may be stale, or the clock was set back and the trigger edited: occurrences that have a run are settled."""
+    occurrence = row.next_at
+    while occurrence <= work.now and _is_fired(work, row, occurrence):
+        occurrence = schedule.next_after(cron, occurrence)
+    return occurrence
+
+
+def _is_fired(work: Work, row: DueTrigger, occurrence: datetime) -> bool:
+    return work.get(RUN, run_of_occurrence(row.trigger_id, occurrence)) is not None
 
 
 def _fire(work: Work, company_id: UUID, of: Routine, asked: Firing) -> None:

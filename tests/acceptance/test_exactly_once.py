@@ -128,9 +128,7 @@ def verdict(log, armed):
         by_name[name].append((stream_id, json.loads(body)["event"], recorded_at))
     issues = {stream_id: event for stream_id, event, _ in by_name["issue.opened"]}
     taken = Counter(UUID(event["live"]["issue_id"]) for _, event, _ in by_name["slot.taken"])
-    expected = {
-        (one.trigger_id, one.next_at + n * MINUTE): one for one in armed for n in range(LATE + 1)
-    }
+    expected = {(one.trigger_id, one.next_at + n * MINUTE): one for one in armed for n in range(LATE + 1)}
     outcomes, half, early, opened = Counter(), 0, 0, set()
     for stream_id, event, recorded_at in by_name["run.fired"]:
         occurrence = datetime.fromisoformat(event["occurrence"])

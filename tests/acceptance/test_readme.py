@@ -19,9 +19,16 @@ def test_the_first_routine_of_the_readme_works_as_it_stands(root: Path, tmp_path
 
     with running_system(tmp_path) as state:
         script = "\n".join([start.replace("http://127.0.0.1:3100", state["url"]), *blocks])
-        script = script.replace(".routines/", f"{tmp_path}/").replace(".venv/bin/routines", f"{sys.executable} -m routines")
+        script = script.replace(".routines/", f"{tmp_path}/").replace(
+            ".venv/bin/routines", f"{sys.executable} -m routines"
+        )
         done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", script], cwd=root, capture_output=True, text=True, check=False, timeout=150
+            ["bash", "-euo", "pipefail", "-c", script],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=150,
         )
 
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,39 @@
+"""Firing: so many schedules due at once, settled by one scheduler."""
+
+import time
+
+import structlog
+from ledger import EXPRESSIONS, NOON, arm, fresh_system
+from table import in_turns, rows, title
+
+from application.execute import Executor
+from processes.scheduler import Scheduler
+from projections import positions, triggers_due
+from routines import bootstrap
+from routines.local_postgres import LocalPostgres
+
+
+def run(postgres: LocalPostgres, *, quick: bool) -> None:
+    many, rounds = (500, 2) if quick else (2_000, 3)
+    title(
+        f"Firing, {many:,} schedules ({EXPRESSIONS} expressions) due at once, one scheduler; "
+        "each firing records run, issue and slot: 3 events"
+    )
+    work = {f"batches of {batch}": lambda batch=batch: _rate(postgres, many, batch) for batch in (50, 200, 500)}
+    rates = in_turns(rounds, work)
+    rows(rates, "firings/s", dict.fromkeys(rates, "batches of 50"))
+    rows({f"{name}, events": [3 * rate for rate in found] for name, found in rates.items()}, "events/s")
+
+
+def _rate(postgres: LocalPostgres, many: int, batch: int) -> float:
+    with fresh_system(postgres) as system, bootstrap.connect(system.settings) as conn:
+        arm(system, many)
+        while positions.advance(conn, [triggers_due.triggers_due], system.store.after):
+            pass
+        scheduler = Scheduler(Executor(system.store, lambda: NOON), system.store.after, batch)
+        with structlog.testing.capture_logs():
+            began = time.perf_counter()
+            fired = scheduler.tick(conn)
+            took_s = time.perf_counter() - began
+        assert fired == many
+        return fired / took_s

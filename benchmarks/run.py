@@ -1,0 +1,62 @@
+"""
+What the service does in a second on this machine, beside what Postgres does without it.
+
+    make bench                     about five minutes
+    make bench ARGS=--quick        about one minute
+    make bench ARGS="firing http"  some of: append, firing, projecting, http
+
+Postgres is the embedded one with its defaults: every commit is flushed (fsync on). Lines of one table take turns,
+round by round; a line is the median of its rounds [lowest - highest]. Nothing is left behind.
+"""
+
+import argparse
+import os
+import platform
+import shutil
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import append
+import firing
+import projecting
+import psycopg
+import requests_per_second
+
+from routines.local_postgres import LocalPostgres
+
+PARTS = {"append": append.run, "firing": firing.run, "projecting": projecting.run, "http": requests_per_second.run}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
+    parser.add_argument("parts", nargs="*", help=", ".join(PARTS))
+    asked = parser.parse_args()
+    if unknown := set(asked.parts) - PARTS.keys():
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    directory = Path(tempfile.mkdtemp(prefix="routines-bench-"))
+    postgres = LocalPostgres(directory)
+    try:
+        postgres.start()
+        print(machine(postgres))
+        for name in asked.parts or PARTS:
+            PARTS[name](postgres, quick=asked.quick)
+    finally:
+        postgres.stop()
+        shutil.rmtree((directory / "postgres").resolve())
+        shutil.rmtree(directory)
+
+
+def machine(postgres: LocalPostgres) -> str:
+    with psycopg.connect(postgres.url("postgres")) as conn:
+        version, fsync = conn.execute("SELECT current_setting('server_version'), current_setting('fsync')").fetchone()
+    load = os.getloadavg()[0]
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores ({platform.machine()}), load {load:.1f} before, "
+        f"Python {platform.python_version()}, Postgres {version}, fsync {fsync}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""`routines demo`: a schedule fires before your eyes, from the tick to the finished run."""

@@ -1,0 +1,83 @@
+"""The command line of `routines demo`."""
+
+import contextlib
+import json
+import shlex
+import signal
+from pathlib import Path
+
+import click
+
+from routines.demo.scene import Board, Failed, Scene
+from routines.demo.screen import Screen
+from routines.demo.story import Demo
+from routines.worker.options import checked_token, checked_url
+
+URL = "http://127.0.0.1:3100"
+
+
+@click.command()
+@click.option("--url", envvar="ROUTINES_URL", show_envvar=True, callback=checked_url, help="Where Routines is.")
+@click.option(
+    "--token",
+    envvar="ROUTINES_BOARD_TOKEN",
+    show_envvar=True,
+    callback=checked_token,
+    help="A board token; without it, the one in the token file.",
+)
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    show_default="DATA_DIR/board.token",
+    help="Where `routines up` keeps the board token.",
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(".routines"),
+    show_default=True,
+    help="The directory of `routines up`; its up.json says the URL.",
+)
+@click.option(
+    "--timeout-s", type=click.FloatRange(min=0, min_open=True), default=150.0, show_default=True, help="Give up then."
+)
+def demo(*, url: str | None, token: str | None, token_file: Path | None, data_dir: Path, timeout_s: float) -> None:
+    """
+    Watch a schedule fire, on a running system.
+
+    Makes a company, an agent and a routine that is due every minute, runs a worker for the agent, and shows how
+    the tick becomes a run, an issue, and done. Takes up to a minute and a half. The routine is paused in the end.
+
+    \b
+    make up               in one terminal, then in another:
+    routines demo
+    """  # noqa: D301 click knows lines to be left as they are by a real backspace
+    kept = token_file or data_dir / "board.token"
+    found = token or _token_of(kept)
+    board = Board(url or _url_of(data_dir), found)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what we made is cleared
+    screen = Screen()
+    scene = Demo(board, screen, timeout_s).play()
+    shown = "$ROUTINES_BOARD_TOKEN" if token else f"$(cat {shlex.quote(str(kept))})"
+    _show_next(screen, board.url, f'curl -H "Authorization: Bearer {shown}"', scene)
+
+
+def _url_of(data_dir: Path) -> str:
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        return str(json.loads((data_dir / "up.json").read_text())["url"])
+    return URL
+
+
+def _token_of(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError as error:
+        text = f"no board token in {path} ({error.strerror}): start the system with `make up`, or see --token"
+        raise Failed(text) from None
+
+
+def _show_next(screen: Screen, url: str, curl: str, scene: Scene) -> None:
+    screen.step("next", "the routine is paused now; its history:")
+    screen.more(f"{curl} {url}/api/routines/{scene.routine['id']}/runs")
+    screen.step("", f"all that the API can do: {url}/api/docs")
+    screen.step("", "a command of yours for an agent of yours: routines worker --help")

@@ -1,0 +1,55 @@
+"""What the demo makes through the API, and clears again."""
+
+from typing import Any
+
+import click
+import httpx
+import msgspec
+
+from routines.worker.server import client, message
+
+
+class Failed(click.ClickException):
+    """The demo did not get to its end; the message says what to do"""
+
+
+class Board:
+    """The API as an operator sees it."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self.url = url
+        self.client = client(url, token)
+
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        """The answer. Raises Failed with what the server said."""
+        try:
+            response = self.client.request(method, path, json=body)
+        except httpx.TransportError:
+            raise Failed(f"cannot reach Routines at {self.url}: start it with `make up`") from None
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            raise Failed(f"{self.url} does not take the board token; see --token and --token-file")
+        if not response.is_success:
+            raise Failed(f"{method} {path} was answered {response.status_code}: {message(response)}")
+        return response.json() if response.content else None
+
+
+class Scene(msgspec.Struct, frozen=True):
+    """What the demo made: a company, its agent with a key, a routine with a trigger."""
+
+    company: dict[str, Any]
+    agent: dict[str, Any]
+    key: dict[str, Any]
+    routine: dict[str, Any]
+
+    @classmethod
+    def made(cls, board: Board) -> "Scene":
+        company = board.ask("POST", "/api/companies", {"name": "Demo company"})
+        agent = board.ask("POST", f"/api/companies/{company['id']}/agents", {"name": "Demo agent"})
+        key = board.ask("POST", f"/api/agents/{agent['id']}/keys", {"name": "demo"})
+        routine = {"title": "Say hello", "assigneeAgentId": agent["id"]}
+        return cls(company, agent, key, board.ask("POST", f"/api/companies/{company['id']}/routines", routine))
+
+    def clear(self, board: Board) -> None:
+        """Nothing fires any more, and nobody can use the key."""
+        board.ask("PATCH", f"/api/routines/{self.routine['id']}", {"status": "paused"})
+        board.ask("DELETE", f"/api/agents/{self.agent['id']}/keys/{self.key['id']}")

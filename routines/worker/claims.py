@@ -1,0 +1,57 @@
+"""Claim files: which work session is whose on this machine."""
+
+import fcntl
+import os
+from pathlib import Path
+from typing import IO
+from uuid import UUID, uuid4
+
+from routines.worker.errors import CannotWork
+
+
+class Claim:
+    """A work session on one issue, noted in a file that is locked as long as we or the command live."""
+
+    def __init__(self, path: Path, lock: IO[bytes]) -> None:
+        self.path = path
+        self.lock = lock
+        self.session = UUID(path.suffix.removeprefix("."))
+
+    def forget(self) -> None:
+        """Nobody needs to resume this session."""
+        self.path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        self.lock.close()
+
+
+def claim(directory: Path, issue_id: UUID, *, fresh: bool) -> Claim | None:
+    """
+    The session that a dead worker left on the issue, else a new one if it may be `fresh`.
+
+    None where another worker of this machine has it, or nothing is left to resume.
+    """
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        left = min(directory.glob(f"{issue_id}.*"), default=None)
+        if left is None and not fresh:
+            return None
+        return _locked(left or directory / f"{issue_id}.{uuid4()}", "rb" if left else "xb")
+    except OSError as error:
+        raise CannotWork(f"cannot keep claims in {directory} ({error.strerror}); see --state-dir") from None
+
+
+def _locked(path: Path, mode: str) -> Claim | None:
+    try:
+        lock: IO[bytes] = path.open(mode)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        ours = os.fstat(lock.fileno()).st_nlink > 0  # else its owner finished between our open and our lock
+    except BlockingIOError:
+        ours = False
+    if ours:
+        return Claim(path, lock)
+    lock.close()
+    return None

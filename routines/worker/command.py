@@ -1,0 +1,125 @@
+"""The command that is run for each issue: how it starts, what it says, how it ends."""
+
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from threading import Event as Stop
+from threading import Thread
+from typing import IO, Literal
+
+import msgspec
+
+MOST_OUTPUT = 4_000  # characters in a comment
+TAIL_BYTES = 4 * MOST_OUTPUT + 4
+LOOK_S = 0.1
+GRACE_S = 10.0
+
+CutShort = Literal["stop", "timeout"]
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """How a command ended: `reason` is None when it succeeded."""
+
+    reason: str | None
+    exit_status: int | None = None
+    output: str = ""
+    duration_s: float = 0.0
+    stopped: bool = False
+
+
+class Command(msgspec.Struct, frozen=True):
+    """What is run for each issue."""
+
+    argv: Sequence[str]
+    timeout_s: float
+
+    def run(self, env: Mapping[str, str], given: bytes, stop: Stop, lock: int) -> Ended:
+        """Run it with `given` on its standard input; it also keeps the file `lock` open."""
+        started = time.monotonic()
+        try:
+            process = _start(self.argv, env, given, lock)
+        except FileNotFoundError:
+            return Ended(f"command not found: {self.argv[0]}")
+        except OSError as error:
+            return Ended(f"cannot run {self.argv[0]}: {error.strerror}")
+        tail = bytearray()
+        reader = Thread(target=_keep_tail, args=(process.stdout, tail), daemon=True)
+        reader.start()
+        cut_short = _wait(process, started + self.timeout_s, stop)
+        if cut_short is not None:
+            _end(process)
+        reader.join(1)  # a process that the command left behind may hold the pipe for ever
+        return Ended(
+            reason=self._reason(cut_short, process.returncode),
+            exit_status=process.returncode,
+            output=bytes(tail).decode(errors="replace").replace("\0", "")[-MOST_OUTPUT:],
+            duration_s=time.monotonic() - started,
+            stopped=cut_short == "stop",
+        )
+
+    def _reason(self, cut_short: CutShort | None, exit_status: int) -> str | None:
+        match cut_short:
+            case "stop":
+                return "the worker was stopped"
+            case "timeout":
+                return f"stopped after {self.timeout_s:g} s"
+            case None if exit_status < 0:
+                return f"ended by {_name_of(-exit_status)}"
+            case None:
+                return f"exit status {exit_status}" if exit_status else None
+
+
+def _start(argv: Sequence[str], env: Mapping[str, str], given: bytes, lock: int) -> subprocess.Popen[bytes]:
+    """In a session of its own: Ctrl-C in a terminal is for the worker, and the command's children end with it."""
+    with tempfile.TemporaryFile() as stdin:  # unlike a pipe, it need not be read
+        stdin.write(given)
+        stdin.seek(0)
+        return subprocess.Popen(
+            argv,
+            env=env,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=(lock,),
+        )
+
+
+def _keep_tail(pipe: IO[bytes], tail: bytearray) -> None:
+    with pipe:
+        while chunk := os.read(pipe.fileno(), 1 << 16):
+            tail += chunk
+            del tail[:-TAIL_BYTES]
+
+
+def _wait(process: subprocess.Popen[bytes], until: float, stop: Stop) -> CutShort | None:
+    """None when the command ended by itself."""
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(max(0, min(LOOK_S, until - time.monotonic())))
+            return None
+        if stop.is_set():
+            return "stop"
+        if time.monotonic() >= until:
+            return "timeout"
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """SIGTERM to the command and what it started, SIGKILL after 10 s."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE_S)
+            return
+
+
+def _name_of(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals have no name
+        return f"signal {number}"

@@ -1,0 +1,37 @@
+"""What the options of a client must be, and what they are when not given."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import click
+import httpx
+
+
+def checked_url(_context: click.Context, _parameter: click.Parameter, url: str | None) -> str | None:
+    """The address without a slash at its end."""
+    try:
+        sound = url is None or (httpx.URL(url).scheme in ("http", "https") and bool(httpx.URL(url).host))
+    except httpx.InvalidURL:
+        sound = False
+    if not sound:
+        raise click.BadParameter("an address looks like http://127.0.0.1:3100")
+    return url.rstrip("/") if url else None
+
+
+def checked_token(_context: click.Context, _parameter: click.Parameter, token: str | None) -> str | None:
+    """The token without the line break of a file."""
+    text = (token or "").strip()
+    if token is not None and not (text and text.isascii() and text.isprintable() and " " not in text):
+        raise click.BadParameter("a token is one word, like pcp_...")
+    return text or None
+
+
+def state_home() -> Path:
+    """Where programs of this user keep their state."""
+    given = os.environ.get("XDG_STATE_HOME")
+    try:
+        home = Path(given) if given else Path.home() / ".local/state"
+    except RuntimeError:  # a user without a home
+        home = Path(tempfile.gettempdir()) / f"state-{os.getuid()}"
+    return home / "routines/worker"

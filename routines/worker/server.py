@@ -1,0 +1,98 @@
+"""The API over HTTP: trouble is waited out, refusals are raised."""
+
+import time
+from collections.abc import Callable, Iterator
+from threading import Event as Stop
+from typing import Any
+from uuid import UUID
+
+import httpx
+
+from routines.worker.errors import CannotWork, Refused, Stopped
+
+REQUEST_LIMIT_S = 30.0
+LONGEST_PAUSE_S = 30.0
+
+Say = Callable[[str], None]
+
+
+class Server:
+    """The API as an agent sees it; `say` hears of trouble, and `patience_s` is how long it is waited out."""
+
+    def __init__(self, url: str, token: str, *, stop: Stop, say: Say, patience_s: float) -> None:
+        self.url = url
+        self._stop = stop
+        self._say = say
+        self._patience_s = patience_s
+        self._client = client(url, token)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def ask(self, method: str, path: str, body: Any = None, *, session: UUID | None = None) -> Any:
+        """The answer; None where the server only says that it recorded the change."""
+        headers = {} if session is None else {"X-Paperclip-Run-Id": str(session)}
+        give_up_at = time.monotonic() + self._patience_s
+        for pause_s in pauses():
+            try:
+                response = self._client.request(method, path, json=body, headers=headers)
+            except httpx.TransportError as error:
+                trouble = f"{self.url} cannot be reached ({str(error) or type(error).__name__})"
+            else:
+                if not (response.is_server_error or response.status_code == httpx.codes.TOO_MANY_REQUESTS):
+                    return answer(response)
+                if "position" in details(response):  # the change is made, only the read model is late
+                    return None
+                trouble = f"{self.url} is in trouble ({response.status_code}: {message(response)})"
+            if time.monotonic() + pause_s > give_up_at:
+                raise CannotWork(f"{trouble}; giving up")
+            self._say(f"{trouble}; the next try is in {pause_s:.0f} s")
+            if self._stop.wait(pause_s):
+                raise Stopped
+        raise AssertionError
+
+
+def pauses() -> Iterator[float]:
+    """1, 2, 4 ... seconds, then 30 for ever."""
+    pause_s = 1.0
+    while True:
+        yield pause_s
+        pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
+
+
+def client(url: str, token: str) -> httpx.Client:
+    """A client of the API; a proxy is never asked for what is on this machine."""
+    nearby = httpx.URL(url).host in ("localhost", "127.0.0.1", "::1")
+    headers = {"Authorization": f"Bearer {token}"}
+    return httpx.Client(base_url=url, headers=headers, timeout=REQUEST_LIMIT_S, trust_env=not nearby)
+
+
+def answer(response: httpx.Response) -> Any:
+    """The JSON of a success. Raises Refused, CannotWork."""
+    if response.status_code == httpx.codes.UNAUTHORIZED:
+        raise CannotWork(f"the server does not take the token (401: {message(response)}); is it the key of an agent?")
+    if not response.is_success:
+        raise Refused(response.status_code, message(response), details(response))
+    try:
+        return response.json()
+    except ValueError:
+        raise CannotWork(f"{response.url} answers, but not as Routines does; is the URL right?") from None
+
+
+def message(response: httpx.Response) -> str:
+    """What the server says is wrong."""
+    return str(_body(response).get("error", response.reason_phrase))
+
+
+def details(response: httpx.Response) -> dict[str, Any]:
+    """What it says about that, if that has names."""
+    found = _body(response).get("details")
+    return found if isinstance(found, dict) else {}
+
+
+def _body(response: httpx.Response) -> dict[str, Any]:
+    try:
+        body = response.json()
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}

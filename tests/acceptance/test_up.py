@@ -1,0 +1,196 @@
+"""`routines up` as a person runs it: all of it, and whatever may happen to its parts."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from datetime import datetime, timedelta
+
+import httpx
+import pytest
+
+LIMIT_S = 30.0
+PARTS = ("web", "scheduler", "projector")
+
+
+class Up:
+    """One `routines up` on a data directory."""
+
+    def __init__(self, directory, *, group=False):
+        self.directory = directory
+        argv = [sys.executable, "-m", "routines", "up", "--data-dir", directory, "--port", "0"]
+        self.process = subprocess.Popen(
+            argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, process_group=0 if group else None
+        )
+        self.state = wait_for(lambda: self._alive() and self._read())
+        self.client = httpx.Client(base_url=f"{self.state['url']}/api", timeout=10, trust_env=False)
+        self.client.headers["Authorization"] = f"Bearer {(directory / 'board.token').read_text().strip()}"
+
+    def _alive(self):
+        assert self.process.poll() is None, self.process.stdout.read()
+        return True
+
+    def _read(self):
+        """What up.json says; None while there is none, or one that a killed system left."""
+        with suppress(FileNotFoundError):
+            state = json.loads((self.directory / "up.json").read_text())
+            return state if state["pid"] == self.process.pid else None
+
+    def pid(self, part):
+        """The part's process; None while it is down."""
+        return self._read()["processes"].get(part)
+
+    def get(self, path):
+        return self.client.get(path).raise_for_status().json()
+
+    def post(self, path, body):
+        return self.client.post(path, json=body).raise_for_status().json()
+
+    def routine(self, **fields):
+        """The id of a routine of a new company with one agent."""
+        company = self.post("/companies", {"name": "Acme"})["id"]
+        agent = self.post(f"/companies/{company}/agents", {"name": "Scout"})["id"]
+        body = {"title": "Check the inbox", "assigneeAgentId": agent, **fields}
+        return self.post(f"/companies/{company}/routines", body)["id"]
+
+    def ended(self, number):
+        """What it said, and its exit status, after this signal."""
+        self.process.send_signal(number)
+        said, _ = self.process.communicate(timeout=LIMIT_S)
+        return said, self.process.returncode
+
+    def close(self):
+        self.client.close()
+        with suppress(subprocess.TimeoutExpired):
+            if self.process.poll() is None:
+                self.ended(signal.SIGTERM)
+        self.process.kill()
+        self.process.communicate()
+
+
+@pytest.fixture
+def start(tmp_path):
+    started = []
+
+    def up(**kwargs):
+        started.append(Up(tmp_path, **kwargs))
+        return started[-1]
+
+    yield up
+    for one in started:
+        one.close()
+    shutil.rmtree((tmp_path / "postgres").resolve())
+
+
+def wait_for(condition, limit_s=LIMIT_S):
+    end = time.monotonic() + limit_s
+    while not (found := condition()):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    return found
+
+
+def exists(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123
+        return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def test_a_killed_part_is_replaced_at_once_and_the_service_goes_on(start, tmp_path):
+    up = start()
+    routine = up.routine(concurrencyPolicy="always_enqueue")
+    assert 200 == httpx.get(f"{up.state['url']}/api/health", trust_env=False).status_code
+    assert 0o600 == (tmp_path / "board.token").stat().st_mode & 0o777
+    assert set(PARTS) == set(up.state["processes"])
+
+    for number, part in enumerate(PARTS, 1):
+        before = up.pid(part)
+        os.kill(before, signal.SIGKILL)
+        wait_for(lambda part=part, before=before: up.pid(part) not in (None, before), limit_s=5)
+        wait_for(lambda: answers(up))
+
+        up.post(f"/routines/{routine}/run", {})
+        wait_for(lambda number=number: number == run_count(up, routine))
+
+    assert up.process.poll() is None
+
+
+def answers(up):
+    with suppress(httpx.HTTPError):
+        return up.client.get("/health").is_success
+
+
+def run_count(up, routine):
+    """None while the read model is behind."""
+    answer = up.client.get(f"/routines/{routine}/runs")
+    return len(answer.json()) if answer.is_success else None
+
+
+def test_ctrl_c_stops_everything_and_a_second_start_finds_the_data_again(start, tmp_path):
+    first = start()
+    routine = first.routine()
+    pids = first.state["processes"].values()
+    token = (tmp_path / "board.token").read_text().strip()
+    server = int((tmp_path / "postgres/data/postmaster.pid").read_text().split()[0])
+
+    said, status = first.ended(signal.SIGINT)
+
+    assert 0 == status
+    assert token in said
+    assert said.endswith("stopped\n")
+    assert not (tmp_path / "up.json").exists()
+    assert [False] * 4 == [exists(pid) for pid in (*pids, server)]
+
+    second = start()
+    assert "Check the inbox" == second.get(f"/routines/{routine}")["title"]
+    said, status = second.ended(signal.SIGINT)
+    assert 0 == status
+    assert token not in said
+    assert "board token" not in said
+
+
+def test_a_killed_supervisor_leaves_nothing_in_the_way_of_the_next(start):
+    first = start()
+    routine = first.routine()
+    pids = first.state["processes"].values()
+
+    first.process.kill()
+    first.process.wait()
+    wait_for(lambda: not any(exists(pid) for pid in pids))
+
+    second = start()
+    assert "Check the inbox" == second.get(f"/routines/{routine}")["title"]
+    assert 0 == second.ended(signal.SIGINT)[1]
+
+
+def test_a_killed_postgres_comes_back_and_nothing_that_was_accepted_is_lost(start, tmp_path):
+    up = start()
+    routine = up.routine(concurrencyPolicy="always_enqueue")
+    up.post(f"/routines/{routine}/run", {})
+    server = int((tmp_path / "postgres/data/postmaster.pid").read_text().split()[0])
+
+    os.kill(server, signal.SIGKILL)
+
+    wait_for(lambda: not exists(server))
+    wait_for(lambda: up.client.post(f"/routines/{routine}/run", json={}).is_success)
+    wait_for(lambda: run_count(up, routine) == 2)
+
+
+def test_a_schedule_fires_within_a_second_of_its_minute(start):
+    up = start()
+    routine = up.routine()
+    up.post(f"/routines/{routine}/triggers", {"kind": "schedule", "cronExpression": "* * * * *"})
+    planned = up.get(f"/routines/{routine}")["triggers"][0]["nextRunAt"]
+
+    [run] = wait_for(lambda: up.get(f"/routines/{routine}/runs"), limit_s=65)
+
+    late = datetime.fromisoformat(run["triggeredAt"]) - datetime.fromisoformat(planned)
+    print(f"fired {late.total_seconds():.3f} s after its minute")
+    assert timedelta() <= late < timedelta(seconds=1)

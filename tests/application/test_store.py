@@ -1,0 +1,404 @@
+"""What the event store promises, over memory and over Postgres alike; then what only Postgres can break."""
+
+import struct
+import threading
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from itertools import pairwise
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from eventsourcing.persistence import (
+    IntegrityError,
+    MapperDeserialisationError,
+    OperationalError,
+    StoredEvent,
+)
+
+from application.recorder import TRIES, PostgresRecorder
+from application.store import EventStore, to_stored
+from domain.events import AgentPaused, AgentResumed, RunFired
+from domain.recorded import Recorded
+from domain.values import Failed
+
+NOON = datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)
+
+
+def fact(stream_id, version, event=None, **envelope):
+    envelope = {"at": NOON, "actor": "system", "company_id": None} | envelope
+    return Recorded(stream_id=stream_id, version=version, event=event or AgentPaused(reason=f"v{version}"), **envelope)
+
+
+def stream(many, stream_id=None):
+    """A stream of so many facts, not yet recorded."""
+    stream_id = stream_id or uuid4()
+    return [fact(stream_id, version) for version in range(1, many + 1)]
+
+
+def places(recorded):
+    return [(one.stream_id, one.version) for one in recorded]
+
+
+# Both stores
+
+
+def test_an_empty_log_has_no_head_and_nothing_after_it(store):
+    assert store.head() == 0
+    assert list(store.after(0, 10)) == []
+    assert list(store.history()) == []
+
+
+def test_an_unknown_stream_has_no_events(store):
+    unknown = uuid4()
+
+    assert store.load([unknown]) == {unknown: []}
+
+
+def test_what_is_appended_comes_back_in_its_envelope(store):
+    company, cause = uuid4(), str(uuid4())
+    given = fact(uuid4(), 1, AgentPaused(reason="Ünïcode 🙂"), actor="user:1", company_id=company, cause=cause)
+
+    store.append([given])
+
+    assert store.load([given.stream_id]) == {given.stream_id: [given]}
+    (found,) = store.after(0, 10)
+    assert found.position == 1
+    assert (found.at, found.actor, found.company_id, found.cause, found.event) == (
+        NOON,
+        "user:1",
+        company,
+        cause,
+        given.event,
+    )
+
+
+def test_a_batch_is_of_many_streams_and_its_last_position_is_returned(store):
+    one, other = stream(3), stream(2)
+
+    assert store.append([one[0], other[0], one[1]]) == 3
+    assert store.append([one[2], other[1]]) == 5
+    assert store.head() == 5
+    assert store.load([one[0].stream_id, other[0].stream_id]) == {one[0].stream_id: one, other[0].stream_id: other}
+
+
+def test_appending_nothing_moves_nothing(store):
+    store.append(stream(2))
+
+    assert store.append([]) == 2
+    assert store.head() == 2
+
+
+@pytest.mark.parametrize(
+    "versions", [[2], [1], [4], [0], [-1], [3, 5], [3, 3], [2, 3]], ids=lambda versions: f"versions {versions} after 2"
+)
+def test_only_the_next_version_of_a_stream_is_taken(store, versions):
+    given = stream(2)
+    store.append(given)
+
+    with pytest.raises(IntegrityError):
+        store.append([fact(given[0].stream_id, version, actor="another") for version in versions])
+
+    assert store.load([given[0].stream_id])[given[0].stream_id] == given
+    assert store.head() == 2
+
+
+@pytest.mark.parametrize("versions", [[2], [0], [1, 3]])
+def test_a_new_stream_begins_at_one_and_has_no_gap(store, versions):
+    new = uuid4()
+
+    with pytest.raises(IntegrityError):
+        store.append([fact(new, version) for version in versions])
+
+    assert store.head() == 0
+
+
+def test_a_batch_is_recorded_whole_or_not_at_all(store):
+    old, new = stream(1), stream(1)
+    store.append(old)
+
+    with pytest.raises(IntegrityError):
+        store.append([*new, fact(old[0].stream_id, 1)])
+
+    assert store.load([new[0].stream_id]) == {new[0].stream_id: []}
+    assert store.head() == 1
+
+
+def test_a_guarded_stream_that_stands_still_lets_the_batch_pass(store):
+    read, unknown = stream(2), uuid4()
+    store.append(read)
+
+    assert store.append(stream(1), guards=[(read[0].stream_id, 2), (unknown, 0)]) == 3
+
+
+@pytest.mark.parametrize("version", [0, 1])
+def test_a_guarded_stream_that_moved_on_refuses_the_batch(store, version):
+    read = stream(2)
+    store.append(read)
+
+    with pytest.raises(IntegrityError):
+        store.append(stream(1), guards=[(read[0].stream_id, version)])
+
+    assert store.head() == 2
+
+
+def test_a_refused_batch_leaves_no_hole_in_the_positions(store):
+    one = stream(2)
+    store.append(one)
+    with pytest.raises(IntegrityError):
+        store.append([*stream(3), one[1]])
+    store.append(stream(2))
+
+    assert [recorded.position for recorded in store.history()] == [1, 2, 3, 4]
+
+
+def test_the_log_is_read_page_by_page_from_any_position(store):
+    batches = [stream(3) for _ in range(4)]
+    for batch in batches:
+        store.append(batch)
+    whole = places([one for batch in batches for one in batch])
+
+    assert places(store.after(0, 100)) == whole
+    assert places(store.after(5, 4)) == whole[5:9]
+    assert places(store.history(page=5)) == whole
+    assert places(store.history(after=10, page=1)) == whole[10:]
+    assert list(store.after(12, 10)) == []
+
+
+@pytest.mark.parametrize(("tail", "versions"), [(None, range(1, 6)), (1, [5]), (3, [3, 4, 5]), (99, range(1, 6))])
+def test_the_tail_of_a_stream_is_its_newest_events_in_order(store, tail, versions):
+    one, other = stream(5), stream(5)
+    store.append([*one, *other])
+
+    found = store.load([one[0].stream_id, other[0].stream_id], tail)
+
+    assert [[e.version for e in events] for events in found.values()] == [list(versions)] * 2
+    assert list(found) == [one[0].stream_id, other[0].stream_id]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"_type_": "uuid_hex", "_data_": "zz"},
+        {"type": "run.fired", "__struct__": 1, "\x00": "\x00", "": {"_type_": "datetime_iso", "_data_": "never"}},
+        {"deep": [[[[{"a": None}]]]], "big": 2**63, "float": 1.5, "text": "\u2028 \ud7ff 🙂"},
+    ],
+)
+def test_a_payload_cannot_poison_the_log(store, payload):
+    event = RunFired(
+        routine_id=uuid4(),
+        revision=1,
+        source="manual",
+        outcome=Failed(reason="x"),
+        payload=payload,
+        idempotency_key="'",
+    )
+    given = fact(uuid4(), 1, event)
+
+    store.append([given])
+
+    assert store.load([given.stream_id]) == {given.stream_id: [given]}
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "message"),
+    [
+        ("agent.sang", b'{"at":"2026-11-22T12:00:00Z","actor":"x","event":{"type":"agent.sang"}}', "does not know"),
+        ("agent.paused", b"not json", "agent.paused"),
+        (
+            "agent.paused",
+            b'{"at":"2026-11-22T12:00:00Z","actor":"x","event":{"type":"agent.paused","reason":7}}',
+            "reason",
+        ),
+    ],
+)
+def test_bytes_that_are_no_event_of_ours_are_named(store, name, body, message):
+    stream_id = uuid4()
+    store.recorder.insert_events([StoredEvent(stream_id, 1, name, body)])
+
+    with pytest.raises(MapperDeserialisationError, match=message) as unknown:
+        store.load([stream_id])
+
+    assert f"{name}" in str(unknown.value)
+    assert f"stream {stream_id} version 1" in str(unknown.value)
+
+
+# Postgres alone
+
+
+@pytest.fixture
+def log(system):
+    """Everything in the log as it is stored."""
+
+    def rows():
+        with system.pool.connection() as conn:
+            found = conn.execute(
+                "SELECT position, stream_id, version, name, body, recorded_at, hash FROM log.events ORDER BY position"
+            ).fetchall()
+            head = conn.execute("SELECT position, hash FROM log.head").fetchone()
+        return found, head
+
+    return rows
+
+
+def test_a_reader_at_the_tail_sees_every_position_once_and_in_order(system):
+    writers, each = 8, 40
+    seen, wrong = [], []
+
+    def write():
+        try:
+            for number in range(each):
+                system.store.append(stream(1 + number % 3))
+        except Exception as error:  # noqa: BLE001 a thread tells nobody
+            wrong.append(error)
+
+    threads = [threading.Thread(target=write) for _ in range(writers)]
+    total = writers * sum(1 + number % 3 for number in range(each))
+    for thread in threads:
+        thread.start()
+    while len(seen) < total and (any(thread.is_alive() for thread in threads) or len(seen) < system.store.head()):
+        seen += [recorded.position for recorded in system.store.after(len(seen) and seen[-1], 7)]
+    for thread in threads:
+        thread.join()
+
+    assert wrong == []
+    assert seen == list(range(1, total + 1))
+
+
+def test_of_many_writers_of_one_version_one_wins(system):
+    stream_id, won, refused = uuid4(), [], []
+    ready = threading.Barrier(8)
+
+    def write(number):
+        ready.wait()
+        try:
+            won.append(system.store.append([fact(stream_id, 1, AgentPaused(reason=str(number)))]))
+        except IntegrityError:
+            refused.append(number)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert won == [1]
+    assert len(refused) == 7
+
+
+def test_every_hash_covers_its_row_and_all_before_it(system, log):
+    for many in (1, 3, 2):
+        system.store.append(stream(many))
+    system.store.append([fact(uuid4(), 1, AgentPaused(reason="Ü")), fact(uuid4(), 1, AgentResumed())])
+
+    rows, head = log()
+
+    chain = b""
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    for position, stream_id, version, name, body, recorded_at, stored in rows:
+        micros = (recorded_at - epoch) // timedelta(microseconds=1)
+        text = name.encode()
+        chain = sha256(
+            chain
+            + struct.pack(">q", position)
+            + stream_id.bytes
+            + struct.pack(">qi", version, len(text))
+            + text
+            + sha256(body).digest()
+            + struct.pack(">q", micros)
+        ).digest()
+        assert chain == stored
+    assert head == (len(rows), chain)
+    assert len(rows) == 8
+
+
+def test_the_stored_row_is_what_the_mapper_made(system, log):
+    given = fact(UUID(int=7), 1)
+
+    system.store.append([given])
+
+    ((_, stream_id, version, name, body, _, _),), _ = log()
+    expected = to_stored(given)
+    assert (stream_id, version, name, body) == (UUID(int=7), 1, "agent.paused", expected.state)
+
+
+def test_the_times_of_the_log_never_go_back(system, log):
+    for _ in range(5):
+        system.store.append(stream(2))
+
+    rows, _ = log()
+
+    assert all(earlier[5] <= later[5] for earlier, later in pairwise(rows))
+
+
+class LosingPool:
+    """A pool whose next connections carry out the statement and then lose the answer."""
+
+    def __init__(self, pool, losses, *, before_commit=False, meanwhile=lambda: None):
+        self._pool, self.losses, self._before, self._meanwhile = pool, losses, before_commit, meanwhile
+
+    @contextmanager
+    def connection(self):
+        with self._pool.connection() as conn:
+            yield self._losing(conn) if self.losses else conn
+
+    def _losing(self, conn):
+        pool = self
+
+        class Losing:
+            def execute(self, *args, **kwargs):
+                pool.losses -= 1
+                if not pool._before:
+                    conn.execute(*args, **kwargs)
+                pool._meanwhile()
+                raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+        return Losing()
+
+
+def losing(system, losses, **kwargs):
+    return EventStore(PostgresRecorder(LosingPool(system.pool, losses, **kwargs)))
+
+
+def test_a_commit_whose_answer_was_lost_is_known_as_ones_own(system):
+    given = stream(3)
+
+    assert losing(system, 1).append(given) == 3
+    assert system.store.load([given[0].stream_id]) == {given[0].stream_id: given}
+    assert system.store.head() == 3
+
+
+def test_a_lost_answer_is_ones_own_also_when_others_wrote_meanwhile(system):
+    read, given = stream(1), stream(2)
+    system.store.append(read)
+
+    def meanwhile():
+        system.store.append([fact(read[0].stream_id, 2)])
+
+    assert losing(system, 1, meanwhile=meanwhile).append(given, guards=[(read[0].stream_id, 1)]) == 3
+    assert system.store.head() == 4
+
+
+def test_an_append_that_never_arrived_is_sent_again(system):
+    assert losing(system, TRIES - 1, before_commit=True).append(stream(2)) == 2
+
+
+def test_a_version_that_another_took_while_the_answer_was_lost_is_a_conflict(system):
+    ours = fact(uuid4(), 1, AgentPaused(reason="ours"))
+    theirs = fact(ours.stream_id, 1, AgentPaused(reason="theirs"))
+
+    def meanwhile():
+        system.store.append([theirs])
+
+    with pytest.raises(IntegrityError):
+        losing(system, 1, before_commit=True, meanwhile=meanwhile).append([ours])
+
+    assert system.store.load([ours.stream_id]) == {ours.stream_id: [theirs]}
+
+
+def test_a_database_that_stays_away_is_said_so(system):
+    with pytest.raises(OperationalError, match="closed the connection"):
+        losing(system, 99, before_commit=True).append(stream(1))
+
+    assert system.store.head() == 0

@@ -1,0 +1,152 @@
+"""An issue's status, checkout and who may touch it: contract 7.5."""
+
+from uuid import UUID
+
+import pytest
+from msgspec.structs import replace
+
+from domain import issue
+from domain.errors import Conflict, Forbidden, ImpossibleHistory
+from domain.events import IssueCheckedOut, IssueEdited, IssueMoved, IssueOpened, IssueReleased
+from domain.values import IssueDetails
+from tests.given import given
+
+ISSUE, SCOUT, OTHER = UUID(int=1), UUID(int=2), UUID(int=3)
+SESSION, LATER = UUID(int=4), UUID(int=5)
+DETAILS = IssueDetails(title="Check the inbox", assignee_agent_id=SCOUT)
+OPENED = IssueOpened(details=DETAILS, status="todo")
+FREE = IssueOpened(details=IssueDetails(title="Check the inbox"), status="backlog")
+TAKEN = IssueCheckedOut(agent_id=SCOUT, run_id=SESSION)
+
+
+def check_out(found, agent=SCOUT, session=SESSION, expected=("todo",)):
+    return issue.check_out(found, ISSUE, agent, session, expected)
+
+
+def test_an_execution_issue_names_its_routine_and_run():
+    opened = replace(OPENED, routine_id=UUID(int=8), run_id=UUID(int=9))
+
+    found = given(issue.evolve, opened)
+
+    assert (found.status, found.routine_id, found.run_id) == ("todo", UUID(int=8), UUID(int=9))
+
+
+def test_editing_and_moving_are_recorded_only_when_something_changes():
+    found = given(issue.evolve, OPENED)
+
+    assert [] == issue.edit(found, DETAILS)
+    assert [IssueEdited(details=replace(DETAILS, title="New"))] == issue.edit(found, replace(DETAILS, title="New"))
+    assert [] == issue.move(found, "todo")
+    assert [IssueMoved(status="blocked")] == issue.move(found, "blocked")
+
+
+def test_a_blocked_issue_is_open_and_a_done_or_cancelled_one_is_not():
+    assert {"backlog", "todo", "in_progress", "in_review", "blocked"} == issue.OPEN
+
+
+def test_checking_out_gives_the_issue_to_the_session():
+    assert [TAKEN] == check_out(given(issue.evolve, OPENED))
+
+    found = given(issue.evolve, OPENED, TAKEN)
+    assert (found.status, found.checkout_run_id, found.details.assignee_agent_id) == ("in_progress", SESSION, SCOUT)
+
+
+def test_an_unassigned_issue_may_be_checked_out_by_anyone():
+    assert [IssueCheckedOut(agent_id=OTHER, run_id=SESSION)] == check_out(
+        given(issue.evolve, FREE), agent=OTHER, expected=("backlog",)
+    )
+
+
+def test_the_same_session_again_finds_nothing_to_do():
+    assert [] == check_out(given(issue.evolve, OPENED, TAKEN))
+
+
+@pytest.mark.parametrize(
+    ("facts", "ask"),
+    [
+        ([OPENED], {"expected": ("backlog", "in_review")}),
+        ([OPENED], {"agent": OTHER}),
+        ([OPENED, TAKEN], {"session": LATER, "expected": ("in_progress",)}),
+        ([OPENED, TAKEN], {"agent": OTHER, "session": LATER, "expected": ("in_progress",)}),
+        ([OPENED, TAKEN, IssueMoved(status="blocked")], {"expected": ("todo",)}),
+        ([OPENED, TAKEN, IssueMoved(status="done")], {"expected": ("todo",)}),
+    ],
+    ids=["another status", "another's", "another session", "another's session", "blocked", "done"],
+)
+def test_a_checkout_that_does_not_fit_is_refused(facts, ask):
+    with pytest.raises(Conflict, match="Issue checkout conflict"):
+        check_out(given(issue.evolve, *facts), **ask)
+
+
+def test_a_refused_checkout_says_who_holds_the_issue():
+    with pytest.raises(Conflict) as refused:
+        check_out(given(issue.evolve, OPENED, TAKEN), agent=OTHER, session=LATER)
+
+    assert refused.value.details == {
+        "issueId": str(ISSUE),
+        "status": "in_progress",
+        "assigneeAgentId": str(SCOUT),
+        "checkoutRunId": str(SESSION),
+        "executionRunId": str(SESSION),
+    }
+
+
+def test_another_agent_does_not_get_the_issue_by_naming_the_holders_session():
+    with pytest.raises(Conflict):
+        check_out(given(issue.evolve, OPENED, TAKEN), agent=OTHER, session=SESSION)
+
+
+@pytest.mark.parametrize("status", ["todo", "in_review", "blocked", "done", "cancelled"])
+def test_leaving_in_progress_ends_the_checkout_and_keeps_the_assignee(status):
+    found = given(issue.evolve, OPENED, TAKEN, IssueMoved(status=status))
+
+    assert found.checkout_run_id is None
+    assert found.details.assignee_agent_id == SCOUT
+
+
+def test_another_assignee_ends_the_checkout_and_any_other_edit_does_not():
+    renamed, reassigned = replace(DETAILS, title="New"), replace(DETAILS, assignee_agent_id=OTHER)
+
+    assert given(issue.evolve, OPENED, TAKEN, IssueEdited(details=renamed)).checkout_run_id == SESSION
+    assert given(issue.evolve, OPENED, TAKEN, IssueEdited(details=reassigned)).checkout_run_id is None
+
+
+def test_releasing_clears_session_and_assignee_and_goes_back_to_todo():
+    found = given(issue.evolve, OPENED, TAKEN)
+
+    assert [IssueReleased()] == issue.release(found)
+    assert given(issue.evolve, OPENED, TAKEN, IssueReleased()) == replace(
+        found, status="todo", checkout_run_id=None, details=replace(DETAILS, assignee_agent_id=None)
+    )
+
+
+@pytest.mark.parametrize("status", ["blocked", "in_review", "done"])
+def test_releasing_keeps_any_other_status(status):
+    assert given(issue.evolve, OPENED, TAKEN, IssueMoved(status=status), IssueReleased()).status == status
+
+
+def test_releasing_what_nobody_holds_is_nothing():
+    assert [] == issue.release(given(issue.evolve, FREE))
+
+
+def test_an_agent_works_only_on_what_is_assigned_to_it():
+    found = given(issue.evolve, OPENED)
+
+    issue.must_be_worked_on_by(found, SCOUT, None)
+    with pytest.raises(Forbidden, match="Agents can only update issues assigned to themselves"):
+        issue.must_be_worked_on_by(found, OTHER, None)
+
+
+@pytest.mark.parametrize("session", [LATER, None])
+def test_a_checked_out_issue_is_worked_on_in_its_session_only(session):
+    found = given(issue.evolve, OPENED, TAKEN)
+
+    issue.must_be_worked_on_by(found, SCOUT, SESSION)
+    with pytest.raises(Conflict, match="Issue run ownership conflict"):
+        issue.must_be_worked_on_by(found, SCOUT, session)
+
+
+@pytest.mark.parametrize("facts", [[TAKEN], [OPENED, OPENED]])
+def test_a_contradiction_in_the_log_stops_loudly(facts):
+    with pytest.raises(ImpossibleHistory):
+        given(issue.evolve, *facts)

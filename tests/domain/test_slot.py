@@ -1,0 +1,107 @@
+"""The slot: which execution issues are live, read from the tail of its stream only (contract 5.2)."""
+
+from functools import reduce
+from uuid import UUID
+
+from hypothesis import given as for_all
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from domain import slot
+from domain.events import SlotCounted, SlotFreed, SlotTaken
+from domain.slot import EMPTY, TAIL, Slot
+from domain.values import Live
+from tests.given import given
+
+ROUTINE = UUID(int=1)
+
+
+def live(number):
+    return Live(issue_id=UUID(int=100 + number), run_id=UUID(int=200 + number))
+
+
+def taken(number):
+    return SlotTaken(routine_id=ROUTINE, live=live(number))
+
+
+def freed(number):
+    return SlotFreed(routine_id=ROUTINE, issue_id=live(number).issue_id)
+
+
+def fold(events, state=EMPTY):
+    return reduce(slot.evolve, events, state)
+
+
+def after(actions):
+    """The stream that taking and freeing in this order leaves, and the fold of all of it."""
+    stream, state = [], EMPTY
+    for number, takes in actions:
+        events = slot.take(state, ROUTINE, live(number)) if takes else slot.free(state, ROUTINE, live(number).issue_id)
+        stream += events
+        state = fold(events, state)
+    return stream, state
+
+
+def test_an_empty_slot_has_no_live_issue():
+    assert EMPTY == Slot(live=(), since_count=0)
+
+
+def test_taking_and_freeing_are_recorded():
+    assert [taken(1)] == slot.take(EMPTY, ROUTINE, live(1))
+    assert [freed(1)] == slot.free(given(slot.evolve, taken(1)), ROUTINE, live(1).issue_id)
+
+
+def test_taking_what_is_taken_already_is_nothing():
+    assert [] == slot.take(given(slot.evolve, taken(1)), ROUTINE, live(1))
+
+
+def test_freeing_what_is_free_is_nothing():
+    assert [] == slot.free(given(slot.evolve, taken(1)), ROUTINE, live(2).issue_id)
+
+
+def test_live_issues_stand_oldest_first():
+    assert given(slot.evolve, taken(1), taken(2), taken(3), freed(2)).live == (live(1), live(3))
+
+
+def test_a_count_comes_before_the_change_that_made_it_due():
+    busy = Slot(live=(live(1),), since_count=slot.COUNT_EVERY)
+
+    assert [SlotCounted(routine_id=ROUTINE, live=(live(1),)), taken(2)] == slot.take(busy, ROUTINE, live(2))
+    assert [SlotCounted(routine_id=ROUTINE, live=(live(1),)), freed(1)] == slot.free(busy, ROUTINE, live(1).issue_id)
+
+
+def test_a_count_says_all_there_is_whatever_was_read_before():
+    counted = SlotCounted(routine_id=ROUTINE, live=(live(7), live(8)))
+
+    assert given(slot.evolve, freed(3), taken(4), counted, freed(7)) == Slot(live=(live(8),), since_count=1)
+
+
+ACTIONS = st.lists(st.tuples(st.integers(0, 9), st.booleans()), max_size=400)
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
+@for_all(ACTIONS)
+def test_the_tail_of_the_stream_says_what_all_of_it_says(actions):
+    stream, state = after(actions)
+
+    assert fold(stream[-TAIL:]) == state
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
+@for_all(ACTIONS)
+def test_live_are_those_taken_and_not_freed(actions):
+    expected = {}
+    for number, takes in actions:
+        if takes:
+            expected.setdefault(number, live(number))
+        else:
+            expected.pop(number, None)
+
+    assert after(actions)[1].live == tuple(expected.values())
+
+
+def test_a_thousand_firings_are_read_from_the_tail():
+    stream, state = after([(number // 2 % 50, not number % 2) for number in range(1000)] + [(51, True)])
+
+    assert len(stream) > 1000
+    assert fold(stream[-TAIL:]) == state == Slot(live=(live(51),), since_count=state.since_count)

@@ -1,0 +1,81 @@
+"""Routines whose schedules are due, written straight into the log."""
+
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import msgspec
+
+from application.execute import Executor
+from domain.events import AgentCreated, CompanyCreated, RoutineCreated, RoutineTriggerAdded, TriggerCreated
+from domain.values import AgentProfile, CompanyDetails, RoutineSettings, TriggerSettings
+
+NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+
+
+class Clock:
+    """A clock that stands still until it is set."""
+
+    def __init__(self, now=NOON):
+        self.now = now
+
+    def __call__(self):
+        return self.now
+
+
+class Armed(msgspec.Struct, frozen=True):
+    """A schedule of a routine, and where it stands."""
+
+    trigger_id: object
+    routine_id: object
+    cron: str
+    next_at: datetime
+
+
+class Workplace:
+    """A company with one agent."""
+
+    def __init__(self, executor: Executor):
+        self.executor = executor
+        self.company_id, self.agent_id = uuid4(), uuid4()
+        prefix = f"T{self.company_id.hex[:5].upper()}"
+        company = CompanyCreated(details=CompanyDetails(name="Acme"), issue_prefix=prefix)
+        self.record(
+            (self.company_id, [company]),
+            (self.agent_id, [AgentCreated(profile=AgentProfile(name="Scout"), url_key="scout")]),
+        )
+
+    def record(self, *batch):
+        """Events for some streams of the company, in one transaction."""
+
+        def decide(work):
+            work.load(stream_id for stream_id, _ in batch)
+            for stream_id, events in batch:
+                work.record(stream_id, events, self.company_id)
+
+        return self.executor.attempt(decide).position
+
+    def routines(self, many=1, *, next_at, cron="* * * * *", zone="UTC", triggers=1, **settings):
+        """So many routines, each with so many schedules that are next due at `next_at`."""
+        made = [
+            Armed(uuid4(), routine_id, cron, next_at)
+            for routine_id in [uuid4() for _ in range(many)]
+            for _ in range(triggers)
+        ]
+        self.record(*self._routines(made, settings), *self._triggers(made, zone))
+        return made
+
+    def _routines(self, made, settings):
+        of = RoutineSettings(title="Check the inbox", assignee_agent_id=self.agent_id, **settings)
+        by_routine = {}
+        for armed in made:
+            added = RoutineTriggerAdded(trigger_id=armed.trigger_id, kind="schedule")
+            by_routine.setdefault(armed.routine_id, [RoutineCreated(settings=of)]).append(added)
+        return by_routine.items()
+
+    def _triggers(self, made, zone):
+        for armed in made:
+            settings = TriggerSettings(cron_expression=armed.cron, timezone=zone)
+            event = TriggerCreated(
+                routine_id=armed.routine_id, kind="schedule", settings=settings, next_at=armed.next_at
+            )
+            yield armed.trigger_id, [event]

@@ -1,0 +1,191 @@
+import threading
+import time
+
+import psycopg
+import pytest
+from structlog.testing import capture_logs
+
+from processes import projector as projectors
+from processes.projector import Projector
+from projections import catalogue, positions
+from projections.read_model import ReadModel
+from routines import bootstrap
+from tests.processes.due import NOON, Workplace
+
+LIMIT_S = 10.0
+NAMES = [model.name for model in catalogue.ALL]
+
+
+@pytest.fixture
+def conn(system):
+    with bootstrap.connect(system.settings) as conn:
+        yield conn
+
+
+@pytest.fixture
+def workplace(system):
+    return Workplace(system.executor)
+
+
+@pytest.fixture
+def looping(system):
+    """The projector's loop in a thread."""
+    running = []
+
+    def start(models=catalogue.ALL, connect=lambda: bootstrap.connect(system.settings)):
+        stop = threading.Event()
+        arguments = (Projector(models, system.store.after), connect, stop)
+        thread = threading.Thread(target=projectors.run, args=arguments)
+        running.append((thread, stop))
+        thread.start()
+        return thread, stop
+
+    yield start
+    for thread, stop in running:
+        stop.set()
+        thread.join(LIMIT_S)
+        assert not thread.is_alive()
+
+
+def append(workplace):
+    """An event more in the log; False while the pool still hands out a connection that was killed."""
+    try:
+        return workplace.routines(next_at=NOON)
+    except Exception:  # noqa: BLE001 whatever the driver calls it
+        return False
+
+
+def wait_for(condition):
+    end = time.monotonic() + LIMIT_S
+    while not (found := condition()):
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    return found
+
+
+def test_the_loop_brings_every_read_model_to_the_head(workplace, conn, system, looping):
+    workplace.routines(3, next_at=NOON)
+
+    looping()
+
+    assert system.store.head() == positions.wait(conn, NAMES, LIMIT_S)
+    assert (3,) == conn.execute("SELECT count(*) FROM routine").fetchone()
+
+
+def test_an_append_wakes_it_without_waiting_for_the_poll(workplace, conn, looping, monkeypatch):
+    monkeypatch.setattr(projectors, "POLL_S", 8.0)
+    _, stop = looping()
+    positions.wait(conn, NAMES, LIMIT_S)
+    workplace.routines(next_at=NOON)
+    positions.wait(conn, NAMES, LIMIT_S)
+
+    took_s = []
+    for _ in range(10):
+        workplace.routines(next_at=NOON)
+        began = time.monotonic()
+        positions.wait(conn, NAMES, LIMIT_S)
+        took_s.append(time.monotonic() - began)
+
+    stop.set()
+    workplace.routines(next_at=NOON)
+    assert max(took_s) < 4.0, took_s
+    assert sorted(took_s)[len(took_s) // 2] < 0.1, took_s
+
+
+def test_a_killed_backend_is_replaced(workplace, admin_url, system, looping, monkeypatch):
+    monkeypatch.setattr(projectors, "TROUBLE_S", 0.01)
+    workplace.routines(next_at=NOON)
+    looping()
+    with bootstrap.connect(system.settings) as doomed:
+        positions.wait(doomed, NAMES, LIMIT_S)
+
+    with capture_logs() as logs:
+        with psycopg.connect(admin_url, autocommit=True) as admin:
+            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'routines'")
+        wait_for(lambda: append(workplace))
+        with bootstrap.connect(system.settings) as fresh:
+            reached = positions.wait(fresh, NAMES, LIMIT_S)
+
+    assert system.store.head() == reached
+    assert {"database_unreachable"} == {line["event"] for line in logs}
+
+
+def test_a_database_that_is_away_is_waited_for(workplace, conn, system, looping, monkeypatch):
+    monkeypatch.setattr(projectors, "TROUBLE_S", 0.01)
+    workplace.routines(next_at=NOON)
+    refusals = []
+
+    def connect():
+        if len(refusals) < 3:
+            refusals.append("no route to Postgres")
+            raise psycopg.OperationalError(refusals[-1])
+        return bootstrap.connect(system.settings)
+
+    looping(connect=connect)
+
+    positions.wait(conn, NAMES, LIMIT_S)
+    assert 3 == len(refusals)
+
+
+def failing(from_position):
+    """A read model that can take no event from this position on."""
+
+    def fold(recorded, rows):
+        if recorded.position >= from_position():
+            raise ValueError(recorded.position)
+
+    return ReadModel(name="failing", tables=(), schema="", fold=fold, touches=lambda _: ())
+
+
+def test_a_read_model_that_fails_stops_alone_at_the_event_it_cannot_take(workplace, conn, system, looping):
+    workplace.routines(300, next_at=NOON)
+    bad = failing(lambda: 500)
+    conn.execute("INSERT INTO positions (name, shape) VALUES ('failing', 'any')")
+
+    began = time.monotonic()
+    with capture_logs() as logs:
+        looping([*catalogue.ALL, bad])
+        positions.wait(conn, NAMES, LIMIT_S)
+        took_s = time.monotonic() - began
+        wait_for(lambda: any(line["event"] == "read_model_stopped" for line in logs))
+
+    standing = {standing.name: standing for standing in positions.status(conn)}
+    assert (499, "ValueError") == (standing["failing"].position, standing["failing"].stopped)
+    assert [None] * len(NAMES) == [standing[name].stopped for name in NAMES]
+    assert took_s < 5.0
+
+
+def test_a_read_model_that_works_again_catches_up(workplace, conn, system, looping, monkeypatch):
+    monkeypatch.setattr(projectors, "RETRY_S", 0.05)
+    conn.execute("INSERT INTO positions (name, shape) VALUES ('failing', 'any')")
+    limit = [5]
+    workplace.routines(10, next_at=NOON)
+
+    with capture_logs() as logs:
+        looping([*catalogue.ALL, failing(lambda: limit[0])])
+        wait_for(lambda: any(line["event"] == "read_model_stopped" for line in logs))
+        limit[0] = 10**9
+        reached = positions.wait(conn, [*NAMES, "failing"], LIMIT_S)
+
+    assert system.store.head() == reached
+    assert [] == [standing.name for standing in positions.status(conn) if standing.stopped]
+
+
+def test_two_projectors_apply_every_event_once(workplace, conn, looping):
+    looping()
+    looping()
+
+    for _ in range(20):
+        workplace.routines(5, next_at=NOON)
+
+    positions.wait(conn, NAMES, LIMIT_S)
+    assert (100, 100) == conn.execute("SELECT count(*), count(DISTINCT id) FROM routine").fetchone()
+
+
+def test_a_stop_ends_the_loop(looping):
+    thread, stop = looping()
+
+    stop.set()
+    thread.join(3)
+
+    assert not thread.is_alive()

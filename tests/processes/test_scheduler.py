@@ -1,0 +1,470 @@
+import threading
+import time
+from collections import Counter
+from datetime import timedelta
+
+import psycopg
+import pytest
+from structlog.testing import capture_logs
+
+from application.execute import Executor
+from domain.events import (
+    IssueMoved,
+    IssueOpened,
+    RoutineUpdated,
+    RunFired,
+    SlotFreed,
+    SlotTaken,
+    TriggerDeleted,
+    TriggerMissed,
+    TriggerUpdated,
+)
+from domain.identity import run_of_occurrence, slot_of
+from domain.values import Coalesced, Opened, RoutineSettings, Skipped, TriggerSettings
+from processes import scheduler as schedulers
+from processes.scheduler import Scheduler
+from projections import triggers_due
+from routines import bootstrap
+from tests.processes.due import NOON, Clock, Workplace
+
+MINUTE = timedelta(minutes=1)
+INSTANT = timedelta(microseconds=1)
+LIMIT_S = 10.0
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def executor(system, clock):
+    return Executor(system.store, clock)
+
+
+@pytest.fixture
+def conn(system):
+    with bootstrap.connect(system.settings) as conn:
+        yield conn
+
+
+@pytest.fixture
+def workplace(executor):
+    return Workplace(executor)
+
+
+@pytest.fixture
+def scheduler(executor, system):
+    return Scheduler(executor, system.store.after, batch=50)
+
+
+@pytest.fixture
+def happened(system):
+    """The events of one kind in the log, in order."""
+    return lambda kind: [recorded for recorded in system.store.history() if isinstance(recorded.event, kind)]
+
+
+@pytest.fixture
+def looping(executor, system):
+    """The scheduler's loop in a thread."""
+    running = []
+
+    def start(executor=executor, connect=lambda: bootstrap.connect(system.settings), scheduler=None):
+        stop = threading.Event()
+        arguments = (scheduler or Scheduler(executor, system.store.after, batch=50), connect, stop)
+        thread = threading.Thread(target=schedulers.run, args=arguments)
+        running.append((thread, stop))
+        thread.start()
+        return thread, stop
+
+    yield start
+    for thread, stop in running:
+        stop.set()
+        thread.join(LIMIT_S)
+        assert not thread.is_alive()
+
+
+def wait_for(condition):
+    end = time.monotonic() + LIMIT_S
+    while not (found := condition()):
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    return found
+
+
+# Once
+
+
+def test_a_due_occurrence_fires_once(workplace, scheduler, conn, happened):
+    [armed] = workplace.routines(next_at=NOON)
+
+    assert 1 == scheduler.tick(conn)
+    assert 0 == scheduler.tick(conn)
+
+    [run] = happened(RunFired)
+    assert run_of_occurrence(armed.trigger_id, NOON) == run.stream_id
+    assert (NOON, NOON + MINUTE, "scheduler") == (run.event.occurrence, run.event.next_at, run.actor)
+    assert isinstance(run.event.outcome, Opened)
+    assert [run.event.outcome.issue_id] == [issue.stream_id for issue in happened(IssueOpened)]
+    assert [run.event.outcome.issue_id] == [taken.event.live.issue_id for taken in happened(SlotTaken)]
+
+
+def test_nothing_fires_before_its_time(workplace, scheduler, conn, clock, happened):
+    workplace.routines(3, next_at=NOON)
+
+    clock.now = NOON - INSTANT
+    assert 0 == scheduler.tick(conn)
+    assert [] == happened(RunFired)
+
+    clock.now = NOON
+    assert 3 == scheduler.tick(conn)
+
+
+def test_every_minute_has_its_run(workplace, scheduler, conn, clock, happened):
+    workplace.routines(2, next_at=NOON, concurrency_policy="always_enqueue")
+
+    fired = []
+    for minute in range(5):
+        clock.now = NOON + minute * MINUTE
+        fired.append(scheduler.tick(conn))
+
+    assert [2] * 5 == fired
+    assert Counter({NOON + n * MINUTE: 2 for n in range(5)}) == Counter(r.event.occurrence for r in happened(RunFired))
+
+
+def test_more_than_a_batch_is_settled_by_one_tick(workplace, scheduler, conn, happened):
+    workplace.routines(120, next_at=NOON)
+
+    assert 120 == scheduler.tick(conn)
+    assert 120 == len(happened(RunFired))
+
+
+def test_two_schedulers_at_once_fire_each_occurrence_once(workplace, system, happened):
+    armed = workplace.routines(150, next_at=NOON, triggers=2, concurrency_policy="always_enqueue")
+    begin = threading.Barrier(2)
+    fired = []
+
+    def work(batch):
+        executor = Executor(system.store, Clock(NOON + batch * INSTANT))  # equal bytes count as one's own
+        scheduler = Scheduler(executor, system.store.after, batch)
+        with bootstrap.connect(system.settings) as conn:
+            begin.wait()
+            fired.append(scheduler.tick(conn))
+
+    threads = [threading.Thread(target=work, args=(batch,)) for batch in (20, 30)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert 300 == sum(fired)
+    assert sorted(run_of_occurrence(one.trigger_id, NOON) for one in armed) == sorted(
+        run.stream_id for run in happened(RunFired)
+    )
+    assert 300 == len(happened(IssueOpened)) == len(happened(SlotTaken))
+
+
+# What changed between reading and firing
+
+
+def delete(workplace, armed):
+    workplace.record((armed.trigger_id, [TriggerDeleted()]))
+
+
+def disable(workplace, armed):
+    off = TriggerSettings(cron_expression=armed.cron, timezone="UTC", enabled=False)
+    workplace.record((armed.trigger_id, [TriggerUpdated(settings=off, next_at=armed.next_at)]))
+
+
+def edit(workplace, armed):
+    hourly = TriggerSettings(cron_expression="30 * * * *", timezone="UTC")
+    workplace.record((armed.trigger_id, [TriggerUpdated(settings=hourly, next_at=NOON + 30 * MINUTE)]))
+
+
+def _set_status(workplace, armed, status):
+    settings = RoutineSettings(title="Check the inbox", assignee_agent_id=workplace.agent_id, status=status)
+    workplace.record((armed.routine_id, [RoutineUpdated(settings=settings)]))
+
+
+def pause(workplace, armed):
+    _set_status(workplace, armed, "paused")
+
+
+def archive(workplace, armed):
+    _set_status(workplace, armed, "archived")
+
+
+CHANGES = pytest.mark.parametrize("change", [delete, disable, edit, pause, archive])
+
+
+@CHANGES
+def test_a_row_that_has_become_stale_does_nothing(workplace, scheduler, conn, happened, change):
+    armed, other = workplace.routines(2, next_at=NOON)
+    triggers = triggers_due.triggers_due
+    schedulers.positions.advance(conn, [triggers], scheduler._read)
+    rows = triggers_due.due(conn, NOON, after=schedulers.BEGINNING, limit=10)
+    assert {armed.trigger_id, other.trigger_id} == {row.trigger_id for row in rows}
+
+    change(workplace, armed)
+
+    assert 1 == scheduler._settle(rows)
+    assert [other.trigger_id] == [run.event.trigger_id for run in happened(RunFired)]
+
+
+@CHANGES
+def test_a_change_that_comes_between_deciding_and_recording_wins(workplace, system, conn, happened, change):
+    armed, other = workplace.routines(2, next_at=NOON)
+    clock = workplace.executor.clock
+    changes = iter([lambda: change(workplace, armed)])
+
+    class Late(type(system.store)):
+        def append(self, batch, guards=()):
+            for late in changes:
+                late()
+            return super().append(batch, guards)
+
+    racing = Scheduler(Executor(Late(system.store.recorder), clock), system.store.after, batch=50)
+
+    assert 1 == racing.tick(conn)
+    assert [other.trigger_id] == [run.event.trigger_id for run in happened(RunFired)]
+    assert 0 == racing.tick(conn)
+
+
+def test_an_edited_schedule_follows_its_new_times_only(workplace, scheduler, conn, clock, happened):
+    [armed] = workplace.routines(next_at=NOON)
+    edit(workplace, armed)
+
+    clock.now = NOON + 30 * MINUTE
+    scheduler.tick(conn)
+
+    assert [NOON + 30 * MINUTE] == [run.event.occurrence for run in happened(RunFired)]
+
+
+# A schedule that cannot be settled
+
+
+def test_a_schedule_that_cannot_be_settled_stops_no_other(workplace, scheduler, conn, clock, happened):
+    [poison] = workplace.routines(next_at=NOON - MINUTE, zone="Atlantis/Capital")
+    sound = workplace.routines(60, next_at=NOON)
+
+    with capture_logs() as logs:
+        assert 60 == scheduler.tick(conn)
+        clock.now = NOON + MINUTE
+        assert 60 == scheduler.tick(conn)
+
+    assert {one.trigger_id for one in sound} == {run.event.trigger_id for run in happened(RunFired)}
+    said = [line for line in logs if line["event"] != "fired"]
+    assert [("firing_failed", str(poison.trigger_id))] * 2 == [(line["event"], line["trigger_id"]) for line in said]
+
+
+def test_a_schedule_that_cannot_be_settled_is_left_alone_for_a_while(workplace, scheduler, conn, clock):
+    workplace.routines(next_at=NOON, zone="Atlantis/Capital")
+
+    tries = []
+    for rest in (timedelta(), timedelta(seconds=1), schedulers.REST - INSTANT, schedulers.REST):
+        clock.now = NOON + rest
+        with capture_logs() as logs:
+            scheduler.tick(conn)
+        tries.append([line["event"] for line in logs])
+
+    assert [["firing_failed"], [], [], ["firing_failed"]] == tries
+
+
+def test_a_schedule_that_cannot_be_settled_does_not_keep_the_scheduler_awake(workplace, scheduler, conn):
+    workplace.routines(next_at=NOON - MINUTE, zone="Atlantis/Capital")
+    workplace.routines(next_at=NOON + timedelta(seconds=20))
+
+    with capture_logs():
+        scheduler.tick(conn)
+
+    assert 20 == scheduler.pause_s(conn)
+
+
+# Late
+
+
+def test_what_was_missed_is_recorded_as_one_range_and_not_run(workplace, scheduler, conn, clock, happened):
+    workplace.routines(next_at=NOON, catch_up_policy="skip_missed")
+    clock.now = NOON + 90 * MINUTE
+
+    scheduler.tick(conn)
+
+    [missed] = happened(TriggerMissed)
+    assert (NOON, NOON + 88 * MINUTE, 89) == (missed.event.first, missed.event.last, missed.event.count)
+    assert [NOON + 89 * MINUTE, NOON + 90 * MINUTE] == [run.event.occurrence for run in happened(RunFired)]
+    assert 0 == scheduler.tick(conn)
+
+
+def test_what_was_missed_is_made_up_for_up_to_a_cap(workplace, scheduler, conn, clock, happened):
+    policies = {"catch_up_policy": "enqueue_missed_with_cap", "concurrency_policy": "always_enqueue"}
+    workplace.routines(next_at=NOON, **policies)
+    clock.now = NOON + 40 * MINUTE + timedelta(seconds=30)
+
+    scheduler.tick(conn)
+
+    minutes = [(run.event.occurrence - NOON) // MINUTE for run in happened(RunFired)]
+    [missed] = happened(TriggerMissed)
+    assert [*range(25), 40] == minutes
+    assert (25, 39, 15) == (
+        (missed.event.first - NOON) // MINUTE,
+        (missed.event.last - NOON) // MINUTE,
+        missed.event.count,
+    )
+    assert 0 == scheduler.tick(conn)
+
+
+def test_a_late_occurrence_runs_within_the_grace(workplace, scheduler, conn, clock, happened):
+    workplace.routines(next_at=NOON, cron="0 12 * * *")
+    clock.now = NOON + timedelta(seconds=60)
+
+    assert 1 == scheduler.tick(conn)
+    assert [] == happened(TriggerMissed)
+
+
+def test_an_occurrence_too_late_has_missed_as_its_one_outcome(workplace, scheduler, conn, clock, happened):
+    workplace.routines(next_at=NOON, cron="0 12 * * *")
+    clock.now = NOON + timedelta(seconds=60) + INSTANT
+
+    assert 0 == scheduler.tick(conn)
+    assert 0 == scheduler.tick(conn)
+    assert [(NOON, NOON, 1)] == [(m.event.first, m.event.last, m.event.count) for m in happened(TriggerMissed)]
+    assert [] == happened(RunFired)
+
+
+# Concurrency
+
+
+OUTCOMES = {
+    "coalesce_if_active": [Opened, Coalesced],
+    "skip_if_active": [Opened, Skipped],
+    "always_enqueue": [Opened, Opened],
+}
+
+
+@pytest.mark.parametrize("policy", OUTCOMES)
+def test_two_schedules_of_a_routine_in_one_batch_keep_its_policy(workplace, scheduler, conn, happened, policy):
+    workplace.routines(next_at=NOON, triggers=2, concurrency_policy=policy)
+
+    assert 2 == scheduler.tick(conn)
+
+    runs = happened(RunFired)
+    opened = [run.event.outcome.issue_id for run in runs if isinstance(run.event.outcome, Opened)]
+    assert OUTCOMES[policy] == [type(run.event.outcome) for run in runs]
+    assert opened == [issue.stream_id for issue in happened(IssueOpened)]
+    assert all(run.event.outcome.issue_id in opened for run in runs)
+
+
+def test_the_next_occurrence_opens_again_once_the_issue_is_done(workplace, scheduler, conn, clock, happened):
+    [armed] = workplace.routines(next_at=NOON)
+    scheduler.tick(conn)
+    [issue] = happened(IssueOpened)
+    freed = SlotFreed(routine_id=armed.routine_id, issue_id=issue.stream_id)
+    done = (issue.stream_id, [IssueMoved(status="done")]), (slot_of(armed.routine_id), [freed])
+
+    clock.now = NOON + MINUTE
+    scheduler.tick(conn)
+    workplace.record(*done)
+    clock.now = NOON + 2 * MINUTE
+    scheduler.tick(conn)
+
+    assert [Opened, Coalesced, Opened] == [type(run.event.outcome) for run in happened(RunFired)]
+
+
+# The loop
+
+
+def test_it_sleeps_until_the_next_schedule_is_due(workplace, scheduler, conn, clock):
+    assert schedulers.LONGEST_SLEEP_S == scheduler.pause_s(conn)
+
+    workplace.routines(next_at=NOON + timedelta(seconds=12.5))
+    workplace.routines(next_at=NOON + timedelta(minutes=9))
+    scheduler.tick(conn)
+
+    assert 12.5 == scheduler.pause_s(conn)
+    clock.now = NOON + timedelta(seconds=13)
+    assert 0 == scheduler.pause_s(conn)
+
+
+def test_the_loop_fires_at_the_moment_and_not_before(workplace, executor, looping, happened):
+    began = time.monotonic()
+    executor.clock = lambda: NOON - timedelta(seconds=0.6) + timedelta(seconds=time.monotonic() - began)
+    workplace.routines(5, next_at=NOON)
+
+    looping()
+    wait_for(lambda: len(happened(RunFired)) == 5)
+
+    late = [run.at - NOON for run in happened(RunFired)]
+    assert timedelta() <= min(late) <= max(late) < timedelta(seconds=0.3)
+
+
+def test_the_loop_sees_a_new_schedule_at_once(workplace, looping, happened):
+    looping()
+
+    workplace.routines(next_at=NOON)
+
+    wait_for(lambda: happened(RunFired))
+
+
+def test_the_loop_sleeps_while_nothing_is_due(workplace, executor, system, looping, clock):
+    workplace.routines(next_at=NOON - MINUTE, zone="Atlantis/Capital")
+    workplace.routines(next_at=NOON + 5 * MINUTE)
+    ticks = []
+
+    class Counted(Scheduler):
+        def tick(self, conn):
+            ticks.append(time.monotonic())
+            return super().tick(conn)
+
+    with capture_logs():
+        looping(scheduler=Counted(executor, system.store.after, batch=50))
+        wait_for(lambda: len(ticks) > 2)
+
+    assert ticks[2] - ticks[1] > 0.5
+
+
+def test_a_database_that_is_away_is_waited_for(workplace, system, looping, happened, monkeypatch):
+    monkeypatch.setattr(schedulers, "TROUBLE_S", 0.01)
+    workplace.routines(next_at=NOON)
+    refusals = []
+
+    def connect():
+        if len(refusals) < 3:
+            refusals.append("no route to Postgres")
+            raise psycopg.OperationalError(refusals[-1])
+        return bootstrap.connect(system.settings)
+
+    looping(connect=connect)
+
+    wait_for(lambda: happened(RunFired))
+    assert 3 == len(refusals)
+
+
+def test_killed_connections_are_made_again(workplace, admin_url, looping, happened, monkeypatch):
+    monkeypatch.setattr(schedulers, "TROUBLE_S", 0.01)
+    workplace.routines(next_at=NOON)
+    looping()
+    wait_for(lambda: happened(RunFired))
+
+    with psycopg.connect(admin_url, autocommit=True) as admin:
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'routines'")
+    monkeypatch.setattr("application.recorder.TRIES", 5)
+    wait_for(lambda: later(workplace))
+
+    wait_for(lambda: len(happened(RunFired)) == 2)
+
+
+def later(workplace):
+    """Another schedule; False while the pool still hands out a connection that was killed."""
+    try:
+        return workplace.routines(next_at=NOON)
+    except Exception:  # noqa: BLE001 whatever the driver calls it
+        return False
+
+
+def test_a_stop_ends_the_loop(looping):
+    thread, stop = looping()
+
+    stop.set()
+    thread.join(3)
+
+    assert not thread.is_alive()

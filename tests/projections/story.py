@@ -1,0 +1,209 @@
+"""A short way to a log with everything in it: use cases at times of our choosing, over a real database."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from application.access import Caller
+from application.commands import (
+    AgentDraft,
+    AgentKeyDraft,
+    AgentPatch,
+    BoardKeyDraft,
+    Checkout,
+    CommentDraft,
+    CompanyDraft,
+    CompanyPatch,
+    GoalDraft,
+    GoalPatch,
+    IssueDraft,
+    IssuePatch,
+    ProjectDraft,
+    ProjectPatch,
+    RoutineDraft,
+    RoutinePatch,
+    RunRequest,
+    TriggerDraft,
+    TriggerPatch,
+)
+from application.execute import Executor
+from application.use_cases import agents, companies, goals, issues, keys, projects, routines, runs, triggers
+from application.use_cases.runs import DueTrigger
+from projections import catalogue, positions, triggers_due
+
+START = datetime(2026, 11, 22, 12, 0, 30, tzinfo=UTC)
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+BEGINNING = (datetime.min.replace(tzinfo=UTC), UUID(int=0))
+SESSION = UUID("5e551017-0000-4000-8000-000000000001")
+
+
+class Story:
+    """Each method is one use case of the first board user, and gives its result."""
+
+    def __init__(self, store, conn):
+        self.store, self.conn, self.now = store, conn, START
+        self.executor = Executor(store, lambda: self.now)
+        self.caller = Caller(token=self.executor.attempt(keys.mint_first).result.token)
+        self.ids = {}
+
+    def ask(self, use_case, *args, caller=None):
+        return self.executor.execute(caller or self.caller, use_case, *args).result
+
+    def company(self, name="Acme"):
+        return self.ask(companies.create, CompanyDraft(name=name))
+
+    def agent(self, company_id, name="Scout", **fields):
+        return self.ask(agents.create, company_id, AgentDraft(name=name, **fields))
+
+    def project(self, company_id, name="Move", **fields):
+        return self.ask(projects.create, company_id, ProjectDraft(name=name, **fields))
+
+    def goal(self, company_id, title="Grow", **fields):
+        return self.ask(goals.create, company_id, GoalDraft(title=title, **fields))
+
+    def routine(self, company_id, agent_id, title="Check", **fields):
+        return self.ask(routines.create, company_id, RoutineDraft(title=title, assignee_agent_id=agent_id, **fields))
+
+    def change(self, routine_id, **fields):
+        return self.ask(routines.update, routine_id, RoutinePatch(**fields))
+
+    def schedule(self, routine_id, cron="0 * * * *", **fields):
+        return self.ask(triggers.create, routine_id, TriggerDraft(kind="schedule", cron_expression=cron, **fields))
+
+    def fire(self, routine_id, **fields):
+        return self.ask(runs.fire_by_hand, routine_id, RunRequest(**fields))
+
+    def issue(self, company_id, title="Look", **fields):
+        return self.ask(issues.create, company_id, IssueDraft(title=title, **fields))
+
+    def patch(self, issue_id, **fields):
+        return self.ask(issues.update, issue_id, IssuePatch(**fields), None)
+
+    def passes(self, time):
+        self.now += time
+
+    def tick(self):
+        """What the scheduler does: everything that is due is settled."""
+        read = self.store.after
+        while positions.advance(self.conn, [triggers_due.triggers_due], read):
+            pass
+        rows = [
+            DueTrigger(
+                trigger_id=row.trigger_id,
+                trigger_version=row.trigger_version,
+                routine_id=row.routine_id,
+                next_at=row.next_at,
+            )
+            for row in triggers_due.due(self.conn, self.now, after=BEGINNING, limit=1000)
+        ]
+        return self.executor.attempt(lambda work: runs.fire_due(work, rows), actor="scheduler").result
+
+    def project_all(self, limit=positions.BATCH):
+        """Brings every read model to the head of the log."""
+        while positions.advance(self.conn, catalogue.ALL, self.store.after, limit):
+            pass
+
+    def tell(self):  # noqa: PLR0915 it is a long story
+        """The whole story; gives itself."""
+        acme, twin = self.company(), self.company()
+        self.ask(companies.update, twin, CompanyPatch(name="Twin", description="The other"))
+        self.ask(companies.archive, twin)
+        scout, rover = self.agent(acme), self.agent(acme, "Scout", reports_to=None)
+        gone = self.agent(acme, "Gone", adapter_config={"a": [1, None]})
+        self.ask(agents.update, rover, AgentPatch(title="Deputy", reports_to=scout))
+        self.ask(agents.pause, rover, "holiday")
+        self.ask(agents.terminate, gone)
+        key = self.ask(keys.create_for_agent, scout, AgentKeyDraft())
+        self.ask(keys.revoke_agent_key, rover, self.ask(keys.create_for_agent, rover, AgentKeyDraft(name="old")).key_id)
+        self.ask(keys.revoke_board_key, self.ask(keys.create_for_board, BoardKeyDraft()).key_id)
+        grow, shrink = self.goal(acme), self.goal(acme, "Shrink")
+        self.ask(goals.update, grow, GoalPatch(status="active", owner_agent_id=scout))
+        self.ask(goals.delete, shrink)
+        move, old = self.project(acme, goal_id=grow), self.project(acme, "Old")
+        self.ask(projects.update, move, ProjectPatch(color="#fff", lead_agent_id=scout))
+        self.ask(projects.delete, old)
+        parent = self.issue(acme, "Parent", project_id=move)
+
+        self.passes(MINUTE)
+        joins = self.routine(acme, scout, "Joins", parent_issue_id=parent, goal_id=grow, description="d")
+        skips = self.routine(acme, scout, "Skips", concurrency_policy="skip_if_active", project_id=move)
+        piles = self.routine(
+            acme,
+            scout,
+            "Piles",
+            concurrency_policy="always_enqueue",
+            catch_up_policy="enqueue_missed_with_cap",
+        )
+        fails = self.routine(acme, rover, "Fails")
+        idle = self.routine(acme, None, "Idle")
+        archived = self.routine(acme, scout, "Archived")
+        hourly = {id_: self.schedule(id_) for id_ in (joins, skips, piles, fails, idle, archived)}
+        api = self.ask(triggers.create, joins, TriggerDraft(kind="api", label="by code"))
+        extra = self.schedule(joins, "*/5 * * * *", enabled=False)
+        removed = self.schedule(skips, "* * * * *")
+        self.ask(triggers.update, extra, TriggerPatch(label="five", cron_expression="*/10 * * * *"))
+        self.ask(triggers.delete, removed)
+        self.change(archived, status="archived")
+
+        self.passes(HOUR)
+        self.tick()
+        self.passes(HOUR)
+        self.tick()
+        self.ask(projects.pause, move)
+        self.passes(HOUR)
+        self.tick()
+        self.ask(projects.resume, move)
+        self.change(skips, status="paused")
+        self.passes(2 * DAY)
+        self.tick()
+        self.change(skips, status="active", title="Skips again")
+        self.change(idle, assignee_agent_id=scout, status="active")
+
+        by_agent = Caller(token=key.token, run_id=SESSION)
+        opened = [one for one in self.opened() if one.event.routine_id is not None]
+        first, second, third = (one.stream_id for one in opened[:3])
+        self.ask(
+            issues.check_out, first, Checkout(agent_id=scout, expected_statuses=("todo",)), SESSION, caller=by_agent
+        )
+        self.ask(issues.comment, first, CommentDraft(body="On it"), SESSION, caller=by_agent)
+        self.ask(issues.update, first, IssuePatch(status="done", comment="Done"), SESSION, caller=by_agent)
+        self.patch(second, status="blocked", title="Stuck")
+        self.patch(third, status="cancelled")
+        self.patch(third, status="in_progress")
+        self.ask(issues.release, third, None)
+        self.passes(HOUR)
+        self.tick()
+        self.fire(joins, source="api", trigger_id=api, payload={"a": 1}, idempotency_key="once")
+        self.fire(joins, source="api", trigger_id=api, payload={"a": 2}, idempotency_key="once")
+        self.fire(idle)
+        self.fire(skips)
+        child = self.issue(acme, "Child", parent_id=parent, assignee_agent_id=scout)
+        self.issue(acme, "Grandchild", parent_id=child)
+        self.ids |= {"acme": acme, "twin": twin, "scout": scout, "rover": rover, "move": move, "joins": joins}
+        self.ids |= {"skips": skips, "piles": piles, "fails": fails, "idle": idle, "archived": archived}
+        self.ids |= {"parent": parent, "first": first, "hourly": hourly[joins], "by hand": self.caller.token}
+        return self
+
+    def opened(self):
+        """The openings of issues, in order."""
+        return [one for one in self.store.history() if type(one.event).__name__ == "IssueOpened"]
+
+
+def rows(conn, model, schema="read_models"):
+    """All rows of a read model, table by table, in order."""
+    return {
+        table.name: [
+            row for (row,) in conn.execute(f'SELECT row_to_json(t)::text FROM {schema}."{table.name}" t ORDER BY id')
+        ]
+        for table in model.tables
+    }
+
+
+def folded(conn, model, log, batch):
+    """The rows that a read model has when the log comes in batches of this size, in tables of their own."""
+    with conn.transaction(force_rollback=True):
+        conn.execute("CREATE SCHEMA apart")
+        conn.execute("SET LOCAL search_path TO apart")
+        conn.execute(model.schema)
+        for part in [log[start : start + batch] for start in range(0, len(log), batch)]:
+            model.apply(conn, part)
+        return rows(conn, model, "apart")

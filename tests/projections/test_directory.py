@@ -1,0 +1,135 @@
+"""Directory: companies, members, agents, projects, goals and keys, as the log has them."""
+
+from application.access import Caller
+from application.commands import AgentKeyDraft, BoardKeyDraft, ProjectPatch
+from application.use_cases import agents, keys, projects
+from domain.identity import FIRST_USER, key_of
+from projections import directory
+from projections.shapes import time
+from tests.projections.story import DAY, MINUTE, START
+
+
+def test_companies_stand_oldest_first_with_prefixes_of_their_own(story, conn):
+    ids = story.tell().ids
+    story.project_all()
+
+    acme, twin = directory.companies(conn)
+
+    assert (acme.id, acme.name, acme.issue_prefix, acme.status) == (ids["acme"], "Acme", "ACM", "active")
+    assert (twin.id, twin.name, twin.issue_prefix, twin.status) == (ids["twin"], "Twin", "ACMA", "archived")
+    assert twin.description == "The other"
+    assert directory.company(conn, ids["acme"]) == acme
+    assert directory.company(conn, ids["scout"]) is None
+
+
+def test_the_first_user_is_an_admin_and_owner_of_what_they_created(story, conn):
+    story.tell().project_all()
+
+    person = directory.person(conn, FIRST_USER)
+    assert (person.name, person.email, person.instance_admin) == ("Board", None, True)
+    assert directory.companies_of(conn, FIRST_USER) == directory.companies(conn)
+    assert [(one.company_id, one.membership_role) for one in directory.memberships(conn, FIRST_USER)] == [
+        (story.ids["acme"], "owner"),
+        (story.ids["twin"], "owner"),
+    ]
+
+
+def test_agents_stand_oldest_first_with_short_names_of_their_own(story, conn):
+    ids = story.tell().ids
+    story.project_all()
+
+    scout, rover, gone = directory.agents(conn, ids["acme"])
+
+    assert [one.url_key for one in (scout, rover, gone)] == ["scout", "scout-2", "gone"]
+    assert [one.status for one in (scout, rover, gone)] == ["idle", "paused", "terminated"]
+    assert (rover.title, rover.reports_to, rover.pause_reason, rover.paused_at) == (
+        "Deputy",
+        scout.id,
+        "holiday",
+        time(START),
+    )
+    assert gone.adapter_config == {"a": [1, None]}
+    assert directory.agent(conn, rover.id) == rover
+    assert directory.agent_named(conn, ids["acme"], "scout-2") == rover
+    assert directory.agent_named(conn, ids["twin"], "scout-2") is None
+    assert directory.agents(conn, ids["twin"]) == []
+
+
+def test_a_resumed_agent_shows_no_pause(story, conn):
+    scout = story.agent(story.company())
+    story.ask(agents.pause, scout, "holiday")
+    story.passes(MINUTE)
+    story.ask(agents.resume, scout)
+    story.project_all()
+
+    found = directory.agent(conn, scout)
+
+    assert (found.status, found.paused_at, found.pause_reason) == ("idle", None, None)
+    assert (found.created_at, found.updated_at) == (time(START), time(START + MINUTE))
+
+
+def test_a_deleted_project_or_goal_is_gone(story, conn):
+    ids = story.tell().ids
+    story.project_all()
+
+    (move,) = directory.projects(conn, ids["acme"])
+    (grow,) = directory.goals(conn, ids["acme"])
+
+    assert (move.id, move.url_key, move.color, move.lead_agent_id) == (ids["move"], "move", "#fff", ids["scout"])
+    assert move.goal_id == grow.id
+    assert (grow.title, grow.status, grow.owner_agent_id) == ("Grow", "active", ids["scout"])
+    assert directory.project_named(conn, ids["acme"], "old") is None
+    assert directory.goal(conn, grow.id) == grow
+
+
+def test_a_paused_project_says_since_when_and_why(story, conn):
+    move = story.project(story.company())
+    story.passes(DAY)
+    story.ask(projects.pause, move)
+    story.project_all()
+
+    paused = directory.project(conn, move)
+    story.ask(projects.resume, move)
+    story.ask(projects.update, move, ProjectPatch(status="completed"))
+    story.project_all()
+    resumed = directory.project(conn, move)
+
+    assert (paused.paused_at, paused.pause_reason) == (time(START + DAY), "manual")
+    assert (resumed.paused_at, resumed.pause_reason, resumed.status) == (None, None, "completed")
+
+
+def test_keys_stand_newest_first_and_never_show_their_token(story, conn):
+    scout = story.agent(story.company())
+    minted = story.ask(keys.create_for_agent, scout, AgentKeyDraft(name="one"))
+    other = story.ask(keys.create_for_agent, scout, AgentKeyDraft(name="two"))
+    board = story.ask(keys.create_for_board, BoardKeyDraft(name="cli"))
+    story.passes(MINUTE)
+    story.ask(keys.revoke_agent_key, scout, minted.key_id)
+    story.ask(keys.revoke_board_key, board.key_id)
+    story.project_all()
+
+    of_agent, of_board = directory.agent_keys(conn, scout), directory.board_keys(conn, FIRST_USER)
+
+    assert [(one.id, one.name, one.revoked_at) for one in of_agent] == [
+        (other.key_id, "two", None),
+        (minted.key_id, "one", time(START + MINUTE)),
+    ]
+    assert [(one.name, one.revoked_at) for one in of_board] == [
+        ("cli", time(START + MINUTE)),
+        ("first board key", None),
+    ]
+    assert of_board[0].expires_at == time(START + 30 * DAY)
+    assert of_board[1].id == key_of(story.caller.token)
+    everything = conn.execute("SELECT string_agg(k::text, '') FROM access_key k").fetchone()[0]
+    assert not [token for token in (minted.token, other.token, board.token) if token in everything]
+
+
+def test_the_moment_of_a_revocation_is_the_first(story, conn):
+    scout = story.agent(story.company())
+    minted = story.ask(keys.create_for_agent, scout, AgentKeyDraft())
+    for _ in range(2):
+        story.ask(keys.revoke_agent_key, scout, minted.key_id, caller=Caller(token=story.caller.token))
+        story.passes(MINUTE)
+    story.project_all()
+
+    assert directory.agent_keys(conn, scout)[0].revoked_at == time(START)

@@ -1,0 +1,258 @@
+"""Issues: numbers, lists, inbox, comments and the marks of time that a status leaves (contract 7.5)."""
+
+import pytest
+
+from application.access import Caller
+from application.commands import AgentKeyDraft, Checkout, CommentDraft
+from application.use_cases import issues as asked
+from application.use_cases import keys
+from domain.identity import FIRST_USER, issue_of_run
+from projections import issues
+from projections.issues import Filters
+from projections.shapes import time
+from tests.projections.story import MINUTE, SESSION, START
+
+
+@pytest.fixture
+def acme(story):
+    return story.company()
+
+
+@pytest.fixture
+def scout(story, acme):
+    return story.agent(acme)
+
+
+def page(story, company_id, **filters):
+    story.project_all()
+    return [one.id for one in issues.page(story.conn, company_id, Filters(**filters))]
+
+
+def read(story, issue_id):
+    story.project_all()
+    return issues.issue(story.conn, issue_id)
+
+
+def test_each_company_counts_its_issues_from_one(story, acme):
+    other = story.company("Beta")
+    one, two, three = story.issue(acme), story.issue(other), story.issue(acme)
+
+    assert [read(story, id_).identifier for id_ in (one, two, three)] == ["ACM-1", "BET-1", "ACM-2"]
+    assert read(story, three).issue_number == 2
+    assert issues.last_number(story.conn, acme) == 2
+    assert issues.last_number(story.conn, story.company("None")) == 0
+
+
+def test_an_issue_is_found_by_its_identifier_in_the_companies_given(story, acme):
+    other = story.company("Beta")
+    id_ = story.issue(acme)
+    story.project_all()
+
+    assert issues.identified(story.conn, [other, acme], "acm-1").id == id_
+    assert issues.identified(story.conn, [other], "ACM-1") is None
+    assert issues.identified(story.conn, [], "ACM-1") is None
+
+
+def test_an_execution_issue_names_its_routine_and_run_and_one_by_hand_does_not(story, acme, scout):
+    routine_id = story.routine(acme, scout)
+    run_id = story.fire(routine_id)
+
+    execution, by_hand = read(story, issue_of_run(run_id)), read(story, story.issue(acme))
+
+    assert (execution.origin_kind, execution.origin_id, execution.origin_run_id) == (
+        "routine_execution",
+        routine_id,
+        run_id,
+    )
+    assert (execution.title, execution.description, execution.status) == ("Check", "", "todo")
+    assert (execution.assignee_agent_id, execution.created_by_user_id) == (scout, str(FIRST_USER))
+    assert (by_hand.origin_kind, by_hand.origin_id, by_hand.origin_run_id) == ("manual", None, None)
+    assert (by_hand.status, by_hand.description) == ("backlog", None)
+
+
+def test_a_list_is_narrowed_by_any_filter(story, acme, scout):
+    move = story.project(acme)
+    parent = story.issue(acme, "Parent", project_id=move)
+    child = story.issue(acme, "100% _done_", parent_id=parent, assignee_agent_id=scout)
+    routine_id = story.routine(acme, scout)
+    execution = issue_of_run(story.fire(routine_id))
+    story.issue(story.company("Beta"))
+
+    assert page(story, acme) == [execution, child, parent]
+    assert page(story, acme, statuses=["todo"]) == [execution, child]
+    assert page(story, acme, statuses=["todo", "backlog"]) == [execution, child, parent]
+    assert page(story, acme, statuses=[]) == []
+    assert page(story, acme, assignee_agent_id=scout) == [execution, child]
+    assert page(story, acme, project_id=move) == [parent]
+    assert page(story, acme, parent_id=parent) == [child]
+    assert page(story, acme, origin_kind="routine_execution") == [execution]
+    assert page(story, acme, origin_id=routine_id) == [execution]
+    assert page(story, acme, text="0% _DONE") == [child]
+    assert page(story, acme, text="acm-1") == [parent]
+    assert page(story, acme, text="%") == [child]
+    assert page(story, acme, limit=2, offset=1) == [child, parent]
+
+
+def test_an_edit_moves_an_issue_between_filters(story, acme, scout):
+    id_ = story.issue(acme)
+    story.patch(id_, title="Renamed", assignee_agent_id=scout, status="in_review")
+
+    assert page(story, acme, text="renamed", assignee_agent_id=scout, statuses=["in_review"]) == [id_]
+
+
+def test_an_inbox_has_what_is_to_do_oldest_first(story, acme, scout):
+    ids = {
+        status: story.issue(acme, assignee_agent_id=scout, status=status)
+        for status in ("blocked", "todo", "backlog", "in_review", "done", "cancelled", "in_progress")
+    }
+    story.issue(acme, status="todo")
+    story.project_all()
+
+    assert [one.id for one in issues.inbox(story.conn, scout)] == [
+        ids["blocked"],
+        ids["todo"],
+        ids["in_progress"],
+    ]
+
+
+def test_the_active_issue_is_the_open_one_that_changed_last(story, acme, scout):
+    routine_id = story.routine(acme, scout, concurrency_policy="always_enqueue")
+    first, second, third = (issue_of_run(story.fire(routine_id)) for _ in range(3))
+
+    def active():
+        story.project_all()
+        found = issues.active(story.conn, routine_id)
+        return found and found.id
+
+    assert active() == third
+    story.patch(first, title="New")
+    assert active() == first
+    story.ask(asked.comment, third, CommentDraft(body="?"), None)
+    assert active() == first
+    story.patch(second, status="blocked")
+    assert active() == second
+    for id_ in (second, first, third):
+        story.patch(id_, status="done")
+    assert active() is None
+
+
+def test_ancestors_stand_parent_first(story, acme):
+    root = story.issue(acme, "Root")
+    middle = story.issue(acme, "Middle", parent_id=root)
+    leaf = story.issue(acme, "Leaf", parent_id=middle)
+    story.project_all()
+
+    assert [one.title for one in issues.ancestors(story.conn, leaf)] == ["Middle", "Root"]
+    assert issues.ancestors(story.conn, root) == []
+
+
+def test_issues_that_are_each_others_parents_do_not_hang_a_reader(story, acme):
+    one = story.issue(acme)
+    other = story.issue(acme, parent_id=one)
+    story.patch(one, parent_id=other)
+    story.project_all()
+
+    assert len(issues.ancestors(story.conn, one)) <= 50
+
+
+def test_each_status_leaves_its_mark_and_work_that_was_started_was_started(story, acme):
+    id_, seen = story.issue(acme), []
+    for status in ("in_progress", "done", "in_progress", "cancelled", "todo"):
+        story.passes(MINUTE)
+        story.patch(id_, status=status)
+        found = read(story, id_)
+        seen.append((found.started_at, found.completed_at, found.cancelled_at))
+
+    at = [time(START + n * MINUTE) for n in range(6)]
+    assert seen == [
+        (at[1], None, None),
+        (at[1], at[2], None),
+        (at[3], None, None),
+        (at[3], None, at[4]),
+        (None, None, None),
+    ]
+    assert found.updated_at == at[5]
+
+
+@pytest.mark.parametrize("status", ["done", "cancelled"])
+def test_an_issue_may_begin_at_its_end(story, acme, status):
+    found = read(story, story.issue(acme, status=status))
+
+    assert {"done": found.completed_at, "cancelled": found.cancelled_at}[status] == time(START)
+
+
+def test_a_checkout_shows_the_session_until_the_end_or_a_release(story, acme, scout):
+    caller = Caller(token=story.ask(keys.create_for_agent, scout, AgentKeyDraft()).token, run_id=SESSION)
+    shown = []
+
+    def look(id_):
+        found = read(story, id_)
+        shown.append((found.status, found.assignee_agent_id, found.checkout_run_id, found.execution_run_id))
+
+    one, other = story.issue(acme, status="todo"), story.issue(acme, status="todo")
+    take = Checkout(agent_id=scout, expected_statuses=("todo",))
+    for id_ in (one, other):
+        story.ask(asked.check_out, id_, take, SESSION, caller=caller)
+        look(id_)
+    story.patch(one, status="done")
+    look(one)
+    story.ask(asked.release, other, SESSION, caller=caller)
+    look(other)
+
+    assert shown == [
+        ("in_progress", scout, SESSION, SESSION),
+        ("in_progress", scout, SESSION, SESSION),
+        ("done", scout, None, None),
+        ("todo", None, None, None),
+    ]
+
+
+def test_an_issue_that_is_blocked_or_given_to_another_is_held_by_no_session(story, acme, scout):
+    ids = [story.issue(acme, status="todo") for _ in range(2)]
+    for id_ in ids:
+        story.ask(asked.check_out, id_, Checkout(agent_id=scout, expected_statuses=("todo",)), SESSION)
+    story.patch(ids[0], status="blocked")
+    story.patch(ids[1], assignee_agent_id=None)
+
+    blocked, given_away = (read(story, id_) for id_ in ids)
+
+    assert (blocked.status, blocked.checkout_run_id, blocked.execution_run_id) == ("blocked", None, None)
+    assert (given_away.status, given_away.checkout_run_id, given_away.execution_run_id) == ("in_progress", None, None)
+
+
+def test_comments_are_read_either_way_and_after_one_another(story, conn, acme):
+    id_ = story.issue(acme)
+    said = [story.ask(asked.comment, id_, CommentDraft(body=text), None) for text in "abcd"]
+    story.ask(asked.comment, story.issue(acme), CommentDraft(body="elsewhere"), None)
+    story.project_all()
+
+    def bodies(**options):
+        options = {"after": None, "newest_first": False, "limit": 10} | options
+        return "".join(one.body for one in issues.comments(conn, id_, **options))
+
+    assert bodies() == "abcd"
+    assert bodies(newest_first=True) == "dcba"
+    assert bodies(after=said[1]) == "cd"
+    assert bodies(after=said[1], newest_first=True, limit=1) == "d"
+    assert bodies(limit=3) == "abc"
+    cursor = issues.comment_cursor(conn, id_)
+    assert (cursor.total_comments, cursor.latest_comment_id, cursor.latest_comment_at) == (4, said[3], time(START))
+    assert issues.comment(conn, id_, said[0]).author_user_id == str(FIRST_USER)
+    assert issues.comment(conn, acme, said[0]) is None
+
+
+def test_an_issue_without_comments_has_an_empty_cursor(story, conn, acme):
+    id_ = story.issue(acme)
+    story.project_all()
+
+    cursor = issues.comment_cursor(conn, id_)
+
+    assert (cursor.total_comments, cursor.latest_comment_id, cursor.latest_comment_at) == (0, None, None)
+
+
+def test_a_comment_is_no_change_of_its_issue(story, acme):
+    id_ = story.issue(acme)
+    story.passes(MINUTE)
+    story.ask(asked.comment, id_, CommentDraft(body="?"), None)
+
+    assert read(story, id_).updated_at == time(START)

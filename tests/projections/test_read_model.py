@@ -1,0 +1,227 @@
+"""Read models as folds: once, in batches of any size, each at its own pace, and what happens when one cannot go on."""
+
+import threading
+import time
+
+import pytest
+from msgspec.structs import replace
+
+from domain.events import STORED_NAMES, GoalCreated, IssueOpened, stored_name
+from processes.projector import Projector
+from projections import catalogue, positions
+from projections.positions import Lagging
+from routines import bootstrap
+from tests.projections.story import folded, rows
+
+NAMES = [model.name for model in catalogue.ALL]
+
+
+def standing(conn):
+    return {one.name: one for one in positions.status(conn)}
+
+
+def all_rows(conn):
+    return {model.name: rows(conn, model) for model in catalogue.ALL}
+
+
+def failing_on(model, kind, armed):
+    """The read model with a fold that raises on this kind of event while `armed` is true."""
+
+    def fold(recorded, found):
+        if armed and isinstance(recorded.event, kind):
+            raise ValueError(recorded)
+        model.fold(recorded, found)
+
+    return replace(model, fold=fold)
+
+
+def test_the_story_has_every_event_that_a_fold_could_meet(story):
+    told = {stored_name(one.event) for one in story.tell().store.history()}
+
+    assert set(STORED_NAMES) - told == {"agent.approved", "agent.resumed"}
+
+
+def test_every_table_of_every_read_model_is_filled_by_the_story(story, conn):
+    story.tell().project_all()
+
+    assert [] == [name for tables in all_rows(conn).values() for name, found in tables.items() if not found]
+
+
+@pytest.mark.parametrize("model", catalogue.ALL, ids=NAMES)
+def test_the_size_of_the_batches_makes_no_difference(story, conn, model):
+    log = list(story.tell().store.history())
+    live = positions.advance(conn, [model], story.store.after, limit=7)
+    while live:
+        live = positions.advance(conn, [model], story.store.after, limit=7)
+
+    at_once = folded(conn, model, log, 1000)
+
+    assert folded(conn, model, log, 1) == at_once
+    assert folded(conn, model, log, 13) == at_once
+    assert rows(conn, model) == at_once
+
+
+def test_advancing_at_the_head_changes_nothing(story, conn):
+    story.tell().project_all()
+    before = all_rows(conn)
+
+    assert positions.advance(conn, catalogue.ALL, story.store.after) == 0
+
+    assert all_rows(conn) == before
+    assert {one.position for one in positions.status(conn)} == {story.store.head()}
+
+
+def test_two_projectors_at_once_apply_each_event_once(story, conn, settings):
+    log = list(story.tell().store.history())
+    wrong = []
+
+    def follow():
+        try:
+            with bootstrap.connect(settings) as own:
+                while positions.advance(own, catalogue.ALL, story.store.after, limit=3):
+                    pass
+        except Exception as error:  # noqa: BLE001 a thread tells nobody
+            wrong.append(error)
+
+    threads = [threading.Thread(target=follow) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert wrong == []
+    for model in catalogue.ALL:
+        assert rows(conn, model) == folded(conn, model, log, 1000), model.name
+
+
+def test_those_furthest_behind_move_first(story, conn):
+    story.tell()
+    ahead = next(model for model in catalogue.ALL if model.name == "issues")
+    positions.advance(conn, [ahead], story.store.after)
+    at = standing(conn)["issues"].position
+
+    positions.advance(conn, catalogue.ALL, story.store.after, limit=5)
+
+    moved = standing(conn)
+    assert moved["directory"].position == 5
+    assert moved["issues"].position == at
+
+
+def test_what_a_fold_raises_leaves_rows_and_position_as_they_were(story, conn):
+    story.tell()
+    issues = next(model for model in catalogue.ALL if model.name == "issues")
+    before = rows(conn, issues), standing(conn)["issues"].position
+
+    with pytest.raises(ValueError, match="IssueOpened"):
+        positions.advance(conn, [failing_on(issues, IssueOpened, [True])], story.store.after)
+
+    assert (rows(conn, issues), standing(conn)["issues"].position) == before
+
+
+def test_a_read_model_that_fails_stops_alone_and_says_so(story, conn, capsys):
+    log = list(story.tell().store.history())
+    armed = [True]
+    models = [failing_on(one, GoalCreated, armed) if one.name == "directory" else one for one in catalogue.ALL]
+    projector = Projector(models, story.store.after)
+    poison = next(one.position for one in log if isinstance(one.event, GoalCreated))
+
+    for _ in range(1000):
+        if not projector.step(conn):
+            break
+
+    found = standing(conn)
+    assert (found["directory"].position, found["directory"].stopped) == (poison - 1, "ValueError")
+    assert found["directory"].behind == len(log) - poison + 1
+    assert [(found[name].position, found[name].stopped) for name in NAMES[1:]] == [(len(log), None)] * 4
+
+    armed.clear()
+    projector._resting.clear()
+    while projector.step(conn):
+        pass
+
+    found = standing(conn)
+    assert (found["directory"].position, found["directory"].stopped) == (len(log), None)
+    assert rows(conn, models[0]) == folded(conn, models[0], log, 1000)
+
+
+def test_one_that_stopped_does_not_hold_up_what_comes_later(story, conn, capsys):
+    story.tell()
+    models = [failing_on(one, GoalCreated, [True]) if one.name == "directory" else one for one in catalogue.ALL]
+    projector = Projector(models, story.store.after)
+    while projector.step(conn):
+        pass
+
+    story.fire(story.ids["piles"])
+    while projector.step(conn):
+        pass
+
+    assert positions.wait(conn, NAMES[1:], 0) == story.store.head()
+    with pytest.raises(Lagging, match="directory"):
+        positions.wait(conn, ["directory"], 0)
+
+
+def test_waiting_for_what_is_there_takes_no_time(story, conn):
+    story.tell().project_all()
+
+    assert positions.wait(conn, NAMES, 0) == story.store.head()
+
+
+def test_waiting_ends_as_soon_as_somebody_advances(story, conn, settings):
+    story.tell()
+
+    def advance():
+        with bootstrap.connect(settings) as own:
+            while positions.advance(own, catalogue.ALL, story.store.after):
+                pass
+
+    thread = threading.Thread(target=advance)
+    thread.start()
+    reached = positions.wait(conn, NAMES, 10)
+    thread.join()
+
+    assert reached >= story.store.head()
+
+
+def test_waiting_ends_in_time_when_nothing_advances(story, conn):
+    story.tell()
+    begun = time.monotonic()
+
+    with pytest.raises(Lagging, match="events behind the log") as lagging:
+        positions.wait(conn, ["issues", "routines"], 0.3)
+
+    assert time.monotonic() - begun < 0.6
+    assert lagging.value.names == ["issues", "routines"]
+    assert lagging.value.behind == story.store.head()
+
+
+def test_waiting_asks_only_for_what_was_there_at_the_call(story, conn, settings):
+    """Writers that never rest do not make a reader wait for ever."""
+    story.tell().project_all()
+    routine_id = story.ids["piles"]
+    stop = threading.Event()
+
+    def write():
+        while not stop.is_set():
+            story.fire(routine_id)
+
+    def follow():
+        with bootstrap.connect(settings) as own:
+            while not stop.is_set():
+                positions.advance(own, catalogue.ALL, story.store.after, limit=2)
+
+    threads = [threading.Thread(target=write), threading.Thread(target=follow)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(5):
+            head = story.store.head()
+            assert positions.wait(conn, NAMES, 5) >= head
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_a_read_model_nobody_knows_is_never_up_to_date(story, conn):
+    with pytest.raises(Lagging):
+        positions.wait(conn, ["issues", "weather"], 0)

@@ -1,0 +1,194 @@
+"""The routine list and detail, as clients read them: contract 2, 3.1, 3.3, 4.2."""
+
+import pytest
+
+from application.commands import TriggerDraft, TriggerPatch
+from application.use_cases import projects, triggers
+from domain.identity import FIRST_USER, revision_of
+from projections import routines
+from projections.shapes import time
+from tests.projections.story import DAY, HOUR, MINUTE, START
+
+ONE = START.replace(hour=13, minute=0, second=0)
+
+
+@pytest.fixture
+def acme(story):
+    return story.company()
+
+
+@pytest.fixture
+def scout(story, acme):
+    return story.agent(acme)
+
+
+def detail(story, routine_id):
+    story.project_all()
+    return routines.detail(story.conn, routine_id)
+
+
+def test_a_new_routine_is_its_first_revision(story, acme, scout):
+    id_ = story.routine(acme, scout, priority="high", description="d")
+
+    found = detail(story, id_)
+
+    assert (found.title, found.description, found.priority, found.status) == ("Check", "d", "high", "active")
+    assert (found.latest_revision_number, found.latest_revision_id) == (1, revision_of(id_, 1))
+    assert (found.created_by_user_id, found.created_by_agent_id) == (str(FIRST_USER), None)
+    assert (found.created_at, found.updated_at) == (time(START), time(START))
+    assert (found.last_triggered_at, found.last_enqueued_at) == (None, None)
+    assert (found.assignee.id, found.assignee.name, found.assignee.url_key) == (scout, "Scout", "scout")
+    assert (found.project, found.parent_issue, found.active_issue) == (None, None, None)
+    assert (found.triggers, found.recent_runs) == ([], [])
+    assert routines.routine(story.conn, scout) is None
+    assert routines.detail(story.conn, scout) is None
+
+
+def test_every_change_of_it_or_its_triggers_is_a_revision(story, acme, scout):
+    id_ = story.routine(acme, scout)
+    hourly = story.schedule(id_)
+    story.ask(triggers.update, hourly, TriggerPatch())
+    story.change(id_, title="New")
+    story.change(id_, title="New")
+    story.ask(triggers.delete, hourly)
+
+    found = detail(story, id_)
+
+    assert (found.title, found.latest_revision_number, found.latest_revision_id) == ("New", 5, revision_of(id_, 5))
+
+
+def test_firing_is_no_revision_and_leaves_the_update_time(story, acme, scout):
+    id_ = story.routine(acme, scout)
+    story.passes(MINUTE)
+    story.fire(id_)
+
+    found = detail(story, id_)
+
+    assert (found.latest_revision_number, found.updated_at) == (1, time(START))
+    assert (found.last_triggered_at, found.last_enqueued_at) == (time(START + MINUTE), time(START + MINUTE))
+
+
+def test_the_list_has_the_newest_change_first_then_the_title(story, conn, acme, scout):
+    move = story.project(acme)
+    old, a, b = (story.routine(acme, scout, title) for title in ("Old", "B", "A"))
+    story.passes(MINUTE)
+    story.change(a, project_id=move)
+    story.routine(story.company("Other"), None)
+    story.project_all()
+
+    assert [one.id for one in routines.page(conn, acme)] == [a, b, old]
+    assert [one.id for one in routines.page(conn, acme, move)] == [a]
+    assert routines.page(conn, scout) == []
+
+
+def test_an_item_shows_its_triggers_last_run_and_active_issue(story, conn, acme, scout):
+    id_ = story.routine(acme, scout)
+    hourly, by_code = story.schedule(id_), story.ask(triggers.create, id_, TriggerDraft(kind="api", label="code"))
+    story.passes(HOUR)
+    story.tick()
+    story.passes(MINUTE)
+    second = story.fire(id_)
+    story.project_all()
+
+    (item,) = routines.page(conn, acme)
+
+    assert [(one.id, one.kind, one.label) for one in item.triggers] == [
+        (hourly, "schedule", None),
+        (by_code, "api", "code"),
+    ]
+    assert (item.last_run.id, item.last_run.status) == (second, "coalesced")
+    assert item.last_run.linked_issue == item.active_issue
+    assert (item.active_issue.identifier, item.active_issue.status) == ("ACM-1", "todo")
+    assert detail(story, id_).active_issue.id == item.active_issue.id
+
+
+def test_a_schedule_shows_when_it_runs_next_and_what_came_of_the_last_time(story, acme, scout):
+    id_ = story.routine(acme, scout)
+    hourly = story.schedule(id_)
+    story.project_all()
+    new = routines.trigger(story.conn, hourly)
+    story.passes(HOUR)
+    story.tick()
+    story.project_all()
+
+    fired = routines.trigger(story.conn, hourly)
+
+    assert (new.next_run_at, new.last_fired_at, new.last_result) == (time(ONE), None, None)
+    assert (fired.next_run_at, fired.last_fired_at) == (time(ONE + HOUR), time(START + HOUR))
+    assert fired.last_result == f"Created execution issue {detail(story, id_).active_issue.id}"
+
+
+@pytest.mark.parametrize(
+    ("policy", "words"),
+    [
+        ("coalesce_if_active", "Coalesced into an existing live execution issue"),
+        ("skip_if_active", "Skipped because a live execution issue already exists"),
+    ],
+)
+def test_the_last_result_is_told_in_words(story, acme, scout, policy, words):
+    hourly = story.schedule(story.routine(acme, scout, concurrency_policy=policy))
+    for _ in range(2):
+        story.passes(HOUR)
+        story.tick()
+    story.project_all()
+
+    assert routines.trigger(story.conn, hourly).last_result == words
+
+
+def test_a_paused_project_is_told_as_the_reason_and_enqueues_nothing(story, acme, scout):
+    move = story.project(acme)
+    id_ = story.routine(acme, scout, project_id=move)
+    hourly = story.schedule(id_)
+    story.ask(projects.pause, move)
+    story.passes(HOUR)
+    story.tick()
+
+    found = detail(story, id_)
+
+    assert routines.trigger(story.conn, hourly).last_result == "Skipped because the project is paused"
+    assert (found.last_triggered_at, found.last_enqueued_at) == (time(START + HOUR), None)
+    assert found.project.paused_at == time(START)
+
+
+def test_what_was_missed_moves_the_schedule_and_fires_nothing(story, acme, scout):
+    id_ = story.routine(acme, scout)
+    hourly = story.schedule(id_)
+    story.passes(DAY + 10 * MINUTE)
+    story.tick()
+
+    found = detail(story, id_)
+
+    assert found.recent_runs == []
+    (shown,) = found.triggers
+    assert (shown.id, shown.next_run_at, shown.last_fired_at) == (hourly, time(ONE + DAY), None)
+
+
+def test_resuming_shows_the_next_time_from_now(story, acme, scout):
+    id_ = story.routine(acme, scout)
+    story.schedule(id_)
+    story.change(id_, status="paused")
+    story.passes(DAY)
+    story.change(id_, status="active")
+
+    assert [one.next_run_at for one in detail(story, id_).triggers] == [time(ONE + DAY)]
+
+
+def test_an_edited_trigger_shows_the_edit_and_a_deleted_one_is_gone(story, acme, scout):
+    id_ = story.routine(acme, scout)
+    hourly, other = story.schedule(id_), story.schedule(id_, "30 2 * * *", timezone="Europe/Amsterdam")
+    story.passes(MINUTE)
+    story.ask(triggers.update, hourly, TriggerPatch(enabled=False, label="off"))
+    story.ask(triggers.delete, other)
+
+    (left,) = detail(story, id_).triggers
+
+    assert (left.id, left.enabled, left.label, left.cron_expression) == (hourly, False, "off", "0 * * * *")
+    assert (left.created_at, left.updated_at) == (time(START), time(START + MINUTE))
+    assert routines.trigger(story.conn, other) is None
+
+
+def test_a_detail_has_the_newest_twenty_five_runs(story, acme, scout):
+    id_ = story.routine(acme, scout)
+    fired = [story.fire(id_) for _ in range(27)]
+
+    assert [one.id for one in detail(story, id_).recent_runs] == fired[:1:-1]

@@ -1,0 +1,456 @@
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Lock, Thread
+from uuid import UUID, uuid4
+
+import pytest
+from click.testing import CliRunner
+
+from routines.worker import cli, server
+from routines.worker.command import MOST_OUTPUT
+
+LIMIT_S = 20.0
+TOKEN = "pcp_secret"
+AGENT, COMPANY, ROUTINE, RUN = (str(uuid4()) for _ in range(4))
+MOVE = """
+import os, urllib.request
+urllib.request.urlopen(urllib.request.Request(
+    f"{os.environ['ROUTINES_URL']}/api/issues/{os.environ['ROUTINES_ISSUE_ID']}",
+    b'{"status": "blocked"}',
+    {"Authorization": "Bearer pcp_secret", "X-Paperclip-Run-Id": os.environ["ROUTINES_SESSION_ID"]},
+    method="PATCH",
+))
+"""
+
+
+class Stub:
+    """What the worker uses of the API (contract 7.5), and everything that it was asked."""
+
+    def __init__(self, url):
+        self.url = url
+        self.issues = {}
+        self.asked = []
+        self.comments = []
+        self.troubles = []  # answers that come before the right one
+        self.lock = Lock()
+
+    def open(self, title="Say hello", **fields):
+        number = len(self.issues) + 1
+        issue = {
+            "id": str(uuid4()),
+            "companyId": COMPANY,
+            "identifier": f"ACM-{number}",
+            "title": title,
+            "description": "",
+            "status": "todo",
+            "assigneeAgentId": AGENT,
+            "checkoutRunId": None,
+            "originId": ROUTINE,
+            "originRunId": RUN,
+            "updatedAt": f"2026-11-22T01:00:{number:02}.000Z",
+        } | fields
+        self.issues[issue["id"]] = issue
+        return issue
+
+    def answer(self, method, path, token, session, body):
+        if token != f"Bearer {TOKEN}":
+            return 401, {"error": "Unauthorized"}
+        self.asked.append((method, path))
+        if self.troubles:
+            return self.troubles.pop(0)
+        match method, path.split("/")[2:]:
+            case "GET", ["agents", "me"]:
+                return 200, {"id": AGENT, "name": "Ada"}
+            case "GET", ["agents", "me", "inbox-lite"]:
+                return 200, [i for i in self.issues.values() if i["status"] in ("todo", "in_progress", "blocked")]
+            case "GET", ["issues", id_]:
+                return 200, self.issues[id_]
+            case "POST", ["issues", id_, "checkout"]:
+                return self.check_out(self.issues[id_], session, body)
+            case "PATCH", ["issues", id_]:
+                return self.patch(self.issues[id_], session, body)
+        return 404, {"error": "API route not found"}
+
+    def check_out(self, issue, session, body):
+        assert AGENT == body["agentId"]
+        if issue["checkoutRunId"] == session and issue["status"] == "in_progress":
+            return 200, issue
+        if issue["checkoutRunId"] is not None or issue["status"] not in body["expectedStatuses"]:
+            return 409, {"error": "Issue checkout conflict", "details": {"checkoutRunId": issue["checkoutRunId"]}}
+        issue |= {"status": "in_progress", "checkoutRunId": session}
+        return 200, issue
+
+    def patch(self, issue, session, body):
+        if issue["checkoutRunId"] != session:
+            return 409, {"error": "Issue run ownership conflict"}
+        issue |= {"status": body["status"], "checkoutRunId": None}
+        self.comments.append(body.get("comment"))
+        return 200, issue
+
+    def count(self, method, end):
+        return sum(asked == method and path.endswith(end) for asked, path in self.asked)
+
+
+@pytest.fixture
+def stub():
+    class Handler(BaseHTTPRequestHandler):
+        disable_nagle_algorithm = True
+
+        def answer(self):
+            given = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            headers = self.headers.get("Authorization"), self.headers.get("X-Paperclip-Run-Id")
+            with stub.lock:
+                status, body = stub.answer(self.command, self.path, *headers, json.loads(given or "{}"))
+                text = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        do_GET = do_POST = do_PATCH = answer  # noqa: N815 the names that http.server looks for
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
+        stub = Stub(f"http://127.0.0.1:{listening.server_port}")
+        Thread(target=listening.serve_forever, args=(0.01,)).start()
+        yield stub
+        listening.shutdown()
+
+
+@pytest.fixture
+def once(stub, tmp_path, monkeypatch):
+    monkeypatch.setattr(server, "pauses", lambda: iter([0.01] * 1000))
+
+    def once(*command, options=(), token=TOKEN):
+        given = ["--url", stub.url, "--token", token, "--once", "--state-dir", str(tmp_path), *options, "--", *command]
+        return CliRunner().invoke(cli.worker, given)
+
+    return once
+
+
+@pytest.fixture
+def start(stub, tmp_path):
+    running = []
+
+    def start(*command):
+        options = ["--url", stub.url, "--poll-s", "0.05", "--state-dir", tmp_path / "claims"]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "routines", "worker", *options, "--", *command],
+            env={**os.environ, "ROUTINES_AGENT_TOKEN": TOKEN},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def wait_for(condition):
+    end = time.monotonic() + LIMIT_S
+    while not (found := condition()):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    return found
+
+
+def read(path):
+    return path.exists() and path.read_text().strip()
+
+
+def test_a_command_that_succeeds_makes_its_issue_done(stub, once, tmp_path):
+    issue = stub.open()
+
+    result = once("echo", "hello")
+
+    assert 0 == result.exit_code
+    assert ("done", None) == (issue["status"], issue["checkoutRunId"])
+    assert ["hello\n"] == stub.comments
+    assert "ACM-1 taken: Say hello" in result.output
+    assert "ACM-1 done" in result.output
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_a_command_without_output_leaves_no_comment(stub, once):
+    stub.open()
+
+    once("true")
+
+    assert [None] == stub.comments
+
+
+def test_a_command_gets_the_issue_on_its_input_and_in_its_environment(stub, once, tmp_path):
+    issue = stub.open(description="Bonjour\n")
+
+    once("sh", "-c", f"cat > {tmp_path}/input; env > {tmp_path}/env")
+
+    assert issue | {"status": "in_progress"} == json.loads((tmp_path / "input").read_text()) | {"checkoutRunId": None}
+    env = dict(line.partition("=")[::2] for line in (tmp_path / "env").read_text().splitlines())
+    assert UUID(env["ROUTINES_SESSION_ID"])
+    assert {
+        "ROUTINES_ISSUE_ID": issue["id"],
+        "ROUTINES_ISSUE_IDENTIFIER": "ACM-1",
+        "ROUTINES_ISSUE_TITLE": "Say hello",
+        "ROUTINES_ROUTINE_ID": ROUTINE,
+        "ROUTINES_RUN_ID": RUN,
+        "ROUTINES_COMPANY_ID": COMPANY,
+        "ROUTINES_URL": stub.url,
+    }.items() <= env.items()
+    assert "ROUTINES_AGENT_TOKEN" not in env
+
+
+def test_a_token_in_the_environment_is_passed_on(stub, once, monkeypatch):
+    monkeypatch.setenv("ROUTINES_AGENT_TOKEN", TOKEN)
+    stub.open()
+
+    once("sh", "-c", "echo $ROUTINES_AGENT_TOKEN")
+
+    assert [f"{TOKEN}\n"] == stub.comments
+
+
+def test_an_issue_without_a_routine_has_empty_variables(stub, once):
+    stub.open(originId=None, originRunId=None)
+
+    once("sh", "-uc", 'echo "<$ROUTINES_ROUTINE_ID$ROUTINES_RUN_ID>"')
+
+    assert ["<>\n"] == stub.comments
+
+
+def test_a_command_need_not_read_its_input(stub, once):
+    stub.open(description="x" * 1_000_000)
+
+    assert 0 == once("true").exit_code
+
+
+@pytest.mark.parametrize(
+    ("script", "options", "reason"),
+    [
+        ("echo oh no >&2; exit 3", (), "exit status 3"),
+        ("echo oh no; kill -9 $$", (), "ended by SIGKILL"),
+        ("echo oh no; kill -40 $$", (), "ended by signal 40"),
+        ("echo oh no; exec sleep 600", ("--timeout-s", "0.3"), "stopped after 0.3 s"),
+    ],
+)
+def test_a_command_that_goes_wrong_cancels_its_issue_with_the_reason(stub, once, script, options, reason):
+    issue = stub.open()
+
+    result = once("sh", "-c", script, options=options)
+
+    assert 1 == result.exit_code
+    assert "cancelled" == issue["status"]
+    assert [f"{reason}\n\noh no\n"] == stub.comments
+    assert f"ACM-1 cancelled: {reason}" in result.output
+
+
+def test_a_command_that_cannot_be_run_cancels_its_issue(stub, once, tmp_path):
+    script = tmp_path / "script"
+    script.write_text("#!/no/such/interpreter\n")
+    script.chmod(0o755)
+    stub.open()
+
+    assert 1 == once(str(script)).exit_code
+    assert [f"command not found: {script}"] == stub.comments
+
+
+def test_a_command_that_is_not_there_at_the_start_touches_no_issue(stub, once):
+    issue = stub.open()
+
+    result = once("no-such-command")
+
+    assert 2 == result.exit_code
+    assert "command not found: no-such-command" in result.output
+    assert "todo" == issue["status"]
+
+
+def test_the_comment_is_the_tail_of_the_output_as_sound_text(stub, once):
+    stub.open()
+    script = "import sys; sys.stdout.buffer.write(b'first' + b'x' * 100_000 + b'\\xff\\x00' + 'é'.encode() * 3000)"
+
+    once(sys.executable, "-S", "-c", script)
+
+    assert ["x" * (MOST_OUTPUT - 3001) + "\N{REPLACEMENT CHARACTER}" + "é" * 3000] == stub.comments
+
+
+def test_a_process_that_the_command_leaves_behind_does_not_hold_us_up(stub, once):
+    stub.open()
+
+    result = once("sh", "-c", "sleep 3 & echo $!")
+
+    assert 0 == result.exit_code
+    os.kill(int(stub.comments[0]), signal.SIGKILL)
+
+
+def test_an_issue_that_someone_else_has_is_asked_for_once(stub, start):
+    held = stub.open(checkoutRunId=str(uuid4()))
+    process = start("true")
+
+    wait_for(lambda: stub.count("GET", "inbox-lite") >= 4)
+    process.send_signal(signal.SIGINT)
+
+    assert "ACM-1 left alone: Issue checkout conflict" in process.communicate(timeout=LIMIT_S)[0]
+    assert 0 == process.returncode
+    assert "todo" == held["status"]
+    assert 1 == stub.count("POST", "checkout")
+
+
+def test_an_issue_in_progress_that_no_worker_here_began_is_left_alone(stub, once):
+    stub.open(status="in_progress", checkoutRunId=str(uuid4()))
+
+    result = once("true")
+
+    assert 0 == result.exit_code
+    assert "nothing to do" in result.output
+    assert 0 == stub.count("POST", "checkout")
+
+
+def test_a_claim_that_the_board_has_undone_is_forgotten(stub, once, tmp_path):
+    issue = stub.open(status="in_progress", checkoutRunId=str(uuid4()))
+    (tmp_path / f"{issue['id']}.{uuid4()}").touch()
+
+    result = once("true")
+
+    assert "ACM-1 left alone" in result.output
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_an_issue_that_its_command_moved_is_left_as_it_is(stub, once):
+    issue = stub.open()
+
+    result = once(sys.executable, "-S", "-c", MOVE)
+
+    assert 0 == result.exit_code
+    assert "blocked" == issue["status"]
+    assert "ACM-1 moved: it is blocked already" in result.output
+
+
+KEYS = ("identifier", "outcome", "reason", "exit_status", "output")
+
+
+def test_with_json_each_finished_issue_is_an_object(stub, once):
+    stub.open("first")
+    stub.open("second")
+
+    result = once("sh", "-c", "echo hello; test $ROUTINES_ISSUE_TITLE = first", options=["--json"])
+
+    first, second = (json.loads(line) for line in result.stdout.splitlines())
+    assert ("ACM-1", "done", None, 0, "hello\n") == tuple(first[name] for name in KEYS)
+    assert ("ACM-2", "cancelled", "exit status 1", 1, "hello\n") == tuple(second[name] for name in KEYS)
+    assert (RUN, "first") == (first["run_id"], first["title"])
+    assert "ACM-1 taken" in result.stderr
+
+
+def test_an_empty_inbox_is_nothing_to_do(once):
+    result = once("true")
+
+    assert 0 == result.exit_code
+    assert "nothing to do" in result.output
+
+
+def test_a_token_that_is_not_taken_ends_it_and_is_not_shown(once):
+    result = once("true", token="pcp_wrong")
+
+    assert 2 == result.exit_code
+    assert "the server does not take the token (401: Unauthorized)" in result.output
+    assert "pcp_wrong" not in result.output
+
+
+@pytest.mark.parametrize("options", [("--url", "localhost:3100"), ("--token", "two words"), ("--timeout-s", "0")])
+def test_wrong_options_are_named(once, options):
+    result = once("true", options=options)
+
+    assert 2 == result.exit_code
+    assert f"Invalid value for '{options[0]}'" in result.output
+
+
+def test_trouble_is_waited_out_and_spoken_of(stub, once):
+    issue = stub.open()
+    stub.troubles = [(503, {"error": "The database is busy"}), (502, {"error": "Bad Gateway"})]
+
+    result = once("true")
+
+    assert 0 == result.exit_code
+    assert "done" == issue["status"]
+    assert f"{stub.url} is in trouble (503: The database is busy); the next try is in 0 s" in result.output
+
+
+def test_a_change_that_is_recorded_is_not_repeated(stub, once):
+    stub.open()
+    patch = stub.patch
+    stub.patch = lambda *args: (patch(*args), (503, {"error": "recorded", "details": {"position": 7}}))[1]
+
+    assert 0 == once("echo", "hello").exit_code
+    assert ["hello\n"] == stub.comments
+
+
+def test_one_round_gives_up_when_the_server_does_not_come_back(stub, once, monkeypatch):
+    monkeypatch.setattr(cli, "ONCE_PATIENCE_S", 0.05)
+    stub.troubles = [(503, {"error": "The database is busy"})] * 1000
+
+    result = once("true")
+
+    assert 2 == result.exit_code
+    assert "(503: The database is busy); giving up" in result.output
+
+
+def test_the_pauses_grow_to_half_a_minute():
+    assert [1, 2, 4, 8, 16, 30, 30] == [pause for pause, _ in zip(server.pauses(), range(7), strict=False)]
+
+
+def test_a_stop_ends_the_command_and_hands_the_issue_back(stub, start, tmp_path):
+    issue = stub.open()
+    process = start("sh", "-c", f"echo begun; echo $$ > {tmp_path}/pid; exec sleep 600")
+    pid = int(wait_for(lambda: read(tmp_path / "pid")))
+
+    process.terminate()
+    said, _ = process.communicate(timeout=LIMIT_S)
+
+    assert 0 == process.returncode
+    assert "ACM-1 handed back: the worker was stopped" in said
+    assert ("todo", AGENT, None) == (issue["status"], issue["assigneeAgentId"], issue["checkoutRunId"])
+    assert ["the worker was stopped\n\nbegun\n"] == stub.comments
+    assert [] == list((tmp_path / "claims").iterdir())
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_what_a_killed_worker_began_is_resumed_once_its_command_has_ended(stub, start, tmp_path):
+    issue = stub.open()
+    script = f"echo $$ >> {shlex.quote(str(tmp_path / 'pids'))}; test -e {tmp_path}/go && exec true; exec sleep 600"
+    killed = start("sh", "-c", script)
+    orphan = int(wait_for(lambda: read(tmp_path / "pids")))
+    session = issue["checkoutRunId"]
+    killed.kill()
+    killed.wait()
+    seen = stub.count("GET", "inbox-lite")
+
+    start("sh", "-c", script)
+    wait_for(lambda: stub.count("GET", "inbox-lite") >= seen + 3)
+    assert ("in_progress", session) == (issue["status"], issue["checkoutRunId"])
+    (tmp_path / "go").touch()
+    os.kill(orphan, signal.SIGKILL)
+
+    wait_for(lambda: issue["status"] == "done")
+    assert 2 == len(read(tmp_path / "pids").splitlines())
+    assert 2 == stub.count("POST", "checkout")
+
+
+def test_two_workers_at_once_run_each_issue_once(stub, start, tmp_path):
+    for _ in range(6):
+        stub.open()
+    for _ in range(2):
+        start("sh", "-c", f"echo $ROUTINES_ISSUE_IDENTIFIER >> {tmp_path}/ran")
+
+    wait_for(lambda: all(issue["status"] == "done" for issue in stub.issues.values()))
+
+    assert sorted(f"ACM-{number}" for number in range(1, 7)) == sorted(read(tmp_path / "ran").splitlines())

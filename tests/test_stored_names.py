@@ -1,0 +1,140 @@
+"""
+What is stored stays readable: the logs of every installation hold these names and bytes.
+
+The files in tests/stored are frozen: `<stored name>.json`, or `<stored name>~<what is special>.json`. A field that is
+added later has a default, so the old file still decodes; add a file beside it that has the field. Never edit one.
+"""
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import get_args
+from uuid import UUID
+
+import msgspec
+import pytest
+from eventsourcing.persistence import StoredEvent
+
+from application.store import from_stored, to_stored
+from domain.events import STORED_NAMES, AnyEvent, stored_name
+
+STORED = Path(__file__).parent / "stored"
+FILES = sorted(path.name for path in STORED.iterdir())
+STREAM = UUID("00000000-0000-4000-8000-000000000099")
+PROMISED = {
+    "agent.approved",
+    "agent.created",
+    "agent.paused",
+    "agent.resumed",
+    "agent.terminated",
+    "agent.updated",
+    "comment.added",
+    "company.archived",
+    "company.created",
+    "company.updated",
+    "goal.created",
+    "goal.deleted",
+    "goal.updated",
+    "issue.checked_out",
+    "issue.edited",
+    "issue.moved",
+    "issue.opened",
+    "issue.released",
+    "key.issued",
+    "key.revoked",
+    "member.joined",
+    "name.claimed",
+    "project.created",
+    "project.deleted",
+    "project.paused",
+    "project.resumed",
+    "project.updated",
+    "routine.created",
+    "routine.trigger_added",
+    "routine.trigger_changed",
+    "routine.trigger_removed",
+    "routine.updated",
+    "run.completed",
+    "run.failed",
+    "run.fired",
+    "slot.counted",
+    "slot.freed",
+    "slot.taken",
+    "trigger.created",
+    "trigger.deleted",
+    "trigger.missed",
+    "trigger.rescheduled",
+    "trigger.updated",
+    "user.registered",
+}
+
+
+def name_of(file):
+    return file.removesuffix(".json").partition("~")[0]
+
+
+@cache
+def recorded(file):
+    return from_stored(StoredEvent(STREAM, 1, name_of(file), (STORED / file).read_bytes()))
+
+
+def test_no_stored_name_is_ever_lost():
+    assert set() == PROMISED - set(STORED_NAMES)
+
+
+def test_every_new_name_is_promised_too():
+    assert set() == set(STORED_NAMES) - PROMISED
+
+
+def test_no_two_kinds_of_event_share_a_name():
+    assert len(STORED_NAMES) == len(get_args(AnyEvent))
+
+
+def test_a_stored_name_is_no_python_path():
+    assert [] == [name for name in STORED_NAMES if not re.fullmatch(r"[a-z]+\.[a-z_]+", name)]
+
+
+def test_every_name_has_a_stored_example_and_every_example_a_name():
+    assert set(STORED_NAMES) == {name_of(file) for file in FILES}
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_stored_example_still_decodes_to_its_event(file):
+    found = recorded(file)
+
+    assert type(found.event) is STORED_NAMES[name_of(file)]
+    assert stored_name(found.event) == name_of(file)
+    assert found.actor
+    assert found.at.utcoffset() is not None
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_what_was_decoded_is_stored_and_read_as_the_same_again(file):
+    found = recorded(file)
+
+    again = to_stored(found)
+
+    assert from_stored(again) == found
+    assert again.topic == name_of(file)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_nothing_that_was_stored_is_lost_in_reading(file):
+    """Whatever stands in the file stands in what we would write; new fields may stand beside it."""
+    before = msgspec.json.decode((STORED / file).read_bytes())
+    after = msgspec.json.decode(to_stored(recorded(file)).state)
+
+    assert missing(before, after) == []
+
+
+def missing(before, after, where=""):
+    """The places where something stored differs from, or is not in, what would be stored now."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        return [place for key in before for place in missing(before[key], after.get(key), f"{where}.{key}")]
+    return [] if before == after else [where]
+
+
+def test_the_examples_cover_every_outcome_of_a_run():
+    outcomes = {type(recorded(file).event.outcome).__name__ for file in FILES if name_of(file) == "run.fired"}
+
+    assert outcomes == {"Opened", "Coalesced", "Skipped", "Failed"}
