@@ -46,7 +46,6 @@ class BoardUser(Value, frozen=True):
 
 class AgentCaller(Value, frozen=True):
     agent_id: UUID
-    key_id: UUID
     company_id: UUID
 
     @property
@@ -75,7 +74,7 @@ def identify(work: Work, caller: Caller) -> Principal:
     key = work.get(KEY, key_id)
     if key is None or not access.is_good(key, work.now):
         raise Unknown
-    principal = _agent(work, key_id, key.agent_id) if key.agent_id else _user(work, key_id, key.user_id)
+    principal = _agent(work, key.agent_id) if key.agent_id else _user(work, key_id, key.user_id)
     work.actor = principal.actor
     work.cause = str(caller.run_id) if caller.run_id else None
     return principal
@@ -124,12 +123,12 @@ def _turn_away(resource: Resource, text: str) -> None:
     raise Forbidden(text) if resource.by_company else NotFound(f"{resource.kind} not found")
 
 
-def _agent(work: Work, key_id: UUID, agent_id: UUID) -> AgentCaller:
+def _agent(work: Work, agent_id: UUID) -> AgentCaller:
     holder = work.get(AGENT, agent_id)
     company_id = work.company_of(agent_id)
     if holder is None or company_id is None or not agent.may_hold_keys(holder):
         raise Unknown
-    return AgentCaller(agent_id=agent_id, key_id=key_id, company_id=company_id)
+    return AgentCaller(agent_id=agent_id, company_id=company_id)
 
 
 def _user(work: Work, key_id: UUID, user_id: UUID | None) -> BoardUser:

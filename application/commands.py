@@ -1,8 +1,8 @@
 """
-Everything that can be asked of the system, as the JSON bodies of the contract and as commands around them.
+Everything that can be asked of the system: the JSON bodies of the contract.
 
 Absent fields are UNSET, so that a patch can tell "leave it" from "clear it". `TRIM` marks text that is trimmed
-before its length is tested.
+before its length is tested; `max_bytes` limits an object of any shape.
 """
 
 from datetime import datetime
@@ -39,7 +39,7 @@ IdempotencyKey = Annotated[str, Meta(max_length=255, extra=TRIM)]
 VariableName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=200, extra=TRIM)]
 Option = Annotated[str, Meta(min_length=1, max_length=120)]
 Cents = Annotated[int, Meta(ge=0, le=2**53 - 1)]
-Object = dict[str, object]
+Object = Annotated[dict[str, object], Meta(extra={"max_bytes": 1024 * 1024})]
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -174,7 +174,7 @@ class TriggerPatch(Body, frozen=True):
 class RunRequest(Body, frozen=True):
     source: Literal["manual", "api"] = "manual"
     trigger_id: UUID | None = None
-    payload: dict[str, object] | None = None
+    payload: Object | None = None
     variables: dict[str, str | int | float | bool] | None = None
     project_id: UUID | None = None
     assignee_agent_id: UUID | None = None

@@ -3,7 +3,7 @@ Where events are kept: one interface (the library's ApplicationRecorder, with gu
 
 `insert_events(events, guards=[(stream, version), ...])` records all events or none. It raises IntegrityError when
 a version is taken, a stream would get a gap, or a guarded stream has moved on; OperationalError when Postgres
-cannot be reached in time.
+cannot be reached in time, and of that OutcomeUnknown when the events may be recorded all the same.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,11 @@ from eventsourcing.popo import POPOApplicationRecorder
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 Guards = Sequence[tuple[UUID, int]]
-TRIES = 3  # of one append, when the connection breaks
+TRIES = 4  # of one append, when the connection breaks
+
+
+class OutcomeUnknown(OperationalError):
+    """The connection broke before Postgres answered: whether the events are recorded is not known."""
 
 
 class MemoryRecorder(POPOApplicationRecorder):
@@ -90,25 +94,23 @@ class PostgresRecorder(ApplicationRecorder):
         return range(last - len(stored_events) + 1, last + 1)
 
     def _append(self, batch: tuple[list[Any], ...], guards: tuple[list[Any], ...]) -> int:
-        for attempt in range(TRIES):
+        """Tries again when the connection breaks; a conflict after that may be with our own unheard commit."""
+        sent, conflict = False, None
+        for tries_left in reversed(range(TRIES)):
             try:
                 with self._connection() as conn:
+                    if conflict is not None:
+                        return _read_back(conn, batch, conflict)
+                    unheard, sent = sent, True
                     return int(_one(conn.execute(APPEND, (*batch, *guards), prepare=True))[0])
-            except OperationalError:
-                if attempt == TRIES - 1:
+            except IntegrityError as error:
+                if conflict is not None or not unheard:
                     raise
-            except IntegrityError:
-                last = self._read_back(batch) if attempt else None
-                if last is None:
-                    raise
-                return last
-        raise AssertionError
-
-    def _read_back(self, batch: tuple[list[Any], ...]) -> int | None:
-        """The position of our own commit whose answer was lost, or None: then the conflict is real."""
-        with self._connection() as conn:
-            last, many = _one(conn.execute(READ_BACK, batch))
-        return last if many == len(batch[0]) else None
+                conflict = error
+            except OperationalError as error:
+                if not tries_left:
+                    raise OutcomeUnknown(str(error)) if sent else error from error
+        raise OutcomeUnknown(str(conflict))
 
     def select_events(
         self,
@@ -165,6 +167,16 @@ class PostgresRecorder(ApplicationRecorder):
             raise IntegrityError(str(error)) from error
         except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
             raise OperationalError(str(error)) from error
+
+
+def _read_back(
+    conn: psycopg.Connection[tuple[Any, ...]], batch: tuple[list[Any], ...], conflict: IntegrityError
+) -> int:
+    """The position of our own commit whose answer was lost; raises the conflict if it is another's."""
+    last, many = _one(conn.execute(READ_BACK, batch))
+    if many != len(batch[0]):
+        raise conflict
+    return int(last)
 
 
 def _one(cursor: psycopg.Cursor[tuple[Any, ...]]) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ from typing import Protocol
 from uuid import UUID
 
 import msgspec
-from eventsourcing.persistence import ApplicationRecorder, MapperDeserialisationError, StoredEvent
+from eventsourcing.persistence import MapperDeserialisationError, Notification, StoredEvent
 
 from application.recorder import Guards
 from domain.events import STORED_NAMES, AnyEvent, stored_name
@@ -24,14 +24,18 @@ class Body(msgspec.Struct, frozen=True, omit_defaults=True):
     cause: str | None = None
 
 
-class StreamReader(Protocol):
-    """What the store asks of a recorder beyond the library's interface."""
+class Recorder(Protocol):
+    """What the store asks of Postgres or memory (application/recorder.py)."""
+
+    def insert_events(self, stored_events: Sequence[StoredEvent], *, guards: Guards = ()) -> Sequence[int] | None: ...
 
     def select_streams(self, stream_ids: Sequence[UUID], tail: int | None = None) -> Sequence[StoredEvent]: ...
 
+    def select_notifications(
+        self, start: int | None, limit: int, *, inclusive_of_start: bool = True
+    ) -> Sequence[Notification]: ...
 
-class Recorder(ApplicationRecorder, StreamReader):
-    """Postgres or memory."""
+    def max_notification_id(self) -> int | None: ...
 
 
 _encode = msgspec.json.Encoder().encode

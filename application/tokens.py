@@ -1,7 +1,7 @@
 """
 Bearer tokens: a prefix, 190 random bits in base62, six base62 digits of CRC-32.
 
-The checksum lets a mistyped or made-up token be refused without a query. The token is stored nowhere.
+The checksum lets a mistyped or made-up token be refused without a query. The database never holds the token.
 """
 
 import re

@@ -8,7 +8,7 @@ and the decision is taken again on fresh state. So a check and its effect are on
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import msgspec
 
@@ -34,11 +34,11 @@ class _Stream(msgspec.Struct):
 class Work:
     """Reads streams, gathers events, commits once."""
 
-    def __init__(self, store: EventStore, now: datetime, actor: str = "system", cause: str | None = None) -> None:
+    def __init__(self, store: EventStore, now: datetime, actor: str = "system") -> None:
         self.store = store
         self.now = now
         self.actor = actor
-        self.cause = cause
+        self.cause: str | None = None  # the work session of the agent that asks
         self._streams: dict[UUID, _Stream] = {}
         self._batch: list[Recorded] = []  # what is to be recorded, in the order of the decisions
 
@@ -49,15 +49,32 @@ class Work:
             for id_, recorded in self.store.load(wanted, tail).items():
                 self._streams[id_] = _Stream(recorded=recorded, pending=[])
 
+    def new_id(self) -> UUID:
+        """The id of a new stream, which need not be looked for; the store would refuse one that is there after all."""
+        id_ = uuid4()
+        self.begin(id_)
+        return id_
+
+    def begin(self, stream_id: UUID) -> None:
+        """A stream that is new because its id follows from a new one."""
+        self._streams[stream_id] = _Stream(recorded=[], pending=[])
+
+    def history(self, stream_id: UUID) -> list[Recorded]:
+        """The events of a stream, those that are to be recorded included."""
+        self.load([stream_id])
+        stream = self._streams[stream_id]
+        return [*stream.recorded, *stream.pending]
+
     def get(self, kind: Kind[State], stream_id: UUID | None) -> State | None:
         """The state of a stream, what is to be recorded included; None when no stream of this kind has the id."""
         if stream_id is None:
             return None
         self.load([stream_id], kind.tail)
         stream = self._streams[stream_id]
-        for recorded in [*stream.recorded, *stream.pending][stream.folded :]:
-            if not stored_name(recorded.event).startswith(kind.prefix):
-                return None
+        events = [*stream.recorded, *stream.pending]
+        if events and not stored_name(events[0].event).startswith(kind.prefix):
+            return None
+        for recorded in events[stream.folded :]:
             stream.state = kind.evolve(stream.state, recorded.event)
             stream.folded += 1
         return stream.state  # type: ignore[no-any-return]
@@ -68,9 +85,7 @@ class Work:
 
     def company_of(self, stream_id: UUID) -> UUID | None:
         """The company that owns a stream; None for an unknown one."""
-        self.load([stream_id])
-        stream = self._streams[stream_id]
-        return next((recorded.company_id for recorded in (*stream.recorded, *stream.pending)), None)
+        return next((recorded.company_id for recorded in self.history(stream_id)), None)
 
     def version_of(self, stream_id: UUID) -> int:
         """The version of a stream, what is to be recorded included; 0 for an unknown one."""
@@ -80,9 +95,7 @@ class Work:
 
     def changed_at(self, stream_id: UUID) -> datetime:
         """When the stream's newest event was decided."""
-        self.load([stream_id])
-        stream = self._streams[stream_id]
-        return [*stream.recorded, *stream.pending][-1].at
+        return self.history(stream_id)[-1].at
 
     def record(self, stream_id: UUID, events: Sequence[AnyEvent], company_id: UUID | None = None) -> None:
         """Adds events to a stream; a new stream belongs to `company_id`."""

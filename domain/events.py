@@ -90,7 +90,7 @@ class CompanyUpdated(Event, frozen=True, tag="company.updated"):
 
 
 class CompanyArchived(Event, frozen=True, tag="company.archived"):
-    """The company is retired."""
+    """The company is marked as retired; its routines are archived one by one."""
 
 
 class AgentCreated(Event, frozen=True, tag="agent.created"):
@@ -149,7 +149,7 @@ class ProjectResumed(Event, frozen=True, tag="project.resumed"):
 
 
 class ProjectDeleted(Event, frozen=True, tag="project.deleted"):
-    """The project is gone; nothing refers to it any more."""
+    """The project is gone; issues that were in it keep its id."""
 
 
 class GoalCreated(Event, frozen=True, tag="goal.created"):

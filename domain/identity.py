@@ -47,7 +47,7 @@ def claim_of(scope: str, name: str) -> UUID:
 
 
 def key_of(token: str) -> UUID:
-    """Where a bearer token is looked up: 122 bits of its SHA-256. The token itself is stored nowhere."""
+    """Where a bearer token is looked up: 122 bits of its SHA-256. The token itself is not in the database."""
     return UUID(bytes=hashlib.sha256(token.encode()).digest()[:16], version=5)
 
 

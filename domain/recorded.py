@@ -14,7 +14,7 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     stream_id: UUID
     version: int  # from 1, without gaps
     at: datetime  # UTC, the moment of the decision
-    actor: str  # `user:<id>`, `agent:<id>`, `trigger:<id>`, `scheduler` or `system`
+    actor: str  # `user:<id>`, `agent:<id>`, `scheduler` or `system`
     company_id: UUID | None
     event: AnyEvent
     cause: str | None = None  # what led to it: the agent's work session, or None

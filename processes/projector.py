@@ -34,24 +34,29 @@ class Projector:
         ready = [model for model in self._models if self._resting.get(model.name, 0.0) <= now]
         try:
             return positions.advance(conn, ready, self._read)
-        except (psycopg.OperationalError, PersistenceError):
-            raise
-        except Exception:  # noqa: BLE001 whatever a model raises stops that model only
+        except Exception as error:
+            if _is_away(conn, error):
+                raise
             return sum(self._step_alone(conn, model) for model in ready)
 
     def _step_alone(self, conn: Connection, model: ReadModel, limit: int = positions.BATCH) -> int:
         """A batch for one model; when it cannot take it, half of it, down to the event that it cannot take."""
         try:
             return positions.advance(conn, [model], self._read, limit)
-        except (psycopg.OperationalError, PersistenceError):
-            raise
         except Exception as error:
+            if _is_away(conn, error):
+                raise
             if limit == 1:
                 log.exception("read_model_stopped", read_model=model.name)
                 positions.stop(conn, model.name, type(error).__name__)
                 self._resting[model.name] = time.monotonic() + RETRY_S
                 return 0
         return self._step_alone(conn, model, limit // 2)
+
+
+def _is_away(conn: Connection, error: Exception) -> bool:
+    """Whether it is the database that is in trouble, and no read model or batch that it cannot take."""
+    return conn.closed or isinstance(error, PersistenceError | psycopg.errors.LockNotAvailable)
 
 
 def run(projector: Projector, connect: Callable[[], Connection], stop: Stop) -> None:
@@ -62,8 +67,8 @@ def run(projector: Projector, connect: Callable[[], Connection], stop: Stop) -> 
             with connect() as conn:
                 while not stop.is_set():
                     if not projector.step(conn):
-                        wakeup.wait(POLL_S)
-        except (psycopg.OperationalError, PersistenceError) as error:
+                        wakeup.wait(POLL_S, stop)
+        except (psycopg.Error, PersistenceError) as error:
             log.warning("database_unreachable", error=str(error))
             stop.wait(TROUBLE_S)
     wakeup.close()

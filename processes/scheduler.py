@@ -22,7 +22,7 @@ from projections import positions, triggers_due
 from projections.positions import Read
 from projections.triggers_due import DueRow
 
-LONGEST_SLEEP_S = 30.0
+LONGEST_SLEEP_S = 30.0  # should the log grow unheard
 TROUBLE_S = 1.0  # pause after the database could not be reached
 REST = timedelta(seconds=30)  # how long a schedule that cannot be settled is left alone
 BEGINNING = (datetime.min.replace(tzinfo=UTC), UUID(int=0))
@@ -43,10 +43,11 @@ class Scheduler:
         while positions.advance(conn, [triggers_due.triggers_due], self._read):
             pass
         self._seen = now = self._executor.clock()
+        self._resting = {id_: until for id_, until in self._resting.items() if until > now}
         after, fired = BEGINNING, 0
         while rows := triggers_due.due(conn, now, after=after, limit=self._batch):
             after = (rows[-1].next_at, rows[-1].trigger_id)
-            fired += self._settle([row for row in rows if self._resting.get(row.trigger_id, now) <= now])
+            fired += self._settle([row for row in rows if row.trigger_id not in self._resting])
         return fired
 
     def pause_s(self, conn: Connection) -> float:
@@ -99,8 +100,8 @@ def run(scheduler: Scheduler, connect: Callable[[], Connection], stop: Stop) -> 
             with connect() as conn:
                 while not stop.is_set():
                     scheduler.tick(conn)
-                    wakeup.wait(min(scheduler.pause_s(conn), 1.0))
-        except (psycopg.OperationalError, PersistenceError) as error:
+                    wakeup.wait(scheduler.pause_s(conn), stop)
+        except (psycopg.Error, PersistenceError) as error:
             log.warning("database_unreachable", error=str(error))
             stop.wait(TROUBLE_S)
     wakeup.close()

@@ -65,7 +65,7 @@ CREATE TABLE issue (
     is_open boolean NOT NULL, assignee_agent_id uuid, project_id uuid, parent_id uuid, origin_kind text NOT NULL,
     origin_id uuid, title text NOT NULL, position bigint NOT NULL, changed bigint NOT NULL, doc json NOT NULL);
 CREATE INDEX ON issue (company_id, position);
-CREATE INDEX ON issue (company_id, identifier);
+CREATE INDEX ON issue (identifier);
 CREATE INDEX ON issue (origin_id, changed) WHERE is_open;
 CREATE INDEX ON issue (origin_id, position);
 CREATE INDEX ON issue (assignee_agent_id, position) WHERE is_open;
@@ -236,9 +236,7 @@ _PAGE = Docs(
     shapes.Issue,
 )
 _ONE = Docs("SELECT doc FROM issue WHERE id = %(id)s", shapes.Issue)
-_IDENTIFIED = Docs(
-    "SELECT doc FROM issue WHERE company_id = ANY(%(companies)s) AND identifier = upper(%(identifier)s)", shapes.Issue
-)
+_IDENTIFIED = Docs("SELECT doc FROM issue WHERE identifier = upper(%(identifier)s)", shapes.Issue)
 _ANCESTORS = Docs(
     """WITH RECURSIVE up(id, parent_id, doc, depth) AS (
         SELECT id, parent_id, doc, 0 FROM issue WHERE id = %(id)s
@@ -293,9 +291,9 @@ def issue(conn: Connection, id_: UUID) -> shapes.Issue | None:
     return _ONE.one(conn, id=id_)
 
 
-def identified(conn: Connection, companies: Sequence[UUID], identifier: str) -> shapes.Issue | None:
-    """The issue with this identifier (`ACM-7`) in one of the companies."""
-    return _IDENTIFIED.one(conn, companies=list(companies), identifier=identifier)
+def identified(conn: Connection, identifier: str) -> shapes.Issue | None:
+    """The issue with this identifier (`ACM-7`); prefixes are unique in the installation."""
+    return _IDENTIFIED.one(conn, identifier=identifier)
 
 
 def ancestors(conn: Connection, id_: UUID) -> list[shapes.Issue]:

@@ -36,8 +36,10 @@ LAG = """
     SELECT (SELECT position FROM log.head), coalesce(min(position), 0), count(*)
     FROM positions WHERE name = ANY(%s)"""
 STATUS = """
-    SELECT p.name, p.position, h.position - p.position, p.stopped, p.moved_at
-    FROM positions p, log.head h ORDER BY p.name"""
+    SELECT p.name, p.position, h.position - p.position, p.stopped, p.moved_at,
+        CASE WHEN p.position = h.position THEN 0
+        ELSE extract(epoch FROM clock_timestamp() - n.recorded_at)::float8 END
+    FROM positions p CROSS JOIN log.head h LEFT JOIN log.events n ON n.position = p.position + 1 ORDER BY p.name"""
 
 
 class Lagging(Exception):
@@ -51,13 +53,14 @@ class Lagging(Exception):
 
 
 class Standing(msgspec.Struct, frozen=True, rename="camel"):
-    """How far a read model has come. `behind` counts events; `stopped` says why it can go no further."""
+    """How far a read model has come. `behind` counts events, `behind_s` seconds; `stopped` says why it can go no further."""
 
     name: str
     position: int
     behind: int
     stopped: str | None
     moved_at: datetime
+    behind_s: float  # since when the next event waits, in seconds
 
 
 def create(conn: Connection, models: Sequence[ReadModel], read: Read) -> None:
@@ -109,23 +112,22 @@ def gap(conn: Connection, names: Sequence[str], target: int | None = None) -> tu
 def wait(conn: Connection, names: Sequence[str], timeout_s: float) -> int:
     """Until the read models show everything that was in the log at the call. Raises Lagging; returns the position."""
     target, behind = gap(conn, names)
-    for pause_s in pauses(timeout_s):
-        if not behind:
-            break
-        time.sleep(pause_s)
-        _, behind = gap(conn, names, target)
-    if behind:
+    if behind and (behind := closing(lambda: gap(conn, names, target)[1], timeout_s)):
         raise Lagging(names, behind)
     return target
 
 
-def pauses(timeout_s: float) -> Iterator[float]:
-    """How long to sleep between looks, in seconds, until the time is up."""
+def closing(look: Callable[[], int], timeout_s: float) -> int:
+    """Looks how many events are missing until none is, or the time is up; returns how many are."""
     deadline = time.monotonic() + timeout_s
+    behind = 1
     for pause_s in chain(POLL_S, repeat(POLL_S[-1])):
         if time.monotonic() + pause_s > deadline:
-            return
-        yield pause_s
+            break
+        time.sleep(pause_s)
+        if not (behind := look()):
+            break
+    return behind
 
 
 def status(conn: Connection) -> list[Standing]:

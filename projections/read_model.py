@@ -8,7 +8,7 @@ rows until it commits.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from psycopg.sql import SQL, Composed, Identifier
 from domain.recorded import Recorded
 
 SCHEMA = "read_models"
+AT_ONCE = 250  # rows of one statement
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
@@ -30,6 +31,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 R = TypeVar("R", bound=Row)
 S = TypeVar("S")
+T = TypeVar("T")
 
 
 class Table(Generic[R]):
@@ -46,14 +48,20 @@ class Table(Generic[R]):
         self._upsert = _upsert(table, columns)
 
     def fetch(self, conn: Connection, keys: Sequence[UUID]) -> list[R]:
-        found = conn.execute(self._select, (list(keys),)).fetchone()
-        return self._decode(found[0]) if found else []
+        found = [conn.execute(self._select, (list(part),)).fetchone() for part in _parts(keys)]
+        return [row for part in found if part for row in self._decode(part[0])]
 
     def store(self, conn: Connection, rows: Sequence[R]) -> None:
-        conn.execute(self._upsert, (msgspec.json.encode(rows).decode(),))
+        for part in _parts(rows):
+            conn.execute(self._upsert, (msgspec.json.encode(part).decode(),))
 
     def drop(self, conn: Connection, keys: Sequence[UUID]) -> None:
         conn.execute(self._delete, (list(keys),))
+
+
+def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Few enough that their documents fit into one value of Postgres, however large they are."""
+    return (items[start : start + AT_ONCE] for start in range(0, len(items), AT_ONCE))
 
 
 def _upsert(table: Identifier, columns: Sequence[Identifier]) -> Composed:

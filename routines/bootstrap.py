@@ -37,7 +37,7 @@ class System(msgspec.Struct, frozen=True):
 def system(settings: Settings) -> Iterator[System]:
     """A system over the database of the settings, closed at the end."""
     with _pool(settings) as pool:
-        store = EventStore(PostgresRecorder(pool))  # type: ignore[arg-type]
+        store = EventStore(PostgresRecorder(pool))
         clock = DatabaseClock(pool)
         yield System(settings=settings, pool=pool, store=store, executor=Executor(store, clock), clock=clock)
 

@@ -5,16 +5,18 @@ import sys
 from pathlib import Path
 
 import click
+import psycopg
 
 from processes import projector as projectors
 from processes import scheduler as schedulers
 from projections import catalogue
 from routines import bootstrap, entry, logs
+from routines.data_directory import CannotStart
 from routines.demo.cli import demo
 from routines.log_command import log
 from routines.migrations import CannotMigrate
 from routines.projections_command import projections
-from routines.settings import from_env
+from routines.settings import BadSetting, from_env
 from routines.up import up as supervise
 from routines.web_server import serve
 from routines.worker.cli import worker
@@ -53,9 +55,12 @@ def up(data_dir: Path, host: str, port: int) -> None:
 
 
 def _prepare(url: str) -> str | None:
-    settings = from_env({**os.environ, URL: url})
-    bootstrap.prepare(settings)
-    return bootstrap.first_board_token(settings)
+    try:
+        settings = from_env({**os.environ, URL: url})
+        bootstrap.prepare(settings)
+        return bootstrap.first_board_token(settings)
+    except (BadSetting, CannotMigrate, psycopg.OperationalError) as error:
+        raise CannotStart(str(error)) from error
 
 
 @main.command()
@@ -68,7 +73,7 @@ def init() -> None:
     settings = entry.settings()
     try:
         bootstrap.prepare(settings)
-    except CannotMigrate as error:
+    except (CannotMigrate, psycopg.OperationalError) as error:
         raise click.ClickException(str(error)) from error
     token = bootstrap.first_board_token(settings)
     click.echo("The database is ready.")

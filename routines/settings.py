@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
+import psycopg
 from msgspec import Meta
+from psycopg.conninfo import conninfo_to_dict
 
 PREFIX = "ROUTINES_"
 
@@ -29,9 +31,14 @@ def from_env(env: Mapping[str, str]) -> Settings:
     fields = {field.name for field in msgspec.structs.fields(Settings)}
     found = {field: env[PREFIX + field.upper()] for field in fields if PREFIX + field.upper() in env}
     try:
-        return msgspec.convert(found, Settings, strict=False)
+        settings = msgspec.convert(found, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise BadSetting(f"{_variable(str(error), fields)}: {error}") from error
+    try:
+        conninfo_to_dict(settings.database_url)
+    except psycopg.ProgrammingError:
+        raise BadSetting(f"{PREFIX}DATABASE_URL is not the URL of a Postgres database") from None  # quotes the password
+    return settings
 
 
 def _variable(message: str, fields: set[str]) -> str:

@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event as Stop
 from uuid import uuid4
@@ -11,6 +12,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 import uvicorn
+from litestar.concurrency import set_asyncio_executor
 from psycopg.sql import SQL, Identifier
 
 from application.recorder import MemoryRecorder
@@ -124,6 +126,7 @@ class _serving:  # noqa: N801 used as a function
         app = create_app(Backend(system.executor, system.pool, system.settings.patience_s))
         config = uvicorn.Config(app, log_config=None, access_log=False, ws="none")  # type: ignore[arg-type]
         self._server = uvicorn.Server(config)
+        set_asyncio_executor(ThreadPoolExecutor(system.settings.threads))
         self._socket = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]})
 

@@ -92,13 +92,7 @@ class Agents(Controller):
         company_id: Annotated[str | None, QueryParameter(name="companyId")] = None,
     ) -> shapes.Agent:
         """By id, or by short name within `companyId`."""
-        backend.ask(caller, viewing.anyone)
-        with backend.shown("directory") as conn:
-            found = _find(conn, agent_id, company_id)
-        backend.ask(caller, viewing.thing, found.company_id if found else None, "Agent")
-        if found is None:
-            raise NotFound("Agent not found")
-        return found
+        return backend.found(caller, ("directory",), "Agent", lambda conn: _find(conn, agent_id, company_id))
 
     @patch("/agents/{agent_id:str}", operation_id="updateAgent")
     def update(

@@ -1,6 +1,5 @@
 """What the routes work with: use cases that change things, connections that show them."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import BoundedSemaphore
@@ -13,6 +12,7 @@ from psycopg_pool import ConnectionPool
 
 from application.access import Caller, Principal
 from application.execute import Executor
+from application.use_cases import viewing
 from application.work import Work
 from projections import positions
 from projections.positions import Lagging
@@ -21,6 +21,7 @@ from projections.read_model import Connection
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
+Thing = TypeVar("Thing", bound=viewing.Owned)
 POSITION_HEADER = "X-Routines-Position"
 MOMENT_S = 0.25
 MOST_LONG_WAITS = 4  # requests of one process that wait longer than a moment for a read model
@@ -42,6 +43,23 @@ class Backend:
     ) -> R:
         """Who is this, may they see that."""
         return self.executor.look(caller, question, *args, **kwargs)
+
+    def found(
+        self,
+        caller: Caller,
+        models: tuple[str, ...],
+        kind: str,
+        read: Callable[[Connection], Thing | None],
+        *,
+        eventual: bool = False,
+    ) -> Thing:
+        """What a read model knows under an address, if the caller may see it. Raises NotFound."""
+
+        def find() -> Thing | None:
+            with self.shown(*models, eventual=eventual) as conn:
+                return read(conn)
+
+        return self.ask(caller, lambda work, principal: viewing.found(work, principal, find, kind))
 
     @contextmanager
     def shown(self, *models: str, eventual: bool = False) -> Iterator[Connection]:
@@ -65,13 +83,7 @@ class Backend:
 
     def _await(self, models: tuple[str, ...], target: int, timeout_s: float) -> int:
         """How many events are still missing when the time is up; 0 as soon as none is."""
-        behind = 1
-        for pause_s in positions.pauses(timeout_s):
-            time.sleep(pause_s)
-            _, behind = self._gap(models, target)
-            if not behind:
-                break
-        return behind
+        return positions.closing(lambda: self._gap(models, target)[1], timeout_s)
 
     def _gap(self, models: tuple[str, ...], target: int | None = None) -> tuple[int, int]:
         with self.pool.connection() as conn:
@@ -91,8 +103,7 @@ class Backend:
         If they are not keeping up, it is refused before anything is recorded: a client that is told to try
         again must not have succeeded.
         """
-        with self.shown(*models):
-            pass
+        self._catch_up(models)
         done = self.executor.execute(caller, use_case, *args, **kwargs)
         return Changed(self, models, done.result, done.position)
 

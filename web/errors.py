@@ -13,6 +13,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.response.base import ASGIResponse
 from psycopg_pool import PoolTimeout
 
+from application.recorder import OutcomeUnknown
 from domain.errors import Conflict, Forbidden, NotFound, Refusal, Unacceptable, Unknown
 from projections.positions import Lagging
 from web.validation import Invalid
@@ -81,7 +82,7 @@ def problem(status: int, message: str, details: Any = None) -> Problem:
 def to_response(_request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
     """Whatever was raised, as a response."""
     status, message, details = _described(error)
-    again = status == HTTPStatus.SERVICE_UNAVAILABLE and not _is_recorded(error)
+    again = status == HTTPStatus.SERVICE_UNAVAILABLE and not _may_be_recorded(error)
     headers = {"Retry-After": RETRY_AFTER_S} if again else {}
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
@@ -115,6 +116,8 @@ def _described(error: Exception) -> tuple[int, str, Any]:
             return 400, "Validation error", _query_issues(error)
         case HTTPException():
             return error.status_code, error.detail, None
+        case OutcomeUnknown():
+            return 503, "It is not known whether the change was recorded: read it back before you repeat it", None
         case _ if (status := _status(error)) == HTTPStatus.SERVICE_UNAVAILABLE:
             return status, "The database cannot be reached or is busy; try again", None
         case _:
@@ -127,9 +130,9 @@ def _headline(error: Invalid) -> str:
     return str(only["message"]) if only.get("code") == "custom" else str(error)
 
 
-def _is_recorded(error: Exception) -> bool:
-    """Whether the change was made all the same, so that it must not be asked for again."""
-    return isinstance(error, Lagging) and error.recorded is not None
+def _may_be_recorded(error: Exception) -> bool:
+    """Whether the change may have been made all the same, so that it must not be asked for again unseen."""
+    return isinstance(error, OutcomeUnknown) or (isinstance(error, Lagging) and error.recorded is not None)
 
 
 def _status(error: Exception) -> int:

@@ -20,6 +20,10 @@ MAX_DEPTH = 64
 JSON_TYPES = ("application/json", "application/merge-patch+json")
 
 
+class Gone(Exception):
+    """The client left before its request was complete."""
+
+
 class TooLarge(Exception):
     """The body has more than MAX_BODY_BYTES bytes."""
 
@@ -31,6 +35,8 @@ def guard(app: ASGIApp) -> ASGIApp:
             return
         try:
             body = await _body(receive)
+        except Gone:
+            return
         except TooLarge:
             problem: tuple[int, str] | None = (413, f"The body must have at most {MAX_BODY_BYTES} bytes")
         else:
@@ -110,7 +116,7 @@ async def _body(receive: Receive) -> bytes:
     while more:
         message: Any = await receive()
         if message["type"] == "http.disconnect":
-            break
+            raise Gone
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         if size > MAX_BODY_BYTES:

@@ -14,12 +14,13 @@ from projections.shapes import Shape
 from web.backend import Backend
 
 VERSION = version("routines")
+STUCK_S = 10.0  # a read model that has been behind for so long is not keeping up
 
 log = structlog.get_logger(process="web")
 
 
 class Health(Shape, frozen=True, kw_only=True):
-    """`status` is `degraded` while a read model has stopped: reads of it answer 503."""
+    """`status` is `degraded` while a read model has stopped or falls behind: reads of it answer 503."""
 
     status: str
     version: str = VERSION
@@ -46,5 +47,5 @@ class HealthController(Controller):
         except (psycopg.Error, PoolTimeout):
             log.warning("database_unreachable")
             return Response(Unhealthy(error="database_unreachable"), status_code=503)
-        stopped = any(standing.stopped for standing in standings)
-        return Response(Health(status="degraded" if stopped else "ok", read_models=standings))
+        well = all(standing.stopped is None and standing.behind_s < STUCK_S for standing in standings)
+        return Response(Health(status="ok" if well else "degraded", read_models=standings))

@@ -7,7 +7,7 @@ from litestar import Controller, Response
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
-from application.access import AgentCaller, BoardUser, Caller
+from application.access import Caller
 from application.commands import Checkout, CommentDraft, IssueDraft, IssuePatch
 from application.use_cases import issues as use_cases
 from application.use_cases import viewing
@@ -132,16 +132,16 @@ class Issues(Controller):
         issue_id: FromPath[str],
     ) -> IssueDetail:
         """By id or by identifier (`ACM-7`)."""
-        with backend.shown("issues", "directory", eventual=eventual) as conn:
-            found = _found(backend, caller, conn, issue_id)
+        found = _found(backend, caller, issue_id, eventual=eventual)
+        with backend.shown(eventual=True) as conn:
             return IssueDetail(**_fields(found), ancestors=issues.ancestors(conn, found.id))
 
     @get("/issues/{issue_id:str}/heartbeat-context", operation_id="getHeartbeatContext")
     def heartbeat_context(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], issue_id: FromPath[str]
     ) -> HeartbeatContext:
-        with backend.shown("issues", "directory") as conn:
-            found = _found(backend, caller, conn, issue_id)
+        found = _found(backend, caller, issue_id)
+        with backend.shown(eventual=True) as conn:
             return HeartbeatContext(
                 issue=found,
                 ancestors=issues.ancestors(conn, found.id),
@@ -209,8 +209,8 @@ class Issues(Controller):
         issue_id: FromPath[str],
     ) -> list[shapes.Comment]:
         """Newest first, or oldest first with `order=asc`; those after a comment, if one is named."""
-        with backend.shown("issues", "directory") as conn:
-            found = _found(backend, caller, conn, issue_id)
+        found = _found(backend, caller, issue_id)
+        with backend.shown(eventual=True) as conn:
             return issues.comments(conn, found.id, after=part.after, newest_first=part.newest_first, limit=part.limit)
 
     @post("/issues/{issue_id:str}/comments", operation_id="createComment")
@@ -233,40 +233,27 @@ class Issues(Controller):
         issue_id: FromPath[str],
         comment_id: FromPath[str],
     ) -> shapes.Comment:
-        with backend.shown("issues", "directory") as conn:
-            found = _found(backend, caller, conn, issue_id)
+        found = _found(backend, caller, issue_id)
+        with backend.shown(eventual=True) as conn:
             comment = issues.comment(conn, found.id, identified(comment_id, "Comment"))
         if comment is None:
             raise NotFound("Comment not found")
         return comment
 
 
-def _found(backend: Backend, caller: Caller, conn: Connection, issue_id: str) -> shapes.Issue:
+def _found(backend: Backend, caller: Caller, issue_id: str, *, eventual: bool = False) -> shapes.Issue:
     """The issue by id or identifier, for a caller who may see it."""
-    principal = backend.ask(caller, viewing.anyone)
-    if UUID_TEXT.fullmatch(issue_id):
-        found = issues.issue(conn, UUID(issue_id))
-    else:
-        found = issues.identified(conn, _companies(conn, principal), issue_id)
-    backend.ask(caller, viewing.thing, found.company_id if found else None, "Issue")
-    if found is None:
-        raise NotFound("Issue not found")
-    return found
+
+    def read(conn: Connection) -> shapes.Issue | None:
+        if UUID_TEXT.fullmatch(issue_id):
+            return issues.issue(conn, UUID(issue_id))
+        return issues.identified(conn, issue_id)
+
+    return backend.found(caller, ("issues", "directory"), "Issue", read, eventual=eventual)
 
 
 def _id_of(backend: Backend, caller: Caller, issue_id: str) -> UUID:
-    if UUID_TEXT.fullmatch(issue_id):
-        return UUID(issue_id)
-    with backend.shown("issues", "directory") as conn:
-        return _found(backend, caller, conn, issue_id).id
-
-
-def _companies(conn: Connection, principal: AgentCaller | BoardUser) -> list[UUID]:
-    if isinstance(principal, AgentCaller):
-        return [principal.company_id]
-    if principal.instance_admin:
-        return [company.id for company in directory.companies(conn)]
-    return [membership.company_id for membership in directory.memberships(conn, principal.user_id)]
+    return UUID(issue_id) if UUID_TEXT.fullmatch(issue_id) else _found(backend, caller, issue_id).id
 
 
 def _fields(found: shapes.Issue) -> dict[str, Any]:

@@ -53,13 +53,7 @@ class Projects(Controller):
         company_id: Annotated[str | None, QueryParameter(name="companyId")] = None,
     ) -> shapes.Project:
         """By id, or by short name within `companyId`."""
-        backend.ask(caller, viewing.anyone)
-        with backend.shown("directory") as conn:
-            found = _find(conn, project_id, company_id)
-        backend.ask(caller, viewing.thing, found.company_id if found else None, "Project")
-        if found is None:
-            raise NotFound("Project not found")
-        return found
+        return backend.found(caller, ("directory",), "Project", lambda conn: _find(conn, project_id, company_id))
 
     @patch("/projects/{project_id:str}", operation_id="updateProject")
     def update(
@@ -127,13 +121,7 @@ class Goals(Controller):
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], goal_id: FromPath[str]
     ) -> shapes.Goal:
         id_ = identified(goal_id, "Goal")
-        backend.ask(caller, viewing.anyone)
-        with backend.shown("directory") as conn:
-            found = directory.goal(conn, id_)
-        backend.ask(caller, viewing.thing, found.company_id if found else None, "Goal")
-        if found is None:
-            raise NotFound("Goal not found")
-        return found
+        return backend.found(caller, ("directory",), "Goal", lambda conn: directory.goal(conn, id_))
 
     @patch("/goals/{goal_id:str}", operation_id="updateGoal")
     def update(

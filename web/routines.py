@@ -132,8 +132,7 @@ class Routines(Controller):
         """Fires now, under the concurrency policy; the same idempotency key gives the same run."""
         id_ = identified(routine_id, "Routine")
         done = backend.executor.execute(caller, runs.fire_by_hand, id_, data)
-        found = run_of(backend.executor.store.load([done.result])[done.result])
-        return Response(found, status_code=202, headers={POSITION_HEADER: str(done.position)})
+        return Response(run_of(done.result), status_code=202, headers={POSITION_HEADER: str(done.position)})
 
     @post("/routines/{routine_id:str}/triggers", operation_id="createTrigger")
     def create_trigger(

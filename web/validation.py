@@ -72,7 +72,7 @@ def _walk(shape: Any, value: object, place: Place) -> object:
     if get_origin(shape) is tuple:
         return _array(shape, meta, value, place)
     if get_origin(shape) is dict:
-        return _object(shape, value, place)
+        return _object(shape, meta, value, place)
     return value if shape is object else SCALARS[shape](value, meta, place)
 
 
@@ -130,9 +130,13 @@ def _array(shape: Any, meta: Meta, value: object, place: Place) -> object:
     return [_walk(get_args(shape)[0], item, place.at(index)) for index, item in enumerate(value)]
 
 
-def _object(shape: Any, value: object, place: Place) -> object:
+def _object(shape: Any, meta: Meta, value: object, place: Place) -> object:
     if not isinstance(value, Mapping):
         return place.wrong_type("object", value)
+    most = (meta.extra or {}).get("max_bytes")
+    if most is not None and len(msgspec.json.encode(value)) > most:
+        place.report("too_big", f"Object must have at most {most} bytes of JSON", maximum=most, type="object")
+        return value
     return {key: _walk(get_args(shape)[1], item, place.at(key)) for key, item in value.items()}
 
 

@@ -1,7 +1,7 @@
 """Agents (contract 7.3)."""
 
 from collections.abc import Callable
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from application.access import Principal, Resource, authorize
 from application.commands import AgentDraft, AgentPatch
@@ -19,7 +19,7 @@ from domain.values import AgentProfile
 def create(work: Work, principal: Principal, company_id: UUID, draft: AgentDraft) -> UUID:
     authorize(work, principal, "administer", companies.enter(work, company_id))
     check_agent(work, company_id, draft.reports_to)
-    agent_id = uuid4()
+    agent_id = work.new_id()
     url_key = companies.claim(work, f"agent|{company_id}", agent.url_keys(draft.name), agent_id, company_id)
     profile = merged(AgentProfile(name=draft.name), draft)
     work.record(agent_id, [AgentCreated(profile=profile, url_key=url_key)], company_id)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import islice
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from application.access import Principal, Resource, authorize, require_board
 from application.commands import CompanyDraft, CompanyPatch
@@ -24,7 +24,7 @@ def create(work: Work, principal: Principal, draft: CompanyDraft) -> UUID:
     user = require_board(principal)
     if not user.instance_admin:
         raise Forbidden("Instance admin required")
-    company_id = uuid4()
+    company_id = work.new_id()
     prefix = claim(work, PREFIX_SCOPE, company.issue_prefixes(draft.name), company_id, company_id)
     details = CompanyDetails(name=draft.name, description=draft.description)
     work.record(company_id, [CompanyCreated(details=details, issue_prefix=prefix)], company_id)

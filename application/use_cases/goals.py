@@ -1,6 +1,6 @@
 """Goals (contract 7.4)."""
 
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from application.access import Principal, Resource, authorize
 from application.commands import GoalDraft, GoalPatch
@@ -19,7 +19,7 @@ def create(work: Work, principal: Principal, company_id: UUID, draft: GoalDraft)
     authorize(work, principal, "administer", companies.enter(work, company_id))
     details = merged(GoalDetails(title=draft.title), draft)
     _check(work, company_id, details)
-    goal_id = uuid4()
+    goal_id = work.new_id()
     work.record(goal_id, [GoalCreated(details=details)], company_id)
     return goal_id
 

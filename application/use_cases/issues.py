@@ -1,10 +1,10 @@
 """Issues and the agent's loop over them (contract 7.5). An execution issue moves its run and frees its slot."""
 
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from msgspec import UNSET, UnsetType
 
-from application.access import AgentCaller, Principal, Resource, authorize
+from application.access import Action, AgentCaller, Principal, Resource, authorize
 from application.commands import Checkout, CommentDraft, IssueDraft, IssuePatch
 from application.streams import ISSUE, PROJECT, RUN, SLOT
 from application.use_cases import companies, references
@@ -27,7 +27,7 @@ def create(work: Work, principal: Principal, company_id: UUID, draft: IssueDraft
         created_by_agent_id=principal.agent_id if isinstance(principal, AgentCaller) else None,
         created_by_user_id=None if isinstance(principal, AgentCaller) else principal.user_id,
     )
-    issue_id = uuid4()
+    issue_id = work.new_id()
     work.record(issue_id, [opened], company_id)
     return issue_id
 
@@ -119,7 +119,7 @@ def _comment(work: Work, principal: Principal, issue_id: UUID, body: str, sessio
         user_id=None if isinstance(principal, AgentCaller) else principal.user_id,
         run_id=session if by_agent else None,
     )
-    comment_id = uuid4()
+    comment_id = work.new_id()
     work.record(comment_id, [added], work.company_of(issue_id))
     return comment_id
 
@@ -141,8 +141,8 @@ def _check_references(work: Work, company_id: UUID, new: IssueDetails, old: Issu
         references.check_issue(work, company_id, new.parent_id)
 
 
-def _existing(work: Work, principal: Principal, issue_id: UUID, action: str) -> Issue:
-    authorize(work, principal, "administer" if action == "administer" else "work", resource(work, issue_id))
+def _existing(work: Work, principal: Principal, issue_id: UUID, action: Action) -> Issue:
+    authorize(work, principal, action, resource(work, issue_id))
     if (found := work.get(ISSUE, issue_id)) is None:
         raise NotFound("Issue not found")
     return found

@@ -1,7 +1,7 @@
 """Projects (contract 7.4)."""
 
 from collections.abc import Callable
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from application.access import Principal, Resource, authorize
 from application.commands import ProjectDraft, ProjectPatch
@@ -21,7 +21,7 @@ def create(work: Work, principal: Principal, company_id: UUID, draft: ProjectDra
     authorize(work, principal, "administer", companies.enter(work, company_id))
     check_goal(work, company_id, draft.goal_id)
     check_agent(work, company_id, draft.lead_agent_id, "Lead agent")
-    project_id = uuid4()
+    project_id = work.new_id()
     url_key = companies.claim(work, f"project|{company_id}", url_keys(draft.name), project_id, company_id)
     details = merged(ProjectDetails(name=draft.name), draft)
     work.record(project_id, [ProjectCreated(details=details, url_key=url_key)], company_id)

@@ -1,10 +1,10 @@
 """Routines (contract 3)."""
 
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from msgspec import UNSET
 
-from application.access import AgentCaller, Principal, Resource, authorize
+from application.access import Action, AgentCaller, Principal, Resource, authorize
 from application.commands import RoutineDraft, RoutinePatch, VariableDraft
 from application.streams import ROUTINE, TRIGGER
 from application.use_cases import companies, references
@@ -28,7 +28,7 @@ def create(work: Work, principal: Principal, company_id: UUID, draft: RoutineDra
     )
     settings = references.merged(RoutineSettings(title=draft.title), draft, variables=_variables(draft.variables))
     _check_references(work, company_id, settings, check_assignee=True)
-    routine_id = uuid4()
+    routine_id = work.new_id()
     work.record(routine_id, routine.create(settings), company_id)
     return routine_id
 
@@ -63,9 +63,9 @@ def may_read(work: Work, principal: Principal, routine_id: UUID) -> None:
     authorize(work, principal, "read", resource(work, routine_id))
 
 
-def writable(work: Work, principal: Principal, routine_id: UUID, action: str) -> Routine:
+def writable(work: Work, principal: Principal, routine_id: UUID, action: Action) -> Routine:
     """The routine, for a caller who may change it: action `own`, or `assign` where work is assigned by it."""
-    authorize(work, principal, "assign" if action == "assign" else "own", resource(work, routine_id))
+    authorize(work, principal, action, resource(work, routine_id))
     if (found := work.get(ROUTINE, routine_id)) is None:
         raise NotFound("Routine not found")
     return found

@@ -6,7 +6,7 @@ A run's id follows from what fired it, so whoever comes second finds it there.
 
 from collections.abc import Sequence
 from datetime import datetime
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from application.access import AgentCaller, BoardUser, Principal
 from application.commands import RunRequest
@@ -17,6 +17,7 @@ from domain import firing, routine, schedule, slot, trigger
 from domain.errors import Conflict, Forbidden, NotFound, Unacceptable
 from domain.firing import Firing
 from domain.identity import issue_of_run, run_of_key, run_of_occurrence, slot_of
+from domain.recorded import Recorded
 from domain.routine import Routine
 from domain.schedule import Cron
 from domain.slot import Slot
@@ -32,13 +33,13 @@ class DueTrigger(Value, frozen=True):
     next_at: datetime
 
 
-def fire_by_hand(work: Work, principal: Principal, routine_id: UUID, request: RunRequest) -> UUID:
-    """The id of the run; the same one for the same idempotency key."""
+def fire_by_hand(work: Work, principal: Principal, routine_id: UUID, request: RunRequest) -> list[Recorded]:
+    """The events of the run; those of the same run for the same idempotency key."""
     found = routines.writable(work, principal, routine_id, "assign")
     company_id = work.company_of(routine_id) or routine_id
     _check_override(principal, request)
     routine.must_not_be_archived(found)
-    asked = _firing(principal, routine_id, found, request)
+    asked = _firing(work, principal, routine_id, found, request)
     references.check_project(work, company_id, request.project_id)
     references.check_assignee(work, company_id, asked.assignee_agent_id)
     _check_trigger(work, company_id, routine_id, request.trigger_id)
@@ -46,7 +47,7 @@ def fire_by_hand(work: Work, principal: Principal, routine_id: UUID, request: Ru
         raise Unacceptable("Default agent required")
     if work.get(RUN, asked.run_id) is None:
         _fire(work, company_id, found, asked)
-    return asked.run_id
+    return work.history(asked.run_id)
 
 
 def fire_due(work: Work, rows: Sequence[DueTrigger]) -> int:
@@ -74,6 +75,8 @@ def _settle(work: Work, row: DueTrigger) -> int:
         return 0
     if due.missed is not None:
         work.record(row.trigger_id, [due.missed])
+    run_ids = [run_of_occurrence(row.trigger_id, at) for at in due.fire]
+    work.load([*run_ids, *map(issue_of_run, run_ids)])
     fresh = [at for at in due.fire if not _is_fired(work, row, at)]
     for occurrence in fresh:
         asked = Firing(
@@ -109,7 +112,7 @@ def _fire(work: Work, company_id: UUID, of: Routine, asked: Firing) -> None:
     work.record(asked.run_id, [facts.run], company_id)
     work.record(slot_id, facts.slot, company_id)
     if facts.issue is not None:
-        work.record(facts.slot[-1].live.issue_id, [facts.issue], company_id)  # type: ignore[union-attr]
+        work.record(issue_of_run(asked.run_id), [facts.issue], company_id)
 
 
 def _outcome(work: Work, of: Routine, asked: Firing, guard: Slot) -> Outcome:
@@ -128,12 +131,14 @@ def _newest(work: Work, of: Routine, guard: Slot) -> Live | None:
     if len(guard.live) < 2:  # noqa: PLR2004
         return guard.live[0] if guard.live else None
     work.load(live.issue_id for live in guard.live)
-    return max(guard.live, key=lambda live: work.changed_at(live.issue_id))
+    return max(reversed(guard.live), key=lambda live: work.changed_at(live.issue_id))
 
 
-def _firing(principal: Principal, routine_id: UUID, of: Routine, request: RunRequest) -> Firing:
+def _firing(work: Work, principal: Principal, routine_id: UUID, of: Routine, request: RunRequest) -> Firing:
     key = request.idempotency_key or None
-    run_id = run_of_key(routine_id, request.source, request.trigger_id, key) if key else uuid4()
+    run_id = run_of_key(routine_id, request.source, request.trigger_id, key) if key else work.new_id()
+    if key is None:
+        work.begin(issue_of_run(run_id))
     by_hand = request.source == "manual"
     return Firing(
         run_id=run_id,

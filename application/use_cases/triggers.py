@@ -1,10 +1,10 @@
 """Triggers (contract 4). Each change is a revision of the routine too."""
 
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from msgspec import UNSET
 
-from application.access import Principal, Resource, authorize
+from application.access import Action, Principal, Resource, authorize
 from application.commands import TriggerDraft, TriggerPatch
 from application.streams import ROUTINE, TRIGGER
 from application.use_cases import routines
@@ -28,7 +28,7 @@ def create(work: Work, principal: Principal, routine_id: UUID, draft: TriggerDra
     )
     if draft.kind == "schedule" and draft.enabled:
         routine.must_be_schedulable(found.settings)
-    trigger_id = uuid4()
+    trigger_id = work.new_id()
     events = trigger.create(routine_id, draft.kind, settings, work.now)
     work.record(trigger_id, events, work.company_of(routine_id))
     work.record(routine_id, [RoutineTriggerAdded(trigger_id=trigger_id, kind=draft.kind)])
@@ -52,13 +52,13 @@ def delete(work: Work, principal: Principal, trigger_id: UUID) -> UUID:
     return trigger_id
 
 
-def _writable(work: Work, principal: Principal, trigger_id: UUID, action: str) -> tuple[Trigger, Routine]:
+def _writable(work: Work, principal: Principal, trigger_id: UUID, action: Action) -> tuple[Trigger, Routine]:
     found = work.get(TRIGGER, trigger_id)
     if found is None or found.deleted:
         raise NotFound("Routine trigger not found")
     of = routines.resource(work, found.routine_id)
     resource = Resource(company_id=of.company_id, kind="Routine trigger", owner=of.owner)
-    authorize(work, principal, "assign" if action == "assign" else "own", resource)
+    authorize(work, principal, action, resource)
     if (parent := work.get(ROUTINE, found.routine_id)) is None:
         raise NotFound("Routine trigger not found")
     return found, parent

@@ -1,10 +1,23 @@
 """Who may look at what: asked before a read model is."""
 
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 from application.access import Principal, Resource, authorize, require_board
 from application.use_cases import companies
 from application.work import Work
+from domain.errors import NotFound
+
+
+class Owned(Protocol):
+    """Something that belongs to a company."""
+
+    @property
+    def company_id(self) -> UUID: ...
+
+
+T = TypeVar("T", bound=Owned)
 
 
 def anyone(_work: Work, principal: Principal) -> Principal:
@@ -23,7 +36,10 @@ def company(work: Work, principal: Principal, company_id: UUID) -> Principal:
     return principal
 
 
-def thing(work: Work, principal: Principal, company_id: UUID | None, kind: str) -> Principal:
-    """Members and agents of the company that the thing belongs to; to others it does not exist."""
-    authorize(work, principal, "read", Resource(company_id=company_id, kind=kind))
-    return principal
+def found(work: Work, principal: Principal, find: Callable[[], T | None], kind: str) -> T:
+    """What `find` finds, for members and agents of its company; to others it does not exist."""
+    thing = find()
+    authorize(work, principal, "read", Resource(company_id=thing.company_id if thing else None, kind=kind))
+    if thing is None:
+        raise NotFound(f"{kind} not found")
+    return thing

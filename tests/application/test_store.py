@@ -17,7 +17,7 @@ from eventsourcing.persistence import (
     StoredEvent,
 )
 
-from application.recorder import TRIES, PostgresRecorder
+from application.recorder import TRIES, OutcomeUnknown, PostgresRecorder
 from application.store import EventStore, to_stored
 from domain.events import AgentPaused, AgentResumed, RunFired
 from domain.recorded import Recorded
@@ -395,6 +395,14 @@ def test_a_version_that_another_took_while_the_answer_was_lost_is_a_conflict(sys
         losing(system, 1, before_commit=True, meanwhile=meanwhile).append([ours])
 
     assert system.store.load([ours.stream_id]) == {ours.stream_id: [theirs]}
+
+
+def test_an_answer_that_stays_lost_is_an_unknown_outcome(system):
+    """Not "try again": the events may be recorded, and here they are."""
+    with pytest.raises(OutcomeUnknown):
+        losing(system, 99).append(stream(1))
+
+    assert system.store.head() == 1
 
 
 def test_a_database_that_stays_away_is_said_so(system):

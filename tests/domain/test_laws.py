@@ -402,9 +402,9 @@ class Machine(RuleBasedStateMachine):
     def fire_by_hand(self, of, key, source):
         routine_id = self.made[of % len(self.made)]
         request = RunRequest(source=source, idempotency_key=key)
-        run_id = self.ask(runs.fire_by_hand, routine_id, request)
-        if run_id and key:
-            assert self.ask(runs.fire_by_hand, routine_id, request) == run_id
+        fired = self.ask(runs.fire_by_hand, routine_id, request)
+        if fired and key:
+            assert self.ask(runs.fire_by_hand, routine_id, request)[0].stream_id == fired[0].stream_id
 
     @precondition(lambda self: self.ledger.routine_of)
     @rule(

@@ -405,7 +405,8 @@ def test_the_loop_sees_a_new_schedule_at_once(workplace, looping, happened):
     wait_for(lambda: happened(RunFired))
 
 
-def test_the_loop_sleeps_while_nothing_is_due(workplace, executor, system, looping, clock):
+def test_the_loop_sleeps_while_nothing_is_due(workplace, executor, system, looping, monkeypatch):
+    monkeypatch.setattr(schedulers, "LONGEST_SLEEP_S", 0.6)
     workplace.routines(next_at=NOON - MINUTE, zone="Atlantis/Capital")
     workplace.routines(next_at=NOON + 5 * MINUTE)
     ticks = []

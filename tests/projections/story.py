@@ -70,7 +70,7 @@ class Story:
         return self.ask(triggers.create, routine_id, TriggerDraft(kind="schedule", cron_expression=cron, **fields))
 
     def fire(self, routine_id, **fields):
-        return self.ask(runs.fire_by_hand, routine_id, RunRequest(**fields))
+        return self.ask(runs.fire_by_hand, routine_id, RunRequest(**fields))[0].stream_id
 
     def issue(self, company_id, title="Look", **fields):
         return self.ask(issues.create, company_id, IssueDraft(title=title, **fields))

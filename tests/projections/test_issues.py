@@ -43,14 +43,13 @@ def test_each_company_counts_its_issues_from_one(story, acme):
     assert issues.last_number(story.conn, story.company("None")) == 0
 
 
-def test_an_issue_is_found_by_its_identifier_in_the_companies_given(story, acme):
-    other = story.company("Beta")
+def test_an_issue_is_found_by_its_identifier(story, acme):
+    story.issue(story.company("Beta"))
     id_ = story.issue(acme)
     story.project_all()
 
-    assert issues.identified(story.conn, [other, acme], "acm-1").id == id_
-    assert issues.identified(story.conn, [other], "ACM-1") is None
-    assert issues.identified(story.conn, [], "ACM-1") is None
+    assert issues.identified(story.conn, "acm-1").id == id_
+    assert issues.identified(story.conn, "ACM-2") is None
 
 
 def test_an_execution_issue_names_its_routine_and_run_and_one_by_hand_does_not(story, acme, scout):

@@ -1,7 +1,6 @@
 """`routines init` on a Postgres that is not ours."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import psycopg
 import pytest

@@ -1,7 +1,9 @@
 """Manual and api runs: outcomes, policies, idempotency, history (contract 5)."""
 
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -485,3 +487,37 @@ def test_runs_are_listed_newest_first_within_their_limits(api: Api, routine: str
         assert runs[:1] == listed(f"?limit={limit}"), limit
     for limit in ("200", "201", "1e9", "1e400", "9" * 400):
         assert runs == listed(f"?limit={limit}"), limit
+
+
+def test_something_of_another_kind_is_not_found_where_a_trigger_is_asked_for(
+    api: Api, routine: str, agent: tuple[str, str]
+):
+    for id_ in (routine, agent[0]):
+        answer = api.request("POST", f"/routines/{routine}/run", {"triggerId": id_})
+        assert (404, "Routine trigger not found") == (answer.status_code, answer.json()["error"])
+
+    answer = api.request("POST", f"/routines/{routine}/run", {"projectId": agent[0], "assigneeAgentId": agent[0]})
+    assert (404, "Project not found") == (answer.status_code, answer.json()["error"])
+
+
+def test_a_request_that_is_cut_off_fires_nothing(api: Api, routine: str):
+    address = urlsplit(api.url)
+    head = (
+        f"POST /api/routines/{routine}/run HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.token}\r\n"
+        "Content-Type: application/json\r\nContent-Length: 300\r\n\r\n"
+    )
+    for _ in range(3):
+        with socket.create_connection((address.hostname or "", address.port or 0)) as connection:
+            connection.sendall(head.encode())
+    whole = fire(api, routine)
+
+    assert [whole["id"]] == [run["id"] for run in history(api, routine)]
+
+
+def test_more_clients_than_connections_are_all_answered(api: Api, routine: str):
+    issue = fire(api, routine)["linkedIssueId"]
+
+    with ThreadPoolExecutor(32) as threads:
+        answers = list(threads.map(lambda _: api.request("GET", f"/issues/{issue}").status_code, range(320)))
+
+    assert {200} == set(answers)

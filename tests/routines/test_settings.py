@@ -1,0 +1,35 @@
+"""Settings, read once from the environment."""
+
+import pytest
+
+from routines.settings import BadSetting, from_env
+
+URL = "postgresql://somebody@/somewhere"
+
+
+def test_what_is_not_set_has_its_default():
+    assert (16, 10, 5.0) == tuple(
+        getattr(from_env({"ROUTINES_DATABASE_URL": URL}), name) for name in ("threads", "connections", "patience_s")
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("DATABASE_URL", ""), ("THREADS", "abc"), ("BATCH", "0"), ("LOG_LEVEL", "loud"), ("PATIENCE_S", "-1")],
+)
+def test_a_wrong_setting_is_named(name: str, value: str):
+    with pytest.raises(BadSetting, match=f"ROUTINES_{name}"):
+        from_env({"ROUTINES_DATABASE_URL": URL, f"ROUTINES_{name}": value})
+
+
+def test_a_missing_database_is_named():
+    with pytest.raises(BadSetting, match="ROUTINES_DATABASE_URL"):
+        from_env({})
+
+
+def test_a_malformed_url_is_refused_without_its_password():
+    with pytest.raises(BadSetting) as refused:
+        from_env({"ROUTINES_DATABASE_URL": "postgress://somebody:secret@host/db"})
+
+    assert "secret" not in str(refused.value)
+    assert refused.value.__cause__ is None

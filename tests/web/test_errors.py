@@ -1,0 +1,29 @@
+"""Which errors say "try again", and which must not."""
+
+import pytest
+from eventsourcing.persistence import IntegrityError, OperationalError
+
+from application.recorder import OutcomeUnknown
+from projections.positions import Lagging
+from web.errors import to_response
+
+
+def recorded() -> Lagging:
+    error = Lagging(["issues"], 3)
+    error.recorded = 7
+    return error
+
+
+@pytest.mark.parametrize("error", [Lagging(["issues"], 3), OperationalError("away"), IntegrityError("races lost")])
+def test_what_recorded_nothing_may_be_tried_again(error: Exception):
+    response = to_response(None, error)  # type: ignore[arg-type]
+
+    assert (503, "1") == (response.status_code, response.headers.get("Retry-After"))
+
+
+@pytest.mark.parametrize("error", [recorded(), OutcomeUnknown("the answer was lost")])
+def test_what_may_be_recorded_is_not_to_be_repeated_unseen(error: Exception):
+    response = to_response(None, error)  # type: ignore[arg-type]
+
+    assert (503, None) == (response.status_code, response.headers.get("Retry-After"))
+    assert "read it back" in response.content.error
