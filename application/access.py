@@ -125,10 +125,9 @@ def _turn_away(resource: Resource, text: str) -> None:
 
 def _agent(work: Work, agent_id: UUID) -> AgentCaller:
     holder = work.get(AGENT, agent_id)
-    company_id = work.company_of(agent_id)
-    if holder is None or company_id is None or not agent.may_hold_keys(holder):
+    if holder is None or not agent.may_hold_keys(holder):
         raise Unknown
-    return AgentCaller(agent_id=agent_id, company_id=company_id)
+    return AgentCaller(agent_id=agent_id, company_id=work.company_of(agent_id))
 
 
 def _user(work: Work, key_id: UUID, user_id: UUID | None) -> BoardUser:

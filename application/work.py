@@ -83,8 +83,13 @@ class Work:
         """The company that a thing of this kind belongs to; None when there is no such thing."""
         return None if self.get(kind, stream_id) is None else self.company_of(stream_id)
 
-    def company_of(self, stream_id: UUID) -> UUID | None:
-        """The company that owns a stream; None for an unknown one."""
+    def company_of(self, stream_id: UUID) -> UUID:
+        """The company that a stream which is there belongs to."""
+        if (company_id := self._company_of(stream_id)) is None:
+            raise LookupError(stream_id)
+        return company_id
+
+    def _company_of(self, stream_id: UUID) -> UUID | None:
         return next((recorded.company_id for recorded in self.history(stream_id)), None)
 
     def version_of(self, stream_id: UUID) -> int:
@@ -101,7 +106,7 @@ class Work:
         """Adds events to a stream; a new stream belongs to `company_id`."""
         self.load([stream_id])
         stream = self._streams[stream_id]
-        company_id = company_id or self.company_of(stream_id)
+        company_id = company_id or self._company_of(stream_id)
         for event in events:
             recorded = Recorded(
                 stream_id=stream_id,

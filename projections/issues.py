@@ -327,7 +327,7 @@ def comment_cursor(conn: Connection, issue_id: UUID) -> CommentCursor:
     return _CURSOR.all(conn, issue_id=issue_id)[0]
 
 
-def last_number(conn: Connection, company_id: UUID) -> int:
-    """The newest issue number of a company; 0 when it has no issue."""
-    row = conn.execute("SELECT last FROM issue_numbering WHERE id = %s", (company_id,)).fetchone()
-    return int(row[0]) if row else 0
+def last_numbers(conn: Connection, companies: Sequence[UUID]) -> dict[UUID, int]:
+    """The newest issue number of each company; 0 when it has no issue."""
+    rows = conn.execute("SELECT id, last FROM issue_numbering WHERE id = ANY(%s)", (list(companies),))
+    return dict.fromkeys(companies, 0) | dict(rows.fetchall())

@@ -28,7 +28,7 @@ URL = "ROUTINES_DATABASE_URL"
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="routines", prog_name="routines")
 def main() -> None:
-    r"""
+    """
     Recurring work for AI agents, with a record of every run.
 
     \b
@@ -36,7 +36,7 @@ def main() -> None:
                   routines demo     watch a schedule fire, in another terminal
     Piece by piece, against your own Postgres (ROUTINES_DATABASE_URL):
                   routines init, then routines web | scheduler | projector
-    """
+    """  # noqa: D301 the \b is click's
 
 
 @main.command()

@@ -62,16 +62,16 @@ class Backend:
         return self.ask(caller, lambda work, principal: viewing.found(work, principal, find, kind))
 
     @contextmanager
-    def shown(self, *models: str, eventual: bool = False) -> Iterator[Connection]:
-        """A connection on which the read models show everything acknowledged so far. Raises Lagging."""
+    def shown(self, *models: str, eventual: bool = False, position: int | None = None) -> Iterator[Connection]:
+        """A connection on which the read models show the log up to `position`, or up to now. Raises Lagging."""
         if not eventual:
-            self._catch_up(models)
+            self._catch_up(models, position)
         with self.pool.connection() as conn:
             yield conn
 
-    def _catch_up(self, models: tuple[str, ...]) -> None:
+    def _catch_up(self, models: tuple[str, ...], position: int | None = None) -> None:
         """Any may wait for a moment, few for long; none holds a connection then: writes need threads too."""
-        target, behind = self._gap(models)
+        target, behind = self._gap(models, position)
         behind = behind and self._await(models, target, min(MOMENT_S, self._patience_s))
         if behind and self._patience_s > MOMENT_S and self._long_waits.acquire(blocking=False):
             try:
@@ -119,7 +119,7 @@ class Changed(msgspec.Struct):
     def answer(self, read: Callable[[Connection], T | None], status: int = 200) -> Response[T]:
         """The thing as it is now, and the log position in a header."""
         try:
-            with self.backend.shown(*self.models) as conn:
+            with self.backend.shown(*self.models, position=self.position) as conn:
                 found = read(conn)
         except Lagging as error:
             error.recorded = self.position

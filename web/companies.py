@@ -29,7 +29,7 @@ class Companies(Controller):
         """Those that the board user may enter, oldest first."""
         user = backend.ask(caller, viewing.board)
         with backend.shown(*MODELS) as conn:
-            return [_counted(conn, company) for company in _visible(conn, user)]
+            return _counted(conn, _visible(conn, user))
 
     @post(operation_id="createCompany")
     def create(
@@ -76,8 +76,9 @@ def _visible(conn: Connection, user: Principal) -> list[shapes.Company]:
 
 def _shown(conn: Connection, company_id: UUID) -> shapes.Company | None:
     found = directory.company(conn, company_id)
-    return None if found is None else _counted(conn, found)
+    return None if found is None else _counted(conn, [found])[0]
 
 
-def _counted(conn: Connection, company: shapes.Company) -> shapes.Company:
-    return replace(company, issue_counter=issues.last_number(conn, company.id))
+def _counted(conn: Connection, companies: list[shapes.Company]) -> list[shapes.Company]:
+    last = issues.last_numbers(conn, [company.id for company in companies])
+    return [replace(company, issue_counter=last[company.id]) for company in companies]

@@ -29,7 +29,7 @@ def create(work: Work, principal: Principal, company_id: UUID, draft: AgentDraft
 def update(work: Work, principal: Principal, agent_id: UUID, patch: AgentPatch) -> UUID:
     found = _writable(work, principal, agent_id)
     if isinstance(patch.reports_to, UUID):
-        check_agent(work, resource(work, agent_id).company_id or agent_id, patch.reports_to)
+        check_agent(work, work.company_of(agent_id), patch.reports_to)
     work.record(agent_id, agent.update(found, merged(found.profile, patch)))
     return agent_id
 

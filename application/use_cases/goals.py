@@ -27,7 +27,7 @@ def create(work: Work, principal: Principal, company_id: UUID, draft: GoalDraft)
 def update(work: Work, principal: Principal, goal_id: UUID, patch: GoalPatch) -> UUID:
     found = _writable(work, principal, goal_id)
     details = merged(found.details, patch)
-    _check(work, work.company_of(goal_id) or goal_id, details, found.details)
+    _check(work, work.company_of(goal_id), details, found.details)
     work.record(goal_id, goal.update(found, details))
     return goal_id
 

@@ -38,7 +38,7 @@ def update(work: Work, principal: Principal, issue_id: UUID, patch: IssuePatch, 
     details = references.merged(found.details, patch)
     if details.parent_id == issue_id:
         raise Unacceptable("Issue cannot be its own parent")
-    _check_references(work, work.company_of(issue_id) or issue_id, details, found.details)
+    _check_references(work, work.company_of(issue_id), details, found.details)
     work.record(issue_id, issue.edit(found, details))
     if not isinstance(patch.status, UnsetType):
         work.record(issue_id, issue.move(found, patch.status))
@@ -56,7 +56,7 @@ def check_out(work: Work, principal: Principal, issue_id: UUID, request: Checkou
             raise Forbidden("Agent can only checkout as itself")
         if session is None:
             raise Unknown("Agent run id required")
-    references.check_agent(work, work.company_of(issue_id) or issue_id, request.agent_id)
+    references.check_agent(work, work.company_of(issue_id), request.agent_id)
     events = issue.check_out(found, issue_id, request.agent_id, session, request.expected_statuses)
     work.record(issue_id, events)
     if events:

@@ -31,7 +31,7 @@ def create(work: Work, principal: Principal, company_id: UUID, draft: ProjectDra
 def update(work: Work, principal: Principal, project_id: UUID, patch: ProjectPatch) -> UUID:
     found = _writable(work, principal, project_id)
     details = merged(found.details, patch)
-    company_id = work.company_of(project_id) or project_id
+    company_id = work.company_of(project_id)
     if details.goal_id != found.details.goal_id:
         check_goal(work, company_id, details.goal_id)
     if details.lead_agent_id != found.details.lead_agent_id:

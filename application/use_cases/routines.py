@@ -40,7 +40,7 @@ def update(work: Work, principal: Principal, routine_id: UUID, patch: RoutinePat
     events = routine.update(found, settings)
     new = events[0].settings if events else found.settings  # type: ignore[union-attr]
     activates = new.status == "active" and found.settings.status != "active"
-    company_id = work.company_of(routine_id) or routine_id
+    company_id = work.company_of(routine_id)
     _check_references(
         work, company_id, new, check_assignee=patch.assignee_agent_id is not UNSET or activates, old=found.settings
     )

@@ -36,7 +36,7 @@ class DueTrigger(Value, frozen=True):
 def fire_by_hand(work: Work, principal: Principal, routine_id: UUID, request: RunRequest) -> list[Recorded]:
     """The events of the run; those of the same run for the same idempotency key."""
     found = routines.writable(work, principal, routine_id, "assign")
-    company_id = work.company_of(routine_id) or routine_id
+    company_id = work.company_of(routine_id)
     _check_override(principal, request)
     routine.must_not_be_archived(found)
     asked = _firing(work, principal, routine_id, found, request)
@@ -64,8 +64,7 @@ def fire_due(work: Work, rows: Sequence[DueTrigger]) -> int:
 def _settle(work: Work, row: DueTrigger) -> int:
     armed = work.get(TRIGGER, row.trigger_id)
     of = work.get(ROUTINE, row.routine_id)
-    company_id = work.company_of(row.trigger_id)
-    if armed is None or of is None or company_id is None or work.version_of(row.trigger_id) != row.trigger_version:
+    if armed is None or of is None or work.version_of(row.trigger_id) != row.trigger_version:
         return 0
     cron = trigger.schedule_of(armed)
     if cron is None or not armed.settings.enabled or of.settings.status != "active":
@@ -78,6 +77,7 @@ def _settle(work: Work, row: DueTrigger) -> int:
     run_ids = [run_of_occurrence(row.trigger_id, at) for at in due.fire]
     work.load([*run_ids, *map(issue_of_run, run_ids)])
     fresh = [at for at in due.fire if not _is_fired(work, row, at)]
+    company_id = work.company_of(row.trigger_id)
     for occurrence in fresh:
         asked = Firing(
             run_id=run_of_occurrence(row.trigger_id, occurrence),

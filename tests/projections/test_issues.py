@@ -39,8 +39,8 @@ def test_each_company_counts_its_issues_from_one(story, acme):
 
     assert [read(story, id_).identifier for id_ in (one, two, three)] == ["ACM-1", "BET-1", "ACM-2"]
     assert read(story, three).issue_number == 2
-    assert issues.last_number(story.conn, acme) == 2
-    assert issues.last_number(story.conn, story.company("None")) == 0
+    assert issues.last_numbers(story.conn, [acme]) == {acme: 2}
+    assert list(issues.last_numbers(story.conn, [story.company("None")]).values()) == [0]
 
 
 def test_an_issue_is_found_by_its_identifier(story, acme):
