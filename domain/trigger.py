@@ -38,6 +38,15 @@ class Due(Value, frozen=True):
     next_at: datetime
 
 
+class DueTrigger(Value, frozen=True):
+    """An occurrence that waits for its outcome, as the read model of due triggers knows it."""
+
+    trigger_id: UUID
+    trigger_version: int  # of the trigger's stream when `next_at` was set; another one makes the row stale
+    routine_id: UUID
+    next_at: datetime
+
+
 def evolve(trigger: Trigger | None, event: TriggerEvent) -> Trigger:
     match trigger, event:
         case None, TriggerCreated(routine_id=routine_id, kind=kind, settings=settings):

@@ -16,11 +16,10 @@ from eventsourcing.persistence import IntegrityError, PersistenceError
 
 from application.execute import Executor
 from application.use_cases import runs
-from application.use_cases.runs import DueTrigger
+from domain.trigger import DueTrigger
 from processes.wakeup import Connection, Wakeup
 from projections import positions, triggers_due
 from projections.positions import Read
-from projections.triggers_due import DueRow
 
 LONGEST_SLEEP_S = 30.0  # should the log grow unheard
 TROUBLE_S = 1.0  # pause after the database could not be reached
@@ -57,7 +56,7 @@ class Scheduler:
             return LONGEST_SLEEP_S
         return min(max((next_at - self._executor.clock()).total_seconds(), 0.0), LONGEST_SLEEP_S)
 
-    def _settle(self, rows: Sequence[DueRow]) -> int:
+    def _settle(self, rows: Sequence[DueTrigger]) -> int:
         """All in one transaction; when one of them spoils it, each half in its own, down to the one."""
         if not rows:
             return 0
@@ -76,17 +75,8 @@ class Scheduler:
         middle = len(rows) // 2
         return 0 if alone else self._settle(rows[:middle]) + self._settle(rows[middle:])
 
-    def _fire(self, rows: Sequence[DueRow], tries: int) -> int:
-        due = [
-            DueTrigger(
-                trigger_id=row.trigger_id,
-                trigger_version=row.trigger_version,
-                routine_id=row.routine_id,
-                next_at=row.next_at,
-            )
-            for row in rows
-        ]
-        done = self._executor.attempt(lambda work: runs.fire_due(work, due), tries=tries, actor="scheduler")
+    def _fire(self, rows: Sequence[DueTrigger], tries: int) -> int:
+        done = self._executor.attempt(lambda work: runs.fire_due(work, rows), tries=tries, actor="scheduler")
         if done.result:
             log.info("fired", runs=done.result, position=done.position)
         return done.result

@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import msgspec
 from msgspec.structs import replace
 
 from domain.events import (
@@ -19,6 +18,7 @@ from domain.events import (
     TriggerUpdated,
 )
 from domain.recorded import Recorded
+from domain.trigger import DueTrigger
 from projections.read_model import Connection, ReadModel, Row, Rows, Table
 
 
@@ -116,15 +116,6 @@ def _move(rows: Rows, recorded: Recorded, next_at: datetime, **changes: Any) -> 
 triggers_due = ReadModel(name="triggers_due", tables=(SCHEDULE, ACTIVITY), schema=SCHEMA, fold=fold, touches=touches)
 
 
-class DueRow(msgspec.Struct, frozen=True):
-    """A schedule whose next occurrence has come."""
-
-    trigger_id: UUID
-    trigger_version: int
-    routine_id: UUID
-    next_at: datetime
-
-
 _DUE = """
     SELECT id, trigger_version, routine_id, next_at FROM schedule
     WHERE enabled AND routine_active AND next_at <= %s AND (next_at, id) > (%s, %s)
@@ -132,9 +123,9 @@ _DUE = """
 _NEXT = "SELECT min(next_at) FROM schedule WHERE enabled AND routine_active AND next_at > %s"
 
 
-def due(conn: Connection, now: datetime, *, after: tuple[datetime, UUID], limit: int) -> list[DueRow]:
+def due(conn: Connection, now: datetime, *, after: tuple[datetime, UUID], limit: int) -> list[DueTrigger]:
     """The schedules whose time has come, longest waiting first, after the row `after` (time and trigger)."""
-    return [DueRow(*row) for row in conn.execute(_DUE, (now, *after, limit), prepare=True)]
+    return [DueTrigger(*row) for row in conn.execute(_DUE, (now, *after, limit), prepare=True)]
 
 
 def next_due(conn: Connection, after: datetime) -> datetime | None:

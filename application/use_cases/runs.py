@@ -21,16 +21,8 @@ from domain.recorded import Recorded
 from domain.routine import Routine
 from domain.schedule import Cron
 from domain.slot import Slot
-from domain.values import Live, Outcome, Value
-
-
-class DueTrigger(Value, frozen=True):
-    """A row of the read model of due triggers: an occurrence that waits for its outcome."""
-
-    trigger_id: UUID
-    trigger_version: int  # of the trigger's stream when `next_at` was set; another one makes the row stale
-    routine_id: UUID
-    next_at: datetime
+from domain.trigger import DueTrigger
+from domain.values import Live, Outcome
 
 
 def fire_by_hand(work: Work, principal: Principal, routine_id: UUID, request: RunRequest) -> list[Recorded]:

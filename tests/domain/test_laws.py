@@ -32,7 +32,6 @@ from application.execute import Executor
 from application.recorder import MemoryRecorder
 from application.store import EventStore
 from application.use_cases import agents, companies, issues, keys, projects, routines, runs, triggers
-from application.use_cases.runs import DueTrigger
 from application.work import Work
 from domain import slot
 from domain.errors import Refusal
@@ -57,6 +56,7 @@ from domain.events import (
     stored_name,
 )
 from domain.identity import slot_of
+from domain.trigger import DueTrigger
 from domain.values import Coalesced, Opened, Skipped
 from tests.given import given
 

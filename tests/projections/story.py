@@ -27,7 +27,7 @@ from application.commands import (
 )
 from application.execute import Executor
 from application.use_cases import agents, companies, goals, issues, keys, projects, routines, runs, triggers
-from application.use_cases.runs import DueTrigger
+from domain.trigger import DueTrigger
 from projections import catalogue, positions, triggers_due
 
 START = datetime(2026, 11, 22, 12, 0, 30, tzinfo=UTC)

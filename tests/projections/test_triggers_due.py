@@ -7,8 +7,8 @@ import pytest
 
 from application.commands import TriggerDraft, TriggerPatch
 from application.use_cases import triggers
+from domain.trigger import DueTrigger
 from projections import triggers_due
-from projections.triggers_due import DueRow
 from tests.projections.story import BEGINNING, DAY, HOUR, MINUTE, START
 
 ZERO = START - DAY
@@ -31,7 +31,7 @@ def test_a_schedule_is_due_at_its_time_and_not_before(story, routine):
     hourly = story.schedule(routine)
 
     assert due(story, ONE.replace(hour=12, minute=59, second=59, microsecond=999_999)) == []
-    assert due(story, ONE) == [DueRow(trigger_id=hourly, trigger_version=1, routine_id=routine, next_at=ONE)]
+    assert due(story, ONE) == [DueTrigger(trigger_id=hourly, trigger_version=1, routine_id=routine, next_at=ONE)]
     assert triggers_due.next_due(story.conn, ZERO) == ONE
 
 
@@ -49,7 +49,7 @@ def test_a_disabled_schedule_is_not_due_until_it_is_enabled(story, routine):
     story.passes(HOUR)
     story.ask(triggers.update, hourly, TriggerPatch(enabled=True))
 
-    assert due(story) == [DueRow(trigger_id=hourly, trigger_version=2, routine_id=routine, next_at=ONE + HOUR)]
+    assert due(story) == [DueTrigger(trigger_id=hourly, trigger_version=2, routine_id=routine, next_at=ONE + HOUR)]
 
 
 def test_a_deleted_schedule_is_never_due(story, routine):
@@ -76,7 +76,7 @@ def test_a_resumed_routine_is_due_from_then_on(story, routine):
     story.passes(3 * HOUR)
     story.change(routine, status="active")
 
-    assert due(story) == [DueRow(trigger_id=hourly, trigger_version=2, routine_id=routine, next_at=ONE + 3 * HOUR)]
+    assert due(story) == [DueTrigger(trigger_id=hourly, trigger_version=2, routine_id=routine, next_at=ONE + 3 * HOUR)]
 
 
 def test_pausing_and_resuming_within_one_batch_gives_the_same(story, routine):
@@ -84,7 +84,7 @@ def test_pausing_and_resuming_within_one_batch_gives_the_same(story, routine):
     for status in ("paused", "active", "paused", "active"):
         story.change(routine, status=status)
 
-    assert due(story) == [DueRow(trigger_id=hourly, trigger_version=3, routine_id=routine, next_at=ONE)]
+    assert due(story) == [DueTrigger(trigger_id=hourly, trigger_version=3, routine_id=routine, next_at=ONE)]
 
 
 def test_a_firing_moves_the_schedule_on_and_keeps_its_version(story, routine):
@@ -92,7 +92,7 @@ def test_a_firing_moves_the_schedule_on_and_keeps_its_version(story, routine):
     story.passes(HOUR)
     story.tick()
 
-    assert due(story) == [DueRow(trigger_id=hourly, trigger_version=1, routine_id=routine, next_at=ONE + HOUR)]
+    assert due(story) == [DueTrigger(trigger_id=hourly, trigger_version=1, routine_id=routine, next_at=ONE + HOUR)]
 
 
 def test_what_was_missed_moves_the_schedule_on_with_a_new_version(story, routine):
@@ -101,7 +101,7 @@ def test_what_was_missed_moves_the_schedule_on_with_a_new_version(story, routine
     story.tick()
 
     assert due(story, LATER + DAY) == [
-        DueRow(trigger_id=hourly, trigger_version=2, routine_id=routine, next_at=ONE + DAY)
+        DueTrigger(trigger_id=hourly, trigger_version=2, routine_id=routine, next_at=ONE + DAY)
     ]
 
 
