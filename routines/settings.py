@@ -30,6 +30,8 @@ def from_env(env: Mapping[str, str]) -> Settings:
     """Raises BadSetting."""
     fields = {field.name for field in msgspec.structs.fields(Settings)}
     found = {field: env[PREFIX + field.upper()] for field in fields if PREFIX + field.upper() in env}
+    if not found.get("database_url"):
+        raise BadSetting(f"{PREFIX}DATABASE_URL is not set: which Postgres is it?")
     try:
         settings = msgspec.convert(found, Settings, strict=False)
     except msgspec.ValidationError as error:

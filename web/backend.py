@@ -14,6 +14,7 @@ from application.access import Caller, Principal
 from application.execute import Executor
 from application.use_cases import viewing
 from application.work import Work
+from domain.errors import NotFound
 from projections import positions
 from projections.positions import Lagging
 from projections.read_model import Connection
@@ -125,5 +126,5 @@ class Changed(msgspec.Struct):
             error.recorded = self.position
             raise
         if found is None:
-            raise AssertionError
+            raise NotFound("It was changed as asked, and deleted by another meanwhile")
         return Response(found, status_code=status, headers={POSITION_HEADER: str(self.position)})

@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 import psycopg
@@ -19,10 +20,12 @@ from application.execute import Executor
 from routines import bootstrap
 from routines.local_postgres import LocalPostgres
 from routines.settings import Settings
+from tests import waiting
 from tests.processes.due import Workplace
 
 MINUTE = timedelta(minutes=1)
 LIMIT_S = 30.0
+wait_for = partial(waiting.wait_for, limit_s=LIMIT_S)
 TRIGGERS = 400
 LATE = 5  # minutes that each schedule has missed when the schedulers begin
 POLICIES = ("coalesce_if_active", "skip_if_active", "always_enqueue")
@@ -98,14 +101,6 @@ def armed(place, processes):
                 catch_up_policy=catch_up,
             )
         ]
-
-
-def wait_for(condition):
-    end = time.monotonic() + LIMIT_S
-    while not (found := condition()):
-        assert time.monotonic() < end
-        time.sleep(0.002)
-    return found
 
 
 def runs(log):

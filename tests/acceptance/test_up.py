@@ -6,14 +6,18 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 
 import httpx
 import pytest
 
+from tests import waiting
+from tests.waiting import exists
+
 LIMIT_S = 30.0
+wait_for = partial(waiting.wait_for, limit_s=LIMIT_S)
 PARTS = ("web", "scheduler", "projector")
 
 
@@ -84,23 +88,6 @@ def start(tmp_path):
     for one in started:
         one.close()
     shutil.rmtree((tmp_path / "postgres").resolve())
-
-
-def wait_for(condition, limit_s=LIMIT_S):
-    end = time.monotonic() + limit_s
-    while not (found := condition()):
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    return found
-
-
-def exists(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123
-        return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
 
 
 def test_a_killed_part_is_replaced_at_once_and_the_service_goes_on(start, tmp_path):

@@ -1,5 +1,5 @@
-import threading
 import time
+from functools import partial
 
 import psycopg
 import pytest
@@ -10,16 +10,12 @@ from processes.projector import Projector
 from projections import catalogue, positions
 from projections.read_model import ReadModel
 from routines import bootstrap
+from tests import waiting
 from tests.processes.due import NOON, Workplace
 
 LIMIT_S = 10.0
+wait_for = partial(waiting.wait_for, limit_s=LIMIT_S)
 NAMES = [model.name for model in catalogue.ALL]
-
-
-@pytest.fixture
-def conn(system):
-    with bootstrap.connect(system.settings) as conn:
-        yield conn
 
 
 @pytest.fixture
@@ -28,23 +24,13 @@ def workplace(system):
 
 
 @pytest.fixture
-def looping(system):
+def looping(system, in_thread):
     """The projector's loop in a thread."""
-    running = []
 
     def start(models=catalogue.ALL, connect=lambda: bootstrap.connect(system.settings)):
-        stop = threading.Event()
-        arguments = (Projector(models, system.store.after), connect, stop)
-        thread = threading.Thread(target=projectors.run, args=arguments)
-        running.append((thread, stop))
-        thread.start()
-        return thread, stop
+        return in_thread(projectors.run, Projector(models, system.store.after), connect)
 
-    yield start
-    for thread, stop in running:
-        stop.set()
-        thread.join(LIMIT_S)
-        assert not thread.is_alive()
+    return start
 
 
 def append(workplace):
@@ -53,14 +39,6 @@ def append(workplace):
         return workplace.routines(next_at=NOON)
     except Exception:  # noqa: BLE001 whatever the driver calls it
         return False
-
-
-def wait_for(condition):
-    end = time.monotonic() + LIMIT_S
-    while not (found := condition()):
-        assert time.monotonic() < end
-        time.sleep(0.005)
-    return found
 
 
 def test_the_loop_brings_every_read_model_to_the_head(workplace, conn, system, looping):

@@ -2,6 +2,7 @@ import threading
 import time
 from collections import Counter
 from datetime import timedelta
+from functools import partial
 
 import psycopg
 import pytest
@@ -25,11 +26,13 @@ from processes import scheduler as schedulers
 from processes.scheduler import Scheduler
 from projections import triggers_due
 from routines import bootstrap
+from tests import waiting
 from tests.processes.due import NOON, Clock, Workplace
 
 MINUTE = timedelta(minutes=1)
 INSTANT = timedelta(microseconds=1)
 LIMIT_S = 10.0
+wait_for = partial(waiting.wait_for, limit_s=LIMIT_S)
 
 
 @pytest.fixture
@@ -40,12 +43,6 @@ def clock():
 @pytest.fixture
 def executor(system, clock):
     return Executor(system.store, clock)
-
-
-@pytest.fixture
-def conn(system):
-    with bootstrap.connect(system.settings) as conn:
-        yield conn
 
 
 @pytest.fixture
@@ -65,31 +62,13 @@ def happened(system):
 
 
 @pytest.fixture
-def looping(executor, system):
+def looping(executor, system, in_thread):
     """The scheduler's loop in a thread."""
-    running = []
 
     def start(executor=executor, connect=lambda: bootstrap.connect(system.settings), scheduler=None):
-        stop = threading.Event()
-        arguments = (scheduler or Scheduler(executor, system.store.after, batch=50), connect, stop)
-        thread = threading.Thread(target=schedulers.run, args=arguments)
-        running.append((thread, stop))
-        thread.start()
-        return thread, stop
+        return in_thread(schedulers.run, scheduler or Scheduler(executor, system.store.after, batch=50), connect)
 
-    yield start
-    for thread, stop in running:
-        stop.set()
-        thread.join(LIMIT_S)
-        assert not thread.is_alive()
-
-
-def wait_for(condition):
-    end = time.monotonic() + LIMIT_S
-    while not (found := condition()):
-        assert time.monotonic() < end
-        time.sleep(0.005)
-    return found
+    return start
 
 
 # Once

@@ -3,7 +3,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 from routines import local_postgres, postgres_binaries
 from routines.local_postgres import LocalPostgres
 from routines.postgres_binaries import PostgresUnavailable
+from tests.waiting import wait_for
 
 LIMIT_S = 20.0
 START_AND_DIE = """
@@ -49,13 +49,6 @@ def execute(server, statement):
 
 def pid_of(server):
     return int((server.data / "postmaster.pid").read_text().split()[0])
-
-
-def wait_for(condition):
-    end = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def test_a_started_server_has_the_database_utf8_checksums_and_no_network(server):

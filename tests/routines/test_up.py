@@ -12,6 +12,7 @@ import pytest
 from routines.data_directory import CannotStart, Place
 from routines.supervisor import Part, Supervisor
 from routines.up import System, free_port, up, url_of
+from tests.waiting import exists, wait_for
 
 LIMIT_S = 20.0
 SLEEP = [sys.executable, "-S", "-c", "import time; print('awake', flush=True); time.sleep(600)"]
@@ -69,24 +70,6 @@ def supervised(tmp_path):
         supervisor.stop()
 
 
-def wait_for(condition, tick=lambda: None):
-    end = time.monotonic() + LIMIT_S
-    while not (found := condition()):
-        assert time.monotonic() < end
-        tick()
-        time.sleep(0.01)
-    return found
-
-
-def exists(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123
-        return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
-
-
 @contextmanager
 def system(directory, *more):
     process = subprocess.Popen([sys.executable, "-c", SERVE, directory, *more], stdout=subprocess.PIPE, text=True)
@@ -106,7 +89,7 @@ def test_a_killed_part_is_started_again_at_once(supervised):
     before = supervisor.pids()
 
     os.kill(before["one"], signal.SIGKILL)
-    wait_for(lambda: supervisor.pids().get("one", before["one"]) != before["one"], supervisor.tick)
+    wait_for(lambda: supervisor.pids().get("one", before["one"]) != before["one"], tick=supervisor.tick)
 
     assert before["two"] == supervisor.pids()["two"]
     assert supervisor.children[0].not_before <= supervisor.children[0].started_at
@@ -117,7 +100,7 @@ def test_a_killed_part_is_started_again_at_once(supervised):
 def test_a_part_that_keeps_dying_is_given_pauses_and_quoted(supervised):
     supervisor = supervised(Part("one", FAIL))
 
-    wait_for(lambda: supervisor.children[0].quick_deaths == 2, supervisor.tick)
+    wait_for(lambda: supervisor.children[0].quick_deaths == 2, tick=supervisor.tick)
 
     assert supervisor.children[0].not_before > time.monotonic()
     assert "ended 2 times within a second of its start; the next try is in 1 s" in supervisor.heard[-2]

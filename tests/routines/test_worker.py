@@ -4,7 +4,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
 from uuid import UUID, uuid4
@@ -14,6 +13,7 @@ from click.testing import CliRunner
 
 from routines.worker import cli, server
 from routines.worker.command import MOST_OUTPUT
+from tests.waiting import wait_for
 
 LIMIT_S = 20.0
 TOKEN = "pcp_secret"
@@ -155,14 +155,6 @@ def start(stub, tmp_path):
     for process in running:
         process.kill()
         process.communicate()
-
-
-def wait_for(condition):
-    end = time.monotonic() + LIMIT_S
-    while not (found := condition()):
-        assert time.monotonic() < end
-        time.sleep(0.01)
-    return found
 
 
 def read(path):
