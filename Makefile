@@ -1,6 +1,6 @@
 # `make` alone lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev up test check bench lock clean
+.PHONY: help install install-dev up test fuzz check bench lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -26,6 +26,9 @@ up: install ## run the whole system until Ctrl-C (ARGS="--port 8001 --data-dir D
 
 test: install-dev ## run the tests against a real Postgres (ARGS="-k cron")
 	@$(BIN)/python -m pytest $(ARGS)
+
+fuzz: install-dev ## many more random requests against the API's description (ARGS="SEED=7 EXAMPLES=1000")
+	@env SEED=$$(date +%s) EXAMPLES=250 $(ARGS) $(BIN)/python -m pytest -q -s --timeout 0 tests/acceptance/test_schemathesis.py
 
 check: install-dev ## ruff, mypy --strict and the test of the layers
 	$(BIN)/ruff check .

@@ -5,6 +5,7 @@ Both questions are asked within the unit of work, so a key that is revoked or an
 between the check and the commit takes the effect with it.
 """
 
+from collections.abc import Iterable
 from typing import Literal
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from application import tokens
 from application.streams import AGENT, KEY, MEMBERSHIP, USER
 from application.work import Work
 from domain import access, agent
+from domain.access import Membership
 from domain.errors import Forbidden, NotFound, Unknown
 from domain.identity import key_of, membership_of
 from domain.values import Value
@@ -32,6 +34,9 @@ class Caller(Value, frozen=True):
 
     token: str | None = None
     run_id: UUID | None = None  # the agent's work session
+
+    def __repr__(self) -> str:
+        return "Caller(***)"  # a token is for nobody to see
 
 
 class BoardUser(Value, frozen=True):
@@ -66,11 +71,16 @@ class Resource(Value, frozen=True):
     own_only: str = OWN_ONLY  # what an agent that does not own it is told
 
 
-def identify(work: Work, caller: Caller) -> Principal:
-    """The holder of the token. Raises Unknown for none, a malformed, revoked or expired one, or a gone holder."""
+def identify(work: Work, caller: Caller, wanted: Iterable[UUID] = ()) -> Principal:
+    """
+    The holder of the token. Raises Unknown for none, a malformed, revoked or expired one, or a gone holder.
+
+    `wanted` are streams that will be read next, and are fetched on the way.
+    """
     if caller.token is None or not tokens.is_well_formed(caller.token):
         raise Unknown
     key_id = key_of(caller.token)
+    work.load([key_id, *wanted])
     key = work.get(KEY, key_id)
     if key is None or not access.is_good(key, work.now):
         raise Unknown
@@ -94,6 +104,13 @@ def require_board(principal: Principal) -> BoardUser:
     return principal
 
 
+def standing(work: Work, user: BoardUser, company_id: UUID) -> Membership | None:
+    """What a user is in a company: an instance admin an owner of every one, None whoever is no member (any more)."""
+    if user.instance_admin:
+        return access.OWNER
+    return work.get(MEMBERSHIP, membership_of(user.user_id, company_id))
+
+
 def _authorize_agent(principal: AgentCaller, action: Action, resource: Resource) -> None:
     if resource.company_id is None:
         raise NotFound(f"{resource.kind} not found")
@@ -108,9 +125,7 @@ def _authorize_agent(principal: AgentCaller, action: Action, resource: Resource)
 def _authorize_user(work: Work, principal: BoardUser, action: Action, resource: Resource) -> None:
     if resource.company_id is None:
         raise NotFound(f"{resource.kind} not found")
-    if principal.instance_admin:
-        return
-    membership = work.get(MEMBERSHIP, membership_of(principal.user_id, resource.company_id))
+    membership = standing(work, principal, resource.company_id)
     if membership is None:
         _turn_away(resource, "User does not have access to this company")
     elif membership.role == "viewer" and action != "read":

@@ -12,6 +12,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from domain import variables
 from domain.values import (
     AgentRole,
     CatchUpPolicy,
@@ -19,9 +20,12 @@ from domain.values import (
     GoalLevel,
     GoalStatus,
     IssueStatus,
+    MemberRole,
     Priority,
     ProjectStatus,
     RoutineStatus,
+    SigningMode,
+    Variable,
     VariableType,
 )
 
@@ -31,12 +35,15 @@ Title = Annotated[str, Meta(min_length=1, max_length=200, extra=TRIM)]
 Name = Annotated[str, Meta(min_length=1, max_length=200, extra=TRIM)]
 Label = Annotated[str, Meta(max_length=120, extra=TRIM)]
 Text = Annotated[str, Meta(max_length=100_000)]
+Email = Annotated[str, Meta(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254, extra=TRIM)]
+Permissions = Annotated[tuple[Literal["tasks:assign"], ...], Meta(max_length=20)]
 Comment = Annotated[str, Meta(min_length=1, max_length=100_000)]
 KeyName = Annotated[str, Meta(min_length=1, max_length=120, extra=TRIM)]
 CronText = Annotated[str, Meta(min_length=1, max_length=120, extra=TRIM)]
 Zone = Annotated[str, Meta(min_length=1, max_length=100, extra=TRIM)]
 IdempotencyKey = Annotated[str, Meta(max_length=255, extra=TRIM)]
 VariableName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=200, extra=TRIM)]
+ReplayWindow = Annotated[int, Meta(ge=30, le=86_400)]
 Option = Annotated[str, Meta(min_length=1, max_length=120)]
 Cents = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 Object = Annotated[dict[str, object], Meta(extra={"max_bytes": 1024 * 1024})]
@@ -124,6 +131,13 @@ class VariableDraft(Body, frozen=True):
     required: bool = True
     options: Annotated[tuple[Option, ...], Meta(max_length=50)] = ()
 
+    def variable(self) -> Variable:
+        return Variable(**msgspec.structs.asdict(self))
+
+    def faults(self) -> list[tuple[str, str]]:
+        """What is wrong with its fields together, each as JSON field and message."""
+        return variables.faults(self.variable())
+
 
 class RoutineDraft(Body, frozen=True):
     title: Title
@@ -154,21 +168,49 @@ class RoutinePatch(Body, frozen=True):
     base_revision_id: UUID | None = None
 
 
-class TriggerDraft(Body, frozen=True):
-    """Fields of another kind are ignored; webhook triggers are not offered yet."""
+class ScheduleDraft(Body, frozen=True, tag_field="kind", tag="schedule"):
+    """Fires at the times of a cron expression."""
 
-    kind: Literal["schedule", "api"]
+    cron_expression: CronText
+    timezone: Zone = "UTC"
     label: Label | None = None
     enabled: bool = True
-    cron_expression: CronText | UnsetType = UNSET
-    timezone: Zone = "UTC"
+
+
+class WebhookDraft(Body, frozen=True, tag_field="kind", tag="webhook"):
+    """Fires when its public address is called by somebody who knows its secret."""
+
+    label: Label | None = None
+    enabled: bool = True
+    signing_mode: SigningMode = "bearer"
+    replay_window_sec: ReplayWindow = 300
+
+
+class ApiDraft(Body, frozen=True, tag_field="kind", tag="api"):
+    """Fires when a run names it."""
+
+    label: Label | None = None
+    enabled: bool = True
+
+
+TriggerDraft = ScheduleDraft | WebhookDraft | ApiDraft
 
 
 class TriggerPatch(Body, frozen=True):
+    """Fields of another kind are ignored."""
+
     label: Label | None | UnsetType = UNSET
     enabled: bool | UnsetType = UNSET
     cron_expression: CronText | None | UnsetType = UNSET
     timezone: Zone | None | UnsetType = UNSET
+    signing_mode: SigningMode | UnsetType = UNSET
+    replay_window_sec: ReplayWindow | UnsetType = UNSET
+
+
+class SecretRotation(Body, frozen=True):
+    """`overlapSec` (our addition): for so many seconds the old secret is good, too."""
+
+    overlap_sec: Annotated[int, Meta(ge=0, le=86_400)] = 0
 
 
 class RunRequest(Body, frozen=True):
@@ -179,6 +221,10 @@ class RunRequest(Body, frozen=True):
     project_id: UUID | None = None
     assignee_agent_id: UUID | None = None
     idempotency_key: IdempotencyKey | None = None
+    execution_workspace_id: UUID | None = None
+    execution_workspace_preference: Name | None = None
+    execution_workspace_settings: Object | None = None
+    project_workspace_id: UUID | None = None
 
 
 class IssueDraft(Body, frozen=True):
@@ -225,3 +271,22 @@ class AgentKeyDraft(Body, frozen=True):
 
 class PauseRequest(Body, frozen=True):
     reason: Label = "manual"
+
+
+class MemberDraft(Body, frozen=True):
+    """A user who is known, by id or by email, or a new one; `name` and `email` count where `userId` is not given."""
+
+    user_id: UUID | None = None
+    name: Name | None = None
+    email: Email | None = None
+    membership_role: MemberRole = "member"
+    permissions: Permissions | UnsetType = UNSET  # UNSET: the usual ones of the role
+
+    def faults(self) -> list[tuple[str, str]]:
+        """A user must be named somehow."""
+        return [] if self.user_id or self.name else [("name", "Either userId or the name of a new user is required")]
+
+
+class MemberPatch(Body, frozen=True):
+    membership_role: MemberRole | UnsetType = UNSET
+    permissions: Permissions | UnsetType = UNSET

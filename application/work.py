@@ -5,23 +5,28 @@ Everything that was read and not written is guarded: if any of it changed before
 and the decision is taken again on fresh state. So a check and its effect are one transaction.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import msgspec
+from eventsourcing.persistence import IntegrityError
 
+from application.key_ring import VaultClosed
+from application.memory import Memory, Remembered
 from application.store import EventStore
 from application.streams import Kind
+from application.vault import Kept, Vault
 from domain.events import AnyEvent, stored_name
 from domain.recorded import Recorded
+from domain.secret import Secret
 
 State = TypeVar("State")
 
 
 class _Stream(msgspec.Struct):
-    recorded: list[Recorded]
+    recorded: Sequence[Recorded]
     pending: list[Recorded]
     state: Any = None
     folded: int = 0  # how many of recorded + pending are in `state`
@@ -32,22 +37,45 @@ class _Stream(msgspec.Struct):
 
 
 class Work:
-    """Reads streams, gathers events, commits once."""
+    """
+    Reads streams, gathers events, commits once.
 
-    def __init__(self, store: EventStore, now: datetime, actor: str = "system") -> None:
+    With a memory it takes from there what is there. Then it must be done again without one when it is refused, or
+    has nothing to commit: see Executor.attempt.
+    """
+
+    def __init__(
+        self,
+        store: EventStore,
+        now: datetime,
+        actor: str = "system",
+        vault: Vault | None = None,
+        memory: Memory | None = None,
+    ) -> None:
         self.store = store
         self.now = now
         self.actor = actor
+        self._vault = vault
+        self._memory = memory
         self.cause: str | None = None  # the work session of the agent that asks
         self._streams: dict[UUID, _Stream] = {}
         self._batch: list[Recorded] = []  # what is to be recorded, in the order of the decisions
+        self._kept: list[Kept] = []
+        self._dropped: list[UUID] = []
 
     def load(self, stream_ids: Iterable[UUID | None], tail: int | None = None) -> None:
         """Fetches streams in one round trip; those at hand and None are left out."""
-        wanted = list({id_ for id_ in stream_ids if id_ is not None and id_ not in self._streams})
-        if wanted:
+        missing = {id_ for id_ in stream_ids if id_ is not None and id_ not in self._streams}
+        if wanted := [id_ for id_ in missing if not self._recall(id_)]:
             for id_, recorded in self.store.load(wanted, tail).items():
                 self._streams[id_] = _Stream(recorded=recorded, pending=[])
+
+    def _recall(self, stream_id: UUID) -> bool:
+        found = self._memory.recall(stream_id) if self._memory else None
+        if found is not None:
+            stream = _Stream(recorded=found.recorded, pending=[], state=found.state, folded=found.folded)
+            self._streams[stream_id] = stream
+        return found is not None
 
     def new_id(self) -> UUID:
         """The id of a new stream, which need not be looked for; the store would refuse one that is there after all."""
@@ -120,9 +148,61 @@ class Work:
             stream.pending.append(recorded)
             self._batch.append(recorded)
 
+    def keep(self, owner_id: UUID, purpose: str, secret: Secret, company_id: UUID) -> UUID:
+        """Puts a secret of the owner into the vault with the commit; returns the id under which events name it."""
+        kept = Kept(id=uuid4(), company_id=company_id, owner_id=owner_id, purpose=purpose, secret=secret)
+        self._kept.append(kept)
+        return kept.id
+
+    def reveal(self, secret_ids: Sequence[UUID]) -> dict[UUID, Secret]:
+        """The secrets of these ids, unknown ones left out. Raises VaultClosed."""
+        return self._open_vault.open(secret_ids)
+
+    def drop(self, secret_ids: Iterable[UUID]) -> None:
+        """Takes secrets out of the vault once the commit has made them useless."""
+        self._dropped.extend(secret_ids)
+
     def commit(self) -> int:
-        """Records everything or nothing; returns the log position reached. Raises IntegrityError."""
+        """
+        Records everything or nothing; returns the log position reached. Raises IntegrityError.
+
+        Secrets go into the vault before, and out of it after: an event never names one that is not there. What a
+        crash in between leaves behind is a record that nothing names.
+        """
         if not self._batch:
             return self.store.head()
         guards = [(id_, stream.version) for id_, stream in self._streams.items() if not stream.pending]
-        return self.store.append(self._batch, guards)
+        if self._kept:
+            self._open_vault.keep(self._kept)
+        try:
+            position = self.store.append(self._batch, guards)
+        except IntegrityError:
+            if self._kept:
+                self._open_vault.drop([kept.id for kept in self._kept])
+            raise
+        if self._dropped:
+            self._open_vault.drop(self._dropped)
+        return position
+
+    @property
+    def batch(self) -> Sequence[Recorded]:
+        """What the commit records, in the order of the decisions."""
+        return self._batch
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing to commit."""
+        return not self._batch
+
+    def seen(self, *, committed: bool) -> Iterator[tuple[UUID, Remembered]]:
+        """The streams as they are now, as far as that is known."""
+        for id_, stream in self._streams.items():
+            if committed or not stream.pending:
+                recorded = [*stream.recorded, *stream.pending] if stream.pending else stream.recorded
+                yield id_, Remembered(recorded, stream.state, stream.folded)
+
+    @property
+    def _open_vault(self) -> Vault:
+        if self._vault is None:
+            raise VaultClosed
+        return self._vault

@@ -3,7 +3,7 @@ What the service does in a second on this machine, beside what Postgres does wit
 
     make bench                     about five minutes
     make bench ARGS=--quick        about one minute
-    make bench ARGS="firing http"  some of: append, firing, projecting, http
+    make bench ARGS="firing http"  some of: append, firing, projecting, http, lists
 
 Postgres is the embedded one with its defaults: every commit is flushed (fsync on). Lines of one table take turns,
 round by round; a line is the median of its rounds [lowest - highest]. Nothing is left behind.
@@ -19,13 +19,20 @@ from pathlib import Path
 
 import append
 import firing
+import lists
 import projecting
 import psycopg
 import requests_per_second
 
 from routines.local_postgres import LocalPostgres
 
-PARTS = {"append": append.run, "firing": firing.run, "projecting": projecting.run, "http": requests_per_second.run}
+PARTS = {
+    "append": append.run,
+    "firing": firing.run,
+    "projecting": projecting.run,
+    "http": requests_per_second.run,
+    "lists": lists.run,
+}
 
 
 def main() -> None:

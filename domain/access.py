@@ -1,13 +1,24 @@
-"""Who may do what: users, memberships, keys. The rules themselves are in application/access.py."""
+"""Users, the members of a company and who may manage them, keys. Who may do everything else: application/access.py."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
 from msgspec.structs import replace
 
-from domain.errors import ImpossibleHistory
-from domain.events import KeyIssued, KeyRevoked, MemberJoined, NameClaimed, UserRegistered
+from domain.errors import Conflict, Forbidden, ImpossibleHistory, Unacceptable
+from domain.events import (
+    KeyIssued,
+    KeyRevoked,
+    MemberChanged,
+    MemberJoined,
+    MemberRemoved,
+    NameClaimed,
+    UserRegistered,
+)
 from domain.values import MemberRole, Value
+
+USUAL = ("tasks:assign",)  # the permissions of whoever may write, unless told otherwise
 
 
 class User(Value, frozen=True):
@@ -17,10 +28,13 @@ class User(Value, frozen=True):
 
 
 class Membership(Value, frozen=True):
-    """A user's standing in one company."""
+    """A user's standing in one company; None is the standing of everybody else."""
 
     role: MemberRole
     permissions: tuple[str, ...]
+
+
+OWNER = Membership(role="owner", permissions=USUAL)
 
 
 class Key(Value, frozen=True):
@@ -38,10 +52,18 @@ def evolve_user(user: User | None, event: UserRegistered) -> User:
     return User(instance_admin=event.instance_admin)
 
 
-def evolve_membership(membership: Membership | None, event: MemberJoined) -> Membership:
-    if membership is not None:
-        raise ImpossibleHistory(membership, event)
-    return Membership(role=event.role, permissions=event.permissions)
+def evolve_membership(
+    membership: Membership | None, event: MemberJoined | MemberChanged | MemberRemoved
+) -> Membership | None:
+    match membership, event:
+        case None, MemberJoined(role=role, permissions=permissions):
+            return Membership(role=role, permissions=permissions)
+        case Membership(), MemberChanged(role=role, permissions=permissions):
+            return Membership(role=role, permissions=permissions)
+        case Membership(), MemberRemoved():
+            return None
+        case _:
+            raise ImpossibleHistory(membership, event)
 
 
 def evolve_key(key: Key | None, event: KeyIssued | KeyRevoked) -> Key:
@@ -67,3 +89,54 @@ def is_good(key: Key, now: datetime) -> bool:
 
 def revoke(key: Key) -> list[KeyRevoked]:
     return [] if key.revoked else [KeyRevoked()]
+
+
+def granted(role: MemberRole, permissions: Iterable[str] | None) -> Membership:
+    """A role with these permissions; None: the usual ones of the role. Raises Unacceptable."""
+    if role == "viewer" and permissions:
+        raise Unacceptable("A viewer has no permissions")
+    usual = () if role == "viewer" else USUAL
+    return Membership(role=role, permissions=usual if permissions is None else tuple(sorted(set(permissions))))
+
+
+def regraded(member: Membership, role: MemberRole, permissions: Iterable[str] | None) -> Membership:
+    """The standing with another role. Permissions that are not given (None) stay, but for those who are or were viewers."""
+    if permissions is None and (role == member.role or "viewer" not in (role, member.role)):
+        return replace(member, role=role)
+    return granted(role, permissions)
+
+
+def join(by: Membership, user_id: UUID, member: Membership | None, wanted: Membership) -> list[MemberJoined]:
+    _must_manage(by, wanted)
+    if member is not None:
+        raise Conflict("Already a member")
+    return [MemberJoined(user_id=user_id, role=wanted.role, permissions=wanted.permissions)]
+
+
+def change(by: Membership, member: Membership, wanted: Membership, others: Iterable[Membership]) -> list[MemberChanged]:
+    """`others` are other members, the owners among them."""
+    _must_manage(by, member, wanted)
+    if wanted == member:
+        return []
+    if wanted.role != "owner":
+        _must_leave_an_owner(member, others)
+    return [MemberChanged(role=wanted.role, permissions=wanted.permissions)]
+
+
+def remove(by: Membership, member: Membership, others: Iterable[Membership]) -> list[MemberRemoved]:
+    """`others` as in `change`."""
+    _must_manage(by, member)
+    _must_leave_an_owner(member, others)
+    return [MemberRemoved()]
+
+
+def _must_manage(by: Membership, *touched: Membership) -> None:
+    if by.role not in ("owner", "admin"):
+        raise Forbidden("Only owners and admins may manage members")
+    if by.role != "owner" and any(member.role == "owner" for member in touched):
+        raise Forbidden("Only an owner may add, change or remove an owner")
+
+
+def _must_leave_an_owner(member: Membership, others: Iterable[Membership]) -> None:
+    if member.role == "owner" and not any(other.role == "owner" for other in others):
+        raise Conflict("A company needs an owner: make another member an owner first")

@@ -26,6 +26,9 @@ from domain.values import (
     RunSource,
     TriggerKind,
     TriggerSettings,
+    TriggerState,
+    Webhook,
+    Workspace,
 )
 
 
@@ -52,6 +55,17 @@ class MemberJoined(Event, frozen=True, tag="member.joined"):
     permissions: tuple[str, ...] = ("tasks:assign",)
 
 
+class MemberChanged(Event, frozen=True, tag="member.changed"):
+    """Their role or permissions in the company changed."""
+
+    role: MemberRole
+    permissions: tuple[str, ...]
+
+
+class MemberRemoved(Event, frozen=True, tag="member.removed"):
+    """The user may not act in the company any more; they may join again."""
+
+
 class KeyIssued(Event, frozen=True, tag="key.issued"):
     """A bearer token was handed out; exactly one of user and agent holds it. Its stream follows from its SHA-256."""
 
@@ -66,7 +80,7 @@ class KeyRevoked(Event, frozen=True, tag="key.revoked"):
 
 
 class NameClaimed(Event, frozen=True, tag="name.claimed"):
-    """A name is taken within a scope: an issue prefix of the installation, an agent's short name of a company."""
+    """A name is taken within a scope: an issue prefix, an email address, an agent's short name, a webhook's address."""
 
     scope: str
     name: str
@@ -172,9 +186,10 @@ class GoalDeleted(Event, frozen=True, tag="goal.deleted"):
 
 
 class RoutineCreated(Event, frozen=True, tag="routine.created"):
-    """Revision 1."""
+    """Revision 1; the responsible user is the person who answers for what it does."""
 
     settings: RoutineSettings
+    responsible_user_id: UUID | None = None
 
 
 class RoutineUpdated(Event, frozen=True, tag="routine.updated"):
@@ -183,18 +198,34 @@ class RoutineUpdated(Event, frozen=True, tag="routine.updated"):
     settings: RoutineSettings
 
 
+class RoutineRestored(Event, frozen=True, tag="routine.restored"):
+    """Its settings and its triggers are again what they were at an earlier revision."""
+
+    from_revision: int
+    settings: RoutineSettings
+    triggers: dict[UUID, TriggerState]
+
+
 class RoutineTriggerAdded(Event, frozen=True, tag="routine.trigger_added"):
-    """It got a trigger."""
+    """It got a trigger; `state` is what a revision shows of it, None in events of before there were revisions."""
 
     trigger_id: UUID
     kind: TriggerKind
+    state: TriggerState | None = None
 
 
 class RoutineTriggerChanged(Event, frozen=True, tag="routine.trigger_changed"):
-    """One of its triggers was edited."""
+    """One of its triggers was edited; `state` as in RoutineTriggerAdded."""
 
     trigger_id: UUID
     kind: TriggerKind
+    state: TriggerState | None = None
+
+
+class RoutineSecretRotated(Event, frozen=True, tag="routine.secret_rotated"):
+    """One of its webhook triggers got a new secret."""
+
+    trigger_id: UUID
 
 
 class RoutineTriggerRemoved(Event, frozen=True, tag="routine.trigger_removed"):
@@ -205,19 +236,39 @@ class RoutineTriggerRemoved(Event, frozen=True, tag="routine.trigger_removed"):
 
 
 class TriggerCreated(Event, frozen=True, tag="trigger.created"):
-    """A way to fire the routine; `next_at` is the next occurrence of a schedule."""
+    """A way to fire the routine; `next_at` is the next occurrence of a schedule, `webhook` where a webhook is called."""
 
     routine_id: UUID
     kind: TriggerKind
     settings: TriggerSettings
     next_at: datetime | None = None
+    webhook: Webhook | None = None
 
 
 class TriggerUpdated(Event, frozen=True, tag="trigger.updated"):
-    """Its settings changed; a schedule starts anew from the moment of the change."""
+    """Its settings changed; a schedule starts anew from then. `webhook` is set when another signing mode moved its secret."""
 
     settings: TriggerSettings
     next_at: datetime | None = None
+    webhook: Webhook | None = None
+
+
+class TriggerSecretRotated(Event, frozen=True, tag="trigger.secret_rotated"):
+    """Its webhook takes another secret, and the old one until `old_until` (None: no more)."""
+
+    webhook: Webhook
+    old_secret_id: UUID
+    old_until: datetime | None = None
+
+
+class TriggerRestored(Event, frozen=True, tag="trigger.restored"):
+    """A deleted trigger is there again, by the restoring of a revision; a webhook has another address and secret."""
+
+    routine_id: UUID
+    kind: TriggerKind
+    settings: TriggerSettings
+    next_at: datetime | None = None
+    webhook: Webhook | None = None
 
 
 class TriggerRescheduled(Event, frozen=True, tag="trigger.rescheduled"):
@@ -255,6 +306,7 @@ class RunFired(Event, frozen=True, tag="run.fired"):
     next_at: datetime | None = None
     idempotency_key: str | None = None
     payload: Json | None = None
+    responsible_user_id: UUID | None = None
 
 
 class RunCompleted(Event, frozen=True, tag="run.completed"):
@@ -297,6 +349,7 @@ class IssueOpened(Event, frozen=True, tag="issue.opened"):
     run_id: UUID | None = None
     created_by_agent_id: UUID | None = None
     created_by_user_id: UUID | None = None
+    workspace: Workspace | None = None
 
 
 class IssueEdited(Event, frozen=True, tag="issue.edited"):
@@ -332,13 +385,29 @@ class CommentAdded(Event, frozen=True, tag="comment.added"):
     run_id: UUID | None = None
 
 
-AccessEvent = UserRegistered | MemberJoined | KeyIssued | KeyRevoked | NameClaimed
+AccessEvent = UserRegistered | MemberJoined | MemberChanged | MemberRemoved | KeyIssued | KeyRevoked | NameClaimed
 CompanyEvent = CompanyCreated | CompanyUpdated | CompanyArchived
 AgentEvent = AgentCreated | AgentUpdated | AgentPaused | AgentResumed | AgentApproved | AgentTerminated
 ProjectEvent = ProjectCreated | ProjectUpdated | ProjectPaused | ProjectResumed | ProjectDeleted
 GoalEvent = GoalCreated | GoalUpdated | GoalDeleted
-RoutineEvent = RoutineCreated | RoutineUpdated | RoutineTriggerAdded | RoutineTriggerChanged | RoutineTriggerRemoved
-TriggerEvent = TriggerCreated | TriggerUpdated | TriggerRescheduled | TriggerMissed | TriggerDeleted
+RoutineEvent = (
+    RoutineCreated
+    | RoutineUpdated
+    | RoutineRestored
+    | RoutineTriggerAdded
+    | RoutineTriggerChanged
+    | RoutineTriggerRemoved
+    | RoutineSecretRotated
+)
+TriggerEvent = (
+    TriggerCreated
+    | TriggerUpdated
+    | TriggerSecretRotated
+    | TriggerRestored
+    | TriggerRescheduled
+    | TriggerMissed
+    | TriggerDeleted
+)
 RunEvent = RunFired | RunCompleted | RunFailed
 SlotEvent = SlotTaken | SlotFreed | SlotCounted
 IssueEvent = IssueOpened | IssueEdited | IssueMoved | IssueCheckedOut | IssueReleased

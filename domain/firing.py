@@ -1,20 +1,43 @@
 """A firing: run, execution issue and slot decided together, so that they are recorded together or not at all."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
 from domain import agent as agents
 from domain import run as runs
 from domain import slot as slots
+from domain import variables
 from domain.agent import Agent
 from domain.events import IssueOpened, RunFired, SlotEvent
 from domain.identity import issue_of_run
 from domain.routine import Routine
 from domain.slot import Slot
-from domain.values import Failed, IssueDetails, Json, Live, Opened, Outcome, RunSource, Skipped, Value
+from domain.values import (
+    Failed,
+    IssueDetails,
+    Json,
+    Live,
+    Opened,
+    Outcome,
+    RoutineSettings,
+    RunSource,
+    Scalar,
+    Skipped,
+    Value,
+    Workspace,
+)
 
 NOT_INVOKABLE = "Agent is not invokable in its current state"
 PROJECT_PAUSED = Skipped(reason="paused")
+
+
+class Texts(Value, frozen=True):
+    """A routine's title and description with its variables filled in, and the values of these."""
+
+    title: str
+    description: str
+    variables: dict[str, Scalar] = {}
 
 
 class Firing(Value, frozen=True):
@@ -25,6 +48,7 @@ class Firing(Value, frozen=True):
     source: RunSource
     assignee_agent_id: UUID | None
     project_id: UUID | None
+    texts: Texts | Failed  # Failed: they cannot be filled in
     trigger_id: UUID | None = None
     occurrence: datetime | None = None
     next_at: datetime | None = None
@@ -32,6 +56,7 @@ class Firing(Value, frozen=True):
     payload: Json | None = None
     agent_id: UUID | None = None  # who asked, for source manual
     user_id: UUID | None = None
+    workspace: Workspace | None = None
 
 
 class Facts(Value, frozen=True):
@@ -42,8 +67,21 @@ class Facts(Value, frozen=True):
     slot: tuple[SlotEvent, ...]
 
 
+def texts(settings: RoutineSettings, given: Sequence[Mapping[str, object]], at: datetime) -> Texts:
+    """With the values given, the first that has one; `at` fills in the date. Raises Unacceptable (contract 2.2, 2.3)."""
+    resolved = variables.resolve(settings.variables, given)
+    values = variables.built_in_values(at) | resolved
+    return Texts(
+        title=variables.interpolate(settings.title, values),
+        description=variables.interpolate(settings.description or "", values),
+        variables=resolved,
+    )
+
+
 def outcome(firing: Firing, routine: Routine, agent: Agent | None, newest: Live | None) -> Outcome:
     """What becomes of it (contract 5.2, 5.3); `newest` is the live execution issue that it meets, if any."""
+    if isinstance(firing.texts, Failed):
+        return firing.texts
     decided = runs.outcome(routine.settings.concurrency_policy, newest, issue_of_run(firing.run_id))
     if not isinstance(decided, Opened):
         return decided
@@ -65,20 +103,21 @@ def facts(firing: Firing, routine: Routine, slot: Slot, outcome: Outcome) -> Fac
         occurrence=firing.occurrence,
         next_at=firing.next_at,
         idempotency_key=firing.idempotency_key,
-        payload=firing.payload,
+        payload=None if outcome == PROJECT_PAUSED else _payload(firing),
+        responsible_user_id=routine.responsible_user_id,
     )
-    if not isinstance(outcome, Opened):
+    if not isinstance(outcome, Opened) or isinstance(firing.texts, Failed):
         return Facts(run=fired, issue=None, slot=())
     live = Live(issue_id=outcome.issue_id, run_id=firing.run_id)
-    return Facts(run=fired, issue=_issue(firing, routine), slot=tuple(slots.take(slot, firing.routine_id, live)))
+    issue = _issue(firing, firing.texts, routine.settings)
+    return Facts(run=fired, issue=issue, slot=tuple(slots.take(slot, firing.routine_id, live)))
 
 
-def _issue(firing: Firing, routine: Routine) -> IssueOpened:
-    settings = routine.settings
+def _issue(firing: Firing, texts: Texts, settings: RoutineSettings) -> IssueOpened:
     return IssueOpened(
         details=IssueDetails(
-            title=settings.title,
-            description=settings.description or "",
+            title=texts.title,
+            description=texts.description,
             priority=settings.priority,
             assignee_agent_id=firing.assignee_agent_id,
             project_id=firing.project_id,
@@ -90,4 +129,11 @@ def _issue(firing: Firing, routine: Routine) -> IssueOpened:
         run_id=firing.run_id,
         created_by_agent_id=firing.agent_id,
         created_by_user_id=firing.user_id,
+        workspace=firing.workspace,
     )
+
+
+def _payload(firing: Firing) -> Json | None:
+    """What a run keeps of what it was fired with (contract 2.3)."""
+    filled = {} if isinstance(firing.texts, Failed) else firing.texts.variables
+    return variables.merged_payload(firing.payload, filled)

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from domain.errors import Conflict, Forbidden, ImpossibleHistory
+from domain.errors import Conflict, Forbidden, ImpossibleHistory, Unknown
 from domain.events import IssueCheckedOut, IssueEdited, IssueEvent, IssueMoved, IssueOpened, IssueReleased
 from domain.values import IssueDetails, IssueStatus, Value
 
@@ -85,7 +85,9 @@ def must_be_worked_on_by(issue: Issue, agent_id: UUID, run_id: UUID | None) -> N
     """An agent changes only what it is assigned to, and only in the session that checked it out."""
     if issue.details.assignee_agent_id != agent_id:
         raise Forbidden("Agents can only update issues assigned to themselves")
-    if issue.checkout_run_id is not None and issue.checkout_run_id != run_id:
+    if issue.checkout_run_id is not None and run_id is None:
+        raise Unknown("Agent run id required")
+    if issue.checkout_run_id not in (None, run_id):
         raise Conflict("Issue run ownership conflict")
 
 

@@ -1,79 +1,124 @@
 """
 A routine: what recurs, for whom, and under which policies. Lifecycle: contract 3.5.
 
-Every event is one revision, so the revision number is the version of the stream.
+Every event is one revision, so the revision number is the version of the stream, and the routine as it was at a
+revision is the fold of the stream up to there.
 """
 
 from uuid import UUID
 
 from msgspec.structs import replace
 
+from domain import variables
 from domain.errors import Conflict, ImpossibleHistory, Unacceptable
 from domain.events import (
     RoutineCreated,
     RoutineEvent,
+    RoutineRestored,
+    RoutineSecretRotated,
     RoutineTriggerAdded,
     RoutineTriggerChanged,
     RoutineTriggerRemoved,
     RoutineUpdated,
 )
-from domain.values import RoutineSettings, TriggerKind, Value
+from domain.values import RoutineSettings, TriggerState, Value
+
+ARCHIVED = "Routine is archived"
+MOST_VARIABLES = 200
 
 
 class Routine(Value, frozen=True):
     settings: RoutineSettings
     revision: int = 1
-    triggers: dict[UUID, TriggerKind] = {}
+    triggers: dict[UUID, TriggerState] = {}  # oldest first
+    responsible_user_id: UUID | None = None
 
 
 def evolve(routine: Routine | None, event: RoutineEvent) -> Routine:
     match routine, event:
-        case None, RoutineCreated(settings=settings):
-            return Routine(settings=settings)
+        case None, RoutineCreated(settings=settings, responsible_user_id=responsible):
+            return Routine(settings=settings, responsible_user_id=responsible)
         case Routine(revision=revision), RoutineUpdated(settings=settings):
             return replace(routine, revision=revision + 1, settings=settings)
-        case Routine(revision=revision), RoutineTriggerAdded(trigger_id=id_, kind=kind):
-            return replace(routine, revision=revision + 1, triggers=routine.triggers | {id_: kind})
-        case Routine(revision=revision), RoutineTriggerChanged():
+        case Routine(revision=revision), RoutineRestored(settings=settings, triggers=triggers):
+            return replace(routine, revision=revision + 1, settings=settings, triggers=triggers)
+        case Routine(revision=revision), RoutineTriggerAdded(trigger_id=id_, kind=kind, state=state):
+            added = {id_: state or TriggerState(kind=kind)}
+            return replace(routine, revision=revision + 1, triggers=routine.triggers | added)
+        case Routine(revision=revision), RoutineTriggerChanged(trigger_id=id_, state=TriggerState() as state):
+            return replace(routine, revision=revision + 1, triggers=routine.triggers | {id_: state})
+        case Routine(revision=revision), RoutineTriggerChanged() | RoutineSecretRotated():
             return replace(routine, revision=revision + 1)
         case Routine(revision=revision), RoutineTriggerRemoved(trigger_id=gone):
-            left = {id_: kind for id_, kind in routine.triggers.items() if id_ != gone}
+            left = {id_: state for id_, state in routine.triggers.items() if id_ != gone}
             return replace(routine, revision=revision + 1, triggers=left)
         case _:
             raise ImpossibleHistory(routine, event)
 
 
-def create(settings: RoutineSettings) -> list[RoutineEvent]:
+def create(settings: RoutineSettings, responsible_user_id: UUID | None = None) -> list[RoutineEvent]:
     """Without an assignee it cannot be active, so it is stored paused (contract 3.2)."""
-    return [RoutineCreated(settings=_paused_without_assignee(settings))]
+    settings = _paused_without_assignee(_synced(settings))
+    return [RoutineCreated(settings=settings, responsible_user_id=responsible_user_id)]
 
 
 def update(routine: Routine, settings: RoutineSettings) -> list[RoutineEvent]:
     """The new settings, or nothing when they are the old ones."""
     old = routine.settings
     if old.status == "archived" and settings.status != "archived":
-        raise Conflict("Routine is archived")
+        raise Conflict(ARCHIVED)
     if settings.status == "active" and settings.assignee_agent_id is None and old.status != "active":
         raise Unacceptable("Default agent required")
+    if _template(settings) != _template(old):
+        settings = _synced(_without_orphans(settings, old))
     settings = _paused_without_assignee(settings)
     return [] if settings == old else [RoutineUpdated(settings=settings)]
+
+
+def restore(routine: Routine, earlier: Routine, triggers: dict[UUID, TriggerState]) -> list[RoutineEvent]:
+    """The settings of an earlier revision, with these triggers (contract 3.6)."""
+    must_not_be_archived(routine)
+    settings = _paused_without_assignee(earlier.settings)
+    return [RoutineRestored(from_revision=earlier.revision, settings=settings, triggers=triggers)]
 
 
 def must_not_be_archived(routine: Routine) -> None:
     """Archived is the end: nothing fires it."""
     if routine.settings.status == "archived":
-        raise Conflict("Routine is archived")
-
-
-def variables_without_value(settings: RoutineSettings) -> list[str]:
-    """Required variables that a schedule could not fill, since they have no default."""
-    return [v.name for v in settings.variables if v.required and v.default_value is None]
+        raise Conflict(ARCHIVED)
 
 
 def must_be_schedulable(settings: RoutineSettings) -> None:
     """A schedule fires with nobody there to give values (contract 3.4)."""
-    if missing := variables_without_value(settings):
+    if missing := variables.without_value(settings.variables):
         raise Unacceptable(f"Scheduled routines require defaults for required variables: {', '.join(missing)}")
+
+
+def has_enabled_schedule(routine: Routine) -> bool:
+    return any(state.kind == "schedule" and state.settings.enabled for state in routine.triggers.values())
+
+
+def _template(settings: RoutineSettings) -> tuple[object, ...]:
+    return settings.title, settings.description, settings.variables
+
+
+def _synced(settings: RoutineSettings) -> RoutineSettings:
+    """What its title and description name is declared (contract 2.1)."""
+    synced = variables.synced(settings.variables, settings.title, settings.description)
+    if len(synced) > MOST_VARIABLES:
+        raise Unacceptable(f"A routine can have at most {MOST_VARIABLES} variables")
+    return replace(settings, variables=synced)
+
+
+def _without_orphans(settings: RoutineSettings, old: RoutineSettings) -> RoutineSettings:
+    """Variables that were declared only because the text named them, and that it names no more, go with it."""
+    if settings.variables != old.variables:
+        return settings
+    gone = set(variables.names_in(old.title, old.description)) - set(
+        variables.names_in(settings.title, settings.description)
+    )
+    kept = (v for v in settings.variables if v.name not in gone or v != variables.undeclared(v.name))
+    return replace(settings, variables=tuple(kept))
 
 
 def _paused_without_assignee(settings: RoutineSettings) -> RoutineSettings:

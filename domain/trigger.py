@@ -7,26 +7,46 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from domain import schedule
-from domain.errors import ImpossibleHistory, Unacceptable
+from domain.errors import Conflict, ImpossibleHistory, Unacceptable
 from domain.events import (
     TriggerCreated,
     TriggerDeleted,
     TriggerEvent,
     TriggerMissed,
     TriggerRescheduled,
+    TriggerRestored,
+    TriggerSecretRotated,
     TriggerUpdated,
 )
 from domain.schedule import Cron
-from domain.values import CatchUpPolicy, TriggerKind, TriggerSettings, Value
+from domain.values import (
+    CatchUpPolicy,
+    RoutineStatus,
+    TriggerKind,
+    TriggerSettings,
+    TriggerState,
+    Value,
+    Webhook,
+)
 
 GRACE = timedelta(seconds=60)  # an occurrence is late, but not missed, up to here
+NOT_ACTIVE = "Routine trigger is not active"
 CATCH_UP_CAP = 25  # missed occurrences that are made up for after one outage
+
+
+class OldSecret(Value, frozen=True):
+    """A secret that was rotated out and is good for a while."""
+
+    id: UUID
+    until: datetime
 
 
 class Trigger(Value, frozen=True):
     routine_id: UUID
     kind: TriggerKind
     settings: TriggerSettings
+    webhook: Webhook | None = None
+    old_secret: OldSecret | None = None
     deleted: bool = False
 
 
@@ -49,10 +69,18 @@ class DueTrigger(Value, frozen=True):
 
 def evolve(trigger: Trigger | None, event: TriggerEvent) -> Trigger:
     match trigger, event:
-        case None, TriggerCreated(routine_id=routine_id, kind=kind, settings=settings):
-            return Trigger(routine_id=routine_id, kind=kind, settings=settings)
-        case Trigger(deleted=False), TriggerUpdated(settings=settings):
+        case None, TriggerCreated(routine_id=routine_id, kind=kind, settings=settings, webhook=webhook):
+            return Trigger(routine_id=routine_id, kind=kind, settings=settings, webhook=webhook)
+        case Trigger(deleted=True), TriggerRestored(
+            routine_id=routine_id, kind=kind, settings=settings, webhook=webhook
+        ):
+            return Trigger(routine_id=routine_id, kind=kind, settings=settings, webhook=webhook)
+        case Trigger(deleted=False), TriggerUpdated(settings=settings, webhook=None):
             return replace(trigger, settings=settings)
+        case Trigger(deleted=False), TriggerUpdated(settings=settings, webhook=webhook):
+            return replace(trigger, settings=settings, webhook=webhook, old_secret=None)
+        case Trigger(deleted=False), TriggerSecretRotated(webhook=webhook, old_secret_id=old, old_until=until):
+            return replace(trigger, webhook=webhook, old_secret=OldSecret(id=old, until=until) if until else None)
         case Trigger(deleted=False), TriggerRescheduled() | TriggerMissed():
             return trigger
         case Trigger(deleted=False), TriggerDeleted():
@@ -61,15 +89,67 @@ def evolve(trigger: Trigger | None, event: TriggerEvent) -> Trigger:
             raise ImpossibleHistory(trigger, event)
 
 
-def create(routine_id: UUID, kind: TriggerKind, settings: TriggerSettings, now: datetime) -> list[TriggerEvent]:
+def create(
+    routine_id: UUID, kind: TriggerKind, settings: TriggerSettings, now: datetime, webhook: Webhook | None = None
+) -> list[TriggerEvent]:
     settings, next_at = _checked(kind, settings, now)
-    return [TriggerCreated(routine_id=routine_id, kind=kind, settings=settings, next_at=next_at)]
+    return [TriggerCreated(routine_id=routine_id, kind=kind, settings=settings, next_at=next_at, webhook=webhook)]
 
 
-def update(trigger: Trigger, settings: TriggerSettings, now: datetime) -> list[TriggerEvent]:
+def update(
+    trigger: Trigger, settings: TriggerSettings, now: datetime, webhook: Webhook | None = None
+) -> list[TriggerEvent]:
     """An edit is recorded also when nothing changed (contract 3.6): a schedule starts anew from now."""
     settings, next_at = _checked(trigger.kind, settings, now)
-    return [TriggerUpdated(settings=settings, next_at=next_at)]
+    return [TriggerUpdated(settings=settings, next_at=next_at, webhook=webhook)]
+
+
+def rotate(trigger: Trigger, webhook: Webhook, old_until: datetime | None) -> list[TriggerEvent]:
+    """Another secret from now on; the one before is good until `old_until`, None: no more (contract 4)."""
+    old = webhook_of(trigger).secret_id
+    return [TriggerSecretRotated(webhook=webhook, old_secret_id=old, old_until=old_until)]
+
+
+def restore(trigger: Trigger, state: TriggerState, now: datetime, webhook: Webhook | None = None) -> list[TriggerEvent]:
+    """As an earlier revision of its routine has it, with the webhook it gets if that is another."""
+    if not trigger.deleted:
+        return update(trigger, state.settings, now, webhook)
+    settings, next_at = _checked(state.kind, state.settings, now)
+    return [
+        TriggerRestored(
+            routine_id=trigger.routine_id, kind=state.kind, settings=settings, next_at=next_at, webhook=webhook
+        )
+    ]
+
+
+def webhook_of(trigger: Trigger) -> Webhook:
+    if trigger.webhook is None:
+        raise Unacceptable("Only webhook triggers can rotate secrets")
+    return trigger.webhook
+
+
+def secrets_of(trigger: Trigger) -> list[UUID]:
+    """The vault's ids of its current secret, and of the one before if that was given time."""
+    ids = [webhook_of(trigger).secret_id]
+    return [*ids, trigger.old_secret.id] if trigger.old_secret else ids
+
+
+def good_secrets_of(trigger: Trigger, now: datetime) -> list[UUID]:
+    """Those of its secrets that open it now."""
+    ids = secrets_of(trigger)
+    return ids if trigger.old_secret is None or now < trigger.old_secret.until else ids[:1]
+
+
+def state_of(trigger: Trigger) -> TriggerState:
+    """What a revision shows of it."""
+    public_id = trigger.webhook.public_id if trigger.webhook else None
+    return TriggerState(kind=trigger.kind, settings=trigger.settings, public_id=public_id)
+
+
+def must_be_active(trigger: Trigger, of: RoutineStatus) -> None:
+    """A webhook or API call fires only what is enabled, of a routine that is active (contract 3.5, 6)."""
+    if not trigger.settings.enabled or of != "active":
+        raise Conflict(NOT_ACTIVE)
 
 
 def reschedule(trigger: Trigger, now: datetime) -> list[TriggerEvent]:
@@ -123,6 +203,8 @@ def _missed(
 
 def _checked(kind: TriggerKind, settings: TriggerSettings, now: datetime) -> tuple[TriggerSettings, datetime | None]:
     """Fields of another kind are dropped (contract 4); a schedule must be one that can be followed."""
+    if kind != "webhook":
+        settings = replace(settings, signing_mode=None, replay_window_sec=None)
     if kind != "schedule":
         return replace(settings, cron_expression=None, timezone=None), None
     if settings.cron_expression is None:

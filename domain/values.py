@@ -11,6 +11,7 @@ ConcurrencyPolicy = Literal["coalesce_if_active", "skip_if_active", "always_enqu
 CatchUpPolicy = Literal["skip_missed", "enqueue_missed_with_cap"]
 VariableType = Literal["text", "textarea", "number", "boolean", "select", "date"]
 TriggerKind = Literal["schedule", "webhook", "api"]
+SigningMode = Literal["bearer", "hmac_sha256", "github_hmac", "none", "standard_webhooks"]  # the last is our addition
 RunSource = Literal["schedule", "manual", "api", "webhook"]
 IssueStatus = Literal["backlog", "todo", "in_progress", "in_review", "done", "blocked", "cancelled"]
 AgentStatus = Literal["idle", "active", "running", "paused", "error", "pending_approval", "terminated"]
@@ -22,6 +23,7 @@ GoalLevel = Literal["company", "team", "agent", "task"]
 GoalStatus = Literal["planned", "active", "achieved", "cancelled"]
 MemberRole = Literal["owner", "admin", "member", "viewer"]
 
+Scalar = str | int | float | bool
 Json = dict[str, object]  # a JSON object as it came; never interpreted by us
 
 
@@ -57,12 +59,38 @@ class RoutineSettings(Value, frozen=True):
 
 
 class TriggerSettings(Value, frozen=True):
-    """What can be edited on a trigger; the schedule fields are None on other kinds."""
+    """What can be edited on a trigger; the fields of another kind are None."""
 
     label: str | None = None
     enabled: bool = True
     cron_expression: str | None = None
     timezone: str | None = None
+    signing_mode: SigningMode | None = None
+    replay_window_sec: int | None = None
+
+
+class Webhook(Value, frozen=True):
+    """Where a webhook trigger is called, and the vault's id of the secret that its callers prove to know."""
+
+    public_id: str
+    secret_id: UUID
+
+
+class TriggerState(Value, frozen=True):
+    """What a revision of a routine holds of a trigger: never a secret."""
+
+    kind: TriggerKind
+    settings: TriggerSettings = TriggerSettings()
+    public_id: str | None = None
+
+
+class Workspace(Value, frozen=True):
+    """Where the agent is to work on an execution issue; handed on as it came (contract 5.1)."""
+
+    id: UUID | None = None
+    preference: str | None = None
+    settings: Json | None = None
+    project_workspace_id: UUID | None = None
 
 
 class AgentProfile(Value, frozen=True):

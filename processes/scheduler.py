@@ -14,9 +14,11 @@ import psycopg
 import structlog
 from eventsourcing.persistence import IntegrityError, PersistenceError
 
+from application import tracing
 from application.execute import Executor
 from application.use_cases import runs
 from domain.trigger import DueTrigger
+from processes import settled
 from processes.wakeup import Connection, Wakeup
 from projections import positions, triggers_due
 from projections.positions import Read
@@ -43,10 +45,16 @@ class Scheduler:
             pass
         self._seen = now = self._executor.clock()
         self._resting = {id_: until for id_, until in self._resting.items() if until > now}
-        after, fired = BEGINNING, 0
-        while rows := triggers_due.due(conn, now, after=after, limit=self._batch):
-            after = (rows[-1].next_at, rows[-1].trigger_id)
-            fired += self._settle([row for row in rows if row.trigger_id not in self._resting])
+        rows = triggers_due.due(conn, now, after=BEGINNING, limit=self._batch)
+        return self._settle_all(conn, now, rows) if rows else 0
+
+    def _settle_all(self, conn: Connection, now: datetime, rows: Sequence[DueTrigger]) -> int:
+        fired = 0
+        with tracing.span("tick"):
+            while rows:
+                fired += self._settle([row for row in rows if row.trigger_id not in self._resting])
+                after = (rows[-1].next_at, rows[-1].trigger_id)
+                rows = triggers_due.due(conn, now, after=after, limit=self._batch)
         return fired
 
     def pause_s(self, conn: Connection) -> float:
@@ -67,18 +75,22 @@ class Scheduler:
             if not isinstance(error, IntegrityError):
                 raise
             if alone:
-                log.info("firing_lost_race", trigger_id=str(rows[0].trigger_id))
+                log.info("firing_lost_race", **settled.names(rows[0]))
         except Exception:
             if alone:
-                log.exception("firing_failed", trigger_id=str(rows[0].trigger_id))
+                log.exception("firing_failed", **settled.names(rows[0]))
                 self._resting[rows[0].trigger_id] = self._executor.clock() + REST
         middle = len(rows) // 2
         return 0 if alone else self._settle(rows[:middle]) + self._settle(rows[middle:])
 
     def _fire(self, rows: Sequence[DueTrigger], tries: int) -> int:
-        done = self._executor.attempt(lambda work: runs.fire_due(work, rows), tries=tries, actor="scheduler")
-        if done.result:
-            log.info("fired", runs=done.result, position=done.position)
+        with tracing.span("settle") as span:
+            span.set_attribute("routines.schedules", len(rows))
+            done = self._executor.attempt(lambda work: runs.fire_due(work, rows), tries=tries, actor="scheduler")
+            if done.recorded:
+                log.info("fired", schedules=len(rows), **settled.summary(done))
+            if span.is_recording():
+                settled.trace(done)
         return done.result
 
 

@@ -22,7 +22,9 @@ from domain.events import (
     GoalUpdated,
     KeyIssued,
     KeyRevoked,
+    MemberChanged,
     MemberJoined,
+    MemberRemoved,
     ProjectCreated,
     ProjectDeleted,
     ProjectPaused,
@@ -45,7 +47,7 @@ class MemberRow(Row, frozen=True):
     user_id: UUID
     company_id: UUID
     position: int
-    doc: shapes.Membership
+    doc: shapes.MemberFields
 
 
 class PersonRow(Row, frozen=True):
@@ -95,6 +97,7 @@ CREATE TABLE company (id uuid PRIMARY KEY, position bigint NOT NULL, doc json NO
 CREATE TABLE member (
     id uuid PRIMARY KEY, user_id uuid NOT NULL, company_id uuid NOT NULL, position bigint NOT NULL, doc json NOT NULL);
 CREATE INDEX ON member (user_id, position);
+CREATE INDEX ON member (company_id, position);
 CREATE TABLE person (id uuid PRIMARY KEY, name text NOT NULL, email text, instance_admin boolean NOT NULL);
 CREATE TABLE agent (
     id uuid PRIMARY KEY, company_id uuid NOT NULL, url_key text NOT NULL, position bigint NOT NULL, doc json NOT NULL);
@@ -126,6 +129,10 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             rows.put(PERSON, PersonRow(id=id_, name=event.name, email=event.email, instance_admin=event.instance_admin))
         case MemberJoined() as event:
             rows.put(MEMBER, _member(recorded, event))
+        case MemberChanged(role=role, permissions=permissions):
+            _edit(rows, MEMBER, recorded, membership_role=role, permissions=permissions)
+        case MemberRemoved():
+            rows.delete(MEMBER, recorded.stream_id)
         case AgentCreated() as event:
             rows.put(AGENT, _agent(recorded, event))
         case AgentUpdated(profile=profile):
@@ -183,7 +190,14 @@ def _company(recorded: Recorded, event: CompanyCreated) -> CompanyRow:
 
 def _member(recorded: Recorded, event: MemberJoined) -> MemberRow:
     company_id = _company_id(recorded)
-    doc = shapes.Membership(company_id=company_id, membership_role=event.role)
+    doc = shapes.MemberFields(
+        company_id=company_id,
+        membership_role=event.role,
+        user_id=event.user_id,
+        permissions=event.permissions,
+        created_at=time(recorded.at),
+        updated_at=time(recorded.at),
+    )
     return MemberRow(
         id=recorded.stream_id, user_id=event.user_id, company_id=company_id, position=recorded.position, doc=doc
     )
@@ -264,6 +278,17 @@ _COMPANIES_OF = Docs(
 )
 _COMPANY = Docs("SELECT doc FROM company WHERE id = %(id)s", shapes.Company)
 _MEMBERSHIPS = Docs("SELECT doc FROM member WHERE user_id = %(user_id)s ORDER BY position", shapes.Membership)
+_NAMED_MEMBER = (
+    "SELECT m.doc::jsonb || jsonb_build_object('name', p.name, 'email', p.email) AS doc "
+    "FROM member m JOIN person p ON p.id = m.user_id WHERE m.company_id = %(company_id)s"
+)
+_MEMBERS = Docs(f"{_NAMED_MEMBER} ORDER BY m.position", shapes.Member)
+_MEMBER = Docs(f"{_NAMED_MEMBER} AND m.user_id = %(user_id)s", shapes.Member)
+_OWNERS = Docs(
+    "SELECT to_json(user_id) AS doc FROM member "
+    "WHERE company_id = %(company_id)s AND doc->>'membershipRole' = 'owner' ORDER BY position",
+    UUID,
+)
 _PERSON = Docs(
     "SELECT json_build_object('id', id, 'name', name, 'email', email, 'instanceAdmin', instance_admin) AS doc "
     "FROM person WHERE id = %(id)s",
@@ -301,6 +326,20 @@ def company(conn: Connection, id_: UUID) -> shapes.Company | None:
 
 def memberships(conn: Connection, user_id: UUID) -> list[shapes.Membership]:
     return _MEMBERSHIPS.all(conn, user_id=user_id)
+
+
+def members(conn: Connection, company_id: UUID) -> list[shapes.Member]:
+    """Who joined first stands first."""
+    return _MEMBERS.all(conn, company_id=company_id)
+
+
+def member(conn: Connection, company_id: UUID, user_id: UUID) -> shapes.Member | None:
+    return _MEMBER.one(conn, company_id=company_id, user_id=user_id)
+
+
+def owners(conn: Connection, company_id: UUID) -> list[UUID]:
+    """The ids of the users who own the company."""
+    return _OWNERS.all(conn, company_id=company_id)
 
 
 def person(conn: Connection, id_: UUID) -> Person | None:

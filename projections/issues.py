@@ -18,7 +18,7 @@ from domain.events import (
 )
 from domain.issue import OPEN
 from domain.recorded import Recorded
-from domain.values import IssueDetails, IssueStatus
+from domain.values import IssueDetails, IssueStatus, Workspace
 from projections import shapes
 from projections.read_model import Connection, Docs, ReadModel, Row, Rows, Table
 from projections.shapes import Shape, time
@@ -116,11 +116,23 @@ def _number(recorded: Recorded, rows: Rows) -> NumberingRow:
     return numbering
 
 
+def _workspace(found: Workspace | None) -> dict[str, Any]:
+    if found is None:
+        return {}
+    return {
+        "execution_workspace_id": found.id,
+        "execution_workspace_preference": found.preference,
+        "execution_workspace_settings": found.settings,
+        "project_workspace_id": found.project_workspace_id,
+    }
+
+
 def _opened(recorded: Recorded, event: IssueOpened, numbering: NumberingRow) -> IssueRow:
     details, at = event.details, time(recorded.at)
     by_user = None if event.created_by_user_id is None else str(event.created_by_user_id)
     doc = shapes.Issue(
         **msgspec.structs.asdict(details),
+        **_workspace(event.workspace),
         id=recorded.stream_id,
         company_id=numbering.id,
         status=event.status,
@@ -234,6 +246,7 @@ _PAGE = Docs(
     AND (%(text)s::text IS NULL OR strpos(lower(title), lower(%(text)s)) > 0 OR identifier = upper(%(text)s))
     ORDER BY position DESC LIMIT %(limit)s OFFSET %(offset)s""",
     shapes.Issue,
+    prepared=False,
 )
 _ONE = Docs("SELECT doc FROM issue WHERE id = %(id)s", shapes.Issue)
 _IDENTIFIED = Docs("SELECT doc FROM issue WHERE identifier = upper(%(identifier)s)", shapes.Issue)
@@ -274,10 +287,10 @@ class CommentCursor(Shape, frozen=True, kw_only=True):
 
 
 _CURSOR = Docs(
-    """SELECT json_build_object('totalComments', count(*),
-        'latestCommentId', (array_agg(id ORDER BY position DESC))[1],
-        'latestCommentAt', (array_agg(doc->>'createdAt' ORDER BY position DESC))[1]) AS doc
-    FROM comment WHERE issue_id = %(issue_id)s""",
+    """SELECT json_build_object('totalComments', counted.total, 'latestCommentId', latest.id,
+        'latestCommentAt', latest.doc->>'createdAt') AS doc
+    FROM (SELECT count(*) AS total FROM comment WHERE issue_id = %(issue_id)s) counted LEFT JOIN (
+        SELECT id, doc FROM comment WHERE issue_id = %(issue_id)s ORDER BY position DESC LIMIT 1) latest ON true""",
     CommentCursor,
 )
 

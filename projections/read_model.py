@@ -151,15 +151,20 @@ class ReadModel(msgspec.Struct, frozen=True):
 
 
 class Docs(Generic[S]):
-    """A query for the `doc` column of some rows, decoded in one go."""
+    """
+    A query for the `doc` column of some rows, decoded in one go.
 
-    def __init__(self, query: str, shape: type[S]) -> None:
-        self._query = SQL(f"SELECT coalesce(json_agg(q.doc), '[]')::text FROM ({query}) q")
+    One that is not `prepared` is planned for the values of each call: for filters that may be absent.
+    """
+
+    def __init__(self, query: str, shape: type[S], *, prepared: bool = True) -> None:
+        self.query = SQL(f"SELECT q.doc::text FROM ({query}) q")
+        self._prepared = prepared
         self._decode = msgspec.json.Decoder(list[shape]).decode  # type: ignore[valid-type]
 
     def all(self, conn: Connection, **values: object) -> list[S]:
-        row = conn.execute(self._query, values, prepare=True).fetchone()
-        return self._decode(row[0]) if row else []
+        rows = conn.execute(self.query, values, prepare=self._prepared)
+        return self._decode(f"[{','.join(doc for (doc,) in rows)}]")
 
     def one(self, conn: Connection, **values: object) -> S | None:
         return next(iter(self.all(conn, **values)), None)

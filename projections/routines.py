@@ -1,7 +1,7 @@
 """Routines and their triggers: one fold, read as a list and in detail."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
@@ -9,6 +9,8 @@ from msgspec.structs import replace
 
 from domain.events import (
     RoutineCreated,
+    RoutineRestored,
+    RoutineSecretRotated,
     RoutineTriggerAdded,
     RoutineTriggerChanged,
     RoutineTriggerRemoved,
@@ -18,14 +20,25 @@ from domain.events import (
     TriggerDeleted,
     TriggerMissed,
     TriggerRescheduled,
+    TriggerRestored,
+    TriggerSecretRotated,
     TriggerUpdated,
 )
 from domain.identity import revision_of
 from domain.recorded import Recorded
-from domain.values import Coalesced, Failed, Opened, Outcome, RoutineSettings, Skipped
+from domain.values import Coalesced, Failed, Opened, Outcome, RoutineSettings, RoutineStatus, Skipped, Webhook
 from projections import directory, issues, run_history, shapes
 from projections.read_model import Connection, Docs, ReadModel, Row, Rows, Table
-from projections.shapes import RoutineDetail, RoutineListItem, TriggerSummary, agent_of, time, time_or_none, user_of
+from projections.shapes import (
+    RoutineDetail,
+    RoutineListItem,
+    TriggerSummary,
+    agent_of,
+    text_or_none,
+    time,
+    time_or_none,
+    user_of,
+)
 
 RECENT_RUNS = 25
 
@@ -51,7 +64,7 @@ SCHEMA = """
 CREATE TABLE routine (
     id uuid PRIMARY KEY, company_id uuid NOT NULL, project_id uuid, title text NOT NULL, updated_at text NOT NULL,
     doc json NOT NULL);
-CREATE INDEX ON routine (company_id, updated_at DESC, title);
+CREATE INDEX ON routine (company_id, updated_at DESC, title, id);
 CREATE INDEX ON routine (project_id);
 CREATE TABLE routine_trigger (id uuid PRIMARY KEY, routine_id uuid NOT NULL, position bigint NOT NULL, doc json NOT NULL);
 CREATE INDEX ON routine_trigger (routine_id, position);
@@ -60,18 +73,22 @@ CREATE INDEX ON routine_trigger (routine_id, position);
 
 def fold(recorded: Recorded, rows: Rows) -> None:
     match recorded.event:
-        case RoutineCreated(settings=settings):
-            rows.put(ROUTINE, _routine(recorded, settings))
-        case RoutineUpdated(settings=settings):
+        case RoutineCreated() as event:
+            rows.put(ROUTINE, _routine(recorded, event))
+        case RoutineUpdated(settings=settings) | RoutineRestored(settings=settings):
             rows.change(ROUTINE, recorded.stream_id, lambda row: _revised(row, recorded, settings))
-        case RoutineTriggerAdded() | RoutineTriggerChanged() | RoutineTriggerRemoved():
+        case RoutineTriggerAdded() | RoutineTriggerChanged() | RoutineTriggerRemoved() | RoutineSecretRotated():
             rows.change(ROUTINE, recorded.stream_id, lambda row: _revised(row, recorded, None))
-        case TriggerCreated() as event:
+        case (TriggerCreated() | TriggerRestored()) as event:
             rows.put(TRIGGER, _trigger(recorded, event))
         case TriggerUpdated() as edit:
             rows.change(TRIGGER, recorded.stream_id, lambda row: _edited(row, recorded, edit))
         case TriggerRescheduled(next_at=next_at) | TriggerMissed(next_at=next_at):
             rows.change(TRIGGER, recorded.stream_id, lambda row: _doc(row, next_run_at=time(next_at)))
+        case TriggerSecretRotated(webhook=webhook):
+            rows.change(
+                TRIGGER, recorded.stream_id, lambda row: _doc(row, **_webhook(recorded, webhook), **_by(recorded))
+            )
         case TriggerDeleted():
             rows.delete(TRIGGER, recorded.stream_id)
         case RunFired() as fired:
@@ -82,9 +99,16 @@ def fold(recorded: Recorded, rows: Rows) -> None:
 
 def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
     match recorded.event:
-        case RoutineUpdated() | RoutineTriggerAdded() | RoutineTriggerChanged() | RoutineTriggerRemoved():
+        case (
+            RoutineUpdated()
+            | RoutineRestored()
+            | RoutineTriggerAdded()
+            | RoutineTriggerChanged()
+            | RoutineTriggerRemoved()
+            | RoutineSecretRotated()
+        ):
             yield ROUTINE, recorded.stream_id
-        case TriggerUpdated() | TriggerRescheduled() | TriggerMissed():
+        case TriggerUpdated() | TriggerSecretRotated() | TriggerRescheduled() | TriggerMissed():
             yield TRIGGER, recorded.stream_id
         case RunFired(routine_id=routine_id, trigger_id=trigger_id):
             yield ROUTINE, routine_id
@@ -109,12 +133,12 @@ def result(outcome: Outcome) -> str:
             return "Execution failed"
 
 
-def _routine(recorded: Recorded, settings: RoutineSettings) -> RoutineRow:
+def _routine(recorded: Recorded, event: RoutineCreated) -> RoutineRow:
     if recorded.company_id is None:
         raise ValueError(recorded)
     at, by_agent, by_user = time(recorded.at), agent_of(recorded.actor), user_of(recorded.actor)
     doc = shapes.Routine(
-        **msgspec.structs.asdict(settings),
+        **msgspec.structs.asdict(event.settings),
         id=recorded.stream_id,
         company_id=recorded.company_id,
         latest_revision_id=revision_of(recorded.stream_id, recorded.version),
@@ -123,7 +147,7 @@ def _routine(recorded: Recorded, settings: RoutineSettings) -> RoutineRow:
         created_by_user_id=by_user,
         updated_by_agent_id=by_agent,
         updated_by_user_id=by_user,
-        responsible_user_id=by_user,
+        responsible_user_id=text_or_none(event.responsible_user_id) or by_user,
         created_at=at,
         updated_at=at,
     )
@@ -138,21 +162,19 @@ def _routine(recorded: Recorded, settings: RoutineSettings) -> RoutineRow:
 
 
 def _revised(row: RoutineRow, recorded: Recorded, settings: RoutineSettings | None) -> RoutineRow:
-    at = time(recorded.at)
     changes = msgspec.structs.asdict(settings) if settings else {}
+    at = max(row.updated_at, time(recorded.at))  # of two edits at once the second may have begun first
     doc = replace(
         row.doc,
         **changes,
         latest_revision_id=revision_of(recorded.stream_id, recorded.version),
         latest_revision_number=recorded.version,
-        updated_by_agent_id=agent_of(recorded.actor),
-        updated_by_user_id=user_of(recorded.actor),
-        updated_at=at,
+        **_by(recorded) | {"updated_at": at},
     )
     return replace(row, project_id=doc.project_id, title=doc.title, updated_at=at, doc=doc)
 
 
-def _trigger(recorded: Recorded, event: TriggerCreated) -> TriggerRow:
+def _trigger(recorded: Recorded, event: TriggerCreated | TriggerRestored) -> TriggerRow:
     if recorded.company_id is None:
         raise ValueError(recorded)
     at, by_agent, by_user = time(recorded.at), agent_of(recorded.actor), user_of(recorded.actor)
@@ -163,6 +185,7 @@ def _trigger(recorded: Recorded, event: TriggerCreated) -> TriggerRow:
         routine_id=event.routine_id,
         kind=event.kind,
         next_run_at=time_or_none(event.next_at),
+        **_webhook(recorded, event.webhook),
         created_by_agent_id=by_agent,
         created_by_user_id=by_user,
         updated_by_agent_id=by_agent,
@@ -178,10 +201,24 @@ def _edited(row: TriggerRow, recorded: Recorded, event: TriggerUpdated) -> Trigg
         row,
         **msgspec.structs.asdict(event.settings),
         next_run_at=time_or_none(event.next_at),
-        updated_by_agent_id=agent_of(recorded.actor),
-        updated_by_user_id=user_of(recorded.actor),
-        updated_at=time(recorded.at),
+        **_webhook(recorded, event.webhook),
+        **_by(recorded),
     )
+
+
+def _by(recorded: Recorded) -> dict[str, Any]:
+    return {
+        "updated_by_agent_id": agent_of(recorded.actor),
+        "updated_by_user_id": user_of(recorded.actor),
+        "updated_at": time(recorded.at),
+    }
+
+
+def _webhook(recorded: Recorded, webhook: Webhook | None) -> dict[str, Any]:
+    """Where it is called, and which secret it takes from then on; nothing when neither is new."""
+    if webhook is None:
+        return {}
+    return {"public_id": webhook.public_id, "secret_id": webhook.secret_id, "last_rotated_at": time(recorded.at)}
 
 
 def _fired(rows: Rows, recorded: Recorded, event: RunFired) -> None:
@@ -205,36 +242,85 @@ def _doc(row: TriggerRow, **changes: Any) -> TriggerRow:
 routines = ReadModel(name="routines", tables=(ROUTINE, TRIGGER), schema=SCHEMA, fold=fold, touches=touches)
 
 
+class Filters(msgspec.Struct, frozen=True, rename="camel"):
+    """What a list of routines is narrowed to, as clients ask for it; None leaves a filter out."""
+
+    status: tuple[RoutineStatus, ...] | None = None
+    q: str | None = None  # a part of the title or the description, in whatever case
+    assignee_agent_id: UUID | None = None
+    project_id: UUID | None = None
+
+
+ALL = Filters()
+Text = Annotated[str, msgspec.Meta(pattern=r"\A[^\x00]*\Z")]  # what Postgres can compare with
+
+
+class Place(msgspec.Struct, frozen=True, array_like=True):
+    """Where a routine stands in the list."""
+
+    updated_at: Text
+    title: Text
+    id: UUID
+
+
 class _Listed(msgspec.Struct, frozen=True):
     routine: shapes.Routine
-    triggers: list[shapes.Trigger]
+    triggers: list[TriggerSummary]
     last_run: run_history.Linked | None
-    active_issue: shapes.Issue | None
+    active_issue: shapes.IssueSummary | None
 
 
-_LIST = Docs(
-    """SELECT json_build_object('routine', r.doc, 'triggers', coalesce(t.docs, '[]'),
-        'last_run', l.doc, 'active_issue', a.doc) AS doc
-    FROM routine r
-    LEFT JOIN LATERAL (SELECT json_agg(doc ORDER BY position) AS docs FROM routine_trigger WHERE routine_id = r.id) t ON true
-    LEFT JOIN LATERAL (
-        SELECT json_build_object('run', run.doc, 'issue', i.doc, 'trigger', f.doc) AS doc
-        FROM run LEFT JOIN issue i ON i.id = run.linked_issue_id LEFT JOIN routine_trigger f ON f.id = run.trigger_id
-        WHERE run.routine_id = r.id ORDER BY run.position DESC LIMIT 1) l ON true
-    LEFT JOIN LATERAL (
-        SELECT doc FROM issue WHERE origin_id = r.id AND is_open ORDER BY changed DESC LIMIT 1) a ON true
-    WHERE r.company_id = %(company_id)s AND (%(project_id)s::uuid IS NULL OR r.project_id = %(project_id)s)
-    ORDER BY r.updated_at DESC, r.title""",
+LIST = Docs(
+    f"""SELECT json_build_object(
+        'routine', doc,
+        'triggers', (SELECT coalesce(json_agg(doc ORDER BY position), '[]') FROM routine_trigger WHERE routine_id = found.id),
+        'last_run', (SELECT {run_history.LINKED} FROM run r WHERE routine_id = found.id ORDER BY position DESC LIMIT 1),
+        'active_issue', (SELECT doc FROM issue WHERE origin_id = found.id AND is_open ORDER BY changed DESC LIMIT 1)) AS doc
+    FROM (
+        SELECT * FROM routine
+        WHERE company_id = %(company_id)s AND (%(project_id)s::uuid IS NULL OR project_id = %(project_id)s)
+        AND (%(assignee_agent_id)s::uuid IS NULL OR (doc->>'assigneeAgentId')::uuid = %(assignee_agent_id)s)
+        AND (%(status)s::text[] IS NULL OR doc->>'status' = ANY(%(status)s))
+        AND (%(q)s::text IS NULL OR strpos(lower(title), lower(%(q)s)) > 0
+            OR strpos(lower(doc->>'description'), lower(%(q)s)) > 0)
+        AND (%(updated_at)s::text IS NULL OR updated_at <= %(updated_at)s
+            AND (updated_at < %(updated_at)s OR (title, id) > (%(title)s::text, %(id)s::uuid)))
+        ORDER BY updated_at DESC, title, id LIMIT %(limit)s) found""",
     _Listed,
+    prepared=False,
 )
 _ROUTINE = Docs("SELECT doc FROM routine WHERE id = %(id)s", shapes.Routine)
 _TRIGGER = Docs("SELECT doc FROM routine_trigger WHERE id = %(id)s", shapes.Trigger)
 _TRIGGERS = Docs("SELECT doc FROM routine_trigger WHERE routine_id = %(routine_id)s ORDER BY position", shapes.Trigger)
 
 
-def page(conn: Connection, company_id: UUID, project_id: UUID | None = None) -> list[RoutineListItem]:
-    """Newest change first, then by title; joins the read models `run_history` and `issues`."""
-    return [_item(listed) for listed in _LIST.all(conn, company_id=company_id, project_id=project_id)]
+def page(
+    conn: Connection,
+    company_id: UUID,
+    filters: Filters = ALL,
+    *,
+    after: Place | None = None,
+    limit: int | None = None,
+) -> list[RoutineListItem]:
+    """
+    Newest change first, then by title: all of them, or so many of those after a place.
+
+    Joins the read models `run_history` and `issues`.
+    """
+    return [_item(listed) for listed in LIST.all(conn, **asked(company_id, filters, after, limit))]
+
+
+def asked(
+    company_id: UUID, filters: Filters = ALL, after: Place | None = None, limit: int | None = None
+) -> dict[str, object]:
+    """The values of the query `LIST`."""
+    place = msgspec.structs.asdict(after) if after else dict.fromkeys(Place.__struct_fields__)
+    status = filters.status and list(filters.status)
+    return {"company_id": company_id, **msgspec.structs.asdict(filters), "status": status, **place, "limit": limit}
+
+
+def place_of(item: RoutineListItem) -> Place:
+    return Place(item.updated_at, item.title, item.id)
 
 
 def has_project(conn: Connection, project_id: UUID) -> bool:
@@ -269,18 +355,14 @@ def detail(conn: Connection, id_: UUID) -> RoutineDetail | None:
 def _item(listed: _Listed) -> RoutineListItem:
     return RoutineListItem(
         **_fields(listed.routine),
-        triggers=[_summary(trigger) for trigger in listed.triggers],
+        triggers=listed.triggers,
         last_run=listed.last_run.summary() if listed.last_run else None,
-        active_issue=listed.active_issue.summary() if listed.active_issue else None,
+        active_issue=listed.active_issue,
     )
 
 
 def _fields(found: shapes.Routine) -> dict[str, Any]:
     return {name: getattr(found, name) for name in shapes.RoutineFields.__struct_fields__}
-
-
-def _summary(found: shapes.Trigger) -> TriggerSummary:
-    return TriggerSummary(**{name: getattr(found, name) for name in TriggerSummary.__struct_fields__})
 
 
 def _assignee(found: shapes.Agent) -> shapes.AssigneeSummary:

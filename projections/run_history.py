@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 import msgspec
@@ -11,10 +11,10 @@ from msgspec.structs import replace
 from domain.events import RunCompleted, RunFailed, RunFired
 from domain.identity import revision_of
 from domain.recorded import Recorded
-from domain.values import Coalesced, Failed, Opened, Skipped
+from domain.values import Coalesced, Failed, Opened, RunSource, Skipped
 from projections import shapes
 from projections.read_model import Connection, Docs, ReadModel, Row, Rows, Table
-from projections.shapes import RunSummary, TriggerName, time
+from projections.shapes import IssueSummary, RunStatus, RunSummary, TriggerName, text_or_none, time
 
 
 class RunRow(Row, frozen=True):
@@ -32,6 +32,7 @@ CREATE TABLE run (
     id uuid PRIMARY KEY, routine_id uuid NOT NULL, position bigint NOT NULL, linked_issue_id uuid, trigger_id uuid,
     doc json NOT NULL);
 CREATE INDEX ON run (routine_id, position);
+CREATE INDEX ON run (routine_id, (doc->>'status'), (doc->>'source'), position DESC NULLS LAST);
 """
 
 
@@ -98,6 +99,7 @@ def _fired(recorded: Recorded, event: RunFired, at: str) -> shapes.Run:
         routine_revision_id=revision_of(event.routine_id, event.revision),
         idempotency_key=event.idempotency_key,
         trigger_payload=event.payload,
+        responsible_user_id=text_or_none(event.responsible_user_id),
         dispatch_fingerprint=_fingerprint(event),
         created_at=at,
         updated_at=at,
@@ -127,32 +129,50 @@ def _links(event: RunFired) -> dict[str, Any]:
 run_history = ReadModel(name="run_history", tables=(RUN,), schema=SCHEMA, fold=fold, touches=touches)
 
 
+class Filters(msgspec.Struct, frozen=True):
+    """What the runs of a routine are narrowed to, as clients ask for it; None leaves a filter out."""
+
+    status: tuple[RunStatus, ...] | None = None
+    source: tuple[RunSource, ...] | None = None
+
+
+ALL = Filters()
+
+
 class Linked(msgspec.Struct, frozen=True):
     """A run beside its issue and its trigger, from the read models of those."""
 
-    run: shapes.Run
-    issue: shapes.Issue | None
-    trigger: shapes.Trigger | None
+    run: shapes.RunFields
+    issue: IssueSummary | None
+    trigger: TriggerName | None
 
     def summary(self) -> RunSummary:
-        own = {name: getattr(self.run, name) for name in shapes.RunFields.__struct_fields__}
-        return RunSummary(
-            **own,
-            linked_issue=self.issue.summary() if self.issue else None,
-            trigger=TriggerName(id=self.trigger.id, kind=self.trigger.kind, label=self.trigger.label)
-            if self.trigger
-            else None,
-        )
+        return RunSummary(**msgspec.structs.asdict(self.run), linked_issue=self.issue, trigger=self.trigger)
 
 
-_RECENT = Docs(
-    """SELECT json_build_object('run', r.doc, 'issue', i.doc, 'trigger', t.doc) AS doc
-    FROM run r LEFT JOIN issue i ON i.id = r.linked_issue_id LEFT JOIN routine_trigger t ON t.id = r.trigger_id
-    WHERE r.routine_id = %(routine_id)s ORDER BY r.position DESC LIMIT %(limit)s""",
+LINKED = """json_build_object('run', r.doc, 'issue', (SELECT doc FROM issue WHERE id = r.linked_issue_id),
+    'trigger', (SELECT doc FROM routine_trigger WHERE id = r.trigger_id))"""  # of a run `r`
+_NEWEST = f"SELECT {LINKED} AS doc FROM ({{}} ORDER BY position DESC LIMIT %(limit)s) r"
+_AFTER = "position < coalesce((SELECT position FROM run WHERE id = %(after)s), 9223372036854775807)"
+RECENT = Docs(_NEWEST.format(f"SELECT * FROM run WHERE routine_id = %(routine_id)s AND {_AFTER}"), Linked)
+NARROWED = Docs(  # one range of an index for each status and source; NULLS LAST: only that index has this order
+    _NEWEST.format(
+        f"""SELECT found.* FROM unnest(%(status)s::text[]) status, unnest(%(source)s::text[]) source, LATERAL (
+            SELECT * FROM run WHERE routine_id = %(routine_id)s AND {_AFTER}
+            AND doc->>'status' = status AND doc->>'source' = source ORDER BY position DESC NULLS LAST LIMIT %(limit)s) found"""
+    ),
     Linked,
 )
 
 
-def recent(conn: Connection, routine_id: UUID, limit: int) -> list[RunSummary]:
-    """Newest first; joins the read models `issues` and `routines`."""
-    return [linked.summary() for linked in _RECENT.all(conn, routine_id=routine_id, limit=limit)]
+def recent(
+    conn: Connection, routine_id: UUID, limit: int, *, filters: Filters = ALL, after: UUID | None = None
+) -> list[RunSummary]:
+    """Newest first, or those before the run `after`; joins the read models `issues` and `routines`."""
+    values: dict[str, object] = {"routine_id": routine_id, "limit": limit, "after": after}
+    if filters == ALL:
+        found = RECENT.all(conn, **values)
+    else:
+        wanted = {"status": filters.status or get_args(RunStatus), "source": filters.source or get_args(RunSource)}
+        found = NARROWED.all(conn, **{name: list(set(words)) for name, words in wanted.items()}, **values)
+    return [linked.summary() for linked in found]

@@ -20,6 +20,7 @@ from domain.values import (
     ProjectStatus,
     RoutineStatus,
     RunSource,
+    SigningMode,
     TriggerKind,
     Variable,
 )
@@ -38,6 +39,10 @@ def time(moment: datetime) -> str:
 
 def time_or_none(moment: datetime | None) -> str | None:
     return None if moment is None else time(moment)
+
+
+def text_or_none(id_: UUID | None) -> str | None:
+    return None if id_ is None else str(id_)
 
 
 def user_of(actor: str) -> str | None:
@@ -69,6 +74,18 @@ class Membership(Shape, frozen=True, kw_only=True):
     company_id: UUID
     membership_role: MemberRole
     status: str = "active"
+
+
+class MemberFields(Membership, frozen=True, kw_only=True):
+    user_id: UUID
+    permissions: tuple[str, ...]
+    created_at: str
+    updated_at: str
+
+
+class Member(MemberFields, frozen=True, kw_only=True):
+    name: str
+    email: str | None
 
 
 class Agent(Shape, frozen=True, kw_only=True):
@@ -187,6 +204,10 @@ class Issue(Shape, frozen=True, kw_only=True):
     labels: tuple[str, ...] = ()
     blocked_by: tuple[str, ...] = ()
     blocks: tuple[str, ...] = ()
+    execution_workspace_id: UUID | None = None
+    execution_workspace_preference: str | None = None
+    execution_workspace_settings: Json | None = None
+    project_workspace_id: UUID | None = None
 
     def summary(self) -> IssueSummary:
         return IssueSummary(
@@ -225,7 +246,7 @@ class Trigger(Shape, frozen=True, kw_only=True):
     last_fired_at: str | None = None
     public_id: str | None = None
     secret_id: UUID | None = None
-    signing_mode: str | None = None
+    signing_mode: SigningMode | None = None
     replay_window_sec: int | None = None
     last_rotated_at: str | None = None
     last_result: str | None = None
@@ -326,6 +347,63 @@ class RoutineListItem(RoutineFields, frozen=True, kw_only=True):
     triggers: list[TriggerSummary]
     last_run: RunSummary | None
     active_issue: IssueSummary | None
+
+
+class RoutineSnapshot(Shape, frozen=True, kw_only=True):
+    id: UUID
+    company_id: UUID
+    project_id: UUID | None
+    goal_id: UUID | None
+    parent_issue_id: UUID | None
+    title: str
+    description: str | None
+    assignee_agent_id: UUID | None
+    priority: Priority
+    status: RoutineStatus
+    concurrency_policy: ConcurrencyPolicy
+    catch_up_policy: CatchUpPolicy
+    activity_gate_policy: Literal["always"] = "always"
+    activity_gate_scope: Literal["company"] = "company"
+    variables: tuple[Variable, ...]
+    env: None = None
+    responsible_user_id: str | None
+
+
+class TriggerSnapshot(Shape, frozen=True, kw_only=True):
+    id: UUID
+    kind: TriggerKind
+    label: str | None
+    enabled: bool
+    cron_expression: str | None
+    timezone: str | None
+    public_id: str | None
+    signing_mode: SigningMode | None
+    replay_window_sec: int | None
+
+
+class Snapshot(Shape, frozen=True, kw_only=True):
+    """A routine and its triggers at a revision; never a secret."""
+
+    version: Literal[1] = 1
+    routine: RoutineSnapshot
+    triggers: list[TriggerSnapshot]
+
+
+class Revision(Shape, frozen=True, kw_only=True):
+    id: UUID
+    company_id: UUID
+    routine_id: UUID
+    revision_number: int
+    title: str
+    description: str | None
+    snapshot: Snapshot
+    change_summary: str
+    restored_from_revision_id: UUID | None
+    created_by_agent_id: UUID | None
+    created_by_user_id: str | None
+    created_by_run_id: str | None
+    responsible_user_id: str | None
+    created_at: str
 
 
 class AssigneeSummary(Shape, frozen=True, kw_only=True):

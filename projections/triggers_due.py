@@ -9,12 +9,14 @@ from msgspec.structs import replace
 
 from domain.events import (
     RoutineCreated,
+    RoutineRestored,
     RoutineUpdated,
     RunFired,
     TriggerCreated,
     TriggerDeleted,
     TriggerMissed,
     TriggerRescheduled,
+    TriggerRestored,
     TriggerUpdated,
 )
 from domain.recorded import Recorded
@@ -56,10 +58,10 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     match recorded.event:
         case RoutineCreated(settings=settings):
             rows.put(ACTIVITY, ActivityRow(id=recorded.stream_id, active=settings.status == "active"))
-        case RoutineUpdated(settings=settings):
+        case RoutineUpdated(settings=settings) | RoutineRestored(settings=settings):
             _activate(rows, recorded.stream_id, active=settings.status == "active")
-        case TriggerCreated(next_at=datetime() as next_at) as event:
-            rows.put(SCHEDULE, _schedule(rows, recorded, event, next_at))
+        case (TriggerCreated() | TriggerRestored()) as event if event.next_at is not None:
+            rows.put(SCHEDULE, _schedule(rows, recorded, event, event.next_at))
         case TriggerUpdated(next_at=datetime() as next_at, settings=settings):
             _move(rows, recorded, next_at, enabled=settings.enabled)
         case TriggerRescheduled(next_at=next_at) | TriggerMissed(next_at=next_at):
@@ -74,13 +76,13 @@ def fold(recorded: Recorded, rows: Rows) -> None:
 
 def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
     match recorded.event:
-        case RoutineUpdated():
+        case RoutineUpdated() | RoutineRestored():
             yield ACTIVITY, recorded.stream_id
         case TriggerUpdated() | TriggerRescheduled() | TriggerMissed():
             yield SCHEDULE, recorded.stream_id
         case RunFired(trigger_id=UUID() as trigger_id):
             yield SCHEDULE, trigger_id
-        case TriggerCreated(routine_id=routine_id):
+        case TriggerCreated(routine_id=routine_id) | TriggerRestored(routine_id=routine_id):
             yield ACTIVITY, routine_id
         case _:
             pass
@@ -93,7 +95,9 @@ def _activate(rows: Rows, routine_id: UUID, *, active: bool) -> None:
         rows.execute(ACTIVATE, (active, routine_id))
 
 
-def _schedule(rows: Rows, recorded: Recorded, event: TriggerCreated, next_at: datetime) -> ScheduleRow:
+def _schedule(
+    rows: Rows, recorded: Recorded, event: TriggerCreated | TriggerRestored, next_at: datetime
+) -> ScheduleRow:
     activity = rows.get(ACTIVITY, event.routine_id)
     return ScheduleRow(
         id=recorded.stream_id,

@@ -3,15 +3,20 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import psycopg
 from psycopg_pool import ConnectionPool
 
 from application.execute import Executor
+from application.key_ring import KeyRing
+from application.memory import Memory
 from application.recorder import PostgresRecorder
 from application.store import EventStore
 from application.use_cases import keys
+from application.vault import Vault
+from domain.identity import FIRST_USER
 from projections import catalogue, positions
 from projections.read_model import SCHEMA
 from routines.clock import DatabaseClock
@@ -31,6 +36,7 @@ class System(msgspec.Struct, frozen=True):
     store: EventStore
     executor: Executor
     clock: DatabaseClock
+    vault: Vault
 
 
 @contextmanager
@@ -39,14 +45,24 @@ def system(settings: Settings) -> Iterator[System]:
     with _pool(settings) as pool:
         store = EventStore(PostgresRecorder(pool))
         clock = DatabaseClock(pool)
-        yield System(settings=settings, pool=pool, store=store, executor=Executor(store, clock), clock=clock)
+        vault = Vault(pool, KeyRing(settings.key_file))
+        executor = Executor(store, clock, vault, Memory())
+        yield System(settings=settings, pool=pool, store=store, executor=executor, clock=clock, vault=vault)
 
 
 def prepare(settings: Settings) -> None:
-    """Roles, log and read models, ready for every process."""
+    """Roles, log, vault and read models, ready for every process."""
     migrate(settings.database_url)
     with system(settings) as ready, ready.pool.connection() as conn:
         positions.create(conn, catalogue.ALL, ready.store.after)
+
+
+def make_keys(path: str) -> bool:
+    """The key file of the vault where there is none; whether it was made. Raises VaultClosed if it is of no use."""
+    ring = KeyRing(path)
+    made = ring.create()
+    ring.ids()
+    return made
 
 
 def first_board_token(settings: Settings) -> str | None:
@@ -56,9 +72,9 @@ def first_board_token(settings: Settings) -> str | None:
     return minted.token if minted else None
 
 
-def another_board_token(ready: System, name: str) -> str:
-    """A further token for the first user."""
-    return ready.executor.attempt(lambda work: keys.mint_board_key(work, name)).result.token
+def another_board_token(ready: System, name: str, user_id: UUID = FIRST_USER) -> str:
+    """A further token for a user. Raises NotFound."""
+    return ready.executor.attempt(lambda work: keys.mint_board_key(work, name, user_id)).result.token
 
 
 def connect(settings: Settings) -> psycopg.Connection[tuple[Any, ...]]:

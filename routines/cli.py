@@ -3,19 +3,24 @@
 import os
 import sys
 from pathlib import Path
+from uuid import UUID
 
 import click
 import psycopg
 
+from application.key_ring import VaultClosed
+from domain.errors import NotFound
+from domain.identity import FIRST_USER
 from processes import projector as projectors
 from processes import scheduler as schedulers
 from projections import catalogue
-from routines import bootstrap, entry, logs
+from routines import bootstrap, entry
 from routines.data_directory import CannotStart
 from routines.demo.cli import demo
 from routines.log_command import log
 from routines.migrations import CannotMigrate
 from routines.projections_command import projections
+from routines.secrets_command import secrets
 from routines.settings import BadSetting, from_env
 from routines.up import up as supervise
 from routines.web_server import serve
@@ -49,9 +54,20 @@ def up(data_dir: Path, host: str, port: int) -> None:
 
     Starts an embedded Postgres in the data directory (or uses ROUTINES_DATABASE_URL), and the web, scheduler and
     projector processes; one that dies is started again. The first time it prints a board token, once, and keeps it
-    in DATA_DIR/board.token. For scripts, DATA_DIR/up.json says where everything is.
+    in DATA_DIR/board.token. The keys of the secrets are made in DATA_DIR/secret.keys (or ROUTINES_KEY_FILE). For
+    scripts, DATA_DIR/up.json says where everything is.
     """
-    sys.exit(supervise(data_dir, host, port, database_url=os.environ.get(URL), prepare=_prepare))
+    sys.exit(
+        supervise(
+            data_dir,
+            host,
+            port,
+            database_url=os.environ.get(URL),
+            prepare=_prepare,
+            key_file=os.environ.get("ROUTINES_KEY_FILE"),
+            public_url=os.environ.get("ROUTINES_PUBLIC_URL"),
+        )
+    )
 
 
 def _prepare(url: str) -> str | None:
@@ -69,24 +85,32 @@ def init() -> None:
     Prepare the database of ROUTINES_DATABASE_URL: roles, event log, read models, first board token.
 
     Needs a user that may create roles, once per version. Prints the token of the first board user the first time.
+    Where ROUTINES_KEY_FILE names no file yet, makes it: see `routines secrets --help`.
     """
     settings = entry.settings()
     try:
         bootstrap.prepare(settings)
-    except (CannotMigrate, psycopg.OperationalError) as error:
+        new_keys = settings.key_file is not None and bootstrap.make_keys(settings.key_file)
+    except (CannotMigrate, VaultClosed, psycopg.OperationalError) as error:
         raise click.ClickException(str(error)) from error
     token = bootstrap.first_board_token(settings)
     click.echo("The database is ready.")
+    if new_keys:
+        click.echo(f"The keys of the secrets are new, in {settings.key_file}: keep a copy apart from the database's.")
     if token:
         click.echo(f"Board token (shown this once): {token}")
 
 
 @main.command("board-key")
 @click.option("--name", default="command line", show_default=True, help="What the key is for.")
-def board_key(name: str) -> None:
-    """Mint a further board token for the first user; for an operator who lost the first one."""
+@click.option("--user", "user_id", type=click.UUID, default=FIRST_USER, show_default="the first user", help="Their id.")
+def board_key(name: str, user_id: UUID) -> None:
+    """Mint a further board token; for an operator, when somebody's token is lost or has expired."""
     with bootstrap.system(entry.settings()) as system:
-        click.echo(bootstrap.another_board_token(system, name))
+        try:
+            click.echo(bootstrap.another_board_token(system, name, user_id))
+        except NotFound as error:
+            raise click.ClickException(error.message) from error
 
 
 @main.command()
@@ -94,15 +118,13 @@ def board_key(name: str) -> None:
 @click.option("--port", default=3100, show_default=True, type=click.IntRange(0, 65535))
 def web(host: str, port: int) -> None:
     """Serve the HTTP API. Any number may run."""
-    settings = entry.settings()
-    logs.configure(settings.log_level)
-    serve(settings, host, port)
+    serve(entry.begin("web"), host, port)
 
 
 @main.command()
 def scheduler() -> None:
     """Fire schedules when they are due. Any number may run."""
-    with entry.process() as (system, stop):
+    with entry.process("scheduler") as (system, stop):
         running = schedulers.Scheduler(system.executor, system.store.after, system.settings.batch)
         schedulers.run(running, lambda: bootstrap.connect(system.settings), stop)
 
@@ -110,12 +132,13 @@ def scheduler() -> None:
 @main.command()
 def projector() -> None:
     """Keep the read models at the head of the event log. Any number may run."""
-    with entry.process() as (system, stop):
+    with entry.process("projector") as (system, stop):
         running = projectors.Projector(catalogue.ALL, system.store.after)
         projectors.run(running, lambda: bootstrap.connect(system.settings), stop)
 
 
 main.add_command(projections)
 main.add_command(log)
+main.add_command(secrets)
 main.add_command(worker)
 main.add_command(demo)

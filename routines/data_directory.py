@@ -14,13 +14,14 @@ class CannotStart(Exception):
 
 
 class Place:
-    """The data directory: `up.json`, `board.token`, `logs/`, and the lock that keeps a second system out."""
+    """The data directory: `up.json`, `board.token`, `secret.keys`, `logs/`, and the lock that keeps a second system out."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory.absolute()
         self.logs = self.directory / "logs"
         self.state = self.directory / "up.json"
         self.token = self.directory / "board.token"
+        self.keys = self.directory / "secret.keys"
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:

@@ -9,7 +9,7 @@ from types import FrameType
 
 import click
 
-from routines import bootstrap, logs
+from routines import bootstrap, logs, telemetry
 from routines.bootstrap import System
 from routines.settings import BadSetting, Settings, from_env
 
@@ -41,10 +41,17 @@ def stoppable() -> Iterator[Stop]:
             signal.signal(number, handler)
 
 
-@contextmanager
-def process() -> Iterator[tuple[System, Stop]]:
-    """A long-running process: logs, the system, and a flag that says when to stop."""
+def begin(process: str) -> Settings:
+    """The settings of a long-running process, its logs and its traces."""
     found = settings()
-    logs.configure(found.log_level)
+    logs.configure(found.log_level, process)
+    telemetry.configure(process, os.environ)
+    return found
+
+
+@contextmanager
+def process(name: str) -> Iterator[tuple[System, Stop]]:
+    """A long-running process: logs, traces, the system, and a flag that says when to stop."""
+    found = begin(name)
     with stoppable() as stop, bootstrap.system(found) as system:
         yield system, stop

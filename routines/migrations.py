@@ -1,4 +1,4 @@
-"""Roles, the event log and the read models' tables. Safe to run by several processes at once, and again."""
+"""Roles, the event log and the vault. Safe to run by several processes at once, and again."""
 
 import hashlib
 from importlib.resources import files
@@ -9,6 +9,7 @@ from psycopg.sql import SQL, Identifier
 
 OWNER, SERVICE, AUDITOR = "routines_owner", "routines_service", "routines_auditor"
 LOCK = "SELECT pg_advisory_lock(hashtext('routines migrations'))"
+SCRIPTS = ("log.sql", "vault.sql")
 STAMP = "SELECT obj_description(to_regnamespace('log')::oid, 'pg_namespace')"
 NEW_ROLE = """DO $$ BEGIN CREATE ROLE {} {}; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"""
 # A process that is frozen or cut off must not stop the others.
@@ -26,7 +27,7 @@ def migrate(url: str) -> None:
     Needs a user that may create roles and schemas (`url` of a superuser or the database's owner with CREATEROLE).
     Raises CannotMigrate when the user may not.
     """
-    script = files("application").joinpath("log.sql").read_text()
+    script = "".join(files("application").joinpath(name).read_text() for name in SCRIPTS)
     stamp = hashlib.sha256(script.encode()).hexdigest()
     with psycopg.connect(url, autocommit=True) as conn:
         conn.execute(LOCK)

@@ -1,14 +1,17 @@
 """Everything that can be set, read once at start from ROUTINES_* variables."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
 import psycopg
 from msgspec import Meta
+from msgspec.structs import replace
 from psycopg.conninfo import conninfo_to_dict
 
 PREFIX = "ROUTINES_"
+BASE_URL = re.compile(r"https?://([\w.-]+|\[[\da-fA-F:.]+\])(:\d{1,5})?(/[\w.~%-]+)*/?", re.ASCII)
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,6 +22,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     connections: Annotated[int, Meta(ge=2, le=200)] = 10  # of one process to Postgres
     patience_s: Annotated[float, Meta(gt=0, le=60)] = 5.0  # how long a read waits for its read model
     batch: Annotated[int, Meta(ge=1, le=1_000)] = 200  # schedules that one transaction fires
+    key_file: Annotated[str, Meta(min_length=1)] | None = None  # the keys of the secrets (application/key_ring.py)
+    public_url: str | None = None  # what the URLs of webhooks begin with: a host, perhaps a path, no slash at its end
+    webhook_rate: Annotated[int, Meta(ge=0)] = 600  # calls a minute that a webhook takes of one sender; 0: no limit
+    trusted_proxies: str | None = None  # addresses, comma-separated, whose X-Forwarded-For is believed
     log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
 
 
@@ -40,7 +47,9 @@ def from_env(env: Mapping[str, str]) -> Settings:
         conninfo_to_dict(settings.database_url)
     except psycopg.ProgrammingError:
         raise BadSetting(f"{PREFIX}DATABASE_URL is not the URL of a Postgres database") from None  # quotes the password
-    return settings
+    if settings.public_url is not None and not BASE_URL.fullmatch(settings.public_url):
+        raise BadSetting(f"{PREFIX}PUBLIC_URL is not an address like https://routines.example.org")
+    return replace(settings, public_url=settings.public_url and settings.public_url.rstrip("/"))
 
 
 def _variable(message: str, fields: set[str]) -> str:

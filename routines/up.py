@@ -15,6 +15,8 @@ from typing import Self
 
 import httpx
 
+from application.key_ring import VaultClosed
+from routines import bootstrap
 from routines.data_directory import CannotStart, Place
 from routines.local_postgres import LocalPostgres
 from routines.postgres_binaries import PostgresUnavailable
@@ -52,12 +54,24 @@ class Interrupts:
 class System:
     """What one `routines up` runs, from the database to the last part."""
 
-    def __init__(self, place: Place, host: str, port: int, database_url: str | None) -> None:
+    def __init__(  # noqa: PLR0913 what `up` takes
+        self,
+        place: Place,
+        host: str,
+        port: int,
+        database_url: str | None,
+        *,
+        key_file: str | None = None,
+        public_url: str | None = None,
+    ) -> None:
         self.place = place
         self.host = host
         self.port = port
         self.url = url_of(host, port)
         self.database_url = database_url
+        self.key_file = str(Path(key_file).absolute() if key_file else place.keys)
+        self.public_url = public_url or self.url
+        self.new_keys = False
         self.postgres: LocalPostgres | None = None
         self.token: str | None = None
         self.ready = False
@@ -68,6 +82,7 @@ class System:
         with contextlib.ExitStack() as ending:
             admin_url, database_url = self._database_urls(ending)
             self._keep_token(prepare(admin_url))
+            self._make_keys()
             supervisor = Supervisor(
                 self.parts(database_url), self.place.logs, lambda pids: self._write_state(pids, database_url), say
             )
@@ -77,11 +92,12 @@ class System:
 
     def parts(self, database_url: str) -> list[Part]:
         """The processes of the system."""
-        env = {"ROUTINES_DATABASE_URL": database_url}
+        env = {"ROUTINES_DATABASE_URL": database_url, "ROUTINES_KEY_FILE": self.key_file}
+        served = {**env, "ROUTINES_PUBLIC_URL": self.public_url}
         address = ["--host", self.host, "--port", str(self.port)]
         return [
-            Part(name, [sys.executable, "-m", "routines", name, *more], env)
-            for name, more in (("web", address), ("scheduler", []), ("projector", []))
+            Part(name, [sys.executable, "-m", "routines", name, *more], variables)
+            for name, more, variables in (("web", address, served), ("scheduler", [], env), ("projector", [], env))
         ]
 
     def watch(self, supervisor: Supervisor, interrupts: Interrupts) -> None:
@@ -113,9 +129,21 @@ class System:
         if token is not None:
             self.place.write(self.place.token, token + "\n")
 
+    def _make_keys(self) -> None:
+        try:
+            self.new_keys = bootstrap.make_keys(self.key_file)
+        except VaultClosed as error:
+            raise CannotStart(str(error)) from None
+
     def _write_state(self, pids: dict[str, int], database_url: str) -> None:
         if self.ready:
-            state = {"url": self.url, "pid": os.getpid(), "database_url": database_url, "processes": pids}
+            state = {
+                "url": self.url,
+                "pid": os.getpid(),
+                "database_url": database_url,
+                "key_file": self.key_file,
+                "processes": pids,
+            }
             self.place.write(self.place.state, json.dumps(state, indent=2) + "\n")
 
     def _announce(self, supervisor: Supervisor) -> None:
@@ -125,25 +153,30 @@ class System:
         say(f"  data         {self.place.directory} (what the parts say is in {self.place.logs.name}/)")
         if self.token is not None:
             say(f"  board token  {self.token}  (shown this once; also in {self.place.token})")
+        if self.new_keys:
+            say(f"  secret keys  {self.key_file}  (new; keep a copy of it apart from copies of the data)")
         token = f'"Authorization: Bearer $(cat {shlex.quote(str(self.place.token))})"'
         say(f"  next step    curl -H {token} {self.url}/api/companies")
         say(f"  watch it     routines demo --data-dir {shlex.quote(str(self.place.directory))}   (in .venv/bin)")
         say("Ctrl-C stops everything.")
 
 
-def up(
+def up(  # noqa: PLR0913 the options
     data_dir: Path,
     host: str,
     port: int,
     *,
     database_url: str | None,
     prepare: Callable[[str], str | None],
+    key_file: str | None = None,
+    public_url: str | None = None,
 ) -> int:
     """Run the system until Ctrl-C; 0 when it stopped as asked, 1 when it could not start."""
     place = Place(data_dir)
     try:
         with Interrupts() as interrupts, place.held():
-            system = System(place, host, free_port(host, port), database_url)
+            port = free_port(host, port)
+            system = System(place, host, port, database_url, key_file=key_file, public_url=public_url)
             with system.running(prepare) as supervisor:
                 system.watch(supervisor, interrupts)
                 say("stopping")

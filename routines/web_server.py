@@ -4,29 +4,44 @@ from concurrent.futures import ThreadPoolExecutor
 
 import uvicorn
 from litestar.concurrency import set_asyncio_executor
+from litestar.types import ASGIApp
 
 from routines import bootstrap
+from routines.connection import Connection
 from routines.settings import Settings
 from web.app import create_app
 from web.backend import Backend
 
 DRAIN_S = 5  # how long requests at work may take after SIGTERM
+KEEP_ALIVE_S = 65  # longer than clients and proxies do, or one may send a request just when we hang up
 
 
 def serve(settings: Settings, host: str, port: int) -> None:
     """Until SIGTERM or Ctrl-C; requests at work are finished."""
     with bootstrap.system(settings) as system:
         set_asyncio_executor(ThreadPoolExecutor(settings.threads, thread_name_prefix="request"))
-        app = create_app(Backend(system.executor, system.pool, settings.patience_s))
-        config = uvicorn.Config(
-            app,
-            host=host,
-            port=port,
-            loop="uvloop",
-            http="httptools",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=DRAIN_S,
-        )
-        uvicorn.Server(config).run()
+        backend = Backend(system.executor, system.pool, settings.patience_s)
+        app = create_app(backend, settings.public_url or f"http://{host}:{port}", settings.webhook_rate)
+        server(app, settings, host, port).run()
+
+
+def server(
+    app: ASGIApp, settings: Settings, host: str, port: int, connection: type[Connection] = Connection
+) -> uvicorn.Server:
+    """The server of the application, ready to run."""
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        loop="uvloop",
+        http=connection,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=DRAIN_S,
+    )
+    return uvicorn.Server(config)

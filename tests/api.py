@@ -5,16 +5,23 @@ from typing import Any
 import httpx
 
 from routines.bootstrap import System
+from tests.description import Description
 
 
 class Api:
-    """Requests as the first board user unless another token is given; `token=None` sends none."""
+    """
+    Requests as the first board user unless another token is given; `token=None` sends none.
+
+    Whatever is answered must be in the API's description.
+    """
 
     def __init__(self, url: str, token: str, system: System) -> None:
         self.url = url
         self.token = token
         self.system = system
-        self._client = httpx.Client(base_url=f"{url}/api", timeout=20)
+        self.description = Description(httpx.get(f"{url}/api/openapi.json").json())
+        hooks = {"response": [self.description.check]}
+        self._client = httpx.Client(base_url=f"{url}/api", timeout=20, event_hooks=hooks)
 
     def request(self, method: str, path: str, body: Any = ..., token: str | None = "", **kwargs: Any) -> httpx.Response:
         """`body` is sent as JSON when given; `token` "" means the board's, None means none."""

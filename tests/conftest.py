@@ -28,6 +28,7 @@ from web.app import create_app
 from web.backend import Backend
 
 TEMPLATE = "routines_template"
+PUBLIC_URL = "https://routines.example"
 
 
 @pytest.fixture(scope="session")
@@ -76,10 +77,12 @@ def store(request: pytest.FixtureRequest) -> EventStore:
 
 
 @pytest.fixture(scope="session")
-def api(postgres: LocalPostgres, template: str) -> Iterator[Api]:
+def api(postgres: LocalPostgres, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     """A running API with its projector, for the whole run: each test makes a company of its own."""
+    key_file = str(tmp_path_factory.mktemp("keys") / "secret.keys")
+    bootstrap.make_keys(key_file)
     with _database(postgres, template) as name:
-        settings = Settings(database_url=postgres.url("routines_service", name))
+        settings = Settings(database_url=postgres.url("routines_service", name), key_file=key_file)
         with bootstrap.system(settings) as system, _projecting(system), _serving(system) as url:
             token = bootstrap.first_board_token(settings)
             client = Api(url=url, token=token or "", system=system)
@@ -122,9 +125,9 @@ class _projecting:  # noqa: N801 used as a function
 class _serving:  # noqa: N801 used as a function
     """The web application in a thread, on a free port."""
 
-    def __init__(self, system: System) -> None:
-        app = create_app(Backend(system.executor, system.pool, system.settings.patience_s))
-        config = uvicorn.Config(app, log_config=None, access_log=False, ws="none")  # type: ignore[arg-type]
+    def __init__(self, system: System, webhook_rate: int = 0) -> None:
+        app = create_app(Backend(system.executor, system.pool, system.settings.patience_s), PUBLIC_URL, webhook_rate)
+        config = uvicorn.Config(app, log_config=None, access_log=False, ws="none", proxy_headers=False)  # type: ignore[arg-type]
         self._server = uvicorn.Server(config)
         set_asyncio_executor(ThreadPoolExecutor(system.settings.threads))
         self._socket = socket.create_server(("127.0.0.1", 0))

@@ -18,6 +18,7 @@ MAY_IMPORT = {
 DOMAIN_MAY_IMPORT = {"msgspec", "croniter"}
 SQL_IN = {
     "application/recorder.py",
+    "application/vault.py",
     "projections/*.py",
     "processes/wakeup.py",
     "routines/clock.py",

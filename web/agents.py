@@ -11,6 +11,7 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from application.access import AgentCaller, Caller
 from application.commands import AgentDraft, AgentKeyDraft, AgentPatch, PauseRequest
 from application.use_cases import agents, keys, viewing
+from domain.agent import slug
 from domain.errors import NotFound, Unacceptable, Unknown
 from projections import directory, issues, shapes
 from projections.read_model import Connection
@@ -45,7 +46,7 @@ class InboxItem(Shape, frozen=True, kw_only=True):
 class Agents(Controller):
     tags = ("agents",)
 
-    @get("/companies/{company_id:str}/agents", operation_id="listAgents")
+    @get("/companies/{company_id:str}/agents", operation_id="listAgents", refuses=(403,))
     def list_(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], company_id: FromPath[str]
     ) -> list[shapes.Agent]:
@@ -55,7 +56,7 @@ class Agents(Controller):
         with backend.shown("directory") as conn:
             return directory.agents(conn, id_)
 
-    @post("/companies/{company_id:str}/agents", operation_id="createAgent")
+    @post("/companies/{company_id:str}/agents", operation_id="createAgent", refuses=(403, 422))
     def create(
         self,
         backend: NamedDependency[Backend],
@@ -83,7 +84,7 @@ class Agents(Controller):
         with backend.shown("issues") as conn:
             return [_item(issue) for issue in issues.inbox(conn, id_)]
 
-    @get("/agents/{agent_id:str}", operation_id="getAgent")
+    @get("/agents/{agent_id:str}", operation_id="getAgent", refuses=(422,))
     def detail(
         self,
         backend: NamedDependency[Backend],
@@ -94,7 +95,7 @@ class Agents(Controller):
         """By id, or by short name within `companyId`."""
         return backend.found(caller, ("directory",), "Agent", lambda conn: _find(conn, agent_id, company_id))
 
-    @patch("/agents/{agent_id:str}", operation_id="updateAgent")
+    @patch("/agents/{agent_id:str}", operation_id="updateAgent", refuses=(403, 422))
     def update(
         self,
         backend: NamedDependency[Backend],
@@ -104,7 +105,7 @@ class Agents(Controller):
     ) -> Response[shapes.Agent]:
         return _changed(backend, caller, agents.update, agent_id, data)
 
-    @post("/agents/{agent_id:str}/pause", operation_id="pauseAgent", status_code=200)
+    @post("/agents/{agent_id:str}/pause", operation_id="pauseAgent", refuses=(403, 409), status_code=200)
     def pause(
         self,
         backend: NamedDependency[Backend],
@@ -114,25 +115,25 @@ class Agents(Controller):
     ) -> Response[shapes.Agent]:
         return _changed(backend, caller, agents.pause, agent_id, data.reason)
 
-    @post("/agents/{agent_id:str}/resume", operation_id="resumeAgent", status_code=200)
+    @post("/agents/{agent_id:str}/resume", operation_id="resumeAgent", refuses=(403, 409), status_code=200)
     def resume(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], agent_id: FromPath[str]
     ) -> Response[shapes.Agent]:
         return _changed(backend, caller, agents.resume, agent_id)
 
-    @post("/agents/{agent_id:str}/approve", operation_id="approveAgent", status_code=200)
+    @post("/agents/{agent_id:str}/approve", operation_id="approveAgent", refuses=(403, 409), status_code=200)
     def approve(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], agent_id: FromPath[str]
     ) -> Response[shapes.Agent]:
         return _changed(backend, caller, agents.approve, agent_id)
 
-    @post("/agents/{agent_id:str}/terminate", operation_id="terminateAgent", status_code=200)
+    @post("/agents/{agent_id:str}/terminate", operation_id="terminateAgent", refuses=(403,), status_code=200)
     def terminate(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], agent_id: FromPath[str]
     ) -> Response[shapes.Agent]:
         return _changed(backend, caller, agents.terminate, agent_id)
 
-    @get("/agents/{agent_id:str}/keys", operation_id="listAgentKeys")
+    @get("/agents/{agent_id:str}/keys", operation_id="listAgentKeys", refuses=(403,))
     def list_keys(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], agent_id: FromPath[str]
     ) -> list[shapes.AgentKey]:
@@ -142,7 +143,7 @@ class Agents(Controller):
         with backend.shown("directory") as conn:
             return directory.agent_keys(conn, id_)
 
-    @post("/agents/{agent_id:str}/keys", operation_id="createAgentKey")
+    @post("/agents/{agent_id:str}/keys", operation_id="createAgentKey", refuses=(403,))
     def create_key(
         self,
         backend: NamedDependency[Backend],
@@ -154,7 +155,7 @@ class Agents(Controller):
         made = backend.executor.execute(caller, keys.create_for_agent, identified(agent_id, "Agent"), data)
         return MintedAgentKey.of(made.result)
 
-    @delete("/agents/{agent_id:str}/keys/{key_id:str}", operation_id="revokeAgentKey", status_code=200)
+    @delete("/agents/{agent_id:str}/keys/{key_id:str}", operation_id="revokeAgentKey", refuses=(403,), status_code=200)
     def revoke_key(
         self,
         backend: NamedDependency[Backend],
@@ -187,7 +188,7 @@ def _find(conn: Connection, agent_id: str, company_id: str | None) -> shapes.Age
         return directory.agent(conn, UUID(agent_id))
     if company_id is None:
         raise Unacceptable("Agent shortname lookup requires companyId query parameter")
-    return directory.agent_named(conn, identified(company_id, "Company"), agent_id)
+    return directory.agent_named(conn, identified(company_id, "Company"), slug(agent_id))
 
 
 def _item(issue: shapes.Issue) -> InboxItem:

@@ -7,42 +7,78 @@ from litestar.types import ASGIApp
 from web.agents import Agents
 from web.backend import Backend
 from web.companies import Companies
+from web.deliveries import message
 from web.docs import docs_page, openapi
 from web.errors import to_response
+from web.etag import conditional
 from web.guard import MAX_BODY_BYTES, guard
 from web.health import HealthController
 from web.issues import Issues
 from web.keys import Keys
+from web.members import Members
+from web.metrics import metrics
 from web.projects import Goals, Projects
 from web.requests import JsonRequest, caller, is_eventual
+from web.revisions import Revisions
 from web.routines import Routines
+from web.traffic import Traffic
+from web.triggers import Triggers
+from web.turnstile import Turnstile, sender
 
 
-def create_app(backend: Backend) -> ASGIApp:
-    """The ASGI application over a backend."""
+def create_app(backend: Backend, public_url: str, webhook_rate: int = 0) -> ASGIApp:
+    """
+    The ASGI application over a backend.
+
+    `public_url` is where webhook senders reach it; `webhook_rate` the calls a minute that a webhook takes of an
+    address, 0: any number.
+    """
+    turnstile, traffic = Turnstile(webhook_rate), Traffic()
 
     async def provide_backend() -> Backend:
         return backend
+
+    async def provide_public_url() -> str:
+        return public_url
+
+    async def provide_turnstile() -> Turnstile:
+        return turnstile
 
     async def provide_eventual(request: JsonRequest) -> bool:
         return is_eventual(request)
 
     api = Router(
         "/api",
-        route_handlers=[HealthController, docs_page, Companies, Agents, Keys, Projects, Goals, Routines, Issues],
+        route_handlers=[
+            HealthController,
+            docs_page,
+            Companies,
+            Members,
+            Agents,
+            Keys,
+            Projects,
+            Goals,
+            Routines,
+            Triggers,
+            Revisions,
+            Issues,
+        ],
         dependencies={
             "backend": Provide(provide_backend),
             "caller": Provide(caller),
             "eventual": Provide(provide_eventual),
+            "public_url": Provide(provide_public_url),
+            "turnstile": Provide(provide_turnstile),
+            "sender": Provide(sender),
+            "message": Provide(message),
         },
     )
-    return guard(
-        Litestar(
-            [api],
-            request_class=JsonRequest,
-            request_max_body_size=MAX_BODY_BYTES,
-            exception_handlers={Exception: to_response},
-            openapi_config=openapi,
-            logging_config=None,
-        )
+    framework = Litestar(
+        [api, metrics(backend, traffic)],
+        request_class=JsonRequest,
+        request_max_body_size=MAX_BODY_BYTES,
+        exception_handlers={Exception: to_response},
+        openapi_config=openapi,
+        logging_config=None,
     )
+    return guard(conditional(traffic.watched(framework)))

@@ -24,21 +24,21 @@ class Companies(Controller):
     path = "/companies"
     tags = ("companies",)
 
-    @get(operation_id="listCompanies")
+    @get(operation_id="listCompanies", refuses=(403,))
     def list_(self, backend: NamedDependency[Backend], caller: NamedDependency[Caller]) -> list[shapes.Company]:
         """Those that the board user may enter, oldest first."""
         user = backend.ask(caller, viewing.board)
         with backend.shown(*MODELS) as conn:
             return _counted(conn, _visible(conn, user))
 
-    @post(operation_id="createCompany")
+    @post(operation_id="createCompany", refuses=(403,))
     def create(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], data: JSONBody[CompanyDraft]
     ) -> Response[shapes.Company]:
         made = backend.change(caller, MODELS, companies.create, data)
         return made.answer(lambda conn: _shown(conn, made.result), 201)
 
-    @get("/{company_id:str}", operation_id="getCompany")
+    @get("/{company_id:str}", operation_id="getCompany", refuses=(403,))
     def detail(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], company_id: FromPath[str]
     ) -> shapes.Company:
@@ -49,7 +49,7 @@ class Companies(Controller):
                 raise NotFound("Company not found")
             return found
 
-    @patch("/{company_id:str}", operation_id="updateCompany")
+    @patch("/{company_id:str}", operation_id="updateCompany", refuses=(403,))
     def update(
         self,
         backend: NamedDependency[Backend],
@@ -60,7 +60,7 @@ class Companies(Controller):
         changed = backend.change(caller, MODELS, companies.update, identified(company_id, "Company"), data)
         return changed.answer(lambda conn: _shown(conn, changed.result))
 
-    @post("/{company_id:str}/archive", operation_id="archiveCompany", status_code=200)
+    @post("/{company_id:str}/archive", operation_id="archiveCompany", refuses=(403,), status_code=200)
     def archive(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], company_id: FromPath[str]
     ) -> Response[shapes.Company]:

@@ -1,24 +1,52 @@
 """The API's own description, and a page that shows it without any other server."""
 
 from importlib.resources import files
+from typing import Any
 
-from litestar import MediaType, get
+import msgspec
+from litestar import Litestar, MediaType, Request, get
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
+from litestar.routes import HTTPRoute
 
+from web.description import described
 from web.health import VERSION
 
 PAGE = files("web").joinpath("docs.html").read_text()
+ABOUT = """Recurring work for AI agents: every occurrence gets exactly one recorded outcome.
+
+JSON in, JSON out. Fields of a body that are not named here are ignored; U+0000 is allowed in no text. A GET takes
+HEAD as well. An unknown path or method, and a malformed id in a path, is a 404."""
+
+
+class DescriptionPlugin(JsonRenderPlugin):
+    """What the framework has found out, completed; made when it is asked for first."""
+
+    _made: bytes | None = None
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        if self._made is None:
+            self._made = msgspec.json.encode(described(openapi_schema, _handlers(request.app)))
+        return self._made
+
+
+def _handlers(app: Litestar) -> list[Any]:
+    """Those of the routes that are described."""
+    routes = [route for route in app.routes if isinstance(route, HTTPRoute)]
+    found = [handler for route in routes for handler, _ in route.route_handler_map.values()]
+    return [handler for handler in found if handler.operation_id is not None]
+
 
 openapi = OpenAPIConfig(
     title="Routines",
     version=VERSION,
-    description="Recurring work for AI agents: every occurrence gets exactly one recorded outcome.",
+    description=ABOUT,
     path="/api/openapi.json",
-    render_plugins=[JsonRenderPlugin(path="/")],
+    render_plugins=[DescriptionPlugin(path="/")],
     components=Components(security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer")}),
     security=[{"bearer": []}],
+    use_handler_docstrings=True,
 )
 
 

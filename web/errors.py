@@ -13,9 +13,11 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.response.base import ASGIResponse
 from psycopg_pool import PoolTimeout
 
+from application.key_ring import VaultClosed
 from application.recorder import OutcomeUnknown
 from domain.errors import Conflict, Forbidden, NotFound, Refusal, Unacceptable, Unknown
 from projections.positions import Lagging
+from web.turnstile import TooMany
 from web.validation import Invalid
 
 STATUS_OF: dict[type[Exception], int] = {  # children follow their parent
@@ -30,8 +32,11 @@ STATUS_OF: dict[type[Exception], int] = {  # children follow their parent
     OperationalError: 503,
     PoolTimeout: 503,
     psycopg.OperationalError: 503,
+    VaultClosed: 503,
+    TooMany: 429,
 }
 RETRY_AFTER_S = "1"
+WINDOW_S = "60"  # of the limits on calls
 
 log = structlog.get_logger(process="web")
 
@@ -59,6 +64,7 @@ RESPONSES = {  # what any operation may answer instead, for its description
         413: "The body is too large",
         415: "The body is not JSON in UTF-8",
         422: "Well-formed, but refused by a rule",
+        429: "Too many calls: try again after Retry-After seconds",
         431: "Too many or too large headers",
         503: "The database or a read model is not there yet: try again after Retry-After seconds",
     }.items()
@@ -82,14 +88,16 @@ def problem(status: int, message: str, details: Any = None) -> Problem:
 def to_response(_request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
     """Whatever was raised, as a response."""
     status, message, details = _described(error)
-    again = status == HTTPStatus.SERVICE_UNAVAILABLE and not _may_be_recorded(error)
-    headers = {"Retry-After": RETRY_AFTER_S} if again else {}
+    headers = {}
+    if status == HTTPStatus.SERVICE_UNAVAILABLE and not _may_be_recorded(error):
+        headers["Retry-After"] = RETRY_AFTER_S
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        headers["Retry-After"] = WINDOW_S
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        log.error(
-            "request_failed", status=status, exc_info=error if status == HTTPStatus.INTERNAL_SERVER_ERROR else None
-        )
+        unforeseen = error if status == HTTPStatus.INTERNAL_SERVER_ERROR else None
+        log.error("request_failed", status=status, error=type(error).__name__, exc_info=unforeseen)
     return Response(problem(status, message, details), status_code=status, headers=headers)
 
 
@@ -116,6 +124,11 @@ def _described(error: Exception) -> tuple[int, str, Any]:
             return 400, "Validation error", _query_issues(error)
         case HTTPException():
             return error.status_code, error.detail, None
+        case TooMany():
+            return 429, str(error), None
+        case VaultClosed():
+            log.error("vault_closed", why=str(error))
+            return 503, "The secrets cannot be opened now; try again", None
         case OutcomeUnknown():
             return 503, "It is not known whether the change was recorded: read it back before you repeat it", None
         case _ if (status := _status(error)) == HTTPStatus.SERVICE_UNAVAILABLE:
@@ -125,9 +138,10 @@ def _described(error: Exception) -> tuple[int, str, Any]:
 
 
 def _headline(error: Invalid) -> str:
-    """A lone issue with a text of its own speaks for itself (contract 7.5, `limit must be ...`)."""
+    """A lone issue of a query, a header or a whole body speaks for itself (contract 7.5, `limit must be ...`)."""
     only = error.issues[0] if len(error.issues) == 1 else {}
-    return str(only["message"]) if only.get("code") == "custom" else str(error)
+    speaks = only.get("code") == "custom" and len(only["path"]) <= 1
+    return str(only["message"]) if speaks else str(error)
 
 
 def _may_be_recorded(error: Exception) -> bool:

@@ -1,4 +1,4 @@
-"""Whether we work: the database, and how far each read model is behind the log (contract 7.1)."""
+"""Whether we work: the database, how far each read model is behind the log, schedules that nobody fires (contract 7.1)."""
 
 from importlib.metadata import version
 
@@ -6,21 +6,27 @@ import psycopg
 import structlog
 from litestar import Controller, Response, get
 from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
 from psycopg_pool import PoolTimeout
 
-from projections import positions
+from domain.trigger import GRACE
+from projections import backlog, positions
 from projections.positions import Standing
 from projections.shapes import Shape
 from web.backend import Backend
 
 VERSION = version("routines")
 STUCK_S = 10.0  # a read model that has been behind for so long is not keeping up
+MOST_COUNTED = 1_000
 
 log = structlog.get_logger(process="web")
 
 
 class Health(Shape, frozen=True, kw_only=True):
-    """`status` is `degraded` while a read model has stopped or falls behind: reads of it answer 503."""
+    """
+    `status` is `degraded` while a read model has stopped or falls behind, so that reads of it answer 503, or while
+    schedules are due for more than a minute, so that no scheduler seems to run.
+    """
 
     status: str
     version: str = VERSION
@@ -29,6 +35,7 @@ class Health(Shape, frozen=True, kw_only=True):
     auth_ready: bool = True
     bootstrap_status: str = "ready"
     read_models: list[Standing]
+    overdue_schedules: int = 0  # counted up to 1,000
 
 
 class Unhealthy(Shape, frozen=True, kw_only=True):
@@ -36,16 +43,25 @@ class Unhealthy(Shape, frozen=True, kw_only=True):
     status: str = "unhealthy"
 
 
+ANSWERS = {
+    200: ResponseSpec(Health, description="The database is there", generate_examples=False),
+    503: ResponseSpec(Unhealthy, description="The database cannot be reached", generate_examples=False),
+}
+
+
 class HealthController(Controller):
     tags = ("health",)
 
-    @get("/health", operation_id="getHealth", sync_to_thread=True)
+    @get("/health", operation_id="getHealth", sync_to_thread=True, responses=ANSWERS)
     def health(self, backend: NamedDependency[Backend]) -> Response[Health | Unhealthy]:
         try:
+            long_ago = backend.executor.clock() - GRACE
             with backend.pool.connection() as conn:
                 standings = positions.status(conn)
+                overdue = backlog.backlog(conn, long_ago, MOST_COUNTED).count
         except (psycopg.Error, PoolTimeout):
             log.warning("database_unreachable")
             return Response(Unhealthy(error="database_unreachable"), status_code=503)
         well = all(standing.stopped is None and standing.behind_s < STUCK_S for standing in standings)
-        return Response(Health(status="ok" if well else "degraded", read_models=standings))
+        status = "ok" if well and not overdue else "degraded"
+        return Response(Health(status=status, read_models=standings, overdue_schedules=overdue))

@@ -97,7 +97,7 @@ class Issues(Controller):
         "part": Provide(comment_part),
     }
 
-    @get("/companies/{company_id:str}/issues", operation_id="listIssues")
+    @get("/companies/{company_id:str}/issues", operation_id="listIssues", refuses=(403,))
     def list_(
         self,
         backend: NamedDependency[Backend],
@@ -112,7 +112,7 @@ class Issues(Controller):
         with backend.shown("issues", eventual=eventual) as conn:
             return issues.page(conn, id_, filters)
 
-    @post("/companies/{company_id:str}/issues", operation_id="createIssue")
+    @post("/companies/{company_id:str}/issues", operation_id="createIssue", refuses=(403, 422))
     def create(
         self,
         backend: NamedDependency[Backend],
@@ -150,7 +150,7 @@ class Issues(Controller):
                 comment_cursor=issues.comment_cursor(conn, found.id),
             )
 
-    @patch("/issues/{issue_id:str}", operation_id="updateIssue")
+    @patch("/issues/{issue_id:str}", operation_id="updateIssue", refuses=(403, 409, 422))
     def update(
         self,
         backend: NamedDependency[Backend],
@@ -169,7 +169,7 @@ class Issues(Controller):
 
         return changed.answer(updated)
 
-    @post("/issues/{issue_id:str}/checkout", operation_id="checkoutIssue", status_code=200)
+    @post("/issues/{issue_id:str}/checkout", operation_id="checkoutIssue", refuses=(403, 409, 422), status_code=200)
     def checkout(
         self,
         backend: NamedDependency[Backend],
@@ -182,7 +182,7 @@ class Issues(Controller):
         changed = backend.change(caller, ("issues",), use_cases.check_out, id_, data, caller.run_id)
         return changed.answer(lambda conn: issues.issue(conn, id_))
 
-    @post("/issues/{issue_id:str}/release", operation_id="releaseIssue", status_code=200)
+    @post("/issues/{issue_id:str}/release", operation_id="releaseIssue", refuses=(403, 409), status_code=200)
     def release(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], issue_id: FromPath[str]
     ) -> Response[shapes.Issue]:
@@ -191,7 +191,9 @@ class Issues(Controller):
         changed = backend.change(caller, ("issues",), use_cases.release, id_, caller.run_id)
         return changed.answer(lambda conn: issues.issue(conn, id_))
 
-    @post("/issues/{issue_id:str}/admin/force-release", operation_id="forceReleaseIssue", status_code=200)
+    @post(
+        "/issues/{issue_id:str}/admin/force-release", operation_id="forceReleaseIssue", refuses=(403,), status_code=200
+    )
     def force_release(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], issue_id: FromPath[str]
     ) -> Response[shapes.Issue]:
@@ -213,7 +215,7 @@ class Issues(Controller):
         with backend.shown(eventual=True) as conn:
             return issues.comments(conn, found.id, after=part.after, newest_first=part.newest_first, limit=part.limit)
 
-    @post("/issues/{issue_id:str}/comments", operation_id="createComment")
+    @post("/issues/{issue_id:str}/comments", operation_id="createComment", refuses=(403,))
     def create_comment(
         self,
         backend: NamedDependency[Backend],

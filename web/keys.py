@@ -1,5 +1,6 @@
 """Board keys, and who is calling (contract 7.1)."""
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from projections.shapes import Shape, time, time_or_none
 from web.backend import Backend
 from web.requests import identified
 from web.routing import delete, get, post
+from web.validation import Invalid
 
 
 class MintedBoardKey(Shape, frozen=True, kw_only=True):
@@ -93,6 +95,7 @@ class Keys(Controller):
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], data: JSONBody[BoardKeyDraft]
     ) -> MintedBoardKey:
         """The token is shown here and never again; without `expiresAt` it is good for 30 days."""
+        _check_expiry(data, backend.executor.clock())
         return MintedBoardKey.of(backend.executor.execute(caller, keys.create_for_board, data).result)
 
     @delete("/board-api-keys/{key_id:str}", operation_id="revokeBoardKey", status_code=200)
@@ -126,3 +129,9 @@ def _board(backend: Backend, caller: Caller) -> BoardUser:
     if not isinstance(principal, BoardUser):
         raise Unknown("Board authentication required")
     return principal
+
+
+def _check_expiry(draft: BoardKeyDraft, now: datetime) -> None:
+    """A key that nobody could use is a mistake. Raises Invalid."""
+    if isinstance(draft.expires_at, datetime) and draft.expires_at <= now:
+        raise Invalid([{"code": "custom", "message": "expiresAt must be in the future", "path": ["expiresAt"]}])

@@ -11,6 +11,7 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from application.access import Caller
 from application.commands import GoalDraft, GoalPatch, ProjectDraft, ProjectPatch
 from application.use_cases import goals, projects, viewing
+from domain.agent import slug
 from domain.errors import NotFound, Unacceptable
 from projections import directory, routines, shapes
 from projections.read_model import Connection
@@ -23,7 +24,7 @@ from web.validation import UUID_TEXT
 class Projects(Controller):
     tags = ("projects",)
 
-    @get("/companies/{company_id:str}/projects", operation_id="listProjects")
+    @get("/companies/{company_id:str}/projects", operation_id="listProjects", refuses=(403,))
     def list_(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], company_id: FromPath[str]
     ) -> list[shapes.Project]:
@@ -33,7 +34,7 @@ class Projects(Controller):
         with backend.shown("directory") as conn:
             return directory.projects(conn, id_)
 
-    @post("/companies/{company_id:str}/projects", operation_id="createProject")
+    @post("/companies/{company_id:str}/projects", operation_id="createProject", refuses=(403, 422))
     def create(
         self,
         backend: NamedDependency[Backend],
@@ -44,7 +45,7 @@ class Projects(Controller):
         made = backend.change(caller, ("directory",), projects.create, identified(company_id, "Company"), data)
         return made.answer(lambda conn: directory.project(conn, made.result), 201)
 
-    @get("/projects/{project_id:str}", operation_id="getProject")
+    @get("/projects/{project_id:str}", operation_id="getProject", refuses=(422,))
     def detail(
         self,
         backend: NamedDependency[Backend],
@@ -55,35 +56,41 @@ class Projects(Controller):
         """By id, or by short name within `companyId`."""
         return backend.found(caller, ("directory",), "Project", lambda conn: _find(conn, project_id, company_id))
 
-    @patch("/projects/{project_id:str}", operation_id="updateProject")
+    @patch("/projects/{project_id:str}", operation_id="updateProject", refuses=(403, 422))
     def update(
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
         project_id: FromPath[str],
         data: JSONBody[ProjectPatch],
+        company_id: Annotated[str | None, QueryParameter(name="companyId")] = None,
     ) -> Response[shapes.Project]:
-        return _changed(backend, caller, projects.update, project_id, data)
+        """By id, or by short name within `companyId`."""
+        return _changed(backend, caller, projects.update, _id(backend, project_id, company_id), data)
 
-    @post("/projects/{project_id:str}/pause", operation_id="pauseProject", status_code=200)
+    @post("/projects/{project_id:str}/pause", operation_id="pauseProject", refuses=(403,), status_code=200)
     def pause(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], project_id: FromPath[str]
     ) -> Response[shapes.Project]:
         """Schedules of its routines are suppressed, on the record, until it is resumed."""
-        return _changed(backend, caller, projects.pause, project_id)
+        return _changed(backend, caller, projects.pause, identified(project_id, "Project"))
 
-    @post("/projects/{project_id:str}/resume", operation_id="resumeProject", status_code=200)
+    @post("/projects/{project_id:str}/resume", operation_id="resumeProject", refuses=(403,), status_code=200)
     def resume(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], project_id: FromPath[str]
     ) -> Response[shapes.Project]:
-        return _changed(backend, caller, projects.resume, project_id)
+        return _changed(backend, caller, projects.resume, identified(project_id, "Project"))
 
-    @delete("/projects/{project_id:str}", operation_id="deleteProject", status_code=200)
+    @delete("/projects/{project_id:str}", operation_id="deleteProject", refuses=(403, 409, 422), status_code=200)
     def delete(
-        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], project_id: FromPath[str]
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        project_id: FromPath[str],
+        company_id: Annotated[str | None, QueryParameter(name="companyId")] = None,
     ) -> shapes.Project:
         """Refused while a routine is in it; its issues stay, with their history."""
-        id_ = identified(project_id, "Project")
+        id_ = _id(backend, project_id, company_id)
         with backend.shown("directory", "routines") as conn:
             found, in_use = directory.project(conn, id_), routines.has_project(conn, id_)
         backend.executor.execute(caller, projects.delete, id_, in_use=in_use)
@@ -95,7 +102,7 @@ class Projects(Controller):
 class Goals(Controller):
     tags = ("goals",)
 
-    @get("/companies/{company_id:str}/goals", operation_id="listGoals")
+    @get("/companies/{company_id:str}/goals", operation_id="listGoals", refuses=(403,))
     def list_(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], company_id: FromPath[str]
     ) -> list[shapes.Goal]:
@@ -105,7 +112,7 @@ class Goals(Controller):
         with backend.shown("directory") as conn:
             return directory.goals(conn, id_)
 
-    @post("/companies/{company_id:str}/goals", operation_id="createGoal")
+    @post("/companies/{company_id:str}/goals", operation_id="createGoal", refuses=(403, 422))
     def create(
         self,
         backend: NamedDependency[Backend],
@@ -123,7 +130,7 @@ class Goals(Controller):
         id_ = identified(goal_id, "Goal")
         return backend.found(caller, ("directory",), "Goal", lambda conn: directory.goal(conn, id_))
 
-    @patch("/goals/{goal_id:str}", operation_id="updateGoal")
+    @patch("/goals/{goal_id:str}", operation_id="updateGoal", refuses=(403, 422))
     def update(
         self,
         backend: NamedDependency[Backend],
@@ -134,7 +141,7 @@ class Goals(Controller):
         changed = backend.change(caller, ("directory",), goals.update, identified(goal_id, "Goal"), data)
         return changed.answer(lambda conn: directory.goal(conn, changed.result))
 
-    @delete("/goals/{goal_id:str}", operation_id="deleteGoal", status_code=200)
+    @delete("/goals/{goal_id:str}", operation_id="deleteGoal", refuses=(403,), status_code=200)
     def delete(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], goal_id: FromPath[str]
     ) -> shapes.Goal:
@@ -149,10 +156,21 @@ class Goals(Controller):
 
 
 def _changed(
-    backend: Backend, caller: Caller, use_case: Callable[..., UUID], project_id: str, *args: Any
+    backend: Backend, caller: Caller, use_case: Callable[..., UUID], project_id: UUID, *args: Any
 ) -> Response[shapes.Project]:
-    changed = backend.change(caller, ("directory",), use_case, identified(project_id, "Project"), *args)
+    changed = backend.change(caller, ("directory",), use_case, project_id, *args)
     return changed.answer(lambda conn: directory.project(conn, changed.result))
+
+
+def _id(backend: Backend, project_id: str, company_id: str | None) -> UUID:
+    """Of the project that is meant; whether the caller may see it, the use case says. Raises NotFound."""
+    if UUID_TEXT.fullmatch(project_id) or company_id is None:
+        return identified(project_id, "Project")
+    with backend.shown("directory") as conn:
+        found = _find(conn, project_id, company_id)
+    if found is None:
+        raise NotFound("Project not found")
+    return found.id
 
 
 def _find(conn: Connection, project_id: str, company_id: str | None) -> shapes.Project | None:
@@ -160,4 +178,4 @@ def _find(conn: Connection, project_id: str, company_id: str | None) -> shapes.P
         return directory.project(conn, UUID(project_id))
     if company_id is None:
         raise Unacceptable("Project shortname lookup requires companyId query parameter")
-    return directory.project_named(conn, identified(company_id, "Company"), project_id)
+    return directory.project_named(conn, identified(company_id, "Company"), slug(project_id))

@@ -21,6 +21,10 @@ class JsonRequest(Request[Any, Any, Any]):
     async def body(self) -> bytes:
         return await super().body() or b"{}"
 
+    async def raw_body(self) -> bytes:
+        """As it was sent."""
+        return await super().body()
+
     async def json(self) -> Any:
         field = self.route_handler.parsed_data_field
         value = msgspec.json.decode(await self.body())

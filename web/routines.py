@@ -1,4 +1,4 @@
-"""Routines, their triggers and runs (contract 3, 4, 5)."""
+"""Routines and their runs (contract 3, 5)."""
 
 import math
 import re
@@ -6,67 +6,75 @@ from typing import Annotated
 from uuid import UUID
 
 from litestar import Controller, Response
-from litestar.di import NamedDependency
+from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from application.access import Caller
-from application.commands import RoutineDraft, RoutinePatch, RunRequest, TriggerDraft, TriggerPatch
+from application.commands import RoutineDraft, RoutinePatch, RunRequest
 from application.use_cases import routines as use_cases
-from application.use_cases import runs, triggers, viewing
+from application.use_cases import runs, viewing
 from domain.errors import NotFound
 from projections import routines, run_history, shapes
-from projections.read_model import Connection
 from projections.run_history import run_of
-from projections.shapes import Shape
 from web.backend import POSITION_HEADER, Backend
-from web.requests import identified, uuid_or_none
-from web.routing import delete, get, patch, post
+from web.paging import NEXT, Paging, page, paging, place_of
+from web.requests import identified, number
+from web.routing import get, patch, post
+from web.validation import parse
 
 LIST_MODELS = ("routines", "run_history", "issues")
 DETAIL_MODELS = (*LIST_MODELS, "directory")
+PAGE, MOST = 100, 1_000
 RUNS, MOST_RUNS = 50, 200
 NUMBER = re.compile(r"[0-9.eE+-]+|-inf")
 
 
-class SecretMaterial(Shape, frozen=True, kw_only=True):
-    """Where a webhook trigger is called, and the secret, which is shown this once."""
-
-    webhook_url: str
-    webhook_secret: str
-
-
-class RevisionName(Shape, frozen=True, kw_only=True):
-    id: UUID
-    routine_id: UUID
-    revision_number: int
+async def filters(
+    status: FromQuery[str | None] = None,
+    q: FromQuery[str | None] = None,
+    assignee_agent_id: Annotated[str | None, QueryParameter(name="assigneeAgentId")] = None,
+    project_id: Annotated[str | None, QueryParameter(name="projectId")] = None,
+) -> routines.Filters:
+    asked = {"q": q, "assigneeAgentId": assignee_agent_id, "projectId": project_id}
+    given = {name: text or None for name, text in asked.items()}
+    return parse(routines.Filters, {"status": _words(status), **given})
 
 
-class TriggerCreated(Shape, frozen=True, kw_only=True):
-    trigger: shapes.Trigger
-    secret_material: SecretMaterial | None
-    revision: RevisionName
+async def run_filters(
+    status: FromQuery[str | None] = None, source: FromQuery[str | None] = None
+) -> run_history.Filters:
+    return parse(run_history.Filters, {"status": _words(status), "source": _words(source)})
 
 
 class Routines(Controller):
     tags = ("routines",)
+    dependencies = {"filters": Provide(filters), "run_filters": Provide(run_filters), "paging": Provide(paging)}
 
-    @get("/companies/{company_id:str}/routines", operation_id="listRoutines")
-    def list_(
+    @get("/companies/{company_id:str}/routines", operation_id="listRoutines", refuses=(403,), response_headers=NEXT)
+    def list_(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
         eventual: NamedDependency[bool],
+        filters: NamedDependency[routines.Filters],
+        paging: NamedDependency[Paging],
         company_id: FromPath[str],
-        project_id: Annotated[str | None, QueryParameter(name="projectId")] = None,
-    ) -> list[shapes.RoutineListItem]:
-        """Newest change first, archived ones included."""
-        project = uuid_or_none(project_id, "projectId")
+    ) -> Response[list[shapes.RoutineListItem]]:
+        """
+        Newest change first, archived ones included: all of them, or pages of `limit` (1 to 1,000, 100 when only
+        `cursor` is given). `status` takes several, joined by commas; `q` is a part of the title or the description.
+        """
         id_ = identified(company_id, "Company")
+        listed = f"routines of {id_}"
+        after = place_of(paging.cursor, listed, routines.Place)
+        in_pages = paging.limit is not None or paging.cursor is not None
+        limit = number(paging.limit, "limit", PAGE, 1, MOST) if in_pages else None
         backend.ask(caller, viewing.company, id_)
         with backend.shown(*LIST_MODELS, eventual=eventual) as conn:
-            return routines.page(conn, id_, project)
+            found = routines.page(conn, id_, filters, after=after, limit=limit and limit + 1)
+        return page(paging, listed, found, limit, routines.place_of)
 
-    @post("/companies/{company_id:str}/routines", operation_id="createRoutine")
+    @post("/companies/{company_id:str}/routines", operation_id="createRoutine", refuses=(403, 409, 422))
     def create(
         self,
         backend: NamedDependency[Backend],
@@ -94,7 +102,7 @@ class Routines(Controller):
                 raise NotFound("Routine not found")
             return found
 
-    @patch("/routines/{routine_id:str}", operation_id="updateRoutine")
+    @patch("/routines/{routine_id:str}", operation_id="updateRoutine", refuses=(403, 409, 422))
     def update(
         self,
         backend: NamedDependency[Backend],
@@ -106,22 +114,26 @@ class Routines(Controller):
         changed = backend.change(caller, ("routines",), use_cases.update, identified(routine_id, "Routine"), data)
         return changed.answer(lambda conn: routines.routine(conn, changed.result))
 
-    @get("/routines/{routine_id:str}/runs", operation_id="listRuns")
-    def runs(
+    @get("/routines/{routine_id:str}/runs", operation_id="listRuns", response_headers=NEXT)
+    def runs(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
         eventual: NamedDependency[bool],
+        run_filters: NamedDependency[run_history.Filters],
+        paging: NamedDependency[Paging],
         routine_id: FromPath[str],
-        limit: FromQuery[str | None] = None,
-    ) -> list[shapes.RunSummary]:
-        """Newest first; 50 of them, or `limit` from 1 to 200."""
+    ) -> Response[list[shapes.RunSummary]]:
+        """Newest first, 50 of them, or `limit` from 1 to 200. `status` and `source` take several, joined by commas."""
         id_ = identified(routine_id, "Routine")
+        listed, limit = f"runs of {id_}", _limit(paging.limit)
+        after = place_of(paging.cursor, listed, UUID)
         backend.ask(caller, use_cases.may_read, id_)
         with backend.shown(*LIST_MODELS, eventual=eventual) as conn:
-            return run_history.recent(conn, id_, _limit(limit))
+            found = run_history.recent(conn, id_, limit + 1, filters=run_filters, after=after)
+        return page(paging, listed, found, limit, lambda run: run.id)
 
-    @post("/routines/{routine_id:str}/run", operation_id="runRoutine", status_code=202)
+    @post("/routines/{routine_id:str}/run", operation_id="runRoutine", refuses=(403, 409, 422), status_code=202)
     def run(
         self,
         backend: NamedDependency[Backend],
@@ -134,44 +146,10 @@ class Routines(Controller):
         done = backend.executor.execute(caller, runs.fire_by_hand, id_, data)
         return Response(run_of(done.result), status_code=202, headers={POSITION_HEADER: str(done.position)})
 
-    @post("/routines/{routine_id:str}/triggers", operation_id="createTrigger")
-    def create_trigger(
-        self,
-        backend: NamedDependency[Backend],
-        caller: NamedDependency[Caller],
-        routine_id: FromPath[str],
-        data: JSONBody[TriggerDraft],
-    ) -> Response[TriggerCreated]:
-        id_ = identified(routine_id, "Routine")
-        made = backend.change(caller, ("routines",), triggers.create, id_, data)
 
-        def created(conn: Connection) -> TriggerCreated | None:
-            trigger, of = routines.trigger(conn, made.result), routines.routine(conn, id_)
-            if trigger is None or of is None:
-                return None
-            revision = RevisionName(id=of.latest_revision_id, routine_id=id_, revision_number=of.latest_revision_number)
-            return TriggerCreated(trigger=trigger, secret_material=None, revision=revision)
-
-        return made.answer(created, 201)
-
-    @patch("/routine-triggers/{trigger_id:str}", operation_id="updateTrigger")
-    def update_trigger(
-        self,
-        backend: NamedDependency[Backend],
-        caller: NamedDependency[Caller],
-        trigger_id: FromPath[str],
-        data: JSONBody[TriggerPatch],
-    ) -> Response[shapes.Trigger]:
-        """A schedule starts anew from now."""
-        id_ = identified(trigger_id, "Routine trigger")
-        changed = backend.change(caller, ("routines",), triggers.update, id_, data)
-        return changed.answer(lambda conn: routines.trigger(conn, changed.result))
-
-    @delete("/routine-triggers/{trigger_id:str}", operation_id="deleteTrigger")
-    def delete_trigger(
-        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], trigger_id: FromPath[str]
-    ) -> None:
-        backend.executor.execute(caller, triggers.delete, identified(trigger_id, "Routine trigger"))
+def _words(given: str | None) -> list[str] | None:
+    """What is joined by commas; None when there is nothing."""
+    return [word.strip() for word in given.split(",") if word.strip()] or None if given else None
 
 
 def _limit(given: str | None) -> int:

@@ -1,12 +1,27 @@
-"""The framework's route decorators, with what all our routes share: a thread each, and the errors they may answer."""
+"""The framework's route decorators, with what all our routes share: a thread each, and a word on what they refuse."""
 
-from functools import partial
+from collections.abc import Callable
+from typing import Any
 
 import litestar
+from litestar.handlers import HTTPRouteHandler
 
 from web.errors import RESPONSES
 
-get = partial(litestar.get, sync_to_thread=True, responses=RESPONSES)
-post = partial(litestar.post, sync_to_thread=True, responses=RESPONSES)
-patch = partial(litestar.patch, sync_to_thread=True, responses=RESPONSES)
-delete = partial(litestar.delete, sync_to_thread=True, responses=RESPONSES)
+
+def _route(method: type[HTTPRouteHandler]) -> Callable[..., HTTPRouteHandler]:
+    """
+    A decorator for this method.
+
+    `refuses` are the statuses by which rules of ours turn a request away; `web.description` adds those that follow
+    from the method, the path and the credential of an operation.
+    """
+
+    def route(path: str | None = None, *, refuses: tuple[int, ...] = (), **options: Any) -> HTTPRouteHandler:
+        responses = {status: RESPONSES[status] for status in refuses}
+        return method(path, sync_to_thread=True, responses=responses, **options)
+
+    return route
+
+
+get, post, patch, delete = map(_route, (litestar.get, litestar.post, litestar.patch, litestar.delete))

@@ -1,11 +1,12 @@
 """
 Bodies against their shapes: every wrong field is reported, in the form that clients print (contract 1.1, zod 3 issues).
 
-`parse(shape, value)` trims what is marked so, then converts; it raises Invalid with all issues.
+`parse(shape, value)` trims what is marked so, then converts; it raises Invalid with all issues. A shape whose fields
+are right each for itself is asked for its `faults()`, if it has any: what is wrong with them together.
 """
 
-import math
 import re
+import sys
 import types
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -52,10 +53,10 @@ class Place(NamedTuple):
 def parse(shape: type[T], value: object) -> T:
     """The value in its shape. Raises Invalid with every issue there is."""
     place = Place((), [])
-    clean = _walk(shape, value, place)
-    if place.issues:
-        raise Invalid(place.issues)
     try:
+        clean = _walk(shape, value, place)
+        if place.issues:
+            raise Invalid(place.issues)
         return msgspec.convert(clean, shape)
     except (msgspec.ValidationError, ValueError) as error:
         raise Invalid([{"code": "custom", "message": str(error), "path": []}]) from error
@@ -90,6 +91,8 @@ def _union(shape: Any, meta: Meta, value: object, place: Place) -> object:
     members = [member for member in members if member is not types.NoneType]
     if len(members) == 1:
         return _walk(Annotated[members[0], meta] if meta is not NO_META else members[0], value, place)
+    if (by_tag := _by_tag(members)) is not None:
+        return _tagged(*by_tag, value, place)
     attempts: list[list[Issue]] = []
     for member in members:
         attempts.append([])
@@ -99,6 +102,26 @@ def _union(shape: Any, meta: Meta, value: object, place: Place) -> object:
     errors = [{"issues": attempt, "name": "ZodError"} for attempt in attempts]
     place.report("invalid_union", "Invalid input", unionErrors=errors)
     return value
+
+
+def _by_tag(members: list[Any]) -> tuple[str, dict[object, Any]] | None:
+    """The field that tells apart the members of a union of structs, and the member for each of its values."""
+    configs: list[Any] = [getattr(member, "__struct_config__", None) for member in members]
+    if not all(config is not None and config.tag_field for config in configs):
+        return None
+    return configs[0].tag_field, {config.tag: member for config, member in zip(configs, members, strict=True)}
+
+
+def _tagged(field: str, members: dict[object, Any], value: object, place: Place) -> object:
+    if not isinstance(value, Mapping):
+        return place.wrong_type("object", value)
+    tag = value.get(field)
+    if not isinstance(tag, str) or tag not in members:
+        expected = " | ".join(f"'{option}'" for option in members)
+        message = f"Invalid discriminator value. Expected {expected}"
+        place.at(field).report("invalid_union_discriminator", message, options=list(members))
+        return value
+    return {field: tag, **_struct(members[tag], value, place)}  # type: ignore[dict-item]
 
 
 def _literal(shape: Any, value: object, place: Place) -> object:
@@ -115,11 +138,16 @@ def _literal(shape: Any, value: object, place: Place) -> object:
 def _struct(shape: type[msgspec.Struct], value: object, place: Place) -> object:
     if not isinstance(value, Mapping):
         return place.wrong_type("object", value)
+    before = len(place.issues)
     clean: dict[str, object] = {}
     for field in msgspec.structs.fields(shape):
         name = field.encode_name
         if name in value or field.required:
             clean[name] = _walk(field.type, value.get(name, UNSET), place.at(name))
+    faults = getattr(shape, "faults", None)
+    if faults is not None and len(place.issues) == before:
+        for name, message in faults(msgspec.convert(clean, shape)):
+            place.at(name).report("custom", message)
     return clean
 
 
@@ -189,7 +217,7 @@ def _integer(value: object, meta: Meta, place: Place) -> object:
 
 
 def _number(value: object, _meta: Meta, place: Place) -> object:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
         return place.wrong_type("number", value)
     return value
 

@@ -29,11 +29,14 @@ class Minted(Value, frozen=True):
     created_at: datetime
     expires_at: datetime | None = None
 
+    def __repr__(self) -> str:
+        return f"Minted(key_id={self.key_id!r}, name={self.name!r})"
+
 
 def create_for_board(work: Work, principal: Principal, draft: BoardKeyDraft) -> Minted:
     if isinstance(principal, AgentCaller):
         raise Unknown("Board authentication required")
-    return _mint_board_key(work, principal.user_id, draft.name, _expiry(draft.expires_at, work.now))
+    return mint_for_user(work, principal.user_id, draft.name, _expiry(draft.expires_at, work.now))
 
 
 def revoke_board_key(work: Work, principal: Principal, key_id: UUID) -> UUID:
@@ -72,17 +75,18 @@ def mint_first(work: Work) -> Minted | None:
     if work.get(USER, FIRST_USER) is not None:
         return None
     work.record(FIRST_USER, [UserRegistered(name="Board", instance_admin=True)])
-    return _mint_board_key(work, FIRST_USER, "first board key", None)
+    return mint_for_user(work, FIRST_USER, "first board key", None)
 
 
-def mint_board_key(work: Work, name: str) -> Minted:
-    """A further key for the first user, for an operator at the database who lost the first."""
-    if work.get(USER, FIRST_USER) is None:
-        raise NotFound("There is no user yet: run `routines init` first")
-    return _mint_board_key(work, FIRST_USER, name, None)
+def mint_board_key(work: Work, name: str, user_id: UUID = FIRST_USER) -> Minted:
+    """A further key for a user, by an operator at the database, when the others are lost or expired."""
+    if work.get(USER, user_id) is None:
+        raise NotFound("There is no such user; the first one is made by `routines init`")
+    return mint_for_user(work, user_id, name, None)
 
 
-def _mint_board_key(work: Work, user_id: UUID, name: str, expires_at: datetime | None) -> Minted:
+def mint_for_user(work: Work, user_id: UUID, name: str, expires_at: datetime | None) -> Minted:
+    """A board key of a user; `expires_at` None: it is good until it is revoked."""
     token = tokens.mint("board")
     work.record(key_of(token), [KeyIssued(name=name, user_id=user_id, expires_at=expires_at)])
     return Minted(key_id=key_of(token), name=name, token=token, created_at=work.now, expires_at=expires_at)

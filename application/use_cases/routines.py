@@ -2,15 +2,16 @@
 
 from uuid import UUID
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
-from application.access import Action, AgentCaller, Principal, Resource, authorize
+from application.access import Action, AgentCaller, BoardUser, Principal, Resource, authorize
 from application.commands import RoutineDraft, RoutinePatch, VariableDraft
 from application.streams import ROUTINE, TRIGGER
 from application.use_cases import companies, references
 from application.work import Work
-from domain import routine, trigger
+from domain import routine, trigger, variables
 from domain.errors import Conflict, Forbidden, NotFound
+from domain.events import IssueOpened
 from domain.identity import revision_of
 from domain.routine import Routine
 from domain.values import RoutineSettings, Variable
@@ -27,9 +28,10 @@ def create(work: Work, principal: Principal, company_id: UUID, draft: RoutineDra
         Resource(company_id=entered.company_id, kind="Company", by_company=True, owner=draft.assignee_agent_id),
     )
     settings = references.merged(RoutineSettings(title=draft.title), draft, variables=_variables(draft.variables))
-    _check_references(work, company_id, settings, check_assignee=True)
+    check_references(work, company_id, settings, check_assignee=True)
+    variables.check_defaults(settings.variables)
     routine_id = work.new_id()
-    work.record(routine_id, routine.create(settings), company_id)
+    work.record(routine_id, routine.create(settings, _responsible(work, principal, settings)), company_id)
     return routine_id
 
 
@@ -41,10 +43,11 @@ def update(work: Work, principal: Principal, routine_id: UUID, patch: RoutinePat
     new = events[0].settings if events else found.settings  # type: ignore[union-attr]
     activates = new.status == "active" and found.settings.status != "active"
     company_id = work.company_of(routine_id)
-    _check_references(
+    check_references(
         work, company_id, new, check_assignee=patch.assignee_agent_id is not UNSET or activates, old=found.settings
     )
-    if _has_enabled_schedule(work, found):
+    variables.check_defaults(new.variables)
+    if routine.has_enabled_schedule(found):
         routine.must_be_schedulable(new)
     _check_base(routine_id, found, patch)
     work.record(routine_id, events)
@@ -80,9 +83,10 @@ def _authorize_change(work: Work, principal: Principal, routine_id: UUID, found:
         authorize(work, principal, "assign", resource(work, routine_id))
 
 
-def _check_references(
+def check_references(
     work: Work, company_id: UUID, new: RoutineSettings, *, check_assignee: bool, old: RoutineSettings | None = None
 ) -> None:
+    """What the settings point at, as far as it is new."""
     if old is None or new.project_id != old.project_id:
         references.check_project(work, company_id, new.project_id)
     if check_assignee:
@@ -99,34 +103,22 @@ def _check_base(routine_id: UUID, found: Routine, patch: RoutinePatch) -> None:
         raise Conflict("Routine was updated by someone else", {"currentRevisionId": str(head)})
 
 
-def _has_enabled_schedule(work: Work, found: Routine) -> bool:
-    schedules = [id_ for id_, kind in found.triggers.items() if kind == "schedule"]
-    work.load(schedules)
-    states = [work.get(TRIGGER, id_) for id_ in schedules]
-    return any(state is not None and state.settings.enabled for state in states)
-
-
 def _reschedule(work: Work, found: Routine) -> None:
     """What passed while the routine was paused is not made up for."""
-    for id_, kind in found.triggers.items():
-        state = work.get(TRIGGER, id_)
-        if kind == "schedule" and state is not None:
+    schedules = [id_ for id_, state in found.triggers.items() if state.kind == "schedule"]
+    work.load(schedules)
+    for id_ in schedules:
+        if (state := work.get(TRIGGER, id_)) is not None:
             work.record(id_, trigger.reschedule(state, work.now))
 
 
-def _variables(given: object) -> tuple[Variable, ...]:
-    """Of two entries of one name the later wins (contract 2.1)."""
-    drafts = given if isinstance(given, tuple) else ()
-    by_name = {draft.name: _variable(draft) for draft in drafts}
-    return tuple(by_name.values())
+def _responsible(work: Work, principal: Principal, settings: RoutineSettings) -> UUID | None:
+    """The person who made it; for an agent's, who made the issue that it belongs to (contract 2)."""
+    if isinstance(principal, BoardUser):
+        return principal.user_id
+    parent = settings.parent_issue_id and work.history(settings.parent_issue_id)[0].event
+    return parent.created_by_user_id if isinstance(parent, IssueOpened) else None
 
 
-def _variable(draft: VariableDraft) -> Variable:
-    return Variable(
-        name=draft.name,
-        label=draft.label,
-        type=draft.type,
-        default_value=draft.default_value,
-        required=draft.required,
-        options=draft.options,
-    )
+def _variables(given: tuple[VariableDraft, ...] | UnsetType) -> tuple[Variable, ...]:
+    return () if given is UNSET else tuple(draft.variable() for draft in given)

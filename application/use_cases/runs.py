@@ -1,10 +1,10 @@
 """
-Firing a routine: by hand or API (contract 5.1), and by its schedules (contract 4.2).
+Firing a routine: by hand or API (contract 5.1), and by its schedules (contract 4.2). For webhooks see webhooks.py.
 
 A run's id follows from what fired it, so whoever comes second finds it there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -22,7 +22,7 @@ from domain.routine import Routine
 from domain.schedule import Cron
 from domain.slot import Slot
 from domain.trigger import DueTrigger
-from domain.values import Live, Outcome
+from domain.values import Failed, Json, Live, Outcome, RoutineSettings, Workspace
 
 
 def fire_by_hand(work: Work, principal: Principal, routine_id: UUID, request: RunRequest) -> list[Recorded]:
@@ -31,14 +31,30 @@ def fire_by_hand(work: Work, principal: Principal, routine_id: UUID, request: Ru
     company_id = work.company_of(routine_id)
     _check_override(principal, request)
     routine.must_not_be_archived(found)
-    asked = _firing(work, principal, routine_id, found, request)
     references.check_project(work, company_id, request.project_id)
-    references.check_assignee(work, company_id, asked.assignee_agent_id)
+    assignee = request.assignee_agent_id or found.settings.assignee_agent_id
+    references.check_assignee(work, company_id, assignee)
     _check_trigger(work, company_id, routine_id, request.trigger_id)
-    if asked.assignee_agent_id is None:
+    if assignee is None:
         raise Unacceptable("Default agent required")
+    key = request.idempotency_key or None
+    by_hand = request.source == "manual"
+    asked = Firing(
+        run_id=new_run(work) if key is None else run_of_key(routine_id, request.source, request.trigger_id, key),
+        routine_id=routine_id,
+        source=request.source,
+        assignee_agent_id=assignee,
+        project_id=request.project_id or found.settings.project_id,
+        texts=firing.texts(found.settings, [request.variables or {}, variables_in(request.payload)], work.now),
+        trigger_id=request.trigger_id,
+        idempotency_key=key,
+        payload=request.payload,
+        agent_id=principal.agent_id if by_hand and isinstance(principal, AgentCaller) else None,
+        user_id=principal.user_id if by_hand and isinstance(principal, BoardUser) else None,
+        workspace=_workspace(request),
+    )
     if work.get(RUN, asked.run_id) is None:
-        _fire(work, company_id, found, asked)
+        record(work, company_id, found, asked)
     return work.history(asked.run_id)
 
 
@@ -77,11 +93,12 @@ def _settle(work: Work, row: DueTrigger) -> int:
             source="schedule",
             assignee_agent_id=of.settings.assignee_agent_id,
             project_id=of.settings.project_id,
+            texts=_scheduled_texts(of.settings, work.now),
             trigger_id=row.trigger_id,
             occurrence=occurrence,
             next_at=due.next_at,
         )
-        _fire(work, company_id, of, asked)
+        record(work, company_id, of, asked)
     return len(fresh)
 
 
@@ -97,7 +114,7 @@ def _is_fired(work: Work, row: DueTrigger, occurrence: datetime) -> bool:
     return work.get(RUN, run_of_occurrence(row.trigger_id, occurrence)) is not None
 
 
-def _fire(work: Work, company_id: UUID, of: Routine, asked: Firing) -> None:
+def record(work: Work, company_id: UUID, of: Routine, asked: Firing) -> None:
     slot_id = slot_of(asked.routine_id)
     guard = work.get(SLOT, slot_id) or slot.EMPTY
     facts = firing.facts(asked, of, guard, _outcome(work, of, asked, guard))
@@ -126,24 +143,33 @@ def _newest(work: Work, of: Routine, guard: Slot) -> Live | None:
     return max(reversed(guard.live), key=lambda live: work.changed_at(live.issue_id))
 
 
-def _firing(work: Work, principal: Principal, routine_id: UUID, of: Routine, request: RunRequest) -> Firing:
-    key = request.idempotency_key or None
-    run_id = run_of_key(routine_id, request.source, request.trigger_id, key) if key else work.new_id()
-    if key is None:
-        work.begin(issue_of_run(run_id))
-    by_hand = request.source == "manual"
-    return Firing(
-        run_id=run_id,
-        routine_id=routine_id,
-        source=request.source,
-        assignee_agent_id=request.assignee_agent_id or of.settings.assignee_agent_id,
-        project_id=request.project_id or of.settings.project_id,
-        trigger_id=request.trigger_id,
-        idempotency_key=key,
-        payload=request.payload,
-        agent_id=principal.agent_id if by_hand and isinstance(principal, AgentCaller) else None,
-        user_id=principal.user_id if by_hand and isinstance(principal, BoardUser) else None,
+def _scheduled_texts(settings: RoutineSettings, at: datetime) -> firing.Texts | Failed:
+    """Nobody is there to be told what is missing: the run says it."""
+    try:
+        return firing.texts(settings, [], at)
+    except Unacceptable as refusal:
+        return Failed(reason=refusal.message)
+
+
+def new_run(work: Work) -> UUID:
+    run_id = work.new_id()
+    work.begin(issue_of_run(run_id))
+    return run_id
+
+
+def variables_in(payload: Json | None) -> Mapping[str, object]:
+    found = (payload or {}).get("variables")
+    return found if isinstance(found, dict) else {}
+
+
+def _workspace(request: RunRequest) -> Workspace | None:
+    given = Workspace(
+        id=request.execution_workspace_id,
+        preference=request.execution_workspace_preference,
+        settings=request.execution_workspace_settings,
+        project_workspace_id=request.project_workspace_id,
     )
+    return None if given == Workspace() else given
 
 
 def _check_override(principal: Principal, request: RunRequest) -> None:
@@ -160,4 +186,4 @@ def _check_trigger(work: Work, company_id: UUID, routine_id: UUID, trigger_id: U
     if found.routine_id != routine_id:
         raise Forbidden("Trigger does not belong to routine")
     if not found.settings.enabled:
-        raise Conflict("Routine trigger is not active")
+        raise Conflict(trigger.NOT_ACTIVE)

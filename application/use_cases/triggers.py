@@ -1,61 +1,191 @@
-"""Triggers (contract 4). Each change is a revision of the routine too."""
+"""Triggers of routines, and the secrets of webhooks (contract 4)."""
 
+from datetime import timedelta
 from uuid import UUID
 
-from msgspec import UNSET
+from msgspec.structs import replace
 
 from application.access import Action, Principal, Resource, authorize
-from application.commands import TriggerDraft, TriggerPatch
-from application.streams import ROUTINE, TRIGGER
+from application.commands import ScheduleDraft, TriggerDraft, TriggerPatch, WebhookDraft
+from application.streams import CLAIM, ROUTINE, TRIGGER
 from application.use_cases import routines
 from application.use_cases.references import merged
 from application.work import Work
-from domain import routine, trigger
+from domain import routine, signing, trigger
 from domain.errors import NotFound
-from domain.events import RoutineTriggerAdded, RoutineTriggerChanged, RoutineTriggerRemoved
+from domain.events import (
+    NameClaimed,
+    RoutineSecretRotated,
+    RoutineTriggerAdded,
+    RoutineTriggerChanged,
+    RoutineTriggerRemoved,
+)
+from domain.identity import claim_of
 from domain.routine import Routine
+from domain.secret import Secret
 from domain.trigger import Trigger
-from domain.values import TriggerSettings
+from domain.values import SigningMode, TriggerKind, TriggerSettings, Value, Webhook
+
+ADDRESS_SCOPE = "webhook address"
+PURPOSE = "webhook"
 
 
-def create(work: Work, principal: Principal, routine_id: UUID, draft: TriggerDraft) -> UUID:
+class Minted(Value, frozen=True):
+    """A webhook's address, and its new secret, which is shown here and never again."""
+
+    trigger_id: UUID
+    public_id: str
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"Minted({self.trigger_id})"
+
+
+class Made(Value, frozen=True):
+    """A trigger that was made or changed, by which revision, and the secret that was minted for it, if any."""
+
+    trigger_id: UUID
+    routine_id: UUID
+    revision: int
+    minted: Minted | None = None
+
+
+def create(work: Work, principal: Principal, routine_id: UUID, draft: TriggerDraft) -> Made:
     found = routines.writable(work, principal, routine_id, "assign")
-    settings = TriggerSettings(
-        label=draft.label,
-        enabled=draft.enabled,
-        cron_expression=None if draft.cron_expression is UNSET else draft.cron_expression,
-        timezone=draft.timezone,
-    )
-    if draft.kind == "schedule" and draft.enabled:
+    kind, settings = _drafted(draft)
+    if kind == "schedule" and settings.enabled:
         routine.must_be_schedulable(found.settings)
-    trigger_id = work.new_id()
-    events = trigger.create(routine_id, draft.kind, settings, work.now)
-    work.record(trigger_id, events, work.company_of(routine_id))
-    work.record(routine_id, [RoutineTriggerAdded(trigger_id=trigger_id, kind=draft.kind)])
-    return trigger_id
+    trigger_id, company_id = work.new_id(), work.company_of(routine_id)
+    webhook, minted = open_webhook(work, trigger_id, settings.signing_mode, company_id)
+    work.record(trigger_id, trigger.create(routine_id, kind, settings, work.now, webhook), company_id)
+    added = RoutineTriggerAdded(trigger_id=trigger_id, kind=kind, state=trigger.state_of(present(work, trigger_id)))
+    work.record(routine_id, [added])
+    return _made(work, trigger_id, routine_id, minted)
 
 
-def update(work: Work, principal: Principal, trigger_id: UUID, patch: TriggerPatch) -> UUID:
+def update(work: Work, principal: Principal, trigger_id: UUID, patch: TriggerPatch) -> Made:
     found, of = _writable(work, principal, trigger_id, "assign")
     settings = merged(found.settings, patch)
     if found.kind == "schedule" and settings.enabled:
         routine.must_be_schedulable(of.settings)
-    work.record(trigger_id, trigger.update(found, settings, work.now))
-    work.record(found.routine_id, [RoutineTriggerChanged(trigger_id=trigger_id, kind=found.kind)])
-    return trigger_id
+    webhook, minted = fit_secret(work, trigger_id, found, settings.signing_mode)
+    work.record(trigger_id, trigger.update(found, settings, work.now, webhook))
+    state = trigger.state_of(present(work, trigger_id))
+    work.record(found.routine_id, [RoutineTriggerChanged(trigger_id=trigger_id, kind=found.kind, state=state)])
+    return _made(work, trigger_id, found.routine_id, minted)
 
 
 def delete(work: Work, principal: Principal, trigger_id: UUID) -> UUID:
     found, _ = _writable(work, principal, trigger_id, "own")
-    work.record(trigger_id, trigger.delete(found))
+    remove(work, trigger_id, found)
     work.record(found.routine_id, [RoutineTriggerRemoved(trigger_id=trigger_id, kind=found.kind)])
     return trigger_id
 
 
-def _writable(work: Work, principal: Principal, trigger_id: UUID, action: Action) -> tuple[Trigger, Routine]:
+def rotate_secret(work: Work, principal: Principal, trigger_id: UUID, overlap_s: int) -> Made:
+    """Another secret; the one before is dead with the commit, or after `overlap_s` seconds if that is not 0."""
+    found, _ = _writable(work, principal, trigger_id, "own")
+    webhook, old = trigger.webhook_of(found), trigger.secrets_of(found)
+    secret = signing.mint(_mode(found.settings.signing_mode))
+    secret_id = _keep(work, trigger_id, found.settings.signing_mode, Secret(secret.encode()))
+    until = work.now + timedelta(seconds=overlap_s) if overlap_s else None
+    work.drop(old[1:] if until else old)
+    work.record(trigger_id, trigger.rotate(found, replace(webhook, secret_id=secret_id), until))
+    work.record(found.routine_id, [RoutineSecretRotated(trigger_id=trigger_id)])
+    minted = Minted(trigger_id=trigger_id, public_id=webhook.public_id, secret=secret)
+    return _made(work, trigger_id, found.routine_id, minted)
+
+
+def present(work: Work, trigger_id: UUID) -> Trigger:
+    """A trigger that was not deleted. Raises NotFound."""
     found = work.get(TRIGGER, trigger_id)
     if found is None or found.deleted:
         raise NotFound("Routine trigger not found")
+    return found
+
+
+def open_webhook(
+    work: Work, trigger_id: UUID, mode: SigningMode | None, company_id: UUID
+) -> tuple[Webhook | None, Minted | None]:
+    """A new address and secret; nothing for a trigger of another kind, which has no signing mode."""
+    if mode is None:
+        return None, None
+    public_id, secret = signing.mint_public_id(), signing.mint(mode)
+    claimed = NameClaimed(scope=ADDRESS_SCOPE, name=public_id, holder_id=trigger_id)
+    work.record(claim_of(ADDRESS_SCOPE, public_id), [claimed], company_id)
+    secret_id = work.keep(trigger_id, PURPOSE, _kept_as(mode, Secret(secret.encode())), company_id)
+    minted = Minted(trigger_id=trigger_id, public_id=public_id, secret=secret)
+    return Webhook(public_id=public_id, secret_id=secret_id), minted
+
+
+def at_address(work: Work, public_id: str) -> tuple[UUID, Trigger]:
+    """The webhook trigger that is called there. Raises NotFound."""
+    trigger_id = work.get(CLAIM, claim_of(ADDRESS_SCOPE, public_id))
+    if trigger_id is None:
+        raise NotFound("Routine trigger not found")
+    found = present(work, trigger_id)
+    if found.webhook is None or found.webhook.public_id != public_id:
+        raise NotFound("Routine trigger not found")
+    return trigger_id, found
+
+
+def remove(work: Work, trigger_id: UUID, found: Trigger) -> None:
+    if found.webhook is not None:
+        work.drop(trigger.secrets_of(found))
+    work.record(trigger_id, trigger.delete(found))
+
+
+def fit_secret(
+    work: Work, trigger_id: UUID, found: Trigger, mode: SigningMode | None
+) -> tuple[Webhook | None, Minted | None]:
+    """
+    The secret as another signing mode needs it; nothing when it can stay as it is.
+
+    A bearer secret is kept as a digest only. A mode that signs needs the secret itself, so it gets a new one.
+    """
+    if found.webhook is None or mode is None or mode == found.settings.signing_mode:
+        return None, None
+    secret = work.reveal([found.webhook.secret_id]).get(found.webhook.secret_id, Secret(digest=b""))
+    minted = None
+    if secret.value is None and mode not in ("bearer", "none"):
+        text = signing.mint(mode)
+        secret = Secret(text.encode())
+        minted = Minted(trigger_id=trigger_id, public_id=found.webhook.public_id, secret=text)
+    elif secret.value is None or mode != "bearer":
+        return None, None
+    work.drop(trigger.secrets_of(found))
+    return replace(found.webhook, secret_id=_keep(work, trigger_id, mode, secret)), minted
+
+
+def _made(work: Work, trigger_id: UUID, routine_id: UUID, minted: Minted | None) -> Made:
+    return Made(trigger_id=trigger_id, routine_id=routine_id, revision=work.version_of(routine_id), minted=minted)
+
+
+def _keep(work: Work, trigger_id: UUID, mode: SigningMode | None, secret: Secret) -> UUID:
+    return work.keep(trigger_id, PURPOSE, _kept_as(_mode(mode), secret), work.company_of(trigger_id))
+
+
+def _kept_as(mode: SigningMode, secret: Secret) -> Secret:
+    """Whoever only shows a secret can be recognised by its digest; the secret itself is then not kept."""
+    return Secret(digest=secret.digest) if mode == "bearer" else secret
+
+
+def _mode(mode: SigningMode | None) -> SigningMode:
+    return mode or "bearer"
+
+
+def _drafted(draft: TriggerDraft) -> tuple[TriggerKind, TriggerSettings]:
+    settings = TriggerSettings(label=draft.label, enabled=draft.enabled)
+    if isinstance(draft, ScheduleDraft):
+        return "schedule", replace(settings, cron_expression=draft.cron_expression, timezone=draft.timezone)
+    if isinstance(draft, WebhookDraft):
+        window = draft.replay_window_sec
+        return "webhook", replace(settings, signing_mode=draft.signing_mode, replay_window_sec=window)
+    return "api", settings
+
+
+def _writable(work: Work, principal: Principal, trigger_id: UUID, action: Action) -> tuple[Trigger, Routine]:
+    found = present(work, trigger_id)
     of = routines.resource(work, found.routine_id)
     resource = Resource(company_id=of.company_id, kind="Routine trigger", owner=of.owner)
     authorize(work, principal, action, resource)

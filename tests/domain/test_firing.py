@@ -1,4 +1,4 @@
-"""A firing: its outcome, and the facts about run, issue and slot that belong together (contract 5.2 to 5.4)."""
+"""A firing: its texts, its outcome, and the facts about run, issue and slot (contract 2.2, 2.3, 5.2 to 5.4)."""
 
 from datetime import UTC, datetime
 from uuid import UUID
@@ -9,11 +9,23 @@ from msgspec.structs import replace
 from domain import agent as agents
 from domain import firing
 from domain import routine as routines
+from domain.errors import Unacceptable
 from domain.events import AgentCreated, AgentPaused, AgentTerminated, IssueOpened, RoutineCreated, RunFired, SlotTaken
-from domain.firing import Firing
+from domain.firing import Firing, Texts
 from domain.identity import issue_of_run
 from domain.slot import EMPTY, Slot
-from domain.values import AgentProfile, Coalesced, Failed, IssueDetails, Live, Opened, RoutineSettings, Skipped
+from domain.values import (
+    AgentProfile,
+    Coalesced,
+    Failed,
+    IssueDetails,
+    Live,
+    Opened,
+    RoutineSettings,
+    Skipped,
+    Variable,
+    Workspace,
+)
 from tests.given import given
 
 ROUTINE, RUN, AGENT, PROJECT, GOAL, PARENT, USER = (UUID(int=n) for n in range(1, 8))
@@ -30,6 +42,7 @@ ASKED = Firing(
     source="manual",
     assignee_agent_id=AGENT,
     project_id=PROJECT,
+    texts=Texts(title="Check the inbox", description=""),
     payload={"a": 1},
     idempotency_key="k",
     user_id=USER,
@@ -134,3 +147,92 @@ def test_a_scheduled_run_names_its_trigger_its_planned_moment_and_the_next():
         NOON.replace(hour=13),
     )
     assert (facts.issue.created_by_user_id, facts.issue.created_by_agent_id) == (None, None)
+
+
+# What is filled in
+
+
+def test_the_texts_of_a_routine_without_variables_are_its_title_and_description():
+    assert firing.texts(SETTINGS, [], NOON) == Texts(title="Check the inbox", description="")
+    assert firing.texts(replace(SETTINGS, description="d"), [], NOON).description == "d"
+
+
+def test_the_first_value_that_is_given_is_filled_in_then_the_default():
+    """Contract 2.3."""
+    named = [Variable(name="who", default_value="nobody"), Variable(name="day", type="date", required=False)]
+    settings = replace(SETTINGS, title="For {{who}}", description="On {{ day }}, {{who}}", variables=tuple(named))
+
+    nearest = firing.texts(settings, [{"who": "Zo"}, {"who": "Al", "day": "2026-11-22"}], NOON)
+    by_default = firing.texts(settings, [{}, {"who": None}], NOON)
+
+    assert nearest == Texts(
+        title="For Zo", description="On 2026-11-22, Zo", variables={"who": "Zo", "day": "2026-11-22"}
+    )
+    assert by_default == Texts(title="For nobody", description="On {{ day }}, nobody", variables={"who": "nobody"})
+
+
+def test_the_date_and_the_time_of_the_firing_need_no_declaration_and_are_no_values_of_the_run():
+    filled = firing.texts(replace(SETTINGS, title="{{date}}: {{timestamp}}"), [{"date": "ignored"}], NOON)
+
+    assert filled == Texts(title="2026-11-22: November 22, 2026 at 12:00 PM UTC", description="")
+
+
+def test_a_required_variable_without_a_value_stops_the_firing():
+    settings = replace(SETTINGS, variables=(Variable(name="a"), Variable(name="b")))
+
+    with pytest.raises(Unacceptable, match="Missing routine variables: a, b"):
+        firing.texts(settings, [{"a": " "}], NOON)
+
+
+def test_what_cannot_be_filled_in_fails_whatever_the_policy_and_the_agent():
+    failed = Failed(reason="Missing routine variables: a")
+    asked = replace(ASKED, texts=failed)
+
+    assert firing.outcome(asked, routine(), IDLE, LIVE) == failed
+    assert firing.outcome(asked, routine(), None, None) == failed
+    assert firing.facts(asked, routine(), EMPTY, failed) == firing.Facts(
+        run=RunFired(
+            routine_id=ROUTINE, revision=1, source="manual", outcome=failed, idempotency_key="k", payload={"a": 1}
+        ),
+        issue=None,
+        slot=(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("payload", "kept"),
+    [
+        (None, {"variables": {"who": "Zo"}}),
+        ({}, {"variables": {"who": "Zo"}}),
+        ({"a": 1, "variables": {"b": 2, "who": 3}}, {"a": 1, "variables": {"b": 2, "who": "Zo"}}),
+        ({"variables": "none"}, {"variables": {"who": "Zo"}}),
+    ],
+)
+def test_a_run_keeps_its_payload_and_in_it_the_values(payload, kept):
+    """Contract 2.3."""
+    asked = replace(ASKED, payload=payload, texts=replace(ASKED.texts, variables={"who": "Zo"}))
+
+    assert firing.facts(asked, routine(), EMPTY, Opened(issue_id=issue_of_run(RUN))).run.payload == kept
+
+
+@pytest.mark.parametrize("payload", [None, {}, {"variables": {"undeclared": 1}}])
+def test_without_values_the_payload_is_kept_as_it_is(payload):
+    asked = replace(ASKED, payload=payload)
+
+    assert firing.facts(asked, routine(), EMPTY, Opened(issue_id=issue_of_run(RUN))).run.payload == payload
+
+
+def test_a_run_that_a_paused_project_suppressed_keeps_no_payload():
+    """Contract 4.2."""
+    asked = replace(ASKED, payload=None, texts=replace(ASKED.texts, variables={"who": "Zo"}))
+
+    assert firing.facts(asked, routine(), EMPTY, firing.PROJECT_PAUSED).run.payload is None
+
+
+def test_an_issue_says_where_the_agent_is_to_work():
+    """Contract 5.1."""
+    there = Workspace(id=UUID(int=50), preference="shared", settings={"a": [1]}, project_workspace_id=UUID(int=51))
+
+    facts = firing.facts(replace(ASKED, workspace=there), routine(), EMPTY, Opened(issue_id=issue_of_run(RUN)))
+
+    assert facts.issue.workspace == there

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from domain import issue
-from domain.errors import Conflict, Forbidden, ImpossibleHistory
+from domain.errors import Conflict, Forbidden, ImpossibleHistory, Unknown
 from domain.events import IssueCheckedOut, IssueEdited, IssueMoved, IssueOpened, IssueReleased
 from domain.values import IssueDetails
 from tests.given import given
@@ -137,13 +137,14 @@ def test_an_agent_works_only_on_what_is_assigned_to_it():
         issue.must_be_worked_on_by(found, OTHER, None)
 
 
-@pytest.mark.parametrize("session", [LATER, None])
-def test_a_checked_out_issue_is_worked_on_in_its_session_only(session):
+def test_a_checked_out_issue_is_worked_on_in_its_session_only():
     found = given(issue.evolve, OPENED, TAKEN)
 
     issue.must_be_worked_on_by(found, SCOUT, SESSION)
     with pytest.raises(Conflict, match="Issue run ownership conflict"):
-        issue.must_be_worked_on_by(found, SCOUT, session)
+        issue.must_be_worked_on_by(found, SCOUT, LATER)
+    with pytest.raises(Unknown, match="Agent run id required"):
+        issue.must_be_worked_on_by(found, SCOUT, None)
 
 
 @pytest.mark.parametrize("facts", [[TAKEN], [OPENED, OPENED]])

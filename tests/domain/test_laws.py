@@ -25,13 +25,13 @@ from application.commands import (
     RoutineDraft,
     RoutinePatch,
     RunRequest,
-    TriggerDraft,
+    ScheduleDraft,
     TriggerPatch,
 )
 from application.execute import Executor
 from application.recorder import MemoryRecorder
 from application.store import EventStore
-from application.use_cases import agents, companies, issues, keys, projects, routines, runs, triggers
+from application.use_cases import agents, companies, issues, keys, projects, revisions, routines, runs, triggers
 from application.work import Work
 from domain import slot
 from domain.errors import Refusal
@@ -44,6 +44,7 @@ from domain.events import (
     ProjectPaused,
     ProjectResumed,
     RoutineCreated,
+    RoutineRestored,
     RoutineUpdated,
     RunCompleted,
     RunFailed,
@@ -52,10 +53,11 @@ from domain.events import (
     TriggerDeleted,
     TriggerMissed,
     TriggerRescheduled,
+    TriggerRestored,
     TriggerUpdated,
     stored_name,
 )
-from domain.identity import slot_of
+from domain.identity import revision_of, slot_of
 from domain.trigger import DueTrigger
 from domain.values import Coalesced, Opened, Skipped
 from tests.given import given
@@ -149,7 +151,7 @@ class Ledger:
         kind = KINDS[stored_name(event).split(".")[0] + "."]
         self.states[id_] = kind.evolve(self.states.get(id_), event)  # raises when evolve is not total
         match event:
-            case RoutineCreated(settings=new) | RoutineUpdated(settings=new):
+            case RoutineCreated(settings=new) | RoutineUpdated(settings=new) | RoutineRestored(settings=new):
                 old = self.routines.get(id_)
                 assert old is None or old.status != "archived" or new.status == "archived", "archived is terminal"
                 if new.status == "active" and (old is None or old.status != "active"):
@@ -181,9 +183,9 @@ class Ledger:
         schedule = self.schedules[id_]
         schedule.version = recorded.version
         match event:
-            case TriggerCreated(settings=new) | TriggerUpdated(settings=new):
+            case TriggerCreated(settings=new) | TriggerUpdated(settings=new) | TriggerRestored(settings=new):
                 schedule.begin(new.cron_expression, recorded.at)
-                schedule.enabled = new.enabled
+                schedule.enabled, schedule.deleted = new.enabled, False
                 assert event.next_at == schedule.next_at
             case TriggerRescheduled(next_at=next_at):
                 schedule.begin(schedule.text, recorded.at)
@@ -342,9 +344,9 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.made)
     @rule(of=st.integers(0, 3), cron=st.sampled_from(list(MATCHES)), enabled=st.booleans())
     def add_schedule(self, of, cron, enabled):
-        draft = TriggerDraft(kind="schedule", cron_expression=cron, enabled=enabled)
+        draft = ScheduleDraft(cron_expression=cron, enabled=enabled)
         if added := self.ask(triggers.create, self.made[of % len(self.made)], draft):
-            self.schedules.append(added)
+            self.schedules.append(added.trigger_id)
 
     @precondition(lambda self: self.schedules)
     @rule(
@@ -382,6 +384,12 @@ class Machine(RuleBasedStateMachine):
     )
     def update_routine(self, of, patch):
         self.ask(routines.update, self.made[of % len(self.made)], patch)
+
+    @precondition(lambda self: self.made)
+    @rule(of=st.integers(0, 3), number=st.integers(1, 9))
+    def restore_a_revision(self, of, number):
+        routine_id = self.made[of % len(self.made)]
+        self.ask(revisions.restore, routine_id, revision_of(routine_id, number))
 
     @precondition(lambda self: self.made)
     @rule(of=st.integers(0, 3), by=st.sampled_from(STEPS))
@@ -537,9 +545,7 @@ class Story:
         agent = self.ask(agents.create, company, AgentDraft(name="Scout"))
         draft = RoutineDraft(title="Check", assignee_agent_id=agent, catch_up_policy=catch_up)
         self.routine_id = self.ask(routines.create, company, draft)
-        self.trigger_id = self.ask(
-            triggers.create, self.routine_id, TriggerDraft(kind="schedule", cron_expression=cron)
-        )
+        self.trigger_id = self.ask(triggers.create, self.routine_id, ScheduleDraft(cron_expression=cron)).trigger_id
 
     def ask(self, use_case, *args):
         return self.executor.execute(self.caller, use_case, *args).result

@@ -9,12 +9,14 @@ from domain import routine
 from domain.errors import Conflict, ImpossibleHistory, Unacceptable
 from domain.events import (
     RoutineCreated,
+    RoutineRestored,
+    RoutineSecretRotated,
     RoutineTriggerAdded,
     RoutineTriggerChanged,
     RoutineTriggerRemoved,
     RoutineUpdated,
 )
-from domain.values import RoutineSettings, Variable
+from domain.values import RoutineSettings, TriggerSettings, TriggerState, Variable
 from tests.given import given
 
 AGENT = UUID(int=1)
@@ -23,7 +25,9 @@ ACTIVE = RoutineSettings(title="Check the inbox", assignee_agent_id=AGENT)
 PAUSED = replace(ACTIVE, status="paused")
 ARCHIVED = replace(ACTIVE, status="archived")
 CREATED = RoutineCreated(settings=ACTIVE)
-ADDED = RoutineTriggerAdded(trigger_id=TRIGGER, kind="schedule")
+HOURLY = TriggerState(kind="schedule", settings=TriggerSettings(cron_expression="0 * * * *", timezone="UTC"))
+BY_CODE = TriggerState(kind="api")
+ADDED = RoutineTriggerAdded(trigger_id=TRIGGER, kind="schedule", state=HOURLY)
 
 
 def test_a_routine_with_an_assignee_is_created_as_asked():
@@ -103,20 +107,148 @@ def test_active_and_paused_routines_may_be_fired_by_hand(settings):
 
 
 def test_every_fact_is_one_revision():
-    changed = RoutineTriggerChanged(trigger_id=TRIGGER, kind="schedule")
+    changed = RoutineTriggerChanged(trigger_id=TRIGGER, kind="schedule", state=HOURLY)
+    rotated = RoutineSecretRotated(trigger_id=TRIGGER)
     removed = RoutineTriggerRemoved(trigger_id=TRIGGER, kind="schedule")
+    restored = RoutineRestored(from_revision=1, settings=ACTIVE, triggers={})
 
-    found = given(routine.evolve, CREATED, ADDED, changed, RoutineUpdated(settings=PAUSED), removed)
+    found = given(routine.evolve, CREATED, ADDED, changed, RoutineUpdated(settings=PAUSED), rotated, removed, restored)
 
-    assert found.revision == 5
+    assert found.revision == 7
 
 
 def test_a_routine_knows_the_triggers_it_has_left():
-    other = RoutineTriggerAdded(trigger_id=UUID(int=3), kind="api")
+    other = RoutineTriggerAdded(trigger_id=UUID(int=3), kind="api", state=BY_CODE)
     removed = RoutineTriggerRemoved(trigger_id=TRIGGER, kind="schedule")
 
-    assert given(routine.evolve, CREATED, ADDED, other).triggers == {TRIGGER: "schedule", UUID(int=3): "api"}
-    assert given(routine.evolve, CREATED, ADDED, other, removed).triggers == {UUID(int=3): "api"}
+    assert given(routine.evolve, CREATED, ADDED, other).triggers == {TRIGGER: HOURLY, UUID(int=3): BY_CODE}
+    assert given(routine.evolve, CREATED, ADDED, other, removed).triggers == {UUID(int=3): BY_CODE}
+
+
+def test_a_routine_knows_how_its_triggers_are_set_the_oldest_first():
+    other = RoutineTriggerAdded(trigger_id=UUID(int=1), kind="api", state=BY_CODE)
+    daily = replace(HOURLY, settings=replace(HOURLY.settings, cron_expression="0 9 * * *"))
+    changed = RoutineTriggerChanged(trigger_id=TRIGGER, kind="schedule", state=daily)
+    rotated = RoutineSecretRotated(trigger_id=TRIGGER)
+
+    found = given(routine.evolve, CREATED, ADDED, other, changed, rotated)
+
+    assert list(found.triggers.items()) == [(TRIGGER, daily), (UUID(int=1), BY_CODE)]
+
+
+def test_a_trigger_that_was_recorded_without_its_settings_counts_as_enabled():
+    bare = RoutineTriggerAdded(trigger_id=TRIGGER, kind="schedule")
+    edited = RoutineTriggerChanged(trigger_id=TRIGGER, kind="schedule")
+
+    found = given(routine.evolve, CREATED, bare, edited)
+
+    assert found.triggers == {TRIGGER: TriggerState(kind="schedule")}
+    assert routine.has_enabled_schedule(found)
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (HOURLY, True),
+        (replace(HOURLY, settings=replace(HOURLY.settings, enabled=False)), False),
+        (BY_CODE, False),
+        (TriggerState(kind="webhook"), False),
+    ],
+)
+def test_only_a_schedule_that_is_enabled_fires_with_nobody_there(state, expected):
+    added = RoutineTriggerAdded(trigger_id=TRIGGER, kind=state.kind, state=state)
+
+    assert routine.has_enabled_schedule(given(routine.evolve, CREATED, added)) is expected
+
+
+def test_an_earlier_revision_is_the_fold_up_to_it_and_its_restoring_one_more():
+    facts = [CREATED, ADDED, RoutineUpdated(settings=replace(PAUSED, title="New"))]
+    found, earlier = given(routine.evolve, *facts), given(routine.evolve, *facts[:2])
+
+    events = routine.restore(found, earlier, earlier.triggers)
+
+    assert events == [RoutineRestored(from_revision=2, settings=ACTIVE, triggers={TRIGGER: HOURLY})]
+    assert given(routine.evolve, *facts, *events) == replace(earlier, revision=4)
+
+
+def test_whoever_answers_for_a_routine_does_so_whatever_happens_to_it():
+    user = UUID(int=9)
+    (created,) = routine.create(ACTIVE, user)
+    later = [ADDED, RoutineUpdated(settings=PAUSED), RoutineRestored(from_revision=1, settings=ACTIVE, triggers={})]
+
+    assert created == RoutineCreated(settings=ACTIVE, responsible_user_id=user)
+    assert given(routine.evolve, created, *later).responsible_user_id == user
+
+
+def test_an_archived_routine_cannot_be_restored():
+    facts = [CREATED, RoutineUpdated(settings=ARCHIVED)]
+
+    with pytest.raises(Conflict, match="Routine is archived"):
+        routine.restore(given(routine.evolve, *facts), given(routine.evolve, CREATED), {})
+
+
+# Variables: contract 2.1
+
+
+def names(settings):
+    return [variable.name for variable in settings.variables]
+
+
+def test_what_title_and_description_name_is_declared_with_the_routine():
+    draft = replace(ACTIVE, title="{{b}} of {{ startDate }}", description="{{a}} {{b}} {{date}}", variables=())
+
+    (created,) = routine.create(draft)
+
+    assert created.settings.variables == (
+        Variable(name="b"),
+        Variable(name="startDate", type="date"),
+        Variable(name="a"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"title": "{{b}} {{a}}"}, ["b", "a", "spare"]),
+        ({"description": "{{new}}"}, ["a", "new", "spare"]),
+        ({"variables": ()}, ["a"]),
+        ({"priority": "low"}, ["a", "spare"]),
+    ],
+)
+def test_an_edit_of_title_description_or_variables_declares_what_is_missing(change, expected):
+    declared = replace(ACTIVE, title="{{a}}", variables=(Variable(name="spare"),))
+    found = given(routine.evolve, *routine.create(declared))
+
+    (updated,) = routine.update(found, replace(found.settings, **change))
+
+    assert names(updated.settings) == expected
+
+
+def test_a_variable_that_only_the_text_declared_goes_with_it_and_one_that_was_described_stays():
+    described = Variable(name="b", label="The second")
+    declared = replace(ACTIVE, title="{{a}} {{b}}", variables=(described, Variable(name="spare")))
+    found = given(routine.evolve, *routine.create(declared))
+
+    (updated,) = routine.update(found, replace(found.settings, title="none"))
+    (both,) = routine.update(found, replace(found.settings, title="none", variables=(Variable(name="a"),)))
+
+    assert names(found.settings) == ["a", "b", "spare"]
+    assert names(updated.settings) == ["b", "spare"]
+    assert names(both.settings) == ["a"]
+
+
+def test_a_routine_has_so_many_variables_and_no_more():
+    many = " ".join(f"{{{{v{number}}}}}" for number in range(routine.MOST_VARIABLES))
+
+    assert routine.create(replace(ACTIVE, description=many))
+    with pytest.raises(Unacceptable, match="A routine can have at most 200 variables"):
+        routine.create(replace(ACTIVE, title="{{one_more}}", description=many))
+
+
+def test_an_edit_that_comes_out_the_same_once_the_variables_are_declared_is_no_revision():
+    found = given(routine.evolve, *routine.create(replace(ACTIVE, title="{{a}}")))
+
+    assert [] == routine.update(found, replace(found.settings, variables=()))
 
 
 def test_a_required_variable_without_default_forbids_a_schedule():
@@ -127,7 +259,14 @@ def test_a_required_variable_without_default_forbids_a_schedule():
         routine.must_be_schedulable(settings)
 
 
-@pytest.mark.parametrize("value", [False, 0, ""])
+@pytest.mark.parametrize("value", [None, "", "  "])
+def test_a_blank_default_is_none(value):
+    """Contract 2.3: blank text counts as missing."""
+    with pytest.raises(Unacceptable, match=r"required variables: a$"):
+        routine.must_be_schedulable(replace(ACTIVE, variables=(Variable(name="a", default_value=value),)))
+
+
+@pytest.mark.parametrize("value", [False, 0, "0"])
 def test_a_default_that_is_false_is_a_default(value):
     routine.must_be_schedulable(replace(ACTIVE, variables=(Variable(name="a", default_value=value),)))
 

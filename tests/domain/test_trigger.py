@@ -1,4 +1,4 @@
-"""Triggers and what is due of a schedule: contract 4 and 4.2."""
+"""Triggers, the secrets of webhooks, and what is due of a schedule: contract 3.6, 4, 4.2 and 6."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -7,10 +7,18 @@ import pytest
 from msgspec.structs import replace
 
 from domain import trigger
-from domain.errors import BadSchedule, ImpossibleHistory, Unacceptable
-from domain.events import TriggerCreated, TriggerDeleted, TriggerMissed, TriggerRescheduled, TriggerUpdated
+from domain.errors import BadSchedule, Conflict, ImpossibleHistory, Unacceptable
+from domain.events import (
+    TriggerCreated,
+    TriggerDeleted,
+    TriggerMissed,
+    TriggerRescheduled,
+    TriggerRestored,
+    TriggerSecretRotated,
+    TriggerUpdated,
+)
 from domain.schedule import Cron
-from domain.values import TriggerSettings
+from domain.values import TriggerSettings, TriggerState, Webhook
 from tests.given import given
 
 ROUTINE = UUID(int=1)
@@ -22,6 +30,9 @@ MINUTELY = Cron("* * * * *")
 HOURLY = Cron("0 * * * *")
 EVERY_HOUR = TriggerSettings(cron_expression="0 * * * *", timezone="UTC")
 CREATED = TriggerCreated(routine_id=ROUTINE, kind="schedule", settings=EVERY_HOUR, next_at=NOON)
+SIGNED = TriggerSettings(signing_mode="hmac_sha256", replay_window_sec=300)
+DOOR = Webhook(public_id="ab" * 12, secret_id=UUID(int=10))
+OPENED = TriggerCreated(routine_id=ROUTINE, kind="webhook", settings=SIGNED, webhook=DOOR)
 
 
 def hours(first, many):
@@ -228,3 +239,123 @@ def test_deleting_twice_is_deleting_once():
 def test_a_contradiction_in_the_log_stops_loudly(facts):
     with pytest.raises(ImpossibleHistory):
         given(trigger.evolve, *facts)
+
+
+def test_a_deleted_trigger_comes_back_only_by_being_restored():
+    restored = TriggerRestored(routine_id=ROUTINE, kind="schedule", settings=EVERY_HOUR, next_at=NOON)
+
+    assert given(trigger.evolve, CREATED, TriggerDeleted(), restored) == given(trigger.evolve, CREATED)
+    for facts in ([CREATED, restored], [restored]):
+        with pytest.raises(ImpossibleHistory):
+            given(trigger.evolve, *facts)
+
+
+# Webhooks and their secrets
+
+
+@pytest.mark.parametrize("kind", ["schedule", "api"])
+def test_only_a_webhook_has_a_signing_mode(kind):
+    (created,) = trigger.create(ROUTINE, kind, replace(EVERY_HOUR, signing_mode="bearer", replay_window_sec=30), NOON)
+
+    assert (created.settings.signing_mode, created.settings.replay_window_sec) == (None, None)
+
+
+def test_a_webhook_has_no_schedule():
+    settings = replace(SIGNED, cron_expression="bogus", timezone="Mars/Base")
+
+    assert [OPENED] == trigger.create(ROUTINE, "webhook", settings, NOON, DOOR)
+
+
+def rotated(secret, old, until):
+    return TriggerSecretRotated(
+        webhook=replace(DOOR, secret_id=UUID(int=secret)), old_secret_id=UUID(int=old), old_until=until
+    )
+
+
+def test_a_rotation_changes_the_secret_and_keeps_the_address():
+    found = given(trigger.evolve, OPENED)
+
+    events = trigger.rotate(found, replace(DOOR, secret_id=UUID(int=11)), None)
+
+    assert [rotated(11, 10, None)] == events
+    assert trigger.webhook_of(given(trigger.evolve, OPENED, *events)).public_id == DOOR.public_id
+
+
+@pytest.mark.parametrize("kind", ["schedule", "api"])
+def test_only_webhooks_can_rotate_secrets(kind):
+    found = given(trigger.evolve, *trigger.create(ROUTINE, kind, EVERY_HOUR, NOON))
+
+    with pytest.raises(Unacceptable, match="Only webhook triggers can rotate secrets"):
+        trigger.rotate(found, DOOR, None)
+
+
+@pytest.mark.parametrize(
+    ("facts", "now", "expected"),
+    [
+        ([], NOON, [10]),
+        ([rotated(11, 10, None)], NOON, [11]),
+        ([rotated(11, 10, NOON)], NOON - INSTANT, [11, 10]),
+        ([rotated(11, 10, NOON)], NOON, [11]),
+        ([rotated(11, 10, NOON), rotated(12, 11, NOON)], NOON - INSTANT, [12, 11]),
+        ([rotated(11, 10, NOON), rotated(12, 11, None)], NOON - INSTANT, [12]),
+        ([rotated(11, 10, NOON), TriggerUpdated(settings=SIGNED)], NOON - INSTANT, [11, 10]),
+        (
+            [rotated(11, 10, NOON), TriggerUpdated(settings=SIGNED, webhook=replace(DOOR, secret_id=UUID(int=12)))],
+            NOON - INSTANT,
+            [12],
+        ),
+    ],
+    ids=["new", "rotated", "overlapping", "over", "again", "again for good", "edited", "moved"],
+)
+def test_the_secret_opens_a_webhook_and_the_one_before_while_it_is_good(facts, now, expected):
+    found = given(trigger.evolve, OPENED, *facts)
+
+    assert trigger.good_secrets_of(found, now) == [UUID(int=number) for number in expected]
+
+
+def test_a_secret_that_was_given_time_is_one_of_its_secrets_until_the_next_rotation():
+    overlapping, again = rotated(11, 10, NOON), rotated(12, 11, NOON)
+
+    assert trigger.secrets_of(given(trigger.evolve, OPENED, overlapping)) == [UUID(int=11), UUID(int=10)]
+    assert trigger.secrets_of(given(trigger.evolve, OPENED, overlapping, again)) == [UUID(int=12), UUID(int=11)]
+    assert trigger.secrets_of(given(trigger.evolve, OPENED, overlapping, rotated(12, 11, None))) == [UUID(int=12)]
+
+
+def test_a_revision_shows_the_address_of_a_webhook_and_nothing_of_its_secret():
+    state = trigger.state_of(given(trigger.evolve, OPENED))
+
+    assert state == TriggerState(kind="webhook", settings=SIGNED, public_id=DOOR.public_id)
+
+
+def test_what_is_there_is_restored_in_place_and_a_schedule_starts_anew():
+    found = given(trigger.evolve, CREATED)
+    daily = replace(EVERY_HOUR, cron_expression="0 9 * * *")
+
+    events = trigger.restore(found, TriggerState(kind="schedule", settings=daily), NOON)
+
+    assert [TriggerUpdated(settings=daily, next_at=NOON + 21 * HOUR)] == events
+
+
+def test_what_was_deleted_is_restored_with_the_webhook_it_gets():
+    gone = given(trigger.evolve, OPENED, TriggerDeleted())
+    new = Webhook(public_id="cd" * 12, secret_id=UUID(int=11))
+
+    events = trigger.restore(gone, TriggerState(kind="webhook", settings=SIGNED, public_id=DOOR.public_id), NOON, new)
+
+    assert [TriggerRestored(routine_id=ROUTINE, kind="webhook", settings=SIGNED, webhook=new)] == events
+    assert given(trigger.evolve, OPENED, TriggerDeleted(), *events).webhook == new
+
+
+@pytest.mark.parametrize(
+    ("enabled", "status", "fires"),
+    [(True, "active", True), (False, "active", False), (True, "paused", False), (True, "archived", False)],
+)
+def test_a_webhook_fires_only_while_it_is_enabled_and_its_routine_active(enabled, status, fires):
+    """Contract 3.5, 6."""
+    found = given(trigger.evolve, replace(OPENED, settings=replace(SIGNED, enabled=enabled)))
+
+    if fires:
+        trigger.must_be_active(found, status)
+    else:
+        with pytest.raises(Conflict, match="Routine trigger is not active"):
+            trigger.must_be_active(found, status)

@@ -21,4 +21,4 @@ def conn(system: System, admin_url: str) -> Iterator[Connection]:
 
 @pytest.fixture
 def story(system: System, conn: Connection) -> Story:
-    return Story(system.store, conn)
+    return Story(system.store, conn, system.vault)

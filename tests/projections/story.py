@@ -3,11 +3,14 @@
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import msgspec
+
 from application.access import Caller
 from application.commands import (
     AgentDraft,
     AgentKeyDraft,
     AgentPatch,
+    ApiDraft,
     BoardKeyDraft,
     Checkout,
     CommentDraft,
@@ -17,18 +20,38 @@ from application.commands import (
     GoalPatch,
     IssueDraft,
     IssuePatch,
+    MemberDraft,
+    MemberPatch,
     ProjectDraft,
     ProjectPatch,
     RoutineDraft,
     RoutinePatch,
     RunRequest,
-    TriggerDraft,
+    ScheduleDraft,
     TriggerPatch,
+    VariableDraft,
+    WebhookDraft,
 )
 from application.execute import Executor
-from application.use_cases import agents, companies, goals, issues, keys, projects, routines, runs, triggers
+from application.use_cases import (
+    agents,
+    companies,
+    goals,
+    issues,
+    keys,
+    members,
+    projects,
+    revisions,
+    routines,
+    runs,
+    triggers,
+    webhooks,
+)
+from domain.identity import revision_of
+from domain.signing import Delivery
 from domain.trigger import DueTrigger
 from projections import catalogue, positions, triggers_due
+from web.deliveries import Message
 
 START = datetime(2026, 11, 22, 12, 0, 30, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -39,9 +62,9 @@ SESSION = UUID("5e551017-0000-4000-8000-000000000001")
 class Story:
     """Each method is one use case of the first board user, and gives its result."""
 
-    def __init__(self, store, conn):
+    def __init__(self, store, conn, vault):
         self.store, self.conn, self.now = store, conn, START
-        self.executor = Executor(store, lambda: self.now)
+        self.executor = Executor(store, lambda: self.now, vault)
         self.caller = Caller(token=self.executor.attempt(keys.mint_first).result.token)
         self.ids = {}
 
@@ -67,7 +90,26 @@ class Story:
         return self.ask(routines.update, routine_id, RoutinePatch(**fields))
 
     def schedule(self, routine_id, cron="0 * * * *", **fields):
-        return self.ask(triggers.create, routine_id, TriggerDraft(kind="schedule", cron_expression=cron, **fields))
+        return self.ask(triggers.create, routine_id, ScheduleDraft(cron_expression=cron, **fields)).trigger_id
+
+    def by_code(self, routine_id, **fields):
+        return self.ask(triggers.create, routine_id, ApiDraft(**fields)).trigger_id
+
+    def webhook(self, routine_id, **fields):
+        """The address and secret of a new bearer webhook: the only kind that needs no key."""
+        return self.ask(triggers.create, routine_id, WebhookDraft(**fields)).minted
+
+    def call(self, minted, payload=None):
+        """The run that somebody who knows the secret fires."""
+        body = b"" if payload is None else msgspec.json.encode(payload)
+        message = Message(Delivery(headers=(("authorization", f"Bearer {minted.secret}"),), body=body))
+        return self.executor.attempt(lambda work: webhooks.fire(work, minted.public_id, message)).result[0]
+
+    def rotate(self, trigger_id, overlap_s=0):
+        return self.ask(triggers.rotate_secret, trigger_id, overlap_s).minted
+
+    def restore(self, routine_id, number):
+        return self.ask(revisions.restore, routine_id, revision_of(routine_id, number))
 
     def fire(self, routine_id, **fields):
         return self.ask(runs.fire_by_hand, routine_id, RunRequest(**fields))[0].stream_id
@@ -107,6 +149,10 @@ class Story:
         acme, twin = self.company(), self.company()
         self.ask(companies.update, twin, CompanyPatch(name="Twin", description="The other"))
         self.ask(companies.archive, twin)
+        robin = self.ask(members.add, acme, MemberDraft(name="Robin")).user_id
+        seat = members.Seat(company_id=acme, user_id=robin, owners=())
+        self.ask(members.change, seat, MemberPatch(membership_role="viewer"))
+        self.ask(members.remove, seat)
         scout, rover = self.agent(acme), self.agent(acme, "Scout", reports_to=None)
         gone = self.agent(acme, "Gone", adapter_config={"a": [1, None]})
         self.ask(agents.update, rover, AgentPatch(title="Deputy", reports_to=scout))
@@ -137,12 +183,15 @@ class Story:
         idle = self.routine(acme, None, "Idle")
         archived = self.routine(acme, scout, "Archived")
         hourly = {id_: self.schedule(id_) for id_ in (joins, skips, piles, fails, idle, archived)}
-        api = self.ask(triggers.create, joins, TriggerDraft(kind="api", label="by code"))
+        api = self.by_code(joins, label="by code")
         extra = self.schedule(joins, "*/5 * * * *", enabled=False)
         removed = self.schedule(skips, "* * * * *")
         self.ask(triggers.update, extra, TriggerPatch(label="five", cron_expression="*/10 * * * *"))
         self.ask(triggers.delete, removed)
         self.change(archived, status="archived")
+        named = self.routine(acme, scout, "For {{who}}", variables=(VariableDraft(name="who", default_value="all"),))
+        door, nightly = self.webhook(named, label="door"), self.schedule(named, "30 2 * * *")
+        self.call(door, {"who": "Zo"})
 
         self.passes(HOUR)
         self.tick()
@@ -176,6 +225,14 @@ class Story:
         self.fire(joins, source="api", trigger_id=api, payload={"a": 2}, idempotency_key="once")
         self.fire(idle)
         self.fire(skips)
+        self.call(self.rotate(door.trigger_id, 60), {"who": "Al"})
+        self.ask(triggers.delete, door.trigger_id)
+        self.ask(triggers.delete, nightly)
+        self.change(named, status="paused", title="For nobody")
+        (door,) = self.restore(named, 3).minted
+        self.call(door)
+        self.restore(joins, 1)
+        self.schedule(joins)
         child = self.issue(acme, "Child", parent_id=parent, assignee_agent_id=scout)
         self.issue(acme, "Grandchild", parent_id=child)
         self.ids |= {"acme": acme, "twin": twin, "scout": scout, "rover": rover, "move": move, "joins": joins}

@@ -1,12 +1,13 @@
 """Directory: companies, members, agents, projects, goals and keys, as the log has them."""
 
 from application.access import Caller
-from application.commands import AgentKeyDraft, BoardKeyDraft, ProjectPatch
-from application.use_cases import agents, keys, projects
+from application.commands import AgentKeyDraft, BoardKeyDraft, MemberDraft, MemberPatch, ProjectPatch
+from application.use_cases import agents, keys, members, projects
+from application.use_cases.members import Seat
 from domain.identity import FIRST_USER, key_of
 from projections import directory
 from projections.shapes import time
-from tests.projections.story import DAY, MINUTE, START
+from tests.projections.story import DAY, MINUTE, START, folded, rows
 
 
 def test_companies_stand_oldest_first_with_prefixes_of_their_own(story, conn):
@@ -32,6 +33,60 @@ def test_the_first_user_is_an_admin_and_owner_of_what_they_created(story, conn):
         (story.ids["acme"], "owner"),
         (story.ids["twin"], "owner"),
     ]
+
+
+def test_members_stand_in_the_order_they_joined_as_they_are_now(story, conn):
+    acme = story.company()
+    ann, ben = (story.ask(members.add, acme, MemberDraft(name=name)).user_id for name in ("Ann", "Ben"))
+    story.passes(MINUTE)
+    story.ask(members.change, seat(acme, ann), MemberPatch(membership_role="owner", permissions=()))
+    story.project_all()
+
+    board, first, second = directory.members(conn, acme)
+
+    assert (board.name, board.email, board.membership_role) == ("Board", None, "owner")
+    assert (first.user_id, first.name, first.membership_role, first.permissions) == (ann, "Ann", "owner", ())
+    assert (first.created_at, first.updated_at) == (time(START), time(START + MINUTE))
+    assert (second.user_id, second.membership_role, second.permissions) == (ben, "member", ("tasks:assign",))
+    assert directory.member(conn, acme, ben) == second
+    assert directory.owners(conn, acme) == [FIRST_USER, ann]
+
+
+def test_a_removed_member_is_gone_and_comes_back_as_a_new_one(story, conn):
+    acme = story.company()
+    ann, ben = (story.ask(members.add, acme, MemberDraft(name=name)).user_id for name in ("Ann", "Ben"))
+    story.ask(members.remove, seat(acme, ann))
+    story.project_all()
+
+    assert directory.member(conn, acme, ann) is None
+    assert directory.memberships(conn, ann) == []
+    assert directory.companies_of(conn, ann) == []
+
+    story.passes(MINUTE)
+    story.ask(members.add, acme, MemberDraft(user_id=ann, membership_role="viewer"))
+    story.project_all()
+
+    assert [one.user_id for one in directory.members(conn, acme)] == [FIRST_USER, ben, ann]
+    found = directory.member(conn, acme, ann)
+    assert (found.membership_role, found.permissions, found.created_at) == ("viewer", (), time(START + MINUTE))
+
+
+def test_members_are_the_same_however_the_log_is_cut(story, conn):
+    acme = story.company()
+    ann = story.ask(members.add, acme, MemberDraft(name="Ann", email="ann@example.org")).user_id
+    story.ask(members.change, seat(acme, ann), MemberPatch(membership_role="viewer"))
+    story.ask(members.remove, seat(acme, ann))
+    story.ask(members.add, acme, MemberDraft(name="Ann", email="ANN@example.org"))
+    story.ask(members.change, seat(acme, ann), MemberPatch(membership_role="admin"))
+    story.project_all()
+    log = list(story.store.history())
+
+    for batch in (1, 2, len(log)):
+        assert folded(conn, directory.directory, log, batch) == rows(conn, directory.directory)
+
+
+def seat(company_id, user_id):
+    return Seat(company_id=company_id, user_id=user_id, owners=())
 
 
 def test_agents_stand_oldest_first_with_short_names_of_their_own(story, conn):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from application.commands import TriggerDraft, TriggerPatch
+from application.commands import TriggerPatch
 from application.use_cases import projects, triggers
 from domain.identity import FIRST_USER, revision_of
 from projections import routines
@@ -77,13 +77,13 @@ def test_the_list_has_the_newest_change_first_then_the_title(story, conn, acme, 
     story.project_all()
 
     assert [one.id for one in routines.page(conn, acme)] == [a, b, old]
-    assert [one.id for one in routines.page(conn, acme, move)] == [a]
+    assert [one.id for one in routines.page(conn, acme, routines.Filters(project_id=move))] == [a]
     assert routines.page(conn, scout) == []
 
 
 def test_an_item_shows_its_triggers_last_run_and_active_issue(story, conn, acme, scout):
     id_ = story.routine(acme, scout)
-    hourly, by_code = story.schedule(id_), story.ask(triggers.create, id_, TriggerDraft(kind="api", label="code"))
+    hourly, by_code = story.schedule(id_), story.by_code(id_, label="code")
     story.passes(HOUR)
     story.tick()
     story.passes(MINUTE)
@@ -192,3 +192,56 @@ def test_a_detail_has_the_newest_twenty_five_runs(story, acme, scout):
     fired = [story.fire(id_) for _ in range(27)]
 
     assert [one.id for one in detail(story, id_).recent_runs] == fired[:1:-1]
+
+
+def test_a_webhook_shows_its_address_and_when_its_secret_was_made(story, acme, scout):
+    id_ = story.routine(acme, scout)
+    door = story.webhook(id_, label="door")
+    (new,) = detail(story, id_).triggers
+    story.passes(MINUTE)
+    story.rotate(door.trigger_id)
+    (rotated,) = detail(story, id_).triggers
+    story.passes(MINUTE)
+    story.ask(triggers.update, door.trigger_id, TriggerPatch(label="gate"))
+    (edited,) = detail(story, id_).triggers
+
+    assert (new.public_id, new.signing_mode, new.replay_window_sec) == (door.public_id, "bearer", 300)
+    assert (new.last_rotated_at, rotated.last_rotated_at) == (time(START), time(START + MINUTE))
+    assert (rotated.public_id, rotated.updated_at) == (new.public_id, time(START + MINUTE))
+    assert new.secret_id != rotated.secret_id == edited.secret_id
+    assert (edited.label, edited.last_rotated_at) == ("gate", time(START + MINUTE))
+
+
+def test_a_call_of_a_webhook_is_told_on_trigger_and_routine(story, acme, scout):
+    id_ = story.routine(acme, scout)
+    door = story.webhook(id_)
+    story.passes(MINUTE)
+    story.call(door)
+
+    found = detail(story, id_)
+
+    (shown,) = found.triggers
+    assert (shown.last_fired_at, shown.next_run_at) == (time(START + MINUTE), None)
+    assert shown.last_result == f"Created execution issue {found.active_issue.id}"
+    assert (found.last_triggered_at, found.last_enqueued_at) == (time(START + MINUTE), time(START + MINUTE))
+
+
+def test_a_restored_routine_shows_its_old_settings_and_triggers(story, acme, scout):
+    id_ = story.routine(acme, scout)
+    hourly, door = story.schedule(id_), story.webhook(id_)
+    story.fire(id_, trigger_id=door.trigger_id)
+    story.change(id_, title="New", status="paused")
+    story.ask(triggers.delete, door.trigger_id)
+    added = story.by_code(id_)
+    story.passes(HOUR)
+    (minted,) = story.restore(id_, 3).minted
+
+    found = detail(story, id_)
+
+    assert (found.title, found.status, found.latest_revision_number) == ("Check", "active", 7)
+    assert [one.id for one in found.triggers] == [hourly, door.trigger_id]
+    assert routines.trigger(story.conn, added) is None
+    kept, again = found.triggers
+    assert (kept.created_at, kept.updated_at, kept.next_run_at) == (time(START), time(START + HOUR), time(ONE + HOUR))
+    assert (again.public_id, again.created_at) == (minted.public_id, time(START + HOUR))
+    assert (again.last_fired_at, again.last_result) == (None, None)

@@ -2,7 +2,6 @@
 
 import pytest
 
-from application.commands import TriggerDraft
 from application.use_cases import agents, projects, triggers
 from domain.identity import issue_of_run, revision_of, run_of_occurrence
 from projections import run_history
@@ -145,7 +144,7 @@ def test_runs_stand_newest_first_and_as_many_as_asked_for(story, acme, scout):
 
 def test_a_run_outlives_its_trigger(story, acme, scout):
     id_ = story.routine(acme, scout)
-    by_code = story.ask(triggers.create, id_, TriggerDraft(kind="api"))
+    by_code = story.by_code(id_)
     story.fire(id_, source="api", trigger_id=by_code)
     story.ask(triggers.delete, by_code)
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from application.commands import TriggerDraft, TriggerPatch
+from application.commands import TriggerPatch
 from application.use_cases import triggers
 from domain.trigger import DueTrigger
 from projections import triggers_due
@@ -36,7 +36,8 @@ def test_a_schedule_is_due_at_its_time_and_not_before(story, routine):
 
 
 def test_nothing_is_due_where_there_is_no_schedule(story, routine):
-    story.ask(triggers.create, routine, TriggerDraft(kind="api"))
+    story.by_code(routine)
+    story.webhook(routine)
 
     assert due(story) == []
     assert triggers_due.next_due(story.conn, ZERO) is None
@@ -128,3 +129,37 @@ def test_the_longest_waiting_stand_first_page_by_page(story, routine):
     assert whole == sorted(whole, key=lambda row: (row.next_at, row.trigger_id))
     assert whole[0].next_at == START.replace(minute=30, second=0)
     assert due(story, after=(datetime.max.replace(tzinfo=UTC), UUID(int=0))) == []
+
+
+def test_a_webhook_is_never_due(story, routine):
+    door = story.webhook(routine)
+    story.rotate(door.trigger_id)
+
+    assert due(story) == []
+
+
+def test_a_restored_schedule_is_due_from_then_on(story, routine):
+    kept, gone = story.schedule(routine), story.schedule(routine)
+    story.change(routine, status="paused")
+    story.ask(triggers.delete, gone)
+    added = story.schedule(routine, "* * * * *")
+    story.project_all()
+    story.passes(3 * HOUR)
+    story.restore(routine, 3)
+
+    found = {one.trigger_id: one for one in due(story)}
+
+    later = ONE + 3 * HOUR
+    assert added not in found
+    assert found[kept] == DueTrigger(trigger_id=kept, trigger_version=2, routine_id=routine, next_at=later)
+    assert found[gone] == DueTrigger(trigger_id=gone, trigger_version=3, routine_id=routine, next_at=later)
+
+
+def test_restoring_a_paused_routine_stops_its_schedules(story, routine):
+    story.schedule(routine)
+    story.change(routine, status="paused")
+    story.change(routine, status="active")
+    story.project_all()
+    story.restore(routine, 3)
+
+    assert due(story) == []

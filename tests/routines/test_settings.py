@@ -15,11 +15,22 @@ def test_what_is_not_set_has_its_default():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("DATABASE_URL", ""), ("THREADS", "abc"), ("BATCH", "0"), ("LOG_LEVEL", "loud"), ("PATIENCE_S", "-1")],
+    [("DATABASE_URL", ""), ("THREADS", "abc"), ("BATCH", "0"), ("LOG_LEVEL", "loud"), ("PATIENCE_S", "-1")]
+    + [("KEY_FILE", ""), ("WEBHOOK_RATE", "-1")]
+    + [
+        ("PUBLIC_URL", url)
+        for url in ("", "here", "ftp://here", "https://", "http://a?b", "http://a#b", "http://a:b@c")
+    ],
 )
 def test_a_wrong_setting_is_named(name: str, value: str):
     with pytest.raises(BadSetting, match=f"ROUTINES_{name}"):
         from_env({"ROUTINES_DATABASE_URL": URL, f"ROUTINES_{name}": value})
+
+
+def test_the_public_url_has_no_slash_at_its_end():
+    given = {"ROUTINES_DATABASE_URL": URL, "ROUTINES_PUBLIC_URL": "https://example.org/routines/"}
+
+    assert "https://example.org/routines" == from_env(given).public_url
 
 
 def test_a_missing_database_is_named():

@@ -227,7 +227,7 @@ def test_every_part_of_the_system_is_given_the_database(tmp_path):
     parts = System(Place(tmp_path), "127.0.0.1", 8000, None).parts("postgresql://here")
 
     assert ["web", "scheduler", "projector"] == [part.argv[3] for part in parts]
-    assert [{"ROUTINES_DATABASE_URL": "postgresql://here"}] * 3 == [part.env for part in parts]
+    assert ["postgresql://here"] * 3 == [part.env["ROUTINES_DATABASE_URL"] for part in parts]
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,13 @@
-"""People made straight from events, since no route makes them: users, memberships, keys, agents of any status."""
+"""People made straight from events where no route makes them: users of no company, keys and agents of any status."""
 
 from datetime import datetime
 from uuid import UUID, uuid4
 
 from application import tokens
-from domain.events import AgentCreated, KeyIssued, KeyRevoked, MemberJoined, UserRegistered
-from domain.identity import key_of, membership_of
+from domain.events import AgentCreated, KeyIssued, KeyRevoked, UserRegistered
+from domain.identity import key_of
 from domain.values import AgentProfile, AgentStatus, MemberRole
 from tests.api import Api
-
-ASSIGN = ("tasks:assign",)
 
 
 def user(api: Api, *, admin: bool = False) -> tuple[UUID, str]:
@@ -20,12 +18,11 @@ def user(api: Api, *, admin: bool = False) -> tuple[UUID, str]:
     return user_id, key(api, user_id)
 
 
-def member(api: Api, company_id: str, role: MemberRole, permissions: tuple[str, ...] = ASSIGN) -> str:
-    """The token of a new member of the company."""
+def member(api: Api, company_id: str, role: MemberRole, permissions: tuple[str, ...] | None = None) -> str:
+    """The token of a new member of the company, with the usual permissions of the role unless others are given."""
     user_id, token = user(api)
-    joined = MemberJoined(user_id=user_id, role=role, permissions=permissions)
-    stream, company = membership_of(user_id, UUID(company_id)), UUID(company_id)
-    api.system.executor.attempt(lambda work: work.record(stream, [joined], company))
+    given = {} if permissions is None else {"permissions": permissions}
+    api.post(f"/companies/{company_id}/members", {"userId": str(user_id), "membershipRole": role, **given})
     return token
 
 

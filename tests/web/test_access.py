@@ -1,4 +1,8 @@
-"""docs/access.csv, cell by cell, against the running API (contract 1.2, 3, 7)."""
+"""
+docs/access.csv, cell by cell, against the running API (contract 1.2, 3, 7).
+
+A webhook is fired by whoever knows its secret; here by all, since this one has none to know.
+"""
 
 import csv
 from collections.abc import Callable
@@ -12,7 +16,7 @@ import pytest
 
 from application import tokens
 from domain.events import KeyIssued
-from domain.identity import key_of
+from domain.identity import key_of, revision_of
 from tests.api import Api
 from tests.web import people
 
@@ -54,6 +58,9 @@ class World(msgspec.Struct):
     def spare_agent(self) -> str:
         return self.in_company("agents", {"name": "Spare"})
 
+    def member(self) -> str:
+        return str(self.api.post(f"/companies/{self.company}/members", {"name": "Robin"})["userId"])
+
     def unapproved_agent(self) -> str:
         return people.agent(self.api, self.company, "pending_approval")
 
@@ -62,6 +69,21 @@ class World(msgspec.Struct):
 
     def trigger(self) -> str:
         return str(self.api.post(f"/routines/{self.routine()}/triggers", {"kind": "api"})["trigger"]["id"])
+
+    def webhook(self) -> Any:
+        draft = {"kind": "webhook", "signingMode": "none"}
+        return self.api.post(f"/routines/{self.routine()}/triggers", draft)["trigger"]
+
+    def public_id(self) -> str:
+        return str(self.webhook()["publicId"])
+
+    def webhook_trigger(self) -> str:
+        return str(self.webhook()["id"])
+
+    def first_revision(self) -> str:
+        routine = self.routine()
+        self.api.patch(f"/routines/{routine}", {"priority": "low"})
+        return f"{routine}/revisions/{revision_of(UUID(routine), 1)}"
 
     def issue(self) -> str:
         return self.in_company("issues", {"title": "Look", "assigneeAgentId": self.agent})
@@ -100,6 +122,10 @@ def checkout(world: World) -> Request:
     return Request(f"/issues/{world.issue()}/checkout", {"agentId": world.agent, "expectedStatuses": ["todo"]})
 
 
+def one_member(body: Any = ...) -> Callable[[World], Request]:
+    return lambda world: Request(f"/companies/{world.company}/members/{world.member()}", body)
+
+
 def one_agent(world: World) -> str:
     return world.agent
 
@@ -123,6 +149,10 @@ OPERATIONS: dict[str, tuple[str, Callable[[World], Request]]] = {
     "getCompany": ("GET", in_company()),
     "updateCompany": ("PATCH", in_company(body={"description": "x"})),
     "archiveCompany": ("POST", in_company("/archive")),
+    "listMembers": ("GET", in_company("/members")),
+    "addMember": ("POST", in_company("/members", {"name": "Robin"})),
+    "updateMember": ("PATCH", one_member({"membershipRole": "admin"})),
+    "removeMember": ("DELETE", one_member()),
     "listAgents": ("GET", in_company("/agents")),
     "createAgent": ("POST", in_company("/agents", {"name": "Fresh"})),
     "getMe": ("GET", plain("/agents/me")),
@@ -161,6 +191,10 @@ OPERATIONS: dict[str, tuple[str, Callable[[World], Request]]] = {
     "createTrigger": ("POST", by_id("routines", World.routine, "/triggers", {"kind": "api"})),
     "updateTrigger": ("PATCH", by_id("routine-triggers", World.trigger, body={"label": "x"})),
     "deleteTrigger": ("DELETE", by_id("routine-triggers", World.trigger)),
+    "rotateTriggerSecret": ("POST", by_id("routine-triggers", World.webhook_trigger, "/rotate-secret", {})),
+    "fireWebhook": ("POST", by_id("routine-triggers/public", World.public_id, "/fire", {})),
+    "listRevisions": ("GET", by_id("routines", World.routine, "/revisions")),
+    "restoreRevision": ("POST", by_id("routines", World.first_revision, "/restore")),
     "listIssues": ("GET", in_company("/issues")),
     "createIssue": ("POST", in_company("/issues", {"title": "Look"})),
     "getIssue": ("GET", by_id("issues", World.issue)),
@@ -270,6 +304,9 @@ def test_paths_of_a_company_tell_why_somebody_is_turned_away(world: World, who: 
     ("who", "operation", "text"),
     [
         ("agent own", "createAgent", "Board access required"),
+        ("agent own", "addMember", "Board access required"),
+        ("viewer", "addMember", "Viewer access is read-only"),
+        ("member without tasks:assign", "removeMember", "Only owners and admins may manage members"),
         ("agent own", "listCompanies", "Board access required"),
         ("agent own", "createCompany", "Board access required"),
         ("board owner", "createCompany", "Instance admin required"),
@@ -282,6 +319,12 @@ def test_paths_of_a_company_tell_why_somebody_is_turned_away(world: World, who: 
         ("agent not owning", "runRoutine", "Agents can only manage routines assigned to themselves"),
         ("agent not owning", "createTrigger", "Agents can only manage routines assigned to themselves"),
         ("agent not owning", "deleteTrigger", "Agents can only manage routines assigned to themselves"),
+        ("agent not owning", "rotateTriggerSecret", "Agents can only manage routines assigned to themselves"),
+        ("agent not owning", "listRevisions", "Agents can only manage routines assigned to themselves"),
+        ("agent not owning", "restoreRevision", "Agents can only manage routines assigned to themselves"),
+        ("member without tasks:assign", "restoreRevision", "Missing permission: tasks:assign"),
+        ("user of another company", "rotateTriggerSecret", "Routine trigger not found"),
+        ("user of another company", "restoreRevision", "Routine not found"),
         ("agent not owning", "createRoutine", "Agents can only manage routines assigned to themselves"),
         ("member without tasks:assign", "runRoutine", "Missing permission: tasks:assign"),
         ("member without tasks:assign", "createRoutine", "Missing permission: tasks:assign"),

@@ -306,3 +306,24 @@ def test_what_is_pointed_at_must_exist_in_the_same_company(api: Api, path: str, 
 
     assert (404, f"{name} not found") == missing
     assert (422, f"{name} must belong to same company") == foreign
+
+
+def test_a_project_is_changed_and_deleted_by_its_short_name_too(api: Api):
+    """Contract 7.4."""
+    company = api.company()
+    id_ = api.post(f"/companies/{company}/projects", {"name": "Inbox work"})["id"]
+    path = f"/projects/inbox-work?companyId={company}"
+
+    assert "Other" == api.patch(path, {"description": "Other"})["description"]
+    assert 404 == api.request("PATCH", f"/projects/inbox-work?companyId={api.company()}", {}).status_code
+    assert 404 == api.request("PATCH", "/projects/inbox-work", {}).status_code
+    assert id_ == api.request("DELETE", path).json()["id"]
+    assert 404 == api.request("DELETE", path).status_code
+
+
+def test_a_short_name_is_found_however_it_is_written(api: Api):
+    company = api.company()
+    agent = api.agent(company, "Night Owl")[0]
+
+    assert agent == api.get(f"/agents/Night Owl?companyId={company}")["id"]
+    assert agent == api.get(f"/agents/night-owl?companyId={company}")["id"]

@@ -96,6 +96,10 @@ def test_a_new_issue_has_exactly_the_contracts_fields_and_defaults(desk: Desk):
         "labels": [],
         "blockedBy": [],
         "blocks": [],
+        "executionWorkspaceId": None,
+        "executionWorkspacePreference": None,
+        "executionWorkspaceSettings": None,
+        "projectWorkspaceId": None,
     } == made
     assert made | {"ancestors": []} == desk.api.get(f"/issues/{made['id']}")
 
@@ -418,7 +422,7 @@ def test_an_agent_updates_only_what_it_is_assigned_to_in_the_session_that_holds_
         "PATCH", path, body, token=other
     )
     assert (409, "Issue run ownership conflict") == desk.refusal("PATCH", path, body, session=str(uuid4()))
-    assert (409, "Issue run ownership conflict") == desk.refusal("PATCH", path, body, session=None)
+    assert (401, "Agent run id required") == desk.refusal("PATCH", path, body, session=None)
     assert 200 == desk.send("PATCH", path, body).status_code
 
 

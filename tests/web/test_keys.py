@@ -97,6 +97,36 @@ def test_an_expiry_that_is_no_moment_is_refused_and_names_the_field(api: Api, gi
     assert [["expiresAt"]] == [issue["path"] for issue in answer.json()["details"]]
 
 
+@pytest.mark.parametrize("given", ["2020-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "2020-01-01T00:00:00+14:00"])
+def test_an_expiry_in_the_past_is_refused_and_makes_no_key(api: Api, given: str):
+    _, user = people.user(api)
+
+    answer = api.request("POST", "/board-api-keys", {"expiresAt": given}, token=user)
+
+    assert (400, "expiresAt must be in the future") == (answer.status_code, answer.json()["error"])
+    assert [["expiresAt"]] == [issue["path"] for issue in answer.json()["details"]]
+    assert ["a key"] == [key["name"] for key in api.get("/board-api-keys", token=user)]
+
+
+def test_an_expiry_in_the_past_is_not_told_to_strangers_as_anything_but_a_wrong_field(api: Api):
+    """What is wrong with a body is said before who may send it (contract 1.2)."""
+    answer = api.request("POST", "/board-api-keys", {"expiresAt": "2020-01-01T00:00:00Z"}, token=None)
+
+    assert 400 == answer.status_code
+
+
+@pytest.mark.parametrize("path", ["/board-api-keys", "/board-api-keys/{id}"])
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+def test_board_keys_have_no_other_methods(api: Api, method: str, path: str):
+    answer = api.request(method, path.format(id=SOME_ID))
+
+    assert (404, "API route not found") == (answer.status_code, answer.json()["error"])
+
+
+def test_one_board_key_is_not_shown_alone(api: Api):
+    assert 404 == api.request("GET", f"/board-api-keys/{api.get('/board-api-keys')[0]['id']}").status_code
+
+
 def test_board_keys_are_listed_newest_first_without_their_tokens(api: Api):
     _, user = people.user(api)
     made = [api.post("/board-api-keys", {"name": name}, token=user) for name in ("one", "two")]

@@ -1,13 +1,21 @@
 """The served description of the API, and the page that shows it."""
 
+import csv
 import re
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.api import Api
+from web import examples
 
 METHODS = {"get", "put", "post", "delete", "patch"}
+RIGHTS = {
+    row.pop("operation"): set(row.values())
+    for row in csv.DictReader((Path(__file__).parents[2] / "docs" / "access.csv").read_text().splitlines())
+}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +55,6 @@ def test_every_operation_has_an_id_of_its_own_an_answer_and_a_tag(served: Any):
         assert re.fullmatch(r"[a-z][A-Za-z]+", operation["operationId"])
         assert operation["responses"], path
         assert any(status.startswith("2") for status in operation["responses"]), path
-        assert all(answer["description"] for answer in operation["responses"].values()), path
         assert operation["tags"], path
 
 
@@ -66,6 +73,91 @@ def test_every_reference_leads_somewhere(served: Any):
         at = served
         for step in reference.removeprefix("#/").split("/"):
             at = at[step]
+
+
+def test_every_answer_and_every_parameter_is_described(api: Api):
+    for path, _, operation in api.description.operations:
+        assert operation["summary"], path
+        assert all(api.description.resolved(answer)["description"] for answer in operation["responses"].values()), path
+        assert all(one["description"] and one["schema"] for one in operation["parameters"]), path
+
+
+def test_who_is_turned_away_is_told_for_exactly_the_operations_that_turn_somebody_away(served: Any):
+    """docs/access.csv is tested cell by cell; a webhook's 401 is about another credential than those in it."""
+    asked = {found["operationId"]: found["responses"].keys() for _, _, found in operations(served) if found["security"]}
+    told = {name: {"401", "403"} & statuses for name, statuses in asked.items()}
+
+    assert {name: {"401", "403"} & RIGHTS[name] for name in told} == told
+
+
+def test_only_what_is_reached_by_an_id_can_be_missing_and_only_a_body_can_be_too_large(served: Any):
+    for path, method, operation in operations(served):
+        assert ("{" in path) == ("404" in operation["responses"]), path
+        assert (method != "get") == ({"413", "415"} <= operation["responses"].keys()), path
+
+
+def test_only_what_asks_for_a_token_says_so(served: Any):
+    open_to_all = {found["operationId"] for _, _, found in operations(served) if found["security"] == []}
+
+    assert {"getHealth", "fireWebhook"} == open_to_all
+
+
+def test_every_body_that_an_example_shows_is_taken(api: Api):
+    """What is wrong with a body is told before its path is looked at (contract 1.2): so nothing is wrong with these."""
+    for path, method, operation in api.description.operations:
+        bodies = (
+            operation["requestBody"]["content"]["application/json"]["examples"] if "requestBody" in operation else {}
+        )
+        assert bool(bodies) == ("requestBody" in operation), path
+        for example in bodies.values():
+            nowhere = re.sub(r"\{\w+\}", str(examples.ROUTINE_ID), path).removeprefix("/api")
+            assert 400 != api.request(method.upper(), nowhere, example["value"]).status_code, (path, example)
+
+
+def test_every_answer_that_an_example_shows_has_its_shape(api: Api):
+    for path, _, operation in api.description.operations:
+        for status, answer in operation["responses"].items():
+            content = api.description.resolved(answer).get("content", {}).get("application/json")
+            assert (content is None) == (status in {"204", "304"}), path
+            if content and status < "300":
+                value = examples.ANSWERS[operation["operationId"]]
+                one = value[0] if isinstance(value, list) else value
+                shape = content["schema"].get("items", content["schema"])["$ref"].rpartition("/")[2]
+                assert (type(one).__name__, isinstance(value, list)) == (shape, "items" in content["schema"]), path
+                assert one == msgspec.convert(msgspec.to_builtins(one), type(one)), path
+                assert json_of(value) == content["example"], path
+
+
+def json_of(value: Any) -> Any:
+    return msgspec.json.decode(msgspec.json.encode(value))
+
+
+def test_every_refusal_has_an_example_of_its_status(served: Any):
+    for status, answer in served["components"]["responses"].items():
+        if status != "304":
+            assert int(status) == answer["content"]["application/json"]["example"]["status"]
+
+
+def test_what_answers_always_hold_is_required_and_what_they_may_hold_is_not(served: Any):
+    shapes = served["components"]["schemas"]
+
+    assert shapes["Routine"]["properties"].keys() == set(shapes["Routine"]["required"])
+    edited = shapes["EditedTrigger"]
+    assert {"secretMaterial"} == edited["properties"].keys() - set(edited["required"])
+    assert ["title"] == shapes["RoutineDraft"]["required"]
+
+
+def test_limits_of_bodies_are_told_as_they_are_tested(served: Any):
+    shapes = served["components"]["schemas"]
+
+    title = shapes["RoutineDraft"]["properties"]["title"]
+    assert ("string", 1, 200) == (title["type"], title["minLength"], title["maxLength"])
+    for text in ("x", " x ", "\ufeff", "", " ", "\x1c\n", "\x85"):  # it is trimmed first
+        assert bool(text.strip()) == bool(re.search(title["pattern"], text)), repr(text)
+    assert {"type": "integer", "minimum": 30, "maximum": 86_400, "default": 300} == shapes["WebhookDraft"][
+        "properties"
+    ]["replayWindowSec"]
+    assert "date-time" == shapes["BoardKeyDraft"]["properties"]["expiresAt"]["anyOf"][0]["format"]
 
 
 def test_every_body_and_every_answer_has_a_shape(served: Any):
@@ -91,6 +183,11 @@ def test_fields_are_named_as_clients_write_them(served: Any):
         ("runRoutine", "202"),
         ("createTrigger", "201"),
         ("deleteTrigger", "204"),
+        ("rotateTriggerSecret", "200"),
+        ("restoreRevision", "200"),
+        ("fireWebhook", "202"),
+        ("addMember", "201"),
+        ("removeMember", "204"),
         ("checkoutIssue", "200"),
         ("createComment", "201"),
         ("revokeAgentKey", "200"),
@@ -110,6 +207,8 @@ def test_every_route_of_the_contract_is_described(served: Any):
         *(("GET", "/api/agents/me/inbox-lite"), ("GET", "/api/board-api-keys"), ("POST", "/api/board-api-keys")),
         *(("DELETE", "/api/board-api-keys/*"), ("GET", "/api/agents/*/keys"), ("POST", "/api/agents/*/keys")),
         *(("DELETE", "/api/agents/*/keys/*"), ("GET", "/api/companies"), ("POST", "/api/companies")),
+        *((method, "/api/companies/*/members") for method in ("GET", "POST")),
+        *((method, "/api/companies/*/members/*") for method in ("PATCH", "DELETE")),
         *(("GET", "/api/companies/*"), ("PATCH", "/api/companies/*"), ("POST", "/api/companies/*/archive")),
         *((method, f"/api/companies/*/{kind}") for method in ("GET", "POST") for kind in KINDS),
         *((method, "/api/agents/*") for method in ("GET", "PATCH")),
@@ -119,6 +218,10 @@ def test_every_route_of_the_contract_is_described(served: Any):
         *((method, "/api/routines/*") for method in ("GET", "PATCH")),
         *(("GET", "/api/routines/*/runs"), ("POST", "/api/routines/*/run"), ("POST", "/api/routines/*/triggers")),
         *((method, "/api/routine-triggers/*") for method in ("PATCH", "DELETE")),
+        ("POST", "/api/routine-triggers/*/rotate-secret"),
+        ("POST", "/api/routine-triggers/public/*/fire"),
+        ("GET", "/api/routines/*/revisions"),
+        ("POST", "/api/routines/*/revisions/*/restore"),
         *((method, "/api/issues/*") for method in ("GET", "PATCH")),
         *(("GET", "/api/issues/*/heartbeat-context"), ("GET", "/api/issues/*/comments/*")),
         *(("POST", f"/api/issues/*/{verb}") for verb in ("checkout", "release", "admin/force-release", "comments")),

@@ -72,7 +72,7 @@ def test_a_run_has_exactly_the_contracts_fields(api: Api, company: str, routine:
         "status": "issue_created",
         "triggeredAt": run["createdAt"],
         "routineRevisionId": api.get(f"/routines/{routine}")["latestRevisionId"],
-        "responsibleUserId": None,
+        "responsibleUserId": api.get("/cli-auth/me")["userId"],
         "idempotencyKey": None,
         "triggerPayload": None,
         "dispatchFingerprint": run["dispatchFingerprint"],
@@ -84,6 +84,25 @@ def test_a_run_has_exactly_the_contracts_fields(api: Api, company: str, routine:
         "updatedAt": run["createdAt"],
     } == run
     assert 64 == len(run["dispatchFingerprint"])
+
+
+def test_whoever_made_a_routine_answers_for_its_runs_for_an_agents_whoever_made_its_parent_issue(
+    api: Api, company: str, agent: tuple[str, str]
+):
+    """Contract 2."""
+    user, body = api.get("/cli-auth/me")["userId"], {"title": "x", "assigneeAgentId": agent[0]}
+    parent = api.post(f"/companies/{company}/issues", {"title": "x"})["id"]
+    path = f"/companies/{company}/routines"
+    routines = [
+        api.post(path, body),
+        api.post(path, body | {"parentIssueId": parent}, token=agent[1]),
+        api.post(path, body, token=agent[1]),
+    ]
+
+    runs = [api.post(f"/routines/{routine['id']}/run", {}, token=agent[1]) for routine in routines]
+
+    for found in (routines, runs):
+        assert [user, user, None] == [one["responsibleUserId"] for one in found]
 
 
 def test_a_run_in_a_list_leaves_out_the_responsible_user_and_adds_issue_and_trigger(api: Api, routine: str):
@@ -317,6 +336,68 @@ def test_an_agent_runs_its_own_routine_and_names_only_itself(api: Api, company: 
     assert "issue_created" == api.post(path, {"assigneeAgentId": agent[0]}, token=agent[1])["status"]
 
 
+def test_a_run_tells_its_issue_where_the_agent_is_to_work(api: Api, routine: str):
+    """Contract 5.1: handed on as it came."""
+    fields = {
+        "executionWorkspaceId": str(uuid4()),
+        "executionWorkspacePreference": "shared",
+        "executionWorkspaceSettings": {"branch": "main", "depth": [1, None]},
+        "projectWorkspaceId": str(uuid4()),
+    }
+
+    run = fire(api, routine, **fields)
+    move(api, run, "done")
+    plain = fire(api, routine, **dict.fromkeys(fields))
+
+    issues = [api.get(f"/issues/{one['linkedIssueId']}") for one in (run, plain)]
+    assert [fields, dict.fromkeys(fields)] == [{name: issue[name] for name in fields} for issue in issues]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"executionWorkspaceId": "nonsense"},
+        {"projectWorkspaceId": 7},
+        {"executionWorkspacePreference": 7},
+        {"executionWorkspaceSettings": []},
+        {"payload": [1]},
+        {"payload": "text"},
+        {"payload": 7},
+        {"source": "schedule"},
+        {"source": "webhook"},
+        {"source": None},
+        {"triggerId": "nonsense"},
+        {"projectId": "nonsense"},
+        {"assigneeAgentId": 7},
+        {"idempotencyKey": "x" * 256},
+        {"idempotencyKey": 7},
+        {"variables": {"a": None}},
+    ],
+)
+def test_a_wrong_field_of_a_run_is_named_and_nothing_recorded(api: Api, routine: str, body: Any):
+    """Contract 5.1: before all else."""
+    api.patch(f"/routines/{routine}", {"status": "archived"})
+
+    answer = api.request("POST", f"/routines/{routine}/run", body)
+
+    (name,) = body
+    assert 400 == answer.status_code
+    assert {name} == {issue["path"][0] for issue in answer.json()["details"]}
+    assert [] == history(api, routine)
+
+
+@pytest.mark.parametrize("kind", [{"kind": "webhook"}, {"kind": "schedule", "cronExpression": "0 9 * * *"}])
+def test_a_run_by_hand_may_name_a_trigger_of_any_kind(api: Api, routine: str, kind: Any):
+    """Contract 5.1."""
+    trigger = api.post(f"/routines/{routine}/triggers", kind)["trigger"]
+
+    run = fire(api, routine, triggerId=trigger["id"])
+
+    (shown,) = api.get(f"/routines/{routine}")["triggers"]
+    assert ("manual", trigger["id"]) == (run["source"], run["triggerId"])
+    assert (run["triggeredAt"], trigger["nextRunAt"]) == (shown["lastFiredAt"], shown["nextRunAt"])
+
+
 def test_a_run_is_refused_in_the_contracts_order(api: Api, company: str, agent: tuple[str, str]):
     """Contract 5.1: archived, project, assignee, trigger, nobody to do it."""
     missing = {"projectId": str(uuid4()), "assigneeAgentId": str(uuid4()), "triggerId": str(uuid4())}
@@ -468,7 +549,7 @@ def test_twenty_runs_at_once_of_ten_routines_all_answer(api: Api, company: str, 
 
     assert [202] * 20 == [answer.status_code for answer in answers]
     assert ["coalesced", "issue_created"] * 10 == [run["status"] for id_ in routines for run in history(api, id_)]
-    assert "ok" == api.get("/health")["status"]
+    assert {None} == {model["stopped"] for model in api.get("/health")["readModels"]}
 
 
 def test_runs_are_listed_newest_first_within_their_limits(api: Api, routine: str):

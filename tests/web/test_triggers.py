@@ -1,13 +1,16 @@
-"""Triggers of kind schedule and api (contract 4)."""
+"""Triggers (contract 4); the secrets of webhooks: test_secrets.py."""
 
+import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from tests.api import Api
+from tests.conftest import PUBLIC_URL
 
 DAILY = {"kind": "schedule", "cronExpression": "30 9 * * *"}
 
@@ -60,6 +63,119 @@ def test_a_new_schedule_has_exactly_the_contracts_fields(api: Api, routine: str)
     assert 2 == made["revision"]["revisionNumber"]
     assert routine == made["revision"]["routineId"]
     assert made["revision"]["id"] == api.get(f"/routines/{routine}")["latestRevisionId"]
+
+
+def test_a_new_webhook_has_exactly_the_contracts_fields(api: Api, routine: str):
+    body = {"kind": "webhook", "label": " Door ", "cronExpression": 7, "timezone": "Mars/Base", "publicId": "mine"}
+
+    answer = api.request("POST", f"/routines/{routine}/triggers", body)
+
+    made = answer.json()
+    trigger = made["trigger"]
+    assert 201 == answer.status_code
+    assert {"trigger", "secretMaterial", "revision"} == made.keys()
+    assert {
+        "id": trigger["id"],
+        "companyId": api.get(f"/routines/{routine}")["companyId"],
+        "routineId": routine,
+        "kind": "webhook",
+        "label": "Door",
+        "enabled": True,
+        "cronExpression": None,
+        "timezone": None,
+        "nextRunAt": None,
+        "lastFiredAt": None,
+        "publicId": trigger["publicId"],
+        "secretId": trigger["secretId"],
+        "signingMode": "bearer",
+        "replayWindowSec": 300,
+        "lastRotatedAt": trigger["createdAt"],
+        "lastResult": None,
+        "createdByAgentId": None,
+        "createdByUserId": api.get("/cli-auth/me")["userId"],
+        "updatedByAgentId": None,
+        "updatedByUserId": api.get("/cli-auth/me")["userId"],
+        "createdAt": trigger["createdAt"],
+        "updatedAt": trigger["createdAt"],
+    } == trigger
+    assert re.fullmatch("[0-9a-f]{24}", trigger["publicId"])
+    assert UUID(trigger["secretId"])
+    assert {"webhookUrl", "webhookSecret"} == made["secretMaterial"].keys()
+    url = f"{PUBLIC_URL}/api/routine-triggers/public/{trigger['publicId']}/fire"
+    assert url == made["secretMaterial"]["webhookUrl"]
+    assert (2, "Created webhook trigger") == (made["revision"]["revisionNumber"], made["revision"]["changeSummary"])
+    assert [trigger] == api.get(f"/routines/{routine}")["triggers"]
+
+
+def test_no_two_webhooks_share_an_address_or_a_secret(api: Api, routine: str):
+    made = [api.post(f"/routines/{routine}/triggers", {"kind": "webhook"}) for _ in range(5)]
+
+    assert 5 == len({one["trigger"]["publicId"] for one in made})
+    assert 5 == len({one["trigger"]["secretId"] for one in made})
+    assert 5 == len({one["secretMaterial"]["webhookSecret"] for one in made})
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "path"),
+    [
+        ({}, "invalid_union_discriminator", "kind"),
+        ({"kind": "cron"}, "invalid_union_discriminator", "kind"),
+        ({"kind": None}, "invalid_union_discriminator", "kind"),
+        ({"kind": ["api"]}, "invalid_union_discriminator", "kind"),
+        ({"kind": "schedule"}, "invalid_type", "cronExpression"),
+        ({"kind": "schedule", "cronExpression": None}, "invalid_type", "cronExpression"),
+        ({"kind": "schedule", "cronExpression": "  "}, "too_small", "cronExpression"),
+        ({**DAILY, "timezone": None}, "invalid_type", "timezone"),
+        ({**DAILY, "timezone": ""}, "too_small", "timezone"),
+        ({**DAILY, "enabled": None}, "invalid_type", "enabled"),
+        ({**DAILY, "label": "x" * 121}, "too_big", "label"),
+        ({"kind": "api", "enabled": "yes"}, "invalid_type", "enabled"),
+        ({"kind": "api", "label": 7}, "invalid_type", "label"),
+        ({"kind": "webhook", "enabled": None}, "invalid_type", "enabled"),
+        ({"kind": "webhook", "label": "x" * 121}, "too_big", "label"),
+        ({"kind": "webhook", "signingMode": None}, "invalid_type", "signingMode"),
+        ({"kind": "webhook", "signingMode": "hmac"}, "invalid_enum_value", "signingMode"),
+        ({"kind": "webhook", "replayWindowSec": 29}, "too_small", "replayWindowSec"),
+        ({"kind": "webhook", "replayWindowSec": 86_401}, "too_big", "replayWindowSec"),
+        ({"kind": "webhook", "replayWindowSec": 30.5}, "invalid_type", "replayWindowSec"),
+        ({"kind": "webhook", "replayWindowSec": None}, "invalid_type", "replayWindowSec"),
+        ({"kind": "webhook", "replayWindowSec": "300"}, "invalid_type", "replayWindowSec"),
+    ],
+)
+def test_a_field_of_a_new_trigger_that_is_wrong_is_named(api: Api, routine: str, body: Any, code: str, path: str):
+    answer = api.request("POST", f"/routines/{routine}/triggers", body)
+
+    (issue,) = answer.json()["details"]
+    assert (400, code, [path]) == (answer.status_code, issue["code"], issue["path"])
+    assert 1 == api.get(f"/routines/{routine}")["latestRevisionNumber"]
+
+
+def test_a_kind_that_is_none_is_told_the_kinds(api: Api, routine: str):
+    answer = api.request("POST", f"/routines/{routine}/triggers", {"kind": "cron", "label": 7})
+
+    assert {
+        "code": "invalid_union_discriminator",
+        "options": ["schedule", "webhook", "api"],
+        "message": "Invalid discriminator value. Expected 'schedule' | 'webhook' | 'api'",
+        "path": ["kind"],
+    } == answer.json()["details"][0]
+
+
+@pytest.mark.parametrize("window", [30, 86_400])
+def test_a_replay_window_is_half_a_minute_to_a_day(api: Api, routine: str, window: int):
+    assert window == create(api, routine, {"kind": "webhook", "replayWindowSec": window})["replayWindowSec"]
+
+
+def test_triggers_made_at_once_each_tell_their_own_revision(api: Api, routine: str):
+    with ThreadPoolExecutor(8) as threads:
+        bodies = [{"kind": "api", "label": str(number)} for number in range(8)]
+        made = list(threads.map(lambda body: api.post(f"/routines/{routine}/triggers", body), bodies))
+
+    revisions = {one["revision"]["revisionNumber"]: one for one in made}
+    assert set(range(2, 10)) == revisions.keys()
+    for number, one in revisions.items():
+        snapshot = one["revision"]["snapshot"]["triggers"]
+        assert (number - 1, one["trigger"]["id"]) == (len(snapshot), snapshot[-1]["id"])
 
 
 def test_an_api_trigger_takes_no_fields_of_a_schedule(api: Api, routine: str):
@@ -121,9 +237,10 @@ def test_standard_cron_is_stored_as_written_but_trimmed(api: Api, routine: str, 
 
 
 def test_a_schedule_needs_an_expression(api: Api, routine: str):
-    assert (422, "Scheduled triggers require cronExpression") == refusal(
-        api, "POST", f"/routines/{routine}/triggers", {"kind": "schedule"}
-    )
+    answer = api.request("POST", f"/routines/{routine}/triggers", {"kind": "schedule"})
+
+    (issue,) = answer.json()["details"]
+    assert (400, "Required", ["cronExpression"]) == (answer.status_code, issue["message"], issue["path"])
 
 
 def test_a_schedule_needs_defaults_of_required_variables_unless_it_is_disabled(api: Api):
@@ -183,6 +300,37 @@ def test_the_schedule_fields_and_the_kind_of_an_api_trigger_cannot_be_edited(api
     edited = api.patch(f"/routine-triggers/{trigger['id']}", body)
 
     assert trigger | {"enabled": False, "updatedAt": edited["updatedAt"]} == edited
+
+
+def test_the_signing_of_a_webhook_can_be_edited_and_its_schedule_is_ignored(api: Api, routine: str):
+    trigger = create(api, routine, {"kind": "webhook", "signingMode": "hmac_sha256"})
+    body = {"signingMode": "github_hmac", "replayWindowSec": 30, "cronExpression": "bogus", "timezone": None}
+
+    edited = api.patch(f"/routine-triggers/{trigger['id']}", body)
+
+    changes = {"signingMode": "github_hmac", "replayWindowSec": 30, "updatedAt": edited["updatedAt"]}
+    assert trigger | changes == edited
+
+
+@pytest.mark.parametrize("draft", [DAILY, {"kind": "api"}])
+def test_the_signing_fields_of_other_kinds_are_ignored(api: Api, routine: str, draft: Any):
+    """9 D22."""
+    trigger = create(api, routine, draft)
+
+    edited = api.patch(f"/routine-triggers/{trigger['id']}", {"signingMode": "none", "replayWindowSec": 30})
+
+    assert (None, None) == (edited["signingMode"], edited["replayWindowSec"])
+
+
+@pytest.mark.parametrize("name", ["signingMode", "replayWindowSec", "enabled"])
+def test_what_a_webhook_must_have_cannot_be_cleared(api: Api, routine: str, name: str):
+    """9 D22."""
+    trigger = create(api, routine, {"kind": "webhook"})
+
+    answer = api.request("PATCH", f"/routine-triggers/{trigger['id']}", {name: None})
+
+    assert (400, [[name]]) == (answer.status_code, [issue["path"] for issue in answer.json()["details"]])
+    assert [trigger] == api.get(f"/routines/{routine}")["triggers"]
 
 
 def test_a_deleted_trigger_is_gone_and_its_runs_stay(api: Api, routine: str):

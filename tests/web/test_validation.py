@@ -12,6 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from application import commands
 from application.commands import Body
+from tests.api import Api
 from web.validation import Invalid, parse
 
 ID = "11111111-1111-4111-8111-111111111111"
@@ -43,9 +44,22 @@ class Shape(Body, frozen=True):
     mixed: str | int | bool | None = None
 
 
-def issues(value: object) -> list[dict[str, object]]:
+class Range(Body, frozen=True):
+    low: int = 0
+    high_end: int = 0
+
+    def faults(self) -> list[tuple[str, str]]:
+        return [("highEnd", "Must not be below low")] if self.high_end < self.low else []
+
+
+class Ranges(Body, frozen=True):
+    ranges: tuple[Range, ...] = ()
+    title: str = ""
+
+
+def issues(value: object, shape: type[Body] = Shape) -> list[dict[str, object]]:
     with pytest.raises(Invalid) as caught:
-        parse(Shape, value)
+        parse(shape, value)
     return caught.value.issues
 
 
@@ -100,6 +114,7 @@ def test_the_place_of_an_issue_is_a_path_of_names_and_numbers():
         ("items", None, "invalid_type", "Expected array, received null"),
         ("price", True, "invalid_type", "Expected number, received boolean"),
         ("price", "1", "invalid_type", "Expected number, received string"),
+        ("price", 10**400, "invalid_type", "Expected number, received number"),
         ("ready", 1, "invalid_type", "Expected boolean, received number"),
         ("ready", "true", "invalid_type", "Expected boolean, received string"),
         ("until", "soon", "invalid_string", "Invalid datetime: ISO 8601 with a zone is expected"),
@@ -149,6 +164,20 @@ def test_everything_wrong_is_reported_in_the_order_of_the_shape():
     ]
 
 
+def test_what_is_wrong_with_fields_together_is_reported_at_its_place():
+    found = issues({"ranges": [{"low": 1, "highEnd": 1}, {"low": 1}], "title": 1}, Ranges)
+
+    assert {"code": "custom", "message": "Must not be below low", "path": ["ranges", 1, "highEnd"]} == found[0]
+    assert [["ranges", 1, "highEnd"], ["title"]] == [at["path"] for at in found]
+
+
+def test_fields_are_judged_together_only_when_each_is_right():
+    found = issues({"ranges": [{"low": 1, "highEnd": "x"}, {"low": 1}]}, Ranges)
+
+    assert [["ranges", 0, "highEnd"], ["ranges", 1, "highEnd"]] == [at["path"] for at in found]
+    assert ["invalid_type", "custom"] == [at["code"] for at in found]
+
+
 @pytest.mark.parametrize("value", [None, [], "x", 1, True])
 def test_a_body_is_an_object(value: object):
     (issue,) = issues(value)
@@ -169,3 +198,40 @@ def test_whatever_json_comes_it_is_either_taken_or_every_issue_names_a_field(dat
 
     assert isinstance(taken, shape) or found
     assert all(issue["path"][0] in names and issue["message"] and issue["code"] for issue in found)
+
+
+def test_a_variable_that_contradicts_itself_is_a_bad_request_that_names_the_field(api: Api):
+    """Contract 2.1."""
+    declared = [
+        {"name": "a", "type": "select"},
+        {"name": "b", "options": ["x"]},
+        {"name": "c", "type": "select", "options": ["x", "y"], "defaultValue": "z"},
+        {"name": "d", "type": "date", "defaultValue": "2026-02-30"},
+        {"name": "e", "type": "select", "options": ["x"], "defaultValue": "x"},
+    ]
+    company = api.company()
+    routine = api.routine(company, None)
+
+    for method, path in (("POST", f"/companies/{company}/routines"), ("PATCH", f"/routines/{routine}")):
+        answer = api.request(method, path, {"title": "x", "variables": declared})
+
+        assert (400, "Validation error") == (answer.status_code, answer.json()["error"])
+        assert [
+            ("custom", ["variables", 0, "options"], "Select variables require at least one option"),
+            ("custom", ["variables", 1, "options"], "Only select variables can define options"),
+            ("custom", ["variables", 2, "defaultValue"], 'Variable "c" must match one of: x, y'),
+            ("custom", ["variables", 3, "defaultValue"], 'Variable "d" must be a date (YYYY-MM-DD)'),
+        ] == [(issue["code"], issue["path"], issue["message"]) for issue in answer.json()["details"]]
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "1" * 400, "-" + "1" * 400, "NaN", "Infinity"])
+def test_a_default_that_is_no_finite_number_is_a_bad_request(api: Api, number: str):
+    """Contract 2.1."""
+    path, json = f"/companies/{api.company()}/routines", {"Content-Type": "application/json"}
+    body = f'{{"title":"x","variables":[{{"name":"a","type":"number","defaultValue":{number}}}]}}'
+
+    answer = api.request("POST", path, content=body, headers=json)
+
+    said = [answer.json()["error"], *(issue["message"] for issue in answer.json().get("details", []))]
+    assert 400 == answer.status_code
+    assert said in (["Validation error", "Number must be finite"], ["Invalid JSON body"])

@@ -1,0 +1,159 @@
+"""
+The keys of the vault: a file of lines `<key id> <base64 of 32 bytes>`, readable by its owner alone.
+
+The first line is the current key, under which new secrets are kept; the others open older ones. Every process sees a
+change of the file at its next use. A key is in memory as its cipher only, which shows nothing of it.
+"""
+
+import os
+import re
+import secrets
+import stat
+from base64 import b64decode, b64encode
+from pathlib import Path
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+LINE = re.compile(rb"([a-z0-9]{1,32}) ([A-Za-z0-9+/]{43}=)")
+KEY_BYTES = 32
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+Ciphers = dict[str, AESGCM]  # by key id, the current one first
+Seen = tuple[int, int, int, int]  # what tells one state of the file from another
+
+
+class VaultClosed(Exception):
+    """The secrets cannot be opened now"""
+
+    def __init__(self, why: str | None = None) -> None:
+        super().__init__(f"{self.__doc__}: {why}" if why else self.__doc__)
+
+
+class CannotRetire(Exception):
+    """The key is needed; the message says for what"""
+
+
+class KeyRing:
+    """The key file at `path`; with None every use raises VaultClosed. Changes are for one process at a time."""
+
+    def __init__(self, path: Path | str | None) -> None:
+        self.path = Path(path) if path is not None else None
+        self._read: tuple[Seen, Ciphers] | None = None
+
+    def ids(self) -> list[str]:
+        """The current key first."""
+        return list(self._ciphers())
+
+    def current(self) -> tuple[str, AESGCM]:
+        """The id and cipher of the key for what is kept from now on."""
+        return next(iter(self._ciphers().items()))
+
+    def cipher(self, key_id: str) -> AESGCM:
+        """The cipher of this key."""
+        # Not seen there, it is looked for again: a file system may tell times too coarsely for us to see a change.
+        cipher = self._ciphers().get(key_id) or self._ciphers(anew=True).get(key_id)
+        if cipher is None:
+            raise VaultClosed(f"key {key_id} is not in {self.path}")
+        return cipher
+
+    def create(self) -> bool:
+        """Makes the file with one new key unless something is there; whether it did."""
+        return self._write([_new_key()[1]], replace=False)
+
+    def add(self) -> str:
+        """Puts a new key in front; returns its id."""
+        key_id, line = _new_key()
+        self._write([line, *self._lines()])
+        return key_id
+
+    def retire(self, key_id: str) -> None:
+        """Takes a key out for good. Raises CannotRetire for the current one and one that is not there."""
+        ids = self.ids()
+        if key_id not in ids:
+            raise CannotRetire(f"Key {key_id} is not in {self.path}")
+        if key_id == ids[0]:
+            raise CannotRetire(f"Key {key_id} is the current one: rotate first")
+        self._write([line for line in self._lines() if not line.startswith(key_id.encode() + b" ")])
+
+    def _path(self) -> Path:
+        if self.path is None:
+            raise VaultClosed("ROUTINES_KEY_FILE is not set")
+        return self.path
+
+    def _ciphers(self, *, anew: bool = False) -> Ciphers:
+        read = self._read
+        try:
+            seen = _seen(self._path().stat())
+            if anew or read is None or read[0] != seen:
+                read = self._read = seen, _parsed(self._lines())
+        except OSError as error:
+            raise VaultClosed(f"{self.path} cannot be read ({error.strerror})") from None
+        except ValueError as error:
+            raise VaultClosed(f"{self.path} {error}") from None
+        return read[1]
+
+    def _lines(self) -> list[bytes]:
+        path = self._path()
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            raise ValueError("is not a file")
+        if mode & OTHERS:
+            raise ValueError(f"is open to others (mode {stat.S_IMODE(mode):04o}): chmod 600 it")
+        return [line for line in path.read_bytes().splitlines() if line]
+
+    def _write(self, lines: list[bytes], *, replace: bool = True) -> bool:
+        path = self._path()
+        try:
+            return _put(path.resolve(), b"\n".join(lines) + b"\n", replace=replace)
+        except OSError as error:
+            raise VaultClosed(f"{path} cannot be written ({error.strerror})") from None
+
+
+def _parsed(lines: list[bytes]) -> Ciphers:
+    """Raises ValueError, which says nothing of a line: it may be a key."""
+    found: Ciphers = {}
+    for number, line in enumerate(lines, 1):
+        match = LINE.fullmatch(line)
+        if match is None:
+            raise ValueError(f"is malformed: key {number} is not `<key id> <base64 of 32 bytes>`")
+        if (key_id := match[1].decode()) in found:
+            raise ValueError(f"is malformed: key {key_id} is there twice")
+        found[key_id] = AESGCM(b64decode(match[2]))
+    if not found:
+        raise ValueError("holds no key")
+    return found
+
+
+def _seen(info: os.stat_result) -> Seen:
+    return info.st_mtime_ns, info.st_ino, info.st_size, info.st_mode
+
+
+def _new_key() -> tuple[str, bytes]:
+    key_id = "k" + secrets.token_hex(4)
+    return key_id, key_id.encode() + b" " + b64encode(secrets.token_bytes(KEY_BYTES))
+
+
+def _put(path: Path, content: bytes, *, replace: bool) -> bool:
+    """The whole file or nothing of it, also after a power cut; False when a file is there and is not to be replaced."""
+    if path.exists() and not replace:
+        return False
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if replace:
+            unfinished.replace(path)
+        else:
+            path.hardlink_to(unfinished)
+    except FileExistsError:
+        return False
+    finally:
+        unfinished.unlink(missing_ok=True)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+    return True

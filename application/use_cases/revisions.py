@@ -1,0 +1,78 @@
+"""Restoring an earlier revision of a routine (contract 3.6)."""
+
+from uuid import UUID
+
+from application.access import AgentCaller, Principal
+from application.streams import TRIGGER
+from application.use_cases import routines, triggers
+from application.use_cases.triggers import Minted
+from application.work import Work
+from domain import routine, trigger
+from domain.errors import Conflict, Forbidden, NotFound
+from domain.identity import revision_of
+from domain.routine import Routine
+from domain.values import TriggerState, Value
+
+OWN_ONLY = "Agents can only restore routine revisions assigned to themselves"
+
+
+class Restored(Value, frozen=True):
+    """What was restored, from which revision and as which, and the secrets of webhooks that had to be made anew."""
+
+    routine_id: UUID
+    from_revision: int
+    revision: int
+    minted: tuple[Minted, ...]
+
+
+def may_list(work: Work, principal: Principal, routine_id: UUID) -> None:
+    """Agents see the revisions of their own routines (contract 3)."""
+    routines.may_read(work, principal, routine_id)
+    if isinstance(principal, AgentCaller):
+        routines.writable(work, principal, routine_id, "own")
+
+
+def restore(work: Work, principal: Principal, routine_id: UUID, revision_id: UUID) -> Restored:
+    """Settings and triggers as they were; triggers that are gone come back under their id, webhooks with a new secret."""
+    found = routines.writable(work, principal, routine_id, "assign")
+    earlier = _at(work, routine_id, revision_id)
+    if earlier.revision == found.revision:
+        raise Conflict("Selected revision is already the latest revision", {"currentRevisionId": str(revision_id)})
+    routine.must_not_be_archived(found)
+    if isinstance(principal, AgentCaller) and earlier.settings.assignee_agent_id != principal.agent_id:
+        raise Forbidden(OWN_ONLY)
+    company_id = work.company_of(routine_id)
+    routines.check_references(work, company_id, earlier.settings, check_assignee=True, old=found.settings)
+    work.load([*found.triggers, *earlier.triggers])
+    for id_ in found.triggers.keys() - earlier.triggers.keys():
+        triggers.remove(work, id_, triggers.present(work, id_))
+    minted = [_restore(work, id_, state, company_id) for id_, state in earlier.triggers.items()]
+    states = {id_: trigger.state_of(triggers.present(work, id_)) for id_ in earlier.triggers}
+    work.record(routine_id, routine.restore(found, earlier, states))
+    return Restored(
+        routine_id=routine_id,
+        from_revision=earlier.revision,
+        revision=work.version_of(routine_id),
+        minted=tuple(made for made in minted if made is not None),
+    )
+
+
+def _at(work: Work, routine_id: UUID, revision_id: UUID) -> Routine:
+    """The routine as it was at a revision. Raises NotFound."""
+    state = None
+    for recorded in work.history(routine_id):
+        state = routine.evolve(state, recorded.event)  # type: ignore[arg-type]
+        if revision_of(routine_id, recorded.version) == revision_id:
+            return state
+    raise NotFound("Routine revision not found")
+
+
+def _restore(work: Work, trigger_id: UUID, state: TriggerState, company_id: UUID) -> Minted | None:
+    if (found := work.get(TRIGGER, trigger_id)) is None:
+        raise NotFound("Routine trigger not found")
+    if found.deleted:
+        webhook, minted = triggers.open_webhook(work, trigger_id, state.settings.signing_mode, company_id)
+    else:
+        webhook, minted = triggers.fit_secret(work, trigger_id, found, state.settings.signing_mode)
+    work.record(trigger_id, trigger.restore(found, state, work.now, webhook))
+    return minted

@@ -1,0 +1,27 @@
+"""A secret that somebody proves to know: shown to nobody, compared in constant time."""
+
+import hashlib
+from hmac import compare_digest
+from typing import NoReturn
+
+
+class Secret:
+    """`value` is None where only the digest is kept: then it can be recognised, but nothing be signed with it."""
+
+    __slots__ = ("digest", "value")
+
+    def __init__(self, value: bytes | None = None, digest: bytes | None = None) -> None:
+        if value is None and digest is None:
+            raise ValueError("a secret needs its value or its digest")
+        self.value = value
+        self.digest = digest if digest is not None else hashlib.sha256(value or b"").digest()
+
+    def is_known_as(self, given: bytes) -> bool:
+        """Whether somebody who gives these bytes knows it."""
+        return compare_digest(hashlib.sha256(given).digest(), self.digest)
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret is not to be copied around")

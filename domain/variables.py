@@ -1,0 +1,230 @@
+"""
+The variables of a routine's title and description: declared, given a value when it fires, put into the text.
+
+Contract 2.1 to 2.3. A template knows placeholders and nothing else: what a value says is never read as a template.
+"""
+
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import msgspec
+
+from domain.errors import Unacceptable
+from domain.values import Json, Variable
+
+Resolved = str | int | float | bool
+
+BUILT_IN = ("date", "timestamp")
+LONGEST_TEXT = 1_000_000  # characters, once the values are in their places
+LONGEST_NUMBER = 400  # characters; reading a long run of digits takes the square of its length
+# Nothing in it gives back what it took, so a text is searched in linear time; a name has at most 200 characters.
+PLACEHOLDER = re.compile(r"\{\{ *+([A-Za-z](?:[A-Za-z0-9]|\\?_){0,199}+) *+\}\}")
+NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+WHOLE_NUMBER = re.compile(r"[+-]?[0-9]+")
+DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+BOOLEANS = dict.fromkeys(("true", "1", "yes", "y", "on"), True) | dict.fromkeys(("false", "0", "no", "n", "off"), False)
+MONTHS = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
+
+
+def names_in(*texts: str | None) -> tuple[str, ...]:
+    """The names that the placeholders of the texts refer to, built-in ones too, in order of first appearance."""
+    return tuple(dict.fromkeys(_name(found) for text in texts for found in PLACEHOLDER.finditer(text or "")))
+
+
+def synced(declared: Iterable[Variable], title: str, description: str | None) -> tuple[Variable, ...]:
+    """The declared variables with those that the template refers to besides (contract 2.1, 9 D14)."""
+    by_name = {variable.name: variable for variable in declared}
+    names = dict.fromkeys((*names_in(title, description), *by_name))
+    return tuple(by_name.get(name, undeclared(name)) for name in names if name not in BUILT_IN)
+
+
+def undeclared(name: str) -> Variable:
+    """What is declared for a name that a text uses and nobody declared."""
+    return Variable(name=name, type="date" if name.endswith("Date") and name != "Date" else "text")
+
+
+def faults(variable: Variable) -> list[tuple[str, str]]:
+    """What is malformed about a declaration, each as JSON field and message (the 400s of contract 2.1)."""
+    found, default = [], variable.default_value
+    if isinstance(default, int | float) and not _is_finite(default):
+        found.append(("defaultValue", "Number must be finite"))
+    elif default is not None and _is_judged_at_once(variable) and _fit(variable, default) is None:
+        found.append(("defaultValue", _misfit(variable)))
+    if variable.type == "select" and not variable.options:
+        found.append(("options", "Select variables require at least one option"))
+    if variable.type != "select" and variable.options:
+        found.append(("options", "Only select variables can define options"))
+    return found
+
+
+def check_defaults(declared: Iterable[Variable]) -> None:
+    """Refuses a default that is not of its variable's type (the 422s of contract 2.1)."""
+    for variable in declared:
+        if variable.default_value is not None:
+            _fitted(variable, variable.default_value)
+
+
+def without_value(declared: Iterable[Variable]) -> list[str]:
+    """The names of required variables that have no value unless one is given at the firing."""
+    return [variable.name for variable in declared if variable.required and _is_missing(variable.default_value)]
+
+
+def resolve(declared: Iterable[Variable], candidates: Sequence[Mapping[str, object]]) -> dict[str, Resolved]:
+    """
+    The values of a firing by name, optional ones without a value left out (contract 2.3).
+
+    The first candidate that has a value gives it, then the default; null and blank text are none.
+    Unacceptable: a value is not of its variable's type, or a required one is missing.
+    """
+    resolved: dict[str, Resolved] = {}
+    missing = []
+    for variable in declared:
+        offered = (*(candidate.get(variable.name) for candidate in candidates), variable.default_value)
+        value = next((value for value in offered if not _is_missing(value)), None)
+        if value is not None:
+            resolved[variable.name] = _fitted(variable, value)
+        elif variable.required:
+            missing.append(variable.name)
+    if missing:
+        raise Unacceptable(f"Missing routine variables: {', '.join(missing)}")
+    return resolved
+
+
+def merged_payload(payload: Json | None, resolved: Mapping[str, Resolved]) -> Json | None:
+    """The payload that a run stores: the one given, and in its `variables` the values (contract 2.3)."""
+    if not resolved:
+        return payload
+    given = (payload or {}).get("variables")
+    return {**(payload or {}), "variables": {**(given if isinstance(given, dict) else {}), **resolved}}
+
+
+def built_in_values(now: datetime) -> dict[str, str]:
+    """The values that need no declaration (contract 2.2), in UTC: `2026-11-22`, `November 22, 2026 at 1:05 AM UTC`."""
+    at = now.astimezone(UTC)
+    hour, half = at.hour % 12 or 12, "AM" if at.hour < 12 else "PM"  # noqa: PLR2004 a clock has twelve hours
+    timestamp = f"{MONTHS[at.month - 1]} {at.day}, {at.year} at {hour}:{at.minute:02} {half} UTC"
+    return {"date": at.date().isoformat(), "timestamp": timestamp}
+
+
+def interpolate(text: str, values: Mapping[str, object]) -> str:
+    """
+    The text with its placeholders replaced, those without a value left as they are (contract 2.2).
+
+    Unacceptable: the result would be longer than LONGEST_TEXT; it is not made then.
+    """
+    texts = {name: text_of(value) for name in names_in(text) if (value := values.get(name)) is not None}
+
+    def replaced(found: re.Match[str]) -> str:
+        return texts.get(_name(found), found[0])
+
+    length = len(text) + sum(len(replaced(found)) - len(found[0]) for found in PLACEHOLDER.finditer(text))
+    if length > LONGEST_TEXT:
+        raise Unacceptable(f"Text with its variables must have at most {LONGEST_TEXT} characters, got {length}")
+    return PLACEHOLDER.sub(replaced, text)
+
+
+def text_of(value: object) -> str:
+    """A JSON value as JavaScript writes it, objects and arrays as compact JSON. Unacceptable: not a finite number."""
+    match value:
+        case str():
+            return value
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return _text_of_number(value)
+        case _:
+            return msgspec.json.encode(value).decode()
+
+
+def _name(found: re.Match[str]) -> str:
+    return found[1].replace("\\_", "_")
+
+
+def _is_missing(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _is_judged_at_once(variable: Variable) -> bool:
+    """Whether a default that does not fit is malformed; without options there is nothing to fit."""
+    return variable.type == "date" or (variable.type == "select" and bool(variable.options))
+
+
+def _fitted(variable: Variable, value: object) -> Resolved:
+    fitted = _fit(variable, value)
+    if fitted is None:
+        raise Unacceptable(_misfit(variable))
+    return fitted
+
+
+def _fit(variable: Variable, value: object) -> Resolved | None:
+    """The value in the variable's type; None if it does not fit."""
+    match variable.type:
+        case "number":
+            return _number(value)
+        case "boolean":
+            return BOOLEANS.get(text_of(value).strip().lower())
+        case "date":
+            return text if _is_date(text := text_of(value)) else None
+        case "select":
+            return text if (text := text_of(value)) in variable.options else None
+        case "text" | "textarea":
+            return text_of(value)
+
+
+def _misfit(variable: Variable) -> str:
+    """What is said of a value that does not fit."""
+    wanted = {
+        "number": "be a number",
+        "boolean": "be a boolean",
+        "date": "be a date (YYYY-MM-DD)",
+        "select": f"match one of: {', '.join(variable.options)}",
+    }
+    return f'Variable "{variable.name}" must {wanted[variable.type]}'
+
+
+def _number(value: object) -> int | float | None:
+    """A finite number, or the one that a text spells in decimal; an int when it is whole."""
+    if isinstance(value, str):
+        value = _spelled_number(value.strip())
+    if isinstance(value, bool) or not isinstance(value, int | float) or not _is_finite(value):
+        return None
+    return int(value) if value == int(value) else value
+
+
+def _spelled_number(text: str) -> int | float | None:
+    if len(text) > LONGEST_NUMBER or not NUMBER.fullmatch(text):
+        return None
+    return int(text) if WHOLE_NUMBER.fullmatch(text) else float(text)
+
+
+def _is_date(text: str) -> bool:
+    """Whether it is a day of the calendar; `fromisoformat` alone takes weeks and bare digits too."""
+    if not DATE.fullmatch(text):
+        return False
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_finite(number: float) -> bool:
+    """Whether a float can hold it; the integers of JSON have no bounds."""
+    return abs(number) <= sys.float_info.max
+
+
+def _text_of_number(number: float) -> str:
+    """Its shortest digits, with an exponent from 1e21 on and below 1e-6 (ECMA-262, Number::toString)."""
+    if not _is_finite(number):
+        raise Unacceptable("Number must be finite")
+    if not number:
+        return "0"
+    if 1e-6 <= abs(number) < 1e21:  # noqa: PLR2004 as the docstring says
+        return f"{Decimal(repr(number)).normalize():f}"
+    return repr(float(number)).replace("e-0", "e-")

@@ -1,0 +1,155 @@
+"""
+The served description against the running API: examples, the edges of every schema, random and chained requests.
+
+`make fuzz` is the same with more requests and another seed each time. SEED and EXAMPLES (random requests for each
+operation) come from the environment.
+"""
+
+import os
+import re
+from collections import Counter
+from typing import Any
+
+import msgspec
+import pytest
+import schemathesis
+from schemathesis.config import SchemathesisConfig
+from schemathesis.engine import events, from_schema
+
+from domain.identity import key_of
+from tests.api import Api
+from tests.web import people
+from web import examples
+
+SEED = int(os.environ.get("SEED", "1"))
+EXAMPLES = int(os.environ.get("EXAMPLES", "8"))
+REFUSED_BY_RULES = ["2xx", "304", "401", "403", "404", "409", "422"]  # well-formed, but not now, not here, not you
+
+# What a schema cannot say: the one character that no text may hold (contract 1), a cursor that was never given, a
+# moment that is past by now, and defaults that must fit the type and the options beside them (contract 2.1).
+BEYOND_SCHEMAS = re.compile(
+    r"The character U\+0000 is not allowed"
+    r"|cursor must be one that this list gave"
+    r"|expiresAt must be in the future"
+    r"|Variable .* must (match one of|be a date)"
+)
+LEAST = {"board": 3_000, "agent": 400}  # requests; fewer, and the description has lost something
+NO_ROUTE = "API route not found"  # what a method is answered that a path does not have: 404, not 405 (contract 1)
+
+
+class Findings(msgspec.Struct):
+    """What a run of schemathesis did and found."""
+
+    statuses: Counter[int] = msgspec.field(default_factory=Counter)
+    succeeded: set[str] = msgspec.field(default_factory=set)
+    wrong: list[Any] = msgspec.field(default_factory=list)
+
+    def add(self, event: Any) -> None:
+        if isinstance(event, events.NonFatalError):
+            self.wrong.append((event.label, str(event.value)))
+        if isinstance(event, events.FatalError):
+            self.wrong.append(("the run broke off", repr(event.exception)))
+        if isinstance(event, events.ScenarioFinished):
+            self._add_recorded(event.recorder)
+
+    def _add_recorded(self, recorder: Any) -> None:
+        for case_id, interaction in recorder.interactions.items():
+            sent, got = interaction.request, interaction.response
+            status = got.status_code if got else 0  # no answer at all
+            self.statuses[status] += 1
+            if case_id in recorder.cases and recorder.cases[case_id].value.operation.label.endswith(("/run", "/fire")):
+                print("DBG", status, got.content[:120])
+            if status in range(200, 300) and case_id in recorder.cases:
+                self.succeeded.add(recorder.cases[case_id].value.operation.label)
+            failures = [check for check in recorder.checks.get(case_id, []) if check.failure_info is not None]
+            for check in failures:
+                told = check.failure_info.failure.message
+                self.wrong.append((check.name, told, sent.method, sent.uri, sent.body, got and got.content))
+
+
+def story(api: Api) -> tuple[dict[str, str], str, str]:
+    """The things of the examples, made real: their ids by those in the examples, a board token, an agent's token."""
+    user_id, board = people.user(api, admin=True)
+    company = str(api.post("/companies", {"name": "Acme"}, token=board)["id"])
+    agent, token = api.agent(company)
+    project = api.post(f"/companies/{company}/projects", {"name": "Launch"})["id"]
+    goal = api.post(f"/companies/{company}/goals", {"title": "Be known"})["id"]
+    routine = api.routine(company, agent)
+    trigger = api.post(f"/routines/{routine}/triggers", {"kind": "api"})["trigger"]["id"]
+    webhook = api.post(f"/routines/{routine}/triggers", {"kind": "webhook", "signingMode": "none"})["trigger"]
+    revision = api.get(f"/routines/{routine}/revisions")[-1]["id"]
+    issue = api.post(f"/companies/{company}/issues", {"title": "Order more paper", "assigneeAgentId": agent})["id"]
+    comment = api.post(f"/issues/{issue}/comments", {"body": "A4"})["id"]
+    made = {
+        examples.USER_ID: user_id,
+        examples.COMPANY_ID: company,
+        examples.AGENT_ID: agent,
+        examples.PROJECT_ID: project,
+        examples.GOAL_ID: goal,
+        examples.ROUTINE_ID: routine,
+        examples.TRIGGER_ID: trigger,
+        examples.WEBHOOK.public_id: webhook["publicId"],
+        examples.REVISION_ID: revision,
+        examples.ISSUE_ID: issue,
+        examples.COMMENT_ID: comment,
+    }
+    return {str(example): str(real) for example, real in made.items()}, board, token
+
+
+def attack(api: Api, made: dict[str, str], token: str, *, edges: bool) -> Findings:
+    """All that schemathesis can think of, with or without the edges of every schema."""
+    document = api.request("GET", "/openapi.json", token=None).text
+    for example, real in made.items():
+        document = document.replace(example, real)
+    config = SchemathesisConfig.from_dict(
+        {
+            "seed": SEED,
+            "base-url": api.url,
+            "headers": {"Authorization": f"Bearer {token}"},
+            "continue-on-failure": True,
+            "request-timeout": 60,  # nothing here is about time
+            "suppress-health-check": ["too_slow"],
+            "phases": {"coverage": {"enabled": edges}},
+            "generation": {"max-examples": EXAMPLES, "no-shrink": True, "database": "none"},
+            "cache": {"enabled": False},
+            "checks": {"positive_data_acceptance": {"expected-statuses": REFUSED_BY_RULES}},
+        }
+    )
+    schema = schemathesis.openapi.from_dict(msgspec.json.decode(document), config=config)
+
+    @schema.hook
+    def filter_case(context: Any, case: Any) -> bool:
+        """The run keeps the key that it works with, and the agent that does the work."""
+        given = case.path_parameters or {}
+        ends_agent = (
+            case.operation.path.endswith("/terminate") and given.get("agent_id") == made[str(examples.AGENT_ID)]
+        )
+        return given.get("key_id") != str(key_of(token)) and not ends_agent
+
+    @schema.hook
+    def filter_failure(context: Any, failure: Any, case: Any, response: Any) -> bool:
+        kind = type(failure).__name__
+        if kind == "RejectedPositiveData":
+            return not BEYOND_SCHEMAS.search(response.text)
+        return kind != "UnsupportedMethodResponse" or NO_ROUTE not in response.text
+
+    findings = Findings()
+    for event in from_schema(schema).execute():
+        findings.add(event)
+    return findings
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("who", ["board", "agent"])
+def test_the_api_does_what_its_description_says(api: Api, who: str):
+    """Bodies are read before anybody asks who sends them: so one caller is enough for the edges of their schemas."""
+    made, board, agent = story(api)
+
+    found = attack(api, made, {"board": board, "agent": agent}[who], edges=who == "board")
+
+    requests = found.statuses.total()
+    print(f"\n{who}: {requests} requests with seed {SEED}, answered {dict(sorted(found.statuses.items()))}")
+    assert not found.wrong, "\n".join(map(repr, found.wrong))
+    assert found.statuses.keys() <= set(range(200, 500))
+    assert requests > LEAST[who]
+    assert len(found.succeeded) > len(api.description.operations) // 2

@@ -1,0 +1,115 @@
+"""The lists do not slow down with history: what their queries cost is the same for a thousand runs and for ten thousand."""
+
+from collections.abc import Iterator
+from hashlib import md5
+from typing import Any
+from uuid import UUID
+
+import pytest
+from psycopg.sql import SQL, Composed
+
+from projections import issues, routines, run_history
+from projections.read_model import Connection, Docs
+from tests.projections.story import Story
+
+FEW, MANY = 1_000, 10_000  # runs of one routine
+SLACK = 1.2  # an index that is ten times larger may be a level deeper
+GROWING = {"run", "issue"}
+RUNS = """
+    INSERT INTO run SELECT md5('run' || n)::uuid, routine_id, position + n, md5('issue' || n)::uuid, trigger_id, doc
+    FROM run, generate_series(1, %s) n WHERE id = %s"""
+ISSUES = """
+    INSERT INTO issue SELECT md5('issue' || n)::uuid, company_id, 'OLD-' || n, 'done', false, assignee_agent_id, project_id,
+        parent_id, origin_kind, origin_id, title, position + n, changed + n, doc
+    FROM issue, generate_series(1, %s) n WHERE origin_id = %s AND is_open"""
+
+
+@pytest.fixture
+def old(story: Story) -> tuple[UUID, UUID]:
+    """A company, and its routine with a long history among others with a short one."""
+    company = story.company()
+    agent = story.agent(company)
+    first, *_ = [story.routine(company, agent, f"Check {number}") for number in range(20)]
+    story.schedule(first)
+    story.fire(first)
+    story.project_all()
+    return company, first
+
+
+def grow(conn: Connection, routine_id: UUID, runs: int) -> None:
+    (run,) = run_history.recent(conn, routine_id, 1)
+    conn.execute("DELETE FROM run WHERE id <> %s", (run.id,))
+    conn.execute("DELETE FROM issue WHERE NOT is_open")
+    conn.execute(RUNS, (runs - 1, run.id))
+    conn.execute(ISSUES, (runs - 1, routine_id))
+    conn.execute("ANALYZE")
+
+
+def planned(conn: Connection, explain: str, docs: Docs[Any], **values: object) -> Any:
+    query: Composed = SQL(explain) + docs.query  # type: ignore[arg-type]
+    found = conn.execute(query, values).fetchone()
+    return found[0][0]["Plan"] if found else None
+
+
+def nodes(plan: Any) -> Iterator[Any]:
+    yield plan
+    for part in plan.get("Plans", ()):
+        yield from nodes(part)
+
+
+def read_whole(plan: Any) -> list[str]:
+    """The tables of the history that are read from beginning to end."""
+    scans = [node for node in nodes(plan) if node["Node Type"] == "Seq Scan"]
+    return [node["Relation Name"] for node in scans if node["Relation Name"] in GROWING]
+
+
+def values_of(company: UUID, routine: UUID) -> dict[str, tuple[Docs[Any], dict[str, object]]]:
+    """The queries of the lists as the product runs them, with values for all of their parameters."""
+    runs = {"routine_id": routine, "after": None}
+    halfway = runs | {"after": UUID(md5(b"run500").hexdigest())}
+    return {
+        "all routines": (routines.LIST, routines.asked(company)),
+        "a page of routines": (routines.LIST, routines.asked(company, limit=101)),
+        "the recent runs of a routine": (run_history.RECENT, {"limit": routines.RECENT_RUNS, **runs}),
+        "the first page of runs": (run_history.RECENT, {"limit": 51, **runs}),
+        "a later page of runs": (run_history.RECENT, {"limit": 51, **halfway}),
+        "the failed runs": (run_history.NARROWED, {"limit": 51, "status": ["failed"], "source": ["api"], **halfway}),
+        "the active issue of a routine": (issues._ACTIVE, {"routine_id": routine}),
+    }
+
+
+def test_no_list_costs_more_because_its_routines_ran_more_often(conn: Connection, old: tuple[UUID, UUID]):
+    costs: dict[str, list[float]] = {}
+    for runs in (FEW, MANY):
+        grow(conn, old[1], runs)
+        for name, (docs, values) in values_of(*old).items():
+            plan = planned(conn, "EXPLAIN (FORMAT JSON) ", docs, **values)
+            assert [] == read_whole(plan), name
+            costs.setdefault(name, []).append(plan["Total Cost"])
+
+    for name, (few, many) in costs.items():
+        assert many <= few * SLACK, name
+
+
+def test_no_list_reads_more_rows_because_its_routines_ran_more_often(conn: Connection, old: tuple[UUID, UUID]):
+    read: dict[str, list[int]] = {}
+    for runs in (FEW, MANY):
+        grow(conn, old[1], runs)
+        for name, (docs, values) in values_of(*old).items():
+            plan = planned(conn, "EXPLAIN (ANALYZE, TIMING OFF, BUFFERS OFF, FORMAT JSON) ", docs, **values)
+            rows = [
+                round((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"])
+                for node in nodes(plan)
+            ]
+            read.setdefault(name, []).append(max(rows))
+
+    for name, (few, many) in read.items():
+        assert few == many <= 200, name
+
+
+def test_the_plans_that_are_kept_for_any_values_do_not_read_a_history_whole(conn: Connection, old: tuple[UUID, UUID]):
+    grow(conn, old[1], MANY)
+    for name, (docs, values) in values_of(*old).items():
+        if docs._prepared:
+            plan = planned(conn, "EXPLAIN (GENERIC_PLAN, FORMAT JSON) ", docs, **values)
+            assert [] == read_whole(plan), name

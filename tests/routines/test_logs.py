@@ -1,0 +1,76 @@
+"""Each line of a process is a JSON object that says when, how grave, which process and what."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+TALK = """
+import logging, threading, warnings
+import structlog
+from opentelemetry import context, trace
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
+from routines import logs
+
+logs.configure("info", "scheduler")
+log = structlog.get_logger(process="web")
+log.debug("too little")
+log.info("fired", position=7)
+structlog.get_logger().warning("nobody's")
+logging.getLogger("psycopg.pool").warning("two\\nlines %d", 5)
+try:
+    raise ValueError("no")
+except ValueError:
+    log.exception("failed")
+    logging.getLogger("uvicorn.error").exception("failed")
+warnings.warn("old", DeprecationWarning)
+within = SpanContext(trace_id=10, span_id=11, is_remote=True, trace_flags=TraceFlags(1))
+with trace.use_span(NonRecordingSpan(within)):
+    log.info("within")
+thread = threading.Thread(target=lambda: 1 / 0)
+thread.start()
+thread.join()
+raise RuntimeError("the end")
+"""
+
+
+@pytest.fixture(scope="module")
+def lines():
+    talked = subprocess.run([sys.executable, "-W", "always", "-c", TALK], capture_output=True, text=True, check=False)
+    assert (1, "") == (talked.returncode, talked.stdout)
+    return [json.loads(line) for line in talked.stderr.splitlines()]
+
+
+def test_every_line_is_json_with_time_level_process_and_event(lines):
+    assert 9 == len(lines)
+    for line in lines:
+        assert {"timestamp", "level", "process", "event"} <= line.keys()
+        assert line["timestamp"].endswith("Z")
+
+
+def test_a_line_says_which_process_it_is_of(lines):
+    of = {line["event"]: line["process"] for line in lines}
+
+    assert ("web", "scheduler", "scheduler") == (of["fired"], of["nobody's"], of["two\nlines 5"])
+
+
+def test_what_a_library_says_is_under_its_name(lines):
+    assert ["psycopg.pool", "uvicorn.error", "py.warnings"] == [line["logger"] for line in lines if "logger" in line]
+
+
+def test_an_error_is_in_the_line_that_tells_of_it(lines):
+    of = {(line["event"], line["level"]): line["exception"] for line in lines if "exception" in line}
+
+    assert {("failed", "error"), ("crashed", "critical")} == of.keys()
+    assert [True, True] == ["ValueError: no" in line["exception"] for line in lines if line["event"] == "failed"]
+    crashes = [line["exception"] for line in lines if line["event"] == "crashed"]
+    assert ["ZeroDivisionError: division by zero", "RuntimeError: the end"] == [
+        crash.splitlines()[-1] for crash in crashes
+    ]
+
+
+def test_a_line_within_a_span_names_its_trace(lines):
+    [within] = [line for line in lines if "trace_id" in line]
+
+    assert ("within", f"{10:032x}", f"{11:016x}") == (within["event"], within["trace_id"], within["span_id"])

@@ -1,0 +1,216 @@
+"""`routines secrets` as an operator uses it, and where the key file comes from."""
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from uuid import uuid4
+
+import pytest
+from click.testing import CliRunner
+
+from application.key_ring import KeyRing
+from application.vault import Kept, Vault
+from domain.secret import Secret
+from routines.cli import main
+from routines.data_directory import Place
+from routines.up import System
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "secret.keys"
+    KeyRing(path).create()
+    return path
+
+
+@pytest.fixture
+def vault(system, path):
+    """Twelve secrets under one key, and a hash."""
+    vault = Vault(system.pool, KeyRing(path))
+    secrets = [Secret(str(n).encode()) for n in range(12)] + [Secret(digest=bytes(32))]
+    vault.keep(
+        [Kept(id=uuid4(), company_id=uuid4(), owner_id=uuid4(), purpose="webhook", secret=each) for each in secrets]
+    )
+    return vault
+
+
+@pytest.fixture
+def routines(settings, path):
+    def call(*arguments, **env):
+        env = {"ROUTINES_DATABASE_URL": settings.database_url, "ROUTINES_KEY_FILE": str(path)} | env
+        return CliRunner().invoke(main, arguments, env=env, prog_name="routines")
+
+    return call
+
+
+def test_a_rotation_from_beginning_to_end(routines, vault, path):
+    [old] = vault.ring.ids()
+
+    rotated = routines("secrets", "rotate-key")
+
+    assert 0 == rotated.exit_code
+    new = vault.ring.ids()[0]
+    assert [new, old] == vault.ring.ids()
+    assert {new: 12} == vault.keys_in_use()
+    assert f"The current key is {new}, a new one\n12 of 12\n12 secrets were put under it.\n" in rotated.stdout
+    assert f"routines secrets retire-key {old}\n" in rotated.stdout
+
+    shown = routines("secrets", "status").stdout
+    assert [[new, "12", "current"], [old, "0", "may be retired"]] == [cells(line) for line in shown.splitlines()[3:5]]
+
+    assert f"{old} is no longer in the key file.\n" == routines("secrets", "retire-key", old).stdout
+    assert [new] == KeyRing(path).ids()
+
+
+def cells(line):
+    return [cell.strip() for cell in line.strip("│").split("│")]
+
+
+def test_for_scripts_there_is_json_and_nothing_else(routines, vault):
+    [old] = vault.ring.ids()
+    before = json.loads(routines("secrets", "status", "--json").output)
+
+    outcome = json.loads(routines("secrets", "rotate-key", "--json").output)
+
+    new = vault.ring.ids()[0]
+    assert {"current": old, "missing": [], "keys": [{"id": old, "secrets": 12}]} == before
+    assert {"current": new, "new": True, "encrypted": 12, "retirable": [old], "missing": []} == outcome
+
+
+def test_a_rotation_that_was_cut_off_goes_on_with_the_same_key(routines, vault):
+    [old] = vault.ring.ids()
+    new = vault.add_key()
+    vault.reseal(5)
+    assert "in use" in routines("secrets", "status").stdout
+
+    outcome = json.loads(routines("secrets", "rotate-key", "--json").output)
+
+    assert {"current": new, "new": False, "encrypted": 7, "retirable": [old], "missing": []} == outcome
+    assert [new, old] == vault.ring.ids()
+    assert "going on" not in routines("secrets", "rotate-key").stdout
+
+
+def test_a_key_is_not_retired_while_it_is_needed(routines, vault):
+    [old] = vault.ring.ids()
+    new = vault.add_key()
+    vault.reseal(5)
+
+    assert (1, f"Error: 7 secrets are under key {old}: rotate first\n") == ended(routines, old)
+    assert 1 == ended(routines, new)[0]
+    assert (1, f"Error: Key nosuch is not in {vault.ring.path}\n") == ended(routines, "nosuch")
+    assert [new, old] == vault.ring.ids()
+
+
+def ended(routines, key_id):
+    result = routines("secrets", "retire-key", key_id)
+    return result.exit_code, result.stderr
+
+
+def test_a_current_key_without_secrets_is_not_retired_either(routines, system, path):
+    [key] = KeyRing(path).ids()
+
+    assert (1, f"Error: Key {key} is the current one: rotate first\n") == ended(routines, key)
+
+
+def test_secrets_of_a_lost_key_are_counted_and_the_rest_is_rotated(routines, vault, path, system):
+    [lost] = vault.ring.ids()
+    path.unlink()
+    vault.ring.create()
+    vault.keep([Kept(id=uuid4(), company_id=uuid4(), owner_id=uuid4(), purpose="webhook", secret=Secret(b"new"))])
+
+    shown = routines("secrets", "status").stdout
+    rotated = routines("secrets", "rotate-key")
+
+    assert [lost, "12", "not in the key file"] in [cells(line) for line in shown.splitlines()]
+    assert 1 == rotated.exit_code
+    assert f"12 secrets are under {lost}, which is not in the key file: put it back\n" == rotated.stderr
+    assert {lost: 12, vault.ring.ids()[0]: 1} == vault.keys_in_use()
+
+
+@pytest.mark.parametrize("command", [["status"], ["rotate-key"], ["retire-key", "k1"]])
+def test_without_a_key_file_each_command_says_which_variable_is_missing(settings, command):
+    env = {"ROUTINES_DATABASE_URL": settings.database_url, "ROUTINES_KEY_FILE": None}
+
+    result = CliRunner().invoke(main, ["secrets", *command], env=env)
+
+    assert 1 == result.exit_code
+    assert "ROUTINES_KEY_FILE is not set" in result.stderr
+
+
+def test_a_key_file_that_others_may_read_is_refused_by_name(routines, vault, path):
+    path.chmod(0o644)
+
+    result = routines("secrets", "rotate-key")
+
+    assert 1 == result.exit_code
+    assert f"{path} is open to others (mode 0644): chmod 600 it" in result.stderr
+
+
+def test_the_help_shows_the_way_through_a_rotation(routines):
+    assert all(word in routines("secrets", "--help").stdout for word in ("rotate-key", "status", "retire-key", "copy"))
+    assert "Interrupted? Run it again" in routines("secrets", "rotate-key", "--help").stdout
+
+
+def test_on_a_terminal_a_bar_shows_the_progress(vault, settings, path):
+    env = {
+        **os.environ,
+        "ROUTINES_DATABASE_URL": settings.database_url,
+        "ROUTINES_KEY_FILE": str(path),
+        "TERM": "xterm",
+    }
+
+    with terminal() as (ours, theirs):
+        argv = [sys.executable, "-m", "routines", "secrets", "rotate-key"]
+        said = subprocess.run(argv, env=env, check=True, stdout=subprocess.PIPE, stderr=theirs).stdout
+        shown = os.read(ours, 100_000)
+
+    assert b"12/12" in shown
+    assert b"of 12" not in said
+
+
+@contextmanager
+def terminal():
+    ours, theirs = os.openpty()
+    try:
+        yield ours, theirs
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+# Where the key file comes from
+
+
+def test_init_makes_the_key_file_once_and_says_so(routines, admin_url, tmp_path):
+    missing = tmp_path / "new.keys"
+    env = {"ROUTINES_DATABASE_URL": admin_url, "ROUTINES_KEY_FILE": str(missing)}
+
+    first, second = routines("init", **env), routines("init", **env)
+
+    assert f"The keys of the secrets are new, in {missing}" in first.stdout
+    assert 1 == len(KeyRing(missing).ids())
+    assert "keys" not in second.stdout
+    assert [0, 0] == [first.exit_code, second.exit_code]
+
+
+def test_init_without_a_key_file_makes_none(routines, admin_url, tmp_path):
+    result = routines("init", ROUTINES_DATABASE_URL=admin_url, ROUTINES_KEY_FILE=None)
+
+    assert 0 == result.exit_code
+    assert "keys" not in result.stdout
+
+
+def test_the_system_hands_its_key_file_and_its_address_to_its_parts(tmp_path):
+    own = System(Place(tmp_path), "127.0.0.1", 8000, None)
+    given = System(Place(tmp_path), "127.0.0.1", 8000, None, key_file="/keys", public_url="https://routines.example")
+
+    assert [str(tmp_path / "secret.keys")] * 3 == handed(own, "KEY_FILE")
+    assert ["http://127.0.0.1:8000", None, None] == handed(own, "PUBLIC_URL")
+    assert ["/keys"] * 3 == handed(given, "KEY_FILE")
+    assert ["https://routines.example", None, None] == handed(given, "PUBLIC_URL")
+
+
+def handed(system, name):
+    return [part.env.get(f"ROUTINES_{name}") for part in system.parts("postgresql://here")]

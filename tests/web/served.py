@@ -1,0 +1,27 @@
+"""A further application over the database of the API: another process, or the same one after a restart."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from application.execute import Executor
+from routines import bootstrap
+from tests.api import Api
+from tests.conftest import _serving
+
+
+@contextmanager
+def further(
+    api: Api, *, clock: Callable[[], datetime] | None = None, webhook_rate: int = 0, **settings: Any
+) -> Iterator[Api]:
+    """With these settings, and with a clock of our own if there is one."""
+    with bootstrap.system(msgspec.structs.replace(api.system.settings, **settings)) as system:
+        executor = system.executor if clock is None else Executor(system.store, clock, system.vault)
+        here = msgspec.structs.replace(system, executor=executor)
+        with _serving(here, webhook_rate) as url:
+            found = Api(url, api.token, here)
+            yield found
+            found.close()

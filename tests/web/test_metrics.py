@@ -1,0 +1,197 @@
+"""What monitoring reads at /metrics: totals of the log, the state of the work, this process; nothing about anybody."""
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
+from prometheus_client.parser import text_string_to_metric_families as plain
+
+from projections import catalogue
+from routines import bootstrap
+from routines.bootstrap import System
+from routines.settings import Settings
+from tests import waiting
+from tests.api import Api
+from tests.conftest import _projecting, _serving
+from tests.processes.due import Workplace
+
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+OF_PROMETHEUS = (
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+    "application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,"
+    "text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+)
+UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}")
+
+
+class Scraped:
+    """The samples of one answer, by name and labels."""
+
+    def __init__(self, answer: httpx.Response, parse: Any = plain) -> None:
+        self.families = list(parse(answer.text))
+        self._samples = [sample for family in self.families for sample in family.samples]
+
+    def __call__(self, name: str, **labels: str) -> float:
+        """The sum of the samples of this name that have these labels."""
+        return sum(s.value for s in self._samples if s.name == name and labels.items() <= s.labels.items())
+
+    def labels(self, name: str, label: str) -> set[str]:
+        return {sample.labels[label] for sample in self._samples if sample.name == name}
+
+    @property
+    def names(self) -> set[str]:
+        return {sample.name for sample in self._samples}
+
+
+def scrape(api: Api, **kwargs: Any) -> Scraped:
+    answer = httpx.get(f"{api.url}/metrics", **kwargs)
+    assert 200 == answer.status_code
+    return Scraped(answer)
+
+
+@pytest.fixture
+def unfired(system: System) -> Iterator[Api]:
+    """An API without a scheduler, on a database of its own."""
+    with _projecting(system), _serving(system) as url:
+        api = Api(url, bootstrap.first_board_token(system.settings) or "", system)
+        yield api
+        api.close()
+
+
+# The format
+
+
+def test_it_needs_no_token_and_is_not_part_of_the_api(api: Api):
+    answer = httpx.get(f"{api.url}/metrics")
+
+    assert (200, "text/plain; version=0.0.4; charset=utf-8") == (answer.status_code, answer.headers["content-type"])
+    assert 404 == api.request("GET", "/metrics").status_code
+    assert "/metrics" not in api.get("/openapi.json")["paths"]
+
+
+def test_a_scraper_that_knows_openmetrics_gets_it(api: Api):
+    api.get("/health")  # one operation at least has been counted
+    answer = httpx.get(f"{api.url}/metrics", headers={"Accept": OF_PROMETHEUS})
+
+    assert "application/openmetrics-text; version=1.0.0; charset=utf-8" == answer.headers["content-type"]
+    assert Scraped(answer, openmetrics).names == Scraped(httpx.get(f"{api.url}/metrics")).names
+
+
+@pytest.mark.parametrize("accept", ["", "*/*", "text/html", "text/plain;version=nonsense", "application/json", ",;=,"])
+def test_any_other_gets_plain_text(api: Api, accept: str):
+    answer = httpx.get(f"{api.url}/metrics", headers={"Accept": accept})
+
+    assert (200, "text/plain; version=0.0.4; charset=utf-8") == (answer.status_code, answer.headers["content-type"])
+    assert Scraped(answer)("routines_database_up")
+
+
+def test_every_family_says_what_it_is(api: Api):
+    for family in scrape(api).families:
+        assert family.documentation, family.name
+        assert family.type != "unknown", family.name
+
+
+def test_no_label_holds_an_id_or_a_name(api: Api):
+    company = api.company("Hush and Sons")
+    agent, _ = api.agent(company, "Whisper")
+    routine = api.routine(company, agent, title="Keep quiet")
+    api.post(f"/routines/{routine}/run", {})
+    api.get(f"/routines/{routine}")
+
+    text = httpx.get(f"{api.url}/metrics").text
+
+    assert not UUID.search(text)
+    assert not re.search("hush|whisper|quiet|/api/", text, re.IGNORECASE)
+
+
+# What it shows
+
+
+def test_firings_are_counted_by_what_became_of_them(unfired: Api):
+    company = unfired.company()
+    routine = unfired.routine(company, unfired.agent(company)[0])
+    unfired.post(f"/routines/{routine}/run", {})
+    unfired.post(f"/routines/{routine}/run", {})
+
+    found = waiting.wait_for(lambda: (s := scrape(unfired))("routines_runs_total") == 2 and s)
+
+    assert 1 == found("routines_runs_total", source="manual", outcome="issue_created")
+    assert 1 == found("routines_runs_total", source="manual", outcome="coalesced")
+    assert {"schedule", "manual", "api", "webhook"} == found.labels("routines_runs_total", "source")
+    assert 0 == found("routines_missed_occurrences_total") == found("routines_run_ends_total")
+    assert 0 == found("routines_firing_lateness_seconds_count")
+    assert 0 == found("routines_schedules_due") == found("routines_schedules_longest_overdue_seconds")
+    assert {"on_time", "caught_up"} == found.labels("routines_firing_lateness_seconds_bucket", "timing")
+
+
+def test_a_schedule_that_nobody_fires_is_the_backlog_and_health_says_so(unfired: Api, system: System):
+    now = system.clock()
+    workplace = Workplace(system.executor)
+    workplace.routines(2, next_at=now - HOUR)
+    workplace.routines(3, next_at=now + HOUR)
+
+    found = waiting.wait_for(lambda: (s := scrape(unfired))("routines_schedules_enabled") == 5 and s)
+    health = unfired.get("/health", token=None)
+
+    assert 2 == found("routines_schedules_due")
+    assert HOUR.total_seconds() <= found("routines_schedules_longest_overdue_seconds") < 2 * HOUR.total_seconds()
+    assert ("degraded", 2) == (health["status"], health["overdueSchedules"])
+
+
+def test_a_schedule_that_has_been_due_for_less_than_a_minute_is_no_trouble(unfired: Api, system: System):
+    Workplace(system.executor).routines(next_at=system.clock() - MINUTE / 6)
+
+    found = waiting.wait_for(lambda: (s := scrape(unfired))("routines_schedules_due") == 1 and s)
+    health = unfired.get("/health", token=None)
+
+    assert 1 == found("routines_schedules_enabled")
+    assert ("ok", 0) == (health["status"], health["overdueSchedules"])
+
+
+def test_it_says_how_far_each_read_model_is_behind_without_waiting_for_it(system: System):
+    with _serving(system) as url:
+        api = Api(url, bootstrap.first_board_token(system.settings) or "", system)
+        found = scrape(api)
+        api.close()
+
+    head = system.store.head()
+    assert head == found("routines_log_position") > 0
+    for model in catalogue.ALL:
+        assert head == found("routines_read_model_lag_events", read_model=model.name)
+        assert 0 < found("routines_read_model_lag_seconds", read_model=model.name)
+        assert 0 == found("routines_read_model_stopped", read_model=model.name)
+
+
+def test_requests_are_counted_by_operation_and_status(api: Api):
+    before = scrape(api)
+    api.get("/companies")
+    api.get("/companies")
+    api.request("GET", "/companies", token=None)
+    api.request("GET", "/nothing/of/the/kind")
+    after = scrape(api)
+
+    def more(name: str, **labels: str) -> float:
+        return after(name, **labels) - before(name, **labels)
+
+    assert 2 == more("routines_http_requests_total", operation="listCompanies", status="200")
+    assert 1 == more("routines_http_requests_total", operation="listCompanies", status="401")
+    assert 1 == more("routines_http_requests_total", operation="other", status="404")
+    assert 3 == more("routines_http_request_duration_seconds_count", operation="listCompanies")
+    assert 0 < more("routines_http_request_duration_seconds_sum", operation="listCompanies")
+    assert 0 < after("process_resident_memory_bytes")
+
+
+def test_without_the_database_it_says_what_it_knows(settings: Settings):
+    with bootstrap.system(settings) as system, _serving(system) as url:
+        system.pool.close()
+        answer = httpx.get(f"{url}/metrics")
+
+    found = Scraped(answer)
+    assert 503 == answer.status_code
+    assert 0 == found("routines_database_up")
+    assert "routines_runs_total" not in found.names
+    assert 0 < found("process_resident_memory_bytes")

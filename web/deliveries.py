@@ -1,0 +1,58 @@
+"""How a webhook's request is read: raw, since what is signed are its bytes (contract 6)."""
+
+import re
+from typing import Any
+
+import msgspec
+
+from application.commands import IdempotencyKey
+from domain.signing import Delivery
+from domain.values import Json
+from web import json_body
+from web.requests import JsonRequest
+from web.validation import Invalid, parse
+
+PUBLIC_ID = re.compile(r"[0-9a-f]{24}")
+
+
+class Message(msgspec.Struct, frozen=True):
+    """A request with its headers and bytes as they came; reading it may raise Invalid."""
+
+    delivery: Delivery
+
+    def payload(self) -> Json | None:
+        """A JSON object as it is, another JSON value as `{"body": value}`, nothing as `{}`, any other type as None."""
+        body, announced = self.delivery.body, self._values("content-type")
+        if not body:
+            return {}
+        if announced and not json_body.is_announced(announced[0]):
+            return None
+        try:
+            value: Any = json_body.read(body)
+        except json_body.Unsound as unsound:
+            if not announced:
+                return None
+            raise _wrong(str(unsound)) from unsound
+        return value if isinstance(value, dict) else {"body": value}
+
+    def idempotency_key(self) -> str | None:
+        given = self._values("idempotency-key")
+        if len(given) > 1:
+            raise _wrong("Idempotency-Key must be given once", "Idempotency-Key")
+        try:
+            return parse(IdempotencyKey, given[0]) or None if given else None
+        except Invalid as error:
+            raise Invalid([{**issue, "path": ["Idempotency-Key"]} for issue in error.issues]) from error
+
+    def _values(self, name: str) -> list[str]:
+        return [value for given, value in self.delivery.headers if given == name]
+
+
+async def message(request: JsonRequest) -> Message:
+    """A dependency."""
+    headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in request.scope["headers"]]
+    return Message(Delivery(headers=tuple(headers), body=await request.raw_body()))
+
+
+def _wrong(text: str, *path: str) -> Invalid:
+    return Invalid([{"code": "custom", "message": text, "path": list(path)}])

@@ -1,0 +1,79 @@
+"""
+Lists page by page: where a page begins, and the headers that lead to the next one.
+
+A page begins after a place in the order of its list, not after so many rows: the tenth costs what the first does.
+A cursor is base64url of the JSON array [version, checksum, place]; the checksum covers the name of the list as
+well, so that a cursor that was cut off, or is another list's, is refused and not misread.
+
+While rows change, a walk over the pages gives no row twice unless it moved to a later place meanwhile. In the list
+of routines a change moves a row to the front, runs never move: so no walk repeats a row, and every row that did not
+change is in it exactly once. What moved to the front or is new since the walk began is at the start of the next one.
+"""
+
+import base64
+import hashlib
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+from litestar import Request, Response
+from litestar.datastructures import ResponseHeader
+from litestar.params import FromQuery
+
+from web.validation import Invalid
+
+VERSION = 1
+CURSOR_HEADER = "X-Next-Cursor"
+NEXT = (
+    ResponseHeader(name=CURSOR_HEADER, documentation_only=True, description="There is more: the next page's `cursor`"),
+    ResponseHeader(name="Link", documentation_only=True, description='There is more: where, with `rel="next"`'),
+)
+T = TypeVar("T")
+P = TypeVar("P")
+
+
+class Paging(NamedTuple):
+    """Which part of a list is asked for, in the client's words."""
+
+    request: Request[Any, Any, Any]
+    cursor: str | None
+    limit: str | None
+
+
+async def paging(
+    request: Request[Any, Any, Any], cursor: FromQuery[str | None] = None, limit: FromQuery[str | None] = None
+) -> Paging:
+    return Paging(request, cursor, limit)
+
+
+def cursor_of(list_: str, place: object) -> str:
+    """The cursor of what comes after a place in a list."""
+    checksum = hashlib.sha256(msgspec.json.encode([list_, place])).hexdigest()[:8]
+    return base64.urlsafe_b64encode(msgspec.json.encode([VERSION, checksum, place])).decode().rstrip("=")
+
+
+def place_of(cursor: str | None, list_: str, shape: type[P]) -> P | None:
+    """The place that a cursor of this list names; none or an empty one is the start, None. Raises Invalid."""
+    if not cursor:
+        return None
+    try:
+        data = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        _, _, place = msgspec.json.decode(data, type=tuple[int, str, shape])  # type: ignore[valid-type]
+        if cursor_of(list_, place) == cursor:
+            return place
+    except ValueError:
+        pass
+    raise Invalid([{"code": "custom", "message": "cursor must be one that this list gave", "path": ["cursor"]}])
+
+
+def page(
+    asked: Paging, list_: str, found: list[T], limit: int | None, place: Callable[[T], object]
+) -> Response[list[T]]:
+    """The first `limit` of what was found (None: all of it); if there is more, the headers say where."""
+    if limit is None or len(found) <= limit:
+        return Response(found)
+    cursor = cursor_of(list_, place(found[limit - 1]))
+    query = [item for item in asked.request.query_params.multi_items() if item[0] != "cursor"]
+    link = f'<{asked.request.url.path}?{urlencode([*query, ("cursor", cursor)])}>; rel="next"'
+    return Response(found[:limit], headers={CURSOR_HEADER: cursor, "Link": link})

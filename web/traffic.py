@@ -1,0 +1,91 @@
+"""
+What this process answers: how many requests of each operation, with which status, in which time; and a span for each.
+
+Both go by operation, never by path: paths are many, and hold ids and the addresses of webhooks.
+"""
+
+import time
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any
+
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, SpanKind, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, disable_created_metrics
+
+from application import tracing
+
+BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+UNANSWERED = "none"  # the client left
+PROPAGATOR = TraceContextTextMapPropagator()
+TRACE_HEADERS = (b"traceparent", b"tracestate")
+OTHER = "other"  # the pages that describe the API, and whatever is no route
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each, to say since when it counts
+
+
+class Traffic:
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._answers = Counter(
+            "routines_http_requests",
+            "Requests that this web process has answered.",
+            ("operation", "status"),
+            registry=self.registry,
+        )
+        self._took = Histogram(
+            "routines_http_request_duration_seconds",
+            "How long this web process took for them, from the whole request to the whole answer.",
+            ("operation",),
+            registry=self.registry,
+            buckets=BOUNDS_S,
+        )
+
+    def watched(self, app: ASGIApp) -> ASGIApp:
+        """The framework's application, which notes in the scope of a request which operation it is."""
+
+        async def watching(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != ScopeType.HTTP:
+                await app(scope, receive, send)
+                return
+            status, began = 0, time.perf_counter()
+
+            async def sent(message: Message) -> None:
+                nonlocal status
+                if message["type"] == "http.response.start":
+                    status = message["status"]
+                await send(message)
+
+            with tracing.span("request", kind=SpanKind.SERVER, within=_callers_trace(scope["headers"])) as span:
+                try:
+                    await app(scope, receive, sent)
+                finally:
+                    operation = _operation(scope)
+                    self._answers.labels(operation, status or UNANSWERED).inc()
+                    self._took.labels(operation).observe(time.perf_counter() - began)
+                    _describe(span, operation, scope["method"], status)
+
+        return watching
+
+
+def _describe(span: Span, operation: str, method: str, status: int) -> None:
+    span.update_name(operation)
+    span.set_attributes({"http.request.method": method, "http.response.status_code": status})
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        span.set_status(StatusCode.ERROR)
+
+
+def _callers_trace(headers: Iterable[tuple[bytes, bytes]]) -> Context | None:
+    """The caller's own trace, if it says that it keeps one (W3C Trace Context)."""
+    given = {name.decode(): value.decode("latin-1") for name, value in headers if name in TRACE_HEADERS}
+    return PROPAGATOR.extract(given) if given else None
+
+
+def _operation(scope: Any) -> str:
+    """The id of the operation that the framework has found for a request."""
+    found = getattr(scope.get("route_handler"), "operation_id", None)
+    return found if isinstance(found, str) else OTHER
