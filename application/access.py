@@ -6,7 +6,7 @@ between the check and the commit takes the effect with it.
 """
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from application import tokens
@@ -37,6 +37,9 @@ class Caller(Value, frozen=True):
 
     def __repr__(self) -> str:
         return "Caller(***)"  # a token is for nobody to see
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return []
 
 
 class BoardUser(Value, frozen=True):

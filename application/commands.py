@@ -46,6 +46,7 @@ VariableName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_lengt
 ReplayWindow = Annotated[int, Meta(ge=30, le=86_400)]
 Option = Annotated[str, Meta(min_length=1, max_length=120)]
 Cents = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+RunVariables = Annotated[dict[str, str | int | float | bool], Meta(extra={"max_bytes": 256 * 1024})]
 Object = Annotated[dict[str, object], Meta(extra={"max_bytes": 1024 * 1024})]
 
 
@@ -217,7 +218,7 @@ class RunRequest(Body, frozen=True):
     source: Literal["manual", "api"] = "manual"
     trigger_id: UUID | None = None
     payload: Object | None = None
-    variables: dict[str, str | int | float | bool] | None = None
+    variables: RunVariables | None = None
     project_id: UUID | None = None
     assignee_agent_id: UUID | None = None
     idempotency_key: IdempotencyKey | None = None
@@ -252,7 +253,7 @@ class IssuePatch(Body, frozen=True):
 
 class Checkout(Body, frozen=True):
     agent_id: UUID
-    expected_statuses: Annotated[tuple[IssueStatus, ...], Meta(min_length=1)]
+    expected_statuses: Annotated[tuple[IssueStatus, ...], Meta(min_length=1, max_length=20)]
 
 
 class CommentDraft(Body, frozen=True):

@@ -73,8 +73,9 @@ class Executor:
             return done
 
     def _attempt(self, decide: Callable[[Work], R], tries: int, actor: str) -> Done[R]:
-        if self._memory is not None and (done := self._by_memory(decide, actor)) is not None:
-            return done
+        with self._turn if self._turn.locked() else nullcontext():  # nobody overtakes who has lost a race
+            if self._memory is not None and (done := self._by_memory(decide, actor)) is not None:
+                return done
         for attempt in range(tries):
             with self._turn if attempt else nullcontext():
                 work = Work(self.store, self.clock(), actor, self.vault)

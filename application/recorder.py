@@ -108,7 +108,7 @@ class PostgresRecorder(ApplicationRecorder):
                     raise
                 conflict = error
             except OperationalError as error:
-                if not tries_left:
+                if not tries_left or isinstance(error.__cause__, PoolTimeout):
                     raise OutcomeUnknown(str(error)) if sent else error from error
         raise OutcomeUnknown(str(conflict))
 

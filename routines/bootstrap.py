@@ -26,6 +26,7 @@ from routines.settings import Settings
 Pool = ConnectionPool[psycopg.Connection[tuple[Any, ...]]]
 CONNECT_TIMEOUT_S = 5
 POOL_TIMEOUT_S = 5.0
+RECONNECT_TIMEOUT_S = 4.0  # the pool waits ever longer between its tries; after so long it begins anew
 
 
 class System(msgspec.Struct, frozen=True):
@@ -89,6 +90,7 @@ def _pool(settings: Settings) -> Pool:
         min_size=2,
         max_size=settings.connections,
         timeout=POOL_TIMEOUT_S,
+        reconnect_timeout=RECONNECT_TIMEOUT_S,
         open=False,
     )
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import psycopg
@@ -28,6 +28,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     trusted_proxies: str | None = None  # addresses, comma-separated, whose X-Forwarded-For is believed
     log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
 
+    def __repr__(self) -> str:
+        return "Settings(***)"  # the address of the database holds its password
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return []
+
 
 class BadSetting(Exception):
     """A ROUTINES_ variable is missing or wrong; the message names it."""
@@ -44,9 +50,11 @@ def from_env(env: Mapping[str, str]) -> Settings:
     except msgspec.ValidationError as error:
         raise BadSetting(f"{_variable(str(error), fields)}: {error}") from error
     try:
-        conninfo_to_dict(settings.database_url)
+        host = conninfo_to_dict(settings.database_url).get("host")
     except psycopg.ProgrammingError:
         raise BadSetting(f"{PREFIX}DATABASE_URL is not the URL of a Postgres database") from None  # quotes the password
+    if "@" in str(host):  # an unescaped password ends in it, and would be told as a host that is not found
+        raise BadSetting(f"{PREFIX}DATABASE_URL has more than one @: write the one in the password as %40")
     if settings.public_url is not None and not BASE_URL.fullmatch(settings.public_url):
         raise BadSetting(f"{PREFIX}PUBLIC_URL is not an address like https://routines.example.org")
     return replace(settings, public_url=settings.public_url and settings.public_url.rstrip("/"))

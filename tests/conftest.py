@@ -21,6 +21,7 @@ from processes import projector as projectors
 from projections import catalogue
 from routines import bootstrap
 from routines.bootstrap import System
+from routines.connection import Connection
 from routines.local_postgres import LocalPostgres
 from routines.settings import Settings
 from tests.api import Api
@@ -127,7 +128,7 @@ class _serving:  # noqa: N801 used as a function
 
     def __init__(self, system: System, webhook_rate: int = 0) -> None:
         app = create_app(Backend(system.executor, system.pool, system.settings.patience_s), PUBLIC_URL, webhook_rate)
-        config = uvicorn.Config(app, log_config=None, access_log=False, ws="none", proxy_headers=False)  # type: ignore[arg-type]
+        config = uvicorn.Config(app, log_config=None, access_log=False, ws="none", proxy_headers=False, http=Connection)  # type: ignore[arg-type]
         self._server = uvicorn.Server(config)
         set_asyncio_executor(ThreadPoolExecutor(system.settings.threads))
         self._socket = socket.create_server(("127.0.0.1", 0))

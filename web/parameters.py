@@ -27,8 +27,8 @@ def _query(description: str, schema: Json, **more: Any) -> Json:
 
 
 def _words(description: str, words: Any) -> Json:
-    """Several words, joined by commas."""
-    schema = {"type": "array", "items": {"enum": list(get_args(words))}}
+    """Several words, joined by commas; an empty one is none."""
+    schema = {"type": "array", "items": {"enum": [*get_args(words), ""]}}
     return _query(f"{description}; several, joined by commas", schema, style="form", explode=False)
 
 

@@ -12,7 +12,8 @@ Json = dict[str, Any]
 
 REFERENCE = "#/components/schemas/{name}"
 ANY_JSON = {"description": "any JSON value"}
-NOT_BLANK = r"[^\s\x1c-\x1f\x85]|\ufeff"  # blank is what Python strips: not quite the \s of ECMA-262
+SPACE = r"\s\x1c-\x1f\x85"  # what Python calls so; the \s of ECMA-262, which schemas speak, is less
+NOT_BLANK = rf"[^{SPACE}]|\ufeff"
 TOGETHER: dict[str, list[Json]] = {  # what bodies say of several fields at once (their `faults`), as far as schemas can
     "MemberDraft": [
         {"required": ["userId"], "properties": {"userId": {"type": "string"}}},
@@ -31,7 +32,7 @@ def of_bodies(shapes: Iterable[Any]) -> tuple[dict[Any, Json], Json]:
     bodies = {body.__name__: body for body in Body.__subclasses__()}
     for name, component in components.items():
         if name in bodies:
-            _refuse_blanks(bodies[name], component["properties"])
+            _tell_of_space(bodies[name], component["properties"])
         if name in TOGETHER:
             component["anyOf"] = TOGETHER[name]
     return schemas, components
@@ -58,13 +59,15 @@ def _schemas(shapes: Iterable[Any]) -> tuple[dict[Any, Json], Json]:
     return dict(zip(shapes, found, strict=True)), components
 
 
-def _refuse_blanks(body: type[msgspec.Struct], fields: Json) -> None:
-    """Text that is trimmed, and then must not be empty."""
+def _tell_of_space(body: type[msgspec.Struct], fields: Json) -> None:
+    """Text that is trimmed must not be blank, unless it may be empty; patterns mean the space of Python."""
     for field in msgspec.structs.fields(body):
-        if any((meta.extra or {}).get("trim") for meta in _metas(field.type)):
-            for text in _texts(fields[field.encode_name]):
-                if "minLength" in text:
-                    text |= {"pattern": NOT_BLANK, "description": "trimmed, not blank"}
+        trimmed = any((meta.extra or {}).get("trim") for meta in _metas(field.type))
+        for text in _texts(fields[field.encode_name]):
+            if "pattern" in text:
+                text["pattern"] = text["pattern"].replace(r"\s", SPACE)
+            elif trimmed and "minLength" in text:
+                text |= {"pattern": NOT_BLANK, "description": "trimmed, not blank"}
 
 
 def _metas(annotation: Any) -> Iterator[Meta]:

@@ -20,6 +20,7 @@ T = TypeVar("T")
 Issue = dict[str, Any]
 UUID_TEXT = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 NO_META = Meta()
+MOST_ISSUES = 100  # nobody reads more, and to look for more takes far longer than to send it
 Aware = Annotated[datetime, Meta(tz=True)]
 
 
@@ -42,6 +43,8 @@ class Place(NamedTuple):
 
     def report(self, code: str, message: str, **more: Any) -> None:
         self.issues.append({"code": code, **more, "message": message, "path": list(self.path)})
+        if len(self.issues) >= MOST_ISSUES:
+            raise Invalid(self.issues)
 
     def wrong_type(self, expected: str, value: object) -> object:
         received = _kind(value)
@@ -155,7 +158,7 @@ def _array(shape: Any, meta: Meta, value: object, place: Place) -> object:
     if not isinstance(value, list):
         return place.wrong_type("array", value)
     _check_size(len(value), meta, "array", place)
-    return [_walk(get_args(shape)[0], item, place.at(index)) for index, item in enumerate(value)]
+    return [_walk(get_args(shape)[0], item, place.at(index)) for index, item in enumerate(value[: meta.max_length])]
 
 
 def _object(shape: Any, meta: Meta, value: object, place: Place) -> object:

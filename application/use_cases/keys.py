@@ -1,6 +1,7 @@
 """Bearer keys: minted once, stored as a hash, revoked for good (contract 1.2, 7.1)."""
 
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from msgspec import UNSET, UnsetType
@@ -31,6 +32,9 @@ class Minted(Value, frozen=True):
 
     def __repr__(self) -> str:
         return f"Minted(key_id={self.key_id!r}, name={self.name!r})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("key_id", self.key_id), ("name", self.name)]
 
 
 def create_for_board(work: Work, principal: Principal, draft: BoardKeyDraft) -> Minted:

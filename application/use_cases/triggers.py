@@ -1,6 +1,7 @@
 """Triggers of routines, and the secrets of webhooks (contract 4)."""
 
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from msgspec.structs import replace
@@ -39,6 +40,9 @@ class Minted(Value, frozen=True):
 
     def __repr__(self) -> str:
         return f"Minted({self.trigger_id})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("trigger_id", self.trigger_id)]
 
 
 class Made(Value, frozen=True):

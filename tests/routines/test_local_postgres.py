@@ -116,7 +116,7 @@ def test_two_starts_at_once_end_with_one_server(root):
     assert [True, True] == [server.alive() for server in both]
     assert [(1,), (1,)] == [execute(server, "SELECT 1") for server in both]
     both[1].stop()
-    assert [False, False] == [server.alive() for server in both]
+    wait_for(lambda: [False, False] == [server.alive() for server in both])
 
 
 def test_locks_with_the_pid_of_somebody_else_are_not_believed(server):
