@@ -1,6 +1,6 @@
 # `make` alone lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev up test fuzz check bench lock clean
+.PHONY: help install install-dev up test fuzz check bench simulate faults lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -38,6 +38,12 @@ check: install-dev ## ruff, mypy --strict and the test of the layers
 
 bench: install-dev ## append and firing rates beside raw inserts
 	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+faults: install-dev ## cut, kill, freeze and crash everything, and count (ARGS="cut kill --short --seed 7")
+	@$(BIN)/python -m faults $(ARGS)
+
+simulate: install-dev ## years of schedules under faults on a virtual clock (ARGS="--seed 17", "--minutes 10", "--break guards")
+	@$(BIN)/python -m simulation.run $(ARGS)
 
 lock: ## recompile requirements*.txt from pyproject.toml (needs uv)
 	$(COMPILE) $(ARGS) -o requirements.txt

@@ -5,7 +5,7 @@ Absent fields are UNSET, so that a patch can tell "leave it" from "clear it". `T
 before its length is tested; `max_bytes` limits an object of any shape.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -30,6 +30,7 @@ from domain.values import (
 )
 
 TRIM = {"trim": True}
+REQUIRED = "Required"
 
 Title = Annotated[str, Meta(min_length=1, max_length=200, extra=TRIM)]
 Name = Annotated[str, Meta(min_length=1, max_length=200, extra=TRIM)]
@@ -43,6 +44,10 @@ CronText = Annotated[str, Meta(min_length=1, max_length=120, extra=TRIM)]
 Zone = Annotated[str, Meta(min_length=1, max_length=100, extra=TRIM)]
 IdempotencyKey = Annotated[str, Meta(max_length=255, extra=TRIM)]
 VariableName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=200, extra=TRIM)]
+ExcludedDates = Annotated[tuple[date, ...], Meta(max_length=366)]
+Jitter = Annotated[int, Meta(ge=0, le=3_600)]
+RunDuration = Annotated[int, Meta(ge=1, le=31_536_000)]
+Note = Annotated[str, Meta(max_length=1_000)]
 ReplayWindow = Annotated[int, Meta(ge=30, le=86_400)]
 Option = Annotated[str, Meta(min_length=1, max_length=120)]
 Cents = Annotated[int, Meta(ge=0, le=2**53 - 1)]
@@ -152,6 +157,9 @@ class RoutineDraft(Body, frozen=True):
     concurrency_policy: ConcurrencyPolicy = "coalesce_if_active"
     catch_up_policy: CatchUpPolicy = "skip_missed"
     variables: Annotated[tuple[VariableDraft, ...], Meta(max_length=200)] = ()
+    max_run_duration_sec: RunDuration | None = None
+    pause_note: Note | None = None
+    resume_at: datetime | None = None
 
 
 class RoutinePatch(Body, frozen=True):
@@ -166,16 +174,31 @@ class RoutinePatch(Body, frozen=True):
     concurrency_policy: ConcurrencyPolicy | UnsetType = UNSET
     catch_up_policy: CatchUpPolicy | UnsetType = UNSET
     variables: Annotated[tuple[VariableDraft, ...], Meta(max_length=200)] | UnsetType = UNSET
+    max_run_duration_sec: RunDuration | None | UnsetType = UNSET
+    pause_note: Note | None | UnsetType = UNSET
+    resume_at: datetime | None | UnsetType = UNSET
     base_revision_id: UUID | None = None
 
 
 class ScheduleDraft(Body, frozen=True, tag_field="kind", tag="schedule"):
-    """Fires at the times of a cron expression."""
+    """
+    Fires at the times of a cron expression, or once at `runAt`. Beyond the contract: `startsAt` and `endsAt` limit it,
+    on `excludedDates` of its zone it rests, `jitterSec` spreads its firings.
+    """
 
-    cron_expression: CronText
+    cron_expression: CronText | None = None
     timezone: Zone = "UTC"
     label: Label | None = None
     enabled: bool = True
+    run_at: datetime | None = None
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    excluded_dates: ExcludedDates = ()
+    jitter_sec: Jitter = 0
+
+    def faults(self) -> list[tuple[str, str]]:
+        """One of the two says when."""
+        return [] if self.cron_expression is not None or self.run_at is not None else [("cronExpression", REQUIRED)]
 
 
 class WebhookDraft(Body, frozen=True, tag_field="kind", tag="webhook"):
@@ -204,6 +227,11 @@ class TriggerPatch(Body, frozen=True):
     enabled: bool | UnsetType = UNSET
     cron_expression: CronText | None | UnsetType = UNSET
     timezone: Zone | None | UnsetType = UNSET
+    run_at: datetime | None | UnsetType = UNSET
+    starts_at: datetime | None | UnsetType = UNSET
+    ends_at: datetime | None | UnsetType = UNSET
+    excluded_dates: ExcludedDates | UnsetType = UNSET
+    jitter_sec: Jitter | UnsetType = UNSET
     signing_mode: SigningMode | UnsetType = UNSET
     replay_window_sec: ReplayWindow | UnsetType = UNSET
 
@@ -291,3 +319,26 @@ class MemberDraft(Body, frozen=True):
 class MemberPatch(Body, frozen=True):
     membership_role: MemberRole | UnsetType = UNSET
     permissions: Permissions | UnsetType = UNSET
+
+
+class SchedulePreview(Body, frozen=True):
+    """
+    A schedule that is not saved, and how many of its times are asked for, from `from` (now if none is given).
+
+    When jitter moves an occurrence to follows from its routine, so only with `routineId` is it known.
+    """
+
+    cron_expression: CronText | None = None
+    timezone: Zone = "UTC"
+    run_at: datetime | None = None
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    excluded_dates: ExcludedDates = ()
+    jitter_sec: Jitter = 0
+    routine_id: UUID | None = None
+    count: Annotated[int, Meta(ge=1, le=1_000)] = 10
+    from_: datetime | None = msgspec.field(default=None, name="from")
+
+    def faults(self) -> list[tuple[str, str]]:
+        """One of the two says when."""
+        return [] if self.cron_expression is not None or self.run_at is not None else [("cronExpression", REQUIRED)]

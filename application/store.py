@@ -1,9 +1,9 @@
 """The event store: envelopes in, envelopes out. The only writer of events."""
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import groupby
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 import msgspec
@@ -38,6 +38,14 @@ class Recorder(Protocol):
     def max_notification_id(self) -> int | None: ...
 
 
+class UnknownEvent(MapperDeserialisationError):
+    """An event of a name that this version does not know: a newer one wrote it."""
+
+
+class Unreadable(msgspec.Struct, frozen=True):
+    """Stands for an event that cannot be read; a fold passes over it."""
+
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Body).decode
 
@@ -52,10 +60,10 @@ def from_stored(stored: StoredEvent) -> Recorded:
     try:
         body = _decode(stored.state)
     except msgspec.MsgspecError as error:
+        kind = MapperDeserialisationError if stored.topic in STORED_NAMES else UnknownEvent
         known = "" if stored.topic in STORED_NAMES else " (a name this version does not know)"
         where = f"{stored.topic}{known}, stream {stored.originator_id} version {stored.originator_version}"
-        msg = f"{where}: {error}"
-        raise MapperDeserialisationError(msg) from error
+        raise kind(f"{where}: {error}") from error
     return Recorded(
         stream_id=UUID(str(stored.originator_id)) if isinstance(stored.originator_id, str) else stored.originator_id,
         version=stored.originator_version,
@@ -66,6 +74,22 @@ def from_stored(stored: StoredEvent) -> Recorded:
         cause=body.cause,
         position=getattr(stored, "id", 0),
     )
+
+
+def _readable(stored: Notification) -> Recorded:
+    try:
+        return from_stored(stored)
+    except MapperDeserialisationError:
+        unread: Any = Unreadable()
+        return Recorded(
+            stream_id=UUID(str(stored.originator_id)),
+            version=stored.originator_version,
+            at=datetime.min.replace(tzinfo=UTC),
+            actor="unreadable",
+            company_id=None,
+            event=unread,
+            position=stored.id,
+        )
 
 
 class EventStore:
@@ -89,6 +113,11 @@ class EventStore:
         """The next events of the log after a position, in order."""
         found = self.recorder.select_notifications(position, limit, inclusive_of_start=False)
         return [from_stored(stored) for stored in found]
+
+    def readable_after(self, position: int, limit: int) -> Sequence[Recorded]:
+        """The same for those who must go on whatever the log holds: Unreadable stands for what cannot be read."""
+        found = self.recorder.select_notifications(position, limit, inclusive_of_start=False)
+        return [_readable(stored) for stored in found]
 
     def history(self, after: int = 0, page: int = 5_000) -> Iterator[Recorded]:
         """The whole log after a position."""

@@ -182,7 +182,8 @@ class GoalDeleted(Event, frozen=True, tag="goal.deleted"):
     """The goal is gone."""
 
 
-# Routine and trigger: every event of a routine is one revision, numbered by its version
+# Routine and trigger: every event of a routine is one revision, numbered by its version. `next_at` is the next
+# occurrence of a schedule, None when there is none; `due_at` is when it comes due, None: at that moment
 
 
 class RoutineCreated(Event, frozen=True, tag="routine.created"):
@@ -242,6 +243,7 @@ class TriggerCreated(Event, frozen=True, tag="trigger.created"):
     kind: TriggerKind
     settings: TriggerSettings
     next_at: datetime | None = None
+    due_at: datetime | None = None
     webhook: Webhook | None = None
 
 
@@ -250,6 +252,7 @@ class TriggerUpdated(Event, frozen=True, tag="trigger.updated"):
 
     settings: TriggerSettings
     next_at: datetime | None = None
+    due_at: datetime | None = None
     webhook: Webhook | None = None
 
 
@@ -268,13 +271,15 @@ class TriggerRestored(Event, frozen=True, tag="trigger.restored"):
     kind: TriggerKind
     settings: TriggerSettings
     next_at: datetime | None = None
+    due_at: datetime | None = None
     webhook: Webhook | None = None
 
 
 class TriggerRescheduled(Event, frozen=True, tag="trigger.rescheduled"):
     """The routine was resumed: what passed meanwhile is no occurrence."""
 
-    next_at: datetime
+    next_at: datetime | None
+    due_at: datetime | None = None
 
 
 class TriggerMissed(Event, frozen=True, tag="trigger.missed"):
@@ -284,7 +289,8 @@ class TriggerMissed(Event, frozen=True, tag="trigger.missed"):
     last: datetime
     count: int
     reason: str
-    next_at: datetime
+    next_at: datetime | None
+    due_at: datetime | None = None
 
 
 class TriggerDeleted(Event, frozen=True, tag="trigger.deleted"):
@@ -295,7 +301,7 @@ class TriggerDeleted(Event, frozen=True, tag="trigger.deleted"):
 
 
 class RunFired(Event, frozen=True, tag="run.fired"):
-    """One firing and its outcome, decided together. `occurrence` and `next_at` are set for schedules only."""
+    """One firing and its outcome, decided together. `occurrence`, `next_at` and `due_at` are set for schedules only."""
 
     routine_id: UUID
     revision: int  # of the routine, when it fired
@@ -304,9 +310,11 @@ class RunFired(Event, frozen=True, tag="run.fired"):
     trigger_id: UUID | None = None
     occurrence: datetime | None = None  # the planned moment, not the actual one
     next_at: datetime | None = None
+    due_at: datetime | None = None
     idempotency_key: str | None = None
     payload: Json | None = None
     responsible_user_id: UUID | None = None
+    deadline: datetime | None = None  # when it fails unless its issue is done by then
 
 
 class RunCompleted(Event, frozen=True, tag="run.completed"):
@@ -314,7 +322,7 @@ class RunCompleted(Event, frozen=True, tag="run.completed"):
 
 
 class RunFailed(Event, frozen=True, tag="run.failed"):
-    """Its issue was cancelled."""
+    """Its issue was cancelled, by somebody or because it lasted too long (reason `timed_out`)."""
 
     reason: str
 
@@ -376,7 +384,7 @@ class IssueReleased(Event, frozen=True, tag="issue.released"):
 
 
 class CommentAdded(Event, frozen=True, tag="comment.added"):
-    """Somebody wrote on an issue."""
+    """Somebody wrote on an issue; without agent and user it was the system."""
 
     issue_id: UUID
     body: str

@@ -1,7 +1,7 @@
 """A firing: run, execution issue and slot decided together, so that they are recorded together or not at all."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from domain import agent as agents
@@ -52,11 +52,13 @@ class Firing(Value, frozen=True):
     trigger_id: UUID | None = None
     occurrence: datetime | None = None
     next_at: datetime | None = None
+    due_at: datetime | None = None
     idempotency_key: str | None = None
     payload: Json | None = None
     agent_id: UUID | None = None  # who asked, for source manual
     user_id: UUID | None = None
     workspace: Workspace | None = None
+    deadline: datetime | None = None
 
 
 class Facts(Value, frozen=True):
@@ -76,6 +78,12 @@ def texts(settings: RoutineSettings, given: Sequence[Mapping[str, object]], at: 
         description=variables.interpolate(settings.description or "", values),
         variables=resolved,
     )
+
+
+def deadline(settings: RoutineSettings, at: datetime) -> datetime | None:
+    """When a run that is fired now has lasted too long; None: never."""
+    most = settings.max_run_duration_sec
+    return None if most is None else at + timedelta(seconds=most)
 
 
 def outcome(firing: Firing, routine: Routine, agent: Agent | None, newest: Live | None) -> Outcome:
@@ -102,9 +110,11 @@ def facts(firing: Firing, routine: Routine, slot: Slot, outcome: Outcome) -> Fac
         trigger_id=firing.trigger_id,
         occurrence=firing.occurrence,
         next_at=firing.next_at,
+        due_at=firing.due_at,
         idempotency_key=firing.idempotency_key,
         payload=None if outcome == PROJECT_PAUSED else _payload(firing),
         responsible_user_id=routine.responsible_user_id,
+        deadline=firing.deadline if isinstance(outcome, Opened) else None,
     )
     if not isinstance(outcome, Opened) or isinstance(firing.texts, Failed):
         return Facts(run=fired, issue=None, slot=())

@@ -6,11 +6,14 @@ Whatever has an id from here can be recorded once: the store refuses a second ve
 
 import hashlib
 from datetime import UTC, datetime
+from functools import lru_cache
 from uuid import UUID, uuid5
 
 NAMESPACE = UUID("5b1d6c2e-6f0e-5c7a-9d65-0f2a7c3f8e11")
+KEPT = 16_384  # ids that are asked for several times while a firing is decided
 
 
+@lru_cache(maxsize=KEPT)
 def run_of_occurrence(trigger_id: UUID, occurrence: datetime) -> UUID:
     """The same occurrence of a trigger always gets the same run."""
     return uuid5(trigger_id, occurrence.astimezone(UTC).isoformat())
@@ -21,11 +24,13 @@ def run_of_key(routine_id: UUID, source: str, trigger_id: UUID | None, idempoten
     return uuid5(routine_id, f"{source}|{trigger_id or '-'}|{idempotency_key}")
 
 
+@lru_cache(maxsize=KEPT)
 def issue_of_run(run_id: UUID) -> UUID:
     """A run opens one execution issue at most."""
     return uuid5(run_id, "issue")
 
 
+@lru_cache(maxsize=KEPT)
 def slot_of(routine_id: UUID) -> UUID:
     """The stream that guards a routine's concurrency policy."""
     return uuid5(routine_id, "slot")

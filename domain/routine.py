@@ -58,7 +58,7 @@ def evolve(routine: Routine | None, event: RoutineEvent) -> Routine:
 
 def create(settings: RoutineSettings, responsible_user_id: UUID | None = None) -> list[RoutineEvent]:
     """Without an assignee it cannot be active, so it is stored paused (contract 3.2)."""
-    settings = _paused_without_assignee(_synced(settings))
+    settings = _without_pause(_paused_without_assignee(_synced(settings)))
     return [RoutineCreated(settings=settings, responsible_user_id=responsible_user_id)]
 
 
@@ -71,14 +71,14 @@ def update(routine: Routine, settings: RoutineSettings) -> list[RoutineEvent]:
         raise Unacceptable("Default agent required")
     if _template(settings) != _template(old):
         settings = _synced(_without_orphans(settings, old))
-    settings = _paused_without_assignee(settings)
+    settings = _without_pause(_paused_without_assignee(settings))
     return [] if settings == old else [RoutineUpdated(settings=settings)]
 
 
 def restore(routine: Routine, earlier: Routine, triggers: dict[UUID, TriggerState]) -> list[RoutineEvent]:
     """The settings of an earlier revision, with these triggers (contract 3.6)."""
     must_not_be_archived(routine)
-    settings = _paused_without_assignee(earlier.settings)
+    settings = _without_pause(_paused_without_assignee(earlier.settings))
     return [RoutineRestored(from_revision=earlier.revision, settings=settings, triggers=triggers)]
 
 
@@ -125,3 +125,8 @@ def _paused_without_assignee(settings: RoutineSettings) -> RoutineSettings:
     if settings.status == "active" and settings.assignee_agent_id is None:
         return replace(settings, status="paused")
     return settings
+
+
+def _without_pause(settings: RoutineSettings) -> RoutineSettings:
+    """Only a paused routine says why, and until when."""
+    return settings if settings.status == "paused" else replace(settings, pause_note=None, resume_at=None)

@@ -16,6 +16,7 @@ from domain.values import (
 )
 
 CANCELLED = "Execution issue moved to cancelled"
+TIMED_OUT = "timed_out"
 
 
 class Run(Value, frozen=True):
@@ -52,3 +53,8 @@ def end(run: Run, status: IssueStatus) -> list[RunEvent]:
             return [RunFailed(reason=CANCELLED)]
         case _:
             return []
+
+
+def time_out(run: Run) -> list[RunEvent]:
+    """It has lasted longer than its routine allows."""
+    return [] if run.ended else [RunFailed(reason=TIMED_OUT)]

@@ -1,5 +1,6 @@
 """The values that events carry and decisions compare. Names and limits: the Paperclip contract, sections 2, 4 and 7."""
 
+from datetime import date, datetime
 from typing import Literal
 from uuid import UUID
 
@@ -56,6 +57,9 @@ class RoutineSettings(Value, frozen=True):
     concurrency_policy: ConcurrencyPolicy = "coalesce_if_active"
     catch_up_policy: CatchUpPolicy = "skip_missed"
     variables: tuple[Variable, ...] = ()
+    max_run_duration_sec: int | None = None  # None: a run may last for ever
+    pause_note: str | None = None  # of a paused routine
+    resume_at: datetime | None = None  # when a paused routine goes on by itself
 
 
 class TriggerSettings(Value, frozen=True):
@@ -65,6 +69,11 @@ class TriggerSettings(Value, frozen=True):
     enabled: bool = True
     cron_expression: str | None = None
     timezone: str | None = None
+    run_at: datetime | None = None  # once, instead of a cron expression
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    excluded_dates: tuple[date, ...] = ()  # of the time zone
+    jitter_sec: int = 0
     signing_mode: SigningMode | None = None
     replay_window_sec: int | None = None
 

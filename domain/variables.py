@@ -118,6 +118,8 @@ def interpolate(text: str, values: Mapping[str, object]) -> str:
 
     Unacceptable: the result would be longer than LONGEST_TEXT; it is not made then.
     """
+    if "{{" not in text:
+        return text
     texts = {name: text_of(value) for name in names_in(text) if (value := values.get(name)) is not None}
 
     def replaced(found: re.Match[str]) -> str:

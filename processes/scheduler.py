@@ -6,8 +6,13 @@ until the next schedule is due or the log grows; it does not poll by the minute.
 """
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import zip_longest
 from threading import Event as Stop
+from typing import TypeVar
 from uuid import UUID
 
 import psycopg
@@ -16,82 +21,139 @@ from eventsourcing.persistence import IntegrityError, PersistenceError
 
 from application import tracing
 from application.execute import Executor
+from application.store import UnknownEvent
+from application.use_cases import deadlines as use_cases
 from application.use_cases import runs
+from application.work import Work
+from domain.deadline import Overdue
 from domain.trigger import DueTrigger
 from processes import settled
 from processes.wakeup import Connection, Wakeup
-from projections import positions, triggers_due
+from projections import deadlines, positions, triggers_due
 from projections.positions import Read
 
+LANES = 2  # batches that are settled at the same time
+AT_ONCE = 100_000  # due rows that a tick looks at: some 30 MB
+SLICE = timedelta(seconds=0.5)  # after which a tick looks again what is due
+PATIENCE = 3  # failures in a row after which an occurrence is recorded as failed
 LONGEST_SLEEP_S = 30.0  # should the log grow unheard
 TROUBLE_S = 1.0  # pause after the database could not be reached
-REST = timedelta(seconds=30)  # how long a schedule that cannot be settled is left alone
-BEGINNING = (datetime.min.replace(tzinfo=UTC), UUID(int=0))
+REST = timedelta(seconds=5)  # how long what cannot be settled is left alone
+BEGINNING = datetime.min.replace(tzinfo=UTC)
+FOLLOWED = (triggers_due.triggers_due, deadlines.deadlines)
+
+Due = DueTrigger | Overdue
+Row = TypeVar("Row", DueTrigger, Overdue)
+
+Settle = Callable[[Work, Sequence[Row]], int]
 
 log = structlog.get_logger(process="scheduler")
 
 
 class Scheduler:
+    """
+    `batch` rows are settled in one transaction.
+
+    Companies take turns: of what is due, each batch takes from all of them, so a company with very much due work does
+    not keep the others waiting; and no tick lasts much longer than SLICE_S before it looks again.
+    """
+
     def __init__(self, executor: Executor, read: Read, batch: int) -> None:
         self._executor = executor
         self._read = read
         self._batch = batch
-        self._resting: dict[UUID, datetime] = {}  # schedules that could not be settled, and until when
-        self._seen = BEGINNING[0]  # up to when the last tick looked
+        self._resting: dict[UUID, datetime] = {}  # what could not be settled, and until when it is left alone
+        self._failures: dict[UUID, int] = {}  # how often it could not be settled in a row
+        self._seen = BEGINNING  # up to when the last tick looked
+        self._more = False  # whether it left something to do
+        self._lanes = ThreadPoolExecutor(LANES, thread_name_prefix="lane")
 
     def tick(self, conn: Connection) -> int:
-        """Settles everything that is due; returns how many runs it recorded."""
-        while positions.advance(conn, [triggers_due.triggers_due], self._read):
+        """Settles what is due, for SLICE_S at least; returns how many runs it recorded or ended."""
+        while positions.advance(conn, FOLLOWED, self._read):
             pass
         self._seen = now = self._executor.clock()
         self._resting = {id_: until for id_, until in self._resting.items() if until > now}
-        rows = triggers_due.due(conn, now, after=BEGINNING, limit=self._batch)
-        return self._settle_all(conn, now, rows) if rows else 0
-
-    def _settle_all(self, conn: Connection, now: datetime, rows: Sequence[DueTrigger]) -> int:
-        fired = 0
+        ended, due = deadlines.due(conn, now, limit=AT_ONCE), triggers_due.due(conn, now, limit=AT_ONCE)
+        if not ended and not due:
+            self._more = False
+            return 0
         with tracing.span("tick"):
-            while rows:
-                fired += self._settle([row for row in rows if row.trigger_id not in self._resting])
-                after = (rows[-1].next_at, rows[-1].trigger_id)
-                rows = triggers_due.due(conn, now, after=after, limit=self._batch)
-        return fired
+            many = self._in_batches(ended, use_cases.settle, now)
+            return many + self._in_batches(in_turns(due), runs.fire_due, now)
 
     def pause_s(self, conn: Connection) -> float:
-        """Seconds until a schedule comes due that the last tick has not seen."""
-        next_at = triggers_due.next_due(conn, self._seen)
-        if next_at is None:
+        """Seconds until something comes due that the last tick has not seen, or is to be tried again."""
+        if self._more:
+            return 0.0
+        moments = [triggers_due.next_due(conn, self._seen), deadlines.next_due(conn, self._seen)]
+        if not (known := [moment for moment in (*moments, *self._resting.values()) if moment is not None]):
             return LONGEST_SLEEP_S
-        return min(max((next_at - self._executor.clock()).total_seconds(), 0.0), LONGEST_SLEEP_S)
+        return min(max((min(known) - self._executor.clock()).total_seconds(), 0.0), LONGEST_SLEEP_S)
 
-    def _settle(self, rows: Sequence[DueTrigger]) -> int:
+    def _in_batches(self, rows: Sequence[Row], settle: Settle[Row], now: datetime) -> int:
+        """While Postgres records one batch the next is decided: LANES at a time."""
+        ready = [row for row in rows if row.id not in self._resting]
+        batches = [ready[start : start + self._batch] for start in range(0, len(ready), self._batch)]
+        many = 0
+        for start in range(0, len(batches), LANES):
+            lanes = [(copy_context(), batch) for batch in batches[start : start + LANES]]
+            many += sum(self._lanes.map(lambda lane: lane[0].run(self._settle, lane[1], settle), lanes))
+            self._more = start + LANES < len(batches) and self._executor.clock() - now > SLICE
+            if self._more:
+                break
+        return many
+
+    def _settle(self, rows: Sequence[Row], settle: Settle[Row]) -> int:
         """All in one transaction; when one of them spoils it, each half in its own, down to the one."""
-        if not rows:
-            return 0
         alone = len(rows) == 1
         try:
-            return self._fire(rows, tries=8 if alone else 2)
+            return self._attempt(rows, settle, tries=8 if alone else 2)
         except (psycopg.OperationalError, PersistenceError) as error:
             if not isinstance(error, IntegrityError):
                 raise
             if alone:
                 log.info("firing_lost_race", **settled.names(rows[0]))
-        except Exception:
+        except Exception as error:
             if alone:
                 log.exception("firing_failed", **settled.names(rows[0]))
-                self._resting[rows[0].trigger_id] = self._executor.clock() + REST
+                return self._give_way(rows[0], error)
         middle = len(rows) // 2
-        return 0 if alone else self._settle(rows[:middle]) + self._settle(rows[middle:])
+        return 0 if alone else self._settle(rows[:middle], settle) + self._settle(rows[middle:], settle)
 
-    def _fire(self, rows: Sequence[DueTrigger], tries: int) -> int:
+    def _attempt(self, rows: Sequence[Row], settle: Settle[Row], tries: int) -> int:
         with tracing.span("settle") as span:
             span.set_attribute("routines.schedules", len(rows))
-            done = self._executor.attempt(lambda work: runs.fire_due(work, rows), tries=tries, actor="scheduler")
+            done = self._executor.attempt(lambda work: settle(work, rows), tries=tries, actor="scheduler")
             if done.recorded:
                 log.info("fired", schedules=len(rows), **settled.summary(done))
             if span.is_recording():
                 settled.trace(done)
+        for row in rows:
+            self._failures.pop(row.id, None)
         return done.result
+
+    def _give_way(self, row: Due, error: Exception) -> int:
+        """It is left alone for a while; an occurrence that fails again and again is recorded as failed."""
+        self._failures[row.id] = self._failures.get(row.id, 0) + 1
+        self._resting[row.id] = self._executor.clock() + REST
+        if self._failures[row.id] < PATIENCE or not isinstance(row, DueTrigger) or isinstance(error, UnknownEvent):
+            return 0  # what a newer version has written is for a newer scheduler
+        try:
+            return self._attempt([row], partial(runs.fail_due, reason=type(error).__name__), tries=8)
+        except (psycopg.OperationalError, PersistenceError):
+            raise
+        except Exception:
+            log.exception("cannot_fail", **settled.names(row))
+            return 0
+
+
+def in_turns(rows: Sequence[DueTrigger]) -> list[DueTrigger]:
+    """The companies take turns, each with what has waited longest."""
+    by_company: dict[UUID, list[DueTrigger]] = {}
+    for row in rows:
+        by_company.setdefault(row.company_id, []).append(row)
+    return [row for turn in zip_longest(*by_company.values()) for row in turn if row is not None]
 
 
 def run(scheduler: Scheduler, connect: Callable[[], Connection], stop: Stop) -> None:

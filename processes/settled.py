@@ -9,6 +9,7 @@ import msgspec
 
 from application import tracing
 from application.execute import Done
+from domain.deadline import Overdue
 from domain.events import RunFired, TriggerMissed
 from domain.trigger import DueTrigger
 
@@ -70,7 +71,7 @@ def trace(done: Done[int]) -> None:
             span.set_attributes({f"routines.{name}": value for name, value in msgspec.to_builtins(firing).items()})
 
 
-def names(row: DueTrigger) -> dict[str, Any]:
+def names(row: DueTrigger | Overdue) -> dict[str, Any]:
     """Which occurrence it is about."""
     found: dict[str, Any] = msgspec.to_builtins(row)
     return found

@@ -10,8 +10,8 @@ ANY_TIME = datetime.max.replace(tzinfo=UTC)
 _BACKLOG = """
     SELECT
         (SELECT count(*) FROM (
-            SELECT FROM schedule WHERE enabled AND routine_active AND next_at <= %(until)s LIMIT %(most)s) waiting),
-        (SELECT min(next_at) FROM schedule WHERE enabled AND routine_active AND next_at <= %(until)s)"""
+            SELECT FROM schedule WHERE enabled AND routine_active AND due_at <= %(until)s LIMIT %(most)s) waiting),
+        (SELECT min(due_at) FROM schedule WHERE enabled AND routine_active AND due_at <= %(until)s)"""
 
 
 class Backlog(msgspec.Struct, frozen=True):
@@ -22,6 +22,6 @@ class Backlog(msgspec.Struct, frozen=True):
 
 
 def backlog(conn: Connection, until: datetime, most: int) -> Backlog:
-    """The enabled schedules of active routines whose next time is not after `until`, at most `most` of them counted."""
+    """The enabled schedules of active routines that come due not after `until`, at most `most` of them counted."""
     row = conn.execute(_BACKLOG, {"until": until, "most": most}, prepare=False).fetchone()  # planned for these values
     return Backlog(*row) if row else Backlog(0, None)

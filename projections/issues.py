@@ -1,7 +1,7 @@
 """Issues: what there is to do, who does it, what was said about it. Gives the numbers people see, in log order."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -199,6 +199,12 @@ def _marks(status: IssueStatus, at: str) -> dict[str, Any]:
     return marks if status == "in_progress" else marks | NOT_HELD
 
 
+def _author(event: CommentAdded) -> Literal["agent", "user", "system"]:
+    if event.agent_id is not None:
+        return "agent"
+    return "user" if event.user_id is not None else "system"
+
+
 def _comment(recorded: Recorded, event: CommentAdded) -> CommentRow:
     if recorded.company_id is None:
         raise ValueError(recorded)
@@ -209,7 +215,7 @@ def _comment(recorded: Recorded, event: CommentAdded) -> CommentRow:
         issue_id=event.issue_id,
         author_agent_id=event.agent_id,
         author_user_id=None if event.user_id is None else str(event.user_id),
-        author_type="user" if event.agent_id is None else "agent",
+        author_type=_author(event),
         created_by_run_id=event.run_id,
         body=event.body,
         created_at=at,

@@ -15,6 +15,7 @@ from projections.read_model import SCHEMA, Connection, ReadModel
 
 BATCH = 1_000  # events of one transaction
 REBUILD_BATCH = 5_000
+TRANSACTION_TIMEOUT_SINCE = 170_000  # version of Postgres
 POLL_S = (0.001, 0.002, 0.004, 0.008, 0.015, 0.03)  # then the last again and again
 
 Read = Callable[[int, int], Sequence[Recorded]]  # the events after a position, at most so many
@@ -202,8 +203,9 @@ def _execute(conn: Connection, statement: str, *names: str) -> None:
 @contextlib.contextmanager
 def _alone(conn: Connection, what: str) -> Iterator[None]:
     """One process at a time, however long the others have to wait."""
-    conn.execute("SET lock_timeout = 0")
-    conn.execute("SET statement_timeout = 0")
+    unlimited = ["transaction_timeout"] if conn.info.server_version >= TRANSACTION_TIMEOUT_SINCE else []
+    for name in ("lock_timeout", "statement_timeout", *unlimited):
+        _execute(conn, "SET {0} = 0", name)
     conn.execute("SELECT pg_advisory_lock(hashtext(%s))", (what,))
     conn.execute("RESET lock_timeout")
     conn.execute("RESET statement_timeout")
@@ -211,3 +213,5 @@ def _alone(conn: Connection, what: str) -> Iterator[None]:
         yield
     finally:
         conn.execute("SELECT pg_advisory_unlock(hashtext(%s))", (what,))
+        for name in unlimited:
+            _execute(conn, "RESET {0}", name)

@@ -4,8 +4,6 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from msgspec.structs import asdict
-
 from domain import routine
 from domain.events import (
     RoutineCreated,
@@ -134,13 +132,15 @@ def _snapshot(company_id: UUID, row: StateRow) -> Snapshot:
         id=row.id,
         company_id=company_id,
         responsible_user_id=row.responsible_user_id,
-        **asdict(row.state.settings),
+        **shapes.routine_settings(row.state.settings),
     )
     return Snapshot(routine=settings, triggers=[_trigger(id_, state) for id_, state in row.state.triggers.items()])
 
 
 def _trigger(trigger_id: UUID, state: TriggerState) -> TriggerSnapshot:
-    return TriggerSnapshot(id=trigger_id, kind=state.kind, public_id=state.public_id, **asdict(state.settings))
+    return TriggerSnapshot(
+        id=trigger_id, kind=state.kind, public_id=state.public_id, **shapes.trigger_settings(state.settings)
+    )
 
 
 revisions = ReadModel(name="revisions", tables=(STATE, REVISION), schema=SCHEMA, fold=fold, touches=touches)

@@ -84,7 +84,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
         case TriggerUpdated() as edit:
             rows.change(TRIGGER, recorded.stream_id, lambda row: _edited(row, recorded, edit))
         case TriggerRescheduled(next_at=next_at) | TriggerMissed(next_at=next_at):
-            rows.change(TRIGGER, recorded.stream_id, lambda row: _doc(row, next_run_at=time(next_at)))
+            rows.change(TRIGGER, recorded.stream_id, lambda row: _doc(row, next_run_at=time_or_none(next_at)))
         case TriggerSecretRotated(webhook=webhook):
             rows.change(
                 TRIGGER, recorded.stream_id, lambda row: _doc(row, **_webhook(recorded, webhook), **_by(recorded))
@@ -138,7 +138,7 @@ def _routine(recorded: Recorded, event: RoutineCreated) -> RoutineRow:
         raise ValueError(recorded)
     at, by_agent, by_user = time(recorded.at), agent_of(recorded.actor), user_of(recorded.actor)
     doc = shapes.Routine(
-        **msgspec.structs.asdict(event.settings),
+        **shapes.routine_settings(event.settings),
         id=recorded.stream_id,
         company_id=recorded.company_id,
         latest_revision_id=revision_of(recorded.stream_id, recorded.version),
@@ -162,7 +162,7 @@ def _routine(recorded: Recorded, event: RoutineCreated) -> RoutineRow:
 
 
 def _revised(row: RoutineRow, recorded: Recorded, settings: RoutineSettings | None) -> RoutineRow:
-    changes = msgspec.structs.asdict(settings) if settings else {}
+    changes = shapes.routine_settings(settings) if settings else {}
     at = max(row.updated_at, time(recorded.at))  # of two edits at once the second may have begun first
     doc = replace(
         row.doc,
@@ -179,7 +179,7 @@ def _trigger(recorded: Recorded, event: TriggerCreated | TriggerRestored) -> Tri
         raise ValueError(recorded)
     at, by_agent, by_user = time(recorded.at), agent_of(recorded.actor), user_of(recorded.actor)
     doc = shapes.Trigger(
-        **msgspec.structs.asdict(event.settings),
+        **shapes.trigger_settings(event.settings),
         id=recorded.stream_id,
         company_id=recorded.company_id,
         routine_id=event.routine_id,
@@ -199,7 +199,7 @@ def _trigger(recorded: Recorded, event: TriggerCreated | TriggerRestored) -> Tri
 def _edited(row: TriggerRow, recorded: Recorded, event: TriggerUpdated) -> TriggerRow:
     return _doc(
         row,
-        **msgspec.structs.asdict(event.settings),
+        **shapes.trigger_settings(event.settings),
         next_run_at=time_or_none(event.next_at),
         **_webhook(recorded, event.webhook),
         **_by(recorded),
@@ -227,7 +227,7 @@ def _fired(rows: Rows, recorded: Recorded, event: RunFired) -> None:
     rows.change(
         ROUTINE, event.routine_id, lambda row: replace(row, doc=replace(row.doc, last_triggered_at=at, **linked))
     )
-    planned = {} if event.next_at is None else {"next_run_at": time(event.next_at)}
+    planned = {} if event.occurrence is None else {"next_run_at": time_or_none(event.next_at)}
     rows.change(
         TRIGGER,
         event.trigger_id,

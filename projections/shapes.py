@@ -1,6 +1,6 @@
 """The JSON objects that clients read (contract 2 to 7). Times: ISO 8601, UTC, milliseconds, Z."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Literal
 from uuid import UUID
 
@@ -18,10 +18,12 @@ from domain.values import (
     MemberRole,
     Priority,
     ProjectStatus,
+    RoutineSettings,
     RoutineStatus,
     RunSource,
     SigningMode,
     TriggerKind,
+    TriggerSettings,
     Variable,
 )
 
@@ -39,6 +41,17 @@ def time(moment: datetime) -> str:
 
 def time_or_none(moment: datetime | None) -> str | None:
     return None if moment is None else time(moment)
+
+
+def routine_settings(settings: RoutineSettings) -> dict[str, Any]:
+    """Its fields, the moments among them as clients read them."""
+    return msgspec.structs.asdict(settings) | {"resume_at": time_or_none(settings.resume_at)}
+
+
+def trigger_settings(settings: TriggerSettings) -> dict[str, Any]:
+    """Its fields, the moments among them as clients read them."""
+    moments = {name: time_or_none(getattr(settings, name)) for name in ("run_at", "starts_at", "ends_at")}
+    return msgspec.structs.asdict(settings) | moments
 
 
 def text_or_none(id_: UUID | None) -> str | None:
@@ -226,7 +239,7 @@ class Comment(Shape, frozen=True, kw_only=True):
     issue_id: UUID
     author_agent_id: UUID | None
     author_user_id: str | None
-    author_type: Literal["agent", "user"]
+    author_type: Literal["agent", "user", "system"]
     created_by_run_id: UUID | None
     body: str
     created_at: str
@@ -242,6 +255,11 @@ class Trigger(Shape, frozen=True, kw_only=True):
     enabled: bool
     cron_expression: str | None
     timezone: str | None
+    run_at: str | None = None
+    starts_at: str | None = None
+    ends_at: str | None = None
+    excluded_dates: tuple[date, ...] = ()
+    jitter_sec: int = 0
     next_run_at: str | None
     last_fired_at: str | None = None
     public_id: str | None = None
@@ -319,6 +337,9 @@ class RoutineFields(Shape, frozen=True, kw_only=True):
     concurrency_policy: ConcurrencyPolicy
     catch_up_policy: CatchUpPolicy
     variables: tuple[Variable, ...]
+    max_run_duration_sec: int | None = None
+    pause_note: str | None = None
+    resume_at: str | None = None
     latest_revision_id: UUID
     latest_revision_number: int
     created_by_agent_id: UUID | None
@@ -365,6 +386,9 @@ class RoutineSnapshot(Shape, frozen=True, kw_only=True):
     activity_gate_policy: Literal["always"] = "always"
     activity_gate_scope: Literal["company"] = "company"
     variables: tuple[Variable, ...]
+    max_run_duration_sec: int | None = None
+    pause_note: str | None = None
+    resume_at: str | None = None
     env: None = None
     responsible_user_id: str | None
 
@@ -376,6 +400,11 @@ class TriggerSnapshot(Shape, frozen=True, kw_only=True):
     enabled: bool
     cron_expression: str | None
     timezone: str | None
+    run_at: str | None = None
+    starts_at: str | None = None
+    ends_at: str | None = None
+    excluded_dates: tuple[date, ...] = ()
+    jitter_sec: int = 0
     public_id: str | None
     signing_mode: SigningMode | None
     replay_window_sec: int | None

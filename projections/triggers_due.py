@@ -25,11 +25,13 @@ from projections.read_model import Connection, ReadModel, Row, Rows, Table
 
 
 class ScheduleRow(Row, frozen=True):
-    """A schedule trigger; due when `next_at` has come, it is enabled and its routine is active."""
+    """A schedule trigger; due when `due_at` has come, it is enabled and its routine is active."""
 
     routine_id: UUID
+    company_id: UUID
     trigger_version: int
-    next_at: datetime
+    next_at: datetime | None  # None: there is no occurrence left
+    due_at: datetime | None
     enabled: bool
     routine_active: bool
 
@@ -40,14 +42,15 @@ class ActivityRow(Row, frozen=True):
     active: bool
 
 
+Scheduled = TriggerCreated | TriggerRestored | TriggerUpdated | TriggerRescheduled | TriggerMissed | RunFired
 SCHEDULE = Table("schedule", ScheduleRow)
 ACTIVITY = Table("routine_activity", ActivityRow)
 
 SCHEMA = """
 CREATE TABLE schedule (
-    id uuid PRIMARY KEY, routine_id uuid NOT NULL, trigger_version bigint NOT NULL, next_at timestamptz NOT NULL,
-    enabled boolean NOT NULL, routine_active boolean NOT NULL);
-CREATE INDEX ON schedule (next_at, id) WHERE enabled AND routine_active;
+    id uuid PRIMARY KEY, routine_id uuid NOT NULL, company_id uuid NOT NULL, trigger_version bigint NOT NULL,
+    next_at timestamptz, due_at timestamptz, enabled boolean NOT NULL, routine_active boolean NOT NULL);
+CREATE INDEX ON schedule (due_at, id) WHERE enabled AND routine_active;
 CREATE INDEX ON schedule (routine_id);
 CREATE TABLE routine_activity (id uuid PRIMARY KEY, active boolean NOT NULL);
 """
@@ -60,16 +63,16 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             rows.put(ACTIVITY, ActivityRow(id=recorded.stream_id, active=settings.status == "active"))
         case RoutineUpdated(settings=settings) | RoutineRestored(settings=settings):
             _activate(rows, recorded.stream_id, active=settings.status == "active")
-        case (TriggerCreated() | TriggerRestored()) as event if event.next_at is not None:
-            rows.put(SCHEDULE, _schedule(rows, recorded, event, event.next_at))
-        case TriggerUpdated(next_at=datetime() as next_at, settings=settings):
-            _move(rows, recorded, next_at, enabled=settings.enabled)
-        case TriggerRescheduled(next_at=next_at) | TriggerMissed(next_at=next_at):
-            _move(rows, recorded, next_at)
+        case (TriggerCreated() | TriggerRestored()) as event if event.kind == "schedule":
+            rows.put(SCHEDULE, _schedule(rows, recorded, event))
+        case TriggerUpdated(settings=settings) as event:
+            _move(rows, recorded, event, enabled=settings.enabled)
+        case (TriggerRescheduled() | TriggerMissed()) as event:
+            _move(rows, recorded, event)
         case TriggerDeleted():
             rows.delete(SCHEDULE, recorded.stream_id)
-        case RunFired(trigger_id=trigger_id, next_at=datetime() as next_at):
-            rows.change(SCHEDULE, trigger_id, lambda row: replace(row, next_at=next_at))
+        case RunFired(trigger_id=trigger_id, occurrence=datetime()) as event:
+            rows.change(SCHEDULE, trigger_id, lambda row: replace(row, **_next(event)))
         case _:
             pass
 
@@ -95,25 +98,30 @@ def _activate(rows: Rows, routine_id: UUID, *, active: bool) -> None:
         rows.execute(ACTIVATE, (active, routine_id))
 
 
-def _schedule(
-    rows: Rows, recorded: Recorded, event: TriggerCreated | TriggerRestored, next_at: datetime
-) -> ScheduleRow:
+def _next(event: Scheduled) -> dict[str, Any]:
+    return {"next_at": event.next_at, "due_at": event.due_at or event.next_at}
+
+
+def _schedule(rows: Rows, recorded: Recorded, event: TriggerCreated | TriggerRestored) -> ScheduleRow:
+    if recorded.company_id is None:
+        raise ValueError(recorded)
     activity = rows.get(ACTIVITY, event.routine_id)
     return ScheduleRow(
         id=recorded.stream_id,
         routine_id=event.routine_id,
+        company_id=recorded.company_id,
         trigger_version=recorded.version,
-        next_at=next_at,
+        **_next(event),
         enabled=event.settings.enabled,
         routine_active=activity is not None and activity.active,
     )
 
 
-def _move(rows: Rows, recorded: Recorded, next_at: datetime, **changes: Any) -> None:
+def _move(rows: Rows, recorded: Recorded, event: Scheduled, **changes: Any) -> None:
     rows.change(
         SCHEDULE,
         recorded.stream_id,
-        lambda row: replace(row, next_at=next_at, trigger_version=recorded.version, **changes),
+        lambda row: replace(row, trigger_version=recorded.version, **_next(event), **changes),
     )
 
 
@@ -121,15 +129,16 @@ triggers_due = ReadModel(name="triggers_due", tables=(SCHEDULE, ACTIVITY), schem
 
 
 _DUE = """
-    SELECT id, trigger_version, routine_id, next_at FROM schedule
-    WHERE enabled AND routine_active AND next_at <= %s AND (next_at, id) > (%s, %s)
-    ORDER BY next_at, id LIMIT %s"""
-_NEXT = "SELECT min(next_at) FROM schedule WHERE enabled AND routine_active AND next_at > %s"
+    SELECT id, trigger_version, routine_id, company_id, next_at FROM schedule
+    WHERE enabled AND routine_active AND due_at <= %s ORDER BY due_at, id LIMIT %s"""
+_NEXT = "SELECT min(due_at) FROM schedule WHERE enabled AND routine_active AND due_at > %s"
 
 
-def due(conn: Connection, now: datetime, *, after: tuple[datetime, UUID], limit: int) -> list[DueTrigger]:
-    """The schedules whose time has come, longest waiting first, after the row `after` (time and trigger)."""
-    return [DueTrigger(*row) for row in conn.execute(_DUE, (now, *after, limit), prepare=True)]
+def due(conn: Connection, now: datetime, *, limit: int) -> list[DueTrigger]:
+    """The schedules whose time has come, longest waiting first."""
+    names = DueTrigger.__struct_fields__
+    rows = conn.execute(_DUE, (now, limit), prepare=True)
+    return [DueTrigger(**dict(zip(names, row, strict=True))) for row in rows]
 
 
 def next_due(conn: Connection, after: datetime) -> datetime | None:

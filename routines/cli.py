@@ -125,7 +125,7 @@ def web(host: str, port: int) -> None:
 def scheduler() -> None:
     """Fire schedules when they are due. Any number may run."""
     with entry.process("scheduler") as (system, stop):
-        running = schedulers.Scheduler(system.executor, system.store.after, system.settings.batch)
+        running = schedulers.Scheduler(system.executor, system.store.readable_after, system.settings.batch)
         schedulers.run(running, lambda: bootstrap.connect(system.settings), stop)
 
 

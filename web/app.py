@@ -21,6 +21,7 @@ from web.projects import Goals, Projects
 from web.requests import JsonRequest, caller, is_eventual
 from web.revisions import Revisions
 from web.routines import Routines
+from web.schedules import Schedules
 from web.traffic import Traffic
 from web.triggers import Triggers
 from web.turnstile import Turnstile, sender
@@ -60,6 +61,7 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0) -> ASGI
             Goals,
             Routines,
             Triggers,
+            Schedules,
             Revisions,
             Issues,
         ],

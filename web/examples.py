@@ -14,6 +14,7 @@ from msgspec.structs import asdict, replace
 from domain.values import Json, Variable
 from projections import shapes
 from projections.issues import CommentCursor
+from projections.occurrences import Occurrence
 from projections.positions import Standing
 from web.agents import InboxItem, Me
 from web.errors import problem
@@ -22,6 +23,16 @@ from web.issues import HeartbeatContext, IssueDetail, IssueUpdated
 from web.keys import Identity, MintedAgentKey, MintedBoardKey, Revoked, UserSummary
 from web.members import AddedMember
 from web.revisions import RestoreAnswer
+from web.schedules import (
+    ClockChange,
+    Explanation,
+    Fact,
+    LocalTime,
+    Moment,
+    OccurrencePage,
+    SchedulePreviewed,
+    TriggerExplanation,
+)
 from web.triggers import EditedTrigger, SecretMaterial, TriggerAnswer
 
 USER_ID = UUID("5a1e0c7d-3c1f-4a52-9e0b-2f6d8c41b7a3")
@@ -385,11 +396,56 @@ REQUESTS: dict[str, dict[str, Json]] = {
     "updateTrigger": _one({"enabled": False}),
     "rotateTriggerSecret": _one({"overlapSec": 3600}),
     "fireWebhook": _one({"release": "2.4.0"}),
+    "previewSchedule": _one({"cronExpression": "30 2 * * *", "timezone": "Europe/Amsterdam", "count": 1}),
     "createIssue": _one({"title": "Order more paper", "priority": "low"}),
     "updateIssue": _one({"status": "done", "comment": "Three articles, all kind."}),
     "checkoutIssue": _one({"agentId": str(AGENT_ID), "expectedStatuses": ["todo", "blocked"]}),
     "createComment": _one({"body": "Three articles, all kind."}),
 }
+
+OCCURRENCE = Occurrence(
+    planned_at="2026-11-22T09:00:00.000Z",
+    last_planned_at="2026-11-22T09:00:00.000Z",
+    due_at="2026-11-22T09:00:00.000Z",
+    outcome="issue_created",
+    concurrency_policy="coalesce_if_active",
+    catch_up_policy="skip_missed",
+    run_id=RUN_ID,
+    issue_id=ISSUE_ID,
+    settled_at="2026-11-22T09:00:00.012Z",
+    lateness_ms=12,
+    position=1284,
+)
+NEXT_NIGHT = Moment(at="2026-11-23T01:30:00.000Z", local="2026-11-23T02:30:00+01:00", due_at="2026-11-23T01:30:00.000Z")
+EXPLAINED = TriggerExplanation(
+    trigger_id=TRIGGER_ID,
+    label=None,
+    cron_expression="0 9 * * *",
+    timezone="UTC",
+    verdict="ran",
+    answer="The occurrence of Sun 22 Nov 2026 09:00 UTC ran: it was fired 12 ms after it was due, and opened an issue, "
+    "which is open.",
+    occurrence=Moment(at=OCCURRENCE.planned_at, local="2026-11-22T09:00:00+00:00", due_at=OCCURRENCE.planned_at),
+    previous=None,
+    next=Moment(at="2026-11-23T09:00:00.000Z", local="2026-11-23T09:00:00+00:00", due_at="2026-11-23T09:00:00.000Z"),
+    reason=None,
+    concurrency_policy="coalesce_if_active",
+    catch_up_policy="skip_missed",
+    run_id=RUN_ID,
+    issue_id=ISSUE_ID,
+    blocking_run_id=None,
+    facts=[
+        Fact(
+            role="fired",
+            event="run.fired",
+            stream_id=RUN_ID,
+            version=1,
+            position=1284,
+            at="2026-11-22T09:00:00.012Z",
+            actor="scheduler",
+        )
+    ],
+)
 
 ANSWERS: dict[str, Any] = {
     "getHealth": Health(
@@ -493,6 +549,38 @@ ANSWERS: dict[str, Any] = {
         revision=replace(RESTORED, change_summary="Rotated webhook trigger secret", restored_from_revision_id=None),
     ),
     "fireWebhook": WEBHOOK_RUN,
+    "listOccurrences": OccurrencePage(
+        trigger_id=TRIGGER_ID,
+        routine_id=ROUTINE_ID,
+        from_="2026-11-22T00:00:00.000Z",
+        to="2026-11-23T00:00:00.000Z",
+        no_plan_because=None,
+        occurrences=[OCCURRENCE],
+        next_cursor=None,
+    ),
+    "explainRoutine": Explanation(
+        routine_id=ROUTINE_ID, at=OCCURRENCE.planned_at, answer=EXPLAINED.answer, triggers=[EXPLAINED]
+    ),
+    "previewSchedule": SchedulePreviewed(
+        valid=True,
+        reason=None,
+        description="At 02:30 every day, Europe/Amsterdam time",
+        times=[NEXT_NIGHT],
+        clock_changes=[
+            ClockChange(
+                at="2027-03-28T01:00:00.000Z",
+                shift_minutes=60,
+                effect="moved",
+                walls=["2027-03-28T02:30:00"],
+                times=[
+                    LocalTime(at="2027-03-28T01:00:00.000Z", local="2027-03-28T03:00:00+02:00"),
+                ],
+                text="On Sun 28 Mar 2027 the clocks of Europe/Amsterdam go forward from 02:00 to 03:00: 02:30 does not "
+                "exist, and the schedule runs at 03:00 (01:00 UTC) instead.",
+            )
+        ],
+        clock_changes_until="2027-12-27T01:00:00.000Z",
+    ),
     "listIssues": [ISSUE],
     "createIssue": replace(MANUAL_ISSUE, priority="low", status="backlog", assignee_agent_id=None),
     "getIssue": IssueDetail(**asdict(ISSUE), ancestors=[]),

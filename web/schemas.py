@@ -14,11 +14,17 @@ REFERENCE = "#/components/schemas/{name}"
 ANY_JSON = {"description": "any JSON value"}
 SPACE = r"\s\x1c-\x1f\x85"  # what Python calls so; the \s of ECMA-262, which schemas speak, is less
 NOT_BLANK = rf"[^{SPACE}]|\ufeff"
+CRON_OR_ONCE: list[Json] = [
+    {"required": ["cronExpression"], "properties": {"cronExpression": {"type": "string"}}},
+    {"required": ["runAt"], "properties": {"runAt": {"type": "string"}}},
+]
 TOGETHER: dict[str, list[Json]] = {  # what bodies say of several fields at once (their `faults`), as far as schemas can
     "MemberDraft": [
         {"required": ["userId"], "properties": {"userId": {"type": "string"}}},
         {"required": ["name"], "properties": {"name": {"type": "string"}}},
     ],
+    "ScheduleDraft": CRON_OR_ONCE,
+    "SchedulePreview": CRON_OR_ONCE,
     "VariableDraft": [
         {"required": ["type", "options"], "properties": {"type": {"const": "select"}, "options": {"minItems": 1}}},
         {"properties": {"type": {"not": {"const": "select"}}, "options": {"maxItems": 0}}},

@@ -9,12 +9,14 @@ import re
 import sys
 import types
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
+
+from application.commands import REQUIRED
 
 T = TypeVar("T")
 Issue = dict[str, Any]
@@ -150,7 +152,10 @@ def _struct(shape: type[msgspec.Struct], value: object, place: Place) -> object:
     faults = getattr(shape, "faults", None)
     if faults is not None and len(place.issues) == before:
         for name, message in faults(msgspec.convert(clean, shape)):
-            place.at(name).report("custom", message)
+            if message == REQUIRED:
+                place.at(name).wrong_type("string", UNSET)
+            else:
+                place.at(name).report("custom", message)
     return clean
 
 
@@ -199,6 +204,16 @@ def _moment(value: object, _meta: Meta, place: Place) -> object:
     return value
 
 
+def _date(value: object, _meta: Meta, place: Place) -> object:
+    if not isinstance(value, str):
+        return place.wrong_type("string", value)
+    try:
+        return date.fromisoformat(value).isoformat()
+    except ValueError:
+        place.report("invalid_string", "Invalid date: YYYY-MM-DD is expected", validation="date")
+    return value
+
+
 def _boolean(value: object, _meta: Meta, place: Place) -> object:
     return value if isinstance(value, bool) else place.wrong_type("boolean", value)
 
@@ -229,6 +244,7 @@ SCALARS: dict[Any, Callable[[object, Meta, Place], object]] = {
     str: _text,
     UUID: _uuid,
     datetime: _moment,
+    date: _date,
     bool: _boolean,
     int: _integer,
     float: _number,

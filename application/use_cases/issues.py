@@ -1,5 +1,6 @@
 """Issues and the agent's loop over them (contract 7.5). An execution issue moves its run and frees its slot."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from msgspec import UNSET, UnsetType
@@ -11,10 +12,12 @@ from application.use_cases import companies, references
 from application.work import Work
 from domain import issue, run, slot
 from domain.errors import Conflict, Forbidden, NotFound, Unacceptable, Unknown
-from domain.events import CommentAdded, IssueOpened, IssueReleased
+from domain.events import CommentAdded, IssueOpened, IssueReleased, RunEvent
 from domain.identity import slot_of
 from domain.issue import OPEN, Issue
 from domain.values import IssueDetails, IssueStatus, Live
+
+OVERDUE = "Cancelled: the run lasted longer than the routine's maxRunDurationSec allows."
 
 
 def create(work: Work, principal: Principal, company_id: UUID, draft: IssueDraft) -> UUID:
@@ -87,6 +90,18 @@ def force_release(work: Work, principal: Principal, issue_id: UUID) -> UUID:
 def comment(work: Work, principal: Principal, issue_id: UUID, draft: CommentDraft, session: UUID | None) -> UUID:
     _existing(work, principal, issue_id, "work")
     return _comment(work, principal, issue_id, draft.body, session)
+
+
+def cancel_overdue(work: Work, issue_id: UUID, found: Issue, run_events: Sequence[RunEvent]) -> None:
+    """The run that opened it has lasted too long: it ends with these events, and makes room for the next."""
+    if found.routine_id is None or found.run_id is None:
+        return
+    work.record(issue_id, issue.move(found, "cancelled"))
+    work.record(found.run_id, run_events)
+    work.record(work.new_id(), [CommentAdded(issue_id=issue_id, body=OVERDUE)], work.company_of(issue_id))
+    slot_id = slot_of(found.routine_id)
+    guard = work.get(SLOT, slot_id) or slot.EMPTY
+    work.record(slot_id, slot.free(guard, found.routine_id, issue_id), work.company_of(issue_id))
 
 
 def resource(work: Work, issue_id: UUID) -> Resource:

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from application.access import AgentCaller, Principal
 from application.streams import TRIGGER
-from application.use_cases import routines, triggers
+from application.use_cases import routines, triggers, unsettled
 from application.use_cases.triggers import Minted
 from application.work import Work
 from domain import routine, trigger
@@ -45,7 +45,8 @@ def restore(work: Work, principal: Principal, routine_id: UUID, revision_id: UUI
     routines.check_references(work, company_id, earlier.settings, check_assignee=True, old=found.settings)
     work.load([*found.triggers, *earlier.triggers])
     for id_ in found.triggers.keys() - earlier.triggers.keys():
-        triggers.remove(work, id_, triggers.present(work, id_))
+        triggers.remove(work, id_, triggers.present(work, id_), found)
+    unsettled.drop_all(work, found, "edited")
     minted = [_restore(work, id_, state, company_id) for id_, state in earlier.triggers.items()]
     states = {id_: trigger.state_of(triggers.present(work, id_)) for id_ in earlier.triggers}
     work.record(routine_id, routine.restore(found, earlier, states))

@@ -3,14 +3,15 @@
 from uuid import UUID
 
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from application.access import Action, AgentCaller, BoardUser, Principal, Resource, authorize
 from application.commands import RoutineDraft, RoutinePatch, VariableDraft
 from application.streams import ROUTINE, TRIGGER
-from application.use_cases import companies, references
+from application.use_cases import companies, references, unsettled
 from application.work import Work
 from domain import routine, trigger, variables
-from domain.errors import Conflict, Forbidden, NotFound
+from domain.errors import Conflict, Forbidden, NotFound, Refusal
 from domain.events import IssueOpened
 from domain.identity import revision_of
 from domain.routine import Routine
@@ -50,10 +51,25 @@ def update(work: Work, principal: Principal, routine_id: UUID, patch: RoutinePat
     if routine.has_enabled_schedule(found):
         routine.must_be_schedulable(new)
     _check_base(routine_id, found, patch)
+    if new.status != "active":
+        unsettled.drop_all(work, found, new.status)
     work.record(routine_id, events)
     if activates:
         _reschedule(work, found)
     return routine_id
+
+
+def resume_overdue(work: Work, routine_id: UUID, found: Routine) -> None:
+    """Its pause is over: it goes on from now, or without a usable assignee stays paused without an end."""
+    resumed = replace(found.settings, status="active", resume_at=None)
+    try:
+        references.check_assignee(work, work.company_of(routine_id), resumed.assignee_agent_id)
+        work.record(routine_id, routine.update(found, resumed))
+    except Refusal as refusal:
+        stays = replace(found.settings, resume_at=None, pause_note=f"Could not be resumed: {refusal.message}")
+        work.record(routine_id, routine.update(found, stays))
+    else:
+        _reschedule(work, found)
 
 
 def resource(work: Work, routine_id: UUID) -> Resource:

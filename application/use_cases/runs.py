@@ -8,18 +8,21 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from application.access import AgentCaller, BoardUser, Principal
 from application.commands import RunRequest
 from application.streams import AGENT, PROJECT, ROUTINE, RUN, SLOT, TRIGGER
 from application.use_cases import references, routines
 from application.work import Work
-from domain import firing, routine, schedule, slot, trigger
+from domain import firing, routine, slot, trigger
+from domain import plan as plans
 from domain.errors import Conflict, Forbidden, NotFound, Unacceptable
 from domain.firing import Firing
 from domain.identity import issue_of_run, run_of_key, run_of_occurrence, slot_of
+from domain.plan import Plan
 from domain.recorded import Recorded
 from domain.routine import Routine
-from domain.schedule import Cron
 from domain.slot import Slot
 from domain.trigger import DueTrigger
 from domain.values import Failed, Json, Live, Outcome, RoutineSettings, Workspace
@@ -69,16 +72,52 @@ def fire_due(work: Work, rows: Sequence[DueTrigger]) -> int:
     return sum(_settle(work, row) for row in rows)
 
 
+def fail_due(work: Work, rows: Sequence[DueTrigger], reason: str) -> int:
+    """Records the occurrences as failed: something about them cannot be carried out, whatever is tried."""
+    return sum(_fail(work, row, reason) for row in rows)
+
+
+def _fail(work: Work, row: DueTrigger, reason: str) -> int:
+    if (of := work.get(ROUTINE, row.routine_id)) is None or _is_fired(work, row, row.next_at):
+        return 0
+    next_at, due_at = _next_if_any(work, row)
+    asked = Firing(
+        run_id=run_of_occurrence(row.trigger_id, row.next_at),
+        routine_id=row.routine_id,
+        source="schedule",
+        assignee_agent_id=of.settings.assignee_agent_id,
+        project_id=of.settings.project_id,
+        texts=Failed(reason=f"The occurrence could not be carried out: {reason}"),
+        trigger_id=row.trigger_id,
+        occurrence=row.next_at,
+        next_at=next_at,
+        due_at=due_at,
+    )
+    record(work, row.company_id, of, asked)
+    return 1
+
+
+def _next_if_any(work: Work, row: DueTrigger) -> tuple[datetime | None, datetime | None]:
+    """The next occurrence and when it comes due. What is wrong may be the schedule: then it waits for an edit."""
+    try:
+        armed = work.get(TRIGGER, row.trigger_id)
+        return (None, None) if armed is None else trigger.next_of(armed, work.now)
+    except Exception:  # noqa: BLE001 whatever it is, it says that there is no next occurrence
+        return None, None
+
+
 def _settle(work: Work, row: DueTrigger) -> int:
     armed = work.get(TRIGGER, row.trigger_id)
     of = work.get(ROUTINE, row.routine_id)
     if armed is None or of is None or work.version_of(row.trigger_id) != row.trigger_version:
         return 0
-    cron = trigger.schedule_of(armed)
-    if cron is None or not armed.settings.enabled or of.settings.status != "active":
+    plan = trigger.plan_of(armed)
+    if plan is None or not armed.settings.enabled or of.settings.status != "active":
         return 0
-    due = trigger.due(cron, _first_unfired(work, row, cron), work.now, of.settings.catch_up_policy)
-    if due is None:
+    since = _first_unfired(work, row, plan)
+    if since is None:
+        return 0
+    if (due := trigger.due(plan, since, work.now, of.settings.catch_up_policy)) is None:
         return 0
     if due.missed is not None:
         work.record(row.trigger_id, [due.missed])
@@ -97,16 +136,17 @@ def _settle(work: Work, row: DueTrigger) -> int:
             trigger_id=row.trigger_id,
             occurrence=occurrence,
             next_at=due.next_at,
+            due_at=due.due_at,
         )
         record(work, company_id, of, asked)
     return len(fresh)
 
 
-def _first_unfired(work: Work, row: DueTrigger, cron: Cron) -> datetime:
+def _first_unfired(work: Work, row: DueTrigger, plan: Plan) -> datetime | None:
     """The row may be stale, or the clock was set back and the trigger edited: occurrences that have a run are settled."""
-    occurrence = row.next_at
-    while occurrence <= work.now and _is_fired(work, row, occurrence):
-        occurrence = schedule.next_after(cron, occurrence)
+    occurrence: datetime | None = row.next_at
+    while occurrence is not None and occurrence <= work.now and _is_fired(work, row, occurrence):
+        occurrence = plans.next_after(plan, occurrence)
     return occurrence
 
 
@@ -115,6 +155,7 @@ def _is_fired(work: Work, row: DueTrigger, occurrence: datetime) -> bool:
 
 
 def record(work: Work, company_id: UUID, of: Routine, asked: Firing) -> None:
+    asked = replace(asked, deadline=firing.deadline(of.settings, work.now))
     slot_id = slot_of(asked.routine_id)
     guard = work.get(SLOT, slot_id) or slot.EMPTY
     facts = firing.facts(asked, of, guard, _outcome(work, of, asked, guard))

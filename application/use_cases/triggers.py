@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from application.access import Action, Principal, Resource, authorize
 from application.commands import ScheduleDraft, TriggerDraft, TriggerPatch, WebhookDraft
 from application.streams import CLAIM, ROUTINE, TRIGGER
-from application.use_cases import routines
+from application.use_cases import routines, unsettled
 from application.use_cases.references import merged
 from application.work import Work
 from domain import routine, signing, trigger
@@ -73,6 +73,7 @@ def update(work: Work, principal: Principal, trigger_id: UUID, patch: TriggerPat
     if found.kind == "schedule" and settings.enabled:
         routine.must_be_schedulable(of.settings)
     webhook, minted = fit_secret(work, trigger_id, found, settings.signing_mode)
+    unsettled.drop(work, trigger_id, found, of, "edited")
     work.record(trigger_id, trigger.update(found, settings, work.now, webhook))
     state = trigger.state_of(present(work, trigger_id))
     work.record(found.routine_id, [RoutineTriggerChanged(trigger_id=trigger_id, kind=found.kind, state=state)])
@@ -80,8 +81,8 @@ def update(work: Work, principal: Principal, trigger_id: UUID, patch: TriggerPat
 
 
 def delete(work: Work, principal: Principal, trigger_id: UUID) -> UUID:
-    found, _ = _writable(work, principal, trigger_id, "own")
-    remove(work, trigger_id, found)
+    found, of = _writable(work, principal, trigger_id, "own")
+    remove(work, trigger_id, found, of)
     work.record(found.routine_id, [RoutineTriggerRemoved(trigger_id=trigger_id, kind=found.kind)])
     return trigger_id
 
@@ -133,7 +134,8 @@ def at_address(work: Work, public_id: str) -> tuple[UUID, Trigger]:
     return trigger_id, found
 
 
-def remove(work: Work, trigger_id: UUID, found: Trigger) -> None:
+def remove(work: Work, trigger_id: UUID, found: Trigger, of: Routine) -> None:
+    unsettled.drop(work, trigger_id, found, of, "deleted")
     if found.webhook is not None:
         work.drop(trigger.secrets_of(found))
     work.record(trigger_id, trigger.delete(found))
@@ -181,7 +183,7 @@ def _mode(mode: SigningMode | None) -> SigningMode:
 def _drafted(draft: TriggerDraft) -> tuple[TriggerKind, TriggerSettings]:
     settings = TriggerSettings(label=draft.label, enabled=draft.enabled)
     if isinstance(draft, ScheduleDraft):
-        return "schedule", replace(settings, cron_expression=draft.cron_expression, timezone=draft.timezone)
+        return "schedule", merged(settings, draft)
     if isinstance(draft, WebhookDraft):
         window = draft.replay_window_sec
         return "webhook", replace(settings, signing_mode=draft.signing_mode, replay_window_sec=window)

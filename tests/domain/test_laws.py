@@ -85,6 +85,7 @@ STEPS = [
     timedelta(days=1),
     timedelta(days=2, minutes=3),
 ]
+CHANGES = ("edited", "deleted", "paused", "archived")  # why an occurrence may be missed though it was on time
 CLOSED = ("done", "cancelled")
 KINDS = {kind.prefix: kind for kind in vars(streams).values() if isinstance(kind, streams.Kind)}
 
@@ -112,8 +113,14 @@ class Schedule:
         self.begin(text, since)
 
     def begin(self, text, since):
-        """From now on occurrences count; what has no outcome until now gets none."""
-        self.text, self.checked, self.next_at = text, since, first_after(text, since)
+        """From now on occurrences count."""
+        self.text, self.checked, self.next_at, self.unseen = text, since, first_after(text, since), set()
+
+    def close(self, at):
+        """It is changed: everything until now has its outcome."""
+        if at >= self.checked:
+            assert set(walk(self.text, self.checked, at)) == self.unseen, "a change hides an occurrence"
+            self.checked, self.unseen = at, set()
 
     def settle(self, occurrence):
         assert occurrence not in self.outcomes, f"{occurrence} has two outcomes"
@@ -156,6 +163,8 @@ class Ledger:
                 assert old is None or old.status != "archived" or new.status == "archived", "archived is terminal"
                 if new.status == "active" and (old is None or old.status != "active"):
                     self.active_since[id_] = recorded.at
+                elif new.status != "active" and old is not None and old.status == "active":
+                    self.close(recorded, [s for s in self.schedules.values() if s.routine_id == id_])
                 self.routines[id_] = new
                 self.enqueued |= {id_} if new.concurrency_policy == "always_enqueue" else set()
             case AgentPaused() | ProjectPaused():
@@ -182,6 +191,8 @@ class Ledger:
             self.schedules[id_] = Schedule(event.routine_id, event.settings.cron_expression, recorded.at)
         schedule = self.schedules[id_]
         schedule.version = recorded.version
+        if isinstance(event, TriggerUpdated | TriggerDeleted) and self.routines[schedule.routine_id].status == "active":
+            self.close(recorded, [schedule])
         match event:
             case TriggerCreated(settings=new) | TriggerUpdated(settings=new) | TriggerRestored(settings=new):
                 schedule.begin(new.cron_expression, recorded.at)
@@ -195,19 +206,31 @@ class Ledger:
             case TriggerMissed():
                 self.missed(recorded, schedule)
 
+    def close(self, recorded, schedules):
+        for schedule in schedules:
+            if schedule.enabled and not schedule.deleted:
+                schedule.close(recorded.at)
+
     def missed(self, recorded, schedule):
         event = recorded.event
         dropped = list(walk(schedule.text, event.first - MINUTE, event.last))
         assert (dropped[0], dropped[-1], len(dropped)) == (event.first, event.last, event.count)
+        if event.reason in CHANGES:
+            assert event.last <= recorded.at
+        else:
+            self.missed_by_policy(recorded, schedule)
+        assert event.first > self.active_since[schedule.routine_id], "it was paused then"
+        for occurrence in dropped:
+            schedule.settle(occurrence)
+        self.moves_on(schedule, recorded.at, event.next_at)
+
+    def missed_by_policy(self, recorded, schedule):
+        event = recorded.event
         assert recorded.at - event.last > GRACE, "dropped though it was on time"
         policy = self.routines[schedule.routine_id].catch_up_policy
         assert event.reason == ("skip_missed" if policy == "skip_missed" else "catch_up_cap")
         if policy != "skip_missed":
             self.capped.add(Pass(recorded.stream_id, recorded.at))
-        assert event.first > self.active_since[schedule.routine_id], "it was paused then"
-        for occurrence in dropped:
-            schedule.settle(occurrence)
-        self.moves_on(schedule, recorded.at, event.next_at)
 
     def moves_on(self, schedule, at, next_at):
         assert next_at == first_after(schedule.text, at)
@@ -262,7 +285,13 @@ class Ledger:
     def due(self, now):
         """The rows that a read model which is up to date would give."""
         return [
-            DueTrigger(trigger_id=id_, trigger_version=s.version, routine_id=s.routine_id, next_at=s.next_at)
+            DueTrigger(
+                trigger_id=id_,
+                trigger_version=s.version,
+                routine_id=s.routine_id,
+                company_id=UUID(int=0),
+                next_at=s.next_at,
+            )
             for id_, s in self.schedules.items()
             if s.enabled and not s.deleted and s.next_at <= now and self.routines[s.routine_id].status == "active"
         ]
@@ -560,7 +589,11 @@ class Story:
         """The row of its schedule, as it stands in the log."""
         version = len(self.executor.store.load([self.trigger_id])[self.trigger_id])
         return DueTrigger(
-            trigger_id=self.trigger_id, trigger_version=version, routine_id=self.routine_id, next_at=next_at
+            trigger_id=self.trigger_id,
+            trigger_version=version,
+            routine_id=self.routine_id,
+            company_id=UUID(int=0),
+            next_at=next_at,
         )
 
     def settle(self, rows):

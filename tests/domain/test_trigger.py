@@ -17,6 +17,7 @@ from domain.events import (
     TriggerSecretRotated,
     TriggerUpdated,
 )
+from domain.plan import Plan
 from domain.schedule import Cron
 from domain.values import TriggerSettings, TriggerState, Webhook
 from tests.given import given
@@ -26,8 +27,8 @@ NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 INSTANT = timedelta(microseconds=1)
-MINUTELY = Cron("* * * * *")
-HOURLY = Cron("0 * * * *")
+MINUTELY = Plan(seed=ROUTINE, cron=Cron("* * * * *"))
+HOURLY = Plan(seed=ROUTINE, cron=Cron("0 * * * *"))
 EVERY_HOUR = TriggerSettings(cron_expression="0 * * * *", timezone="UTC")
 CREATED = TriggerCreated(routine_id=ROUTINE, kind="schedule", settings=EVERY_HOUR, next_at=NOON)
 SIGNED = TriggerSettings(signing_mode="hmac_sha256", replay_window_sec=300)
@@ -130,7 +131,7 @@ def test_a_year_of_missed_minutes_is_counted_and_not_walked():
 
 
 def test_a_missed_night_without_its_wall_time_counts_once():
-    amsterdam = Cron("30 2 * * *", "Europe/Amsterdam")
+    amsterdam = Plan(seed=ROUTINE, cron=Cron("30 2 * * *", "Europe/Amsterdam"))
     before = datetime(2026, 3, 28, 1, 30, tzinfo=UTC)
     after_gap = datetime(2026, 3, 29, 1, tzinfo=UTC)
 
@@ -210,13 +211,13 @@ def test_resuming_means_nothing_to_an_api_trigger():
     found = given(trigger.evolve, *trigger.create(ROUTINE, "api", TriggerSettings(), NOON))
 
     assert [] == trigger.reschedule(found, NOON)
-    assert trigger.schedule_of(found) is None
+    assert trigger.plan_of(found) is None
 
 
 def test_the_schedule_of_a_trigger_is_its_newest():
     edited = TriggerUpdated(settings=replace(EVERY_HOUR, timezone="Asia/Kolkata"), next_at=NOON)
 
-    assert trigger.schedule_of(given(trigger.evolve, CREATED, edited)) == Cron("0 * * * *", "Asia/Kolkata")
+    assert trigger.plan_of(given(trigger.evolve, CREATED, edited)).cron == Cron("0 * * * *", "Asia/Kolkata")
 
 
 def test_deleting_twice_is_deleting_once():

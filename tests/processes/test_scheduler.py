@@ -9,10 +9,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from application.execute import Executor
+from application.use_cases import runs
 from domain.events import (
+    CommentAdded,
     IssueMoved,
     IssueOpened,
     RoutineUpdated,
+    RunCompleted,
+    RunFailed,
     RunFired,
     SlotFreed,
     SlotTaken,
@@ -21,7 +25,7 @@ from domain.events import (
     TriggerUpdated,
 )
 from domain.identity import run_of_occurrence, slot_of
-from domain.values import Coalesced, Opened, RoutineSettings, Skipped, TriggerSettings
+from domain.values import Coalesced, Failed, Opened, RoutineSettings, Skipped, TriggerSettings
 from processes import scheduler as schedulers
 from processes.scheduler import Scheduler
 from projections import triggers_due
@@ -181,12 +185,12 @@ def test_a_row_that_has_become_stale_does_nothing(workplace, scheduler, conn, ha
     armed, other = workplace.routines(2, next_at=NOON)
     triggers = triggers_due.triggers_due
     schedulers.positions.advance(conn, [triggers], scheduler._read)
-    rows = triggers_due.due(conn, NOON, after=schedulers.BEGINNING, limit=10)
+    rows = triggers_due.due(conn, NOON, limit=10)
     assert {armed.trigger_id, other.trigger_id} == {row.trigger_id for row in rows}
 
     change(workplace, armed)
 
-    assert 1 == scheduler._settle(rows)
+    assert 1 == scheduler._settle(rows, runs.fire_due)
     assert [other.trigger_id] == [run.event.trigger_id for run in happened(RunFired)]
 
 
@@ -232,8 +236,7 @@ def test_a_schedule_that_cannot_be_settled_stops_no_other(workplace, scheduler, 
         assert 60 == scheduler.tick(conn)
 
     assert {one.trigger_id for one in sound} == {run.event.trigger_id for run in happened(RunFired)}
-    said = [line for line in logs if line["event"] != "fired"]
-    assert [("firing_failed", str(poison.trigger_id))] * 2 == [(line["event"], line["trigger_id"]) for line in said]
+    assert [str(poison.trigger_id)] * 2 == [line["trigger_id"] for line in logs if line["event"] == "firing_failed"]
 
 
 def test_a_schedule_that_cannot_be_settled_is_left_alone_for_a_while(workplace, scheduler, conn, clock):
@@ -249,14 +252,123 @@ def test_a_schedule_that_cannot_be_settled_is_left_alone_for_a_while(workplace, 
     assert [["firing_failed"], [], [], ["firing_failed"]] == tries
 
 
-def test_a_schedule_that_cannot_be_settled_does_not_keep_the_scheduler_awake(workplace, scheduler, conn):
+def test_a_schedule_that_cannot_be_settled_is_tried_again_after_its_rest(workplace, scheduler, conn):
     workplace.routines(next_at=NOON - MINUTE, zone="Atlantis/Capital")
     workplace.routines(next_at=NOON + timedelta(seconds=20))
 
     with capture_logs():
         scheduler.tick(conn)
 
-    assert 20 == scheduler.pause_s(conn)
+    assert schedulers.REST.total_seconds() == scheduler.pause_s(conn)
+
+
+def test_a_schedule_that_fails_again_and_again_ends_as_failed_and_says_why(workplace, scheduler, conn, clock, happened):
+    [poison] = workplace.routines(next_at=NOON, zone="Atlantis/Capital")
+
+    with capture_logs():
+        for attempt in range(schedulers.PATIENCE + 1):
+            clock.now = NOON + attempt * schedulers.REST
+            scheduler.tick(conn)
+
+    [run] = happened(RunFired)
+    assert (poison.trigger_id, NOON, None) == (run.event.trigger_id, run.event.occurrence, run.event.next_at)
+    assert Failed(reason="The occurrence could not be carried out: ZoneInfoNotFoundError") == run.event.outcome
+    clock.now = NOON + timedelta(days=1)
+    assert 0 == scheduler.tick(conn)
+
+
+# Companies take turns
+
+
+def test_a_company_with_very_much_due_work_does_not_keep_another_waiting(executor, scheduler, conn, happened):
+    busy, quiet = Workplace(executor), Workplace(executor)
+    busy.routines(300, next_at=NOON)
+    [armed] = quiet.routines(next_at=NOON)
+
+    scheduler.tick(conn)
+
+    order = [run.event.trigger_id for run in happened(RunFired)]
+    assert 301 == len(order)
+    assert order.index(armed.trigger_id) < 50 * schedulers.LANES  # in the first batches
+
+
+def test_a_long_tick_looks_again_before_it_goes_on(executor, system, conn, clock, happened):
+    workplace = Workplace(executor)
+    workplace.routines(150, next_at=NOON)
+    ticking = Scheduler(executor, system.store.after, batch=50 // schedulers.LANES)
+
+    class Passing(type(clock)):
+        def __call__(self):
+            self.now += schedulers.SLICE
+            return self.now
+
+    executor.clock = Passing(NOON)
+
+    assert 50 == ticking.tick(conn)
+    assert 0.0 == ticking.pause_s(conn)
+    assert 50 == ticking.tick(conn)
+    assert 50 == ticking.tick(conn)
+    assert 150 == len(happened(RunFired))
+
+
+# What ends by itself
+
+
+def test_a_run_that_lasts_too_long_fails_and_makes_room(workplace, scheduler, conn, clock, happened):
+    workplace.routines(next_at=NOON, max_run_duration_sec=90)
+    scheduler.tick(conn)
+    [fired] = happened(RunFired)
+    assert NOON + timedelta(seconds=90) == fired.event.deadline
+    clock.now = NOON + timedelta(seconds=89)
+    scheduler.tick(conn)
+    assert [] == happened(RunFailed)
+    assert 1.0 == scheduler.pause_s(conn)
+
+    clock.now = NOON + timedelta(seconds=90)
+    scheduler.tick(conn)
+
+    [failed] = happened(RunFailed)
+    assert (fired.stream_id, "timed_out") == (failed.stream_id, failed.event.reason)
+    assert ["cancelled"] == [moved.event.status for moved in happened(IssueMoved)]
+    assert 1 == len(happened(SlotFreed))
+    [comment] = happened(CommentAdded)
+    assert "maxRunDurationSec" in comment.event.body
+    clock.now = NOON + 2 * MINUTE
+    assert 1 == scheduler.tick(conn)
+    assert isinstance(happened(RunFired)[-1].event.outcome, Opened)
+
+
+def test_a_run_that_was_done_in_time_does_not_time_out(workplace, scheduler, conn, clock, happened):
+    workplace.routines(next_at=NOON, max_run_duration_sec=90)
+    scheduler.tick(conn)
+    [fired] = happened(RunFired)
+    workplace.record((fired.stream_id, [RunCompleted()]))
+    clock.now = NOON + timedelta(seconds=91)
+
+    scheduler.tick(conn)
+
+    assert [] == happened(RunFailed)
+
+
+def test_a_pause_that_has_an_end_ends_by_itself(workplace, scheduler, conn, clock, happened):
+    [armed] = workplace.routines(next_at=NOON)
+    resume_at = NOON + timedelta(minutes=3, seconds=30)
+    paused = RoutineSettings(
+        title="Check", assignee_agent_id=workplace.agent_id, status="paused", pause_note="holiday", resume_at=resume_at
+    )
+    workplace.record((armed.routine_id, [RoutineUpdated(settings=paused)]))
+    clock.now = NOON + MINUTE
+    assert 0 == scheduler.tick(conn)
+    assert 150.0 == scheduler.pause_s(conn) or schedulers.LONGEST_SLEEP_S == scheduler.pause_s(conn)
+
+    clock.now = resume_at
+    scheduler.tick(conn)
+
+    active = happened(RoutineUpdated)[-1].event.settings
+    assert ("active", None, None) == (active.status, active.pause_note, active.resume_at)
+    clock.now = NOON + 4 * MINUTE
+    assert 1 == scheduler.tick(conn)
+    assert [NOON + 4 * MINUTE] == [run.event.occurrence for run in happened(RunFired)]
 
 
 # Late

@@ -49,13 +49,11 @@ from application.use_cases import (
 )
 from domain.identity import revision_of
 from domain.signing import Delivery
-from domain.trigger import DueTrigger
 from projections import catalogue, positions, triggers_due
 from web.deliveries import Message
 
 START = datetime(2026, 11, 22, 12, 0, 30, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-BEGINNING = (datetime.min.replace(tzinfo=UTC), UUID(int=0))
 SESSION = UUID("5e551017-0000-4000-8000-000000000001")
 
 
@@ -128,15 +126,7 @@ class Story:
         read = self.store.after
         while positions.advance(self.conn, [triggers_due.triggers_due], read):
             pass
-        rows = [
-            DueTrigger(
-                trigger_id=row.trigger_id,
-                trigger_version=row.trigger_version,
-                routine_id=row.routine_id,
-                next_at=row.next_at,
-            )
-            for row in triggers_due.due(self.conn, self.now, after=BEGINNING, limit=1000)
-        ]
+        rows = triggers_due.due(self.conn, self.now, limit=1000)
         return self.executor.attempt(lambda work: runs.fire_due(work, rows), actor="scheduler").result
 
     def project_all(self, limit=positions.BATCH):
@@ -178,9 +168,10 @@ class Story:
             "Piles",
             concurrency_policy="always_enqueue",
             catch_up_policy="enqueue_missed_with_cap",
+            max_run_duration_sec=2_592_000,
         )
         fails = self.routine(acme, rover, "Fails")
-        idle = self.routine(acme, None, "Idle")
+        idle = self.routine(acme, None, "Idle", pause_note="nobody yet", resume_at=START + 30 * DAY)
         archived = self.routine(acme, scout, "Archived")
         hourly = {id_: self.schedule(id_) for id_ in (joins, skips, piles, fails, idle, archived)}
         api = self.by_code(joins, label="by code")

@@ -48,8 +48,9 @@ def test_the_backlog_is_what_is_due_and_the_first_of_it(story, acme, scout):
 
 
 SCHEDULES = """
-    INSERT INTO schedule SELECT gen_random_uuid(), gen_random_uuid(), 1, %s::timestamptz + n * interval '1 second', true, true
-    FROM generate_series(1, %s) n"""
+    INSERT INTO schedule
+    SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 1, at, at, true, true
+    FROM (SELECT %s::timestamptz + n * interval '1 second' AS at FROM generate_series(1, %s) n) times"""
 
 
 def test_the_backlog_is_a_scan_of_an_index_however_many_schedules_there_are(conn):

@@ -1,19 +1,19 @@
 """Triggers due: which schedules are to be looked at, and when the next one is."""
 
-from datetime import UTC, datetime
-from uuid import UUID
+from datetime import timedelta
 
 import pytest
 
-from application.commands import TriggerPatch
+from application.commands import ScheduleDraft, TriggerPatch
 from application.use_cases import triggers
 from domain.trigger import DueTrigger
 from projections import triggers_due
-from tests.projections.story import BEGINNING, DAY, HOUR, MINUTE, START
+from tests.projections.story import DAY, HOUR, MINUTE, START
 
 ZERO = START - DAY
 ONE = START.replace(hour=13, minute=0, second=0)
 LATER = START + DAY
+INSTANT = timedelta(microseconds=1)
 
 
 @pytest.fixture
@@ -24,14 +24,26 @@ def routine(story):
 
 def due(story, now=LATER, **options):
     story.project_all()
-    return triggers_due.due(story.conn, now, **({"after": BEGINNING, "limit": 100} | options))
+    return triggers_due.due(story.conn, now, **({"limit": 100} | options))
+
+
+def row(story, trigger_id, version, next_at):
+    """The row of a schedule of the routine's company."""
+    (created, *_) = story.store.load([trigger_id])[trigger_id]
+    return DueTrigger(
+        trigger_id=trigger_id,
+        trigger_version=version,
+        routine_id=created.event.routine_id,
+        company_id=created.company_id,
+        next_at=next_at,
+    )
 
 
 def test_a_schedule_is_due_at_its_time_and_not_before(story, routine):
     hourly = story.schedule(routine)
 
     assert due(story, ONE.replace(hour=12, minute=59, second=59, microsecond=999_999)) == []
-    assert due(story, ONE) == [DueTrigger(trigger_id=hourly, trigger_version=1, routine_id=routine, next_at=ONE)]
+    assert due(story, ONE) == [row(story, hourly, 1, ONE)]
     assert triggers_due.next_due(story.conn, ZERO) == ONE
 
 
@@ -50,7 +62,7 @@ def test_a_disabled_schedule_is_not_due_until_it_is_enabled(story, routine):
     story.passes(HOUR)
     story.ask(triggers.update, hourly, TriggerPatch(enabled=True))
 
-    assert due(story) == [DueTrigger(trigger_id=hourly, trigger_version=2, routine_id=routine, next_at=ONE + HOUR)]
+    assert due(story) == [row(story, hourly, 2, ONE + HOUR)]
 
 
 def test_a_deleted_schedule_is_never_due(story, routine):
@@ -77,7 +89,7 @@ def test_a_resumed_routine_is_due_from_then_on(story, routine):
     story.passes(3 * HOUR)
     story.change(routine, status="active")
 
-    assert due(story) == [DueTrigger(trigger_id=hourly, trigger_version=2, routine_id=routine, next_at=ONE + 3 * HOUR)]
+    assert due(story) == [row(story, hourly, 2, ONE + 3 * HOUR)]
 
 
 def test_pausing_and_resuming_within_one_batch_gives_the_same(story, routine):
@@ -85,7 +97,7 @@ def test_pausing_and_resuming_within_one_batch_gives_the_same(story, routine):
     for status in ("paused", "active", "paused", "active"):
         story.change(routine, status=status)
 
-    assert due(story) == [DueTrigger(trigger_id=hourly, trigger_version=3, routine_id=routine, next_at=ONE)]
+    assert due(story) == [row(story, hourly, 3, ONE)]
 
 
 def test_a_firing_moves_the_schedule_on_and_keeps_its_version(story, routine):
@@ -93,7 +105,7 @@ def test_a_firing_moves_the_schedule_on_and_keeps_its_version(story, routine):
     story.passes(HOUR)
     story.tick()
 
-    assert due(story) == [DueTrigger(trigger_id=hourly, trigger_version=1, routine_id=routine, next_at=ONE + HOUR)]
+    assert due(story) == [row(story, hourly, 1, ONE + HOUR)]
 
 
 def test_what_was_missed_moves_the_schedule_on_with_a_new_version(story, routine):
@@ -101,9 +113,7 @@ def test_what_was_missed_moves_the_schedule_on_with_a_new_version(story, routine
     story.passes(DAY + 5 * MINUTE)
     story.tick()
 
-    assert due(story, LATER + DAY) == [
-        DueTrigger(trigger_id=hourly, trigger_version=2, routine_id=routine, next_at=ONE + DAY)
-    ]
+    assert due(story, LATER + DAY) == [row(story, hourly, 2, ONE + DAY)]
 
 
 def test_a_run_by_hand_that_names_the_schedule_does_not_move_it(story, routine):
@@ -113,22 +123,35 @@ def test_a_run_by_hand_that_names_the_schedule_does_not_move_it(story, routine):
     assert [one.next_at for one in due(story)] == [ONE]
 
 
-def test_the_longest_waiting_stand_first_page_by_page(story, routine):
+def test_the_longest_waiting_stand_first(story, routine):
     story.schedule(routine, "30 12 * * *")
     for _ in range(4):
         story.schedule(routine)
+
     whole = due(story)
 
-    pages, after = [], BEGINNING
-    while page := due(story, after=after, limit=2):
-        pages.append(page)
-        after = (page[-1].next_at, page[-1].trigger_id)
-
-    assert [len(page) for page in pages] == [2, 2, 1]
-    assert [row for page in pages for row in page] == whole
     assert whole == sorted(whole, key=lambda row: (row.next_at, row.trigger_id))
     assert whole[0].next_at == START.replace(minute=30, second=0)
-    assert due(story, after=(datetime.max.replace(tzinfo=UTC), UUID(int=0))) == []
+    assert whole[:2] == due(story, limit=2)
+
+
+def test_jitter_makes_a_schedule_due_a_little_later_and_keeps_its_occurrence(story, routine):
+    hourly = story.schedule(routine, jitter_sec=3000)
+    at = triggers_due.next_due(story.conn, ZERO) if due(story) else None
+
+    assert ONE < at < ONE + HOUR
+    assert due(story, at - INSTANT) == []
+    assert [(hourly, ONE)] == [(found.trigger_id, found.next_at) for found in due(story, at)]
+
+
+def test_what_has_happened_once_is_never_due_again(story, routine):
+    once = story.ask(triggers.create, routine, ScheduleDraft(run_at=START + MINUTE)).trigger_id
+    assert [once] == [found.trigger_id for found in due(story)]
+    story.passes(MINUTE)
+    story.tick()
+
+    assert due(story) == []
+    assert triggers_due.next_due(story.conn, ZERO) is None
 
 
 def test_a_webhook_is_never_due(story, routine):
@@ -151,8 +174,8 @@ def test_a_restored_schedule_is_due_from_then_on(story, routine):
 
     later = ONE + 3 * HOUR
     assert added not in found
-    assert found[kept] == DueTrigger(trigger_id=kept, trigger_version=2, routine_id=routine, next_at=later)
-    assert found[gone] == DueTrigger(trigger_id=gone, trigger_version=3, routine_id=routine, next_at=later)
+    assert found[kept] == row(story, kept, 2, later)
+    assert found[gone] == row(story, gone, 3, later)
 
 
 def test_restoring_a_paused_routine_stops_its_schedules(story, routine):

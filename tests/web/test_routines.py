@@ -12,6 +12,7 @@ from tests.web import people
 ROUTINE = {
     *("id", "companyId", "title", "description", "projectId", "goalId", "parentIssueId", "assigneeAgentId"),
     *("priority", "status", "concurrencyPolicy", "catchUpPolicy", "variables", "latestRevisionId"),
+    *("maxRunDurationSec", "pauseNote", "resumeAt"),
     *("latestRevisionNumber", "createdByAgentId", "createdByUserId", "updatedByAgentId", "updatedByUserId"),
     *("responsibleUserId", "lastTriggeredAt", "lastEnqueuedAt", "createdAt", "updatedAt", "folderId", "env"),
     *("originId", "originKind", "activityGatePolicy", "activityGateScope"),
@@ -64,6 +65,9 @@ def test_a_new_routine_has_exactly_the_contracts_fields_and_defaults(home: Home)
         "status": "active",
         "concurrencyPolicy": "coalesce_if_active",
         "catchUpPolicy": "skip_missed",
+        "maxRunDurationSec": None,
+        "pauseNote": None,
+        "resumeAt": None,
         "variables": [],
         "latestRevisionId": made["latestRevisionId"],
         "latestRevisionNumber": 1,

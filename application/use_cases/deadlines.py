@@ -1,0 +1,35 @@
+"""What the scheduler does when a run has lasted too long, or the pause of a routine is over."""
+
+from collections.abc import Sequence
+
+from application.streams import ISSUE, ROUTINE, RUN
+from application.use_cases import issues, routines
+from application.work import Work
+from domain import run
+from domain.deadline import Overdue
+from domain.identity import issue_of_run
+from domain.issue import OPEN
+
+
+def settle(work: Work, rows: Sequence[Overdue]) -> int:
+    """Ends them, in one unit of work; returns how many. What ended otherwise meanwhile is left alone."""
+    work.load(row.id for row in rows)
+    work.load(issue_of_run(row.id) for row in rows if row.kind == "run")
+    return sum(_time_out(work, row) if row.kind == "run" else _resume(work, row) for row in rows)
+
+
+def _time_out(work: Work, row: Overdue) -> bool:
+    issue_id = issue_of_run(row.id)
+    fired, opened = work.get(RUN, row.id), work.get(ISSUE, issue_id)
+    if fired is None or opened is None or fired.ended is not None or opened.status not in OPEN:
+        return False
+    issues.cancel_overdue(work, issue_id, opened, run.time_out(fired))
+    return True
+
+
+def _resume(work: Work, row: Overdue) -> bool:
+    found = work.get(ROUTINE, row.id)
+    if found is None or found.settings.status != "paused" or found.settings.resume_at != row.ends_at:
+        return False
+    routines.resume_overdue(work, row.id, found)
+    return True

@@ -1,0 +1,247 @@
+"""
+Schedules seen in time: what becomes of them, why a run did or did not happen, what an unsaved one would do.
+
+Nothing is recorded here. The past is read from the streams, as they were at the moment that is asked about.
+"""
+
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import islice
+from uuid import UUID
+
+from application.access import Principal, Resource, authorize
+from application.commands import SchedulePreview
+from application.streams import AGENT, ROUTINE, TRIGGER
+from application.use_cases import routines
+from application.use_cases.references import merged
+from application.work import Work
+from domain import account, clock_changes, cron_words, explanation, time_words, trigger
+from domain import plan as plans
+from domain.account import Account
+from domain.clock_changes import Touched
+from domain.errors import NotFound, Unacceptable
+from domain.events import (
+    AgentCreated,
+    AgentPaused,
+    AgentResumed,
+    AgentTerminated,
+    ProjectDeleted,
+    ProjectPaused,
+    ProjectResumed,
+    RoutineTriggerAdded,
+    RunFired,
+    UserRegistered,
+)
+from domain.explanation import Question, Verdict
+from domain.firing import NOT_INVOKABLE, PROJECT_PAUSED
+from domain.identity import run_of_occurrence
+from domain.plan import INSTANT, Plan
+from domain.recorded import Recorded
+from domain.values import CatchUpPolicy, Coalesced, ConcurrencyPolicy, Failed, Skipped, TriggerSettings, Value
+
+LAST = datetime(2200, 1, 1, tzinfo=UTC)  # nobody looks further ahead
+COVERED, COVERED_AT_MOST = timedelta(days=400), timedelta(days=3_660)  # in which a preview looks for clock changes
+MOST_NAMED = 5  # dates that are named one by one
+NOBODY = UUID(int=0)
+
+
+class Ahead(Value, frozen=True):
+    """A trigger and what is planned for it; without a plan `why_none` says why."""
+
+    trigger_id: UUID
+    routine_id: UUID
+    plan: Plan | None
+    since: datetime | None  # no occurrence before this one is without its outcome
+    why_none: str | None
+    concurrency_policy: ConcurrencyPolicy
+    catch_up_policy: CatchUpPolicy
+
+
+class Planned(Value, frozen=True):
+    """An occurrence to come; `due_at` is None where the jitter is not known."""
+
+    at: datetime
+    due_at: datetime | None
+
+
+class Preview(Value, frozen=True):
+    """What a schedule would do; only `reason` is set when it would be refused."""
+
+    reason: str | None = None
+    words: str | None = None
+    zone: str = "UTC"
+    times: tuple[Planned, ...] = ()
+    touched: tuple[Touched, ...] = ()
+    covered_until: datetime | None = None
+
+
+def ahead(work: Work, principal: Principal, trigger_id: UUID) -> Ahead:
+    """For whoever may read its routine. Raises NotFound."""
+    found = work.get(TRIGGER, trigger_id)
+    if found is None or found.deleted:
+        raise NotFound("Routine trigger not found")
+    company_id = routines.resource(work, found.routine_id).company_id
+    authorize(work, principal, "read", Resource(company_id=company_id, kind="Routine trigger"))
+    of = work.get(ROUTINE, found.routine_id)
+    if of is None:
+        raise NotFound("Routine trigger not found")
+    plan, why_none = trigger.plan_of(found), None
+    if plan is None:
+        why_none = "not_a_schedule"
+    elif of.settings.status != "active":
+        why_none = f"routine_{of.settings.status}"
+    elif not found.settings.enabled:
+        why_none = "disabled"
+    elif plans.next_after(plan, work.now) is None:
+        why_none = "ended"
+    return Ahead(
+        trigger_id=trigger_id,
+        routine_id=found.routine_id,
+        plan=plan if why_none in (None, "ended") else None,
+        since=found.since,
+        why_none=why_none,
+        concurrency_policy=of.settings.concurrency_policy,
+        catch_up_policy=of.settings.catch_up_policy,
+    )
+
+
+def planned(of: Ahead, settled: datetime | None, after: datetime, until: datetime, limit: int) -> list[Planned]:
+    """The occurrences in (after, until] without an outcome; those up to `settled` have theirs."""
+    if of.plan is None or of.since is None:
+        return []
+    after = max(moment for moment in (after, of.since - INSTANT, settled) if moment is not None)
+    found = islice(plans.occurrences(of.plan, after, until), limit)
+    return [Planned(at=at, due_at=plans.due_at(of.plan, at)) for at in found]
+
+
+def explain(
+    work: Work, principal: Principal, routine_id: UUID, at: datetime, trigger_id: UUID | None = None
+) -> list[tuple[Account, str]]:
+    """What became of a moment, for each schedule the routine ever had or for the one trigger, and in a sentence."""
+    routines.may_read(work, principal, routine_id)
+    history = work.history(routine_id)
+    ever = [one.event for one in history if isinstance(one.event, RoutineTriggerAdded)]
+    if trigger_id is None:
+        wanted = [event.trigger_id for event in ever if event.kind == "schedule"]
+    elif any(event.trigger_id == trigger_id for event in ever):
+        wanted = [trigger_id]
+    else:
+        raise NotFound("Routine trigger not found")
+    work.load(wanted)
+    questions = [(id_, explanation.ask(explanation.eras(history, work.history(id_)), at)) for id_ in wanted]
+    accounts = [_account(work, id_, question) for id_, question in questions]
+    return [(one, account.sentence(one, partial(_name, work))) for one in accounts]
+
+
+def _account(work: Work, trigger_id: UUID, question: Question) -> Account:
+    events, occurrence = work.history(trigger_id), question.occurrence
+    run = [] if occurrence is None else work.history(run_of_occurrence(trigger_id, occurrence))
+    fired = next(iter(run), None)
+    event = fired.event if fired is not None and isinstance(fired.event, RunFired) else None
+    missed = explanation.missed_by(question, events)
+    verdict = explanation.verdict(question, event, missed, work.now)
+    return Account(
+        trigger_id=trigger_id,
+        question=question,
+        verdict=verdict,
+        now=work.now,
+        previous=explanation.previous(question, events[0].at),
+        following=explanation.following(question),
+        created=events[0],
+        fired=fired,
+        ended=run[-1] if len(run) > 1 else None,
+        missed=missed,
+        blocking=_blocking(work, event),
+        obstacle=_obstacle(work, question, event, verdict, fired.at if fired else work.now),
+    )
+
+
+def _blocking(work: Work, fired: RunFired | None) -> Recorded | None:
+    """The firing of the run whose issue was in the way."""
+    match fired and fired.outcome:
+        case Coalesced(into_run_id=UUID() as run_id) | Skipped(into_run_id=UUID() as run_id):
+            return next(iter(work.history(run_id)), None)
+        case _:
+            return None
+
+
+def _obstacle(
+    work: Work, question: Question, fired: RunFired | None, verdict: Verdict, at: datetime
+) -> Recorded | None:
+    """What paused the project, or paused or terminated the agent, as of then; for what is planned, as of now."""
+    settings = question.era.routine.settings if question.era.routine else None
+    if settings is None:
+        return None
+    by_project = fired is not None and fired.outcome == PROJECT_PAUSED
+    by_agent = fired is not None and fired.outcome == Failed(reason=NOT_INVOKABLE)
+    found = None
+    if (verdict == "planned" or by_project) and settings.project_id is not None:
+        found = _last(work, settings.project_id, at, (ProjectPaused,), (ProjectResumed, ProjectDeleted))
+    if (verdict == "planned" or by_agent) and found is None and settings.assignee_agent_id is not None:
+        found = _last(work, settings.assignee_agent_id, at, (AgentPaused, AgentTerminated), (AgentResumed,))
+    return found
+
+
+def _last(
+    work: Work, stream_id: UUID, at: datetime, pauses: tuple[type, ...], resumes: tuple[type, ...]
+) -> Recorded | None:
+    """What a thing is paused by at a moment, if it is."""
+    found = [one for one in work.history(stream_id) if one.at <= at and isinstance(one.event, pauses + resumes)]
+    return found[-1] if found and isinstance(found[-1].event, pauses) else None
+
+
+def _name(work: Work, actor: str) -> str:
+    """Who did something, as people call them."""
+    kind, _, id_ = actor.partition(":")
+    match kind, next((one.event for one in work.history(UUID(id_))), None) if id_ else None:
+        case "user", UserRegistered(name=name):
+            return name
+        case "agent", AgentCreated() if (found := work.get(AGENT, UUID(id_))) is not None:
+            return found.profile.name
+        case _:
+            return f"the {kind}"
+
+
+def preview(work: Work, _principal: Principal, asked: SchedulePreview) -> Preview:
+    """What a trigger with these fields would do, if it could be made now."""
+    settings = merged(TriggerSettings(), asked)
+    zone = asked.timezone
+    try:
+        (made,) = trigger.create(asked.routine_id or NOBODY, "schedule", settings, work.now)
+    except Unacceptable as refusal:
+        return Preview(reason=refusal.message)
+    state = trigger.evolve(None, made)
+    if (plan := trigger.plan_of(state)) is None:
+        raise LookupError(made)
+    begin = asked.from_ or work.now
+    after = begin - INSTANT if asked.from_ else begin
+    occurrences = list(islice(plans.occurrences(plan, after, LAST), asked.count))
+    until = max(begin + COVERED, occurrences[-1] if occurrences else begin)
+    until = min(until, begin + COVERED_AT_MOST)
+    knows_due = asked.routine_id is not None or not plan.jitter_s
+    return Preview(
+        words=_words(plan, zone),
+        zone=plan.cron.timezone if plan.cron else zone,
+        times=tuple(Planned(at=at, due_at=plans.due_at(plan, at) if knows_due else None) for at in occurrences),
+        touched=tuple(clock_changes.touching(plan, begin, until)),
+        covered_until=until,
+    )
+
+
+def _words(plan: Plan, zone: str) -> str:
+    """The schedule in plain English."""
+    if plan.once is not None:
+        return f"Once, on {time_words.when(plan.once, zone)}"
+    if plan.cron is None:
+        raise LookupError(plan)
+    parts = [cron_words.describe(plan.cron.expression), f"{plan.cron.timezone} time"]
+    if plan.starts_at is not None:
+        parts.append(f"from {time_words.when(plan.starts_at, zone)}")
+    if plan.ends_at is not None:
+        parts.append(f"until {time_words.when(plan.ends_at, zone)}")
+    if plan.excluded:
+        days = [time_words.day(day) for day in plan.excluded]
+        parts.append(f"but not on {cron_words.joined(days) if len(days) <= MOST_NAMED else f'{len(days)} dates'}")
+    if plan.jitter_s:
+        parts.append(f"up to {time_words.span(timedelta(seconds=plan.jitter_s))} later")
+    return ", ".join(parts)

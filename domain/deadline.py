@@ -1,0 +1,15 @@
+"""Something that ends by itself, and whose time has come."""
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from domain.values import Value
+
+
+class Overdue(Value, frozen=True):
+    """A run that lasts too long, or a pause of a routine that is over, as the read model knows it."""
+
+    id: UUID  # of the run, or of the routine
+    kind: Literal["run", "pause"]
+    ends_at: datetime

@@ -1,0 +1,44 @@
+"""Moments in words: local and UTC."""
+
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+MINUTE_S, HOUR_S, DAY_S = 60, 3_600, 86_400
+
+
+def local(moment: datetime, zone: str) -> datetime:
+    return moment.astimezone(ZoneInfo(zone))
+
+
+def when(moment: datetime, zone: str) -> str:
+    """`Sun 22 Nov 2026 09:30 (Europe/Amsterdam; 08:30 UTC)`"""
+    there, utc = local(moment, zone), moment.astimezone(UTC)
+    if there.utcoffset() == utc.utcoffset() and zone in ("UTC", "Etc/UTC"):
+        return f"{day(utc)} {clock(utc)} UTC"
+    here = clock(utc) if there.date() == utc.date() else f"{utc:%a} {utc.day} {utc:%b} {clock(utc)}"
+    return f"{day(there)} {clock(there)} ({zone}; {here} UTC)"
+
+
+def day(moment: date) -> str:
+    """`Sun 22 Nov 2026`"""
+    return f"{moment:%a} {moment.day} {moment:%b} {moment.year}"
+
+
+def clock(moment: datetime) -> str:
+    """`09:30`, with seconds where there are any."""
+    return f"{moment:%H:%M:%S}" if moment.second else f"{moment:%H:%M}"
+
+
+def span(length: timedelta) -> str:
+    """`12 ms`, `45 s`, `3 min`, `2 h 5 min`, `3 days`"""
+    seconds = int(length.total_seconds())
+    if seconds < 1:
+        return f"{length // timedelta(milliseconds=1)} ms"
+    if seconds < MINUTE_S:
+        return f"{seconds} s"
+    if seconds < HOUR_S:
+        return f"{seconds // MINUTE_S} min"
+    if seconds < 2 * DAY_S:
+        rest = seconds % HOUR_S // MINUTE_S
+        return f"{seconds // HOUR_S} h" + (f" {rest} min" if rest else "")
+    return f"{seconds // DAY_S} days"

@@ -1,0 +1,1 @@
+"""Fault campaigns: what the service promises, while everything around it is cut, killed, frozen and lied to."""

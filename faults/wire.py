@@ -1,0 +1,216 @@
+"""
+Between a client and Postgres, on a Unix socket: sees every message of either side, and lets a fault decide on each.
+
+A fault says PASS; CUT_BEFORE or CUT_AFTER: the connection ends before or after the message has gone on; SILENCE: from
+this message on nothing goes on in either direction, though the connection seems to be there, until `heal`; SWALLOW:
+the message alone is gone.
+"""
+
+import contextlib
+import enum
+import random
+import shutil
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, Protocol
+from urllib.parse import quote
+
+SOCKET = ".s.PGSQL.5432"
+LENGTH = 4  # bytes; it counts itself
+CHUNK = 65_536
+
+
+class Action(enum.Enum):
+    PASS = enum.auto()
+    SWALLOW = enum.auto()
+    CUT_BEFORE = enum.auto()
+    CUT_AFTER = enum.auto()
+    SILENCE = enum.auto()
+
+
+class Message(NamedTuple):
+    of_client: bool
+    kind: bytes  # one letter; empty for the first message of a client
+    raw: bytes
+
+
+class Fault(Protocol):
+    """Is asked about each message, one at a time, in the order in which they pass."""
+
+    def on(self, link: "Link", message: Message) -> Action: ...
+
+
+class Nothing:
+    def on(self, _link: "Link", _message: Message) -> Action:
+        return Action.PASS
+
+
+class At:
+    """Does something once, at the k-th message."""
+
+    def __init__(self, k: int, action: Action) -> None:
+        self._left = k
+        self._action = action
+        self.hit = threading.Event()
+
+    def on(self, _link: "Link", _message: Message) -> Action:
+        self._left -= 1
+        if self._left:
+            return Action.PASS
+        self.hit.set()
+        return self._action
+
+
+class LoseAnswers:
+    """Statements that append are carried out, but their answer is lost, and the connection with it: now and then."""
+
+    def __init__(self, chance: random.Random, share: float, what: bytes = b"log.append") -> None:
+        self._chance = chance
+        self._share = share
+        self._what = what
+        self.lost = 0
+
+    def on(self, link: "Link", message: Message) -> Action:
+        if message.of_client:
+            self._note(link, message)
+        elif link.loses:
+            if message.kind != b"Z":  # ready for query: it is committed
+                return Action.SWALLOW
+            self.lost += 1
+            return Action.CUT_BEFORE
+        return Action.PASS
+
+    def _note(self, link: "Link", message: Message) -> None:
+        if message.kind == b"P" and self._what in message.raw:
+            link.names.add(message.raw[1 + LENGTH :].split(b"\0")[0])
+        elif message.kind == b"B" and message.raw[1 + LENGTH :].split(b"\0")[1] in link.names:
+            link.loses = self._chance.random() < self._share
+
+
+class Link:
+    """One connection through us."""
+
+    def __init__(self, client: socket.socket, server: socket.socket) -> None:
+        self.client = client
+        self.server = server
+        self.silent = False
+        self.loses = False
+        self.names: set[bytes] = set()  # of prepared statements that append
+
+    def cut(self) -> None:
+        for end in (self.client, self.server):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+class Proxy:
+    """Listens in a directory of its own; `fault` may be changed at any time."""
+
+    def __init__(self, server: Path) -> None:
+        self.fault: Fault = Nothing()
+        self._server = server
+        self._directory = Path(tempfile.mkdtemp(prefix="routines-wire-"))
+        self._links: list[Link] = []
+        self._lock = threading.Lock()
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(self._directory / SOCKET))
+        self._listener.listen(200)
+        self._closed = False
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def url(self, user: str, dbname: str) -> str:
+        options = "sslmode=disable&gssencmode=disable"
+        return f"postgresql://{user}@/{dbname}?host={quote(str(self._directory))}&{options}"
+
+    def heal(self) -> None:
+        """Ends the connections that have gone silent, as the kernel of a client does after a while."""
+        for link in self._links:
+            if link.silent:
+                link.cut()
+
+    def close(self) -> None:
+        self._closed = True
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for link in self._links:
+            link.cut()
+        shutil.rmtree(self._directory)
+
+    def _accept(self) -> None:
+        while not self._closed:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server = socket.socket(socket.AF_UNIX)
+            try:
+                server.connect(str(self._server))
+            except OSError:  # Postgres is away
+                client.close()
+                server.close()
+                continue
+            link = Link(client, server)
+            self._links = [*(one for one in self._links if one.client.fileno() >= 0), link]
+            pumps = [threading.Thread(target=self._pump, args=(link, of_client), daemon=True) for of_client in (1, 0)]
+            for pump in pumps:
+                pump.start()
+            threading.Thread(target=_close_after, args=(link, pumps), daemon=True).start()
+
+    def _pump(self, link: Link, of_client: bool) -> None:
+        source, goal = (link.client, link.server) if of_client else (link.server, link.client)
+        rest, typed = b"", not of_client
+        with contextlib.suppress(OSError):
+            while chunk := source.recv(CHUNK):
+                rest += chunk
+                for raw in (messages := _split(rest, typed=typed)):
+                    kind = raw[:1] if typed else b""
+                    typed = True
+                    if not self._pass(link, Message(bool(of_client), kind, raw), goal):
+                        return link.cut()
+                rest = rest[sum(map(len, messages)) :]
+        return None if link.silent else link.cut()
+
+    def _pass(self, link: Link, message: Message, goal: socket.socket) -> bool:
+        """Whether the connection goes on."""
+        with self._lock:
+            if link.silent:
+                return True
+            action = self.fault.on(link, message)
+            link.silent = action is Action.SILENCE
+        if action in (Action.PASS, Action.CUT_AFTER):
+            goal.sendall(message.raw)
+        return action not in (Action.CUT_BEFORE, Action.CUT_AFTER)
+
+
+def _split(data: bytes, *, typed: bool) -> list[bytes]:
+    """The whole messages at the beginning of the data."""
+    found, start = [], 0
+    while True:
+        head = start + (1 if typed else 0)
+        if len(data) < head + LENGTH:
+            return found
+        end = head + int.from_bytes(data[head : head + LENGTH], "big")
+        if len(data) < end:
+            return found
+        found.append(data[start:end])
+        start, typed = end, True
+
+
+def _close_after(link: Link, pumps: list[threading.Thread]) -> None:
+    for pump in pumps:
+        pump.join()
+    link.client.close()
+    link.server.close()
+
+
+@contextlib.contextmanager
+def between(server: Path) -> Iterator[Proxy]:
+    proxy = Proxy(server)
+    try:
+        yield proxy
+    finally:
+        proxy.close()

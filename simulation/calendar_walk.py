@@ -1,0 +1,132 @@
+"""
+When a schedule runs, found by walking the clock of its zone a quarter of an hour at a time.
+
+Knows nothing of domain/: five cron fields, read here, and zoneinfo. No clock changes within a quarter of an hour.
+"""
+
+from bisect import bisect_right
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+MINUTE = timedelta(minutes=1)
+QUARTER = timedelta(minutes=15)
+NAMES = {name: str(n) for n, name in enumerate(("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"))}
+LIMITS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
+
+
+class Terms(NamedTuple):
+    """What a schedule says: a cron expression in a zone, or one moment, within limits."""
+
+    cron: str | None
+    zone: str
+    once: datetime | None = None
+    starts: datetime | None = None
+    ends: datetime | None = None
+    excluded: tuple[date, ...] = ()
+    jitter: timedelta = timedelta()
+
+    def between(self, after: datetime, until: datetime) -> list[datetime]:
+        """The occurrences in (after, until], ascending."""
+        if self.cron is None:
+            return [self.once] if self.once is not None and after < self.once <= until else []
+        if self.starts is not None:
+            after = max(after, self.starts - timedelta(microseconds=1))
+        if self.ends is not None:
+            until = min(until, self.ends)
+        found: list[datetime] = []
+        first = (after.year, after.month)
+        while first <= (until.year, until.month) and after < until:
+            days = month(self.cron, self.zone, *first)
+            found += days[bisect_right(days, after) : bisect_right(days, until)]
+            first = (first[0] + first[1] // 12, first[1] % 12 + 1)
+        if self.excluded:
+            zone, out = ZoneInfo(self.zone), set(self.excluded)
+            found = [moment for moment in found if moment.astimezone(zone).date() not in out]
+        return found
+
+    def has(self, moment: datetime) -> bool:
+        if self.cron is None or moment not in _month(self.cron, self.zone, moment.year, moment.month):
+            return moment == self.once
+        too_early = self.starts is not None and moment < self.starts
+        too_late = self.ends is not None and moment > self.ends
+        return not (too_early or too_late or moment.astimezone(ZoneInfo(self.zone)).date() in self.excluded)
+
+
+class Quarter(NamedTuple):
+    """The wall time of a quarter of an hour; `skipped` are wall minutes that a clock change left out before it."""
+
+    begin: datetime
+    minute: int
+    hour: int
+    day: int
+    month: int
+    weekday: int
+    skipped: tuple[datetime, ...]
+    repeated: bool
+
+
+@cache
+def month(cron: str, zone: str, year: int, number: int) -> list[datetime]:
+    """Every occurrence in a month of UTC."""
+    minutes, hours, days, months, weekdays = fields = [
+        _values(*pair) for pair in zip(cron.split(), LIMITS, strict=True)
+    ]
+    texts = cron.split()
+    by_clock = texts[0][0] == "*" or texts[1][0] == "*"  # runs in real time, whatever the clocks do
+    either = texts[2][0] != "*" and texts[4][0] != "*"
+    found = []
+    for quarter in _quarters(zone, year, number):
+        gap = False
+        if quarter.skipped and not by_clock and any(_matches(fields, wall, either=either) for wall in quarter.skipped):
+            gap = True
+            found.append(quarter.begin)
+        if quarter.hour not in hours or quarter.month not in months or (quarter.repeated and not by_clock):
+            continue
+        day, weekday = quarter.day in days, quarter.weekday in weekdays
+        if (day or weekday) if either else (day and weekday):
+            on = [n for n in range(15) if quarter.minute + n in minutes]
+            found += [quarter.begin + n * MINUTE for n in on if n or not gap]
+    return found
+
+
+@cache
+def _month(cron: str, zone: str, year: int, number: int) -> frozenset[datetime]:
+    return frozenset(month(cron, zone, year, number))
+
+
+@cache
+def _quarters(zone: str, year: int, number: int) -> list[Quarter]:
+    tz = ZoneInfo(zone)
+    moment = datetime(year, number, 1, tzinfo=UTC)
+    before = (moment - QUARTER).astimezone(tz).replace(tzinfo=None)
+    found = []
+    while moment.month == number:
+        there = moment.astimezone(tz)
+        wall = there.replace(tzinfo=None, fold=0)
+        jumped = wall - before - QUARTER
+        skipped = tuple(wall - n * MINUTE for n in range(1, jumped // MINUTE + 1)) if jumped else ()
+        numbers = (wall.minute, wall.hour, wall.day, wall.month, wall.isoweekday() % 7)
+        found.append(Quarter(moment, *numbers, skipped, there.fold == 1))
+        moment, before = moment + QUARTER, wall
+    return found
+
+
+def _matches(fields: list[set[int]], wall: datetime, *, either: bool) -> bool:
+    minutes, hours, days, months, weekdays = fields
+    day, weekday = wall.day in days, wall.isoweekday() % 7 in weekdays
+    in_time = wall.minute in minutes and wall.hour in hours and wall.month in months
+    return in_time and ((day or weekday) if either else (day and weekday))
+
+
+def _values(text: str, limits: tuple[int, int]) -> set[int]:
+    found: set[int] = set()
+    for part in text.upper().split(","):
+        span, _, step = part.partition("/")
+        low, high = limits
+        if span != "*":
+            ends = [int(NAMES.get(end, end)) for end in span.split("-")]
+            low, high = ends[0], ends[-1] if len(ends) > 1 or not step else high
+        found |= set(range(low, high + 1, int(step or 1)))
+    return found | {0} if limits == LIMITS[4] and 7 in found else found

@@ -1,0 +1,48 @@
+"""The fault campaigns in brief: nothing is lost, doubled, early or half-made. `make faults` is the whole of them."""
+
+import random
+
+import pytest
+
+from faults import clock, crash, cut, lostanswer, poison
+from faults.campaign import Size
+from faults.place import place
+
+
+@pytest.fixture(scope="module")
+def here():
+    with place() as made:
+        made.limit_s = 30.0
+        yield made
+
+
+@pytest.fixture
+def chance():
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    return random.Random(seed)
+
+
+def faults_of(outcomes):
+    return {outcome.name: (str(outcome.verdict), outcome.broken) for outcome in outcomes if not outcome.well}
+
+
+def test_a_connection_that_is_cut_or_goes_silent_at_any_message_leaves_one_whole_outcome(here, chance):
+    assert {} == faults_of(cut.run(here, Size("brief"), chance))
+
+
+def test_a_crash_of_postgres_loses_and_doubles_nothing(here, chance):
+    assert {} == faults_of(crash.run(here, Size("brief"), chance))
+
+
+def test_a_lost_answer_of_a_commit_loses_and_doubles_nothing(here, chance):
+    assert {} == faults_of(lostanswer.run(here, Size("brief"), chance))
+
+
+def test_a_trigger_that_cannot_be_carried_out_fails_alone(here, chance):
+    assert {} == faults_of(poison.run(here, Size("brief"), chance))
+
+
+@pytest.mark.skipif(clock.find_library() is None, reason="libfaketime is not installed")
+def test_a_clock_that_jumps_changes_nothing(here, chance):
+    assert {} == faults_of(clock.run(here, Size("brief"), chance))

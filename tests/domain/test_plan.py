@@ -1,0 +1,113 @@
+"""Schedules within limits: against the bare schedule, filtered one by one."""
+
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given as for_all
+from hypothesis import settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from domain import plan as plans
+from domain import schedule
+from domain.errors import BadSchedule
+from domain.plan import Plan
+from domain.schedule import Cron
+
+ROUTINE = UUID(int=7)
+NOON = datetime(2026, 3, 27, 12, tzinfo=UTC)
+MINUTE, HOUR, DAY, INSTANT = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1), timedelta(microseconds=1)
+HOURLY = Plan(seed=ROUTINE, cron=Cron("0 * * * *"))
+ONCE = Plan(seed=ROUTINE, once=NOON + timedelta(seconds=7))
+
+crons = st.builds(
+    Cron,
+    st.sampled_from(["0 * * * *", "*/20 * * * *", "30 2 * * *", "0 0 * * *", "15 9 * * MON-FRI", "0 */5 1,28 * *"]),
+    st.sampled_from(["UTC", "Europe/Amsterdam", "Asia/Beirut", "Australia/Lord_Howe", "America/New_York"]),
+)
+moments = st.integers(0, 20 * 24 * 60).map(lambda n: NOON - 5 * DAY + n * MINUTE)
+days = st.integers(0, 20).map(lambda n: date(2026, 3, 22) + n * DAY)
+limited = st.builds(
+    Plan,
+    seed=st.just(ROUTINE),
+    cron=crons,
+    starts_at=st.none() | moments,
+    ends_at=st.none() | moments,
+    excluded=st.lists(days, max_size=4, unique=True).map(sorted).map(tuple),
+    jitter_s=st.sampled_from([0, 1, 59, 60, 600, 3600]),
+)
+
+
+def one_by_one(plan, after, until):
+    """What the limits leave of the bare schedule."""
+    zone = ZoneInfo(plan.cron.timezone)
+    return [
+        moment
+        for moment in schedule.occurrences(plan.cron, after, until)
+        if (plan.starts_at is None or moment >= plan.starts_at)
+        and (plan.ends_at is None or moment <= plan.ends_at)
+        and moment.astimezone(zone).date() not in plan.excluded
+    ]
+
+
+@settings(max_examples=300, deadline=None)
+@for_all(limited, moments, st.integers(0, 12 * 24 * 60))
+def test_the_limits_leave_what_they_leave_one_by_one(plan, after, minutes):
+    until = after + minutes * MINUTE
+    expected = one_by_one(plan, after, until)
+
+    assert expected == list(plans.occurrences(plan, after, until))
+    assert len(expected) == plans.count(plan, after, until)
+    assert (expected[-1] if expected else None) == plans.last_until(plan, until, after)
+
+
+@settings(max_examples=200, deadline=None)
+@for_all(limited, moments)
+def test_jitter_never_makes_an_occurrence_early_nor_lets_it_overtake_the_next(plan, after):
+    due = [(moment, plans.due_at(plan, moment)) for moment in plans.occurrences(plan, after, after + 3 * DAY)]
+
+    assert all(timedelta() <= at - moment <= timedelta(seconds=plan.jitter_s) for moment, at in due)
+    assert all(at < following for (_, at), (following, _) in pairwise(due))
+    assert due == [(moment, plans.due_at(plan, moment)) for moment, _ in due]
+
+
+def test_jitter_spreads_the_routines_that_share_a_moment():
+    seeds = [replace(HOURLY, seed=UUID(int=n), jitter_s=600) for n in range(200)]
+
+    late = sorted({(plans.due_at(plan, NOON) - NOON).total_seconds() for plan in seeds})
+
+    assert len(late) > 100
+    assert late[0] < 60
+    assert late[-1] > 540
+
+
+def test_a_limit_belongs_to_what_it_limits():
+    limits = replace(HOURLY, starts_at=NOON, ends_at=NOON + 2 * HOUR)
+
+    assert [NOON, NOON + HOUR, NOON + 2 * HOUR] == list(plans.occurrences(limits, NOON - DAY, NOON + DAY))
+    assert plans.next_after(limits, NOON + 2 * HOUR) is None
+
+
+def test_an_excluded_date_is_one_of_the_schedules_zone():
+    tokyo = Plan(seed=ROUTINE, cron=Cron("0 3 * * *", "Asia/Tokyo"), excluded=(date(2026, 3, 28),))
+
+    assert datetime(2026, 3, 28, 18, tzinfo=UTC) == plans.next_after(tokyo, NOON)
+
+
+def test_what_happens_once_happens_once():
+    at = ONCE.once
+
+    assert [at] == list(plans.occurrences(ONCE, NOON, NOON + DAY))
+    assert 1 == plans.count(ONCE, NOON, at)
+    assert at == plans.last_until(ONCE, NOON + DAY, NOON)
+    assert plans.next_after(ONCE, at) is None
+    assert 0 == plans.count(ONCE, at, NOON + DAY)
+    assert plans.last_until(ONCE, at - INSTANT, NOON) is None
+
+
+def test_a_plan_with_nothing_left_is_a_mistake():
+    with pytest.raises(BadSchedule, match="no occurrence left"):
+        plans.must_have_an_occurrence(replace(HOURLY, ends_at=NOON), NOON)

@@ -1,0 +1,67 @@
+"""The scheduler in worlds of its own (simulation/), with an oracle that shares no code with it: `make simulate`, shortened."""
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from simulation import calendar_walk
+from simulation.shrink import shortest
+from simulation.world import Shape, World
+from tests.domain.test_schedule import walk
+
+SMALL = Shape(0, routines=12, days=60)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_nothing_is_lost_doubled_early_or_half_made_whatever_goes_wrong(seed):
+    ended = World(SMALL._replace(seed=seed)).run()
+
+    assert [] == ended.violations
+    assert sum(ended.occurrences.values()) > 150
+    assert {"overtaken", "outage", "clock back"} <= ended.faults.keys()
+
+
+def test_a_seed_always_tells_the_same_story():
+    one, again = (World(SMALL._replace(seed=1, days=20), tell=True).run() for _ in range(2))
+
+    assert one.story == again.story
+    assert (one.events, one.occurrences, one.faults) == (again.events, again.occurrences, again.faults)
+
+
+@pytest.mark.parametrize(
+    ("broken", "seed", "found"),
+    [
+        ("unique", 0, {"doubled", "half-made"}),
+        ("guards", 0, {"against rule", "half-made"}),
+        ("transaction", 8, {"half-made"}),
+        ("grace", 1, {"against rule"}),
+        ("missed", 1, {"lost"}),
+        ("early", 0, {"early"}),
+    ],
+)
+def test_what_is_broken_is_found(broken, seed, found):
+    ended = World(SMALL._replace(seed=seed, broken=broken)).run()
+
+    assert found & Counter(violation.kind for violation in ended.violations).keys()
+
+
+def test_a_failure_is_told_by_the_smallest_world_that_still_fails():
+    told = list(shortest(Shape(0, routines=4, days=15, broken="early")))
+
+    assert "Seed 0 fails with 2 routines in 10 days, under no fault" in told[0]
+    assert any("early: " in line for line in told)
+    assert any("RunFired" in line for line in told)
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Australia/Lord_Howe", "Africa/Casablanca"])
+@pytest.mark.parametrize("cron", ["30 2 * * *", "*/30 * * * *", "0,30 1-3 * * SUN", "45 23 28-31 * MON"])
+def test_the_walk_by_quarters_finds_what_the_walk_by_minutes_finds(cron, zone):
+    begin = datetime(2026, 3, 20, tzinfo=UTC)
+    end = begin + timedelta(days=15)
+    terms = calendar_walk.Terms(cron, zone)
+
+    found = terms.between(begin, end)
+
+    assert found == list(walk(cron.replace("SUN", "0").replace("MON", "1"), zone, begin, end))
+    assert all(terms.has(moment) for moment in found)

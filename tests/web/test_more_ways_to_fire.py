@@ -1,0 +1,123 @@
+"""What schedules and routines can do beyond the contract: once, within dates, spread, with an end to runs and pauses."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.api import Api
+
+HOURLY = {"kind": "schedule", "cronExpression": "0 * * * *"}
+LATER = (datetime.now(UTC) + timedelta(days=40)).replace(microsecond=0)
+
+
+@pytest.fixture
+def routine(api: Api) -> str:
+    company = api.company()
+    return api.routine(company, api.agent(company)[0])
+
+
+def text(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def create(api: Api, routine: str, body: Any) -> Any:
+    return api.post(f"/routines/{routine}/triggers", body)["trigger"]
+
+
+def refusal(api: Api, method: str, path: str, body: Any) -> tuple[int, Any]:
+    answer = api.request(method, path, body)
+    found = answer.json()
+    return answer.status_code, [issue["path"] for issue in found["details"]] if "details" in found else found["error"]
+
+
+def test_a_schedule_may_run_once(api: Api, routine: str):
+    trigger = create(api, routine, {"kind": "schedule", "runAt": text(LATER)})
+
+    assert (text(LATER), text(LATER), None) == (trigger["runAt"], trigger["nextRunAt"], trigger["cronExpression"])
+
+
+def test_a_schedule_may_begin_and_end_and_rest_on_dates(api: Api, routine: str):
+    day = LATER.date()
+    limits = {"startsAt": text(LATER), "endsAt": text(LATER + timedelta(days=3)), "jitterSec": 60}
+
+    trigger = create(api, routine, {**HOURLY, **limits, "excludedDates": [str(day), str(day)]})
+
+    assert limits == {name: trigger[name] for name in limits}
+    assert [str(day)] == trigger["excludedDates"]
+    assert trigger["nextRunAt"] == text(datetime.combine(day, datetime.min.time(), UTC) + timedelta(days=1))
+    snapshot = api.get(f"/routines/{routine}/revisions")[0]["snapshot"]["triggers"][0]
+    assert limits == {name: snapshot[name] for name in limits}
+
+
+def test_what_is_cleared_is_gone_and_a_revision_brings_it_back(api: Api, routine: str):
+    trigger = create(api, routine, {**HOURLY, "startsAt": text(LATER)})
+    revision = api.get(f"/routines/{routine}/revisions")[0]["id"]
+
+    cleared = api.patch(f"/routine-triggers/{trigger['id']}", {"startsAt": None})
+    api.post(f"/routines/{routine}/revisions/{revision}/restore")
+
+    assert cleared["startsAt"] is None
+    assert cleared["nextRunAt"] < text(LATER)
+    assert text(LATER) == api.get(f"/routines/{routine}")["triggers"][0]["startsAt"]
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({**HOURLY, "runAt": text(LATER)}, "A schedule has a cronExpression or a runAt, not both"),
+        ({"kind": "schedule", "runAt": text(LATER), "endsAt": text(LATER)}, "A schedule with runAt has no startsAt"),
+        (
+            {**HOURLY, "startsAt": text(LATER), "endsAt": text(LATER - timedelta(1))},
+            "endsAt must not be before startsAt",
+        ),
+        ({"kind": "schedule", "runAt": "2020-01-01T00:00:00Z"}, "The schedule has no occurrence left"),
+        ({**HOURLY, "endsAt": "2020-01-01T00:00:00Z"}, "The schedule has no occurrence left"),
+    ],
+)
+def test_a_schedule_that_contradicts_itself_or_has_nothing_to_do_is_refused(
+    api: Api, routine: str, body: Any, expected: str
+):
+    status, said = refusal(api, "POST", f"/routines/{routine}/triggers", body)
+
+    assert 422 == status
+    assert said.startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [
+        ({"kind": "schedule"}, ["cronExpression"]),
+        ({**HOURLY, "excludedDates": ["2026-02-30"]}, ["excludedDates", 0]),
+        ({**HOURLY, "excludedDates": ["2026-11-22", 7]}, ["excludedDates", 1]),
+        ({**HOURLY, "jitterSec": 3601}, ["jitterSec"]),
+        ({**HOURLY, "startsAt": "tomorrow"}, ["startsAt"]),
+        ({**HOURLY, "startsAt": "2026-11-22T10:00:00"}, ["startsAt"]),
+    ],
+)
+def test_a_malformed_limit_is_named(api: Api, routine: str, body: Any, path: list[Any]):
+    assert (400, [path]) == refusal(api, "POST", f"/routines/{routine}/triggers", body)
+
+
+@pytest.mark.parametrize("far", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
+def test_no_moment_is_too_far_away_to_be_answered(api: Api, routine: str, far: str):
+    for name in ("runAt", "startsAt", "endsAt"):
+        body = {"kind": "schedule", name: far} if name == "runAt" else {**HOURLY, name: far}
+        assert api.request("POST", f"/routines/{routine}/triggers", body).status_code in (201, 422)
+    days = create(api, routine, {**HOURLY, "excludedDates": ["0001-01-01", "9999-12-31"]})
+    assert api.patch(f"/routine-triggers/{days['id']}", {"label": "x"})["nextRunAt"]
+
+
+def test_a_pause_has_a_note_and_an_end_until_the_routine_is_active_again(api: Api, routine: str):
+    paused = api.patch(f"/routines/{routine}", {"status": "paused", "pauseNote": "holiday", "resumeAt": text(LATER)})
+    assert ("holiday", text(LATER)) == (paused["pauseNote"], paused["resumeAt"])
+
+    active = api.patch(f"/routines/{routine}", {"status": "active"})
+
+    assert (None, None) == (active["pauseNote"], active["resumeAt"])
+
+
+def test_a_run_may_have_a_longest_duration(api: Api, routine: str):
+    assert 60 == api.patch(f"/routines/{routine}", {"maxRunDurationSec": 60})["maxRunDurationSec"]
+    assert (400, [["maxRunDurationSec"]]) == refusal(api, "PATCH", f"/routines/{routine}", {"maxRunDurationSec": 0})
+    assert api.patch(f"/routines/{routine}", {"maxRunDurationSec": None})["maxRunDurationSec"] is None
