@@ -38,7 +38,7 @@ from web.app import create_app
 from web.backend import Backend
 
 MODES = {"before": Action.CUT_BEFORE, "after": Action.CUT_AFTER, "silence": Action.SILENCE}
-LIMITS = {  # of the service, as far as it has them
+LIMITS = {  # of the service, shorter; its transaction_timeout is the role's (routines/migrations.py)
     "lock_timeout": "200ms",
     "idle_in_transaction_session_timeout": "200ms",
     "transaction_timeout": "400ms",
@@ -172,8 +172,7 @@ def _projecting(side: Side) -> Iterator[None]:
 def _patient(side: Side) -> psycopg.Connection[Any]:
     conn = bootstrap.connect(side.system.settings)
     conn.execute("SET idle_in_transaction_session_timeout = 0")
-    if "transaction_timeout" in bootstrap.LIMITS:
-        conn.execute("SET transaction_timeout = 0")  # the short limits are for what is cut
+    conn.execute("SET transaction_timeout = 0")  # the short limits are for what is cut
     return conn
 
 
@@ -251,7 +250,7 @@ def _until_done(case: Case, side: Side) -> bool:
 def _short_limits() -> Iterator[None]:
     """Of the service, but shorter; and a clock that is asked each time, so that each firing sends the same messages."""
     limits, age_s = bootstrap.LIMITS, clock.MAX_AGE_S
-    bootstrap.LIMITS, clock.MAX_AGE_S = {name: LIMITS.get(name, value) for name, value in limits.items()}, 0.0
+    bootstrap.LIMITS, clock.MAX_AGE_S = limits | LIMITS, 0.0
     with structlog.testing.capture_logs():
         try:
             yield

@@ -16,6 +16,7 @@ Json = dict[str, Any]
 UUID = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 TEXT: Json = {"type": "string"}
 MOMENT: Json = {"type": "string", "format": "date-time"}
+MOMENT_OR_NONE: Json = {"anyOf": [MOMENT, {"const": ""}]}
 ID_OR_NONE: Json = {"type": "string", "pattern": f"^({UUID})?$", "description": "a UUID, or nothing"}
 
 
@@ -76,9 +77,9 @@ PARAMETERS: dict[str, Json] = {  # by name, or by operation and name
     "listRuns.status": _words("Only those of these statuses", RunStatus),
     "listRuns.source": _words("Only those fired in these ways", RunSource),
     "listRuns.limit": _query("How many a page has, 1 to 200; below is 1, above 200, what is no number 50", TEXT),
-    "from": _query("The begin of the period, in ISO 8601; without it, 24 hours ago", MOMENT),
-    "to": _query("The end of the period, in ISO 8601; without it, in 24 hours", MOMENT),
-    "at": _query("The moment that is asked about, in ISO 8601; it stands for its minute", MOMENT),
+    "from": _query("The begin of the period, in ISO 8601; without it, 24 hours ago", MOMENT_OR_NONE),
+    "to": _query("The end of the period, in ISO 8601; without it, in 24 hours", MOMENT_OR_NONE),
+    "at": _query("The moment that is asked about, in ISO 8601; it stands for its minute", MOMENT, required=True),
     "triggerId": _query("Only this trigger of the routine", ID_OR_NONE),
     "listOccurrences.limit": _number("How many a page has", 1, 1_000, 100),
     "listIssues.status": _query(

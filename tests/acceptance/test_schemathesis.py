@@ -27,11 +27,13 @@ LIMIT_S = 600 + 60 * EXAMPLES
 REFUSED_BY_RULES = ["2xx", "304", "401", "403", "404", "409", "422"]  # well-formed, but not now, not here, not you
 
 # What a schema cannot say: the one character that no text may hold (contract 1), a cursor that was never given, a
-# moment that is past by now, and defaults that must fit the type and the options beside them (contract 2.1).
+# moment that is past by now or out of all reason, the end of a period before its begin, and defaults that must fit the
+# type and the options beside them (contract 2.1).
 BEYOND_SCHEMAS = re.compile(
     r"The character U\+0000 is not allowed"
     r"|cursor must be one that this list gave"
     r"|expiresAt must be in the future"
+    r"|must lie between the years|to must not be before from"
     r"|Variable .* must (match one of|be a date)"
 )
 LEAST = {"board": 3_000, "agent": 400}  # requests; fewer, and the description has lost something

@@ -43,8 +43,9 @@ SHAPES: dict[tuple[str, str], type[Body]] = {
     ("PATCH", f"/issues/{ID}"): commands.IssuePatch,
     ("POST", f"/issues/{ID}/checkout"): commands.Checkout,
     ("POST", f"/issues/{ID}/comments"): commands.CommentDraft,
+    ("POST", "/schedule/preview"): commands.SchedulePreview,
 }
-NEED_SOMETHING = ("/members", "/triggers")  # one of two fields; a kind
+NEED_SOMETHING = ("/members", "/triggers", "/preview")  # one of two fields; a kind
 SAMPLES = (None, True, 7, -1, 1.5, 1e300, 2**70, "", "nonsense", "x" * 100_001, [], ["x"], [None], {}, {"a": [1]})
 DEEP = b'{"payload":' * (MAX_DEPTH + 1) + b"1" + b"}" * (MAX_DEPTH + 1)
 JSON = {"Content-Type": "application/json"}

@@ -425,7 +425,13 @@ def tick(desk: Desk, routine: str) -> Any:
     """The run of the routine's schedule at its time, by a scheduler of our own."""
     (trigger,) = desk.api.get(f"/routines/{routine}")["triggers"]
     next_at = datetime.fromisoformat(trigger["nextRunAt"])
-    row = DueTrigger(trigger_id=UUID(trigger["id"]), trigger_version=1, routine_id=UUID(routine), next_at=next_at)
+    row = DueTrigger(
+        trigger_id=UUID(trigger["id"]),
+        trigger_version=1,
+        routine_id=UUID(routine),
+        company_id=UUID(trigger["companyId"]),
+        next_at=next_at,
+    )
     then = Executor(desk.api.system.store, lambda: next_at + timedelta(seconds=1))
     then.attempt(lambda work: runs.fire_due(work, [row]), actor="scheduler")
     return desk.runs(routine)[0]
