@@ -1,8 +1,8 @@
 """The read models that the scheduler works from, in memory: their own folds, over tables that are dicts."""
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from heapq import heapify, heappop, heappush
+from datetime import datetime
+from heapq import heappop, heappush
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +17,6 @@ from projections.read_model import Row, Table
 from projections.triggers_due import ACTIVATE, SCHEDULE, ScheduleRow
 
 PAGE = 100_000
-BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
 class Rows:
@@ -28,7 +27,8 @@ class Rows:
         self._noted = put
 
     def get(self, table: Table[Any], key: UUID) -> Any:
-        return self.tables.setdefault(table.name, {}).get(key)
+        rows = self.tables.get(table.name)
+        return None if rows is None else rows.get(key)
 
     def put(self, table: Table[Any], row: Row) -> None:
         self.tables.setdefault(table.name, {})[row.id] = row
@@ -51,13 +51,46 @@ class Rows:
                 self.put(SCHEDULE, replace(row, routine_active=active))
 
 
+class Queue:
+    """Which rows of a table come due when; entries that a later row has overtaken are dropped on the way."""
+
+    def __init__(self, moment: Callable[[UUID], datetime | None]) -> None:
+        self._moment = moment  # at which a row comes due; None: never
+        self._entries: list[tuple[datetime, UUID]] = []
+
+    def put(self, id_: UUID) -> None:
+        if (moment := self._moment(id_)) is not None:
+            heappush(self._entries, (moment, id_))
+
+    def first(self) -> datetime | None:
+        while self._entries and self._moment(self._entries[0][1]) != self._entries[0][0]:
+            heappop(self._entries)
+        return self._entries[0][0] if self._entries else None
+
+    def until(self, now: datetime) -> list[UUID]:
+        """Longest waiting first."""
+        found: dict[tuple[datetime, UUID], None] = {}
+        while (first := self.first()) is not None and first <= now:
+            found[heappop(self._entries)] = None
+        for entry in found:
+            heappush(self._entries, entry)
+        return [id_ for _, id_ in found]
+
+    def after(self, moment: datetime) -> datetime | None:
+        first = self.first()
+        if first is None or first > moment:
+            return first
+        return min((at for at, id_ in self._entries if at > moment and at == self._moment(id_)), default=None)
+
+
 class Agenda:
     """Stands where the scheduler has its connection; schedulers share it, as they share the tables."""
 
     def __init__(self) -> None:
         self.position = 0
         self._rows = Rows(self._note)
-        self._queue: list[tuple[datetime, UUID]] = []  # moments at which a schedule was to come due; some are stale
+        self._schedules = Queue(self._due_at)
+        self._deadlines = Queue(self._ends_at)
         self._between: Callable[[], None] = lambda: None
 
     def between(self, happens: Callable[[], None]) -> None:
@@ -74,53 +107,44 @@ class Agenda:
         return len(batch)
 
     def due(self, now: datetime) -> list[DueTrigger]:
-        due: dict[UUID, tuple[datetime, UUID]] = {}
-        while self._queue and self._queue[0][0] <= now:
-            entry = heappop(self._queue)
-            if self._is_current(entry):
-                due[entry[1]] = entry
-        for entry in due.values():
-            heappush(self._queue, entry)
-        rows = [self._due(self._rows.get(SCHEDULE, id_)) for id_ in due]
+        rows = [self._due(self._rows.get(SCHEDULE, id_)) for id_ in self._schedules.until(now)]
         if rows:
             self._between()
         return rows
 
-    def waits(self, now: datetime) -> bool:
-        """Whether anything has come due."""
-        next_due = self.next_due(BEGINNING)
-        return (next_due is not None and next_due <= now) or bool(self.overdue(now))
-
     def overdue(self, now: datetime) -> list[Overdue]:
-        rows = [row for row in self._rows.tables.get(DEADLINE.name, {}).values() if row.ends_at <= now]
-        if not rows:
-            return []
-        return [
-            Overdue(id=row.id, kind=row.kind, ends_at=row.ends_at)
-            for row in sorted(rows, key=lambda row: (row.ends_at, row.id))
-        ]
+        rows = [self._rows.get(DEADLINE, id_) for id_ in self._deadlines.until(now)]
+        return [Overdue(id=row.id, kind=row.kind, ends_at=row.ends_at) for row in rows]
 
     def next_due(self, after: datetime) -> datetime | None:
-        while self._queue and not self._is_current(self._queue[0]):
-            heappop(self._queue)
-        if self._queue and self._queue[0][0] > after:
-            return self._queue[0][0]
-        return min((at for at, id_ in self._queue if at > after and self._is_current((at, id_))), default=None)
+        return self._schedules.after(after)
 
     def next_overdue(self, after: datetime) -> datetime | None:
-        rows = self._rows.tables.get(DEADLINE.name, {}).values()
-        return min((row.ends_at for row in rows if row.ends_at > after), default=None)
+        return self._deadlines.after(after)
+
+    def next_moment(self) -> datetime | None:
+        """When the first of all comes due, or has."""
+        known = self._schedules.first(), self._deadlines.first()
+        return min((moment for moment in known if moment is not None), default=None)
+
+    def waits(self, now: datetime) -> bool:
+        """Whether anything has come due."""
+        moment = self.next_moment()
+        return moment is not None and moment <= now
 
     def _note(self, table: Table[Any], row: Row) -> None:
-        if table is SCHEDULE and row.due_at is not None:  # type: ignore[attr-defined]
-            heappush(self._queue, (row.due_at, row.id))  # type: ignore[attr-defined]
-        if len(self._queue) > 100 + 20 * len(self._rows.tables.get(SCHEDULE.name, {})):
-            self._queue = list({entry for entry in self._queue if self._is_current(entry)})
-            heapify(self._queue)
+        if table is SCHEDULE:
+            self._schedules.put(row.id)
+        elif table is DEADLINE:
+            self._deadlines.put(row.id)
 
-    def _is_current(self, entry: tuple[datetime, UUID]) -> bool:
-        row = self._rows.get(SCHEDULE, entry[1])
-        return row is not None and row.due_at == entry[0] and row.enabled and row.routine_active
+    def _due_at(self, id_: UUID) -> datetime | None:
+        row = self._rows.get(SCHEDULE, id_)
+        return row.due_at if row is not None and row.enabled and row.routine_active else None
+
+    def _ends_at(self, id_: UUID) -> datetime | None:
+        row = self._rows.get(DEADLINE, id_)
+        return None if row is None else row.ends_at
 
     @staticmethod
     def _due(row: ScheduleRow) -> DueTrigger:

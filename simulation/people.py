@@ -24,8 +24,16 @@ from application.work import Work
 from domain.identity import revision_of
 from domain.values import CatchUpPolicy, ConcurrencyPolicy
 
-CALM = ("30 2 * * *", "0 9 * * 1-5", "15 3 1,15 * *", "5 4 * * SUN", "0 0 * * *", "45 23 28-31 * *", "0 12 1 * MON")
-DENSE = ("0 * * * *", "0 * * * *", "0 * * * *", "*/30 * * * *", "20 */2 * * *", "0,30 8-18 * * *")
+CALM = (
+    "30 2 * * *",
+    "0 9 * * 1-5",
+    "15 3 1,15 * *",
+    "5 4 * * SUN",
+    "45 23 28-31 * *",
+    "0 12 1 * MON",
+    "0 0 * * SUN,WED",
+)
+DENSE = ("0 * * * *", "15 * * * *", "*/30 * * * *", "20 */2 * * *", "0,30 8-18 * * *")
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "Africa/Casablanca")
 CONCURRENCY: tuple[ConcurrencyPolicy, ...] = ("coalesce_if_active", "skip_if_active", "always_enqueue")
 CATCH_UP: tuple[CatchUpPolicy, ...] = ("skip_missed", "skip_missed", "enqueue_missed_with_cap")
@@ -55,7 +63,8 @@ class People:
         self._clock = clock
         self._seed = seed
         self._random = Random(seed)
-        self._crons = DENSE if dense else CALM
+        self._crons = self._random.sample(DENSE if dense else CALM, 4)  # people of one company are alike
+        self._zones = self._random.sample(ZONES, 3)
         self._company: UUID = ask(companies.create, CompanyDraft(name="Acme"))
         self._agents: list[UUID] = [ask(agents.create, self._company, AgentDraft(name=name)) for name in ("One", "Two")]
         self._project: UUID = ask(projects.create, self._company, ProjectDraft(name="Move"))
@@ -127,7 +136,7 @@ class People:
         now = self._clock().replace(microsecond=0)
         if random.random() < 0.05:
             return {"run_at": now + random.random() * 30 * DAY, "cron_expression": None, "timezone": "UTC"}
-        cron, zone = random.choice(self._crons), random.choice(ZONES)
+        cron, zone = random.choice(self._crons), random.choice(self._zones)
         chosen: dict[str, Any] = {"cron_expression": cron, "timezone": zone, "run_at": None}
         if random.random() < 0.1:
             chosen["jitter_sec"] = random.choice([1, 30, 300, 3_600])

@@ -107,7 +107,6 @@ class Process:
 
     def __init__(self, scheduler: Scheduler) -> None:
         self.scheduler = scheduler
-        self.turn = 0  # of its next tick; an earlier one is not wanted any more
         self.busy = False
 
 
@@ -129,6 +128,7 @@ class World:
         self._many = 0
         self._nested = False
         self._idle_ticks = 0
+        self._turn = 0  # of the alarm; an earlier one is not wanted any more
         self._up = True
         self._caller = BoardUser(user_id=self._new_id(), key_id=self._new_id(), instance_admin=True)
         self._processes: list[Process | None] = []
@@ -145,7 +145,7 @@ class World:
             self._faults.off = False
             self._processes = [self._scheduler() for _ in range(self._random.choice([1, 2, 3]))]
             self._agenda.between(lambda: self._perhaps_overtake("stale"))
-            self._wake_all()
+            self._wake()
             self._plan()
             self._go()
             self._come_to_rest()
@@ -165,7 +165,7 @@ class World:
 
     def _plan(self) -> None:
         """The things that happen to the whole world."""
-        self._again(lambda: self._random.uniform(0.5, 6) * DAY, self._work)
+        self._again(lambda: self._random.uniform(2, 12) * DAY, self._work)
         if self.shape.people:
             self._again(lambda: self._random.expovariate(1 / 20) * DAY, lambda: self._note(self._people.rearrange()))
         if self.shape.clock_steps:
@@ -223,7 +223,7 @@ class World:
     # Schedulers
 
     def _scheduler(self) -> Process:
-        executor = self._executor(self._random.choice([0, 1, 1, 1]))
+        executor = self._executor(int(self._random.random() < 0.9))
         batch = self._random.choice([1, 20, 50, 200, 200, 200])
         return Process(Scheduler(executor, executor.store.after, batch))
 
@@ -231,50 +231,54 @@ class World:
         line = Line(self._log, self._faults, self._overtake, self.shape.broken)
         return Executor(line, self.clock, memory=Memory() if remembers else None)
 
-    def _wake_all(self) -> None:
-        if self._up:
-            for which in range(len(self._processes)):
-                self._wake(which, timedelta())
+    def _wake(self, pause: timedelta = timedelta()) -> None:
+        """One alarm for all: whoever comes second finds nothing to do, unless the first one failed."""
+        self._turn += 1
+        turn = self._turn
+        self._at(pause, lambda: self._alarm() if turn == self._turn else None)
 
-    def _wake(self, which: int, pause: timedelta) -> None:
-        if (process := self._processes[which]) is not None:
-            process.turn += 1
-            turn = process.turn
-            self._at(pause, lambda: self._tick(which, process, turn))
+    def _alarm(self) -> None:
+        there = [which for which, process in enumerate(self._processes) if process is not None]
+        if self._random.random() < 0.1:  # mostly the same one is first, and knows what it has read
+            self._random.shuffle(there)
+        pauses = [self._tick(which) for which in there if self._waits()]
+        if there:
+            self._wake(min(pauses) if pauses and self._waits() else self._until_next())
 
-    def _tick(self, which: int, process: Process, turn: int) -> None:
-        if self._processes[which] is not process or process.turn != turn or not self._up:
-            return
-        process.busy = True
+    def _waits(self) -> bool:
         self._agenda.follow(self._web.store.after)
+        return self._agenda.waits(self.clock())
+
+    def _tick(self, which: int) -> timedelta:
+        """How long it sleeps afterwards."""
+        process = self._processes[which]
+        if process is None:
+            return 300 * SECOND
+        process.busy = True
         try:
-            if self._agenda.waits(self.clock()):  # a tick that finds nothing does nothing
-                process.scheduler.tick(self._agenda)  # type: ignore[arg-type]
-                self._agenda.follow(self._web.store.after)  # what it records wakes it
+            process.scheduler.tick(self._agenda)  # type: ignore[arg-type]
         except Died:
             self._note(f"scheduler {which} dies")
             self._processes[which] = None
             self._at(self._random.uniform(0, 300) * SECOND, lambda: self._start(which))
+            return 300 * SECOND
         except PersistenceError as error:
             self._note(f"scheduler {which}: {type(error).__name__}")
-            self._wake(which, TROUBLE_S * SECOND)
-        else:
-            self._idle_ticks = self._idle_ticks + 1 if self._agenda.waits(self.clock()) else 0
-            self._wake(which, self._pause(process.scheduler))
+            return TROUBLE_S * SECOND
         finally:
             process.busy = False
+        self._idle_ticks = self._idle_ticks + 1 if self._waits() else 0
+        return process.scheduler.pause_s(self._agenda) * SECOND  # type: ignore[arg-type]
 
-    def _pause(self, scheduler: Scheduler) -> timedelta:
+    def _until_next(self) -> timedelta:
         """A sleep that would end with nothing to do is slept on until there is something."""
-        now = self.clock()
-        if self._agenda.waits(now):
-            return scheduler.pause_s(self._agenda) * SECOND  # type: ignore[arg-type]
-        known = [self._agenda.next_due(now), self._agenda.next_overdue(now)]
-        return min((moment - now for moment in known if moment is not None), default=1_000 * DAY)
+        moment = self._agenda.next_moment()
+        return 1_000 * DAY if moment is None else max(moment - self.clock(), timedelta())
 
     def _start(self, which: int) -> None:
-        self._processes[which] = self._scheduler()
-        self._wake(which, timedelta())
+        if self._up and self._processes[which] is None:
+            self._processes[which] = self._scheduler()
+            self._wake()
 
     # What goes wrong
 
@@ -306,7 +310,7 @@ class World:
         self.shift += by
         self._faults.many["clock back" if by < timedelta() else "clock forward"] += 1
         self._note(f"the clock steps by {by}")
-        self._wake_all()
+        self._wake()
 
     def _uptime(self) -> timedelta:
         """How long the schedulers are there, until they are all gone."""
@@ -324,7 +328,7 @@ class World:
     def _come_up(self) -> None:
         self._up = True
         self._processes = [self._scheduler() for _ in self._processes]
-        self._wake_all()
+        self._wake()
         self._at(self._uptime(), self._go_down)
 
     # People
@@ -350,7 +354,7 @@ class World:
         except ImpossibleHistory as error:
             self._trouble(repr(error))
             return None
-        self._wake_all()  # the log announces what people do; what schedulers do, they find for themselves
+        self._wake()  # the log announces what people do; what schedulers do, they find for themselves
         return done.result
 
     # The log

@@ -13,13 +13,12 @@ from tests.domain.test_schedule import walk
 SMALL = Shape(0, routines=12, days=60)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_nothing_is_lost_doubled_early_or_half_made_whatever_goes_wrong(seed):
-    ended = World(SMALL._replace(seed=seed)).run()
+def test_nothing_is_lost_doubled_early_or_half_made_whatever_goes_wrong():
+    ended = [World(SMALL._replace(seed=seed)).run() for seed in range(4)]
 
-    assert [] == ended.violations
-    assert sum(ended.occurrences.values()) > 150
-    assert {"overtaken", "outage", "clock back"} <= ended.faults.keys()
+    assert [] == [violation for one in ended for violation in one.violations]
+    assert sum((one.occurrences for one in ended), Counter()).total() > 10_000
+    assert {"overtaken", "stale", "outage", "clock back"} <= {kind for one in ended for kind in one.faults}
 
 
 def test_a_seed_always_tells_the_same_story():
@@ -30,20 +29,20 @@ def test_a_seed_always_tells_the_same_story():
 
 
 @pytest.mark.parametrize(
-    ("broken", "seed", "found"),
+    ("broken", "found"),
     [
-        ("unique", 0, {"doubled", "half-made"}),
-        ("guards", 0, {"against rule", "half-made"}),
-        ("transaction", 8, {"half-made"}),
-        ("grace", 1, {"against rule"}),
-        ("missed", 1, {"lost"}),
-        ("early", 0, {"early"}),
+        ("unique", "doubled"),
+        ("guards", "against rule"),
+        ("transaction", "half-made"),
+        ("grace", "against rule"),
+        ("missed", "lost"),
+        ("early", "early"),
     ],
 )
-def test_what_is_broken_is_found(broken, seed, found):
-    ended = World(SMALL._replace(seed=seed, broken=broken)).run()
+def test_what_is_broken_is_found_within_a_few_seeds(broken, found):
+    worlds = (World(SMALL._replace(seed=seed, broken=broken)) for seed in range(12))
 
-    assert found & Counter(violation.kind for violation in ended.violations).keys()
+    assert any(violation.kind == found for world in worlds for violation in world.run().violations)
 
 
 def test_a_failure_is_told_by_the_smallest_world_that_still_fails():
