@@ -292,6 +292,7 @@ class World:
         if self._nested:
             return
         self._nested, self._faults.off = True, True
+        web, self._web = self._web, self._executor(1)  # of another process: this one may hold its turn
         try:
             others = [process for process in self._processes if process is not None and not process.busy]
             if others and (self._random.random() < 0.5 or not self.shape.people):
@@ -300,7 +301,7 @@ class World:
             elif self.shape.people:
                 self._change(self._random.randrange(len(self._people.routines)), self._random)
         finally:
-            self._nested, self._faults.off = False, False
+            self._nested, self._faults.off, self._web = False, False, web
 
     def _step_clock(self) -> None:
         by = (
