@@ -25,7 +25,7 @@ up: install ## run the whole system until Ctrl-C (ARGS="--port 8001 --data-dir D
 	@exec $(BIN)/routines up $(ARGS)
 
 test: install-dev ## run the tests against a real Postgres (ARGS="-k cron")
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 fuzz: install-dev ## many more random requests against the API's description (ARGS="SEED=7 EXAMPLES=1000")
 	@env SEED=$$(date +%s) EXAMPLES=250 $(ARGS) $(BIN)/python -m pytest -q -s tests/acceptance/test_schemathesis.py

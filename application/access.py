@@ -13,7 +13,7 @@ from application import tokens
 from application.streams import AGENT, KEY, MEMBERSHIP, USER
 from application.work import Work
 from domain import access, agent
-from domain.access import Membership
+from domain.access import Key, Membership
 from domain.errors import Forbidden, NotFound, Unknown
 from domain.identity import key_of, membership_of
 from domain.values import Value
@@ -34,6 +34,7 @@ class Caller(Value, frozen=True):
 
     token: str | None = None
     run_id: UUID | None = None  # the agent's work session
+    by_jetty: bool = False  # through the Jetty API: there collections have keys, and agents have none
 
     def __repr__(self) -> str:
         return "Caller(***)"  # a token is for nobody to see
@@ -61,7 +62,18 @@ class AgentCaller(Value, frozen=True):
         return f"agent:{self.agent_id}"
 
 
-Principal = BoardUser | AgentCaller
+class CollectionCaller(Value, frozen=True):
+    """Whoever has a key that is bound to one collection."""
+
+    company_id: UUID
+    key_id: UUID
+
+    @property
+    def actor(self) -> str:
+        return f"key:{self.key_id}"
+
+
+Principal = BoardUser | AgentCaller | CollectionCaller
 
 
 class Resource(Value, frozen=True):
@@ -87,7 +99,9 @@ def identify(work: Work, caller: Caller, wanted: Iterable[UUID] = ()) -> Princip
     key = work.get(KEY, key_id)
     if key is None or not access.is_good(key, work.now):
         raise Unknown
-    principal = _agent(work, key.agent_id) if key.agent_id else _user(work, key_id, key.user_id)
+    principal = _holder(work, key_id, key)
+    if isinstance(principal, AgentCaller if caller.by_jetty else CollectionCaller):
+        raise Unknown
     work.actor = principal.actor
     work.cause = str(caller.run_id) if caller.run_id else None
     return principal
@@ -95,14 +109,18 @@ def identify(work: Work, caller: Caller, wanted: Iterable[UUID] = ()) -> Princip
 
 def authorize(work: Work, principal: Principal, action: Action, resource: Resource) -> None:
     """Raises NotFound or Forbidden unless the rules let this caller do this to that."""
-    if isinstance(principal, AgentCaller):
-        _authorize_agent(principal, action, resource)
-    else:
-        _authorize_user(work, principal, action, resource)
+    match principal:
+        case AgentCaller():
+            _authorize_agent(principal, action, resource)
+        case BoardUser():
+            _authorize_user(work, principal, action, resource)
+        case CollectionCaller(company_id=company_id):
+            if resource.company_id != company_id:
+                raise NotFound(f"{resource.kind} not found")
 
 
 def require_board(principal: Principal) -> BoardUser:
-    if isinstance(principal, AgentCaller):
+    if not isinstance(principal, BoardUser):
         raise Forbidden("Board access required")
     return principal
 
@@ -139,6 +157,12 @@ def _authorize_user(work: Work, principal: BoardUser, action: Action, resource: 
 
 def _turn_away(resource: Resource, text: str) -> None:
     raise Forbidden(text) if resource.by_company else NotFound(f"{resource.kind} not found")
+
+
+def _holder(work: Work, key_id: UUID, key: Key) -> Principal:
+    if key.collection_id is not None:
+        return CollectionCaller(company_id=key.collection_id, key_id=key_id)
+    return _agent(work, key.agent_id) if key.agent_id else _user(work, key_id, key.user_id)
 
 
 def _agent(work: Work, agent_id: UUID) -> AgentCaller:

@@ -49,6 +49,9 @@ Jitter = Annotated[int, Meta(ge=0, le=3_600)]
 RunDuration = Annotated[int, Meta(ge=1, le=31_536_000)]
 Note = Annotated[str, Meta(max_length=1_000)]
 ReplayWindow = Annotated[int, Meta(ge=30, le=86_400)]
+Url = Annotated[str, Meta(min_length=1, max_length=2_048)]
+EventPattern = Annotated[str, Meta(min_length=1, max_length=120, extra=TRIM)]
+EventPatterns = Annotated[tuple[EventPattern, ...], Meta(min_length=1, max_length=100)]
 Option = Annotated[str, Meta(min_length=1, max_length=120)]
 Cents = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 RunVariables = Annotated[dict[str, str | int | float | bool], Meta(extra={"max_bytes": 256 * 1024})]
@@ -78,6 +81,7 @@ class AgentDraft(Body, frozen=True):
     adapter_config: Object = {}
     metadata: Object | None = None
     budget_monthly_cents: Cents = 0
+    heartbeat_url: Url | None = None
 
 
 class AgentPatch(Body, frozen=True):
@@ -89,6 +93,7 @@ class AgentPatch(Body, frozen=True):
     adapter_config: Object | UnsetType = UNSET
     metadata: Object | None | UnsetType = UNSET
     budget_monthly_cents: Cents | UnsetType = UNSET
+    heartbeat_url: Url | None | UnsetType = UNSET
 
 
 class ProjectDraft(Body, frozen=True):
@@ -240,6 +245,24 @@ class SecretRotation(Body, frozen=True):
     """`overlapSec` (our addition): for so many seconds the old secret is good, too."""
 
     overlap_sec: Annotated[int, Meta(ge=0, le=86_400)] = 0
+
+
+class EndpointDraft(Body, frozen=True):
+    """`events` are stored names, as `run.fired`; `run.*` stands for all that begin so, `*` for all."""
+
+    url: Url
+    events: EventPatterns
+    description: Note | None = None
+    ordered: bool = False
+    enabled: bool = True
+
+
+class EndpointPatch(Body, frozen=True):
+    url: Url | UnsetType = UNSET
+    events: EventPatterns | UnsetType = UNSET
+    description: Note | None | UnsetType = UNSET
+    ordered: bool | UnsetType = UNSET
+    enabled: bool | UnsetType = UNSET
 
 
 class RunRequest(Body, frozen=True):

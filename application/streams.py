@@ -3,7 +3,22 @@
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from domain import access, agent, company, goal, issue, project, routine, run, slot, trigger
+from domain import (
+    access,
+    agent,
+    company,
+    delivery,
+    endpoint,
+    goal,
+    issue,
+    project,
+    routine,
+    run,
+    slot,
+    task,
+    trajectory,
+    trigger,
+)
 from domain.values import Value
 
 State = TypeVar("State")
@@ -11,7 +26,7 @@ State = TypeVar("State")
 
 class Kind(Value, Generic[State], frozen=True):
     prefix: str
-    evolve: Callable[[State | None, Any], State]
+    evolve: Callable[[State | None, Any], State | None]
     tail: int | None = None  # only the last events are read; None: all
 
 
@@ -28,3 +43,7 @@ TRIGGER = Kind(prefix="trigger.", evolve=trigger.evolve)
 RUN = Kind(prefix="run.", evolve=run.evolve)
 SLOT = Kind(prefix="slot.", evolve=slot.evolve, tail=slot.TAIL)
 ISSUE = Kind(prefix="issue.", evolve=issue.evolve)
+TASK = Kind(prefix="task.", evolve=task.evolve)
+TRAJECTORY = Kind(prefix="trajectory.", evolve=trajectory.evolve)
+ENDPOINT = Kind(prefix="endpoint.", evolve=endpoint.evolve)
+DELIVERY = Kind(prefix="delivery.", evolve=delivery.evolve)

@@ -14,6 +14,7 @@ from domain.events import (
     MemberJoined,
     MemberRemoved,
     NameClaimed,
+    NameReleased,
     UserRegistered,
 )
 from domain.values import MemberRole, Value
@@ -43,6 +44,7 @@ class Key(Value, frozen=True):
     user_id: UUID | None
     agent_id: UUID | None
     expires_at: datetime | None
+    collection_id: UUID | None = None
     revoked: bool = False
 
 
@@ -69,17 +71,27 @@ def evolve_membership(
 def evolve_key(key: Key | None, event: KeyIssued | KeyRevoked) -> Key:
     match key, event:
         case None, KeyIssued():
-            return Key(user_id=event.user_id, agent_id=event.agent_id, expires_at=event.expires_at)
+            return Key(
+                user_id=event.user_id,
+                agent_id=event.agent_id,
+                expires_at=event.expires_at,
+                collection_id=event.collection_id,
+            )
         case Key(), KeyRevoked():
             return replace(key, revoked=True)
         case _:
             raise ImpossibleHistory(key, event)
 
 
-def evolve_claim(claim: UUID | None, event: NameClaimed) -> UUID:
-    if claim is not None:
-        raise ImpossibleHistory(claim, event)
-    return event.holder_id
+def evolve_claim(claim: UUID | None, event: NameClaimed | NameReleased) -> UUID | None:
+    """Who holds a name; None: nobody (any more)."""
+    match claim, event:
+        case None, NameClaimed(holder_id=holder_id):
+            return holder_id
+        case UUID(), NameReleased():
+            return None
+        case _:
+            raise ImpossibleHistory(claim, event)
 
 
 def is_good(key: Key, now: datetime) -> bool:

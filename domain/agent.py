@@ -2,26 +2,33 @@
 
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from itertools import count
+from uuid import UUID
 
 from msgspec.structs import replace
 
-from domain.errors import Conflict, ImpossibleHistory
+from domain import signing_keys
+from domain.errors import Conflict, ImpossibleHistory, Unacceptable
 from domain.events import (
     AgentApproved,
     AgentCreated,
     AgentEvent,
+    AgentHeartbeatSecretSet,
+    AgentHeartbeatStopped,
     AgentPaused,
     AgentResumed,
     AgentTerminated,
     AgentUpdated,
 )
+from domain.signing_keys import Signing
 from domain.values import AgentProfile, AgentStatus, Value
 
 
 class Agent(Value, frozen=True):
     profile: AgentProfile
     status: AgentStatus
+    heartbeat: Signing | None = None
 
 
 def evolve(agent: Agent | None, event: AgentEvent) -> Agent:
@@ -36,6 +43,10 @@ def evolve(agent: Agent | None, event: AgentEvent) -> Agent:
             return replace(agent, status="idle")
         case Agent(), AgentTerminated():
             return replace(agent, status="terminated")
+        case Agent(), AgentHeartbeatSecretSet(secret_id=secret_id, old_until=until):
+            return replace(agent, heartbeat=signing_keys.turned(agent.heartbeat, secret_id, until))
+        case Agent(), AgentHeartbeatStopped():
+            return replace(agent, profile=replace(agent.profile, heartbeat_url=None))
         case _:
             raise ImpossibleHistory(agent, event)
 
@@ -64,6 +75,17 @@ def approve(agent: Agent) -> list[AgentEvent]:
 
 def terminate(agent: Agent) -> list[AgentEvent]:
     return [] if agent.status == "terminated" else [AgentTerminated()]
+
+
+def set_heartbeat_secret(agent: Agent, secret_id: UUID, old_until: datetime | None) -> list[AgentEvent]:
+    """Its heartbeats are signed with it from now on; the one before goes on until then. Raises Unacceptable."""
+    if agent.profile.heartbeat_url is None:
+        raise Unacceptable("The agent has no heartbeatUrl: set one first")
+    return [AgentHeartbeatSecretSet(secret_id=secret_id, old_until=old_until)]
+
+
+def stop_heartbeat(agent: Agent, reason: str) -> list[AgentEvent]:
+    return [] if agent.profile.heartbeat_url is None else [AgentHeartbeatStopped(reason=reason)]
 
 
 def must_be_assignable(agent: Agent, agent_id: str, company_id: str) -> None:

@@ -8,13 +8,22 @@ from string import ascii_uppercase
 from msgspec.structs import replace
 
 from domain.errors import ImpossibleHistory
-from domain.events import CompanyArchived, CompanyCreated, CompanyEvent, CompanyUpdated
-from domain.values import CompanyDetails, Value
+from domain.events import (
+    CompanyArchived,
+    CompanyCreated,
+    CompanyEnvironmentChanged,
+    CompanyEvent,
+    CompanyNamed,
+    CompanyUpdated,
+)
+from domain.values import CompanyDetails, Sealed, Value
 
 
 class Company(Value, frozen=True):
     details: CompanyDetails
     archived: bool = False
+    collection_name: str | None = None  # None: its id is its name
+    environment: Sealed | None = None
 
 
 def evolve(company: Company | None, event: CompanyEvent) -> Company:
@@ -25,6 +34,10 @@ def evolve(company: Company | None, event: CompanyEvent) -> Company:
             return replace(company, details=details)
         case Company(), CompanyArchived():
             return replace(company, archived=True)
+        case Company(), CompanyNamed(name=name):
+            return replace(company, collection_name=name)
+        case Company(), CompanyEnvironmentChanged(environment=environment):
+            return replace(company, environment=environment)
         case _:
             raise ImpossibleHistory(company, event)
 

@@ -8,6 +8,7 @@ Every way the domain can say no. The docstring is the message, unless the raiser
   - Conflict              the state of things forbids it now
   - Unacceptable          well-formed, but a rule forbids it
     - BadSchedule         a cron expression or time zone that cannot be followed
+    - Misfit              a field whose value does not fit; `field` names it
 * ImpossibleHistory       the log contradicts itself: a bug, or a damaged store
 """
 
@@ -45,6 +46,14 @@ class Unacceptable(Refusal):
 
 class BadSchedule(Unacceptable):
     """Not a schedule that can be followed"""
+
+
+class Misfit(Unacceptable):
+    """A value does not fit"""
+
+    def __init__(self, message: str, field: str, details: Any = None) -> None:
+        super().__init__(message, details)
+        self.field = field
 
 
 class ImpossibleHistory(Exception):

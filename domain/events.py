@@ -13,7 +13,10 @@ import msgspec
 from domain.values import (
     AgentProfile,
     AgentStatus,
+    Callback,
     CompanyDetails,
+    DeliveryKind,
+    EndpointSettings,
     GoalDetails,
     IssueDetails,
     IssueStatus,
@@ -24,6 +27,9 @@ from domain.values import (
     ProjectDetails,
     RoutineSettings,
     RunSource,
+    Sealed,
+    TaskDetails,
+    TrajectoryStatus,
     TriggerKind,
     TriggerSettings,
     TriggerState,
@@ -67,12 +73,14 @@ class MemberRemoved(Event, frozen=True, tag="member.removed"):
 
 
 class KeyIssued(Event, frozen=True, tag="key.issued"):
-    """A bearer token was handed out; exactly one of user and agent holds it. Its stream follows from its SHA-256."""
+    """A bearer token was handed out, to a user, an agent or a collection. Its stream follows from its SHA-256."""
 
     name: str
     user_id: UUID | None = None
     agent_id: UUID | None = None
     expires_at: datetime | None = None  # None: never
+    collection_id: UUID | None = None  # the company that it is bound to
+    prefix: str | None = None  # the part of the token that may be shown
 
 
 class KeyRevoked(Event, frozen=True, tag="key.revoked"):
@@ -85,6 +93,10 @@ class NameClaimed(Event, frozen=True, tag="name.claimed"):
     scope: str
     name: str
     holder_id: UUID
+
+
+class NameReleased(Event, frozen=True, tag="name.released"):
+    """The name is free again: a task's or a routine's that was renamed or deleted."""
 
 
 # Company, agent, project, goal
@@ -105,6 +117,18 @@ class CompanyUpdated(Event, frozen=True, tag="company.updated"):
 
 class CompanyArchived(Event, frozen=True, tag="company.archived"):
     """The company is marked as retired; its routines are archived one by one."""
+
+
+class CompanyNamed(Event, frozen=True, tag="company.named"):
+    """The name by which Jetty's clients know it as a collection; no other company has it."""
+
+    name: str
+
+
+class CompanyEnvironmentChanged(Event, frozen=True, tag="company.environment_changed"):
+    """The environment variables of its workers: their names, and where their values are kept; None: there are none."""
+
+    environment: Sealed | None = None
 
 
 class AgentCreated(Event, frozen=True, tag="agent.created"):
@@ -137,6 +161,19 @@ class AgentApproved(Event, frozen=True, tag="agent.approved"):
 
 class AgentTerminated(Event, frozen=True, tag="agent.terminated"):
     """The agent is gone for good; its keys are unknown from now on."""
+
+
+class AgentHeartbeatSecretSet(Event, frozen=True, tag="agent.heartbeat_secret_set"):
+    """Its heartbeats are signed with this secret of the vault, and until `old_until` with the one before, too."""
+
+    secret_id: UUID
+    old_until: datetime | None = None
+
+
+class AgentHeartbeatStopped(Event, frozen=True, tag="agent.heartbeat_stopped"):
+    """It gets no more heartbeats: its address said that it is gone (reason `gone`)."""
+
+    reason: str
 
 
 class ProjectCreated(Event, frozen=True, tag="project.created"):
@@ -393,9 +430,179 @@ class CommentAdded(Event, frozen=True, tag="comment.added"):
     run_id: UUID | None = None
 
 
-AccessEvent = UserRegistered | MemberJoined | MemberChanged | MemberRemoved | KeyIssued | KeyRevoked | NameClaimed
-CompanyEvent = CompanyCreated | CompanyUpdated | CompanyArchived
-AgentEvent = AgentCreated | AgentUpdated | AgentPaused | AgentResumed | AgentApproved | AgentTerminated
+# Task, trajectory: what Jetty's clients call and get (Jetty contract 7)
+
+
+class TaskCreated(Event, frozen=True, tag="task.created"):
+    """Something that can be called."""
+
+    details: TaskDetails
+
+
+class TaskUpdated(Event, frozen=True, tag="task.updated"):
+    """Its details changed."""
+
+    details: TaskDetails
+
+
+class TaskRoutineAdded(Event, frozen=True, tag="task.routine_added"):
+    """A routine calls it."""
+
+    routine_id: UUID
+
+
+class TaskRoutineRemoved(Event, frozen=True, tag="task.routine_removed"):
+    """A routine calls it no more."""
+
+    routine_id: UUID
+
+
+class TaskDeleted(Event, frozen=True, tag="task.deleted"):
+    """The task is gone, and its routines with it; its trajectories stay."""
+
+
+class TrajectoryOpened(Event, frozen=True, tag="trajectory.opened"):
+    """A call of a task: by a routine (which names its run), by hand, or pushed when it was over already (`source`)."""
+
+    task_id: UUID
+    name: str  # <collection>/<task>, as they were called then
+    workflow: Json  # the task's then
+    init_params: Json = {}
+    routine_id: UUID | None = None
+    run_id: UUID | None = None
+    secrets: Sealed | None = None  # of a call by hand; a routine's own are taken when the work begins
+    callback: Callback | None = None
+    source: str = "run"
+    author: str | None = None
+    origin: str | None = None  # the caller's own id of a run that was pushed
+    metadata: Json = {}
+
+
+class TrajectoryClaimed(Event, frozen=True, tag="trajectory.claimed"):
+    """A worker has it until then; who comes later with another claim is turned away."""
+
+    claim_id: UUID
+    worker: str
+    until: datetime
+
+
+class TrajectoryLeaseExtended(Event, frozen=True, tag="trajectory.lease_extended"):
+    """The worker goes on working on it."""
+
+    claim_id: UUID
+    until: datetime
+
+
+class TrajectoryStepReported(Event, frozen=True, tag="trajectory.step_reported"):
+    """What a step was given and gave."""
+
+    step: str
+    status: TrajectoryStatus
+    inputs: Json = {}
+    outputs: Json = {}
+
+
+class TrajectoryMoved(Event, frozen=True, tag="trajectory.moved"):
+    """Its status changed; of one that failed, `error` says why."""
+
+    status: TrajectoryStatus
+    error: str | None = None
+
+
+class TrajectoryLabelled(Event, frozen=True, tag="trajectory.labelled"):
+    """Somebody set a label; the same key again replaces its value."""
+
+    key: str
+    value: str
+    author: str
+
+
+# What leaves the system: endpoints that subscribe to events, and deliveries to them, to agents and to callbacks
+
+
+class EndpointCreated(Event, frozen=True, tag="endpoint.created"):
+    """A company's events of some kinds are told there, signed with this secret of the vault."""
+
+    settings: EndpointSettings
+    secret_id: UUID
+
+
+class EndpointUpdated(Event, frozen=True, tag="endpoint.updated"):
+    """Its settings changed."""
+
+    settings: EndpointSettings
+
+
+class EndpointSecretRotated(Event, frozen=True, tag="endpoint.secret_rotated"):
+    """It is signed with another secret, and until `old_until` with the one before, too (None: no more)."""
+
+    secret_id: UUID
+    old_until: datetime | None = None
+
+
+class EndpointDisabled(Event, frozen=True, tag="endpoint.disabled"):
+    """Nothing more is sent there until somebody enables it: it answered 410, or that it is gone (reason `gone`)."""
+
+    reason: str
+
+
+class EndpointTested(Event, frozen=True, tag="endpoint.tested"):
+    """Somebody asked for a message to it, to see whether it arrives."""
+
+
+class EndpointDeleted(Event, frozen=True, tag="endpoint.deleted"):
+    """Nothing more is sent there."""
+
+
+class DeliveryFailed(Event, frozen=True, tag="delivery.failed"):
+    """An attempt was made and did not succeed; the next is made at `next_at`."""
+
+    attempt: int
+    reason: str
+    next_at: datetime
+    status: int | None = None  # of the answer, if there was one
+    took_ms: int = 0
+
+
+class DeliveryDelivered(Event, frozen=True, tag="delivery.delivered"):
+    """The receiver answered 2xx."""
+
+    attempt: int
+    status: int
+    took_ms: int = 0
+
+
+class DeliveryDead(Event, frozen=True, tag="delivery.dead"):
+    """It is given up; somebody may ask for it again."""
+
+    attempt: int
+    reason: str
+    status: int | None = None
+    took_ms: int = 0
+
+
+class DeliveryRequested(Event, frozen=True, tag="delivery.requested"):
+    """Somebody asked for it to be sent once more: as `kind`, of the event at `position`, to the target."""
+
+    kind: DeliveryKind
+    target_id: UUID
+    position: int
+
+
+AccessEvent = (
+    UserRegistered | MemberJoined | MemberChanged | MemberRemoved | KeyIssued | KeyRevoked | NameClaimed | NameReleased
+)
+CompanyEvent = CompanyCreated | CompanyUpdated | CompanyArchived | CompanyNamed | CompanyEnvironmentChanged
+AgentEvent = (
+    AgentCreated
+    | AgentUpdated
+    | AgentPaused
+    | AgentResumed
+    | AgentApproved
+    | AgentTerminated
+    | AgentHeartbeatSecretSet
+    | AgentHeartbeatStopped
+)
 ProjectEvent = ProjectCreated | ProjectUpdated | ProjectPaused | ProjectResumed | ProjectDeleted
 GoalEvent = GoalCreated | GoalUpdated | GoalDeleted
 RoutineEvent = (
@@ -419,6 +626,19 @@ TriggerEvent = (
 RunEvent = RunFired | RunCompleted | RunFailed
 SlotEvent = SlotTaken | SlotFreed | SlotCounted
 IssueEvent = IssueOpened | IssueEdited | IssueMoved | IssueCheckedOut | IssueReleased
+TaskEvent = TaskCreated | TaskUpdated | TaskRoutineAdded | TaskRoutineRemoved | TaskDeleted
+TrajectoryEvent = (
+    TrajectoryOpened
+    | TrajectoryClaimed
+    | TrajectoryLeaseExtended
+    | TrajectoryStepReported
+    | TrajectoryMoved
+    | TrajectoryLabelled
+)
+EndpointEvent = (
+    EndpointCreated | EndpointUpdated | EndpointSecretRotated | EndpointDisabled | EndpointTested | EndpointDeleted
+)
+DeliveryEvent = DeliveryFailed | DeliveryDelivered | DeliveryDead | DeliveryRequested
 AnyEvent = (
     AccessEvent
     | CompanyEvent
@@ -431,6 +651,10 @@ AnyEvent = (
     | SlotEvent
     | IssueEvent
     | CommentAdded
+    | TaskEvent
+    | TrajectoryEvent
+    | EndpointEvent
+    | DeliveryEvent
 )
 
 

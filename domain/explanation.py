@@ -33,7 +33,7 @@ from domain.plan import INSTANT, MINUTE, Plan
 from domain.recorded import Recorded
 from domain.routine import Routine
 from domain.trigger import Trigger
-from domain.values import Coalesced, Failed, Opened, Outcome, Skipped, Value
+from domain.values import Coalesced, Failed, Opened, Outcome, Skipped, Started, Value
 
 Verdict = Literal[
     "ran",
@@ -53,7 +53,13 @@ Verdict = Literal[
     "after_end",
     "not_yet_created",
 ]
-OUTCOMES: dict[type, Verdict] = {Opened: "ran", Coalesced: "coalesced", Skipped: "skipped", Failed: "failed"}
+OUTCOMES: dict[type, Verdict] = {
+    Opened: "ran",
+    Started: "ran",
+    Coalesced: "coalesced",
+    Skipped: "skipped",
+    Failed: "failed",
+}
 LIVE_ISSUE, PROJECT_PAUSED = "live_execution_issue", "project_paused"
 BEGINNING, END = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 LONGEST_JITTER = timedelta(hours=1)
@@ -154,7 +160,7 @@ def _planned_in(era: Era, first: Plan | None, minute: datetime, at: datetime) ->
 def reason_of(outcome: Outcome) -> str | None:
     """Why an occurrence that was fired became what it is; None: it ran."""
     match outcome:
-        case Opened():
+        case Opened() | Started():
             return None
         case Failed(reason=reason):
             return reason

@@ -24,6 +24,7 @@ from domain.values import (
     RunSource,
     Scalar,
     Skipped,
+    Started,
     Value,
     Workspace,
 )
@@ -90,7 +91,8 @@ def outcome(firing: Firing, routine: Routine, agent: Agent | None, newest: Live 
     """What becomes of it (contract 5.2, 5.3); `newest` is the live execution issue that it meets, if any."""
     if isinstance(firing.texts, Failed):
         return firing.texts
-    decided = runs.outcome(routine.settings.concurrency_policy, newest, issue_of_run(firing.run_id))
+    begun = Opened(issue_id=issue_of_run(firing.run_id))
+    decided = runs.outcome(routine.settings.concurrency_policy, newest, begun)
     if not isinstance(decided, Opened):
         return decided
     if agent is None:
@@ -102,7 +104,17 @@ def outcome(firing: Firing, routine: Routine, agent: Agent | None, newest: Live 
 
 def facts(firing: Firing, routine: Routine, slot: Slot, outcome: Outcome) -> Facts:
     """The events of a firing with this outcome."""
-    fired = RunFired(
+    fired = fired_with(firing, routine, outcome)
+    if not isinstance(outcome, Opened) or isinstance(firing.texts, Failed):
+        return Facts(run=fired, issue=None, slot=())
+    live = Live(issue_id=outcome.issue_id, run_id=firing.run_id)
+    issue = _issue(firing, firing.texts, routine.settings)
+    return Facts(run=fired, issue=issue, slot=tuple(slots.take(slot, firing.routine_id, live)))
+
+
+def fired_with(firing: Firing, routine: Routine, outcome: Outcome) -> RunFired:
+    """The fact that the routine fired, with this outcome."""
+    return RunFired(
         routine_id=firing.routine_id,
         revision=routine.revision,
         source=firing.source,
@@ -114,13 +126,8 @@ def facts(firing: Firing, routine: Routine, slot: Slot, outcome: Outcome) -> Fac
         idempotency_key=firing.idempotency_key,
         payload=None if outcome == PROJECT_PAUSED else _payload(firing),
         responsible_user_id=routine.responsible_user_id,
-        deadline=firing.deadline if isinstance(outcome, Opened) else None,
+        deadline=firing.deadline if isinstance(outcome, Opened | Started) else None,
     )
-    if not isinstance(outcome, Opened) or isinstance(firing.texts, Failed):
-        return Facts(run=fired, issue=None, slot=())
-    live = Live(issue_id=outcome.issue_id, run_id=firing.run_id)
-    issue = _issue(firing, firing.texts, routine.settings)
-    return Facts(run=fired, issue=issue, slot=tuple(slots.take(slot, firing.routine_id, live)))
 
 
 def _issue(firing: Firing, texts: Texts, settings: RoutineSettings) -> IssueOpened:

@@ -36,6 +36,26 @@ def slot_of(routine_id: UUID) -> UUID:
     return uuid5(routine_id, "slot")
 
 
+def trajectory_of_run(run_id: UUID) -> UUID:
+    """A run calls a task once at most."""
+    return uuid5(run_id, "trajectory")
+
+
+def cadence_of(routine_id: UUID) -> UUID:
+    """The schedule trigger of a routine that calls a task: it has one."""
+    return uuid5(routine_id, "cadence")
+
+
+def trajectory_of_origin(task_id: UUID, origin: str) -> UUID:
+    """A run that was over already is pushed once under its own id."""
+    return uuid5(task_id, f"ingest|{origin}")
+
+
+def delivery_of(stream_id: UUID, version: int, target_id: UUID) -> UUID:
+    """An event is told to a target once; what is told again is the same delivery."""
+    return uuid5(target_id, f"{stream_id}|{version}")
+
+
 def revision_of(routine_id: UUID, number: int) -> UUID:
     """The id under which clients know a revision."""
     return uuid5(routine_id, f"revision|{number}")

@@ -67,7 +67,7 @@ def update(routine: Routine, settings: RoutineSettings) -> list[RoutineEvent]:
     old = routine.settings
     if old.status == "archived" and settings.status != "archived":
         raise Conflict(ARCHIVED)
-    if settings.status == "active" and settings.assignee_agent_id is None and old.status != "active":
+    if settings.status == "active" and has_nobody(settings) and old.status != "active":
         raise Unacceptable("Default agent required")
     if _template(settings) != _template(old):
         settings = _synced(_without_orphans(settings, old))
@@ -80,6 +80,17 @@ def restore(routine: Routine, earlier: Routine, triggers: dict[UUID, TriggerStat
     must_not_be_archived(routine)
     settings = _without_pause(_paused_without_assignee(earlier.settings))
     return [RoutineRestored(from_revision=earlier.revision, settings=settings, triggers=triggers)]
+
+
+def has_nobody(settings: RoutineSettings) -> bool:
+    """Whether there is neither an agent nor a task to do the work."""
+    return settings.assignee_agent_id is None and settings.call is None
+
+
+def must_not_call_a_task(routine: Routine) -> None:
+    """What a call of a task recurs by is its cadence, which Jetty's clients set. Raises Conflict."""
+    if routine.settings.call is not None:
+        raise Conflict("The routine calls a task: change it through the Jetty API")
 
 
 def must_not_be_archived(routine: Routine) -> None:
@@ -122,7 +133,7 @@ def _without_orphans(settings: RoutineSettings, old: RoutineSettings) -> Routine
 
 
 def _paused_without_assignee(settings: RoutineSettings) -> RoutineSettings:
-    if settings.status == "active" and settings.assignee_agent_id is None:
+    if settings.status == "active" and has_nobody(settings):
         return replace(settings, status="paused")
     return settings
 

@@ -12,6 +12,8 @@ from domain.values import (
     Opened,
     Outcome,
     Skipped,
+    Started,
+    TrajectoryStatus,
     Value,
 )
 
@@ -29,16 +31,16 @@ def evolve(run: Run | None, event: RunEvent) -> Run:
     match run, event:
         case None, RunFired(routine_id=routine_id, outcome=outcome):
             return Run(routine_id=routine_id, outcome=outcome)
-        case Run(outcome=Opened()), RunCompleted() | RunFailed():
+        case Run(outcome=Opened() | Started()), RunCompleted() | RunFailed():
             return Run(routine_id=run.routine_id, outcome=run.outcome, ended=event)
         case _:
             raise ImpossibleHistory(run, event)
 
 
-def outcome(policy: ConcurrencyPolicy, newest: Live | None, issue_id: UUID) -> Outcome:
-    """What becomes of a firing, given the newest live execution issue of its routine (contract 5.2)."""
+def outcome(policy: ConcurrencyPolicy, newest: Live | None, begun: Opened | Started) -> Outcome:
+    """What becomes of a firing that would begin this, given the newest live work of its routine (contract 5.2)."""
     if newest is None or policy == "always_enqueue":
-        return Opened(issue_id=issue_id)
+        return begun
     if policy == "skip_if_active":
         return Skipped(issue_id=newest.issue_id, into_run_id=newest.run_id)
     return Coalesced(issue_id=newest.issue_id, into_run_id=newest.run_id)
@@ -51,6 +53,21 @@ def end(run: Run, status: IssueStatus) -> list[RunEvent]:
             return [RunCompleted()]
         case "cancelled", None | RunCompleted():
             return [RunFailed(reason=CANCELLED)]
+        case _:
+            return []
+
+
+def follow(run: Run, status: TrajectoryStatus, error: str | None) -> list[RunEvent]:
+    """What its trajectory's new status means for the run; a later end replaces an earlier one."""
+    match status, run.ended:
+        case "completed", None | RunFailed():
+            return [RunCompleted()]
+        case "failed", None | RunCompleted():
+            return [RunFailed(reason=error or "The trajectory failed")]
+        case "cancelled", None | RunCompleted():
+            return [RunFailed(reason="The trajectory was cancelled")]
+        case "archived", None:
+            return [RunFailed(reason="The trajectory was archived before its end")]
         case _:
             return []
 

@@ -23,6 +23,10 @@ ProjectStatus = Literal["backlog", "planned", "in_progress", "completed", "cance
 GoalLevel = Literal["company", "team", "agent", "task"]
 GoalStatus = Literal["planned", "active", "achieved", "cancelled"]
 MemberRole = Literal["owner", "admin", "member", "viewer"]
+CadenceType = Literal["manual", "hourly", "daily", "weekdays", "weekly"]
+DayOfWeek = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+TrajectoryStatus = Literal["pending", "running", "completed", "failed", "cancelled", "archived"]
+DeliveryKind = Literal["webhook", "heartbeat", "callback"]
 
 Scalar = str | int | float | bool
 Json = dict[str, object]  # a JSON object as it came; never interpreted by us
@@ -43,6 +47,48 @@ class Variable(Value, frozen=True, rename="camel"):
     options: tuple[str, ...] = ()
 
 
+class Cadence(Value, frozen=True):
+    """When a call of a task recurs, in UTC (Jetty contract 3)."""
+
+    type: CadenceType
+    hour_utc: int | None = None
+    minute_utc: int = 0
+    day_of_week: DayOfWeek | None = None
+
+
+class Sealed(Value, frozen=True):
+    """Secrets by name: the names, which may be shown, and the vault's id of the one record that holds their values."""
+
+    id: UUID
+    names: tuple[str, ...]
+
+
+class Callback(Value, frozen=True):
+    """Where the end of a trajectory is told, and the vault's id of the secret that signs it; None: unsigned."""
+
+    url: str
+    secret_id: UUID | None = None
+
+
+class TaskCall(Value, frozen=True):
+    """What a routine that calls a task holds beside its settings (Jetty contract 2.1)."""
+
+    task_id: UUID
+    name: str  # the routine's, by which clients know it within the task
+    cadence: Cadence
+    overrides: Json = {}
+    secrets: Sealed | None = None
+    callback: Callback | None = None
+
+
+class TaskDetails(Value, frozen=True):
+    """What can be edited on a task. Its workflow is an object of `init_params`, `step_configs` and `steps`."""
+
+    name: str
+    description: str | None = None
+    workflow: Json = {}
+
+
 class RoutineSettings(Value, frozen=True):
     """Everything a revision of a routine holds, its triggers aside."""
 
@@ -60,6 +106,7 @@ class RoutineSettings(Value, frozen=True):
     max_run_duration_sec: int | None = None  # None: a run may last for ever
     pause_note: str | None = None  # of a paused routine
     resume_at: datetime | None = None  # when a paused routine goes on by itself
+    call: TaskCall | None = None  # of a routine that calls a task, and opens no issues
 
 
 class TriggerSettings(Value, frozen=True):
@@ -113,6 +160,17 @@ class AgentProfile(Value, frozen=True):
     adapter_config: dict[str, object] = {}
     metadata: dict[str, object] | None = None
     budget_monthly_cents: int = 0
+    heartbeat_url: str | None = None  # where the agent hears of issues that are opened for it
+
+
+class EndpointSettings(Value, frozen=True):
+    """What can be edited on a webhook endpoint of a company."""
+
+    url: str
+    events: tuple[str, ...]  # stored names; `run.*` stands for all that begin so, `*` for all
+    description: str | None = None
+    ordered: bool = False  # whether one delivery waits for the one before
+    enabled: bool = True
 
 
 class ProjectDetails(Value, frozen=True):
@@ -163,6 +221,12 @@ class Opened(Value, frozen=True, tag="issue_created"):
     issue_id: UUID
 
 
+class Started(Value, frozen=True, tag="trajectory_started"):
+    """The firing called a task."""
+
+    trajectory_id: UUID
+
+
 class Coalesced(Value, frozen=True, tag="coalesced"):
     """The firing met a live execution issue and was joined to it."""
 
@@ -184,11 +248,11 @@ class Failed(Value, frozen=True, tag="failed"):
     reason: str
 
 
-Outcome = Opened | Coalesced | Skipped | Failed
+Outcome = Opened | Started | Coalesced | Skipped | Failed
 
 
 class Live(Value, frozen=True):
-    """An open execution issue of a routine, and the run that opened it."""
+    """An open execution issue of a routine, or a trajectory of one that calls a task, and the run that opened it."""
 
     issue_id: UUID
     run_id: UUID

@@ -1,6 +1,9 @@
 """All read models, for the projector, rebuilds and health."""
 
+from projections.calls import calls
+from projections.collections import collections
 from projections.deadlines import deadlines
+from projections.deliveries import deliveries
 from projections.directory import directory
 from projections.firing_metrics import firing_metrics
 from projections.issues import issues
@@ -8,10 +11,15 @@ from projections.occurrences import occurrences
 from projections.revisions import revisions
 from projections.routines import routines
 from projections.run_history import run_history
+from projections.tasks import tasks
+from projections.trajectories import trajectories
 from projections.triggers_due import triggers_due
 
 ALL = (
+    calls,
+    collections,
     deadlines,
+    deliveries,
     directory,
     firing_metrics,
     issues,
@@ -19,5 +27,7 @@ ALL = (
     revisions,
     routines,
     run_history,
+    tasks,
+    trajectories,
     triggers_due,
 )

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from domain.events import (
     AgentApproved,
     AgentCreated,
+    AgentHeartbeatStopped,
     AgentPaused,
     AgentResumed,
     AgentTerminated,
@@ -141,6 +142,8 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             _edit(rows, AGENT, recorded, status="paused", paused_at=time(recorded.at), pause_reason=reason)
         case AgentResumed() | AgentApproved():
             _edit(rows, AGENT, recorded, status="idle", paused_at=None, pause_reason=None)
+        case AgentHeartbeatStopped():
+            _edit(rows, AGENT, recorded, heartbeat_url=None)
         case AgentTerminated():
             _edit(rows, AGENT, recorded, status="terminated")
         case ProjectCreated() as event:

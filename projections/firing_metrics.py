@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from domain.events import RunCompleted, RunFailed, RunFired, TriggerMissed
 from domain.recorded import Recorded
 from domain.trigger import GRACE
-from domain.values import Coalesced, Failed, Opened, Outcome, RunSource, Skipped
+from domain.values import Coalesced, Failed, Opened, Outcome, RunSource, Skipped, Started
 from projections.read_model import Connection, ReadModel, Row, Rows, Table
 
 NAMESPACE = UUID("b0a2f7c6-3f0e-5d57-8c1b-6a4f3f6f2d10")
@@ -28,9 +28,10 @@ BOUNDS = (*map(str, BOUNDS_S), "+Inf")  # as labels
 MICROSECOND = timedelta(microseconds=1)
 
 RUNS, MISSED, ENDED = "runs", "missed", "ended"
-OPENED, COALESCED, FAILED = ("issue_created", ""), ("coalesced", ""), ("failed", "")
+OPENED, STARTED = ("issue_created", ""), ("trajectory_started", "")
+COALESCED, FAILED = ("coalesced", ""), ("failed", "")
 MET_LIVE_ISSUE, PAUSED = ("skipped", "live_issue"), ("skipped", "paused")
-OUTCOMES = (OPENED, COALESCED, MET_LIVE_ISSUE, PAUSED, FAILED)  # status (contract 5.3), and why it was skipped
+OUTCOMES = (OPENED, STARTED, COALESCED, MET_LIVE_ISSUE, PAUSED, FAILED)  # status (contract 5.3), and why it was skipped
 REASONS = ("skip_missed", "catch_up_cap")
 ENDS = ("completed", "failed")
 TIMINGS = ("on_time", "caught_up")
@@ -107,6 +108,8 @@ def _outcome(outcome: Outcome) -> tuple[str, str]:
     match outcome:
         case Opened():
             return OPENED
+        case Started():
+            return STARTED
         case Coalesced():
             return COALESCED
         case Skipped(reason=None):

@@ -28,7 +28,7 @@ from domain.values import CatchUpPolicy, Coalesced, ConcurrencyPolicy, Opened, O
 from projections.read_model import Connection, ReadModel, Row, Rows, Table
 from projections.shapes import Shape, time, time_or_none
 
-OutcomeName = Literal["issue_created", "coalesced", "skipped", "missed", "failed", "planned"]
+OutcomeName = Literal["issue_created", "trajectory_started", "coalesced", "skipped", "missed", "failed", "planned"]
 
 
 class OccurrenceRow(Row, frozen=True):

@@ -26,7 +26,7 @@ from domain.events import (
 )
 from domain.identity import revision_of
 from domain.recorded import Recorded
-from domain.values import Coalesced, Failed, Opened, Outcome, RoutineSettings, RoutineStatus, Skipped, Webhook
+from domain.values import Coalesced, Failed, Opened, Outcome, RoutineSettings, RoutineStatus, Skipped, Started, Webhook
 from projections import directory, issues, run_history, shapes
 from projections.read_model import Connection, Docs, ReadModel, Row, Rows, Table
 from projections.shapes import (
@@ -123,6 +123,8 @@ def result(outcome: Outcome) -> str:
     match outcome:
         case Opened(issue_id=issue_id):
             return f"Created execution issue {issue_id}"
+        case Started(trajectory_id=trajectory_id):
+            return f"Started trajectory {trajectory_id}"
         case Coalesced():
             return "Coalesced into an existing live execution issue"
         case Skipped(reason="paused"):

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from domain.events import RunCompleted, RunFailed, RunFired
 from domain.identity import revision_of
 from domain.recorded import Recorded
-from domain.values import Coalesced, Failed, Opened, RunSource, Skipped
+from domain.values import Coalesced, Failed, Opened, RunSource, Skipped, Started
 from projections import shapes
 from projections.read_model import Connection, Docs, ReadModel, Row, Rows, Table
 from projections.shapes import IssueSummary, RunStatus, RunSummary, TriggerName, text_or_none, time
@@ -94,7 +94,7 @@ def _fired(recorded: Recorded, event: RunFired, at: str) -> shapes.Run:
         routine_id=event.routine_id,
         trigger_id=event.trigger_id,
         source=event.source,
-        status=event.outcome.__struct_config__.tag,  # type: ignore[arg-type]
+        status="received" if isinstance(event.outcome, Started) else event.outcome.__struct_config__.tag,  # type: ignore[arg-type]
         triggered_at=at,
         routine_revision_id=revision_of(event.routine_id, event.revision),
         idempotency_key=event.idempotency_key,
@@ -103,7 +103,7 @@ def _fired(recorded: Recorded, event: RunFired, at: str) -> shapes.Run:
         dispatch_fingerprint=_fingerprint(event),
         created_at=at,
         updated_at=at,
-        completed_at=None if isinstance(event.outcome, Opened) else at,
+        completed_at=None if isinstance(event.outcome, Opened | Started) else at,
         **_links(event),
     )
 
@@ -118,6 +118,8 @@ def _links(event: RunFired) -> dict[str, Any]:
     match event.outcome:
         case Opened(issue_id=issue_id):
             return {"linked_issue_id": issue_id, "coalesced_into_run_id": None, "failure_reason": None}
+        case Started():
+            return {"linked_issue_id": None, "coalesced_into_run_id": None, "failure_reason": None}
         case Coalesced(issue_id=issue_id, into_run_id=into):
             return {"linked_issue_id": issue_id, "coalesced_into_run_id": into, "failure_reason": None}
         case Skipped(issue_id=issue_id, into_run_id=into, reason=reason):

@@ -44,8 +44,9 @@ def time_or_none(moment: datetime | None) -> str | None:
 
 
 def routine_settings(settings: RoutineSettings) -> dict[str, Any]:
-    """Its fields, the moments among them as clients read them."""
-    return msgspec.structs.asdict(settings) | {"resume_at": time_or_none(settings.resume_at)}
+    """Its fields, the moments among them as clients read them; how it calls a task is for Jetty's clients."""
+    fields = msgspec.structs.asdict(settings) | {"resume_at": time_or_none(settings.resume_at)}
+    return {name: value for name, value in fields.items() if name != "call"}
 
 
 def trigger_settings(settings: TriggerSettings) -> dict[str, Any]:
@@ -118,6 +119,7 @@ class Agent(Shape, frozen=True, kw_only=True):
     budget_monthly_cents: int = 0
     spent_monthly_cents: int = 0
     metadata: dict[str, Any] | None = None
+    heartbeat_url: str | None = None
     created_at: str
     updated_at: str
 

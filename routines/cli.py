@@ -11,8 +11,10 @@ import psycopg
 from application.key_ring import VaultClosed
 from domain.errors import NotFound
 from domain.identity import FIRST_USER
+from processes import delivery as deliveries
 from processes import projector as projectors
 from processes import scheduler as schedulers
+from processes.outbound import Client
 from projections import catalogue
 from routines import bootstrap, entry
 from routines.data_directory import CannotStart
@@ -40,7 +42,7 @@ def main() -> None:
     Start here:   routines up       everything on this machine, Postgres included
                   routines demo     watch a schedule fire, in another terminal
     Piece by piece, against your own Postgres (ROUTINES_DATABASE_URL):
-                  routines init, then routines web | scheduler | projector
+                  routines init, then routines web | scheduler | projector | delivery
     """  # noqa: D301 the \b is click's
 
 
@@ -48,12 +50,13 @@ def main() -> None:
 @click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False), default=DATA_DIR, show_default=True)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=3100, show_default=True, type=click.IntRange(0, 65535), help="0 picks a free one.")
-def up(data_dir: Path, host: str, port: int) -> None:
+@click.option("--allow-private-targets", is_flag=True, help="Webhooks and callbacks may go to private addresses, too.")
+def up(data_dir: Path, host: str, port: int, *, allow_private_targets: bool) -> None:
     """
     Run the whole system until Ctrl-C.
 
-    Starts an embedded Postgres in the data directory (or uses ROUTINES_DATABASE_URL), and the web, scheduler and
-    projector processes; one that dies is started again. The first time it prints a board token, once, and keeps it
+    Starts an embedded Postgres in the data directory (or uses ROUTINES_DATABASE_URL), and the web, scheduler,
+    projector and delivery processes; one that dies is started again. The first time it prints a board token, once, and keeps it
     in DATA_DIR/board.token. The keys of the secrets are made in DATA_DIR/secret.keys (or ROUTINES_KEY_FILE). For
     scripts, DATA_DIR/up.json says where everything is.
     """
@@ -66,6 +69,7 @@ def up(data_dir: Path, host: str, port: int) -> None:
             prepare=_prepare,
             key_file=os.environ.get("ROUTINES_KEY_FILE"),
             public_url=os.environ.get("ROUTINES_PUBLIC_URL"),
+            allow_private_targets=allow_private_targets,
         )
     )
 
@@ -135,6 +139,19 @@ def projector() -> None:
     with entry.process("projector") as (system, stop):
         running = projectors.Projector(catalogue.ALL, system.store.after)
         projectors.run(running, lambda: bootstrap.connect(system.settings), stop)
+
+
+@main.command()
+def delivery() -> None:
+    """
+    Send webhooks, heartbeats and callbacks. Any number may run.
+
+    To public addresses only, unless ROUTINES_ALLOW_PRIVATE_TARGETS is true.
+    """
+    with entry.process("delivery") as (system, stop):
+        client = Client(system.clock, allow_private=system.settings.allow_private_targets)
+        courier = deliveries.Courier(system.executor, system.store.readable_after, client)
+        deliveries.run(courier, client, lambda: bootstrap.connect(system.settings), stop)
 
 
 main.add_command(projections)

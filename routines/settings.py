@@ -25,6 +25,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     key_file: Annotated[str, Meta(min_length=1)] | None = None  # the keys of the secrets (application/key_ring.py)
     public_url: str | None = None  # what the URLs of webhooks begin with: a host, perhaps a path, no slash at its end
     webhook_rate: Annotated[int, Meta(ge=0)] = 600  # calls a minute that a webhook takes of one sender; 0: no limit
+    allow_private_targets: bool = False  # whether what we send may go to addresses that are not public
     trusted_proxies: str | None = None  # addresses, comma-separated, whose X-Forwarded-For is believed
     log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
 
@@ -33,6 +34,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         return []
+
+
+def has_jetty_routines(env: Mapping[str, str]) -> bool:
+    """ENABLE_ROUTINES, as Jetty calls it; `true` unless it is set to something else (Jetty contract 1)."""
+    return env.get("ENABLE_ROUTINES", "true").strip().lower() in ("true", "1")
 
 
 class BadSetting(Exception):

@@ -63,6 +63,7 @@ class System:
         *,
         key_file: str | None = None,
         public_url: str | None = None,
+        allow_private_targets: bool = False,
     ) -> None:
         self.place = place
         self.host = host
@@ -71,6 +72,7 @@ class System:
         self.database_url = database_url
         self.key_file = str(Path(key_file).absolute() if key_file else place.keys)
         self.public_url = public_url or self.url
+        self.allow_private_targets = allow_private_targets
         self.new_keys = False
         self.postgres: LocalPostgres | None = None
         self.token: str | None = None
@@ -94,10 +96,16 @@ class System:
         """The processes of the system."""
         env = {"ROUTINES_DATABASE_URL": database_url, "ROUTINES_KEY_FILE": self.key_file}
         served = {**env, "ROUTINES_PUBLIC_URL": self.public_url}
+        sending = {**env, "ROUTINES_ALLOW_PRIVATE_TARGETS": "true"} if self.allow_private_targets else env
         address = ["--host", self.host, "--port", str(self.port)]
         return [
             Part(name, [sys.executable, "-m", "routines", name, *more], variables)
-            for name, more, variables in (("web", address, served), ("scheduler", [], env), ("projector", [], env))
+            for name, more, variables in (
+                ("web", address, served),
+                ("scheduler", [], env),
+                ("projector", [], env),
+                ("delivery", [], sending),
+            )
         ]
 
     def watch(self, supervisor: Supervisor, interrupts: Interrupts) -> None:
@@ -170,13 +178,22 @@ def up(  # noqa: PLR0913 the options
     prepare: Callable[[str], str | None],
     key_file: str | None = None,
     public_url: str | None = None,
+    allow_private_targets: bool = False,
 ) -> int:
     """Run the system until Ctrl-C; 0 when it stopped as asked, 1 when it could not start."""
     place = Place(data_dir)
     try:
         with Interrupts() as interrupts, place.held():
             port = free_port(host, port)
-            system = System(place, host, port, database_url, key_file=key_file, public_url=public_url)
+            system = System(
+                place,
+                host,
+                port,
+                database_url,
+                key_file=key_file,
+                public_url=public_url,
+                allow_private_targets=allow_private_targets,
+            )
             with system.running(prepare) as supervisor:
                 system.watch(supervisor, interrupts)
                 say("stopping")

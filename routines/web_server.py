@@ -1,5 +1,6 @@
 """The web process: uvicorn around the application."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import uvicorn
@@ -8,7 +9,7 @@ from litestar.types import ASGIApp
 
 from routines import bootstrap
 from routines.connection import Connection
-from routines.settings import Settings
+from routines.settings import Settings, has_jetty_routines
 from web.app import create_app
 from web.backend import Backend
 
@@ -21,7 +22,9 @@ def serve(settings: Settings, host: str, port: int) -> None:
     with bootstrap.system(settings) as system:
         set_asyncio_executor(ThreadPoolExecutor(settings.threads, thread_name_prefix="request"))
         backend = Backend(system.executor, system.pool, settings.patience_s)
-        app = create_app(backend, settings.public_url or f"http://{host}:{port}", settings.webhook_rate)
+        public_url = settings.public_url or f"http://{host}:{port}"
+        with_routines = has_jetty_routines(os.environ)
+        app = create_app(backend, public_url, settings.webhook_rate, jetty_routines=with_routines)
         server(app, settings, host, port).run()
 
 

@@ -66,7 +66,9 @@ class People:
         self._crons = self._random.sample(DENSE if dense else CALM, 4)  # people of one company are alike
         self._zones = self._random.sample(ZONES, 3)
         self._company: UUID = ask(companies.create, CompanyDraft(name="Acme"))
-        self._agents: list[UUID] = [ask(agents.create, self._company, AgentDraft(name=name)) for name in ("One", "Two")]
+        self._agents: list[UUID] = [
+            ask(agents.create, self._company, AgentDraft(name=name)).agent_id for name in ("One", "Two")
+        ]
         self._project: UUID = ask(projects.create, self._company, ProjectDraft(name="Move"))
         self.routines: list[Routine] = []
 

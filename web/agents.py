@@ -7,16 +7,17 @@ from uuid import UUID
 from litestar import Controller, Response
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
+from msgspec import UNSET, UnsetType
 
 from application.access import AgentCaller, Caller
-from application.commands import AgentDraft, AgentKeyDraft, AgentPatch, PauseRequest
+from application.commands import AgentDraft, AgentKeyDraft, AgentPatch, PauseRequest, SecretRotation
 from application.use_cases import agents, keys, viewing
 from domain.agent import slug
 from domain.errors import NotFound, Unacceptable, Unknown
 from projections import directory, issues, shapes
 from projections.read_model import Connection
 from projections.shapes import Shape
-from web.backend import Backend
+from web.backend import Backend, Changed
 from web.keys import MintedAgentKey, Revoked
 from web.requests import identified
 from web.routing import delete, get, patch, post
@@ -25,6 +26,18 @@ from web.validation import UUID_TEXT
 
 class Me(shapes.Agent, frozen=True, kw_only=True):
     chain_of_command: tuple[str, ...] = ()
+
+
+class MadeAgent(shapes.Agent, frozen=True, kw_only=True):
+    """The secret that signs its heartbeats is shown when it is made, and never again."""
+
+    heartbeat_secret: str | UnsetType = UNSET
+
+    def __repr__(self) -> str:
+        return f"MadeAgent({self.id})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("id", self.id)]
 
 
 class InboxItem(Shape, frozen=True, kw_only=True):
@@ -63,9 +76,10 @@ class Agents(Controller):
         caller: NamedDependency[Caller],
         company_id: FromPath[str],
         data: JSONBody[AgentDraft],
-    ) -> Response[shapes.Agent]:
+    ) -> Response[MadeAgent]:
+        """With a `heartbeatUrl` (ours) it hears of issues that are opened for it; `heartbeatSecret` signs that."""
         made = backend.change(caller, ("directory",), agents.create, identified(company_id, "Company"), data)
-        return made.answer(lambda conn: directory.agent(conn, made.result), 201)
+        return _made(made, 201)
 
     @get("/agents/me", operation_id="getMe")
     def me(self, backend: NamedDependency[Backend], caller: NamedDependency[Caller]) -> Me:
@@ -102,8 +116,26 @@ class Agents(Controller):
         caller: NamedDependency[Caller],
         agent_id: FromPath[str],
         data: JSONBody[AgentPatch],
-    ) -> Response[shapes.Agent]:
-        return _changed(backend, caller, agents.update, agent_id, data)
+    ) -> Response[MadeAgent]:
+        """The first `heartbeatUrl` brings a `heartbeatSecret`, which is shown here and never again."""
+        return _made(backend.change(caller, ("directory",), agents.update, identified(agent_id, "Agent"), data))
+
+    @post(
+        "/agents/{agent_id:str}/rotate-heartbeat-secret",
+        operation_id="rotateHeartbeatSecret",
+        refuses=(403, 422),
+        status_code=200,
+    )
+    def rotate_heartbeat_secret(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        agent_id: FromPath[str],
+        data: JSONBody[SecretRotation],
+    ) -> Response[MadeAgent]:
+        """Another secret, shown once; for `overlapSec` seconds the one before signs beside it."""
+        id_ = identified(agent_id, "Agent")
+        return _made(backend.change(caller, ("directory",), agents.rotate_heartbeat_secret, id_, data.overlap_sec))
 
     @post("/agents/{agent_id:str}/pause", operation_id="pauseAgent", refuses=(403, 409), status_code=200)
     def pause(
@@ -174,6 +206,14 @@ def _changed(
 ) -> Response[shapes.Agent]:
     changed = backend.change(caller, ("directory",), use_case, identified(agent_id, "Agent"), *args)
     return changed.answer(lambda conn: directory.agent(conn, changed.result))
+
+
+def _made(made: Changed, status: int = 200) -> Response[MadeAgent]:
+    result: agents.Made = made.result
+    shown = made.answer(lambda conn: directory.agent(conn, result.agent_id), status)
+    fields = {name: getattr(shown.content, name) for name in shapes.Agent.__struct_fields__}
+    agent = MadeAgent(**fields, heartbeat_secret=result.heartbeat_secret or UNSET)
+    return Response(agent, status_code=status, headers=shown.headers)
 
 
 def _calling_agent(backend: Backend, caller: Caller) -> UUID:

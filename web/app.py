@@ -9,11 +9,14 @@ from web.backend import Backend
 from web.companies import Companies
 from web.deliveries import message
 from web.docs import docs_page, openapi
+from web.endpoints import Endpoints
 from web.errors import to_response
 from web.etag import conditional
+from web.faces import by_face
 from web.guard import MAX_BODY_BYTES, guard
 from web.health import HealthController
 from web.issues import Issues
+from web.jetty.app import jetty
 from web.keys import Keys
 from web.members import Members
 from web.metrics import metrics
@@ -27,12 +30,12 @@ from web.triggers import Triggers
 from web.turnstile import Turnstile, sender
 
 
-def create_app(backend: Backend, public_url: str, webhook_rate: int = 0) -> ASGIApp:
+def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jetty_routines: bool = True) -> ASGIApp:
     """
-    The ASGI application over a backend.
+    The ASGI application over a backend, with both APIs.
 
     `public_url` is where webhook senders reach it; `webhook_rate` the calls a minute that a webhook takes of an
-    address, 0: any number.
+    address, 0: any number; without `jetty_routines` the Jetty API has no routines (ENABLE_ROUTINES).
     """
     turnstile, traffic = Turnstile(webhook_rate), Traffic()
 
@@ -64,6 +67,7 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0) -> ASGI
             Schedules,
             Revisions,
             Issues,
+            Endpoints,
         ],
         dependencies={
             "backend": Provide(provide_backend),
@@ -83,4 +87,5 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0) -> ASGI
         openapi_config=openapi,
         logging_config=None,
     )
-    return guard(conditional(traffic.watched(framework)))
+    both = by_face({"paperclip": framework, "jetty": jetty(backend, with_routines=jetty_routines)})
+    return guard(conditional(traffic.watched(both)))

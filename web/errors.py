@@ -15,7 +15,7 @@ from psycopg_pool import PoolTimeout
 
 from application.key_ring import VaultClosed
 from application.recorder import OutcomeUnknown
-from domain.errors import Conflict, Forbidden, NotFound, Refusal, Unacceptable, Unknown
+from domain.errors import Conflict, Forbidden, Misfit, NotFound, Refusal, Unacceptable, Unknown
 from projections.positions import Lagging
 from web.turnstile import TooMany
 from web.validation import Invalid
@@ -87,7 +87,12 @@ def problem(status: int, message: str, details: Any = None) -> Problem:
 
 def to_response(_request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
     """Whatever was raised, as a response."""
-    status, message, details = _described(error)
+    status, message, details = described(error)
+    return Response(problem(status, message, details), status_code=status, headers=headers_of(status, error))
+
+
+def headers_of(status: int, error: Exception) -> dict[str, str]:
+    """What an answer to an error says besides its body; what was not foreseen is logged."""
     headers = {}
     if status == HTTPStatus.SERVICE_UNAVAILABLE and not _may_be_recorded(error):
         headers["Retry-After"] = RETRY_AFTER_S
@@ -98,7 +103,7 @@ def to_response(_request: Request[Any, Any, Any], error: Exception) -> Response[
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         unforeseen = error if status == HTTPStatus.INTERNAL_SERVER_ERROR else None
         log.error("request_failed", status=status, error=type(error).__name__, exc_info=unforeseen)
-    return Response(problem(status, message, details), status_code=status, headers=headers)
+    return headers
 
 
 def error_response(status: int, message: str) -> ASGIResponse:
@@ -107,8 +112,12 @@ def error_response(status: int, message: str) -> ASGIResponse:
     return ASGIResponse(body=body, status_code=status, media_type="application/json")
 
 
-def _described(error: Exception) -> tuple[int, str, Any]:
+def described(error: Exception) -> tuple[int, str, Any]:
+    """Its status, message and details."""
     match error:
+        case Misfit():
+            path = [int(part) if part.isdigit() else part for part in error.field.split(".")]
+            return 422, error.message, [{"code": "custom", "message": error.message, "path": path}]
         case Refusal():
             return _status(error), error.message, error.details
         case Invalid():

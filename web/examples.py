@@ -13,10 +13,12 @@ from msgspec.structs import asdict, replace
 
 from domain.values import Json, Variable
 from projections import shapes
+from projections.deliveries import Attempt, Delivery, EndpointFields
 from projections.issues import CommentCursor
 from projections.occurrences import Occurrence
 from projections.positions import Standing
-from web.agents import InboxItem, Me
+from web.agents import InboxItem, MadeAgent, Me
+from web.endpoints import MadeEndpoint
 from web.errors import problem
 from web.health import Health, Unhealthy
 from web.issues import HeartbeatContext, IssueDetail, IssueUpdated
@@ -54,6 +56,9 @@ KEY_ID = UUID("f0e1d2c3-b4a5-5968-8778-695a4b3c2d1e")
 BOARD_TOKEN = "pcp_board_...shown.this.once..."  # noqa: S105 nobody's
 AGENT_TOKEN = "pcp_...shown.this.once..."  # noqa: S105 nobody's
 
+ENDPOINT_ID = UUID("17a6b5c4-d3e2-4f10-9a8b-7c6d5e4f3a21")
+DELIVERY_ID = UUID("52d4c3b2-a190-5e8f-8d7c-6b5a49382716")
+SIGNING_SECRET = "whsec_" + "A" * 43 + "="
 FOUNDED_AT = "2026-11-20T09:00:00.000Z"
 WRITTEN_AT = "2026-11-21T16:20:05.114Z"
 FIRED_AT = "2026-11-22T01:05:39.330Z"
@@ -91,6 +96,42 @@ AGENT = shapes.Agent(
     url_key="scout",
     created_at=FOUNDED_AT,
     updated_at=FOUNDED_AT,
+)
+BEATING_AGENT = replace(AGENT, heartbeat_url="https://agents.example.org/scout")
+ENDPOINT = EndpointFields(
+    id=ENDPOINT_ID,
+    company_id=COMPANY_ID,
+    url="https://example.org/routines",
+    events=("run.*", "issue.opened"),
+    description=None,
+    ordered=False,
+    enabled=True,
+    disabled_reason=None,
+    created_at=FOUNDED_AT,
+    updated_at=FOUNDED_AT,
+)
+DELIVERY = Delivery(
+    id=DELIVERY_ID,
+    message_id=f"msg_{DELIVERY_ID.hex}",
+    company_id=COMPANY_ID,
+    kind="webhook",
+    target_id=ENDPOINT_ID,
+    event_type="run.fired",
+    event_position=4711,
+    status="waiting",
+    next_attempt_at=FIRED_AT,
+    created_at=FIRED_AT,
+    updated_at=FIRED_AT,
+)
+DELIVERED = replace(
+    DELIVERY,
+    status="delivered",
+    attempts=(
+        Attempt(at=FIRED_AT, status=503, reason="The receiver answered 503", took_ms=41),
+        Attempt(at=STARTED_AT, status=204, reason=None, took_ms=38),
+    ),
+    next_attempt_at=None,
+    updated_at=STARTED_AT,
 )
 PAUSED_AGENT = replace(AGENT, status="paused", paused_at=WRITTEN_AT, pause_reason="manual", updated_at=WRITTEN_AT)
 PROJECT = shapes.Project(
@@ -367,6 +408,10 @@ REQUESTS: dict[str, dict[str, Json]] = {
     "createAgent": _one({"name": "Scout", "role": "researcher", "title": "Reads what is written about us"}),
     "updateAgent": _one({"adapterConfig": {"command": "scout --quick"}}),
     "pauseAgent": _one({"reason": "manual"}),
+    "rotateHeartbeatSecret": _one({"overlapSec": 3600}),
+    "createWebhookEndpoint": _one({"url": ENDPOINT.url, "events": list(ENDPOINT.events)}),
+    "updateWebhookEndpoint": _one({"ordered": True}),
+    "rotateWebhookEndpointSecret": _one({"overlapSec": 3600}),
     "createAgentKey": _one({"name": "default"}),
     "createBoardKey": _one({"name": "paperclipai cli", "expiresAt": "2099-12-31T00:00:00Z"}),
     "createProject": _one({"name": "Launch", "status": "in_progress", "targetDate": "2027-03-01"}),
@@ -471,7 +516,17 @@ ANSWERS: dict[str, Any] = {
     "addMember": AddedMember(**asdict(MEMBER), token=BOARD_TOKEN),
     "updateMember": replace(MEMBER, membership_role="viewer", permissions=(), updated_at=WRITTEN_AT),
     "listAgents": [AGENT],
-    "createAgent": AGENT,
+    "createAgent": MadeAgent(**asdict(BEATING_AGENT), heartbeat_secret=SIGNING_SECRET),
+    "rotateHeartbeatSecret": MadeAgent(**asdict(BEATING_AGENT), heartbeat_secret=SIGNING_SECRET),
+    "createWebhookEndpoint": MadeEndpoint(**asdict(ENDPOINT), secret=SIGNING_SECRET),
+    "listWebhookEndpoints": [ENDPOINT],
+    "getWebhookEndpoint": ENDPOINT,
+    "updateWebhookEndpoint": replace(ENDPOINT, ordered=True, updated_at=WRITTEN_AT),
+    "rotateWebhookEndpointSecret": MadeEndpoint(**asdict(ENDPOINT), secret=SIGNING_SECRET),
+    "testWebhookEndpoint": replace(DELIVERY, event_type="endpoint.tested"),
+    "listWebhookDeliveries": [DELIVERED],
+    "listDeliveries": [DELIVERED],
+    "redeliver": DELIVERY,
     "getMe": Me(**asdict(AGENT)),
     "getInbox": [
         InboxItem(
@@ -483,7 +538,9 @@ ANSWERS: dict[str, Any] = {
         )
     ],
     "getAgent": AGENT,
-    "updateAgent": replace(AGENT, adapter_config={"command": "scout --quick"}, updated_at=WRITTEN_AT),
+    "updateAgent": MadeAgent(
+        **asdict(replace(AGENT, adapter_config={"command": "scout --quick"}, updated_at=WRITTEN_AT))
+    ),
     "pauseAgent": PAUSED_AGENT,
     "resumeAgent": replace(AGENT, updated_at=FIRED_AT),
     "approveAgent": replace(AGENT, updated_at=WRITTEN_AT),

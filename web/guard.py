@@ -2,7 +2,7 @@
 What a request must be before the framework sees it: small enough, JSON if it has a body, sound text.
 
 An ASGI middleware around the whole application; it reads the body once and hands it on. What webhook senders send
-is theirs to shape: there the body's size and coding count, and nothing is read before its sender is known.
+is theirs to shape, and Jetty's bodies are judged after their sender is known: there size and coding count alone.
 
 Every answer leaves with the headers that any answer needs: it is what it says it is, and nobody stores it unless it
 says who may.
@@ -17,6 +17,8 @@ from litestar.types import ASGIApp, HTTPRequestEvent, Message, Receive, ReceiveM
 
 from web import json_body
 from web.errors import error_response
+from web.faces import face_of
+from web.jetty.errors import error_response as jetty_error
 
 MAX_BODY_BYTES = 10 * 1024 * 1024
 MAX_DELIVERY_BYTES = 1024 * 1024  # it is kept whole, and runs are listed by the hundred
@@ -40,8 +42,9 @@ def guard(app: ASGIApp) -> ASGIApp:
         if scope["type"] != ScopeType.HTTP:
             await app(scope, receive, send)
             return
-        raw = DELIVERY.fullmatch(scope["path"]) is not None
-        most = MAX_DELIVERY_BYTES if raw else MAX_BODY_BYTES
+        delivery, face = DELIVERY.fullmatch(scope["path"]) is not None, face_of(scope["path"])
+        raw = delivery or face == "jetty"  # who may not call, or calls what is not there, is told so first
+        most = MAX_DELIVERY_BYTES if delivery else MAX_BODY_BYTES
         body, problem = b"", _head_problem(scope)
         if problem is None:
             try:
@@ -55,7 +58,8 @@ def guard(app: ASGIApp) -> ASGIApp:
         if problem is None:
             await app(scope, _replay(body, receive), _with_headers(send))
         else:
-            await error_response(*problem)(scope, receive, _with_headers(send))
+            respond = jetty_error if face == "jetty" else error_response
+            await respond(*problem)(scope, receive, _with_headers(send))
 
     return guarded
 
@@ -80,7 +84,7 @@ def _body_problem(scope: Any, body: bytes, *, raw: bool) -> tuple[int, str] | No
 def _is_nowhere(scope: Any) -> bool:
     """Whether no route of ours can be meant; the framework adds OPTIONS, and addresses behind the description's."""
     path = scope["path"]
-    if scope["method"] == "OPTIONS" or path.startswith("/api/openapi.json/"):
+    if scope["method"] == "OPTIONS" or path.startswith(("/api/openapi.json/", "/openapi.json/")):
         return True
     return "\x00" in path or "\ufffd" in path
 

@@ -8,6 +8,7 @@ in more forms than are of use to anybody, its schema is as wide as what is taken
 from typing import Any, get_args
 
 from domain.values import IssueStatus, RoutineStatus, RunSource
+from projections.deliveries import Status
 from projections.shapes import RunStatus
 from web import examples
 
@@ -34,6 +35,10 @@ def _words(description: str, words: Any) -> Json:
     return _query(f"{description}; several, joined by commas", schema, style="form", explode=False)
 
 
+def _status(description: str, words: Any) -> Json:
+    return _query(description, {"enum": [*get_args(words)]})
+
+
 def _number(description: str, least: int, most: int, default: int) -> Json:
     return _query(description, {"type": "integer", "minimum": least, "maximum": most, "default": default})
 
@@ -56,6 +61,8 @@ PARAMETERS: dict[str, Json] = {  # by name, or by operation and name
     "trigger_id": _path("A trigger's id", examples.TRIGGER_ID),
     "public_id": _path("The trigger's `publicId`: 24 hexadecimal digits", examples.WEBHOOK.public_id),
     "issue_id": _path("An issue's id, or its identifier (`ACM-7`)", examples.ISSUE_ID),
+    "endpoint_id": _path("A webhook endpoint's id", examples.ENDPOINT_ID),
+    "delivery_id": _path("A delivery's id", examples.DELIVERY_ID),
     "comment_id": _path("A comment's id", examples.COMMENT_ID),
     "companyId": _query("Where a short name is looked up: a company's id", TEXT),
     "assigneeAgentId": _query("Only those that are this agent's", ID_OR_NONE),
@@ -87,6 +94,10 @@ PARAMETERS: dict[str, Json] = {  # by name, or by operation and name
     ),
     "listIssues.limit": _number("How many at most", 1, 1_000, 500),
     "listComments.limit": _number("How many at most", 1, 500, 500),
+    "listDeliveries.status": _status("Only those of this status", Status),
+    "listWebhookDeliveries.status": _status("Only those of this status", Status),
+    "listDeliveries.limit": _number("How many a page has", 1, 200, 50),
+    "listWebhookDeliveries.limit": _number("How many a page has", 1, 200, 50),
 }
 
 RUN_ID = _header(

@@ -58,11 +58,16 @@ def number(text: str | None, name: str, default: int, least: int, most: int) -> 
 
 
 async def caller(request: Request[Any, Any, Any]) -> Caller:
-    """The bearer token and the work session of a request. Two Authorization headers are none."""
+    """The bearer token and the work session of a request."""
+    session = request.headers.get("x-paperclip-run-id")
+    return Caller(token=bearer(request), run_id=uuid_or_none(session, "X-Paperclip-Run-Id"))
+
+
+def bearer(request: Request[Any, Any, Any]) -> str | None:
+    """The bearer token of a request. Two Authorization headers are none."""
     given = request.headers.getall("authorization", [])
     match = BEARER.fullmatch(given[0].strip()) if len(given) == 1 else None
-    session = request.headers.get("x-paperclip-run-id")
-    return Caller(token=match[1] if match else None, run_id=uuid_or_none(session, "X-Paperclip-Run-Id"))
+    return match[1] if match else None
 
 
 def is_eventual(request: Request[Any, Any, Any]) -> bool:

@@ -65,7 +65,7 @@ class Triggers(Controller):
         made = backend.change(caller, MODELS, triggers.create, identified(routine_id, "Routine"), data)
         return _answer(made, public_url, 201)
 
-    @patch("/routine-triggers/{trigger_id:str}", operation_id="updateTrigger", refuses=(403, 422))
+    @patch("/routine-triggers/{trigger_id:str}", operation_id="updateTrigger", refuses=(403, 409, 422))
     def update(
         self,
         backend: NamedDependency[Backend],
@@ -79,7 +79,7 @@ class Triggers(Controller):
         changed = backend.change(caller, MODELS, triggers.update, id_, data)
         return changed.answer(lambda conn: _edited(conn, changed.result, public_url))
 
-    @delete("/routine-triggers/{trigger_id:str}", operation_id="deleteTrigger", refuses=(403,))
+    @delete("/routine-triggers/{trigger_id:str}", operation_id="deleteTrigger", refuses=(403, 409))
     def delete(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], trigger_id: FromPath[str]
     ) -> None:
@@ -88,7 +88,7 @@ class Triggers(Controller):
     @post(
         "/routine-triggers/{trigger_id:str}/rotate-secret",
         operation_id="rotateTriggerSecret",
-        refuses=(403, 422),
+        refuses=(403, 409, 422),
         status_code=200,
     )
     def rotate_secret(

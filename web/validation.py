@@ -219,7 +219,7 @@ def _boolean(value: object, _meta: Meta, place: Place) -> object:
 
 
 def _integer(value: object, meta: Meta, place: Place) -> object:
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer() and not (meta.extra or {}).get("whole"):
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return place.wrong_type("number", value)

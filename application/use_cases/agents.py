@@ -1,37 +1,67 @@
 """Agents (contract 7.3)."""
 
 from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from application.access import Principal, Resource, authorize
 from application.commands import AgentDraft, AgentPatch
 from application.streams import AGENT
-from application.use_cases import companies
+from application.use_cases import companies, endpoints
 from application.use_cases.references import check_agent, merged
 from application.work import Work
-from domain import agent
+from domain import agent, signing_keys, targets
 from domain.agent import Agent
 from domain.errors import NotFound
 from domain.events import AgentCreated, AgentEvent
-from domain.values import AgentProfile
+from domain.values import AgentProfile, Value
+
+HEARTBEAT = "heartbeat"
 
 
-def create(work: Work, principal: Principal, company_id: UUID, draft: AgentDraft) -> UUID:
+class Made(Value, frozen=True):
+    """An agent, and the new secret of its heartbeats, if there is one: it is shown here and never again."""
+
+    agent_id: UUID
+    heartbeat_secret: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Made({self.agent_id})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("agent_id", self.agent_id)]
+
+
+def create(work: Work, principal: Principal, company_id: UUID, draft: AgentDraft) -> Made:
+    """Raises Misfit for a heartbeatUrl that is none."""
     authorize(work, principal, "administer", companies.enter(work, company_id))
     check_agent(work, company_id, draft.reports_to)
     agent_id = work.new_id()
     url_key = companies.claim(work, f"agent|{company_id}", agent.url_keys(draft.name), agent_id, company_id)
     profile = merged(AgentProfile(name=draft.name), draft)
     work.record(agent_id, [AgentCreated(profile=profile, url_key=url_key)], company_id)
-    return agent_id
+    return Made(agent_id=agent_id, heartbeat_secret=_heartbeat_secret(work, agent_id))
 
 
-def update(work: Work, principal: Principal, agent_id: UUID, patch: AgentPatch) -> UUID:
+def update(work: Work, principal: Principal, agent_id: UUID, patch: AgentPatch) -> Made:
+    """The first heartbeatUrl brings a secret. Raises Misfit."""
     found = _writable(work, principal, agent_id)
     if isinstance(patch.reports_to, UUID):
         check_agent(work, work.company_of(agent_id), patch.reports_to)
     work.record(agent_id, agent.update(found, merged(found.profile, patch)))
-    return agent_id
+    return Made(agent_id=agent_id, heartbeat_secret=_heartbeat_secret(work, agent_id))
+
+
+def rotate_heartbeat_secret(work: Work, principal: Principal, agent_id: UUID, overlap_s: int) -> Made:
+    """Another secret; for `overlap_s` seconds the one before signs beside it. Raises Unacceptable without an address."""
+    found = _writable(work, principal, agent_id)
+    secret_id, secret = endpoints.mint(work, agent_id, work.company_of(agent_id), HEARTBEAT)
+    until = work.now + timedelta(seconds=overlap_s) if overlap_s else None
+    old = [] if found.heartbeat is None else signing_keys.ids(found.heartbeat)
+    work.drop(old[1:] if until else old)
+    work.record(agent_id, agent.set_heartbeat_secret(found, secret_id, until))
+    return Made(agent_id=agent_id, heartbeat_secret=secret)
 
 
 def pause(work: Work, principal: Principal, agent_id: UUID, reason: str) -> UUID:
@@ -57,6 +87,19 @@ def resource(work: Work, agent_id: UUID) -> Resource:
 def _change(work: Work, principal: Principal, agent_id: UUID, decide: Callable[[Agent], list[AgentEvent]]) -> UUID:
     work.record(agent_id, decide(_writable(work, principal, agent_id)))
     return agent_id
+
+
+def _heartbeat_secret(work: Work, agent_id: UUID) -> str | None:
+    """The new secret of an agent that needs one."""
+    found = work.get(AGENT, agent_id)
+    if found is None or found.profile.heartbeat_url is None:
+        return None
+    targets.must_be_url(found.profile.heartbeat_url, "heartbeatUrl")
+    if found.heartbeat is not None:
+        return None
+    secret_id, secret = endpoints.mint(work, agent_id, work.company_of(agent_id), HEARTBEAT)
+    work.record(agent_id, agent.set_heartbeat_secret(found, secret_id, None))
+    return secret
 
 
 def _writable(work: Work, principal: Principal, agent_id: UUID) -> Agent:

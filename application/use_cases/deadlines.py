@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 from application.streams import ISSUE, ROUTINE, RUN
-from application.use_cases import issues, routines
+from application.use_cases import issues, routines, trajectories
 from application.work import Work
 from domain import run
 from domain.deadline import Overdue
 from domain.identity import issue_of_run
 from domain.issue import OPEN
+from domain.values import Started
 
 
 def settle(work: Work, rows: Sequence[Overdue]) -> int:
@@ -21,6 +22,8 @@ def settle(work: Work, rows: Sequence[Overdue]) -> int:
 def _time_out(work: Work, row: Overdue) -> bool:
     issue_id = issue_of_run(row.id)
     fired, opened = work.get(RUN, row.id), work.get(ISSUE, issue_id)
+    if fired is not None and isinstance(fired.outcome, Started):
+        return trajectories.time_out(work, fired.outcome.trajectory_id)
     if fired is None or opened is None or fired.ended is not None or opened.status not in OPEN:
         return False
     issues.cancel_overdue(work, issue_id, opened, run.time_out(fired))

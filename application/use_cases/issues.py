@@ -5,15 +5,14 @@ from uuid import UUID
 
 from msgspec import UNSET, UnsetType
 
-from application.access import Action, AgentCaller, Principal, Resource, authorize
+from application.access import Action, AgentCaller, BoardUser, Principal, Resource, authorize
 from application.commands import Checkout, CommentDraft, IssueDraft, IssuePatch
-from application.streams import ISSUE, PROJECT, RUN, SLOT
-from application.use_cases import companies, references
+from application.streams import ISSUE, PROJECT, RUN
+from application.use_cases import companies, references, slots
 from application.work import Work
-from domain import issue, run, slot
+from domain import issue, run
 from domain.errors import Conflict, Forbidden, NotFound, Unacceptable, Unknown
 from domain.events import CommentAdded, IssueOpened, IssueReleased, RunEvent
-from domain.identity import slot_of
 from domain.issue import OPEN, Issue
 from domain.values import IssueDetails, IssueStatus, Live
 
@@ -28,7 +27,7 @@ def create(work: Work, principal: Principal, company_id: UUID, draft: IssueDraft
         details=details,
         status=_initial_status(draft),
         created_by_agent_id=principal.agent_id if isinstance(principal, AgentCaller) else None,
-        created_by_user_id=None if isinstance(principal, AgentCaller) else principal.user_id,
+        created_by_user_id=principal.user_id if isinstance(principal, BoardUser) else None,
     )
     issue_id = work.new_id()
     work.record(issue_id, [opened], company_id)
@@ -99,9 +98,8 @@ def cancel_overdue(work: Work, issue_id: UUID, found: Issue, run_events: Sequenc
     work.record(issue_id, issue.move(found, "cancelled"))
     work.record(found.run_id, run_events)
     work.record(work.new_id(), [CommentAdded(issue_id=issue_id, body=OVERDUE)], work.company_of(issue_id))
-    slot_id = slot_of(found.routine_id)
-    guard = work.get(SLOT, slot_id) or slot.EMPTY
-    work.record(slot_id, slot.free(guard, found.routine_id, issue_id), work.company_of(issue_id))
+    live = Live(issue_id=issue_id, run_id=found.run_id)
+    slots.follow(work, found.routine_id, live, work.company_of(issue_id), is_live=False)
 
 
 def resource(work: Work, issue_id: UUID) -> Resource:
@@ -116,13 +114,8 @@ def _follow(work: Work, issue_id: UUID, old: Issue, status: IssueStatus) -> None
     fired = work.get(RUN, old.run_id)
     if fired is not None:
         work.record(old.run_id, run.end(fired, status))
-    slot_id = slot_of(old.routine_id)
-    guard = work.get(SLOT, slot_id) or slot.EMPTY
-    if status in OPEN:
-        live = Live(issue_id=issue_id, run_id=old.run_id)
-        work.record(slot_id, slot.take(guard, old.routine_id, live), company_id)
-    else:
-        work.record(slot_id, slot.free(guard, old.routine_id, issue_id), company_id)
+    live = Live(issue_id=issue_id, run_id=old.run_id)
+    slots.follow(work, old.routine_id, live, company_id, is_live=status in OPEN)
 
 
 def _comment(work: Work, principal: Principal, issue_id: UUID, body: str, session: UUID | None) -> UUID:
@@ -131,7 +124,7 @@ def _comment(work: Work, principal: Principal, issue_id: UUID, body: str, sessio
         issue_id=issue_id,
         body=body,
         agent_id=principal.agent_id if isinstance(principal, AgentCaller) else None,
-        user_id=None if isinstance(principal, AgentCaller) else principal.user_id,
+        user_id=principal.user_id if isinstance(principal, BoardUser) else None,
         run_id=session if by_agent else None,
     )
     comment_id = work.new_id()

@@ -7,7 +7,7 @@ from uuid import UUID
 from msgspec import UNSET, UnsetType
 
 from application import tokens
-from application.access import AgentCaller, Principal, authorize
+from application.access import BoardUser, Principal, authorize
 from application.commands import AgentKeyDraft, BoardKeyDraft
 from application.streams import KEY, USER
 from application.use_cases import agents
@@ -38,13 +38,13 @@ class Minted(Value, frozen=True):
 
 
 def create_for_board(work: Work, principal: Principal, draft: BoardKeyDraft) -> Minted:
-    if isinstance(principal, AgentCaller):
+    if not isinstance(principal, BoardUser):
         raise Unknown("Board authentication required")
     return mint_for_user(work, principal.user_id, draft.name, _expiry(draft.expires_at, work.now))
 
 
 def revoke_board_key(work: Work, principal: Principal, key_id: UUID) -> UUID:
-    if isinstance(principal, AgentCaller):
+    if not isinstance(principal, BoardUser):
         raise Unknown("Board authentication required")
     key = work.get(KEY, key_id)
     if key is None or key.user_id != principal.user_id:

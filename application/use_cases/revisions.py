@@ -39,6 +39,7 @@ def restore(work: Work, principal: Principal, routine_id: UUID, revision_id: UUI
     if earlier.revision == found.revision:
         raise Conflict("Selected revision is already the latest revision", {"currentRevisionId": str(revision_id)})
     routine.must_not_be_archived(found)
+    routine.must_not_call_a_task(found)
     if isinstance(principal, AgentCaller) and earlier.settings.assignee_agent_id != principal.agent_id:
         raise Forbidden(OWN_ONLY)
     company_id = work.company_of(routine_id)

@@ -5,10 +5,10 @@ from uuid import UUID
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from application.access import Action, AgentCaller, BoardUser, Principal, Resource, authorize
+from application.access import Action, AgentCaller, BoardUser, CollectionCaller, Principal, Resource, authorize
 from application.commands import RoutineDraft, RoutinePatch, VariableDraft
 from application.streams import ROUTINE, TRIGGER
-from application.use_cases import companies, references, unsettled
+from application.use_cases import calling, companies, references, unsettled
 from application.work import Work
 from domain import routine, trigger, variables
 from domain.errors import Conflict, Forbidden, NotFound, Refusal
@@ -32,7 +32,7 @@ def create(work: Work, principal: Principal, company_id: UUID, draft: RoutineDra
     check_references(work, company_id, settings, check_assignee=True)
     variables.check_defaults(settings.variables)
     routine_id = work.new_id()
-    work.record(routine_id, routine.create(settings, _responsible(work, principal, settings)), company_id)
+    work.record(routine_id, routine.create(settings, responsible(work, principal, settings)), company_id)
     return routine_id
 
 
@@ -53,9 +53,12 @@ def update(work: Work, principal: Principal, routine_id: UUID, patch: RoutinePat
     _check_base(routine_id, found, patch)
     if new.status != "active":
         unsettled.drop_all(work, found, new.status)
+    if new.status == "archived" and found.settings.status != "archived" and new.call is not None:
+        calling.release(work, routine_id, new.call)
+        events = routine.update(found, replace(new, call=replace(new.call, secrets=None, callback=None)))
     work.record(routine_id, events)
     if activates:
-        _reschedule(work, found)
+        reschedule(work, found)
     return routine_id
 
 
@@ -69,7 +72,7 @@ def resume_overdue(work: Work, routine_id: UUID, found: Routine) -> None:
         stays = replace(found.settings, resume_at=None, pause_note=f"Could not be resumed: {refusal.message}")
         work.record(routine_id, routine.update(found, stays))
     else:
-        _reschedule(work, found)
+        reschedule(work, found)
 
 
 def resource(work: Work, routine_id: UUID) -> Resource:
@@ -119,7 +122,7 @@ def _check_base(routine_id: UUID, found: Routine, patch: RoutinePatch) -> None:
         raise Conflict("Routine was updated by someone else", {"currentRevisionId": str(head)})
 
 
-def _reschedule(work: Work, found: Routine) -> None:
+def reschedule(work: Work, found: Routine) -> None:
     """What passed while the routine was paused is not made up for."""
     schedules = [id_ for id_, state in found.triggers.items() if state.kind == "schedule"]
     work.load(schedules)
@@ -128,10 +131,12 @@ def _reschedule(work: Work, found: Routine) -> None:
             work.record(id_, trigger.reschedule(state, work.now))
 
 
-def _responsible(work: Work, principal: Principal, settings: RoutineSettings) -> UUID | None:
+def responsible(work: Work, principal: Principal, settings: RoutineSettings) -> UUID | None:
     """The person who made it; for an agent's, who made the issue that it belongs to (contract 2)."""
     if isinstance(principal, BoardUser):
         return principal.user_id
+    if isinstance(principal, CollectionCaller):
+        return None
     parent = settings.parent_issue_id and work.history(settings.parent_issue_id)[0].event
     return parent.created_by_user_id if isinstance(parent, IssueOpened) else None
 

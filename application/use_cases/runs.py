@@ -12,20 +12,20 @@ from msgspec.structs import replace
 
 from application.access import AgentCaller, BoardUser, Principal
 from application.commands import RunRequest
-from application.streams import AGENT, PROJECT, ROUTINE, RUN, SLOT, TRIGGER
-from application.use_cases import references, routines
+from application.streams import AGENT, PROJECT, ROUTINE, RUN, TRIGGER
+from application.use_cases import calling, references, routines, slots
 from application.work import Work
 from domain import firing, routine, slot, trigger
 from domain import plan as plans
 from domain.errors import Conflict, Forbidden, NotFound, Unacceptable
 from domain.firing import Firing
-from domain.identity import issue_of_run, run_of_key, run_of_occurrence, slot_of
+from domain.identity import issue_of_run, run_of_key, run_of_occurrence, slot_of, trajectory_of_run
 from domain.plan import Plan
 from domain.recorded import Recorded
 from domain.routine import Routine
 from domain.slot import Slot
 from domain.trigger import DueTrigger
-from domain.values import Failed, Json, Live, Outcome, RoutineSettings, Workspace
+from domain.values import Failed, Json, Outcome, RoutineSettings, Workspace
 
 
 def fire_by_hand(work: Work, principal: Principal, routine_id: UUID, request: RunRequest) -> list[Recorded]:
@@ -38,7 +38,7 @@ def fire_by_hand(work: Work, principal: Principal, routine_id: UUID, request: Ru
     assignee = request.assignee_agent_id or found.settings.assignee_agent_id
     references.check_assignee(work, company_id, assignee)
     _check_trigger(work, company_id, routine_id, request.trigger_id)
-    if assignee is None:
+    if assignee is None and found.settings.call is None:
         raise Unacceptable("Default agent required")
     key = request.idempotency_key or None
     by_hand = request.source == "manual"
@@ -67,8 +67,8 @@ def fire_due(work: Work, rows: Sequence[DueTrigger]) -> int:
     work.load((slot_of(row.routine_id) for row in rows), slot.TAIL)
     found = [state for row in rows if (state := work.get(ROUTINE, row.routine_id)) is not None]
     work.load(id_ for state in found for id_ in (state.settings.assignee_agent_id, state.settings.project_id))
-    fired = [run_of_occurrence(row.trigger_id, row.next_at) for row in rows]
-    work.load([*fired, *map(issue_of_run, fired)])
+    work.load(state.settings.call.task_id for state in found if state.settings.call is not None)
+    _load_runs(work, [run_of_occurrence(row.trigger_id, row.next_at) for row in rows], found)
     return sum(_settle(work, row) for row in rows)
 
 
@@ -122,7 +122,7 @@ def _settle(work: Work, row: DueTrigger) -> int:
     if due.missed is not None:
         work.record(row.trigger_id, [due.missed])
     run_ids = [run_of_occurrence(row.trigger_id, at) for at in due.fire]
-    work.load([*run_ids, *map(issue_of_run, run_ids)])
+    _load_runs(work, run_ids, [of])
     fresh = [at for at in due.fire if not _is_fired(work, row, at)]
     company_id = work.company_of(row.trigger_id)
     for occurrence in fresh:
@@ -142,6 +142,13 @@ def _settle(work: Work, row: DueTrigger) -> int:
     return len(fresh)
 
 
+def _load_runs(work: Work, run_ids: Sequence[UUID], of: Sequence[Routine]) -> None:
+    """Fetches what these runs would be recorded to."""
+    begun = map(issue_of_run, run_ids)
+    calls = any(state.settings.call is not None for state in of)
+    work.load([*run_ids, *begun, *(map(trajectory_of_run, run_ids) if calls else ())])
+
+
 def _first_unfired(work: Work, row: DueTrigger, plan: Plan) -> datetime | None:
     """The row may be stale, or the clock was set back and the trigger edited: occurrences that have a run are settled."""
     occurrence: datetime | None = row.next_at
@@ -156,8 +163,11 @@ def _is_fired(work: Work, row: DueTrigger, occurrence: datetime) -> bool:
 
 def record(work: Work, company_id: UUID, of: Routine, asked: Firing) -> None:
     asked = replace(asked, deadline=firing.deadline(of.settings, work.now))
+    if of.settings.call is not None:
+        calling.begin(work, company_id, of, asked)
+        return
     slot_id = slot_of(asked.routine_id)
-    guard = work.get(SLOT, slot_id) or slot.EMPTY
+    guard = slots.of(work, asked.routine_id)
     facts = firing.facts(asked, of, guard, _outcome(work, of, asked, guard))
     work.record(asked.run_id, [facts.run], company_id)
     work.record(slot_id, facts.slot, company_id)
@@ -171,17 +181,7 @@ def _outcome(work: Work, of: Routine, asked: Firing, guard: Slot) -> Outcome:
         if grouped is not None and grouped.paused and not grouped.deleted:
             return firing.PROJECT_PAUSED
     assignee = work.get(AGENT, asked.assignee_agent_id)
-    return firing.outcome(asked, of, assignee, _newest(work, of, guard))
-
-
-def _newest(work: Work, of: Routine, guard: Slot) -> Live | None:
-    """Of several live issues the one that changed last (contract 5.2); nobody asks under always_enqueue."""
-    if of.settings.concurrency_policy == "always_enqueue":
-        return None
-    if len(guard.live) < 2:  # noqa: PLR2004
-        return guard.live[0] if guard.live else None
-    work.load(live.issue_id for live in guard.live)
-    return max(reversed(guard.live), key=lambda live: work.changed_at(live.issue_id))
+    return firing.outcome(asked, of, assignee, slots.newest(work, of, guard))
 
 
 def _scheduled_texts(settings: RoutineSettings, at: datetime) -> firing.Texts | Failed:

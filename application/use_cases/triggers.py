@@ -21,7 +21,7 @@ from domain.events import (
     RoutineTriggerChanged,
     RoutineTriggerRemoved,
 )
-from domain.identity import claim_of
+from domain.identity import cadence_of, claim_of
 from domain.routine import Routine
 from domain.secret import Secret
 from domain.trigger import Trigger
@@ -197,4 +197,6 @@ def _writable(work: Work, principal: Principal, trigger_id: UUID, action: Action
     authorize(work, principal, action, resource)
     if (parent := work.get(ROUTINE, found.routine_id)) is None:
         raise NotFound("Routine trigger not found")
+    if trigger_id == cadence_of(found.routine_id):
+        routine.must_not_call_a_task(parent)
     return found, parent

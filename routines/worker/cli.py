@@ -1,6 +1,8 @@
 """The command line of `routines worker`."""
 
+import os
 import shutil
+import socket
 import sys
 import time
 from contextlib import closing, suppress
@@ -14,9 +16,14 @@ from routines.worker.command import Command
 from routines.worker.errors import CannotWork, Refused, Stopped
 from routines.worker.options import checked_token, checked_url, state_home
 from routines.worker.server import Server
+from routines.worker.tasks import Finished as TaskFinished
+from routines.worker.tasks import TaskWorker
 from routines.worker.work import Finished, Worker
 
 ONCE_PATIENCE_S = 30.0
+COLLECTION = "mlc_"
+MOST_TASK_OUTPUT = 100_000
+NOT_DONE = {"cancelled", "failed", "handed back"}
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
@@ -31,16 +38,22 @@ ONCE_PATIENCE_S = 30.0
 )
 @click.option(
     "--token",
-    envvar="ROUTINES_AGENT_TOKEN",
+    envvar=["ROUTINES_AGENT_TOKEN", "JETTY_API_TOKEN"],
     show_envvar=True,
     required=True,
     callback=checked_token,
-    help="The agent's key; better in the variable, since others can read a command line.",
+    help="The key of an agent (pcp_...) or of a collection (mlc_...); better in the variable, since others can read a "
+    "command line.",
 )
-@click.option("--once", is_flag=True, help="Work off what is in the inbox now, then end.")
+@click.option("--task", help="With a collection's key: take trajectories of this task only.")
+@click.option("--once", is_flag=True, help="Work off what waits now, then end.")
 @click.option("--poll-s", type=click.FloatRange(min=0.05), default=2.0, show_default=True, help="Look that often.")
 @click.option(
-    "--timeout-s", type=click.FloatRange(min=0, min_open=True), default=3600.0, show_default=True, help="Per issue."
+    "--timeout-s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=3600.0,
+    show_default=True,
+    help="Per issue or trajectory.",
 )
 @click.option(
     "--state-dir",
@@ -49,12 +62,13 @@ ONCE_PATIENCE_S = 30.0
     show_default="~/.local/state/routines/worker",
     help="Where claims are kept; the same for all workers of this machine.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per issue; the other lines go to stderr.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each; the other lines go to stderr.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def worker(  # noqa: PLR0913 the options
     *,
     url: str,
     token: str,
+    task: str | None,
     once: bool,
     poll_s: float,
     timeout_s: float,
@@ -63,7 +77,7 @@ def worker(  # noqa: PLR0913 the options
     command: tuple[str, ...],
 ) -> None:
     """
-    Run COMMAND for each issue of an agent, until Ctrl-C.
+    Run COMMAND for each issue of an agent, or each trajectory of a collection, until Ctrl-C.
 
     \b
     export ROUTINES_AGENT_TOKEN=pcp_...
@@ -75,11 +89,21 @@ def worker(  # noqa: PLR0913 the options
     becomes a comment. Exit status 0 makes the issue done; anything else cancels it with the reason. An issue
     that COMMAND moved itself (to blocked, say) is left as it is.
 
+    With a collection's key (mlc_...) COMMAND gets a JSON object of init_params, secret_params, environment_variables
+    and trajectory on its standard input, and in its environment the collection's variables, ROUTINES_TASK,
+    ROUTINES_TRAJECTORY_ID, ROUTINES_WORKFLOW_ID, ROUTINES_RUN_ID and ROUTINES_URL. What it says becomes the outputs
+    of the task's last step: a JSON object as it is (or of several steps, where its names are theirs), any other text
+    as "text". Exit status 0 completes the trajectory; anything else fails it with the reason.
+
+    \b
+    export JETTY_API_TOKEN=mlc_...
+    routines worker -- sh -c 'jq .init_params'
+
     Any number of workers may run. Ctrl-C or SIGTERM stops COMMAND and puts its issue back to todo. After a crash
     the next worker on this machine runs the issue again.
 
     \b
-    Exit status: 0 all done, or nothing to do; 1 with --once if an issue was cancelled or handed back;
+    Exit status: 0 all done, or nothing to do; 1 with --once if one was cancelled, failed or handed back;
                  2 wrong token, unknown command, or (with --once) no server for half a minute.
     """  # noqa: D301 click knows lines to be left as they are by a real backspace
     if shutil.which(command[0]) is None:
@@ -89,17 +113,22 @@ def worker(  # noqa: PLR0913 the options
         with suppress(OSError):
             click.echo(f"{time.strftime('%H:%M:%S')} {text}", err=as_json)
 
-    def tell(finished: Finished) -> None:
+    def tell(finished: Finished | TaskFinished) -> None:
         if as_json:
             click.echo(msgspec.json.encode(finished))
 
     patience_s = ONCE_PATIENCE_S if once else float("inf")
     with stoppable() as stop, closing(Server(url, token, stop=stop, say=say, patience_s=patience_s)) as server:
-        working = Worker(server, Command(command, timeout_s), claims=state_dir, stop=stop, say=say)
+        working: Worker | TaskWorker
+        if token.startswith(COLLECTION):
+            run, name = Command(command, timeout_s, MOST_TASK_OUTPUT), f"{socket.gethostname()}:{os.getpid()}"
+            working = TaskWorker(server, run, task=task, name=name, stop=stop, say=say)
+        else:
+            working = Worker(server, Command(command, timeout_s), claims=state_dir, stop=stop, say=say)
         try:
             working.introduce()
             while True:
-                outcomes = set()
+                outcomes: set[str] = set()
                 for finished in working.round():
                     tell(finished)
                     outcomes.add(finished.outcome)
@@ -110,7 +139,7 @@ def worker(  # noqa: PLR0913 the options
         except Stopped:
             sys.exit(int(once))
         except Refused as refusal:
-            raise CannotWork(f"the server refuses to show the inbox ({refusal.status}: {refusal})") from None
+            raise CannotWork(f"the server refuses to show what waits ({refusal.status}: {refusal})") from None
     if not outcomes:
         say("nothing to do")
-    sys.exit(int(not outcomes.isdisjoint({"cancelled", "handed back"})))
+    sys.exit(int(not outcomes.isdisjoint(NOT_DONE)))

@@ -7,14 +7,12 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from threading import Event as Stop
 from threading import Thread
-from typing import IO, Literal
+from typing import IO, Literal, Protocol
 
 import msgspec
 
 MOST_OUTPUT = 4_000  # characters in a comment
-TAIL_BYTES = 4 * MOST_OUTPUT + 4
 LOOK_S = 0.1
 GRACE_S = 10.0
 
@@ -31,14 +29,21 @@ class Ended(msgspec.Struct, frozen=True):
     stopped: bool = False
 
 
+class Told(Protocol):
+    """Whether the command is to be stopped."""
+
+    def is_set(self) -> bool: ...
+
+
 class Command(msgspec.Struct, frozen=True):
-    """What is run for each issue."""
+    """What is run for each issue or trajectory."""
 
     argv: Sequence[str]
     timeout_s: float
+    most_output: int = MOST_OUTPUT  # characters of the end of what it says
 
-    def run(self, env: Mapping[str, str], given: bytes, stop: Stop, lock: int) -> Ended:
-        """Run it with `given` on its standard input; it also keeps the file `lock` open."""
+    def run(self, env: Mapping[str, str], given: bytes, stop: Told, lock: int | None = None) -> Ended:
+        """Run it with `given` on its standard input; it also keeps the file `lock` open, if there is one."""
         started = time.monotonic()
         try:
             process = _start(self.argv, env, given, lock)
@@ -47,7 +52,8 @@ class Command(msgspec.Struct, frozen=True):
         except OSError as error:
             return Ended(f"cannot run {self.argv[0]}: {error.strerror}")
         tail = bytearray()
-        reader = Thread(target=_keep_tail, args=(process.stdout, tail), daemon=True)
+        most_bytes = 4 * self.most_output + 4
+        reader = Thread(target=_keep_tail, args=(process.stdout, tail, most_bytes), daemon=True)
         reader.start()
         cut_short = _wait(process, started + self.timeout_s, stop)
         if cut_short is not None:
@@ -56,7 +62,7 @@ class Command(msgspec.Struct, frozen=True):
         return Ended(
             reason=self._reason(cut_short, process.returncode),
             exit_status=process.returncode,
-            output=bytes(tail).decode(errors="replace").replace("\0", "")[-MOST_OUTPUT:],
+            output=bytes(tail).decode(errors="replace").replace("\0", "")[-self.most_output :],
             duration_s=time.monotonic() - started,
             stopped=cut_short == "stop",
         )
@@ -73,7 +79,7 @@ class Command(msgspec.Struct, frozen=True):
                 return f"exit status {exit_status}" if exit_status else None
 
 
-def _start(argv: Sequence[str], env: Mapping[str, str], given: bytes, lock: int) -> subprocess.Popen[bytes]:
+def _start(argv: Sequence[str], env: Mapping[str, str], given: bytes, lock: int | None) -> subprocess.Popen[bytes]:
     """In a session of its own: Ctrl-C in a terminal is for the worker, and the command's children end with it."""
     with tempfile.TemporaryFile() as stdin:  # unlike a pipe, it need not be read
         stdin.write(given)
@@ -85,18 +91,18 @@ def _start(argv: Sequence[str], env: Mapping[str, str], given: bytes, lock: int)
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            pass_fds=(lock,),
+            pass_fds=() if lock is None else (lock,),
         )
 
 
-def _keep_tail(pipe: IO[bytes], tail: bytearray) -> None:
+def _keep_tail(pipe: IO[bytes], tail: bytearray, most_bytes: int) -> None:
     with pipe:
         while chunk := os.read(pipe.fileno(), 1 << 16):
             tail += chunk
-            del tail[:-TAIL_BYTES]
+            del tail[:-most_bytes]
 
 
-def _wait(process: subprocess.Popen[bytes], until: float, stop: Stop) -> CutShort | None:
+def _wait(process: subprocess.Popen[bytes], until: float, stop: Told) -> CutShort | None:
     """None when the command ended by itself."""
     while True:
         with suppress(subprocess.TimeoutExpired):

@@ -70,9 +70,13 @@ def client(url: str, token: str) -> httpx.Client:
 def answer(response: httpx.Response) -> Any:
     """The JSON of a success. Raises Refused, CannotWork."""
     if response.status_code == httpx.codes.UNAUTHORIZED:
-        raise CannotWork(f"the server does not take the token (401: {message(response)}); is it the key of an agent?")
+        raise CannotWork(
+            f"the server does not take the token (401: {message(response)}); is it the key of an agent, or of a collection?"
+        )
     if not response.is_success:
         raise Refused(response.status_code, message(response), details(response))
+    if response.status_code == httpx.codes.NO_CONTENT:
+        return None
     try:
         return response.json()
     except ValueError:
@@ -81,7 +85,8 @@ def answer(response: httpx.Response) -> Any:
 
 def message(response: httpx.Response) -> str:
     """What the server says is wrong."""
-    return str(_body(response).get("error", response.reason_phrase))
+    body = _body(response)
+    return str(body.get("error", body.get("detail", response.reason_phrase)))
 
 
 def details(response: httpx.Response) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from faults import clock, crash, cut, lostanswer, poison
+from faults import clock, crash, cut, delivery, lostanswer, poison
 from faults.campaign import Size
 from faults.place import place
 
@@ -41,6 +41,10 @@ def test_a_lost_answer_of_a_commit_loses_and_doubles_nothing(here, chance):
 
 def test_a_trigger_that_cannot_be_carried_out_fails_alone(here, chance):
     assert {} == faults_of(poison.run(here, Size("brief"), chance))
+
+
+def test_a_killed_delivery_process_loses_no_message_though_every_third_connection_drops(here, chance):
+    assert {} == faults_of(delivery.run(here, Size("brief"), chance))
 
 
 @pytest.mark.skipif(clock.find_library() is None, reason="libfaketime is not installed")

@@ -18,7 +18,7 @@ from tests.waiting import exists
 
 LIMIT_S = 30.0
 wait_for = partial(waiting.wait_for, limit_s=LIMIT_S)
-PARTS = ("web", "scheduler", "projector")
+PARTS = ("web", "scheduler", "projector", "delivery")
 
 
 class Up:
@@ -133,7 +133,7 @@ def test_ctrl_c_stops_everything_and_a_second_start_finds_the_data_again(start, 
     assert token in said
     assert said.endswith("stopped\n")
     assert not (tmp_path / "up.json").exists()
-    assert [False] * 4 == [exists(pid) for pid in (*pids, server)]
+    assert [False] * 5 == [exists(pid) for pid in (*pids, server)]
 
     second = start()
     assert "Check the inbox" == second.get(f"/routines/{routine}")["title"]

@@ -154,6 +154,7 @@ def test_a_ring_that_others_may_read_is_refused_even_after_it_was_read(ring, pat
         (line("k1") + line("k1"), "key k1 is there twice"),
         ("\xff" + line("k1"), "key 1 is not"),
     ],
+    ids=["empty", "blank", "short", "no key", "capitals", "two blanks", "twice", "no ascii"],
 )
 def test_a_malformed_ring_is_refused_without_a_word_of_what_is_in_it(path, text, why):
     with pytest.raises(VaultClosed, match=why) as refused:

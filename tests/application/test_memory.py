@@ -43,7 +43,7 @@ class Town:
         self.token = self.here.attempt(keys.mint_first).result.token
         self.caller = Caller(token=self.token)
         company = self.here.execute(self.caller, companies.create, CompanyDraft(name="Acme")).result
-        self.agent = self.here.execute(self.caller, agents.create, company, AgentDraft(name="Scout")).result
+        self.agent = self.here.execute(self.caller, agents.create, company, AgentDraft(name="Scout")).result.agent_id
         draft = RoutineDraft(title="Check", assignee_agent_id=self.agent)
         self.routine = self.here.execute(self.caller, routines.create, company, draft).result
         self.fire(self.here)

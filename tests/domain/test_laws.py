@@ -324,7 +324,7 @@ class Machine(RuleBasedStateMachine):
         self.executor = Executor(EventStore(MemoryRecorder()), lambda: self.now)
         self.caller = Caller(token=self.executor.attempt(keys.mint_first).result.token)
         self.company = self.ask(companies.create, CompanyDraft(name="Acme"))
-        self.agent = self.ask(agents.create, self.company, AgentDraft(name="Scout"))
+        self.agent = self.ask(agents.create, self.company, AgentDraft(name="Scout")).agent_id
         self.project = self.ask(projects.create, self.company, ProjectDraft(name="Move"))
         self.ledger, self.position, self.stale = Ledger(), 0, []
         self.made, self.schedules = [], []
@@ -571,7 +571,7 @@ class Story:
         self.executor = Executor(EventStore(MemoryRecorder()), lambda: self.now)
         self.caller = Caller(token=self.executor.attempt(keys.mint_first).result.token)
         company = self.ask(companies.create, CompanyDraft(name="Acme"))
-        agent = self.ask(agents.create, company, AgentDraft(name="Scout"))
+        agent = self.ask(agents.create, company, AgentDraft(name="Scout")).agent_id
         draft = RoutineDraft(title="Check", assignee_agent_id=agent, catch_up_policy=catch_up)
         self.routine_id = self.ask(routines.create, company, draft)
         self.trigger_id = self.ask(triggers.create, self.routine_id, ScheduleDraft(cron_expression=cron)).trigger_id

@@ -1,10 +1,13 @@
 """A connection with the service's rights to a database of one's own, and a story to tell in it."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 
+from application.key_ring import KeyRing
+from application.vault import Vault
 from projections.read_model import Connection
 from routines import bootstrap
 from routines.bootstrap import System
@@ -20,5 +23,7 @@ def conn(system: System, admin_url: str) -> Iterator[Connection]:
 
 
 @pytest.fixture
-def story(system: System, conn: Connection) -> Story:
-    return Story(system.store, conn, system.vault)
+def story(system: System, conn: Connection, tmp_path: Path) -> Story:
+    ring = KeyRing(str(tmp_path / "secret.keys"))
+    ring.create()
+    return Story(system.store, conn, Vault(system.pool, ring))

@@ -16,6 +16,8 @@ from application.commands import (
     CommentDraft,
     CompanyDraft,
     CompanyPatch,
+    EndpointDraft,
+    EndpointPatch,
     GoalDraft,
     GoalPatch,
     IssueDraft,
@@ -33,9 +35,27 @@ from application.commands import (
     WebhookDraft,
 )
 from application.execute import Executor
+from application.jetty_commands import (
+    ApiKeyCreate,
+    CadenceConfig,
+    CollectionCreate,
+    EnvironmentChange,
+    FinishRequest,
+    IngestCreate,
+    LabelCreate,
+    RoutineChange,
+    RoutineCreate,
+    RunCreate,
+    StepReport,
+    TaskChange,
+    TaskCreate,
+)
 from application.use_cases import (
     agents,
+    calls,
+    collections,
     companies,
+    endpoints,
     goals,
     issues,
     keys,
@@ -44,12 +64,17 @@ from application.use_cases import (
     revisions,
     routines,
     runs,
+    tasks,
+    trajectories,
     triggers,
     webhooks,
 )
+from application.use_cases import letters as post
+from application.use_cases.names import RoutinePath, TaskPath
+from domain.delivery import Answer
 from domain.identity import revision_of
 from domain.signing import Delivery
-from projections import catalogue, positions, triggers_due
+from projections import catalogue, deliveries, positions, triggers_due
 from web.deliveries import Message
 
 START = datetime(2026, 11, 22, 12, 0, 30, tzinfo=UTC)
@@ -73,7 +98,7 @@ class Story:
         return self.ask(companies.create, CompanyDraft(name=name))
 
     def agent(self, company_id, name="Scout", **fields):
-        return self.ask(agents.create, company_id, AgentDraft(name=name, **fields))
+        return self.ask(agents.create, company_id, AgentDraft(name=name, **fields)).agent_id
 
     def project(self, company_id, name="Move", **fields):
         return self.ask(projects.create, company_id, ProjectDraft(name=name, **fields))
@@ -226,10 +251,85 @@ class Story:
         self.schedule(joins)
         child = self.issue(acme, "Child", parent_id=parent, assignee_agent_id=scout)
         self.issue(acme, "Grandchild", parent_id=child)
+        self.tell_of_tasks()
+        self.tell_of_deliveries()
         self.ids |= {"acme": acme, "twin": twin, "scout": scout, "rover": rover, "move": move, "joins": joins}
         self.ids |= {"skips": skips, "piles": piles, "fails": fails, "idle": idle, "archived": archived}
         self.ids |= {"parent": parent, "first": first, "hourly": hourly[joins], "by hand": self.caller.token}
         return self
+
+    def tell_of_tasks(self):
+        """What Jetty's clients do."""
+        org = self.ask(collections.create, CollectionCreate(name="my-org"))
+        self.ask(collections.change_environment, "my-org", EnvironmentChange(environment_variables={"TOKEN": "t"}))
+        key = self.ask(collections.create_key, ApiKeyCreate(name="ci", collection_name="my-org"))
+        self.ask(collections.revoke_key, "my-org", key.key_id)
+        self.ask(collections.create_key, ApiKeyCreate(name="worker", collection_name="my-org"))
+        asks, old = TaskPath(collection="my-org", task="asks"), TaskPath(collection="my-org", task="old")
+        workflow = {"init_params": {"q": "?"}, "step_configs": {"ask": {"activity": "llm"}}, "steps": ["ask"]}
+        for path in (asks, old):
+            self.ask(tasks.create, "my-org", TaskCreate(name=path.task, workflow=workflow))
+        self.ask(tasks.update, asks, TaskChange(description="Asks"))
+        cadence = CadenceConfig(type="hourly", minute_utc=10)
+        draft = RoutineCreate(
+            name="often", cadence=cadence, secret_params={"k": "v"}, webhook_url="https://example.com/done"
+        )
+        often = self.ask(calls.create, asks, draft)
+        self.ask(calls.create, old, RoutineCreate(name="goes", cadence=CadenceConfig(type="manual")))
+        self.passes(HOUR)
+        self.tick()
+        self.passes(HOUR)
+        self.tick()
+        path = RoutinePath(collection="my-org", task="asks", name="often")
+        self.ask(calls.update, path, RoutineChange(name="hourly", init_params_overrides={"q": "!"}))
+        path = RoutinePath(collection="my-org", task="asks", name="hourly")
+        self.ask(calls.pause, path)
+        self.ask(calls.resume, path)
+        second = self.ask(calls.run_now, path)
+        first = next(one.stream_id for one in self.store.history() if type(one.event).__name__ == "TrajectoryOpened")
+        got = self.ask(trajectories.claim, "my-org", None, "w1", [first])
+        self.ask(trajectories.extend, "my-org", first, got.claim_id)
+        self.ask(trajectories.report, "my-org", first, got.claim_id, StepReport(step="ask", outputs={"a": 1}))
+        self.ask(trajectories.finish, "my-org", first, got.claim_id, FinishRequest())
+        self.ask(trajectories.set_statuses, asks, {second: "failed"})
+        self.ask(trajectories.label, asks, first, LabelCreate(key="good", value="yes", author="me"))
+        self.ask(trajectories.ingest, asks, IngestCreate(output="x", scores={"a": 1}, trajectory_id="t1"))
+        self.ask(trajectories.run, asks, RunCreate(secret_params={"k": "v"}))
+        self.ask(tasks.delete, old)
+        self.ids |= {"my-org": org, "often": often, "first trajectory": first, "asks": asks}
+
+    def tell_of_deliveries(self):
+        """What leaves the system, and what becomes of it."""
+        postal = self.company("Postal")
+        scout = self.agent(postal, heartbeat_url="https://example.com/beat")
+        self.ask(agents.rotate_heartbeat_secret, scout, 60)
+        made = self.ask(endpoints.create, postal, EndpointDraft(url="https://example.com/in", events=("issue.*",)))
+        gone = self.ask(endpoints.create, postal, EndpointDraft(url="https://example.com/gone", events=("*",)))
+        self.ask(endpoints.update, postal, made.endpoint_id, EndpointPatch(ordered=True))
+        self.ask(endpoints.rotate, postal, made.endpoint_id, 60)
+        self.issue(postal, "Told", assignee_agent_id=scout)
+        self.ask(endpoints.test, postal, made.endpoint_id)
+        answers = {made.endpoint_id: Answer(status=503), gone.endpoint_id: Answer(status=410)}
+        told = self.settle_letters(answers)
+        self.ask(endpoints.redeliver, postal, next(letter for letter in told if letter.target_id == scout))
+        self.settle_letters({scout: Answer(status=410)})
+        self.issue(postal, "More")
+        self.ask(endpoints.delete, postal, gone.endpoint_id)
+        self.ids |= {"postal": postal, "endpoint": made.endpoint_id}
+
+    def letters(self):
+        """What waits to be sent."""
+        while positions.advance(self.conn, [deliveries.deliveries], self.store.after):
+            pass
+        return deliveries.due(self.conn, self.now, of_lane=100, limit=100)
+
+    def settle_letters(self, answers):
+        """Every letter that waits is answered as its target answers, well unless told otherwise; gives the letters."""
+        found = self.letters()
+        for letter in found:
+            answer = answers.get(letter.target_id, Answer(status=200))
+            self.executor.attempt(lambda work, letter=letter, answer=answer: post.record(work, letter, answer))
+        return found
 
     def opened(self):
         """The openings of issues, in order."""

@@ -206,10 +206,10 @@ def test_the_system_hands_its_key_file_and_its_address_to_its_parts(tmp_path):
     own = System(Place(tmp_path), "127.0.0.1", 8000, None)
     given = System(Place(tmp_path), "127.0.0.1", 8000, None, key_file="/keys", public_url="https://routines.example")
 
-    assert [str(tmp_path / "secret.keys")] * 3 == handed(own, "KEY_FILE")
-    assert ["http://127.0.0.1:8000", None, None] == handed(own, "PUBLIC_URL")
-    assert ["/keys"] * 3 == handed(given, "KEY_FILE")
-    assert ["https://routines.example", None, None] == handed(given, "PUBLIC_URL")
+    assert [str(tmp_path / "secret.keys")] * 4 == handed(own, "KEY_FILE")
+    assert ["http://127.0.0.1:8000", None, None, None] == handed(own, "PUBLIC_URL")
+    assert ["/keys"] * 4 == handed(given, "KEY_FILE")
+    assert ["https://routines.example", None, None, None] == handed(given, "PUBLIC_URL")
 
 
 def handed(system, name):

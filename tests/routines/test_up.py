@@ -226,8 +226,8 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path):
 def test_every_part_of_the_system_is_given_the_database(tmp_path):
     parts = System(Place(tmp_path), "127.0.0.1", 8000, None).parts("postgresql://here")
 
-    assert ["web", "scheduler", "projector"] == [part.argv[3] for part in parts]
-    assert ["postgresql://here"] * 3 == [part.env["ROUTINES_DATABASE_URL"] for part in parts]
+    assert ["web", "scheduler", "projector", "delivery"] == [part.argv[3] for part in parts]
+    assert ["postgresql://here"] * 4 == [part.env["ROUTINES_DATABASE_URL"] for part in parts]
 
 
 @pytest.mark.parametrize(

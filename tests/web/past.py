@@ -33,7 +33,7 @@ class Past:
         self.executor = Executor(api.system.store, lambda: self.now, api.system.vault)
         self.caller = Caller(token=api.token)
         self.company = self.ask(companies.create, CompanyDraft(name="Then"))
-        self.agent = self.ask(agents.create, self.company, AgentDraft(name="Scout"))
+        self.agent = self.ask(agents.create, self.company, AgentDraft(name="Scout")).agent_id
         self.project = self.ask(projects.create, self.company, ProjectDraft(name="Move"))
 
     def ask(self, use_case: Any, *args: Any) -> Any:

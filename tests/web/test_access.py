@@ -26,6 +26,7 @@ TABLE = {
 }
 PRINCIPALS = next(iter(TABLE.values())).keys()
 SESSION = str(uuid4())
+HOOK = "https://example.com/hook"
 
 
 class Request(msgspec.Struct):
@@ -57,6 +58,12 @@ class World(msgspec.Struct):
 
     def spare_agent(self) -> str:
         return self.in_company("agents", {"name": "Spare"})
+
+    def beating_agent(self) -> str:
+        return self.in_company("agents", {"name": "Beating", "heartbeatUrl": HOOK})
+
+    def endpoint(self) -> str:
+        return self.in_company("webhook-endpoints", {"url": HOOK, "events": ["goal.*"]})
 
     def member(self) -> str:
         return str(self.api.post(f"/companies/{self.company}/members", {"name": "Robin"})["userId"])
@@ -142,6 +149,15 @@ def agent_key(world: World) -> str:
     return f"{world.agent}/keys/{world.key()}"
 
 
+def endpoint(rest: str = "", body: Any = ...) -> Callable[[World], Request]:
+    return lambda world: Request(f"/companies/{world.company}/webhook-endpoints/{world.endpoint()}{rest}", body)
+
+
+def redelivery(world: World) -> Request:
+    tested = world.api.post(f"/companies/{world.company}/webhook-endpoints/{world.endpoint()}/test")
+    return Request(f"/companies/{world.company}/deliveries/{tested['id']}/redeliver")
+
+
 OPERATIONS: dict[str, tuple[str, Callable[[World], Request]]] = {
     "getHealth": ("GET", plain("/health")),
     "listCompanies": ("GET", plain("/companies")),
@@ -163,6 +179,7 @@ OPERATIONS: dict[str, tuple[str, Callable[[World], Request]]] = {
     "resumeAgent": ("POST", by_id("agents", World.spare_agent, "/resume")),
     "approveAgent": ("POST", by_id("agents", World.unapproved_agent, "/approve")),
     "terminateAgent": ("POST", by_id("agents", World.spare_agent, "/terminate")),
+    "rotateHeartbeatSecret": ("POST", by_id("agents", World.beating_agent, "/rotate-heartbeat-secret", {})),
     "listAgentKeys": ("GET", by_id("agents", one_agent, "/keys")),
     "createAgentKey": ("POST", by_id("agents", one_agent, "/keys", {})),
     "revokeAgentKey": ("DELETE", by_id("agents", agent_key)),
@@ -209,6 +226,16 @@ OPERATIONS: dict[str, tuple[str, Callable[[World], Request]]] = {
     "listComments": ("GET", by_id("issues", World.issue, "/comments")),
     "createComment": ("POST", by_id("issues", World.issue, "/comments", {"body": "Hm"})),
     "getComment": ("GET", by_id("issues", World.comment)),
+    "createWebhookEndpoint": ("POST", in_company("/webhook-endpoints", {"url": HOOK, "events": ["*"]})),
+    "listWebhookEndpoints": ("GET", in_company("/webhook-endpoints")),
+    "getWebhookEndpoint": ("GET", endpoint()),
+    "updateWebhookEndpoint": ("PATCH", endpoint(body={"description": "x"})),
+    "deleteWebhookEndpoint": ("DELETE", endpoint()),
+    "rotateWebhookEndpointSecret": ("POST", endpoint("/rotate-secret", {})),
+    "testWebhookEndpoint": ("POST", endpoint("/test")),
+    "listWebhookDeliveries": ("GET", endpoint("/deliveries")),
+    "listDeliveries": ("GET", in_company("/deliveries")),
+    "redeliver": ("POST", redelivery),
 }
 BY_ID = [name for name, row in TABLE.items() if row["agent of another company"] == 404]
 

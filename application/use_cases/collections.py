@@ -1,0 +1,93 @@
+"""Collections: companies as Jetty's clients see them, their environment, and the keys bound to one (Jetty contract 7)."""
+
+from uuid import UUID
+
+from application import tokens
+from application.access import Action, BoardUser, CollectionCaller, Principal, require_board
+from application.commands import CompanyDraft
+from application.jetty_commands import MASK, ApiKeyCreate, CollectionCreate, EnvironmentChange
+from application.streams import COMPANY, KEY
+from application.use_cases import companies, names, sealing
+from application.use_cases.keys import Minted
+from application.work import Work
+from domain import access
+from domain.errors import Conflict, NotFound
+from domain.events import CompanyEnvironmentChanged, CompanyNamed, KeyIssued
+from domain.identity import key_of
+
+PURPOSE = "environment"
+
+
+def visible(_work: Work, principal: Principal) -> Principal:
+    """Whose collections are asked for."""
+    return principal
+
+
+def enter(work: Work, principal: Principal, collection: str, action: Action = "read") -> UUID:
+    """The company behind the name, for whoever may see it. Raises NotFound."""
+    return names.collection(work, principal, collection, action)
+
+
+def create(work: Work, principal: Principal, draft: CollectionCreate) -> UUID:
+    """A company with this name. Raises Forbidden for whoever may make none, Conflict when the name is taken."""
+    require_board(principal)
+    company_id = companies.create(work, principal, CompanyDraft(name=draft.name, description=draft.description))
+    names.take(work, names.COLLECTIONS, draft.name, company_id, company_id, Conflict("Collection already exists"))
+    work.record(company_id, [CompanyNamed(name=draft.name)])
+    return company_id
+
+
+def change_environment(work: Work, principal: Principal, collection: str, change: EnvironmentChange) -> UUID:
+    """Merges; null deletes, a mask keeps what there is."""
+    company_id = names.collection(work, principal, collection, "administer")
+    found = work.get(COMPANY, company_id)
+    old = found.environment if found else None
+    values: dict[str, object] = {}
+    if change.environment_variables is not None:
+        values = sealing.opened(work, old)
+        values |= {name: value for name, value in change.environment_variables.items() if value != MASK}
+    kept = {name: value for name, value in values.items() if value is not None}
+    sealed = sealing.seal(work, company_id, PURPOSE, kept, company_id)
+    if old is not None:
+        work.drop([old.id])
+    if sealed != old:
+        work.record(company_id, [CompanyEnvironmentChanged(environment=sealed)])
+    return company_id
+
+
+def create_key(work: Work, principal: Principal, draft: ApiKeyCreate) -> Minted:
+    """A key for one collection, for board users who may write there; the token is shown here and never again."""
+    require_board(principal)
+    company_id = names.collection(work, principal, draft.collection_name, "administer")
+    token = tokens.mint_for_collection()
+    issued = KeyIssued(name=draft.name, collection_id=company_id, prefix=tokens.shown_of(token))
+    work.record(key_of(token), [issued], company_id)
+    return Minted(key_id=key_of(token), name=draft.name, token=token, created_at=work.now)
+
+
+def may_list_keys(work: Work, principal: Principal, collection: str) -> UUID:
+    """The company. Raises Forbidden for keys themselves: a leaked one does not lead to the others."""
+    company_id = names.collection(work, principal, collection)
+    require_board(principal)
+    return company_id
+
+
+def revoke_key(work: Work, principal: Principal, collection: str, key_id: UUID) -> UUID:
+    """The token is unknown from the next request on."""
+    require_board(principal)
+    company_id = names.collection(work, principal, collection, "administer")
+    key = work.get(KEY, key_id)
+    if key is None or key.collection_id != company_id:
+        raise NotFound
+    work.record(key_id, access.revoke(key))
+    return key_id
+
+
+def own(principal: Principal) -> UUID | None:
+    """The company of a key that is bound to one."""
+    return principal.company_id if isinstance(principal, CollectionCaller) else None
+
+
+def is_admin(principal: Principal) -> bool:
+    """Whether all collections are theirs."""
+    return isinstance(principal, BoardUser) and principal.instance_admin

@@ -1,0 +1,121 @@
+"""Webhook endpoints of a company, and the deliveries to them: kept by whoever may write there."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from application.access import Principal, Resource, authorize
+from application.commands import EndpointDraft, EndpointPatch
+from application.streams import DELIVERY, ENDPOINT
+from application.use_cases import companies
+from application.use_cases.references import merged
+from application.work import Work
+from domain import endpoint, signing, signing_keys, targets
+from domain.delivery import Letter
+from domain.endpoint import Endpoint
+from domain.errors import NotFound
+from domain.events import DeliveryRequested, EndpointCreated, EndpointDeleted
+from domain.secret import Secret
+from domain.values import EndpointSettings, Value
+
+PURPOSE = "webhook endpoint"
+
+
+class Minted(Value, frozen=True):
+    """An endpoint, and its new secret, which is shown here and never again."""
+
+    endpoint_id: UUID
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"Minted({self.endpoint_id})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("endpoint_id", self.endpoint_id)]
+
+
+def create(work: Work, principal: Principal, company_id: UUID, draft: EndpointDraft) -> Minted:
+    """Raises Misfit."""
+    may_list(work, principal, company_id)
+    settings = merged(EndpointSettings(url=draft.url, events=draft.events), draft)
+    _check(settings)
+    endpoint_id = work.new_id()
+    secret_id, secret = mint(work, endpoint_id, company_id, PURPOSE)
+    work.record(endpoint_id, [EndpointCreated(settings=settings, secret_id=secret_id)], company_id)
+    return Minted(endpoint_id=endpoint_id, secret=secret)
+
+
+def update(work: Work, principal: Principal, company_id: UUID, endpoint_id: UUID, patch: EndpointPatch) -> UUID:
+    """Raises Misfit."""
+    found = _writable(work, principal, company_id, endpoint_id)
+    settings = merged(found.settings, patch)
+    _check(settings)
+    work.record(endpoint_id, endpoint.update(found, settings))
+    return endpoint_id
+
+
+def delete(work: Work, principal: Principal, company_id: UUID, endpoint_id: UUID) -> UUID:
+    """What is still on its way is given up."""
+    found = _writable(work, principal, company_id, endpoint_id)
+    work.drop(signing_keys.ids(found.signing))
+    work.record(endpoint_id, [EndpointDeleted()])
+    return endpoint_id
+
+
+def rotate(work: Work, principal: Principal, company_id: UUID, endpoint_id: UUID, overlap_s: int) -> Minted:
+    """Another secret; for `overlap_s` seconds the one before signs beside it."""
+    found = _writable(work, principal, company_id, endpoint_id)
+    secret_id, secret = mint(work, endpoint_id, company_id, PURPOSE)
+    until = work.now + timedelta(seconds=overlap_s) if overlap_s else None
+    old = signing_keys.ids(found.signing)
+    work.drop(old[1:] if until else old)
+    work.record(endpoint_id, endpoint.rotate(secret_id, until))
+    return Minted(endpoint_id=endpoint_id, secret=secret)
+
+
+def test(work: Work, principal: Principal, company_id: UUID, endpoint_id: UUID) -> UUID:
+    """The id of the message that is sent. Raises Conflict for a disabled one."""
+    found = _writable(work, principal, company_id, endpoint_id)
+    work.record(endpoint_id, endpoint.test(found))
+    return endpoint_id
+
+
+def redeliver(work: Work, principal: Principal, company_id: UUID, letter: Letter) -> UUID:
+    """Sends it once more, under the same id, whatever became of it. Raises NotFound for another company's."""
+    may_list(work, principal, company_id)
+    if letter.company_id != company_id:
+        raise NotFound("Delivery not found")
+    work.get(DELIVERY, letter.id)
+    asked = DeliveryRequested(kind=letter.kind, target_id=letter.target_id, position=letter.position)
+    work.record(letter.id, [asked], company_id)
+    return letter.id
+
+
+def may_list(work: Work, principal: Principal, company_id: UUID) -> None:
+    """An address may be a secret in itself: they are for those who may write."""
+    authorize(work, principal, "administer", companies.enter(work, company_id))
+
+
+def may_see(work: Work, principal: Principal, company_id: UUID, endpoint_id: UUID) -> None:
+    """Raises NotFound for another company's."""
+    _writable(work, principal, company_id, endpoint_id)
+
+
+def mint(work: Work, owner_id: UUID, company_id: UUID, purpose: str) -> tuple[UUID, str]:
+    """A new secret of Standard Webhooks: the vault's id of it, and the secret itself."""
+    secret = signing.mint("standard_webhooks")
+    return work.keep(owner_id, purpose, Secret(secret.encode()), company_id), secret
+
+
+def _check(settings: EndpointSettings) -> None:
+    targets.must_be_url(settings.url, "url")
+    endpoint.check(settings)
+
+
+def _writable(work: Work, principal: Principal, company_id: UUID, endpoint_id: UUID) -> Endpoint:
+    may_list(work, principal, company_id)
+    owner = work.owner_of(ENDPOINT, endpoint_id)
+    authorize(work, principal, "administer", Resource(company_id=owner, kind="Webhook endpoint"))
+    if owner != company_id:
+        raise NotFound("Webhook endpoint not found")
+    return endpoint.must_be_there(work.get(ENDPOINT, endpoint_id))

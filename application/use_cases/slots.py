@@ -1,0 +1,32 @@
+"""Which work of a routine is live: the slot that a firing meets, and that the end of the work frees."""
+
+from uuid import UUID
+
+from application.streams import SLOT
+from application.work import Work
+from domain import slot
+from domain.identity import slot_of
+from domain.routine import Routine
+from domain.slot import Slot
+from domain.values import Live
+
+
+def of(work: Work, routine_id: UUID) -> Slot:
+    return work.get(SLOT, slot_of(routine_id)) or slot.EMPTY
+
+
+def follow(work: Work, routine_id: UUID, live: Live, company_id: UUID, *, is_live: bool) -> None:
+    """The work has begun (again), or is over."""
+    guard = of(work, routine_id)
+    events = slot.take(guard, routine_id, live) if is_live else slot.free(guard, routine_id, live.issue_id)
+    work.record(slot_of(routine_id), events, company_id)
+
+
+def newest(work: Work, routine: Routine, guard: Slot) -> Live | None:
+    """Of several live ones the one that changed last (contract 5.2); nobody asks under always_enqueue."""
+    if routine.settings.concurrency_policy == "always_enqueue":
+        return None
+    if len(guard.live) < 2:  # noqa: PLR2004
+        return guard.live[0] if guard.live else None
+    work.load(live.issue_id for live in guard.live)
+    return max(reversed(guard.live), key=lambda live: work.changed_at(live.issue_id))

@@ -1,0 +1,59 @@
+"""Tasks: what can be called (Jetty contract 7)."""
+
+from uuid import UUID
+
+from msgspec import UNSET
+
+from application.access import Principal
+from application.jetty_commands import TaskChange, TaskCreate
+from application.streams import ROUTINE
+from application.use_cases import calls, names
+from application.use_cases.names import TaskPath
+from application.use_cases.references import merged
+from application.work import Work
+from domain import task
+from domain.errors import Conflict
+from domain.events import TaskDeleted
+from domain.values import TaskDetails
+
+
+def create(work: Work, principal: Principal, collection: str, draft: TaskCreate) -> UUID:
+    """Raises Misfit for a workflow that is none, Conflict when the name is taken."""
+    company_id = names.collection(work, principal, collection, "administer")
+    details = TaskDetails(name=draft.name, description=draft.description, workflow=draft.workflow)
+    events = task.create(details)
+    task_id = work.new_id()
+    taken = _taken(draft.name, collection)
+    names.take(work, names.tasks_of(company_id), draft.name, task_id, company_id, taken)
+    work.record(task_id, events, company_id)
+    return task_id
+
+
+def update(work: Work, principal: Principal, path: TaskPath, change: TaskChange) -> UUID:
+    """Raises what `create` does."""
+    at = names.task(work, principal, path, "administer")
+    details = merged(at.task.details, change)
+    events = task.update(at.task, details)
+    if change.name is not UNSET and details.name != at.task.details.name:
+        scope = names.tasks_of(at.company_id)
+        names.take(work, scope, details.name, at.task_id, at.company_id, _taken(details.name, path.collection))
+        names.free(work, scope, at.task.details.name)
+    work.record(at.task_id, events)
+    return at.task_id
+
+
+def delete(work: Work, principal: Principal, path: TaskPath) -> UUID:
+    """Its routines go with it; its trajectories stay."""
+    at = names.task(work, principal, path, "administer")
+    work.load(at.task.routines)
+    for routine_id in at.task.routines:
+        of = work.get(ROUTINE, routine_id)
+        if of is not None and of.settings.call is not None:
+            calls.archive(work, routine_id, of, of.settings.call)
+    names.free(work, names.tasks_of(at.company_id), at.task.details.name)
+    work.record(at.task_id, [TaskDeleted()])
+    return at.task_id
+
+
+def _taken(name: str, collection: str) -> Conflict:
+    return Conflict(f"Task with name '{name}' already exists in collection '{collection}'")

@@ -1,0 +1,29 @@
+"""When what could not be delivered is tried again: one table, three days altogether."""
+
+import hashlib
+from datetime import datetime, timedelta
+from fractions import Fraction
+from uuid import UUID
+
+PAUSES_S = (5, 30, 120, 600, 1_800, 3_600, 10_800, 21_600, 36_000, 43_200, 64_800, 72_000)  # 71 hours
+MOST_ATTEMPTS = len(PAUSES_S) + 1
+JITTER = Fraction(1, 5)  # of a pause, added at most: receivers that were away are not met by all at once
+LONGEST_WISH = timedelta(days=1)  # what a receiver may ask for by Retry-After
+
+
+def next_at(delivery_id: UUID, attempt: int, now: datetime, wish: timedelta | None = None) -> datetime | None:
+    """
+    When the attempt after this one (from 1) is made; None: it was the last.
+
+    `wish` is how long the receiver asked to be left alone; it counts where it is longer, up to LONGEST_WISH.
+    """
+    if attempt >= MOST_ATTEMPTS:
+        return None
+    pause = timedelta(seconds=PAUSES_S[attempt - 1])
+    return now + max(pause + pause * float(JITTER * _chance(delivery_id, attempt)), min(wish or pause, LONGEST_WISH))
+
+
+def _chance(delivery_id: UUID, attempt: int) -> Fraction:
+    """From 0 to 1, the same for the same attempt."""
+    digest = hashlib.sha256(delivery_id.bytes + attempt.to_bytes(4, "big")).digest()
+    return Fraction(int.from_bytes(digest[:4], "big"), 2**32)

@@ -1,0 +1,96 @@
+"""A receiver of webhooks, which keeps what it was sent and answers what it is told to."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+
+import msgspec
+
+
+class Got(msgspec.Struct):
+    """One request."""
+
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def id(self) -> str:
+        return self.headers["webhook-id"]
+
+    @property
+    def json(self) -> Any:
+        return msgspec.json.decode(self.body)
+
+
+class Receiver:
+    """`answer` gives the status for a request and how often that delivery came before; None drops the connection."""
+
+    def __init__(self, answer: Callable[[Got, int], int | None] = lambda _got, _before: 200) -> None:
+        self.got: list[Got] = []
+        self.good: list[Got] = []  # those that were answered 2xx
+        self.answer = answer
+        self.headers: dict[str, str] = {}
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                length = int(self.headers.get("content-length", 0))
+                names = {name.lower(): value for name, value in self.headers.items()}
+                got = Got(self.path, names, self.rfile.read(length))
+                before = sum(one.id == got.id for one in receiver.got)
+                receiver.got.append(got)
+                status = receiver.answer(got, before)
+                if status is None:
+                    self.close_connection = True
+                    self.connection.close()
+                    return
+                if 200 <= status < 300:
+                    receiver.good.append(got)
+                self.send_response(status)
+                for name, value in receiver.headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+            def handle(self) -> None:
+                with contextlib.suppress(ConnectionError, ValueError):  # the sender was killed, or we have hung up
+                    super().handle()
+
+        class Server(ThreadingHTTPServer):
+            request_queue_size = 256
+            daemon_threads = True
+
+            def handle_error(self, *_: object) -> None:
+                pass
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}/in"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def slow(seconds: float) -> Callable[[Got, int], int]:
+    """An answer that takes its time."""
+
+    def answer(_got: Got, _before: int) -> int:
+        time.sleep(seconds)
+        return 200
+
+    return answer

@@ -1,0 +1,159 @@
+"""Collections: companies by the names that Jetty's clients give them, and the keys that are bound to one."""
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
+
+from domain.events import (
+    CompanyCreated,
+    CompanyEnvironmentChanged,
+    CompanyNamed,
+    CompanyUpdated,
+    KeyIssued,
+    KeyRevoked,
+)
+from domain.recorded import Recorded
+from projections.jetty_shapes import MASK, ApiKey, Collection, CollectionEnvironment, Shape, time
+from projections.read_model import Connection, Docs, ReadModel, Row, Rows, Table
+
+
+class CollectionRow(Row, frozen=True):
+    number: int
+    environment: tuple[str, ...]  # names of variables
+    doc: Collection
+
+
+class KeyFields(Shape, frozen=True, kw_only=True):
+    id: UUID
+    name: str
+    key_prefix: str
+    created_at: str
+    is_active: bool = True
+
+
+class KeyRow(Row, frozen=True):
+    company_id: UUID
+    position: int
+    doc: KeyFields
+
+
+COLLECTION = Table("collection", CollectionRow)
+KEY = Table("collection_key", KeyRow)
+
+SCHEMA = """
+CREATE TABLE collection (id uuid PRIMARY KEY, number bigint NOT NULL, environment json NOT NULL, doc json NOT NULL);
+CREATE INDEX ON collection (number);
+CREATE TABLE collection_key (id uuid PRIMARY KEY, company_id uuid NOT NULL, position bigint NOT NULL, doc json NOT NULL);
+CREATE INDEX ON collection_key (company_id, position);
+"""
+
+
+def fold(recorded: Recorded, rows: Rows) -> None:
+    id_, at = recorded.stream_id, time(recorded.at)
+    match recorded.event:
+        case CompanyCreated() as event:
+            rows.put(COLLECTION, _collection(recorded, event))
+        case CompanyNamed(name=name):
+            _edit(rows, id_, name=name, updated_at=at)
+        case CompanyUpdated(details=details):
+            _edit(rows, id_, description=details.description, updated_at=at)
+        case CompanyEnvironmentChanged(environment=environment):
+            names = environment.names if environment else ()
+            rows.change(COLLECTION, id_, lambda row: replace(row, environment=names))
+            _edit(rows, id_, updated_at=at)
+        case KeyIssued(collection_id=UUID() as company_id) as key:
+            doc = KeyFields(id=id_, name=key.name, key_prefix=key.prefix or "", created_at=at)
+            rows.put(KEY, KeyRow(id=id_, company_id=company_id, position=recorded.position, doc=doc))
+        case KeyRevoked():
+            rows.change(KEY, id_, lambda row: replace(row, doc=replace(row.doc, is_active=False)))
+        case _:
+            pass
+
+
+def _edit(rows: Rows, company_id: UUID, **changes: Any) -> None:
+    rows.change(COLLECTION, company_id, lambda row: replace(row, doc=replace(row.doc, **changes)))
+
+
+def _collection(recorded: Recorded, event: CompanyCreated) -> CollectionRow:
+    """Its number is the place of its first event in the log: the same in every rebuild."""
+    at, company_id = time(recorded.at), recorded.stream_id
+    doc = Collection(
+        id=recorded.position,
+        name=str(company_id),
+        description=event.details.description,
+        owner_identifier=recorded.actor,
+        company_id=company_id,
+        created_at=at,
+        updated_at=at,
+    )
+    return CollectionRow(id=company_id, number=recorded.position, environment=(), doc=doc)
+
+
+def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    match recorded.event:
+        case CompanyNamed() | CompanyUpdated() | CompanyEnvironmentChanged():
+            yield COLLECTION, recorded.stream_id
+        case KeyRevoked():
+            yield KEY, recorded.stream_id
+        case _:
+            pass
+
+
+collections = ReadModel(name="collections", tables=(COLLECTION, KEY), schema=SCHEMA, fold=fold, touches=touches)
+
+
+class _WithEnvironment(msgspec.Struct):
+    collection: Collection
+    environment: list[str]
+
+
+_ALL = Docs("SELECT doc FROM collection ORDER BY number", Collection)
+_OF = Docs(
+    "SELECT c.doc FROM collection c JOIN member m ON m.company_id = c.id WHERE m.user_id = %(user_id)s ORDER BY c.number",
+    Collection,
+)
+_ONE = Docs("SELECT doc FROM collection WHERE id = %(id)s", Collection)
+_ENVIRONMENT = Docs(
+    "SELECT json_build_object('collection', doc, 'environment', environment) AS doc FROM collection WHERE id = %(id)s",
+    _WithEnvironment,
+)
+_KEY = """
+    SELECT k.doc::jsonb || jsonb_build_object('collection_id', c.number, 'collection_name', c.doc->>'name') AS doc
+    FROM collection_key k JOIN collection c ON c.id = k.company_id WHERE"""
+_KEYS = Docs(f"{_KEY} k.company_id = %(company_id)s ORDER BY k.position DESC", ApiKey)
+_ONE_KEY = Docs(f"{_KEY} k.id = %(id)s", ApiKey)
+
+
+def every(conn: Connection) -> list[Collection]:
+    """Oldest first."""
+    return _ALL.all(conn)
+
+
+def of_user(conn: Connection, user_id: UUID) -> list[Collection]:
+    """Those of the companies that a user is a member of; joins the read model `directory`."""
+    return _OF.all(conn, user_id=user_id)
+
+
+def one(conn: Connection, company_id: UUID) -> Collection | None:
+    return _ONE.one(conn, id=company_id)
+
+
+def environment(conn: Connection, company_id: UUID) -> CollectionEnvironment | None:
+    """With the names of its variables, and masks for their values."""
+    found = _ENVIRONMENT.one(conn, id=company_id)
+    if found is None:
+        return None
+    fields = msgspec.structs.asdict(found.collection)
+    return CollectionEnvironment(**fields, environment_variables=dict.fromkeys(found.environment, MASK))
+
+
+def keys(conn: Connection, company_id: UUID) -> list[ApiKey]:
+    """Newest first."""
+    return _KEYS.all(conn, company_id=company_id)
+
+
+def key(conn: Connection, id_: UUID) -> ApiKey | None:
+    return _ONE_KEY.one(conn, id=id_)

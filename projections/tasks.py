@@ -1,0 +1,110 @@
+"""Tasks of a collection, as Jetty's clients read them."""
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from msgspec.structs import replace
+
+from domain.events import TaskCreated, TaskDeleted, TaskUpdated
+from domain.recorded import Recorded
+from projections.jetty_shapes import Task, TaskFields, time
+from projections.read_model import Connection, Docs, ReadModel, Row, Rows, Table
+
+
+class TaskRow(Row, frozen=True):
+    company_id: UUID
+    number: int
+    name: str
+    doc: TaskFields
+
+
+TASK = Table("task", TaskRow)
+
+SCHEMA = """
+CREATE TABLE task (
+    id uuid PRIMARY KEY, company_id uuid NOT NULL, number bigint NOT NULL, name text NOT NULL, doc json NOT NULL);
+CREATE INDEX ON task (company_id, number);
+"""
+
+
+def fold(recorded: Recorded, rows: Rows) -> None:
+    match recorded.event:
+        case TaskCreated() as event:
+            rows.put(TASK, _task(recorded, event))
+        case TaskUpdated() as event:
+            rows.change(TASK, recorded.stream_id, lambda row: _updated(row, recorded, event))
+        case TaskDeleted():
+            rows.delete(TASK, recorded.stream_id)
+        case _:
+            pass
+
+
+def _task(recorded: Recorded, event: TaskCreated) -> TaskRow:
+    if recorded.company_id is None:
+        raise ValueError(recorded)
+    at, details = time(recorded.at), event.details
+    doc = TaskFields(
+        id=recorded.position,
+        name=details.name,
+        description=details.description,
+        workflow=details.workflow,
+        version=1,
+        created_at=at,
+        updated_at=at,
+    )
+    return TaskRow(
+        id=recorded.stream_id,
+        company_id=recorded.company_id,
+        number=recorded.position,
+        name=details.name,
+        doc=doc,
+    )
+
+
+def _updated(row: TaskRow, recorded: Recorded, event: TaskUpdated) -> TaskRow:
+    details = event.details
+    doc = replace(
+        row.doc,
+        name=details.name,
+        description=details.description,
+        workflow=details.workflow,
+        version=row.doc.version + 1,
+        updated_at=time(recorded.at),
+    )
+    return replace(row, name=details.name, doc=doc)
+
+
+def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    if isinstance(recorded.event, TaskUpdated):
+        yield TASK, recorded.stream_id
+
+
+tasks = ReadModel(name="tasks", tables=(TASK,), schema=SCHEMA, fold=fold, touches=touches)
+
+_TASK = """
+    SELECT json_build_object('id', t.number, 'name', t.name, 'description', t.doc->'description',
+        'workflow', t.doc->'workflow', 'version', t.doc->'version', 'created_at', t.doc->'created_at',
+        'updated_at', t.doc->'updated_at', 'collection_id', c.number, 'collection_name', c.doc->'name') AS doc
+    FROM task t JOIN collection c ON c.id = t.company_id WHERE"""  # json, not jsonb: the order of parameters counts
+_OF = Docs(f"{_TASK} t.company_id = %(company_id)s ORDER BY t.number", Task)
+_ONE = Docs(f"{_TASK} t.id = %(id)s", Task)
+_LIKE = Docs(
+    f"{_TASK} t.company_id = %(company_id)s AND (position(lower(%(text)s) IN lower(t.name)) > 0 "
+    "OR position(lower(%(text)s) IN lower(coalesce(t.doc->>'description', ''))) > 0) ORDER BY t.number",
+    Task,
+)
+
+
+def of(conn: Connection, company_id: UUID) -> list[Task]:
+    """Oldest first; joins the read model `collections`."""
+    return _OF.all(conn, company_id=company_id)
+
+
+def one(conn: Connection, id_: UUID) -> Task | None:
+    return _ONE.one(conn, id=id_)
+
+
+def like(conn: Connection, company_id: UUID, text: str) -> list[Task]:
+    """Those with this text in their name or description."""
+    return _LIKE.all(conn, company_id=company_id, text=text)

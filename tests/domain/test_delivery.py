@@ -1,0 +1,186 @@
+"""Deliveries: what becomes of attempts, when the next is made, who is told what, and how it is signed."""
+
+import base64
+import hashlib
+import hmac
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from hypothesis import given as with_any
+from hypothesis import strategies as st
+from standardwebhooks import Webhook
+
+from domain import delivery, endpoint, retry, sending, signing, signing_keys
+from domain.delivery import Answer
+from domain.errors import Conflict, ImpossibleHistory, Misfit, NotFound
+from domain.events import (
+    DeliveryDead,
+    DeliveryDelivered,
+    DeliveryFailed,
+    DeliveryRequested,
+    EndpointCreated,
+    EndpointDeleted,
+    EndpointDisabled,
+    EndpointSecretRotated,
+    EndpointTested,
+    EndpointUpdated,
+)
+from domain.secret import Secret
+from domain.values import EndpointSettings
+from tests.given import given
+
+NOW = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
+ID = UUID(int=7)
+SETTINGS = EndpointSettings(url="https://example.com/in", events=("run.*",))
+CREATED = EndpointCreated(settings=SETTINGS, secret_id=UUID(int=1))
+ASKED_AGAIN = DeliveryRequested(kind="webhook", target_id=UUID(int=2), position=5)
+
+
+def failed(attempt):
+    return DeliveryFailed(attempt=attempt, reason="x", next_at=NOW)
+
+
+def test_2xx_has_arrived():
+    assert delivery.attempted(ID, None, Answer(status=204, took_ms=5), NOW) == [
+        DeliveryDelivered(attempt=1, status=204, took_ms=5)
+    ]
+
+
+@pytest.mark.parametrize("status", [100, 199, 301, 302, 400, 404, 429, 500, 503, None])
+def test_anything_else_is_tried_again(status):
+    [found] = delivery.attempted(ID, None, Answer(status=status, reason=None if status else "No answer"), NOW)
+
+    assert isinstance(found, DeliveryFailed)
+    assert found.status == status
+    assert found.reason == (f"The receiver answered {status}" if status else "No answer")
+    assert NOW + timedelta(seconds=5) <= found.next_at <= NOW + timedelta(seconds=6)
+
+
+def test_410_is_the_end():
+    assert delivery.attempted(ID, None, Answer(status=410), NOW) == [
+        DeliveryDead(attempt=1, reason="The receiver answered 410", status=410)
+    ]
+
+
+def test_the_last_attempt_is_the_end_and_whoever_asks_for_it_again_begins_anew():
+    last = given(delivery.evolve, failed(retry.MOST_ATTEMPTS - 1))
+    [dead] = delivery.attempted(ID, last, Answer(status=500), NOW)
+
+    assert isinstance(dead, DeliveryDead)
+    anew = given(delivery.evolve, failed(1), dead, ASKED_AGAIN)
+    assert anew == delivery.Delivery()
+
+
+def test_nothing_follows_the_end_unless_somebody_asks():
+    with pytest.raises(ImpossibleHistory):
+        given(delivery.evolve, DeliveryDelivered(attempt=1, status=200), failed(2))
+
+
+def test_all_attempts_take_three_days():
+    assert timedelta(days=2, hours=22) <= timedelta(seconds=sum(retry.PAUSES_S)) <= timedelta(days=3)
+
+
+@with_any(st.uuids(), st.integers(1, retry.MOST_ATTEMPTS - 1))
+def test_a_pause_is_that_of_the_table_and_a_fifth_more_at_most_the_same_each_time(id_, attempt):
+    pause = retry.next_at(id_, attempt, NOW) - NOW
+
+    least = timedelta(seconds=retry.PAUSES_S[attempt - 1])
+    assert least <= pause <= least * 1.2
+    assert retry.next_at(id_, attempt, NOW) == NOW + pause
+
+
+@pytest.mark.parametrize(
+    ("wish", "pause"),
+    [(timedelta(seconds=1), 5), (timedelta(minutes=10), 600), (timedelta(days=9), 86_400)],
+)
+def test_retry_after_counts_where_it_is_longer_up_to_a_day(wish, pause):
+    found = retry.next_at(ID, 1, NOW, wish) - NOW
+
+    assert timedelta(seconds=pause) <= found <= max(timedelta(seconds=pause), timedelta(seconds=6))
+
+
+@pytest.mark.parametrize(
+    ("patterns", "name", "wanted"),
+    [
+        (("*",), "run.fired", True),
+        (("*",), "delivery.failed", False),
+        (("*",), "key.issued", False),
+        (("run.*",), "run.fired", True),
+        (("run.*",), "routine.created", False),
+        (("run.fired", "issue.*"), "issue.moved", True),
+        (("run.fired",), "run.completed", False),
+    ],
+)
+def test_an_endpoint_is_told_what_it_asked_for_and_never_of_deliveries_and_keys(patterns, name, wanted):
+    settings = EndpointSettings(url="https://x", events=patterns)
+
+    assert endpoint.wants(settings, name) is wanted
+    assert not endpoint.wants(EndpointSettings(url="https://x", events=patterns, enabled=False), name)
+
+
+@pytest.mark.parametrize("pattern", ["run", "run.nothing", "nothing.*", "delivery.*", "r*", "run.fired ", "*.*", ""])
+def test_events_that_there_are_not_cannot_be_asked_for(pattern):
+    with pytest.raises(Misfit) as refused:
+        endpoint.check(EndpointSettings(url="https://x", events=("run.fired", pattern)))
+
+    assert refused.value.field == "events.1"
+
+
+def test_an_endpoint_that_is_gone_is_disabled_once_and_may_be_enabled_again():
+    found = given(endpoint.evolve, CREATED)
+
+    assert endpoint.disable(found, "gone") == [EndpointDisabled(reason="gone")]
+    disabled = given(endpoint.evolve, CREATED, EndpointDisabled(reason="gone"))
+    assert endpoint.disable(disabled, "gone") == []
+    assert endpoint.update(disabled, SETTINGS) == [EndpointUpdated(settings=SETTINGS)]
+    with pytest.raises(Conflict):
+        endpoint.test(disabled)
+    assert endpoint.test(found) == [EndpointTested()]
+
+
+def test_a_deleted_endpoint_is_not_there():
+    with pytest.raises(NotFound):
+        endpoint.must_be_there(given(endpoint.evolve, CREATED, EndpointDeleted()))
+
+
+def test_while_a_rotation_overlaps_both_secrets_sign():
+    rotated = given(endpoint.evolve, CREATED, EndpointSecretRotated(secret_id=UUID(int=2), old_until=NOW))
+
+    before = signing_keys.good(rotated.signing, NOW - timedelta(seconds=1))
+    assert before == [UUID(int=2), UUID(int=1)]
+    assert signing_keys.good(rotated.signing, NOW) == [UUID(int=2)]
+
+
+def test_what_we_send_is_what_the_standard_webhooks_library_takes_for_good():
+    old, new = (signing.mint("standard_webhooks") for _ in range(2))
+    body, now = b'{"type":"run.fired"}', datetime.now(UTC)
+    headers = sending.standard_headers(ID, [Secret(new.encode()), Secret(old.encode())], body, now)
+
+    for secret in (old, new):
+        assert Webhook(secret).verify(body, {name.lower(): value for name, value in headers.items()}) == {
+            "type": "run.fired"
+        }
+    assert headers["webhook-id"] == f"msg_{ID.hex}"
+
+
+def test_a_callbacks_secret_of_any_form_signs_by_the_standard_too():
+    body, now = b"{}", datetime.now(UTC)
+    headers = sending.standard_headers(ID, [Secret(b"any text")], body, now)
+
+    Webhook(base64.b64encode(b"any text").decode()).verify(body, {k.lower(): v for k, v in headers.items()})
+
+
+def test_a_callback_is_signed_as_the_contract_says():
+    headers = sending.callback_headers(9876, Secret(b"shh"), b'{"a":1}', NOW)
+
+    sent = headers["X-Mise-Timestamp"]
+    assert sent == str(int(NOW.timestamp()))
+    assert headers["X-Mise-Trajectory-Id"] == "9876"
+    text = f"{sent}.".encode() + b'{"a":1}'
+    assert headers["X-Mise-Signature"] == hmac.new(b"shh", text, hashlib.sha256).hexdigest()
+
+
+def test_without_a_secret_nothing_is_signed():
+    assert "X-Mise-Signature" not in sending.callback_headers(1, None, b"", NOW)
+    assert "webhook-signature" not in sending.standard_headers(ID, [], b"", NOW)

@@ -1,0 +1,112 @@
+"""A trajectory and its worker: one at a time, and whoever is late has lost it."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+from domain import run, trajectory
+from domain.errors import Conflict, ImpossibleHistory, Misfit
+from domain.events import (
+    RunCompleted,
+    RunFailed,
+    RunFired,
+    TrajectoryClaimed,
+    TrajectoryLeaseExtended,
+    TrajectoryMoved,
+    TrajectoryOpened,
+    TrajectoryStepReported,
+)
+from domain.trajectory import LEASE
+from domain.values import Started
+from tests.given import given
+
+NOW = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
+OURS, THEIRS = UUID(int=1), UUID(int=2)
+OPENED = TrajectoryOpened(task_id=UUID(int=3), name="c/t", workflow={"steps": ["a"]})
+CLAIMED = TrajectoryClaimed(claim_id=OURS, worker="w", until=NOW + LEASE)
+FIRED = RunFired(routine_id=UUID(int=4), revision=1, source="manual", outcome=Started(trajectory_id=UUID(int=5)))
+
+
+def after(*facts):
+    return given(trajectory.evolve, OPENED, *facts)
+
+
+def test_a_pending_one_is_taken_for_the_time_of_a_lease():
+    assert trajectory.claim(after(), OURS, "w", NOW) == [CLAIMED]
+    assert after(CLAIMED).status == "running"
+
+
+def test_one_that_is_taken_is_taken_by_nobody_else_until_its_lease_is_over():
+    found = after(CLAIMED)
+
+    assert trajectory.claim(found, THEIRS, "v", NOW + LEASE - timedelta(seconds=1)) == []
+    assert trajectory.claim(found, THEIRS, "v", NOW + LEASE) != []
+
+
+def test_a_lease_is_extended_from_now():
+    later = NOW + timedelta(seconds=30)
+
+    assert trajectory.extend(after(CLAIMED), OURS, later) == [
+        TrajectoryLeaseExtended(claim_id=OURS, until=later + LEASE)
+    ]
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        after(),
+        after(CLAIMED, TrajectoryClaimed(claim_id=THEIRS, worker="v", until=NOW)),
+        after(CLAIMED, TrajectoryMoved(status="completed")),
+        after(CLAIMED, TrajectoryMoved(status="pending")),
+    ],
+)
+def test_a_claim_that_is_not_the_current_one_may_do_nothing(found):
+    step = TrajectoryStepReported(step="a", status="completed")
+
+    for attempt in (
+        lambda: trajectory.extend(found, OURS, NOW),
+        lambda: trajectory.report(found, OURS, step),
+        lambda: trajectory.finish(found, OURS, "completed", None),
+    ):
+        with pytest.raises(Conflict):
+            attempt()
+
+
+def test_a_step_that_the_task_does_not_have_is_no_step():
+    with pytest.raises(Misfit):
+        trajectory.report(after(CLAIMED), OURS, TrajectoryStepReported(step="b", status="completed"))
+
+
+def test_any_status_may_be_set_and_the_one_that_it_has_is_nothing_new():
+    assert trajectory.move(after(), "pending") == []
+    assert trajectory.move(after(), "archived") == [TrajectoryMoved(status="archived")]
+
+
+def test_what_has_ended_cannot_last_too_long():
+    assert trajectory.time_out(after()) == [TrajectoryMoved(status="failed", error="timed_out")]
+    assert trajectory.time_out(after(TrajectoryMoved(status="cancelled"))) == []
+
+
+def test_nothing_comes_before_the_opening():
+    with pytest.raises(ImpossibleHistory):
+        given(trajectory.evolve, CLAIMED)
+
+
+@pytest.mark.parametrize(
+    ("before", "status", "error", "end"),
+    [
+        ([], "completed", None, [RunCompleted()]),
+        ([], "failed", "no luck", [RunFailed(reason="no luck")]),
+        ([], "failed", None, [RunFailed(reason="The trajectory failed")]),
+        ([], "cancelled", None, [RunFailed(reason="The trajectory was cancelled")]),
+        ([], "archived", None, [RunFailed(reason="The trajectory was archived before its end")]),
+        ([], "running", None, []),
+        ([RunCompleted()], "archived", None, []),
+        ([RunCompleted()], "completed", None, []),
+        ([RunFailed(reason="x")], "completed", None, [RunCompleted()]),
+        ([RunCompleted()], "failed", "y", [RunFailed(reason="y")]),
+    ],
+)
+def test_its_run_ends_with_it(before, status, error, end):
+    assert run.follow(given(run.evolve, FIRED, *before), status, error) == end

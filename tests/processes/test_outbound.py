@@ -1,0 +1,323 @@
+"""Requests to addresses that others have given us, against servers that mean no good."""
+
+import asyncio
+import itertools
+import ssl
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from processes.outbound import PRIVATE, Client
+
+NOW = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+
+class Server:
+    """Counts connections, keeps what it was sent, answers what it is told to."""
+
+    def __init__(self, answer=OK):
+        self.answer = answer
+        self.connections = 0
+        self.requests = []
+
+    async def __call__(self, reader, writer):
+        self.connections += 1
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = next(
+                (int(line[15:]) for line in head.lower().split(b"\r\n") if line[:15] == b"content-length:"), 0
+            )
+            self.requests.append((head, await reader.readexactly(length)))
+            if callable(self.answer):
+                await self.answer(writer)
+            else:
+                writer.write(self.answer)
+                await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def serving(server, context=None):
+    running = await asyncio.start_server(server, "127.0.0.1", 0, ssl=context)
+    async with running:
+        yield running.sockets[0].getsockname()[1]
+
+
+@asynccontextmanager
+async def client(**options):
+    found = Client(lambda: NOW, **options)
+    yield found
+    await found.close()
+
+
+def answered(answer, path="/in", **options):
+    """What a post to a local server gives, and the server."""
+
+    async def run():
+        server = Server(answer)
+        async with serving(server) as port, client(allow_private=True, **options) as sender:
+            return await sender.post(f"http://127.0.0.1:{port}{path}", {"X-A": "1"}, b"body"), server
+
+    return asyncio.run(run())
+
+
+def test_a_post_sends_its_body_and_headers_and_gives_the_status():
+    answer, server = answered(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    [(head, body)] = server.requests
+    assert (answer.status, answer.is_good, body) == (204, True, b"body")
+    assert head.startswith(b"POST /in HTTP/1.1\r\n")
+    assert b"X-A: 1\r\n" in head
+
+
+def test_a_redirect_is_an_answer_and_is_not_followed():
+    async def run():
+        inner = Server()
+        async with serving(inner) as port:
+            moved = f"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:{port}/\r\nContent-Length: 0\r\n\r\n"
+            outer = Server(moved.encode())
+            async with serving(outer) as first, client(allow_private=True) as sender:
+                return await sender.post(f"http://127.0.0.1:{first}/", {}, b""), inner.connections
+
+    answer, connections = asyncio.run(run())
+    assert (answer.status, answer.is_good, connections) == (302, False, 0)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:{port}/",
+        "http://localhost:{port}/",
+        "http://[::ffff:127.0.0.1]:{port}/",
+        "http://10.0.0.1:{port}/",
+        "http://169.254.169.254/latest/meta-data/",
+        "http://metadata.google.internal/",
+        "http://0x7f.1:{port}/",
+        "http://127.1:{port}/",
+        "http://2130706433:{port}/",
+        "http://user@127.0.0.1:{port}/",
+        "http://0.0.0.0:{port}/",
+        "ftp://127.0.0.1:{port}/",
+    ],
+)
+def test_a_private_address_is_refused_without_a_connection_however_it_is_written(url):
+    async def run():
+        server = Server()
+        async with serving(server) as port, client() as sender:
+            return await sender.post(url.format(port=port), {}, b""), server.connections
+
+    answer, connections = asyncio.run(run())
+    assert (answer.status, connections) == (None, 0)
+    assert answer.reason
+
+
+def test_a_name_that_flips_a_thousand_times_never_leads_to_a_private_address():
+    async def run():
+        server, looks = Server(), itertools.count()
+
+        async def flipping(_host, _port):
+            return ["192.0.2.1"] if next(looks) % 2 else ["127.0.0.1"]
+
+        async with serving(server) as port, client(resolve=flipping) as sender:
+            answers = [await sender.post(f"http://rebind.example:{port}/", {}, b"") for _ in range(1_000)]
+        return answers, server.connections, next(looks)
+
+    answers, connections, looks = asyncio.run(run())
+    assert connections == 0
+    assert looks == 1_000  # one look for each request: what was judged is what is connected to
+    assert {answer.reason for answer in answers} == {PRIVATE}
+
+
+def test_of_several_addresses_only_those_that_are_public_are_tried(monkeypatch):
+    tried = []
+
+    async def mixed(_host, _port):
+        return ["127.0.0.1", "10.1.2.3", "8.8.8.8", "::1", "::ffff:127.0.0.1"]
+
+    async def run():
+        async with client(resolve=mixed) as sender:
+            backend = sender._pool._network_backend
+
+            async def connect(address, *_how):
+                tried.append(address)
+                raise ConnectionError
+
+            monkeypatch.setattr(backend._inner, "connect_tcp", connect)
+            return await sender.post("http://mixed.example/", {}, b"")
+
+    assert asyncio.run(run()).status is None
+    assert tried == ["8.8.8.8"]
+
+
+def test_a_peer_that_is_another_than_was_asked_for_is_sent_nothing(monkeypatch):
+    """As if something between us and the socket had led it elsewhere."""
+
+    async def public(_host, _port):
+        return ["8.8.8.8"]
+
+    async def run():
+        server = Server()
+        async with serving(server) as port, client(resolve=public) as sender:
+            backend = sender._pool._network_backend
+            real = backend._inner.connect_tcp
+
+            async def elsewhere(_address, _port, *how):
+                return await real("127.0.0.1", port, *how)
+
+            monkeypatch.setattr(backend._inner, "connect_tcp", elsewhere)
+            answer = await sender.post(f"http://public.example:{port}/", {}, b"secret")
+        return answer, server.requests
+
+    answer, requests = asyncio.run(run())
+    assert (answer.status, answer.reason, requests) == (None, PRIVATE, [])
+
+
+def test_proxies_of_the_environment_are_not_asked(monkeypatch):
+    async def run():
+        proxy, server = Server(), Server()
+        async with serving(proxy) as proxy_port, serving(server) as port:
+            for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "HTTPS_PROXY"):
+                monkeypatch.setenv(name, f"http://127.0.0.1:{proxy_port}")
+            async with client(allow_private=True) as sender:
+                answer = await sender.post(f"http://127.0.0.1:{port}/", {}, b"")
+        return answer.status, proxy.connections, server.connections
+
+    assert asyncio.run(run()) == (200, 0, 1)
+
+
+async def dripping(writer):
+    for byte in itertools.cycle(b"HTTP/1.1 200 OK\r\nX: "):
+        writer.write(bytes([byte]))
+        await writer.drain()
+        await asyncio.sleep(0.01)
+
+
+async def silent(_writer):
+    await asyncio.sleep(5)
+
+
+@pytest.mark.parametrize("answer", [dripping, silent])
+def test_whoever_takes_too_long_is_left_when_the_time_is_up(answer):
+    found, _ = answered(answer, limit_s=0.3)
+
+    assert (found.status, found.reason) == (None, "No answer within 0.3 s")
+    assert found.took_ms < 3_000
+
+
+async def endless(writer):
+    writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    while True:
+        writer.write(b"10000\r\n" + b"x" * 0x10000 + b"\r\n")
+        await writer.drain()
+
+
+def test_an_answer_without_an_end_counts_by_its_status_and_is_not_read():
+    found, _ = answered(endless)
+
+    assert found.status == 200
+    assert found.took_ms < 3_000
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 200", b"HTTP/1.1 200 OK\r\nX: " + b"y" * 200_000, b"\x16\x03\x01\x00"],
+)
+def test_an_answer_that_is_none_is_a_failure_in_our_words(answer):
+    found, _ = answered(answer)
+
+    assert found.status is None
+    assert found.reason in ("The answer was not HTTP, or broke off", "The connection broke off")
+
+
+def test_nobody_there_is_a_failure():
+    async def run():
+        async with serving(Server()) as port:
+            pass
+        async with client(allow_private=True) as sender:
+            return await sender.post(f"http://127.0.0.1:{port}/", {}, b"")
+
+    assert asyncio.run(run()).reason == "The host cannot be connected to"
+
+
+@pytest.mark.parametrize(
+    ("text", "wish"),
+    [
+        ("120", timedelta(seconds=120)),
+        ("0", timedelta()),
+        ("Fri, 27 Nov 2026 12:05:00 GMT", timedelta(minutes=5)),
+        ("Fri, 27 Nov 2026 11:00:00 GMT", timedelta()),
+        ("soon", None),
+        ("-5", None),
+        ("1e9", None),
+    ],
+)
+def test_retry_after_is_read_as_seconds_and_as_a_date(text, wish):
+    found, _ = answered(f"HTTP/1.1 503 Busy\r\nRetry-After: {text}\r\nContent-Length: 0\r\n\r\n".encode())
+
+    assert (found.status, found.retry_after) == (503, wish)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A certificate of its own authority, for the name tls.example: its file, and its key in it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tls.example")])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2090, 1, 1, tzinfo=UTC))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.DNSName("tls.example"), x509.IPAddress(ip_address("127.0.0.1"))]), False
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path = tmp_path_factory.mktemp("tls") / "server.pem"
+    path.write_bytes(secret + made.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("host", "trusted", "status", "reason"),
+    [
+        ("tls.example", True, 200, None),
+        ("tls.example", False, None, "TLS failed: CERTIFICATE_VERIFY_FAILED"),
+        ("other.example", True, None, "TLS failed: CERTIFICATE_VERIFY_FAILED"),
+    ],
+)
+def test_a_certificate_must_be_of_somebody_trusted_and_for_the_name_that_was_asked_for(
+    certificate, host, trusted, status, reason
+):
+    context = ssl.create_default_context(cafile=str(certificate) if trusted else None)
+    of_server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    of_server.load_cert_chain(certificate)
+
+    async def here(_host, _port):
+        return ["127.0.0.1"]
+
+    async def run():
+        async with (
+            serving(Server(), of_server) as port,
+            client(allow_private=True, context=context, resolve=here) as sender,
+        ):
+            return await sender.post(f"https://{host}:{port}/", {}, b"")
+
+    found = asyncio.run(run())
+    assert (found.status, found.reason) == (status, reason)

@@ -1,0 +1,99 @@
+"""A collection with a key, and a client that speaks the Jetty API with it."""
+
+from itertools import count
+
+import httpx
+import pytest
+
+NUMBERS = count(1)
+WORKFLOW = {
+    "init_params": {"model": "gpt-4o", "tenant_filter": None, "sample_size": 10},
+    "step_configs": {"query": {"activity": "sql"}},
+    "steps": ["query"],
+}
+ECHO = {
+    "init_params": {"text": "hello"},
+    "step_configs": {"say": {"activity": "text_echo", "text_path": "init_params.text"}},
+    "steps": ["say"],
+}
+DAILY = {"type": "daily", "hour_utc": 9}
+
+
+class Jetty:
+    """Requests with a key, to /api/v1; `collection` is the key's own."""
+
+    def __init__(self, api, collection, key):
+        self.api = api
+        self.collection = collection
+        self.key = key
+        self._http = httpx.Client(base_url=f"{api.url}/api/v1", timeout=20)
+
+    def request(self, method, path, body=..., *, key="", **kwargs):
+        token = self.key if key == "" else key
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        if body is not ...:
+            kwargs["json"] = body
+        return self._http.request(method, path, headers=headers | kwargs.pop("headers", {}), **kwargs)
+
+    def get(self, path, **kwargs):
+        return ok(self.request("GET", path, **kwargs))
+
+    def post(self, path, body=..., **kwargs):
+        return ok(self.request("POST", path, body, **kwargs))
+
+    def patch(self, path, body, **kwargs):
+        return ok(self.request("PATCH", path, body, **kwargs))
+
+    def put(self, path, body, **kwargs):
+        return ok(self.request("PUT", path, body, **kwargs))
+
+    def task(self, name=None, workflow=None):
+        """The name of a new task."""
+        name = name or f"task-{next(NUMBERS)}"
+        self.post(f"/tasks/{self.collection}", {"name": name, "workflow": workflow or WORKFLOW})
+        return name
+
+    def routine(self, task=None, **fields):
+        """The address of a new routine."""
+        task = task or self.task()
+        body = {"name": f"routine-{next(NUMBERS)}", "cadence": DAILY, **fields}
+        made = self.post(f"/routines/{self.collection}/{task}", body)
+        return f"/routines/{self.collection}/{task}/{made['name']}"
+
+    def close(self):
+        self._http.close()
+
+
+def ok(response):
+    assert response.is_success, f"{response.request.method} {response.request.url}: {response.text}"
+    return response.json() if response.content else None
+
+
+@pytest.fixture
+def collection_of(api):
+    """Makes a collection and a client with its key."""
+    made = []
+
+    def make():
+        name = f"my-org-{next(NUMBERS)}"
+        board = {"Authorization": f"Bearer {api.token}"}
+        ok(httpx.post(f"{api.url}/api/v1/collections/", json={"name": name}, headers=board))
+        body = {"name": "tests", "collection_name": name}
+        key = ok(httpx.post(f"{api.url}/api/v1/api-keys/", json=body, headers=board))["api_key"]
+        made.append(Jetty(api, name, key))
+        return made[-1]
+
+    yield make
+    for client in made:
+        client.close()
+
+
+@pytest.fixture
+def jetty(collection_of):
+    return collection_of()
+
+
+@pytest.fixture
+def other(collection_of):
+    """Somebody else's collection."""
+    return collection_of()

@@ -1,0 +1,124 @@
+"""The Jetty API as an application of its own: routes, dependencies, errors, its description at /openapi.json."""
+
+from litestar import Controller, Litestar, MediaType, Router
+from litestar import get as plain_get
+from litestar.datastructures import State
+from litestar.di import NamedDependency, Provide
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+from litestar.params import FromPath
+
+from application.access import Caller
+from application.use_cases import collections
+from domain import built_in
+from domain.errors import NotFound
+from web.backend import Backend
+from web.docs import PAGE
+from web.guard import MAX_BODY_BYTES
+from web.health import VERSION
+from web.jetty.collections import ApiKeys, Collections
+from web.jetty.errors import to_response
+from web.jetty.requests import JettyRequest, caller, routine_path, task_path
+from web.jetty.routines import Parameters, Routines
+from web.jetty.routing import get, post
+from web.jetty.runs import Runs
+from web.jetty.shapes import Healthy, Templates, Trial
+from web.jetty.tasks import Tasks
+from web.jetty.trajectories import TrajectoryChanges, TrajectoryLists
+from web.jetty.workers import Workers
+
+ABOUT = """Saved, recurring calls of tasks, over the same log and scheduler as the Paperclip API.
+
+A key `mlc_...` is bound to one collection; what it may not see does not exist for it. Errors are `{"detail": ...}`."""
+
+
+class Extras(Controller):
+    path = "/"
+    tags = ("more",)
+
+    @plain_get("/step-templates", operation_id="listStepTemplates", sync_to_thread=False)
+    def templates(self) -> Templates:
+        """The steps that need no worker."""
+        return Templates(templates=list(built_in.TEMPLATES))
+
+    @plain_get("/step-templates/{activity:str}", operation_id="getStepTemplate", sync_to_thread=False)
+    def template(self, activity: FromPath[str]) -> dict[str, object]:
+        found = next((one for one in built_in.TEMPLATES if one["activity_name"] == activity), None)
+        if found is None:
+            raise NotFound
+        return found
+
+    @get("/trial/{collection:str}", operation_id="getTrial")
+    def trial(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], collection: FromPath[str]
+    ) -> Trial:
+        """There are no trials: nothing is metered."""
+        backend.ask(caller, collections.enter, collection)
+        return Trial()
+
+    @post("/trial/{collection:str}/activate", operation_id="activateTrial", status_code=200)
+    def activate(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], collection: FromPath[str]
+    ) -> Trial:
+        """The same."""
+        backend.ask(caller, collections.enter, collection)
+        return Trial()
+
+
+@plain_get("/health", operation_id="getJettyHealth", sync_to_thread=False)
+def health() -> Healthy:
+    """We are here; how well is told at /api/health."""
+    return Healthy()
+
+
+@plain_get("/docs", media_type=MediaType.HTML, include_in_schema=False, sync_to_thread=False)
+def docs_page() -> str:
+    return PAGE
+
+
+def jetty(backend: Backend, *, with_routines: bool) -> Litestar:
+    """The application; without routines their addresses do not exist (ENABLE_ROUTINES)."""
+
+    async def provide_backend() -> Backend:
+        return backend
+
+    routines = [Routines, Parameters] if with_routines else []
+    api = Router(
+        "/api/v1",
+        route_handlers=[
+            *routines,
+            Collections,
+            ApiKeys,
+            Tasks,
+            Runs,
+            TrajectoryLists,
+            TrajectoryChanges,
+            Workers,
+            Extras,
+        ],
+        dependencies={
+            "backend": Provide(provide_backend),
+            "caller": Provide(caller),
+            "task_path": Provide(task_path),
+            "routine_path": Provide(routine_path),
+        },
+    )
+    return Litestar(
+        [api, health, docs_page],
+        state=State({"backend": backend}),
+        request_class=JettyRequest,
+        request_max_body_size=MAX_BODY_BYTES,
+        exception_handlers={Exception: to_response},
+        openapi_config=OpenAPIConfig(
+            title="Routines, the Jetty API",
+            version=VERSION,
+            description=ABOUT,
+            path="/openapi.json",
+            render_plugins=[JsonRenderPlugin(path="/")],
+            components=Components(security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer")}),
+            security=[{"bearer": []}],
+            use_handler_docstrings=True,
+        ),
+        logging_config=None,
+    )

@@ -1,0 +1,114 @@
+"""Collections, their environment, and API keys (Jetty contract 7)."""
+
+from litestar import Controller, Response
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
+
+from application.access import BoardUser, Caller
+from application.jetty_commands import ApiKeyCreate, CollectionCreate, EnvironmentChange
+from application.use_cases import collections as use_cases
+from application.use_cases import viewing
+from domain.errors import NotFound
+from projections import collections
+from projections.jetty_shapes import ApiKey, Collection, CollectionEnvironment, NewApiKey
+from web.backend import Backend
+from web.jetty.routing import delete, get, patch, post
+from web.jetty.shapes import Message
+from web.requests import identified
+
+MODELS = ("collections",)
+
+
+class Collections(Controller):
+    path = "/collections"
+    tags = ("collections",)
+
+    @get(operation_id="listCollections")
+    def list_(self, backend: NamedDependency[Backend], caller: NamedDependency[Caller]) -> list[Collection]:
+        """The one of a key; for board users, those of their companies."""
+        principal = backend.ask(caller, viewing.anyone)
+        with backend.shown(*MODELS, "directory") as conn:
+            if (own := use_cases.own(principal)) is not None:
+                return [found for found in [collections.one(conn, own)] if found is not None]
+            if use_cases.is_admin(principal):
+                return collections.every(conn)
+            return collections.of_user(conn, principal.user_id) if isinstance(principal, BoardUser) else []
+
+    @post(operation_id="createCollection", status_code=200, opt={"taken": 400})
+    def create(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], data: JSONBody[CollectionCreate]
+    ) -> Response[Collection]:
+        """A company that is known by this name. For instance admins."""
+        made = backend.change(caller, MODELS, use_cases.create, data)
+        return made.answer(lambda conn: collections.one(conn, made.result))
+
+    @get("/{collection:str}", operation_id="getCollection")
+    def detail(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], collection: FromPath[str]
+    ) -> Collection:
+        company_id = backend.ask(caller, use_cases.enter, collection)
+        with backend.shown(*MODELS) as conn:
+            if (found := collections.one(conn, company_id)) is None:
+                raise NotFound
+            return found
+
+    @get("/{collection:str}/environment", operation_id="getEnvironment")
+    def environment(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], collection: FromPath[str]
+    ) -> CollectionEnvironment:
+        """The names of its variables; their values are told to workers only."""
+        company_id = backend.ask(caller, use_cases.enter, collection)
+        with backend.shown(*MODELS) as conn:
+            if (found := collections.environment(conn, company_id)) is None:
+                raise NotFound
+            return found
+
+    @patch("/{collection:str}/environment", operation_id="updateEnvironment")
+    def change_environment(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        collection: FromPath[str],
+        data: JSONBody[EnvironmentChange],
+    ) -> Response[CollectionEnvironment]:
+        """Merges; null deletes a variable, or all of them."""
+        changed = backend.change(caller, MODELS, use_cases.change_environment, collection, data)
+        return changed.answer(lambda conn: collections.environment(conn, changed.result))
+
+
+class ApiKeys(Controller):
+    path = "/api-keys"
+    tags = ("api keys",)
+
+    @post(operation_id="createApiKey", status_code=200)
+    def create(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], data: JSONBody[ApiKeyCreate]
+    ) -> Response[NewApiKey]:
+        """A key that is bound to one collection; it is shown here and never again. For board users."""
+        made = backend.change(caller, MODELS, use_cases.create_key, data)
+        shown = made.answer(lambda conn: collections.key(conn, made.result.key_id))
+        key = NewApiKey(
+            **{name: getattr(shown.content, name) for name in ApiKey.__struct_fields__}, api_key=made.result.token
+        )
+        return Response(key, headers=shown.headers)
+
+    @get("/collection/{collection:str}", operation_id="listApiKeys")
+    def list_(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], collection: FromPath[str]
+    ) -> list[ApiKey]:
+        """Newest first, without the keys themselves. For board users."""
+        company_id = backend.ask(caller, use_cases.may_list_keys, collection)
+        with backend.shown(*MODELS) as conn:
+            return collections.keys(conn, company_id)
+
+    @delete("/collection/{collection:str}/{key_id:str}", operation_id="revokeApiKey", status_code=200)
+    def revoke(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        collection: FromPath[str],
+        key_id: FromPath[str],
+    ) -> Message:
+        """The key is unknown from the next request on (ours)."""
+        backend.executor.execute(caller, use_cases.revoke_key, collection, identified(key_id, "Key"))
+        return Message(message="API key revoked")

@@ -1,0 +1,77 @@
+"""From exception to what Jetty's clients are told: `{"detail": ...}` (Jetty contract 1, 9)."""
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import MethodNotAllowedException, NotFoundException
+from litestar.response.base import ASGIResponse
+
+from domain.errors import Conflict, Misfit, NotFound, Unacceptable, Unknown
+from web.errors import described, headers_of
+from web.validation import Invalid
+
+NOT_FOUND = "Not Found"  # one text for whatever is not there or not theirs: no oracle
+BODY = "body"
+BAD_KEY = "Invalid API key or JWT token"
+
+
+class Detail(msgspec.Struct):
+    """The body of every error."""
+
+    detail: Any
+
+
+def to_response(request: Request[Any, Any, Any], error: Exception) -> Response[Detail]:
+    """Whatever was raised, as a response. A route's `opt` says by which statuses it refuses."""
+    options = getattr(request.scope.get("route_handler"), "opt", {})
+    status, detail = _told(error, options)
+    return Response(Detail(detail), status_code=status, headers=headers_of(status, error))
+
+
+def error_response(status: int, message: str) -> ASGIResponse:
+    """An error before the framework has a request."""
+    detail = NOT_FOUND if status == HTTPStatus.NOT_FOUND else message
+    return ASGIResponse(body=msgspec.json.encode(Detail(detail)), status_code=status, media_type="application/json")
+
+
+def _told(error: Exception, options: dict[str, Any]) -> tuple[int, Any]:
+    invalid = options.get("invalid", 422)
+    match error:
+        case Unknown():
+            return 401, BAD_KEY
+        case NotFound() | NotFoundException():
+            return 404, NOT_FOUND
+        case MethodNotAllowedException():
+            return 405, "Method Not Allowed"
+        case Conflict(message=message):
+            return options.get("taken", 409), message
+        case Misfit(message=message, field=field):
+            return invalid, _judged(invalid, [(field, message)])
+        case Unacceptable(message=message, details=dict() as details):
+            return invalid, {"message": message, **details}
+        case Unacceptable(message=message):
+            return invalid, _judged(invalid, [(BODY, message)])
+        case Invalid(issues=issues):
+            return invalid, _judged(invalid, [_issue(issue) for issue in issues])
+        case _:
+            status, message, _ = described(error)
+            return status, message
+
+
+def _issue(issue: dict[str, Any]) -> tuple[str, str]:
+    field = ".".join(map(str, issue["path"])) or BODY
+    return field, "is required" if issue["message"] == "Required" else str(issue["message"])
+
+
+def _judged(status: int, issues: list[tuple[str, str]]) -> Any:
+    """The first of what is wrong for a 400, all of it, as FastAPI lists it, for a 422."""
+    if status == HTTPStatus.BAD_REQUEST:
+        field, message = issues[0]
+        return {"message": message if field.rpartition(".")[2] in message else f"{field}: {message}", "field": field}
+    places = [[] if field == BODY else field.split(".") for field, _ in issues]
+    return [
+        {"loc": [BODY, *place], "msg": message, "type": "value_error"}
+        for place, (_, message) in zip(places, issues, strict=True)
+    ]

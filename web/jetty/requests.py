@@ -1,0 +1,122 @@
+"""How Jetty's requests are read: who is calling, what the path names, bodies of JSON or of form parts."""
+
+from typing import Any
+
+from litestar import Request
+from litestar.concurrency import sync_to_thread
+from litestar.params import FromPath
+
+from application.access import Caller, Principal
+from application.jetty_commands import RunCreate
+from application.use_cases import collections, names
+from application.use_cases.names import RoutinePath, TaskPath
+from application.work import Work
+from web import json_body
+from web.backend import Backend
+from web.requests import bearer
+from web.validation import Invalid, parse
+
+FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
+OBJECTS = ("init_params", "secret_params")  # JSON in a part of a form
+MOST_RUNS, USUAL_RUNS = 200, 50
+
+
+class JettyRequest(Request[Any, Any, Any]):
+    """An empty body is `{}`; any other is checked against the shape that the route declares."""
+
+    async def body(self) -> bytes:
+        return await super().body() or b"{}"
+
+    async def json(self) -> Any:
+        field = self.route_handler.parsed_data_field
+        value = self._read(await self.body())
+        return value if field is None else parse(field.annotation, value)
+
+    def _read(self, body: bytes) -> object:
+        """Raises Invalid."""
+        if not json_body.is_announced(self.headers.get("content-type", "application/json")):
+            raise _wrong("Content-Type must be application/json in UTF-8")
+        try:
+            return json_body.read(body)
+        except json_body.Unsound as unsound:
+            raise _wrong(str(unsound)) from unsound
+
+    async def run(self) -> RunCreate:
+        """What a call is given, as JSON or as a form; files are not kept. Raises Invalid."""
+        if not self.headers.get("content-type", "").lower().startswith(FORMS):
+            return parse(RunCreate, self._read(await self.body()))
+        given: dict[str, object] = {}
+        for name, value in (await self.form()).items():
+            if name in OBJECTS:
+                given[name] = _object(name, value)
+            elif name == "use_trial_keys":
+                given[name] = str(value).lower() == "true"
+            elif name in RunCreate.__struct_fields__ and value != "":
+                given[name] = value
+        return parse(RunCreate, given)
+
+
+async def caller(request: JettyRequest) -> Caller:
+    """The bearer token of a request."""
+    return Caller(token=bearer(request), by_jetty=True)
+
+
+async def known_first(request: JettyRequest) -> None:
+    """Who may not call, or calls what is not there, is told so before the body is judged (Jetty contract 1)."""
+    backend: Backend = request.app.state.backend
+    asking = await caller(request)
+    await sync_to_thread(backend.ask, asking, _reached, dict(request.path_params))
+
+
+async def task_path(collection: FromPath[str], task: FromPath[str]) -> TaskPath:
+    """A dependency: the task that a path names."""
+    return TaskPath(collection=collection, task=task)
+
+
+async def routine_path(collection: FromPath[str], task: FromPath[str], name: FromPath[str]) -> RoutinePath:
+    """A dependency: the routine that a path names."""
+    return RoutinePath(collection=collection, task=task, name=name)
+
+
+def limit_of(text: str | None) -> int:
+    """Larger ones are cut to MOST_RUNS. Raises Invalid."""
+    if text is None:
+        return USUAL_RUNS
+    if not (text.isascii() and text.isdigit()) or int(text[:9]) < 1:
+        raise _wrong("limit must be a positive integer", "limit")
+    return min(int(text[:9]), MOST_RUNS)
+
+
+def number_of(text: str) -> int:
+    """The number that a path names; one that no row has for a text that is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else 0  # noqa: PLR2004 digits of a bigint
+
+
+def whole(text: str | None, name: str, default: int, most: int) -> int:
+    """A positive number of a query. Raises Invalid."""
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= most):  # noqa: PLR2004
+        raise _wrong(f"{name} must be a positive integer up to {most}", name)
+    return int(text)
+
+
+def _reached(work: Work, principal: Principal, named: dict[str, Any]) -> None:
+    collection, task, name = (named.get(part) for part in ("collection", "task", "name"))
+    if collection is not None and task is not None and name is not None:
+        names.routine(work, principal, RoutinePath(collection=collection, task=task, name=name))
+    elif collection is not None and task is not None:
+        names.task(work, principal, TaskPath(collection=collection, task=task))
+    elif collection is not None:
+        collections.enter(work, principal, collection)
+
+
+def _object(name: str, value: object) -> object:
+    try:
+        return json_body.read(str(value).encode())
+    except json_body.Unsound as unsound:
+        raise _wrong(f"{name} must be a JSON object: {unsound}", name) from unsound
+
+
+def _wrong(text: str, *path: str) -> Invalid:
+    return Invalid([{"code": "custom", "message": text, "path": list(path)}])

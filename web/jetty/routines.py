@@ -1,0 +1,173 @@
+"""Routines that call a task (Jetty contract 2, 4)."""
+
+from uuid import UUID
+
+from litestar import Controller, Response
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, JSONBody
+
+from application.access import Caller
+from application.jetty_commands import RoutineChange, RoutineCreate
+from application.use_cases import calls as use_cases
+from application.use_cases import collections, names
+from application.use_cases.names import RoutinePath, TaskPath
+from domain import task as tasks
+from domain.errors import NotFound
+from projections import calls, trajectories
+from projections.jetty_shapes import InitParamsSchema, ParameterKey, RoutineRead, RunSummary
+from web.backend import Backend, Changed
+from web.jetty.requests import limit_of
+from web.jetty.routing import delete, get, patch, post
+from web.jetty.shapes import WorkflowResponse, started
+
+MODELS = ("calls", "tasks", "collections")
+RUNS = ("trajectories",)
+
+
+class Routines(Controller):
+    path = "/routines"
+    tags = ("routines",)
+    opt = {"invalid": 400}
+
+    @post("/{collection:str}/{task:str}", operation_id="createRoutine", status_code=201)
+    def create(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        task_path: NamedDependency[TaskPath],
+        data: JSONBody[RoutineCreate],
+    ) -> Response[RoutineRead]:
+        """A saved, recurring call of the task."""
+        made = backend.change(caller, MODELS, use_cases.create, task_path, data)
+        return _answer(backend, made, 201)
+
+    @get("/{collection:str}", operation_id="listRoutinesOfCollection")
+    def of_collection(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], collection: FromPath[str]
+    ) -> list[RoutineRead]:
+        """Oldest first."""
+        company_id = backend.ask(caller, collections.enter, collection)
+        with backend.shown(*MODELS) as conn:
+            return calls.of_collection(conn, company_id, backend.executor.clock())
+
+    @get("/{collection:str}/{task:str}", operation_id="listRoutinesOfTask")
+    def of_task(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        task_path: NamedDependency[TaskPath],
+    ) -> list[RoutineRead]:
+        """Oldest first."""
+        at = backend.ask(caller, names.task, task_path)
+        with backend.shown(*MODELS) as conn:
+            return calls.of_task(conn, at.task_id, backend.executor.clock())
+
+    @get("/{collection:str}/{task:str}/{name:str}", operation_id="getRoutine")
+    def detail(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        routine_path: NamedDependency[RoutinePath],
+    ) -> RoutineRead:
+        """With warnings when the task has moved on."""
+        at = backend.ask(caller, names.routine, routine_path)
+        with backend.shown(*MODELS) as conn:
+            if (found := calls.one(conn, at.routine_id, backend.executor.clock())) is None:
+                raise NotFound
+            return found
+
+    @patch("/{collection:str}/{task:str}/{name:str}", operation_id="updateRoutine")
+    def update(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        routine_path: NamedDependency[RoutinePath],
+        data: JSONBody[RoutineChange],
+    ) -> Response[RoutineRead]:
+        """What is absent stays; a secret that is sent as `***` stays, too."""
+        changed = backend.change(caller, MODELS, use_cases.update, routine_path, data)
+        return _answer(backend, changed)
+
+    @delete("/{collection:str}/{task:str}/{name:str}", operation_id="deleteRoutine", status_code=204)
+    def remove(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        routine_path: NamedDependency[RoutinePath],
+    ) -> None:
+        """Its trajectories stay."""
+        backend.executor.execute(caller, use_cases.delete, routine_path)
+
+    @post("/{collection:str}/{task:str}/{name:str}/pause", operation_id="pauseRoutine", status_code=200)
+    def pause(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        routine_path: NamedDependency[RoutinePath],
+    ) -> Response[RoutineRead]:
+        """It fires no more by itself."""
+        changed = backend.change(caller, MODELS, use_cases.pause, routine_path)
+        return _answer(backend, changed)
+
+    @post("/{collection:str}/{task:str}/{name:str}/resume", operation_id="resumeRoutine", status_code=200)
+    def resume(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        routine_path: NamedDependency[RoutinePath],
+    ) -> Response[RoutineRead]:
+        """It goes on from now; what passed meanwhile is not made up for."""
+        changed = backend.change(caller, MODELS, use_cases.resume, routine_path)
+        return _answer(backend, changed)
+
+    @post("/{collection:str}/{task:str}/{name:str}/run-now", operation_id="runRoutineNow", status_code=200)
+    def run_now(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        routine_path: NamedDependency[RoutinePath],
+    ) -> Response[WorkflowResponse]:
+        """Fires it now, whatever its cadence, be it paused or at work."""
+        made = backend.change(caller, RUNS, use_cases.run_now, routine_path)
+        return made.answer(lambda conn: started(conn, made.result))
+
+    @get("/{collection:str}/{task:str}/{name:str}/runs", operation_id="listRunsOfRoutine")
+    def runs(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        routine_path: NamedDependency[RoutinePath],
+        limit: FromQuery[str | None] = None,
+    ) -> list[RunSummary]:
+        """Newest first; `limit` from 1, 50 unless told otherwise, cut to 200."""
+        at = backend.ask(caller, names.routine, routine_path)
+        with backend.shown(*RUNS) as conn:
+            return trajectories.of_routine(conn, at.routine_id, limit_of(limit))
+
+
+class Parameters(Controller):
+    path = "/tasks"
+    tags = ("routines",)
+    opt = {"invalid": 400}
+
+    @get("/{collection:str}/{task:str}/init-params-schema", operation_id="getInitParamsSchema")
+    def schema(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        task_path: NamedDependency[TaskPath],
+    ) -> InitParamsSchema:
+        """What a routine of the task may override, in the order that the task declares it."""
+        at = backend.ask(caller, names.task, task_path)
+        declared = tasks.declared(at.task.details.workflow)
+        return InitParamsSchema(
+            keys=[
+                ParameterKey(name=name, default=default, type_hint=tasks.type_hint(default))  # type: ignore[arg-type]
+                for name, default in declared.items()
+            ]
+        )
+
+
+def _answer(backend: Backend, changed: Changed, status: int = 200) -> Response[RoutineRead]:
+    routine_id: UUID = changed.result
+    return changed.answer(lambda conn: calls.one(conn, routine_id, backend.executor.clock()), status)

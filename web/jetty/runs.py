@@ -1,0 +1,83 @@
+"""Calls by hand: run, and run-sync, which answers when it is over (Jetty contract 7)."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from uuid import UUID
+
+from litestar import Controller, Response
+from litestar.concurrency import sync_to_thread
+from litestar.di import NamedDependency
+
+from application.access import Caller
+from application.jetty_commands import RunCreate
+from application.use_cases import trajectories as use_cases
+from application.use_cases.names import TaskPath
+from domain.errors import NotFound
+from domain.trajectory import LIVE
+from projections import trajectories
+from projections.jetty_shapes import Trajectory
+from web.backend import Backend
+from web.jetty.requests import JettyRequest
+from web.jetty.routing import post
+from web.jetty.shapes import WorkflowResponse, started
+
+MODELS = ("trajectories",)
+PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8)  # between two looks at a call that goes on; then the last again and again
+PATIENCE_S = 300.0  # after which run-sync answers that it still goes on
+
+
+class Runs(Controller):
+    path = "/"
+    tags = ("runs",)
+
+    @post("/run/{collection:str}/{task:str}", operation_id="runTask", status_code=200, sync_to_thread=None)
+    async def run(
+        self,
+        request: JettyRequest,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        task_path: NamedDependency[TaskPath],
+    ) -> Response[WorkflowResponse]:
+        """
+        Calls the task. JSON, or a form whose parts `init_params` and `secret_params` are JSON; beside them `webhook_url`
+        and `webhook_secret`. The parameters need not be declared by the task.
+        """
+        given = await request.run()
+        return await sync_to_thread(_started, backend, caller, task_path, given)
+
+    @post("/run-sync/{collection:str}/{task:str}", operation_id="runTaskSync", status_code=200, sync_to_thread=None)
+    async def run_sync(
+        self,
+        request: JettyRequest,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        task_path: NamedDependency[TaskPath],
+    ) -> Response[WorkflowResponse]:
+        """The same, answered when the call is over, or after five minutes; it then goes on all the same."""
+        given = await request.run()
+        made = await sync_to_thread(backend.change, caller, MODELS, use_cases.run, task_path, given)
+        found = await _over(lambda: sync_to_thread(_shown, backend, made.result))
+        message = "Workflow is still running" if found.status in LIVE else "Workflow finished"
+        return Response(WorkflowResponse.of(found, message), status_code=200)
+
+
+def _started(backend: Backend, caller: Caller, task_path: TaskPath, given: RunCreate) -> Response[WorkflowResponse]:
+    made = backend.change(caller, MODELS, use_cases.run, task_path, given)
+    return made.answer(lambda conn: started(conn, made.result))
+
+
+def _shown(backend: Backend, trajectory_id: UUID) -> Trajectory:
+    with backend.shown(*MODELS) as conn:
+        if (found := trajectories.one(conn, trajectory_id)) is None:
+            raise NotFound
+        return found
+
+
+async def _over(look: Callable[[], Awaitable[Trajectory]]) -> Trajectory:
+    """The trajectory when it has ended, or as it is when our patience has."""
+    found, waited_s, turn = await look(), 0.0, 0
+    while found.status in LIVE and waited_s < PATIENCE_S:
+        pause_s = PAUSES_S[min(turn, len(PAUSES_S) - 1)]
+        await asyncio.sleep(pause_s)
+        found, waited_s, turn = await look(), waited_s + pause_s, turn + 1
+    return found

@@ -1,0 +1,196 @@
+"""Trajectories: lists, statuses, labels, what was run elsewhere, logs (Jetty contract 7)."""
+
+from typing import Any
+from uuid import UUID
+
+from litestar import Controller, Response
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, JSONBody
+
+from application.access import Caller
+from application.jetty_commands import IngestCreate, LabelCreate
+from application.streams import TRAJECTORY
+from application.use_cases import names, viewing
+from application.use_cases import trajectories as use_cases
+from application.use_cases.names import TaskPath
+from application.work import Work
+from domain.errors import NotFound
+from domain.events import (
+    TrajectoryClaimed,
+    TrajectoryLabelled,
+    TrajectoryMoved,
+    TrajectoryOpened,
+    TrajectoryStepReported,
+    stored_name,
+)
+from domain.recorded import Recorded
+from domain.values import TrajectoryStatus
+from projections import trajectories
+from projections.jetty_shapes import Label, Trajectories, Trajectory, time
+from projections.read_model import Connection
+from web.backend import Backend
+from web.jetty.requests import number_of, whole
+from web.jetty.routing import get, post
+from web.jetty.shapes import Ingested, LogLine, Logs, Stats, Statuses
+
+MODELS = ("trajectories",)
+MOST = 200
+
+
+class TrajectoryLists(Controller):
+    path = "/db"
+    tags = ("trajectories",)
+
+    @get("/trajectories/{collection:str}/{task:str}", operation_id="listTrajectories")
+    def list_(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        task_path: NamedDependency[TaskPath],
+        limit: FromQuery[str | None] = None,
+        page: FromQuery[str | None] = None,
+    ) -> Trajectories:
+        """Newest first; `limit` up to 200, 10 unless told otherwise, `page` from 1."""
+        at = backend.ask(caller, names.task, task_path)
+        most, number = whole(limit, "limit", 10, MOST), whole(page, "page", 1, 10**6)
+        with backend.shown(*MODELS) as conn:
+            found = trajectories.page(conn, at.task_id, most, most * (number - 1))
+            total = trajectories.count(conn, at.task_id)
+        return Trajectories(trajectories=found, total=total, page=number, limit=most, has_more=most * number < total)
+
+    @get("/trajectory/{collection:str}/{task:str}/{trajectory:str}", operation_id="getTrajectory")
+    def detail(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        task_path: NamedDependency[TaskPath],
+        trajectory: FromPath[str],
+    ) -> Trajectory:
+        at = backend.ask(caller, names.task, task_path)
+        with backend.shown(*MODELS) as conn:
+            if (found := trajectories.numbered(conn, at.task_id, number_of(trajectory))) is None:
+                raise NotFound
+            return found
+
+    @get("/stats/{collection:str}/{task:str}", operation_id="getStats")
+    def stats(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        task_path: NamedDependency[TaskPath],
+    ) -> Stats:
+        """How many trajectories of each status."""
+        at = backend.ask(caller, names.task, task_path)
+        with backend.shown(*MODELS) as conn:
+            counts = trajectories.counts(conn, at.task_id)
+        return Stats(total=sum(counts.values()), by_status=counts)
+
+
+class TrajectoryChanges(Controller):
+    path = "/"
+    tags = ("trajectories",)
+
+    @post("/trajectory/{collection:str}/{task:str}/statuses", operation_id="setStatuses", status_code=200)
+    def statuses(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        task_path: NamedDependency[TaskPath],
+        data: JSONBody[dict[str, TrajectoryStatus]],
+    ) -> Response[Statuses]:
+        """Sets statuses by trajectory id, all or none: so whoever has workers of their own ends trajectories."""
+        at = backend.ask(caller, names.task, task_path)
+        ids = _ids(backend, at.company_id, list(data))
+        wanted = {ids[name]: status for name, status in data.items()}
+        changed = backend.change(caller, MODELS, use_cases.set_statuses, task_path, wanted)
+        return changed.answer(lambda _conn: Statuses(updated=dict(data)))
+
+    @post(
+        "/trajectory/{collection:str}/{task:str}/{trajectory:str}/labels",
+        operation_id="labelTrajectory",
+        status_code=200,
+    )
+    def label(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        task_path: NamedDependency[TaskPath],
+        trajectory: FromPath[str],
+        data: JSONBody[LabelCreate],
+    ) -> Response[Label]:
+        """The same key again replaces its value."""
+        at = backend.ask(caller, names.task, task_path)
+        id_ = _ids(backend, at.company_id, [trajectory])[trajectory]
+        changed = backend.change(caller, MODELS, use_cases.label, task_path, id_, data)
+        return changed.answer(lambda conn: _label(conn, id_, data.key))
+
+    @post("/trajectories/{collection:str}/{task:str}/ingest", operation_id="ingestTrajectory", status_code=200)
+    def ingest(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        task_path: NamedDependency[TaskPath],
+        data: JSONBody[IngestCreate],
+    ) -> Response[Ingested]:
+        """Stores a run that was made elsewhere; sent again with the same `trajectory_id` it is the same."""
+        made = backend.change(caller, MODELS, use_cases.ingest, task_path, data)
+        return made.answer(lambda conn: _ingested(trajectories.one(conn, made.result)))
+
+    @get("/workflows-logs/{workflow_id:str}", operation_id="getWorkflowLogs")
+    def logs(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], workflow_id: FromPath[str]
+    ) -> Logs:
+        """What happened to a trajectory, oldest first."""
+        number = number_of(workflow_id.rpartition("--")[2])
+        with backend.shown(*MODELS) as conn:
+            at = trajectories.by_number(conn, number)
+        backend.ask(caller, lambda work, principal: viewing.found(work, principal, lambda: at, "Trajectory"))
+        if at is None or at.workflow_id != workflow_id:
+            raise NotFound
+        events = backend.executor.ask(lambda work: _events(work, at.id))
+        status = trajectories.trajectory_of(events).status
+        return Logs(workflow_id=workflow_id, status=status, logs=[_line(recorded) for recorded in events])
+
+
+def _ids(backend: Backend, company_id: UUID, numbers: list[str]) -> dict[str, UUID]:
+    """The ids of trajectories by what a path or a body calls them. Raises NotFound."""
+    with backend.shown(*MODELS) as conn:
+        known = trajectories.known(conn, company_id, [number_of(text) for text in numbers])
+    if any(number_of(text) not in known for text in numbers):
+        raise NotFound
+    return {text: known[number_of(text)] for text in numbers}
+
+
+def _label(conn: Connection, trajectory_id: UUID, key: str) -> Label | None:
+    found = trajectories.one(conn, trajectory_id)
+    return next((label for label in found.labels if label.key == key), None) if found else None
+
+
+def _ingested(found: Trajectory | None) -> Ingested | None:
+    if found is None:
+        return None
+    return Ingested(**{name: getattr(found, name) for name in Ingested.__struct_fields__})
+
+
+def _events(work: Work, trajectory_id: UUID) -> list[Recorded]:
+    return work.history(trajectory_id) if work.get(TRAJECTORY, trajectory_id) is not None else []
+
+
+def _line(recorded: Recorded) -> LogLine:
+    return LogLine(at=time(recorded.at), event=stored_name(recorded.event), text=_text(recorded.event))
+
+
+def _text(event: Any) -> str:
+    match event:
+        case TrajectoryOpened(source=source):
+            return f"Opened ({source})"
+        case TrajectoryClaimed(worker=worker):
+            return f"Taken by {worker}"
+        case TrajectoryStepReported(step=step, status=status):
+            return f"Step {step}: {status}"
+        case TrajectoryMoved(status=status, error=error):
+            return f"{status.capitalize()}: {error}" if error else status.capitalize()
+        case TrajectoryLabelled(key=key, value=value, author=author):
+            return f"Label {key}={value} by {author}"
+        case _:
+            return "Its worker goes on"

@@ -1,0 +1,131 @@
+"""How an outside worker takes a pending trajectory and finishes it (ours: /api/v1/workers)."""
+
+from uuid import UUID
+
+from litestar import Controller, Response
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
+
+from application.access import Caller
+from application.jetty_commands import ClaimRequest, FinishRequest, StepReport
+from application.use_cases import collections, names
+from application.use_cases import trajectories as use_cases
+from application.use_cases.names import TaskPath
+from domain.errors import NotFound
+from domain.trajectory import LEASE
+from projections import trajectories
+from projections.jetty_shapes import Trajectory
+from projections.read_model import Connection
+from web.backend import Backend, Changed
+from web.jetty.requests import number_of
+from web.jetty.routing import post
+from web.jetty.shapes import Claimed
+from web.requests import identified
+
+MODELS = ("trajectories",)
+CANDIDATES = 8  # that are looked at, should other workers be quicker
+
+
+class Workers(Controller):
+    path = "/workers/{collection:str}"
+    tags = ("workers",)
+
+    @post("/claim", operation_id="claimTrajectory", status_code=200)
+    def claim(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        collection: FromPath[str],
+        data: JSONBody[ClaimRequest],
+    ) -> Response[Claimed | None]:
+        """
+        The oldest trajectory that waits, with its secrets, for `lease_s` seconds; 204 when there is none.
+
+        Who does not extend the lease in time may lose it to another worker, and is told 409 from then on.
+        """
+        waiting = _waiting(backend, caller, collection, data.task)
+        made = backend.change(caller, MODELS, use_cases.claim, collection, data.task, data.worker, waiting)
+        got: use_cases.Claimed | None = made.result
+        if got is None:
+            return Response(None, status_code=204)
+        return made.answer(lambda conn: _claimed(conn, got))
+
+    @post("/{trajectory:str}/{claim_id:str}/extend", operation_id="extendClaim", status_code=200)
+    def extend(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        collection: FromPath[str],
+        trajectory: FromPath[str],
+        claim_id: FromPath[str],
+    ) -> Response[Trajectory]:
+        """The worker needs more time: the lease begins anew."""
+        id_ = _id(backend, caller, collection, trajectory)
+        claim = identified(claim_id, "Claim")
+        return _answer(backend.change(caller, MODELS, use_cases.extend, collection, id_, claim), id_)
+
+    @post("/{trajectory:str}/{claim_id:str}/steps", operation_id="reportStep", status_code=200)
+    def report(  # noqa: PLR0913, PLR0917 the path and the body
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        collection: FromPath[str],
+        trajectory: FromPath[str],
+        claim_id: FromPath[str],
+        data: JSONBody[StepReport],
+    ) -> Response[Trajectory]:
+        """What a step was given and gave; the same step again replaces it."""
+        id_ = _id(backend, caller, collection, trajectory)
+        claim = identified(claim_id, "Claim")
+        return _answer(backend.change(caller, MODELS, use_cases.report, collection, id_, claim, data), id_)
+
+    @post("/{trajectory:str}/{claim_id:str}/finish", operation_id="finishTrajectory", status_code=200)
+    def finish(  # noqa: PLR0913, PLR0917 the path and the body
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        collection: FromPath[str],
+        trajectory: FromPath[str],
+        claim_id: FromPath[str],
+        data: JSONBody[FinishRequest],
+    ) -> Response[Trajectory]:
+        """The worker is done; `pending` hands the trajectory back to whoever takes it next."""
+        id_ = _id(backend, caller, collection, trajectory)
+        claim = identified(claim_id, "Claim")
+        return _answer(backend.change(caller, MODELS, use_cases.finish, collection, id_, claim, data), id_)
+
+
+def _waiting(backend: Backend, caller: Caller, collection: str, task: str | None) -> list[UUID]:
+    company_id = backend.ask(caller, collections.enter, collection)
+    task_id = (
+        None if task is None else backend.ask(caller, names.task, TaskPath(collection=collection, task=task)).task_id
+    )
+    with backend.shown(*MODELS) as conn:
+        return trajectories.waiting(conn, company_id, task_id, backend.executor.clock(), CANDIDATES)
+
+
+def _id(backend: Backend, caller: Caller, collection: str, trajectory: str) -> UUID:
+    company_id, number = backend.ask(caller, collections.enter, collection), number_of(trajectory)
+    with backend.shown(*MODELS) as conn:
+        known = trajectories.known(conn, company_id, [number])
+    if number not in known:
+        raise NotFound
+    return known[number]
+
+
+def _claimed(conn: Connection, got: use_cases.Claimed) -> Claimed | None:
+    found = trajectories.one(conn, got.trajectory_id)
+    if found is None:
+        return None
+    return Claimed(
+        claim_id=got.claim_id,
+        lease_s=int(LEASE.total_seconds()),
+        trajectory=found,
+        init_params=found.init_params,
+        secret_params=got.secret_params,
+        environment_variables=got.environment,
+    )
+
+
+def _answer(changed: Changed, trajectory_id: UUID) -> Response[Trajectory]:
+    return changed.answer(lambda conn: trajectories.one(conn, trajectory_id))
