@@ -48,9 +48,20 @@ class MemoryRecorder(POPOApplicationRecorder):
                 raise IntegrityError(msg)
 
     def select_streams(self, stream_ids: Sequence[UUID], tail: int | None = None) -> Sequence[StoredEvent]:
-        """The events of these streams, stream by stream in order; only the last `tail` of each if given."""
+        """The events of these streams with their positions, stream by stream in order; the last `tail` of each if given."""
+        index = self._stored_events_index
         streams = [list(self.select_events(id_)) for id_ in stream_ids]
-        return [event for events in streams for event in (events[-tail:] if tail else events)]
+        return [
+            Notification(
+                event.originator_id,
+                event.originator_version,
+                event.topic,
+                event.state,
+                index[str(event.originator_id)][event.originator_version] + 1,
+            )
+            for events in streams
+            for event in (events[-tail:] if tail else events)
+        ]
 
 
 APPEND = "SELECT log.append(%b::uuid[], %b::bigint[], %b::text[], %b::bytea[], %b::uuid[], %b::bigint[])"
@@ -62,9 +73,9 @@ STREAM = """
     SELECT stream_id, version, name, body FROM log.events
     WHERE stream_id = %(id)s AND version > %(gt)s AND version <= %(lte)s ORDER BY version {} LIMIT %(limit)s"""
 STREAMS = """
-    SELECT stream_id, version, name, body FROM log.events WHERE stream_id = ANY(%b) ORDER BY stream_id, version"""
+    SELECT stream_id, version, name, body, position FROM log.events WHERE stream_id = ANY(%b) ORDER BY stream_id, version"""
 TAILS = """
-    SELECT e.stream_id, e.version, e.name, e.body FROM unnest(%b::uuid[]) AS s(id)
+    SELECT e.stream_id, e.version, e.name, e.body, e.position FROM unnest(%b::uuid[]) AS s(id)
     JOIN LATERAL (SELECT * FROM log.events WHERE stream_id = s.id ORDER BY version DESC LIMIT %b) e ON true
     ORDER BY e.stream_id, e.version"""
 FOLLOWING = """
@@ -127,13 +138,13 @@ class PostgresRecorder(ApplicationRecorder):
             return [StoredEvent(*row) for row in conn.execute(query, values)]
 
     def select_streams(self, stream_ids: Sequence[UUID], tail: int | None = None) -> Sequence[StoredEvent]:
-        """The events of these streams, stream by stream in order; only the last `tail` of each if given."""
+        """The same, each with its position."""
         with self._connection() as conn:
             if tail is None:
                 rows = conn.execute(STREAMS, (list(stream_ids),), prepare=True)
             else:
                 rows = conn.execute(TAILS, (list(stream_ids), tail), prepare=True)
-            return [StoredEvent(*row) for row in rows]
+            return [Notification(*row) for row in rows]
 
     def select_notifications(
         self,

@@ -104,7 +104,7 @@ class EventStore:
         return positions[-1] if positions else self.head()
 
     def load(self, stream_ids: Sequence[UUID], tail: int | None = None) -> dict[UUID, list[Recorded]]:
-        """The events of each stream, in one round trip; an unknown stream has none."""
+        """The events of each stream with their positions, in one round trip; an unknown stream has none."""
         found = map(from_stored, self.recorder.select_streams(stream_ids, tail))
         by_stream = {id_: list(events) for id_, events in groupby(found, key=lambda recorded: recorded.stream_id)}
         return {id_: by_stream.get(id_, []) for id_ in stream_ids}

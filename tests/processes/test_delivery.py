@@ -22,7 +22,7 @@ from application.jetty_commands import (
 from application.use_cases import agents, calls, collections, companies, endpoints, issues, keys, tasks, trajectories
 from application.use_cases.names import RoutinePath, TaskPath
 from domain import retry
-from domain.events import DeliveryEvent, DeliveryFailed, EndpointDisabled, stored_name
+from domain.events import DeliveryEvent, DeliveryFailed, EndpointDisabled, TrajectoryOpened, stored_name
 from faults.receiver import Receiver, slow
 from processes import delivery
 from processes.outbound import PRIVATE, Client
@@ -344,7 +344,9 @@ def test_the_end_of_a_trajectory_is_told_with_the_headers_of_the_contract(world,
     sent = got.headers["x-mise-timestamp"]
     text = f"{sent}.".encode() + got.body
     assert got.headers["x-mise-signature"] == hmac.new(b"shh", text, hashlib.sha256).hexdigest()
-    assert got.headers["x-mise-trajectory-id"] == str(got.json["trajectory_id"])
+    number = next(one.position for one in world.system.store.history() if isinstance(one.event, TrajectoryOpened))
+    assert got.headers["x-mise-trajectory-id"] == str(number)
+    assert (got.json["trajectory_id"], got.json["workflow_id"]) == (number, f"flow-my-org-say--{number}")
     assert got.headers["content-type"] == "application/json"
     assert (got.json["status"], got.json["name"]) == ("completed", "my-org/say")
     assert got.json["steps"]["say"]["outputs"] == {"text": "hi"}
