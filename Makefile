@@ -1,6 +1,6 @@
 # `make` alone lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev up test fuzz check bench simulate faults lock clean
+.PHONY: help install install-dev up test fuzz check bench bench-peers simulate faults lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -36,8 +36,11 @@ check: install-dev ## ruff, mypy --strict and the test of the layers
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_architecture.py
 
-bench: install-dev ## append and firing rates beside raw inserts
+bench: install-dev ## rates, lateness and costs, beside what Postgres does without us
 	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+bench-peers: $(VENV)/installed-peers ## the same for APScheduler and procrastinate, in one run (ARGS=--quick)
+	@$(BIN)/python benchmarks/run.py peers $(ARGS)
 
 faults: install-dev ## cut, kill, freeze and crash everything, and count (ARGS="cut kill --short --seed 7")
 	@$(BIN)/python -m faults $(ARGS)
@@ -48,6 +51,7 @@ simulate: install-dev ## years of schedules under faults on a virtual clock (ARG
 lock: ## recompile requirements*.txt from pyproject.toml (needs uv)
 	$(COMPILE) $(ARGS) -o requirements.txt
 	$(COMPILE) $(ARGS) --extra dev -c requirements.txt -o requirements-dev.txt
+	$(COMPILE) $(ARGS) --extra peers -c requirements-dev.txt -o requirements-peers.txt
 
 clean: ## remove .venv and every cache; data directories stay
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -70,4 +74,9 @@ $(VENV)/installed: $(VENV)/made requirements.txt pyproject.toml
 $(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
 	@echo "installing the test and lint tools into $(VENV) (once)"
 	@$(INSTALL) --require-hashes -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/installed-peers: $(VENV)/installed-dev requirements-peers.txt
+	@echo "installing the peers into $(VENV) (once)"
+	@$(INSTALL) --require-hashes -r requirements-peers.txt
 	@touch $@

@@ -21,6 +21,7 @@ from domain.values import (
     GoalStatus,
     IssueStatus,
     MemberRole,
+    Overlap,
     Priority,
     ProjectStatus,
     RoutineStatus,
@@ -245,6 +246,37 @@ class SecretRotation(Body, frozen=True):
     """`overlapSec` (our addition): for so many seconds the old secret is good, too."""
 
     overlap_sec: Annotated[int, Meta(ge=0, le=86_400)] = 0
+
+
+class BackfillDraft(Body, frozen=True):
+    """
+    The occurrences of a schedule from `from` to `to` (now if none is given), both included.
+
+    `one_at_a_time`: each run begins when no work of the routine is live; `policy`: all at once, as the routine's
+    concurrency policy says.
+    """
+
+    from_: datetime = msgspec.field(name="from")
+    to: datetime | None = None
+    overlap: Overlap = "one_at_a_time"
+
+
+class BulkSelection(Body, frozen=True):
+    """Which routines of a company: all, or those that meet every condition that is given."""
+
+    project_id: UUID | None = None
+    assignee_agent_id: UUID | None = None
+    routine_ids: Annotated[tuple[UUID, ...], Meta(min_length=1, max_length=1_000)] | None = None
+    q: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+
+
+class BulkPause(BulkSelection, frozen=True):
+    pause_note: Note | None = None
+    resume_at: datetime | None = None
+
+
+class BulkResume(BulkSelection, frozen=True):
+    pass
 
 
 class EndpointDraft(Body, frozen=True):

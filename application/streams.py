@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 from domain import (
     access,
     agent,
+    backfill,
     company,
     delivery,
     endpoint,
@@ -40,6 +41,7 @@ PROJECT = Kind(prefix="project.", evolve=project.evolve)
 GOAL = Kind(prefix="goal.", evolve=goal.evolve)
 ROUTINE = Kind(prefix="routine.", evolve=routine.evolve)
 TRIGGER = Kind(prefix="trigger.", evolve=trigger.evolve)
+BACKFILL = Kind(prefix="backfill.", evolve=backfill.evolve)
 RUN = Kind(prefix="run.", evolve=run.evolve)
 SLOT = Kind(prefix="slot.", evolve=slot.evolve, tail=slot.TAIL)
 ISSUE = Kind(prefix="issue.", evolve=issue.evolve)

@@ -1,9 +1,10 @@
 """A company, its routines and their due schedules, written straight into the log of a fresh database."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
@@ -19,7 +20,7 @@ from routines.local_postgres import LocalPostgres
 from routines.settings import Settings
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
-EXPRESSIONS = 50  # that the schedules share; all are due on the hour
+EXPRESSIONS = 50  # that the schedules share
 numbers = itertools.count()
 Batch = list[tuple[UUID, list[AnyEvent]]]
 
@@ -27,28 +28,59 @@ Batch = list[tuple[UUID, list[AnyEvent]]]
 @contextmanager
 def fresh_system(postgres: LocalPostgres) -> Iterator[System]:
     """The service on a database of its own, dropped at the end."""
+    with database(postgres) as url:
+        bootstrap.prepare(Settings(database_url=url))
+        with bootstrap.system(Settings(database_url=url.replace("postgres@", "routines_service@"))) as system:
+            yield system
+
+
+@contextmanager
+def database(postgres: LocalPostgres) -> Iterator[str]:
+    """The superuser's URL of an empty one, dropped at the end."""
     name = f"bench_{next(numbers)}"
     with psycopg.connect(postgres.url("postgres"), autocommit=True) as admin:
         admin.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
-        bootstrap.prepare(Settings(database_url=postgres.url("postgres", name)))
-        with bootstrap.system(Settings(database_url=postgres.url("routines_service", name))) as system:
-            yield system
+        yield postgres.url("postgres", name)
         admin.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
 
 
 def arm(system: System, many: int, next_at: datetime = NOON) -> UUID:
-    """That many routines with one schedule each, due at `next_at`; returns the id of their company."""
-    executor = Executor(system.store, lambda: next_at)
+    """That many routines with one schedule each, due at `next_at` and again later; returns the id of their company."""
+    minutes = (f"{next_at.minute},{(next_at.minute + 1 + number % EXPRESSIONS) % 60}" for number in range(many))
+    schedules = [
+        (TriggerSettings(cron_expression=f"{minute} * * * *", timezone="Europe/Amsterdam"), next_at)
+        for minute in minutes
+    ]
+    return _armed(system, schedules, next_at)
+
+
+def arm_once(system: System, moments: Sequence[datetime]) -> UUID:
+    """Routines with one schedule each, which fires once, at one of the moments."""
+    schedules = [(TriggerSettings(run_at=moment, timezone="UTC"), moment) for moment in moments]
+    return _armed(system, schedules, moments[0])
+
+
+def arm_one(system: System, next_at: datetime, **policies: Any) -> UUID:
+    """One routine with an every-minute schedule that has not fired since `next_at`."""
+    return _armed(
+        system, [(TriggerSettings(cron_expression="* * * * *", timezone="UTC"), next_at)], next_at, **policies
+    )
+
+
+def _armed(
+    system: System, schedules: Sequence[tuple[TriggerSettings, datetime]], now: datetime, **policies: Any
+) -> UUID:
+    executor = Executor(system.store, lambda: now)
     company_id, agent_id = uuid4(), uuid4()
     company = CompanyCreated(details=CompanyDetails(name="Acme"), issue_prefix=f"B{next(numbers)}")
     batch: Batch = [
         (company_id, [company]),
         (agent_id, [AgentCreated(profile=AgentProfile(name="Scout"), url_key="scout")]),
     ]
-    settings = RoutineSettings(title="Check the inbox", description="All of it.", assignee_agent_id=agent_id)
-    for number in range(many):
-        cron = f"0,{1 + number % EXPRESSIONS} * * * *"
-        schedule = TriggerSettings(cron_expression=cron, timezone="Europe/Amsterdam")
+    settings = RoutineSettings(
+        title="Check the inbox", description="All of it.", assignee_agent_id=agent_id, **policies
+    )
+    for schedule, next_at in schedules:
         routine_id, trigger_id = uuid4(), uuid4()
         added = RoutineTriggerAdded(trigger_id=trigger_id, kind="schedule")
         batch.append((routine_id, [RoutineCreated(settings=settings), added]))

@@ -1,9 +1,10 @@
 """
 What the service does in a second on this machine, beside what Postgres does without it.
 
-    make bench                     about five minutes
+    make bench                     about ten minutes
     make bench ARGS=--quick        about one minute
-    make bench ARGS="firing http"  some of: append, firing, projecting, http, lists
+    make bench ARGS="firing http"  some of: append, firing, burst, idle, catch_up, fairness, projecting, http, lists
+    make bench-peers               burst, lateness and catching up beside APScheduler and procrastinate
 
 Postgres is the embedded one with its defaults: every commit is flushed (fsync on). Lines of one table take turns,
 round by round; a line is the median of its rounds [lowest - highest]. Nothing is left behind.
@@ -18,7 +19,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import append
+import burst
+import catch_up
+import fairness
 import firing
+import idle
 import lists
 import projecting
 import psycopg
@@ -29,6 +34,10 @@ from routines.local_postgres import LocalPostgres
 PARTS = {
     "append": append.run,
     "firing": firing.run,
+    "burst": burst.run,
+    "idle": idle.run,
+    "catch_up": catch_up.run,
+    "fairness": fairness.run,
     "projecting": projecting.run,
     "http": requests_per_second.run,
     "lists": lists.run,
@@ -40,6 +49,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
     parser.add_argument("parts", nargs="*", help=", ".join(PARTS))
     asked = parser.parse_args()
+    if asked.parts == ["peers"]:
+        import peers  # noqa: PLC0415 what they need is installed for this alone
+
+        PARTS["peers"] = peers.run
     if unknown := set(asked.parts) - PARTS.keys():
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     directory = Path(tempfile.mkdtemp(prefix="routines-bench-"))

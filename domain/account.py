@@ -95,6 +95,9 @@ def sentence(account: Account, name: Name) -> str:
 
 
 def _ran(account: Account, _name: Name) -> str:
+    if account.run is not None and account.run.backfill_id is not None and account.fired is not None:
+        late = f"a backfill made up for it on {_at(account, account.fired.at)}"
+        return f"{_moment(account)} ran after all: {late}, and opened an issue{_since(account)}."
     return f"{_moment(account)} ran: it was fired {_late(account)}, and opened an issue{_since(account)}."
 
 

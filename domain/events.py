@@ -24,6 +24,7 @@ from domain.values import (
     Live,
     MemberRole,
     Outcome,
+    Overlap,
     ProjectDetails,
     RoutineSettings,
     RunSource,
@@ -334,6 +335,39 @@ class TriggerDeleted(Event, frozen=True, tag="trigger.deleted"):
     """The trigger fires no more."""
 
 
+# Backfill: occurrences of the past that are made up for
+
+
+class BackfillRequested(Event, frozen=True, tag="backfill.requested"):
+    """The `count` occurrences of a schedule from `since` to `until`, both included, are to run unless they have."""
+
+    trigger_id: UUID
+    routine_id: UUID
+    since: datetime
+    until: datetime
+    count: int
+    overlap: Overlap
+
+
+class BackfillAdvanced(Event, frozen=True, tag="backfill.advanced"):
+    """It has come to `reached`: `fired` more ran, `left_out` more had run. If it waits, it is for live work to end."""
+
+    reached: datetime
+    fired: int
+    left_out: int
+    waits: bool = False
+
+
+class BackfillCompleted(Event, frozen=True, tag="backfill.completed"):
+    """Every occurrence of its range has been seen to."""
+
+
+class BackfillCancelled(Event, frozen=True, tag="backfill.cancelled"):
+    """No more of it is run: somebody said so (reason `cancelled`), or its routine cannot work any more."""
+
+    reason: str
+
+
 # Run, slot, issue
 
 
@@ -352,6 +386,12 @@ class RunFired(Event, frozen=True, tag="run.fired"):
     payload: Json | None = None
     responsible_user_id: UUID | None = None
     deadline: datetime | None = None  # when it fails unless its issue is done by then
+    backfill_id: UUID | None = None  # what made up for the occurrence; the schedule itself does not move then
+
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether its schedule fired it when it was due, and goes on to `next_at`."""
+        return self.occurrence is not None and self.backfill_id is None
 
 
 class RunCompleted(Event, frozen=True, tag="run.completed"):
@@ -623,6 +663,7 @@ TriggerEvent = (
     | TriggerMissed
     | TriggerDeleted
 )
+BackfillEvent = BackfillRequested | BackfillAdvanced | BackfillCompleted | BackfillCancelled
 RunEvent = RunFired | RunCompleted | RunFailed
 SlotEvent = SlotTaken | SlotFreed | SlotCounted
 IssueEvent = IssueOpened | IssueEdited | IssueMoved | IssueCheckedOut | IssueReleased
@@ -647,6 +688,7 @@ AnyEvent = (
     | GoalEvent
     | RoutineEvent
     | TriggerEvent
+    | BackfillEvent
     | RunEvent
     | SlotEvent
     | IssueEvent

@@ -54,6 +54,7 @@ class Firing(Value, frozen=True):
     occurrence: datetime | None = None
     next_at: datetime | None = None
     due_at: datetime | None = None
+    backfill_id: UUID | None = None
     idempotency_key: str | None = None
     payload: Json | None = None
     agent_id: UUID | None = None  # who asked, for source manual
@@ -123,6 +124,7 @@ def fired_with(firing: Firing, routine: Routine, outcome: Outcome) -> RunFired:
         occurrence=firing.occurrence,
         next_at=firing.next_at,
         due_at=firing.due_at,
+        backfill_id=firing.backfill_id,
         idempotency_key=firing.idempotency_key,
         payload=None if outcome == PROJECT_PAUSED else _payload(firing),
         responsible_user_id=routine.responsible_user_id,

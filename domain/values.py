@@ -13,6 +13,7 @@ CatchUpPolicy = Literal["skip_missed", "enqueue_missed_with_cap"]
 VariableType = Literal["text", "textarea", "number", "boolean", "select", "date"]
 TriggerKind = Literal["schedule", "webhook", "api"]
 SigningMode = Literal["bearer", "hmac_sha256", "github_hmac", "none", "standard_webhooks"]  # the last is our addition
+Overlap = Literal["one_at_a_time", "policy"]  # of a backfill's runs: each after the one before, or as the routine says
 RunSource = Literal["schedule", "manual", "api", "webhook"]
 IssueStatus = Literal["backlog", "todo", "in_progress", "in_review", "done", "blocked", "cancelled"]
 AgentStatus = Literal["idle", "active", "running", "paused", "error", "pending_approval", "terminated"]

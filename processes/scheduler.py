@@ -22,28 +22,31 @@ from eventsourcing.persistence import IntegrityError, PersistenceError
 from application import tracing
 from application.execute import Executor
 from application.store import UnknownEvent
+from application.use_cases import backfills as making_up
 from application.use_cases import deadlines as use_cases
 from application.use_cases import runs
 from application.work import Work
+from domain.backfill import Waiting
 from domain.deadline import Overdue
 from domain.trigger import DueTrigger
 from processes import settled
 from processes.wakeup import Connection, Wakeup
-from projections import deadlines, positions, triggers_due
+from projections import backfills, deadlines, positions, triggers_due
 from projections.positions import Read
 
 LANES = 2  # batches that are settled at the same time
 AT_ONCE = 100_000  # due rows that a tick looks at: some 30 MB
+BACKFILLS = 50  # that a tick carries on, once nothing else is due
 SLICE = timedelta(seconds=0.5)  # after which a tick looks again what is due
-PATIENCE = 3  # failures in a row after which an occurrence is recorded as failed
+PATIENCE = 3  # failures in a row after which an occurrence is recorded as failed, a backfill as cancelled
 LONGEST_SLEEP_S = 30.0  # should the log grow unheard
 TROUBLE_S = 1.0  # pause after the database could not be reached
 REST = timedelta(seconds=5)  # how long what cannot be settled is left alone
 BEGINNING = datetime.min.replace(tzinfo=UTC)
-FOLLOWED = (triggers_due.triggers_due, deadlines.deadlines)
+FOLLOWED = (triggers_due.triggers_due, deadlines.deadlines, backfills.backfills)
 
-Due = DueTrigger | Overdue
-Row = TypeVar("Row", DueTrigger, Overdue)
+Due = DueTrigger | Overdue | Waiting
+Row = TypeVar("Row", DueTrigger, Overdue, Waiting)
 
 Settle = Callable[[Work, Sequence[Row]], int]
 
@@ -74,13 +77,15 @@ class Scheduler:
             pass
         self._seen = now = self._executor.clock()
         self._resting = {id_: until for id_, until in self._resting.items() if until > now}
-        ended, due = deadlines.due(conn, now, limit=AT_ONCE), triggers_due.due(conn, now, limit=AT_ONCE)
-        if not ended and not due:
-            self._more = False
+        ended = self._awake(deadlines.due(conn, now, limit=AT_ONCE))
+        due = self._awake(triggers_due.due(conn, now, limit=AT_ONCE))
+        late = [] if due else self._awake(backfills.waiting(conn, limit=BACKFILLS))
+        self._more = bool(late)
+        if not ended and not due and not late:
             return 0
         with tracing.span("tick"):
-            many = self._in_batches(ended, use_cases.settle, now)
-            return many + self._in_batches(in_turns(due), runs.fire_due, now)
+            many = self._in_batches(ended, use_cases.settle, now) + self._in_batches(in_turns(due), runs.fire_due, now)
+            return many + sum(self._settle([row], making_up.carry_on) for row in late)
 
     def pause_s(self, conn: Connection) -> float:
         """Seconds until something comes due that the last tick has not seen, or is to be tried again."""
@@ -91,16 +96,18 @@ class Scheduler:
             return LONGEST_SLEEP_S
         return min(max((min(known) - self._executor.clock()).total_seconds(), 0.0), LONGEST_SLEEP_S)
 
+    def _awake(self, rows: Sequence[Row]) -> list[Row]:
+        return [row for row in rows if row.id not in self._resting]
+
     def _in_batches(self, rows: Sequence[Row], settle: Settle[Row], now: datetime) -> int:
         """While Postgres records one batch the next is decided: LANES at a time."""
-        ready = [row for row in rows if row.id not in self._resting]
-        batches = [ready[start : start + self._batch] for start in range(0, len(ready), self._batch)]
+        batches = [rows[start : start + self._batch] for start in range(0, len(rows), self._batch)]
         many = 0
         for start in range(0, len(batches), LANES):
             lanes = [(copy_context(), batch) for batch in batches[start : start + LANES]]
             many += sum(self._lanes.map(lambda lane: lane[0].run(self._settle, lane[1], settle), lanes))
-            self._more = start + LANES < len(batches) and self._executor.clock() - now > SLICE
-            if self._more:
+            if start + LANES < len(batches) and self._executor.clock() - now > SLICE:
+                self._more = True
                 break
         return many
 
@@ -134,13 +141,20 @@ class Scheduler:
         return done.result
 
     def _give_way(self, row: Due, error: Exception) -> int:
-        """It is left alone for a while; an occurrence that fails again and again is recorded as failed."""
+        """It is left alone for a while; what fails again and again is recorded as failed."""
         self._failures[row.id] = self._failures.get(row.id, 0) + 1
         self._resting[row.id] = self._executor.clock() + REST
-        if self._failures[row.id] < PATIENCE or not isinstance(row, DueTrigger) or isinstance(error, UnknownEvent):
+        if self._failures[row.id] < PATIENCE or isinstance(error, UnknownEvent):
             return 0  # what a newer version has written is for a newer scheduler
+        reason = type(error).__name__
         try:
-            return self._attempt([row], partial(runs.fail_due, reason=type(error).__name__), tries=8)
+            match row:
+                case DueTrigger():
+                    return self._attempt([row], partial(runs.fail_due, reason=reason), tries=8)
+                case Waiting():
+                    return self._attempt([row], partial(making_up.give_up, reason=reason), tries=8)
+                case Overdue():
+                    return 0
         except (psycopg.OperationalError, PersistenceError):
             raise
         except Exception:

@@ -9,6 +9,7 @@ import msgspec
 
 from application import tracing
 from application.execute import Done
+from domain.backfill import Waiting
 from domain.deadline import Overdue
 from domain.events import RunFired, TriggerMissed
 from domain.trigger import DueTrigger
@@ -23,9 +24,10 @@ class Firing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     routine_id: UUID
     run_id: UUID
     occurrence: datetime
-    lateness_s: float
+    lateness_s: float | None = None  # of what was made up for, there is none
     outcome: str
     issue_id: UUID | None = None
+    backfill_id: UUID | None = None
     position: int
 
 
@@ -33,15 +35,18 @@ def firings(done: Done[int]) -> list[Firing]:
     found = []
     for position, recorded in enumerate(done.recorded, _first_position(done)):
         match recorded.event:
-            case RunFired(trigger_id=UUID() as trigger_id, occurrence=datetime() as occurrence) as fired:
+            case RunFired(trigger_id=UUID() as trigger_id, occurrence=datetime() as occurrence) as fired if (
+                fired.is_scheduled
+            ):
                 firing = Firing(
                     trigger_id=trigger_id,
                     routine_id=fired.routine_id,
                     run_id=recorded.stream_id,
                     occurrence=occurrence,
-                    lateness_s=(recorded.at - occurrence).total_seconds(),
+                    lateness_s=(recorded.at - occurrence).total_seconds() if fired.is_scheduled else None,
                     outcome=str(fired.outcome.__struct_config__.tag),
                     issue_id=getattr(fired.outcome, "issue_id", None),
+                    backfill_id=fired.backfill_id,
                     position=position,
                 )
                 found.append(firing)
@@ -57,7 +62,7 @@ def summary(done: Done[int]) -> dict[str, Any]:
         "runs": len(fired),
         "outcomes": Counter(one.outcome for one in fired),
         "missed": missed,
-        "latest_s": max((one.lateness_s for one in fired), default=0.0),
+        "latest_s": max((one.lateness_s for one in fired if one.lateness_s is not None), default=0.0),
         "first_position": _first_position(done),
         "position": done.position,
         **named,
@@ -71,8 +76,8 @@ def trace(done: Done[int]) -> None:
             span.set_attributes({f"routines.{name}": value for name, value in msgspec.to_builtins(firing).items()})
 
 
-def names(row: DueTrigger | Overdue) -> dict[str, Any]:
-    """Which occurrence it is about."""
+def names(row: DueTrigger | Overdue | Waiting) -> dict[str, Any]:
+    """Which occurrence, deadline or backfill it is about."""
     found: dict[str, Any] = msgspec.to_builtins(row)
     return found
 

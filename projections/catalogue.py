@@ -1,5 +1,6 @@
 """All read models, for the projector, rebuilds and health."""
 
+from projections.backfills import backfills
 from projections.calls import calls
 from projections.collections import collections
 from projections.deadlines import deadlines
@@ -16,6 +17,7 @@ from projections.trajectories import trajectories
 from projections.triggers_due import triggers_due
 
 ALL = (
+    backfills,
     calls,
     collections,
     deadlines,

@@ -78,8 +78,8 @@ def _sum(known: TallyRow | None, one: TallyRow) -> TallyRow:
 def _tally(recorded: Recorded) -> TallyRow | None:
     """Of this one event alone; None of events that are not counted."""
     match recorded.event:
-        case RunFired(source=source, outcome=outcome, occurrence=occurrence):
-            late = recorded.at - occurrence if occurrence else None
+        case RunFired(source=source, outcome=outcome, occurrence=occurrence) as fired:
+            late = recorded.at - occurrence if occurrence and fired.is_scheduled else None
             return _row(RUNS, (source, *_outcome(outcome)), late=late)
         case RunCompleted():
             return _row(ENDED, ("completed",))

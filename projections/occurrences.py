@@ -1,7 +1,8 @@
 """
 The occurrence ledger: one row for each occurrence of a schedule that is settled, or for a range that was missed.
 
-Rows of a trigger do not overlap, so a period is one range of the index.
+Rows of a trigger do not overlap, so a period is one range of the index; but for what a backfill has made up for, which
+stands beside the range that was missed.
 """
 
 from collections.abc import Iterable, Sequence
@@ -50,6 +51,7 @@ class OccurrenceRow(Row, frozen=True):
     due_at: datetime | None  # of the first; None where jitter moved it and it was not the next one
     settled_at: datetime
     position: int
+    backfill_id: UUID | None = None  # what made up for it
 
 
 class PolicyRow(Row, frozen=True):
@@ -78,8 +80,9 @@ CREATE TABLE occurrence (
     first timestamptz NOT NULL, last timestamptz NOT NULL, count bigint NOT NULL,
     outcome text NOT NULL, reason text, concurrency_policy text NOT NULL, catch_up_policy text NOT NULL,
     run_id uuid, issue_id uuid, blocking_run_id uuid, due_at timestamptz, settled_at timestamptz NOT NULL,
-    position bigint NOT NULL);
+    position bigint NOT NULL, backfill_id uuid);
 CREATE INDEX ON occurrence (trigger_id, first, id);
+CREATE INDEX ON occurrence (trigger_id, first, id) WHERE backfill_id IS NULL;
 CREATE TABLE occurrence_policy (id uuid PRIMARY KEY, concurrency_policy text NOT NULL, catch_up_policy text NOT NULL);
 CREATE TABLE occurrence_schedule (
     id uuid PRIMARY KEY, routine_id uuid NOT NULL, has_jitter boolean NOT NULL, next_at timestamptz,
@@ -107,7 +110,8 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             _move(rows, recorded.stream_id, event)
         case RunFired(trigger_id=UUID() as trigger_id, occurrence=datetime()) as event:
             _fired(rows, recorded, event, trigger_id)
-            _move(rows, trigger_id, event)
+            if event.is_scheduled:
+                _move(rows, trigger_id, event)
         case _:
             pass
 
@@ -198,6 +202,7 @@ def _fired(rows: Rows, recorded: Recorded, event: RunFired, trigger_id: UUID) ->
         due_at=_due_at(rows.get(SCHEDULED, trigger_id), event.occurrence),
         settled_at=recorded.at,
         position=recorded.position,
+        backfill_id=event.backfill_id,
         **_links(event.outcome),
     )
     rows.put(OCCURRENCE, row)
@@ -224,7 +229,8 @@ class Occurrence(Shape, frozen=True, kw_only=True):
     One occurrence, or a range of `count` missed ones from `plannedAt` to `lastPlannedAt`.
 
     `dueAt` differs from `plannedAt` by the jitter. `issueId` is the issue that was opened or met, `blockingRunId` the
-    run whose issue was met. `latenessMs` is from due to settled, null for what is planned or missed.
+    run whose issue was met. `latenessMs` is from due to settled, null for what is planned, missed or made up for by
+    the backfill `backfillId`.
     """
 
     planned_at: str
@@ -241,6 +247,7 @@ class Occurrence(Shape, frozen=True, kw_only=True):
     settled_at: str | None = None
     lateness_ms: int | None = None
     position: int | None = None
+    backfill_id: UUID | None = None
 
 
 class Place(NamedTuple):
@@ -255,10 +262,12 @@ _WITHIN = f"""
     SELECT {_COLUMNS} FROM occurrence WHERE trigger_id = %(trigger_id)s
     AND first >= coalesce(
         (SELECT first FROM occurrence WHERE trigger_id = %(trigger_id)s AND first <= %(since)s
-        ORDER BY first DESC, id DESC LIMIT 1), %(since)s)
+        AND backfill_id IS NULL ORDER BY first DESC, id DESC LIMIT 1), %(since)s)
     AND first <= %(until)s AND last >= %(since)s AND (first, id) > (%(after)s, %(after_id)s)
     ORDER BY first, id LIMIT %(limit)s"""
-_LATEST = "SELECT last FROM occurrence WHERE trigger_id = %s ORDER BY first DESC, id DESC LIMIT 1"
+_LATEST = (
+    "SELECT last FROM occurrence WHERE trigger_id = %s AND backfill_id IS NULL ORDER BY first DESC, id DESC LIMIT 1"
+)
 _POSITIONS = """
     SELECT e.stream_id, e.version, e.position FROM unnest(%s::uuid[], %s::bigint[]) AS f(id, version)
     JOIN log.events e ON e.stream_id = f.id AND e.version = f.version"""
@@ -284,7 +293,7 @@ def latest(conn: Connection, trigger_id: UUID) -> datetime | None:
 def shown(row: OccurrenceRow) -> Occurrence:
     """A row as clients read it."""
     is_missed = row.outcome == "missed"
-    late = None if row.due_at is None or is_missed else row.settled_at - row.due_at
+    late = None if row.due_at is None or is_missed or row.backfill_id else row.settled_at - row.due_at
     return Occurrence(
         planned_at=time(row.first),
         last_planned_at=time(row.last),
@@ -300,6 +309,7 @@ def shown(row: OccurrenceRow) -> Occurrence:
         settled_at=time(row.settled_at),
         lateness_ms=None if late is None else late // timedelta(milliseconds=1),
         position=row.position,
+        backfill_id=row.backfill_id,
     )
 
 

@@ -1,6 +1,6 @@
 """Routines and their triggers: one fold, read as a list and in detail."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -229,7 +229,7 @@ def _fired(rows: Rows, recorded: Recorded, event: RunFired) -> None:
     rows.change(
         ROUTINE, event.routine_id, lambda row: replace(row, doc=replace(row.doc, last_triggered_at=at, **linked))
     )
-    planned = {} if event.occurrence is None else {"next_run_at": time_or_none(event.next_at)}
+    planned = {} if not event.is_scheduled else {"next_run_at": time_or_none(event.next_at)}
     rows.change(
         TRIGGER,
         event.trigger_id,
@@ -265,6 +265,13 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
     id: UUID
 
 
+class Meant(msgspec.Struct, frozen=True):
+    """A routine that something is to be done to."""
+
+    id: UUID
+    status: RoutineStatus
+
+
 class _Listed(msgspec.Struct, frozen=True):
     routine: shapes.Routine
     triggers: list[TriggerSummary]
@@ -272,6 +279,11 @@ class _Listed(msgspec.Struct, frozen=True):
     active_issue: shapes.IssueSummary | None
 
 
+_NARROWED = """company_id = %(company_id)s AND (%(project_id)s::uuid IS NULL OR project_id = %(project_id)s)
+    AND (%(assignee_agent_id)s::uuid IS NULL OR (doc->>'assigneeAgentId')::uuid = %(assignee_agent_id)s)
+    AND (%(status)s::text[] IS NULL OR doc->>'status' = ANY(%(status)s))
+    AND (%(q)s::text IS NULL OR strpos(lower(title), lower(%(q)s)) > 0
+        OR strpos(lower(doc->>'description'), lower(%(q)s)) > 0)"""
 LIST = Docs(
     f"""SELECT json_build_object(
         'routine', doc,
@@ -279,16 +291,17 @@ LIST = Docs(
         'last_run', (SELECT {run_history.LINKED} FROM run r WHERE routine_id = found.id ORDER BY position DESC LIMIT 1),
         'active_issue', (SELECT doc FROM issue WHERE origin_id = found.id AND is_open ORDER BY changed DESC LIMIT 1)) AS doc
     FROM (
-        SELECT * FROM routine
-        WHERE company_id = %(company_id)s AND (%(project_id)s::uuid IS NULL OR project_id = %(project_id)s)
-        AND (%(assignee_agent_id)s::uuid IS NULL OR (doc->>'assigneeAgentId')::uuid = %(assignee_agent_id)s)
-        AND (%(status)s::text[] IS NULL OR doc->>'status' = ANY(%(status)s))
-        AND (%(q)s::text IS NULL OR strpos(lower(title), lower(%(q)s)) > 0
-            OR strpos(lower(doc->>'description'), lower(%(q)s)) > 0)
+        SELECT * FROM routine WHERE {_NARROWED}
         AND (%(updated_at)s::text IS NULL OR updated_at <= %(updated_at)s
             AND (updated_at < %(updated_at)s OR (title, id) > (%(title)s::text, %(id)s::uuid)))
         ORDER BY updated_at DESC, title, id LIMIT %(limit)s) found""",
     _Listed,
+    prepared=False,
+)
+_MEANT = Docs(
+    f"""SELECT json_build_object('id', id, 'status', doc->>'status') AS doc FROM routine
+    WHERE {_NARROWED} AND (%(ids)s::uuid[] IS NULL OR id = ANY(%(ids)s)) ORDER BY id LIMIT %(limit)s""",
+    Meant,
     prepared=False,
 )
 _ROUTINE = Docs("SELECT doc FROM routine WHERE id = %(id)s", shapes.Routine)
@@ -319,6 +332,14 @@ def asked(
     place = msgspec.structs.asdict(after) if after else dict.fromkeys(Place.__struct_fields__)
     status = filters.status and list(filters.status)
     return {"company_id": company_id, **msgspec.structs.asdict(filters), "status": status, **place, "limit": limit}
+
+
+def meant(
+    conn: Connection, company_id: UUID, filters: Filters = ALL, *, ids: Collection[UUID] | None = None, limit: int
+) -> list[Meant]:
+    """Those that meet the filters and, if ids are given, have one of these."""
+    values = asked(company_id, filters, limit=limit)
+    return _MEANT.all(conn, **values, ids=None if ids is None else list(ids))
 
 
 def place_of(item: RoutineListItem) -> Place:

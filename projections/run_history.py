@@ -6,6 +6,7 @@ from typing import Any, get_args
 from uuid import UUID
 
 import msgspec
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from domain.events import RunCompleted, RunFailed, RunFired
@@ -104,6 +105,7 @@ def _fired(recorded: Recorded, event: RunFired, at: str) -> shapes.Run:
         created_at=at,
         updated_at=at,
         completed_at=None if isinstance(event.outcome, Opened | Started) else at,
+        backfill_id=event.backfill_id or UNSET,
         **_links(event),
     )
 

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from domain.values import (
     AgentRole,
@@ -314,6 +315,7 @@ class RunFields(Shape, frozen=True, kw_only=True):
     completed_at: str | None
     created_at: str
     updated_at: str
+    backfill_id: UUID | UnsetType = UNSET  # ours: of a run that made up for an occurrence
 
 
 class Run(RunFields, frozen=True, kw_only=True):

@@ -71,7 +71,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             _move(rows, recorded, event)
         case TriggerDeleted():
             rows.delete(SCHEDULE, recorded.stream_id)
-        case RunFired(trigger_id=trigger_id, occurrence=datetime()) as event:
+        case RunFired(trigger_id=trigger_id, is_scheduled=True) as event:
             rows.change(SCHEDULE, trigger_id, lambda row: replace(row, **_next(event)))
         case _:
             pass
@@ -83,7 +83,7 @@ def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
             yield ACTIVITY, recorded.stream_id
         case TriggerUpdated() | TriggerRescheduled() | TriggerMissed():
             yield SCHEDULE, recorded.stream_id
-        case RunFired(trigger_id=UUID() as trigger_id):
+        case RunFired(trigger_id=UUID() as trigger_id, is_scheduled=True):
             yield SCHEDULE, trigger_id
         case TriggerCreated(routine_id=routine_id) | TriggerRestored(routine_id=routine_id):
             yield ACTIVITY, routine_id
@@ -128,20 +128,20 @@ def _move(rows: Rows, recorded: Recorded, event: Scheduled, **changes: Any) -> N
 triggers_due = ReadModel(name="triggers_due", tables=(SCHEDULE, ACTIVITY), schema=SCHEMA, fold=fold, touches=touches)
 
 
-_DUE = """
+DUE = """
     SELECT id, trigger_version, routine_id, company_id, next_at FROM schedule
     WHERE enabled AND routine_active AND due_at <= %s ORDER BY due_at, id LIMIT %s"""
-_NEXT = "SELECT min(due_at) FROM schedule WHERE enabled AND routine_active AND due_at > %s"
+NEXT = "SELECT min(due_at) FROM schedule WHERE enabled AND routine_active AND due_at > %s"
 
 
 def due(conn: Connection, now: datetime, *, limit: int) -> list[DueTrigger]:
     """The schedules whose time has come, longest waiting first."""
     names = DueTrigger.__struct_fields__
-    rows = conn.execute(_DUE, (now, limit), prepare=True)
+    rows = conn.execute(DUE, (now, limit), prepare=True)
     return [DueTrigger(**dict(zip(names, row, strict=True))) for row in rows]
 
 
 def next_due(conn: Connection, after: datetime) -> datetime | None:
     """When the first schedule after a moment comes due; None when there is none."""
-    row = conn.execute(_NEXT, (after,), prepare=True).fetchone()
+    row = conn.execute(NEXT, (after,), prepare=True).fetchone()
     return row[0] if row else None

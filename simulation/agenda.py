@@ -1,22 +1,25 @@
 """The read models that the scheduler works from, in memory: their own folds, over tables that are dicts."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from heapq import heappop, heappush
 from typing import Any
 from uuid import UUID
 
 from msgspec.structs import replace
 
+from domain.backfill import Waiting
 from domain.deadline import Overdue
 from domain.recorded import Recorded
 from domain.trigger import DueTrigger
-from projections import deadlines, triggers_due
+from projections import backfills, deadlines, triggers_due
+from projections.backfills import BackfillRow
 from projections.deadlines import DEADLINE
 from projections.read_model import Row, Table
 from projections.triggers_due import ACTIVATE, SCHEDULE, ScheduleRow
 
 PAGE = 100_000
+AT_ONCE = datetime.min.replace(tzinfo=UTC)
 
 
 class Rows:
@@ -91,6 +94,7 @@ class Agenda:
         self._rows = Rows(self._note)
         self._schedules = Queue(self._due_at)
         self._deadlines = Queue(self._ends_at)
+        self._backfills: dict[UUID, BackfillRow] = {}  # those that can go on, oldest first
         self._between: Callable[[], None] = lambda: None
 
     def between(self, happens: Callable[[], None]) -> None:
@@ -102,6 +106,7 @@ class Agenda:
         for recorded in batch:
             triggers_due.fold(recorded, self._rows)  # type: ignore[arg-type]
             deadlines.fold(recorded, self._rows)  # type: ignore[arg-type]
+            backfills.fold(recorded, self._rows)  # type: ignore[arg-type]
         if batch:
             self.position = batch[-1].position
         return len(batch)
@@ -116,6 +121,13 @@ class Agenda:
         rows = [self._rows.get(DEADLINE, id_) for id_ in self._deadlines.until(now)]
         return [Overdue(id=row.id, kind=row.kind, ends_at=row.ends_at) for row in rows]
 
+    def backfills(self) -> list[Waiting]:
+        found = ((row.id, row.doc) for row in self._backfills.values())
+        return [
+            Waiting(id=id_, trigger_id=doc.trigger_id, routine_id=doc.routine_id, company_id=doc.company_id)
+            for id_, doc in found
+        ]
+
     def next_due(self, after: datetime) -> datetime | None:
         return self._schedules.after(after)
 
@@ -124,6 +136,8 @@ class Agenda:
 
     def next_moment(self) -> datetime | None:
         """When the first of all comes due, or has."""
+        if self._backfills:
+            return AT_ONCE
         known = self._schedules.first(), self._deadlines.first()
         return min((moment for moment in known if moment is not None), default=None)
 
@@ -137,6 +151,10 @@ class Agenda:
             self._schedules.put(row.id)
         elif table is DEADLINE:
             self._deadlines.put(row.id)
+        elif isinstance(row, BackfillRow):
+            self._backfills.pop(row.id, None)
+            if row.can_go_on:
+                self._backfills[row.id] = row
 
     def _due_at(self, id_: UUID) -> datetime | None:
         row = self._rows.get(SCHEDULE, id_)
@@ -189,3 +207,11 @@ class Deadlines:
     @staticmethod
     def next_due(agenda: Agenda, after: datetime) -> datetime | None:
         return agenda.next_overdue(after)
+
+
+class Backfills:
+    """Stands for projections.backfills in the scheduler."""
+
+    @staticmethod
+    def waiting(agenda: Agenda, *, limit: int) -> list[Waiting]:
+        return agenda.backfills()[:limit]

@@ -18,6 +18,7 @@ from domain.events import (
     AgentPaused,
     AgentResumed,
     AgentTerminated,
+    BackfillRequested,
     IssueCheckedOut,
     IssueMoved,
     IssueOpened,
@@ -34,6 +35,7 @@ from domain.events import (
     SlotTaken,
     TriggerCreated,
     TriggerDeleted,
+    TriggerEvent,
     TriggerMissed,
     TriggerRescheduled,
     TriggerRestored,
@@ -89,10 +91,11 @@ class Oracle:
         self._made_up: Counter[tuple[UUID, datetime]] = Counter()
         self._capped: dict[tuple[UUID, datetime], int] = {}
         self._deadlines: dict[UUID, datetime] = {}
+        self._backfills: dict[UUID, BackfillRequested] = {}
         self._position = 0
 
     def read(self, recorded: Recorded) -> None:
-        event, id_, at = recorded.event, recorded.stream_id, recorded.at
+        event, id_ = recorded.event, recorded.stream_id
         self._position = recorded.position
         match event:
             case RunFired():
@@ -118,6 +121,20 @@ class Oracle:
                 self._end(recorded, event)
             case RoutineCreated(settings=new) | RoutineUpdated(settings=new) | RoutineRestored(settings=new):
                 self._read_routine(recorded, new)
+            case event if isinstance(event, TriggerEvent):
+                self._read_trigger(recorded, event)
+            case BackfillRequested():
+                self._backfills[id_] = event
+            case AgentPaused() | ProjectPaused() | AgentTerminated():
+                self._stopped.add(id_)
+            case AgentResumed() | ProjectResumed() | AgentApproved():
+                self._stopped.discard(id_)
+            case _:
+                pass
+
+    def _read_trigger(self, recorded: Recorded, event: TriggerEvent) -> None:
+        id_, at = recorded.stream_id, recorded.at
+        match event:
             case TriggerCreated(kind="schedule", routine_id=of) | TriggerRestored(kind="schedule", routine_id=of):
                 account = self._accounts.get(id_) or Account(of)
                 if id_ not in self._accounts:
@@ -134,10 +151,6 @@ class Oracle:
                 self._accounts[id_].deleted = True
             case TriggerMissed():
                 self._read_missed(recorded, event)
-            case AgentPaused() | ProjectPaused() | AgentTerminated():
-                self._stopped.add(id_)
-            case AgentResumed() | ProjectResumed() | AgentApproved():
-                self._stopped.discard(id_)
             case _:
                 pass
         if isinstance(event, TriggerCreated | TriggerUpdated | TriggerRestored | TriggerRescheduled | TriggerMissed):
@@ -254,7 +267,9 @@ class Oracle:
         self._fired.add(id_)
         if of.status == "archived":
             self._break(event.routine_id, "fired though it is archived")
-        if event.source == "schedule":
+        if event.backfill_id is not None:
+            self._read_made_up(event, event.backfill_id)
+        elif event.source == "schedule":
             self._read_scheduled(recorded, event, of)
         live = self.open[event.routine_id]
         match event.outcome:
@@ -298,6 +313,24 @@ class Oracle:
                 self._break(event.routine_id, f"{occurrence} fired at {at} under skip_missed")
         self._settle(account, occurrence, _outcome(event))
         self._announce(trigger_id, event.next_at, event.due_at)
+
+    def _read_made_up(self, event: RunFired, backfill_id: UUID) -> None:
+        """What a backfill fires had no run, is in its range, and is not owed by the schedule itself."""
+        account = self._accounts.get(event.trigger_id) if event.trigger_id else None
+        asked, occurrence = self._backfills[backfill_id], event.occurrence
+        if account is None or account.terms is None or occurrence is None or event.trigger_id != asked.trigger_id:
+            self._break(event.routine_id, "made up for by no schedule")
+            return
+        if not account.terms.has(occurrence) or not asked.since <= occurrence <= asked.until:
+            self._break(event.routine_id, f"{occurrence} is made up for, and not of {account.terms} or the range")
+        is_owed = account.since is not None and occurrence > account.since and occurrence not in account.outcomes
+        if account.deleted or is_owed:
+            self._break(event.routine_id, f"{occurrence} is made up for, and still owed")
+        if asked.overlap == "one_at_a_time" and self.open[event.routine_id]:
+            self._break(event.routine_id, f"{occurrence} is made up for beside live work")
+        if account.outcomes.get(occurrence) == "missed":
+            del account.outcomes[occurrence]
+        self._settle(account, occurrence, "made up for")
 
     def _end(self, recorded: Recorded, event: RunCompleted | RunFailed) -> None:
         run_id = recorded.stream_id

@@ -10,6 +10,7 @@ import msgspec
 
 from application.commands import (
     AgentDraft,
+    BackfillDraft,
     CompanyDraft,
     IssuePatch,
     ProjectDraft,
@@ -19,10 +20,10 @@ from application.commands import (
     ScheduleDraft,
     TriggerPatch,
 )
-from application.use_cases import agents, companies, issues, projects, revisions, routines, runs, triggers
+from application.use_cases import agents, backfills, companies, issues, projects, revisions, routines, runs, triggers
 from application.work import Work
 from domain.identity import revision_of
-from domain.values import CatchUpPolicy, ConcurrencyPolicy
+from domain.values import CatchUpPolicy, ConcurrencyPolicy, Overlap
 
 CALM = (
     "30 2 * * *",
@@ -37,6 +38,7 @@ DENSE = ("0 * * * *", "15 * * * *", "*/30 * * * *", "20 */2 * * *", "0,30 8-18 *
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "Africa/Casablanca")
 CONCURRENCY: tuple[ConcurrencyPolicy, ...] = ("coalesce_if_active", "skip_if_active", "always_enqueue")
 CATCH_UP: tuple[CatchUpPolicy, ...] = ("skip_missed", "skip_missed", "enqueue_missed_with_cap")
+OVERLAPS: tuple[Overlap, ...] = ("one_at_a_time", "policy")
 STATUSES = ("done", "done", "done", "done", "cancelled", "blocked", "in_progress")
 DAY = timedelta(days=1)
 
@@ -101,7 +103,16 @@ class People:
             self._resume,
             self._resume,
         )
-        rare = (self._relabel, self._policies, self._policies, self._add, self._delete, self._restore, self._fire)
+        rare = (
+            self._relabel,
+            self._policies,
+            self._policies,
+            self._add,
+            self._delete,
+            self._restore,
+            self._fire,
+            self._make_up,
+        )
         deed = random.choice(deeds + rare) if random.random() > 0.004 else self._archive
         deed(routine, random)
         routine.revisions += 1
@@ -201,3 +212,11 @@ class People:
     def _fire(self, routine: Routine, random: Random) -> None:
         key = random.choice([None, "a", "b"])
         self._ask(runs.fire_by_hand, routine.id, RunRequest(idempotency_key=key))
+
+    def _make_up(self, routine: Routine, random: Random) -> None:
+        begin = self._clock() - random.random() * 10 * DAY
+        end = begin + random.random() * 3 * DAY if random.random() < 0.5 else None
+        overlap = random.choice(OVERLAPS)
+        if routine.triggers:
+            draft = BackfillDraft(from_=begin, to=end, overlap=overlap)
+            self._ask(backfills.create, random.choice(routine.triggers), draft)

@@ -14,11 +14,14 @@ also counts occurrences that were settled in years of an hourly schedule (8,766 
 
 import argparse
 import gc
+import os
+import resource
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from itertools import count
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from itertools import count, islice
 from typing import get_args
 
 from simulation.faults import Break
@@ -39,23 +42,43 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=365, help="that one seed simulates (365)")
     parser.add_argument("--break", dest="broken", choices=get_args(Break), help="break a rule, to see it found")
     parser.add_argument("--past", action="store_true", help="people change schedules also while the clock is set back")
+    parser.add_argument("--cores", type=int, default=os.cpu_count() or 1, help="seeds at the same time (one a core)")
     asked = parser.parse_args()
-    gc.disable()  # a world lets go of nothing before its end
     first = asked.first if asked.first is not None else int(time.time()) % 1_000_000
+    seeds: Iterator[int] = iter([asked.seed]) if asked.seed is not None else count(first)
+    shapes = (Shape(seed, asked.routines, asked.days, broken=asked.broken, past=asked.past) for seed in seeds)
     began, ended = time.monotonic(), list[Ended]()
-    cpu = time.process_time()
-    for seed in [asked.seed] if asked.seed is not None else count(first):
-        gc.collect()
-        shape = Shape(seed, routines=asked.routines, days=asked.days, broken=asked.broken, past=asked.past)
-        ended.append(World(shape).run())
-        print(line(ended[-1]), flush=True)
+
+    def is_enough() -> bool:
         years, minutes = sum(one.routine_years for one in ended), (time.monotonic() - began) / 60
-        if ended[-1].violations or (years >= asked.years if asked.years else minutes >= asked.minutes):
-            break
-    print("\n".join(table(ended, time.monotonic() - began, time.process_time() - cpu)))
-    if ended[-1].violations:
-        print("\n".join(shortest(ended[-1].shape)))
+        too_long = years >= asked.years if asked.years else minutes >= asked.minutes
+        return too_long or any(one.violations for one in ended)
+
+    cores = 1 if asked.seed is not None else asked.cores
+    for one in lived(shapes, cores, is_enough):
+        ended.append(one)
+        print(line(one), flush=True)
+    took_s, used = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    print("\n".join(table(ended, took_s, used.ru_utime + used.ru_stime)))
+    if failed := [one for one in ended if one.violations]:
+        print("\n".join(shortest(failed[0].shape)))
         sys.exit(1)
+
+
+def lived(shapes: Iterator[Shape], cores: int, is_enough: Callable[[], bool]) -> Iterator[Ended]:
+    """The worlds of these shapes as they end, so many at a time, until it is enough; those that are under way end, too."""
+    with ProcessPoolExecutor(cores, initializer=gc.disable) as pool:
+        under_way = {pool.submit(live, shape) for shape in islice(shapes, cores)}
+        while under_way:
+            done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in done)
+            if not is_enough():
+                under_way |= {pool.submit(live, shape) for shape in islice(shapes, len(done))}
+
+
+def live(shape: Shape) -> Ended:
+    gc.collect()  # a world lets go of nothing before its end
+    return World(shape).run()
 
 
 def line(one: Ended) -> str:
@@ -75,7 +98,7 @@ def table(ended: list[Ended], took_s: float, cpu_s: float) -> Iterator[str]:
     found = Counter(violation.kind for one in ended for violation in one.violations)
     years, settled = sum(one.routine_years for one in ended), sum(occurrences.values())
     rows = [
-        ("seeds", f"{ended[0].shape.seed} to {ended[-1].shape.seed}"),
+        ("seeds", f"{min(one.shape.seed for one in ended)} to {max(one.shape.seed for one in ended)}"),
         ("routine-years", f"{years:,.0f}"),
         ("events", f"{sum(one.events for one in ended):,}"),
         ("occurrences", f"{settled:,}"),

@@ -25,7 +25,7 @@ from application.execute import Executor
 from application.memory import Memory
 from domain.errors import ImpossibleHistory, Refusal
 from processes.scheduler import TROUBLE_S, Scheduler
-from simulation.agenda import Agenda, Deadlines, Positions, TriggersDue
+from simulation.agenda import Agenda, Backfills, Deadlines, Positions, TriggersDue
 from simulation.faults import Break, Died, Faults, Kind, Line, Log, broken
 from simulation.oracle import Oracle, Violation
 from simulation.people import People
@@ -254,7 +254,7 @@ class World:
         process = self._processes[which]
         if process is None:
             return 300 * SECOND
-        process.busy = True
+        process.busy, before = True, self._agenda.position
         try:
             process.scheduler.tick(self._agenda)  # type: ignore[arg-type]
         except Died:
@@ -267,7 +267,8 @@ class World:
             return TROUBLE_S * SECOND
         finally:
             process.busy = False
-        self._idle_ticks = self._idle_ticks + 1 if self._waits() else 0
+        is_idle = self._waits() and self._agenda.position == before
+        self._idle_ticks = self._idle_ticks + 1 if is_idle else 0
         return process.scheduler.pause_s(self._agenda) * SECOND  # type: ignore[arg-type]
 
     def _until_next(self) -> timedelta:
@@ -394,6 +395,7 @@ class World:
                     positions=Positions,
                     triggers_due=TriggersDue,
                     deadlines=Deadlines,
+                    backfills=Backfills,
                     log=Silent(self._trouble),
                     ThreadPoolExecutor=InTurn,
                 )

@@ -6,6 +6,8 @@ from litestar.types import ASGIApp
 
 from web.agents import Agents
 from web.backend import Backend
+from web.backfills import Backfills
+from web.bulk import Bulk
 from web.companies import Companies
 from web.deliveries import message
 from web.docs import docs_page, openapi
@@ -63,8 +65,10 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
             Projects,
             Goals,
             Routines,
+            Bulk,
             Triggers,
             Schedules,
+            Backfills,
             Revisions,
             Issues,
             Endpoints,

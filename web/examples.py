@@ -13,11 +13,14 @@ from msgspec.structs import asdict, replace
 
 from domain.values import Json, Variable
 from projections import shapes
+from projections.backfills import Backfill
 from projections.deliveries import Attempt, Delivery, EndpointFields
 from projections.issues import CommentCursor
 from projections.occurrences import Occurrence
 from projections.positions import Standing
 from web.agents import InboxItem, MadeAgent, Me
+from web.backfills import BackfillPreview, WouldRun
+from web.bulk import BulkAnswer, Refused
 from web.endpoints import MadeEndpoint
 from web.errors import problem
 from web.health import Health, Unhealthy
@@ -56,6 +59,7 @@ KEY_ID = UUID("f0e1d2c3-b4a5-5968-8778-695a4b3c2d1e")
 BOARD_TOKEN = "pcp_board_...shown.this.once..."  # noqa: S105 nobody's
 AGENT_TOKEN = "pcp_...shown.this.once..."  # noqa: S105 nobody's
 
+BACKFILL_ID = UUID("3f2e1d0c-9b8a-4796-8574-63524130fedc")
 ENDPOINT_ID = UUID("17a6b5c4-d3e2-4f10-9a8b-7c6d5e4f3a21")
 DELIVERY_ID = UUID("52d4c3b2-a190-5e8f-8d7c-6b5a49382716")
 SIGNING_SECRET = "whsec_" + "A" * 43 + "="
@@ -441,6 +445,10 @@ REQUESTS: dict[str, dict[str, Json]] = {
     "updateTrigger": _one({"enabled": False}),
     "rotateTriggerSecret": _one({"overlapSec": 3600}),
     "fireWebhook": _one({"release": "2.4.0"}),
+    "pauseRoutines": _one({"projectId": str(PROJECT_ID), "pauseNote": "The sprint is over"}),
+    "resumeRoutines": _one({"projectId": str(PROJECT_ID)}),
+    "previewBackfill": _one({"from": "2026-11-20T00:00:00Z", "to": "2026-11-21T23:59:59Z"}),
+    "createBackfill": _one({"from": "2026-11-20T00:00:00Z", "to": "2026-11-21T23:59:59Z", "overlap": "one_at_a_time"}),
     "previewSchedule": _one({"cronExpression": "30 2 * * *", "timezone": "Europe/Amsterdam", "count": 1}),
     "createIssue": _one({"title": "Order more paper", "priority": "low"}),
     "updateIssue": _one({"status": "done", "comment": "Three articles, all kind."}),
@@ -490,6 +498,22 @@ EXPLAINED = TriggerExplanation(
             actor="scheduler",
         )
     ],
+)
+
+BACKFILL = Backfill(
+    id=BACKFILL_ID,
+    company_id=COMPANY_ID,
+    routine_id=ROUTINE_ID,
+    trigger_id=TRIGGER_ID,
+    status="running",
+    overlap="one_at_a_time",
+    from_="2026-11-20T00:00:00.000Z",
+    to="2026-11-21T23:59:59.000Z",
+    count=2,
+    created_by_agent_id=None,
+    created_by_user_id=str(USER_ID),
+    created_at=FIRED_AT,
+    updated_at=FIRED_AT,
 )
 
 ANSWERS: dict[str, Any] = {
@@ -618,6 +642,30 @@ ANSWERS: dict[str, Any] = {
     "explainRoutine": Explanation(
         routine_id=ROUTINE_ID, at=OCCURRENCE.planned_at, answer=EXPLAINED.answer, triggers=[EXPLAINED]
     ),
+    "pauseRoutines": BulkAnswer(
+        changed=[ROUTINE_ID], unchanged=[], refused=[Refused(routine_id=TRIGGER_ID, error="Routine not found")]
+    ),
+    "resumeRoutines": BulkAnswer(changed=[ROUTINE_ID], unchanged=[], refused=[]),
+    "previewBackfill": BackfillPreview(
+        trigger_id=TRIGGER_ID,
+        routine_id=ROUTINE_ID,
+        from_=BACKFILL.from_,
+        to=BACKFILL.to,
+        count=2,
+        to_run=1,
+        left_out=1,
+        refused_because=None,
+        occurrences=[
+            WouldRun(
+                at="2026-11-20T08:00:00.000Z", local="2026-11-20T09:00:00+01:00", action="leave_out", run_id=RUN_ID
+            ),
+            WouldRun(at="2026-11-21T08:00:00.000Z", local="2026-11-21T09:00:00+01:00", action="run", run_id=None),
+        ],
+    ),
+    "createBackfill": BACKFILL,
+    "listBackfills": [replace(BACKFILL, status="waiting", fired=1, reached_at="2026-11-20T08:00:00.000Z")],
+    "getBackfill": BACKFILL,
+    "cancelBackfill": replace(BACKFILL, status="cancelled", reason="cancelled", updated_at=STARTED_AT),
     "previewSchedule": SchedulePreviewed(
         valid=True,
         reason=None,

@@ -59,6 +59,7 @@ PARAMETERS: dict[str, Json] = {  # by name, or by operation and name
     "routine_id": _path("A routine's id", examples.ROUTINE_ID),
     "revision_id": _path("The id of one of the routine's revisions", examples.REVISION_ID),
     "trigger_id": _path("A trigger's id", examples.TRIGGER_ID),
+    "backfill_id": _path("A backfill's id", examples.BACKFILL_ID),
     "public_id": _path("The trigger's `publicId`: 24 hexadecimal digits", examples.WEBHOOK.public_id),
     "issue_id": _path("An issue's id, or its identifier (`ACM-7`)", examples.ISSUE_ID),
     "endpoint_id": _path("A webhook endpoint's id", examples.ENDPOINT_ID),
@@ -89,6 +90,7 @@ PARAMETERS: dict[str, Json] = {  # by name, or by operation and name
     "at": _query("The moment that is asked about, in ISO 8601; it stands for its minute", MOMENT, required=True),
     "triggerId": _query("Only this trigger of the routine", ID_OR_NONE),
     "listOccurrences.limit": _number("How many a page has", 1, 1_000, 100),
+    "listBackfills.limit": _number("How many a page has", 1, 200, 50),
     "listIssues.status": _query(
         f"Only those of these statuses, joined by commas: {', '.join(get_args(IssueStatus))}", TEXT
     ),

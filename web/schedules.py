@@ -205,7 +205,7 @@ class Schedules(Controller):
         What a schedule would do that is not saved: whether it can be followed, what it says, its next times, and the
         clock changes that touch it within 400 days or until the last of these times.
         """
-        _within(data.from_, "from")
+        within(data.from_, "from")
         found = backend.ask(caller, explaining.preview, data)
         return SchedulePreviewed(
             valid=found.reason is None,
@@ -235,10 +235,10 @@ def _moment(text: str | None, name: str) -> datetime | None:
         moment = parse(datetime, LOST_PLUS.sub("+", text))
     except Invalid as error:
         raise Invalid([{**issue, "path": [name]} for issue in error.issues]) from error
-    return _within(moment, name)
+    return within(moment, name)
 
 
-def _within(moment: datetime | None, name: str) -> datetime | None:
+def within(moment: datetime | None, name: str) -> datetime | None:
     """As it is, if it is a moment that anybody could mean. Raises Invalid."""
     if moment is not None and not EARLIEST <= moment <= LATEST:
         message = f"{name} must lie between the years {EARLIEST.year} and {LATEST.year}"

@@ -36,7 +36,7 @@ TOGETHER: dict[str, list[Json]] = {  # what bodies say of several fields at once
 def of_bodies(shapes: Iterable[Any]) -> tuple[dict[Any, Json], Json]:
     """The schema of each shape that requests come in, and the components that these refer to, by name."""
     schemas, components = _schemas(shapes)
-    bodies = {body.__name__: body for body in Body.__subclasses__()}
+    bodies = {body.__name__: body for body in _bodies(Body)}
     for name, component in components.items():
         if name in bodies:
             _complete(bodies[name], component["properties"])
@@ -68,12 +68,18 @@ def _complete(body: type[msgspec.Struct], fields: Json) -> None:
     for field in msgspec.structs.fields(body):
         trimmed = any((meta.extra or {}).get("trim") for meta in _metas(field.type))
         for text in _texts(fields[field.encode_name]):
-            if datetime in get_args(field.type):
+            if datetime in (field.type, *get_args(field.type)):
                 text["format"] = "date-time"
             if "pattern" in text:
                 text["pattern"] = text["pattern"].replace(r"\s", SPACE)
             elif trimmed and "minLength" in text:
                 text |= {"pattern": NOT_BLANK, "description": "trimmed, not blank"}
+
+
+def _bodies(of: type[Body]) -> Iterator[type[Body]]:
+    for body in of.__subclasses__():
+        yield body
+        yield from _bodies(body)
 
 
 def _metas(annotation: Any) -> Iterator[Meta]:

@@ -85,6 +85,11 @@ def may_read(work: Work, principal: Principal, routine_id: UUID) -> None:
     authorize(work, principal, "read", resource(work, routine_id))
 
 
+def may_work(work: Work, principal: Principal, company_id: UUID) -> None:
+    """For agents of the company, and members who may write."""
+    authorize(work, principal, "work", companies.enter(work, company_id))
+
+
 def writable(work: Work, principal: Principal, routine_id: UUID, action: Action) -> Routine:
     """The routine, for a caller who may change it: action `own`, or `assign` where work is assigned by it."""
     authorize(work, principal, action, resource(work, routine_id))

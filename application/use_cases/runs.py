@@ -68,7 +68,7 @@ def fire_due(work: Work, rows: Sequence[DueTrigger]) -> int:
     found = [state for row in rows if (state := work.get(ROUTINE, row.routine_id)) is not None]
     work.load(id_ for state in found for id_ in (state.settings.assignee_agent_id, state.settings.project_id))
     work.load(state.settings.call.task_id for state in found if state.settings.call is not None)
-    _load_runs(work, [run_of_occurrence(row.trigger_id, row.next_at) for row in rows], found)
+    load_runs(work, [run_of_occurrence(row.trigger_id, row.next_at) for row in rows], found)
     return sum(_settle(work, row) for row in rows)
 
 
@@ -78,7 +78,7 @@ def fail_due(work: Work, rows: Sequence[DueTrigger], reason: str) -> int:
 
 
 def _fail(work: Work, row: DueTrigger, reason: str) -> int:
-    if (of := work.get(ROUTINE, row.routine_id)) is None or _is_fired(work, row, row.next_at):
+    if (of := work.get(ROUTINE, row.routine_id)) is None or is_fired(work, row.trigger_id, row.next_at):
         return 0
     next_at, due_at = _next_if_any(work, row)
     asked = Firing(
@@ -122,27 +122,30 @@ def _settle(work: Work, row: DueTrigger) -> int:
     if due.missed is not None:
         work.record(row.trigger_id, [due.missed])
     run_ids = [run_of_occurrence(row.trigger_id, at) for at in due.fire]
-    _load_runs(work, run_ids, [of])
-    fresh = [at for at in due.fire if not _is_fired(work, row, at)]
+    load_runs(work, run_ids, [of])
+    fresh = [at for at in due.fire if not is_fired(work, row.trigger_id, at)]
     company_id = work.company_of(row.trigger_id)
     for occurrence in fresh:
-        asked = Firing(
-            run_id=run_of_occurrence(row.trigger_id, occurrence),
-            routine_id=row.routine_id,
-            source="schedule",
-            assignee_agent_id=of.settings.assignee_agent_id,
-            project_id=of.settings.project_id,
-            texts=_scheduled_texts(of.settings, work.now),
-            trigger_id=row.trigger_id,
-            occurrence=occurrence,
-            next_at=due.next_at,
-            due_at=due.due_at,
-        )
-        record(work, company_id, of, asked)
+        asked = scheduled(work, of, row.routine_id, row.trigger_id, occurrence)
+        record(work, company_id, of, replace(asked, next_at=due.next_at, due_at=due.due_at))
     return len(fresh)
 
 
-def _load_runs(work: Work, run_ids: Sequence[UUID], of: Sequence[Routine]) -> None:
+def scheduled(work: Work, of: Routine, routine_id: UUID, trigger_id: UUID, occurrence: datetime) -> Firing:
+    """The firing of an occurrence, as the routine is now."""
+    return Firing(
+        run_id=run_of_occurrence(trigger_id, occurrence),
+        routine_id=routine_id,
+        source="schedule",
+        assignee_agent_id=of.settings.assignee_agent_id,
+        project_id=of.settings.project_id,
+        texts=_scheduled_texts(of.settings, work.now),
+        trigger_id=trigger_id,
+        occurrence=occurrence,
+    )
+
+
+def load_runs(work: Work, run_ids: Sequence[UUID], of: Sequence[Routine]) -> None:
     """Fetches what these runs would be recorded to."""
     begun = map(issue_of_run, run_ids)
     calls = any(state.settings.call is not None for state in of)
@@ -152,13 +155,14 @@ def _load_runs(work: Work, run_ids: Sequence[UUID], of: Sequence[Routine]) -> No
 def _first_unfired(work: Work, row: DueTrigger, plan: Plan) -> datetime | None:
     """The row may be stale, or the clock was set back and the trigger edited: occurrences that have a run are settled."""
     occurrence: datetime | None = row.next_at
-    while occurrence is not None and occurrence <= work.now and _is_fired(work, row, occurrence):
+    while occurrence is not None and occurrence <= work.now and is_fired(work, row.trigger_id, occurrence):
         occurrence = plans.next_after(plan, occurrence)
     return occurrence
 
 
-def _is_fired(work: Work, row: DueTrigger, occurrence: datetime) -> bool:
-    return work.get(RUN, run_of_occurrence(row.trigger_id, occurrence)) is not None
+def is_fired(work: Work, trigger_id: UUID, occurrence: datetime) -> bool:
+    """Whether the occurrence has its run."""
+    return work.get(RUN, run_of_occurrence(trigger_id, occurrence)) is not None
 
 
 def record(work: Work, company_id: UUID, of: Routine, asked: Firing) -> None:

@@ -101,10 +101,15 @@ def rotate_secret(work: Work, principal: Principal, trigger_id: UUID, overlap_s:
     return _made(work, trigger_id, found.routine_id, minted)
 
 
-def present(work: Work, trigger_id: UUID) -> Trigger:
-    """A trigger that was not deleted. Raises NotFound."""
+def known(work: Work, trigger_id: UUID) -> Trigger | None:
+    """A trigger that was not deleted, if there is one."""
     found = work.get(TRIGGER, trigger_id)
-    if found is None or found.deleted:
+    return None if found is None or found.deleted else found
+
+
+def present(work: Work, trigger_id: UUID) -> Trigger:
+    """The same. Raises NotFound."""
+    if (found := known(work, trigger_id)) is None:
         raise NotFound("Routine trigger not found")
     return found
 

@@ -1,10 +1,14 @@
-"""Loops in threads, on a connection of their own."""
+"""A workplace and a scheduler on a clock of our own; loops in threads, on a connection of their own."""
 
 import threading
 
 import pytest
 
+from application.execute import Executor
+from processes import scheduler as schedulers
+from processes.scheduler import Scheduler
 from routines import bootstrap
+from tests.processes.due import Clock, Workplace
 
 STOPPED_S = 10.0
 
@@ -32,3 +36,39 @@ def in_thread():
         stop.set()
         thread.join(STOPPED_S)
         assert not thread.is_alive()
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def executor(system, clock):
+    return Executor(system.store, clock)
+
+
+@pytest.fixture
+def workplace(executor):
+    return Workplace(executor)
+
+
+@pytest.fixture
+def scheduler(executor, system):
+    return Scheduler(executor, system.store.after, batch=50)
+
+
+@pytest.fixture
+def happened(system):
+    """The events of one kind in the log, in order."""
+    return lambda kind: [recorded for recorded in system.store.history() if isinstance(recorded.event, kind)]
+
+
+@pytest.fixture
+def looping(executor, system, in_thread):
+    """The scheduler's loop in a thread."""
+
+    def start(executor=executor, connect=lambda: bootstrap.connect(system.settings), scheduler=None):
+        return in_thread(schedulers.run, scheduler or Scheduler(executor, system.store.after, batch=50), connect)
+
+    return start

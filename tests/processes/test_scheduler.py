@@ -39,42 +39,6 @@ LIMIT_S = 10.0
 wait_for = partial(waiting.wait_for, limit_s=LIMIT_S)
 
 
-@pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture
-def executor(system, clock):
-    return Executor(system.store, clock)
-
-
-@pytest.fixture
-def workplace(executor):
-    return Workplace(executor)
-
-
-@pytest.fixture
-def scheduler(executor, system):
-    return Scheduler(executor, system.store.after, batch=50)
-
-
-@pytest.fixture
-def happened(system):
-    """The events of one kind in the log, in order."""
-    return lambda kind: [recorded for recorded in system.store.history() if isinstance(recorded.event, kind)]
-
-
-@pytest.fixture
-def looping(executor, system, in_thread):
-    """The scheduler's loop in a thread."""
-
-    def start(executor=executor, connect=lambda: bootstrap.connect(system.settings), scheduler=None):
-        return in_thread(schedulers.run, scheduler or Scheduler(executor, system.store.after, batch=50), connect)
-
-    return start
-
-
 # Once
 
 

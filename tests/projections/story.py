@@ -11,6 +11,7 @@ from application.commands import (
     AgentKeyDraft,
     AgentPatch,
     ApiDraft,
+    BackfillDraft,
     BoardKeyDraft,
     Checkout,
     CommentDraft,
@@ -52,6 +53,7 @@ from application.jetty_commands import (
 )
 from application.use_cases import (
     agents,
+    backfills,
     calls,
     collections,
     companies,
@@ -74,6 +76,7 @@ from application.use_cases.names import RoutinePath, TaskPath
 from domain.delivery import Answer
 from domain.identity import revision_of
 from domain.signing import Delivery
+from projections import backfills as waiting_backfills
 from projections import catalogue, deliveries, positions, triggers_due
 from web.deliveries import Message
 
@@ -251,12 +254,39 @@ class Story:
         self.schedule(joins)
         child = self.issue(acme, "Child", parent_id=parent, assignee_agent_id=scout)
         self.issue(acme, "Grandchild", parent_id=child)
+        self.tell_of_backfills(acme, scout)
         self.tell_of_tasks()
         self.tell_of_deliveries()
         self.ids |= {"acme": acme, "twin": twin, "scout": scout, "rover": rover, "move": move, "joins": joins}
         self.ids |= {"skips": skips, "piles": piles, "fails": fails, "idle": idle, "archived": archived}
         self.ids |= {"parent": parent, "first": first, "hourly": hourly[joins], "by hand": self.caller.token}
         return self
+
+    def tell_of_backfills(self, company, agent):
+        """What is made up for: one range all at once, one in turn, one that somebody stops, one that is paused."""
+        routine = self.routine(company, agent, "Makes up")
+        trigger = self.schedule(routine)
+        piles = self.schedule(self.routine(company, agent, "Piles up", concurrency_policy="always_enqueue"))
+        self.ask(backfills.create, piles, BackfillDraft(from_=self.now - 30 * HOUR, overlap="policy"))
+        in_turn = BackfillDraft(from_=self.now - 4 * HOUR, to=self.now - 2 * HOUR)
+        self.ask(backfills.create, trigger, in_turn)
+        self.make_up()
+        self.patch(self.opened()[-1].stream_id, status="done")
+        self.make_up()
+        self.ask(backfills.cancel, self.ask(backfills.create, trigger, in_turn))
+        last = self.ask(backfills.create, trigger, in_turn)
+        self.change(routine, status="paused")
+        self.make_up()
+        self.ids |= {"made up": trigger, "backfill": last}
+
+    def make_up(self):
+        """What the scheduler does about backfills, until they wait or are over."""
+        while True:
+            while positions.advance(self.conn, [waiting_backfills.backfills], self.store.after):
+                pass
+            if not (found := waiting_backfills.waiting(self.conn, limit=10)):
+                return
+            self.executor.attempt(lambda work, found=found: backfills.carry_on(work, found), actor="scheduler")
 
     def tell_of_tasks(self):
         """What Jetty's clients do."""

@@ -26,6 +26,7 @@ TABLE = {
 }
 PRINCIPALS = next(iter(TABLE.values())).keys()
 SESSION = str(uuid4())
+LAST_YEAR = {"from": "2025-01-01T00:00:00Z", "to": "2025-12-31T00:00:00Z"}
 HOOK = "https://example.com/hook"
 
 
@@ -76,6 +77,13 @@ class World(msgspec.Struct):
 
     def trigger(self) -> str:
         return str(self.api.post(f"/routines/{self.routine()}/triggers", {"kind": "api"})["trigger"]["id"])
+
+    def schedule(self) -> str:
+        draft = {"kind": "schedule", "cronExpression": "0 9 1 * *"}
+        return str(self.api.post(f"/routines/{self.routine()}/triggers", draft)["trigger"]["id"])
+
+    def backfill(self) -> str:
+        return self.made(f"/routine-triggers/{self.schedule()}/backfills", LAST_YEAR)
 
     def webhook(self) -> Any:
         draft = {"kind": "webhook", "signingMode": "none"}
@@ -203,6 +211,8 @@ OPERATIONS: dict[str, tuple[str, Callable[[World], Request]]] = {
     "createRoutine": ("POST", new_routine),
     "getRoutine": ("GET", by_id("routines", World.routine)),
     "updateRoutine": ("PATCH", by_id("routines", World.routine, body={"title": "Look again"})),
+    "pauseRoutines": ("POST", in_company("/routines/pause", {"q": "nothing has this in it"})),
+    "resumeRoutines": ("POST", in_company("/routines/resume", {"q": "nothing has this in it"})),
     "listRuns": ("GET", by_id("routines", World.routine, "/runs")),
     "runRoutine": ("POST", by_id("routines", World.routine, "/run", {})),
     "createTrigger": ("POST", by_id("routines", World.routine, "/triggers", {"kind": "api"})),
@@ -214,6 +224,11 @@ OPERATIONS: dict[str, tuple[str, Callable[[World], Request]]] = {
     "restoreRevision": ("POST", by_id("routines", World.first_revision, "/restore")),
     "listOccurrences": ("GET", by_id("routine-triggers", World.trigger, "/occurrences")),
     "explainRoutine": ("GET", by_id("routines", World.routine, "/explain?at=2026-11-22T09:00:00Z")),
+    "previewBackfill": ("POST", by_id("routine-triggers", World.schedule, "/backfills/preview", LAST_YEAR)),
+    "createBackfill": ("POST", by_id("routine-triggers", World.schedule, "/backfills", LAST_YEAR)),
+    "listBackfills": ("GET", by_id("routine-triggers", World.schedule, "/backfills")),
+    "getBackfill": ("GET", by_id("routine-backfills", World.backfill)),
+    "cancelBackfill": ("POST", by_id("routine-backfills", World.backfill, "/cancel")),
     "previewSchedule": ("POST", plain("/schedule/preview", {"cronExpression": "0 9 * * *"})),
     "listIssues": ("GET", in_company("/issues")),
     "createIssue": ("POST", in_company("/issues", {"title": "Look"})),

@@ -1,0 +1,101 @@
+"""A burst on the real clock: so many schedules due in one second, one scheduler process, one projector process."""
+
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import psycopg
+from ledger import arm, fresh_system
+from table import number, title
+
+from faults.place import Processes
+from projections import catalogue, positions
+from routines import bootstrap
+from routines.bootstrap import System
+from routines.local_postgres import LocalPostgres
+
+MINUTE = timedelta(minutes=1)
+AHEAD = timedelta(seconds=8)  # in which the processes come to rest
+FIRED = """
+    SELECT convert_from(body, 'UTF8')::json FROM log.events WHERE name = 'run.fired'"""
+MANY = "SELECT count(*) FROM log.events WHERE name = 'run.fired'"
+
+
+def run(postgres: LocalPostgres, *, quick: bool) -> None:
+    many, rounds = (2_000, 1) if quick else (10_000, 3)
+    title(
+        f"Burst, {many:,} schedules due in the same second; each firing records run, issue and slot: 3 events, flushed"
+    )
+    found = [burst(postgres, many) for _ in range(rounds)]
+    for name, unit in (
+        ("all are fired after", "s"),
+        ("so many in a second", "firings/s"),
+        ("all read models show them after", "s"),
+        ("lateness, median", "s"),
+        ("lateness, p99", "s"),
+        ("scheduler, most memory (RSS)", "MB"),
+        ("scheduler, memory when idle", "MB"),
+    ):
+        values = [one[name] for one in found]
+        shown = [
+            f"{value:,.2f}" if unit == "s" else number(value) for value in (median(values), min(values), max(values))
+        ]
+        print(f"  {name:<46} {shown[0]:>9} {unit:<9} [{shown[1]} - {shown[2]}]")
+
+
+def burst(postgres: LocalPostgres, many: int) -> dict[str, float]:
+    """What one of them was like, by name."""
+    with fresh_system(postgres) as system, TemporaryDirectory() as logs:
+        due = (datetime.now(UTC) + AHEAD + timedelta(seconds=many / 1_000)).replace(second=0, microsecond=0) + MINUTE
+        arm(system, many, due)
+        processes = Processes(system.settings.database_url, Path(logs), {"ROUTINES_BATCH": str(system.settings.batch)})
+        try:
+            scheduler = processes.start("scheduler")
+            processes.start("projector")
+            _caught_up(system)
+            time.sleep(max(0.0, (due - datetime.now(UTC)).total_seconds() - 0.5))
+            idle = _memory_mb(scheduler.pid, "VmRSS")
+            fired_s = _fired_after(system, many, due)
+            shown_s = _caught_up(system, due)
+            return {
+                "all are fired after": fired_s,
+                "so many in a second": many / fired_s,
+                "all read models show them after": shown_s,
+                "scheduler, most memory (RSS)": _memory_mb(scheduler.pid, "VmHWM"),
+                "scheduler, memory when idle": idle,
+                **_lateness(system, due),
+            }
+        finally:
+            processes.end()
+
+
+def _fired_after(system: System, many: int, due: datetime) -> float:
+    """Seconds until they are all committed, as another client sees it."""
+    with psycopg.connect(system.settings.database_url, autocommit=True) as conn:
+        while conn.execute(MANY).fetchone()[0] < many:
+            time.sleep(0.02)
+        return (datetime.now(UTC) - due).total_seconds()
+
+
+def _caught_up(system: System, since: datetime | None = None) -> float:
+    """Seconds until every read model is at the head of the log."""
+    names = tuple(model.name for model in catalogue.ALL)
+    with bootstrap.connect(system.settings) as conn:
+        while positions.gap(conn, names)[1]:
+            time.sleep(0.02)
+    return (datetime.now(UTC) - since).total_seconds() if since else 0.0
+
+
+def _lateness(system: System, due: datetime) -> dict[str, float]:
+    """From the moment that was planned to the moment that the event bears."""
+    with psycopg.connect(system.settings.database_url) as conn:
+        moments = (datetime.fromisoformat(body["at"]) for (body,) in conn.execute(FIRED))
+        late = sorted((at - due).total_seconds() for at in moments)
+    return {"lateness, median": median(late), "lateness, p99": late[int(len(late) * 0.99)]}
+
+
+def _memory_mb(pid: int, what: str) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1_024 for line in lines if line.startswith(what))

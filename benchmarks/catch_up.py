@@ -1,0 +1,55 @@
+"""After a long downtime: what was missed is one fact, found without a walk through it."""
+
+import tracemalloc
+from datetime import timedelta
+from statistics import median
+
+import structlog
+from ledger import NOON, arm_one, fresh_system
+from table import number, title
+
+from application.execute import Executor
+from domain.events import RunFired, TriggerMissed
+from processes.scheduler import Scheduler
+from projections import positions, triggers_due
+from routines import bootstrap
+from routines.local_postgres import LocalPostgres
+
+MINUTE = timedelta(minutes=1)
+
+
+def run(postgres: LocalPostgres, *, quick: bool) -> None:
+    rounds = 3 if quick else 9
+    title("Catching up: one every-minute schedule after a downtime, one look of the scheduler settles it")
+    for policy in ("skip_missed", "enqueue_missed_with_cap"):
+        for missed in (1_000, 1_000_000):
+            found = [settle(postgres, missed, policy) for _ in range(rounds)]
+            took, peak = median(ms for ms, _ in found), median(kb for _, kb in found)
+            name = f"{policy}, {missed:,} missed"
+            print(f"  {name:<46} {took:9.1f} ms        {number(peak)} kB allocated at most")
+
+
+def settle(postgres: LocalPostgres, missed: int, policy: str) -> tuple[float, float]:
+    """Milliseconds, and then the most memory of the same once more."""
+    with fresh_system(postgres) as system, bootstrap.connect(system.settings) as conn:
+        took_ms, peak_kb = 0.0, 0.0
+        for traced in (False, True):
+            arm_one(system, NOON - missed * MINUTE, catch_up_policy=policy, concurrency_policy="always_enqueue")
+            while positions.advance(conn, [triggers_due.triggers_due], system.store.after):
+                pass
+            scheduler = Scheduler(Executor(system.store, lambda: NOON), system.store.after, 200)
+            with structlog.testing.capture_logs():
+                if traced:
+                    tracemalloc.start()
+                began = system.clock()
+                scheduler.tick(conn)
+                if not traced:
+                    took_ms = (system.clock() - began).total_seconds() * 1_000
+                else:
+                    peak_kb = tracemalloc.get_traced_memory()[1] / 1_024
+                    tracemalloc.stop()
+        events = [recorded.event for recorded in system.store.history()]
+        settled = sum(one.count for one in events if isinstance(one, TriggerMissed))
+        settled += sum(isinstance(one, RunFired) for one in events)
+        assert settled == 2 * (missed + 1), settled
+        return took_ms, peak_kb

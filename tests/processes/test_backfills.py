@@ -1,0 +1,390 @@
+"""Backfills: what was missed runs after all, once, and never in the way of what is due."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+from application.access import BoardUser
+from application.commands import BackfillDraft, IssuePatch
+from application.execute import Executor
+from application.use_cases import backfills, issues
+from domain.errors import Conflict, Misfit
+from domain.events import (
+    AgentPaused,
+    AgentResumed,
+    BackfillCancelled,
+    BackfillCompleted,
+    IssueOpened,
+    ProjectCreated,
+    ProjectPaused,
+    RoutineUpdated,
+    RunFired,
+    TriggerDeleted,
+)
+from domain.identity import run_of_occurrence
+from domain.values import Coalesced, Opened, ProjectDetails, RoutineSettings, Skipped
+from faults.place import Processes
+from processes.scheduler import Scheduler
+from projections import backfills as read_model
+from projections import positions, triggers_due
+from routines import bootstrap
+from tests.processes.due import NOON, Workplace
+from tests.waiting import wait_for
+
+MINUTE = timedelta(minutes=1)
+BOARD = BoardUser(user_id=uuid4(), key_id=uuid4(), instance_admin=True)
+FIVE = [NOON - n * MINUTE for n in (5, 4, 3, 2, 1)]
+
+
+class Making:
+    """Makes up for the past of a workplace, as people ask for it and the scheduler does it."""
+
+    def __init__(self, system, executor):
+        self.system, self.executor = system, executor
+        self.workplace = Workplace(executor)
+        self.scheduler = Scheduler(executor, system.store.after, batch=50)
+        self.conn = None
+
+    def ask(self, use_case, *args):
+        return self.executor.attempt(lambda work: use_case(work, BOARD, *args)).result
+
+    def up(self, armed, since=NOON - 5 * MINUTE, until=NOON - MINUTE, **fields):
+        return self.ask(backfills.create, armed.trigger_id, BackfillDraft(from_=since, to=until, **fields))
+
+    def tick(self):
+        return self.scheduler.tick(self.conn)
+
+    def finish(self, number=-1):
+        """The issue that was opened as that one is done."""
+        self.ask(issues.update, self.happened(IssueOpened)[number].stream_id, IssuePatch(status="done"), None)
+
+    def happened(self, kind):
+        return [one for one in self.system.store.history() if isinstance(one.event, kind)]
+
+    def runs(self):
+        """The firings in order."""
+        return [one.event for one in self.happened(RunFired)]
+
+    def shown(self, id_):
+        """A backfill as clients read it."""
+        while positions.advance(self.conn, [read_model.backfills], self.system.store.after):
+            pass
+        return read_model.backfill(self.conn, id_)
+
+
+@pytest.fixture
+def making(system, executor, conn):
+    made = Making(system, executor)
+    made.conn = conn
+    return made
+
+
+@pytest.fixture
+def workplace(making):
+    return making.workplace
+
+
+def settings(workplace, **fields):
+    return RoutineSettings(title="Check the inbox", assignee_agent_id=workplace.agent_id, **fields)
+
+
+# One at a time, or all at once
+
+
+def test_each_run_begins_when_the_issue_of_the_one_before_is_closed(workplace, making):
+    [armed] = workplace.routines(next_at=NOON + MINUTE)
+    id_ = making.up(armed)
+
+    for number in range(1, 6):
+        assert 1 == making.tick()
+        assert 0 == making.tick()
+        opened = making.happened(IssueOpened)
+        assert number == len(opened)
+        found = making.shown(id_)
+        assert ("completed" if number == 5 else "waiting", number) == (found.status, found.fired)
+        making.finish()
+
+    assert FIVE == [run.occurrence for run in making.runs()]
+    assert {id_} == {run.backfill_id for run in making.runs()}
+    assert 1 == len(making.happened(BackfillCompleted))
+
+
+def test_it_waits_for_work_that_is_live_already_and_then_goes_on(workplace, clock, making):
+    [armed] = workplace.routines(next_at=NOON)
+    making.tick()
+    id_ = making.up(armed)
+
+    assert 0 == making.tick()
+    making.finish(0)
+
+    assert 1 == making.tick()
+    assert id_ == making.runs()[-1].backfill_id
+
+
+@pytest.mark.parametrize(
+    ("policy", "kinds"),
+    [
+        ("always_enqueue", [Opened] * 5),
+        ("coalesce_if_active", [Opened] + [Coalesced] * 4),
+        ("skip_if_active", [Opened] + [Skipped] * 4),
+    ],
+)
+def test_by_policy_all_run_at_once_as_the_routine_says(workplace, making, policy, kinds):
+    [armed] = workplace.routines(next_at=NOON + MINUTE, concurrency_policy=policy)
+    making.up(armed, overlap="policy")
+
+    assert 5 == making.tick()
+
+    assert dict(zip(FIVE, kinds, strict=True)) == {run.occurrence: type(run.outcome) for run in making.runs()}
+
+
+def test_more_than_one_unit_of_work_holds_is_carried_out_by_the_ticks_that_follow(workplace, making):
+    [armed] = workplace.routines(next_at=NOON + MINUTE, concurrency_policy="always_enqueue")
+    id_ = making.up(armed, NOON - 70 * MINUTE, NOON - MINUTE, overlap="policy")
+
+    ticks = 0
+    while making.shown(id_).status != "completed":
+        assert making.tick() <= backfills.AT_ONCE
+        assert (0.0 == making.scheduler.pause_s(making.conn)) or making.shown(id_).status == "completed"
+        ticks += 1
+
+    assert (4, 70) == (ticks, len(making.runs()))
+    assert (70, 70, 0) == (making.shown(id_).count, making.shown(id_).fired, making.shown(id_).left_out)
+
+
+# Once
+
+
+def test_what_has_run_is_left_out_however_often_it_is_asked_for(workplace, making):
+    [armed] = workplace.routines(next_at=NOON + MINUTE, concurrency_policy="always_enqueue")
+    making.up(armed, NOON - 3 * MINUTE, NOON - 2 * MINUTE, overlap="policy")
+    making.tick()
+
+    second, third = making.up(armed, overlap="policy"), making.up(armed)
+    making.tick()
+
+    assert sorted(FIVE) == sorted(run.occurrence for run in making.runs())
+    assert (3, 2) == (making.shown(second).fired, making.shown(second).left_out)
+    assert (0, 5, "completed") == (making.shown(third).fired, making.shown(third).left_out, making.shown(third).status)
+
+
+def test_an_occurrence_of_a_backfill_has_the_run_that_the_schedule_would_have_given_it(workplace, making):
+    [armed] = workplace.routines(next_at=NOON + MINUTE)
+    making.up(armed, NOON - MINUTE)
+    making.tick()
+
+    assert [run_of_occurrence(armed.trigger_id, NOON - MINUTE)] == [one.stream_id for one in making.happened(RunFired)]
+
+
+def test_many_schedulers_on_two_backfills_of_one_range_fire_every_occurrence_once(workplace, executor, system, making):
+    [armed] = workplace.routines(next_at=NOON + MINUTE, concurrency_policy="always_enqueue")
+    ids = [making.up(armed, NOON - 60 * MINUTE, NOON - MINUTE, overlap="policy") for _ in range(2)]
+
+    def race(_):
+        scheduler = Scheduler(Executor(system.store, executor.clock), system.store.after, batch=50)
+        with bootstrap.connect(system.settings) as conn:
+            for _ in range(40):
+                scheduler.tick(conn)
+
+    with ThreadPoolExecutor(4) as racers:
+        list(racers.map(race, range(4)))
+
+    assert [NOON - n * MINUTE for n in range(60, 0, -1)] == sorted(run.occurrence for run in making.runs())
+    assert ["completed"] * 2 == [making.shown(id_).status for id_ in ids]
+    assert 60 == sum(making.shown(id_).fired for id_ in ids)
+
+
+# Not in the way of the schedule
+
+
+def test_the_schedule_itself_does_not_move(workplace, clock, making):
+    [armed] = workplace.routines(next_at=NOON + MINUTE, concurrency_policy="always_enqueue")
+    making.up(armed, overlap="policy")
+    making.tick()
+
+    assert NOON + MINUTE == triggers_due.next_due(making.conn, NOON)
+    clock.now = NOON + MINUTE
+    assert 1 == making.tick()
+    assert (NOON + MINUTE, None) == (making.runs()[-1].occurrence, making.runs()[-1].backfill_id)
+
+
+def test_a_range_ends_before_what_the_schedule_still_has_to_settle(workplace, making):
+    [armed] = workplace.routines(next_at=NOON - 2 * MINUTE)
+
+    found = making.shown(making.up(armed, until=NOON + 60 * MINUTE))
+
+    assert (3, "2026-03-02T11:57:59.999Z") == (found.count, found.to)
+    with pytest.raises(Misfit, match="no occurrence in this range"):
+        making.up(armed, NOON - 2 * MINUTE, NOON)
+
+
+def test_what_is_due_comes_first(workplace, clock, making):
+    [other] = workplace.routines(next_at=NOON)
+    [armed] = workplace.routines(next_at=NOON + MINUTE)
+    making.up(armed)
+
+    making.tick()
+    assert [other.trigger_id] == [run.trigger_id for run in making.runs()]
+    making.tick()
+    assert [other.trigger_id, armed.trigger_id] == [run.trigger_id for run in making.runs()]
+
+
+def test_the_loop_wakes_up_for_a_backfill(workplace, making, looping):
+    [armed] = workplace.routines(next_at=NOON + MINUTE, concurrency_policy="always_enqueue")
+    looping()
+
+    making.up(armed, overlap="policy")
+
+    wait_for(lambda: len(making.runs()) == 5)
+
+
+# When it cannot go on
+
+
+def test_one_that_is_cancelled_halfway_runs_no_more(workplace, making):
+    [armed] = workplace.routines(next_at=NOON + MINUTE)
+    id_ = making.up(armed)
+    making.tick()
+
+    making.ask(backfills.cancel, id_)
+    making.finish(0)
+
+    assert 0 == making.tick()
+    assert ("cancelled", "cancelled", 1) == (
+        making.shown(id_).status,
+        making.shown(id_).reason,
+        making.shown(id_).fired,
+    )
+    with pytest.raises(Conflict, match="The backfill is over"):
+        making.ask(backfills.cancel, id_)
+
+
+def pause_routine(workplace, armed):
+    workplace.record((armed.routine_id, [RoutineUpdated(settings=settings(workplace, status="paused"))]))
+
+
+def pause_agent(workplace, _armed):
+    workplace.record((workplace.agent_id, [AgentPaused()]))
+
+
+def pause_project(workplace, armed):
+    project = uuid4()
+    created = ProjectCreated(details=ProjectDetails(name="Move"), url_key="move")
+    workplace.record((project, [created, ProjectPaused()]))
+    workplace.record((armed.routine_id, [RoutineUpdated(settings=settings(workplace, project_id=project))]))
+
+
+def delete_trigger(workplace, armed):
+    workplace.record((armed.trigger_id, [TriggerDeleted()]))
+
+
+OBSTACLES = {
+    pause_routine: "routine_paused",
+    pause_agent: "agent_not_invokable",
+    pause_project: "project_paused",
+    delete_trigger: "trigger_deleted",
+}
+
+
+@pytest.mark.parametrize(("hinder", "reason"), OBSTACLES.items(), ids=OBSTACLES.values())
+def test_one_whose_routine_cannot_work_any_more_ends_and_burns_no_occurrence(workplace, making, hinder, reason):
+    [armed] = workplace.routines(next_at=NOON + MINUTE)
+    making.up(armed)
+    making.tick()
+
+    hinder(workplace, armed)
+    making.finish(0)
+
+    assert 0 == making.tick()
+    assert [reason] == [one.event.reason for one in making.happened(BackfillCancelled)]
+    assert 1 == len(making.runs())
+
+
+@pytest.mark.parametrize("hinder", [pause_routine, pause_agent, pause_project], ids=lambda hinder: hinder.__name__)
+def test_one_that_could_not_work_is_refused(workplace, making, hinder):
+    [armed] = workplace.routines(next_at=NOON + MINUTE)
+    hinder(workplace, armed)
+
+    with pytest.raises(Conflict, match=r"paused|not invokable"):
+        making.up(armed)
+
+
+def test_asked_for_again_it_goes_on_where_it_stopped(workplace, making):
+    [armed] = workplace.routines(next_at=NOON + MINUTE, concurrency_policy="always_enqueue")
+    making.up(armed)
+    making.tick()
+    pause_agent(workplace, armed)
+    making.finish(0)
+    making.tick()
+
+    workplace.record((workplace.agent_id, [AgentResumed()]))
+    making.up(armed, overlap="policy")
+    making.tick()
+
+    assert FIVE == sorted(run.occurrence for run in making.runs())
+
+
+def test_one_that_cannot_be_carried_out_ends_with_the_reason(workplace, clock, making, monkeypatch):
+    [armed] = workplace.routines(next_at=NOON + timedelta(days=1), cron="* * * * *")
+    making.up(armed)
+    monkeypatch.setattr("domain.plan.occurrences", broken)
+
+    for _ in range(3):
+        making.tick()
+        clock.now += timedelta(seconds=6)
+
+    assert ["could_not_be_carried_out: ZeroDivisionError"] == [
+        one.event.reason for one in making.happened(BackfillCancelled)
+    ]
+
+
+def broken(*_):
+    raise ZeroDivisionError
+
+
+# What would happen
+
+
+def test_a_preview_says_what_would_run_and_records_nothing(workplace, system, making):
+    [armed] = workplace.routines(next_at=NOON + MINUTE, concurrency_policy="always_enqueue")
+    making.up(armed, NOON - 3 * MINUTE, NOON - 2 * MINUTE, overlap="policy")
+    making.tick()
+    head = system.store.head()
+
+    found = making.ask(backfills.preview, armed.trigger_id, BackfillDraft(from_=NOON - 5 * MINUTE))
+
+    ran = {at: run_of_occurrence(armed.trigger_id, at) for at in FIVE[2:4]}
+    assert tuple((at, ran.get(at)) for at in [*FIVE, NOON]) == found.occurrences
+    assert (6, 2, None) == (found.count, found.left_out, found.obstacle)
+    assert head == system.store.head()
+
+
+def test_up_to_now_counts_where_the_schedule_itself_settles_nothing(workplace, making):
+    [armed] = workplace.routines(next_at=NOON + MINUTE)
+
+    assert 6 == making.shown(making.up(armed, until=None)).count
+
+
+# Under kill -9
+
+
+def test_a_scheduler_that_is_killed_again_and_again_makes_up_for_every_occurrence_once(system, tmp_path):
+    making = Making(system, system.executor)
+    now = system.executor.clock().replace(second=0, microsecond=0)
+    [armed] = making.workplace.routines(next_at=now + timedelta(days=400), concurrency_policy="always_enqueue")
+    making.up(armed, now - 999 * MINUTE, now, overlap="policy")
+    processes, kills = Processes(system.settings.database_url, tmp_path), 0
+
+    while not making.happened(BackfillCompleted):
+        wanted = len(making.runs()) + 150
+        scheduler = processes.start("scheduler")
+        wait_for(lambda many=wanted: len(making.runs()) >= many or making.happened(BackfillCompleted), limit_s=30)
+        scheduler.kill()
+        scheduler.wait()
+        kills += 1
+
+    assert [now - n * MINUTE for n in range(999, -1, -1)] == [run.occurrence for run in making.runs()]
+    assert 1000 == len(making.happened(IssueOpened))
+    assert kills > 1
