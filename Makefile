@@ -37,10 +37,10 @@ check: install-dev ## ruff, mypy --strict and the test of the layers
 	$(BIN)/python -m pytest -q tests/test_architecture.py
 
 bench: install-dev ## rates, lateness and costs, beside what Postgres does without us
-	@$(BIN)/python benchmarks/run.py $(ARGS)
+	@env PYTHONPATH=. $(BIN)/python benchmarks/run.py $(ARGS)
 
 bench-peers: $(VENV)/installed-peers ## the same for APScheduler and procrastinate, in one run (ARGS=--quick)
-	@$(BIN)/python benchmarks/run.py peers $(ARGS)
+	@env PYTHONPATH=. $(BIN)/python benchmarks/run.py peers $(ARGS)
 
 faults: install-dev ## cut, kill, freeze and crash everything, and count (ARGS="cut kill --short --seed 7")
 	@$(BIN)/python -m faults $(ARGS)

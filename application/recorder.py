@@ -141,9 +141,9 @@ class PostgresRecorder(ApplicationRecorder):
         """The same, each with its position."""
         with self._connection() as conn:
             if tail is None:
-                rows = conn.execute(STREAMS, (list(stream_ids),), prepare=True)
+                rows = conn.execute(STREAMS, (list(stream_ids),), prepare=True).fetchall()
             else:
-                rows = conn.execute(TAILS, (list(stream_ids), tail), prepare=True)
+                rows = conn.execute(TAILS, (list(stream_ids), tail), prepare=True).fetchall()
             return [Notification(*row) for row in rows]
 
     def select_notifications(
@@ -158,7 +158,7 @@ class PostgresRecorder(ApplicationRecorder):
         first = (start or 0) + (0 if inclusive_of_start else 1)
         last = FOREVER if stop is None else stop
         with self._connection() as conn:
-            rows = conn.execute(FOLLOWING, (first, last, list(topics), list(topics), limit), prepare=True)
+            rows = conn.execute(FOLLOWING, (first, last, list(topics), list(topics), limit), prepare=True).fetchall()
             return [Notification(*row) for row in rows]
 
     def max_notification_id(self) -> int | None:

@@ -30,6 +30,7 @@ class _Stream(msgspec.Struct):
     pending: list[Recorded]
     state: Any = None
     folded: int = 0  # how many of recorded + pending are in `state`
+    kind: Kind[Any] | None = None  # what it was last folded as
 
     @property
     def version(self) -> int:
@@ -70,6 +71,11 @@ class Work:
             for id_, recorded in self.store.load(wanted, tail).items():
                 self._streams[id_] = _Stream(recorded=recorded, pending=[])
 
+    def _stream(self, stream_id: UUID, tail: int | None = None) -> _Stream:
+        if stream_id not in self._streams:
+            self.load([stream_id], tail)
+        return self._streams[stream_id]
+
     def _recall(self, stream_id: UUID) -> bool:
         found = self._memory.recall(stream_id) if self._memory else None
         if found is not None:
@@ -89,19 +95,20 @@ class Work:
 
     def history(self, stream_id: UUID) -> list[Recorded]:
         """The events of a stream, those that are to be recorded included."""
-        self.load([stream_id])
-        stream = self._streams[stream_id]
+        stream = self._stream(stream_id)
         return [*stream.recorded, *stream.pending]
 
     def get(self, kind: Kind[State], stream_id: UUID | None) -> State | None:
         """The state of a stream, what is to be recorded included; None when no stream of this kind has the id."""
         if stream_id is None:
             return None
-        self.load([stream_id], kind.tail)
-        stream = self._streams[stream_id]
+        stream = self._stream(stream_id, kind.tail)
+        if stream.folded == len(stream.recorded) + len(stream.pending) and stream.kind is kind:
+            return stream.state  # type: ignore[no-any-return]
         events = [*stream.recorded, *stream.pending]
         if events and not stored_name(events[0].event).startswith(kind.prefix):
             return None
+        stream.kind = kind
         for recorded in events[stream.folded :]:
             stream.state = kind.evolve(stream.state, recorded.event)
             stream.folded += 1
@@ -122,8 +129,7 @@ class Work:
 
     def version_of(self, stream_id: UUID) -> int:
         """The version of a stream, what is to be recorded included; 0 for an unknown one."""
-        self.load([stream_id])
-        stream = self._streams[stream_id]
+        stream = self._stream(stream_id)
         return stream.version + len(stream.pending)
 
     def changed_at(self, stream_id: UUID) -> datetime:
@@ -132,8 +138,7 @@ class Work:
 
     def record(self, stream_id: UUID, events: Sequence[AnyEvent], company_id: UUID | None = None) -> None:
         """Adds events to a stream; a new stream belongs to `company_id`."""
-        self.load([stream_id])
-        stream = self._streams[stream_id]
+        stream = self._stream(stream_id)
         company_id = company_id or self._company_of(stream_id)
         for event in events:
             recorded = Recorded(

@@ -8,6 +8,7 @@ import psycopg
 import structlog
 from eventsourcing.persistence import PersistenceError
 
+from domain.recorded import Recorded
 from processes.wakeup import Connection, Wakeup
 from projections import positions
 from projections.positions import Read
@@ -20,18 +21,39 @@ TROUBLE_S = 1.0  # pause after the database could not be reached
 log = structlog.get_logger(process="projector")
 
 
+class Recent:
+    """Reads the log; who wants the same part as the one before gets that."""
+
+    def __init__(self, read: Read) -> None:
+        self._read = read
+        self._asked: tuple[int, int] | None = None
+        self._found: Sequence[Recorded] = ()
+
+    def __call__(self, position: int, limit: int) -> Sequence[Recorded]:
+        if not self._found or self._asked != (position, limit):
+            self._asked, self._found = (position, limit), self._read(position, limit)
+        return self._found
+
+
 class Projector:
-    """Moves all read models together; one that fails stops alone and is tried again."""
+    """
+    Moves read models together; one that fails stops alone and is tried again.
+
+    Those that another process acts on are moved apart from the others: it waits while they are.
+    """
 
     def __init__(self, models: Sequence[ReadModel], read: Read) -> None:
-        self._models = models
-        self._read = read
+        self._groups = [[model for model in models if model.acted_on is acted_on] for acted_on in (True, False)]
+        self._read = Recent(read)
         self._resting: dict[str, float] = {}  # name of a failed model, and when to try it again
 
     def step(self, conn: Connection) -> int:
-        """One batch; returns how many events it had. 0: everything that can go on is at the head."""
+        """One batch; returns how many events it had at most. 0: everything that can go on is at the head."""
+        return max(self._step(conn, group) for group in self._groups)
+
+    def _step(self, conn: Connection, group: Sequence[ReadModel]) -> int:
         now = time.monotonic()
-        ready = [model for model in self._models if self._resting.get(model.name, 0.0) <= now]
+        ready = [model for model in group if self._resting.get(model.name, 0.0) <= now]
         try:
             return positions.advance(conn, ready, self._read)
         except Exception as error:

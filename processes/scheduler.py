@@ -5,8 +5,10 @@ Any number may run: a run's id follows from its occurrence, so the second one to
 until the next schedule is due or the log grows; it does not poll by the minute.
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -38,12 +40,13 @@ LANES = 2  # batches that are settled at the same time
 AT_ONCE = 100_000  # due rows that a tick looks at: some 30 MB
 BACKFILLS = 50  # that a tick carries on, once nothing else is due
 SLICE = timedelta(seconds=0.5)  # after which a tick looks again what is due
+REFRESH = timedelta(seconds=5)  # after which it looks at all of it again, however much is left
 PATIENCE = 3  # failures in a row after which an occurrence is recorded as failed, a backfill as cancelled
 LONGEST_SLEEP_S = 30.0  # should the log grow unheard
 TROUBLE_S = 1.0  # pause after the database could not be reached
 REST = timedelta(seconds=5)  # how long what cannot be settled is left alone
 BEGINNING = datetime.min.replace(tzinfo=UTC)
-FOLLOWED = (triggers_due.triggers_due, deadlines.deadlines, backfills.backfills)
+FOLLOWED = (triggers_due.triggers_due, deadlines.deadlines, backfills.backfills)  # each is `acted_on`
 
 Due = DueTrigger | Overdue | Waiting
 Row = TypeVar("Row", DueTrigger, Overdue, Waiting)
@@ -67,25 +70,39 @@ class Scheduler:
         self._batch = batch
         self._resting: dict[UUID, datetime] = {}  # what could not be settled, and until when it is left alone
         self._failures: dict[UUID, int] = {}  # how often it could not be settled in a row
+        self._left: list[DueTrigger] = []  # what was due at the last tick, and is not settled for want of time
+        self._refreshed = BEGINNING  # when the read models were last brought to the head of the log
         self._seen = BEGINNING  # up to when the last tick looked
         self._more = False  # whether it left something to do
         self._lanes = ThreadPoolExecutor(LANES, thread_name_prefix="lane")
 
     def tick(self, conn: Connection) -> int:
         """Settles what is due, for SLICE_S at least; returns how many runs it recorded or ended."""
-        while positions.advance(conn, FOLLOWED, self._read):
-            pass
-        self._seen = now = self._executor.clock()
+        now = self._executor.clock()
         self._resting = {id_: until for id_, until in self._resting.items() if until > now}
-        ended = self._awake(deadlines.due(conn, now, limit=AT_ONCE))
-        due = self._awake(triggers_due.due(conn, now, limit=AT_ONCE))
-        late = [] if due else self._awake(backfills.waiting(conn, limit=BACKFILLS))
-        self._more = bool(late)
+        ended, due, late = self._look(conn, now)
+        self._seen, self._left, self._more = now, [], bool(late)
         if not ended and not due and not late:
             return 0
         with tracing.span("tick"):
-            many = self._in_batches(ended, use_cases.settle, now) + self._in_batches(in_turns(due), runs.fire_due, now)
-            return many + sum(self._settle([row], making_up.carry_on) for row in late)
+            many, _ = self._in_batches(ended, use_cases.settle, now)
+            fired, self._left = self._in_batches(in_turns(due), runs.fire_due, now)
+            return many + fired + sum(self._settle([row], making_up.carry_on) for row in late)
+
+    def _look(self, conn: Connection, now: datetime) -> tuple[list[Overdue], list[DueTrigger], list[Waiting]]:
+        """
+        What is to be done. In the midst of a backlog that is what is left of it, and what has come due since.
+
+        To fold what itself has just recorded would cost a scheduler as much as to fire it; the projector does it meanwhile.
+        """
+        if self._left and self._seen <= now < self._refreshed + REFRESH:
+            return [], [*self._left, *self._awake(triggers_due.due(conn, now, after=self._seen, limit=AT_ONCE))], []
+        while positions.advance(conn, FOLLOWED, self._read):
+            pass
+        self._refreshed = now
+        ended = self._awake(deadlines.due(conn, now, limit=AT_ONCE))
+        due = self._awake(triggers_due.due(conn, now, limit=AT_ONCE))
+        return ended, due, [] if due else self._awake(backfills.waiting(conn, limit=BACKFILLS))
 
     def pause_s(self, conn: Connection) -> float:
         """Seconds until something comes due that the last tick has not seen, or is to be tried again."""
@@ -99,17 +116,32 @@ class Scheduler:
     def _awake(self, rows: Sequence[Row]) -> list[Row]:
         return [row for row in rows if row.id not in self._resting]
 
-    def _in_batches(self, rows: Sequence[Row], settle: Settle[Row], now: datetime) -> int:
-        """While Postgres records one batch the next is decided: LANES at a time."""
-        batches = [rows[start : start + self._batch] for start in range(0, len(rows), self._batch)]
-        many = 0
-        for start in range(0, len(batches), LANES):
-            lanes = [(copy_context(), batch) for batch in batches[start : start + LANES]]
-            many += sum(self._lanes.map(lambda lane: lane[0].run(self._settle, lane[1], settle), lanes))
-            if start + LANES < len(batches) and self._executor.clock() - now > SLICE:
-                self._more = True
-                break
-        return many
+    def _in_batches(self, rows: Sequence[Row], settle: Settle[Row], now: datetime) -> tuple[int, list[Row]]:
+        """
+        While Postgres records one batch the next is decided: LANES at a time, until all are or the time is up.
+
+        Returns how many runs came of it, and the rows that are left.
+        """
+        left = deque(rows[start : start + self._batch] for start in range(0, len(rows), self._batch))
+        begun = len(left) - LANES  # so many are left when each lane has had one
+
+        def take() -> Sequence[Row] | None:
+            is_late = len(left) <= begun and self._executor.clock() - now > SLICE
+            with suppress(IndexError):
+                return None if is_late else left.popleft()
+            return None
+
+        def lane() -> int:
+            try:
+                return sum(self._settle(batch, settle) for batch in iter(take, None))
+            except BaseException:
+                left.clear()  # the others stop, too
+                raise
+
+        contexts = [copy_context() for _ in range(min(LANES, len(left)))]
+        many: int = sum(self._lanes.map(lambda context: context.run(lane), contexts))
+        self._more |= bool(left)
+        return many, [row for batch in left for row in batch]
 
     def _settle(self, rows: Sequence[Row], settle: Settle[Row]) -> int:
         """All in one transaction; when one of them spoils it, each half in its own, down to the one."""

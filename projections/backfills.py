@@ -167,7 +167,9 @@ def _let_go(rows: Rows, recorded: Recorded, routine_id: UUID) -> None:
     rows.delete(HELD_UP, routine_id)
 
 
-backfills = ReadModel(name="backfills", tables=(BACKFILL, HELD_UP), schema=SCHEMA, fold=fold, touches=touches)
+backfills = ReadModel(
+    name="backfills", tables=(BACKFILL, HELD_UP), schema=SCHEMA, fold=fold, touches=touches, acted_on=True
+)
 
 _CAN_GO_ON = """
     SELECT id, trigger_id, (doc->>'routineId')::uuid, (doc->>'companyId')::uuid FROM backfill

@@ -380,6 +380,7 @@ deliveries = ReadModel(
     schema=SCHEMA,
     fold=fold,
     touches=touches,
+    acted_on=True,
 )
 
 _LETTER = "id, version, kind, target_id, lane, ordered, company_id, position, attempts"

@@ -5,7 +5,7 @@ Rows of a trigger do not overlap, so a period is one range of the index; but for
 stands beside the range that was missed.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 from uuid import UUID, uuid5
@@ -268,9 +268,6 @@ _WITHIN = f"""
 _LATEST = (
     "SELECT last FROM occurrence WHERE trigger_id = %s AND backfill_id IS NULL ORDER BY first DESC, id DESC LIMIT 1"
 )
-_POSITIONS = """
-    SELECT e.stream_id, e.version, e.position FROM unnest(%s::uuid[], %s::bigint[]) AS f(id, version)
-    JOIN log.events e ON e.stream_id = f.id AND e.version = f.version"""
 
 
 def within(
@@ -311,9 +308,3 @@ def shown(row: OccurrenceRow) -> Occurrence:
         position=row.position,
         backfill_id=row.backfill_id,
     )
-
-
-def log_positions(conn: Connection, places: Sequence[tuple[UUID, int]]) -> dict[tuple[UUID, int], int]:
-    """Where in the log these events stand, by stream and version."""
-    found = conn.execute(_POSITIONS, ([id_ for id_, _ in places], [version for _, version in places]), prepare=True)
-    return {(id_, version): position for id_, version, position in found}

@@ -11,7 +11,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Identifier
 
 from domain.recorded import Recorded
-from projections.read_model import SCHEMA, Connection, ReadModel
+from projections.read_model import SCHEMA, Connection, ReadModel, apply
 
 BATCH = 1_000  # events of one transaction
 REBUILD_BATCH = 5_000
@@ -91,8 +91,7 @@ def advance(conn: Connection, models: Sequence[ReadModel], read: Read, limit: in
         if not batch:
             return 0
         group = [model for model in models if reached.get(model.name) == start]
-        for model in group:
-            model.apply(conn, batch)
+        apply(conn, group, batch)
         conn.execute(MOVE, (batch[-1].position, [model.name for model in group]))
     return len(batch)
 
@@ -156,7 +155,7 @@ def _rebuild(conn: Connection, model: ReadModel, read: Read, progress: Callable[
         conn.execute(SQL(model.schema))
         while batch := read(position, REBUILD_BATCH):
             with conn.transaction():
-                model.apply(conn, batch)
+                apply(conn, [model], batch)
             position = batch[-1].position
             progress(position)
     with conn.transaction():
@@ -174,7 +173,7 @@ def _finish(conn: Connection, model: ReadModel, read: Read, fresh: str, position
     """What came meanwhile; the live projector waits for the lock on the position."""
     with _searching(conn, fresh):
         while batch := read(position, REBUILD_BATCH):
-            model.apply(conn, batch)
+            apply(conn, [model], batch)
             position = batch[-1].position
     return position
 

@@ -8,7 +8,8 @@ rows until it commits.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from domain.recorded import Recorded
 
 SCHEMA = "read_models"
 AT_ONCE = 250  # rows of one statement
+_INT = attrgetter("int")  # of a key: what they are compared by, for less
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
@@ -47,9 +49,15 @@ class Table(Generic[R]):
         self._delete = SQL("DELETE FROM {} WHERE id = ANY(%s)").format(table)
         self._upsert = _upsert(table, columns)
 
-    def fetch(self, conn: Connection, keys: Sequence[UUID]) -> list[R]:
-        found = [conn.execute(self._select, (list(part),)).fetchone() for part in _parts(keys)]
-        return [row for part in found if part for row in self._decode(part[0])]
+    def ask(self, conn: Connection, keys: Sequence[UUID]) -> Callable[[], list[R]]:
+        """The rows of these keys, when they are called for: in a pipeline nobody waits for them before."""
+        asked = [conn.execute(self._select, (list(part),)) for part in _parts(keys)]
+
+        def rows() -> list[R]:
+            found = [cursor.fetchone() for cursor in asked]
+            return [row for part in found if part for row in self._decode(part[0])]
+
+        return rows
 
     def store(self, conn: Connection, rows: Sequence[R]) -> None:
         for part in _parts(rows):
@@ -81,15 +89,24 @@ class Rows:
         self._rows: dict[Table[Any], dict[UUID, Row | None]] = {}
         self._changed: dict[Table[Any], set[UUID]] = {}
 
-    def prefetch(self, table: Table[Any], keys: Iterable[UUID]) -> None:
-        known = self._rows.setdefault(table, {})
-        if wanted := {key for key in keys if key not in known}:
-            known.update(dict.fromkeys(wanted))
-            known.update({row.id: row for row in table.fetch(self._conn, list(wanted))})
+    def prefetch(self, wanted: Mapping[Table[Any], set[UUID]]) -> Callable[[], None]:
+        """Asks for rows of which none is known yet; to be called again to take them in."""
+        asked = [
+            (self._rows.setdefault(table, {}), keys, table.ask(self._conn, [*keys])) for table, keys in wanted.items()
+        ]
+
+        def take() -> None:
+            for known, keys, rows in asked:
+                known.update(dict.fromkeys(keys))
+                known.update((row.id, row) for row in rows())
+
+        return take
 
     def get(self, table: Table[R], key: UUID) -> R | None:
-        self.prefetch(table, [key])
-        return self._rows[table][key]  # type: ignore[return-value]
+        known = self._rows.setdefault(table, {})
+        if key not in known:
+            known[key] = next(iter(table.ask(self._conn, [key])()), None)
+        return known[key]  # type: ignore[return-value]
 
     def put(self, table: Table[R], row: R) -> None:
         self._rows.setdefault(table, {})[row.id] = row
@@ -112,7 +129,7 @@ class Rows:
 
     def flush(self) -> None:
         for table, keys in self._changed.items():
-            rows = [row for key in sorted(keys) if (row := self._rows[table][key]) is not None]
+            rows = [row for key in sorted(keys, key=_INT) if (row := self._rows[table][key]) is not None]
             gone = [key for key in keys if self._rows[table][key] is None]
             if rows:
                 table.store(self._conn, rows)
@@ -129,25 +146,40 @@ class ReadModel(msgspec.Struct, frozen=True):
     schema: str  # SQL that creates its tables and indexes, unqualified
     fold: Callable[[Recorded, Rows], None]
     touches: Callable[[Recorded], Iterable[tuple[Table[Any], UUID]]]  # rows worth fetching before a batch
+    acted_on: bool = False  # a process folds it itself, to act on it, and must not wait for the others
 
     @property
     def shape(self) -> str:
         """Changes when the tables do: then the model is rebuilt."""
         return hashlib.sha256(self.schema.encode()).hexdigest()[:16]
 
-    def apply(self, conn: Connection, batch: Iterable[Recorded]) -> None:
-        """Folds a batch into the tables that the connection's search path finds."""
-        batch = list(batch)
-        rows = Rows(conn)
-        wanted: dict[Table[Any], set[UUID]] = {}
+    def begin(self, conn: Connection, batch: Sequence[Recorded]) -> Callable[[], None]:
+        """Asks for the rows that a batch touches; to be called to fold it into them and write them."""
+        rows, wanted = Rows(conn), dict[Table[Any], set[UUID]]()
         for recorded in batch:
             for table, key in self.touches(recorded):
                 wanted.setdefault(table, set()).add(key)
-        for table, keys in wanted.items():
-            rows.prefetch(table, keys)
-        for recorded in batch:
-            self.fold(recorded, rows)
-        rows.flush()
+        take = rows.prefetch(wanted)
+
+        def end() -> None:
+            take()
+            for recorded in batch:
+                self.fold(recorded, rows)
+            rows.flush()
+
+        return end
+
+
+def apply(conn: Connection, models: Iterable[ReadModel], batch: Iterable[Recorded]) -> None:
+    """
+    Folds a batch into the tables of these models that the connection's search path finds.
+
+    In a pipeline: while Postgres writes the rows of one model, those of the next are folded.
+    """
+    batch = list(batch)
+    with conn.pipeline():
+        for end in [model.begin(conn, batch) for model in models]:
+            end()
 
 
 class Docs(Generic[S]):

@@ -1,7 +1,7 @@
 """Triggers due: when each schedule is to be looked at next. A range scan of one index, however many there are."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -54,6 +54,7 @@ CREATE INDEX ON schedule (due_at, id) WHERE enabled AND routine_active;
 CREATE INDEX ON schedule (routine_id);
 CREATE TABLE routine_activity (id uuid PRIMARY KEY, active boolean NOT NULL);
 """
+BEGINNING = datetime.min.replace(tzinfo=UTC)
 ACTIVATE = "UPDATE schedule SET routine_active = %s WHERE routine_id = %s"
 
 
@@ -125,20 +126,26 @@ def _move(rows: Rows, recorded: Recorded, event: Scheduled, **changes: Any) -> N
     )
 
 
-triggers_due = ReadModel(name="triggers_due", tables=(SCHEDULE, ACTIVITY), schema=SCHEMA, fold=fold, touches=touches)
+triggers_due = ReadModel(
+    name="triggers_due", tables=(SCHEDULE, ACTIVITY), schema=SCHEMA, fold=fold, touches=touches, acted_on=True
+)
 
 
 DUE = """
     SELECT id, trigger_version, routine_id, company_id, next_at FROM schedule
-    WHERE enabled AND routine_active AND due_at <= %s ORDER BY due_at, id LIMIT %s"""
+    WHERE enabled AND routine_active AND due_at > %s AND due_at <= %s ORDER BY due_at, id LIMIT %s"""
 NEXT = "SELECT min(due_at) FROM schedule WHERE enabled AND routine_active AND due_at > %s"
 
 
-def due(conn: Connection, now: datetime, *, limit: int) -> list[DueTrigger]:
-    """The schedules whose time has come, longest waiting first."""
-    names = DueTrigger.__struct_fields__
-    rows = conn.execute(DUE, (now, limit), prepare=True)
-    return [DueTrigger(**dict(zip(names, row, strict=True))) for row in rows]
+def due(conn: Connection, now: datetime, *, after: datetime = BEGINNING, limit: int) -> list[DueTrigger]:
+    """The schedules whose time has come, and came after a moment, longest waiting first."""
+    rows = conn.execute(DUE, (after, now, limit), prepare=True).fetchall()
+    return [
+        DueTrigger(
+            trigger_id=id_, trigger_version=version, routine_id=routine_id, company_id=company_id, next_at=next_at
+        )
+        for id_, version, routine_id, company_id, next_at in rows
+    ]
 
 
 def next_due(conn: Connection, after: datetime) -> datetime | None:

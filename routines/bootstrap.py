@@ -79,8 +79,12 @@ def another_board_token(ready: System, name: str, user_id: UUID = FIRST_USER) ->
 
 
 def connect(settings: Settings) -> psycopg.Connection[tuple[Any, ...]]:
-    """A connection of one's own, with the service's rights and limits."""
-    return psycopg.connect(settings.database_url, autocommit=True, **_kwargs())
+    """
+    A connection of one's own, with the service's rights and limits, for work on read models.
+
+    A commit on it does not wait for the disk: what a crash takes with it is folded again.
+    """
+    return psycopg.connect(settings.database_url, autocommit=True, **_kwargs(synchronous_commit="off"))
 
 
 def _pool(settings: Settings) -> Pool:
@@ -95,9 +99,9 @@ def _pool(settings: Settings) -> Pool:
     )
 
 
-def _kwargs() -> dict[str, Any]:
+def _kwargs(**more: str) -> dict[str, Any]:
     """A silent or dead peer is noticed within seconds; whoever we log in as, we act as the service."""
-    options = {"role": SERVICE, "search_path": SCHEMA, **LIMITS}
+    options = {"role": SERVICE, "search_path": SCHEMA, **LIMITS, **more}
     return {
         "options": " ".join(f"-c {name}={value}" for name, value in options.items()),
         "connect_timeout": CONNECT_TIMEOUT_S,

@@ -19,7 +19,7 @@ from projections.read_model import Row, Table
 from projections.triggers_due import ACTIVATE, SCHEDULE, ScheduleRow
 
 PAGE = 100_000
-AT_ONCE = datetime.min.replace(tzinfo=UTC)
+BEGINNING = AT_ONCE = datetime.min.replace(tzinfo=UTC)
 
 
 class Rows:
@@ -189,8 +189,8 @@ class TriggersDue:
     """Stands for projections.triggers_due in the scheduler."""
 
     @staticmethod
-    def due(agenda: Agenda, now: datetime, *, limit: int) -> list[DueTrigger]:
-        return agenda.due(now)[:limit]
+    def due(agenda: Agenda, now: datetime, *, after: datetime = BEGINNING, limit: int) -> list[DueTrigger]:
+        return [row for row in agenda.due(now) if row.next_at > after][:limit]
 
     @staticmethod
     def next_due(agenda: Agenda, after: datetime) -> datetime | None:

@@ -73,7 +73,7 @@ class Fact(Shape, frozen=True, kw_only=True):
     event: str
     stream_id: UUID
     version: int
-    position: int | None
+    position: int
     at: str
     actor: str
 
@@ -187,14 +187,11 @@ class Schedules(Controller):
             raise Invalid([{"code": "custom", "message": "at is required: a moment in ISO 8601", "path": ["at"]}])
         of = uuid_or_none(trigger_id, "triggerId")
         told = backend.ask(caller, explaining.explain, id_, asked, of)
-        with backend.shown(eventual=True) as conn:
-            facts = [(one.stream_id, one.version) for account, _ in told for one in account.facts.values()]
-            positions = occurrences.log_positions(conn, facts)
         return Explanation(
             routine_id=id_,
             at=time(asked),
             answer=" ".join(answer for _, answer in told) or "The routine never had a schedule.",
-            triggers=[_explained(account, answer, positions) for account, answer in told],
+            triggers=[_explained(account, answer) for account, answer in told],
         )
 
     @post("/schedule/preview", operation_id="previewSchedule", status_code=200)
@@ -289,7 +286,7 @@ def _occurrence(of: Ahead, one: OccurrenceRow | Planned) -> Occurrence:
     )
 
 
-def _explained(account: Account, answer: str, positions: dict[tuple[UUID, int], int]) -> TriggerExplanation:
+def _explained(account: Account, answer: str) -> TriggerExplanation:
     trigger, routine = account.question.era.trigger, account.question.era.routine
     settings = trigger.settings if trigger else None
     return TriggerExplanation(
@@ -308,17 +305,17 @@ def _explained(account: Account, answer: str, positions: dict[tuple[UUID, int], 
         run_id=account.fired.stream_id if account.fired else None,
         issue_id=account.issue_id,
         blocking_run_id=account.blocking.stream_id if account.blocking else None,
-        facts=[_fact(role, one, positions) for role, one in account.facts.items()],
+        facts=[_fact(role, one) for role, one in account.facts.items()],
     )
 
 
-def _fact(role: str, recorded: Recorded, positions: dict[tuple[UUID, int], int]) -> Fact:
+def _fact(role: str, recorded: Recorded) -> Fact:
     return Fact(
         role=role,
         event=stored_name(recorded.event),
         stream_id=recorded.stream_id,
         version=recorded.version,
-        position=positions.get((recorded.stream_id, recorded.version)),
+        position=recorded.position,
         at=time(recorded.at),
         actor=recorded.actor,
     )

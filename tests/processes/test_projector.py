@@ -50,6 +50,27 @@ def test_the_loop_brings_every_read_model_to_the_head(workplace, conn, system, l
     assert (3,) == conn.execute("SELECT count(*) FROM routine").fetchone()
 
 
+def test_what_other_processes_act_on_is_moved_apart_from_the_rest(workplace, conn, system):
+    """So a scheduler that looks what is due waits for no more than that."""
+    workplace.routines(3, next_at=NOON)
+    acted_on = [model.name for model in catalogue.ALL if model.acted_on]
+    slow = ReadModel(
+        name="slow", tables=(), schema="", fold=lambda *_: is_locked(system, acted_on), touches=lambda _: ()
+    )
+    with bootstrap.connect(system.settings) as own:
+        positions.create(own, [slow], system.store.after)
+        Projector([*catalogue.ALL, slow], system.store.after).step(own)
+
+    assert set(acted_on) >= {"triggers_due", "deadlines", "backfills", "deliveries"}
+    assert 0 == positions.gap(conn, acted_on)[1]
+
+
+def is_locked(system, names):
+    """Fails if another connection could not take these positions now."""
+    with bootstrap.connect(system.settings) as other, other.transaction():
+        other.execute("SELECT FROM positions WHERE name = ANY(%s) FOR UPDATE NOWAIT", (names,))
+
+
 def test_an_append_wakes_it_without_waiting_for_the_poll(workplace, conn, looping, monkeypatch):
     monkeypatch.setattr(projectors, "POLL_S", 8.0)
     _, stop = looping()

@@ -28,7 +28,7 @@ from domain.identity import run_of_occurrence, slot_of
 from domain.values import Coalesced, Failed, Opened, RoutineSettings, Skipped, TriggerSettings
 from processes import scheduler as schedulers
 from processes.scheduler import Scheduler
-from projections import triggers_due
+from projections import positions, triggers_due
 from routines import bootstrap
 from tests import waiting
 from tests.processes.due import NOON, Clock, Workplace
@@ -273,6 +273,52 @@ def test_a_long_tick_looks_again_before_it_goes_on(executor, system, conn, clock
     assert 50 == ticking.tick(conn)
     assert 50 == ticking.tick(conn)
     assert 150 == len(happened(RunFired))
+
+
+@pytest.fixture
+def hurried(executor, system, monkeypatch):
+    """A scheduler that has time for LANES batches of 25 in a tick, on a clock that stands still."""
+    monkeypatch.setattr(schedulers, "SLICE", -INSTANT)
+    return Scheduler(executor, system.store.after, batch=25)
+
+
+def test_in_the_midst_of_a_backlog_it_goes_on_with_what_is_left(workplace, hurried, conn, happened):
+    workplace.routines(150, next_at=NOON)
+    fold = triggers_due.triggers_due.name
+
+    hurried.tick(conn)
+    before = positions.gap(conn, [fold])
+    hurried.tick(conn)
+
+    assert positions.gap(conn, [fold])[1] > before[1]  # what it has recorded itself is not folded yet
+    assert 50 == hurried.tick(conn)
+    assert 0 == hurried.tick(conn)
+    assert 150 == len({run.event.trigger_id for run in happened(RunFired)}) == len(happened(RunFired))
+
+
+def test_what_comes_due_in_the_midst_of_a_backlog_has_its_turn_at_once(executor, hurried, conn, clock, happened):
+    busy, quiet = Workplace(executor), Workplace(executor)
+    busy.routines(300, next_at=NOON)
+    [armed] = quiet.routines(next_at=NOON + INSTANT)
+    hurried.tick(conn)
+
+    clock.now = NOON + INSTANT
+    hurried.tick(conn)
+
+    assert armed.trigger_id in {run.event.trigger_id for run in happened(RunFired)}
+    assert 100 == len(happened(RunFired))
+
+
+def test_what_is_changed_in_the_midst_of_a_backlog_counts_for_what_is_left(workplace, hurried, conn, clock, happened):
+    made = workplace.routines(100, next_at=NOON)
+    hurried.tick(conn)
+    fired = {run.event.trigger_id for run in happened(RunFired)}
+    workplace.record(*[(armed.trigger_id, [TriggerDeleted()]) for armed in made if armed.trigger_id not in fired])
+
+    assert 0 == hurried.tick(conn)
+    clock.now += schedulers.REFRESH
+    assert 0 == hurried.tick(conn)
+    assert 50 == len(happened(RunFired))
 
 
 # What ends by itself

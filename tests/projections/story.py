@@ -78,6 +78,7 @@ from domain.identity import revision_of
 from domain.signing import Delivery
 from projections import backfills as waiting_backfills
 from projections import catalogue, deliveries, positions, triggers_due
+from projections.read_model import apply
 from web.deliveries import Message
 
 START = datetime(2026, 11, 22, 12, 0, 30, tzinfo=UTC)
@@ -383,5 +384,5 @@ def folded(conn, model, log, batch):
         conn.execute("SET LOCAL search_path TO apart")
         conn.execute(model.schema)
         for part in [log[start : start + batch] for start in range(0, len(log), batch)]:
-            model.apply(conn, part)
+            apply(conn, [model], part)
         return rows(conn, model, "apart")

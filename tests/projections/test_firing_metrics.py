@@ -16,6 +16,7 @@ from domain.trigger import GRACE
 from domain.values import Failed
 from projections import firing_metrics
 from projections.firing_metrics import BOUNDS, BOUNDS_S
+from projections.read_model import apply
 from tests.projections.story import DAY, HOUR, MINUTE, START
 
 ONE = START.replace(hour=13, minute=0, second=0)
@@ -167,7 +168,7 @@ def test_whatever_the_batches_the_histogram_says_how_many_were_no_later(conn, la
     log = [fired(one) for one in late]
     with conn.transaction(force_rollback=True):
         for start in range(0, len(log), batch):
-            firing_metrics.firing_metrics.apply(conn, log[start : start + batch])
+            apply(conn, [firing_metrics.firing_metrics], log[start : start + batch])
         found = firing_metrics.firings(conn)
 
     assert len(late) == found.runs["schedule", "failed", ""]
