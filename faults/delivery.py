@@ -60,7 +60,7 @@ def run(place: Place, size: Size, chance: random.Random) -> list[Outcome]:
                 prepare(system.executor, caller)
                 for number in range(kills):
                     call(system.executor, caller, receiver.url, calls // kills)
-                    time.sleep(chance.uniform(0, 0.3))
+                    time.sleep(chance.uniform(0, 2))  # a process begins to send after one or so
                     victim = chance.randrange(PROCESSES)
                     running[victim].kill()
                     running[victim].wait()

@@ -1,5 +1,5 @@
 """
-Firing metrics: what became of firings, how often, and how late scheduled ones were.
+Firing metrics: what became of firings, how often, and how late scheduled ones were; what became of deliveries.
 
 Folded from the log, so a restart loses nothing, and all processes show the same totals.
 """
@@ -16,7 +16,15 @@ from uuid import UUID, uuid5
 import msgspec
 from msgspec.structs import replace
 
-from domain.events import RunCompleted, RunFailed, RunFired, TriggerMissed
+from domain.events import (
+    DeliveryDead,
+    DeliveryDelivered,
+    DeliveryFailed,
+    RunCompleted,
+    RunFailed,
+    RunFired,
+    TriggerMissed,
+)
 from domain.recorded import Recorded
 from domain.trigger import GRACE
 from domain.values import Coalesced, Failed, Opened, Outcome, RunSource, Skipped, Started
@@ -27,13 +35,14 @@ BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 BOUNDS = (*map(str, BOUNDS_S), "+Inf")  # as labels
 MICROSECOND = timedelta(microseconds=1)
 
-RUNS, MISSED, ENDED = "runs", "missed", "ended"
+RUNS, MISSED, ENDED, ATTEMPTS = WHATS = "runs", "missed", "ended", "attempts"
 OPENED, STARTED = ("issue_created", ""), ("trajectory_started", "")
 COALESCED, FAILED = ("coalesced", ""), ("failed", "")
 MET_LIVE_ISSUE, PAUSED = ("skipped", "live_issue"), ("skipped", "paused")
 OUTCOMES = (OPENED, STARTED, COALESCED, MET_LIVE_ISSUE, PAUSED, FAILED)  # status (contract 5.3), and why it was skipped
 REASONS = ("skip_missed", "catch_up_cap")
 ENDS = ("completed", "failed")
+ATTEMPTED = ("delivered", "failed", "dead")
 TIMINGS = ("on_time", "caught_up")
 UNTIMED = ("", "")
 
@@ -57,7 +66,7 @@ SCHEMA = f"""
 CREATE TABLE tally (
     id uuid PRIMARY KEY, what text NOT NULL, labels text[] NOT NULL, timing text NOT NULL, bound text NOT NULL,
     total bigint NOT NULL, late_us bigint NOT NULL
-) WITH (fillfactor = 50);  -- with other bounds it is another table: {BOUNDS_S}
+) WITH (fillfactor = 50);  -- with others it is another table: {BOUNDS_S}, {WHATS}
 """
 
 
@@ -87,6 +96,12 @@ def _tally(recorded: Recorded) -> TallyRow | None:
             return _row(ENDED, ("failed",))
         case TriggerMissed(reason=reason, count=count):
             return _row(MISSED, (reason,), total=count)
+        case DeliveryDelivered():
+            return _row(ATTEMPTS, ("delivered",))
+        case DeliveryFailed():
+            return _row(ATTEMPTS, ("failed",))
+        case DeliveryDead():
+            return _row(ATTEMPTS, ("dead",))
         case _:
             return None
 
@@ -142,6 +157,7 @@ class Firings(msgspec.Struct, frozen=True):
     runs: Mapping[Labels, int]  # by source, status and reason
     missed: Mapping[Labels, int]  # occurrences, by reason
     ended: Mapping[Labels, int]  # by status; a run whose issue is reopened may end again
+    attempts: Mapping[Labels, int]  # of deliveries, by what came of it
     lateness: Mapping[str, Lateness]  # of scheduled runs, by timing
 
 
@@ -150,6 +166,7 @@ _POSSIBLE: Mapping[str, Sequence[Labels]] = {
     RUNS: [(source, *outcome) for source in get_args(RunSource) for outcome in OUTCOMES],
     MISSED: [(reason,) for reason in REASONS],
     ENDED: [(end,) for end in ENDS],
+    ATTEMPTS: [(came,) for came in ATTEMPTED],
 }
 
 
@@ -161,7 +178,13 @@ def firings(conn: Connection) -> Firings:
         late[timing, bound] += total
         late_us[timing] += us
     lateness = {timing: Lateness(late_us[timing] / 1_000_000, _up_to(timing, late)) for timing in TIMINGS}
-    return Firings(runs=totals[RUNS], missed=totals[MISSED], ended=totals[ENDED], lateness=lateness)
+    return Firings(
+        runs=totals[RUNS],
+        missed=totals[MISSED],
+        ended=totals[ENDED],
+        attempts=totals[ATTEMPTS],
+        lateness=lateness,
+    )
 
 
 def _up_to(timing: str, late: Mapping[tuple[str, str], int]) -> Sequence[int]:

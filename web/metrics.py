@@ -5,7 +5,9 @@ Totals are the log's: every web process shows the same, so they are not to be ad
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from http import HTTPStatus
+from typing import get_args
 
 import psycopg
 import structlog
@@ -17,7 +19,8 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 from psycopg_pool import PoolTimeout
 
-from projections import backlog, firing_metrics, positions
+from domain.values import DeliveryKind
+from projections import backlog, deliveries, firing_metrics, positions
 from projections.firing_metrics import BOUNDS, Lateness
 from projections.positions import Standing
 from web.backend import Backend
@@ -74,12 +77,17 @@ def _state(backend: Backend) -> list[Metric]:
         found = firing_metrics.firings(conn)
         due = backlog.backlog(conn, now, MOST_COUNTED)
         enabled = backlog.backlog(conn, backlog.ANY_TIME, MOST_COUNTED)
+        letters = deliveries.tallies(conn)
     overdue_s = (now - due.first_at).total_seconds() if due.first_at else 0.0
     return [
         _counter("routines_runs", "Firings, by what became of them.", ("source", "outcome", "reason"), found.runs),
         _counter("routines_missed_occurrences", "Occurrences that were too late to run.", ("reason",), found.missed),
         _counter("routines_run_ends", "Ends of execution issues, and so of their runs.", ("status",), found.ended),
         _lateness(found.lateness),
+        _counter(
+            "routines_delivery_attempts", "Attempts to deliver, by what came of them.", ("outcome",), found.attempts
+        ),
+        *_letters(letters, now),
         _gauge(
             "routines_schedules_enabled", f"Enabled schedules of active routines, to {MOST_COUNTED}.", enabled.count
         ),
@@ -88,6 +96,21 @@ def _state(backend: Backend) -> list[Metric]:
         _gauge("routines_log_position", "The newest event of the log.", max(map(_head, standings), default=0)),
         *_read_models(standings),
     ]
+
+
+def _letters(letters: Mapping[str, tuple[int, datetime]], now: datetime) -> list[Metric]:
+    waiting, overdue = (
+        GaugeMetricFamily(f"routines_deliveries_{name}", text, labels=["kind"])
+        for name, text in (
+            ("waiting", "Deliveries that are not made and not given up, those between two attempts included."),
+            ("longest_overdue_seconds", "Since when the first of those could have been sent."),
+        )
+    )
+    for kind in get_args(DeliveryKind):
+        many, first_at = letters.get(kind, (0, now))
+        waiting.add_metric([kind], many)
+        overdue.add_metric([kind], max((now - first_at).total_seconds(), 0.0))
+    return [waiting, overdue]
 
 
 def _head(standing: Standing) -> int:

@@ -10,7 +10,7 @@ from hypothesis import given as for_all
 from hypothesis import strategies as st
 
 from application.use_cases import agents, projects
-from domain.events import RunFired
+from domain.events import RunFired, stored_name
 from domain.recorded import Recorded
 from domain.trigger import GRACE
 from domain.values import Failed
@@ -52,7 +52,8 @@ def test_everything_that_can_happen_is_shown_before_it_does(story):
     assert 4 * 6 == len(found.runs)
     assert {("skip_missed",), ("catch_up_cap",)} == found.missed.keys()
     assert {("completed",), ("failed",)} == found.ended.keys()
-    assert {0} == {*found.runs.values(), *found.missed.values(), *found.ended.values()}
+    assert {("delivered",), ("failed",), ("dead",)} == found.attempts.keys()
+    assert {0} == {*found.runs.values(), *found.missed.values(), *found.ended.values(), *found.attempts.values()}
     assert {timing: (0,) * len(BOUNDS) for timing in ("on_time", "caught_up")} == {
         timing: late.up_to for timing, late in found.lateness.items()
     }
@@ -181,3 +182,13 @@ def test_whatever_the_batches_the_histogram_says_how_many_were_no_later(conn, la
         assert len(ours) == said.up_to[-1]
         assert pytest.approx(sum(ours, timedelta(0)).total_seconds()) == said.sum_s
         assert all(fewer <= more for fewer, more in pairwise(said.up_to))
+
+
+def test_attempts_to_deliver_are_counted_by_what_came_of_them(story):
+    story.tell_of_deliveries()
+
+    found = counted(story)
+
+    log = [stored_name(recorded.event) for recorded in story.store.history()]
+    assert {(came,): log.count(f"delivery.{came}") for came in ("delivered", "failed", "dead")} == found.attempts
+    assert all(found.attempts.values())

@@ -4,12 +4,15 @@ import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as plain
 
+from domain.events import EndpointCreated, EndpointTested
+from domain.values import EndpointSettings
 from projections import catalogue
 from routines import bootstrap
 from routines.bootstrap import System
@@ -126,6 +129,19 @@ def test_firings_are_counted_by_what_became_of_them(unfired: Api):
     assert 0 == found("routines_firing_lateness_seconds_count")
     assert 0 == found("routines_schedules_due") == found("routines_schedules_longest_overdue_seconds")
     assert {"on_time", "caught_up"} == found.labels("routines_firing_lateness_seconds_bucket", "timing")
+
+
+def test_deliveries_that_wait_are_counted_by_their_kind(unfired: Api, system: System):
+    settings = EndpointSettings(url="https://example.com/hook", events=("goal.*",))
+    made = [EndpointCreated(settings=settings, secret_id=uuid4()), EndpointTested()]
+    Workplace(system.executor).record((uuid4(), made))
+
+    found = waiting.wait_for(lambda: (s := scrape(unfired))("routines_deliveries_waiting") == 1 and s)
+
+    assert 1 == found("routines_deliveries_waiting", kind="webhook")
+    assert {"webhook", "heartbeat", "callback"} == found.labels("routines_deliveries_waiting", "kind")
+    assert 0 < found("routines_deliveries_longest_overdue_seconds", kind="webhook") < 60
+    assert {"delivered", "failed", "dead"} == found.labels("routines_delivery_attempts_total", "outcome")
 
 
 def test_a_schedule_that_nobody_fires_is_the_backlog_and_health_says_so(unfired: Api, system: System):
