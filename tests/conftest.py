@@ -126,8 +126,9 @@ class _projecting:  # noqa: N801 used as a function
 class _serving:  # noqa: N801 used as a function
     """The web application in a thread, on a free port."""
 
-    def __init__(self, system: System, webhook_rate: int = 0) -> None:
-        app = create_app(Backend(system.executor, system.pool, system.settings.patience_s), PUBLIC_URL, webhook_rate)
+    def __init__(self, system: System, webhook_rate: int = 0, *, jetty_routines: bool = True) -> None:
+        backend = Backend(system.executor, system.pool, system.settings.patience_s)
+        app = create_app(backend, PUBLIC_URL, webhook_rate, jetty_routines=jetty_routines)
         config = uvicorn.Config(app, log_config=None, access_log=False, ws="none", proxy_headers=False, http=Connection)  # type: ignore[arg-type]
         self._server = uvicorn.Server(config)
         set_asyncio_executor(ThreadPoolExecutor(system.settings.threads))

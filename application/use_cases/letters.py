@@ -1,6 +1,7 @@
 """Deliveries on their way: where each goes, what signs it, and what became of an attempt."""
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from application.streams import AGENT, DELIVERY, ENDPOINT, ROUTINE, TRAJECTORY
@@ -24,6 +25,9 @@ class Address(Value, frozen=True):
 
     def __repr__(self) -> str:
         return "Address(***)"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return []
 
 
 class GivenUp(Exception):

@@ -36,11 +36,14 @@ from psycopg.sql import SQL, Identifier
 from rich.pretty import pretty_repr
 
 from application.access import Caller
+from application.jetty_commands import CadenceConfig, EnvironmentChange, RoutineChange, RoutineCreate, RunCreate
 from application.key_ring import KeyRing
-from application.use_cases import keys, triggers
+from application.use_cases import agents, endpoints, keys, letters, trajectories, triggers
 from application.vault import Kept, Vault
 from domain.secret import Secret
 from domain.signing import Delivery
+from faults.receiver import Receiver
+from projections.jetty_shapes import NewApiKey
 from routines import bootstrap
 from routines.cli import main
 from routines.local_postgres import LocalPostgres
@@ -49,8 +52,9 @@ from tests.acceptance.running_system import wait_for as wait_for_file
 from tests.waiting import exists, wait_for
 
 SIGNING_MODES = ("bearer", "hmac_sha256", "github_hmac", "none", "standard_webhooks")
-SHOWN = re.compile(rb'"(?:token|webhookSecret)":"([^"]+)"')
+SHOWN = re.compile(rb'"(?:token|webhookSecret|heartbeatSecret|secret|api_key)":"([^"]+)"')
 TOKEN = re.compile(rb"pcp_(?:board_)?[0-9A-Za-z]{38}")
+ASKS = {"init_params": {"q": "?"}, "steps": ["ask"], "step_configs": {"ask": {"activity": "llm"}}}
 PLACES = ("rows", "files", "events", "logs", "outputs", "answers")
 
 
@@ -149,7 +153,17 @@ class Story:
             "ROUTINES_LOG_LEVEL": "debug",
             "ROUTINES_WEBHOOK_RATE": "0",
         }
-        argv = [sys.executable, "-m", "routines", "up", "--data-dir", self.data_dir, "--port", "0"]
+        argv = [
+            sys.executable,
+            "-m",
+            "routines",
+            "up",
+            "--data-dir",
+            self.data_dir,
+            "--port",
+            "0",
+            "--allow-private-targets",
+        ]
         with (self.root / "up.out").open("wb") as out:
             self.process = subprocess.Popen(argv, stdout=out, stderr=out, env=self.env)
         self.url = json.loads(wait_for_file(self.data_dir / "up.json", self.process))["url"]
@@ -287,6 +301,79 @@ def use_webhooks(story, routine):
             assert 202 == fire(story, f"fire {mode} in the overlap", url, mode, one["webhookSecret"])
         made[mode] = trigger, url, both["webhookSecret"]
     return made
+
+
+def use_tasks(story, receiver):
+    """Secrets of routines, calls and collections: kept, masked, replaced, given to the worker alone, called back."""
+    plant, path = story.canaries.plant, "/v1/routines/my-org/ask"
+    story.made("collection", "/v1/collections/", {"name": "my-org"})
+    key = story.made("API key", "/v1/api-keys/", {"name": "ci", "collection_name": "my-org"}, shows=1)["api_key"]
+    variables = {"environment_variables": {"TOKEN": plant("environment variable")}}
+    assert 200 == story.send("environment", "PATCH", "/v1/collections/my-org/environment", json=variables).status_code
+    story.made("task", "/v1/tasks/my-org", {"name": "ask", "workflow": ASKS}, token=key)
+    draft = {
+        "name": "hourly",
+        "cadence": {"type": "hourly", "minute_utc": 5},
+        "secret_params": {"old": plant("replaced secret param")},
+        "webhook_url": receiver.url,
+        "webhook_secret": plant("replaced webhook secret"),
+    }
+    made = story.made("routine of a task", path, draft, token=key)
+    assert ({"old": "***"}, "***") == (made["secret_params"], made["webhook_secret"])
+    for what, change in {
+        "secrets of a wrong type": {"secret_params": plant("secret params that are text")},
+        "a secret that is too long": {"webhook_secret": plant("too long") * 1_000},
+    }.items():
+        assert 400 == story.send(what, "PATCH", f"{path}/hourly", json=change, token=key).status_code
+    new = {"secret_params": {"new": plant("secret param")}, "webhook_secret": plant("webhook secret")}
+    assert 200 == story.send("replace secrets", "PATCH", f"{path}/hourly", json=new, token=key).status_code
+    story.made("run now", f"{path}/hourly/run-now", {}, token=key)
+    by_hand = {"secret_params": {"k": plant("secret of a call")}, "webhook_url": receiver.url}
+    story.made("call", "/v1/run/my-org/ask", by_hand, token=key)
+    for number in range(2):
+        claim(story, key, number)
+    wait_for(lambda: len(receiver.good) >= 2)
+    for what in ("", "/hourly", "/hourly/runs"):
+        story.send(f"read routine{what}", "GET", f"{path}{what}", token=key)
+    for what in ("tasks/my-org", "collections/my-org/environment", "api-keys/collection/my-org"):
+        assert 200 == story.send(what, "GET", f"/v1/{what}").status_code
+    for one in story.send("trajectories", "GET", "/v1/db/trajectories/my-org/ask", token=key).json()["trajectories"]:
+        id_ = one["trajectory_id"]
+        story.send("trajectory", "GET", f"/v1/db/trajectory/my-org/ask/{id_}", token=key)
+        story.send("logs", "GET", f"/v1/workflows-logs/{one['workflow_id']}", token=key)
+    story.send("delete the routine", "DELETE", f"{path}/hourly", token=key)
+
+
+def claim(story, key, number):
+    """A worker is told the secrets; nobody else is, and what it says of them is its own affair."""
+    answer = story.client.post("/v1/workers/my-org/claim", json={}, headers={"Authorization": f"Bearer {key}"})
+    secrets = {**answer.json()["secret_params"], **answer.json()["environment_variables"]}
+    body = answer.content
+    for value in secrets.values():
+        assert value.encode() in story.canaries.known.values()
+        body = without(body, value.encode())
+    story.keep("answers", f"claim {number}", body)
+    of = f"/v1/workers/my-org/{answer.json()['trajectory']['trajectory_id']}/{answer.json()['claim_id']}"
+    story.made(f"finish {number}", f"{of}/finish", {"status": "completed"}, token=key)
+
+
+def use_deliveries(story, company, receiver):
+    """What signs heartbeats and webhooks: shown once, rotated with and without overlap, used."""
+    beat = {"name": "Beats", "heartbeatUrl": receiver.url}
+    agent = story.made("beating agent", f"/companies/{company}/agents", beat, shows=1)["id"]
+    story.made("rotate heartbeat", f"/agents/{agent}/rotate-heartbeat-secret", {"overlapSec": 60}, shows=1)
+    path = f"/companies/{company}/webhook-endpoints"
+    endpoint = story.made("endpoint", path, {"url": receiver.url, "events": ["issue.*"], "ordered": True}, shows=1)[
+        "id"
+    ]
+    story.made("rotate endpoint", f"{path}/{endpoint}/rotate-secret", {}, shows=1)
+    story.made("overlap endpoint", f"{path}/{endpoint}/rotate-secret", {"overlapSec": 60}, shows=1)
+    before = len(receiver.good)
+    story.made("test endpoint", f"{path}/{endpoint}/test", {})
+    story.made("issue", f"/companies/{company}/issues", {"title": "Beat", "assigneeAgentId": agent})
+    wait_for(lambda: len(receiver.good) >= before + 3)
+    for where in (path, f"{path}/{endpoint}", f"{path}/{endpoint}/deliveries", f"/companies/{company}/deliveries"):
+        assert 200 == story.send(f"read {where}", "GET", where).status_code
 
 
 def misuse_webhook(story, url, mode, secret):
@@ -468,6 +555,9 @@ def story(tmp_path_factory):
         routine = told.made("routine", f"/companies/{company}/routines", body)["id"]
         use_keys(told, company, agent)
         webhooks = use_webhooks(told, routine)
+        with Receiver() as receiver:
+            use_tasks(told, receiver)
+            use_deliveries(told, company, receiver)
         say_wrong_things(told, company)
         close_the_vault(told, routine, webhooks)
         lose_the_database(told, company, webhooks)
@@ -517,8 +607,8 @@ def test_what_a_client_says_in_public_is_found_wherever_that_is_kept(story, plac
 def test_there_were_secrets_of_every_kind_and_much_to_search(story):
     minted = [name for name in story.canaries.known if re.search(r"\d$", name)]
 
-    assert len(minted) >= 3 + 3 * len(SIGNING_MODES) + 2 + 2 + 1
-    assert len(story.canaries.known) >= 45
+    assert len(minted) >= 3 + 3 * len(SIGNING_MODES) + 2 + 2 + 1 + 6
+    assert len(story.canaries.known) >= 58
     assert len(list(story.said["answers"].iterdir())) > 150
     assert b'"run.fired"' in b"".join(path.read_bytes() for path in story.said["events"].iterdir())
     logs = b"".join(path.read_bytes() for path in story.said["logs"].iterdir())
@@ -590,10 +680,35 @@ def shapes_with_secrets(tmp_path):
         "key": keys.Minted(key_id=id_, name="a", token=CANARY, created_at=now),
         "webhook": minted,
         "made": triggers.Made(trigger_id=id_, routine_id=id_, revision=1, minted=minted),
+        "agent": agents.Made(agent_id=id_, heartbeat_secret=CANARY),
+        "endpoint": endpoints.Minted(endpoint_id=id_, secret=CANARY),
+        "claim": trajectories.Claimed(
+            trajectory_id=id_, claim_id=id_, secret_params={"a": CANARY}, environment={"B": CANARY}
+        ),
+        "address": letters.Address(url="https://example.org", secrets=(secret,)),
+        "routine of a task": RoutineCreate(
+            name="a", cadence=CadenceConfig(type="manual"), secret_params={"a": CANARY}, webhook_secret=CANARY
+        ),
+        "change of one": RoutineChange(secret_params={"a": CANARY}, webhook_secret=CANARY),
+        "call": RunCreate(secret_params={"a": CANARY}, webhook_secret=CANARY),
+        "environment": EnvironmentChange(environment_variables={"A": CANARY}),
+        "API key": NewApiKey(
+            id=id_,
+            collection_id=1,
+            collection_name="a",
+            name="a",
+            key_prefix="mlc_",
+            created_at="",
+            is_active=True,
+            api_key=CANARY,
+        ),
     }
 
 
-HOLDERS = ("Settings", "System", "KeyRing", "Vault", "Secret", "Kept", "Caller", "Delivery", "key", "webhook", "made")
+HOLDERS = (
+    *("Settings", "System", "KeyRing", "Vault", "Secret", "Kept", "Caller", "Delivery", "key", "webhook", "made"),
+    *("agent", "endpoint", "claim", "address", "routine of a task", "change of one", "call", "environment", "API key"),
+)
 
 
 @pytest.mark.parametrize("kind", HOLDERS)

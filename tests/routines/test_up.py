@@ -70,6 +70,15 @@ def supervised(tmp_path):
         supervisor.stop()
 
 
+@pytest.mark.parametrize("allowed", [True, False])
+def test_only_the_part_that_sends_may_be_allowed_private_targets(tmp_path, allowed):
+    of = System(Place(tmp_path), "127.0.0.1", 3100, None, allow_private_targets=allowed)
+
+    told = [part.name for part in of.parts("postgresql://nowhere") if "ROUTINES_ALLOW_PRIVATE_TARGETS" in part.env]
+
+    assert (["delivery"] if allowed else []) == told
+
+
 @contextmanager
 def system(directory, *more):
     process = subprocess.Popen([sys.executable, "-c", SERVE, directory, *more], stdout=subprocess.PIPE, text=True)
