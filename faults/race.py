@@ -1,4 +1,8 @@
-"""Schedulers race for the same occurrences; one of them freezes for a while and comes back."""
+"""
+Schedulers race for the same occurrences; one of them freezes for a while and comes back.
+
+A company that has missed very much keeps them busy at first; what is timed are occurrences of another.
+"""
 
 import random
 import signal
@@ -21,8 +25,8 @@ def run(place: Place, size: Size, chance: random.Random) -> list[Outcome]:
     frozen_s, freezes = size(full=60.0, short=3.0), int(size(full=5, short=2))
     progress = Progress("race")
     with place.database() as database, database.auditor() as log, bootstrap.system(database.settings()) as system:
-        workplace = Workplace(system)
-        workplace.late(schedules, MINUTES)
+        busy, other = Workplace(system), Workplace(system)
+        busy.late(schedules, MINUTES)
         processes = database.processes()
         try:
             running = [processes.start("scheduler") for _ in range(racers)]
@@ -33,7 +37,7 @@ def run(place: Place, size: Size, chance: random.Random) -> list[Outcome]:
                 time.sleep(chance.uniform(0, 0.3))
                 victim.send_signal(signal.SIGSTOP)
                 now = oracle.clock(log)
-                workplace.once([now + timedelta(seconds=chance.uniform(0.5, frozen_s)) for _ in range(200)])
+                other.once([now + timedelta(seconds=chance.uniform(0.5, frozen_s)) for _ in range(200)])
                 end = time.monotonic() + frozen_s
                 while time.monotonic() < end:
                     time.sleep(0.2)

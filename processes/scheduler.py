@@ -93,9 +93,11 @@ class Scheduler:
         """
         What is to be done. In the midst of a backlog that is what is left of it, and what has come due since.
 
-        To fold what itself has just recorded would cost a scheduler as much as to fire it; the projector does it meanwhile.
+        To fold what itself has just recorded would cost a scheduler as much as to fire it: it does a part of that, and the
+        projector the rest meanwhile.
         """
         if self._left and self._seen <= now < self._refreshed + REFRESH:
+            positions.advance(conn, FOLLOWED, self._read)
             return [], [*self._left, *self._awake(triggers_due.due(conn, now, after=self._seen, limit=AT_ONCE))], []
         while positions.advance(conn, FOLLOWED, self._read):
             pass
