@@ -66,7 +66,7 @@ class Extras(Controller):
         return Trial()
 
 
-@plain_get("/health", operation_id="getJettyHealth", sync_to_thread=False)
+@plain_get("/health", operation_id="getJettyHealth", tags=("more",), sync_to_thread=False)
 def health() -> Healthy:
     """We are here; how well is told at /api/health."""
     return Healthy()
