@@ -10,8 +10,8 @@ from table import number, title
 
 from application.execute import Executor
 from domain.events import RunFired, TriggerMissed
-from processes.scheduler import Scheduler
-from projections import positions, triggers_due
+from processes.scheduler import FOLLOWED, Scheduler
+from projections import positions
 from routines import bootstrap
 from routines.local_postgres import LocalPostgres
 
@@ -35,7 +35,7 @@ def settle(postgres: LocalPostgres, missed: int, policy: str) -> tuple[float, fl
         took_ms, peak_kb = 0.0, 0.0
         for traced in (False, True):
             arm_one(system, NOON - missed * MINUTE, catch_up_policy=policy, concurrency_policy="always_enqueue")
-            while positions.advance(conn, [triggers_due.triggers_due], system.store.after):
+            while positions.advance(conn, FOLLOWED, system.store.after):
                 pass
             scheduler = Scheduler(Executor(system.store, lambda: NOON), system.store.after, 200)
             with structlog.testing.capture_logs():

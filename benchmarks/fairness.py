@@ -8,8 +8,8 @@ from table import number, rows, title
 
 from application.execute import Executor
 from domain.events import RunFired
-from processes.scheduler import Scheduler
-from projections import positions, triggers_due
+from processes.scheduler import FOLLOWED, Scheduler
+from projections import positions
 from routines import bootstrap
 from routines.local_postgres import LocalPostgres
 
@@ -22,7 +22,7 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
     with fresh_system(postgres) as system, bootstrap.connect(system.settings) as conn:
         arm(system, many)
         small = arm(system, few)
-        while positions.advance(conn, [triggers_due.triggers_due], system.store.after):
+        while positions.advance(conn, FOLLOWED, system.store.after):
             pass
         offset = NOON - system.clock()
         scheduler = Scheduler(Executor(system.store, lambda: system.clock() + offset), system.store.after, 200)

@@ -7,8 +7,8 @@ from ledger import EXPRESSIONS, NOON, arm, fresh_system
 from table import in_turns, rows, title
 
 from application.execute import Executor
-from processes.scheduler import Scheduler
-from projections import positions, triggers_due
+from processes.scheduler import FOLLOWED, Scheduler
+from projections import positions
 from routines import bootstrap
 from routines.local_postgres import LocalPostgres
 
@@ -28,7 +28,7 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
 def _rate(postgres: LocalPostgres, many: int, batch: int) -> float:
     with fresh_system(postgres) as system, bootstrap.connect(system.settings) as conn:
         arm(system, many)
-        while positions.advance(conn, [triggers_due.triggers_due], system.store.after):
+        while positions.advance(conn, FOLLOWED, system.store.after):
             pass
         scheduler = Scheduler(Executor(system.store, lambda: NOON), system.store.after, batch)
         with structlog.testing.capture_logs():

@@ -51,15 +51,19 @@ class Courier:
         self._on_their_way: dict[UUID, tuple[Letter, asyncio.Task[None]]] = {}
         self._resting: dict[UUID, datetime] = {}
 
-    async def round(self, conn: Connection) -> int:
-        """Sends off what is due and may go; returns how many letters that were."""
+    async def round(self, conn: Connection, locks: Connection) -> int:
+        """
+        Sends off what is due and may go; returns how many letters that were.
+
+        Locks are held on a connection of their own: on the other one transactions go on meanwhile.
+        """
         self._on_their_way = {id_: one for id_, one in self._on_their_way.items() if not one[1].done()}
         many = 0
         for letter in await asyncio.to_thread(self._due, conn):
             busy = Counter(sent.lane for sent, _ in self._on_their_way.values())
             if letter.id in self._on_their_way or busy[letter.lane] >= OF_LANE or len(self._on_their_way) >= AT_ONCE:
                 continue
-            task = asyncio.create_task(self._deliver(conn, letter))
+            task = asyncio.create_task(self._deliver(locks, letter))
             self._on_their_way[letter.id] = letter, task
             many += 1
         return many
@@ -84,9 +88,9 @@ class Courier:
         found = deliveries.due(conn, now, of_lane=OF_LANE + 1, limit=AT_ONCE)
         return [letter for letter in found if letter.id not in self._resting]
 
-    async def _deliver(self, conn: Connection, letter: Letter) -> None:
+    async def _deliver(self, locks: Connection, letter: Letter) -> None:
         key = f"delivery {letter.lane if letter.ordered else letter.id}"
-        if not await asyncio.to_thread(deliveries.hold, conn, key):
+        if not await asyncio.to_thread(deliveries.hold, locks, key):
             return
         try:
             if await asyncio.to_thread(self._is_due, letter):
@@ -97,7 +101,7 @@ class Courier:
             log.exception("cannot_deliver", delivery_id=str(letter.id))
             self._resting[letter.id] = self._executor.clock() + REST
         finally:
-            await asyncio.to_thread(deliveries.let_go, conn, key)
+            await asyncio.to_thread(deliveries.let_go, locks, key)
 
     async def _attempt(self, letter: Letter) -> None:
         try:
@@ -141,10 +145,10 @@ def _say(letter: Letter, answer: Answer) -> None:
 
 async def _serve(courier: Courier, connect: Callable[[], Connection], wakeup: Wakeup, stop: Stop) -> None:
     """Until stopped; what is on its way then comes to its end."""
-    with connect() as conn:
+    with connect() as conn, connect() as locks:
         listening: asyncio.Task[None] | None = None
         while not stop.is_set():
-            await courier.round(conn)
+            await courier.round(conn, locks)
             if listening is None or listening.done():
                 if listening is not None:
                     listening.result()
