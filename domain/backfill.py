@@ -10,7 +10,10 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
+from domain import agent as agents
 from domain import plan as plans
+from domain import project as projects
+from domain.agent import Agent
 from domain.errors import Conflict, ImpossibleHistory, Misfit
 from domain.events import (
     BackfillAdvanced,
@@ -19,11 +22,21 @@ from domain.events import (
     BackfillEvent,
     BackfillRequested,
 )
+from domain.firing import NOT_INVOKABLE
 from domain.plan import INSTANT, Plan
-from domain.values import Overlap, Value
+from domain.project import Project
+from domain.routine import ARCHIVED
+from domain.values import Overlap, RoutineSettings, Value
 
 MOST = 5_000  # occurrences of one
 ENDED = "The backfill is over"
+OBSTACLES: dict[str, str] = {  # by which a backfill is refused, or ends, and in words
+    "routine_paused": "Routine is paused",
+    "routine_archived": ARCHIVED,
+    "no_agent": "Default agent required",
+    "agent_not_invokable": NOT_INVOKABLE,
+    "project_paused": "Project is paused",
+}
 
 
 class Backfill(Value, frozen=True):
@@ -60,6 +73,31 @@ def evolve(backfill: Backfill | None, event: BackfillEvent) -> Backfill:
             return replace(backfill, ended=True)
         case _:
             raise ImpossibleHistory(backfill, event)
+
+
+def obstacle(settings: RoutineSettings, project: Project | None, assignee: Agent | None) -> str | None:
+    """Why a routine with this project and assignee cannot work now, one of OBSTACLES; None: it can."""
+    if settings.status != "active":
+        return f"routine_{settings.status}"
+    if projects.is_paused(project):
+        return "project_paused"
+    if settings.call is not None:
+        return None
+    if assignee is None:
+        return "no_agent"
+    return None if agents.is_invokable(assignee) else "agent_not_invokable"
+
+
+def may_begin(obstacle: str | None) -> None:
+    """Raises Conflict when something is in the way."""
+    if obstacle is not None:
+        raise Conflict(OBSTACLES[obstacle])
+
+
+def until(asked: datetime | None, now: datetime, owed: datetime | None) -> datetime:
+    """The end of a range: nothing ahead, and nothing that the schedule settles itself."""
+    last = min(asked or now, now)
+    return last if owed is None else min(last, owed - INSTANT)
 
 
 def count(plan: Plan, since: datetime, until: datetime) -> int:

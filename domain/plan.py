@@ -14,6 +14,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from msgspec.structs import replace
+
 from domain import schedule
 from domain.errors import BadSchedule
 from domain.schedule import Cron
@@ -35,6 +37,12 @@ class Plan(Value, frozen=True):
     ends_at: datetime | None = None
     excluded: tuple[date, ...] = ()  # ascending
     jitter_s: int = 0
+
+
+def before(plan: Plan, moment: datetime) -> Plan:
+    """The part of a plan that lies before a moment."""
+    last = moment - INSTANT
+    return replace(plan, ends_at=last if plan.ends_at is None else min(last, plan.ends_at))
 
 
 def next_after(plan: Plan, moment: datetime) -> datetime | None:

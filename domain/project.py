@@ -29,6 +29,11 @@ def evolve(project: Project | None, event: ProjectEvent) -> Project:
             raise ImpossibleHistory(project, event)
 
 
+def is_paused(project: Project | None) -> bool:
+    """Whether it keeps its routines from working; no project, or one that is gone, does not."""
+    return project is not None and project.paused and not project.deleted
+
+
 def update(project: Project, details: ProjectDetails) -> list[ProjectEvent]:
     return [] if details == project.details else [ProjectUpdated(details=details)]
 

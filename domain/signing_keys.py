@@ -1,4 +1,4 @@
-"""The secret that signs what we send, and the one before it, which signs beside it for a while after a rotation."""
+"""The secret that signs what is sent or called, and the one before it, good beside it for a while after a rotation."""
 
 from datetime import datetime
 from uuid import UUID
@@ -7,7 +7,7 @@ from domain.values import Value
 
 
 class OldSecret(Value, frozen=True):
-    """A secret that was rotated out and signs beside the new one until then."""
+    """A secret that was rotated out, and is good beside the new one until then."""
 
     id: UUID
     until: datetime

@@ -7,7 +7,7 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from domain import plan as plans
-from domain import schedule
+from domain import schedule, signing_keys
 from domain.errors import Conflict, ImpossibleHistory, Unacceptable
 from domain.events import (
     TriggerCreated,
@@ -21,6 +21,7 @@ from domain.events import (
 )
 from domain.plan import INSTANT, Plan
 from domain.schedule import Cron
+from domain.signing_keys import OldSecret, Signing
 from domain.values import (
     CatchUpPolicy,
     RoutineStatus,
@@ -38,13 +39,6 @@ MISSED_BECAUSE: dict[CatchUpPolicy, str] = {"skip_missed": "skip_missed", "enque
 COMMON = ("label", "enabled")
 OF_WEBHOOKS = ("signing_mode", "replay_window_sec")
 CATCH_UP_CAP = 25  # missed occurrences that are made up for after one outage
-
-
-class OldSecret(Value, frozen=True):
-    """A secret that was rotated out and is good for a while."""
-
-    id: UUID
-    until: datetime
 
 
 class Trigger(Value, frozen=True):
@@ -150,14 +144,17 @@ def webhook_of(trigger: Trigger) -> Webhook:
 
 def secrets_of(trigger: Trigger) -> list[UUID]:
     """The vault's ids of its current secret, and of the one before if that was given time."""
-    ids = [webhook_of(trigger).secret_id]
-    return [*ids, trigger.old_secret.id] if trigger.old_secret else ids
+    return signing_keys.ids(signing_of(trigger))
 
 
 def good_secrets_of(trigger: Trigger, now: datetime) -> list[UUID]:
     """Those of its secrets that open it now."""
-    ids = secrets_of(trigger)
-    return ids if trigger.old_secret is None or now < trigger.old_secret.until else ids[:1]
+    return signing_keys.good(signing_of(trigger), now)
+
+
+def signing_of(trigger: Trigger) -> Signing:
+    """Its secret, and the one before while that is good."""
+    return Signing(secret_id=webhook_of(trigger).secret_id, old=trigger.old_secret)
 
 
 def state_of(trigger: Trigger) -> TriggerState:
@@ -194,6 +191,11 @@ def plan_of(trigger: Trigger) -> Plan | None:
     if trigger.kind != "schedule" or (settings.cron_expression is None and settings.run_at is None):
         return None
     return _plan(trigger.routine_id, settings)
+
+
+def owed_from(trigger: Trigger, of: RoutineStatus) -> datetime | None:
+    """The first occurrence that the schedule settles itself, or has settled; None: it settles nothing."""
+    return trigger.since if trigger.settings.enabled and of == "active" else None
 
 
 def due(plan: Plan, since: datetime, now: datetime, policy: CatchUpPolicy) -> Due | None:

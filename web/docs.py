@@ -38,16 +38,21 @@ def _handlers(app: Litestar) -> list[Any]:
     return [handler for handler in found if handler.operation_id is not None]
 
 
-openapi = OpenAPIConfig(
-    title="Routines",
-    version=VERSION,
-    description=ABOUT,
-    path="/api/openapi.json",
-    render_plugins=[DescriptionPlugin(path="/")],
-    components=Components(security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer")}),
-    security=[{"bearer": []}],
-    use_handler_docstrings=True,
-)
+def description_of(title: str, about: str, path: str, plugin: JsonRenderPlugin) -> OpenAPIConfig:
+    """How an API of ours describes itself at a path."""
+    return OpenAPIConfig(
+        title=title,
+        version=VERSION,
+        description=about,
+        path=path,
+        render_plugins=[plugin],
+        components=Components(security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer")}),
+        security=[{"bearer": []}],
+        use_handler_docstrings=True,
+    )
+
+
+openapi = description_of("Routines", ABOUT, "/api/openapi.json", DescriptionPlugin(path="/"))
 
 
 @get("/docs", media_type=MediaType.HTML, include_in_schema=False, sync_to_thread=False)

@@ -1,17 +1,16 @@
 """Agents (contract 7.3)."""
 
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from application.access import Principal, Resource, authorize
 from application.commands import AgentDraft, AgentPatch
 from application.streams import AGENT
-from application.use_cases import companies, endpoints
+from application.use_cases import companies, signing_secrets
 from application.use_cases.references import check_agent, merged
 from application.work import Work
-from domain import agent, signing_keys, targets
+from domain import agent, targets
 from domain.agent import Agent
 from domain.errors import NotFound
 from domain.events import AgentCreated, AgentEvent
@@ -56,10 +55,8 @@ def update(work: Work, principal: Principal, agent_id: UUID, patch: AgentPatch) 
 def rotate_heartbeat_secret(work: Work, principal: Principal, agent_id: UUID, overlap_s: int) -> Made:
     """Another secret; for `overlap_s` seconds the one before signs beside it. Raises Unacceptable without an address."""
     found = _writable(work, principal, agent_id)
-    secret_id, secret = endpoints.mint(work, agent_id, work.company_of(agent_id), HEARTBEAT)
-    until = work.now + timedelta(seconds=overlap_s) if overlap_s else None
-    old = [] if found.heartbeat is None else signing_keys.ids(found.heartbeat)
-    work.drop(old[1:] if until else old)
+    secret_id, secret = signing_secrets.mint(work, agent_id, work.company_of(agent_id), HEARTBEAT)
+    until = signing_secrets.let_go(work, found.heartbeat, overlap_s)
     work.record(agent_id, agent.set_heartbeat_secret(found, secret_id, until))
     return Made(agent_id=agent_id, heartbeat_secret=secret)
 
@@ -97,7 +94,7 @@ def _heartbeat_secret(work: Work, agent_id: UUID) -> str | None:
     targets.must_be_url(found.profile.heartbeat_url, "heartbeatUrl")
     if found.heartbeat is not None:
         return None
-    secret_id, secret = endpoints.mint(work, agent_id, work.company_of(agent_id), HEARTBEAT)
+    secret_id, secret = signing_secrets.mint(work, agent_id, work.company_of(agent_id), HEARTBEAT)
     work.record(agent_id, agent.set_heartbeat_secret(found, secret_id, None))
     return secret
 

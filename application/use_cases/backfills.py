@@ -17,11 +17,11 @@ from application.commands import BackfillDraft
 from application.streams import AGENT, BACKFILL, PROJECT, ROUTINE
 from application.use_cases import routines, runs, slots, triggers
 from application.work import Work
-from domain import agent, backfill, trigger
+from domain import backfill, trigger
 from domain import plan as plans
 from domain.backfill import Backfill, Waiting
-from domain.errors import Conflict, NotFound, Unacceptable
-from domain.events import BackfillAdvanced, BackfillCancelled, BackfillCompleted, BackfillRequested
+from domain.errors import NotFound, Unacceptable
+from domain.events import BackfillAdvanced, BackfillCompleted, BackfillRequested
 from domain.identity import run_of_occurrence, slot_of
 from domain.plan import INSTANT, Plan
 from domain.routine import Routine
@@ -31,13 +31,6 @@ from domain.values import Value
 
 AT_ONCE = 20  # occurrences of one unit of work
 SHOWN = 100  # occurrences that a preview names
-CANNOT: dict[str, str] = {
-    "routine_paused": "Routine is paused",
-    "routine_archived": "Routine is archived",
-    "no_agent": "Default agent required",
-    "agent_not_invokable": "Agent is not invokable in its current state",
-    "project_paused": "Project is paused",
-}
 
 
 class Range(Value, frozen=True):
@@ -65,8 +58,8 @@ class Preview(Value, frozen=True):
 
 def preview(work: Work, principal: Principal, trigger_id: UUID, draft: BackfillDraft) -> Preview:
     """Raises Misfit for a range without occurrences, or with too many."""
-    found, of = _of_schedule(work, principal, trigger_id, "read")
-    asked = _range(work, found, of, draft)
+    found, of, plan = _of_schedule(work, principal, trigger_id, "read")
+    asked = _range(work, found, of, plan, draft)
     moments = list(plans.occurrences(asked.plan, asked.since - INSTANT, asked.until))
     run_ids = {at: run_of_occurrence(trigger_id, at) for at in moments}
     work.load(run_ids.values())
@@ -79,17 +72,16 @@ def preview(work: Work, principal: Principal, trigger_id: UUID, draft: BackfillD
         until=asked.until,
         count=asked.count,
         left_out=len(ran),
-        obstacle=CANNOT.get(_obstacle(work, of) or ""),
+        obstacle=backfill.OBSTACLES.get(_obstacle(work, of) or ""),
         occurrences=tuple((at, run_ids[at] if at in ran else None) for at in moments[:SHOWN]),
     )
 
 
 def create(work: Work, principal: Principal, trigger_id: UUID, draft: BackfillDraft) -> UUID:
     """Raises Misfit as `preview` does, and Conflict when the routine cannot work now."""
-    found, of = _of_schedule(work, principal, trigger_id, "assign")
-    asked = _range(work, found, of, draft)
-    if (obstacle := _obstacle(work, of)) is not None:
-        raise Conflict(CANNOT[obstacle])
+    found, of, plan = _of_schedule(work, principal, trigger_id, "assign")
+    asked = _range(work, found, of, plan, draft)
+    backfill.may_begin(_obstacle(work, of))
     requested = BackfillRequested(
         trigger_id=trigger_id,
         routine_id=found.routine_id,
@@ -139,11 +131,16 @@ def _carry_on(work: Work, row: Waiting) -> int:
     found = work.get(BACKFILL, row.id)
     if found is None or found.ended:
         return 0
-    plan, why = _followed(work, found)
-    of = work.get(ROUTINE, found.routine_id)
-    if plan is None or of is None:
-        work.record(row.id, [BackfillCancelled(reason=why or "trigger_deleted")])
+    armed, of = triggers.known(work, found.trigger_id), work.get(ROUTINE, found.routine_id)
+    plan = None if armed is None else trigger.plan_of(armed)
+    if armed is None or of is None or plan is None:
+        work.record(row.id, backfill.cancel(found, "trigger_deleted"))
         return 0
+    if (obstacle := _obstacle(work, of)) is not None:
+        work.record(row.id, backfill.cancel(found, obstacle))
+        return 0
+    if (owed := trigger.owed_from(armed, of.settings.status)) is not None:
+        plan = plans.before(plan, owed)
     moments = list(islice(plans.occurrences(plan, found.reached, found.until), AT_ONCE))
     runs.load_runs(work, [run_of_occurrence(found.trigger_id, at) for at in moments], [of])
     done = _run(work, row, found, of, moments)
@@ -169,60 +166,25 @@ def _run(work: Work, row: Waiting, found: Backfill, of: Routine, moments: Sequen
     return done
 
 
-def _followed(work: Work, found: Backfill) -> tuple[Plan | None, str | None]:
-    """The schedule as it is now; None, and why, when the backfill cannot go on."""
-    armed, of = triggers.known(work, found.trigger_id), work.get(ROUTINE, found.routine_id)
-    if armed is None or of is None:
-        return None, "trigger_deleted"
-    plan, why = trigger.plan_of(armed), _obstacle(work, of)
-    if plan is None or why is not None:
-        return None, why
-    return _before(plan, _owed_from(armed, of)), None
-
-
-def _of_schedule(work: Work, principal: Principal, trigger_id: UUID, action: Action) -> tuple[Trigger, Routine]:
+def _of_schedule(work: Work, principal: Principal, trigger_id: UUID, action: Action) -> tuple[Trigger, Routine, Plan]:
     found = triggers.present(work, trigger_id)
     authorize(work, principal, action, replace(routines.resource(work, found.routine_id), kind="Routine trigger"))
     if (of := work.get(ROUTINE, found.routine_id)) is None:
         raise NotFound("Routine trigger not found")
-    if trigger.plan_of(found) is None:
-        raise Unacceptable("Only schedules can be backfilled")
-    return found, of
-
-
-def _range(work: Work, found: Trigger, of: Routine, draft: BackfillDraft) -> Range:
-    """What is asked for, as far as it is past and not still for the schedule itself to settle."""
     if (plan := trigger.plan_of(found)) is None:
         raise Unacceptable("Only schedules can be backfilled")
-    until, owed = min(draft.to or work.now, work.now), _owed_from(found, of)
-    until = until if owed is None else min(until, owed - INSTANT)
+    return found, of, plan
+
+
+def _range(work: Work, found: Trigger, of: Routine, plan: Plan, draft: BackfillDraft) -> Range:
+    """What is asked for, as far as it is past and not for the schedule itself to settle."""
+    until = backfill.until(draft.to, work.now, trigger.owed_from(found, of.settings.status))
     return Range(plan=plan, since=draft.from_, until=until, count=backfill.count(plan, draft.from_, until))
 
 
-def _owed_from(found: Trigger, of: Routine) -> datetime | None:
-    """The first occurrence that the schedule itself settles, or has settled; None: it settles nothing."""
-    return found.since if found.settings.enabled and of.settings.status == "active" else None
-
-
-def _before(plan: Plan, owed: datetime | None) -> Plan:
-    """The plan as far as the schedule does not settle it itself."""
-    if owed is None:
-        return plan
-    last = owed - INSTANT
-    return replace(plan, ends_at=last if plan.ends_at is None else min(last, plan.ends_at))
-
-
 def _obstacle(work: Work, of: Routine) -> str | None:
-    """Why its routine cannot work now; one of CANNOT, or None."""
+    """Why its routine cannot work now."""
     settings = of.settings
-    if settings.status != "active":
-        return f"routine_{settings.status}"
-    grouped = work.get(PROJECT, settings.project_id)
-    if grouped is not None and grouped.paused and not grouped.deleted:
-        return "project_paused"
-    if settings.call is not None:
-        return None
-    assignee = work.get(AGENT, settings.assignee_agent_id)
-    if assignee is None:
-        return "no_agent"
-    return None if agent.is_invokable(assignee) else "agent_not_invokable"
+    return backfill.obstacle(
+        settings, work.get(PROJECT, settings.project_id), work.get(AGENT, settings.assignee_agent_id)
+    )

@@ -7,6 +7,7 @@ from application.streams import PROJECT, RUN, TASK, TRAJECTORY
 from application.use_cases import names, slots
 from application.work import Work
 from domain import built_in, call, firing, run
+from domain import project as projects
 from domain.errors import NotFound
 from domain.events import TaskRoutineRemoved, TrajectoryEvent, TrajectoryMoved, TrajectoryOpened
 from domain.firing import Firing
@@ -84,8 +85,7 @@ def _outcome(work: Work, of: Routine, asked: Firing) -> Outcome:
     begun = Started(trajectory_id=trajectory_of_run(asked.run_id))
     if asked.source in ("manual", "api"):
         return begun  # whoever asks for it gets it: neither cadence, pause nor overlap count
-    grouped = work.get(PROJECT, asked.project_id)
-    if grouped is not None and grouped.paused and not grouped.deleted:
+    if projects.is_paused(work.get(PROJECT, asked.project_id)):
         return firing.PROJECT_PAUSED
     guard = slots.of(work, asked.routine_id)
     return run.outcome(of.settings.concurrency_policy, slots.newest(work, of, guard), begun)

@@ -1,21 +1,19 @@
 """Webhook endpoints of a company, and the deliveries to them: kept by whoever may write there."""
 
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from application.access import Principal, Resource, authorize
 from application.commands import EndpointDraft, EndpointPatch
 from application.streams import DELIVERY, ENDPOINT
-from application.use_cases import companies
+from application.use_cases import companies, signing_secrets
 from application.use_cases.references import merged
 from application.work import Work
-from domain import endpoint, signing, signing_keys, targets
+from domain import endpoint, signing_keys, targets
 from domain.delivery import Letter
 from domain.endpoint import Endpoint
 from domain.errors import NotFound
 from domain.events import DeliveryRequested, EndpointCreated, EndpointDeleted
-from domain.secret import Secret
 from domain.values import EndpointSettings, Value
 
 PURPOSE = "webhook endpoint"
@@ -40,7 +38,7 @@ def create(work: Work, principal: Principal, company_id: UUID, draft: EndpointDr
     settings = merged(EndpointSettings(url=draft.url, events=draft.events), draft)
     _check(settings)
     endpoint_id = work.new_id()
-    secret_id, secret = mint(work, endpoint_id, company_id, PURPOSE)
+    secret_id, secret = signing_secrets.mint(work, endpoint_id, company_id, PURPOSE)
     work.record(endpoint_id, [EndpointCreated(settings=settings, secret_id=secret_id)], company_id)
     return Minted(endpoint_id=endpoint_id, secret=secret)
 
@@ -65,10 +63,8 @@ def delete(work: Work, principal: Principal, company_id: UUID, endpoint_id: UUID
 def rotate(work: Work, principal: Principal, company_id: UUID, endpoint_id: UUID, overlap_s: int) -> Minted:
     """Another secret; for `overlap_s` seconds the one before signs beside it."""
     found = _writable(work, principal, company_id, endpoint_id)
-    secret_id, secret = mint(work, endpoint_id, company_id, PURPOSE)
-    until = work.now + timedelta(seconds=overlap_s) if overlap_s else None
-    old = signing_keys.ids(found.signing)
-    work.drop(old[1:] if until else old)
+    secret_id, secret = signing_secrets.mint(work, endpoint_id, company_id, PURPOSE)
+    until = signing_secrets.let_go(work, found.signing, overlap_s)
     work.record(endpoint_id, endpoint.rotate(secret_id, until))
     return Minted(endpoint_id=endpoint_id, secret=secret)
 
@@ -99,12 +95,6 @@ def may_list(work: Work, principal: Principal, company_id: UUID) -> None:
 def may_see(work: Work, principal: Principal, company_id: UUID, endpoint_id: UUID) -> None:
     """Raises NotFound for another company's."""
     _writable(work, principal, company_id, endpoint_id)
-
-
-def mint(work: Work, owner_id: UUID, company_id: UUID, purpose: str) -> tuple[UUID, str]:
-    """A new secret of Standard Webhooks: the vault's id of it, and the secret itself."""
-    secret = signing.mint("standard_webhooks")
-    return work.keep(owner_id, purpose, Secret(secret.encode()), company_id), secret
 
 
 def _check(settings: EndpointSettings) -> None:

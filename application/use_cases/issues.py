@@ -11,6 +11,7 @@ from application.streams import ISSUE, PROJECT, RUN
 from application.use_cases import companies, references, slots
 from application.work import Work
 from domain import issue, run
+from domain import project as projects
 from domain.errors import Conflict, Forbidden, NotFound, Unacceptable, Unknown
 from domain.events import CommentAdded, IssueOpened, IssueReleased, RunEvent
 from domain.issue import OPEN, Issue
@@ -50,8 +51,7 @@ def update(work: Work, principal: Principal, issue_id: UUID, patch: IssuePatch, 
 
 def check_out(work: Work, principal: Principal, issue_id: UUID, request: Checkout, session: UUID | None) -> UUID:
     found = _existing(work, principal, issue_id, "work")
-    grouped = work.get(PROJECT, found.details.project_id)
-    if grouped is not None and grouped.paused and not grouped.deleted:
+    if projects.is_paused(work.get(PROJECT, found.details.project_id)):
         raise Conflict("Project is paused")
     if isinstance(principal, AgentCaller):
         if request.agent_id != principal.agent_id:

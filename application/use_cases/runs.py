@@ -17,6 +17,7 @@ from application.use_cases import calling, references, routines, slots
 from application.work import Work
 from domain import firing, routine, slot, trigger
 from domain import plan as plans
+from domain import project as projects
 from domain.errors import Conflict, Forbidden, NotFound, Unacceptable
 from domain.firing import Firing
 from domain.identity import issue_of_run, run_of_key, run_of_occurrence, slot_of, trajectory_of_run
@@ -180,10 +181,8 @@ def record(work: Work, company_id: UUID, of: Routine, asked: Firing) -> None:
 
 
 def _outcome(work: Work, of: Routine, asked: Firing, guard: Slot) -> Outcome:
-    if asked.source == "schedule":
-        grouped = work.get(PROJECT, asked.project_id)
-        if grouped is not None and grouped.paused and not grouped.deleted:
-            return firing.PROJECT_PAUSED
+    if asked.source == "schedule" and projects.is_paused(work.get(PROJECT, asked.project_id)):
+        return firing.PROJECT_PAUSED
     assignee = work.get(AGENT, asked.assignee_agent_id)
     return firing.outcome(asked, of, assignee, slots.newest(work, of, guard))
 

@@ -1,6 +1,5 @@
 """Triggers of routines, and the secrets of webhooks (contract 4)."""
 
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +8,7 @@ from msgspec.structs import replace
 from application.access import Action, Principal, Resource, authorize
 from application.commands import ScheduleDraft, TriggerDraft, TriggerPatch, WebhookDraft
 from application.streams import CLAIM, ROUTINE, TRIGGER
-from application.use_cases import routines, unsettled
+from application.use_cases import routines, signing_secrets, unsettled
 from application.use_cases.references import merged
 from application.work import Work
 from domain import routine, signing, trigger
@@ -90,11 +89,10 @@ def delete(work: Work, principal: Principal, trigger_id: UUID) -> UUID:
 def rotate_secret(work: Work, principal: Principal, trigger_id: UUID, overlap_s: int) -> Made:
     """Another secret; the one before is dead with the commit, or after `overlap_s` seconds if that is not 0."""
     found, _ = _writable(work, principal, trigger_id, "own")
-    webhook, old = trigger.webhook_of(found), trigger.secrets_of(found)
+    webhook, old = trigger.webhook_of(found), trigger.signing_of(found)
     secret = signing.mint(_mode(found.settings.signing_mode))
     secret_id = _keep(work, trigger_id, found.settings.signing_mode, Secret(secret.encode()))
-    until = work.now + timedelta(seconds=overlap_s) if overlap_s else None
-    work.drop(old[1:] if until else old)
+    until = signing_secrets.let_go(work, old, overlap_s)
     work.record(trigger_id, trigger.rotate(found, replace(webhook, secret_id=secret_id), until))
     work.record(found.routine_id, [RoutineSecretRotated(trigger_id=trigger_id)])
     minted = Minted(trigger_id=trigger_id, public_id=webhook.public_id, secret=secret)

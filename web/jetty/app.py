@@ -1,12 +1,10 @@
 """The Jetty API as an application of its own: routes, dependencies, errors, its description at /openapi.json."""
 
-from litestar import Controller, Litestar, MediaType, Router
+from litestar import Controller, Litestar, Router
 from litestar import get as plain_get
 from litestar.datastructures import State
 from litestar.di import NamedDependency, Provide
-from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.openapi.spec import Components, SecurityScheme
 from litestar.params import FromPath
 
 from application.access import Caller
@@ -14,9 +12,8 @@ from application.use_cases import collections
 from domain import built_in
 from domain.errors import NotFound
 from web.backend import Backend
-from web.docs import PAGE
+from web.docs import description_of, docs_page
 from web.guard import MAX_BODY_BYTES
-from web.health import VERSION
 from web.jetty.collections import ApiKeys, Collections
 from web.jetty.errors import to_response
 from web.jetty.requests import JettyRequest, caller, routine_path, task_path
@@ -72,11 +69,6 @@ def health() -> Healthy:
     return Healthy()
 
 
-@plain_get("/docs", media_type=MediaType.HTML, include_in_schema=False, sync_to_thread=False)
-def docs_page() -> str:
-    return PAGE
-
-
 def jetty(backend: Backend, *, with_routines: bool) -> Litestar:
     """The application; without routines their addresses do not exist (ENABLE_ROUTINES)."""
 
@@ -110,15 +102,6 @@ def jetty(backend: Backend, *, with_routines: bool) -> Litestar:
         request_class=JettyRequest,
         request_max_body_size=MAX_BODY_BYTES,
         exception_handlers={Exception: to_response},
-        openapi_config=OpenAPIConfig(
-            title="Routines, the Jetty API",
-            version=VERSION,
-            description=ABOUT,
-            path="/openapi.json",
-            render_plugins=[JsonRenderPlugin(path="/")],
-            components=Components(security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer")}),
-            security=[{"bearer": []}],
-            use_handler_docstrings=True,
-        ),
+        openapi_config=description_of("Routines, the Jetty API", ABOUT, "/openapi.json", JsonRenderPlugin(path="/")),
         logging_config=None,
     )
