@@ -52,20 +52,20 @@ CREATE INDEX ON collection_key (company_id, position);
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
-    id_, at = recorded.stream_id, time(recorded.at)
+    id_ = recorded.stream_id
     match recorded.event:
         case CompanyCreated() as event:
             rows.put(COLLECTION, _collection(recorded, event))
         case CompanyNamed(name=name):
-            _edit(rows, id_, name=name, updated_at=at)
+            _edit(rows, recorded, name=name)
         case CompanyUpdated(details=details):
-            _edit(rows, id_, description=details.description, updated_at=at)
+            _edit(rows, recorded, description=details.description)
         case CompanyEnvironmentChanged(environment=environment):
             names = environment.names if environment else ()
             rows.change(COLLECTION, id_, lambda row: replace(row, environment=names))
-            _edit(rows, id_, updated_at=at)
+            _edit(rows, recorded)
         case KeyIssued(collection_id=UUID() as company_id) as key:
-            doc = KeyFields(id=id_, name=key.name, key_prefix=key.prefix or "", created_at=at)
+            doc = KeyFields(id=id_, name=key.name, key_prefix=key.prefix or "", created_at=time(recorded.at))
             rows.put(KEY, KeyRow(id=id_, company_id=company_id, position=recorded.position, doc=doc))
         case KeyRevoked():
             rows.change(KEY, id_, lambda row: replace(row, doc=replace(row.doc, is_active=False)))
@@ -73,8 +73,11 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             pass
 
 
-def _edit(rows: Rows, company_id: UUID, **changes: Any) -> None:
-    rows.change(COLLECTION, company_id, lambda row: replace(row, doc=replace(row.doc, **changes)))
+def _edit(rows: Rows, recorded: Recorded, **changes: Any) -> None:
+    at = time(recorded.at)
+    rows.change(
+        COLLECTION, recorded.stream_id, lambda row: replace(row, doc=replace(row.doc, **changes, updated_at=at))
+    )
 
 
 def _collection(recorded: Recorded, event: CompanyCreated) -> CollectionRow:

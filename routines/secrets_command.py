@@ -23,12 +23,13 @@ OTHERS_AT_WORK_S = 0.1
 @click.group()
 def secrets() -> None:
     """
-    Secrets of webhooks: which keys they are under; change the key.
+    Secrets that are kept: which keys they are under; change the key.
 
     Secrets that we must be able to read are in the database encrypted with AES-256. The keys are not: they are in the
     file that ROUTINES_KEY_FILE names (DATA_DIR/secret.keys of `routines up`), one `<key id> <base64 of 32 bytes>` a
     line, mode 0600, the current key first. Keep a copy of it apart from the backups of the database: without it
-    every webhook whose caller signs needs a new secret, and nothing else is lost.
+    all of these must be given anew, and nothing else is lost: secrets of webhooks whose caller signs, of webhook
+    endpoints, heartbeats and callbacks, secret parameters of routines, environment variables of collections.
 
     \b
     To change the key while everything runs:
