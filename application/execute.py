@@ -101,6 +101,19 @@ class Executor:
             return None if work.is_idle else self._commit(work, result)
         return None
 
+    def read_ahead(self, read: Callable[[Work], object]) -> None:
+        """Remembers what decisions that are soon to come rest on, so that they need not wait for it."""
+        if self._memory is None:
+            return
+        work = Work(self.store, self.clock())
+        try:
+            read(work)
+        except OperationalError:
+            raise
+        except Exception:  # noqa: BLE001 whatever it is, the decision will say it if it is still so
+            return
+        self._memory.learn(work.seen(committed=False))
+
     def _commit(self, work: Work, result: R) -> Done[R]:
         position = work.commit()
         if self._memory is not None:

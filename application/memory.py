@@ -28,7 +28,7 @@ class Remembered(msgspec.Struct, frozen=True):
 class Memory:
     """At most `most` streams; those that were learned first are forgotten first. Threads share it."""
 
-    def __init__(self, most: int = 20_000) -> None:
+    def __init__(self, most: int = 50_000) -> None:
         self._most = most
         self._streams: dict[UUID, Remembered] = {}
         self._lock = Lock()
@@ -40,7 +40,7 @@ class Memory:
         with self._lock:
             for id_, stream in found:
                 self._streams.pop(id_, None)
-                if 0 < len(stream.recorded) <= LONGEST:
+                if len(stream.recorded) <= LONGEST:
                     self._streams[id_] = stream
             while len(self._streams) > self._most:
                 del self._streams[next(iter(self._streams))]

@@ -31,6 +31,7 @@ class _Stream(msgspec.Struct):
     state: Any = None
     folded: int = 0  # how many of recorded + pending are in `state`
     kind: Kind[Any] | None = None  # what it was last folded as
+    presumed: bool = False  # to be new
 
     @property
     def version(self) -> int:
@@ -71,9 +72,23 @@ class Work:
             for id_, recorded in self.store.load(wanted, tail).items():
                 self._streams[id_] = _Stream(recorded=recorded, pending=[])
 
+    def presume_new(self, stream_ids: Iterable[UUID]) -> None:
+        """
+        Streams that are new, most likely: with a memory they are not looked for, since the commit proves it.
+
+        What is recorded in them is not remembered: nobody asks for it again soon.
+        """
+        if self._memory is None:
+            self.load(stream_ids)
+            return
+        for id_ in stream_ids:
+            if id_ not in self._streams and not self._recall(id_):
+                self._streams[id_] = _Stream(recorded=[], pending=[], presumed=True)
+
     def _stream(self, stream_id: UUID, tail: int | None = None) -> _Stream:
-        if stream_id not in self._streams:
-            self.load([stream_id], tail)
+        if (stream := self._streams.get(stream_id)) is not None:
+            return stream
+        self.load([stream_id], tail)
         return self._streams[stream_id]
 
     def _recall(self, stream_id: UUID) -> bool:
@@ -202,7 +217,7 @@ class Work:
     def seen(self, *, committed: bool) -> Iterator[tuple[UUID, Remembered]]:
         """The streams as they are now, as far as that is known."""
         for id_, stream in self._streams.items():
-            if committed or not stream.pending:
+            if not stream.presumed and (committed or not stream.pending):
                 recorded = [*stream.recorded, *stream.pending] if stream.pending else stream.recorded
                 yield id_, Remembered(recorded, stream.state, stream.folded)
 

@@ -7,7 +7,8 @@ from ledger import EXPRESSIONS, NOON, arm, fresh_system
 from table import in_turns, rows, title
 
 from application.execute import Executor
-from processes.scheduler import FOLLOWED, Scheduler
+from application.memory import Memory
+from processes.scheduler import AHEAD, FOLLOWED, Scheduler
 from projections import positions
 from routines import bootstrap
 from routines.local_postgres import LocalPostgres
@@ -20,17 +21,22 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
         "each firing records run, issue and slot: 3 events"
     )
     work = {f"batches of {batch}": lambda batch=batch: _rate(postgres, many, batch) for batch in (50, 200, 500)}
+    work["batches of 200, read ahead"] = lambda: _rate(postgres, many, 200, ahead=True)
     rates = in_turns(rounds, work)
     rows(rates, "firings/s", dict.fromkeys(rates, "batches of 50"))
     rows({f"{name}, events": [3 * rate for rate in found] for name, found in rates.items()}, "events/s")
 
 
-def _rate(postgres: LocalPostgres, many: int, batch: int) -> float:
+def _rate(postgres: LocalPostgres, many: int, batch: int, *, ahead: bool = False) -> float:
     with fresh_system(postgres) as system, bootstrap.connect(system.settings) as conn:
         arm(system, many)
+        executor = Executor(system.store, lambda: NOON - AHEAD, memory=Memory())
+        scheduler = Scheduler(executor, system.store.after, batch)
         while positions.advance(conn, FOLLOWED, system.store.after):
             pass
-        scheduler = Scheduler(Executor(system.store, lambda: NOON), system.store.after, batch)
+        while ahead and scheduler.pause_s(conn) == 0:
+            scheduler.tick(conn)
+        executor.clock = lambda: NOON
         with structlog.testing.capture_logs():
             began = time.perf_counter()
             fired = scheduler.tick(conn)

@@ -238,6 +238,8 @@ def drop(plan: Plan, first: datetime, now: datetime, reason: str) -> list[Trigge
 
 def missed_of(plan: Plan, after: datetime, until: datetime, reason: str) -> TriggerMissed | None:
     """The fact that the occurrences in (after, until] did not run; None when there is none."""
+    if after >= until:
+        return None
     first, last = plans.next_after(plan, after), plans.last_until(plan, until, after)
     if first is None or last is None:
         return None

@@ -168,7 +168,13 @@ def _let_go(rows: Rows, recorded: Recorded, routine_id: UUID) -> None:
 
 
 backfills = ReadModel(
-    name="backfills", tables=(BACKFILL, HELD_UP), schema=SCHEMA, fold=fold, touches=touches, acted_on=True
+    name="backfills",
+    tables=(BACKFILL, HELD_UP),
+    schema=SCHEMA,
+    fold=fold,
+    touches=touches,
+    events=frozenset({BackfillRequested, BackfillAdvanced, BackfillCompleted, BackfillCancelled, SlotFreed}),
+    acted_on=True,
 )
 
 _CAN_GO_ON = """

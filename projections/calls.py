@@ -109,7 +109,14 @@ def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
             pass
 
 
-calls = ReadModel(name="calls", tables=(CALL,), schema=SCHEMA, fold=fold, touches=touches)
+calls = ReadModel(
+    name="calls",
+    tables=(CALL,),
+    schema=SCHEMA,
+    fold=fold,
+    touches=touches,
+    events=frozenset({RoutineCreated, RoutineUpdated, RoutineRestored, RunFired}),
+)
 
 
 class Found(msgspec.Struct):

@@ -105,7 +105,14 @@ def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
             pass
 
 
-collections = ReadModel(name="collections", tables=(COLLECTION, KEY), schema=SCHEMA, fold=fold, touches=touches)
+collections = ReadModel(
+    name="collections",
+    tables=(COLLECTION, KEY),
+    schema=SCHEMA,
+    fold=fold,
+    touches=touches,
+    events=frozenset({CompanyCreated, CompanyNamed, CompanyUpdated, CompanyEnvironmentChanged, KeyIssued, KeyRevoked}),
+)
 
 
 class _WithEnvironment(msgspec.Struct):

@@ -50,7 +50,15 @@ def touches(_recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
     return ()  # rows are put and deleted, never changed
 
 
-deadlines = ReadModel(name="deadlines", tables=(DEADLINE,), schema=SCHEMA, fold=fold, touches=touches, acted_on=True)
+deadlines = ReadModel(
+    name="deadlines",
+    tables=(DEADLINE,),
+    schema=SCHEMA,
+    fold=fold,
+    touches=touches,
+    events=frozenset({RunFired, RunCompleted, RunFailed, RoutineCreated, RoutineUpdated, RoutineRestored}),
+    acted_on=True,
+)
 
 _DUE = "SELECT id, kind, ends_at FROM deadline WHERE ends_at <= %s ORDER BY ends_at, id LIMIT %s"
 _NEXT = "SELECT min(ends_at) FROM deadline WHERE ends_at > %s"

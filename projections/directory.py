@@ -1,7 +1,7 @@
 """Directory: companies, their members, agents, projects and goals, and the keys that were handed out."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 import msgspec
@@ -20,6 +20,7 @@ from domain.events import (
     CompanyUpdated,
     GoalCreated,
     GoalDeleted,
+    GoalEvent,
     GoalUpdated,
     KeyIssued,
     KeyRevoked,
@@ -28,6 +29,7 @@ from domain.events import (
     MemberRemoved,
     ProjectCreated,
     ProjectDeleted,
+    ProjectEvent,
     ProjectPaused,
     ProjectResumed,
     ProjectUpdated,
@@ -264,6 +266,28 @@ directory = ReadModel(
     schema=SCHEMA,
     fold=fold,
     touches=touches,
+    events=frozenset(
+        {
+            UserRegistered,
+            MemberJoined,
+            MemberChanged,
+            MemberRemoved,
+            KeyIssued,
+            KeyRevoked,
+            CompanyCreated,
+            CompanyUpdated,
+            CompanyArchived,
+            AgentCreated,
+            AgentUpdated,
+            AgentPaused,
+            AgentResumed,
+            AgentApproved,
+            AgentHeartbeatStopped,
+            AgentTerminated,
+            *get_args(ProjectEvent),
+            *get_args(GoalEvent),
+        }
+    ),
 )
 
 

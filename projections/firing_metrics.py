@@ -141,7 +141,16 @@ def _timing(late: timedelta) -> tuple[str, str]:
     return "caught_up" if late > GRACE else "on_time", bound
 
 
-firing_metrics = ReadModel(name="firing_metrics", tables=(TALLY,), schema=SCHEMA, fold=fold, touches=touches)
+firing_metrics = ReadModel(
+    name="firing_metrics",
+    tables=(TALLY,),
+    schema=SCHEMA,
+    fold=fold,
+    touches=touches,
+    events=frozenset(
+        {RunFired, RunCompleted, RunFailed, TriggerMissed, DeliveryDelivered, DeliveryFailed, DeliveryDead}
+    ),
+)
 
 
 class Lateness(msgspec.Struct, frozen=True):

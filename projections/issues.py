@@ -1,7 +1,7 @@
 """Issues: what there is to do, who does it, what was said about it. Gives the numbers people see, in log order."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from uuid import UUID
 
 import msgspec
@@ -12,6 +12,7 @@ from domain.events import (
     CompanyCreated,
     IssueCheckedOut,
     IssueEdited,
+    IssueEvent,
     IssueMoved,
     IssueOpened,
     IssueReleased,
@@ -224,7 +225,14 @@ def _comment(recorded: Recorded, event: CommentAdded) -> CommentRow:
     return CommentRow(id=recorded.stream_id, issue_id=event.issue_id, position=recorded.position, doc=doc)
 
 
-issues = ReadModel(name="issues", tables=(ISSUE, COMMENT, NUMBERING), schema=SCHEMA, fold=fold, touches=touches)
+issues = ReadModel(
+    name="issues",
+    tables=(ISSUE, COMMENT, NUMBERING),
+    schema=SCHEMA,
+    fold=fold,
+    touches=touches,
+    events=frozenset({CompanyCreated, CommentAdded, *get_args(IssueEvent)}),
+)
 
 
 class Filters(msgspec.Struct, frozen=True):

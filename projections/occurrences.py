@@ -7,7 +7,7 @@ stands beside the range that was missed.
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 from uuid import UUID, uuid5
 
 from msgspec.structs import replace
@@ -220,7 +220,12 @@ def _links(outcome: Outcome) -> dict[str, UUID | None]:
 
 
 occurrences = ReadModel(
-    name="occurrences", tables=(OCCURRENCE, POLICY, SCHEDULED), schema=SCHEMA, fold=fold, touches=touches
+    name="occurrences",
+    tables=(OCCURRENCE, POLICY, SCHEDULED),
+    schema=SCHEMA,
+    fold=fold,
+    touches=touches,
+    events=frozenset({RoutineCreated, RoutineUpdated, RoutineRestored, *get_args(Moving)}),
 )
 
 

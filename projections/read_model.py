@@ -9,6 +9,7 @@ rows until it commits.
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 from uuid import UUID
@@ -146,6 +147,7 @@ class ReadModel(msgspec.Struct, frozen=True):
     schema: str  # SQL that creates its tables and indexes, unqualified
     fold: Callable[[Recorded, Rows], None]
     touches: Callable[[Recorded], Iterable[tuple[Table[Any], UUID]]]  # rows worth fetching before a batch
+    events: frozenset[type] | None = None  # the kinds that it folds; None: all, those too that cannot be read
     acted_on: bool = False  # a process folds it itself, to act on it, and must not wait for the others
 
     @property
@@ -153,33 +155,34 @@ class ReadModel(msgspec.Struct, frozen=True):
         """Changes when the tables do: then the model is rebuilt."""
         return hashlib.sha256(self.schema.encode()).hexdigest()[:16]
 
-    def begin(self, conn: Connection, batch: Sequence[Recorded]) -> Callable[[], None]:
-        """Asks for the rows that a batch touches; to be called to fold it into them and write them."""
+    def steps(self, conn: Connection, batch: Sequence[Recorded]) -> Iterator[None]:
+        """Asks for the rows that a batch touches; takes them in; folds the batch into them and writes them."""
+        if (events := self.events) is not None:
+            batch = [recorded for recorded in batch if type(recorded.event) in events]
         rows, wanted = Rows(conn), dict[Table[Any], set[UUID]]()
         for recorded in batch:
             for table, key in self.touches(recorded):
                 wanted.setdefault(table, set()).add(key)
         take = rows.prefetch(wanted)
-
-        def end() -> None:
-            take()
-            for recorded in batch:
-                self.fold(recorded, rows)
-            rows.flush()
-
-        return end
+        yield
+        take()
+        yield
+        for recorded in batch:
+            self.fold(recorded, rows)
+        rows.flush()
 
 
 def apply(conn: Connection, models: Iterable[ReadModel], batch: Iterable[Recorded]) -> None:
     """
     Folds a batch into the tables of these models that the connection's search path finds.
 
-    In a pipeline: while Postgres writes the rows of one model, those of the next are folded.
+    In a pipeline, each step for all models before the next: whoever takes rows in waits for all that was sent before,
+    so nothing is written until then; and while Postgres writes the rows of one model, those of the next are folded.
     """
     batch = list(batch)
     with conn.pipeline():
-        for end in [model.begin(conn, batch) for model in models]:
-            end()
+        for _ in zip_longest(*(model.steps(conn, batch) for model in models)):
+            pass
 
 
 class Docs(Generic[S]):

@@ -1,7 +1,7 @@
 """Revisions: every state a routine has been in, newest first (contract 3.6). All of it is a fold of the routine's stream."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 from domain import routine
@@ -56,19 +56,10 @@ CREATE TABLE routine_state (id uuid PRIMARY KEY, responsible_user_id text, state
 CREATE TABLE revision (id uuid PRIMARY KEY, routine_id uuid NOT NULL, number bigint NOT NULL, doc json NOT NULL);
 CREATE INDEX ON revision (routine_id, number);
 """
-EVENTS = (
-    RoutineCreated
-    | RoutineUpdated
-    | RoutineRestored
-    | RoutineTriggerAdded
-    | RoutineTriggerChanged
-    | RoutineTriggerRemoved
-    | RoutineSecretRotated
-)
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
-    if not isinstance(event := recorded.event, EVENTS):
+    if not isinstance(event := recorded.event, RoutineEvent):
         return
     before = rows.get(STATE, recorded.stream_id)
     state = routine.evolve(before.state if before else None, event)
@@ -81,8 +72,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
 
 
 def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
-    if isinstance(recorded.event, EVENTS):
-        yield STATE, recorded.stream_id
+    yield STATE, recorded.stream_id
 
 
 def summary(event: RoutineEvent) -> str:
@@ -143,7 +133,14 @@ def _trigger(trigger_id: UUID, state: TriggerState) -> TriggerSnapshot:
     )
 
 
-revisions = ReadModel(name="revisions", tables=(STATE, REVISION), schema=SCHEMA, fold=fold, touches=touches)
+revisions = ReadModel(
+    name="revisions",
+    tables=(STATE, REVISION),
+    schema=SCHEMA,
+    fold=fold,
+    touches=touches,
+    events=frozenset(get_args(RoutineEvent)),
+)
 
 _PAGE = Docs(
     "SELECT doc FROM revision WHERE routine_id = %(routine_id)s ORDER BY number DESC LIMIT %(limit)s", shapes.Revision

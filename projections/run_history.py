@@ -9,7 +9,12 @@ import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from domain.events import RunCompleted, RunFailed, RunFired
+from domain.events import (
+    RunCompleted,
+    RunEvent,
+    RunFailed,
+    RunFired,
+)
 from domain.identity import revision_of
 from domain.recorded import Recorded
 from domain.values import Coalesced, Failed, Opened, RunSource, Skipped, Started
@@ -130,7 +135,14 @@ def _links(event: RunFired) -> dict[str, Any]:
             return {"linked_issue_id": None, "coalesced_into_run_id": None, "failure_reason": reason}
 
 
-run_history = ReadModel(name="run_history", tables=(RUN,), schema=SCHEMA, fold=fold, touches=touches)
+run_history = ReadModel(
+    name="run_history",
+    tables=(RUN,),
+    schema=SCHEMA,
+    fold=fold,
+    touches=touches,
+    events=frozenset(get_args(RunEvent)),
+)
 
 
 class Filters(msgspec.Struct, frozen=True):

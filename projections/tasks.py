@@ -80,7 +80,14 @@ def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
         yield TASK, recorded.stream_id
 
 
-tasks = ReadModel(name="tasks", tables=(TASK,), schema=SCHEMA, fold=fold, touches=touches)
+tasks = ReadModel(
+    name="tasks",
+    tables=(TASK,),
+    schema=SCHEMA,
+    fold=fold,
+    touches=touches,
+    events=frozenset({TaskCreated, TaskUpdated, TaskDeleted}),
+)
 
 _TASK = """
     SELECT json_build_object('id', t.number, 'name', t.name, 'description', t.doc->'description',

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 import msgspec
@@ -166,7 +166,14 @@ def _after(row: TrajectoryRow, recorded: Recorded) -> TrajectoryRow:
             return replace(row, doc=doc, status=doc.status)
 
 
-trajectories = ReadModel(name="trajectories", tables=(TRAJECTORY, NUMBER), schema=SCHEMA, fold=fold, touches=touches)
+trajectories = ReadModel(
+    name="trajectories",
+    tables=(TRAJECTORY, NUMBER),
+    schema=SCHEMA,
+    fold=fold,
+    touches=touches,
+    events=frozenset({RoutineCreated, *get_args(TrajectoryEvent)}),
+)
 
 
 class _Found(msgspec.Struct):

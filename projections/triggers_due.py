@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 from msgspec.structs import replace
@@ -127,7 +127,13 @@ def _move(rows: Rows, recorded: Recorded, event: Scheduled, **changes: Any) -> N
 
 
 triggers_due = ReadModel(
-    name="triggers_due", tables=(SCHEDULE, ACTIVITY), schema=SCHEMA, fold=fold, touches=touches, acted_on=True
+    name="triggers_due",
+    tables=(SCHEDULE, ACTIVITY),
+    schema=SCHEMA,
+    fold=fold,
+    touches=touches,
+    events=frozenset({RoutineCreated, RoutineUpdated, RoutineRestored, TriggerDeleted, *get_args(Scheduled)}),
+    acted_on=True,
 )
 
 

@@ -142,7 +142,7 @@ def _carry_on(work: Work, row: Waiting) -> int:
     if (owed := trigger.owed_from(armed, of.settings.status)) is not None:
         plan = plans.before(plan, owed)
     moments = list(islice(plans.occurrences(plan, found.reached, found.until), AT_ONCE))
-    runs.load_runs(work, [run_of_occurrence(found.trigger_id, at) for at in moments], [of])
+    runs.presume_new_runs(work, [run_of_occurrence(found.trigger_id, at) for at in moments], [of])
     done = _run(work, row, found, of, moments)
     if done.fired or done.left_out or done.waits:
         work.record(row.id, [done])

@@ -64,13 +64,19 @@ def fire_by_hand(work: Work, principal: Principal, routine_id: UUID, request: Ru
 
 def fire_due(work: Work, rows: Sequence[DueTrigger]) -> int:
     """Settles what is due of these triggers, in one unit of work; returns how many runs it recorded."""
+    found = load_due(work, rows)
+    presume_new_runs(work, [run_of_occurrence(row.trigger_id, row.next_at) for row in rows], found)
+    return sum(_settle(work, row) for row in rows)
+
+
+def load_due(work: Work, rows: Sequence[DueTrigger]) -> Sequence[Routine]:
+    """Fetches what the outcome of these occurrences rests on, which is there before their time; returns the routines."""
     work.load(id_ for row in rows for id_ in (row.trigger_id, row.routine_id))
     work.load((slot_of(row.routine_id) for row in rows), slot.TAIL)
     found = [state for row in rows if (state := work.get(ROUTINE, row.routine_id)) is not None]
     work.load(id_ for state in found for id_ in (state.settings.assignee_agent_id, state.settings.project_id))
     work.load(state.settings.call.task_id for state in found if state.settings.call is not None)
-    load_runs(work, [run_of_occurrence(row.trigger_id, row.next_at) for row in rows], found)
-    return sum(_settle(work, row) for row in rows)
+    return found
 
 
 def fail_due(work: Work, rows: Sequence[DueTrigger], reason: str) -> int:
@@ -123,7 +129,7 @@ def _settle(work: Work, row: DueTrigger) -> int:
     if due.missed is not None:
         work.record(row.trigger_id, [due.missed])
     run_ids = [run_of_occurrence(row.trigger_id, at) for at in due.fire]
-    load_runs(work, run_ids, [of])
+    presume_new_runs(work, run_ids, [of])
     fresh = [at for at in due.fire if not is_fired(work, row.trigger_id, at)]
     company_id = work.company_of(row.trigger_id)
     for occurrence in fresh:
@@ -146,11 +152,11 @@ def scheduled(work: Work, of: Routine, routine_id: UUID, trigger_id: UUID, occur
     )
 
 
-def load_runs(work: Work, run_ids: Sequence[UUID], of: Sequence[Routine]) -> None:
-    """Fetches what these runs would be recorded to."""
+def presume_new_runs(work: Work, run_ids: Sequence[UUID], of: Sequence[Routine]) -> None:
+    """What these runs are to be recorded to is not there, most likely: only who comes second finds it."""
     begun = map(issue_of_run, run_ids)
     calls = any(state.settings.call is not None for state in of)
-    work.load([*run_ids, *begun, *(map(trajectory_of_run, run_ids) if calls else ())])
+    work.presume_new([*run_ids, *begun, *(map(trajectory_of_run, run_ids) if calls else ())])
 
 
 def _first_unfired(work: Work, row: DueTrigger, plan: Plan) -> datetime | None:

@@ -16,9 +16,10 @@ from application.recorder import MemoryRecorder
 from application.store import EventStore
 from application.use_cases import agents, companies, issues, keys, routines, runs
 from application.work import Work
-from domain.errors import Conflict, Refusal, Unknown
-from domain.events import RunCompleted, RunFired
+from domain.errors import Conflict, ImpossibleHistory, Refusal, Unknown
+from domain.events import GoalCreated, RunCompleted, RunFired
 from domain.identity import issue_of_run
+from domain.values import GoalDetails
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -138,13 +139,60 @@ def test_a_memory_has_an_end():
     assert all(memory.recall(id_) for id_ in ids[1:])
 
 
-@pytest.mark.parametrize("length", [0, LONGEST + 1])
-def test_what_is_not_there_and_what_is_very_long_is_not_remembered(length):
+@pytest.mark.parametrize(("length", "is_remembered"), [(0, True), (LONGEST, True), (LONGEST + 1, False)])
+def test_what_is_very_long_is_not_remembered_but_what_is_not_there_is(length, is_remembered):
     memory, id_ = Memory(), uuid4()
 
     memory.learn([(id_, Remembered(recorded=[object()] * length, state=None, folded=0))])
 
-    assert memory.recall(id_) is None
+    assert is_remembered == (memory.recall(id_) is not None)
+
+
+def test_what_is_read_ahead_is_as_it_is_now_and_need_not_be_read_again(town):
+    town.there.execute(town.caller, routines.update, town.routine, RoutinePatch(title="Look"))
+    town.here.read_ahead(lambda work: work.load([town.routine]))
+    before = town.recorder.reads
+
+    (fired,) = town.fire(town.here)
+
+    assert fired.event.revision == 2
+    assert town.recorder.reads == before
+
+
+def test_what_cannot_be_read_ahead_is_left_to_the_decision(town):
+    def unreadable(_work):
+        raise ImpossibleHistory
+
+    town.here.read_ahead(unreadable)
+
+    assert town.fire(town.here)
+
+
+def set_goal(work, goal_id):
+    """Unless it is set."""
+    work.presume_new([goal_id])
+    if not work.version_of(goal_id):
+        work.record(goal_id, [GoalCreated(details=GoalDetails(title="Grow"))], company_id=uuid4())
+
+
+def test_a_stream_that_is_presumed_to_be_new_is_neither_looked_for_nor_remembered(town):
+    goal_id, before = uuid4(), town.recorder.reads
+
+    town.here.attempt(lambda work: set_goal(work, goal_id))
+    assert town.recorder.reads == before
+
+    town.here.ask(lambda work: work.version_of(goal_id))
+    assert town.recorder.reads == before + 1
+
+
+def test_who_presumes_wrongly_decides_again(town):
+    goal_id = uuid4()
+    town.there.attempt(lambda work: set_goal(work, goal_id))
+
+    done = town.here.attempt(lambda work: set_goal(work, goal_id))
+
+    assert list(done.recorded) == []
+    assert town.here.ask(lambda work: work.version_of(goal_id)) == 1
 
 
 OPERATIONS = {

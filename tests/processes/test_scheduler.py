@@ -9,6 +9,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from application.execute import Executor
+from application.memory import Memory
+from application.store import EventStore
 from application.use_cases import runs
 from domain.events import (
     CommentAdded,
@@ -478,9 +480,99 @@ def test_it_sleeps_until_the_next_schedule_is_due(workplace, scheduler, conn, cl
     workplace.routines(next_at=NOON + timedelta(minutes=9))
     scheduler.tick(conn)
 
-    assert 12.5 == scheduler.pause_s(conn)
+    assert 7.5 == scheduler.pause_s(conn)  # to read ahead
+    clock.now += timedelta(seconds=7.5)
+    scheduler.tick(conn)
+    assert 5 == scheduler.pause_s(conn)
     clock.now = NOON + timedelta(seconds=13)
     assert 0 == scheduler.pause_s(conn)
+
+
+class Counting:
+    """A recorder that says how often streams were read."""
+
+    def __init__(self, recorder):
+        self._recorder = recorder
+        self.reads = 0
+
+    def __getattr__(self, name):
+        return getattr(self._recorder, name)
+
+    def select_streams(self, *args):
+        self.reads += 1
+        return self._recorder.select_streams(*args)
+
+
+@pytest.fixture
+def counting(system):
+    return Counting(system.store.recorder)
+
+
+@pytest.fixture
+def foreseeing(counting, clock):
+    """A scheduler with a memory."""
+    store = EventStore(counting)
+    return Scheduler(Executor(store, clock, memory=Memory()), store.after, batch=50)
+
+
+def read_ahead(scheduler, conn):
+    """All that it reads ahead now, a batch at a time."""
+    scheduler.tick(conn)
+    while scheduler.pause_s(conn) == 0:
+        scheduler.tick(conn)
+
+
+def test_what_a_firing_rests_on_is_read_before_its_time(workplace, foreseeing, counting, conn, clock):
+    workplace.routines(120, next_at=NOON)
+    clock.now = NOON - schedulers.AHEAD
+    read_ahead(foreseeing, conn)
+    before = counting.reads
+
+    clock.now = NOON
+
+    assert 120 == foreseeing.tick(conn)
+    assert before == counting.reads
+
+
+def test_what_changes_after_it_was_read_ahead_counts(workplace, foreseeing, conn, clock, happened):
+    paused, retitled = workplace.routines(2, next_at=NOON)
+    clock.now = NOON - schedulers.AHEAD
+    read_ahead(foreseeing, conn)
+
+    workplace.record((paused.routine_id, [RoutineUpdated(settings=RoutineSettings(title="No", status="paused"))]))
+    workplace.record((retitled.routine_id, [RoutineUpdated(settings=RoutineSettings(title="New"))]))
+    clock.now = NOON
+    foreseeing.tick(conn)
+
+    assert [retitled.routine_id] == [run.event.routine_id for run in happened(RunFired)]
+    assert [3] == [run.event.revision for run in happened(RunFired)]
+
+
+def test_what_has_fired_elsewhere_since_a_tick_began_does_not_fire_again(workplace, foreseeing, scheduler, conn, clock):
+    workplace.routines(60, next_at=NOON)
+    clock.now = NOON - schedulers.AHEAD
+    read_ahead(foreseeing, conn)
+    clock.now = NOON
+    seen = foreseeing._look(conn, NOON)
+
+    assert 60 == scheduler.tick(conn)
+    foreseeing._look = lambda *_: seen
+
+    head = workplace.executor.store.head()
+    assert 0 == foreseeing.tick(conn)
+    assert head == workplace.executor.store.head()
+
+
+def test_a_clock_that_is_set_back_does_not_stop_the_reading_ahead(workplace, foreseeing, counting, conn, clock):
+    clock.now = NOON + timedelta(days=2)
+    foreseeing.tick(conn)
+
+    clock.now = NOON
+    workplace.routines(next_at=NOON + timedelta(seconds=3))
+    before = counting.reads
+    foreseeing.tick(conn)
+
+    assert before < counting.reads
 
 
 def test_the_loop_fires_at_the_moment_and_not_before(workplace, executor, looping, happened):

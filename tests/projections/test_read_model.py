@@ -2,10 +2,13 @@
 
 import threading
 import time
+from contextlib import suppress
+from operator import attrgetter
 
 import pytest
 from msgspec.structs import replace
 
+from domain.errors import ImpossibleHistory
 from domain.events import STORED_NAMES, GoalCreated, IssueOpened, stored_name
 from processes.projector import Projector
 from projections import catalogue, positions
@@ -47,6 +50,31 @@ def test_every_table_of_every_read_model_is_filled_by_the_story(story, conn):
     story.tell().project_all()
 
     assert [] == [name for tables in all_rows(conn).values() for name, found in tables.items() if not found]
+
+
+class Noticing:
+    """Rows that nobody has, and whether anybody asked for one."""
+
+    noticed = False
+
+    def __getattr__(self, _name):
+        self.noticed = True
+        return lambda *_: None
+
+
+def is_folded(model, recorded):
+    found = Noticing()
+    with suppress(ValueError, ImpossibleHistory):  # what it says of an event whose row is not there
+        model.fold(recorded, found)
+    return found.noticed
+
+
+@pytest.mark.parametrize("model", [model for model in catalogue.ALL if model.events], ids=attrgetter("name"))
+def test_a_read_model_names_every_kind_of_event_that_it_folds(story, model):
+    folded_kinds = {type(one.event) for one in story.tell().store.history() if is_folded(model, one)}
+
+    assert folded_kinds
+    assert folded_kinds - model.events == set()
 
 
 @pytest.mark.parametrize("model", catalogue.ALL, ids=NAMES)
