@@ -6,6 +6,7 @@ from projections.collections import collections
 from projections.deadlines import deadlines
 from projections.deliveries import deliveries
 from projections.directory import directory
+from projections.endpoints import endpoints
 from projections.firing_metrics import firing_metrics
 from projections.issues import issues
 from projections.occurrences import occurrences
@@ -23,6 +24,7 @@ ALL = (
     deadlines,
     deliveries,
     directory,
+    endpoints,
     firing_metrics,
     issues,
     occurrences,

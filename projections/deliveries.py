@@ -61,25 +61,6 @@ class ReceiverRow(Row, frozen=True):
     lane: UUID
 
 
-class EndpointFields(Shape, frozen=True, kw_only=True):
-    id: UUID
-    company_id: UUID
-    url: str
-    events: tuple[str, ...]
-    description: str | None
-    ordered: bool
-    enabled: bool
-    disabled_reason: str | None
-    created_at: str
-    updated_at: str
-
-
-class EndpointRow(Row, frozen=True):
-    company_id: UUID
-    position: int
-    doc: EndpointFields
-
-
 class LetterRow(Row, frozen=True):
     """A delivery that waits to be sent, for the first time or again."""
 
@@ -130,16 +111,12 @@ class DeliveryRow(Row, frozen=True):
 
 SUBSCRIPTIONS = Table("subscriptions", SubscriptionsRow)
 RECEIVER = Table("receiver", ReceiverRow)
-ENDPOINT = Table("webhook_endpoint", EndpointRow)
 LETTER = Table("letter", LetterRow)
 DELIVERY = Table("delivery", DeliveryRow)
 
 SCHEMA = """
 CREATE TABLE subscriptions (id uuid PRIMARY KEY, endpoints json NOT NULL);
 CREATE TABLE receiver (id uuid PRIMARY KEY, kind text NOT NULL, lane uuid NOT NULL);
-CREATE TABLE webhook_endpoint (
-    id uuid PRIMARY KEY, company_id uuid NOT NULL, position bigint NOT NULL, doc json NOT NULL);
-CREATE INDEX ON webhook_endpoint (company_id, position);
 CREATE TABLE letter (
     id uuid PRIMARY KEY, version bigint NOT NULL, kind text NOT NULL, target_id uuid NOT NULL, lane uuid NOT NULL,
     ordered boolean NOT NULL, company_id uuid NOT NULL, position bigint NOT NULL, attempts bigint NOT NULL,
@@ -321,31 +298,13 @@ def _note(
 def _endpoint(rows: Rows, recorded: Recorded, event: EndpointEvent) -> None:
     if (company_id := recorded.company_id) is None:
         raise ValueError(recorded)
-    id_, at = recorded.stream_id, time(recorded.at)
     match event:
-        case EndpointCreated(settings=settings):
-            fields = msgspec.structs.asdict(settings)
-            doc = EndpointFields(
-                id=id_, company_id=company_id, disabled_reason=None, created_at=at, updated_at=at, **fields
-            )
-            rows.put(ENDPOINT, EndpointRow(id=id_, company_id=company_id, position=recorded.position, doc=doc))
-            _subscribe(rows, company_id, id_, settings)
-        case EndpointUpdated(settings=settings):
-            reason = {"disabled_reason": None} if settings.enabled else {}
-            _edit(rows, id_, **msgspec.structs.asdict(settings), **reason, updated_at=at)
-            _subscribe(rows, company_id, id_, settings)
-        case EndpointDisabled(reason=reason_):
-            _edit(rows, id_, enabled=False, disabled_reason=reason_, updated_at=at)
-            _subscribe(rows, company_id, id_, None)
-        case EndpointDeleted():
-            rows.delete(ENDPOINT, id_)
-            _subscribe(rows, company_id, id_, None)
+        case EndpointCreated(settings=settings) | EndpointUpdated(settings=settings):
+            _subscribe(rows, company_id, recorded.stream_id, settings)
+        case EndpointDisabled() | EndpointDeleted():
+            _subscribe(rows, company_id, recorded.stream_id, None)
         case _:
-            _edit(rows, id_, updated_at=at)
-
-
-def _edit(rows: Rows, endpoint_id: UUID, **changes: Any) -> None:
-    rows.change(ENDPOINT, endpoint_id, lambda row: replace(row, doc=replace(row.doc, **changes)))
+            pass
 
 
 def _subscribe(rows: Rows, company_id: UUID, endpoint_id: UUID, settings: EndpointSettings | None) -> None:
@@ -376,7 +335,7 @@ def _lane_of(callback: Callback) -> UUID:
 
 deliveries = ReadModel(
     name="deliveries",
-    tables=(SUBSCRIPTIONS, RECEIVER, ENDPOINT, LETTER, DELIVERY),
+    tables=(SUBSCRIPTIONS, RECEIVER, LETTER, DELIVERY),
     schema=SCHEMA,
     fold=fold,
     touches=touches,
@@ -403,10 +362,6 @@ _TALLY = "SELECT kind, count(*), min(next_at) FROM letter GROUP BY kind"
 _TRY_HOLD = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
 _LET_GO = "SELECT pg_advisory_unlock(hashtextextended(%s, 0))"
 
-_ENDPOINTS = Docs(
-    "SELECT doc FROM webhook_endpoint WHERE company_id = %(company_id)s ORDER BY position", EndpointFields
-)
-_ENDPOINT = Docs("SELECT doc FROM webhook_endpoint WHERE id = %(id)s", EndpointFields)
 _DELIVERIES = Docs(
     "SELECT doc FROM delivery WHERE company_id = %(company_id)s "
     "AND (%(target_id)s::uuid IS NULL OR target_id = %(target_id)s) "
@@ -447,16 +402,7 @@ def tallies(conn: Connection) -> dict[str, tuple[int, datetime]]:
     return {kind: (many, first) for kind, many, first in conn.execute(_TALLY)}
 
 
-def endpoints(conn: Connection, company_id: UUID) -> list[EndpointFields]:
-    """Oldest first."""
-    return _ENDPOINTS.all(conn, company_id=company_id)
-
-
-def endpoint_of(conn: Connection, id_: UUID) -> EndpointFields | None:
-    return _ENDPOINT.one(conn, id=id_)
-
-
-def delivery(conn: Connection, id_: UUID) -> Delivery | None:
+def one(conn: Connection, id_: UUID) -> Delivery | None:
     return _DELIVERY.one(conn, id=id_)
 
 

@@ -12,8 +12,9 @@ from application.commands import EndpointDraft, EndpointPatch, SecretRotation
 from application.use_cases import endpoints as use_cases
 from domain.delivery import Letter
 from domain.errors import NotFound
-from projections import deliveries
-from projections.deliveries import Delivery, EndpointFields, Status
+from projections import deliveries, endpoints
+from projections.deliveries import Delivery, Status
+from projections.endpoints import EndpointFields
 from projections.read_model import Connection
 from web.backend import Backend, Changed
 from web.paging import NEXT, Paging, page, paging, place_of
@@ -21,7 +22,8 @@ from web.requests import identified, number
 from web.routing import delete, get, patch, post
 from web.validation import Invalid
 
-MODELS = ("deliveries",)
+ENDPOINTS = ("endpoints",)
+DELIVERIES = ("deliveries",)
 LIST = "deliveries"
 USUAL, MOST = 50, 200
 
@@ -52,7 +54,7 @@ class Endpoints(Controller):
         data: JSONBody[EndpointDraft],
     ) -> Response[MadeEndpoint]:
         """The company's events of these kinds are sent there, signed. The secret is shown once."""
-        made = backend.change(caller, MODELS, use_cases.create, identified(company_id, "Company"), data)
+        made = backend.change(caller, ENDPOINTS, use_cases.create, identified(company_id, "Company"), data)
         return _with_secret(made, 201)
 
     @get("/webhook-endpoints", operation_id="listWebhookEndpoints", refuses=(403,))
@@ -62,8 +64,8 @@ class Endpoints(Controller):
         """Oldest first."""
         id_ = identified(company_id, "Company")
         backend.ask(caller, use_cases.may_list, id_)
-        with backend.shown(*MODELS) as conn:
-            return deliveries.endpoints(conn, id_)
+        with backend.shown(*ENDPOINTS) as conn:
+            return endpoints.of_company(conn, id_)
 
     @get("/webhook-endpoints/{endpoint_id:str}", operation_id="getWebhookEndpoint", refuses=(403,))
     def detail(
@@ -75,8 +77,8 @@ class Endpoints(Controller):
     ) -> EndpointFields:
         ids = _ids(company_id, endpoint_id)
         backend.ask(caller, use_cases.may_see, *ids)
-        with backend.shown(*MODELS) as conn:
-            if (found := deliveries.endpoint_of(conn, ids[1])) is None:
+        with backend.shown(*ENDPOINTS) as conn:
+            if (found := endpoints.one(conn, ids[1])) is None:
                 raise NotFound("Webhook endpoint not found")
             return found
 
@@ -90,8 +92,8 @@ class Endpoints(Controller):
         data: JSONBody[EndpointPatch],
     ) -> Response[EndpointFields]:
         """`enabled` true makes one work again that answered 410."""
-        changed = backend.change(caller, MODELS, use_cases.update, *_ids(company_id, endpoint_id), data)
-        return changed.answer(lambda conn: deliveries.endpoint_of(conn, changed.result))
+        changed = backend.change(caller, ENDPOINTS, use_cases.update, *_ids(company_id, endpoint_id), data)
+        return changed.answer(lambda conn: endpoints.one(conn, changed.result))
 
     @delete("/webhook-endpoints/{endpoint_id:str}", operation_id="deleteWebhookEndpoint", refuses=(403,))
     def remove(
@@ -120,7 +122,7 @@ class Endpoints(Controller):
     ) -> Response[MadeEndpoint]:
         """Another secret, shown once; for `overlapSec` seconds the one before signs beside it."""
         ids = _ids(company_id, endpoint_id)
-        made = backend.change(caller, MODELS, use_cases.rotate, *ids, data.overlap_sec)
+        made = backend.change(caller, ENDPOINTS, use_cases.rotate, *ids, data.overlap_sec)
         return _with_secret(made, 200)
 
     @post(
@@ -138,7 +140,7 @@ class Endpoints(Controller):
     ) -> Response[Delivery]:
         """Sends `endpoint.tested` there; the delivery says what came of it."""
         ids = _ids(company_id, endpoint_id)
-        made = backend.change(caller, MODELS, use_cases.test, *ids)
+        made = backend.change(caller, DELIVERIES, use_cases.test, *ids)
         return made.answer(lambda conn: _newest(conn, *ids), 202)
 
     @get(
@@ -186,11 +188,11 @@ class Endpoints(Controller):
         """Sends it once more under the same id, dead or not."""
         id_, letter_id = identified(company_id, "Company"), identified(delivery_id, "Delivery")
         backend.ask(caller, use_cases.may_list, id_)
-        with backend.shown(*MODELS) as conn:
-            if (found := deliveries.delivery(conn, letter_id)) is None:
+        with backend.shown(*DELIVERIES) as conn:
+            if (found := deliveries.one(conn, letter_id)) is None:
                 raise NotFound("Delivery not found")
-        changed = backend.change(caller, MODELS, use_cases.redeliver, id_, _letter(found))
-        return changed.answer(lambda conn: deliveries.delivery(conn, letter_id), 202)
+        changed = backend.change(caller, DELIVERIES, use_cases.redeliver, id_, _letter(found))
+        return changed.answer(lambda conn: deliveries.one(conn, letter_id), 202)
 
 
 def _ids(company_id: str, endpoint_id: str) -> tuple[UUID, UUID]:
@@ -199,7 +201,7 @@ def _ids(company_id: str, endpoint_id: str) -> tuple[UUID, UUID]:
 
 def _with_secret(made: Changed, status: int) -> Response[MadeEndpoint]:
     minted: use_cases.Minted = made.result
-    shown = made.answer(lambda conn: deliveries.endpoint_of(conn, minted.endpoint_id), status)
+    shown = made.answer(lambda conn: endpoints.one(conn, minted.endpoint_id), status)
     fields = {name: getattr(shown.content, name) for name in EndpointFields.__struct_fields__}
     return Response(MadeEndpoint(**fields, secret=minted.secret), status_code=status, headers=shown.headers)
 
@@ -215,7 +217,7 @@ def _page(
     limit = number(paging.limit, "limit", USUAL, 1, MOST)
     list_ = f"{LIST} {target_id or company_id}"
     after = place_of(paging.cursor, list_, tuple[int, UUID])
-    with backend.shown(*MODELS) as conn:
+    with backend.shown(*DELIVERIES) as conn:
         found = deliveries.of_company(conn, company_id, limit + 1, target_id=target_id, status=wanted, after=after)
     return page(paging, list_, found, limit, lambda one: (one.event_position, one.id))
 

@@ -14,7 +14,8 @@ from msgspec.structs import asdict, replace
 from domain.values import Json, Variable
 from projections import shapes
 from projections.backfills import Backfill
-from projections.deliveries import Attempt, Delivery, EndpointFields
+from projections.deliveries import Attempt, Delivery
+from projections.endpoints import EndpointFields
 from projections.issues import CommentCursor
 from projections.occurrences import Occurrence
 from projections.positions import Standing
