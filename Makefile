@@ -27,8 +27,8 @@ up: install ## run the whole system until Ctrl-C (ARGS="--port 8001 --data-dir D
 test: install-dev ## run the tests against a real Postgres (ARGS="-k cron")
 	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
-fuzz: install-dev ## many more random requests against the API's description (ARGS="SEED=7 EXAMPLES=1000")
-	@env SEED=$$(date +%s) EXAMPLES=250 $(ARGS) $(BIN)/python -m pytest -q -s tests/acceptance/test_schemathesis.py
+fuzz: install-dev ## many more random requests against the descriptions of both APIs (ARGS="SEED=7 EXAMPLES=1000")
+	@env SEED=$$(date +%s) EXAMPLES=250 $(ARGS) $(BIN)/python -m pytest -q -s tests/acceptance/test_schemathesis.py tests/web/jetty/test_schemathesis.py
 
 check: install-dev ## ruff, mypy --strict and the test of the layers
 	$(BIN)/ruff check .

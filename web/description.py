@@ -157,7 +157,7 @@ def _body(one: Operation, asked: dict[Any, Json]) -> Json:
         return {}
     content = {"schema": asked[one.body], "examples": _named(examples.REQUESTS.get(one.id, {}))}
     kinds = (JSON, MERGE_PATCH) if one.method == "patch" else (JSON,)
-    return {"requestBody": {"required": _is_needed(one.body), "content": dict.fromkeys(kinds, content)}}
+    return {"requestBody": {"required": is_needed(one.body), "content": dict.fromkeys(kinds, content)}}
 
 
 def _delivery(one: Operation) -> Json:
@@ -172,7 +172,7 @@ def _delivery(one: Operation) -> Json:
     }
 
 
-def _is_needed(body: Any) -> bool:
+def is_needed(body: Any) -> bool:
     """Whether an empty body is refused: it is read as `{}`."""
     try:
         parse(body, {})

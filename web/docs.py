@@ -1,5 +1,6 @@
 """The API's own description, and a page that shows it without any other server."""
 
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -20,14 +21,20 @@ JSON in, JSON out. Fields of a body that are not named here are ignored; U+0000 
 HEAD as well. An unknown path or method, and a malformed id in a path, is a 404."""
 
 
+Complete = Callable[[dict[str, Any], Sequence[Any]], dict[str, Any]]  # a description, and the handlers of its routes
+
+
 class DescriptionPlugin(JsonRenderPlugin):
     """What the framework has found out, completed; made when it is asked for first."""
 
-    _made: bytes | None = None
+    def __init__(self, complete: Complete) -> None:
+        super().__init__(path="/")
+        self._complete = complete
+        self._made: bytes | None = None
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
         if self._made is None:
-            self._made = msgspec.json.encode(described(openapi_schema, _handlers(request.app)))
+            self._made = msgspec.json.encode(self._complete(openapi_schema, _handlers(request.app)))
         return self._made
 
 
@@ -38,21 +45,21 @@ def _handlers(app: Litestar) -> list[Any]:
     return [handler for handler in found if handler.operation_id is not None]
 
 
-def description_of(title: str, about: str, path: str, plugin: JsonRenderPlugin) -> OpenAPIConfig:
+def description_of(title: str, about: str, path: str, complete: Complete) -> OpenAPIConfig:
     """How an API of ours describes itself at a path."""
     return OpenAPIConfig(
         title=title,
         version=VERSION,
         description=about,
         path=path,
-        render_plugins=[plugin],
+        render_plugins=[DescriptionPlugin(complete)],
         components=Components(security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer")}),
         security=[{"bearer": []}],
         use_handler_docstrings=True,
     )
 
 
-openapi = description_of("Routines", ABOUT, "/api/openapi.json", DescriptionPlugin(path="/"))
+openapi = description_of("Routines", ABOUT, "/api/openapi.json", described)
 
 
 @get("/docs", media_type=MediaType.HTML, include_in_schema=False, sync_to_thread=False)

@@ -8,7 +8,6 @@ operation) come from the environment.
 import csv
 import os
 import re
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,11 @@ import msgspec
 import pytest
 import schemathesis
 from schemathesis.config import SchemathesisConfig
-from schemathesis.engine import events, from_schema
+from schemathesis.engine import from_schema
 
 from domain.identity import key_of
 from tests.api import Api
+from tests.findings import Findings
 from tests.web import people
 from web import examples
 
@@ -42,34 +42,6 @@ ACCESS = csv.DictReader((Path(__file__).parents[2] / "docs" / "access.csv").read
 OPEN_TO_AGENTS = sum(row["agent own"].startswith("2") for row in ACCESS)  # operations
 LEAST = {"board": 3_000, "agent": 400}  # requests; fewer, and the description has lost something
 NO_ROUTE = "API route not found"  # what a method is answered that a path does not have: 404, not 405 (contract 1)
-
-
-class Findings(msgspec.Struct):
-    """What a run of schemathesis did and found."""
-
-    statuses: Counter[int] = msgspec.field(default_factory=Counter)
-    succeeded: set[str] = msgspec.field(default_factory=set)
-    wrong: list[Any] = msgspec.field(default_factory=list)
-
-    def add(self, event: Any) -> None:
-        if isinstance(event, events.NonFatalError):
-            self.wrong.append((event.label, str(event.value)))
-        if isinstance(event, events.FatalError):
-            self.wrong.append(("the run broke off", repr(event.exception)))
-        if isinstance(event, events.ScenarioFinished):
-            self._add_recorded(event.recorder)
-
-    def _add_recorded(self, recorder: Any) -> None:
-        for case_id, interaction in recorder.interactions.items():
-            sent, got = interaction.request, interaction.response
-            status = got.status_code if got else 0  # no answer at all
-            self.statuses[status] += 1
-            if status in range(200, 300) and case_id in recorder.cases:
-                self.succeeded.add(recorder.cases[case_id].value.operation.label)
-            failures = [check for check in recorder.checks.get(case_id, []) if check.failure_info is not None]
-            for check in failures:
-                told = check.failure_info.failure.message
-                self.wrong.append((check.name, told, sent.method, sent.uri, sent.body, got and got.content))
 
 
 def story(api: Api) -> tuple[dict[str, str], str, str]:

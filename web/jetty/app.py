@@ -4,7 +4,6 @@ from litestar import Controller, Litestar, Router
 from litestar import get as plain_get
 from litestar.datastructures import State
 from litestar.di import NamedDependency, Provide
-from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.params import FromPath
 
 from application.access import Caller
@@ -15,6 +14,7 @@ from web.backend import Backend
 from web.docs import description_of, docs_page
 from web.guard import MAX_BODY_BYTES
 from web.jetty.collections import ApiKeys, Collections
+from web.jetty.description import described
 from web.jetty.errors import to_response
 from web.jetty.requests import JettyRequest, caller, routine_path, task_path
 from web.jetty.routines import Parameters, Routines
@@ -102,6 +102,6 @@ def jetty(backend: Backend, *, with_routines: bool) -> Litestar:
         request_class=JettyRequest,
         request_max_body_size=MAX_BODY_BYTES,
         exception_handlers={Exception: to_response},
-        openapi_config=description_of("Routines, the Jetty API", ABOUT, "/openapi.json", JsonRenderPlugin(path="/")),
+        openapi_config=description_of("Routines, the Jetty API", ABOUT, "/openapi.json", described),
         logging_config=None,
     )

@@ -92,7 +92,7 @@ class ApiKeys(Controller):
         )
         return Response(key, headers=shown.headers)
 
-    @get("/collection/{collection:str}", operation_id="listApiKeys")
+    @get("/collection/{collection:str}", operation_id="listApiKeys", opt={"refuses": 403})
     def list_(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], collection: FromPath[str]
     ) -> list[ApiKey]:

@@ -27,13 +27,21 @@ def to_response(request: Request[Any, Any, Any], error: Exception) -> Response[D
     """Whatever was raised, as a response. A route's `opt` says by which statuses it refuses."""
     options = getattr(request.scope.get("route_handler"), "opt", {})
     status, detail = _told(error, options)
-    return Response(Detail(detail), status_code=status, headers=headers_of(status, error))
+    return Response(Detail(detail), status_code=status, headers=headers_of(status, error) | _allowed(error))
 
 
 def error_response(status: int, message: str) -> ASGIResponse:
     """An error before the framework has a request."""
     detail = NOT_FOUND if status == HTTPStatus.NOT_FOUND else message
     return ASGIResponse(body=msgspec.json.encode(Detail(detail)), status_code=status, media_type="application/json")
+
+
+def _allowed(error: Exception) -> dict[str, str]:
+    """The methods of an address, less the OPTIONS that the framework adds and guard.py takes away."""
+    if not isinstance(error, MethodNotAllowedException):
+        return {}
+    methods = (error.headers or {})["allow"].split(", ")
+    return {"Allow": ", ".join(sorted(set(methods) - {"OPTIONS"}))}
 
 
 def _told(error: Exception, options: dict[str, Any]) -> tuple[int, Any]:

@@ -22,6 +22,7 @@ from web.jetty.routing import post
 from web.jetty.shapes import WorkflowResponse, started
 
 MODELS = ("trajectories",)
+BODY = {"body": RunCreate}  # which is read from JSON or from a form
 PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8)  # between two looks at a call that goes on; then the last again and again
 PATIENCE_S = 300.0  # after which run-sync answers that it still goes on
 
@@ -30,7 +31,7 @@ class Runs(Controller):
     path = "/"
     tags = ("runs",)
 
-    @post("/run/{collection:str}/{task:str}", operation_id="runTask", status_code=200, sync_to_thread=None)
+    @post("/run/{collection:str}/{task:str}", operation_id="runTask", status_code=200, sync_to_thread=None, opt=BODY)
     async def run(
         self,
         request: JettyRequest,
@@ -45,7 +46,13 @@ class Runs(Controller):
         given = await request.run()
         return await sync_to_thread(_started, backend, caller, task_path, given)
 
-    @post("/run-sync/{collection:str}/{task:str}", operation_id="runTaskSync", status_code=200, sync_to_thread=None)
+    @post(
+        "/run-sync/{collection:str}/{task:str}",
+        operation_id="runTaskSync",
+        status_code=200,
+        sync_to_thread=None,
+        opt=BODY,
+    )
     async def run_sync(
         self,
         request: JettyRequest,

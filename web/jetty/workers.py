@@ -4,6 +4,7 @@ from uuid import UUID
 
 from litestar import Controller, Response
 from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, JSONBody
 
 from application.access import Caller
@@ -22,6 +23,7 @@ from web.jetty.routing import post
 from web.jetty.shapes import Claimed
 from web.requests import identified
 
+NOTHING = {204: ResponseSpec(None, description="Nothing waits", generate_examples=False)}
 MODELS = ("trajectories",)
 CANDIDATES = 8  # that are looked at, should other workers be quicker
 
@@ -30,7 +32,7 @@ class Workers(Controller):
     path = "/workers/{collection:str}"
     tags = ("workers",)
 
-    @post("/claim", operation_id="claimTrajectory", status_code=200)
+    @post("/claim", operation_id="claimTrajectory", status_code=200, responses=NOTHING)
     def claim(
         self,
         backend: NamedDependency[Backend],

@@ -1,0 +1,35 @@
+"""What a run of schemathesis did and found."""
+
+from collections import Counter
+from typing import Any
+
+import msgspec
+from schemathesis.engine import events
+
+
+class Findings(msgspec.Struct):
+    """Requests and what was wrong with their answers."""
+
+    statuses: Counter[int] = msgspec.field(default_factory=Counter)
+    succeeded: set[str] = msgspec.field(default_factory=set)
+    wrong: list[Any] = msgspec.field(default_factory=list)
+
+    def add(self, event: Any) -> None:
+        if isinstance(event, events.NonFatalError):
+            self.wrong.append((event.label, str(event.value)))
+        if isinstance(event, events.FatalError):
+            self.wrong.append(("the run broke off", repr(event.exception)))
+        if isinstance(event, events.ScenarioFinished):
+            self._add_recorded(event.recorder)
+
+    def _add_recorded(self, recorder: Any) -> None:
+        for case_id, interaction in recorder.interactions.items():
+            sent, got = interaction.request, interaction.response
+            status = got.status_code if got else 0  # no answer at all
+            self.statuses[status] += 1
+            if status in range(200, 300) and case_id in recorder.cases:
+                self.succeeded.add(recorder.cases[case_id].value.operation.label)
+            failures = [check for check in recorder.checks.get(case_id, []) if check.failure_info is not None]
+            for check in failures:
+                told = check.failure_info.failure.message
+                self.wrong.append((check.name, told, sent.method, sent.uri, sent.body, got and got.content))
