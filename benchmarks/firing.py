@@ -8,7 +8,8 @@ from table import in_turns, rows, title
 
 from application.execute import Executor
 from application.memory import Memory
-from processes.scheduler import AHEAD, FOLLOWED, Scheduler
+from processes.foresight import AHEAD
+from processes.scheduler import FOLLOWED, Scheduler
 from projections import positions
 from routines import bootstrap
 from routines.local_postgres import LocalPostgres

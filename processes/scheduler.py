@@ -32,6 +32,7 @@ from domain.backfill import Waiting
 from domain.deadline import Overdue
 from domain.trigger import DueTrigger
 from processes import settled
+from processes.foresight import Foresight
 from processes.wakeup import Connection, Wakeup
 from projections import backfills, deadlines, positions, triggers_due
 from projections.positions import Read
@@ -44,8 +45,6 @@ REFRESH = timedelta(seconds=5)  # after which it looks at all of it again, howev
 PATIENCE = 3  # failures in a row after which an occurrence is recorded as failed, a backfill as cancelled
 LONGEST_SLEEP_S = 30.0  # should the log grow unheard
 TROUBLE_S = 1.0  # pause after the database could not be reached
-AHEAD = timedelta(seconds=5)  # so long before its time, or longer, what a firing rests on is read
-AHEAD_AT_MOST = 10_000  # firings that are read ahead at once: some 40 MB
 REST = timedelta(seconds=5)  # how long what cannot be settled is left alone
 BEGINNING = datetime.min.replace(tzinfo=UTC)
 FOLLOWED = (triggers_due.triggers_due, deadlines.deadlines, backfills.backfills)  # each is `acted_on`
@@ -64,7 +63,7 @@ class Scheduler:
 
     Companies take turns: of what is due, each batch takes from all of them, so a company with very much due work does
     not keep the others waiting; and no tick lasts much longer than SLICE before it looks again. While nothing is due it
-    reads what comes due within AHEAD, so that a burst finds it at hand.
+    reads ahead.
     """
 
     def __init__(self, executor: Executor, read: Read, batch: int) -> None:
@@ -77,8 +76,7 @@ class Scheduler:
         self._refreshed = BEGINNING  # when the read models were last brought to the head of the log
         self._seen = BEGINNING  # up to when the last tick looked
         self._more = False  # whether it left something to do
-        self._coming: Sequence[DueTrigger] = ()  # what comes due soon, and is not read yet
-        self._foreseen = BEGINNING  # up to when that is known
+        self._foresight = Foresight(executor, batch)
         self._lanes = ThreadPoolExecutor(LANES, thread_name_prefix="lane")
 
     def tick(self, conn: Connection) -> int:
@@ -88,7 +86,7 @@ class Scheduler:
         ended, due, late = self._look(conn, now)
         self._seen, self._left, self._more = now, [], bool(late)
         if not ended and not due and not late:
-            self._read_ahead(conn, now)
+            self._foresight.step(conn, now)
             return 0
         with tracing.span("tick"):
             many, _ = self._in_batches(ended, use_cases.settle, now)
@@ -112,24 +110,12 @@ class Scheduler:
         due = self._awake(triggers_due.due(conn, now, limit=AT_ONCE))
         return ended, due, [] if due else self._awake(backfills.waiting(conn, limit=BACKFILLS))
 
-    def _read_ahead(self, conn: Connection, now: datetime) -> None:
-        """What comes due soon: a batch at a time, since what comes due meanwhile shall not wait."""
-        if not self._coming and not now + AHEAD <= self._foreseen <= now + 2 * AHEAD:
-            known = self._foreseen if now < self._foreseen < now + AHEAD else now
-            self._foreseen = now + 2 * AHEAD
-            self._coming = triggers_due.due(conn, self._foreseen, after=known, limit=AHEAD_AT_MOST)
-        if self._coming:
-            batch, self._coming = self._coming[: self._batch], self._coming[self._batch :]
-            self._executor.read_ahead(lambda work: runs.load_due(work, batch))
-
     def pause_s(self, conn: Connection) -> float:
-        """Seconds until something comes due that the last tick has not seen, or is to be tried again."""
-        if self._more or self._coming:
+        """Seconds until something comes due that the last tick has not seen, or is to be tried again or read ahead."""
+        if self._more or not self._foresight.is_over:
             return 0.0
         coming = triggers_due.next_due(conn, self._seen)
-        if coming is not None and coming > self._foreseen:
-            coming -= AHEAD  # it is to be read before
-        moments = [coming, deadlines.next_due(conn, self._seen)]
+        moments = [coming and self._foresight.wake_for(coming), deadlines.next_due(conn, self._seen)]
         if not (known := [moment for moment in (*moments, *self._resting.values()) if moment is not None]):
             return LONGEST_SLEEP_S
         return min(max((min(known) - self._executor.clock()).total_seconds(), 0.0), LONGEST_SLEEP_S)

@@ -389,6 +389,7 @@ class World:
         with ExitStack() as stack:
             stack.enter_context(patch("application.work.uuid4", self._new_id))
             stack.enter_context(patch.object(execute, "PAUSE_S", 0.0))
+            stack.enter_context(patch("processes.foresight.triggers_due", TriggersDue))
             stack.enter_context(
                 patch.multiple(
                     "processes.scheduler",

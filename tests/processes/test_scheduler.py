@@ -29,6 +29,7 @@ from domain.events import (
 from domain.identity import run_of_occurrence, slot_of
 from domain.values import Coalesced, Failed, Opened, RoutineSettings, Skipped, TriggerSettings
 from processes import scheduler as schedulers
+from processes.foresight import AHEAD
 from processes.scheduler import Scheduler
 from projections import triggers_due
 from routines import bootstrap
@@ -524,7 +525,7 @@ def read_ahead(scheduler, conn):
 
 def test_what_a_firing_rests_on_is_read_before_its_time(workplace, foreseeing, counting, conn, clock):
     workplace.routines(120, next_at=NOON)
-    clock.now = NOON - schedulers.AHEAD
+    clock.now = NOON - AHEAD
     read_ahead(foreseeing, conn)
     before = counting.reads
 
@@ -536,7 +537,7 @@ def test_what_a_firing_rests_on_is_read_before_its_time(workplace, foreseeing, c
 
 def test_what_changes_after_it_was_read_ahead_counts(workplace, foreseeing, conn, clock, happened):
     paused, retitled = workplace.routines(2, next_at=NOON)
-    clock.now = NOON - schedulers.AHEAD
+    clock.now = NOON - AHEAD
     read_ahead(foreseeing, conn)
 
     workplace.record((paused.routine_id, [RoutineUpdated(settings=RoutineSettings(title="No", status="paused"))]))
@@ -550,7 +551,7 @@ def test_what_changes_after_it_was_read_ahead_counts(workplace, foreseeing, conn
 
 def test_what_has_fired_elsewhere_since_a_tick_began_does_not_fire_again(workplace, foreseeing, scheduler, conn, clock):
     workplace.routines(60, next_at=NOON)
-    clock.now = NOON - schedulers.AHEAD
+    clock.now = NOON - AHEAD
     read_ahead(foreseeing, conn)
     clock.now = NOON
     seen = foreseeing._look(conn, NOON)
