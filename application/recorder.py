@@ -47,8 +47,8 @@ class MemoryRecorder(POPOApplicationRecorder):
                 msg = "a stream would get a gap"
                 raise IntegrityError(msg)
 
-    def select_streams(self, stream_ids: Sequence[UUID], tail: int | None = None) -> Sequence[StoredEvent]:
-        """The events of these streams with their positions, stream by stream in order; the last `tail` of each if given."""
+    def select_streams(self, stream_ids: Sequence[UUID], read_from: str | None = None) -> Sequence[StoredEvent]:
+        """The events of these streams with their positions, stream by stream in order; from the last of a name on, if given."""
         index = self._stored_events_index
         streams = [list(self.select_events(id_)) for id_ in stream_ids]
         return [
@@ -60,8 +60,13 @@ class MemoryRecorder(POPOApplicationRecorder):
                 index[str(event.originator_id)][event.originator_version] + 1,
             )
             for events in streams
-            for event in (events[-tail:] if tail else events)
+            for event in events[_last(events, read_from) :]
         ]
+
+
+def _last(events: Sequence[StoredEvent], name: str | None) -> int:
+    """The place of the last event of this name; 0 when there is none."""
+    return max((place for place, event in enumerate(events) if event.topic == name), default=0)
 
 
 APPEND = "SELECT log.append(%b::uuid[], %b::bigint[], %b::text[], %b::bytea[], %b::uuid[], %b::bigint[])"
@@ -74,9 +79,10 @@ STREAM = """
     WHERE stream_id = %(id)s AND version > %(gt)s AND version <= %(lte)s ORDER BY version {} LIMIT %(limit)s"""
 STREAMS = """
     SELECT stream_id, version, name, body, position FROM log.events WHERE stream_id = ANY(%b) ORDER BY stream_id, version"""
-TAILS = """
+STREAMS_FROM = """
     SELECT e.stream_id, e.version, e.name, e.body, e.position FROM unnest(%b::uuid[]) AS s(id)
-    JOIN LATERAL (SELECT * FROM log.events WHERE stream_id = s.id ORDER BY version DESC LIMIT %b) e ON true
+    JOIN log.events e ON e.stream_id = s.id AND e.version >= coalesce(
+        (SELECT version FROM log.events WHERE stream_id = s.id AND name = %b ORDER BY version DESC LIMIT 1), 1)
     ORDER BY e.stream_id, e.version"""
 FOLLOWING = """
     SELECT stream_id, version, name, body, position FROM log.events
@@ -137,13 +143,13 @@ class PostgresRecorder(ApplicationRecorder):
         with self._connection() as conn:
             return [StoredEvent(*row) for row in conn.execute(query, values)]
 
-    def select_streams(self, stream_ids: Sequence[UUID], tail: int | None = None) -> Sequence[StoredEvent]:
+    def select_streams(self, stream_ids: Sequence[UUID], read_from: str | None = None) -> Sequence[StoredEvent]:
         """The same, each with its position."""
         with self._connection() as conn:
-            if tail is None:
+            if read_from is None:
                 rows = conn.execute(STREAMS, (list(stream_ids),), prepare=True).fetchall()
             else:
-                rows = conn.execute(TAILS, (list(stream_ids), tail), prepare=True).fetchall()
+                rows = conn.execute(STREAMS_FROM, (list(stream_ids), read_from), prepare=True).fetchall()
             return [Notification(*row) for row in rows]
 
     def select_notifications(

@@ -29,7 +29,7 @@ class Recorder(Protocol):
 
     def insert_events(self, stored_events: Sequence[StoredEvent], *, guards: Guards = ()) -> Sequence[int] | None: ...
 
-    def select_streams(self, stream_ids: Sequence[UUID], tail: int | None = None) -> Sequence[StoredEvent]: ...
+    def select_streams(self, stream_ids: Sequence[UUID], read_from: str | None = None) -> Sequence[StoredEvent]: ...
 
     def select_notifications(
         self, start: int | None, limit: int, *, inclusive_of_start: bool = True
@@ -103,9 +103,9 @@ class EventStore:
         positions = self.recorder.insert_events([to_stored(recorded) for recorded in batch], guards=guards)
         return positions[-1] if positions else self.head()
 
-    def load(self, stream_ids: Sequence[UUID], tail: int | None = None) -> dict[UUID, list[Recorded]]:
+    def load(self, stream_ids: Sequence[UUID], read_from: str | None = None) -> dict[UUID, list[Recorded]]:
         """The events of each stream with their positions, in one round trip; an unknown stream has none."""
-        found = map(from_stored, self.recorder.select_streams(stream_ids, tail))
+        found = map(from_stored, self.recorder.select_streams(stream_ids, read_from))
         by_stream = {id_: list(events) for id_, events in groupby(found, key=lambda recorded: recorded.stream_id)}
         return {id_: by_stream.get(id_, []) for id_ in stream_ids}
 

@@ -28,7 +28,7 @@ State = TypeVar("State")
 class Kind(Value, Generic[State], frozen=True):
     prefix: str
     evolve: Callable[[State | None, Any], State | None]
-    tail: int | None = None  # only the last events are read; None: all
+    read_from: str | None = None  # the last event of this name: what came before it is not read; None: all is
 
 
 USER = Kind(prefix="user.", evolve=access.evolve_user)
@@ -43,7 +43,7 @@ ROUTINE = Kind(prefix="routine.", evolve=routine.evolve)
 TRIGGER = Kind(prefix="trigger.", evolve=trigger.evolve)
 BACKFILL = Kind(prefix="backfill.", evolve=backfill.evolve)
 RUN = Kind(prefix="run.", evolve=run.evolve)
-SLOT = Kind(prefix="slot.", evolve=slot.evolve, tail=slot.TAIL)
+SLOT = Kind(prefix="slot.", evolve=slot.evolve, read_from=slot.READ_FROM)
 ISSUE = Kind(prefix="issue.", evolve=issue.evolve)
 TASK = Kind(prefix="task.", evolve=task.evolve)
 TRAJECTORY = Kind(prefix="trajectory.", evolve=trajectory.evolve)

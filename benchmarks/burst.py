@@ -17,7 +17,9 @@ from routines.bootstrap import System
 from routines.local_postgres import LocalPostgres
 
 MINUTE = timedelta(minutes=1)
-AHEAD = timedelta(seconds=8)  # in which the processes come to rest
+AHEAD = timedelta(seconds=15)  # in which the processes come to rest
+ARMED_A_SECOND = 200
+FIRED_BEFORE = 20
 FIRED = """
     SELECT convert_from(body, 'UTF8')::json FROM log.events WHERE name = 'run.fired'"""
 HEAD = "SELECT position FROM log.head"
@@ -27,7 +29,8 @@ EVENTS = 3  # of one firing
 def run(postgres: LocalPostgres, *, quick: bool) -> None:
     many, rounds = (2_000, 1) if quick else (10_000, 3)
     title(
-        f"Burst, {many:,} schedules due in the same second; each firing records run, issue and slot: 3 events, flushed"
+        f"Burst, {many:,} schedules due in the same second, each of which has fired {FIRED_BEFORE} times before; "
+        "each firing records run, issue and slot: 3 events, flushed"
     )
     found = [burst(postgres, many) for _ in range(rounds)]
     for name, unit in (
@@ -49,8 +52,9 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
 def burst(postgres: LocalPostgres, many: int) -> dict[str, float]:
     """What one of them was like, by name."""
     with fresh_system(postgres) as system, TemporaryDirectory() as logs:
-        due = (datetime.now(UTC) + AHEAD + timedelta(seconds=many / 1_000)).replace(second=0, microsecond=0) + MINUTE
-        arm(system, many, due)
+        armed = datetime.now(UTC) + timedelta(seconds=many / ARMED_A_SECOND)
+        due = (armed + AHEAD).replace(second=0, microsecond=0) + MINUTE
+        arm(system, many, due, FIRED_BEFORE)
         processes = Processes(system.settings.database_url, Path(logs), {"ROUTINES_BATCH": str(system.settings.batch)})
         try:
             scheduler = processes.start("scheduler")

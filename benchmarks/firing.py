@@ -14,11 +14,13 @@ from projections import positions
 from routines import bootstrap
 from routines.local_postgres import LocalPostgres
 
+FIRED_BEFORE = 20
+
 
 def run(postgres: LocalPostgres, *, quick: bool) -> None:
     many, rounds = (500, 2) if quick else (2_000, 3)
     title(
-        f"Firing, {many:,} schedules ({EXPRESSIONS} expressions) due at once, one scheduler; "
+        f"Firing, {many:,} schedules ({EXPRESSIONS} expressions) due at once, each fired {FIRED_BEFORE} times before, one scheduler; "
         "each firing records run, issue and slot: 3 events"
     )
     work = {f"batches of {batch}": lambda batch=batch: _rate(postgres, many, batch) for batch in (50, 200, 500)}
@@ -30,7 +32,7 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
 
 def _rate(postgres: LocalPostgres, many: int, batch: int, *, ahead: bool = False) -> float:
     with fresh_system(postgres) as system, bootstrap.connect(system.settings) as conn:
-        arm(system, many)
+        arm(system, many, fired=FIRED_BEFORE)
         executor = Executor(system.store, lambda: NOON - AHEAD, memory=Memory())
         scheduler = Scheduler(executor, system.store.after, batch)
         while positions.advance(conn, FOLLOWED, system.store.after):

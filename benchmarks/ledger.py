@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import reduce
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,8 +13,10 @@ from psycopg.sql import SQL, Identifier
 
 from application.execute import Executor
 from application.work import Work
+from domain import slot
 from domain.events import AgentCreated, AnyEvent, CompanyCreated, RoutineCreated, RoutineTriggerAdded, TriggerCreated
-from domain.values import AgentProfile, CompanyDetails, RoutineSettings, TriggerSettings
+from domain.identity import slot_of
+from domain.values import AgentProfile, CompanyDetails, Live, RoutineSettings, TriggerSettings
 from routines import bootstrap
 from routines.bootstrap import System
 from routines.local_postgres import LocalPostgres
@@ -44,14 +47,21 @@ def database(postgres: LocalPostgres) -> Iterator[str]:
         admin.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
 
 
-def arm(system: System, many: int, next_at: datetime = NOON) -> UUID:
-    """That many routines with one schedule each, due at `next_at` and again later; returns the id of their company."""
+def arm(system: System, many: int, next_at: datetime = NOON, fired: int = 0) -> UUID:
+    """
+    That many routines with one schedule each, due at `next_at` and again later; returns the id of their company.
+
+    Each has `fired` so many times before, and its work was done: its slot has been taken and freed as often.
+    """
     minutes = (f"{next_at.minute},{(next_at.minute + 1 + number % EXPRESSIONS) % 60}" for number in range(many))
     schedules = [
         (TriggerSettings(cron_expression=f"{minute} * * * *", timezone="Europe/Amsterdam"), next_at)
         for minute in minutes
     ]
-    return _armed(system, schedules, next_at)
+    company_id = _armed(system, schedules, next_at)
+    if fired:
+        _fire_before(system, company_id, next_at, fired)
+    return company_id
 
 
 def arm_once(system: System, moments: Sequence[datetime]) -> UUID:
@@ -89,6 +99,27 @@ def _armed(
     for start in range(0, len(batch), 1_000):
         executor.attempt(lambda work, part=batch[start : start + 1_000]: _record(work, part, company_id))
     return company_id
+
+
+def _fire_before(system: System, company_id: UUID, now: datetime, fired: int) -> None:
+    routine_ids = [one.stream_id for one in system.store.history() if isinstance(one.event, RoutineCreated)]
+    batch = [(slot_of(routine_id), _slot_events(routine_id, fired)) for routine_id in routine_ids]
+    executor = Executor(system.store, lambda: now)
+    for start in range(0, len(batch), 200):
+        executor.attempt(lambda work, part=batch[start : start + 200]: _record(work, part, company_id))
+
+
+def _slot_events(routine_id: UUID, fired: int) -> list[AnyEvent]:
+    events: list[AnyEvent] = []
+    state = slot.EMPTY
+    for _ in range(fired):
+        live = Live(issue_id=uuid4(), run_id=uuid4())
+        taken = slot.take(state, routine_id, live)
+        state = reduce(slot.evolve, taken, state)
+        freed = slot.free(state, routine_id, live.issue_id)
+        state = reduce(slot.evolve, freed, state)
+        events += [*taken, *freed]
+    return events
 
 
 def _record(work: Work, batch: Batch, company_id: UUID) -> None:

@@ -1,17 +1,17 @@
 """
 The slot guards a routine's concurrency policy: which of its execution issues are live (contract 5.2).
 
-Its stream grows with every firing, so a reader takes only its last TAIL events: `slot.counted` stands
-among them at least once, or they are all there are.
+Its stream grows with every firing, so `slot.counted` says again now and then what all before it said: a reader begins
+at the last one. The more there are live, the larger it is and the seldomer it comes.
 """
 
 from uuid import UUID
 
-from domain.events import SlotCounted, SlotEvent, SlotFreed, SlotTaken
+from domain.events import SlotCounted, SlotEvent, SlotFreed, SlotTaken, stored_name
 from domain.values import Live, Value
 
-TAIL = 64
-COUNT_EVERY = 30
+READ_FROM = stored_name(SlotCounted)
+COUNT_EVERY, COUNT_AT_LATEST = 6, 60  # events, of a slot with few live ones and of one with many
 
 
 class Slot(Value, frozen=True):
@@ -48,4 +48,5 @@ def free(slot: Slot, routine_id: UUID, issue_id: UUID) -> list[SlotEvent]:
 
 
 def _counted(slot: Slot, routine_id: UUID) -> list[SlotEvent]:
-    return [SlotCounted(routine_id=routine_id, live=slot.live)] if slot.since_count >= COUNT_EVERY else []
+    is_due = slot.since_count >= min(max(len(slot.live), COUNT_EVERY), COUNT_AT_LATEST)
+    return [SlotCounted(routine_id=routine_id, live=slot.live)] if is_due else []

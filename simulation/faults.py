@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from application.recorder import Guards, MemoryRecorder, OutcomeUnknown
 from application.store import EventStore, from_stored
 from domain import trigger
+from domain.events import stored_name
 from domain.recorded import Recorded
 from domain.trigger import Due
 
@@ -85,9 +86,10 @@ class Log(MemoryRecorder):
             self._streams[recorded.stream_id].append(recorded)
         return self._events
 
-    def stream(self, stream_id: UUID, tail: int | None) -> list[Recorded]:
+    def stream(self, stream_id: UUID, read_from: str | None) -> list[Recorded]:
         events = self._streams.get(stream_id, [])
-        return events[-tail:] if tail else events[:]
+        named = (place for place, recorded in enumerate(events) if stored_name(recorded.event) == read_from)
+        return events[max(named, default=0) :] if read_from else events[:]
 
 
 class Line(EventStore):
@@ -100,14 +102,14 @@ class Line(EventStore):
         self._overtake = overtake
         self._broken = broken
 
-    def load(self, stream_ids: Sequence[UUID], tail: int | None = None) -> dict[UUID, list[Recorded]]:
+    def load(self, stream_ids: Sequence[UUID], read_from: str | None = None) -> dict[UUID, list[Recorded]]:
         match self._struck(AT_READING):
             case "killed reading":
                 raise Died
             case "unreachable":
                 raise OperationalError
         self._log.follow()
-        return {id_: self._log.stream(id_, tail) for id_ in stream_ids}
+        return {id_: self._log.stream(id_, read_from) for id_ in stream_ids}
 
     def after(self, position: int, limit: int) -> Sequence[Recorded]:
         return self._log.follow()[position : position + limit]

@@ -29,9 +29,9 @@ class CountingRecorder(MemoryRecorder):
 
     reads = 0
 
-    def select_streams(self, stream_ids, tail=None):
+    def select_streams(self, stream_ids, read_from=None):
         self.reads += 1
-        return super().select_streams(stream_ids, tail)
+        return super().select_streams(stream_ids, read_from)
 
 
 class Town:

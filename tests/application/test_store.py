@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from application.recorder import TRIES, OutcomeUnknown, PostgresRecorder
 from application.store import EventStore, to_stored
-from domain.events import AgentPaused, AgentResumed, RunFired
+from domain.events import AgentPaused, AgentResumed, RunFired, SlotCounted
 from domain.recorded import Recorded
 from domain.values import Failed
 
@@ -174,15 +174,20 @@ def test_the_log_is_read_page_by_page_from_any_position(store):
     assert list(store.after(12, 10)) == []
 
 
-@pytest.mark.parametrize(("tail", "versions"), [(None, range(1, 6)), (1, [5]), (3, [3, 4, 5]), (99, range(1, 6))])
-def test_the_tail_of_a_stream_is_its_newest_events_in_order(store, tail, versions):
-    one, other = stream(5), stream(5)
-    store.append([*one, *other])
+@pytest.mark.parametrize(("read_from", "versions"), [(None, [1, 2, 3, 4, 5]), ("slot.counted", [4, 5])])
+def test_a_stream_can_be_read_from_the_last_event_of_a_name_on(store, read_from, versions):
+    counted = SlotCounted(routine_id=uuid4(), live=())
+    one = [replace(recorded, event=counted) if recorded.version in {2, 4} else recorded for recorded in stream(5)]
+    without = stream(3)
+    store.append([*one, *without])
 
-    found = store.load([one[0].stream_id, other[0].stream_id], tail)
+    found = store.load([one[0].stream_id, without[0].stream_id, (unknown := uuid4())], read_from)
 
-    assert [[e.version for e in events] for events in found.values()] == [list(versions)] * 2
-    assert list(found) == [one[0].stream_id, other[0].stream_id]
+    assert {id_: [e.version for e in events] for id_, events in found.items()} == {
+        one[0].stream_id: versions,
+        without[0].stream_id: [1, 2, 3],
+        unknown: [],
+    }
 
 
 @pytest.mark.parametrize(
