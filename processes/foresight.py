@@ -10,7 +10,7 @@ from processes.wakeup import Connection
 from projections import triggers_due
 
 AHEAD = timedelta(seconds=5)  # so long before its time, or longer, what a firing rests on is read
-AT_MOST = 10_000  # firings that are read ahead at once: some 40 MB
+AT_MOST = 10_000  # firings that are read ahead at once: some 75 MB
 BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
