@@ -65,11 +65,15 @@ class Work:
         self._kept: list[Kept] = []
         self._dropped: list[UUID] = []
 
-    def load(self, stream_ids: Iterable[UUID | None], read_from: str | None = None) -> None:
-        """Fetches streams in one round trip; those at hand and None are left out."""
+    def load(self, stream_ids: Iterable[UUID | None], kind: Kind[Any] | None = None) -> None:
+        """
+        Fetches streams in one round trip; those at hand and None are left out.
+
+        Those of one `kind` are read from where it says; without it they are read whole.
+        """
         missing = {id_ for id_ in stream_ids if id_ is not None and id_ not in self._streams}
         if wanted := [id_ for id_ in missing if not self._recall(id_)]:
-            for id_, recorded in self.store.load(wanted, read_from).items():
+            for id_, recorded in self.store.load(wanted, None if kind is None else kind.read_from).items():
                 self._streams[id_] = _Stream(recorded=recorded, pending=[])
 
     def presume_new(self, stream_ids: Iterable[UUID]) -> None:
@@ -85,10 +89,10 @@ class Work:
             if id_ not in self._streams and not self._recall(id_):
                 self._streams[id_] = _Stream(recorded=[], pending=[], presumed=True)
 
-    def _stream(self, stream_id: UUID, read_from: str | None = None) -> _Stream:
+    def _stream(self, stream_id: UUID, kind: Kind[Any] | None = None) -> _Stream:
         if (stream := self._streams.get(stream_id)) is not None:
             return stream
-        self.load([stream_id], read_from)
+        self.load([stream_id], kind)
         return self._streams[stream_id]
 
     def _recall(self, stream_id: UUID) -> bool:
@@ -117,7 +121,7 @@ class Work:
         """The state of a stream, what is to be recorded included; None when no stream of this kind has the id."""
         if stream_id is None:
             return None
-        stream = self._stream(stream_id, kind.read_from)
+        stream = self._stream(stream_id, kind)
         if stream.folded == len(stream.recorded) + len(stream.pending) and stream.kind is kind:
             return stream.state  # type: ignore[no-any-return]
         events = [*stream.recorded, *stream.pending]

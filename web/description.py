@@ -23,7 +23,7 @@ from web.validation import Invalid, parse
 Json = dict[str, Any]
 
 JSON, MERGE_PATCH, ANYTHING = "application/json", "application/merge-patch+json", "*/*"
-METHODS = ("get", "post", "patch", "delete")
+METHODS = ("get", "post", "put", "patch", "delete")
 PROBLEM = "#/components/schemas/Problem"
 TEXT: Json = {"type": "string"}
 DONE = {200: "As it is now", 201: "What was made", 202: "The run, recorded", 204: "Done"}
@@ -103,12 +103,7 @@ class Operation(msgspec.Struct):
 
 def described(document: Json, handlers: Iterable[HTTPRouteHandler]) -> Json:
     """The description of the API: what the framework says of its routes, and what their handlers say besides."""
-    by_id = {handler.operation_id: handler for handler in handlers}
-    operations = [
-        Operation(path, method, found, by_id[found["operationId"]])
-        for path, methods in sorted(document["paths"].items())
-        for method, found in sorted(methods.items(), key=lambda item: METHODS.index(item[0]))
-    ]
+    operations = operations_of(document, handlers)
     asked, bodies = schemas.of_bodies([*(one.body for one in operations if one.body is not None), Problem])
     given, shapes = schemas.of_answers(
         shape for one in operations for shape in one.answers.values() if shape is not None
@@ -127,6 +122,16 @@ def described(document: Json, handlers: Iterable[HTTPRouteHandler]) -> Json:
         }
     components = {**document["components"], "schemas": bodies | shapes, "responses": _problems()}
     return {**document, "paths": paths, "components": components}
+
+
+def operations_of(document: Json, handlers: Iterable[HTTPRouteHandler]) -> list[Operation]:
+    """By path and method."""
+    by_id = {handler.operation_id: handler for handler in handlers}
+    return [
+        Operation(path, method, found, by_id[found["operationId"]])
+        for path, methods in sorted(document["paths"].items())
+        for method, found in sorted(methods.items(), key=lambda item: METHODS.index(item[0]))
+    ]
 
 
 def _summary(operation_id: str) -> str:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from application.access import Action, Principal, Resource, authorize
 from application.commands import BackfillDraft
-from application.streams import AGENT, BACKFILL, PROJECT, ROUTINE
+from application.streams import AGENT, BACKFILL, PROJECT, ROUTINE, SLOT
 from application.use_cases import routines, runs, slots, triggers
 from application.work import Work
 from domain import backfill, trigger
@@ -25,7 +25,6 @@ from domain.events import BackfillAdvanced, BackfillCompleted, BackfillRequested
 from domain.identity import run_of_occurrence, slot_of
 from domain.plan import INSTANT, Plan
 from domain.routine import Routine
-from domain.slot import READ_FROM
 from domain.trigger import Trigger
 from domain.values import Value
 
@@ -115,7 +114,7 @@ def may_list(work: Work, principal: Principal, trigger_id: UUID) -> None:
 def carry_on(work: Work, rows: Sequence[Waiting]) -> int:
     """The next occurrences of each, in one unit of work; returns how many runs it recorded."""
     work.load(id_ for row in rows for id_ in (row.id, row.trigger_id, row.routine_id))
-    work.load((slot_of(row.routine_id) for row in rows), READ_FROM)
+    work.load((slot_of(row.routine_id) for row in rows), SLOT)
     return sum(_carry_on(work, row) for row in rows)
 
 

@@ -12,10 +12,10 @@ from msgspec.structs import replace
 
 from application.access import AgentCaller, BoardUser, Principal
 from application.commands import RunRequest
-from application.streams import AGENT, PROJECT, ROUTINE, RUN, TRIGGER
+from application.streams import AGENT, PROJECT, ROUTINE, RUN, SLOT, TRIGGER
 from application.use_cases import calling, references, routines, slots
 from application.work import Work
-from domain import firing, routine, slot, trigger
+from domain import firing, routine, trigger
 from domain import plan as plans
 from domain import project as projects
 from domain.errors import Conflict, Forbidden, NotFound, Unacceptable
@@ -72,7 +72,7 @@ def fire_due(work: Work, rows: Sequence[DueTrigger]) -> int:
 def load_due(work: Work, rows: Sequence[DueTrigger]) -> Sequence[Routine]:
     """Fetches what the outcome of these occurrences rests on, which is there before their time; returns the routines."""
     work.load(id_ for row in rows for id_ in (row.trigger_id, row.routine_id))
-    work.load((slot_of(row.routine_id) for row in rows), slot.READ_FROM)
+    work.load((slot_of(row.routine_id) for row in rows), SLOT)
     found = [state for row in rows if (state := work.get(ROUTINE, row.routine_id)) is not None]
     work.load(id_ for state in found for id_ in (state.settings.assignee_agent_id, state.settings.project_id))
     work.load(state.settings.call.task_id for state in found if state.settings.call is not None)

@@ -12,6 +12,7 @@ from domain.errors import NotFound
 from projections import collections
 from projections.jetty_shapes import ApiKey, Collection, CollectionEnvironment, NewApiKey
 from web.backend import Backend
+from web.errors import RESPONSES
 from web.jetty.routing import delete, get, patch, post
 from web.jetty.shapes import Message
 from web.requests import identified
@@ -92,7 +93,7 @@ class ApiKeys(Controller):
         )
         return Response(key, headers=shown.headers)
 
-    @get("/collection/{collection:str}", operation_id="listApiKeys", opt={"refuses": 403})
+    @get("/collection/{collection:str}", operation_id="listApiKeys", responses={403: RESPONSES[403]})
     def list_(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], collection: FromPath[str]
     ) -> list[ApiKey]:
