@@ -10,7 +10,9 @@ import msgspec
 from eventsourcing.persistence import MapperDeserialisationError, Notification, StoredEvent
 
 from application.recorder import Guards
+from domain import limits
 from domain.events import STORED_NAMES, AnyEvent, stored_name
+from domain.limits import Limits
 from domain.recorded import Recorded
 
 
@@ -95,8 +97,9 @@ def _readable(stored: Notification) -> Recorded:
 class EventStore:
     """Appends batches and reads streams and the log."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, limits: Limits = limits.DEFAULT) -> None:
         self.recorder = recorder
+        self.limits = limits
 
     def append(self, batch: Sequence[Recorded], guards: Guards = ()) -> int:
         """Records all of the batch or nothing; returns the position of its last event. Raises IntegrityError."""

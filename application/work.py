@@ -19,6 +19,7 @@ from application.store import EventStore
 from application.streams import Kind
 from application.vault import Kept, Vault
 from domain.events import AnyEvent, stored_name
+from domain.limits import Limits
 from domain.recorded import Recorded
 from domain.secret import Secret
 
@@ -207,6 +208,11 @@ class Work:
         if self._dropped:
             self._open_vault.drop(self._dropped)
         return position
+
+    @property
+    def limits(self) -> Limits:
+        """How much of everything there may be."""
+        return self.store.limits
 
     @property
     def batch(self) -> Sequence[Recorded]:

@@ -10,12 +10,15 @@ from msgspec import Meta
 from msgspec.structs import replace
 from psycopg.conninfo import conninfo_to_dict
 
+from domain import limits
+from domain.limits import Limits
+
 PREFIX = "ROUTINES_"
 BASE_URL = re.compile(r"https?://([\w.-]+|\[[\da-fA-F:.]+\])(:\d{1,5})?(/[\w.~%-]+)*/?", re.ASCII)
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Each field is the variable ROUTINES_<FIELD>."""
+    """Each field is the variable ROUTINES_<FIELD>, and so is each field of the limits."""
 
     database_url: Annotated[str, Meta(min_length=1)]
     threads: Annotated[int, Meta(ge=2, le=200)] = 16  # requests of one web process that work at the same time
@@ -28,6 +31,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allow_private_targets: bool = False  # whether what we send may go to addresses that are not public
     trusted_proxies: str | None = None  # addresses, comma-separated, whose X-Forwarded-For is believed
     log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
+    limits: Limits = limits.DEFAULT
 
     def __repr__(self) -> str:
         return "Settings(***)"  # the address of the database holds its password
@@ -47,14 +51,14 @@ class BadSetting(Exception):
 
 def from_env(env: Mapping[str, str]) -> Settings:
     """Raises BadSetting."""
-    fields = {field.name for field in msgspec.structs.fields(Settings)}
-    found = {field: env[PREFIX + field.upper()] for field in fields if PREFIX + field.upper() in env}
+    found = _given(env, Settings)
     if not found.get("database_url"):
         raise BadSetting(f"{PREFIX}DATABASE_URL is not set: which Postgres is it?")
+    bounds = _given(env, Limits)
     try:
-        settings = msgspec.convert(found, Settings, strict=False)
+        settings = msgspec.convert({**found, "limits": bounds}, Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise BadSetting(f"{_variable(str(error), fields)}: {error}") from error
+        raise BadSetting(f"{_variable(str(error), {*found, *bounds})}: {error}") from error
     try:
         host = conninfo_to_dict(settings.database_url).get("host")
     except psycopg.ProgrammingError:
@@ -66,5 +70,12 @@ def from_env(env: Mapping[str, str]) -> Settings:
     return replace(settings, public_url=settings.public_url and settings.public_url.rstrip("/"))
 
 
+def _given(env: Mapping[str, str], shape: type[msgspec.Struct]) -> dict[str, Any]:
+    """The fields of the shape that the environment has a variable for."""
+    names = (field.name for field in msgspec.structs.fields(shape) if field.name != "limits")
+    return {name: env[PREFIX + name.upper()] for name in names if PREFIX + name.upper() in env}
+
+
 def _variable(message: str, fields: set[str]) -> str:
-    return next((PREFIX + field.upper() for field in sorted(fields) if field in message), PREFIX + "...")
+    """The variable of the field that the message names."""
+    return next((PREFIX + field.upper() for field in fields if message.endswith(f".{field}`")), PREFIX + "...")

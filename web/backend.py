@@ -15,6 +15,7 @@ from application.execute import Executor
 from application.use_cases import viewing
 from application.work import Work
 from domain.errors import NotFound
+from domain.limits import Limits
 from projections import positions
 from projections.positions import Lagging
 from projections.read_model import Connection
@@ -38,6 +39,11 @@ class Backend:
         self.pool = pool
         self._patience_s = patience_s
         self._long_waits = BoundedSemaphore(MOST_LONG_WAITS)
+
+    @property
+    def limits(self) -> Limits:
+        """How much of everything there may be."""
+        return self.executor.store.limits
 
     def ask(
         self, caller: Caller, question: Callable[Concatenate[Work, Principal, P], R], *args: P.args, **kwargs: P.kwargs
