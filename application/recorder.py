@@ -23,6 +23,8 @@ from eventsourcing.persistence import (
 from eventsourcing.popo import POPOApplicationRecorder
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from domain import limits
+
 Guards = Sequence[tuple[UUID, int]]
 TRIES = 4  # of one append, when the connection breaks
 
@@ -85,18 +87,30 @@ STREAMS_FROM = """
         (SELECT version FROM log.events WHERE stream_id = s.id AND name = %b ORDER BY version DESC LIMIT 1), 1)
     ORDER BY e.stream_id, e.version"""
 FOLLOWING = """
-    SELECT stream_id, version, name, body, position FROM log.events
-    WHERE position >= %b AND position <= %b AND (%b::text[] = '{}' OR name = ANY(%b::text[]))
-    ORDER BY position LIMIT %b"""
+    SELECT stream_id, version, name, body, position FROM (
+        SELECT *, sum(octet_length(body)) OVER (ORDER BY position) - octet_length(body) AS bytes_before FROM (
+            SELECT stream_id, version, name, body, position FROM log.events
+            WHERE position >= %b AND position <= %b AND (%b::text[] = '{}' OR name = ANY(%b::text[]))
+            ORDER BY position LIMIT %b) AS following) AS measured
+    WHERE bytes_before < %b ORDER BY position"""
 HEAD = "SELECT position FROM log.head"
 FOREVER = 2**62
 
 
 class PostgresRecorder(ApplicationRecorder):
-    """Through the one SQL function of log.sql; gap-free positions in commit order."""
+    """
+    Through the one SQL function of log.sql; gap-free positions in commit order.
 
-    def __init__(self, pool: ConnectionPool[psycopg.Connection[tuple[Any, ...]]]) -> None:
+    `batch_bytes` is after how many bytes of events a batch of the log ends, however few events these are.
+    """
+
+    def __init__(
+        self,
+        pool: ConnectionPool[psycopg.Connection[tuple[Any, ...]]],
+        batch_bytes: int = limits.DEFAULT.read_batch_bytes,
+    ) -> None:
         self.pool = pool
+        self._batch_bytes = batch_bytes
 
     def insert_events(self, stored_events: Sequence[StoredEvent], *, guards: Guards = (), **_: Any) -> Sequence[int]:
         if not stored_events:
@@ -164,8 +178,8 @@ class PostgresRecorder(ApplicationRecorder):
         first = (start or 0) + (0 if inclusive_of_start else 1)
         last = FOREVER if stop is None else stop
         with self._connection() as conn:
-            rows = conn.execute(FOLLOWING, (first, last, list(topics), list(topics), limit), prepare=True).fetchall()
-            return [Notification(*row) for row in rows]
+            values = (first, last, list(topics), list(topics), limit, self._batch_bytes)
+            return [Notification(*row) for row in conn.execute(FOLLOWING, values, prepare=True)]
 
     def max_notification_id(self) -> int | None:
         with self._connection() as conn:

@@ -3,17 +3,18 @@
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import UUID
 
 import msgspec
 from eventsourcing.persistence import MapperDeserialisationError, Notification, StoredEvent
 
 from application.recorder import Guards
-from domain import limits
-from domain.events import STORED_NAMES, AnyEvent, stored_name
+from domain import json_depth, limits
+from domain.errors import Oversized
+from domain.events import STORED_NAMES, AnyEvent
 from domain.limits import Limits
-from domain.recorded import Recorded
+from domain.recorded import Recorded, Unreadable
 
 
 class Body(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -40,32 +41,49 @@ class Recorder(Protocol):
     def max_notification_id(self) -> int | None: ...
 
 
-class UnknownEvent(MapperDeserialisationError):
+class UnreadableEvent(MapperDeserialisationError):
+    """An event that this version cannot read; the message names its place."""
+
+    def __init__(self, stored: StoredEvent, error: Exception) -> None:
+        known = "" if stored.topic in STORED_NAMES else " (a name this version does not know)"
+        where = f"{stored.topic}{known}, stream {stored.originator_id} version {stored.originator_version}"
+        super().__init__(f"{where}: {type(error).__name__}: {error}")
+
+
+class UnknownEvent(UnreadableEvent):
     """An event of a name that this version does not know: a newer one wrote it."""
-
-
-class Unreadable(msgspec.Struct, frozen=True):
-    """Stands for an event that cannot be read; a fold passes over it."""
 
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Body).decode
 
 
-def to_stored(recorded: Recorded) -> StoredEvent:
+def to_stored(recorded: Recorded, limits: Limits = limits.DEFAULT) -> StoredEvent:
+    """Raises Oversized for what is larger or deeper than an event may be, or cannot be written at all."""
+    if isinstance(recorded.event, Unreadable):
+        raise TypeError(recorded)
+    name = recorded.name
     body = Body(recorded.at, recorded.actor, recorded.event, recorded.company_id, recorded.cause)
-    return StoredEvent(recorded.stream_id, recorded.version, stored_name(recorded.event), _encode(body))
+    try:
+        encoded = _encode(body)
+    except RecursionError:
+        raise Oversized(f"{name} would be nested deeper than {limits.max_event_depth} levels") from None
+    if len(encoded) > limits.max_event_bytes:
+        raise Oversized(
+            f"{name} would have {len(encoded):,} bytes, and an event may have at most {limits.max_event_bytes:,}"
+        )
+    if not json_depth.is_within(encoded, limits.max_event_depth):
+        raise Oversized(f"{name} would be nested deeper than {limits.max_event_depth} levels")
+    return StoredEvent(recorded.stream_id, recorded.version, name, encoded)
 
 
 def from_stored(stored: StoredEvent) -> Recorded:
-    """Raises MapperDeserialisationError, which names the place, for bytes that are no event of ours."""
+    """Raises UnreadableEvent, which names the place, for bytes that are no event of ours."""
     try:
         body = _decode(stored.state)
-    except msgspec.MsgspecError as error:
-        kind = MapperDeserialisationError if stored.topic in STORED_NAMES else UnknownEvent
-        known = "" if stored.topic in STORED_NAMES else " (a name this version does not know)"
-        where = f"{stored.topic}{known}, stream {stored.originator_id} version {stored.originator_version}"
-        raise kind(f"{where}: {error}") from error
+    except Exception as error:  # whatever it is: nobody may be stopped by what another wrote
+        kind = UnreadableEvent if stored.topic in STORED_NAMES else UnknownEvent
+        raise kind(stored, error) from error
     return Recorded(
         stream_id=UUID(str(stored.originator_id)) if isinstance(stored.originator_id, str) else stored.originator_id,
         version=stored.originator_version,
@@ -81,15 +99,14 @@ def from_stored(stored: StoredEvent) -> Recorded:
 def _readable(stored: Notification) -> Recorded:
     try:
         return from_stored(stored)
-    except MapperDeserialisationError:
-        unread: Any = Unreadable()
+    except UnreadableEvent as error:
         return Recorded(
             stream_id=UUID(str(stored.originator_id)),
             version=stored.originator_version,
             at=datetime.min.replace(tzinfo=UTC),
             actor="unreadable",
             company_id=None,
-            event=unread,
+            event=Unreadable(stored.topic, type(error.__cause__).__name__),
             position=stored.id,
         )
 
@@ -102,23 +119,33 @@ class EventStore:
         self.limits = limits
 
     def append(self, batch: Sequence[Recorded], guards: Guards = ()) -> int:
-        """Records all of the batch or nothing; returns the position of its last event. Raises IntegrityError."""
-        positions = self.recorder.insert_events([to_stored(recorded) for recorded in batch], guards=guards)
+        """
+        Records all of the batch or nothing; returns the position of its last event.
+
+        Raises IntegrityError, and Oversized when an event, or all of them together, is more than may be recorded.
+        """
+        stored = [to_stored(recorded, self.limits) for recorded in batch]
+        if (size := sum(len(event.state) for event in stored)) > (most := self.limits.max_transaction_bytes):
+            raise Oversized(f"This would record {size:,} bytes at once, and at most {most:,} may be")
+        positions = self.recorder.insert_events(stored, guards=guards)
         return positions[-1] if positions else self.head()
 
     def load(self, stream_ids: Sequence[UUID], read_from: str | None = None) -> dict[UUID, list[Recorded]]:
-        """The events of each stream with their positions, in one round trip; an unknown stream has none."""
+        """
+        The events of each stream with their positions, in one round trip; an unknown stream has none.
+
+        Raises UnreadableEvent: no decision may rest on a part of a stream.
+        """
         found = map(from_stored, self.recorder.select_streams(stream_ids, read_from))
         by_stream = {id_: list(events) for id_, events in groupby(found, key=lambda recorded: recorded.stream_id)}
         return {id_: by_stream.get(id_, []) for id_ in stream_ids}
 
     def after(self, position: int, limit: int) -> Sequence[Recorded]:
-        """The next events of the log after a position, in order."""
-        found = self.recorder.select_notifications(position, limit, inclusive_of_start=False)
-        return [from_stored(stored) for stored in found]
+        """
+        The next events of the log after a position, in order: at most `limit`, fewer when they are large.
 
-    def readable_after(self, position: int, limit: int) -> Sequence[Recorded]:
-        """The same for those who must go on whatever the log holds: Unreadable stands for what cannot be read."""
+        Unreadable stands for what cannot be read: who follows the log must go on, whatever it holds.
+        """
         found = self.recorder.select_notifications(position, limit, inclusive_of_start=False)
         return [_readable(stored) for stored in found]
 

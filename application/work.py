@@ -18,7 +18,7 @@ from application.memory import Memory, Remembered
 from application.store import EventStore
 from application.streams import Kind
 from application.vault import Kept, Vault
-from domain.events import AnyEvent, stored_name
+from domain.events import AnyEvent
 from domain.limits import Limits
 from domain.recorded import Recorded
 from domain.secret import Secret
@@ -126,7 +126,7 @@ class Work:
         if stream.folded == len(stream.recorded) + len(stream.pending) and stream.kind is kind:
             return stream.state  # type: ignore[no-any-return]
         events = [*stream.recorded, *stream.pending]
-        if events and not stored_name(events[0].event).startswith(kind.prefix):
+        if events and not events[0].name.startswith(kind.prefix):
             return None
         stream.kind = kind
         for recorded in events[stream.folded :]:

@@ -9,6 +9,7 @@ Every way the domain can say no. The docstring is the message, unless the raiser
   - Unacceptable          well-formed, but a rule forbids it
     - BadSchedule         a cron expression or time zone that cannot be followed
     - Misfit              a field whose value does not fit; `field` names it
+    - Oversized           what would be recorded is larger, deeper or more than may be
 * ImpossibleHistory       the log contradicts itself: a bug, or a damaged store
 """
 
@@ -54,6 +55,10 @@ class Misfit(Unacceptable):
     def __init__(self, message: str, field: str, details: Any = None) -> None:
         super().__init__(message, details)
         self.field = field
+
+
+class Oversized(Unacceptable):
+    """More than may be recorded"""
 
 
 class ImpossibleHistory(Exception):

@@ -17,6 +17,8 @@ KIB, MIB = 1024, 1024 * 1024
 Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 Bytes = Annotated[int, Meta(ge=KIB, le=1024 * MIB)]
 
+STATEMENT_BYTES = 8 * MIB  # of rows, after which a statement that writes them ends (projections/read_model.py)
+
 
 class Limits(Value, frozen=True):
     """Sizes are in bytes, rates a minute; each process counts for itself."""
@@ -25,6 +27,7 @@ class Limits(Value, frozen=True):
     max_event_bytes: Bytes = 2 * MIB  # of its stored JSON
     max_event_depth: Annotated[int, Meta(ge=8, le=200)] = 100  # levels of arrays and objects in it
     max_transaction_bytes: Bytes = 32 * MIB  # of all events that are recorded together
+    read_batch_bytes: Bytes = 4 * MIB  # of events, after which a batch of the log ends (application/recorder.py)
 
 
 DEFAULT = Limits()

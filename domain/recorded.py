@@ -5,7 +5,19 @@ from uuid import UUID
 
 import msgspec
 
-from domain.events import AnyEvent
+from domain.events import STORED_NAMES, AnyEvent, stored_name
+
+
+class Unreadable(msgspec.Struct, frozen=True):
+    """Stands for an event that cannot be read, so that those who follow the log go on; a fold passes over it."""
+
+    name: str  # under which the log keeps it
+    reason: str  # the kind of error
+
+    @property
+    def is_of_newer_version(self) -> bool:
+        """Whether this version does not know the name: a newer one wrote the event."""
+        return self.name not in STORED_NAMES
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
@@ -16,6 +28,11 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime  # UTC, the moment of the decision
     actor: str  # `user:<id>`, `agent:<id>`, `scheduler` or `system`
     company_id: UUID | None
-    event: AnyEvent
+    event: AnyEvent | Unreadable
     cause: str | None = None  # what led to it: the agent's work session, or None
     position: int = 0  # place in the log, from 1; 0 until it is stored
+
+    @property
+    def name(self) -> str:
+        """Under which the log keeps the event."""
+        return self.event.name if isinstance(self.event, Unreadable) else stored_name(self.event)

@@ -9,7 +9,7 @@ from application.use_cases.letters import Address
 from application.work import Work
 from domain import sending
 from domain.delivery import Letter
-from domain.events import IssueOpened, stored_name
+from domain.events import IssueOpened
 from domain.recorded import Recorded
 from projections import trajectories
 from projections.shapes import time
@@ -46,7 +46,7 @@ def headers(letter: Letter, of: Composed, to: Address, work: Work) -> Mapping[st
 
 def _event(told: Recorded) -> dict[str, Any]:
     return {
-        "type": stored_name(told.event),
+        "type": told.name,
         "timestamp": time(told.at),
         "data": {
             "companyId": told.company_id,

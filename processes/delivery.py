@@ -22,11 +22,13 @@ from application.use_cases import letters
 from application.use_cases.letters import Address, GivenUp
 from application.work import Work
 from domain.delivery import Answer, Letter
+from domain.recorded import Unreadable
 from processes import composing
 from processes.composing import Composed
+from processes.follower import Follower
 from processes.outbound import Client
 from processes.wakeup import Connection, Wakeup
-from projections import deliveries, positions
+from projections import deliveries
 from projections.positions import Read
 
 AT_ONCE = 128  # letters on their way
@@ -47,6 +49,7 @@ class Courier:
     def __init__(self, executor: Executor, read: Read, client: Client) -> None:
         self._executor = executor
         self._read = read
+        self._follower = Follower([deliveries.deliveries], read)
         self._client = client
         self._on_their_way: dict[UUID, tuple[Letter, asyncio.Task[None]]] = {}
         self._resting: dict[UUID, datetime] = {}
@@ -81,7 +84,7 @@ class Courier:
         return [task for _, task in self._on_their_way.values()]
 
     def _due(self, conn: Connection) -> list[Letter]:
-        while positions.advance(conn, (deliveries.deliveries,), self._read):
+        while self._follower.step(conn):
             pass
         now = self._executor.clock()
         self._resting = {id_: until for id_, until in self._resting.items() if until > now}
@@ -122,6 +125,8 @@ class Courier:
         def made(work: Work) -> tuple[Address, Composed, dict[str, str]]:
             to = letters.address(work, letter)
             told = self._read(letter.position - 1, 1)[0]
+            if isinstance(told.event, Unreadable):
+                raise GivenUp("The event cannot be read by this version of the service")
             of = composing.composed(work, letter, told)
             return to, of, dict(composing.headers(letter, of, to, work))
 

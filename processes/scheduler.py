@@ -32,9 +32,10 @@ from domain.backfill import Waiting
 from domain.deadline import Overdue
 from domain.trigger import DueTrigger
 from processes import settled
+from processes.follower import Follower
 from processes.foresight import Foresight
 from processes.wakeup import Connection, Wakeup
-from projections import backfills, deadlines, positions, triggers_due
+from projections import backfills, deadlines, triggers_due
 from projections.positions import Read
 
 LANES = 2  # batches that are settled at the same time
@@ -68,7 +69,7 @@ class Scheduler:
 
     def __init__(self, executor: Executor, read: Read, batch: int) -> None:
         self._executor = executor
-        self._read = read
+        self._follower = Follower(FOLLOWED, read)
         self._batch = batch
         self._resting: dict[UUID, datetime] = {}  # what could not be settled, and until when it is left alone
         self._failures: dict[UUID, int] = {}  # how often it could not be settled in a row
@@ -101,9 +102,9 @@ class Scheduler:
         projector the rest meanwhile.
         """
         if self._left and self._seen <= now < self._refreshed + REFRESH:
-            positions.advance(conn, FOLLOWED, self._read)
+            self._follower.step(conn)
             return [], [*self._left, *self._awake(triggers_due.due(conn, now, after=self._seen, limit=AT_ONCE))], []
-        while positions.advance(conn, FOLLOWED, self._read):
+        while self._follower.step(conn):
             pass
         self._refreshed = now
         ended = self._awake(deadlines.due(conn, now, limit=AT_ONCE))

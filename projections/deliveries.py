@@ -29,7 +29,6 @@ from domain.events import (
     IssueOpened,
     TrajectoryMoved,
     TrajectoryOpened,
-    stored_name,
 )
 from domain.identity import delivery_of
 from domain.recorded import Recorded
@@ -169,7 +168,7 @@ def _letters(rows: Rows, recorded: Recorded) -> Iterator[LetterRow]:
     """To whom an event is told."""
     if recorded.company_id is None:
         return
-    name = stored_name(recorded.event)
+    name = recorded.name
     known = rows.get(SUBSCRIPTIONS, recorded.company_id)
     for of in known.endpoints if known is not None else ():
         if endpoint.wants(of.settings, name) or (name == endpoint.TEST and of.endpoint_id == recorded.stream_id):
@@ -210,7 +209,7 @@ def _delivery(letter: LetterRow, recorded: Recorded) -> DeliveryRow:
         company_id=letter.company_id,
         kind=letter.kind,  # type: ignore[arg-type]
         target_id=letter.target_id,
-        event_type=stored_name(recorded.event),
+        event_type=recorded.name,
         event_position=recorded.position,
         status="waiting",
         next_attempt_at=at,

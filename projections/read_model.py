@@ -18,7 +18,9 @@ import msgspec
 import psycopg
 from psycopg.sql import SQL, Composed, Identifier
 
-from domain.recorded import Recorded
+from domain.events import STORED_NAMES
+from domain.limits import STATEMENT_BYTES
+from domain.recorded import Recorded, Unreadable
 
 SCHEMA = "read_models"
 AT_ONCE = 250  # rows of one statement
@@ -61,16 +63,34 @@ class Table(Generic[R]):
         return rows
 
     def store(self, conn: Connection, rows: Sequence[R]) -> None:
-        for part in _parts(rows):
-            conn.execute(self._upsert, (msgspec.json.encode(part).decode(),))
+        for document in _documents(rows):
+            conn.execute(self._upsert, (document,))
 
     def drop(self, conn: Connection, keys: Sequence[UUID]) -> None:
         conn.execute(self._delete, (list(keys),))
 
 
 def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Few enough that their documents fit into one value of Postgres, however large they are."""
     return (items[start : start + AT_ONCE] for start in range(0, len(items), AT_ONCE))
+
+
+def _documents(rows: Sequence[R]) -> Iterator[str]:
+    """The rows as JSON arrays, none larger than Postgres and we can bear: each ends after STATEMENT_BYTES."""
+    for part in _parts(rows):
+        encoded: list[bytes] = []
+        size = 0
+        for row in part:
+            encoded.append(msgspec.json.encode(row))
+            size += len(encoded[-1])
+            if size > STATEMENT_BYTES:
+                yield _array(encoded)
+                encoded, size = [], 0
+        if encoded:
+            yield _array(encoded)
+
+
+def _array(encoded: Sequence[bytes]) -> str:
+    return f"[{b','.join(encoded).decode()}]"
 
 
 def _upsert(table: Identifier, columns: Sequence[Identifier]) -> Composed:
@@ -154,6 +174,14 @@ class ReadModel(msgspec.Struct, frozen=True):
     def shape(self) -> str:
         """Changes when the tables do: then the model is rebuilt."""
         return hashlib.sha256(self.schema.encode()).hexdigest()[:16]
+
+    def may_fold(self, recorded: Recorded) -> bool:
+        """Whether the event is of a kind that the model folds; of one that cannot be read, whether it may be."""
+        if self.events is None:
+            return True
+        if isinstance(recorded.event, Unreadable):
+            return STORED_NAMES.get(recorded.name) in {None, *self.events}
+        return type(recorded.event) in self.events
 
     def steps(self, conn: Connection, batch: Sequence[Recorded]) -> Iterator[None]:
         """Asks for the rows that a batch touches; takes them in; folds the batch into them and writes them."""

@@ -44,7 +44,7 @@ class System(msgspec.Struct, frozen=True):
 def system(settings: Settings) -> Iterator[System]:
     """A system over the database of the settings, closed at the end."""
     with _pool(settings) as pool:
-        store = EventStore(PostgresRecorder(pool), settings.limits)
+        store = EventStore(PostgresRecorder(pool, settings.limits.read_batch_bytes), settings.limits)
         clock = DatabaseClock(pool)
         vault = Vault(pool, KeyRing(settings.key_file))
         executor = Executor(store, clock, vault, Memory())

@@ -129,7 +129,7 @@ def web(host: str, port: int) -> None:
 def scheduler() -> None:
     """Fire schedules when they are due. Any number may run."""
     with entry.process("scheduler") as (system, stop):
-        running = schedulers.Scheduler(system.executor, system.store.readable_after, system.settings.batch)
+        running = schedulers.Scheduler(system.executor, system.store.after, system.settings.batch)
         schedulers.run(running, lambda: bootstrap.connect(system.settings), stop)
 
 
@@ -150,7 +150,7 @@ def delivery() -> None:
     """
     with entry.process("delivery") as (system, stop):
         client = Client(system.clock, allow_private=system.settings.allow_private_targets)
-        courier = deliveries.Courier(system.executor, system.store.readable_after, client)
+        courier = deliveries.Courier(system.executor, system.store.after, client)
         deliveries.run(courier, client, lambda: bootstrap.connect(system.settings), stop)
 
 

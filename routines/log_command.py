@@ -6,7 +6,6 @@ from uuid import UUID
 import click
 import msgspec
 
-from domain.events import stored_name
 from domain.recorded import Recorded
 from routines import bootstrap, entry
 
@@ -37,5 +36,5 @@ def log(after: int, limit: int | None, company: UUID | None, stream: UUID | None
 def line(recorded: Recorded) -> bytes:
     """One event as JSON."""
     envelope = {name: getattr(recorded, name) for name in ("position", "stream_id", "version", "at", "actor")}
-    more = {"company_id": recorded.company_id, "cause": recorded.cause, "name": stored_name(recorded.event)}
+    more = {"company_id": recorded.company_id, "cause": recorded.cause, "name": recorded.name}
     return msgspec.json.encode({**envelope, **more, "event": recorded.event})

@@ -177,12 +177,14 @@ class Agenda:
         )
 
 
-class Positions:
-    """Stands for projections.positions in the scheduler."""
+class Follower:
+    """Stands for processes.follower.Follower in the scheduler."""
 
-    @staticmethod
-    def advance(agenda: Agenda, _models: object, read: Callable[[int, int], Sequence[Recorded]]) -> int:
-        return agenda.follow(read)
+    def __init__(self, _models: object, read: Callable[[int, int], Sequence[Recorded]]) -> None:
+        self._read = read
+
+    def step(self, agenda: Agenda) -> int:
+        return agenda.follow(self._read)
 
 
 class TriggersDue:

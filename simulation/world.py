@@ -25,7 +25,7 @@ from application.execute import Executor
 from application.memory import Memory
 from domain.errors import ImpossibleHistory, Refusal
 from processes.scheduler import TROUBLE_S, Scheduler
-from simulation.agenda import Agenda, Backfills, Deadlines, Positions, TriggersDue
+from simulation.agenda import Agenda, Backfills, Deadlines, Follower, TriggersDue
 from simulation.faults import Break, Died, Faults, Kind, Line, Log, broken
 from simulation.oracle import Oracle, Violation
 from simulation.people import People
@@ -393,7 +393,7 @@ class World:
             stack.enter_context(
                 patch.multiple(
                     "processes.scheduler",
-                    positions=Positions,
+                    Follower=Follower,
                     triggers_due=TriggersDue,
                     deadlines=Deadlines,
                     backfills=Backfills,

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import psycopg
 import structlog
-from eventsourcing.persistence import IntegrityError, OperationalError
+from eventsourcing.persistence import IntegrityError, MapperDeserialisationError, OperationalError
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, ValidationException
 from litestar.openapi.datastructures import ResponseSpec
@@ -33,6 +33,7 @@ STATUS_OF: dict[type[Exception], int] = {  # children follow their parent
     PoolTimeout: 503,
     psycopg.OperationalError: 503,
     VaultClosed: 503,
+    MapperDeserialisationError: 503,  # a newer version wrote what this one cannot read
     TooMany: 429,
 }
 RETRY_AFTER_S = "1"
@@ -138,6 +139,9 @@ def described(error: Exception) -> tuple[int, str, Any]:
         case VaultClosed():
             log.error("vault_closed", why=str(error))
             return 503, "The secrets cannot be opened now; try again", None
+        case MapperDeserialisationError():
+            log.error("unreadable_event", error=str(error))
+            return 503, "What this rests on cannot be read by this version of the service; nothing was changed", None
         case OutcomeUnknown():
             return 503, "It is not known whether the change was recorded: read it back before you repeat it", None
         case _ if (status := _status(error)) == HTTPStatus.SERVICE_UNAVAILABLE:

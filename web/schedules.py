@@ -17,7 +17,6 @@ from application.use_cases import explaining
 from application.use_cases.explaining import Ahead, Planned
 from domain.account import Account
 from domain.clock_changes import Effect, Touched
-from domain.events import stored_name
 from domain.explanation import Verdict
 from domain.plan import INSTANT
 from domain.recorded import Recorded
@@ -312,7 +311,7 @@ def _explained(account: Account, answer: str) -> TriggerExplanation:
 def _fact(role: str, recorded: Recorded) -> Fact:
     return Fact(
         role=role,
-        event=stored_name(recorded.event),
+        event=recorded.name,
         stream_id=recorded.stream_id,
         version=recorded.version,
         position=recorded.position,

@@ -91,7 +91,7 @@ def sending(world, in_thread):
 
     def start(*, allow_private=True, limit_s=10.0):
         client = Client(world.system.clock, allow_private=allow_private, limit_s=limit_s)
-        courier = delivery.Courier(world.system.executor, world.system.store.readable_after, client)
+        courier = delivery.Courier(world.system.executor, world.system.store.after, client)
         return in_thread(delivery.run, courier, client, lambda: bootstrap.connect(world.system.settings))
 
     return start

@@ -31,7 +31,7 @@ from domain.values import Coalesced, Failed, Opened, RoutineSettings, Skipped, T
 from processes import scheduler as schedulers
 from processes.foresight import AHEAD
 from processes.scheduler import Scheduler
-from projections import triggers_due
+from projections import positions, triggers_due
 from routines import bootstrap
 from tests import waiting
 from tests.processes.due import NOON, Clock, Workplace
@@ -151,7 +151,7 @@ CHANGES = pytest.mark.parametrize("change", [delete, disable, edit, pause, archi
 def test_a_row_that_has_become_stale_does_nothing(workplace, scheduler, conn, happened, change):
     armed, other = workplace.routines(2, next_at=NOON)
     triggers = triggers_due.triggers_due
-    schedulers.positions.advance(conn, [triggers], scheduler._read)
+    positions.advance(conn, [triggers], workplace.executor.store.after)
     rows = triggers_due.due(conn, NOON, limit=10)
     assert {armed.trigger_id, other.trigger_id} == {row.trigger_id for row in rows}
 

@@ -21,7 +21,6 @@ from domain.events import (
     TrajectoryMoved,
     TrajectoryOpened,
     TrajectoryStepReported,
-    stored_name,
 )
 from domain.recorded import Recorded
 from domain.values import TrajectoryStatus
@@ -177,7 +176,7 @@ def _events(work: Work, trajectory_id: UUID) -> list[Recorded]:
 
 
 def _line(recorded: Recorded) -> LogLine:
-    return LogLine(at=time(recorded.at), event=stored_name(recorded.event), text=_text(recorded.event))
+    return LogLine(at=time(recorded.at), event=recorded.name, text=_text(recorded.event))
 
 
 def _text(event: Any) -> str:

@@ -1,0 +1,116 @@
+"""
+Follows the log: brings read models to its head, batch after batch, whatever the log holds.
+
+A batch that fails is tried again with half as many events, down to one; the models that cannot take that one pass
+over it, on the record (projections/positions.py), and go on. After a success a batch may have twice as many again.
+"""
+
+import time
+from collections.abc import Sequence
+
+import structlog
+from eventsourcing.persistence import PersistenceError
+from psycopg.errors import LockNotAvailable
+
+from domain.recorded import Recorded
+from processes.wakeup import Connection
+from projections import positions
+from projections.positions import Read
+from projections.read_model import ReadModel
+
+RETRY_S = 5.0  # how long a read model whose tables are not as they should be is left alone
+
+log = structlog.get_logger()
+
+
+class LastBatch:
+    """Reads the log; who wants the same part as the one before gets that."""
+
+    def __init__(self, read: Read) -> None:
+        self._read = read
+        self._place: tuple[int, int] | None = None
+        self._batch: Sequence[Recorded] = ()
+
+    def __call__(self, position: int, limit: int) -> Sequence[Recorded]:
+        if not self._batch or self._place != (position, limit):
+            self._place, self._batch = (position, limit), self._read(position, limit)
+        return self._batch
+
+
+class Follower:
+    """Of one process. `read` may be shared with other followers."""
+
+    def __init__(self, models: Sequence[ReadModel], read: Read) -> None:
+        self._models = tuple(models)
+        self._read = read
+        self._limit = positions.BATCH  # events of the next batch
+        self._is_apart = False  # whether the models have to take the next event one after the other
+        self._suspect: tuple[ReadModel, int] | None = None  # the model, and after which position, that took too long
+        self._resting: dict[str, float] = {}  # name of a stopped model, and when to try it again
+
+    def step(self, conn: Connection) -> int:
+        """
+        One batch for the models that are furthest behind; returns how many events it had, or 1 to be called again.
+
+        0: every model that can go on is at the head. Raises psycopg.Error or PersistenceError when the database is
+        away, or has ended the connection because the batch took too long; the next batch is then a smaller one.
+        """
+        now = time.monotonic()
+        models = [model for model in self._models if self._resting.get(model.name, 0.0) <= now]
+        if self._is_apart:
+            return self._step_apart(conn, models)
+        try:
+            count = positions.advance(conn, models, self._read, self._limit)
+        except Exception as error:
+            is_away = _is_away(conn, error)
+            self._is_apart = self._limit == 1 or not (is_away or positions.is_events_fault(error))
+            self._limit = max(self._limit // 2, 1)
+            if is_away:
+                raise
+            return 1
+        self._limit = min(self._limit * 2, positions.BATCH)
+        return count
+
+    def _step_apart(self, conn: Connection, models: Sequence[ReadModel]) -> int:
+        """A batch for each model alone: who cannot take one event passes over it, and who cannot work at all stops."""
+        suspect, self._suspect = self._suspect, None
+        if suspect is not None:
+            self._pass_over(conn, *suspect, TimeoutError("the database ended the connection"))
+        for model in models:
+            if (position := positions.reached(conn, [model.name])) is None:
+                continue
+            try:
+                positions.advance(conn, [model], self._read, self._limit)
+            except Exception as error:
+                if _is_away(conn, error):
+                    if self._limit == 1 and positions.is_events_fault(error):
+                        self._suspect = model, position
+                    raise
+                if not positions.is_events_fault(error):
+                    log.exception("read_model_stopped", read_model=model.name)
+                    positions.stop(conn, model.name, type(error).__name__)
+                    self._resting[model.name] = time.monotonic() + RETRY_S
+                elif self._limit == 1:
+                    self._pass_over(conn, model, position, error)
+                else:
+                    self._limit //= 2
+        self._is_apart = False
+        return 1
+
+    def _pass_over(self, conn: Connection, model: ReadModel, position: int, error: Exception) -> None:
+        recorded = positions.isolate(conn, model, self._read, position, type(error).__name__)
+        if recorded is not None:
+            log.error(
+                "event_isolated",
+                read_model=model.name,
+                position=recorded.position,
+                name=recorded.name,
+                stream_id=str(recorded.stream_id),
+                company_id=str(recorded.company_id),
+                exc_info=error,
+            )
+
+
+def _is_away(conn: Connection, error: Exception) -> bool:
+    """Whether the database is away, or has ended the connection."""
+    return conn.closed or isinstance(error, PersistenceError | LockNotAvailable)
