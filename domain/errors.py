@@ -65,4 +65,4 @@ class ImpossibleHistory(Exception):
     """The log contradicts itself: a bug, or a damaged store."""
 
     def __init__(self, state: object, event: object) -> None:
-        super().__init__(f"{type(event).__name__} cannot follow {state!r}")
+        super().__init__(f"{type(event).__name__} cannot follow {type(state).__name__}")

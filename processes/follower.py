@@ -6,6 +6,7 @@ over it, on the record (projections/positions.py), and go on. After a success a 
 """
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 import structlog
@@ -18,6 +19,7 @@ from projections import positions
 from projections.positions import Read
 from projections.read_model import ReadModel
 
+MOST_BROKEN = 3  # connections, one after the other, that an event may break before it is passed over
 RETRY_S = 5.0  # how long a read model whose tables are not as they should be is left alone
 
 log = structlog.get_logger()
@@ -45,7 +47,9 @@ class Follower:
         self._read = read
         self._limit = positions.BATCH  # events of the next batch
         self._is_apart = False  # whether the models have to take the next event one after the other
-        self._suspect: tuple[ReadModel, int] | None = None  # the model, and after which position, that took too long
+        self._broken = Counter[
+            tuple[str, int]
+        ]()  # how often the connection broke with a model's event after a position
         self._resting: dict[str, float] = {}  # name of a stopped model, and when to try it again
 
     def step(self, conn: Connection) -> int:
@@ -73,18 +77,18 @@ class Follower:
 
     def _step_apart(self, conn: Connection, models: Sequence[ReadModel]) -> int:
         """A batch for each model alone: who cannot take one event passes over it, and who cannot work at all stops."""
-        suspect, self._suspect = self._suspect, None
-        if suspect is not None:
-            self._pass_over(conn, *suspect, TimeoutError("the database ended the connection"))
         for model in models:
             if (position := positions.reached(conn, [model.name])) is None:
+                continue
+            if self._broken[model.name, position] >= MOST_BROKEN:
+                self._pass_over(conn, model, position, ConnectionError("the database ended the connection"))
                 continue
             try:
                 positions.advance(conn, [model], self._read, self._limit)
             except Exception as error:
                 if _is_away(conn, error):
-                    if self._limit == 1 and positions.is_events_fault(error):
-                        self._suspect = model, position
+                    if conn.closed and self._limit == 1:
+                        self._broken[model.name, position] += 1
                     raise
                 if not positions.is_events_fault(error):
                     log.exception("read_model_stopped", read_model=model.name)
@@ -95,6 +99,7 @@ class Follower:
                 else:
                     self._limit //= 2
         self._is_apart = False
+        self._broken.clear()
         return 1
 
     def _pass_over(self, conn: Connection, model: ReadModel, position: int, error: Exception) -> None:

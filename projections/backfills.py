@@ -8,6 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from domain.backfill import Waiting
+from domain.errors import ImpossibleHistory
 from domain.events import (
     BackfillAdvanced,
     BackfillCancelled,
@@ -108,7 +109,7 @@ def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
 
 def _requested(recorded: Recorded, event: BackfillRequested) -> Backfill:
     if recorded.company_id is None:
-        raise ValueError(recorded)
+        raise ImpossibleHistory(None, recorded.event)
     at = time(recorded.at)
     return Backfill(
         id=recorded.stream_id,

@@ -9,6 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from domain import cadence, call
+from domain.errors import ImpossibleHistory
 from domain.events import RoutineCreated, RoutineRestored, RoutineUpdated, RunFired
 from domain.recorded import Recorded
 from domain.values import Cadence, ConcurrencyPolicy, RoutineSettings, Started, TaskCall
@@ -75,7 +76,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
 
 def _call(recorded: Recorded, called: TaskCall, settings: RoutineSettings) -> CallRow:
     if recorded.company_id is None:
-        raise ValueError(recorded)
+        raise ImpossibleHistory(None, recorded.event)
     return CallRow(
         id=recorded.stream_id,
         company_id=recorded.company_id,

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from domain import endpoint
 from domain.delivery import Letter
+from domain.errors import ImpossibleHistory
 from domain.events import (
     AgentCreated,
     AgentEvent,
@@ -186,7 +187,7 @@ def _letters(rows: Rows, recorded: Recorded) -> Iterator[LetterRow]:
 
 def _letter(recorded: Recorded, kind: str, target_id: UUID, lane: UUID, *, ordered: bool = False) -> LetterRow:
     if recorded.company_id is None:
-        raise ValueError(recorded)
+        raise ImpossibleHistory(None, recorded.event)
     return LetterRow(
         id=delivery_of(recorded.stream_id, recorded.version, target_id),
         version=0,
@@ -296,7 +297,7 @@ def _note(
 
 def _endpoint(rows: Rows, recorded: Recorded, event: EndpointEvent) -> None:
     if (company_id := recorded.company_id) is None:
-        raise ValueError(recorded)
+        raise ImpossibleHistory(None, recorded.event)
     match event:
         case EndpointCreated(settings=settings) | EndpointUpdated(settings=settings):
             _subscribe(rows, company_id, recorded.stream_id, settings)

@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
+from domain.errors import ImpossibleHistory
 from domain.events import (
     AgentApproved,
     AgentCreated,
@@ -183,7 +184,7 @@ def _stamps(recorded: Recorded) -> dict[str, Any]:
 
 def _company_id(recorded: Recorded) -> UUID:
     if recorded.company_id is None:
-        raise ValueError(recorded)
+        raise ImpossibleHistory(None, recorded.event)
     return recorded.company_id
 
 

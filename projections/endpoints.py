@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
+from domain.errors import ImpossibleHistory
 from domain.events import (
     EndpointCreated,
     EndpointDeleted,
@@ -73,7 +74,7 @@ def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
 
 def _created(recorded: Recorded, event: EndpointCreated) -> EndpointRow:
     if recorded.company_id is None:
-        raise ValueError(recorded)
+        raise ImpossibleHistory(None, recorded.event)
     at = time(recorded.at)
     doc = EndpointFields(
         id=recorded.stream_id,

@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
+from domain.errors import ImpossibleHistory
 from domain.events import (
     CommentAdded,
     CompanyCreated,
@@ -111,7 +112,7 @@ def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
 def _number(recorded: Recorded, rows: Rows) -> NumberingRow:
     """The next number of the company, in log order, so that a rebuild gives the same ones."""
     if recorded.company_id is None or (numbering := rows.get(NUMBERING, recorded.company_id)) is None:
-        raise ValueError(recorded)
+        raise ImpossibleHistory(None, recorded.event)
     numbering = replace(numbering, last=numbering.last + 1)
     rows.put(NUMBERING, numbering)
     return numbering
@@ -208,7 +209,7 @@ def _author(event: CommentAdded) -> Literal["agent", "user", "system"]:
 
 def _comment(recorded: Recorded, event: CommentAdded) -> CommentRow:
     if recorded.company_id is None:
-        raise ValueError(recorded)
+        raise ImpossibleHistory(None, recorded.event)
     at = time(recorded.at)
     doc = shapes.Comment(
         id=recorded.stream_id,

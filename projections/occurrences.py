@@ -12,6 +12,7 @@ from uuid import UUID, uuid5
 
 from msgspec.structs import replace
 
+from domain.errors import ImpossibleHistory
 from domain.events import (
     RoutineCreated,
     RoutineRestored,
@@ -159,7 +160,7 @@ def _missed(rows: Rows, recorded: Recorded, event: TriggerMissed) -> None:
     scheduled = rows.get(SCHEDULED, recorded.stream_id)
     policy = rows.get(POLICY, scheduled.routine_id) if scheduled is not None else None
     if scheduled is None or policy is None:
-        raise ValueError(recorded)
+        raise ImpossibleHistory(None, recorded.event)
     row = OccurrenceRow(
         id=uuid5(recorded.stream_id, f"missed|{recorded.version}"),
         trigger_id=recorded.stream_id,
@@ -185,7 +186,7 @@ def _missed(rows: Rows, recorded: Recorded, event: TriggerMissed) -> None:
 def _fired(rows: Rows, recorded: Recorded, event: RunFired, trigger_id: UUID) -> None:
     policy = rows.get(POLICY, event.routine_id)
     if policy is None or event.occurrence is None:
-        raise ValueError(recorded)
+        raise ImpossibleHistory(None, recorded.event)
     row = OccurrenceRow(
         id=recorded.stream_id,
         trigger_id=trigger_id,

@@ -5,6 +5,7 @@ from typing import Any, get_args
 from uuid import UUID
 
 from domain import routine
+from domain.errors import ImpossibleHistory
 from domain.events import (
     RoutineCreated,
     RoutineEvent,
@@ -96,7 +97,7 @@ def summary(event: RoutineEvent) -> str:
 
 def _revision(recorded: Recorded, event: RoutineEvent, row: StateRow) -> Revision:
     if recorded.company_id is None:
-        raise ValueError(recorded)
+        raise ImpossibleHistory(None, recorded.event)
     restored = event.from_revision if isinstance(event, RoutineRestored) else None
     settings = row.state.settings
     return Revision(

@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
+from domain.errors import ImpossibleHistory
 from domain.events import (
     RoutineCreated,
     RoutineEvent,
@@ -141,7 +142,7 @@ def result(outcome: Outcome) -> str:
 
 def _routine(recorded: Recorded, event: RoutineCreated) -> RoutineRow:
     if recorded.company_id is None:
-        raise ValueError(recorded)
+        raise ImpossibleHistory(None, recorded.event)
     at, by_agent, by_user = time(recorded.at), agent_of(recorded.actor), user_of(recorded.actor)
     doc = shapes.Routine(
         **shapes.routine_settings(event.settings),
@@ -182,7 +183,7 @@ def _revised(row: RoutineRow, recorded: Recorded, settings: RoutineSettings | No
 
 def _trigger(recorded: Recorded, event: TriggerCreated | TriggerRestored) -> TriggerRow:
     if recorded.company_id is None:
-        raise ValueError(recorded)
+        raise ImpossibleHistory(None, recorded.event)
     at, by_agent, by_user = time(recorded.at), agent_of(recorded.actor), user_of(recorded.actor)
     doc = shapes.Trigger(
         **shapes.trigger_settings(event.settings),

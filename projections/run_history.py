@@ -9,6 +9,7 @@ import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from domain.errors import ImpossibleHistory
 from domain.events import (
     RunCompleted,
     RunEvent,
@@ -88,12 +89,12 @@ def run_after(doc: shapes.Run | None, recorded: Recorded) -> shapes.Run:
         case shapes.Run(), RunFailed(reason=reason):
             return replace(doc, status="failed", completed_at=at, failure_reason=reason, updated_at=at)
         case _:
-            raise ValueError(recorded)
+            raise ImpossibleHistory(None, recorded.event)
 
 
 def _fired(recorded: Recorded, event: RunFired, at: str) -> shapes.Run:
     if recorded.company_id is None:
-        raise ValueError(recorded)
+        raise ImpossibleHistory(None, recorded.event)
     return shapes.Run(
         id=recorded.stream_id,
         company_id=recorded.company_id,

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
+from domain.errors import ImpossibleHistory
 from domain.events import TaskCreated, TaskDeleted, TaskUpdated
 from domain.recorded import Recorded
 from projections.jetty_shapes import Task, TaskFields, time
@@ -42,7 +43,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
 
 def _task(recorded: Recorded, event: TaskCreated) -> TaskRow:
     if recorded.company_id is None:
-        raise ValueError(recorded)
+        raise ImpossibleHistory(None, recorded.event)
     at, details = time(recorded.at), event.details
     doc = TaskFields(
         id=recorded.position,

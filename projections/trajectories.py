@@ -9,6 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from domain import task
+from domain.errors import ImpossibleHistory
 from domain.events import (
     RoutineCreated,
     TrajectoryClaimed,
@@ -97,7 +98,7 @@ def doc_after(doc: TrajectoryFields | None, recorded: Recorded) -> TrajectoryFie
         case TrajectoryFields(), _:
             return doc
         case _:
-            raise ValueError(recorded)
+            raise ImpossibleHistory(None, recorded.event)
 
 
 def workflow_id(name: str, number: int) -> str:
@@ -107,7 +108,7 @@ def workflow_id(name: str, number: int) -> str:
 
 def _opened(recorded: Recorded, event: TrajectoryOpened) -> TrajectoryRow:
     if recorded.company_id is None:
-        raise ValueError(recorded)
+        raise ImpossibleHistory(None, recorded.event)
     return TrajectoryRow(
         id=recorded.stream_id,
         company_id=recorded.company_id,

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
+from domain.errors import ImpossibleHistory
 from domain.events import (
     RoutineCreated,
     RoutineRestored,
@@ -105,7 +106,7 @@ def _next(event: Scheduled) -> dict[str, Any]:
 
 def _schedule(rows: Rows, recorded: Recorded, event: TriggerCreated | TriggerRestored) -> ScheduleRow:
     if recorded.company_id is None:
-        raise ValueError(recorded)
+        raise ImpossibleHistory(None, recorded.event)
     activity = rows.get(ACTIVITY, event.routine_id)
     return ScheduleRow(
         id=recorded.stream_id,

@@ -30,11 +30,40 @@ def status(*, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode(standings))
         return
-    table = Table("Read model", "Position", "Behind", "Stopped by", "Moved")
+    table = Table("Read model", "Position", "Behind", "Stopped by", "Isolated", "Moved")
     for standing in standings:
         moved = standing.moved_at.isoformat(timespec="seconds")
-        table.add_row(standing.name, str(standing.position), str(standing.behind), standing.stopped or "", moved)
+        numbers = (str(standing.position), str(standing.behind), standing.stopped or "", str(standing.isolated))
+        table.add_row(standing.name, *numbers, moved)
     Console().print(table)
+
+
+@projections.command()
+@click.argument("name", required=False, type=click.Choice(NAMES))
+@click.option(
+    "--limit", default=100, show_default=True, type=click.IntRange(min=1), help="At most so many, the newest."
+)
+@click.option("--json", "as_json", is_flag=True, help="For scripts: one JSON object a line.")
+def isolated(name: str | None, *, limit: int, as_json: bool) -> None:
+    """
+    The events that read models could not take and have passed over, the newest first.
+
+    Each is in the log and stays there; only these read models lack it, for the company it belongs to. `routines log
+    --after POSITION-1 --limit 1` prints the event, the log of the projector says what went wrong with it. Once a
+    version of the service is installed that can take it, `routines projections rebuild NAME` takes it in.
+    """
+    with bootstrap.system(entry.settings()) as system, system.pool.connection() as conn:
+        events = positions.isolated(conn, limit, name)
+    if as_json:
+        for event in events:
+            click.echo(msgspec.json.encode(event))
+        return
+    table = Table("Read model", "Position", "Event", "Company", "Stream", "Version", "Reason", "Isolated")
+    for event in events:
+        moment = event.isolated_at.isoformat(timespec="seconds")
+        place = (event.name, str(event.company_id or "unknown"), str(event.stream_id), str(event.version))
+        table.add_row(event.read_model, str(event.position), *place, event.reason, moment)
+    Console().print(table if events else "No read model has passed over an event.")
 
 
 @projections.command()

@@ -25,7 +25,8 @@ log = structlog.get_logger(process="web")
 class Health(Shape, frozen=True, kw_only=True):
     """
     `status` is `degraded` while a read model has stopped or falls behind, so that reads of it answer 503, or while
-    schedules are due for more than a minute, so that no scheduler seems to run.
+    schedules are due for more than a minute, so that no scheduler seems to run. `isolated` of a read model counts the
+    events that it could not take and has passed over: `routines projections isolated` shows them.
     """
 
     status: str

@@ -118,19 +118,21 @@ def _head(standing: Standing) -> int:
 
 
 def _read_models(standings: Sequence[Standing]) -> list[Metric]:
-    events, age, stopped = (
+    events, age, stopped, isolated = (
         GaugeMetricFamily(f"routines_read_model_{name}", text, labels=["read_model"])
         for name, text in (
             ("lag_events", "How many events a read model is behind the log."),
             ("lag_seconds", "Since when the next of these waits."),
             ("stopped", "Whether it can go no further."),
+            ("isolated_events", "How many events it could not take, and has passed over."),
         )
     )
     for standing in standings:
         events.add_metric([standing.name], standing.behind)
         age.add_metric([standing.name], standing.behind_s)
         stopped.add_metric([standing.name], standing.stopped is not None)
-    return [events, age, stopped]
+        isolated.add_metric([standing.name], standing.isolated)
+    return [events, age, stopped, isolated]
 
 
 def _lateness(lateness: Mapping[str, Lateness]) -> Metric:

@@ -126,48 +126,28 @@ def test_a_database_that_is_away_is_waited_for(workplace, conn, system, looping,
     assert 3 == len(refusals)
 
 
-def failing(from_position):
-    """A read model that can take no event from this position on."""
+def failing(at_position):
+    """A read model that cannot take the event at this position."""
 
     def fold(recorded, rows):
-        if recorded.position >= from_position():
+        if recorded.position == at_position:
             raise ValueError(recorded.position)
 
     return ReadModel(name="failing", tables=(), schema="", fold=fold, touches=lambda _: ())
 
 
-def test_a_read_model_that_fails_stops_alone_at_the_event_it_cannot_take(workplace, conn, system, looping):
+def test_an_event_that_a_read_model_cannot_take_keeps_nobody_waiting(workplace, conn, system, looping):
     workplace.routines(300, next_at=NOON)
-    bad = failing(lambda: 500)
     conn.execute("INSERT INTO positions (name, shape) VALUES ('failing', 'any')")
 
-    began = time.monotonic()
     with capture_logs() as logs:
-        looping([*catalogue.ALL, bad])
-        positions.wait(conn, NAMES, LIMIT_S)
-        took_s = time.monotonic() - began
-        wait_for(lambda: any(line["event"] == "read_model_stopped" for line in logs))
-
-    standing = {standing.name: standing for standing in positions.status(conn)}
-    assert (499, "ValueError") == (standing["failing"].position, standing["failing"].stopped)
-    assert [None] * len(NAMES) == [standing[name].stopped for name in NAMES]
-    assert took_s < 5.0
-
-
-def test_a_read_model_that_works_again_catches_up(workplace, conn, system, looping, monkeypatch):
-    monkeypatch.setattr(projectors, "RETRY_S", 0.05)
-    conn.execute("INSERT INTO positions (name, shape) VALUES ('failing', 'any')")
-    limit = [5]
-    workplace.routines(10, next_at=NOON)
-
-    with capture_logs() as logs:
-        looping([*catalogue.ALL, failing(lambda: limit[0])])
-        wait_for(lambda: any(line["event"] == "read_model_stopped" for line in logs))
-        limit[0] = 10**9
+        looping([*catalogue.ALL, failing(500)])
         reached = positions.wait(conn, [*NAMES, "failing"], LIMIT_S)
 
     assert system.store.head() == reached
-    assert [] == [standing.name for standing in positions.status(conn) if standing.stopped]
+    (isolated,) = positions.isolated(conn, 10)
+    assert ("failing", 500, "ValueError") == (isolated.read_model, isolated.position, isolated.reason)
+    assert [500] == [line["position"] for line in logs if line["event"] == "event_isolated"]
 
 
 def test_two_projectors_apply_every_event_once(workplace, conn, looping):

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from domain.errors import ImpossibleHistory
 from domain.events import STORED_NAMES, GoalCreated, IssueOpened, stored_name
+from processes import follower as followers
 from processes.projector import Projector
 from projections import catalogue, positions
 from projections.directory import directory
@@ -148,26 +149,58 @@ def test_what_a_fold_raises_leaves_rows_and_position_as_they_were(story, conn):
     assert (rows(conn, issues), standing(conn)["issues"].position) == before
 
 
-def test_a_read_model_that_fails_stops_alone_and_says_so(story, conn, capsys):
-    log = list(story.tell().store.history())
-    armed = [True]
-    models = [failing_on(one, GoalCreated, armed) if one.name == "directory" else one for one in catalogue.ALL]
-    projector = Projector(models, story.store.after)
-    poison = next(one.position for one in log if isinstance(one.event, GoalCreated))
-
+def follow_all(projector, conn):
     for _ in range(1000):
         if not projector.step(conn):
-            break
+            return
+    pytest.fail("The projector does not come to the head")
+
+
+def test_an_event_that_a_read_model_cannot_take_is_passed_over_by_that_one_alone_on_the_record(story, conn, capsys):
+    log = list(story.tell().store.history())
+    models = [failing_on(one, GoalCreated, [True]) if one.name == "directory" else one for one in catalogue.ALL]
+    poison = next(one for one in log if isinstance(one.event, GoalCreated))
+    others = [one for one in log if not isinstance(one.event, GoalCreated)]
+
+    follow_all(Projector(models, story.store.after), conn)
 
     found = standing(conn)
-    assert (found["directory"].position, found["directory"].stopped) == (poison - 1, "ValueError")
-    assert found["directory"].behind == len(log) - poison + 1
+    assert [(found[name].position, found[name].stopped) for name in NAMES] == [(len(log), None)] * len(NAMES)
+    assert [found[name].isolated for name in OTHERS] == [0] * len(OTHERS)
+    assert rows(conn, directory) == folded(conn, directory, others, 1000)
+    isolated = positions.isolated(conn, 100)
+    assert len(isolated) == found["directory"].isolated == len(log) - len(others)
+    assert (isolated[-1].read_model, isolated[-1].position) == ("directory", poison.position)
+    assert (isolated[-1].name, isolated[-1].reason) == ("goal.created", "ValueError")
+    assert (isolated[-1].stream_id, isolated[-1].company_id) == (poison.stream_id, poison.company_id)
+
+
+def test_a_rebuild_takes_in_what_was_passed_over(story, conn, capsys):
+    log = list(story.tell().store.history())
+    models = [failing_on(one, GoalCreated, [True]) if one.name == "directory" else one for one in catalogue.ALL]
+    follow_all(Projector(models, story.store.after), conn)
+
+    positions.rebuild(conn, directory, story.store.after)
+
+    assert positions.isolated(conn, 100) == []
+    assert rows(conn, directory) == folded(conn, directory, log, 1000)
+
+
+def test_a_read_model_without_its_tables_stops_alone_and_goes_on_when_they_are_back(story, conn, capsys, monkeypatch):
+    monkeypatch.setattr(followers, "RETRY_S", 0.0)
+    log = list(story.tell().store.history())
+    conn.execute("ALTER TABLE goal RENAME TO lost")
+    projector = Projector(catalogue.ALL, story.store.after)
+
+    for _ in range(100):
+        projector.step(conn)
+
+    found = standing(conn)
+    assert (found["directory"].stopped, found["directory"].isolated) == ("UndefinedTable", 0)
     assert [(found[name].position, found[name].stopped) for name in OTHERS] == [(len(log), None)] * len(OTHERS)
 
-    armed.clear()
-    projector._resting.clear()
-    while projector.step(conn):
-        pass
+    conn.execute("ALTER TABLE lost RENAME TO goal")
+    follow_all(projector, conn)
 
     found = standing(conn)
     assert (found["directory"].position, found["directory"].stopped) == (len(log), None)
@@ -176,14 +209,12 @@ def test_a_read_model_that_fails_stops_alone_and_says_so(story, conn, capsys):
 
 def test_one_that_stopped_does_not_hold_up_what_comes_later(story, conn, capsys):
     story.tell()
-    models = [failing_on(one, GoalCreated, [True]) if one.name == "directory" else one for one in catalogue.ALL]
-    projector = Projector(models, story.store.after)
-    while projector.step(conn):
-        pass
+    conn.execute("ALTER TABLE goal RENAME TO lost")
+    projector = Projector(catalogue.ALL, story.store.after)
+    follow_all(projector, conn)
 
     story.fire(story.ids["piles"])
-    while projector.step(conn):
-        pass
+    follow_all(projector, conn)
 
     assert positions.wait(conn, OTHERS, 0) == story.store.head()
     with pytest.raises(Lagging, match="directory"):

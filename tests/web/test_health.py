@@ -21,7 +21,9 @@ def test_health_needs_no_token_and_lists_every_read_model(api: Api):
     } == health
     assert version
     assert {model.name for model in catalogue.ALL} == {model["name"] for model in models}
-    assert all({"name", "position", "behind", "behindS", "stopped", "movedAt"} == model.keys() for model in models)
+    assert all(
+        {"name", "position", "behind", "behindS", "stopped", "movedAt", "isolated"} == model.keys() for model in models
+    )
     assert [None] * len(models) == [model["stopped"] for model in models]
 
 

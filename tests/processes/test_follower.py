@@ -1,0 +1,306 @@
+"""Whoever follows the log goes on, whatever it holds; and what the domain can record, every reader can read."""
+
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import msgspec
+import psycopg
+import pytest
+from eventsourcing.persistence import StoredEvent
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from application.store import EventStore, to_stored
+from domain.errors import Oversized
+from domain.events import TaskCreated
+from domain.limits import Limits
+from domain.recorded import Recorded
+from domain.values import TaskDetails
+from processes import follower as followers
+from processes.follower import Follower
+from processes.scheduler import Scheduler
+from projections import catalogue, positions
+from projections.read_model import ReadModel
+from routines import bootstrap
+from tests.events import ANY_EVENT, nested
+from tests.processes.due import NOON, Workplace
+
+NAMES = [model.name for model in catalogue.ALL]
+MANY_LEVELS = 490  # of steps within steps: twice as many of JSON
+
+
+@pytest.fixture
+def workplace(system):
+    return Workplace(system.executor)
+
+
+def follow(conn, models, store, most=2_000):
+    """Until the models are at the head."""
+    follower = Follower(models, store.after)
+    for _ in range(most):
+        if not follower.step(conn):
+            return
+    pytest.fail("The read models do not come to the head")
+
+
+def append_raw(store, *bodies, name="trajectory.step_reported"):
+    """Events as an older version could record them, whatever they hold."""
+    store.recorder.insert_events([StoredEvent(uuid4(), 1, name, body) for body in bodies])
+
+
+def body_of(event, company_id=None):
+    company = "" if company_id is None else f',"company_id":"{company_id}"'
+    return f'{{"at":"2026-11-22T12:00:00Z","actor":"system","event":{event}{company}}}'.encode()
+
+
+def deep_call(company_id):
+    """A call of a task with steps within steps, as one was recorded before there was a bound."""
+    deep = "[" * (2 * MANY_LEVELS) + "]" * (2 * MANY_LEVELS)
+    return body_of(
+        f'{{"type":"run.fired","routine_id":"{uuid4()}","revision":1,"source":"manual",'
+        f'"outcome":{{"type":"trajectory_started","trajectory_id":"{uuid4()}"}},"payload":{{"deep":{deep}}}}}',
+        company_id,
+    )
+
+
+def test_an_installation_that_deep_events_had_stopped_goes_on(workplace, system, conn):
+    workplace.routines(2, next_at=NOON)
+    append_raw(system.store, deep_call(workplace.company_id), name="run.fired")
+    workplace.routines(3, next_at=NOON)
+
+    follow(conn, catalogue.ALL, system.store)
+    assert system.store.head() == positions.wait(conn, NAMES, 0)
+    with bootstrap.connect(system.settings) as own:
+        Scheduler(system.executor, system.store.after, 10).tick(own)
+
+    assert (5,) == conn.execute("SELECT count(*) FROM routine").fetchone()
+    assert {"run.fired"} == {event.name for event in positions.isolated(conn, 100)}
+    fired = [one for one in system.store.history() if one.name == "run.fired" and one.actor == "scheduler"]
+    assert 5 == len(fired)
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        ("run.fired", b"\xff\xfe"),
+        ("run.fired", b""),
+        ("run.fired", body_of("{}")),
+        ("run.fired", body_of("[" * 5_000)),
+        ("issue.opened", b"[" * 100_000 + b"]" * 100_000),
+        ("no.such_name", body_of('{"type":"no.such_name"}')),
+        ("", b"null"),
+    ],
+)
+def test_bytes_that_are_no_event_stop_nobody(workplace, system, conn, name, body):
+    append_raw(system.store, body, name=name)
+    workplace.routines(3, next_at=NOON)
+
+    follow(conn, catalogue.ALL, system.store)
+
+    assert system.store.head() == positions.wait(conn, NAMES, 0)
+    assert (3,) == conn.execute("SELECT count(*) FROM routine").fetchone()
+    assert {name} == {event.name for event in positions.isolated(conn, 100)}
+
+
+def test_text_that_postgres_cannot_keep_stops_nobody(workplace, system, conn):
+    title = '"Nothing \\u0000 here"'
+    opened = f'{{"type":"goal.created","details":{{"title":{title}}}}}'
+    append_raw(system.store, body_of(opened, workplace.company_id), name="goal.created")
+    workplace.routines(3, next_at=NOON)
+
+    follow(conn, catalogue.ALL, system.store)
+
+    assert system.store.head() == positions.wait(conn, NAMES, 0)
+    assert ["goal.created"] == [event.name for event in positions.isolated(conn, 100)]
+
+
+def test_what_a_newer_version_wrote_is_taken_in_once_this_version_can_read_it(workplace, system, conn, monkeypatch):
+    workplace.routines(3, next_at=NOON)
+    monkeypatch.setattr("domain.recorded.STORED_NAMES", {})
+    unreadable = EventStore(system.store.recorder)
+    monkeypatch.setattr("application.store._decode", msgspec.json.Decoder(int).decode)
+    follow(conn, catalogue.ALL, unreadable)
+    assert (0,) == conn.execute("SELECT count(*) FROM routine").fetchone()
+    monkeypatch.undo()
+
+    rebuilt = positions.rebuild_outdated(conn, catalogue.ALL, system.store.after)
+
+    assert {"routines", "triggers_due"} <= set(rebuilt)
+    assert (3,) == conn.execute("SELECT count(*) FROM routine").fetchone()
+    assert [] == positions.isolated(conn, 10)
+    assert [] == positions.rebuild_outdated(conn, catalogue.ALL, system.store.after)
+
+
+def sleeping(at_position, seconds):
+    """A read model for which one event takes a long time in the database."""
+
+    def fold(recorded, rows):
+        if recorded.position == at_position:
+            rows._conn.execute("SELECT pg_sleep(%s)", (seconds,))
+
+    return ReadModel(name="sleeping", tables=(), schema="", fold=fold, touches=lambda _: ())
+
+
+@pytest.mark.parametrize("limit", ["statement_timeout", "transaction_timeout"])
+def test_an_event_that_takes_longer_than_the_database_allows_is_passed_over(workplace, system, conn, limit):
+    workplace.routines(3, next_at=NOON)
+    head = system.store.head()
+    conn.execute("INSERT INTO positions (name, shape) VALUES ('sleeping', 'any')")
+    follower = Follower([sleeping(7, 30)], system.store.after)
+
+    for _ in range(30):
+        with bootstrap.connect(system.settings) as own:
+            own.execute(f"SET {limit} = '300ms'")
+            try:
+                while follower.step(own):
+                    pass
+                break
+            except psycopg.OperationalError:
+                continue
+
+    (isolated,) = positions.isolated(conn, 10)
+    assert ("sleeping", 7) == (isolated.read_model, isolated.position)
+    assert head == positions.wait(conn, ["sleeping"], 0)
+
+
+def test_a_database_that_is_away_is_no_fault_of_an_event(workplace, system, conn):
+    workplace.routines(3, next_at=NOON)
+    follower = Follower(catalogue.ALL, system.store.after)
+
+    for _ in range(20):
+        own = bootstrap.connect(system.settings)
+        own.close()
+        with pytest.raises(psycopg.OperationalError):
+            follower.step(own)
+    while follower.step(conn):
+        pass
+
+    assert [] == positions.isolated(conn, 10)
+    assert system.store.head() == positions.wait(conn, NAMES, 0)
+
+
+def test_a_batch_ends_after_so_many_bytes(system):
+    append_raw(system.store, *[body_of('"' + "x" * 3_000_000 + '"')] * 5)
+    append_raw(system.store, *[body_of('"x"')] * 5)
+
+    sizes, position = [], 0
+    while batch := system.store.after(position, 1_000):
+        sizes.append(len(batch))
+        position = batch[-1].position
+
+    assert [2, 2, 6] == sizes
+
+
+def test_rows_of_many_bytes_are_written_a_part_at_a_time(workplace, system, conn, monkeypatch):
+    monkeypatch.setattr("projections.read_model.STATEMENT_BYTES", 2_000)
+    workplace.routines(40, next_at=NOON)
+
+    follow(conn, catalogue.ALL, system.store)
+
+    assert (40,) == conn.execute("SELECT count(*) FROM routine").fetchone()
+
+
+def test_after_a_failure_batches_grow_again(workplace, system, conn, monkeypatch):
+    workplace.routines(50, next_at=NOON)
+    conn.execute("INSERT INTO positions (name, shape) VALUES ('failing', 'any')")
+    asked = []
+
+    def fold(recorded, _rows):
+        if recorded.position == 10:
+            raise RecursionError
+
+    def read(position, limit):
+        asked.append(limit)
+        return system.store.after(position, limit)
+
+    model = ReadModel(name="failing", tables=(), schema="", fold=fold, touches=lambda _: ())
+    follower = Follower([model], read)
+    while follower.step(conn):
+        pass
+
+    assert 1 in asked
+    assert max(asked[-3:]) > 8
+    assert [10] == [event.position for event in positions.isolated(conn, 10)]
+
+
+def test_two_processes_that_meet_the_same_event_pass_over_it_once(workplace, system, conn):
+    workplace.routines(3, next_at=NOON)
+    model = next(model for model in catalogue.ALL if model.name == "routines")
+
+    assert 1 == positions.isolate(conn, model, system.store.after, 0, "ValueError").position
+    assert positions.isolate(conn, model, system.store.after, 0, "ValueError") is None
+
+    assert [1] == [event.position for event in positions.isolated(conn, 10)]
+
+
+def test_a_model_whose_tables_are_gone_is_left_alone_for_a_while(workplace, system, conn, monkeypatch):
+    monkeypatch.setattr(followers, "RETRY_S", 1_000.0)
+    workplace.routines(3, next_at=NOON)
+    conn.execute("ALTER TABLE company RENAME TO lost")
+
+    follow(conn, catalogue.ALL, system.store)
+
+    stopped = {one.name: one.stopped for one in positions.status(conn) if one.stopped}
+    assert {"directory": "UndefinedTable"} == stopped
+
+
+# What may be recorded
+
+
+def task(workflow):
+    return TaskCreated(details=TaskDetails(name="x", workflow=workflow))
+
+
+def recorded(event):
+    now = datetime(2026, 11, 22, tzinfo=UTC)
+    return Recorded(stream_id=uuid4(), version=1, at=now, actor="system", company_id=uuid4(), event=event)
+
+
+@settings(
+    deadline=None,
+    max_examples=25,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+)
+@given(events=st.lists(ANY_EVENT, min_size=1, max_size=20))
+def test_whatever_may_be_recorded_every_reader_can_read(system, conn, events):
+    appended = []
+    for event in events:
+        try:
+            system.store.append([recorded(event)])
+        except Oversized:
+            continue
+        appended.append(event)
+
+    follow(conn, catalogue.ALL, system.store)
+
+    head = system.store.head()
+    assert appended == [one.event for one in system.store.after(head - len(appended), len(appended) + 1)]
+    out_of_order = "ImpossibleHistory"  # these events follow from no decision
+    assert {out_of_order} >= {one.reason for one in positions.isolated(conn, 1_000)}
+
+
+@pytest.mark.parametrize("depth", [0, 10, 96])
+def test_what_is_nested_no_deeper_than_the_bound_is_recorded(depth):
+    to_stored(recorded(task(nested(depth))), Limits(max_event_depth=100))
+
+
+@pytest.mark.parametrize("depth", [97, 100, MANY_LEVELS, 2 * MANY_LEVELS, 100_000])
+def test_what_is_nested_too_deeply_is_refused_before_it_is_recorded(depth):
+    with pytest.raises(Oversized, match=r"task\.created would be nested deeper than 100 levels"):
+        to_stored(recorded(task(nested(depth))), Limits(max_event_depth=100))
+
+
+def test_what_is_too_large_is_refused_before_it_is_recorded(store):
+    tight = EventStore(store.recorder, Limits(max_event_bytes=2_000, max_transaction_bytes=5_000))
+    small, large = task({"text": "x" * 1_000}), task({"text": "x" * 2_000})
+    tight.append([recorded(small) for _ in range(3)])
+
+    with pytest.raises(
+        Oversized, match=r"task\.created would have 2,\d\d\d bytes, and an event may have at most 2,000"
+    ):
+        tight.append([recorded(large)])
+    with pytest.raises(Oversized, match=r"at once, and at most 5,000"):
+        tight.append([recorded(small) for _ in range(5)])
+
+    assert 3 == len(list(tight.history()))
