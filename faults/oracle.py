@@ -22,8 +22,10 @@ import psycopg
 from faults.minutes import meant
 
 EVENTS = """
-    SELECT position, stream_id::text, version, name, convert_from(body, 'UTF8'), recorded_at
+    SELECT position, stream_id::text, version, name, recorded_at, CASE
+        WHEN position(convert_to(%s, 'UTF8') IN body) > 0 THEN convert_from(body, 'UTF8') END
     FROM log.events WHERE position > %s ORDER BY position"""
+FOREIGN = "of another company"
 ENDED = ("run.completed", "run.failed")
 OVER = ("done", "cancelled")
 Key = tuple[str, str]  # routine and idempotency key
@@ -97,15 +99,18 @@ def judge(
     began: datetime | None = None,
     answered: Iterable[Key] = (),
     passed_over: Collection[str] = (),
+    company: str = "",
 ) -> Verdict:
     """
     What is in the log after a position. All routines must have been made after it.
+
+    `company`: only what belongs to it is judged, and of the others that the log has no gap (empty: all are judged).
 
     `until`: occurrences up to then must be settled (None: now); `began`: lateness counts from here on; `answered`: the
     keys of requests that were told they succeeded; `passed_over`: triggers whose schedule cannot be read.
     """
     now = clock(conn)
-    log = _read(conn, after)
+    log = _read(conn, after, company)
     verdict = Verdict(gaps=_gaps(log, after))
     _judge_occurrences(verdict, log, until or now, now, began, passed_over)
     _judge_requests(verdict, log, set(answered))
@@ -115,9 +120,12 @@ def judge(
     return verdict
 
 
-def _read(conn: psycopg.Connection[Any], after: int) -> Log:
+def _read(conn: psycopg.Connection[Any], after: int, company: str) -> Log:
     log = Log()
-    for position, stream, version, name, body, recorded_at in conn.execute(EVENTS, (after,)):
+    for position, stream, version, name, recorded_at, body in conn.execute(EVENTS, (company, after)):
+        if body is None:
+            log.events.append(Event(position, stream, version, FOREIGN, recorded_at, {}, recorded_at))
+            continue
         try:
             envelope = json.loads(body)
             at, data = datetime.fromisoformat(envelope["at"]), envelope["event"]

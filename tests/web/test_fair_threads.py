@@ -1,0 +1,85 @@
+"""Tenants take turns for the threads of a web process, and none has all of them."""
+
+from contextlib import contextmanager
+from threading import Event
+
+import pytest
+
+from tests.waiting import wait_for
+from web.fair_threads import TENANT, FairThreads
+
+
+@pytest.fixture
+def gate():
+    """What a job waits for."""
+    opened = Event()
+    yield opened
+    opened.set()
+
+
+@contextmanager
+def tenant(name):
+    token = TENANT.set(name)
+    try:
+        yield
+    finally:
+        TENANT.reset(token)
+
+
+def submit(threads, name, work):
+    with tenant(name):
+        return threads.submit(work)
+
+
+def test_a_job_gives_its_result_or_its_error_to_whoever_waits():
+    threads = FairThreads(2, 2)
+
+    assert 3 == threads.submit(lambda one, other: one + other, 1, other=2).result(5)
+    with pytest.raises(ZeroDivisionError):
+        threads.submit(lambda: 1 / 0).result(5)
+
+
+def test_a_tenant_that_keeps_its_threads_busy_leaves_some_to_others(gate):
+    threads = FairThreads(4, 3)
+    busy = [submit(threads, "hostile", lambda: gate.wait(10)) for _ in range(50)]
+
+    assert "done" == submit(threads, "neighbour", lambda: "done").result(5)
+    assert 3 == sum(job.running() for job in busy)
+
+    gate.set()
+    assert all(job.result(5) for job in busy)
+
+
+def test_tenants_take_turns_however_much_one_of_them_has_waiting(gate):
+    threads = FairThreads(1, 1)
+    order = []
+    first = submit(threads, "first", lambda: gate.wait(10))
+    jobs = [submit(threads, name, lambda name=name: order.append(name)) for name in ["a"] * 5 + ["b"] * 2 + ["c"]]
+
+    gate.set()
+    for job in [first, *jobs]:
+        job.result(5)
+
+    assert ["a", "b", "c", "a", "b", "a", "a", "a"] == order
+
+
+def test_a_job_that_is_cancelled_while_it_waits_is_not_carried_out(gate):
+    threads, done = FairThreads(1, 1), []
+    busy = submit(threads, "a", lambda: gate.wait(10))
+    left = submit(threads, "a", lambda: done.append("left"))
+    stays = submit(threads, "a", lambda: done.append("stays"))
+
+    assert left.cancel()
+    gate.set()
+    stays.result(5)
+
+    assert ["stays"] == done
+    assert busy.result(5)
+
+
+def test_nothing_is_remembered_of_tenants_that_have_nothing_to_do():
+    threads = FairThreads(2, 1)
+    for number in range(1_000):
+        submit(threads, str(number), lambda: None).result(5)
+
+    wait_for(lambda: not threads._waiting and not threads._running, limit_s=5)
