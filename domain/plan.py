@@ -119,12 +119,12 @@ def _cron(plan: Plan) -> Cron:
     return plan.cron
 
 
-def _next_allowed(plan: Plan, moment: datetime) -> datetime:
-    """The next occurrence of the schedule on a date that is not excluded."""
+def _next_allowed(plan: Plan, moment: datetime) -> datetime | None:
+    """The next occurrence of the schedule on a date that is not excluded; None: it never comes."""
     cron = _cron(plan)
     found = schedule.next_after(cron, moment)
     excluded = set(plan.excluded)
-    while excluded and (day := found.astimezone(ZoneInfo(cron.timezone)).date()) in excluded:
+    while excluded and found and (day := found.astimezone(ZoneInfo(cron.timezone)).date()) in excluded:
         found = schedule.next_after(cron, max(_day(cron, day)[1], found))
     return found
 
