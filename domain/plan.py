@@ -109,6 +109,11 @@ def due_at(plan: Plan, occurrence: datetime) -> datetime:
 
 def must_have_an_occurrence(plan: Plan, after: datetime) -> None:
     """A plan with nothing left to do is a mistake. Raises BadSchedule."""
+    if plan.cron is not None and schedule.next_after(plan.cron, after) is None:
+        raise BadSchedule(
+            f"Cron expression never comes in {plan.cron.timezone}, where the clocks always leave out its times: "
+            f'"{plan.cron.expression}"'
+        )
     if next_after(plan, after) is None:
         raise BadSchedule("The schedule has no occurrence left: look at its time, its end and its excluded dates")
 

@@ -12,7 +12,6 @@ Inside, a wall time is carried as if it were UTC: wall = moment + offset.
 """
 
 from bisect import bisect_left
-from calendar import monthrange
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
@@ -28,7 +27,8 @@ from domain.errors import BadSchedule
 
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
-CYCLE_YEARS = 400  # after which the calendar repeats itself, weekdays included
+STEP_DAYS = 8  # for so long at once the offsets of a zone are looked up and kept
+LAST_TABLE_YEAR = 2090  # from then on each zone changes its clocks by a rule that knows the kind of a year alone
 LAST_YEAR = 9998
 
 
@@ -54,8 +54,8 @@ def next_after(schedule: Cron, moment: datetime) -> datetime | None:
     """
     The first occurrence strictly after the moment; None: it never comes.
 
-    Days that match, but whose wall times all fall into gaps, are passed over. What does not come in 400 years, the
-    cycle of the calendar and of the rules for clock changes, comes never.
+    Days that match, but whose wall times all fall into gaps, are passed over. The search ends when each kind of year
+    was seen under each zone's last rule: what has not come by then comes never.
     """
     rule, since = _rule(schedule.expression), _minute_after(moment)
     for begin, end in _windows(rule.dates, since):
@@ -135,7 +135,7 @@ def _rule(expression: str) -> _Rule:
 def _windows(dates: CronDays, since: datetime) -> Iterator[tuple[datetime, datetime]]:
     """The times [begin, end), from a moment on, in which alone days that match can be somewhere on earth."""
     day = cron_days.first_from(dates, (since - 2 * DAY).toordinal())
-    last = min(since.year + CYCLE_YEARS, LAST_YEAR)
+    last = min(max(since.year, LAST_TABLE_YEAR) + cron_days.LONGEST_GAP_YEARS + 1, LAST_YEAR)
     while day is not None and (date_ := date.fromordinal(day)).year <= last:
         midnight = datetime.combine(date_, time(), UTC)
         yield max(since, midnight - 2 * DAY), midnight + 3 * DAY
@@ -181,7 +181,7 @@ def _spans(schedule: Cron, since: datetime, until: datetime) -> Iterator[_Span]:
     begin = since - 2 * DAY  # the moment may lie in a second pass, and no clock goes back further
     offset = _offset(zone, begin)
     reached = begin + offset
-    for change, following in chain.from_iterable(_changes(zone, *month) for month in _months(begin, until)):
+    for change, following in chain.from_iterable(_changes(zone, step) for step in _steps(begin, until)):
         if following == offset and change < until:
             continue
         if begin < since:
@@ -195,17 +195,16 @@ def _spans(schedule: Cron, since: datetime, until: datetime) -> Iterator[_Span]:
             begin, offset = change, following
 
 
-def _months(begin: datetime, end: datetime) -> Iterator[tuple[int, int]]:
-    """The years and months of a period."""
-    first, last = (12 * moment.year + moment.month - 1 for moment in (begin, end))
-    return ((number // 12, number % 12 + 1) for number in range(first, last + 1))
+def _steps(begin: datetime, end: datetime) -> range:
+    """The numbers of the steps that cover a period."""
+    return range(begin.toordinal() // STEP_DAYS, end.toordinal() // STEP_DAYS + 1)
 
 
 @lru_cache(maxsize=16384)
-def _changes(zone: ZoneInfo, year: int, month: int) -> tuple[tuple[datetime, timedelta], ...]:
-    """The moments of a UTC month at which the offset changes, with the new one; the month's end closes them."""
-    first = datetime(year, month, 1, tzinfo=UTC)
-    offsets = [(day := first + n * DAY, _offset(zone, day)) for n in range(monthrange(year, month)[1] + 1)]
+def _changes(zone: ZoneInfo, step: int) -> tuple[tuple[datetime, timedelta], ...]:
+    """The moments of a step at which the offset changes, with the new one; the step's end closes them."""
+    first = datetime.combine(date.fromordinal(step * STEP_DAYS), time(), UTC)
+    offsets = [(day := first + n * DAY, _offset(zone, day)) for n in range(STEP_DAYS + 1)]
     changed = [(day, old, new) for (day, old), (_, new) in pairwise(offsets) if old != new]
     return *((_change(zone, day, old), new) for day, old, new in changed), offsets[-1]
 
