@@ -168,7 +168,7 @@ class Schedules(Controller):
         planned = explaining.planned(of, latest, start, end, limit + 1 - len(settled))
         return _page(of, paging, listed, period, [*settled, *planned], limit)
 
-    @get("/routines/{routine_id:str}/explain", operation_id="explainRoutine")
+    @get("/routines/{routine_id:str}/explain", operation_id="explainRoutine", refuses=(422,))
     def explain(
         self,
         backend: NamedDependency[Backend],
