@@ -6,7 +6,7 @@ looked at once, and every kind recurs within 40 years, so that a search looks at
 none of them never come. Days are proleptic ordinals, as `date.toordinal` gives them.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from calendar import isleap
 from datetime import date
 from functools import lru_cache
@@ -39,6 +39,16 @@ def first_from(days: CronDays, ordinal: int) -> int | None:
         index = bisect_left(offsets, ordinal - new_year)
         if index < len(offsets):
             return new_year + offsets[index]
+    return None
+
+
+def last_until(days: CronDays, ordinal: int) -> int | None:
+    """The last of the days that is not after the given one; None: there is none from the begin of the calendar on."""
+    year = date.fromordinal(ordinal).year
+    for earlier in range(year, max(year - LONGEST_GAP_YEARS, 1) - 1, -1):
+        new_year, offsets = _year(days, earlier)
+        if index := bisect_right(offsets, ordinal - new_year):
+            return new_year + offsets[index - 1]
     return None
 
 

@@ -27,7 +27,8 @@ class Limits(Value, frozen=True):
     max_transaction_bytes: Bytes = 32 * MIB  # of all events that are recorded together
 
     # What one request may cost in time (application/use_cases/explaining.py, web/jetty/runs.py).
-    max_explained_events: Count = 50_000  # that one explanation goes through, of a routine once for each schedule
+    max_explained_schedules: Count = 50  # of a routine, by one explanation; any number one by one
+    max_explained_events: Count = 50_000  # that one explanation goes through, those of the routine for each schedule
     max_sync_waits: Annotated[int, Meta(ge=1, le=10_000)] = 100  # calls of run-sync that one process holds open
     max_company_sync_waits: Annotated[int, Meta(ge=1, le=10_000)] = 20  # of these, of one company
 

@@ -82,13 +82,14 @@ def count(schedule: Cron, after: datetime, until: datetime) -> int:
 
 def last_until(schedule: Cron, until: datetime, after: datetime) -> datetime | None:
     """The latest occurrence in (after, until], None when there is none."""
-    low, high = after, until
-    if not count(schedule, low, high):
-        return None
-    while high - low > MINUTE:
-        middle = low + (high - low) / 2
-        low, high = (middle, high) if count(schedule, middle, high) else (low, middle)
-    return next_after(schedule, low)
+    for begin, end in _windows_back(_rule(schedule.expression).dates, until, after):
+        low, high = max(begin, after), min(end, until)
+        if low < high and count(schedule, low, high):
+            while high - low > MINUTE:
+                middle = low + (high - low) / 2
+                low, high = (middle, high) if count(schedule, middle, high) else (low, middle)
+            return next_after(schedule, low)
+    return None
 
 
 class _Rule(NamedTuple):
@@ -136,11 +137,25 @@ def _windows(dates: CronDays, since: datetime) -> Iterator[tuple[datetime, datet
     """The times [begin, end), from a moment on, in which alone days that match can be somewhere on earth."""
     day = cron_days.first_from(dates, (since - 2 * DAY).toordinal())
     last = min(max(since.year, LAST_TABLE_YEAR) + cron_days.LONGEST_GAP_YEARS + 1, LAST_YEAR)
-    while day is not None and (date_ := date.fromordinal(day)).year <= last:
-        midnight = datetime.combine(date_, time(), UTC)
-        yield max(since, midnight - 2 * DAY), midnight + 3 * DAY
-        since = midnight + 3 * DAY
+    while day is not None and date.fromordinal(day).year <= last:
+        begin, end = _window(day)
+        yield max(since, begin), end
+        since = end
         day = cron_days.first_from(dates, day + 1)
+
+
+def _windows_back(dates: CronDays, until: datetime, after: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """The same from a moment back to another."""
+    day = cron_days.last_until(dates, (until + 2 * DAY).toordinal())
+    while day is not None and (window := _window(day))[1] > after:
+        yield window
+        day = cron_days.last_until(dates, day - 1)
+
+
+def _window(day: int) -> tuple[datetime, datetime]:
+    """The times at which it is this day somewhere on earth, and a day more for clocks that leave out a whole one."""
+    midnight = datetime.combine(date.fromordinal(day), time(), UTC)
+    return midnight - 2 * DAY, midnight + 3 * DAY
 
 
 def _first_wall(rule: _Rule, wall: datetime) -> datetime | None:

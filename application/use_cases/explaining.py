@@ -127,7 +127,8 @@ def explain(
         wanted = [trigger_id]
     else:
         raise NotFound("Routine trigger not found")
-    if len(wanted) * len(history) > work.limits.max_explained_events:
+    limits = work.limits
+    if len(wanted) > limits.max_explained_schedules or len(wanted) * len(history) > limits.max_explained_events:
         message = (
             f"The routine has had {len(wanted)} schedules and {len(history)} changes: ask about one of its triggers"
         )

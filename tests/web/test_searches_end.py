@@ -66,13 +66,14 @@ def test_a_schedule_that_comes_every_28_or_40_years_is_followed(api, routine):
     assert api.get(f"/routines/{routine}/explain", params={"at": "2032-02-28T18:30:00Z"})["triggers"][0]["occurrence"]
 
 
-def test_an_explanation_that_would_go_through_too_many_events_asks_for_one_trigger(api, routine):
+@pytest.mark.parametrize("limits", [{"max_explained_events": 15}, {"max_explained_schedules": 3}])
+def test_an_explanation_that_would_go_through_too_much_asks_for_one_trigger(api, routine, limits):
     ids = [
         api.post(f"/routines/{routine}/triggers", {"kind": "schedule", **LEAP_SUNDAY})["trigger"]["id"]
         for _ in range(4)
     ]
     at = {"at": "2026-01-01T00:00:00Z"}
-    with further(api, limits=Limits(max_explained_events=15)) as here:
+    with further(api, limits=Limits(**limits)) as here:
         refused = here.request("GET", f"/routines/{routine}/explain", params=at)
         one = here.get(f"/routines/{routine}/explain", params={**at, "triggerId": ids[0]})
 
