@@ -29,5 +29,14 @@ class Limits(Value, frozen=True):
     max_transaction_bytes: Bytes = 32 * MIB  # of all events that are recorded together
     read_batch_bytes: Bytes = 4 * MIB  # of events, after which a batch of the log ends (application/recorder.py)
 
+    # What one request may cost in time (application/use_cases/explaining.py, web/jetty/runs.py).
+    max_explained_schedules: Count = 50  # of a routine, by one explanation; any number one by one
+    max_explained_events: Count = 50_000  # that one explanation goes through, those of the routine for each schedule
+    max_sync_waits: Annotated[int, Meta(ge=1, le=10_000)] = 100  # calls of run-sync that one process holds open
+    max_company_sync_waits: Annotated[int, Meta(ge=1, le=10_000)] = 20  # of these, of one company
+
+    # How deep things may lie within each other (application/use_cases: issues, goals, agents).
+    max_parents: Annotated[int, Meta(ge=1, le=1_000)] = 100  # above an issue or a goal, or superiors of an agent
+
 
 DEFAULT = Limits()

@@ -11,6 +11,7 @@ Moments are aware and come back in UTC; periods are open at `after` and closed a
 import hashlib
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -72,11 +73,8 @@ def count(plan: Plan, after: datetime, until: datetime) -> int:
     if after >= until:
         return 0
     first, last = (moment.astimezone(ZoneInfo(cron.timezone)).date() for moment in (after, until))
-    out = (_day(cron, day) for day in plan.excluded if first <= day <= last)
-    excluded = sum(
-        schedule.count(cron, max(after, low), min(until, high)) for low, high in out if _meet(after, until, low, high)
-    )
-    return schedule.count(cron, after, until) - excluded
+    excluded = (day for day in plan.excluded if first <= day <= last)
+    return schedule.count(cron, after, until) - sum(_count_on(cron, day, after, until) for day in excluded)
 
 
 def last_until(plan: Plan, until: datetime, after: datetime) -> datetime | None:
@@ -87,6 +85,9 @@ def last_until(plan: Plan, until: datetime, after: datetime) -> datetime | None:
             return plan.once if after < plan.once <= until else None
         return schedule.last_until(_cron(plan), until, after) if after < until else None
     low, high = after, until
+    latest = last_until(replace(plan, excluded=()), until, after)
+    if latest is None or latest.astimezone(ZoneInfo(_cron(plan).timezone)).date() not in plan.excluded:
+        return latest
     if not count(plan, low, high):
         return None
     while high - low > MINUTE:
@@ -109,6 +110,11 @@ def due_at(plan: Plan, occurrence: datetime) -> datetime:
 
 def must_have_an_occurrence(plan: Plan, after: datetime) -> None:
     """A plan with nothing left to do is a mistake. Raises BadSchedule."""
+    if plan.cron is not None and schedule.next_after(plan.cron, after) is None:
+        raise BadSchedule(
+            f"Cron expression never comes in {plan.cron.timezone}, where the clocks always leave out its times: "
+            f'"{plan.cron.expression}"'
+        )
     if next_after(plan, after) is None:
         raise BadSchedule("The schedule has no occurrence left: look at its time, its end and its excluded dates")
 
@@ -119,12 +125,12 @@ def _cron(plan: Plan) -> Cron:
     return plan.cron
 
 
-def _next_allowed(plan: Plan, moment: datetime) -> datetime:
-    """The next occurrence of the schedule on a date that is not excluded."""
+def _next_allowed(plan: Plan, moment: datetime) -> datetime | None:
+    """The next occurrence of the schedule on a date that is not excluded; None: it never comes."""
     cron = _cron(plan)
     found = schedule.next_after(cron, moment)
     excluded = set(plan.excluded)
-    while excluded and (day := found.astimezone(ZoneInfo(cron.timezone)).date()) in excluded:
+    while excluded and found and (day := found.astimezone(ZoneInfo(cron.timezone)).date()) in excluded:
         found = schedule.next_after(cron, max(_day(cron, day)[1], found))
     return found
 
@@ -141,12 +147,22 @@ def _clipped(plan: Plan, after: datetime, until: datetime) -> tuple[datetime, da
     return after, until if plan.ends_at is None else min(until, plan.ends_at)
 
 
+def _count_on(cron: Cron, day: date, after: datetime, until: datetime) -> int:
+    """How many occurrences of the schedule there are on a date, within a period."""
+    low, high = _day(cron, day)
+    if after <= low and high <= until:
+        return _count_on_day(cron, day)
+    return schedule.count(cron, max(after, low), min(until, high)) if low < until and after < high else 0
+
+
+@lru_cache(maxsize=4096)  # a search by halves asks for the same days again
+def _count_on_day(cron: Cron, day: date) -> int:
+    return schedule.count(cron, *_day(cron, day))
+
+
+@lru_cache(maxsize=4096)
 def _day(cron: Cron, day: date) -> tuple[datetime, datetime]:
     """The period of a date in the schedule's zone, open at its begin."""
     zone = ZoneInfo(cron.timezone)
     begin, end = (datetime.combine(d, time(), zone).astimezone(UTC) for d in (day, day + DAY))
     return begin - INSTANT, end - INSTANT
-
-
-def _meet(after: datetime, until: datetime, low: datetime, high: datetime) -> bool:
-    return low < until and after < high

@@ -13,21 +13,23 @@ Inside, a wall time is carried as if it were UTC: wall = moment + offset.
 
 from bisect import bisect_left
 from collections.abc import Iterator
-from copy import copy
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
-from itertools import chain, pairwise, takewhile
+from itertools import chain, pairwise
 from typing import NamedTuple
 from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
-from croniter import CroniterBadDateError, croniter
 
-from domain import cron_fields
+from domain import cron_days, cron_fields
+from domain.cron_days import CronDays
 from domain.errors import BadSchedule
 
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
+STEP_DAYS = 8  # for so long at once the offsets of a zone are looked up and kept
+LAST_TABLE_YEAR = 2090  # from then on each zone changes its clocks by a rule that knows the kind of a year alone
+LAST_YEAR = 9998
 
 
 class Cron(msgspec.Struct, frozen=True):
@@ -42,27 +44,32 @@ def cron(expression: str, timezone: str = "UTC") -> Cron:
     schedule = Cron(expression.strip(), timezone.strip())
     if schedule.timezone not in _timezones():
         raise BadSchedule(f"Invalid timezone: {timezone}")
-    _first_wall(_rule(schedule.expression), datetime(2000, 1, 1, tzinfo=UTC))
+    if cron_days.first_from(_rule(schedule.expression).dates, 1) is None:
+        raise BadSchedule(f'Cron expression never matches a date: "{schedule.expression}"')
     return schedule
 
 
 @lru_cache(maxsize=4096)  # many schedules are alike
-def next_after(schedule: Cron, moment: datetime) -> datetime:
-    """The first occurrence strictly after the moment."""
-    rule = _rule(schedule.expression)
-    asked = found = datetime.max.replace(tzinfo=UTC)  # the first wall time from `asked` on that matches
-    for span in _spans(schedule, _minute_after(moment)):
-        if not asked <= span.first <= found:
-            asked, found = span.first, _first_wall(rule, span.first)
-        if found < span.end:
-            return max(found - span.offset, span.begin)
-    raise BadSchedule(f'Cron expression has no date left: "{schedule.expression}"')
+def next_after(schedule: Cron, moment: datetime) -> datetime | None:
+    """
+    The first occurrence strictly after the moment; None: it never comes.
+
+    Days that match, but whose wall times all fall into gaps, are passed over. The search ends when each kind of year
+    was seen under each zone's last rule: what has not come by then comes never.
+    """
+    rule, since = _rule(schedule.expression), _minute_after(moment)
+    for begin, end in _windows(rule.dates, since):
+        for span in _spans(schedule, begin, end):
+            wall = _first_wall(rule, span.first)
+            if wall is not None and wall < span.end:
+                return max(wall - span.offset, span.begin)
+    return None
 
 
 def occurrences(schedule: Cron, after: datetime, until: datetime) -> Iterator[datetime]:
     """The occurrences in (after, until], ascending, each found when asked for."""
     moment = next_after(schedule, after)
-    while moment <= until:
+    while moment is not None and moment <= until:
         yield moment
         moment = next_after(schedule, moment)
 
@@ -70,32 +77,27 @@ def occurrences(schedule: Cron, after: datetime, until: datetime) -> Iterator[da
 def count(schedule: Cron, after: datetime, until: datetime) -> int:
     """How many occurrences there are in (after, until], without walking them."""
     rule, end = _rule(schedule.expression), _minute_after(until)
-    spans = takewhile(lambda span: span.begin < end, _spans(schedule, _minute_after(after)))
-    return sum(_count_in(rule, span, end) for span in spans)
+    return sum(_count_in(rule, span, end) for span in _spans(schedule, _minute_after(after), end))
 
 
 def last_until(schedule: Cron, until: datetime, after: datetime) -> datetime | None:
     """The latest occurrence in (after, until], None when there is none."""
-    low, high = after, until
-    if not count(schedule, low, high):
-        return None
-    while high - low > MINUTE:
-        middle = low + (high - low) / 2
-        low, high = (middle, high) if count(schedule, middle, high) else (low, middle)
-    return next_after(schedule, low)
+    for begin, end in _windows_back(_rule(schedule.expression).dates, until, after):
+        low, high = max(begin, after), min(end, until)
+        if low < high and count(schedule, low, high):
+            while high - low > MINUTE:
+                middle = low + (high - low) / 2
+                low, high = (middle, high) if count(schedule, middle, high) else (low, middle)
+            return next_after(schedule, low)
+    return None
 
 
 class _Rule(NamedTuple):
-    """An expression as sets of values, and croniter prepared with the same sets."""
+    """An expression as sets of values."""
 
-    expression: str
     times: list[int]  # minutes after midnight, ascending
-    days: set[int]
-    months: set[int]
-    weekdays: set[int]  # 0 = Sunday
-    either: bool  # one matching day field is enough
+    dates: CronDays
     real_time: bool
-    search: croniter
 
 
 class _Span(NamedTuple):
@@ -119,27 +121,54 @@ def _rule(expression: str) -> _Rule:
     texts, sets = cron_fields.read(expression)
     minutes, hours, days, months, weekdays = sets
     starred = [text.startswith("*") for text in texts]
-    either = not starred[2] and not starred[4]
     return _Rule(
-        expression,
         times=sorted(60 * hour + minute for hour in hours for minute in minutes),
-        days=days,
-        months=months,
-        weekdays={day % 7 for day in weekdays},
-        either=either,
+        dates=CronDays(
+            days=frozenset(days),
+            months=frozenset(months),
+            weekdays=frozenset(day % 7 for day in weekdays),
+            either=not starred[2] and not starred[4],
+        ),
         real_time=starred[0] or starred[1],
-        search=croniter(" ".join(",".join(map(str, sorted(values))) for values in sets), day_or=either),
     )
 
 
-def _first_wall(rule: _Rule, wall: datetime) -> datetime:
-    """The first matching wall time at or after the given one, as if clocks never changed."""
-    search = copy(rule.search)  # croniter keeps its place in itself, and threads share the rule
-    try:
-        found: datetime = search.get_next(datetime, start_time=wall - MINUTE)
-    except CroniterBadDateError:
-        raise BadSchedule(f'Cron expression never matches a date: "{rule.expression}"') from None
-    return found
+def _windows(dates: CronDays, since: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """The times [begin, end), from a moment on, in which alone days that match can be somewhere on earth."""
+    day = cron_days.first_from(dates, (since - 2 * DAY).toordinal())
+    last = min(max(since.year, LAST_TABLE_YEAR) + cron_days.LONGEST_GAP_YEARS + 1, LAST_YEAR)
+    while day is not None and date.fromordinal(day).year <= last:
+        begin, end = _window(day)
+        yield max(since, begin), end
+        since = end
+        day = cron_days.first_from(dates, day + 1)
+
+
+def _windows_back(dates: CronDays, until: datetime, after: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """The same from a moment back to another."""
+    day = cron_days.last_until(dates, (until + 2 * DAY).toordinal())
+    while day is not None and (window := _window(day))[1] > after:
+        yield window
+        day = cron_days.last_until(dates, day - 1)
+
+
+def _window(day: int) -> tuple[datetime, datetime]:
+    """The times at which it is this day somewhere on earth, and a day more for clocks that leave out a whole one."""
+    midnight = datetime.combine(date.fromordinal(day), time(), UTC)
+    return midnight - 2 * DAY, midnight + 3 * DAY
+
+
+def _first_wall(rule: _Rule, wall: datetime) -> datetime | None:
+    """The first matching wall time at or after the given one, as if clocks never changed; None: there is none."""
+    day, minute = wall.toordinal(), 60 * wall.hour + wall.minute
+    if rule.dates.include(wall) and minute <= rule.times[-1]:
+        return _wall(day, rule.times[bisect_left(rule.times, minute)])
+    following = cron_days.first_from(rule.dates, day + 1)
+    return None if following is None else _wall(following, rule.times[0])
+
+
+def _wall(day: int, minute: int) -> datetime:
+    return datetime.combine(date.fromordinal(day), time(*divmod(minute, 60)), UTC)
 
 
 def _count_in(rule: _Rule, span: _Span, end: datetime) -> int:
@@ -152,44 +181,45 @@ def _count_walls(rule: _Rule, first: datetime, end: datetime) -> int:
     """How many wall times in [first, end) match."""
     if first >= end:
         return 0
-    days = sum(_runs_on(rule, date.fromordinal(day)) for day in range(first.toordinal(), end.toordinal()))
+    days = cron_days.count(rule.dates, first.toordinal(), end.toordinal())
     return days * len(rule.times) - _count_earlier(rule, first) + _count_earlier(rule, end)
 
 
 def _count_earlier(rule: _Rule, wall: datetime) -> int:
     """How many wall times of that day before the given one match."""
-    return bisect_left(rule.times, 60 * wall.hour + wall.minute) if _runs_on(rule, wall) else 0
+    return bisect_left(rule.times, 60 * wall.hour + wall.minute) if rule.dates.include(wall) else 0
 
 
-def _runs_on(rule: _Rule, day: date) -> bool:
-    if day.month not in rule.months:
-        return False
-    by_day, by_weekday = day.day in rule.days, day.isoweekday() % 7 in rule.weekdays
-    return by_day or by_weekday if rule.either else by_day and by_weekday
-
-
-def _spans(schedule: Cron, since: datetime) -> Iterator[_Span]:
-    """The wall times whose instants are at or after a moment, one span per UTC offset and year, up to year 9998."""
+def _spans(schedule: Cron, since: datetime, until: datetime) -> Iterator[_Span]:
+    """The wall times of the instants from a moment on, one span per UTC offset, up to the span that holds the end."""
     zone, real_time = ZoneInfo(schedule.timezone), _rule(schedule.expression).real_time
     begin = since - 2 * DAY  # the moment may lie in a second pass, and no clock goes back further
     offset = _offset(zone, begin)
     reached = begin + offset
-    for change, following in chain.from_iterable(_changes(zone, year) for year in range(begin.year, 9999)):
+    for change, following in chain.from_iterable(_changes(zone, step) for step in _steps(begin, until)):
+        if following == offset and change < until:
+            continue
         if begin < since:
             reached = max(reached, min(since, change) + offset)
         if since < change:
-            start = max(begin, since)
+            if (start := max(begin, since)) >= until:
+                return
             yield _Span(start + offset if real_time else reached, change + offset, offset, start)
         if begin < change:
             reached = max(reached, change + offset)
             begin, offset = change, following
 
 
+def _steps(begin: datetime, end: datetime) -> range:
+    """The numbers of the steps that cover a period."""
+    return range(begin.toordinal() // STEP_DAYS, end.toordinal() // STEP_DAYS + 1)
+
+
 @lru_cache(maxsize=16384)
-def _changes(zone: ZoneInfo, year: int) -> tuple[tuple[datetime, timedelta], ...]:
-    """The moments of a UTC year at which the offset changes, with the new one; the year's end closes them."""
-    first, end = datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC)
-    offsets = [(first + n * DAY, _offset(zone, first + n * DAY)) for n in range((end - first).days + 1)]
+def _changes(zone: ZoneInfo, step: int) -> tuple[tuple[datetime, timedelta], ...]:
+    """The moments of a step at which the offset changes, with the new one; the step's end closes them."""
+    first = datetime.combine(date.fromordinal(step * STEP_DAYS), time(), UTC)
+    offsets = [(day := first + n * DAY, _offset(zone, day)) for n in range(STEP_DAYS + 1)]
     changed = [(day, old, new) for (day, old), (_, new) in pairwise(offsets) if old != new]
     return *((_change(zone, day, old), new) for day, old, new in changed), offsets[-1]
 
@@ -200,7 +230,9 @@ def _change(zone: ZoneInfo, day: datetime, old: timedelta) -> datetime:
 
 
 def _offset(zone: ZoneInfo, moment: datetime) -> timedelta:
-    return moment.astimezone(zone).utcoffset() or timedelta()
+    """How far the clocks of a zone are ahead of UTC, in whole minutes."""
+    offset = moment.astimezone(zone).utcoffset() or timedelta()
+    return offset - offset % MINUTE
 
 
 def _minute_after(moment: datetime) -> datetime:

@@ -10,6 +10,7 @@ from domain.errors import Misfit
 LONGEST = 2_048
 LONGEST_PORT = 65_535
 PRINTABLE = re.compile(r"[!-~]+")  # a name of another script is written as xn--...
+AUTHORITY = re.compile(r"\A[^/?]*")
 LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE)
 NUMERIC = re.compile(r"(0x[0-9a-f]*|[0-9]+)", re.IGNORECASE)  # a last label that some resolvers read as an address
 NOWHERE = ("localhost", "local", "internal", "localdomain", "home.arpa")  # names that no public zone has
@@ -46,6 +47,13 @@ def host_of(url: str) -> str:
         raise BadTarget("must have a port from 1 to 65535")
     host = parts.hostname or ""
     return _address(host) if "[" in parts.netloc else _name(host)
+
+
+def request_target(url: str) -> str:
+    """What a request asks the host of a URL for: its path, parameters and query, to the letter."""
+    _, _, rest = url.partition("://")
+    target = AUTHORITY.sub("", rest, count=1)
+    return target if target.startswith("/") else f"/{target}"
 
 
 def is_private_by_name(host: str) -> bool:

@@ -220,6 +220,8 @@ def due(plan: Plan, since: datetime, now: datetime, policy: CatchUpPolicy) -> Du
     caught_up += late[: cap - len(caught_up)]
     dropped_after = caught_up[-1] if caught_up else before
     missed = missed_of(plan, dropped_after, late[-1] if late else long_ago, MISSED_BECAUSE[policy])
+    if missed is None and not caught_up and not on_time:  # the zone has other rules by now, and `since` is none of them
+        missed = TriggerMissed(first=since, last=since, count=1, reason=MISSED_BECAUSE[policy], next_at=None)
     due_at = _due_at(plan, next_at)
     return Due(
         fire=(*caught_up, *on_time),

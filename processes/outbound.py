@@ -14,12 +14,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpcore
 
 from domain.addresses import is_public
 from domain.delivery import Answer
-from domain.targets import BadTarget, host_of, is_private_by_name
+from domain.targets import BadTarget, host_of, is_private_by_name, request_target
 
 LIMIT_S = 10.0  # for all of an attempt
 CONNECT_S = 5.0
@@ -75,7 +76,7 @@ class Client:
         given = [(name.encode(), value.encode()) for name, value in headers.items()]
         limits = {"connect": CONNECT_S, "read": self._limit_s, "write": self._limit_s, "pool": self._limit_s}
         async with self._pool.stream(
-            "POST", url, headers=given, content=body, extensions={"timeout": limits}
+            "POST", _destination(url), headers=given, content=body, extensions={"timeout": limits}
         ) as response:
             return response.status, self._wish(response.headers)
 
@@ -163,6 +164,12 @@ async def resolved(host: str, port: int) -> list[str]:
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+def _destination(url: str) -> httpcore.URL:
+    """A URL for the client that would leave out `;parameters` and an empty query if it took it apart itself."""
+    parts = urlsplit(url)
+    return httpcore.URL(scheme=parts.scheme, host=parts.hostname or "", port=parts.port, target=request_target(url))
 
 
 def _are_same(one: str, other: str) -> bool:

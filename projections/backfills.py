@@ -184,11 +184,11 @@ _CAN_GO_ON = """
 _BACKFILL = Docs("SELECT doc FROM backfill WHERE id = %(id)s", Backfill)
 _BACKFILLS = Docs(
     "SELECT doc FROM backfill WHERE trigger_id = %(trigger_id)s "
-    "AND (%(after)s::bigint IS NULL OR position < %(after)s) ORDER BY position DESC LIMIT %(limit)s",
+    "AND (%(before)s::bigint IS NULL OR position < %(before)s) ORDER BY position DESC LIMIT %(limit)s",
     Backfill,
     prepared=False,
 )
-_POSITION = "SELECT position FROM backfill WHERE id = %s"
+_POSITION = "SELECT position FROM backfill WHERE trigger_id = %s AND id = %s"
 
 
 def waiting(conn: Connection, *, limit: int) -> list[Waiting]:
@@ -201,7 +201,12 @@ def backfill(conn: Connection, id_: UUID) -> Backfill | None:
     return _BACKFILL.one(conn, id=id_)
 
 
-def of_trigger(conn: Connection, trigger_id: UUID, limit: int, *, after: UUID | None = None) -> list[Backfill]:
-    """Newest first; those that come after one of them."""
-    place = conn.execute(_POSITION, (after,), prepare=True).fetchone() if after else None
-    return _BACKFILLS.all(conn, trigger_id=trigger_id, limit=limit, after=place[0] if place else None)
+def of_trigger(conn: Connection, trigger_id: UUID, limit: int, *, before: int | None = None) -> list[Backfill]:
+    """Newest first, those before a position only."""
+    return _BACKFILLS.all(conn, trigger_id=trigger_id, limit=limit, before=before)
+
+
+def position(conn: Connection, trigger_id: UUID, backfill_id: UUID) -> int | None:
+    """Where a backfill stands among those of its trigger; None when it is none of them."""
+    row = conn.execute(_POSITION, (trigger_id, backfill_id), prepare=True).fetchone()
+    return row[0] if row else None

@@ -284,12 +284,13 @@ _INBOX = Docs(
 _COMMENTS = {
     order: Docs(
         f"""SELECT doc FROM comment WHERE issue_id = %(issue_id)s
-        AND position > coalesce((SELECT position FROM comment WHERE id = %(after)s), 0)
+        AND position > %(after)s
         ORDER BY position {order} LIMIT %(limit)s""",
         shapes.Comment,
     )
     for order in ("asc", "desc")
 }
+_COMMENT_POSITION = "SELECT position FROM comment WHERE issue_id = %s AND id = %s"
 _COMMENT = Docs("SELECT doc FROM comment WHERE id = %(id)s AND issue_id = %(issue_id)s", shapes.Comment)
 
 
@@ -340,15 +341,21 @@ def inbox(conn: Connection, agent_id: UUID) -> list[shapes.Issue]:
 
 
 def comments(
-    conn: Connection, issue_id: UUID, *, after: UUID | None, newest_first: bool, limit: int
+    conn: Connection, issue_id: UUID, *, after: int = 0, newest_first: bool, limit: int
 ) -> list[shapes.Comment]:
-    """Those after the comment `after`, or all."""
+    """Those after a position."""
     order = "desc" if newest_first else "asc"
     return _COMMENTS[order].all(conn, issue_id=issue_id, after=after, limit=limit)
 
 
 def comment(conn: Connection, issue_id: UUID, id_: UUID) -> shapes.Comment | None:
     return _COMMENT.one(conn, issue_id=issue_id, id=id_)
+
+
+def comment_position(conn: Connection, issue_id: UUID, comment_id: UUID) -> int | None:
+    """Where a comment stands among those of its issue; None when it is none of them."""
+    row = conn.execute(_COMMENT_POSITION, (issue_id, comment_id), prepare=True).fetchone()
+    return row[0] if row else None
 
 
 def comment_cursor(conn: Connection, issue_id: UUID) -> CommentCursor:

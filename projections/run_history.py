@@ -170,12 +170,13 @@ class Linked(msgspec.Struct, frozen=True):
 LINKED = """json_build_object('run', r.doc, 'issue', (SELECT doc FROM issue WHERE id = r.linked_issue_id),
     'trigger', (SELECT doc FROM routine_trigger WHERE id = r.trigger_id))"""  # of a run `r`
 _NEWEST = f"SELECT {LINKED} AS doc FROM ({{}} ORDER BY position DESC LIMIT %(limit)s) r"
-_AFTER = "position < coalesce((SELECT position FROM run WHERE id = %(after)s), 9223372036854775807)"
-RECENT = Docs(_NEWEST.format(f"SELECT * FROM run WHERE routine_id = %(routine_id)s AND {_AFTER}"), Linked)
+_BEFORE = "position < coalesce(%(before)s::bigint, 9223372036854775807)"
+_POSITION = "SELECT position FROM run WHERE routine_id = %s AND id = %s"
+RECENT = Docs(_NEWEST.format(f"SELECT * FROM run WHERE routine_id = %(routine_id)s AND {_BEFORE}"), Linked)
 NARROWED = Docs(  # one range of an index for each status and source; NULLS LAST: only that index has this order
     _NEWEST.format(
         f"""SELECT found.* FROM unnest(%(status)s::text[]) status, unnest(%(source)s::text[]) source, LATERAL (
-            SELECT * FROM run WHERE routine_id = %(routine_id)s AND {_AFTER}
+            SELECT * FROM run WHERE routine_id = %(routine_id)s AND {_BEFORE}
             AND doc->>'status' = status AND doc->>'source' = source ORDER BY position DESC NULLS LAST LIMIT %(limit)s) found"""
     ),
     Linked,
@@ -183,13 +184,19 @@ NARROWED = Docs(  # one range of an index for each status and source; NULLS LAST
 
 
 def recent(
-    conn: Connection, routine_id: UUID, limit: int, *, filters: Filters = ALL, after: UUID | None = None
+    conn: Connection, routine_id: UUID, limit: int, *, filters: Filters = ALL, before: int | None = None
 ) -> list[RunSummary]:
-    """Newest first, or those before the run `after`; joins the read models `issues` and `routines`."""
-    values: dict[str, object] = {"routine_id": routine_id, "limit": limit, "after": after}
+    """Newest first, those before a position only; joins the read models `issues` and `routines`."""
+    values: dict[str, object] = {"routine_id": routine_id, "limit": limit, "before": before}
     if filters == ALL:
         found = RECENT.all(conn, **values)
     else:
         wanted = {"status": filters.status or get_args(RunStatus), "source": filters.source or get_args(RunSource)}
         found = NARROWED.all(conn, **{name: list(set(words)) for name, words in wanted.items()}, **values)
     return [linked.summary() for linked in found]
+
+
+def position(conn: Connection, routine_id: UUID, run_id: UUID) -> int | None:
+    """Where a run stands among those of its routine; None when it is none of them."""
+    row = conn.execute(_POSITION, (routine_id, run_id), prepare=True).fetchone()
+    return row[0] if row else None

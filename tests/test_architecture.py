@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "processes": {"domain", "application", "projections"},
     "routines": {"domain", "application", "projections", "web", "processes"},
 }
-DOMAIN_MAY_IMPORT = {"msgspec", "croniter"}
+DOMAIN_MAY_IMPORT = {"msgspec"}
 SQL_IN = {
     "application/recorder.py",
     "application/vault.py",
@@ -92,7 +92,7 @@ def test_no_package_imports_the_tests_or_the_benchmarks():
     assert [] == [name(path) for path in modules() if {"tests", "benchmarks"} & set(imported(path))]
 
 
-def test_the_domain_imports_only_the_standard_library_msgspec_and_croniter():
+def test_the_domain_imports_only_the_standard_library_and_msgspec():
     allowed = sys.stdlib_module_names | DOMAIN_MAY_IMPORT | {"domain"}
 
     assert [] == [

@@ -16,7 +16,7 @@ from projections import backfills
 from projections.backfills import Backfill
 from projections.shapes import Shape, time
 from web.backend import Backend
-from web.paging import NEXT, Paging, page, paging, place_of
+from web.paging import NEXT, Paging, page, paging, place_of, row_of
 from web.requests import identified, number
 from web.routing import get, post
 from web.schedules import within
@@ -108,7 +108,8 @@ class Backfills(Controller):
         after = place_of(paging.cursor, listed, UUID)
         backend.ask(caller, use_cases.may_list, id_)
         with backend.shown(*MODELS) as conn:
-            found = backfills.of_trigger(conn, id_, limit + 1, after=after)
+            before = row_of(after, lambda backfill_id: backfills.position(conn, id_, backfill_id))
+            found = backfills.of_trigger(conn, id_, limit + 1, before=before)
         return page(paging, listed, found, limit, lambda one: one.id)
 
     @get("/routine-backfills/{backfill_id:str}", operation_id="getBackfill")

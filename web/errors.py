@@ -42,6 +42,10 @@ WINDOW_S = "60"  # of the limits on calls
 log = structlog.get_logger(process="web")
 
 
+class Overloaded(Exception):
+    """More at once than a process holds open: nothing was recorded, and the same may be asked for again."""
+
+
 class Problem(msgspec.Struct, omit_defaults=True):
     """The body of every error."""
 
@@ -136,6 +140,8 @@ def described(error: Exception) -> tuple[int, str, Any]:
             return error.status_code, error.detail, None
         case TooMany():
             return 429, str(error), None
+        case Overloaded():
+            return 503, str(error), None
         case VaultClosed():
             log.error("vault_closed", why=str(error))
             return 503, "The secrets cannot be opened now; try again", None

@@ -17,6 +17,7 @@ from projections.issues import Filters
 from projections.read_model import Connection
 from projections.shapes import Shape
 from web.backend import Backend
+from web.paging import row_of
 from web.requests import identified, number, uuid_or_none
 from web.routing import get, patch, post
 from web.validation import UUID_TEXT
@@ -213,7 +214,8 @@ class Issues(Controller):
         """Newest first, or oldest first with `order=asc`; those after a comment, if one is named."""
         found = _found(backend, caller, issue_id)
         with backend.shown(eventual=True) as conn:
-            return issues.comments(conn, found.id, after=part.after, newest_first=part.newest_first, limit=part.limit)
+            after = row_of(part.after, lambda id_: issues.comment_position(conn, found.id, id_), "after")
+            return issues.comments(conn, found.id, after=after or 0, newest_first=part.newest_first, limit=part.limit)
 
     @post("/issues/{issue_id:str}/comments", operation_id="createComment", refuses=(403,))
     def create_comment(

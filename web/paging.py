@@ -13,17 +13,22 @@ change is in it exactly once. What moved to the front or is new since the walk b
 import base64
 import hashlib
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlencode
+from uuid import UUID
 
 import msgspec
 from litestar import Request, Response
 from litestar.datastructures import ResponseHeader
 from litestar.params import FromQuery
 
+from application.use_cases import explaining
 from web.validation import Invalid
 
 VERSION = 1
+MOST_POSITION = 2**63 - 1
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), explaining.LAST  # moments that anybody could ask for
 CURSOR_HEADER = "X-Next-Cursor"
 NEXT = (
     ResponseHeader(name=CURSOR_HEADER, documentation_only=True, description="There is more: the next page's `cursor`"),
@@ -54,17 +59,57 @@ def cursor_of(list_: str, place: object) -> str:
 
 
 def place_of(cursor: str | None, list_: str, shape: type[P]) -> P | None:
-    """The place that a cursor of this list names; none or an empty one is the start, None. Raises Invalid."""
+    """
+    The place that a cursor of this list names; none or an empty one is the start, None. Raises Invalid.
+
+    The checksum tells mistakes, not forgeries: a place holds nothing that its caller may not say, see `row_of`.
+    """
     if not cursor:
         return None
     try:
         data = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         _, _, place = msgspec.json.decode(data, type=tuple[int, str, shape])  # type: ignore[valid-type]
-        if cursor_of(list_, place) == cursor:
+        if _is_sound(place) and cursor_of(list_, place) == cursor:
             return place
     except ValueError:
         pass
-    raise Invalid([{"code": "custom", "message": "cursor must be one that this list gave", "path": ["cursor"]}])
+    raise not_of_list()
+
+
+def row_of(row_id: UUID | None, find: Callable[[UUID], int | None], name: str = "cursor") -> int | None:
+    """
+    The position of the row that a cursor names; None when it names none.
+
+    `find` looks within the list alone, so that a row of another list is refused as one that does not exist is.
+    Raises Invalid.
+    """
+    if row_id is None:
+        return None
+    if (position := find(row_id)) is None:
+        raise not_of_list(name)
+    return position
+
+
+def not_of_list(name: str = "cursor") -> Invalid:
+    """The refusal of a cursor that the list did not give."""
+    return Invalid([{"code": "custom", "message": f"{name} must be one that this list gave", "path": [name]}])
+
+
+def _is_sound(place: object) -> bool:
+    """Whether the database and the calendar can compare with all of a place: anybody can compute its checksum."""
+    match place:
+        case int():
+            return -MOST_POSITION - 1 <= place <= MOST_POSITION
+        case str():
+            return "\0" not in place
+        case datetime():
+            return place.utcoffset() is not None and EARLIEST <= place <= LATEST
+        case tuple():
+            return all(_is_sound(part) for part in place)
+        case msgspec.Struct():
+            return _is_sound(msgspec.structs.astuple(place))
+        case _:
+            return isinstance(place, UUID)
 
 
 def page(

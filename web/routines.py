@@ -17,7 +17,7 @@ from domain.errors import NotFound
 from projections import routines, run_history, shapes
 from projections.run_history import run_of
 from web.backend import POSITION_HEADER, Backend
-from web.paging import NEXT, Paging, page, paging, place_of
+from web.paging import NEXT, Paging, page, paging, place_of, row_of
 from web.requests import identified, number
 from web.routing import get, patch, post
 from web.validation import parse
@@ -130,7 +130,8 @@ class Routines(Controller):
         after = place_of(paging.cursor, listed, UUID)
         backend.ask(caller, use_cases.may_read, id_)
         with backend.shown(*LIST_MODELS, eventual=eventual) as conn:
-            found = run_history.recent(conn, id_, limit + 1, filters=run_filters, after=after)
+            before = row_of(after, lambda run_id: run_history.position(conn, id_, run_id))
+            found = run_history.recent(conn, id_, limit + 1, filters=run_filters, before=before)
         return page(paging, listed, found, limit, lambda run: run.id)
 
     @post("/routines/{routine_id:str}/run", operation_id="runRoutine", refuses=(403, 409, 422), status_code=202)

@@ -1,7 +1,7 @@
 """Schedules in time: what became of their occurrences and what is to come, why, and what an unsaved one would do."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 from urllib.parse import urlencode
 from uuid import UUID
@@ -25,14 +25,13 @@ from projections import occurrences
 from projections.occurrences import Occurrence, OccurrenceRow, Place
 from projections.shapes import Shape, time, time_or_none
 from web.backend import Backend
-from web.paging import CURSOR_HEADER, NEXT, Paging, cursor_of, paging, place_of
+from web.paging import CURSOR_HEADER, EARLIEST, LATEST, NEXT, Paging, cursor_of, paging, place_of
 from web.requests import identified, number, uuid_or_none
 from web.routing import get, post
 from web.validation import Invalid, parse
 
 PAGE, MOST = 100, 1_000
 DAY = timedelta(days=1)
-EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), explaining.LAST
 LOST_PLUS = re.compile(r" (?=\d\d:?\d\d$)")  # of an offset, where a client did not escape it
 PLANNED_ID = UUID(int=2**128 - 1)  # planned ones come after all that is settled
 
@@ -167,7 +166,7 @@ class Schedules(Controller):
         planned = explaining.planned(of, latest, start, end, limit + 1 - len(settled))
         return _page(of, paging, listed, period, [*settled, *planned], limit)
 
-    @get("/routines/{routine_id:str}/explain", operation_id="explainRoutine")
+    @get("/routines/{routine_id:str}/explain", operation_id="explainRoutine", refuses=(422,))
     def explain(
         self,
         backend: NamedDependency[Backend],

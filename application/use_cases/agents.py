@@ -8,7 +8,7 @@ from application.access import Principal, Resource, authorize
 from application.commands import AgentDraft, AgentPatch
 from application.streams import AGENT
 from application.use_cases import companies, signing_secrets
-from application.use_cases.references import check_agent, merged
+from application.use_cases.references import check_agent, check_superiors, merged
 from application.work import Work
 from domain import agent, targets
 from domain.agent import Agent
@@ -36,6 +36,7 @@ def create(work: Work, principal: Principal, company_id: UUID, draft: AgentDraft
     """Raises Misfit for a heartbeatUrl that is none."""
     authorize(work, principal, "administer", companies.enter(work, company_id))
     check_agent(work, company_id, draft.reports_to)
+    check_superiors(work, draft.reports_to)
     agent_id = work.new_id()
     url_key = companies.claim(work, f"agent|{company_id}", agent.url_keys(draft.name), agent_id, company_id)
     profile = merged(AgentProfile(name=draft.name), draft)
@@ -46,8 +47,9 @@ def create(work: Work, principal: Principal, company_id: UUID, draft: AgentDraft
 def update(work: Work, principal: Principal, agent_id: UUID, patch: AgentPatch) -> Made:
     """The first heartbeatUrl brings a secret. Raises Misfit."""
     found = _writable(work, principal, agent_id)
-    if isinstance(patch.reports_to, UUID):
+    if isinstance(patch.reports_to, UUID) and patch.reports_to != found.profile.reports_to:
         check_agent(work, work.company_of(agent_id), patch.reports_to)
+        check_superiors(work, patch.reports_to, agent_id)
     work.record(agent_id, agent.update(found, merged(found.profile, patch)))
     return Made(agent_id=agent_id, heartbeat_secret=_heartbeat_secret(work, agent_id))
 

@@ -19,7 +19,7 @@ from domain import account, clock_changes, cron_words, explanation, time_words, 
 from domain import plan as plans
 from domain.account import Account
 from domain.clock_changes import Touched
-from domain.errors import NotFound, Unacceptable
+from domain.errors import Misfit, NotFound, Unacceptable
 from domain.events import (
     AgentCreated,
     AgentPaused,
@@ -127,6 +127,12 @@ def explain(
         wanted = [trigger_id]
     else:
         raise NotFound("Routine trigger not found")
+    limits = work.limits
+    if len(wanted) > limits.max_explained_schedules or len(wanted) * len(history) > limits.max_explained_events:
+        message = (
+            f"The routine has had {len(wanted)} schedules and {len(history)} changes: ask about one of its triggers"
+        )
+        raise Misfit(message, "triggerId")
     work.load(wanted)
     questions = [(id_, explanation.ask(explanation.eras(history, work.history(id_)), at)) for id_ in wanted]
     accounts = [_account(work, id_, question) for id_, question in questions]

@@ -6,7 +6,7 @@ from application.access import Principal, Resource, authorize
 from application.commands import GoalDraft, GoalPatch
 from application.streams import GOAL
 from application.use_cases import companies
-from application.use_cases.references import check_agent, check_goal, merged
+from application.use_cases.references import check_agent, check_goal, check_goals_above, merged
 from application.work import Work
 from domain import goal
 from domain.errors import NotFound
@@ -18,7 +18,7 @@ from domain.values import GoalDetails
 def create(work: Work, principal: Principal, company_id: UUID, draft: GoalDraft) -> UUID:
     authorize(work, principal, "administer", companies.enter(work, company_id))
     details = merged(GoalDetails(title=draft.title), draft)
-    _check(work, company_id, details)
+    _check(work, company_id, None, details)
     goal_id = work.new_id()
     work.record(goal_id, [GoalCreated(details=details)], company_id)
     return goal_id
@@ -27,7 +27,7 @@ def create(work: Work, principal: Principal, company_id: UUID, draft: GoalDraft)
 def update(work: Work, principal: Principal, goal_id: UUID, patch: GoalPatch) -> UUID:
     found = _writable(work, principal, goal_id)
     details = merged(found.details, patch)
-    _check(work, work.company_of(goal_id), details, found.details)
+    _check(work, work.company_of(goal_id), goal_id, details, found.details)
     work.record(goal_id, goal.update(found, details))
     return goal_id
 
@@ -37,9 +37,12 @@ def delete(work: Work, principal: Principal, goal_id: UUID) -> UUID:
     return goal_id
 
 
-def _check(work: Work, company_id: UUID, new: GoalDetails, old: GoalDetails | None = None) -> None:
+def _check(
+    work: Work, company_id: UUID, goal_id: UUID | None, new: GoalDetails, old: GoalDetails | None = None
+) -> None:
     if old is None or new.parent_id != old.parent_id:
         check_goal(work, company_id, new.parent_id)
+        check_goals_above(work, new.parent_id, goal_id)
     if old is None or new.owner_agent_id != old.owner_agent_id:
         check_agent(work, company_id, new.owner_agent_id, "Owner agent")
 

@@ -23,7 +23,7 @@ OVERDUE = "Cancelled: the run lasted longer than the routine's maxRunDurationSec
 def create(work: Work, principal: Principal, company_id: UUID, draft: IssueDraft) -> UUID:
     authorize(work, principal, "work", companies.enter(work, company_id))
     details = references.merged(IssueDetails(title=draft.title), draft)
-    _check_references(work, company_id, details, None)
+    _check_references(work, company_id, None, details, None)
     opened = IssueOpened(
         details=details,
         status=_initial_status(draft),
@@ -41,7 +41,7 @@ def update(work: Work, principal: Principal, issue_id: UUID, patch: IssuePatch, 
     details = references.merged(found.details, patch)
     if details.parent_id == issue_id:
         raise Unacceptable("Issue cannot be its own parent")
-    _check_references(work, work.company_of(issue_id), details, found.details)
+    _check_references(work, work.company_of(issue_id), issue_id, details, found.details)
     work.record(issue_id, issue.edit(found, details))
     if not isinstance(patch.status, UnsetType):
         work.record(issue_id, issue.move(found, patch.status))
@@ -138,7 +138,9 @@ def _initial_status(draft: IssueDraft) -> IssueStatus:
     return "backlog" if draft.assignee_agent_id is None else "todo"
 
 
-def _check_references(work: Work, company_id: UUID, new: IssueDetails, old: IssueDetails | None) -> None:
+def _check_references(
+    work: Work, company_id: UUID, issue_id: UUID | None, new: IssueDetails, old: IssueDetails | None
+) -> None:
     if old is None or new.project_id != old.project_id:
         references.check_project(work, company_id, new.project_id)
     if old is None or new.assignee_agent_id != old.assignee_agent_id:
@@ -147,6 +149,7 @@ def _check_references(work: Work, company_id: UUID, new: IssueDetails, old: Issu
         references.check_goal(work, company_id, new.goal_id)
     if old is None or new.parent_id != old.parent_id:
         references.check_issue(work, company_id, new.parent_id)
+        references.check_issues_above(work, new.parent_id, issue_id)
 
 
 def _existing(work: Work, principal: Principal, issue_id: UUID, action: Action) -> Issue:

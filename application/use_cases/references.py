@@ -1,5 +1,6 @@
 """Whether what a body points at exists and is of the same company (contract 3.2, 3.7)."""
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -9,7 +10,7 @@ from msgspec.structs import asdict, replace
 from application.streams import AGENT, GOAL, ISSUE, PROJECT, Kind
 from application.work import Work
 from domain import agent
-from domain.errors import NotFound, Unacceptable
+from domain.errors import Misfit, NotFound, Unacceptable
 
 S = TypeVar("S", bound=Struct)
 
@@ -43,6 +44,43 @@ def check_assignee(work: Work, company_id: UUID, agent_id: UUID | None) -> None:
     if work.company_of(agent_id) != company_id:
         raise Unacceptable("Assignee must belong to same company")
     agent.must_be_assignable(found, str(agent_id), str(company_id))
+
+
+def check_superiors(work: Work, reports_to: UUID | None, agent_id: UUID | None = None) -> None:
+    """An agent reports to itself through nobody. Raises Misfit."""
+    _check_line(work, AGENT, reports_to, agent_id, lambda above: above.profile.reports_to, "reportsTo")
+
+
+def check_goals_above(work: Work, parent_id: UUID | None, goal_id: UUID | None = None) -> None:
+    """A goal lies above itself through none. Raises Misfit."""
+    _check_line(work, GOAL, parent_id, goal_id, lambda above: above.details.parent_id, "parentId")
+
+
+def check_issues_above(
+    work: Work, parent_id: UUID | None, issue_id: UUID | None = None, field: str = "parentId"
+) -> None:
+    """An issue lies above itself through none. Raises Misfit."""
+    _check_line(work, ISSUE, parent_id, issue_id, lambda above: above.details.parent_id, field)
+
+
+def _check_line(  # noqa: PLR0913, PLR0917 one line of one kind
+    work: Work, kind: Kind[S], first: UUID | None, own: UUID | None, above: Callable[[S], UUID | None], field: str
+) -> None:
+    """
+    Follows a line of parents up to its end. Raises Misfit if it comes back to where it began, or does not end.
+
+    All of the line is read and so guarded: of two writers who would close a circle together the second is refused.
+    """
+    current = first
+    for _ in range(work.limits.max_parents):
+        if current is None:
+            return
+        if current == own:
+            raise Misfit(f"{field} must not lead back to itself", field)
+        found = work.get(kind, current)
+        current = None if found is None else above(found)
+    if current is not None:
+        raise Misfit(f"{field} must have at most {work.limits.max_parents - 1} above it", field)
 
 
 def merged(old: S, patch: Struct, **values: Any) -> S:

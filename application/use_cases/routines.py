@@ -119,6 +119,7 @@ def check_references(
         references.check_goal(work, company_id, new.goal_id)
     if old is None or new.parent_issue_id != old.parent_issue_id:
         references.check_issue(work, company_id, new.parent_issue_id)
+        references.check_issues_above(work, new.parent_issue_id, field="parentIssueId")
 
 
 def _check_base(routine_id: UUID, found: Routine, patch: RoutinePatch) -> None:

@@ -111,3 +111,21 @@ def test_what_happens_once_happens_once():
 def test_a_plan_with_nothing_left_is_a_mistake():
     with pytest.raises(BadSchedule, match="no occurrence left"):
         plans.must_have_an_occurrence(replace(HOURLY, ends_at=NOON), NOON)
+
+
+def test_a_plan_that_never_comes_in_its_zone_is_a_mistake_that_names_the_zone():
+    never = replace(HOURLY, cron=Cron("* 2 */31 10 0", "Australia/Sydney"))
+
+    with pytest.raises(BadSchedule, match="never comes in Australia/Sydney"):
+        plans.must_have_an_occurrence(never, NOON)
+    assert plans.next_after(never, NOON) is None
+    assert [] == list(plans.occurrences(never, NOON, NOON + 9_999 * DAY))
+    assert plans.last_until(never, NOON + 9_999 * DAY, NOON) is None
+
+
+def test_a_plan_whose_only_days_are_excluded_has_nothing_left():
+    leap_days = replace(HOURLY, cron=Cron("0 0 29 2 *"), excluded=(date(2028, 2, 29), date(2032, 2, 29)))
+
+    assert plans.next_after(leap_days, NOON) == datetime(2036, 2, 29, tzinfo=UTC)
+    with pytest.raises(BadSchedule, match="no occurrence left"):
+        plans.must_have_an_occurrence(replace(leap_days, ends_at=datetime(2033, 1, 1, tzinfo=UTC)), NOON)

@@ -1,20 +1,23 @@
-"""The schedule against an oracle which walks real minutes and knows neither croniter nor domain.schedule."""
+"""The schedule against an oracle which walks real minutes and knows nothing of domain.schedule, and against croniter."""
 
 # ruff: noqa: RUF001 the refusals hold the en dash of the contract
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import islice, pairwise
 from time import perf_counter
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 import pytest
+from croniter import croniter
 from hypothesis import given as for_all
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from domain import cron_days, schedule
 from domain.errors import BadSchedule
 from domain.schedule import Cron, count, cron, last_until, next_after, occurrences
 
@@ -361,6 +364,108 @@ def test_a_stored_schedule_always_decodes():
     assert Cron("bogus", "Mars/Olympus") == msgspec.json.decode(
         b'{"expression":"bogus","timezone":"Mars/Olympus"}', type=Cron
     )
+
+
+# --- searches end
+
+
+MOST_LOOK_UPS = 4_000  # of offsets, by one search: 12 ms
+MOST_YEARS = 1_000  # that one search looks at
+RARE = st.tuples(
+    st.one_of(st.just("*"), numbers(0, 59)),
+    st.sampled_from(("*", "0", "1", "2", "3", "23", "1-3")),
+    st.sampled_from(("*", "1", "*/31", "29", "30", "31", "1-7", "25-31", "*/29")),
+    st.sampled_from(("*", "2", "3", "4", "9", "10", "11", "2,10")),
+    st.sampled_from(("*", "0", "*/7", "1", "*/6", "5")),
+).map(" ".join)
+ZONES = st.sampled_from(sorted(available_timezones() - {"localtime", "Factory"}))
+MOMENTS = st.integers(0, 230 * 366 * 24 * 60).map(lambda minutes: datetime(1970, 1, 1, tzinfo=UTC) + minutes * MINUTE)
+
+
+class Steps:
+    """Counts what a search looks at; nothing that was kept of earlier searches helps it."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.look_ups = self.years = 0
+        for kept in (schedule.next_after, schedule._changes, cron_days._offsets):
+            kept.cache_clear()
+        look_up, year = schedule._offset, cron_days._year
+
+        def counted_look_up(*args):
+            self.look_ups += 1
+            return look_up(*args)
+
+        def counted_year(*args):
+            self.years += 1
+            return year(*args)
+
+        patch.setattr(schedule, "_offset", counted_look_up)
+        patch.setattr(cron_days, "_year", counted_year)
+
+
+@thoroughly(400)
+@for_all(RARE, ZONES, MOMENTS)
+def test_the_next_occurrence_or_never_is_found_within_a_bound_of_steps(expression, timezone, moment):
+    try:
+        rare = cron(expression, timezone)
+    except BadSchedule:
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        steps = Steps(patch)
+        found = next_after(rare, moment)
+
+    assert found is None or found > moment
+    assert steps.look_ups <= MOST_LOOK_UPS
+    assert steps.years <= MOST_YEARS
+
+
+@pytest.mark.parametrize(
+    ("expression", "timezone"),
+    [
+        ("* 2 */31 10 0", "Australia/Sydney"),  # the first of October on a Sunday, when 02:00 to 03:00 is left out
+        ("* 2 1-7 10 */7", "Australia/Sydney"),
+        ("* 3 31 3 */7", "Europe/Vilnius"),
+        ("* 2 8-14 3 */7", "America/New_York"),
+        ("* 1 25-31 3 */7", "Europe/London"),
+    ],
+)
+def test_a_schedule_whose_times_are_always_left_out_never_comes(monkeypatch, expression, timezone):
+    never = cron(expression, timezone)
+    steps = Steps(monkeypatch)
+
+    assert next_after(never, NEW_YEAR) is None
+    assert [] == list(occurrences(never, NEW_YEAR, at("2200-01-01")))
+    assert 0 == count(never, NEW_YEAR, at("2060-01-01"))
+    assert last_until(never, at("2060-01-01"), NEW_YEAR) is None
+    assert steps.look_ups <= 10 * MOST_LOOK_UPS
+
+
+@pytest.mark.parametrize(
+    ("expression", "after", "expected"),
+    [
+        ("0 0 29 2 *", "2096-03-01", "2104-02-29"),
+        ("0 0 29 2 */7", "2026-01-01", "2032-02-29"),
+        ("0 0 29 2 */7", "2088-03-01", "2128-02-29"),
+        ("0 0 */31 1 */7", "2026-01-01", "2034-01-01"),
+        ("0 0 31 12 */6", "9990-01-01", "9994-12-31"),
+    ],
+)
+def test_what_comes_rarely_is_found(expression, after, expected):
+    assert at(expected) == next_after(cron(expression), at(after))
+
+
+def test_what_has_no_date_before_the_calendar_ends_has_none():
+    assert next_after(cron("0 0 29 2 *"), at("9996-03-01")) is None
+
+
+@thoroughly(200)
+@for_all(RARE.filter(lambda text: not re.search(r"(?<![0-9])([0-9]+)-\1(?![0-9])", text)), MOMENTS)
+def test_without_clock_changes_croniter_finds_the_same(expression, moment):
+    try:
+        rare = cron(expression)
+    except BadSchedule:
+        return
+    assert croniter(expression, moment, implement_cron_bug=True).get_next(datetime) == next_after(rare, moment)
 
 
 # --- periods and speed

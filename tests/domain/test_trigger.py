@@ -66,6 +66,18 @@ def test_later_than_the_grace_is_made_up_for_where_the_policy_says_so():
     assert due == trigger.Due(fire=(NOON,), missed=None, next_at=NOON + HOUR)
 
 
+@pytest.mark.parametrize("policy", ["skip_missed", "enqueue_missed_with_cap"])
+def test_what_was_promised_of_a_schedule_that_now_never_comes_has_its_outcome_and_is_the_last(policy):
+    never = replace(HOURLY, cron=Cron("* 2 */31 10 0", "Australia/Sydney"))
+
+    on_time = trigger.due(never, NOON, NOON, policy)
+    late = trigger.due(never, NOON, NOON + 3 * HOUR, policy)
+
+    assert on_time == trigger.Due(fire=(NOON,), missed=None, next_at=None)
+    assert (late.fire, late.missed.first, late.missed.last, late.missed.count) == ((), NOON, NOON, 1)
+    assert (late.next_at, late.missed.next_at) == (None, None)
+
+
 def test_two_occurrences_within_the_grace_both_run():
     due = trigger.due(MINUTELY, NOON, NOON + MINUTE, "skip_missed")
 

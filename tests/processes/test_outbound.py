@@ -80,6 +80,32 @@ def test_a_post_sends_its_body_and_headers_and_gives_the_status():
     assert b"X-A: 1\r\n" in head
 
 
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("", "/"),
+        ("/in", "/in"),
+        ("/in;key=a;b", "/in;key=a;b"),
+        ("/a;x/b;y?q=1;2", "/a;x/b;y?q=1;2"),
+        ("/in?", "/in?"),
+        ("?", "/?"),
+        ("?q", "/?q"),
+        ("?a=/b", "/?a=/b"),
+        ("/a?b?c", "/a?b?c"),
+        ("/%2F%41%zz/../.", "/%2F%41%zz/../."),
+        ("//a//", "//a//"),
+        ("/A[]{}|\"<>'`^", "/A[]{}|\"<>'`^"),
+        ("/http://b@c:1/", "/http://b@c:1/"),
+        (";x", None),
+    ],
+)
+def test_the_rest_of_an_address_is_asked_for_to_the_letter(path, target):
+    answer, server = answered(OK, path)
+
+    assert [head.split(b" ")[1].decode() for head, _ in server.requests] == ([target] if target else [])
+    assert answer.status == (200 if target else None)
+
+
 def test_a_redirect_is_an_answer_and_is_not_followed():
     async def run():
         inner = Server()

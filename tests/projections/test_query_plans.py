@@ -63,10 +63,10 @@ def read_whole(plan: Any) -> list[str]:
     return [node["Relation Name"] for node in scans if node["Relation Name"] in GROWING]
 
 
-def values_of(company: UUID, routine: UUID) -> dict[str, tuple[Docs[Any], dict[str, object]]]:
+def values_of(conn: Connection, company: UUID, routine: UUID) -> dict[str, tuple[Docs[Any], dict[str, object]]]:
     """The queries of the lists as the product runs them, with values for all of their parameters."""
-    runs = {"routine_id": routine, "after": None}
-    halfway = runs | {"after": UUID(md5(b"run500").hexdigest())}
+    runs = {"routine_id": routine, "before": None}
+    halfway = runs | {"before": run_history.position(conn, routine, UUID(md5(b"run500").hexdigest()))}
     return {
         "all routines": (routines.LIST, routines.asked(company)),
         "a page of routines": (routines.LIST, routines.asked(company, limit=101)),
@@ -82,7 +82,7 @@ def test_no_list_costs_more_because_its_routines_ran_more_often(conn: Connection
     costs: dict[str, list[float]] = {}
     for runs in (FEW, MANY):
         grow(conn, old[1], runs)
-        for name, (docs, values) in values_of(*old).items():
+        for name, (docs, values) in values_of(conn, *old).items():
             plan = planned(conn, "EXPLAIN (FORMAT JSON) ", docs, **values)
             assert [] == read_whole(plan), name
             costs.setdefault(name, []).append(plan["Total Cost"])
@@ -95,7 +95,7 @@ def test_no_list_reads_more_rows_because_its_routines_ran_more_often(conn: Conne
     read: dict[str, list[int]] = {}
     for runs in (FEW, MANY):
         grow(conn, old[1], runs)
-        for name, (docs, values) in values_of(*old).items():
+        for name, (docs, values) in values_of(conn, *old).items():
             plan = planned(conn, "EXPLAIN (ANALYZE, TIMING OFF, BUFFERS OFF, FORMAT JSON) ", docs, **values)
             rows = [
                 round((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"])
@@ -109,7 +109,7 @@ def test_no_list_reads_more_rows_because_its_routines_ran_more_often(conn: Conne
 
 def test_the_plans_that_are_kept_for_any_values_do_not_read_a_history_whole(conn: Connection, old: tuple[UUID, UUID]):
     grow(conn, old[1], MANY)
-    for name, (docs, values) in values_of(*old).items():
+    for name, (docs, values) in values_of(conn, *old).items():
         if docs._prepared:
             plan = planned(conn, "EXPLAIN (GENERIC_PLAN, FORMAT JSON) ", docs, **values)
             assert [] == read_whole(plan), name

@@ -213,7 +213,7 @@ def test_readers_and_writers_notice_nothing_of_rebuilds(story, settings, system,
             assert len(routines.page(own, acme)) == 9
             assert routines.detail(own, routine_id).recent_runs
             assert issues.page(own, acme, issues.Filters(limit=5))
-            assert issues.comments(own, issue_id, after=None, newest_first=True, limit=5)
+            assert issues.comments(own, issue_id, newest_first=True, limit=5)
             assert run_history.recent(own, routine_id, 200)
             assert len(directory.agents(own, acme)) == 3
             assert directory.companies_of(own, directory.companies(own)[0].id) == []

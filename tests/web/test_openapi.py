@@ -1,10 +1,14 @@
 """The served description of the API, and the page that shows it."""
 
+import base64
 import csv
+import hashlib
 import re
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 
@@ -253,3 +257,49 @@ def test_the_docs_page_needs_no_other_server(api: Api):
     assert (200, "text/html; charset=utf-8") == (page.status_code, page.headers["content-type"])
     assert "openapi.json" in page.text
     assert not re.search(r"https?://|[\"'(]//", page.text)
+
+
+class Inline(HTMLParser):
+    """What a page holds that its policy must allow by hash, and the attributes that no hash allows."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.texts: dict[str, list[str]] = {"script": [], "style": []}
+        self.attributes: set[str] = set()
+        self._inside = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._inside = tag
+        self.attributes |= {name for name, _ in attrs}
+
+    def handle_data(self, data: str) -> None:
+        if self._inside in self.texts:
+            self.texts[self._inside].append(data)
+
+    def handle_endtag(self, _tag: str) -> None:
+        self._inside = ""
+
+
+@pytest.mark.parametrize("path", ["/api/docs", "/docs"])
+def test_the_docs_page_runs_only_what_it_holds_and_is_framed_by_nobody(api: Api, path: str):
+    page = httpx.get(f"{api.url}{path}")
+    policy = dict(part.split(" ", 1) for part in page.headers["Content-Security-Policy"].split("; "))
+    inline = Inline(page.text)
+
+    for element, texts in inline.texts.items():
+        hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in texts]
+        assert policy[f"{element}-src"] == " ".join(f"'sha256-{digest}'" for digest in hashes) != ""
+    assert {"default-src": "'none'", "connect-src": "'self'", "frame-ancestors": "'none'"}.items() <= policy.items()
+    assert not {name for name in inline.attributes if name.startswith("on") or name in {"style", "src"}}
+    assert (page.headers["X-Frame-Options"], page.headers["Referrer-Policy"]) == ("DENY", "no-referrer")
+    assert page.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_no_answer_but_the_docs_page_is_html(api: Api):
+    answers = [
+        httpx.get(f"{api.url}{path}") for path in ("/", "/api", "/api/health", "/nowhere", "/health", "/api/v1/x")
+    ]
+
+    assert [] == [answer.headers["content-type"] for answer in answers if "html" in answer.headers["content-type"]]
+    assert {answer.headers["X-Content-Type-Options"] for answer in answers} == {"nosniff"}

@@ -21,6 +21,7 @@ from web.jetty.routines import Parameters, Routines
 from web.jetty.routing import get, post
 from web.jetty.runs import Runs
 from web.jetty.shapes import Healthy, Templates, Trial
+from web.jetty.sync_waits import SyncWaits
 from web.jetty.tasks import Tasks
 from web.jetty.trajectories import TrajectoryChanges, TrajectoryLists
 from web.jetty.workers import Workers
@@ -75,6 +76,11 @@ def jetty(backend: Backend, *, with_routines: bool) -> Litestar:
     async def provide_backend() -> Backend:
         return backend
 
+    sync_waits = SyncWaits(backend.limits)
+
+    async def provide_sync_waits() -> SyncWaits:
+        return sync_waits
+
     routines = [Routines, Parameters] if with_routines else []
     api = Router(
         "/api/v1",
@@ -94,6 +100,7 @@ def jetty(backend: Backend, *, with_routines: bool) -> Litestar:
             "caller": Provide(caller),
             "task_path": Provide(task_path),
             "routine_path": Provide(routine_path),
+            "sync_waits": Provide(provide_sync_waits),
         },
     )
     return Litestar(

@@ -10,9 +10,9 @@ from litestar.di import NamedDependency
 
 from application.access import Caller
 from application.jetty_commands import RunCreate
+from application.use_cases import collections
 from application.use_cases import trajectories as use_cases
 from application.use_cases.names import TaskPath
-from domain.errors import NotFound
 from domain.trajectory import LIVE
 from projections import trajectories
 from projections.jetty_shapes import Trajectory
@@ -20,6 +20,7 @@ from web.backend import Backend
 from web.jetty.requests import JettyRequest
 from web.jetty.routing import post
 from web.jetty.shapes import WorkflowResponse, started
+from web.jetty.sync_waits import SyncWaits
 
 MODELS = ("trajectories",)
 BODY = {"body": RunCreate}  # which is read from JSON or from a form
@@ -59,11 +60,21 @@ class Runs(Controller):
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
         task_path: NamedDependency[TaskPath],
+        sync_waits: NamedDependency[SyncWaits],
     ) -> Response[WorkflowResponse]:
-        """The same, answered when the call is over, or after five minutes; it then goes on all the same."""
+        """
+        The same, answered when the call is over, or after five minutes; it then goes on all the same.
+
+        A process holds a limited number of such calls open, in all and for each company: one more is a 503 with
+        Retry-After, and starts nothing.
+        """
         given = await request.run()
-        made = await sync_to_thread(backend.change, caller, MODELS, use_cases.run, task_path, given)
-        found = await _over(lambda: sync_to_thread(_shown, backend, made.result))
+        company_id = await sync_to_thread(backend.ask, caller, collections.enter, task_path.collection)
+        with sync_waits.hold(company_id):
+            made = await sync_to_thread(backend.change, caller, MODELS, use_cases.run, task_path, given)
+            found = await _end_of(request, lambda: sync_to_thread(_shown, backend, made.result))
+        if found is None:
+            return await sync_to_thread(made.answer, lambda conn: started(conn, made.result))
         message = "Workflow is still running" if found.status in LIVE else "Workflow finished"
         return Response(WorkflowResponse.of(found, message), status_code=200)
 
@@ -73,18 +84,27 @@ def _started(backend: Backend, caller: Caller, task_path: TaskPath, given: RunCr
     return made.answer(lambda conn: started(conn, made.result))
 
 
-def _shown(backend: Backend, trajectory_id: UUID) -> Trajectory:
-    with backend.shown(*MODELS) as conn:
-        if (found := trajectories.one(conn, trajectory_id)) is None:
-            raise NotFound
+def _shown(backend: Backend, trajectory_id: UUID) -> Trajectory | None:
+    """As the read model has it now, however far it is: nobody is held up who waits anyway."""
+    with backend.shown(*MODELS, eventual=True) as conn:
+        return trajectories.one(conn, trajectory_id)
+
+
+async def _end_of(request: JettyRequest, look: Callable[[], Awaitable[Trajectory | None]]) -> Trajectory | None:
+    """The trajectory when it has ended, or as it is when our patience has, or its client has left."""
+    departure = asyncio.ensure_future(_departure(request))
+    try:
+        found, waited_s, turn = await look(), 0.0, 0
+        while (found is None or found.status in LIVE) and waited_s < PATIENCE_S and not departure.done():
+            pause_s = PAUSES_S[min(turn, len(PAUSES_S) - 1)]
+            await asyncio.wait({departure}, timeout=pause_s)
+            found, waited_s, turn = await look(), waited_s + pause_s, turn + 1
         return found
+    finally:
+        departure.cancel()
 
 
-async def _over(look: Callable[[], Awaitable[Trajectory]]) -> Trajectory:
-    """The trajectory when it has ended, or as it is when our patience has."""
-    found, waited_s, turn = await look(), 0.0, 0
-    while found.status in LIVE and waited_s < PATIENCE_S:
-        pause_s = PAUSES_S[min(turn, len(PAUSES_S) - 1)]
-        await asyncio.sleep(pause_s)
-        found, waited_s, turn = await look(), waited_s + pause_s, turn + 1
-    return found
+async def _departure(request: JettyRequest) -> None:
+    """Returns when the client has closed its connection."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

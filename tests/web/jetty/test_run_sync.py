@@ -1,0 +1,95 @@
+"""Calls of run-sync: how many a process holds open, and that it holds none for a client that has left."""
+
+import socket
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import pytest
+
+from domain.limits import Limits
+from tests.waiting import wait_for
+from tests.web.jetty.conftest import ECHO, WORKFLOW, Jetty
+from tests.web.served import further
+
+
+@contextmanager
+def limited(jetty, **limits):
+    """The same client at a process with these limits."""
+    with further(jetty.api, limits=Limits(**limits)) as api:
+        client = Jetty(api, jetty.collection, jetty.key)
+        yield client
+        client.close()
+
+
+class SyncCall:
+    """A call of run-sync whose answer is awaited, until the connection is closed."""
+
+    def __init__(self, jetty, task):
+        address = urlsplit(jetty.api.url)
+        self._socket = socket.create_connection((address.hostname, address.port))
+        head = (
+            f"POST /api/v1/run-sync/{jetty.collection}/{task} HTTP/1.1",
+            f"Host: {address.netloc}",
+            f"Authorization: Bearer {jetty.key}",
+            "Content-Type: application/json",
+            "Content-Length: 2",
+        )
+        self._socket.sendall("\r\n".join([*head, "", "{}"]).encode())
+
+    def leave(self):
+        self._socket.close()
+
+
+def trajectories(jetty, task):
+    return jetty.get(f"/db/trajectories/{jetty.collection}/{task}")["total"]
+
+
+@pytest.mark.parametrize("limit", ["max_sync_waits", "max_company_sync_waits"])
+def test_one_call_more_than_may_wait_is_refused_and_starts_nothing_until_a_client_leaves(jetty, limit):
+    endless, short = jetty.task(workflow=WORKFLOW), jetty.task(workflow=ECHO)
+    with limited(jetty, **{limit: 1}) as here:
+        waiting = SyncCall(here, endless)
+        wait_for(lambda: trajectories(here, endless) == 1)
+
+        refused = here.request("POST", f"/run-sync/{jetty.collection}/{short}", {})
+
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+        assert "nothing was started" in refused.json()["detail"]
+        assert trajectories(here, short) == 0
+        assert here.request("POST", f"/run/{jetty.collection}/{short}", {}).status_code == 200
+        waiting.leave()
+        wait_for(lambda: here.request("POST", f"/run-sync/{jetty.collection}/{short}", {}).status_code == 200)
+
+
+def test_calls_of_another_company_find_room_beside_those_that_wait(jetty, other):
+    endless, short = jetty.task(workflow=WORKFLOW), other.task(workflow=ECHO)
+    with limited(jetty, max_company_sync_waits=1) as here:
+        waiting = SyncCall(here, endless)
+        wait_for(lambda: trajectories(here, endless) == 1)
+
+        beside = Jetty(here.api, other.collection, other.key)
+
+        assert beside.request("POST", f"/run-sync/{other.collection}/{short}", {}).status_code == 200
+        beside.close()
+        waiting.leave()
+
+
+def test_nobody_looks_after_a_call_whose_client_has_left(jetty, monkeypatch):
+    from web.jetty import runs  # noqa: PLC0415 what is counted
+
+    looks = []
+    shown = runs._shown
+    monkeypatch.setattr(runs, "_shown", lambda *args: (looks.append(1), shown(*args))[1])
+    monkeypatch.setattr(runs, "PAUSES_S", (0.05,))
+    endless, short = jetty.task(workflow=WORKFLOW), jetty.task(workflow=ECHO)
+    with limited(jetty, max_sync_waits=1) as here:
+        waiting = SyncCall(here, endless)
+        wait_for(lambda: len(looks) > 3)
+        waiting.leave()
+        wait_for(lambda: here.request("POST", f"/run-sync/{jetty.collection}/{short}", {}).status_code == 200)
+        before = len(looks)
+
+        for _ in range(20):
+            here.get(f"/db/trajectories/{jetty.collection}/{endless}")
+
+        assert len(looks) == before

@@ -1,0 +1,159 @@
+"""Cursors that nobody was given: their checksum is right, what they say is anybody's."""
+
+import base64
+import hashlib
+import json
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import given as for_all
+from hypothesis import strategies as st
+
+from tests.api import Api
+from tests.web.past import Past
+
+NOT_OURS = "cursor must be one that this list gave"
+ODD = (
+    None,
+    True,
+    -1,
+    2**63 - 1,
+    2**63,
+    -(2**63) - 1,
+    2**64,
+    10**400,
+    1.5,
+    1e308,
+    "",
+    "\x00",
+    "a\x00b",
+    "x" * 5_000,
+    "NaN",
+    "0001-01-01T00:00:00Z",
+    "0000-01-01T00:00:00Z",
+    "0001-01-01T00:00:00+14:00",
+    "9999-12-31T23:59:59.999999Z",
+    "9999-12-31T23:59:59-14:00",
+    "10000-01-01T00:00:00Z",
+    "2026-01-01T00:00:00",
+    "2026-01-01T00:00:00Z",
+    "infinity",
+    "00000000-0000-0000-0000-000000000000",
+    "ffffffff-ffff-ffff-ffff-ffffffffffff",
+    "not-a-uuid",
+    [],
+    {},
+    [[[[[]]]]],
+)
+PARTS = st.one_of(
+    st.sampled_from(ODD),
+    st.integers(),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=50),
+    st.uuids().map(str),
+    st.datetimes(timezones=st.sampled_from([UTC])).map(datetime.isoformat),
+)
+PLACES = st.one_of(PARTS, st.lists(PARTS, max_size=4))
+A_LIST = ("routines", "runs", "backfills", "occurrences", "deliveries", "deliveries of an endpoint")
+
+
+def forged(list_: str, place: Any) -> str:
+    """A cursor as the service makes them, of whatever place."""
+    text = json.dumps([list_, place], separators=(",", ":"), ensure_ascii=False)
+    checksum = hashlib.sha256(text.encode()).hexdigest()[:8]
+    body = json.dumps([1, checksum, place], separators=(",", ":"), ensure_ascii=False)
+    return base64.urlsafe_b64encode(body.encode()).decode().rstrip("=")
+
+
+@pytest.fixture(scope="module")
+def lists(api: Api) -> dict[str, tuple[str, str]]:
+    """The path of each list that comes in pages, and the name by which its cursors know it."""
+    past = Past(api, datetime(2024, 11, 20, 12, 0, 30, tzinfo=UTC))
+    routine = past.routine()
+    trigger = past.schedule(routine, cron_expression="0 * * * *")
+    past.at(14)
+    past.tick(trigger)
+    company = past.company
+    body = {"url": "https://receiver.example.com/x", "events": ["run.*"]}
+    endpoint = api.post(f"/companies/{company}/webhook-endpoints", body)["id"]
+    return {
+        "routines": (f"/companies/{company}/routines", f"routines of {company}"),
+        "runs": (f"/routines/{routine}/runs", f"runs of {routine}"),
+        "backfills": (f"/routine-triggers/{trigger}/backfills", f"backfills of {trigger}"),
+        "occurrences": (f"/routine-triggers/{trigger}/occurrences", f"occurrences of {trigger}"),
+        "deliveries": (f"/companies/{company}/deliveries", f"deliveries {company}"),
+        "deliveries of an endpoint": (
+            f"/companies/{company}/webhook-endpoints/{endpoint}/deliveries",
+            f"deliveries {endpoint}",
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", A_LIST)
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@for_all(place=PLACES)
+def test_a_forged_cursor_is_followed_or_refused(api: Api, lists, name, place):
+    path, list_ = lists[name]
+
+    answer = api.request("GET", f"{path}?cursor={quote(forged(list_, place))}")
+
+    assert answer.status_code in (200, 400), (place, answer.text)
+    assert answer.status_code == 200 or answer.json()["error"] == NOT_OURS
+
+
+@pytest.mark.parametrize("name", A_LIST)
+def test_no_odd_place_is_an_error_of_ours(api: Api, lists, name):
+    path, list_ = lists[name]
+    zero = str(UUID(int=0))
+    places = [
+        *ODD,
+        *([odd] for odd in ODD),
+        *([odd, zero] for odd in ODD),
+        *([odd, odd] for odd in ODD),
+        *([odd, "x", zero] for odd in ODD),
+        *(["2026-01-01T00:00:00.000Z", odd, zero] for odd in ODD),
+    ]
+
+    answers = [(place, api.request("GET", f"{path}?cursor={quote(forged(list_, place))}")) for place in places]
+
+    assert [] == [(place, answer.text) for place, answer in answers if answer.status_code not in (200, 400, 431)]
+
+
+def test_rows_of_others_are_no_place_in_a_list_and_are_refused_as_unknown_ones_are(api: Api, lists):
+    company = api.company()
+    own = api.routine(company, api.agent(company)[0])
+    foreign = str(api.get(lists["runs"][0])[0]["id"])
+    assert api.post(f"/routines/{own}/run", {})["id"] != foreign
+    refusals = [
+        api.request("GET", f"/routines/{own}/runs?cursor={forged(f'runs of {own}', run)}")
+        for run in (foreign, str(uuid4()))
+    ]
+
+    assert [(400, NOT_OURS)] * 2 == [(answer.status_code, answer.json()["error"]) for answer in refusals]
+    assert refusals[0].json() == refusals[1].json()
+
+
+def test_a_backfill_of_another_trigger_is_no_place_in_a_list(api: Api, lists):
+    path, list_ = lists["backfills"]
+
+    assert api.request("GET", f"{path}?cursor={forged(list_, str(uuid4()))}").json()["error"] == NOT_OURS
+
+
+def test_a_comment_of_another_issue_is_no_place_among_comments(api: Api):
+    company, stranger = api.company(), api.company()
+    own, other = (api.post(f"/companies/{one}/issues", {"title": "Look"})["id"] for one in (company, stranger))
+    mine, foreign = (api.post(f"/issues/{one}/comments", {"body": "?"})["id"] for one in (own, other))
+
+    answers = [
+        api.request("GET", f"/issues/{own}/comments?{name}={comment}")
+        for comment in (foreign, str(uuid4()))
+        for name in ("after", "afterCommentId")
+    ]
+
+    assert [(400, "after must be one that this list gave")] * 4 == [
+        (answer.status_code, answer.json()["error"]) for answer in answers
+    ]
+    assert [] == api.get(f"/issues/{own}/comments?after={mine}")
