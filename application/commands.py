@@ -358,7 +358,7 @@ class PauseRequest(Body, frozen=True):
 
 
 class MemberDraft(Body, frozen=True):
-    """A user who is known, by id or by email, or a new one; `name` and `email` count where `userId` is not given."""
+    """A user who is known, by id, or a new one; `name` and `email` count where `userId` is not given."""
 
     user_id: UUID | None = None
     name: Name | None = None

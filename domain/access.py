@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from domain.errors import Conflict, Forbidden, ImpossibleHistory, Unacceptable
+from domain.errors import Conflict, Forbidden, ImpossibleHistory, Misfit, Unacceptable
 from domain.events import (
     KeyIssued,
     KeyRevoked,
@@ -103,6 +103,36 @@ def revoke(key: Key) -> list[KeyRevoked]:
     return [] if key.revoked else [KeyRevoked()]
 
 
+def bounded_expiry(wanted: datetime, key: Key) -> datetime:
+    """When a new key ends that is to end at `wanted`: no later than the key that asks for it."""
+    return wanted if key.expires_at is None else min(wanted, key.expires_at)
+
+
+def check_expiry(wanted: datetime | None, key: Key) -> None:
+    """Nobody prolongs a key by another one. Raises Misfit for a moment (None: never) after the end of `key`."""
+    if key.expires_at is None or (wanted is not None and wanted <= key.expires_at):
+        return
+    ends = key.expires_at.isoformat(timespec="milliseconds")
+    text = f"A key gives no key that outlives it: expiresAt must be a time up to {ends}"
+    raise Misfit(text, "expiresAt")
+
+
+def may_assign(member: Membership) -> bool:
+    """Whether they may make somebody work, and so hand out keys that can."""
+    return member.role != "viewer" and "tasks:assign" in member.permissions
+
+
+def may_manage(member: Membership) -> bool:
+    """Whether members and keys of the company are theirs to manage."""
+    return member.role in ("owner", "admin")
+
+
+def must_manage_keys(by: Membership) -> None:
+    """Raises Forbidden."""
+    if not may_manage(by):
+        raise Forbidden("Only owners and admins may manage the company's keys")
+
+
 def granted(role: MemberRole, permissions: Iterable[str] | None) -> Membership:
     """A role with these permissions; None: the usual ones of the role. Raises Unacceptable."""
     if role == "viewer" and permissions:
@@ -143,7 +173,7 @@ def remove(by: Membership, member: Membership, others: Iterable[Membership]) -> 
 
 
 def _must_manage(by: Membership, *touched: Membership) -> None:
-    if by.role not in ("owner", "admin"):
+    if not may_manage(by):
         raise Forbidden("Only owners and admins may manage members")
     if by.role != "owner" and any(member.role == "owner" for member in touched):
         raise Forbidden("Only an owner may add, change or remove an owner")

@@ -90,11 +90,14 @@ class Keys(Controller):
         with backend.shown("directory") as conn:
             return directory.board_keys(conn, user.user_id)
 
-    @post("/board-api-keys", operation_id="createBoardKey")
+    @post("/board-api-keys", operation_id="createBoardKey", refuses=(422,))
     def create(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], data: JSONBody[BoardKeyDraft]
     ) -> MintedBoardKey:
-        """The token is shown here and never again; without `expiresAt` it is good for 30 days."""
+        """
+        The token is shown here and never again. It is good for as long as the key that asks for it, and no longer:
+        without `expiresAt` for 30 days at most. A key that never expires may ask for one that does not (null).
+        """
         _check_expiry(data, backend.executor.clock())
         return MintedBoardKey.of(backend.executor.execute(caller, keys.create_for_board, data).result)
 

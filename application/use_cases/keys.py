@@ -1,16 +1,17 @@
 """Bearer keys: minted once, stored as a hash, revoked for good (contract 1.2, 7.1)."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from application import tokens
 from application.access import BoardUser, Principal, authorize
 from application.commands import AgentKeyDraft, BoardKeyDraft
 from application.streams import KEY, USER
-from application.use_cases import agents
+from application.use_cases import agents, companies
 from application.work import Work
 from domain import access
 from domain.errors import NotFound, Unknown
@@ -38,9 +39,17 @@ class Minted(Value, frozen=True):
 
 
 def create_for_board(work: Work, principal: Principal, draft: BoardKeyDraft) -> Minted:
+    """Good for no longer than the key that asks for it. Raises Misfit."""
     if not isinstance(principal, BoardUser):
         raise Unknown("Board authentication required")
-    return mint_for_user(work, principal.user_id, draft.name, _expiry(draft.expires_at, work.now))
+    if (own := work.get(KEY, principal.key_id)) is None:
+        raise Unknown
+    if draft.expires_at is UNSET:
+        expires_at: datetime | None = access.bounded_expiry(work.now + LIFETIME, own)
+    else:
+        expires_at = draft.expires_at
+        access.check_expiry(expires_at, own)
+    return mint_for_user(work, principal.user_id, draft.name, expires_at)
 
 
 def revoke_board_key(work: Work, principal: Principal, key_id: UUID) -> UUID:
@@ -54,8 +63,9 @@ def revoke_board_key(work: Work, principal: Principal, key_id: UUID) -> UUID:
 
 
 def create_for_agent(work: Work, principal: Principal, agent_id: UUID, draft: AgentKeyDraft) -> Minted:
+    """With it the agent fires its routines, so it is for those who may do that themselves."""
     resource = agents.resource(work, agent_id)
-    authorize(work, principal, "administer", resource)
+    authorize(work, principal, "entrust", resource)
     token = tokens.mint("agent")
     work.record(key_of(token), [KeyIssued(name=draft.name, agent_id=agent_id)], resource.company_id)
     return Minted(key_id=key_of(token), name=draft.name, token=token, created_at=work.now)
@@ -72,6 +82,28 @@ def revoke_agent_key(work: Work, principal: Principal, agent_id: UUID, key_id: U
         raise NotFound("Key not found")
     work.record(key_id, access.revoke(key))
     return key_id
+
+
+def may_manage(work: Work, principal: Principal, company_id: UUID) -> None:
+    """All keys that were issued in a company are for its owners and admins to see. Raises Forbidden."""
+    access.must_manage_keys(companies.enter_to_manage(work, principal, company_id))
+
+
+def revoke_of_company(work: Work, principal: Principal, company_id: UUID, key_id: UUID) -> UUID:
+    """An agent's key or a collection's, whoever issued it. Raises NotFound for any other."""
+    may_manage(work, principal, company_id)
+    if not _belongs_to(work, key_id, company_id):
+        raise NotFound("Key not found")
+    revoke_issued(work, company_id, [key_id])
+    return key_id
+
+
+def revoke_issued(work: Work, company_id: UUID, key_ids: Sequence[UUID]) -> None:
+    """Those of the company among these keys are unknown from now on."""
+    work.load(key_ids)
+    for key_id in key_ids:
+        if (key := work.get(KEY, key_id)) is not None and _belongs_to(work, key_id, company_id):
+            work.record(key_id, access.revoke(key))
 
 
 def mint_first(work: Work) -> Minted | None:
@@ -96,5 +128,7 @@ def mint_for_user(work: Work, user_id: UUID, name: str, expires_at: datetime | N
     return Minted(key_id=key_of(token), name=name, token=token, created_at=work.now, expires_at=expires_at)
 
 
-def _expiry(given: datetime | None | UnsetType, now: datetime) -> datetime | None:
-    return now + LIFETIME if given is UNSET else given
+def _belongs_to(work: Work, key_id: UUID, company_id: UUID) -> bool:
+    """Whether it is a key of the company's agents or collection; a user's own is nobody else's."""
+    key = work.get(KEY, key_id)
+    return key is not None and key.user_id is None and work.company_of(key_id) == company_id
