@@ -1,7 +1,7 @@
 """Users, the members of a company and who may manage them, keys. Who may do everything else: application/access.py."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from msgspec.structs import replace
@@ -19,6 +19,7 @@ from domain.events import (
 )
 from domain.values import MemberRole, Value
 
+KEY_LIFETIME = timedelta(days=30)  # of a board key, unless told otherwise
 USUAL = ("tasks:assign",)  # the permissions of whoever may write, unless told otherwise
 
 
@@ -103,18 +104,18 @@ def revoke(key: Key) -> list[KeyRevoked]:
     return [] if key.revoked else [KeyRevoked()]
 
 
-def bounded_expiry(wanted: datetime, key: Key) -> datetime:
-    """When a new key ends that is to end at `wanted`: no later than the key that asks for it."""
-    return wanted if key.expires_at is None else min(wanted, key.expires_at)
+def usual_expiry(key: Key, now: datetime) -> datetime:
+    """When a new key ends unless told otherwise: no later than the key that asks for it."""
+    usual = now + KEY_LIFETIME
+    return usual if key.expires_at is None else min(usual, key.expires_at)
 
 
-def check_expiry(wanted: datetime | None, key: Key) -> None:
+def check_expiry(wanted: datetime | None, key: Key, field: str) -> None:
     """Nobody prolongs a key by another one. Raises Misfit for a moment (None: never) after the end of `key`."""
     if key.expires_at is None or (wanted is not None and wanted <= key.expires_at):
         return
-    ends = key.expires_at.isoformat(timespec="milliseconds")
-    text = f"A key gives no key that outlives it: expiresAt must be a time up to {ends}"
-    raise Misfit(text, "expiresAt")
+    ends = key.expires_at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    raise Misfit(f"A key gives no key that outlives it: {field} must be a time up to {ends}", field)
 
 
 def may_assign(member: Membership) -> bool:

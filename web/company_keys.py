@@ -19,7 +19,7 @@ from web.requests import identified, number, uuid_or_none
 from web.routing import delete, get
 
 USUAL, MOST = 50, 200
-Position = Annotated[int, msgspec.Meta(ge=0, lt=2**63)]
+Position = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class CompanyKeys(Controller):

@@ -420,6 +420,7 @@ REQUESTS: dict[str, dict[str, Json]] = {
     "updateCompany": _one({"description": "Makes everything, and more"}),
     "addMember": _one({"name": "Robin", "email": "robin@example.org", "membershipRole": "member"}),
     "updateMember": _one({"membershipRole": "viewer"}),
+    "createMemberKey": _one({"name": "a new laptop"}),
     "createAgent": _one({"name": "Scout", "role": "researcher", "title": "Reads what is written about us"}),
     "updateAgent": _one({"adapterConfig": {"command": "scout --quick"}}),
     "pauseAgent": _one({"reason": "manual"}),
@@ -550,6 +551,9 @@ ANSWERS: dict[str, Any] = {
     "listMembers": [MEMBER],
     "addMember": AddedMember(**asdict(MEMBER), token=BOARD_TOKEN),
     "updateMember": replace(MEMBER, membership_role="viewer", permissions=(), updated_at=WRITTEN_AT),
+    "createMemberKey": MintedBoardKey(
+        id=KEY_ID, name="a new laptop", token=BOARD_TOKEN, created_at=FOUNDED_AT, expires_at="2099-12-31T00:00:00.000Z"
+    ),
     "listAgents": [AGENT],
     "createAgent": MadeAgent(**asdict(BEATING_AGENT), heartbeat_secret=SIGNING_SECRET),
     "rotateHeartbeatSecret": MadeAgent(**asdict(BEATING_AGENT), heartbeat_secret=SIGNING_SECRET),

@@ -10,13 +10,14 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec.structs import asdict, replace
 
 from application.access import Caller
-from application.commands import MemberDraft, MemberPatch
-from application.use_cases import members, viewing
+from application.commands import BoardKeyDraft, MemberDraft, MemberPatch
+from application.use_cases import keys, members, viewing
 from application.use_cases.members import Added, Seat
 from domain import disclosure
 from projections import directory, shapes
 from projections.read_model import Connection
 from web.backend import Backend, Changed
+from web.keys import MintedBoardKey, check_expiry
 from web.requests import identified
 from web.routing import delete, get, patch, post
 from web.validation import Invalid
@@ -69,8 +70,10 @@ class Members(Controller):
 
         An email identifies nobody, since nobody proves that it is theirs: whoever uses it elsewhere is somebody else.
         A user of other companies is added by those who are in one of them, too. A new user's board key is shown here
-        and never again; it is good for 30 days.
+        and never again; it is good for 30 days, or until `keyExpiresAt` (null: for ever), and for no longer than the
+        key that asks for it.
         """
+        check_expiry(data.key_expires_at, "keyExpiresAt", backend.executor.clock())
         id_ = identified(company_id, "Company")
         shared = _companies_of(backend, data.user_id)
         made = backend.change(caller, ("directory",), members.add, id_, data, shared)
@@ -119,6 +122,23 @@ class Members(Controller):
         removed = backend.change(caller, ("directory",), members.remove, seat, issued)
         if revokes_keys:
             _revoke_late(backend, caller, removed, seat)
+
+    @post("/{user_id:str}/keys", operation_id="createMemberKey", refuses=(403, 422))
+    def create_key(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        company_id: FromPath[str],
+        user_id: FromPath[str],
+        data: JSONBody[BoardKeyDraft],
+    ) -> MintedBoardKey:
+        """
+        A further board key for somebody whose own have expired or are lost; it is shown here and never again. For
+        instance admins, since with it one acts as that user.
+        """
+        check_expiry(data.expires_at, "expiresAt", backend.executor.clock())
+        ids = identified(company_id, "Company"), identified(user_id, "Member")
+        return MintedBoardKey.of(backend.executor.execute(caller, keys.create_for_member, *ids, data).result)
 
 
 def _seat(backend: Backend, company_id: str, user_id: str) -> Seat:

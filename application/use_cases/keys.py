@@ -1,25 +1,23 @@
 """Bearer keys: minted once, stored as a hash, revoked for good (contract 1.2, 7.1)."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from msgspec import UNSET
+from msgspec import UnsetType
 
 from application import tokens
-from application.access import BoardUser, Principal, authorize
+from application.access import BoardUser, Principal, authorize, require_board
 from application.commands import AgentKeyDraft, BoardKeyDraft
-from application.streams import KEY, USER
+from application.streams import KEY, MEMBERSHIP, USER
 from application.use_cases import agents, companies
 from application.work import Work
 from domain import access
-from domain.errors import NotFound, Unknown
+from domain.errors import Forbidden, NotFound, Unknown
 from domain.events import KeyIssued, UserRegistered
-from domain.identity import FIRST_USER, key_of
+from domain.identity import FIRST_USER, key_of, membership_of
 from domain.values import Value
-
-LIFETIME = timedelta(days=30)
 
 
 class Minted(Value, frozen=True):
@@ -42,14 +40,34 @@ def create_for_board(work: Work, principal: Principal, draft: BoardKeyDraft) -> 
     """Good for no longer than the key that asks for it. Raises Misfit."""
     if not isinstance(principal, BoardUser):
         raise Unknown("Board authentication required")
-    if (own := work.get(KEY, principal.key_id)) is None:
-        raise Unknown
-    if draft.expires_at is UNSET:
-        expires_at: datetime | None = access.bounded_expiry(work.now + LIFETIME, own)
-    else:
-        expires_at = draft.expires_at
-        access.check_expiry(expires_at, own)
+    expires_at = expiry(work, principal, draft.expires_at, "expiresAt")
     return mint_for_user(work, principal.user_id, draft.name, expires_at)
+
+
+def create_for_member(
+    work: Work, principal: Principal, company_id: UUID, user_id: UUID, draft: BoardKeyDraft
+) -> Minted:
+    """
+    A further key for somebody whose own have expired or are lost. Raises Misfit as `create_for_board` does.
+
+    For instance admins: with it one acts as that user, in whatever company they are.
+    """
+    companies.enter_to_manage(work, principal, company_id)
+    if not require_board(principal).instance_admin:
+        raise Forbidden("Instance admin required")
+    if work.get(MEMBERSHIP, membership_of(user_id, company_id)) is None:
+        raise NotFound("Member not found")
+    return mint_for_user(work, user_id, draft.name, expiry(work, principal, draft.expires_at, "expiresAt"))
+
+
+def expiry(work: Work, principal: Principal, wanted: datetime | None | UnsetType, field: str) -> datetime | None:
+    """When a new board key ends (None: never); UNSET is the usual time. Raises Misfit when it outlives the caller's."""
+    if (own := work.get(KEY, require_board(principal).key_id)) is None:
+        raise Unknown
+    if isinstance(wanted, UnsetType):
+        return access.usual_expiry(own, work.now)
+    access.check_expiry(wanted, own, field)
+    return wanted
 
 
 def revoke_board_key(work: Work, principal: Principal, key_id: UUID) -> UUID:

@@ -47,7 +47,8 @@ def add(work: Work, principal: Principal, company_id: UUID, draft: MemberDraft, 
     """
     A user who is known, by id only, or else a new one, who gets a board key.
 
-    Nobody proves that an address is theirs, so an email identifies nobody. `shared` are the companies of the user by
+    Nobody proves that an address is theirs, so an email identifies nobody. Raises Misfit for a key that would outlive
+    the caller's. `shared` are the companies of the user by
     the read model: where to look for one that the caller knows them from.
     """
     by = companies.enter_to_manage(work, principal, company_id)
@@ -59,7 +60,8 @@ def add(work: Work, principal: Principal, company_id: UUID, draft: MemberDraft, 
     if known is not None:
         return Added(user_id=user_id, key=None)
     _register(work, user_id, company_id, draft)
-    return Added(user_id=user_id, key=keys.mint_for_user(work, user_id, "first board key", work.now + keys.LIFETIME))
+    expires_at = keys.expiry(work, principal, draft.key_expires_at, "keyExpiresAt")
+    return Added(user_id=user_id, key=keys.mint_for_user(work, user_id, "first board key", expires_at))
 
 
 def change(work: Work, principal: Principal, seat: Seat, patch: MemberPatch, issued: Sequence[UUID] = ()) -> UUID:

@@ -141,6 +141,10 @@ def one_member(body: Any = ...) -> Callable[[World], Request]:
     return lambda world: Request(f"/companies/{world.company}/members/{world.member()}", body)
 
 
+def member_key(world: World) -> Request:
+    return Request(f"/companies/{world.company}/members/{world.member()}/keys", {})
+
+
 def one_agent(world: World) -> str:
     return world.agent
 
@@ -177,6 +181,7 @@ OPERATIONS: dict[str, tuple[str, Callable[[World], Request]]] = {
     "addMember": ("POST", in_company("/members", {"name": "Robin"})),
     "updateMember": ("PATCH", one_member({"membershipRole": "admin"})),
     "removeMember": ("DELETE", one_member()),
+    "createMemberKey": ("POST", member_key),
     "listAgents": ("GET", in_company("/agents")),
     "createAgent": ("POST", in_company("/agents", {"name": "Fresh"})),
     "getMe": ("GET", plain("/agents/me")),
@@ -357,6 +362,7 @@ def test_paths_of_a_company_tell_why_somebody_is_turned_away(world: World, who: 
         ("agent own", "listCompanies", "Board access required"),
         ("agent own", "createCompany", "Board access required"),
         ("board owner", "createCompany", "Instance admin required"),
+        ("board owner", "createMemberKey", "Instance admin required"),
         ("agent own", "createAgentKey", "Board access required"),
         ("agent own", "createBoardKey", "Board authentication required"),
         ("agent own", "getIdentity", "Board authentication required"),
