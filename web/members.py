@@ -22,7 +22,7 @@ from web.requests import identified
 from web.routing import delete, get, patch, post
 from web.validation import Invalid
 
-KEYS_AT_ONCE = 500  # that one transaction revokes
+KEYS_AT_ONCE = 200  # that one transaction revokes
 
 
 async def revokes_keys(
