@@ -23,6 +23,7 @@ Action = Literal[
     "administer",  # members who may write
     "own",  # members who may write; the agent it belongs to
     "assign",  # the same, and members need tasks:assign
+    "entrust",  # members with tasks:assign: what hands power to fire or to work to whoever holds a credential
     "work",  # members who may write; any agent of the company
 ]
 
@@ -119,6 +120,15 @@ def authorize(work: Work, principal: Principal, action: Action, resource: Resour
                 raise NotFound(f"{resource.kind} not found")
 
 
+def may(work: Work, principal: Principal, action: Action, resource: Resource) -> bool:
+    """Whether the rules let this caller do this to that."""
+    try:
+        authorize(work, principal, action, resource)
+    except (Forbidden, NotFound):
+        return False
+    return True
+
+
 def require_board(principal: Principal) -> BoardUser:
     if not isinstance(principal, BoardUser):
         raise Forbidden("Board access required")
@@ -137,7 +147,7 @@ def _authorize_agent(principal: AgentCaller, action: Action, resource: Resource)
         raise NotFound(f"{resource.kind} not found")
     if principal.company_id != resource.company_id:
         _turn_away(resource, "Agent key cannot access another company")
-    if action == "administer":
+    if action in ("administer", "entrust"):
         raise Forbidden("Board access required")
     if action in ("own", "assign") and resource.owner != principal.agent_id:
         raise Forbidden(resource.own_only)
@@ -151,7 +161,7 @@ def _authorize_user(work: Work, principal: BoardUser, action: Action, resource: 
         _turn_away(resource, "User does not have access to this company")
     elif membership.role == "viewer" and action != "read":
         raise Forbidden("Viewer access is read-only")
-    elif action == "assign" and "tasks:assign" not in membership.permissions:
+    elif action in ("assign", "entrust") and not access.may_assign(membership):
         raise Forbidden("Missing permission: tasks:assign")
 
 

@@ -358,17 +358,21 @@ class PauseRequest(Body, frozen=True):
 
 
 class MemberDraft(Body, frozen=True):
-    """A user who is known, by id or by email, or a new one; `name` and `email` count where `userId` is not given."""
+    """A user who is known, by id, or a new one; `name` and `email` count where `userId` is not given."""
 
     user_id: UUID | None = None
     name: Name | None = None
     email: Email | None = None
     membership_role: MemberRole = "member"
     permissions: Permissions | UnsetType = UNSET  # UNSET: the usual ones of the role
+    key_expires_at: datetime | None | UnsetType = UNSET  # of a new user's first key; as in BoardKeyDraft
 
     def faults(self) -> list[tuple[str, str]]:
-        """A user must be named somehow."""
-        return [] if self.user_id or self.name else [("name", "Either userId or the name of a new user is required")]
+        """A user must be named somehow, and only a new one gets a key."""
+        found = [] if self.user_id or self.name else [("name", "Either userId or the name of a new user is required")]
+        if self.user_id and self.key_expires_at is not UNSET:
+            found.append(("keyExpiresAt", "A user who is known gets no key"))
+        return found
 
 
 class MemberPatch(Body, frozen=True):

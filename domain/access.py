@@ -1,12 +1,12 @@
 """Users, the members of a company and who may manage them, keys. Who may do everything else: application/access.py."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from msgspec.structs import replace
 
-from domain.errors import Conflict, Forbidden, ImpossibleHistory, Unacceptable
+from domain.errors import Conflict, Forbidden, ImpossibleHistory, Misfit, Unacceptable
 from domain.events import (
     KeyIssued,
     KeyRevoked,
@@ -19,6 +19,7 @@ from domain.events import (
 )
 from domain.values import MemberRole, Value
 
+KEY_LIFETIME = timedelta(days=30)  # of a board key, unless told otherwise
 USUAL = ("tasks:assign",)  # the permissions of whoever may write, unless told otherwise
 
 
@@ -103,6 +104,36 @@ def revoke(key: Key) -> list[KeyRevoked]:
     return [] if key.revoked else [KeyRevoked()]
 
 
+def usual_expiry(key: Key, now: datetime) -> datetime:
+    """When a new key ends unless told otherwise: no later than the key that asks for it."""
+    usual = now + KEY_LIFETIME
+    return usual if key.expires_at is None else min(usual, key.expires_at)
+
+
+def check_expiry(wanted: datetime | None, key: Key, field: str) -> None:
+    """Nobody prolongs a key by another one. Raises Misfit for a moment (None: never) after the end of `key`."""
+    if key.expires_at is None or (wanted is not None and wanted <= key.expires_at):
+        return
+    ends = key.expires_at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    raise Misfit(f"A key gives no key that outlives it: {field} must be a time up to {ends}", field)
+
+
+def may_assign(member: Membership) -> bool:
+    """Whether they may make somebody work, and so hand out keys that can."""
+    return member.role != "viewer" and "tasks:assign" in member.permissions
+
+
+def may_manage(member: Membership) -> bool:
+    """Whether members and keys of the company are theirs to manage."""
+    return member.role in ("owner", "admin")
+
+
+def must_manage_keys(by: Membership) -> None:
+    """Raises Forbidden."""
+    if not may_manage(by):
+        raise Forbidden("Only owners and admins may manage the company's keys")
+
+
 def granted(role: MemberRole, permissions: Iterable[str] | None) -> Membership:
     """A role with these permissions; None: the usual ones of the role. Raises Unacceptable."""
     if role == "viewer" and permissions:
@@ -143,7 +174,7 @@ def remove(by: Membership, member: Membership, others: Iterable[Membership]) -> 
 
 
 def _must_manage(by: Membership, *touched: Membership) -> None:
-    if by.role not in ("owner", "admin"):
+    if not may_manage(by):
         raise Forbidden("Only owners and admins may manage members")
     if by.role != "owner" and any(member.role == "owner" for member in touched):
         raise Forbidden("Only an owner may add, change or remove an owner")

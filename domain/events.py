@@ -89,7 +89,11 @@ class KeyRevoked(Event, frozen=True, tag="key.revoked"):
 
 
 class NameClaimed(Event, frozen=True, tag="name.claimed"):
-    """A name is taken within a scope: an issue prefix, an email address, an agent's short name, a webhook's address."""
+    """
+    A name is taken within a scope: an issue prefix, an email in a company, an agent's short name, a webhook's address.
+
+    Older ones in the scope `email` are of all companies; they mean nothing any more, since nobody had proved them.
+    """
 
     scope: str
     name: str

@@ -7,7 +7,7 @@ import msgspec
 
 from application.use_cases.letters import Address
 from application.work import Work
-from domain import sending
+from domain import disclosure, sending
 from domain.delivery import Letter
 from domain.events import IssueOpened
 from domain.recorded import Recorded
@@ -45,6 +45,7 @@ def headers(letter: Letter, of: Composed, to: Address, work: Work) -> Mapping[st
 
 
 def _event(told: Recorded) -> dict[str, Any]:
+    """Without addresses: whoever reads an endpoint's messages need not be allowed to change what they are about."""
     return {
         "type": told.name,
         "timestamp": time(told.at),
@@ -55,7 +56,7 @@ def _event(told: Recorded) -> dict[str, Any]:
             "position": told.position,
             "actor": told.actor,
             "cause": told.cause,
-            "event": told.event,
+            "event": disclosure.masked(told.event),
         },
     }
 

@@ -39,7 +39,7 @@ from domain.events import (
 from domain.recorded import Recorded
 from projections import shapes
 from projections.read_model import Connection, Docs, ReadModel, Row, Rows, Table
-from projections.shapes import time, time_or_none
+from projections.shapes import time, time_or_none, user_of
 
 
 class CompanyRow(Row, frozen=True):
@@ -84,8 +84,10 @@ class KeyRow(Row, frozen=True):
     user_id: UUID | None
     agent_id: UUID | None
     position: int
+    company_id: UUID | None
     doc: shapes.BoardKey | None
     agent_doc: shapes.AgentKey | None
+    company_doc: shapes.CompanyKey | None
 
 
 COMPANY = Table("company", CompanyRow)
@@ -114,9 +116,11 @@ CREATE INDEX ON project (company_id, url_key);
 CREATE TABLE goal (id uuid PRIMARY KEY, company_id uuid NOT NULL, position bigint NOT NULL, doc json NOT NULL);
 CREATE INDEX ON goal (company_id, position);
 CREATE TABLE access_key (
-    id uuid PRIMARY KEY, user_id uuid, agent_id uuid, position bigint NOT NULL, doc json, agent_doc json);
+    id uuid PRIMARY KEY, user_id uuid, agent_id uuid, position bigint NOT NULL, company_id uuid, doc json,
+    agent_doc json, company_doc json);
 CREATE INDEX ON access_key (user_id, position);
 CREATE INDEX ON access_key (agent_id, position);
+CREATE INDEX ON access_key (company_id, position);
 """
 
 
@@ -242,19 +246,33 @@ def _key(recorded: Recorded, event: KeyIssued) -> KeyRow:
         user_id=event.user_id,
         agent_id=event.agent_id,
         position=recorded.position,
+        company_id=None if event.user_id else recorded.company_id,
         doc=shapes.BoardKey(id=id_, name=name, created_at=at, expires_at=time_or_none(event.expires_at))
         if event.user_id
         else None,
-        agent_doc=shapes.AgentKey(id=id_, name=name, created_at=at) if event.agent_id else None,
+        agent_doc=shapes.AgentKey(id=id_, name=name, issued_by_user_id=user_of(recorded.actor), created_at=at)
+        if event.agent_id
+        else None,
+        company_doc=None if event.user_id else _company_key(recorded, event),
+    )
+
+
+def _company_key(recorded: Recorded, event: KeyIssued) -> shapes.CompanyKey:
+    return shapes.CompanyKey(
+        id=recorded.stream_id,
+        kind="agent" if event.agent_id else "collection",
+        name=event.name,
+        agent_id=event.agent_id,
+        issued_by_user_id=user_of(recorded.actor),
+        created_at=time(recorded.at),
+        expires_at=time_or_none(event.expires_at),
     )
 
 
 def _revoked(row: KeyRow, at: str) -> KeyRow:
-    if row.doc is not None:
-        return replace(row, doc=replace(row.doc, revoked_at=row.doc.revoked_at or at))
-    if row.agent_doc is not None:
-        return replace(row, agent_doc=replace(row.agent_doc, revoked_at=row.agent_doc.revoked_at or at))
-    return row
+    docs = {name: getattr(row, name) for name in ("doc", "agent_doc", "company_doc")}
+    revoked = {name: replace(doc, revoked_at=doc.revoked_at or at) for name, doc in docs.items() if doc is not None}
+    return replace(row, **revoked)
 
 
 def touches(_recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
@@ -290,6 +308,13 @@ directory = ReadModel(
         }
     ),
 )
+
+
+class PlacedKey(msgspec.Struct, frozen=True):
+    """A key, and where it stands in the list."""
+
+    position: int
+    key: shapes.CompanyKey
 
 
 class Person(shapes.Shape, frozen=True):
@@ -335,6 +360,19 @@ _GOAL = Docs("SELECT doc FROM goal WHERE id = %(id)s", shapes.Goal)
 _BOARD_KEYS = Docs("SELECT doc FROM access_key WHERE user_id = %(user_id)s ORDER BY position DESC", shapes.BoardKey)
 _AGENT_KEYS = Docs(
     "SELECT agent_doc AS doc FROM access_key WHERE agent_id = %(agent_id)s ORDER BY position DESC", shapes.AgentKey
+)
+_COMPANY_KEYS = Docs(
+    "SELECT json_build_object('position', position, 'key', company_doc) AS doc FROM access_key "
+    "WHERE company_id = %(company_id)s AND (%(before)s::bigint IS NULL OR position < %(before)s) "
+    "AND (%(issued_by)s::text IS NULL OR company_doc->>'issuedByUserId' = %(issued_by)s) "
+    "ORDER BY position DESC LIMIT %(limit)s",
+    PlacedKey,
+)
+_GOOD_KEYS = Docs(
+    "SELECT to_json(id) AS doc FROM access_key WHERE company_id = %(company_id)s "
+    "AND company_doc->>'issuedByUserId' = %(issued_by)s AND company_doc->>'revokedAt' IS NULL "
+    "ORDER BY position LIMIT %(limit)s",
+    UUID,
 )
 
 
@@ -417,3 +455,15 @@ def board_keys(conn: Connection, user_id: UUID) -> list[shapes.BoardKey]:
 def agent_keys(conn: Connection, agent_id: UUID) -> list[shapes.AgentKey]:
     """Newest first."""
     return _AGENT_KEYS.all(conn, agent_id=agent_id)
+
+
+def company_keys(
+    conn: Connection, company_id: UUID, limit: int, *, issued_by: str | None = None, before: int | None = None
+) -> list[PlacedKey]:
+    """Newest first: those of its agents and those that are bound to it as a collection, revoked ones included."""
+    return _COMPANY_KEYS.all(conn, company_id=company_id, limit=limit, issued_by=issued_by, before=before)
+
+
+def good_keys_issued_by(conn: Connection, company_id: UUID, user_id: UUID, limit: int) -> list[UUID]:
+    """The company's keys that a user issued and nobody has revoked."""
+    return _GOOD_KEYS.all(conn, company_id=company_id, issued_by=str(user_id), limit=limit)

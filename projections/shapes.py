@@ -175,8 +175,23 @@ class AgentKey(Shape, frozen=True, kw_only=True):
     name: str
     scope: KeyScope = KeyScope()
     responsible_user_id: str | None = None
+    issued_by_user_id: str | None = None  # ours
     created_at: str
     revoked_at: str | None = None
+
+
+class CompanyKey(Shape, frozen=True, kw_only=True):
+    """A key of one of the company's agents, or one that is bound to it as a collection; ours."""
+
+    id: UUID
+    kind: Literal["agent", "collection"]
+    name: str
+    agent_id: UUID | None  # whose it is; null: the collection's
+    issued_by_user_id: str | None
+    created_at: str
+    last_used_at: str | None = None
+    revoked_at: str | None = None
+    expires_at: str | None
 
 
 class IssueSummary(Shape, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 from application.access import AgentCaller, Caller
 from application.commands import AgentDraft, AgentKeyDraft, AgentPatch, PauseRequest, SecretRotation
 from application.use_cases import agents, keys, viewing
+from domain import disclosure
 from domain.agent import slug
 from domain.errors import NotFound, Unacceptable, Unknown
 from projections import directory, issues, shapes
@@ -63,11 +64,14 @@ class Agents(Controller):
     def list_(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], company_id: FromPath[str]
     ) -> list[shapes.Agent]:
-        """Oldest first."""
+        """
+        Oldest first. Whoever may not change agents sees `***` as their `heartbeatUrl` and as the values of their
+        `adapterConfig`.
+        """
         id_ = identified(company_id, "Company")
-        backend.ask(caller, viewing.company, id_)
+        addresses = backend.ask(caller, viewing.agents, id_)
         with backend.shown("directory") as conn:
-            return directory.agents(conn, id_)
+            return disclosure.shown(directory.agents(conn, id_), addresses=addresses)
 
     @post("/companies/{company_id:str}/agents", operation_id="createAgent", refuses=(403, 422))
     def create(
@@ -83,13 +87,13 @@ class Agents(Controller):
 
     @get("/agents/me", operation_id="getMe")
     def me(self, backend: NamedDependency[Backend], caller: NamedDependency[Caller]) -> Me:
-        """The calling agent."""
+        """The calling agent, without its addresses: those are for members who may change it."""
         id_ = _calling_agent(backend, caller)
         with backend.shown("directory") as conn:
             found = directory.agent(conn, id_)
         if found is None:
             raise NotFound("Agent not found")
-        return Me(**{name: getattr(found, name) for name in shapes.Agent.__struct_fields__})
+        return disclosure.masked(Me(**{name: getattr(found, name) for name in shapes.Agent.__struct_fields__}))
 
     @get("/agents/me/inbox-lite", operation_id="getInbox")
     def inbox(self, backend: NamedDependency[Backend], caller: NamedDependency[Caller]) -> list[InboxItem]:
@@ -106,7 +110,7 @@ class Agents(Controller):
         agent_id: FromPath[str],
         company_id: Annotated[str | None, QueryParameter(name="companyId")] = None,
     ) -> shapes.Agent:
-        """By id, or by short name within `companyId`."""
+        """By id, or by short name within `companyId`. Whoever may not change it sees no addresses, as in the list."""
         return backend.found(caller, ("directory",), "Agent", lambda conn: _find(conn, agent_id, company_id))
 
     @patch("/agents/{agent_id:str}", operation_id="updateAgent", refuses=(403, 422))

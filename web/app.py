@@ -9,6 +9,7 @@ from web.backend import Backend
 from web.backfills import Backfills
 from web.bulk import Bulk
 from web.companies import Companies
+from web.company_keys import CompanyKeys
 from web.deliveries import message
 from web.docs import docs_page, openapi
 from web.endpoints import Endpoints
@@ -62,6 +63,7 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
             Members,
             Agents,
             Keys,
+            CompanyKeys,
             Projects,
             Goals,
             Routines,

@@ -123,14 +123,18 @@ class Changed(msgspec.Struct):
     result: Any
     position: int
 
-    def answer(self, read: Callable[[Connection], T | None], status: int = 200) -> Response[T]:
-        """The thing as it is now, and the log position in a header."""
+    def read(self, read: Callable[[Connection], T]) -> T:
+        """What the read models say once they show the change. Raises Lagging, which says that it is recorded."""
         try:
             with self.backend.shown(*self.models, position=self.position) as conn:
-                found = read(conn)
+                return read(conn)
         except Lagging as error:
             error.recorded = self.position
             raise
+
+    def answer(self, read: Callable[[Connection], T | None], status: int = 200) -> Response[T]:
+        """The thing as it is now, and the log position in a header."""
+        found = self.read(read)
         if found is None:
             raise NotFound("It was changed as asked, and deleted by another meanwhile")
         return Response(found, status_code=status, headers={POSITION_HEADER: str(self.position)})

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from msgspec.structs import asdict, replace
 
+from domain import disclosure
 from domain.values import Json, Variable
 from projections import shapes
 from projections.backfills import Backfill
@@ -377,7 +378,16 @@ RUN_SUMMARY = shapes.RunSummary(
 BOARD_KEY = shapes.BoardKey(
     id=KEY_ID, name="paperclipai cli", created_at=FOUNDED_AT, expires_at="2026-12-20T09:00:00.000Z"
 )
-AGENT_KEY = shapes.AgentKey(id=KEY_ID, name="default", created_at=FOUNDED_AT)
+AGENT_KEY = shapes.AgentKey(id=KEY_ID, name="default", issued_by_user_id=str(USER_ID), created_at=FOUNDED_AT)
+COMPANY_KEY = shapes.CompanyKey(
+    id=KEY_ID,
+    kind="agent",
+    name="default",
+    agent_id=AGENT_ID,
+    issued_by_user_id=str(USER_ID),
+    created_at=FOUNDED_AT,
+    expires_at=None,
+)
 
 FIELDS = {name: getattr(FIRED_ROUTINE, name) for name in shapes.RoutineFields.__struct_fields__}
 LIST_ITEM = shapes.RoutineListItem(
@@ -410,6 +420,7 @@ REQUESTS: dict[str, dict[str, Json]] = {
     "updateCompany": _one({"description": "Makes everything, and more"}),
     "addMember": _one({"name": "Robin", "email": "robin@example.org", "membershipRole": "member"}),
     "updateMember": _one({"membershipRole": "viewer"}),
+    "createMemberKey": _one({"name": "a new laptop"}),
     "createAgent": _one({"name": "Scout", "role": "researcher", "title": "Reads what is written about us"}),
     "updateAgent": _one({"adapterConfig": {"command": "scout --quick"}}),
     "pauseAgent": _one({"reason": "manual"}),
@@ -540,6 +551,9 @@ ANSWERS: dict[str, Any] = {
     "listMembers": [MEMBER],
     "addMember": AddedMember(**asdict(MEMBER), token=BOARD_TOKEN),
     "updateMember": replace(MEMBER, membership_role="viewer", permissions=(), updated_at=WRITTEN_AT),
+    "createMemberKey": MintedBoardKey(
+        id=KEY_ID, name="a new laptop", token=BOARD_TOKEN, created_at=FOUNDED_AT, expires_at="2099-12-31T00:00:00.000Z"
+    ),
     "listAgents": [AGENT],
     "createAgent": MadeAgent(**asdict(BEATING_AGENT), heartbeat_secret=SIGNING_SECRET),
     "rotateHeartbeatSecret": MadeAgent(**asdict(BEATING_AGENT), heartbeat_secret=SIGNING_SECRET),
@@ -552,7 +566,7 @@ ANSWERS: dict[str, Any] = {
     "listWebhookDeliveries": [DELIVERED],
     "listDeliveries": [DELIVERED],
     "redeliver": DELIVERY,
-    "getMe": Me(**asdict(AGENT)),
+    "getMe": disclosure.masked(Me(**asdict(AGENT))),
     "getInbox": [
         InboxItem(
             **{
@@ -573,6 +587,8 @@ ANSWERS: dict[str, Any] = {
     "listAgentKeys": [AGENT_KEY],
     "createAgentKey": MintedAgentKey(id=KEY_ID, name="default", token=AGENT_TOKEN, created_at=FOUNDED_AT),
     "revokeAgentKey": Revoked(),
+    "listCompanyKeys": [COMPANY_KEY],
+    "revokeCompanyKey": Revoked(),
     "listBoardKeys": [BOARD_KEY],
     "createBoardKey": MintedBoardKey(
         id=KEY_ID,

@@ -7,6 +7,7 @@ from uuid import UUID
 from litestar import Controller
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
+from msgspec import UnsetType
 
 from application.access import BoardUser, Caller
 from application.commands import BoardKeyDraft
@@ -90,12 +91,15 @@ class Keys(Controller):
         with backend.shown("directory") as conn:
             return directory.board_keys(conn, user.user_id)
 
-    @post("/board-api-keys", operation_id="createBoardKey")
+    @post("/board-api-keys", operation_id="createBoardKey", refuses=(422,))
     def create(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], data: JSONBody[BoardKeyDraft]
     ) -> MintedBoardKey:
-        """The token is shown here and never again; without `expiresAt` it is good for 30 days."""
-        _check_expiry(data, backend.executor.clock())
+        """
+        The token is shown here and never again. It is good for as long as the key that asks for it, and no longer:
+        without `expiresAt` for 30 days at most. A key that never expires may ask for one that does not (null).
+        """
+        check_expiry(data.expires_at, "expiresAt", backend.executor.clock())
         return MintedBoardKey.of(backend.executor.execute(caller, keys.create_for_board, data).result)
 
     @delete("/board-api-keys/{key_id:str}", operation_id="revokeBoardKey", status_code=200)
@@ -131,7 +135,7 @@ def _board(backend: Backend, caller: Caller) -> BoardUser:
     return principal
 
 
-def _check_expiry(draft: BoardKeyDraft, now: datetime) -> None:
+def check_expiry(given: datetime | None | UnsetType, field: str, now: datetime) -> None:
     """A key that nobody could use is a mistake. Raises Invalid."""
-    if isinstance(draft.expires_at, datetime) and draft.expires_at <= now:
-        raise Invalid([{"code": "custom", "message": "expiresAt must be in the future", "path": ["expiresAt"]}])
+    if isinstance(given, datetime) and given <= now:
+        raise Invalid([{"code": "custom", "message": f"{field} must be in the future", "path": [field]}])

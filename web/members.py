@@ -1,21 +1,39 @@
 """Members of a company, viewers among them (an addition to contract 1.2)."""
 
+from functools import partial
+from typing import Annotated
 from uuid import UUID
 
 from litestar import Controller, Response
-from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody
-from msgspec.structs import asdict
+from litestar.di import NamedDependency, Provide
+from litestar.params import FromPath, JSONBody, QueryParameter
+from msgspec.structs import asdict, replace
 
 from application.access import Caller
-from application.commands import MemberDraft, MemberPatch
-from application.use_cases import members, viewing
+from application.commands import BoardKeyDraft, MemberDraft, MemberPatch
+from application.use_cases import keys, members, viewing
 from application.use_cases.members import Added, Seat
+from domain import disclosure
 from projections import directory, shapes
 from projections.read_model import Connection
-from web.backend import Backend
+from web.backend import Backend, Changed
+from web.keys import MintedBoardKey, check_expiry
 from web.requests import identified
 from web.routing import delete, get, patch, post
+from web.validation import Invalid
+
+KEYS_AT_ONCE = 200  # that one transaction revokes
+
+
+async def revokes_keys(
+    given: Annotated[str | None, QueryParameter(name="revokeKeys")] = None,
+) -> bool:
+    """Unless told otherwise. Raises Invalid."""
+    if given in (None, "", "true"):
+        return True
+    if given == "false":
+        return False
+    raise Invalid([{"code": "custom", "message": "revokeKeys must be true or false", "path": ["revokeKeys"]}])
 
 
 class AddedMember(shapes.Member, frozen=True, kw_only=True):
@@ -27,16 +45,17 @@ class AddedMember(shapes.Member, frozen=True, kw_only=True):
 class Members(Controller):
     path = "/companies/{company_id:str}/members"
     tags = ("members",)
+    dependencies = {"revokes_keys": Provide(revokes_keys)}
 
     @get(operation_id="listMembers", refuses=(403,))
     def list_(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], company_id: FromPath[str]
     ) -> list[shapes.Member]:
-        """Who joined first stands first."""
+        """Who joined first stands first. Whoever may not manage members sees `***` as their `email`."""
         id_ = identified(company_id, "Company")
-        backend.ask(caller, viewing.company, id_)
+        addresses = backend.ask(caller, viewing.members, id_)
         with backend.shown("directory") as conn:
-            return directory.members(conn, id_)
+            return disclosure.shown(directory.members(conn, id_), addresses=addresses)
 
     @post(operation_id="addMember", refuses=(403, 409, 422))
     def add(
@@ -47,26 +66,40 @@ class Members(Controller):
         data: JSONBody[MemberDraft],
     ) -> Response[AddedMember]:
         """
-        By `userId`, or by `name` and `email`: an email that is known adds its user, any other makes a user.
+        Somebody known by `userId`, or a new user with a `name` and an `email`.
 
-        A new user's board key is shown here and never again; it is good for 30 days.
+        An email identifies nobody, since nobody proves that it is theirs: whoever uses it elsewhere is somebody else.
+        A user of other companies is added by those who are in one of them, too. A new user's board key is shown here
+        and never again; it is good for 30 days, or until `keyExpiresAt` (null: for ever), and for no longer than the
+        key that asks for it.
         """
+        check_expiry(data.key_expires_at, "keyExpiresAt", backend.executor.clock())
         id_ = identified(company_id, "Company")
-        made = backend.change(caller, ("directory",), members.add, id_, data)
+        shared = _companies_of(backend, data.user_id)
+        made = backend.change(caller, ("directory",), members.add, id_, data, shared)
         return made.answer(lambda conn: _added(conn, id_, made.result), 201)
 
     @patch("/{user_id:str}", operation_id="updateMember", refuses=(403, 409, 422))
-    def update(
+    def update(  # noqa: PLR0913, PLR0917 the path, the query and the body
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
+        revokes_keys: NamedDependency[bool],
         company_id: FromPath[str],
         user_id: FromPath[str],
         data: JSONBody[MemberPatch],
     ) -> Response[shapes.Member]:
-        """Absent fields stay as they are; only owners make and unmake owners, and the last one stays."""
+        """
+        Absent fields stay as they are; only owners make and unmake owners, and the last one stays.
+
+        Whoever may not assign tasks any more loses the keys of agents and of the collection that they issued here,
+        unless `revokeKeys` is false.
+        """
         seat = _seat(backend, company_id, user_id)
-        changed = backend.change(caller, ("directory",), members.change, seat, data)
+        issued = _issued(backend, seat) if revokes_keys else ()
+        changed = backend.change(caller, ("directory",), members.change, seat, data, issued)
+        if revokes_keys:
+            _revoke_late(backend, caller, changed, seat)
         return changed.answer(lambda conn: directory.member(conn, seat.company_id, seat.user_id))
 
     @delete("/{user_id:str}", operation_id="removeMember", refuses=(403, 409))
@@ -74,17 +107,68 @@ class Members(Controller):
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
+        revokes_keys: NamedDependency[bool],
         company_id: FromPath[str],
         user_id: FromPath[str],
     ) -> None:
-        """The user may do nothing here from the next request on, and may be added again; the last owner stays."""
-        backend.executor.execute(caller, members.remove, _seat(backend, company_id, user_id))
+        """
+        The user may do nothing here from the next request on, and may be added again; the last owner stays.
+
+        The keys of agents and of the collection that they issued here are revoked with it (`listCompanyKeys` says
+        which), unless `revokeKeys` is false.
+        """
+        seat = _seat(backend, company_id, user_id)
+        issued = _issued(backend, seat) if revokes_keys else ()
+        removed = backend.change(caller, ("directory",), members.remove, seat, issued)
+        if revokes_keys:
+            _revoke_late(backend, caller, removed, seat)
+
+    @post("/{user_id:str}/keys", operation_id="createMemberKey", refuses=(403, 422))
+    def create_key(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        company_id: FromPath[str],
+        user_id: FromPath[str],
+        data: JSONBody[BoardKeyDraft],
+    ) -> MintedBoardKey:
+        """
+        A further board key for somebody whose own have expired or are lost; it is shown here and never again. For
+        instance admins, since with it one acts as that user.
+        """
+        check_expiry(data.expires_at, "expiresAt", backend.executor.clock())
+        ids = identified(company_id, "Company"), identified(user_id, "Member")
+        return MintedBoardKey.of(backend.executor.execute(caller, keys.create_for_member, *ids, data).result)
 
 
 def _seat(backend: Backend, company_id: str, user_id: str) -> Seat:
     company, user = identified(company_id, "Company"), identified(user_id, "Member")
     with backend.shown("directory") as conn:
         return Seat(company_id=company, user_id=user, owners=tuple(directory.owners(conn, company)))
+
+
+def _companies_of(backend: Backend, user_id: UUID | None) -> list[UUID]:
+    if user_id is None:
+        return []
+    with backend.shown("directory") as conn:
+        return [membership.company_id for membership in directory.memberships(conn, user_id)]
+
+
+def _issued(backend: Backend, seat: Seat) -> list[UUID]:
+    with backend.shown("directory") as conn:
+        return directory.good_keys_issued_by(conn, seat.company_id, seat.user_id, KEYS_AT_ONCE)
+
+
+def _revoke_late(backend: Backend, caller: Caller, changed: Changed, seat: Seat) -> None:
+    """The keys that were issued at the same moment, and those that were too many for one transaction."""
+    actor = backend.ask(caller, viewing.anyone).actor
+    while left := changed.read(
+        lambda conn: directory.good_keys_issued_by(conn, seat.company_id, seat.user_id, KEYS_AT_ONCE)
+    ):
+        done = backend.executor.attempt(partial(members.revoke_late, seat=seat, issued=left), actor=actor)
+        if not done.result:
+            return
+        changed = replace(changed, position=done.position)
 
 
 def _added(conn: Connection, company_id: UUID, added: Added) -> AddedMember | None:

@@ -88,6 +88,10 @@ PARAMETERS: dict[str, Json] = {  # by name, or by operation and name
     "from": _query("The begin of the period, in ISO 8601; without it, 24 hours ago", MOMENT_OR_NONE),
     "to": _query("The end of the period, in ISO 8601; without it, in 24 hours", MOMENT_OR_NONE),
     "at": _query("The moment that is asked about, in ISO 8601; it stands for its minute", MOMENT, required=True),
+    "issuedByUserId": _query("Only those that this user issued", ID_OR_NONE),
+    "revokeKeys": _query(
+        "Whether the keys that the member issued are revoked; without it they are", {"enum": ["true", "false", ""]}
+    ),
     "triggerId": _query("Only this trigger of the routine", ID_OR_NONE),
     "listOccurrences.limit": _number("How many a page has", 1, 1_000, 100),
     "listBackfills.limit": _number("How many a page has", 1, 200, 50),
@@ -98,6 +102,7 @@ PARAMETERS: dict[str, Json] = {  # by name, or by operation and name
     "listComments.limit": _number("How many at most", 1, 500, 500),
     "listDeliveries.status": _status("Only those of this status", Status),
     "listWebhookDeliveries.status": _status("Only those of this status", Status),
+    "listCompanyKeys.limit": _number("How many a page has", 1, 200, 50),
     "listDeliveries.limit": _number("How many a page has", 1, 200, 50),
     "listWebhookDeliveries.limit": _number("How many a page has", 1, 200, 50),
 }

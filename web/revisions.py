@@ -9,6 +9,7 @@ from litestar.params import FromPath
 from application.access import Caller
 from application.use_cases import revisions as use_cases
 from application.use_cases.revisions import Restored
+from domain import disclosure
 from domain.identity import revision_of
 from projections import revisions, routines, shapes
 from projections.read_model import Connection
@@ -42,11 +43,11 @@ class Revisions(Controller):
     def list_(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], routine_id: FromPath[str]
     ) -> list[shapes.Revision]:
-        """Newest first, at most 100."""
+        """Newest first, at most 100. Whoever may not change the triggers sees `***` as the `publicId` of webhooks."""
         id_ = identified(routine_id, "Routine")
-        backend.ask(caller, use_cases.may_list, id_)
+        addresses = backend.ask(caller, use_cases.may_list, id_)
         with backend.shown("revisions") as conn:
-            return revisions.page(conn, id_)
+            return disclosure.shown(revisions.page(conn, id_), addresses=addresses)
 
     @post(
         "/routines/{routine_id:str}/revisions/{revision_id:str}/restore",

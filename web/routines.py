@@ -13,6 +13,7 @@ from application.access import Caller
 from application.commands import RoutineDraft, RoutinePatch, RunRequest
 from application.use_cases import routines as use_cases
 from application.use_cases import runs, viewing
+from domain import disclosure
 from domain.errors import NotFound
 from projections import routines, run_history, shapes
 from projections.run_history import run_of
@@ -94,13 +95,16 @@ class Routines(Controller):
         eventual: NamedDependency[bool],
         routine_id: FromPath[str],
     ) -> shapes.RoutineDetail:
-        """With project, assignee, triggers, the newest runs and the active issue."""
+        """
+        With project, assignee, triggers, the newest runs and the active issue. Whoever may not change the triggers
+        sees `***` as the `publicId` of webhooks.
+        """
         id_ = identified(routine_id, "Routine")
-        backend.ask(caller, use_cases.may_read, id_)
+        addresses = backend.ask(caller, use_cases.may_read, id_)
         with backend.shown(*DETAIL_MODELS, eventual=eventual) as conn:
             if (found := routines.detail(conn, id_)) is None:
                 raise NotFound("Routine not found")
-            return found
+            return disclosure.shown(found, addresses=addresses)
 
     @patch("/routines/{routine_id:str}", operation_id="updateRoutine", refuses=(403, 409, 422))
     def update(

@@ -41,7 +41,7 @@ def create(work: Work, principal: Principal, company_id: UUID, draft: AgentDraft
     url_key = companies.claim(work, f"agent|{company_id}", agent.url_keys(draft.name), agent_id, company_id)
     profile = merged(AgentProfile(name=draft.name), draft)
     work.record(agent_id, [AgentCreated(profile=profile, url_key=url_key)], company_id)
-    return Made(agent_id=agent_id, heartbeat_secret=_heartbeat_secret(work, agent_id))
+    return Made(agent_id=agent_id, heartbeat_secret=_heartbeat_secret(work, principal, agent_id))
 
 
 def update(work: Work, principal: Principal, agent_id: UUID, patch: AgentPatch) -> Made:
@@ -51,11 +51,12 @@ def update(work: Work, principal: Principal, agent_id: UUID, patch: AgentPatch) 
         check_agent(work, work.company_of(agent_id), patch.reports_to)
         check_superiors(work, patch.reports_to, agent_id)
     work.record(agent_id, agent.update(found, merged(found.profile, patch)))
-    return Made(agent_id=agent_id, heartbeat_secret=_heartbeat_secret(work, agent_id))
+    return Made(agent_id=agent_id, heartbeat_secret=_heartbeat_secret(work, principal, agent_id))
 
 
 def rotate_heartbeat_secret(work: Work, principal: Principal, agent_id: UUID, overlap_s: int) -> Made:
     """Another secret; for `overlap_s` seconds the one before signs beside it. Raises Unacceptable without an address."""
+    authorize(work, principal, "entrust", resource(work, agent_id))
     found = _writable(work, principal, agent_id)
     secret_id, secret = signing_secrets.mint(work, agent_id, work.company_of(agent_id), HEARTBEAT)
     until = signing_secrets.let_go(work, found.heartbeat, overlap_s)
@@ -88,14 +89,15 @@ def _change(work: Work, principal: Principal, agent_id: UUID, decide: Callable[[
     return agent_id
 
 
-def _heartbeat_secret(work: Work, agent_id: UUID) -> str | None:
-    """The new secret of an agent that needs one."""
+def _heartbeat_secret(work: Work, principal: Principal, agent_id: UUID) -> str | None:
+    """The new secret of an agent that needs one: whoever knows it can tell the agent that there is work."""
     found = work.get(AGENT, agent_id)
     if found is None or found.profile.heartbeat_url is None:
         return None
     targets.must_be_url(found.profile.heartbeat_url, "heartbeatUrl")
     if found.heartbeat is not None:
         return None
+    authorize(work, principal, "entrust", resource(work, agent_id))
     secret_id, secret = signing_secrets.mint(work, agent_id, work.company_of(agent_id), HEARTBEAT)
     work.record(agent_id, agent.set_heartbeat_secret(found, secret_id, None))
     return secret

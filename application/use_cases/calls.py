@@ -6,7 +6,7 @@ from uuid import UUID
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from application.access import Principal
+from application.access import Action, Principal
 from application.jetty_commands import MASK, CadenceConfig, RoutineChange, RoutineCreate
 from application.streams import TRIGGER
 from application.use_cases import calling, names, routines, runs, sealing, triggers, unsettled
@@ -32,7 +32,7 @@ SECRETS, CALLBACK = "secret params", "callback"
 
 def create(work: Work, principal: Principal, path: TaskPath, draft: RoutineCreate) -> UUID:
     """Raises Conflict when the name is taken, and what `update` does."""
-    at = names.task(work, principal, path, "administer")
+    at = names.task(work, principal, path, "assign")
     wanted = _cadence(draft.cadence)
     _check(draft.init_params_overrides, draft.webhook_url, at.task.details.workflow)
     routine_id, company_id = work.new_id(), at.company_id
@@ -60,9 +60,11 @@ def create(work: Work, principal: Principal, path: TaskPath, draft: RoutineCreat
     return routine_id
 
 
-def update(work: Work, principal: Principal, path: RoutinePath, patch: RoutineChange) -> UUID:
+def update(
+    work: Work, principal: Principal, path: RoutinePath, patch: RoutineChange, action: Action = "assign"
+) -> UUID:
     """What is absent stays. Raises Misfit and Unacceptable for a value that does not fit, Conflict for a taken name."""
-    at = names.routine(work, principal, path, "administer")
+    at = names.routine(work, principal, path, action)
     wanted = at.call.cadence if patch.cadence is UNSET else _cadence(patch.cadence)
     overrides = None if patch.init_params_overrides is UNSET else patch.init_params_overrides
     url = None if patch.webhook_url is UNSET else patch.webhook_url
@@ -84,7 +86,7 @@ def update(work: Work, principal: Principal, path: RoutinePath, patch: RoutineCh
 
 
 def pause(work: Work, principal: Principal, path: RoutinePath) -> UUID:
-    return update(work, principal, path, RoutineChange(paused=True))
+    return update(work, principal, path, RoutineChange(paused=True), "administer")
 
 
 def resume(work: Work, principal: Principal, path: RoutinePath) -> UUID:
@@ -108,7 +110,7 @@ def archive(work: Work, routine_id: UUID, of: Routine, called: TaskCall) -> None
 
 def run_now(work: Work, principal: Principal, path: RoutinePath) -> UUID:
     """The trajectory: cadence, pause and overlap do not count (Jetty contract 5.2)."""
-    at = names.routine(work, principal, path, "administer")
+    at = names.routine(work, principal, path, "assign")
     run_id = runs.new_run(work)
     trajectory_id = trajectory_of_run(run_id)
     work.begin(trajectory_id)

@@ -56,9 +56,9 @@ def change_environment(work: Work, principal: Principal, collection: str, change
 
 
 def create_key(work: Work, principal: Principal, draft: ApiKeyCreate) -> Minted:
-    """A key for one collection, for board users who may write there; the token is shown here and never again."""
+    """A key for one collection, for board users who may fire there as it can; it is shown here and never again."""
     require_board(principal)
-    company_id = names.collection(work, principal, draft.collection_name, "administer")
+    company_id = names.collection(work, principal, draft.collection_name, "entrust")
     token = tokens.mint_for_collection()
     issued = KeyIssued(name=draft.name, collection_id=company_id, prefix=tokens.shown_of(token))
     work.record(key_of(token), [issued], company_id)

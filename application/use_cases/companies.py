@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from itertools import islice
 from uuid import UUID
 
-from application.access import Principal, Resource, authorize, require_board
+from application.access import Principal, Resource, authorize, require_board, standing
 from application.commands import CompanyDraft, CompanyPatch
 from application.streams import CLAIM, COMPANY
 from application.use_cases.references import merged
 from application.work import Work
 from domain import company
+from domain.access import Membership
 from domain.errors import Forbidden, NotFound
 from domain.events import CompanyCreated, MemberJoined, NameClaimed
 from domain.identity import claim_of, membership_of
@@ -42,6 +43,14 @@ def update(work: Work, principal: Principal, company_id: UUID, patch: CompanyPat
 def archive(work: Work, principal: Principal, company_id: UUID) -> UUID:
     work.record(company_id, company.archive(_writable(work, principal, company_id)))
     return company_id
+
+
+def enter_to_manage(work: Work, principal: Principal, company_id: UUID) -> Membership:
+    """The standing of a board user who may write; what they may manage is for the domain to say."""
+    authorize(work, principal, "administer", enter(work, company_id))
+    if (membership := standing(work, require_board(principal), company_id)) is None:
+        raise NotFound("Company not found")
+    return membership
 
 
 def enter(work: Work, company_id: UUID) -> Resource:

@@ -1,24 +1,23 @@
 """Bearer keys: minted once, stored as a hash, revoked for good (contract 1.2, 7.1)."""
 
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from msgspec import UNSET, UnsetType
+from msgspec import UnsetType
 
 from application import tokens
-from application.access import BoardUser, Principal, authorize
+from application.access import BoardUser, Principal, authorize, require_board
 from application.commands import AgentKeyDraft, BoardKeyDraft
-from application.streams import KEY, USER
-from application.use_cases import agents
+from application.streams import KEY, MEMBERSHIP, USER
+from application.use_cases import agents, companies
 from application.work import Work
 from domain import access
-from domain.errors import NotFound, Unknown
+from domain.errors import Forbidden, NotFound, Unknown
 from domain.events import KeyIssued, UserRegistered
-from domain.identity import FIRST_USER, key_of
+from domain.identity import FIRST_USER, key_of, membership_of
 from domain.values import Value
-
-LIFETIME = timedelta(days=30)
 
 
 class Minted(Value, frozen=True):
@@ -38,9 +37,37 @@ class Minted(Value, frozen=True):
 
 
 def create_for_board(work: Work, principal: Principal, draft: BoardKeyDraft) -> Minted:
+    """Good for no longer than the key that asks for it. Raises Misfit."""
     if not isinstance(principal, BoardUser):
         raise Unknown("Board authentication required")
-    return mint_for_user(work, principal.user_id, draft.name, _expiry(draft.expires_at, work.now))
+    expires_at = expiry(work, principal, draft.expires_at, "expiresAt")
+    return mint_for_user(work, principal.user_id, draft.name, expires_at)
+
+
+def create_for_member(
+    work: Work, principal: Principal, company_id: UUID, user_id: UUID, draft: BoardKeyDraft
+) -> Minted:
+    """
+    A further key for somebody whose own have expired or are lost. Raises Misfit as `create_for_board` does.
+
+    For instance admins: with it one acts as that user, in whatever company they are.
+    """
+    companies.enter_to_manage(work, principal, company_id)
+    if not require_board(principal).instance_admin:
+        raise Forbidden("Instance admin required")
+    if work.get(MEMBERSHIP, membership_of(user_id, company_id)) is None:
+        raise NotFound("Member not found")
+    return mint_for_user(work, user_id, draft.name, expiry(work, principal, draft.expires_at, "expiresAt"))
+
+
+def expiry(work: Work, principal: Principal, wanted: datetime | None | UnsetType, field: str) -> datetime | None:
+    """When a new board key ends (None: never); UNSET is the usual time. Raises Misfit when it outlives the caller's."""
+    if (own := work.get(KEY, require_board(principal).key_id)) is None:
+        raise Unknown
+    if isinstance(wanted, UnsetType):
+        return access.usual_expiry(own, work.now)
+    access.check_expiry(wanted, own, field)
+    return wanted
 
 
 def revoke_board_key(work: Work, principal: Principal, key_id: UUID) -> UUID:
@@ -54,8 +81,9 @@ def revoke_board_key(work: Work, principal: Principal, key_id: UUID) -> UUID:
 
 
 def create_for_agent(work: Work, principal: Principal, agent_id: UUID, draft: AgentKeyDraft) -> Minted:
+    """With it the agent fires its routines, so it is for those who may do that themselves."""
     resource = agents.resource(work, agent_id)
-    authorize(work, principal, "administer", resource)
+    authorize(work, principal, "entrust", resource)
     token = tokens.mint("agent")
     work.record(key_of(token), [KeyIssued(name=draft.name, agent_id=agent_id)], resource.company_id)
     return Minted(key_id=key_of(token), name=draft.name, token=token, created_at=work.now)
@@ -72,6 +100,28 @@ def revoke_agent_key(work: Work, principal: Principal, agent_id: UUID, key_id: U
         raise NotFound("Key not found")
     work.record(key_id, access.revoke(key))
     return key_id
+
+
+def may_manage(work: Work, principal: Principal, company_id: UUID) -> None:
+    """All keys that were issued in a company are for its owners and admins to see. Raises Forbidden."""
+    access.must_manage_keys(companies.enter_to_manage(work, principal, company_id))
+
+
+def revoke_of_company(work: Work, principal: Principal, company_id: UUID, key_id: UUID) -> UUID:
+    """An agent's key or a collection's, whoever issued it. Raises NotFound for any other."""
+    may_manage(work, principal, company_id)
+    if not _belongs_to(work, key_id, company_id):
+        raise NotFound("Key not found")
+    revoke_issued(work, company_id, [key_id])
+    return key_id
+
+
+def revoke_issued(work: Work, company_id: UUID, key_ids: Sequence[UUID]) -> None:
+    """Those of the company among these keys are unknown from now on."""
+    work.load(key_ids)
+    for key_id in key_ids:
+        if (key := work.get(KEY, key_id)) is not None and _belongs_to(work, key_id, company_id):
+            work.record(key_id, access.revoke(key))
 
 
 def mint_first(work: Work) -> Minted | None:
@@ -96,5 +146,7 @@ def mint_for_user(work: Work, user_id: UUID, name: str, expires_at: datetime | N
     return Minted(key_id=key_of(token), name=name, token=token, created_at=work.now, expires_at=expires_at)
 
 
-def _expiry(given: datetime | None | UnsetType, now: datetime) -> datetime | None:
-    return now + LIFETIME if given is UNSET else given
+def _belongs_to(work: Work, key_id: UUID, company_id: UUID) -> bool:
+    """Whether it is a key of the company's agents or collection; a user's own is nobody else's."""
+    key = work.get(KEY, key_id)
+    return key is not None and key.user_id is None and work.company_of(key_id) == company_id

@@ -1,11 +1,11 @@
 """Members of a company: users with a role in it (an addition to contract 1.2)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from uuid import UUID
 
 from msgspec import UNSET
 
-from application.access import Principal, authorize, require_board, standing
+from application.access import Principal, require_board, standing
 from application.commands import MemberDraft, MemberPatch
 from application.streams import CLAIM, MEMBERSHIP, USER
 from application.use_cases import companies, keys
@@ -14,11 +14,9 @@ from application.work import Work
 from domain import access
 from domain.access import Membership
 from domain.errors import Conflict, NotFound
-from domain.events import NameClaimed, UserRegistered
+from domain.events import NameClaimed, NameReleased, UserRegistered
 from domain.identity import claim_of, membership_of
 from domain.values import Value
-
-EMAIL_SCOPE = "email"
 
 
 class Added(Value, frozen=True):
@@ -40,41 +38,62 @@ class Seat(Value, frozen=True):
         return membership_of(self.user_id, self.company_id)
 
 
-def add(work: Work, principal: Principal, company_id: UUID, draft: MemberDraft) -> Added:
-    """A user who is known by id, or else a new one, who gets a board key."""
-    by = _manager(work, principal, company_id)
-    known = draft.user_id or _user_of_email(work, principal, draft.email)
-    if known is not None and work.get(USER, known) is None:
-        raise NotFound("User not found")
-    user_id = known or _register(work, draft)
+def emails_of(company_id: UUID) -> str:
+    """The scope of the emails of its members."""
+    return f"email|{company_id}"
+
+
+def add(work: Work, principal: Principal, company_id: UUID, draft: MemberDraft, shared: Sequence[UUID] = ()) -> Added:
+    """
+    A user who is known, by id only, or else a new one, who gets a board key.
+
+    Nobody proves that an address is theirs, so an email identifies nobody. Raises Misfit for a key that would outlive
+    the caller's. `shared` are the companies of the user by
+    the read model: where to look for one that the caller knows them from.
+    """
+    by = companies.enter_to_manage(work, principal, company_id)
+    known = None if draft.user_id is None else _known(work, principal, company_id, draft.user_id, shared)
+    user_id = known or work.new_id()
     member_id = membership_of(user_id, company_id)
     wanted = access.granted(draft.membership_role, None if draft.permissions is UNSET else draft.permissions)
     work.record(member_id, access.join(by, user_id, work.get(MEMBERSHIP, member_id), wanted), company_id)
-    key = None if known else keys.mint_for_user(work, user_id, "first board key", work.now + keys.LIFETIME)
-    return Added(user_id=user_id, key=key)
+    if known is not None:
+        return Added(user_id=user_id, key=None)
+    _register(work, user_id, company_id, draft)
+    expires_at = keys.expiry(work, principal, draft.key_expires_at, "keyExpiresAt")
+    return Added(user_id=user_id, key=keys.mint_for_user(work, user_id, "first board key", expires_at))
 
 
-def change(work: Work, principal: Principal, seat: Seat, patch: MemberPatch) -> UUID:
-    by, member = _manager(work, principal, seat.company_id), _member(work, seat)
+def change(work: Work, principal: Principal, seat: Seat, patch: MemberPatch, issued: Sequence[UUID] = ()) -> UUID:
+    """If the member may not assign any more, the keys `issued` are revoked: theirs in this company, by the read model."""
+    by, member = companies.enter_to_manage(work, principal, seat.company_id), _member(work, seat)
     role = member.role if patch.membership_role is UNSET else patch.membership_role
     wanted = access.regraded(member, role, None if patch.permissions is UNSET else patch.permissions)
     work.record(seat.member_id, access.change(by, member, wanted, _other_owners(work, seat)))
+    if not access.may_assign(wanted):
+        keys.revoke_issued(work, seat.company_id, issued)
     return seat.user_id
 
 
-def remove(work: Work, principal: Principal, seat: Seat) -> UUID:
-    """The user may do nothing here from the next request on."""
-    by, member = _manager(work, principal, seat.company_id), _member(work, seat)
+def remove(work: Work, principal: Principal, seat: Seat, issued: Sequence[UUID] = ()) -> UUID:
+    """The user may do nothing here from the next request on, nor does anybody by the keys `issued`, as in `change`."""
+    by, member = companies.enter_to_manage(work, principal, seat.company_id), _member(work, seat)
     work.record(seat.member_id, access.remove(by, member, _other_owners(work, seat)))
+    keys.revoke_issued(work, seat.company_id, issued)
     return seat.user_id
 
 
-def _manager(work: Work, principal: Principal, company_id: UUID) -> Membership:
-    """The standing of a caller who may write; whether they may manage members is for the domain to say."""
-    authorize(work, principal, "administer", companies.enter(work, company_id))
-    if (found := standing(work, require_board(principal), company_id)) is None:
-        raise NotFound("Company not found")
-    return found
+def revoke_late(work: Work, seat: Seat, issued: Sequence[UUID]) -> bool:
+    """
+    Revokes keys that a member issued while they were removed or changed; False when they may issue keys again.
+
+    Nothing is issued after that: who issues a key must be allowed to when it is recorded.
+    """
+    member = work.get(MEMBERSHIP, seat.member_id)
+    if member is not None and access.may_assign(member):
+        return False
+    keys.revoke_issued(work, seat.company_id, issued)
+    return True
 
 
 def _member(work: Work, seat: Seat) -> Membership:
@@ -95,18 +114,31 @@ def _other_owners(work: Work, seat: Seat) -> Iterator[Membership]:
             yield owner
 
 
-def _register(work: Work, draft: MemberDraft) -> UUID:
-    user_id = work.new_id()
+def _known(work: Work, principal: Principal, company_id: UUID, user_id: UUID, shared: Sequence[UUID]) -> UUID:
+    """
+    A user whom the caller may know of: from a company of both, or as a former member of this one.
+
+    Raises NotFound for anybody else as for nobody: to add somebody shows their name and email.
+    """
+    user = require_board(principal)
+    if work.get(USER, user_id) is None:
+        raise NotFound("User not found")
+    if user.instance_admin or work.version_of(membership_of(user_id, company_id)):
+        return user_id
+    for other in shared:
+        if standing(work, user, other) is not None and work.get(MEMBERSHIP, membership_of(user_id, other)) is not None:
+            return user_id
+    raise NotFound("User not found")
+
+
+def _register(work: Work, user_id: UUID, company_id: UUID, draft: MemberDraft) -> None:
+    """A new user. Raises Conflict when a member of this company goes by the email already; others do not matter."""
     work.record(user_id, [UserRegistered(name=draft.name or "", email=draft.email)])
-    if draft.email is not None:
-        claimed = NameClaimed(scope=EMAIL_SCOPE, name=draft.email.lower(), holder_id=user_id)
-        work.record(claim_of(EMAIL_SCOPE, claimed.name), [claimed])
-    return user_id
-
-
-def _user_of_email(work: Work, principal: Principal, email: str | None) -> UUID | None:
-    """Nobody proves that an address is theirs: whoever gave it first must not be let in elsewhere by it."""
-    known = None if email is None else work.get(CLAIM, claim_of(EMAIL_SCOPE, email.lower()))
-    if known is not None and not require_board(principal).instance_admin:
-        raise Conflict("A user with this email is known already: add them by userId, or ask an instance admin")
-    return known
+    if draft.email is None:
+        return
+    scope, name = emails_of(company_id), draft.email.lower()
+    if (holder := work.get(CLAIM, claim_of(scope, name))) is not None:
+        if work.get(MEMBERSHIP, membership_of(holder, company_id)) is not None:
+            raise Conflict("Already a member")
+        work.record(claim_of(scope, name), [NameReleased()])
+    work.record(claim_of(scope, name), [NameClaimed(scope=scope, name=name, holder_id=user_id)], company_id)

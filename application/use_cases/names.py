@@ -1,8 +1,10 @@
 """Names that Jetty's clients call things by: of a collection, a task in it, a routine of a task (Jetty contract 1)."""
 
+from collections.abc import Callable
+from typing import TypeVar
 from uuid import UUID
 
-from application.access import Action, Principal, Resource, authorize
+from application.access import Action, Principal, Resource, authorize, may
 from application.streams import CLAIM, COMPANY, ROUTINE, TASK
 from application.work import Work
 from domain import task as tasks
@@ -49,6 +51,10 @@ class Called(Value, frozen=True):
     call: TaskCall
 
 
+Named = TypeVar("Named")
+Place = TypeVar("Place", bound=UUID | Found | Called)
+
+
 def tasks_of(company_id: UUID) -> str:
     """The scope of the names of its tasks."""
     return f"task|{company_id}"
@@ -72,6 +78,15 @@ def free(work: Work, scope: str, name: str) -> None:
     """The name is nobody's from now on."""
     if work.get(CLAIM, claim_of(scope, name)) is not None:
         work.record(claim_of(scope, name), [NameReleased()])
+
+
+def seen(
+    work: Work, principal: Principal, look: Callable[[Work, Principal, Named], Place], named: Named
+) -> tuple[Place, bool]:
+    """What `look` finds, and whether its callbacks are theirs to change, so that they see where those go."""
+    place = look(work, principal, named)
+    company_id = place if isinstance(place, UUID) else place.company_id
+    return place, may(work, principal, "assign", Resource(company_id=company_id, kind="Collection"))
 
 
 def collection(work: Work, principal: Principal, name: str, action: Action = "read") -> UUID:

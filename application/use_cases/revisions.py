@@ -25,11 +25,12 @@ class Restored(Value, frozen=True):
     minted: tuple[Minted, ...]
 
 
-def may_list(work: Work, principal: Principal, routine_id: UUID) -> None:
-    """Agents see the revisions of their own routines (contract 3)."""
-    routines.may_read(work, principal, routine_id)
+def may_list(work: Work, principal: Principal, routine_id: UUID) -> bool:
+    """Agents see the revisions of their own routines (contract 3). Answers what `routines.may_read` does."""
+    sees_addresses = routines.may_read(work, principal, routine_id)
     if isinstance(principal, AgentCaller):
         routines.writable(work, principal, routine_id, "own")
+    return sees_addresses
 
 
 def restore(work: Work, principal: Principal, routine_id: UUID, revision_id: UUID) -> Restored:

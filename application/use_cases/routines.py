@@ -5,7 +5,7 @@ from uuid import UUID
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from application.access import Action, AgentCaller, BoardUser, CollectionCaller, Principal, Resource, authorize
+from application.access import Action, AgentCaller, BoardUser, CollectionCaller, Principal, Resource, authorize, may
 from application.commands import RoutineDraft, RoutinePatch, VariableDraft
 from application.streams import ROUTINE, TRIGGER
 from application.use_cases import calling, companies, references, unsettled
@@ -81,8 +81,11 @@ def resource(work: Work, routine_id: UUID) -> Resource:
     return Resource(company_id=work.owner_of(ROUTINE, routine_id), kind="Routine", owner=owner)
 
 
-def may_read(work: Work, principal: Principal, routine_id: UUID) -> None:
-    authorize(work, principal, "read", resource(work, routine_id))
+def may_read(work: Work, principal: Principal, routine_id: UUID) -> bool:
+    """For whoever may see the routine; whether they may change its triggers, and see where its webhooks are called."""
+    of = resource(work, routine_id)
+    authorize(work, principal, "read", of)
+    return may(work, principal, "assign", of)
 
 
 def may_work(work: Work, principal: Principal, company_id: UUID) -> None:

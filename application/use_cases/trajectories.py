@@ -45,7 +45,7 @@ class Claimed(Value, frozen=True):
 
 def run(work: Work, principal: Principal, path: TaskPath, request: RunCreate) -> UUID:
     """A call by hand. What it is given need not be declared by the task."""
-    at = names.task(work, principal, path, "administer")
+    at = names.task(work, principal, path, "assign")
     if request.webhook_url is not None:
         targets.must_be_url(request.webhook_url, "webhook_url")
     trajectory_id = work.new_id()
@@ -72,7 +72,7 @@ def claim(  # noqa: PLR0913, PLR0917 what a worker says
 
     One whose secrets are gone has failed, and says so.
     """
-    company_id = names.collection(work, principal, collection, "administer")
+    company_id = names.collection(work, principal, collection, "assign")
     task_id = None if task is None else names.task(work, principal, TaskPath(collection=collection, task=task)).task_id
     work.load(waiting)
     for trajectory_id in waiting:
@@ -217,7 +217,7 @@ def _environment(work: Work, company_id: UUID) -> dict[str, Any]:
 
 
 def _held(work: Work, principal: Principal, collection: str, trajectory_id: UUID) -> Trajectory:
-    company_id = names.collection(work, principal, collection, "administer")
+    company_id = names.collection(work, principal, collection, "assign")
     found = calling.present(work, trajectory_id)
     if work.company_of(trajectory_id) != company_id:
         raise NotFound

@@ -88,7 +88,7 @@ def delete(work: Work, principal: Principal, trigger_id: UUID) -> UUID:
 
 def rotate_secret(work: Work, principal: Principal, trigger_id: UUID, overlap_s: int) -> Made:
     """Another secret; the one before is dead with the commit, or after `overlap_s` seconds if that is not 0."""
-    found, _ = _writable(work, principal, trigger_id, "own")
+    found, _ = _writable(work, principal, trigger_id, "assign")
     webhook, old = trigger.webhook_of(found), trigger.signing_of(found)
     secret = signing.mint(_mode(found.settings.signing_mode))
     secret_id = _keep(work, trigger_id, found.settings.signing_mode, Secret(secret.encode()))

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 from uuid import UUID
 
-from application.access import Principal, Resource, authorize, require_board
+from application.access import BoardUser, Principal, Resource, authorize, may, require_board, standing
 from application.use_cases import companies
 from application.work import Work
+from domain import access, disclosure
 from domain.errors import NotFound
 
 
@@ -37,9 +38,29 @@ def company(work: Work, principal: Principal, company_id: UUID) -> Principal:
 
 
 def found(work: Work, principal: Principal, find: Callable[[], T | None], kind: str) -> T:
-    """What `find` finds, for members and agents of its company; to others it does not exist."""
+    """
+    What `find` finds, for members and agents of its company; to others it does not exist.
+
+    Its addresses are shown to members who may write.
+    """
     thing = find()
-    authorize(work, principal, "read", Resource(company_id=thing.company_id if thing else None, kind=kind))
+    resource = Resource(company_id=thing.company_id if thing else None, kind=kind)
+    authorize(work, principal, "read", resource)
     if thing is None:
         raise NotFound(f"{kind} not found")
-    return thing
+    return disclosure.shown(thing, addresses=may(work, principal, "administer", resource))
+
+
+def agents(work: Work, principal: Principal, company_id: UUID) -> bool:
+    """For members and agents of the company; whether the caller may change its agents, and sees their addresses."""
+    company(work, principal, company_id)
+    return may(work, principal, "administer", companies.enter(work, company_id))
+
+
+def members(work: Work, principal: Principal, company_id: UUID) -> bool:
+    """For members and agents of the company; whether the caller may manage its members, and sees their emails."""
+    company(work, principal, company_id)
+    if not isinstance(principal, BoardUser):
+        return False
+    membership = standing(work, principal, company_id)
+    return membership is not None and access.may_manage(membership)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from domain import access
 from domain.access import Membership
-from domain.errors import Conflict, Forbidden, ImpossibleHistory, Unacceptable
+from domain.errors import Conflict, Forbidden, ImpossibleHistory, Misfit, Unacceptable
 from domain.events import (
     KeyIssued,
     KeyRevoked,
@@ -46,6 +46,33 @@ def test_a_key_is_good_before_its_expiry_and_not_at_it():
 
     assert access.is_good(key, NOON - timedelta(microseconds=1))
     assert not access.is_good(key, NOON)
+
+
+def test_a_key_gives_none_that_outlives_it():
+    short, eternal = (given(access.evolve_key, issued) for issued in (UNTIL_NOON, FOREVER))
+
+    assert NOON == access.usual_expiry(short, NOON - timedelta(hours=1))
+    assert NOON + access.KEY_LIFETIME == access.usual_expiry(eternal, NOON)
+    access.check_expiry(NOON, short, "expiresAt")
+    access.check_expiry(None, eternal, "expiresAt")
+    for wanted in (None, NOON + timedelta(microseconds=1)):
+        with pytest.raises(Misfit) as refused:
+            access.check_expiry(wanted, short, "expiresAt")
+        assert ("expiresAt", True) == (refused.value.field, "2026-11-22T12:00:00.000Z" in refused.value.message)
+
+
+@for_all(ROLES, st.sampled_from([(), ASSIGN]))
+def test_keys_are_for_those_who_may_assign_to_issue_and_for_owners_and_admins_to_manage(
+    role: MemberRole, permissions: tuple[str, ...]
+):
+    member = Membership(role=role, permissions=permissions)
+
+    assert access.may_assign(member) == (role != "viewer" and permissions == ASSIGN)
+    if role in ("owner", "admin"):
+        access.must_manage_keys(member)
+    else:
+        with pytest.raises(Forbidden):
+            access.must_manage_keys(member)
 
 
 def test_a_key_is_revoked_once():

@@ -141,6 +141,10 @@ def one_member(body: Any = ...) -> Callable[[World], Request]:
     return lambda world: Request(f"/companies/{world.company}/members/{world.member()}", body)
 
 
+def member_key(world: World) -> Request:
+    return Request(f"/companies/{world.company}/members/{world.member()}/keys", {})
+
+
 def one_agent(world: World) -> str:
     return world.agent
 
@@ -177,6 +181,7 @@ OPERATIONS: dict[str, tuple[str, Callable[[World], Request]]] = {
     "addMember": ("POST", in_company("/members", {"name": "Robin"})),
     "updateMember": ("PATCH", one_member({"membershipRole": "admin"})),
     "removeMember": ("DELETE", one_member()),
+    "createMemberKey": ("POST", member_key),
     "listAgents": ("GET", in_company("/agents")),
     "createAgent": ("POST", in_company("/agents", {"name": "Fresh"})),
     "getMe": ("GET", plain("/agents/me")),
@@ -191,6 +196,8 @@ OPERATIONS: dict[str, tuple[str, Callable[[World], Request]]] = {
     "listAgentKeys": ("GET", by_id("agents", one_agent, "/keys")),
     "createAgentKey": ("POST", by_id("agents", one_agent, "/keys", {})),
     "revokeAgentKey": ("DELETE", by_id("agents", agent_key)),
+    "listCompanyKeys": ("GET", in_company("/keys")),
+    "revokeCompanyKey": ("DELETE", lambda world: Request(f"/companies/{world.company}/keys/{world.key()}")),
     "getIdentity": ("GET", plain("/cli-auth/me")),
     "listBoardKeys": ("GET", plain("/board-api-keys")),
     "createBoardKey": ("POST", plain("/board-api-keys", {})),
@@ -355,6 +362,7 @@ def test_paths_of_a_company_tell_why_somebody_is_turned_away(world: World, who: 
         ("agent own", "listCompanies", "Board access required"),
         ("agent own", "createCompany", "Board access required"),
         ("board owner", "createCompany", "Instance admin required"),
+        ("board owner", "createMemberKey", "Instance admin required"),
         ("agent own", "createAgentKey", "Board access required"),
         ("agent own", "createBoardKey", "Board authentication required"),
         ("agent own", "getIdentity", "Board authentication required"),
@@ -374,6 +382,11 @@ def test_paths_of_a_company_tell_why_somebody_is_turned_away(world: World, who: 
         ("member without tasks:assign", "runRoutine", "Missing permission: tasks:assign"),
         ("member without tasks:assign", "createRoutine", "Missing permission: tasks:assign"),
         ("member without tasks:assign", "updateTrigger", "Missing permission: tasks:assign"),
+        ("member without tasks:assign", "rotateTriggerSecret", "Missing permission: tasks:assign"),
+        ("member without tasks:assign", "rotateHeartbeatSecret", "Missing permission: tasks:assign"),
+        ("member without tasks:assign", "createAgentKey", "Missing permission: tasks:assign"),
+        ("member without tasks:assign", "listCompanyKeys", "Only owners and admins may manage the company's keys"),
+        ("viewer", "revokeCompanyKey", "Viewer access is read-only"),
         ("agent not owning", "releaseIssue", "Only assignee can release issue"),
         ("agent not owning", "checkoutIssue", "Agent can only checkout as itself"),
         ("agent of another company", "updateTrigger", "Routine trigger not found"),

@@ -171,7 +171,8 @@ def test_an_agent_key_shows_its_token_once(api: Api):
     assert token.startswith("pcp_")
     assert not token.startswith("pcp_board_")
     assert agent == api.get("/agents/me", token=token)["id"]
-    assert [made | {"revokedAt": None}] == api.get(f"/agents/{agent}/keys")
+    issuer = api.get("/cli-auth/me")["userId"]
+    assert [made | {"issuedByUserId": issuer, "revokedAt": None}] == api.get(f"/agents/{agent}/keys")
 
 
 def test_agent_keys_are_listed_newest_first_and_revoked_alone(api: Api):

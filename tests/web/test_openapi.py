@@ -214,6 +214,8 @@ def test_every_route_of_the_contract_is_described(served: Any):
         *(("DELETE", "/api/agents/*/keys/*"), ("GET", "/api/companies"), ("POST", "/api/companies")),
         *((method, "/api/companies/*/members") for method in ("GET", "POST")),
         *((method, "/api/companies/*/members/*") for method in ("PATCH", "DELETE")),
+        *(("POST", "/api/companies/*/members/*/keys"), ("GET", "/api/companies/*/keys")),
+        ("DELETE", "/api/companies/*/keys/*"),
         *(("GET", "/api/companies/*"), ("PATCH", "/api/companies/*"), ("POST", "/api/companies/*/archive")),
         *((method, f"/api/companies/*/{kind}") for method in ("GET", "POST") for kind in KINDS),
         *((method, "/api/agents/*") for method in ("GET", "PATCH")),

@@ -11,10 +11,12 @@ from application.jetty_commands import RoutineChange, RoutineCreate
 from application.use_cases import calls as use_cases
 from application.use_cases import collections, names
 from application.use_cases.names import RoutinePath, TaskPath
+from domain import disclosure
 from domain import task as tasks
 from domain.errors import NotFound
 from projections import calls, trajectories
 from projections.jetty_shapes import InitParamsSchema, ParameterKey, RoutineRead, RunSummary
+from projections.read_model import Connection
 from web.backend import Backend, Changed
 from web.jetty.requests import limit_of
 from web.jetty.routing import delete, get, patch, post
@@ -45,10 +47,11 @@ class Routines(Controller):
     def of_collection(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], collection: FromPath[str]
     ) -> list[RoutineRead]:
-        """Oldest first."""
-        company_id = backend.ask(caller, collections.enter, collection)
+        """Oldest first. Whoever may not change routines sees `***` as their `webhook_url`."""
+        company_id, addresses = backend.ask(caller, names.seen, collections.enter, collection)
         with backend.shown(*MODELS) as conn:
-            return calls.of_collection(conn, company_id, backend.executor.clock())
+            found = calls.of_collection(conn, company_id, backend.executor.clock())
+        return disclosure.shown(found, addresses=addresses)
 
     @get("/{collection:str}/{task:str}", operation_id="listRoutinesOfTask")
     def of_task(
@@ -57,10 +60,11 @@ class Routines(Controller):
         caller: NamedDependency[Caller],
         task_path: NamedDependency[TaskPath],
     ) -> list[RoutineRead]:
-        """Oldest first."""
-        at = backend.ask(caller, names.task, task_path)
+        """Oldest first. Whoever may not change routines sees `***` as their `webhook_url`."""
+        at, addresses = backend.ask(caller, names.seen, names.task, task_path)
         with backend.shown(*MODELS) as conn:
-            return calls.of_task(conn, at.task_id, backend.executor.clock())
+            found = calls.of_task(conn, at.task_id, backend.executor.clock())
+        return disclosure.shown(found, addresses=addresses)
 
     @get("/{collection:str}/{task:str}/{name:str}", operation_id="getRoutine")
     def detail(
@@ -69,12 +73,12 @@ class Routines(Controller):
         caller: NamedDependency[Caller],
         routine_path: NamedDependency[RoutinePath],
     ) -> RoutineRead:
-        """With warnings when the task has moved on."""
-        at = backend.ask(caller, names.routine, routine_path)
+        """With warnings when the task has moved on. Whoever may not change it sees `***` as its `webhook_url`."""
+        at, addresses = backend.ask(caller, names.seen, names.routine, routine_path)
         with backend.shown(*MODELS) as conn:
             if (found := calls.one(conn, at.routine_id, backend.executor.clock())) is None:
                 raise NotFound
-            return found
+        return disclosure.shown(found, addresses=addresses)
 
     @patch("/{collection:str}/{task:str}/{name:str}", operation_id="updateRoutine")
     def update(
@@ -107,7 +111,7 @@ class Routines(Controller):
     ) -> Response[RoutineRead]:
         """It fires no more by itself."""
         changed = backend.change(caller, MODELS, use_cases.pause, routine_path)
-        return _answer(backend, changed)
+        return _answer(backend, changed, addresses=backend.ask(caller, names.seen, names.routine, routine_path)[1])
 
     @post("/{collection:str}/{task:str}/{name:str}/resume", operation_id="resumeRoutine", status_code=200)
     def resume(
@@ -168,6 +172,10 @@ class Parameters(Controller):
         )
 
 
-def _answer(backend: Backend, changed: Changed, status: int = 200) -> Response[RoutineRead]:
+def _answer(backend: Backend, changed: Changed, status: int = 200, *, addresses: bool = True) -> Response[RoutineRead]:
     routine_id: UUID = changed.result
-    return changed.answer(lambda conn: calls.one(conn, routine_id, backend.executor.clock()), status)
+
+    def read(conn: Connection) -> RoutineRead | None:
+        return disclosure.shown(calls.one(conn, routine_id, backend.executor.clock()), addresses=addresses)
+
+    return changed.answer(read, status)

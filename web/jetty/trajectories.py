@@ -14,6 +14,7 @@ from application.use_cases import names, viewing
 from application.use_cases import trajectories as use_cases
 from application.use_cases.names import TaskPath
 from application.work import Work
+from domain import disclosure
 from domain.errors import NotFound
 from domain.events import (
     TrajectoryClaimed,
@@ -49,13 +50,17 @@ class TrajectoryLists(Controller):
         limit: FromQuery[str | None] = None,
         page: FromQuery[str | None] = None,
     ) -> Trajectories:
-        """Newest first; `limit` up to 200, 10 unless told otherwise, `page` from 1."""
-        at = backend.ask(caller, names.task, task_path)
+        """
+        Newest first; `limit` up to 200, 10 unless told otherwise, `page` from 1. Whoever may not run the task sees
+        `***` as the `webhook_url`.
+        """
+        at, addresses = backend.ask(caller, names.seen, names.task, task_path)
         most, number = whole(limit, "limit", 10, MOST), whole(page, "page", 1, 10**6)
         with backend.shown(*MODELS) as conn:
             found = trajectories.page(conn, at.task_id, most, most * (number - 1))
             total = trajectories.count(conn, at.task_id)
-        return Trajectories(trajectories=found, total=total, page=number, limit=most, has_more=most * number < total)
+        shown = disclosure.shown(found, addresses=addresses)
+        return Trajectories(trajectories=shown, total=total, page=number, limit=most, has_more=most * number < total)
 
     @get("/trajectory/{collection:str}/{task:str}/{trajectory:str}", operation_id="getTrajectory")
     def detail(
@@ -65,11 +70,11 @@ class TrajectoryLists(Controller):
         task_path: NamedDependency[TaskPath],
         trajectory: FromPath[str],
     ) -> Trajectory:
-        at = backend.ask(caller, names.task, task_path)
+        at, addresses = backend.ask(caller, names.seen, names.task, task_path)
         with backend.shown(*MODELS) as conn:
             if (found := trajectories.numbered(conn, at.task_id, number_of(trajectory))) is None:
                 raise NotFound
-            return found
+        return disclosure.shown(found, addresses=addresses)
 
     @get("/stats/{collection:str}/{task:str}", operation_id="getStats")
     def stats(

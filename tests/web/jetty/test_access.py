@@ -138,6 +138,7 @@ def callers(api, jetty, other, collection_of):
         "key of the collection": jetty.key,
         "key of another": other.key,
         "board owner": people.member(api, company, "owner"),
+        "member without tasks:assign": people.member(api, company, "member", ()),
         "viewer": people.member(api, company, "viewer"),
         "user of another company": people.member(api, abroad, "owner"),
         "instance admin": api.token,

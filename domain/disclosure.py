@@ -1,0 +1,61 @@
+"""
+Who is shown addresses: the one rule, wherever they occur.
+
+An address may be a secret in itself: whoever knows where a webhook without a signature is called can call it, and the
+URL of a receiver often holds its token. So an address is shown to whoever may change it; everybody else, and every
+receiver of events, gets the same answer with a mask in its place. What is empty stays empty.
+"""
+
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+MASK = "***"
+ADDRESSES = frozenset(  # names of fields, in whatever event, value or answer
+    {
+        "adapter_config",  # how an agent's host reaches it; only the names of its settings are shown
+        "email",
+        "heartbeat_url",
+        "public_id",  # of a webhook: its address, and with the signing mode `none` its only secret
+        "url",  # of a webhook endpoint or a callback
+        "webhook_url",
+    }
+)
+T = TypeVar("T")
+
+
+def masked(value: T) -> T:
+    """The same event, value or answer (or a list or a mapping of those) without addresses."""
+    return cast("T", _masked(value))
+
+
+def shown(value: T, *, addresses: bool) -> T:
+    """As it is to whoever may change its addresses, masked to everybody else."""
+    return value if addresses else masked(value)
+
+
+def _masked(value: Any) -> Any:
+    match value:
+        case msgspec.Struct():
+            return msgspec.structs.replace(value, **{name: _field(value, name) for name in value.__struct_fields__})
+        case list() | tuple():
+            return type(value)(_masked(item) for item in value)
+        case dict():  # what clients sent as JSON holds no structs, and stays as it is
+            return {key: _masked(item) if isinstance(item, msgspec.Struct) else item for key, item in value.items()}
+        case _:
+            return value
+
+
+def _field(value: msgspec.Struct, name: str) -> Any:
+    found = getattr(value, name)
+    return _hidden(found) if name in ADDRESSES else _masked(found)
+
+
+def _hidden(found: Any) -> Any:
+    match found:
+        case str():
+            return MASK
+        case dict():
+            return dict.fromkeys(found, MASK)
+        case _:
+            return found

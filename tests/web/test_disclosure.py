@@ -1,0 +1,278 @@
+"""Addresses, which may be secrets: shown to whoever may change them, to nobody else, and in no event that is told."""
+
+import re
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import msgspec
+import pytest
+
+from domain import disclosure, endpoint
+from domain.delivery import Letter
+from domain.events import AgentCreated, TriggerCreated, stored_name
+from domain.identity import revision_of
+from domain.values import AgentProfile, TriggerSettings, Webhook
+from processes import composing
+from tests.api import Api
+from tests.web import people
+
+HOOK = "https://example.com/hook"
+PERIOD = {"from": "2025-01-01T00:00:00Z", "to": "2025-02-01T00:00:00Z"}
+
+
+class Place(msgspec.Struct):
+    """A company with an address in everything that can have one."""
+
+    api: Api
+    company: str
+    collection: str
+    ids: dict[str, str]  # what the parameters of a path are called, and what they name here
+    jetty_ids: dict[str, str]
+    canaries: dict[str, str]
+    tokens: dict[str, str]
+
+    def read(self, token: str) -> str:
+        """The bodies of every GET of both APIs."""
+        return "\n".join(self.answers(token).values())
+
+    def answers(self, token: str) -> dict[str, str]:
+        headers = {"Authorization": f"Bearer {token}"}
+        with httpx.Client(base_url=self.api.url, headers=headers, timeout=20) as client:
+            return {path: client.get(path).text for path in self.paths()}
+
+    def paths(self) -> list[str]:
+        paperclip = self.api.get("/openapi.json")["paths"]
+        jetty = httpx.get(f"{self.api.url}/openapi.json").json()["paths"]
+        found = [f"/api{path.removeprefix('/api')}" for path in _gets(paperclip)]
+        told = [filled(path, self.ids) for path in found] + [filled(path, self.jetty_ids) for path in _gets(jetty)]
+        return [path + ("?at=2026-11-22T09:00:00Z" if path.endswith("/explain") else "") for path in told]
+
+    def seen(self, who: str) -> set[str]:
+        """Which addresses a caller reads."""
+        text = self.read(self.tokens[who])
+        return {name for name, canary in self.canaries.items() if canary in text}
+
+
+def _gets(paths: dict[str, Any]) -> list[str]:
+    return [path for path, methods in paths.items() if "get" in methods]
+
+
+def filled(path: str, ids: dict[str, str]) -> str:
+    return re.sub(r"\{(\w+)\}", lambda found: ids[found[1]], path)
+
+
+@pytest.fixture(scope="module")
+def place(api: Api) -> Place:
+    headers = {"Authorization": f"Bearer {api.token}"}
+
+    def jetty(path: str, body: Any, method: str = "POST") -> Any:
+        answer = httpx.request(method, f"{api.url}/api/v1{path}", json=body, headers=headers, timeout=20)
+        assert answer.is_success, answer.text
+        return answer.json()
+
+    collection = f"canaries-{uuid4().hex[:8]}"
+    company = jetty("/collections", {"name": collection})["company_id"]
+    key = jetty("/api-keys", {"name": "key", "collection_name": collection})["api_key"]
+    canaries = {name: f"{HOOK}/canary-{name}" for name in ("heartbeat", "endpoint", "callback", "run")}
+    canaries |= {"adapter": "canary-adapter", "email": "canary-mail@example.org"}
+
+    def made(path: str, body: Any) -> str:
+        return str(api.post(f"/companies/{company}/{path}", body)["id"])
+
+    profile = {"heartbeatUrl": canaries["heartbeat"], "adapterConfig": {"deep": {"token": canaries["adapter"]}}}
+    agent = made("agents", {"name": "Scout", **profile})
+    api.patch(f"/agents/{agent}", {"title": "Deputy"})
+    own = str(api.post(f"/agents/{agent}/keys", {})["token"])
+    _, other = api.agent(company, "Other")
+    api.post(f"/companies/{company}/members", {"name": "Ann", "email": canaries["email"], "membershipRole": "viewer"})
+    endpoint_id = made("webhook-endpoints", {"url": canaries["endpoint"], "events": ["*"]})
+    api.patch(f"/companies/{company}/webhook-endpoints/{endpoint_id}", {"description": "x"})
+    routine = api.routine(company, agent)
+
+    def hook(mode: str) -> Any:
+        return api.post(f"/routines/{routine}/triggers", {"kind": "webhook", "signingMode": mode})["trigger"]
+
+    for mode in ("none", "bearer"):
+        trigger = hook(mode)
+        canaries[f"webhook {mode}"] = trigger["publicId"]
+        api.patch(f"/routine-triggers/{trigger['id']}", {"label": "Door"})
+        api.post(f"/routine-triggers/{trigger['id']}/rotate-secret", {})
+    gone = hook("none")
+    revision = api.get(f"/routines/{routine}")["latestRevisionNumber"]
+    api.request("DELETE", f"/routine-triggers/{gone['id']}")
+    api.post(f"/routines/{routine}/revisions/{revision_of(UUID(routine), revision)}/restore")
+    schedule = api.post(f"/routines/{routine}/triggers", {"kind": "schedule", "cronExpression": "0 9 1 * *"})["trigger"]
+    backfill = str(api.post(f"/routine-triggers/{schedule['id']}/backfills", PERIOD)["id"])
+    issue = made("issues", {"title": "Look", "assigneeAgentId": agent})
+    comment = str(api.post(f"/issues/{issue}/comments", {"body": "Hm"})["id"])
+    jetty(
+        f"/tasks/{collection}",
+        {"name": "task", "workflow": {"steps": ["a"], "step_configs": {"a": {"activity": "sql"}}}},
+    )
+    draft = {"name": "often", "cadence": {"type": "manual"}, "webhook_url": canaries["callback"]}
+    jetty(f"/routines/{collection}/task", draft)
+    jetty(f"/routines/{collection}/task/often", {"paused": True}, "PATCH")
+    jetty(f"/routines/{collection}/task/often/run-now", None)
+    run = jetty(f"/run/{collection}/task", {"webhook_url": canaries["run"]})
+    return Place(
+        api=api,
+        company=company,
+        collection=collection,
+        ids={
+            "company_id": company,
+            "agent_id": agent,
+            "project_id": made("projects", {"name": "Moon"}),
+            "goal_id": made("goals", {"title": "Land"}),
+            "routine_id": routine,
+            "trigger_id": schedule["id"],
+            "backfill_id": backfill,
+            "issue_id": issue,
+            "comment_id": comment,
+            "endpoint_id": endpoint_id,
+        },
+        jetty_ids={
+            "collection": collection,
+            "task": "task",
+            "name": "often",
+            "trajectory": str(run["trajectory_id"]),
+            "workflow_id": run["workflow_id"],
+            "activity": "text_echo",
+        },
+        canaries=canaries,
+        tokens={
+            "owner": people.member(api, company, "owner"),
+            "viewer": people.member(api, company, "viewer"),
+            "member": people.member(api, company, "member"),
+            "member without tasks:assign": people.member(api, company, "member", ()),
+            "other agent": other,
+            "the agent itself": own,
+            "collection key": key,
+        },
+    )
+
+
+def test_owners_read_everything_and_see_every_address(place: Place):
+    headers = {"Authorization": f"Bearer {place.tokens['owner']}"}
+    refused = {path for path in place.paths() if not httpx.get(place.api.url + path, headers=headers).is_success}
+
+    assert {"/api/agents/me", "/api/agents/me/inbox-lite"} == refused  # which are for agents
+    assert place.canaries.keys() == place.seen("owner")
+
+
+@pytest.mark.parametrize("who", ["viewer", "other agent"])
+def test_who_may_change_nothing_sees_no_address(place: Place, who: str):
+    assert set() == place.seen(who)
+
+
+@pytest.mark.parametrize(
+    ("who", "sees"),
+    [
+        ("collection key", {"callback", "run"}),
+        ("the agent itself", {"webhook none", "webhook bearer"}),
+        ("member", {"heartbeat", "adapter", "endpoint", "callback", "run", "webhook none", "webhook bearer"}),
+        ("member without tasks:assign", {"heartbeat", "adapter", "endpoint"}),
+    ],
+)
+def test_whoever_may_change_some_things_sees_the_addresses_of_those(place: Place, who: str, sees: set[str]):
+    assert sees == place.seen(who)
+
+
+def test_a_mask_says_that_there_is_an_address_and_nothing_else_changes(place: Place):
+    path = f"/agents/{place.ids['agent_id']}"
+    shown, masked = place.api.get(path), place.api.get(path, token=place.tokens["viewer"])
+    other = next(one for one in place.api.get(f"/companies/{place.company}/agents") if one["name"] == "Other")
+
+    assert shown | {"heartbeatUrl": "***", "adapterConfig": {"deep": "***"}} == masked
+    assert (None, {}) == (other["heartbeatUrl"], other["adapterConfig"])
+
+
+def test_a_public_id_is_hidden_whatever_the_mode_since_the_mode_may_change(place: Place):
+    path = f"/routines/{place.ids['routine_id']}"
+
+    hidden = place.api.get(path, token=place.tokens["viewer"])["triggers"]
+    revisions = place.api.get(f"{path}/revisions", token=place.tokens["viewer"])
+
+    assert ["***", "***", "***", None] == [trigger["publicId"] for trigger in hidden]
+    snapshots = {trigger["publicId"] for one in revisions for trigger in one["snapshot"]["triggers"]}
+    assert {"***", None} == snapshots
+
+
+def test_who_pauses_a_routine_without_tasks_assign_is_not_told_its_callback(place: Place):
+    path = f"{place.api.url}/api/v1/routines/{place.collection}/task/often/pause"
+    headers = {"Authorization": f"Bearer {place.tokens['member without tasks:assign']}"}
+
+    assert "***" == httpx.post(path, headers=headers).json()["webhook_url"]
+
+
+def test_no_event_that_an_endpoint_is_told_holds_an_address(place: Place):
+    events = [
+        one
+        for one in place.api.system.store.history()
+        if str(one.company_id) == place.company and stored_name(one.event) in endpoint.TOLD
+    ]
+    kept = msgspec.json.encode([one.event for one in events]).decode()
+    bodies = "\n".join(told(place, one).decode() for one in events)
+
+    there = place.canaries.keys() - {"email"}  # which only events of users hold, and those are told to nobody
+    assert there == {name for name, canary in place.canaries.items() if canary in kept}
+    assert set() == {name for name, canary in place.canaries.items() if canary in bodies}
+    assert "email" not in bodies
+    assert bodies.count("***") >= len(there)
+
+
+def told(place: Place, recorded: Any) -> bytes:
+    letter = Letter(
+        id=uuid4(),
+        version=0,
+        kind="webhook",
+        target_id=uuid4(),
+        lane=uuid4(),
+        ordered=False,
+        company_id=UUID(place.company),
+        position=recorded.position,
+        attempts=0,
+    )
+    return place.api.system.executor.ask(lambda work: composing.composed(work, letter, recorded)).body
+
+
+def test_what_clients_sent_as_json_is_never_taken_for_an_address():
+    created = AgentCreated(profile=AgentProfile(name="A", metadata={"url": "x", "email": {"url": "y"}}), url_key="a")
+
+    assert created == disclosure.masked(created)
+
+
+def test_a_masked_event_is_of_the_same_kind_and_what_is_empty_stays_empty():
+    created = TriggerCreated(
+        routine_id=uuid4(),
+        kind="webhook",
+        settings=TriggerSettings(),
+        webhook=Webhook(public_id="ab" * 12, secret_id=uuid4()),
+    )
+    masked = disclosure.masked(created)
+
+    assert created.webhook is not None
+    assert masked == msgspec.structs.replace(created, webhook=msgspec.structs.replace(created.webhook, public_id="***"))
+    assert None is disclosure.masked(AgentProfile(name="A")).heartbeat_url
+
+
+@pytest.mark.parametrize("kind", endpoint.STORED_NAMES.values(), ids=endpoint.STORED_NAMES)
+def test_whatever_looks_like_an_address_in_an_event_is_one(kind: type):
+    """A new field that is called after an address must be named in `disclosure.ADDRESSES`, or here."""
+    suspicious = {name for name in _fields(kind) if re.search(r"url|e?mail|address|adapter|public", name)}
+
+    assert suspicious <= disclosure.ADDRESSES | {"url_key", "adapter_type"}
+
+
+def _fields(kind: Any) -> set[str]:
+    found: set[str] = set()
+    waiting = [msgspec.inspect.type_info(kind)]
+    while waiting:
+        info = waiting.pop()
+        for name in ("types", "item_types"):
+            waiting += getattr(info, name, ())
+        waiting += [getattr(info, name) for name in ("item_type", "value_type") if hasattr(info, name)]
+        if isinstance(info, msgspec.inspect.StructType):
+            found |= {field.name for field in info.fields}
+            waiting += [field.type for field in info.fields]
+    return found
