@@ -26,5 +26,17 @@ class Limits(Value, frozen=True):
     max_event_depth: Annotated[int, Meta(ge=8, le=200)] = 100  # levels of arrays and objects in it
     max_transaction_bytes: Bytes = 32 * MIB  # of all events that are recorded together
 
+    # Requests of one web process (web/guard.py, web/turnstile.py) and its connections (routines/connection.py).
+    max_body_bytes: Bytes = MIB
+    max_large_body_bytes: Bytes = (
+        10 * MIB
+    )  # where an operation takes objects of any shape, of a sender with a valid key
+    max_webhook_bytes: Bytes = MIB  # it is kept whole, and runs are listed by the hundred
+    max_held_body_bytes: Bytes = 64 * MIB  # of all requests at work: their bodies, and what is made of them
+    max_held_body_bytes_per_sender: Bytes = 16 * MIB  # of one address, or of the /64 of an IPv6 one
+    max_connections: Annotated[int, Meta(ge=8, le=100_000)] = 1_000  # fewer if the process may have fewer descriptors
+    max_connections_per_peer: Annotated[int, Meta(ge=4, le=100_000)] = 256  # a trusted proxy may have them all
+    max_webhook_counters: Count = 10_000  # of calls a minute by sender, kept in memory
+
 
 DEFAULT = Limits()

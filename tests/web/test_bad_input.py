@@ -14,8 +14,9 @@ import pytest
 
 from application import commands
 from application.commands import Body
+from domain.limits import DEFAULT as LIMITS
 from tests.api import Api
-from web.guard import MAX_BODY_BYTES, MAX_HEADER_BYTES, MAX_HEADERS
+from web.guard import MAX_HEADER_BYTES, MAX_HEADERS
 from web.json_body import MAX_DEPTH
 
 ID = "11111111-1111-4111-8111-111111111111"
@@ -359,12 +360,12 @@ def test_a_body_may_be_as_deep_as_the_limit(api: Api, routine: str):
 
 def test_a_body_of_ten_megabytes_and_a_byte_is_too_large(api: Api, routine: str):
     frame = b'{"unknown":"%s"}'
-    fits = frame % (b"x" * (MAX_BODY_BYTES - len(frame) + 2))
+    fits = frame % (b"x" * (LIMITS.max_large_body_bytes - len(frame) + 2))
 
     taken, refused = send(api, fits, routine), send(api, fits + b" ", routine)
 
     assert (202, 413) == (taken.status_code, refused.status_code)
-    assert f"The body must have at most {MAX_BODY_BYTES} bytes" == refused.json()["error"]
+    assert f"The body must have at most {LIMITS.max_large_body_bytes} bytes" == refused.json()["error"]
 
 
 def test_a_body_that_never_says_its_length_is_too_large_all_the_same(api: Api):
