@@ -11,12 +11,16 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from routines.peers import Peers
 from web.errors import problem
-from web.guard import NO_STORE, NOSNIFF
+from web.guard import NO_STORE, NOSNIFF, TOO_LARGE
 
 MAX_HEAD_BYTES = 64 * 1024  # the guard takes less; this is what a head may fill of our memory before it is complete
-MAX_FRAME_BYTES = 1024 * 1024  # of a request without its body: the head, the sizes of chunks, what follows the last one
-
+MAX_FRAME_BYTES = 256 * 1024  # of a request without its body: the head, the sizes of chunks, what follows the last one
+MAX_ADDRESS_BYTES = 8 * 1024  # with its query; to decode one takes far longer than to send it
 MAX_PIPELINED = 128  # requests that wait for their turn; clients send one
+
+
+class AddressTooLong(Exception):
+    """Of a request: no operation of ours has one that long."""
 
 
 class TooManyAtOnce(Exception):
@@ -67,16 +71,22 @@ class Connection(HttpToolsProtocol):
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._read_without_upgrade(data[upgrade.args[0] :])
-        except httptools.HttpParserError:
-            self._refuse(400, "Invalid HTTP request")
+        except httptools.HttpParserError as error:
+            is_long = isinstance(error.__context__, AddressTooLong)
+            self._refuse(431, TOO_LARGE) if is_long else self._refuse(400, "Invalid HTTP request")
         if self._frame_bytes > (MAX_HEAD_BYTES if self._in_head else MAX_FRAME_BYTES):
-            self._refuse(431, "Too many or too large headers")
+            self._refuse(431, TOO_LARGE)
 
     def on_message_begin(self) -> None:
         if len(self.pipeline) >= MAX_PIPELINED:
             raise TooManyAtOnce
         super().on_message_begin()
         self._expect_request()
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        if len(self.url) > MAX_ADDRESS_BYTES:
+            raise AddressTooLong
 
     def on_headers_complete(self) -> None:
         if not self.parser.should_upgrade():

@@ -43,7 +43,7 @@ class Peers:
         crowded = peer != "" and self._of[peer] >= self._most_of_peer
         if crowded or len(self._peers) >= self._most:
             self._line.write(connections=len(self._peers), most=self._most, most_of_peer=self._most_of_peer)
-            waiting = self._waiting_of.get(peer, {}) if crowded else self._waiting
+            waiting = self._waiting_of.get(peer, OrderedDict()) if crowded else self._waiting
             if (oldest := next(iter(waiting), None)) is None:
                 return False
             self.leave(oldest)

@@ -1,6 +1,5 @@
 """The one table from exception to HTTP, and the one error body: RFC 9457 beside the contract's `error`, `details`, `code`."""
 
-from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -107,7 +106,7 @@ def headers_of(status: int, error: Exception) -> dict[str, str]:
     return headers
 
 
-def error_response(status: int, message: str, headers: Mapping[str, str]) -> ASGIResponse:
+def error_response(status: int, message: str, headers: dict[str, str]) -> ASGIResponse:
     """An error before the framework has a request."""
     body = msgspec.json.encode(problem(status, message))
     return ASGIResponse(body=body, status_code=status, media_type="application/json", headers=headers)

@@ -41,6 +41,7 @@ MAX_HEADER_BYTES = 32 * 1024
 MAX_PATH_BYTES = 2 * 1024  # as it was sent; the framework remembers the paths of its last requests, and their queries
 MAX_QUERY_BYTES = 4 * 1024
 MAX_QUERY_FIELDS = 100
+TOO_LARGE = "Too many or too large headers"
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 NO_STORE = (b"cache-control", b"no-store")
 DELIVERY = re.compile(r"/+api/+routine-triggers/+public/+([^/]+)/+fire/*")  # routing takes repeated slashes for one
@@ -98,7 +99,7 @@ def guard(app: ASGIApp, backend: Backend, large: LargeBodies) -> ASGIApp:
 def _check_head(scope: Any) -> None:
     headers = list(scope["headers"])
     if len(headers) > MAX_HEADERS or sum(len(name) + len(value) for name, value in headers) > MAX_HEADER_BYTES:
-        raise Refused(431, "Too many or too large headers")
+        raise Refused(431, TOO_LARGE)
     if _is_nowhere(scope):
         raise Refused(404, "API route not found")
     query = scope["query_string"]
@@ -135,7 +136,7 @@ def _bounds(scope: Any, delivery: re.Match[str] | None, face: Face, backend: Bac
             unknown=min(limits.max_webhook_bytes, json_body.SMALL),
             check=lambda: backend.executor.ask(lambda work: triggers.at_address(work, public_id)),
         )
-    slow = _header(scope, b"content-type").startswith(URL_ENCODED)  # to read takes far longer than to send
+    slow = _header(scope, b"content-type", "").startswith(URL_ENCODED)  # to read takes far longer than to send
     if slow or not large.are_taken(scope["method"], scope["path"]):
         return Bounds(most=limits.max_body_bytes, unknown=limits.max_body_bytes)
     caller = Caller(token=bearer_of(_values(scope, b"authorization")), by_jetty=face == "jetty")
@@ -165,9 +166,9 @@ async def _check_body(scope: Any, body: bytes, share: Share, delivery: re.Match[
 
 
 def _check_type(scope: Any, *, raw: bool) -> None:
-    if not raw and not json_body.is_announced(_header(scope, b"content-type") or "application/json"):
+    if not raw and not json_body.is_announced(_header(scope, b"content-type", "application/json")):
         raise Refused(415, "Content-Type must be application/json in UTF-8")
-    if (_header(scope, b"content-encoding") or "identity") != "identity":
+    if _header(scope, b"content-encoding", "identity") != "identity":
         raise Refused(415, "Content-Encoding is not supported")
 
 
@@ -175,9 +176,9 @@ def _values(scope: Any, name: bytes) -> Sequence[str]:
     return [value.decode("latin-1") for given, value in scope["headers"] if given.lower() == name]
 
 
-def _header(scope: Any, name: bytes) -> str:
+def _header(scope: Any, name: bytes, default: str) -> str:
     """In lower case; the last one, if there are several."""
-    return next(reversed(_values(scope, name)), "").lower()
+    return next(reversed(_values(scope, name)), default).lower()
 
 
 async def _body(scope: Any, receive: Receive, bounds: Bounds, share: Share) -> bytes:

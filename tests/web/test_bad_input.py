@@ -489,7 +489,7 @@ def test_the_character_nul_in_a_query_is_refused(api: Api, query: str):
 
 
 @pytest.mark.parametrize(
-    "query", ["q=%ff", "q=%ED%A0%80", "q=%", "q=%zz", "&&&=", "status=,,,", "q=" + "x" * 10_000, "q=1&q=2", "a[b]=1"]
+    "query", ["q=%ff", "q=%ED%A0%80", "q=%", "q=%zz", "&&&=", "status=,,,", "q=" + "x" * 4_000, "q=1&q=2", "a[b]=1"]
 )
 def test_odd_queries_find_nothing_or_all_but_do_no_harm(api: Api, query: str):
     assert 200 == api.request("GET", f"/companies/{api.company()}/issues?{query}").status_code
@@ -497,7 +497,7 @@ def test_odd_queries_find_nothing_or_all_but_do_no_harm(api: Api, query: str):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("title", "x" * 201), ("title", "x" * 5_000_000), ("description", "x" * 100_001), ("priority", "x" * 100_000)],
+    [("title", "x" * 201), ("title", "x" * 1_000_000), ("description", "x" * 100_001), ("priority", "x" * 100_000)],
 )
 def test_text_that_is_too_long_is_named(api: Api, field: str, value: str):
     answer = api.request("POST", f"/companies/{ID}/routines", {"title": "x", field: value})

@@ -5,6 +5,7 @@ Each attack goes on while another client is answered. What a single field or hea
 """
 
 import socket
+import urllib.parse
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from threading import Event
@@ -22,7 +23,7 @@ from tests.waiting import wait_for
 from tests.web.hooks import Hook, hook
 from tests.web.jetty.conftest import ECHO, Jetty
 from tests.web.served import further
-from tests.web.test_abuse import all_of, answers
+from tests.web.test_abuse import all_of, answers, only
 from tests.web.test_webhooks import FORWARDED, sending_from
 from web import json_body
 from web.guard import MAX_PATH_BYTES, MAX_QUERY_BYTES, MAX_QUERY_FIELDS
@@ -439,6 +440,19 @@ def test_a_trusted_proxy_may_have_more_connections_than_a_peer(api: Api):
             client.sendall(b"GET /api/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 
         assert [b"HTTP/1.1 200"] * 30 == [all_of(client)[:12] for client in clients]
+
+
+@pytest.mark.parametrize("filling", [b"%", b"%25", b"a&", b"?"])
+def test_a_long_address_is_not_decoded(api: Api, monkeypatch: pytest.MonkeyPatch, filling: bytes):
+    """To do so takes far longer than to send it: with all that a head may hold, a tenth of a second."""
+    decoded: list[int] = []
+    monkeypatch.setattr(urllib.parse, "unquote", lambda text: decoded.append(len(text)) or text)
+
+    with speaking(api) as client:
+        client.sendall(b"GET /" + filling * (60_000 // len(filling)) + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (431, "Too many or too large headers") == only(all_of(client))
+
+    assert [] == decoded
 
 
 def test_requests_without_end_on_one_connection_are_not_kept(api: Api):

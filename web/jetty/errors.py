@@ -1,6 +1,5 @@
 """From exception to what Jetty's clients are told: `{"detail": ...}` (Jetty contract 1, 9)."""
 
-from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -32,7 +31,7 @@ def to_response(request: Request[Any, Any, Any], error: Exception) -> Response[D
     return Response(Detail(detail), status_code=status, headers=headers_of(status, error) | _allowed(error))
 
 
-def error_response(status: int, message: str, headers: Mapping[str, str]) -> ASGIResponse:
+def error_response(status: int, message: str, headers: dict[str, str]) -> ASGIResponse:
     """An error before the framework has a request."""
     body = msgspec.json.encode(Detail(FIXED.get(status, message)))
     return ASGIResponse(body=body, status_code=status, media_type="application/json", headers=headers)
