@@ -38,5 +38,17 @@ class Limits(Value, frozen=True):
     # How deep things may lie within each other (application/use_cases: issues, goals, agents).
     max_parents: Annotated[int, Meta(ge=1, le=1_000)] = 100  # above an issue or a goal, or superiors of an agent
 
+    # Requests of one web process (web/guard.py, web/turnstile.py) and its connections (routines/connection.py).
+    max_body_bytes: Bytes = MIB
+    max_large_body_bytes: Bytes = (
+        10 * MIB
+    )  # where an operation takes objects of any shape, of a sender with a valid key
+    max_webhook_bytes: Bytes = MIB  # it is kept whole, and runs are listed by the hundred
+    max_held_body_bytes: Bytes = 64 * MIB  # of all requests at work: their bodies, and what is made of them
+    max_held_body_bytes_per_sender: Bytes = 16 * MIB  # of one address, or of the /64 of an IPv6 one
+    max_connections: Annotated[int, Meta(ge=8, le=100_000)] = 1_000  # fewer if the process may have fewer descriptors
+    max_connections_per_peer: Annotated[int, Meta(ge=4, le=100_000)] = 256  # a trusted proxy may have them all
+    max_webhook_counters: Count = 10_000  # of calls a minute by sender, kept in memory
+
 
 DEFAULT = Limits()

@@ -3,16 +3,28 @@
 import asyncio
 import socket
 from http import HTTPStatus
+from typing import Any
 
 import httptools
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from routines.peers import Peers
 from web.errors import problem
-from web.guard import NO_STORE, NOSNIFF
+from web.guard import NO_STORE, NOSNIFF, TOO_LARGE
 
 MAX_HEAD_BYTES = 64 * 1024  # the guard takes less; this is what a head may fill of our memory before it is complete
-MAX_FRAME_BYTES = 1024 * 1024  # of a request without its body: the head, the sizes of chunks, what follows the last one
+MAX_FRAME_BYTES = 256 * 1024  # of a request without its body: the head, the sizes of chunks, what follows the last one
+MAX_ADDRESS_BYTES = 8 * 1024  # with its query; to decode one takes far longer than to send it
+MAX_PIPELINED = 128  # requests that wait for their turn; clients send one
+
+
+class AddressTooLong(Exception):
+    """Of a request: no operation of ours has one that long."""
+
+
+class TooManyAtOnce(Exception):
+    """More requests than are kept have come before the first of them was answered."""
 
 
 class Connection(HttpToolsProtocol):
@@ -25,16 +37,29 @@ class Connection(HttpToolsProtocol):
 
     receive_s = 15.0
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+    def __init__(self, *args: Any, peers: Peers, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._peers = peers
         self._deadline: asyncio.TimerHandle | None = None
         self._in_head = True
         self._frame_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if not self._peers.admit(self, self.client[0] if self.client else ""):
+            self.hang_up()
+            return
         if (connected := transport.get_extra_info("socket")) and hasattr(socket, "TCP_USER_TIMEOUT"):
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self.receive_s * 1000))
         self._expect_request()
 
+    def hang_up(self) -> None:
+        """At once, whatever is on its way."""
+        self._forget_deadline()
+        self.transport.abort()
+
     def connection_lost(self, exc: Exception | None) -> None:
+        self._peers.leave(self)
         self._forget_deadline()
         super().connection_lost(exc)
 
@@ -46,14 +71,22 @@ class Connection(HttpToolsProtocol):
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._read_without_upgrade(data[upgrade.args[0] :])
-        except httptools.HttpParserError:
-            self._refuse(400, "Invalid HTTP request")
+        except httptools.HttpParserError as error:
+            is_long = isinstance(error.__context__, AddressTooLong)
+            self._refuse(431, TOO_LARGE) if is_long else self._refuse(400, "Invalid HTTP request")
         if self._frame_bytes > (MAX_HEAD_BYTES if self._in_head else MAX_FRAME_BYTES):
-            self._refuse(431, "Too many or too large headers")
+            self._refuse(431, TOO_LARGE)
 
     def on_message_begin(self) -> None:
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise TooManyAtOnce
         super().on_message_begin()
         self._expect_request()
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        if len(self.url) > MAX_ADDRESS_BYTES:
+            raise AddressTooLong
 
     def on_headers_complete(self) -> None:
         if not self.parser.should_upgrade():
@@ -73,8 +106,15 @@ class Connection(HttpToolsProtocol):
             self._in_head, self._frame_bytes = True, 0
             super().on_message_complete()
             self._forget_deadline()
-            if not self._is_answering():  # the answer came before the end of the body
+            if self._is_answering():
+                self._peers.work(self)
+            else:  # the answer came before the end of the body
                 self._expect_request()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self._is_answering():
+            self._peers.wait(self)
 
     def _read_without_upgrade(self, rest: bytes) -> None:
         """The parser has taken what follows the head for another protocol: a new one reads it as what it is."""

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any
 
 import msgspec
@@ -12,6 +13,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 from domain import limits
 from domain.limits import Limits
+
+Network = IPv4Network | IPv6Network
 
 PREFIX = "ROUTINES_"
 BASE_URL = re.compile(r"https?://([\w.-]+|\[[\da-fA-F:.]+\])(:\d{1,5})?(/[\w.~%-]+)*/?", re.ASCII)
@@ -29,9 +32,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     public_url: str | None = None  # what the URLs of webhooks begin with: a host, perhaps a path, no slash at its end
     webhook_rate: Annotated[int, Meta(ge=0)] = 600  # calls a minute that a webhook takes of one sender; 0: no limit
     allow_private_targets: bool = False  # whether what we send may go to addresses that are not public
-    trusted_proxies: str | None = None  # addresses, comma-separated, whose X-Forwarded-For is believed
+    trusted_proxies: str | None = None  # addresses and networks, comma-separated, whose X-Forwarded-For is believed
     log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
     limits: Limits = limits.DEFAULT
+
+    @property
+    def proxies(self) -> tuple[Network, ...]:
+        """The networks of the trusted proxies."""
+        return _proxies(self.trusted_proxies)
 
     def __repr__(self) -> str:
         return "Settings(***)"  # the address of the database holds its password
@@ -67,7 +75,28 @@ def from_env(env: Mapping[str, str]) -> Settings:
         raise BadSetting(f"{PREFIX}DATABASE_URL has more than one @: write the one in the password as %40")
     if settings.public_url is not None and not BASE_URL.fullmatch(settings.public_url):
         raise BadSetting(f"{PREFIX}PUBLIC_URL is not an address like https://routines.example.org")
+    _proxies(settings.trusted_proxies)
     return replace(settings, public_url=settings.public_url and settings.public_url.rstrip("/"))
+
+
+def _proxies(text: str | None) -> tuple[Network, ...]:
+    """The networks of a list of addresses and networks. Raises BadSetting."""
+    return tuple(_network(part.strip()) for part in text.split(",")) if text and text.strip() else ()
+
+
+def _network(text: str) -> Network:
+    """Of an address or a network. Raises BadSetting."""
+    try:
+        found = ip_network(text)
+    except ValueError:
+        found = None
+    if found is None or found.prefixlen == 0:
+        why = "believes whoever connects" if found or text == "*" else "is no address and no network"
+        raise BadSetting(
+            f"{PREFIX}TRUSTED_PROXIES: {text!r} {why}. Name the addresses or networks of your proxies, such as "
+            "10.0.0.7,192.168.3.0/24 (a network without bits of a host), or unset it if there is no proxy"
+        )
+    return found
 
 
 def _given(env: Mapping[str, str], shape: type[msgspec.Struct]) -> dict[str, Any]:

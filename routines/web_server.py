@@ -1,7 +1,9 @@
 """The web process: uvicorn around the application."""
 
 import os
+import resource
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import uvicorn
 from litestar.concurrency import set_asyncio_executor
@@ -9,11 +11,16 @@ from litestar.types import ASGIApp
 
 from routines import bootstrap
 from routines.connection import Connection
+from routines.peers import Peers
 from routines.settings import Settings, has_jetty_routines
 from web.app import create_app
 from web.backend import Backend
 
 DRAIN_S = 5  # how long requests at work may take after SIGTERM
+SPARE_FILES = (
+    64  # descriptors that are left for files, threads' own sockets, and clients that nobody has hung up on yet
+)
+LONGEST_BACKLOG = 1024
 KEEP_ALIVE_S = 65  # longer than clients and proxies do, or one may send a request just when we hang up
 
 
@@ -32,19 +39,35 @@ def server(
     app: ASGIApp, settings: Settings, host: str, port: int, connection: type[Connection] = Connection
 ) -> uvicorn.Server:
     """The server of the application, ready to run."""
+    most, backlog = _room(settings)
+    most_of_peer = min(settings.limits.max_connections_per_peer, max(most // 2, 1))
+    peers = Peers(most, most_of_peer, settings.proxies)
     config = uvicorn.Config(
         app,
         host=host,
         port=port,
         loop="uvloop",
-        http=connection,
+        http=partial(connection, peers=peers),  # type: ignore[arg-type]
+        backlog=backlog,
         ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=settings.trusted_proxies,
+        proxy_headers=bool(settings.proxies),
+        forwarded_allow_ips=[str(network) for network in settings.proxies],
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=DRAIN_S,
     )
     return uvicorn.Server(config)
+
+
+def _room(settings: Settings) -> tuple[int, int]:
+    """
+    How many clients there may be, and how many may wait to be accepted: those are, at once, before any is hung up on.
+
+    So many that the process never runs out of descriptors: it needs some for Postgres and for files.
+    """
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    spare = max(SPARE_FILES, descriptors // 4)
+    most = min(settings.limits.max_connections, descriptors - settings.connections - spare)
+    return max(most, 1), min(spare // 2, LONGEST_BACKLOG)

@@ -11,7 +11,6 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-import uvicorn
 from litestar.concurrency import set_asyncio_executor
 from psycopg.sql import SQL, Identifier
 
@@ -21,9 +20,9 @@ from processes import projector as projectors
 from projections import catalogue
 from routines import bootstrap
 from routines.bootstrap import System
-from routines.connection import Connection
 from routines.local_postgres import LocalPostgres
 from routines.settings import Settings
+from routines.web_server import server
 from tests.api import Api
 from web.app import create_app
 from web.backend import Backend
@@ -129,8 +128,7 @@ class _serving:  # noqa: N801 used as a function
     def __init__(self, system: System, webhook_rate: int = 0, *, jetty_routines: bool = True) -> None:
         backend = Backend(system.executor, system.pool, system.settings.patience_s)
         app = create_app(backend, PUBLIC_URL, webhook_rate, jetty_routines=jetty_routines)
-        config = uvicorn.Config(app, log_config=None, access_log=False, ws="none", proxy_headers=False, http=Connection)  # type: ignore[arg-type]
-        self._server = uvicorn.Server(config)
+        self._server = server(app, system.settings, "127.0.0.1", 0)
         set_asyncio_executor(ThreadPoolExecutor(system.settings.threads))
         self._socket = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]})

@@ -16,11 +16,12 @@ from web.endpoints import Endpoints
 from web.errors import to_response
 from web.etag import conditional
 from web.faces import by_face
-from web.guard import MAX_BODY_BYTES, guard
+from web.guard import guard
 from web.health import HealthController
 from web.issues import Issues
 from web.jetty.app import jetty
 from web.keys import Keys
+from web.large_bodies import LargeBodies
 from web.members import Members
 from web.metrics import metrics
 from web.projects import Goals, Projects
@@ -40,7 +41,7 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
     `public_url` is where webhook senders reach it; `webhook_rate` the calls a minute that a webhook takes of an
     address, 0: any number; without `jetty_routines` the Jetty API has no routines (ENABLE_ROUTINES).
     """
-    turnstile, traffic = Turnstile(webhook_rate), Traffic()
+    turnstile, traffic = Turnstile(webhook_rate, backend.limits.max_webhook_counters), Traffic()
 
     async def provide_backend() -> Backend:
         return backend
@@ -88,10 +89,11 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
     framework = Litestar(
         [api, metrics(backend, traffic)],
         request_class=JsonRequest,
-        request_max_body_size=MAX_BODY_BYTES,
+        request_max_body_size=None,
         exception_handlers={Exception: to_response},
         openapi_config=openapi,
         logging_config=None,
     )
-    both = by_face({"paperclip": framework, "jetty": jetty(backend, with_routines=jetty_routines)})
-    return guard(conditional(traffic.watched(both)))
+    of_jetty = jetty(backend, with_routines=jetty_routines)
+    both = by_face({"paperclip": framework, "jetty": of_jetty})
+    return guard(conditional(traffic.watched(both)), backend, LargeBodies([framework, of_jetty]))

@@ -1,15 +1,20 @@
 """How a webhook's request is read: raw, since what is signed are its bytes (contract 6)."""
 
 import re
+from collections.abc import Callable
+from functools import cache
 from typing import Any
+from uuid import UUID
 
 import msgspec
+from litestar.di import NamedDependency
 
 from application.commands import IdempotencyKey
 from domain.signing import Delivery
 from domain.values import Json
 from web import json_body
 from web.requests import JsonRequest
+from web.turnstile import Turnstile
 from web.validation import Invalid, parse
 
 PUBLIC_ID = re.compile(r"[0-9a-f]{24}")
@@ -19,6 +24,7 @@ class Message(msgspec.Struct, frozen=True):
     """A request with its headers and bytes as they came; reading it may raise Invalid."""
 
     delivery: Delivery
+    count: Callable[[UUID], None]  # a call of a webhook; raises TooMany
 
     def payload(self) -> Json | None:
         """A JSON object as it is, another JSON value as `{"body": value}`, nothing as `{}`, any other type as None."""
@@ -48,10 +54,11 @@ class Message(msgspec.Struct, frozen=True):
         return [value for given, value in self.delivery.headers if given == name]
 
 
-async def message(request: JsonRequest) -> Message:
+async def message(request: JsonRequest, turnstile: NamedDependency[Turnstile], sender: NamedDependency[str]) -> Message:
     """A dependency."""
     headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in request.scope["headers"]]
-    return Message(Delivery(headers=tuple(headers), body=await request.raw_body()))
+    delivery = Delivery(headers=tuple(headers), body=await request.raw_body())
+    return Message(delivery, count=cache(lambda webhook: turnstile.count_call(webhook, sender)))
 
 
 def _wrong(text: str, *path: str) -> Invalid:

@@ -71,7 +71,7 @@ RESPONSES = {  # what any operation may answer instead, for its description
         422: "Well-formed, but refused by a rule",
         429: "Too many calls: try again after Retry-After seconds",
         431: "Too many or too large headers",
-        503: "The database or a read model is not there yet: try again after Retry-After seconds",
+        503: "The database or a read model is not there yet, or too many large bodies: try again after Retry-After seconds",
     }.items()
 }
 
@@ -111,10 +111,10 @@ def headers_of(status: int, error: Exception) -> dict[str, str]:
     return headers
 
 
-def error_response(status: int, message: str) -> ASGIResponse:
+def error_response(status: int, message: str, headers: dict[str, str]) -> ASGIResponse:
     """An error before the framework has a request."""
     body = msgspec.json.encode(problem(status, message))
-    return ASGIResponse(body=body, status_code=status, media_type="application/json")
+    return ASGIResponse(body=body, status_code=status, media_type="application/json", headers=headers)
 
 
 def described(error: Exception) -> tuple[int, str, Any]:

@@ -747,7 +747,7 @@ PROBLEMS = {
     403: problem(403, "Missing permission: tasks:assign"),
     404: problem(404, "Routine not found"),
     409: problem(409, "Routine is archived"),
-    413: problem(413, "The body must have at most 10485760 bytes"),
+    413: problem(413, "The body must have at most 1048576 bytes"),
     415: problem(415, "Content-Type must be application/json in UTF-8"),
     422: problem(422, "Default agent required"),
     429: problem(429, "Too many requests: try again later"),

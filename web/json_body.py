@@ -1,11 +1,21 @@
 """A body as JSON: well-formed, not too much, not too deep, and without the one character that Postgres cannot store."""
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
 
 import msgspec
 
 MAX_DEPTH = 64
 MAX_VALUES = 100_000  # to look at one takes far longer than to send it
+VALUE_BYTES = 64  # that a value takes of our memory, however short its text is
+SMALL = 16 * 1024  # bytes of a body that is read in no time
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_READER = ThreadPoolExecutor(1, thread_name_prefix="body")  # one: large ones are read one after the other
 
 
 class Unsound(Exception):
@@ -22,8 +32,21 @@ def is_announced(content_type: str) -> bool:
     return is_json and ("charset" not in parameters or "utf-8" in parameters)
 
 
+async def aside(size: int, read: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Reads what is made of a body of this size: a small one at once, any other in a thread, so that nobody waits."""
+    if size <= SMALL:
+        return read(*args, **kwargs)
+    return await asyncio.get_running_loop().run_in_executor(_READER, lambda: read(*args, **kwargs))
+
+
+def weight(body: bytes) -> int:
+    """How much of our memory its values may take, beside its texts."""
+    return VALUE_BYTES * min(_marks(body), MAX_VALUES)
+
+
 def read(body: bytes) -> object:
     """Its value. Raises Unsound."""
+    _check_count(body)
     try:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
@@ -35,12 +58,33 @@ def read(body: bytes) -> object:
     return value
 
 
+def _marks(body: bytes) -> int:
+    """As many as there are values, or more: each but the first follows a comma or the beginning of its parent."""
+    return body.count(b",") + body.count(b"[") + body.count(b"{")
+
+
+def _check_count(body: bytes) -> None:
+    """Far too many values are refused before any is made: to make them stops whatever else the process does."""
+    if _marks(body) <= MAX_VALUES:
+        return
+    plain = body.replace(rb"\\", b"").replace(rb"\"", b"")
+    if plain.count(b'"') <= 4 * MAX_VALUES:  # a name and a text for each value
+        bare = b"".join(plain.split(b'"')[::2])
+        if max(bare.count(b","), bare.count(b"[") + bare.count(b"{")) <= MAX_VALUES:
+            return
+    raise _too_many()
+
+
+def _too_many() -> Unsound:
+    return Unsound(f"The body must have at most {MAX_VALUES} values")
+
+
 def _check_size(value: object) -> None:
     depth, values, level = 0, 0, [value]
     while level:
         depth, values = depth + 1, values + len(level)
         if values > MAX_VALUES:
-            raise Unsound(f"The body must have at most {MAX_VALUES} values")
+            raise _too_many()
         level = [item for parent in level for item in _children(parent)]
     if depth > MAX_DEPTH:
         raise Unsound(f"The body is nested deeper than {MAX_DEPTH} levels")

@@ -1,6 +1,7 @@
 """How requests are read: JSON bodies by their shape, ids in paths, who is calling."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -9,6 +10,7 @@ from litestar import Request
 
 from application.access import Caller
 from domain.errors import NotFound
+from web import json_body
 from web.validation import UUID_TEXT, Invalid, parse
 
 MOST_DIGITS = 12
@@ -26,9 +28,9 @@ class JsonRequest(Request[Any, Any, Any]):
         return await super().body()
 
     async def json(self) -> Any:
-        field = self.route_handler.parsed_data_field
-        value = msgspec.json.decode(await self.body())
-        return value if field is None else parse(field.annotation, value)
+        field, body = self.route_handler.parsed_data_field, await self.body()
+        shape: Any = object if field is None else field.annotation
+        return await json_body.aside(len(body), lambda: parse(shape, msgspec.json.decode(body)))
 
 
 def identified(text: str, kind: str) -> UUID:
@@ -64,8 +66,12 @@ async def caller(request: Request[Any, Any, Any]) -> Caller:
 
 
 def bearer(request: Request[Any, Any, Any]) -> str | None:
-    """The bearer token of a request. Two Authorization headers are none."""
-    given = request.headers.getall("authorization", [])
+    """The bearer token of a request."""
+    return bearer_of(request.headers.getall("authorization", []))
+
+
+def bearer_of(given: Sequence[str]) -> str | None:
+    """The bearer token of the Authorization headers of a request. Two are none."""
     match = BEARER.fullmatch(given[0].strip()) if len(given) == 1 else None
     return match[1] if match else None
 

@@ -22,6 +22,7 @@ BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 UNANSWERED = "none"  # the client left
 PROPAGATOR = TraceContextTextMapPropagator()
 TRACE_HEADERS = (b"traceparent", b"tracestate")
+MAX_TRACE_BYTES = 2_048  # of a header, or the library writes a line of the log about each longer one
 OTHER = "other"  # the pages that describe the API, and whatever is no route
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each, to say since when it counts
@@ -81,7 +82,11 @@ def _describe(span: Span, operation: str, method: str, status: int) -> None:
 
 def _callers_trace(headers: Iterable[tuple[bytes, bytes]]) -> Context | None:
     """The caller's own trace, if it says that it keeps one (W3C Trace Context)."""
-    given = {name.decode(): value.decode("latin-1") for name, value in headers if name in TRACE_HEADERS}
+    given = {
+        name.decode(): value.decode("latin-1")
+        for name, value in headers
+        if name in TRACE_HEADERS and len(value) <= MAX_TRACE_BYTES
+    }
     return PROPAGATOR.extract(given) if given else None
 
 

@@ -11,13 +11,13 @@ from application.access import Caller
 from application.commands import SecretRotation, TriggerDraft, TriggerPatch
 from application.use_cases import triggers, webhooks
 from application.use_cases.triggers import Made, Minted
-from domain.errors import NotFound
+from domain.errors import NotFound, Unknown
 from projections import revisions, routines, shapes
 from projections.read_model import Connection
 from projections.run_history import run_of
 from projections.shapes import Shape
 from web.backend import POSITION_HEADER, Backend, Changed
-from web.deliveries import PUBLIC_ID, Message
+from web.deliveries import Message
 from web.requests import identified
 from web.routing import delete, patch, post
 from web.turnstile import Turnstile
@@ -125,10 +125,11 @@ class Triggers(Controller):
         A JSON object is the payload; any other JSON value becomes `{"body": value}`. With an `Idempotency-Key` the
         same call gives the same run; a signed and timestamped call counts once.
         """
-        turnstile.enter(public_id, sender)
-        if not PUBLIC_ID.fullmatch(public_id):
-            raise NotFound("Routine trigger not found")
-        done = backend.executor.attempt(lambda work: webhooks.fire(work, public_id, message))
+        try:
+            done = backend.executor.attempt(lambda work: webhooks.fire(work, public_id, message))
+        except (NotFound, Unknown):
+            turnstile.count_refusal(sender)
+            raise
         return Response(run_of(done.result), status_code=202, headers={POSITION_HEADER: str(done.position)})
 
 

@@ -23,6 +23,9 @@ class Message(Protocol):
     @property
     def delivery(self) -> Delivery: ...
 
+    def count(self, webhook: UUID, /) -> None:
+        """Its sender may call this webhook. Raises if it does so too often."""
+
     def payload(self) -> Json | None: ...
 
     def idempotency_key(self) -> str | None: ...
@@ -46,6 +49,7 @@ def fire(work: Work, public_id: str, message: Message) -> list[Recorded]:
     again it is a Conflict; a message id or an idempotency key given again gives the same run.
     """
     called = _called(work, public_id, message.delivery)
+    message.count(called.trigger_id)
     key = called.key or message.idempotency_key()
     run_id = run_of_key(called.routine_id, "webhook", called.trigger_id, key) if key else runs.new_run(work)
     is_fired = work.get(RUN, run_id) is not None

@@ -44,3 +44,27 @@ def test_a_malformed_url_is_refused_without_its_password():
 
     assert "secret" not in str(refused.value)
     assert refused.value.__cause__ is None
+
+
+def test_the_trusted_proxies_are_addresses_and_networks():
+    given = {"ROUTINES_DATABASE_URL": URL, "ROUTINES_TRUSTED_PROXIES": "10.0.0.7, 192.168.3.0/24,2001:db8::1"}
+
+    assert ["10.0.0.7/32", "192.168.3.0/24", "2001:db8::1/128"] == list(map(str, from_env(given).proxies))
+    assert () == from_env(given | {"ROUTINES_TRUSTED_PROXIES": " "}).proxies
+
+
+@pytest.mark.parametrize("text", ["*", "10.0.0.7,*", "0.0.0.0/0", "::/0"])
+def test_not_everybody_can_be_a_trusted_proxy(text: str):
+    with pytest.raises(
+        BadSetting, match=r"ROUTINES_TRUSTED_PROXIES: .* believes whoever connects\. Name the addresses"
+    ):
+        from_env({"ROUTINES_DATABASE_URL": URL, "ROUTINES_TRUSTED_PROXIES": text})
+
+
+@pytest.mark.parametrize(
+    "text", ["proxy.example", "10.0.0.7,", "10.0.0.7/24", "10.0.0", "10.0.0.7:80", "fe80::1%eth0/64"]
+)
+def test_what_is_no_address_of_a_proxy_is_refused(text: str):
+    """A name, or a network with bits of a host, would silently be nobody's."""
+    with pytest.raises(BadSetting, match=r"ROUTINES_TRUSTED_PROXIES: .* is no address and no network"):
+        from_env({"ROUTINES_DATABASE_URL": URL, "ROUTINES_TRUSTED_PROXIES": text})

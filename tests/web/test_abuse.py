@@ -15,13 +15,13 @@ from typing import Any
 import httpx
 import pytest
 
+from domain.limits import DEFAULT as LIMITS
 from routines.connection import MAX_HEAD_BYTES, Connection
 from routines.web_server import server
 from tests.api import Api
 from tests.waiting import wait_for
 from web.app import create_app
 from web.backend import Backend
-from web.guard import MAX_BODY_BYTES
 from web.json_body import MAX_DEPTH, MAX_VALUES
 
 ID = "11111111-1111-4111-8111-111111111111"
@@ -178,9 +178,10 @@ def test_empty_lines_between_requests_buy_no_time(hasty: Served):
 
 
 def test_half_requests_do_not_keep_others_waiting(hasty: Served):
-    held = [hasty.connect() for _ in range(200)]
-    for number, client in enumerate(held):
-        client.sendall(b"POST /api/companies HTTP/1.1\r\nContent-Length: 9\r\n" + (b"\r\n{" if number % 2 else b""))
+    held = []
+    for number in range(200):
+        held.append(hasty.connect())
+        held[-1].sendall(b"POST /api/companies HTTP/1.1\r\nContent-Length: 9\r\n" + (b"\r\n{" if number % 2 else b""))
 
     assert 200 == hasty.health()
     assert {b"HTTP/1.1 408"} == {all_of(client)[:12] for client in held}
@@ -242,9 +243,9 @@ def test_fields_after_the_body_are_no_headers(hasty: Served):
 
 
 def test_a_body_that_is_announced_as_too_large_is_refused_before_it_comes(hasty: Served):
-    head = b"POST /api/companies HTTP/1.1\r\n%sContent-Length: %d\r\n\r\n" % (HOST, MAX_BODY_BYTES + 1)
+    head = b"POST /api/companies HTTP/1.1\r\n%sContent-Length: %d\r\n\r\n" % (HOST, LIMITS.max_body_bytes + 1)
 
-    assert (413, f"The body must have at most {MAX_BODY_BYTES} bytes") == only(hasty.said(head))
+    assert (413, f"The body must have at most {LIMITS.max_body_bytes} bytes") == only(hasty.said(head))
 
 
 def test_a_body_that_goes_on_after_its_refusal_is_not_taken_for_ever(hasty: Served):
@@ -264,18 +265,18 @@ def test_a_body_that_goes_on_after_its_refusal_is_not_taken_for_ever(hasty: Serv
 
 
 def test_the_connection_serves_on_after_a_refused_body(hasty: Served):
-    head = b"POST /api/companies HTTP/1.1\r\n%sContent-Length: %d\r\n\r\n" % (HOST, MAX_BODY_BYTES + 1)
+    head = b"POST /api/companies HTTP/1.1\r\n%sContent-Length: %d\r\n\r\n" % (HOST, LIMITS.max_large_body_bytes + 1)
     health = b"GET /api/health HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n"
 
-    said = hasty.said(head, b" " * (MAX_BODY_BYTES + 1), health)
+    said = hasty.said(head, b" " * (LIMITS.max_large_body_bytes + 1), health)
 
     assert [413, 200] == [status for status, _, _ in answers(said)]
 
 
 def test_silence_after_a_refused_body_is_hung_up_on(hasty: Served):
-    head = b"POST /api/companies HTTP/1.1\r\n%sContent-Length: %d\r\n\r\n" % (HOST, MAX_BODY_BYTES + 1)
+    head = b"POST /api/companies HTTP/1.1\r\n%sContent-Length: %d\r\n\r\n" % (HOST, LIMITS.max_large_body_bytes + 1)
 
-    assert [413] == [status for status, _, _ in answers(hasty.said(head, b" " * (MAX_BODY_BYTES + 1)))]
+    assert [413] == [status for status, _, _ in answers(hasty.said(head, b" " * (LIMITS.max_large_body_bytes + 1)))]
 
 
 def test_requests_that_come_at_once_are_answered_in_their_order(hasty: Served):
@@ -376,7 +377,7 @@ def test_many_values_within_texts_are_none(api: Api):
 def test_no_operation_takes_a_body_of_more_than_ten_megabytes(
     api: Api, taking_bodies: list[tuple[str, str]], announced: bool
 ):
-    body = b'{"a":"' + b"x" * MAX_BODY_BYTES + b'"}'
+    body = b'{"a":"' + b"x" * LIMITS.max_large_body_bytes + b'"}'
     for method, path in taking_bodies:
         content = body if announced else (body[at : at + 2_000_000] for at in range(0, len(body), 2_000_000))
         answer = api.request(method, of_nobody(path), content=content, headers=JSON)

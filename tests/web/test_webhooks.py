@@ -14,11 +14,12 @@ import httpx
 import pytest
 from standardwebhooks import Webhook
 
+from domain.limits import DEFAULT as LIMITS
 from tests.api import Api
 from tests.domain.webhook_vectors.refused import Attempt, refused
 from tests.web.hooks import JSON, Hook, hex_hmac, hook
 from tests.web.served import further
-from web.guard import MAX_DELIVERY_BYTES, MAX_HEADER_BYTES
+from web.guard import MAX_HEADER_BYTES
 
 MODES = ["bearer", "hmac_sha256", "github_hmac", "none", "standard_webhooks"]
 SIGNED = [mode for mode in MODES if mode != "none"]
@@ -371,8 +372,8 @@ def test_a_body_that_is_coded_is_refused(api: Api, routine: str, encoding: str):
 
 
 def test_a_body_of_a_megabyte_is_taken_and_a_byte_more_is_too_large(api: Api, routine: str):
-    sender, text = hook(api, routine, "hmac_sha256"), f"The body must have at most {MAX_DELIVERY_BYTES} bytes"
-    body = b'{"a":"%s"}' % (b"x" * (MAX_DELIVERY_BYTES - 8))
+    sender, text = hook(api, routine, "hmac_sha256"), f"The body must have at most {LIMITS.max_webhook_bytes} bytes"
+    body = b'{"a":"%s"}' % (b"x" * (LIMITS.max_webhook_bytes - 8))
     chunks = [body, b" "]
 
     taken = sender.call(body, JSON)
@@ -415,7 +416,7 @@ def test_whether_a_webhook_is_active_is_said_before_what_is_wrong_with_the_body(
 )
 def test_an_address_that_is_spelled_with_more_slashes_is_guarded_alike(api: Api, routine: str, old: str, new: str):
     sender = hook(api, routine)
-    url, form, large = sender.url.replace(old, new), {"Content-Type": FORM}, b"x" * (MAX_DELIVERY_BYTES + 1)
+    url, form, large = sender.url.replace(old, new), {"Content-Type": FORM}, b"x" * (LIMITS.max_webhook_bytes + 1)
 
     answers = [
         httpx.post(url, content=body, headers=headers)

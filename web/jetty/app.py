@@ -12,7 +12,6 @@ from domain import built_in
 from domain.errors import NotFound
 from web.backend import Backend
 from web.docs import description_of, docs_page
-from web.guard import MAX_BODY_BYTES
 from web.jetty.collections import ApiKeys, Collections
 from web.jetty.description import described
 from web.jetty.errors import to_response
@@ -107,7 +106,7 @@ def jetty(backend: Backend, *, with_routines: bool) -> Litestar:
         [api, health, docs_page],
         state=State({"backend": backend}),
         request_class=JettyRequest,
-        request_max_body_size=MAX_BODY_BYTES,
+        request_max_body_size=None,
         exception_handlers={Exception: to_response},
         openapi_config=description_of("Routines, the Jetty API", ABOUT, "/openapi.json", described),
         logging_config=None,

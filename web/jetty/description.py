@@ -11,6 +11,7 @@ from web.description import HEADERS, JSON, Json, Operation, is_needed, operation
 from web.errors import RESPONSES, Problem
 from web.jetty.errors import Detail
 from web.jetty.requests import FORMS
+from web.large_bodies import shape_of
 
 FORM: Json = {"type": "object", "description": "The same, each field as text; objects are JSON"}
 UNPROCESSABLE = int(HTTPStatus.UNPROCESSABLE_ENTITY)
@@ -40,8 +41,7 @@ def described(document: Json, handlers: Iterable[HTTPRouteHandler]) -> Json:
 
 
 def _body(one: Operation) -> Any:
-    """The shape of its body; one that is read from forms, too, the framework does not see, so the route names it."""
-    return one.handler.opt.get("body", one.body)
+    return shape_of(one.handler)
 
 
 def _refusals(one: Operation) -> set[int]:

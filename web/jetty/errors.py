@@ -15,6 +15,7 @@ from web.validation import Invalid
 NOT_FOUND = "Not Found"  # one text for whatever is not there or not theirs: no oracle
 BODY = "body"
 BAD_KEY = "Invalid API key or JWT token"
+FIXED: dict[int, str] = {HTTPStatus.NOT_FOUND: NOT_FOUND, HTTPStatus.UNAUTHORIZED: BAD_KEY}  # whatever the reason
 
 
 class Detail(msgspec.Struct):
@@ -30,10 +31,10 @@ def to_response(request: Request[Any, Any, Any], error: Exception) -> Response[D
     return Response(Detail(detail), status_code=status, headers=headers_of(status, error) | _allowed(error))
 
 
-def error_response(status: int, message: str) -> ASGIResponse:
+def error_response(status: int, message: str, headers: dict[str, str]) -> ASGIResponse:
     """An error before the framework has a request."""
-    detail = NOT_FOUND if status == HTTPStatus.NOT_FOUND else message
-    return ASGIResponse(body=msgspec.json.encode(Detail(detail)), status_code=status, media_type="application/json")
+    body = msgspec.json.encode(Detail(FIXED.get(status, message)))
+    return ASGIResponse(body=body, status_code=status, media_type="application/json", headers=headers)
 
 
 def _allowed(error: Exception) -> dict[str, str]:

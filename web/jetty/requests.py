@@ -1,6 +1,8 @@
 """How Jetty's requests are read: who is calling, what the path names, bodies of JSON or of form parts."""
 
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import parse_qsl
 
 from litestar import Request
 from litestar.concurrency import sync_to_thread
@@ -16,7 +18,9 @@ from web.backend import Backend
 from web.requests import bearer
 from web.validation import Invalid, parse
 
-FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
+URL_ENCODED = "application/x-www-form-urlencoded"
+FORMS = ("multipart/form-data", URL_ENCODED)
+MOST_FIELDS, MOST_ESCAPES = 1_000, 100_000  # of a form: each costs far more to read than to send
 OBJECTS = ("init_params", "secret_params")  # JSON in a part of a form
 MOST_RUNS, USUAL_RUNS = 200, 50
 
@@ -28,9 +32,9 @@ class JettyRequest(Request[Any, Any, Any]):
         return await super().body() or b"{}"
 
     async def json(self) -> Any:
-        field = self.route_handler.parsed_data_field
-        value = self._read(await self.body())
-        return value if field is None else parse(field.annotation, value)
+        field, body = self.route_handler.parsed_data_field, await self.body()
+        shape: Any = object if field is None else field.annotation
+        return await json_body.aside(len(body), lambda: parse(shape, self._read(body)))
 
     def _read(self, body: bytes) -> object:
         """Raises Invalid."""
@@ -43,17 +47,13 @@ class JettyRequest(Request[Any, Any, Any]):
 
     async def run(self) -> RunCreate:
         """What a call is given, as JSON or as a form; files are not kept. Raises Invalid."""
-        if not self.headers.get("content-type", "").lower().startswith(FORMS):
-            return parse(RunCreate, self._read(await self.body()))
-        given: dict[str, object] = {}
-        for name, value in (await self.form()).items():
-            if name in OBJECTS:
-                given[name] = _object(name, value)
-            elif name == "use_trial_keys":
-                given[name] = str(value).lower() == "true"
-            elif name in RunCreate.__struct_fields__ and value != "":
-                given[name] = value
-        return parse(RunCreate, given)
+        kind, body = self.headers.get("content-type", "").lower(), await self.body()
+        if not kind.startswith(FORMS):
+            return await json_body.aside(len(body), lambda: parse(RunCreate, self._read(body)))
+        if kind.startswith(URL_ENCODED):  # the framework would remember it, whatever its size
+            return await json_body.aside(len(body), lambda: _run_of(_url_encoded(body)))
+        form = dict((await self.form()).items())
+        return await json_body.aside(len(body), _run_of, form)
 
 
 async def caller(request: JettyRequest) -> Caller:
@@ -109,6 +109,26 @@ def _reached(work: Work, principal: Principal, named: dict[str, Any]) -> None:
         names.task(work, principal, TaskPath(collection=collection, task=task))
     elif collection is not None:
         collections.enter(work, principal, collection)
+
+
+def _url_encoded(body: bytes) -> Mapping[str, object]:
+    """Raises Invalid."""
+    if body.count(b"&") >= MOST_FIELDS or body.count(b"%") > MOST_ESCAPES:
+        raise _wrong(f"A form must have at most {MOST_FIELDS} fields and {MOST_ESCAPES} escapes; JSON may be larger")
+    return dict(parse_qsl(body.decode("latin-1"), keep_blank_values=True))
+
+
+def _run_of(form: Mapping[str, object]) -> RunCreate:
+    """Raises Invalid."""
+    given: dict[str, object] = {}
+    for name, value in form.items():
+        if name in OBJECTS:
+            given[name] = _object(name, value)
+        elif name == "use_trial_keys":
+            given[name] = str(value).lower() == "true"
+        elif name in RunCreate.__struct_fields__ and value != "":
+            given[name] = value
+    return parse(RunCreate, given)
 
 
 def _object(name: str, value: object) -> object:

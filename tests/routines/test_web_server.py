@@ -1,0 +1,54 @@
+"""The web process and the descriptors it may have."""
+
+import os
+import resource
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack, closing
+
+import httpx
+import pytest
+
+from routines.settings import Settings
+from routines.web_server import _room
+from tests.waiting import wait_for
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "most", "backlog"), [(128, 54, 32), (1024, 758, 128), (65_536, 1_000, 1_024), (70, 1, 32)]
+)
+def test_connections_leave_descriptors_for_postgres_and_files(
+    monkeypatch: pytest.MonkeyPatch, descriptors: int, most: int, backlog: int
+):
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (descriptors, descriptors))
+
+    assert (most, backlog) == _room(Settings(database_url="x"))
+
+
+def test_silent_connections_without_end_keep_nobody_out(settings: Settings):
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = free.getsockname()[1]
+    command = f"ulimit -n 128; exec {sys.executable} -m routines web --port {port}"
+    env = {**os.environ, "ROUTINES_DATABASE_URL": settings.database_url}
+    url = f"http://127.0.0.1:{port}"
+    with subprocess.Popen(["/bin/sh", "-c", command], env=env, stderr=subprocess.PIPE, text=True) as web:
+        try:
+            wait_for(lambda: _is_up(url), 60)
+            with ExitStack() as stack:
+                for _ in range(200):
+                    stack.enter_context(closing(socket.create_connection(("127.0.0.1", port), timeout=20)))
+                statuses = [httpx.get(f"{url}/api/companies", timeout=20).status_code for _ in range(10)]
+        finally:
+            web.terminate()
+        log = web.stderr.read() if web.stderr else ""
+
+    assert [401] * 10 == statuses
+    assert 1 == log.count("too_many_connections")
+
+
+def _is_up(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health", timeout=1).is_success
+    except httpx.HTTPError:
+        return False
