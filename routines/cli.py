@@ -149,9 +149,10 @@ def delivery() -> None:
     To public addresses only, unless ROUTINES_ALLOW_PRIVATE_TARGETS is true.
     """
     with entry.process("delivery") as (system, stop):
-        client = Client(system.clock, allow_private=system.settings.allow_private_targets)
+        settings = system.settings
+        client = Client(system.clock, allow_private=settings.allow_private_targets, limits=settings.limits)
         courier = deliveries.Courier(system.executor, system.store.readable_after, client)
-        deliveries.run(courier, client, lambda: bootstrap.connect(system.settings), stop)
+        deliveries.run(courier, client, lambda: bootstrap.connect(settings), stop)
 
 
 main.add_command(projections)
