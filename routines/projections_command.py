@@ -1,17 +1,15 @@
 """`routines projections`: how far the read models are, and how to make one anew."""
 
-import json
 import sys
 
 import click
-import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from projections import catalogue, positions
 from projections.read_model import Connection, ReadModel
-from routines import bootstrap, entry
+from routines import bootstrap, entry, terminal
 
 NAMES = [model.name for model in catalogue.ALL]
 
@@ -28,12 +26,13 @@ def status(*, as_json: bool) -> None:
     with bootstrap.system(entry.settings()) as system, system.pool.connection() as conn:
         standings = positions.status(conn)
     if as_json:
-        click.echo(msgspec.json.encode(standings))
+        terminal.echo_json(standings)
         return
     table = Table("Read model", "Position", "Behind", "Stopped by", "Moved")
     for standing in standings:
         moved = standing.moved_at.isoformat(timespec="seconds")
-        table.add_row(standing.name, str(standing.position), str(standing.behind), standing.stopped or "", moved)
+        stopped = terminal.cell(standing.stopped or "")
+        table.add_row(standing.name, str(standing.position), str(standing.behind), stopped, moved)
     Console().print(table)
 
 
@@ -53,7 +52,7 @@ def rebuild(name: str | None, *, as_json: bool) -> None:
         for model in wanted:
             reached = _rebuild(conn, model, system.store.after, bars, head)
             if as_json:
-                click.echo(json.dumps({"name": model.name, "position": reached}))
+                terminal.echo_json({"name": model.name, "position": reached})
 
 
 def _rebuild(conn: Connection, model: ReadModel, read: positions.Read, bars: Progress, head: int) -> int:

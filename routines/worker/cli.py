@@ -8,8 +8,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import click
-import msgspec
 
+from routines import terminal
 from routines.entry import stoppable
 from routines.worker.command import Command, find_program
 from routines.worker.errors import CannotWork, Refused, Stopped
@@ -125,11 +125,11 @@ def worker(  # noqa: PLR0913 the options
 
     def say(text: str) -> None:
         with suppress(OSError):
-            click.echo(f"{time.strftime('%H:%M:%S')} {text}", err=as_json)
+            terminal.echo(f"{time.strftime('%H:%M:%S')} {text}", err=as_json)
 
     def tell(finished: Finished | TaskFinished) -> None:
         if as_json:
-            click.echo(msgspec.json.encode(finished))
+            terminal.echo_json(finished)
 
     patience_s = ONCE_PATIENCE_S if once else float("inf")
     with stoppable() as stop, closing(Server(url, token, stop=stop, say=say, patience_s=patience_s)) as server:
