@@ -13,7 +13,7 @@ from routines import terminal
 from routines.entry import stoppable
 from routines.worker.command import Command, find_program
 from routines.worker.errors import CannotWork, Refused, Stopped
-from routines.worker.options import checked_token, checked_url, state_home
+from routines.worker.options import checked_names, checked_token, checked_url, state_home
 from routines.worker.server import Server
 from routines.worker.tasks import Finished as TaskFinished
 from routines.worker.tasks import TaskWorker
@@ -68,6 +68,7 @@ NOT_DONE = {"cancelled", "failed", "handed back"}
     envvar="ROUTINES_WORKER_ALLOW_ENV",
     show_envvar=True,
     metavar="NAME",
+    callback=checked_names,
     help="With a collection's key: take this variable of its environment, although programs take it for an order "
     "(PATH, PYTHONPATH, HTTPS_PROXY ...). May be repeated; in the variable, with blanks between.",
 )

@@ -358,7 +358,9 @@ def test_a_token_that_is_not_taken_ends_it_and_is_not_shown(once):
     assert "pcp_wrong" not in result.output
 
 
-@pytest.mark.parametrize("options", [("--url", "localhost:3100"), ("--token", "two words"), ("--timeout-s", "0")])
+@pytest.mark.parametrize(
+    "options", [("--url", "localhost:3100"), ("--token", "two words"), ("--timeout-s", "0"), ("--allow-env", "A=B")]
+)
 def test_wrong_options_are_named(once, options):
     result = once("true", options=options)
 

@@ -31,8 +31,8 @@ def environment(jetty):
     return {**os.environ, "JETTY_API_TOKEN": jetty.key, "ROUTINES_AGENT_TOKEN": ""} | {"PYTHONUNBUFFERED": "1"}
 
 
-def run(jetty, *command, **options):
-    env = {name: value for name, value in environment(jetty).items() if name != "ROUTINES_AGENT_TOKEN"}
+def run(jetty, *command, env=(), **options):
+    env = {name: value for name, value in environment(jetty).items() if name != "ROUTINES_AGENT_TOKEN"} | dict(env)
     return subprocess.run(
         command_of(jetty, *command, **options), env=env, capture_output=True, text=True, timeout=60, check=False
     )
@@ -186,7 +186,7 @@ def test_the_command_is_found_by_the_workers_own_path(jetty, tmp_path):
     task = jetty.task()
     fired = jetty.post(f"/run/{jetty.collection}/{task}", {})
 
-    run(jetty, "true", more=["--allow-env", "PATH"])
+    run(jetty, "true", env={"ROUTINES_WORKER_ALLOW_ENV": "PATH TZDIR"})
 
     assert status(jetty, task, fired)["status"] == "completed"
 
