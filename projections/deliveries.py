@@ -143,7 +143,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     elif isinstance(event, AgentEvent):
         _agent(rows, recorded, event)
     elif isinstance(event, TrajectoryOpened) and event.callback is not None:
-        lane = _lane_of(event.callback)
+        lane = _lane_of(recorded.company_id, event.callback)
         rows.put(RECEIVER, ReceiverRow(id=recorded.stream_id, kind="callback", lane=lane))
     for letter in _letters(rows, recorded):
         rows.put(LETTER, letter)
@@ -328,9 +328,9 @@ def _agent(rows: Rows, recorded: Recorded, event: AgentEvent) -> None:
             pass
 
 
-def _lane_of(callback: Callback) -> UUID:
-    """Callbacks to one address share a receiver."""
-    return uuid5(NAMESPACE_URL, callback.url)
+def _lane_of(company_id: UUID | None, callback: Callback) -> UUID:
+    """Callbacks of a company to one address share a receiver; those of another do not wait for them."""
+    return uuid5(company_id or NAMESPACE_URL, callback.url)
 
 
 deliveries = ReadModel(

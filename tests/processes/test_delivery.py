@@ -546,3 +546,18 @@ def test_what_waits_for_one_company_does_not_hide_what_waits_for_another(world):
     assert [letter.company_id == neighbour for letter in found].count(True) == 1
     assert found[0].id not in {letter.id for letter in rest}
     assert {found[1].lane, found[2].lane}.isdisjoint({letter.lane for letter in rest})
+
+
+def test_callbacks_of_two_companies_to_one_address_do_not_wait_for_each_other(world):
+    world.task()
+    other = world.ask(collections.create, CollectionCreate(name="other"))
+    world.ask(tasks.create, "other", TaskCreate(name="say", workflow=ECHO))
+    for path in (TASK, TASK, TaskPath(collection="other", task="say")):
+        world.ask(trajectories.run, path, RunCreate(webhook_url="https://example.com/"))
+    world.shown()
+
+    with world.system.pool.connection() as conn:
+        found = deliveries.due(conn, world.system.clock(), of_lane=8, limit=100)
+
+    assert len({letter.lane for letter in found if letter.company_id != other}) == 1
+    assert len({letter.lane for letter in found}) == 2

@@ -17,6 +17,7 @@ from routines import terminal
 from routines.cli import main
 from routines.demo.scene import Failed
 from routines.demo.screen import Screen
+from routines.up import say
 from tests.routines.hostile import HOSTILE, assert_harmless, is_harmless
 
 
@@ -116,6 +117,12 @@ def test_the_demo_shows_what_it_is_told(capsys):
     assert_harmless(shown)
     assert shown.count("[red]x[/red]") == 2
     assert_harmless(Failed(HOSTILE).format_message())
+
+
+def test_up_shows_the_last_words_of_a_part(capsys):
+    say(HOSTILE)
+
+    assert_harmless(capsys.readouterr().out)
 
 
 def test_what_the_encoding_of_a_terminal_does_not_have_is_an_escape():
