@@ -50,5 +50,20 @@ class Limits(Value, frozen=True):
     max_connections_per_peer: Annotated[int, Meta(ge=4, le=100_000)] = 256  # a trusted proxy may have them all
     max_webhook_counters: Count = 10_000  # of calls a minute by sender, kept in memory
 
+    # The environment of a collection (domain/environment.py). Linux takes 128 KiB for one variable.
+    max_environment_variables: Count = 200
+    max_environment_bytes: Bytes = 64 * KIB  # of all names and values
+
+    # Outbound: what one delivery process has on its way (processes/delivery.py, processes/lookups.py).
+    max_deliveries_at_once: Annotated[int, Meta(ge=2, le=10_000)] = 128  # attempts; of one company as many as are free
+    max_receiver_deliveries_at_once: Count = 8  # attempts to one endpoint, agent or address of callbacks
+    max_host_deliveries_at_once: Count = 16  # attempts to one host for one company
+    max_delivery_bytes_at_once: Bytes = 64 * MIB  # bodies; of one company as much as is free
+    max_answer_bytes: Bytes = 64 * KIB  # that are read of an answer
+    max_lookups_at_once: Annotated[int, Meta(ge=2, le=1_000)] = 64  # names that are looked up, each in a thread
+    max_company_lookups_at_once: Count = 8
+    max_host_lookups_at_once: Count = 2  # of one name; a second only when the first is overdue
+    lookup_limit_s: Annotated[float, Meta(gt=0, le=60)] = 5.0  # for one name
+
 
 DEFAULT = Limits()

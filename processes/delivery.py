@@ -1,18 +1,22 @@
 """
 The delivery process: sends what is to be told to the outside, until it has arrived or is given up.
 
+Receivers are strangers, and companies share the process: how many attempts, bytes and look-ups one company, host or
+receiver may have on their way is bounded (domain/limits.py), and companies take turns.
+
 Any number may run: who sends a letter, or anything to an endpoint that wants its letters in order, holds a lock of
 Postgres meanwhile, which ends with the process. A letter is sent at least once, and each attempt is on the record once.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from threading import Event as Stop
-from typing import TypeVar
 from uuid import UUID
 
+import msgspec
 import psycopg
 import structlog
 from eventsourcing.persistence import PersistenceError
@@ -21,26 +25,37 @@ from application.execute import Executor
 from application.use_cases import letters
 from application.use_cases.letters import Address, GivenUp
 from application.work import Work
+from domain import targets
 from domain.delivery import Answer, Letter
 from domain.recorded import Unreadable
 from processes import composing
 from processes.composing import Composed
 from processes.follower import Follower
 from processes.outbound import Client
+from processes.shares import Shares
 from processes.wakeup import Connection, Wakeup
 from projections import deliveries
 from projections.positions import Read
 
-AT_ONCE = 128  # letters on their way
-OF_LANE = 8  # of them to one receiver: one that is slow keeps only its own waiting
+DATABASE_THREADS = 10  # as many as there are connections
+COMPOSED_AT_ONCE = 4  # bodies that are made before it is known whether they may go
 LISTEN_S = 5.0  # should the log grow unheard
 LOOK_S = 0.05  # how long a letter that has arrived waits for the next to follow it
 TROUBLE_S = 1.0  # pause after the database could not be reached
+KNOWN_HOSTS = 10_000  # of receivers, which are remembered
 REST = timedelta(seconds=5)  # how long what cannot be sent for a reason of ours is left alone
+TAKEN = timedelta(seconds=0.5)  # how long what another process sends is
 
-T = TypeVar("T")
+Host = tuple[UUID, str]  # a company's: what one has on its way to it does not count for another
 
 log = structlog.get_logger(process="delivery")
+
+
+class Load(msgspec.Struct, frozen=True):
+    """What sending a letter takes of what is shared, its place among those on their way apart."""
+
+    host: Host
+    size: int
 
 
 class Courier:
@@ -51,8 +66,15 @@ class Courier:
         self._read = read
         self._follower = Follower([deliveries.deliveries], read)
         self._client = client
+        self._limits = executor.store.limits
         self._on_their_way: dict[UUID, tuple[Letter, asyncio.Task[None]]] = {}
         self._resting: dict[UUID, datetime] = {}
+        self._postponed: dict[UUID, Load] = {}  # by lane: what did not fit beside what was on its way
+        self._host_of: dict[UUID, Host] = {}  # of lanes, as their last letters went
+        self._places = Shares(self._limits.max_deliveries_at_once)
+        self._bytes = Shares(self._limits.max_delivery_bytes_at_once)
+        self._hosts: Counter[Host] = Counter()  # attempts on their way
+        self._composing = asyncio.Semaphore(COMPOSED_AT_ONCE)
 
     async def round(self, conn: Connection, locks: Connection) -> int:
         """
@@ -60,21 +82,27 @@ class Courier:
 
         Locks are held on a connection of their own: on the other one transactions go on meanwhile.
         """
+        now = self._executor.clock()
         self._on_their_way = {id_: one for id_, one in self._on_their_way.items() if not one[1].done()}
+        self._resting = {id_: until for id_, until in self._resting.items() if until > now}
+        sent = [letter for letter, _ in self._on_their_way.values()]
+        lanes, hosts = Counter(letter.lane for letter in sent), Counter(map(self._known_host, sent))
+        without = [*self._on_their_way, *self._resting]
         many = 0
-        for letter in await asyncio.to_thread(self._due, conn):
-            busy = Counter(sent.lane for sent, _ in self._on_their_way.values())
-            if letter.id in self._on_their_way or busy[letter.lane] >= OF_LANE or len(self._on_their_way) >= AT_ONCE:
+        for letter in await asyncio.to_thread(self._due, conn, now, without, self._full(lanes, hosts)):
+            lane, host = letter.lane, self._known_host(letter)
+            if self._is_full(lanes[lane], hosts[host]) or not self._places.fits(letter.company_id):
                 continue
-            task = asyncio.create_task(self._deliver(locks, letter))
-            self._on_their_way[letter.id] = letter, task
+            lanes[lane] += 1
+            hosts[host] += host is not None
+            self._send_off(locks, letter)
             many += 1
         return many
 
     def pause_s(self, conn: Connection) -> float:
         """Seconds until something comes due, LISTEN_S at most."""
         now = self._executor.clock()
-        moments = [deliveries.next_due(conn, now), *self._resting.values()]
+        moments = [deliveries.next_due(conn, now), *list(self._resting.values())]
         known = [moment for moment in moments if moment is not None]
         return min([max((moment - now).total_seconds(), 0.0) for moment in known] + [LISTEN_S])
 
@@ -83,17 +111,49 @@ class Courier:
         """The letters on their way. A database that is away has ended them with its error."""
         return [task for _, task in self._on_their_way.values()]
 
-    def _due(self, conn: Connection) -> list[Letter]:
+    def _due(self, conn: Connection, now: datetime, without: Sequence[UUID], full: Sequence[UUID]) -> list[Letter]:
         while self._follower.step(conn):
             pass
-        now = self._executor.clock()
-        self._resting = {id_: until for id_, until in self._resting.items() if until > now}
-        found = deliveries.due(conn, now, of_lane=OF_LANE + 1, limit=AT_ONCE)
-        return [letter for letter in found if letter.id not in self._resting]
+        return deliveries.due(
+            conn,
+            now,
+            of_lane=self._limits.max_receiver_deliveries_at_once,
+            limit=self._limits.max_deliveries_at_once,
+            without=without,
+            without_lanes=full,
+        )
+
+    def _known_host(self, letter: Letter) -> Host | None:
+        """None until one of its lane has been sent."""
+        return self._host_of.get(letter.lane)
+
+    def _is_full(self, of_lane: int, of_host: int) -> bool:
+        limits = self._limits
+        return of_lane >= limits.max_receiver_deliveries_at_once or of_host >= limits.max_host_deliveries_at_once
+
+    def _full(self, lanes: Counter[UUID], hosts: Counter[Host | None]) -> list[UUID]:
+        """The lanes of which nothing may go now, so that what waits in them does not hide what waits in others."""
+        hosts[None] = 0
+        self._postponed = {lane: load for lane, load in self._postponed.items() if not self._may_take(load)}
+        full = [lane for lane, many in lanes.items() if self._is_full(many, 0)]
+        if any(self._is_full(0, many) for many in hosts.values()):
+            full += [lane for lane, host in self._host_of.items() if self._is_full(0, hosts[host])]
+        return [*full, *self._postponed]
+
+    def _may_take(self, load: Load) -> bool:
+        free = self._hosts[load.host] < self._limits.max_host_deliveries_at_once
+        return free and self._bytes.fits(load.host[0], load.size)
+
+    def _send_off(self, locks: Connection, letter: Letter) -> None:
+        task = asyncio.create_task(self._deliver(locks, letter))
+        self._on_their_way[letter.id] = letter, task
+        self._places.take(letter.company_id)
+        task.add_done_callback(lambda _: self._places.give_back(letter.company_id))
 
     async def _deliver(self, locks: Connection, letter: Letter) -> None:
         key = f"delivery {letter.lane if letter.ordered else letter.id}"
         if not await asyncio.to_thread(deliveries.hold, locks, key):
+            self._resting[letter.id] = self._executor.clock() + TAKEN
             return
         try:
             if await asyncio.to_thread(self._is_due, letter):
@@ -107,15 +167,30 @@ class Courier:
             await asyncio.to_thread(deliveries.let_go, locks, key)
 
     async def _attempt(self, letter: Letter) -> None:
+        async with self._composing:
+            try:
+                to, of, headers = await asyncio.to_thread(self._ready, letter)
+            except GivenUp as given_up:
+                reason = str(given_up)
+                await asyncio.to_thread(self._note, lambda work: letters.give_up(work, letter, reason))
+                log.info("delivery_given_up", delivery_id=str(letter.id), kind=letter.kind, reason=reason)
+                return
+            load = Load(host=(letter.company_id, _host_of(to.url)), size=len(of.body))
+            if len(self._host_of) >= KNOWN_HOSTS:
+                self._host_of.clear()
+            self._host_of[letter.lane] = load.host
+            if not self._may_take(load):
+                self._postponed[letter.lane] = load
+                return
+            self._hosts[load.host] += 1
+            self._bytes.take(letter.company_id, load.size)
         try:
-            to, of, headers = await asyncio.to_thread(self._ready, letter)
-        except GivenUp as given_up:
-            reason = str(given_up)
-            await asyncio.to_thread(self._note, lambda work: letters.give_up(work, letter, reason))
-            log.info("delivery_given_up", delivery_id=str(letter.id), kind=letter.kind, reason=reason)
-            return
-        answer = await self._client.post(to.url, headers, of.body)
-        await asyncio.to_thread(self._note, lambda work: letters.record(work, letter, answer))
+            answer = await self._client.post(to.url, headers, of.body, company_id=letter.company_id)
+            await asyncio.to_thread(self._note, lambda work: letters.record(work, letter, answer))
+        finally:
+            self._bytes.give_back(letter.company_id, load.size)
+            self._hosts[load.host] -= 1
+            self._hosts += Counter()  # those of which there are none are forgotten
         _say(letter, answer)
 
     def _is_due(self, letter: Letter) -> bool:
@@ -134,6 +209,13 @@ class Courier:
 
     def _note(self, decide: Callable[[Work], bool]) -> None:
         self._executor.attempt(decide, actor="delivery")
+
+
+def _host_of(url: str) -> str:
+    try:
+        return targets.host_of(url)
+    except targets.BadTarget:  # the attempt will say so
+        return ""
 
 
 def _say(letter: Letter, answer: Answer) -> None:
@@ -170,6 +252,8 @@ def run(courier: Courier, client: Client, connect: Callable[[], Connection], sto
     """Until stopped; a database that is away is waited for."""
 
     async def kept() -> None:
+        threads = ThreadPoolExecutor(DATABASE_THREADS, thread_name_prefix="database")
+        asyncio.get_running_loop().set_default_executor(threads)
         wakeup = Wakeup(connect)
         while not stop.is_set():
             try:

@@ -3,32 +3,37 @@ Requests to addresses that others have given us: to public ones only, unless tol
 
 A name is resolved once, the connection goes to an address that was judged, and the peer's is looked at before a byte
 is sent; so it does not matter what the name resolves to the next time. Redirects are answers and are not followed,
-proxies of the environment are not asked, and whatever a receiver does, it is over after LIMIT_S.
+proxies of the environment are not asked, and whatever a receiver does, it is over after LIMIT_S, and after
+`max_answer_bytes` of an answer.
 """
 
 import asyncio
 import ipaddress
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import httpcore
 
+from domain import limits as bounds
 from domain.addresses import is_public
 from domain.delivery import Answer
+from domain.limits import Limits
 from domain.targets import BadTarget, host_of, is_private_by_name, request_target
+from processes.lookups import Lookups, Overdue, Resolve, resolve
 
 LIMIT_S = 10.0  # for all of an attempt
 CONNECT_S = 5.0
-MOST_CONNECTIONS = 256
 MOST_DIGITS = 9
 PRIVATE = "The address is not public, and private ones are not allowed (ROUTINES_ALLOW_PRIVATE_TARGETS)"
 
-Resolve = Callable[[str, int], Awaitable[list[str]]]  # the addresses of a name
+_SENDER: ContextVar[UUID | None] = ContextVar("sender", default=None)  # the company whose request is under way
 
 
 class Refused(httpcore.ConnectError):
@@ -38,27 +43,32 @@ class Refused(httpcore.ConnectError):
 class Client:
     """Sends one request at a time for each call of `post`; any number of calls at once."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 what a test wants otherwise
         self,
         clock: Callable[[], datetime],
         *,
         allow_private: bool = False,
         limit_s: float = LIMIT_S,
         context: ssl.SSLContext | None = None,
-        resolve: Resolve | None = None,
+        resolve: Resolve = resolve,
+        limits: Limits = bounds.DEFAULT,
     ) -> None:
         self._clock = clock
         self._allow_private = allow_private
         self._limit_s = limit_s
+        self._lookups = Lookups(resolve, limits)
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=context or ssl.create_default_context(),
-            max_connections=MOST_CONNECTIONS,
+            max_connections=2 * limits.max_deliveries_at_once,
             max_keepalive_connections=0,  # answers are not read to their end
-            network_backend=Judging(resolve or resolved, allow_private=allow_private),
+            network_backend=Judging(self._lookups, limits.max_answer_bytes, allow_private=allow_private),
         )
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """What came of it: never raises for what the receiver, or the way to it, does."""
+    async def post(
+        self, url: str, headers: Mapping[str, str], body: bytes, *, company_id: UUID | None = None
+    ) -> Answer:
+        """What came of it, for the company: never raises for what the receiver, or the way to it, does."""
+        _SENDER.set(company_id)
         began = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(self._limit_s):
@@ -68,6 +78,7 @@ class Client:
         return Answer(status=status, retry_after=wish, took_ms=_ms_since(began))
 
     async def close(self) -> None:
+        self._lookups.close()
         await self._pool.aclose()
 
     async def _sent(self, url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, timedelta | None]:
@@ -99,6 +110,8 @@ class Client:
         while cause is not None:
             if isinstance(cause, Refused | BadTarget):
                 return f"The address {cause}" if isinstance(cause, BadTarget) else str(cause)
+            if isinstance(cause, Overdue):
+                return "The name of the host cannot be resolved in time"
             if isinstance(cause, TimeoutError | httpcore.TimeoutException):
                 return f"No answer within {self._limit_s:g} s"
             if isinstance(cause, ssl.SSLError):
@@ -116,8 +129,9 @@ class Client:
 class Judging(httpcore.AsyncNetworkBackend):
     """Connects to addresses that were judged, by the resolver's one answer."""
 
-    def __init__(self, resolve: Resolve, *, allow_private: bool) -> None:
-        self._resolve = resolve
+    def __init__(self, lookups: Lookups, max_answer_bytes: int, *, allow_private: bool) -> None:
+        self._lookups = lookups
+        self._max_answer_bytes = max_answer_bytes
         self._allow_private = allow_private
         self._inner = httpcore.AnyIOBackend()
 
@@ -130,7 +144,7 @@ class Judging(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         """Raises Refused when none of the host's addresses may be connected to; else tries those that may in turn."""
-        found = await asyncio.wait_for(self._resolve(host, port), timeout)
+        found = await self._lookups.addresses(host, port, _SENDER.get())
         allowed = [address for address in found if self._may_be_reached(address)]
         if not allowed:
             raise Refused(PRIVATE)
@@ -153,17 +167,42 @@ class Judging(httpcore.AsyncNetworkBackend):
         if not peer or not self._may_be_reached(peer[0]) or not _are_same(peer[0], address):
             await stream.aclose()
             raise Refused(PRIVATE)
-        return stream
+        return Measured(stream, self._max_answer_bytes)
 
     def _may_be_reached(self, address: str) -> bool:
         return self._allow_private or is_public(address)
 
 
-async def resolved(host: str, port: int) -> list[str]:
-    """The system's answer."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+class Measured(httpcore.AsyncNetworkStream):
+    """A connection of which so many bytes are read, and no more."""
+
+    def __init__(self, inner: httpcore.AsyncNetworkStream, max_bytes: int) -> None:
+        self._inner = inner
+        self._left = max_bytes
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 httpcore's
+        if not self._left:
+            raise httpcore.RemoteProtocolError("The head of the answer is too long")
+        data = await self._inner.read(min(max_bytes, self._left), timeout)
+        self._left -= len(data)
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 httpcore's
+        await self._inner.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 httpcore's
+    ) -> httpcore.AsyncNetworkStream:
+        return Measured(await self._inner.start_tls(ssl_context, server_hostname, timeout), self._left)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
 
 
 def _destination(url: str) -> httpcore.URL:

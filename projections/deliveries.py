@@ -1,6 +1,6 @@
 """Deliveries: which events go to whom, which of them wait to be sent, and what became of every attempt."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 from typing import Any, Literal
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -143,7 +143,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     elif isinstance(event, AgentEvent):
         _agent(rows, recorded, event)
     elif isinstance(event, TrajectoryOpened) and event.callback is not None:
-        lane = _lane_of(event.callback)
+        lane = _lane_of(recorded.company_id, event.callback)
         rows.put(RECEIVER, ReceiverRow(id=recorded.stream_id, kind="callback", lane=lane))
     for letter in _letters(rows, recorded):
         rows.put(LETTER, letter)
@@ -328,9 +328,9 @@ def _agent(rows: Rows, recorded: Recorded, event: AgentEvent) -> None:
             pass
 
 
-def _lane_of(callback: Callback) -> UUID:
-    """Callbacks to one address share a receiver."""
-    return uuid5(NAMESPACE_URL, callback.url)
+def _lane_of(company_id: UUID | None, callback: Callback) -> UUID:
+    """Callbacks of a company to one address share a receiver; those of another do not wait for them."""
+    return uuid5(company_id or NAMESPACE_URL, callback.url)
 
 
 deliveries = ReadModel(
@@ -344,19 +344,22 @@ deliveries = ReadModel(
 
 _LETTER = "id, version, kind, target_id, lane, ordered, company_id, position, attempts"
 # The lanes by skipping from one to the next, so that a long one costs no more than a short one; of each a few that
-# are due, of an ordered one the first alone.
+# are due, of an ordered one the first alone. Of these the companies take turns.
 _DUE = f"""
     WITH RECURSIVE lanes AS (
         (SELECT lane FROM letter ORDER BY lane LIMIT 1)
         UNION ALL
         SELECT (SELECT l.lane FROM letter l WHERE l.lane > lanes.lane ORDER BY l.lane LIMIT 1)
-        FROM lanes WHERE lanes.lane IS NOT NULL)
-    SELECT {", ".join(f"due.{name}" for name in _LETTER.split(", "))}
-    FROM lanes, LATERAL (
-        SELECT l.* FROM letter l WHERE l.lane = lanes.lane AND l.next_at <= %(now)s
-        AND (NOT l.ordered OR l.position = (SELECT min(f.position) FROM letter f WHERE f.lane = lanes.lane))
-        ORDER BY l.next_at, l.position LIMIT %(of_lane)s) due
-    WHERE lanes.lane IS NOT NULL ORDER BY due.next_at, due.position LIMIT %(limit)s"""
+        FROM lanes WHERE lanes.lane IS NOT NULL),
+    due AS (
+        SELECT found.*, row_number() OVER (PARTITION BY found.company_id ORDER BY found.next_at, found.position) AS turn
+        FROM lanes, LATERAL (
+            SELECT l.* FROM letter l WHERE l.lane = lanes.lane AND l.next_at <= %(now)s
+            AND (NOT l.ordered OR l.position = (SELECT min(f.position) FROM letter f WHERE f.lane = lanes.lane))
+            AND l.id <> ALL (%(without)s::uuid[])
+            ORDER BY l.next_at, l.position LIMIT %(of_lane)s) found
+        WHERE lanes.lane IS NOT NULL AND lanes.lane <> ALL (%(without_lanes)s::uuid[]))
+    SELECT {_LETTER} FROM due ORDER BY turn, next_at, position LIMIT %(limit)s"""
 _NEXT = "SELECT min(next_at) FROM letter WHERE next_at > %s"
 _TALLY = "SELECT kind, count(*), min(next_at) FROM letter GROUP BY kind"
 _TRY_HOLD = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
@@ -374,10 +377,23 @@ _DELIVERIES = Docs(
 _DELIVERY = Docs("SELECT doc FROM delivery WHERE id = %(id)s", Delivery)
 
 
-def due(conn: Connection, now: datetime, *, of_lane: int, limit: int) -> list[Letter]:
-    """What is to be sent now, longest waiting first: a few for each receiver."""
+def due(  # noqa: PLR0913 what narrows the list
+    conn: Connection,
+    now: datetime,
+    *,
+    of_lane: int,
+    limit: int,
+    without: Collection[UUID] = (),
+    without_lanes: Collection[UUID] = (),
+) -> list[Letter]:
+    """
+    What is to be sent now, longest waiting first: a few for each receiver, and the companies in turns.
+
+    So what waits for one of them, however much, does not hide what waits for another.
+    """
     names = Letter.__struct_fields__
-    rows = conn.execute(_DUE, {"now": now, "of_lane": of_lane, "limit": limit}, prepare=True)
+    bounds = {"of_lane": of_lane, "limit": limit, "without": list(without), "without_lanes": list(without_lanes)}
+    rows = conn.execute(_DUE, {"now": now, **bounds}, prepare=True)
     return [Letter(**dict(zip(names, row, strict=True))) for row in rows]
 
 

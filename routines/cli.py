@@ -16,7 +16,7 @@ from processes import projector as projectors
 from processes import scheduler as schedulers
 from processes.outbound import Client
 from projections import catalogue
-from routines import bootstrap, entry
+from routines import bootstrap, entry, terminal
 from routines.data_directory import CannotStart
 from routines.demo.cli import demo
 from routines.log_command import log
@@ -96,13 +96,15 @@ def init() -> None:
         bootstrap.prepare(settings)
         new_keys = settings.key_file is not None and bootstrap.make_keys(settings.key_file)
     except (CannotMigrate, VaultClosed, psycopg.OperationalError) as error:
-        raise click.ClickException(str(error)) from error
+        raise terminal.Trouble(str(error)) from error
     token = bootstrap.first_board_token(settings)
     click.echo("The database is ready.")
     if new_keys:
-        click.echo(f"The keys of the secrets are new, in {settings.key_file}: keep a copy apart from the database's.")
+        terminal.echo(
+            f"The keys of the secrets are new, in {settings.key_file}: keep a copy apart from the database's."
+        )
     if token:
-        click.echo(f"Board token (shown this once): {token}")
+        terminal.echo(f"Board token (shown this once): {token}")
 
 
 @main.command("board-key")
@@ -114,7 +116,7 @@ def board_key(name: str, user_id: UUID) -> None:
         try:
             click.echo(bootstrap.another_board_token(system, name, user_id))
         except NotFound as error:
-            raise click.ClickException(error.message) from error
+            raise terminal.Trouble(error.message) from error
 
 
 @main.command()
@@ -149,9 +151,10 @@ def delivery() -> None:
     To public addresses only, unless ROUTINES_ALLOW_PRIVATE_TARGETS is true.
     """
     with entry.process("delivery") as (system, stop):
-        client = Client(system.clock, allow_private=system.settings.allow_private_targets)
+        settings = system.settings
+        client = Client(system.clock, allow_private=settings.allow_private_targets, limits=settings.limits)
         courier = deliveries.Courier(system.executor, system.store.after, client)
-        deliveries.run(courier, client, lambda: bootstrap.connect(system.settings), stop)
+        deliveries.run(courier, client, lambda: bootstrap.connect(settings), stop)
 
 
 main.add_command(projections)

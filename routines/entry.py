@@ -8,11 +8,10 @@ from contextlib import contextmanager
 from threading import Event as Stop
 from types import FrameType
 
-import click
-
 from routines import bootstrap, logs, telemetry
 from routines.bootstrap import System
 from routines.settings import BadSetting, Settings, from_env
+from routines.terminal import Trouble
 
 
 def settings() -> Settings:
@@ -20,7 +19,7 @@ def settings() -> Settings:
     try:
         return from_env(os.environ)
     except BadSetting as error:
-        raise click.ClickException(f"{error}. `routines --help` says how to start.") from error
+        raise Trouble(f"{error}. `routines --help` says how to start.") from error
 
 
 @contextmanager

@@ -1,13 +1,13 @@
 """`routines log`: the event log, one JSON object a line."""
 
 from itertools import islice
+from typing import Any
 from uuid import UUID
 
 import click
-import msgspec
 
 from domain.recorded import Recorded
-from routines import bootstrap, entry
+from routines import bootstrap, entry, terminal
 
 
 @click.command("log")
@@ -30,11 +30,11 @@ def log(after: int, limit: int | None, company: UUID | None, stream: UUID | None
             if company in (None, recorded.company_id) and stream in (None, recorded.stream_id)
         )
         for recorded in islice(found, limit):
-            click.echo(line(recorded))
+            terminal.echo_json(line(recorded))
 
 
-def line(recorded: Recorded) -> bytes:
-    """One event as JSON."""
+def line(recorded: Recorded) -> dict[str, Any]:
+    """One event with all that is known of it."""
     envelope = {name: getattr(recorded, name) for name in ("position", "stream_id", "version", "at", "actor")}
     more = {"company_id": recorded.company_id, "cause": recorded.cause, "name": recorded.name}
-    return msgspec.json.encode({**envelope, **more, "event": recorded.event})
+    return {**envelope, **more, "event": recorded.event}

@@ -1,17 +1,15 @@
 """`routines projections`: how far the read models are, and how to make one anew."""
 
-import json
 import sys
 
 import click
-import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from projections import catalogue, positions
 from projections.read_model import Connection, ReadModel
-from routines import bootstrap, entry
+from routines import bootstrap, entry, terminal
 
 NAMES = [model.name for model in catalogue.ALL]
 
@@ -28,12 +26,17 @@ def status(*, as_json: bool) -> None:
     with bootstrap.system(entry.settings()) as system, system.pool.connection() as conn:
         standings = positions.status(conn)
     if as_json:
-        click.echo(msgspec.json.encode(standings))
+        terminal.echo_json(standings)
         return
     table = Table("Read model", "Position", "Behind", "Stopped by", "Isolated", "Moved")
     for standing in standings:
         moved = standing.moved_at.isoformat(timespec="seconds")
-        numbers = (str(standing.position), str(standing.behind), standing.stopped or "", str(standing.isolated))
+        numbers = (
+            str(standing.position),
+            str(standing.behind),
+            terminal.cell(standing.stopped or ""),
+            str(standing.isolated),
+        )
         table.add_row(standing.name, *numbers, moved)
     Console().print(table)
 
@@ -56,12 +59,17 @@ def isolated(name: str | None, *, limit: int, as_json: bool) -> None:
         events = positions.isolated(conn, limit, name)
     if as_json:
         for event in events:
-            click.echo(msgspec.json.encode(event))
+            terminal.echo_json(event)
         return
     table = Table("Read model", "Position", "Event", "Company", "Stream", "Version", "Reason", "Isolated")
     for event in events:
         moment = event.isolated_at.isoformat(timespec="seconds")
-        place = (event.name, str(event.company_id or "unknown"), str(event.stream_id), str(event.version))
+        place = (
+            terminal.cell(event.name),
+            str(event.company_id or "unknown"),
+            str(event.stream_id),
+            str(event.version),
+        )
         table.add_row(event.read_model, str(event.position), *place, event.reason, moment)
     Console().print(table if events else "No read model has passed over an event.")
 
@@ -82,7 +90,7 @@ def rebuild(name: str | None, *, as_json: bool) -> None:
         for model in wanted:
             reached = _rebuild(conn, model, system.store.after, bars, head)
             if as_json:
-                click.echo(json.dumps({"name": model.name, "position": reached}))
+                terminal.echo_json({"name": model.name, "position": reached})
 
 
 def _rebuild(conn: Connection, model: ReadModel, read: positions.Read, bars: Progress, head: int) -> int:

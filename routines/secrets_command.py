@@ -1,6 +1,5 @@
 """`routines secrets`: under which keys the secrets are, and how to change the key."""
 
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from rich.table import Table
 
 from application.key_ring import CannotRetire, VaultClosed
 from application.vault import Vault
-from routines import bootstrap, entry
+from routines import bootstrap, entry, terminal
 
 BATCH = 1_000  # secrets that one transaction puts under another key
 OTHERS_AT_WORK_S = 0.1
@@ -53,12 +52,14 @@ def status(*, as_json: bool) -> None:
     missing = sorted(in_use.keys() - set(ids))
     if as_json:
         keys = [{"id": id_, "secrets": in_use.get(id_, 0)} for id_ in [*ids, *missing]]
-        click.echo(json.dumps({"current": ids[0], "missing": missing, "keys": keys}))
+        terminal.echo_json({"current": ids[0], "missing": missing, "keys": keys})
         return
     table = Table("Key", "Secrets", "")
     notes = {ids[0]: "current"} | dict.fromkeys(missing, "not in the key file")
     for id_ in [*ids, *missing]:
-        table.add_row(id_, str(in_use.get(id_, 0)), notes.get(id_, "in use" if id_ in in_use else "may be retired"))
+        table.add_row(
+            terminal.cell(id_), str(in_use.get(id_, 0)), notes.get(id_, "in use" if id_ in in_use else "may be retired")
+        )
     Console().print(table)
 
 
@@ -85,20 +86,20 @@ def rotate_key(*, as_json: bool) -> None:
         going_on = _under_older_keys(vault) > 0
         current = vault.ring.ids()[0] if going_on else vault.add_key()
         if not as_json:
-            click.echo(f"The current key is {current}" + (", as before: going on" if going_on else ", a new one"))
+            terminal.echo(f"The current key is {current}" + (", as before: going on" if going_on else ", a new one"))
         many = _encrypt_anew(vault, quiet=as_json)
         ids, in_use = vault.ring.ids(), vault.keys_in_use()
     retirable = [id_ for id_ in ids[1:] if id_ not in in_use]
     missing = sorted(in_use.keys() - set(ids))
     if as_json:
         outcome = {"current": current, "new": not going_on, "encrypted": many, "retirable": retirable}
-        click.echo(json.dumps({**outcome, "missing": missing}))
+        terminal.echo_json({**outcome, "missing": missing})
     else:
-        click.echo(f"{many} secrets were put under it.")
+        terminal.echo(f"{many} secrets were put under it.")
         for id_ in retirable:
-            click.echo(f"No secret needs {id_} any more: routines secrets retire-key {id_}")
+            terminal.echo(f"No secret needs {id_} any more: routines secrets retire-key {id_}")
     for id_ in missing:
-        click.echo(f"{in_use[id_]} secrets are under {id_}, which is not in the key file: put it back", err=True)
+        terminal.echo(f"{in_use[id_]} secrets are under {id_}, which is not in the key file: put it back", err=True)
     sys.exit(int(bool(missing)))
 
 
@@ -113,7 +114,7 @@ def retire_key(key_id: str) -> None:
     """
     with _vault() as vault:
         vault.retire_key(key_id)
-    click.echo(f"{key_id} is no longer in the key file.")
+    terminal.echo(f"{key_id} is no longer in the key file.")
 
 
 @contextmanager
@@ -127,7 +128,7 @@ def _vault() -> Iterator[Vault]:
         with bootstrap.system(settings) as system:
             yield system.vault
     except (VaultClosed, CannotRetire, psycopg.Error) as error:
-        raise click.ClickException(str(error)) from error
+        raise terminal.Trouble(str(error)) from error
 
 
 def _encrypt_anew(vault: Vault, *, quiet: bool) -> int:
@@ -140,7 +141,7 @@ def _encrypt_anew(vault: Vault, *, quiet: bool) -> int:
             done += many
             bars.update(bar, completed=done)
             if not quiet and not console.is_terminal:
-                click.echo(f"{done} of {total}")
+                terminal.echo(f"{done} of {total}")
             if not many:
                 time.sleep(OTHERS_AT_WORK_S)
     return done

@@ -16,7 +16,7 @@ from typing import Self
 import httpx
 
 from application.key_ring import VaultClosed
-from routines import bootstrap
+from routines import bootstrap, terminal
 from routines.data_directory import CannotStart, Place
 from routines.local_postgres import LocalPostgres
 from routines.postgres_binaries import PostgresUnavailable
@@ -234,4 +234,5 @@ def is_healthy(client: httpx.Client) -> bool:
 def say(text: str) -> None:
     """Tell the person at the terminal, who may have closed it."""
     with contextlib.suppress(OSError):
-        print(text, flush=True)
+        for line in text.splitlines():
+            terminal.echo(line)

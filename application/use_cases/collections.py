@@ -10,7 +10,7 @@ from application.streams import COMPANY, KEY
 from application.use_cases import companies, names, sealing
 from application.use_cases.keys import Minted
 from application.work import Work
-from domain import access
+from domain import access, environment
 from domain.errors import Conflict, NotFound
 from domain.events import CompanyEnvironmentChanged, CompanyNamed, KeyIssued
 from domain.identity import key_of
@@ -38,15 +38,18 @@ def create(work: Work, principal: Principal, draft: CollectionCreate) -> UUID:
 
 
 def change_environment(work: Work, principal: Principal, collection: str, change: EnvironmentChange) -> UUID:
-    """Merges; null deletes, a mask keeps what there is."""
+    """Merges; null deletes, a mask keeps what there is. Raises Misfit for what cannot be a variable, or too many."""
     company_id = names.collection(work, principal, collection, "administer")
     found = work.get(COMPANY, company_id)
     old = found.environment if found else None
-    values: dict[str, object] = {}
-    if change.environment_variables is not None:
-        values = sealing.opened(work, old)
-        values |= {name: value for name, value in change.environment_variables.items() if value != MASK}
-    kept = {name: value for name, value in values.items() if value is not None}
+    kept: dict[str, object] = {}
+    if (wanted := change.environment_variables) is not None:
+        new = {name: value for name, value in wanted.items() if value is not None and value != MASK}
+        environment.check_new(new)
+        deleted = {name for name, value in wanted.items() if value is None}
+        kept = {name: value for name, value in sealing.opened(work, old).items() if name not in deleted} | new
+        if new:
+            environment.check_total(kept, work.limits)
     sealed = sealing.seal(work, company_id, PURPOSE, kept, company_id)
     if old is not None:
         work.drop([old.id])

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-import click
 import httpx
 import msgspec
 
+from routines.terminal import Trouble
 from routines.worker.server import client, message
 
 
-class Failed(click.ClickException):
+class Failed(Trouble):
     """The demo did not get to its end; the message says what to do"""
 
 

@@ -7,6 +7,8 @@ from datetime import datetime
 from rich.console import Console
 from rich.text import Text
 
+from routines.terminal import cell, visible
+
 
 class Screen:
     """Steps as lines; while we wait, a moving last line where there is a terminal."""
@@ -16,10 +18,10 @@ class Screen:
         self._waiting = self.console.status("")
 
     def step(self, label: str, text: str) -> None:
-        self.console.print(Text.assemble((f"{label:>12}", "bold"), "  ", text), soft_wrap=True)
+        self.console.print(Text.assemble((f"{visible(label):>12}", "bold"), "  ", visible(text)), soft_wrap=True)
 
     def more(self, text: str) -> None:
-        self.console.print(f"{'':14}{text}", markup=False, soft_wrap=True)
+        self.console.print(cell(f"{'':14}{text}"), soft_wrap=True)
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
@@ -31,7 +33,7 @@ class Screen:
             yield
 
     def wait(self, text: str) -> None:
-        self._waiting.update(text)
+        self._waiting.update(cell(text))
 
 
 def clock(at: datetime) -> str:

@@ -1,7 +1,6 @@
 """The command line of `routines worker`."""
 
 import os
-import shutil
 import socket
 import sys
 import time
@@ -9,12 +8,12 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import click
-import msgspec
 
+from routines import terminal
 from routines.entry import stoppable
-from routines.worker.command import Command
+from routines.worker.command import Command, find_program
 from routines.worker.errors import CannotWork, Refused, Stopped
-from routines.worker.options import checked_token, checked_url, state_home
+from routines.worker.options import checked_names, checked_token, checked_url, state_home
 from routines.worker.server import Server
 from routines.worker.tasks import Finished as TaskFinished
 from routines.worker.tasks import TaskWorker
@@ -62,6 +61,17 @@ NOT_DONE = {"cancelled", "failed", "handed back"}
     show_default="~/.local/state/routines/worker",
     help="Where claims are kept; the same for all workers of this machine.",
 )
+@click.option(
+    "--allow-env",
+    "allowed",
+    multiple=True,
+    envvar="ROUTINES_WORKER_ALLOW_ENV",
+    show_envvar=True,
+    metavar="NAME",
+    callback=checked_names,
+    help="With a collection's key: take this variable of its environment, although programs take it for an order "
+    "(PATH, PYTHONPATH, HTTPS_PROXY ...). May be repeated; in the variable, with blanks between.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each; the other lines go to stderr.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def worker(  # noqa: PLR0913 the options
@@ -73,6 +83,7 @@ def worker(  # noqa: PLR0913 the options
     poll_s: float,
     timeout_s: float,
     state_dir: Path,
+    allowed: tuple[str, ...],
     as_json: bool,
     command: tuple[str, ...],
 ) -> None:
@@ -95,6 +106,10 @@ def worker(  # noqa: PLR0913 the options
     of the task's last step: a JSON object as it is (or of several steps, where its names are theirs), any other text
     as "text". Exit status 0 completes the trajectory; anything else fails it with the reason.
 
+    The collection's variables are written by whoever administers it. Those that shells, loaders, interpreters and
+    common tools take for orders (PATH, LD_PRELOAD, BASH_ENV, NODE_OPTIONS ...) fail the trajectory without a run,
+    unless --allow-env names them. On the standard input they are data, and always there.
+
     \b
     export JETTY_API_TOKEN=mlc_...
     routines worker -- sh -c 'jq .init_params'
@@ -106,25 +121,26 @@ def worker(  # noqa: PLR0913 the options
     Exit status: 0 all done, or nothing to do; 1 with --once if one was cancelled, failed or handed back;
                  2 wrong token, unknown command, or (with --once) no server for half a minute.
     """  # noqa: D301 click knows lines to be left as they are by a real backspace
-    if shutil.which(command[0]) is None:
+    if (program := find_program(command[0])) is None:
         raise CannotWork(f"command not found: {command[0]}")
 
     def say(text: str) -> None:
         with suppress(OSError):
-            click.echo(f"{time.strftime('%H:%M:%S')} {text}", err=as_json)
+            terminal.echo(f"{time.strftime('%H:%M:%S')} {text}", err=as_json)
 
     def tell(finished: Finished | TaskFinished) -> None:
         if as_json:
-            click.echo(msgspec.json.encode(finished))
+            terminal.echo_json(finished)
 
     patience_s = ONCE_PATIENCE_S if once else float("inf")
     with stoppable() as stop, closing(Server(url, token, stop=stop, say=say, patience_s=patience_s)) as server:
         working: Worker | TaskWorker
         if token.startswith(COLLECTION):
-            run, name = Command(command, timeout_s, MOST_TASK_OUTPUT), f"{socket.gethostname()}:{os.getpid()}"
-            working = TaskWorker(server, run, task=task, name=name, stop=stop, say=say)
+            run = Command(command, program, timeout_s, MOST_TASK_OUTPUT)
+            name = f"{socket.gethostname()}:{os.getpid()}"
+            working = TaskWorker(server, run, task=task, name=name, stop=stop, say=say, allowed=allowed)
         else:
-            working = Worker(server, Command(command, timeout_s), claims=state_dir, stop=stop, say=say)
+            working = Worker(server, Command(command, program, timeout_s), claims=state_dir, stop=stop, say=say)
         try:
             working.introduce()
             while True:

@@ -1,12 +1,14 @@
 """The command that is run for each issue: how it starts, what it says, how it ends."""
 
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from threading import Thread
 from typing import IO, Literal, Protocol
 
@@ -36,9 +38,15 @@ class Told(Protocol):
 
 
 class Command(msgspec.Struct, frozen=True):
-    """What is run for each issue or trajectory."""
+    """
+    What is run for each issue or trajectory.
+
+    `program` is the file of `argv[0]`, found once by the worker's own PATH: what an issue or a trajectory brings into
+    the environment does not choose it.
+    """
 
     argv: Sequence[str]
+    program: str
     timeout_s: float
     most_output: int = MOST_OUTPUT  # characters of the end of what it says
 
@@ -46,11 +54,13 @@ class Command(msgspec.Struct, frozen=True):
         """Run it with `given` on its standard input; it also keeps the file `lock` open, if there is one."""
         started = time.monotonic()
         try:
-            process = _start(self.argv, env, given, lock)
+            process = _start(self.program, self.argv, env, given, lock)
         except FileNotFoundError:
             return Ended(f"command not found: {self.argv[0]}")
-        except OSError as error:
+        except OSError as error:  # E2BIG too, for an environment that is too large
             return Ended(f"cannot run {self.argv[0]}: {error.strerror}")
+        except ValueError as error:  # text that cannot be in an environment
+            return Ended(f"cannot run {self.argv[0]}: {error}")
         tail = bytearray()
         most_bytes = 4 * self.most_output + 4
         reader = Thread(target=_keep_tail, args=(process.stdout, tail, most_bytes), daemon=True)
@@ -79,13 +89,22 @@ class Command(msgspec.Struct, frozen=True):
                 return f"exit status {exit_status}" if exit_status else None
 
 
-def _start(argv: Sequence[str], env: Mapping[str, str], given: bytes, lock: int | None) -> subprocess.Popen[bytes]:
+def find_program(name: str) -> str | None:
+    """The file that a command's name stands for in the worker's own PATH; None when there is none."""
+    path = shutil.which(name)
+    return None if path is None else str(Path(path).absolute())
+
+
+def _start(
+    program: str, argv: Sequence[str], env: Mapping[str, str], given: bytes, lock: int | None
+) -> subprocess.Popen[bytes]:
     """In a session of its own: Ctrl-C in a terminal is for the worker, and the command's children end with it."""
     with tempfile.TemporaryFile() as stdin:  # unlike a pipe, it need not be read
         stdin.write(given)
         stdin.seek(0)
         return subprocess.Popen(
             argv,
+            executable=program,
             env=env,
             stdin=stdin,
             stdout=subprocess.PIPE,

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-import click
+from routines.terminal import Trouble
 
 
-class CannotWork(click.ClickException):
+class CannotWork(Trouble):
     """Nothing can be done until somebody changes something; the message says what"""
 
     exit_code = 2

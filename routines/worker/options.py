@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 import httpx
 
+from domain.environment import NAME
+
 
 def checked_url(_context: click.Context, _parameter: click.Parameter, url: str | None) -> str | None:
     """The address without a slash at its end."""
@@ -25,6 +27,13 @@ def checked_token(_context: click.Context, _parameter: click.Parameter, token: s
     if token is not None and not (text and text.isascii() and text.isprintable() and " " not in text):
         raise click.BadParameter("a token is one word, like pcp_...")
     return text or None
+
+
+def checked_names(_context: click.Context, _parameter: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Each is the name of a variable."""
+    if wrong := [name for name in names if not NAME.fullmatch(name)]:
+        raise click.BadParameter(f"{wrong[0]!r} is not the name of a variable")
+    return names
 
 
 def state_home() -> Path:

@@ -84,9 +84,9 @@ def answer(response: httpx.Response) -> Any:
 
 
 def message(response: httpx.Response) -> str:
-    """What the server says is wrong."""
+    """What the server says is wrong, as one line."""
     body = _body(response)
-    return str(body.get("error", body.get("detail", response.reason_phrase)))
+    return " ".join(str(body.get("error", body.get("detail", response.reason_phrase))).split())
 
 
 def details(response: httpx.Response) -> dict[str, Any]:

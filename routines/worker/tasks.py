@@ -3,18 +3,25 @@
 import json
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from threading import Event as Stop
 from threading import Thread
 from typing import Any, Literal, Self
 
 import msgspec
 
+from routines.worker import environment
 from routines.worker.command import Command, Ended
 from routines.worker.errors import CannotWork, Refused, Stopped
 from routines.worker.server import Say, Server
 
 OF_A_LEASE = 3  # it is extended so often before it would be over
+LOST = (404, 409)  # another has the trajectory, or it is there no more
+MOST_REASON = 2_000  # characters
+NOT_TAKEN = (
+    "the collection's environment has {}: programs take such variables for orders, so this worker does not set them. "
+    "Remove them, or ask the worker's operator to allow them (--allow-env NAME)"
+)
 
 Outcome = Literal["completed", "failed", "handed back", "left"]
 
@@ -37,7 +44,15 @@ class TaskWorker:
     """Takes trajectories that wait, one at a time."""
 
     def __init__(  # noqa: PLR0913 what the command line gives
-        self, server: Server, command: Command, *, task: str | None, name: str, stop: Stop, say: Say
+        self,
+        server: Server,
+        command: Command,
+        *,
+        task: str | None,
+        name: str,
+        stop: Stop,
+        say: Say,
+        allowed: Collection[str] = (),
     ) -> None:
         self.server = server
         self.command = command
@@ -45,6 +60,7 @@ class TaskWorker:
         self.name = name
         self.stop = stop
         self.say = say
+        self.allowed = allowed  # variables of the collection that are taken although they may choose what is run
         self.collection = ""
 
     def introduce(self) -> None:
@@ -71,11 +87,18 @@ class TaskWorker:
         self.say(f"{trajectory['workflow_id']} taken")
         at = self._path(trajectory["trajectory_id"], claim["claim_id"])
         given = {name: claim[name] for name in ("init_params", "secret_params", "environment_variables", "trajectory")}
-        with Lease(self.server, at, claim["lease_s"], self.stop) as lease:
-            ended = self.command.run(environment(claim, self.server.url), json.dumps(given).encode(), lease)
+        variables = environment.sort(claim["environment_variables"], self.allowed)
+        if variables.unusable:
+            names = environment.listed(variables.unusable)
+            self.say(f"{trajectory['workflow_id']}: no variables can be made of these of the collection: {names}")
+        if variables.refused:
+            ended = Ended(NOT_TAKEN.format(environment.listed(variables.refused)))
+        else:
+            env = {**os.environ, **variables.taken, **own_variables(trajectory, self.server.url)}
+            with Lease(self.server, at, claim["lease_s"], self.stop) as lease:
+                ended = self.command.run(env, json.dumps(given).encode(), lease)
         try:
-            outcome = self._report(at, trajectory, ended)
-            reason = ended.reason
+            outcome, reason = self._report(at, trajectory, ended)
         except Refused as refusal:
             outcome, reason = "left", str(refusal)
         except Stopped:
@@ -94,15 +117,22 @@ class TaskWorker:
             output=ended.output,
         )
 
-    def _report(self, at: str, trajectory: Mapping[str, Any], ended: Ended) -> Outcome:
+    def _report(self, at: str, trajectory: Mapping[str, Any], ended: Ended) -> tuple[Outcome, str | None]:
+        """Outputs that the server does not take fail the trajectory: left alone, it would be run again and again."""
         if ended.stopped:
             self.server.ask("POST", f"{at}/finish", {"status": "pending"})
-            return "handed back"
+            return "handed back", ended.reason
         status: Outcome = "failed" if ended.reason else "completed"
-        for step, outputs in outputs_of(ended.output, trajectory["total_steps"]).items():
-            self.server.ask("POST", f"{at}/steps", {"step": step, "status": status, "outputs": outputs})
-        self.server.ask("POST", f"{at}/finish", {"status": status, "error": ended.reason})
-        return status
+        reason = ended.reason
+        try:
+            for step, outputs in outputs_of(ended.output, trajectory["total_steps"]).items():
+                self.server.ask("POST", f"{at}/steps", {"step": step, "status": status, "outputs": outputs})
+        except Refused as refusal:
+            if refusal.status in LOST:
+                raise
+            status, reason = "failed", f"the outputs were refused ({refusal.status}: {refusal})"[:MOST_REASON]
+        self.server.ask("POST", f"{at}/finish", {"status": status, "error": reason})
+        return status, reason
 
 
 class Lease:
@@ -144,8 +174,8 @@ def outputs_of(text: str, steps: list[str]) -> dict[str, dict[str, Any]]:
     A JSON object whose names are all steps of the task is theirs; any other is the last step's, as is a text.
     """
     try:
-        found = json.loads(text)
-    except ValueError:
+        found = msgspec.json.decode(text)
+    except (ValueError, RecursionError):
         found = None
     if isinstance(found, dict) and found and all(name in steps and isinstance(found[name], dict) for name in found):
         return found
@@ -153,12 +183,9 @@ def outputs_of(text: str, steps: list[str]) -> dict[str, dict[str, Any]]:
     return {steps[-1] if steps else "run": outputs} if outputs != {"text": ""} else {}
 
 
-def environment(claim: Mapping[str, Any], url: str) -> dict[str, str]:
-    """Ours, the collection's variables, and the trajectory in ROUTINES_* variables; never a secret parameter."""
-    trajectory = claim["trajectory"]
+def own_variables(trajectory: Mapping[str, Any], url: str) -> dict[str, str]:
+    """The trajectory in ROUTINES_* variables; never a secret parameter."""
     return {
-        **os.environ,
-        **claim["environment_variables"],
         "ROUTINES_URL": url,
         "ROUTINES_TASK": trajectory["name"],
         "ROUTINES_TRAJECTORY_ID": str(trajectory["trajectory_id"]),

@@ -142,8 +142,8 @@ def comment(ended: Ended) -> str | None:
 
 
 def environment(issue: Mapping[str, Any], url: str, session: UUID) -> dict[str, str]:
-    """The issue in ROUTINES_* variables; empty where it has no routine."""
-    return {
+    """The issue in ROUTINES_* variables; empty where it has no routine. A variable holds no NUL."""
+    found = {
         "ROUTINES_URL": url,
         "ROUTINES_COMPANY_ID": issue["companyId"],
         "ROUTINES_ISSUE_ID": issue["id"],
@@ -153,3 +153,4 @@ def environment(issue: Mapping[str, Any], url: str, session: UUID) -> dict[str, 
         "ROUTINES_RUN_ID": issue["originRunId"] or "",
         "ROUTINES_SESSION_ID": str(session),
     }
+    return {name: value.replace("\0", "") for name, value in found.items()}

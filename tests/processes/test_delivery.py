@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import socket
 import threading
 from datetime import timedelta
 
@@ -24,7 +25,7 @@ from application.use_cases.names import RoutinePath, TaskPath
 from domain import retry
 from domain.events import DeliveryEvent, DeliveryFailed, EndpointDisabled, TrajectoryOpened, stored_name
 from faults.receiver import Receiver, slow
-from processes import delivery
+from processes import delivery, lookups
 from processes.outbound import PRIVATE, Client
 from projections import deliveries, positions
 from routines import bootstrap
@@ -49,13 +50,17 @@ class World:
     def ask(self, use_case, *args):
         return self.system.executor.execute(self.caller, use_case, *args).result
 
-    def endpoint(self, url, events=("issue.opened",), **fields):
+    def endpoint(self, url, events=("issue.opened",), company=None, **fields):
         """Its id and secret."""
-        minted = self.ask(endpoints.create, self.company, EndpointDraft(url=url, events=events, **fields))
+        minted = self.ask(endpoints.create, company or self.company, EndpointDraft(url=url, events=events, **fields))
         return minted.endpoint_id, minted.secret
 
-    def issue(self, title="Look", **fields):
-        return self.ask(issues.create, self.company, IssueDraft(title=title, **fields))
+    def issue(self, title="Look", company=None, **fields):
+        return self.ask(issues.create, company or self.company, IssueDraft(title=title, **fields))
+
+    def limit(self, **fields):
+        """Other limits than usual, for what is started from here on."""
+        self.system.store.limits = replace(self.system.store.limits, **fields)
 
     def task(self, workflow=ECHO):
         """The task TASK, in a company of its own."""
@@ -90,7 +95,8 @@ def sending(world, in_thread):
     """Starts a delivery process in a thread."""
 
     def start(*, allow_private=True, limit_s=10.0):
-        client = Client(world.system.clock, allow_private=allow_private, limit_s=limit_s)
+        limits = world.system.store.limits
+        client = Client(world.system.clock, allow_private=allow_private, limit_s=limit_s, limits=limits)
         courier = delivery.Courier(world.system.executor, world.system.store.after, client)
         return in_thread(delivery.run, courier, client, lambda: bootstrap.connect(world.system.settings))
 
@@ -405,3 +411,153 @@ def test_a_process_that_is_told_to_stop_finishes_what_is_on_its_way(world, sendi
         thread.join()
 
     assert world.outcomes() == ["delivery.delivered"]
+
+
+@pytest.fixture
+def hanging(monkeypatch):
+    """Names of hang.example are not answered until the end of the test; any other leads here."""
+    over, asked = threading.Event(), []
+
+    def getaddrinfo(host, port, **_):
+        if host.endswith("hang.example"):
+            asked.append(host)
+            over.wait(60)
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr(lookups.socket, "getaddrinfo", getaddrinfo)
+    yield asked
+    over.set()
+
+
+def test_names_that_are_not_answered_delay_no_other_company(world, sending, hanging):
+    neighbour = world.ask(companies.create, CompanyDraft(name="Neighbour"))
+    with Receiver() as receiver:
+        for number in range(12):
+            world.endpoint(f"https://a{number}.hang.example/")
+        world.endpoint(receiver.url.replace("127.0.0.1", "quick.example"), company=neighbour)
+        for number in range(20):
+            world.issue(str(number))
+        sending()
+        wait_for(lambda: len(hanging) == 8)
+        for number in range(20):
+            world.issue(str(number), company=neighbour)
+        wait_for(lambda: len(receiver.good) == 20)
+
+        assert len(hanging) == 8  # none of them has been answered
+        [failed, *_] = wait_for(lambda: world.events(DeliveryFailed))
+    assert failed.reason == "The name of the host cannot be resolved in time"
+
+
+def test_a_process_ends_although_names_are_not_answered(world, sending, hanging):
+    world.limit(lookup_limit_s=0.2)
+    world.endpoint("https://a.hang.example/")
+    world.issue()
+    thread, stop = sending()
+    wait_for(lambda: hanging)
+
+    stop.set()
+    thread.join(30)
+
+    assert not thread.is_alive()
+
+
+def test_receivers_that_hang_leave_places_for_other_companies(world, sending):
+    world.limit(max_deliveries_at_once=16, max_host_deliveries_at_once=100)
+    neighbour = world.ask(companies.create, CompanyDraft(name="Neighbour"))
+    done = threading.Event()
+    with Receiver(lambda _got, _before: done.wait(30) and 200) as late, Receiver() as quick:
+        for number in range(6):
+            world.endpoint(f"{late.url}/{number}")
+        world.endpoint(quick.url, company=neighbour)
+        for number in range(8):
+            world.issue(str(number))
+        sending()
+        wait_for(lambda: len(late.got) == 8)
+        for number in range(30):
+            world.issue(str(number), company=neighbour)
+        wait_for(lambda: len(quick.good) == 30)
+
+        assert len(late.got) == 8  # half of the places
+        done.set()
+        wait_for(lambda: len(late.good) == 48)
+
+
+def test_a_host_that_hangs_leaves_places_for_others_of_its_company(world, sending):
+    world.limit(max_deliveries_at_once=24, max_host_deliveries_at_once=3)
+    done = threading.Event()
+    with Receiver(lambda _got, _before: done.wait(30) and 200) as late, Receiver() as quick:
+        for number in range(4):
+            world.endpoint(f"{late.url}/{number}")
+        world.endpoint(quick.url.replace("127.0.0.1", "localhost"))
+        for number in range(10):
+            world.issue(str(number))
+        sending()
+        wait_for(lambda: len(quick.good) == 10)
+
+        assert len(late.got) == 3
+        done.set()
+        wait_for(lambda: len(late.good) == 40)
+
+
+def test_bodies_on_their_way_are_bounded_by_their_bytes(world, sending):
+    world.limit(max_delivery_bytes_at_once=8 * 1024)
+    lock, now, most = threading.Lock(), [0], [0]
+
+    def answer(got, _before):
+        with lock:
+            now[0] += len(got.body)
+            most[0] = max(most[0], now[0])
+        threading.Event().wait(0.02)
+        with lock:
+            now[0] -= len(got.body)
+        return 200
+
+    with Receiver(answer) as receiver:
+        for number in range(4):
+            world.endpoint(f"{receiver.url}/{number}")
+        for _ in range(6):
+            world.issue("x" * 200, description="y" * 1_000)
+        sending()
+        wait_for(lambda: len(receiver.good) == 24)
+        wait_for(lambda: len(world.outcomes()) == 24)
+
+    assert 1_200 < most[0] <= 8 * 1024
+    assert world.outcomes() == ["delivery.delivered"] * 24
+
+
+def test_what_waits_for_one_company_does_not_hide_what_waits_for_another(world):
+    neighbour = world.ask(companies.create, CompanyDraft(name="Neighbour"))
+    for number in range(3):
+        world.endpoint(f"https://example.com/{number}")
+    world.endpoint("https://example.org/", company=neighbour)
+    for number in range(8):
+        world.issue(str(number))
+    world.issue(company=neighbour)
+    world.shown()
+
+    with world.system.pool.connection() as conn:
+        now = world.system.clock()
+        found = deliveries.due(conn, now, of_lane=8, limit=4)
+        rest = deliveries.due(
+            conn, now, of_lane=8, limit=100, without=[found[0].id], without_lanes=[found[1].lane, found[2].lane]
+        )
+
+    assert [letter.company_id == neighbour for letter in found].count(True) == 1
+    assert found[0].id not in {letter.id for letter in rest}
+    assert {found[1].lane, found[2].lane}.isdisjoint({letter.lane for letter in rest})
+
+
+def test_callbacks_of_two_companies_to_one_address_do_not_wait_for_each_other(world):
+    world.task()
+    other = world.ask(collections.create, CollectionCreate(name="other"))
+    world.ask(tasks.create, "other", TaskCreate(name="say", workflow=ECHO))
+    for path in (TASK, TASK, TaskPath(collection="other", task="say")):
+        world.ask(trajectories.run, path, RunCreate(webhook_url="https://example.com/"))
+    world.shown()
+
+    with world.system.pool.connection() as conn:
+        found = deliveries.due(conn, world.system.clock(), of_lane=8, limit=100)
+
+    assert len({letter.lane for letter in found if letter.company_id != other}) == 1
+    assert len({letter.lane for letter in found}) == 2

@@ -6,14 +6,19 @@ import ssl
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
+from uuid import uuid4
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from msgspec.structs import replace
 
+from domain.limits import DEFAULT
+from processes.lookups import Lookups, Overdue, resolve
 from processes.outbound import PRIVATE, Client
+from processes.shares import Shares
 
 NOW = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -263,6 +268,142 @@ def test_an_answer_that_is_none_is_a_failure_in_our_words(answer):
 
     assert found.status is None
     assert found.reason in ("The answer was not HTTP, or broke off", "The connection broke off")
+
+
+async def never_final(writer):
+    while True:
+        writer.write(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 1_000)
+        await writer.drain()
+
+
+def test_an_answer_that_does_not_begin_is_read_up_to_a_bound():
+    found, _ = answered(never_final, limits=replace(DEFAULT, max_answer_bytes=16 * 1024), limit_s=60.0)
+
+    assert (found.status, found.reason) == (None, "The answer was not HTTP, or broke off")
+
+
+class Names:
+    """A resolver whose names are answered when they are told to be."""
+
+    def __init__(self):
+        self.asked = []
+        self.answers = {}
+        self.waiting = asyncio.Queue()
+
+    async def __call__(self, host, _port):
+        self.asked.append(host)
+        self.answers[host] = asyncio.get_running_loop().create_future()
+        self.waiting.put_nowait(host)
+        return await self.answers[host]
+
+    def answer(self, host):
+        self.answers.pop(host).set_result(["192.0.2.1"])
+
+
+ONE, OTHER = uuid4(), uuid4()
+
+
+def looked_up(scene, **limits):
+    names = Names()
+
+    async def run():
+        found = Lookups(names, replace(DEFAULT, **limits))
+        try:
+            return await scene(found, names)
+        finally:
+            found.close()
+
+    return asyncio.run(run())
+
+
+def test_who_asks_for_one_name_at_the_same_time_shares_one_look_up_and_later_there_is_another():
+    async def scene(found, names):
+        asking = [asyncio.create_task(found.addresses("a.example", 80, one)) for one in (ONE, OTHER, ONE)]
+        names.answer(await names.waiting.get())
+        answers = await asyncio.gather(*asking)
+        later = asyncio.create_task(found.addresses("A.example", 80, ONE))
+        names.answer(await names.waiting.get())
+        return answers, await later, names.asked
+
+    answers, later, asked = looked_up(scene)
+    assert answers == [["192.0.2.1"]] * 3
+    assert (later, asked) == (["192.0.2.1"], ["a.example"] * 2)
+
+
+def test_a_name_that_is_not_answered_is_asked_for_twice_and_then_fails_at_once():
+    async def scene(found, names):
+        for _ in range(2):
+            with pytest.raises(Overdue):
+                await found.addresses("a.example", 80, ONE)
+        for _ in range(1_000):
+            with pytest.raises(Overdue):
+                await found.addresses("a.example", 80, OTHER)
+        return names.asked
+
+    assert looked_up(scene, lookup_limit_s=0.05) == ["a.example"] * 2
+
+
+def test_a_company_whose_names_are_not_answered_keeps_its_own_waiting_only():
+    async def scene(found, names):
+        asking = [found.addresses(f"{number}.example", 80, ONE) for number in range(40)]
+        failed = await asyncio.gather(*asking, return_exceptions=True)
+        with pytest.raises(Overdue):
+            await found.addresses("later.example", 80, ONE)
+        other = asyncio.create_task(found.addresses("other.example", 80, OTHER))
+        while await names.waiting.get() != "other.example":
+            pass
+        names.answer("other.example")
+        return [type(one) for one in failed], len(names.asked), await other
+
+    failed, asked, other = looked_up(scene, lookup_limit_s=0.05)
+    assert (failed, asked, other) == ([Overdue] * 40, 9, ["192.0.2.1"])
+
+
+def test_a_company_with_many_names_that_are_answered_is_answered_for_all_of_them():
+    async def scene(found, names):
+        asking = [asyncio.create_task(found.addresses(f"{number}.example", 80, ONE)) for number in range(40)]
+        for _ in asking:
+            host = await names.waiting.get()
+            assert len(names.answers) <= 8
+            names.answer(host)
+        return await asyncio.gather(*asking)
+
+    assert looked_up(scene) == [["192.0.2.1"]] * 40
+
+
+def test_an_address_needs_no_look_up():
+    async def scene(found, names):
+        return await found.addresses("192.0.2.7", 80, ONE), await found.addresses("2001:db8::1", 80, ONE), names.asked
+
+    assert looked_up(scene) == (["192.0.2.7"], ["2001:db8::1"], [])
+
+
+def test_the_systems_answer_is_that_of_its_hosts_file():
+    assert "127.0.0.1" in asyncio.run(resolve("localhost", 80))
+
+
+@pytest.mark.parametrize("companies", [1, 2, 3, 7])
+def test_companies_that_take_all_they_can_leave_as_much_for_another(companies):
+    shares = Shares(128)
+    while takers := [one for one in range(companies) if shares.fits(one)]:
+        for one in takers:
+            if shares.fits(one):
+                shares.take(one)
+
+    assert 128 // (companies + 1) - companies <= 128 - shares._own.total()
+    assert max(shares._own.values()) - min(shares._own.values()) <= 1
+
+
+def test_what_is_larger_than_its_share_goes_alone():
+    shares = Shares(100)
+
+    assert shares.fits("a", 1_000)
+    shares.take("a", 60)
+    assert not shares.fits("a", 30)
+    assert shares.fits("b", 40)
+    assert not shares.fits("b", 41)
+    shares.give_back("a", 60)
+    assert shares.fits("a", 1_000)
 
 
 def test_nobody_there_is_a_failure():

@@ -16,7 +16,7 @@ from routines import logs
 logs.configure("info", "scheduler")
 log = structlog.get_logger(process="web")
 log.debug("too little")
-log.info("fired", position=7)
+log.info("fired", position=7, title="\\x1b[2J\\x7f\\x9b\\u202e")
 structlog.get_logger().warning("nobody's")
 logging.getLogger("psycopg.pool").warning("two\\nlines %d", 5)
 try:
@@ -74,3 +74,11 @@ def test_a_line_within_a_span_names_its_trace(lines):
     [within] = [line for line in lines if "trace_id" in line]
 
     assert ("within", f"{10:032x}", f"{11:016x}") == (within["event"], within["trace_id"], within["span_id"])
+
+
+def test_a_line_is_ascii_so_that_no_terminal_obeys_what_others_wrote():
+    talked = subprocess.run([sys.executable, "-c", TALK], capture_output=True, check=False)
+
+    text = talked.stderr.decode("ascii")
+    assert all(character == "\n" or character.isprintable() for character in text)
+    assert "\\u001b[2J\\u007f\\u009b\\u202e" in text

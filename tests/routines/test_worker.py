@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from routines.worker import cli, server
 from routines.worker.command import MOST_OUTPUT
+from tests.routines.hostile import HOSTILE, assert_harmless
 from tests.waiting import wait_for
 
 LIMIT_S = 20.0
@@ -357,7 +358,9 @@ def test_a_token_that_is_not_taken_ends_it_and_is_not_shown(once):
     assert "pcp_wrong" not in result.output
 
 
-@pytest.mark.parametrize("options", [("--url", "localhost:3100"), ("--token", "two words"), ("--timeout-s", "0")])
+@pytest.mark.parametrize(
+    "options", [("--url", "localhost:3100"), ("--token", "two words"), ("--timeout-s", "0"), ("--allow-env", "A=B")]
+)
 def test_wrong_options_are_named(once, options):
     result = once("true", options=options)
 
@@ -446,3 +449,43 @@ def test_two_workers_at_once_run_each_issue_once(stub, start, tmp_path):
     wait_for(lambda: all(issue["status"] == "done" for issue in stub.issues.values()))
 
     assert sorted(f"ACM-{number}" for number in range(1, 7)) == sorted(read(tmp_path / "ran").splitlines())
+
+
+def test_what_others_wrote_does_not_reach_the_workers_terminal_as_orders(stub, once):
+    stub.open(HOSTILE, identifier=HOSTILE)
+
+    shown = once("sh", "-c", "printf '\\033[2J'; exit 1").output
+    stub.open(HOSTILE)
+    lines = once("sh", "-c", "printf '\\033[2J\\302\\233'; exit 1", options=["--json"])
+
+    assert_harmless(shown)
+    assert "\\x1b]0;owned\\x07" in shown
+    assert "[red]" in shown
+    assert_harmless(lines.output)
+    assert json.loads(lines.stdout.splitlines()[-1])["title"] == HOSTILE
+
+
+def test_what_a_server_says_does_not_either(stub, once):
+    stub.troubles = [(403, {"error": HOSTILE})]
+
+    result = once("true")
+
+    assert 2 == result.exit_code
+    assert_harmless(result.output)
+
+
+def test_a_title_with_a_nul_is_a_variable_without_it(stub, once):
+    issue = stub.open("a\0b")
+
+    once("sh", "-c", "printf %s $ROUTINES_ISSUE_TITLE")
+
+    assert (["ab"], "done") == (stub.comments, issue["status"])
+
+
+def test_an_issue_that_is_too_large_for_an_environment_is_cancelled_and_the_worker_goes_on(stub, once):
+    large, small = stub.open("x" * 200_000), stub.open()
+
+    once("true")
+
+    assert ("cancelled", "done") == (large["status"], small["status"])
+    assert "cannot run true: Argument list too long" in stub.comments

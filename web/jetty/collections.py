@@ -72,7 +72,12 @@ class Collections(Controller):
         collection: FromPath[str],
         data: JSONBody[EnvironmentChange],
     ) -> Response[CollectionEnvironment]:
-        """Merges; null deletes a variable, or all of them."""
+        """
+        Merges; null deletes a variable, or all of them.
+
+        A name is up to 128 letters, digits and underscores, and begins with no digit. Our worker gives its command no
+        variable that programs take for an order (PATH, LD_PRELOAD, NODE_OPTIONS ...), unless its operator allows it.
+        """
         changed = backend.change(caller, MODELS, use_cases.change_environment, collection, data)
         return changed.answer(lambda conn: collections.environment(conn, changed.result))
 

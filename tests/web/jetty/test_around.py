@@ -2,6 +2,7 @@
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from tests.web.jetty.conftest import ECHO, WORKFLOW, ok
 
@@ -325,3 +326,39 @@ def test_step_templates_name_what_runs_by_itself(api):
 def test_there_are_no_trials(jetty):
     assert jetty.get(f"/trial/{jetty.collection}") == {"active": False}
     assert jetty.post(f"/trial/{jetty.collection}/activate") == {"active": False}
+
+
+@pytest.mark.parametrize("name", ["", "A=B", "1A", "A B", "A-B", "A\0", "\u00c4", "A" * 129, "A\n"])
+def test_a_name_that_no_variable_has_is_refused(jetty, name):
+    path = f"/collections/{jetty.collection}/environment"
+
+    answer = jetty.request("PATCH", path, {"environment_variables": {"GOOD": "1", name: "x"}})
+
+    assert answer.status_code in {400, 422}, answer.text
+    assert "environment_variables" in answer.text or "U+0000" in answer.text
+    assert jetty.get(path)["environment_variables"] == {}
+
+
+def test_a_value_with_a_nul_is_refused(jetty):
+    path = f"/collections/{jetty.collection}/environment"
+
+    assert jetty.request("PATCH", path, {"environment_variables": {"A": "x\0y"}}).status_code in {400, 422}
+
+
+def test_an_environment_grows_to_its_limits_and_may_shrink_beyond_them(jetty, monkeypatch):
+    path = f"/collections/{jetty.collection}/environment"
+    store = jetty.api.system.store
+    monkeypatch.setattr(store, "limits", replace(store.limits, max_environment_variables=2, max_environment_bytes=1024))
+
+    jetty.patch(path, {"environment_variables": {"A": "x" * 900}})
+    large = jetty.request("PATCH", path, {"environment_variables": {"B": "x" * 200}})
+    jetty.patch(path, {"environment_variables": {"B": "2"}})
+    many = jetty.request("PATCH", path, {"environment_variables": {"C": "3"}})
+
+    assert (large.status_code, many.status_code) == (422, 422)
+    assert large.json()["detail"][0]["loc"] == ["body", "environment_variables"]
+    assert "1024 are allowed" in large.text
+    assert "more than 2 variables" in many.text
+    monkeypatch.setattr(store, "limits", replace(store.limits, max_environment_variables=1))
+    jetty.patch(path, {"environment_variables": {"A": None}})
+    assert jetty.patch(path, {"environment_variables": {"B": None}})["environment_variables"] == {}

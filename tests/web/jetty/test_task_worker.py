@@ -8,12 +8,22 @@ import sys
 
 import pytest
 
+from application.use_cases import sealing
+from domain.events import CompanyEnvironmentChanged, CompanyNamed
+from routines.worker.environment import is_dangerous
 from routines.worker.tasks import outputs_of
 from tests.waiting import exists, wait_for
 
 
-def command_of(jetty, *command, task=None, once=True):
-    options = ["--url", jetty.api.url, *(["--task", task] if task else []), *(["--once"] if once else []), "--json"]
+def command_of(jetty, *command, task=None, once=True, more=()):
+    options = [
+        "--url",
+        jetty.api.url,
+        *(["--task", task] if task else []),
+        *(["--once"] if once else []),
+        "--json",
+        *more,
+    ]
     return [sys.executable, "-m", "routines", "worker", *options, "--poll-s", "0.05", "--", *command]
 
 
@@ -21,8 +31,8 @@ def environment(jetty):
     return {**os.environ, "JETTY_API_TOKEN": jetty.key, "ROUTINES_AGENT_TOKEN": ""} | {"PYTHONUNBUFFERED": "1"}
 
 
-def run(jetty, *command, **options):
-    env = {name: value for name, value in environment(jetty).items() if name != "ROUTINES_AGENT_TOKEN"}
+def run(jetty, *command, env=(), **options):
+    env = {name: value for name, value in environment(jetty).items() if name != "ROUTINES_AGENT_TOKEN"} | dict(env)
     return subprocess.run(
         command_of(jetty, *command, **options), env=env, capture_output=True, text=True, timeout=60, check=False
     )
@@ -113,3 +123,148 @@ def test_a_key_that_is_none_is_a_clear_error(jetty):
 )
 def test_what_a_command_says_is_the_outputs_of_its_steps(text, steps, outputs):
     assert outputs_of(text, steps) == outputs
+
+
+SET = "/collections/{}/environment"
+
+
+def set_environment(jetty, variables):
+    return jetty.patch(SET.format(jetty.collection), {"environment_variables": variables})
+
+
+def store_environment(jetty, variables):
+    """As if an earlier version had stored what is refused now."""
+
+    def change(work):
+        [company_id] = [
+            one.stream_id
+            for one in work.store.history()
+            if isinstance(one.event, CompanyNamed) and one.event.name == jetty.collection
+        ]
+        sealed = sealing.seal(work, company_id, "environment", variables, company_id)
+        work.record(company_id, [CompanyEnvironmentChanged(environment=sealed)])
+
+    jetty.api.system.executor.attempt(change)
+
+
+def test_a_collections_environment_chooses_no_code_that_a_worker_runs(jetty, tmp_path):
+    trap, mark = tmp_path / "trap", tmp_path / "ran"
+    trap.write_text(f"touch {mark}\n")
+    set_environment(jetty, {"BASH_ENV": str(trap), "GREETING": "hello"})
+    task = jetty.task()
+    fired = jetty.post(f"/run/{jetty.collection}/{task}", {})
+
+    worked = run(jetty, "bash", "-c", "true")
+
+    assert worked.returncode == 1, worked.stderr
+    assert not mark.exists()
+    found = status(jetty, task, fired)
+    assert found["status"] == "failed"
+    assert "environment has BASH_ENV" in found["error"]
+    assert "--allow-env" in found["error"]
+
+
+def test_what_the_workers_operator_allows_is_taken(jetty, tmp_path):
+    trap, mark = tmp_path / "trap", tmp_path / "ran"
+    trap.write_text(f"touch {mark}\n")
+    set_environment(jetty, {"BASH_ENV": str(trap), "TZDIR": "/tmp"})
+    task = jetty.task()
+    fired = jetty.post(f"/run/{jetty.collection}/{task}", {})
+
+    worked = run(jetty, "bash", "-c", "true", more=["--allow-env", "BASH_ENV", "--allow-env", "TZDIR"])
+
+    assert worked.returncode == 0, worked.stderr
+    assert mark.exists()
+    assert status(jetty, task, fired)["status"] == "completed"
+
+
+def test_the_command_is_found_by_the_workers_own_path(jetty, tmp_path):
+    false = tmp_path / "true"
+    false.write_text("#!/bin/sh\nexit 9\n")
+    false.chmod(0o755)
+    set_environment(jetty, {"PATH": str(tmp_path)})
+    task = jetty.task()
+    fired = jetty.post(f"/run/{jetty.collection}/{task}", {})
+
+    run(jetty, "true", env={"ROUTINES_WORKER_ALLOW_ENV": "PATH TZDIR"})
+
+    assert status(jetty, task, fired)["status"] == "completed"
+
+
+def test_old_names_that_cannot_be_variables_are_left_out_and_the_worker_says_so(jetty):
+    store_environment(jetty, {"A=B": "x", "": "y", "NUL": "a\0b", "\x1b[2J": "z", "GOOD": "g"})
+    task = jetty.task()
+    fired = jetty.post(f"/run/{jetty.collection}/{task}", {})
+
+    worked = run(jetty, "sh", "-c", "echo $GOOD")
+
+    assert worked.returncode == 0, worked.stderr
+    assert status(jetty, task, fired)["steps"]["query"]["outputs"] == {"text": "g\n"}
+    assert "A=B, , NUL, \\x1b[2J" in worked.stderr
+
+
+def test_an_environment_that_is_too_large_fails_its_trajectory_and_the_worker_goes_on(jetty):
+    store_environment(jetty, {"LARGE": "x" * 200_000})
+    task = jetty.task()
+    fired = [jetty.post(f"/run/{jetty.collection}/{task}", {}) for _ in range(2)]
+
+    worked = run(jetty, "true")
+
+    assert worked.returncode == 1, worked.stderr
+    for one in fired:
+        assert status(jetty, task, one)["error"] == "cannot run true: Argument list too long"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "[" * 50_000,
+        '{"x": NaN}',
+        '{"x": 1e999}',
+        '{"x": "\\ud800"}',
+        '{"x": "\\u0000"}',
+        '{"x":' * 500 + "1" + "}" * 500,
+    ],
+    ids=["deep", "no number", "endless", "half a character", "NUL", "nested"],
+)
+def test_whatever_a_command_says_ends_its_trajectory_and_the_worker_goes_on(jetty, said, tmp_path):
+    task = jetty.task()
+    fired = [jetty.post(f"/run/{jetty.collection}/{task}", {}) for _ in range(2)]
+    (tmp_path / "said").write_text(said)
+
+    worked = run(jetty, "cat", str(tmp_path / "said"))
+
+    assert worked.returncode in {0, 1}, worked.stderr
+    assert {status(jetty, task, one)["status"] for one in fired} <= {"completed", "failed"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "PATH",
+            "HOME",
+            "IFS",
+            "ENV",
+            "PS4",
+            "LD_PRELOAD",
+            "DYLD_INSERT_LIBRARIES",
+            "BASH_ENV",
+            "BASH_FUNC_x",
+            "PERL5OPT",
+        ),
+        *("PYTHONSTARTUP", "PYTHONPATH", "NODE_OPTIONS", "RUBYOPT", "GIT_SSH_COMMAND", "JAVA_TOOL_OPTIONS"),
+        *("_JAVA_OPTIONS", "JDK_JAVA_OPTIONS", "GCONV_PATH", "LOCPATH", "SSL_CERT_FILE", "HTTPS_PROXY", "http_proxy"),
+        *("no_proxy", "PAGER", "EDITOR", "ROUTINES_URL", "ROUTINES_AGENT_TOKEN", "JETTY_API_TOKEN", "PGSERVICEFILE"),
+        *("npm_config_script_shell", "MAKEFLAGS", "TAR_OPTIONS", "LESSOPEN", "RUSTC_WRAPPER", "TMPDIR"),
+    ],
+)
+def test_what_programs_take_for_an_order_is_dangerous(name):
+    assert is_dangerous(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["TOKEN", "HOST", "API_KEY", "DATABASE_URL", "TEXT", "MYSQL_PASSWORD", "TZ", "LANG", "A", "_"]
+)
+def test_what_is_data_is_not(name):
+    assert not is_dangerous(name)
