@@ -12,7 +12,7 @@ from eventsourcing.persistence import MapperDeserialisationError, Notification, 
 from application.recorder import Guards
 from domain import json_depth, limits
 from domain.errors import Oversized
-from domain.events import STORED_NAMES, AnyEvent
+from domain.events import STORED_NAMES, AnyEvent, stored_name
 from domain.limits import Limits
 from domain.recorded import Recorded, Unreadable
 
@@ -84,6 +84,9 @@ def from_stored(stored: StoredEvent) -> Recorded:
     except Exception as error:  # whatever it is: nobody may be stopped by what another wrote
         kind = UnreadableEvent if stored.topic in STORED_NAMES else UnknownEvent
         raise kind(stored, error) from error
+    if (name := stored_name(body.event)) != stored.topic:  # under its own name the log would have looked at it
+        error = ValueError(f"it says that it is {name}")
+        raise UnreadableEvent(stored, error) from error
     return Recorded(
         stream_id=UUID(str(stored.originator_id)) if isinstance(stored.originator_id, str) else stored.originator_id,
         version=stored.originator_version,

@@ -17,6 +17,7 @@ from processes import scheduler as schedulers
 from processes.outbound import Client
 from projections import catalogue
 from routines import bootstrap, entry
+from routines.audit_command import audit
 from routines.data_directory import CannotStart
 from routines.demo.cli import demo
 from routines.log_command import log
@@ -156,6 +157,7 @@ def delivery() -> None:
 
 main.add_command(projections)
 main.add_command(log)
+main.add_command(audit)
 main.add_command(secrets)
 main.add_command(worker)
 main.add_command(demo)
