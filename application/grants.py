@@ -29,7 +29,7 @@ from domain.recorded import Recorded
 from domain.values import Value
 
 GRANTS = (UserRegistered, MemberJoined, MemberChanged, KeyIssued)
-NAMES = tuple(map(stored_name, (*GRANTS, MemberRemoved, KeyRevoked, AgentCreated)))
+NAMES = tuple(stored_name(kind) for kind in (*GRANTS, MemberRemoved, KeyRevoked, AgentCreated))
 MANAGERS, WRITERS = ("owner", "admin"), ("owner", "admin", "member")
 MAX_CLOCK_DIFFERENCE = timedelta(minutes=5)  # the bound of log.sql, unless its owner changed it
 
@@ -119,8 +119,8 @@ def _grant(row: Row, recorded: Recorded | None, flags: list[str]) -> Grant:
         stream_id=row.stream_id,
         recorded_at=row.recorded_at,
         recorded_by=row.recorded_by,
-        at=recorded and recorded.at,
-        actor=recorded and recorded.actor,
+        at=recorded.at if recorded else None,
+        actor=recorded.actor if recorded else None,
         company_id=recorded.company_id if recorded else None,
         flags=tuple(flags),
     )
@@ -162,13 +162,11 @@ def _doubts(rights: _Rights, recorded: Recorded, recorded_at: datetime) -> Itera
 
 def _is_of_its_company(rights: _Rights, recorded: Recorded) -> bool:
     """Whether the stream of a membership is that of its user in its company."""
-    if isinstance(recorded.event, MemberJoined):
-        user_id: UUID | None = recorded.event.user_id
-    else:
-        member = rights.members.get(recorded.stream_id)
-        user_id = member.user_id if member else None
-    company_id = recorded.company_id
-    return bool(user_id and company_id) and recorded.stream_id == membership_of(user_id, company_id)
+    event, company_id, member = recorded.event, recorded.company_id, rights.members.get(recorded.stream_id)
+    user_id = event.user_id if isinstance(event, MemberJoined) else member.user_id if member else None
+    if user_id is None or company_id is None:
+        return False
+    return recorded.stream_id == membership_of(user_id, company_id)
 
 
 def _user_id(actor: str) -> UUID | None:

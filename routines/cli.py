@@ -110,12 +110,21 @@ def init() -> None:
 @click.option("--name", default="command line", show_default=True, help="What the key is for.")
 @click.option("--user", "user_id", type=click.UUID, default=FIRST_USER, show_default="the first user", help="Their id.")
 def board_key(name: str, user_id: UUID) -> None:
-    """Mint a further board token; for an operator, when somebody's token is lost or has expired."""
+    """
+    Mint a further board token; for an operator, when somebody's token is lost or has expired.
+
+    Needs the database's owner in ROUTINES_DATABASE_URL, as `routines init` does: the log lets the service alone give
+    nobody a key of somebody else's. Over the database of `routines up` that is postgres in the place of
+    routines_service. `routines audit grants` shows such keys.
+    """
     with bootstrap.system(entry.settings()) as system:
         try:
             click.echo(bootstrap.another_board_token(system, name, user_id))
         except NotFound as error:
             raise click.ClickException(error.message) from error
+        except psycopg.errors.InsufficientPrivilege as error:
+            text = "Only the database's owner may give somebody a key: use the URL that `routines init` needs"
+            raise click.ClickException(text) from error
 
 
 @main.command()

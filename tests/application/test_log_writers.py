@@ -418,7 +418,7 @@ def test_a_grant_under_another_name_is_none(scene):
     key_id = uuid4()
     scene.append((key_id, "agent.paused", body("key.issued", "system", name="k", user_id=FIRST_USER)))
 
-    with pytest.raises(Exception, match="says that it is key.issued"):
+    with pytest.raises(Exception, match=r"says that it is key\.issued"):
         scene.system.store.load([key_id])
 
 

@@ -9,10 +9,10 @@ from datetime import datetime
 from uuid import UUID, uuid4
 
 from application import tokens
+from application.work import Work
 from domain.events import AgentCreated, KeyIssued, KeyRevoked, UserRegistered
 from domain.identity import key_of
 from domain.values import AgentProfile, AgentStatus, MemberRole
-from application.work import Work
 from routines import bootstrap
 from routines.settings import Settings
 from tests.api import Api
