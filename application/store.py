@@ -77,16 +77,21 @@ def to_stored(recorded: Recorded, limits: Limits = limits.DEFAULT) -> StoredEven
     return StoredEvent(recorded.stream_id, recorded.version, name, encoded)
 
 
+def _check_name(event: AnyEvent, name: str) -> None:
+    """Raises ValueError for a row of another name: what the log checks of an event goes by that name (log.sql)."""
+    if (said := stored_name(event)) != name:
+        msg = f"it says that it is {said}"
+        raise ValueError(msg)
+
+
 def from_stored(stored: StoredEvent) -> Recorded:
     """Raises UnreadableEvent, which names the place, for bytes that are no event of ours."""
     try:
         body = _decode(stored.state)
+        _check_name(body.event, stored.topic)
     except Exception as error:  # whatever it is: nobody may be stopped by what another wrote
         kind = UnreadableEvent if stored.topic in STORED_NAMES else UnknownEvent
         raise kind(stored, error) from error
-    if (name := stored_name(body.event)) != stored.topic:  # under its own name the log would have looked at it
-        error = ValueError(f"it says that it is {name}")
-        raise UnreadableEvent(stored, error) from error
     return Recorded(
         stream_id=UUID(str(stored.originator_id)) if isinstance(stored.originator_id, str) else stored.originator_id,
         version=stored.originator_version,

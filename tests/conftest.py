@@ -70,6 +70,13 @@ def system(settings: Settings) -> Iterator[System]:
         yield ready
 
 
+@pytest.fixture
+def owner(admin_url: str) -> Iterator[System]:
+    """The same over the login of the database's owner, whose grants the log does not check."""
+    with bootstrap.system(Settings(database_url=admin_url)) as ready:
+        yield ready
+
+
 @pytest.fixture(params=["memory", "postgres"])
 def store(request: pytest.FixtureRequest) -> EventStore:
     """The same tests over both."""
