@@ -139,7 +139,10 @@ def standing(work: Work, user: BoardUser, company_id: UUID) -> Membership | None
     """What a user is in a company: an instance admin an owner of every one, None whoever is no member (any more)."""
     if user.instance_admin:
         return access.OWNER
-    return work.get(MEMBERSHIP, membership_of(user.user_id, company_id))
+    member_id = membership_of(user.user_id, company_id)
+    membership = work.get(MEMBERSHIP, member_id)
+    # The log lets nobody join who was not let in by an owner or admin of the company that the event names.
+    return membership if membership is not None and work.company_of(member_id) == company_id else None
 
 
 def _authorize_agent(principal: AgentCaller, action: Action, resource: Resource) -> None:

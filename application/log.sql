@@ -22,17 +22,128 @@ CREATE TABLE IF NOT EXISTS log.head (
 ) WITH (fillfactor = 10);
 INSERT INTO log.head VALUES (true, 0, '\x') ON CONFLICT DO NOTHING;
 
+ALTER TABLE log.events ADD COLUMN IF NOT EXISTS recorded_by text;  -- who had logged in; NULL: recorded before this column
+
+-- What the owner lets writers do. `max_clock_difference` NULL: their clocks and the JSON of bodies are not looked at.
+CREATE TABLE IF NOT EXISTS log.rules (
+    one                  boolean  PRIMARY KEY DEFAULT true CHECK (one),
+    max_clock_difference interval DEFAULT '5 minutes' CHECK (max_clock_difference >= '0')
+);
+INSERT INTO log.rules DEFAULT VALUES ON CONFLICT DO NOTHING;
+
 -- The hash of a row: SHA-256 over fixed-width or length-prefixed fields, so that none can slide into the next.
+-- A row without `recorded_by` has the hash that it had when there was no such column.
+DROP FUNCTION IF EXISTS log.hash_of(bytea, bigint, uuid, bigint, text, bytea, timestamptz);
 CREATE OR REPLACE FUNCTION log.hash_of(
-    previous bytea, place bigint, stream_id uuid, version bigint, name text, body bytea, recorded_at timestamptz
+    previous bytea, place bigint, stream_id uuid, version bigint, name text, body bytea, recorded_at timestamptz,
+    recorded_by text
 ) RETURNS bytea LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT sha256(
         previous || int8send(place) || uuid_send(stream_id) || int8send(version)
         || int4send(octet_length(name)) || convert_to(name, 'UTF8') || sha256(body)
-        || int8send((extract(epoch FROM recorded_at) * 1000000)::bigint))
+        || int8send((extract(epoch FROM recorded_at) * 1000000)::bigint)
+        || coalesce(int4send(octet_length(recorded_by)) || convert_to(recorded_by, 'UTF8'), ''))
 $$;
 
+-- The JSON of a body. Of a field that occurs twice the last one counts, here as for those who read events.
+-- NUL, which this type does not take, becomes another control character.
+CREATE OR REPLACE FUNCTION log.json_of(body bytea) RETURNS json LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT replace(convert_from(body, 'UTF8'), '\u0000', '\u0001')::json
+$$;
+
+-- Refuses events whose writer says that they were decided at another time than now. The time stands first in a body;
+-- only where a second one could follow (a field of that name, or one spelt with escapes) the whole body is read.
+CREATE OR REPLACE FUNCTION log.check_clock(bodies bytea[], bound interval) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    now_at   timestamptz := clock_timestamp();
+    body     bytea;
+    claim    text;
+    accepted bytea;  -- how the one before begins: those that are decided together say the same
+BEGIN
+    FOREACH body IN ARRAY bodies LOOP
+        IF position('"at"'::bytea IN substr(body, 7)) = 0 AND position('\x5c7530'::bytea IN body) = 0 THEN
+            CONTINUE WHEN substr(body, 1, 36) = accepted;
+            accepted := substr(body, 1, 36);
+            claim := encode(accepted, 'escape');
+        ELSE
+            claim := '{"at":"' || (log.json_of(body) ->> 'at') || '"';
+        END IF;
+        IF claim ~ '^\{"at":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z"' THEN
+            CONTINUE WHEN split_part(claim, '"', 4)::timestamptz BETWEEN now_at - bound AND now_at + bound;
+        END IF;
+        RAISE EXCEPTION 'an event that begins % is to be recorded at %', coalesce(claim, 'without a time'), now_at
+            USING ERRCODE = 'datetime_field_overflow';
+    END LOOP;
+END $$;
+
+-- Refuses grants (who is a user, a member, the holder of a key) that do not follow from what their decision read.
+-- `evidence` are the streams that it read or wrote; positions up to `last` were recorded before.
+CREATE OR REPLACE FUNCTION log.check_grants(evidence uuid[], last bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    first_user CONSTANT uuid := '6d5d5fce-0396-5771-a90e-ef59d0efb034';  -- domain/identity.py
+    given       record;
+    granter     uuid;
+    holder      uuid;     -- of a user's key
+    is_new      boolean;  -- the user or holder is registered in this batch
+    is_admitted boolean;  -- the granter has a key that is good
+    standing    text;     -- of the granter in the company
+BEGIN
+    FOR given IN
+        SELECT e.stream_id, e.version, e.name, c.* FROM log.events e
+        CROSS JOIN json_to_record(log.json_of(e.body)) c(at timestamptz, actor text, company_id uuid, event json)
+        WHERE e.position > last AND e.name IN ('user.registered', 'member.joined', 'member.changed', 'key.issued')
+    LOOP
+        granter := substring(given.actor FROM '^user:([0-9a-f-]{36})$')::uuid;
+        holder := (given.event ->> 'user_id')::uuid;
+        is_new := EXISTS (SELECT FROM log.events e WHERE e.position > last AND e.version = 1 AND e.name = 'user.registered'
+                          AND e.stream_id = CASE given.name WHEN 'key.issued' THEN holder ELSE given.stream_id END);
+        -- The first user of an installation has nobody to be let in by.
+        CONTINUE WHEN is_new AND given.version = 1 AND first_user = CASE given.name WHEN 'key.issued' THEN holder ELSE given.stream_id END;
+
+        is_admitted := EXISTS (
+            SELECT FROM log.events e CROSS JOIN log.json_of(e.body) j(body)
+            WHERE e.stream_id = ANY (evidence) AND e.position <= last AND e.name = 'key.issued'
+            AND (j.body -> 'event' ->> 'user_id')::uuid = granter
+            AND coalesce((j.body -> 'event' ->> 'expires_at')::timestamptz > given.at, true)
+            AND NOT EXISTS (SELECT FROM log.events r WHERE r.stream_id = e.stream_id AND r.name = 'key.revoked'
+                            AND r.position <= last));
+        SELECT CASE WHEN (log.json_of(e.body) -> 'event' ->> 'instance_admin')::boolean THEN 'owner' END INTO standing
+            FROM log.events e WHERE e.stream_id = granter AND e.version = 1 AND e.name = 'user.registered';
+        IF standing IS NULL THEN
+            SELECT log.json_of(m.body) -> 'event' ->> 'role' INTO standing
+                FROM log.events e CROSS JOIN log.json_of(e.body) j(body) JOIN log.events m USING (stream_id)
+                WHERE e.stream_id = ANY (evidence) AND e.version = 1 AND e.name = 'member.joined'
+                AND (j.body -> 'event' ->> 'user_id')::uuid = granter
+                AND (j.body ->> 'company_id')::uuid = given.company_id
+                AND m.position <= last ORDER BY m.version DESC LIMIT 1;
+        END IF;
+
+        IF is_admitted AND (given.version = 1 OR given.name LIKE 'member.%') THEN
+            CASE given.name
+            WHEN 'user.registered' THEN
+                CONTINUE WHEN NOT coalesce((given.event ->> 'instance_admin')::boolean, false);
+            WHEN 'key.issued' THEN
+                IF holder IS NOT NULL THEN
+                    CONTINUE WHEN holder = granter OR is_new;
+                ELSIF (given.event ->> 'collection_id')::uuid = given.company_id OR EXISTS (
+                    SELECT FROM log.events e WHERE e.stream_id = (given.event ->> 'agent_id')::uuid AND e.version = 1
+                    AND (log.json_of(e.body) ->> 'company_id')::uuid = given.company_id
+                ) THEN
+                    CONTINUE WHEN standing IN ('owner', 'admin', 'member');
+                END IF;
+            ELSE
+                CONTINUE WHEN standing = 'owner' OR (standing = 'admin' AND given.event ->> 'role' <> 'owner');
+            END CASE;
+        END IF;
+        RAISE EXCEPTION 'a % by % does not follow from what the log holds', given.name, left(given.actor, 60)
+            USING ERRCODE = 'insufficient_privilege';
+    END LOOP;
+END $$;
+
 -- Appends one batch: all of it or nothing. Returns the position of its last event.
+-- The function says when it was recorded and by whom; the bodies say when and by whom it was decided.
 -- `guard_streams` must still be at `guard_versions`: what a decision read, it read whole.
 CREATE OR REPLACE FUNCTION log.append(
     streams uuid[], versions bigint[], names text[], bodies bytea[], guard_streams uuid[], guard_versions bigint[]
@@ -43,7 +154,11 @@ DECLARE
     now_at timestamptz;
     hashes bytea[] := '{}';
     many   int := cardinality(streams);
+    bound  interval := (SELECT r.max_clock_difference FROM log.rules r);
 BEGIN
+    IF bound IS NOT NULL THEN
+        PERFORM log.check_clock(bodies, bound);  -- before others must wait for us
+    END IF;
     SELECT h.position, h.hash INTO last, chain FROM log.head h FOR UPDATE;
     IF EXISTS (SELECT FROM unnest(guard_streams, guard_versions) g(id, version)
                JOIN log.events e ON e.stream_id = g.id AND e.version = g.version + 1) THEN
@@ -57,12 +172,16 @@ BEGIN
     END IF;
     now_at := clock_timestamp();
     FOR i IN 1..many LOOP
-        chain := log.hash_of(chain, last + i, streams[i], versions[i], names[i], bodies[i], now_at);
+        chain := log.hash_of(chain, last + i, streams[i], versions[i], names[i], bodies[i], now_at, session_user);
         hashes[i] := chain;
     END LOOP;
     INSERT INTO log.events
-        SELECT last + n, id, version, name, body, now_at, hash
+        SELECT last + n, id, version, name, body, now_at, hash, session_user
         FROM unnest(streams, versions, names, bodies, hashes) WITH ORDINALITY AS b(id, version, name, body, hash, n);
+    IF names && ARRAY['user.registered', 'member.joined', 'member.changed', 'key.issued']
+    AND NOT pg_has_role(session_user, 'routines_owner', 'MEMBER') THEN
+        PERFORM log.check_grants(guard_streams || streams, last);
+    END IF;
     UPDATE log.head SET position = last + many, hash = chain;
     PERFORM pg_notify('routines_log', (last + many)::text);
     RETURN last + many;
@@ -87,7 +206,8 @@ ALTER TABLE log.events ENABLE ALWAYS TRIGGER unchanged;
 ALTER TABLE log.head ENABLE ALWAYS TRIGGER kept;
 ALTER TABLE log.head ENABLE ALWAYS TRIGGER forward;
 
-REVOKE ALL ON FUNCTION log.append, log.hash_of, log.refuse, log.only_forward FROM PUBLIC;
+REVOKE ALL ON FUNCTION log.append, log.check_clock, log.check_grants, log.hash_of, log.json_of, log.refuse,
+    log.only_forward FROM PUBLIC;
 GRANT USAGE ON SCHEMA log TO routines_service, routines_auditor;
-GRANT SELECT ON log.events, log.head TO routines_service, routines_auditor;
+GRANT SELECT ON log.events, log.head, log.rules TO routines_service, routines_auditor;
 GRANT EXECUTE ON FUNCTION log.append TO routines_service;

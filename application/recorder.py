@@ -2,8 +2,9 @@
 Where events are kept: one interface (the library's ApplicationRecorder, with guards), in memory and in Postgres.
 
 `insert_events(events, guards=[(stream, version), ...])` records all events or none. It raises IntegrityError when
-a version is taken, a stream would get a gap, or a guarded stream has moved on; OperationalError when Postgres
-cannot be reached in time, and of that OutcomeUnknown when the events may be recorded all the same.
+a version is taken, a stream would get a gap, or a guarded stream has moved on, and of that ClockDiffers when they say
+another time than Postgres's clock; OperationalError when Postgres cannot be reached in time, and of that OutcomeUnknown
+when the events may be recorded all the same.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,6 +32,10 @@ TRIES = 4  # of one append, when the connection breaks
 
 class OutcomeUnknown(OperationalError):
     """The connection broke before Postgres answered: whether the events are recorded is not known."""
+
+
+class ClockDiffers(IntegrityError):
+    """The events were decided too long before, or after, Postgres's present time: to be decided anew."""
 
 
 class MemoryRecorder(POPOApplicationRecorder):
@@ -196,6 +201,8 @@ class PostgresRecorder(ApplicationRecorder):
                 yield conn
         except psycopg.errors.UniqueViolation as error:
             raise IntegrityError(str(error)) from error
+        except psycopg.errors.DatetimeFieldOverflow as error:
+            raise ClockDiffers(str(error)) from error
         except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
             raise OperationalError(str(error)) from error
 

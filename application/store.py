@@ -12,7 +12,7 @@ from eventsourcing.persistence import MapperDeserialisationError, Notification, 
 from application.recorder import Guards
 from domain import json_depth, limits
 from domain.errors import Oversized
-from domain.events import STORED_NAMES, AnyEvent
+from domain.events import STORED_NAMES, AnyEvent, stored_name
 from domain.limits import Limits
 from domain.recorded import Recorded, Unreadable
 
@@ -77,10 +77,18 @@ def to_stored(recorded: Recorded, limits: Limits = limits.DEFAULT) -> StoredEven
     return StoredEvent(recorded.stream_id, recorded.version, name, encoded)
 
 
+def _check_name(event: AnyEvent, name: str) -> None:
+    """Raises ValueError for a row of another name: what the log checks of an event goes by that name (log.sql)."""
+    if (said := stored_name(event)) != name:
+        msg = f"it says that it is {said}"
+        raise ValueError(msg)
+
+
 def from_stored(stored: StoredEvent) -> Recorded:
     """Raises UnreadableEvent, which names the place, for bytes that are no event of ours."""
     try:
         body = _decode(stored.state)
+        _check_name(body.event, stored.topic)
     except Exception as error:  # whatever it is: nobody may be stopped by what another wrote
         kind = UnreadableEvent if stored.topic in STORED_NAMES else UnknownEvent
         raise kind(stored, error) from error

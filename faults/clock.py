@@ -45,6 +45,7 @@ def run(place: Place, size: Size, chance: random.Random) -> list[Outcome]:
             for role in ("scheduler", "scheduler", "projector"):
                 processes.start(role)
             workplace.late(int(size(full=200, short=40)), 10)
+            database.trust_clocks("DEFAULT")
             settle(database, LIMIT_S)
             began = oracle.clock(log)
             ahead = [began + timedelta(seconds=1 + chance.uniform(0, jumps * pause_s)) for _ in range(jumps * 20)]

@@ -17,6 +17,7 @@ from processes import scheduler as schedulers
 from processes.outbound import Client
 from projections import catalogue
 from routines import bootstrap, entry, terminal
+from routines.audit_command import audit
 from routines.data_directory import CannotStart
 from routines.demo.cli import demo
 from routines.log_command import log
@@ -111,12 +112,21 @@ def init() -> None:
 @click.option("--name", default="command line", show_default=True, help="What the key is for.")
 @click.option("--user", "user_id", type=click.UUID, default=FIRST_USER, show_default="the first user", help="Their id.")
 def board_key(name: str, user_id: UUID) -> None:
-    """Mint a further board token; for an operator, when somebody's token is lost or has expired."""
+    """
+    Mint a further board token; for an operator, when somebody's token is lost or has expired.
+
+    Needs the database's owner in ROUTINES_DATABASE_URL, as `routines init` does: the log lets the service alone give
+    nobody a key of somebody else's. Over the database of `routines up` that is postgres in the place of
+    routines_service. `routines audit grants` shows such keys.
+    """
     with bootstrap.system(entry.settings()) as system:
         try:
             click.echo(bootstrap.another_board_token(system, name, user_id))
         except NotFound as error:
             raise terminal.Trouble(error.message) from error
+        except psycopg.errors.InsufficientPrivilege as error:
+            text = "Only the database's owner may give somebody a key: use the URL that `routines init` needs"
+            raise click.ClickException(text) from error
 
 
 @main.command()
@@ -159,6 +169,7 @@ def delivery() -> None:
 
 main.add_command(projections)
 main.add_command(log)
+main.add_command(audit)
 main.add_command(secrets)
 main.add_command(worker)
 main.add_command(demo)

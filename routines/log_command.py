@@ -1,13 +1,20 @@
 """`routines log`: the event log, one JSON object a line."""
 
+from collections.abc import Iterable, Iterator
+from datetime import datetime
 from itertools import islice
 from typing import Any
 from uuid import UUID
 
 import click
 
+from application import audit
 from domain.recorded import Recorded
 from routines import bootstrap, entry, terminal
+from routines.bootstrap import System
+
+AT_ONCE = 100  # lines
+Entry = tuple[datetime, str | None]
 
 
 @click.command("log")
@@ -21,7 +28,9 @@ def log(after: int, limit: int | None, company: UUID | None, stream: UUID | None
     """
     Print the event log in order, one JSON object a line.
 
-    Each line has its position, stream and version, name, time, actor, company, cause and the event itself.
+    Each line has its position, stream and version, name, time, actor, company, cause and the event itself, as the
+    process that decided it says; and when the database recorded it, for which login (null for events that were
+    recorded before it was kept).
     """
     with bootstrap.system(entry.settings()) as system:
         found = (
@@ -29,12 +38,21 @@ def log(after: int, limit: int | None, company: UUID | None, stream: UUID | None
             for recorded in system.store.history(after)
             if company in (None, recorded.company_id) and stream in (None, recorded.stream_id)
         )
-        for recorded in islice(found, limit):
-            terminal.echo_json(line(recorded))
+        for recorded, entered in _with_entries(system, islice(found, limit)):
+            terminal.echo_json(line(recorded, entered))
 
 
-def line(recorded: Recorded) -> dict[str, Any]:
+def _with_entries(system: System, events: Iterator[Recorded]) -> Iterable[tuple[Recorded, Entry]]:
+    """Beside each event, what the database says of its recording."""
+    while some := list(islice(events, AT_ONCE)):
+        with system.pool.connection() as conn:
+            entries = audit.read_entries(conn, [recorded.position for recorded in some])
+        yield from ((recorded, entries[recorded.position]) for recorded in some)
+
+
+def line(recorded: Recorded, entered: Entry) -> dict[str, Any]:
     """One event with all that is known of it."""
     envelope = {name: getattr(recorded, name) for name in ("position", "stream_id", "version", "at", "actor")}
     more = {"company_id": recorded.company_id, "cause": recorded.cause, "name": recorded.name}
-    return {**envelope, **more, "event": recorded.event}
+    database = dict(zip(("recorded_at", "recorded_by"), entered, strict=True))
+    return {**envelope, **more, **database, "event": recorded.event}

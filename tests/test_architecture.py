@@ -17,6 +17,7 @@ MAY_IMPORT = {
 }
 DOMAIN_MAY_IMPORT = {"msgspec"}
 SQL_IN = {
+    "application/audit.py",
     "application/recorder.py",
     "application/vault.py",
     "projections/*.py",

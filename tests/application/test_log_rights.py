@@ -8,7 +8,9 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 ROW = "(99, gen_random_uuid(), 1, 'key.revoked', '{}', now(), '')"
-FORGED = "ARRAY[gen_random_uuid()], ARRAY[1], ARRAY['key.revoked'], ARRAY['{}'::bytea], '{}', '{}'"
+BODY = """convert_to(format('{"at":"%s","actor":"system","event":{"type":"key.revoked"}}',
+    to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')), 'UTF8')"""
+FORGED = f"ARRAY[gen_random_uuid()], ARRAY[1], ARRAY['key.revoked'], ARRAY[{BODY}], '{{}}', '{{}}'"
 
 # What neither the service nor the auditor may do, each a login of its own.
 TAMPER = {
@@ -52,7 +54,15 @@ TAMPER = {
     "replace the refusal": "CREATE OR REPLACE FUNCTION log.refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
     "alter append": "ALTER FUNCTION log.append SET search_path = public",
     "drop append": "DROP FUNCTION log.append",
-    "call the hash": "SELECT log.hash_of('', 1, gen_random_uuid(), 1, 'a', '', now())",
+    "call the hash": "SELECT log.hash_of('', 1, gen_random_uuid(), 1, 'a', '', now(), 'me')",
+    "replace the check of clocks": "CREATE OR REPLACE FUNCTION log.check_clock(bytea[], interval) RETURNS void "
+    "LANGUAGE sql AS 'SELECT NULL::void'",
+    "replace the check of grants": "CREATE OR REPLACE FUNCTION log.check_grants(uuid[], bigint) RETURNS void "
+    "LANGUAGE sql AS 'SELECT NULL::void'",
+    "any clock": "UPDATE log.rules SET max_clock_difference = NULL",
+    "no rules": "DELETE FROM log.rules",
+    "rules of my own": "INSERT INTO log.rules VALUES (true, NULL) ON CONFLICT (one) DO UPDATE SET max_clock_difference = NULL",
+    "another default": "ALTER TABLE log.rules ALTER max_clock_difference SET DEFAULT NULL",
     "no triggers in this session": "SET session_replication_role = replica",
     "no triggers by set_config": "SELECT set_config('session_replication_role', 'replica', false)",
     "become the owner": "SET ROLE routines_owner",
@@ -74,12 +84,12 @@ TAMPER = {
 FORGED_APPENDS = {
     "no arrays": "NULL, NULL, NULL, NULL, NULL, NULL",
     "empty arrays": "'{}', '{}', '{}', '{}', '{}', '{}'",
-    "more bodies than streams": FORGED.replace("'{}'::bytea", "'{}'::bytea, '{}'::bytea"),
+    "more bodies than streams": FORGED.replace(BODY, f"{BODY}, {BODY}"),
     "more streams than bodies": FORGED.replace("gen_random_uuid()", "gen_random_uuid(), gen_random_uuid()"),
     "no version": FORGED.replace("ARRAY[1]", "ARRAY[NULL::bigint]"),
     "no stream": FORGED.replace("gen_random_uuid()", "NULL::uuid"),
     "no name": FORGED.replace("'key.revoked'", "NULL::text"),
-    "no body": FORGED.replace("'{}'::bytea", "NULL::bytea"),
+    "no body": FORGED.replace(BODY, "NULL::bytea"),
     "version nought": FORGED.replace("ARRAY[1]", "ARRAY[0]"),
     "version two of nothing": FORGED.replace("ARRAY[1]", "ARRAY[2]"),
     "a version that is taken": FORGED.replace(
@@ -107,6 +117,7 @@ OWNERS = {
 WHAT_STAYS = (
     "SELECT * FROM log.events ORDER BY position",
     "SELECT * FROM log.head",
+    "SELECT * FROM log.rules",
     "SELECT tgname, tgenabled FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1",
     "SELECT relname, relowner, relacl FROM pg_class WHERE relnamespace = 'log'::regnamespace ORDER BY 1",
     "SELECT proname, prosrc, proowner, proacl FROM pg_proc WHERE pronamespace = 'log'::regnamespace ORDER BY 1",
@@ -122,6 +133,8 @@ def database(postgres, template):
     with psycopg.connect(postgres.url("postgres", "postgres"), autocommit=True) as conn:
         conn.execute(SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(template)))
         conn.execute(SQL("GRANT CREATE ON DATABASE {} TO routines_service").format(Identifier(name)))  # as migrated
+        with psycopg.connect(postgres.url("postgres", name), autocommit=True) as owner:
+            owner.execute("UPDATE log.rules SET max_clock_difference = DEFAULT")
         with psycopg.connect(postgres.url("routines_service", name), autocommit=True) as service:
             service.execute(f"SELECT log.append({FORGED})")
             service.execute(f"SELECT log.append({FORGED})")
@@ -211,6 +224,7 @@ def test_a_search_path_of_the_callers_own_does_not_lead_append_astray(database):
         "CREATE FUNCTION pg_temp.sha256(bytea) RETURNS bytea LANGUAGE sql AS $$ SELECT '\\x00'::bytea $$",
         "CREATE FUNCTION pg_temp.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$ SELECT 'epoch'::timestamptz $$",
         "CREATE FUNCTION pg_temp.pg_notify(text, text) RETURNS void LANGUAGE sql AS $$ SELECT $$",
+        "CREATE FUNCTION pg_temp.pg_has_role(name, text, text) RETURNS boolean LANGUAGE sql AS 'SELECT true'",
         "CREATE SCHEMA mine",
         "CREATE FUNCTION mine.sha256(bytea) RETURNS bytea LANGUAGE sql AS $$ SELECT '\\x00'::bytea $$",
         "SET search_path = pg_temp, mine, pg_catalog",
@@ -218,8 +232,9 @@ def test_a_search_path_of_the_callers_own_does_not_lead_append_astray(database):
         with conn.transaction(force_rollback=True):
             assert conn.execute(f"SELECT log.append({FORGED})").fetchone() == (3,)
             row = conn.execute(
-                "SELECT octet_length(hash), recorded_at > now() - interval '1 minute' FROM log.events WHERE position = 3"
+                "SELECT octet_length(hash), recorded_at > now() - interval '1 minute', recorded_by"
+                " FROM log.events WHERE position = 3"
             ).fetchone()
-            assert row == (32, True)
+            assert row == (32, True, "routines_service")
             assert conn.execute("SELECT count(*) FROM pg_temp.events").fetchone() == (0,)
         conn.execute("DROP SCHEMA mine CASCADE")

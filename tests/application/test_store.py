@@ -224,6 +224,11 @@ def test_a_payload_cannot_poison_the_log(store, payload):
             b'{"at":"2026-11-22T12:00:00Z","actor":"x","event":{"type":"agent.paused","reason":7}}',
             "reason",
         ),
+        (
+            "agent.paused",
+            b'{"at":"2026-11-22T12:00:00Z","actor":"x","event":{"type":"agent.resumed"}}',
+            "says that it is agent.resumed",
+        ),
     ],
 )
 def test_bytes_that_are_no_event_of_ours_are_named(store, name, body, message):
@@ -247,7 +252,7 @@ def log(system):
     def rows():
         with system.pool.connection() as conn:
             found = conn.execute(
-                "SELECT position, stream_id, version, name, body, recorded_at, hash FROM log.events ORDER BY position"
+                "SELECT position, stream_id, version, name, body, recorded_at, hash, recorded_by FROM log.events ORDER BY position"
             ).fetchall()
             head = conn.execute("SELECT position, hash FROM log.head").fetchone()
         return found, head
@@ -309,7 +314,7 @@ def test_every_hash_covers_its_row_and_all_before_it(system, log):
 
     chain = b""
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
-    for position, stream_id, version, name, body, recorded_at, stored in rows:
+    for position, stream_id, version, name, body, recorded_at, stored, recorded_by in rows:
         micros = (recorded_at - epoch) // timedelta(microseconds=1)
         text = name.encode()
         chain = sha256(
@@ -320,6 +325,8 @@ def test_every_hash_covers_its_row_and_all_before_it(system, log):
             + text
             + sha256(body).digest()
             + struct.pack(">q", micros)
+            + struct.pack(">i", len(recorded_by))
+            + recorded_by.encode()
         ).digest()
         assert chain == stored
     assert head == (len(rows), chain)
@@ -331,7 +338,7 @@ def test_the_stored_row_is_what_the_mapper_made(system, log):
 
     system.store.append([given])
 
-    ((_, stream_id, version, name, body, _, _),), _ = log()
+    ((_, stream_id, version, name, body, *_),), _ = log()
     expected = to_stored(given)
     assert (stream_id, version, name, body) == (UUID(int=7), 1, "agent.paused", expected.state)
 

@@ -263,11 +263,11 @@ def recorded(event):
     phases=(Phase.explicit, Phase.reuse, Phase.generate),
 )
 @given(events=st.lists(ANY_EVENT, min_size=1, max_size=20))
-def test_whatever_may_be_recorded_every_reader_can_read(system, conn, events):
+def test_whatever_may_be_recorded_every_reader_can_read(system, owner, conn, events):
     appended = []
     for event in events:
         try:
-            system.store.append([recorded(event)])
+            owner.store.append([recorded(event)])
         except Oversized:
             continue
         appended.append(event)

@@ -1,20 +1,35 @@
-"""People made straight from events where no route makes them: users of no company, keys and agents of any status."""
+"""
+People made straight from events where no route makes them: users of no company, keys and agents of any status.
 
+The log lets nobody do that but its owner (`operate`).
+"""
+
+from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID, uuid4
 
 from application import tokens
+from application.work import Work
 from domain.events import AgentCreated, KeyIssued, KeyRevoked, UserRegistered
 from domain.identity import key_of
 from domain.values import AgentProfile, AgentStatus, MemberRole
+from routines import bootstrap
+from routines.settings import Settings
 from tests.api import Api
+
+
+def operate(api: Api, decide: Callable[[Work], None]) -> None:
+    """Records as an operator does, who logs in to the database as its owner."""
+    url = api.system.settings.database_url.replace("routines_service", "postgres", 1)
+    with bootstrap.system(Settings(database_url=url)) as system:
+        system.executor.attempt(decide)
 
 
 def user(api: Api, *, admin: bool = False) -> tuple[UUID, str]:
     """Id and token of a new user, who is a member of nothing."""
     user_id = uuid4()
     registered = UserRegistered(name="Robin", email="robin@example.org", instance_admin=admin)
-    api.system.executor.attempt(lambda work: work.record(user_id, [registered]))
+    operate(api, lambda work: work.record(user_id, [registered]))
     return user_id, key(api, user_id)
 
 
@@ -30,7 +45,7 @@ def key(api: Api, user_id: UUID, *, expires_at: datetime | None = None, revoked:
     """A further token of a user."""
     token = tokens.mint("board")
     events = [KeyIssued(name="a key", user_id=user_id, expires_at=expires_at), *([KeyRevoked()] if revoked else [])]
-    api.system.executor.attempt(lambda work: work.record(key_of(token), events))
+    operate(api, lambda work: work.record(key_of(token), events))
     return token
 
 

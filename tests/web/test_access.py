@@ -431,7 +431,7 @@ def test_an_expired_key_is_unknown(api: Api):
 def test_the_key_of_an_agent_that_waits_for_approval_is_unknown_until_it_is_approved(world: World):
     agent_id, token = world.unapproved_agent(), tokens.mint("agent")
     issued = KeyIssued(name="early", agent_id=UUID(agent_id))
-    world.api.system.executor.attempt(lambda work: work.record(key_of(token), [issued], UUID(world.company)))
+    people.operate(world.api, lambda work: work.record(key_of(token), [issued], UUID(world.company)))
 
     before = world.api.request("GET", "/agents/me", token=token).status_code
     world.api.post(f"/agents/{agent_id}/approve")

@@ -1,0 +1,484 @@
+"""What the log believes of who writes to it: the attacks of somebody who has the service's login, and nothing else."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from msgspec.structs import replace
+from psycopg.sql import SQL, Identifier
+
+from application import audit, grants
+from application.access import Caller
+from application.commands import AgentDraft, AgentKeyDraft, BoardKeyDraft, CompanyDraft, MemberDraft, MemberPatch
+from application.execute import Executor
+from application.jetty_commands import ApiKeyCreate, CollectionCreate
+from application.recorder import APPEND, ClockDiffers
+from application.use_cases import agents, collections, companies, keys, members
+from domain.errors import Forbidden
+from domain.events import AgentPaused
+from domain.identity import FIRST_USER, membership_of
+from domain.recorded import Recorded
+from routines import bootstrap
+from routines.settings import Settings
+
+BOUND = timedelta(minutes=5)
+
+
+class Scene:
+    """Two companies on a database with the rules of an installation; Ann owns one of them, Vic is a viewer there."""
+
+    def __init__(self, system, urls):
+        self.system, self.urls = system, urls
+        self.first = self.caller(system.executor.attempt(keys.mint_first).result)
+        self.company = self.ask(self.first, companies.create, CompanyDraft(name="Ours"))
+        self.other = self.ask(self.first, companies.create, CompanyDraft(name="Theirs"))
+        self.ann, self.ann_key, self.ann_caller = self.join("Ann", "owner")
+        self.vic, self.vic_key, self.vic_caller = self.join("Vic", "viewer")
+        self.abe, self.abe_key, self.abe_caller = self.join("Abe", "admin")
+        self.agent = self.ask(self.ann_caller, agents.create, self.company, AgentDraft(name="Scout")).agent_id
+
+    def caller(self, minted):
+        return Caller(token=minted.token)
+
+    def ask(self, caller, use_case, *arguments):
+        return self.system.executor.execute(caller, use_case, *arguments).result
+
+    def join(self, name, role):
+        added = self.ask(self.first, members.add, self.company, MemberDraft(name=name, membership_role=role))
+        return added.user_id, added.key.key_id, self.caller(added.key)
+
+    def seat(self, user_id, company_id=None):
+        return membership_of(user_id, company_id or self.company)
+
+    def log(self):
+        """Everything, as an auditor reads it."""
+        with psycopg.connect(self.urls("routines_auditor"), autocommit=True) as conn:
+            return list(audit.read_rows(conn, audit.read_head(conn).position))
+
+    def append(self, *events, evidence=(), login="routines_service"):
+        """By hand, over a connection with the service's login; each event is (stream, name, body), of a next version."""
+        with psycopg.connect(self.urls(login), autocommit=True) as conn:
+            ids = [stream for stream, _, _ in events]
+            now = {id_: sum(row.stream_id == id_ for row in self.log()) for id_ in {*ids, *evidence}}
+            versions = [now[id_] + 1 for id_ in ids]
+            names, bodies = [name for _, name, _ in events], [body for _, _, body in events]
+            guarded = [id_ for id_ in evidence if id_ not in ids]
+            guards = guarded, [now[id_] for id_ in guarded]
+            return conn.execute(APPEND, (ids, versions, names, bodies, *guards)).fetchone()[0]
+
+
+@pytest.fixture(scope="module")
+def scene(postgres, template):
+    name = f"test_{uuid4().hex}"
+    with psycopg.connect(postgres.url("postgres", "postgres"), autocommit=True) as conn:
+        conn.execute(SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(template)))
+        with psycopg.connect(postgres.url("postgres", name), autocommit=True) as owner:
+            owner.execute("UPDATE log.rules SET max_clock_difference = DEFAULT")
+        with bootstrap.system(Settings(database_url=postgres.url("routines_service", name))) as system:
+            yield Scene(system, lambda login: postgres.url(login, name))
+        conn.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+
+
+def text(moment):
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def body(kind, actor="system", company=None, at=None, **fields):
+    """As the service writes it."""
+    plain = {key: str(value) if isinstance(value, UUID) else value for key, value in fields.items()}
+    envelope = {"at": text(at or datetime.now(UTC)), "actor": actor, "event": {"type": kind, **plain}}
+    return json.dumps(envelope | ({"company_id": str(company)} if company else {}), separators=(",", ":")).encode()
+
+
+def told(at, *, before="", after=""):
+    """A body that says a time, with something before and after it."""
+    return f'{{{before}"at":"{at}","actor":"system","event":{{"type":"agent.paused","reason":"x"}}{after}}}'.encode()
+
+
+# What the database knows itself
+
+
+def test_the_log_says_which_login_recorded_an_event_and_when(scene, postgres):
+    with psycopg.connect(scene.urls("postgres"), autocommit=True) as owner:
+        owner.execute("DROP ROLE IF EXISTS web_of_acme")
+        owner.execute("CREATE ROLE web_of_acme LOGIN IN ROLE routines_service")
+    try:
+        before = datetime.now(UTC)
+        positions = [
+            scene.append((uuid4(), "agent.paused", told(text(datetime.now(UTC)))), login=login)
+            for login in ("routines_service", "web_of_acme", "postgres")
+        ]
+        rows = {row.position: row for row in scene.log()}
+    finally:
+        with psycopg.connect(scene.urls("postgres"), autocommit=True) as owner:
+            owner.execute("DROP ROLE web_of_acme")
+
+    assert [rows[at].recorded_by for at in positions] == ["routines_service", "web_of_acme", "postgres"]
+    assert all(before - timedelta(seconds=1) <= rows[at].recorded_at for at in positions)
+
+
+def test_the_service_acting_for_another_login_is_recorded_as_that_login(scene):
+    """Whoever the settings log in as: `SET ROLE` hides nobody."""
+    with bootstrap.system(Settings(database_url=scene.urls("postgres"))) as system:
+        position = system.store.append(
+            [Recorded(stream_id=uuid4(), version=1, at=system.clock(), actor="x", company_id=None, event=AgentPaused())]
+        )
+
+    assert scene.log()[position - 1].recorded_by == "postgres"
+
+
+# Time
+
+
+@pytest.mark.parametrize("difference", [timedelta(), BOUND * 0.9, -BOUND * 0.9])
+def test_an_event_of_about_now_is_recorded(scene, difference):
+    assert scene.append((uuid4(), "agent.paused", told(text(datetime.now(UTC) + difference))))
+
+
+@pytest.mark.parametrize(
+    "difference", [BOUND * 1.1, -BOUND * 1.1, timedelta(days=400), -timedelta(days=400)], ids=lambda d: f"{d}"
+)
+def test_an_event_of_another_time_is_refused(scene, difference):
+    other = text(datetime.now(UTC) + difference)
+
+    with pytest.raises(psycopg.errors.DatetimeFieldOverflow):
+        scene.append((uuid4(), "agent.paused", told(other)))
+
+
+NOW, PAST = "{now}", "2020-01-01T00:00:00Z"
+TRICKS = {
+    "the past last": told(NOW, after=f',"at":"{PAST}"'),
+    "the past last, spelt with escapes": told(NOW, after=f',"\\u0061t":"{PAST}"'),
+    "the past last, in capital escapes": told(NOW, after=f',"a\\u0074":"{PAST}"'),
+    "the past last, with room": told(NOW, after=f' , "at" : "{PAST}" '),
+    "something before it": told(PAST, before='"x":{"at":"{now}"},'),
+    "room before it": told(PAST, before=" "),
+    "another field first": told(PAST, before='"z":1,'),
+    "no time": b'{"actor":"system","event":{"type":"agent.paused"}}',
+    "a number": b'{"at":1764398000,"actor":"system","event":{"type":"agent.paused"}}',
+    "a word for now": told("now"),
+    "for ever": told("infinity"),
+    "of a zone": told("{naive}+00:00"),
+    "of another shape": told("20261129T000000Z"),
+    "no such day": told("2026-02-30T00:00:00Z"),
+    "nothing": b"",
+    "no JSON": b"not json",
+    "half a JSON": b'{"at":',
+    "a list": b'["at"]',
+    "NUL": b"\x00",
+    "no text": b"\xff\xfe",
+    "no text, with a second time": b'{"at":"{now}","at":"\xff"}',
+}
+
+
+@pytest.mark.parametrize("trick", TRICKS)
+def test_no_trick_of_writing_records_another_time(scene, trick):
+    now = text(datetime.now(UTC)).encode()
+    written = TRICKS[trick].replace(b"{now}", now).replace(b"{naive}", now[:-1])
+
+    with pytest.raises(psycopg.Error) as refused:
+        scene.append((uuid4(), "agent.paused", written))
+
+    assert isinstance(refused.value, psycopg.DataError | psycopg.errors.InvalidTextRepresentation), refused.value
+
+
+def test_one_event_of_another_time_refuses_its_whole_batch(scene):
+    """Also when one before it begins like it, and ends at the right time."""
+    past, now = "2020-01-01T00:00:00.000000Z", text(datetime.now(UTC))
+    many = len(scene.log())
+
+    with pytest.raises(psycopg.errors.DatetimeFieldOverflow):
+        scene.append(
+            (uuid4(), "agent.paused", told(now)),
+            (uuid4(), "agent.paused", told(past, after=f',"at":"{now}"')),
+            (uuid4(), "agent.paused", told(past)),
+        )
+
+    assert len(scene.log()) == many
+
+
+def test_what_events_carry_does_not_make_them_late(scene):
+    """Payloads may have a field `at`, NULs and quotes of their own."""
+    for inner in ('{"at":"2020-01-01T00:00:00Z"}', '"\\u0000"', '{"\\u0000at":1}', '"\\"at\\""'):
+        now = text(datetime.now(UTC))
+        written = f'{{"at":"{now}","actor":"system","event":{{"type":"agent.paused","extra":{inner}}}}}'.encode()
+
+        assert scene.append((uuid4(), "agent.paused", written))
+
+
+def test_a_decision_that_was_held_up_is_taken_again_on_the_present_time(scene):
+    """A frozen process wakes up and commits what it decided an hour ago."""
+    clocks = [scene.system.clock() - timedelta(hours=1), scene.system.clock()]
+    times = iter(clocks)
+    executor = Executor(scene.system.store, lambda: next(times))
+
+    done = executor.attempt(lambda work: work.record(uuid4(), [AgentPaused()]))
+
+    assert [recorded.at for recorded in done.recorded] == clocks[1:]
+
+
+def test_a_clock_that_stays_wrong_is_a_refusal_that_recorded_nothing(scene):
+    many = len(scene.log())
+    executor = Executor(scene.system.store, lambda: scene.system.clock() + timedelta(hours=1))
+
+    with pytest.raises(ClockDiffers):
+        executor.attempt(lambda work: work.record(uuid4(), [AgentPaused()]), tries=2)
+
+    assert len(scene.log()) == many
+
+
+# Grants: what the service itself does with them is recorded
+
+
+def test_grants_that_follow_from_what_they_read_are_recorded(scene):
+    """As the API makes them, with the checks on."""
+    minted = scene.ask(scene.ann_caller, keys.create_for_board, BoardKeyDraft(name="mine"))
+    scene.ask(scene.ann_caller, keys.revoke_board_key, minted.key_id)
+    scene.ask(scene.ann_caller, keys.create_for_agent, scene.agent, AgentKeyDraft())
+    added = scene.ask(scene.abe_caller, members.add, scene.company, MemberDraft(name="Bob", membership_role="member"))
+    bob = members.Seat(company_id=scene.company, user_id=added.user_id, owners=(scene.ann,))
+    scene.ask(scene.ann_caller, members.change, bob, MemberPatch(membership_role="owner"))
+    scene.ask(scene.ann_caller, members.remove, bob)
+    scene.ask(scene.first, members.add, scene.company, MemberDraft(user_id=added.user_id, membership_role="viewer"))
+    scene.ask(scene.first, collections.create, CollectionCreate(name="nightly"))
+    scene.ask(scene.first, collections.create_key, ApiKeyCreate(name="ci", collection_name="nightly"))
+    fresh = Executor(scene.system.store, scene.system.clock, scene.system.vault)  # remembers nothing
+    assert fresh.execute(scene.ann_caller, keys.create_for_board, BoardKeyDraft()).result.token
+
+    given = [grant for grant in grants.review(scene.log()) if grant.recorded_by == "routines_service"]
+    assert len(given) > 20
+    assert [grant for grant in given if grant.flags] == []
+
+
+def test_an_operator_who_logs_in_as_the_owner_may_do_what_the_service_may_not(scene):
+    with bootstrap.system(Settings(database_url=scene.urls("postgres"))) as system:
+        minted = bootstrap.another_board_token(system, "lost")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="does not follow"):
+        bootstrap.another_board_token(scene.system, "stolen")
+
+    (grant,) = [grant for grant in grants.review(scene.log()) if grant.recorded_by == "postgres" and grant.flags]
+    assert (grant.actor, grant.flags) == ("system", ("given by no user: by an operator at the database, or forged",))
+    assert scene.ask(Caller(token=minted), companies.create, CompanyDraft(name="Third"))
+
+
+# Grants: what somebody with the service's login makes up is refused
+
+
+def forged(scene):
+    """(what, events, evidence): each names streams that are there, as somebody would who has read the log."""
+    ann, first, vic, abe = (f"user:{id_}" for id_ in (scene.ann, FIRST_USER, scene.vic, scene.abe))
+    seats = {
+        scene.ann_key: scene.seat(scene.ann),
+        scene.vic_key: scene.seat(scene.vic),
+        scene.abe_key: scene.seat(scene.abe),
+    }
+    everything = [*seats, *seats.values(), scene.ann, FIRST_USER, scene.company, scene.other, scene.agent]
+    by_ann = [scene.ann_key, scene.ann, scene.seat(scene.ann)]
+    by_vic = [scene.vic_key, scene.vic, scene.seat(scene.vic)]
+    by_abe = [scene.abe_key, scene.abe, scene.seat(scene.abe)]
+    new, past = uuid4(), datetime(2020, 1, 1, tzinfo=UTC)
+    theirs = uuid4()
+
+    def joined(user_id, company, role="member", actor=ann):
+        written = body("member.joined", actor, company, user_id=user_id, role=role)
+        return (membership_of(user_id, company), "member.joined", written)
+
+    def issued(actor, company=None, **holder):
+        return (uuid4(), "key.issued", body("key.issued", actor, company, name="k", **holder))
+
+    def registered(user_id, actor=ann, **fields):
+        return (user_id, "user.registered", body("user.registered", actor, name="Mallory", **fields))
+
+    return {
+        "an instance admin by nobody": ([registered(new, "system", instance_admin=True)], everything),
+        "an instance admin by an owner": ([registered(new, instance_admin=True)], by_ann),
+        "an instance admin by the first user, whose key is not among what was read": (
+            [registered(new, first, instance_admin=True)],
+            by_ann,
+        ),
+        "an instance admin, and the first user's key": (
+            [registered(new, "system", instance_admin=True), issued("system", user_id=FIRST_USER)],
+            everything,
+        ),
+        "the first user's key by nobody": ([issued("system", user_id=FIRST_USER)], everything),
+        "the first user's key by another": ([issued(ann, user_id=FIRST_USER)], by_ann),
+        "the first user's key without one that was read": ([issued(first, user_id=FIRST_USER)], [FIRST_USER]),
+        "a key of another member": ([issued(ann, user_id=scene.abe)], by_ann),
+        "a key by an agent": ([issued(f"agent:{scene.agent}", scene.company, agent_id=scene.agent)], everything),
+        "a key by a name of one's own": ([issued("user:mallory", user_id=scene.ann)], everything),
+        "a key by a user who is not there": ([issued(f"user:{new}", user_id=scene.ann)], everything),
+        "a key by a user who vouches for themselves": (
+            [registered(new, f"user:{new}"), issued(f"user:{new}", user_id=new)],
+            everything,
+        ),
+        "a key by a key of the same batch": (
+            [issued(f"user:{new}", user_id=new), registered(new, f"user:{new}")],
+            [],
+        ),
+        "an agent's key by a viewer": ([issued(vic, scene.company, agent_id=scene.agent)], by_vic),
+        "an agent's key by somebody without a key": (
+            [issued(ann, scene.company, agent_id=scene.agent)],
+            [scene.ann, scene.seat(scene.ann)],
+        ),
+        "an agent's key by somebody else's membership": (
+            [issued(vic, scene.company, agent_id=scene.agent)],
+            [*by_ann, scene.vic_key, scene.vic],
+        ),
+        "an agent's key through another company": ([issued(ann, scene.other, agent_id=scene.agent)], by_ann),
+        "another collection's key": ([issued(ann, scene.other, collection_id=scene.other)], by_ann),
+        "another collection's key through one's own": ([issued(ann, scene.company, collection_id=scene.other)], by_ann),
+        "a key of nobody": ([issued(ann, scene.company)], by_ann),
+        "a member by nobody": ([joined(scene.vic, scene.other, actor="system")], everything),
+        "a member of another company": ([joined(scene.ann, scene.other, "owner")], by_ann),
+        "a member by a viewer": ([joined(FIRST_USER, scene.company, actor=vic)], by_vic),
+        "an owner by an admin": ([joined(FIRST_USER, scene.company, "owner", actor=abe)], by_abe),
+        "an owner of oneself": (
+            [(scene.seat(scene.abe), "member.changed", body("member.changed", abe, scene.company, role="owner", permissions=[]))],
+            by_abe,
+        ),
+        "an owner of a viewer": (
+            [(scene.seat(scene.vic), "member.changed", body("member.changed", vic, scene.company, role="owner", permissions=[]))],
+            by_vic,
+        ),
+        "a member by a membership of the same batch": (
+            [joined(scene.vic, scene.other, "owner", vic), joined(scene.ann, scene.other, "owner", vic)],
+            by_vic,
+        ),
+        "a key that is no JSON": ([(uuid4(), "key.issued", told(text(datetime.now(UTC)))[:-1])], by_ann),
+        "the first user again": ([registered(FIRST_USER, "system", instance_admin=True)], everything),
+        "the first user again, and a key": (
+            [registered(FIRST_USER, "system", instance_admin=True), issued("system", user_id=FIRST_USER)],
+            everything,
+        ),
+        "a user in another's stream": ([registered(scene.abe)], by_ann),
+        "a key in a stream that is there": (
+            [(scene.vic_key, "key.issued", body("key.issued", ann, name="k", user_id=scene.ann))],
+            by_ann,
+        ),
+        "the first user elsewhere": (
+            [registered(theirs, "system", instance_admin=True), issued("system", user_id=theirs)],
+            everything,
+        ),
+        "a key of long ago": (
+            [(uuid4(), "key.issued", body("key.issued", ann, name="k", user_id=scene.ann, at=past))],
+            by_ann,
+        ),
+    }  # fmt: skip
+
+
+def test_what_the_service_makes_up_is_refused(scene):
+    many, recorded = len(scene.log()), []
+    for what, (events, evidence) in forged(scene).items():
+        try:
+            scene.append(*events, evidence=evidence)
+        except (psycopg.errors.InsufficientPrivilege, psycopg.DataError):
+            continue
+        recorded.append(what)
+
+    assert recorded == []
+    assert len(scene.log()) == many
+
+
+def test_a_key_that_is_revoked_or_expired_and_a_membership_that_ended_vouch_for_nothing(scene):
+    eve, eve_key, caller = scene.join("Eve", "owner")
+    further = scene.ask(caller, keys.create_for_board, BoardKeyDraft())
+    expired = scene.ask(caller, keys.create_for_board, BoardKeyDraft(expires_at=scene.system.clock()))
+    scene.ask(caller, keys.revoke_board_key, further.key_id)
+    mine = (uuid4(), "key.issued", body("key.issued", f"user:{eve}", name="k", user_id=eve))
+    agents_own = body("key.issued", f"user:{eve}", scene.company, name="k", agent_id=scene.agent)
+    for key_id in (further.key_id, expired.key_id):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            scene.append(mine, evidence=[key_id, eve])
+    seat = members.Seat(company_id=scene.company, user_id=eve, owners=(scene.ann,))
+    scene.ask(scene.ann_caller, members.remove, seat)
+
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        scene.append((uuid4(), "key.issued", agents_own), evidence=[eve_key, eve, seat.member_id])
+    assert scene.append(mine, evidence=[eve_key, eve])
+
+
+def test_a_membership_in_a_stream_of_another_company_lets_nobody_in(scene):
+    """The log believes that an owner of one company adds a member there; who reads it sees which company it names."""
+    seat = scene.seat(scene.ann, scene.other)
+    written = body("member.joined", f"user:{scene.ann}", scene.company, user_id=scene.ann, role="owner")
+    position = scene.append(
+        (seat, "member.joined", written), evidence=[scene.ann_key, scene.ann, scene.seat(scene.ann)]
+    )
+
+    with pytest.raises(Forbidden):
+        scene.ask(scene.ann_caller, companies.archive, scene.other)
+    (grant,) = [grant for grant in grants.review(scene.log()) if grant.position == position]
+    assert grant.flags == ("another company's member, or another user",)
+
+
+def test_a_grant_under_another_name_is_none(scene):
+    """The row says that an agent was paused, so nobody checks; and nobody reads the key in it."""
+    key_id = uuid4()
+    scene.append((key_id, "agent.paused", body("key.issued", "system", name="k", user_id=FIRST_USER)))
+
+    with pytest.raises(Exception, match=r"says that it is key\.issued"):
+        scene.system.store.load([key_id])
+
+
+def test_what_the_log_cannot_know_is_not_refused_and_not_flagged(scene):
+    """Stolen rights of the service suffice to act in the name of an owner with a good key: only she can tell."""
+    written = body("key.issued", f"user:{scene.ann}", name="forged", user_id=scene.ann)
+    position = scene.append((uuid4(), "key.issued", written), evidence=[scene.ann_key, scene.ann])
+
+    (grant,) = [grant for grant in grants.review(scene.log()) if grant.position == position]
+    assert (grant.flags, grant.actor, grant.recorded_by) == ((), f"user:{scene.ann}", "routines_service")
+
+
+# The auditor's chain
+
+
+@pytest.fixture
+def rows(scene):
+    return scene.log()
+
+
+def defects(rows, head=None):
+    last = rows[-1]
+    found = audit.find_defects(rows, head or audit.Head(position=last.position, hash=last.hash))
+    return [defect.position for defect in found]
+
+
+def test_the_chain_of_what_was_recorded_has_no_defect(rows):
+    assert defects(rows) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"body": b"{}"},
+        {"name": "agent.resumed"},
+        {"version": 9},
+        {"stream_id": UUID(int=1)},
+        {"recorded_at": datetime(2020, 1, 1, tzinfo=UTC)},
+        {"recorded_by": "somebody"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_whatever_is_changed_in_a_row_shows(rows, change):
+    place = len(rows) // 2
+    changed = replace(rows[place], **change)
+
+    assert defects([*rows[:place], changed, *rows[place + 1 :]]) == [changed.position]
+
+
+def test_a_row_without_its_login_among_those_that_have_one_shows_even_with_a_hash_that_fits(rows):
+    place = len(rows) // 2
+    bare = replace(rows[place], recorded_by=None)
+    bare = replace(bare, hash=audit.hash_of(rows[place - 1].hash, bare))
+
+    assert bare.position in defects([*rows[:place], bare, *rows[place + 1 :]])
+
+
+def test_a_row_that_is_gone_shows_in_the_middle_and_at_the_end(rows):
+    place, last = len(rows) // 2, rows[-1]
+    head = audit.Head(position=last.position, hash=last.hash)
+
+    assert defects([*rows[:place], *rows[place + 1 :]]) == [rows[place].position + 1]
+    assert defects(rows[:-1], head) == [last.position]
