@@ -49,7 +49,7 @@ def fire_by_hand(work: Work, principal: Principal, routine_id: UUID, request: Ru
         source=request.source,
         assignee_agent_id=assignee,
         project_id=request.project_id or found.settings.project_id,
-        texts=firing.texts(found.settings, [request.variables or {}, variables_in(request.payload)], work.now),
+        texts=texts(work, found.settings, request.variables or {}, variables_in(request.payload)),
         trigger_id=request.trigger_id,
         idempotency_key=key,
         payload=request.payload,
@@ -146,7 +146,7 @@ def scheduled(work: Work, of: Routine, routine_id: UUID, trigger_id: UUID, occur
         source="schedule",
         assignee_agent_id=of.settings.assignee_agent_id,
         project_id=of.settings.project_id,
-        texts=_scheduled_texts(of.settings, work.now),
+        texts=_scheduled_texts(work, of.settings),
         trigger_id=trigger_id,
         occurrence=occurrence,
     )
@@ -193,12 +193,17 @@ def _outcome(work: Work, of: Routine, asked: Firing, guard: Slot) -> Outcome:
     return firing.outcome(asked, of, assignee, slots.newest(work, of, guard))
 
 
-def _scheduled_texts(settings: RoutineSettings, at: datetime) -> firing.Texts | Failed:
+def texts(work: Work, settings: RoutineSettings, *given: Mapping[str, object]) -> firing.Texts:
+    """The texts of a run that is fired now. Raises Unacceptable."""
+    return firing.texts(settings, given, work.now, work.limits.max_run_text_bytes)
+
+
+def _scheduled_texts(work: Work, settings: RoutineSettings) -> firing.Texts | Failed:
     """Nobody is there to be told what is missing: the run says it."""
     try:
-        return firing.texts(settings, [], at)
+        return texts(work, settings)
     except Unacceptable as refusal:
-        return Failed(reason=refusal.message)
+        return firing.failed(refusal)
 
 
 def new_run(work: Work) -> UUID:

@@ -7,7 +7,7 @@ from uuid import UUID
 from application.streams import ROUTINE, RUN
 from application.use_cases import references, runs, triggers
 from application.work import Work
-from domain import firing, signing, trigger
+from domain import signing, trigger
 from domain.errors import Conflict, NotFound
 from domain.firing import Firing
 from domain.identity import run_of_key
@@ -59,7 +59,7 @@ def fire(work: Work, public_id: str, message: Message) -> list[Recorded]:
         source="webhook",
         assignee_agent_id=settings.assignee_agent_id,
         project_id=settings.project_id,
-        texts=firing.texts(settings, [runs.variables_in(payload), payload or {}], work.now),
+        texts=runs.texts(work, settings, runs.variables_in(payload), payload or {}),
         trigger_id=called.trigger_id,
         idempotency_key=key,
         payload=payload,
