@@ -75,6 +75,7 @@ def from_stored(stored: StoredEvent) -> Recorded:
         event=body.event,
         cause=body.cause,
         position=getattr(stored, "id", 0),
+        size=len(stored.state),
     )
 
 
@@ -101,9 +102,16 @@ class EventStore:
         self.recorder = recorder
         self.limits = limits
 
-    def append(self, batch: Sequence[Recorded], guards: Guards = ()) -> int:
-        """Records all of the batch or nothing; returns the position of its last event. Raises IntegrityError."""
-        positions = self.recorder.insert_events([to_stored(recorded) for recorded in batch], guards=guards)
+    def append(
+        self, batch: Sequence[Recorded], guards: Guards = (), stored: Sequence[StoredEvent] | None = None
+    ) -> int:
+        """
+        Records all of the batch or nothing; returns the position of its last event. Raises IntegrityError.
+
+        `stored` are the same events as they are stored, from whoever has them.
+        """
+        stored = stored or [to_stored(recorded) for recorded in batch]
+        positions = self.recorder.insert_events(stored, guards=guards)
         return positions[-1] if positions else self.head()
 
     def load(self, stream_ids: Sequence[UUID], read_from: str | None = None) -> dict[UUID, list[Recorded]]:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from application.access import AgentCaller, BoardUser, Principal
 from application.commands import RunRequest
+from application.quota import OVER_QUOTA
 from application.streams import AGENT, PROJECT, ROUTINE, RUN, SLOT, TRIGGER
 from application.use_cases import calling, references, routines, slots
 from application.work import Work
@@ -126,12 +127,15 @@ def _settle(work: Work, row: DueTrigger) -> int:
         return 0
     if (due := trigger.due(plan, since, work.now, of.settings.catch_up_policy)) is None:
         return 0
+    company_id = work.company_of(row.trigger_id)
+    if work.is_over_quota(company_id):
+        work.record(row.trigger_id, trigger.drop(plan, since, work.now, OVER_QUOTA))
+        return 0
     if due.missed is not None:
         work.record(row.trigger_id, [due.missed])
     run_ids = [run_of_occurrence(row.trigger_id, at) for at in due.fire]
     presume_new_runs(work, run_ids, [of])
     fresh = [at for at in due.fire if not is_fired(work, row.trigger_id, at)]
-    company_id = work.company_of(row.trigger_id)
     for occurrence in fresh:
         asked = scheduled(work, of, row.routine_id, row.trigger_id, occurrence)
         record(work, company_id, of, replace(asked, next_at=due.next_at, due_at=due.due_at))

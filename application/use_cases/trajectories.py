@@ -14,6 +14,7 @@ from application.work import Work
 from domain import targets, trajectory
 from domain.errors import Misfit, NotFound
 from domain.events import (
+    TrajectoryEvent,
     TrajectoryLabelled,
     TrajectoryMoved,
     TrajectoryOpened,
@@ -167,7 +168,7 @@ def ingest(work: Work, principal: Principal, path: TaskPath, draft: IngestCreate
     outputs = draft.output if isinstance(draft.output, dict) else {"output": draft.output}
     step = TrajectoryStepReported(step="ingest", status=draft.status, inputs=opened.init_params, outputs=outputs)
     moved = TrajectoryMoved(status=draft.status, error=draft.error)
-    events = [opened, step, moved, *_labels(draft)]
+    events: list[TrajectoryEvent] = [opened, step, moved, *_labels(draft)]
     trajectory.must_fit(reduce(trajectory.parts_after, events, {}), work.limits)
     work.record(trajectory_id, events, at.company_id)
     return trajectory_id
