@@ -59,6 +59,7 @@ STANDING: dict[type, tuple[str, str]] = {  # the quotas of how many there may be
     CommentAdded: ("max_issue_comments", "comments"),
 }
 OWNERS = {"max_holder_keys": "holder of keys", "max_issue_comments": "issue"}  # of the others: the company
+OF_STREAMS = ("max_stream_events", "max_stream_bytes")
 OF_SCHEDULES = ("max_company_open_issues", "max_company_live_trajectories")  # what firing adds to
 
 
@@ -197,6 +198,12 @@ class Quotas:
             rate.left(company_id, now) < rate.most * HALF for rate in self._by_company
         )
 
+    def refused(self) -> dict[str, int]:
+        """How many requests this process has refused by each quota."""
+        rates = [rate.name for rate in (*self._by_company, *self._by_key)]
+        names = (*rates, *OF_STREAMS, *(name for name, _ in STANDING.values()))
+        return {name: self.refusals[name] for name in names}
+
     def near(self) -> dict[str, int]:
         """How many companies and keys are near each quota of a minute."""
         now = self._clock()
@@ -222,10 +229,8 @@ class Quotas:
             if all(name.endswith(ENDINGS) for name in stream.names):
                 continue
             kind = stream.names[0].partition(".")[0]
-            for quota, many, what in (
-                ("max_stream_events", stream.events, "changes"),
-                ("max_stream_bytes", stream.size, "bytes of changes"),
-            ):
+            amounts = ((stream.events, "changes"), (stream.size, "bytes of changes"))
+            for quota, (many, what) in zip(OF_STREAMS, amounts, strict=True):
                 if many > (most := self._most(quota)):
                     raise self._refusal(
                         quota,

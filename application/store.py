@@ -75,7 +75,6 @@ def from_stored(stored: StoredEvent) -> Recorded:
         event=body.event,
         cause=body.cause,
         position=getattr(stored, "id", 0),
-        size=len(stored.state),
     )
 
 

@@ -44,7 +44,7 @@ class _Stream(msgspec.Struct):
         return Stream(
             names=[event.topic for event in events],
             events=len(self.recorded) + len(events),
-            size=sum(recorded.size for recorded in self.recorded) + sum(len(event.state) for event in events),
+            size=sum(len(event.state) for event in (*map(to_stored, self.recorded), *events)),
         )
 
 
@@ -223,17 +223,18 @@ class Work:
         return position
 
     def charge(self) -> Charge:
-        """What the commit costs of the quotas."""
+        """What the commit costs of the quotas. How long streams become is told where somebody asks for it."""
         stored = self._encoded()
-        added: dict[UUID, list[StoredEvent]] = {}
-        for event in stored:
-            added.setdefault(UUID(str(event.originator_id)), []).append(event)
+        streams = []
+        if self.credential is not None:
+            added: dict[UUID, list[StoredEvent]] = {}
+            for recorded, event in zip(self._batch, stored, strict=True):
+                added.setdefault(recorded.stream_id, []).append(event)
+            streams = [self._streams[id_].with_added(events) for id_, events in added.items()]
         return Charge(
             batch=self._batch,
             sizes=[len(event.state) for event in stored],
-            streams=[
-                self._streams[id_].with_added(events) for id_, events in added.items() if self._streams[id_].recorded
-            ],
+            streams=streams,
             credential=self.credential,
         )
 

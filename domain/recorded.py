@@ -19,4 +19,3 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     event: AnyEvent
     cause: str | None = None  # what led to it: the agent's work session, or None
     position: int = 0  # place in the log, from 1; 0 until it is stored
-    size: int = 0  # bytes of its stored JSON; 0 until it is stored

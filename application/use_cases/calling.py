@@ -25,7 +25,8 @@ def begin(work: Work, company_id: UUID, of: Routine, asked: Firing) -> None:
     """The run, its slot and its trajectory; one that cannot be worked on is there too, and says why."""
     if (called := of.settings.call) is None:
         raise NotFound
-    outcome = _outcome(work, of, asked)
+    guard, is_awaited = slots.of(work, asked.routine_id), asked.source != "schedule"
+    outcome = slots.bounded(work, guard, _outcome(work, of, asked), is_awaited=is_awaited)
     work.record(asked.run_id, [firing.fired_with(asked, of, outcome)], company_id)
     if isinstance(outcome, Started):
         live = Live(issue_id=outcome.trajectory_id, run_id=asked.run_id)

@@ -183,7 +183,8 @@ def record(work: Work, company_id: UUID, of: Routine, asked: Firing) -> None:
         return
     slot_id = slot_of(asked.routine_id)
     guard = slots.of(work, asked.routine_id)
-    facts = firing.facts(asked, of, guard, _outcome(work, of, asked, guard))
+    outcome = slots.bounded(work, guard, _outcome(work, of, asked, guard), is_awaited=asked.source != "schedule")
+    facts = firing.facts(asked, of, guard, outcome)
     work.record(asked.run_id, [facts.run], company_id)
     work.record(slot_id, facts.slot, company_id)
     if facts.issue is not None:
