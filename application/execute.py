@@ -15,6 +15,7 @@ from eventsourcing.persistence import IntegrityError, OperationalError
 from application import tracing
 from application.access import Caller, Principal, identify
 from application.memory import Memory
+from application.quota import Quotas
 from application.store import EventStore
 from application.vault import Vault
 from application.work import Work
@@ -43,10 +44,12 @@ class Executor:
         clock: Callable[[], datetime],
         vault: Vault | None = None,
         memory: Memory | None = None,
+        quotas: Quotas | None = None,
     ) -> None:
         self.store = store
         self.clock = clock
         self.vault = vault
+        self.quotas = quotas
         self._memory = memory
         self._turn = Lock()
 
@@ -78,7 +81,7 @@ class Executor:
                 return done
         for attempt in range(tries):
             with self._turn if attempt else nullcontext():
-                work = Work(self.store, self.clock(), actor, self.vault)
+                work = Work(self.store, self.clock(), actor, self.vault, quotas=self.quotas)
                 result = decide(work)
                 try:
                     return self._commit(work, result)
@@ -90,7 +93,7 @@ class Executor:
 
     def _by_memory(self, decide: Callable[[Work], R], actor: str) -> Done[R] | None:
         """None when what we remember is not enough to answer: a refusal may rest on what is no longer so."""
-        work = Work(self.store, self.clock(), actor, self.vault, self._memory)
+        work = Work(self.store, self.clock(), actor, self.vault, self._memory, self.quotas)
         try:
             result = decide(work)
         except OperationalError:
@@ -115,7 +118,16 @@ class Executor:
         self._memory.learn(work.seen(committed=False))
 
     def _commit(self, work: Work, result: R) -> Done[R]:
-        position = work.commit()
+        """Raises OverQuota, or Unacceptable for another quota, before anything is recorded."""
+        charge = None if self.quotas is None or work.is_idle else work.charge()
+        if self.quotas is not None and charge is not None:
+            self.quotas.take(charge)
+        try:
+            position = work.commit()
+        except IntegrityError:
+            if self.quotas is not None and charge is not None:
+                self.quotas.give_back(charge)
+            raise
         if self._memory is not None:
             self._memory.learn(work.seen(committed=True))
         return Done(result, position, work.batch)

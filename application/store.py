@@ -126,13 +126,16 @@ class EventStore:
         self.recorder = recorder
         self.limits = limits
 
-    def append(self, batch: Sequence[Recorded], guards: Guards = ()) -> int:
+    def append(
+        self, batch: Sequence[Recorded], guards: Guards = (), stored: Sequence[StoredEvent] | None = None
+    ) -> int:
         """
         Records all of the batch or nothing; returns the position of its last event.
 
-        Raises IntegrityError, and Oversized when an event, or all of them together, is more than may be recorded.
+        `stored` are the same events as they are stored, from whoever has them. Raises IntegrityError, and Oversized
+        when an event, or all of them together, is more than may be recorded.
         """
-        stored = [to_stored(recorded, self.limits) for recorded in batch]
+        stored = stored or [to_stored(recorded, self.limits) for recorded in batch]
         if (size := sum(len(event.state) for event in stored)) > (most := self.limits.max_transaction_bytes):
             raise Oversized(f"This would record {size:,} bytes at once, and at most {most:,} may be")
         positions = self.recorder.insert_events(stored, guards=guards)

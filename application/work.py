@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import msgspec
-from eventsourcing.persistence import IntegrityError
+from eventsourcing.persistence import IntegrityError, StoredEvent
 
 from application.key_ring import VaultClosed
 from application.memory import Memory, Remembered
-from application.store import EventStore
+from application.quota import Charge, Quotas, Stream
+from application.store import EventStore, to_stored
 from application.streams import Kind
 from application.vault import Kept, Vault
 from domain.events import AnyEvent
@@ -38,6 +39,14 @@ class _Stream(msgspec.Struct):
     def version(self) -> int:
         return self.recorded[-1].version if self.recorded else 0
 
+    def with_added(self, events: Sequence[StoredEvent]) -> Stream:
+        """How long it would be with these events; of one that is read from its last count on, since then."""
+        return Stream(
+            names=[event.topic for event in events],
+            events=len(self.recorded) + len(events),
+            size=sum(len(event.state) for event in (*map(to_stored, self.recorded), *events)),
+        )
+
 
 class Work:
     """
@@ -47,19 +56,23 @@ class Work:
     has nothing to commit: see Executor.attempt.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 the parts of a process
         self,
         store: EventStore,
         now: datetime,
         actor: str = "system",
         vault: Vault | None = None,
         memory: Memory | None = None,
+        quotas: Quotas | None = None,
     ) -> None:
         self.store = store
         self.now = now
         self.actor = actor
         self._vault = vault
         self._memory = memory
+        self._quotas = quotas
+        self._stored: list[StoredEvent] = []  # the first of the batch, as they are stored
+        self.credential: UUID | None = None  # the key or the webhook that asks
         self.cause: str | None = None  # the work session of the agent that asks
         self._streams: dict[UUID, _Stream] = {}
         self._batch: list[Recorded] = []  # what is to be recorded, in the order of the decisions
@@ -200,7 +213,7 @@ class Work:
         if self._kept:
             self._open_vault.keep(self._kept)
         try:
-            position = self.store.append(self._batch, guards)
+            position = self.store.append(self._batch, guards, self._encoded())
         except IntegrityError:
             if self._kept:
                 self._open_vault.drop([kept.id for kept in self._kept])
@@ -208,6 +221,35 @@ class Work:
         if self._dropped:
             self._open_vault.drop(self._dropped)
         return position
+
+    def charge(self) -> Charge:
+        """What the commit costs of the quotas. How long streams become is told where somebody asks for it."""
+        stored = self._encoded()
+        streams = []
+        if self.credential is not None:
+            added: dict[UUID, list[StoredEvent]] = {}
+            for recorded, event in zip(self._batch, stored, strict=True):
+                added.setdefault(recorded.stream_id, []).append(event)
+            streams = [self._streams[id_].with_added(events) for id_, events in added.items()]
+        return Charge(
+            batch=self._batch,
+            sizes=[len(event.state) for event in stored],
+            streams=streams,
+            credential=self.credential,
+        )
+
+    def _encoded(self) -> Sequence[StoredEvent]:
+        """The batch as it is stored: each event is encoded once."""
+        self._stored += [to_stored(recorded, self.limits) for recorded in self._batch[len(self._stored) :]]
+        return self._stored
+
+    def is_over_quota(self, company_id: UUID) -> bool:
+        """Whether the schedules of a company may not fire now."""
+        return self._quotas is not None and self._quotas.is_over(company_id)
+
+    def must_wait(self, company_id: UUID) -> bool:
+        """Whether a company has recorded so much that what can wait does."""
+        return self._quotas is not None and self._quotas.is_half_used(company_id)
 
     @property
     def limits(self) -> Limits:

@@ -145,8 +145,10 @@ def _missed(account: Account, name: Name) -> str:
     if (changed := CHANGED.get(event.reason)) is not None:
         by = name(account.missed.actor)
         return f"{_moment(account)} was missed: {changed} by {by} on {at}, before the scheduler had come to it."
-    late = f"the scheduler came to it on {at}, {_late(account, account.missed.at)}"
     many = f" {event.count} occurrences were missed at once" if event.count > 1 else " It alone was missed"
+    if event.reason == "over_quota":
+        return f"{_moment(account)} was missed: its company was over one of its quotas on {at}.{many}."
+    late = f"the scheduler came to it on {at}, {_late(account, account.missed.at)}"
     if event.reason == "catch_up_cap":
         rule = f"of what is late only the oldest {CATCH_UP_CAP} are made up for"
     else:

@@ -46,6 +46,7 @@ class Backfill(Value, frozen=True):
     overlap: Overlap
     reached: datetime  # every occurrence up to here has been seen to
     ended: bool = False
+    over_quota: bool = False  # it waits until its company has recorded less in a minute
 
 
 class Waiting(Value, frozen=True):
@@ -67,8 +68,8 @@ def evolve(backfill: Backfill | None, event: BackfillEvent) -> Backfill:
                 overlap=overlap,
                 reached=event.since - INSTANT,
             )
-        case Backfill(ended=False), BackfillAdvanced(reached=reached):
-            return replace(backfill, reached=reached)
+        case Backfill(ended=False), BackfillAdvanced(reached=reached, over_quota=over_quota):
+            return replace(backfill, reached=reached, over_quota=over_quota)
         case Backfill(ended=False), BackfillCompleted() | BackfillCancelled():
             return replace(backfill, ended=True)
         case _:

@@ -2,8 +2,11 @@
 
 from typing import Any
 
-from domain import task
+from domain import task, trajectory
+from domain.errors import Unacceptable
 from domain.events import TrajectoryEvent, TrajectoryMoved, TrajectoryStepReported
+from domain.json_size import depth_of, size_of
+from domain.limits import DEFAULT, Limits
 from domain.values import Json
 
 TEXT_ECHO = "text_echo"
@@ -27,21 +30,33 @@ def runs_by_itself(workflow: Json) -> bool:
     return bool(steps) and all(configs.get(step, {}).get("activity") == TEXT_ECHO for step in steps)
 
 
-def carried_out(workflow: Json, init_params: Json) -> list[TrajectoryEvent]:
-    """What happens to a trajectory of such a workflow: its steps, and its end."""
+def carried_out(workflow: Json, init_params: Json, limits: Limits = DEFAULT) -> list[TrajectoryEvent]:
+    """What happens to a trajectory of such a workflow: its steps, and its end. It fails before it outgrows its limits."""
     known: dict[str, Any] = {"init_params": init_params}
     events: list[TrajectoryEvent] = []
+    parts = {"call": size_of(workflow, init_params)}
     for step in task.steps_of(workflow):
         config = task.configs_of(workflow)[step]
         inputs = {name: value for name, value in config.items() if name != "activity"}
         try:
             outputs = {"text": _text(config, known)}
-        except _Missing as missing:
-            events.append(TrajectoryStepReported(step=step, status="failed", inputs=inputs))
-            return [*events, TrajectoryMoved(status="failed", error=f"Step '{step}' failed: {missing}")]
+            reported = TrajectoryStepReported(step=step, status="completed", inputs=inputs, outputs=outputs)
+            parts = trajectory.parts_after(parts, reported)
+            trajectory.must_fit(parts, limits)
+            _must_be_shallow(outputs, limits.max_output_depth)
+        except (_Missing, Unacceptable) as failure:
+            if isinstance(failure, _Missing):
+                events.append(TrajectoryStepReported(step=step, status="failed", inputs=inputs))
+            return [*events, TrajectoryMoved(status="failed", error=f"Step '{step}' failed: {failure}")]
         known[step] = {"outputs": outputs}
-        events.append(TrajectoryStepReported(step=step, status="completed", inputs=inputs, outputs=outputs))
+        events.append(reported)
     return [*events, TrajectoryMoved(status="completed")]
+
+
+def _must_be_shallow(outputs: Json, most: int) -> None:
+    """A step can give back what another gave, and so make of small inputs whatever depth it likes."""
+    if depth_of(outputs) > most:
+        raise Unacceptable(f"what it gives is nested deeper than {most} levels")
 
 
 def _text(config: dict[str, Any], known: dict[str, Any]) -> object:

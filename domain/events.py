@@ -325,7 +325,10 @@ class TriggerRescheduled(Event, frozen=True, tag="trigger.rescheduled"):
 
 
 class TriggerMissed(Event, frozen=True, tag="trigger.missed"):
-    """The occurrences from first to last, `count` of them, were too late to run; the policy said to drop them."""
+    """
+    The occurrences from first to last, `count` of them, did not run: they were too late and the policy said to drop them,
+    the schedule was changed before they were settled, or (reason `over_quota`) their company had recorded too much.
+    """
 
     first: datetime
     last: datetime
@@ -354,12 +357,16 @@ class BackfillRequested(Event, frozen=True, tag="backfill.requested"):
 
 
 class BackfillAdvanced(Event, frozen=True, tag="backfill.advanced"):
-    """It has come to `reached`: `fired` more ran, `left_out` more had run. If it waits, it is for live work to end."""
+    """
+    It has come to `reached`: `fired` more ran, `left_out` more had run. If it waits, it is for live work to end, or
+    (over_quota) until its company has recorded less in a minute.
+    """
 
     reached: datetime
     fired: int
     left_out: int
     waits: bool = False
+    over_quota: bool = False
 
 
 class BackfillCompleted(Event, frozen=True, tag="backfill.completed"):

@@ -1,14 +1,18 @@
 """A firing: run, execution issue and slot decided together, so that they are recorded together or not at all."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
+
+import msgspec
 
 from domain import agent as agents
 from domain import run as runs
 from domain import slot as slots
 from domain import variables
 from domain.agent import Agent
+from domain.errors import Refusal, Unacceptable
 from domain.events import IssueOpened, RunFired, SlotEvent
 from domain.identity import issue_of_run
 from domain.routine import Routine
@@ -31,6 +35,8 @@ from domain.values import (
 
 NOT_INVOKABLE = "Agent is not invokable in its current state"
 PROJECT_PAUSED = Skipped(reason="paused")
+LONGEST_TITLE = 200  # characters of an issue's title
+LONGEST_REASON = 1_000  # characters of why a run failed
 
 
 class Texts(Value, frozen=True):
@@ -71,15 +77,34 @@ class Facts(Value, frozen=True):
     slot: tuple[SlotEvent, ...]
 
 
-def texts(settings: RoutineSettings, given: Sequence[Mapping[str, object]], at: datetime) -> Texts:
-    """With the values given, the first that has one; `at` fills in the date. Raises Unacceptable (contract 2.2, 2.3)."""
+def texts(
+    settings: RoutineSettings, given: Sequence[Mapping[str, object]], at: datetime, most: int = sys.maxsize
+) -> Texts:
+    """
+    The texts with the values given, the first that has one; `at` fills in the date (contract 2.2, 2.3).
+
+    A title that grows past LONGEST_TITLE is cut, and stands whole at the beginning of the description. Raises
+    Unacceptable for wrong values, and for values that are, with what they add to title and description, more than
+    `most` bytes: then nothing is made of them.
+    """
     resolved = variables.resolve(settings.variables, given)
     values = variables.built_in_values(at) | resolved
-    return Texts(
-        title=variables.interpolate(settings.title, values),
-        description=variables.interpolate(settings.description or "", values),
-        variables=resolved,
-    )
+    templates = (settings.title, settings.description or "")
+    added = sum(variables.added_size(template, values) for template in templates)
+    added += len(msgspec.json.encode(resolved)) if resolved else 0
+    if added > most:
+        raise Unacceptable(f"The variables of a run may add at most {most} bytes to it, and add {added}")
+    title, description = (variables.interpolate(template, values) for template in templates)
+    if len(title) > LONGEST_TITLE:
+        description = f"{title}\n\n{description}" if description else title
+        title = f"{title[: LONGEST_TITLE - 1]}…"
+    return Texts(title=title, description=description, variables=resolved)
+
+
+def failed(refusal: Refusal) -> Failed:
+    """What becomes of a firing that nobody waits for, when it is refused."""
+    message = refusal.message
+    return Failed(reason=message if len(message) <= LONGEST_REASON else f"{message[: LONGEST_REASON - 1]}…")
 
 
 def deadline(settings: RoutineSettings, at: datetime) -> datetime | None:

@@ -65,5 +65,37 @@ class Limits(Value, frozen=True):
     max_host_lookups_at_once: Count = 2  # of one name; a second only when the first is overdue
     lookup_limit_s: Annotated[float, Meta(gt=0, le=60)] = 5.0  # for one name
 
+    # What small input may grow to: runs (domain/firing.py), routines, tasks and trajectories (domain/trajectory.py).
+    max_run_text_bytes: Bytes = 256 * KIB  # that the variables of one run add to it
+    max_routine_bytes: Bytes = 512 * KIB  # of a routine's settings, which each of its revisions repeats
+    max_trajectory_bytes: Bytes = 512 * KIB  # workflow, parameters, metadata, steps and labels of one trajectory
+    max_trajectory_labels: Count = 200
+    max_task_steps: Count = 200
+    max_output_depth: Annotated[int, Meta(ge=1, le=64)] = 64  # levels of arrays and objects that a step gives
+
+    # What is recorded: of one stream, of one company, by one key or webhook (application/quota.py).
+    max_stream_events: Count = 20_000
+    max_stream_bytes: Bytes = 16 * MIB
+    max_company_events_per_minute: Count = 240_000
+    max_company_bytes_per_minute: Bytes = 128 * MIB
+    max_key_events_per_minute: Count = 60_000
+    max_key_bytes_per_minute: Bytes = 64 * MIB
+
+    # How many there may be (application/quota.py).
+    max_company_routines: Count = 10_000  # that are not archived
+    max_company_triggers: Count = 20_000
+    max_routine_triggers: Count = 100
+    max_company_open_issues: Count = 100_000
+    max_routine_open_issues: Count = 10_000  # or trajectories: all of them stand in one event now and then
+    max_company_live_trajectories: Count = 10_000
+    max_company_agents: Count = 1_000
+    max_company_projects: Count = 2_000
+    max_company_goals: Count = 5_000
+    max_company_members: Count = 1_000
+    max_company_endpoints: Count = 100
+    max_company_tasks: Count = 2_000
+    max_holder_keys: Count = 200  # of one user, agent or collection, that are not revoked
+    max_issue_comments: Count = 5_000
+
 
 DEFAULT = Limits()

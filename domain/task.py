@@ -14,6 +14,8 @@ from domain.events import (
     TaskRoutineRemoved,
     TaskUpdated,
 )
+from domain.json_size import size_of
+from domain.limits import DEFAULT, Limits
 from domain.values import Json, TaskDetails, Value
 
 
@@ -39,16 +41,31 @@ def evolve(task: Task | None, event: TaskEvent) -> Task:
             raise ImpossibleHistory(task, event)
 
 
-def create(details: TaskDetails) -> list[TaskEvent]:
+def create(details: TaskDetails, limits: Limits = DEFAULT) -> list[TaskEvent]:
     """Raises Misfit."""
-    must_be_workflow(details.workflow)
+    _must_be_callable(details.workflow, limits)
     return [TaskCreated(details=details)]
 
 
-def update(task: Task, details: TaskDetails) -> list[TaskEvent]:
-    """Raises Misfit."""
-    must_be_workflow(details.workflow)
+def update(task: Task, details: TaskDetails, limits: Limits = DEFAULT) -> list[TaskEvent]:
+    """Raises Misfit for a new workflow that is none."""
+    if details.workflow != task.details.workflow:
+        _must_be_callable(details.workflow, limits)
     return [] if details == task.details else [TaskUpdated(details=details)]
+
+
+def _must_be_callable(workflow: Json, limits: Limits) -> None:
+    """One that is too large to be called is refused when it is written. Raises Misfit."""
+    must_be_workflow(workflow)
+    must_have_few_steps(workflow, limits)
+    if (size := size_of(workflow)) > limits.max_trajectory_bytes:
+        raise Misfit(f"A workflow has at most {limits.max_trajectory_bytes} bytes, got {size}", "workflow")
+
+
+def must_have_few_steps(workflow: Json, limits: Limits) -> None:
+    """Raises Misfit."""
+    if (many := len(steps_of(workflow))) > limits.max_task_steps:
+        raise Misfit(f"A task has at most {limits.max_task_steps} steps, got {many}", "workflow.steps")
 
 
 def must_be_there(task: Task | None) -> Task:

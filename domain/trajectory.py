@@ -5,7 +5,8 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from domain.errors import Conflict, ImpossibleHistory, Misfit
+from domain import task
+from domain.errors import Conflict, ImpossibleHistory, Misfit, Unacceptable
 from domain.events import (
     TrajectoryClaimed,
     TrajectoryEvent,
@@ -15,12 +16,16 @@ from domain.events import (
     TrajectoryOpened,
     TrajectoryStepReported,
 )
+from domain.json_size import size_of
+from domain.limits import DEFAULT, Limits
 from domain.values import Callback, Json, Sealed, TrajectoryStatus, Value
 
 LIVE: tuple[TrajectoryStatus, ...] = ("pending", "running")
 TOLD: tuple[TrajectoryStatus, ...] = ("completed", "failed")  # of which a callback is made (Jetty contract 8)
 LEASE = timedelta(seconds=60)
 TIMED_OUT = "timed_out"
+SETTLED = timedelta(seconds=5)  # so soon after a lease has begun it is not extended
+STEP, LABEL = "step ", "label "  # what the names of such parts begin with
 NOT_YOURS = "The claim is not the current one: another worker has the trajectory, or it has ended"
 
 
@@ -41,6 +46,7 @@ class Trajectory(Value, frozen=True):
     callback: Callback | None
     status: TrajectoryStatus = "pending"
     claim: Claim | None = None
+    parts: dict[str, int] = {}  # how many bytes of JSON it holds, by what they are
 
 
 def evolve(trajectory: Trajectory | None, event: TrajectoryEvent) -> Trajectory:
@@ -54,6 +60,7 @@ def evolve(trajectory: Trajectory | None, event: TrajectoryEvent) -> Trajectory:
                 run_id=event.run_id,
                 secrets=event.secrets,
                 callback=event.callback,
+                parts=parts_after({}, event),
             )
         case Trajectory(), TrajectoryClaimed(claim_id=id_, until=until):
             return replace(trajectory, status="running", claim=Claim(id=id_, until=until))
@@ -62,9 +69,42 @@ def evolve(trajectory: Trajectory | None, event: TrajectoryEvent) -> Trajectory:
         case Trajectory(), TrajectoryMoved(status=status):
             return replace(trajectory, status=status, claim=trajectory.claim if status == "running" else None)
         case Trajectory(), TrajectoryStepReported() | TrajectoryLabelled():
-            return trajectory
+            return replace(trajectory, parts=parts_after(trajectory.parts, event))
         case _:
             raise ImpossibleHistory(trajectory, event)
+
+
+def parts_after(parts: dict[str, int], event: TrajectoryEvent) -> dict[str, int]:
+    """The sizes of what a trajectory holds, after an event; a step or a label that is reported again replaces itself."""
+    match event:
+        case TrajectoryOpened():
+            return parts | {"call": size_of(event.workflow, event.init_params, event.metadata)}
+        case TrajectoryStepReported(step=step, inputs=inputs, outputs=outputs):
+            return parts | {STEP + step: size_of(step, inputs, outputs)}
+        case TrajectoryLabelled(key=key, value=value, author=author):
+            return parts | {LABEL + key: size_of(key, value, author)}
+        case _:
+            return parts
+
+
+def must_fit(parts: dict[str, int], limits: Limits) -> None:
+    """Raises Unacceptable when a trajectory would hold too much."""
+    steps, labels = (sum(name.startswith(kind) for name in parts) for kind in (STEP, LABEL))
+    if steps > limits.max_task_steps:
+        raise Unacceptable(f"A trajectory has at most {limits.max_task_steps} steps")
+    if labels > limits.max_trajectory_labels:
+        raise Unacceptable(f"A trajectory has at most {limits.max_trajectory_labels} labels")
+    if (size := sum(parts.values())) > limits.max_trajectory_bytes:
+        raise Unacceptable(
+            f"A trajectory holds at most {limits.max_trajectory_bytes} bytes of parameters, steps and labels, "
+            f"and would hold {size}"
+        )
+
+
+def must_be_openable(opened: TrajectoryOpened, limits: Limits) -> None:
+    """Raises Unacceptable when its task has too many steps, or what it is called with is too large."""
+    task.must_have_few_steps(opened.workflow, limits)
+    must_fit(parts_after({}, opened), limits)
 
 
 def may_be_claimed(trajectory: Trajectory, now: datetime) -> bool:
@@ -82,18 +122,29 @@ def claim(trajectory: Trajectory, claim_id: UUID, worker: str, now: datetime) ->
 
 
 def extend(trajectory: Trajectory, claim_id: UUID, now: datetime) -> list[TrajectoryEvent]:
-    """Raises Conflict for a claim that is not the current one."""
-    must_be_claimed_by(trajectory, claim_id)
+    """Nothing when it has just been extended. Raises Conflict for a claim that is not the current one."""
+    claim = must_be_claimed_by(trajectory, claim_id)
+    if now + LEASE - claim.until < SETTLED:
+        return []
     return [TrajectoryLeaseExtended(claim_id=claim_id, until=now + LEASE)]
 
 
-def report(trajectory: Trajectory, claim_id: UUID, step: TrajectoryStepReported) -> list[TrajectoryEvent]:
-    """Raises Conflict as `extend` does, Misfit for a step that its workflow does not have."""
+def report(
+    trajectory: Trajectory, claim_id: UUID, step: TrajectoryStepReported, limits: Limits = DEFAULT
+) -> list[TrajectoryEvent]:
+    """Raises Conflict as `extend` does, Misfit for a step that its workflow does not have, Unacceptable for too much."""
     must_be_claimed_by(trajectory, claim_id)
     known = trajectory.workflow.get("steps")
     if isinstance(known, list) and known and step.step not in known:
         raise Misfit(f"The task has no step '{step.step}'", "step")
+    must_fit(parts_after(trajectory.parts, step), limits)
     return [step]
+
+
+def label(trajectory: Trajectory, labelled: TrajectoryLabelled, limits: Limits = DEFAULT) -> list[TrajectoryEvent]:
+    """Raises Unacceptable for one too many."""
+    must_fit(parts_after(trajectory.parts, labelled), limits)
+    return [labelled]
 
 
 def finish(
@@ -104,9 +155,10 @@ def finish(
     return move(trajectory, status, error)
 
 
-def must_be_claimed_by(trajectory: Trajectory, claim_id: UUID) -> None:
+def must_be_claimed_by(trajectory: Trajectory, claim_id: UUID) -> Claim:
     if trajectory.status != "running" or trajectory.claim is None or trajectory.claim.id != claim_id:
         raise Conflict(NOT_YOURS)
+    return trajectory.claim
 
 
 def move(trajectory: Trajectory, status: TrajectoryStatus, error: str | None = None) -> list[TrajectoryEvent]:

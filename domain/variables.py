@@ -18,7 +18,6 @@ from domain.values import Json, Variable
 Resolved = str | int | float | bool
 
 BUILT_IN = ("date", "timestamp")
-LONGEST_TEXT = 1_000_000  # characters, once the values are in their places
 LONGEST_NUMBER = 400  # characters; reading a long run of digits takes the square of its length
 # Nothing in it gives back what it took, so a text is searched in linear time; a name has at most 200 characters.
 PLACEHOLDER = re.compile(r"\{\{ *+([A-Za-z](?:[A-Za-z0-9]|\\?_){0,199}+) *+\}\}")
@@ -113,22 +112,29 @@ def built_in_values(now: datetime) -> dict[str, str]:
 
 
 def interpolate(text: str, values: Mapping[str, object]) -> str:
-    """
-    The text with its placeholders replaced, those without a value left as they are (contract 2.2).
-
-    Unacceptable: the result would be longer than LONGEST_TEXT; it is not made then.
-    """
+    """The text with its placeholders replaced, those without a value left as they are (contract 2.2)."""
     if "{{" not in text:
         return text
-    texts = {name: text_of(value) for name in names_in(text) if (value := values.get(name)) is not None}
+    texts = _texts(text, values)
+    return PLACEHOLDER.sub(lambda found: texts.get(_name(found), found[0]), text)
 
-    def replaced(found: re.Match[str]) -> str:
-        return texts.get(_name(found), found[0])
 
-    length = len(text) + sum(len(replaced(found)) - len(found[0]) for found in PLACEHOLDER.finditer(text))
-    if length > LONGEST_TEXT:
-        raise Unacceptable(f"Text with its variables must have at most {LONGEST_TEXT} characters, got {length}")
-    return PLACEHOLDER.sub(replaced, text)
+def added_size(text: str, values: Mapping[str, object]) -> int:
+    """By how many bytes of JSON `interpolate` would make the text longer, or shorter. It is not made."""
+    if "{{" not in text:
+        return 0
+    sizes = {name: stored_size(value) for name, value in _texts(text, values).items()}
+    placeholders = ((_name(found), stored_size(found[0])) for found in PLACEHOLDER.finditer(text))
+    return sum(sizes.get(name, size) - size for name, size in placeholders)
+
+
+def stored_size(text: str) -> int:
+    """How many bytes a text takes in JSON, its quotes aside."""
+    return len(msgspec.json.encode(text)) - 2
+
+
+def _texts(text: str, values: Mapping[str, object]) -> dict[str, str]:
+    return {name: text_of(value) for name in names_in(text) if (value := values.get(name)) is not None}
 
 
 def text_of(value: object) -> str:

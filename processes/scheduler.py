@@ -92,7 +92,14 @@ class Scheduler:
         with tracing.span("tick"):
             many, _ = self._in_batches(ended, use_cases.settle, now)
             fired, self._left = self._in_batches(in_turns(due), runs.fire_due, now)
-            return many + fired + sum(self._settle([row], making_up.carry_on) for row in late)
+            return many + fired + sum(self._carry_on(row) for row in late)
+
+    def _carry_on(self, row: Waiting) -> int:
+        """A backfill whose company is near a quota is looked at again in a while."""
+        fired = self._settle([row], making_up.carry_on)
+        if self._executor.quotas is not None and self._executor.quotas.is_half_used(row.company_id):
+            self._resting[row.id] = self._executor.clock() + REST
+        return fired
 
     def _look(self, conn: Connection, now: datetime) -> tuple[list[Overdue], list[DueTrigger], list[Waiting]]:
         """

@@ -28,8 +28,9 @@ class Backfill(Shape, frozen=True, kw_only=True):
     """
     The occurrences of a schedule from `from` to `to`, `count` of them: `fired` have run by it, `leftOut` had run.
 
-    `waiting`: for live work of the routine to end. `reason` says why it was cancelled: `cancelled` by somebody, or
-    what keeps its routine from working.
+    `waiting`: for live work of the routine to end, or, with the reason `over_quota`, until the company has recorded less
+    in a minute. Otherwise `reason` says why it was cancelled: `cancelled` by somebody, or what keeps its routine from
+    working.
     """
 
     id: UUID
@@ -88,7 +89,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
         case BackfillAdvanced() as event:
             _advanced(rows, recorded, event)
         case BackfillCompleted():
-            _end(rows, recorded, status="completed")
+            _end(rows, recorded, status="completed", reason=None)
         case BackfillCancelled(reason=reason):
             _end(rows, recorded, status="cancelled", reason=reason)
         case SlotFreed(routine_id=routine_id):
@@ -133,7 +134,8 @@ def _advanced(rows: Rows, recorded: Recorded, event: BackfillAdvanced) -> None:
         return
     doc = replace(
         row.doc,
-        status="waiting" if event.waits else "running",
+        status="waiting" if event.waits or event.over_quota else "running",
+        reason="over_quota" if event.over_quota else None,
         fired=row.doc.fired + event.fired,
         left_out=row.doc.left_out + event.left_out,
         reached_at=time(event.reached) if event.fired or event.left_out else row.doc.reached_at,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -12,12 +13,13 @@ from psycopg_pool import ConnectionPool
 from application.execute import Executor
 from application.key_ring import KeyRing
 from application.memory import Memory
+from application.quota import Quotas
 from application.recorder import PostgresRecorder
 from application.store import EventStore
 from application.use_cases import keys
 from application.vault import Vault
 from domain.identity import FIRST_USER
-from projections import catalogue, positions
+from projections import catalogue, positions, usage
 from projections.read_model import SCHEMA
 from routines.clock import DatabaseClock
 from routines.migrations import LIMITS, SERVICE, migrate
@@ -47,8 +49,14 @@ def system(settings: Settings) -> Iterator[System]:
         store = EventStore(PostgresRecorder(pool, settings.limits.read_batch_bytes), settings.limits)
         clock = DatabaseClock(pool)
         vault = Vault(pool, KeyRing(settings.key_file))
-        executor = Executor(store, clock, vault, Memory())
+        quotas = Quotas(settings.limits, partial(_count, pool))
+        executor = Executor(store, clock, vault, Memory(), quotas)
         yield System(settings=settings, pool=pool, store=store, executor=executor, clock=clock, vault=vault)
+
+
+def _count(pool: Pool, quota: str, who: UUID, most: int) -> int:
+    with pool.connection() as conn:
+        return usage.count(conn, quota, who, most)
 
 
 def prepare(settings: Settings) -> None:

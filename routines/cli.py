@@ -23,6 +23,7 @@ from routines.demo.cli import demo
 from routines.log_command import log
 from routines.migrations import CannotMigrate
 from routines.projections_command import projections
+from routines.quotas_command import quotas
 from routines.secrets_command import secrets
 from routines.settings import BadSetting, from_env
 from routines.up import up as supervise
@@ -170,6 +171,7 @@ def delivery() -> None:
 main.add_command(projections)
 main.add_command(log)
 main.add_command(audit)
+main.add_command(quotas)
 main.add_command(secrets)
 main.add_command(worker)
 main.add_command(demo)

@@ -97,7 +97,7 @@ class Operation(msgspec.Struct):
         found = {400, 431, 503, *(self.handler.responses or {})}
         found |= {401} if self.is_protected else set()
         found |= {404} if "{" in self.path else set()
-        found |= {304} if self.reads else {413, 415}
+        found |= {304} if self.reads else {413, 415, 429}
         return found - self.answers.keys()
 
 
@@ -203,7 +203,8 @@ def _answer(one: Operation, status: int, shape: Any, given: dict[Any, Json]) -> 
 
 
 def _refusals(one: Operation) -> Json:
-    return {str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(one.refusals)}
+    refusals = one.refusals | (set() if one.reads else {422})  # a quota, if nothing else
+    return {str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(refusals)}
 
 
 def _problems() -> Json:

@@ -14,6 +14,7 @@ from litestar.response.base import ASGIResponse
 from psycopg_pool import PoolTimeout
 
 from application.key_ring import VaultClosed
+from application.quota import OverQuota
 from application.recorder import OutcomeUnknown
 from domain.errors import Conflict, Forbidden, Misfit, NotFound, Refusal, Unacceptable, Unknown
 from projections.positions import Lagging
@@ -35,6 +36,7 @@ STATUS_OF: dict[type[Exception], int] = {  # children follow their parent
     VaultClosed: 503,
     MapperDeserialisationError: 503,  # a newer version wrote what this one cannot read
     TooMany: 429,
+    OverQuota: 429,
 }
 RETRY_AFTER_S = "1"
 WINDOW_S = "60"  # of the limits on calls
@@ -69,7 +71,7 @@ RESPONSES = {  # what any operation may answer instead, for its description
         413: "The body is too large",
         415: "The body is not JSON in UTF-8",
         422: "Well-formed, but refused by a rule",
-        429: "Too many calls: try again after Retry-After seconds",
+        429: "Too many calls, or too much recorded in a minute: try again after Retry-After seconds",
         431: "Too many or too large headers",
         503: "The database or a read model is not there yet, or too many large bodies: try again after Retry-After seconds",
     }.items()
@@ -102,7 +104,7 @@ def headers_of(status: int, error: Exception) -> dict[str, str]:
     if status == HTTPStatus.SERVICE_UNAVAILABLE and not _may_be_recorded(error):
         headers["Retry-After"] = RETRY_AFTER_S
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        headers["Retry-After"] = WINDOW_S
+        headers["Retry-After"] = str(error.retry_after_s) if isinstance(error, OverQuota) else WINDOW_S
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:

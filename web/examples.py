@@ -750,7 +750,11 @@ PROBLEMS = {
     413: problem(413, "The body must have at most 1048576 bytes"),
     415: problem(415, "Content-Type must be application/json in UTF-8"),
     422: problem(422, "Default agent required"),
-    429: problem(429, "Too many requests: try again later"),
+    429: problem(
+        429,
+        "The key has recorded more than 60000 events in a minute: try again in 5 s",
+        {"code": "over_quota", "quota": "max_key_events_per_minute", "limit": 60_000},
+    ),
     431: problem(431, "Too many or too large headers"),
     503: problem(503, "A read model is behind the log; try again", {"readModels": ["routines"]}),
 }

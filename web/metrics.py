@@ -4,6 +4,8 @@ What monitoring asks for, in the format of Prometheus: what has been counted, ho
 Totals are the log's: every web process shows the same, so they are not to be added up over processes.
 """
 
+import math
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
@@ -19,15 +21,24 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 from psycopg_pool import PoolTimeout
 
+from application.quota import NEAR, Quotas
+from domain.limits import Limits
 from domain.values import DeliveryKind
-from projections import backlog, deliveries, firing_metrics, positions
+from projections import backlog, deliveries, firing_metrics, positions, usage
 from projections.firing_metrics import BOUNDS, Lateness
 from projections.positions import Standing
+from projections.read_model import Connection
 from web.backend import Backend
 from web.requests import JsonRequest
 from web.traffic import Traffic
 
 MOST_COUNTED = 100_000  # schedules: what a scrape costs has a limit
+GROWING = (
+    "max_company_routines",
+    "max_company_open_issues",
+    "max_company_live_trajectories",
+)  # without anybody's doing
+COUNT_AGAIN_S = 60.0  # how long who is near those is believed
 OPENMETRICS, PLAIN = "application/openmetrics-text", "text/plain; version=0.0.4"  # the framework adds the charset
 
 log = structlog.get_logger(process="web")
@@ -45,13 +56,29 @@ class Scrape(Collector):
         yield from self._traffic.registry.collect()
 
 
+class Near:
+    """How many companies are near a quota of how many there may be: looked up now and then, since all rows are counted."""
+
+    def __init__(self) -> None:
+        self._found: Mapping[str, int] = {}
+        self._again_at = -math.inf
+
+    def __call__(self, conn: Connection, limits: Limits) -> Mapping[str, int]:
+        if time.monotonic() >= self._again_at:
+            least = {name: int(getattr(limits, name) * NEAR) for name in GROWING}
+            self._found = {name: len(usage.counts(conn, name, many)) for name, many in least.items()}
+            self._again_at = time.monotonic() + COUNT_AGAIN_S
+        return self._found
+
+
 def metrics(backend: Backend, traffic: Traffic) -> HTTPRouteHandler:
     """The route; it needs no token, since no label names anybody or anything of theirs."""
+    near = Near()
 
     @get("/metrics", operation_id="getMetrics", include_in_schema=False, sync_to_thread=True)
     def scrape(request: JsonRequest) -> Response[bytes]:
         try:
-            families, status = [_up(reached=True), *_state(backend)], HTTPStatus.OK
+            families, status = [_up(reached=True), *_state(backend, near)], HTTPStatus.OK
         except (psycopg.Error, PoolTimeout):
             log.warning("database_unreachable")
             families, status = [_up(reached=False)], HTTPStatus.SERVICE_UNAVAILABLE
@@ -70,7 +97,7 @@ def _up(*, reached: bool) -> Metric:
     return _gauge("routines_database_up", "Whether the database could be reached.", reached)
 
 
-def _state(backend: Backend) -> list[Metric]:
+def _state(backend: Backend, counted: Near) -> list[Metric]:
     now = backend.executor.clock()
     with backend.pool.connection() as conn:
         standings = positions.status(conn)
@@ -78,6 +105,7 @@ def _state(backend: Backend) -> list[Metric]:
         due = backlog.backlog(conn, now, MOST_COUNTED)
         enabled = backlog.backlog(conn, backlog.ANY_TIME, MOST_COUNTED)
         letters = deliveries.tallies(conn)
+        near = counted(conn, backend.limits)
     overdue_s = (now - due.first_at).total_seconds() if due.first_at else 0.0
     return [
         _counter("routines_runs", "Firings, by what became of them.", ("source", "outcome", "reason"), found.runs),
@@ -95,7 +123,35 @@ def _state(backend: Backend) -> list[Metric]:
         _gauge("routines_schedules_longest_overdue_seconds", "Since when the first of those has waited.", overdue_s),
         _gauge("routines_log_position", "The newest event of the log.", max(map(_head, standings), default=0)),
         *_read_models(standings),
+        *_quotas(backend.executor.quotas, near),
     ]
+
+
+def _quotas(quotas: Quotas | None, near: Mapping[str, int]) -> list[Metric]:
+    """Of this process, but for how many there are of a thing: that is everybody's."""
+    if quotas is None:
+        return []
+    refused: dict[tuple[str, ...], int] = {(name,): total for name, total in quotas.refused().items()}
+    shares = quotas.near()
+    return [
+        _counter("routines_quota_refusals", "Requests that this web process refused by a quota.", ("quota",), refused),
+        *(
+            _gauges(
+                f"routines_quota_near_{whom}",
+                f"How many {whom} use 80 % of a quota or more; of a minute's, in this web process.",
+                "quota",
+                {name: many for name, many in {**near, **shares}.items() if whose in name},
+            )
+            for whom, whose in (("companies", "company"), ("keys", "key"))
+        ),
+    ]
+
+
+def _gauges(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=[label])
+    for value, many in values.items():
+        family.add_metric([value], many)
+    return family
 
 
 def _letters(letters: Mapping[str, tuple[int, datetime]], now: datetime) -> list[Metric]:

@@ -138,6 +138,10 @@ def _carry_on(work: Work, row: Waiting) -> int:
     if (obstacle := _obstacle(work, of)) is not None:
         work.record(row.id, backfill.cancel(found, obstacle))
         return 0
+    if work.must_wait(row.company_id):
+        if not found.over_quota:
+            work.record(row.id, [BackfillAdvanced(reached=found.reached, fired=0, left_out=0, over_quota=True)])
+        return 0
     if (owed := trigger.owed_from(armed, of.settings.status)) is not None:
         plan = plans.before(plan, owed)
     moments = list(islice(plans.occurrences(plan, found.reached, found.until), AT_ONCE))

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from application.streams import PROJECT, RUN, TASK, TRAJECTORY
 from application.use_cases import names, slots
 from application.work import Work
-from domain import built_in, call, firing, run
+from domain import built_in, call, firing, run, trajectory
 from domain import project as projects
-from domain.errors import NotFound
+from domain.errors import NotFound, Unacceptable
 from domain.events import TaskRoutineRemoved, TrajectoryEvent, TrajectoryMoved, TrajectoryOpened
 from domain.firing import Firing
 from domain.identity import trajectory_of_run
@@ -23,12 +25,13 @@ def begin(work: Work, company_id: UUID, of: Routine, asked: Firing) -> None:
     """The run, its slot and its trajectory; one that cannot be worked on is there too, and says why."""
     if (called := of.settings.call) is None:
         raise NotFound
-    outcome = _outcome(work, of, asked)
+    guard, is_awaited = slots.of(work, asked.routine_id), asked.source != "schedule"
+    outcome = slots.bounded(work, guard, _outcome(work, of, asked), is_awaited=is_awaited)
     work.record(asked.run_id, [firing.fired_with(asked, of, outcome)], company_id)
     if isinstance(outcome, Started):
         live = Live(issue_id=outcome.trajectory_id, run_id=asked.run_id)
         slots.follow(work, asked.routine_id, live, company_id, is_live=True)
-        opened, error = _opened(work, called, asked, company_id)
+        opened, error = _bounded(work, asked, *_opened(work, called, asked, company_id))
         start(work, outcome.trajectory_id, opened, company_id, error)
 
 
@@ -40,7 +43,7 @@ def start(
     if error is not None:
         move(work, trajectory_id, [TrajectoryMoved(status="failed", error=error)])
     elif built_in.runs_by_itself(opened.workflow):
-        *steps, end = built_in.carried_out(opened.workflow, opened.init_params)
+        *steps, end = built_in.carried_out(opened.workflow, opened.init_params, work.limits)
         work.record(trajectory_id, steps)
         move(work, trajectory_id, [end])
 
@@ -109,3 +112,20 @@ def _opened(work: Work, called: TaskCall, asked: Firing, company_id: UUID) -> tu
     if found is None or found.deleted:
         return opened, GONE
     return opened, asked.texts.reason if isinstance(asked.texts, Failed) else None
+
+
+def _bounded(
+    work: Work, asked: Firing, opened: TrajectoryOpened, error: str | None
+) -> tuple[TrajectoryOpened, str | None]:
+    """
+    The same, without the texts of one that is too large.
+
+    A scheduled call has then failed, and says so; who asks for it is refused. Raises Unacceptable.
+    """
+    try:
+        trajectory.must_be_openable(opened, work.limits)
+    except Unacceptable as refusal:
+        if asked.source != "schedule":
+            raise
+        return replace(opened, workflow={}, init_params={}), error or refusal.message
+    return opened, error

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from application.access import AgentCaller, BoardUser, Principal
 from application.commands import RunRequest
+from application.quota import OVER_QUOTA
 from application.streams import AGENT, PROJECT, ROUTINE, RUN, SLOT, TRIGGER
 from application.use_cases import calling, references, routines, slots
 from application.work import Work
@@ -49,7 +50,7 @@ def fire_by_hand(work: Work, principal: Principal, routine_id: UUID, request: Ru
         source=request.source,
         assignee_agent_id=assignee,
         project_id=request.project_id or found.settings.project_id,
-        texts=firing.texts(found.settings, [request.variables or {}, variables_in(request.payload)], work.now),
+        texts=texts(work, found.settings, request.variables or {}, variables_in(request.payload)),
         trigger_id=request.trigger_id,
         idempotency_key=key,
         payload=request.payload,
@@ -126,12 +127,15 @@ def _settle(work: Work, row: DueTrigger) -> int:
         return 0
     if (due := trigger.due(plan, since, work.now, of.settings.catch_up_policy)) is None:
         return 0
+    company_id = work.company_of(row.trigger_id)
+    if work.is_over_quota(company_id):
+        work.record(row.trigger_id, trigger.drop(plan, since, work.now, OVER_QUOTA))
+        return 0
     if due.missed is not None:
         work.record(row.trigger_id, [due.missed])
     run_ids = [run_of_occurrence(row.trigger_id, at) for at in due.fire]
     presume_new_runs(work, run_ids, [of])
     fresh = [at for at in due.fire if not is_fired(work, row.trigger_id, at)]
-    company_id = work.company_of(row.trigger_id)
     for occurrence in fresh:
         asked = scheduled(work, of, row.routine_id, row.trigger_id, occurrence)
         record(work, company_id, of, replace(asked, next_at=due.next_at, due_at=due.due_at))
@@ -146,7 +150,7 @@ def scheduled(work: Work, of: Routine, routine_id: UUID, trigger_id: UUID, occur
         source="schedule",
         assignee_agent_id=of.settings.assignee_agent_id,
         project_id=of.settings.project_id,
-        texts=_scheduled_texts(of.settings, work.now),
+        texts=_scheduled_texts(work, of.settings),
         trigger_id=trigger_id,
         occurrence=occurrence,
     )
@@ -179,7 +183,8 @@ def record(work: Work, company_id: UUID, of: Routine, asked: Firing) -> None:
         return
     slot_id = slot_of(asked.routine_id)
     guard = slots.of(work, asked.routine_id)
-    facts = firing.facts(asked, of, guard, _outcome(work, of, asked, guard))
+    outcome = slots.bounded(work, guard, _outcome(work, of, asked, guard), is_awaited=asked.source != "schedule")
+    facts = firing.facts(asked, of, guard, outcome)
     work.record(asked.run_id, [facts.run], company_id)
     work.record(slot_id, facts.slot, company_id)
     if facts.issue is not None:
@@ -193,12 +198,17 @@ def _outcome(work: Work, of: Routine, asked: Firing, guard: Slot) -> Outcome:
     return firing.outcome(asked, of, assignee, slots.newest(work, of, guard))
 
 
-def _scheduled_texts(settings: RoutineSettings, at: datetime) -> firing.Texts | Failed:
+def texts(work: Work, settings: RoutineSettings, *given: Mapping[str, object]) -> firing.Texts:
+    """The texts of a run that is fired now. Raises Unacceptable."""
+    return firing.texts(settings, given, work.now, work.limits.max_run_text_bytes)
+
+
+def _scheduled_texts(work: Work, settings: RoutineSettings) -> firing.Texts | Failed:
     """Nobody is there to be told what is missing: the run says it."""
     try:
-        return firing.texts(settings, [], at)
+        return texts(work, settings)
     except Unacceptable as refusal:
-        return Failed(reason=refusal.message)
+        return firing.failed(refusal)
 
 
 def new_run(work: Work) -> UUID:

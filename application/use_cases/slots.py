@@ -5,10 +5,11 @@ from uuid import UUID
 from application.streams import SLOT
 from application.work import Work
 from domain import slot
+from domain.errors import Unacceptable
 from domain.identity import slot_of
 from domain.routine import Routine
 from domain.slot import Slot
-from domain.values import Live
+from domain.values import Failed, Live, Opened, Outcome, Started
 
 
 def of(work: Work, routine_id: UUID) -> Slot:
@@ -20,6 +21,23 @@ def follow(work: Work, routine_id: UUID, live: Live, company_id: UUID, *, is_liv
     guard = of(work, routine_id)
     events = slot.take(guard, routine_id, live) if is_live else slot.free(guard, routine_id, live.issue_id)
     work.record(slot_of(routine_id), events, company_id)
+
+
+def bounded(work: Work, guard: Slot, outcome: Outcome, *, is_awaited: bool) -> Outcome:
+    """
+    The same, unless it began more work than a routine may have: then it has failed.
+
+    Raises Unacceptable instead when somebody waits for it.
+    """
+    most = work.limits.max_routine_open_issues
+    if not isinstance(outcome, Opened | Started) or len(guard.live) < most:
+        return outcome
+    reason = (
+        f"The routine has {len(guard.live)} open issues or trajectories, and may have at most {most}: end some first"
+    )
+    if is_awaited:
+        raise Unacceptable(reason)
+    return Failed(reason=reason)
 
 
 def newest(work: Work, routine: Routine, guard: Slot) -> Live | None:

@@ -21,7 +21,7 @@ def create(work: Work, principal: Principal, collection: str, draft: TaskCreate)
     """Raises Misfit for a workflow that is none, Conflict when the name is taken."""
     company_id = names.collection(work, principal, collection, "administer")
     details = TaskDetails(name=draft.name, description=draft.description, workflow=draft.workflow)
-    events = task.create(details)
+    events = task.create(details, work.limits)
     task_id = work.new_id()
     taken = _taken(draft.name, collection)
     names.take(work, names.tasks_of(company_id), draft.name, task_id, company_id, taken)
@@ -33,7 +33,7 @@ def update(work: Work, principal: Principal, path: TaskPath, change: TaskChange)
     """Raises what `create` does."""
     at = names.task(work, principal, path, "administer")
     details = merged(at.task.details, change)
-    events = task.update(at.task, details)
+    events = task.update(at.task, details, work.limits)
     if change.name is not UNSET and details.name != at.task.details.name:
         scope = names.tasks_of(at.company_id)
         names.take(work, scope, details.name, at.task_id, at.company_id, _taken(details.name, path.collection))

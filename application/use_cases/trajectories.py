@@ -1,6 +1,7 @@
 """Trajectories: calls by hand, and the ways to work on them, finish them, label them (Jetty contract 7)."""
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,6 +14,7 @@ from application.work import Work
 from domain import targets, trajectory
 from domain.errors import Misfit, NotFound
 from domain.events import (
+    TrajectoryEvent,
     TrajectoryLabelled,
     TrajectoryMoved,
     TrajectoryOpened,
@@ -44,7 +46,7 @@ class Claimed(Value, frozen=True):
 
 
 def run(work: Work, principal: Principal, path: TaskPath, request: RunCreate) -> UUID:
-    """A call by hand. What it is given need not be declared by the task."""
+    """A call by hand. What it is given need not be declared by the task. Raises Unacceptable when it is too large."""
     at = names.task(work, principal, path, "assign")
     if request.webhook_url is not None:
         targets.must_be_url(request.webhook_url, "webhook_url")
@@ -59,6 +61,7 @@ def run(work: Work, principal: Principal, path: TaskPath, request: RunCreate) ->
         callback=_callback(work, trajectory_id, at.company_id, request),
         author=work.actor,
     )
+    trajectory.must_be_openable(opened, work.limits)
     calling.start(work, trajectory_id, opened, at.company_id)
     _drop_when_over(work, trajectory_id)
     return trajectory_id
@@ -105,7 +108,7 @@ def report(  # noqa: PLR0913, PLR0917 what a worker says
     """A step is done, or under way. Raises Conflict when another has the trajectory."""
     found = _held(work, principal, collection, trajectory_id)
     reported = TrajectoryStepReported(step=step.step, status=step.status, inputs=step.inputs, outputs=step.outputs)
-    work.record(trajectory_id, trajectory.report(found, claim_id, reported))
+    work.record(trajectory_id, trajectory.report(found, claim_id, reported, work.limits))
     return trajectory_id
 
 
@@ -138,8 +141,9 @@ def set_statuses(
 
 def label(work: Work, principal: Principal, path: TaskPath, trajectory_id: UUID, draft: LabelCreate) -> UUID:
     at = names.task(work, principal, path, "administer")
-    _of_task(work, at.task_id, trajectory_id)
-    work.record(trajectory_id, [TrajectoryLabelled(key=draft.key, value=draft.value, author=draft.author)])
+    found = _of_task(work, at.task_id, trajectory_id)
+    labelled = TrajectoryLabelled(key=draft.key, value=draft.value, author=draft.author)
+    work.record(trajectory_id, trajectory.label(found, labelled, work.limits))
     return trajectory_id
 
 
@@ -164,7 +168,9 @@ def ingest(work: Work, principal: Principal, path: TaskPath, draft: IngestCreate
     outputs = draft.output if isinstance(draft.output, dict) else {"output": draft.output}
     step = TrajectoryStepReported(step="ingest", status=draft.status, inputs=opened.init_params, outputs=outputs)
     moved = TrajectoryMoved(status=draft.status, error=draft.error)
-    work.record(trajectory_id, [opened, step, moved, *_labels(draft)], at.company_id)
+    events: list[TrajectoryEvent] = [opened, step, moved, *_labels(draft)]
+    trajectory.must_fit(reduce(trajectory.parts_after, events, {}), work.limits)
+    work.record(trajectory_id, events, at.company_id)
     return trajectory_id
 
 

@@ -12,7 +12,7 @@ from application.use_cases import routines, signing_secrets, unsettled
 from application.use_cases.references import merged
 from application.work import Work
 from domain import routine, signing, trigger
-from domain.errors import NotFound
+from domain.errors import NotFound, Unacceptable
 from domain.events import (
     NameClaimed,
     RoutineSecretRotated,
@@ -55,6 +55,8 @@ class Made(Value, frozen=True):
 
 def create(work: Work, principal: Principal, routine_id: UUID, draft: TriggerDraft) -> Made:
     found = routines.writable(work, principal, routine_id, "assign")
+    if len(found.triggers) >= (most := work.limits.max_routine_triggers):
+        raise Unacceptable(f"A routine has at most {most} triggers: delete one first")
     kind, settings = _drafted(draft)
     if kind == "schedule" and settings.enabled:
         routine.must_be_schedulable(found.settings)

@@ -7,7 +7,7 @@ from uuid import UUID
 from application.streams import ROUTINE, RUN
 from application.use_cases import references, runs, triggers
 from application.work import Work
-from domain import firing, signing, trigger
+from domain import signing, trigger
 from domain.errors import Conflict, NotFound
 from domain.firing import Firing
 from domain.identity import run_of_key
@@ -63,7 +63,7 @@ def fire(work: Work, public_id: str, message: Message) -> list[Recorded]:
         source="webhook",
         assignee_agent_id=settings.assignee_agent_id,
         project_id=settings.project_id,
-        texts=firing.texts(settings, [runs.variables_in(payload), payload or {}], work.now),
+        texts=runs.texts(work, settings, runs.variables_in(payload), payload or {}),
         trigger_id=called.trigger_id,
         idempotency_key=key,
         payload=payload,
@@ -83,6 +83,7 @@ def _called(work: Work, public_id: str, delivery: Delivery) -> Called:
         raise NotFound("Routine trigger not found")
     trigger.must_be_active(found, of.settings.status)
     work.actor = f"trigger:{trigger_id}"
+    work.credential = trigger_id
     key, once = _key_of(trigger_id, proof), proof.stamp is not None
     return Called(trigger_id=trigger_id, routine_id=found.routine_id, of=of, key=key, counts_once=once)
 

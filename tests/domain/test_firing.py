@@ -3,7 +3,10 @@
 from datetime import UTC, datetime
 from uuid import UUID
 
+import msgspec
 import pytest
+from hypothesis import given as for_all
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from domain import agent as agents
@@ -236,3 +239,63 @@ def test_an_issue_says_where_the_agent_is_to_work():
     facts = firing.facts(replace(ASKED, workspace=there), routine(), EMPTY, Opened(issue_id=issue_of_run(RUN)))
 
     assert facts.issue.workspace == there
+
+
+# How much of it there may be
+
+
+@pytest.mark.parametrize("value", ["x", '"', "\x01", "é", "\U0001f600", "{{date}}"])
+def test_a_small_value_that_a_template_repeats_is_refused_before_it_is_made(value):
+    settings = replace(SETTINGS, description="{{a}}" * 16_000, variables=(Variable(name="a"),))
+
+    with pytest.raises(Unacceptable, match="The variables of a run may add at most 262144 bytes to it, and add"):
+        firing.texts(settings, [{"a": value * 62}], NOON, 256 * 1024)
+
+
+def test_a_long_template_without_values_is_never_too_long():
+    settings = replace(SETTINGS, description="\U0001f600" * 100_000)
+
+    assert firing.texts(settings, [], NOON, 1).description == settings.description
+
+
+def test_a_title_that_grows_too_long_is_cut_and_stands_whole_in_the_description():
+    settings = replace(SETTINGS, title="For {{who}}", description="Hello", variables=(Variable(name="who"),))
+
+    texts = firing.texts(settings, [{"who": "x" * 200}], NOON)
+
+    assert (200, "For x", "\N{HORIZONTAL ELLIPSIS}") == (len(texts.title), texts.title[:5], texts.title[-1])
+    assert f"For {'x' * 200}\n\nHello" == texts.description
+    assert (
+        f"For {'x' * 200}" == firing.texts(replace(settings, description=None), [{"who": "x" * 200}], NOON).description
+    )
+    assert "Hello" == firing.texts(settings, [{"who": "x" * 196}], NOON).description
+
+
+PIECES = st.lists(st.sampled_from(["{{a}}", "{{ b }}", "{{date}}", "x", '"', "\x01", "\U0001f600"]), max_size=200).map(
+    "".join
+)
+
+
+@for_all(PIECES, PIECES, st.dictionaries(st.sampled_from("ab"), st.text(max_size=300)))
+def test_whatever_the_template_and_its_values_what_is_recorded_is_within_the_bound(title, description, values):
+    most = 2_000
+    settings = replace(
+        SETTINGS,
+        title=title,
+        description=description,
+        variables=tuple(Variable(name=name, required=False) for name in "ab"),
+    )
+    try:
+        texts = firing.texts(settings, [values], NOON, most)
+    except Unacceptable:
+        return
+
+    template = len(msgspec.json.encode([title, description]))
+    recorded = len(msgspec.json.encode([texts.title, texts.description])) + len(msgspec.json.encode(texts.variables))
+    assert len(texts.title) <= 200
+    assert recorded <= template + most + len(msgspec.json.encode(texts.title)) + 10  # what a cut title leaves
+
+
+def test_a_reason_of_any_length_is_cut():
+    assert 1_000 == len(firing.failed(Unacceptable("x" * 5_000)).reason)
+    assert "short" == firing.failed(Unacceptable("short")).reason

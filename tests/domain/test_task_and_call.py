@@ -2,7 +2,11 @@
 
 from uuid import UUID
 
+import msgspec
 import pytest
+from hypothesis import given as for_all
+from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from domain import built_in, call, task
 from domain.errors import ImpossibleHistory, Misfit, NotFound, Unacceptable
@@ -15,6 +19,8 @@ from domain.events import (
     TrajectoryMoved,
     TrajectoryStepReported,
 )
+from domain.json_size import depth_of
+from domain.limits import Limits
 from domain.values import TaskDetails
 from tests.given import given
 
@@ -145,3 +151,78 @@ def test_a_text_that_is_not_there_ends_it():
         TrajectoryStepReported(step="a", status="failed", inputs={"text_path": "init_params.x"}),
         TrajectoryMoved(status="failed", error="Step 'a' failed: there is nothing at text_path 'init_params.x'"),
     ]
+
+
+# How much of it there may be
+
+LIMITS = Limits(max_trajectory_bytes=4_096, max_task_steps=20, max_output_depth=8)
+STEPS = 20
+
+
+def held(workflow, init_params, events):
+    """The size of what is recorded of a call."""
+    reported = [
+        (event.step, event.inputs, event.outputs) for event in events if isinstance(event, TrajectoryStepReported)
+    ]
+    return sum(len(msgspec.json.encode(value)) for value in (workflow, init_params, *sum(reported, ())))
+
+
+def test_steps_that_repeat_a_large_parameter_end_before_they_are_too_much():
+    workflow = echoing(**{f"s{n}": {"text_path": "init_params.x"} for n in range(STEPS)})
+
+    *steps, end = built_in.carried_out(workflow, {"x": "x" * 1_000}, LIMITS)
+
+    assert (1, "failed") == (len(steps), end.status)
+    assert "Step 's1' failed: A trajectory holds at most 4096 bytes of parameters, steps and labels, " in end.error
+    assert held(workflow, {"x": "x" * 1_000}, steps) <= 4_096
+
+
+def test_steps_that_nest_what_steps_before_them_gave_end_before_it_is_too_deep():
+    paths = ["init_params.x", *(f"s{n}.outputs" for n in range(STEPS - 1))]
+    workflow = echoing(**{f"s{n}": {"text_path": path} for n, path in enumerate(paths)})
+
+    *steps, end = built_in.carried_out(workflow, {"x": 1}, LIMITS)
+
+    assert [1, 2, 3, 4, 5, 6, 7, 8] == [depth_of(step.outputs) for step in steps]
+    assert "Step 's8' failed: what it gives is nested deeper than 8 levels" == end.error
+
+
+@for_all(
+    st.lists(
+        st.sampled_from(["init_params", "init_params.x", *(f"s{n}.outputs" for n in range(STEPS))])
+        | st.integers(0, STEPS).map("s{}.outputs.text".format),
+        min_size=1,
+        max_size=STEPS,
+    ),
+    st.recursive(st.text(max_size=200), lambda inner: st.lists(inner, max_size=3), max_leaves=20),
+)
+def test_whatever_steps_give_each_other_what_is_recorded_is_small_and_shallow(paths, value):
+    workflow = echoing(**{f"s{n}": {"text_path": path} for n, path in enumerate(paths)})
+
+    *steps, end = built_in.carried_out(workflow, {"x": value}, LIMITS)
+
+    completed = [step for step in steps if step.status == "completed"]
+    assert held(workflow, {"x": value}, completed) <= max(4_096, held(workflow, {"x": value}, []))
+    assert all(depth_of(step.outputs) <= 8 for step in completed)
+    assert end.status in ("completed", "failed")
+
+
+@pytest.mark.parametrize(
+    ("workflow", "field"),
+    [
+        (echoing(**{f"s{n}": {} for n in range(21)}), "workflow.steps"),
+        ({"init_params": {"x": "x" * 4_096}}, "workflow"),
+    ],
+)
+def test_a_workflow_that_could_not_be_called_is_refused_when_it_is_written(workflow, field):
+    with pytest.raises(Misfit) as refused:
+        task.create(TaskDetails(name="t", workflow=workflow), LIMITS)
+
+    assert field == refused.value.field
+
+
+def test_a_task_that_was_too_large_before_can_still_be_renamed():
+    old = given(task.evolve, TaskCreated(details=TaskDetails(name="t", workflow={"init_params": {"x": "x" * 4_096}})))
+    renamed = replace(old.details, name="u")
+
+    assert [TaskUpdated(details=renamed)] == task.update(old, renamed, LIMITS)

@@ -4,19 +4,22 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
 from domain import run, trajectory
-from domain.errors import Conflict, ImpossibleHistory, Misfit
+from domain.errors import Conflict, ImpossibleHistory, Misfit, Unacceptable
 from domain.events import (
     RunCompleted,
     RunFailed,
     RunFired,
     TrajectoryClaimed,
+    TrajectoryLabelled,
     TrajectoryLeaseExtended,
     TrajectoryMoved,
     TrajectoryOpened,
     TrajectoryStepReported,
 )
+from domain.limits import Limits
 from domain.trajectory import LEASE
 from domain.values import Started
 from tests.given import given
@@ -71,6 +74,38 @@ def test_a_claim_that_is_not_the_current_one_may_do_nothing(found):
     ):
         with pytest.raises(Conflict):
             attempt()
+
+
+def test_a_lease_that_has_just_begun_is_not_extended():
+    """Or a worker could make a stream as long as it likes."""
+    soon = NOW + timedelta(seconds=4)
+
+    assert trajectory.extend(after(CLAIMED), OURS, soon) == []
+    assert trajectory.extend(after(CLAIMED), OURS, soon + timedelta(seconds=1)) != []
+
+
+def test_what_a_trajectory_holds_is_bounded_and_what_is_replaced_does_not_count():
+    limits = Limits(max_trajectory_bytes=1_024)
+    large = TrajectoryStepReported(step="a", status="running", outputs={"text": "x" * 800})
+
+    found = after(CLAIMED, large)
+
+    assert trajectory.report(found, OURS, large, limits) == [large]
+    with pytest.raises(Unacceptable, match="A trajectory holds at most 1024 bytes"):
+        trajectory.label(found, TrajectoryLabelled(key="k", value="x" * 200, author="a"), limits)
+
+
+def test_there_may_be_so_many_labels_and_steps():
+    limits = Limits(max_trajectory_labels=1, max_task_steps=1)
+    label = TrajectoryLabelled(key="k", value="v", author="a")
+    opened = replace(OPENED, workflow={})
+    found = given(trajectory.evolve, opened, CLAIMED, TrajectoryStepReported(step="a", status="completed"), label)
+
+    assert trajectory.label(found, label, limits) == [label]
+    with pytest.raises(Unacceptable, match="at most 1 labels"):
+        trajectory.label(found, replace(label, key="l"), limits)
+    with pytest.raises(Unacceptable, match="at most 1 steps"):
+        trajectory.report(found, OURS, TrajectoryStepReported(step="b", status="completed"), limits)
 
 
 def test_a_step_that_the_task_does_not_have_is_no_step():

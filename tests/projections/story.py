@@ -319,6 +319,7 @@ class Story:
         second = self.ask(calls.run_now, path)
         first = next(one.stream_id for one in self.store.history() if type(one.event).__name__ == "TrajectoryOpened")
         got = self.ask(trajectories.claim, "my-org", None, "w1", [first])
+        self.passes(MINUTE / 2)
         self.ask(trajectories.extend, "my-org", first, got.claim_id)
         self.ask(trajectories.report, "my-org", first, got.claim_id, StepReport(step="ask", outputs={"a": 1}))
         self.ask(trajectories.finish, "my-org", first, got.claim_id, FinishRequest())

@@ -1,0 +1,303 @@
+"""
+Quotas: how much of the log one company, key and stream may fill, and how many of each thing a company may have.
+
+The executor asks when a decision is taken and before it is recorded. Whoever asked for it is refused; what nobody asked
+for (the scheduler, the delivery process) is recorded and counts all the same, so that every occurrence has its outcome.
+"""
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from threading import Lock
+from uuid import UUID
+
+import msgspec
+
+from domain.errors import Refusal, Unacceptable
+from domain.events import (
+    AgentCreated,
+    AnyEvent,
+    CommentAdded,
+    EndpointCreated,
+    GoalCreated,
+    IssueOpened,
+    KeyIssued,
+    MemberJoined,
+    ProjectCreated,
+    RoutineCreated,
+    TaskCreated,
+    TrajectoryOpened,
+    TriggerCreated,
+)
+from domain.limits import Limits
+from domain.recorded import Recorded, Unreadable
+
+Count = Callable[[str, UUID, int], int]  # how many there are of what a quota limits, for whom, looking no further than
+
+MINUTE_S = 60.0
+NEAR = 0.8  # of a quota is used: what monitoring should see
+HALF = 0.5  # of a quota: a backfill leaves the rest to what is due
+MOST_KNOWN = 100_000  # buckets and counts that a process remembers; those that were used first are forgotten first
+COUNT_AGAIN_S = 10.0  # how long a count is believed
+COUNT_FULL_AGAIN_S = 1.0  # the same, once it has reached the quota
+ADDED = 0.01  # of a quota: after so many more they are counted, where nobody waits for a refusal
+OVER_QUOTA = "over_quota"
+ENDINGS = ("archived", "cancelled", "deleted", "disabled", "removed", "revoked", "terminated")  # are always recorded
+STANDING: dict[type, tuple[str, str]] = {  # the quotas of how many there may be: which, and of what in words
+    RoutineCreated: ("max_company_routines", "routines that are not archived"),
+    TriggerCreated: ("max_company_triggers", "triggers"),
+    IssueOpened: ("max_company_open_issues", "open issues"),
+    TrajectoryOpened: ("max_company_live_trajectories", "trajectories that wait or run"),
+    AgentCreated: ("max_company_agents", "agents that are not terminated"),
+    ProjectCreated: ("max_company_projects", "projects"),
+    GoalCreated: ("max_company_goals", "goals"),
+    MemberJoined: ("max_company_members", "members"),
+    EndpointCreated: ("max_company_endpoints", "webhook endpoints"),
+    TaskCreated: ("max_company_tasks", "tasks"),
+    KeyIssued: ("max_holder_keys", "keys that are not revoked"),
+    CommentAdded: ("max_issue_comments", "comments"),
+}
+OWNERS = {"max_holder_keys": "holder of keys", "max_issue_comments": "issue"}  # of the others: the company
+OF_STREAMS = ("max_stream_events", "max_stream_bytes")
+OF_SCHEDULES = ("max_company_open_issues", "max_company_live_trajectories")  # what firing adds to
+
+
+class OverQuota(Refusal):
+    """Too much in too short a time: try again after `retry_after_s` seconds."""
+
+    def __init__(self, quota: str, most: int, retry_after_s: int) -> None:
+        self.retry_after_s = retry_after_s
+        whose, what = ("key", "company")["company" in quota], "bytes" if "bytes" in quota else "events"
+        text = f"The {whose} has recorded more than {most} {what} in a minute: try again in {retry_after_s} s"
+        super().__init__(text, {"code": OVER_QUOTA, "quota": quota, "limit": most})
+
+
+class Stream(msgspec.Struct, frozen=True):
+    """What a unit of work adds to a stream, and what the stream would then be."""
+
+    names: Sequence[str]  # the stored names of what is added
+    events: int
+    size: int  # in bytes
+
+
+class Charge(msgspec.Struct, frozen=True):
+    """What a unit of work wants to record."""
+
+    batch: Sequence[Recorded]
+    sizes: Sequence[int]  # in bytes of stored JSON, one for each event
+    streams: Sequence[Stream]
+    credential: UUID | None  # the key or the webhook that asks for it; None: nobody does
+
+
+class Known(msgspec.Struct):
+    """How many there were when they were counted, and how many this process has added since."""
+
+    many: int = 0
+    counted_at: float = -math.inf
+    added: int = 0
+
+    @property
+    def now(self) -> int:
+        return self.many + self.added
+
+
+class Rate:
+    """A bucket for each of those it counts: a minute's worth in one go, refilled by as much in a minute."""
+
+    def __init__(self, name: str, most: int) -> None:
+        self.name = name
+        self.most = most
+        self._levels: dict[UUID, tuple[float, float]] = {}  # what was left, and when
+
+    def left(self, who: UUID, now: float) -> float:
+        """What may still be recorded; 0 or less: nothing for now."""
+        level, at = self._levels.get(who, (self.most, now))
+        return min(level + (now - at) * self.most / MINUTE_S, self.most)
+
+    def spend(self, who: UUID, amount: int, now: float) -> None:
+        """A last unit of work may be larger than what is left: the next one waits for that as well, a minute at most."""
+        left = min(max(self.left(who, now) - amount, -self.most), self.most)
+        self._levels.pop(who, None)
+        self._levels[who] = (left, now)
+        if len(self._levels) > MOST_KNOWN:
+            del self._levels[next(iter(self._levels))]
+
+    def wait_s(self, who: UUID, now: float) -> int:
+        """Whole seconds until something is left; 0 when something is."""
+        left = self.left(who, now)
+        return 0 if left > 0 else math.ceil((1 - left) * MINUTE_S / self.most)
+
+    def used(self, now: float) -> dict[UUID, float]:
+        """The share that each has used up, as far as it is known."""
+        return {who: 1 - self.left(who, now) / self.most for who in list(self._levels)}
+
+
+class Quotas:
+    """
+    Of one process, which counts for itself: n processes let through up to n times as much a minute.
+
+    How many there are of a thing is counted in the read models, at most every COUNT_AGAIN_S, and with what this process
+    has added since: several processes together may overshoot a quota by what they add in that time.
+    """
+
+    def __init__(self, limits: Limits, count: Count | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self.limits = limits
+        self.refusals: Counter[str] = Counter()
+        self._count = count
+        self._clock = clock
+        self._lock = Lock()
+        self._by_company, self._by_key = (
+            tuple(
+                Rate(name, self._most(name))
+                for what in ("events", "bytes")
+                for name in [f"max_{whose}_{what}_per_minute"]
+            )
+            for whose in ("company", "key")
+        )
+        self._known: dict[tuple[str, UUID], Known] = {}  # by quota and whose
+
+    def take(self, charge: Charge) -> None:
+        """Raises OverQuota for too much in a minute, Unacceptable for one too many or a stream that is too long."""
+        added = _added(charge.batch)
+        if charge.credential is not None:
+            self._check_streams(charge.streams)
+            for (quota, who), more in added.items():
+                self._check_standing(quota, who, more)
+        spent = self._spent(charge)
+        with self._lock:
+            now = self._clock()
+            if charge.credential is not None:
+                for rate, who, _ in spent:
+                    if wait_s := rate.wait_s(who, now):
+                        raise self._refusal(rate.name, OverQuota(rate.name, rate.most, wait_s))
+            for rate, who, amount in spent:
+                rate.spend(who, amount, now)
+        for key, more in added.items():
+            self._of(*key).added += more
+
+    def give_back(self, charge: Charge) -> None:
+        """It was not recorded after all."""
+        with self._lock:
+            for rate, who, amount in self._spent(charge):
+                rate.spend(who, -amount, self._clock())
+        for key, more in _added(charge.batch).items():
+            self._of(*key).added -= more
+
+    def is_over(self, company_id: UUID) -> bool:
+        """Whether its schedules may not fire now: it has used up a minute's quota, or its work piles up undone."""
+        now = self._clock()
+        if any(rate.wait_s(company_id, now) for rate in self._by_company):
+            return True
+        return any(self._is_full(quota, company_id) for quota in OF_SCHEDULES)
+
+    def is_half_used(self, company_id: UUID) -> bool:
+        """Whether work that can wait should: it leaves the other half of a minute's quota to what cannot."""
+        now = self._clock()
+        return self.is_over(company_id) or any(
+            rate.left(company_id, now) < rate.most * HALF for rate in self._by_company
+        )
+
+    def refused(self) -> dict[str, int]:
+        """How many requests this process has refused by each quota."""
+        rates = [rate.name for rate in (*self._by_company, *self._by_key)]
+        names = (*rates, *OF_STREAMS, *(name for name, _ in STANDING.values()))
+        return {name: self.refusals[name] for name in names}
+
+    def near(self) -> dict[str, int]:
+        """How many companies and keys are near each quota of a minute."""
+        now = self._clock()
+        with self._lock:
+            return {
+                rate.name: sum(share >= NEAR for share in rate.used(now).values())
+                for rate in (*self._by_company, *self._by_key)
+            }
+
+    def _spent(self, charge: Charge) -> list[tuple[Rate, UUID, int]]:
+        amounts: Counter[tuple[Rate, UUID]] = Counter()
+        for recorded, size in zip(charge.batch, charge.sizes, strict=True):
+            if recorded.company_id is not None:
+                for rate, amount in zip(self._by_company, (1, size), strict=True):
+                    amounts[rate, recorded.company_id] += amount
+            if charge.credential is not None:
+                for rate, amount in zip(self._by_key, (1, size), strict=True):
+                    amounts[rate, charge.credential] += amount
+        return [(rate, who, amount) for (rate, who), amount in amounts.items()]
+
+    def _check_streams(self, streams: Sequence[Stream]) -> None:
+        for stream in streams:
+            if all(name.endswith(ENDINGS) for name in stream.names):
+                continue
+            kind = stream.names[0].partition(".")[0]
+            amounts = ((stream.events, "changes"), (stream.size, "bytes of changes"))
+            for quota, (many, what) in zip(OF_STREAMS, amounts, strict=True):
+                if many > (most := self._most(quota)):
+                    raise self._refusal(
+                        quota,
+                        _unacceptable(quota, most, f"The {kind} has {most} {what}, and can have no more: make another"),
+                    )
+
+    def _check_standing(self, quota: str, who: UUID, more: int) -> None:
+        known, most = self._of(quota, who), self._most(quota)
+        is_full = known.now + more > most
+        if self._clock() - known.counted_at >= (COUNT_FULL_AGAIN_S if is_full else COUNT_AGAIN_S):
+            self._count_again(quota, who, known)
+        if known.now + more > most:
+            whose = OWNERS.get(quota, "company")
+            what = next(what for name, what in STANDING.values() if name == quota)
+            text = f"The {whose} may have at most {most} {what}: end some, or ask the operator for more"
+            raise self._refusal(quota, _unacceptable(quota, most, text))
+
+    def _is_full(self, quota: str, who: UUID) -> bool:
+        """To count for every company that fires would take too long: so it is, for those that this process has added to."""
+        known, most = self._of(quota, who), self._most(quota)
+        is_full = known.now >= most
+        if (is_full and self._clock() - known.counted_at >= COUNT_FULL_AGAIN_S) or known.added > most * ADDED:
+            self._count_again(quota, who, known)
+        return known.now >= most
+
+    def _count_again(self, quota: str, who: UUID, known: Known) -> None:
+        if self._count is None:
+            return
+        many = self._count(quota, who, self._most(quota))
+        with self._lock:
+            known.many, known.added, known.counted_at = many, 0, self._clock()
+
+    def _most(self, quota: str) -> int:
+        most: int = getattr(self.limits, quota)
+        return most
+
+    def _of(self, quota: str, who: UUID) -> Known:
+        with self._lock:
+            known = self._known.setdefault((quota, who), Known())
+            if len(self._known) > MOST_KNOWN:
+                del self._known[next(iter(self._known))]
+            return known
+
+    def _refusal(self, quota: str, refusal: Refusal) -> Refusal:
+        self.refusals[quota] += 1
+        return refusal
+
+
+def _unacceptable(quota: str, most: int, text: str) -> Unacceptable:
+    return Unacceptable(text, {"code": OVER_QUOTA, "quota": quota, "limit": most})
+
+
+def _added(batch: Sequence[Recorded]) -> Mapping[tuple[str, UUID], int]:
+    """How many more there would be of what the quotas count, and whose."""
+    added: Counter[tuple[str, UUID]] = Counter()
+    for recorded in batch:
+        who = _owner(recorded.event, recorded.company_id)
+        if who is not None and (found := STANDING.get(type(recorded.event))) is not None:
+            added[found[0], who] += 1
+    return added
+
+
+def _owner(event: AnyEvent | Unreadable, company_id: UUID | None) -> UUID | None:
+    match event:
+        case KeyIssued():
+            return event.user_id or event.agent_id or event.collection_id
+        case CommentAdded(issue_id=issue_id):
+            return issue_id
+        case _:
+            return company_id

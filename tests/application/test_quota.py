@@ -1,0 +1,228 @@
+"""Quotas: how much a company, a key and a stream may record, and how many of each thing there may be."""
+
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import given as for_all
+from hypothesis import strategies as st
+
+from application.execute import Executor
+from application.quota import MINUTE_S, MOST_KNOWN, OverQuota, Quotas, Rate
+from application.recorder import MemoryRecorder
+from application.store import EventStore
+from domain.errors import Unacceptable
+from domain.events import CommentAdded, GoalCreated, GoalDeleted, GoalUpdated
+from domain.limits import Limits
+from domain.values import GoalDetails
+
+NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
+ACME, OTHER, KEY = UUID(int=1), UUID(int=2), UUID(int=3)
+GOAL = GoalCreated(details=GoalDetails(title="Grow"))
+
+
+class Desk:
+    """Use cases that record, in memory, with these limits."""
+
+    def __init__(self, count=None, **limits):
+        self.now_s = 0.0
+        self.quotas = Quotas(Limits(**limits), count, lambda: self.now_s)
+        self.store = EventStore(MemoryRecorder(), self.quotas.limits)
+        self.executor = Executor(self.store, lambda: NOON, quotas=self.quotas)
+
+    def record(self, *events, key=KEY, company_id=ACME, stream_id=None):
+        def decide(work):
+            work.credential = key
+            work.record(stream_id or work.new_id(), events, company_id)
+
+        self.executor.attempt(decide)
+
+    def edit(self, stream_id, title, **more):
+        self.record(GoalUpdated(details=GoalDetails(title=title)), stream_id=stream_id, **more)
+
+
+def refusal(call, kind=OverQuota):
+    with pytest.raises(kind) as refused:
+        call()
+    return refused.value
+
+
+def test_a_minutes_quota_may_be_recorded_in_one_go_and_as_much_again_in_each_minute():
+    desk = Desk(max_company_events_per_minute=60)
+    for _ in range(60):
+        desk.record(GOAL)
+
+    refused = refusal(lambda: desk.record(GOAL))
+
+    assert ("max_company_events_per_minute", 1) == (refused.details["quota"], refused.retry_after_s)
+    desk.now_s += refused.retry_after_s
+    desk.record(GOAL)
+    refusal(lambda: desk.record(GOAL))
+
+
+def test_bytes_count_as_they_are_stored():
+    desk = Desk(max_company_bytes_per_minute=10_240)
+    large = GoalCreated(details=GoalDetails(title="x" * 6_000))
+
+    desk.record(large)
+    desk.record(large)
+
+    refused = refusal(lambda: desk.record(GOAL))
+    assert "The company has recorded more than 10240 bytes in a minute: try again in " in refused.message
+    assert 2 == len(list(desk.store.history()))
+
+
+def test_a_company_that_is_over_its_quota_keeps_no_other_from_recording():
+    desk = Desk(max_company_events_per_minute=1)
+    desk.record(GOAL)
+    refusal(lambda: desk.record(GOAL))
+
+    desk.record(GOAL, company_id=OTHER)
+
+
+def test_a_key_has_a_quota_of_its_own_over_all_companies():
+    desk = Desk(max_key_events_per_minute=2)
+    desk.record(GOAL)
+    desk.record(GOAL, company_id=OTHER)
+
+    assert "max_key_events_per_minute" == refusal(lambda: desk.record(GOAL)).details["quota"]
+    desk.record(GOAL, key=uuid4())
+
+
+def test_what_nobody_asked_for_is_recorded_all_the_same_and_counts():
+    desk = Desk(max_company_events_per_minute=2)
+    for _ in range(3):
+        desk.record(GOAL, key=None)
+
+    assert desk.quotas.is_over(ACME)
+    assert not desk.quotas.is_over(OTHER)
+    refusal(lambda: desk.record(GOAL))
+
+
+def test_however_much_was_recorded_at_once_nobody_waits_for_more_than_a_minute():
+    desk = Desk(max_company_events_per_minute=10)
+    desk.record(*[GOAL] + [GoalUpdated(details=GoalDetails(title=str(n))) for n in range(5_000)])
+
+    refused = refusal(lambda: desk.record(GOAL))
+
+    assert refused.retry_after_s <= MINUTE_S + 6
+
+
+def test_a_lost_race_costs_nothing():
+    desk = Desk(max_company_events_per_minute=2)
+    goal = uuid4()
+    desk.record(GOAL, stream_id=goal)
+    races = iter([True, False])
+
+    def decide(work):
+        work.credential = KEY
+        work.history(goal)
+        if next(races, False):
+            rival = Executor(desk.store, lambda: NOON)
+            rival.attempt(lambda other: other.record(goal, [GoalUpdated(details=GoalDetails(title="first"))]))
+        work.record(goal, [GoalUpdated(details=GoalDetails(title="second"))])
+
+    desk.executor.attempt(decide)
+
+    assert 3 == len(list(desk.store.history()))
+    refusal(lambda: desk.record(GOAL))
+
+
+def test_a_stream_that_has_changed_too_often_changes_no_more_but_may_end():
+    desk = Desk(max_stream_events=3)
+    goal = uuid4()
+    desk.record(GOAL, stream_id=goal)
+    desk.edit(goal, "a")
+    desk.edit(goal, "b")
+
+    refused = refusal(lambda: desk.edit(goal, "c"), Unacceptable)
+
+    assert "The goal has 3 changes, and can have no more: make another" == refused.message
+    desk.record(GoalDeleted(), stream_id=goal)
+
+
+def test_small_changes_of_something_large_end_before_the_stream_is_too_large_to_read():
+    desk = Desk(max_stream_bytes=10_240)
+    goal = uuid4()
+    desk.record(GOAL, stream_id=goal)
+    desk.edit(goal, "x" * 6_000)
+
+    assert "max_stream_bytes" == refusal(lambda: desk.edit(goal, "y" * 6_000), Unacceptable).details["quota"]
+
+
+def test_what_there_may_be_so_many_of_is_counted_where_it_is_known():
+    counted = []
+
+    def count(quota, who, most):
+        counted.append((quota, who, most))
+        return 1
+
+    desk = Desk(count, max_company_goals=2)
+    desk.record(GOAL)
+
+    refused = refusal(lambda: desk.record(GOAL), Unacceptable)
+
+    assert "The company may have at most 2 goals: end some, or ask the operator for more" == refused.message
+    assert {"code": "over_quota", "quota": "max_company_goals", "limit": 2} == refused.details
+    assert [("max_company_goals", ACME, 2)] == counted  # what was added since is known
+
+
+def test_whoever_makes_room_may_go_on():
+    there = [2]
+    desk = Desk(lambda *_: there[0], max_company_goals=2)
+    refusal(lambda: desk.record(GOAL), Unacceptable)
+
+    there[0] = 1
+    desk.now_s += 1
+
+    desk.record(GOAL)
+
+
+def test_comments_count_for_their_issue():
+    desk = Desk(lambda _quota, who, _most: 1 if who == OTHER else 0, max_issue_comments=1)
+
+    desk.record(CommentAdded(issue_id=ACME, body="hello"))
+    assert "issue" in refusal(lambda: desk.record(CommentAdded(issue_id=OTHER, body="hello")), Unacceptable).message
+
+
+def test_a_backfill_leaves_half_of_the_minute_to_others():
+    desk = Desk(max_company_events_per_minute=4)
+    desk.record(GOAL)
+    assert not desk.quotas.is_half_used(ACME)
+    desk.record(GOAL)
+    desk.record(GOAL)
+    assert (True, False) == (desk.quotas.is_half_used(ACME), desk.quotas.is_over(ACME))
+
+
+def test_refusals_are_counted_and_who_is_near_a_quota_is():
+    desk = Desk(max_company_events_per_minute=1)
+    desk.record(GOAL)
+    refusal(lambda: desk.record(GOAL))
+
+    assert {"max_company_events_per_minute": 1} == desk.quotas.refusals
+    assert 1 == desk.quotas.near()["max_company_events_per_minute"]
+    assert 0 == desk.quotas.near()["max_key_events_per_minute"]
+
+
+def test_a_process_remembers_so_many_and_no_more():
+    rate = Rate("events", 10)
+    for n in range(MOST_KNOWN + 10):
+        rate.spend(UUID(int=n), 1, 0.0)
+
+    assert MOST_KNOWN == len(rate.used(0.0))
+    assert 9 == rate.left(UUID(int=MOST_KNOWN + 9), 0.0)
+
+
+@for_all(st.lists(st.tuples(st.integers(1, 30), st.floats(0, 90)), max_size=60))
+def test_whatever_is_asked_for_no_minute_lets_through_more_than_two_quotas_and_the_last_unit(asked):
+    """One that was saved up, one that is refilled, and the unit of work that goes beyond."""
+    rate, now, let_through = Rate("events", 20), 0.0, []
+    for amount, pause_s in asked:
+        now += pause_s
+        if not rate.wait_s(ACME, now):
+            rate.spend(ACME, amount, now)
+            let_through.append((now, amount))
+
+    for start, _ in let_through:
+        within = [amount for at, amount in let_through if start <= at < start + MINUTE_S]
+        assert sum(within) <= 2 * 20 + 30

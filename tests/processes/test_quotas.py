@@ -1,0 +1,162 @@
+"""A company over its quota: its schedules are missed in small events, its backfills wait, and others notice nothing."""
+
+from datetime import timedelta
+
+import pytest
+
+from application.access import BoardUser
+from application.commands import BackfillDraft
+from application.execute import Executor
+from application.quota import Quotas
+from application.use_cases import backfills
+from domain.events import BackfillAdvanced, BackfillCompleted, IssueOpened, RunFired, TriggerMissed
+from domain.identity import FIRST_USER
+from domain.limits import Limits
+from domain.values import Failed, Opened
+from processes.scheduler import Scheduler
+from projections import backfills as read_model
+from projections import positions
+from tests.processes.due import NOON, Workplace
+
+MINUTE = timedelta(minutes=1)
+USER = BoardUser(user_id=FIRST_USER, key_id=FIRST_USER, instance_admin=True)
+
+
+class Bounded:
+    """A scheduler and workplaces under these limits; the quotas have a clock of their own."""
+
+    def __init__(self, system, conn, clock, count=None, **limits):
+        self.system, self.conn, self.clock, self.now_s = system, conn, clock, 0.0
+        self.quotas = Quotas(Limits(**limits), count, lambda: self.now_s)
+        self.executor = Executor(system.store, clock, quotas=self.quotas)
+        self.free = Executor(system.store, clock)  # for what the quotas are not to count
+        self.scheduler = Scheduler(self.executor, system.store.after, batch=50)
+
+    def workplace(self):
+        return Workplace(self.free)
+
+    def tick(self):
+        return self.scheduler.tick(self.conn)
+
+    def happened(self, kind, workplace=None):
+        return [
+            one
+            for one in self.system.store.history()
+            if isinstance(one.event, kind) and workplace in (None, one.company_id)
+        ]
+
+    def pass_time(self, time):
+        self.clock.now += time
+        self.now_s += time.total_seconds()
+
+
+@pytest.fixture
+def bounded(system, conn, clock):
+    return lambda *args, **limits: Bounded(system, conn, clock, *args, **limits)
+
+
+def test_schedules_of_a_company_over_its_quota_are_missed_and_those_of_others_run(bounded):
+    place = bounded(max_company_events_per_minute=6)
+    noisy, quiet = place.workplace(), place.workplace()
+    noisy.routines(4, next_at=NOON, description="x" * 10_000, concurrency_policy="always_enqueue")
+    quiet.routines(1, next_at=NOON + MINUTE)
+    place.tick()
+    assert 4 == len(place.happened(RunFired))
+
+    place.clock.now += MINUTE  # and the quota's clock stands still
+
+    assert 1 == place.tick()
+    assert [quiet.company_id] == [one.company_id for one in place.happened(RunFired)[4:]]
+    missed = place.happened(TriggerMissed)
+    assert {("over_quota", NOON + MINUTE, NOON + MINUTE, 1)} == {
+        (one.event.reason, one.event.first, one.event.last, one.event.count) for one in missed
+    }
+    assert [noisy.company_id] * 4 == [one.company_id for one in missed]
+    assert 0 == place.tick()  # each occurrence has one outcome
+
+
+def test_when_the_minute_is_over_they_run_again(bounded):
+    place = bounded(max_company_events_per_minute=3)
+    place.workplace().routines(1, next_at=NOON, concurrency_policy="always_enqueue")
+
+    place.tick()
+    place.clock.now += MINUTE
+    place.tick()
+    place.pass_time(2 * MINUTE)
+    place.tick()
+
+    assert NOON + 3 * MINUTE == place.happened(RunFired)[-1].event.occurrence
+    assert ["over_quota"] == [one.event.reason for one in place.happened(TriggerMissed)]
+
+
+def test_schedules_of_a_company_whose_issues_pile_up_are_missed(bounded):
+    place = bounded(lambda quota, *_: 5 if quota == "max_company_open_issues" else 0, max_company_open_issues=5)
+    place.workplace().routines(1, next_at=NOON, concurrency_policy="always_enqueue")
+    place.tick()
+    place.clock.now += MINUTE
+
+    place.tick()
+
+    assert (1, ["over_quota"]) == (
+        len(place.happened(IssueOpened)),
+        [one.event.reason for one in place.happened(TriggerMissed)],
+    )
+
+
+def test_a_routine_has_so_many_open_issues_and_its_next_firing_fails(system, conn, clock):
+    system.store.limits = Limits(max_routine_open_issues=1)
+    executor = Executor(system.store, clock)
+    Workplace(executor).routines(1, next_at=NOON, concurrency_policy="always_enqueue")
+    scheduler = Scheduler(executor, system.store.after, batch=50)
+    scheduler.tick(conn)
+    clock.now += MINUTE
+
+    scheduler.tick(conn)
+
+    first, second = [one.event.outcome for one in system.store.history() if isinstance(one.event, RunFired)]
+    assert (Opened, Failed) == (type(first), type(second))
+    assert "The routine has 1 open issues or trajectories, and may have at most 1: end some first" == second.reason
+
+
+def test_a_text_that_grows_too_large_fails_its_scheduled_run_with_the_reason(system, conn, clock):
+    system.store.limits = Limits(max_run_text_bytes=1_024)
+    executor = Executor(system.store, clock)
+    Workplace(executor).routines(1, next_at=NOON, description="{{timestamp}}" * 1_000)
+
+    Scheduler(executor, system.store.after, batch=50).tick(conn)
+
+    [fired] = [one.event for one in system.store.history() if isinstance(one.event, RunFired)]
+    assert isinstance(fired.outcome, Failed)
+    assert fired.outcome.reason.startswith("The variables of a run may add at most 1024 bytes to it, and add ")
+
+
+def test_a_backfill_takes_half_of_a_minute_says_that_it_waits_and_goes_on(bounded):
+    place = bounded(max_company_events_per_minute=400)
+    workplace = place.workplace()
+    [armed] = workplace.routines(1, next_at=NOON + MINUTE, concurrency_policy="always_enqueue")
+    draft = BackfillDraft(from_=NOON - 200 * MINUTE, to=NOON - MINUTE, overlap="policy")
+    id_ = place.free.attempt(lambda work: backfills.create(work, USER, armed.trigger_id, draft)).result
+
+    def shown():
+        while positions.advance(place.conn, [read_model.backfills], place.system.store.after):
+            pass
+        found = read_model.backfill(place.conn, id_)
+        return found.status, found.reason
+
+    while shown()[0] == "running":
+        place.clock.now += timedelta(seconds=6)
+        place.tick()
+    fired = len(place.happened(RunFired))
+
+    assert ("waiting", "over_quota") == shown()
+    assert 40 <= fired <= 100  # half of 400 events, each run being three or four, and the last unit of work
+    place.clock.now += timedelta(seconds=6)
+    place.tick()
+    assert (fired, 1) == (
+        len(place.happened(RunFired)),
+        sum(one.event.over_quota for one in place.happened(BackfillAdvanced)),
+    )
+    place.now_s += 60
+    place.clock.now += timedelta(seconds=6)
+    assert 20 == place.tick()
+    assert "running" == shown()[0] or place.happened(BackfillCompleted)

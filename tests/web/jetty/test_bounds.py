@@ -1,0 +1,126 @@
+"""What tasks, their calls and the reports of workers may grow to, and what a collection over its quota is told."""
+
+import httpx
+import pytest
+
+from domain.limits import Limits
+from tests.web.jetty.conftest import Jetty
+from tests.web.served import further
+
+
+def echoing(*configs):
+    steps = {f"s{number}": {"activity": "text_echo", **config} for number, config in enumerate(configs)}
+    return {"init_params": {"x": "x" * 20_000}, "steps": list(steps), "step_configs": steps}
+
+
+def run(jetty, task):
+    return jetty.request("POST", f"/run/{jetty.collection}/{task}", {})
+
+
+def test_a_task_of_very_many_steps_is_refused(jetty):
+    refused = jetty.request("POST", f"/tasks/{jetty.collection}", {"name": "long", "workflow": echoing(*[{}] * 1_500)})
+
+    assert 422 == refused.status_code
+    assert "A task has at most 200 steps, got 1500" == refused.json()["detail"][0]["msg"]
+
+
+def test_a_run_whose_steps_repeat_a_large_text_fails_before_it_is_too_much(jetty, api):
+    task = jetty.task(workflow=echoing(*[{"text_path": "init_params.x"}] * 200))
+    before = api.system.store.head()
+
+    made = run(jetty, task)
+
+    trajectory = made.json()["trajectory"]
+    recorded = [
+        one for one in api.system.store.recorder.select_notifications(before, 10_000) if "trajectory" in one.topic
+    ]
+    assert (200, "failed") == (made.status_code, trajectory["status"])
+    assert (
+        "Step 's24' failed: A trajectory holds at most 524288 bytes of parameters, steps and labels"
+        in trajectory["error"]
+    )
+    assert sum(len(one.state) for one in recorded) < 600_000
+
+
+def test_a_run_whose_steps_nest_ever_deeper_fails_and_everything_is_read_on(jetty, api):
+    paths = ["init_params.x", *(f"s{number}.outputs" for number in range(150))]
+    task = jetty.task(workflow=echoing(*({"text_path": path} for path in paths)))
+
+    trajectory = run(jetty, task).json()["trajectory"]
+
+    assert ("failed", "Step 's64' failed: what it gives is nested deeper than 64 levels") == (
+        trajectory["status"],
+        trajectory["error"],
+    )
+    assert 200 == api.request("GET", "/companies").status_code
+
+
+@pytest.fixture
+def bounded(api, jetty):
+    """The same collection under these limits."""
+    found = []
+
+    def make(**limits):
+        here = further(api, limits=Limits(**limits))
+        client = Jetty(here.__enter__(), jetty.collection, jetty.key)
+        found.append((here, client))
+        return client
+
+    yield make
+    for here, client in found:
+        client.close()
+        here.__exit__(None, None, None)
+
+
+def test_a_collection_over_its_quota_is_told_when_to_try_again(jetty, other, bounded):
+    task = jetty.task()
+    here = bounded(max_company_events_per_minute=1)
+
+    answers = [run(here, task) for _ in range(2)]
+
+    assert [200, 429] == [answer.status_code for answer in answers]
+    assert int(answers[1].headers["retry-after"]) >= 1
+    assert answers[1].json()["detail"].startswith("The company has recorded more than 1 events in a minute: try again")
+    neighbour = {"Authorization": f"Bearer {other.key}"}
+    assert httpx.post(
+        f"{here.api.url}/api/v1/tasks/{other.collection}", json={"name": "t"}, headers=neighbour
+    ).is_success
+
+
+def test_a_worker_over_its_quota_is_told_when_to_try_again(jetty, bounded):
+    task = jetty.task()
+    run(jetty, task)
+    claimed = jetty.post(f"/workers/{jetty.collection}/claim", {})
+    at = f"/workers/{jetty.collection}/{claimed['trajectory']['trajectory_id']}/{claimed['claim_id']}"
+    here = bounded(max_key_events_per_minute=1)
+
+    answers = [here.request("POST", f"{at}/steps", {"step": "query", "status": "running"}) for _ in range(2)]
+
+    assert [200, 429] == [answer.status_code for answer in answers]
+
+
+def test_a_report_that_is_too_large_is_refused_and_the_worker_can_still_finish(jetty):
+    task = jetty.task()
+    run(jetty, task)
+    claimed = jetty.post(f"/workers/{jetty.collection}/claim", {})
+    at = f"/workers/{jetty.collection}/{claimed['trajectory']['trajectory_id']}/{claimed['claim_id']}"
+
+    refused = jetty.request("POST", f"{at}/steps", {"step": "query", "outputs": {"text": "x" * 600_000}})
+
+    assert 422 == refused.status_code
+    assert "A trajectory holds at most 524288 bytes" in refused.text
+    assert "failed" == jetty.post(f"{at}/finish", {"status": "failed", "error": "too large"})["status"]
+
+
+def test_a_collection_has_so_many_tasks_and_live_trajectories(jetty, bounded):
+    task = jetty.task()
+    run(jetty, task)
+    here = bounded(max_company_tasks=1, max_company_live_trajectories=1)
+
+    refused = here.request("POST", f"/tasks/{jetty.collection}", {"name": "one-more"})
+
+    assert 422 == refused.status_code
+    assert {"code": "over_quota", "quota": "max_company_tasks", "limit": 1} == {
+        name: value for name, value in refused.json()["detail"].items() if name != "message"
+    }
+    assert 422 == run(here, task).status_code

@@ -1,0 +1,204 @@
+"""What one company or key may record and have, over HTTP, while its neighbour is served as ever."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from domain.limits import Limits
+from tests.api import Api
+from tests.waiting import wait_for
+from tests.web.served import further
+
+
+@contextmanager
+def bounded(api: Api, **limits: int) -> Iterator[Api]:
+    with further(api, limits=Limits(**limits)) as found:
+        yield found
+
+
+def over(answer: httpx.Response, status: int, quota: str) -> dict[str, Any]:
+    body: dict[str, Any] = answer.json()
+    assert (status, "over_quota", quota) == (answer.status_code, body.get("code"), body["details"]["quota"]), body
+    return body
+
+
+def test_a_company_over_its_quota_is_told_when_to_try_again_and_its_neighbour_is_served(api: Api):
+    noisy, quiet = api.company("Noisy"), api.company("Quiet")
+    with bounded(api, max_company_events_per_minute=3) as here:
+        for _ in range(3):
+            here.post(f"/companies/{noisy}/goals", {"title": "More"})
+
+        refused = here.request("POST", f"/companies/{noisy}/goals", {"title": "More"})
+
+        body = over(refused, 429, "max_company_events_per_minute")
+        assert body["error"].startswith("The company has recorded more than 3 events in a minute: try again in ")
+        assert 1 <= int(refused.headers["retry-after"]) <= 60
+        here.post(f"/companies/{quiet}/goals", {"title": "One"})
+        assert 3 == len(here.get(f"/companies/{noisy}/goals"))
+
+
+def test_a_key_over_its_quota_keeps_no_other_key_of_its_company_waiting(api: Api):
+    company = api.company()
+    agent, token = api.agent(company)
+    routine = api.routine(company, agent, concurrencyPolicy="always_enqueue")
+    with bounded(api, max_key_events_per_minute=4) as here:
+        answers = [here.request("POST", f"/routines/{routine}/run", {}, token=token) for _ in range(4)]
+
+        assert [202, 202, 429, 429] == [answer.status_code for answer in answers]
+        over(answers[-1], 429, "max_key_events_per_minute")
+        here.post(f"/routines/{routine}/run", {})
+
+
+def test_a_template_that_repeats_a_small_value_is_refused_and_nothing_is_recorded(api: Api):
+    company = api.company()
+    agent, token = api.agent(company)
+    routine = api.routine(company, agent, title="Big", description="{{a}}" * 16_000, concurrencyPolicy="always_enqueue")
+    head = api.system.store.head()
+
+    refused = api.request("POST", f"/routines/{routine}/run", {"variables": {"a": "x" * 62}}, token=token)
+
+    assert 422 == refused.status_code
+    assert "The variables of a run may add at most 262144 bytes to it, and add 912072" == refused.json()["error"]
+    assert head == api.system.store.head()
+
+
+def test_a_webhook_over_its_quota_is_told_to_try_again(api: Api):
+    company = api.company()
+    agent, _ = api.agent(company)
+    routine = api.routine(company, agent, concurrencyPolicy="always_enqueue")
+    made = api.post(f"/routines/{routine}/triggers", {"kind": "webhook"})
+    secret = made["secretMaterial"]["webhookSecret"]
+    with bounded(api, max_key_events_per_minute=1) as here:
+        path = f"/routine-triggers/public/{made['trigger']['publicId']}/fire"
+        answers = [here.request("POST", path, {}, token=secret) for _ in range(2)]
+
+    assert [202, 429] == [answer.status_code for answer in answers]
+    assert int(answers[1].headers["retry-after"]) >= 1
+
+
+def routine_of(api: Api, company: str) -> tuple[str, Any]:
+    return f"/companies/{company}/routines", {"title": "Check"}
+
+
+def goal_of(api: Api, company: str) -> tuple[str, Any]:
+    return f"/companies/{company}/goals", {"title": "Grow"}
+
+
+def project_of(api: Api, company: str) -> tuple[str, Any]:
+    return f"/companies/{company}/projects", {"name": "Build"}
+
+
+def issue_of(api: Api, company: str) -> tuple[str, Any]:
+    return f"/companies/{company}/issues", {"title": "Broken"}
+
+
+def agent_of(api: Api, company: str) -> tuple[str, Any]:
+    return f"/companies/{company}/agents", {"name": "Scout"}
+
+
+def member_of(api: Api, company: str) -> tuple[str, Any]:
+    return f"/companies/{company}/members", {"name": "Robin"}
+
+
+def endpoint_of(api: Api, company: str) -> tuple[str, Any]:
+    return f"/companies/{company}/webhook-endpoints", {"url": "https://example.com/hook", "events": ["*"]}
+
+
+def trigger_of(api: Api, company: str) -> tuple[str, Any]:
+    return f"/routines/{api.routine(company, None)}/triggers", {"kind": "api"}
+
+
+def key_of(api: Api, company: str) -> tuple[str, Any]:
+    agent = api.post(f"/companies/{company}/agents", {"name": "Scout"})["id"]
+    return f"/agents/{agent}/keys", {}
+
+
+def comment_of(api: Api, company: str) -> tuple[str, Any]:
+    issue = api.post(f"/companies/{company}/issues", {"title": "Broken"})["id"]
+    return f"/issues/{issue}/comments", {"body": "Hello"}
+
+
+@pytest.mark.parametrize(
+    ("quota", "make", "most"),
+    [
+        ("max_company_routines", routine_of, 1),
+        ("max_company_goals", goal_of, 1),
+        ("max_company_projects", project_of, 1),
+        ("max_company_open_issues", issue_of, 1),
+        ("max_company_agents", agent_of, 1),
+        ("max_company_members", member_of, 2),  # with whoever made the company
+        ("max_company_endpoints", endpoint_of, 1),
+        ("max_company_triggers", trigger_of, 1),
+        ("max_holder_keys", key_of, 1),
+        ("max_issue_comments", comment_of, 1),
+    ],
+)
+def test_one_thing_too_many_is_refused_by_the_name_of_its_quota(
+    api: Api, quota: str, make: Callable[[Api, str], tuple[str, Any]], most: int
+):
+    company, neighbour = api.company(), api.company("Neighbour")
+    (path, body), (other, _) = make(api, company), make(api, neighbour)
+    api.post(path, body)
+    with bounded(api, **{quota: most}) as here:
+        refused = over(here.request("POST", path, body), 422, quota)
+
+        assert f"may have at most {most} " in refused["error"]
+        assert most == refused["details"]["limit"]
+        assert here.request("POST", other, body).is_success
+
+
+def test_whoever_makes_room_may_go_on(api: Api):
+    company = api.company()
+    path, body = issue_of(api, company)
+    issue = api.post(path, body)["id"]
+    with bounded(api, max_company_open_issues=1) as here:
+        over(here.request("POST", path, body), 422, "max_company_open_issues")
+        here.patch(f"/issues/{issue}", {"status": "done"})
+
+        wait_for(lambda: here.request("POST", path, body).is_success)
+
+
+def test_a_stranger_learns_nothing_of_a_companys_quotas(api: Api):
+    company, other = api.company(), api.company("Other")
+    _, token = api.agent(other)
+    with bounded(api, max_company_open_issues=1, max_company_events_per_minute=1) as here:
+        here.post(f"/companies/{company}/issues", {"title": "Broken"})
+        refused = here.request("POST", f"/companies/{company}/issues", {"title": "Broken"}, token=token)
+
+    assert 403 == refused.status_code
+
+
+def test_a_routine_has_so_many_triggers(api: Api):
+    company = api.company()
+    path, body = trigger_of(api, company)
+    with bounded(api, max_routine_triggers=1) as here:
+        here.post(path, body)
+        refused = here.request("POST", path, body)
+
+    assert (422, "A routine has at most 1 triggers: delete one first") == (refused.status_code, refused.json()["error"])
+
+
+def test_a_routine_whose_revisions_would_be_large_is_refused(api: Api):
+    company = api.company()
+    variable = {"name": "a", "defaultValue": "x" * 600_000}
+
+    refused = api.request("POST", f"/companies/{company}/routines", {"title": "Big", "variables": [variable]})
+
+    assert (422, "A routine has at most 524288 bytes") == (refused.status_code, refused.json()["error"][:34])
+
+
+def test_monitoring_sees_refusals_and_how_many_companies_are_near_a_quota(api: Api):
+    company = api.company()
+    with bounded(api, max_company_events_per_minute=1, max_company_open_issues=10_000) as here:
+        here.post(f"/companies/{company}/goals", {"title": "More"})
+        here.request("POST", f"/companies/{company}/goals", {"title": "More"})
+        text = httpx.get(f"{here.url}/metrics").text
+
+    assert 'routines_quota_refusals_total{quota="max_company_events_per_minute"} 1.0' in text
+    assert 'routines_quota_refusals_total{quota="max_company_goals"} 0.0' in text
+    assert 'routines_quota_near_companies{quota="max_company_events_per_minute"} 1.0' in text
+    assert 'routines_quota_near_companies{quota="max_company_open_issues"} 0.0' in text
+    assert 'routines_quota_near_keys{quota="max_key_events_per_minute"} 0.0' in text
