@@ -17,8 +17,8 @@ from processes import scheduler as schedulers
 from processes.outbound import Client
 from projections import catalogue
 from routines import bootstrap, entry
-from routines.data_directory import CannotStart
 from routines.demo.cli import demo
+from routines.errors import CannotStart
 from routines.log_command import log
 from routines.migrations import CannotMigrate
 from routines.projections_command import projections
@@ -120,9 +120,10 @@ def board_key(name: str, user_id: UUID) -> None:
 @main.command()
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=3100, show_default=True, type=click.IntRange(0, 65535))
-def web(host: str, port: int) -> None:
+@click.option("--fd", type=click.IntRange(0), help="An open socket to listen on instead, inherited from who starts us.")
+def web(host: str, port: int, fd: int | None) -> None:
     """Serve the HTTP API. Any number may run."""
-    serve(entry.begin("web"), host, port)
+    serve(entry.begin("web"), host, port, fd)
 
 
 @main.command()

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from routines import local_postgres, postgres_binaries
+from routines.errors import PostgresUnavailable
 from routines.local_postgres import LocalPostgres
-from routines.postgres_binaries import PostgresUnavailable
 from tests.waiting import wait_for
 
 LIMIT_S = 20.0

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from routines.data_directory import CannotStart, Place
+from routines.data_directory import Place
+from routines.errors import CannotStart
 from routines.supervisor import Part, Supervisor
 from routines.up import System, free_port, up, url_of
 from tests.waiting import exists, wait_for
