@@ -59,6 +59,9 @@ def up(data_dir: Path, host: str, port: int, *, allow_private_targets: bool) -> 
     projector and delivery processes; one that dies is started again. The first time it prints a board token, once, and keeps it
     in DATA_DIR/board.token. The keys of the secrets are made in DATA_DIR/secret.keys (or ROUTINES_KEY_FILE). For
     scripts, DATA_DIR/up.json says where everything is.
+
+    Started by root, the four processes run as the system account `routines`, and Postgres as `routines-db` or as a
+    `postgres` that is there; accounts that are missing are made, with useradd.
     """
     sys.exit(
         supervise(

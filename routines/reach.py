@@ -12,7 +12,11 @@ from routines.accounts import Account
 from routines.errors import CannotStart
 
 HANDED = "/proc/self/fd"
-PROBE = "import click, psycopg, routines.errors"
+PROBE = """
+from importlib.util import find_spec
+for name in ("routines.errors", "click", "psycopg"):
+    open(find_spec(name).origin, "rb").close()
+"""
 
 
 class Reach:
@@ -78,7 +82,7 @@ class Reach:
 
     def _probe(self, python: Path, env: dict[str, str]) -> None:
         variables = [f"{name}={value}" for name, value in env.items()]
-        done = self.account.run("/usr/bin/env", *variables, python, "-c", PROBE, fds=self.fds)
+        done = self.account.run("/usr/bin/env", *variables, python, "-S", "-c", PROBE, fds=self.fds)
         if done.returncode:
             said = done.stderr.strip().splitlines()
             raise CannotStart(
