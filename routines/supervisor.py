@@ -11,26 +11,46 @@ from pathlib import Path
 
 import msgspec
 
+from routines import accounts
+from routines.accounts import Account
+from routines.private_files import make_own, open_private
+
 POLL_S = 0.02
 QUICK_DEATH_S = 1.0
 LONGEST_PAUSE_S = 5.0
 TERM_LIMIT_S = 10.0
-# Runs before each part and becomes it: a part must not outlive a supervisor that was killed.
+# Runs before each part and becomes it. It changes to the part's account; then it asks Linux for a SIGTERM when the
+# supervisor dies (PR_SET_PDEATHSIG, which a change of account takes back) and gives up rights that a program with the
+# set-user-ID bit would bring (PR_SET_NO_NEW_PRIVS).
 LEASH = """
 import ctypes, os, signal, sys
+parent, uid, gid, *argv = sys.argv[1:]
+if int(uid) != os.geteuid():
+    os.setgroups([])
+    os.setgid(int(gid))
+    os.setuid(int(uid))
 if sys.platform == "linux":
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-if os.getppid() == int(sys.argv[1]):
-    os.execvp(sys.argv[2], sys.argv[2:])
+    prctl, none = ctypes.CDLL(None).prctl, ctypes.c_ulong(0)
+    prctl(1, ctypes.c_ulong(signal.SIGTERM), none, none, none)
+    prctl(38, ctypes.c_ulong(1), none, none, none)
+if os.getppid() == int(parent):
+    os.execvp(argv[0], argv)
 """
+# What the parts need of our environment. An operator's shell may hold secrets that are none of their business.
+NEEDED = {"PATH", "HOME", "TMPDIR", "TZ", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"}
+NEEDED_PREFIXES = ("ROUTINES_", "ENABLE_ROUTINES", "OTEL_", "PG", "KRB5", "PYTHON", "LC_")
+# Where the database and the keys are, each part is told for itself.
+NOT_NEEDED = {"ROUTINES_DATABASE_URL", "ROUTINES_KEY_FILE"}
 
 
 class Part(msgspec.Struct, frozen=True):
-    """One child: its name, its command, and what is added to our environment for it."""
+    """One child: its name, its command, what is added to the environment for it, its account, what it inherits."""
 
     name: str
     argv: Sequence[str]
     env: Mapping[str, str] = {}
+    account: Account | None = None  # None: ours
+    fds: tuple[int, ...] = ()
 
 
 class Child:
@@ -46,14 +66,18 @@ class Child:
 
     def start(self) -> None:
         """Run the part in a process group of its own, so that Ctrl-C in a terminal reaches only us."""
-        with self.log.open("ab") as log:
+        account = self.part.account or accounts.ours()
+        leash = [sys.executable, "-I", "-S", "-c", LEASH, str(os.getpid()), str(account.uid), str(account.gid)]
+        with os.fdopen(open_private(self.log, os.O_WRONLY | os.O_APPEND), "ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", LEASH, str(os.getpid()), *self.part.argv],
+                [*leash, *self.part.argv],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **self.part.env},
+                cwd=None if account.is_ours else "/",
+                env={**needed(os.environ), **self.part.env},
                 process_group=0,
+                pass_fds=self.part.fds,
             )
         self.started_at = time.monotonic()
 
@@ -94,7 +118,8 @@ class Supervisor:
         changed: Callable[[dict[str, int]], None] = lambda _: None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_own(logs)
+        logs.chmod(0o700)
         self.children = [Child(part, logs / f"{part.name}.log") for part in parts]
         self.changed = changed
         self.say = say
@@ -150,3 +175,12 @@ class Supervisor:
             for child in self.children:
                 child.ended()
             time.sleep(POLL_S)
+
+
+def needed(env: Mapping[str, str]) -> dict[str, str]:
+    """What the parts need of our environment."""
+    return {
+        name: value
+        for name, value in env.items()
+        if (name in NEEDED or name.startswith(NEEDED_PREFIXES)) and name not in NOT_NEEDED
+    }

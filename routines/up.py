@@ -6,7 +6,6 @@ import os
 import shlex
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,13 +15,16 @@ from typing import Self
 import httpx
 
 from application.key_ring import VaultClosed
-from routines import bootstrap, terminal
-from routines.data_directory import CannotStart, Place
+from routines import accounts, bootstrap, terminal
+from routines.data_directory import Place
+from routines.errors import CannotStart
 from routines.local_postgres import LocalPostgres
-from routines.postgres_binaries import PostgresUnavailable
+from routines.migrations import SERVICE
+from routines.private_files import give_file
+from routines.reach import Reach
 from routines.supervisor import Part, Supervisor
 
-SERVICE_ROLE = "routines_service"
+PRIVILEGED_PORTS = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 POLL_S = 0.1
 READY_NOTE_S = 60.0
 
@@ -75,6 +77,8 @@ class System:
         self.allow_private_targets = allow_private_targets
         self.new_keys = False
         self.postgres: LocalPostgres | None = None
+        self.reach = Reach(accounts.ours())
+        self.listening: socket.socket | None = None
         self.token: str | None = None
         self.ready = False
 
@@ -82,9 +86,13 @@ class System:
     def running(self, prepare: Callable[[str], str | None]) -> Iterator[Supervisor]:
         """Postgres and all parts, until the end of the `with`."""
         with contextlib.ExitStack() as ending:
+            self.reach = ending.enter_context(Reach(accounts.of_parts(say)))
+            self.place.admit(self.reach.account)
             admin_url, database_url = self._database_urls(ending)
             self._keep_token(prepare(admin_url))
             self._make_keys()
+            if not self.reach.account.is_ours and is_privileged(self.port):
+                self.listening = ending.enter_context(listen(self.host, self.port))
             supervisor = Supervisor(
                 self.parts(database_url), self.place.logs, lambda pids: self._write_state(pids, database_url), say
             )
@@ -93,16 +101,22 @@ class System:
             yield supervisor
 
     def parts(self, database_url: str) -> list[Part]:
-        """The processes of the system."""
-        env = {"ROUTINES_DATABASE_URL": database_url, "ROUTINES_KEY_FILE": self.key_file}
-        served = {**env, "ROUTINES_PUBLIC_URL": self.public_url}
-        sending = {**env, "ROUTINES_ALLOW_PRIVATE_TARGETS": "true"} if self.allow_private_targets else env
+        """The processes of the system, each with what it needs: the projector opens no secret."""
+        program, own = self.reach.program()
+        env = {**own, "ROUTINES_DATABASE_URL": database_url}
+        keyed = {**env, "ROUTINES_KEY_FILE": str(self._readable_keys())}
+        served = {**keyed, "ROUTINES_PUBLIC_URL": self.public_url}
+        sending = {**keyed, "ROUTINES_ALLOW_PRIVATE_TARGETS": "true"} if self.allow_private_targets else keyed
         address = ["--host", self.host, "--port", str(self.port)]
+        fds = self.reach.fds
+        if self.listening is not None:
+            address += ["--fd", str(self.listening.fileno())]
+            fds += (self.listening.fileno(),)
         return [
-            Part(name, [sys.executable, "-m", "routines", name, *more], variables)
+            Part(name, [*program, name, *more], variables, self.reach.account, fds)
             for name, more, variables in (
                 ("web", address, served),
-                ("scheduler", [], env),
+                ("scheduler", [], keyed),
                 ("projector", [], env),
                 ("delivery", [], sending),
             )
@@ -128,9 +142,9 @@ class System:
         """Where migrations go, and where the parts go."""
         if self.database_url:
             return self.database_url, self.database_url
-        self.postgres = LocalPostgres(self.place.directory)
+        self.postgres = LocalPostgres(self.place.directory, parts=self.reach.account, say=say)
         ending.callback(self.postgres.stop)
-        return self.postgres.start(), self.postgres.url(SERVICE_ROLE)
+        return self.postgres.start(), self.postgres.url(SERVICE)
 
     def _keep_token(self, token: str | None) -> None:
         self.token = token
@@ -142,6 +156,12 @@ class System:
             self.new_keys = bootstrap.make_keys(self.key_file)
         except VaultClosed as error:
             raise CannotStart(str(error)) from None
+
+    def _readable_keys(self) -> Path:
+        """The key file as the parts can read it; root's becomes theirs."""
+        if not self.reach.account.is_ours:
+            give_file(Path(self.key_file), self.reach.account)
+        return self.reach.file(Path(self.key_file))
 
     def _write_state(self, pids: dict[str, int], database_url: str) -> None:
         if self.ready:
@@ -197,7 +217,7 @@ def up(  # noqa: PLR0913 the options
             with system.running(prepare) as supervisor:
                 system.watch(supervisor, interrupts)
                 say("stopping")
-    except (CannotStart, PostgresUnavailable) as error:
+    except CannotStart as error:
         say(f"routines up: {error}")
         return 1
     except KeyboardInterrupt:
@@ -215,12 +235,23 @@ def url_of(host: str, port: int) -> str:
 
 def free_port(host: str, port: int) -> int:
     """The port if nobody listens there; any free one for 0."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        with socket.create_server((host, port), family=family) as found:
+        with listen(host, port) as found:
             return int(found.getsockname()[1])
     except OSError as error:
         raise CannotStart(f"cannot listen on {host} port {port}: {error.strerror}; try another --port") from None
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that the parts inherit, whose port they could not take themselves."""
+    return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+
+
+def is_privileged(port: int) -> bool:
+    """Whether only root may listen there."""
+    with contextlib.suppress(OSError, ValueError):
+        return port < int(PRIVILEGED_PORTS.read_text())
+    return port < 1024  # noqa: PLR2004 as everywhere
 
 
 def is_healthy(client: httpx.Client) -> bool:

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -24,15 +25,15 @@ LONGEST_BACKLOG = 1024
 KEEP_ALIVE_S = 65  # longer than clients and proxies do, or one may send a request just when we hang up
 
 
-def serve(settings: Settings, host: str, port: int) -> None:
-    """Until SIGTERM or Ctrl-C; requests at work are finished."""
+def serve(settings: Settings, host: str, port: int, fd: int | None = None) -> None:
+    """Until SIGTERM or Ctrl-C; requests at work are finished. Listens on the inherited socket `fd` if there is one."""
     with bootstrap.system(settings) as system:
         set_asyncio_executor(ThreadPoolExecutor(settings.threads, thread_name_prefix="request"))
         backend = Backend(system.executor, system.pool, settings.patience_s)
         public_url = settings.public_url or f"http://{host}:{port}"
         with_routines = has_jetty_routines(os.environ)
         app = create_app(backend, public_url, settings.webhook_rate, jetty_routines=with_routines)
-        server(app, settings, host, port).run()
+        server(app, settings, host, port).run(None if fd is None else [socket.socket(fileno=fd)])
 
 
 def server(

@@ -44,7 +44,7 @@ from domain.secret import Secret
 from domain.signing import Delivery
 from faults.receiver import Receiver
 from projections.jetty_shapes import NewApiKey
-from routines import bootstrap
+from routines import accounts, bootstrap
 from routines.cli import main
 from routines.local_postgres import LocalPostgres
 from routines.settings import BadSetting, Settings, from_env
@@ -131,7 +131,9 @@ class Story:
     def __init__(self, root):
         self.root = root
         self.canaries = Canaries()
-        self.place = LocalPostgres(root / "place", durable=False)
+        root.chmod(0o711)  # the parts read the key file in it, as an account of their own where we are root
+        parts = accounts.of_parts(print)
+        self.place = LocalPostgres(root / "place", durable=False, parts=parts, parts_roles=("postgres",))
         self.data_dir = root / "data"
         self.key_file = root / "planted.keys"
         self.said = {name: root / name for name in ("rows", "events", "outputs", "answers")}
@@ -574,6 +576,7 @@ def story(tmp_path_factory):
         told.argvs = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids if exists(pid)]
         dump(told)
         told.stop()
+        told.keep("outputs", "postgres", (told.place.root / "logs/postgres.log").read_bytes())
         told.said |= {"files": told.place.home, "logs": told.data_dir / "logs"}
         yield told
     finally:

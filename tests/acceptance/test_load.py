@@ -20,6 +20,7 @@ import httpx
 import psycopg
 import pytest
 
+from routines import accounts
 from routines.local_postgres import LocalPostgres
 from tests.acceptance.running_system import running_system
 from tests.waiting import wait_for
@@ -86,7 +87,7 @@ class Crowd:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A durable Postgres of our own, which the system does not watch over."""
-    local = LocalPostgres(tmp_path_factory.mktemp("load"))
+    local = LocalPostgres(tmp_path_factory.mktemp("load"), parts=accounts.of_parts(print), parts_roles=("postgres",))
     local.start()
     yield local
     local.stop()

@@ -2,21 +2,30 @@
 
 import json
 import os
+import pwd
+import re
 import shutil
 import signal
+import socket
+import stat
 import subprocess
 import sys
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
+import psycopg
 import pytest
 
+from routines.accounts import Account
 from tests import waiting
+from tests.strangers import NOBODY, as_account
 from tests.waiting import exists
 
-LIMIT_S = 30.0
+LIMIT_S = 120.0
 wait_for = partial(waiting.wait_for, limit_s=LIMIT_S)
 PARTS = ("web", "scheduler", "projector", "delivery")
 
@@ -24,9 +33,9 @@ PARTS = ("web", "scheduler", "projector", "delivery")
 class Up:
     """One `routines up` on a data directory."""
 
-    def __init__(self, directory, *, group=False):
+    def __init__(self, directory, *, group=False, port=0):
         self.directory = directory
-        argv = [sys.executable, "-m", "routines", "up", "--data-dir", directory, "--port", "0"]
+        argv = [sys.executable, "-m", "routines", "up", "--data-dir", directory, "--port", str(port)]
         self.process = subprocess.Popen(
             argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, process_group=0 if group else None
         )
@@ -107,6 +116,82 @@ def test_a_killed_part_is_replaced_at_once_and_the_service_goes_on(start, tmp_pa
         wait_for(lambda number=number: number == run_count(up, routine))
 
     assert up.process.poll() is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root only: nobody else can run parts as another account")
+def test_as_root_the_parts_are_not_root_and_may_be_the_service_and_nothing_else(start, tmp_path):
+    up = start(port=low_port())
+    routine = up.routine()
+    trigger = {"kind": "webhook", "signingMode": "github_hmac"}
+    up.post(f"/routines/{routine}/triggers", trigger)
+
+    status = {part: dict(LINE.findall(Path(f"/proc/{up.pid(part)}/status").read_text())) for part in PARTS}
+    parts = pwd.getpwnam("routines")
+    server = int((tmp_path / "postgres/data/postmaster.pid").read_text().split()[0])
+    assert {parts.pw_uid} == {int(uid) for of in status.values() for uid in of["Uid"].split()}
+    assert {parts.pw_gid} == {int(gid) for of in status.values() for gid in of["Gid"].split()}
+    assert {"0" * 16} == {of["CapEff"] for of in status.values()}
+    assert {"1"} == {of["NoNewPrivs"] for of in status.values()}
+    assert Path(f"/proc/{server}").stat().st_uid not in (0, 65534, parts.pw_uid)
+    keys = [f"/proc/{up.pid(part)}/environ" for part in PARTS if b"KEY_FILE" in environment_of(up.pid(part))]
+    assert 3 == len(keys)
+
+    modes = {
+        path.name: stat.S_IMODE(path.stat().st_mode)
+        for path in (tmp_path, *tmp_path.glob("*"), *tmp_path.glob("logs/*"))
+    }
+    assert {0o600} == {
+        mode for name, mode in modes.items() if name.endswith((".json", ".token", ".keys", ".lock", ".log"))
+    }
+    assert [0o710, 0o700] == [modes[name] for name in (tmp_path.name, "logs")]
+
+    as_parts = Account("routines", parts.pw_uid, parts.pw_gid)
+    service = up.state["database_url"]
+    directory = Path(parse_qs(urlsplit(service).query)["host"][0])
+    assert (0o710, parts.pw_gid) == (stat.S_IMODE(directory.stat().st_mode), directory.stat().st_gid)
+    assert "done" == as_account(as_parts, outcome, service, "SELECT count(*) FROM log.events")
+    assert "InsufficientPrivilege" == as_account(as_parts, outcome, service, "COPY (SELECT 1) TO PROGRAM 'id'")
+    assert "InsufficientPrivilege" == as_account(as_parts, outcome, service, "UPDATE log.events SET name = 'x'")
+    for role in ("postgres", "routines_owner", "routines_auditor"):
+        assert "OperationalError" == as_account(
+            as_parts, outcome, service.replace("routines_service", role), "SELECT 1"
+        )
+    for role in ("postgres", "routines_service"):
+        url = service.replace("routines_service", role)
+        assert "OperationalError" == as_account(NOBODY, outcome, url, "SELECT 1")
+
+    env = {**os.environ, "ROUTINES_DATABASE_URL": service, "ROUTINES_KEY_FILE": up.state["key_file"]}
+    rotated = [sys.executable, "-m", "routines", "secrets", "rotate-key"]
+    subprocess.run(rotated, env=env, check=True, stdout=subprocess.DEVNULL)
+    assert parts.pw_uid == (tmp_path / "secret.keys").stat().st_uid
+    up.post(f"/routines/{routine}/triggers", trigger)
+    log = [sys.executable, "-m", "routines", "log", "--limit", "1"]
+    assert b'"position":1' in subprocess.run(log, env=env, check=True, stdout=subprocess.PIPE).stdout
+    assert 0 == up.ended(signal.SIGINT)[1]
+
+
+LINE = re.compile(r"^(\w+):\s*(.*)$", re.MULTILINE)
+
+
+def low_port():
+    """A free one that only root may listen on."""
+    for port in range(700, 1024):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("all are taken")
+
+
+def environment_of(pid):
+    return Path(f"/proc/{pid}/environ").read_bytes()
+
+
+def outcome(url, statement):
+    try:
+        with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
+            connection.execute(statement)
+    except psycopg.Error as error:
+        return type(error).__name__
+    return "done"
 
 
 def answers(up):

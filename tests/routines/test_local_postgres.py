@@ -1,5 +1,7 @@
 import os
+import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -9,10 +11,14 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from routines import local_postgres, postgres_binaries
+from routines import accounts, bootstrap, local_postgres, postgres_binaries
+from routines.accounts import Account
+from routines.errors import CannotStart, PostgresUnavailable
 from routines.local_postgres import LocalPostgres
-from routines.postgres_binaries import PostgresUnavailable
-from tests.waiting import wait_for
+from routines.private_files import Locked
+from routines.settings import Settings
+from tests.strangers import NOBODY, PARTS, STRANGER, as_account, holding_lock
+from tests.waiting import exists, wait_for
 
 LIMIT_S = 20.0
 START_AND_DIE = """
@@ -204,3 +210,257 @@ def test_binaries_out_of_reach_are_copied_to_the_data(root, monkeypatch):
     assert argv[0].startswith(bytes(server.home))
     assert binaries.parts[-3:] == Path(argv[0].decode()).parent.parts[-3:]
     server.stop()
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def refusal(url):
+    """Why a connection is refused; None when it is not."""
+    try:
+        psycopg.connect(url, connect_timeout=5).close()
+    except psycopg.OperationalError as error:
+        return str(error)
+    return None
+
+
+@pytest.fixture(scope="module")
+def parted():
+    """A server for parts that have an account of their own, ready for them."""
+    with tempfile.TemporaryDirectory(prefix="routines-test-") as made:
+        Path(made).chmod(0o755)
+        server = LocalPostgres(Path(made), durable=False, parts=PARTS)
+        bootstrap.prepare(Settings(database_url=server.start()))
+        yield server
+        server.stop()
+
+
+def test_files_and_directories_are_closed_to_everybody_else(server):
+    assert [0o700, 0o700, 0o700] == [mode(path) for path in (server.home, server.data, server.socket_dir)]
+    assert [0o600, 0o600] == [mode(server.root / name) for name in ("postgres.lock", "logs/postgres.log")]
+    assert [0o600, 0o600] == [mode(server.data / name) for name in ("pg_hba.conf", "pg_ident.conf")]
+
+
+def test_the_socket_is_where_nobody_else_can_have_prepared_anything(server):
+    assert local_postgres.is_private(server.socket_dir.parent) or os.geteuid()
+    assert Path(tempfile.gettempdir()) != server.socket_dir.parent
+
+
+def test_only_roles_of_the_map_may_log_in(server):
+    execute(server, "CREATE ROLE routines_service LOGIN; CREATE ROLE stranger LOGIN")
+
+    assert refusal(server.url("routines_service")) is None
+    assert "Peer authentication failed" in refusal(server.url("stranger"))
+
+
+def test_a_cluster_that_trusted_everybody_does_so_no_more(server):
+    execute(server, "CREATE ROLE stranger LOGIN")
+    server.stop()
+    trusting = "local all all trust\n"
+    (server.data / "pg_hba.conf").write_text(trusting)
+
+    server.start()
+
+    assert "Peer authentication failed" in refusal(server.url("stranger"))
+
+
+def test_a_server_that_still_runs_and_trusts_everybody_does_so_no_more(root):
+    subprocess.run([sys.executable, "-c", START_AND_DIE, root], check=False, timeout=LIMIT_S)
+    server = LocalPostgres(root, durable=False)
+    (server.data / "pg_hba.conf").write_text("local all all trust\n")
+    left_behind = pid_of(server)
+    os.kill(left_behind, signal.SIGHUP)
+    wait_for(lambda: "stranger" in refusal(server.url("stranger")) and "Peer" not in refusal(server.url("stranger")))
+
+    server.start()
+
+    wait_for(lambda: "Peer authentication failed" in refusal(server.url("stranger")))
+    assert left_behind == pid_of(server)
+    server.stop()
+
+
+@pytest.mark.parametrize("name", ["postgres.lock", "logs/postgres.log"])
+def test_a_link_in_the_way_is_not_followed(root, name):
+    victim = root / "victim"
+    victim.write_text("precious")
+    (root / "logs").mkdir()
+    (root / name).symlink_to(victim)
+    server = LocalPostgres(root, durable=False)
+
+    with pytest.raises(CannotStart, match=name):
+        server.start()
+
+    assert "precious" == victim.read_text()
+    shutil.rmtree(server.home, ignore_errors=True)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root's socket is in /run")
+def test_a_socket_in_a_public_directory_has_a_name_that_nobody_guesses_and_is_found_again(root, monkeypatch):
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    deep = root.joinpath(*["a-directory-with-a-long-name"] * 6)
+    server = LocalPostgres(deep, durable=False)
+    server.start()
+    path = server.socket_dir
+
+    assert LocalPostgres(deep.parent / "another").socket_dir != LocalPostgres(deep.parent / "another").socket_dir
+    assert path == (server.home / "socket.link").readlink() == LocalPostgres(deep).socket_dir
+    assert 0o700 == mode(path)
+    server.stop()
+    assert not path.exists()
+
+
+@as_root
+def test_a_stranger_cannot_reach_the_socket(parted):
+    for role in ("postgres", "routines_service", "routines_auditor", "routines_owner"):
+        assert "Permission denied" in as_account(STRANGER, refusal, parted.url(role))
+
+
+@as_root
+def test_a_stranger_who_reaches_the_socket_is_nobody_in_the_database(parted):
+    parted.socket_dir.chmod(0o755)
+
+    for who in (NOBODY, STRANGER, accounts.of_cluster(parted.home, PARTS, print)):
+        for role in ("postgres", "routines_service", "routines_auditor", "routines_owner"):
+            assert "Peer authentication failed" in as_account(who, refusal, parted.url(role))
+    parted.socket_dir.chmod(0o710)
+
+
+@as_root
+def test_the_parts_are_the_service_and_nothing_else(parted):
+    assert 0o710 == mode(parted.socket_dir)
+    assert as_account(PARTS, refusal, parted.url("routines_service")) is None
+    for role in ("postgres", "routines_auditor", "routines_owner", "routines"):
+        assert "Peer authentication failed" in as_account(PARTS, refusal, parted.url(role))
+
+
+BREAK_OUT = {
+    "a program": "COPY (SELECT 1) TO PROGRAM 'id'",
+    "a program's output": "CREATE TEMP TABLE t (a text); COPY t FROM PROGRAM 'id'",
+    "a file": "COPY (SELECT 1) TO '/tmp/x'",
+    "the cluster's files": "SELECT pg_read_file('pg_hba.conf')",
+    "the server's directories": "SELECT pg_ls_dir('.')",
+    "who may log in": "SELECT * FROM pg_hba_file_rules",
+    "a large object of a file": "SELECT lo_import('/etc/passwd')",
+    "the owner": "SET ROLE routines_owner",
+    "the superuser": "SET ROLE postgres",
+    "the session of the superuser": "SET SESSION AUTHORIZATION postgres",
+    "a superuser": "ALTER ROLE routines_service SUPERUSER",
+    "a role": "CREATE ROLE mine LOGIN",
+    "a grant of a powerful role": "GRANT pg_execute_server_program TO routines_service",
+    "a setting of the server": "ALTER SYSTEM SET archive_command = 'id'",
+    "a library": "LOAD '/tmp/x.so'",
+    "a subscription": "CREATE SUBSCRIPTION s CONNECTION 'user=postgres dbname=routines' PUBLICATION p",
+    "a way back as the superuser": "CREATE EXTENSION dblink",
+    "the log": "UPDATE log.events SET name = 'x'",
+    "the log's function": "ALTER FUNCTION log.append SECURITY INVOKER",
+    "a database": "CREATE DATABASE mine",
+}
+
+
+@as_root
+def test_the_parts_stay_the_service(parted):
+    def outcome(url, statement):
+        try:
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute(statement)
+        except psycopg.Error as error:
+            return type(error).__name__
+        return "done"
+
+    url = parted.url("routines_service")
+    said = {name: as_account(PARTS, outcome, url, statement) for name, statement in BREAK_OUT.items()}
+
+    refused = {"InsufficientPrivilege", "FeatureNotSupported", "UndefinedFile"}
+    assert {} == {name: outcome for name, outcome in said.items() if outcome not in refused}
+
+
+@as_root
+def test_the_service_was_granted_no_role(parted):
+    granted = "SELECT count(*) FROM pg_auth_members WHERE member = 'routines_service'::regrole"
+
+    assert (0,) == execute(parted, granted)
+
+
+@as_root
+def test_the_parts_read_no_file_of_the_cluster(parted):
+    def readable(path):
+        return os.access(path, os.R_OK)
+
+    for path in (parted.data, parted.data / "pg_hba.conf", parted.data / "base", parted.root / "logs/postgres.log"):
+        assert not as_account(PARTS, readable, path)
+
+
+@as_root
+@pytest.mark.parametrize("runs", [False, True])
+def test_a_cluster_of_nobody_is_taken_over(root, monkeypatch, runs):
+    with monkeypatch.context() as patch:
+        patch.setattr(accounts, "of_cluster", lambda *_: NOBODY)
+        before = LocalPostgres(root, durable=False)
+        before.start()
+        execute(before, "CREATE TABLE kept AS SELECT 7 AS n")
+        left_behind = pid_of(before)
+        if not runs:
+            before.stop()
+    assert NOBODY.uid == before.home.stat().st_uid
+    said = []
+    server = LocalPostgres(root, durable=False, say=said.append)
+
+    server.start()
+
+    wait_for(lambda: runs is False or before._process.poll() is not None)
+    assert not exists(left_behind)
+    assert (7,) == execute(server, "SELECT n FROM kept")
+    owners = {path.lstat().st_uid for path in (server.home, *server.home.rglob("*"))}
+    assert owners == {Path(f"/proc/{pid_of(server)}").stat().st_uid}
+    assert owners.isdisjoint({0, NOBODY.uid})
+    assert f"the database in {server.home} belonged to nobody, and now to " in said[-1]
+    server.stop()
+
+
+@as_root
+def test_what_is_not_the_former_owners_is_not_handed_over(root):
+    victim = root / "victim"
+    victim.write_text("precious")
+    victim.chmod(0o600)
+    home = root / "postgres"
+    home.mkdir()
+    (home / "link").symlink_to(victim)
+    (home / "hard").hardlink_to(victim)
+    (home / "own").write_text("")
+    os.chown(home, NOBODY.uid, NOBODY.gid)
+    os.chown(home / "own", NOBODY.uid, NOBODY.gid)
+
+    local_postgres.hand_over(home, STRANGER)
+
+    assert 0 == victim.stat().st_uid
+    assert [STRANGER.uid, STRANGER.uid] == [path.stat().st_uid for path in (home, home / "own")]
+
+
+@as_root
+def test_a_lock_that_a_stranger_holds_is_an_answer_and_not_a_wait(root):
+    (root / "postgres.lock").touch(0o644)
+
+    with (
+        holding_lock(STRANGER, root / "postgres.lock") as pid,
+        pytest.raises(Locked, match=rf"process {pid} \(.* of daemon\)"),
+    ):
+        LocalPostgres(root, durable=False).start()
+
+
+@as_root
+def test_a_directory_that_a_stranger_prepared_is_refused(root):
+    os.chown(root, STRANGER.uid, STRANGER.gid)
+
+    with pytest.raises(CannotStart, match="belongs to daemon, who could put anything there"):
+        LocalPostgres(root, durable=False).start()
+
+
+@as_root
+def test_a_lock_of_ours_is_waited_for_within_bounds(root, monkeypatch):
+    monkeypatch.setattr(local_postgres, "LOCK_LIMIT_S", 0.1)
+    me = Account("root", 0, 0)
+    (root / "postgres.lock").touch(0o600)
+
+    with holding_lock(me, root / "postgres.lock") as pid, pytest.raises(Locked, match=rf"process {pid} "):
+        LocalPostgres(root, durable=False).start()

@@ -14,7 +14,8 @@ from routines.settings import Settings
 @pytest.fixture(scope="module")
 def foreign(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPostgres]:
     """A Postgres with a database whose owner may create roles, and is no superuser."""
-    local = LocalPostgres(tmp_path_factory.mktemp("foreign"), durable=False)
+    roles = ("postgres", "landlord", "nobody_special", "routines_service")
+    local = LocalPostgres(tmp_path_factory.mktemp("foreign"), durable=False, roles=roles)
     with psycopg.connect(local.start(), autocommit=True) as conn:
         conn.execute("CREATE ROLE landlord LOGIN CREATEROLE")
         conn.execute("CREATE ROLE nobody_special LOGIN")

@@ -2,6 +2,7 @@ import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -9,12 +10,18 @@ from contextlib import contextmanager
 
 import pytest
 
-from routines.data_directory import CannotStart, Place
+from routines.accounts import Account
+from routines.data_directory import Place
+from routines.errors import CannotStart
+from routines.private_files import give_file
+from routines.reach import Reach
 from routines.supervisor import Part, Supervisor
 from routines.up import System, free_port, up, url_of
+from tests.strangers import PARTS, STRANGER, holding_lock
 from tests.waiting import exists, wait_for
 
 LIMIT_S = 20.0
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="root only: nobody else can be another account")
 SLEEP = [sys.executable, "-S", "-c", "import time; print('awake', flush=True); time.sleep(600)"]
 STUBBORN = [
     sys.executable,
@@ -26,6 +33,8 @@ FAIL = [sys.executable, "-S", "-c", "raise SystemExit('no such thing')"]
 SUPERVISE = """
 import sys, time
 from pathlib import Path
+from routines.private_files import give_file
+from routines.reach import Reach
 from routines.supervisor import Part, Supervisor
 supervisor = Supervisor([Part("one", sys.argv[2:])], Path(sys.argv[1]), lambda pids: print(pids["one"], flush=True))
 supervisor.start()
@@ -89,6 +98,20 @@ def system(directory, *more):
         process.communicate()
 
 
+@contextmanager
+def open_to_others(directory):
+    """Nobody is kept out by the directories above, which pytest has closed."""
+    above = [path for path in directory.parents if path.stat().st_uid == os.geteuid() and path.is_relative_to("/tmp")]
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in above]
+    for path in above:
+        path.chmod(0o755)
+    try:
+        yield
+    finally:
+        for path, before in zip(above, modes, strict=True):
+            path.chmod(before)
+
+
 def state(directory):
     return json.loads((directory / "up.json").read_text())
 
@@ -129,6 +152,51 @@ def test_a_part_gets_its_environment_and_its_own_log(supervised, tmp_path):
     supervised(Part("one", [sys.executable, "-c", "import os; print(os.environ['GREETING'])"], {"GREETING": "hello"}))
 
     wait_for(lambda: (tmp_path / "logs/one.log").read_text() == "hello\n")
+
+
+def test_a_part_gets_nothing_else_of_our_environment(supervised, tmp_path, monkeypatch):
+    for name in ("AWS_SECRET_ACCESS_KEY", "ROUTINES_DATABASE_URL", "ROUTINES_KEY_FILE", "ROUTINES_BATCH"):
+        monkeypatch.setenv(name, "7")
+
+    supervised(Part("one", [sys.executable, "-S", "-c", "import os; print(sorted(os.environ), flush=True)"]))
+
+    said = wait_for((tmp_path / "logs/one.log").read_text)
+    assert "'ROUTINES_BATCH'" in said
+    assert "'PATH'" in said
+    assert not any(name in said for name in ("AWS_SECRET_ACCESS_KEY", "ROUTINES_DATABASE_URL", "ROUTINES_KEY_FILE"))
+
+
+def test_what_a_part_says_is_for_us_alone_and_goes_to_no_file_of_others(supervised, tmp_path):
+    (tmp_path / "logs").mkdir(mode=0o755)
+    (tmp_path / "victim").touch()
+    (tmp_path / "logs/two.log").symlink_to(tmp_path / "victim")
+    supervised(Part("one", SLEEP))
+
+    with pytest.raises(CannotStart, match=r"two\.log"):
+        supervised(Part("two", SLEEP))
+
+    assert [0o700, 0o600] == [mode(tmp_path / name) for name in ("logs", "logs/one.log")]
+    assert 0 == (tmp_path / "victim").stat().st_size
+
+
+@as_root
+def test_a_part_runs_as_its_account_and_gets_no_rights_back(supervised, tmp_path):
+    tmp_path.chmod(0o700)
+    command = ["/bin/sh", "-c", "cat /proc/self/status; echo read; exec sleep 600"]
+    supervisor = supervised(Part("one", command, account=PARTS))
+
+    said = wait_for(
+        lambda: "read" in (tmp_path / "logs/one.log").read_text() and (tmp_path / "logs/one.log").read_text()
+    )
+
+    status = dict(line.split(":\t", 1) for line in said.splitlines() if ":\t" in line)
+    assert [["2"] * 4, ["2"] * 4] == [status[name].split() for name in ("Uid", "Gid")]
+    assert "" == status["Groups"].strip()
+    assert "0" * 16 == status["CapEff"] == status["CapPrm"]
+    assert "1" == status["NoNewPrivs"]
+    pid = supervisor.pids()["one"]
+    supervisor.stop()
+    assert not exists(pid)
 
 
 def test_a_stop_ends_every_part(supervised):
@@ -225,11 +293,139 @@ def test_a_port_in_use_is_refused_before_anything_starts(tmp_path, capsys):
     assert not (tmp_path / "postgres").exists()
 
 
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_the_data_directory_is_closed_to_others_also_where_it_was_open(tmp_path):
+    (tmp_path / "up.lock").touch(0o644)
+    tmp_path.chmod(0o755)
+
+    with Place(tmp_path).held():
+        assert [0o700, 0o600] == [mode(tmp_path), mode(tmp_path / "up.lock")]
+    with Place(tmp_path / "new").held():
+        assert 0o700 == mode(tmp_path / "new")
+
+
+def test_a_directory_that_holds_more_than_ours_keeps_its_mode(tmp_path):
+    (tmp_path / "something").touch()
+    tmp_path.chmod(0o755)
+
+    with Place(tmp_path).held():
+        assert 0o755 == mode(tmp_path)
+
+
+def test_a_directory_in_which_others_write_is_refused(tmp_path):
+    (tmp_path / "something").touch()
+    tmp_path.chmod(0o777)
+
+    with pytest.raises(CannotStart, match="others may write in"), Place(tmp_path).held():
+        pass
+
+
+@as_root
+@pytest.mark.parametrize("link", [False, True])
+def test_a_directory_of_a_stranger_is_refused(tmp_path, link):
+    directory = tmp_path / "data"
+    if link:
+        directory.symlink_to("/var/lib")
+    else:
+        directory.mkdir()
+    os.chown(directory, STRANGER.uid, STRANGER.gid, follow_symlinks=False)
+    before = mode(directory)
+
+    with pytest.raises(CannotStart, match="belongs to daemon"), Place(directory).held():
+        pass
+
+    assert before == mode(directory)
+
+
+@as_root
+def test_a_lock_that_a_stranger_holds_is_told_with_the_stranger(tmp_path):
+    (tmp_path / "up.lock").touch(0o644)
+    tmp_path.chmod(0o755)
+
+    with (
+        open_to_others(tmp_path),
+        holding_lock(STRANGER, tmp_path / "up.lock") as pid,
+        pytest.raises(CannotStart, match=rf"locked by process {pid} \(.* of daemon\)"),
+        Place(tmp_path).held(),
+    ):
+        pass
+
+
+def test_a_link_for_a_lock_is_not_followed(tmp_path):
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / "up.lock").symlink_to(tmp_path / "victim")
+
+    with pytest.raises(CannotStart, match="cannot open"), Place(tmp_path).held():
+        pass
+
+    assert "precious" == (tmp_path / "victim").read_text()
+
+
+@as_root
+def test_the_parts_pass_through_the_data_directory_and_read_what_is_theirs(tmp_path):
+    place = Place(tmp_path / "data")
+    with place.held():
+        place.write(place.token, "a token")
+        place.keys.write_text("keys")
+        place.keys.chmod(0o600)
+        place.admit(PARTS)
+        give_file(place.keys, PARTS)
+        with Reach(PARTS) as reach:
+            keys = reach.file(place.keys)  # pytest's directories above are closed to the parts
+
+            assert [0o710, 0o600, PARTS.uid] == [mode(place.directory), mode(place.keys), place.keys.stat().st_uid]
+            assert PARTS.can_read(keys, reach.fds)
+            with pytest.raises(CannotStart, match=r"the account bin, .* cannot read .*board\.token"):
+                reach.file(place.token)
+            assert 0 != PARTS.run("/bin/ls", keys.parent, fds=reach.fds).returncode
+            assert 0 != PARTS.run("/bin/ls", keys.parent / "../../..", fds=reach.fds).returncode
+
+
+@as_root
+def test_a_key_file_that_is_not_roots_alone_stays_whose_it_is(tmp_path):
+    (tmp_path / "open").touch(0o644)
+    (tmp_path / "another").touch(0o600)
+    os.chown(tmp_path / "another", STRANGER.uid, STRANGER.gid)
+
+    for name in ("open", "another", "missing"):
+        give_file(tmp_path / name, PARTS)
+
+    assert [0, STRANGER.uid] == [(tmp_path / name).stat().st_uid for name in ("open", "another")]
+
+
+@as_root
+def test_the_parts_can_run_our_code_wherever_it_is(tmp_path):
+    with Reach(PARTS) as reach:
+        command, env = reach.program()
+        variables = [f"{name}={value}" for name, value in env.items()]
+        done = PARTS.run("/usr/bin/env", *variables, *command, "--version", fds=reach.fds)
+
+    assert "routines, version" in done.stdout
+
+
+def test_code_that_the_parts_cannot_read_is_told(monkeypatch):
+    account = Account("somebody", os.geteuid() + 1, 0)
+    failed = subprocess.CompletedProcess([], 1, "", "no such module")
+    monkeypatch.setattr(Account, "run", lambda *_, **__: failed)
+
+    with Reach(account) as reach, pytest.raises(CannotStart, match=r"cannot run the code in .*chmod -R go\+rX"):
+        reach.program()
+
+
 def test_a_directory_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
 
     with pytest.raises(CannotStart, match="cannot keep data in"), Place(tmp_path / "file/data").held():
         pass
+
+
+def test_only_the_parts_that_open_secrets_are_told_where_the_keys_are(tmp_path):
+    parts = System(Place(tmp_path), "127.0.0.1", 8000, None).parts("postgresql://here")
+
+    assert ["web", "scheduler", "delivery"] == [part.name for part in parts if "ROUTINES_KEY_FILE" in part.env]
 
 
 def test_every_part_of_the_system_is_given_the_database(tmp_path):

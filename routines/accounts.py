@@ -1,0 +1,175 @@
+"""The accounts of this machine that Postgres and the parts run as, where root starts them."""
+
+import grp
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from routines.errors import CannotStart
+
+PARTS = ("routines",)
+CLUSTER = ("routines-db", "postgres")
+USERADD = ("--system", "--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin")
+NOBODY = 65534
+UNREACHABLE = 'for path; do test -r "$path" -a -x "$path" || printf "%s\\n" "$path"; done'
+REPLACE = 'umask 077; cat >"$1.new" && mv -f "$1.new" "$1"'
+KEPT = ("PATH", "LD_LIBRARY_PATH", "TMPDIR")
+
+
+class Account(msgspec.Struct, frozen=True):
+    """An account of this machine: ours, or one that root can become."""
+
+    name: str
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()  # further groups of what runs as this account
+
+    def run(self, *argv: str | Path, input: str = "", fds: Collection[int] = ()) -> subprocess.CompletedProcess[str]:  # noqa: A002 as subprocess calls it
+        """What the command said and returned, run as this account."""
+        return subprocess.run(
+            [str(word) for word in argv],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd="/",
+            input=input,
+            env=environment(),
+            pass_fds=fds,
+            **self.switch,
+        )
+
+    def owns(self, path: Path) -> None:
+        """Give the account one file or directory."""
+        os.chown(path, self.uid, self.gid, follow_symlinks=False)
+
+    def can_use(self, directory: Path) -> bool:
+        """Whether the account can reach the directory and write in it."""
+        if self.is_ours:
+            return os.access(directory, os.W_OK | os.X_OK)
+        return self.run("/usr/bin/test", "-w", directory, "-a", "-x", directory).returncode == 0
+
+    def can_read(self, file: Path, fds: Collection[int] = ()) -> bool:
+        """Whether the account can read the file."""
+        return self.run("/usr/bin/test", "-r", file, fds=fds).returncode == 0
+
+    def unreachable(self, paths: Collection[Path]) -> list[Path]:
+        """Those of the directories and programs that the account cannot enter or run."""
+        said = self.run("/bin/sh", "-c", UNREACHABLE, "sh", *paths).stdout
+        return [Path(line) for line in said.splitlines()]
+
+    def write(self, path: Path, text: str) -> None:
+        """
+        Replace a file in a directory of the account's, as the account.
+
+        Root must not write there itself: the account could have put a link to some other file in the way.
+        """
+        done = self.run("/bin/sh", "-c", REPLACE, "sh", path, input=text)
+        if done.returncode:
+            raise CannotStart(f"{self.name} cannot write {path}: {done.stderr.strip()}")
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether we are this account already."""
+        return self.uid == os.geteuid()
+
+    @property
+    def switch(self) -> dict[str, Any]:
+        """The arguments that make subprocess change to this account."""
+        return {} if self.is_ours else {"user": self.uid, "group": self.gid, "extra_groups": list(self.groups)}
+
+
+def ours() -> Account:
+    """The account that we run as."""
+    uid = os.geteuid()
+    try:
+        return _account(pwd.getpwuid(uid))
+    except KeyError:
+        raise CannotStart(
+            f"the user id {uid} has no name here, by which Postgres could know it: "
+            "give it a line in /etc/passwd, or set ROUTINES_DATABASE_URL to a server that runs"
+        ) from None
+
+
+def of_parts(say: Callable[[str], None]) -> Account:
+    """Whom web, scheduler, projector and delivery run as: us, or an account of their own where we are root."""
+    return ours() if os.geteuid() else _found_or_made(PARTS, say)
+
+
+def of_cluster(home: Path, parts: Account | None, say: Callable[[str], None]) -> Account:
+    """
+    Who owns the cluster and runs its server: us, or where we are root an account that is nobody else's here.
+
+    The owner of a cluster that is there stays its owner, unless that is root, `nobody`, or whom the parts run as.
+    """
+    if os.geteuid():
+        return ours()
+    groups = (parts.gid,) if parts is not None else ()
+    with suppress(FileNotFoundError):
+        owner = home.stat()
+        if owner.st_uid not in {0, *_uids_of_nobody(), *([parts.uid] if parts is not None else [])}:
+            return Account(str(owner.st_uid), owner.st_uid, owner.st_gid, groups)
+    found = _found_or_made(CLUSTER, say)
+    if parts is not None and found.uid == parts.uid:
+        raise CannotStart(f"{found.name} and {parts.name} are one account: Postgres and the parts need one each")
+    return Account(found.name, found.uid, found.gid, groups)
+
+
+def environment() -> dict[str, str]:
+    """What a server, an initdb or a shell needs of our environment, and nothing that would change its mind."""
+    return {name: os.environ[name] for name in KEPT if name in os.environ} | {"LC_ALL": "C"}
+
+
+def _found_or_made(names: tuple[str, ...], say: Callable[[str], None]) -> Account:
+    for name in names:
+        with suppress(KeyError):
+            return _usable(pwd.getpwnam(name))
+    _make(names[0])
+    say(f"made the system account {names[0]}, which has no password and no home")
+    return _usable(pwd.getpwnam(names[0]))
+
+
+def _usable(entry: pwd.struct_passwd) -> Account:
+    if entry.pw_uid in {0, *_uids_of_nobody()}:
+        raise CannotStart(f"the account {entry.pw_name} has the user id {entry.pw_uid}: it needs one of its own")
+    return _account(entry)
+
+
+def _make(name: str) -> None:
+    """Make a system account, as packages of Postgres and of other services do at their installation."""
+    program = shutil.which("useradd", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
+    command = ["useradd", *USERADD, *(["--gid", name] if _has_group(name) else ["--user-group"]), name]
+    why = "there is no useradd here to make it with"
+    if program is not None:
+        done = subprocess.run([program, *command[1:]], capture_output=True, text=True, check=False)
+        why = done.stderr.strip()
+    with suppress(KeyError):
+        pwd.getpwnam(name)
+        return
+    raise CannotStart(
+        f"root runs neither Postgres nor the parts, and the account {name} is missing ({why}). Make it "
+        f"(`{' '.join(command)}`), or start as an ordinary user, or set ROUTINES_DATABASE_URL to a server that runs"
+    )
+
+
+def _has_group(name: str) -> bool:
+    with suppress(KeyError):
+        grp.getgrnam(name)
+        return True
+    return False
+
+
+def _uids_of_nobody() -> set[int]:
+    with suppress(KeyError):
+        return {NOBODY, pwd.getpwnam("nobody").pw_uid}
+    return {NOBODY}
+
+
+def _account(entry: pwd.struct_passwd) -> Account:
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
