@@ -166,7 +166,7 @@ def _revoke_late(backend: Backend, caller: Caller, changed: Changed, seat: Seat)
         lambda conn: directory.good_keys_issued_by(conn, seat.company_id, seat.user_id, KEYS_AT_ONCE)
     ):
         done = backend.executor.attempt(partial(members.revoke_late, seat=seat, issued=left), actor=actor)
-        if not done.result:
+        if not done.recorded:  # they may issue keys again, or somebody else has revoked these
             return
         changed = replace(changed, position=done.position)
 

@@ -83,17 +83,15 @@ def remove(work: Work, principal: Principal, seat: Seat, issued: Sequence[UUID] 
     return seat.user_id
 
 
-def revoke_late(work: Work, seat: Seat, issued: Sequence[UUID]) -> bool:
+def revoke_late(work: Work, seat: Seat, issued: Sequence[UUID]) -> None:
     """
-    Revokes keys that a member issued while they were removed or changed; False when they may issue keys again.
+    Revokes keys that a member issued while they were removed or changed, unless they may issue keys again.
 
     Nothing is issued after that: who issues a key must be allowed to when it is recorded.
     """
     member = work.get(MEMBERSHIP, seat.member_id)
-    if member is not None and access.may_assign(member):
-        return False
-    keys.revoke_issued(work, seat.company_id, issued)
-    return True
+    if member is None or not access.may_assign(member):
+        keys.revoke_issued(work, seat.company_id, issued)
 
 
 def _member(work: Work, seat: Seat) -> Membership:
