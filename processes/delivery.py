@@ -124,8 +124,16 @@ class Courier:
         )
 
     def _known_host(self, letter: Letter) -> Host | None:
-        """None until one of its lane has been sent."""
+        """Where the last letter of its lane went; None when that is not known."""
         return self._host_of.get(letter.lane)
+
+    def _learn_host(self, letter: Letter, host: Host) -> None:
+        """Several hosts of callbacks may share a lane: of these nothing is known beforehand."""
+        if letter.kind == "callback":
+            return
+        if len(self._host_of) >= KNOWN_HOSTS:
+            self._host_of.clear()
+        self._host_of[letter.lane] = host
 
     def _is_full(self, of_lane: int, of_host: int) -> bool:
         limits = self._limits
@@ -176,9 +184,7 @@ class Courier:
                 log.info("delivery_given_up", delivery_id=str(letter.id), kind=letter.kind, reason=reason)
                 return
             load = Load(host=(letter.company_id, _host_of(to.url)), size=len(of.body))
-            if len(self._host_of) >= KNOWN_HOSTS:
-                self._host_of.clear()
-            self._host_of[letter.lane] = load.host
+            self._learn_host(letter, load.host)
             if not self._may_take(load):
                 self._postponed[letter.lane] = load
                 return
@@ -244,8 +250,8 @@ async def _serve(courier: Courier, connect: Callable[[], Connection], wakeup: Wa
             done, _ = await asyncio.wait([listening, *courier.tasks], return_when=asyncio.FIRST_COMPLETED)
             for task in done - {listening}:
                 task.result()
-        if courier.tasks:
-            await asyncio.wait(courier.tasks)
+        if under_way := [*courier.tasks, *([] if listening is None else [listening])]:
+            await asyncio.wait(under_way)
 
 
 def run(courier: Courier, client: Client, connect: Callable[[], Connection], stop: Stop) -> None:

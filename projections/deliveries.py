@@ -4,11 +4,12 @@ from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 from typing import Any, Literal
 from uuid import NAMESPACE_URL, UUID, uuid5
+from zlib import crc32
 
 import msgspec
 from msgspec.structs import replace
 
-from domain import endpoint
+from domain import endpoint, targets
 from domain.delivery import Letter
 from domain.errors import ImpossibleHistory
 from domain.events import (
@@ -37,6 +38,8 @@ from domain.trajectory import TOLD
 from domain.values import Callback, DeliveryKind, EndpointSettings
 from projections.read_model import Connection, Docs, ReadModel, Row, Rows, Table
 from projections.shapes import Shape, time, time_or_none
+
+CALLBACK_LANES = 64  # of a company; a part of what is stored, so no setting
 
 Status = Literal["waiting", "delivered", "dead"]
 
@@ -329,8 +332,17 @@ def _agent(rows: Rows, recorded: Recorded, event: AgentEvent) -> None:
 
 
 def _lane_of(company_id: UUID | None, callback: Callback) -> UUID:
-    """Callbacks of a company to one address share a receiver; those of another do not wait for them."""
-    return uuid5(company_id or NAMESPACE_URL, callback.url)
+    """
+    Callbacks of a company to one host share a receiver; those of another company do not wait for them.
+
+    Hosts of callbacks are whatever a caller writes, and to look for what is due takes time with the number of lanes: so
+    a company has a fixed number of them.
+    """
+    try:
+        host = targets.host_of(callback.url)
+    except targets.BadTarget:  # the attempt will say so
+        host = ""
+    return uuid5(company_id or NAMESPACE_URL, f"callbacks {crc32(host.encode()) % CALLBACK_LANES}")
 
 
 deliveries = ReadModel(

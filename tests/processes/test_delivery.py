@@ -5,6 +5,7 @@ import hmac
 import socket
 import threading
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from msgspec.structs import replace
@@ -24,6 +25,7 @@ from application.use_cases import agents, calls, collections, companies, endpoin
 from application.use_cases.names import RoutinePath, TaskPath
 from domain import retry
 from domain.events import DeliveryEvent, DeliveryFailed, EndpointDisabled, TrajectoryOpened, stored_name
+from domain.values import Callback
 from faults.receiver import Receiver, slow
 from processes import delivery, lookups
 from processes.outbound import PRIVATE, Client
@@ -561,3 +563,13 @@ def test_callbacks_of_two_companies_to_one_address_do_not_wait_for_each_other(wo
 
     assert len({letter.lane for letter in found if letter.company_id != other}) == 1
     assert len({letter.lane for letter in found}) == 2
+
+
+def test_callbacks_to_however_many_hosts_have_a_bounded_number_of_lanes():
+    company, other = uuid4(), uuid4()
+    urls = [f"https://h{number}.example/{number}" for number in range(1_000)]
+    lanes = {deliveries._lane_of(company, Callback(url=url)) for url in urls}
+
+    assert 32 < len(lanes) <= deliveries.CALLBACK_LANES
+    assert lanes.isdisjoint({deliveries._lane_of(other, Callback(url=url)) for url in urls})
+    assert len({deliveries._lane_of(company, Callback(url=f"https://h.example/{number}")) for number in range(9)}) == 1
