@@ -45,6 +45,8 @@ CREATE OR REPLACE FUNCTION log.hash_of(
         || coalesce(int4send(octet_length(recorded_by)) || convert_to(recorded_by, 'UTF8'), ''))
 $$;
 
+-- The functions below are called by log.append alone, which sets the search path.
+
 -- The JSON of a body. Of a field that occurs twice the last one counts, here as for those who read events.
 -- NUL, which this type does not take, becomes another control character.
 CREATE OR REPLACE FUNCTION log.json_of(body bytea) RETURNS json LANGUAGE sql STABLE PARALLEL SAFE AS $$
@@ -54,7 +56,7 @@ $$;
 -- Refuses events whose writer says that they were decided at another time than now. The time stands first in a body;
 -- only where a second one could follow (a field of that name, or one spelt with escapes) the whole body is read.
 CREATE OR REPLACE FUNCTION log.check_clock(bodies bytea[], bound interval) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
     now_at   timestamptz := clock_timestamp();
     body     bytea;
@@ -80,7 +82,7 @@ END $$;
 -- Refuses grants (who is a user, a member, the holder of a key) that do not follow from what their decision read.
 -- `evidence` are the streams that it read or wrote; positions up to `last` were recorded before.
 CREATE OR REPLACE FUNCTION log.check_grants(evidence uuid[], last bigint) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
     first_user CONSTANT uuid := '6d5d5fce-0396-5771-a90e-ef59d0efb034';  -- domain/identity.py
     given       record;
