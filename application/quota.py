@@ -111,7 +111,7 @@ class Rate:
         self._levels: dict[UUID, tuple[float, float]] = {}  # what was left, and when
 
     def left(self, who: UUID, now: float) -> float:
-        """What may still be recorded; 0 or less: nothing for now."""
+        """What may still be recorded; less than 1: nothing for now."""
         level, at = self._levels.get(who, (self.most, now))
         return min(level + (now - at) * self.most / MINUTE_S, self.most)
 
@@ -126,7 +126,7 @@ class Rate:
     def wait_s(self, who: UUID, now: float) -> int:
         """Whole seconds until something is left; 0 when something is."""
         left = self.left(who, now)
-        return 0 if left > 0 else math.ceil((1 - left) * MINUTE_S / self.most)
+        return 0 if left >= 1 else math.ceil((1 - left) * MINUTE_S / self.most)
 
     def used(self, now: float) -> dict[UUID, float]:
         """The share that each has used up, as far as it is known."""

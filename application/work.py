@@ -40,7 +40,7 @@ class _Stream(msgspec.Struct):
         return self.recorded[-1].version if self.recorded else 0
 
     def with_added(self, events: Sequence[StoredEvent]) -> Stream:
-        """How long it would be with these events; of one that is read from its last count on, since then."""
+        """How long it would be with these events."""
         return Stream(
             names=[event.topic for event in events],
             events=len(self.recorded) + len(events),
@@ -223,14 +223,21 @@ class Work:
         return position
 
     def charge(self) -> Charge:
-        """What the commit costs of the quotas. How long streams become is told where somebody asks for it."""
+        """
+        What the commit costs of the quotas.
+
+        How long streams become is told where somebody asks for the work, of those that whoever reads them reads whole.
+        """
         stored = self._encoded()
         streams = []
         if self.credential is not None:
             added: dict[UUID, list[StoredEvent]] = {}
             for recorded, event in zip(self._batch, stored, strict=True):
                 added.setdefault(recorded.stream_id, []).append(event)
-            streams = [self._streams[id_].with_added(events) for id_, events in added.items()]
+            whole = {
+                id_: stream for id_, stream in self._streams.items() if not (stream.kind and stream.kind.read_from)
+            }
+            streams = [whole[id_].with_added(events) for id_, events in added.items() if id_ in whole]
         return Charge(
             batch=self._batch,
             sizes=[len(event.state) for event in stored],

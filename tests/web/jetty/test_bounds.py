@@ -8,9 +8,9 @@ from tests.web.jetty.conftest import Jetty
 from tests.web.served import further
 
 
-def echoing(*configs):
+def echoing(*configs, size=1):
     steps = {f"s{number}": {"activity": "text_echo", **config} for number, config in enumerate(configs)}
-    return {"init_params": {"x": "x" * 20_000}, "steps": list(steps), "step_configs": steps}
+    return {"init_params": {"x": "x" * size}, "steps": list(steps), "step_configs": steps}
 
 
 def run(jetty, task):
@@ -25,7 +25,7 @@ def test_a_task_of_very_many_steps_is_refused(jetty):
 
 
 def test_a_run_whose_steps_repeat_a_large_text_fails_before_it_is_too_much(jetty, api):
-    task = jetty.task(workflow=echoing(*[{"text_path": "init_params.x"}] * 200))
+    task = jetty.task(workflow=echoing(*[{"text_path": "init_params.x"}] * 200, size=20_000))
     before = api.system.store.head()
 
     made = run(jetty, task)
@@ -36,7 +36,7 @@ def test_a_run_whose_steps_repeat_a_large_text_fails_before_it_is_too_much(jetty
     ]
     assert (200, "failed") == (made.status_code, trajectory["status"])
     assert (
-        "Step 's24' failed: A trajectory holds at most 524288 bytes of parameters, steps and labels"
+        "Step 's23' failed: A trajectory holds at most 524288 bytes of parameters, steps and labels"
         in trajectory["error"]
     )
     assert sum(len(one.state) for one in recorded) < 600_000
