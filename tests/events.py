@@ -43,6 +43,8 @@ def of_type(kind):
             return st.lists(of_type(item), max_size=3).map(tuple)
         case inspect.TupleType(item_types=items):
             return st.tuples(*map(of_type, items))
+        case inspect.DictType(key_type=inspect.UUIDType(), value_type=value):
+            return st.dictionaries(st.uuids(), of_type(value), max_size=3)
         case inspect.DictType():
             return OBJECTS
         case _:
