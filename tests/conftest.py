@@ -34,7 +34,7 @@ PUBLIC_URL = "https://routines.example"
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPostgres]:
     """A Postgres that forgets on a crash, and is quick."""
-    roles = ("postgres", "routines_service", "routines_auditor", "routines_owner")
+    roles = ("postgres", "routines_service", "routines_auditor", "routines_owner", "web_of_acme")
     local = LocalPostgres(tmp_path_factory.mktemp("postgres"), durable=False, roles=roles)
     local.start()
     yield local
