@@ -90,6 +90,7 @@ DECLARE
     holder      uuid;     -- of a user's key
     is_new      boolean;  -- the user or holder is registered in this batch
     is_admitted boolean;  -- the granter has a key that is good
+    is_admin    boolean;  -- of the instance
     standing    text;     -- of the granter in the company
 BEGIN
     FOR given IN
@@ -111,9 +112,11 @@ BEGIN
             AND coalesce((j.body -> 'event' ->> 'expires_at')::timestamptz > given.at, true)
             AND NOT EXISTS (SELECT FROM log.events r WHERE r.stream_id = e.stream_id AND r.name = 'key.revoked'
                             AND r.position <= last));
-        SELECT CASE WHEN (log.json_of(e.body) -> 'event' ->> 'instance_admin')::boolean THEN 'owner' END INTO standing
-            FROM log.events e WHERE e.stream_id = granter AND e.version = 1 AND e.name = 'user.registered';
-        IF standing IS NULL THEN
+        is_admin := EXISTS (
+            SELECT FROM log.events e WHERE e.stream_id = granter AND e.version = 1 AND e.name = 'user.registered'
+            AND (log.json_of(e.body) -> 'event' ->> 'instance_admin')::boolean);
+        standing := CASE WHEN is_admin THEN 'owner' END;
+        IF NOT is_admin THEN
             SELECT log.json_of(m.body) -> 'event' ->> 'role' INTO standing
                 FROM log.events e CROSS JOIN log.json_of(e.body) j(body) JOIN log.events m USING (stream_id)
                 WHERE e.stream_id = ANY (evidence) AND e.version = 1 AND e.name = 'member.joined'
@@ -128,7 +131,7 @@ BEGIN
                 CONTINUE WHEN NOT coalesce((given.event ->> 'instance_admin')::boolean, false);
             WHEN 'key.issued' THEN
                 IF holder IS NOT NULL THEN
-                    CONTINUE WHEN holder = granter OR is_new;
+                    CONTINUE WHEN holder = granter OR is_new OR is_admin;
                 ELSIF (given.event ->> 'collection_id')::uuid = given.company_id OR EXISTS (
                     SELECT FROM log.events e WHERE e.stream_id = (given.event ->> 'agent_id')::uuid AND e.version = 1
                     AND (log.json_of(e.body) ->> 'company_id')::uuid = given.company_id

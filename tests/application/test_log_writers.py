@@ -242,6 +242,7 @@ def test_grants_that_follow_from_what_they_read_are_recorded(scene):
     scene.ask(scene.ann_caller, members.change, bob, MemberPatch(membership_role="owner"))
     scene.ask(scene.ann_caller, members.remove, bob)
     scene.ask(scene.first, members.add, scene.company, MemberDraft(user_id=added.user_id, membership_role="viewer"))
+    scene.ask(scene.first, keys.create_for_member, scene.company, scene.vic, BoardKeyDraft())
     scene.ask(scene.first, collections.create, CollectionCreate(name="nightly"))
     scene.ask(scene.first, collections.create_key, ApiKeyCreate(name="ci", collection_name="nightly"))
     fresh = Executor(scene.system.store, scene.system.clock, scene.system.vault)  # remembers nothing

@@ -362,6 +362,6 @@ def test_whoever_may_issue_keys_again_keeps_those(firm: Firm):
 
 def test_keys_of_before_there_was_an_issuer_are_listed_without_one(firm: Firm):
     issued = KeyIssued(name="old", agent_id=UUID(firm.agent))
-    firm.api.system.executor.attempt(lambda work: work.record(key_of("x"), [issued], UUID(firm.company)))
+    people.operate(firm.api, lambda work: work.record(key_of("x"), [issued], UUID(firm.company)))
 
     assert ("old", None) == (firm.listed()[0]["name"], firm.listed()[0]["issuedByUserId"])
