@@ -8,7 +8,7 @@ for (the scheduler, the delivery process) is recorded and counts all the same, s
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Lock
 from uuid import UUID
 
@@ -29,6 +29,7 @@ from domain.events import (
     TaskCreated,
     TrajectoryOpened,
     TriggerCreated,
+    stored_name,
 )
 from domain.limits import Limits
 from domain.recorded import Recorded, Unreadable
@@ -43,7 +44,20 @@ COUNT_AGAIN_S = 10.0  # how long a count is believed
 COUNT_FULL_AGAIN_S = 1.0  # the same, once it has reached the quota
 ADDED = 0.01  # of a quota: after so many more they are counted, where nobody waits for a refusal
 OVER_QUOTA = "over_quota"
-ENDINGS = ("archived", "cancelled", "deleted", "disabled", "removed", "revoked", "terminated")  # are always recorded
+ENDINGS = (  # of stored names: whoever stops something is never refused
+    *(
+        "archived",
+        "cancelled",
+        "deleted",
+        "disabled",
+        "paused",
+        "released",
+        "removed",
+        "revoked",
+        "stopped",
+        "terminated",
+    ),
+)
 STANDING: dict[type, tuple[str, str]] = {  # the quotas of how many there may be: which, and of what in words
     RoutineCreated: ("max_company_routines", "routines that are not archived"),
     TriggerCreated: ("max_company_triggers", "triggers"),
@@ -74,9 +88,9 @@ class OverQuota(Refusal):
 
 
 class Stream(msgspec.Struct, frozen=True):
-    """What a unit of work adds to a stream, and what the stream would then be."""
+    """What a stream would be with what a unit of work adds to it."""
 
-    names: Sequence[str]  # the stored names of what is added
+    kind: str  # as stored names begin
     events: int
     size: int  # in bytes
 
@@ -160,14 +174,15 @@ class Quotas:
     def take(self, charge: Charge) -> None:
         """Raises OverQuota for too much in a minute, Unacceptable for one too many or a stream that is too long."""
         added = _added(charge.batch)
-        if charge.credential is not None:
+        may_be_refused = charge.credential is not None and not _ends(one.event for one in charge.batch)
+        if may_be_refused:
             self._check_streams(charge.streams)
             for (quota, who), more in added.items():
                 self._check_standing(quota, who, more)
         spent = self._spent(charge)
         with self._lock:
             now = self._clock()
-            if charge.credential is not None:
+            if may_be_refused:
                 for rate, who, _ in spent:
                     if wait_s := rate.wait_s(who, now):
                         raise self._refusal(rate.name, OverQuota(rate.name, rate.most, wait_s))
@@ -226,15 +241,14 @@ class Quotas:
 
     def _check_streams(self, streams: Sequence[Stream]) -> None:
         for stream in streams:
-            if all(name.endswith(ENDINGS) for name in stream.names):
-                continue
-            kind = stream.names[0].partition(".")[0]
             amounts = ((stream.events, "changes"), (stream.size, "bytes of changes"))
             for quota, (many, what) in zip(OF_STREAMS, amounts, strict=True):
                 if many > (most := self._most(quota)):
                     raise self._refusal(
                         quota,
-                        _unacceptable(quota, most, f"The {kind} has {most} {what}, and can have no more: make another"),
+                        _unacceptable(
+                            quota, most, f"The {stream.kind} has {most} {what}, and can have no more: make another"
+                        ),
                     )
 
     def _check_standing(self, quota: str, who: UUID, more: int) -> None:
@@ -257,9 +271,7 @@ class Quotas:
         return known.now >= most
 
     def _count_again(self, quota: str, who: UUID, known: Known) -> None:
-        if self._count is None:
-            return
-        many = self._count(quota, who, self._most(quota))
+        many = 0 if self._count is None else self._count(quota, who, self._most(quota))
         with self._lock:
             known.many, known.added, known.counted_at = many, 0, self._clock()
 
@@ -277,6 +289,10 @@ class Quotas:
     def _refusal(self, quota: str, refusal: Refusal) -> Refusal:
         self.refusals[quota] += 1
         return refusal
+
+
+def _ends(events: Iterable[AnyEvent]) -> bool:
+    return all(stored_name(event).endswith(ENDINGS) for event in events)
 
 
 def _unacceptable(quota: str, most: int, text: str) -> Unacceptable:

@@ -42,7 +42,7 @@ class _Stream(msgspec.Struct):
     def with_added(self, events: Sequence[StoredEvent]) -> Stream:
         """How long it would be with these events."""
         return Stream(
-            names=[event.topic for event in events],
+            kind=events[0].topic.partition(".")[0],
             events=len(self.recorded) + len(events),
             size=sum(len(event.state) for event in (*map(to_stored, self.recorded), *events)),
         )

@@ -12,9 +12,9 @@ from application.quota import MINUTE_S, MOST_KNOWN, OverQuota, Quotas, Rate
 from application.recorder import MemoryRecorder
 from application.store import EventStore
 from domain.errors import Unacceptable
-from domain.events import CommentAdded, GoalCreated, GoalDeleted, GoalUpdated
+from domain.events import AgentCreated, AgentPaused, CommentAdded, GoalCreated, GoalDeleted, GoalUpdated
 from domain.limits import Limits
-from domain.values import GoalDetails
+from domain.values import AgentProfile, GoalDetails
 
 NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
 ACME, OTHER, KEY = UUID(int=1), UUID(int=2), UUID(int=3)
@@ -140,6 +140,17 @@ def test_a_stream_that_has_changed_too_often_changes_no_more_but_may_end():
 
     assert "The goal has 3 changes, and can have no more: make another" == refused.message
     desk.record(GoalDeleted(), stream_id=goal)
+
+
+def test_whoever_is_over_a_quota_can_still_stop_things():
+    desk = Desk(max_company_events_per_minute=1)
+    goal = uuid4()
+    desk.record(GOAL, stream_id=goal)
+    refusal(lambda: desk.edit(goal, "a"))
+
+    desk.record(GoalDeleted(), stream_id=goal)
+    desk.record(AgentCreated(profile=AgentProfile(name="Scout"), url_key="scout"), stream_id=ACME, key=None)
+    desk.record(AgentPaused(), stream_id=ACME)
 
 
 def test_small_changes_of_something_large_end_before_the_stream_is_too_large_to_read():
