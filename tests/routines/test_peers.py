@@ -1,10 +1,11 @@
 """How many connections there are, who makes way, and what the log says of it."""
 
+from ipaddress import ip_network
+
 import pytest
 from structlog.testing import capture_logs
 
 from routines.peers import Peers
-from routines.settings import Network, _proxies
 from web.rare_log import RareLine
 
 
@@ -24,10 +25,6 @@ def clients(peers: Peers, *addresses: str) -> list[Client]:
     for one, address in zip(found, addresses, strict=True):
         assert peers.admit(one, address)
     return found
-
-
-def networks(text: str) -> tuple[Network, ...]:
-    return _proxies(text)
 
 
 def test_who_is_at_work_is_not_hung_up_on_and_a_new_one_is_turned_away():
@@ -76,7 +73,7 @@ def test_a_peer_is_the_network_of_one_customer(address: str):
 
 @pytest.mark.parametrize(("trusted", "address"), [("10.0.0.0/8", "10.1.2.3"), ("10.0.0.7", "10.0.0.7"), ("::1", "")])
 def test_a_trusted_proxy_and_a_socket_without_an_address_are_limited_by_the_whole_alone(trusted: str, address: str):
-    peers = Peers(5, 1, networks(trusted))
+    peers = Peers(5, 1, [ip_network(trusted)])
 
     found = clients(peers, *[address] * 6)
 

@@ -17,6 +17,7 @@ import pytest
 from litestar import _parsers
 from msgspec.structs import replace
 
+from application import commands, jetty_commands
 from domain.limits import DEFAULT, KIB, MIB, Limits
 from tests.api import Api
 from tests.waiting import wait_for
@@ -29,6 +30,7 @@ from web import json_body
 from web.guard import MAX_PATH_BYTES, MAX_QUERY_BYTES, MAX_QUERY_FIELDS
 from web.held_bodies import HeldBodies, NoRoom
 from web.jetty.requests import MOST_ESCAPES, MOST_FIELDS
+from web.large_bodies import takes_anything
 from web.turnstile import TooMany, Turnstile, network_of
 
 ID = "11111111-1111-4111-8111-111111111111"
@@ -252,6 +254,15 @@ def test_an_operation_that_needs_no_large_body_takes_none_of_anybody(api: Api, c
     for path in ("/companies", f"/companies/{company}/routines", f"/companies/{company}/issues"):
         answer = api.request("POST", path, content=body, headers=JSON)
         assert (413, f"The body must have at most {MIB} bytes") == (answer.status_code, answer.json()["error"]), path
+
+
+def test_large_bodies_are_those_that_hold_objects_of_any_shape():
+    large = (commands.RunRequest, commands.AgentDraft, jetty_commands.RunCreate, jetty_commands.TaskChange)
+    large += (jetty_commands.IngestCreate, jetty_commands.StepReport, jetty_commands.RoutineCreate)
+    small = (commands.RoutineDraft, commands.CommentDraft, jetty_commands.CollectionCreate, jetty_commands.LabelCreate)
+
+    assert all(map(takes_anything, large))
+    assert not any(map(takes_anything, small))
 
 
 def test_jetty_takes_large_bodies_where_results_are_pushed_and_of_its_own_keys_only(api: Api, jetty: Jetty):
