@@ -13,10 +13,11 @@ from uuid import UUID, uuid4
 import msgspec
 from eventsourcing.persistence import IntegrityError
 
+from application import stream_cache
 from application.key_ring import VaultClosed
-from application.memory import Memory, Remembered
 from application.store import EventStore
-from application.streams import Kind
+from application.stream_cache import CachedStream, StreamCache
+from application.streams import CACHED_PREFIXES, Kind
 from application.vault import Kept, Vault
 from domain.events import AnyEvent, stored_name
 from domain.limits import Limits
@@ -31,8 +32,9 @@ class _Stream(msgspec.Struct):
     pending: list[Recorded]
     state: Any = None
     folded: int = 0  # how many of recorded + pending are in `state`
-    kind: Kind[Any] | None = None  # what it was last folded as
+    kind: Kind[Any] | None = None  # what it was looked for as, or last folded as
     presumed: bool = False  # to be new
+    size: int | None = None  # the memory that `recorded` takes; None: not known yet
 
     @property
     def version(self) -> int:
@@ -43,7 +45,7 @@ class Work:
     """
     Reads streams, gathers events, commits once.
 
-    With a memory it takes from there what is there. Then it must be done again without one when it is refused, or
+    With a cache it takes from there what is there. Then it must be done again without one when it is refused, or
     has nothing to commit: see Executor.attempt.
     """
 
@@ -53,13 +55,13 @@ class Work:
         now: datetime,
         actor: str = "system",
         vault: Vault | None = None,
-        memory: Memory | None = None,
+        cache: StreamCache | None = None,
     ) -> None:
         self.store = store
         self.now = now
         self.actor = actor
         self._vault = vault
-        self._memory = memory
+        self._cache = cache
         self.cause: str | None = None  # the work session of the agent that asks
         self._streams: dict[UUID, _Stream] = {}
         self._batch: list[Recorded] = []  # what is to be recorded, in the order of the decisions
@@ -73,21 +75,21 @@ class Work:
         Those of one `kind` are read from where it says; without it they are read whole.
         """
         missing = {id_ for id_ in stream_ids if id_ is not None and id_ not in self._streams}
-        if wanted := [id_ for id_ in missing if not self._recall(id_)]:
+        if wanted := [id_ for id_ in missing if not self._take_cached(id_)]:
             for id_, recorded in self.store.load(wanted, None if kind is None else kind.read_from).items():
-                self._streams[id_] = _Stream(recorded=recorded, pending=[])
+                self._streams[id_] = _Stream(recorded=recorded, pending=[], kind=kind)
 
     def presume_new(self, stream_ids: Iterable[UUID]) -> None:
         """
-        Streams that are new, most likely: with a memory they are not looked for, since the commit proves it.
+        Streams that are new, most likely: with a cache they are not looked for, since the commit proves it.
 
-        What is recorded in them is not remembered: nobody asks for it again soon.
+        What is recorded in them is not cached: nobody asks for it again soon.
         """
-        if self._memory is None:
+        if self._cache is None:
             self.load(stream_ids)
             return
         for id_ in stream_ids:
-            if id_ not in self._streams and not self._recall(id_):
+            if id_ not in self._streams and not self._take_cached(id_):
                 self._streams[id_] = _Stream(recorded=[], pending=[], presumed=True)
 
     def _stream(self, stream_id: UUID, kind: Kind[Any] | None = None) -> _Stream:
@@ -96,12 +98,12 @@ class Work:
         self.load([stream_id], kind)
         return self._streams[stream_id]
 
-    def _recall(self, stream_id: UUID) -> bool:
-        found = self._memory.recall(stream_id) if self._memory else None
-        if found is not None:
-            stream = _Stream(recorded=found.recorded, pending=[], state=found.state, folded=found.folded)
+    def _take_cached(self, stream_id: UUID) -> bool:
+        cached = self._cache.get(stream_id) if self._cache else None
+        if cached is not None:
+            stream = _Stream(cached.recorded, [], cached.state, cached.folded, size=cached.size)
             self._streams[stream_id] = stream
-        return found is not None
+        return cached is not None
 
     def new_id(self) -> UUID:
         """The id of a new stream, which need not be looked for; the store would refuse one that is there after all."""
@@ -224,15 +226,46 @@ class Work:
         """Whether there is nothing to commit."""
         return not self._batch
 
-    def seen(self, *, committed: bool) -> Iterator[tuple[UUID, Remembered]]:
-        """The streams as they are now, as far as that is known."""
+    @property
+    def versions(self) -> dict[UUID, int]:
+        """The streams that the decision rests on, each with the version that was read."""
+        return {id_: stream.version for id_, stream in self._streams.items()}
+
+    @property
+    def written(self) -> Iterator[UUID]:
+        """The streams that the commit adds to."""
+        return (id_ for id_, stream in self._streams.items() if stream.pending)
+
+    def seen(self, *, committed: bool) -> Iterator[tuple[UUID, CachedStream]]:
+        """The streams that are worth caching as they are now, as far as that is known."""
         for id_, stream in self._streams.items():
-            if not stream.presumed and (committed or not stream.pending):
-                recorded = [*stream.recorded, *stream.pending] if stream.pending else stream.recorded
-                yield id_, Remembered(recorded, stream.state, stream.folded)
+            if not stream.presumed and (committed or not stream.pending) and _is_cached(stream):
+                yield id_, _cached(stream)
 
     @property
     def _open_vault(self) -> Vault:
         if self._vault is None:
             raise VaultClosed
         return self._vault
+
+
+def _is_cached(stream: _Stream) -> bool:
+    """By the name of the first event; a stream that is not there is what it was looked for as."""
+    first = next(iter(stream.recorded or stream.pending), None)
+    if first is None:
+        return stream.kind is not None and stream.kind.prefix in CACHED_PREFIXES
+    return stored_name(first.event).startswith(CACHED_PREFIXES)
+
+
+def _cached(stream: _Stream) -> CachedStream:
+    """With what is recorded now; what the next reader of its kind would not read is left out."""
+    size = stream_cache.size_of(stream.recorded) if stream.size is None else stream.size
+    if not stream.pending:
+        return CachedStream(stream.recorded, stream.state, stream.folded, size)
+    recorded, added = [*stream.recorded, *stream.pending], stream_cache.size_of(stream.pending)
+    read_from = stream.kind.read_from if stream.kind else None
+    start = next((one.version for one in reversed(stream.pending) if stored_name(one.event) == read_from), 0)
+    if (left_out := start - recorded[0].version) <= 0 or stream.folded < left_out:
+        return CachedStream(recorded, stream.state, stream.folded, size + added)
+    kept = recorded[left_out:]
+    return CachedStream(kept, stream.state, stream.folded - left_out, stream_cache.size_of(kept))

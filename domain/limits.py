@@ -26,5 +26,9 @@ class Limits(Value, frozen=True):
     max_event_depth: Annotated[int, Meta(ge=8, le=200)] = 100  # levels of arrays and objects in it
     max_transaction_bytes: Bytes = 32 * MIB  # of all events that are recorded together
 
+    # What a process keeps in memory of streams (application/stream_cache.py).
+    max_cache_bytes: Bytes = 96 * MIB  # of memory, by estimate
+    max_cached_stream_bytes: Bytes = 256 * KIB  # of memory for one stream
+
 
 DEFAULT = Limits()

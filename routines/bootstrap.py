@@ -11,9 +11,9 @@ from psycopg_pool import ConnectionPool
 
 from application.execute import Executor
 from application.key_ring import KeyRing
-from application.memory import Memory
 from application.recorder import PostgresRecorder
 from application.store import EventStore
+from application.stream_cache import StreamCache
 from application.use_cases import keys
 from application.vault import Vault
 from domain.identity import FIRST_USER
@@ -47,7 +47,7 @@ def system(settings: Settings) -> Iterator[System]:
         store = EventStore(PostgresRecorder(pool), settings.limits)
         clock = DatabaseClock(pool)
         vault = Vault(pool, KeyRing(settings.key_file))
-        executor = Executor(store, clock, vault, Memory())
+        executor = Executor(store, clock, vault, StreamCache(settings.limits))
         yield System(settings=settings, pool=pool, store=store, executor=executor, clock=clock, vault=vault)
 
 
