@@ -30,5 +30,8 @@ class Limits(Value, frozen=True):
     max_cache_bytes: Bytes = 96 * MIB  # of memory, by estimate
     max_cached_stream_bytes: Bytes = 256 * KIB  # of memory for one stream
 
+    # One page of a list (projections/read_model.py).
+    max_page_bytes: Bytes = 4 * MIB  # of the JSON of its rows; one row it has in any case
+
 
 DEFAULT = Limits()

@@ -17,7 +17,7 @@ from domain.events import (
 )
 from domain.recorded import Recorded
 from domain.values import Overlap
-from projections.read_model import Connection, Docs, ReadModel, Row, Rows, Table
+from projections.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
 from projections.shapes import Shape, agent_of, time, user_of
 
 Status = Literal["running", "waiting", "completed", "cancelled"]
@@ -200,7 +200,7 @@ def backfill(conn: Connection, id_: UUID) -> Backfill | None:
     return _BACKFILL.one(conn, id=id_)
 
 
-def of_trigger(conn: Connection, trigger_id: UUID, limit: int, *, after: UUID | None = None) -> list[Backfill]:
+def of_trigger(conn: Connection, trigger_id: UUID, limit: int, *, after: UUID | None = None) -> Part[Backfill]:
     """Newest first; those that come after one of them."""
     place = conn.execute(_POSITION, (after,), prepare=True).fetchone() if after else None
-    return _BACKFILLS.all(conn, trigger_id=trigger_id, limit=limit, after=place[0] if place else None)
+    return _BACKFILLS.part(conn, trigger_id=trigger_id, limit=limit, after=place[0] if place else None)

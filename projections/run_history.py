@@ -16,10 +16,12 @@ from domain.events import (
     RunFired,
 )
 from domain.identity import revision_of
+from domain.limits import DEFAULT
 from domain.recorded import Recorded
 from domain.values import Coalesced, Failed, Opened, RunSource, Skipped, Started
 from projections import shapes
-from projections.read_model import Connection, Docs, ReadModel, Row, Rows, Table
+from projections.issues import SUMMARY
+from projections.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
 from projections.shapes import IssueSummary, RunStatus, RunSummary, TriggerName, text_or_none, time
 
 
@@ -166,10 +168,11 @@ class Linked(msgspec.Struct, frozen=True):
         return RunSummary(**msgspec.structs.asdict(self.run), linked_issue=self.issue, trigger=self.trigger)
 
 
-LINKED = """json_build_object('run', r.doc, 'issue', (SELECT doc FROM issue WHERE id = r.linked_issue_id),
+LINKED = f"""json_build_object('run', r.doc, 'issue', (SELECT {SUMMARY} FROM issue i WHERE id = r.linked_issue_id),
     'trigger', (SELECT doc FROM routine_trigger WHERE id = r.trigger_id))"""  # of a run `r`
 _NEWEST = f"SELECT {LINKED} AS doc FROM ({{}} ORDER BY position DESC LIMIT %(limit)s) r"
-_AFTER = "position < coalesce((SELECT position FROM run WHERE id = %(after)s), 9223372036854775807)"
+_AFTER = """position < coalesce(
+    (SELECT position FROM run WHERE id = %(after)s AND routine_id = %(routine_id)s), 9223372036854775807)"""
 RECENT = Docs(_NEWEST.format(f"SELECT * FROM run WHERE routine_id = %(routine_id)s AND {_AFTER}"), Linked)
 NARROWED = Docs(  # one range of an index for each status and source; NULLS LAST: only that index has this order
     _NEWEST.format(
@@ -181,14 +184,19 @@ NARROWED = Docs(  # one range of an index for each status and source; NULLS LAST
 )
 
 
-def recent(
-    conn: Connection, routine_id: UUID, limit: int, *, filters: Filters = ALL, after: UUID | None = None
-) -> list[RunSummary]:
+def recent(  # noqa: PLR0913 what narrows the list
+    conn: Connection,
+    routine_id: UUID,
+    limit: int,
+    *,
+    filters: Filters = ALL,
+    after: UUID | None = None,
+    max_bytes: int = DEFAULT.max_page_bytes,
+) -> Part[RunSummary]:
     """Newest first, or those before the run `after`; joins the read models `issues` and `routines`."""
-    values: dict[str, object] = {"routine_id": routine_id, "limit": limit, "after": after}
-    if filters == ALL:
-        found = RECENT.all(conn, **values)
-    else:
+    query, values = RECENT, dict[str, Any](routine_id=routine_id, after=after)
+    if filters != ALL:
         wanted = {"status": filters.status or get_args(RunStatus), "source": filters.source or get_args(RunSource)}
-        found = NARROWED.all(conn, **{name: list(set(words)) for name, words in wanted.items()}, **values)
-    return [linked.summary() for linked in found]
+        query, values = NARROWED, values | {name: list(set(words)) for name, words in wanted.items()}
+    found = query.part(conn, limit=limit, max_bytes=max_bytes, **values)
+    return found.of(linked.summary() for linked in found)

@@ -108,8 +108,8 @@ class Backfills(Controller):
         after = place_of(paging.cursor, listed, UUID)
         backend.ask(caller, use_cases.may_list, id_)
         with backend.shown(*MODELS) as conn:
-            found = backfills.of_trigger(conn, id_, limit + 1, after=after)
-        return page(paging, listed, found, limit, lambda one: one.id)
+            found = backfills.of_trigger(conn, id_, limit, after=after)
+        return page(paging, listed, found, lambda one: one.id)
 
     @get("/routine-backfills/{backfill_id:str}", operation_id="getBackfill")
     def detail(

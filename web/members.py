@@ -1,9 +1,10 @@
 """Members of a company, viewers among them (an addition to contract 1.2)."""
 
+from functools import partial
 from uuid import UUID
 
 from litestar import Controller, Response
-from litestar.di import NamedDependency
+from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, JSONBody
 from msgspec.structs import asdict
 
@@ -14,6 +15,7 @@ from application.use_cases.members import Added, Seat
 from projections import directory, shapes
 from projections.read_model import Connection
 from web.backend import Backend
+from web.paging import NEXT, Paging, cursor_only, read_page
 from web.requests import identified
 from web.routing import delete, get, patch, post
 
@@ -27,16 +29,21 @@ class AddedMember(shapes.Member, frozen=True, kw_only=True):
 class Members(Controller):
     path = "/companies/{company_id:str}/members"
     tags = ("members",)
+    dependencies = {"paging": Provide(cursor_only)}
 
-    @get(operation_id="listMembers", refuses=(403,))
+    @get(operation_id="listMembers", refuses=(403,), response_headers=NEXT)
     def list_(
-        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], company_id: FromPath[str]
-    ) -> list[shapes.Member]:
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        paging: NamedDependency[Paging],
+        company_id: FromPath[str],
+    ) -> Response[list[shapes.Member]]:
         """Who joined first stands first."""
         id_ = identified(company_id, "Company")
         backend.ask(caller, viewing.company, id_)
-        with backend.shown("directory") as conn:
-            return directory.members(conn, id_)
+        read = partial(directory.members, company_id=id_)
+        return read_page(backend, paging, f"members of {id_}", ("directory",), read, key="user_id")
 
     @post(operation_id="addMember", refuses=(403, 409, 422))
     def add(

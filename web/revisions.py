@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from litestar import Controller, Response
-from litestar.di import NamedDependency
+from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath
 
 from application.access import Caller
@@ -14,6 +14,7 @@ from projections import revisions, routines, shapes
 from projections.read_model import Connection
 from projections.shapes import Shape
 from web.backend import Backend
+from web.paging import NEXT, Paging, cursor_only, page, place_of
 from web.requests import identified
 from web.routing import get, post
 from web.triggers import SecretMaterial, material
@@ -37,16 +38,24 @@ class RestoreAnswer(Shape, frozen=True, kw_only=True):
 
 class Revisions(Controller):
     tags = ("revisions",)
+    dependencies = {"paging": Provide(cursor_only)}
 
-    @get("/routines/{routine_id:str}/revisions", operation_id="listRevisions", refuses=(403,))
+    @get("/routines/{routine_id:str}/revisions", operation_id="listRevisions", refuses=(403,), response_headers=NEXT)
     def list_(
-        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], routine_id: FromPath[str]
-    ) -> list[shapes.Revision]:
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        paging: NamedDependency[Paging],
+        routine_id: FromPath[str],
+    ) -> Response[list[shapes.Revision]]:
         """Newest first, at most 100."""
         id_ = identified(routine_id, "Routine")
+        listed = f"revisions of {id_}"
+        before = place_of(paging.cursor, listed, int)
         backend.ask(caller, use_cases.may_list, id_)
         with backend.shown("revisions") as conn:
-            return revisions.page(conn, id_)
+            found = revisions.page(conn, id_, before=before, max_bytes=backend.limits.max_page_bytes)
+        return page(paging, listed, found, lambda revision: revision.revision_number)
 
     @post(
         "/routines/{routine_id:str}/revisions/{revision_id:str}/restore",

@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from litestar import Controller, Response
-from litestar.di import NamedDependency
+from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from application.access import Caller
@@ -32,6 +32,7 @@ from web.backend import Backend
 from web.jetty.requests import number_of, whole
 from web.jetty.routing import get, post
 from web.jetty.shapes import Ingested, LogLine, Logs, Stats, Statuses
+from web.paging import NEXT, Paging, further, paging, place_of
 
 MODELS = ("trajectories",)
 MOST = 200
@@ -40,23 +41,34 @@ MOST = 200
 class TrajectoryLists(Controller):
     path = "/db"
     tags = ("trajectories",)
+    dependencies = {"paging": Provide(paging)}
 
-    @get("/trajectories/{collection:str}/{task:str}", operation_id="listTrajectories")
+    @get("/trajectories/{collection:str}/{task:str}", operation_id="listTrajectories", response_headers=NEXT)
     def list_(
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
+        paging: NamedDependency[Paging],
         task_path: NamedDependency[TaskPath],
-        limit: FromQuery[str | None] = None,
         page: FromQuery[str | None] = None,
-    ) -> Trajectories:
-        """Newest first; `limit` up to 200, 10 unless told otherwise, `page` from 1."""
+    ) -> Response[Trajectories]:
+        """
+        Newest first; `limit` up to 200, 10 unless told otherwise, `page` from 1.
+
+        Large trajectories may fill a page before its limit: the headers lead to those that follow, by `cursor`.
+        """
         at = backend.ask(caller, names.task, task_path)
-        most, number = whole(limit, "limit", 10, MOST), whole(page, "page", 1, 10**6)
+        most, number = whole(paging.limit, "limit", 10, MOST), whole(page, "page", 1, 10**6)
+        listed = f"trajectories of {at.task_id}"
+        before = place_of(paging.cursor, listed, int)
+        offset = 0 if before is not None else most * (number - 1)
         with backend.shown(*MODELS) as conn:
-            found = trajectories.page(conn, at.task_id, most, most * (number - 1))
+            found = trajectories.page(
+                conn, at.task_id, most, offset, before=before, max_bytes=backend.limits.max_page_bytes
+            )
             total = trajectories.count(conn, at.task_id)
-        return Trajectories(trajectories=found, total=total, page=number, limit=most, has_more=most * number < total)
+        shown = Trajectories(trajectories=list(found), total=total, page=number, limit=most, has_more=found.more)
+        return Response(shown, headers=further(paging, listed, found, lambda one: one.trajectory_id))
 
     @get("/trajectory/{collection:str}/{task:str}/{trajectory:str}", operation_id="getTrajectory")
     def detail(
