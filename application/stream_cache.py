@@ -74,11 +74,11 @@ class StreamCache:
 
 def size_of(events: Iterable[Recorded]) -> int:
     """The bytes of memory that events take, by a guess from their JSON, which costs a microsecond for each."""
-    return sum(ENVELOPE_BYTES + _size_of(recorded.event) for recorded in events)
+    return sum(size_of_event(recorded.event) for recorded in events)
 
 
-def _size_of(event: AnyEvent) -> int:
+def size_of_event(event: AnyEvent) -> int:
     body = _encode(event)
     items = body.count(b",") + body.count(b"[") + 2 * body.count(b"{")
     factor = TEXT_FACTOR if body.isascii() else WIDE_TEXT_FACTOR
-    return factor * len(body) + ITEM_BYTES * max(0, items - FREE_ITEMS)
+    return ENVELOPE_BYTES + factor * len(body) + ITEM_BYTES * max(0, items - FREE_ITEMS)

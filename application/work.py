@@ -19,11 +19,15 @@ from application.store import EventStore
 from application.stream_cache import CachedStream, StreamCache
 from application.streams import CACHED_PREFIXES, Kind
 from application.vault import Kept, Vault
+from domain.errors import Unacceptable
 from domain.events import AnyEvent, stored_name
 from domain.limits import Limits
 from domain.recorded import Recorded
 from domain.secret import Secret
 
+CALLERS = ("user:", "agent:", "key:")  # the actors that are none of the service's own
+FULL = "Its history is full: it has been changed too often, or by too much. Make a new one."
+SMALL_BYTES = 4_096  # of memory: a change of a status, no text
 State = TypeVar("State")
 
 
@@ -162,6 +166,8 @@ class Work:
         """Adds events to a stream; a new stream belongs to `company_id`."""
         stream = self._stream(stream_id)
         company_id = company_id or self._company_of(stream_id)
+        if events and stream.recorded and self.actor.startswith(CALLERS):
+            self._must_have_room(stream, events)
         for event in events:
             recorded = Recorded(
                 stream_id=stream_id,
@@ -174,6 +180,24 @@ class Work:
             )
             stream.pending.append(recorded)
             self._batch.append(recorded)
+
+    def _must_have_room(self, stream: _Stream, events: Sequence[AnyEvent]) -> None:
+        """
+        Nobody may make a history so long that whoever reads it pays for it. Raises Unacceptable.
+
+        What the service itself records, and the slot of a routine, which is never read whole, have no such bound. The
+        half that large changes leave free is for the small ones by which a thing comes to its end.
+        """
+        if stream.kind is not None and stream.kind.read_from is not None:
+            return
+        if stream.size is None:
+            stream.size = stream_cache.size_of(stream.recorded)
+        room = self.limits.max_stream_bytes - stream.size
+        added = sum(map(stream_cache.size_of_event, events))
+        if added > SMALL_BYTES:
+            room -= self.limits.max_stream_bytes // 2
+        if added > room or stream.version + len(events) > self.limits.max_stream_events:
+            raise Unacceptable(FULL)
 
     def keep(self, owner_id: UUID, purpose: str, secret: Secret, company_id: UUID) -> UUID:
         """Puts a secret of the owner into the vault with the commit; returns the id under which events name it."""

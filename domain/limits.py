@@ -30,6 +30,10 @@ class Limits(Value, frozen=True):
     max_cache_bytes: Bytes = 96 * MIB  # of memory, by estimate
     max_cached_stream_bytes: Bytes = 256 * KIB  # of memory for one stream
 
+    # One stream: the history of a thing, which every decision about it reads (application/work.py).
+    max_stream_events: Count = 10_000  # beyond them nobody may change it any more
+    max_stream_bytes: Bytes = 16 * MIB  # of memory, by estimate; a change of more than a few KB may fill half of it
+
     # One page of a list (projections/read_model.py).
     max_page_bytes: Bytes = 4 * MIB  # of the JSON of its rows; one row it has in any case
 
