@@ -3,9 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
 from datetime import datetime
-from threading import Lock
 from typing import Concatenate, Generic, ParamSpec, TypeVar
 from uuid import UUID
 
@@ -14,9 +12,10 @@ from eventsourcing.persistence import IntegrityError, OperationalError
 
 from application import tracing
 from application.access import Caller, Principal, identify
-from application.memory import Memory
 from application.quota import Quotas
 from application.store import EventStore
+from application.stream_cache import StreamCache
+from application.turns import Turns
 from application.vault import Vault
 from application.work import Work
 from domain.recorded import Recorded
@@ -43,15 +42,15 @@ class Executor:
         store: EventStore,
         clock: Callable[[], datetime],
         vault: Vault | None = None,
-        memory: Memory | None = None,
+        cache: StreamCache | None = None,
         quotas: Quotas | None = None,
     ) -> None:
         self.store = store
         self.clock = clock
         self.vault = vault
         self.quotas = quotas
-        self._memory = memory
-        self._turn = Lock()
+        self._cache = cache
+        self._turns = Turns()
 
     def execute(
         self, caller: Caller, use_case: Callable[Concatenate[Work, Principal, P], R], *args: P.args, **kwargs: P.kwargs
@@ -66,9 +65,10 @@ class Executor:
 
     def attempt(self, decide: Callable[[Work], R], *, tries: int = TRIES, actor: str = "system") -> Done[R]:
         """
-        Decides on fresh state, again whenever another writer came first; then one at a time in this process.
+        Decides on fresh state, again whenever another writer came first.
 
-        The first time it decides on what it remembers, which the commit proves or refuses.
+        The first time it decides on what is cached, which the commit proves or refuses. Whoever has lost a race on a
+        stream decides again in its turn there; whoever wants to write to that stream meanwhile lets it go first.
         """
         with tracing.span("unit of work") as span:
             done = self._attempt(decide, tries, actor)
@@ -76,37 +76,44 @@ class Executor:
             return done
 
     def _attempt(self, decide: Callable[[Work], R], tries: int, actor: str) -> Done[R]:
-        with self._turn if self._turn.locked() else nullcontext():  # nobody overtakes who has lost a race
-            if self._memory is not None and (done := self._by_memory(decide, actor)) is not None:
-                return done
-        for attempt in range(tries):
-            with self._turn if attempt else nullcontext():
-                work = Work(self.store, self.clock(), actor, self.vault, quotas=self.quotas)
-                result = decide(work)
+        cache, turn, lost = self._cache, frozenset[UUID](), 0
+        while True:
+            with self._turns.take(turn):
+                work = Work(self.store, self.clock(), actor, self.vault, cache, self.quotas)
+                try:
+                    result = decide(work)
+                except OperationalError:
+                    raise
+                except Exception:
+                    if cache is None:
+                        raise
+                    cache = None  # whatever it is, it is said again on fresh state if it is still so
+                    continue
+                if cache is not None and work.is_idle:
+                    cache = None
+                    continue
+                if not turn and (turn := self._turns.taken(work.written)):
+                    continue
                 try:
                     return self._commit(work, result)
                 except IntegrityError:
-                    if attempt == tries - 1:
+                    if cache is not None:
+                        cache = None
+                        continue
+                    lost += 1
+                    if lost == tries:
                         raise
-            time.sleep(random.uniform(0, PAUSE_S * 2**attempt))  # noqa: S311 rivals in other processes
-        raise AssertionError
+                    turn |= self._moved(work)
+            time.sleep(random.uniform(0, PAUSE_S * 2 ** (lost - 1)))  # noqa: S311 rivals in other processes
 
-    def _by_memory(self, decide: Callable[[Work], R], actor: str) -> Done[R] | None:
-        """None when what we remember is not enough to answer: a refusal may rest on what is no longer so."""
-        work = Work(self.store, self.clock(), actor, self.vault, self._memory, self.quotas)
-        try:
-            result = decide(work)
-        except OperationalError:
-            raise
-        except Exception:  # noqa: BLE001 whatever it is, it is said again on fresh state if it is still so
-            return None
-        with suppress(IntegrityError):
-            return None if work.is_idle else self._commit(work, result)
-        return None
+    def _moved(self, work: Work) -> set[UUID]:
+        """The streams on which another writer came first."""
+        versions = work.versions
+        return {id_ for id_, version in self.store.versions(versions).items() if version != versions[id_]}
 
     def read_ahead(self, read: Callable[[Work], object]) -> None:
-        """Remembers what decisions that are soon to come rest on, so that they need not wait for it."""
-        if self._memory is None:
+        """Caches what decisions that are soon to come rest on, so that they need not wait for it."""
+        if self._cache is None:
             return
         work = Work(self.store, self.clock())
         try:
@@ -115,7 +122,7 @@ class Executor:
             raise
         except Exception:  # noqa: BLE001 whatever it is, the decision will say it if it is still so
             return
-        self._memory.learn(work.seen(committed=False))
+        self._cache.put(work.seen(committed=False))
 
     def _commit(self, work: Work, result: R) -> Done[R]:
         """Raises OverQuota, or Unacceptable for another quota, before anything is recorded."""
@@ -128,8 +135,8 @@ class Executor:
             if self.quotas is not None and charge is not None:
                 self.quotas.give_back(charge)
             raise
-        if self._memory is not None:
-            self._memory.learn(work.seen(committed=True))
+        if self._cache is not None:
+            self._cache.put(work.seen(committed=True))
         return Done(result, position, work.batch)
 
     def look(

@@ -29,7 +29,6 @@ from domain.events import (
     TaskCreated,
     TrajectoryOpened,
     TriggerCreated,
-    stored_name,
 )
 from domain.limits import Limits
 from domain.recorded import Recorded, Unreadable
@@ -45,18 +44,16 @@ COUNT_FULL_AGAIN_S = 1.0  # the same, once it has reached the quota
 ADDED = 0.01  # of a quota: after so many more they are counted, where nobody waits for a refusal
 OVER_QUOTA = "over_quota"
 ENDINGS = (  # of stored names: whoever stops something is never refused
-    *(
-        "archived",
-        "cancelled",
-        "deleted",
-        "disabled",
-        "paused",
-        "released",
-        "removed",
-        "revoked",
-        "stopped",
-        "terminated",
-    ),
+    "archived",
+    "cancelled",
+    "deleted",
+    "disabled",
+    "paused",
+    "released",
+    "removed",
+    "revoked",
+    "stopped",
+    "terminated",
 )
 STANDING: dict[type, tuple[str, str]] = {  # the quotas of how many there may be: which, and of what in words
     RoutineCreated: ("max_company_routines", "routines that are not archived"),
@@ -73,7 +70,6 @@ STANDING: dict[type, tuple[str, str]] = {  # the quotas of how many there may be
     CommentAdded: ("max_issue_comments", "comments"),
 }
 OWNERS = {"max_holder_keys": "holder of keys", "max_issue_comments": "issue"}  # of the others: the company
-OF_STREAMS = ("max_stream_events", "max_stream_bytes")
 OF_SCHEDULES = ("max_company_open_issues", "max_company_live_trajectories")  # what firing adds to
 
 
@@ -87,20 +83,11 @@ class OverQuota(Refusal):
         super().__init__(text, {"code": OVER_QUOTA, "quota": quota, "limit": most})
 
 
-class Stream(msgspec.Struct, frozen=True):
-    """What a stream would be with what a unit of work adds to it."""
-
-    kind: str  # as stored names begin
-    events: int
-    size: int  # in bytes
-
-
 class Charge(msgspec.Struct, frozen=True):
     """What a unit of work wants to record."""
 
     batch: Sequence[Recorded]
     sizes: Sequence[int]  # in bytes of stored JSON, one for each event
-    streams: Sequence[Stream]
     credential: UUID | None  # the key or the webhook that asks for it; None: nobody does
 
 
@@ -174,9 +161,8 @@ class Quotas:
     def take(self, charge: Charge) -> None:
         """Raises OverQuota for too much in a minute, Unacceptable for one too many or a stream that is too long."""
         added = _added(charge.batch)
-        may_be_refused = charge.credential is not None and not _ends(one.event for one in charge.batch)
+        may_be_refused = charge.credential is not None and not _ends(charge.batch)
         if may_be_refused:
-            self._check_streams(charge.streams)
             for (quota, who), more in added.items():
                 self._check_standing(quota, who, more)
         spent = self._spent(charge)
@@ -216,7 +202,7 @@ class Quotas:
     def refused(self) -> dict[str, int]:
         """How many requests this process has refused by each quota."""
         rates = [rate.name for rate in (*self._by_company, *self._by_key)]
-        names = (*rates, *OF_STREAMS, *(name for name, _ in STANDING.values()))
+        names = (*rates, *(name for name, _ in STANDING.values()))
         return {name: self.refusals[name] for name in names}
 
     def near(self) -> dict[str, int]:
@@ -238,18 +224,6 @@ class Quotas:
                 for rate, amount in zip(self._by_key, (1, size), strict=True):
                     amounts[rate, charge.credential] += amount
         return [(rate, who, amount) for (rate, who), amount in amounts.items()]
-
-    def _check_streams(self, streams: Sequence[Stream]) -> None:
-        for stream in streams:
-            amounts = ((stream.events, "changes"), (stream.size, "bytes of changes"))
-            for quota, (many, what) in zip(OF_STREAMS, amounts, strict=True):
-                if many > (most := self._most(quota)):
-                    raise self._refusal(
-                        quota,
-                        _unacceptable(
-                            quota, most, f"The {stream.kind} has {most} {what}, and can have no more: make another"
-                        ),
-                    )
 
     def _check_standing(self, quota: str, who: UUID, more: int) -> None:
         known, most = self._of(quota, who), self._most(quota)
@@ -291,8 +265,8 @@ class Quotas:
         return refusal
 
 
-def _ends(events: Iterable[AnyEvent]) -> bool:
-    return all(stored_name(event).endswith(ENDINGS) for event in events)
+def _ends(batch: Iterable[Recorded]) -> bool:
+    return all(recorded.name.endswith(ENDINGS) for recorded in batch)
 
 
 def _unacceptable(quota: str, most: int, text: str) -> Unacceptable:

@@ -70,6 +70,10 @@ class MemoryRecorder(POPOApplicationRecorder):
             for event in events[_last(events, read_from) :]
         ]
 
+    def select_versions(self, stream_ids: Sequence[UUID]) -> Sequence[tuple[UUID, int]]:
+        """The newest version of each of these streams; 0 when it is not there."""
+        return [(id_, max(self._stored_events_index[str(id_)], default=0)) for id_ in stream_ids]
+
 
 def _last(events: Sequence[StoredEvent], name: str | None) -> int:
     """The place of the last event of this name; 0 when there is none."""
@@ -91,6 +95,9 @@ STREAMS_FROM = """
     JOIN log.events e ON e.stream_id = s.id AND e.version >= coalesce(
         (SELECT version FROM log.events WHERE stream_id = s.id AND name = %b ORDER BY version DESC LIMIT 1), 1)
     ORDER BY e.stream_id, e.version"""
+VERSIONS = """
+    SELECT s.id, coalesce((SELECT version FROM log.events WHERE stream_id = s.id ORDER BY version DESC LIMIT 1), 0)
+    FROM unnest(%b::uuid[]) AS s(id)"""
 FOLLOWING = """
     SELECT stream_id, version, name, body, position FROM (
         SELECT *, sum(octet_length(body)) OVER (ORDER BY position) - octet_length(body) AS bytes_before FROM (
@@ -170,6 +177,11 @@ class PostgresRecorder(ApplicationRecorder):
             else:
                 rows = conn.execute(STREAMS_FROM, (list(stream_ids), read_from), prepare=True).fetchall()
             return [Notification(*row) for row in rows]
+
+    def select_versions(self, stream_ids: Sequence[UUID]) -> Sequence[tuple[UUID, int]]:
+        """The newest version of each of these streams; 0 when it is not there."""
+        with self._connection() as conn:
+            return conn.execute(VERSIONS, (list(stream_ids),), prepare=True).fetchall()
 
     def select_notifications(
         self,

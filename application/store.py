@@ -1,6 +1,6 @@
 """The event store: envelopes in, envelopes out. The only writer of events."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import Protocol
@@ -33,6 +33,8 @@ class Recorder(Protocol):
     def insert_events(self, stored_events: Sequence[StoredEvent], *, guards: Guards = ()) -> Sequence[int] | None: ...
 
     def select_streams(self, stream_ids: Sequence[UUID], read_from: str | None = None) -> Sequence[StoredEvent]: ...
+
+    def select_versions(self, stream_ids: Sequence[UUID]) -> Sequence[tuple[UUID, int]]: ...
 
     def select_notifications(
         self, start: int | None, limit: int, *, inclusive_of_start: bool = True
@@ -150,6 +152,10 @@ class EventStore:
         found = map(from_stored, self.recorder.select_streams(stream_ids, read_from))
         by_stream = {id_: list(events) for id_, events in groupby(found, key=lambda recorded: recorded.stream_id)}
         return {id_: by_stream.get(id_, []) for id_ in stream_ids}
+
+    def versions(self, stream_ids: Iterable[UUID]) -> dict[UUID, int]:
+        """The newest version of each stream; 0 for an unknown one."""
+        return dict(self.recorder.select_versions(list(stream_ids)))
 
     def after(self, position: int, limit: int) -> Sequence[Recorded]:
         """

@@ -49,3 +49,8 @@ TASK = Kind(prefix="task.", evolve=task.evolve)
 TRAJECTORY = Kind(prefix="trajectory.", evolve=trajectory.evolve)
 ENDPOINT = Kind(prefix="endpoint.", evolve=endpoint.evolve)
 DELIVERY = Kind(prefix="delivery.", evolve=delivery.evolve)
+
+# The kinds that a process caches: what decision after decision rests on. Runs, issues, comments, trajectories and
+# deliveries are asked for once or twice in their life, so they are read when they are needed.
+CACHED = (USER, MEMBERSHIP, KEY, CLAIM, COMPANY, AGENT, PROJECT, ROUTINE, TRIGGER, SLOT, TASK, ENDPOINT)
+CACHED_PREFIXES = tuple(kind.prefix for kind in CACHED)

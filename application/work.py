@@ -13,17 +13,22 @@ from uuid import UUID, uuid4
 import msgspec
 from eventsourcing.persistence import IntegrityError, StoredEvent
 
+from application import stream_cache
 from application.key_ring import VaultClosed
-from application.memory import Memory, Remembered
-from application.quota import Charge, Quotas, Stream
+from application.quota import Charge, Quotas
 from application.store import EventStore, to_stored
-from application.streams import Kind
+from application.stream_cache import CachedStream, StreamCache
+from application.streams import CACHED_PREFIXES, Kind
 from application.vault import Kept, Vault
+from domain.errors import Unacceptable
 from domain.events import AnyEvent
 from domain.limits import Limits
 from domain.recorded import Recorded
 from domain.secret import Secret
 
+CALLERS = ("user:", "agent:", "key:")  # the actors that are none of the service's own
+FULL = "Its history is full: it has been changed too often, or by too much. Make a new one."
+SMALL_BYTES = 4_096  # of memory: a change of a status, no text
 State = TypeVar("State")
 
 
@@ -32,27 +37,20 @@ class _Stream(msgspec.Struct):
     pending: list[Recorded]
     state: Any = None
     folded: int = 0  # how many of recorded + pending are in `state`
-    kind: Kind[Any] | None = None  # what it was last folded as
+    kind: Kind[Any] | None = None  # what it was looked for as, or last folded as
     presumed: bool = False  # to be new
+    size: int | None = None  # the memory that `recorded` takes; None: not known yet
 
     @property
     def version(self) -> int:
         return self.recorded[-1].version if self.recorded else 0
-
-    def with_added(self, events: Sequence[StoredEvent]) -> Stream:
-        """How long it would be with these events."""
-        return Stream(
-            kind=events[0].topic.partition(".")[0],
-            events=len(self.recorded) + len(events),
-            size=sum(len(event.state) for event in (*map(to_stored, self.recorded), *events)),
-        )
 
 
 class Work:
     """
     Reads streams, gathers events, commits once.
 
-    With a memory it takes from there what is there. Then it must be done again without one when it is refused, or
+    With a cache it takes from there what is there. Then it must be done again without one when it is refused, or
     has nothing to commit: see Executor.attempt.
     """
 
@@ -62,14 +60,14 @@ class Work:
         now: datetime,
         actor: str = "system",
         vault: Vault | None = None,
-        memory: Memory | None = None,
+        cache: StreamCache | None = None,
         quotas: Quotas | None = None,
     ) -> None:
         self.store = store
         self.now = now
         self.actor = actor
         self._vault = vault
-        self._memory = memory
+        self._cache = cache
         self._quotas = quotas
         self._stored: list[StoredEvent] = []  # the first of the batch, as they are stored
         self.credential: UUID | None = None  # the key or the webhook that asks
@@ -86,21 +84,21 @@ class Work:
         Those of one `kind` are read from where it says; without it they are read whole.
         """
         missing = {id_ for id_ in stream_ids if id_ is not None and id_ not in self._streams}
-        if wanted := [id_ for id_ in missing if not self._recall(id_)]:
+        if wanted := [id_ for id_ in missing if not self._take_cached(id_)]:
             for id_, recorded in self.store.load(wanted, None if kind is None else kind.read_from).items():
-                self._streams[id_] = _Stream(recorded=recorded, pending=[])
+                self._streams[id_] = _Stream(recorded=recorded, pending=[], kind=kind)
 
     def presume_new(self, stream_ids: Iterable[UUID]) -> None:
         """
-        Streams that are new, most likely: with a memory they are not looked for, since the commit proves it.
+        Streams that are new, most likely: with a cache they are not looked for, since the commit proves it.
 
-        What is recorded in them is not remembered: nobody asks for it again soon.
+        What is recorded in them is not cached: nobody asks for it again soon.
         """
-        if self._memory is None:
+        if self._cache is None:
             self.load(stream_ids)
             return
         for id_ in stream_ids:
-            if id_ not in self._streams and not self._recall(id_):
+            if id_ not in self._streams and not self._take_cached(id_):
                 self._streams[id_] = _Stream(recorded=[], pending=[], presumed=True)
 
     def _stream(self, stream_id: UUID, kind: Kind[Any] | None = None) -> _Stream:
@@ -109,12 +107,12 @@ class Work:
         self.load([stream_id], kind)
         return self._streams[stream_id]
 
-    def _recall(self, stream_id: UUID) -> bool:
-        found = self._memory.recall(stream_id) if self._memory else None
-        if found is not None:
-            stream = _Stream(recorded=found.recorded, pending=[], state=found.state, folded=found.folded)
+    def _take_cached(self, stream_id: UUID) -> bool:
+        cached = self._cache.get(stream_id) if self._cache else None
+        if cached is not None:
+            stream = _Stream(cached.recorded, [], cached.state, cached.folded, size=cached.size)
             self._streams[stream_id] = stream
-        return found is not None
+        return cached is not None
 
     def new_id(self) -> UUID:
         """The id of a new stream, which need not be looked for; the store would refuse one that is there after all."""
@@ -173,6 +171,8 @@ class Work:
         """Adds events to a stream; a new stream belongs to `company_id`."""
         stream = self._stream(stream_id)
         company_id = company_id or self._company_of(stream_id)
+        if events and stream.recorded and self.actor.startswith(CALLERS):
+            self._must_have_room(stream, events)
         for event in events:
             recorded = Recorded(
                 stream_id=stream_id,
@@ -185,6 +185,24 @@ class Work:
             )
             stream.pending.append(recorded)
             self._batch.append(recorded)
+
+    def _must_have_room(self, stream: _Stream, events: Sequence[AnyEvent]) -> None:
+        """
+        Nobody may make a history so long that whoever reads it pays for it. Raises Unacceptable.
+
+        What the service itself records, and the slot of a routine, which is never read whole, have no such bound. The
+        half that large changes leave free is for the small ones by which a thing comes to its end.
+        """
+        if stream.kind is not None and stream.kind.read_from is not None:
+            return
+        if stream.size is None:
+            stream.size = stream_cache.size_of(stream.recorded)
+        room = self.limits.max_stream_bytes - stream.size
+        added = sum(map(stream_cache.size_of_event, events))
+        if added > SMALL_BYTES:
+            room -= self.limits.max_stream_bytes // 2
+        if added > room or stream.version + len(events) > self.limits.max_stream_events:
+            raise Unacceptable(FULL)
 
     def keep(self, owner_id: UUID, purpose: str, secret: Secret, company_id: UUID) -> UUID:
         """Puts a secret of the owner into the vault with the commit; returns the id under which events name it."""
@@ -223,27 +241,9 @@ class Work:
         return position
 
     def charge(self) -> Charge:
-        """
-        What the commit costs of the quotas.
-
-        How long streams become is told where somebody asks for the work, of those that whoever reads them reads whole.
-        """
-        stored = self._encoded()
-        streams = []
-        if self.credential is not None:
-            added: dict[UUID, list[StoredEvent]] = {}
-            for recorded, event in zip(self._batch, stored, strict=True):
-                added.setdefault(recorded.stream_id, []).append(event)
-            whole = {
-                id_: stream for id_, stream in self._streams.items() if not (stream.kind and stream.kind.read_from)
-            }
-            streams = [whole[id_].with_added(events) for id_, events in added.items() if id_ in whole]
-        return Charge(
-            batch=self._batch,
-            sizes=[len(event.state) for event in stored],
-            streams=streams,
-            credential=self.credential,
-        )
+        """What the commit costs of the quotas."""
+        sizes = [len(event.state) for event in self._encoded()]
+        return Charge(batch=self._batch, sizes=sizes, credential=self.credential)
 
     def _encoded(self) -> Sequence[StoredEvent]:
         """The batch as it is stored: each event is encoded once."""
@@ -273,15 +273,46 @@ class Work:
         """Whether there is nothing to commit."""
         return not self._batch
 
-    def seen(self, *, committed: bool) -> Iterator[tuple[UUID, Remembered]]:
-        """The streams as they are now, as far as that is known."""
+    @property
+    def versions(self) -> dict[UUID, int]:
+        """The streams that the decision rests on, each with the version that was read."""
+        return {id_: stream.version for id_, stream in self._streams.items()}
+
+    @property
+    def written(self) -> Iterator[UUID]:
+        """The streams that the commit adds to."""
+        return (id_ for id_, stream in self._streams.items() if stream.pending)
+
+    def seen(self, *, committed: bool) -> Iterator[tuple[UUID, CachedStream]]:
+        """The streams that are worth caching as they are now, as far as that is known."""
         for id_, stream in self._streams.items():
-            if not stream.presumed and (committed or not stream.pending):
-                recorded = [*stream.recorded, *stream.pending] if stream.pending else stream.recorded
-                yield id_, Remembered(recorded, stream.state, stream.folded)
+            if not stream.presumed and (committed or not stream.pending) and _is_cached(stream):
+                yield id_, _cached(stream)
 
     @property
     def _open_vault(self) -> Vault:
         if self._vault is None:
             raise VaultClosed
         return self._vault
+
+
+def _is_cached(stream: _Stream) -> bool:
+    """By the name of the first event; a stream that is not there is what it was looked for as."""
+    first = next(iter(stream.recorded or stream.pending), None)
+    if first is None:
+        return stream.kind is not None and stream.kind.prefix in CACHED_PREFIXES
+    return first.name.startswith(CACHED_PREFIXES)
+
+
+def _cached(stream: _Stream) -> CachedStream:
+    """With what is recorded now; what the next reader of its kind would not read is left out."""
+    size = stream_cache.size_of(stream.recorded) if stream.size is None else stream.size
+    if not stream.pending:
+        return CachedStream(stream.recorded, stream.state, stream.folded, size)
+    recorded, added = [*stream.recorded, *stream.pending], stream_cache.size_of(stream.pending)
+    read_from = stream.kind.read_from if stream.kind else None
+    start = next((one.version for one in reversed(stream.pending) if one.name == read_from), 0)
+    if (left_out := start - recorded[0].version) <= 0 or stream.folded < left_out:
+        return CachedStream(recorded, stream.state, stream.folded, size + added)
+    kept = recorded[left_out:]
+    return CachedStream(kept, stream.state, stream.folded - left_out, stream_cache.size_of(kept))

@@ -7,7 +7,7 @@ from ledger import EXPRESSIONS, NOON, arm, fresh_system
 from table import in_turns, rows, title
 
 from application.execute import Executor
-from application.memory import Memory
+from application.stream_cache import StreamCache
 from processes.foresight import AHEAD
 from processes.scheduler import FOLLOWED, Scheduler
 from projections import positions
@@ -33,7 +33,7 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
 def _rate(postgres: LocalPostgres, many: int, batch: int, *, ahead: bool = False) -> float:
     with fresh_system(postgres) as system, bootstrap.connect(system.settings) as conn:
         arm(system, many, fired=FIRED_BEFORE)
-        executor = Executor(system.store, lambda: NOON - AHEAD, memory=Memory())
+        executor = Executor(system.store, lambda: NOON - AHEAD, cache=StreamCache())
         scheduler = Scheduler(executor, system.store.after, batch)
         while positions.advance(conn, FOLLOWED, system.store.after):
             pass

@@ -40,9 +40,7 @@ class Limits(Value, frozen=True):
 
     # Requests of one web process (web/guard.py, web/turnstile.py) and its connections (routines/connection.py).
     max_body_bytes: Bytes = MIB
-    max_large_body_bytes: Bytes = (
-        10 * MIB
-    )  # where an operation takes objects of any shape, of a sender with a valid key
+    max_large_body_bytes: Bytes = 10 * MIB  # of a sender with a valid key, where an operation takes any object
     max_webhook_bytes: Bytes = MIB  # it is kept whole, and runs are listed by the hundred
     max_held_body_bytes: Bytes = 64 * MIB  # of all requests at work: their bodies, and what is made of them
     max_held_body_bytes_per_sender: Bytes = 16 * MIB  # of one address, or of the /64 of an IPv6 one
@@ -73,9 +71,7 @@ class Limits(Value, frozen=True):
     max_task_steps: Count = 200
     max_output_depth: Annotated[int, Meta(ge=1, le=64)] = 64  # levels of arrays and objects that a step gives
 
-    # What is recorded: of one stream, of one company, by one key or webhook (application/quota.py).
-    max_stream_events: Count = 20_000
-    max_stream_bytes: Bytes = 16 * MIB
+    # What is recorded in a minute: of one company, by one key or webhook (application/quota.py).
     max_company_events_per_minute: Count = 240_000
     max_company_bytes_per_minute: Bytes = 128 * MIB
     max_key_events_per_minute: Count = 60_000
@@ -96,6 +92,17 @@ class Limits(Value, frozen=True):
     max_company_tasks: Count = 2_000
     max_holder_keys: Count = 200  # of one user, agent or collection, that are not revoked
     max_issue_comments: Count = 5_000
+
+    # What a process keeps in memory of streams (application/stream_cache.py).
+    max_cache_bytes: Bytes = 96 * MIB  # of memory, by estimate
+    max_cached_stream_bytes: Bytes = 256 * KIB  # of memory for one stream
+
+    # One stream: the history of a thing, which every decision about it reads (application/work.py).
+    max_stream_events: Count = 10_000  # beyond them nobody may change it any more
+    max_stream_bytes: Bytes = 16 * MIB  # of memory, by estimate; a change of more than a few KB may fill half of it
+
+    # One page of a list (projections/read_model.py).
+    max_page_bytes: Bytes = 4 * MIB  # of the JSON of its rows; one row it has in any case
 
 
 DEFAULT = Limits()

@@ -18,7 +18,7 @@ from domain.events import (
 )
 from domain.recorded import Recorded
 from domain.values import Overlap
-from projections.read_model import Connection, Docs, ReadModel, Row, Rows, Table
+from projections.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
 from projections.shapes import Shape, agent_of, time, user_of
 
 Status = Literal["running", "waiting", "completed", "cancelled"]
@@ -203,9 +203,9 @@ def backfill(conn: Connection, id_: UUID) -> Backfill | None:
     return _BACKFILL.one(conn, id=id_)
 
 
-def of_trigger(conn: Connection, trigger_id: UUID, limit: int, *, before: int | None = None) -> list[Backfill]:
+def of_trigger(conn: Connection, trigger_id: UUID, limit: int, *, before: int | None = None) -> Part[Backfill]:
     """Newest first, those before a position only."""
-    return _BACKFILLS.all(conn, trigger_id=trigger_id, limit=limit, before=before)
+    return _BACKFILLS.part(conn, trigger_id=trigger_id, limit=limit, before=before)
 
 
 def position(conn: Connection, trigger_id: UUID, backfill_id: UUID) -> int | None:

@@ -11,10 +11,11 @@ from msgspec.structs import replace
 from domain import cadence, call
 from domain.errors import ImpossibleHistory
 from domain.events import RoutineCreated, RoutineRestored, RoutineUpdated, RunFired
+from domain.limits import DEFAULT
 from domain.recorded import Recorded
 from domain.values import Cadence, ConcurrencyPolicy, RoutineSettings, Started, TaskCall
 from projections.jetty_shapes import MASK, CadenceConfig, RoutineRead, Shape, time_or_none
-from projections.read_model import Connection, Docs, ReadModel, Row, Rows, Table
+from projections.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
 
 OVERLAP: dict[ConcurrencyPolicy, str] = {
     "skip_if_active": "skip",
@@ -127,7 +128,7 @@ class Found(msgspec.Struct):
     last_run_at: datetime | None
     call: CallFields
     task_name: str
-    workflow: dict[str, Any]
+    workflow: dict[str, Any]  # what is declared in it, and no more
     collection_name: str
 
     def read(self, now: datetime) -> RoutineRead:
@@ -154,21 +155,38 @@ class Found(msgspec.Struct):
 
 _FOUND = """
     SELECT json_build_object('number', r.number, 'last_run_at', r.last_run_at, 'call', r.doc, 'task_name', t.name,
-        'workflow', t.doc->'workflow', 'collection_name', c.doc->>'name') AS doc
+        'workflow', json_build_object('init_params', t.doc->'workflow'->'init_params'), 'collection_name', c.doc->>'name') AS doc
     FROM task_call r JOIN task t ON t.id = r.task_id JOIN collection c ON c.id = r.company_id WHERE"""
-_OF_COLLECTION = Docs(f"{_FOUND} r.company_id = %(company_id)s ORDER BY r.number", Found)
-_OF_TASK = Docs(f"{_FOUND} r.task_id = %(task_id)s ORDER BY r.number", Found)
+_AFTER = "(%(after)s::bigint IS NULL OR r.number > %(after)s) ORDER BY r.number"
+_OF_COLLECTION = Docs(f"{_FOUND} r.company_id = %(company_id)s AND {_AFTER}", Found)
+_OF_TASK = Docs(f"{_FOUND} r.task_id = %(task_id)s AND {_AFTER}", Found)
 _ONE = Docs(f"{_FOUND} r.id = %(id)s", Found)
 
 
-def of_collection(conn: Connection, company_id: UUID, now: datetime) -> list[RoutineRead]:
+def of_collection(
+    conn: Connection,
+    company_id: UUID,
+    now: datetime,
+    *,
+    after: int | None = None,
+    max_bytes: int = DEFAULT.max_page_bytes,
+) -> Part[RoutineRead]:
     """Oldest first; joins the read models `tasks` and `collections`, as all of these do."""
-    return [found.read(now) for found in _OF_COLLECTION.all(conn, company_id=company_id)]
+    found = _OF_COLLECTION.part(conn, company_id=company_id, after=after, max_bytes=max_bytes)
+    return found.of(one.read(now) for one in found)
 
 
-def of_task(conn: Connection, task_id: UUID, now: datetime) -> list[RoutineRead]:
+def of_task(
+    conn: Connection,
+    task_id: UUID,
+    now: datetime,
+    *,
+    after: int | None = None,
+    max_bytes: int = DEFAULT.max_page_bytes,
+) -> Part[RoutineRead]:
     """Oldest first."""
-    return [found.read(now) for found in _OF_TASK.all(conn, task_id=task_id)]
+    found = _OF_TASK.part(conn, task_id=task_id, after=after, max_bytes=max_bytes)
+    return found.of(one.read(now) for one in found)
 
 
 def one(conn: Connection, id_: UUID, now: datetime) -> RoutineRead | None:

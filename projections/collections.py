@@ -15,9 +15,10 @@ from domain.events import (
     KeyIssued,
     KeyRevoked,
 )
+from domain.limits import DEFAULT
 from domain.recorded import Recorded
 from projections.jetty_shapes import MASK, ApiKey, Collection, CollectionEnvironment, Shape, time
-from projections.read_model import Connection, Docs, ReadModel, Row, Rows, Table
+from projections.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
 
 
 class CollectionRow(Row, frozen=True):
@@ -120,9 +121,10 @@ class _WithEnvironment(msgspec.Struct):
     environment: list[str]
 
 
-_ALL = Docs("SELECT doc FROM collection ORDER BY number", Collection)
+_AFTER = "(%(after)s::bigint IS NULL OR c.number > %(after)s) ORDER BY c.number"
+_ALL = Docs(f"SELECT c.doc FROM collection c WHERE {_AFTER}", Collection)
 _OF = Docs(
-    "SELECT c.doc FROM collection c JOIN member m ON m.company_id = c.id WHERE m.user_id = %(user_id)s ORDER BY c.number",
+    f"SELECT c.doc FROM collection c JOIN member m ON m.company_id = c.id WHERE m.user_id = %(user_id)s AND {_AFTER}",
     Collection,
 )
 _ONE = Docs("SELECT doc FROM collection WHERE id = %(id)s", Collection)
@@ -133,18 +135,25 @@ _ENVIRONMENT = Docs(
 _KEY = """
     SELECT k.doc::jsonb || jsonb_build_object('collection_id', c.number, 'collection_name', c.doc->>'name') AS doc
     FROM collection_key k JOIN collection c ON c.id = k.company_id WHERE"""
-_KEYS = Docs(f"{_KEY} k.company_id = %(company_id)s ORDER BY k.position DESC", ApiKey)
+_KEYS = Docs(
+    f"""{_KEY} k.company_id = %(company_id)s AND (%(after)s::uuid IS NULL OR k.position < coalesce(
+        (SELECT position FROM collection_key WHERE id = %(after)s AND company_id = %(company_id)s),
+        9223372036854775807)) ORDER BY k.position DESC""",
+    ApiKey,
+)
 _ONE_KEY = Docs(f"{_KEY} k.id = %(id)s", ApiKey)
 
 
-def every(conn: Connection) -> list[Collection]:
+def every(conn: Connection, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes) -> Part[Collection]:
     """Oldest first."""
-    return _ALL.all(conn)
+    return _ALL.part(conn, after=after, max_bytes=max_bytes)
 
 
-def of_user(conn: Connection, user_id: UUID) -> list[Collection]:
+def of_user(
+    conn: Connection, user_id: UUID, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
+) -> Part[Collection]:
     """Those of the companies that a user is a member of; joins the read model `directory`."""
-    return _OF.all(conn, user_id=user_id)
+    return _OF.part(conn, user_id=user_id, after=after, max_bytes=max_bytes)
 
 
 def one(conn: Connection, company_id: UUID) -> Collection | None:
@@ -160,9 +169,11 @@ def environment(conn: Connection, company_id: UUID) -> CollectionEnvironment | N
     return CollectionEnvironment(**fields, environment_variables=dict.fromkeys(found.environment, MASK))
 
 
-def keys(conn: Connection, company_id: UUID) -> list[ApiKey]:
+def keys(
+    conn: Connection, company_id: UUID, *, after: UUID | None = None, max_bytes: int = DEFAULT.max_page_bytes
+) -> Part[ApiKey]:
     """Newest first."""
-    return _KEYS.all(conn, company_id=company_id)
+    return _KEYS.part(conn, company_id=company_id, after=after, max_bytes=max_bytes)
 
 
 def key(conn: Connection, id_: UUID) -> ApiKey | None:

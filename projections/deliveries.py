@@ -33,10 +33,11 @@ from domain.events import (
     TrajectoryOpened,
 )
 from domain.identity import delivery_of
+from domain.limits import DEFAULT
 from domain.recorded import Recorded
 from domain.trajectory import TOLD
 from domain.values import Callback, DeliveryKind, EndpointSettings
-from projections.read_model import Connection, Docs, ReadModel, Row, Rows, Table
+from projections.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
 from projections.shapes import Shape, time, time_or_none
 
 CALLBACK_LANES = 64  # of a company; a part of what is stored, so no setting
@@ -442,9 +443,9 @@ def of_company(  # noqa: PLR0913 what narrows the list
     target_id: UUID | None = None,
     status: Status | None = None,
     after: tuple[int, UUID] | None = None,
-) -> list[Delivery]:
+    max_bytes: int = DEFAULT.max_page_bytes,
+) -> Part[Delivery]:
     """Newest first; those that come after a place."""
     position, id_ = after or (None, None)
-    return _DELIVERIES.all(
-        conn, company_id=company_id, target_id=target_id, status=status, limit=limit, position=position, id=id_
-    )
+    values = {"company_id": company_id, "target_id": target_id, "status": status, "position": position, "id": id_}
+    return _DELIVERIES.part(conn, limit=limit, max_bytes=max_bytes, **values)

@@ -36,9 +36,10 @@ from domain.events import (
     ProjectUpdated,
     UserRegistered,
 )
+from domain.limits import DEFAULT
 from domain.recorded import Recorded
 from projections import shapes
-from projections.read_model import Connection, Docs, ReadModel, Row, Rows, Table
+from projections.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
 from projections.shapes import time, time_or_none, user_of
 
 
@@ -324,9 +325,20 @@ class Person(shapes.Shape, frozen=True):
     instance_admin: bool
 
 
-_ALL_COMPANIES = Docs("SELECT doc FROM company ORDER BY position", shapes.Company)
+_AFTER = "position > coalesce((SELECT position FROM {0} WHERE id = %(after)s{1}), 0)"
+_BEFORE = "position < coalesce((SELECT position FROM {0} WHERE id = %(after)s{1}), 9223372036854775807)"
+_OF_COMPANY = " AND company_id = %(company_id)s"
+
+
+def _of_company(table: str) -> str:
+    after = _AFTER.format(table, _OF_COMPANY)
+    return f"SELECT doc FROM {table} WHERE company_id = %(company_id)s AND {after} ORDER BY position"
+
+
+_ALL_COMPANIES = Docs(f"SELECT doc FROM company WHERE {_AFTER.format('company', '')} ORDER BY position", shapes.Company)
 _COMPANIES_OF = Docs(
-    "SELECT c.doc FROM company c JOIN member m ON m.company_id = c.id WHERE m.user_id = %(user_id)s ORDER BY c.position",
+    "SELECT c.doc FROM company c JOIN member m ON m.company_id = c.id WHERE m.user_id = %(user_id)s "
+    f"AND c.{_AFTER.format('company', '')} ORDER BY c.position",
     shapes.Company,
 )
 _COMPANY = Docs("SELECT doc FROM company WHERE id = %(id)s", shapes.Company)
@@ -335,7 +347,11 @@ _NAMED_MEMBER = (
     "SELECT m.doc::jsonb || jsonb_build_object('name', p.name, 'email', p.email) AS doc "
     "FROM member m JOIN person p ON p.id = m.user_id WHERE m.company_id = %(company_id)s"
 )
-_MEMBERS = Docs(f"{_NAMED_MEMBER} ORDER BY m.position", shapes.Member)
+_MEMBERS = Docs(
+    f"{_NAMED_MEMBER} AND m.position > coalesce("
+    "(SELECT position FROM member WHERE company_id = %(company_id)s AND user_id = %(after)s), 0) ORDER BY m.position",
+    shapes.Member,
+)
 _MEMBER = Docs(f"{_NAMED_MEMBER} AND m.user_id = %(user_id)s", shapes.Member)
 _OWNERS = Docs(
     "SELECT to_json(user_id) AS doc FROM member "
@@ -347,19 +363,25 @@ _PERSON = Docs(
     "FROM person WHERE id = %(id)s",
     Person,
 )
-_AGENTS = Docs("SELECT doc FROM agent WHERE company_id = %(company_id)s ORDER BY position", shapes.Agent)
+_AGENTS = Docs(_of_company("agent"), shapes.Agent)
 _AGENT = Docs("SELECT doc FROM agent WHERE id = %(id)s", shapes.Agent)
 _AGENT_NAMED = Docs("SELECT doc FROM agent WHERE company_id = %(company_id)s AND url_key = %(url_key)s", shapes.Agent)
-_PROJECTS = Docs("SELECT doc FROM project WHERE company_id = %(company_id)s ORDER BY position", shapes.Project)
+_PROJECTS = Docs(_of_company("project"), shapes.Project)
 _PROJECT = Docs("SELECT doc FROM project WHERE id = %(id)s", shapes.Project)
 _PROJECT_NAMED = Docs(
     "SELECT doc FROM project WHERE company_id = %(company_id)s AND url_key = %(url_key)s", shapes.Project
 )
-_GOALS = Docs("SELECT doc FROM goal WHERE company_id = %(company_id)s ORDER BY position", shapes.Goal)
+_GOALS = Docs(_of_company("goal"), shapes.Goal)
 _GOAL = Docs("SELECT doc FROM goal WHERE id = %(id)s", shapes.Goal)
-_BOARD_KEYS = Docs("SELECT doc FROM access_key WHERE user_id = %(user_id)s ORDER BY position DESC", shapes.BoardKey)
+_BOARD_KEYS = Docs(
+    f"""SELECT doc FROM access_key WHERE user_id = %(user_id)s
+    AND {_BEFORE.format("access_key", " AND user_id = %(user_id)s")} ORDER BY position DESC""",
+    shapes.BoardKey,
+)
 _AGENT_KEYS = Docs(
-    "SELECT agent_doc AS doc FROM access_key WHERE agent_id = %(agent_id)s ORDER BY position DESC", shapes.AgentKey
+    f"""SELECT agent_doc AS doc FROM access_key WHERE agent_id = %(agent_id)s
+    AND {_BEFORE.format("access_key", " AND agent_id = %(agent_id)s")} ORDER BY position DESC""",
+    shapes.AgentKey,
 )
 _COMPANY_KEYS = Docs(
     "SELECT json_build_object('position', position, 'key', company_doc) AS doc FROM access_key "
@@ -376,14 +398,18 @@ _GOOD_KEYS = Docs(
 )
 
 
-def companies(conn: Connection) -> list[shapes.Company]:
+def companies(
+    conn: Connection, *, after: UUID | None = None, max_bytes: int = DEFAULT.max_page_bytes
+) -> Part[shapes.Company]:
     """All of them, oldest first."""
-    return _ALL_COMPANIES.all(conn)
+    return _ALL_COMPANIES.part(conn, after=after, max_bytes=max_bytes)
 
 
-def companies_of(conn: Connection, user_id: UUID) -> list[shapes.Company]:
+def companies_of(
+    conn: Connection, user_id: UUID, *, after: UUID | None = None, max_bytes: int = DEFAULT.max_page_bytes
+) -> Part[shapes.Company]:
     """Those the user is a member of, oldest first."""
-    return _COMPANIES_OF.all(conn, user_id=user_id)
+    return _COMPANIES_OF.part(conn, user_id=user_id, after=after, max_bytes=max_bytes)
 
 
 def company(conn: Connection, id_: UUID) -> shapes.Company | None:
@@ -394,9 +420,11 @@ def memberships(conn: Connection, user_id: UUID) -> list[shapes.Membership]:
     return _MEMBERSHIPS.all(conn, user_id=user_id)
 
 
-def members(conn: Connection, company_id: UUID) -> list[shapes.Member]:
+def members(
+    conn: Connection, company_id: UUID, *, after: UUID | None = None, max_bytes: int = DEFAULT.max_page_bytes
+) -> Part[shapes.Member]:
     """Who joined first stands first."""
-    return _MEMBERS.all(conn, company_id=company_id)
+    return _MEMBERS.part(conn, company_id=company_id, after=after, max_bytes=max_bytes)
 
 
 def member(conn: Connection, company_id: UUID, user_id: UUID) -> shapes.Member | None:
@@ -412,9 +440,11 @@ def person(conn: Connection, id_: UUID) -> Person | None:
     return _PERSON.one(conn, id=id_)
 
 
-def agents(conn: Connection, company_id: UUID) -> list[shapes.Agent]:
+def agents(
+    conn: Connection, company_id: UUID, *, after: UUID | None = None, max_bytes: int = DEFAULT.max_page_bytes
+) -> Part[shapes.Agent]:
     """Oldest first."""
-    return _AGENTS.all(conn, company_id=company_id)
+    return _AGENTS.part(conn, company_id=company_id, after=after, max_bytes=max_bytes)
 
 
 def agent(conn: Connection, id_: UUID) -> shapes.Agent | None:
@@ -425,9 +455,11 @@ def agent_named(conn: Connection, company_id: UUID, url_key: str) -> shapes.Agen
     return _AGENT_NAMED.one(conn, company_id=company_id, url_key=url_key)
 
 
-def projects(conn: Connection, company_id: UUID) -> list[shapes.Project]:
+def projects(
+    conn: Connection, company_id: UUID, *, after: UUID | None = None, max_bytes: int = DEFAULT.max_page_bytes
+) -> Part[shapes.Project]:
     """Oldest first."""
-    return _PROJECTS.all(conn, company_id=company_id)
+    return _PROJECTS.part(conn, company_id=company_id, after=after, max_bytes=max_bytes)
 
 
 def project(conn: Connection, id_: UUID) -> shapes.Project | None:
@@ -438,30 +470,36 @@ def project_named(conn: Connection, company_id: UUID, url_key: str) -> shapes.Pr
     return _PROJECT_NAMED.one(conn, company_id=company_id, url_key=url_key)
 
 
-def goals(conn: Connection, company_id: UUID) -> list[shapes.Goal]:
+def goals(
+    conn: Connection, company_id: UUID, *, after: UUID | None = None, max_bytes: int = DEFAULT.max_page_bytes
+) -> Part[shapes.Goal]:
     """Oldest first."""
-    return _GOALS.all(conn, company_id=company_id)
+    return _GOALS.part(conn, company_id=company_id, after=after, max_bytes=max_bytes)
 
 
 def goal(conn: Connection, id_: UUID) -> shapes.Goal | None:
     return _GOAL.one(conn, id=id_)
 
 
-def board_keys(conn: Connection, user_id: UUID) -> list[shapes.BoardKey]:
+def board_keys(
+    conn: Connection, user_id: UUID, *, after: UUID | None = None, max_bytes: int = DEFAULT.max_page_bytes
+) -> Part[shapes.BoardKey]:
     """Newest first."""
-    return _BOARD_KEYS.all(conn, user_id=user_id)
+    return _BOARD_KEYS.part(conn, user_id=user_id, after=after, max_bytes=max_bytes)
 
 
-def agent_keys(conn: Connection, agent_id: UUID) -> list[shapes.AgentKey]:
+def agent_keys(
+    conn: Connection, agent_id: UUID, *, after: UUID | None = None, max_bytes: int = DEFAULT.max_page_bytes
+) -> Part[shapes.AgentKey]:
     """Newest first."""
-    return _AGENT_KEYS.all(conn, agent_id=agent_id)
+    return _AGENT_KEYS.part(conn, agent_id=agent_id, after=after, max_bytes=max_bytes)
 
 
 def company_keys(
     conn: Connection, company_id: UUID, limit: int, *, issued_by: str | None = None, before: int | None = None
-) -> list[PlacedKey]:
+) -> Part[PlacedKey]:
     """Newest first: those of its agents and those that are bound to it as a collection, revoked ones included."""
-    return _COMPANY_KEYS.all(conn, company_id=company_id, limit=limit, issued_by=issued_by, before=before)
+    return _COMPANY_KEYS.part(conn, company_id=company_id, limit=limit, issued_by=issued_by, before=before)
 
 
 def good_keys_issued_by(conn: Connection, company_id: UUID, user_id: UUID, limit: int) -> list[UUID]:

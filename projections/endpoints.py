@@ -17,8 +17,9 @@ from domain.events import (
     EndpointTested,
     EndpointUpdated,
 )
+from domain.limits import DEFAULT
 from domain.recorded import Recorded
-from projections.read_model import Connection, Docs, ReadModel, Row, Rows, Table
+from projections.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
 from projections.shapes import Shape, time
 
 
@@ -101,13 +102,20 @@ endpoints = ReadModel(
     events=frozenset(get_args(EndpointEvent)),
 )
 
-_OF = Docs("SELECT doc FROM webhook_endpoint WHERE company_id = %(company_id)s ORDER BY position", EndpointFields)
+_OF = Docs(
+    """SELECT doc FROM webhook_endpoint WHERE company_id = %(company_id)s AND position > coalesce(
+        (SELECT position FROM webhook_endpoint WHERE id = %(after)s AND company_id = %(company_id)s), 0)
+    ORDER BY position""",
+    EndpointFields,
+)
 _ONE = Docs("SELECT doc FROM webhook_endpoint WHERE id = %(id)s", EndpointFields)
 
 
-def of_company(conn: Connection, company_id: UUID) -> list[EndpointFields]:
+def of_company(
+    conn: Connection, company_id: UUID, *, after: UUID | None = None, max_bytes: int = DEFAULT.max_page_bytes
+) -> Part[EndpointFields]:
     """Oldest first."""
-    return _OF.all(conn, company_id=company_id)
+    return _OF.part(conn, company_id=company_id, after=after, max_bytes=max_bytes)
 
 
 def one(conn: Connection, id_: UUID) -> EndpointFields | None:

@@ -19,10 +19,11 @@ from domain.events import (
     IssueReleased,
 )
 from domain.issue import OPEN
+from domain.limits import DEFAULT
 from domain.recorded import Recorded
 from domain.values import IssueDetails, IssueStatus, Workspace
 from projections import shapes
-from projections.read_model import Connection, Docs, ReadModel, Row, Rows, Table
+from projections.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
 from projections.shapes import Shape, time
 
 
@@ -237,6 +238,10 @@ issues = ReadModel(
 )
 
 
+SUMMARY = """json_build_object('id', i.id, 'identifier', i.identifier, 'title', i.title, 'status', i.status,
+    'priority', i.doc->'priority', 'updatedAt', i.doc->'updatedAt')"""  # of an issue `i`: IssueSummary
+
+
 class Filters(msgspec.Struct, frozen=True):
     """What a list of issues is narrowed to; None leaves a filter out."""
 
@@ -249,6 +254,23 @@ class Filters(msgspec.Struct, frozen=True):
     text: str | None = None
     limit: int = 500
     offset: int = 0
+    after: UUID | None = None
+
+
+class InboxItem(Shape, frozen=True, kw_only=True):
+    id: UUID
+    identifier: str
+    title: str
+    status: str
+    priority: str
+    project_id: UUID | None
+    goal_id: UUID | None
+    parent_id: UUID | None
+    updated_at: str
+    active_run: None = None
+    dependency_ready: bool = True
+    unresolved_blocker_count: int = 0
+    unresolved_blocker_issue_ids: tuple[UUID, ...] = ()
 
 
 _PAGE = Docs(
@@ -260,6 +282,8 @@ _PAGE = Docs(
     AND (%(origin_kind)s::text IS NULL OR origin_kind = %(origin_kind)s)
     AND (%(origin_id)s::uuid IS NULL OR origin_id = %(origin_id)s)
     AND (%(text)s::text IS NULL OR strpos(lower(title), lower(%(text)s)) > 0 OR identifier = upper(%(text)s))
+    AND (%(after)s::uuid IS NULL OR position < coalesce(
+        (SELECT position FROM issue WHERE id = %(after)s AND company_id = %(company_id)s), 9223372036854775807))
     ORDER BY position DESC LIMIT %(limit)s OFFSET %(offset)s""",
     shapes.Issue,
     prepared=False,
@@ -278,18 +302,23 @@ _ACTIVE = Docs(
     "SELECT doc FROM issue WHERE origin_id = %(routine_id)s AND is_open ORDER BY changed DESC LIMIT 1", shapes.Issue
 )
 _INBOX = Docs(
-    """SELECT doc FROM issue WHERE assignee_agent_id = %(agent_id)s AND is_open
-    AND status IN ('todo', 'in_progress', 'blocked') ORDER BY position""",
-    shapes.Issue,
+    f"""SELECT {SUMMARY}::jsonb || jsonb_build_object(
+        'projectId', i.project_id, 'parentId', i.parent_id, 'goalId', i.doc->'goalId') AS doc
+    FROM issue i WHERE assignee_agent_id = %(agent_id)s AND is_open AND status IN ('todo', 'in_progress', 'blocked')
+    AND position > coalesce(
+        (SELECT position FROM issue WHERE id = %(after)s AND assignee_agent_id = %(agent_id)s), 0)
+    ORDER BY position""",
+    InboxItem,
 )
 _COMMENTS = {
     order: Docs(
         f"""SELECT doc FROM comment WHERE issue_id = %(issue_id)s
-        AND position > %(after)s
+        AND position > %(after)s AND (%(beyond)s::bigint IS NULL OR position {side} %(beyond)s)
         ORDER BY position {order} LIMIT %(limit)s""",
         shapes.Comment,
+        prepared=False,
     )
-    for order in ("asc", "desc")
+    for order, side in (("asc", ">"), ("desc", "<"))
 }
 _COMMENT_POSITION = "SELECT position FROM comment WHERE issue_id = %s AND id = %s"
 _COMMENT = Docs("SELECT doc FROM comment WHERE id = %(id)s AND issue_id = %(issue_id)s", shapes.Comment)
@@ -312,9 +341,11 @@ _CURSOR = Docs(
 )
 
 
-def page(conn: Connection, company_id: UUID, filters: Filters) -> list[shapes.Issue]:
+def page(
+    conn: Connection, company_id: UUID, filters: Filters, *, max_bytes: int = DEFAULT.max_page_bytes
+) -> Part[shapes.Issue]:
     """Newest first."""
-    return _PAGE.all(conn, company_id=company_id, **msgspec.structs.asdict(filters))
+    return _PAGE.part(conn, company_id=company_id, max_bytes=max_bytes, **msgspec.structs.asdict(filters))
 
 
 def issue(conn: Connection, id_: UUID) -> shapes.Issue | None:
@@ -326,9 +357,9 @@ def identified(conn: Connection, identifier: str) -> shapes.Issue | None:
     return _IDENTIFIED.one(conn, identifier=identifier)
 
 
-def ancestors(conn: Connection, id_: UUID) -> list[shapes.Issue]:
-    """Parent first."""
-    return _ANCESTORS.all(conn, id=id_)
+def ancestors(conn: Connection, id_: UUID, max_bytes: int = DEFAULT.max_page_bytes) -> list[shapes.Issue]:
+    """Parent first; those that are too far up to fit are left out."""
+    return _ANCESTORS.part(conn, id=id_, max_bytes=max_bytes)
 
 
 def active(conn: Connection, routine_id: UUID) -> shapes.Issue | None:
@@ -336,17 +367,26 @@ def active(conn: Connection, routine_id: UUID) -> shapes.Issue | None:
     return _ACTIVE.one(conn, routine_id=routine_id)
 
 
-def inbox(conn: Connection, agent_id: UUID) -> list[shapes.Issue]:
+def inbox(
+    conn: Connection, agent_id: UUID, *, after: UUID | None = None, max_bytes: int = DEFAULT.max_page_bytes
+) -> Part[InboxItem]:
     """What an agent has to do, oldest first."""
-    return _INBOX.all(conn, agent_id=agent_id)
+    return _INBOX.part(conn, agent_id=agent_id, after=after, max_bytes=max_bytes)
 
 
-def comments(
-    conn: Connection, issue_id: UUID, *, after: int = 0, newest_first: bool, limit: int
-) -> list[shapes.Comment]:
-    """Those after a position."""
-    order = "desc" if newest_first else "asc"
-    return _COMMENTS[order].all(conn, issue_id=issue_id, after=after, limit=limit)
+def comments(  # noqa: PLR0913 what narrows the list
+    conn: Connection,
+    issue_id: UUID,
+    *,
+    after: int = 0,
+    newest_first: bool,
+    limit: int,
+    beyond: int | None = None,
+    max_bytes: int = DEFAULT.max_page_bytes,
+) -> Part[shapes.Comment]:
+    """Those after a position; of those, the ones that stand beyond another in the order asked for."""
+    query = _COMMENTS["desc" if newest_first else "asc"]
+    return query.part(conn, issue_id=issue_id, after=after, beyond=beyond, limit=limit, max_bytes=max_bytes)
 
 
 def comment(conn: Connection, issue_id: UUID, id_: UUID) -> shapes.Comment | None:

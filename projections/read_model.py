@@ -8,10 +8,11 @@ rows until it commits.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from itertools import zip_longest
 from operator import attrgetter
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 from uuid import UUID
 
 import msgspec
@@ -19,11 +20,12 @@ import psycopg
 from psycopg.sql import SQL, Composed, Identifier
 
 from domain.events import STORED_NAMES
-from domain.limits import STATEMENT_BYTES
+from domain.limits import DEFAULT, STATEMENT_BYTES
 from domain.recorded import Recorded, Unreadable
 
 SCHEMA = "read_models"
 AT_ONCE = 250  # rows of one statement
+ROWS_IN_FLIGHT = 4  # of a list that is cut by its bytes
 _INT = attrgetter("int")  # of a key: what they are compared by, for less
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -213,6 +215,18 @@ def apply(conn: Connection, models: Iterable[ReadModel], batch: Iterable[Recorde
             pass
 
 
+class Part(list[S]):
+    """The beginning of a list; `more` says whether the list goes on."""
+
+    def __init__(self, rows: Iterable[S] = (), *, more: bool = False) -> None:
+        super().__init__(rows)
+        self.more = more
+
+    def of(self, rows: Iterable[T]) -> "Part[T]":
+        """The same part of another list, which has a row for each of these."""
+        return Part(rows, more=self.more)
+
+
 class Docs(Generic[S]):
     """
     A query for the `doc` column of some rows, decoded in one go.
@@ -228,6 +242,33 @@ class Docs(Generic[S]):
     def all(self, conn: Connection, **values: object) -> list[S]:
         rows = conn.execute(self.query, values, prepare=self._prepared)
         return self._decode(f"[{','.join(doc for (doc,) in rows)}]")
+
+    def part(
+        self,
+        conn: Connection,
+        *,
+        limit: int | None = None,
+        max_bytes: int = DEFAULT.max_page_bytes,
+        **values: object,
+    ) -> Part[S]:
+        """
+        The first rows: at most `limit`, and as many as fit into `max_bytes`, but one at least.
+
+        They are taken from Postgres a few at a time, so neither side ever holds what is not shown. A query with a
+        LIMIT is asked for one more, `%(limit)s`.
+        """
+        docs, size, more = list[bytes](), 0, False
+        values["limit"] = None if limit is None else limit + 1
+        rows = cast("Generator[tuple[str]]", conn.cursor().stream(self.query, values, size=ROWS_IN_FLIGHT))
+        with closing(rows):  # which ends what Postgres is still at
+            for (doc,) in rows:
+                body = doc.encode()
+                size += len(body)
+                if docs and (len(docs) == limit or size > max_bytes):
+                    more = True
+                    break
+                docs.append(body)
+        return Part(self._decode(b"[%b]" % b",".join(docs)), more=more)
 
     def one(self, conn: Connection, **values: object) -> S | None:
         return next(iter(self.all(conn, **values)), None)

@@ -17,11 +17,12 @@ from domain.events import (
     RoutineUpdated,
 )
 from domain.identity import revision_of
+from domain.limits import DEFAULT
 from domain.recorded import Recorded
 from domain.routine import Routine
 from domain.values import TriggerState
 from projections import shapes
-from projections.read_model import Connection, Docs, ReadModel, Row, Rows, Table
+from projections.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
 from projections.shapes import (
     Revision,
     RoutineSnapshot,
@@ -144,14 +145,18 @@ revisions = ReadModel(
 )
 
 _PAGE = Docs(
-    "SELECT doc FROM revision WHERE routine_id = %(routine_id)s ORDER BY number DESC LIMIT %(limit)s", shapes.Revision
+    "SELECT doc FROM revision WHERE routine_id = %(routine_id)s AND (%(before)s::bigint IS NULL OR number < %(before)s) "
+    "ORDER BY number DESC LIMIT %(limit)s",
+    shapes.Revision,
 )
 _REVISION = Docs("SELECT doc FROM revision WHERE id = %(id)s", shapes.Revision)
 
 
-def page(conn: Connection, routine_id: UUID) -> list[Revision]:
-    """Newest first, at most MOST."""
-    return _PAGE.all(conn, routine_id=routine_id, limit=MOST)
+def page(
+    conn: Connection, routine_id: UUID, *, before: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
+) -> Part[Revision]:
+    """Newest first, at most MOST; those before a number."""
+    return _PAGE.part(conn, routine_id=routine_id, before=before, limit=MOST, max_bytes=max_bytes)
 
 
 def revision(conn: Connection, routine_id: UUID, number: int) -> Revision | None:

@@ -28,10 +28,11 @@ from domain.events import (
     TriggerUpdated,
 )
 from domain.identity import revision_of
+from domain.limits import DEFAULT
 from domain.recorded import Recorded
 from domain.values import Coalesced, Failed, Opened, Outcome, RoutineSettings, RoutineStatus, Skipped, Started, Webhook
 from projections import directory, issues, run_history, shapes
-from projections.read_model import Connection, Docs, ReadModel, Row, Rows, Table
+from projections.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
 from projections.shapes import (
     RoutineDetail,
     RoutineListItem,
@@ -301,7 +302,8 @@ LIST = Docs(
         'routine', doc,
         'triggers', (SELECT coalesce(json_agg(doc ORDER BY position), '[]') FROM routine_trigger WHERE routine_id = found.id),
         'last_run', (SELECT {run_history.LINKED} FROM run r WHERE routine_id = found.id ORDER BY position DESC LIMIT 1),
-        'active_issue', (SELECT doc FROM issue WHERE origin_id = found.id AND is_open ORDER BY changed DESC LIMIT 1)) AS doc
+        'active_issue', (
+            SELECT {issues.SUMMARY} FROM issue i WHERE origin_id = found.id AND is_open ORDER BY changed DESC LIMIT 1)) AS doc
     FROM (
         SELECT * FROM routine WHERE {_NARROWED}
         AND (%(updated_at)s::text IS NULL OR updated_at <= %(updated_at)s
@@ -321,20 +323,23 @@ _TRIGGER = Docs("SELECT doc FROM routine_trigger WHERE id = %(id)s", shapes.Trig
 _TRIGGERS = Docs("SELECT doc FROM routine_trigger WHERE routine_id = %(routine_id)s ORDER BY position", shapes.Trigger)
 
 
-def page(
+def page(  # noqa: PLR0913 what narrows the list
     conn: Connection,
     company_id: UUID,
     filters: Filters = ALL,
     *,
     after: Place | None = None,
     limit: int | None = None,
-) -> list[RoutineListItem]:
+    max_bytes: int = DEFAULT.max_page_bytes,
+) -> Part[RoutineListItem]:
     """
-    Newest change first, then by title: all of them, or so many of those after a place.
+    Newest change first, then by title: those after a place, as many as fit.
 
     Joins the read models `run_history` and `issues`.
     """
-    return [_item(listed) for listed in LIST.all(conn, **asked(company_id, filters, after, limit))]
+    values = asked(company_id, filters, after)
+    found = LIST.part(conn, **values | {"limit": limit}, max_bytes=max_bytes)  # type: ignore[arg-type]
+    return found.of(map(_item, found))
 
 
 def asked(
@@ -371,8 +376,8 @@ def trigger(conn: Connection, id_: UUID) -> shapes.Trigger | None:
     return _TRIGGER.one(conn, id=id_)
 
 
-def detail(conn: Connection, id_: UUID) -> RoutineDetail | None:
-    """Joins the read models `directory`, `run_history` and `issues`."""
+def detail(conn: Connection, id_: UUID, max_bytes: int = DEFAULT.max_page_bytes) -> RoutineDetail | None:
+    """With as many of the newest runs as fit. Joins the read models `directory`, `run_history` and `issues`."""
     if (found := routine(conn, id_)) is None:
         return None
     assignee = directory.agent(conn, found.assignee_agent_id) if found.assignee_agent_id else None
@@ -382,7 +387,7 @@ def detail(conn: Connection, id_: UUID) -> RoutineDetail | None:
         assignee=_assignee(assignee) if assignee else None,
         parent_issue=issues.issue(conn, found.parent_issue_id) if found.parent_issue_id else None,
         triggers=_TRIGGERS.all(conn, routine_id=id_),
-        recent_runs=run_history.recent(conn, id_, RECENT_RUNS),
+        recent_runs=run_history.recent(conn, id_, RECENT_RUNS, max_bytes=max_bytes),
         active_issue=issues.active(conn, id_),
     )
 

@@ -17,10 +17,12 @@ from domain.events import (
     RunFired,
 )
 from domain.identity import revision_of
+from domain.limits import DEFAULT
 from domain.recorded import Recorded
 from domain.values import Coalesced, Failed, Opened, RunSource, Skipped, Started
 from projections import shapes
-from projections.read_model import Connection, Docs, ReadModel, Row, Rows, Table
+from projections.issues import SUMMARY
+from projections.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
 from projections.shapes import IssueSummary, RunStatus, RunSummary, TriggerName, text_or_none, time
 
 
@@ -167,7 +169,7 @@ class Linked(msgspec.Struct, frozen=True):
         return RunSummary(**msgspec.structs.asdict(self.run), linked_issue=self.issue, trigger=self.trigger)
 
 
-LINKED = """json_build_object('run', r.doc, 'issue', (SELECT doc FROM issue WHERE id = r.linked_issue_id),
+LINKED = f"""json_build_object('run', r.doc, 'issue', (SELECT {SUMMARY} FROM issue i WHERE id = r.linked_issue_id),
     'trigger', (SELECT doc FROM routine_trigger WHERE id = r.trigger_id))"""  # of a run `r`
 _NEWEST = f"SELECT {LINKED} AS doc FROM ({{}} ORDER BY position DESC LIMIT %(limit)s) r"
 _BEFORE = "position < coalesce(%(before)s::bigint, 9223372036854775807)"
@@ -183,17 +185,22 @@ NARROWED = Docs(  # one range of an index for each status and source; NULLS LAST
 )
 
 
-def recent(
-    conn: Connection, routine_id: UUID, limit: int, *, filters: Filters = ALL, before: int | None = None
-) -> list[RunSummary]:
+def recent(  # noqa: PLR0913 what narrows the list
+    conn: Connection,
+    routine_id: UUID,
+    limit: int,
+    *,
+    filters: Filters = ALL,
+    before: int | None = None,
+    max_bytes: int = DEFAULT.max_page_bytes,
+) -> Part[RunSummary]:
     """Newest first, those before a position only; joins the read models `issues` and `routines`."""
-    values: dict[str, object] = {"routine_id": routine_id, "limit": limit, "before": before}
-    if filters == ALL:
-        found = RECENT.all(conn, **values)
-    else:
+    query, values = RECENT, dict[str, Any](routine_id=routine_id, before=before)
+    if filters != ALL:
         wanted = {"status": filters.status or get_args(RunStatus), "source": filters.source or get_args(RunSource)}
-        found = NARROWED.all(conn, **{name: list(set(words)) for name, words in wanted.items()}, **values)
-    return [linked.summary() for linked in found]
+        query, values = NARROWED, values | {name: list(set(words)) for name, words in wanted.items()}
+    found = query.part(conn, limit=limit, max_bytes=max_bytes, **values)
+    return found.of(linked.summary() for linked in found)
 
 
 def position(conn: Connection, routine_id: UUID, run_id: UUID) -> int | None:

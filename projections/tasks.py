@@ -8,9 +8,10 @@ from msgspec.structs import replace
 
 from domain.errors import ImpossibleHistory
 from domain.events import TaskCreated, TaskDeleted, TaskUpdated
+from domain.limits import DEFAULT
 from domain.recorded import Recorded
 from projections.jetty_shapes import Task, TaskFields, time
-from projections.read_model import Connection, Docs, ReadModel, Row, Rows, Table
+from projections.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
 
 
 class TaskRow(Row, frozen=True):
@@ -95,24 +96,30 @@ _TASK = """
         'workflow', t.doc->'workflow', 'version', t.doc->'version', 'created_at', t.doc->'created_at',
         'updated_at', t.doc->'updated_at', 'collection_id', c.number, 'collection_name', c.doc->'name') AS doc
     FROM task t JOIN collection c ON c.id = t.company_id WHERE"""  # json, not jsonb: the order of parameters counts
-_OF = Docs(f"{_TASK} t.company_id = %(company_id)s ORDER BY t.number", Task)
+_AFTER = "(%(after)s::bigint IS NULL OR t.number > %(after)s) ORDER BY t.number"
+_OF = Docs(f"{_TASK} t.company_id = %(company_id)s AND {_AFTER}", Task)
 _ONE = Docs(f"{_TASK} t.id = %(id)s", Task)
 _LIKE = Docs(
     f"{_TASK} t.company_id = %(company_id)s AND (position(lower(%(text)s) IN lower(t.name)) > 0 "
-    "OR position(lower(%(text)s) IN lower(coalesce(t.doc->>'description', ''))) > 0) ORDER BY t.number",
+    "OR position(lower(%(text)s) IN lower(coalesce(t.doc->>'description', ''))) > 0) "
+    f"AND {_AFTER}",
     Task,
 )
 
 
-def of(conn: Connection, company_id: UUID) -> list[Task]:
+def of(
+    conn: Connection, company_id: UUID, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
+) -> Part[Task]:
     """Oldest first; joins the read model `collections`."""
-    return _OF.all(conn, company_id=company_id)
+    return _OF.part(conn, company_id=company_id, after=after, max_bytes=max_bytes)
 
 
 def one(conn: Connection, id_: UUID) -> Task | None:
     return _ONE.one(conn, id=id_)
 
 
-def like(conn: Connection, company_id: UUID, text: str) -> list[Task]:
+def like(
+    conn: Connection, company_id: UUID, text: str, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
+) -> Part[Task]:
     """Those with this text in their name or description."""
-    return _LIKE.all(conn, company_id=company_id, text=text)
+    return _LIKE.part(conn, company_id=company_id, text=text, after=after, max_bytes=max_bytes)

@@ -20,9 +20,10 @@ from domain.events import (
     TrajectoryOpened,
     TrajectoryStepReported,
 )
+from domain.limits import DEFAULT
 from domain.recorded import Recorded
 from projections.jetty_shapes import Label, RunSummary, Step, Trajectory, TrajectoryFields, time
-from projections.read_model import Connection, Docs, ReadModel, Row, Rows, Table
+from projections.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
 
 
 class TrajectoryRow(Row, frozen=True):
@@ -205,13 +206,16 @@ _ONE = Docs(_FOUND.format("SELECT * FROM trajectory WHERE id = %(id)s"), _Found)
 _NUMBERED = Docs(_FOUND.format("SELECT * FROM trajectory WHERE task_id = %(task_id)s AND number = %(number)s"), _Found)
 _PAGE = Docs(
     _FOUND.format(
-        "SELECT * FROM trajectory WHERE task_id = %(task_id)s ORDER BY number DESC LIMIT %(limit)s OFFSET %(offset)s"
+        """SELECT * FROM trajectory WHERE task_id = %(task_id)s AND (%(before)s::bigint IS NULL OR number < %(before)s)
+        ORDER BY number DESC LIMIT %(limit)s OFFSET %(offset)s"""
     ),
     _Found,
 )
+_SUMMARY = ", ".join(f"'{name}', doc->'{name}'" for name in RunSummary.__struct_fields__)
 _OF_ROUTINE = Docs(
-    "SELECT doc FROM trajectory WHERE routine_id = %(routine_id)s ORDER BY number DESC LIMIT %(limit)s",
-    TrajectoryFields,
+    f"SELECT json_build_object({_SUMMARY}) AS doc FROM trajectory WHERE routine_id = %(routine_id)s "
+    "ORDER BY number DESC LIMIT %(limit)s",
+    RunSummary,
 )
 _BY_NUMBER = Docs(
     "SELECT json_build_object('id', id, 'company_id', company_id, 'workflow_id', doc->'workflow_id') AS doc "
@@ -243,16 +247,23 @@ def numbered(conn: Connection, task_id: UUID, number: int) -> Trajectory | None:
     return None if found is None else found.shown()
 
 
-def page(conn: Connection, task_id: UUID, limit: int, offset: int) -> list[Trajectory]:
-    """Newest first."""
-    return [found.shown() for found in _PAGE.all(conn, task_id=task_id, limit=limit, offset=offset)]
+def page(  # noqa: PLR0913 what narrows the list
+    conn: Connection,
+    task_id: UUID,
+    limit: int,
+    offset: int,
+    *,
+    before: int | None = None,
+    max_bytes: int = DEFAULT.max_page_bytes,
+) -> Part[Trajectory]:
+    """Newest first; those before a number."""
+    found = _PAGE.part(conn, task_id=task_id, limit=limit, offset=offset, before=before, max_bytes=max_bytes)
+    return found.of(one.shown() for one in found)
 
 
 def of_routine(conn: Connection, routine_id: UUID, limit: int) -> list[RunSummary]:
     """Newest first."""
-    fields = RunSummary.__struct_fields__
-    found = _OF_ROUTINE.all(conn, routine_id=routine_id, limit=limit)
-    return [RunSummary(**{name: getattr(doc, name) for name in fields}) for doc in found]
+    return _OF_ROUTINE.all(conn, routine_id=routine_id, limit=limit)
 
 
 def by_number(conn: Connection, number: int) -> Place | None:

@@ -12,10 +12,10 @@ from psycopg_pool import ConnectionPool
 
 from application.execute import Executor
 from application.key_ring import KeyRing
-from application.memory import Memory
 from application.quota import Quotas
 from application.recorder import PostgresRecorder
 from application.store import EventStore
+from application.stream_cache import StreamCache
 from application.use_cases import keys
 from application.vault import Vault
 from domain.identity import FIRST_USER
@@ -50,7 +50,7 @@ def system(settings: Settings) -> Iterator[System]:
         clock = DatabaseClock(pool)
         vault = Vault(pool, KeyRing(settings.key_file))
         quotas = Quotas(settings.limits, partial(_count, pool))
-        executor = Executor(store, clock, vault, Memory(), quotas)
+        executor = Executor(store, clock, vault, StreamCache(settings.limits), quotas)
         yield System(settings=settings, pool=pool, store=store, executor=executor, clock=clock, vault=vault)
 
 

@@ -22,7 +22,7 @@ from eventsourcing.persistence import PersistenceError
 from application import execute
 from application.access import BoardUser
 from application.execute import Executor
-from application.memory import Memory
+from application.stream_cache import StreamCache
 from domain.errors import ImpossibleHistory, Refusal
 from processes.scheduler import TROUBLE_S, Scheduler
 from simulation.agenda import Agenda, Backfills, Deadlines, Follower, TriggersDue
@@ -229,7 +229,7 @@ class World:
 
     def _executor(self, remembers: int) -> Executor:
         line = Line(self._log, self._faults, self._overtake, self.shape.broken)
-        return Executor(line, self.clock, memory=Memory() if remembers else None)
+        return Executor(line, self.clock, cache=StreamCache() if remembers else None)
 
     def _wake(self, pause: timedelta = timedelta()) -> None:
         """One alarm for all: whoever comes second finds nothing to do, unless the first one failed."""

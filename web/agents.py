@@ -1,11 +1,12 @@
 """Agents, their keys and their inbox (contract 7.1, 7.3, 7.5)."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
 from litestar import Controller, Response
-from litestar.di import NamedDependency
+from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import UNSET, UnsetType
 
@@ -16,13 +17,16 @@ from domain import disclosure
 from domain.agent import slug
 from domain.errors import NotFound, Unacceptable, Unknown
 from projections import directory, issues, shapes
+from projections.issues import InboxItem
 from projections.read_model import Connection
-from projections.shapes import Shape
 from web.backend import Backend, Changed
 from web.keys import MintedAgentKey, Revoked
+from web.paging import NEXT, Paging, cursor_only, read_page
 from web.requests import identified
 from web.routing import delete, get, patch, post
 from web.validation import UUID_TEXT
+
+MODELS = ("directory",)
 
 
 class Me(shapes.Agent, frozen=True, kw_only=True):
@@ -41,37 +45,26 @@ class MadeAgent(shapes.Agent, frozen=True, kw_only=True):
         return [("id", self.id)]
 
 
-class InboxItem(Shape, frozen=True, kw_only=True):
-    id: UUID
-    identifier: str
-    title: str
-    status: str
-    priority: str
-    project_id: UUID | None
-    goal_id: UUID | None
-    parent_id: UUID | None
-    updated_at: str
-    active_run: None = None
-    dependency_ready: bool = True
-    unresolved_blocker_count: int = 0
-    unresolved_blocker_issue_ids: tuple[UUID, ...] = ()
-
-
 class Agents(Controller):
     tags = ("agents",)
+    dependencies = {"paging": Provide(cursor_only)}
 
-    @get("/companies/{company_id:str}/agents", operation_id="listAgents", refuses=(403,))
+    @get("/companies/{company_id:str}/agents", operation_id="listAgents", refuses=(403,), response_headers=NEXT)
     def list_(
-        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], company_id: FromPath[str]
-    ) -> list[shapes.Agent]:
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        paging: NamedDependency[Paging],
+        company_id: FromPath[str],
+    ) -> Response[list[shapes.Agent]]:
         """
         Oldest first. Whoever may not change agents sees `***` as their `heartbeatUrl` and as the values of their
         `adapterConfig`.
         """
         id_ = identified(company_id, "Company")
         addresses = backend.ask(caller, viewing.agents, id_)
-        with backend.shown("directory") as conn:
-            return disclosure.shown(directory.agents(conn, id_), addresses=addresses)
+        read = partial(directory.agents, company_id=id_)
+        return read_page(backend, paging, f"agents of {id_}", MODELS, read, addresses=addresses)
 
     @post("/companies/{company_id:str}/agents", operation_id="createAgent", refuses=(403, 422))
     def create(
@@ -95,12 +88,13 @@ class Agents(Controller):
             raise NotFound("Agent not found")
         return disclosure.masked(Me(**{name: getattr(found, name) for name in shapes.Agent.__struct_fields__}))
 
-    @get("/agents/me/inbox-lite", operation_id="getInbox")
-    def inbox(self, backend: NamedDependency[Backend], caller: NamedDependency[Caller]) -> list[InboxItem]:
+    @get("/agents/me/inbox-lite", operation_id="getInbox", response_headers=NEXT)
+    def inbox(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], paging: NamedDependency[Paging]
+    ) -> Response[list[InboxItem]]:
         """What the calling agent has to do, oldest first."""
         id_ = _calling_agent(backend, caller)
-        with backend.shown("issues") as conn:
-            return [_item(issue) for issue in issues.inbox(conn, id_)]
+        return read_page(backend, paging, f"inbox of {id_}", ("issues",), partial(issues.inbox, agent_id=id_))
 
     @get("/agents/{agent_id:str}", operation_id="getAgent", refuses=(422,))
     def detail(
@@ -169,15 +163,18 @@ class Agents(Controller):
     ) -> Response[shapes.Agent]:
         return _changed(backend, caller, agents.terminate, agent_id)
 
-    @get("/agents/{agent_id:str}/keys", operation_id="listAgentKeys", refuses=(403,))
+    @get("/agents/{agent_id:str}/keys", operation_id="listAgentKeys", refuses=(403,), response_headers=NEXT)
     def list_keys(
-        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], agent_id: FromPath[str]
-    ) -> list[shapes.AgentKey]:
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        paging: NamedDependency[Paging],
+        agent_id: FromPath[str],
+    ) -> Response[list[shapes.AgentKey]]:
         """Newest first, without their tokens."""
         id_ = identified(agent_id, "Agent")
         backend.ask(caller, keys.may_list_agent_keys, id_)
-        with backend.shown("directory") as conn:
-            return directory.agent_keys(conn, id_)
+        return read_page(backend, paging, f"keys of {id_}", MODELS, partial(directory.agent_keys, agent_id=id_))
 
     @post("/agents/{agent_id:str}/keys", operation_id="createAgentKey", refuses=(403,))
     def create_key(
@@ -233,8 +230,3 @@ def _find(conn: Connection, agent_id: str, company_id: str | None) -> shapes.Age
     if company_id is None:
         raise Unacceptable("Agent shortname lookup requires companyId query parameter")
     return directory.agent_named(conn, identified(company_id, "Company"), slug(agent_id))
-
-
-def _item(issue: shapes.Issue) -> InboxItem:
-    fields = ("id", "identifier", "title", "status", "priority", "project_id", "goal_id", "parent_id", "updated_at")
-    return InboxItem(**{name: getattr(issue, name) for name in fields})

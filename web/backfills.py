@@ -109,8 +109,8 @@ class Backfills(Controller):
         backend.ask(caller, use_cases.may_list, id_)
         with backend.shown(*MODELS) as conn:
             before = row_of(after, lambda backfill_id: backfills.position(conn, id_, backfill_id))
-            found = backfills.of_trigger(conn, id_, limit + 1, before=before)
-        return page(paging, listed, found, limit, lambda one: one.id)
+            found = backfills.of_trigger(conn, id_, limit, before=before)
+        return page(paging, listed, found, lambda one: one.id)
 
     @get("/routine-backfills/{backfill_id:str}", operation_id="getBackfill")
     def detail(

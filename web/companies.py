@@ -1,9 +1,11 @@
 """Companies (contract 7.2)."""
 
+from functools import partial
+from typing import Any
 from uuid import UUID
 
 from litestar import Controller, Response
-from litestar.di import NamedDependency
+from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, JSONBody
 from msgspec.structs import replace
 
@@ -12,8 +14,9 @@ from application.commands import CompanyDraft, CompanyPatch
 from application.use_cases import companies, viewing
 from domain.errors import NotFound
 from projections import directory, issues, shapes
-from projections.read_model import Connection
+from projections.read_model import Connection, Part
 from web.backend import Backend
+from web.paging import NEXT, Paging, cursor_only, read_page
 from web.requests import identified
 from web.routing import get, patch, post
 
@@ -23,13 +26,15 @@ MODELS = ("directory", "issues")
 class Companies(Controller):
     path = "/companies"
     tags = ("companies",)
+    dependencies = {"paging": Provide(cursor_only)}
 
-    @get(operation_id="listCompanies", refuses=(403,))
-    def list_(self, backend: NamedDependency[Backend], caller: NamedDependency[Caller]) -> list[shapes.Company]:
+    @get(operation_id="listCompanies", refuses=(403,), response_headers=NEXT)
+    def list_(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], paging: NamedDependency[Paging]
+    ) -> Response[list[shapes.Company]]:
         """Those that the board user may enter, oldest first."""
         user = backend.ask(caller, viewing.board)
-        with backend.shown(*MODELS) as conn:
-            return _counted(conn, _visible(conn, user))
+        return read_page(backend, paging, "companies", MODELS, partial(_visible, user=user))
 
     @post(operation_id="createCompany", refuses=(403,))
     def create(
@@ -68,10 +73,12 @@ class Companies(Controller):
         return changed.answer(lambda conn: _shown(conn, changed.result))
 
 
-def _visible(conn: Connection, user: Principal) -> list[shapes.Company]:
-    if isinstance(user, BoardUser) and user.instance_admin:
-        return directory.companies(conn)
-    return directory.companies_of(conn, user.user_id) if isinstance(user, BoardUser) else []
+def _visible(conn: Connection, user: Principal, **page: Any) -> Part[shapes.Company]:
+    if not isinstance(user, BoardUser):
+        return Part()
+    everywhere = user.instance_admin
+    found = directory.companies(conn, **page) if everywhere else directory.companies_of(conn, user.user_id, **page)
+    return found.of(_counted(conn, found))
 
 
 def _shown(conn: Connection, company_id: UUID) -> shapes.Company | None:

@@ -47,9 +47,9 @@ class CompanyKeys(Controller):
         backend.ask(caller, keys.may_manage, id_)
         with backend.shown("directory") as conn:
             found = directory.company_keys(
-                conn, id_, limit + 1, issued_by=None if issuer is None else str(issuer), before=before
+                conn, id_, limit, issued_by=None if issuer is None else str(issuer), before=before
             )
-        return _keys(page(paging, listed, found, limit, lambda placed: placed.position))
+        return _keys(page(paging, listed, found, lambda placed: placed.position))
 
     @delete("/{key_id:str}", operation_id="revokeCompanyKey", refuses=(403,), status_code=200)
     def revoke(

@@ -97,7 +97,7 @@ class Operation(msgspec.Struct):
         found = {400, 431, 503, *(self.handler.responses or {})}
         found |= {401} if self.is_protected else set()
         found |= {404} if "{" in self.path else set()
-        found |= {304} if self.reads else {413, 415, 429}
+        found |= {304} if self.reads else {413, 415, 422, 429}
         return found - self.answers.keys()
 
 

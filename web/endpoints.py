@@ -1,5 +1,6 @@
 """Webhook endpoints of a company, and deliveries: what left the system, and what became of it (ours)."""
 
+from functools import partial
 from typing import Any, get_args
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from projections.deliveries import Delivery, Status
 from projections.endpoints import EndpointFields
 from projections.read_model import Connection
 from web.backend import Backend, Changed
-from web.paging import NEXT, Paging, page, paging, place_of
+from web.paging import NEXT, Paging, cursor_only, page, paging, place_of, read_page
 from web.requests import identified, number
 from web.routing import delete, get, patch, post
 from web.validation import Invalid
@@ -43,7 +44,7 @@ class MadeEndpoint(EndpointFields, frozen=True, kw_only=True):
 class Endpoints(Controller):
     path = "/companies/{company_id:str}"
     tags = ("webhook endpoints",)
-    dependencies = {"paging": Provide(paging)}
+    dependencies = {"paging": Provide(paging), "cursor_paging": Provide(cursor_only)}
 
     @post("/webhook-endpoints", operation_id="createWebhookEndpoint", refuses=(403, 422))
     def create(
@@ -57,15 +58,19 @@ class Endpoints(Controller):
         made = backend.change(caller, ENDPOINTS, use_cases.create, identified(company_id, "Company"), data)
         return _with_secret(made, 201)
 
-    @get("/webhook-endpoints", operation_id="listWebhookEndpoints", refuses=(403,))
+    @get("/webhook-endpoints", operation_id="listWebhookEndpoints", refuses=(403,), response_headers=NEXT)
     def list_(
-        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], company_id: FromPath[str]
-    ) -> list[EndpointFields]:
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        cursor_paging: NamedDependency[Paging],
+        company_id: FromPath[str],
+    ) -> Response[list[EndpointFields]]:
         """Oldest first."""
         id_ = identified(company_id, "Company")
         backend.ask(caller, use_cases.may_list, id_)
-        with backend.shown(*ENDPOINTS) as conn:
-            return endpoints.of_company(conn, id_)
+        read = partial(endpoints.of_company, company_id=id_)
+        return read_page(backend, cursor_paging, f"webhook endpoints of {id_}", ENDPOINTS, read)
 
     @get("/webhook-endpoints/{endpoint_id:str}", operation_id="getWebhookEndpoint", refuses=(403,))
     def detail(
@@ -218,8 +223,16 @@ def _page(
     list_ = f"{LIST} {target_id or company_id}"
     after = place_of(paging.cursor, list_, tuple[int, UUID])
     with backend.shown(*DELIVERIES) as conn:
-        found = deliveries.of_company(conn, company_id, limit + 1, target_id=target_id, status=wanted, after=after)
-    return page(paging, list_, found, limit, lambda one: (one.event_position, one.id))
+        found = deliveries.of_company(
+            conn,
+            company_id,
+            limit,
+            target_id=target_id,
+            status=wanted,
+            after=after,
+            max_bytes=backend.limits.max_page_bytes,
+        )
+    return page(paging, list_, found, lambda one: (one.event_position, one.id))
 
 
 def _status(text: str) -> Status:

@@ -17,10 +17,10 @@ from projections import shapes
 from projections.backfills import Backfill
 from projections.deliveries import Attempt, Delivery
 from projections.endpoints import EndpointFields
-from projections.issues import CommentCursor
+from projections.issues import CommentCursor, InboxItem
 from projections.occurrences import Occurrence
 from projections.positions import Standing
-from web.agents import InboxItem, MadeAgent, Me
+from web.agents import MadeAgent, Me
 from web.backfills import BackfillPreview, WouldRun
 from web.bulk import BulkAnswer, Refused
 from web.endpoints import MadeEndpoint

@@ -6,6 +6,7 @@ from uuid import UUID
 from litestar import Controller, Response
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from msgspec.structs import replace
 
 from application.access import Caller
 from application.commands import Checkout, CommentDraft, IssueDraft, IssuePatch
@@ -17,7 +18,7 @@ from projections.issues import Filters
 from projections.read_model import Connection
 from projections.shapes import Shape
 from web.backend import Backend
-from web.paging import row_of
+from web.paging import NEXT, Paging, page, paging, place_of, row_of
 from web.requests import identified, number, uuid_or_none
 from web.routing import get, patch, post
 from web.validation import UUID_TEXT
@@ -51,7 +52,6 @@ class CommentPart(NamedTuple):
 
     after: UUID | None
     newest_first: bool
-    limit: int
 
 
 async def filters(  # noqa: PLR0913, PLR0917 the contract's filters
@@ -62,7 +62,6 @@ async def filters(  # noqa: PLR0913, PLR0917 the contract's filters
     origin_kind: Annotated[str | None, QueryParameter(name="originKind")] = None,
     origin_id: Annotated[str | None, QueryParameter(name="originId")] = None,
     q: FromQuery[str | None] = None,
-    limit: FromQuery[str | None] = None,
     offset: FromQuery[str | None] = None,
 ) -> Filters:
     return Filters(
@@ -73,7 +72,6 @@ async def filters(  # noqa: PLR0913, PLR0917 the contract's filters
         origin_kind=origin_kind or None,
         origin_id=uuid_or_none(origin_id, "originId"),
         text=q or None,
-        limit=number(limit, "limit", LIMIT, 1, MOST),
         offset=number(offset, "offset", 0, 0, 10**9),
     )
 
@@ -82,13 +80,8 @@ async def comment_part(
     after: FromQuery[str | None] = None,
     after_comment_id: Annotated[str | None, QueryParameter(name="afterCommentId")] = None,
     order: FromQuery[Literal["asc", "desc"]] = "desc",
-    limit: FromQuery[str | None] = None,
 ) -> CommentPart:
-    return CommentPart(
-        after=uuid_or_none(after or after_comment_id, "after"),
-        newest_first=order == "desc",
-        limit=number(limit, "limit", MOST_COMMENTS, 1, MOST_COMMENTS),
-    )
+    return CommentPart(after=uuid_or_none(after or after_comment_id, "after"), newest_first=order == "desc")
 
 
 class Issues(Controller):
@@ -96,22 +89,27 @@ class Issues(Controller):
     dependencies = {
         "filters": Provide(filters),
         "part": Provide(comment_part),
+        "paging": Provide(paging),
     }
 
-    @get("/companies/{company_id:str}/issues", operation_id="listIssues", refuses=(403,))
-    def list_(
+    @get("/companies/{company_id:str}/issues", operation_id="listIssues", refuses=(403,), response_headers=NEXT)
+    def list_(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
         eventual: NamedDependency[bool],
         filters: NamedDependency[Filters],
+        paging: NamedDependency[Paging],
         company_id: FromPath[str],
-    ) -> list[shapes.Issue]:
+    ) -> Response[list[shapes.Issue]]:
         """Newest first; `status` takes several, joined by commas."""
         id_ = identified(company_id, "Company")
+        listed, limit = f"issues of {id_}", number(paging.limit, "limit", LIMIT, 1, MOST)
+        filters = replace(filters, limit=limit, after=place_of(paging.cursor, listed, UUID))
         backend.ask(caller, viewing.company, id_)
         with backend.shown("issues", eventual=eventual) as conn:
-            return issues.page(conn, id_, filters)
+            found = issues.page(conn, id_, filters, max_bytes=backend.limits.max_page_bytes)
+        return page(paging, listed, found, lambda issue: issue.id)
 
     @post("/companies/{company_id:str}/issues", operation_id="createIssue", refuses=(403, 422))
     def create(
@@ -135,7 +133,9 @@ class Issues(Controller):
         """By id or by identifier (`ACM-7`)."""
         found = _found(backend, caller, issue_id, eventual=eventual)
         with backend.shown(eventual=True) as conn:
-            return IssueDetail(**_fields(found), ancestors=issues.ancestors(conn, found.id))
+            return IssueDetail(
+                **_fields(found), ancestors=issues.ancestors(conn, found.id, backend.limits.max_page_bytes)
+            )
 
     @get("/issues/{issue_id:str}/heartbeat-context", operation_id="getHeartbeatContext")
     def heartbeat_context(
@@ -145,7 +145,7 @@ class Issues(Controller):
         with backend.shown(eventual=True) as conn:
             return HeartbeatContext(
                 issue=found,
-                ancestors=issues.ancestors(conn, found.id),
+                ancestors=issues.ancestors(conn, found.id, backend.limits.max_page_bytes),
                 project=directory.project(conn, found.project_id) if found.project_id else None,
                 goal=directory.goal(conn, found.goal_id) if found.goal_id else None,
                 comment_cursor=issues.comment_cursor(conn, found.id),
@@ -203,19 +203,35 @@ class Issues(Controller):
         changed = backend.change(caller, ("issues",), use_cases.force_release, id_)
         return changed.answer(lambda conn: issues.issue(conn, id_))
 
-    @get("/issues/{issue_id:str}/comments", operation_id="listComments")
+    @get("/issues/{issue_id:str}/comments", operation_id="listComments", response_headers=NEXT)
     def comments(
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
         part: NamedDependency[CommentPart],
+        paging: NamedDependency[Paging],
         issue_id: FromPath[str],
-    ) -> list[shapes.Comment]:
+    ) -> Response[list[shapes.Comment]]:
         """Newest first, or oldest first with `order=asc`; those after a comment, if one is named."""
-        found = _found(backend, caller, issue_id)
+        limit = number(paging.limit, "limit", MOST_COMMENTS, 1, MOST_COMMENTS)
+        issue = _found(backend, caller, issue_id)
+        listed = f"comments on {issue.id}, newest first: {part.newest_first}"
+        beyond = place_of(paging.cursor, listed, UUID)
         with backend.shown(eventual=True) as conn:
-            after = row_of(part.after, lambda id_: issues.comment_position(conn, found.id, id_), "after")
-            return issues.comments(conn, found.id, after=after or 0, newest_first=part.newest_first, limit=part.limit)
+
+            def position(comment_id: UUID) -> int | None:
+                return issues.comment_position(conn, issue.id, comment_id)
+
+            found = issues.comments(
+                conn,
+                issue.id,
+                after=row_of(part.after, position, "after") or 0,
+                newest_first=part.newest_first,
+                limit=limit,
+                beyond=row_of(beyond, position),
+                max_bytes=backend.limits.max_page_bytes,
+            )
+        return page(paging, listed, found, lambda comment: comment.id)
 
     @post("/issues/{issue_id:str}/comments", operation_id="createComment", refuses=(403,))
     def create_comment(

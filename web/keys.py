@@ -1,11 +1,12 @@
 """Board keys, and who is calling (contract 7.1)."""
 
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
-from litestar import Controller
-from litestar.di import NamedDependency
+from litestar import Controller, Response
+from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, JSONBody
 from msgspec import UnsetType
 
@@ -17,6 +18,7 @@ from domain.errors import NotFound, Unknown
 from projections import directory, shapes
 from projections.shapes import Shape, time, time_or_none
 from web.backend import Backend
+from web.paging import NEXT, Paging, cursor_only, read_page
 from web.requests import identified
 from web.routing import delete, get, post
 from web.validation import Invalid
@@ -83,13 +85,16 @@ class Identity(Shape, frozen=True, kw_only=True):
 
 class Keys(Controller):
     tags = ("keys",)
+    dependencies = {"paging": Provide(cursor_only)}
 
-    @get("/board-api-keys", operation_id="listBoardKeys")
-    def list_(self, backend: NamedDependency[Backend], caller: NamedDependency[Caller]) -> list[shapes.BoardKey]:
+    @get("/board-api-keys", operation_id="listBoardKeys", response_headers=NEXT)
+    def list_(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], paging: NamedDependency[Paging]
+    ) -> Response[list[shapes.BoardKey]]:
         """One's own, newest first, without their tokens."""
         user = _board(backend, caller)
-        with backend.shown("directory") as conn:
-            return directory.board_keys(conn, user.user_id)
+        read = partial(directory.board_keys, user_id=user.user_id)
+        return read_page(backend, paging, f"keys of {user.user_id}", ("directory",), read)
 
     @post("/board-api-keys", operation_id="createBoardKey", refuses=(422,))
     def create(

@@ -13,11 +13,11 @@ from application.access import Caller
 from application.commands import BoardKeyDraft, MemberDraft, MemberPatch
 from application.use_cases import keys, members, viewing
 from application.use_cases.members import Added, Seat
-from domain import disclosure
 from projections import directory, shapes
 from projections.read_model import Connection
 from web.backend import Backend, Changed
 from web.keys import MintedBoardKey, check_expiry
+from web.paging import NEXT, Paging, cursor_only, read_page
 from web.requests import identified
 from web.routing import delete, get, patch, post
 from web.validation import Invalid
@@ -45,17 +45,21 @@ class AddedMember(shapes.Member, frozen=True, kw_only=True):
 class Members(Controller):
     path = "/companies/{company_id:str}/members"
     tags = ("members",)
-    dependencies = {"revokes_keys": Provide(revokes_keys)}
+    dependencies = {"revokes_keys": Provide(revokes_keys), "paging": Provide(cursor_only)}
 
-    @get(operation_id="listMembers", refuses=(403,))
+    @get(operation_id="listMembers", refuses=(403,), response_headers=NEXT)
     def list_(
-        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], company_id: FromPath[str]
-    ) -> list[shapes.Member]:
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        paging: NamedDependency[Paging],
+        company_id: FromPath[str],
+    ) -> Response[list[shapes.Member]]:
         """Who joined first stands first. Whoever may not manage members sees `***` as their `email`."""
         id_ = identified(company_id, "Company")
         addresses = backend.ask(caller, viewing.members, id_)
-        with backend.shown("directory") as conn:
-            return disclosure.shown(directory.members(conn, id_), addresses=addresses)
+        read = partial(directory.members, company_id=id_)
+        return read_page(backend, paging, f"members of {id_}", ("directory",), read, key="user_id", addresses=addresses)
 
     @post(operation_id="addMember", refuses=(403, 409, 422))
     def add(

@@ -2,6 +2,7 @@
 Lists page by page: where a page begins, and the headers that lead to the next one.
 
 A page begins after a place in the order of its list, not after so many rows: the tenth costs what the first does.
+It ends at its limit, or where its rows fill `max_page_bytes`, whichever comes first; so every list may have pages.
 A cursor is base64url of the JSON array [version, checksum, place]; the checksum covers the name of the list as
 well, so that a cursor that was cut off, or is another list's, is refused and not misread.
 
@@ -12,8 +13,9 @@ change is in it exactly once. What moved to the front or is new since the walk b
 
 import base64
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlencode
 from uuid import UUID
@@ -24,6 +26,9 @@ from litestar.datastructures import ResponseHeader
 from litestar.params import FromQuery
 
 from application.use_cases import explaining
+from domain import disclosure
+from projections.read_model import Part
+from web.backend import Backend
 from web.validation import Invalid
 
 VERSION = 1
@@ -50,6 +55,11 @@ async def paging(
     request: Request[Any, Any, Any], cursor: FromQuery[str | None] = None, limit: FromQuery[str | None] = None
 ) -> Paging:
     return Paging(request, cursor, limit)
+
+
+async def cursor_only(request: Request[Any, Any, Any], cursor: FromQuery[str | None] = None) -> Paging:
+    """Of a list that has no `limit`."""
+    return Paging(request, cursor, None)
 
 
 def cursor_of(list_: str, place: object) -> str:
@@ -112,13 +122,40 @@ def _is_sound(place: object) -> bool:
             return isinstance(place, UUID)
 
 
-def page(
-    asked: Paging, list_: str, found: list[T], limit: int | None, place: Callable[[T], object]
+def page(asked: Paging, list_: str, found: Part[T], place: Callable[[T], object]) -> Response[list[T]]:
+    """What was found; if there is more, the headers say where."""
+    return Response(list(found), headers=further(asked, list_, found, place))
+
+
+def read_page(  # noqa: PLR0913, PLR0917 whose list, which part of it, and from where
+    backend: Backend,
+    asked: Paging,
+    list_: str,
+    models: Sequence[str],
+    read: Callable[..., Part[T]],
+    key: str = "id",
+    shape: type = UUID,
+    *,
+    addresses: bool = True,
 ) -> Response[list[T]]:
-    """The first `limit` of what was found (None: all of it); if there is more, the headers say where."""
-    if limit is None or len(found) <= limit:
-        return Response(found)
-    cursor = cursor_of(list_, place(found[limit - 1]))
+    """
+    A page of a list that nothing narrows: its rows are found again by what the field `key` holds.
+
+    `addresses`: whether they are shown to whoever asks.
+    """
+    after = place_of(asked.cursor, list_, shape)
+    with backend.shown(*models) as conn:
+        found = read(conn, after=after, max_bytes=backend.limits.max_page_bytes)
+    shown = found.of(disclosure.shown(list(found), addresses=addresses))
+    return page(asked, list_, shown, attrgetter(key))
+
+
+def further(asked: Paging, list_: str, found: Part[T], place: Callable[[T], object]) -> dict[str, str]:
+    """The headers that lead to the next page; none at the end of the list."""
+    return further_from(asked, cursor_of(list_, place(found[-1]))) if found.more else {}
+
+
+def further_from(asked: Paging, cursor: str) -> dict[str, str]:
     query = [item for item in asked.request.query_params.multi_items() if item[0] != "cursor"]
     link = f'<{asked.request.url.path}?{urlencode([*query, ("cursor", cursor)])}>; rel="next"'
-    return Response(found[:limit], headers={CURSOR_HEADER: cursor, "Link": link})
+    return {CURSOR_HEADER: cursor, "Link": link}

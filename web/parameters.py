@@ -79,7 +79,7 @@ PARAMETERS: dict[str, Json] = {  # by name, or by operation and name
     "order": _query("Oldest (`asc`) or newest (`desc`) first", {"enum": ["asc", "desc"], "default": "desc"}),
     "listRoutines.status": _words("Only those of these statuses", RoutineStatus),
     "listRoutines.limit": _query(
-        "How many a page has, 1 to 1,000; without it, all on one page",
+        "How many a page has, 1 to 1,000; without it, as many as fit into an answer",
         {"type": "integer", "minimum": 1, "maximum": 1000},
     ),
     "listRuns.status": _words("Only those of these statuses", RunStatus),

@@ -1,11 +1,12 @@
 """Projects and goals (contract 7.4)."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
 from litestar import Controller, Response
-from litestar.di import NamedDependency
+from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from application.access import Caller
@@ -16,23 +17,30 @@ from domain.errors import NotFound, Unacceptable
 from projections import directory, routines, shapes
 from projections.read_model import Connection
 from web.backend import Backend
+from web.paging import NEXT, Paging, cursor_only, read_page
 from web.requests import identified
 from web.routing import delete, get, patch, post
 from web.validation import UUID_TEXT
 
+MODELS = ("directory",)
+
 
 class Projects(Controller):
     tags = ("projects",)
+    dependencies = {"paging": Provide(cursor_only)}
 
-    @get("/companies/{company_id:str}/projects", operation_id="listProjects", refuses=(403,))
+    @get("/companies/{company_id:str}/projects", operation_id="listProjects", refuses=(403,), response_headers=NEXT)
     def list_(
-        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], company_id: FromPath[str]
-    ) -> list[shapes.Project]:
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        paging: NamedDependency[Paging],
+        company_id: FromPath[str],
+    ) -> Response[list[shapes.Project]]:
         """Oldest first."""
         id_ = identified(company_id, "Company")
         backend.ask(caller, viewing.company, id_)
-        with backend.shown("directory") as conn:
-            return directory.projects(conn, id_)
+        return read_page(backend, paging, f"projects of {id_}", MODELS, partial(directory.projects, company_id=id_))
 
     @post("/companies/{company_id:str}/projects", operation_id="createProject", refuses=(403, 422))
     def create(
@@ -101,16 +109,20 @@ class Projects(Controller):
 
 class Goals(Controller):
     tags = ("goals",)
+    dependencies = {"paging": Provide(cursor_only)}
 
-    @get("/companies/{company_id:str}/goals", operation_id="listGoals", refuses=(403,))
+    @get("/companies/{company_id:str}/goals", operation_id="listGoals", refuses=(403,), response_headers=NEXT)
     def list_(
-        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], company_id: FromPath[str]
-    ) -> list[shapes.Goal]:
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        paging: NamedDependency[Paging],
+        company_id: FromPath[str],
+    ) -> Response[list[shapes.Goal]]:
         """Oldest first."""
         id_ = identified(company_id, "Company")
         backend.ask(caller, viewing.company, id_)
-        with backend.shown("directory") as conn:
-            return directory.goals(conn, id_)
+        return read_page(backend, paging, f"goals of {id_}", MODELS, partial(directory.goals, company_id=id_))
 
     @post("/companies/{company_id:str}/goals", operation_id="createGoal", refuses=(403, 422))
     def create(

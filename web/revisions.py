@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from litestar import Controller, Response
-from litestar.di import NamedDependency
+from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath
 
 from application.access import Caller
@@ -15,6 +15,7 @@ from projections import revisions, routines, shapes
 from projections.read_model import Connection
 from projections.shapes import Shape
 from web.backend import Backend
+from web.paging import NEXT, Paging, cursor_only, page, place_of
 from web.requests import identified
 from web.routing import get, post
 from web.triggers import SecretMaterial, material
@@ -38,16 +39,25 @@ class RestoreAnswer(Shape, frozen=True, kw_only=True):
 
 class Revisions(Controller):
     tags = ("revisions",)
+    dependencies = {"paging": Provide(cursor_only)}
 
-    @get("/routines/{routine_id:str}/revisions", operation_id="listRevisions", refuses=(403,))
+    @get("/routines/{routine_id:str}/revisions", operation_id="listRevisions", refuses=(403,), response_headers=NEXT)
     def list_(
-        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], routine_id: FromPath[str]
-    ) -> list[shapes.Revision]:
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        paging: NamedDependency[Paging],
+        routine_id: FromPath[str],
+    ) -> Response[list[shapes.Revision]]:
         """Newest first, at most 100. Whoever may not change the triggers sees `***` as the `publicId` of webhooks."""
         id_ = identified(routine_id, "Routine")
+        listed = f"revisions of {id_}"
+        before = place_of(paging.cursor, listed, int)
         addresses = backend.ask(caller, use_cases.may_list, id_)
         with backend.shown("revisions") as conn:
-            return disclosure.shown(revisions.page(conn, id_), addresses=addresses)
+            found = revisions.page(conn, id_, before=before, max_bytes=backend.limits.max_page_bytes)
+            shown = found.of(disclosure.shown(list(found), addresses=addresses))
+        return page(paging, listed, shown, lambda revision: revision.revision_number)
 
     @post(
         "/routines/{routine_id:str}/revisions/{revision_id:str}/restore",

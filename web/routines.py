@@ -62,8 +62,9 @@ class Routines(Controller):
         company_id: FromPath[str],
     ) -> Response[list[shapes.RoutineListItem]]:
         """
-        Newest change first, archived ones included: all of them, or pages of `limit` (1 to 1,000, 100 when only
-        `cursor` is given). `status` takes several, joined by commas; `q` is a part of the title or the description.
+        Newest change first, archived ones included: as many as fit into an answer, or pages of `limit` (1 to 1,000,
+        100 when only `cursor` is given). `status` takes several, joined by commas; `q` is a part of the title or the
+        description.
         """
         id_ = identified(company_id, "Company")
         listed = f"routines of {id_}"
@@ -72,8 +73,8 @@ class Routines(Controller):
         limit = number(paging.limit, "limit", PAGE, 1, MOST) if in_pages else None
         backend.ask(caller, viewing.company, id_)
         with backend.shown(*LIST_MODELS, eventual=eventual) as conn:
-            found = routines.page(conn, id_, filters, after=after, limit=limit and limit + 1)
-        return page(paging, listed, found, limit, routines.place_of)
+            found = routines.page(conn, id_, filters, after=after, limit=limit, max_bytes=backend.limits.max_page_bytes)
+        return page(paging, listed, found, routines.place_of)
 
     @post("/companies/{company_id:str}/routines", operation_id="createRoutine", refuses=(403, 409, 422))
     def create(
@@ -102,7 +103,7 @@ class Routines(Controller):
         id_ = identified(routine_id, "Routine")
         addresses = backend.ask(caller, use_cases.may_read, id_)
         with backend.shown(*DETAIL_MODELS, eventual=eventual) as conn:
-            if (found := routines.detail(conn, id_)) is None:
+            if (found := routines.detail(conn, id_, backend.limits.max_page_bytes)) is None:
                 raise NotFound("Routine not found")
             return disclosure.shown(found, addresses=addresses)
 
@@ -135,8 +136,10 @@ class Routines(Controller):
         backend.ask(caller, use_cases.may_read, id_)
         with backend.shown(*LIST_MODELS, eventual=eventual) as conn:
             before = row_of(after, lambda run_id: run_history.position(conn, id_, run_id))
-            found = run_history.recent(conn, id_, limit + 1, filters=run_filters, before=before)
-        return page(paging, listed, found, limit, lambda run: run.id)
+            found = run_history.recent(
+                conn, id_, limit, filters=run_filters, before=before, max_bytes=backend.limits.max_page_bytes
+            )
+        return page(paging, listed, found, lambda run: run.id)
 
     @post("/routines/{routine_id:str}/run", operation_id="runRoutine", refuses=(403, 409, 422), status_code=202)
     def run(

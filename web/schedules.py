@@ -3,7 +3,6 @@
 import re
 from datetime import datetime, timedelta
 from typing import Annotated
-from urllib.parse import urlencode
 from uuid import UUID
 
 import msgspec
@@ -25,7 +24,7 @@ from projections import occurrences
 from projections.occurrences import Occurrence, OccurrenceRow, Place
 from projections.shapes import Shape, time, time_or_none
 from web.backend import Backend
-from web.paging import CURSOR_HEADER, EARLIEST, LATEST, NEXT, Paging, cursor_of, paging, place_of
+from web.paging import EARLIEST, LATEST, NEXT, Paging, cursor_of, further_from, paging, place_of
 from web.requests import identified, number, uuid_or_none
 from web.routing import get, post
 from web.validation import Invalid, parse
@@ -259,12 +258,7 @@ def _page(  # noqa: PLR0913, PLR0917 all of it is on the page
         occurrences=[_occurrence(of, one) for one in found[:limit]],
         next_cursor=cursor,
     )
-    return Response(answer, headers={CURSOR_HEADER: cursor, "Link": _link(asked, cursor)} if cursor else {})
-
-
-def _link(asked: Paging, cursor: str) -> str:
-    query = [item for item in asked.request.query_params.multi_items() if item[0] != "cursor"]
-    return f'<{asked.request.url.path}?{urlencode([*query, ("cursor", cursor)])}>; rel="next"'
+    return Response(answer, headers=further_from(asked, cursor) if cursor else {})
 
 
 def _place(one: OccurrenceRow | Planned) -> Place:

@@ -9,8 +9,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from application.execute import Executor
-from application.memory import Memory
 from application.store import EventStore
+from application.stream_cache import StreamCache
 from application.use_cases import runs
 from domain.events import (
     CommentAdded,
@@ -513,7 +513,7 @@ def counting(system):
 def foreseeing(counting, clock):
     """A scheduler with a memory."""
     store = EventStore(counting)
-    return Scheduler(Executor(store, clock, memory=Memory()), store.after, batch=50)
+    return Scheduler(Executor(store, clock, cache=StreamCache()), store.after, batch=50)
 
 
 def read_ahead(scheduler, conn):

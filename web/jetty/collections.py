@@ -1,20 +1,25 @@
 """Collections, their environment, and API keys (Jetty contract 7)."""
 
+from functools import partial
+from typing import Any
+
 from litestar import Controller, Response
-from litestar.di import NamedDependency
+from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, JSONBody
 
-from application.access import BoardUser, Caller
+from application.access import BoardUser, Caller, Principal
 from application.jetty_commands import ApiKeyCreate, CollectionCreate, EnvironmentChange
 from application.use_cases import collections as use_cases
 from application.use_cases import viewing
 from domain.errors import NotFound
 from projections import collections
 from projections.jetty_shapes import ApiKey, Collection, CollectionEnvironment, NewApiKey
+from projections.read_model import Connection, Part
 from web.backend import Backend
 from web.errors import RESPONSES
 from web.jetty.routing import delete, get, patch, post
 from web.jetty.shapes import Message
+from web.paging import NEXT, Paging, cursor_only, read_page
 from web.requests import identified
 
 MODELS = ("collections",)
@@ -23,17 +28,16 @@ MODELS = ("collections",)
 class Collections(Controller):
     path = "/collections"
     tags = ("collections",)
+    dependencies = {"paging": Provide(cursor_only)}
 
-    @get(operation_id="listCollections")
-    def list_(self, backend: NamedDependency[Backend], caller: NamedDependency[Caller]) -> list[Collection]:
+    @get(operation_id="listCollections", response_headers=NEXT)
+    def list_(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], paging: NamedDependency[Paging]
+    ) -> Response[list[Collection]]:
         """The one of a key; for board users, those of their companies."""
         principal = backend.ask(caller, viewing.anyone)
-        with backend.shown(*MODELS, "directory") as conn:
-            if (own := use_cases.own(principal)) is not None:
-                return [found for found in [collections.one(conn, own)] if found is not None]
-            if use_cases.is_admin(principal):
-                return collections.every(conn)
-            return collections.of_user(conn, principal.user_id) if isinstance(principal, BoardUser) else []
+        read = partial(_visible, principal=principal)
+        return read_page(backend, paging, "collections", (*MODELS, "directory"), read, shape=int)
 
     @post(operation_id="createCollection", status_code=200, opt={"taken": 400})
     def create(
@@ -85,6 +89,7 @@ class Collections(Controller):
 class ApiKeys(Controller):
     path = "/api-keys"
     tags = ("api keys",)
+    dependencies = {"paging": Provide(cursor_only)}
 
     @post(operation_id="createApiKey", status_code=200)
     def create(
@@ -98,14 +103,23 @@ class ApiKeys(Controller):
         )
         return Response(key, headers=shown.headers)
 
-    @get("/collection/{collection:str}", operation_id="listApiKeys", responses={403: RESPONSES[403]})
+    @get(
+        "/collection/{collection:str}",
+        operation_id="listApiKeys",
+        responses={403: RESPONSES[403]},
+        response_headers=NEXT,
+    )
     def list_(
-        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], collection: FromPath[str]
-    ) -> list[ApiKey]:
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        paging: NamedDependency[Paging],
+        collection: FromPath[str],
+    ) -> Response[list[ApiKey]]:
         """Newest first, without the keys themselves. For board users."""
         company_id = backend.ask(caller, use_cases.may_list_keys, collection)
-        with backend.shown(*MODELS) as conn:
-            return collections.keys(conn, company_id)
+        read = partial(collections.keys, company_id=company_id)
+        return read_page(backend, paging, f"keys of {company_id}", MODELS, read)
 
     @delete("/collection/{collection:str}/{key_id:str}", operation_id="revokeApiKey", status_code=200)
     def revoke(
@@ -118,3 +132,11 @@ class ApiKeys(Controller):
         """The key is unknown from the next request on (ours)."""
         backend.executor.execute(caller, use_cases.revoke_key, collection, identified(key_id, "Key"))
         return Message(message="API key revoked")
+
+
+def _visible(conn: Connection, principal: Principal, **page: Any) -> Part[Collection]:
+    if (own := use_cases.own(principal)) is not None:
+        return Part(found for found in [collections.one(conn, own)] if found is not None)
+    if use_cases.is_admin(principal):
+        return collections.every(conn, **page)
+    return collections.of_user(conn, principal.user_id, **page) if isinstance(principal, BoardUser) else Part()

@@ -1,9 +1,10 @@
 """Routines that call a task (Jetty contract 2, 4)."""
 
+from functools import partial
 from uuid import UUID
 
 from litestar import Controller, Response
-from litestar.di import NamedDependency
+from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from application.access import Caller
@@ -21,6 +22,7 @@ from web.backend import Backend, Changed
 from web.jetty.requests import limit_of
 from web.jetty.routing import delete, get, patch, post
 from web.jetty.shapes import WorkflowResponse, started
+from web.paging import NEXT, Paging, cursor_only, read_page
 
 MODELS = ("calls", "tasks", "collections")
 RUNS = ("trajectories",)
@@ -29,6 +31,7 @@ RUNS = ("trajectories",)
 class Routines(Controller):
     path = "/routines"
     tags = ("routines",)
+    dependencies = {"paging": Provide(cursor_only)}
     opt = {"invalid": 400}
 
     @post("/{collection:str}/{task:str}", operation_id="createRoutine", status_code=201)
@@ -43,28 +46,31 @@ class Routines(Controller):
         made = backend.change(caller, MODELS, use_cases.create, task_path, data)
         return _answer(backend, made, 201)
 
-    @get("/{collection:str}", operation_id="listRoutinesOfCollection")
+    @get("/{collection:str}", operation_id="listRoutinesOfCollection", response_headers=NEXT)
     def of_collection(
-        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], collection: FromPath[str]
-    ) -> list[RoutineRead]:
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        paging: NamedDependency[Paging],
+        collection: FromPath[str],
+    ) -> Response[list[RoutineRead]]:
         """Oldest first. Whoever may not change routines sees `***` as their `webhook_url`."""
         company_id, addresses = backend.ask(caller, names.seen, collections.enter, collection)
-        with backend.shown(*MODELS) as conn:
-            found = calls.of_collection(conn, company_id, backend.executor.clock())
-        return disclosure.shown(found, addresses=addresses)
+        read = partial(calls.of_collection, company_id=company_id, now=backend.executor.clock())
+        return read_page(backend, paging, f"routines of {company_id}", MODELS, read, shape=int, addresses=addresses)
 
-    @get("/{collection:str}/{task:str}", operation_id="listRoutinesOfTask")
+    @get("/{collection:str}/{task:str}", operation_id="listRoutinesOfTask", response_headers=NEXT)
     def of_task(
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
+        paging: NamedDependency[Paging],
         task_path: NamedDependency[TaskPath],
-    ) -> list[RoutineRead]:
+    ) -> Response[list[RoutineRead]]:
         """Oldest first. Whoever may not change routines sees `***` as their `webhook_url`."""
         at, addresses = backend.ask(caller, names.seen, names.task, task_path)
-        with backend.shown(*MODELS) as conn:
-            found = calls.of_task(conn, at.task_id, backend.executor.clock())
-        return disclosure.shown(found, addresses=addresses)
+        read = partial(calls.of_task, task_id=at.task_id, now=backend.executor.clock())
+        return read_page(backend, paging, f"routines of {at.task_id}", MODELS, read, shape=int, addresses=addresses)
 
     @get("/{collection:str}/{task:str}/{name:str}", operation_id="getRoutine")
     def detail(

@@ -1,7 +1,9 @@
 """Tasks (Jetty contract 7)."""
 
+from functools import partial
+
 from litestar import Controller, Response
-from litestar.di import NamedDependency
+from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from application.access import Caller
@@ -15,6 +17,7 @@ from projections.jetty_shapes import Task
 from web.backend import Backend
 from web.jetty.routing import delete, get, post, put
 from web.jetty.shapes import Message
+from web.paging import NEXT, Paging, cursor_only, read_page
 
 MODELS = ("tasks", "collections")
 
@@ -22,15 +25,20 @@ MODELS = ("tasks", "collections")
 class Tasks(Controller):
     path = "/tasks"
     tags = ("tasks",)
+    dependencies = {"paging": Provide(cursor_only)}
 
-    @get("/{collection:str}", operation_id="listTasks")
+    @get("/{collection:str}", operation_id="listTasks", response_headers=NEXT)
     def list_(
-        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], collection: FromPath[str]
-    ) -> list[Task]:
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        paging: NamedDependency[Paging],
+        collection: FromPath[str],
+    ) -> Response[list[Task]]:
         """Oldest first."""
         company_id = backend.ask(caller, collections.enter, collection)
-        with backend.shown(*MODELS) as conn:
-            return tasks.of(conn, company_id)
+        read = partial(tasks.of, company_id=company_id)
+        return read_page(backend, paging, f"tasks of {company_id}", MODELS, read, shape=int)
 
     @post("/{collection:str}", operation_id="createTask", status_code=201, opt={"taken": 400})
     def create(
@@ -43,18 +51,19 @@ class Tasks(Controller):
         made = backend.change(caller, MODELS, use_cases.create, collection, data)
         return made.answer(lambda conn: tasks.one(conn, made.result), 201)
 
-    @get("/{collection:str}/search", operation_id="searchTasks")
+    @get("/{collection:str}/search", operation_id="searchTasks", response_headers=NEXT)
     def search(
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
+        paging: NamedDependency[Paging],
         collection: FromPath[str],
         q: FromQuery[str] = "",
-    ) -> list[Task]:
+    ) -> Response[list[Task]]:
         """Those with `q` in their name or description, in whatever case."""
         company_id = backend.ask(caller, collections.enter, collection)
-        with backend.shown(*MODELS) as conn:
-            return tasks.like(conn, company_id, q)
+        read = partial(tasks.like, company_id=company_id, text=q)
+        return read_page(backend, paging, f"tasks of {company_id} like {q}", MODELS, read, shape=int)
 
     @get("/{collection:str}/{task:str}", operation_id="getTask")
     def detail(

@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from litestar import Controller, Response
-from litestar.di import NamedDependency
+from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from application.access import Caller
@@ -32,6 +32,7 @@ from web.backend import Backend
 from web.jetty.requests import number_of, whole
 from web.jetty.routing import get, post
 from web.jetty.shapes import Ingested, LogLine, Logs, Stats, Statuses
+from web.paging import NEXT, Paging, further, paging, place_of
 
 MODELS = ("trajectories",)
 MOST = 200
@@ -40,27 +41,36 @@ MOST = 200
 class TrajectoryLists(Controller):
     path = "/db"
     tags = ("trajectories",)
+    dependencies = {"paging": Provide(paging)}
 
-    @get("/trajectories/{collection:str}/{task:str}", operation_id="listTrajectories")
+    @get("/trajectories/{collection:str}/{task:str}", operation_id="listTrajectories", response_headers=NEXT)
     def list_(
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
+        paging: NamedDependency[Paging],
         task_path: NamedDependency[TaskPath],
-        limit: FromQuery[str | None] = None,
         page: FromQuery[str | None] = None,
-    ) -> Trajectories:
+    ) -> Response[Trajectories]:
         """
         Newest first; `limit` up to 200, 10 unless told otherwise, `page` from 1. Whoever may not run the task sees
         `***` as the `webhook_url`.
+
+        Large trajectories may fill a page before its limit: the headers lead to those that follow, by `cursor`.
         """
         at, addresses = backend.ask(caller, names.seen, names.task, task_path)
-        most, number = whole(limit, "limit", 10, MOST), whole(page, "page", 1, 10**6)
+        most, number = whole(paging.limit, "limit", 10, MOST), whole(page, "page", 1, 10**6)
+        listed = f"trajectories of {at.task_id}"
+        before = place_of(paging.cursor, listed, int)
+        offset = 0 if before is not None else most * (number - 1)
         with backend.shown(*MODELS) as conn:
-            found = trajectories.page(conn, at.task_id, most, most * (number - 1))
+            found = trajectories.page(
+                conn, at.task_id, most, offset, before=before, max_bytes=backend.limits.max_page_bytes
+            )
             total = trajectories.count(conn, at.task_id)
-        shown = disclosure.shown(found, addresses=addresses)
-        return Trajectories(trajectories=shown, total=total, page=number, limit=most, has_more=most * number < total)
+        rows = disclosure.shown(list(found), addresses=addresses)
+        shown = Trajectories(trajectories=rows, total=total, page=number, limit=most, has_more=found.more)
+        return Response(shown, headers=further(paging, listed, found, lambda one: one.trajectory_id))
 
     @get("/trajectory/{collection:str}/{task:str}/{trajectory:str}", operation_id="getTrajectory")
     def detail(

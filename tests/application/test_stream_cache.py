@@ -1,9 +1,12 @@
-"""A process decides on what it remembers, and never answers anything that is no longer so."""
+"""A process decides on what it has cached, and never answers anything that is no longer so."""
 
+import tracemalloc
 from datetime import UTC, datetime
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from eventsourcing.persistence import Notification
 from hypothesis import given as for_all
 from hypothesis import settings as effort
 from hypothesis import strategies as st
@@ -11,15 +14,18 @@ from hypothesis import strategies as st
 from application.access import Caller, identify
 from application.commands import AgentDraft, CompanyDraft, IssuePatch, RoutineDraft, RoutinePatch, RunRequest
 from application.execute import Executor
-from application.memory import LONGEST, Memory, Remembered
 from application.recorder import MemoryRecorder
-from application.store import EventStore
+from application.store import EventStore, from_stored, to_stored
+from application.stream_cache import CachedStream, StreamCache, size_of
 from application.use_cases import agents, companies, issues, keys, routines, runs
 from application.work import Work
 from domain.errors import Conflict, ImpossibleHistory, Refusal, Unknown
-from domain.events import GoalCreated, RunCompleted, RunFired
-from domain.identity import issue_of_run
-from domain.values import GoalDetails
+from domain.events import GoalCreated, RunCompleted, RunFired, TaskCreated, stored_name
+from domain.identity import issue_of_run, slot_of
+from domain.limits import Limits
+from domain.recorded import Recorded
+from domain.slot import COUNT_EVERY
+from domain.values import GoalDetails, TaskDetails
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -35,12 +41,13 @@ class CountingRecorder(MemoryRecorder):
 
 
 class Town:
-    """Two processes over one log, each with a memory of its own, and a routine that both know."""
+    """Two processes over one log, each with a cache of its own, and a routine that both know."""
 
     def __init__(self):
         self.recorder = CountingRecorder()
         store = EventStore(self.recorder)
-        self.here, self.there = (Executor(store, lambda: NOON, memory=Memory()) for _ in range(2))
+        self.caches = [StreamCache(), StreamCache()]
+        self.here, self.there = (Executor(store, lambda: NOON, cache=cache) for cache in self.caches)
         self.token = self.here.attempt(keys.mint_first).result.token
         self.caller = Caller(token=self.token)
         company = self.here.execute(self.caller, companies.create, CompanyDraft(name="Acme")).result
@@ -59,7 +66,7 @@ def town():
     return Town()
 
 
-def test_a_decision_on_what_is_remembered_reads_nothing(town):
+def test_a_decision_on_what_is_cached_reads_only_what_is_not(town):
     town.fire(town.here)
     before = town.recorder.reads
 
@@ -118,7 +125,7 @@ def test_a_run_that_is_found_again_is_shown_as_it_is_now(town):
     assert [RunFired, RunCompleted] == [type(recorded.event) for recorded in again]
 
 
-def test_a_question_never_rests_on_memory(town):
+def test_a_question_never_rests_on_the_cache(town):
     town.there.execute(town.caller, keys.revoke_board_key, who(town).key_id)
 
     with pytest.raises(Unknown):
@@ -129,23 +136,118 @@ def who(town):
     return identify(Work(town.here.store, NOON), town.caller)
 
 
-def test_a_memory_has_an_end():
-    memory = Memory(most=2)
+def cached(size):
+    return CachedStream(recorded=[object()], state=None, folded=0, size=size)
+
+
+def test_the_cache_ends_where_its_memory_does_and_what_was_put_first_leaves_first():
+    cache = StreamCache(Limits(max_cache_bytes=20_000, max_cached_stream_bytes=10_000))
     ids = [uuid4() for _ in range(3)]
 
-    memory.learn((id_, Remembered(recorded=[object()], state=None, folded=0)) for id_ in ids)
+    cache.put((id_, cached(8_000)) for id_ in ids)
 
-    assert [None] == [found for id_ in ids[:1] if (found := memory.recall(id_)) is None]
-    assert all(memory.recall(id_) for id_ in ids[1:])
+    assert [cache.get(id_) is not None for id_ in ids] == [False, True, True]
+    assert cache.size <= 20_000
 
 
-@pytest.mark.parametrize(("length", "is_remembered"), [(0, True), (LONGEST, True), (LONGEST + 1, False)])
-def test_what_is_very_long_is_not_remembered_but_what_is_not_there_is(length, is_remembered):
-    memory, id_ = Memory(), uuid4()
+def test_what_is_put_again_takes_the_place_of_what_was_there():
+    cache, id_ = StreamCache(), uuid4()
+    cache.put([(id_, cached(1_000))])
+    once = cache.size
 
-    memory.learn([(id_, Remembered(recorded=[object()] * length, state=None, folded=0))])
+    cache.put([(id_, cached(1_000))])
 
-    assert is_remembered == (memory.recall(id_) is not None)
+    assert cache.size == once
+
+
+def test_a_stream_that_would_push_out_all_others_is_forgotten():
+    cache, id_ = StreamCache(Limits(max_cached_stream_bytes=10_000)), uuid4()
+    cache.put([(id_, cached(10_000))])
+
+    cache.put([(id_, cached(10_001))])
+
+    assert cache.get(id_) is None
+    assert cache.size == 0
+
+
+STORED = {path.stem: path.read_bytes() for path in (Path(__file__).parent.parent / "stored").glob("*.json")}
+FREE_JSON = {
+    "empty objects": [{}] * 5_000,
+    "objects of one": [{"a": 1}] * 5_000,
+    "empty arrays": [[]] * 5_000,
+    "short texts": ["ab"] * 5_000,
+    "numbers": list(range(300, 9_000)),
+    "many names": {f"name{number}": number for number in range(5_000)},
+    "text": "x" * 50_000,
+    "one wide letter": "x" * 50_000 + "\N{GRINNING FACE}",
+}
+
+
+def memory_of(name, body):
+    """What one of many such events takes, measured."""
+    many = 20
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        events = [from_stored(Notification(uuid4(), 1, name, body, 1)) for _ in range(many)]
+        return (tracemalloc.get_traced_memory()[0] - before) / many, events[:1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_the_memory_of_an_event_is_guessed_within_bounds(name):
+    takes, event = memory_of(name.partition("~")[0], STORED[name])
+
+    assert takes / 3 < size_of(event) < takes * 4
+
+
+@pytest.mark.parametrize("workflow", FREE_JSON.values(), ids=FREE_JSON)
+def test_json_that_is_small_on_the_wire_and_large_in_memory_counts_by_its_memory(workflow):
+    details = TaskDetails(name="a", description=None, workflow={"w": workflow})
+    stored = to_stored(
+        Recorded(
+            stream_id=uuid4(), version=1, at=NOON, actor="x", company_id=uuid4(), event=TaskCreated(details=details)
+        )
+    )
+
+    takes, event = memory_of(stored.topic, stored.state)
+
+    assert takes * 0.8 < size_of(event)
+
+
+def test_runs_issues_and_comments_are_not_kept(town):
+    issue_id = town.fire(town.here)[0].event.outcome.issue_id
+    patch = IssuePatch(description="x" * 10_000, comment="y" * 10_000)
+    town.here.execute(town.caller, issues.update, issue_id, patch, None)
+    cache = town.caches[0]
+
+    kept = {stored_name(stream.recorded[0].event).partition(".")[0] for stream in cache.streams() if stream.recorded}
+
+    assert kept == {"key", "user", "name", "company", "member", "agent", "routine", "slot"}
+
+
+def test_calls_of_a_megabyte_leave_nothing_behind(town):
+    town.here.execute(town.caller, routines.update, town.routine, RoutinePatch(concurrency_policy="always_enqueue"))
+    town.fire(town.here)
+    before = town.caches[0].size
+
+    for _ in range(20):
+        town.fire(town.here, payload={"text": "x" * 100_000})
+
+    assert town.caches[0].size - before < 100_000
+
+
+def test_of_a_slot_only_what_a_reader_would_read_is_kept(town):
+    for _ in range(40):
+        issue_id = town.fire(town.here)[0].event.outcome.issue_id
+        town.here.execute(town.caller, issues.update, issue_id, IssuePatch(status="done"), None)
+
+    kept = town.caches[0].get(slot_of(town.routine))
+
+    assert kept.recorded[-1].version > 40
+    assert len(kept.recorded) <= COUNT_EVERY + 2
+    assert size_of(kept.recorded) == kept.size
 
 
 def test_what_is_read_ahead_is_as_it_is_now_and_need_not_be_read_again(town):
@@ -175,7 +277,7 @@ def set_goal(work, goal_id):
         work.record(goal_id, [GoalCreated(details=GoalDetails(title="Grow"))], company_id=uuid4())
 
 
-def test_a_stream_that_is_presumed_to_be_new_is_neither_looked_for_nor_remembered(town):
+def test_a_stream_that_is_presumed_to_be_new_is_neither_looked_for_nor_cached(town):
     goal_id, before = uuid4(), town.recorder.reads
 
     town.here.attempt(lambda work: set_goal(work, goal_id))

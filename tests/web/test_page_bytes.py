@@ -1,0 +1,197 @@
+"""No answer of a list is larger than a page, whatever the rows hold; the headers lead to all that is left out."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urljoin
+from uuid import UUID
+
+import httpx
+import pytest
+from msgspec.structs import replace
+
+from domain import limits
+from domain.limits import KIB
+from tests.api import Api
+from web.paging import cursor_of
+
+PAGE = 64 * KIB
+TEXT = "x" * 20_000
+MANY = 10
+
+
+@pytest.fixture
+def small_pages(api: Api, monkeypatch: pytest.MonkeyPatch) -> Api:
+    """Pages that a few rows fill."""
+    monkeypatch.setattr(api.system.store, "limits", replace(limits.DEFAULT, max_page_bytes=PAGE))
+    return api
+
+
+def pages(api: Api, path: str, token: str | None) -> Iterator[httpx.Response]:
+    """Each page that the last one leads to."""
+    at: str | None = path
+    while at is not None:
+        answer = api.request("GET", at, **({"token": token} if token else {}))
+        assert 200 == answer.status_code, answer.text
+        yield answer
+        found = answer.links.get("next")
+        at = found and urljoin(str(answer.url), found["url"]).removeprefix(f"{api.url}/api")
+
+
+class Crowd:
+    """A company in which there is much of everything."""
+
+    def __init__(self, api: Api) -> None:
+        self.api = api
+        self.company = api.company()
+        self.agent, self.token = api.agent(self.company)
+
+    def post(self, path: str, **body: Any) -> str:
+        return str(self.api.post(path, body)["id"])
+
+    def issues(self) -> tuple[str, list[str]]:
+        made = [self.issue() for _ in range(MANY)]
+        return f"/companies/{self.company}/issues", made[::-1]
+
+    def issue(self) -> str:
+        path = f"/companies/{self.company}/issues"
+        return self.post(path, title="Look", description=TEXT, assigneeAgentId=self.agent)
+
+    def comments(self) -> tuple[str, list[str]]:
+        issue = self.issue()
+        made = [self.post(f"/issues/{issue}/comments", body=TEXT) for _ in range(MANY)]
+        return f"/issues/{issue}/comments", made[::-1]
+
+    def comments_from_the_oldest(self) -> tuple[str, list[str]]:
+        path, made = self.comments()
+        return f"{path}?order=asc", made[::-1]
+
+    def routine(self) -> str:
+        path = f"/companies/{self.company}/routines"
+        policy = {"concurrencyPolicy": "always_enqueue"}
+        return self.post(path, title="Check", description=TEXT, assigneeAgentId=self.agent, **policy)
+
+    def routines(self) -> tuple[str, list[str]]:
+        return f"/companies/{self.company}/routines", sorted(self.routine() for _ in range(MANY))
+
+    def runs(self) -> tuple[str, list[str]]:
+        routine = self.routine()
+        made = [self.post(f"/routines/{routine}/run", payload={"text": TEXT}) for _ in range(MANY)]
+        return f"/routines/{routine}/runs", made[::-1]
+
+    def revisions(self) -> tuple[str, list[str]]:
+        routine = self.routine()
+        for number in range(MANY - 1):
+            self.api.request("PATCH", f"/routines/{routine}", {"title": f"Check {number}"})
+        return f"/routines/{routine}/revisions", []
+
+    def agents(self) -> tuple[str, list[str]]:
+        path = f"/companies/{self.company}/agents"
+        return path, [
+            self.agent,
+            *(self.post(path, name="Rover", metadata={"a": TEXT}) for _ in range(MANY)),
+        ]
+
+    def projects(self) -> tuple[str, list[str]]:
+        path = f"/companies/{self.company}/projects"
+        return path, [self.post(path, name="Move", description=TEXT) for _ in range(MANY)]
+
+    def goals(self) -> tuple[str, list[str]]:
+        path = f"/companies/{self.company}/goals"
+        return path, [self.post(path, title="Grow", description=TEXT) for _ in range(MANY)]
+
+
+LISTS: dict[str, Callable[[Crowd], tuple[str, list[str]]]] = {
+    "issues": Crowd.issues,
+    "comments": Crowd.comments,
+    "comments from the oldest": Crowd.comments_from_the_oldest,
+    "routines": Crowd.routines,
+    "runs": Crowd.runs,
+    "revisions": Crowd.revisions,
+    "agents": Crowd.agents,
+    "projects": Crowd.projects,
+    "goals": Crowd.goals,
+}
+
+
+@pytest.mark.parametrize("list_", LISTS.values(), ids=LISTS)
+def test_a_page_ends_where_its_bytes_do_and_the_next_goes_on(
+    small_pages: Api, list_: Callable[[Crowd], tuple[str, list[str]]]
+):
+    path, expected = list_(Crowd(small_pages))
+
+    answers = list(pages(small_pages, path, None))
+
+    found = [one["id"] for answer in answers for one in answer.json()]
+    assert len(answers) > 1
+    assert max(len(answer.content) for answer in answers) <= PAGE * 1.1
+    assert len(found) == len(set(found)) >= MANY
+    if list_ is Crowd.routines:
+        found = sorted(found)
+    assert found == (expected or found)
+
+
+def test_a_row_that_is_larger_than_a_page_has_one_of_its_own(small_pages: Api):
+    crowd = Crowd(small_pages)
+    path = f"/companies/{crowd.company}/projects"
+    large = [crowd.post(path, name="Move", description=TEXT * 5) for _ in range(3)]
+
+    answers = list(pages(small_pages, path, None))
+
+    assert [[one["id"] for one in answer.json()] for answer in answers] == [[id_] for id_ in large]
+
+
+def test_an_inbox_reads_no_descriptions(small_pages: Api):
+    crowd = Crowd(small_pages)
+    made = [crowd.issue() for _ in range(MANY)]
+
+    (answer,) = pages(small_pages, "/agents/me/inbox-lite", crowd.token)
+
+    assert [one["id"] for one in answer.json()] == made
+    assert len(answer.content) < PAGE
+
+
+def test_an_inbox_has_pages_too(api: Api, monkeypatch: pytest.MonkeyPatch):
+    crowd = Crowd(api)
+    made = [crowd.issue() for _ in range(MANY)]
+    monkeypatch.setattr(api.system.store, "limits", replace(limits.DEFAULT, max_page_bytes=KIB))
+
+    answers = list(pages(api, "/agents/me/inbox-lite", crowd.token))
+
+    assert len(answers) > 1
+    assert [one["id"] for answer in answers for one in answer.json()] == made
+
+
+def test_a_detail_shows_the_newest_runs_that_fit(small_pages: Api):
+    path, made = Crowd(small_pages).runs()
+
+    detail = small_pages.get(path.removesuffix("/runs"))
+
+    assert [run["id"] for run in detail["recentRuns"]] == made[: len(detail["recentRuns"])]
+    assert 0 < len(detail["recentRuns"]) < MANY
+
+
+def test_the_issues_above_an_issue_are_shown_as_far_as_they_fit(small_pages: Api):
+    crowd = Crowd(small_pages)
+    path, parents = f"/companies/{crowd.company}/issues", [crowd.issue()]
+    for _ in range(MANY):
+        parents.append(crowd.post(path, title="Look", description=TEXT, parentId=parents[-1]))
+
+    *above, leaf = parents
+    shown = small_pages.get(f"/issues/{leaf}")["ancestors"]
+
+    assert [one["id"] for one in shown] == above[::-1][: len(shown)]
+    assert 0 < len(shown) < MANY
+
+
+def test_a_cursor_of_another_list_changes_nothing_in_ones_own(small_pages: Api):
+    mine, theirs = Crowd(small_pages), Crowd(small_pages)
+    path, expected = mine.issues()
+    foreign = theirs.issue()
+
+    answer = small_pages.request("GET", f"{path}?cursor={_forged(f'issues of {mine.company}', foreign)}")
+
+    assert [one["id"] for one in answer.json()] == expected[: len(answer.json())]
+
+
+def _forged(list_: str, id_: str) -> str:
+    return cursor_of(list_, UUID(id_))
