@@ -8,7 +8,7 @@ from application.access import BoardUser
 from application.commands import BackfillDraft
 from application.execute import Executor
 from application.quota import Quotas
-from application.use_cases import backfills
+from application.use_cases import backfills, explaining
 from domain.events import BackfillAdvanced, BackfillCompleted, IssueOpened, RunFired, TriggerMissed
 from domain.identity import FIRST_USER
 from domain.limits import Limits
@@ -73,6 +73,19 @@ def test_schedules_of_a_company_over_its_quota_are_missed_and_those_of_others_ru
     }
     assert [noisy.company_id] * 4 == [one.company_id for one in missed]
     assert 0 == place.tick()  # each occurrence has one outcome
+
+
+def test_why_it_did_not_run_is_told_in_a_sentence(bounded):
+    place = bounded(max_company_events_per_minute=3)
+    [armed] = place.workplace().routines(1, next_at=NOON, concurrency_policy="always_enqueue")
+    place.tick()
+    place.clock.now += MINUTE
+    place.tick()
+
+    [(account, sentence)] = place.free.ask(lambda work: explaining.explain(work, USER, armed.routine_id, NOON + MINUTE))
+
+    assert ("missed", "over_quota") == (account.verdict, account.reason)
+    assert "was missed: its company was over one of its quotas on " in sentence
 
 
 def test_when_the_minute_is_over_they_run_again(bounded):
