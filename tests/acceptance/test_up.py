@@ -25,7 +25,7 @@ from tests import waiting
 from tests.strangers import NOBODY, as_account
 from tests.waiting import exists
 
-LIMIT_S = 120.0
+LIMIT_S = 60.0
 wait_for = partial(waiting.wait_for, limit_s=LIMIT_S)
 PARTS = ("web", "scheduler", "projector", "delivery")
 

@@ -202,13 +202,14 @@ def test_init_without_a_key_file_makes_none(routines, admin_url, tmp_path):
     assert "keys" not in result.stdout
 
 
-def test_the_system_hands_its_key_file_and_its_address_to_its_parts(tmp_path):
+def test_the_system_hands_its_key_file_and_its_address_to_the_parts_that_need_them(tmp_path):
+    keys = str(tmp_path / "secret.keys")
     own = System(Place(tmp_path), "127.0.0.1", 8000, None)
     given = System(Place(tmp_path), "127.0.0.1", 8000, None, key_file="/keys", public_url="https://routines.example")
 
-    assert [str(tmp_path / "secret.keys")] * 4 == handed(own, "KEY_FILE")
+    assert [keys, keys, None, keys] == handed(own, "KEY_FILE")
     assert ["http://127.0.0.1:8000", None, None, None] == handed(own, "PUBLIC_URL")
-    assert ["/keys"] * 4 == handed(given, "KEY_FILE")
+    assert ["/keys", "/keys", None, "/keys"] == handed(given, "KEY_FILE")
     assert ["https://routines.example", None, None, None] == handed(given, "PUBLIC_URL")
 
 

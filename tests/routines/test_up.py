@@ -422,12 +422,6 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path):
         pass
 
 
-def test_only_the_parts_that_open_secrets_are_told_where_the_keys_are(tmp_path):
-    parts = System(Place(tmp_path), "127.0.0.1", 8000, None).parts("postgresql://here")
-
-    assert ["web", "scheduler", "delivery"] == [part.name for part in parts if "ROUTINES_KEY_FILE" in part.env]
-
-
 def test_every_part_of_the_system_is_given_the_database(tmp_path):
     parts = System(Place(tmp_path), "127.0.0.1", 8000, None).parts("postgresql://here")
 
