@@ -37,6 +37,11 @@ class Caller(Value, frozen=True):
     run_id: UUID | None = None  # the agent's work session
     by_jetty: bool = False  # through the Jetty API: there collections have keys, and agents have none
 
+    @property
+    def key_id(self) -> UUID | None:
+        """Under which the token would be known; None for none and for one that cannot be any."""
+        return key_of(self.token) if self.token is not None and tokens.is_well_formed(self.token) else None
+
     def __repr__(self) -> str:
         return "Caller(***)"  # a token is for nobody to see
 
@@ -93,9 +98,8 @@ def identify(work: Work, caller: Caller, wanted: Iterable[UUID] = ()) -> Princip
 
     `wanted` are streams that will be read next, and are fetched on the way.
     """
-    if caller.token is None or not tokens.is_well_formed(caller.token):
+    if (key_id := caller.key_id) is None:
         raise Unknown
-    key_id = key_of(caller.token)
     work.load([key_id, *wanted])
     key = work.get(KEY, key_id)
     if key is None or not access.is_good(key, work.now):

@@ -18,6 +18,7 @@ from application.stream_cache import StreamCache
 from application.turns import Turns
 from application.vault import Vault
 from application.work import Work
+from domain.events import KeyIssued
 from domain.recorded import Recorded
 
 TRIES = 10
@@ -145,7 +146,24 @@ class Executor:
         """A question that records nothing: who is this, may they see that."""
         work = Work(self.store, self.clock(), vault=self.vault)
         ids = [arg for arg in args if isinstance(arg, UUID)]
-        return question(work, identify(work, caller, ids), *args, **kwargs)
+        principal = identify(work, caller, ids)
+        if self._cache is not None and caller.key_id is not None and self._cache.get(caller.key_id) is None:
+            self._cache.put((id_, stream) for id_, stream in work.seen(committed=False) if id_ == caller.key_id)
+        return question(work, principal, *args, **kwargs)
+
+    def tenant_of(self, caller: Caller) -> UUID | None:
+        """
+        Whose a caller's key is: a company's, or the user's who has it on the board.
+
+        Only what is cached is asked, so None says nothing; it is to share things out, and proves nothing.
+        """
+        stream = self._cache.get(caller.key_id) if self._cache is not None and caller.key_id is not None else None
+        issued = stream.recorded[0] if stream is not None and stream.recorded else None
+        match issued:
+            case Recorded(event=KeyIssued(user_id=user_id), company_id=company_id):
+                return user_id or company_id
+            case _:
+                return None
 
     def ask(self, question: Callable[[Work], R]) -> R:
         """A question of our own, which records nothing."""

@@ -3,7 +3,6 @@
 import os
 import resource
 import socket
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import uvicorn
@@ -16,11 +15,10 @@ from routines.peers import Peers
 from routines.settings import Settings, has_jetty_routines
 from web.app import create_app
 from web.backend import Backend
+from web.fair_threads import FairThreads
 
 DRAIN_S = 5  # how long requests at work may take after SIGTERM
-SPARE_FILES = (
-    64  # descriptors that are left for files, threads' own sockets, and clients that nobody has hung up on yet
-)
+SPARE_FILES = 64  # descriptors that are left for files, sockets of threads, and clients not yet hung up on
 LONGEST_BACKLOG = 1024
 KEEP_ALIVE_S = 65  # longer than clients and proxies do, or one may send a request just when we hang up
 
@@ -28,12 +26,17 @@ KEEP_ALIVE_S = 65  # longer than clients and proxies do, or one may send a reque
 def serve(settings: Settings, host: str, port: int, fd: int | None = None) -> None:
     """Until SIGTERM or Ctrl-C; requests at work are finished. Listens on the inherited socket `fd` if there is one."""
     with bootstrap.system(settings) as system:
-        set_asyncio_executor(ThreadPoolExecutor(settings.threads, thread_name_prefix="request"))
+        set_asyncio_executor(request_threads(settings))  # type: ignore[arg-type]  # any executor will do
         backend = Backend(system.executor, system.pool, settings.patience_s)
         public_url = settings.public_url or f"http://{host}:{port}"
         with_routines = has_jetty_routines(os.environ)
         app = create_app(backend, public_url, settings.webhook_rate, jetty_routines=with_routines)
         server(app, settings, host, port).run(None if fd is None else [socket.socket(fileno=fd)])
+
+
+def request_threads(settings: Settings) -> FairThreads:
+    """Where requests are worked on: half of the threads are not for one tenant alone."""
+    return FairThreads(settings.threads, max(settings.threads // 2, 1))
 
 
 def server(

@@ -4,7 +4,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event as Stop
 from uuid import uuid4
@@ -22,7 +21,7 @@ from routines import bootstrap
 from routines.bootstrap import System
 from routines.local_postgres import LocalPostgres
 from routines.settings import Settings
-from routines.web_server import server
+from routines.web_server import request_threads, server
 from tests.api import Api
 from web.app import create_app
 from web.backend import Backend
@@ -139,7 +138,7 @@ class _serving:  # noqa: N801 used as a function
         backend = Backend(system.executor, system.pool, system.settings.patience_s)
         app = create_app(backend, PUBLIC_URL, webhook_rate, jetty_routines=jetty_routines)
         self._server = server(app, system.settings, "127.0.0.1", 0)
-        set_asyncio_executor(ThreadPoolExecutor(system.settings.threads))
+        set_asyncio_executor(request_threads(system.settings))
         self._socket = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]})
 

@@ -29,6 +29,7 @@ from web.requests import JsonRequest, caller, is_eventual
 from web.revisions import Revisions
 from web.routines import Routines
 from web.schedules import Schedules
+from web.tenants import by_tenant
 from web.traffic import Traffic
 from web.triggers import Triggers
 from web.turnstile import Turnstile, sender
@@ -96,4 +97,5 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
     )
     of_jetty = jetty(backend, with_routines=jetty_routines)
     both = by_face({"paperclip": framework, "jetty": of_jetty})
-    return guard(conditional(traffic.watched(both)), backend, LargeBodies([framework, of_jetty]))
+    guarded = guard(conditional(traffic.watched(both)), backend, LargeBodies([framework, of_jetty]))
+    return by_tenant(guarded, backend)

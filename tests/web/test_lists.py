@@ -232,7 +232,7 @@ def test_a_cursor_that_the_list_did_not_give_is_refused(api: Api, company: str):
         *(f"{own}?cursor={wrong}" for wrong in (cursor[:-4], cursor[4:], cursor[::-1], cursor.swapcase())),
         *(
             f"{own}?cursor={encoded(text)}"
-            for text in ("{}", "[]", "[1]", '[1,"",[]]', "[" * 10_000, '[1,"","\\ud83d"]')
+            for text in ("{}", "[]", "[1]", '[1,"",[]]', "[" * 2_000, '[1,"","\\ud83d"]')
         ),
     ):
         assert (400, NOT_OURS, ["cursor"]) == refusal(api, path), path
