@@ -215,15 +215,17 @@ class Quotas:
             }
 
     def _spent(self, charge: Charge) -> list[tuple[Rate, UUID, int]]:
-        amounts: Counter[tuple[Rate, UUID]] = Counter()
+        by_company: dict[UUID, tuple[int, int]] = {}
         for recorded, size in zip(charge.batch, charge.sizes, strict=True):
             if recorded.company_id is not None:
-                for rate, amount in zip(self._by_company, (1, size), strict=True):
-                    amounts[rate, recorded.company_id] += amount
-            if charge.credential is not None:
-                for rate, amount in zip(self._by_key, (1, size), strict=True):
-                    amounts[rate, charge.credential] += amount
-        return [(rate, who, amount) for (rate, who), amount in amounts.items()]
+                events, total = by_company.get(recorded.company_id, (0, 0))
+                by_company[recorded.company_id] = (events + 1, total + size)
+        spent = [(self._by_company, who, amounts) for who, amounts in by_company.items()]
+        if charge.credential is not None:
+            spent.append((self._by_key, charge.credential, (len(charge.batch), sum(charge.sizes))))
+        return [
+            (rate, who, amount) for rates, who, amounts in spent for rate, amount in zip(rates, amounts, strict=True)
+        ]
 
     def _check_standing(self, quota: str, who: UUID, more: int) -> None:
         known, most = self._of(quota, who), self._most(quota)
@@ -277,8 +279,8 @@ def _added(batch: Sequence[Recorded]) -> Mapping[tuple[str, UUID], int]:
     """How many more there would be of what the quotas count, and whose."""
     added: Counter[tuple[str, UUID]] = Counter()
     for recorded in batch:
-        who = _owner(recorded.event, recorded.company_id)
-        if who is not None and (found := STANDING.get(type(recorded.event))) is not None:
+        found = STANDING.get(type(recorded.event))
+        if found is not None and (who := _owner(recorded.event, recorded.company_id)) is not None:
             added[found[0], who] += 1
     return added
 

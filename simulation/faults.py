@@ -114,7 +114,9 @@ class Line(EventStore):
     def after(self, position: int, limit: int) -> Sequence[Recorded]:
         return self._log.follow()[position : position + limit]
 
-    def append(self, batch: Sequence[Recorded], guards: Guards = ()) -> int:
+    def append(
+        self, batch: Sequence[Recorded], guards: Guards = (), stored: Sequence[StoredEvent] | None = None
+    ) -> int:
         struck = self._struck(AT_APPEND)
         match struck:
             case "refused":
@@ -127,7 +129,7 @@ class Line(EventStore):
                 raise Died
             case "overtaken":
                 self._overtake()
-        position = super().append(batch, guards)
+        position = super().append(batch, guards, stored)
         match struck:
             case "unheard":
                 raise OutcomeUnknown

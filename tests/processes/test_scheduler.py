@@ -168,10 +168,10 @@ def test_a_change_that_comes_between_deciding_and_recording_wins(workplace, syst
     changes = iter([lambda: change(workplace, armed)])
 
     class Late(type(system.store)):
-        def append(self, batch, guards=()):
+        def append(self, batch, guards=(), stored=None):
             for late in changes:
                 late()
-            return super().append(batch, guards)
+            return super().append(batch, guards, stored)
 
     racing = Scheduler(Executor(Late(system.store.recorder), clock), system.store.after, batch=50)
 
