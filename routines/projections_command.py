@@ -61,17 +61,13 @@ def isolated(name: str | None, *, limit: int, as_json: bool) -> None:
         for event in events:
             terminal.echo_json(event)
         return
-    table = Table("Read model", "Position", "Event", "Company", "Stream", "Version", "Reason", "Isolated")
     for event in events:
         moment = event.isolated_at.isoformat(timespec="seconds")
-        place = (
-            terminal.cell(event.name),
-            str(event.company_id or "unknown"),
-            str(event.stream_id),
-            str(event.version),
-        )
-        table.add_row(event.read_model, str(event.position), *place, event.reason, moment)
-    Console().print(table if events else "No read model has passed over an event.")
+        place = f"{event.position} {event.name} of stream {event.stream_id} version {event.version}"
+        company = f"company {event.company_id or 'unknown'}"
+        terminal.echo(f"{event.read_model}: {place}, {company}: {event.reason}, {moment}")
+    if not events:
+        terminal.echo("No read model has passed over an event.")
 
 
 @projections.command()

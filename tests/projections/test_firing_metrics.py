@@ -50,7 +50,7 @@ def test_everything_that_can_happen_is_shown_before_it_does(story):
     found = counted(story)
 
     assert 4 * 6 == len(found.runs)
-    assert {("skip_missed",), ("catch_up_cap",)} == found.missed.keys()
+    assert {("skip_missed",), ("catch_up_cap",), ("over_quota",)} == found.missed.keys()
     assert {("completed",), ("failed",)} == found.ended.keys()
     assert {("delivered",), ("failed",), ("dead",)} == found.attempts.keys()
     assert {0} == {*found.runs.values(), *found.missed.values(), *found.ended.values(), *found.attempts.values()}

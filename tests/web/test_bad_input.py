@@ -25,6 +25,7 @@ SHAPES: dict[tuple[str, str], type[Body]] = {
     ("PATCH", f"/companies/{ID}"): commands.CompanyPatch,
     ("POST", f"/companies/{ID}/members"): commands.MemberDraft,
     ("PATCH", f"/companies/{ID}/members/{ID}"): commands.MemberPatch,
+    ("POST", f"/companies/{ID}/members/{ID}/keys"): commands.BoardKeyDraft,
     ("POST", f"/companies/{ID}/agents"): commands.AgentDraft,
     ("PATCH", f"/agents/{ID}"): commands.AgentPatch,
     ("POST", f"/agents/{ID}/pause"): commands.PauseRequest,
