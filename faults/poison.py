@@ -1,7 +1,7 @@
 """
 Triggers that cannot be carried out, among good ones that come due in the same seconds.
 
-* a zone that is not there, a cron expression that cannot be read, one that matches no date
+* a zone that is not there, a cron expression that cannot be read
 * an event in the trigger's stream that cannot be decoded
 The good ones must not wait for them, and each poisoned occurrence ends as failed, with a reason.
 """
@@ -26,7 +26,6 @@ FAILED_S = 30.0  # within which a poisoned one must have failed
 SETTINGS = {
     "no such zone": TriggerSettings(cron_expression="* * * * *", timezone="Mars/Olympus_Mons"),
     "no cron": TriggerSettings(cron_expression="61 25 * * *", timezone="UTC"),
-    "no date": TriggerSettings(cron_expression="0 0 31 2 *", timezone="UTC"),
 }
 POISONS = list(SETTINGS)
 UNREADABLE = "undecodable event"

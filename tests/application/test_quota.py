@@ -129,19 +129,6 @@ def test_a_lost_race_costs_nothing():
     refusal(lambda: desk.record(GOAL))
 
 
-def test_a_stream_that_has_changed_too_often_changes_no_more_but_may_end():
-    desk = Desk(max_stream_events=3)
-    goal = uuid4()
-    desk.record(GOAL, stream_id=goal)
-    desk.edit(goal, "a")
-    desk.edit(goal, "b")
-
-    refused = refusal(lambda: desk.edit(goal, "c"), Unacceptable)
-
-    assert "The goal has 3 changes, and can have no more: make another" == refused.message
-    desk.record(GoalDeleted(), stream_id=goal)
-
-
 def test_whoever_is_over_a_quota_can_still_stop_things():
     desk = Desk(max_company_events_per_minute=1)
     goal = uuid4()
@@ -151,15 +138,6 @@ def test_whoever_is_over_a_quota_can_still_stop_things():
     desk.record(GoalDeleted(), stream_id=goal)
     desk.record(AgentCreated(profile=AgentProfile(name="Scout"), url_key="scout"), stream_id=ACME, key=None)
     desk.record(AgentPaused(), stream_id=ACME)
-
-
-def test_small_changes_of_something_large_end_before_the_stream_is_too_large_to_read():
-    desk = Desk(max_stream_bytes=10_240)
-    goal = uuid4()
-    desk.record(GOAL, stream_id=goal)
-    desk.edit(goal, "x" * 6_000)
-
-    assert "max_stream_bytes" == refusal(lambda: desk.edit(goal, "y" * 6_000), Unacceptable).details["quota"]
 
 
 def test_what_there_may_be_so_many_of_is_counted_where_it_is_known():
