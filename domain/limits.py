@@ -29,6 +29,10 @@ class Limits(Value, frozen=True):
     max_transaction_bytes: Bytes = 32 * MIB  # of all events that are recorded together
     read_batch_bytes: Bytes = 4 * MIB  # of events, after which a batch of the log ends (application/recorder.py)
 
+    # One unit of work (application/store.py).
+    max_read_bytes: Bytes = 48 * MIB  # of stored JSON that all its loads read together
+    max_transaction_events: Count = 5_000  # that are recorded together
+
     # What one request may cost in time (application/use_cases/explaining.py, web/jetty/runs.py).
     max_explained_schedules: Count = 50  # of a routine, by one explanation; any number one by one
     max_explained_events: Count = 50_000  # that one explanation goes through, those of the routine for each schedule
