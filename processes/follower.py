@@ -2,7 +2,8 @@
 Follows the log: brings read models to its head, batch after batch, whatever the log holds.
 
 A batch that fails is tried again with half as many events, down to one; the models that cannot take that one pass
-over it, on the record (projections/positions.py), and go on. After a success a batch may have twice as many again.
+over it, on the record (projections/positions.py), and go on. One that breaks the connection is tried again event by event
+at once: each such try may have lasted as long as the database allows. After a success a batch may have twice as many again.
 """
 
 import time
@@ -68,7 +69,7 @@ class Follower:
         except Exception as error:
             is_away = _is_away(conn, error)
             self._is_apart = self._limit == 1 or not (is_away or positions.is_events_fault(error))
-            self._limit = max(self._limit // 2, 1)
+            self._limit = 1 if conn.closed else max(self._limit // 2, 1)
             if is_away:
                 raise
             return 1
