@@ -112,18 +112,23 @@ class Executor:
         versions = work.versions
         return {id_ for id_, version in self.store.versions(versions).items() if version != versions[id_]}
 
-    def read_ahead(self, read: Callable[[Work], object]) -> None:
-        """Caches what decisions that are soon to come rest on, so that they need not wait for it."""
+    def read_ahead(self, read: Callable[[Work], object]) -> bool:
+        """
+        Caches what decisions that are soon to come rest on, so that they need not wait for it.
+
+        False when that cannot be read, or is too much to be read at once.
+        """
         if self._cache is None:
-            return
+            return True
         work = Work(self.store, self.clock())
         try:
             read(work)
         except OperationalError:
             raise
         except Exception:  # noqa: BLE001 whatever it is, the decision will say it if it is still so
-            return
+            return False
         self._cache.put(work.seen(committed=False))
+        return True
 
     def _commit(self, work: Work, result: R) -> Done[R]:
         """Raises OverQuota, or Unacceptable for another quota, before anything is recorded."""

@@ -28,6 +28,7 @@ from domain import limits
 
 Guards = Sequence[tuple[UUID, int]]
 TRIES = 4  # of one append, when the connection breaks
+FOREVER = 2**62
 
 
 class OutcomeUnknown(OperationalError):
@@ -54,7 +55,12 @@ class MemoryRecorder(POPOApplicationRecorder):
                 msg = "a stream would get a gap"
                 raise IntegrityError(msg)
 
-    def select_streams(self, stream_ids: Sequence[UUID], read_from: str | None = None) -> Sequence[StoredEvent]:
+    def select_streams(
+        self,
+        stream_ids: Sequence[UUID],
+        read_from: str | None = None,
+        most_bytes: int = FOREVER,  # noqa: ARG002 they are in memory already: nothing is won by leaving some out
+    ) -> Sequence[StoredEvent]:
         """The events of these streams with their positions, stream by stream in order; from the last of a name on, if given."""
         index = self._stored_events_index
         streams = [list(self.select_events(id_)) for id_ in stream_ids]
@@ -88,13 +94,16 @@ READ_BACK = """
 STREAM = """
     SELECT stream_id, version, name, body FROM log.events
     WHERE stream_id = %(id)s AND version > %(gt)s AND version <= %(lte)s ORDER BY version {} LIMIT %(limit)s"""
-STREAMS = """
-    SELECT stream_id, version, name, body, position FROM log.events WHERE stream_id = ANY(%b) ORDER BY stream_id, version"""
-STREAMS_FROM = """
-    SELECT e.stream_id, e.version, e.name, e.body, e.position FROM unnest(%b::uuid[]) AS s(id)
-    JOIN log.events e ON e.stream_id = s.id AND e.version >= coalesce(
-        (SELECT version FROM log.events WHERE stream_id = s.id AND name = %b ORDER BY version DESC LIMIT 1), 1)
-    ORDER BY e.stream_id, e.version"""
+BOUNDED = """
+    SELECT stream_id, version, name, body, position FROM (
+        SELECT e.stream_id, e.version, e.name, e.body, e.position,
+            sum(octet_length(e.body)) OVER (ORDER BY e.stream_id, e.version ROWS UNBOUNDED PRECEDING) AS bytes
+        FROM {}) AS measured
+    WHERE bytes - octet_length(body) <= %b ORDER BY stream_id, version"""
+STREAMS = BOUNDED.format("log.events e WHERE e.stream_id = ANY(%b)")
+STREAMS_FROM = BOUNDED.format("""unnest(%b::uuid[]) AS s(id)
+        JOIN log.events e ON e.stream_id = s.id AND e.version >= coalesce(
+            (SELECT version FROM log.events WHERE stream_id = s.id AND name = %b ORDER BY version DESC LIMIT 1), 1)""")
 VERSIONS = """
     SELECT s.id, coalesce((SELECT version FROM log.events WHERE stream_id = s.id ORDER BY version DESC LIMIT 1), 0)
     FROM unnest(%b::uuid[]) AS s(id)"""
@@ -106,7 +115,6 @@ FOLLOWING = """
             ORDER BY position LIMIT %b) AS following) AS measured
     WHERE bytes_before < %b ORDER BY position"""
 HEAD = "SELECT position FROM log.head"
-FOREVER = 2**62
 
 
 class PostgresRecorder(ApplicationRecorder):
@@ -169,13 +177,19 @@ class PostgresRecorder(ApplicationRecorder):
         with self._connection() as conn:
             return [StoredEvent(*row) for row in conn.execute(query, values)]
 
-    def select_streams(self, stream_ids: Sequence[UUID], read_from: str | None = None) -> Sequence[StoredEvent]:
-        """The same, each with its position."""
+    def select_streams(
+        self, stream_ids: Sequence[UUID], read_from: str | None = None, most_bytes: int = FOREVER
+    ) -> Sequence[StoredEvent]:
+        """
+        The same of several streams, each with its position; from the last event of a name on, if given.
+
+        It ends with the first event that goes beyond `most_bytes`; Postgres sums up sizes without reading what they are of.
+        """
         with self._connection() as conn:
             if read_from is None:
-                rows = conn.execute(STREAMS, (list(stream_ids),), prepare=True).fetchall()
+                rows = conn.execute(STREAMS, (list(stream_ids), most_bytes), prepare=True).fetchall()
             else:
-                rows = conn.execute(STREAMS_FROM, (list(stream_ids), read_from), prepare=True).fetchall()
+                rows = conn.execute(STREAMS_FROM, (list(stream_ids), read_from, most_bytes), prepare=True).fetchall()
             return [Notification(*row) for row in rows]
 
     def select_versions(self, stream_ids: Sequence[UUID]) -> Sequence[tuple[UUID, int]]:

@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 from eventsourcing.persistence import MapperDeserialisationError, Notification, StoredEvent
 
-from application.recorder import Guards
+from application.recorder import FOREVER, Guards
 from domain import json_depth, limits
 from domain.errors import Oversized
 from domain.events import STORED_NAMES, AnyEvent, stored_name
@@ -32,7 +32,9 @@ class Recorder(Protocol):
 
     def insert_events(self, stored_events: Sequence[StoredEvent], *, guards: Guards = ()) -> Sequence[int] | None: ...
 
-    def select_streams(self, stream_ids: Sequence[UUID], read_from: str | None = None) -> Sequence[StoredEvent]: ...
+    def select_streams(
+        self, stream_ids: Sequence[UUID], read_from: str | None = None, most_bytes: int = FOREVER
+    ) -> Sequence[StoredEvent]: ...
 
     def select_versions(self, stream_ids: Sequence[UUID]) -> Sequence[tuple[UUID, int]]: ...
 
@@ -121,6 +123,19 @@ def _readable(stored: Notification) -> Recorded:
         )
 
 
+class ReadBudget:
+    """The bytes of stored events that one unit of work may read."""
+
+    def __init__(self, most: int) -> None:
+        self.left = self._most = most
+
+    def spend(self, size: int) -> None:
+        """Raises Oversized, from then on each time, when it is too much."""
+        self.left -= size
+        if self.left < 0:
+            raise Oversized(f"This would read more than {self._most:,} bytes of history at once: do it in parts")
+
+
 class EventStore:
     """Appends batches and reads streams and the log."""
 
@@ -137,19 +152,29 @@ class EventStore:
         `stored` are the same events as they are stored, from whoever has them. Raises IntegrityError, and Oversized
         when an event, or all of them together, is more than may be recorded.
         """
+        if len(batch) > (many := self.limits.max_transaction_events):
+            raise Oversized(
+                f"This would record {len(batch):,} events at once, and at most {many:,} may be: do it in parts"
+            )
         stored = stored or [to_stored(recorded, self.limits) for recorded in batch]
         if (size := sum(len(event.state) for event in stored)) > (most := self.limits.max_transaction_bytes):
             raise Oversized(f"This would record {size:,} bytes at once, and at most {most:,} may be")
         positions = self.recorder.insert_events(stored, guards=guards)
         return positions[-1] if positions else self.head()
 
-    def load(self, stream_ids: Sequence[UUID], read_from: str | None = None) -> dict[UUID, list[Recorded]]:
+    def load(
+        self, stream_ids: Sequence[UUID], read_from: str | None = None, budget: ReadBudget | None = None
+    ) -> dict[UUID, list[Recorded]]:
         """
         The events of each stream with their positions, in one round trip; an unknown stream has none.
 
-        Raises UnreadableEvent: no decision may rest on a part of a stream.
+        Raises UnreadableEvent and, when they are more than the budget has left, Oversized: no decision may rest on a part
+        of a stream.
         """
-        found = map(from_stored, self.recorder.select_streams(stream_ids, read_from))
+        budget = budget or ReadBudget(self.limits.max_read_bytes)
+        stored = self.recorder.select_streams(stream_ids, read_from, budget.left)
+        budget.spend(sum(len(event.state) for event in stored))
+        found = map(from_stored, stored)
         by_stream = {id_: list(events) for id_, events in groupby(found, key=lambda recorded: recorded.stream_id)}
         return {id_: by_stream.get(id_, []) for id_ in stream_ids}
 

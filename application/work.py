@@ -16,7 +16,7 @@ from eventsourcing.persistence import IntegrityError, StoredEvent
 from application import stream_cache
 from application.key_ring import VaultClosed
 from application.quota import Charge, Quotas
-from application.store import EventStore, to_stored
+from application.store import EventStore, ReadBudget, to_stored
 from application.stream_cache import CachedStream, StreamCache
 from application.streams import CACHED_PREFIXES, Kind
 from application.vault import Kept, Vault
@@ -73,6 +73,7 @@ class Work:
         self.credential: UUID | None = None  # the key or the webhook that asks
         self.cause: str | None = None  # the work session of the agent that asks
         self._streams: dict[UUID, _Stream] = {}
+        self._budget = ReadBudget(store.limits.max_read_bytes)  # of all loads together
         self._batch: list[Recorded] = []  # what is to be recorded, in the order of the decisions
         self._kept: list[Kept] = []
         self._dropped: list[UUID] = []
@@ -81,11 +82,13 @@ class Work:
         """
         Fetches streams in one round trip; those at hand and None are left out.
 
-        Those of one `kind` are read from where it says; without it they are read whole.
+        Those of one `kind` are read from where it says; without it they are read whole. Raises Oversized when that is
+        more than a unit of work may read.
         """
         missing = {id_ for id_ in stream_ids if id_ is not None and id_ not in self._streams}
         if wanted := [id_ for id_ in missing if not self._take_cached(id_)]:
-            for id_, recorded in self.store.load(wanted, None if kind is None else kind.read_from).items():
+            read_from = None if kind is None else kind.read_from
+            for id_, recorded in self.store.load(wanted, read_from, self._budget).items():
                 self._streams[id_] = _Stream(recorded=recorded, pending=[], kind=kind)
 
     def presume_new(self, stream_ids: Iterable[UUID]) -> None:

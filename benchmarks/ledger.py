@@ -107,8 +107,9 @@ def _fire_before(system: System, company_id: UUID, now: datetime, fired: int) ->
     routine_ids = [one.stream_id for one in system.store.history() if isinstance(one.event, RoutineCreated)]
     batch = [(slot_of(routine_id), _slot_events(routine_id, fired)) for routine_id in routine_ids]
     executor = Executor(system.store, lambda: now)
-    for start in range(0, len(batch), 200):
-        executor.attempt(lambda work, part=batch[start : start + 200]: _record(work, part, company_id))
+    at_once = max(1, 1_000 // fired)  # streams: of each firing some two events
+    for start in range(0, len(batch), at_once):
+        executor.attempt(lambda work, part=batch[start : start + at_once]: _record(work, part, company_id))
 
 
 def _slot_events(routine_id: UUID, fired: int) -> list[AnyEvent]:

@@ -9,7 +9,7 @@ Every way the domain can say no. The docstring is the message, unless the raiser
   - Unacceptable          well-formed, but a rule forbids it
     - BadSchedule         a cron expression or time zone that cannot be followed
     - Misfit              a field whose value does not fit; `field` names it
-    - Oversized           what would be recorded is larger, deeper or more than may be
+    - Oversized           what would be recorded, or read for it, is larger, deeper or more than may be
 * ImpossibleHistory       the log contradicts itself: a bug, or a damaged store
 """
 

@@ -29,9 +29,15 @@ class Limits(Value, frozen=True):
     max_transaction_bytes: Bytes = 32 * MIB  # of all events that are recorded together
     read_batch_bytes: Bytes = 4 * MIB  # of events, after which a batch of the log ends (application/recorder.py)
 
+    # One unit of work (application/store.py).
+    max_read_bytes: Bytes = 48 * MIB  # of stored JSON that all its loads read together
+    max_transaction_events: Count = 5_000  # that are recorded together
+
     # What one request may cost in time (application/use_cases/explaining.py, web/jetty/runs.py).
     max_explained_schedules: Count = 50  # of a routine, by one explanation; any number one by one
-    max_explained_events: Count = 50_000  # that one explanation goes through, those of the routine for each schedule
+    max_explained_events: Count = (
+        50_000  # that one explanation goes through: of each schedule, and the routine's for each
+    )
     max_sync_waits: Annotated[int, Meta(ge=1, le=10_000)] = 100  # calls of run-sync that one process holds open
     max_company_sync_waits: Annotated[int, Meta(ge=1, le=10_000)] = 20  # of these, of one company
 
@@ -69,6 +75,7 @@ class Limits(Value, frozen=True):
     max_trajectory_bytes: Bytes = 512 * KIB  # workflow, parameters, metadata, steps and labels of one trajectory
     max_trajectory_labels: Count = 200
     max_task_steps: Count = 200
+    max_task_routines: Count = 1_000  # that are not archived
     max_output_depth: Annotated[int, Meta(ge=1, le=64)] = 64  # levels of arrays and objects that a step gives
 
     # What is recorded in a minute: of one company, by one key or webhook (application/quota.py).

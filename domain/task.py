@@ -5,7 +5,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from domain.errors import ImpossibleHistory, Misfit, NotFound
+from domain.errors import ImpossibleHistory, Misfit, NotFound, Unacceptable
 from domain.events import (
     TaskCreated,
     TaskDeleted,
@@ -52,6 +52,13 @@ def update(task: Task, details: TaskDetails, limits: Limits = DEFAULT) -> list[T
     if details.workflow != task.details.workflow:
         _must_be_callable(details.workflow, limits)
     return [] if details == task.details else [TaskUpdated(details=details)]
+
+
+def add_routine(task: Task, routine_id: UUID, limits: Limits) -> list[TaskEvent]:
+    """Raises Unacceptable for one too many."""
+    if len(task.routines) >= limits.max_task_routines:
+        raise Unacceptable(f"A task has at most {limits.max_task_routines:,} routines: delete some first")
+    return [TaskRoutineAdded(routine_id=routine_id)]
 
 
 def _must_be_callable(workflow: Json, limits: Limits) -> None:

@@ -27,6 +27,7 @@ from application.use_cases.letters import Address, GivenUp
 from application.work import Work
 from domain import targets
 from domain.delivery import Answer, Letter
+from domain.errors import Oversized
 from domain.recorded import Unreadable
 from processes import composing
 from processes.composing import Composed
@@ -34,7 +35,7 @@ from processes.follower import Follower
 from processes.outbound import Client
 from processes.shares import Shares
 from processes.wakeup import Connection, Wakeup
-from projections import deliveries
+from projections import deliveries, positions
 from projections.positions import Read
 
 DATABASE_THREADS = 10  # as many as there are connections
@@ -166,9 +167,9 @@ class Courier:
         try:
             if await asyncio.to_thread(self._is_due, letter):
                 await self._attempt(letter)
-        except (psycopg.Error, PersistenceError):
-            raise
-        except Exception:
+        except Exception as error:
+            if positions.is_away(error):
+                raise
             log.exception("cannot_deliver", delivery_id=str(letter.id))
             self._resting[letter.id] = self._executor.clock() + REST
         finally:
@@ -178,7 +179,7 @@ class Courier:
         async with self._composing:
             try:
                 to, of, headers = await asyncio.to_thread(self._ready, letter)
-            except GivenUp as given_up:
+            except (GivenUp, Oversized) as given_up:
                 reason = str(given_up)
                 await asyncio.to_thread(self._note, lambda work: letters.give_up(work, letter, reason))
                 log.info("delivery_given_up", delivery_id=str(letter.id), kind=letter.kind, reason=reason)

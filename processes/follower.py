@@ -2,7 +2,9 @@
 Follows the log: brings read models to its head, batch after batch, whatever the log holds.
 
 A batch that fails is tried again with half as many events, down to one; the models that cannot take that one pass
-over it, on the record (projections/positions.py), and go on. After a success a batch may have twice as many again.
+over it, on the record (projections/positions.py), and go on. One that breaks the connection is tried again event by event
+at once, since each break may have taken as long as the database allows. After that, each success lets a batch have twice as
+many again.
 """
 
 import time
@@ -19,7 +21,7 @@ from projections import positions
 from projections.positions import Read
 from projections.read_model import ReadModel
 
-MOST_BROKEN = 3  # connections, one after the other, that an event may break before it is passed over
+MOST_BROKEN = 2  # connections that an event may break with one model, once it has with all, before it is passed over
 RETRY_S = 5.0  # how long a read model whose tables are not as they should be is left alone
 
 log = structlog.get_logger()
@@ -46,6 +48,10 @@ class Follower:
         self._models = tuple(models)
         self._read = read
         self._limit = positions.BATCH  # events of the next batch
+        self._at_work = 0  # events of the batch that is being taken
+        self._doubtful = (
+            0  # events, from the next on, one of which has broken the connection: they are taken one by one
+        )
         self._is_apart = False  # whether the models have to take the next event one after the other
         self._broken = Counter[
             tuple[str, int]
@@ -63,17 +69,26 @@ class Follower:
         models = [model for model in self._models if self._resting.get(model.name, 0.0) <= now]
         if self._is_apart:
             return self._step_apart(conn, models)
+        self._at_work = 0
         try:
-            count = positions.advance(conn, models, self._read, self._limit)
+            count = positions.advance(conn, models, self._noted, self._limit)
         except Exception as error:
             is_away = _is_away(conn, error)
             self._is_apart = self._limit == 1 or not (is_away or positions.is_events_fault(error))
             self._limit = max(self._limit // 2, 1)
+            if conn.closed and self._at_work > 1:
+                self._limit, self._doubtful = 1, self._at_work
             if is_away:
                 raise
             return 1
-        self._limit = min(self._limit * 2, positions.BATCH)
+        self._doubtful = max(self._doubtful - count, 0)
+        self._limit = 1 if self._doubtful else min(self._limit * 2, positions.BATCH)
         return count
+
+    def _noted(self, position: int, limit: int) -> Sequence[Recorded]:
+        batch = self._read(position, limit)
+        self._at_work = len(batch)
+        return batch
 
     def _step_apart(self, conn: Connection, models: Sequence[ReadModel]) -> int:
         """A batch for each model alone: who cannot take one event passes over it, and who cannot work at all stops."""
@@ -81,6 +96,7 @@ class Follower:
             if (position := positions.reached(conn, [model.name])) is None:
                 continue
             if self._broken[model.name, position] >= MOST_BROKEN:
+                self._doubtful = 0
                 self._pass_over(conn, model, position, ConnectionError("the database ended the connection"))
                 continue
             try:

@@ -35,7 +35,7 @@ from processes import settled
 from processes.follower import Follower
 from processes.foresight import Foresight
 from processes.wakeup import Connection, Wakeup
-from projections import backfills, deadlines, triggers_due
+from projections import backfills, deadlines, positions, triggers_due
 from projections.positions import Read
 
 LANES = 2  # batches that are settled at the same time
@@ -159,16 +159,20 @@ class Scheduler:
         return many, [row for batch in left for row in batch]
 
     def _settle(self, rows: Sequence[Row], settle: Settle[Row]) -> int:
-        """All in one transaction; when one of them spoils it, each half in its own, down to the one."""
+        """
+        All in one transaction; when one of them spoils it, or they are too much, each half in its own, down to the one.
+
+        Raises psycopg.OperationalError or PersistenceError when the database is away.
+        """
         alone = len(rows) == 1
         try:
             return self._attempt(rows, settle, tries=8 if alone else 2)
-        except (psycopg.OperationalError, PersistenceError) as error:
-            if not isinstance(error, IntegrityError):
-                raise
+        except IntegrityError:
             if alone:
                 log.info("firing_lost_race", **settled.names(rows[0]))
         except Exception as error:
+            if positions.is_away(error):
+                raise
             if alone:
                 log.exception("firing_failed", **settled.names(rows[0]))
                 return self._give_way(rows[0], error)
@@ -202,9 +206,9 @@ class Scheduler:
                     return self._attempt([row], partial(making_up.give_up, reason=reason), tries=8)
                 case Overdue():
                     return 0
-        except (psycopg.OperationalError, PersistenceError):
-            raise
-        except Exception:
+        except Exception as failure:
+            if positions.is_away(failure):
+                raise
             log.exception("cannot_fail", **settled.names(row))
             return 0
 

@@ -193,6 +193,18 @@ def is_events_fault(error: Exception) -> bool:
     return error.sqlstate[:2] in FAULTS_OF_DATA or error.sqlstate in TOO_MUCH
 
 
+def is_away(error: Exception) -> bool:
+    """
+    Whether the database is away, and to be waited for.
+
+    It is not when it has answered that something took too long or was too much: less of it may go.
+    """
+    if isinstance(error, PersistenceError):
+        cause = error.__cause__
+        return not isinstance(cause, Exception) or is_away(cause)
+    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and not is_events_fault(error)
+
+
 def stop(conn: Connection, name: str, why: str) -> None:
     """Notes why a model can go no further, for health and status."""
     conn.execute(STOP, (why, name))

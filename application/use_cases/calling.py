@@ -90,6 +90,8 @@ def _outcome(work: Work, of: Routine, asked: Firing) -> Outcome:
         return begun  # whoever asks for it gets it: neither cadence, pause nor overlap count
     if projects.is_paused(work.get(PROJECT, asked.project_id)):
         return firing.PROJECT_PAUSED
+    if isinstance(asked.texts, Failed):
+        return begun  # as failed, without a look at live trajectories: what they hold may be why
     guard = slots.of(work, asked.routine_id)
     return run.outcome(of.settings.concurrency_policy, slots.newest(work, of, guard), begun)
 

@@ -12,14 +12,13 @@ from application.streams import TRIGGER
 from application.use_cases import calling, names, routines, runs, sealing, triggers, unsettled
 from application.use_cases.names import RoutinePath, TaskPath
 from application.work import Work
-from domain import cadence, routine, targets, trigger
+from domain import cadence, routine, targets, task, trigger
 from domain import call as calls
 from domain.errors import Conflict, Misfit
 from domain.events import (
     RoutineTriggerAdded,
     RoutineTriggerChanged,
     RoutineTriggerRemoved,
-    TaskRoutineAdded,
 )
 from domain.firing import Firing, Texts
 from domain.identity import cadence_of, trajectory_of_run
@@ -55,7 +54,7 @@ def create(work: Work, principal: Principal, path: TaskPath, draft: RoutineCreat
         call=call,
     )
     work.record(routine_id, routine.create(settings, routines.responsible(work, principal, settings)), company_id)
-    work.record(at.task_id, [TaskRoutineAdded(routine_id=routine_id)])
+    work.record(at.task_id, task.add_routine(at.task, routine_id, work.limits))
     _follow(work, routine_id, company_id, wanted)
     return routine_id
 

@@ -127,16 +127,24 @@ def explain(
         wanted = [trigger_id]
     else:
         raise NotFound("Routine trigger not found")
-    limits = work.limits
-    if len(wanted) > limits.max_explained_schedules or len(wanted) * len(history) > limits.max_explained_events:
-        message = (
-            f"The routine has had {len(wanted)} schedules and {len(history)} changes: ask about one of its triggers"
-        )
-        raise Misfit(message, "triggerId")
+    _must_be_few(work, len(wanted), len(history), 0)
     work.load(wanted)
+    _must_be_few(work, len(wanted), len(history), sum(len(work.history(id_)) for id_ in wanted))
     questions = [(id_, explanation.ask(explanation.eras(history, work.history(id_)), at)) for id_ in wanted]
     accounts = [_account(work, id_, question) for id_, question in questions]
     return [(one, account.sentence(one, partial(_name, work))) for one in accounts]
+
+
+def _must_be_few(work: Work, schedules: int, changes: int, of_schedules: int) -> None:
+    """Raises Misfit. The changes of a routine are gone through for each of its schedules."""
+    limits = work.limits
+    events = schedules * changes + of_schedules
+    if schedules > limits.max_explained_schedules or events > limits.max_explained_events:
+        message = (
+            f"The routine has had {schedules} schedules and {changes} changes, and its schedules {of_schedules}: "
+            "ask about one of its triggers"
+        )
+        raise Misfit(message, "triggerId")
 
 
 def _account(work: Work, trigger_id: UUID, question: Question) -> Account:

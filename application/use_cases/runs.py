@@ -194,6 +194,8 @@ def record(work: Work, company_id: UUID, of: Routine, asked: Firing) -> None:
 def _outcome(work: Work, of: Routine, asked: Firing, guard: Slot) -> Outcome:
     if asked.source == "schedule" and projects.is_paused(work.get(PROJECT, asked.project_id)):
         return firing.PROJECT_PAUSED
+    if isinstance(asked.texts, Failed):
+        return asked.texts  # without a look at live issues: what they hold may be why it failed
     assignee = work.get(AGENT, asked.assignee_agent_id)
     return firing.outcome(asked, of, assignee, slots.newest(work, of, guard))
 

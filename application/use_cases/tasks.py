@@ -13,7 +13,7 @@ from application.use_cases.references import merged
 from application.work import Work
 from domain import task
 from domain.errors import Conflict
-from domain.events import TaskDeleted
+from domain.events import TaskDeleted, TaskRoutineRemoved
 from domain.values import TaskDetails
 
 
@@ -42,17 +42,27 @@ def update(work: Work, principal: Principal, path: TaskPath, change: TaskChange)
     return at.task_id
 
 
-def delete(work: Work, principal: Principal, path: TaskPath) -> UUID:
-    """Its routines go with it; its trajectories stay."""
+def delete(work: Work, principal: Principal, path: TaskPath) -> bool:
+    """
+    One step of it, since all of its routines may be more than one unit of work may read; True once it is gone.
+
+    Its routines go with it, the newest first, each in a step of its own; its trajectories stay.
+    """
     at = names.task(work, principal, path, "administer")
-    work.load(at.task.routines)
-    for routine_id in at.task.routines:
-        of = work.get(ROUTINE, routine_id)
-        if of is not None and of.settings.call is not None:
-            calls.archive(work, routine_id, of, of.settings.call)
+    if at.task.routines:
+        _archive(work, at.task_id, at.task.routines[-1])
+        return False
     names.free(work, names.tasks_of(at.company_id), at.task.details.name)
     work.record(at.task_id, [TaskDeleted()])
-    return at.task_id
+    return True
+
+
+def _archive(work: Work, task_id: UUID, routine_id: UUID) -> None:
+    of = work.get(ROUTINE, routine_id)
+    if of is not None and of.settings.call is not None:
+        calls.archive(work, routine_id, of, of.settings.call)
+    else:
+        work.record(task_id, [TaskRoutineRemoved(routine_id=routine_id)])
 
 
 def _taken(name: str, collection: str) -> Conflict:

@@ -77,8 +77,7 @@ def claim(  # noqa: PLR0913, PLR0917 what a worker says
     """
     company_id = names.collection(work, principal, collection, "assign")
     task_id = None if task is None else names.task(work, principal, TaskPath(collection=collection, task=task)).task_id
-    work.load(waiting)
-    for trajectory_id in waiting:
+    for trajectory_id in waiting:  # mostly the first is taken: the others are not read before
         found = calling.present(work, trajectory_id)
         if work.company_of(trajectory_id) != company_id or (task_id not in (None, found.task_id)):
             continue

@@ -163,6 +163,57 @@ def test_an_event_that_takes_longer_than_the_database_allows_is_passed_over(work
     assert head == positions.wait(conn, ["sleeping"], 0)
 
 
+def test_of_many_events_the_one_that_breaks_connections_is_found_with_few_of_them(workplace, system, conn):
+    workplace.routines(80, next_at=NOON)
+    head = system.store.head()
+    conn.execute("INSERT INTO positions (name, shape) VALUES ('breaking', 'any')")
+    asked = []
+
+    def fold(recorded, rows):
+        if recorded.position == 150:
+            rows._conn.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    def read(position, limit):
+        asked.append(limit)
+        return system.store.after(position, limit)
+
+    model = ReadModel(name="breaking", tables=(), schema="", fold=fold, touches=lambda _: ())
+    follower, broken = Follower([model], read), 0
+    while True:
+        with bootstrap.connect(system.settings) as own:
+            try:
+                while follower.step(own):
+                    pass
+                break
+            except psycopg.OperationalError:
+                broken += 1
+        assert broken < 10
+
+    assert broken <= 4
+    assert ["breaking"] == [one.read_model for one in positions.isolated(conn, 10)]
+    assert head == positions.wait(conn, ["breaking"], 0)
+    assert max(asked[-3:]) > 8
+
+
+def test_a_database_that_goes_away_between_batches_is_no_reason_to_take_events_one_by_one(workplace, system, conn):
+    workplace.routines(20, next_at=NOON)
+    asked = []
+
+    def read(position, limit):
+        asked.append(limit)
+        return system.store.after(position, limit)
+
+    follower = Follower(catalogue.ALL, read)
+    own = bootstrap.connect(system.settings)
+    own.close()
+    with pytest.raises(psycopg.OperationalError):
+        follower.step(own)
+    while follower.step(conn):
+        pass
+
+    assert 1 not in asked
+
+
 def test_a_database_that_is_away_is_no_fault_of_an_event(workplace, system, conn):
     workplace.routines(3, next_at=NOON)
     follower = Follower(catalogue.ALL, system.store.after)

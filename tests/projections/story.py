@@ -328,7 +328,8 @@ class Story:
         self.ask(trajectories.label, asks, first, LabelCreate(key="good", value="yes", author="me"))
         self.ask(trajectories.ingest, asks, IngestCreate(output="x", scores={"a": 1}, trajectory_id="t1"))
         self.ask(trajectories.run, asks, RunCreate(secret_params={"k": "v"}))
-        self.ask(tasks.delete, old)
+        while not self.ask(tasks.delete, old):
+            pass
         self.ids |= {"my-org": org, "often": often, "first trajectory": first, "asks": asks}
 
     def tell_of_deliveries(self):

@@ -80,3 +80,19 @@ def test_an_explanation_that_would_go_through_too_much_asks_for_one_trigger(api,
     assert refused.status_code == 422
     assert refused.json()["details"][0]["path"] == ["triggerId"]
     assert [found["triggerId"] for found in one["triggers"]] == ids[:1]
+
+
+def test_an_explanation_counts_what_happened_to_the_schedules_too(api, routine):
+    (id_,) = [
+        api.post(f"/routines/{routine}/triggers", {"kind": "schedule", **LEAP_SUNDAY})["trigger"]["id"]
+        for _ in range(1)
+    ]
+    for minute in range(10):
+        api.patch(f"/routine-triggers/{id_}", {"cronExpression": f"{minute} 12 * * *"})
+    at = {"at": "2026-01-01T00:00:00Z"}
+
+    with further(api, limits=Limits(max_explained_events=20)) as here:
+        refused = here.request("GET", f"/routines/{routine}/explain", params=at)
+
+    assert 422 == refused.status_code
+    assert "its schedules 11" in refused.text

@@ -98,5 +98,6 @@ class Tasks(Controller):
         task_path: NamedDependency[TaskPath],
     ) -> Message:
         """Its routines go with it; its trajectories stay in the log."""
-        backend.executor.execute(caller, use_cases.delete, task_path)
+        while not backend.executor.execute(caller, use_cases.delete, task_path).result:
+            pass
         return Message(message="Task deleted successfully")

@@ -1,8 +1,11 @@
 """Trajectories: lists, statuses, labels, what was run elsewhere, logs (Jetty contract 7)."""
 
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from litestar import Controller, Response
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery, JSONBody
@@ -15,7 +18,7 @@ from application.use_cases import trajectories as use_cases
 from application.use_cases.names import TaskPath
 from application.work import Work
 from domain import disclosure
-from domain.errors import NotFound
+from domain.errors import Misfit, NotFound
 from domain.events import (
     TrajectoryClaimed,
     TrajectoryLabelled,
@@ -27,12 +30,12 @@ from domain.recorded import Recorded
 from domain.values import TrajectoryStatus
 from projections import trajectories
 from projections.jetty_shapes import Label, Trajectories, Trajectory, time
-from projections.read_model import Connection
+from projections.read_model import Connection, Part
 from web.backend import Backend
 from web.jetty.requests import number_of, whole
 from web.jetty.routing import get, post
 from web.jetty.shapes import Ingested, LogLine, Logs, Stats, Statuses
-from web.paging import NEXT, Paging, further, paging, place_of
+from web.paging import NEXT, Paging, cursor_only, further, paging, place_of
 
 MODELS = ("trajectories",)
 MOST = 200
@@ -103,6 +106,7 @@ class TrajectoryLists(Controller):
 class TrajectoryChanges(Controller):
     path = "/"
     tags = ("trajectories",)
+    dependencies = {"paging": Provide(cursor_only)}
 
     @post("/trajectory/{collection:str}/{task:str}/statuses", operation_id="setStatuses", status_code=200)
     def statuses(
@@ -112,8 +116,10 @@ class TrajectoryChanges(Controller):
         task_path: NamedDependency[TaskPath],
         data: JSONBody[dict[str, TrajectoryStatus]],
     ) -> Response[Statuses]:
-        """Sets statuses by trajectory id, all or none: so whoever has workers of their own ends trajectories."""
+        """Sets statuses by trajectory id, of up to 200, all or none: so whoever has workers of their own ends trajectories."""
         at = backend.ask(caller, names.task, task_path)
+        if len(data) > MOST:
+            raise Misfit(f"must name at most {MOST} trajectories, got {len(data)}", "body")
         ids = _ids(backend, at.company_id, list(data))
         wanted = {ids[name]: status for name, status in data.items()}
         changed = backend.change(caller, MODELS, use_cases.set_statuses, task_path, wanted)
@@ -150,20 +156,28 @@ class TrajectoryChanges(Controller):
         made = backend.change(caller, MODELS, use_cases.ingest, task_path, data)
         return made.answer(lambda conn: _ingested(trajectories.one(conn, made.result)))
 
-    @get("/workflows-logs/{workflow_id:str}", operation_id="getWorkflowLogs")
+    @get("/workflows-logs/{workflow_id:str}", operation_id="getWorkflowLogs", response_headers=NEXT)
     def logs(
-        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], workflow_id: FromPath[str]
-    ) -> Logs:
-        """What happened to a trajectory, oldest first."""
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        paging: NamedDependency[Paging],
+        workflow_id: FromPath[str],
+    ) -> Response[Logs]:
+        """What happened to a trajectory, oldest first; the headers of a long log lead to what follows, by `cursor`."""
         number = number_of(workflow_id.rpartition("--")[2])
         with backend.shown(*MODELS) as conn:
             at = trajectories.by_number(conn, number)
         backend.ask(caller, lambda work, principal: viewing.found(work, principal, lambda: at, "Trajectory"))
         if at is None or at.workflow_id != workflow_id:
             raise NotFound
+        listed = f"log of {at.id}"
+        after = place_of(paging.cursor, listed, int) or 0
         events = backend.executor.ask(lambda work: _events(work, at.id))
         status = trajectories.trajectory_of(events).status
-        return Logs(workflow_id=workflow_id, status=status, logs=[_line(recorded) for recorded in events])
+        found = _first([one for one in events if one.version > after], backend.limits.max_page_bytes)
+        shown = Logs(workflow_id=workflow_id, status=status, logs=list(map(_line, found)))
+        return Response(shown, headers=further(paging, listed, found, lambda one: one.version))
 
 
 def _ids(backend: Backend, company_id: UUID, numbers: list[str]) -> dict[str, UUID]:
@@ -188,6 +202,13 @@ def _ingested(found: Trajectory | None) -> Ingested | None:
 
 def _events(work: Work, trajectory_id: UUID) -> list[Recorded]:
     return work.history(trajectory_id) if work.get(TRAJECTORY, trajectory_id) is not None else []
+
+
+def _first(events: Sequence[Recorded], max_bytes: int) -> Part[Recorded]:
+    """Those whose lines fill a page; one in any case."""
+    sizes = accumulate(len(msgspec.json.encode(_line(recorded))) for recorded in events)
+    many = max(1, sum(size <= max_bytes for size in sizes))
+    return Part(events[:many], more=many < len(events))
 
 
 def _line(recorded: Recorded) -> LogLine:

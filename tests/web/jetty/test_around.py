@@ -262,6 +262,17 @@ def test_statuses_are_set_together_or_not_at_all(jetty, other):
     assert stats == {"total": 2, "by_status": {"completed": 1, "failed": 1}}
 
 
+def test_statuses_of_very_many_trajectories_at_once_are_refused(jetty):
+    task = jetty.task()
+    path = f"/trajectory/{jetty.collection}/{task}/statuses"
+
+    refused = jetty.request("POST", path, {str(number): "completed" for number in range(1, 202)})
+
+    assert (422, ["body"]) == (refused.status_code, refused.json()["detail"][0]["loc"])
+    assert "must name at most 200 trajectories, got 201" in refused.text
+    assert 404 == jetty.request("POST", path, {str(number): "completed" for number in range(1, 201)}).status_code
+
+
 def test_a_label_is_set_and_set_again(jetty):
     task = jetty.task()
     number = jetty.post(f"/run/{jetty.collection}/{task}", {})["trajectory_id"]

@@ -1,10 +1,11 @@
 """What tasks, their calls and the reports of workers may grow to, and what a collection over its quota is told."""
 
 import httpx
+import msgspec
 import pytest
 
 from domain.limits import Limits
-from tests.web.jetty.conftest import Jetty
+from tests.web.jetty.conftest import DAILY, Jetty
 from tests.web.served import further
 
 
@@ -124,3 +125,70 @@ def test_a_collection_has_so_many_tasks_and_live_trajectories(jetty, bounded):
         name: value for name, value in refused.json()["detail"].items() if name != "message"
     }
     assert 422 == run(here, task).status_code
+
+
+def test_a_task_has_no_more_routines_than_it_may_and_goes_with_all_of_them(jetty, bounded):
+    here = bounded(max_task_routines=3)
+    task = here.task()
+    for _ in range(3):
+        here.routine(task)
+
+    fourth = here.request("POST", f"/routines/{here.collection}/{task}", {"name": "fourth", "cadence": DAILY})
+    gone = here.request("DELETE", f"/tasks/{here.collection}/{task}")
+
+    assert 400 == fourth.status_code
+    assert "A task has at most 3 routines: delete some first" in fourth.text
+    assert 200 == gone.status_code
+    assert 404 == jetty.request("GET", f"/tasks/{jetty.collection}/{task}").status_code
+
+
+def test_a_task_whose_routines_are_too_much_to_be_read_at_once_can_be_deleted(jetty, bounded):
+    task = jetty.task(workflow={"init_params": {"text": ""}, "steps": []})
+    for _ in range(6):
+        jetty.routine(task, init_params_overrides={"text": "x" * 20_000})
+    here = bounded(max_read_bytes=60_000)
+
+    assert 200 == here.request("DELETE", f"/tasks/{here.collection}/{task}").status_code
+
+    assert 404 == jetty.request("GET", f"/tasks/{jetty.collection}/{task}").status_code
+
+
+def test_a_long_log_of_a_workflow_is_cut_and_the_headers_lead_to_the_rest(jetty, bounded):
+    workflow_id = run(jetty, jetty.task(workflow=echoing(*[{"text_path": "init_params.x"}] * 20))).json()["workflow_id"]
+    here = bounded(max_page_bytes=1_024)
+    whole = jetty.get(f"/workflows-logs/{workflow_id}")["logs"]
+
+    pages, path = [], f"/workflows-logs/{workflow_id}"
+    while path:
+        answer = here.request("GET", path)
+        pages.append(answer.json()["logs"])
+        cursor = answer.headers.get("X-Next-Cursor")
+        path = cursor and f"/workflows-logs/{workflow_id}?cursor={cursor}"
+
+    assert len(whole) == 22
+    assert whole == [line for page in pages for line in page]
+    assert len(pages) > 1
+    assert all(len(msgspec.json.encode(page)) <= 1_100 for page in pages)
+    assert 422 == here.request("GET", f"/workflows-logs/{workflow_id}?cursor=nonsense").status_code
+
+
+def test_a_worker_takes_a_trajectory_beside_others_that_are_too_much_to_be_read_at_once(jetty, bounded):
+    task = jetty.task()
+    for _ in range(8):
+        jetty.post(f"/run/{jetty.collection}/{task}", {"init_params": {"text": "x" * 20_000}})
+    here = bounded(max_read_bytes=100_000)
+
+    assert 200 == here.request("POST", f"/workers/{here.collection}/claim", {"worker": "w1"}).status_code
+
+
+def test_statuses_that_are_too_much_to_be_read_at_once_are_refused_with_what_to_do(jetty, bounded):
+    task = jetty.task()
+    runs = [jetty.post(f"/run/{jetty.collection}/{task}", {"init_params": {"text": "x" * 20_000}}) for _ in range(4)]
+    wanted = {str(one["trajectory_id"]): "completed" for one in runs}
+    path = f"/trajectory/{jetty.collection}/{task}/statuses"
+
+    refused = bounded(max_read_bytes=60_000).request("POST", path, wanted)
+
+    assert 422 == refused.status_code
+    assert "This would read more than 60,000 bytes of history at once: do it in parts" in refused.text
+    jetty.post(path, wanted)
