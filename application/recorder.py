@@ -29,7 +29,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from domain import limits
 
 Guards = Sequence[tuple[UUID, int]]
-TIMES = re.compile(r'"at":"([^"]+)" is to be recorded at (\S+ \S+)')  # in the words of log.check_clock
+TIMES = re.compile(r'"at":"([^"]+)".* is to be recorded at (\S+ \S+)')  # in the words of log.check_clock
 TRIES = 4  # of one append, when the connection breaks
 
 

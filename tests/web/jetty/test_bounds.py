@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from domain.limits import Limits
-from tests.web.jetty.conftest import Jetty
+from tests.web.jetty.conftest import DAILY, Jetty
 from tests.web.served import further
 
 
@@ -124,3 +124,26 @@ def test_a_collection_has_so_many_tasks_and_live_trajectories(jetty, bounded):
         name: value for name, value in refused.json()["detail"].items() if name != "message"
     }
     assert 422 == run(here, task).status_code
+
+
+def test_a_routine_that_could_never_run_is_refused_when_it_is_made_or_changed(jetty, bounded):
+    task = jetty.task()
+    path = jetty.routine(task)
+    large = {"init_params_overrides": {"model": "x" * 5_000}}
+    for bounds in ({"max_trajectory_bytes": 4_096}, {"max_routine_bytes": 4_096}):
+        here = bounded(**bounds)
+        answers = [
+            here.request("POST", f"/routines/{jetty.collection}/{task}", {"name": "big", "cadence": DAILY, **large}),
+            here.request("PATCH", path, large),
+        ]
+        assert [400, 400] == [answer.status_code for answer in answers], [answer.text for answer in answers]
+
+
+def test_a_routine_from_before_the_limits_may_be_stopped(jetty, bounded):
+    path = jetty.routine(init_params_overrides={"model": "x" * 5_000})
+    here = bounded(max_trajectory_bytes=4_096, max_routine_bytes=4_096)
+
+    assert here.post(f"{path}/pause")["paused"]
+    assert here.post(f"{path}/resume")
+    assert here.request("PATCH", path, {"init_params_overrides": {"model": "small"}}).is_success
+    assert here.request("DELETE", path).is_success
