@@ -117,5 +117,6 @@ def _only_disables(old: TriggerSettings | EndpointSettings, new: TriggerSettings
 
 def _only_takes_away(member: Membership, changed: MemberChanged) -> bool:
     """Whether the new standing is a lower one."""
-    lower = ROLES.index(changed.role) >= ROLES.index(member.role)
-    return lower and set(changed.permissions) <= set(member.permissions)
+    role_lost = ROLES.index(changed.role) - ROLES.index(member.role)
+    left, had = set(changed.permissions), set(member.permissions)
+    return role_lost >= 0 and left <= had and (role_lost > 0 or left < had)
