@@ -28,7 +28,7 @@ from domain.recorded import Recorded
 from domain.secret import Secret
 
 CALLERS = ("user:", "agent:", "key:")  # the actors that are none of the service's own
-FULL = "Its history is full: it has been changed too often, or by too much. Make a new one."
+FULL = "Its history is full: it has been changed too often, or by too much. It can only be ended: make a new one."
 SMALL_BYTES = 4_096  # of memory: a change of a status, no text
 State = TypeVar("State")
 
