@@ -108,7 +108,7 @@ def identify(work: Work, caller: Caller, wanted: Iterable[UUID] = ()) -> Princip
     if isinstance(principal, AgentCaller if caller.by_jetty else CollectionCaller):
         raise Unknown
     work.actor = principal.actor
-    work.credential = key_id
+    work.holder = key.user_id or key.agent_id or key.collection_id
     work.cause = str(caller.run_id) if caller.run_id else None
     return principal
 

@@ -13,6 +13,7 @@ from eventsourcing.persistence import IntegrityError, OperationalError
 from application import tracing
 from application.access import Caller, Principal, identify
 from application.quota import Quotas
+from application.recorder import ClockDiffers, OutcomeUnknown
 from application.store import EventStore
 from application.stream_cache import StreamCache
 from application.turns import Turns
@@ -97,13 +98,13 @@ class Executor:
                     continue
                 try:
                     return self._commit(work, result)
-                except IntegrityError:
+                except IntegrityError as error:
                     if cache is not None:
                         cache = None
                         continue
                     lost += 1
-                    if lost == tries:
-                        raise
+                    if lost == tries or (lost > 1 and isinstance(error, ClockDiffers)):
+                        raise  # a clock that is wrong again stays wrong
                     turn |= self._moved(work)
             time.sleep(random.uniform(0, PAUSE_S * 2 ** (lost - 1)))  # noqa: S311 rivals in other processes
 
@@ -137,7 +138,9 @@ class Executor:
             self.quotas.take(charge)
         try:
             position = work.commit()
-        except IntegrityError:
+        except OutcomeUnknown:
+            raise  # it may be recorded
+        except BaseException:
             if self.quotas is not None and charge is not None:
                 self.quotas.give_back(charge)
             raise

@@ -7,8 +7,10 @@ another time than Postgres's clock; OperationalError when Postgres cannot be rea
 when the events may be recorded all the same.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -27,6 +29,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from domain import limits
 
 Guards = Sequence[tuple[UUID, int]]
+TIMES = re.compile(r'"at":"([^"]+)".* is to be recorded at (\S+ \S+)')  # in the words of log.check_clock
 TRIES = 4  # of one append, when the connection breaks
 FOREVER = 2**62
 
@@ -37,6 +40,15 @@ class OutcomeUnknown(OperationalError):
 
 class ClockDiffers(IntegrityError):
     """The events were decided too long before, or after, Postgres's present time: to be decided anew."""
+
+    @property
+    def difference_s(self) -> float | None:
+        """The seconds by which they were decided after Postgres's time; None where they say no time."""
+        try:
+            decided, now = (datetime.fromisoformat(found) for found in TIMES.search(str(self)).groups())  # type: ignore[union-attr]
+        except (AttributeError, ValueError):
+            return None
+        return (decided - now).total_seconds()
 
 
 class MemoryRecorder(POPOApplicationRecorder):

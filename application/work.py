@@ -20,6 +20,7 @@ from application.store import EventStore, ReadBudget, to_stored
 from application.stream_cache import CachedStream, StreamCache
 from application.streams import CACHED_PREFIXES, Kind
 from application.vault import Kept, Vault
+from domain import endings
 from domain.errors import Unacceptable
 from domain.events import AnyEvent
 from domain.limits import Limits
@@ -27,7 +28,7 @@ from domain.recorded import Recorded
 from domain.secret import Secret
 
 CALLERS = ("user:", "agent:", "key:")  # the actors that are none of the service's own
-FULL = "Its history is full: it has been changed too often, or by too much. Make a new one."
+FULL = "Its history is full: it has been changed too often, or by too much. It can only be ended: make a new one."
 SMALL_BYTES = 4_096  # of memory: a change of a status, no text
 State = TypeVar("State")
 
@@ -70,11 +71,12 @@ class Work:
         self._cache = cache
         self._quotas = quotas
         self._stored: list[StoredEvent] = []  # the first of the batch, as they are stored
-        self.credential: UUID | None = None  # the key or the webhook that asks
+        self.holder: UUID | None = None  # of the key that asks, or the webhook
         self.cause: str | None = None  # the work session of the agent that asks
         self._streams: dict[UUID, _Stream] = {}
         self._budget = ReadBudget(store.limits.max_read_bytes)  # of all loads together
         self._batch: list[Recorded] = []  # what is to be recorded, in the order of the decisions
+        self._only_ends = True  # whether all of it stops or ends something
         self._kept: list[Kept] = []
         self._dropped: list[UUID] = []
 
@@ -171,12 +173,15 @@ class Work:
         return self.history(stream_id)[-1].at
 
     def record(self, stream_id: UUID, events: Sequence[AnyEvent], company_id: UUID | None = None) -> None:
-        """Adds events to a stream; a new stream belongs to `company_id`."""
+        """Adds events to a stream; a new stream belongs to `company_id`. Raises Unacceptable for a full history."""
         stream = self._stream(stream_id)
         company_id = company_id or self._company_of(stream_id)
-        if events and stream.recorded and self.actor.startswith(CALLERS):
-            self._must_have_room(stream, events)
+        is_asked = self.actor.startswith(CALLERS)
         for event in events:
+            ends = (is_asked or self.holder is not None) and self._ends(stream_id, stream, event)
+            self._only_ends &= ends
+            if is_asked and not ends and stream.recorded:
+                self._must_have_room(stream, event)
             recorded = Recorded(
                 stream_id=stream_id,
                 version=stream.version + len(stream.pending) + 1,
@@ -189,22 +194,30 @@ class Work:
             stream.pending.append(recorded)
             self._batch.append(recorded)
 
-    def _must_have_room(self, stream: _Stream, events: Sequence[AnyEvent]) -> None:
+    def _ends(self, stream_id: UUID, stream: _Stream, event: AnyEvent) -> bool:
+        """Whether the event only stops or ends something."""
+        return endings.ends(event, self.get(stream.kind, stream_id) if stream.kind is not None else None)
+
+    def _must_have_room(self, stream: _Stream, event: AnyEvent) -> None:
         """
         Nobody may make a history so long that whoever reads it pays for it. Raises Unacceptable.
 
-        What the service itself records, and the slot of a routine, which is never read whole, have no such bound. The
-        half that large changes leave free is for the small ones by which a thing comes to its end.
+        What only stops or ends something is never asked for room. What the service itself has recorded takes none from
+        callers, and the slot of a routine, which is never read whole, has no such bound. Large changes may fill half.
         """
         if stream.kind is not None and stream.kind.read_from is not None:
             return
         if stream.size is None:
             stream.size = stream_cache.size_of(stream.recorded)
-        room = self.limits.max_stream_bytes - stream.size
-        added = sum(map(stream_cache.size_of_event, events))
-        if added > SMALL_BYTES:
-            room -= self.limits.max_stream_bytes // 2
-        if added > room or stream.version + len(events) > self.limits.max_stream_events:
+        added = stream_cache.size_of_event(event)
+        pending = stream_cache.size_of(stream.pending)
+        most_bytes = self.limits.max_stream_bytes // (2 if added > SMALL_BYTES else 1)
+        most_events = self.limits.max_stream_events
+        if stream.size + pending + added <= most_bytes and stream.version + len(stream.pending) < most_events:
+            return
+        asked = [recorded for recorded in stream.recorded if recorded.actor.startswith(CALLERS)]
+        size = stream_cache.size_of(asked) + pending + added
+        if size > most_bytes or len(asked) + len(stream.pending) >= most_events:
             raise Unacceptable(FULL)
 
     def keep(self, owner_id: UUID, purpose: str, secret: Secret, company_id: UUID) -> UUID:
@@ -246,7 +259,7 @@ class Work:
     def charge(self) -> Charge:
         """What the commit costs of the quotas."""
         sizes = [len(event.state) for event in self._encoded()]
-        return Charge(batch=self._batch, sizes=sizes, credential=self.credential)
+        return Charge(batch=self._batch, sizes=sizes, holder=self.holder, only_ends=self._only_ends)
 
     def _encoded(self) -> Sequence[StoredEvent]:
         """The batch as it is stored: each event is encoded once."""

@@ -78,7 +78,7 @@ class Limits(Value, frozen=True):
     max_task_routines: Count = 1_000  # that are not archived
     max_output_depth: Annotated[int, Meta(ge=1, le=64)] = 64  # levels of arrays and objects that a step gives
 
-    # What is recorded in a minute: of one company, by one key or webhook (application/quota.py).
+    # What is recorded in a minute: of one company, by one holder of keys or webhook (application/quota.py).
     max_company_events_per_minute: Count = 240_000
     max_company_bytes_per_minute: Bytes = 128 * MIB
     max_key_events_per_minute: Count = 60_000
@@ -105,7 +105,7 @@ class Limits(Value, frozen=True):
     max_cached_stream_bytes: Bytes = 256 * KIB  # of memory for one stream
 
     # One stream: the history of a thing, which every decision about it reads (application/work.py).
-    max_stream_events: Count = 10_000  # beyond them nobody may change it any more
+    max_stream_events: Count = 10_000  # by callers; beyond them it may only be ended (domain/endings.py)
     max_stream_bytes: Bytes = 16 * MIB  # of memory, by estimate; a change of more than a few KB may fill half of it
 
     # One page of a list (projections/read_model.py).

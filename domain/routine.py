@@ -21,6 +21,8 @@ from domain.events import (
     RoutineTriggerRemoved,
     RoutineUpdated,
 )
+from domain.json_size import size_of
+from domain.limits import DEFAULT, Limits
 from domain.values import RoutineSettings, TriggerState, Value
 
 ARCHIVED = "Routine is archived"
@@ -56,13 +58,16 @@ def evolve(routine: Routine | None, event: RoutineEvent) -> Routine:
             raise ImpossibleHistory(routine, event)
 
 
-def create(settings: RoutineSettings, responsible_user_id: UUID | None = None) -> list[RoutineEvent]:
-    """Without an assignee it cannot be active, so it is stored paused (contract 3.2)."""
+def create(
+    settings: RoutineSettings, responsible_user_id: UUID | None = None, limits: Limits = DEFAULT
+) -> list[RoutineEvent]:
+    """Without an assignee it cannot be active, so it is stored paused (contract 3.2). Raises Unacceptable."""
     settings = _without_pause(_paused_without_assignee(_synced(settings)))
+    _must_fit(settings, None, limits)
     return [RoutineCreated(settings=settings, responsible_user_id=responsible_user_id)]
 
 
-def update(routine: Routine, settings: RoutineSettings) -> list[RoutineEvent]:
+def update(routine: Routine, settings: RoutineSettings, limits: Limits = DEFAULT) -> list[RoutineEvent]:
     """The new settings, or nothing when they are the old ones."""
     old = routine.settings
     if old.status == "archived" and settings.status != "archived":
@@ -72,6 +77,7 @@ def update(routine: Routine, settings: RoutineSettings) -> list[RoutineEvent]:
     if _template(settings) != _template(old):
         settings = _synced(_without_orphans(settings, old))
     settings = _without_pause(_paused_without_assignee(settings))
+    _must_fit(settings, old, limits)
     return [] if settings == old else [RoutineUpdated(settings=settings)]
 
 
@@ -107,6 +113,21 @@ def must_be_schedulable(settings: RoutineSettings) -> None:
 
 def has_enabled_schedule(routine: Routine) -> bool:
     return any(state.kind == "schedule" and state.settings.enabled for state in routine.triggers.values())
+
+
+def _must_fit(new: RoutineSettings, old: RoutineSettings | None, limits: Limits) -> None:
+    """Each revision repeats all settings. One that holds too much from before the limits may only not grow."""
+    if (size := _weight(new)) > limits.max_routine_bytes and (old is None or size > _weight(old)):
+        raise Unacceptable(
+            f"A routine has at most {limits.max_routine_bytes} bytes of title, description, variables and overrides, "
+            f"got {size}"
+        )
+
+
+def _weight(settings: RoutineSettings) -> int:
+    """In bytes of JSON, without what a pause or an end changes."""
+    call = settings.call and replace(settings.call, secrets=None, callback=None)
+    return size_of(replace(settings, status="active", pause_note=None, resume_at=None, call=call))
 
 
 def _template(settings: RoutineSettings) -> tuple[object, ...]:

@@ -231,6 +231,16 @@ def due(plan: Plan, since: datetime, now: datetime, policy: CatchUpPolicy) -> Du
     )
 
 
+def miss(plan: Plan, since: datetime, found: Due, reason: str) -> list[TriggerEvent]:
+    """Nothing of what is due runs; occurrences that come due later are not meant."""
+    before = since - INSTANT
+    last = max([*found.fire, *([found.missed.last] if found.missed is not None else [])])
+    missed = missed_of(plan, before, last, reason)
+    if missed is None:  # as in `due`
+        missed = TriggerMissed(first=since, last=since, count=1, reason=reason, next_at=None)
+    return [replace(missed, next_at=found.next_at, due_at=found.due_at)]
+
+
 def drop(plan: Plan, first: datetime, now: datetime, reason: str) -> list[TriggerEvent]:
     """The occurrences from `first` until now did not run, since the schedule is changed; it goes on from now."""
     missed = missed_of(plan, first - INSTANT, now, reason)

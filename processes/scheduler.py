@@ -23,6 +23,7 @@ from eventsourcing.persistence import IntegrityError, PersistenceError
 
 from application import tracing
 from application.execute import Executor
+from application.recorder import ClockDiffers
 from application.store import UnknownEvent
 from application.use_cases import backfills as making_up
 from application.use_cases import deadlines as use_cases
@@ -167,6 +168,10 @@ class Scheduler:
         alone = len(rows) == 1
         try:
             return self._attempt(rows, settle, tries=8 if alone else 2)
+        except ClockDiffers as error:
+            log.error("clock_differs", difference_s=error.difference_s, rows=len(rows))  # noqa: TRY400 the difference says all
+            self._resting |= dict.fromkeys([row.id for row in rows], self._executor.clock() + REST)
+            return 0
         except IntegrityError:
             if alone:
                 log.info("firing_lost_race", **settled.names(rows[0]))

@@ -1,6 +1,6 @@
 """The only place that builds things: from settings to a system of parts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -49,7 +49,7 @@ def system(settings: Settings) -> Iterator[System]:
         store = EventStore(PostgresRecorder(pool, settings.limits.read_batch_bytes), settings.limits)
         clock = DatabaseClock(pool)
         vault = Vault(pool, KeyRing(settings.key_file))
-        quotas = Quotas(settings.limits, partial(_count, pool))
+        quotas = Quotas(settings.limits, partial(_count, pool), count_all=partial(_count_all, pool))
         executor = Executor(store, clock, vault, StreamCache(settings.limits), quotas)
         yield System(settings=settings, pool=pool, store=store, executor=executor, clock=clock, vault=vault)
 
@@ -57,6 +57,11 @@ def system(settings: Settings) -> Iterator[System]:
 def _count(pool: Pool, quota: str, who: UUID, most: int) -> int:
     with pool.connection() as conn:
         return usage.count(conn, quota, who, most)
+
+
+def _count_all(pool: Pool, quota: str, least: int) -> Mapping[UUID, int]:
+    with pool.connection() as conn:
+        return usage.counts(conn, quota, least)
 
 
 def prepare(settings: Settings) -> None:

@@ -97,7 +97,7 @@ class Operation(msgspec.Struct):
         found = {400, 431, 503, *(self.handler.responses or {})}
         found |= {401} if self.is_protected else set()
         found |= {404} if "{" in self.path else set()
-        found |= {304} if self.reads else {413, 415, 422, 429}
+        found |= {304} if self.reads else {413, 415, 422, 429}  # of any write: a quota, if nothing else
         return found - self.answers.keys()
 
 
@@ -203,8 +203,7 @@ def _answer(one: Operation, status: int, shape: Any, given: dict[Any, Json]) -> 
 
 
 def _refusals(one: Operation) -> Json:
-    refusals = one.refusals | (set() if one.reads else {422})  # a quota, if nothing else
-    return {str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(refusals)}
+    return {str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(one.refusals)}
 
 
 def _problems() -> Json:

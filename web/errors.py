@@ -15,7 +15,7 @@ from psycopg_pool import PoolTimeout
 
 from application.key_ring import VaultClosed
 from application.quota import OverQuota
-from application.recorder import OutcomeUnknown
+from application.recorder import ClockDiffers, OutcomeUnknown
 from domain.errors import Conflict, Forbidden, Misfit, NotFound, Refusal, Unacceptable, Unknown
 from projections.positions import Lagging
 from web.turnstile import TooMany
@@ -150,6 +150,9 @@ def described(error: Exception) -> tuple[int, str, Any]:
         case MapperDeserialisationError():
             log.error("unreadable_event", error=str(error))
             return 503, "What this rests on cannot be read by this version of the service; nothing was changed", None
+        case ClockDiffers():
+            log.error("clock_differs", difference_s=error.difference_s)
+            return 503, "The clock of this process differs from the database's; nothing was changed", None
         case OutcomeUnknown():
             return 503, "It is not known whether the change was recorded: read it back before you repeat it", None
         case _ if (status := _status(error)) == HTTPStatus.SERVICE_UNAVAILABLE:

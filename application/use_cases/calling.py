@@ -35,6 +35,11 @@ def begin(work: Work, company_id: UUID, of: Routine, asked: Firing) -> None:
         start(work, outcome.trajectory_id, opened, company_id, error)
 
 
+def must_be_callable(work: Work, called: TaskCall, company_id: UUID) -> None:
+    """Raises Unacceptable for what would fail whenever it is fired: a trajectory cannot hold it."""
+    trajectory.must_be_openable(_trajectory(work, called, company_id), work.limits)
+
+
 def start(
     work: Work, trajectory_id: UUID, opened: TrajectoryOpened, company_id: UUID, error: str | None = None
 ) -> None:
@@ -98,22 +103,26 @@ def _outcome(work: Work, of: Routine, asked: Firing) -> Outcome:
 
 def _opened(work: Work, called: TaskCall, asked: Firing, company_id: UUID) -> tuple[TrajectoryOpened, str | None]:
     """What the call opens, and why it cannot be begun, if so."""
+    opened = replace(_trajectory(work, called, company_id), routine_id=asked.routine_id, run_id=asked.run_id)
+    found = work.get(TASK, called.task_id)
+    if found is None or found.deleted:
+        return opened, GONE
+    return opened, asked.texts.reason if isinstance(asked.texts, Failed) else None
+
+
+def _trajectory(work: Work, called: TaskCall, company_id: UUID) -> TrajectoryOpened:
+    """What the call would open now, whatever fires it."""
     found = work.get(TASK, called.task_id)
     workflow = found.details.workflow if found else {}
-    opened = TrajectoryOpened(
+    return TrajectoryOpened(
         task_id=called.task_id,
         name=names.full(work, company_id, called.task_id),
         workflow=workflow,
         init_params=call.init_params(called.overrides, workflow),
-        routine_id=asked.routine_id,
-        run_id=asked.run_id,
         callback=called.callback,
         source="routine",
         author=work.actor,
     )
-    if found is None or found.deleted:
-        return opened, GONE
-    return opened, asked.texts.reason if isinstance(asked.texts, Failed) else None
 
 
 def _bounded(

@@ -30,7 +30,7 @@ SECRETS, CALLBACK = "secret params", "callback"
 
 
 def create(work: Work, principal: Principal, path: TaskPath, draft: RoutineCreate) -> UUID:
-    """Raises Conflict when the name is taken, and what `update` does."""
+    """Raises Conflict when the name is taken, Unacceptable for more than can ever be called, and what `update` does."""
     at = names.task(work, principal, path, "assign")
     wanted = _cadence(draft.cadence)
     _check(draft.init_params_overrides, draft.webhook_url, at.task.details.workflow)
@@ -53,7 +53,9 @@ def create(work: Work, principal: Principal, path: TaskPath, draft: RoutineCreat
         concurrency_policy="skip_if_active",
         call=call,
     )
-    work.record(routine_id, routine.create(settings, routines.responsible(work, principal, settings)), company_id)
+    calling.must_be_callable(work, call, company_id)
+    created = routine.create(settings, routines.responsible(work, principal, settings), work.limits)
+    work.record(routine_id, created, company_id)
     work.record(at.task_id, task.add_routine(at.task, routine_id, work.limits))
     _follow(work, routine_id, company_id, wanted)
     return routine_id
@@ -77,6 +79,8 @@ def update(
     )
     if patch.name not in (UNSET, at.call.name):
         call = _renamed(work, at, call, str(patch.name))
+    if overrides is not None:
+        calling.must_be_callable(work, call, at.company_id)
     settings = replace(at.routine.settings, call=call, title=_title(at.routine.settings, call))
     if patch.paused is not UNSET:
         settings = replace(settings, status="paused" if patch.paused else "active")
@@ -131,7 +135,7 @@ def _change(work: Work, at: names.Called, settings: RoutineSettings, *, follows:
     stops = settings.status != "active" and found.settings.status == "active"
     if stops or follows:
         unsettled.drop_all(work, found, "paused" if stops else "edited")
-    work.record(at.routine_id, routine.update(found, settings))
+    work.record(at.routine_id, routine.update(found, settings, work.limits))
     if follows:
         _follow(work, at.routine_id, at.company_id, settings.call.cadence if settings.call else at.call.cadence)
     elif settings.status == "active" and found.settings.status != "active":

@@ -1,6 +1,5 @@
 """Routines (contract 3)."""
 
-from collections.abc import Sequence
 from uuid import UUID
 
 from msgspec import UNSET, UnsetType
@@ -12,10 +11,9 @@ from application.streams import ROUTINE, TRIGGER
 from application.use_cases import calling, companies, references, unsettled
 from application.work import Work
 from domain import routine, trigger, variables
-from domain.errors import Conflict, Forbidden, NotFound, Refusal, Unacceptable
-from domain.events import IssueOpened, RoutineCreated, RoutineEvent, RoutineUpdated
+from domain.errors import Conflict, Forbidden, NotFound, Refusal
+from domain.events import IssueOpened
 from domain.identity import revision_of
-from domain.json_size import size_of
 from domain.routine import Routine
 from domain.values import RoutineSettings, Variable
 
@@ -34,9 +32,7 @@ def create(work: Work, principal: Principal, company_id: UUID, draft: RoutineDra
     check_references(work, company_id, settings, check_assignee=True)
     variables.check_defaults(settings.variables)
     routine_id = work.new_id()
-    events = routine.create(settings, responsible(work, principal, settings))
-    _check_size(work, events)
-    work.record(routine_id, events, company_id)
+    work.record(routine_id, routine.create(settings, responsible(work, principal, settings), work.limits), company_id)
     return routine_id
 
 
@@ -44,7 +40,7 @@ def update(work: Work, principal: Principal, routine_id: UUID, patch: RoutinePat
     found = writable(work, principal, routine_id, "own")
     settings = references.merged(found.settings, patch, variables=_variables(patch.variables))
     _authorize_change(work, principal, routine_id, found, patch)
-    events = routine.update(found, settings)
+    events = routine.update(found, settings, work.limits)
     new = events[0].settings if events else found.settings  # type: ignore[union-attr]
     activates = new.status == "active" and found.settings.status != "active"
     company_id = work.company_of(routine_id)
@@ -55,7 +51,6 @@ def update(work: Work, principal: Principal, routine_id: UUID, patch: RoutinePat
     if routine.has_enabled_schedule(found):
         routine.must_be_schedulable(new)
     _check_base(routine_id, found, patch)
-    _check_size(work, events)
     if new.status != "active":
         unsettled.drop_all(work, found, new.status)
     if new.status == "archived" and found.settings.status != "archived" and new.call is not None:
@@ -134,15 +129,6 @@ def _check_base(routine_id: UUID, found: Routine, patch: RoutinePatch) -> None:
     head = revision_of(routine_id, found.revision)
     if patch.base_revision_id not in (None, head):
         raise Conflict("Routine was updated by someone else", {"currentRevisionId": str(head)})
-
-
-def _check_size(work: Work, events: Sequence[RoutineEvent]) -> None:
-    """Each revision repeats all settings. Raises Unacceptable for more than a routine may hold."""
-    for event in events:
-        if isinstance(event, RoutineCreated | RoutineUpdated) and (size := size_of(event.settings)) > (
-            most := work.limits.max_routine_bytes
-        ):
-            raise Unacceptable(f"A routine has at most {most} bytes of title, description and variables, got {size}")
 
 
 def reschedule(work: Work, found: Routine) -> None:

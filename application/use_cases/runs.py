@@ -129,7 +129,7 @@ def _settle(work: Work, row: DueTrigger) -> int:
         return 0
     company_id = work.company_of(row.trigger_id)
     if work.is_over_quota(company_id):
-        work.record(row.trigger_id, trigger.drop(plan, since, work.now, OVER_QUOTA))
+        work.record(row.trigger_id, trigger.miss(plan, since, due, OVER_QUOTA))
         return 0
     if due.missed is not None:
         work.record(row.trigger_id, [due.missed])

@@ -83,7 +83,7 @@ def _called(work: Work, public_id: str, delivery: Delivery) -> Called:
         raise NotFound("Routine trigger not found")
     trigger.must_be_active(found, of.settings.status)
     work.actor = f"trigger:{trigger_id}"
-    work.credential = trigger_id
+    work.holder = trigger_id
     key, once = _key_of(trigger_id, proof), proof.stamp is not None
     return Called(trigger_id=trigger_id, routine_id=found.routine_id, of=of, key=key, counts_once=once)
 

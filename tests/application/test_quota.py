@@ -1,19 +1,24 @@
-"""Quotas: how much a company, a key and a stream may record, and how many of each thing there may be."""
+"""Quotas: how much a company and a holder of keys may record, and how many of each thing there may be."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from threading import Barrier
 from uuid import UUID, uuid4
 
 import pytest
+from eventsourcing.persistence import OperationalError
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
 from application.execute import Executor
-from application.quota import MINUTE_S, MOST_KNOWN, OverQuota, Quotas, Rate
-from application.recorder import MemoryRecorder
+from application.key_ring import VaultClosed
+from application.quota import MINUTE_S, MOST_KNOWN, Charge, OverQuota, Quotas, Rate
+from application.recorder import MemoryRecorder, OutcomeUnknown
 from application.store import EventStore
-from domain.errors import Unacceptable
+from domain.errors import Oversized, Unacceptable
 from domain.events import AgentCreated, AgentPaused, CommentAdded, GoalCreated, GoalDeleted, GoalUpdated
 from domain.limits import Limits
+from domain.recorded import Recorded
 from domain.values import AgentProfile, GoalDetails
 
 NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
@@ -30,9 +35,9 @@ class Desk:
         self.store = EventStore(MemoryRecorder(), self.quotas.limits)
         self.executor = Executor(self.store, lambda: NOON, quotas=self.quotas)
 
-    def record(self, *events, key=KEY, company_id=ACME, stream_id=None):
+    def record(self, *events, holder=KEY, company_id=ACME, stream_id=None):
         def decide(work):
-            work.credential = key
+            work.holder = holder
             work.record(stream_id or work.new_id(), events, company_id)
 
         self.executor.attempt(decide)
@@ -81,19 +86,19 @@ def test_a_company_that_is_over_its_quota_keeps_no_other_from_recording():
     desk.record(GOAL, company_id=OTHER)
 
 
-def test_a_key_has_a_quota_of_its_own_over_all_companies():
+def test_a_holder_of_keys_has_a_quota_of_its_own_over_all_companies():
     desk = Desk(max_key_events_per_minute=2)
     desk.record(GOAL)
     desk.record(GOAL, company_id=OTHER)
 
     assert "max_key_events_per_minute" == refusal(lambda: desk.record(GOAL)).details["quota"]
-    desk.record(GOAL, key=uuid4())
+    desk.record(GOAL, holder=uuid4())
 
 
 def test_what_nobody_asked_for_is_recorded_all_the_same_and_counts():
     desk = Desk(max_company_events_per_minute=2)
     for _ in range(3):
-        desk.record(GOAL, key=None)
+        desk.record(GOAL, holder=None)
 
     assert desk.quotas.is_over(ACME)
     assert not desk.quotas.is_over(OTHER)
@@ -116,7 +121,7 @@ def test_a_lost_race_costs_nothing():
     races = iter([True, False])
 
     def decide(work):
-        work.credential = KEY
+        work.holder = KEY
         work.history(goal)
         if next(races, False):
             rival = Executor(desk.store, lambda: NOON)
@@ -129,6 +134,86 @@ def test_a_lost_race_costs_nothing():
     refusal(lambda: desk.record(GOAL))
 
 
+class Failing(MemoryRecorder):
+    """Records nothing as long as it has an error to raise."""
+
+    error: Exception | None = None
+
+    def insert_events(self, stored_events, *, guards=(), **kwargs):
+        if self.error is not None:
+            raise self.error
+        return super().insert_events(stored_events, guards=guards, **kwargs)
+
+
+@pytest.mark.parametrize(
+    "error", [OperationalError("away"), Oversized("too much"), VaultClosed("no key"), ValueError()]
+)
+def test_what_was_not_recorded_costs_nothing_whatever_the_reason(error):
+    desk = Desk(max_company_events_per_minute=1, max_company_goals=1)
+    desk.store.recorder = Failing()
+    desk.store.recorder.error = error
+    for _ in range(3):
+        refusal(lambda: desk.record(GOAL), type(error))
+
+    desk.store.recorder.error = None
+    desk.record(GOAL)
+
+
+def test_what_may_be_recorded_is_paid_for():
+    desk = Desk(max_company_events_per_minute=1)
+    desk.store.recorder = Failing()
+    desk.store.recorder.error = OutcomeUnknown("the answer was lost")
+    refusal(lambda: desk.record(GOAL), OutcomeUnknown)
+
+    refusal(lambda: desk.record(GOAL))
+
+
+def test_of_those_who_look_at_the_same_time_only_as_many_as_there_is_room_for_go_on():
+    looking = Barrier(8)
+
+    def count(*_):
+        looking.wait(30)
+        return 0
+
+    quotas = Quotas(Limits(max_company_goals=3), count)
+    recorded = Recorded(stream_id=ACME, version=1, at=NOON, actor="user:x", company_id=ACME, event=GOAL)
+
+    def take(_):
+        try:
+            quotas.take(Charge(batch=[recorded], sizes=[100], holder=KEY))
+        except Unacceptable:
+            return 0
+        return 1
+
+    with ThreadPoolExecutor(8) as pool:
+        assert 3 == sum(pool.map(take, range(8)))
+
+
+def test_what_was_added_just_now_counts_though_no_read_model_shows_it_yet():
+    desk = Desk(lambda *_: 0, max_company_goals=2)
+    desk.record(GOAL)
+    desk.record(GOAL)
+
+    desk.now_s += 1
+    refusal(lambda: desk.record(GOAL), Unacceptable)
+
+    desk.now_s += 2  # and now it would show it
+    desk.record(GOAL)
+
+
+def test_a_process_that_begins_knows_whose_work_piles_up():
+    asked = []
+
+    def count_all(quota, least):
+        asked.append((quota, least))
+        return {ACME: 200} if quota == "max_company_open_issues" else {}
+
+    quotas = Quotas(Limits(max_company_open_issues=200), lambda *_: 200, count_all=count_all)
+
+    assert [True, False, True] == [quotas.is_over(ACME), quotas.is_over(OTHER), quotas.is_over(ACME)]
+    assert [("max_company_open_issues", 198), ("max_company_live_trajectories", 9_900)] == asked
+
+
 def test_whoever_is_over_a_quota_can_still_stop_things():
     desk = Desk(max_company_events_per_minute=1)
     goal = uuid4()
@@ -136,7 +221,7 @@ def test_whoever_is_over_a_quota_can_still_stop_things():
     refusal(lambda: desk.edit(goal, "a"))
 
     desk.record(GoalDeleted(), stream_id=goal)
-    desk.record(AgentCreated(profile=AgentProfile(name="Scout"), url_key="scout"), stream_id=ACME, key=None)
+    desk.record(AgentCreated(profile=AgentProfile(name="Scout"), url_key="scout"), stream_id=ACME, holder=None)
     desk.record(AgentPaused(), stream_id=ACME)
 
 

@@ -21,9 +21,10 @@ from application.stream_cache import StreamCache
 from application.use_cases import agents, companies, issues, keys, routines, runs
 from application.work import FULL
 from domain.errors import Unacceptable
-from domain.events import IssueMoved
+from domain.events import IssueEdited, IssueMoved
 from domain.identity import slot_of
 from domain.limits import KIB, MIB, Limits
+from domain.values import IssueDetails
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 TEXT = "x" * 100_000
@@ -65,8 +66,22 @@ def test_a_thing_that_was_changed_too_often_cannot_be_changed_again():
 
     assert changes == 19
     with pytest.raises(Unacceptable, match=FULL):
-        shop.move("done")
+        shop.move("blocked")
     assert shop.executor.store.versions([shop.issue])[shop.issue] == 20
+    shop.move("done")
+    with pytest.raises(Unacceptable, match=FULL):
+        shop.move("todo")
+
+
+def test_what_the_service_has_recorded_takes_no_room_from_callers():
+    shop = Shop(Limits(max_stream_events=20))
+    for number in range(50):
+        edited = [IssueEdited(details=IssueDetails(title=f"Look {number}"))]
+        shop.executor.attempt(lambda work, edited=edited: work.record(shop.issue, edited), actor="scheduler")
+
+    changes = shop.until_full(lambda number: shop.move(("todo", "in_progress")[number % 2]))
+
+    assert changes == 19
 
 
 def test_a_thing_that_was_changed_by_too_much_can_still_be_brought_to_its_end():

@@ -53,6 +53,32 @@ def test_up_to_sixty_seconds_late_is_on_time(policy, late):
     assert trigger.due(HOURLY, NOON, NOON + late, policy) == trigger.Due(fire=(NOON,), missed=None, next_at=NOON + HOUR)
 
 
+def test_what_comes_due_later_is_not_missed_with_what_is_due():
+    plan = replace(MINUTELY, jitter_s=600)
+    now = NOON + 20 * MINUTE
+    due = trigger.due(plan, NOON, now, "skip_missed")
+
+    [missed] = trigger.miss(plan, NOON, due, "over_quota")
+
+    assert due.next_at == now < due.due_at
+    assert (NOON, due.next_at - MINUTE, due.next_at, due.due_at) == (
+        missed.first,
+        missed.last,
+        missed.next_at,
+        missed.due_at,
+    )
+    assert missed.count == (due.next_at - NOON) // MINUTE
+
+
+def test_an_occurrence_that_the_zone_does_not_have_any_more_is_missed_too():
+    since = NOON + MINUTE
+    due = trigger.due(HOURLY, since, since, "skip_missed")
+
+    [missed] = trigger.miss(HOURLY, since, due, "over_quota")
+
+    assert (since, since, 1, NOON + HOUR) == (missed.first, missed.last, missed.count, missed.next_at)
+
+
 def test_later_than_the_grace_is_missed():
     due = trigger.due(HOURLY, NOON, NOON + MINUTE + INSTANT, "skip_missed")
 

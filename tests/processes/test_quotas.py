@@ -3,11 +3,14 @@
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from application.access import BoardUser
 from application.commands import BackfillDraft
 from application.execute import Executor
 from application.quota import Quotas
+from application.recorder import ClockDiffers
+from application.store import EventStore
 from application.use_cases import backfills, explaining
 from domain.events import BackfillAdvanced, BackfillCompleted, IssueOpened, RunFired, TriggerMissed
 from domain.identity import FIRST_USER
@@ -173,3 +176,46 @@ def test_a_backfill_takes_half_of_a_minute_says_that_it_waits_and_goes_on(bounde
     place.clock.now += timedelta(seconds=6)
     assert 20 == place.tick()
     assert "running" == shown()[0] or place.happened(BackfillCompleted)
+
+
+def test_a_clock_that_differs_is_told_and_what_is_due_rests(place_of_a_wrong_clock):
+    executor, scheduler, conn, clock, tried = place_of_a_wrong_clock
+    Workplace(executor).routines(3, next_at=NOON)
+    tried.difference = timedelta(hours=1)
+
+    with capture_logs() as logged:
+        assert 0 == scheduler.tick(conn)
+        assert 0 == scheduler.tick(conn)  # they rest
+
+    [told] = [one for one in logged if one["event"] == "clock_differs"]
+    assert ("error", 3_600.0, 3) == (told["log_level"], told["difference_s"], told["rows"])
+    assert "firing_lost_race" not in {one["event"] for one in logged}
+    assert tried.many <= 3
+    tried.difference = None
+    clock.now += timedelta(seconds=6)
+    assert 3 == scheduler.tick(conn)
+
+
+class WrongClock:
+    """Refuses what is recorded, as Postgres does, while the clocks differ."""
+
+    def __init__(self, recorder):
+        self._recorder, self.difference, self.many = recorder, None, 0
+
+    def __getattr__(self, name):
+        return getattr(self._recorder, name)
+
+    def insert_events(self, stored_events, **kwargs):
+        if self.difference is None:
+            return self._recorder.insert_events(stored_events, **kwargs)
+        self.many += 1
+        decided = f"{NOON + self.difference:%Y-%m-%dT%H:%M:%SZ}"
+        raise ClockDiffers(f'an event that begins {{"at":"{decided}" is to be recorded at {NOON}')
+
+
+@pytest.fixture
+def place_of_a_wrong_clock(system, conn, clock):
+    recorder = WrongClock(system.store.recorder)
+    store = EventStore(recorder)
+    executor = Executor(store, clock)
+    return executor, Scheduler(executor, store.after, batch=50), conn, clock, recorder

@@ -2,8 +2,9 @@
 
 import pytest
 from eventsourcing.persistence import IntegrityError, OperationalError
+from structlog.testing import capture_logs
 
-from application.recorder import OutcomeUnknown
+from application.recorder import ClockDiffers, OutcomeUnknown
 from projections.positions import Lagging
 from web.errors import to_response
 
@@ -27,3 +28,17 @@ def test_what_may_be_recorded_is_not_to_be_repeated_unseen(error: Exception):
 
     assert (503, None) == (response.status_code, response.headers.get("Retry-After"))
     assert "read it back" in response.content.error
+
+
+def test_a_clock_that_differs_is_not_called_a_busy_database():
+    message = 'an event that begins {"at":"2026-11-29T13:00:00.5Z" is to be recorded at 2026-11-29 12:00:00+00'
+    with capture_logs() as logged:
+        response = to_response(None, ClockDiffers(message))  # type: ignore[arg-type]
+
+    assert (503, "The clock of this process differs from the database's; nothing was changed") == (
+        response.status_code,
+        response.content.error,
+    )
+    assert ("clock_differs", "error", 3_600.5) == tuple(
+        logged[0][name] for name in ("event", "log_level", "difference_s")
+    )

@@ -39,7 +39,7 @@ def test_a_company_over_its_quota_is_told_when_to_try_again_and_its_neighbour_is
         assert 1 == len(here.get(f"/companies/{noisy}/goals"))
 
 
-def test_a_key_over_its_quota_keeps_no_other_key_of_its_company_waiting(api: Api):
+def test_a_holder_of_keys_over_their_quota_keeps_no_other_of_the_company_waiting(api: Api):
     company = api.company()
     agent, token = api.agent(company)
     routine = api.routine(company, agent, concurrencyPolicy="always_enqueue")
@@ -49,6 +49,18 @@ def test_a_key_over_its_quota_keeps_no_other_key_of_its_company_waiting(api: Api
         assert [202, 202, 429, 429] == [answer.status_code for answer in answers]
         over(answers[-1], 429, "max_key_events_per_minute")
         here.post(f"/routines/{routine}/run", {})
+
+
+def test_who_mints_keys_has_no_more_to_record_than_with_one(api: Api):
+    company = api.company()
+    agent, first = api.agent(company)
+    second = api.post(f"/agents/{agent}/keys", {})["token"]
+    routine = api.routine(company, agent, concurrencyPolicy="always_enqueue")
+    with bounded(api, max_key_events_per_minute=1) as here:
+        answers = [here.request("POST", f"/routines/{routine}/run", {}, token=token) for token in (first, second)]
+
+    assert [202, 429] == [answer.status_code for answer in answers]
+    assert answers[1].json()["error"].startswith("The key's holder has recorded more than 1 events in a minute")
 
 
 def test_a_template_that_repeats_a_small_value_is_refused_and_nothing_is_recorded(api: Api):
@@ -187,6 +199,18 @@ def test_a_routine_whose_revisions_would_be_large_is_refused(api: Api):
     refused = api.request("POST", f"/companies/{company}/routines", {"title": "Big", "variables": [variable]})
 
     assert (422, "A routine has at most 524288 bytes") == (refused.status_code, refused.json()["error"][:34])
+
+
+def test_a_routine_from_before_the_limits_may_be_stopped_and_made_smaller_but_not_grow(api: Api):
+    company = api.company()
+    routine = api.routine(company, None, description="x" * 50_000)
+    with bounded(api, max_routine_bytes=10_240) as here:
+        refused = here.request("PATCH", f"/routines/{routine}", {"description": "x" * 50_001})
+        here.patch(f"/routines/{routine}", {"description": "x" * 40_000})
+        here.patch(f"/routines/{routine}", {"status": "paused", "pauseNote": "Too much"})
+        here.patch(f"/routines/{routine}", {"status": "archived"})
+
+    assert (422, "A routine has at most 10240 bytes") == (refused.status_code, refused.json()["error"][:33])
 
 
 def test_monitoring_sees_refusals_and_how_many_companies_are_near_a_quota(api: Api):

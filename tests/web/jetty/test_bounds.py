@@ -192,3 +192,26 @@ def test_statuses_that_are_too_much_to_be_read_at_once_are_refused_with_what_to_
     assert 422 == refused.status_code
     assert "This would read more than 60,000 bytes of history at once: do it in parts" in refused.text
     jetty.post(path, wanted)
+
+
+def test_a_routine_that_could_never_run_is_refused_when_it_is_made_or_changed(jetty, bounded):
+    task = jetty.task()
+    path = jetty.routine(task)
+    large = {"init_params_overrides": {"model": "x" * 5_000}}
+    for bounds in ({"max_trajectory_bytes": 4_096}, {"max_routine_bytes": 4_096}):
+        here = bounded(**bounds)
+        answers = [
+            here.request("POST", f"/routines/{jetty.collection}/{task}", {"name": "big", "cadence": DAILY, **large}),
+            here.request("PATCH", path, large),
+        ]
+        assert [400, 400] == [answer.status_code for answer in answers], [answer.text for answer in answers]
+
+
+def test_a_routine_from_before_the_limits_may_be_stopped(jetty, bounded):
+    path = jetty.routine(init_params_overrides={"model": "x" * 5_000})
+    here = bounded(max_trajectory_bytes=4_096, max_routine_bytes=4_096)
+
+    assert here.post(f"{path}/pause")["paused"]
+    assert here.post(f"{path}/resume")
+    assert here.request("PATCH", path, {"init_params_overrides": {"model": "small"}}).is_success
+    assert here.request("DELETE", path).is_success

@@ -1,0 +1,124 @@
+"""Over every quota, and however full the history of a thing is: Jetty's clients can stop it, too."""
+
+from functools import partial
+
+import httpx
+import pytest
+
+from domain.limits import Limits
+from tests.web.jetty.conftest import Jetty
+from tests.web.jetty.test_access import claimed, key, trajectory
+from tests.web.served import further
+
+LARGE = {"sample_size": "x" * 20_000}
+
+
+def pause(jetty):
+    path = jetty.routine(init_params_overrides=LARGE)
+    return ("POST", f"{path}/pause"), ("PATCH", path, {"init_params_overrides": {}}), ("POST", f"{path}/resume")
+
+
+def patch_paused(jetty):
+    path = jetty.routine()
+    return (
+        ("PATCH", path, {"paused": True}),
+        ("PATCH", path, {"paused": True, "init_params_overrides": LARGE}),
+        ("PATCH", path, {"paused": False}),
+    )
+
+
+def delete_routine(jetty):
+    path = jetty.routine()
+    return ("DELETE", path), ("PATCH", path, {"init_params_overrides": LARGE}), None
+
+
+def delete_task(jetty):
+    task = jetty.task()
+    jetty.routine(task)
+    path = f"/tasks/{jetty.collection}/{task}"
+    return ("DELETE", path), ("PUT", path, {"description": "x"}), None
+
+
+def statuses(jetty, status):
+    task = jetty.task()
+    number = str(jetty.post(f"{jetty.routine(task)}/run-now")["trajectory_id"])
+    path = f"/trajectory/{jetty.collection}/{task}"
+    label = ("POST", f"{path}/{number}/labels", {"key": "a", "value": "b", "author": "c"})
+    return ("POST", f"{path}/statuses", {number: status}), label, ("POST", f"{path}/statuses", {number: "pending"})
+
+
+def finish(jetty, status):
+    path = claimed(jetty)
+    return ("POST", f"{path}/finish", {"status": status}), ("POST", f"{path}/steps", {"step": "query"}), None
+
+
+def revoke_key(jetty):
+    return ("DELETE", key(jetty)[0]), None, None
+
+
+def delete_variable(jetty):
+    path = f"/collections/{jetty.collection}/environment"
+    jetty.patch(path, {"environment_variables": {"A": "b", "C": "d"}})
+    end = ("PATCH", path, {"environment_variables": {"A": None}})
+    return (
+        end,
+        ("PATCH", path, {"environment_variables": {"E": "f"}}),
+        (*end[:2], {"environment_variables": {"A": "g"}}),
+    )
+
+
+CASES = {
+    "pause a routine": pause,
+    "pause a routine by an update": patch_paused,
+    "delete a routine": delete_routine,
+    "delete a task with a routine": delete_task,
+    **{f"move a trajectory to {status}": partial(statuses, status=status) for status in ("cancelled", "archived")},
+    **{f"end a trajectory as {status}": partial(finish, status=status) for status in ("completed", "failed")},
+    "revoke a key": revoke_key,
+    "delete a variable": delete_variable,
+}
+BOUNDS = {
+    "over a rate": ({"max_company_events_per_minute": 1, "max_key_events_per_minute": 1}, 429),
+    "with a full history": ({"max_stream_events": 1}, 422),
+}
+
+
+@pytest.fixture(scope="module", params=BOUNDS)
+def bounds(api, request):
+    limits, status = BOUNDS[request.param]
+    with further(api, limits=Limits(**limits)) as here:
+        yield here, {status, 400} if status == 422 else {status}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_whoever_owns_it_can(jetty, bounds, name):
+    end, before, after = CASES[name](jetty)
+    here, refused = Jetty(bounds[0], jetty.collection, jetty.key), bounds[1]
+    board = {"Authorization": f"Bearer {jetty.api.token}"}
+    here.request("POST", f"/tasks/{jetty.collection}", {"name": "the-one-that-was-left"})
+
+    def send(method, path, body=...):
+        if not path.startswith("/api-keys"):
+            return here.request(method, path, body)
+        return httpx.request(method, f"{here.api.url}/api/v1{path}", headers=board)
+
+    if before is not None:
+        assert send(*before).status_code in refused
+    answer = send(*end)
+
+    assert answer.is_success, answer.text
+    if after is not None:
+        assert send(*after).status_code in refused
+    here.close()
+
+
+def test_a_trajectory_that_is_over_is_only_archived_once_more(jetty, bounds):
+    task = jetty.task()
+    number = str(trajectory(jetty, task)["trajectory_id"])
+    here, path = Jetty(bounds[0], jetty.collection, jetty.key), f"/trajectory/{jetty.collection}/{task}/statuses"
+    here.request("POST", f"/tasks/{jetty.collection}", {"name": "the-one-that-was-left"})
+
+    answers = [here.request("POST", path, {number: status}) for status in ("failed", "completed", "archived", "failed")]
+
+    assert [True, False, True, False] == [answer.is_success for answer in answers]
+    here.close()
