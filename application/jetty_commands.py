@@ -5,6 +5,7 @@ Absent fields are UNSET where a patch must tell "leave it" from "clear it"; unkn
 numbers that must be written as integers.
 """
 
+from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -87,6 +88,7 @@ class EnvironmentChange(Secretive, frozen=True):
 class ApiKeyCreate(Body, frozen=True):
     name: KeyName
     collection_name: Word
+    expires_at: datetime | None | UnsetType = UNSET  # None: never; UNSET: as long as the key that asks for it
 
 
 class TaskCreate(Body, frozen=True):

@@ -59,6 +59,7 @@ class ApiKey(Shape, frozen=True, kw_only=True):
     key_prefix: str
     created_at: str
     is_active: bool
+    expires_at: str | None = None  # ours
 
 
 class NewApiKey(ApiKey, frozen=True, kw_only=True):
