@@ -15,7 +15,6 @@ from application.commands import TRIM
 from domain.values import CadenceType, DayOfWeek, TrajectoryStatus
 
 WHOLE = {"whole": True}
-MASK = "***"  # stands for a secret that is not shown; sent back, it leaves the secret as it is
 SLUG = r"^[a-z0-9]+(?:[-_][a-z0-9]+)*$"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$"
 

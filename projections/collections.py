@@ -8,6 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from domain.access import membership_of_issuer
+from domain.disclosure import MASK
 from domain.events import (
     CompanyCreated,
     CompanyEnvironmentChanged,
@@ -20,7 +21,7 @@ from domain.events import (
 )
 from domain.limits import DEFAULT
 from domain.recorded import Recorded
-from projections.jetty_shapes import MASK, ApiKey, Collection, CollectionEnvironment, Shape, time, time_or_none
+from projections.jetty_shapes import ApiKey, Collection, CollectionEnvironment, Shape, time, time_or_none
 from projections.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
 
 

@@ -8,8 +8,6 @@ import msgspec
 
 from domain.values import Cadence, CadenceType, DayOfWeek, TrajectoryStatus
 
-MASK = "***"
-
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
     """Every field is always there."""

@@ -5,12 +5,13 @@ from uuid import UUID
 from application import tokens
 from application.access import Action, BoardUser, CollectionCaller, Principal, require_board
 from application.commands import CompanyDraft
-from application.jetty_commands import MASK, ApiKeyCreate, CollectionCreate, EnvironmentChange
+from application.jetty_commands import ApiKeyCreate, CollectionCreate, EnvironmentChange
 from application.streams import COMPANY, KEY
 from application.use_cases import companies, keys, names, sealing
 from application.use_cases.keys import Minted
 from application.work import Work
 from domain import access, environment
+from domain.disclosure import MASK
 from domain.errors import Conflict, NotFound
 from domain.events import CompanyEnvironmentChanged, CompanyNamed, KeyIssued
 
