@@ -102,7 +102,7 @@ def identify(work: Work, caller: Caller, wanted: Iterable[UUID] = ()) -> Princip
         raise Unknown
     work.load([key_id, *wanted])
     key = work.get(KEY, key_id)
-    if key is None or not access.is_good(key, work.now):
+    if key is None or not access.is_good(key, work.now) or not _is_backed(work, key_id, key):
         raise Unknown
     principal = _holder(work, key_id, key)
     if isinstance(principal, AgentCaller if caller.by_jetty else CollectionCaller):
@@ -175,6 +175,15 @@ def _authorize_user(work: Work, principal: BoardUser, action: Action, resource: 
 
 def _turn_away(resource: Resource, text: str) -> None:
     raise Forbidden(text) if resource.by_company else NotFound(f"{resource.kind} not found")
+
+
+def _is_backed(work: Work, key_id: UUID, key: Key) -> bool:
+    """Whether a key of an agent or a collection was not revoked with the membership of whoever issued it."""
+    member_id = access.membership_of_issuer(work.history(key_id)[0])
+    if key.user_id is not None or member_id is None:
+        return True
+    work.load([member_id, key.agent_id])
+    return access.rests_on(key, work.history(member_id))
 
 
 def _holder(work: Work, key_id: UUID, key: Key) -> Principal:

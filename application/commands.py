@@ -351,6 +351,7 @@ class BoardKeyDraft(Body, frozen=True):
 
 class AgentKeyDraft(Body, frozen=True):
     name: KeyName = "default"
+    expires_at: datetime | None | UnsetType = UNSET  # None: never; UNSET: as long as the key that asks for it
 
 
 class PauseRequest(Body, frozen=True):

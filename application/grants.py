@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from application.audit import Row
 from application.store import from_stored
-from domain.access import Key, is_good
+from domain.access import Key, is_good, user_of
 from domain.events import (
     AgentCreated,
     KeyIssued,
@@ -128,7 +128,7 @@ def _grant(row: Row, recorded: Recorded | None, flags: list[str]) -> Grant:
 
 def _doubts(rights: _Rights, recorded: Recorded, recorded_at: datetime) -> Iterator[str]:
     """Why this grant does not follow from those before it."""
-    event, granter = recorded.event, _user_id(recorded.actor)
+    event, granter = recorded.event, user_of(recorded.actor)
     holder = event.user_id if isinstance(event, KeyIssued) else None
     is_new = holder is not None and rights.registrations.get(holder) == (recorded_at, recorded.actor)
     if recorded.version == 1 and (recorded.stream_id == FIRST_USER or (holder == FIRST_USER and is_new)):
@@ -167,10 +167,3 @@ def _is_of_its_company(rights: _Rights, recorded: Recorded) -> bool:
     if user_id is None or company_id is None:
         return False
     return recorded.stream_id == membership_of(user_id, company_id)
-
-
-def _user_id(actor: str) -> UUID | None:
-    try:
-        return UUID(actor.removeprefix("user:")) if actor.startswith("user:") else None
-    except ValueError:
-        return None

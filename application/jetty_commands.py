@@ -5,6 +5,7 @@ Absent fields are UNSET where a patch must tell "leave it" from "clear it"; unkn
 numbers that must be written as integers.
 """
 
+from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -14,7 +15,6 @@ from application.commands import TRIM
 from domain.values import CadenceType, DayOfWeek, TrajectoryStatus
 
 WHOLE = {"whole": True}
-MASK = "***"  # stands for a secret that is not shown; sent back, it leaves the secret as it is
 SLUG = r"^[a-z0-9]+(?:[-_][a-z0-9]+)*$"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$"
 
@@ -87,6 +87,7 @@ class EnvironmentChange(Secretive, frozen=True):
 class ApiKeyCreate(Body, frozen=True):
     name: KeyName
     collection_name: Word
+    expires_at: datetime | None | UnsetType = UNSET  # None: never; UNSET: as long as the key that asks for it
 
 
 class TaskCreate(Body, frozen=True):

@@ -10,7 +10,7 @@ import msgspec
 from eventsourcing.persistence import MapperDeserialisationError, Notification, StoredEvent
 
 from application.recorder import FOREVER, Guards
-from domain import json_depth, limits
+from domain import json_size, limits
 from domain.errors import Oversized
 from domain.events import STORED_NAMES, AnyEvent, stored_name
 from domain.limits import Limits
@@ -76,7 +76,7 @@ def to_stored(recorded: Recorded, limits: Limits = limits.DEFAULT) -> StoredEven
         raise Oversized(
             f"{name} would have {len(encoded):,} bytes, and an event may have at most {limits.max_event_bytes:,}"
         )
-    if not json_depth.is_within(encoded, limits.max_event_depth):
+    if not json_size.is_within(encoded, limits.max_event_depth):
         raise Oversized(f"{name} would be nested deeper than {limits.max_event_depth} levels")
     return StoredEvent(recorded.stream_id, recorded.version, name, encoded)
 

@@ -1,6 +1,6 @@
 """Users, the members of a company and who may manage them, keys. Who may do everything else: application/access.py."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -17,6 +17,8 @@ from domain.events import (
     NameReleased,
     UserRegistered,
 )
+from domain.identity import membership_of
+from domain.recorded import Recorded
 from domain.values import MemberRole, Value
 
 KEY_LIFETIME = timedelta(days=30)  # of a board key, unless told otherwise
@@ -34,6 +36,7 @@ class Membership(Value, frozen=True):
 
     role: MemberRole
     permissions: tuple[str, ...]
+    keys_revoked: bool = False  # what they issued was revoked when they lost the permission to
 
 
 OWNER = Membership(role="owner", permissions=USUAL)
@@ -47,6 +50,7 @@ class Key(Value, frozen=True):
     expires_at: datetime | None
     collection_id: UUID | None = None
     revoked: bool = False
+    issuer_version: int = 0
 
 
 def evolve_user(user: User | None, event: UserRegistered) -> User:
@@ -61,8 +65,8 @@ def evolve_membership(
     match membership, event:
         case None, MemberJoined(role=role, permissions=permissions):
             return Membership(role=role, permissions=permissions)
-        case Membership(), MemberChanged(role=role, permissions=permissions):
-            return Membership(role=role, permissions=permissions)
+        case Membership(), MemberChanged(role=role, permissions=permissions, revokes_keys=revoked):
+            return Membership(role=role, permissions=permissions, keys_revoked=revoked)
         case Membership(), MemberRemoved():
             return None
         case _:
@@ -77,6 +81,7 @@ def evolve_key(key: Key | None, event: KeyIssued | KeyRevoked) -> Key:
                 agent_id=event.agent_id,
                 expires_at=event.expires_at,
                 collection_id=event.collection_id,
+                issuer_version=event.issuer_version,
             )
         case Key(), KeyRevoked():
             return replace(key, revoked=True)
@@ -98,6 +103,29 @@ def evolve_claim(claim: UUID | None, event: NameClaimed | NameReleased) -> UUID 
 def is_good(key: Key, now: datetime) -> bool:
     """A revoked or expired key is an unknown key."""
     return not key.revoked and (key.expires_at is None or now < key.expires_at)
+
+
+def user_of(actor: str) -> UUID | None:
+    """The user whom an event names as its actor; None when it was nobody of the board."""
+    try:
+        return UUID(actor.removeprefix("user:")) if actor.startswith("user:") else None
+    except ValueError:
+        return None
+
+
+def membership_of_issuer(issued: Recorded) -> UUID | None:
+    """The stream of the membership by which somebody issued a key; None when no user did, or in no company."""
+    issuer = user_of(issued.actor)
+    return None if issuer is None or issued.company_id is None else membership_of(issuer, issued.company_id)
+
+
+def rests_on(key: Key, membership: Sequence[Recorded]) -> bool:
+    """Whether no later event of its issuer's membership revoked what they had issued."""
+    return not any(
+        isinstance(recorded.event, MemberChanged | MemberRemoved) and recorded.event.revokes_keys
+        for recorded in membership
+        if recorded.version > key.issuer_version
+    )
 
 
 def revoke(key: Key) -> list[KeyRevoked]:
@@ -156,21 +184,35 @@ def join(by: Membership, user_id: UUID, member: Membership | None, wanted: Membe
     return [MemberJoined(user_id=user_id, role=wanted.role, permissions=wanted.permissions)]
 
 
-def change(by: Membership, member: Membership, wanted: Membership, others: Iterable[Membership]) -> list[MemberChanged]:
-    """`others` are other members, the owners among them."""
+def change(
+    by: Membership,
+    member: Membership,
+    wanted: Membership,
+    others: Iterable[Membership],
+    *,
+    revokes_keys: bool = False,
+) -> list[MemberChanged]:
+    """
+    `others` are other members, the owners among them.
+
+    `revokes_keys`: whether a member who may not issue keys any more loses those that they issued.
+    """
     _must_manage(by, member, wanted)
+    wanted = replace(wanted, keys_revoked=not may_assign(wanted) and (revokes_keys or member.keys_revoked))
     if wanted == member:
         return []
     if wanted.role != "owner":
         _must_leave_an_owner(member, others)
-    return [MemberChanged(role=wanted.role, permissions=wanted.permissions)]
+    return [MemberChanged(role=wanted.role, permissions=wanted.permissions, revokes_keys=wanted.keys_revoked)]
 
 
-def remove(by: Membership, member: Membership, others: Iterable[Membership]) -> list[MemberRemoved]:
-    """`others` as in `change`."""
+def remove(
+    by: Membership, member: Membership, others: Iterable[Membership], *, revokes_keys: bool = False
+) -> list[MemberRemoved]:
+    """`others` as in `change`; `revokes_keys`: whether the keys that the member issued go with them."""
     _must_manage(by, member)
     _must_leave_an_owner(member, others)
-    return [MemberRemoved()]
+    return [MemberRemoved(revokes_keys=revokes_keys)]
 
 
 def _must_manage(by: Membership, *touched: Membership) -> None:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-MASK = "***"
+MASK = "***"  # stands for what is not shown; sent back, it leaves what there is as it is
 ADDRESSES = frozenset(  # names of fields, in whatever event, value or answer
     {
         "adapter_config",  # how an agent's host reaches it; only the names of its settings are shown

@@ -67,10 +67,13 @@ class MemberChanged(Event, frozen=True, tag="member.changed"):
 
     role: MemberRole
     permissions: tuple[str, ...]
+    revokes_keys: bool = False  # as in MemberRemoved
 
 
 class MemberRemoved(Event, frozen=True, tag="member.removed"):
     """The user may not act in the company any more; they may join again."""
+
+    revokes_keys: bool = False  # the keys of agents and of the collection that they issued until now are unknown
 
 
 class KeyIssued(Event, frozen=True, tag="key.issued"):
@@ -82,6 +85,7 @@ class KeyIssued(Event, frozen=True, tag="key.issued"):
     expires_at: datetime | None = None  # None: never
     collection_id: UUID | None = None  # the company that it is bound to
     prefix: str | None = None  # the part of the token that may be shown
+    issuer_version: int = 0  # of the issuer's membership, on which a key of an agent or a collection rests
 
 
 class KeyRevoked(Event, frozen=True, tag="key.revoked"):

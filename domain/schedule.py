@@ -115,7 +115,7 @@ def _timezones() -> set[str]:
     return available_timezones() - {"localtime", "Factory"}
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)  # some 45 KB each
 def _rule(expression: str) -> _Rule:
     """The expression read strictly; BadSchedule names the first fault."""
     texts, sets = cron_fields.read(expression)

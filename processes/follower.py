@@ -53,9 +53,7 @@ class Follower:
             0  # events, from the next on, one of which has broken the connection: they are taken one by one
         )
         self._is_apart = False  # whether the models have to take the next event one after the other
-        self._broken = Counter[
-            tuple[str, int]
-        ]()  # how often the connection broke with a model's event after a position
+        self._broken = Counter[tuple[str, int]]()  # breaks of the connection, by model and position
         self._resting: dict[str, float] = {}  # name of a stopped model, and when to try it again
 
     def step(self, conn: Connection) -> int:

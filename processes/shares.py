@@ -11,8 +11,8 @@ class Shares:
     `total` units. Who has some may take more as long as others could then still take as many as it has.
 
     So one company alone has half at most, and of several that want everything each gets about the same, and as much
-    again stays free for whoever comes next (dynamic thresholds, as switches share their buffers). What nobody else
-    holds anything beside may be taken whole, however large it is.
+    again stays free for whoever comes next (dynamic thresholds, as switches share their buffers). While nobody
+    holds anything, one request may take all, even more than `total`.
     """
 
     def __init__(self, total: int, most_of_one: int | None = None) -> None:

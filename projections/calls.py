@@ -9,12 +9,13 @@ import msgspec
 from msgspec.structs import replace
 
 from domain import cadence, call
+from domain.disclosure import MASK
 from domain.errors import ImpossibleHistory
 from domain.events import RoutineCreated, RoutineRestored, RoutineUpdated, RunFired
 from domain.limits import DEFAULT
 from domain.recorded import Recorded
 from domain.values import Cadence, ConcurrencyPolicy, RoutineSettings, Started, TaskCall
-from projections.jetty_shapes import MASK, CadenceConfig, RoutineRead, Shape, time_or_none
+from projections.jetty_shapes import CadenceConfig, RoutineRead, Shape, time_or_none
 from projections.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
 
 OVERLAP: dict[ConcurrencyPolicy, str] = {

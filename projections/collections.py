@@ -7,6 +7,8 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
+from domain.access import membership_of_issuer
+from domain.disclosure import MASK
 from domain.events import (
     CompanyCreated,
     CompanyEnvironmentChanged,
@@ -14,10 +16,12 @@ from domain.events import (
     CompanyUpdated,
     KeyIssued,
     KeyRevoked,
+    MemberChanged,
+    MemberRemoved,
 )
 from domain.limits import DEFAULT
 from domain.recorded import Recorded
-from projections.jetty_shapes import MASK, ApiKey, Collection, CollectionEnvironment, Shape, time
+from projections.jetty_shapes import ApiKey, Collection, CollectionEnvironment, Shape, time, time_or_none
 from projections.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
 
 
@@ -33,10 +37,12 @@ class KeyFields(Shape, frozen=True, kw_only=True):
     key_prefix: str
     created_at: str
     is_active: bool = True
+    expires_at: str | None = None
 
 
 class KeyRow(Row, frozen=True):
     company_id: UUID
+    membership_id: UUID | None  # of whoever issued it
     position: int
     doc: KeyFields
 
@@ -47,9 +53,14 @@ KEY = Table("collection_key", KeyRow)
 SCHEMA = """
 CREATE TABLE collection (id uuid PRIMARY KEY, number bigint NOT NULL, environment json NOT NULL, doc json NOT NULL);
 CREATE INDEX ON collection (number);
-CREATE TABLE collection_key (id uuid PRIMARY KEY, company_id uuid NOT NULL, position bigint NOT NULL, doc json NOT NULL);
+CREATE TABLE collection_key (
+    id uuid PRIMARY KEY, company_id uuid NOT NULL, membership_id uuid, position bigint NOT NULL, doc json NOT NULL);
 CREATE INDEX ON collection_key (company_id, position);
+CREATE INDEX ON collection_key (membership_id);
 """
+
+_REVOKE_ISSUED = """
+UPDATE collection_key SET doc = doc::jsonb || '{"is_active": false}' WHERE membership_id = %s"""
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
@@ -66,10 +77,20 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             rows.change(COLLECTION, id_, lambda row: replace(row, environment=names))
             _edit(rows, recorded)
         case KeyIssued(collection_id=UUID() as company_id) as key:
-            doc = KeyFields(id=id_, name=key.name, key_prefix=key.prefix or "", created_at=time(recorded.at))
-            rows.put(KEY, KeyRow(id=id_, company_id=company_id, position=recorded.position, doc=doc))
+            doc = KeyFields(
+                id=id_,
+                name=key.name,
+                key_prefix=key.prefix or "",
+                created_at=time(recorded.at),
+                expires_at=time_or_none(key.expires_at),
+            )
+            issuer = membership_of_issuer(recorded)
+            key_row = KeyRow(id=id_, company_id=company_id, membership_id=issuer, position=recorded.position, doc=doc)
+            rows.put(KEY, key_row)
         case KeyRevoked():
             rows.change(KEY, id_, lambda row: replace(row, doc=replace(row.doc, is_active=False)))
+        case MemberRemoved(revokes_keys=True) | MemberChanged(revokes_keys=True):
+            rows.execute(_REVOKE_ISSUED, [id_])
         case _:
             pass
 
@@ -112,7 +133,18 @@ collections = ReadModel(
     schema=SCHEMA,
     fold=fold,
     touches=touches,
-    events=frozenset({CompanyCreated, CompanyNamed, CompanyUpdated, CompanyEnvironmentChanged, KeyIssued, KeyRevoked}),
+    events=frozenset(
+        {
+            CompanyCreated,
+            CompanyNamed,
+            CompanyUpdated,
+            CompanyEnvironmentChanged,
+            KeyIssued,
+            KeyRevoked,
+            MemberChanged,
+            MemberRemoved,
+        }
+    ),
 )
 
 

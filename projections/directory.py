@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
+from domain.access import membership_of_issuer
 from domain.errors import ImpossibleHistory
 from domain.events import (
     AgentApproved,
@@ -86,6 +87,7 @@ class KeyRow(Row, frozen=True):
     agent_id: UUID | None
     position: int
     company_id: UUID | None
+    membership_id: UUID | None  # of whoever issued it, in that company
     doc: shapes.BoardKey | None
     agent_doc: shapes.AgentKey | None
     company_doc: shapes.CompanyKey | None
@@ -117,11 +119,19 @@ CREATE INDEX ON project (company_id, url_key);
 CREATE TABLE goal (id uuid PRIMARY KEY, company_id uuid NOT NULL, position bigint NOT NULL, doc json NOT NULL);
 CREATE INDEX ON goal (company_id, position);
 CREATE TABLE access_key (
-    id uuid PRIMARY KEY, user_id uuid, agent_id uuid, position bigint NOT NULL, company_id uuid, doc json,
-    agent_doc json, company_doc json);
+    id uuid PRIMARY KEY, user_id uuid, agent_id uuid, position bigint NOT NULL, company_id uuid,
+    membership_id uuid, doc json, agent_doc json, company_doc json);
 CREATE INDEX ON access_key (user_id, position);
 CREATE INDEX ON access_key (agent_id, position);
 CREATE INDEX ON access_key (company_id, position);
+CREATE INDEX ON access_key (membership_id);
+"""
+
+_REVOKE_ISSUED = """
+UPDATE access_key SET
+    agent_doc = agent_doc::jsonb || jsonb_build_object('revokedAt', %s::text),
+    company_doc = company_doc::jsonb || jsonb_build_object('revokedAt', %s::text)
+WHERE membership_id = %s AND company_doc->>'revokedAt' IS NULL
 """
 
 
@@ -136,12 +146,8 @@ def fold(recorded: Recorded, rows: Rows) -> None:
         case UserRegistered() as event:
             id_ = recorded.stream_id
             rows.put(PERSON, PersonRow(id=id_, name=event.name, email=event.email, instance_admin=event.instance_admin))
-        case MemberJoined() as event:
-            rows.put(MEMBER, _member(recorded, event))
-        case MemberChanged(role=role, permissions=permissions):
-            _edit(rows, MEMBER, recorded, membership_role=role, permissions=permissions)
-        case MemberRemoved():
-            rows.delete(MEMBER, recorded.stream_id)
+        case MemberJoined() | MemberChanged() | MemberRemoved() as event:
+            _fold_membership(recorded, event, rows)
         case AgentCreated() as event:
             rows.put(AGENT, _agent(recorded, event))
         case AgentUpdated(profile=profile):
@@ -176,6 +182,20 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             rows.change(KEY, recorded.stream_id, lambda row: _revoked(row, time(recorded.at)))
         case _:
             pass
+
+
+def _fold_membership(recorded: Recorded, event: MemberJoined | MemberChanged | MemberRemoved, rows: Rows) -> None:
+    match event:
+        case MemberJoined():
+            rows.put(MEMBER, _member(recorded, event))
+            return
+        case MemberChanged(role=role, permissions=permissions):
+            _edit(rows, MEMBER, recorded, membership_role=role, permissions=permissions)
+        case MemberRemoved():
+            rows.delete(MEMBER, recorded.stream_id)
+    if event.revokes_keys:
+        at = time(recorded.at)
+        rows.execute(_REVOKE_ISSUED, [at, at, recorded.stream_id])
 
 
 def _edit(rows: Rows, table: Table[Any], recorded: Recorded, **changes: Any) -> None:
@@ -248,10 +268,17 @@ def _key(recorded: Recorded, event: KeyIssued) -> KeyRow:
         agent_id=event.agent_id,
         position=recorded.position,
         company_id=None if event.user_id else recorded.company_id,
+        membership_id=None if event.user_id else membership_of_issuer(recorded),
         doc=shapes.BoardKey(id=id_, name=name, created_at=at, expires_at=time_or_none(event.expires_at))
         if event.user_id
         else None,
-        agent_doc=shapes.AgentKey(id=id_, name=name, issued_by_user_id=user_of(recorded.actor), created_at=at)
+        agent_doc=shapes.AgentKey(
+            id=id_,
+            name=name,
+            issued_by_user_id=user_of(recorded.actor),
+            created_at=at,
+            expires_at=time_or_none(event.expires_at),
+        )
         if event.agent_id
         else None,
         company_doc=None if event.user_id else _company_key(recorded, event),
@@ -390,12 +417,6 @@ _COMPANY_KEYS = Docs(
     "ORDER BY position DESC LIMIT %(limit)s",
     PlacedKey,
 )
-_GOOD_KEYS = Docs(
-    "SELECT to_json(id) AS doc FROM access_key WHERE company_id = %(company_id)s "
-    "AND company_doc->>'issuedByUserId' = %(issued_by)s AND company_doc->>'revokedAt' IS NULL "
-    "ORDER BY position LIMIT %(limit)s",
-    UUID,
-)
 
 
 def companies(
@@ -500,8 +521,3 @@ def company_keys(
 ) -> Part[PlacedKey]:
     """Newest first: those of its agents and those that are bound to it as a collection, revoked ones included."""
     return _COMPANY_KEYS.part(conn, company_id=company_id, limit=limit, issued_by=issued_by, before=before)
-
-
-def good_keys_issued_by(conn: Connection, company_id: UUID, user_id: UUID, limit: int) -> list[UUID]:
-    """The company's keys that a user issued and nobody has revoked."""
-    return _GOOD_KEYS.all(conn, company_id=company_id, issued_by=str(user_id), limit=limit)

@@ -8,8 +8,6 @@ import msgspec
 
 from domain.values import Cadence, CadenceType, DayOfWeek, TrajectoryStatus
 
-MASK = "***"
-
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
     """Every field is always there."""
@@ -59,6 +57,7 @@ class ApiKey(Shape, frozen=True, kw_only=True):
     key_prefix: str
     created_at: str
     is_active: bool
+    expires_at: str | None = None  # ours
 
 
 class NewApiKey(ApiKey, frozen=True, kw_only=True):

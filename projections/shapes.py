@@ -178,6 +178,7 @@ class AgentKey(Shape, frozen=True, kw_only=True):
     issued_by_user_id: str | None = None  # ours
     created_at: str
     revoked_at: str | None = None
+    expires_at: str | None = None  # ours
 
 
 class CompanyKey(Shape, frozen=True, kw_only=True):

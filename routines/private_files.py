@@ -151,9 +151,11 @@ def _try_lock(file: int) -> bool:
 def _holder(file: int) -> LockHolder | None:
     """Whom Linux names for the lock in /proc/locks: `1: FLOCK ADVISORY WRITE <pid> <device>:<inode> 0 EOF`."""
     with suppress(OSError):
+        info = os.fstat(file)
+        place = f"{os.major(info.st_dev):02x}:{os.minor(info.st_dev):02x}:{info.st_ino}"
         for line in Path("/proc/locks").read_text().splitlines():
             fields = line.split()
-            of_file = len(fields) > FLOCK_FIELDS - 1 and fields[5].rpartition(":")[2] == str(os.fstat(file).st_ino)
+            of_file = len(fields) >= FLOCK_FIELDS and fields[FLOCK_FIELDS - 1] == place
             if of_file and fields[1] == "FLOCK" and int(fields[4]) > 0:
                 process = Path("/proc", fields[4])
                 uid = process.stat().st_uid

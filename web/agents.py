@@ -20,7 +20,7 @@ from projections import directory, issues, shapes
 from projections.issues import InboxItem
 from projections.read_model import Connection
 from web.backend import Backend, Changed
-from web.keys import MintedAgentKey, Revoked
+from web.keys import MintedAgentKey, Revoked, check_expiry
 from web.paging import NEXT, Paging, cursor_only, read_page
 from web.requests import identified
 from web.routing import delete, get, patch, post
@@ -176,7 +176,7 @@ class Agents(Controller):
         backend.ask(caller, keys.may_list_agent_keys, id_)
         return read_page(backend, paging, f"keys of {id_}", MODELS, partial(directory.agent_keys, agent_id=id_))
 
-    @post("/agents/{agent_id:str}/keys", operation_id="createAgentKey", refuses=(403,))
+    @post("/agents/{agent_id:str}/keys", operation_id="createAgentKey", refuses=(403, 422))
     def create_key(
         self,
         backend: NamedDependency[Backend],
@@ -184,7 +184,11 @@ class Agents(Controller):
         agent_id: FromPath[str],
         data: JSONBody[AgentKeyDraft],
     ) -> MintedAgentKey:
-        """The token is shown here and never again."""
+        """
+        The token is shown here and never again. It is good for as long as the key that asks for it, or until
+        `expiresAt` (null: for ever), and never for longer than the key that asks.
+        """
+        check_expiry(data.expires_at, "expiresAt", backend.executor.clock())
         made = backend.executor.execute(caller, keys.create_for_agent, identified(agent_id, "Agent"), data)
         return MintedAgentKey.of(made.result)
 

@@ -1,11 +1,13 @@
 """A body as JSON: well-formed, not too much, not too deep, and without the one character that Postgres cannot store."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 import msgspec
+
+from domain.json_size import levels
 
 MAX_DEPTH = 64
 MAX_VALUES = 100_000  # to look at one takes far longer than to send it
@@ -80,20 +82,13 @@ def _too_many() -> Unsound:
 
 
 def _check_size(value: object) -> None:
-    depth, values, level = 0, 0, [value]
-    while level:
+    depth = values = 0
+    for level in levels(value):
         depth, values = depth + 1, values + len(level)
         if values > MAX_VALUES:
             raise _too_many()
-        level = [item for parent in level for item in _children(parent)]
     if depth > MAX_DEPTH:
         raise Unsound(f"The body is nested deeper than {MAX_DEPTH} levels")
-
-
-def _children(value: object) -> Iterable[object]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
 
 
 def _nul(value: object, path: str) -> str | None:

@@ -55,10 +55,17 @@ class MintedAgentKey(Shape, frozen=True, kw_only=True):
     responsible_user_id: str | None = None
     token: str
     created_at: str
+    expires_at: str | None = None  # ours
 
     @classmethod
     def of(cls, minted: Minted) -> "MintedAgentKey":
-        return cls(id=minted.key_id, name=minted.name, token=minted.token, created_at=time(minted.created_at))
+        return cls(
+            id=minted.key_id,
+            name=minted.name,
+            token=minted.token,
+            created_at=time(minted.created_at),
+            expires_at=time_or_none(minted.expires_at),
+        )
 
 
 class Revoked(Shape, frozen=True, kw_only=True):

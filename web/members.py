@@ -7,7 +7,7 @@ from uuid import UUID
 from litestar import Controller, Response
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, JSONBody, QueryParameter
-from msgspec.structs import asdict, replace
+from msgspec.structs import asdict
 
 from application.access import Caller
 from application.commands import BoardKeyDraft, MemberDraft, MemberPatch
@@ -15,14 +15,12 @@ from application.use_cases import keys, members, viewing
 from application.use_cases.members import Added, Seat
 from projections import directory, shapes
 from projections.read_model import Connection
-from web.backend import Backend, Changed
+from web.backend import Backend
 from web.keys import MintedBoardKey, check_expiry
 from web.paging import NEXT, Paging, cursor_only, read_page
 from web.requests import identified
 from web.routing import delete, get, patch, post
 from web.validation import Invalid
-
-KEYS_AT_ONCE = 200  # that one transaction revokes
 
 
 async def revokes_keys(
@@ -100,10 +98,7 @@ class Members(Controller):
         unless `revokeKeys` is false.
         """
         seat = _seat(backend, company_id, user_id)
-        issued = _issued(backend, seat) if revokes_keys else ()
-        changed = backend.change(caller, ("directory",), members.change, seat, data, issued)
-        if revokes_keys:
-            _revoke_late(backend, caller, changed, seat)
+        changed = backend.change(caller, ("directory",), members.change, seat, data, revokes_keys=revokes_keys)
         return changed.answer(lambda conn: directory.member(conn, seat.company_id, seat.user_id))
 
     @delete("/{user_id:str}", operation_id="removeMember", refuses=(403, 409))
@@ -122,10 +117,7 @@ class Members(Controller):
         which), unless `revokeKeys` is false.
         """
         seat = _seat(backend, company_id, user_id)
-        issued = _issued(backend, seat) if revokes_keys else ()
-        removed = backend.change(caller, ("directory",), members.remove, seat, issued)
-        if revokes_keys:
-            _revoke_late(backend, caller, removed, seat)
+        backend.change(caller, ("directory",), members.remove, seat, revokes_keys=revokes_keys)
 
     @post("/{user_id:str}/keys", operation_id="createMemberKey", refuses=(403, 422))
     def create_key(
@@ -156,23 +148,6 @@ def _companies_of(backend: Backend, user_id: UUID | None) -> list[UUID]:
         return []
     with backend.shown("directory") as conn:
         return [membership.company_id for membership in directory.memberships(conn, user_id)]
-
-
-def _issued(backend: Backend, seat: Seat) -> list[UUID]:
-    with backend.shown("directory") as conn:
-        return directory.good_keys_issued_by(conn, seat.company_id, seat.user_id, KEYS_AT_ONCE)
-
-
-def _revoke_late(backend: Backend, caller: Caller, changed: Changed, seat: Seat) -> None:
-    """The keys that were issued at the same moment, and those that were too many for one transaction."""
-    actor = backend.ask(caller, viewing.anyone).actor
-    while left := changed.read(
-        lambda conn: directory.good_keys_issued_by(conn, seat.company_id, seat.user_id, KEYS_AT_ONCE)
-    ):
-        done = backend.executor.attempt(partial(members.revoke_late, seat=seat, issued=left), actor=actor)
-        if not done.recorded:  # they may issue keys again, or somebody else has revoked these
-            return
-        changed = replace(changed, position=done.position)
 
 
 def _added(conn: Connection, company_id: UUID, added: Added) -> AddedMember | None:

@@ -33,11 +33,7 @@ from web.requests import JsonRequest
 from web.traffic import Traffic
 
 MOST_COUNTED = 100_000  # schedules: what a scrape costs has a limit
-GROWING = (
-    "max_company_routines",
-    "max_company_open_issues",
-    "max_company_live_trajectories",
-)  # without anybody's doing
+GROWING = ("max_company_routines", "max_company_open_issues", "max_company_live_trajectories")  # the fastest growing
 COUNT_AGAIN_S = 60.0  # how long who is near those is believed
 OPENMETRICS, PLAIN = "application/openmetrics-text", "text/plain; version=0.0.4"  # the framework adds the charset
 

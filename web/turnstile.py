@@ -16,9 +16,7 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 
 from web.requests import JsonRequest
 
-REFUSALS_FACTOR = (
-    10  # a sender is refused so many times more often than it may call one webhook, then it is told to wait
-)
+REFUSALS_FACTOR = 10  # refusals of a sender for each call of one webhook it may make, before it must wait
 NETWORK_BITS = 64  # of an IPv6 address: what follows is one customer's to choose
 
 

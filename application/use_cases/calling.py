@@ -26,12 +26,12 @@ def begin(work: Work, company_id: UUID, of: Routine, asked: Firing) -> None:
     if (called := of.settings.call) is None:
         raise NotFound
     guard, is_awaited = slots.of(work, asked.routine_id), asked.source != "schedule"
-    outcome = slots.bounded(work, guard, _outcome(work, of, asked), is_awaited=is_awaited)
+    outcome = slots.limit_live(work, guard, _outcome(work, of, asked), is_awaited=is_awaited)
     work.record(asked.run_id, [firing.fired_with(asked, of, outcome)], company_id)
     if isinstance(outcome, Started):
         live = Live(issue_id=outcome.trajectory_id, run_id=asked.run_id)
         slots.follow(work, asked.routine_id, live, company_id, is_live=True)
-        opened, error = _bounded(work, asked, *_opened(work, called, asked, company_id))
+        opened, error = _limit_size(work, asked, *_opened(work, called, asked, company_id))
         start(work, outcome.trajectory_id, opened, company_id, error)
 
 
@@ -125,11 +125,11 @@ def _trajectory(work: Work, called: TaskCall, company_id: UUID) -> TrajectoryOpe
     )
 
 
-def _bounded(
+def _limit_size(
     work: Work, asked: Firing, opened: TrajectoryOpened, error: str | None
 ) -> tuple[TrajectoryOpened, str | None]:
     """
-    The same, without the texts of one that is too large.
+    What a call opens, and why it failed; one that is too large is opened without its workflow and parameters.
 
     A scheduled call has then failed, and says so; who asks for it is refused. Raises Unacceptable.
     """

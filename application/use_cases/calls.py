@@ -7,13 +7,14 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from application.access import Action, Principal
-from application.jetty_commands import MASK, CadenceConfig, RoutineChange, RoutineCreate
+from application.jetty_commands import CadenceConfig, RoutineChange, RoutineCreate
 from application.streams import TRIGGER
 from application.use_cases import calling, names, routines, runs, sealing, triggers, unsettled
 from application.use_cases.names import RoutinePath, TaskPath
 from application.work import Work
 from domain import cadence, routine, targets, task, trigger
 from domain import call as calls
+from domain.disclosure import MASK
 from domain.errors import Conflict, Misfit
 from domain.events import (
     RoutineTriggerAdded,
@@ -66,6 +67,8 @@ def update(
 ) -> UUID:
     """What is absent stays. Raises Misfit and Unacceptable for a value that does not fit, Conflict for a taken name."""
     at = names.routine(work, principal, path, action)
+    if patch.webhook_url == MASK:
+        patch = replace(patch, webhook_url=UNSET)
     wanted = at.call.cadence if patch.cadence is UNSET else _cadence(patch.cadence)
     overrides = None if patch.init_params_overrides is UNSET else patch.init_params_overrides
     url = None if patch.webhook_url is UNSET else patch.webhook_url
@@ -88,8 +91,10 @@ def update(
     return at.routine_id
 
 
-def pause(work: Work, principal: Principal, path: RoutinePath) -> UUID:
-    return update(work, principal, path, RoutineChange(paused=True), "administer")
+def pause(work: Work, principal: Principal, path: RoutinePath) -> tuple[UUID, bool]:
+    """The routine, and whether the caller is shown the address of its callback."""
+    _, addresses = names.seen(work, principal, names.routine, path)
+    return update(work, principal, path, RoutineChange(paused=True), "administer"), addresses
 
 
 def resume(work: Work, principal: Principal, path: RoutinePath) -> UUID:

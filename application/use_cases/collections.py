@@ -5,15 +5,15 @@ from uuid import UUID
 from application import tokens
 from application.access import Action, BoardUser, CollectionCaller, Principal, require_board
 from application.commands import CompanyDraft
-from application.jetty_commands import MASK, ApiKeyCreate, CollectionCreate, EnvironmentChange
+from application.jetty_commands import ApiKeyCreate, CollectionCreate, EnvironmentChange
 from application.streams import COMPANY, KEY
-from application.use_cases import companies, names, sealing
+from application.use_cases import companies, keys, names, sealing
 from application.use_cases.keys import Minted
 from application.work import Work
 from domain import access, environment
+from domain.disclosure import MASK
 from domain.errors import Conflict, NotFound
 from domain.events import CompanyEnvironmentChanged, CompanyNamed, KeyIssued
-from domain.identity import key_of
 
 PURPOSE = "environment"
 
@@ -59,13 +59,16 @@ def change_environment(work: Work, principal: Principal, collection: str, change
 
 
 def create_key(work: Work, principal: Principal, draft: ApiKeyCreate) -> Minted:
-    """A key for one collection, for board users who may fire there as it can; it is shown here and never again."""
+    """
+    A key for one collection, for board users who may fire there as it can; it is shown here and never again.
+
+    Raises Misfit for one that would outlive the caller's.
+    """
     require_board(principal)
     company_id = names.collection(work, principal, draft.collection_name, "entrust")
     token = tokens.mint_for_collection()
-    issued = KeyIssued(name=draft.name, collection_id=company_id, prefix=tokens.shown_of(token))
-    work.record(key_of(token), [issued], company_id)
-    return Minted(key_id=key_of(token), name=draft.name, token=token, created_at=work.now)
+    key = KeyIssued(name=draft.name, collection_id=company_id, prefix=tokens.shown_of(token))
+    return keys.issue(work, principal, token, company_id, key, draft.expires_at, "expires_at")
 
 
 def may_list_keys(work: Work, principal: Principal, collection: str) -> UUID:

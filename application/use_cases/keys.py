@@ -1,11 +1,11 @@
 """Bearer keys: minted once, stored as a hash, revoked for good (contract 1.2, 7.1)."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from msgspec import UnsetType
+from msgspec.structs import replace
 
 from application import tokens
 from application.access import BoardUser, Principal, authorize, require_board
@@ -14,10 +14,13 @@ from application.streams import KEY, MEMBERSHIP, USER
 from application.use_cases import agents, companies
 from application.work import Work
 from domain import access
+from domain.access import Key
 from domain.errors import Forbidden, NotFound, Unknown
 from domain.events import KeyIssued, UserRegistered
 from domain.identity import FIRST_USER, key_of, membership_of
 from domain.values import Value
+
+Expiry = datetime | None | UnsetType  # None: never; UNSET: as usual
 
 
 class Minted(Value, frozen=True):
@@ -60,14 +63,30 @@ def create_for_member(
     return mint_for_user(work, user_id, draft.name, expiry(work, principal, draft.expires_at, "expiresAt"))
 
 
-def expiry(work: Work, principal: Principal, wanted: datetime | None | UnsetType, field: str) -> datetime | None:
+def expiry(work: Work, principal: Principal, wanted: Expiry, field: str) -> datetime | None:
     """When a new board key ends (None: never); UNSET is the usual time. Raises Misfit when it outlives the caller's."""
-    if (own := work.get(KEY, require_board(principal).key_id)) is None:
-        raise Unknown
+    own = _own_key(work, principal)
     if isinstance(wanted, UnsetType):
         return access.usual_expiry(own, work.now)
     access.check_expiry(wanted, own, field)
     return wanted
+
+
+def issue(  # noqa: PLR0913, PLR0917 what the key says, and how the request calls its expiry
+    work: Work, principal: Principal, token: str, company_id: UUID, key: KeyIssued, wanted: Expiry, field: str
+) -> Minted:
+    """
+    A key of an agent or a collection, which is good for as long as the key that asks for it unless told otherwise.
+
+    It rests on the membership of whoever issues it, as that is now. Raises Misfit when it outlives the caller's.
+    """
+    own = _own_key(work, principal)
+    expires_at = own.expires_at if isinstance(wanted, UnsetType) else wanted
+    access.check_expiry(expires_at, own, field)
+    issuer_version = work.version_of(membership_of(require_board(principal).user_id, company_id))
+    issued = replace(key, expires_at=expires_at, issuer_version=issuer_version)
+    work.record(key_of(token), [issued], company_id)
+    return Minted(key_id=key_of(token), name=key.name, token=token, created_at=work.now, expires_at=expires_at)
 
 
 def revoke_board_key(work: Work, principal: Principal, key_id: UUID) -> UUID:
@@ -81,12 +100,13 @@ def revoke_board_key(work: Work, principal: Principal, key_id: UUID) -> UUID:
 
 
 def create_for_agent(work: Work, principal: Principal, agent_id: UUID, draft: AgentKeyDraft) -> Minted:
-    """With it the agent fires its routines, so it is for those who may do that themselves."""
+    """With it the agent fires its routines, so it is for those who may do that themselves. Raises Misfit as `issue`."""
     resource = agents.resource(work, agent_id)
     authorize(work, principal, "entrust", resource)
-    token = tokens.mint("agent")
-    work.record(key_of(token), [KeyIssued(name=draft.name, agent_id=agent_id)], resource.company_id)
-    return Minted(key_id=key_of(token), name=draft.name, token=token, created_at=work.now)
+    if resource.company_id is None:
+        raise NotFound("Agent not found")
+    key = KeyIssued(name=draft.name, agent_id=agent_id)
+    return issue(work, principal, tokens.mint("agent"), resource.company_id, key, draft.expires_at, "expiresAt")
 
 
 def may_list_agent_keys(work: Work, principal: Principal, agent_id: UUID) -> None:
@@ -110,18 +130,11 @@ def may_manage(work: Work, principal: Principal, company_id: UUID) -> None:
 def revoke_of_company(work: Work, principal: Principal, company_id: UUID, key_id: UUID) -> UUID:
     """An agent's key or a collection's, whoever issued it. Raises NotFound for any other."""
     may_manage(work, principal, company_id)
-    if not _belongs_to(work, key_id, company_id):
+    key = work.get(KEY, key_id)
+    if key is None or key.user_id is not None or work.company_of(key_id) != company_id:
         raise NotFound("Key not found")
-    revoke_issued(work, company_id, [key_id])
+    work.record(key_id, access.revoke(key))
     return key_id
-
-
-def revoke_issued(work: Work, company_id: UUID, key_ids: Sequence[UUID]) -> None:
-    """Those of the company among these keys are unknown from now on."""
-    work.load(key_ids)
-    for key_id in key_ids:
-        if (key := work.get(KEY, key_id)) is not None and _belongs_to(work, key_id, company_id):
-            work.record(key_id, access.revoke(key))
 
 
 def mint_first(work: Work) -> Minted | None:
@@ -146,7 +159,8 @@ def mint_for_user(work: Work, user_id: UUID, name: str, expires_at: datetime | N
     return Minted(key_id=key_of(token), name=name, token=token, created_at=work.now, expires_at=expires_at)
 
 
-def _belongs_to(work: Work, key_id: UUID, company_id: UUID) -> bool:
-    """Whether it is a key of the company's agents or collection; a user's own is nobody else's."""
-    key = work.get(KEY, key_id)
-    return key is not None and key.user_id is None and work.company_of(key_id) == company_id
+def _own_key(work: Work, principal: Principal) -> Key:
+    """The key of a board user who asks. Raises Unknown."""
+    if (own := work.get(KEY, require_board(principal).key_id)) is None:
+        raise Unknown
+    return own

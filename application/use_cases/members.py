@@ -48,8 +48,8 @@ def add(work: Work, principal: Principal, company_id: UUID, draft: MemberDraft, 
     A user who is known, by id only, or else a new one, who gets a board key.
 
     Nobody proves that an address is theirs, so an email identifies nobody. Raises Misfit for a key that would outlive
-    the caller's. `shared` are the companies of the user by
-    the read model: where to look for one that the caller knows them from.
+    the caller's. `shared` are the companies of the user by the read model: where to look for one that the caller
+    knows them from.
     """
     by = companies.enter_to_manage(work, principal, company_id)
     known = None if draft.user_id is None else _known(work, principal, company_id, draft.user_id, shared)
@@ -64,34 +64,22 @@ def add(work: Work, principal: Principal, company_id: UUID, draft: MemberDraft, 
     return Added(user_id=user_id, key=keys.mint_for_user(work, user_id, "first board key", expires_at))
 
 
-def change(work: Work, principal: Principal, seat: Seat, patch: MemberPatch, issued: Sequence[UUID] = ()) -> UUID:
-    """If the member may not assign any more, the keys `issued` are revoked: theirs in this company, by the read model."""
+def change(work: Work, principal: Principal, seat: Seat, patch: MemberPatch, *, revokes_keys: bool = True) -> UUID:
+    """If the member may not assign any more, the keys that they issued in the company are unknown, unless told otherwise."""
     by, member = companies.enter_to_manage(work, principal, seat.company_id), _member(work, seat)
     role = member.role if patch.membership_role is UNSET else patch.membership_role
     wanted = access.regraded(member, role, None if patch.permissions is UNSET else patch.permissions)
-    work.record(seat.member_id, access.change(by, member, wanted, _other_owners(work, seat)))
-    if not access.may_assign(wanted):
-        keys.revoke_issued(work, seat.company_id, issued)
+    others = _other_owners(work, seat)
+    work.record(seat.member_id, access.change(by, member, wanted, others, revokes_keys=revokes_keys))
     return seat.user_id
 
 
-def remove(work: Work, principal: Principal, seat: Seat, issued: Sequence[UUID] = ()) -> UUID:
-    """The user may do nothing here from the next request on, nor does anybody by the keys `issued`, as in `change`."""
+def remove(work: Work, principal: Principal, seat: Seat, *, revokes_keys: bool = True) -> UUID:
+    """The user may do nothing here from the next request on, nor may anybody by the keys that they issued."""
     by, member = companies.enter_to_manage(work, principal, seat.company_id), _member(work, seat)
-    work.record(seat.member_id, access.remove(by, member, _other_owners(work, seat)))
-    keys.revoke_issued(work, seat.company_id, issued)
+    others = _other_owners(work, seat)
+    work.record(seat.member_id, access.remove(by, member, others, revokes_keys=revokes_keys))
     return seat.user_id
-
-
-def revoke_late(work: Work, seat: Seat, issued: Sequence[UUID]) -> None:
-    """
-    Revokes keys that a member issued while they were removed or changed, unless they may issue keys again.
-
-    Nothing is issued after that: who issues a key must be allowed to when it is recorded.
-    """
-    member = work.get(MEMBERSHIP, seat.member_id)
-    if member is None or not access.may_assign(member):
-        keys.revoke_issued(work, seat.company_id, issued)
 
 
 def _member(work: Work, seat: Seat) -> Membership:

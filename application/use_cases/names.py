@@ -83,7 +83,7 @@ def free(work: Work, scope: str, name: str) -> None:
 def seen(
     work: Work, principal: Principal, look: Callable[[Work, Principal, Named], Place], named: Named
 ) -> tuple[Place, bool]:
-    """What `look` finds, and whether its callbacks are theirs to change, so that they see where those go."""
+    """What `look` finds, and whether the caller may change its callbacks: whoever may is shown their addresses."""
     place = look(work, principal, named)
     company_id = place if isinstance(place, UUID) else place.company_id
     return place, may(work, principal, "assign", Resource(company_id=company_id, kind="Collection"))

@@ -183,7 +183,7 @@ def record(work: Work, company_id: UUID, of: Routine, asked: Firing) -> None:
         return
     slot_id = slot_of(asked.routine_id)
     guard = slots.of(work, asked.routine_id)
-    outcome = slots.bounded(work, guard, _outcome(work, of, asked, guard), is_awaited=asked.source != "schedule")
+    outcome = slots.limit_live(work, guard, _outcome(work, of, asked, guard), is_awaited=asked.source != "schedule")
     facts = firing.facts(asked, of, guard, outcome)
     work.record(asked.run_id, [facts.run], company_id)
     work.record(slot_id, facts.slot, company_id)

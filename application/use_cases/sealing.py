@@ -6,8 +6,8 @@ from uuid import UUID
 
 import msgspec
 
-from application.jetty_commands import MASK
 from application.work import Work
+from domain.disclosure import MASK
 from domain.secret import Secret
 from domain.values import Sealed
 

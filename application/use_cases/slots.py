@@ -23,9 +23,9 @@ def follow(work: Work, routine_id: UUID, live: Live, company_id: UUID, *, is_liv
     work.record(slot_of(routine_id), events, company_id)
 
 
-def bounded(work: Work, guard: Slot, outcome: Outcome, *, is_awaited: bool) -> Outcome:
+def limit_live(work: Work, guard: Slot, outcome: Outcome, *, is_awaited: bool) -> Outcome:
     """
-    The same, unless it began more work than a routine may have: then it has failed.
+    The outcome of a firing; Failed in its place if it would begin more work than a routine may have.
 
     Raises Unacceptable instead when somebody waits for it.
     """

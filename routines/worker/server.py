@@ -1,7 +1,7 @@
 """The API over HTTP: trouble is waited out, refusals are raised."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from threading import Event as Stop
 from typing import Any
 from uuid import UUID
@@ -31,16 +31,31 @@ class Server:
 
     def ask(self, method: str, path: str, body: Any = None, *, session: UUID | None = None) -> Any:
         """The answer; None where the server only says that it recorded the change."""
+        response = self._request(method, path, body, session, {})
+        return None if response is None else answer(response)
+
+    def list_rows(self, path: str) -> Iterator[Any]:
+        """Every row of a list, page after page."""
+        query: dict[str, str] = {}
+        while (response := self._request("GET", path, None, None, query)) is not None:
+            yield from answer(response)
+            if not (cursor := response.headers.get("X-Next-Cursor")):
+                return
+            query = {"cursor": cursor}
+
+    def _request(
+        self, method: str, path: str, body: Any, session: UUID | None, query: Mapping[str, str]
+    ) -> httpx.Response | None:
         headers = {} if session is None else {"X-Paperclip-Run-Id": str(session)}
         give_up_at = time.monotonic() + self._patience_s
         for pause_s in pauses():
             try:
-                response = self._client.request(method, path, json=body, headers=headers)
+                response = self._client.request(method, path, json=body, headers=headers, params=query)
             except httpx.TransportError as error:
                 trouble = f"{self.url} cannot be reached ({str(error) or type(error).__name__})"
             else:
                 if not (response.is_server_error or response.status_code == httpx.codes.TOO_MANY_REQUESTS):
-                    return answer(response)
+                    return response
                 if "position" in details(response):  # the change is made, only the read model is late
                     return None
                 trouble = f"{self.url} is in trouble ({response.status_code}: {message(response)})"

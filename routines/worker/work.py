@@ -57,7 +57,7 @@ class Worker:
 
     def round(self) -> Iterator[Finished]:
         """Work off what is in the inbox now: what is to do first, then what a dead worker left in progress."""
-        inbox = self.server.ask("GET", "/api/agents/me/inbox-lite")
+        inbox = self.server.list_rows("/api/agents/me/inbox-lite")
         for item in sorted(inbox, key=lambda item: item["status"] != "todo"):
             if self.stop.is_set():
                 return

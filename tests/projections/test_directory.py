@@ -2,9 +2,11 @@
 
 from application.access import Caller
 from application.commands import AgentKeyDraft, BoardKeyDraft, MemberDraft, MemberPatch, ProjectPatch
-from application.use_cases import agents, keys, members, projects
+from application.jetty_commands import ApiKeyCreate
+from application.use_cases import agents, collections, keys, members, projects
 from application.use_cases.members import Seat
 from domain.identity import FIRST_USER, key_of
+from projections import collections as collection_rows
 from projections import directory
 from projections.shapes import time
 from tests.projections.story import DAY, MINUTE, START, folded, rows
@@ -82,6 +84,32 @@ def test_members_are_the_same_however_the_log_is_cut(story, conn):
 
     for batch in (1, 2, len(log)):
         assert folded(conn, directory.directory, log, batch) == rows(conn, directory.directory)
+
+
+def test_keys_that_went_with_their_issuer_are_the_same_however_the_log_is_cut(story, conn):
+    acme = story.company()
+    scout = story.agent(acme)
+    ann = story.ask(members.add, acme, MemberDraft(name="Ann"))
+    issue, by_ann = keys.create_for_agent, Caller(token=ann.key.token)
+    bound = ApiKeyCreate(name="bound", collection_name=str(acme))
+    first = [
+        story.ask(issue, scout, AgentKeyDraft(), caller=by_ann),
+        story.ask(collections.create_key, bound, caller=by_ann),
+    ]
+    kept = story.ask(issue, scout, AgentKeyDraft())
+    story.passes(MINUTE)
+    story.ask(members.remove, seat(acme, ann.user_id))
+    story.ask(members.add, acme, MemberDraft(user_id=ann.user_id))
+    again = story.ask(issue, scout, AgentKeyDraft(), caller=by_ann)
+    story.project_all()
+    log = list(story.store.history())
+
+    listed = {placed.key.id: placed.key.revoked_at for placed in directory.company_keys(conn, acme, 9)}
+    removed_at = time(START + MINUTE)
+    assert listed == dict.fromkeys([one.key_id for one in first], removed_at) | {kept.key_id: None, again.key_id: None}
+    for model in (directory.directory, collection_rows.collections):
+        for batch in (1, 2, len(log)):
+            assert folded(conn, model, log, batch) == rows(conn, model)
 
 
 def seat(company_id, user_id):

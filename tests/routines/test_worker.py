@@ -5,9 +5,10 @@ import signal
 import subprocess
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
 from click.testing import CliRunner
 
@@ -341,6 +342,20 @@ def test_with_json_each_finished_issue_is_an_object(stub, once):
     assert ("ACM-2", "cancelled", "exit status 1", 1, "hello\n") == tuple(second[name] for name in KEYS)
     assert (RUN, "first") == (first["run_id"], first["title"])
     assert "ACM-1 taken" in result.stderr
+
+
+def test_a_list_is_read_to_its_last_page(monkeypatch):
+    pages = {None: (["a", "b"], "2"), "2": (["c"], "3"), "3": (["d"], None)}
+
+    def answer(request):
+        rows, cursor = pages[request.url.params.get("cursor")]
+        return httpx.Response(200, json=rows, headers={"X-Next-Cursor": cursor} if cursor else {})
+
+    mocked = httpx.Client(base_url="http://localhost", transport=httpx.MockTransport(answer))
+    monkeypatch.setattr(server, "client", lambda *_: mocked)
+    api = server.Server("http://localhost", TOKEN, stop=Event(), say=print, patience_s=0)
+
+    assert ["a", "b", "c", "d"] == list(api.list_rows("/api/agents/me/inbox-lite"))
 
 
 def test_an_empty_inbox_is_nothing_to_do(once):

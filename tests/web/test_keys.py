@@ -167,6 +167,7 @@ def test_an_agent_key_shows_its_token_once(api: Api):
         "scope": {"kind": "standard"},
         "responsibleUserId": None,
         "createdAt": made["createdAt"],
+        "expiresAt": None,
     } == made
     assert token.startswith("pcp_")
     assert not token.startswith("pcp_board_")

@@ -19,6 +19,7 @@ from web.backend import Backend
 from web.errors import RESPONSES
 from web.jetty.routing import delete, get, patch, post
 from web.jetty.shapes import Message
+from web.keys import check_expiry
 from web.paging import NEXT, Paging, cursor_only, read_page
 from web.requests import identified
 
@@ -95,7 +96,13 @@ class ApiKeys(Controller):
     def create(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], data: JSONBody[ApiKeyCreate]
     ) -> Response[NewApiKey]:
-        """A key that is bound to one collection; it is shown here and never again. For board users."""
+        """
+        A key that is bound to one collection; it is shown here and never again. For board users.
+
+        It is good for as long as the key that asks for it, or until `expires_at` (null: for ever), and never for
+        longer than the key that asks (ours).
+        """
+        check_expiry(data.expires_at, "expires_at", backend.executor.clock())
         made = backend.change(caller, MODELS, use_cases.create_key, data)
         shown = made.answer(lambda conn: collections.key(conn, made.result.key_id))
         key = NewApiKey(

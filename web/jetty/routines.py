@@ -6,6 +6,7 @@ from uuid import UUID
 from litestar import Controller, Response
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery, JSONBody
+from msgspec.structs import replace
 
 from application.access import Caller
 from application.jetty_commands import RoutineChange, RoutineCreate
@@ -94,7 +95,7 @@ class Routines(Controller):
         routine_path: NamedDependency[RoutinePath],
         data: JSONBody[RoutineChange],
     ) -> Response[RoutineRead]:
-        """What is absent stays; a secret that is sent as `***` stays, too."""
+        """What is absent stays; a secret or a `webhook_url` that is sent as `***` stays, too."""
         changed = backend.change(caller, MODELS, use_cases.update, routine_path, data)
         return _answer(backend, changed)
 
@@ -117,7 +118,8 @@ class Routines(Controller):
     ) -> Response[RoutineRead]:
         """It fires no more by itself."""
         changed = backend.change(caller, MODELS, use_cases.pause, routine_path)
-        return _answer(backend, changed, addresses=backend.ask(caller, names.seen, names.routine, routine_path)[1])
+        routine_id, addresses = changed.result
+        return _answer(backend, replace(changed, result=routine_id), addresses=addresses)
 
     @post("/{collection:str}/{task:str}/{name:str}/resume", operation_id="resumeRoutine", status_code=200)
     def resume(

@@ -257,6 +257,17 @@ def test_whatever_a_command_says_ends_its_trajectory_and_the_worker_goes_on(jett
         *("_JAVA_OPTIONS", "JDK_JAVA_OPTIONS", "GCONV_PATH", "LOCPATH", "SSL_CERT_FILE", "HTTPS_PROXY", "http_proxy"),
         *("no_proxy", "PAGER", "EDITOR", "ROUTINES_URL", "ROUTINES_AGENT_TOKEN", "JETTY_API_TOKEN", "PGSERVICEFILE"),
         *("npm_config_script_shell", "MAKEFLAGS", "TAR_OPTIONS", "LESSOPEN", "RUSTC_WRAPPER", "TMPDIR"),
+        *("ANSIBLE_CONFIG", "TF_CLI_CONFIG_FILE", "CLOUDSDK_CONFIG", "FZF_DEFAULT_COMMAND", "INPUTRC", "KUBE_EDITOR"),
+        *(
+            "HELM_PLUGINS",
+            "CMAKE_TOOLCHAIN_FILE",
+            "PKG_CONFIG_PATH",
+            "MYVIMRC",
+            "PHP_INI_SCAN_DIR",
+            "VAULT_ADDR",
+            "ENV",
+        ),
+        *("AWS_CONFIG_FILE", "AWS_ENDPOINT_URL_S3", "COMPOSER_HOME", "MSBUILDSDKSPATH", "GNUPGHOME", "PGSERVICEFILE"),
     ],
 )
 def test_what_programs_take_for_an_order_is_dangerous(name):
