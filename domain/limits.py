@@ -17,6 +17,9 @@ KIB, MIB = 1024, 1024 * 1024
 Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 Bytes = Annotated[int, Meta(ge=KIB, le=1024 * MIB)]
 
+BATCH_ROWS = (
+    5_000  # that one transaction writes of one read model; a single event may make more (projections/positions.py)
+)
 STATEMENT_BYTES = 8 * MIB  # of rows, after which a statement that writes them ends (projections/read_model.py)
 
 
@@ -88,7 +91,7 @@ class Limits(Value, frozen=True):
     max_company_projects: Count = 2_000
     max_company_goals: Count = 5_000
     max_company_members: Count = 1_000
-    max_company_endpoints: Count = 100
+    max_company_endpoints: Count = 20  # each is told of any event: a delivery for each
     max_company_tasks: Count = 2_000
     max_holder_keys: Count = 200  # of one user, agent or collection, that are not revoked
     max_issue_comments: Count = 5_000
