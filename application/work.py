@@ -71,6 +71,7 @@ class Work:
         self._quotas = quotas
         self._stored: list[StoredEvent] = []  # the first of the batch, as they are stored
         self.credential: UUID | None = None  # the key or the webhook that asks
+        self.tenant: UUID | None = None  # for whose company a board user acts
         self.cause: str | None = None  # the work session of the agent that asks
         self._streams: dict[UUID, _Stream] = {}
         self._batch: list[Recorded] = []  # what is to be recorded, in the order of the decisions
