@@ -13,7 +13,7 @@ ADDRESS = None
 def member(api: Api, company: str, name: str) -> str:
     """The board key of a new member of a company."""
     body = {"name": name, "membershipRole": "member"}
-    return str(api.post(f"/companies/{company}/members", body)["key"]["token"])
+    return str(api.post(f"/companies/{company}/members", body)["token"])
 
 
 def tenant(api: Api, token: str) -> UUID | None:
