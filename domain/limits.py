@@ -46,7 +46,7 @@ class Limits(Value, frozen=True):
     max_large_body_bytes: Bytes = 10 * MIB  # of a sender with a valid key, where an operation takes any object
     max_webhook_bytes: Bytes = MIB  # it is kept whole, and runs are listed by the hundred
     max_held_body_bytes: Bytes = 64 * MIB  # of all requests at work: their bodies, and what is made of them
-    max_held_body_bytes_per_sender: Bytes = 16 * MIB  # of one address, or of the /64 of an IPv6 one
+    max_held_body_bytes_per_sender: Bytes = 16 * MIB  # of one company; of one address while its company is not known
     max_connections: Annotated[int, Meta(ge=8, le=100_000)] = 1_000  # fewer if the process may have fewer descriptors
     max_connections_per_peer: Annotated[int, Meta(ge=4, le=100_000)] = 256  # a trusted proxy may have them all
     max_webhook_counters: Count = 10_000  # of calls a minute by sender, kept in memory

@@ -5,7 +5,7 @@ from eventsourcing.persistence import IntegrityError, OperationalError
 
 from application.recorder import OutcomeUnknown
 from projections.positions import Lagging
-from web.errors import to_response
+from web.errors import STATUS_OF, Overloaded, to_response
 
 
 def recorded() -> Lagging:
@@ -27,3 +27,8 @@ def test_what_may_be_recorded_is_not_to_be_repeated_unseen(error: Exception):
 
     assert (503, None) == (response.status_code, response.headers.get("Retry-After"))
     assert "read it back" in response.content.error
+
+
+def test_too_much_at_once_stands_in_the_table():
+    assert 503 == STATUS_OF[Overloaded]
+    assert 503 == to_response(None, Overloaded("Too many")).status_code
