@@ -147,7 +147,10 @@ def standing(work: Work, user: BoardUser, company_id: UUID) -> Membership | None
     member_id = membership_of(user.user_id, company_id)
     membership = work.get(MEMBERSHIP, member_id)
     # The log lets nobody join who was not let in by an owner or admin of the company that the event names.
-    return membership if membership is not None and work.company_of(member_id) == company_id else None
+    if membership is None or work.company_of(member_id) != company_id:
+        return None
+    work.tenant = company_id
+    return membership
 
 
 def _authorize_agent(principal: AgentCaller, action: Action, resource: Resource) -> None:

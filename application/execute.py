@@ -2,7 +2,8 @@
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Concatenate, Generic, ParamSpec, TypeVar
 from uuid import UUID
@@ -11,7 +12,7 @@ import msgspec
 from eventsourcing.persistence import IntegrityError, OperationalError
 
 from application import tracing
-from application.access import Caller, Principal, identify
+from application.access import BoardUser, Caller, Principal, identify
 from application.quota import Quotas
 from application.recorder import ClockDiffers, OutcomeUnknown
 from application.store import EventStore
@@ -23,6 +24,7 @@ from domain.events import KeyIssued
 from domain.recorded import Recorded
 
 TRIES = 10
+MOST_USERS = 100_000  # whose companies a process remembers
 PAUSE_S = 0.0005  # after a first lost race, at most; doubled after each
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -53,6 +55,7 @@ class Executor:
         self.quotas = quotas
         self._cache = cache
         self._turns = Turns()
+        self._tenants: dict[UUID, UUID] = {}  # by user: the company in which they last did anything
 
     def execute(
         self, caller: Caller, use_case: Callable[Concatenate[Work, Principal, P], R], *args: P.args, **kwargs: P.kwargs
@@ -63,7 +66,13 @@ class Executor:
         The streams whose ids are among the arguments are fetched together with the caller's key.
         """
         ids = [arg for arg in args if isinstance(arg, UUID)]
-        return self.attempt(lambda work: use_case(work, identify(work, caller, ids), *args, **kwargs))
+
+        def decide(work: Work) -> R:
+            principal = identify(work, caller, ids)
+            with self._noting(work, principal):
+                return use_case(work, principal, *args, **kwargs)
+
+        return self.attempt(decide)
 
     def attempt(self, decide: Callable[[Work], R], *, tries: int = TRIES, actor: str = "system") -> Done[R]:
         """
@@ -157,21 +166,36 @@ class Executor:
         principal = identify(work, caller, ids)
         if self._cache is not None and caller.key_id is not None and self._cache.get(caller.key_id) is None:
             self._cache.put((id_, stream) for id_, stream in work.seen(committed=False) if id_ == caller.key_id)
-        return question(work, principal, *args, **kwargs)
+        with self._noting(work, principal):
+            return question(work, principal, *args, **kwargs)
 
     def tenant_of(self, caller: Caller) -> UUID | None:
         """
-        Whose a caller's key is: a company's, or the user's who has it on the board.
+        Whose a caller's key is: a company's; of a board user, the company in which they last did anything. An instance
+        admin, who is at home in all of them, is a tenant apart.
 
-        Only what is cached is asked, so None says nothing; it is to share things out, and proves nothing.
+        Only what is known here is asked, so None says nothing; it is to share things out, and proves nothing.
         """
         stream = self._cache.get(caller.key_id) if self._cache is not None and caller.key_id is not None else None
         issued = stream.recorded[0] if stream is not None and stream.recorded else None
         match issued:
             case Recorded(event=KeyIssued(user_id=user_id), company_id=company_id):
-                return user_id or company_id
+                return company_id if user_id is None else self._tenants.get(user_id)
             case _:
                 return None
+
+    @contextmanager
+    def _noting(self, work: Work, principal: Principal) -> Iterator[None]:
+        """For which tenant a board user acts, whatever comes of it."""
+        try:
+            yield
+        finally:
+            if isinstance(principal, BoardUser):
+                tenant = principal.user_id if principal.instance_admin else work.tenant
+                if len(self._tenants) >= MOST_USERS:
+                    self._tenants.clear()
+                if tenant is not None:
+                    self._tenants[principal.user_id] = tenant
 
     def ask(self, question: Callable[[Work], R]) -> R:
         """A question of our own, which records nothing."""

@@ -72,6 +72,7 @@ class Work:
         self._quotas = quotas
         self._stored: list[StoredEvent] = []  # the first of the batch, as they are stored
         self.holder: UUID | None = None  # of the key that asks, or the webhook
+        self.tenant: UUID | None = None  # for whose company a board user acts
         self.cause: str | None = None  # the work session of the agent that asks
         self._streams: dict[UUID, _Stream] = {}
         self._budget = ReadBudget(store.limits.max_read_bytes)  # of all loads together

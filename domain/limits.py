@@ -17,6 +17,9 @@ KIB, MIB = 1024, 1024 * 1024
 Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 Bytes = Annotated[int, Meta(ge=KIB, le=1024 * MIB)]
 
+BATCH_ROWS = (
+    5_000  # that one transaction writes of one read model; a single event may make more (projections/positions.py)
+)
 STATEMENT_BYTES = 8 * MIB  # of rows, after which a statement that writes them ends (projections/read_model.py)
 
 
@@ -49,7 +52,7 @@ class Limits(Value, frozen=True):
     max_large_body_bytes: Bytes = 10 * MIB  # of a sender with a valid key, where an operation takes any object
     max_webhook_bytes: Bytes = MIB  # it is kept whole, and runs are listed by the hundred
     max_held_body_bytes: Bytes = 64 * MIB  # of all requests at work: their bodies, and what is made of them
-    max_held_body_bytes_per_sender: Bytes = 16 * MIB  # of one address, or of the /64 of an IPv6 one
+    max_held_body_bytes_per_sender: Bytes = 16 * MIB  # of one company; of one address while its company is not known
     max_connections: Annotated[int, Meta(ge=8, le=100_000)] = 1_000  # fewer if the process may have fewer descriptors
     max_connections_per_peer: Annotated[int, Meta(ge=4, le=100_000)] = 256  # a trusted proxy may have them all
     max_webhook_counters: Count = 10_000  # of calls a minute by sender, kept in memory
@@ -95,7 +98,7 @@ class Limits(Value, frozen=True):
     max_company_projects: Count = 2_000
     max_company_goals: Count = 5_000
     max_company_members: Count = 1_000
-    max_company_endpoints: Count = 100
+    max_company_endpoints: Count = 20  # each is told of any event: a delivery for each
     max_company_tasks: Count = 2_000
     max_holder_keys: Count = 200  # of one user, agent or collection, that are not revoked
     max_issue_comments: Count = 5_000

@@ -193,6 +193,36 @@ class Tenant:
         receiver = {"url": self._orders.url.replace("127.0.0.1", "127.9.9.9"), "events": ["*"]}
         self.request("endpoints", "POST", f"/api/companies/{self._orders.company_id}/webhook-endpoints", receiver)
 
+    def listen_to_everything(self) -> None:
+        """Each change of its own is then told to as many endpoints as it may have."""
+        for number in range(25):
+            receiver = {"url": self._orders.url.replace("127.0.0.1", f"127.9.9.{number + 10}"), "events": ["*"]}
+            self.request("listening", "POST", f"/api/companies/{self._orders.company_id}/webhook-endpoints", receiver)
+        for number in range(50):
+            self.request(
+                "listening", "POST", f"/api/companies/{self._orders.company_id}/goals", {"title": f"g{number}"}
+            )
+
+    def leave_many_at_once(self) -> None:
+        """Requests whose answer nobody waits for, more than there are threads."""
+        address, path = urlsplit(self._orders.url), f"/api/companies/{self._orders.company_id}/issues"
+        body = json.dumps({"title": "left", "description": self._text(10_000)})
+        head = "\r\n".join(
+            [
+                f"POST {path} HTTP/1.1",
+                f"Host: {address.netloc}",
+                f"Authorization: Bearer {self._orders.tokens['owner']}",
+                "Content-Type: application/json",
+                f"Content-Length: {len(body)}",
+            ]
+        )
+        with contextlib.ExitStack() as open_ones:
+            for _ in range(30):
+                connection = socket.create_connection((address.hostname or "", address.port or 0), timeout=2)
+                open_ones.enter_context(connection).sendall(f"{head}\r\n\r\n{body}".encode())
+            time.sleep(0.02)
+        self._answers["left", 0] += 30
+
     def _call(self, workflow: Mapping[str, Any], attack: str) -> None:
         name = f"t{self._chance.randrange(10**9)}"
         collection = self._orders.collection

@@ -9,6 +9,7 @@ Postgres meanwhile, which ends with the process. A letter is sent at least once,
 """
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -40,6 +41,7 @@ from projections.positions import Read
 
 DATABASE_THREADS = 10  # as many as there are connections
 COMPOSED_AT_ONCE = 4  # bodies that are made before it is known whether they may go
+SLICE_S = 0.5  # for which it follows the log before it sends what is due so far
 LISTEN_S = 5.0  # should the log grow unheard
 LOOK_S = 0.05  # how long a letter that has arrived waits for the next to follow it
 TROUBLE_S = 1.0  # pause after the database could not be reached
@@ -66,6 +68,7 @@ class Courier:
         self._executor = executor
         self._read = read
         self._follower = Follower([deliveries.deliveries], read)
+        self.is_behind = False  # whether there is more of the log than the last round has followed
         self._client = client
         self._limits = executor.store.limits
         self._on_their_way: dict[UUID, tuple[Letter, asyncio.Task[None]]] = {}
@@ -102,6 +105,8 @@ class Courier:
 
     def pause_s(self, conn: Connection) -> float:
         """Seconds until something comes due, LISTEN_S at most."""
+        if self.is_behind:
+            return 0.0
         now = self._executor.clock()
         moments = [deliveries.next_due(conn, now), *list(self._resting.values())]
         known = [moment for moment in moments if moment is not None]
@@ -113,8 +118,7 @@ class Courier:
         return [task for _, task in self._on_their_way.values()]
 
     def _due(self, conn: Connection, now: datetime, without: Sequence[UUID], full: Sequence[UUID]) -> list[Letter]:
-        while self._follower.step(conn):
-            pass
+        self._follow(conn)
         return deliveries.due(
             conn,
             now,
@@ -123,6 +127,14 @@ class Courier:
             without=without,
             without_lanes=full,
         )
+
+    def _follow(self, conn: Connection) -> None:
+        """Up to the head of the log, or for SLICE_S: nobody waits until all is told of what another does without end."""
+        until = time.monotonic() + SLICE_S
+        while is_more := bool(self._follower.try_step(conn)):
+            if time.monotonic() >= until:
+                break
+        self.is_behind = is_more or self._follower.is_kept_waiting
 
     def _known_host(self, letter: Letter) -> Host | None:
         """Where the last letter of its lane went; None when that is not known."""
@@ -248,7 +260,10 @@ async def _serve(courier: Courier, connect: Callable[[], Connection], wakeup: Wa
                     listening.result()
                 pause_s = await asyncio.to_thread(courier.pause_s, conn)
                 listening = asyncio.create_task(asyncio.to_thread(wakeup.wait, pause_s, stop))
-            done, _ = await asyncio.wait([listening, *courier.tasks], return_when=asyncio.FIRST_COMPLETED)
+            timeout_s = 0 if courier.is_behind else None
+            done, _ = await asyncio.wait(
+                [listening, *courier.tasks], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+            )
             for task in done - {listening}:
                 task.result()
         if under_way := [*courier.tasks, *([] if listening is None else [listening])]:

@@ -55,6 +55,17 @@ class Follower:
         self._is_apart = False  # whether the models have to take the next event one after the other
         self._broken = Counter[tuple[str, int]]()  # breaks of the connection, by model and position
         self._resting: dict[str, float] = {}  # name of a stopped model, and when to try it again
+        self.is_kept_waiting = False  # whether another process held the models too long for the last `try_step`
+
+    def try_step(self, conn: Connection) -> int:
+        """The same as `step`; 0 also while another process holds the models, which is then moving them itself."""
+        try:
+            count = self.step(conn)
+        except LockNotAvailable:
+            self.is_kept_waiting = True
+            return 0
+        self.is_kept_waiting = False
+        return count
 
     def step(self, conn: Connection) -> int:
         """

@@ -25,12 +25,13 @@ class Projector:
     """
     Moves read models together; one that fails stops alone and is tried again.
 
-    Those that another process acts on are moved apart from the others: it waits while they are.
+    Those that another process acts on are moved apart from all others: it waits while they are.
     """
 
     def __init__(self, models: Sequence[ReadModel], read: Read) -> None:
         self._models, self._read = models, read
-        groups = [[model for model in models if model.acted_on is acted_on] for acted_on in (True, False)]
+        acting = dict.fromkeys(sorted({model.acted_on_by or "" for model in models}, reverse=True))  # the others last
+        groups = [[model for model in models if (model.acted_on_by or "") == who] for who in acting]
         shared = LastBatch(read)
         self._followers = [Follower(group, shared) for group in groups]
         self._check_at = 0.0
@@ -41,7 +42,7 @@ class Projector:
             self._check_at = time.monotonic() + REBUILD_CHECK_S
             if rebuilt := positions.rebuild_outdated(conn, self._models, self._read):
                 log.info("read_models_rebuilt", read_models=rebuilt)
-        return max(follower.step(conn) for follower in self._followers)
+        return max(follower.try_step(conn) for follower in self._followers)
 
 
 def run(projector: Projector, connect: Callable[[], Connection], stop: Stop) -> None:

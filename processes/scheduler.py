@@ -49,7 +49,7 @@ LONGEST_SLEEP_S = 30.0  # should the log grow unheard
 TROUBLE_S = 1.0  # pause after the database could not be reached
 REST = timedelta(seconds=5)  # how long what cannot be settled is left alone
 BEGINNING = datetime.min.replace(tzinfo=UTC)
-FOLLOWED = (triggers_due.triggers_due, deadlines.deadlines, backfills.backfills)  # each is `acted_on`
+FOLLOWED = (triggers_due.triggers_due, deadlines.deadlines, backfills.backfills)  # each is `acted_on_by` it
 
 Due = DueTrigger | Overdue | Waiting
 Row = TypeVar("Row", DueTrigger, Overdue, Waiting)
@@ -65,7 +65,7 @@ class Scheduler:
 
     Companies take turns: of what is due, each batch takes from all of them, so a company with very much due work does
     not keep the others waiting; and no tick lasts much longer than SLICE before it looks again. While nothing is due it
-    reads ahead.
+    reads ahead. While another process holds the read models, it goes by what they say as they are.
     """
 
     def __init__(self, executor: Executor, read: Read, batch: int) -> None:
@@ -86,7 +86,7 @@ class Scheduler:
         now = self._executor.clock()
         self._resting = {id_: until for id_, until in self._resting.items() if until > now}
         ended, due, late = self._look(conn, now)
-        self._seen, self._left, self._more = now, [], bool(late)
+        self._seen, self._left, self._more = now, [], bool(late) or self._follower.is_kept_waiting
         if not ended and not due and not late:
             self._foresight.step(conn, now)
             return 0
@@ -110,9 +110,9 @@ class Scheduler:
         projector the rest meanwhile.
         """
         if self._left and self._seen <= now < self._refreshed + REFRESH:
-            self._follower.step(conn)
+            self._follower.try_step(conn)
             return [], [*self._left, *self._awake(triggers_due.due(conn, now, after=self._seen, limit=AT_ONCE))], []
-        while self._follower.step(conn):
+        while self._follower.try_step(conn):
             pass
         self._refreshed = now
         ended = self._awake(deadlines.due(conn, now, limit=AT_ONCE))

@@ -177,7 +177,7 @@ backfills = ReadModel(
     fold=fold,
     touches=touches,
     events=frozenset({BackfillRequested, BackfillAdvanced, BackfillCompleted, BackfillCancelled, SlotFreed}),
-    acted_on=True,
+    acted_on_by="scheduler",
 )
 
 _CAN_GO_ON = """

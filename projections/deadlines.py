@@ -57,7 +57,7 @@ deadlines = ReadModel(
     fold=fold,
     touches=touches,
     events=frozenset({RunFired, RunCompleted, RunFailed, RoutineCreated, RoutineUpdated, RoutineRestored}),
-    acted_on=True,
+    acted_on_by="scheduler",
 )
 
 _DUE = "SELECT id, kind, ends_at FROM deadline WHERE ends_at <= %s ORDER BY ends_at, id LIMIT %s"

@@ -352,7 +352,7 @@ deliveries = ReadModel(
     schema=SCHEMA,
     fold=fold,
     touches=touches,
-    acted_on=True,
+    acted_on_by="delivery",
 )
 
 _LETTER = "id, version, kind, target_id, lane, ordered, company_id, position, attempts"

@@ -20,10 +20,11 @@ from psycopg.sql import SQL, Identifier
 
 from domain.events import STORED_NAMES
 from domain.recorded import Recorded, Unreadable
-from projections.read_model import SCHEMA, Connection, ReadModel, apply
+from projections.read_model import SCHEMA, Connection, ReadModel, TooManyRows, apply
 
 BATCH = 1_000  # events of one transaction
 REBUILD_BATCH = 5_000
+REBUILD_ROWS = 50_000  # of one batch
 UNKNOWN_EVENT = "UnknownEvent"  # why an event of a name that this version does not know is isolated
 FAULTS_OF_DATA = ("21", "22", "23", "54", "XX")  # classes of SQLSTATE
 TOO_MUCH = ("53200", "57014", "25P03", "25P04")  # out of memory, or over a limit on time
@@ -133,20 +134,29 @@ def advance(conn: Connection, models: Sequence[ReadModel], read: Read, limit: in
     """
     One batch for those of the models that are furthest behind, in one transaction; returns how many events.
 
-    The batch is read and decoded before the transaction begins. Whatever a model raises ends the transaction and goes
-    to the caller: nothing has moved then.
+    The batch is read and decoded before the transaction begins. It ends early when it would write too many rows.
+    Whatever else a model raises ends the transaction and goes to the caller: nothing has moved then.
     """
     names = [model.name for model in models]
     start = reached(conn, names)
     if start is None or not (batch := read(start, limit)):
         return 0
+    while True:
+        try:
+            _move(conn, models, start, batch)
+        except TooManyRows as full:
+            batch = [recorded for recorded in batch if recorded.position < full.position]
+        else:
+            return len(batch)
+
+
+def _move(conn: Connection, models: Sequence[ReadModel], start: int, batch: Sequence[Recorded]) -> None:
     with conn.transaction():
-        now_at: dict[str, int] = dict(conn.execute(LOCKED, (names,)).fetchall())
+        now_at: dict[str, int] = dict(conn.execute(LOCKED, ([model.name for model in models],)).fetchall())
         if group := [model for model in models if now_at.get(model.name) == start]:
             apply(conn, group, batch)
             _isolate_unreadable(conn, group, batch)
             conn.execute(MOVE, (batch[-1].position, [model.name for model in group]))
-    return len(batch)
 
 
 def reached(conn: Connection, names: Sequence[str]) -> int | None:
@@ -313,7 +323,7 @@ def _apply(conn: Connection, model: ReadModel, batch: Sequence[Recorded]) -> lis
 def _halves(conn: Connection, model: ReadModel, batch: Sequence[Recorded]) -> list[tuple[Recorded, str]]:
     try:
         with conn.transaction():
-            apply(conn, [model], batch)
+            apply(conn, [model], batch, REBUILD_ROWS)
     except Exception as error:
         if conn.closed or not is_events_fault(error):
             raise

@@ -20,7 +20,7 @@ import psycopg
 from psycopg.sql import SQL, Composed, Identifier
 
 from domain.events import STORED_NAMES
-from domain.limits import DEFAULT, STATEMENT_BYTES
+from domain.limits import BATCH_ROWS, DEFAULT, STATEMENT_BYTES
 from domain.recorded import Recorded, Unreadable
 
 SCHEMA = "read_models"
@@ -28,6 +28,14 @@ AT_ONCE = 250  # rows of one statement
 ROWS_IN_FLIGHT = 4  # of a list that is cut by its bytes
 _INT = attrgetter("int")  # of a key: what they are compared by, for less
 Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+class TooManyRows(Exception):
+    """A batch would write more rows than one transaction may: it has to end before the event at `position`."""
+
+    def __init__(self, position: int) -> None:
+        super().__init__(position)
+        self.position = position
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,6 +119,12 @@ class Rows:
         self._conn = conn
         self._rows: dict[Table[Any], dict[UUID, Row | None]] = {}
         self._changed: dict[Table[Any], set[UUID]] = {}
+        self._written = 0
+
+    @property
+    def many(self) -> int:
+        """How many of them are written, or will be."""
+        return self._written + sum(map(len, self._changed.values()))
 
     def prefetch(self, wanted: Mapping[Table[Any], set[UUID]]) -> Callable[[], None]:
         """Asks for rows of which none is known yet; to be called again to take them in."""
@@ -158,6 +172,7 @@ class Rows:
                 table.store(self._conn, rows)
             if gone:
                 table.drop(self._conn, gone)
+            self._written += len(keys)
         self._changed.clear()
 
 
@@ -170,7 +185,7 @@ class ReadModel(msgspec.Struct, frozen=True):
     fold: Callable[[Recorded, Rows], None]
     touches: Callable[[Recorded], Iterable[tuple[Table[Any], UUID]]]  # rows worth fetching before a batch
     events: frozenset[type] | None = None  # the kinds that it folds; None: all, those too that cannot be read
-    acted_on: bool = False  # a process folds it itself, to act on it, and must not wait for the others
+    acted_on_by: str | None = None  # the process that folds it itself, to act on it: it must not wait for other models
 
     @property
     def shape(self) -> str:
@@ -185,7 +200,7 @@ class ReadModel(msgspec.Struct, frozen=True):
             return STORED_NAMES.get(recorded.name) in {None, *self.events}
         return type(recorded.event) in self.events
 
-    def steps(self, conn: Connection, batch: Sequence[Recorded]) -> Iterator[None]:
+    def steps(self, conn: Connection, batch: Sequence[Recorded], max_rows: int) -> Iterator[None]:
         """Asks for the rows that a batch touches; takes them in; folds the batch into them and writes them."""
         if (events := self.events) is not None:
             batch = [recorded for recorded in batch if type(recorded.event) in events]
@@ -199,19 +214,23 @@ class ReadModel(msgspec.Struct, frozen=True):
         yield
         for recorded in batch:
             self.fold(recorded, rows)
+            if rows.many > max_rows and recorded is not batch[0]:
+                raise TooManyRows(recorded.position)
         rows.flush()
 
 
-def apply(conn: Connection, models: Iterable[ReadModel], batch: Iterable[Recorded]) -> None:
+def apply(conn: Connection, models: Iterable[ReadModel], batch: Iterable[Recorded], max_rows: int = BATCH_ROWS) -> None:
     """
     Folds a batch into the tables of these models that the connection's search path finds.
+
+    Raises TooManyRows when it is more than `max_rows` of one model; a single event may always be folded.
 
     In a pipeline, each step for all models before the next: whoever takes rows in waits for all that was sent before,
     so nothing is written until then; and while Postgres writes the rows of one model, those of the next are folded.
     """
     batch = list(batch)
     with conn.pipeline():
-        for _ in zip_longest(*(model.steps(conn, batch) for model in models)):
+        for _ in zip_longest(*(model.steps(conn, batch, max_rows) for model in models)):
             pass
 
 
@@ -255,16 +274,19 @@ class Docs(Generic[S]):
         The first rows: at most `limit`, and as many as fit into `max_bytes`, but one at least.
 
         They are taken from Postgres a few at a time, so neither side ever holds what is not shown. A query with a
-        LIMIT is asked for one more, `%(limit)s`.
+        LIMIT is asked for one more, `%(limit)s`, and read to its end: to end it early takes a connection more.
         """
         docs, size, more = list[bytes](), 0, False
         values["limit"] = None if limit is None else limit + 1
         rows = cast("Generator[tuple[str]]", conn.cursor().stream(self.query, values, size=ROWS_IN_FLIGHT))
         with closing(rows):  # which ends what Postgres is still at
             for (doc,) in rows:
+                if len(docs) == limit:
+                    more = True
+                    continue
                 body = doc.encode()
                 size += len(body)
-                if docs and (len(docs) == limit or size > max_bytes):
+                if docs and size > max_bytes:
                     more = True
                     break
                 docs.append(body)

@@ -134,7 +134,7 @@ triggers_due = ReadModel(
     fold=fold,
     touches=touches,
     events=frozenset({RoutineCreated, RoutineUpdated, RoutineRestored, TriggerDeleted, *get_args(Scheduled)}),
-    acted_on=True,
+    acted_on_by="scheduler",
 )
 
 

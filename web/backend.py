@@ -19,6 +19,7 @@ from domain.limits import Limits
 from projections import positions
 from projections.positions import Lagging
 from projections.read_model import Connection
+from web.departures import check_presence
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -89,8 +90,13 @@ class Backend:
             raise Lagging(models, behind)
 
     def _await(self, models: tuple[str, ...], target: int, timeout_s: float) -> int:
-        """How many events are still missing when the time is up; 0 as soon as none is."""
-        return positions.closing(lambda: self._gap(models, target)[1], timeout_s)
+        """How many events are still missing when the time is up; 0 as soon as none is. Raises Gone."""
+
+        def look() -> int:
+            check_presence()
+            return self._gap(models, target)[1]
+
+        return positions.closing(look, timeout_s)
 
     def _gap(self, models: tuple[str, ...], target: int | None = None) -> tuple[int, int]:
         with self.pool.connection() as conn:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -20,11 +19,18 @@ from web.validation import Invalid, parse
 PUBLIC_ID = re.compile(r"[0-9a-f]{24}")
 
 
-class Message(msgspec.Struct, frozen=True):
+class Message(msgspec.Struct):
     """A request with its headers and bytes as they came; reading it may raise Invalid."""
 
     delivery: Delivery
-    count: Callable[[UUID], None]  # a call of a webhook; raises TooMany
+    count_call: Callable[[UUID], None]  # of a webhook; raises TooMany
+    is_proved: bool = False  # whether its sender may call the webhook that it names
+
+    def count(self, webhook: UUID) -> None:
+        """Once, however often it is decided what comes of the call. Raises TooMany."""
+        if not self.is_proved:
+            self.count_call(webhook)
+            self.is_proved = True
 
     def payload(self) -> Json | None:
         """A JSON object as it is, another JSON value as `{"body": value}`, nothing as `{}`, any other type as None."""
@@ -58,7 +64,7 @@ async def message(request: JsonRequest, turnstile: NamedDependency[Turnstile], s
     """A dependency."""
     headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in request.scope["headers"]]
     delivery = Delivery(headers=tuple(headers), body=await request.raw_body())
-    return Message(delivery, count=cache(lambda webhook: turnstile.count_call(webhook, sender)))
+    return Message(delivery, lambda webhook: turnstile.count_call(webhook, sender))
 
 
 def _wrong(text: str, *path: str) -> Invalid:

@@ -21,6 +21,11 @@ from projections.positions import Lagging
 from web.turnstile import TooMany
 from web.validation import Invalid
 
+
+class Overloaded(Exception):
+    """More at once than a process holds open: nothing was recorded, and the same may be asked for again."""
+
+
 STATUS_OF: dict[type[Exception], int] = {  # children follow their parent
     Unknown: 401,
     Forbidden: 403,
@@ -37,15 +42,12 @@ STATUS_OF: dict[type[Exception], int] = {  # children follow their parent
     MapperDeserialisationError: 503,  # a newer version wrote what this one cannot read
     TooMany: 429,
     OverQuota: 429,
+    Overloaded: 503,
 }
 RETRY_AFTER_S = "1"
 WINDOW_S = "60"  # of the limits on calls
 
 log = structlog.get_logger(process="web")
-
-
-class Overloaded(Exception):
-    """More at once than a process holds open: nothing was recorded, and the same may be asked for again."""
 
 
 class Problem(msgspec.Struct, omit_defaults=True):
@@ -143,7 +145,7 @@ def described(error: Exception) -> tuple[int, str, Any]:
         case TooMany():
             return 429, str(error), None
         case Overloaded():
-            return 503, str(error), None
+            return _status(error), str(error), None
         case VaultClosed():
             log.error("vault_closed", why=str(error))
             return 503, "The secrets cannot be opened now; try again", None

@@ -2,10 +2,10 @@
 The threads in which requests are worked on, shared fairly: tenants take turns, and none has all threads at once.
 
 A request waits in the queue of its tenant, as `TENANT` says when it is submitted. A thread that is free takes the next
-request of the tenant whose turn it is; a request whose client has gone meanwhile is left out.
+request of the tenant whose turn it is; a request that is given up meanwhile (web/departures.py) leaves the queue.
 """
 
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextvars import ContextVar
@@ -32,7 +32,7 @@ class FairThreads(Executor):
     def __init__(self, threads: int, most_of_tenant: int) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="request")
         self._most_of_tenant = most_of_tenant
-        self._waiting: OrderedDict[str, deque[Job]] = OrderedDict()  # whose turn is next comes first
+        self._waiting: OrderedDict[str, dict[Future[Any], Job]] = OrderedDict()  # whose turn is next comes first
         self._running = Counter[str]()  # threads by tenant
         self._lock = Lock()
 
@@ -40,7 +40,8 @@ class FairThreads(Executor):
         """Of the tenant of the context; the future may be cancelled while the job waits."""
         job = Job(TENANT.get(), Future(), lambda: fn(*args, **kwargs))
         with self._lock:
-            self._waiting.setdefault(job.tenant, deque()).append(job)
+            self._waiting.setdefault(job.tenant, {})[job.future] = job
+        job.future.add_done_callback(lambda future: self._leave_out(job.tenant, future))
         self._threads.submit(self._work)
         return job.future
 
@@ -63,13 +64,21 @@ class FairThreads(Executor):
         with self._lock:
             for tenant, jobs in self._waiting.items():
                 if self._running[tenant] < self._most_of_tenant:
-                    job = jobs.popleft()
+                    job = jobs.pop(next(iter(jobs)))
                     self._running[tenant] += 1
                     self._waiting.move_to_end(tenant)
                     if not jobs:
                         del self._waiting[tenant]
                     return job
         return None
+
+    def _leave_out(self, tenant: str, future: Future[Any]) -> None:
+        if not future.cancelled():
+            return
+        with self._lock:
+            jobs = self._waiting.get(tenant, {})
+            if jobs.pop(future, None) is not None and not jobs:
+                del self._waiting[tenant]
 
 
 def _carry_out(job: Job) -> None:

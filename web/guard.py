@@ -6,6 +6,7 @@ is theirs to shape, and Jetty's bodies are judged after their sender is known: t
 
 Whoever is not known may send little. A large body is read when its sender has a valid key and the operation takes
 large ones; one of a webhook, when there is that webhook; and any only while all that are held are not too much.
+The work on a request is given up when its client leaves before the answer has begun.
 
 Every answer leaves with the headers that any answer needs: it is what it says it is, and nobody stores it unless it
 says who may.
@@ -27,14 +28,15 @@ from domain.errors import NotFound
 from web import json_body
 from web.backend import Backend
 from web.deliveries import PUBLIC_ID
+from web.departures import Gone, Watched
 from web.errors import RETRY_AFTER_S, described, error_response, headers_of
 from web.faces import Face, face_of
-from web.held_bodies import HeldBodies, NoRoom, Share
+from web.held_bodies import HeldBodies, Holder, NoRoom, Share
 from web.jetty.errors import error_response as jetty_error
 from web.jetty.requests import URL_ENCODED
 from web.large_bodies import LargeBodies
 from web.requests import bearer_of
-from web.turnstile import network_of
+from web.tenants import address_of, company_of
 
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 32 * 1024
@@ -45,10 +47,6 @@ TOO_LARGE = "Too many or too large headers"
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 NO_STORE = (b"cache-control", b"no-store")
 DELIVERY = re.compile(r"/+api/+routine-triggers/+public/+([^/]+)/+fire/*")  # routing takes repeated slashes for one
-
-
-class Gone(Exception):
-    """The client left before its request was complete."""
 
 
 class Refused(Exception):
@@ -66,7 +64,7 @@ class Bounds(msgspec.Struct, frozen=True):
 
     most: int
     unknown: int
-    check: Callable[[], object] | None = None
+    check: Callable[[], Holder]  # says for whom a large one is held
 
 
 def guard(app: ASGIApp, backend: Backend, large: LargeBodies) -> ASGIApp:
@@ -78,20 +76,20 @@ def guard(app: ASGIApp, backend: Backend, large: LargeBodies) -> ASGIApp:
             await app(scope, receive, send)
             return
         delivery, face = DELIVERY.fullmatch(scope["path"]), face_of(scope["path"])
-        with held.share(_sender(scope)) as share:
+        with held.share(Holder(address_of(scope))) as share:
             try:
                 _check_head(scope)
                 _check_address(scope, delivery)
                 body = await _body(scope, receive, _bounds(scope, delivery, face, backend, large), share)
-                await _check_body(scope, body, share, delivery, face)
+                async with Watched(receive, _with_headers(send)) as client:
+                    await _check_body(scope, body, share, delivery, face)
+                    await app(scope, _replay(body, client.receive), client.send)
             except Gone:
                 return
             except Refused as refused:
                 respond = jetty_error if face == "jetty" else error_response
                 answer = respond(refused.status, refused.message, refused.headers)
                 await answer(scope, receive, _with_headers(send))
-            else:
-                await app(scope, _replay(body, receive), _with_headers(send))
 
     return guarded
 
@@ -123,10 +121,6 @@ def _is_nowhere(scope: Any) -> bool:
     return len(scope.get("raw_path") or b"") > MAX_PATH_BYTES or "\x00" in path or "\ufffd" in path
 
 
-def _sender(scope: Any) -> str:
-    return network_of(scope["client"][0]) if scope.get("client") else ""
-
-
 def _bounds(scope: Any, delivery: re.Match[str] | None, face: Face, backend: Backend, large: LargeBodies) -> Bounds:
     limits = backend.limits
     if delivery is not None:
@@ -134,21 +128,29 @@ def _bounds(scope: Any, delivery: re.Match[str] | None, face: Face, backend: Bac
         return Bounds(
             most=limits.max_webhook_bytes,
             unknown=min(limits.max_webhook_bytes, json_body.SMALL),
-            check=lambda: backend.executor.ask(lambda work: triggers.at_address(work, public_id)),
+            check=lambda: backend.executor.ask(lambda work: _receiver(work, public_id)),
         )
     slow = _header(scope, b"content-type", "").startswith(URL_ENCODED)  # to read takes far longer than to send
-    if slow or not large.are_taken(scope["method"], scope["path"]):
-        return Bounds(most=limits.max_body_bytes, unknown=limits.max_body_bytes)
+    takes_large = not slow and large.are_taken(scope["method"], scope["path"])
+    most = max(limits.max_body_bytes, limits.max_large_body_bytes) if takes_large else limits.max_body_bytes
     caller = Caller(token=bearer_of(_values(scope, b"authorization")), by_jetty=face == "jetty")
-    return Bounds(
-        most=max(limits.max_body_bytes, limits.max_large_body_bytes),
-        unknown=limits.max_body_bytes,
-        check=lambda: backend.ask(caller, _known),
-    )
+
+    def check() -> Holder:
+        backend.ask(caller, _known)
+        company_id = company_of(scope, backend)
+        return Holder(address_of(scope)) if company_id is None else Holder(str(company_id), is_known=True)
+
+    return Bounds(most=most, unknown=min(most, json_body.SMALL), check=check)
 
 
 def _known(_work: Work, _principal: Principal) -> None:
     """Whoever gets here has a valid key."""
+
+
+def _receiver(work: Work, public_id: str) -> Holder:
+    """The webhooks of a company: whoever calls them takes nothing of what its keys may send."""
+    trigger_id, _ = triggers.at_address(work, public_id)
+    return Holder(f"webhooks of {work.company_of(trigger_id)}")
 
 
 async def _check_body(scope: Any, body: bytes, share: Share, delivery: re.Match[str] | None, face: Face) -> None:
@@ -185,14 +187,15 @@ async def _body(scope: Any, receive: Receive, bounds: Bounds, share: Share) -> b
     """What is announced as too large is not waited for. Raises Refused and Gone."""
     announced = int(dict(scope["headers"]).get(b"content-length", b"0"))
     parts: list[bytes] = []
-    size, more, check = 0, True, bounds.check
+    size, more, is_checked = 0, True, False
     while True:
         expected = max(size, announced)
         if expected > bounds.most:
             raise Refused(413, f"The body must have at most {bounds.most} bytes")
-        if check is not None and expected > bounds.unknown:
-            await _pass(check)
-            check = None
+        if not is_checked and expected > bounds.unknown:
+            share.holder, is_checked = await _pass(bounds.check), True
+        if parts:
+            _grow(share, len(parts[-1]))
         if not more:
             return b"".join(parts)
         message: Any = await receive()
@@ -200,14 +203,13 @@ async def _body(scope: Any, receive: Receive, bounds: Bounds, share: Share) -> b
             raise Gone
         parts.append(message.get("body", b""))
         size += len(parts[-1])
-        _grow(share, len(parts[-1]))
         more = message.get("more_body", False)
 
 
-async def _pass(check: Callable[[], object]) -> None:
+async def _pass(check: Callable[[], Holder]) -> Holder:
     """Raises Refused for whatever the check raises."""
     try:
-        await sync_to_thread(check)
+        return await sync_to_thread(check)
     except NotFound as error:
         raise Refused(404, error.message) from error
     except Exception as error:

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 import msgspec
 
 from domain.json_size import levels
+from web.fair_threads import FairThreads
 
 MAX_DEPTH = 64
 MAX_VALUES = 100_000  # to look at one takes far longer than to send it
@@ -17,7 +17,7 @@ SMALL = 16 * 1024  # bytes of a body that is read in no time
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_READER = ThreadPoolExecutor(1, thread_name_prefix="body")  # one: large ones are read one after the other
+_READER = FairThreads(1, 1)  # one: large ones are read one after the other, those of each tenant in turn
 
 
 class Unsound(Exception):

@@ -128,7 +128,8 @@ class Triggers(Controller):
         try:
             done = backend.executor.attempt(lambda work: webhooks.fire(work, public_id, message))
         except (NotFound, Unknown):
-            turnstile.count_refusal(sender)
+            if not message.is_proved:
+                turnstile.count_refusal(sender)
             raise
         return Response(run_of(done.result), status_code=202, headers={POSITION_HEADER: str(done.position)})
 

@@ -28,6 +28,7 @@ from domain.events import DeliveryEvent, DeliveryFailed, EndpointDisabled, Traje
 from domain.values import Callback
 from faults.receiver import Receiver, slow
 from processes import delivery, lookups
+from processes.follower import Follower
 from processes.outbound import PRIVATE, Client
 from projections import deliveries, positions
 from routines import bootstrap
@@ -125,6 +126,17 @@ def test_an_event_is_told_to_who_subscribes_to_it_signed_by_the_standard(world, 
     assert got.json["type"] == "issue.opened"
     assert got.json["data"]["streamId"] == str(issue)
     assert got.json["data"]["event"]["details"]["title"] == "Look"
+
+
+def test_what_is_due_is_sent_though_the_log_grows_faster_than_it_is_followed(world, sending, monkeypatch):
+    monkeypatch.setattr(delivery, "SLICE_S", 0.05)
+    follow = Follower.try_step
+    monkeypatch.setattr(Follower, "try_step", lambda follower, conn: max(follow(follower, conn), 1))
+    with Receiver() as receiver:
+        world.endpoint(receiver.url)
+        world.issue()
+        sending()
+        wait_for(lambda: world.outcomes() == ["delivery.delivered"])
 
 
 def test_it_is_tried_again_under_the_same_id_with_the_same_body_until_it_arrives(world, sending, soon):

@@ -50,19 +50,33 @@ def test_the_loop_brings_every_read_model_to_the_head(workplace, conn, system, l
     assert (3,) == conn.execute("SELECT count(*) FROM routine").fetchone()
 
 
-def test_what_other_processes_act_on_is_moved_apart_from_the_rest(workplace, conn, system):
-    """So a scheduler that looks what is due waits for no more than that."""
+ACTED_ON = {
+    "scheduler": {"triggers_due", "deadlines", "backfills"},
+    "delivery": {"deliveries"},
+}
+
+
+@pytest.mark.parametrize("who", [None, *ACTED_ON])
+def test_what_a_process_acts_on_is_moved_apart_from_all_others(who, workplace, conn, system):
+    """So a scheduler that looks what is due does not wait until all deliveries of others are noted."""
     workplace.routines(3, next_at=NOON)
-    acted_on = [model.name for model in catalogue.ALL if model.acted_on]
+    acted_on = [model.name for model in catalogue.ALL if model.acted_on_by not in (None, who)]
     slow = ReadModel(
-        name="slow", tables=(), schema="", fold=lambda *_: is_locked(system, acted_on), touches=lambda _: ()
+        name="slow",
+        tables=(),
+        schema="",
+        fold=lambda *_: is_locked(system, acted_on),
+        touches=lambda _: (),
+        acted_on_by=who,
     )
     with bootstrap.connect(system.settings) as own:
         positions.create(own, [slow], system.store.after)
         Projector([*catalogue.ALL, slow], system.store.after).step(own)
 
-    assert set(acted_on) >= {"triggers_due", "deadlines", "backfills", "deliveries"}
+    assert set(acted_on) == {name for other, names in ACTED_ON.items() if other != who for name in names}
     assert 0 == positions.gap(conn, acted_on)[1]
+    assert 0 == positions.gap(conn, ["slow"])[1]
+    assert [] == positions.isolated(conn, 10, "slow")
 
 
 def is_locked(system, names):

@@ -129,8 +129,10 @@ class Story:
     def call(self, minted, payload=None):
         """The run that somebody who knows the secret fires."""
         body = b"" if payload is None else msgspec.json.encode(payload)
-        delivery = Delivery(headers=(("authorization", f"Bearer {minted.secret}"),), body=body)
-        message = Message(delivery, count=lambda _trigger: None)
+        message = Message(
+            Delivery(headers=(("authorization", f"Bearer {minted.secret}"),), body=body),
+            count_call=lambda _webhook: None,
+        )
         return self.executor.attempt(lambda work: webhooks.fire(work, minted.public_id, message)).result[0]
 
     def rotate(self, trigger_id, overlap_s=0):

@@ -7,7 +7,9 @@ Each attack goes on while another client is answered. What a single field or hea
 import socket
 import urllib.parse
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import ExitStack, closing, contextmanager, suppress
+from select import select
 from threading import Event
 from typing import Any
 
@@ -27,8 +29,9 @@ from tests.web.served import further
 from tests.web.test_abuse import all_of, answers, only
 from tests.web.test_webhooks import FORWARDED, sending_from
 from web import json_body
+from web.fair_threads import TENANT
 from web.guard import MAX_PATH_BYTES, MAX_QUERY_BYTES, MAX_QUERY_FIELDS
-from web.held_bodies import HeldBodies, NoRoom
+from web.held_bodies import HeldBodies, Holder, NoRoom
 from web.jetty.requests import MOST_ESCAPES, MOST_FIELDS
 from web.large_bodies import takes_anything
 from web.turnstile import TooMany, Turnstile, network_of
@@ -364,28 +367,72 @@ def test_bodies_at_the_same_time_are_bounded_and_small_ones_go_on(api: Api, comp
     """Whoever comes when too much is held is told to try again before we read what he has."""
     bounds = limits(max_held_body_bytes=1536 * KIB, max_held_body_bytes_per_sender=1024 * KIB)
     half, path = b'{"name":"' + b"x" * 600_000, "/api/companies"
+    agents = [api.agent(one)[1] for one in (company, api.company())]
+    another = api.agent(company, "another")[1]
+
+    def start(client: socket.socket, token: str) -> None:
+        client.sendall(head("POST", path, MIB, f"Authorization: Bearer {token}") + half)
 
     with further(api, limits=bounds) as here, ExitStack() as stack:
-        holding = [stack.enter_context(speaking(here, address=f"127.0.0.{number}")) for number in (6, 6, 7)]
+        holding = [stack.enter_context(speaking(here, address=f"127.0.0.{number}")) for number in (6, 7, 7)]
         first, second, other = holding
-        first.sendall(head("POST", path, MIB) + half)
-        wait_for(lambda: _refused(here, size=500_000, address="127.0.0.6"))  # the sender's share is used up
-        second.sendall(head("POST", path, MIB) + half)
+        start(first, agents[0])
+        wait_for(lambda: _refused(here, size=500_000, token=another))  # the company's share is used up
+        start(second, another)
         assert (503, {"error": "Too many large requests are at work: try again", "retry": "1"}) == said(second)
-        other.sendall(head("POST", path, MIB) + half)
-        wait_for(lambda: _refused(here, size=500_000, address="127.0.0.8"))  # and now what there is for all
+        start(other, agents[1])
+        wait_for(lambda: _refused(here, size=500_000, token=api.token))  # and now what there is for all
         small = here.request("POST", f"/companies/{company}/projects", {"name": "x" * 100})
         first.close()
-        wait_for(lambda: not _refused(here, size=500_000, address="127.0.0.8"))
+        wait_for(lambda: not _refused(here, size=500_000, token=api.token))
 
     assert 201 == small.status_code
 
 
-def _refused(here: Api, size: int, address: str) -> bool:
-    with sending_from(address) as client:
-        status = client.post(f"{here.url}/api/companies", content=b'"%s"' % (b"x" * size), headers=JSON).status_code
-    assert status in (400, 401, 503)
+def _refused(here: Api, size: int, token: str) -> bool:
+    headers = {**JSON, "Authorization": f"Bearer {token}"}
+    status = httpx.post(f"{here.url}/api/companies", content=b'"%s"' % (b"x" * size), headers=headers).status_code
+    assert status in (400, 401, 403, 503)
     return status == 503
+
+
+@pytest.mark.parametrize("path", ["/api/companies", f"/api/routines/{ID}/run"])
+def test_of_an_unknown_sender_no_more_is_read_than_a_small_body(api: Api, path: str):
+    with speaking(api) as client:
+        client.sendall(head("POST", path, json_body.SMALL + 1, f"Authorization: Bearer pcp_board_{'0' * 38}"))
+        assert (401, {"error": "Unauthorized", "retry": None}) == said(client)
+
+
+def test_calls_of_webhooks_cannot_fill_the_room_of_known_companies(api: Api, routine: str):
+    """Nor has one company more of it than another, from however many addresses its webhooks are called."""
+    public_id = hook(api, routine, "none").public_id
+    bounds = limits(max_held_body_bytes=1200 * KIB, max_held_body_bytes_per_sender=1024 * KIB)
+
+    with further(api, limits=bounds) as here, ExitStack() as stack:
+        callers = [stack.enter_context(speaking(here, address=f"127.0.0.{number}")) for number in (6, 7)]
+        for client in callers:
+            client.sendall(head("POST", f"{PUBLIC}/{public_id}/fire", 900 * KIB) + b" " * 400 * KIB)
+        refused = next(one for one in select(callers, [], [], 20)[0])
+        assert 503 == said(refused)[0]
+        assert not _refused(here, size=500_000, token=api.token)
+
+
+def test_large_bodies_of_tenants_are_read_in_turns():
+    order: list[str] = []
+
+    def read(name: str) -> Future[None]:
+        token = TENANT.set(name)
+        try:
+            return json_body._READER.submit(order.append, name)
+        finally:
+            TENANT.reset(token)
+
+    with reading_is_slow():
+        reads = [read(name) for name in ["hostile"] * 5 + ["neighbour"]]
+    for one in reads:
+        one.result(5)
+
+    assert ["hostile", "neighbour"] == order[:2]
 
 
 def test_what_values_take_of_our_memory_is_held_as_well(api: Api):
@@ -398,20 +445,31 @@ def test_what_values_take_of_our_memory_is_held_as_well(api: Api):
 
 
 def test_what_a_request_held_is_given_back_however_it_ends():
-    held = HeldBodies(200_000, 150_000)
+    held, known = HeldBodies(200_000, 150_000), Holder("a", is_known=True)
 
-    with held.share("a") as share:
+    with held.share(known) as share:
         share.grow(100_000)
-        with held.share("a") as another:
+        with held.share(known) as another:
             another.grow(60_000)
             with pytest.raises(NoRoom):
                 another.grow(60_000)
-        with pytest.raises(NoRoom), held.share("b") as stranger:
+        with pytest.raises(NoRoom), held.share(Holder("b")) as stranger:
             stranger.grow(150_000)
-    with held.share("a") as share:
+    with held.share(known) as share:
         share.grow(150_000)
 
-    assert (0, {}) == (held._total, held._of)
+    assert {} == held._of
+
+
+def test_half_of_the_room_is_for_companies_that_are_known():
+    held = HeldBodies(200_000, 150_000)
+
+    with held.share(Holder("a")) as stranger, held.share(Holder("b")) as another:
+        stranger.grow(90_000)
+        with pytest.raises(NoRoom):
+            another.grow(90_000)
+        with held.share(Holder("company", is_known=True)) as known:
+            known.grow(120_000)
 
 
 # Connections

@@ -6,7 +6,7 @@ from structlog.testing import capture_logs
 
 from application.recorder import ClockDiffers, OutcomeUnknown
 from projections.positions import Lagging
-from web.errors import to_response
+from web.errors import STATUS_OF, Overloaded, to_response
 
 
 def recorded() -> Lagging:
@@ -42,3 +42,8 @@ def test_a_clock_that_differs_is_not_called_a_busy_database():
     assert ("clock_differs", "error", 3_600.5) == tuple(
         logged[0][name] for name in ("event", "log_level", "difference_s")
     )
+
+
+def test_too_much_at_once_stands_in_the_table():
+    assert 503 == STATUS_OF[Overloaded]
+    assert 503 == to_response(None, Overloaded("Too many")).status_code

@@ -6,6 +6,7 @@ from urllib.parse import urljoin
 from uuid import UUID
 
 import httpx
+import psycopg
 import pytest
 from msgspec.structs import replace
 
@@ -128,6 +129,19 @@ def test_a_page_ends_where_its_bytes_do_and_the_next_goes_on(
     if list_ is Crowd.routines:
         found = sorted(found)
     assert found == (expected or found)
+
+
+def test_a_page_that_is_full_is_read_to_its_end_without_cancelling_anything(api: Api, monkeypatch: pytest.MonkeyPatch):
+    """To cancel what Postgres is at takes a second connection."""
+    company, cancelled = api.company(), []
+    for number in range(3):
+        api.post(f"/companies/{company}/issues", {"title": str(number)})
+    monkeypatch.setattr(psycopg.Connection, "_try_cancel", lambda *_, **__: cancelled.append(True))
+
+    found = list(pages(api, f"/companies/{company}/issues?limit=1", None))
+
+    assert 3 == len(found)
+    assert [] == cancelled
 
 
 def test_a_row_that_is_larger_than_a_page_has_one_of_its_own(small_pages: Api):

@@ -14,12 +14,15 @@ import httpx
 import pytest
 from standardwebhooks import Webhook
 
+from application.use_cases import references
+from domain.errors import NotFound
 from domain.limits import DEFAULT as LIMITS
 from tests.api import Api
 from tests.domain.webhook_vectors.refused import Attempt, refused
 from tests.web.hooks import JSON, Hook, hex_hmac, hook
 from tests.web.served import further
 from web.guard import MAX_HEADER_BYTES
+from web.turnstile import Turnstile
 
 MODES = ["bearer", "hmac_sha256", "github_hmac", "none", "standard_webhooks"]
 SIGNED = [mode for mode in MODES if mode != "none"]
@@ -625,6 +628,22 @@ def test_a_sender_calls_a_webhook_so_often_a_minute_and_is_told_when_to_come_bac
     assert [202, 202] == [answer.status_code for answer in others]
     assert 200 == unlimited.status_code
     assert 5 == len(runs(api, routine))
+
+
+def test_a_sender_that_may_call_is_not_counted_as_refused_for_what_is_gone(
+    api: Api, routine: str, monkeypatch: pytest.MonkeyPatch
+):
+    def check_gone(*_: object) -> None:
+        raise NotFound("Agent not found")
+
+    refused: list[str] = []
+    monkeypatch.setattr(Turnstile, "count_refusal", lambda _, sender: refused.append(sender))
+    monkeypatch.setattr(references, "check_assignee", check_gone)
+    sender = hook(api, routine, "bearer")
+    found = [sender.send(headers={"Authorization": f"Bearer {secret}"}) for secret in (sender.secret, "no")]
+
+    assert [404, 401] == [answer.status_code for answer in found]
+    assert 1 == len(refused)
 
 
 def test_a_sender_may_not_try_one_address_after_the_other(api: Api):

@@ -1,0 +1,116 @@
+"""One company whose events make very many rows delays neither the schedules nor the deliveries of others."""
+
+from contextlib import contextmanager
+from uuid import uuid4
+
+import pytest
+from structlog.testing import capture_logs
+
+from application.execute import Executor
+from domain.events import EndpointCreated, RunFired
+from domain.limits import BATCH_ROWS, DEFAULT
+from domain.values import EndpointSettings
+from processes.projector import Projector
+from processes.scheduler import Scheduler
+from projections import catalogue, deliveries, positions, triggers_due
+from projections.read_model import apply
+from routines import bootstrap
+from tests.processes.due import NOON, Clock, Workplace
+from tests.waiting import wait_for
+
+MODEL = deliveries.deliveries
+LISTENING = DEFAULT.max_company_endpoints
+ROWS_EACH = 2 * LISTENING  # a letter and a delivery for each endpoint
+
+
+@pytest.fixture
+def loud(system):
+    """A company as many of whose endpoints as it may have want to be told of everything."""
+    workplace = Workplace(system.executor)
+    settings = EndpointSettings(url="https://receiver.example/in", events=("*",))
+    for _ in range(LISTENING):
+        workplace.record((uuid4(), [EndpointCreated(settings=settings, secret_id=uuid4())]))
+    return workplace
+
+
+def waiting(conn):
+    (many,) = conn.execute("SELECT count(*) FROM letter").fetchone()
+    return many
+
+
+def test_a_batch_ends_before_it_writes_too_many_rows(loud, system, conn):
+    positions.advance(conn, [MODEL], system.store.after)
+    before, written = waiting(conn), []
+    loud.routines(100, next_at=NOON)
+    told = system.store.head() - positions.reached(conn, [MODEL.name])
+    assert told * ROWS_EACH > 2 * BATCH_ROWS
+
+    while positions.advance(conn, [MODEL], system.store.after):
+        written.append(waiting(conn) - before - sum(written))
+
+    assert max(written) * 2 <= BATCH_ROWS
+    assert told * LISTENING == sum(written)
+    assert [] == positions.isolated(conn, 10)
+
+
+def test_an_event_that_makes_more_rows_than_a_batch_may_is_taken_alone(loud, system, conn):
+    positions.advance(conn, [MODEL], system.store.after)
+    before, at = waiting(conn), system.store.head()
+    loud.routines(1, next_at=NOON)
+
+    apply(conn, [MODEL], system.store.after(at, 1), max_rows=1)
+
+    assert LISTENING == waiting(conn) - before
+
+
+def test_a_rebuild_takes_events_that_make_many_rows(loud, system, conn, monkeypatch):
+    monkeypatch.setattr(positions, "REBUILD_ROWS", 100)
+    loud.routines(5, next_at=NOON)
+    while positions.advance(conn, [MODEL], system.store.after):
+        pass
+    before = waiting(conn)
+
+    positions.rebuild(conn, MODEL, system.store.after)
+
+    assert before == waiting(conn)
+    assert [] == positions.isolated(conn, 10)
+
+
+@contextmanager
+def held(system):
+    """The read model of what is due, as another process holds it that is moving it."""
+    with bootstrap.connect(system.settings) as other, other.transaction():
+        other.execute("SELECT FROM positions WHERE name = %s FOR UPDATE", (triggers_due.triggers_due.name,))
+        yield
+
+
+def impatient(system):
+    conn = bootstrap.connect(system.settings)
+    conn.execute("SET lock_timeout = '20ms'")
+    return conn
+
+
+def test_a_scheduler_fires_what_it_knows_is_due_while_another_process_holds_its_read_models(system, workplace):
+    with impatient(system) as conn:
+        workplace.routines(3, next_at=NOON)
+        while Projector(catalogue.ALL, system.store.after).step(conn):
+            pass
+        workplace.routines(2, next_at=NOON)
+        scheduler = Scheduler(Executor(system.store, Clock()), system.store.after, batch=50)
+
+        with held(system):
+            assert 3 == scheduler.tick(conn)
+            assert 0.0 == scheduler.pause_s(conn)
+        assert 2 == scheduler.tick(conn)
+
+
+def test_a_scheduler_that_is_kept_waiting_goes_on_as_soon_as_it_may(system, workplace, looping, happened):
+    workplace.routines(2, next_at=NOON)
+    scheduler = Scheduler(Executor(system.store, Clock()), system.store.after, batch=50)
+    with capture_logs() as lines:
+        with held(system):
+            looping(connect=lambda: impatient(system), scheduler=scheduler)
+            wait_for(lambda: scheduler._follower.is_kept_waiting)
+        wait_for(lambda: 2 == len(happened(RunFired)))
+
+    assert "database_unreachable" not in [line["event"] for line in lines]

@@ -1,0 +1,117 @@
+"""What a client asked for that has left is given up: it takes no turn of those who wait for their answer."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from threading import Event
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from application.use_cases import issues
+from tests.api import Api
+from tests.waiting import wait_for
+from tests.web.served import further
+from web.backend import Backend
+
+MANY = 20
+BUSY, LEFT, STAYS = "busy", "left", "stays"
+
+
+@pytest.fixture
+def here(api: Api) -> Iterator[Api]:
+    """A web process of two threads: of which a tenant has one."""
+    with further(api, threads=2) as served:
+        yield served
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Event]:
+    """What an issue with the title BUSY waits for before it is recorded; `begun` says that it has come so far."""
+    opened: Any = Event()
+    opened.begun = Event()
+    create = issues.create
+
+    def slow(work: Any, principal: Any, company_id: Any, draft: Any) -> Any:
+        if draft.title == BUSY:
+            opened.begun.set()
+            opened.wait(20)
+        return create(work, principal, company_id, draft)
+
+    monkeypatch.setattr(issues, "create", slow)
+    yield opened
+    opened.set()
+
+
+def asking(api: Api, company: str, title: str) -> socket.socket:
+    """A connection on which an issue has been asked for."""
+    url, body = httpx.URL(api.url), msgspec.json.encode({"title": title})
+    client = socket.create_connection((url.host, url.port))
+    lines = [
+        f"POST /api/companies/{company}/issues HTTP/1.1",
+        "Host: routines.example",
+        f"Authorization: Bearer {api.token}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+    ]
+    client.sendall("\r\n".join([*lines, "", ""]).encode() + body)
+    return client
+
+
+def unanswered(api: Api) -> int:
+    """As many requests for an issue as had no answer."""
+    lines = httpx.get(f"{api.url}/metrics").text.splitlines()
+    found = [line for line in lines if 'operation="createIssue",status="none"' in line and "_total" in line]
+    return int(float(found[0].split()[-1])) if found else 0
+
+
+def titles(api: Api, company: str) -> list[str]:
+    return sorted(issue["title"] for issue in api.get(f"/companies/{company}/issues"))
+
+
+def test_requests_that_wait_for_a_thread_are_not_carried_out_when_their_clients_leave(here: Api, gate: Any):
+    company = here.company()
+    with closing(asking(here, company, BUSY)) as busy:
+        assert gate.begun.wait(10)
+        with ExitStack() as leaving:
+            for _ in range(MANY):
+                leaving.enter_context(closing(asking(here, company, LEFT)))
+        wait_for(lambda: MANY == unanswered(here))
+        gate.set()
+        assert busy.recv(1_000).startswith(b"HTTP/1.1 201")
+
+    here.post(f"/companies/{company}/issues", {"title": STAYS})
+    assert [BUSY, STAYS] == titles(here, company)
+
+
+def test_what_has_begun_is_recorded_though_its_client_leaves(here: Api, gate: Any):
+    company = here.company()
+    client = asking(here, company, BUSY)
+    assert gate.begun.wait(10)
+    client.close()
+    wait_for(lambda: 1 == unanswered(here))
+    gate.set()
+
+    wait_for(lambda: [BUSY] == titles(here, company))
+
+
+def test_who_waits_for_a_read_model_stops_when_its_client_leaves(here: Api, monkeypatch: pytest.MonkeyPatch):
+    company, looks, over = here.company(), [], Event()
+    wait = Backend._await
+
+    def endless(backend: Backend, *_: Any) -> int:
+        try:
+            return wait(backend, ("issues",), 10**9, 20.0)
+        finally:
+            over.set()
+
+    monkeypatch.setattr(Backend, "_await", endless)
+    monkeypatch.setattr(Backend, "_gap", lambda *_: (looks.append(None), (10**9, 1))[1])
+    client = asking(here, company, LEFT)
+    wait_for(lambda: looks)
+    client.close()
+
+    assert over.wait(10)
+    wait_for(lambda: 1 == unanswered(here))
