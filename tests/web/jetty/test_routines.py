@@ -426,3 +426,15 @@ def test_a_routine_that_calls_a_task_is_seen_and_explained_through_the_paperclip
     assert api.request("PATCH", f"/routine-triggers/{trigger}", {"enabled": False}).status_code == 409
     explained = api.get(f"/routines/{routine['id']}/explain", params={"at": "2027-03-01T09:00:00Z"})
     assert explained["triggers"][0]["verdict"] == "planned"
+
+
+def test_an_address_that_is_sent_back_as_it_was_shown_stays(jetty):
+    task = jetty.task()
+    path = f"/routines/{jetty.collection}/{task}"
+    made = {"name": "often", "cadence": {"type": "hourly"}, "webhook_url": "https://example.com/x"}
+    assert 201 == jetty.request("POST", path, made).status_code
+
+    response = jetty.request("PATCH", f"{path}/often", {"webhook_url": "***", "paused": True})
+
+    assert (200, "https://example.com/x") == (response.status_code, response.json()["webhook_url"])
+    assert 400 == jetty.request("POST", path, made | {"name": "other", "webhook_url": "***"}).status_code
