@@ -178,12 +178,14 @@ class Agenda:
 
 
 class Follower:
-    """Stands for processes.follower.Follower in the scheduler."""
+    """Stands for processes.follower.Follower in the scheduler; nobody keeps it waiting."""
+
+    is_kept_waiting = False
 
     def __init__(self, _models: object, read: Callable[[int, int], Sequence[Recorded]]) -> None:
         self._read = read
 
-    def step(self, agenda: Agenda) -> int:
+    def try_step(self, agenda: Agenda) -> int:
         return agenda.follow(self._read)
 
 

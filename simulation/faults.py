@@ -102,7 +102,9 @@ class Line(EventStore):
         self._overtake = overtake
         self._broken = broken
 
-    def load(self, stream_ids: Sequence[UUID], read_from: str | None = None) -> dict[UUID, list[Recorded]]:
+    def load(
+        self, stream_ids: Sequence[UUID], read_from: str | None = None, _budget: object = None
+    ) -> dict[UUID, list[Recorded]]:
         match self._struck(AT_READING):
             case "killed reading":
                 raise Died

@@ -256,7 +256,7 @@ def test_a_company_with_very_much_due_work_does_not_keep_another_waiting(executo
 
     order = [run.event.trigger_id for run in happened(RunFired)]
     assert 301 == len(order)
-    assert order.index(armed.trigger_id) < 50 * schedulers.LANES  # in the first batches
+    assert order.index(armed.trigger_id) < 50 * (schedulers.LANES + 1)  # in the first batches, however lanes take turns
 
 
 def test_a_long_tick_looks_again_before_it_goes_on(executor, system, conn, clock, happened):
