@@ -83,9 +83,9 @@ class Limits(Value, frozen=True):
 
     # What is recorded in a minute: of one company, by one holder of keys or webhook (application/quota.py).
     max_company_events_per_minute: Count = 240_000
-    max_company_bytes_per_minute: Bytes = 128 * MIB
+    max_company_bytes_per_minute: Bytes = 32 * MIB
     max_key_events_per_minute: Count = 60_000
-    max_key_bytes_per_minute: Bytes = 64 * MIB
+    max_key_bytes_per_minute: Bytes = 16 * MIB
 
     # How many there may be (application/quota.py).
     max_company_routines: Count = 10_000  # that are not archived

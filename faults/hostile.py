@@ -1,7 +1,7 @@
 """
 A hostile tenant: one company with a key of every kind, which does the worst it may, and strangers without any key.
 
-Run as a process of its own (`python -m faults.hostile`), at the lowest priority, since an attacker's processor is not
+Run as a process of its own (`python -m faults.hostile`), at a low priority, since an attacker's processor is not
 the service's. It reads its orders as JSON from standard input, and prints as JSON how often each attack was answered
 with which status. It imports nothing of the service.
 """
@@ -281,7 +281,7 @@ def stay_silent(url: str, until: float) -> None:
 
 
 def main() -> None:
-    os.nice(19)
+    os.nice(5)
     orders = Orders(**json.load(sys.stdin))
     answers: Counter[tuple[str, int]] = Counter()
     until = time.monotonic() + orders.seconds

@@ -160,7 +160,9 @@ def run(place: Place, size: Size, chance: random.Random) -> list[Outcome]:
         verdict = oracle.judge(log, began=began, answered=neighbour.answered, company=ids[0])
     growth, most_growth = bytes_after - bytes_before, _most_growth(seconds)
     slow = [seconds for seconds in neighbour.times.all if seconds > SLOWEST_S]
-    broken += [f"{len(slow)} answers took longer than {SLOWEST_S:g} s, the slowest {max(slow):.2f} s"] * bool(slow)
+    broken += [
+        f"{len(slow)} answers took longer than {SLOWEST_S:g} s, the slowest {max(slow, default=0.0):.2f} s"
+    ] * bool(slow)
     broken += [f"the neighbour was refused: {text}" for text in neighbour.refused[:5]]
     broken += [f"an occurrence was {verdict.worst_s:.2f} s late"] * (verdict.worst_s > SLOWEST_S)
     broken += [
@@ -255,7 +257,7 @@ def _database_bytes(database: Database) -> int:
 def _most_growth(seconds: float) -> float:
     """What the quota of one company may come to, in bytes."""
     minutes = seconds / 60 + 1
-    return COPIES * minutes * getattr(limits.DEFAULT, "company_bytes_per_minute", 256 * 2**20) + SLACK_BYTES
+    return COPIES * minutes * limits.DEFAULT.max_company_bytes_per_minute + SLACK_BYTES
 
 
 def _resident_bytes(pid: int) -> int:

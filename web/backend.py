@@ -1,8 +1,9 @@
 """What the routes work with: use cases that change things, connections that show them."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import BoundedSemaphore
+from threading import Lock
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
@@ -20,6 +21,7 @@ from projections import positions
 from projections.positions import Lagging
 from projections.read_model import Connection
 from web.departures import check_presence
+from web.fair_threads import TENANT
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -27,7 +29,8 @@ T = TypeVar("T")
 Thing = TypeVar("Thing", bound=viewing.Owned)
 POSITION_HEADER = "X-Routines-Position"
 MOMENT_S = 0.25
-MOST_LONG_WAITS = 4  # requests of one process that wait longer than a moment for a read model
+MOST_LONG_WAITS = 6  # requests of one process that wait longer than a moment for a read model
+MOST_LONG_WAITS_OF_TENANT = 3  # so that one who keeps the read models busy leaves room for others to wait
 
 
 class Backend:
@@ -39,7 +42,8 @@ class Backend:
         self.executor = executor
         self.pool = pool
         self._patience_s = patience_s
-        self._long_waits = BoundedSemaphore(MOST_LONG_WAITS)
+        self._long_waits = Counter[str]()  # by tenant
+        self._lock = Lock()
 
     @property
     def limits(self) -> Limits:
@@ -81,13 +85,27 @@ class Backend:
         """Any may wait for a moment, few for long; none holds a connection then: writes need threads too."""
         target, behind = self._gap(models, position)
         behind = behind and self._await(models, target, min(MOMENT_S, self._patience_s))
-        if behind and self._patience_s > MOMENT_S and self._long_waits.acquire(blocking=False):
+        if behind and self._patience_s > MOMENT_S and self._begin_long_wait(tenant := TENANT.get()):
             try:
                 behind = self._await(models, target, self._patience_s - MOMENT_S)
             finally:
-                self._long_waits.release()
+                self._end_long_wait(tenant)
         if behind:
             raise Lagging(models, behind)
+
+    def _begin_long_wait(self, tenant: str) -> bool:
+        """Whether a request of the tenant may wait for long; then it must end its wait."""
+        with self._lock:
+            if self._long_waits.total() == MOST_LONG_WAITS or self._long_waits[tenant] == MOST_LONG_WAITS_OF_TENANT:
+                return False
+            self._long_waits[tenant] += 1
+            return True
+
+    def _end_long_wait(self, tenant: str) -> None:
+        with self._lock:
+            self._long_waits[tenant] -= 1
+            if not self._long_waits[tenant]:
+                del self._long_waits[tenant]
 
     def _await(self, models: tuple[str, ...], target: int, timeout_s: float) -> int:
         """How many events are still missing when the time is up; 0 as soon as none is. Raises Gone."""

@@ -6,6 +6,7 @@ from threading import Event
 import pytest
 
 from tests.waiting import wait_for
+from web.backend import Backend
 from web.fair_threads import TENANT, FairThreads
 
 
@@ -83,3 +84,14 @@ def test_nothing_is_remembered_of_tenants_that_have_nothing_to_do():
         submit(threads, str(number), lambda: None).result(5)
 
     wait_for(lambda: not threads._waiting and not threads._running, limit_s=5)
+
+
+def test_a_tenant_that_waits_for_read_models_leaves_room_for_others_to_wait():
+    backend = Backend(executor=None, pool=None, patience_s=5.0)  # type: ignore[arg-type]
+
+    assert [True, True, True, False] == [backend._begin_long_wait("hostile") for _ in range(4)]
+    assert [True, True, True, False] == [backend._begin_long_wait("neighbour") for _ in range(4)]
+
+    backend._end_long_wait("hostile")
+    assert backend._begin_long_wait("neighbour") is False
+    assert backend._begin_long_wait("another")
