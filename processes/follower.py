@@ -49,9 +49,7 @@ class Follower:
         self._read = read
         self._limit = positions.BATCH  # events of the next batch
         self._at_work = 0  # events of the batch that is being taken
-        self._doubtful = (
-            0  # events, from the next on, one of which has broken the connection: they are taken one by one
-        )
+        self._doubtful = 0  # events from the next on, one of which broke the connection: they are taken one by one
         self._is_apart = False  # whether the models have to take the next event one after the other
         self._broken = Counter[tuple[str, int]]()  # breaks of the connection, by model and position
         self._resting: dict[str, float] = {}  # name of a stopped model, and when to try it again

@@ -23,7 +23,7 @@ log = structlog.get_logger(process="projector")
 
 class Projector:
     """
-    Moves read models together; one that fails stops alone and is tried again.
+    Moves read models together; one that cannot take an event passes over it alone, on the record.
 
     Those that another process acts on are moved apart from all others: it waits while they are.
     """

@@ -92,9 +92,7 @@ def api(postgres: LocalPostgres, template: str, tmp_path_factory: pytest.TempPat
     key_file = str(tmp_path_factory.mktemp("keys") / "secret.keys")
     bootstrap.make_keys(key_file)
     with _database(postgres, template) as name:
-        limits = Limits(
-            max_company_endpoints=100
-        )  # more than anybody has; the tests of access make one for each caller
+        limits = Limits(max_company_endpoints=100)  # the tests of access make one for each caller
         settings = Settings(database_url=postgres.url("routines_service", name), key_file=key_file, limits=limits)
         with bootstrap.system(settings) as system, _projecting(system), _serving(system) as url:
             token = bootstrap.first_board_token(settings)
