@@ -77,7 +77,8 @@ def test_each_of_many_firings_has_a_span_of_its_own(workplace, scheduler, conn, 
 
     found = [firing.attributes["routines.trigger_id"] for firing in spans.named("firing")]
     assert sorted(str(one.trigger_id) for one in armed) == sorted(found)
-    assert [50, 50, 20] == [settle.attributes["routines.schedules"] for settle in spans.named("settle")]
+    # Batches are settled by several threads, so that they end in any order.
+    assert [20, 50, 50] == sorted(settle.attributes["routines.schedules"] for settle in spans.named("settle"))
     assert 1 == len(spans.named("tick"))
 
 
