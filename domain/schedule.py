@@ -33,13 +33,13 @@ LAST_YEAR = 9998
 
 
 class Cron(msgspec.Struct, frozen=True):
-    """Five cron fields read in the wall time of a zone; `cron` makes one that is checked."""
+    """Five cron fields read in the wall time of a zone; `parse_cron` makes one that is checked."""
 
     expression: str
     timezone: str = "UTC"  # IANA name
 
 
-def cron(expression: str, timezone: str = "UTC") -> Cron:
+def parse_cron(expression: str, timezone: str = "UTC") -> Cron:
     """The schedule, or BadSchedule saying what is wrong with it."""
     schedule = Cron(expression.strip(), timezone.strip())
     if schedule.timezone not in _timezones():

@@ -310,7 +310,7 @@ def _checked_times(settings: TriggerSettings) -> TriggerSettings:
         raise Unacceptable("Scheduled triggers require cronExpression")
     if settings.starts_at and settings.ends_at and settings.ends_at < settings.starts_at:
         raise Unacceptable("endsAt must not be before startsAt")
-    cron = schedule.cron(settings.cron_expression, settings.timezone)
+    cron = schedule.parse_cron(settings.cron_expression, settings.timezone)
     excluded = tuple(sorted(set(settings.excluded_dates)))
     return replace(settings, cron_expression=cron.expression, timezone=cron.timezone, excluded_dates=excluded)
 

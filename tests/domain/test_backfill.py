@@ -10,12 +10,12 @@ from domain.backfill import Backfill
 from domain.errors import Conflict, ImpossibleHistory, Misfit
 from domain.events import BackfillAdvanced, BackfillCancelled, BackfillCompleted, BackfillRequested
 from domain.plan import INSTANT, Plan
-from domain.schedule import cron
+from domain.schedule import parse_cron
 
 ID = UUID(int=1)
 MONDAY = datetime(2026, 11, 23, tzinfo=UTC)
 DAY = timedelta(days=1)
-HOURLY = Plan(seed=ID, cron=cron("0 * * * *"))
+HOURLY = Plan(seed=ID, cron=parse_cron("0 * * * *"))
 REQUESTED = BackfillRequested(
     trigger_id=ID, routine_id=ID, since=MONDAY, until=MONDAY + DAY, count=25, overlap="one_at_a_time"
 )

@@ -19,7 +19,7 @@ MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 
 
 def plan(expression, zone=AMSTERDAM, **limits):
-    return Plan(seed=UUID(int=1), cron=schedule.cron(expression, zone), **limits)
+    return Plan(seed=UUID(int=1), cron=schedule.parse_cron(expression, zone), **limits)
 
 
 def effects(expression, zone=AMSTERDAM, **limits):

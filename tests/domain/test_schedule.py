@@ -1,4 +1,4 @@
-"""The schedule against an oracle which walks real minutes and knows nothing of domain.schedule, and against croniter."""
+"""The schedule against an oracle which walks real minutes and knows nothing of domain.rule, and against croniter."""
 
 # ruff: noqa: RUF001 the refusals hold the en dash of the contract
 
@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from domain import cron_days, schedule
 from domain.errors import BadSchedule
-from domain.schedule import Cron, count, cron, last_until, next_after, occurrences
+from domain.schedule import Cron, count, parse_cron, last_until, next_after, occurrences
 
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
@@ -114,9 +114,9 @@ def at(text: str, timezone: str = "UTC") -> datetime:
 
 def runs(expression: str, timezone: str, after: str, until: str) -> list[str]:
     """The occurrences in wall time with the offset, both ends given as wall times."""
-    schedule, period = cron(expression, timezone), (at(after, timezone), at(until, timezone))
-    found = list(occurrences(schedule, *period))
-    assert len(found) == count(schedule, *period)
+    rule, period = parse_cron(expression, timezone), (at(after, timezone), at(until, timezone))
+    found = list(occurrences(rule, *period))
+    assert len(found) == count(rule, *period)
     return [moment.astimezone(ZoneInfo(timezone)).isoformat(timespec="minutes") for moment in found]
 
 
@@ -129,14 +129,14 @@ def test_occurrences_count_and_last_agree_with_the_minute_walk(expression, chang
     timezone, moment = change
     after = moment + minutes * MINUTE + seconds
     until = after + timedelta(hours=30)
-    schedule = Cron(expression, timezone)
+    rule = Cron(expression, timezone)
 
     expected = list(walk(expression, timezone, after, until))
 
-    found = list(islice(occurrences(schedule, after, until), len(expected) + 1))
+    found = list(islice(occurrences(rule, after, until), len(expected) + 1))
     assert expected == found
-    assert len(expected) == count(schedule, after, until)
-    assert (expected[-1] if expected else None) == last_until(schedule, until, after)
+    assert len(expected) == count(rule, after, until)
+    assert (expected[-1] if expected else None) == last_until(rule, until, after)
 
 
 @thoroughly(150)
@@ -144,10 +144,10 @@ def test_occurrences_count_and_last_agree_with_the_minute_walk(expression, chang
 def test_asking_afresh_for_each_occurrence_gives_the_iterated_ones(expression, change, minutes):
     timezone, moment = change
     after = moment + minutes * MINUTE
-    schedule = Cron(expression, timezone)
-    iterated = list(islice(occurrences(schedule, after, after + 3 * DAY), 50))
+    rule = Cron(expression, timezone)
+    iterated = list(islice(occurrences(rule, after, after + 3 * DAY), 50))
 
-    asked = [next_after(schedule, earlier) for earlier in [after, *iterated[:-1]]] if iterated else []
+    asked = [next_after(rule, earlier) for earlier in [after, *iterated[:-1]]] if iterated else []
 
     assert iterated == asked
     assert all(earlier < later for earlier, later in pairwise([after, *iterated]))
@@ -158,22 +158,22 @@ def test_asking_afresh_for_each_occurrence_gives_the_iterated_ones(expression, c
 @for_all(EXPRESSIONS, CHANGES, OFFSETS, st.integers(0, 600), st.integers(0, 600))
 def test_counts_of_two_adjoining_periods_add_up(expression, change, minutes, hours, more):
     timezone, moment = change
-    schedule = Cron(expression, timezone)
+    rule = Cron(expression, timezone)
     after = moment + minutes * MINUTE
     middle = after + timedelta(hours=hours)
     until = middle + timedelta(hours=more)
 
-    assert count(schedule, after, until) == count(schedule, after, middle) + count(schedule, middle, until)
+    assert count(rule, after, until) == count(rule, after, middle) + count(rule, middle, until)
 
 
 @thoroughly(300)
 @for_all(st.text(alphabet="0123456789*/,- \tMONjanLWHR#?@.x", max_size=40))
 def test_any_text_is_either_a_schedule_or_refused(text):
     try:
-        schedule = cron(text)
+        rule = parse_cron(text)
     except BadSchedule:
         return
-    assert next_after(schedule, NEW_YEAR) > NEW_YEAR
+    assert next_after(rule, NEW_YEAR) > NEW_YEAR
 
 
 # --- clock changes
@@ -209,7 +209,7 @@ def test_a_fixed_time_which_comes_twice_runs_the_first_time():
 
 def test_nothing_fixed_runs_when_asked_within_the_second_pass():
     second_pass = at("2026-10-25T01:15")
-    assert at("2026-10-26T01:30") == next_after(cron("30 2 * * *", "Europe/Amsterdam"), second_pass)
+    assert at("2026-10-26T01:30") == next_after(parse_cron("30 2 * * *", "Europe/Amsterdam"), second_pass)
 
 
 def test_an_hourly_schedule_runs_in_both_passes_and_skips_the_gap():
@@ -243,10 +243,10 @@ def test_a_day_that_was_skipped_runs_when_the_next_begins():
 
 
 def test_a_leap_day_waits_for_its_year():
-    schedule = cron("0 0 29 2 *")
-    assert at("2028-02-29") == next_after(schedule, NEW_YEAR)
-    assert at("2104-02-29") == next_after(schedule, at("2096-02-29"))
-    assert 25 == count(schedule, at("2000-01-01"), at("2100-01-01"))
+    rule = parse_cron("0 0 29 2 *")
+    assert at("2028-02-29") == next_after(rule, NEW_YEAR)
+    assert at("2104-02-29") == next_after(rule, at("2096-02-29"))
+    assert 25 == count(rule, at("2000-01-01"), at("2100-01-01"))
 
 
 def test_both_day_fields_restricted_run_on_either():
@@ -261,7 +261,7 @@ def test_a_day_field_with_a_star_must_match_as_well():
 
 def days_of_january(expression: str) -> list[int]:
     """The days of January 2026, which begins on a Thursday."""
-    return [run.day for run in occurrences(cron(expression), NEW_YEAR - MINUTE, at("2026-01-31T23:59"))]
+    return [run.day for run in occurrences(parse_cron(expression), NEW_YEAR - MINUTE, at("2026-01-31T23:59"))]
 
 
 @pytest.mark.parametrize(
@@ -283,10 +283,10 @@ def days_of_january(expression: str) -> list[int]:
 )
 def test_names_sevens_ranges_and_steps_have_their_usual_meaning(written, meaning):
     until = NEW_YEAR + 60 * DAY
-    expected = list(occurrences(cron(meaning), NEW_YEAR, until))
+    expected = list(occurrences(parse_cron(meaning), NEW_YEAR, until))
 
-    assert expected == list(occurrences(cron(written), NEW_YEAR, until))
-    assert len(expected) == count(cron(written), NEW_YEAR, until)
+    assert expected == list(occurrences(parse_cron(written), NEW_YEAR, until))
+    assert len(expected) == count(parse_cron(written), NEW_YEAR, until)
 
 
 # --- refusals
@@ -336,28 +336,28 @@ def test_names_sevens_ranges_and_steps_have_their_usual_meaning(written, meaning
 )
 def test_a_wrong_expression_is_refused_with_a_text_that_says_where(expression, text):
     with pytest.raises(BadSchedule) as refused:
-        cron(expression)
+        parse_cron(expression)
     assert text == refused.value.message
 
 
 @pytest.mark.parametrize("timezone", ["Mars/Olympus", "", "Europe", "../UTC", "/etc/localtime", "localtime", "x\0y"])
 def test_an_unknown_zone_is_refused(timezone):
     with pytest.raises(BadSchedule) as refused:
-        cron("0 9 * * *", timezone)
+        parse_cron("0 9 * * *", timezone)
     assert f"Invalid timezone: {timezone}" == refused.value.message
 
 
 def test_an_impossible_day_is_allowed_beside_a_possible_weekday():
-    assert at("2026-02-02T09:00") == next_after(cron("0 9 31 2 1"), NEW_YEAR)
+    assert at("2026-02-02T09:00") == next_after(parse_cron("0 9 31 2 1"), NEW_YEAR)
 
 
 def test_a_naive_moment_is_refused():
     with pytest.raises(ValueError, match="time zone"):
-        next_after(cron("0 9 * * *"), datetime(2026, 1, 1))  # noqa: DTZ001
+        next_after(parse_cron("0 9 * * *"), datetime(2026, 1, 1))  # noqa: DTZ001
 
 
 def test_an_expression_is_stored_trimmed_and_otherwise_verbatim():
-    assert Cron("0  9 * * mon", "Europe/Paris") == cron("  0  9 * * mon\n", " Europe/Paris ")
+    assert Cron("0  9 * * mon", "Europe/Paris") == parse_cron("  0  9 * * mon\n", " Europe/Paris ")
 
 
 def test_a_stored_schedule_always_decodes():
@@ -399,7 +399,7 @@ class Steps:
             self.years += 1
             return year(*args)
 
-        patch.setattr(schedule, "_offset", counted_look_up)
+        patch.setattr(rule, "_offset", counted_look_up)
         patch.setattr(cron_days, "_year", counted_year)
 
 
@@ -407,7 +407,7 @@ class Steps:
 @for_all(RARE, ZONES, MOMENTS)
 def test_the_next_occurrence_or_never_is_found_within_a_bound_of_steps(expression, timezone, moment):
     try:
-        rare = cron(expression, timezone)
+        rare = parse_cron(expression, timezone)
     except BadSchedule:
         return
     with pytest.MonkeyPatch.context() as patch:
@@ -430,7 +430,7 @@ def test_the_next_occurrence_or_never_is_found_within_a_bound_of_steps(expressio
     ],
 )
 def test_a_schedule_whose_times_are_always_left_out_never_comes(monkeypatch, expression, timezone):
-    never = cron(expression, timezone)
+    never = parse_cron(expression, timezone)
     steps = Steps(monkeypatch)
 
     assert next_after(never, NEW_YEAR) is None
@@ -451,18 +451,18 @@ def test_a_schedule_whose_times_are_always_left_out_never_comes(monkeypatch, exp
     ],
 )
 def test_what_comes_rarely_is_found(expression, after, expected):
-    assert at(expected) == next_after(cron(expression), at(after))
+    assert at(expected) == next_after(parse_cron(expression), at(after))
 
 
 def test_what_has_no_date_before_the_calendar_ends_has_none():
-    assert next_after(cron("0 0 29 2 *"), at("9996-03-01")) is None
+    assert next_after(parse_cron("0 0 29 2 *"), at("9996-03-01")) is None
 
 
 @thoroughly(200)
 @for_all(RARE.filter(lambda text: not re.search(r"(?<![0-9])([0-9]+)-\1(?![0-9])", text)), MOMENTS)
 def test_without_clock_changes_croniter_finds_the_same(expression, moment):
     try:
-        rare = cron(expression)
+        rare = parse_cron(expression)
     except BadSchedule:
         return
     assert croniter(expression, moment, implement_cron_bug=True).get_next(datetime) == next_after(rare, moment)
@@ -473,20 +473,20 @@ def test_without_clock_changes_croniter_finds_the_same(expression, moment):
 
 def test_a_period_is_open_at_its_start_and_closed_at_its_end():
     noon, next_noon = at("2026-01-01T12:00"), at("2026-01-02T12:00")
-    schedule = cron("0 12 * * *")
+    rule = parse_cron("0 12 * * *")
 
-    assert [next_noon] == list(occurrences(schedule, noon, next_noon))
-    assert next_noon == last_until(schedule, next_noon, noon)
-    assert 0 == count(schedule, noon, next_noon - timedelta(microseconds=1))
-    assert 1 == count(schedule, noon - timedelta(microseconds=1), noon)
-    assert 0 == count(schedule, next_noon, noon)
-    assert last_until(schedule, noon, next_noon) is None
+    assert [next_noon] == list(occurrences(rule, noon, next_noon))
+    assert next_noon == last_until(rule, next_noon, noon)
+    assert 0 == count(rule, noon, next_noon - timedelta(microseconds=1))
+    assert 1 == count(rule, noon - timedelta(microseconds=1), noon)
+    assert 0 == count(rule, next_noon, noon)
+    assert last_until(rule, noon, next_noon) is None
 
 
 def test_a_year_of_minutes_is_counted_without_walking_it():
-    schedule = cron("* * * * *", "Europe/Amsterdam")
+    rule = parse_cron("* * * * *", "Europe/Amsterdam")
     started = perf_counter()
 
-    assert 525_600 == count(schedule, NEW_YEAR, NEW_YEAR + 365 * DAY)
-    assert NEW_YEAR + 365 * DAY == last_until(schedule, NEW_YEAR + 365 * DAY, NEW_YEAR)
+    assert 525_600 == count(rule, NEW_YEAR, NEW_YEAR + 365 * DAY)
+    assert NEW_YEAR + 365 * DAY == last_until(rule, NEW_YEAR + 365 * DAY, NEW_YEAR)
     assert perf_counter() - started < 1  # seconds; walking takes a minute

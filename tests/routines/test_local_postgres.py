@@ -207,7 +207,7 @@ def test_a_directory_out_of_reach_holds_a_link_to_the_data(root, monkeypatch):
 
 @as_root
 def test_binaries_out_of_reach_are_copied_to_the_data(root, monkeypatch):
-    binaries = postgres_binaries.find_binaries()
+    directory = postgres_binaries.find_binaries()
     monkeypatch.setattr(postgres_binaries, "runs", lambda *_: False)
     server = LocalPostgres(root, durable=False)
 
@@ -216,7 +216,7 @@ def test_binaries_out_of_reach_are_copied_to_the_data(root, monkeypatch):
     assert (1,) == execute(server, "SELECT 1")
     argv = Path(f"/proc/{pid_of(server)}/cmdline").read_bytes().split(b"\0")
     assert argv[0].startswith(bytes(server.home))
-    assert binaries.parts[-3:] == Path(argv[0].decode()).parent.parts[-3:]
+    assert directory.parts[-3:] == Path(argv[0].decode()).parent.parts[-3:]
     server.stop()
 
 
