@@ -43,10 +43,10 @@ bench-peers: $(VENV)/installed-peers ## the same for APScheduler and procrastina
 	@env PYTHONPATH=. $(BIN)/python benchmarks/run.py peers $(ARGS)
 
 faults: install-dev ## cut, kill, freeze and crash everything, and count (ARGS="cut kill --short --seed 7")
-	@$(BIN)/python -m faults $(ARGS)
+	@$(BIN)/python -m verification.faults $(ARGS)
 
 simulate: install-dev ## years of schedules under faults on a virtual clock (ARGS="--seed 17", "--minutes 10", "--break guards")
-	@$(BIN)/python -m simulation.run $(ARGS)
+	@$(BIN)/python -m verification.simulation.run $(ARGS)
 
 lock: ## recompile requirements*.txt from pyproject.toml (needs uv)
 	$(COMPILE) $(ARGS) -o requirements.txt

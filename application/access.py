@@ -10,10 +10,10 @@ from typing import Any, Literal
 from uuid import UUID
 
 from application import tokens
-from application.streams import AGENT, KEY, MEMBERSHIP, USER
-from application.work import Work
-from domain import access, agent
-from domain.access import Key, Membership
+from application.event_store.stream_kinds import AGENT, KEY, MEMBERSHIP, USER
+from application.event_store.unit_of_work import Work
+from domain.board import access, agent
+from domain.board.access import Key, Membership
 from domain.errors import Forbidden, NotFound, Unknown
 from domain.identity import key_of, membership_of
 from domain.values import Value

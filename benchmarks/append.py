@@ -11,12 +11,12 @@ import psycopg
 from ledger import fresh_system
 from table import in_turns, rows, title
 
-from application.recorder import APPEND
+from application.event_store.recorder import APPEND
 from domain.events import AgentPaused
 from domain.recorded import Recorded
 from routines import bootstrap
 from routines.bootstrap import System
-from routines.local_postgres import LocalPostgres
+from routines.postgres.cluster import LocalPostgres
 
 RAW = """
     CREATE TABLE raw (position bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, stream_id uuid NOT NULL,

@@ -10,11 +10,12 @@ import psycopg
 from ledger import arm, fresh_system
 from table import number, title
 
-from faults.place import Processes
-from projections import catalogue, positions
+from projections import catalogue
+from projections.engine import positions
 from routines import bootstrap
 from routines.bootstrap import System
-from routines.local_postgres import LocalPostgres
+from routines.postgres.cluster import LocalPostgres
+from verification.faults.place import Processes
 
 MINUTE = timedelta(minutes=1)
 AHEAD = timedelta(seconds=15)  # in which the processes come to rest

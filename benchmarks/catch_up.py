@@ -8,12 +8,12 @@ import structlog
 from ledger import NOON, arm_one, fresh_system
 from table import number, title
 
-from application.execute import Executor
+from application.event_store.execute import Executor
 from domain.events import RunFired, TriggerMissed
-from processes.scheduler import FOLLOWED, Scheduler
-from projections import positions
+from processes.scheduler.scheduler import FOLLOWED, Scheduler
+from projections.engine import positions
 from routines import bootstrap
-from routines.local_postgres import LocalPostgres
+from routines.postgres.cluster import LocalPostgres
 
 MINUTE = timedelta(minutes=1)
 

@@ -6,12 +6,12 @@ import structlog
 from ledger import NOON, arm, fresh_system
 from table import rows, title
 
-from application.execute import Executor
+from application.event_store.execute import Executor
 from domain.events import RunFired
-from processes.scheduler import FOLLOWED, Scheduler
-from projections import positions
+from processes.scheduler.scheduler import FOLLOWED, Scheduler
+from projections.engine import positions
 from routines import bootstrap
-from routines.local_postgres import LocalPostgres
+from routines.postgres.cluster import LocalPostgres
 
 
 def run(postgres: LocalPostgres, *, quick: bool) -> None:

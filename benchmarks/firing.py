@@ -6,13 +6,13 @@ import structlog
 from ledger import EXPRESSIONS, NOON, arm, fresh_system
 from table import in_turns, rows, title
 
-from application.execute import Executor
-from application.stream_cache import StreamCache
-from processes.foresight import AHEAD
-from processes.scheduler import FOLLOWED, Scheduler
-from projections import positions
+from application.event_store.execute import Executor
+from application.event_store.stream_cache import StreamCache
+from processes.scheduler.prefetch import AHEAD
+from processes.scheduler.scheduler import FOLLOWED, Scheduler
+from projections.engine import positions
 from routines import bootstrap
-from routines.local_postgres import LocalPostgres
+from routines.postgres.cluster import LocalPostgres
 
 FIRED_BEFORE = 20
 

@@ -10,12 +10,13 @@ import psycopg
 from ledger import NOON, arm_once, fresh_system
 from table import in_turns, number, title
 
-from application.execute import Executor
-from faults.place import Processes
-from processes.scheduler import Scheduler
-from projections import positions, triggers_due
+from application.event_store.execute import Executor
+from processes.scheduler.scheduler import Scheduler
+from projections.engine import positions
+from projections.firing import triggers_due
 from routines import bootstrap
-from routines.local_postgres import LocalPostgres
+from routines.postgres.cluster import LocalPostgres
+from verification.faults.place import Processes
 
 FILL = """
     INSERT INTO schedule (id, routine_id, company_id, trigger_version, next_at, due_at, enabled, routine_active)

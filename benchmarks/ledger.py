@@ -11,15 +11,15 @@ from uuid import UUID, uuid4
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from application.execute import Executor
-from application.work import Work
-from domain import slot
+from application.event_store.execute import Executor
+from application.event_store.unit_of_work import Work
 from domain.events import AgentCreated, AnyEvent, CompanyCreated, RoutineCreated, RoutineTriggerAdded, TriggerCreated
 from domain.identity import slot_of
+from domain.routines import slot
 from domain.values import AgentProfile, CompanyDetails, Live, RoutineSettings, TriggerSettings
 from routines import bootstrap
 from routines.bootstrap import System
-from routines.local_postgres import LocalPostgres
+from routines.postgres.cluster import LocalPostgres
 from routines.settings import Settings
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)

@@ -9,14 +9,17 @@ from psycopg.sql import SQL
 from requests_per_second import _process, _request_rate, _web
 from table import in_turns, latencies, number, rows, title
 
-from application.execute import Executor
+from application.event_store.execute import Executor
 from processes.projector import Projector
-from processes.scheduler import Scheduler
-from projections import catalogue, positions, routines, run_history, triggers_due
-from projections.read_model import Connection, Docs
+from processes.scheduler.scheduler import Scheduler
+from projections import catalogue
+from projections.engine import positions
+from projections.engine.read_model import Connection, Docs
+from projections.firing import run_history, triggers_due
+from projections.routines import routines
 from routines import bootstrap
 from routines.bootstrap import System
-from routines.local_postgres import LocalPostgres
+from routines.postgres.cluster import LocalPostgres
 
 PAGE, RUNS = 100, 50
 FEW, MANY = 100, 10_000  # routines of a company

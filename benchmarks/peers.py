@@ -25,7 +25,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from ledger import database
 from table import number, title
 
-from routines.local_postgres import LocalPostgres
+from routines.postgres.cluster import LocalPostgres
 
 warnings.simplefilter("ignore")
 MINUTE, SECOND = timedelta(minutes=1), timedelta(seconds=1)

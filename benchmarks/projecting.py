@@ -6,13 +6,14 @@ import structlog
 from ledger import NOON, arm, fresh_system
 from table import in_turns, rows, title
 
-from application.execute import Executor
+from application.event_store.execute import Executor
 from processes.projector import Projector
-from processes.scheduler import Scheduler
-from projections import catalogue, positions
+from processes.scheduler.scheduler import Scheduler
+from projections import catalogue
+from projections.engine import positions
 from routines import bootstrap
 from routines.bootstrap import System
-from routines.local_postgres import LocalPostgres
+from routines.postgres.cluster import LocalPostgres
 
 
 def run(postgres: LocalPostgres, *, quick: bool) -> None:

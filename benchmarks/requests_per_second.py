@@ -20,11 +20,12 @@ from httpx import Request
 from ledger import arm, fresh_system
 from table import in_turns, latencies, rows, title
 
-from projections import catalogue, positions
+from projections import catalogue
+from projections.engine import positions
 from routines import bootstrap
 from routines.bootstrap import System
-from routines.local_postgres import LocalPostgres
-from routines.up import free_port
+from routines.local.up import free_port
+from routines.postgres.cluster import LocalPostgres
 
 LIMIT_S = 30.0
 CONNECTIONS = (1, 16, 64)

@@ -29,7 +29,7 @@ import projecting
 import psycopg
 import requests_per_second
 
-from routines.local_postgres import LocalPostgres
+from routines.postgres.cluster import LocalPostgres
 
 PARTS = {
     "append": append.run,

@@ -2,7 +2,7 @@
 Follows the log: brings read models to its head, batch after batch, whatever the log holds.
 
 A batch that fails is tried again with half as many events, down to one; the models that cannot take that one pass
-over it, on the record (projections/positions.py), and go on. One that breaks the connection is tried again event by event
+over it, on the record (projections/engine/positions.py), and go on. One that breaks the connection is tried again event by event
 at once, since each break may have taken as long as the database allows. After that, each success lets a batch have twice as
 many again.
 """
@@ -17,9 +17,9 @@ from psycopg.errors import LockNotAvailable
 
 from domain.recorded import Recorded
 from processes.wakeup import Connection
-from projections import positions
-from projections.positions import Read
-from projections.read_model import ReadModel
+from projections.engine import positions
+from projections.engine.positions import Read
+from projections.engine.read_model import ReadModel
 
 MOST_BROKEN = 2  # connections that an event may break with one model, once it has with all, before it is passed over
 RETRY_S = 5.0  # how long a read model whose tables are not as they should be is left alone

@@ -10,9 +10,9 @@ from eventsourcing.persistence import PersistenceError
 
 from processes.follower import Follower, LastBatch
 from processes.wakeup import Connection, Wakeup
-from projections import positions
-from projections.positions import Read
-from projections.read_model import ReadModel
+from projections.engine import positions
+from projections.engine.positions import Read
+from projections.engine.read_model import ReadModel
 
 POLL_S = 0.5
 TROUBLE_S = 1.0  # pause after the database could not be reached

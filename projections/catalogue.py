@@ -1,21 +1,21 @@
 """All read models, for the projector, rebuilds and health."""
 
-from projections.backfills import backfills
-from projections.calls import calls
-from projections.collections import collections
-from projections.deadlines import deadlines
-from projections.deliveries import deliveries
-from projections.directory import directory
-from projections.endpoints import endpoints
-from projections.firing_metrics import firing_metrics
-from projections.issues import issues
-from projections.occurrences import occurrences
-from projections.revisions import revisions
-from projections.routines import routines
-from projections.run_history import run_history
-from projections.tasks import tasks
-from projections.trajectories import trajectories
-from projections.triggers_due import triggers_due
+from projections.board.directory import directory
+from projections.board.issues import issues
+from projections.delivery.deliveries import deliveries
+from projections.delivery.endpoints import endpoints
+from projections.firing.backfills import backfills
+from projections.firing.deadlines import deadlines
+from projections.firing.firing_metrics import firing_metrics
+from projections.firing.occurrences import occurrences
+from projections.firing.run_history import run_history
+from projections.firing.triggers_due import triggers_due
+from projections.jetty.collections import collections
+from projections.jetty.task_routines import calls
+from projections.jetty.tasks import tasks
+from projections.jetty.trajectories import trajectories
+from projections.routines.revisions import revisions
+from projections.routines.routines import routines
 
 ALL = (
     backfills,

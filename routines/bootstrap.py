@@ -10,17 +10,19 @@ import msgspec
 import psycopg
 from psycopg_pool import ConnectionPool
 
-from application.execute import Executor
-from application.key_ring import KeyRing
-from application.quota import Quotas
-from application.recorder import PostgresRecorder
-from application.store import EventStore
-from application.stream_cache import StreamCache
-from application.use_cases import keys
-from application.vault import Vault
+from application.event_store.execute import Executor
+from application.event_store.recorder import PostgresRecorder
+from application.event_store.store import EventStore
+from application.event_store.stream_cache import StreamCache
+from application.quotas import Quotas
+from application.secrets.key_ring import KeyRing
+from application.secrets.vault import Vault
+from application.use_cases.board import keys
 from domain.identity import FIRST_USER
-from projections import catalogue, positions, usage
-from projections.read_model import SCHEMA
+from projections import catalogue
+from projections.board import usage
+from projections.engine import positions
+from projections.engine.read_model import SCHEMA
 from routines.clock import DatabaseClock
 from routines.migrations import LIMITS, SERVICE, migrate
 from routines.settings import Settings

@@ -8,25 +8,26 @@ from uuid import UUID
 import click
 import psycopg
 
-from application.key_ring import VaultClosed
+from application.secrets.key_ring import VaultClosed
 from domain.errors import NotFound
 from domain.identity import FIRST_USER
-from processes import delivery as deliveries
 from processes import projector as projectors
-from processes import scheduler as schedulers
-from processes.outbound import Client
+from processes.delivery import worker as deliveries
+from processes.delivery.outbound import Client
+from processes.scheduler import scheduler as schedulers
 from projections import catalogue
-from routines import bootstrap, entry, terminal
-from routines.audit_command import audit
+from routines import bootstrap
+from routines.commands import entry, terminal
+from routines.commands.audit import audit
+from routines.commands.log import log
+from routines.commands.projections import projections
+from routines.commands.quotas import quotas
+from routines.commands.secrets import secrets
 from routines.demo.cli import demo
 from routines.errors import CannotStart
-from routines.log_command import log
+from routines.local.up import up as supervise
 from routines.migrations import CannotMigrate
-from routines.projections_command import projections
-from routines.quotas_command import quotas
-from routines.secrets_command import secrets
 from routines.settings import BadSetting, from_env
-from routines.up import up as supervise
 from routines.web_server import serve
 from routines.worker.cli import worker
 

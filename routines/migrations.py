@@ -9,7 +9,7 @@ from psycopg.sql import SQL, Identifier
 
 OWNER, SERVICE, AUDITOR = "routines_owner", "routines_service", "routines_auditor"
 LOCK = "SELECT pg_advisory_lock(hashtext('routines migrations'))"
-SCRIPTS = ("log.sql", "vault.sql")
+SCRIPTS = ("event_store/log.sql", "secrets/vault.sql")
 STAMP = "SELECT obj_description(to_regnamespace('log')::oid, 'pg_namespace')"
 NEW_ROLE = """DO $$ BEGIN CREATE ROLE {} {}; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"""
 # A process that is frozen or cut off must not stop the others.

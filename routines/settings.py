@@ -11,8 +11,8 @@ from msgspec import Meta
 from msgspec.structs import replace
 from psycopg.conninfo import conninfo_to_dict
 
-from domain import limits
-from domain.limits import Limits
+from domain.bounds import limits
+from domain.bounds.limits import Limits
 
 Network = IPv4Network | IPv6Network
 
@@ -28,7 +28,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     connections: Annotated[int, Meta(ge=2, le=200)] = 10  # of one process to Postgres
     patience_s: Annotated[float, Meta(gt=0, le=60)] = 5.0  # how long a read waits for its read model
     batch: Annotated[int, Meta(ge=1, le=1_000)] = 200  # schedules that one transaction fires
-    key_file: Annotated[str, Meta(min_length=1)] | None = None  # the keys of the secrets (application/key_ring.py)
+    key_file: Annotated[str, Meta(min_length=1)] | None = (
+        None  # the keys of the secrets (application/secrets/key_ring.py)
+    )
     public_url: str | None = None  # what the URLs of webhooks begin with: a host, perhaps a path, no slash at its end
     webhook_rate: Annotated[int, Meta(ge=0)] = 600  # calls a minute that a webhook takes of one sender; 0: no limit
     allow_private_targets: bool = False  # whether what we send may go to addresses that are not public

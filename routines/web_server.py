@@ -10,12 +10,12 @@ from litestar.concurrency import set_asyncio_executor
 from litestar.types import ASGIApp
 
 from routines import bootstrap
-from routines.connection import Connection
-from routines.peers import Peers
 from routines.settings import Settings, has_jetty_routines
 from web.app import create_app
-from web.backend import Backend
-from web.fair_threads import FairThreads
+from web.http.backend import Backend
+from web.http.fair_threads import FairThreads
+from web.http.peers import Peers
+from web.http.protocol import Connection
 
 DRAIN_S = 5  # how long requests at work may take after SIGTERM
 SPARE_FILES = 64  # descriptors that are left for files, sockets of threads, and clients not yet hung up on

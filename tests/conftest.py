@@ -13,19 +13,19 @@ import pytest
 from litestar.concurrency import set_asyncio_executor
 from psycopg.sql import SQL, Identifier
 
-from application.recorder import MemoryRecorder
-from application.store import EventStore
-from domain.limits import Limits
+from application.event_store.recorder import MemoryRecorder
+from application.event_store.store import EventStore
+from domain.bounds.limits import Limits
 from processes import projector as projectors
 from projections import catalogue
 from routines import bootstrap
 from routines.bootstrap import System
-from routines.local_postgres import LocalPostgres
+from routines.postgres.cluster import LocalPostgres
 from routines.settings import Settings
 from routines.web_server import request_threads, server
 from tests.api import Api
 from web.app import create_app
-from web.backend import Backend
+from web.http.backend import Backend
 
 TEMPLATE = "routines_template"
 PUBLIC_URL = "https://routines.example"

@@ -6,7 +6,7 @@ import os
 import signal
 from contextlib import contextmanager
 
-from routines.accounts import Account
+from routines.local.accounts import Account
 
 NOBODY = Account("nobody", 65534, 65534)
 STRANGER = Account("daemon", 1, 1)  # Debian and most others have these two

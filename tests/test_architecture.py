@@ -17,13 +17,14 @@ MAY_IMPORT = {
 }
 DOMAIN_MAY_IMPORT = {"msgspec"}
 SQL_IN = {
-    "application/audit.py",
-    "application/recorder.py",
-    "application/vault.py",
+    "application/audit/log_reader.py",
+    "application/event_store/recorder.py",
+    "application/secrets/vault.py",
     "projections/*.py",
+    "projections/*/*.py",
     "processes/wakeup.py",
     "routines/clock.py",
-    "routines/local_postgres.py",  # makes the database
+    "routines/postgres/cluster.py",  # makes the database
     "routines/migrations.py",
 }
 SQL = re.compile(

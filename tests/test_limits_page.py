@@ -4,7 +4,7 @@ import re
 
 import msgspec
 
-from domain.limits import KIB, MIB, Limits
+from domain.bounds.limits import KIB, MIB, Limits
 
 ROW = re.compile(r"^\| `ROUTINES_(\w+)` \| ([^|]+) \| ([^|]+) \|", re.MULTILINE)
 UNITS = {"": 1, "KiB": KIB, "MiB": MIB}

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from eventsourcing.persistence import StoredEvent
 
-from application.store import from_stored, to_stored
+from application.event_store.store import from_stored, to_stored
 from domain.events import STORED_NAMES, AnyEvent, stored_name
 
 STORED = Path(__file__).parent / "stored"

@@ -4,35 +4,35 @@ from litestar import Litestar, Router
 from litestar.di import Provide
 from litestar.types import ASGIApp
 
-from web.agents import Agents
-from web.backend import Backend
-from web.backfills import Backfills
-from web.bulk import Bulk
-from web.companies import Companies
-from web.company_keys import CompanyKeys
-from web.deliveries import message
-from web.docs import docs_page, openapi
-from web.endpoints import Endpoints
-from web.errors import to_response
-from web.etag import conditional
-from web.faces import by_face
-from web.guard import guard
-from web.health import HealthController
-from web.issues import Issues
+from web.apis import by_face
+from web.http.backend import Backend
+from web.http.errors import to_response
+from web.http.etag import conditional
+from web.http.guard import guard
+from web.http.large_bodies import LargeBodies
+from web.http.requests import JsonRequest, caller, is_eventual
+from web.http.tenants import by_tenant
 from web.jetty.app import jetty
-from web.keys import Keys
-from web.large_bodies import LargeBodies
-from web.members import Members
-from web.metrics import metrics
-from web.projects import Goals, Projects
-from web.requests import JsonRequest, caller, is_eventual
-from web.revisions import Revisions
-from web.routines import Routines
-from web.schedules import Schedules
-from web.tenants import by_tenant
-from web.traffic import Traffic
-from web.triggers import Triggers
-from web.turnstile import Turnstile, sender
+from web.monitoring.health import HealthController
+from web.monitoring.metrics import metrics
+from web.monitoring.traffic import Traffic
+from web.openapi.docs import docs_page, openapi
+from web.paperclip.agents import Agents
+from web.paperclip.backfills import Backfills
+from web.paperclip.bulk import Bulk
+from web.paperclip.companies import Companies
+from web.paperclip.company_keys import CompanyKeys
+from web.paperclip.endpoints import Endpoints
+from web.paperclip.issues import Issues
+from web.paperclip.keys import Keys
+from web.paperclip.members import Members
+from web.paperclip.projects import Goals, Projects
+from web.paperclip.rate_limit import Turnstile, sender
+from web.paperclip.revisions import Revisions
+from web.paperclip.routines import Routines
+from web.paperclip.schedules import Schedules
+from web.paperclip.triggers import Triggers
+from web.paperclip.webhook_requests import message
 
 
 def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jetty_routines: bool = True) -> ASGIApp:

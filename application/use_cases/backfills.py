@@ -13,19 +13,19 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from application.access import Action, Principal, Resource, authorize
-from application.commands import BackfillDraft
-from application.streams import AGENT, BACKFILL, PROJECT, ROUTINE, SLOT
+from application.event_store.stream_kinds import AGENT, BACKFILL, PROJECT, ROUTINE, SLOT
+from application.event_store.unit_of_work import Work
+from application.request_bodies import BackfillDraft
 from application.use_cases import routines, runs, slots, triggers
-from application.work import Work
-from domain import backfill, trigger
-from domain import plan as plans
-from domain.backfill import Backfill, Waiting
 from domain.errors import NotFound, Unacceptable
 from domain.events import BackfillAdvanced, BackfillCompleted, BackfillRequested
 from domain.identity import run_of_occurrence, slot_of
-from domain.plan import INSTANT, Plan
-from domain.routine import Routine
-from domain.trigger import Trigger
+from domain.routines import backfill, trigger
+from domain.routines.backfill import Backfill, Waiting
+from domain.routines.routine import Routine
+from domain.routines.trigger import Trigger
+from domain.schedule import plan as plans
+from domain.schedule.plan import INSTANT, Plan
 from domain.values import Value
 
 AT_ONCE = 20  # occurrences of one unit of work

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 
-from application.streams import ISSUE, ROUTINE, RUN
-from application.use_cases import issues, routines, trajectories
-from application.work import Work
-from domain import run
-from domain.deadline import Overdue
+from application.event_store.stream_kinds import ISSUE, ROUTINE, RUN
+from application.event_store.unit_of_work import Work
+from application.use_cases import routines
+from application.use_cases.board import issues
+from application.use_cases.jetty import trajectories
+from domain.board.issue import OPEN
 from domain.identity import issue_of_run
-from domain.issue import OPEN
+from domain.routines import run
+from domain.routines.deadline import Overdue
 from domain.values import Started
 
 

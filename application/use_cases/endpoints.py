@@ -4,17 +4,19 @@ from typing import Any
 from uuid import UUID
 
 from application.access import Principal, Resource, authorize
-from application.commands import EndpointDraft, EndpointPatch
-from application.streams import DELIVERY, ENDPOINT
-from application.use_cases import companies, signing_secrets
+from application.event_store.stream_kinds import DELIVERY, ENDPOINT
+from application.event_store.unit_of_work import Work
+from application.request_bodies import EndpointDraft, EndpointPatch
+from application.use_cases import signing_secrets
+from application.use_cases.board import companies
 from application.use_cases.references import merged
-from application.work import Work
-from domain import endpoint, signing_keys, targets
-from domain.delivery import Letter
-from domain.endpoint import Endpoint
+from domain.delivery import endpoint, outbound_url
+from domain.delivery.delivery import Letter
+from domain.delivery.endpoint import Endpoint
 from domain.errors import NotFound
 from domain.events import DeliveryRequested, EndpointCreated, EndpointDeleted
 from domain.values import EndpointSettings, Value
+from domain.webhooks import signing_keys
 
 PURPOSE = "webhook endpoint"
 
@@ -98,7 +100,7 @@ def may_see(work: Work, principal: Principal, company_id: UUID, endpoint_id: UUI
 
 
 def _check(settings: EndpointSettings) -> None:
-    targets.must_be_url(settings.url, "url")
+    outbound_url.must_be_url(settings.url, "url")
     endpoint.check(settings)
 
 

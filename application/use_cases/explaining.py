@@ -10,15 +10,11 @@ from itertools import islice
 from uuid import UUID
 
 from application.access import Principal, Resource, authorize
-from application.commands import SchedulePreview
-from application.streams import AGENT, ROUTINE, TRIGGER
+from application.event_store.stream_kinds import AGENT, ROUTINE, TRIGGER
+from application.event_store.unit_of_work import Work
+from application.request_bodies import SchedulePreview
 from application.use_cases import routines
 from application.use_cases.references import merged
-from application.work import Work
-from domain import account, clock_changes, cron_words, explanation, time_words, trigger
-from domain import plan as plans
-from domain.account import Account
-from domain.clock_changes import Touched
 from domain.errors import Misfit, NotFound, Unacceptable
 from domain.events import (
     AgentCreated,
@@ -32,11 +28,17 @@ from domain.events import (
     RunFired,
     UserRegistered,
 )
-from domain.explanation import Question, Verdict
-from domain.firing import NOT_INVOKABLE, PROJECT_PAUSED
+from domain.explain import sentences, time_words, verdicts
+from domain.explain.sentences import Account
+from domain.explain.verdicts import Question, Verdict
 from domain.identity import run_of_occurrence
-from domain.plan import INSTANT, Plan
 from domain.recorded import Recorded
+from domain.routines import trigger
+from domain.routines.firing import NOT_INVOKABLE, PROJECT_PAUSED
+from domain.schedule import clock_changes, cron_words
+from domain.schedule import plan as plans
+from domain.schedule.clock_changes import Touched
+from domain.schedule.plan import INSTANT, Plan
 from domain.values import CatchUpPolicy, Coalesced, ConcurrencyPolicy, Failed, Skipped, TriggerSettings, Value
 
 LAST = datetime(2200, 1, 1, tzinfo=UTC)  # nobody looks further ahead
@@ -130,9 +132,9 @@ def explain(
     _must_be_few(work, len(wanted), len(history), 0)
     work.load(wanted)
     _must_be_few(work, len(wanted), len(history), sum(len(work.history(id_)) for id_ in wanted))
-    questions = [(id_, explanation.ask(explanation.eras(history, work.history(id_)), at)) for id_ in wanted]
+    questions = [(id_, verdicts.ask(verdicts.eras(history, work.history(id_)), at)) for id_ in wanted]
     accounts = [_account(work, id_, question) for id_, question in questions]
-    return [(one, account.sentence(one, partial(_name, work))) for one in accounts]
+    return [(one, sentences.sentence(one, partial(_name, work))) for one in accounts]
 
 
 def _must_be_few(work: Work, schedules: int, changes: int, of_schedules: int) -> None:
@@ -152,15 +154,15 @@ def _account(work: Work, trigger_id: UUID, question: Question) -> Account:
     run = [] if occurrence is None else work.history(run_of_occurrence(trigger_id, occurrence))
     fired = next(iter(run), None)
     event = fired.event if fired is not None and isinstance(fired.event, RunFired) else None
-    missed = explanation.missed_by(question, events)
-    verdict = explanation.verdict(question, event, missed, work.now)
+    missed = verdicts.missed_by(question, events)
+    verdict = verdicts.verdict(question, event, missed, work.now)
     return Account(
         trigger_id=trigger_id,
         question=question,
         verdict=verdict,
         now=work.now,
-        previous=explanation.previous(question, events[0].at),
-        following=explanation.following(question),
+        previous=verdicts.previous(question, events[0].at),
+        following=verdicts.following(question),
         created=events[0],
         fired=fired,
         ended=run[-1] if len(run) > 1 else None,

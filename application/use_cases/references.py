@@ -7,9 +7,9 @@ from uuid import UUID
 from msgspec import UNSET, Struct
 from msgspec.structs import asdict, replace
 
-from application.streams import AGENT, GOAL, ISSUE, PROJECT, Kind
-from application.work import Work
-from domain import agent
+from application.event_store.stream_kinds import AGENT, GOAL, ISSUE, PROJECT, Kind
+from application.event_store.unit_of_work import Work
+from domain.board import agent
 from domain.errors import Misfit, NotFound, Unacceptable
 
 S = TypeVar("S", bound=Struct)

@@ -3,14 +3,14 @@
 from uuid import UUID
 
 from application.access import AgentCaller, Principal
-from application.streams import TRIGGER
-from application.use_cases import routines, triggers, unsettled
+from application.event_store.stream_kinds import TRIGGER
+from application.event_store.unit_of_work import Work
+from application.use_cases import routines, schedule_changes, triggers
 from application.use_cases.triggers import Minted
-from application.work import Work
-from domain import routine, trigger
 from domain.errors import Conflict, Forbidden, NotFound
 from domain.identity import revision_of
-from domain.routine import Routine
+from domain.routines import routine, trigger
+from domain.routines.routine import Routine
 from domain.values import TriggerState, Value
 
 OWN_ONLY = "Agents can only restore routine revisions assigned to themselves"
@@ -48,7 +48,7 @@ def restore(work: Work, principal: Principal, routine_id: UUID, revision_id: UUI
     work.load([*found.triggers, *earlier.triggers])
     for id_ in found.triggers.keys() - earlier.triggers.keys():
         triggers.remove(work, id_, triggers.present(work, id_), found)
-    unsettled.drop_all(work, found, "edited")
+    schedule_changes.drop_all(work, found, "edited")
     minted = [_restore(work, id_, state, company_id) for id_, state in earlier.triggers.items()]
     states = {id_: trigger.state_of(triggers.present(work, id_)) for id_ in earlier.triggers}
     work.record(routine_id, routine.restore(found, earlier, states))

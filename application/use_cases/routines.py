@@ -6,15 +6,17 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from application.access import Action, AgentCaller, BoardUser, CollectionCaller, Principal, Resource, authorize, may
-from application.commands import RoutineDraft, RoutinePatch, VariableDraft
-from application.streams import ROUTINE, TRIGGER
-from application.use_cases import calling, companies, references, unsettled
-from application.work import Work
-from domain import routine, trigger, variables
+from application.event_store.stream_kinds import ROUTINE, TRIGGER
+from application.event_store.unit_of_work import Work
+from application.request_bodies import RoutineDraft, RoutinePatch, VariableDraft
+from application.use_cases import references, schedule_changes
+from application.use_cases.board import companies
+from application.use_cases.jetty import task_firing
 from domain.errors import Conflict, Forbidden, NotFound, Refusal
 from domain.events import IssueOpened
 from domain.identity import revision_of
-from domain.routine import Routine
+from domain.routines import routine, trigger, variables
+from domain.routines.routine import Routine
 from domain.values import RoutineSettings, Variable
 
 OTHER_ASSIGNEE = "Agents can only assign routines to themselves"
@@ -52,9 +54,9 @@ def update(work: Work, principal: Principal, routine_id: UUID, patch: RoutinePat
         routine.must_be_schedulable(new)
     _check_base(routine_id, found, patch)
     if new.status != "active":
-        unsettled.drop_all(work, found, new.status)
+        schedule_changes.drop_all(work, found, new.status)
     if new.status == "archived" and found.settings.status != "archived" and new.call is not None:
-        calling.release(work, routine_id, new.call)
+        task_firing.release(work, routine_id, new.call)
         events = routine.update(found, replace(new, call=replace(new.call, secrets=None, callback=None)))
     work.record(routine_id, events)
     if activates:

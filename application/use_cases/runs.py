@@ -11,22 +11,23 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from application.access import AgentCaller, BoardUser, Principal
-from application.commands import RunRequest
-from application.quota import OVER_QUOTA
-from application.streams import AGENT, PROJECT, ROUTINE, RUN, SLOT, TRIGGER
-from application.use_cases import calling, references, routines, slots
-from application.work import Work
-from domain import firing, routine, trigger
-from domain import plan as plans
-from domain import project as projects
+from application.event_store.stream_kinds import AGENT, PROJECT, ROUTINE, RUN, SLOT, TRIGGER
+from application.event_store.unit_of_work import Work
+from application.quotas import OVER_QUOTA
+from application.request_bodies import RunRequest
+from application.use_cases import references, routines, slots
+from application.use_cases.jetty import task_firing
+from domain.board import project as projects
 from domain.errors import Conflict, Forbidden, NotFound, Unacceptable
-from domain.firing import Firing
 from domain.identity import issue_of_run, run_of_key, run_of_occurrence, slot_of, trajectory_of_run
-from domain.plan import Plan
 from domain.recorded import Recorded
-from domain.routine import Routine
-from domain.slot import Slot
-from domain.trigger import DueTrigger
+from domain.routines import firing, routine, trigger
+from domain.routines.firing import Firing
+from domain.routines.routine import Routine
+from domain.routines.slot import Slot
+from domain.routines.trigger import DueTrigger
+from domain.schedule import plan as plans
+from domain.schedule.plan import Plan
 from domain.values import Failed, Json, Outcome, RoutineSettings, Workspace
 
 
@@ -179,7 +180,7 @@ def is_fired(work: Work, trigger_id: UUID, occurrence: datetime) -> bool:
 def record(work: Work, company_id: UUID, of: Routine, asked: Firing) -> None:
     asked = replace(asked, deadline=firing.deadline(of.settings, work.now))
     if of.settings.call is not None:
-        calling.begin(work, company_id, of, asked)
+        task_firing.begin(work, company_id, of, asked)
         return
     slot_id = slot_of(asked.routine_id)
     guard = slots.of(work, asked.routine_id)

@@ -3,15 +3,15 @@
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from application.work import Work
-from domain import signing, signing_keys
-from domain.secret import Secret
-from domain.signing_keys import Signing
+from application.event_store.unit_of_work import Work
+from domain.webhooks import signing_keys, verification
+from domain.webhooks.secret import Secret
+from domain.webhooks.signing_keys import Signing
 
 
 def mint(work: Work, owner_id: UUID, company_id: UUID, purpose: str) -> tuple[UUID, str]:
     """A new secret of Standard Webhooks: the vault's id of it, and the secret itself."""
-    secret = signing.mint("standard_webhooks")
+    secret = verification.mint("standard_webhooks")
     return work.keep(owner_id, purpose, Secret(secret.encode()), company_id), secret
 
 

@@ -2,13 +2,13 @@
 
 from uuid import UUID
 
-from application.streams import SLOT
-from application.work import Work
-from domain import slot
+from application.event_store.stream_kinds import SLOT
+from application.event_store.unit_of_work import Work
 from domain.errors import Unacceptable
 from domain.identity import slot_of
-from domain.routine import Routine
-from domain.slot import Slot
+from domain.routines import slot
+from domain.routines.routine import Routine
+from domain.routines.slot import Slot
 from domain.values import Failed, Live, Opened, Outcome, Started
 
 

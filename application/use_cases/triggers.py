@@ -6,12 +6,11 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from application.access import Action, Principal, Resource, authorize
-from application.commands import ScheduleDraft, TriggerDraft, TriggerPatch, WebhookDraft
-from application.streams import CLAIM, ROUTINE, TRIGGER
-from application.use_cases import routines, signing_secrets, unsettled
+from application.event_store.stream_kinds import CLAIM, ROUTINE, TRIGGER
+from application.event_store.unit_of_work import Work
+from application.request_bodies import ScheduleDraft, TriggerDraft, TriggerPatch, WebhookDraft
+from application.use_cases import routines, schedule_changes, signing_secrets
 from application.use_cases.references import merged
-from application.work import Work
-from domain import routine, signing, trigger
 from domain.errors import NotFound, Unacceptable
 from domain.events import (
     NameClaimed,
@@ -21,10 +20,12 @@ from domain.events import (
     RoutineTriggerRemoved,
 )
 from domain.identity import cadence_of, claim_of
-from domain.routine import Routine
-from domain.secret import Secret
-from domain.trigger import Trigger
+from domain.routines import routine, trigger
+from domain.routines.routine import Routine
+from domain.routines.trigger import Trigger
 from domain.values import SigningMode, TriggerKind, TriggerSettings, Value, Webhook
+from domain.webhooks import verification
+from domain.webhooks.secret import Secret
 
 ADDRESS_SCOPE = "webhook address"
 PURPOSE = "webhook"
@@ -74,7 +75,7 @@ def update(work: Work, principal: Principal, trigger_id: UUID, patch: TriggerPat
     if found.kind == "schedule" and settings.enabled:
         routine.must_be_schedulable(of.settings)
     webhook, minted = fit_secret(work, trigger_id, found, settings.signing_mode)
-    unsettled.drop(work, trigger_id, found, of, "edited")
+    schedule_changes.drop(work, trigger_id, found, of, "edited")
     work.record(trigger_id, trigger.update(found, settings, work.now, webhook))
     state = trigger.state_of(present(work, trigger_id))
     work.record(found.routine_id, [RoutineTriggerChanged(trigger_id=trigger_id, kind=found.kind, state=state)])
@@ -92,7 +93,7 @@ def rotate_secret(work: Work, principal: Principal, trigger_id: UUID, overlap_s:
     """Another secret; the one before is dead with the commit, or after `overlap_s` seconds if that is not 0."""
     found, _ = _writable(work, principal, trigger_id, "assign")
     webhook, old = trigger.webhook_of(found), trigger.signing_of(found)
-    secret = signing.mint(_mode(found.settings.signing_mode))
+    secret = verification.mint(_mode(found.settings.signing_mode))
     secret_id = _keep(work, trigger_id, found.settings.signing_mode, Secret(secret.encode()))
     until = signing_secrets.let_go(work, old, overlap_s)
     work.record(trigger_id, trigger.rotate(found, replace(webhook, secret_id=secret_id), until))
@@ -120,7 +121,7 @@ def open_webhook(
     """A new address and secret; nothing for a trigger of another kind, which has no signing mode."""
     if mode is None:
         return None, None
-    public_id, secret = signing.mint_public_id(), signing.mint(mode)
+    public_id, secret = verification.mint_public_id(), verification.mint(mode)
     claimed = NameClaimed(scope=ADDRESS_SCOPE, name=public_id, holder_id=trigger_id)
     work.record(claim_of(ADDRESS_SCOPE, public_id), [claimed], company_id)
     secret_id = work.keep(trigger_id, PURPOSE, _kept_as(mode, Secret(secret.encode())), company_id)
@@ -140,7 +141,7 @@ def at_address(work: Work, public_id: str) -> tuple[UUID, Trigger]:
 
 
 def remove(work: Work, trigger_id: UUID, found: Trigger, of: Routine) -> None:
-    unsettled.drop(work, trigger_id, found, of, "deleted")
+    schedule_changes.drop(work, trigger_id, found, of, "deleted")
     if found.webhook is not None:
         work.drop(trigger.secrets_of(found))
     work.record(trigger_id, trigger.delete(found))
@@ -159,7 +160,7 @@ def fit_secret(
     secret = work.reveal([found.webhook.secret_id]).get(found.webhook.secret_id, Secret(digest=b""))
     minted = None
     if secret.value is None and mode not in ("bearer", "none"):
-        text = signing.mint(mode)
+        text = verification.mint(mode)
         secret = Secret(text.encode())
         minted = Minted(trigger_id=trigger_id, public_id=found.webhook.public_id, secret=text)
     elif secret.value is None or mode != "bearer":

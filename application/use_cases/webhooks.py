@@ -4,17 +4,18 @@ import hashlib
 from typing import Protocol
 from uuid import UUID
 
-from application.streams import ROUTINE, RUN
+from application.event_store.stream_kinds import ROUTINE, RUN
+from application.event_store.unit_of_work import Work
 from application.use_cases import references, runs, triggers
-from application.work import Work
-from domain import signing, trigger
 from domain.errors import Conflict, NotFound
-from domain.firing import Firing
 from domain.identity import run_of_key
 from domain.recorded import Recorded
-from domain.routine import Routine
-from domain.signing import Delivery, Proof
+from domain.routines import trigger
+from domain.routines.firing import Firing
+from domain.routines.routine import Routine
 from domain.values import Json, Value
+from domain.webhooks import verification
+from domain.webhooks.verification import Delivery, Proof
 
 
 class Message(Protocol):
@@ -78,7 +79,7 @@ def _called(work: Work, public_id: str, delivery: Delivery) -> Called:
     work.load([found.routine_id])
     mode, window_s = found.settings.signing_mode or "bearer", found.settings.replay_window_sec or 0
     secrets = {} if mode == "none" else work.reveal(trigger.good_secrets_of(found, work.now))
-    proof = signing.verify(mode, delivery, list(secrets.values()), window_s, work.now)
+    proof = verification.verify(mode, delivery, list(secrets.values()), window_s, work.now)
     if (of := work.get(ROUTINE, found.routine_id)) is None:
         raise NotFound("Routine trigger not found")
     trigger.must_be_active(found, of.settings.status)

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import msgspec
 
-from routines.terminal import Trouble
+from routines.commands.terminal import Trouble
 from routines.worker.server import client, message
 
 

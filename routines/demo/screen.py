@@ -7,7 +7,7 @@ from datetime import datetime
 from rich.console import Console
 from rich.text import Text
 
-from routines.terminal import cell, visible
+from routines.commands.terminal import cell, visible
 
 
 class Screen:

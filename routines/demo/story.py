@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from routines.demo.scene import Board, Failed, Scene
 from routines.demo.screen import Screen, clock, late
-from routines.supervisor import Child, Part, Supervisor
+from routines.local.supervisor import Child, Part, Supervisor
 
 CRON = "* * * * *"
 COMMAND = ["sh", "-c", 'echo "Hello from $ROUTINES_ISSUE_IDENTIFIER, $(wc -c) bytes of JSON on my standard input"']

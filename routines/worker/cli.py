@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from routines import terminal
-from routines.entry import stoppable
+from routines.commands import terminal
+from routines.commands.entry import stoppable
 from routines.worker.command import Command, find_program
 from routines.worker.errors import CannotWork, Refused, Stopped
 from routines.worker.options import checked_names, checked_token, checked_url, state_home

@@ -10,7 +10,7 @@ them is taken from a collection unless the worker's operator allows it by name.
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-from domain.environment import is_variable
+from domain.jetty.environment import is_variable
 
 SHOWN = 10  # names that a message lists
 SHOWN_LENGTH = 64  # characters of each of them

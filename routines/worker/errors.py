@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from routines.terminal import Trouble
+from routines.commands.terminal import Trouble
 
 
 class CannotWork(Trouble):

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import httpx
 
-from domain.environment import NAME
+from domain.jetty.environment import NAME
 
 
 def checked_url(_context: click.Context, _parameter: click.Parameter, url: str | None) -> str | None:

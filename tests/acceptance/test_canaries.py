@@ -36,20 +36,23 @@ from psycopg.sql import SQL, Identifier
 from rich.pretty import pretty_repr
 
 from application.access import Caller
-from application.jetty_commands import CadenceConfig, EnvironmentChange, RoutineChange, RoutineCreate, RunCreate
-from application.key_ring import KeyRing
-from application.use_cases import agents, endpoints, keys, letters, trajectories, triggers
-from application.vault import Kept, Vault
-from domain.secret import Secret
-from domain.signing import Delivery
-from faults.receiver import Receiver
-from projections.jetty_shapes import NewApiKey
-from routines import accounts, bootstrap
+from application.jetty_request_bodies import CadenceConfig, EnvironmentChange, RoutineChange, RoutineCreate, RunCreate
+from application.secrets.key_ring import KeyRing
+from application.secrets.vault import Kept, Vault
+from application.use_cases import delivery_attempts, endpoints, triggers
+from application.use_cases.board import agents, keys
+from application.use_cases.jetty import trajectories
+from domain.webhooks.secret import Secret
+from domain.webhooks.verification import Delivery
+from projections.jetty.responses import NewApiKey
+from routines import bootstrap
 from routines.cli import main
-from routines.local_postgres import LocalPostgres
+from routines.local import accounts
+from routines.postgres.cluster import LocalPostgres
 from routines.settings import BadSetting, Settings, from_env
 from tests.acceptance.running_system import wait_for as wait_for_file
 from tests.waiting import exists, wait_for
+from verification.faults.receiver import Receiver
 
 SIGNING_MODES = ("bearer", "hmac_sha256", "github_hmac", "none", "standard_webhooks")
 SHOWN = re.compile(rb'"(?:token|webhookSecret|heartbeatSecret|secret|api_key)":"([^"]+)"')
@@ -688,7 +691,7 @@ def shapes_with_secrets(tmp_path):
         "claim": trajectories.Claimed(
             trajectory_id=id_, claim_id=id_, secret_params={"a": CANARY}, environment={"B": CANARY}
         ),
-        "address": letters.Address(url="https://example.org", secrets=(secret,)),
+        "address": delivery_attempts.Address(url="https://example.org", secrets=(secret,)),
         "routine of a task": RoutineCreate(
             name="a", cadence=CadenceConfig(type="manual"), secret_params={"a": CANARY}, webhook_secret=CANARY
         ),

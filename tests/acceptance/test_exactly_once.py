@@ -14,13 +14,13 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from application.execute import Executor
-from faults.place import Processes
+from application.event_store.execute import Executor
 from routines import bootstrap
-from routines.local_postgres import LocalPostgres
+from routines.postgres.cluster import LocalPostgres
 from routines.settings import Settings
 from tests import waiting
 from tests.processes.due import Workplace
+from verification.faults.place import Processes
 
 MINUTE = timedelta(minutes=1)
 LIMIT_S = 30.0

@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from faults import clock, crash, cut, delivery, lostanswer, poison
-from faults.campaign import Size
-from faults.place import place
+from verification.faults import clock, crash, cut, delivery, lostanswer, poison
+from verification.faults.campaign import Size
+from verification.faults.place import place
 
 
 @pytest.fixture(scope="module")

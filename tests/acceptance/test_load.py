@@ -20,8 +20,8 @@ import httpx
 import psycopg
 import pytest
 
-from routines import accounts
-from routines.local_postgres import LocalPostgres
+from routines.local import accounts
+from routines.postgres.cluster import LocalPostgres
 from tests.acceptance.running_system import running_system
 from tests.waiting import wait_for
 

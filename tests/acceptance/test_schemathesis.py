@@ -21,7 +21,7 @@ from domain.identity import key_of
 from tests.api import Api
 from tests.findings import Findings
 from tests.web import people
-from web import examples
+from web.paperclip import examples
 
 SEED = int(os.environ.get("SEED", "1"))
 EXAMPLES = int(os.environ.get("EXAMPLES", "8"))

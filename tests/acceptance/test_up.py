@@ -20,7 +20,7 @@ import httpx
 import psycopg
 import pytest
 
-from routines.accounts import Account
+from routines.local.accounts import Account
 from tests import waiting
 from tests.strangers import NOBODY, as_account
 from tests.waiting import exists

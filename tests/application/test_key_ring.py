@@ -7,7 +7,7 @@ from base64 import b64encode
 import pytest
 from cryptography.exceptions import InvalidTag
 
-from application.key_ring import CannotRetire, KeyRing, VaultClosed
+from application.secrets.key_ring import CannotRetire, KeyRing, VaultClosed
 
 NONCE = bytes(12)
 

@@ -9,13 +9,14 @@ import pytest
 from msgspec.structs import replace
 from psycopg.sql import SQL, Identifier
 
-from application import audit, grants
 from application.access import Caller
-from application.commands import AgentDraft, AgentKeyDraft, BoardKeyDraft, CompanyDraft, MemberDraft, MemberPatch
-from application.execute import Executor
-from application.jetty_commands import ApiKeyCreate, CollectionCreate
-from application.recorder import APPEND, ClockDiffers
-from application.use_cases import agents, collections, companies, keys, members
+from application.audit import grants, log_reader
+from application.event_store.execute import Executor
+from application.event_store.recorder import APPEND, ClockDiffers
+from application.jetty_request_bodies import ApiKeyCreate, CollectionCreate
+from application.request_bodies import AgentDraft, AgentKeyDraft, BoardKeyDraft, CompanyDraft, MemberDraft, MemberPatch
+from application.use_cases.board import agents, companies, keys, members
+from application.use_cases.jetty import collections
 from domain.errors import Forbidden
 from domain.events import AgentPaused
 from domain.identity import FIRST_USER, membership_of
@@ -55,7 +56,7 @@ class Scene:
     def log(self):
         """Everything, as an auditor reads it."""
         with psycopg.connect(self.urls("routines_auditor"), autocommit=True) as conn:
-            return list(audit.read_rows(conn, audit.read_head(conn).position))
+            return list(log_reader.read_rows(conn, log_reader.read_head(conn).position))
 
     def append(self, *events, evidence=(), login="routines_service"):
         """By hand, over a connection with the service's login; each event is (stream, name, body), of a next version."""
@@ -443,7 +444,7 @@ def rows(scene):
 
 def defects(rows, head=None):
     last = rows[-1]
-    found = audit.find_defects(rows, head or audit.Head(position=last.position, hash=last.hash))
+    found = log_reader.find_defects(rows, head or log_reader.Head(position=last.position, hash=last.hash))
     return [defect.position for defect in found]
 
 
@@ -473,14 +474,14 @@ def test_whatever_is_changed_in_a_row_shows(rows, change):
 def test_a_row_without_its_login_among_those_that_have_one_shows_even_with_a_hash_that_fits(rows):
     place = len(rows) // 2
     bare = replace(rows[place], recorded_by=None)
-    bare = replace(bare, hash=audit.hash_of(rows[place - 1].hash, bare))
+    bare = replace(bare, hash=log_reader.hash_of(rows[place - 1].hash, bare))
 
     assert bare.position in defects([*rows[:place], bare, *rows[place + 1 :]])
 
 
 def test_a_row_that_is_gone_shows_in_the_middle_and_at_the_end(rows):
     place, last = len(rows) // 2, rows[-1]
-    head = audit.Head(position=last.position, hash=last.hash)
+    head = log_reader.Head(position=last.position, hash=last.hash)
 
     assert defects([*rows[:place], *rows[place + 1 :]]) == [rows[place].position + 1]
     assert defects(rows[:-1], head) == [last.position]

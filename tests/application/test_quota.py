@@ -10,14 +10,14 @@ from eventsourcing.persistence import OperationalError
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
-from application.execute import Executor
-from application.key_ring import VaultClosed
-from application.quota import MINUTE_S, MOST_KNOWN, Charge, OverQuota, Quotas, Rate
-from application.recorder import MemoryRecorder, OutcomeUnknown
-from application.store import EventStore
+from application.event_store.execute import Executor
+from application.event_store.recorder import MemoryRecorder, OutcomeUnknown
+from application.event_store.store import EventStore
+from application.quotas import MINUTE_S, MOST_KNOWN, Charge, OverQuota, Quotas, Rate
+from application.secrets.key_ring import VaultClosed
+from domain.bounds.limits import Limits
 from domain.errors import Oversized, Unacceptable
 from domain.events import AgentCreated, AgentPaused, CommentAdded, GoalCreated, GoalDeleted, GoalUpdated
-from domain.limits import Limits
 from domain.recorded import Recorded
 from domain.values import AgentProfile, GoalDetails
 

@@ -5,12 +5,12 @@ from uuid import uuid4
 
 import pytest
 
-from application.execute import Executor
-from application.store import EventStore, ReadBudget
-from application.work import Work
+from application.event_store.execute import Executor
+from application.event_store.store import EventStore, ReadBudget
+from application.event_store.unit_of_work import Work
+from domain.bounds.limits import KIB, Limits
 from domain.errors import Oversized
 from domain.events import AgentPaused, SlotCounted
-from domain.limits import KIB, Limits
 from domain.recorded import Recorded
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

@@ -18,8 +18,8 @@ from eventsourcing.persistence import (
 )
 from msgspec.structs import replace
 
-from application.recorder import TRIES, OutcomeUnknown, PostgresRecorder
-from application.store import EventStore, to_stored
+from application.event_store.recorder import TRIES, OutcomeUnknown, PostgresRecorder
+from application.event_store.store import EventStore, to_stored
 from domain.events import AgentPaused, AgentResumed, RunFired, SlotCounted
 from domain.recorded import Recorded
 from domain.values import Failed

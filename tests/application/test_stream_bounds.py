@@ -5,7 +5,12 @@ from datetime import UTC, datetime
 import pytest
 
 from application.access import Caller
-from application.commands import (
+from application.event_store.execute import Executor
+from application.event_store.recorder import MemoryRecorder
+from application.event_store.store import EventStore
+from application.event_store.stream_cache import StreamCache
+from application.event_store.unit_of_work import FULL
+from application.request_bodies import (
     AgentDraft,
     CompanyDraft,
     IssueDraft,
@@ -14,16 +19,12 @@ from application.commands import (
     RoutinePatch,
     RunRequest,
 )
-from application.execute import Executor
-from application.recorder import MemoryRecorder
-from application.store import EventStore
-from application.stream_cache import StreamCache
-from application.use_cases import agents, companies, issues, keys, routines, runs
-from application.work import FULL
+from application.use_cases import routines, runs
+from application.use_cases.board import agents, companies, issues, keys
+from domain.bounds.limits import KIB, MIB, Limits
 from domain.errors import Unacceptable
 from domain.events import IssueEdited, IssueMoved
 from domain.identity import slot_of
-from domain.limits import KIB, MIB, Limits
 from domain.values import IssueDetails
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

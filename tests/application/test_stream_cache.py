@@ -12,19 +12,20 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from application.access import Caller, identify
-from application.commands import AgentDraft, CompanyDraft, IssuePatch, RoutineDraft, RoutinePatch, RunRequest
-from application.execute import Executor
-from application.recorder import MemoryRecorder
-from application.store import EventStore, from_stored, to_stored
-from application.stream_cache import CachedStream, StreamCache, size_of
-from application.use_cases import agents, companies, issues, keys, routines, runs
-from application.work import Work
+from application.event_store.execute import Executor
+from application.event_store.recorder import MemoryRecorder
+from application.event_store.store import EventStore, from_stored, to_stored
+from application.event_store.stream_cache import CachedStream, StreamCache, size_of
+from application.event_store.unit_of_work import Work
+from application.request_bodies import AgentDraft, CompanyDraft, IssuePatch, RoutineDraft, RoutinePatch, RunRequest
+from application.use_cases import routines, runs
+from application.use_cases.board import agents, companies, issues, keys
+from domain.bounds.limits import Limits
 from domain.errors import Conflict, ImpossibleHistory, Refusal, Unknown
 from domain.events import GoalCreated, RunCompleted, RunFired, TaskCreated, stored_name
 from domain.identity import issue_of_run, slot_of
-from domain.limits import Limits
 from domain.recorded import Recorded
-from domain.slot import COUNT_EVERY
+from domain.routines.slot import COUNT_EVERY
 from domain.values import GoalDetails, TaskDetails
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
-from application import vault as vaults
-from application.key_ring import CannotRetire, KeyRing, VaultClosed
-from application.vault import Kept, Vault
-from domain.secret import Secret
+from application.secrets import vault as vaults
+from application.secrets.key_ring import CannotRetire, KeyRing, VaultClosed
+from application.secrets.vault import Kept, Vault
+from domain.webhooks.secret import Secret
 from tests.waiting import wait_for
 
 VALUE = b"0123456789abcdef0123456789abcdef0123456789abcdef"

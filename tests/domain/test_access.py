@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
-from domain import access
-from domain.access import Membership
+from domain.board import access
+from domain.board.access import Membership
 from domain.errors import Conflict, Forbidden, ImpossibleHistory, Misfit, Unacceptable
 from domain.events import (
     KeyIssued,

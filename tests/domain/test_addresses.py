@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.addresses import is_public
+from domain.delivery.addresses import is_public
 
 PUBLIC = [
     "1.0.0.1",

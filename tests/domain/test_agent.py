@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
-from domain import agent
+from domain.board import agent
 from domain.errors import Conflict, ImpossibleHistory
 from domain.events import AgentApproved, AgentCreated, AgentPaused, AgentResumed, AgentTerminated, AgentUpdated
 from domain.values import AgentProfile

@@ -5,12 +5,12 @@ from uuid import UUID
 
 import pytest
 
-from domain import backfill
-from domain.backfill import Backfill
 from domain.errors import Conflict, ImpossibleHistory, Misfit
 from domain.events import BackfillAdvanced, BackfillCancelled, BackfillCompleted, BackfillRequested
-from domain.plan import INSTANT, Plan
-from domain.schedule import parse_cron
+from domain.routines import backfill
+from domain.routines.backfill import Backfill
+from domain.schedule.cron_schedule import parse_cron
+from domain.schedule.plan import INSTANT, Plan
 
 ID = UUID(int=1)
 MONDAY = datetime(2026, 11, 23, tzinfo=UTC)

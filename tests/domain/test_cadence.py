@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain import cadence
 from domain.errors import Misfit
+from domain.jetty import cadence
 from domain.values import Cadence
 
 SUNDAY = datetime(2026, 11, 29, 12, 0, tzinfo=UTC)

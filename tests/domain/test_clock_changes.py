@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain import cron_fields, schedule
-from domain import plan as plans
-from domain.clock_changes import touching
-from domain.plan import Plan
+from domain.schedule import cron_fields, cron_schedule
+from domain.schedule import plan as plans
+from domain.schedule.clock_changes import touching
+from domain.schedule.plan import Plan
 
 YEAR = datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)
 AMSTERDAM, NEW_YORK, LORD_HOWE = "Europe/Amsterdam", "America/New_York", "Australia/Lord_Howe"
@@ -19,7 +19,7 @@ MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 
 
 def plan(expression, zone=AMSTERDAM, **limits):
-    return Plan(seed=UUID(int=1), cron=schedule.parse_cron(expression, zone), **limits)
+    return Plan(seed=UUID(int=1), cron=cron_schedule.parse_cron(expression, zone), **limits)
 
 
 def effects(expression, zone=AMSTERDAM, **limits):

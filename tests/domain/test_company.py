@@ -5,7 +5,7 @@ from itertools import islice
 import pytest
 from msgspec.structs import replace
 
-from domain import company
+from domain.board import company
 from domain.errors import ImpossibleHistory
 from domain.events import CompanyArchived, CompanyCreated, CompanyUpdated
 from domain.values import CompanyDetails

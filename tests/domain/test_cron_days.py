@@ -8,7 +8,7 @@ from hypothesis import given as for_all
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from domain.cron_days import LONGEST_GAP_YEARS, CronDays, count, first_from, last_until
+from domain.schedule.cron_days import LONGEST_GAP_YEARS, CronDays, count, first_from, last_until
 
 LEAP_SUNDAYS = CronDays(frozenset({29}), frozenset({2}), frozenset({0}), either=False)
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain import cron_fields
-from domain.cron_words import describe
+from domain.schedule import cron_fields
+from domain.schedule.cron_words import describe
 
 SAID = {
     "* * * * *": "Every minute",

@@ -11,8 +11,8 @@ from hypothesis import given as with_any
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
-from domain import delivery, endpoint, retry, sending, signing, signing_keys
-from domain.delivery import Answer
+from domain.delivery import delivery, endpoint, retry
+from domain.delivery.delivery import Answer
 from domain.errors import Conflict, ImpossibleHistory, Misfit, NotFound
 from domain.events import (
     DeliveryDead,
@@ -26,8 +26,9 @@ from domain.events import (
     EndpointTested,
     EndpointUpdated,
 )
-from domain.secret import Secret
 from domain.values import EndpointSettings
+from domain.webhooks import signatures, signing_keys, verification
+from domain.webhooks.secret import Secret
 from tests.given import given
 
 NOW = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
@@ -153,9 +154,9 @@ def test_while_a_rotation_overlaps_both_secrets_sign():
 
 
 def test_what_we_send_is_what_the_standard_webhooks_library_takes_for_good():
-    old, new = (signing.mint("standard_webhooks") for _ in range(2))
+    old, new = (verification.mint("standard_webhooks") for _ in range(2))
     body, now = b'{"type":"run.fired"}', datetime.now(UTC)
-    headers = sending.standard_headers(ID, [Secret(new.encode()), Secret(old.encode())], body, now)
+    headers = signatures.standard_headers(ID, [Secret(new.encode()), Secret(old.encode())], body, now)
 
     for secret in (old, new):
         assert Webhook(secret).verify(body, {name.lower(): value for name, value in headers.items()}) == {
@@ -166,13 +167,13 @@ def test_what_we_send_is_what_the_standard_webhooks_library_takes_for_good():
 
 def test_a_callbacks_secret_of_any_form_signs_by_the_standard_too():
     body, now = b"{}", datetime.now(UTC)
-    headers = sending.standard_headers(ID, [Secret(b"any text")], body, now)
+    headers = signatures.standard_headers(ID, [Secret(b"any text")], body, now)
 
     Webhook(base64.b64encode(b"any text").decode()).verify(body, {k.lower(): v for k, v in headers.items()})
 
 
 def test_a_callback_is_signed_as_the_contract_says():
-    headers = sending.callback_headers(9876, Secret(b"shh"), b'{"a":1}', NOW)
+    headers = signatures.callback_headers(9876, Secret(b"shh"), b'{"a":1}', NOW)
 
     sent = headers["X-Mise-Timestamp"]
     assert sent == str(int(NOW.timestamp()))
@@ -182,5 +183,5 @@ def test_a_callback_is_signed_as_the_contract_says():
 
 
 def test_without_a_secret_nothing_is_signed():
-    assert "X-Mise-Signature" not in sending.callback_headers(1, None, b"", NOW)
-    assert "webhook-signature" not in sending.standard_headers(ID, [], b"", NOW)
+    assert "X-Mise-Signature" not in signatures.callback_headers(1, None, b"", NOW)
+    assert "webhook-signature" not in signatures.standard_headers(ID, [], b"", NOW)

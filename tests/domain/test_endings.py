@@ -9,10 +9,11 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
-from domain.access import Membership
-from domain.company import Company
-from domain.endings import ends
-from domain.endpoint import Endpoint
+from domain.board.access import Membership
+from domain.board.company import Company
+from domain.board.issue import Issue
+from domain.bounds.endings import ends
+from domain.delivery.endpoint import Endpoint
 from domain.events import (
     AgentResumed,
     CompanyEnvironmentChanged,
@@ -27,11 +28,9 @@ from domain.events import (
     TrajectoryMoved,
     TriggerUpdated,
 )
-from domain.issue import Issue
-from domain.routine import Routine
-from domain.signing_keys import Signing
-from domain.trajectory import Trajectory
-from domain.trigger import Trigger
+from domain.jetty.trajectory import Trajectory
+from domain.routines.routine import Routine
+from domain.routines.trigger import Trigger
 from domain.values import (
     Cadence,
     CompanyDetails,
@@ -47,6 +46,7 @@ from domain.values import (
     TriggerSettings,
     TriggerState,
 )
+from domain.webhooks.signing_keys import Signing
 
 ID = UUID(int=1)
 SCHEDULE = TriggerSettings(cron_expression="0 9 * * *", timezone="UTC")

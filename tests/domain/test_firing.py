@@ -9,14 +9,14 @@ from hypothesis import given as for_all
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from domain import agent as agents
-from domain import firing
-from domain import routine as routines
+from domain.board import agent as agents
 from domain.errors import Unacceptable
 from domain.events import AgentCreated, AgentPaused, AgentTerminated, IssueOpened, RoutineCreated, RunFired, SlotTaken
-from domain.firing import Firing, Texts
 from domain.identity import issue_of_run
-from domain.slot import EMPTY, Slot
+from domain.routines import firing
+from domain.routines import routine as routines
+from domain.routines.firing import Firing, Texts
+from domain.routines.slot import EMPTY, Slot
 from domain.values import (
     AgentProfile,
     Coalesced,

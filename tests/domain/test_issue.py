@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
-from domain import issue
+from domain.board import issue
 from domain.errors import Conflict, Forbidden, ImpossibleHistory, Unknown
 from domain.events import IssueCheckedOut, IssueEdited, IssueMoved, IssueOpened, IssueReleased
 from domain.values import IssueDetails

@@ -14,9 +14,13 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from application import streams
 from application.access import Caller
-from application.commands import (
+from application.event_store import stream_kinds
+from application.event_store.execute import Executor
+from application.event_store.recorder import MemoryRecorder
+from application.event_store.store import EventStore
+from application.event_store.unit_of_work import Work
+from application.request_bodies import (
     AgentDraft,
     Checkout,
     CompanyDraft,
@@ -28,12 +32,8 @@ from application.commands import (
     ScheduleDraft,
     TriggerPatch,
 )
-from application.execute import Executor
-from application.recorder import MemoryRecorder
-from application.store import EventStore
-from application.use_cases import agents, companies, issues, keys, projects, revisions, routines, runs, triggers
-from application.work import Work
-from domain import slot
+from application.use_cases import revisions, routines, runs, triggers
+from application.use_cases.board import agents, companies, issues, keys, projects
 from domain.errors import Refusal
 from domain.events import (
     AgentPaused,
@@ -59,7 +59,8 @@ from domain.events import (
     stored_name,
 )
 from domain.identity import revision_of, slot_of
-from domain.trigger import DueTrigger
+from domain.routines import slot
+from domain.routines.trigger import DueTrigger
 from domain.values import Coalesced, Opened, Skipped
 from tests.given import given
 
@@ -88,7 +89,7 @@ STEPS = [
 ]
 CHANGES = ("edited", "deleted", "paused", "archived")  # why an occurrence may be missed though it was on time
 CLOSED = ("done", "cancelled")
-KINDS = {kind.prefix: kind for kind in vars(streams).values() if isinstance(kind, streams.Kind)}
+KINDS = {kind.prefix: kind for kind in vars(stream_kinds).values() if isinstance(kind, stream_kinds.Kind)}
 
 
 def walk(text, after, until):
@@ -181,9 +182,9 @@ class Ledger:
                 self.open[routine_id].add(id_)
             case IssueMoved() | IssueCheckedOut():
                 self.moved(id_, "in_progress" if isinstance(event, IssueCheckedOut) else event.status)
-            case _ if kind is streams.SLOT:
+            case _ if kind is stream_kinds.SLOT:
                 self.slots[event.routine_id].append(event)
-            case _ if kind is streams.TRIGGER:
+            case _ if kind is stream_kinds.TRIGGER:
                 self.triggered(recorded)
 
     def triggered(self, recorded):

@@ -11,11 +11,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from domain import plan as plans
-from domain import schedule
 from domain.errors import BadSchedule
-from domain.plan import Plan
-from domain.schedule import Cron
+from domain.schedule import cron_schedule
+from domain.schedule import plan as plans
+from domain.schedule.cron_schedule import Cron
+from domain.schedule.plan import Plan
 
 ROUTINE = UUID(int=7)
 NOON = datetime(2026, 3, 27, 12, tzinfo=UTC)
@@ -46,7 +46,7 @@ def one_by_one(plan, after, until):
     zone = ZoneInfo(plan.cron.timezone)
     return [
         moment
-        for moment in schedule.occurrences(plan.cron, after, until)
+        for moment in cron_schedule.occurrences(plan.cron, after, until)
         if (plan.starts_at is None or moment >= plan.starts_at)
         and (plan.ends_at is None or moment <= plan.ends_at)
         and moment.astimezone(zone).date() not in plan.excluded

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from domain import goal, project
+from domain.board import goal, project
 from domain.errors import ImpossibleHistory
 from domain.events import (
     GoalCreated,

@@ -5,7 +5,6 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
-from domain import routine
 from domain.errors import Conflict, ImpossibleHistory, Unacceptable
 from domain.events import (
     RoutineCreated,
@@ -16,6 +15,7 @@ from domain.events import (
     RoutineTriggerRemoved,
     RoutineUpdated,
 )
+from domain.routines import routine
 from domain.values import RoutineSettings, TriggerSettings, TriggerState, Variable
 from tests.given import given
 

@@ -4,9 +4,9 @@ from uuid import UUID
 
 import pytest
 
-from domain import run
 from domain.errors import ImpossibleHistory
 from domain.events import RunCompleted, RunFailed, RunFired
+from domain.routines import run
 from domain.values import Coalesced, Failed, Live, Opened, Skipped
 from tests.given import given
 

@@ -1,4 +1,4 @@
-"""The schedule against an oracle which walks real minutes and knows nothing of domain.rule, and against croniter."""
+"""The schedule against an oracle which walks real minutes and knows nothing of domain.schedule, and against croniter."""
 
 # ruff: noqa: RUF001 the refusals hold the en dash of the contract
 
@@ -17,9 +17,9 @@ from hypothesis import given as for_all
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from domain import cron_days, schedule
 from domain.errors import BadSchedule
-from domain.schedule import Cron, count, parse_cron, last_until, next_after, occurrences
+from domain.schedule import cron_days, cron_schedule
+from domain.schedule.cron_schedule import Cron, count, last_until, next_after, occurrences, parse_cron
 
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
@@ -387,9 +387,9 @@ class Steps:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.look_ups = self.years = 0
-        for kept in (schedule.next_after, schedule._changes, cron_days._offsets):
+        for kept in (cron_schedule.next_after, cron_schedule._changes, cron_days._offsets):
             kept.cache_clear()
-        look_up, year = schedule._offset, cron_days._year
+        look_up, year = cron_schedule._offset, cron_days._year
 
         def counted_look_up(*args):
             self.look_ups += 1
@@ -399,7 +399,7 @@ class Steps:
             self.years += 1
             return year(*args)
 
-        patch.setattr(rule, "_offset", counted_look_up)
+        patch.setattr(cron_schedule, "_offset", counted_look_up)
         patch.setattr(cron_days, "_year", counted_year)
 
 

@@ -24,11 +24,11 @@ from msgspec.structs import replace
 from rich.pretty import pretty_repr
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from domain import signing
 from domain.errors import Unknown
-from domain.secret import Secret
-from domain.signing import Delivery, Proof, verify
 from domain.values import SigningMode
+from domain.webhooks import verification
+from domain.webhooks.secret import Secret
+from domain.webhooks.verification import Delivery, Proof, verify
 from tests.domain.webhook_vectors.refused import BODY, OTHER_SECRET, hex_hmac, refused, v1
 
 VECTORS = Path(__file__).parent / "webhook_vectors"
@@ -194,7 +194,9 @@ def test_whatever_is_sent_nothing_worse_than_unknown_comes_of_it(mode, headers, 
 def test_a_wrong_signature_is_as_much_work_as_a_right_one(mode, monkeypatch):
     """Every secret is tried, and every comparison is the constant-time one, whichever character is wrong."""
     compared = []
-    monkeypatch.setattr(signing, "compare_digest", lambda *pair: compared.append(pair) or hmac.compare_digest(*pair))
+    monkeypatch.setattr(
+        verification, "compare_digest", lambda *pair: compared.append(pair) or hmac.compare_digest(*pair)
+    )
     name = next(name for name in GENUINE[mode] if "signature" in name)
     right = GENUINE[mode][name]
     work = set()
@@ -402,7 +404,7 @@ def test_a_message_id_has_up_to_255_characters():
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
-MINTED = st.sampled_from(["standard_webhooks", "bearer"]).map(signing.mint)
+MINTED = st.sampled_from(["standard_webhooks", "bearer"]).map(verification.mint)
 
 
 @settings(derandomize=True, deadline=None)
@@ -419,7 +421,7 @@ def test_what_the_library_signs_is_genuine_and_nothing_else_is(text, secret, mes
 
     assert proof("standard_webhooks", headers, body, known=(secret,)) == Proof(message_id=message_id)
     assert is_refused("standard_webhooks", headers, body + b"\n", known=(secret,))
-    assert is_refused("standard_webhooks", headers, body, known=(signing.mint("standard_webhooks"),))
+    assert is_refused("standard_webhooks", headers, body, known=(verification.mint("standard_webhooks"),))
     for changed in (
         {"webhook-id": f"{message_id}0"},
         {"webhook-timestamp": str(int(headers["webhook-timestamp"]) - 1)},
@@ -612,14 +614,14 @@ def test_an_independent_verifier_comes_to_the_same_answers():
 def test_a_secret_is_forty_eight_hex_characters_or_what_standard_webhooks_asks_for():
     for mode in MODES:
         pattern = r"whsec_[A-Za-z0-9+/]{43}=" if mode == "standard_webhooks" else r"[0-9a-f]{48}"
-        minted = {signing.mint(mode) for _ in range(200)}
+        minted = {verification.mint(mode) for _ in range(200)}
 
         assert len(minted) == 200
         assert all(re.fullmatch(pattern, secret) for secret in minted)
 
 
 def test_a_public_id_is_twenty_four_hex_characters():
-    minted = {signing.mint_public_id() for _ in range(200)}
+    minted = {verification.mint_public_id() for _ in range(200)}
 
     assert len(minted) == 200
     assert all(re.fullmatch(r"[0-9a-f]{24}", public_id) for public_id in minted)

@@ -8,9 +8,9 @@ from hypothesis import given as for_all
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from domain import slot
 from domain.events import SlotCounted, SlotFreed, SlotTaken, stored_name
-from domain.slot import EMPTY, Slot
+from domain.routines import slot
+from domain.routines.slot import EMPTY, Slot
 from domain.values import Live
 from tests.given import given
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from domain.delivery.outbound_url import BadTarget, host_of, is_private_by_name, must_be_url
 from domain.errors import Misfit
-from domain.targets import BadTarget, host_of, is_private_by_name, must_be_url
 
 GOOD = [
     ("https://example.com", "example.com"),

@@ -8,7 +8,8 @@ from hypothesis import given as for_all
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from domain import built_in, call, task
+from domain.bounds.json_size import depth_of
+from domain.bounds.limits import Limits
 from domain.errors import ImpossibleHistory, Misfit, NotFound, Unacceptable
 from domain.events import (
     TaskCreated,
@@ -19,8 +20,7 @@ from domain.events import (
     TrajectoryMoved,
     TrajectoryStepReported,
 )
-from domain.json_size import depth_of
-from domain.limits import Limits
+from domain.jetty import built_in, task, task_call
 from domain.values import TaskDetails
 from tests.given import given
 
@@ -107,17 +107,17 @@ def test_the_type_of_a_parameter_is_told_by_its_default(default, hint):
 
 def test_only_the_keys_that_nobody_declared_are_listed():
     with pytest.raises(Unacceptable) as refused:
-        call.check_overrides({"a": 1, "z": 2, "y": 3}, WORKFLOW)
+        task_call.check_overrides({"a": 1, "z": 2, "y": 3}, WORKFLOW)
 
     assert refused.value.details == {"unknown_keys": ["z", "y"]}
 
 
 def test_a_call_is_given_the_tasks_parameters_overlaid_key_by_key():
-    assert call.init_params({"b": {"deep": 1}, "gone": 1}, WORKFLOW) == {"a": 1, "b": {"deep": 1}}
+    assert task_call.init_params({"b": {"deep": 1}, "gone": 1}, WORKFLOW) == {"a": 1, "b": {"deep": 1}}
 
 
 def test_a_key_that_is_declared_no_more_is_warned_of():
-    assert call.warnings({"a": 1, "gone": 1}, WORKFLOW, "t") == [
+    assert task_call.warnings({"a": 1, "gone": 1}, WORKFLOW, "t") == [
         "Override key 'gone' is no longer declared on task 't'"
     ]
 

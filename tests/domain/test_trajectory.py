@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
-from domain import run, trajectory
+from domain.bounds.limits import Limits
 from domain.errors import Conflict, ImpossibleHistory, Misfit, Unacceptable
 from domain.events import (
     RunCompleted,
@@ -19,8 +19,9 @@ from domain.events import (
     TrajectoryOpened,
     TrajectoryStepReported,
 )
-from domain.limits import Limits
-from domain.trajectory import LEASE
+from domain.jetty import trajectory
+from domain.jetty.trajectory import LEASE
+from domain.routines import run
 from domain.values import Started
 from tests.given import given
 

@@ -6,7 +6,6 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
-from domain import trigger
 from domain.errors import BadSchedule, Conflict, ImpossibleHistory, Unacceptable
 from domain.events import (
     TriggerCreated,
@@ -17,8 +16,9 @@ from domain.events import (
     TriggerSecretRotated,
     TriggerUpdated,
 )
-from domain.plan import Plan
-from domain.schedule import Cron
+from domain.routines import trigger
+from domain.schedule.cron_schedule import Cron
+from domain.schedule.plan import Plan
 from domain.values import TriggerSettings, TriggerState, Webhook
 from tests.given import given
 

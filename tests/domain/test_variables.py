@@ -8,8 +8,8 @@ from hypothesis import given as for_all
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from domain import variables
 from domain.errors import Unacceptable
+from domain.routines import variables
 from domain.values import Variable
 
 A = Variable(name="a")

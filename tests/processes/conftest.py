@@ -4,9 +4,9 @@ import threading
 
 import pytest
 
-from application.execute import Executor
-from processes import scheduler as schedulers
-from processes.scheduler import Scheduler
+from application.event_store.execute import Executor
+from processes.scheduler import scheduler as schedulers
+from processes.scheduler.scheduler import Scheduler
 from routines import bootstrap
 from tests.processes.due import Clock, Workplace
 

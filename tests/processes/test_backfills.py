@@ -7,9 +7,10 @@ from uuid import uuid4
 import pytest
 
 from application.access import BoardUser
-from application.commands import BackfillDraft, IssuePatch
-from application.execute import Executor
-from application.use_cases import backfills, issues
+from application.event_store.execute import Executor
+from application.request_bodies import BackfillDraft, IssuePatch
+from application.use_cases import backfills
+from application.use_cases.board import issues
 from domain.errors import Conflict, Misfit
 from domain.events import (
     AgentPaused,
@@ -25,13 +26,14 @@ from domain.events import (
 )
 from domain.identity import run_of_occurrence
 from domain.values import Coalesced, Opened, ProjectDetails, RoutineSettings, Skipped
-from faults.place import Processes
-from processes.scheduler import Scheduler
-from projections import backfills as read_model
-from projections import positions, triggers_due
+from processes.scheduler.scheduler import Scheduler
+from projections.engine import positions
+from projections.firing import backfills as read_model
+from projections.firing import triggers_due
 from routines import bootstrap
 from tests.processes.due import NOON, Workplace
 from tests.waiting import wait_for
+from verification.faults.place import Processes
 
 MINUTE = timedelta(minutes=1)
 BOARD = BoardUser(user_id=uuid4(), key_id=uuid4(), instance_admin=True)
@@ -329,7 +331,7 @@ def test_asked_for_again_it_goes_on_where_it_stopped(workplace, making):
 def test_one_that_cannot_be_carried_out_ends_with_the_reason(workplace, clock, making, monkeypatch):
     [armed] = workplace.routines(next_at=NOON + timedelta(days=1), cron="* * * * *")
     making.up(armed)
-    monkeypatch.setattr("domain.plan.occurrences", broken)
+    monkeypatch.setattr("domain.schedule.plan.occurrences", broken)
 
     for _ in range(3):
         making.tick()

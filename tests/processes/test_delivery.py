@@ -12,8 +12,7 @@ from msgspec.structs import replace
 from standardwebhooks import Webhook
 
 from application.access import Caller
-from application.commands import AgentDraft, CompanyDraft, EndpointDraft, EndpointPatch, IssueDraft
-from application.jetty_commands import (
+from application.jetty_request_bodies import (
     CadenceConfig,
     CollectionCreate,
     RoutineChange,
@@ -21,18 +20,22 @@ from application.jetty_commands import (
     RunCreate,
     TaskCreate,
 )
-from application.use_cases import agents, calls, collections, companies, endpoints, issues, keys, tasks, trajectories
-from application.use_cases.names import RoutinePath, TaskPath
-from domain import retry
+from application.request_bodies import AgentDraft, CompanyDraft, EndpointDraft, EndpointPatch, IssueDraft
+from application.use_cases import endpoints
+from application.use_cases.board import agents, companies, issues, keys
+from application.use_cases.jetty import collections, task_routines, tasks, trajectories
+from application.use_cases.jetty.names import RoutinePath, TaskPath
+from domain.delivery import retry
 from domain.events import DeliveryEvent, DeliveryFailed, EndpointDisabled, TrajectoryOpened, stored_name
 from domain.values import Callback
-from faults.receiver import Receiver, slow
-from processes import delivery, lookups
+from processes.delivery import lookups, worker
+from processes.delivery.outbound import PRIVATE, Client
 from processes.follower import Follower
-from processes.outbound import PRIVATE, Client
-from projections import deliveries, positions
+from projections.delivery import deliveries
+from projections.engine import positions
 from routines import bootstrap
 from tests.waiting import wait_for
+from verification.faults.receiver import Receiver, slow
 
 ECHO = {
     "init_params": {"text": "hello"},
@@ -100,8 +103,8 @@ def sending(world, in_thread):
     def start(*, allow_private=True, limit_s=10.0):
         limits = world.system.store.limits
         client = Client(world.system.clock, allow_private=allow_private, limit_s=limit_s, limits=limits)
-        courier = delivery.Courier(world.system.executor, world.system.store.after, client)
-        return in_thread(delivery.run, courier, client, lambda: bootstrap.connect(world.system.settings))
+        courier = worker.Courier(world.system.executor, world.system.store.after, client)
+        return in_thread(worker.run, courier, client, lambda: bootstrap.connect(world.system.settings))
 
     return start
 
@@ -129,7 +132,7 @@ def test_an_event_is_told_to_who_subscribes_to_it_signed_by_the_standard(world, 
 
 
 def test_what_is_due_is_sent_though_the_log_grows_faster_than_it_is_followed(world, sending, monkeypatch):
-    monkeypatch.setattr(delivery, "SLICE_S", 0.05)
+    monkeypatch.setattr(worker, "SLICE_S", 0.05)
     follow = Follower.try_step
     monkeypatch.setattr(Follower, "try_step", lambda follower, conn: max(follow(follower, conn), 1))
     with Receiver() as receiver:
@@ -404,10 +407,10 @@ def test_a_routines_callback_is_signed_with_the_secret_that_it_has_now(world, se
             webhook_url=receiver.url,
             webhook_secret="old",
         )
-        world.ask(calls.create, TASK, draft)
+        world.ask(task_routines.create, TASK, draft)
         path = RoutinePath(collection="my-org", task="say", name="r")
-        world.ask(calls.run_now, path)
-        world.ask(calls.update, path, RoutineChange(webhook_secret="new"))
+        world.ask(task_routines.run_now, path)
+        world.ask(task_routines.update, path, RoutineChange(webhook_secret="new"))
         sending()
         [got] = wait_for(lambda: receiver.good)
 

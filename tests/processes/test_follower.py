@@ -10,17 +10,18 @@ from eventsourcing.persistence import StoredEvent
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from application.store import EventStore, to_stored
+from application.event_store.store import EventStore, to_stored
+from domain.bounds.limits import Limits
 from domain.errors import Oversized
 from domain.events import TaskCreated
-from domain.limits import Limits
 from domain.recorded import Recorded
 from domain.values import TaskDetails
 from processes import follower as followers
 from processes.follower import Follower
-from processes.scheduler import Scheduler
-from projections import catalogue, positions
-from projections.read_model import ReadModel
+from processes.scheduler.scheduler import Scheduler
+from projections import catalogue
+from projections.engine import positions
+from projections.engine.read_model import ReadModel
 from routines import bootstrap
 from tests.events import ANY_EVENT, nested
 from tests.processes.due import NOON, Workplace
@@ -118,7 +119,7 @@ def test_what_a_newer_version_wrote_is_taken_in_once_this_version_can_read_it(wo
     workplace.routines(3, next_at=NOON)
     monkeypatch.setattr("domain.recorded.STORED_NAMES", {})
     unreadable = EventStore(system.store.recorder)
-    monkeypatch.setattr("application.store._decode", msgspec.json.Decoder(int).decode)
+    monkeypatch.setattr("application.event_store.store._decode", msgspec.json.Decoder(int).decode)
     follow(conn, catalogue.ALL, unreadable)
     assert (0,) == conn.execute("SELECT count(*) FROM routine").fetchone()
     monkeypatch.undo()
@@ -243,7 +244,7 @@ def test_a_batch_ends_after_so_many_bytes(system):
 
 
 def test_rows_of_many_bytes_are_written_a_part_at_a_time(workplace, system, conn, monkeypatch):
-    monkeypatch.setattr("projections.read_model.STATEMENT_BYTES", 2_000)
+    monkeypatch.setattr("projections.engine.read_model.STATEMENT_BYTES", 2_000)
     workplace.routines(40, next_at=NOON)
 
     follow(conn, catalogue.ALL, system.store)

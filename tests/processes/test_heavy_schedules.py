@@ -8,17 +8,17 @@ import pytest
 from eventsourcing.persistence import OperationalError
 from structlog.testing import capture_logs
 
-from application.execute import Executor
-from application.store import EventStore
-from application.stream_cache import StreamCache
+from application.event_store.execute import Executor
+from application.event_store.store import EventStore
+from application.event_store.stream_cache import StreamCache
+from domain.bounds.limits import KIB, Limits
 from domain.events import IssueOpened, RoutineUpdated, RunFired, SlotTaken
 from domain.identity import slot_of
-from domain.limits import KIB, Limits
 from domain.values import Failed, IssueDetails, Live, RoutineSettings
-from processes import scheduler as schedulers
-from processes.foresight import AHEAD
-from processes.scheduler import Scheduler
-from projections import positions
+from processes.scheduler import scheduler as schedulers
+from processes.scheduler.prefetch import AHEAD
+from processes.scheduler.scheduler import Scheduler
+from projections.engine import positions
 from tests.processes.due import NOON
 
 TEXT = "x" * (50 * KIB)

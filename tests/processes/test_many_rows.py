@@ -6,14 +6,17 @@ from uuid import uuid4
 import pytest
 from structlog.testing import capture_logs
 
-from application.execute import Executor
+from application.event_store.execute import Executor
+from domain.bounds.limits import BATCH_ROWS, DEFAULT
 from domain.events import EndpointCreated, RunFired
-from domain.limits import BATCH_ROWS, DEFAULT
 from domain.values import EndpointSettings
 from processes.projector import Projector
-from processes.scheduler import Scheduler
-from projections import catalogue, deliveries, positions, triggers_due
-from projections.read_model import apply
+from processes.scheduler.scheduler import Scheduler
+from projections import catalogue
+from projections.delivery import deliveries
+from projections.engine import positions
+from projections.engine.read_model import apply
+from projections.firing import triggers_due
 from routines import bootstrap
 from tests.processes.due import NOON, Clock, Workplace
 from tests.waiting import wait_for

@@ -15,10 +15,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from msgspec.structs import replace
 
-from domain.limits import DEFAULT
-from processes.lookups import Lookups, Overdue, resolve
-from processes.outbound import PRIVATE, Client
-from processes.shares import Shares
+from domain.bounds.limits import DEFAULT
+from processes.delivery.lookups import Lookups, Overdue, resolve
+from processes.delivery.outbound import PRIVATE, Client
+from processes.delivery.shares import Shares
 
 NOW = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"

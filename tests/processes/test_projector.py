@@ -7,8 +7,9 @@ from structlog.testing import capture_logs
 
 from processes import projector as projectors
 from processes.projector import Projector
-from projections import catalogue, positions
-from projections.read_model import ReadModel
+from projections import catalogue
+from projections.engine import positions
+from projections.engine.read_model import ReadModel
 from routines import bootstrap
 from tests import waiting
 from tests.processes.due import NOON, Workplace

@@ -6,19 +6,19 @@ import pytest
 from structlog.testing import capture_logs
 
 from application.access import BoardUser
-from application.commands import BackfillDraft
-from application.execute import Executor
-from application.quota import Quotas
-from application.recorder import ClockDiffers
-from application.store import EventStore
+from application.event_store.execute import Executor
+from application.event_store.recorder import ClockDiffers
+from application.event_store.store import EventStore
+from application.quotas import Quotas
+from application.request_bodies import BackfillDraft
 from application.use_cases import backfills, explaining
+from domain.bounds.limits import Limits
 from domain.events import BackfillAdvanced, BackfillCompleted, IssueOpened, RunFired, TriggerMissed
 from domain.identity import FIRST_USER
-from domain.limits import Limits
 from domain.values import Failed, Opened
-from processes.scheduler import Scheduler
-from projections import backfills as read_model
-from projections import positions
+from processes.scheduler.scheduler import Scheduler
+from projections.engine import positions
+from projections.firing import backfills as read_model
 from tests.processes.due import NOON, Workplace
 
 MINUTE = timedelta(minutes=1)

@@ -8,9 +8,9 @@ import psycopg
 import pytest
 from structlog.testing import capture_logs
 
-from application.execute import Executor
-from application.store import EventStore
-from application.stream_cache import StreamCache
+from application.event_store.execute import Executor
+from application.event_store.store import EventStore
+from application.event_store.stream_cache import StreamCache
 from application.use_cases import runs
 from domain.events import (
     CommentAdded,
@@ -28,10 +28,11 @@ from domain.events import (
 )
 from domain.identity import run_of_occurrence, slot_of
 from domain.values import Coalesced, Failed, Opened, RoutineSettings, Skipped, TriggerSettings
-from processes import scheduler as schedulers
-from processes.foresight import AHEAD
-from processes.scheduler import Scheduler
-from projections import positions, triggers_due
+from processes.scheduler import scheduler as schedulers
+from processes.scheduler.prefetch import AHEAD
+from processes.scheduler.scheduler import Scheduler
+from projections.engine import positions
+from projections.firing import triggers_due
 from routines import bootstrap
 from tests import waiting
 from tests.processes.due import NOON, Clock, Workplace
@@ -639,7 +640,7 @@ def test_killed_connections_are_made_again(workplace, admin_url, looping, happen
 
     with psycopg.connect(admin_url, autocommit=True) as admin:
         admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'routines'")
-    monkeypatch.setattr("application.recorder.TRIES", 5)
+    monkeypatch.setattr("application.event_store.recorder.TRIES", 5)
     wait_for(lambda: later(workplace))
 
     wait_for(lambda: len(happened(RunFired)) == 2)

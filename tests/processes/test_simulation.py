@@ -1,14 +1,14 @@
-"""The scheduler in worlds of its own (simulation/), with an oracle that shares no code with it: `make simulate`, shortened."""
+"""The scheduler in worlds of its own (verification/simulation/), with an oracle that shares no code with it: `make simulate`, shortened."""
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from simulation import calendar_walk
-from simulation.shrink import shortest
-from simulation.world import Shape, World
 from tests.domain.test_schedule import walk
+from verification.simulation import calendar_walk
+from verification.simulation.shrink import shortest
+from verification.simulation.world import Shape, World
 
 SMALL = Shape(0, routines=12, days=60)
 

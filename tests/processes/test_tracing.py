@@ -7,10 +7,10 @@ from opentelemetry.trace import StatusCode
 from structlog.testing import capture_logs
 
 from application import tracing
-from application.execute import Executor
+from application.event_store.execute import Executor
 from domain.events import IssueOpened, RunFired
-from processes import settled
-from processes.scheduler import Scheduler
+from processes.scheduler import batch_report
+from processes.scheduler.scheduler import Scheduler
 from tests.processes.due import NOON, Clock, Workplace
 from tests.spans import Spans
 
@@ -146,7 +146,7 @@ def test_a_firing_is_one_line_with_its_ids_counts_and_positions(workplace, sched
 
 
 def test_of_many_firings_a_line_says_how_many_and_where_they_are(workplace, scheduler, conn, system):
-    workplace.routines(settled.MOST_NAMED + 1, next_at=NOON)
+    workplace.routines(batch_report.MOST_NAMED + 1, next_at=NOON)
     before = system.store.head()
 
     [line] = said(scheduler, conn, "fired")

@@ -6,9 +6,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from application.key_ring import KeyRing
-from application.vault import Vault
-from projections.read_model import Connection
+from application.secrets.key_ring import KeyRing
+from application.secrets.vault import Vault
+from projections.engine.read_model import Connection
 from routines import bootstrap
 from routines.bootstrap import System
 from tests.projections.story import Story

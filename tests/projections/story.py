@@ -6,7 +6,23 @@ from uuid import UUID
 import msgspec
 
 from application.access import Caller
-from application.commands import (
+from application.event_store.execute import Executor
+from application.jetty_request_bodies import (
+    ApiKeyCreate,
+    CadenceConfig,
+    CollectionCreate,
+    EnvironmentChange,
+    FinishRequest,
+    IngestCreate,
+    LabelCreate,
+    RoutineChange,
+    RoutineCreate,
+    RunCreate,
+    StepReport,
+    TaskChange,
+    TaskCreate,
+)
+from application.request_bodies import (
     AgentDraft,
     AgentKeyDraft,
     AgentPatch,
@@ -35,51 +51,21 @@ from application.commands import (
     VariableDraft,
     WebhookDraft,
 )
-from application.execute import Executor
-from application.jetty_commands import (
-    ApiKeyCreate,
-    CadenceConfig,
-    CollectionCreate,
-    EnvironmentChange,
-    FinishRequest,
-    IngestCreate,
-    LabelCreate,
-    RoutineChange,
-    RoutineCreate,
-    RunCreate,
-    StepReport,
-    TaskChange,
-    TaskCreate,
-)
-from application.use_cases import (
-    agents,
-    backfills,
-    calls,
-    collections,
-    companies,
-    endpoints,
-    goals,
-    issues,
-    keys,
-    members,
-    projects,
-    revisions,
-    routines,
-    runs,
-    tasks,
-    trajectories,
-    triggers,
-    webhooks,
-)
-from application.use_cases import letters as post
-from application.use_cases.names import RoutinePath, TaskPath
-from domain.delivery import Answer
+from application.use_cases import backfills, endpoints, revisions, routines, runs, triggers, webhooks
+from application.use_cases import delivery_attempts as post
+from application.use_cases.board import agents, companies, goals, issues, keys, members, projects
+from application.use_cases.jetty import collections, task_routines, tasks, trajectories
+from application.use_cases.jetty.names import RoutinePath, TaskPath
+from domain.delivery.delivery import Answer
 from domain.identity import revision_of
-from domain.signing import Delivery
-from projections import backfills as waiting_backfills
-from projections import catalogue, deliveries, positions, triggers_due
-from projections.read_model import apply
-from web.deliveries import Message
+from domain.webhooks.verification import Delivery
+from projections import catalogue
+from projections.delivery import deliveries
+from projections.engine import positions
+from projections.engine.read_model import apply
+from projections.firing import backfills as waiting_backfills
+from projections.firing import triggers_due
+from web.paperclip.webhook_requests import Message
 
 START = datetime(2026, 11, 22, 12, 0, 30, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -308,18 +294,18 @@ class Story:
         draft = RoutineCreate(
             name="often", cadence=cadence, secret_params={"k": "v"}, webhook_url="https://example.com/done"
         )
-        often = self.ask(calls.create, asks, draft)
-        self.ask(calls.create, old, RoutineCreate(name="goes", cadence=CadenceConfig(type="manual")))
+        often = self.ask(task_routines.create, asks, draft)
+        self.ask(task_routines.create, old, RoutineCreate(name="goes", cadence=CadenceConfig(type="manual")))
         self.passes(HOUR)
         self.tick()
         self.passes(HOUR)
         self.tick()
         path = RoutinePath(collection="my-org", task="asks", name="often")
-        self.ask(calls.update, path, RoutineChange(name="hourly", init_params_overrides={"q": "!"}))
+        self.ask(task_routines.update, path, RoutineChange(name="hourly", init_params_overrides={"q": "!"}))
         path = RoutinePath(collection="my-org", task="asks", name="hourly")
-        self.ask(calls.pause, path)
-        self.ask(calls.resume, path)
-        second = self.ask(calls.run_now, path)
+        self.ask(task_routines.pause, path)
+        self.ask(task_routines.resume, path)
+        second = self.ask(task_routines.run_now, path)
         first = next(one.stream_id for one in self.store.history() if type(one.event).__name__ == "TrajectoryOpened")
         got = self.ask(trajectories.claim, "my-org", None, "w1", [first])
         self.passes(MINUTE / 2)

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from projections import backlog
+from projections.firing import backlog
 from tests.projections.story import MINUTE, START
 
 MANY = 20_000  # schedules

@@ -4,14 +4,14 @@ from datetime import timedelta
 
 import pytest
 
-from application.jetty_commands import CadenceConfig, CollectionCreate, RoutineChange, RoutineCreate, TaskCreate
-from application.use_cases import calls, collections, tasks, trajectories
-from application.use_cases.names import RoutinePath, TaskPath
+from application.jetty_request_bodies import CadenceConfig, CollectionCreate, RoutineChange, RoutineCreate, TaskCreate
+from application.use_cases.jetty import collections, task_routines, tasks, trajectories
+from application.use_cases.jetty.names import RoutinePath, TaskPath
 from domain.events import TrajectoryOpened
-from projections import calls as shown
-from projections import positions
-from projections import trajectories as lists
 from projections.catalogue import ALL
+from projections.engine import positions
+from projections.jetty import task_routines as shown
+from projections.jetty import trajectories as lists
 
 TASK = TaskPath(collection="my-org", task="asks")
 HOURLY = RoutinePath(collection="my-org", task="asks", name="hourly")
@@ -24,7 +24,7 @@ def told(story):
     story.ask(collections.create, CollectionCreate(name="my-org"))
     story.ask(tasks.create, "my-org", TaskCreate(name="asks", workflow=EMPTY))
     draft = RoutineCreate(name="hourly", cadence=CadenceConfig(type="hourly"))
-    story.ids["routine"] = story.ask(calls.create, TASK, draft)
+    story.ids["routine"] = story.ask(task_routines.create, TASK, draft)
     return story
 
 
@@ -92,10 +92,10 @@ def test_ticks_of_a_downtime_are_dropped_and_ticks_of_a_pause_not_made_up_for(to
     told.tick()
     assert opened(told) == []
 
-    told.ask(calls.pause, HOURLY)
+    told.ask(task_routines.pause, HOURLY)
     told.passes(HOUR)
     told.tick()
-    told.ask(calls.resume, HOURLY)
+    told.ask(task_routines.resume, HOURLY)
     told.tick()
     assert opened(told) == []
     told.passes(timedelta(minutes=50))
@@ -104,12 +104,12 @@ def test_ticks_of_a_downtime_are_dropped_and_ticks_of_a_pause_not_made_up_for(to
 
 
 def test_a_change_of_the_cadence_counts_from_now(told):
-    told.ask(calls.update, HOURLY, RoutineChange(cadence=CadenceConfig(type="hourly", minute_utc=20)))
+    told.ask(task_routines.update, HOURLY, RoutineChange(cadence=CadenceConfig(type="hourly", minute_utc=20)))
     told.passes(timedelta(minutes=20))
     told.tick()
 
     assert len(opened(told)) == 1
-    told.ask(calls.update, HOURLY, RoutineChange(cadence=CadenceConfig(type="manual")))
+    told.ask(task_routines.update, HOURLY, RoutineChange(cadence=CadenceConfig(type="manual")))
     told.passes(HOUR)
     told.tick()
     assert len(opened(told)) == 1
@@ -117,8 +117,8 @@ def test_a_change_of_the_cadence_counts_from_now(told):
 
 def test_a_deleted_routine_fires_no_more_and_neither_do_those_of_a_deleted_task(told):
     draft = RoutineCreate(name="other", cadence=CadenceConfig(type="hourly"))
-    told.ask(calls.create, TASK, draft)
-    told.ask(calls.delete, RoutinePath(collection="my-org", task="asks", name="other"))
+    told.ask(task_routines.create, TASK, draft)
+    told.ask(task_routines.delete, RoutinePath(collection="my-org", task="asks", name="other"))
     while not told.ask(tasks.delete, TASK):
         pass
     told.passes(HOUR)

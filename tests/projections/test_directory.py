@@ -1,14 +1,15 @@
 """Directory: companies, members, agents, projects, goals and keys, as the log has them."""
 
 from application.access import Caller
-from application.commands import AgentKeyDraft, BoardKeyDraft, MemberDraft, MemberPatch, ProjectPatch
-from application.jetty_commands import ApiKeyCreate
-from application.use_cases import agents, collections, keys, members, projects
-from application.use_cases.members import Seat
+from application.jetty_request_bodies import ApiKeyCreate
+from application.request_bodies import AgentKeyDraft, BoardKeyDraft, MemberDraft, MemberPatch, ProjectPatch
+from application.use_cases.board import agents, keys, members, projects
+from application.use_cases.board.members import Seat
+from application.use_cases.jetty import collections
 from domain.identity import FIRST_USER, key_of
-from projections import collections as collection_rows
-from projections import directory
-from projections.shapes import time
+from projections.board import directory
+from projections.jetty import collections as collection_rows
+from projections.responses import time
 from tests.projections.story import DAY, MINUTE, START, folded, rows
 
 

@@ -9,14 +9,14 @@ from hypothesis import HealthCheck, settings
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
-from application.use_cases import agents, projects
+from application.use_cases.board import agents, projects
 from domain.events import RunFired, stored_name
 from domain.recorded import Recorded
-from domain.trigger import GRACE
+from domain.routines.trigger import GRACE
 from domain.values import Failed
-from projections import firing_metrics
-from projections.firing_metrics import BOUNDS, BOUNDS_S
-from projections.read_model import apply
+from projections.engine.read_model import apply
+from projections.firing import firing_metrics
+from projections.firing.firing_metrics import BOUNDS, BOUNDS_S
 from tests.projections.story import DAY, HOUR, MINUTE, START
 
 ONE = START.replace(hour=13, minute=0, second=0)

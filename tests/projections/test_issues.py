@@ -3,15 +3,15 @@
 import pytest
 
 from application.access import Caller
-from application.commands import AgentKeyDraft, Checkout, CommentDraft
-from application.use_cases import issues as asked
-from application.use_cases import keys
+from application.request_bodies import AgentKeyDraft, Checkout, CommentDraft
+from application.use_cases.board import issues as asked
+from application.use_cases.board import keys
 from domain.events import IssueEdited
 from domain.identity import FIRST_USER, issue_of_run
 from domain.values import IssueDetails
-from projections import issues
-from projections.issues import Filters
-from projections.shapes import time
+from projections.board import issues
+from projections.board.issues import Filters
+from projections.responses import time
 from tests.projections.story import MINUTE, SESSION, START
 
 

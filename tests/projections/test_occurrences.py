@@ -7,11 +7,12 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from application.commands import TriggerPatch
-from application.use_cases import projects, triggers
+from application.request_bodies import TriggerPatch
+from application.use_cases import triggers
+from application.use_cases.board import projects
 from domain.identity import run_of_occurrence
-from projections import occurrences
-from projections.occurrences import Place
+from projections.firing import occurrences
+from projections.firing.occurrences import Place
 from tests.projections.story import DAY, HOUR, MINUTE, START
 
 ALWAYS = (START - 10 * DAY, START + 1_000 * DAY)

@@ -8,8 +8,10 @@ from uuid import UUID
 import pytest
 from psycopg.sql import SQL, Composed
 
-from projections import issues, routines, run_history
-from projections.read_model import Connection, Docs
+from projections.board import issues
+from projections.engine.read_model import Connection, Docs
+from projections.firing import run_history
+from projections.routines import routines
 from tests.projections.story import Story
 
 FEW, MANY = 1_000, 10_000  # runs of one routine

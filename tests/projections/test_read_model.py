@@ -12,9 +12,10 @@ from domain.errors import ImpossibleHistory
 from domain.events import STORED_NAMES, GoalCreated, IssueOpened, stored_name
 from processes import follower as followers
 from processes.projector import Projector
-from projections import catalogue, positions
-from projections.directory import directory
-from projections.positions import Lagging
+from projections import catalogue
+from projections.board.directory import directory
+from projections.engine import positions
+from projections.engine.positions import Lagging
 from routines import bootstrap
 from tests.projections.story import folded, rows
 

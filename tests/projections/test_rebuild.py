@@ -9,7 +9,11 @@ from msgspec.structs import replace
 
 from domain.events import RunFired
 from processes import projector as projectors
-from projections import catalogue, directory, issues, positions, routines, run_history
+from projections import catalogue
+from projections.board import directory, issues
+from projections.engine import positions
+from projections.firing import run_history
+from projections.routines import routines
 from routines import bootstrap
 from tests.projections.story import folded, rows
 

@@ -3,13 +3,13 @@
 import pytest
 from msgspec.structs import asdict
 
-from application.commands import TriggerPatch, VariableDraft
+from application.request_bodies import TriggerPatch, VariableDraft
 from application.use_cases import triggers
-from domain import routine as routines
 from domain.identity import FIRST_USER, revision_of
+from domain.routines import routine as routines
 from domain.values import Variable
-from projections import revisions
-from projections.shapes import time
+from projections.responses import time
+from projections.routines import revisions
 from tests.given import given
 from tests.projections.story import HOUR, MINUTE, START
 

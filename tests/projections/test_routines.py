@@ -2,11 +2,12 @@
 
 import pytest
 
-from application.commands import TriggerPatch
-from application.use_cases import projects, triggers
+from application.request_bodies import TriggerPatch
+from application.use_cases import triggers
+from application.use_cases.board import projects
 from domain.identity import FIRST_USER, revision_of
-from projections import routines
-from projections.shapes import time
+from projections.responses import time
+from projections.routines import routines
 from tests.projections.story import DAY, HOUR, MINUTE, START
 
 ONE = START.replace(hour=13, minute=0, second=0)

@@ -2,10 +2,11 @@
 
 import pytest
 
-from application.use_cases import agents, projects, triggers
+from application.use_cases import triggers
+from application.use_cases.board import agents, projects
 from domain.identity import issue_of_run, revision_of, run_of_occurrence
-from projections import run_history
-from projections.shapes import time
+from projections.firing import run_history
+from projections.responses import time
 from tests.projections.story import HOUR, MINUTE, START
 
 ONE = START.replace(hour=13, minute=0, second=0)

@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from application.commands import ScheduleDraft, TriggerPatch
+from application.request_bodies import ScheduleDraft, TriggerPatch
 from application.use_cases import triggers
-from domain.trigger import DueTrigger
-from projections import triggers_due
+from domain.routines.trigger import DueTrigger
+from projections.firing import triggers_due
 from tests.projections.story import DAY, HOUR, MINUTE, START
 
 ZERO = START - DAY

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from routines import accounts
-from routines.accounts import Account
 from routines.errors import CannotStart
-from routines.postgres_access import Login, ident
+from routines.local import accounts
+from routines.local.accounts import Account
+from routines.postgres.access import Login, ident
 from tests.strangers import NOBODY, PARTS
 
 ELSEWHERE = Path("/nonexistent")

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 from psycopg.sql import SQL, Identifier
 
-from application import audit
-from application.recorder import APPEND
+from application.audit import log_reader
+from application.event_store.recorder import APPEND
 from routines import bootstrap
 from routines.cli import main
 from routines.migrations import migrate
@@ -67,11 +67,11 @@ def test_an_upgrade_keeps_the_chain_and_changes_no_row(old):
     bootstrap.first_board_token(Settings(database_url=old("routines_service")))
 
     with psycopg.connect(old("routines_auditor"), autocommit=True) as conn:
-        head = audit.read_head(conn)
-        rows = list(audit.read_rows(conn, head.position))
+        head = log_reader.read_head(conn)
+        rows = list(log_reader.read_rows(conn, head.position))
         assert conn.execute(columns).fetchall() == before
     assert [row.recorded_by for row in rows] == [None, None, None, "routines_service", "routines_service"]
-    assert list(audit.find_defects(rows, head)) == []
+    assert list(log_reader.find_defects(rows, head)) == []
     assert run(old("routines_auditor"), "audit", "chain")[0] == 0
 
 
@@ -99,7 +99,7 @@ def test_the_chain_is_checked_by_whoever_may_read_it(old):
     migrate(old("postgres"))
     auditor = old("routines_auditor")
     with psycopg.connect(auditor, autocommit=True) as conn:
-        head = audit.read_head(conn)
+        head = log_reader.read_head(conn)
 
     assert run(auditor, "audit", "chain") == (0, f"3 events, 0 defects; the head's hash is {head.hash.hex()}\n")
     code, said = run(auditor, "audit", "chain", "--json")

@@ -11,11 +11,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from routines import accounts, bootstrap, local_postgres, postgres_binaries
-from routines.accounts import Account
+from routines import bootstrap
 from routines.errors import CannotStart, PostgresUnavailable
-from routines.local_postgres import LocalPostgres
-from routines.private_files import Locked
+from routines.local import accounts
+from routines.local.accounts import Account
+from routines.local.private_files import Locked
+from routines.postgres import binaries, cluster
+from routines.postgres.cluster import LocalPostgres
 from routines.settings import Settings
 from tests.strangers import NOBODY, PARTS, STRANGER, as_account, holding_lock
 from tests.waiting import exists, wait_for
@@ -168,9 +170,9 @@ def test_missing_binaries_are_named(root, monkeypatch):
 def test_a_deep_data_directory_still_gets_a_short_socket(root):
     deep = root.joinpath(*["a-directory-with-a-long-name"] * 6)
 
-    socket = LocalPostgres(deep).socket_dir / local_postgres.SOCKET_NAME
+    socket = LocalPostgres(deep).socket_dir / cluster.SOCKET_NAME
 
-    assert len(bytes(socket)) <= local_postgres.SOCKET_PATH_LIMIT_BYTES
+    assert len(bytes(socket)) <= cluster.SOCKET_PATH_LIMIT_BYTES
 
 
 @as_root
@@ -207,8 +209,8 @@ def test_a_directory_out_of_reach_holds_a_link_to_the_data(root, monkeypatch):
 
 @as_root
 def test_binaries_out_of_reach_are_copied_to_the_data(root, monkeypatch):
-    directory = postgres_binaries.find_binaries()
-    monkeypatch.setattr(postgres_binaries, "runs", lambda *_: False)
+    directory = binaries.find_binaries()
+    monkeypatch.setattr(binaries, "runs", lambda *_: False)
     server = LocalPostgres(root, durable=False)
 
     server.start()
@@ -251,7 +253,7 @@ def test_files_and_directories_are_closed_to_everybody_else(server):
 
 
 def test_the_socket_is_where_nobody_else_can_have_prepared_anything(server):
-    assert local_postgres.is_private(server.socket_dir.parent) or os.geteuid()
+    assert cluster.is_private(server.socket_dir.parent) or os.geteuid()
     assert Path(tempfile.gettempdir()) != server.socket_dir.parent
 
 
@@ -439,7 +441,7 @@ def test_what_is_not_the_former_owners_is_not_handed_over(root):
     os.chown(home, NOBODY.uid, NOBODY.gid)
     os.chown(home / "own", NOBODY.uid, NOBODY.gid)
 
-    local_postgres.hand_over(home, STRANGER)
+    cluster.hand_over(home, STRANGER)
 
     assert 0 == victim.stat().st_uid
     assert [STRANGER.uid, STRANGER.uid] == [path.stat().st_uid for path in (home, home / "own")]
@@ -466,7 +468,7 @@ def test_a_directory_that_a_stranger_prepared_is_refused(root):
 
 @as_root
 def test_a_lock_of_ours_is_waited_for_within_bounds(root, monkeypatch):
-    monkeypatch.setattr(local_postgres, "LOCK_LIMIT_S", 0.1)
+    monkeypatch.setattr(cluster, "LOCK_LIMIT_S", 0.1)
     me = Account("root", 0, 0)
     (root / "postgres.lock").touch(0o600)
 

@@ -6,8 +6,8 @@ import psycopg
 import pytest
 
 from routines import bootstrap
-from routines.local_postgres import LocalPostgres
 from routines.migrations import CannotMigrate
+from routines.postgres.cluster import LocalPostgres
 from routines.settings import Settings
 
 

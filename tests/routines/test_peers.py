@@ -5,8 +5,8 @@ from ipaddress import ip_network
 import pytest
 from structlog.testing import capture_logs
 
-from routines.peers import Peers
-from web.rare_log import RareLine
+from web.http.peers import Peers
+from web.http.rare_log import RareLine
 
 
 class Client:

@@ -10,12 +10,12 @@ from uuid import uuid4
 import pytest
 from click.testing import CliRunner
 
-from application.key_ring import KeyRing
-from application.vault import Kept, Vault
-from domain.secret import Secret
+from application.secrets.key_ring import KeyRing
+from application.secrets.vault import Kept, Vault
+from domain.webhooks.secret import Secret
 from routines.cli import main
-from routines.data_directory import Place
-from routines.up import System
+from routines.local.data_directory import Place
+from routines.local.up import System
 
 
 @pytest.fixture

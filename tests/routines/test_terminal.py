@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from application.access import Caller
-from application.commands import CompanyDraft
-from application.use_cases import companies, keys
-from projections import positions
-from routines import terminal
+from application.request_bodies import CompanyDraft
+from application.use_cases.board import companies, keys
+from projections.engine import positions
 from routines.cli import main
+from routines.commands import terminal
 from routines.demo.scene import Failed
 from routines.demo.screen import Screen
-from routines.up import say
+from routines.local.up import say
 from tests.routines.hostile import HOSTILE, assert_harmless, is_harmless
 
 

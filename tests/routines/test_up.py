@@ -10,13 +10,13 @@ from contextlib import contextmanager
 
 import pytest
 
-from routines.accounts import Account
-from routines.data_directory import Place
 from routines.errors import CannotStart
-from routines.private_files import give_file
-from routines.reach import Reach
-from routines.supervisor import Part, Supervisor
-from routines.up import System, free_port, up, url_of
+from routines.local.accounts import Account
+from routines.local.data_directory import Place
+from routines.local.private_files import give_file
+from routines.local.reach import Reach
+from routines.local.supervisor import Part, Supervisor
+from routines.local.up import System, free_port, up, url_of
 from tests.strangers import PARTS, STRANGER, holding_lock
 from tests.waiting import exists, wait_for
 
@@ -210,7 +210,7 @@ def test_a_stop_ends_every_part(supervised):
 
 
 def test_a_part_that_ignores_the_stop_is_killed(supervised, tmp_path, monkeypatch):
-    monkeypatch.setattr("routines.supervisor.TERM_LIMIT_S", 0.2)
+    monkeypatch.setattr("routines.local.supervisor.TERM_LIMIT_S", 0.2)
     supervisor = supervised(Part("one", STUBBORN))
     wait_for(lambda: "awake" in (tmp_path / "logs/one.log").read_text())
     pid = supervisor.pids()["one"]

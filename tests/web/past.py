@@ -5,7 +5,9 @@ from typing import Any
 from uuid import UUID
 
 from application.access import Caller
-from application.commands import (
+from application.event_store.execute import Executor
+from application.event_store.stream_kinds import TRIGGER
+from application.request_bodies import (
     AgentDraft,
     CompanyDraft,
     IssuePatch,
@@ -15,11 +17,10 @@ from application.commands import (
     ScheduleDraft,
     TriggerPatch,
 )
-from application.execute import Executor
-from application.streams import TRIGGER
-from application.use_cases import agents, companies, issues, projects, routines, runs, triggers
+from application.use_cases import routines, runs, triggers
+from application.use_cases.board import agents, companies, issues, projects
 from domain.identity import issue_of_run, run_of_occurrence
-from domain.trigger import DueTrigger
+from domain.routines.trigger import DueTrigger
 from tests.api import Api
 
 SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

@@ -9,7 +9,7 @@ from datetime import datetime
 from uuid import UUID, uuid4
 
 from application import tokens
-from application.work import Work
+from application.event_store.unit_of_work import Work
 from domain.events import AgentCreated, KeyIssued, KeyRevoked, UserRegistered
 from domain.identity import key_of
 from domain.values import AgentProfile, AgentStatus, MemberRole

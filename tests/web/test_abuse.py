@@ -15,14 +15,14 @@ from typing import Any
 import httpx
 import pytest
 
-from domain.limits import DEFAULT as LIMITS
-from routines.connection import MAX_HEAD_BYTES, Connection
+from domain.bounds.limits import DEFAULT as LIMITS
 from routines.web_server import server
 from tests.api import Api
 from tests.waiting import wait_for
 from web.app import create_app
-from web.backend import Backend
-from web.json_body import MAX_DEPTH, MAX_VALUES
+from web.http.backend import Backend
+from web.http.json_body import MAX_DEPTH, MAX_VALUES
+from web.http.protocol import MAX_HEAD_BYTES, Connection
 
 ID = "11111111-1111-4111-8111-111111111111"
 JSON = {"Content-Type": "application/json"}

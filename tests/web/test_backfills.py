@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from application.use_cases import backfills as use_cases
-from projections import backfills
+from projections.firing import backfills
 from tests.api import Api
 from tests.web.past import HOUR, Past
 

@@ -12,48 +12,48 @@ import httpx
 import msgspec
 import pytest
 
-from application import commands
-from application.commands import Body
-from domain.limits import DEFAULT as LIMITS
+from application import request_bodies
+from application.request_bodies import Body
+from domain.bounds.limits import DEFAULT as LIMITS
 from tests.api import Api
-from web.guard import MAX_HEADER_BYTES, MAX_HEADERS
-from web.json_body import MAX_DEPTH
+from web.http.guard import MAX_HEADER_BYTES, MAX_HEADERS
+from web.http.json_body import MAX_DEPTH
 
 ID = "11111111-1111-4111-8111-111111111111"
 SHAPES: dict[tuple[str, str], type[Body]] = {
-    ("POST", "/companies"): commands.CompanyDraft,
-    ("PATCH", f"/companies/{ID}"): commands.CompanyPatch,
-    ("POST", f"/companies/{ID}/members"): commands.MemberDraft,
-    ("PATCH", f"/companies/{ID}/members/{ID}"): commands.MemberPatch,
-    ("POST", f"/companies/{ID}/members/{ID}/keys"): commands.BoardKeyDraft,
-    ("POST", f"/companies/{ID}/agents"): commands.AgentDraft,
-    ("PATCH", f"/agents/{ID}"): commands.AgentPatch,
-    ("POST", f"/agents/{ID}/pause"): commands.PauseRequest,
-    ("POST", f"/agents/{ID}/keys"): commands.AgentKeyDraft,
-    ("POST", "/board-api-keys"): commands.BoardKeyDraft,
-    ("POST", f"/companies/{ID}/projects"): commands.ProjectDraft,
-    ("PATCH", f"/projects/{ID}"): commands.ProjectPatch,
-    ("POST", f"/companies/{ID}/goals"): commands.GoalDraft,
-    ("PATCH", f"/goals/{ID}"): commands.GoalPatch,
-    ("POST", f"/companies/{ID}/routines"): commands.RoutineDraft,
-    ("PATCH", f"/routines/{ID}"): commands.RoutinePatch,
-    ("POST", f"/routines/{ID}/run"): commands.RunRequest,
-    ("POST", f"/routines/{ID}/triggers"): commands.ScheduleDraft,
-    ("PATCH", f"/routine-triggers/{ID}"): commands.TriggerPatch,
-    ("POST", f"/routine-triggers/{ID}/rotate-secret"): commands.SecretRotation,
-    ("POST", f"/agents/{ID}/rotate-heartbeat-secret"): commands.SecretRotation,
-    ("POST", f"/companies/{ID}/webhook-endpoints"): commands.EndpointDraft,
-    ("PATCH", f"/companies/{ID}/webhook-endpoints/{ID}"): commands.EndpointPatch,
-    ("POST", f"/companies/{ID}/webhook-endpoints/{ID}/rotate-secret"): commands.SecretRotation,
-    ("POST", f"/companies/{ID}/routines/pause"): commands.BulkPause,
-    ("POST", f"/companies/{ID}/routines/resume"): commands.BulkResume,
-    ("POST", f"/routine-triggers/{ID}/backfills"): commands.BackfillDraft,
-    ("POST", f"/routine-triggers/{ID}/backfills/preview"): commands.BackfillDraft,
-    ("POST", f"/companies/{ID}/issues"): commands.IssueDraft,
-    ("PATCH", f"/issues/{ID}"): commands.IssuePatch,
-    ("POST", f"/issues/{ID}/checkout"): commands.Checkout,
-    ("POST", f"/issues/{ID}/comments"): commands.CommentDraft,
-    ("POST", "/schedule/preview"): commands.SchedulePreview,
+    ("POST", "/companies"): request_bodies.CompanyDraft,
+    ("PATCH", f"/companies/{ID}"): request_bodies.CompanyPatch,
+    ("POST", f"/companies/{ID}/members"): request_bodies.MemberDraft,
+    ("PATCH", f"/companies/{ID}/members/{ID}"): request_bodies.MemberPatch,
+    ("POST", f"/companies/{ID}/members/{ID}/keys"): request_bodies.BoardKeyDraft,
+    ("POST", f"/companies/{ID}/agents"): request_bodies.AgentDraft,
+    ("PATCH", f"/agents/{ID}"): request_bodies.AgentPatch,
+    ("POST", f"/agents/{ID}/pause"): request_bodies.PauseRequest,
+    ("POST", f"/agents/{ID}/keys"): request_bodies.AgentKeyDraft,
+    ("POST", "/board-api-keys"): request_bodies.BoardKeyDraft,
+    ("POST", f"/companies/{ID}/projects"): request_bodies.ProjectDraft,
+    ("PATCH", f"/projects/{ID}"): request_bodies.ProjectPatch,
+    ("POST", f"/companies/{ID}/goals"): request_bodies.GoalDraft,
+    ("PATCH", f"/goals/{ID}"): request_bodies.GoalPatch,
+    ("POST", f"/companies/{ID}/routines"): request_bodies.RoutineDraft,
+    ("PATCH", f"/routines/{ID}"): request_bodies.RoutinePatch,
+    ("POST", f"/routines/{ID}/run"): request_bodies.RunRequest,
+    ("POST", f"/routines/{ID}/triggers"): request_bodies.ScheduleDraft,
+    ("PATCH", f"/routine-triggers/{ID}"): request_bodies.TriggerPatch,
+    ("POST", f"/routine-triggers/{ID}/rotate-secret"): request_bodies.SecretRotation,
+    ("POST", f"/agents/{ID}/rotate-heartbeat-secret"): request_bodies.SecretRotation,
+    ("POST", f"/companies/{ID}/webhook-endpoints"): request_bodies.EndpointDraft,
+    ("PATCH", f"/companies/{ID}/webhook-endpoints/{ID}"): request_bodies.EndpointPatch,
+    ("POST", f"/companies/{ID}/webhook-endpoints/{ID}/rotate-secret"): request_bodies.SecretRotation,
+    ("POST", f"/companies/{ID}/routines/pause"): request_bodies.BulkPause,
+    ("POST", f"/companies/{ID}/routines/resume"): request_bodies.BulkResume,
+    ("POST", f"/routine-triggers/{ID}/backfills"): request_bodies.BackfillDraft,
+    ("POST", f"/routine-triggers/{ID}/backfills/preview"): request_bodies.BackfillDraft,
+    ("POST", f"/companies/{ID}/issues"): request_bodies.IssueDraft,
+    ("PATCH", f"/issues/{ID}"): request_bodies.IssuePatch,
+    ("POST", f"/issues/{ID}/checkout"): request_bodies.Checkout,
+    ("POST", f"/issues/{ID}/comments"): request_bodies.CommentDraft,
+    ("POST", "/schedule/preview"): request_bodies.SchedulePreview,
 }
 NEED_SOMETHING = ("/members", "/triggers", "/preview")  # one of two fields; a kind
 SAMPLES = (None, True, 7, -1, 1.5, 1e300, 2**70, "", "nonsense", "x" * 100_001, [], ["x"], [None], {}, {"a": [1]})

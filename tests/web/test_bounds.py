@@ -19,8 +19,8 @@ import pytest
 from litestar import _parsers
 from msgspec.structs import replace
 
-from application import commands, jetty_commands
-from domain.limits import DEFAULT, KIB, MIB, Limits
+from application import jetty_request_bodies, request_bodies
+from domain.bounds.limits import DEFAULT, KIB, MIB, Limits
 from tests.api import Api
 from tests.waiting import wait_for
 from tests.web.hooks import Hook, hook
@@ -28,13 +28,13 @@ from tests.web.jetty.conftest import ECHO, Jetty
 from tests.web.served import further
 from tests.web.test_abuse import all_of, answers, only
 from tests.web.test_webhooks import FORWARDED, sending_from
-from web import json_body
-from web.fair_threads import TENANT
-from web.guard import MAX_PATH_BYTES, MAX_QUERY_BYTES, MAX_QUERY_FIELDS
-from web.held_bodies import HeldBodies, Holder, NoRoom
+from web.http import json_body
+from web.http.fair_threads import TENANT
+from web.http.guard import MAX_PATH_BYTES, MAX_QUERY_BYTES, MAX_QUERY_FIELDS
+from web.http.held_bodies import HeldBodies, Holder, NoRoom
+from web.http.large_bodies import takes_anything
 from web.jetty.requests import MOST_ESCAPES, MOST_FIELDS
-from web.large_bodies import takes_anything
-from web.turnstile import TooMany, Turnstile, network_of
+from web.paperclip.rate_limit import TooMany, Turnstile, network_of
 
 ID = "11111111-1111-4111-8111-111111111111"
 PUBLIC = "/api/routine-triggers/public"
@@ -260,9 +260,19 @@ def test_an_operation_that_needs_no_large_body_takes_none_of_anybody(api: Api, c
 
 
 def test_large_bodies_are_those_that_hold_objects_of_any_shape():
-    large = (commands.RunRequest, commands.AgentDraft, jetty_commands.RunCreate, jetty_commands.TaskChange)
-    large += (jetty_commands.IngestCreate, jetty_commands.StepReport, jetty_commands.RoutineCreate)
-    small = (commands.RoutineDraft, commands.CommentDraft, jetty_commands.CollectionCreate, jetty_commands.LabelCreate)
+    large = (
+        request_bodies.RunRequest,
+        request_bodies.AgentDraft,
+        jetty_request_bodies.RunCreate,
+        jetty_request_bodies.TaskChange,
+    )
+    large += (jetty_request_bodies.IngestCreate, jetty_request_bodies.StepReport, jetty_request_bodies.RoutineCreate)
+    small = (
+        request_bodies.RoutineDraft,
+        request_bodies.CommentDraft,
+        jetty_request_bodies.CollectionCreate,
+        jetty_request_bodies.LabelCreate,
+    )
 
     assert all(map(takes_anything, large))
     assert not any(map(takes_anything, small))

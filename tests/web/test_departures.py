@@ -10,11 +10,11 @@ import httpx
 import msgspec
 import pytest
 
-from application.use_cases import issues
+from application.use_cases.board import issues
 from tests.api import Api
 from tests.waiting import wait_for
 from tests.web.served import further
-from web.backend import Backend
+from web.http.backend import Backend
 
 MANY = 20
 BUSY, LEFT, STAYS = "busy", "left", "stays"

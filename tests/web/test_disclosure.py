@@ -8,12 +8,13 @@ import httpx
 import msgspec
 import pytest
 
-from domain import disclosure, endpoint
-from domain.delivery import Letter
+from domain import disclosure
+from domain.delivery import endpoint
+from domain.delivery.delivery import Letter
 from domain.events import AgentCreated, TriggerCreated, stored_name
 from domain.identity import revision_of
 from domain.values import AgentProfile, TriggerSettings, Webhook
-from processes import composing
+from processes.delivery import payloads
 from tests.api import Api
 from tests.web import people
 
@@ -233,7 +234,7 @@ def told(place: Place, recorded: Any) -> bytes:
         position=recorded.position,
         attempts=0,
     )
-    return place.api.system.executor.ask(lambda work: composing.composed(work, letter, recorded)).body
+    return place.api.system.executor.ask(lambda work: payloads.composed(work, letter, recorded)).body
 
 
 def test_what_clients_sent_as_json_is_never_taken_for_an_address():

@@ -8,7 +8,7 @@ import httpx
 import msgspec
 import pytest
 
-from domain.limits import Limits
+from domain.bounds.limits import Limits
 from tests.api import Api
 from tests.web.served import further
 from tests.web.test_access import HOOK, LAST_YEAR

@@ -4,9 +4,9 @@ import pytest
 from eventsourcing.persistence import IntegrityError, OperationalError
 from structlog.testing import capture_logs
 
-from application.recorder import ClockDiffers, OutcomeUnknown
-from projections.positions import Lagging
-from web.errors import STATUS_OF, Overloaded, to_response
+from application.event_store.recorder import ClockDiffers, OutcomeUnknown
+from projections.engine.positions import Lagging
+from web.http.errors import STATUS_OF, Overloaded, to_response
 
 
 def recorded() -> Lagging:

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from tests.api import Api
-from web.etag import conditional
+from web.http.etag import conditional
 
 PATHS = ("/companies/{}", "/companies/{}/agents", "/companies/{}/routines", "/companies/{}/issues", "/companies")
 

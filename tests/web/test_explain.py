@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from application.use_cases import agents, projects
+from application.use_cases.board import agents, projects
 from tests.api import Api
 from tests.web.past import DAY, HOUR, Past
 

@@ -6,8 +6,8 @@ from threading import Event
 import pytest
 
 from tests.waiting import wait_for
-from web.backend import Backend
-from web.fair_threads import TENANT, FairThreads
+from web.http.backend import Backend
+from web.http.fair_threads import TENANT, FairThreads
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from eventsourcing.persistence import IntegrityError
 
 from application import tokens
 from application.access import Caller, Principal, identify
-from application.commands import AgentKeyDraft
-from application.use_cases import keys, members
-from application.use_cases.members import Seat
-from application.work import Work
+from application.event_store.unit_of_work import Work
+from application.request_bodies import AgentKeyDraft
+from application.use_cases.board import keys, members
+from application.use_cases.board.members import Seat
 from domain.errors import Unknown
 from domain.events import KeyIssued
 from domain.identity import key_of

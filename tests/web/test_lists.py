@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from domain.events import RoutineCreated
 from domain.values import RoutineSettings
-from projections.routines import Place
+from projections.routines.routines import Place
 from tests.api import Api
-from web.paging import cursor_of, place_of
-from web.validation import Invalid
+from web.http.paging import cursor_of, place_of
+from web.http.validation import Invalid
 
 PLACES = st.builds(Place, st.text(), st.text(), st.uuids()).filter(
     lambda place: "\x00" not in place.updated_at + place.title

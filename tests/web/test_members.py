@@ -10,10 +10,11 @@ import pytest
 from eventsourcing.persistence import IntegrityError
 
 from application.access import Caller, identify
-from application.commands import IssueDraft, MemberDraft, MemberPatch
-from application.use_cases import issues, members, viewing
-from application.use_cases.members import Seat
-from application.work import Work
+from application.event_store.unit_of_work import Work
+from application.request_bodies import IssueDraft, MemberDraft, MemberPatch
+from application.use_cases import read_access
+from application.use_cases.board import issues, members
+from application.use_cases.board.members import Seat
 from domain.errors import Forbidden
 from domain.events import NameClaimed, stored_name
 from domain.identity import claim_of
@@ -431,12 +432,12 @@ def test_a_removal_counts_in_every_process_at_once(club: Club):
     user, token = club.add()
     caller, company = Caller(token=token), UUID(club.company)
     with bootstrap.system(club.api.system.settings) as other:
-        other.executor.look(caller, viewing.company, company)
+        other.executor.look(caller, read_access.company, company)
 
         club.answer("DELETE", user)
 
         with pytest.raises(Forbidden):
-            other.executor.look(caller, viewing.company, company)
+            other.executor.look(caller, read_access.company, company)
 
 
 def test_what_a_member_was_about_to_do_is_not_done_after_the_removal(club: Club):

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from tests.api import Api
-from web import examples
+from web.paperclip import examples
 
 METHODS = {"get", "put", "post", "delete", "patch"}
 RIGHTS = {

@@ -10,10 +10,10 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
-from domain import limits
-from domain.limits import KIB
+from domain.bounds import limits
+from domain.bounds.limits import KIB
 from tests.api import Api
-from web.paging import cursor_of
+from web.http.paging import cursor_of
 
 PAGE = 64 * KIB
 TEXT = "x" * 20_000

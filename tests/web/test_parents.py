@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from domain.limits import Limits
+from domain.bounds.limits import Limits
 from tests.api import Api
 from tests.web.served import further
 

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from domain.limits import Limits
+from domain.bounds.limits import Limits
 from tests.api import Api
 from tests.waiting import wait_for
 from tests.web.served import further

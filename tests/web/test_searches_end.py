@@ -2,8 +2,8 @@
 
 import pytest
 
-from domain import schedule
-from domain.limits import Limits
+from domain.bounds.limits import Limits
+from domain.schedule import cron_schedule
 from tests.api import Api
 from tests.web.served import further
 
@@ -27,8 +27,8 @@ def routine(api: Api) -> str:
 def look_ups(monkeypatch):
     """The offsets of zones that searches look up."""
     found: list[object] = []
-    look_up = schedule._offset
-    monkeypatch.setattr(schedule, "_offset", lambda *args: (found.append(args), look_up(*args))[1])
+    look_up = cron_schedule._offset
+    monkeypatch.setattr(cron_schedule, "_offset", lambda *args: (found.append(args), look_up(*args))[1])
     return found
 
 

@@ -14,8 +14,8 @@ from application.use_cases.triggers import Made, Minted
 from tests.api import Api
 from tests.web.hooks import Hook, hook, known
 from tests.web.served import further
-from web.revisions import RestoredSecret
-from web.triggers import material
+from web.paperclip.revisions import RestoredSecret
+from web.paperclip.triggers import material
 
 MODES = ["bearer", "hmac_sha256", "github_hmac", "none", "standard_webhooks"]
 SIGNING = ["hmac_sha256", "github_hmac", "standard_webhooks"]

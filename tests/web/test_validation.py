@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET, Meta, UnsetType
 
-from application import commands
-from application.commands import Body
+from application import request_bodies
+from application.request_bodies import Body
 from tests.api import Api
-from web.validation import Invalid, parse
+from web.http.validation import Invalid, parse
 
 ID = "11111111-1111-4111-8111-111111111111"
 BODIES = [
-    kind for kind in vars(commands).values() if isinstance(kind, type) and issubclass(kind, Body) and kind != Body
+    kind for kind in vars(request_bodies).values() if isinstance(kind, type) and issubclass(kind, Body) and kind != Body
 ]
 TEXT = st.text("aZ1- \n\u00e9\U0001f600", max_size=4)
 ANY_JSON = st.recursive(

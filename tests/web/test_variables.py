@@ -8,9 +8,9 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from application.execute import Executor
+from application.event_store.execute import Executor
 from application.use_cases import runs
-from domain.trigger import DueTrigger
+from domain.routines.trigger import DueTrigger
 from tests.api import Api
 from tests.web.hooks import JSON, hook
 from tests.web.served import further

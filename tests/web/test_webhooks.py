@@ -15,14 +15,14 @@ import pytest
 from standardwebhooks import Webhook
 
 from application.use_cases import references
+from domain.bounds.limits import DEFAULT as LIMITS
 from domain.errors import NotFound
-from domain.limits import DEFAULT as LIMITS
 from tests.api import Api
 from tests.domain.webhook_vectors.refused import Attempt, refused
 from tests.web.hooks import JSON, Hook, hex_hmac, hook
 from tests.web.served import further
-from web.guard import MAX_HEADER_BYTES
-from web.turnstile import Turnstile
+from web.http.guard import MAX_HEADER_BYTES
+from web.paperclip.rate_limit import Turnstile
 
 MODES = ["bearer", "hmac_sha256", "github_hmac", "none", "standard_webhooks"]
 SIGNED = [mode for mode in MODES if mode != "none"]

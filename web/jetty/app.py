@@ -7,23 +7,23 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath
 
 from application.access import Caller
-from application.use_cases import collections
-from domain import built_in
+from application.use_cases.jetty import collections
 from domain.errors import NotFound
-from web.backend import Backend
-from web.docs import description_of, docs_page
+from domain.jetty import built_in
+from web.http.backend import Backend
 from web.jetty.collections import ApiKeys, Collections
 from web.jetty.description import described
 from web.jetty.errors import to_response
 from web.jetty.requests import JettyRequest, caller, routine_path, task_path
+from web.jetty.responses import Healthy, Templates, Trial
 from web.jetty.routines import Parameters, Routines
 from web.jetty.routing import get, post
 from web.jetty.runs import Runs
-from web.jetty.shapes import Healthy, Templates, Trial
 from web.jetty.sync_waits import SyncWaits
 from web.jetty.tasks import Tasks
 from web.jetty.trajectories import TrajectoryChanges, TrajectoryLists
 from web.jetty.workers import Workers
+from web.openapi.docs import description_of, docs_page
 
 ABOUT = """Saved, recurring calls of tasks, over the same log and scheduler as the Paperclip API.
 

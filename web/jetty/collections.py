@@ -8,20 +8,20 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, JSONBody
 
 from application.access import BoardUser, Caller, Principal
-from application.jetty_commands import ApiKeyCreate, CollectionCreate, EnvironmentChange
-from application.use_cases import collections as use_cases
-from application.use_cases import viewing
+from application.jetty_request_bodies import ApiKeyCreate, CollectionCreate, EnvironmentChange
+from application.use_cases import read_access
+from application.use_cases.jetty import collections as use_cases
 from domain.errors import NotFound
-from projections import collections
-from projections.jetty_shapes import ApiKey, Collection, CollectionEnvironment, NewApiKey
-from projections.read_model import Connection, Part
-from web.backend import Backend
-from web.errors import RESPONSES
+from projections.engine.read_model import Connection, Part
+from projections.jetty import collections
+from projections.jetty.responses import ApiKey, Collection, CollectionEnvironment, NewApiKey
+from web.http.backend import Backend
+from web.http.errors import RESPONSES
+from web.http.paging import NEXT, Paging, cursor_only, read_page
+from web.http.requests import identified
+from web.jetty.responses import Message
 from web.jetty.routing import delete, get, patch, post
-from web.jetty.shapes import Message
-from web.keys import check_expiry
-from web.paging import NEXT, Paging, cursor_only, read_page
-from web.requests import identified
+from web.paperclip.keys import check_expiry
 
 MODELS = ("collections",)
 
@@ -36,7 +36,7 @@ class Collections(Controller):
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], paging: NamedDependency[Paging]
     ) -> Response[list[Collection]]:
         """The one of a key; for board users, those of their companies."""
-        principal = backend.ask(caller, viewing.anyone)
+        principal = backend.ask(caller, read_access.anyone)
         read = partial(_visible, principal=principal)
         return read_page(backend, paging, "collections", (*MODELS, "directory"), read, shape=int)
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from litestar.handlers import HTTPRouteHandler
 
-from web import schemas
-from web.description import HEADERS, JSON, Json, Operation, is_needed, operations_of
-from web.errors import RESPONSES, Problem
+from web.http.errors import RESPONSES, Problem
+from web.http.large_bodies import shape_of
 from web.jetty.errors import Detail
 from web.jetty.requests import FORMS
-from web.large_bodies import shape_of
+from web.openapi import schemas
+from web.openapi.description import HEADERS, JSON, Json, Operation, is_needed, operations_of
 
 FORM: Json = {"type": "object", "description": "The same, each field as text; objects are JSON"}
 UNPROCESSABLE = int(HTTPStatus.UNPROCESSABLE_ENTITY)

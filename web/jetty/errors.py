@@ -9,8 +9,8 @@ from litestar.exceptions import MethodNotAllowedException, NotFoundException
 from litestar.response.base import ASGIResponse
 
 from domain.errors import Conflict, Misfit, NotFound, Unacceptable, Unknown
-from web.errors import described, headers_of
-from web.validation import Invalid
+from web.http.errors import described, headers_of
+from web.http.validation import Invalid
 
 NOT_FOUND = "Not Found"  # one text for whatever is not there or not theirs: no oracle
 BODY = "body"

@@ -9,14 +9,14 @@ from litestar.concurrency import sync_to_thread
 from litestar.params import FromPath
 
 from application.access import Caller, Principal
-from application.jetty_commands import RunCreate
-from application.use_cases import collections, names
-from application.use_cases.names import RoutinePath, TaskPath
-from application.work import Work
-from web import json_body
-from web.backend import Backend
-from web.requests import bearer
-from web.validation import Invalid, parse
+from application.event_store.unit_of_work import Work
+from application.jetty_request_bodies import RunCreate
+from application.use_cases.jetty import collections, names
+from application.use_cases.jetty.names import RoutinePath, TaskPath
+from web.http import json_body
+from web.http.backend import Backend
+from web.http.requests import bearer
+from web.http.validation import Invalid, parse
 
 URL_ENCODED = "application/x-www-form-urlencoded"
 FORMS = ("multipart/form-data", URL_ENCODED)

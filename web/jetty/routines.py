@@ -9,21 +9,21 @@ from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec.structs import replace
 
 from application.access import Caller
-from application.jetty_commands import RoutineChange, RoutineCreate
-from application.use_cases import calls as use_cases
-from application.use_cases import collections, names
-from application.use_cases.names import RoutinePath, TaskPath
+from application.jetty_request_bodies import RoutineChange, RoutineCreate
+from application.use_cases.jetty import collections, names
+from application.use_cases.jetty import task_routines as use_cases
+from application.use_cases.jetty.names import RoutinePath, TaskPath
 from domain import disclosure
-from domain import task as tasks
 from domain.errors import NotFound
-from projections import calls, trajectories
-from projections.jetty_shapes import InitParamsSchema, ParameterKey, RoutineRead, RunSummary
-from projections.read_model import Connection
-from web.backend import Backend, Changed
+from domain.jetty import task as tasks
+from projections.engine.read_model import Connection
+from projections.jetty import task_routines, trajectories
+from projections.jetty.responses import InitParamsSchema, ParameterKey, RoutineRead, RunSummary
+from web.http.backend import Backend, Changed
+from web.http.paging import NEXT, Paging, cursor_only, read_page
 from web.jetty.requests import limit_of
+from web.jetty.responses import WorkflowResponse, started
 from web.jetty.routing import delete, get, patch, post
-from web.jetty.shapes import WorkflowResponse, started
-from web.paging import NEXT, Paging, cursor_only, read_page
 
 MODELS = ("calls", "tasks", "collections")
 RUNS = ("trajectories",)
@@ -57,7 +57,7 @@ class Routines(Controller):
     ) -> Response[list[RoutineRead]]:
         """Oldest first. Whoever may not change routines sees `***` as their `webhook_url`."""
         company_id, addresses = backend.ask(caller, names.seen, collections.enter, collection)
-        read = partial(calls.of_collection, company_id=company_id, now=backend.executor.clock())
+        read = partial(task_routines.of_collection, company_id=company_id, now=backend.executor.clock())
         return read_page(backend, paging, f"routines of {company_id}", MODELS, read, shape=int, addresses=addresses)
 
     @get("/{collection:str}/{task:str}", operation_id="listRoutinesOfTask", response_headers=NEXT)
@@ -70,7 +70,7 @@ class Routines(Controller):
     ) -> Response[list[RoutineRead]]:
         """Oldest first. Whoever may not change routines sees `***` as their `webhook_url`."""
         at, addresses = backend.ask(caller, names.seen, names.task, task_path)
-        read = partial(calls.of_task, task_id=at.task_id, now=backend.executor.clock())
+        read = partial(task_routines.of_task, task_id=at.task_id, now=backend.executor.clock())
         return read_page(backend, paging, f"routines of {at.task_id}", MODELS, read, shape=int, addresses=addresses)
 
     @get("/{collection:str}/{task:str}/{name:str}", operation_id="getRoutine")
@@ -83,7 +83,7 @@ class Routines(Controller):
         """With warnings when the task has moved on. Whoever may not change it sees `***` as its `webhook_url`."""
         at, addresses = backend.ask(caller, names.seen, names.routine, routine_path)
         with backend.shown(*MODELS) as conn:
-            if (found := calls.one(conn, at.routine_id, backend.executor.clock())) is None:
+            if (found := task_routines.one(conn, at.routine_id, backend.executor.clock())) is None:
                 raise NotFound
         return disclosure.shown(found, addresses=addresses)
 
@@ -184,6 +184,6 @@ def _answer(backend: Backend, changed: Changed, status: int = 200, *, addresses:
     routine_id: UUID = changed.result
 
     def read(conn: Connection) -> RoutineRead | None:
-        return disclosure.shown(calls.one(conn, routine_id, backend.executor.clock()), addresses=addresses)
+        return disclosure.shown(task_routines.one(conn, routine_id, backend.executor.clock()), addresses=addresses)
 
     return changed.answer(read, status)

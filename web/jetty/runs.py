@@ -9,17 +9,17 @@ from litestar.concurrency import sync_to_thread
 from litestar.di import NamedDependency
 
 from application.access import Caller
-from application.jetty_commands import RunCreate
-from application.use_cases import collections
-from application.use_cases import trajectories as use_cases
-from application.use_cases.names import TaskPath
-from domain.trajectory import LIVE
-from projections import trajectories
-from projections.jetty_shapes import Trajectory
-from web.backend import Backend
+from application.jetty_request_bodies import RunCreate
+from application.use_cases.jetty import collections
+from application.use_cases.jetty import trajectories as use_cases
+from application.use_cases.jetty.names import TaskPath
+from domain.jetty.trajectory import LIVE
+from projections.jetty import trajectories
+from projections.jetty.responses import Trajectory
+from web.http.backend import Backend
 from web.jetty.requests import JettyRequest
+from web.jetty.responses import WorkflowResponse, started
 from web.jetty.routing import post
-from web.jetty.shapes import WorkflowResponse, started
 from web.jetty.sync_waits import SyncWaits
 
 MODELS = ("trajectories",)

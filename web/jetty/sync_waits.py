@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
-from domain.limits import Limits
-from web.errors import Overloaded
+from domain.bounds.limits import Limits
+from web.http.errors import Overloaded
 
 TOO_MANY = "Too many calls of run-sync wait for their end: nothing was started; try again, or use run"
 

@@ -7,17 +7,17 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from application.access import Caller
-from application.jetty_commands import TaskChange, TaskCreate
-from application.use_cases import collections, names
-from application.use_cases import tasks as use_cases
-from application.use_cases.names import TaskPath
+from application.jetty_request_bodies import TaskChange, TaskCreate
+from application.use_cases.jetty import collections, names
+from application.use_cases.jetty import tasks as use_cases
+from application.use_cases.jetty.names import TaskPath
 from domain.errors import NotFound
-from projections import tasks
-from projections.jetty_shapes import Task
-from web.backend import Backend
+from projections.jetty import tasks
+from projections.jetty.responses import Task
+from web.http.backend import Backend
+from web.http.paging import NEXT, Paging, cursor_only, read_page
+from web.jetty.responses import Message
 from web.jetty.routing import delete, get, post, put
-from web.jetty.shapes import Message
-from web.paging import NEXT, Paging, cursor_only, read_page
 
 MODELS = ("tasks", "collections")
 

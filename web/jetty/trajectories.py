@@ -11,12 +11,13 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from application.access import Caller
-from application.jetty_commands import IngestCreate, LabelCreate
-from application.streams import TRAJECTORY
-from application.use_cases import names, viewing
-from application.use_cases import trajectories as use_cases
-from application.use_cases.names import TaskPath
-from application.work import Work
+from application.event_store.stream_kinds import TRAJECTORY
+from application.event_store.unit_of_work import Work
+from application.jetty_request_bodies import IngestCreate, LabelCreate
+from application.use_cases import read_access
+from application.use_cases.jetty import names
+from application.use_cases.jetty import trajectories as use_cases
+from application.use_cases.jetty.names import TaskPath
 from domain import disclosure
 from domain.errors import Misfit, NotFound
 from domain.events import (
@@ -28,14 +29,14 @@ from domain.events import (
 )
 from domain.recorded import Recorded
 from domain.values import TrajectoryStatus
-from projections import trajectories
-from projections.jetty_shapes import Label, Trajectories, Trajectory, time
-from projections.read_model import Connection, Part
-from web.backend import Backend
+from projections.engine.read_model import Connection, Part
+from projections.jetty import trajectories
+from projections.jetty.responses import Label, Trajectories, Trajectory, time
+from web.http.backend import Backend
+from web.http.paging import NEXT, Paging, cursor_only, further, paging, place_of
 from web.jetty.requests import number_of, whole
+from web.jetty.responses import Ingested, LogLine, Logs, Stats, Statuses
 from web.jetty.routing import get, post
-from web.jetty.shapes import Ingested, LogLine, Logs, Stats, Statuses
-from web.paging import NEXT, Paging, cursor_only, further, paging, place_of
 
 MODELS = ("trajectories",)
 MOST = 200
@@ -168,7 +169,7 @@ class TrajectoryChanges(Controller):
         number = number_of(workflow_id.rpartition("--")[2])
         with backend.shown(*MODELS) as conn:
             at = trajectories.by_number(conn, number)
-        backend.ask(caller, lambda work, principal: viewing.found(work, principal, lambda: at, "Trajectory"))
+        backend.ask(caller, lambda work, principal: read_access.found(work, principal, lambda: at, "Trajectory"))
         if at is None or at.workflow_id != workflow_id:
             raise NotFound
         listed = f"log of {at.id}"

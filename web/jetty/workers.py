@@ -8,20 +8,20 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, JSONBody
 
 from application.access import Caller
-from application.jetty_commands import ClaimRequest, FinishRequest, StepReport
-from application.use_cases import collections, names
-from application.use_cases import trajectories as use_cases
-from application.use_cases.names import TaskPath
+from application.jetty_request_bodies import ClaimRequest, FinishRequest, StepReport
+from application.use_cases.jetty import collections, names
+from application.use_cases.jetty import trajectories as use_cases
+from application.use_cases.jetty.names import TaskPath
 from domain.errors import NotFound
-from domain.trajectory import LEASE
-from projections import trajectories
-from projections.jetty_shapes import Trajectory
-from projections.read_model import Connection
-from web.backend import Backend, Changed
+from domain.jetty.trajectory import LEASE
+from projections.engine.read_model import Connection
+from projections.jetty import trajectories
+from projections.jetty.responses import Trajectory
+from web.http.backend import Backend, Changed
+from web.http.requests import identified
 from web.jetty.requests import number_of
+from web.jetty.responses import Claimed
 from web.jetty.routing import post
-from web.jetty.shapes import Claimed
-from web.requests import identified
 
 NOTHING = {204: ResponseSpec(None, description="Nothing waits", generate_examples=False)}
 MODELS = ("trajectories",)

@@ -4,7 +4,7 @@ import httpx
 import msgspec
 import pytest
 
-from domain.limits import Limits
+from domain.bounds.limits import Limits
 from tests.web.jetty.conftest import DAILY, Jetty
 from tests.web.served import further
 

@@ -5,7 +5,7 @@ from functools import partial
 import httpx
 import pytest
 
-from domain.limits import Limits
+from domain.bounds.limits import Limits
 from tests.web.jetty.conftest import Jetty
 from tests.web.jetty.test_access import claimed, key, trajectory
 from tests.web.served import further

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from domain.limits import Limits
+from domain.bounds.limits import Limits
 from tests.waiting import wait_for
 from tests.web.jetty.conftest import ECHO, WORKFLOW, Jetty
 from tests.web.served import further

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from application.use_cases import sealing
+from application.use_cases import named_secrets
 from domain.events import CompanyEnvironmentChanged, CompanyNamed
 from routines.worker.environment import is_dangerous
 from routines.worker.tasks import outputs_of
@@ -141,7 +141,7 @@ def store_environment(jetty, variables):
             for one in work.store.history()
             if isinstance(one.event, CompanyNamed) and one.event.name == jetty.collection
         ]
-        sealed = sealing.seal(work, company_id, "environment", variables, company_id)
+        sealed = named_secrets.seal(work, company_id, "environment", variables, company_id)
         work.record(company_id, [CompanyEnvironmentChanged(environment=sealed)])
 
     jetty.api.system.executor.attempt(change)

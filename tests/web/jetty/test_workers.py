@@ -5,9 +5,9 @@ from uuid import uuid4
 
 import pytest
 
-from application.use_cases import calling
+from application.use_cases.jetty import task_firing
 from domain.events import TrajectoryLeaseExtended
-from domain.trajectory import LEASE
+from domain.jetty.trajectory import LEASE
 
 
 def claimed(jetty, task=None):
@@ -138,7 +138,7 @@ def expire(system, number):
     stream_id = system.store.after(number - 1, 1)[0].stream_id
 
     def backdate(work):
-        found = calling.present(work, stream_id)
+        found = task_firing.present(work, stream_id)
         over = TrajectoryLeaseExtended(claim_id=found.claim.id, until=work.now - LEASE - timedelta(seconds=1))
         work.record(stream_id, [over])
 

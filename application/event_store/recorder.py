@@ -1,0 +1,262 @@
+"""
+Where events are kept: one interface (the library's ApplicationRecorder, with guards), in memory and in Postgres.
+
+`insert_events(events, guards=[(stream, version), ...])` records all events or none. It raises IntegrityError when
+a version is taken, a stream would get a gap, or a guarded stream has moved on, and of that ClockDiffers when they say
+another time than Postgres's clock; OperationalError when Postgres cannot be reached in time, and of that OutcomeUnknown
+when the events may be recorded all the same.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from eventsourcing.persistence import (
+    ApplicationRecorder,
+    IntegrityError,
+    Notification,
+    OperationalError,
+    StoredEvent,
+    Subscription,
+)
+from eventsourcing.popo import POPOApplicationRecorder
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from domain.bounds import limits
+
+Guards = Sequence[tuple[UUID, int]]
+TIMES = re.compile(r'"at":"([^"]+)".* is to be recorded at (\S+ \S+)')  # in the words of log.check_clock
+TRIES = 4  # of one append, when the connection breaks
+FOREVER = 2**62
+
+
+class OutcomeUnknown(OperationalError):
+    """The connection broke before Postgres answered: whether the events are recorded is not known."""
+
+
+class ClockDiffers(IntegrityError):
+    """The events were decided too long before, or after, Postgres's present time: to be decided anew."""
+
+    @property
+    def difference_s(self) -> float | None:
+        """The seconds by which they were decided after Postgres's time; None where they say no time."""
+        try:
+            decided, now = (datetime.fromisoformat(found) for found in TIMES.search(str(self)).groups())  # type: ignore[union-attr]
+        except (AttributeError, ValueError):
+            return None
+        return (decided - now).total_seconds()
+
+
+class MemoryRecorder(POPOApplicationRecorder):
+    """For tests and simulations."""
+
+    def _assert_uniqueness(self, stored_events: Sequence[StoredEvent], guards: Guards = (), **_: Any) -> None:
+        super()._assert_uniqueness(stored_events)
+        index = self._stored_events_index
+        if any(version + 1 in index[str(stream_id)] for stream_id, version in guards):
+            msg = "a stream that was read has changed"
+            raise IntegrityError(msg)
+        new = {(str(e.originator_id), e.originator_version) for e in stored_events}
+        for stream_id, version in new:
+            follows = version == 1 or (stream_id, version - 1) in new or version - 1 in index[stream_id]
+            if version < 1 or not follows:
+                msg = "a stream would get a gap"
+                raise IntegrityError(msg)
+
+    def select_streams(
+        self,
+        stream_ids: Sequence[UUID],
+        read_from: str | None = None,
+        most_bytes: int = FOREVER,  # noqa: ARG002 they are in memory already: nothing is won by leaving some out
+    ) -> Sequence[StoredEvent]:
+        """The events of these streams with their positions, stream by stream in order; from the last of a name on, if given."""
+        index = self._stored_events_index
+        streams = [list(self.select_events(id_)) for id_ in stream_ids]
+        return [
+            Notification(
+                event.originator_id,
+                event.originator_version,
+                event.topic,
+                event.state,
+                index[str(event.originator_id)][event.originator_version] + 1,
+            )
+            for events in streams
+            for event in events[_last(events, read_from) :]
+        ]
+
+    def select_versions(self, stream_ids: Sequence[UUID]) -> Sequence[tuple[UUID, int]]:
+        """The newest version of each of these streams; 0 when it is not there."""
+        return [(id_, max(self._stored_events_index[str(id_)], default=0)) for id_ in stream_ids]
+
+
+def _last(events: Sequence[StoredEvent], name: str | None) -> int:
+    """The place of the last event of this name; 0 when there is none."""
+    return max((place for place, event in enumerate(events) if event.topic == name), default=0)
+
+
+APPEND = "SELECT log.append(%b::uuid[], %b::bigint[], %b::text[], %b::bytea[], %b::uuid[], %b::bigint[])"
+READ_BACK = """
+    SELECT max(e.position), count(*)
+    FROM unnest(%b::uuid[], %b::bigint[], %b::text[], %b::bytea[]) AS b(id, version, name, body)
+    JOIN log.events e ON e.stream_id = b.id AND e.version = b.version AND e.name = b.name AND e.body = b.body"""
+STREAM = """
+    SELECT stream_id, version, name, body FROM log.events
+    WHERE stream_id = %(id)s AND version > %(gt)s AND version <= %(lte)s ORDER BY version {} LIMIT %(limit)s"""
+BOUNDED = """
+    SELECT stream_id, version, name, body, position FROM (
+        SELECT e.stream_id, e.version, e.name, e.body, e.position,
+            sum(octet_length(e.body)) OVER (ORDER BY e.stream_id, e.version ROWS UNBOUNDED PRECEDING) AS bytes
+        FROM {}) AS measured
+    WHERE bytes - octet_length(body) <= %b ORDER BY stream_id, version"""
+STREAMS = BOUNDED.format("log.events e WHERE e.stream_id = ANY(%b)")
+STREAMS_FROM = BOUNDED.format("""unnest(%b::uuid[]) AS s(id)
+        JOIN log.events e ON e.stream_id = s.id AND e.version >= coalesce(
+            (SELECT version FROM log.events WHERE stream_id = s.id AND name = %b ORDER BY version DESC LIMIT 1), 1)""")
+VERSIONS = """
+    SELECT s.id, coalesce((SELECT version FROM log.events WHERE stream_id = s.id ORDER BY version DESC LIMIT 1), 0)
+    FROM unnest(%b::uuid[]) AS s(id)"""
+FOLLOWING = """
+    SELECT stream_id, version, name, body, position FROM (
+        SELECT *, sum(octet_length(body)) OVER (ORDER BY position) - octet_length(body) AS bytes_before FROM (
+            SELECT stream_id, version, name, body, position FROM log.events
+            WHERE position >= %b AND position <= %b AND (%b::text[] = '{}' OR name = ANY(%b::text[]))
+            ORDER BY position LIMIT %b) AS following) AS measured
+    WHERE bytes_before < %b ORDER BY position"""
+HEAD = "SELECT position FROM log.head"
+
+
+class PostgresRecorder(ApplicationRecorder):
+    """
+    Through the one SQL function of log.sql; gap-free positions in commit order.
+
+    `batch_bytes` is after how many bytes of events a batch of the log ends, however few events these are.
+    """
+
+    def __init__(
+        self,
+        pool: ConnectionPool[psycopg.Connection[tuple[Any, ...]]],
+        batch_bytes: int = limits.DEFAULT.read_batch_bytes,
+    ) -> None:
+        self.pool = pool
+        self._batch_bytes = batch_bytes
+
+    def insert_events(self, stored_events: Sequence[StoredEvent], *, guards: Guards = (), **_: Any) -> Sequence[int]:
+        if not stored_events:
+            return []
+        batch = (
+            [e.originator_id for e in stored_events],
+            [e.originator_version for e in stored_events],
+            [e.topic for e in stored_events],
+            [e.state for e in stored_events],
+        )
+        last = self._append(batch, ([id_ for id_, _ in guards], [version for _, version in guards]))
+        return range(last - len(stored_events) + 1, last + 1)
+
+    def _append(self, batch: tuple[list[Any], ...], guards: tuple[list[Any], ...]) -> int:
+        """Tries again when the connection breaks; a conflict after that may be with our own unheard commit."""
+        sent, conflict = False, None
+        for tries_left in reversed(range(TRIES)):
+            try:
+                with self._connection() as conn:
+                    if conflict is not None:
+                        return _read_back(conn, batch, conflict)
+                    unheard, sent = sent, True
+                    return int(_one(conn.execute(APPEND, (*batch, *guards), prepare=True))[0])
+            except IntegrityError as error:
+                if conflict is not None or not unheard:
+                    raise
+                conflict = error
+            except OperationalError as error:
+                if not tries_left or isinstance(error.__cause__, PoolTimeout):
+                    raise OutcomeUnknown(str(error)) if sent else error from error
+        raise OutcomeUnknown(str(conflict))
+
+    def select_events(
+        self,
+        originator_id: UUID | str,
+        *,
+        gt: int | None = None,
+        lte: int | None = None,
+        desc: bool = False,
+        limit: int | None = None,
+    ) -> Sequence[StoredEvent]:
+        query = STREAM.format("DESC" if desc else "ASC")
+        values = {"id": originator_id, "gt": gt or 0, "lte": FOREVER if lte is None else lte, "limit": limit}
+        with self._connection() as conn:
+            return [StoredEvent(*row) for row in conn.execute(query, values)]
+
+    def select_streams(
+        self, stream_ids: Sequence[UUID], read_from: str | None = None, most_bytes: int = FOREVER
+    ) -> Sequence[StoredEvent]:
+        """
+        The same of several streams, each with its position; from the last event of a name on, if given.
+
+        It ends with the first event that goes beyond `most_bytes`; Postgres sums up sizes without reading what they are of.
+        """
+        with self._connection() as conn:
+            if read_from is None:
+                rows = conn.execute(STREAMS, (list(stream_ids), most_bytes), prepare=True).fetchall()
+            else:
+                rows = conn.execute(STREAMS_FROM, (list(stream_ids), read_from, most_bytes), prepare=True).fetchall()
+            return [Notification(*row) for row in rows]
+
+    def select_versions(self, stream_ids: Sequence[UUID]) -> Sequence[tuple[UUID, int]]:
+        """The newest version of each of these streams; 0 when it is not there."""
+        with self._connection() as conn:
+            return conn.execute(VERSIONS, (list(stream_ids),), prepare=True).fetchall()
+
+    def select_notifications(
+        self,
+        start: int | None,
+        limit: int,
+        stop: int | None = None,
+        topics: Sequence[str] = (),
+        *,
+        inclusive_of_start: bool = True,
+    ) -> Sequence[Notification]:
+        first = (start or 0) + (0 if inclusive_of_start else 1)
+        last = FOREVER if stop is None else stop
+        with self._connection() as conn:
+            values = (first, last, list(topics), list(topics), limit, self._batch_bytes)
+            return [Notification(*row) for row in conn.execute(FOLLOWING, values, prepare=True)]
+
+    def max_notification_id(self) -> int | None:
+        with self._connection() as conn:
+            return int(_one(conn.execute(HEAD))[0]) or None
+
+    def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[ApplicationRecorder]:
+        """Not offered: readers follow by position (processes/projector.py) and need no thread of the library."""
+        raise NotImplementedError
+
+    @contextmanager
+    def _connection(self) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+        try:
+            with self.pool.connection() as conn:
+                yield conn
+        except psycopg.errors.UniqueViolation as error:
+            raise IntegrityError(str(error)) from error
+        except psycopg.errors.DatetimeFieldOverflow as error:
+            raise ClockDiffers(str(error)) from error
+        except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
+            raise OperationalError(str(error)) from error
+
+
+def _read_back(
+    conn: psycopg.Connection[tuple[Any, ...]], batch: tuple[list[Any], ...], conflict: IntegrityError
+) -> int:
+    """The position of our own commit whose answer was lost; raises the conflict if it is another's."""
+    last, many = _one(conn.execute(READ_BACK, batch))
+    if many != len(batch[0]):
+        raise conflict
+    return int(last)
+
+
+def _one(cursor: psycopg.Cursor[tuple[Any, ...]]) -> tuple[Any, ...]:
+    row = cursor.fetchone()
+    if row is None:
+        raise AssertionError
+    return row

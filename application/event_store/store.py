@@ -1,0 +1,202 @@
+"""The event store: envelopes in, envelopes out. The only writer of events."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import Protocol
+from uuid import UUID
+
+import msgspec
+from eventsourcing.persistence import MapperDeserialisationError, Notification, StoredEvent
+
+from application.event_store.recorder import FOREVER, Guards
+from domain.bounds import json_size, limits
+from domain.bounds.limits import Limits
+from domain.errors import Oversized
+from domain.events import STORED_NAMES, AnyEvent, stored_name
+from domain.recorded import Recorded, Unreadable
+
+
+class Body(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The stored bytes of an event: its envelope less what the columns hold."""
+
+    at: datetime
+    actor: str
+    event: AnyEvent
+    company_id: UUID | None = None
+    cause: str | None = None
+
+
+class Recorder(Protocol):
+    """What the store asks of Postgres or memory (application/event_store/recorder.py)."""
+
+    def insert_events(self, stored_events: Sequence[StoredEvent], *, guards: Guards = ()) -> Sequence[int] | None: ...
+
+    def select_streams(
+        self, stream_ids: Sequence[UUID], read_from: str | None = None, most_bytes: int = FOREVER
+    ) -> Sequence[StoredEvent]: ...
+
+    def select_versions(self, stream_ids: Sequence[UUID]) -> Sequence[tuple[UUID, int]]: ...
+
+    def select_notifications(
+        self, start: int | None, limit: int, *, inclusive_of_start: bool = True
+    ) -> Sequence[Notification]: ...
+
+    def max_notification_id(self) -> int | None: ...
+
+
+class UnreadableEvent(MapperDeserialisationError):
+    """An event that this version cannot read; the message names its place."""
+
+    def __init__(self, stored: StoredEvent, error: Exception) -> None:
+        known = "" if stored.topic in STORED_NAMES else " (a name this version does not know)"
+        where = f"{stored.topic}{known}, stream {stored.originator_id} version {stored.originator_version}"
+        super().__init__(f"{where}: {type(error).__name__}: {error}")
+
+
+class UnknownEvent(UnreadableEvent):
+    """An event of a name that this version does not know: a newer one wrote it."""
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Body).decode
+
+
+def to_stored(recorded: Recorded, limits: Limits = limits.DEFAULT) -> StoredEvent:
+    """Raises Oversized for what is larger or deeper than an event may be, or cannot be written at all."""
+    if isinstance(recorded.event, Unreadable):
+        raise TypeError(recorded)
+    name = recorded.name
+    body = Body(recorded.at, recorded.actor, recorded.event, recorded.company_id, recorded.cause)
+    try:
+        encoded = _encode(body)
+    except RecursionError:
+        raise Oversized(f"{name} would be nested deeper than {limits.max_event_depth} levels") from None
+    if len(encoded) > limits.max_event_bytes:
+        raise Oversized(
+            f"{name} would have {len(encoded):,} bytes, and an event may have at most {limits.max_event_bytes:,}"
+        )
+    if not json_size.is_within(encoded, limits.max_event_depth):
+        raise Oversized(f"{name} would be nested deeper than {limits.max_event_depth} levels")
+    return StoredEvent(recorded.stream_id, recorded.version, name, encoded)
+
+
+def _check_name(event: AnyEvent, name: str) -> None:
+    """Raises ValueError for a row of another name: what the log checks of an event goes by that name (log.sql)."""
+    if (said := stored_name(event)) != name:
+        msg = f"it says that it is {said}"
+        raise ValueError(msg)
+
+
+def from_stored(stored: StoredEvent) -> Recorded:
+    """Raises UnreadableEvent, which names the place, for bytes that are no event of ours."""
+    try:
+        body = _decode(stored.state)
+        _check_name(body.event, stored.topic)
+    except Exception as error:  # whatever it is: nobody may be stopped by what another wrote
+        kind = UnreadableEvent if stored.topic in STORED_NAMES else UnknownEvent
+        raise kind(stored, error) from error
+    return Recorded(
+        stream_id=UUID(str(stored.originator_id)) if isinstance(stored.originator_id, str) else stored.originator_id,
+        version=stored.originator_version,
+        at=body.at,
+        actor=body.actor,
+        company_id=body.company_id,
+        event=body.event,
+        cause=body.cause,
+        position=getattr(stored, "id", 0),
+    )
+
+
+def _readable(stored: Notification) -> Recorded:
+    try:
+        return from_stored(stored)
+    except UnreadableEvent as error:
+        return Recorded(
+            stream_id=UUID(str(stored.originator_id)),
+            version=stored.originator_version,
+            at=datetime.min.replace(tzinfo=UTC),
+            actor="unreadable",
+            company_id=None,
+            event=Unreadable(stored.topic, type(error.__cause__).__name__),
+            position=stored.id,
+        )
+
+
+class ReadBudget:
+    """The bytes of stored events that one unit of work may read."""
+
+    def __init__(self, most: int) -> None:
+        self.left = self._most = most
+
+    def spend(self, size: int) -> None:
+        """Raises Oversized, from then on each time, when it is too much."""
+        self.left -= size
+        if self.left < 0:
+            raise Oversized(f"This would read more than {self._most:,} bytes of history at once: do it in parts")
+
+
+class EventStore:
+    """Appends batches and reads streams and the log."""
+
+    def __init__(self, recorder: Recorder, limits: Limits = limits.DEFAULT) -> None:
+        self.recorder = recorder
+        self.limits = limits
+
+    def append(
+        self, batch: Sequence[Recorded], guards: Guards = (), stored: Sequence[StoredEvent] | None = None
+    ) -> int:
+        """
+        Records all of the batch or nothing; returns the position of its last event.
+
+        `stored` are the same events as they are stored, from whoever has them. Raises IntegrityError, and Oversized
+        when an event, or all of them together, is more than may be recorded.
+        """
+        if len(batch) > (many := self.limits.max_transaction_events):
+            raise Oversized(
+                f"This would record {len(batch):,} events at once, and at most {many:,} may be: do it in parts"
+            )
+        stored = stored or [to_stored(recorded, self.limits) for recorded in batch]
+        if (size := sum(len(event.state) for event in stored)) > (most := self.limits.max_transaction_bytes):
+            raise Oversized(f"This would record {size:,} bytes at once, and at most {most:,} may be")
+        positions = self.recorder.insert_events(stored, guards=guards)
+        return positions[-1] if positions else self.head()
+
+    def load(
+        self, stream_ids: Sequence[UUID], read_from: str | None = None, budget: ReadBudget | None = None
+    ) -> dict[UUID, list[Recorded]]:
+        """
+        The events of each stream with their positions, in one round trip; an unknown stream has none.
+
+        Raises UnreadableEvent and, when they are more than the budget has left, Oversized: no decision may rest on a part
+        of a stream.
+        """
+        budget = budget or ReadBudget(self.limits.max_read_bytes)
+        stored = self.recorder.select_streams(stream_ids, read_from, budget.left)
+        budget.spend(sum(len(event.state) for event in stored))
+        found = map(from_stored, stored)
+        by_stream = {id_: list(events) for id_, events in groupby(found, key=lambda recorded: recorded.stream_id)}
+        return {id_: by_stream.get(id_, []) for id_ in stream_ids}
+
+    def versions(self, stream_ids: Iterable[UUID]) -> dict[UUID, int]:
+        """The newest version of each stream; 0 for an unknown one."""
+        return dict(self.recorder.select_versions(list(stream_ids)))
+
+    def after(self, position: int, limit: int) -> Sequence[Recorded]:
+        """
+        The next events of the log after a position, in order: at most `limit`, fewer when they are large.
+
+        Unreadable stands for what cannot be read: who follows the log must go on, whatever it holds.
+        """
+        found = self.recorder.select_notifications(position, limit, inclusive_of_start=False)
+        return [_readable(stored) for stored in found]
+
+    def history(self, after: int = 0, page: int = 5_000) -> Iterator[Recorded]:
+        """The whole log after a position."""
+        while batch := self.after(after, page):
+            yield from batch
+            after = batch[-1].position
+
+    def head(self) -> int:
+        """The position of the newest event; 0 for an empty log."""
+        return self.recorder.max_notification_id() or 0

@@ -1,0 +1,84 @@
+"""
+What a process keeps of streams it has read or written, so that the next decision need not read them again.
+
+A cached stream may be old: another process may have appended since. So only a decision that a commit proves may rest
+on it: the commit is guarded by the versions that were read, and refused when one of them has moved on.
+
+The cache is bounded by the memory that it takes, as far as that can be told from the JSON of the events: text takes
+little more than its bytes, but an empty object of two bytes takes sixty.
+"""
+
+from collections.abc import Iterable, Sequence
+from threading import Lock
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from domain.bounds import limits
+from domain.bounds.limits import Limits
+from domain.events import AnyEvent
+from domain.recorded import Recorded, Unreadable
+
+STREAM_BYTES, ENVELOPE_BYTES = 500, 500  # of memory, of each stream and each event
+TEXT_FACTOR, WIDE_TEXT_FACTOR = 2, 4  # memory to JSON: one letter beyond ASCII makes a whole text wider
+FREE_ITEMS, ITEM_BYTES = 25, 100  # the fields of an event are in its text; what free JSON holds beyond is counted
+_encode = msgspec.json.Encoder().encode
+
+
+class CachedStream(msgspec.Struct, frozen=True):
+    """A stream up to a version, the state of its first `folded` events, and the memory that its events take."""
+
+    recorded: Sequence[Recorded]
+    state: Any
+    folded: int
+    size: int
+
+
+class StreamCache:
+    """The streams that were put last, as many as fit into `max_cache_bytes`. Threads share it."""
+
+    def __init__(self, limits: Limits = limits.DEFAULT) -> None:
+        self._limits = limits
+        self._streams: dict[UUID, CachedStream] = {}
+        self._size = 0
+        self._lock = Lock()
+
+    @property
+    def size(self) -> int:
+        """The bytes of memory that it takes, by estimate."""
+        return self._size
+
+    def get(self, stream_id: UUID) -> CachedStream | None:
+        return self._streams.get(stream_id)
+
+    def streams(self) -> list[CachedStream]:
+        """All that it holds, for those who want to know."""
+        return list(self._streams.values())
+
+    def put(self, streams: Iterable[tuple[UUID, CachedStream]]) -> None:
+        """One that is larger than `max_cached_stream_bytes` is forgotten instead: it would push out all others."""
+        with self._lock:
+            for id_, stream in streams:
+                self._forget(id_)
+                if stream.size <= self._limits.max_cached_stream_bytes:
+                    self._streams[id_] = stream
+                    self._size += STREAM_BYTES + stream.size
+            while self._size > self._limits.max_cache_bytes:
+                self._forget(next(iter(self._streams)))
+
+    def _forget(self, stream_id: UUID) -> None:
+        if (old := self._streams.pop(stream_id, None)) is not None:
+            self._size -= STREAM_BYTES + old.size
+
+
+def size_of(events: Iterable[Recorded]) -> int:
+    """The bytes of memory that events take, by a guess from their JSON, which costs a microsecond for each."""
+    return sum(size_of_event(recorded.event) for recorded in events)
+
+
+def size_of_event(event: AnyEvent | Unreadable) -> int:
+    body = _encode(event)
+    items = body.count(b",") + body.count(b"[") + 2 * body.count(b"{")
+    factor = TEXT_FACTOR if body.isascii() else WIDE_TEXT_FACTOR
+    return ENVELOPE_BYTES + factor * len(body) + ITEM_BYTES * max(0, items - FREE_ITEMS)

@@ -1,0 +1,43 @@
+"""The kinds of stream there are: the prefix of their events' stored names, their fold, and how much of it is read."""
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from domain.board import access, agent, company, goal, issue, project
+from domain.delivery import delivery, endpoint
+from domain.jetty import task, trajectory
+from domain.routines import backfill, routine, run, slot, trigger
+from domain.values import Value
+
+State = TypeVar("State")
+
+
+class Kind(Value, Generic[State], frozen=True):
+    prefix: str
+    evolve: Callable[[State | None, Any], State | None]
+    read_from: str | None = None  # the last event of this name: what came before it is not read; None: all is
+
+
+USER = Kind(prefix="user.", evolve=access.evolve_user)
+MEMBERSHIP = Kind(prefix="member.", evolve=access.evolve_membership)
+KEY = Kind(prefix="key.", evolve=access.evolve_key)
+CLAIM = Kind(prefix="name.", evolve=access.evolve_claim)
+COMPANY = Kind(prefix="company.", evolve=company.evolve)
+AGENT = Kind(prefix="agent.", evolve=agent.evolve)
+PROJECT = Kind(prefix="project.", evolve=project.evolve)
+GOAL = Kind(prefix="goal.", evolve=goal.evolve)
+ROUTINE = Kind(prefix="routine.", evolve=routine.evolve)
+TRIGGER = Kind(prefix="trigger.", evolve=trigger.evolve)
+BACKFILL = Kind(prefix="backfill.", evolve=backfill.evolve)
+RUN = Kind(prefix="run.", evolve=run.evolve)
+SLOT = Kind(prefix="slot.", evolve=slot.evolve, read_from=slot.READ_FROM)
+ISSUE = Kind(prefix="issue.", evolve=issue.evolve)
+TASK = Kind(prefix="task.", evolve=task.evolve)
+TRAJECTORY = Kind(prefix="trajectory.", evolve=trajectory.evolve)
+ENDPOINT = Kind(prefix="endpoint.", evolve=endpoint.evolve)
+DELIVERY = Kind(prefix="delivery.", evolve=delivery.evolve)
+
+# The kinds that a process caches: what decision after decision rests on. Runs, issues, comments, trajectories and
+# deliveries are asked for once or twice in their life, so they are read when they are needed.
+CACHED = (USER, MEMBERSHIP, KEY, CLAIM, COMPANY, AGENT, PROJECT, ROUTINE, TRIGGER, SLOT, TASK, ENDPOINT)
+CACHED_PREFIXES = tuple(kind.prefix for kind in CACHED)

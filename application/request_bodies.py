@@ -1,0 +1,404 @@
+"""
+Everything that can be asked of the system: the JSON bodies of the contract.
+
+Absent fields are UNSET, so that a patch can tell "leave it" from "clear it". `TRIM` marks text that is trimmed
+before its length is tested; `max_bytes` limits an object of any shape.
+"""
+
+from datetime import date, datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from domain.routines import variables
+from domain.values import (
+    AgentRole,
+    CatchUpPolicy,
+    ConcurrencyPolicy,
+    GoalLevel,
+    GoalStatus,
+    IssueStatus,
+    MemberRole,
+    Overlap,
+    Priority,
+    ProjectStatus,
+    RoutineStatus,
+    SigningMode,
+    Variable,
+    VariableType,
+)
+
+TRIM = {"trim": True}
+REQUIRED = "Required"
+
+Title = Annotated[str, Meta(min_length=1, max_length=200, extra=TRIM)]
+Name = Annotated[str, Meta(min_length=1, max_length=200, extra=TRIM)]
+Label = Annotated[str, Meta(max_length=120, extra=TRIM)]
+Text = Annotated[str, Meta(max_length=100_000)]
+Email = Annotated[str, Meta(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254, extra=TRIM)]
+Permissions = Annotated[tuple[Literal["tasks:assign"], ...], Meta(max_length=20)]
+Comment = Annotated[str, Meta(min_length=1, max_length=100_000)]
+KeyName = Annotated[str, Meta(min_length=1, max_length=120, extra=TRIM)]
+CronText = Annotated[str, Meta(min_length=1, max_length=120, extra=TRIM)]
+Zone = Annotated[str, Meta(min_length=1, max_length=100, extra=TRIM)]
+IdempotencyKey = Annotated[str, Meta(max_length=255, extra=TRIM)]
+VariableName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=200, extra=TRIM)]
+ExcludedDates = Annotated[tuple[date, ...], Meta(max_length=366)]
+Jitter = Annotated[int, Meta(ge=0, le=3_600)]
+RunDuration = Annotated[int, Meta(ge=1, le=31_536_000)]
+Note = Annotated[str, Meta(max_length=1_000)]
+ReplayWindow = Annotated[int, Meta(ge=30, le=86_400)]
+Url = Annotated[str, Meta(min_length=1, max_length=2_048)]
+EventPattern = Annotated[str, Meta(min_length=1, max_length=120, extra=TRIM)]
+EventPatterns = Annotated[tuple[EventPattern, ...], Meta(min_length=1, max_length=100)]
+Option = Annotated[str, Meta(min_length=1, max_length=120)]
+Cents = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+RunVariables = Annotated[dict[str, str | int | float | bool], Meta(extra={"max_bytes": 256 * 1024})]
+Object = Annotated[dict[str, object], Meta(extra={"max_bytes": 1024 * 1024})]
+
+
+class Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A JSON body; unknown fields are ignored (contract 1)."""
+
+
+class CompanyDraft(Body, frozen=True):
+    name: Name
+    description: Text | None = None
+
+
+class CompanyPatch(Body, frozen=True):
+    name: Name | UnsetType = UNSET
+    description: Text | None | UnsetType = UNSET
+
+
+class AgentDraft(Body, frozen=True):
+    name: Name
+    role: AgentRole = "general"
+    title: Label | None = None
+    reports_to: UUID | None = None
+    adapter_type: Name = "process"
+    adapter_config: Object = {}
+    metadata: Object | None = None
+    budget_monthly_cents: Cents = 0
+    heartbeat_url: Url | None = None
+
+
+class AgentPatch(Body, frozen=True):
+    name: Name | UnsetType = UNSET
+    role: AgentRole | UnsetType = UNSET
+    title: Label | None | UnsetType = UNSET
+    reports_to: UUID | None | UnsetType = UNSET
+    adapter_type: Name | UnsetType = UNSET
+    adapter_config: Object | UnsetType = UNSET
+    metadata: Object | None | UnsetType = UNSET
+    budget_monthly_cents: Cents | UnsetType = UNSET
+    heartbeat_url: Url | None | UnsetType = UNSET
+
+
+class ProjectDraft(Body, frozen=True):
+    name: Name
+    description: Text | None = None
+    status: ProjectStatus = "backlog"
+    goal_id: UUID | None = None
+    lead_agent_id: UUID | None = None
+    target_date: Label | None = None
+    color: Label | None = None
+
+
+class ProjectPatch(Body, frozen=True):
+    name: Name | UnsetType = UNSET
+    description: Text | None | UnsetType = UNSET
+    status: ProjectStatus | UnsetType = UNSET
+    goal_id: UUID | None | UnsetType = UNSET
+    lead_agent_id: UUID | None | UnsetType = UNSET
+    target_date: Label | None | UnsetType = UNSET
+    color: Label | None | UnsetType = UNSET
+
+
+class GoalDraft(Body, frozen=True):
+    title: Title
+    description: Text | None = None
+    level: GoalLevel = "task"
+    status: GoalStatus = "planned"
+    parent_id: UUID | None = None
+    owner_agent_id: UUID | None = None
+
+
+class GoalPatch(Body, frozen=True):
+    title: Title | UnsetType = UNSET
+    description: Text | None | UnsetType = UNSET
+    level: GoalLevel | UnsetType = UNSET
+    status: GoalStatus | UnsetType = UNSET
+    parent_id: UUID | None | UnsetType = UNSET
+    owner_agent_id: UUID | None | UnsetType = UNSET
+
+
+class VariableDraft(Body, frozen=True):
+    name: VariableName
+    label: Label | None = None
+    type: VariableType = "text"
+    default_value: str | int | float | bool | None = None
+    required: bool = True
+    options: Annotated[tuple[Option, ...], Meta(max_length=50)] = ()
+
+    def variable(self) -> Variable:
+        return Variable(**msgspec.structs.asdict(self))
+
+    def faults(self) -> list[tuple[str, str]]:
+        """What is wrong with its fields together, each as JSON field and message."""
+        return variables.faults(self.variable())
+
+
+class RoutineDraft(Body, frozen=True):
+    title: Title
+    description: Text | None = None
+    assignee_agent_id: UUID | None = None
+    project_id: UUID | None = None
+    goal_id: UUID | None = None
+    parent_issue_id: UUID | None = None
+    priority: Priority = "medium"
+    status: RoutineStatus = "active"
+    concurrency_policy: ConcurrencyPolicy = "coalesce_if_active"
+    catch_up_policy: CatchUpPolicy = "skip_missed"
+    variables: Annotated[tuple[VariableDraft, ...], Meta(max_length=200)] = ()
+    max_run_duration_sec: RunDuration | None = None
+    pause_note: Note | None = None
+    resume_at: datetime | None = None
+
+
+class RoutinePatch(Body, frozen=True):
+    title: Title | UnsetType = UNSET
+    description: Text | None | UnsetType = UNSET
+    assignee_agent_id: UUID | None | UnsetType = UNSET
+    project_id: UUID | None | UnsetType = UNSET
+    goal_id: UUID | None | UnsetType = UNSET
+    parent_issue_id: UUID | None | UnsetType = UNSET
+    priority: Priority | UnsetType = UNSET
+    status: RoutineStatus | UnsetType = UNSET
+    concurrency_policy: ConcurrencyPolicy | UnsetType = UNSET
+    catch_up_policy: CatchUpPolicy | UnsetType = UNSET
+    variables: Annotated[tuple[VariableDraft, ...], Meta(max_length=200)] | UnsetType = UNSET
+    max_run_duration_sec: RunDuration | None | UnsetType = UNSET
+    pause_note: Note | None | UnsetType = UNSET
+    resume_at: datetime | None | UnsetType = UNSET
+    base_revision_id: UUID | None = None
+
+
+class ScheduleDraft(Body, frozen=True, tag_field="kind", tag="schedule"):
+    """
+    Fires at the times of a cron expression, or once at `runAt`. Beyond the contract: `startsAt` and `endsAt` limit it,
+    on `excludedDates` of its zone it rests, `jitterSec` spreads its firings.
+    """
+
+    cron_expression: CronText | None = None
+    timezone: Zone = "UTC"
+    label: Label | None = None
+    enabled: bool = True
+    run_at: datetime | None = None
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    excluded_dates: ExcludedDates = ()
+    jitter_sec: Jitter = 0
+
+    def faults(self) -> list[tuple[str, str]]:
+        """One of the two says when."""
+        return [] if self.cron_expression is not None or self.run_at is not None else [("cronExpression", REQUIRED)]
+
+
+class WebhookDraft(Body, frozen=True, tag_field="kind", tag="webhook"):
+    """Fires when its public address is called by somebody who knows its secret."""
+
+    label: Label | None = None
+    enabled: bool = True
+    signing_mode: SigningMode = "bearer"
+    replay_window_sec: ReplayWindow = 300
+
+
+class ApiDraft(Body, frozen=True, tag_field="kind", tag="api"):
+    """Fires when a run names it."""
+
+    label: Label | None = None
+    enabled: bool = True
+
+
+TriggerDraft = ScheduleDraft | WebhookDraft | ApiDraft
+
+
+class TriggerPatch(Body, frozen=True):
+    """Fields of another kind are ignored."""
+
+    label: Label | None | UnsetType = UNSET
+    enabled: bool | UnsetType = UNSET
+    cron_expression: CronText | None | UnsetType = UNSET
+    timezone: Zone | None | UnsetType = UNSET
+    run_at: datetime | None | UnsetType = UNSET
+    starts_at: datetime | None | UnsetType = UNSET
+    ends_at: datetime | None | UnsetType = UNSET
+    excluded_dates: ExcludedDates | UnsetType = UNSET
+    jitter_sec: Jitter | UnsetType = UNSET
+    signing_mode: SigningMode | UnsetType = UNSET
+    replay_window_sec: ReplayWindow | UnsetType = UNSET
+
+
+class SecretRotation(Body, frozen=True):
+    """`overlapSec` (our addition): for so many seconds the old secret is good, too."""
+
+    overlap_sec: Annotated[int, Meta(ge=0, le=86_400)] = 0
+
+
+class BackfillDraft(Body, frozen=True):
+    """
+    The occurrences of a schedule from `from` to `to` (now if none is given), both included.
+
+    `one_at_a_time`: each run begins when no work of the routine is live; `policy`: all at once, as the routine's
+    concurrency policy says.
+    """
+
+    from_: datetime = msgspec.field(name="from")
+    to: datetime | None = None
+    overlap: Overlap = "one_at_a_time"
+
+
+class BulkSelection(Body, frozen=True):
+    """Which routines of a company: all, or those that meet every condition that is given."""
+
+    project_id: UUID | None = None
+    assignee_agent_id: UUID | None = None
+    routine_ids: Annotated[tuple[UUID, ...], Meta(min_length=1, max_length=1_000)] | None = None
+    q: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+
+
+class BulkPause(BulkSelection, frozen=True):
+    pause_note: Note | None = None
+    resume_at: datetime | None = None
+
+
+class BulkResume(BulkSelection, frozen=True):
+    pass
+
+
+class EndpointDraft(Body, frozen=True):
+    """`events` are stored names, as `run.fired`; `run.*` stands for all that begin so, `*` for all."""
+
+    url: Url
+    events: EventPatterns
+    description: Note | None = None
+    ordered: bool = False
+    enabled: bool = True
+
+
+class EndpointPatch(Body, frozen=True):
+    url: Url | UnsetType = UNSET
+    events: EventPatterns | UnsetType = UNSET
+    description: Note | None | UnsetType = UNSET
+    ordered: bool | UnsetType = UNSET
+    enabled: bool | UnsetType = UNSET
+
+
+class RunRequest(Body, frozen=True):
+    source: Literal["manual", "api"] = "manual"
+    trigger_id: UUID | None = None
+    payload: Object | None = None
+    variables: RunVariables | None = None
+    project_id: UUID | None = None
+    assignee_agent_id: UUID | None = None
+    idempotency_key: IdempotencyKey | None = None
+    execution_workspace_id: UUID | None = None
+    execution_workspace_preference: Name | None = None
+    execution_workspace_settings: Object | None = None
+    project_workspace_id: UUID | None = None
+
+
+class IssueDraft(Body, frozen=True):
+    title: Title
+    description: Text | None = None
+    status: IssueStatus | UnsetType = UNSET
+    priority: Priority = "medium"
+    assignee_agent_id: UUID | None = None
+    project_id: UUID | None = None
+    goal_id: UUID | None = None
+    parent_id: UUID | None = None
+
+
+class IssuePatch(Body, frozen=True):
+    title: Title | UnsetType = UNSET
+    description: Text | None | UnsetType = UNSET
+    status: IssueStatus | UnsetType = UNSET
+    priority: Priority | UnsetType = UNSET
+    assignee_agent_id: UUID | None | UnsetType = UNSET
+    project_id: UUID | None | UnsetType = UNSET
+    goal_id: UUID | None | UnsetType = UNSET
+    parent_id: UUID | None | UnsetType = UNSET
+    comment: Comment | None = None
+
+
+class Checkout(Body, frozen=True):
+    agent_id: UUID
+    expected_statuses: Annotated[tuple[IssueStatus, ...], Meta(min_length=1, max_length=20)]
+
+
+class CommentDraft(Body, frozen=True):
+    body: Comment
+
+
+class BoardKeyDraft(Body, frozen=True):
+    name: KeyName = "paperclipai cli"
+    expires_at: datetime | None | UnsetType = UNSET  # None: never; UNSET: in 30 days
+    requested_company_id: UUID | None = None
+
+
+class AgentKeyDraft(Body, frozen=True):
+    name: KeyName = "default"
+    expires_at: datetime | None | UnsetType = UNSET  # None: never; UNSET: as long as the key that asks for it
+
+
+class PauseRequest(Body, frozen=True):
+    reason: Label = "manual"
+
+
+class MemberDraft(Body, frozen=True):
+    """A user who is known, by id, or a new one; `name` and `email` count where `userId` is not given."""
+
+    user_id: UUID | None = None
+    name: Name | None = None
+    email: Email | None = None
+    membership_role: MemberRole = "member"
+    permissions: Permissions | UnsetType = UNSET  # UNSET: the usual ones of the role
+    key_expires_at: datetime | None | UnsetType = UNSET  # of a new user's first key; as in BoardKeyDraft
+
+    def faults(self) -> list[tuple[str, str]]:
+        """A user must be named somehow, and only a new one gets a key."""
+        found = [] if self.user_id or self.name else [("name", "Either userId or the name of a new user is required")]
+        if self.user_id and self.key_expires_at is not UNSET:
+            found.append(("keyExpiresAt", "A user who is known gets no key"))
+        return found
+
+
+class MemberPatch(Body, frozen=True):
+    membership_role: MemberRole | UnsetType = UNSET
+    permissions: Permissions | UnsetType = UNSET
+
+
+class SchedulePreview(Body, frozen=True):
+    """
+    A schedule that is not saved, and how many of its times are asked for, from `from` (now if none is given).
+
+    When jitter moves an occurrence to follows from its routine, so only with `routineId` is it known.
+    """
+
+    cron_expression: CronText | None = None
+    timezone: Zone = "UTC"
+    run_at: datetime | None = None
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    excluded_dates: ExcludedDates = ()
+    jitter_sec: Jitter = 0
+    routine_id: UUID | None = None
+    count: Annotated[int, Meta(ge=1, le=1_000)] = 10
+    from_: datetime | None = msgspec.field(default=None, name="from")
+
+    def faults(self) -> list[tuple[str, str]]:
+        """One of the two says when."""
+        return [] if self.cron_expression is not None or self.run_at is not None else [("cronExpression", REQUIRED)]

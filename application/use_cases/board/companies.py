@@ -1,0 +1,78 @@
+"""Companies and who belongs to them (contract 7.2)."""
+
+from collections.abc import Iterator
+from itertools import islice
+from uuid import UUID
+
+from application.access import Principal, Resource, authorize, require_board, standing
+from application.event_store.stream_kinds import CLAIM, COMPANY
+from application.event_store.unit_of_work import Work
+from application.request_bodies import CompanyDraft, CompanyPatch
+from application.use_cases.references import merged
+from domain.board import company
+from domain.board.access import Membership
+from domain.errors import Forbidden, NotFound
+from domain.events import CompanyCreated, MemberJoined, NameClaimed
+from domain.identity import claim_of, membership_of
+from domain.values import CompanyDetails
+
+PREFIX_SCOPE = "issue prefix"
+NAMES_AT_ONCE = 20
+
+
+def create(work: Work, principal: Principal, draft: CompanyDraft) -> UUID:
+    """The creator becomes its owner."""
+    user = require_board(principal)
+    if not user.instance_admin:
+        raise Forbidden("Instance admin required")
+    company_id = work.new_id()
+    prefix = claim(work, PREFIX_SCOPE, company.issue_prefixes(draft.name), company_id, company_id)
+    details = CompanyDetails(name=draft.name, description=draft.description)
+    work.record(company_id, [CompanyCreated(details=details, issue_prefix=prefix)], company_id)
+    joined = MemberJoined(user_id=user.user_id, role="owner")
+    work.record(membership_of(user.user_id, company_id), [joined], company_id)
+    return company_id
+
+
+def update(work: Work, principal: Principal, company_id: UUID, patch: CompanyPatch) -> UUID:
+    found = _writable(work, principal, company_id)
+    work.record(company_id, company.update(found, merged(found.details, patch)))
+    return company_id
+
+
+def archive(work: Work, principal: Principal, company_id: UUID) -> UUID:
+    work.record(company_id, company.archive(_writable(work, principal, company_id)))
+    return company_id
+
+
+def enter_to_manage(work: Work, principal: Principal, company_id: UUID) -> Membership:
+    """The standing of a board user who may write; what they may manage is for the domain to say."""
+    authorize(work, principal, "administer", enter(work, company_id))
+    if (membership := standing(work, require_board(principal), company_id)) is None:
+        raise NotFound("Company not found")
+    return membership
+
+
+def enter(work: Work, company_id: UUID) -> Resource:
+    """The company of a `/companies/{id}/...` path as a resource; unknown ones are nobody's."""
+    exists = work.get(COMPANY, company_id) is not None
+    return Resource(company_id=company_id if exists else None, kind="Company", by_company=True)
+
+
+def claim(work: Work, scope: str, names: Iterator[str], holder_id: UUID, company_id: UUID) -> str:
+    """Takes the first free name of a scope; a race for it is settled by the store."""
+    while batch := list(islice(names, NAMES_AT_ONCE)):
+        work.load(claim_of(scope, name) for name in batch)
+        for name in batch:
+            if work.get(CLAIM, claim_of(scope, name)) is None:
+                claimed = NameClaimed(scope=scope, name=name, holder_id=holder_id)
+                work.record(claim_of(scope, name), [claimed], company_id)
+                return name
+    raise AssertionError
+
+
+def _writable(work: Work, principal: Principal, company_id: UUID) -> company.Company:
+    authorize(work, principal, "administer", enter(work, company_id))
+    if (found := work.get(COMPANY, company_id)) is None:
+        raise NotFound("Company not found")
+    return found

@@ -1,0 +1,57 @@
+"""Goals (contract 7.4)."""
+
+from uuid import UUID
+
+from application.access import Principal, Resource, authorize
+from application.event_store.stream_kinds import GOAL
+from application.event_store.unit_of_work import Work
+from application.request_bodies import GoalDraft, GoalPatch
+from application.use_cases.board import companies
+from application.use_cases.references import check_agent, check_goal, check_goals_above, merged
+from domain.board import goal
+from domain.board.goal import Goal
+from domain.errors import NotFound
+from domain.events import GoalCreated
+from domain.values import GoalDetails
+
+
+def create(work: Work, principal: Principal, company_id: UUID, draft: GoalDraft) -> UUID:
+    authorize(work, principal, "administer", companies.enter(work, company_id))
+    details = merged(GoalDetails(title=draft.title), draft)
+    _check(work, company_id, None, details)
+    goal_id = work.new_id()
+    work.record(goal_id, [GoalCreated(details=details)], company_id)
+    return goal_id
+
+
+def update(work: Work, principal: Principal, goal_id: UUID, patch: GoalPatch) -> UUID:
+    found = _writable(work, principal, goal_id)
+    details = merged(found.details, patch)
+    _check(work, work.company_of(goal_id), goal_id, details, found.details)
+    work.record(goal_id, goal.update(found, details))
+    return goal_id
+
+
+def delete(work: Work, principal: Principal, goal_id: UUID) -> UUID:
+    work.record(goal_id, goal.delete(_writable(work, principal, goal_id)))
+    return goal_id
+
+
+def _check(
+    work: Work, company_id: UUID, goal_id: UUID | None, new: GoalDetails, old: GoalDetails | None = None
+) -> None:
+    if old is None or new.parent_id != old.parent_id:
+        check_goal(work, company_id, new.parent_id)
+        check_goals_above(work, new.parent_id, goal_id)
+    if old is None or new.owner_agent_id != old.owner_agent_id:
+        check_agent(work, company_id, new.owner_agent_id, "Owner agent")
+
+
+def _writable(work: Work, principal: Principal, goal_id: UUID) -> Goal:
+    found = work.get(GOAL, goal_id)
+    gone = found is None or found.deleted
+    company_id = None if gone else work.company_of(goal_id)
+    authorize(work, principal, "administer", Resource(company_id=company_id, kind="Goal"))
+    if found is None:
+        raise NotFound("Goal not found")
+    return found

@@ -1,0 +1,70 @@
+"""Projects (contract 7.4)."""
+
+from collections.abc import Callable
+from uuid import UUID
+
+from application.access import Principal, Resource, authorize
+from application.event_store.stream_kinds import PROJECT
+from application.event_store.unit_of_work import Work
+from application.request_bodies import ProjectDraft, ProjectPatch
+from application.use_cases.board import companies
+from application.use_cases.references import check_agent, check_goal, merged
+from domain.board import project
+from domain.board.agent import url_keys
+from domain.board.project import Project
+from domain.errors import NotFound
+from domain.events import ProjectCreated, ProjectEvent
+from domain.values import ProjectDetails
+
+
+def create(work: Work, principal: Principal, company_id: UUID, draft: ProjectDraft) -> UUID:
+    authorize(work, principal, "administer", companies.enter(work, company_id))
+    check_goal(work, company_id, draft.goal_id)
+    check_agent(work, company_id, draft.lead_agent_id, "Lead agent")
+    project_id = work.new_id()
+    url_key = companies.claim(work, f"project|{company_id}", url_keys(draft.name), project_id, company_id)
+    details = merged(ProjectDetails(name=draft.name), draft)
+    work.record(project_id, [ProjectCreated(details=details, url_key=url_key)], company_id)
+    return project_id
+
+
+def update(work: Work, principal: Principal, project_id: UUID, patch: ProjectPatch) -> UUID:
+    found = _writable(work, principal, project_id)
+    details = merged(found.details, patch)
+    company_id = work.company_of(project_id)
+    if details.goal_id != found.details.goal_id:
+        check_goal(work, company_id, details.goal_id)
+    if details.lead_agent_id != found.details.lead_agent_id:
+        check_agent(work, company_id, details.lead_agent_id, "Lead agent")
+    work.record(project_id, project.update(found, details))
+    return project_id
+
+
+def pause(work: Work, principal: Principal, project_id: UUID) -> UUID:
+    return _change(work, principal, project_id, project.pause)
+
+
+def resume(work: Work, principal: Principal, project_id: UUID) -> UUID:
+    return _change(work, principal, project_id, project.resume)
+
+
+def delete(work: Work, principal: Principal, project_id: UUID, *, in_use: bool = False) -> UUID:
+    """Refused while a routine is in it (`in_use`, from the read model); its issues stay as they are."""
+    return _change(work, principal, project_id, lambda found: project.delete(found, in_use=in_use))
+
+
+def _change(
+    work: Work, principal: Principal, project_id: UUID, decide: Callable[[Project], list[ProjectEvent]]
+) -> UUID:
+    work.record(project_id, decide(_writable(work, principal, project_id)))
+    return project_id
+
+
+def _writable(work: Work, principal: Principal, project_id: UUID) -> Project:
+    found = work.get(PROJECT, project_id)
+    gone = found is None or found.deleted
+    company_id = None if gone else work.company_of(project_id)
+    authorize(work, principal, "administer", Resource(company_id=company_id, kind="Project"))
+    if found is None:
+        raise NotFound("Project not found")
+    return found

@@ -1,0 +1,127 @@
+"""Deliveries on their way: where each goes, what signs it, and what became of an attempt."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from application.event_store.stream_kinds import AGENT, DELIVERY, ENDPOINT, ROUTINE, TRAJECTORY
+from application.event_store.unit_of_work import Work
+from domain.board import agent
+from domain.delivery import delivery, endpoint
+from domain.delivery.delivery import GONE, Answer, Letter
+from domain.values import Callback, Value
+from domain.webhooks import signing_keys
+from domain.webhooks.secret import Secret
+from domain.webhooks.signing_keys import Signing
+
+NO_RECEIVER = "There is no receiver any more"
+DISABLED = "The endpoint is disabled"
+SECRET_GONE = "The secret that signs it is gone"  # noqa: S105 words, no secret
+
+
+class Address(Value, frozen=True):
+    """Where a letter goes, and the secrets that sign it."""
+
+    url: str
+    secrets: tuple[Secret, ...]
+
+    def __repr__(self) -> str:
+        return "Address(***)"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return []
+
+
+class GivenUp(Exception):
+    """It cannot be sent; the message says why."""
+
+
+def is_due(work: Work, letter: Letter) -> bool:
+    """Whether nobody has taken care of it meanwhile."""
+    return work.version_of(letter.id) == letter.version
+
+
+def address(work: Work, letter: Letter) -> Address:
+    """Raises GivenUp, and VaultClosed without the key."""
+    match letter.kind:
+        case "webhook":
+            return _of_endpoint(work, letter)
+        case "heartbeat":
+            return _of_agent(work, letter)
+        case "callback":
+            return _of_trajectory(work, letter)
+
+
+def record(work: Work, letter: Letter, answer: Answer) -> bool:
+    """What became of an attempt; False when another has recorded one meanwhile."""
+    if not is_due(work, letter):
+        return False
+    state = work.get(DELIVERY, letter.id)
+    work.record(letter.id, delivery.attempted(letter.id, state, answer, work.now), letter.company_id)
+    if answer.status == GONE:
+        _close(work, letter)
+    return True
+
+
+def give_up(work: Work, letter: Letter, reason: str) -> bool:
+    """It is dead; somebody may ask for it again."""
+    if not is_due(work, letter):
+        return False
+    work.record(letter.id, delivery.given_up(work.get(DELIVERY, letter.id), reason), letter.company_id)
+    return True
+
+
+def _close(work: Work, letter: Letter) -> None:
+    """The receiver says that it is gone for good: nothing more is sent there."""
+    if letter.kind == "webhook" and (found := work.get(ENDPOINT, letter.target_id)) is not None:
+        work.record(letter.target_id, endpoint.disable(found, "gone"))
+    elif letter.kind == "heartbeat" and (holder := work.get(AGENT, letter.target_id)) is not None:
+        work.record(letter.target_id, agent.stop_heartbeat(holder, "gone"))
+
+
+def _of_endpoint(work: Work, letter: Letter) -> Address:
+    found = work.get(ENDPOINT, letter.target_id)
+    if found is None or found.deleted:
+        raise GivenUp(NO_RECEIVER)
+    if not found.settings.enabled:
+        raise GivenUp(DISABLED)
+    return _signed(work, found.settings.url, found.signing)
+
+
+def _of_agent(work: Work, letter: Letter) -> Address:
+    found = work.get(AGENT, letter.target_id)
+    if found is None or found.profile.heartbeat_url is None or found.status == "terminated":
+        raise GivenUp(NO_RECEIVER)
+    return _signed(work, found.profile.heartbeat_url, found.heartbeat)
+
+
+def _of_trajectory(work: Work, letter: Letter) -> Address:
+    """A routine's secret is the one that it has now: a rotated one counts at once."""
+    found = work.get(TRAJECTORY, letter.target_id)
+    if found is None or found.callback is None:
+        raise GivenUp(NO_RECEIVER)
+    secret_id = found.callback.secret_id
+    if secret_id is None:
+        return Address(url=found.callback.url, secrets=())
+    current = _current_callback(work, found.routine_id)
+    wanted = current.secret_id if current is not None and current.secret_id is not None else secret_id
+    return Address(url=found.callback.url, secrets=_revealed(work, [wanted]))
+
+
+def _current_callback(work: Work, routine_id: UUID | None) -> Callback | None:
+    of = work.get(ROUTINE, routine_id)
+    return of.settings.call.callback if of is not None and of.settings.call is not None else None
+
+
+def _signed(work: Work, url: str, signing: Signing | None) -> Address:
+    if signing is None:
+        raise GivenUp(SECRET_GONE)
+    return Address(url=url, secrets=_revealed(work, signing_keys.good(signing, work.now)))
+
+
+def _revealed(work: Work, ids: Sequence[UUID]) -> tuple[Secret, ...]:
+    found = work.reveal(ids)
+    secrets = tuple(found[id_] for id_ in ids if id_ in found)
+    if not secrets:
+        raise GivenUp(SECRET_GONE)
+    return secrets

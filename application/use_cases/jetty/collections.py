@@ -1,0 +1,102 @@
+"""Collections: companies as Jetty's clients see them, their environment, and the keys bound to one (Jetty contract 7)."""
+
+from uuid import UUID
+
+from application import tokens
+from application.access import Action, BoardUser, CollectionCaller, Principal, require_board
+from application.event_store.stream_kinds import COMPANY, KEY
+from application.event_store.unit_of_work import Work
+from application.jetty_request_bodies import ApiKeyCreate, CollectionCreate, EnvironmentChange
+from application.request_bodies import CompanyDraft
+from application.use_cases import named_secrets
+from application.use_cases.board import companies, keys
+from application.use_cases.board.keys import Minted
+from application.use_cases.jetty import names
+from domain.board import access
+from domain.disclosure import MASK
+from domain.errors import Conflict, NotFound
+from domain.events import CompanyEnvironmentChanged, CompanyNamed, KeyIssued
+from domain.jetty import environment
+
+PURPOSE = "environment"
+
+
+def visible(_work: Work, principal: Principal) -> Principal:
+    """Whose collections are asked for."""
+    return principal
+
+
+def enter(work: Work, principal: Principal, collection: str, action: Action = "read") -> UUID:
+    """The company behind the name, for whoever may see it. Raises NotFound."""
+    return names.collection(work, principal, collection, action)
+
+
+def create(work: Work, principal: Principal, draft: CollectionCreate) -> UUID:
+    """A company with this name. Raises Forbidden for whoever may make none, Conflict when the name is taken."""
+    require_board(principal)
+    company_id = companies.create(work, principal, CompanyDraft(name=draft.name, description=draft.description))
+    names.take(work, names.COLLECTIONS, draft.name, company_id, company_id, Conflict("Collection already exists"))
+    work.record(company_id, [CompanyNamed(name=draft.name)])
+    return company_id
+
+
+def change_environment(work: Work, principal: Principal, collection: str, change: EnvironmentChange) -> UUID:
+    """Merges; null deletes, a mask keeps what there is. Raises Misfit for what cannot be a variable, or too many."""
+    company_id = names.collection(work, principal, collection, "administer")
+    found = work.get(COMPANY, company_id)
+    old = found.environment if found else None
+    kept: dict[str, object] = {}
+    if (wanted := change.environment_variables) is not None:
+        new = {name: value for name, value in wanted.items() if value is not None and value != MASK}
+        environment.check_new(new)
+        deleted = {name for name, value in wanted.items() if value is None}
+        kept = {name: value for name, value in named_secrets.opened(work, old).items() if name not in deleted} | new
+        if new:
+            environment.check_total(kept, work.limits)
+    sealed = named_secrets.seal(work, company_id, PURPOSE, kept, company_id)
+    if old is not None:
+        work.drop([old.id])
+    if sealed != old:
+        work.record(company_id, [CompanyEnvironmentChanged(environment=sealed)])
+    return company_id
+
+
+def create_key(work: Work, principal: Principal, draft: ApiKeyCreate) -> Minted:
+    """
+    A key for one collection, for board users who may fire there as it can; it is shown here and never again.
+
+    Raises Misfit for one that would outlive the caller's.
+    """
+    require_board(principal)
+    company_id = names.collection(work, principal, draft.collection_name, "entrust")
+    token = tokens.mint_for_collection()
+    key = KeyIssued(name=draft.name, collection_id=company_id, prefix=tokens.shown_of(token))
+    return keys.issue(work, principal, token, company_id, key, draft.expires_at, "expires_at")
+
+
+def may_list_keys(work: Work, principal: Principal, collection: str) -> UUID:
+    """The company. Raises Forbidden for keys themselves: a leaked one does not lead to the others."""
+    company_id = names.collection(work, principal, collection)
+    require_board(principal)
+    return company_id
+
+
+def revoke_key(work: Work, principal: Principal, collection: str, key_id: UUID) -> UUID:
+    """The token is unknown from the next request on."""
+    require_board(principal)
+    company_id = names.collection(work, principal, collection, "administer")
+    key = work.get(KEY, key_id)
+    if key is None or key.collection_id != company_id:
+        raise NotFound
+    work.record(key_id, access.revoke(key))
+    return key_id
+
+
+def own(principal: Principal) -> UUID | None:
+    """The company of a key that is bound to one."""
+    return principal.company_id if isinstance(principal, CollectionCaller) else None
+
+
+def is_admin(principal: Principal) -> bool:
+    """Whether all collections are theirs."""
+    return isinstance(principal, BoardUser) and principal.instance_admin

@@ -1,0 +1,144 @@
+"""What a firing of a routine that calls a task does: it opens a trajectory (Jetty contract 5.2)."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from msgspec.structs import replace
+
+from application.event_store.stream_kinds import PROJECT, RUN, TASK, TRAJECTORY
+from application.event_store.unit_of_work import Work
+from application.use_cases import slots
+from application.use_cases.jetty import names
+from domain.board import project as projects
+from domain.errors import NotFound, Unacceptable
+from domain.events import TaskRoutineRemoved, TrajectoryEvent, TrajectoryMoved, TrajectoryOpened
+from domain.identity import trajectory_of_run
+from domain.jetty import built_in, task_call, trajectory
+from domain.jetty.trajectory import LIVE, Trajectory
+from domain.routines import firing, run
+from domain.routines.firing import Firing
+from domain.routines.routine import Routine
+from domain.values import Failed, Live, Outcome, Started, TaskCall
+
+GONE = "The task is gone"
+
+
+def begin(work: Work, company_id: UUID, of: Routine, asked: Firing) -> None:
+    """The run, its slot and its trajectory; one that cannot be worked on is there too, and says why."""
+    if (called := of.settings.call) is None:
+        raise NotFound
+    guard, is_awaited = slots.of(work, asked.routine_id), asked.source != "schedule"
+    outcome = slots.limit_live(work, guard, _outcome(work, of, asked), is_awaited=is_awaited)
+    work.record(asked.run_id, [firing.fired_with(asked, of, outcome)], company_id)
+    if isinstance(outcome, Started):
+        live = Live(issue_id=outcome.trajectory_id, run_id=asked.run_id)
+        slots.follow(work, asked.routine_id, live, company_id, is_live=True)
+        opened, error = _limit_size(work, asked, *_opened(work, called, asked, company_id))
+        start(work, outcome.trajectory_id, opened, company_id, error)
+
+
+def must_be_callable(work: Work, called: TaskCall, company_id: UUID) -> None:
+    """Raises Unacceptable for what would fail whenever it is fired: a trajectory cannot hold it."""
+    trajectory.must_be_openable(_trajectory(work, called, company_id), work.limits)
+
+
+def start(
+    work: Work, trajectory_id: UUID, opened: TrajectoryOpened, company_id: UUID, error: str | None = None
+) -> None:
+    """Opens it; what needs no worker is carried out at once, what cannot be begun has failed."""
+    work.record(trajectory_id, [opened], company_id)
+    if error is not None:
+        move(work, trajectory_id, [TrajectoryMoved(status="failed", error=error)])
+    elif built_in.runs_by_itself(opened.workflow):
+        *steps, end = built_in.carried_out(opened.workflow, opened.init_params, work.limits)
+        work.record(trajectory_id, steps)
+        move(work, trajectory_id, [end])
+
+
+def move(work: Work, trajectory_id: UUID, events: Sequence[TrajectoryEvent]) -> None:
+    """Records a change of its status, which its run and the slot of its routine follow."""
+    old = present(work, trajectory_id)
+    company_id = work.company_of(trajectory_id)
+    work.record(trajectory_id, events)
+    for event in events:
+        if not isinstance(event, TrajectoryMoved) or old.routine_id is None or old.run_id is None:
+            continue
+        if (fired := work.get(RUN, old.run_id)) is not None:
+            work.record(old.run_id, run.follow(fired, event.status, event.error))
+        live = Live(issue_id=trajectory_id, run_id=old.run_id)
+        slots.follow(work, old.routine_id, live, company_id, is_live=event.status in LIVE)
+
+
+def present(work: Work, trajectory_id: UUID) -> Trajectory:
+    """Raises NotFound."""
+    if (found := work.get(TRAJECTORY, trajectory_id)) is None:
+        raise NotFound
+    return found
+
+
+def release(work: Work, routine_id: UUID, called: TaskCall) -> None:
+    """The routine is archived: its name is free, its task rid of it, its secrets are gone."""
+    names.free(work, names.routines_of(called.task_id), called.name)
+    found = work.get(TASK, called.task_id)
+    if found is not None and not found.deleted and routine_id in found.routines:
+        work.record(called.task_id, [TaskRoutineRemoved(routine_id=routine_id)])
+    work.drop(secret_ids(called))
+
+
+def secret_ids(called: TaskCall) -> list[UUID]:
+    """The vault's ids of its secrets."""
+    found = [called.secrets.id] if called.secrets else []
+    return [*found, called.callback.secret_id] if called.callback and called.callback.secret_id else found
+
+
+def _outcome(work: Work, of: Routine, asked: Firing) -> Outcome:
+    begun = Started(trajectory_id=trajectory_of_run(asked.run_id))
+    if asked.source in ("manual", "api"):
+        return begun  # whoever asks for it gets it: neither cadence, pause nor overlap count
+    if projects.is_paused(work.get(PROJECT, asked.project_id)):
+        return firing.PROJECT_PAUSED
+    if isinstance(asked.texts, Failed):
+        return begun  # as failed, without a look at live trajectories: what they hold may be why
+    guard = slots.of(work, asked.routine_id)
+    return run.outcome(of.settings.concurrency_policy, slots.newest(work, of, guard), begun)
+
+
+def _opened(work: Work, called: TaskCall, asked: Firing, company_id: UUID) -> tuple[TrajectoryOpened, str | None]:
+    """What the call opens, and why it cannot be begun, if so."""
+    opened = replace(_trajectory(work, called, company_id), routine_id=asked.routine_id, run_id=asked.run_id)
+    found = work.get(TASK, called.task_id)
+    if found is None or found.deleted:
+        return opened, GONE
+    return opened, asked.texts.reason if isinstance(asked.texts, Failed) else None
+
+
+def _trajectory(work: Work, called: TaskCall, company_id: UUID) -> TrajectoryOpened:
+    """What the call would open now, whatever fires it."""
+    found = work.get(TASK, called.task_id)
+    workflow = found.details.workflow if found else {}
+    return TrajectoryOpened(
+        task_id=called.task_id,
+        name=names.full(work, company_id, called.task_id),
+        workflow=workflow,
+        init_params=task_call.init_params(called.overrides, workflow),
+        callback=called.callback,
+        source="routine",
+        author=work.actor,
+    )
+
+
+def _limit_size(
+    work: Work, asked: Firing, opened: TrajectoryOpened, error: str | None
+) -> tuple[TrajectoryOpened, str | None]:
+    """
+    What a call opens, and why it failed; one that is too large is opened without its workflow and parameters.
+
+    A scheduled call has then failed, and says so; who asks for it is refused. Raises Unacceptable.
+    """
+    try:
+        trajectory.must_be_openable(opened, work.limits)
+    except Unacceptable as refusal:
+        if asked.source != "schedule":
+            raise
+        return replace(opened, workflow={}, init_params={}), error or refusal.message
+    return opened, error

@@ -1,0 +1,239 @@
+"""Routines that call a task, as Jetty's clients keep them (Jetty contract 2)."""
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from application.access import Action, Principal
+from application.event_store.stream_kinds import TRIGGER
+from application.event_store.unit_of_work import Work
+from application.jetty_request_bodies import CadenceConfig, RoutineChange, RoutineCreate
+from application.use_cases import named_secrets, routines, runs, schedule_changes, triggers
+from application.use_cases.jetty import names, task_firing
+from application.use_cases.jetty.names import RoutinePath, TaskPath
+from domain.delivery import outbound_url
+from domain.disclosure import MASK
+from domain.errors import Conflict, Misfit
+from domain.events import (
+    RoutineTriggerAdded,
+    RoutineTriggerChanged,
+    RoutineTriggerRemoved,
+)
+from domain.identity import cadence_of, trajectory_of_run
+from domain.jetty import cadence, task
+from domain.jetty import task_call as calls
+from domain.routines import routine, trigger
+from domain.routines.firing import Firing, Texts
+from domain.routines.routine import Routine
+from domain.values import Cadence, Callback, Json, RoutineSettings, Sealed, TaskCall
+from domain.webhooks.secret import Secret
+
+SECRETS, CALLBACK = "secret params", "callback"
+
+
+def create(work: Work, principal: Principal, path: TaskPath, draft: RoutineCreate) -> UUID:
+    """Raises Conflict when the name is taken, Unacceptable for more than can ever be called, and what `update` does."""
+    at = names.task(work, principal, path, "assign")
+    wanted = _cadence(draft.cadence)
+    _check(draft.init_params_overrides, draft.webhook_url, at.task.details.workflow)
+    routine_id, company_id = work.new_id(), at.company_id
+    work.begin(cadence_of(routine_id))
+    names.take(work, names.routines_of(at.task_id), draft.name, routine_id, company_id, _taken(draft.name))
+    secrets = _sealed(work, routine_id, company_id, draft.secret_params, None)
+    callback = _callback(work, routine_id, company_id, draft.webhook_url, draft.webhook_secret)
+    call = TaskCall(
+        task_id=at.task_id,
+        name=draft.name,
+        cadence=wanted,
+        overrides=draft.init_params_overrides,
+        secrets=secrets,
+        callback=callback,
+    )
+    settings = RoutineSettings(
+        title=draft.name,
+        status="paused" if draft.paused else "active",
+        concurrency_policy="skip_if_active",
+        call=call,
+    )
+    task_firing.must_be_callable(work, call, company_id)
+    created = routine.create(settings, routines.responsible(work, principal, settings), work.limits)
+    work.record(routine_id, created, company_id)
+    work.record(at.task_id, task.add_routine(at.task, routine_id, work.limits))
+    _follow(work, routine_id, company_id, wanted)
+    return routine_id
+
+
+def update(
+    work: Work, principal: Principal, path: RoutinePath, patch: RoutineChange, action: Action = "assign"
+) -> UUID:
+    """What is absent stays. Raises Misfit and Unacceptable for a value that does not fit, Conflict for a taken name."""
+    at = names.routine(work, principal, path, action)
+    if patch.webhook_url == MASK:
+        patch = replace(patch, webhook_url=UNSET)
+    wanted = at.call.cadence if patch.cadence is UNSET else _cadence(patch.cadence)
+    overrides = None if patch.init_params_overrides is UNSET else patch.init_params_overrides
+    url = None if patch.webhook_url is UNSET else patch.webhook_url
+    _check(overrides or {}, url, at.task.details.workflow)
+    call = replace(
+        at.call,
+        cadence=wanted,
+        overrides=at.call.overrides if overrides is None else overrides,
+        secrets=_secrets_after(work, at, patch),
+        callback=_callback_after(work, at, patch),
+    )
+    if patch.name not in (UNSET, at.call.name):
+        call = _renamed(work, at, call, str(patch.name))
+    if overrides is not None:
+        task_firing.must_be_callable(work, call, at.company_id)
+    settings = replace(at.routine.settings, call=call, title=_title(at.routine.settings, call))
+    if patch.paused is not UNSET:
+        settings = replace(settings, status="paused" if patch.paused else "active")
+    _change(work, at, settings, follows=wanted != at.call.cadence)
+    return at.routine_id
+
+
+def pause(work: Work, principal: Principal, path: RoutinePath) -> tuple[UUID, bool]:
+    """The routine, and whether the caller is shown the address of its callback."""
+    _, addresses = names.seen(work, principal, names.routine, path)
+    return update(work, principal, path, RoutineChange(paused=True), "administer"), addresses
+
+
+def resume(work: Work, principal: Principal, path: RoutinePath) -> UUID:
+    return update(work, principal, path, RoutineChange(paused=False))
+
+
+def delete(work: Work, principal: Principal, path: RoutinePath) -> UUID:
+    """Its name is free; its trajectories stay."""
+    at = names.routine(work, principal, path, "administer")
+    archive(work, at.routine_id, at.routine, at.call)
+    return at.routine_id
+
+
+def archive(work: Work, routine_id: UUID, of: Routine, called: TaskCall) -> None:
+    """It fires no more, and what it kept secret is gone."""
+    schedule_changes.drop_all(work, of, "archived")
+    task_firing.release(work, routine_id, called)
+    ended = replace(of.settings, status="archived", call=replace(called, secrets=None, callback=None))
+    work.record(routine_id, routine.update(of, ended))
+
+
+def run_now(work: Work, principal: Principal, path: RoutinePath) -> UUID:
+    """The trajectory: cadence, pause and overlap do not count (Jetty contract 5.2)."""
+    at = names.routine(work, principal, path, "assign")
+    run_id = runs.new_run(work)
+    trajectory_id = trajectory_of_run(run_id)
+    work.begin(trajectory_id)
+    asked = Firing(
+        run_id=run_id,
+        routine_id=at.routine_id,
+        source="manual",
+        assignee_agent_id=None,
+        project_id=at.routine.settings.project_id,
+        texts=Texts(title=at.routine.settings.title, description=""),
+    )
+    runs.record(work, at.company_id, at.routine, asked)
+    return trajectory_id
+
+
+def _change(work: Work, at: names.Called, settings: RoutineSettings, *, follows: bool) -> None:
+    """Occurrences whose time has come are accounted for before the schedule is changed or stopped."""
+    found = at.routine
+    stops = settings.status != "active" and found.settings.status == "active"
+    if stops or follows:
+        schedule_changes.drop_all(work, found, "paused" if stops else "edited")
+    work.record(at.routine_id, routine.update(found, settings, work.limits))
+    if follows:
+        _follow(work, at.routine_id, at.company_id, settings.call.cadence if settings.call else at.call.cadence)
+    elif settings.status == "active" and found.settings.status != "active":
+        routines.reschedule(work, found)
+
+
+def _follow(work: Work, routine_id: UUID, company_id: UUID, wanted: Cadence) -> None:
+    """The schedule of the routine becomes that of the cadence; there is none for a manual one."""
+    trigger_id, schedule = cadence_of(routine_id), cadence.schedule_of(wanted)
+    found = work.get(TRIGGER, trigger_id)
+    is_there = found is not None and not found.deleted
+    if schedule is None:
+        if found is not None and is_there:
+            work.record(trigger_id, trigger.delete(found))
+            work.record(routine_id, [RoutineTriggerRemoved(trigger_id=trigger_id, kind="schedule")])
+        return
+    if found is None:
+        work.record(trigger_id, trigger.create(routine_id, "schedule", schedule, work.now), company_id)
+    elif is_there:
+        work.record(trigger_id, trigger.update(found, schedule, work.now))
+    else:
+        state = replace(trigger.state_of(found), settings=schedule)
+        work.record(trigger_id, trigger.restore(found, state, work.now))
+    state = trigger.state_of(triggers.present(work, trigger_id))
+    kind = RoutineTriggerChanged if is_there else RoutineTriggerAdded
+    work.record(routine_id, [kind(trigger_id=trigger_id, kind="schedule", state=state)])
+
+
+def _cadence(given: CadenceConfig) -> Cadence:
+    return cadence.cadence(given.type, given.hour_utc, given.minute_utc, given.day_of_week)
+
+
+def _check(overrides: Json, url: str | None, workflow: Json) -> None:
+    calls.check_overrides(overrides, workflow)
+    if url is not None:
+        outbound_url.must_be_url(url, "webhook_url")
+
+
+def _taken(name: str) -> Conflict:
+    return Conflict(f"Routine '{name}' already exists for this task")
+
+
+def _title(settings: RoutineSettings, call: TaskCall) -> str:
+    """Its name, unless somebody gave it another title."""
+    return call.name if settings.call and settings.title == settings.call.name else settings.title
+
+
+def _renamed(work: Work, at: names.Called, call: TaskCall, name: str) -> TaskCall:
+    scope = names.routines_of(at.task_id)
+    names.take(work, scope, name, at.routine_id, at.company_id, _taken(name))
+    names.free(work, scope, at.call.name)
+    return replace(call, name=name)
+
+
+def _sealed(
+    work: Work, routine_id: UUID, company_id: UUID, given: Mapping[str, object], old: Sealed | None
+) -> Sealed | None:
+    return named_secrets.seal(work, routine_id, SECRETS, named_secrets.unmasked(work, given, old), company_id)
+
+
+def _secrets_after(work: Work, at: names.Called, patch: RoutineChange) -> Sealed | None:
+    old = at.call.secrets
+    if patch.secret_params is UNSET:
+        return old
+    try:
+        new = _sealed(work, at.routine_id, at.company_id, patch.secret_params, old)
+    except named_secrets.Lost:
+        raise Misfit("The stored secrets are gone: send their values", "secret_params") from None
+    if old is not None:
+        work.drop([old.id])
+    return new
+
+
+def _callback(work: Work, routine_id: UUID, company_id: UUID, url: str | None, secret: str | None) -> Callback | None:
+    """Raises Misfit for a secret that has nothing to sign."""
+    if url is None:
+        if secret is not None:
+            raise Misfit("webhook_secret needs a webhook_url", "webhook_secret")
+        return None
+    if secret is None or secret == MASK:
+        return Callback(url=url)
+    return Callback(url=url, secret_id=work.keep(routine_id, CALLBACK, Secret(secret.encode()), company_id))
+
+
+def _callback_after(work: Work, at: names.Called, patch: RoutineChange) -> Callback | None:
+    old = at.call.callback
+    url = (old.url if old else None) if patch.webhook_url is UNSET else patch.webhook_url
+    if url is not None and patch.webhook_secret in (UNSET, MASK):
+        return Callback(url=url, secret_id=old.secret_id if old else None)
+    secret = patch.webhook_secret if isinstance(patch.webhook_secret, str) and patch.webhook_secret != MASK else None
+    if old is not None and old.secret_id is not None:
+        work.drop([old.secret_id])
+    return _callback(work, at.routine_id, at.company_id, url, secret)

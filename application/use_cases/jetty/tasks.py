@@ -1,0 +1,69 @@
+"""Tasks: what can be called (Jetty contract 7)."""
+
+from uuid import UUID
+
+from msgspec import UNSET
+
+from application.access import Principal
+from application.event_store.stream_kinds import ROUTINE
+from application.event_store.unit_of_work import Work
+from application.jetty_request_bodies import TaskChange, TaskCreate
+from application.use_cases.jetty import names, task_routines
+from application.use_cases.jetty.names import TaskPath
+from application.use_cases.references import merged
+from domain.errors import Conflict
+from domain.events import TaskDeleted, TaskRoutineRemoved
+from domain.jetty import task
+from domain.values import TaskDetails
+
+
+def create(work: Work, principal: Principal, collection: str, draft: TaskCreate) -> UUID:
+    """Raises Misfit for a workflow that is none, Conflict when the name is taken."""
+    company_id = names.collection(work, principal, collection, "administer")
+    details = TaskDetails(name=draft.name, description=draft.description, workflow=draft.workflow)
+    events = task.create(details, work.limits)
+    task_id = work.new_id()
+    taken = _taken(draft.name, collection)
+    names.take(work, names.tasks_of(company_id), draft.name, task_id, company_id, taken)
+    work.record(task_id, events, company_id)
+    return task_id
+
+
+def update(work: Work, principal: Principal, path: TaskPath, change: TaskChange) -> UUID:
+    """Raises what `create` does."""
+    at = names.task(work, principal, path, "administer")
+    details = merged(at.task.details, change)
+    events = task.update(at.task, details, work.limits)
+    if change.name is not UNSET and details.name != at.task.details.name:
+        scope = names.tasks_of(at.company_id)
+        names.take(work, scope, details.name, at.task_id, at.company_id, _taken(details.name, path.collection))
+        names.free(work, scope, at.task.details.name)
+    work.record(at.task_id, events)
+    return at.task_id
+
+
+def delete(work: Work, principal: Principal, path: TaskPath) -> bool:
+    """
+    One step of it, since all of its routines may be more than one unit of work may read; True once it is gone.
+
+    Its routines go with it, the newest first, each in a step of its own; its trajectories stay.
+    """
+    at = names.task(work, principal, path, "administer")
+    if at.task.routines:
+        _archive(work, at.task_id, at.task.routines[-1])
+        return False
+    names.free(work, names.tasks_of(at.company_id), at.task.details.name)
+    work.record(at.task_id, [TaskDeleted()])
+    return True
+
+
+def _archive(work: Work, task_id: UUID, routine_id: UUID) -> None:
+    of = work.get(ROUTINE, routine_id)
+    if of is not None and of.settings.call is not None:
+        task_routines.archive(work, routine_id, of, of.settings.call)
+    else:
+        work.record(task_id, [TaskRoutineRemoved(routine_id=routine_id)])
+
+
+def _taken(name: str, collection: str) -> Conflict:
+    return Conflict(f"Task with name '{name}' already exists in collection '{collection}'")

@@ -1,0 +1,245 @@
+"""Trajectories: calls by hand, and the ways to work on them, finish them, label them (Jetty contract 7)."""
+
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from typing import Any
+from uuid import UUID, uuid4
+
+from application.access import Principal
+from application.event_store.stream_kinds import COMPANY, ROUTINE, TASK
+from application.event_store.unit_of_work import Work
+from application.jetty_request_bodies import FinishRequest, IngestCreate, LabelCreate, RunCreate, StepReport
+from application.use_cases import named_secrets
+from application.use_cases.jetty import names, task_firing
+from application.use_cases.jetty.names import TaskPath
+from domain.delivery import outbound_url
+from domain.errors import Misfit, NotFound
+from domain.events import (
+    TrajectoryEvent,
+    TrajectoryLabelled,
+    TrajectoryMoved,
+    TrajectoryOpened,
+    TrajectoryStepReported,
+)
+from domain.identity import trajectory_of_origin
+from domain.jetty import trajectory
+from domain.jetty.trajectory import LIVE, Trajectory
+from domain.values import Callback, TrajectoryStatus, Value
+from domain.webhooks.secret import Secret
+
+SECRETS, CALLBACK = "secret params", "callback"
+LOST = "The secret_params of this call are gone"
+SCORE, COST = "score.", "cost_est_usd"
+
+
+class Claimed(Value, frozen=True):
+    """A trajectory in the hands of a worker, and what only the worker is told."""
+
+    trajectory_id: UUID
+    claim_id: UUID
+    secret_params: dict[str, Any]
+    environment: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return f"Claimed({self.trajectory_id})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("trajectory_id", self.trajectory_id)]
+
+
+def run(work: Work, principal: Principal, path: TaskPath, request: RunCreate) -> UUID:
+    """A call by hand. What it is given need not be declared by the task. Raises Unacceptable when it is too large."""
+    at = names.task(work, principal, path, "assign")
+    if request.webhook_url is not None:
+        outbound_url.must_be_url(request.webhook_url, "webhook_url")
+    trajectory_id = work.new_id()
+    secrets = named_secrets.seal(work, trajectory_id, SECRETS, request.secret_params, at.company_id)
+    opened = TrajectoryOpened(
+        task_id=at.task_id,
+        name=names.full(work, at.company_id, at.task_id),
+        workflow=at.task.details.workflow,
+        init_params={**_declared(at), **request.init_params},
+        secrets=secrets,
+        callback=_callback(work, trajectory_id, at.company_id, request),
+        author=work.actor,
+    )
+    trajectory.must_be_openable(opened, work.limits)
+    task_firing.start(work, trajectory_id, opened, at.company_id)
+    _drop_when_over(work, trajectory_id)
+    return trajectory_id
+
+
+def claim(  # noqa: PLR0913, PLR0917 what a worker says
+    work: Work, principal: Principal, collection: str, task: str | None, worker: str, waiting: Sequence[UUID]
+) -> Claimed | None:
+    """
+    The first of these that waits, for this worker; None when others have them all.
+
+    One whose secrets are gone has failed, and says so.
+    """
+    company_id = names.collection(work, principal, collection, "assign")
+    task_id = None if task is None else names.task(work, principal, TaskPath(collection=collection, task=task)).task_id
+    for trajectory_id in waiting:  # mostly the first is taken: the others are not read before
+        found = task_firing.present(work, trajectory_id)
+        if work.company_of(trajectory_id) != company_id or (task_id not in (None, found.task_id)):
+            continue
+        if not trajectory.may_be_claimed(found, work.now):
+            continue
+        try:
+            secrets, environment = _secrets(work, found), _environment(work, company_id)
+        except named_secrets.Lost:
+            task_firing.move(work, trajectory_id, [TrajectoryMoved(status="failed", error=LOST)])
+            continue
+        claim_id = uuid4()
+        work.record(trajectory_id, trajectory.claim(found, claim_id, worker, work.now))
+        return Claimed(trajectory_id=trajectory_id, claim_id=claim_id, secret_params=secrets, environment=environment)
+    return None
+
+
+def extend(work: Work, principal: Principal, collection: str, trajectory_id: UUID, claim_id: UUID) -> UUID:
+    """The worker needs more time. Raises Conflict when another has it."""
+    found = _held(work, principal, collection, trajectory_id)
+    work.record(trajectory_id, trajectory.extend(found, claim_id, work.now))
+    return trajectory_id
+
+
+def report(  # noqa: PLR0913, PLR0917 what a worker says
+    work: Work, principal: Principal, collection: str, trajectory_id: UUID, claim_id: UUID, step: StepReport
+) -> UUID:
+    """A step is done, or under way. Raises Conflict when another has the trajectory."""
+    found = _held(work, principal, collection, trajectory_id)
+    reported = TrajectoryStepReported(step=step.step, status=step.status, inputs=step.inputs, outputs=step.outputs)
+    work.record(trajectory_id, trajectory.report(found, claim_id, reported, work.limits))
+    return trajectory_id
+
+
+def finish(  # noqa: PLR0913, PLR0917 what a worker says
+    work: Work, principal: Principal, collection: str, trajectory_id: UUID, claim_id: UUID, end: FinishRequest
+) -> UUID:
+    """The worker is done, or hands it back (`pending`). Raises Conflict when another has the trajectory."""
+    found = _held(work, principal, collection, trajectory_id)
+    if end.status == "running":
+        raise Misfit(
+            "A worker ends with completed, failed, cancelled or archived, or hands back with pending", "status"
+        )
+    task_firing.move(work, trajectory_id, trajectory.finish(found, claim_id, end.status, end.error))
+    _drop_when_over(work, trajectory_id)
+    return trajectory_id
+
+
+def set_statuses(
+    work: Work, principal: Principal, path: TaskPath, wanted: Mapping[UUID, TrajectoryStatus]
+) -> list[UUID]:
+    """All or none; whoever brings a worker of their own finishes trajectories so."""
+    at = names.task(work, principal, path, "administer")
+    work.load(wanted)
+    for trajectory_id, status in wanted.items():
+        found = _of_task(work, at.task_id, trajectory_id)
+        task_firing.move(work, trajectory_id, trajectory.move(found, status))
+        _drop_when_over(work, trajectory_id)
+    return list(wanted)
+
+
+def label(work: Work, principal: Principal, path: TaskPath, trajectory_id: UUID, draft: LabelCreate) -> UUID:
+    at = names.task(work, principal, path, "administer")
+    found = _of_task(work, at.task_id, trajectory_id)
+    labelled = TrajectoryLabelled(key=draft.key, value=draft.value, author=draft.author)
+    work.record(trajectory_id, trajectory.label(found, labelled, work.limits))
+    return trajectory_id
+
+
+def ingest(work: Work, principal: Principal, path: TaskPath, draft: IngestCreate) -> UUID:
+    """A run that was made elsewhere; pushed again under its own id it is the same, and nothing new."""
+    at = names.task(work, principal, path, "administer")
+    if draft.status in LIVE:
+        raise Misfit("An ingested run is over: completed, failed, cancelled or archived", "status")
+    trajectory_id = trajectory_of_origin(at.task_id, draft.trajectory_id) if draft.trajectory_id else work.new_id()
+    if work.version_of(trajectory_id):
+        return trajectory_id
+    opened = TrajectoryOpened(
+        task_id=at.task_id,
+        name=names.full(work, at.company_id, at.task_id),
+        workflow={"steps": ["ingest"]},
+        init_params=draft.input if isinstance(draft.input, dict) else {"input": draft.input},
+        source=draft.source or "ingest",
+        author=draft.author,
+        origin=draft.trajectory_id,
+        metadata=draft.metadata,
+    )
+    outputs = draft.output if isinstance(draft.output, dict) else {"output": draft.output}
+    step = TrajectoryStepReported(step="ingest", status=draft.status, inputs=opened.init_params, outputs=outputs)
+    moved = TrajectoryMoved(status=draft.status, error=draft.error)
+    events: list[TrajectoryEvent] = [opened, step, moved, *_labels(draft)]
+    trajectory.must_fit(reduce(trajectory.parts_after, events, {}), work.limits)
+    work.record(trajectory_id, events, at.company_id)
+    return trajectory_id
+
+
+def time_out(work: Work, trajectory_id: UUID) -> bool:
+    """Its run has lasted too long; False when it had ended meanwhile."""
+    events = trajectory.time_out(task_firing.present(work, trajectory_id))
+    task_firing.move(work, trajectory_id, events)
+    return bool(events)
+
+
+def _declared(at: names.Found) -> dict[str, Any]:
+    found = at.task.details.workflow.get("init_params")
+    return found if isinstance(found, dict) else {}
+
+
+def _callback(work: Work, trajectory_id: UUID, company_id: UUID, request: RunCreate) -> Callback | None:
+    if request.webhook_url is None:
+        if request.webhook_secret is not None:
+            raise Misfit("webhook_secret needs a webhook_url", "webhook_secret")
+        return None
+    secret = request.webhook_secret
+    kept = None if secret is None else work.keep(trajectory_id, CALLBACK, Secret(secret.encode()), company_id)
+    return Callback(url=request.webhook_url, secret_id=kept)
+
+
+def _labels(draft: IngestCreate) -> list[TrajectoryLabelled]:
+    found: dict[str, object] = {SCORE + name: value for name, value in draft.scores.items()}
+    found |= draft.labels
+    if draft.cost_usd is not None:
+        found[COST] = draft.cost_usd
+    return [TrajectoryLabelled(key=key, value=_text(value), author=draft.author) for key, value in found.items()]
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _secrets(work: Work, found: Trajectory) -> dict[str, Any]:
+    """A routine's are those that it has now, so that a rotated one counts at once."""
+    if found.routine_id is None:
+        return named_secrets.opened(work, found.secrets)
+    of = work.get(ROUTINE, found.routine_id)
+    call = of.settings.call if of else None
+    return named_secrets.opened(work, call.secrets if call else None)
+
+
+def _environment(work: Work, company_id: UUID) -> dict[str, Any]:
+    found = work.get(COMPANY, company_id)
+    return named_secrets.opened(work, found.environment if found else None)
+
+
+def _held(work: Work, principal: Principal, collection: str, trajectory_id: UUID) -> Trajectory:
+    company_id = names.collection(work, principal, collection, "assign")
+    found = task_firing.present(work, trajectory_id)
+    if work.company_of(trajectory_id) != company_id:
+        raise NotFound
+    return found
+
+
+def _of_task(work: Work, task_id: UUID, trajectory_id: UUID) -> Trajectory:
+    found = task_firing.present(work, trajectory_id)
+    if found.task_id != task_id or work.get(TASK, task_id) is None:
+        raise NotFound
+    return found
+
+
+def _drop_when_over(work: Work, trajectory_id: UUID) -> None:
+    """The secrets of a call by hand are of no more use."""
+    found = task_firing.present(work, trajectory_id)
+    if found.secrets is not None and found.status not in LIVE:
+        work.drop([found.secrets.id])

@@ -1,0 +1,47 @@
+"""Secrets that come by name, as one record of the vault: what an event keeps of them is their names."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from application.event_store.unit_of_work import Work
+from domain.disclosure import MASK
+from domain.values import Sealed
+from domain.webhooks.secret import Secret
+
+
+class Lost(Exception):
+    """The secrets are not there any more"""
+
+
+def seal(work: Work, owner_id: UUID, purpose: str, values: Mapping[str, object], company_id: UUID) -> Sealed | None:
+    """None when there are none."""
+    if not values:
+        return None
+    secret = Secret(msgspec.json.encode(dict(values)))
+    return Sealed(id=work.keep(owner_id, purpose, secret, company_id), names=tuple(values))
+
+
+def opened(work: Work, sealed: Sealed | None) -> dict[str, Any]:
+    """Name and value of each. Raises Lost when they were dropped meanwhile, VaultClosed without the key."""
+    if sealed is None:
+        return {}
+    secret = work.reveal([sealed.id]).get(sealed.id)
+    if secret is None or secret.value is None:
+        raise Lost
+    found: dict[str, Any] = msgspec.json.decode(secret.value)
+    return found
+
+
+def unmasked(work: Work, given: Mapping[str, object], old: Sealed | None) -> dict[str, object]:
+    """What is given, where the mask stands for the value that there is; for none, the name is left out."""
+    if MASK not in given.values():
+        return dict(given)
+    known = opened(work, old)
+    return {
+        name: known.get(name) if value == MASK else value
+        for name, value in given.items()
+        if value != MASK or name in known
+    }

@@ -1,0 +1,122 @@
+"""
+What only stops or ends something: the one definition, by which quotas and full histories refuse nobody.
+
+Whoever has lost control of something must be able to stop it. That cannot be turned into a way round the limits: each
+of these steps leads further down, from active by way of paused to archived, and every step up again is an ordinary
+change. So what there is can be stopped once, and no more.
+"""
+
+from msgspec.structs import replace
+
+from domain.board.access import Membership
+from domain.board.company import Company
+from domain.board.issue import OPEN, Issue
+from domain.delivery.endpoint import Endpoint
+from domain.events import (
+    AgentHeartbeatStopped,
+    AgentPaused,
+    AgentTerminated,
+    AnyEvent,
+    BackfillCancelled,
+    CompanyArchived,
+    CompanyEnvironmentChanged,
+    EndpointDeleted,
+    EndpointDisabled,
+    EndpointUpdated,
+    GoalDeleted,
+    IssueMoved,
+    KeyRevoked,
+    MemberChanged,
+    MemberRemoved,
+    NameReleased,
+    ProjectDeleted,
+    ProjectPaused,
+    RoutineTriggerChanged,
+    RoutineTriggerRemoved,
+    RoutineUpdated,
+    RunCompleted,
+    RunFailed,
+    SlotCounted,
+    SlotFreed,
+    TaskDeleted,
+    TaskRoutineRemoved,
+    TrajectoryMoved,
+    TriggerDeleted,
+    TriggerMissed,
+    TriggerUpdated,
+)
+from domain.jetty.trajectory import LIVE, Trajectory
+from domain.routines.routine import Routine
+from domain.routines.trigger import Trigger
+from domain.values import EndpointSettings, MemberRole, RoutineSettings, RoutineStatus, TriggerSettings
+
+ALWAYS = (  # whatever was before; the last are what goes with an end, and is recorded with nothing else by itself
+    AgentHeartbeatStopped,
+    AgentPaused,
+    AgentTerminated,
+    BackfillCancelled,
+    CompanyArchived,
+    EndpointDeleted,
+    EndpointDisabled,
+    GoalDeleted,
+    KeyRevoked,
+    MemberRemoved,
+    ProjectDeleted,
+    ProjectPaused,
+    RoutineTriggerRemoved,
+    TaskDeleted,
+    TaskRoutineRemoved,
+    TriggerDeleted,
+    NameReleased,
+    RunCompleted,
+    RunFailed,
+    SlotCounted,
+    SlotFreed,
+    TriggerMissed,
+)
+DOWNWARD: tuple[RoutineStatus, ...] = ("active", "paused", "archived")
+ROLES: tuple[MemberRole, ...] = ("owner", "admin", "member", "viewer")  # from the one that may do most
+
+
+def ends(event: AnyEvent, before: object) -> bool:
+    """Whether it stops or ends something and does nothing else; `before` is the state of its stream, None: not known."""
+    match event, before:
+        case RoutineUpdated(settings=new), Routine(settings=old):
+            return DOWNWARD.index(new.status) > DOWNWARD.index(old.status) and _as_before(new, old) == old
+        case RoutineTriggerChanged(trigger_id=id_, state=new), Routine(triggers=known):
+            old_state = known.get(id_)
+            return new is not None and old_state is not None and old_state.settings.enabled and not new.settings.enabled
+        case TriggerUpdated(settings=new, webhook=None), Trigger(settings=old):
+            return _only_disables(old, new)
+        case EndpointUpdated(settings=new), Endpoint(settings=old):
+            return _only_disables(old, new)
+        case IssueMoved(status=status), Issue(status=was):
+            return was in OPEN and status not in OPEN
+        case TrajectoryMoved(status=status), Trajectory(status=was):
+            return status not in LIVE and (was in LIVE or (status == "archived" and was != "archived"))
+        case MemberChanged(), Membership():
+            return _only_takes_away(before, event)
+        case CompanyEnvironmentChanged(environment=new), Company(environment=old):
+            return old is not None and (new is None or set(new.names) < set(old.names))
+        case _:
+            return isinstance(event, ALWAYS)
+
+
+def _as_before(new: RoutineSettings, old: RoutineSettings) -> RoutineSettings:
+    """Without what an end changes; a pause with an end of its own is none, since the routine would go on by itself."""
+    call = new.call
+    if call is not None and old.call is not None and new.status == "archived":
+        call = replace(call, secrets=call.secrets or old.call.secrets, callback=call.callback or old.call.callback)
+    resume_at = old.resume_at if new.resume_at is None else new.resume_at
+    return replace(new, status=old.status, pause_note=old.pause_note, resume_at=resume_at, call=call)
+
+
+def _only_disables(old: TriggerSettings | EndpointSettings, new: TriggerSettings | EndpointSettings) -> bool:
+    return old.enabled and replace(old, enabled=False) == new
+
+
+def _only_takes_away(member: Membership, changed: MemberChanged) -> bool:
+    """Whether the new standing is a lower one."""
+    role_lost = ROLES.index(changed.role) - ROLES.index(member.role)
+    left, had = set(changed.permissions), set(member.permissions)
+    return role_lost >= 0 and left <= had and (role_lost > 0 or left < had)

@@ -1,0 +1,79 @@
+"""A delivery: one event on its way to one receiver, and what became of each attempt."""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from domain.delivery import retry
+from domain.errors import ImpossibleHistory
+from domain.events import DeliveryDead, DeliveryDelivered, DeliveryEvent, DeliveryFailed, DeliveryRequested
+from domain.values import DeliveryKind, Value
+
+GONE = 410  # the receiver says that it is there no more
+
+
+class Answer(Value, frozen=True):
+    """What came of an attempt: the status of the answer, or why there is none."""
+
+    status: int | None
+    reason: str | None = None
+    retry_after: timedelta | None = None
+    took_ms: int = 0
+
+    @property
+    def is_good(self) -> bool:
+        return self.status is not None and 200 <= self.status < 300  # noqa: PLR2004 HTTP's
+
+    @property
+    def words(self) -> str:
+        return self.reason or f"The receiver answered {self.status}"
+
+
+class Letter(Value, frozen=True):
+    """A delivery that waits to be sent, as the read model of due deliveries knows it."""
+
+    id: UUID
+    version: int  # of its stream; another one makes this stale
+    kind: DeliveryKind
+    target_id: UUID  # the endpoint, the agent or the trajectory
+    lane: UUID  # what shares a receiver: one that is slow keeps only its own lane waiting
+    ordered: bool  # whether it waits for the one before in its lane
+    company_id: UUID
+    position: int  # of the event that it tells
+    attempts: int
+
+
+class Delivery(Value, frozen=True):
+    attempts: int = 0  # since it was asked for last
+    ended: bool = False
+
+
+def evolve(delivery: Delivery | None, event: DeliveryEvent) -> Delivery:
+    match delivery, event:
+        case None | Delivery(ended=False), DeliveryFailed(attempt=attempt):
+            return Delivery(attempts=attempt)
+        case None | Delivery(ended=False), DeliveryDelivered(attempt=attempt) | DeliveryDead(attempt=attempt):
+            return Delivery(attempts=attempt, ended=True)
+        case _, DeliveryRequested():
+            return Delivery()
+        case _:
+            raise ImpossibleHistory(delivery, event)
+
+
+def attempted(delivery_id: UUID, delivery: Delivery | None, answer: Answer, now: datetime) -> list[DeliveryEvent]:
+    """What an attempt adds to the record."""
+    attempt = (delivery.attempts if delivery else 0) + 1
+    if answer.is_good and answer.status is not None:
+        return [DeliveryDelivered(attempt=attempt, status=answer.status, took_ms=answer.took_ms)]
+    again_at = None if answer.status == GONE else retry.next_at(delivery_id, attempt, now, answer.retry_after)
+    if again_at is None:
+        return [DeliveryDead(attempt=attempt, reason=answer.words, status=answer.status, took_ms=answer.took_ms)]
+    return [
+        DeliveryFailed(
+            attempt=attempt, reason=answer.words, next_at=again_at, status=answer.status, took_ms=answer.took_ms
+        )
+    ]
+
+
+def given_up(delivery: Delivery | None, reason: str) -> list[DeliveryEvent]:
+    """It can not be sent: its receiver is gone, disabled, or its secret is."""
+    return [DeliveryDead(attempt=delivery.attempts if delivery else 0, reason=reason)]

@@ -1,0 +1,97 @@
+"""A webhook endpoint: where a company has its events told."""
+
+import re
+from datetime import datetime
+from uuid import UUID
+
+from msgspec.structs import replace
+
+from domain.errors import Conflict, ImpossibleHistory, Misfit, NotFound
+from domain.events import (
+    STORED_NAMES,
+    EndpointCreated,
+    EndpointDeleted,
+    EndpointDisabled,
+    EndpointEvent,
+    EndpointSecretRotated,
+    EndpointTested,
+    EndpointUpdated,
+)
+from domain.values import EndpointSettings, Value
+from domain.webhooks import signing_keys
+from domain.webhooks.signing_keys import Signing
+
+NEVER_TOLD = ("delivery.", "key.", "name.", "user.")  # what would tell of its own telling, or is nobody's company's
+TOLD = tuple(sorted(name for name in STORED_NAMES if not name.startswith(NEVER_TOLD)))
+PATTERN = re.compile(r"\*|[a-z_]+\.(\*|[a-z_]+)")
+TEST = "endpoint.tested"  # told to the endpoint that it is about, whatever it subscribes to
+
+
+class Endpoint(Value, frozen=True):
+    settings: EndpointSettings
+    signing: Signing
+    deleted: bool = False
+
+
+def evolve(endpoint: Endpoint | None, event: EndpointEvent) -> Endpoint:
+    match endpoint, event:
+        case None, EndpointCreated(settings=settings, secret_id=secret_id):
+            return Endpoint(settings=settings, signing=Signing(secret_id=secret_id))
+        case Endpoint(deleted=False), EndpointUpdated(settings=settings):
+            return replace(endpoint, settings=settings)
+        case Endpoint(deleted=False), EndpointSecretRotated(secret_id=secret_id, old_until=until):
+            return replace(endpoint, signing=signing_keys.turned(endpoint.signing, secret_id, until))
+        case Endpoint(deleted=False), EndpointDisabled():
+            return replace(endpoint, settings=replace(endpoint.settings, enabled=False))
+        case Endpoint(deleted=False), EndpointTested():
+            return endpoint
+        case Endpoint(deleted=False), EndpointDeleted():
+            return replace(endpoint, deleted=True)
+        case _:
+            raise ImpossibleHistory(endpoint, event)
+
+
+def check(settings: EndpointSettings) -> None:
+    """Every kind of event that is asked for is one that there is. Raises Misfit."""
+    for index, pattern in enumerate(settings.events):
+        if not PATTERN.fullmatch(pattern) or not any(matches(pattern, name) for name in TOLD):
+            example = "a stored name such as run.fired, a group such as run.*, or *"
+            raise Misfit(f"There are no events '{pattern}': {example} is expected", f"events.{index}")
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Whether events of this stored name are meant."""
+    return pattern in ("*", name) or (pattern.endswith(".*") and name.startswith(pattern[:-1]))
+
+
+def wants(settings: EndpointSettings, name: str) -> bool:
+    """Whether events of this stored name are told there."""
+    return settings.enabled and name in TOLD and any(matches(pattern, name) for pattern in settings.events)
+
+
+def update(endpoint: Endpoint, settings: EndpointSettings) -> list[EndpointEvent]:
+    """Raises Misfit."""
+    check(settings)
+    return [] if settings == endpoint.settings else [EndpointUpdated(settings=settings)]
+
+
+def rotate(secret_id: UUID, old_until: datetime | None) -> list[EndpointEvent]:
+    return [EndpointSecretRotated(secret_id=secret_id, old_until=old_until)]
+
+
+def disable(endpoint: Endpoint, reason: str) -> list[EndpointEvent]:
+    return [EndpointDisabled(reason=reason)] if endpoint.settings.enabled and not endpoint.deleted else []
+
+
+def test(endpoint: Endpoint) -> list[EndpointEvent]:
+    """Raises Conflict."""
+    if not endpoint.settings.enabled:
+        raise Conflict("The endpoint is disabled: enable it first")
+    return [EndpointTested()]
+
+
+def must_be_there(endpoint: Endpoint | None) -> Endpoint:
+    """Raises NotFound."""
+    if endpoint is None or endpoint.deleted:
+        raise NotFound("Webhook endpoint not found")
+    return endpoint

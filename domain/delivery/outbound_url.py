@@ -1,0 +1,89 @@
+"""Addresses that others give us to send to: what they must look like. Where they lead is judged when we connect."""
+
+import re
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from domain.delivery.addresses import is_public
+from domain.errors import Misfit
+
+LONGEST = 2_048
+LONGEST_PORT = 65_535
+PRINTABLE = re.compile(r"[!-~]+")  # a name of another script is written as xn--...
+AUTHORITY = re.compile(r"\A[^/?]*")
+LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE)
+NUMERIC = re.compile(r"(0x[0-9a-f]*|[0-9]+)", re.IGNORECASE)  # a last label that some resolvers read as an address
+NOWHERE = ("localhost", "local", "internal", "localdomain", "home.arpa")  # names that no public zone has
+
+
+class BadTarget(Exception):
+    """Not an address that we send to; the message says why."""
+
+
+def must_be_url(url: str, field: str) -> None:
+    """Raises Misfit, which names the field."""
+    try:
+        host_of(url)
+    except BadTarget as error:
+        raise Misfit(f"{field} {error}", field) from None
+
+
+def host_of(url: str) -> str:
+    """The host of an http or https URL: a name, or an address as it is usually written. Raises BadTarget."""
+    if len(url) > LONGEST or not PRINTABLE.fullmatch(url) or "\\" in url:
+        raise BadTarget(f"must be a URL of up to {LONGEST} ASCII characters, without blanks and backslashes")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise BadTarget("must be a URL with a valid host and port") from error
+    if parts.scheme not in ("http", "https"):
+        raise BadTarget("must begin with http:// or https://")
+    if "#" in url:
+        raise BadTarget("must not hold a fragment (#): it is not sent")
+    if "@" in parts.netloc:
+        raise BadTarget("must not hold a user or a password: its secret signs what is sent")
+    if port is not None and not 0 < port <= LONGEST_PORT:
+        raise BadTarget("must have a port from 1 to 65535")
+    host = parts.hostname or ""
+    return _address(host) if "[" in parts.netloc else _name(host)
+
+
+def request_target(url: str) -> str:
+    """What a request asks the host of a URL for: its path, parameters and query, to the letter."""
+    _, _, rest = url.partition("://")
+    target = AUTHORITY.sub("", rest, count=1)
+    return target if target.startswith("/") else f"/{target}"
+
+
+def is_private_by_name(host: str) -> bool:
+    """Whether a host leads to no public address whatever a resolver says."""
+    host = host.rstrip(".").lower()
+    if any(host == name or host.endswith(f".{name}") for name in NOWHERE):
+        return True
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return not is_public(host)
+
+
+def _address(host: str) -> str:
+    if "%" in host:
+        raise BadTarget("must not name a zone of this machine (%)")
+    try:
+        return str(ip_address(host))
+    except ValueError as error:
+        raise BadTarget("must have a valid IPv6 address between brackets") from error
+
+
+def _name(host: str) -> str:
+    labels = host.removesuffix(".").split(".")
+    if not all(LABEL.fullmatch(label) for label in labels) or len(host) > 253:  # noqa: PLR2004 of DNS
+        raise BadTarget("must have a host: a name, or an address")
+    if NUMERIC.fullmatch(labels[-1]):
+        try:
+            return str(ip_address(host))
+        except ValueError as error:
+            raise BadTarget("must have an IPv4 address written as four decimal numbers") from error
+    return host.lower()

@@ -1,0 +1,70 @@
+"""Steps that need no worker: `text_echo` says what it finds (Jetty's skill `text_echo`)."""
+
+from typing import Any
+
+from domain.bounds.json_size import depth_of, size_of
+from domain.bounds.limits import DEFAULT, Limits
+from domain.errors import Unacceptable
+from domain.events import TrajectoryEvent, TrajectoryMoved, TrajectoryStepReported
+from domain.jetty import task, trajectory
+from domain.values import Json
+
+TEXT_ECHO = "text_echo"
+TEMPLATES: tuple[dict[str, Any], ...] = (
+    {
+        "activity_name": TEXT_ECHO,
+        "description": "Gives back a text: `text` as it is, or what stands at `text_path`, as `init_params.text`.",
+        "parameters": {"text": {"type": "string"}, "text_path": {"type": "string"}},
+        "outputs": {"text": {"type": "string"}},
+    },
+)
+
+
+class _Missing(Exception):
+    """There is nothing at a path."""
+
+
+def runs_by_itself(workflow: Json) -> bool:
+    """Whether all its steps are built in; one without steps is work for somebody else."""
+    steps, configs = task.steps_of(workflow), task.configs_of(workflow)
+    return bool(steps) and all(configs.get(step, {}).get("activity") == TEXT_ECHO for step in steps)
+
+
+def carried_out(workflow: Json, init_params: Json, limits: Limits = DEFAULT) -> list[TrajectoryEvent]:
+    """What happens to a trajectory of such a workflow: its steps, and its end. It fails before it outgrows its limits."""
+    known: dict[str, Any] = {"init_params": init_params}
+    events: list[TrajectoryEvent] = []
+    parts = {"call": size_of(workflow, init_params)}
+    for step in task.steps_of(workflow):
+        config = task.configs_of(workflow)[step]
+        inputs = {name: value for name, value in config.items() if name != "activity"}
+        try:
+            outputs = {"text": _text(config, known)}
+            reported = TrajectoryStepReported(step=step, status="completed", inputs=inputs, outputs=outputs)
+            parts = trajectory.parts_after(parts, reported)
+            trajectory.must_fit(parts, limits)
+            _must_be_shallow(outputs, limits.max_output_depth)
+        except (_Missing, Unacceptable) as failure:
+            if isinstance(failure, _Missing):
+                events.append(TrajectoryStepReported(step=step, status="failed", inputs=inputs))
+            return [*events, TrajectoryMoved(status="failed", error=f"Step '{step}' failed: {failure}")]
+        known[step] = {"outputs": outputs}
+        events.append(reported)
+    return [*events, TrajectoryMoved(status="completed")]
+
+
+def _must_be_shallow(outputs: Json, most: int) -> None:
+    """A step can give back what another gave, and so make of small inputs whatever depth it likes."""
+    if depth_of(outputs) > most:
+        raise Unacceptable(f"what it gives is nested deeper than {most} levels")
+
+
+def _text(config: dict[str, Any], known: dict[str, Any]) -> object:
+    if "text_path" not in config:
+        return config.get("text", "")
+    found: Any = known
+    for part in str(config["text_path"]).split("."):
+        if not isinstance(found, dict) or part not in found:
+            raise _Missing(f"there is nothing at text_path '{config['text_path']}'")
+        found = found[part]
+    return found

@@ -1,0 +1,69 @@
+"""Cadences: the five ways in which a call of a task recurs, as cron expressions in UTC (Jetty contract 3)."""
+
+from datetime import datetime
+from uuid import UUID
+
+from domain.errors import Misfit
+from domain.schedule import plan as plans
+from domain.schedule.cron_schedule import Cron
+from domain.schedule.plan import Plan
+from domain.values import Cadence, CadenceType, DayOfWeek, TriggerSettings
+
+DAYS: tuple[DayOfWeek, ...] = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")  # as cron counts them
+NO_SEED = UUID(int=0)  # there is no jitter
+AT_AN_HOUR: tuple[CadenceType, ...] = ("daily", "weekdays", "weekly")
+
+
+def cadence(
+    type_: CadenceType, hour_utc: int | None = None, minute_utc: int | None = None, day_of_week: DayOfWeek | None = None
+) -> Cadence:
+    """One that makes sense; None is absent. Raises Misfit, which names the field."""
+    if type_ == "manual":
+        _must_be_absent(type_, hour_utc=hour_utc, minute_utc=minute_utc, day_of_week=day_of_week)
+    if type_ == "hourly":
+        _must_be_absent(type_, hour_utc=hour_utc)
+    if type_ in AT_AN_HOUR and hour_utc is None:
+        raise _required("hour_utc", type_)
+    if type_ != "weekly":
+        _must_be_absent(type_, day_of_week=day_of_week)
+    elif day_of_week is None:
+        raise _required("day_of_week", type_)
+    return Cadence(type=type_, hour_utc=hour_utc, minute_utc=minute_utc or 0, day_of_week=day_of_week)
+
+
+def cron_of(of: Cadence) -> str | None:
+    """Its cron expression; None: it never fires by itself."""
+    minute, hour = of.minute_utc, of.hour_utc
+    match of.type:
+        case "manual":
+            return None
+        case "hourly":
+            return f"{minute} * * * *"
+        case "daily":
+            return f"{minute} {hour} * * *"
+        case "weekdays":
+            return f"{minute} {hour} * * 1-5"
+        case "weekly":
+            return f"{minute} {hour} * * {DAYS.index(of.day_of_week or 'sun')}"
+
+
+def schedule_of(of: Cadence) -> TriggerSettings | None:
+    """The settings of the schedule that follows it; None for a manual one."""
+    cron = cron_of(of)
+    return None if cron is None else TriggerSettings(label="cadence", cron_expression=cron, timezone="UTC")
+
+
+def _must_be_absent(type_: CadenceType, **fields: object) -> None:
+    for name, value in fields.items():
+        if value is not None:
+            raise Misfit(f"{name} is not allowed for {type_} cadence", f"cadence.{name}")
+
+
+def _required(name: str, type_: CadenceType) -> Misfit:
+    return Misfit(f"{name} is required for {type_} cadence", f"cadence.{name}")
+
+
+def next_after(of: Cadence, moment: datetime) -> datetime | None:
+    """When it recurs next; None: never."""
+    cron = cron_of(of)
+    return None if cron is None else plans.next_after(Plan(seed=NO_SEED, cron=Cron(cron, "UTC")), moment)

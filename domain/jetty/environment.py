@@ -1,0 +1,38 @@
+"""The variables of a collection's environment: what may be one, and how many there may be."""
+
+import re
+from collections.abc import Mapping
+
+from domain.bounds.limits import Limits
+from domain.errors import Misfit
+
+FIELD = "environment_variables"
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+SHOWN = 64  # characters of a name that an error repeats
+
+
+def is_variable(name: str, value: str) -> bool:
+    """Whether a process can be given it: a POSIX name of up to 128 characters, and no NUL in the value."""
+    return NAME.fullmatch(name) is not None and "\0" not in value
+
+
+def check_new(variables: Mapping[str, str]) -> None:
+    """Raises Misfit for a variable that no process can be given."""
+    for name, value in variables.items():
+        if not NAME.fullmatch(name):
+            raise Misfit(
+                f"{FIELD} has a name that is not 1 to 128 letters, digits and underscores, beginning with no digit: "
+                f"{name[:SHOWN]!a}",
+                FIELD,
+            )
+        if not is_variable(name, value):
+            raise Misfit(f"{FIELD} has a NUL character in the value of {name[:SHOWN]}", FIELD)
+
+
+def check_total(variables: Mapping[str, object], limits: Limits) -> None:
+    """Raises Misfit for more variables than one collection may have, or larger ones."""
+    if len(variables) > limits.max_environment_variables:
+        raise Misfit(f"{FIELD} would be more than {limits.max_environment_variables} variables", FIELD)
+    size = sum(len(f"{name}={value}".encode()) for name, value in variables.items())
+    if size > limits.max_environment_bytes:
+        raise Misfit(f"{FIELD} would have {size} bytes, of which {limits.max_environment_bytes} are allowed", FIELD)

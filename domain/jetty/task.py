@@ -1,0 +1,135 @@
+"""A task: a workflow that can be called, by hand or by routines (Jetty contract 7)."""
+
+from typing import Any
+from uuid import UUID
+
+from msgspec.structs import replace
+
+from domain.bounds.json_size import size_of
+from domain.bounds.limits import DEFAULT, Limits
+from domain.errors import ImpossibleHistory, Misfit, NotFound, Unacceptable
+from domain.events import (
+    TaskCreated,
+    TaskDeleted,
+    TaskEvent,
+    TaskRoutineAdded,
+    TaskRoutineRemoved,
+    TaskUpdated,
+)
+from domain.values import Json, TaskDetails, Value
+
+
+class Task(Value, frozen=True):
+    details: TaskDetails
+    routines: tuple[UUID, ...] = ()  # that call it, oldest first
+    deleted: bool = False
+
+
+def evolve(task: Task | None, event: TaskEvent) -> Task:
+    match task, event:
+        case None, TaskCreated(details=details):
+            return Task(details=details)
+        case Task(deleted=False), TaskUpdated(details=details):
+            return replace(task, details=details)
+        case Task(deleted=False), TaskRoutineAdded(routine_id=id_):
+            return replace(task, routines=(*task.routines, id_))
+        case Task(deleted=False), TaskRoutineRemoved(routine_id=gone):
+            return replace(task, routines=tuple(id_ for id_ in task.routines if id_ != gone))
+        case Task(deleted=False), TaskDeleted():
+            return replace(task, deleted=True)
+        case _:
+            raise ImpossibleHistory(task, event)
+
+
+def create(details: TaskDetails, limits: Limits = DEFAULT) -> list[TaskEvent]:
+    """Raises Misfit."""
+    _must_be_callable(details.workflow, limits)
+    return [TaskCreated(details=details)]
+
+
+def update(task: Task, details: TaskDetails, limits: Limits = DEFAULT) -> list[TaskEvent]:
+    """Raises Misfit for a new workflow that is none."""
+    if details.workflow != task.details.workflow:
+        _must_be_callable(details.workflow, limits)
+    return [] if details == task.details else [TaskUpdated(details=details)]
+
+
+def add_routine(task: Task, routine_id: UUID, limits: Limits) -> list[TaskEvent]:
+    """Raises Unacceptable for one too many."""
+    if len(task.routines) >= limits.max_task_routines:
+        raise Unacceptable(f"A task has at most {limits.max_task_routines:,} routines: delete some first")
+    return [TaskRoutineAdded(routine_id=routine_id)]
+
+
+def _must_be_callable(workflow: Json, limits: Limits) -> None:
+    """One that is too large to be called is refused when it is written. Raises Misfit."""
+    must_be_workflow(workflow)
+    must_have_few_steps(workflow, limits)
+    if (size := size_of(workflow)) > limits.max_trajectory_bytes:
+        raise Misfit(f"A workflow has at most {limits.max_trajectory_bytes} bytes, got {size}", "workflow")
+
+
+def must_have_few_steps(workflow: Json, limits: Limits) -> None:
+    """Raises Misfit."""
+    if (many := len(steps_of(workflow))) > limits.max_task_steps:
+        raise Misfit(f"A task has at most {limits.max_task_steps} steps, got {many}", "workflow.steps")
+
+
+def must_be_there(task: Task | None) -> Task:
+    """Raises NotFound."""
+    if task is None or task.deleted:
+        raise NotFound
+    return task
+
+
+def declared(workflow: Json) -> dict[str, Any]:
+    """The parameters that a workflow declares, with their defaults, in its order."""
+    found = workflow.get("init_params")
+    return found if isinstance(found, dict) else {}
+
+
+def steps_of(workflow: Json) -> list[str]:
+    """The names of its steps, in its order."""
+    found = workflow.get("steps")
+    return found if isinstance(found, list) else []
+
+
+def configs_of(workflow: Json) -> dict[str, Any]:
+    """What is set for its steps, by their names."""
+    found = workflow.get("step_configs")
+    return found if isinstance(found, dict) else {}
+
+
+def must_be_workflow(workflow: Json) -> None:
+    """Its three parts are of the right type, and every step is one that is configured, once. Raises Misfit."""
+    for name in ("init_params", "step_configs"):
+        if not isinstance(workflow.get(name), dict | None):
+            raise Misfit(f"{name} must be an object", f"workflow.{name}")
+    steps = workflow.get("steps")
+    steps = [] if steps is None else steps
+    if not isinstance(steps, list) or not all(isinstance(step, str) and step for step in steps):
+        raise Misfit("steps must be a list of names", "workflow.steps")
+    if len(set(steps)) < len(steps):
+        raise Misfit("steps must name each step once", "workflow.steps")
+    for step, config in configs_of(workflow).items():
+        if not isinstance(config, dict) or not isinstance(config.get("activity"), str):
+            raise Misfit("a step needs an activity", f"workflow.step_configs.{step}.activity")
+    if missing := [step for step in steps if step not in configs_of(workflow)]:
+        raise Misfit(f"steps are not configured: {', '.join(missing)}", "workflow.steps")
+
+
+def type_hint(default: object) -> str:
+    """The type of a parameter, told by its default, in the words of JSON Schema (Jetty contract 4)."""
+    match default:
+        case bool():
+            return "boolean"
+        case int():
+            return "integer"
+        case float():
+            return "number"
+        case list():
+            return "array"
+        case dict():
+            return "object"
+        case _:
+            return "string"

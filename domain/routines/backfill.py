@@ -1,0 +1,118 @@
+"""
+A backfill: the occurrences of a schedule in a range of the past are run after all.
+
+It goes through the range from its begin to its end. An occurrence that has a run keeps that one, so nothing runs twice
+however often a range is asked for.
+"""
+
+from datetime import datetime
+from uuid import UUID
+
+from msgspec.structs import replace
+
+from domain.board import agent as agents
+from domain.board import project as projects
+from domain.board.agent import Agent
+from domain.board.project import Project
+from domain.errors import Conflict, ImpossibleHistory, Misfit
+from domain.events import (
+    BackfillAdvanced,
+    BackfillCancelled,
+    BackfillCompleted,
+    BackfillEvent,
+    BackfillRequested,
+)
+from domain.routines.firing import NOT_INVOKABLE
+from domain.routines.routine import ARCHIVED
+from domain.schedule import plan as plans
+from domain.schedule.plan import INSTANT, Plan
+from domain.values import Overlap, RoutineSettings, Value
+
+MOST = 5_000  # occurrences of one
+ENDED = "The backfill is over"
+OBSTACLES: dict[str, str] = {  # by which a backfill is refused, or ends, and in words
+    "routine_paused": "Routine is paused",
+    "routine_archived": ARCHIVED,
+    "no_agent": "Default agent required",
+    "agent_not_invokable": NOT_INVOKABLE,
+    "project_paused": "Project is paused",
+}
+
+
+class Backfill(Value, frozen=True):
+    trigger_id: UUID
+    routine_id: UUID
+    until: datetime
+    overlap: Overlap
+    reached: datetime  # every occurrence up to here has been seen to
+    ended: bool = False
+    over_quota: bool = False  # it waits until its company has recorded less in a minute
+
+
+class Waiting(Value, frozen=True):
+    """A backfill with something left to do, as the read model of backfills knows it."""
+
+    id: UUID
+    trigger_id: UUID
+    routine_id: UUID
+    company_id: UUID
+
+
+def evolve(backfill: Backfill | None, event: BackfillEvent) -> Backfill:
+    match backfill, event:
+        case None, BackfillRequested(trigger_id=trigger_id, routine_id=routine_id, overlap=overlap):
+            return Backfill(
+                trigger_id=trigger_id,
+                routine_id=routine_id,
+                until=event.until,
+                overlap=overlap,
+                reached=event.since - INSTANT,
+            )
+        case Backfill(ended=False), BackfillAdvanced(reached=reached, over_quota=over_quota):
+            return replace(backfill, reached=reached, over_quota=over_quota)
+        case Backfill(ended=False), BackfillCompleted() | BackfillCancelled():
+            return replace(backfill, ended=True)
+        case _:
+            raise ImpossibleHistory(backfill, event)
+
+
+def obstacle(settings: RoutineSettings, project: Project | None, assignee: Agent | None) -> str | None:
+    """Why a routine with this project and assignee cannot work now, one of OBSTACLES; None: it can."""
+    if settings.status != "active":
+        return f"routine_{settings.status}"
+    if projects.is_paused(project):
+        return "project_paused"
+    if settings.call is not None:
+        return None
+    if assignee is None:
+        return "no_agent"
+    return None if agents.is_invokable(assignee) else "agent_not_invokable"
+
+
+def may_begin(obstacle: str | None) -> None:
+    """Raises Conflict when something is in the way."""
+    if obstacle is not None:
+        raise Conflict(OBSTACLES[obstacle])
+
+
+def until(asked: datetime | None, now: datetime, owed: datetime | None) -> datetime:
+    """The end of a range: nothing ahead, and nothing that the schedule settles itself."""
+    last = min(asked or now, now)
+    return last if owed is None else min(last, owed - INSTANT)
+
+
+def count(plan: Plan, since: datetime, until: datetime) -> int:
+    """How many occurrences the range has, its ends included. Raises Misfit if they are none, or more than MOST."""
+    found = plans.count(plan, since - INSTANT, until) if since <= until else 0
+    if not found:
+        raise Misfit("The schedule has no occurrence in this range that is settled", "from")
+    if found > MOST:
+        raise Misfit(f"The range has {found:,} occurrences, and a backfill at most {MOST:,}: ask for parts of it", "to")
+    return found
+
+
+def cancel(backfill: Backfill, reason: str) -> list[BackfillEvent]:
+    """Nothing more of it is run; what was, stays. Raises Conflict when it is over."""
+    if backfill.ended:
+        raise Conflict(ENDED)
+    return [BackfillCancelled(reason=reason)]

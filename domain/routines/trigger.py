@@ -1,0 +1,320 @@
+"""A trigger: a way to fire a routine. For schedules, which occurrences are due and what becomes of late ones."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from uuid import UUID
+
+from msgspec.structs import replace
+
+from domain.errors import Conflict, ImpossibleHistory, Unacceptable
+from domain.events import (
+    TriggerCreated,
+    TriggerDeleted,
+    TriggerEvent,
+    TriggerMissed,
+    TriggerRescheduled,
+    TriggerRestored,
+    TriggerSecretRotated,
+    TriggerUpdated,
+)
+from domain.schedule import cron_schedule
+from domain.schedule import plan as plans
+from domain.schedule.cron_schedule import Cron
+from domain.schedule.plan import INSTANT, Plan
+from domain.values import (
+    CatchUpPolicy,
+    RoutineStatus,
+    TriggerKind,
+    TriggerSettings,
+    TriggerState,
+    Value,
+    Webhook,
+)
+from domain.webhooks import signing_keys
+from domain.webhooks.signing_keys import OldSecret, Signing
+
+TOO_FAR = datetime(9000, 1, 1, tzinfo=UTC)  # the calendar ends soon after
+GRACE = timedelta(seconds=60)  # an occurrence is late, but not missed, up to here
+NOT_ACTIVE = "Routine trigger is not active"
+MISSED_BECAUSE: dict[CatchUpPolicy, str] = {"skip_missed": "skip_missed", "enqueue_missed_with_cap": "catch_up_cap"}
+COMMON = ("label", "enabled")
+OF_WEBHOOKS = ("signing_mode", "replay_window_sec")
+CATCH_UP_CAP = 25  # missed occurrences that are made up for after one outage
+
+
+class Trigger(Value, frozen=True):
+    routine_id: UUID
+    kind: TriggerKind
+    settings: TriggerSettings
+    webhook: Webhook | None = None
+    old_secret: OldSecret | None = None
+    since: datetime | None = None  # no occurrence before this one is without its outcome
+    deleted: bool = False
+
+
+class Due(Value, frozen=True):
+    """What to do about a schedule now: the occurrences to run, oldest first, and those to drop."""
+
+    fire: tuple[datetime, ...]
+    missed: TriggerMissed | None
+    next_at: datetime | None
+    due_at: datetime | None = None
+
+
+class DueTrigger(Value, frozen=True):
+    """An occurrence that waits for its outcome, as the read model of due triggers knows it."""
+
+    trigger_id: UUID
+    trigger_version: int  # of the trigger's stream when `next_at` was set; another one makes the row stale
+    routine_id: UUID
+    company_id: UUID
+    next_at: datetime
+
+    @property
+    def id(self) -> UUID:
+        return self.trigger_id
+
+
+def evolve(trigger: Trigger | None, event: TriggerEvent) -> Trigger:
+    match trigger, event:
+        case None, TriggerCreated():
+            return _begun(event)
+        case Trigger(deleted=True), TriggerRestored():
+            return _begun(event)
+        case Trigger(deleted=False), TriggerUpdated(settings=settings, webhook=None, next_at=since):
+            return replace(trigger, settings=settings, since=since)
+        case Trigger(deleted=False), TriggerUpdated(settings=settings, webhook=webhook, next_at=since):
+            return replace(trigger, settings=settings, webhook=webhook, old_secret=None, since=since)
+        case Trigger(deleted=False), TriggerSecretRotated(webhook=webhook, old_secret_id=old, old_until=until):
+            return replace(trigger, webhook=webhook, old_secret=OldSecret(id=old, until=until) if until else None)
+        case Trigger(deleted=False), TriggerRescheduled(next_at=since) | TriggerMissed(next_at=since):
+            return replace(trigger, since=since)
+        case Trigger(deleted=False), TriggerDeleted():
+            return replace(trigger, deleted=True)
+        case _:
+            raise ImpossibleHistory(trigger, event)
+
+
+def _begun(event: TriggerCreated | TriggerRestored) -> Trigger:
+    return Trigger(
+        routine_id=event.routine_id,
+        kind=event.kind,
+        settings=event.settings,
+        webhook=event.webhook,
+        since=event.next_at,
+    )
+
+
+def create(
+    routine_id: UUID, kind: TriggerKind, settings: TriggerSettings, now: datetime, webhook: Webhook | None = None
+) -> list[TriggerEvent]:
+    settings, next_at, due_at = _checked(routine_id, kind, settings, now)
+    created = TriggerCreated(routine_id=routine_id, kind=kind, settings=settings, next_at=next_at, due_at=due_at)
+    return [replace(created, webhook=webhook)]
+
+
+def update(
+    trigger: Trigger, settings: TriggerSettings, now: datetime, webhook: Webhook | None = None
+) -> list[TriggerEvent]:
+    """An edit is recorded also when nothing changed (contract 3.6): a schedule starts anew from now."""
+    old = plan_of(trigger)
+    settings, next_at, due_at = _checked(trigger.routine_id, trigger.kind, settings, now, old)
+    return [TriggerUpdated(settings=settings, next_at=next_at, due_at=due_at, webhook=webhook)]
+
+
+def rotate(trigger: Trigger, webhook: Webhook, old_until: datetime | None) -> list[TriggerEvent]:
+    """Another secret from now on; the one before is good until `old_until`, None: no more (contract 4)."""
+    old = webhook_of(trigger).secret_id
+    return [TriggerSecretRotated(webhook=webhook, old_secret_id=old, old_until=old_until)]
+
+
+def restore(trigger: Trigger, state: TriggerState, now: datetime, webhook: Webhook | None = None) -> list[TriggerEvent]:
+    """As an earlier revision of its routine has it, with the webhook it gets if that is another."""
+    if not trigger.deleted:
+        return update(trigger, state.settings, now, webhook)
+    settings, next_at, due_at = _checked(trigger.routine_id, state.kind, state.settings, now)
+    restored = TriggerRestored(routine_id=trigger.routine_id, kind=state.kind, settings=settings, next_at=next_at)
+    return [replace(restored, due_at=due_at, webhook=webhook)]
+
+
+def webhook_of(trigger: Trigger) -> Webhook:
+    if trigger.webhook is None:
+        raise Unacceptable("Only webhook triggers can rotate secrets")
+    return trigger.webhook
+
+
+def secrets_of(trigger: Trigger) -> list[UUID]:
+    """The vault's ids of its current secret, and of the one before if that was given time."""
+    return signing_keys.ids(signing_of(trigger))
+
+
+def good_secrets_of(trigger: Trigger, now: datetime) -> list[UUID]:
+    """Those of its secrets that open it now."""
+    return signing_keys.good(signing_of(trigger), now)
+
+
+def signing_of(trigger: Trigger) -> Signing:
+    """Its secret, and the one before while that is good."""
+    return Signing(secret_id=webhook_of(trigger).secret_id, old=trigger.old_secret)
+
+
+def state_of(trigger: Trigger) -> TriggerState:
+    """What a revision shows of it."""
+    public_id = trigger.webhook.public_id if trigger.webhook else None
+    return TriggerState(kind=trigger.kind, settings=trigger.settings, public_id=public_id)
+
+
+def must_be_active(trigger: Trigger, of: RoutineStatus) -> None:
+    """A webhook or API call fires only what is enabled, of a routine that is active (contract 3.5, 6)."""
+    if not trigger.settings.enabled or of != "active":
+        raise Conflict(NOT_ACTIVE)
+
+
+def reschedule(trigger: Trigger, now: datetime) -> list[TriggerEvent]:
+    """Its routine was resumed: the schedule goes on from now."""
+    if plan_of(trigger) is None:
+        return []
+    next_at, due_at = next_of(trigger, now)
+    return [TriggerRescheduled(next_at=next_at, due_at=due_at)]
+
+
+def next_of(trigger: Trigger, now: datetime) -> tuple[datetime | None, datetime | None]:
+    """The next occurrence of a schedule and, where that is later, when it comes due."""
+    if (plan := plan_of(trigger)) is None:
+        return None, None
+    next_at = plans.next_after(plan, now)
+    return next_at, _due_at(plan, next_at)
+
+
+def plan_of(trigger: Trigger) -> Plan | None:
+    """The schedule it follows; None for the other kinds."""
+    settings = trigger.settings
+    if trigger.kind != "schedule" or (settings.cron_expression is None and settings.run_at is None):
+        return None
+    return _plan(trigger.routine_id, settings)
+
+
+def owed_from(trigger: Trigger, of: RoutineStatus) -> datetime | None:
+    """The first occurrence that the schedule settles itself, or has settled; None: it settles nothing."""
+    return trigger.since if trigger.settings.enabled and of == "active" else None
+
+
+def due(plan: Plan, since: datetime, now: datetime, policy: CatchUpPolicy) -> Due | None:
+    """
+    What is due of the occurrences from `since` (itself one) until now; None when nothing is.
+
+    Those no later than GRACE run. Of the others `skip_missed` drops all, `enqueue_missed_with_cap` runs the
+    oldest CATCH_UP_CAP and drops the rest (contract 4.2).
+    """
+    if plans.due_at(plan, since) > now:
+        return None
+    before = since - INSTANT
+    long_ago = max(before, now - GRACE - timedelta(seconds=plan.jitter_s) - INSTANT)  # whatever its jitter is
+    cap = CATCH_UP_CAP if policy == "enqueue_missed_with_cap" else 0
+    caught_up = list(islice(plans.occurrences(plan, before, long_ago), cap))
+    late: list[datetime] = []
+    on_time: list[datetime] = []
+    next_at = since if since > long_ago else plans.next_after(plan, long_ago)
+    while next_at is not None and (moment := plans.due_at(plan, next_at)) <= now:
+        (on_time if moment >= now - GRACE else late).append(next_at)
+        next_at = plans.next_after(plan, next_at)
+    caught_up += late[: cap - len(caught_up)]
+    dropped_after = caught_up[-1] if caught_up else before
+    missed = missed_of(plan, dropped_after, late[-1] if late else long_ago, MISSED_BECAUSE[policy])
+    if missed is None and not caught_up and not on_time:  # the zone has other rules by now, and `since` is none of them
+        missed = TriggerMissed(first=since, last=since, count=1, reason=MISSED_BECAUSE[policy], next_at=None)
+    due_at = _due_at(plan, next_at)
+    return Due(
+        fire=(*caught_up, *on_time),
+        missed=missed and replace(missed, next_at=next_at, due_at=due_at),
+        next_at=next_at,
+        due_at=due_at,
+    )
+
+
+def miss(plan: Plan, since: datetime, found: Due, reason: str) -> list[TriggerEvent]:
+    """Nothing of what is due runs; occurrences that come due later are not meant."""
+    before = since - INSTANT
+    last = max([*found.fire, *([found.missed.last] if found.missed is not None else [])])
+    missed = missed_of(plan, before, last, reason)
+    if missed is None:  # as in `due`
+        missed = TriggerMissed(first=since, last=since, count=1, reason=reason, next_at=None)
+    return [replace(missed, next_at=found.next_at, due_at=found.due_at)]
+
+
+def drop(plan: Plan, first: datetime, now: datetime, reason: str) -> list[TriggerEvent]:
+    """The occurrences from `first` until now did not run, since the schedule is changed; it goes on from now."""
+    missed = missed_of(plan, first - INSTANT, now, reason)
+    next_at = plans.next_after(plan, now)
+    return [] if missed is None else [replace(missed, next_at=next_at, due_at=_due_at(plan, next_at))]
+
+
+def missed_of(plan: Plan, after: datetime, until: datetime, reason: str) -> TriggerMissed | None:
+    """The fact that the occurrences in (after, until] did not run; None when there is none."""
+    if after >= until:
+        return None
+    first, last = plans.next_after(plan, after), plans.last_until(plan, until, after)
+    if first is None or last is None:
+        return None
+    return TriggerMissed(first=first, last=last, count=plans.count(plan, after, until), reason=reason, next_at=None)
+
+
+def _due_at(plan: Plan, next_at: datetime | None) -> datetime | None:
+    """When an occurrence with jitter comes due; None where that is its own moment."""
+    return plans.due_at(plan, next_at) if next_at is not None and plan.jitter_s else None
+
+
+def _plan(routine_id: UUID, settings: TriggerSettings) -> Plan:
+    zone = settings.timezone or "UTC"
+    return Plan(
+        seed=routine_id,
+        cron=Cron(settings.cron_expression, zone) if settings.cron_expression is not None else None,
+        once=settings.run_at,
+        starts_at=settings.starts_at,
+        ends_at=settings.ends_at,
+        excluded=settings.excluded_dates,
+        jitter_s=settings.jitter_sec,
+    )
+
+
+def _checked(
+    routine_id: UUID, kind: TriggerKind, settings: TriggerSettings, now: datetime, old: Plan | None = None
+) -> tuple[TriggerSettings, datetime | None, datetime | None]:
+    """Fields of another kind are dropped (contract 4); a schedule must be one that can be followed."""
+    if kind != "schedule":
+        mine = {name: getattr(settings, name) for name in COMMON + (OF_WEBHOOKS if kind == "webhook" else ())}
+        return TriggerSettings(**mine), None, None
+    settings = replace(settings, signing_mode=None, replay_window_sec=None)
+    settings = _checked_times(settings)
+    plan = _plan(routine_id, settings)
+    if plan != old:
+        plans.must_have_an_occurrence(plan, now)
+    next_at = plans.next_after(plan, now)
+    return settings, next_at, _due_at(plan, next_at)
+
+
+def _checked_times(settings: TriggerSettings) -> TriggerSettings:
+    """A cron expression in a zone, or one moment; the excluded dates in order and once each."""
+    if settings.timezone is None:
+        raise Unacceptable("Scheduled triggers require timezone")
+    if any(
+        moment is not None and moment >= TOO_FAR for moment in (settings.run_at, settings.starts_at, settings.ends_at)
+    ):
+        raise Unacceptable(f"runAt, startsAt and endsAt must lie before the year {TOO_FAR.year}")
+    if settings.run_at is not None:
+        if settings.cron_expression is not None:
+            raise Unacceptable("A schedule has a cronExpression or a runAt, not both")
+        if settings.excluded_dates or settings.starts_at or settings.ends_at:
+            raise Unacceptable("A schedule with runAt has no startsAt, endsAt or excludedDates")
+        return settings
+    if settings.cron_expression is None:
+        raise Unacceptable("Scheduled triggers require cronExpression")
+    if settings.starts_at and settings.ends_at and settings.ends_at < settings.starts_at:
+        raise Unacceptable("endsAt must not be before startsAt")
+    cron = cron_schedule.parse_cron(settings.cron_expression, settings.timezone)
+    excluded = tuple(sorted(set(settings.excluded_dates)))
+    return replace(settings, cron_expression=cron.expression, timezone=cron.timezone, excluded_dates=excluded)
+
+
+def delete(trigger: Trigger) -> list[TriggerEvent]:
+    return [] if trigger.deleted else [TriggerDeleted()]

@@ -1,0 +1,147 @@
+"""
+Which clock changes touch a schedule, and what becomes of its occurrences then (see `schedule` for the rules).
+
+A change that leaves a schedule as even as it was touches it not: an hourly one runs every real hour.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Literal, NamedTuple
+from zoneinfo import ZoneInfo
+
+from msgspec.structs import replace
+
+from domain.explain.time_words import clock, day, local
+from domain.schedule import cron_fields, cron_words
+from domain.schedule import plan as plans
+from domain.schedule.cron_schedule import Cron
+from domain.schedule.plan import DAY, INSTANT, MINUTE, Plan
+from domain.values import Value
+
+HOUR = timedelta(hours=1)
+MOST_NAMED = 4  # wall times that are named one by one
+
+Effect = Literal[
+    "moved",  # the wall time does not exist: the first instant after it instead
+    "merged",  # of several that do not exist, or beside one that is there, a single one
+    "left_out",  # the wall time does not exist: nothing
+    "once",  # the wall time comes twice: the first time
+    "twice",  # the wall time comes twice: both times
+]
+
+
+class Touched(Value, frozen=True):
+    """What a clock change does to a schedule."""
+
+    at: datetime  # the instant of the change
+    shift: timedelta  # ahead, or back when negative
+    effect: Effect
+    walls: tuple[datetime, ...]  # the planned wall times that do not exist or come twice, without a zone
+    occurrences: tuple[datetime, ...]  # what runs for them
+    text: str
+
+
+class _Change(NamedTuple):
+    """The instant from which on another UTC offset holds."""
+
+    at: datetime
+    old: timedelta
+    new: timedelta
+
+    @property
+    def walls(self) -> tuple[datetime, datetime]:
+        """The wall times [first, end) that do not exist or come twice, as if they were UTC."""
+        return self.at + min(self.old, self.new), self.at + max(self.old, self.new)
+
+
+def touching(plan: Plan, begin: datetime, until: datetime) -> Iterator[Touched]:
+    """The changes in the period at which the plan does something else than every other day, ascending."""
+    if plan.cron is None:
+        return
+    texts, (_, hours, *_) = cron_fields.read(plan.cron.expression)
+    real_time = texts[0].startswith("*") or texts[1].startswith("*")
+    for change in _changes(ZoneInfo(plan.cron.timezone), begin, until):
+        even = real_time and len(hours) == 24 and not (change.new - change.old) % HOUR  # noqa: PLR2004
+        if not even and (found := _touched(plan, plan.cron, change, real_time=real_time)):
+            yield found
+
+
+def _touched(plan: Plan, cron: Cron, change: _Change, *, real_time: bool) -> Touched | None:
+    first, end = change.walls
+    as_written = replace(plan, cron=Cron(cron.expression), starts_at=None, ends_at=None, jitter_s=0)  # no clock changes
+    walls = tuple(plans.occurrences(as_written, first - INSTANT, end - INSTANT))
+    if not walls or not _is_within(plan, change.at):
+        return None
+    forward = change.new > change.old
+    if forward and real_time:
+        effect: Effect = "left_out"
+        runs: list[datetime] = []
+    elif forward:
+        runs = list(plans.occurrences(plan, change.at - INSTANT, change.at))
+        beside = bool(list(plans.occurrences(as_written, end - INSTANT, end)))
+        effect = "merged" if len(walls) > 1 or beside else "moved"
+    else:
+        passes = (change.old, change.new) if real_time else (change.old,)
+        planned = [wall - offset for offset in passes for wall in walls]
+        runs = [at for at in planned if next(plans.occurrences(plan, at - INSTANT, at), None) is not None]
+        effect = "twice" if real_time else "once"
+    if not runs and effect != "left_out":
+        return None
+    return Touched(
+        at=change.at,
+        shift=change.new - change.old,
+        effect=effect,
+        walls=tuple(wall.replace(tzinfo=None) for wall in walls),
+        occurrences=tuple(runs),
+        text=_text(cron.timezone, change, effect, walls, runs),
+    )
+
+
+def _is_within(plan: Plan, moment: datetime) -> bool:
+    return (plan.starts_at is None or plan.starts_at <= moment) and (plan.ends_at is None or moment <= plan.ends_at)
+
+
+def _text(zone: str, change: _Change, effect: Effect, walls: tuple[datetime, ...], runs: list[datetime]) -> str:
+    before, after = change.at + change.old, change.at + change.new
+    turn = "forward" if change.new > change.old else "back"
+    begun = f"On {day(before)} the clocks of {zone} go {turn} from {clock(before)} to {clock(after)}: "
+    named = _named(walls)
+    many = len(walls) > 1
+    at = f"{clock(local(runs[0], zone))} ({clock(runs[0].astimezone(UTC))} UTC)" if runs else ""
+    return (
+        begun
+        + {
+            "moved": f"{named} does not exist, and the schedule runs at {at} instead.",
+            "merged": f"{named} {'do' if many else 'does'} not exist, and the schedule runs once for all, at {at}.",
+            "left_out": f"{named} {'do' if many else 'does'} not exist, and the schedule does not run then.",
+            "once": f"{named} {'come' if many else 'comes'} twice, and the schedule runs the first time only, at {at}.",
+            "twice": f"{named} {'come' if many else 'comes'} twice, and the schedule runs both times.",
+        }[effect]
+    )
+
+
+def _named(walls: tuple[datetime, ...]) -> str:
+    if len(walls) <= MOST_NAMED:
+        return cron_words.joined([clock(wall) for wall in walls])
+    return f"{len(walls)} times from {clock(walls[0])} to {clock(walls[-1])}"
+
+
+def _changes(zone: ZoneInfo, begin: datetime, until: datetime) -> Iterator[_Change]:
+    """Those in the period, ascending; of several within 24 hours the first."""
+    reached = begin.astimezone(UTC).replace(second=0, microsecond=0)
+    old = _offset(zone, reached)
+    while reached < until:
+        if (new := _offset(zone, reached + DAY)) != old:
+            low, high = 0, DAY // MINUTE  # minutes after `reached`: the old offset holds, it is gone
+            while high - low > 1:
+                middle = (low + high) // 2
+                low, high = (middle, high) if _offset(zone, reached + middle * MINUTE) == old else (low, middle)
+            at = reached + high * MINUTE
+            if at <= until:
+                yield _Change(at, old, _offset(zone, at))
+            old = new
+        reached += DAY
+
+
+def _offset(zone: ZoneInfo, moment: datetime) -> timedelta:
+    return moment.astimezone(zone).utcoffset() or timedelta()

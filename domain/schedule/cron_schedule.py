@@ -1,0 +1,242 @@
+"""
+When a routine runs: five cron fields read in the wall time of a zone.
+
+* Days          a day field that begins with `*` (also `*/2`) is unrestricted: both day fields must then match;
+                when both are restricted either is enough (Vixie).
+* Spring        a fixed-time schedule whose wall times fall into the gap runs once, at the first instant after it.
+* Autumn        a fixed-time schedule whose wall time comes twice runs once, the first time.
+* Real time     when the minute or the hour begins with `*`, every real minute whose wall time matches runs.
+
+Moments are aware and come back in UTC, in whole minutes; periods are open at `after` and closed at `until`.
+Inside, a wall time is carried as if it were UTC: wall = moment + offset.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from itertools import chain, pairwise
+from typing import NamedTuple
+from zoneinfo import ZoneInfo, available_timezones
+
+import msgspec
+
+from domain.errors import BadSchedule
+from domain.schedule import cron_days, cron_fields
+from domain.schedule.cron_days import CronDays
+
+DAY = timedelta(days=1)
+MINUTE = timedelta(minutes=1)
+STEP_DAYS = 8  # for so long at once the offsets of a zone are looked up and kept
+LAST_TABLE_YEAR = 2090  # from then on each zone changes its clocks by a rule that knows the kind of a year alone
+LAST_YEAR = 9998
+
+
+class Cron(msgspec.Struct, frozen=True):
+    """Five cron fields read in the wall time of a zone; `parse_cron` makes one that is checked."""
+
+    expression: str
+    timezone: str = "UTC"  # IANA name
+
+
+def parse_cron(expression: str, timezone: str = "UTC") -> Cron:
+    """The schedule, or BadSchedule saying what is wrong with it."""
+    schedule = Cron(expression.strip(), timezone.strip())
+    if schedule.timezone not in _timezones():
+        raise BadSchedule(f"Invalid timezone: {timezone}")
+    if cron_days.first_from(_rule(schedule.expression).dates, 1) is None:
+        raise BadSchedule(f'Cron expression never matches a date: "{schedule.expression}"')
+    return schedule
+
+
+@lru_cache(maxsize=4096)  # many schedules are alike
+def next_after(schedule: Cron, moment: datetime) -> datetime | None:
+    """
+    The first occurrence strictly after the moment; None: it never comes.
+
+    Days that match, but whose wall times all fall into gaps, are passed over. The search ends when each kind of year
+    was seen under each zone's last rule: what has not come by then comes never.
+    """
+    rule, since = _rule(schedule.expression), _minute_after(moment)
+    for begin, end in _windows(rule.dates, since):
+        for span in _spans(schedule, begin, end):
+            wall = _first_wall(rule, span.first)
+            if wall is not None and wall < span.end:
+                return max(wall - span.offset, span.begin)
+    return None
+
+
+def occurrences(schedule: Cron, after: datetime, until: datetime) -> Iterator[datetime]:
+    """The occurrences in (after, until], ascending, each found when asked for."""
+    moment = next_after(schedule, after)
+    while moment is not None and moment <= until:
+        yield moment
+        moment = next_after(schedule, moment)
+
+
+def count(schedule: Cron, after: datetime, until: datetime) -> int:
+    """How many occurrences there are in (after, until], without walking them."""
+    rule, end = _rule(schedule.expression), _minute_after(until)
+    return sum(_count_in(rule, span, end) for span in _spans(schedule, _minute_after(after), end))
+
+
+def last_until(schedule: Cron, until: datetime, after: datetime) -> datetime | None:
+    """The latest occurrence in (after, until], None when there is none."""
+    for begin, end in _windows_back(_rule(schedule.expression).dates, until, after):
+        low, high = max(begin, after), min(end, until)
+        if low < high and count(schedule, low, high):
+            while high - low > MINUTE:
+                middle = low + (high - low) / 2
+                low, high = (middle, high) if count(schedule, middle, high) else (low, middle)
+            return next_after(schedule, low)
+    return None
+
+
+class _Rule(NamedTuple):
+    """An expression as sets of values."""
+
+    times: list[int]  # minutes after midnight, ascending
+    dates: CronDays
+    real_time: bool
+
+
+class _Span(NamedTuple):
+    """Wall times [first, end) of one UTC offset; those of a gap come first and all mean `begin`."""
+
+    first: datetime
+    end: datetime
+    offset: timedelta
+    begin: datetime
+
+
+@lru_cache(maxsize=1)
+def _timezones() -> set[str]:
+    """The IANA names, without the two that name no place."""
+    return available_timezones() - {"localtime", "Factory"}
+
+
+@lru_cache(maxsize=512)  # some 45 KB each
+def _rule(expression: str) -> _Rule:
+    """The expression read strictly; BadSchedule names the first fault."""
+    texts, sets = cron_fields.read(expression)
+    minutes, hours, days, months, weekdays = sets
+    starred = [text.startswith("*") for text in texts]
+    return _Rule(
+        times=sorted(60 * hour + minute for hour in hours for minute in minutes),
+        dates=CronDays(
+            days=frozenset(days),
+            months=frozenset(months),
+            weekdays=frozenset(day % 7 for day in weekdays),
+            either=not starred[2] and not starred[4],
+        ),
+        real_time=starred[0] or starred[1],
+    )
+
+
+def _windows(dates: CronDays, since: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """The times [begin, end), from a moment on, in which alone days that match can be somewhere on earth."""
+    day = cron_days.first_from(dates, (since - 2 * DAY).toordinal())
+    last = min(max(since.year, LAST_TABLE_YEAR) + cron_days.LONGEST_GAP_YEARS + 1, LAST_YEAR)
+    while day is not None and date.fromordinal(day).year <= last:
+        begin, end = _window(day)
+        yield max(since, begin), end
+        since = end
+        day = cron_days.first_from(dates, day + 1)
+
+
+def _windows_back(dates: CronDays, until: datetime, after: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """The same from a moment back to another."""
+    day = cron_days.last_until(dates, (until + 2 * DAY).toordinal())
+    while day is not None and (window := _window(day))[1] > after:
+        yield window
+        day = cron_days.last_until(dates, day - 1)
+
+
+def _window(day: int) -> tuple[datetime, datetime]:
+    """The times at which it is this day somewhere on earth, and a day more for clocks that leave out a whole one."""
+    midnight = datetime.combine(date.fromordinal(day), time(), UTC)
+    return midnight - 2 * DAY, midnight + 3 * DAY
+
+
+def _first_wall(rule: _Rule, wall: datetime) -> datetime | None:
+    """The first matching wall time at or after the given one, as if clocks never changed; None: there is none."""
+    day, minute = wall.toordinal(), 60 * wall.hour + wall.minute
+    if rule.dates.include(wall) and minute <= rule.times[-1]:
+        return _wall(day, rule.times[bisect_left(rule.times, minute)])
+    following = cron_days.first_from(rule.dates, day + 1)
+    return None if following is None else _wall(following, rule.times[0])
+
+
+def _wall(day: int, minute: int) -> datetime:
+    return datetime.combine(date.fromordinal(day), time(*divmod(minute, 60)), UTC)
+
+
+def _count_in(rule: _Rule, span: _Span, end: datetime) -> int:
+    """How many instants of the span before the end match; the wall times of a gap are one instant."""
+    in_gap = _count_walls(rule, span.first, span.begin + span.offset + MINUTE)
+    return _count_walls(rule, span.first, min(span.end, end + span.offset)) - max(0, in_gap - 1)
+
+
+def _count_walls(rule: _Rule, first: datetime, end: datetime) -> int:
+    """How many wall times in [first, end) match."""
+    if first >= end:
+        return 0
+    days = cron_days.count(rule.dates, first.toordinal(), end.toordinal())
+    return days * len(rule.times) - _count_earlier(rule, first) + _count_earlier(rule, end)
+
+
+def _count_earlier(rule: _Rule, wall: datetime) -> int:
+    """How many wall times of that day before the given one match."""
+    return bisect_left(rule.times, 60 * wall.hour + wall.minute) if rule.dates.include(wall) else 0
+
+
+def _spans(schedule: Cron, since: datetime, until: datetime) -> Iterator[_Span]:
+    """The wall times of the instants from a moment on, one span per UTC offset, up to the span that holds the end."""
+    zone, real_time = ZoneInfo(schedule.timezone), _rule(schedule.expression).real_time
+    begin = since - 2 * DAY  # the moment may lie in a second pass, and no clock goes back further
+    offset = _offset(zone, begin)
+    reached = begin + offset
+    for change, following in chain.from_iterable(_changes(zone, step) for step in _steps(begin, until)):
+        if following == offset and change < until:
+            continue
+        if begin < since:
+            reached = max(reached, min(since, change) + offset)
+        if since < change:
+            if (start := max(begin, since)) >= until:
+                return
+            yield _Span(start + offset if real_time else reached, change + offset, offset, start)
+        if begin < change:
+            reached = max(reached, change + offset)
+            begin, offset = change, following
+
+
+def _steps(begin: datetime, end: datetime) -> range:
+    """The numbers of the steps that cover a period."""
+    return range(begin.toordinal() // STEP_DAYS, end.toordinal() // STEP_DAYS + 1)
+
+
+@lru_cache(maxsize=16384)
+def _changes(zone: ZoneInfo, step: int) -> tuple[tuple[datetime, timedelta], ...]:
+    """The moments of a step at which the offset changes, with the new one; the step's end closes them."""
+    first = datetime.combine(date.fromordinal(step * STEP_DAYS), time(), UTC)
+    offsets = [(day := first + n * DAY, _offset(zone, day)) for n in range(STEP_DAYS + 1)]
+    changed = [(day, old, new) for (day, old), (_, new) in pairwise(offsets) if old != new]
+    return *((_change(zone, day, old), new) for day, old, new in changed), offsets[-1]
+
+
+def _change(zone: ZoneInfo, day: datetime, old: timedelta) -> datetime:
+    """The first minute of the 24 hours at which the old offset is gone."""
+    return day + MINUTE * bisect_left(range(24 * 60), 1, key=lambda n: _offset(zone, day + n * MINUTE) != old)
+
+
+def _offset(zone: ZoneInfo, moment: datetime) -> timedelta:
+    """How far the clocks of a zone are ahead of UTC, in whole minutes."""
+    offset = moment.astimezone(zone).utcoffset() or timedelta()
+    return offset - offset % MINUTE
+
+
+def _minute_after(moment: datetime) -> datetime:
+    """The first whole minute after the moment."""
+    if moment.utcoffset() is None:
+        raise ValueError(f"a moment needs a time zone: {moment!r}")
+    return moment.astimezone(UTC).replace(second=0, microsecond=0) + MINUTE

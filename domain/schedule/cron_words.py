@@ -1,0 +1,102 @@
+"""
+A cron expression in plain English, by the rules of `schedule`: what is said follows from the sets of values alone.
+
+Two expressions that name different times are never described alike.
+"""
+
+from collections.abc import Sequence
+from itertools import chain, pairwise
+
+from domain.schedule import cron_fields
+
+MOST_TIMES = 8  # that are listed one by one
+MINUTES, HOURS = list(range(60)), list(range(24))
+MONTHS = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+RUN, SERIES = 3, 4  # values from which on a range, or an even series, is said instead of a list
+
+
+def describe(expression: str) -> str:
+    """`30 9 * * 1-5`: At 09:30 on Monday to Friday. Raises BadSchedule."""
+    texts, (minutes, hours, days, months, weekdays) = cron_fields.read(expression)
+    either = not texts[2].startswith("*") and not texts[4].startswith("*")
+    times = _times(sorted(minutes), sorted(hours))
+    on_days = _days(sorted(days), sorted({(day + 6) % 7 for day in weekdays}), either=either)
+    in_months = "" if len(months) == len(MONTHS) else f"in {listed([month - 1 for month in sorted(months)], MONTHS)}"
+    if not on_days and len(minutes) * len(hours) <= MOST_TIMES:
+        on_days = "every day"
+    said = " ".join(part for part in (times, on_days, in_months) if part)
+    return said[0].upper() + said[1:]
+
+
+def listed(values: Sequence[int], names: Sequence[str] | None = None) -> str:
+    """`1 to 5 and 7`; with `names`, these instead of the numbers."""
+    name = str if names is None else names.__getitem__
+    runs: list[list[int]] = []
+    for value in values:
+        if runs and runs[-1][-1] == value - 1:
+            runs[-1].append(value)
+        else:
+            runs.append([value])
+    spoken = ([f"{name(run[0])} to {name(run[-1])}"] if len(run) >= RUN else map(name, run) for run in runs)
+    return joined(list(chain.from_iterable(spoken)))
+
+
+def joined(parts: Sequence[str]) -> str:
+    """`a, b and c`"""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _times(minutes: list[int], hours: list[int]) -> str:
+    if len(minutes) * len(hours) <= MOST_TIMES:
+        return "at " + joined([f"{hour:02}:{minute:02}" for hour in hours for minute in minutes])
+    if hours == HOURS:
+        if minutes == [0]:
+            return "every hour, on the hour"
+        return _pace(minutes) or f"at {_counted('minute', minutes)} of every hour"
+    pace = _pace(minutes) or f"at {_counted('minute', minutes)}"
+    if hours == list(range(hours[0], hours[-1] + 1)):
+        return f"{pace} from {hours[0]:02}:00 to {hours[-1]:02}:59"
+    return f"{pace} of {_counted('hour', hours)}"
+
+
+def _pace(minutes: list[int]) -> str | None:
+    """How often within an hour, when that is evenly all round the clock."""
+    if minutes == MINUTES:
+        return "every minute"
+    step = 60 // len(minutes)
+    if len(minutes) == 1 or minutes != list(range(minutes[0], 60, step)) or minutes[0] >= step or 60 % step:
+        return None
+    return f"every {step} minutes" + (f" from minute {minutes[0]}" if minutes[0] else "")
+
+
+def _days(days: list[int], weekdays: list[int], *, either: bool) -> str:
+    any_day, any_weekday = len(days) == 31, len(weekdays) == 7  # noqa: PLR2004 the days of a month, of a week
+    of_month = f"on {_counted('day', days)} of the month"
+    of_week = f"every {WEEKDAYS[weekdays[0]]}" if len(weekdays) == 1 else listed(weekdays, WEEKDAYS)
+    if (any_day and any_weekday) or (either and (any_day or any_weekday)):
+        return ""
+    if any_weekday:
+        return of_month
+    if any_day:
+        return of_week if len(weekdays) == 1 else f"on {of_week}"
+    if either:
+        return f"{of_month}, and also {of_week if len(weekdays) == 1 else f'on {of_week}'}"
+    return f"{of_month}, but only on a {joined([WEEKDAYS[day] for day in weekdays]).replace(' and ', ' or ')}"
+
+
+def _counted(noun: str, values: Sequence[int]) -> str:
+    """`day 1`, `days 1 and 15`, `every 2nd day from 1 to 31`"""
+    steps = {second - first for first, second in pairwise(values)}
+    if len(values) >= SERIES and len(steps) == 1 and (step := steps.pop()) > 1:
+        return f"every {_ordinal(step)} {noun} from {values[0]} to {values[-1]}"
+    return f"{noun}{'s' if len(values) > 1 else ''} {listed(values)}"
+
+
+def _ordinal(number: int) -> str:
+    """2nd, 3rd, 11th, 22nd: none of our steps is 1."""
+    teens = 10 < number % 100 < 20  # noqa: PLR2004
+    return f"{number}{'th' if teens else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"

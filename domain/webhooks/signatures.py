@@ -1,0 +1,43 @@
+"""How what we send is signed: Standard Webhooks 1.0, and the headers of Jetty's callbacks beside it (contract 8)."""
+
+import hmac
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from domain.webhooks.secret import Secret
+
+PREFIX = b"whsec_"
+JSON = {"Content-Type": "application/json"}
+AGENT = {"User-Agent": "Routines"}
+
+
+def standard_headers(delivery_id: UUID, secrets: Sequence[Secret], body: bytes, now: datetime) -> dict[str, str]:
+    """A signature for each secret, the current one's first; the id is the same at each attempt."""
+    message_id, sent = f"msg_{delivery_id.hex}", str(int(now.timestamp()))
+    text = f"{message_id}.{sent}.".encode() + body
+    signatures = [f"v1,{b64encode(hmac.digest(_key(secret), text, 'sha256')).decode()}" for secret in secrets]
+    headers = {**JSON, **AGENT, "webhook-id": message_id, "webhook-timestamp": sent}
+    return {**headers, "webhook-signature": " ".join(signatures)} if signatures else headers
+
+
+def callback_headers(number: int, secret: Secret | None, body: bytes, now: datetime) -> dict[str, str]:
+    """Of a trajectory's callback; a new timestamp at each attempt, no signature where there is no secret."""
+    sent = str(int(now.timestamp()))
+    headers = {"X-Mise-Timestamp": sent, "X-Mise-Trajectory-Id": str(number)}
+    if secret is None or secret.value is None:
+        return headers
+    signature = hmac.digest(secret.value, sent.encode() + b"." + body, "sha256").hex()
+    return {**headers, "X-Mise-Signature": signature}
+
+
+def _key(secret: Secret) -> bytes:
+    """The bytes that a secret of Standard Webhooks stands for; of any other, its own."""
+    value = secret.value or b""
+    if not value.startswith(PREFIX):
+        return value
+    try:
+        return b64decode(value.removeprefix(PREFIX), validate=True)
+    except ValueError:
+        return value

@@ -1,0 +1,161 @@
+"""
+Whether a delivery to a webhook comes from somebody who knows its secret: contract 6, and Standard Webhooks 1.0.
+
+Whatever is wrong with a credential, the answer is the same: Unknown, without a word on why.
+"""
+
+import hmac
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from hmac import compare_digest
+from secrets import token_bytes, token_hex
+from typing import Any, assert_never
+
+from domain.errors import Unknown
+from domain.values import SigningMode, Value
+from domain.webhooks.secret import Secret
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+MILLISECONDS_ABOVE = 10**12  # a timestamp up to here counts seconds
+
+OUR_SIGNATURE = "x-paperclip-signature"
+GITHUB_SIGNATURE = "x-hub-signature-256"
+
+DECIMAL = r"[0-9]{10,13}(?:\.[0-9]{1,16})?"  # shorter is before 2001, longer is after 2286: in nobody's window
+TIMESTAMP = re.compile(DECIMAL)
+STAMPED = re.compile(rf"({DECIMAL})\.".encode())
+WHOLE_SECONDS = re.compile(r"[0-9]{10}")
+MESSAGE_ID = re.compile(r"[!-\-/-~]{1,255}")  # no dot: what is signed can be read in one way only
+SIGNATURES = re.compile(r"[^ ,]+,[^ ,]+(?: [^ ,]+,[^ ,]+)*")
+
+
+class Delivery(Value, frozen=True):
+    """A request as received: names of headers in lower case, their values as latin-1 text, the body's raw bytes."""
+
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        """The value of a header, the blanks around it trimmed; None if absent, Unknown if given twice or not ASCII."""
+        values = [value for given, value in self.headers if given == name]
+        if not values:
+            return None
+        if len(values) > 1 or not values[0].isascii():
+            raise Unknown
+        return values[0].strip(" \t")
+
+    def __repr__(self) -> str:
+        return f"Delivery({len(self.body)} bytes)"  # a header may be the secret itself
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("body", f"{len(self.body)} bytes")]
+
+
+class Proof(Value, frozen=True):
+    """
+    That the sender is known, and what tells a replay: the same stamp, or the same message id, once more.
+
+    `stamp` is "<timestamp>:<hex signature>" where a timestamp was signed, `message_id` the webhook-id of
+    standard_webhooks. Both are None in the modes that sign nothing of the kind.
+    """
+
+    stamp: str | None = None
+    message_id: str | None = None
+
+
+def verify(mode: SigningMode, delivery: Delivery, secrets: Sequence[Secret], window_s: int, now: datetime) -> Proof:
+    """The proof that the sender knows one of the secrets (while an old one still counts, either); or Unknown."""
+    match mode:
+        case "none":
+            return Proof()
+        case "bearer":
+            return _bearer(delivery, secrets)
+        case "hmac_sha256":
+            return _hex_hmac(delivery, (OUR_SIGNATURE, GITHUB_SIGNATURE), _stamped(delivery, window_s, now), secrets)
+        case "github_hmac":
+            texts = [delivery.body, *_stamped(delivery, window_s, now)]
+            return _hex_hmac(delivery, (GITHUB_SIGNATURE, OUR_SIGNATURE), texts, secrets)
+        case "standard_webhooks":
+            return _standard(delivery, secrets, window_s, now)
+        case _:
+            assert_never(mode)
+
+
+def mint(mode: SigningMode) -> str:
+    """A new secret: 48 hex characters (contract 4), or what Standard Webhooks asks for."""
+    return f"whsec_{b64encode(token_bytes(32)).decode()}" if mode == "standard_webhooks" else token_hex(24)
+
+
+def mint_public_id() -> str:
+    """Where a new webhook is called: 24 hex characters (contract 4)."""
+    return token_hex(12)
+
+
+def _bearer(delivery: Delivery, secrets: Sequence[Secret]) -> Proof:
+    scheme, _, token = (delivery.header("authorization") or "").partition(" ")
+    known = [secret.is_known_as(token.encode()) for secret in secrets]  # all of them: which one it was takes no time
+    if scheme != "Bearer" or not token or not any(known):
+        raise Unknown
+    return Proof()
+
+
+def _stamped(delivery: Delivery, window_s: int, now: datetime) -> list[bytes]:
+    """What is signed together with the timestamp; empty if there is none that counts now."""
+    sent = delivery.header("x-paperclip-timestamp") or ""
+    if not TIMESTAMP.fullmatch(sent) or not _is_near(sent, window_s, now):
+        return []
+    return [sent.encode() + b"." + delivery.body]
+
+
+def _hex_hmac(delivery: Delivery, names: tuple[str, str], texts: list[bytes], secrets: Sequence[Secret]) -> Proof:
+    """Of two signatures, the one in the header that is named first counts."""
+    given = [value for name in names if (value := delivery.header(name)) is not None]
+    signature = given[0].removeprefix("sha256=") if given else ""
+    known = [
+        text
+        for secret in secrets
+        for text in texts
+        if secret.value and compare_digest(hmac.digest(secret.value, text, "sha256").hex().encode(), signature.encode())
+    ]
+    if not known:
+        raise Unknown
+    # The stamp is read off what was signed, not off the header: nobody can move a fraction, or all of a timestamp,
+    # into the body and have the same signature count once more.
+    sent = STAMPED.match(known[0])
+    return Proof(stamp=f"{sent[1].decode()}:{signature}" if sent else None)
+
+
+def _standard(delivery: Delivery, secrets: Sequence[Secret], window_s: int, now: datetime) -> Proof:
+    message_id, sent, listed = (delivery.header(f"webhook-{part}") or "" for part in ("id", "timestamp", "signature"))
+    if not MESSAGE_ID.fullmatch(message_id) or not SIGNATURES.fullmatch(listed):
+        raise Unknown
+    if not WHOLE_SECONDS.fullmatch(sent) or not _is_near(sent, window_s, now):
+        raise Unknown
+    text = f"{message_id}.{sent}.".encode() + delivery.body
+    right = [b64encode(hmac.digest(key, text, "sha256")) for secret in secrets if (key := _standard_key(secret))]
+    given = [signature.removeprefix("v1,").encode() for signature in listed.split(" ") if signature.startswith("v1,")]
+    known = [compare_digest(one, other) for one in right for other in given]
+    if not any(known):
+        raise Unknown
+    return Proof(message_id=message_id)
+
+
+def _standard_key(secret: Secret) -> bytes:
+    """The bytes that the text of a secret stands for; none if it is not base64."""
+    text = (secret.value or b"").removeprefix(b"whsec_")
+    try:
+        return b64decode(text + b"=" * (-len(text) % 4), validate=True)
+    except ValueError:
+        return b""
+
+
+def _is_near(timestamp: str, window_s: int, now: datetime) -> bool:
+    """Whether it is at most so far from now, to either side."""
+    sent_s = Fraction(timestamp)
+    if sent_s > MILLISECONDS_ABOVE:
+        sent_s /= 1000
+    return abs(Fraction((now - EPOCH) // MICROSECOND, 10**6) - sent_s) <= window_s

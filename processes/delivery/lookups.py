@@ -1,0 +1,120 @@
+"""
+Names of hosts are looked up apart from everything else, and one that is not answered holds up nobody.
+
+A look-up is the system's (/etc/hosts, nsswitch.conf and all), and one that hangs cannot be stopped. So each has a
+thread of its own, nobody waits for it longer than `lookup_limit_s`, and until it ends it counts: for its name, for the
+company that asked for it, and for the process.
+"""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from ipaddress import ip_address
+from threading import Thread
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from domain.bounds.limits import Limits
+from processes.delivery.shares import Shares
+
+Resolve = Callable[[str, int], Awaitable[list[str]]]  # the addresses of a name
+Found = list[tuple[Any, Any, int, str, tuple[Any, ...]]]  # what getaddrinfo gives
+
+
+class Overdue(Exception):
+    """The name of the host cannot be resolved in time"""
+
+
+class Lookup(msgspec.Struct, frozen=True):
+    """One that is under way."""
+
+    host: str
+    company_id: UUID | None
+    overdue_at: float
+    task: asyncio.Task[list[str]]
+
+
+class Lookups:
+    """Those that ask for the same name at the same time share one answer; answers are not kept."""
+
+    def __init__(self, resolve: Resolve, limits: Limits) -> None:
+        self._resolve = resolve
+        self._limits = limits
+        self._shares = Shares(limits.max_lookups_at_once, limits.max_company_lookups_at_once)
+        self._running: list[Lookup] = []
+
+    async def addresses(self, host: str, port: int, company_id: UUID | None) -> list[str]:
+        """Raises Overdue, and what the resolver raises."""
+        if _is_address(host):
+            return [host]
+        try:
+            async with asyncio.timeout(self._limits.lookup_limit_s):
+                lookup = await self._lookup(host.lower(), port, company_id)
+                return await asyncio.shield(lookup.task)
+        except TimeoutError:
+            raise Overdue from None
+
+    def close(self) -> None:
+        """Nobody waits any longer; threads that hang end with the process."""
+        for lookup in self._running:
+            lookup.task.cancel()
+
+    async def _lookup(self, host: str, port: int, company_id: UUID | None) -> Lookup:
+        """One to wait for: another's, or one of our own as soon as it may begin."""
+        while True:
+            now = asyncio.get_running_loop().time()
+            same = [lookup for lookup in self._running if lookup.host == host]
+            if (fresh := next((lookup for lookup in same if now < lookup.overdue_at), None)) is not None:
+                return fresh
+            if len(same) >= self._limits.max_host_lookups_at_once:
+                raise Overdue
+            if self._shares.fits(company_id):
+                return self._begin(host, port, company_id, now + self._limits.lookup_limit_s)
+            own = [lookup for lookup in self._running if lookup.company_id == company_id]
+            if own and all(lookup.overdue_at <= now for lookup in own):
+                raise Overdue
+            await asyncio.wait([lookup.task for lookup in self._running], return_when=asyncio.FIRST_COMPLETED)
+
+    def _begin(self, host: str, port: int, company_id: UUID | None, overdue_at: float) -> Lookup:
+        lookup = Lookup(host, company_id, overdue_at, asyncio.ensure_future(self._ask(host, port)))
+        self._running.append(lookup)
+        self._shares.take(company_id)
+        lookup.task.add_done_callback(lambda _: self._end(lookup))
+        return lookup
+
+    async def _ask(self, host: str, port: int) -> list[str]:
+        return await self._resolve(host, port)
+
+    def _end(self, lookup: Lookup) -> None:
+        self._running = [other for other in self._running if other is not lookup]
+        self._shares.give_back(lookup.company_id)
+        if not lookup.task.cancelled():
+            lookup.task.exception()  # whoever still waits is told; else nobody wants to know
+
+
+async def resolve(host: str, port: int) -> list[str]:
+    """The system's answer."""
+    answer: Future[Found] = Future()
+    Thread(target=_get_addresses, args=(answer, host, port), name="lookup", daemon=True).start()
+    found = await asyncio.wrap_future(answer)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+def _get_addresses(answer: "Future[Found]", host: str, port: int) -> None:
+    if not answer.set_running_or_notify_cancel():
+        return
+    try:
+        answer.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    except Exception as error:  # noqa: BLE001 whoever waits is told
+        answer.set_exception(error)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

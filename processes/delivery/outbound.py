@@ -1,0 +1,219 @@
+"""
+Requests to addresses that others have given us: to public ones only, unless told otherwise.
+
+A name is resolved once, the connection goes to an address that was judged, and the peer's is looked at before a byte
+is sent; so it does not matter what the name resolves to the next time. Redirects are answers and are not followed,
+proxies of the environment are not asked, and whatever a receiver does, it is over after LIMIT_S, and after
+`max_answer_bytes` of an answer.
+"""
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import httpcore
+
+from domain.bounds import limits as bounds
+from domain.bounds.limits import Limits
+from domain.delivery.addresses import is_public
+from domain.delivery.delivery import Answer
+from domain.delivery.outbound_url import BadTarget, host_of, is_private_by_name, request_target
+from processes.delivery.lookups import Lookups, Overdue, Resolve, resolve
+
+LIMIT_S = 10.0  # for all of an attempt
+CONNECT_S = 5.0
+MOST_DIGITS = 9
+PRIVATE = "The address is not public, and private ones are not allowed (ROUTINES_ALLOW_PRIVATE_TARGETS)"
+
+_SENDER: ContextVar[UUID | None] = ContextVar("sender", default=None)  # the company whose request is under way
+
+
+class Refused(httpcore.ConnectError):
+    """The host leads to no address that we may connect to."""
+
+
+class Client:
+    """Sends one request at a time for each call of `post`; any number of calls at once."""
+
+    def __init__(  # noqa: PLR0913 what a test wants otherwise
+        self,
+        clock: Callable[[], datetime],
+        *,
+        allow_private: bool = False,
+        limit_s: float = LIMIT_S,
+        context: ssl.SSLContext | None = None,
+        resolve: Resolve = resolve,
+        limits: Limits = bounds.DEFAULT,
+    ) -> None:
+        self._clock = clock
+        self._allow_private = allow_private
+        self._limit_s = limit_s
+        self._lookups = Lookups(resolve, limits)
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=context or ssl.create_default_context(),
+            max_connections=2 * limits.max_deliveries_at_once,
+            max_keepalive_connections=0,  # answers are not read to their end
+            network_backend=Judging(self._lookups, limits.max_answer_bytes, allow_private=allow_private),
+        )
+
+    async def post(
+        self, url: str, headers: Mapping[str, str], body: bytes, *, company_id: UUID | None = None
+    ) -> Answer:
+        """What came of it, for the company: never raises for what the receiver, or the way to it, does."""
+        _SENDER.set(company_id)
+        began = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(self._limit_s):
+                status, wish = await self._sent(url, headers, body)
+        except Exception as error:  # noqa: BLE001 whatever it is, it is the attempt's end
+            return Answer(status=None, reason=self._reason(error), took_ms=_ms_since(began))
+        return Answer(status=status, retry_after=wish, took_ms=_ms_since(began))
+
+    async def close(self) -> None:
+        self._lookups.close()
+        await self._pool.aclose()
+
+    async def _sent(self, url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, timedelta | None]:
+        if is_private_by_name(host_of(url)) and not self._allow_private:
+            raise Refused(PRIVATE)
+        given = [(name.encode(), value.encode()) for name, value in headers.items()]
+        limits = {"connect": CONNECT_S, "read": self._limit_s, "write": self._limit_s, "pool": self._limit_s}
+        async with self._pool.stream(
+            "POST", _destination(url), headers=given, content=body, extensions={"timeout": limits}
+        ) as response:
+            return response.status, self._wish(response.headers)
+
+    def _wish(self, headers: Iterable[tuple[bytes, bytes]]) -> timedelta | None:
+        """How long the receiver asks to be left alone: Retry-After, in seconds or as a date (RFC 9110, 10.2.3)."""
+        text = next((value.decode("latin-1").strip() for name, value in headers if name.lower() == b"retry-after"), "")
+        if text.isascii() and text.isdigit():
+            return timedelta(seconds=int(text[:MOST_DIGITS]))
+        try:
+            until = parsedate_to_datetime(text)
+        except ValueError:
+            return None
+        if until.tzinfo is None:
+            return None
+        return max(until - self._clock(), timedelta())
+
+    def _reason(self, error: Exception) -> str:
+        """In words of ours: what the other side says goes on no record."""
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, Refused | BadTarget):
+                return f"The address {cause}" if isinstance(cause, BadTarget) else str(cause)
+            if isinstance(cause, Overdue):
+                return "The name of the host cannot be resolved in time"
+            if isinstance(cause, TimeoutError | httpcore.TimeoutException):
+                return f"No answer within {self._limit_s:g} s"
+            if isinstance(cause, ssl.SSLError):
+                return f"TLS failed: {cause.reason or type(cause).__name__}"
+            if isinstance(cause, socket.gaierror):
+                return "The name of the host cannot be resolved"
+            cause = cause.__cause__ or cause.__context__
+        if isinstance(error, httpcore.ConnectError):
+            return "The host cannot be connected to"
+        if isinstance(error, httpcore.RemoteProtocolError | httpcore.LocalProtocolError):
+            return "The answer was not HTTP, or broke off"
+        return "The connection broke off"
+
+
+class Judging(httpcore.AsyncNetworkBackend):
+    """Connects to addresses that were judged, by the resolver's one answer."""
+
+    def __init__(self, lookups: Lookups, max_answer_bytes: int, *, allow_private: bool) -> None:
+        self._lookups = lookups
+        self._max_answer_bytes = max_answer_bytes
+        self._allow_private = allow_private
+        self._inner = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 httpcore's
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Raises Refused when none of the host's addresses may be connected to; else tries those that may in turn."""
+        found = await self._lookups.addresses(host, port, _SENDER.get())
+        allowed = [address for address in found if self._may_be_reached(address)]
+        if not allowed:
+            raise Refused(PRIVATE)
+        for address in allowed[:-1]:
+            try:
+                return await self._connected(address, port, timeout, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                continue
+        return await self._connected(allowed[-1], port, timeout, local_address, socket_options)
+
+    async def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
+        raise Refused(PRIVATE)
+
+    async def sleep(self, seconds: float) -> None:
+        await self._inner.sleep(seconds)
+
+    async def _connected(self, address: str, *how: Any) -> httpcore.AsyncNetworkStream:
+        stream = await self._inner.connect_tcp(address, *how)
+        peer = stream.get_extra_info("server_addr")
+        if not peer or not self._may_be_reached(peer[0]) or not _are_same(peer[0], address):
+            await stream.aclose()
+            raise Refused(PRIVATE)
+        return Measured(stream, self._max_answer_bytes)
+
+    def _may_be_reached(self, address: str) -> bool:
+        return self._allow_private or is_public(address)
+
+
+class Measured(httpcore.AsyncNetworkStream):
+    """A connection of which so many bytes are read, and no more."""
+
+    def __init__(self, inner: httpcore.AsyncNetworkStream, max_bytes: int) -> None:
+        self._inner = inner
+        self._left = max_bytes
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 httpcore's
+        if not self._left:
+            raise httpcore.RemoteProtocolError("The head of the answer is too long")
+        data = await self._inner.read(min(max_bytes, self._left), timeout)
+        self._left -= len(data)
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 httpcore's
+        await self._inner.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 httpcore's
+    ) -> httpcore.AsyncNetworkStream:
+        return Measured(await self._inner.start_tls(ssl_context, server_hostname, timeout), self._left)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
+
+
+def _destination(url: str) -> httpcore.URL:
+    """A URL for the client that would leave out `;parameters` and an empty query if it took it apart itself."""
+    parts = urlsplit(url)
+    return httpcore.URL(scheme=parts.scheme, host=parts.hostname or "", port=parts.port, target=request_target(url))
+
+
+def _are_same(one: str, other: str) -> bool:
+    return ipaddress.ip_address(one) == ipaddress.ip_address(other)
+
+
+def _ms_since(began: float) -> int:
+    return round((asyncio.get_running_loop().time() - began) * 1000)

@@ -1,0 +1,409 @@
+"""Issues: what there is to do, who does it, what was said about it. Gives the numbers people see, in log order."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, get_args
+from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
+
+from domain.board.issue import OPEN
+from domain.bounds.limits import DEFAULT
+from domain.errors import ImpossibleHistory
+from domain.events import (
+    CommentAdded,
+    CompanyCreated,
+    IssueCheckedOut,
+    IssueEdited,
+    IssueEvent,
+    IssueMoved,
+    IssueOpened,
+    IssueReleased,
+)
+from domain.recorded import Recorded
+from domain.values import IssueDetails, IssueStatus, Workspace
+from projections import responses
+from projections.engine.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
+from projections.responses import Shape, time
+
+
+class IssueRow(Row, frozen=True):
+    company_id: UUID
+    identifier: str
+    status: IssueStatus
+    is_open: bool
+    assignee_agent_id: UUID | None
+    project_id: UUID | None
+    parent_id: UUID | None
+    origin_kind: str
+    origin_id: UUID | None
+    title: str
+    position: int  # of its opening
+    changed: int  # position of its newest change
+    doc: responses.Issue
+
+
+class CommentRow(Row, frozen=True):
+    issue_id: UUID
+    position: int
+    doc: responses.Comment
+
+
+class NumberingRow(Row, frozen=True):
+    """A company's issue prefix and the last number given."""
+
+    prefix: str
+    last: int
+
+
+ISSUE = Table("issue", IssueRow)
+COMMENT = Table("comment", CommentRow)
+NUMBERING = Table("issue_numbering", NumberingRow)
+
+NOT_HELD: dict[str, Any] = {"checkout_run_id": None, "execution_run_id": None}
+
+SCHEMA = """
+CREATE TABLE issue (
+    id uuid PRIMARY KEY, company_id uuid NOT NULL, identifier text NOT NULL, status text NOT NULL,
+    is_open boolean NOT NULL, assignee_agent_id uuid, project_id uuid, parent_id uuid, origin_kind text NOT NULL,
+    origin_id uuid, title text NOT NULL, position bigint NOT NULL, changed bigint NOT NULL, doc json NOT NULL);
+CREATE INDEX ON issue (company_id, position);
+CREATE INDEX ON issue (company_id) WHERE is_open;
+CREATE INDEX ON issue (identifier);
+CREATE INDEX ON issue (origin_id, changed) WHERE is_open;
+CREATE INDEX ON issue (origin_id, position);
+CREATE INDEX ON issue (assignee_agent_id, position) WHERE is_open;
+CREATE TABLE comment (id uuid PRIMARY KEY, issue_id uuid NOT NULL, position bigint NOT NULL, doc json NOT NULL);
+CREATE INDEX ON comment (issue_id, position);
+CREATE TABLE issue_numbering (id uuid PRIMARY KEY, prefix text NOT NULL, last integer NOT NULL);
+"""
+
+
+def fold(recorded: Recorded, rows: Rows) -> None:
+    match recorded.event:
+        case CompanyCreated(issue_prefix=prefix):
+            rows.put(NUMBERING, NumberingRow(id=recorded.stream_id, prefix=prefix, last=0))
+        case IssueOpened() as event:
+            rows.put(ISSUE, _opened(recorded, event, _number(recorded, rows)))
+        case IssueEdited(details=details):
+            rows.change(ISSUE, recorded.stream_id, lambda row: _edited(row, recorded, details))
+        case IssueMoved(status=status):
+            _change(rows, recorded, status=status, **_marks(status, time(recorded.at)))
+        case IssueCheckedOut(agent_id=agent_id, run_id=run_id):
+            marks = _marks("in_progress", time(recorded.at))
+            taken = {"assignee_agent_id": agent_id, "checkout_run_id": run_id, "execution_run_id": run_id}
+            _change(rows, recorded, status="in_progress", **(marks | taken))
+        case IssueReleased():
+            rows.change(ISSUE, recorded.stream_id, lambda row: _released(row, recorded))
+        case CommentAdded() as event:
+            rows.put(COMMENT, _comment(recorded, event))
+        case _:
+            pass
+
+
+def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    match recorded.event:
+        case IssueOpened() if recorded.company_id is not None:
+            yield NUMBERING, recorded.company_id
+        case IssueEdited() | IssueMoved() | IssueCheckedOut() | IssueReleased():
+            yield ISSUE, recorded.stream_id
+        case _:
+            pass
+
+
+def _number(recorded: Recorded, rows: Rows) -> NumberingRow:
+    """The next number of the company, in log order, so that a rebuild gives the same ones."""
+    if recorded.company_id is None or (numbering := rows.get(NUMBERING, recorded.company_id)) is None:
+        raise ImpossibleHistory(None, recorded.event)
+    numbering = replace(numbering, last=numbering.last + 1)
+    rows.put(NUMBERING, numbering)
+    return numbering
+
+
+def _workspace(found: Workspace | None) -> dict[str, Any]:
+    if found is None:
+        return {}
+    return {
+        "execution_workspace_id": found.id,
+        "execution_workspace_preference": found.preference,
+        "execution_workspace_settings": found.settings,
+        "project_workspace_id": found.project_workspace_id,
+    }
+
+
+def _opened(recorded: Recorded, event: IssueOpened, numbering: NumberingRow) -> IssueRow:
+    details, at = event.details, time(recorded.at)
+    by_user = None if event.created_by_user_id is None else str(event.created_by_user_id)
+    doc = responses.Issue(
+        **msgspec.structs.asdict(details),
+        **_workspace(event.workspace),
+        id=recorded.stream_id,
+        company_id=numbering.id,
+        status=event.status,
+        created_by_agent_id=event.created_by_agent_id,
+        created_by_user_id=by_user,
+        issue_number=numbering.last,
+        identifier=f"{numbering.prefix}-{numbering.last}",
+        origin_kind="manual" if event.routine_id is None else "routine_execution",
+        origin_id=event.routine_id,
+        origin_run_id=event.run_id,
+        created_at=at,
+        updated_at=at,
+    )
+    doc = replace(doc, **_marks(event.status, at))
+    return _row(doc, position=recorded.position, changed=recorded.position)
+
+
+def _row(doc: responses.Issue, *, position: int, changed: int) -> IssueRow:
+    return IssueRow(
+        id=doc.id,
+        company_id=doc.company_id,
+        identifier=doc.identifier,
+        status=doc.status,
+        is_open=doc.status in OPEN,
+        assignee_agent_id=doc.assignee_agent_id,
+        project_id=doc.project_id,
+        parent_id=doc.parent_id,
+        origin_kind=doc.origin_kind,
+        origin_id=doc.origin_id,
+        title=doc.title,
+        position=position,
+        changed=changed,
+        doc=doc,
+    )
+
+
+def _change(rows: Rows, recorded: Recorded, **changes: Any) -> None:
+    rows.change(ISSUE, recorded.stream_id, lambda row: _with(row, recorded, replace(row.doc, **changes)))
+
+
+def _with(row: IssueRow, recorded: Recorded, doc: responses.Issue) -> IssueRow:
+    return _row(replace(doc, updated_at=time(recorded.at)), position=row.position, changed=recorded.position)
+
+
+def _released(row: IssueRow, recorded: Recorded) -> IssueRow:
+    status: IssueStatus = "todo" if row.status == "in_progress" else row.status
+    marks = _marks(status, time(recorded.at)) if status != row.status else NOT_HELD
+    return _with(row, recorded, replace(row.doc, status=status, assignee_agent_id=None, **marks))
+
+
+def _edited(row: IssueRow, recorded: Recorded, details: IssueDetails) -> IssueRow:
+    held = {} if details.assignee_agent_id == row.assignee_agent_id else NOT_HELD
+    return _with(row, recorded, replace(row.doc, **msgspec.structs.asdict(details), **held))
+
+
+def _marks(status: IssueStatus, at: str) -> dict[str, Any]:
+    """The times that a status sets; leaving it clears them, but work that was started was started (contract 7.5)."""
+    marks: dict[str, Any] = {
+        "completed_at": at if status == "done" else None,
+        "cancelled_at": at if status == "cancelled" else None,
+    }
+    if status in ("backlog", "todo", "in_progress"):
+        marks["started_at"] = at if status == "in_progress" else None
+    return marks if status == "in_progress" else marks | NOT_HELD
+
+
+def _author(event: CommentAdded) -> Literal["agent", "user", "system"]:
+    if event.agent_id is not None:
+        return "agent"
+    return "user" if event.user_id is not None else "system"
+
+
+def _comment(recorded: Recorded, event: CommentAdded) -> CommentRow:
+    if recorded.company_id is None:
+        raise ImpossibleHistory(None, recorded.event)
+    at = time(recorded.at)
+    doc = responses.Comment(
+        id=recorded.stream_id,
+        company_id=recorded.company_id,
+        issue_id=event.issue_id,
+        author_agent_id=event.agent_id,
+        author_user_id=None if event.user_id is None else str(event.user_id),
+        author_type=_author(event),
+        created_by_run_id=event.run_id,
+        body=event.body,
+        created_at=at,
+        updated_at=at,
+    )
+    return CommentRow(id=recorded.stream_id, issue_id=event.issue_id, position=recorded.position, doc=doc)
+
+
+issues = ReadModel(
+    name="issues",
+    tables=(ISSUE, COMMENT, NUMBERING),
+    schema=SCHEMA,
+    fold=fold,
+    touches=touches,
+    events=frozenset({CompanyCreated, CommentAdded, *get_args(IssueEvent)}),
+)
+
+
+SUMMARY = """json_build_object('id', i.id, 'identifier', i.identifier, 'title', i.title, 'status', i.status,
+    'priority', i.doc->'priority', 'updatedAt', i.doc->'updatedAt')"""  # of an issue `i`: IssueSummary
+
+
+class Filters(msgspec.Struct, frozen=True):
+    """What a list of issues is narrowed to; None leaves a filter out."""
+
+    statuses: Sequence[str] | None = None
+    assignee_agent_id: UUID | None = None
+    project_id: UUID | None = None
+    parent_id: UUID | None = None
+    origin_kind: str | None = None
+    origin_id: UUID | None = None
+    text: str | None = None
+    limit: int = 500
+    offset: int = 0
+    after: UUID | None = None
+
+
+class InboxItem(Shape, frozen=True, kw_only=True):
+    id: UUID
+    identifier: str
+    title: str
+    status: str
+    priority: str
+    project_id: UUID | None
+    goal_id: UUID | None
+    parent_id: UUID | None
+    updated_at: str
+    active_run: None = None
+    dependency_ready: bool = True
+    unresolved_blocker_count: int = 0
+    unresolved_blocker_issue_ids: tuple[UUID, ...] = ()
+
+
+_PAGE = Docs(
+    """SELECT doc FROM issue WHERE company_id = %(company_id)s
+    AND (%(statuses)s::text[] IS NULL OR status = ANY(%(statuses)s))
+    AND (%(assignee_agent_id)s::uuid IS NULL OR assignee_agent_id = %(assignee_agent_id)s)
+    AND (%(project_id)s::uuid IS NULL OR project_id = %(project_id)s)
+    AND (%(parent_id)s::uuid IS NULL OR parent_id = %(parent_id)s)
+    AND (%(origin_kind)s::text IS NULL OR origin_kind = %(origin_kind)s)
+    AND (%(origin_id)s::uuid IS NULL OR origin_id = %(origin_id)s)
+    AND (%(text)s::text IS NULL OR strpos(lower(title), lower(%(text)s)) > 0 OR identifier = upper(%(text)s))
+    AND (%(after)s::uuid IS NULL OR position < coalesce(
+        (SELECT position FROM issue WHERE id = %(after)s AND company_id = %(company_id)s), 9223372036854775807))
+    ORDER BY position DESC LIMIT %(limit)s OFFSET %(offset)s""",
+    responses.Issue,
+    prepared=False,
+)
+_ONE = Docs("SELECT doc FROM issue WHERE id = %(id)s", responses.Issue)
+_IDENTIFIED = Docs("SELECT doc FROM issue WHERE identifier = upper(%(identifier)s)", responses.Issue)
+_ANCESTORS = Docs(
+    """WITH RECURSIVE up(id, parent_id, doc, depth) AS (
+        SELECT id, parent_id, doc, 0 FROM issue WHERE id = %(id)s
+        UNION ALL SELECT i.id, i.parent_id, i.doc, up.depth + 1 FROM issue i JOIN up ON i.id = up.parent_id
+        WHERE up.depth < 50)
+    SELECT doc FROM up WHERE depth > 0 ORDER BY depth""",
+    responses.Issue,
+)
+_ACTIVE = Docs(
+    "SELECT doc FROM issue WHERE origin_id = %(routine_id)s AND is_open ORDER BY changed DESC LIMIT 1", responses.Issue
+)
+_INBOX = Docs(
+    f"""SELECT {SUMMARY}::jsonb || jsonb_build_object(
+        'projectId', i.project_id, 'parentId', i.parent_id, 'goalId', i.doc->'goalId') AS doc
+    FROM issue i WHERE assignee_agent_id = %(agent_id)s AND is_open AND status IN ('todo', 'in_progress', 'blocked')
+    AND position > coalesce(
+        (SELECT position FROM issue WHERE id = %(after)s AND assignee_agent_id = %(agent_id)s), 0)
+    ORDER BY position""",
+    InboxItem,
+)
+_COMMENTS = {
+    order: Docs(
+        f"""SELECT doc FROM comment WHERE issue_id = %(issue_id)s
+        AND position > %(after)s AND (%(beyond)s::bigint IS NULL OR position {side} %(beyond)s)
+        ORDER BY position {order} LIMIT %(limit)s""",
+        responses.Comment,
+        prepared=False,
+    )
+    for order, side in (("asc", ">"), ("desc", "<"))
+}
+_COMMENT_POSITION = "SELECT position FROM comment WHERE issue_id = %s AND id = %s"
+_COMMENT = Docs("SELECT doc FROM comment WHERE id = %(id)s AND issue_id = %(issue_id)s", responses.Comment)
+
+
+class CommentCursor(Shape, frozen=True, kw_only=True):
+    """How far a reader of the comments is."""
+
+    total_comments: int
+    latest_comment_id: UUID | None
+    latest_comment_at: str | None
+
+
+_CURSOR = Docs(
+    """SELECT json_build_object('totalComments', counted.total, 'latestCommentId', latest.id,
+        'latestCommentAt', latest.doc->>'createdAt') AS doc
+    FROM (SELECT count(*) AS total FROM comment WHERE issue_id = %(issue_id)s) counted LEFT JOIN (
+        SELECT id, doc FROM comment WHERE issue_id = %(issue_id)s ORDER BY position DESC LIMIT 1) latest ON true""",
+    CommentCursor,
+)
+
+
+def page(
+    conn: Connection, company_id: UUID, filters: Filters, *, max_bytes: int = DEFAULT.max_page_bytes
+) -> Part[responses.Issue]:
+    """Newest first."""
+    return _PAGE.part(conn, company_id=company_id, max_bytes=max_bytes, **msgspec.structs.asdict(filters))
+
+
+def issue(conn: Connection, id_: UUID) -> responses.Issue | None:
+    return _ONE.one(conn, id=id_)
+
+
+def identified(conn: Connection, identifier: str) -> responses.Issue | None:
+    """The issue with this identifier (`ACM-7`); prefixes are unique in the installation."""
+    return _IDENTIFIED.one(conn, identifier=identifier)
+
+
+def ancestors(conn: Connection, id_: UUID, max_bytes: int = DEFAULT.max_page_bytes) -> list[responses.Issue]:
+    """Parent first; those that are too far up to fit are left out."""
+    return _ANCESTORS.part(conn, id=id_, max_bytes=max_bytes)
+
+
+def active(conn: Connection, routine_id: UUID) -> responses.Issue | None:
+    """The routine's open execution issue that changed last."""
+    return _ACTIVE.one(conn, routine_id=routine_id)
+
+
+def inbox(
+    conn: Connection, agent_id: UUID, *, after: UUID | None = None, max_bytes: int = DEFAULT.max_page_bytes
+) -> Part[InboxItem]:
+    """What an agent has to do, oldest first."""
+    return _INBOX.part(conn, agent_id=agent_id, after=after, max_bytes=max_bytes)
+
+
+def comments(  # noqa: PLR0913 what narrows the list
+    conn: Connection,
+    issue_id: UUID,
+    *,
+    after: int = 0,
+    newest_first: bool,
+    limit: int,
+    beyond: int | None = None,
+    max_bytes: int = DEFAULT.max_page_bytes,
+) -> Part[responses.Comment]:
+    """Those after a position; of those, the ones that stand beyond another in the order asked for."""
+    query = _COMMENTS["desc" if newest_first else "asc"]
+    return query.part(conn, issue_id=issue_id, after=after, beyond=beyond, limit=limit, max_bytes=max_bytes)
+
+
+def comment(conn: Connection, issue_id: UUID, id_: UUID) -> responses.Comment | None:
+    return _COMMENT.one(conn, issue_id=issue_id, id=id_)
+
+
+def comment_position(conn: Connection, issue_id: UUID, comment_id: UUID) -> int | None:
+    """Where a comment stands among those of its issue; None when it is none of them."""
+    row = conn.execute(_COMMENT_POSITION, (issue_id, comment_id), prepare=True).fetchone()
+    return row[0] if row else None
+
+
+def comment_cursor(conn: Connection, issue_id: UUID) -> CommentCursor:
+    return _CURSOR.all(conn, issue_id=issue_id)[0]
+
+
+def last_numbers(conn: Connection, companies: Sequence[UUID]) -> dict[UUID, int]:
+    """The newest issue number of each company; 0 when it has no issue."""
+    rows = conn.execute("SELECT id, last FROM issue_numbering WHERE id = ANY(%s)", (list(companies),))
+    return dict.fromkeys(companies, 0) | dict(rows.fetchall())

@@ -1,0 +1,67 @@
+"""How much of its quotas a company uses: how many it has of each thing, and what it has recorded in the last minute."""
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from psycopg.sql import SQL
+
+from projections.engine.read_model import Connection
+
+MOST_READ = 1_000_000  # events of the last minute
+_ROWS: Mapping[str, tuple[str, str]] = {  # the rows that a quota of a company counts: their company, and where they are
+    "max_company_routines": ("company_id", "routine WHERE doc->>'status' <> 'archived'"),
+    "max_company_triggers": (
+        "r.company_id",
+        "routine_trigger t JOIN routine r ON r.id = t.routine_id WHERE r.company_id IS NOT NULL",
+    ),
+    "max_company_open_issues": ("company_id", "issue WHERE is_open"),
+    "max_company_live_trajectories": ("company_id", "trajectory WHERE status IN ('pending', 'running')"),
+    "max_company_agents": ("company_id", "agent WHERE doc->>'status' <> 'terminated'"),
+    "max_company_projects": ("company_id", "project WHERE true"),
+    "max_company_goals": ("company_id", "goal WHERE true"),
+    "max_company_members": ("company_id", "member WHERE true"),
+    "max_company_endpoints": ("company_id", "webhook_endpoint WHERE true"),
+    "max_company_tasks": ("company_id", "task WHERE true"),
+}
+_OTHERS: Mapping[str, str] = {
+    "max_holder_keys": """
+        SELECT 1 FROM access_key WHERE user_id = %(who)s AND doc->>'revokedAt' IS NULL UNION ALL
+        SELECT 1 FROM access_key WHERE agent_id = %(who)s AND agent_doc->>'revokedAt' IS NULL UNION ALL
+        SELECT 1 FROM collection_key WHERE company_id = %(who)s AND (doc->>'is_active')::boolean""",
+    "max_issue_comments": "SELECT 1 FROM comment WHERE issue_id = %(who)s",
+}
+OF_COMPANY = tuple(_ROWS)
+_WHOSE = {name: f"SELECT 1 FROM {rows} AND {company} = %(who)s" for name, (company, rows) in _ROWS.items()}
+_COUNT = {name: SQL(f"SELECT count(*) FROM ({rows} LIMIT %(most)s) q") for name, rows in {**_WHOSE, **_OTHERS}.items()}
+_COUNTS = {
+    name: SQL(f"SELECT {company}, count(*) FROM {rows} GROUP BY 1 HAVING count(*) >= %s")
+    for name, (company, rows) in _ROWS.items()
+}
+_LAST_MINUTE = """
+    SELECT (convert_from(body, 'UTF8')::json->>'company_id')::uuid, count(*), sum(length(body))
+    FROM log.events WHERE position > (SELECT position - %s FROM log.head)
+        AND recorded_at > clock_timestamp() - interval '1 minute'
+    GROUP BY 1"""
+_COMPANIES = "SELECT id, doc->>'name' FROM company ORDER BY position"
+
+
+def count(conn: Connection, quota: str, who: UUID, most: int) -> int:
+    """How many there are of what the quota limits, looking no further than `most`."""
+    row = conn.execute(_COUNT[quota], {"who": who, "most": most}, prepare=True).fetchone()
+    return row[0] if row else 0
+
+
+def counts(conn: Connection, quota: str, least: int = 1) -> dict[UUID, int]:
+    """How many each company has, of those that have at least so many."""
+    return dict(conn.execute(_COUNTS[quota], (max(least, 1),)).fetchall())
+
+
+def last_minute(conn: Connection) -> dict[UUID, tuple[int, int]]:
+    """How many events and bytes each company has recorded in the last minute."""
+    found = conn.execute(_LAST_MINUTE, (MOST_READ,)).fetchall()
+    return {company_id: (events, int(size)) for company_id, events, size in found if company_id is not None}
+
+
+def companies(conn: Connection) -> dict[UUID, str]:
+    """Their names, oldest first."""
+    return dict(conn.execute(_COMPANIES).fetchall())

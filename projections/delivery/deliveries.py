@@ -1,0 +1,451 @@
+"""Deliveries: which events go to whom, which of them wait to be sent, and what became of every attempt."""
+
+from collections.abc import Collection, Iterable, Iterator
+from datetime import datetime
+from typing import Any, Literal
+from uuid import NAMESPACE_URL, UUID, uuid5
+from zlib import crc32
+
+import msgspec
+from msgspec.structs import replace
+
+from domain.bounds.limits import DEFAULT
+from domain.delivery import endpoint, outbound_url
+from domain.delivery.delivery import Letter
+from domain.errors import ImpossibleHistory
+from domain.events import (
+    AgentCreated,
+    AgentEvent,
+    AgentHeartbeatStopped,
+    AgentTerminated,
+    AgentUpdated,
+    DeliveryDead,
+    DeliveryDelivered,
+    DeliveryEvent,
+    DeliveryFailed,
+    DeliveryRequested,
+    EndpointCreated,
+    EndpointDeleted,
+    EndpointDisabled,
+    EndpointEvent,
+    EndpointUpdated,
+    IssueOpened,
+    TrajectoryMoved,
+    TrajectoryOpened,
+)
+from domain.identity import delivery_of
+from domain.jetty.trajectory import TOLD
+from domain.recorded import Recorded
+from domain.values import Callback, DeliveryKind, EndpointSettings
+from projections.engine.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
+from projections.responses import Shape, time, time_or_none
+
+CALLBACK_LANES = 64  # of a company; a part of what is stored, so no setting
+
+Status = Literal["waiting", "delivered", "dead"]
+
+
+class Subscription(msgspec.Struct, frozen=True):
+    """What an endpoint wants to be told."""
+
+    endpoint_id: UUID
+    settings: EndpointSettings
+
+
+class SubscriptionsRow(Row, frozen=True):
+    """The enabled endpoints of a company; its id is the company's."""
+
+    endpoints: tuple[Subscription, ...]
+
+
+class ReceiverRow(Row, frozen=True):
+    """An agent that wants heartbeats, or a trajectory that has a callback; its id is theirs."""
+
+    kind: str
+    lane: UUID
+
+
+class LetterRow(Row, frozen=True):
+    """A delivery that waits to be sent, for the first time or again."""
+
+    version: int
+    kind: str
+    target_id: UUID
+    lane: UUID
+    ordered: bool
+    company_id: UUID
+    position: int
+    attempts: int
+    next_at: datetime
+
+
+class Attempt(Shape, frozen=True, kw_only=True):
+    at: str
+    status: int | None
+    reason: str | None
+    took_ms: int
+
+
+class Delivery(Shape, frozen=True, kw_only=True):
+    """`attempts` are all that there were, oldest first."""
+
+    id: UUID
+    message_id: str
+    company_id: UUID
+    kind: DeliveryKind
+    target_id: UUID
+    event_type: str
+    event_position: int
+    status: Status
+    attempts: tuple[Attempt, ...] = ()
+    next_attempt_at: str | None
+    created_at: str
+    updated_at: str
+
+
+class DeliveryRow(Row, frozen=True):
+    company_id: UUID
+    target_id: UUID
+    lane: UUID
+    ordered: bool
+    position: int
+    status: Status
+    doc: Delivery
+
+
+SUBSCRIPTIONS = Table("subscriptions", SubscriptionsRow)
+RECEIVER = Table("receiver", ReceiverRow)
+LETTER = Table("letter", LetterRow)
+DELIVERY = Table("delivery", DeliveryRow)
+
+SCHEMA = """
+CREATE TABLE subscriptions (id uuid PRIMARY KEY, endpoints json NOT NULL);
+CREATE TABLE receiver (id uuid PRIMARY KEY, kind text NOT NULL, lane uuid NOT NULL);
+CREATE TABLE letter (
+    id uuid PRIMARY KEY, version bigint NOT NULL, kind text NOT NULL, target_id uuid NOT NULL, lane uuid NOT NULL,
+    ordered boolean NOT NULL, company_id uuid NOT NULL, position bigint NOT NULL, attempts bigint NOT NULL,
+    next_at timestamptz NOT NULL);
+CREATE INDEX ON letter (lane, next_at, position);
+CREATE INDEX ON letter (lane, position);
+CREATE INDEX ON letter (next_at);
+CREATE TABLE delivery (
+    id uuid PRIMARY KEY, company_id uuid NOT NULL, target_id uuid NOT NULL, lane uuid NOT NULL,
+    ordered boolean NOT NULL, position bigint NOT NULL, status text NOT NULL, doc json NOT NULL);
+CREATE INDEX ON delivery (target_id, position DESC, id);
+CREATE INDEX ON delivery (company_id, position DESC, id);
+CREATE INDEX ON delivery (company_id, status, position DESC, id);
+"""
+
+
+def fold(recorded: Recorded, rows: Rows) -> None:
+    event = recorded.event
+    if isinstance(event, DeliveryEvent):
+        _follow(rows, recorded, event)
+        return
+    if isinstance(event, EndpointEvent):
+        _endpoint(rows, recorded, event)
+    elif isinstance(event, AgentEvent):
+        _agent(rows, recorded, event)
+    elif isinstance(event, TrajectoryOpened) and event.callback is not None:
+        lane = _lane_of(recorded.company_id, event.callback)
+        rows.put(RECEIVER, ReceiverRow(id=recorded.stream_id, kind="callback", lane=lane))
+    for letter in _letters(rows, recorded):
+        rows.put(LETTER, letter)
+        rows.put(DELIVERY, _delivery(letter, recorded))
+
+
+def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    if recorded.company_id is not None:
+        yield SUBSCRIPTIONS, recorded.company_id
+    match recorded.event:
+        case IssueOpened(details=details) if details.assignee_agent_id is not None:
+            yield RECEIVER, details.assignee_agent_id
+        case TrajectoryMoved():
+            yield RECEIVER, recorded.stream_id
+        case DeliveryFailed() | DeliveryDelivered() | DeliveryDead() | DeliveryRequested():
+            yield LETTER, recorded.stream_id
+            yield DELIVERY, recorded.stream_id
+        case _:
+            pass
+
+
+def _letters(rows: Rows, recorded: Recorded) -> Iterator[LetterRow]:
+    """To whom an event is told."""
+    if recorded.company_id is None:
+        return
+    name = recorded.name
+    known = rows.get(SUBSCRIPTIONS, recorded.company_id)
+    for of in known.endpoints if known is not None else ():
+        if endpoint.wants(of.settings, name) or (name == endpoint.TEST and of.endpoint_id == recorded.stream_id):
+            yield _letter(recorded, "webhook", of.endpoint_id, of.endpoint_id, ordered=of.settings.ordered)
+    match recorded.event:
+        case IssueOpened(details=details) if details.assignee_agent_id is not None:
+            kind, target_id = "heartbeat", details.assignee_agent_id
+        case TrajectoryMoved(status=status) if status in TOLD:
+            kind, target_id = "callback", recorded.stream_id
+        case _:
+            return
+    if (receiver := rows.get(RECEIVER, target_id)) is not None:
+        yield _letter(recorded, kind, target_id, receiver.lane)
+
+
+def _letter(recorded: Recorded, kind: str, target_id: UUID, lane: UUID, *, ordered: bool = False) -> LetterRow:
+    if recorded.company_id is None:
+        raise ImpossibleHistory(None, recorded.event)
+    return LetterRow(
+        id=delivery_of(recorded.stream_id, recorded.version, target_id),
+        version=0,
+        kind=kind,
+        target_id=target_id,
+        lane=lane,
+        ordered=ordered,
+        company_id=recorded.company_id,
+        position=recorded.position,
+        attempts=0,
+        next_at=recorded.at,
+    )
+
+
+def _delivery(letter: LetterRow, recorded: Recorded) -> DeliveryRow:
+    at = time(recorded.at)
+    doc = Delivery(
+        id=letter.id,
+        message_id=f"msg_{letter.id.hex}",
+        company_id=letter.company_id,
+        kind=letter.kind,  # type: ignore[arg-type]
+        target_id=letter.target_id,
+        event_type=recorded.name,
+        event_position=recorded.position,
+        status="waiting",
+        next_attempt_at=at,
+        created_at=at,
+        updated_at=at,
+    )
+    return DeliveryRow(
+        id=letter.id,
+        company_id=letter.company_id,
+        target_id=letter.target_id,
+        lane=letter.lane,
+        ordered=letter.ordered,
+        position=letter.position,
+        status="waiting",
+        doc=doc,
+    )
+
+
+def _follow(rows: Rows, recorded: Recorded, event: DeliveryEvent) -> None:
+    """What became of an attempt, or that it is to be sent once more."""
+    id_ = recorded.stream_id
+    match event:
+        case DeliveryFailed(next_at=next_at, attempt=attempt):
+            rows.change(
+                LETTER,
+                id_,
+                lambda row: replace(row, version=recorded.version, attempts=attempt, next_at=next_at),
+            )
+            _note(rows, recorded, event, "waiting", next_at)
+        case DeliveryDelivered():
+            rows.delete(LETTER, id_)
+            _note(rows, recorded, event, "delivered")
+        case DeliveryDead():
+            rows.delete(LETTER, id_)
+            _note(rows, recorded, event, "dead")
+        case DeliveryRequested():
+            if (row := rows.get(DELIVERY, id_)) is not None:
+                rows.put(LETTER, _again(row, recorded))
+                at = time(recorded.at)
+                doc = replace(row.doc, status="waiting", next_attempt_at=at, updated_at=at)
+                rows.put(DELIVERY, replace(row, status="waiting", doc=doc))
+
+
+def _again(row: DeliveryRow, recorded: Recorded) -> LetterRow:
+    return LetterRow(
+        id=row.id,
+        version=recorded.version,
+        kind=row.doc.kind,
+        target_id=row.target_id,
+        lane=row.lane,
+        ordered=row.ordered,
+        company_id=row.company_id,
+        position=row.position,
+        attempts=0,
+        next_at=recorded.at,
+    )
+
+
+def _note(
+    rows: Rows,
+    recorded: Recorded,
+    event: DeliveryFailed | DeliveryDelivered | DeliveryDead,
+    status: Status,
+    next_at: datetime | None = None,
+) -> None:
+    at, reason = time(recorded.at), None if isinstance(event, DeliveryDelivered) else event.reason
+    attempt = Attempt(at=at, status=event.status, reason=reason, took_ms=event.took_ms)
+    rows.change(
+        DELIVERY,
+        recorded.stream_id,
+        lambda row: replace(
+            row,
+            status=status,
+            doc=replace(
+                row.doc,
+                status=status,
+                attempts=(*row.doc.attempts, attempt),
+                next_attempt_at=time_or_none(next_at),
+                updated_at=at,
+            ),
+        ),
+    )
+
+
+def _endpoint(rows: Rows, recorded: Recorded, event: EndpointEvent) -> None:
+    if (company_id := recorded.company_id) is None:
+        raise ImpossibleHistory(None, recorded.event)
+    match event:
+        case EndpointCreated(settings=settings) | EndpointUpdated(settings=settings):
+            _subscribe(rows, company_id, recorded.stream_id, settings)
+        case EndpointDisabled() | EndpointDeleted():
+            _subscribe(rows, company_id, recorded.stream_id, None)
+        case _:
+            pass
+
+
+def _subscribe(rows: Rows, company_id: UUID, endpoint_id: UUID, settings: EndpointSettings | None) -> None:
+    known = rows.get(SUBSCRIPTIONS, company_id)
+    others = tuple(of for of in known.endpoints if of.endpoint_id != endpoint_id) if known is not None else ()
+    own = (Subscription(endpoint_id, settings),) if settings is not None and settings.enabled else ()
+    rows.put(SUBSCRIPTIONS, SubscriptionsRow(id=company_id, endpoints=(*others, *own)))
+
+
+def _agent(rows: Rows, recorded: Recorded, event: AgentEvent) -> None:
+    id_ = recorded.stream_id
+    match event:
+        case AgentCreated(profile=profile) | AgentUpdated(profile=profile):
+            if profile.heartbeat_url is None:
+                rows.delete(RECEIVER, id_)
+            else:
+                rows.put(RECEIVER, ReceiverRow(id=id_, kind="heartbeat", lane=id_))
+        case AgentHeartbeatStopped() | AgentTerminated():
+            rows.delete(RECEIVER, id_)
+        case _:
+            pass
+
+
+def _lane_of(company_id: UUID | None, callback: Callback) -> UUID:
+    """
+    Callbacks of a company to one host share a receiver; those of another company do not wait for them.
+
+    Hosts of callbacks are whatever a caller writes, and to look for what is due takes time with the number of lanes: so
+    a company has a fixed number of them.
+    """
+    try:
+        host = outbound_url.host_of(callback.url)
+    except outbound_url.BadTarget:  # the attempt will say so
+        host = ""
+    return uuid5(company_id or NAMESPACE_URL, f"callbacks {crc32(host.encode()) % CALLBACK_LANES}")
+
+
+deliveries = ReadModel(
+    name="deliveries",
+    tables=(SUBSCRIPTIONS, RECEIVER, LETTER, DELIVERY),
+    schema=SCHEMA,
+    fold=fold,
+    touches=touches,
+    acted_on_by="delivery",
+)
+
+_LETTER = "id, version, kind, target_id, lane, ordered, company_id, position, attempts"
+# The lanes by skipping from one to the next, so that a long one costs no more than a short one; of each a few that
+# are due, of an ordered one the first alone. Of these the companies take turns.
+_DUE = f"""
+    WITH RECURSIVE lanes AS (
+        (SELECT lane FROM letter ORDER BY lane LIMIT 1)
+        UNION ALL
+        SELECT (SELECT l.lane FROM letter l WHERE l.lane > lanes.lane ORDER BY l.lane LIMIT 1)
+        FROM lanes WHERE lanes.lane IS NOT NULL),
+    due AS (
+        SELECT found.*, row_number() OVER (PARTITION BY found.company_id ORDER BY found.next_at, found.position) AS turn
+        FROM lanes, LATERAL (
+            SELECT l.* FROM letter l WHERE l.lane = lanes.lane AND l.next_at <= %(now)s
+            AND (NOT l.ordered OR l.position = (SELECT min(f.position) FROM letter f WHERE f.lane = lanes.lane))
+            AND l.id <> ALL (%(without)s::uuid[])
+            ORDER BY l.next_at, l.position LIMIT %(of_lane)s) found
+        WHERE lanes.lane IS NOT NULL AND lanes.lane <> ALL (%(without_lanes)s::uuid[]))
+    SELECT {_LETTER} FROM due ORDER BY turn, next_at, position LIMIT %(limit)s"""
+_NEXT = "SELECT min(next_at) FROM letter WHERE next_at > %s"
+_TALLY = "SELECT kind, count(*), min(next_at) FROM letter GROUP BY kind"
+_TRY_HOLD = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
+_LET_GO = "SELECT pg_advisory_unlock(hashtextextended(%s, 0))"
+
+_DELIVERIES = Docs(
+    "SELECT doc FROM delivery WHERE company_id = %(company_id)s "
+    "AND (%(target_id)s::uuid IS NULL OR target_id = %(target_id)s) "
+    "AND (%(status)s::text IS NULL OR status = %(status)s) "
+    "AND (%(position)s::bigint IS NULL OR (position, id) < (%(position)s, %(id)s::uuid)) "
+    "ORDER BY position DESC, id DESC LIMIT %(limit)s",
+    Delivery,
+    prepared=False,
+)
+_DELIVERY = Docs("SELECT doc FROM delivery WHERE id = %(id)s", Delivery)
+
+
+def due(  # noqa: PLR0913 what narrows the list
+    conn: Connection,
+    now: datetime,
+    *,
+    of_lane: int,
+    limit: int,
+    without: Collection[UUID] = (),
+    without_lanes: Collection[UUID] = (),
+) -> list[Letter]:
+    """
+    What is to be sent now, longest waiting first: a few for each receiver, and the companies in turns.
+
+    So what waits for one of them, however much, does not hide what waits for another.
+    """
+    names = Letter.__struct_fields__
+    bounds = {"of_lane": of_lane, "limit": limit, "without": list(without), "without_lanes": list(without_lanes)}
+    rows = conn.execute(_DUE, {"now": now, **bounds}, prepare=True)
+    return [Letter(**dict(zip(names, row, strict=True))) for row in rows]
+
+
+def next_due(conn: Connection, after: datetime) -> datetime | None:
+    """When the next one comes due; None when none will."""
+    row = conn.execute(_NEXT, (after,), prepare=True).fetchone()
+    return row[0] if row else None
+
+
+def hold(conn: Connection, key: str) -> bool:
+    """Whether this connection alone may send now what the key stands for, until it lets go or breaks."""
+    row = conn.execute(_TRY_HOLD, (key,), prepare=True).fetchone()
+    return bool(row and row[0])
+
+
+def let_go(conn: Connection, key: str) -> None:
+    conn.execute(_LET_GO, (key,), prepare=True)
+
+
+def tallies(conn: Connection) -> dict[str, tuple[int, datetime]]:
+    """How many wait, and the time of the first of them, by kind."""
+    return {kind: (many, first) for kind, many, first in conn.execute(_TALLY)}
+
+
+def one(conn: Connection, id_: UUID) -> Delivery | None:
+    return _DELIVERY.one(conn, id=id_)
+
+
+def of_company(  # noqa: PLR0913 what narrows the list
+    conn: Connection,
+    company_id: UUID,
+    limit: int,
+    *,
+    target_id: UUID | None = None,
+    status: Status | None = None,
+    after: tuple[int, UUID] | None = None,
+    max_bytes: int = DEFAULT.max_page_bytes,
+) -> Part[Delivery]:
+    """Newest first; those that come after a place."""
+    position, id_ = after or (None, None)
+    values = {"company_id": company_id, "target_id": target_id, "status": status, "position": position, "id": id_}
+    return _DELIVERIES.part(conn, limit=limit, max_bytes=max_bytes, **values)

@@ -1,0 +1,122 @@
+"""Webhook endpoints of a company, as people see them. What goes to them: deliveries.py."""
+
+from collections.abc import Iterable
+from typing import Any, get_args
+from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
+
+from domain.bounds.limits import DEFAULT
+from domain.errors import ImpossibleHistory
+from domain.events import (
+    EndpointCreated,
+    EndpointDeleted,
+    EndpointDisabled,
+    EndpointEvent,
+    EndpointSecretRotated,
+    EndpointTested,
+    EndpointUpdated,
+)
+from domain.recorded import Recorded
+from projections.engine.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
+from projections.responses import Shape, time
+
+
+class EndpointFields(Shape, frozen=True, kw_only=True):
+    id: UUID
+    company_id: UUID
+    url: str
+    events: tuple[str, ...]
+    description: str | None
+    ordered: bool
+    enabled: bool
+    disabled_reason: str | None
+    created_at: str
+    updated_at: str
+
+
+class EndpointRow(Row, frozen=True):
+    company_id: UUID
+    position: int
+    doc: EndpointFields
+
+
+ENDPOINT = Table("webhook_endpoint", EndpointRow)
+
+SCHEMA = """
+CREATE TABLE webhook_endpoint (
+    id uuid PRIMARY KEY, company_id uuid NOT NULL, position bigint NOT NULL, doc json NOT NULL);
+CREATE INDEX ON webhook_endpoint (company_id, position);
+"""
+
+
+def fold(recorded: Recorded, rows: Rows) -> None:
+    match recorded.event:
+        case EndpointCreated() as event:
+            rows.put(ENDPOINT, _created(recorded, event))
+        case EndpointUpdated(settings=settings):
+            reason = {"disabled_reason": None} if settings.enabled else {}
+            _edit(rows, recorded, **msgspec.structs.asdict(settings), **reason)
+        case EndpointDisabled(reason=why):
+            _edit(rows, recorded, enabled=False, disabled_reason=why)
+        case EndpointDeleted():
+            rows.delete(ENDPOINT, recorded.stream_id)
+        case EndpointSecretRotated() | EndpointTested():
+            _edit(rows, recorded)
+        case _:
+            pass
+
+
+def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    if not isinstance(recorded.event, EndpointCreated | EndpointDeleted):
+        yield ENDPOINT, recorded.stream_id
+
+
+def _created(recorded: Recorded, event: EndpointCreated) -> EndpointRow:
+    if recorded.company_id is None:
+        raise ImpossibleHistory(None, recorded.event)
+    at = time(recorded.at)
+    doc = EndpointFields(
+        id=recorded.stream_id,
+        company_id=recorded.company_id,
+        disabled_reason=None,
+        created_at=at,
+        updated_at=at,
+        **msgspec.structs.asdict(event.settings),
+    )
+    return EndpointRow(id=doc.id, company_id=doc.company_id, position=recorded.position, doc=doc)
+
+
+def _edit(rows: Rows, recorded: Recorded, **changes: Any) -> None:
+    at = time(recorded.at)
+    rows.change(ENDPOINT, recorded.stream_id, lambda row: replace(row, doc=replace(row.doc, **changes, updated_at=at)))
+
+
+endpoints = ReadModel(
+    name="endpoints",
+    tables=(ENDPOINT,),
+    schema=SCHEMA,
+    fold=fold,
+    touches=touches,
+    events=frozenset(get_args(EndpointEvent)),
+)
+
+_OF = Docs(
+    """SELECT doc FROM webhook_endpoint WHERE company_id = %(company_id)s AND position > coalesce(
+        (SELECT position FROM webhook_endpoint WHERE id = %(after)s AND company_id = %(company_id)s), 0)
+    ORDER BY position""",
+    EndpointFields,
+)
+_ONE = Docs("SELECT doc FROM webhook_endpoint WHERE id = %(id)s", EndpointFields)
+
+
+def of_company(
+    conn: Connection, company_id: UUID, *, after: UUID | None = None, max_bytes: int = DEFAULT.max_page_bytes
+) -> Part[EndpointFields]:
+    """Oldest first."""
+    return _OF.part(conn, company_id=company_id, after=after, max_bytes=max_bytes)
+
+
+def one(conn: Connection, id_: UUID) -> EndpointFields | None:
+    return _ONE.one(conn, id=id_)

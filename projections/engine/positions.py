@@ -1,0 +1,373 @@
+"""
+How far each read model has come: advance it, wait for it, rebuild it.
+
+An event that a read model cannot take is isolated: the model passes over it, and the event is on the record in
+`isolated_events` until the model is rebuilt. So no event, whoever made it, stops a read model.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from itertools import chain, repeat
+from uuid import UUID
+
+import msgspec
+import psycopg
+from eventsourcing.persistence import PersistenceError
+from psycopg.pq import TransactionStatus
+from psycopg.sql import SQL, Identifier
+
+from domain.events import STORED_NAMES
+from domain.recorded import Recorded, Unreadable
+from projections.engine.read_model import SCHEMA, Connection, ReadModel, TooManyRows, apply
+
+BATCH = 1_000  # events of one transaction
+REBUILD_BATCH = 5_000
+REBUILD_ROWS = 50_000  # of one batch
+UNKNOWN_EVENT = "UnknownEvent"  # why an event of a name that this version does not know is isolated
+FAULTS_OF_DATA = ("21", "22", "23", "54", "XX")  # classes of SQLSTATE
+TOO_MUCH = ("53200", "57014", "25P03", "25P04")  # out of memory, or over a limit on time
+TRANSACTION_TIMEOUT_SINCE = 170_000  # version of Postgres
+POLL_S = (0.001, 0.002, 0.004, 0.008, 0.015, 0.03)  # then the last again and again
+
+Read = Callable[[int, int], Sequence[Recorded]]  # the events after a position, at most so many
+
+POSITIONS = """
+    CREATE TABLE IF NOT EXISTS positions (
+        name     text   PRIMARY KEY,
+        position bigint NOT NULL DEFAULT 0,
+        shape    text   NOT NULL,
+        moved_at timestamptz NOT NULL DEFAULT now(),
+        stopped  text   -- why it can go no further; NULL when all is well
+    ) WITH (fillfactor = 50)"""
+ISOLATED = """
+    CREATE TABLE IF NOT EXISTS isolated_events (
+        read_model  text   NOT NULL,
+        position    bigint NOT NULL,
+        name        text   NOT NULL,
+        stream_id   uuid   NOT NULL,
+        version     bigint NOT NULL,
+        company_id  uuid,  -- NULL when the event cannot be read
+        reason      text   NOT NULL,
+        isolated_at timestamptz NOT NULL DEFAULT now(),
+        PRIMARY KEY (read_model, position)
+    )"""
+REACHED = "SELECT min(position) FROM positions WHERE name = ANY(%s)"
+LOCKED = "SELECT name, position FROM positions WHERE name = ANY(%s) ORDER BY name FOR UPDATE"
+MOVE = "UPDATE positions SET position = %s, moved_at = now(), stopped = NULL WHERE name = ANY(%s)"
+FIRST = "INSERT INTO positions (name, shape) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING"
+RESHAPE = "UPDATE positions SET shape = %s WHERE name = %s"
+STOP = "UPDATE positions SET stopped = %s WHERE name = %s"
+ISOLATE = """
+    INSERT INTO isolated_events (read_model, position, name, stream_id, version, company_id, reason)
+    VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"""
+READMIT = "DELETE FROM isolated_events WHERE read_model = %s"
+ISOLATED_OF = """
+    SELECT read_model, position, name, stream_id, version, company_id, reason, isolated_at FROM isolated_events
+    WHERE %(name)s::text IS NULL OR read_model = %(name)s ORDER BY position DESC, read_model LIMIT %(limit)s"""
+READABLE_NOW = "SELECT DISTINCT read_model FROM isolated_events WHERE reason = %s AND name = ANY(%s)"
+LAG = """
+    SELECT (SELECT position FROM log.head), coalesce(min(position), 0), count(*)
+    FROM positions WHERE name = ANY(%s)"""
+STATUS = """
+    SELECT p.name, p.position, h.position - p.position, p.stopped, p.moved_at,
+        CASE WHEN p.position = h.position THEN 0
+        ELSE extract(epoch FROM clock_timestamp() - n.recorded_at)::float8 END,
+        (SELECT count(*) FROM isolated_events i WHERE i.read_model = p.name)
+    FROM positions p CROSS JOIN log.head h LEFT JOIN log.events n ON n.position = p.position + 1 ORDER BY p.name"""
+
+
+class Lagging(Exception):
+    """The read model has not caught up with the log in time."""
+
+    def __init__(self, names: Sequence[str], behind: int) -> None:
+        self.names = names
+        self.behind = behind
+        self.recorded: int | None = None  # position of a change that was made all the same
+        super().__init__(f"{', '.join(names)}: {behind} events behind the log")
+
+
+class Standing(msgspec.Struct, frozen=True, rename="camel"):
+    """
+    How far a read model has come.
+
+    `behind` counts events, `behind_s` seconds; `stopped` says why it can go no further; `isolated` counts the events
+    that it could not take and has passed over.
+    """
+
+    name: str
+    position: int
+    behind: int
+    stopped: str | None
+    moved_at: datetime
+    behind_s: float  # since when the next event waits, in seconds
+    isolated: int = 0
+
+
+class Isolated(msgspec.Struct, frozen=True, rename="camel"):
+    """An event that a read model could not take; `reason` is the kind of error."""
+
+    read_model: str
+    position: int
+    name: str
+    stream_id: UUID
+    version: int
+    company_id: UUID | None  # None when the event cannot be read
+    reason: str
+    isolated_at: datetime
+
+
+def create(conn: Connection, models: Sequence[ReadModel], read: Read) -> None:
+    """Makes the tables of read models that are new, and rebuilds those whose tables have another shape."""
+    with _alone(conn, "read models"):
+        _execute(conn, "CREATE SCHEMA IF NOT EXISTS {0}", SCHEMA)
+        conn.execute(POSITIONS)
+        conn.execute(ISOLATED)
+        shapes: dict[str, str] = dict(conn.execute("SELECT name, shape FROM positions").fetchall())
+        for model in models:
+            if shapes.get(model.name) != model.shape:
+                rebuild(conn, model, read)
+
+
+def advance(conn: Connection, models: Sequence[ReadModel], read: Read, limit: int = BATCH) -> int:
+    """
+    One batch for those of the models that are furthest behind, in one transaction; returns how many events.
+
+    The batch is read and decoded before the transaction begins. It ends early when it would write too many rows.
+    Whatever else a model raises ends the transaction and goes to the caller: nothing has moved then.
+    """
+    names = [model.name for model in models]
+    start = reached(conn, names)
+    if start is None or not (batch := read(start, limit)):
+        return 0
+    while True:
+        try:
+            _move(conn, models, start, batch)
+        except TooManyRows as full:
+            batch = [recorded for recorded in batch if recorded.position < full.position]
+        else:
+            return len(batch)
+
+
+def _move(conn: Connection, models: Sequence[ReadModel], start: int, batch: Sequence[Recorded]) -> None:
+    with conn.transaction():
+        now_at: dict[str, int] = dict(conn.execute(LOCKED, ([model.name for model in models],)).fetchall())
+        if group := [model for model in models if now_at.get(model.name) == start]:
+            apply(conn, group, batch)
+            _isolate_unreadable(conn, group, batch)
+            conn.execute(MOVE, (batch[-1].position, [model.name for model in group]))
+
+
+def reached(conn: Connection, names: Sequence[str]) -> int | None:
+    """The position of the model that is furthest behind; None when there is none of these."""
+    row = conn.execute(REACHED, (list(names),), prepare=True).fetchone()
+    return row[0] if row else None
+
+
+def isolate(conn: Connection, model: ReadModel, read: Read, position: int, reason: str) -> Recorded | None:
+    """Passes over the event after a position, on the record; None when the model is not at that position any more."""
+    with conn.transaction():
+        now_at: dict[str, int] = dict(conn.execute(LOCKED, ([model.name],)).fetchall())
+        recorded = next(iter(read(position, 1)), None) if now_at.get(model.name) == position else None
+        if recorded is not None:
+            _note_isolated(conn, model, recorded, reason)
+            conn.execute(MOVE, (recorded.position, [model.name]))
+    return recorded
+
+
+def isolated(conn: Connection, limit: int, name: str | None = None) -> list[Isolated]:
+    """The events that read models could not take, of all models or of one, the newest first."""
+    return [Isolated(*row) for row in conn.execute(ISOLATED_OF, {"name": name, "limit": limit})]
+
+
+def rebuild_outdated(conn: Connection, models: Sequence[ReadModel], read: Read) -> list[str]:
+    """Rebuilds the models that passed over events of a newer version which this one can read; returns their names."""
+    rows = conn.execute(READABLE_NOW, (UNKNOWN_EVENT, list(STORED_NAMES))).fetchall()
+    outdated = [model for model in models if (model.name,) in rows]
+    for model in outdated:
+        rebuild(conn, model, read)
+    return [model.name for model in outdated]
+
+
+def is_events_fault(error: Exception) -> bool:
+    """
+    Whether an error is one of the events, or may be: then fewer of them, and at last the others, can be taken.
+
+    It is unless the database is away or not as it should be; one that took too long or too much memory may be.
+    """
+    if isinstance(error, PersistenceError) or not isinstance(error, psycopg.Error):
+        return not isinstance(error, PersistenceError)
+    if error.sqlstate is None:
+        return isinstance(error, psycopg.DataError | psycopg.ProgrammingError | psycopg.NotSupportedError)
+    return error.sqlstate[:2] in FAULTS_OF_DATA or error.sqlstate in TOO_MUCH
+
+
+def is_away(error: Exception) -> bool:
+    """
+    Whether the database is away, and to be waited for.
+
+    It is not when it has answered that something took too long or was too much: less of it may go.
+    """
+    if isinstance(error, PersistenceError):
+        cause = error.__cause__
+        return not isinstance(cause, Exception) or is_away(cause)
+    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and not is_events_fault(error)
+
+
+def stop(conn: Connection, name: str, why: str) -> None:
+    """Notes why a model can go no further, for health and status."""
+    conn.execute(STOP, (why, name))
+
+
+def _isolate_unreadable(conn: Connection, models: Iterable[ReadModel], batch: Iterable[Recorded]) -> None:
+    """Notes the events of a batch that cannot be read, for the models that may have to fold them."""
+    for recorded in batch:
+        if isinstance(recorded.event, Unreadable):
+            for model in models:
+                if model.may_fold(recorded):
+                    _note_isolated(conn, model, recorded, recorded.event.reason)
+
+
+def _note_isolated(conn: Connection, model: ReadModel, recorded: Recorded, reason: str) -> None:
+    place = (recorded.position, recorded.name, recorded.stream_id, recorded.version, recorded.company_id)
+    if isinstance(recorded.event, Unreadable) and recorded.event.is_of_newer_version:
+        reason = UNKNOWN_EVENT
+    conn.execute(ISOLATE, (model.name, *place, reason))
+
+
+def gap(conn: Connection, names: Sequence[str], target: int | None = None) -> tuple[int, int]:
+    """The target, or the head of the log if none is given, and how many events the slowest model is behind it."""
+    row = conn.execute(LAG, (list(names),), prepare=True).fetchone()
+    head, reached, known = row or (0, 0, 0)
+    target = head if target is None else target
+    return target, max(target - reached, 0) if known == len(set(names)) else max(target, 1)
+
+
+def wait(conn: Connection, names: Sequence[str], timeout_s: float) -> int:
+    """Until the read models show everything that was in the log at the call. Raises Lagging; returns the position."""
+    target, behind = gap(conn, names)
+    if behind and (behind := closing(lambda: gap(conn, names, target)[1], timeout_s)):
+        raise Lagging(names, behind)
+    return target
+
+
+def closing(look: Callable[[], int], timeout_s: float) -> int:
+    """Looks how many events are missing until none is, or the time is up; returns how many are."""
+    deadline = time.monotonic() + timeout_s
+    behind = 1
+    for pause_s in chain(POLL_S, repeat(POLL_S[-1])):
+        if time.monotonic() + pause_s > deadline:
+            break
+        time.sleep(pause_s)
+        if not (behind := look()):
+            break
+    return behind
+
+
+def status(conn: Connection) -> list[Standing]:
+    return [Standing(*row) for row in conn.execute(STATUS)]
+
+
+def rebuild(
+    conn: Connection, model: ReadModel, read: Read, progress: Callable[[int], None] = lambda _position: None
+) -> int:
+    """
+    Folds the whole log into fresh tables, then swaps them in; returns the position reached.
+
+    A rebuild that is cut off leaves the old tables as they were.
+    """
+    with _alone(conn, f"rebuild {model.name}"):
+        return _rebuild(conn, model, read, progress)
+
+
+def _rebuild(conn: Connection, model: ReadModel, read: Read, progress: Callable[[int], None]) -> int:
+    fresh = f"rebuilding_{model.name}"
+    _execute(conn, "DROP SCHEMA IF EXISTS {0} CASCADE", fresh)
+    _execute(conn, "CREATE SCHEMA {0}", fresh)
+    position = 0
+    failed: list[tuple[Recorded, str]] = []
+    with _searching(conn, fresh):
+        conn.execute(SQL(model.schema))
+        while batch := read(position, REBUILD_BATCH):
+            failed += _apply(conn, model, batch)
+            position = batch[-1].position
+            progress(position)
+    with conn.transaction():
+        conn.execute(FIRST, (model.name, model.shape))
+        conn.execute(LOCKED, ([model.name],))
+        with _searching(conn, fresh):  # what came meanwhile; the live projector waits for the lock on the position
+            while batch := read(position, REBUILD_BATCH):
+                failed += _apply(conn, model, batch)
+                position = batch[-1].position
+        _swap(conn, model, fresh)
+        conn.execute(READMIT, (model.name,))
+        for recorded, reason in failed:
+            _note_isolated(conn, model, recorded, reason)
+        conn.execute(RESHAPE, (model.shape, model.name))
+        conn.execute(MOVE, (position, [model.name]))
+    _execute(conn, "DROP SCHEMA {0} CASCADE", fresh)
+    return position
+
+
+def _apply(conn: Connection, model: ReadModel, batch: Sequence[Recorded]) -> list[tuple[Recorded, str]]:
+    """Folds a batch; where that fails, each half of it, down to the events that fail, which are returned with the reason."""
+    unreadable = [
+        (recorded, recorded.event.reason)
+        for recorded in batch
+        if isinstance(recorded.event, Unreadable) and model.may_fold(recorded)
+    ]
+    return unreadable + _halves(conn, model, batch)
+
+
+def _halves(conn: Connection, model: ReadModel, batch: Sequence[Recorded]) -> list[tuple[Recorded, str]]:
+    try:
+        with conn.transaction():
+            apply(conn, [model], batch, REBUILD_ROWS)
+    except Exception as error:
+        if conn.closed or not is_events_fault(error):
+            raise
+        if len(batch) == 1:
+            return [(batch[0], type(error).__name__)]
+    else:
+        return []
+    middle = len(batch) // 2
+    return _halves(conn, model, batch[:middle]) + _halves(conn, model, batch[middle:])
+
+
+def _swap(conn: Connection, model: ReadModel, fresh: str) -> None:
+    for table in model.tables:
+        _execute(conn, "DROP TABLE IF EXISTS {0}.{1}", SCHEMA, table.name)
+        _execute(conn, "ALTER TABLE {0}.{1} SET SCHEMA {2}", fresh, table.name, SCHEMA)
+
+
+@contextlib.contextmanager
+def _searching(conn: Connection, schema: str) -> Iterator[None]:
+    """The same SQL over other tables."""
+    _execute(conn, "SET search_path TO {0}", schema)
+    try:
+        yield
+    finally:
+        if conn.info.transaction_status != TransactionStatus.INERROR:  # a rollback undoes it
+            _execute(conn, "SET search_path TO {0}", SCHEMA)
+
+
+def _execute(conn: Connection, statement: str, *names: str) -> None:
+    conn.execute(SQL(statement).format(*map(Identifier, names)))
+
+
+@contextlib.contextmanager
+def _alone(conn: Connection, what: str) -> Iterator[None]:
+    """One process at a time, however long the others have to wait."""
+    unlimited = ["transaction_timeout"] if conn.info.server_version >= TRANSACTION_TIMEOUT_SINCE else []
+    for name in ("lock_timeout", "statement_timeout", *unlimited):
+        _execute(conn, "SET {0} = 0", name)
+    conn.execute("SELECT pg_advisory_lock(hashtext(%s))", (what,))
+    conn.execute("RESET lock_timeout")
+    conn.execute("RESET statement_timeout")
+    try:
+        yield
+    finally:
+        conn.execute("SELECT pg_advisory_unlock(hashtext(%s))", (what,))
+        for name in unlimited:
+            _execute(conn, "RESET {0}", name)

@@ -1,0 +1,296 @@
+"""
+A read model: tables that are a fold of the log, and the position up to which they are folded.
+
+Rows are msgspec structs; column names are field names. A projector sees one event at a time and a `Rows`, which
+keeps the touched rows in memory and writes each once per batch. Rows and position change in one transaction.
+A rebuild is the same projector over the whole log into a schema of its own, then a swap: readers keep the old
+rows until it commits.
+"""
+
+import hashlib
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from itertools import zip_longest
+from operator import attrgetter
+from typing import Any, Generic, TypeVar, cast
+from uuid import UUID
+
+import msgspec
+import psycopg
+from psycopg.sql import SQL, Composed, Identifier
+
+from domain.bounds.limits import BATCH_ROWS, DEFAULT, STATEMENT_BYTES
+from domain.events import STORED_NAMES
+from domain.recorded import Recorded, Unreadable
+
+SCHEMA = "read_models"
+AT_ONCE = 250  # rows of one statement
+ROWS_IN_FLIGHT = 4  # of a list that is cut by its bytes
+_INT = attrgetter("int")  # of a key: what they are compared by, for less
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+class TooManyRows(Exception):
+    """A batch would write more rows than one transaction may: it has to end before the event at `position`."""
+
+    def __init__(self, position: int) -> None:
+        super().__init__(position)
+        self.position = position
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """A row; `id` is its key. Compared and replaced as a whole."""
+
+    id: UUID
+
+
+R = TypeVar("R", bound=Row)
+S = TypeVar("S")
+T = TypeVar("T")
+
+
+class Table(Generic[R]):
+    """Where rows of one kind are kept."""
+
+    def __init__(self, name: str, row: type[R]) -> None:
+        self.name = name
+        self.row = row
+        columns = [Identifier(field) for field in row.__struct_fields__]
+        self._decode = msgspec.json.Decoder(list[row]).decode  # type: ignore[valid-type]
+        table = Identifier(name)
+        self._select = SQL("SELECT coalesce(json_agg(t), '[]')::text FROM {} t WHERE id = ANY(%s)").format(table)
+        self._delete = SQL("DELETE FROM {} WHERE id = ANY(%s)").format(table)
+        self._upsert = _upsert(table, columns)
+
+    def ask(self, conn: Connection, keys: Sequence[UUID]) -> Callable[[], list[R]]:
+        """The rows of these keys, when they are called for: in a pipeline nobody waits for them before."""
+        asked = [conn.execute(self._select, (list(part),)) for part in _parts(keys)]
+
+        def rows() -> list[R]:
+            found = [cursor.fetchone() for cursor in asked]
+            return [row for part in found if part for row in self._decode(part[0])]
+
+        return rows
+
+    def store(self, conn: Connection, rows: Sequence[R]) -> None:
+        for document in _documents(rows):
+            conn.execute(self._upsert, (document,))
+
+    def drop(self, conn: Connection, keys: Sequence[UUID]) -> None:
+        conn.execute(self._delete, (list(keys),))
+
+
+def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (items[start : start + AT_ONCE] for start in range(0, len(items), AT_ONCE))
+
+
+def _documents(rows: Sequence[R]) -> Iterator[str]:
+    """The rows as JSON arrays, none larger than Postgres and we can bear: each ends after STATEMENT_BYTES."""
+    for part in _parts(rows):
+        encoded: list[bytes] = []
+        size = 0
+        for row in part:
+            encoded.append(msgspec.json.encode(row))
+            size += len(encoded[-1])
+            if size > STATEMENT_BYTES:
+                yield _array(encoded)
+                encoded, size = [], 0
+        if encoded:
+            yield _array(encoded)
+
+
+def _array(encoded: Sequence[bytes]) -> str:
+    return f"[{b','.join(encoded).decode()}]"
+
+
+def _upsert(table: Identifier, columns: Sequence[Identifier]) -> Composed:
+    changes = SQL(", ").join(SQL("{0} = excluded.{0}").format(column) for column in columns)
+    names = SQL(", ").join(columns)
+    return SQL(
+        "INSERT INTO {table} ({names}) SELECT {names} FROM json_populate_recordset(NULL::{table}, %s::json) "
+        "ON CONFLICT (id) DO UPDATE SET {changes}"
+    ).format(table=table, names=names, changes=changes)
+
+
+class Rows:
+    """The rows that a batch of events touches: fetched once, changed in memory, written once."""
+
+    def __init__(self, conn: Connection) -> None:
+        self._conn = conn
+        self._rows: dict[Table[Any], dict[UUID, Row | None]] = {}
+        self._changed: dict[Table[Any], set[UUID]] = {}
+        self._written = 0
+
+    @property
+    def many(self) -> int:
+        """How many of them are written, or will be."""
+        return self._written + sum(map(len, self._changed.values()))
+
+    def prefetch(self, wanted: Mapping[Table[Any], set[UUID]]) -> Callable[[], None]:
+        """Asks for rows of which none is known yet; to be called again to take them in."""
+        asked = [
+            (self._rows.setdefault(table, {}), keys, table.ask(self._conn, [*keys])) for table, keys in wanted.items()
+        ]
+
+        def take() -> None:
+            for known, keys, rows in asked:
+                known.update(dict.fromkeys(keys))
+                known.update((row.id, row) for row in rows())
+
+        return take
+
+    def get(self, table: Table[R], key: UUID) -> R | None:
+        known = self._rows.setdefault(table, {})
+        if key not in known:
+            known[key] = next(iter(table.ask(self._conn, [key])()), None)
+        return known[key]  # type: ignore[return-value]
+
+    def put(self, table: Table[R], row: R) -> None:
+        self._rows.setdefault(table, {})[row.id] = row
+        self._changed.setdefault(table, set()).add(row.id)
+
+    def change(self, table: Table[R], key: UUID | None, change: Callable[[R], R]) -> None:
+        """Replaces a row by what `change` makes of it; nothing for an unknown one."""
+        if key is not None and (row := self.get(table, key)) is not None:
+            self.put(table, change(row))
+
+    def delete(self, table: Table[R], key: UUID) -> None:
+        self._rows.setdefault(table, {})[key] = None
+        self._changed.setdefault(table, set()).add(key)
+
+    def execute(self, statement: str, values: Sequence[object]) -> None:
+        """A change of many rows at once; what is in memory is written first and forgotten after."""
+        self.flush()
+        self._conn.execute(SQL(statement), values)
+        self._rows.clear()
+
+    def flush(self) -> None:
+        for table, keys in self._changed.items():
+            rows = [row for key in sorted(keys, key=_INT) if (row := self._rows[table][key]) is not None]
+            gone = [key for key in keys if self._rows[table][key] is None]
+            if rows:
+                table.store(self._conn, rows)
+            if gone:
+                table.drop(self._conn, gone)
+            self._written += len(keys)
+        self._changed.clear()
+
+
+class ReadModel(msgspec.Struct, frozen=True):
+    """A named fold of the log."""
+
+    name: str
+    tables: tuple[Table[Any], ...]
+    schema: str  # SQL that creates its tables and indexes, unqualified
+    fold: Callable[[Recorded, Rows], None]
+    touches: Callable[[Recorded], Iterable[tuple[Table[Any], UUID]]]  # rows worth fetching before a batch
+    events: frozenset[type] | None = None  # the kinds that it folds; None: all, those too that cannot be read
+    acted_on_by: str | None = None  # the process that folds it itself, to act on it: it must not wait for other models
+
+    @property
+    def shape(self) -> str:
+        """Changes when the tables do: then the model is rebuilt."""
+        return hashlib.sha256(self.schema.encode()).hexdigest()[:16]
+
+    def may_fold(self, recorded: Recorded) -> bool:
+        """Whether the event is of a kind that the model folds; of one that cannot be read, whether it may be."""
+        if self.events is None:
+            return True
+        if isinstance(recorded.event, Unreadable):
+            return STORED_NAMES.get(recorded.name) in {None, *self.events}
+        return type(recorded.event) in self.events
+
+    def steps(self, conn: Connection, batch: Sequence[Recorded], max_rows: int) -> Iterator[None]:
+        """Asks for the rows that a batch touches; takes them in; folds the batch into them and writes them."""
+        if (events := self.events) is not None:
+            batch = [recorded for recorded in batch if type(recorded.event) in events]
+        rows, wanted = Rows(conn), dict[Table[Any], set[UUID]]()
+        for recorded in batch:
+            for table, key in self.touches(recorded):
+                wanted.setdefault(table, set()).add(key)
+        take = rows.prefetch(wanted)
+        yield
+        take()
+        yield
+        for recorded in batch:
+            self.fold(recorded, rows)
+            if rows.many > max_rows and recorded is not batch[0]:
+                raise TooManyRows(recorded.position)
+        rows.flush()
+
+
+def apply(conn: Connection, models: Iterable[ReadModel], batch: Iterable[Recorded], max_rows: int = BATCH_ROWS) -> None:
+    """
+    Folds a batch into the tables of these models that the connection's search path finds.
+
+    Raises TooManyRows when it is more than `max_rows` of one model; a single event may always be folded.
+
+    In a pipeline, each step for all models before the next: whoever takes rows in waits for all that was sent before,
+    so nothing is written until then; and while Postgres writes the rows of one model, those of the next are folded.
+    """
+    batch = list(batch)
+    with conn.pipeline():
+        for _ in zip_longest(*(model.steps(conn, batch, max_rows) for model in models)):
+            pass
+
+
+class Part(list[S]):
+    """The beginning of a list; `more` says whether the list goes on."""
+
+    def __init__(self, rows: Iterable[S] = (), *, more: bool = False) -> None:
+        super().__init__(rows)
+        self.more = more
+
+    def of(self, rows: Iterable[T]) -> "Part[T]":
+        """The same part of another list, which has a row for each of these."""
+        return Part(rows, more=self.more)
+
+
+class Docs(Generic[S]):
+    """
+    A query for the `doc` column of some rows, decoded in one go.
+
+    One that is not `prepared` is planned for the values of each call: for filters that may be absent.
+    """
+
+    def __init__(self, query: str, shape: type[S], *, prepared: bool = True) -> None:
+        self.query = SQL(f"SELECT q.doc::text FROM ({query}) q")
+        self._prepared = prepared
+        self._decode = msgspec.json.Decoder(list[shape]).decode  # type: ignore[valid-type]
+
+    def all(self, conn: Connection, **values: object) -> list[S]:
+        rows = conn.execute(self.query, values, prepare=self._prepared)
+        return self._decode(f"[{','.join(doc for (doc,) in rows)}]")
+
+    def part(
+        self,
+        conn: Connection,
+        *,
+        limit: int | None = None,
+        max_bytes: int = DEFAULT.max_page_bytes,
+        **values: object,
+    ) -> Part[S]:
+        """
+        The first rows: at most `limit`, and as many as fit into `max_bytes`, but one at least.
+
+        They are taken from Postgres a few at a time, so neither side ever holds what is not shown. A query with a
+        LIMIT is asked for one more, `%(limit)s`, and read to its end: to end it early takes a connection more.
+        """
+        docs, size, more = list[bytes](), 0, False
+        values["limit"] = None if limit is None else limit + 1
+        rows = cast("Generator[tuple[str]]", conn.cursor().stream(self.query, values, size=ROWS_IN_FLIGHT))
+        with closing(rows):  # which ends what Postgres is still at
+            for (doc,) in rows:
+                if len(docs) == limit:
+                    more = True
+                    continue
+                body = doc.encode()
+                size += len(body)
+                if docs and size > max_bytes:
+                    more = True
+                    break
+                docs.append(body)
+        return Part(self._decode(b"[%b]" % b",".join(docs)), more=more)
+
+    def one(self, conn: Connection, **values: object) -> S | None:
+        return next(iter(self.all(conn, **values)), None)

@@ -1,0 +1,76 @@
+"""Deadlines: what ends by itself when its time has come: runs that may last so long, pauses that have an end."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from domain.events import RoutineCreated, RoutineRestored, RoutineUpdated, RunCompleted, RunFailed, RunFired
+from domain.recorded import Recorded
+from domain.routines.deadline import Overdue
+from domain.values import RoutineSettings
+from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
+
+
+class DeadlineRow(Row, frozen=True):
+    """Of a run or of a routine's pause; its id is the run's or the routine's."""
+
+    kind: str  # run or pause
+    ends_at: datetime
+
+
+DEADLINE = Table("deadline", DeadlineRow)
+
+SCHEMA = """
+CREATE TABLE deadline (id uuid PRIMARY KEY, kind text NOT NULL, ends_at timestamptz NOT NULL);
+CREATE INDEX ON deadline (ends_at, id);
+"""
+
+
+def fold(recorded: Recorded, rows: Rows) -> None:
+    match recorded.event:
+        case RunFired(deadline=datetime() as ends_at):
+            rows.put(DEADLINE, DeadlineRow(id=recorded.stream_id, kind="run", ends_at=ends_at))
+        case RunCompleted() | RunFailed():
+            rows.delete(DEADLINE, recorded.stream_id)
+        case RoutineCreated(settings=settings) | RoutineUpdated(settings=settings) | RoutineRestored(settings=settings):
+            _pause(rows, recorded.stream_id, settings)
+        case _:
+            pass
+
+
+def _pause(rows: Rows, routine_id: UUID, settings: RoutineSettings) -> None:
+    if settings.status == "paused" and settings.resume_at is not None:
+        rows.put(DEADLINE, DeadlineRow(id=routine_id, kind="pause", ends_at=settings.resume_at))
+    else:
+        rows.delete(DEADLINE, routine_id)
+
+
+def touches(_recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    return ()  # rows are put and deleted, never changed
+
+
+deadlines = ReadModel(
+    name="deadlines",
+    tables=(DEADLINE,),
+    schema=SCHEMA,
+    fold=fold,
+    touches=touches,
+    events=frozenset({RunFired, RunCompleted, RunFailed, RoutineCreated, RoutineUpdated, RoutineRestored}),
+    acted_on_by="scheduler",
+)
+
+_DUE = "SELECT id, kind, ends_at FROM deadline WHERE ends_at <= %s ORDER BY ends_at, id LIMIT %s"
+_NEXT = "SELECT min(ends_at) FROM deadline WHERE ends_at > %s"
+
+
+def due(conn: Connection, now: datetime, *, limit: int) -> list[Overdue]:
+    """What has reached its end, longest waiting first."""
+    rows = conn.execute(_DUE, (now, limit), prepare=True)
+    return [Overdue(id=id_, kind=kind, ends_at=ends_at) for id_, kind, ends_at in rows]
+
+
+def next_due(conn: Connection, after: datetime) -> datetime | None:
+    """When the next one ends; None when none will."""
+    row = conn.execute(_NEXT, (after,), prepare=True).fetchone()
+    return row[0] if row else None

@@ -1,0 +1,200 @@
+"""
+Firing metrics: what became of firings, how often, and how late scheduled ones were; what became of deliveries.
+
+Folded from the log, so a restart loses nothing, and all processes show the same totals.
+"""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from functools import cache
+from itertools import accumulate
+from typing import Any, get_args
+from uuid import UUID, uuid5
+
+import msgspec
+from msgspec.structs import replace
+
+from domain.events import (
+    DeliveryDead,
+    DeliveryDelivered,
+    DeliveryFailed,
+    RunCompleted,
+    RunFailed,
+    RunFired,
+    TriggerMissed,
+)
+from domain.recorded import Recorded
+from domain.routines.trigger import GRACE
+from domain.values import Coalesced, Failed, Opened, Outcome, RunSource, Skipped, Started
+from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
+
+NAMESPACE = UUID("b0a2f7c6-3f0e-5d57-8c1b-6a4f3f6f2d10")
+BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+BOUNDS = (*map(str, BOUNDS_S), "+Inf")  # as labels
+MICROSECOND = timedelta(microseconds=1)
+
+RUNS, MISSED, ENDED, ATTEMPTS = WHATS = "runs", "missed", "ended", "attempts"
+OPENED, STARTED = ("issue_created", ""), ("trajectory_started", "")
+COALESCED, FAILED = ("coalesced", ""), ("failed", "")
+MET_LIVE_ISSUE, PAUSED = ("skipped", "live_issue"), ("skipped", "paused")
+OUTCOMES = (OPENED, STARTED, COALESCED, MET_LIVE_ISSUE, PAUSED, FAILED)  # status (contract 5.3), and why it was skipped
+REASONS = ("skip_missed", "catch_up_cap", "over_quota")
+ENDS = ("completed", "failed")
+ATTEMPTED = ("delivered", "failed", "dead")
+TIMINGS = ("on_time", "caught_up")
+UNTIMED = ("", "")
+
+Labels = tuple[str, ...]
+
+
+class TallyRow(Row, frozen=True):
+    """How often something has happened, told apart by labels; scheduled runs also by how late they were."""
+
+    what: str
+    labels: Labels
+    timing: str  # one of TIMINGS; empty where nothing can be late
+    bound: str  # the first of BOUNDS that is no less than the lateness
+    total: int
+    late_us: int  # all of them together
+
+
+TALLY = Table("tally", TallyRow)
+
+SCHEMA = f"""
+CREATE TABLE tally (
+    id uuid PRIMARY KEY, what text NOT NULL, labels text[] NOT NULL, timing text NOT NULL, bound text NOT NULL,
+    total bigint NOT NULL, late_us bigint NOT NULL
+) WITH (fillfactor = 50);  -- with others it is another table: {BOUNDS_S}, {WHATS}
+"""
+
+
+def fold(recorded: Recorded, rows: Rows) -> None:
+    if (one := _tally(recorded)) is not None:
+        rows.put(TALLY, _sum(rows.get(TALLY, one.id), one))
+
+
+def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    one = _tally(recorded)
+    return () if one is None else [(TALLY, one.id)]
+
+
+def _sum(known: TallyRow | None, one: TallyRow) -> TallyRow:
+    return replace(known, total=known.total + one.total, late_us=known.late_us + one.late_us) if known else one
+
+
+def _tally(recorded: Recorded) -> TallyRow | None:
+    """Of this one event alone; None of events that are not counted."""
+    match recorded.event:
+        case RunFired(source=source, outcome=outcome, occurrence=occurrence) as fired:
+            late = recorded.at - occurrence if occurrence and fired.is_scheduled else None
+            return _row(RUNS, (source, *_outcome(outcome)), late=late)
+        case RunCompleted():
+            return _row(ENDED, ("completed",))
+        case RunFailed():
+            return _row(ENDED, ("failed",))
+        case TriggerMissed(reason=reason, count=count):
+            return _row(MISSED, (reason,), total=count)
+        case DeliveryDelivered():
+            return _row(ATTEMPTS, ("delivered",))
+        case DeliveryFailed():
+            return _row(ATTEMPTS, ("failed",))
+        case DeliveryDead():
+            return _row(ATTEMPTS, ("dead",))
+        case _:
+            return None
+
+
+def _row(what: str, labels: Labels, *, total: int = 1, late: timedelta | None = None) -> TallyRow:
+    timing, bound = UNTIMED if late is None else _timing(late)
+    late_us = 0 if late is None else late // MICROSECOND
+    id_ = _id(what, *labels, timing, bound)
+    return TallyRow(id=id_, what=what, labels=labels, timing=timing, bound=bound, total=total, late_us=late_us)
+
+
+@cache
+def _id(*names: str) -> UUID:
+    return uuid5(NAMESPACE, "|".join(names))
+
+
+def _outcome(outcome: Outcome) -> tuple[str, str]:
+    """What a failed one says is no label: it may quote names."""
+    match outcome:
+        case Opened():
+            return OPENED
+        case Started():
+            return STARTED
+        case Coalesced():
+            return COALESCED
+        case Skipped(reason=None):
+            return MET_LIVE_ISSUE
+        case Skipped():
+            return PAUSED
+        case Failed():
+            return FAILED
+
+
+def _timing(late: timedelta) -> tuple[str, str]:
+    """What is past its grace was caught up with (domain/routines/trigger.py), late on purpose: it is counted apart."""
+    bound = BOUNDS[bisect_left(BOUNDS_S, late.total_seconds())]
+    return "caught_up" if late > GRACE else "on_time", bound
+
+
+firing_metrics = ReadModel(
+    name="firing_metrics",
+    tables=(TALLY,),
+    schema=SCHEMA,
+    fold=fold,
+    touches=touches,
+    events=frozenset(
+        {RunFired, RunCompleted, RunFailed, TriggerMissed, DeliveryDelivered, DeliveryFailed, DeliveryDead}
+    ),
+)
+
+
+class Lateness(msgspec.Struct, frozen=True):
+    """How late firings were, altogether and each."""
+
+    sum_s: float
+    up_to: Sequence[int]  # how many were no later than each of BOUNDS; the last counts all
+
+
+class Firings(msgspec.Struct, frozen=True):
+    """How often things have happened, by their labels; 0 of what can but did not."""
+
+    runs: Mapping[Labels, int]  # by source, status and reason
+    missed: Mapping[Labels, int]  # occurrences, by reason
+    ended: Mapping[Labels, int]  # by status; a run whose issue is reopened may end again
+    attempts: Mapping[Labels, int]  # of deliveries, by what came of it
+    lateness: Mapping[str, Lateness]  # of scheduled runs, by timing
+
+
+_ALL = "SELECT what, labels, timing, bound, total, late_us FROM tally"
+_POSSIBLE: Mapping[str, Sequence[Labels]] = {
+    RUNS: [(source, *outcome) for source in get_args(RunSource) for outcome in OUTCOMES],
+    MISSED: [(reason,) for reason in REASONS],
+    ENDED: [(end,) for end in ENDS],
+    ATTEMPTS: [(came,) for came in ATTEMPTED],
+}
+
+
+def firings(conn: Connection) -> Firings:
+    totals: dict[str, dict[Labels, int]] = {what: dict.fromkeys(labels, 0) for what, labels in _POSSIBLE.items()}
+    late, late_us = Counter[tuple[str, str]](), Counter[str]()
+    for what, labels, timing, bound, total, us in conn.execute(_ALL, prepare=True):
+        totals[what][tuple(labels)] = totals[what].get(tuple(labels), 0) + total
+        late[timing, bound] += total
+        late_us[timing] += us
+    lateness = {timing: Lateness(late_us[timing] / 1_000_000, _up_to(timing, late)) for timing in TIMINGS}
+    return Firings(
+        runs=totals[RUNS],
+        missed=totals[MISSED],
+        ended=totals[ENDED],
+        attempts=totals[ATTEMPTS],
+        lateness=lateness,
+    )
+
+
+def _up_to(timing: str, late: Mapping[tuple[str, str], int]) -> Sequence[int]:
+    return tuple(accumulate(late.get((timing, bound), 0) for bound in BOUNDS))

@@ -1,0 +1,316 @@
+"""
+The occurrence ledger: one row for each occurrence of a schedule that is settled, or for a range that was missed.
+
+Rows of a trigger do not overlap, so a period is one range of the index; but for what a backfill has made up for, which
+stands beside the range that was missed.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any, Literal, NamedTuple, get_args
+from uuid import UUID, uuid5
+
+from msgspec.structs import replace
+
+from domain.errors import ImpossibleHistory
+from domain.events import (
+    RoutineCreated,
+    RoutineRestored,
+    RoutineUpdated,
+    RunFired,
+    TriggerCreated,
+    TriggerMissed,
+    TriggerRescheduled,
+    TriggerRestored,
+    TriggerUpdated,
+)
+from domain.explain.verdicts import reason_of
+from domain.recorded import Recorded
+from domain.values import CatchUpPolicy, Coalesced, ConcurrencyPolicy, Opened, Outcome, RoutineSettings, Skipped
+from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
+from projections.responses import Shape, time, time_or_none
+
+OutcomeName = Literal["issue_created", "trajectory_started", "coalesced", "skipped", "missed", "failed", "planned"]
+
+
+class OccurrenceRow(Row, frozen=True):
+    """From `first` to `last` so many occurrences had the same outcome; more than one only where they were missed."""
+
+    trigger_id: UUID
+    routine_id: UUID
+    company_id: UUID | None
+    first: datetime
+    last: datetime
+    count: int
+    outcome: str
+    reason: str | None
+    concurrency_policy: str
+    catch_up_policy: str
+    run_id: UUID | None
+    issue_id: UUID | None
+    blocking_run_id: UUID | None
+    due_at: datetime | None  # of the first; None where jitter moved it and it was not the next one
+    settled_at: datetime
+    position: int
+    backfill_id: UUID | None = None  # what made up for it
+
+
+class PolicyRow(Row, frozen=True):
+    """The policies of a routine; its id is the routine's."""
+
+    concurrency_policy: str
+    catch_up_policy: str
+
+
+class ScheduledRow(Row, frozen=True):
+    """A schedule trigger. `next_at` and `due_at` are kept up to date only where jitter makes them differ."""
+
+    routine_id: UUID
+    has_jitter: bool
+    next_at: datetime | None
+    due_at: datetime | None
+
+
+OCCURRENCE = Table("occurrence", OccurrenceRow)
+POLICY = Table("occurrence_policy", PolicyRow)
+SCHEDULED = Table("occurrence_schedule", ScheduledRow)
+
+SCHEMA = """
+CREATE TABLE occurrence (
+    id uuid PRIMARY KEY, trigger_id uuid NOT NULL, routine_id uuid NOT NULL, company_id uuid,
+    first timestamptz NOT NULL, last timestamptz NOT NULL, count bigint NOT NULL,
+    outcome text NOT NULL, reason text, concurrency_policy text NOT NULL, catch_up_policy text NOT NULL,
+    run_id uuid, issue_id uuid, blocking_run_id uuid, due_at timestamptz, settled_at timestamptz NOT NULL,
+    position bigint NOT NULL, backfill_id uuid);
+CREATE INDEX ON occurrence (trigger_id, first, id);
+CREATE INDEX ON occurrence (trigger_id, first, id) WHERE backfill_id IS NULL;
+CREATE TABLE occurrence_policy (id uuid PRIMARY KEY, concurrency_policy text NOT NULL, catch_up_policy text NOT NULL);
+CREATE TABLE occurrence_schedule (
+    id uuid PRIMARY KEY, routine_id uuid NOT NULL, has_jitter boolean NOT NULL, next_at timestamptz,
+    due_at timestamptz);
+"""
+
+
+def fold(recorded: Recorded, rows: Rows) -> None:
+    match recorded.event:
+        case RoutineCreated(settings=settings) | RoutineUpdated(settings=settings) | RoutineRestored(settings=settings):
+            rows.put(POLICY, _policy(recorded.stream_id, settings))
+        case (TriggerCreated() | TriggerRestored()) as event if event.kind == "schedule":
+            has_jitter = event.settings.jitter_sec > 0
+            scheduled = ScheduledRow(
+                id=recorded.stream_id, routine_id=event.routine_id, has_jitter=has_jitter, next_at=None, due_at=None
+            )
+            rows.put(SCHEDULED, _moved(scheduled, event))
+        case TriggerUpdated(settings=settings) as event:
+            has_jitter = settings.jitter_sec > 0
+            rows.change(SCHEDULED, recorded.stream_id, lambda row: _moved(replace(row, has_jitter=has_jitter), event))
+        case TriggerRescheduled() as event:
+            _move(rows, recorded.stream_id, event)
+        case TriggerMissed() as event:
+            _missed(rows, recorded, event)
+            _move(rows, recorded.stream_id, event)
+        case RunFired(trigger_id=UUID() as trigger_id, occurrence=datetime()) as event:
+            _fired(rows, recorded, event, trigger_id)
+            if event.is_scheduled:
+                _move(rows, trigger_id, event)
+        case _:
+            pass
+
+
+def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    match recorded.event:
+        case TriggerUpdated() | TriggerRescheduled() | TriggerMissed():
+            yield SCHEDULED, recorded.stream_id
+        case RunFired(trigger_id=UUID() as trigger_id, occurrence=datetime(), routine_id=routine_id):
+            yield SCHEDULED, trigger_id
+            yield POLICY, routine_id
+        case _:
+            pass
+
+
+Moving = TriggerCreated | TriggerRestored | TriggerUpdated | TriggerRescheduled | TriggerMissed | RunFired
+
+
+def _moved(row: ScheduledRow, event: Moving) -> ScheduledRow:
+    if not row.has_jitter:
+        return replace(row, next_at=None, due_at=None)
+    return replace(row, next_at=event.next_at, due_at=event.due_at)
+
+
+def _move(rows: Rows, trigger_id: UUID, event: Moving) -> None:
+    """A schedule without jitter is not written again by each of its firings."""
+    row = rows.get(SCHEDULED, trigger_id)
+    if row is not None and row.has_jitter:
+        rows.put(SCHEDULED, _moved(row, event))
+
+
+def _policy(routine_id: UUID, settings: RoutineSettings) -> PolicyRow:
+    return PolicyRow(
+        id=routine_id, concurrency_policy=settings.concurrency_policy, catch_up_policy=settings.catch_up_policy
+    )
+
+
+def _due_at(scheduled: ScheduledRow | None, occurrence: datetime) -> datetime | None:
+    if scheduled is None or not scheduled.has_jitter:
+        return occurrence
+    return scheduled.due_at if scheduled.next_at == occurrence else None
+
+
+def _missed(rows: Rows, recorded: Recorded, event: TriggerMissed) -> None:
+    scheduled = rows.get(SCHEDULED, recorded.stream_id)
+    policy = rows.get(POLICY, scheduled.routine_id) if scheduled is not None else None
+    if scheduled is None or policy is None:
+        raise ImpossibleHistory(None, recorded.event)
+    row = OccurrenceRow(
+        id=uuid5(recorded.stream_id, f"missed|{recorded.version}"),
+        trigger_id=recorded.stream_id,
+        routine_id=scheduled.routine_id,
+        company_id=recorded.company_id,
+        first=event.first,
+        last=event.last,
+        count=event.count,
+        outcome="missed",
+        reason=event.reason,
+        concurrency_policy=policy.concurrency_policy,
+        catch_up_policy=policy.catch_up_policy,
+        run_id=None,
+        issue_id=None,
+        blocking_run_id=None,
+        due_at=_due_at(scheduled, event.first),
+        settled_at=recorded.at,
+        position=recorded.position,
+    )
+    rows.put(OCCURRENCE, row)
+
+
+def _fired(rows: Rows, recorded: Recorded, event: RunFired, trigger_id: UUID) -> None:
+    policy = rows.get(POLICY, event.routine_id)
+    if policy is None or event.occurrence is None:
+        raise ImpossibleHistory(None, recorded.event)
+    row = OccurrenceRow(
+        id=recorded.stream_id,
+        trigger_id=trigger_id,
+        routine_id=event.routine_id,
+        company_id=recorded.company_id,
+        first=event.occurrence,
+        last=event.occurrence,
+        count=1,
+        outcome=str(event.outcome.__struct_config__.tag),
+        reason=reason_of(event.outcome),
+        concurrency_policy=policy.concurrency_policy,
+        catch_up_policy=policy.catch_up_policy,
+        run_id=recorded.stream_id,
+        due_at=_due_at(rows.get(SCHEDULED, trigger_id), event.occurrence),
+        settled_at=recorded.at,
+        position=recorded.position,
+        backfill_id=event.backfill_id,
+        **_links(event.outcome),
+    )
+    rows.put(OCCURRENCE, row)
+
+
+def _links(outcome: Outcome) -> dict[str, UUID | None]:
+    """The issue that was opened or met, and the run whose issue was met."""
+    match outcome:
+        case Opened(issue_id=issue_id):
+            return {"issue_id": issue_id, "blocking_run_id": None}
+        case Coalesced(issue_id=issue_id, into_run_id=into) | Skipped(issue_id=issue_id, into_run_id=into):
+            return {"issue_id": issue_id, "blocking_run_id": into}
+        case _:
+            return {"issue_id": None, "blocking_run_id": None}
+
+
+occurrences = ReadModel(
+    name="occurrences",
+    tables=(OCCURRENCE, POLICY, SCHEDULED),
+    schema=SCHEMA,
+    fold=fold,
+    touches=touches,
+    events=frozenset({RoutineCreated, RoutineUpdated, RoutineRestored, *get_args(Moving)}),
+)
+
+
+class Occurrence(Shape, frozen=True, kw_only=True):
+    """
+    One occurrence, or a range of `count` missed ones from `plannedAt` to `lastPlannedAt`.
+
+    `dueAt` differs from `plannedAt` by the jitter. `issueId` is the issue that was opened or met, `blockingRunId` the
+    run whose issue was met. `latenessMs` is from due to settled, null for what is planned, missed or made up for by
+    the backfill `backfillId`.
+    """
+
+    planned_at: str
+    last_planned_at: str
+    count: int = 1
+    due_at: str | None
+    outcome: OutcomeName
+    reason: str | None = None
+    concurrency_policy: ConcurrencyPolicy
+    catch_up_policy: CatchUpPolicy
+    run_id: UUID | None = None
+    issue_id: UUID | None = None
+    blocking_run_id: UUID | None = None
+    settled_at: str | None = None
+    lateness_ms: int | None = None
+    position: int | None = None
+    backfill_id: UUID | None = None
+
+
+class Place(NamedTuple):
+    """Where a page ended: the first moment of its last row, and the row's id."""
+
+    first: datetime
+    id: UUID
+
+
+_COLUMNS = ", ".join(OccurrenceRow.__struct_fields__)
+_WITHIN = f"""
+    SELECT {_COLUMNS} FROM occurrence WHERE trigger_id = %(trigger_id)s
+    AND first >= coalesce(
+        (SELECT first FROM occurrence WHERE trigger_id = %(trigger_id)s AND first <= %(since)s
+        AND backfill_id IS NULL ORDER BY first DESC, id DESC LIMIT 1), %(since)s)
+    AND first <= %(until)s AND last >= %(since)s AND (first, id) > (%(after)s, %(after_id)s)
+    ORDER BY first, id LIMIT %(limit)s"""
+_LATEST = (
+    "SELECT last FROM occurrence WHERE trigger_id = %s AND backfill_id IS NULL ORDER BY first DESC, id DESC LIMIT 1"
+)
+
+
+def within(
+    conn: Connection, trigger_id: UUID, period: tuple[datetime, datetime], *, after: Place | None, limit: int
+) -> list[OccurrenceRow]:
+    """What was settled of a period, its ends included, oldest first, after a place."""
+    since, until = period
+    start = after or Place(since - timedelta(days=36_525), UUID(int=0))
+    values = {"trigger_id": trigger_id, "since": since, "until": until, "limit": limit}
+    found = conn.execute(_WITHIN, {**values, "after": start.first, "after_id": start.id}, prepare=True)
+    return [OccurrenceRow(**dict(zip(OccurrenceRow.__struct_fields__, row, strict=True))) for row in found]
+
+
+def latest(conn: Connection, trigger_id: UUID) -> datetime | None:
+    """The last occurrence of a trigger that is settled."""
+    row = conn.execute(_LATEST, (trigger_id,), prepare=True).fetchone()
+    return row[0] if row else None
+
+
+def shown(row: OccurrenceRow) -> Occurrence:
+    """A row as clients read it."""
+    is_missed = row.outcome == "missed"
+    late = None if row.due_at is None or is_missed or row.backfill_id else row.settled_at - row.due_at
+    return Occurrence(
+        planned_at=time(row.first),
+        last_planned_at=time(row.last),
+        count=row.count,
+        due_at=time_or_none(row.due_at),
+        outcome=row.outcome,  # type: ignore[arg-type]
+        reason=row.reason,
+        concurrency_policy=row.concurrency_policy,  # type: ignore[arg-type]
+        catch_up_policy=row.catch_up_policy,  # type: ignore[arg-type]
+        run_id=row.run_id,
+        issue_id=row.issue_id,
+        blocking_run_id=row.blocking_run_id,
+        settled_at=time(row.settled_at),
+        lateness_ms=None if late is None else late // timedelta(milliseconds=1),
+        position=row.position,
+        backfill_id=row.backfill_id,
+    )

@@ -1,0 +1,209 @@
+"""Run history: what became of every firing, newest first."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Any, get_args
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from domain.bounds.limits import DEFAULT
+from domain.errors import ImpossibleHistory
+from domain.events import (
+    RunCompleted,
+    RunEvent,
+    RunFailed,
+    RunFired,
+)
+from domain.identity import revision_of
+from domain.recorded import Recorded
+from domain.values import Coalesced, Failed, Opened, RunSource, Skipped, Started
+from projections import responses
+from projections.board.issues import SUMMARY
+from projections.engine.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
+from projections.responses import IssueSummary, RunStatus, RunSummary, TriggerName, text_or_none, time
+
+
+class RunRow(Row, frozen=True):
+    routine_id: UUID
+    position: int
+    linked_issue_id: UUID | None
+    trigger_id: UUID | None
+    doc: responses.Run
+
+
+RUN = Table("run", RunRow)
+
+SCHEMA = """
+CREATE TABLE run (
+    id uuid PRIMARY KEY, routine_id uuid NOT NULL, position bigint NOT NULL, linked_issue_id uuid, trigger_id uuid,
+    doc json NOT NULL);
+CREATE INDEX ON run (routine_id, position);
+CREATE INDEX ON run (routine_id, (doc->>'status'), (doc->>'source'), position DESC NULLS LAST);
+"""
+
+
+def fold(recorded: Recorded, rows: Rows) -> None:
+    match recorded.event:
+        case RunFired():
+            doc = run_after(None, recorded)
+            rows.put(
+                RUN,
+                RunRow(
+                    id=recorded.stream_id,
+                    routine_id=doc.routine_id,
+                    position=recorded.position,
+                    linked_issue_id=doc.linked_issue_id,
+                    trigger_id=doc.trigger_id,
+                    doc=doc,
+                ),
+            )
+        case RunCompleted() | RunFailed():
+            rows.change(RUN, recorded.stream_id, lambda row: replace(row, doc=run_after(row.doc, recorded)))
+        case _:
+            pass
+
+
+def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    if isinstance(recorded.event, RunCompleted | RunFailed):
+        yield RUN, recorded.stream_id
+
+
+def run_of(events: Sequence[Recorded]) -> responses.Run:
+    """A run as clients read it, straight from its stream."""
+    doc = None
+    for recorded in events:
+        doc = run_after(doc, recorded)
+    if doc is None:
+        raise ValueError(events)
+    return doc
+
+
+def run_after(doc: responses.Run | None, recorded: Recorded) -> responses.Run:
+    at = time(recorded.at)
+    match doc, recorded.event:
+        case None, RunFired() as event:
+            return _fired(recorded, event, at)
+        case responses.Run(), RunCompleted():
+            return replace(doc, status="completed", completed_at=at, failure_reason=None, updated_at=at)
+        case responses.Run(), RunFailed(reason=reason):
+            return replace(doc, status="failed", completed_at=at, failure_reason=reason, updated_at=at)
+        case _:
+            raise ImpossibleHistory(None, recorded.event)
+
+
+def _fired(recorded: Recorded, event: RunFired, at: str) -> responses.Run:
+    if recorded.company_id is None:
+        raise ImpossibleHistory(None, recorded.event)
+    return responses.Run(
+        id=recorded.stream_id,
+        company_id=recorded.company_id,
+        routine_id=event.routine_id,
+        trigger_id=event.trigger_id,
+        source=event.source,
+        status="received" if isinstance(event.outcome, Started) else event.outcome.__struct_config__.tag,  # type: ignore[arg-type]
+        triggered_at=at,
+        routine_revision_id=revision_of(event.routine_id, event.revision),
+        idempotency_key=event.idempotency_key,
+        trigger_payload=event.payload,
+        responsible_user_id=text_or_none(event.responsible_user_id),
+        dispatch_fingerprint=_fingerprint(event),
+        created_at=at,
+        updated_at=at,
+        completed_at=None if isinstance(event.outcome, Opened | Started) else at,
+        backfill_id=event.backfill_id or UNSET,
+        **_links(event),
+    )
+
+
+def _fingerprint(event: RunFired) -> str:
+    """What was asked for, in 64 hex digits: equal for the same routine and payload."""
+    payload = msgspec.json.encode(event.payload, order="deterministic")
+    return hashlib.sha256(event.routine_id.bytes + payload).hexdigest()
+
+
+def _links(event: RunFired) -> dict[str, Any]:
+    match event.outcome:
+        case Opened(issue_id=issue_id):
+            return {"linked_issue_id": issue_id, "coalesced_into_run_id": None, "failure_reason": None}
+        case Started():
+            return {"linked_issue_id": None, "coalesced_into_run_id": None, "failure_reason": None}
+        case Coalesced(issue_id=issue_id, into_run_id=into):
+            return {"linked_issue_id": issue_id, "coalesced_into_run_id": into, "failure_reason": None}
+        case Skipped(issue_id=issue_id, into_run_id=into, reason=reason):
+            return {"linked_issue_id": issue_id, "coalesced_into_run_id": into, "failure_reason": reason}
+        case Failed(reason=reason):
+            return {"linked_issue_id": None, "coalesced_into_run_id": None, "failure_reason": reason}
+
+
+run_history = ReadModel(
+    name="run_history",
+    tables=(RUN,),
+    schema=SCHEMA,
+    fold=fold,
+    touches=touches,
+    events=frozenset(get_args(RunEvent)),
+)
+
+
+class Filters(msgspec.Struct, frozen=True):
+    """What the runs of a routine are narrowed to, as clients ask for it; None leaves a filter out."""
+
+    status: tuple[RunStatus, ...] | None = None
+    source: tuple[RunSource, ...] | None = None
+
+
+ALL = Filters()
+
+
+class Linked(msgspec.Struct, frozen=True):
+    """A run beside its issue and its trigger, from the read models of those."""
+
+    run: responses.RunFields
+    issue: IssueSummary | None
+    trigger: TriggerName | None
+
+    def summary(self) -> RunSummary:
+        return RunSummary(**msgspec.structs.asdict(self.run), linked_issue=self.issue, trigger=self.trigger)
+
+
+LINKED = f"""json_build_object('run', r.doc, 'issue', (SELECT {SUMMARY} FROM issue i WHERE id = r.linked_issue_id),
+    'trigger', (SELECT doc FROM routine_trigger WHERE id = r.trigger_id))"""  # of a run `r`
+_NEWEST = f"SELECT {LINKED} AS doc FROM ({{}} ORDER BY position DESC LIMIT %(limit)s) r"
+_BEFORE = "position < coalesce(%(before)s::bigint, 9223372036854775807)"
+_POSITION = "SELECT position FROM run WHERE routine_id = %s AND id = %s"
+RECENT = Docs(_NEWEST.format(f"SELECT * FROM run WHERE routine_id = %(routine_id)s AND {_BEFORE}"), Linked)
+NARROWED = Docs(  # one range of an index for each status and source; NULLS LAST: only that index has this order
+    _NEWEST.format(
+        f"""SELECT found.* FROM unnest(%(status)s::text[]) status, unnest(%(source)s::text[]) source, LATERAL (
+            SELECT * FROM run WHERE routine_id = %(routine_id)s AND {_BEFORE}
+            AND doc->>'status' = status AND doc->>'source' = source ORDER BY position DESC NULLS LAST LIMIT %(limit)s) found"""
+    ),
+    Linked,
+)
+
+
+def recent(  # noqa: PLR0913 what narrows the list
+    conn: Connection,
+    routine_id: UUID,
+    limit: int,
+    *,
+    filters: Filters = ALL,
+    before: int | None = None,
+    max_bytes: int = DEFAULT.max_page_bytes,
+) -> Part[RunSummary]:
+    """Newest first, those before a position only; joins the read models `issues` and `routines`."""
+    query, values = RECENT, dict[str, Any](routine_id=routine_id, before=before)
+    if filters != ALL:
+        wanted = {"status": filters.status or get_args(RunStatus), "source": filters.source or get_args(RunSource)}
+        query, values = NARROWED, values | {name: list(set(words)) for name, words in wanted.items()}
+    found = query.part(conn, limit=limit, max_bytes=max_bytes, **values)
+    return found.of(linked.summary() for linked in found)
+
+
+def position(conn: Connection, routine_id: UUID, run_id: UUID) -> int | None:
+    """Where a run stands among those of its routine; None when it is none of them."""
+    row = conn.execute(_POSITION, (routine_id, run_id), prepare=True).fetchone()
+    return row[0] if row else None

@@ -1,0 +1,161 @@
+"""Triggers due: when each schedule is to be looked at next. A range scan of one index, however many there are."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, get_args
+from uuid import UUID
+
+from msgspec.structs import replace
+
+from domain.errors import ImpossibleHistory
+from domain.events import (
+    RoutineCreated,
+    RoutineRestored,
+    RoutineUpdated,
+    RunFired,
+    TriggerCreated,
+    TriggerDeleted,
+    TriggerMissed,
+    TriggerRescheduled,
+    TriggerRestored,
+    TriggerUpdated,
+)
+from domain.recorded import Recorded
+from domain.routines.trigger import DueTrigger
+from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
+
+
+class ScheduleRow(Row, frozen=True):
+    """A schedule trigger; due when `due_at` has come, it is enabled and its routine is active."""
+
+    routine_id: UUID
+    company_id: UUID
+    trigger_version: int
+    next_at: datetime | None  # None: there is no occurrence left
+    due_at: datetime | None
+    enabled: bool
+    routine_active: bool
+
+
+class ActivityRow(Row, frozen=True):
+    """Whether a routine is active."""
+
+    active: bool
+
+
+Scheduled = TriggerCreated | TriggerRestored | TriggerUpdated | TriggerRescheduled | TriggerMissed | RunFired
+SCHEDULE = Table("schedule", ScheduleRow)
+ACTIVITY = Table("routine_activity", ActivityRow)
+
+SCHEMA = """
+CREATE TABLE schedule (
+    id uuid PRIMARY KEY, routine_id uuid NOT NULL, company_id uuid NOT NULL, trigger_version bigint NOT NULL,
+    next_at timestamptz, due_at timestamptz, enabled boolean NOT NULL, routine_active boolean NOT NULL);
+CREATE INDEX ON schedule (due_at, id) WHERE enabled AND routine_active;
+CREATE INDEX ON schedule (routine_id);
+CREATE TABLE routine_activity (id uuid PRIMARY KEY, active boolean NOT NULL);
+"""
+BEGINNING = datetime.min.replace(tzinfo=UTC)
+ACTIVATE = "UPDATE schedule SET routine_active = %s WHERE routine_id = %s"
+
+
+def fold(recorded: Recorded, rows: Rows) -> None:
+    match recorded.event:
+        case RoutineCreated(settings=settings):
+            rows.put(ACTIVITY, ActivityRow(id=recorded.stream_id, active=settings.status == "active"))
+        case RoutineUpdated(settings=settings) | RoutineRestored(settings=settings):
+            _activate(rows, recorded.stream_id, active=settings.status == "active")
+        case (TriggerCreated() | TriggerRestored()) as event if event.kind == "schedule":
+            rows.put(SCHEDULE, _schedule(rows, recorded, event))
+        case TriggerUpdated(settings=settings) as event:
+            _move(rows, recorded, event, enabled=settings.enabled)
+        case (TriggerRescheduled() | TriggerMissed()) as event:
+            _move(rows, recorded, event)
+        case TriggerDeleted():
+            rows.delete(SCHEDULE, recorded.stream_id)
+        case RunFired(trigger_id=trigger_id, is_scheduled=True) as event:
+            rows.change(SCHEDULE, trigger_id, lambda row: replace(row, **_next(event)))
+        case _:
+            pass
+
+
+def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    match recorded.event:
+        case RoutineUpdated() | RoutineRestored():
+            yield ACTIVITY, recorded.stream_id
+        case TriggerUpdated() | TriggerRescheduled() | TriggerMissed():
+            yield SCHEDULE, recorded.stream_id
+        case RunFired(trigger_id=UUID() as trigger_id, is_scheduled=True):
+            yield SCHEDULE, trigger_id
+        case TriggerCreated(routine_id=routine_id) | TriggerRestored(routine_id=routine_id):
+            yield ACTIVITY, routine_id
+        case _:
+            pass
+
+
+def _activate(rows: Rows, routine_id: UUID, *, active: bool) -> None:
+    known = rows.get(ACTIVITY, routine_id)
+    if known is None or known.active != active:
+        rows.put(ACTIVITY, ActivityRow(id=routine_id, active=active))
+        rows.execute(ACTIVATE, (active, routine_id))
+
+
+def _next(event: Scheduled) -> dict[str, Any]:
+    return {"next_at": event.next_at, "due_at": event.due_at or event.next_at}
+
+
+def _schedule(rows: Rows, recorded: Recorded, event: TriggerCreated | TriggerRestored) -> ScheduleRow:
+    if recorded.company_id is None:
+        raise ImpossibleHistory(None, recorded.event)
+    activity = rows.get(ACTIVITY, event.routine_id)
+    return ScheduleRow(
+        id=recorded.stream_id,
+        routine_id=event.routine_id,
+        company_id=recorded.company_id,
+        trigger_version=recorded.version,
+        **_next(event),
+        enabled=event.settings.enabled,
+        routine_active=activity is not None and activity.active,
+    )
+
+
+def _move(rows: Rows, recorded: Recorded, event: Scheduled, **changes: Any) -> None:
+    rows.change(
+        SCHEDULE,
+        recorded.stream_id,
+        lambda row: replace(row, trigger_version=recorded.version, **_next(event), **changes),
+    )
+
+
+triggers_due = ReadModel(
+    name="triggers_due",
+    tables=(SCHEDULE, ACTIVITY),
+    schema=SCHEMA,
+    fold=fold,
+    touches=touches,
+    events=frozenset({RoutineCreated, RoutineUpdated, RoutineRestored, TriggerDeleted, *get_args(Scheduled)}),
+    acted_on_by="scheduler",
+)
+
+
+DUE = """
+    SELECT id, trigger_version, routine_id, company_id, next_at FROM schedule
+    WHERE enabled AND routine_active AND due_at > %s AND due_at <= %s ORDER BY due_at, id LIMIT %s"""
+NEXT = "SELECT min(due_at) FROM schedule WHERE enabled AND routine_active AND due_at > %s"
+
+
+def due(conn: Connection, now: datetime, *, after: datetime = BEGINNING, limit: int) -> list[DueTrigger]:
+    """The schedules whose time has come, and came after a moment, longest waiting first."""
+    rows = conn.execute(DUE, (after, now, limit), prepare=True).fetchall()
+    return [
+        DueTrigger(
+            trigger_id=id_, trigger_version=version, routine_id=routine_id, company_id=company_id, next_at=next_at
+        )
+        for id_, version, routine_id, company_id, next_at in rows
+    ]
+
+
+def next_due(conn: Connection, after: datetime) -> datetime | None:
+    """When the first schedule after a moment comes due; None when there is none."""
+    row = conn.execute(NEXT, (after,), prepare=True).fetchone()
+    return row[0] if row else None

@@ -1,0 +1,212 @@
+"""Collections: companies by the names that Jetty's clients give them, and the keys that are bound to one."""
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
+
+from domain.board.access import membership_of_issuer
+from domain.bounds.limits import DEFAULT
+from domain.disclosure import MASK
+from domain.events import (
+    CompanyCreated,
+    CompanyEnvironmentChanged,
+    CompanyNamed,
+    CompanyUpdated,
+    KeyIssued,
+    KeyRevoked,
+    MemberChanged,
+    MemberRemoved,
+)
+from domain.recorded import Recorded
+from projections.engine.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
+from projections.jetty.responses import ApiKey, Collection, CollectionEnvironment, Shape, time, time_or_none
+
+
+class CollectionRow(Row, frozen=True):
+    number: int
+    environment: tuple[str, ...]  # names of variables
+    doc: Collection
+
+
+class KeyFields(Shape, frozen=True, kw_only=True):
+    id: UUID
+    name: str
+    key_prefix: str
+    created_at: str
+    is_active: bool = True
+    expires_at: str | None = None
+
+
+class KeyRow(Row, frozen=True):
+    company_id: UUID
+    membership_id: UUID | None  # of whoever issued it
+    position: int
+    doc: KeyFields
+
+
+COLLECTION = Table("collection", CollectionRow)
+KEY = Table("collection_key", KeyRow)
+
+SCHEMA = """
+CREATE TABLE collection (id uuid PRIMARY KEY, number bigint NOT NULL, environment json NOT NULL, doc json NOT NULL);
+CREATE INDEX ON collection (number);
+CREATE TABLE collection_key (
+    id uuid PRIMARY KEY, company_id uuid NOT NULL, membership_id uuid, position bigint NOT NULL, doc json NOT NULL);
+CREATE INDEX ON collection_key (company_id, position);
+CREATE INDEX ON collection_key (membership_id);
+"""
+
+_REVOKE_ISSUED = """
+UPDATE collection_key SET doc = doc::jsonb || '{"is_active": false}' WHERE membership_id = %s"""
+
+
+def fold(recorded: Recorded, rows: Rows) -> None:
+    id_ = recorded.stream_id
+    match recorded.event:
+        case CompanyCreated() as event:
+            rows.put(COLLECTION, _collection(recorded, event))
+        case CompanyNamed(name=name):
+            _edit(rows, recorded, name=name)
+        case CompanyUpdated(details=details):
+            _edit(rows, recorded, description=details.description)
+        case CompanyEnvironmentChanged(environment=environment):
+            names = environment.names if environment else ()
+            rows.change(COLLECTION, id_, lambda row: replace(row, environment=names))
+            _edit(rows, recorded)
+        case KeyIssued(collection_id=UUID() as company_id) as key:
+            doc = KeyFields(
+                id=id_,
+                name=key.name,
+                key_prefix=key.prefix or "",
+                created_at=time(recorded.at),
+                expires_at=time_or_none(key.expires_at),
+            )
+            issuer = membership_of_issuer(recorded)
+            key_row = KeyRow(id=id_, company_id=company_id, membership_id=issuer, position=recorded.position, doc=doc)
+            rows.put(KEY, key_row)
+        case KeyRevoked():
+            rows.change(KEY, id_, lambda row: replace(row, doc=replace(row.doc, is_active=False)))
+        case MemberRemoved(revokes_keys=True) | MemberChanged(revokes_keys=True):
+            rows.execute(_REVOKE_ISSUED, [id_])
+        case _:
+            pass
+
+
+def _edit(rows: Rows, recorded: Recorded, **changes: Any) -> None:
+    at = time(recorded.at)
+    rows.change(
+        COLLECTION, recorded.stream_id, lambda row: replace(row, doc=replace(row.doc, **changes, updated_at=at))
+    )
+
+
+def _collection(recorded: Recorded, event: CompanyCreated) -> CollectionRow:
+    """Its number is the place of its first event in the log: the same in every rebuild."""
+    at, company_id = time(recorded.at), recorded.stream_id
+    doc = Collection(
+        id=recorded.position,
+        name=str(company_id),
+        description=event.details.description,
+        owner_identifier=recorded.actor,
+        company_id=company_id,
+        created_at=at,
+        updated_at=at,
+    )
+    return CollectionRow(id=company_id, number=recorded.position, environment=(), doc=doc)
+
+
+def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    match recorded.event:
+        case CompanyNamed() | CompanyUpdated() | CompanyEnvironmentChanged():
+            yield COLLECTION, recorded.stream_id
+        case KeyRevoked():
+            yield KEY, recorded.stream_id
+        case _:
+            pass
+
+
+collections = ReadModel(
+    name="collections",
+    tables=(COLLECTION, KEY),
+    schema=SCHEMA,
+    fold=fold,
+    touches=touches,
+    events=frozenset(
+        {
+            CompanyCreated,
+            CompanyNamed,
+            CompanyUpdated,
+            CompanyEnvironmentChanged,
+            KeyIssued,
+            KeyRevoked,
+            MemberChanged,
+            MemberRemoved,
+        }
+    ),
+)
+
+
+class _WithEnvironment(msgspec.Struct):
+    collection: Collection
+    environment: list[str]
+
+
+_AFTER = "(%(after)s::bigint IS NULL OR c.number > %(after)s) ORDER BY c.number"
+_ALL = Docs(f"SELECT c.doc FROM collection c WHERE {_AFTER}", Collection)
+_OF = Docs(
+    f"SELECT c.doc FROM collection c JOIN member m ON m.company_id = c.id WHERE m.user_id = %(user_id)s AND {_AFTER}",
+    Collection,
+)
+_ONE = Docs("SELECT doc FROM collection WHERE id = %(id)s", Collection)
+_ENVIRONMENT = Docs(
+    "SELECT json_build_object('collection', doc, 'environment', environment) AS doc FROM collection WHERE id = %(id)s",
+    _WithEnvironment,
+)
+_KEY = """
+    SELECT k.doc::jsonb || jsonb_build_object('collection_id', c.number, 'collection_name', c.doc->>'name') AS doc
+    FROM collection_key k JOIN collection c ON c.id = k.company_id WHERE"""
+_KEYS = Docs(
+    f"""{_KEY} k.company_id = %(company_id)s AND (%(after)s::uuid IS NULL OR k.position < coalesce(
+        (SELECT position FROM collection_key WHERE id = %(after)s AND company_id = %(company_id)s),
+        9223372036854775807)) ORDER BY k.position DESC""",
+    ApiKey,
+)
+_ONE_KEY = Docs(f"{_KEY} k.id = %(id)s", ApiKey)
+
+
+def every(conn: Connection, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes) -> Part[Collection]:
+    """Oldest first."""
+    return _ALL.part(conn, after=after, max_bytes=max_bytes)
+
+
+def of_user(
+    conn: Connection, user_id: UUID, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
+) -> Part[Collection]:
+    """Those of the companies that a user is a member of; joins the read model `directory`."""
+    return _OF.part(conn, user_id=user_id, after=after, max_bytes=max_bytes)
+
+
+def one(conn: Connection, company_id: UUID) -> Collection | None:
+    return _ONE.one(conn, id=company_id)
+
+
+def environment(conn: Connection, company_id: UUID) -> CollectionEnvironment | None:
+    """With the names of its variables, and masks for their values."""
+    found = _ENVIRONMENT.one(conn, id=company_id)
+    if found is None:
+        return None
+    fields = msgspec.structs.asdict(found.collection)
+    return CollectionEnvironment(**fields, environment_variables=dict.fromkeys(found.environment, MASK))
+
+
+def keys(
+    conn: Connection, company_id: UUID, *, after: UUID | None = None, max_bytes: int = DEFAULT.max_page_bytes
+) -> Part[ApiKey]:
+    """Newest first."""
+    return _KEYS.part(conn, company_id=company_id, after=after, max_bytes=max_bytes)
+
+
+def key(conn: Connection, id_: UUID) -> ApiKey | None:
+    return _ONE_KEY.one(conn, id=id_)

@@ -1,0 +1,195 @@
+"""Routines that call a task, as Jetty's clients read them. For those that open issues see routines.py."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
+
+from domain.bounds.limits import DEFAULT
+from domain.disclosure import MASK
+from domain.errors import ImpossibleHistory
+from domain.events import RoutineCreated, RoutineRestored, RoutineUpdated, RunFired
+from domain.jetty import cadence, task_call
+from domain.recorded import Recorded
+from domain.values import Cadence, ConcurrencyPolicy, RoutineSettings, Started, TaskCall
+from projections.engine.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
+from projections.jetty.responses import CadenceConfig, RoutineRead, Shape, time_or_none
+
+OVERLAP: dict[ConcurrencyPolicy, str] = {
+    "skip_if_active": "skip",
+    "coalesce_if_active": "coalesce",
+    "always_enqueue": "allow",
+}
+
+
+class CallFields(Shape, frozen=True, kw_only=True):
+    name: str
+    cadence: Cadence
+    overrides: dict[str, Any]
+    secrets: tuple[str, ...]  # names
+    webhook_url: str | None
+    is_signed: bool
+    paused: bool
+    overlap_policy: str
+
+
+class CallRow(Row, frozen=True):
+    """A routine that calls a task and is not archived."""
+
+    company_id: UUID
+    task_id: UUID
+    number: int
+    last_run_at: datetime | None
+    doc: CallFields
+
+
+CALL = Table("task_call", CallRow)
+
+SCHEMA = """
+CREATE TABLE task_call (
+    id uuid PRIMARY KEY, company_id uuid NOT NULL, task_id uuid NOT NULL, number bigint NOT NULL,
+    last_run_at timestamptz, doc json NOT NULL);
+CREATE INDEX ON task_call (company_id, number);
+CREATE INDEX ON task_call (task_id, number);
+"""
+
+
+def fold(recorded: Recorded, rows: Rows) -> None:
+    id_ = recorded.stream_id
+    match recorded.event:
+        case RoutineCreated(settings=RoutineSettings(call=TaskCall() as called) as settings):
+            rows.put(CALL, _call(recorded, called, settings))
+        case (
+            RoutineUpdated(settings=RoutineSettings(call=TaskCall() as called) as settings)
+            | RoutineRestored(settings=RoutineSettings(call=TaskCall() as called) as settings)
+        ):
+            if settings.status == "archived":
+                rows.delete(CALL, id_)
+            else:
+                rows.change(CALL, id_, lambda row: replace(row, doc=_fields(called, settings)))
+        case RunFired(routine_id=routine_id, outcome=Started()):
+            rows.change(CALL, routine_id, lambda row: replace(row, last_run_at=recorded.at))
+        case _:
+            pass
+
+
+def _call(recorded: Recorded, called: TaskCall, settings: RoutineSettings) -> CallRow:
+    if recorded.company_id is None:
+        raise ImpossibleHistory(None, recorded.event)
+    return CallRow(
+        id=recorded.stream_id,
+        company_id=recorded.company_id,
+        task_id=called.task_id,
+        number=recorded.position,
+        last_run_at=None,
+        doc=_fields(called, settings),
+    )
+
+
+def _fields(called: TaskCall, settings: RoutineSettings) -> CallFields:
+    return CallFields(
+        name=called.name,
+        cadence=called.cadence,
+        overrides=called.overrides,
+        secrets=called.secrets.names if called.secrets else (),
+        webhook_url=called.callback.url if called.callback else None,
+        is_signed=called.callback is not None and called.callback.secret_id is not None,
+        paused=settings.status == "paused",
+        overlap_policy=OVERLAP[settings.concurrency_policy],
+    )
+
+
+def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    match recorded.event:
+        case RoutineUpdated() | RoutineRestored():
+            yield CALL, recorded.stream_id
+        case RunFired(routine_id=routine_id, outcome=Started()):
+            yield CALL, routine_id
+        case _:
+            pass
+
+
+calls = ReadModel(
+    name="calls",
+    tables=(CALL,),
+    schema=SCHEMA,
+    fold=fold,
+    touches=touches,
+    events=frozenset({RoutineCreated, RoutineUpdated, RoutineRestored, RunFired}),
+)
+
+
+class Found(msgspec.Struct):
+    """A routine beside its task and collection, from the read models of those."""
+
+    number: int
+    last_run_at: datetime | None
+    call: CallFields
+    task_name: str
+    workflow: dict[str, Any]  # what is declared in it, and no more
+    collection_name: str
+
+    def read(self, now: datetime) -> RoutineRead:
+        """As of now: `next_run_at` lies after it."""
+        of = self.call
+        warnings = task_call.warnings(of.overrides, self.workflow, self.task_name)
+        return RoutineRead(
+            id=self.number,
+            name=of.name,
+            task_name=self.task_name,
+            collection_name=self.collection_name,
+            cadence=CadenceConfig.of(of.cadence),
+            init_params_overrides=of.overrides,
+            secret_params=dict.fromkeys(of.secrets, MASK),
+            webhook_url=of.webhook_url,
+            webhook_secret=MASK if of.is_signed else None,
+            paused=of.paused,
+            last_run_at=time_or_none(self.last_run_at),
+            next_run_at=None if of.paused else time_or_none(cadence.next_after(of.cadence, now)),
+            overlap_policy=of.overlap_policy,
+            warnings=warnings or msgspec.UNSET,
+        )
+
+
+_FOUND = """
+    SELECT json_build_object('number', r.number, 'last_run_at', r.last_run_at, 'call', r.doc, 'task_name', t.name,
+        'workflow', json_build_object('init_params', t.doc->'workflow'->'init_params'), 'collection_name', c.doc->>'name') AS doc
+    FROM task_call r JOIN task t ON t.id = r.task_id JOIN collection c ON c.id = r.company_id WHERE"""
+_AFTER = "(%(after)s::bigint IS NULL OR r.number > %(after)s) ORDER BY r.number"
+_OF_COLLECTION = Docs(f"{_FOUND} r.company_id = %(company_id)s AND {_AFTER}", Found)
+_OF_TASK = Docs(f"{_FOUND} r.task_id = %(task_id)s AND {_AFTER}", Found)
+_ONE = Docs(f"{_FOUND} r.id = %(id)s", Found)
+
+
+def of_collection(
+    conn: Connection,
+    company_id: UUID,
+    now: datetime,
+    *,
+    after: int | None = None,
+    max_bytes: int = DEFAULT.max_page_bytes,
+) -> Part[RoutineRead]:
+    """Oldest first; joins the read models `tasks` and `collections`, as all of these do."""
+    found = _OF_COLLECTION.part(conn, company_id=company_id, after=after, max_bytes=max_bytes)
+    return found.of(one.read(now) for one in found)
+
+
+def of_task(
+    conn: Connection,
+    task_id: UUID,
+    now: datetime,
+    *,
+    after: int | None = None,
+    max_bytes: int = DEFAULT.max_page_bytes,
+) -> Part[RoutineRead]:
+    """Oldest first."""
+    found = _OF_TASK.part(conn, task_id=task_id, after=after, max_bytes=max_bytes)
+    return found.of(one.read(now) for one in found)
+
+
+def one(conn: Connection, id_: UUID, now: datetime) -> RoutineRead | None:
+    found = _ONE.one(conn, id=id_)
+    return None if found is None else found.read(now)

@@ -1,0 +1,125 @@
+"""Tasks of a collection, as Jetty's clients read them."""
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from msgspec.structs import replace
+
+from domain.bounds.limits import DEFAULT
+from domain.errors import ImpossibleHistory
+from domain.events import TaskCreated, TaskDeleted, TaskUpdated
+from domain.recorded import Recorded
+from projections.engine.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
+from projections.jetty.responses import Task, TaskFields, time
+
+
+class TaskRow(Row, frozen=True):
+    company_id: UUID
+    number: int
+    name: str
+    doc: TaskFields
+
+
+TASK = Table("task", TaskRow)
+
+SCHEMA = """
+CREATE TABLE task (
+    id uuid PRIMARY KEY, company_id uuid NOT NULL, number bigint NOT NULL, name text NOT NULL, doc json NOT NULL);
+CREATE INDEX ON task (company_id, number);
+"""
+
+
+def fold(recorded: Recorded, rows: Rows) -> None:
+    match recorded.event:
+        case TaskCreated() as event:
+            rows.put(TASK, _task(recorded, event))
+        case TaskUpdated() as event:
+            rows.change(TASK, recorded.stream_id, lambda row: _updated(row, recorded, event))
+        case TaskDeleted():
+            rows.delete(TASK, recorded.stream_id)
+        case _:
+            pass
+
+
+def _task(recorded: Recorded, event: TaskCreated) -> TaskRow:
+    if recorded.company_id is None:
+        raise ImpossibleHistory(None, recorded.event)
+    at, details = time(recorded.at), event.details
+    doc = TaskFields(
+        id=recorded.position,
+        name=details.name,
+        description=details.description,
+        workflow=details.workflow,
+        version=1,
+        created_at=at,
+        updated_at=at,
+    )
+    return TaskRow(
+        id=recorded.stream_id,
+        company_id=recorded.company_id,
+        number=recorded.position,
+        name=details.name,
+        doc=doc,
+    )
+
+
+def _updated(row: TaskRow, recorded: Recorded, event: TaskUpdated) -> TaskRow:
+    details = event.details
+    doc = replace(
+        row.doc,
+        name=details.name,
+        description=details.description,
+        workflow=details.workflow,
+        version=row.doc.version + 1,
+        updated_at=time(recorded.at),
+    )
+    return replace(row, name=details.name, doc=doc)
+
+
+def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    if isinstance(recorded.event, TaskUpdated):
+        yield TASK, recorded.stream_id
+
+
+tasks = ReadModel(
+    name="tasks",
+    tables=(TASK,),
+    schema=SCHEMA,
+    fold=fold,
+    touches=touches,
+    events=frozenset({TaskCreated, TaskUpdated, TaskDeleted}),
+)
+
+_TASK = """
+    SELECT json_build_object('id', t.number, 'name', t.name, 'description', t.doc->'description',
+        'workflow', t.doc->'workflow', 'version', t.doc->'version', 'created_at', t.doc->'created_at',
+        'updated_at', t.doc->'updated_at', 'collection_id', c.number, 'collection_name', c.doc->'name') AS doc
+    FROM task t JOIN collection c ON c.id = t.company_id WHERE"""  # json, not jsonb: the order of parameters counts
+_AFTER = "(%(after)s::bigint IS NULL OR t.number > %(after)s) ORDER BY t.number"
+_OF = Docs(f"{_TASK} t.company_id = %(company_id)s AND {_AFTER}", Task)
+_ONE = Docs(f"{_TASK} t.id = %(id)s", Task)
+_LIKE = Docs(
+    f"{_TASK} t.company_id = %(company_id)s AND (position(lower(%(text)s) IN lower(t.name)) > 0 "
+    "OR position(lower(%(text)s) IN lower(coalesce(t.doc->>'description', ''))) > 0) "
+    f"AND {_AFTER}",
+    Task,
+)
+
+
+def of(
+    conn: Connection, company_id: UUID, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
+) -> Part[Task]:
+    """Oldest first; joins the read model `collections`."""
+    return _OF.part(conn, company_id=company_id, after=after, max_bytes=max_bytes)
+
+
+def one(conn: Connection, id_: UUID) -> Task | None:
+    return _ONE.one(conn, id=id_)
+
+
+def like(
+    conn: Connection, company_id: UUID, text: str, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
+) -> Part[Task]:
+    """Those with this text in their name or description."""
+    return _LIKE.part(conn, company_id=company_id, text=text, after=after, max_bytes=max_bytes)

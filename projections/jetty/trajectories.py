@@ -1,0 +1,290 @@
+"""Trajectories: calls of tasks, newest first, and which of them wait for a worker."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, get_args
+from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
+
+from domain.bounds.limits import DEFAULT
+from domain.errors import ImpossibleHistory
+from domain.events import (
+    RoutineCreated,
+    TrajectoryClaimed,
+    TrajectoryEvent,
+    TrajectoryLabelled,
+    TrajectoryLeaseExtended,
+    TrajectoryMoved,
+    TrajectoryOpened,
+    TrajectoryStepReported,
+)
+from domain.jetty import task
+from domain.recorded import Recorded
+from projections.engine.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
+from projections.jetty.responses import Label, RunSummary, Step, Trajectory, TrajectoryFields, time
+
+
+class TrajectoryRow(Row, frozen=True):
+    company_id: UUID
+    task_id: UUID
+    routine_id: UUID | None
+    number: int
+    status: str
+    lease_until: datetime | None
+    doc: TrajectoryFields
+
+
+class RoutineNumberRow(Row, frozen=True):
+    """By which number clients know a routine, be it gone; its id is the routine's."""
+
+    number: int
+
+
+TRAJECTORY = Table("trajectory", TrajectoryRow)
+NUMBER = Table("routine_number", RoutineNumberRow)
+
+SCHEMA = """
+CREATE TABLE trajectory (
+    id uuid PRIMARY KEY, company_id uuid NOT NULL, task_id uuid NOT NULL, routine_id uuid, number bigint NOT NULL,
+    status text NOT NULL, lease_until timestamptz, doc json NOT NULL);
+CREATE UNIQUE INDEX ON trajectory (number);
+CREATE INDEX ON trajectory (task_id, number);
+CREATE INDEX ON trajectory (routine_id, number);
+CREATE INDEX ON trajectory (company_id, number) WHERE status IN ('pending', 'running');
+CREATE TABLE routine_number (id uuid PRIMARY KEY, number bigint NOT NULL);
+"""
+
+
+def fold(recorded: Recorded, rows: Rows) -> None:
+    event = recorded.event
+    if isinstance(event, TrajectoryOpened):
+        rows.put(TRAJECTORY, _opened(recorded, event))
+    elif isinstance(event, RoutineCreated) and event.settings.call is not None:
+        rows.put(NUMBER, RoutineNumberRow(id=recorded.stream_id, number=recorded.position))
+    elif isinstance(event, TrajectoryEvent):
+        rows.change(TRAJECTORY, recorded.stream_id, lambda row: _after(row, recorded))
+
+
+def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    if isinstance(recorded.event, TrajectoryEvent) and not isinstance(recorded.event, TrajectoryOpened):
+        yield TRAJECTORY, recorded.stream_id
+
+
+def trajectory_of(events: Sequence[Recorded]) -> TrajectoryFields:
+    """One as clients read it, straight from (the beginning of) its stream."""
+    first, *others = events
+    doc = doc_after(None, first)
+    for recorded in others:
+        doc = doc_after(doc, recorded)
+    return doc
+
+
+def doc_after(doc: TrajectoryFields | None, recorded: Recorded) -> TrajectoryFields:
+    at = time(recorded.at)
+    match doc, recorded.event:
+        case None, TrajectoryOpened() as opened:
+            return _doc(recorded, opened, at)
+        case TrajectoryFields(), TrajectoryClaimed(worker=worker):
+            return replace(doc, status="running", worker=worker, updated=at)
+        case TrajectoryFields(), TrajectoryStepReported() as step:
+            return _stepped(doc, step, at)
+        case TrajectoryFields(), TrajectoryMoved(status=status, error=error):
+            return replace(doc, status=status, error=error, updated=at)
+        case TrajectoryFields(), TrajectoryLabelled() as labelled:
+            label = Label(key=labelled.key, value=labelled.value, created=at, author=labelled.author)
+            others = [other for other in doc.labels if other.key != label.key]
+            return replace(doc, labels=[*others, label], updated=at)
+        case TrajectoryFields(), _:
+            return doc
+        case _:
+            raise ImpossibleHistory(None, recorded.event)
+
+
+def workflow_id(name: str, number: int) -> str:
+    """Clients take what follows the last `--` for the trajectory (Jetty contract 5.1)."""
+    return f"flow-{name.replace('/', '-')}--{number}"
+
+
+def _opened(recorded: Recorded, event: TrajectoryOpened) -> TrajectoryRow:
+    if recorded.company_id is None:
+        raise ImpossibleHistory(None, recorded.event)
+    return TrajectoryRow(
+        id=recorded.stream_id,
+        company_id=recorded.company_id,
+        task_id=event.task_id,
+        routine_id=event.routine_id,
+        number=recorded.position,
+        status="pending",
+        lease_until=None,
+        doc=_doc(recorded, event, time(recorded.at)),
+    )
+
+
+def _doc(recorded: Recorded, event: TrajectoryOpened, at: str) -> TrajectoryFields:
+    """Its number is the place of its first event in the log: the same in every rebuild."""
+    number = recorded.position
+    return TrajectoryFields(
+        name=event.name,
+        trajectory_id=number,
+        workflow_id=workflow_id(event.name, number),
+        run_id=event.run_id or recorded.stream_id,
+        storage_path=f"trajectories/{event.name}/{number}",
+        status="pending",
+        created=at,
+        created_at=at,
+        updated=at,
+        author=event.author,
+        source=event.source,
+        steps={},
+        labels=[],
+        total_steps=task.steps_of(event.workflow),
+        completed_steps=[],
+        init_params=event.init_params,
+        step_configs=task.configs_of(event.workflow),
+        error=None,
+        webhook_url=event.callback.url if event.callback else None,
+        metadata=event.metadata,
+        worker=None,
+    )
+
+
+def _stepped(doc: TrajectoryFields, reported: TrajectoryStepReported, at: str) -> TrajectoryFields:
+    config = doc.step_configs.get(reported.step)
+    activity = config.get("activity") if isinstance(config, dict) else None
+    step = Step(activity=activity, status=reported.status, inputs=reported.inputs, outputs=reported.outputs)
+    done = [name for name in doc.completed_steps if name != reported.step]
+    completed = [*done, reported.step] if reported.status == "completed" else done
+    return replace(doc, steps=doc.steps | {reported.step: step}, completed_steps=completed, updated=at)
+
+
+def _after(row: TrajectoryRow, recorded: Recorded) -> TrajectoryRow:
+    doc = doc_after(row.doc, recorded)
+    match recorded.event:
+        case TrajectoryClaimed(until=until) | TrajectoryLeaseExtended(until=until):
+            return replace(row, doc=doc, status=doc.status, lease_until=until)
+        case _:
+            return replace(row, doc=doc, status=doc.status)
+
+
+trajectories = ReadModel(
+    name="trajectories",
+    tables=(TRAJECTORY, NUMBER),
+    schema=SCHEMA,
+    fold=fold,
+    touches=touches,
+    events=frozenset({RoutineCreated, *get_args(TrajectoryEvent)}),
+)
+
+
+class _Found(msgspec.Struct):
+    trajectory: TrajectoryFields
+    routine: int | None
+
+    def shown(self) -> Trajectory:
+        return Trajectory(**msgspec.structs.asdict(self.trajectory), triggered_by_routine_id=self.routine)
+
+
+class Place(msgspec.Struct):
+    """Whose a trajectory is."""
+
+    id: UUID
+    company_id: UUID
+    workflow_id: str
+
+
+class _Known(msgspec.Struct):
+    id: UUID
+    number: int
+
+
+_FOUND = """
+    SELECT json_build_object('trajectory', j.doc, 'routine', n.number) AS doc FROM ({}) j
+    LEFT JOIN routine_number n ON n.id = j.routine_id ORDER BY j.number DESC"""
+_ONE = Docs(_FOUND.format("SELECT * FROM trajectory WHERE id = %(id)s"), _Found)
+_NUMBERED = Docs(_FOUND.format("SELECT * FROM trajectory WHERE task_id = %(task_id)s AND number = %(number)s"), _Found)
+_PAGE = Docs(
+    _FOUND.format(
+        """SELECT * FROM trajectory WHERE task_id = %(task_id)s AND (%(before)s::bigint IS NULL OR number < %(before)s)
+        ORDER BY number DESC LIMIT %(limit)s OFFSET %(offset)s"""
+    ),
+    _Found,
+)
+_SUMMARY = ", ".join(f"'{name}', doc->'{name}'" for name in RunSummary.__struct_fields__)
+_OF_ROUTINE = Docs(
+    f"SELECT json_build_object({_SUMMARY}) AS doc FROM trajectory WHERE routine_id = %(routine_id)s "
+    "ORDER BY number DESC LIMIT %(limit)s",
+    RunSummary,
+)
+_BY_NUMBER = Docs(
+    "SELECT json_build_object('id', id, 'company_id', company_id, 'workflow_id', doc->'workflow_id') AS doc "
+    "FROM trajectory WHERE number = %(number)s",
+    Place,
+)
+_KNOWN = Docs(
+    "SELECT json_build_object('id', id, 'number', number) AS doc FROM trajectory "
+    "WHERE company_id = %(company_id)s AND number = ANY(%(numbers)s)",
+    _Known,
+)
+_WAITING = Docs(
+    "SELECT to_json(id) AS doc FROM trajectory WHERE company_id = %(company_id)s AND status IN ('pending', 'running') "
+    "AND (status = 'pending' OR lease_until <= %(now)s) AND (%(task_id)s::uuid IS NULL OR task_id = %(task_id)s) "
+    "ORDER BY number LIMIT %(limit)s",
+    UUID,
+)
+_COUNTS = "SELECT status, count(*) FROM trajectory WHERE task_id = %s GROUP BY status"
+_COUNT = "SELECT count(*) FROM trajectory WHERE task_id = %s"
+
+
+def one(conn: Connection, id_: UUID) -> Trajectory | None:
+    found = _ONE.one(conn, id=id_)
+    return None if found is None else found.shown()
+
+
+def numbered(conn: Connection, task_id: UUID, number: int) -> Trajectory | None:
+    found = _NUMBERED.one(conn, task_id=task_id, number=number)
+    return None if found is None else found.shown()
+
+
+def page(  # noqa: PLR0913 what narrows the list
+    conn: Connection,
+    task_id: UUID,
+    limit: int,
+    offset: int,
+    *,
+    before: int | None = None,
+    max_bytes: int = DEFAULT.max_page_bytes,
+) -> Part[Trajectory]:
+    """Newest first; those before a number."""
+    found = _PAGE.part(conn, task_id=task_id, limit=limit, offset=offset, before=before, max_bytes=max_bytes)
+    return found.of(one.shown() for one in found)
+
+
+def of_routine(conn: Connection, routine_id: UUID, limit: int) -> list[RunSummary]:
+    """Newest first."""
+    return _OF_ROUTINE.all(conn, routine_id=routine_id, limit=limit)
+
+
+def by_number(conn: Connection, number: int) -> Place | None:
+    return _BY_NUMBER.one(conn, number=number)
+
+
+def known(conn: Connection, company_id: UUID, numbers: Sequence[int]) -> dict[int, UUID]:
+    """The ids of those that the company has, by their numbers."""
+    return {row.number: row.id for row in _KNOWN.all(conn, company_id=company_id, numbers=list(numbers))}
+
+
+def waiting(conn: Connection, company_id: UUID, task_id: UUID | None, now: datetime, limit: int) -> list[UUID]:
+    """Those that no worker has, or has been heard of in time; oldest first."""
+    return _WAITING.all(conn, company_id=company_id, task_id=task_id, now=now, limit=limit)
+
+
+def counts(conn: Connection, task_id: UUID) -> dict[str, int]:
+    """How many of each status."""
+    return dict(conn.execute(_COUNTS, (task_id,)).fetchall())
+
+
+def count(conn: Connection, task_id: UUID) -> int:
+    row = conn.execute(_COUNT, (task_id,)).fetchone()
+    return row[0] if row else 0

@@ -1,0 +1,163 @@
+"""Revisions: every state a routine has been in, newest first (contract 3.6). All of it is a fold of the routine's stream."""
+
+from collections.abc import Iterable
+from typing import Any, get_args
+from uuid import UUID
+
+from domain.bounds.limits import DEFAULT
+from domain.errors import ImpossibleHistory
+from domain.events import (
+    RoutineCreated,
+    RoutineEvent,
+    RoutineRestored,
+    RoutineSecretRotated,
+    RoutineTriggerAdded,
+    RoutineTriggerChanged,
+    RoutineTriggerRemoved,
+    RoutineUpdated,
+)
+from domain.identity import revision_of
+from domain.recorded import Recorded
+from domain.routines import routine
+from domain.routines.routine import Routine
+from domain.values import TriggerState
+from projections import responses
+from projections.engine.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
+from projections.responses import (
+    Revision,
+    RoutineSnapshot,
+    Snapshot,
+    TriggerSnapshot,
+    agent_of,
+    text_or_none,
+    time,
+    user_of,
+)
+
+MOST = 100
+
+
+class StateRow(Row, frozen=True):
+    """A routine as it is now, and the person who answers for it."""
+
+    responsible_user_id: str | None
+    state: Routine
+
+
+class RevisionRow(Row, frozen=True):
+    routine_id: UUID
+    number: int
+    doc: responses.Revision
+
+
+STATE = Table("routine_state", StateRow)
+REVISION = Table("revision", RevisionRow)
+
+SCHEMA = """
+CREATE TABLE routine_state (id uuid PRIMARY KEY, responsible_user_id text, state json NOT NULL);
+CREATE TABLE revision (id uuid PRIMARY KEY, routine_id uuid NOT NULL, number bigint NOT NULL, doc json NOT NULL);
+CREATE INDEX ON revision (routine_id, number);
+"""
+
+
+def fold(recorded: Recorded, rows: Rows) -> None:
+    if not isinstance(event := recorded.event, RoutineEvent):
+        return
+    before = rows.get(STATE, recorded.stream_id)
+    state = routine.evolve(before.state if before else None, event)
+    made_for = text_or_none(state.responsible_user_id) or user_of(recorded.actor)
+    responsible = before.responsible_user_id if before else made_for
+    after = StateRow(id=recorded.stream_id, responsible_user_id=responsible, state=state)
+    rows.put(STATE, after)
+    doc = _revision(recorded, event, after)
+    rows.put(REVISION, RevisionRow(id=doc.id, routine_id=recorded.stream_id, number=recorded.version, doc=doc))
+
+
+def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    yield STATE, recorded.stream_id
+
+
+def summary(event: RoutineEvent) -> str:
+    """What was done, in words."""
+    match event:
+        case RoutineCreated():
+            return "Created routine"
+        case RoutineUpdated():
+            return "Updated routine"
+        case RoutineRestored(from_revision=number):
+            return f"Restored from revision {number}"
+        case RoutineTriggerAdded(kind=kind):
+            return f"Created {kind} trigger"
+        case RoutineTriggerChanged(kind=kind):
+            return f"Updated {kind} trigger"
+        case RoutineTriggerRemoved(kind=kind):
+            return f"Deleted {kind} trigger"
+        case RoutineSecretRotated():
+            return "Rotated webhook trigger secret"
+
+
+def _revision(recorded: Recorded, event: RoutineEvent, row: StateRow) -> Revision:
+    if recorded.company_id is None:
+        raise ImpossibleHistory(None, recorded.event)
+    restored = event.from_revision if isinstance(event, RoutineRestored) else None
+    settings = row.state.settings
+    return Revision(
+        id=revision_of(row.id, recorded.version),
+        company_id=recorded.company_id,
+        routine_id=row.id,
+        revision_number=recorded.version,
+        title=settings.title,
+        description=settings.description,
+        snapshot=_snapshot(recorded.company_id, row),
+        change_summary=summary(event),
+        restored_from_revision_id=None if restored is None else revision_of(row.id, restored),
+        created_by_agent_id=agent_of(recorded.actor),
+        created_by_user_id=user_of(recorded.actor),
+        created_by_run_id=recorded.cause,
+        responsible_user_id=row.responsible_user_id,
+        created_at=time(recorded.at),
+    )
+
+
+def _snapshot(company_id: UUID, row: StateRow) -> Snapshot:
+    settings = RoutineSnapshot(
+        id=row.id,
+        company_id=company_id,
+        responsible_user_id=row.responsible_user_id,
+        **responses.routine_settings(row.state.settings),
+    )
+    return Snapshot(routine=settings, triggers=[_trigger(id_, state) for id_, state in row.state.triggers.items()])
+
+
+def _trigger(trigger_id: UUID, state: TriggerState) -> TriggerSnapshot:
+    return TriggerSnapshot(
+        id=trigger_id, kind=state.kind, public_id=state.public_id, **responses.trigger_settings(state.settings)
+    )
+
+
+revisions = ReadModel(
+    name="revisions",
+    tables=(STATE, REVISION),
+    schema=SCHEMA,
+    fold=fold,
+    touches=touches,
+    events=frozenset(get_args(RoutineEvent)),
+)
+
+_PAGE = Docs(
+    "SELECT doc FROM revision WHERE routine_id = %(routine_id)s AND (%(before)s::bigint IS NULL OR number < %(before)s) "
+    "ORDER BY number DESC LIMIT %(limit)s",
+    responses.Revision,
+)
+_REVISION = Docs("SELECT doc FROM revision WHERE id = %(id)s", responses.Revision)
+
+
+def page(
+    conn: Connection, routine_id: UUID, *, before: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
+) -> Part[Revision]:
+    """Newest first, at most MOST; those before a number."""
+    return _PAGE.part(conn, routine_id=routine_id, before=before, limit=MOST, max_bytes=max_bytes)
+
+
+def revision(conn: Connection, routine_id: UUID, number: int) -> Revision | None:
+    return _REVISION.one(conn, id=revision_of(routine_id, number))

@@ -1,0 +1,415 @@
+"""Routines and their triggers: one fold, read as a list and in detail."""
+
+from collections.abc import Collection, Iterable
+from typing import Annotated, Any, get_args
+from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
+
+from domain.bounds.limits import DEFAULT
+from domain.errors import ImpossibleHistory
+from domain.events import (
+    RoutineCreated,
+    RoutineEvent,
+    RoutineRestored,
+    RoutineSecretRotated,
+    RoutineTriggerAdded,
+    RoutineTriggerChanged,
+    RoutineTriggerRemoved,
+    RoutineUpdated,
+    RunFired,
+    TriggerCreated,
+    TriggerDeleted,
+    TriggerEvent,
+    TriggerMissed,
+    TriggerRescheduled,
+    TriggerRestored,
+    TriggerSecretRotated,
+    TriggerUpdated,
+)
+from domain.identity import revision_of
+from domain.recorded import Recorded
+from domain.values import Coalesced, Failed, Opened, Outcome, RoutineSettings, RoutineStatus, Skipped, Started, Webhook
+from projections import responses
+from projections.board import directory, issues
+from projections.engine.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
+from projections.firing import run_history
+from projections.responses import (
+    RoutineDetail,
+    RoutineListItem,
+    TriggerSummary,
+    agent_of,
+    text_or_none,
+    time,
+    time_or_none,
+    user_of,
+)
+
+RECENT_RUNS = 25
+
+
+class RoutineRow(Row, frozen=True):
+    company_id: UUID
+    project_id: UUID | None
+    title: str
+    updated_at: str
+    doc: responses.Routine
+
+
+class TriggerRow(Row, frozen=True):
+    routine_id: UUID
+    position: int
+    doc: responses.Trigger
+
+
+ROUTINE = Table("routine", RoutineRow)
+TRIGGER = Table("routine_trigger", TriggerRow)
+
+SCHEMA = """
+-- Every firing changes a row of each; where its page has room, and no index covers what changed, no index is written.
+CREATE TABLE routine (
+    id uuid PRIMARY KEY, company_id uuid NOT NULL, project_id uuid, title text NOT NULL, updated_at text NOT NULL,
+    doc json NOT NULL) WITH (fillfactor = 60);
+CREATE INDEX ON routine (company_id, updated_at DESC, title, id);
+CREATE INDEX ON routine (project_id);
+CREATE TABLE routine_trigger (id uuid PRIMARY KEY, routine_id uuid NOT NULL, position bigint NOT NULL, doc json NOT NULL)
+WITH (fillfactor = 60);
+CREATE INDEX ON routine_trigger (routine_id, position);
+"""
+
+
+def fold(recorded: Recorded, rows: Rows) -> None:
+    match recorded.event:
+        case RoutineCreated() as event:
+            rows.put(ROUTINE, _routine(recorded, event))
+        case RoutineUpdated(settings=settings) | RoutineRestored(settings=settings):
+            rows.change(ROUTINE, recorded.stream_id, lambda row: _revised(row, recorded, settings))
+        case RoutineTriggerAdded() | RoutineTriggerChanged() | RoutineTriggerRemoved() | RoutineSecretRotated():
+            rows.change(ROUTINE, recorded.stream_id, lambda row: _revised(row, recorded, None))
+        case (TriggerCreated() | TriggerRestored()) as event:
+            rows.put(TRIGGER, _trigger(recorded, event))
+        case TriggerUpdated() as edit:
+            rows.change(TRIGGER, recorded.stream_id, lambda row: _edited(row, recorded, edit))
+        case TriggerRescheduled(next_at=next_at) | TriggerMissed(next_at=next_at):
+            rows.change(TRIGGER, recorded.stream_id, lambda row: _doc(row, next_run_at=time_or_none(next_at)))
+        case TriggerSecretRotated(webhook=webhook):
+            rows.change(
+                TRIGGER, recorded.stream_id, lambda row: _doc(row, **_webhook(recorded, webhook), **_by(recorded))
+            )
+        case TriggerDeleted():
+            rows.delete(TRIGGER, recorded.stream_id)
+        case RunFired() as fired:
+            _fired(rows, recorded, fired)
+        case _:
+            pass
+
+
+def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    match recorded.event:
+        case (
+            RoutineUpdated()
+            | RoutineRestored()
+            | RoutineTriggerAdded()
+            | RoutineTriggerChanged()
+            | RoutineTriggerRemoved()
+            | RoutineSecretRotated()
+        ):
+            yield ROUTINE, recorded.stream_id
+        case TriggerUpdated() | TriggerSecretRotated() | TriggerRescheduled() | TriggerMissed():
+            yield TRIGGER, recorded.stream_id
+        case RunFired(routine_id=routine_id, trigger_id=trigger_id):
+            yield ROUTINE, routine_id
+            if trigger_id is not None:
+                yield TRIGGER, trigger_id
+        case _:
+            pass
+
+
+def result(outcome: Outcome) -> str:
+    """A trigger's last result in words (contract 4.2)."""
+    match outcome:
+        case Opened(issue_id=issue_id):
+            return f"Created execution issue {issue_id}"
+        case Started(trajectory_id=trajectory_id):
+            return f"Started trajectory {trajectory_id}"
+        case Coalesced():
+            return "Coalesced into an existing live execution issue"
+        case Skipped(reason="paused"):
+            return "Skipped because the project is paused"
+        case Skipped():
+            return "Skipped because a live execution issue already exists"
+        case Failed():
+            return "Execution failed"
+
+
+def _routine(recorded: Recorded, event: RoutineCreated) -> RoutineRow:
+    if recorded.company_id is None:
+        raise ImpossibleHistory(None, recorded.event)
+    at, by_agent, by_user = time(recorded.at), agent_of(recorded.actor), user_of(recorded.actor)
+    doc = responses.Routine(
+        **responses.routine_settings(event.settings),
+        id=recorded.stream_id,
+        company_id=recorded.company_id,
+        latest_revision_id=revision_of(recorded.stream_id, recorded.version),
+        latest_revision_number=recorded.version,
+        created_by_agent_id=by_agent,
+        created_by_user_id=by_user,
+        updated_by_agent_id=by_agent,
+        updated_by_user_id=by_user,
+        responsible_user_id=text_or_none(event.responsible_user_id) or by_user,
+        created_at=at,
+        updated_at=at,
+    )
+    return RoutineRow(
+        id=doc.id,
+        company_id=doc.company_id,
+        project_id=doc.project_id,
+        title=doc.title,
+        updated_at=at,
+        doc=doc,
+    )
+
+
+def _revised(row: RoutineRow, recorded: Recorded, settings: RoutineSettings | None) -> RoutineRow:
+    changes = responses.routine_settings(settings) if settings else {}
+    at = max(row.updated_at, time(recorded.at))  # of two edits at once the second may have begun first
+    doc = replace(
+        row.doc,
+        **changes,
+        latest_revision_id=revision_of(recorded.stream_id, recorded.version),
+        latest_revision_number=recorded.version,
+        **_by(recorded) | {"updated_at": at},
+    )
+    return replace(row, project_id=doc.project_id, title=doc.title, updated_at=at, doc=doc)
+
+
+def _trigger(recorded: Recorded, event: TriggerCreated | TriggerRestored) -> TriggerRow:
+    if recorded.company_id is None:
+        raise ImpossibleHistory(None, recorded.event)
+    at, by_agent, by_user = time(recorded.at), agent_of(recorded.actor), user_of(recorded.actor)
+    doc = responses.Trigger(
+        **responses.trigger_settings(event.settings),
+        id=recorded.stream_id,
+        company_id=recorded.company_id,
+        routine_id=event.routine_id,
+        kind=event.kind,
+        next_run_at=time_or_none(event.next_at),
+        **_webhook(recorded, event.webhook),
+        created_by_agent_id=by_agent,
+        created_by_user_id=by_user,
+        updated_by_agent_id=by_agent,
+        updated_by_user_id=by_user,
+        created_at=at,
+        updated_at=at,
+    )
+    return TriggerRow(id=doc.id, routine_id=doc.routine_id, position=recorded.position, doc=doc)
+
+
+def _edited(row: TriggerRow, recorded: Recorded, event: TriggerUpdated) -> TriggerRow:
+    return _doc(
+        row,
+        **responses.trigger_settings(event.settings),
+        next_run_at=time_or_none(event.next_at),
+        **_webhook(recorded, event.webhook),
+        **_by(recorded),
+    )
+
+
+def _by(recorded: Recorded) -> dict[str, Any]:
+    return {
+        "updated_by_agent_id": agent_of(recorded.actor),
+        "updated_by_user_id": user_of(recorded.actor),
+        "updated_at": time(recorded.at),
+    }
+
+
+def _webhook(recorded: Recorded, webhook: Webhook | None) -> dict[str, Any]:
+    """Where it is called, and which secret it takes from then on; nothing when neither is new."""
+    if webhook is None:
+        return {}
+    return {"public_id": webhook.public_id, "secret_id": webhook.secret_id, "last_rotated_at": time(recorded.at)}
+
+
+def _fired(rows: Rows, recorded: Recorded, event: RunFired) -> None:
+    at = time(recorded.at)
+    linked = {} if getattr(event.outcome, "issue_id", None) is None else {"last_enqueued_at": at}
+    rows.change(
+        ROUTINE, event.routine_id, lambda row: replace(row, doc=replace(row.doc, last_triggered_at=at, **linked))
+    )
+    planned = {} if not event.is_scheduled else {"next_run_at": time_or_none(event.next_at)}
+    rows.change(
+        TRIGGER,
+        event.trigger_id,
+        lambda row: _doc(row, last_fired_at=at, last_result=result(event.outcome), **planned),
+    )
+
+
+def _doc(row: TriggerRow, **changes: Any) -> TriggerRow:
+    return replace(row, doc=replace(row.doc, **changes))
+
+
+routines = ReadModel(
+    name="routines",
+    tables=(ROUTINE, TRIGGER),
+    schema=SCHEMA,
+    fold=fold,
+    touches=touches,
+    events=frozenset({RunFired, *get_args(RoutineEvent), *get_args(TriggerEvent)}),
+)
+
+
+class Filters(msgspec.Struct, frozen=True, rename="camel"):
+    """What a list of routines is narrowed to, as clients ask for it; None leaves a filter out."""
+
+    status: tuple[RoutineStatus, ...] | None = None
+    q: str | None = None  # a part of the title or the description, in whatever case
+    assignee_agent_id: UUID | None = None
+    project_id: UUID | None = None
+
+
+ALL = Filters()
+Text = Annotated[str, msgspec.Meta(pattern=r"\A[^\x00]*\Z")]  # what Postgres can compare with
+
+
+class Place(msgspec.Struct, frozen=True, array_like=True):
+    """Where a routine stands in the list."""
+
+    updated_at: Text
+    title: Text
+    id: UUID
+
+
+class Meant(msgspec.Struct, frozen=True):
+    """A routine that something is to be done to."""
+
+    id: UUID
+    status: RoutineStatus
+
+
+class _Listed(msgspec.Struct, frozen=True):
+    routine: responses.Routine
+    triggers: list[TriggerSummary]
+    last_run: run_history.Linked | None
+    active_issue: responses.IssueSummary | None
+
+
+_NARROWED = """company_id = %(company_id)s AND (%(project_id)s::uuid IS NULL OR project_id = %(project_id)s)
+    AND (%(assignee_agent_id)s::uuid IS NULL OR (doc->>'assigneeAgentId')::uuid = %(assignee_agent_id)s)
+    AND (%(status)s::text[] IS NULL OR doc->>'status' = ANY(%(status)s))
+    AND (%(q)s::text IS NULL OR strpos(lower(title), lower(%(q)s)) > 0
+        OR strpos(lower(doc->>'description'), lower(%(q)s)) > 0)"""
+LIST = Docs(
+    f"""SELECT json_build_object(
+        'routine', doc,
+        'triggers', (SELECT coalesce(json_agg(doc ORDER BY position), '[]') FROM routine_trigger WHERE routine_id = found.id),
+        'last_run', (SELECT {run_history.LINKED} FROM run r WHERE routine_id = found.id ORDER BY position DESC LIMIT 1),
+        'active_issue', (
+            SELECT {issues.SUMMARY} FROM issue i WHERE origin_id = found.id AND is_open ORDER BY changed DESC LIMIT 1)) AS doc
+    FROM (
+        SELECT * FROM routine WHERE {_NARROWED}
+        AND (%(updated_at)s::text IS NULL OR updated_at <= %(updated_at)s
+            AND (updated_at < %(updated_at)s OR (title, id) > (%(title)s::text, %(id)s::uuid)))
+        ORDER BY updated_at DESC, title, id LIMIT %(limit)s) found""",
+    _Listed,
+    prepared=False,
+)
+_MEANT = Docs(
+    f"""SELECT json_build_object('id', id, 'status', doc->>'status') AS doc FROM routine
+    WHERE {_NARROWED} AND (%(ids)s::uuid[] IS NULL OR id = ANY(%(ids)s)) ORDER BY id LIMIT %(limit)s""",
+    Meant,
+    prepared=False,
+)
+_ROUTINE = Docs("SELECT doc FROM routine WHERE id = %(id)s", responses.Routine)
+_TRIGGER = Docs("SELECT doc FROM routine_trigger WHERE id = %(id)s", responses.Trigger)
+_TRIGGERS = Docs(
+    "SELECT doc FROM routine_trigger WHERE routine_id = %(routine_id)s ORDER BY position", responses.Trigger
+)
+
+
+def page(  # noqa: PLR0913 what narrows the list
+    conn: Connection,
+    company_id: UUID,
+    filters: Filters = ALL,
+    *,
+    after: Place | None = None,
+    limit: int | None = None,
+    max_bytes: int = DEFAULT.max_page_bytes,
+) -> Part[RoutineListItem]:
+    """
+    Newest change first, then by title: those after a place, as many as fit.
+
+    Joins the read models `run_history` and `issues`.
+    """
+    values = asked(company_id, filters, after)
+    found = LIST.part(conn, **values | {"limit": limit}, max_bytes=max_bytes)  # type: ignore[arg-type]
+    return found.of(map(_item, found))
+
+
+def asked(
+    company_id: UUID, filters: Filters = ALL, after: Place | None = None, limit: int | None = None
+) -> dict[str, object]:
+    """The values of the query `LIST`."""
+    place = msgspec.structs.asdict(after) if after else dict.fromkeys(Place.__struct_fields__)
+    status = filters.status and list(filters.status)
+    return {"company_id": company_id, **msgspec.structs.asdict(filters), "status": status, **place, "limit": limit}
+
+
+def meant(
+    conn: Connection, company_id: UUID, filters: Filters = ALL, *, ids: Collection[UUID] | None = None, limit: int
+) -> list[Meant]:
+    """Those that meet the filters and, if ids are given, have one of these."""
+    values = asked(company_id, filters, limit=limit)
+    return _MEANT.all(conn, **values, ids=None if ids is None else list(ids))
+
+
+def place_of(item: RoutineListItem) -> Place:
+    return Place(item.updated_at, item.title, item.id)
+
+
+def has_project(conn: Connection, project_id: UUID) -> bool:
+    """Whether a routine is in the project."""
+    return conn.execute("SELECT FROM routine WHERE project_id = %s LIMIT 1", (project_id,)).fetchone() is not None
+
+
+def routine(conn: Connection, id_: UUID) -> responses.Routine | None:
+    return _ROUTINE.one(conn, id=id_)
+
+
+def trigger(conn: Connection, id_: UUID) -> responses.Trigger | None:
+    return _TRIGGER.one(conn, id=id_)
+
+
+def detail(conn: Connection, id_: UUID, max_bytes: int = DEFAULT.max_page_bytes) -> RoutineDetail | None:
+    """With as many of the newest runs as fit. Joins the read models `directory`, `run_history` and `issues`."""
+    if (found := routine(conn, id_)) is None:
+        return None
+    assignee = directory.agent(conn, found.assignee_agent_id) if found.assignee_agent_id else None
+    return RoutineDetail(
+        **_fields(found),
+        project=directory.project(conn, found.project_id) if found.project_id else None,
+        assignee=_assignee(assignee) if assignee else None,
+        parent_issue=issues.issue(conn, found.parent_issue_id) if found.parent_issue_id else None,
+        triggers=_TRIGGERS.all(conn, routine_id=id_),
+        recent_runs=run_history.recent(conn, id_, RECENT_RUNS, max_bytes=max_bytes),
+        active_issue=issues.active(conn, id_),
+    )
+
+
+def _item(listed: _Listed) -> RoutineListItem:
+    return RoutineListItem(
+        **_fields(listed.routine),
+        triggers=listed.triggers,
+        last_run=listed.last_run.summary() if listed.last_run else None,
+        active_issue=listed.active_issue,
+    )
+
+
+def _fields(found: responses.Routine) -> dict[str, Any]:
+    return {name: getattr(found, name) for name in responses.RoutineFields.__struct_fields__}
+
+
+def _assignee(found: responses.Agent) -> responses.AssigneeSummary:
+    return responses.AssigneeSummary(
+        id=found.id, name=found.name, role=found.role, title=found.title, url_key=found.url_key
+    )

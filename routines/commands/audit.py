@@ -1,0 +1,111 @@
+"""`routines audit`: whether the log is what was recorded, and which grants in it somebody should look at."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+import msgspec
+import psycopg
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from application.audit import grants as granting
+from application.audit import log_reader as reading
+from application.audit.grants import Grant
+from application.audit.log_reader import Connection, Row
+from routines.commands import entry
+
+
+@click.group()
+def audit() -> None:
+    """
+    Look at the event log as an auditor does.
+
+    These commands only read, by the login of ROUTINES_DATABASE_URL as it is: routines_auditor is enough. Each ends
+    with 0 when there is nothing to say, and with 1 when there is.
+    """
+
+
+@audit.command()
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+def chain(*, as_json: bool) -> None:
+    """
+    Check that the log is what was recorded: no gap, and every hash that of its row and the row before.
+
+    Prints the position and hash of the head. Note them where the database's owner cannot write: whoever rewrites the
+    log can compute its hashes anew, but then not end with the ones that you noted.
+    """
+    with _connection() as conn:
+        head = reading.read_head(conn)
+        rows = _with_progress(reading.read_rows(conn, head.position), head.position, quiet=as_json)
+        defects = list(reading.find_defects(rows, head))
+    if as_json:
+        click.echo(json.dumps({"position": head.position, "hash": head.hash.hex(), "defects": _plain(defects)}))
+    else:
+        for defect in defects:
+            click.echo(f"{defect.position}: {defect.reason}")
+        click.echo(f"{head.position} events, {len(defects)} defects; the head's hash is {head.hash.hex()}")
+    sys.exit(bool(defects))
+
+
+@audit.command()
+@click.option(
+    "--after", default=0, show_default=True, type=click.IntRange(min=0), help="Only those after this position."
+)
+@click.option("--all", "show_all", is_flag=True, help="Those without a flag, too: for owners to recognise.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for scripts.")
+def grants(after: int, *, show_all: bool, as_json: bool) -> None:
+    """
+    List who was made a user or a member, or given a key, where that does not follow from the log before it.
+
+    Such a grant was made by an operator at the database, or by somebody who could write to it as the service. Each
+    comes with what the writer says (the time, the actor) and with what the database saw itself: when it was recorded,
+    and by which login. A login that stole the service's rights can still act in the name of an owner whose key is
+    good; such grants carry no flag. To find those, show `--all` to the owners.
+    """
+    with _connection() as conn:
+        head = reading.read_head(conn)
+        rows = reading.read_rows(conn, head.position, granting.NAMES)
+        every = granting.review(_with_progress(rows, head.position, quiet=as_json))
+        late = [grant for grant in every if grant.position > after]
+    flagged = [grant for grant in late if grant.flags]
+    for grant in late if show_all else flagged:
+        click.echo(json.dumps(_plain(grant)) if as_json else _sentence(grant))
+    if not as_json:
+        click.echo(f"{len(late)} grants up to position {head.position}, {len(flagged)} to look at")
+    sys.exit(bool(flagged))
+
+
+@contextmanager
+def _connection() -> Iterator[Connection]:
+    """As whoever the settings log in as, without the service's rights."""
+    try:
+        with psycopg.connect(entry.settings().database_url, autocommit=True, application_name="routines audit") as conn:
+            yield conn
+    except (psycopg.OperationalError, psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _with_progress(rows: Iterable[Row], last: int, *, quiet: bool) -> Iterator[Row]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(file=sys.stderr), disable=quiet, transient=True) as bars:
+        bar = bars.add_task("events", total=last)
+        for row in rows:
+            yield row
+            bars.update(bar, completed=row.position)
+
+
+def _sentence(grant: Grant) -> str:
+    """What the writer says is quoted: it may be anything."""
+    recorded = f"recorded {grant.recorded_at.isoformat(timespec='seconds')} by login {grant.recorded_by or 'unknown'}"
+    said = "" if grant.actor is None else f", given {grant.at} by {grant.actor!a}"
+    company = "" if grant.company_id is None else f" in company {grant.company_id}"
+    flags = "".join(f"\n    {flag}" for flag in grant.flags)
+    return f"{grant.position}: {grant.name!a} {grant.stream_id}{company}, {recorded}{said}{flags}"
+
+
+def _plain(value: Any) -> Any:
+    return msgspec.to_builtins(value)

@@ -1,0 +1,104 @@
+"""How another account runs our code and reads its files, also where it cannot walk to them (all is below /root, say)."""
+
+import os
+import sys
+import sysconfig
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Self
+
+import routines
+from routines.errors import CannotStart
+from routines.local.accounts import Account
+
+HANDED = "/proc/self/fd"
+PROBE = """
+from importlib.util import find_spec
+for name in ("routines.errors", "click", "psycopg"):
+    open(find_spec(name).origin, "rb").close()
+"""
+
+
+class Reach:
+    """
+    Our paths as the account can use them.
+
+    A directory that it cannot walk to is opened here and inherited by what runs as the account, where
+    /proc/self/fd/<number> leads straight into it (on Linux). Only the directories above it are passed by, and they stay
+    closed: the modes of the directory and of all that is in it count as ever.
+    """
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+        self._open: dict[Path, int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number in self._open.values():
+            os.close(number)
+        self._open.clear()
+
+    @property
+    def fds(self) -> tuple[int, ...]:
+        """The descriptors that a process has to inherit."""
+        return tuple(self._open.values())
+
+    def file(self, path: Path) -> Path:
+        """The file as the account can read it. Raises CannotStart when it may not."""
+        if self.account.is_ours or self.account.can_read(path):
+            return path
+        handed = self._hand(path.parent) / path.name
+        if not self.account.can_read(handed, self.fds):
+            raise CannotStart(
+                f"the account {self.account.name}, as which the parts run, cannot read {path}: "
+                f"give it that file (chown {self.account.name}), in a directory that it may enter"
+            )
+        return handed
+
+    def program(self) -> tuple[list[str], dict[str, str]]:
+        """The command and the variables with which the account runs `routines`. Raises CannotStart when it cannot."""
+        if self.account.is_ours:
+            return [sys.executable, "-m", "routines"], {}
+        python, base = Path(sys.executable), Path(sys.base_prefix)
+        code = list(_code())
+        out_of_reach = self.account.unreachable([python, base, *code])
+        seen = {path: self._hand(path) if path in out_of_reach else path for path in (base, *code)}
+        # SAFEPATH: the current directory, which may be anybody's, holds no code of ours.
+        env = {"PYTHONPATH": _joined(seen[path] for path in code), "PYTHONSAFEPATH": "1", "PYTHONNOUSERSITE": "1"}
+        if python in out_of_reach:
+            python = seen[base] / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+            env |= {"PYTHONHOME": str(seen[base])}
+        if base in out_of_reach:
+            env |= {"LD_LIBRARY_PATH": str(seen[base] / "lib")}
+        self._probe(python, env)
+        return [str(python), "-m", "routines"], {**env, "HOME": "/nonexistent"}
+
+    def _hand(self, directory: Path) -> Path:
+        if directory not in self._open:
+            self._open[directory] = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        return Path(HANDED, str(self._open[directory]))
+
+    def _probe(self, python: Path, env: dict[str, str]) -> None:
+        variables = [f"{name}={value}" for name, value in env.items()]
+        done = self.account.run("/usr/bin/env", *variables, python, "-S", "-c", PROBE, fds=self.fds)
+        if done.returncode:
+            said = done.stderr.strip().splitlines()
+            raise CannotStart(
+                f"the account {self.account.name}, as which the parts run, cannot run the code in "
+                f"{Path(routines.__file__).parent.parent} and {sys.prefix} ({said[-1] if said else 'it says nothing'}): "
+                "let others read both (chmod -R go+rX), or start as an ordinary user"
+            )
+
+
+def _code() -> Iterable[Path]:
+    """Where our code and what it needs are, without Python's own."""
+    own = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
+    own |= {f"{path}/lib-dynload" for path in own}
+    paths = [Path(path).absolute() for path in sys.path if path and path not in own and Path(path).is_dir()]
+    return dict.fromkeys([*paths, Path(routines.__file__).absolute().parent.parent])
+
+
+def _joined(paths: Iterable[Path]) -> str:
+    return os.pathsep.join(map(str, paths))

@@ -1,0 +1,186 @@
+"""Parts as children that are started again when they die, and die with us."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from routines.local import accounts
+from routines.local.accounts import Account
+from routines.local.private_files import make_own, open_private
+
+POLL_S = 0.02
+QUICK_DEATH_S = 1.0
+LONGEST_PAUSE_S = 5.0
+TERM_LIMIT_S = 10.0
+# Runs before each part and becomes it. It changes to the part's account; then it asks Linux for a SIGTERM when the
+# supervisor dies (PR_SET_PDEATHSIG, which a change of account takes back) and gives up rights that a program with the
+# set-user-ID bit would bring (PR_SET_NO_NEW_PRIVS).
+LEASH = """
+import ctypes, os, signal, sys
+parent, uid, gid, *argv = sys.argv[1:]
+if int(uid) != os.geteuid():
+    os.setgroups([])
+    os.setgid(int(gid))
+    os.setuid(int(uid))
+if sys.platform == "linux":
+    prctl, none = ctypes.CDLL(None).prctl, ctypes.c_ulong(0)
+    prctl(1, ctypes.c_ulong(signal.SIGTERM), none, none, none)
+    prctl(38, ctypes.c_ulong(1), none, none, none)
+if os.getppid() == int(parent):
+    os.execvp(argv[0], argv)
+"""
+# What the parts need of our environment. An operator's shell may hold secrets that are none of their business.
+NEEDED = {"PATH", "HOME", "TMPDIR", "TZ", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"}
+NEEDED_PREFIXES = ("ROUTINES_", "ENABLE_ROUTINES", "OTEL_", "PG", "KRB5", "PYTHON", "LC_")
+# Where the database and the keys are, each part is told for itself.
+NOT_NEEDED = {"ROUTINES_DATABASE_URL", "ROUTINES_KEY_FILE"}
+
+
+class Part(msgspec.Struct, frozen=True):
+    """One child: its name, its command, what is added to the environment for it, its account, what it inherits."""
+
+    name: str
+    argv: Sequence[str]
+    env: Mapping[str, str] = {}
+    account: Account | None = None  # None: ours
+    fds: tuple[int, ...] = ()
+
+
+class Child:
+    """One part while we watch it."""
+
+    def __init__(self, part: Part, log: Path) -> None:
+        self.part = part
+        self.log = log
+        self.process: subprocess.Popen[bytes] | None = None
+        self.quick_deaths = 0
+        self.started_at = 0.0
+        self.not_before = 0.0
+
+    def start(self) -> None:
+        """Run the part in a process group of its own, so that Ctrl-C in a terminal reaches only us."""
+        account = self.part.account or accounts.ours()
+        leash = [sys.executable, "-I", "-S", "-c", LEASH, str(os.getpid()), str(account.uid), str(account.gid)]
+        with os.fdopen(open_private(self.log, os.O_WRONLY | os.O_APPEND), "ab") as log:
+            self.process = subprocess.Popen(
+                [*leash, *self.part.argv],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=None if account.is_ours else "/",
+                env={**needed(os.environ), **self.part.env},
+                process_group=0,
+                pass_fds=self.part.fds,
+            )
+        self.started_at = time.monotonic()
+
+    def ended(self) -> int | None:
+        """The exit status the first time we see that the process ended, else None."""
+        status = self.process.poll() if self.process is not None else None
+        if status is not None:
+            self.process = None
+        return status
+
+    def plan(self) -> float:
+        """The pause in seconds before the next start: none after a first death, up to 5 for one that keeps dying."""
+        quick = time.monotonic() - self.started_at < QUICK_DEATH_S
+        self.quick_deaths = self.quick_deaths + 1 if quick else 0
+        pause = 0.0 if self.quick_deaths < 2 else min(LONGEST_PAUSE_S, 0.25 * 2 ** min(self.quick_deaths, 10))  # noqa: PLR2004 the first is free
+        self.not_before = time.monotonic() + pause
+        return pause
+
+    def signal(self, number: signal.Signals) -> None:
+        """Signal the part and whatever it started."""
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, number)
+
+    def last_words(self) -> str:
+        """The last line of the log that says anything."""
+        lines = self.log.read_text(errors="replace").strip().splitlines()
+        return lines[-1][:200] if lines else "nothing was said"
+
+
+class Supervisor:
+    """Keeps parts running; `changed` hears the live pids by name after each start and each death."""
+
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        logs: Path,
+        changed: Callable[[dict[str, int]], None] = lambda _: None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        make_own(logs)
+        logs.chmod(0o700)
+        self.children = [Child(part, logs / f"{part.name}.log") for part in parts]
+        self.changed = changed
+        self.say = say
+
+    def start(self) -> None:
+        """Start every part."""
+        for child in self.children:
+            child.start()
+        self.changed(self.pids())
+
+    def tick(self) -> None:
+        """Notice what died and start what is due; call it often."""
+        for child in self.children:
+            status = child.ended()
+            if status is not None:
+                self._mourn(child, status)
+            if child.process is None and time.monotonic() >= child.not_before:
+                child.start()
+                self.say(f"{child.part.name} was started again as process {self.pids()[child.part.name]}")
+                self.changed(self.pids())
+
+    def pids(self) -> dict[str, int]:
+        """The process of each part that runs."""
+        return {child.part.name: child.process.pid for child in self.children if child.process is not None}
+
+    def stop(self) -> None:
+        """End every part: SIGTERM, and SIGKILL for what is left after 10 seconds or a second Ctrl-C."""
+        try:
+            self._signal(signal.SIGTERM)
+            self._wait(TERM_LIMIT_S)
+        finally:
+            self._signal(signal.SIGKILL)
+            self._wait(TERM_LIMIT_S)
+
+    def _mourn(self, child: Child, status: int) -> None:
+        how = f"signal {-status}" if status < 0 else f"status {status}"
+        pause = child.plan()
+        self.say(f"{child.part.name} ended ({how})")
+        if pause:
+            self.say(
+                f"{child.part.name} ended {child.quick_deaths} times within a second of its start; the next try is in "
+                f"{pause:.0f} s. {child.log} ends with: {child.last_words()}"
+            )
+        self.changed(self.pids())
+
+    def _signal(self, number: signal.Signals) -> None:
+        for child in self.children:
+            child.signal(number)
+
+    def _wait(self, limit_s: float) -> None:
+        end = time.monotonic() + limit_s
+        while self.pids() and time.monotonic() < end:
+            for child in self.children:
+                child.ended()
+            time.sleep(POLL_S)
+
+
+def needed(env: Mapping[str, str]) -> dict[str, str]:
+    """What the parts need of our environment."""
+    return {
+        name: value
+        for name, value in env.items()
+        if (name in NEEDED or name.startswith(NEEDED_PREFIXES)) and name not in NOT_NEEDED
+    }

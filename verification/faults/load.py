@@ -1,0 +1,130 @@
+"""Work to do: schedules that have missed some minutes or come due soon, and a client that asks for runs."""
+
+import random
+import threading
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
+
+import httpx
+
+from application.event_store.execute import Executor
+from application.event_store.unit_of_work import Work
+from domain.events import (
+    AgentCreated,
+    AnyEvent,
+    CompanyCreated,
+    RoutineCreated,
+    RoutineTriggerAdded,
+    TriggerCreated,
+)
+from domain.values import AgentProfile, CompanyDetails, RoutineSettings, TriggerSettings
+from routines.bootstrap import System
+from verification.faults.oracle import Key
+
+MINUTE = timedelta(minutes=1)
+POLICIES = ("coalesce_if_active", "skip_if_active", "always_enqueue")
+CATCH_UP = ("enqueue_missed_with_cap", "skip_missed")
+ZONES = ("UTC", "Europe/Amsterdam", "Asia/Kathmandu", "America/St_Johns")
+Schedule = tuple[dict[str, str], TriggerSettings, datetime]
+AT_ONCE = 250  # routines that one transaction makes
+
+
+class Workplace:
+    """A company with one agent, made where the log is reached without any fault."""
+
+    def __init__(self, system: System) -> None:
+        self.system = system
+        self.company_id, self.agent_id = uuid4(), uuid4()
+        details = CompanyDetails(name="Acme")
+        company = CompanyCreated(details=details, issue_prefix=f"T{self.company_id.hex[:5].upper()}")
+        agent = AgentCreated(profile=AgentProfile(name="Scout"), url_key="scout")
+        self._record(system.clock(), [(self.company_id, [company]), (self.agent_id, [agent])])
+
+    def late(self, many: int, minutes: int, **settings: str) -> list[UUID]:
+        """So many schedules that have missed so many minutes each; by turns of every policy, unless one is set."""
+        last = self.system.clock().replace(second=0, microsecond=0)
+        began = last - (minutes - 1) * MINUTE
+        schedules = []
+        for number in range(many):
+            policy, catch_up, zone = POLICIES[number % 3], CATCH_UP[number // 3 % 2], ZONES[number % 4]
+            walls = {(began + n * MINUTE).astimezone(ZoneInfo(zone)).minute for n in range(minutes)}
+            cron = f"{','.join(map(str, sorted(walls)))} * * * *"
+            chosen = {"concurrency_policy": policy, "catch_up_policy": catch_up, **settings}
+            schedules.append((chosen, TriggerSettings(cron_expression=cron, timezone=zone), began))
+        return self.arm(began - MINUTE / 2, schedules)
+
+    def once(self, moments: list[datetime]) -> list[UUID]:
+        """Schedules for one moment each, which lies ahead."""
+        schedules = [({}, TriggerSettings(run_at=moment, timezone="UTC"), moment) for moment in moments]
+        return self.arm(self.system.clock(), schedules)
+
+    def arm(self, at: datetime, schedules: list[Schedule]) -> list[UUID]:
+        """The ids of triggers with these settings of routine and trigger and this first moment, made at a time."""
+        batch: list[tuple[UUID, list[AnyEvent]]] = []
+        ids = []
+        for settings, trigger, next_at in schedules:
+            routine_id, trigger_id = uuid4(), uuid4()
+            of = RoutineSettings(title="Check the inbox", assignee_agent_id=self.agent_id, **settings)  # type: ignore[arg-type]
+            added = RoutineTriggerAdded(trigger_id=trigger_id, kind="schedule")
+            created = TriggerCreated(routine_id=routine_id, kind="schedule", settings=trigger, next_at=next_at)
+            batch += [(routine_id, [RoutineCreated(settings=of), added]), (trigger_id, [created])]
+            ids.append(trigger_id)
+        for start in range(0, len(batch), 2 * AT_ONCE):
+            self._record(at, batch[start : start + 2 * AT_ONCE])
+        return ids
+
+    def _record(self, at: datetime, batch: list[tuple[UUID, list[AnyEvent]]]) -> None:
+        def decide(work: Work) -> None:
+            work.load(stream_id for stream_id, _ in batch)
+            for stream_id, events in batch:
+                work.record(stream_id, events, self.company_id)
+
+        Executor(self.system.store, lambda: at).attempt(decide)
+
+
+class Client(threading.Thread):
+    """Asks for runs over HTTP, each with a key, again and again until it is answered; finishes some of the issues."""
+
+    def __init__(self, url: str, token: str, company_id: UUID, agent_id: UUID, chance: random.Random) -> None:
+        super().__init__(daemon=True)
+        self.answered: list[Key] = []
+        self.asked: list[Key] = []
+        self.refused: list[str] = []
+        self._url, self._company_id, self._agent_id = url, company_id, agent_id
+        self._headers = {"Authorization": f"Bearer {token}", "X-Routines-Consistency": "eventual"}
+        self._chance = chance
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        with httpx.Client(base_url=self._url, headers=self._headers, timeout=15) as self._http:
+            body = {"title": "By hand", "assigneeAgentId": str(self._agent_id), "concurrencyPolicy": "always_enqueue"}
+            made = self._until_answered("POST", f"/api/companies/{self._company_id}/routines", body)
+            routine_id = made["id"] if made else ""
+            while made and not self._over.is_set():
+                key = str(uuid4())
+                self.asked.append((routine_id, key))
+                run = self._until_answered("POST", f"/api/routines/{routine_id}/run", {"idempotencyKey": key})
+                if run is not None:
+                    self.answered.append((routine_id, key))
+                    if run["linkedIssueId"] and self._chance.random() < 0.5:
+                        self._until_answered("PATCH", f"/api/issues/{run['linkedIssueId']}", {"status": "done"})
+
+    def end(self) -> None:
+        self._over.set()
+        self.join()
+
+    def _until_answered(self, method: str, path: str, body: dict[str, object]) -> dict[str, str] | None:
+        """The answer of a success, None when we are to stop first. What is refused for good is noted."""
+        while not self._over.wait(0.01):
+            try:
+                answer = self._http.request(method, path, json=body)
+            except httpx.TransportError:
+                self._over.wait(0.05)
+                continue
+            if answer.is_success:
+                return answer.json()
+            if answer.status_code < 500:
+                self.refused.append(f"{method} {path}: {answer.status_code} {answer.text}")
+                return None
+        return None

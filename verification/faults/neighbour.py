@@ -1,0 +1,283 @@
+"""
+A hostile tenant does the worst it may (verification/faults/hostile.py), and what another company notices of it is measured.
+
+The neighbour has schedules that come due all the time, a client that reads and fires, and an endpoint that is told of
+its runs. First it is alone, then beside the hostile tenant. Lost, doubled or early is counted by the oracle; besides,
+no answer takes longer than SLOWEST_S, no process has more than MOST_MEMORY_BYTES, and the disk fills no faster than
+the quota of a company lets it.
+"""
+
+import json
+import random
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+
+from domain.bounds import limits
+from routines import bootstrap
+from routines.local.up import free_port
+from verification.faults import oracle
+from verification.faults.campaign import Outcome, Progress, Size, noting_standstill
+from verification.faults.kill import answers
+from verification.faults.load import Workplace
+from verification.faults.oracle import Key
+from verification.faults.place import Database, Place, Processes, settled, wait_for
+from verification.faults.receiver import Receiver
+
+ROLES = ("web", "scheduler", "projector", "delivery")
+SLOWEST_S = 1.0  # that an answer to the neighbour may take
+DELIVERED_S = 10.0  # within which the neighbour's endpoint is told of a run
+MOST_MEMORY_BYTES = 400 * 1024 * 1024  # of one process
+COPIES = 4  # of what is recorded: the log, its write-ahead log, and the rows and documents of the read models
+SLACK_BYTES = 512 * 1024 * 1024  # for indexes, and pages that are not full
+PAUSE_S = 0.05  # between two requests of the neighbour
+SIZES = "SELECT pg_database_size(current_database())"
+UNTIL_SETTLED_S = 180.0
+
+
+@dataclass
+class Times:
+    """How long the answers to the neighbour took, in seconds, by operation."""
+
+    taken: dict[str, list[float]] = field(default_factory=dict)
+
+    def note(self, operation: str, seconds: float) -> None:
+        self.taken.setdefault(operation, []).append(seconds)
+
+    def medians(self) -> dict[str, float]:
+        return {operation: statistics.median(taken) for operation, taken in self.taken.items()}
+
+    @property
+    def all(self) -> list[float]:
+        return [seconds for taken in self.taken.values() for seconds in taken]
+
+
+class Neighbour(threading.Thread):
+    """Reads, fires and finishes, one after the other, as a client that knows nothing of the others would."""
+
+    def __init__(self, url: str, token: str, company_id: str, agent_id: str) -> None:
+        super().__init__(daemon=True)
+        self.answered: list[Key] = []
+        self.fired_at: dict[str, float] = {}  # run, and when it was answered
+        self.refused: list[str] = []
+        self.times = Times()
+        self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=30)
+        self._company_id, self._agent_id = company_id, agent_id
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        company = f"/api/companies/{self._company_id}"
+        body = {"title": "Ours", "assigneeAgentId": self._agent_id, "concurrencyPolicy": "always_enqueue"}
+        routine = self._ask("create", "POST", f"{company}/routines", body)
+        while not self._over.wait(PAUSE_S):
+            key = str(uuid4())
+            run = self._ask("fire", "POST", f"/api/routines/{routine['id']}/run", {"idempotencyKey": key})
+            if run:
+                self.answered.append((routine["id"], key))
+                self.fired_at[run["id"]] = time.monotonic()
+                self._ask("finish", "PATCH", f"/api/issues/{run['linkedIssueId']}", {"status": "done"})
+            self._ask("read", "GET", f"/api/routines/{routine['id']}")
+            self._ask("list", "GET", f"{company}/issues?limit=20")
+
+    def end(self) -> None:
+        self._over.set()
+        self.join()
+        self._http.close()
+
+    def _ask(self, operation: str, method: str, path: str, body: dict[str, object] | None = None) -> dict[str, Any]:
+        began = time.monotonic()
+        try:
+            answer = self._http.request(method, path, json=body)
+        except httpx.TransportError as error:
+            self.refused.append(f"{operation}: {type(error).__name__} after {time.monotonic() - began:.2f} s")
+            return {}
+        self.times.note(operation, time.monotonic() - began)
+        if not answer.is_success:
+            self.refused.append(f"{operation}: {answer.status_code} {answer.text[:200]}")
+            return {}
+        return answer.json() if isinstance(answer.json(), dict) else {}
+
+
+class Memory(threading.Thread):
+    """The most memory that each process has had, in bytes."""
+
+    def __init__(self, processes: dict[str, subprocess.Popen[bytes]]) -> None:
+        super().__init__(daemon=True)
+        self.most: dict[str, int] = dict.fromkeys(processes, 0)
+        self._processes = processes
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        while not self._over.wait(0.2):
+            for role, process in self._processes.items():
+                self.most[role] = max(self.most[role], _resident_bytes(process.pid))
+
+    def end(self) -> None:
+        self._over.set()
+        self.join()
+
+
+def run(place: Place, size: Size, chance: random.Random) -> list[Outcome]:
+    alone_s, seconds = size(full=30, short=10, brief=5), size(full=300, short=60, brief=20)
+    progress, broken, notes = Progress("neighbour"), [], []
+    with ExitStack() as stack:
+        database = stack.enter_context(place.database())
+        log = stack.enter_context(database.auditor())
+        system = stack.enter_context(bootstrap.system(database.settings()))
+        receiver = stack.enter_context(Receiver())
+        token = bootstrap.first_board_token(database.settings()) or ""
+        url, processes, memory = stack.enter_context(_running(place, database))
+        workplace = Workplace(system)
+        ids = str(workplace.company_id), str(workplace.agent_id)
+        _subscribe(url, token, ids[0], receiver.url)
+        alone = _watch(url, token, ids, alone_s)
+        bytes_before = _database_bytes(database)
+        began = oracle.clock(log) + timedelta(seconds=1)
+        workplace.once([began + timedelta(seconds=chance.uniform(0, seconds)) for _ in range(int(seconds * 2))])
+        progress("the neighbour was alone; now the hostile tenant begins")
+        neighbour = Neighbour(url, token, *ids)
+        neighbour.start()
+        hostile = _strike(url, token, seconds, str(chance.random()))
+        neighbour.end()
+        progress("the hostile tenant is done")
+        bytes_after = _database_bytes(database)
+        with noting_standstill(broken):
+            wait_for(lambda: settled(database), UNTIL_SETTLED_S)
+            wait_for(lambda: set(neighbour.fired_at) <= _runs_told(receiver), UNTIL_SETTLED_S)
+        memory.end()
+        broken += [f"{role} ended" for role, process in processes.items() if process.poll() is not None]
+        verdict = oracle.judge(log, began=began, answered=neighbour.answered, company=ids[0])
+    growth, most_growth = bytes_after - bytes_before, _most_growth(seconds)
+    slow = [seconds for seconds in neighbour.times.all if seconds > SLOWEST_S]
+    broken += [
+        f"{len(slow)} answers took longer than {SLOWEST_S:g} s, the slowest {max(slow, default=0.0):.2f} s"
+    ] * bool(slow)
+    broken += [f"the neighbour was refused: {text}" for text in neighbour.refused[:5]]
+    broken += [f"an occurrence was {verdict.worst_s:.2f} s late"] * (verdict.worst_s > SLOWEST_S)
+    broken += [
+        f"{role} has had {size_ / 1e6:.0f} MB" for role, size_ in memory.most.items() if size_ > MOST_MEMORY_BYTES
+    ]
+    broken += [f"the database has grown by {growth / 1e6:.0f} MB"] * (growth > most_growth)
+    broken += [f"{attack} was answered with {status}" for attack, status, _ in hostile if status == 500]
+    many = sum(many for *_, many in hostile)
+    notes.append(f"{many:,} hostile requests: {_by_status(hostile)}")
+    notes.append(f"median alone and beside: {_ratios(alone.medians(), neighbour.times.medians())}")
+    notes.append(f"most memory: {', '.join(f'{role} {size_ / 1e6:.0f} MB' for role, size_ in memory.most.items())}")
+    notes.append(f"the database has grown by {growth / 1e6:.0f} MB; the quotas allow {most_growth / 1e6:.0f} MB")
+    return [Outcome("neighbour", verdict, f"{seconds:g} s, {many:,} requests", broken, notes=notes)]
+
+
+@contextmanager
+def _running(place: Place, database: Database) -> Iterator[tuple[str, dict[str, subprocess.Popen[bytes]], Memory]]:
+    """The four processes, where they are reached, and what memory they take."""
+    port = free_port("127.0.0.1", 0)
+    processes: Processes = database.processes(env={"ROUTINES_ALLOW_PRIVATE_TARGETS": "true"})
+    try:
+        running = {role: processes.start(role, *(["--port", str(port)] if role == "web" else [])) for role in ROLES}
+        wait_for(lambda: answers(port), place.limit_s)
+        memory = Memory(running)
+        memory.start()
+        yield f"http://127.0.0.1:{port}", running, memory
+    finally:
+        processes.end()
+
+
+def _watch(url: str, token: str, ids: tuple[str, str], seconds: float) -> Times:
+    """How long the answers to the neighbour take when it is alone."""
+    neighbour = Neighbour(url, token, *ids)
+    neighbour.start()
+    time.sleep(seconds)
+    neighbour.end()
+    return neighbour.times
+
+
+def _subscribe(url: str, token: str, company_id: str, receiver: str) -> None:
+    body = {"url": receiver, "events": ["run.fired"]}
+    headers = {"Authorization": f"Bearer {token}"}
+    httpx.post(f"{url}/api/companies/{company_id}/webhook-endpoints", json=body, headers=headers).raise_for_status()
+
+
+def _strike(url: str, token: str, seconds: float, seed: str) -> list[tuple[str, int, int]]:
+    """Makes a company with a key of every kind and hands it to the hostile tenant; returns how it was answered."""
+    with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=30) as http:
+
+        def post(path: str, body: dict[str, Any]) -> dict[str, Any]:
+            answer = http.post(path, json=body).raise_for_status().json()
+            return answer if isinstance(answer, dict) else {}
+
+        post("/api/v1/collections", {"name": "hostile"})
+        companies = http.get("/api/companies").json()
+        company_id = next(company["id"] for company in companies if company["name"] == "hostile")
+        path = f"/api/companies/{company_id}"
+        members = {
+            role: post(f"{path}/members", {"name": role, "membershipRole": role})["token"]
+            for role in ("owner", "member", "viewer")
+        }
+        agent_id = post(f"{path}/agents", {"name": "Mallory"})["id"]
+        tokens = {
+            **members,
+            "agent": post(f"/api/agents/{agent_id}/keys", {})["token"],
+            "collection": post("/api/v1/api-keys", {"name": "k", "collection_name": "hostile"})["api_key"],
+        }
+    orders = {
+        "url": url,
+        "company_id": company_id,
+        "agent_id": agent_id,
+        "collection": "hostile",
+        "tokens": tokens,
+        "seconds": seconds,
+        "seed": seed,
+    }
+    argv = [sys.executable, "-m", "verification.faults.hostile"]
+    done = subprocess.run(argv, input=json.dumps(orders), stdout=subprocess.PIPE, text=True, check=True)
+    return [(attack, status, many) for attack, status, many in json.loads(done.stdout)]
+
+
+def _runs_told(receiver: Receiver) -> set[str]:
+    return {got.json["data"]["streamId"] for got in receiver.good}
+
+
+def _database_bytes(database: Database) -> int:
+    with database.superuser() as conn:
+        row = conn.execute(SIZES).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _most_growth(seconds: float) -> float:
+    """What the quota of one company may come to, in bytes."""
+    minutes = seconds / 60 + 1
+    return COPIES * minutes * limits.DEFAULT.max_company_bytes_per_minute + SLACK_BYTES
+
+
+def _resident_bytes(pid: int) -> int:
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError):
+        return 0
+    return pages * 4096
+
+
+def _ratios(alone: dict[str, float], beside: dict[str, float]) -> str:
+    return ", ".join(
+        f"{operation} {1000 * alone[operation]:.0f} and {1000 * taken:.0f} ms ({taken / alone[operation]:.1f} times)"
+        for operation, taken in beside.items()
+        if operation in alone
+    )
+
+
+def _by_status(hostile: list[tuple[str, int, int]]) -> str:
+    totals: dict[int, int] = {}
+    for _, status, many in hostile:
+        totals[status] = totals.get(status, 0) + many
+    return ", ".join(f"{many:,} of {status}" for status, many in sorted(totals.items()))

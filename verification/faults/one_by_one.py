@@ -1,0 +1,23 @@
+"""A recorder that appends the events of a batch one by one, each in a transaction of its own. For bite.py only."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from eventsourcing.persistence import StoredEvent
+
+from application.event_store.recorder import Guards, PostgresRecorder
+
+whole = PostgresRecorder.insert_events
+
+
+def insert_events(
+    self: PostgresRecorder, stored_events: Sequence[StoredEvent], *, guards: Guards = (), **_: Any
+) -> Sequence[int]:
+    found: list[int] = []
+    for event in stored_events:
+        found += whole(self, [event], guards=() if found else guards)
+    return found
+
+
+def install() -> None:
+    PostgresRecorder.insert_events = insert_events  # type: ignore[method-assign]

@@ -1,0 +1,177 @@
+"""Where a campaign takes place: a durable Postgres, databases on it, real processes, work to do."""
+
+import itertools
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.sql import SQL, Identifier
+
+from routines import bootstrap
+from routines.postgres.cluster import SOCKET_NAME, LocalPostgres
+from routines.settings import Settings
+from verification.faults import oracle
+
+LIMIT_S = 60.0
+LOOK_S = 0.005
+T = TypeVar("T")
+numbers = itertools.count(1)
+
+
+class Processes:
+    """Real ones on one database, each with a log of its own below `logs`."""
+
+    def __init__(self, url: str, logs: Path, env: Mapping[str, str] | None = None) -> None:
+        self.url = url
+        self.logs = logs
+        self.env = {"ROUTINES_BATCH": "20", **(env or {})}
+        self.running: list[subprocess.Popen[bytes]] = []
+
+    def start(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
+        env = {**os.environ, "ROUTINES_DATABASE_URL": self.url, **self.env}
+        argv = [sys.executable, "-m", "routines", name, *arguments]
+        with (self.logs / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(argv, env=env, stdout=log, stderr=log)
+        self.running.append(process)
+        return process
+
+    def init(self) -> None:
+        if code := self.start("init").wait(LIMIT_S):
+            raise SystemExit(f"routines init ended with {code}; see {self.logs}")
+
+    def end(self) -> None:
+        for process in self.running:
+            process.kill()
+            process.wait()
+
+
+class Database:
+    """One of our own, ready for every process."""
+
+    def __init__(self, postgres: LocalPostgres, name: str, directory: Path, env: Mapping[str, str]) -> None:
+        self.postgres = postgres
+        self._env = env
+        self.name = name
+        self.directory = directory
+        self.key_file = str(directory / "secret.keys")
+
+    def url(self, user: str = "routines_service") -> str:
+        return self.postgres.url(user, self.name)
+
+    def settings(self, url: str | None = None) -> Settings:
+        return Settings(database_url=url or self.url(), key_file=self.key_file)
+
+    def auditor(self) -> psycopg.Connection[Any]:
+        """Reads the log, by none of our own code."""
+        return psycopg.connect(self.url("routines_auditor"), autocommit=True)
+
+    def superuser(self) -> psycopg.Connection[Any]:
+        return psycopg.connect(self.url("postgres"), autocommit=True)
+
+    def trust_clocks(self, max_difference: str) -> None:
+        """How far, by the log's rules, a writer's clock may be from Postgres's: DEFAULT, or NULL for any clock."""
+        with self.superuser() as conn:
+            conn.execute(SQL("UPDATE log.rules SET max_clock_difference = {}").format(SQL(max_difference)))  # type: ignore[arg-type]
+
+    def processes(self, url: str | None = None, env: Mapping[str, str] | None = None) -> Processes:
+        return Processes(
+            url or self.url(), self.directory, {"ROUTINES_KEY_FILE": self.key_file, **self._env, **(env or {})}
+        )
+
+
+class Place:
+    """A Postgres with everything flushed, in a directory of its own."""
+
+    def __init__(self) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="routines-faults-"))
+        self.postgres = LocalPostgres(self.directory)
+        self.limit_s = 120.0  # how long a campaign waits for something to happen
+        self.env: dict[str, str] = {}  # of every process
+        self.prepared: Callable[[Database], None] = lambda _database: None  # what breaks it, for bite.py
+
+    @property
+    def socket(self) -> Path:
+        return self.postgres.socket_dir / SOCKET_NAME
+
+    @contextmanager
+    def database(self) -> Iterator[Database]:
+        name = f"faults_{next(numbers)}"
+        directory = self.directory / name
+        directory.mkdir()
+        with self._admin() as admin:
+            admin.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
+        found = Database(self.postgres, name, directory, self.env)
+        bootstrap.make_keys(found.key_file)
+        bootstrap.prepare(found.settings(found.url("postgres")))
+        found.trust_clocks("NULL")  # schedules that are late already were made in the past
+        self.prepared(found)
+        try:
+            yield found
+        finally:
+            with self._admin() as admin:
+                admin.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+
+    def _admin(self) -> psycopg.Connection[Any]:
+        return psycopg.connect(self.postgres.url("postgres", "postgres"), autocommit=True)
+
+
+@contextmanager
+def place() -> Iterator[Place]:
+    logging.getLogger("psycopg").setLevel(logging.ERROR)  # connections break all the time
+    made = Place()
+    try:
+        made.postgres.start()
+        yield made
+    finally:
+        made.postgres.stop()
+        shutil.rmtree((made.directory / "postgres").resolve())
+        shutil.rmtree(made.directory)
+
+
+def tidy_when_terminated() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+
+
+def wait_for(condition: Callable[[], T], limit_s: float = LIMIT_S) -> T:
+    """What the condition gives as soon as it is true. Raises TimeoutError."""
+    end = time.monotonic() + limit_s
+    while not (found := condition()):
+        if time.monotonic() > end:
+            raise TimeoutError(f"not within {limit_s:g} s")
+        time.sleep(LOOK_S)
+    return found
+
+
+def settle(database: Database, limit_s: float = LIMIT_S, passed_over: list[str] | None = None) -> datetime:
+    """Waits until what is due now has been settled; returns that moment. Raises TimeoutError."""
+    with database.auditor() as log:
+        now = oracle.clock(log)
+    wait_for(lambda: settled(database, passed_over), limit_s)
+    return now
+
+
+DUE = """
+    SELECT count(*) FROM read_models.schedule
+    WHERE enabled AND routine_active AND due_at <= now() AND id <> ALL (%s::uuid[])"""
+BEHIND = """
+    SELECT count(*) FROM read_models.positions, log.head h
+    WHERE name = 'triggers_due' AND positions.position < h.position"""
+
+
+def settled(database: Database, passed_over: list[str] | None = None) -> bool:
+    """Whether no schedule is due. It only says when to stop waiting; the oracle does not rely on it."""
+    with suppress(psycopg.OperationalError), database.superuser() as conn:
+        if conn.execute(BEHIND).fetchone() == (0,):  # first: what is folded after it is not due unseen
+            return conn.execute(DUE, (passed_over or [],)).fetchone() == (0,)
+    return False

@@ -1,0 +1,100 @@
+"""
+Triggers that cannot be carried out, among good ones that come due in the same seconds.
+
+* a zone that is not there, a cron expression that cannot be read
+* an event in the trigger's stream that cannot be decoded
+The good ones must not wait for them, and each poisoned occurrence ends as failed, with a reason.
+"""
+
+import random
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+
+from domain.values import TriggerSettings
+from routines import bootstrap
+from verification.faults import oracle
+from verification.faults.campaign import Outcome, Progress, Size
+from verification.faults.load import Workplace
+from verification.faults.place import Database, Place, settle, settled, wait_for
+
+LATE_S = 1.0  # that a good occurrence may be late
+LIMIT_S = 60.0
+STANDSTILL_S = 15.0  # after which it is said that nothing happens any more
+FAILED_S = 30.0  # within which a poisoned one must have failed
+SETTINGS = {
+    "no such zone": TriggerSettings(cron_expression="* * * * *", timezone="Mars/Olympus_Mons"),
+    "no cron": TriggerSettings(cron_expression="61 25 * * *", timezone="UTC"),
+}
+POISONS = list(SETTINGS)
+UNREADABLE = "undecodable event"
+APPEND = "SELECT log.append(%s::uuid[], %s::bigint[], %s::text[], %s::bytea[], '{}'::uuid[], '{}'::bigint[])"
+FAILED = """
+    SELECT convert_from(body, 'UTF8')::jsonb -> 'event' -> 'outcome' ->> 'reason' FROM log.events
+    WHERE name = 'run.fired' AND convert_from(body, 'UTF8')::jsonb -> 'event' ->> 'trigger_id' = %s
+    AND convert_from(body, 'UTF8')::jsonb -> 'event' -> 'outcome' ->> 'type' = 'failed'"""
+
+
+def run(place: Place, size: Size, chance: random.Random) -> list[Outcome]:
+    several, progress = int(size(full=20, short=2, brief=1)), Progress("poison")
+    groups = [[*POISONS, UNREADABLE]] if size.name == "brief" else [POISONS, [UNREADABLE]]
+    return [_among_good_ones(place, size, chance, names * several, progress) for names in groups]
+
+
+def _among_good_ones(place: Place, size: Size, chance: random.Random, names: list[str], progress: Progress) -> Outcome:
+    good, seconds = int(size(full=10_000, short=300)), size(full=20, short=4, brief=1)
+    with place.database() as database, database.auditor() as log, bootstrap.system(database.settings()) as system:
+        workplace, processes = Workplace(system), database.processes()
+        try:
+            for role in ("scheduler", "projector"):
+                processes.start(role)
+            workplace.late(5, 2)
+            wait_for(lambda: oracle.runs(log) and settled(database), LIMIT_S)
+            began = oracle.clock(log) + timedelta(seconds=2)
+            poisoned = [_poison(database, workplace, name, began + timedelta(seconds=0.5)) for name in names]
+            workplace.once([began + timedelta(seconds=chance.uniform(0, seconds)) for _ in range(good)])
+            wait_for(lambda: oracle.clock(log) > began + timedelta(seconds=seconds), LIMIT_S)
+            until, broken = _good_ones_done(database, poisoned)
+            progress("the good ones are done")
+            reasons = _reasons(log, poisoned, began)
+            verdict = oracle.judge(log, until=until, began=began, passed_over=poisoned)
+            broken += [f"a good occurrence was {verdict.worst_s:.2f} s late"] * (verdict.worst_s > LATE_S)
+            broken += [
+                f"{name} did not end as failed" for name, reason in zip(names, reasons, strict=True) if not reason
+            ]
+            said = {f"{name}: {reason}" for name, reason in zip(names, reasons, strict=True) if reason}
+            title = f"poison: {', '.join(dict.fromkeys(names))}"
+            return Outcome(title, verdict, f"{len(names)} poisoned", broken, notes=sorted(said))
+        finally:
+            processes.end()
+
+
+def _good_ones_done(database: Database, poisoned: list[str]) -> tuple[datetime | None, list[str]]:
+    """Until when all is settled, and what is to be said if it is not."""
+    try:
+        return settle(database, STANDSTILL_S, poisoned), []
+    except TimeoutError:
+        return None, [f"the good ones stand still for {STANDSTILL_S:g} s"]
+
+
+def _poison(database: Database, workplace: Workplace, name: str, moment: datetime) -> str:
+    """The id of the trigger, due at that moment."""
+    settings = SETTINGS.get(name) or TriggerSettings(run_at=moment, timezone="UTC")
+    (trigger_id,) = workplace.arm(workplace.system.clock(), [({}, settings, moment)])
+    if name == UNREADABLE:
+        with database.superuser() as conn:
+            conn.execute(APPEND, ([trigger_id], [2], ["trigger.updated"], [b'{"at": 7, "event": "?"}']))
+    return str(trigger_id)
+
+
+def _reasons(log: psycopg.Connection[Any], poisoned: list[str], began: datetime) -> list[str | None]:
+    """Why each failed; None: it did not."""
+
+    def look() -> list[str | None]:
+        rows = [log.execute(FAILED, (trigger_id,)).fetchone() for trigger_id in poisoned]
+        return [row and row[0] for row in rows]
+
+    end = began + timedelta(seconds=FAILED_S)
+    wait_for(lambda: all(look()) or oracle.clock(log) > end, FAILED_S + LIMIT_S)
+    return look()

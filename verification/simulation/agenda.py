@@ -1,0 +1,221 @@
+"""The read models that the scheduler works from, in memory: their own folds, over tables that are dicts."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from heapq import heappop, heappush
+from typing import Any
+from uuid import UUID
+
+from msgspec.structs import replace
+
+from domain.recorded import Recorded
+from domain.routines.backfill import Waiting
+from domain.routines.deadline import Overdue
+from domain.routines.trigger import DueTrigger
+from projections.engine.read_model import Row, Table
+from projections.firing import backfills, deadlines, triggers_due
+from projections.firing.backfills import BackfillRow
+from projections.firing.deadlines import DEADLINE
+from projections.firing.triggers_due import ACTIVATE, SCHEDULE, ScheduleRow
+
+PAGE = 100_000
+BEGINNING = AT_ONCE = datetime.min.replace(tzinfo=UTC)
+
+
+class Rows:
+    """What a fold sees of its tables (projections.read_model.Rows)."""
+
+    def __init__(self, put: Callable[[Table[Any], Row], None]) -> None:
+        self.tables: dict[str, dict[UUID, Any]] = {}
+        self._noted = put
+
+    def get(self, table: Table[Any], key: UUID) -> Any:
+        rows = self.tables.get(table.name)
+        return None if rows is None else rows.get(key)
+
+    def put(self, table: Table[Any], row: Row) -> None:
+        self.tables.setdefault(table.name, {})[row.id] = row
+        self._noted(table, row)
+
+    def change(self, table: Table[Any], key: UUID | None, change: Callable[[Any], Any]) -> None:
+        if key is not None and (row := self.get(table, key)) is not None:
+            self.put(table, change(row))
+
+    def delete(self, table: Table[Any], key: UUID) -> None:
+        self.tables.setdefault(table.name, {}).pop(key, None)
+
+    def execute(self, statement: str, values: Sequence[object]) -> None:
+        """The one statement that the folds use."""
+        if statement != ACTIVATE:
+            raise NotImplementedError(statement)
+        active, routine_id = values
+        for row in list(self.tables.get(SCHEDULE.name, {}).values()):
+            if row.routine_id == routine_id:
+                self.put(SCHEDULE, replace(row, routine_active=active))
+
+
+class Queue:
+    """Which rows of a table come due when; entries that a later row has overtaken are dropped on the way."""
+
+    def __init__(self, moment: Callable[[UUID], datetime | None]) -> None:
+        self._moment = moment  # at which a row comes due; None: never
+        self._entries: list[tuple[datetime, UUID]] = []
+
+    def put(self, id_: UUID) -> None:
+        if (moment := self._moment(id_)) is not None:
+            heappush(self._entries, (moment, id_))
+
+    def first(self) -> datetime | None:
+        while self._entries and self._moment(self._entries[0][1]) != self._entries[0][0]:
+            heappop(self._entries)
+        return self._entries[0][0] if self._entries else None
+
+    def until(self, now: datetime) -> list[UUID]:
+        """Longest waiting first."""
+        found: dict[tuple[datetime, UUID], None] = {}
+        while (first := self.first()) is not None and first <= now:
+            found[heappop(self._entries)] = None
+        for entry in found:
+            heappush(self._entries, entry)
+        return [id_ for _, id_ in found]
+
+    def after(self, moment: datetime) -> datetime | None:
+        first = self.first()
+        if first is None or first > moment:
+            return first
+        return min((at for at, id_ in self._entries if at > moment and at == self._moment(id_)), default=None)
+
+
+class Agenda:
+    """Stands where the scheduler has its connection; schedulers share it, as they share the tables."""
+
+    def __init__(self) -> None:
+        self.position = 0
+        self._rows = Rows(self._note)
+        self._schedules = Queue(self._due_at)
+        self._deadlines = Queue(self._ends_at)
+        self._backfills: dict[UUID, BackfillRow] = {}  # those that can go on, oldest first
+        self._between: Callable[[], None] = lambda: None
+
+    def between(self, happens: Callable[[], None]) -> None:
+        """What happens between the reading of due rows and their use."""
+        self._between = happens
+
+    def follow(self, read: Callable[[int, int], Sequence[Recorded]]) -> int:
+        batch = read(self.position, PAGE)
+        for recorded in batch:
+            triggers_due.fold(recorded, self._rows)  # type: ignore[arg-type]
+            deadlines.fold(recorded, self._rows)  # type: ignore[arg-type]
+            backfills.fold(recorded, self._rows)  # type: ignore[arg-type]
+        if batch:
+            self.position = batch[-1].position
+        return len(batch)
+
+    def due(self, now: datetime) -> list[DueTrigger]:
+        rows = [self._due(self._rows.get(SCHEDULE, id_)) for id_ in self._schedules.until(now)]
+        if rows:
+            self._between()
+        return rows
+
+    def overdue(self, now: datetime) -> list[Overdue]:
+        rows = [self._rows.get(DEADLINE, id_) for id_ in self._deadlines.until(now)]
+        return [Overdue(id=row.id, kind=row.kind, ends_at=row.ends_at) for row in rows]
+
+    def backfills(self) -> list[Waiting]:
+        found = ((row.id, row.doc) for row in self._backfills.values())
+        return [
+            Waiting(id=id_, trigger_id=doc.trigger_id, routine_id=doc.routine_id, company_id=doc.company_id)
+            for id_, doc in found
+        ]
+
+    def next_due(self, after: datetime) -> datetime | None:
+        return self._schedules.after(after)
+
+    def next_overdue(self, after: datetime) -> datetime | None:
+        return self._deadlines.after(after)
+
+    def next_moment(self) -> datetime | None:
+        """When the first of all comes due, or has."""
+        if self._backfills:
+            return AT_ONCE
+        known = self._schedules.first(), self._deadlines.first()
+        return min((moment for moment in known if moment is not None), default=None)
+
+    def waits(self, now: datetime) -> bool:
+        """Whether anything has come due."""
+        moment = self.next_moment()
+        return moment is not None and moment <= now
+
+    def _note(self, table: Table[Any], row: Row) -> None:
+        if table is SCHEDULE:
+            self._schedules.put(row.id)
+        elif table is DEADLINE:
+            self._deadlines.put(row.id)
+        elif isinstance(row, BackfillRow):
+            self._backfills.pop(row.id, None)
+            if row.can_go_on:
+                self._backfills[row.id] = row
+
+    def _due_at(self, id_: UUID) -> datetime | None:
+        row = self._rows.get(SCHEDULE, id_)
+        return row.due_at if row is not None and row.enabled and row.routine_active else None
+
+    def _ends_at(self, id_: UUID) -> datetime | None:
+        row = self._rows.get(DEADLINE, id_)
+        return None if row is None else row.ends_at
+
+    @staticmethod
+    def _due(row: ScheduleRow) -> DueTrigger:
+        if row.next_at is None:
+            raise ValueError(row)
+        return DueTrigger(
+            trigger_id=row.id,
+            trigger_version=row.trigger_version,
+            routine_id=row.routine_id,
+            company_id=row.company_id,
+            next_at=row.next_at,
+        )
+
+
+class Follower:
+    """Stands for processes.follower.Follower in the scheduler; nobody keeps it waiting."""
+
+    is_kept_waiting = False
+
+    def __init__(self, _models: object, read: Callable[[int, int], Sequence[Recorded]]) -> None:
+        self._read = read
+
+    def try_step(self, agenda: Agenda) -> int:
+        return agenda.follow(self._read)
+
+
+class TriggersDue:
+    """Stands for projections.triggers_due in the scheduler."""
+
+    @staticmethod
+    def due(agenda: Agenda, now: datetime, *, after: datetime = BEGINNING, limit: int) -> list[DueTrigger]:
+        return [row for row in agenda.due(now) if row.next_at > after][:limit]
+
+    @staticmethod
+    def next_due(agenda: Agenda, after: datetime) -> datetime | None:
+        return agenda.next_due(after)
+
+
+class Deadlines:
+    """Stands for projections.deadlines in the scheduler."""
+
+    @staticmethod
+    def due(agenda: Agenda, now: datetime, *, limit: int) -> list[Overdue]:
+        return agenda.overdue(now)[:limit]
+
+    @staticmethod
+    def next_due(agenda: Agenda, after: datetime) -> datetime | None:
+        return agenda.next_overdue(after)
+
+
+class Backfills:
+    """Stands for projections.backfills in the scheduler."""
+
+    @staticmethod
+    def waiting(agenda: Agenda, *, limit: int) -> list[Waiting]:
+        return agenda.backfills()[:limit]

@@ -1,0 +1,178 @@
+"""What goes wrong at the store, and the ways to break it on purpose."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from random import Random
+from typing import Any, Literal
+from unittest.mock import patch
+from uuid import UUID
+
+from eventsourcing.persistence import IntegrityError, OperationalError, StoredEvent
+from msgspec.structs import replace
+
+from application.event_store.recorder import Guards, MemoryRecorder, OutcomeUnknown
+from application.event_store.store import EventStore, from_stored
+from domain.events import stored_name
+from domain.recorded import Recorded
+from domain.routines import trigger
+from domain.routines.trigger import Due
+
+Kind = Literal[
+    "refused",  # a rival's append came first, says the store
+    "unreachable",  # the store cannot be reached: nothing is recorded
+    "unheard",  # recorded, and the answer is lost
+    "killed before",  # the process dies with its decision in hand
+    "killed after",  # the process dies once it is recorded
+    "killed reading",  # the process dies while it reads
+    "overtaken",  # somebody else records something between decision and append
+    "stale",  # somebody else records something between the reading of due rows and their use
+]
+AT_APPEND: tuple[Kind, ...] = ("refused", "unreachable", "unheard", "killed before", "killed after", "overtaken")
+AT_READING: tuple[Kind, ...] = ("killed reading", "unreachable")
+ODDS = {
+    "refused": 0.004,
+    "unreachable": 0.002,
+    "unheard": 0.003,
+    "killed before": 0.003,
+    "killed after": 0.003,
+    "overtaken": 0.02,
+    "killed reading": 0.001,
+    "stale": 0.02,
+}
+Break = Literal["unique", "guards", "transaction", "grace", "missed", "early"]
+
+
+class Died(BaseException):
+    """The process is gone, with all it remembers."""
+
+
+class Faults:
+    """Which fault strikes next, by the seed; `many` counts them."""
+
+    def __init__(self, seed: str, kinds: frozenset[Kind]) -> None:
+        self._random = Random(seed)
+        self._kinds = kinds
+        self.many: Counter[str] = Counter()
+        self.off = False
+
+    def strike(self, among: Sequence[Kind]) -> Kind | None:
+        for kind in among:
+            drawn = self._random.random()  # also for a kind that is left out, so that the others stay where they were
+            if drawn < ODDS[kind] and kind in self._kinds and not self.off:
+                return kind
+        return None
+
+
+class Log(MemoryRecorder):
+    """The log that all processes share."""
+
+    def __init__(self, broken: Break | None = None) -> None:
+        super().__init__()
+        self._broken = broken
+        self._events: list[Recorded] = []
+        self._streams: dict[UUID, list[Recorded]] = defaultdict(list)
+
+    def _assert_uniqueness(self, stored_events: Sequence[StoredEvent], guards: Guards = (), **_: Any) -> None:
+        if self._broken != "unique":
+            super()._assert_uniqueness(stored_events, () if self._broken == "guards" else guards)
+
+    def follow(self) -> list[Recorded]:
+        """Everything that is recorded; each event is decoded once, for all its readers."""
+        for stored in self._stored_events[len(self._events) :]:
+            recorded = replace(from_stored(stored), position=len(self._events) + 1)
+            self._events.append(recorded)
+            self._streams[recorded.stream_id].append(recorded)
+        return self._events
+
+    def stream(self, stream_id: UUID, read_from: str | None) -> list[Recorded]:
+        events = self._streams.get(stream_id, [])
+        named = (place for place, recorded in enumerate(events) if stored_name(recorded.event) == read_from)
+        return events[max(named, default=0) :] if read_from else events[:]
+
+
+class Line(EventStore):
+    """One process's connection to the log, which may break at any call."""
+
+    def __init__(self, log: Log, faults: Faults, overtake: Callable[[], None], broken: Break | None = None) -> None:
+        super().__init__(log)
+        self._log = log
+        self._faults = faults
+        self._overtake = overtake
+        self._broken = broken
+
+    def load(
+        self, stream_ids: Sequence[UUID], read_from: str | None = None, _budget: object = None
+    ) -> dict[UUID, list[Recorded]]:
+        match self._struck(AT_READING):
+            case "killed reading":
+                raise Died
+            case "unreachable":
+                raise OperationalError
+        self._log.follow()
+        return {id_: self._log.stream(id_, read_from) for id_ in stream_ids}
+
+    def after(self, position: int, limit: int) -> Sequence[Recorded]:
+        return self._log.follow()[position : position + limit]
+
+    def append(
+        self, batch: Sequence[Recorded], guards: Guards = (), stored: Sequence[StoredEvent] | None = None
+    ) -> int:
+        struck = self._struck(AT_APPEND)
+        match struck:
+            case "refused":
+                raise IntegrityError
+            case "unreachable":
+                self._tear(batch, guards)
+                raise OperationalError
+            case "killed before":
+                self._tear(batch, guards)
+                raise Died
+            case "overtaken":
+                self._overtake()
+        position = super().append(batch, guards, stored)
+        match struck:
+            case "unheard":
+                raise OutcomeUnknown
+            case "killed after":
+                raise Died
+        return position
+
+    def _tear(self, batch: Sequence[Recorded], guards: Guards) -> None:
+        """Without transactions the first of the events is there all the same."""
+        if self._broken == "transaction":
+            super().append(batch[:1], guards)
+
+    def _struck(self, among: Sequence[Kind]) -> Kind | None:
+        struck = self._faults.strike(among)
+        if struck is not None:
+            self._faults.many[struck] += 1
+        return struck
+
+
+@contextmanager
+def broken(what: Break | None) -> Iterator[None]:
+    """Breaks a rule of the domain; `unique`, `guards` and `transaction` are the store's (Log, Line)."""
+    settle = trigger.due
+    if what == "grace":
+        with patch.object(trigger, "GRACE", timedelta(minutes=10)):
+            yield
+    elif what == "missed":  # what is dropped is not recorded
+
+        def forget(*args: Any) -> Due | None:
+            found = settle(*args)
+            return found and replace(found, missed=None)
+
+        with patch.object(trigger, "due", forget):
+            yield
+    elif what == "early":  # it takes the next occurrence for due, too
+
+        def hurry(*args: Any) -> Due | None:
+            found = settle(*args)
+            return found and replace(found, fire=tuple(filter(None, (*found.fire, found.next_at))))
+
+        with patch.object(trigger, "due", hurry):
+            yield
+    else:
+        yield

@@ -1,0 +1,399 @@
+"""
+What must be true of the log, by plain sets and the walked calendar; knows nothing of the scheduler or of domain's rules.
+
+* lost         an occurrence of a schedule that was enabled, of an active routine, that has no outcome
+* doubled      an occurrence with two outcomes, or a run that is fired twice
+* early        a run before its occurrence, or before the moment that the log announced for it
+* half-made    a run without its issue or slot, an issue or slot without its run, a time-out without its ends
+* against rule what the policies, the lifecycle or the calendar do not allow
+"""
+
+from collections import Counter, defaultdict
+from datetime import datetime, timedelta
+from typing import Literal, NamedTuple
+from uuid import UUID
+
+from domain.events import (
+    AgentApproved,
+    AgentPaused,
+    AgentResumed,
+    AgentTerminated,
+    BackfillRequested,
+    IssueCheckedOut,
+    IssueMoved,
+    IssueOpened,
+    ProjectPaused,
+    ProjectResumed,
+    RoutineCreated,
+    RoutineRestored,
+    RoutineUpdated,
+    RunCompleted,
+    RunFailed,
+    RunFired,
+    SlotCounted,
+    SlotFreed,
+    SlotTaken,
+    TriggerCreated,
+    TriggerDeleted,
+    TriggerEvent,
+    TriggerMissed,
+    TriggerRescheduled,
+    TriggerRestored,
+    TriggerUpdated,
+)
+from domain.recorded import Recorded
+from domain.values import Coalesced, Failed, Opened, RoutineSettings, Skipped, TriggerSettings
+from verification.simulation.calendar_walk import Terms
+
+Kind = Literal["lost", "doubled", "early", "half-made", "against rule"]
+KINDS: tuple[Kind, ...] = ("lost", "doubled", "early", "half-made", "against rule")
+GRACE = timedelta(seconds=60)  # contract 4.2
+CAP = 25
+CLOSED = ("done", "cancelled")
+INSTANT = timedelta(microseconds=1)
+
+
+class Violation(NamedTuple):
+    kind: Kind
+    text: str
+    routine_id: UUID | None
+    position: int
+
+
+class Account:
+    """One schedule: since when occurrences are owed, and those that have their outcome."""
+
+    def __init__(self, routine_id: UUID) -> None:
+        self.routine_id = routine_id
+        self.terms: Terms | None = None
+        self.enabled = self.deleted = False
+        self.since: datetime | None = None  # None: nothing is owed
+        self.outcomes: dict[datetime, str] = {}
+        self.announced: dict[datetime, datetime] = {}  # with jitter: when an occurrence comes due
+
+
+class Oracle:
+    """Reads the log event by event; `violations` is empty as long as all is well."""
+
+    def __init__(self) -> None:
+        self.violations: list[Violation] = []
+        self.occurrences: Counter[str] = Counter()  # by outcome
+        self.open: dict[UUID, dict[UUID, None]] = defaultdict(dict)  # live execution issues, by routine
+        self.owner: dict[UUID, UUID] = {}  # routines, by issue and by run
+        self._accounts: dict[UUID, Account] = {}
+        self._by_routine: dict[UUID, list[Account]] = defaultdict(list)
+        self._routines: dict[UUID, RoutineSettings] = {}
+        self._stopped: set[UUID] = set()  # agents and projects that are paused, agents that are gone
+        self._slots: dict[UUID, dict[UUID, None]] = defaultdict(dict)  # live execution issues, as the slots say
+        self._fired: set[UUID] = set()
+        self._unmade: dict[UUID, str] = {}  # runs that still want something
+        self._touched: set[UUID] = set()  # routines whose issues or slots moved since the last check
+        self._made_up: Counter[tuple[UUID, datetime]] = Counter()
+        self._capped: dict[tuple[UUID, datetime], int] = {}
+        self._deadlines: dict[UUID, datetime] = {}
+        self._backfills: dict[UUID, BackfillRequested] = {}
+        self._position = 0
+
+    def read(self, recorded: Recorded) -> None:
+        event, id_ = recorded.event, recorded.stream_id
+        self._position = recorded.position
+        match event:
+            case RunFired():
+                self._read_run(recorded, event)
+            case IssueOpened(routine_id=UUID() as routine_id, run_id=UUID() as run_id):
+                self.owner[id_] = routine_id
+                self.open[routine_id][id_] = None
+                self._touched.add(routine_id)
+                if self._unmade.pop(run_id, None) != "issue":
+                    self._say("half-made", routine_id, f"issue {id_} of run {run_id}, which opened none")
+            case SlotTaken(routine_id=routine_id, live=live):
+                self._slots[routine_id][live.issue_id] = None
+                self._touched.add(routine_id)
+            case SlotFreed(routine_id=routine_id, issue_id=issue_id):
+                self._slots[routine_id].pop(issue_id, None)
+                self._touched.add(routine_id)
+            case SlotCounted(routine_id=routine_id, live=live_now):
+                self._slots[routine_id] = dict.fromkeys(one.issue_id for one in live_now)
+            case IssueMoved() | IssueCheckedOut() if id_ in self.owner:
+                status = event.status if isinstance(event, IssueMoved) else "in_progress"
+                self._move(id_, status)
+            case RunCompleted() | RunFailed():
+                self._end(recorded, event)
+            case RoutineCreated(settings=new) | RoutineUpdated(settings=new) | RoutineRestored(settings=new):
+                self._read_routine(recorded, new)
+            case event if isinstance(event, TriggerEvent):
+                self._read_trigger(recorded, event)
+            case BackfillRequested():
+                self._backfills[id_] = event
+            case AgentPaused() | ProjectPaused() | AgentTerminated():
+                self._stopped.add(id_)
+            case AgentResumed() | ProjectResumed() | AgentApproved():
+                self._stopped.discard(id_)
+            case _:
+                pass
+
+    def _read_trigger(self, recorded: Recorded, event: TriggerEvent) -> None:
+        id_, at = recorded.stream_id, recorded.at
+        match event:
+            case TriggerCreated(kind="schedule", routine_id=of) | TriggerRestored(kind="schedule", routine_id=of):
+                account = self._accounts.get(id_) or Account(of)
+                if id_ not in self._accounts:
+                    self._accounts[id_] = account
+                    self._by_routine[of].append(account)
+                account.deleted = False
+                self._begin(account, at, event.settings)
+            case TriggerUpdated(settings=settings) if id_ in self._accounts:
+                self._begin(self._accounts[id_], at, settings)
+            case TriggerRescheduled():
+                self._begin(self._accounts[id_], at, None)
+            case TriggerDeleted() if id_ in self._accounts:
+                self._close(self._accounts[id_], at)
+                self._accounts[id_].deleted = True
+            case TriggerMissed():
+                self._read_missed(recorded, event)
+            case _:
+                pass
+        if isinstance(event, TriggerCreated | TriggerUpdated | TriggerRestored | TriggerRescheduled | TriggerMissed):
+            self._announce(id_, event.next_at, event.due_at)
+
+    def routine_of(self, recorded: Recorded) -> UUID | None:
+        """Which routine an event is about, as far as it is known."""
+        id_ = recorded.stream_id
+        if id_ in self._routines:
+            return id_
+        account = self._accounts.get(id_)
+        return account.routine_id if account else getattr(recorded.event, "routine_id", self.owner.get(id_))
+
+    def check(self) -> None:
+        """Of everything that is recorded up to here: whatever belongs together is there together."""
+        for run_id, what in self._unmade.items():
+            self._say("half-made", self.owner[run_id], f"run {run_id} has no {what}")
+        for routine_id in self._touched:
+            if self._slots[routine_id].keys() != self.open[routine_id].keys():
+                self._say("half-made", routine_id, "its slot does not hold its open issues")
+        for (trigger_id, at), late in self._made_up.items():
+            if late > CAP:
+                self._break(self._accounts[trigger_id].routine_id, f"{late} made up for at {at}")
+        for (trigger_id, at), dropped in self._capped.items():
+            if self._made_up[trigger_id, at] < CAP:
+                made_up = self._made_up[trigger_id, at]
+                self._break(self._accounts[trigger_id].routine_id, f"{dropped} dropped, only {made_up} made up for")
+        self._unmade.clear()
+        self._touched.clear()
+        self._made_up.clear()
+        self._capped.clear()
+
+    def close(self, now: datetime) -> None:
+        """At the end: whatever was owed up to now was settled, and nothing outlived its time."""
+        for account in self._accounts.values():
+            terms = account.terms
+            self._owe(account, now - terms.jitter if terms else now)
+        for run_id, ends_at in self._deadlines.items():
+            if ends_at <= now:
+                self._break(self.owner[run_id], f"run {run_id} was to end at {ends_at}")
+        for routine_id, settings in self._routines.items():
+            if settings.status == "paused" and settings.resume_at is not None and settings.resume_at <= now:
+                self._break(routine_id, f"was to go on at {settings.resume_at}")
+
+    # Schedules
+
+    def _begin(self, account: Account, at: datetime, settings: TriggerSettings | None) -> None:
+        """Occurrences are owed anew from then on; those until then must have been settled."""
+        self._close(account, at)
+        if settings is not None:
+            account.terms = _terms(settings)
+            account.enabled = settings.enabled
+            account.announced.clear()
+        if account.enabled and self._is_active(account.routine_id):
+            account.since = at
+
+    def _close(self, account: Account, at: datetime) -> None:
+        self._owe(account, at)
+        account.since = None
+
+    def _owe(self, account: Account, until: datetime) -> None:
+        """Every occurrence up to then has its outcome."""
+        if account.since is None or account.terms is None or until <= account.since:
+            return
+        for occurrence in account.terms.between(account.since, until):
+            if occurrence not in account.outcomes:
+                self._say("lost", account.routine_id, f"{occurrence} has no outcome")
+        account.since = until
+
+    def _settle(self, account: Account, occurrence: datetime, outcome: str) -> None:
+        if (before := account.outcomes.get(occurrence)) is not None:
+            self._say("doubled", account.routine_id, f"{occurrence} is {outcome}, and was {before}")
+        account.outcomes[occurrence] = outcome
+        self.occurrences[outcome] += 1
+
+    def _announce(self, trigger_id: UUID | None, next_at: datetime | None, due_at: datetime | None) -> None:
+        """With jitter an occurrence comes due later than planned, at a moment that does not change."""
+        if trigger_id is None or next_at is None or due_at is None:
+            return
+        account = self._accounts[trigger_id]
+        known = account.announced.setdefault(next_at, due_at)
+        most = account.terms.jitter if account.terms else timedelta()
+        if known != due_at or not timedelta() <= due_at - next_at <= most:
+            self._break(account.routine_id, f"{next_at} comes due at {due_at}, was {known}, jitter {most}")
+
+    def _read_missed(self, recorded: Recorded, event: TriggerMissed) -> None:
+        account, at = self._accounts[recorded.stream_id], recorded.at
+        if account.terms is None:
+            return
+        dropped = account.terms.between(event.first - INSTANT, event.last)
+        if not dropped or (dropped[0], dropped[-1], len(dropped)) != (event.first, event.last, event.count):
+            self._break(account.routine_id, f"missed {event.count} from {event.first} to {event.last}: {len(dropped)}")
+        if event.last > at:
+            self._say("early", account.routine_id, f"{event.last} is called missed at {at}")
+        if account.since is None or event.first <= account.since:
+            self._break(account.routine_id, f"{event.first} is called missed, and was not owed")
+        if event.reason in ("skip_missed", "catch_up_cap"):
+            policy = self._routines[account.routine_id].catch_up_policy
+            if event.reason != ("skip_missed" if policy == "skip_missed" else "catch_up_cap"):
+                self._break(account.routine_id, f"{event.reason} under {policy}")
+            if at - event.last <= GRACE:
+                self._break(account.routine_id, f"{event.last} was on time at {at}, and is dropped")
+            if event.reason == "catch_up_cap" and not account.terms.jitter:
+                self._capped[recorded.stream_id, at] = event.count
+        for occurrence in dropped:
+            self._settle(account, occurrence, "missed")
+
+    # Runs
+
+    def _read_run(self, recorded: Recorded, event: RunFired) -> None:
+        id_, of = recorded.stream_id, self._routines[event.routine_id]
+        if id_ in self._fired or recorded.version != 1:
+            self._say("doubled", event.routine_id, f"run {id_} is fired again")
+        self._fired.add(id_)
+        if of.status == "archived":
+            self._break(event.routine_id, "fired though it is archived")
+        if event.backfill_id is not None:
+            self._read_made_up(event, event.backfill_id)
+        elif event.source == "schedule":
+            self._read_scheduled(recorded, event, of)
+        live = self.open[event.routine_id]
+        match event.outcome:
+            case Opened(issue_id=_):
+                self.owner[id_] = event.routine_id
+                self._unmade[id_] = "issue"
+                if (live and of.concurrency_policy != "always_enqueue") or of.assignee_agent_id in self._stopped:
+                    self._break(event.routine_id, f"opened beside {len(live)} under {of.concurrency_policy}")
+                if event.deadline is not None:
+                    self._deadlines[id_] = event.deadline
+            case Skipped(reason="paused"):
+                if of.project_id not in self._stopped:
+                    self._break(event.routine_id, "skipped though its project is not paused")
+            case Coalesced(issue_id=met):
+                if met not in live or of.concurrency_policy != "coalesce_if_active":
+                    self._break(event.routine_id, f"coalesced under {of.concurrency_policy}")
+            case Skipped(issue_id=met):
+                if met not in live or of.concurrency_policy != "skip_if_active":
+                    self._break(event.routine_id, f"skipped under {of.concurrency_policy}")
+            case Failed(reason=reason):
+                if of.assignee_agent_id is not None and of.assignee_agent_id not in self._stopped:
+                    self._break(event.routine_id, f"failed: {reason}")
+
+    def _read_scheduled(self, recorded: Recorded, event: RunFired, of: RoutineSettings) -> None:
+        trigger_id, occurrence, at = event.trigger_id, event.occurrence, recorded.at
+        account = self._accounts.get(trigger_id) if trigger_id else None
+        if trigger_id is None or account is None or account.terms is None or occurrence is None:
+            self._break(event.routine_id, "fired by no schedule")
+            return
+        if account.since is None or account.deleted:
+            self._break(event.routine_id, f"{occurrence} fired though nothing was owed")
+        elif occurrence <= account.since:
+            self._break(event.routine_id, f"{occurrence} fired, and was not owed")
+        if not account.terms.has(occurrence):
+            self._break(event.routine_id, f"{occurrence} is no occurrence of {account.terms}")
+        if at < account.announced.pop(occurrence, occurrence):
+            self._say("early", event.routine_id, f"{occurrence} fired at {at}")
+        if at - occurrence > GRACE + account.terms.jitter:
+            self._made_up[trigger_id, at] += 1
+            if of.catch_up_policy == "skip_missed":
+                self._break(event.routine_id, f"{occurrence} fired at {at} under skip_missed")
+        self._settle(account, occurrence, _outcome(event))
+        self._announce(trigger_id, event.next_at, event.due_at)
+
+    def _read_made_up(self, event: RunFired, backfill_id: UUID) -> None:
+        """What a backfill fires had no run, is in its range, and is not owed by the schedule itself."""
+        account = self._accounts.get(event.trigger_id) if event.trigger_id else None
+        asked, occurrence = self._backfills[backfill_id], event.occurrence
+        if account is None or account.terms is None or occurrence is None or event.trigger_id != asked.trigger_id:
+            self._break(event.routine_id, "made up for by no schedule")
+            return
+        if not account.terms.has(occurrence) or not asked.since <= occurrence <= asked.until:
+            self._break(event.routine_id, f"{occurrence} is made up for, and not of {account.terms} or the range")
+        is_owed = account.since is not None and occurrence > account.since and occurrence not in account.outcomes
+        if account.deleted or is_owed:
+            self._break(event.routine_id, f"{occurrence} is made up for, and still owed")
+        if asked.overlap == "one_at_a_time" and self.open[event.routine_id]:
+            self._break(event.routine_id, f"{occurrence} is made up for beside live work")
+        if account.outcomes.get(occurrence) == "missed":
+            del account.outcomes[occurrence]
+        self._settle(account, occurrence, "made up for")
+
+    def _end(self, recorded: Recorded, event: RunCompleted | RunFailed) -> None:
+        run_id = recorded.stream_id
+        ends_at = self._deadlines.pop(run_id, None)
+        if isinstance(event, RunFailed) and event.reason == "timed_out" and (ends_at is None or recorded.at < ends_at):
+            self._say("early", self.owner.get(run_id), f"run {run_id} is timed out at {recorded.at}, not {ends_at}")
+
+    def _move(self, issue_id: UUID, status: str) -> None:
+        routine_id = self.owner[issue_id]
+        self._touched.add(routine_id)
+        if status in CLOSED:
+            self.open[routine_id].pop(issue_id, None)
+        else:
+            self.open[routine_id][issue_id] = None
+
+    # Routines
+
+    def _read_routine(self, recorded: Recorded, new: RoutineSettings) -> None:
+        id_, at = recorded.stream_id, recorded.at
+        old = self._routines.get(id_)
+        if old is not None and old.status == "archived" and new.status != "archived":
+            self._break(id_, "is archived no more")
+        by_itself = recorded.actor == "scheduler" and old is not None and old.status == "paused"
+        if by_itself and old is not None and (old.resume_at is None or at < old.resume_at):
+            self._say("early", id_, f"goes on at {at}, not {old.resume_at}")
+        self._routines[id_] = new
+        if old is not None and old.status == "active" and new.status != "active":
+            for account in self._by_routine[id_]:
+                self._close(account, at)
+        elif new.status == "active" and (old is None or old.status != "active"):
+            for account in self._by_routine[id_]:
+                if account.enabled and not account.deleted:
+                    account.since = at
+
+    def _is_active(self, routine_id: UUID) -> bool:
+        return self._routines[routine_id].status == "active"
+
+    def _break(self, routine_id: UUID | None, text: str) -> None:
+        self._say("against rule", routine_id, text)
+
+    def _say(self, kind: Kind, routine_id: UUID | None, text: str) -> None:
+        self.violations.append(Violation(kind, text, routine_id, self._position))
+
+
+def _terms(settings: TriggerSettings) -> Terms:
+    return Terms(
+        cron=settings.cron_expression,
+        zone=settings.timezone or "UTC",
+        once=settings.run_at,
+        starts=settings.starts_at,
+        ends=settings.ends_at,
+        excluded=settings.excluded_dates,
+        jitter=timedelta(seconds=settings.jitter_sec),
+    )
+
+
+def _outcome(event: RunFired) -> str:
+    match event.outcome:
+        case Opened():
+            return "fired"
+        case Coalesced():
+            return "coalesced"
+        case Skipped():
+            return "skipped"
+        case Failed():
+            return "failed"

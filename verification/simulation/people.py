@@ -1,0 +1,223 @@
+"""What people and agents do to routines, at random; a refusal is an answer, too."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any, Protocol
+from uuid import UUID
+
+import msgspec
+
+from application.event_store.unit_of_work import Work
+from application.request_bodies import (
+    AgentDraft,
+    BackfillDraft,
+    CompanyDraft,
+    IssuePatch,
+    ProjectDraft,
+    RoutineDraft,
+    RoutinePatch,
+    RunRequest,
+    ScheduleDraft,
+    TriggerPatch,
+)
+from application.use_cases import backfills, revisions, routines, runs, triggers
+from application.use_cases.board import agents, companies, issues, projects
+from domain.identity import revision_of
+from domain.values import CatchUpPolicy, ConcurrencyPolicy, Overlap
+
+CALM = (
+    "30 2 * * *",
+    "0 9 * * 1-5",
+    "15 3 1,15 * *",
+    "5 4 * * SUN",
+    "45 23 28-31 * *",
+    "0 12 1 * MON",
+    "0 0 * * SUN,WED",
+)
+DENSE = ("0 * * * *", "15 * * * *", "*/30 * * * *", "20 */2 * * *", "0,30 8-18 * * *")
+ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "Africa/Casablanca")
+CONCURRENCY: tuple[ConcurrencyPolicy, ...] = ("coalesce_if_active", "skip_if_active", "always_enqueue")
+CATCH_UP: tuple[CatchUpPolicy, ...] = ("skip_missed", "skip_missed", "enqueue_missed_with_cap")
+OVERLAPS: tuple[Overlap, ...] = ("one_at_a_time", "policy")
+STATUSES = ("done", "done", "done", "done", "cancelled", "blocked", "in_progress")
+DAY = timedelta(days=1)
+
+
+class Ask(Protocol):
+    """Carries out a use case for a person; None when the answer is no."""
+
+    def __call__(self, use_case: Callable[..., Any], *args: object) -> Any: ...
+
+
+class Routine(msgspec.Struct):
+    """What people know of a routine of theirs."""
+
+    id: UUID
+    triggers: list[UUID]
+    revisions: int = 2
+
+
+class People:
+    """One company, two agents, a project, and routines; `dense` schedules run by the hour, others by the day."""
+
+    def __init__(self, seed: str, ask: Ask, clock: Callable[[], datetime], *, dense: bool) -> None:
+        self._ask = ask
+        self._clock = clock
+        self._seed = seed
+        self._random = Random(seed)
+        self._crons = self._random.sample(DENSE if dense else CALM, 4)  # people of one company are alike
+        self._zones = self._random.sample(ZONES, 3)
+        self._company: UUID = ask(companies.create, CompanyDraft(name="Acme"))
+        self._agents: list[UUID] = [
+            ask(agents.create, self._company, AgentDraft(name=name)).agent_id for name in ("One", "Two")
+        ]
+        self._project: UUID = ask(projects.create, self._company, ProjectDraft(name="Move"))
+        self.routines: list[Routine] = []
+
+    def open_routine(self) -> Random:
+        """A routine with a schedule; returns what draws its further story."""
+        random = Random(f"{self._seed}/{len(self.routines)}")
+        draft = RoutineDraft(
+            title="Check",
+            assignee_agent_id=random.choice(self._agents),
+            project_id=self._project if random.random() < 0.3 else None,
+            concurrency_policy=random.choice(CONCURRENCY),
+            catch_up_policy=random.choice(CATCH_UP),
+            max_run_duration_sec=random.choice([None, None, None, 3_600, 86_400, 864_000]),
+        )
+        routine = Routine(self._ask(routines.create, self._company, draft), [])
+        self.routines.append(routine)
+        self._add(routine, random)
+        return random
+
+    def change(self, which: int, random: Random) -> str:
+        """Somebody does something to a routine; returns what."""
+        routine = self.routines[which]
+        deeds = (
+            self._edit,
+            self._edit,
+            self._switch,
+            self._switch,
+            self._pause,
+            self._pause,
+            self._resume,
+            self._resume,
+        )
+        rare = (
+            self._relabel,
+            self._policies,
+            self._policies,
+            self._add,
+            self._delete,
+            self._restore,
+            self._fire,
+            self._make_up,
+        )
+        deed = random.choice(deeds + rare) if random.random() > 0.004 else self._archive
+        deed(routine, random)
+        routine.revisions += 1
+        return f"somebody: {deed.__name__.strip('_')}"
+
+    def rearrange(self) -> str:
+        """An agent or the project pauses or goes on."""
+        random = self._random
+        if random.random() < 0.3:
+            deed: Callable[..., object] = random.choice([projects.pause, projects.resume, projects.resume])
+            self._ask(deed, self._project)
+        else:
+            pauses, agent = random.random() < 0.2, random.choice(self._agents)
+            deed = agents.pause if pauses else agents.resume
+            self._ask(deed, agent, *(["manual"] if pauses else []))
+        return f"somebody: {deed.__module__.rsplit('.', 1)[-1]}.{deed.__name__}"
+
+    def work_on(self, live: list[UUID], closed: list[UUID]) -> None:
+        """Agents move open issues along, and seldom one that was closed."""
+        random = self._random
+        moved = [id_ for id_ in live if random.random() < 0.7]
+        if closed and random.random() < 0.2:
+            moved.append(random.choice(closed))
+        statuses: list[Any] = [random.choice(STATUSES) if id_ not in closed else "todo" for id_ in moved]
+
+        def move(work: Work, principal: Any) -> None:
+            work.load(moved)
+            for id_, status in zip(moved, statuses, strict=True):
+                issues.update(work, principal, id_, IssuePatch(status=status), None)
+
+        self._ask(move)
+
+    def _schedule(self, random: Random) -> dict[str, Any]:
+        now = self._clock().replace(microsecond=0)
+        if random.random() < 0.05:
+            return {"run_at": now + random.random() * 30 * DAY, "cron_expression": None, "timezone": "UTC"}
+        cron, zone = random.choice(self._crons), random.choice(self._zones)
+        chosen: dict[str, Any] = {"cron_expression": cron, "timezone": zone, "run_at": None}
+        if random.random() < 0.1:
+            chosen["jitter_sec"] = random.choice([1, 30, 300, 3_600])
+        if random.random() < 0.15:
+            chosen["starts_at"] = now + random.random() * 20 * DAY
+        if random.random() < 0.15:
+            chosen["ends_at"] = now + (20 + random.random() * 200) * DAY
+        if random.random() < 0.15:
+            chosen["excluded_dates"] = tuple((now + random.randrange(60) * DAY).date() for _ in range(5))
+        return chosen
+
+    def _add(self, routine: Routine, random: Random) -> None:
+        if len(routine.triggers) < 2 and (
+            made := self._ask(triggers.create, routine.id, ScheduleDraft(**self._schedule(random)))
+        ):
+            routine.triggers.append(made.trigger_id)
+
+    def _edit(self, routine: Routine, random: Random) -> None:
+        blank: dict[str, Any] = {"jitter_sec": 0, "starts_at": None, "ends_at": None, "excluded_dates": ()}
+        self._patch(routine, random, TriggerPatch(**(blank | self._schedule(random))))
+
+    def _relabel(self, routine: Routine, random: Random) -> None:
+        self._patch(routine, random, TriggerPatch(label="new"))
+
+    def _switch(self, routine: Routine, random: Random) -> None:
+        self._patch(routine, random, TriggerPatch(enabled=random.random() < 0.7))
+
+    def _patch(self, routine: Routine, random: Random, patch: TriggerPatch) -> None:
+        if routine.triggers:
+            self._ask(triggers.update, random.choice(routine.triggers), patch)
+
+    def _delete(self, routine: Routine, random: Random) -> None:
+        if len(routine.triggers) > 1:
+            trigger_id = random.choice(routine.triggers)
+            routine.triggers.remove(trigger_id)
+            self._ask(triggers.delete, trigger_id)
+
+    def _pause(self, routine: Routine, random: Random) -> None:
+        until = self._clock() + random.random() * 10 * DAY if random.random() < 0.7 else None
+        self._ask(routines.update, routine.id, RoutinePatch(status="paused", resume_at=until))
+
+    def _resume(self, routine: Routine, random: Random) -> None:
+        assignee = random.choice(self._agents)
+        self._ask(routines.update, routine.id, RoutinePatch(status="active", assignee_agent_id=assignee))
+
+    def _archive(self, routine: Routine, _random: Random) -> None:
+        self._ask(routines.update, routine.id, RoutinePatch(status="archived"))
+
+    def _policies(self, routine: Routine, random: Random) -> None:
+        patch = RoutinePatch(
+            concurrency_policy=random.choice(CONCURRENCY),
+            catch_up_policy=random.choice(CATCH_UP),
+            max_run_duration_sec=random.choice([None, None, None, 3_600, 86_400]),
+        )
+        self._ask(routines.update, routine.id, patch)
+
+    def _restore(self, routine: Routine, random: Random) -> None:
+        self._ask(revisions.restore, routine.id, revision_of(routine.id, random.randint(2, routine.revisions)))
+
+    def _fire(self, routine: Routine, random: Random) -> None:
+        key = random.choice([None, "a", "b"])
+        self._ask(runs.fire_by_hand, routine.id, RunRequest(idempotency_key=key))
+
+    def _make_up(self, routine: Routine, random: Random) -> None:
+        begin = self._clock() - random.random() * 10 * DAY
+        end = begin + random.random() * 3 * DAY if random.random() < 0.5 else None
+        overlap = random.choice(OVERLAPS)
+        if routine.triggers:
+            draft = BackfillDraft(from_=begin, to=end, overlap=overlap)
+            self._ask(backfills.create, random.choice(routine.triggers), draft)

@@ -1,0 +1,117 @@
+"""
+Years of schedules in minutes: the scheduler under faults, and an oracle that shares no code with it.
+
+    make simulate                                 the default: a minute of new seeds
+    make simulate ARGS="--minutes 10"             longer
+    make simulate ARGS="--years 5000"             so many routine-years, however long it takes
+    make simulate ARGS="--seed 17"                one seed again; if it fails, the shortest story of how
+    make simulate ARGS="--break guards"           something is broken on purpose: this must fail
+
+A routine-year is one routine that lives for 365.25 days of simulated time. Seeds with an even number have schedules that
+run by the day or the week; odd ones have schedules that run by the hour, and schedulers that are mostly down. The table
+also counts occurrences that were settled in years of an hourly schedule (8,766 occurrences).
+"""
+
+import argparse
+import gc
+import os
+import resource
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from itertools import count, islice
+from typing import get_args
+
+from verification.simulation.faults import Break
+from verification.simulation.oracle import KINDS
+from verification.simulation.shrink import shortest
+from verification.simulation.world import Ended, Shape, World
+
+HOURLY = 8_766  # occurrences of an hourly schedule in a year
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, help="only this one")
+    parser.add_argument("--first", type=int, help="the first of the seeds; without it the time of day gives it")
+    parser.add_argument("--years", type=float, help="stop after so many routine-years")
+    parser.add_argument("--minutes", type=float, default=1.0, help="stop after so many minutes (1)")
+    parser.add_argument("--routines", type=int, default=100, help="of one seed (100)")
+    parser.add_argument("--days", type=int, default=365, help="that one seed simulates (365)")
+    parser.add_argument("--break", dest="broken", choices=get_args(Break), help="break a rule, to see it found")
+    parser.add_argument("--past", action="store_true", help="people change schedules also while the clock is set back")
+    parser.add_argument("--cores", type=int, default=os.cpu_count() or 1, help="seeds at the same time (one a core)")
+    asked = parser.parse_args()
+    first = asked.first if asked.first is not None else int(time.time()) % 1_000_000
+    seeds: Iterator[int] = iter([asked.seed]) if asked.seed is not None else count(first)
+    shapes = (Shape(seed, asked.routines, asked.days, broken=asked.broken, past=asked.past) for seed in seeds)
+    began, ended = time.monotonic(), list[Ended]()
+
+    def is_enough() -> bool:
+        years, minutes = sum(one.routine_years for one in ended), (time.monotonic() - began) / 60
+        too_long = years >= asked.years if asked.years else minutes >= asked.minutes
+        return too_long or any(one.violations for one in ended)
+
+    cores = 1 if asked.seed is not None else asked.cores
+    for one in lived(shapes, cores, is_enough):
+        ended.append(one)
+        print(line(one), flush=True)
+    took_s, used = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    print("\n".join(table(ended, took_s, used.ru_utime + used.ru_stime)))
+    if failed := [one for one in ended if one.violations]:
+        print("\n".join(shortest(failed[0].shape)))
+        sys.exit(1)
+
+
+def lived(shapes: Iterator[Shape], cores: int, is_enough: Callable[[], bool]) -> Iterator[Ended]:
+    """The worlds of these shapes as they end, so many at a time, until it is enough; those that are under way end, too."""
+    with ProcessPoolExecutor(cores, initializer=gc.disable) as pool:
+        under_way = {pool.submit(live, shape) for shape in islice(shapes, cores)}
+        while under_way:
+            done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in done)
+            if not is_enough():
+                under_way |= {pool.submit(live, shape) for shape in islice(shapes, len(done))}
+
+
+def live(shape: Shape) -> Ended:
+    gc.collect()  # a world lets go of nothing before its end
+    return World(shape).run()
+
+
+def line(one: Ended) -> str:
+    kind = "by the hour, mostly down" if one.shape.stormy else "by the day"
+    occurrences = sum(one.occurrences.values())
+    faults = sum(one.faults.values())
+    return (
+        f"seed {one.shape.seed}: {one.routine_years:.0f} routine-years {kind}, {occurrences:,} occurrences, "
+        f"{one.events:,} events, {faults:,} faults, {len(one.violations)} violations"
+    )
+
+
+def table(ended: list[Ended], took_s: float, cpu_s: float) -> Iterator[str]:
+    """What all seeds came to."""
+    occurrences = sum((one.occurrences for one in ended), Counter[str]())
+    faults = sum((one.faults for one in ended), Counter[str]())
+    found = Counter(violation.kind for one in ended for violation in one.violations)
+    years, settled = sum(one.routine_years for one in ended), sum(occurrences.values())
+    rows = [
+        ("seeds", f"{min(one.shape.seed for one in ended)} to {max(one.shape.seed for one in ended)}"),
+        ("routine-years", f"{years:,.0f}"),
+        ("events", f"{sum(one.events for one in ended):,}"),
+        ("occurrences", f"{settled:,}"),
+        *((f"  {name}", f"{many:,}") for name, many in occurrences.most_common()),
+        ("faults", f"{sum(faults.values()):,}"),
+        *((f"  {name}", f"{many:,}") for name, many in faults.most_common()),
+        *((kind, f"{found[kind]:,}") for kind in KINDS),
+        ("routine-years a minute", f"{60 * years / took_s:,.0f} ({60 * years / cpu_s:,.0f} a minute of CPU)"),
+        ("hourly years a minute", f"{60 * settled / HOURLY / took_s:,.0f} ({60 * settled / HOURLY / cpu_s:,.0f})"),
+    ]
+    yield ""
+    yield from (f"  {name:<24}{value:>16}" for name, value in rows)
+
+
+if __name__ == "__main__":
+    main()

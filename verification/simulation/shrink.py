@@ -1,0 +1,51 @@
+"""The shortest story of a failure: the same seed in a smaller world, and only what concerns the routine."""
+
+from collections.abc import Iterator
+
+from verification.simulation.world import STORE, Shape, Told, World
+
+SMALLER = (2, 5, 10, 25, 50)  # routines
+SHORTER = (10, 30, 90, 180)  # days
+MOST = 60  # lines
+
+
+def shortest(shape: Shape) -> Iterator[str]:
+    """The violations in the smallest world of the seed that still fails, and what led to the first of them."""
+    small = smallest(shape)
+    ended = World(small, tell=True).run()
+    first = ended.violations[0]
+    yield f"\nSeed {small.seed} fails with {small.routines} routines in {small.days} days, under {_faults(small)}:"
+    yield from (f"  {one.kind}: {one.text} (routine {one.routine_id})" for one in ended.violations[:10])
+    yield "\nWhat happened (* is outside the log; lines of other routines are left out):"
+    story = [told for told in ended.story if told.position is None or told.position <= first.position]
+    mine = [told for told in story if told.routine_id in (first.routine_id, None) and not _is_setup(told)]
+    yield from (f"  {told.position or '':>7} {told.text}" for told in mine[-MOST:])
+
+
+def smallest(shape: Shape) -> Shape:
+    """Fewer routines, fewer days, fewer kinds of trouble, one after the other, as long as it fails."""
+    for days in SHORTER:
+        shape = _if_it_fails(shape, shape._replace(days=min(days, shape.days)))
+    for routines in SMALLER:
+        shape = _if_it_fails(shape, shape._replace(routines=min(routines, shape.routines)))
+    shape = _if_it_fails(shape, shape._replace(clock_steps=False))
+    shape = _if_it_fails(shape, shape._replace(outages=False))
+    shape = _if_it_fails(shape, shape._replace(people=False))
+    for kind in sorted(STORE):
+        shape = _if_it_fails(shape, shape._replace(kinds=shape.kinds - {kind}))
+    return shape
+
+
+def _if_it_fails(shape: Shape, smaller: Shape) -> Shape:
+    larger = smaller.days > shape.days or smaller.routines > shape.routines or smaller == shape
+    return shape if larger or not World(smaller).run().violations else smaller
+
+
+def _is_setup(told: Told) -> bool:
+    """What belongs to no routine and is of no interest: the company, its people."""
+    return told.position is not None and told.routine_id is None
+
+
+def _faults(shape: Shape) -> str:
+    whole = {"outages": shape.outages, "clock steps": shape.clock_steps, "people": shape.people}
+    return ", ".join([*(name for name, there in whole.items() if there), *sorted(shape.kinds)]) or "no fault"

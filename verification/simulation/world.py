@@ -1,0 +1,422 @@
+"""
+One seed, one world: some schedulers, people, a log in memory, and a clock that only we move.
+
+The scheduler is the one of the service (processes/scheduler/scheduler.py), with its read models in memory. Time goes from one
+thing that happens to the next. All that is random follows from the seed, so a seed is a story that can be told again.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from heapq import heappop, heappush
+from random import Random
+from typing import Any, NamedTuple, get_args
+from unittest.mock import patch
+from uuid import UUID
+
+import msgspec
+from eventsourcing.persistence import PersistenceError
+
+from application.access import BoardUser
+from application.event_store import execute
+from application.event_store.execute import Executor
+from application.event_store.stream_cache import StreamCache
+from domain.errors import ImpossibleHistory, Refusal
+from processes.scheduler.scheduler import TROUBLE_S, Scheduler
+from verification.simulation.agenda import Agenda, Backfills, Deadlines, Follower, TriggersDue
+from verification.simulation.faults import Break, Died, Faults, Kind, Line, Log, broken
+from verification.simulation.oracle import Oracle, Violation
+from verification.simulation.people import People
+
+BEGIN = datetime(2026, 1, 10, tzinfo=UTC)
+DAY = timedelta(days=1)
+SECOND = timedelta(seconds=1)
+YEAR = timedelta(days=365.25)
+CHANGES_A_YEAR = 12  # of a routine
+ENOUGH = 50  # violations
+STUCK = 50  # ticks, one after the other, that leave something that is due
+STORE: frozenset[Kind] = frozenset(get_args(Kind))
+
+
+class Shape(NamedTuple):
+    """How large a world is, and what may happen in it."""
+
+    seed: int
+    routines: int = 100
+    days: int = 365
+    kinds: frozenset[Kind] = STORE
+    outages: bool = True
+    clock_steps: bool = True
+    people: bool = True
+    past: bool = False  # whether people change schedules while the clock is behind what was recorded
+    broken: Break | None = None
+
+    @property
+    def stormy(self) -> bool:
+        """Every other world has schedules that run by the hour, and schedulers that are down most of the time."""
+        return self.seed % 2 == 1
+
+
+class Told(NamedTuple):
+    """A line of the story; `position` in the log, None for what happened outside it."""
+
+    position: int | None
+    text: str
+    routine_id: UUID | None  # that it is about; None: about all
+
+
+class Ended(NamedTuple):
+    """What a world came to."""
+
+    shape: Shape
+    violations: list[Violation]
+    occurrences: Counter[str]
+    faults: Counter[str]
+    events: int
+    story: list[Told]  # when asked for
+
+    @property
+    def routine_years(self) -> float:
+        return self.shape.routines * (self.shape.days * DAY / YEAR)
+
+
+class Silent:
+    """Stands for the scheduler's log; what the scheduler could not explain is told."""
+
+    def __init__(self, trouble: Callable[[str], None]) -> None:
+        self._trouble = trouble
+
+    def info(self, *_: object, **__: object) -> None: ...
+
+    def exception(self, event: str, **fields: object) -> None:
+        self._trouble(f"{event} {fields}: {sys.exc_info()[1]!r}")
+
+
+class InTurn:
+    """Stands for the scheduler's threads: one batch after the other, so that a seed tells one story."""
+
+    def __init__(self, *_: object, **__: object) -> None: ...
+
+    map = staticmethod(map)
+
+
+class Process:
+    """A scheduler, as long as it lives."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self.scheduler = scheduler
+        self.busy = False
+
+
+class World:
+    def __init__(self, shape: Shape, *, tell: bool = False) -> None:
+        self.shape = shape
+        self.elapsed = timedelta()  # true time
+        self.shift = timedelta()  # of the clock against true time
+        self.story: list[Told] = []
+        self._tell = tell
+        self._random = Random(f"{shape.seed}/world")
+        self._ids = Random(f"{shape.seed}/ids")
+        self._log = Log(shape.broken)
+        self._faults = Faults(f"{shape.seed}/faults", shape.kinds)
+        self._oracle = Oracle()
+        self._read = 0
+        self._agenda = Agenda()
+        self._next: list[tuple[timedelta, int, Callable[[], None]]] = []
+        self._many = 0
+        self._nested = False
+        self._idle_ticks = 0
+        self._turn = 0  # of the alarm; an earlier one is not wanted any more
+        self._up = True
+        self._caller = BoardUser(user_id=self._new_id(), key_id=self._new_id(), instance_admin=True)
+        self._processes: list[Process | None] = []
+        self._web = self._executor(1)
+        self._closed: list[UUID] = []
+        self._newest = BEGIN  # the latest moment of what is recorded
+
+    def run(self) -> Ended:
+        with self._stubbed():
+            self._faults.off = True
+            self._people = People(f"{self.shape.seed}/people", self._ask, self.clock, dense=self.shape.stormy)
+            for which in range(self.shape.routines):
+                self._live(which, self._people.open_routine())
+            self._faults.off = False
+            self._processes = [self._scheduler() for _ in range(self._random.choice([1, 2, 3]))]
+            self._agenda.between(lambda: self._perhaps_overtake("stale"))
+            self._wake()
+            self._plan()
+            self._go()
+            self._come_to_rest()
+        return Ended(
+            self.shape,
+            self._oracle.violations,
+            self._oracle.occurrences,
+            self._faults.many,
+            self._read,
+            self.story,
+        )
+
+    def clock(self) -> datetime:
+        return BEGIN + self.elapsed + self.shift
+
+    # What happens when
+
+    def _plan(self) -> None:
+        """The things that happen to the whole world."""
+        self._again(lambda: self._random.uniform(2, 12) * DAY, self._work)
+        if self.shape.people:
+            self._again(lambda: self._random.expovariate(1 / 20) * DAY, lambda: self._note(self._people.rearrange()))
+        if self.shape.clock_steps:
+            self._again(lambda: self._random.expovariate(1 / 50) * DAY, self._step_clock)
+        if self.shape.outages:
+            self._at(self._uptime(), self._go_down)
+
+    def _again(self, pause: Callable[[], timedelta], happen: Callable[[], None]) -> None:
+        def once() -> None:
+            happen()
+            self._at(pause(), once)
+
+        self._at(pause(), once)
+
+    def _live(self, which: int, random: Random) -> None:
+        """People change a routine now and then."""
+        if not self.shape.people:
+            return
+
+        def change() -> None:
+            self._change(which, random)
+            self._at(random.expovariate(CHANGES_A_YEAR) * YEAR, change)
+
+        self._at(random.expovariate(CHANGES_A_YEAR) * YEAR, change)
+
+    def _at(self, pause: timedelta, happen: Callable[[], None]) -> None:
+        self._many += 1
+        heappush(self._next, (self.elapsed + pause, self._many, happen))
+
+    def _go(self) -> None:
+        end = self.shape.days * DAY
+        while self._next and self._next[0][0] <= end and not self._is_over():
+            self.elapsed, _, happen = heappop(self._next)
+            happen()
+            self._catch_up()
+        self.elapsed = end
+
+    def _is_over(self) -> bool:
+        return len(self._oracle.violations) >= ENOUGH or self._idle_ticks >= STUCK
+
+    def _come_to_rest(self) -> None:
+        """No faults any more: one scheduler settles all that is left, and the books are closed."""
+        self._faults.off = True
+        last = self._scheduler().scheduler
+        for _ in range(STUCK):
+            settled = last.tick(self._agenda)  # type: ignore[arg-type]
+            self._catch_up()
+            self.elapsed += timedelta(seconds=6)
+            if not settled and not self._agenda.waits(self.clock()):
+                break
+        else:
+            self._trouble("what is due stays due")
+        self._oracle.close(self.clock() - timedelta(seconds=6))
+
+    # Schedulers
+
+    def _scheduler(self) -> Process:
+        executor = self._executor(int(self._random.random() < 0.9))
+        batch = self._random.choice([1, 20, 50, 200, 200, 200])
+        return Process(Scheduler(executor, executor.store.after, batch))
+
+    def _executor(self, remembers: int) -> Executor:
+        line = Line(self._log, self._faults, self._overtake, self.shape.broken)
+        return Executor(line, self.clock, cache=StreamCache() if remembers else None)
+
+    def _wake(self, pause: timedelta = timedelta()) -> None:
+        """One alarm for all: whoever comes second finds nothing to do, unless the first one failed."""
+        self._turn += 1
+        turn = self._turn
+        self._at(pause, lambda: self._alarm() if turn == self._turn else None)
+
+    def _alarm(self) -> None:
+        there = [which for which, process in enumerate(self._processes) if process is not None]
+        if self._random.random() < 0.1:  # mostly the same one is first, and knows what it has read
+            self._random.shuffle(there)
+        pauses = [self._tick(which) for which in there if self._waits()]
+        if there:
+            self._wake(min(pauses) if pauses and self._waits() else self._until_next())
+
+    def _waits(self) -> bool:
+        self._agenda.follow(self._web.store.after)
+        return self._agenda.waits(self.clock())
+
+    def _tick(self, which: int) -> timedelta:
+        """How long it sleeps afterwards."""
+        process = self._processes[which]
+        if process is None:
+            return 300 * SECOND
+        process.busy, before = True, self._agenda.position
+        try:
+            process.scheduler.tick(self._agenda)  # type: ignore[arg-type]
+        except Died:
+            self._note(f"scheduler {which} dies")
+            self._processes[which] = None
+            self._at(self._random.uniform(0, 300) * SECOND, lambda: self._start(which))
+            return 300 * SECOND
+        except PersistenceError as error:
+            self._note(f"scheduler {which}: {type(error).__name__}")
+            return TROUBLE_S * SECOND
+        finally:
+            process.busy = False
+        is_idle = self._waits() and self._agenda.position == before
+        self._idle_ticks = self._idle_ticks + 1 if is_idle else 0
+        return process.scheduler.pause_s(self._agenda) * SECOND  # type: ignore[arg-type]
+
+    def _until_next(self) -> timedelta:
+        """A sleep that would end with nothing to do is slept on until there is something."""
+        moment = self._agenda.next_moment()
+        return 1_000 * DAY if moment is None else max(moment - self.clock(), timedelta())
+
+    def _start(self, which: int) -> None:
+        if self._up and self._processes[which] is None:
+            self._processes[which] = self._scheduler()
+            self._wake()
+
+    # What goes wrong
+
+    def _perhaps_overtake(self, kind: Kind) -> None:
+        if not self._nested and self._faults.strike((kind,)):
+            self._faults.many[kind] += 1
+            self._overtake()
+
+    def _overtake(self) -> None:
+        """Another process does what it does, in the middle of what this one does."""
+        if self._nested:
+            return
+        self._nested, self._faults.off = True, True
+        web, self._web = self._web, self._executor(1)  # of another process: this one may hold its turn
+        try:
+            others = [process for process in self._processes if process is not None and not process.busy]
+            if others and (self._random.random() < 0.5 or not self.shape.people):
+                self._note("another scheduler ticks in between")
+                self._random.choice(others).scheduler.tick(self._agenda)  # type: ignore[arg-type]
+            elif self.shape.people:
+                self._change(self._random.randrange(len(self._people.routines)), self._random)
+        finally:
+            self._nested, self._faults.off, self._web = False, False, web
+
+    def _step_clock(self) -> None:
+        by = (
+            self._random.choice([-2 * DAY, -3 * SECOND * 3_600, -61 * SECOND, 61 * SECOND, 3 * DAY])
+            * self._random.random()
+        )
+        self.shift += by
+        self._faults.many["clock back" if by < timedelta() else "clock forward"] += 1
+        self._note(f"the clock steps by {by}")
+        self._wake()
+
+    def _uptime(self) -> timedelta:
+        """How long the schedulers are there, until they are all gone."""
+        return self._random.uniform(0.01, 0.3) * DAY if self.shape.stormy else self._random.expovariate(1 / 40) * DAY
+
+    def _go_down(self) -> None:
+        self._up = False
+        self._faults.many["outage"] += 1
+        days = self._random.uniform(0, 40) if self.shape.stormy else 10 ** self._random.uniform(-3, 1.3)
+        lasts = days * DAY
+        self._note(f"all schedulers are down for {lasts}")
+        self._processes = [None for _ in self._processes]
+        self._at(lasts, self._come_up)
+
+    def _come_up(self) -> None:
+        self._up = True
+        self._processes = [self._scheduler() for _ in self._processes]
+        self._wake()
+        self._at(self._uptime(), self._go_down)
+
+    # People
+
+    def _change(self, which: int, random: Random) -> None:
+        if self.shape.past or self.clock() >= self._newest:
+            self._note(self._people.change(which, random), self._people.routines[which].id)
+
+    def _work(self) -> None:
+        live = [id_ for issues in self._oracle.open.values() for id_ in issues]
+        self._people.work_on(live, self._closed[-20:])
+        self._closed = [*self._closed[-20:], *live]
+
+    def _ask(self, use_case: Callable[..., Any], *args: object) -> Any:
+        """What a person asks for; None when the answer is no, or does not come."""
+        try:
+            done = self._web.attempt(lambda work: use_case(work, self._caller, *args))
+        except (Refusal, PersistenceError):
+            return None
+        except Died:
+            self._web = self._executor(1)
+            return None
+        except ImpossibleHistory as error:
+            self._trouble(repr(error))
+            return None
+        self._wake()  # the log announces what people do; what schedulers do, they find for themselves
+        return done.result
+
+    # The log
+
+    def _catch_up(self) -> None:
+        """The oracle reads what is new."""
+        store = self._web.store
+        while batch := store.after(self._read, 10_000):
+            for recorded in batch:
+                self._oracle.read(recorded)
+                self._newest = max(self._newest, recorded.at)
+                if self._tell:
+                    text = f"{recorded.at:%m-%d %H:%M:%S} {recorded.actor[:9]:9} {brief(recorded.event)}"
+                    self.story.append(Told(recorded.position, text, self._oracle.routine_of(recorded)))
+            self._read = batch[-1].position
+        self._oracle.check()
+
+    def _note(self, text: str, routine_id: UUID | None = None) -> None:
+        if self._tell:
+            self.story.append(Told(None, f"{self.clock():%m-%d %H:%M:%S} * {text}", routine_id))
+
+    def _trouble(self, text: str) -> None:
+        self._oracle.violations.append(Violation("against rule", text, None, self._read))
+
+    def _new_id(self) -> UUID:
+        return UUID(int=self._ids.getrandbits(128), version=4)
+
+    @contextmanager
+    def _stubbed(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            stack.enter_context(patch("application.event_store.unit_of_work.uuid4", self._new_id))
+            stack.enter_context(patch.object(execute, "PAUSE_S", 0.0))
+            stack.enter_context(patch("processes.scheduler.prefetch.triggers_due", TriggersDue))
+            stack.enter_context(
+                patch.multiple(
+                    "processes.scheduler.scheduler",
+                    Follower=Follower,
+                    triggers_due=TriggersDue,
+                    deadlines=Deadlines,
+                    backfills=Backfills,
+                    log=Silent(self._trouble),
+                    ThreadPoolExecutor=InTurn,
+                )
+            )
+            stack.enter_context(broken(self.shape.broken))
+            yield
+
+
+def brief(value: object) -> str:
+    """Without what goes without saying: defaults, and most of an id."""
+    match value:
+        case UUID():
+            return str(value)[:8]
+        case datetime():
+            return f"{value:%Y-%m-%dT%H:%M:%S}"
+        case tuple():
+            return f"({', '.join(map(brief, value))})"
+        case msgspec.Struct():
+            named = [(one.name, one.default) for one in msgspec.structs.fields(value)]
+            told = [(name, getattr(value, name)) for name, default in named if getattr(value, name) != default]
+            return f"{type(value).__name__}({', '.join(f'{name}={brief(given)}' for name, given in told)})"
+        case _:
+            return repr(value)

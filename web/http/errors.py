@@ -1,0 +1,189 @@
+"""The one table from exception to HTTP, and the one error body: RFC 9457 beside the contract's `error`, `details`, `code`."""
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+import psycopg
+import structlog
+from eventsourcing.persistence import IntegrityError, MapperDeserialisationError, OperationalError
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, ValidationException
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.response.base import ASGIResponse
+from psycopg_pool import PoolTimeout
+
+from application.event_store.recorder import ClockDiffers, OutcomeUnknown
+from application.quotas import OverQuota
+from application.secrets.key_ring import VaultClosed
+from domain.errors import Conflict, Forbidden, Misfit, NotFound, Refusal, Unacceptable, Unknown
+from projections.engine.positions import Lagging
+from web.http.validation import Invalid
+from web.paperclip.rate_limit import TooMany
+
+
+class Overloaded(Exception):
+    """More at once than a process holds open: nothing was recorded, and the same may be asked for again."""
+
+
+STATUS_OF: dict[type[Exception], int] = {  # children follow their parent
+    Unknown: 401,
+    Forbidden: 403,
+    NotFound: 404,
+    Conflict: 409,
+    Unacceptable: 422,
+    Invalid: 400,
+    Lagging: 503,
+    IntegrityError: 503,  # lost so many races that it gave up; nothing was recorded
+    OperationalError: 503,
+    PoolTimeout: 503,
+    psycopg.OperationalError: 503,
+    VaultClosed: 503,
+    MapperDeserialisationError: 503,  # a newer version wrote what this one cannot read
+    TooMany: 429,
+    OverQuota: 429,
+    Overloaded: 503,
+}
+RETRY_AFTER_S = "1"
+WINDOW_S = "60"  # of the limits on calls
+
+log = structlog.get_logger(process="web")
+
+
+class Problem(msgspec.Struct, omit_defaults=True):
+    """The body of every error."""
+
+    error: str
+    type: str
+    title: str
+    status: int
+    detail: str
+    details: Any = None
+    code: str | None = None
+
+
+RESPONSES = {  # what any operation may answer instead, for its description
+    status: ResponseSpec(Problem, description=text, generate_examples=False)
+    for status, text in {
+        400: "A field of the body, the query or a header is wrong: `details` names each",
+        401: "No known credential",
+        403: "Known, but not allowed",
+        404: "No such thing, or it is another company's",
+        409: "The state of things forbids it now",
+        413: "The body is too large",
+        415: "The body is not JSON in UTF-8",
+        422: "Well-formed, but refused by a rule",
+        429: "Too many calls, or too much recorded in a minute: try again after Retry-After seconds",
+        431: "Too many or too large headers",
+        503: "The database or a read model is not there yet, or too many large bodies: try again after Retry-After seconds",
+    }.items()
+}
+
+
+def problem(status: int, message: str, details: Any = None) -> Problem:
+    code = details.get("code") if isinstance(details, dict) else None
+    title = HTTPStatus(status).phrase
+    return Problem(
+        error=message,
+        type=f"/problems/{title.lower().replace(' ', '-')}",
+        title=title,
+        status=status,
+        detail=message,
+        details=details,
+        code=code,
+    )
+
+
+def to_response(_request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    """Whatever was raised, as a response."""
+    status, message, details = described(error)
+    return Response(problem(status, message, details), status_code=status, headers=headers_of(status, error))
+
+
+def headers_of(status: int, error: Exception) -> dict[str, str]:
+    """What an answer to an error says besides its body; what was not foreseen is logged."""
+    headers = {}
+    if status == HTTPStatus.SERVICE_UNAVAILABLE and not _may_be_recorded(error):
+        headers["Retry-After"] = RETRY_AFTER_S
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        headers["Retry-After"] = str(error.retry_after_s) if isinstance(error, OverQuota) else WINDOW_S
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        unforeseen = error if status == HTTPStatus.INTERNAL_SERVER_ERROR else None
+        log.error("request_failed", status=status, error=type(error).__name__, exc_info=unforeseen)
+    return headers
+
+
+def error_response(status: int, message: str, headers: dict[str, str]) -> ASGIResponse:
+    """An error before the framework has a request."""
+    body = msgspec.json.encode(problem(status, message))
+    return ASGIResponse(body=body, status_code=status, media_type="application/json", headers=headers)
+
+
+def described(error: Exception) -> tuple[int, str, Any]:
+    """Its status, message and details."""
+    match error:
+        case Misfit():
+            path = [int(part) if part.isdigit() else part for part in error.field.split(".")]
+            return 422, error.message, [{"code": "custom", "message": error.message, "path": path}]
+        case Refusal():
+            return _status(error), error.message, error.details
+        case Invalid():
+            return 400, _headline(error), error.issues
+        case Lagging(recorded=None):
+            return 503, "A read model is behind the log; try again", {"readModels": list(error.names)}
+        case Lagging():
+            text = "The change is recorded, but a read model is behind the log: do not repeat it, read it back later"
+            return 503, text, {"readModels": list(error.names), "position": error.recorded}
+        case NotFoundException() | MethodNotAllowedException():
+            return 404, "API route not found", None
+        case ValidationException():
+            return 400, "Validation error", _query_issues(error)
+        case HTTPException():
+            return error.status_code, error.detail, None
+        case TooMany():
+            return 429, str(error), None
+        case Overloaded():
+            return _status(error), str(error), None
+        case VaultClosed():
+            log.error("vault_closed", why=str(error))
+            return 503, "The secrets cannot be opened now; try again", None
+        case MapperDeserialisationError():
+            log.error("unreadable_event", error=str(error))
+            return 503, "What this rests on cannot be read by this version of the service; nothing was changed", None
+        case ClockDiffers():
+            log.error("clock_differs", difference_s=error.difference_s)
+            return 503, "The clock of this process differs from the database's; nothing was changed", None
+        case OutcomeUnknown():
+            return 503, "It is not known whether the change was recorded: read it back before you repeat it", None
+        case _ if (status := _status(error)) == HTTPStatus.SERVICE_UNAVAILABLE:
+            return status, "The database cannot be reached or is busy; try again", None
+        case _:
+            return 500, "Internal server error", None
+
+
+def _headline(error: Invalid) -> str:
+    """A lone issue of a query, a header or a whole body speaks for itself (contract 7.5, `limit must be ...`)."""
+    only = error.issues[0] if len(error.issues) == 1 else {}
+    speaks = only.get("code") == "custom" and len(only["path"]) <= 1
+    return str(only["message"]) if speaks else str(error)
+
+
+def _may_be_recorded(error: Exception) -> bool:
+    """Whether the change may have been made all the same, so that it must not be asked for again unseen."""
+    return isinstance(error, OutcomeUnknown) or (isinstance(error, Lagging) and error.recorded is not None)
+
+
+def _status(error: Exception) -> int:
+    return next((code for kind, code in STATUS_OF.items() if isinstance(error, kind)), 500)
+
+
+def _query_issues(error: ValidationException) -> list[dict[str, Any]]:
+    """A wrong query parameter or header, in the form of body issues."""
+    found = error.extra if isinstance(error.extra, list) else []
+    return [
+        {"code": "custom", "message": str(item.get("message", error.detail)), "path": [item.get("key", "")]}
+        for item in found
+        if isinstance(item, dict)
+    ] or [{"code": "custom", "message": error.detail, "path": []}]

@@ -1,0 +1,249 @@
+"""
+What a request must be before the framework sees it: small enough, JSON if it has a body, sound text.
+
+An ASGI middleware around the whole application; it reads the body once and hands it on. What webhook senders send
+is theirs to shape, and Jetty's bodies are judged after their sender is known: there size and coding count alone.
+
+Whoever is not known may send little. A large body is read when its sender has a valid key and the operation takes
+large ones; one of a webhook, when there is that webhook; and any only while all that are held are not too much.
+The work on a request is given up when its client leaves before the answer has begun.
+
+Every answer leaves with the headers that any answer needs: it is what it says it is, and nobody stores it unless it
+says who may.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+from litestar.concurrency import sync_to_thread
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, HTTPRequestEvent, Message, Receive, ReceiveMessage, Scope, Send
+
+from application.access import Caller, Principal
+from application.event_store.unit_of_work import Work
+from application.use_cases import triggers
+from domain.errors import NotFound
+from web.apis import Face, face_of
+from web.http import json_body
+from web.http.backend import Backend
+from web.http.departures import Gone, Watched
+from web.http.errors import RETRY_AFTER_S, described, error_response, headers_of
+from web.http.held_bodies import HeldBodies, Holder, NoRoom, Share
+from web.http.large_bodies import LargeBodies
+from web.http.requests import bearer_of
+from web.http.tenants import address_of, company_of
+from web.jetty.errors import error_response as jetty_error
+from web.jetty.requests import URL_ENCODED
+from web.paperclip.webhook_requests import PUBLIC_ID
+
+MAX_HEADERS = 100
+MAX_HEADER_BYTES = 32 * 1024
+MAX_PATH_BYTES = 2 * 1024  # as it was sent; the framework remembers the paths of its last requests, and their queries
+MAX_QUERY_BYTES = 4 * 1024
+MAX_QUERY_FIELDS = 100
+TOO_LARGE = "Too many or too large headers"
+NOSNIFF = (b"x-content-type-options", b"nosniff")
+NO_STORE = (b"cache-control", b"no-store")
+DELIVERY = re.compile(r"/+api/+routine-triggers/+public/+([^/]+)/+fire/*")  # routing takes repeated slashes for one
+
+
+class Refused(Exception):
+    """A request is answered here."""
+
+    def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.headers = headers or {}
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """How long a body may be: `unknown` bytes of anybody, `most` once `check` does not refuse the request."""
+
+    most: int
+    unknown: int
+    check: Callable[[], Holder]  # says for whom a large one is held
+
+
+def guard(app: ASGIApp, backend: Backend, large: LargeBodies) -> ASGIApp:
+    limits = backend.limits
+    held = HeldBodies(limits.max_held_body_bytes, limits.max_held_body_bytes_per_sender)
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != ScopeType.HTTP:
+            await app(scope, receive, send)
+            return
+        delivery, face = DELIVERY.fullmatch(scope["path"]), face_of(scope["path"])
+        with held.share(Holder(address_of(scope))) as share:
+            try:
+                _check_head(scope)
+                _check_address(scope, delivery)
+                body = await _body(scope, receive, _bounds(scope, delivery, face, backend, large), share)
+                async with Watched(receive, _with_headers(send)) as client:
+                    await _check_body(scope, body, share, delivery, face)
+                    await app(scope, _replay(body, client.receive), client.send)
+            except Gone:
+                return
+            except Refused as refused:
+                respond = jetty_error if face == "jetty" else error_response
+                answer = respond(refused.status, refused.message, refused.headers)
+                await answer(scope, receive, _with_headers(send))
+
+    return guarded
+
+
+def _check_head(scope: Any) -> None:
+    headers = list(scope["headers"])
+    if len(headers) > MAX_HEADERS or sum(len(name) + len(value) for name, value in headers) > MAX_HEADER_BYTES:
+        raise Refused(431, TOO_LARGE)
+    if _is_nowhere(scope):
+        raise Refused(404, "API route not found")
+    query = scope["query_string"]
+    if len(query) > MAX_QUERY_BYTES or query.count(b"&") >= MAX_QUERY_FIELDS:
+        raise Refused(400, f"The query must have at most {MAX_QUERY_BYTES} bytes and {MAX_QUERY_FIELDS} parameters")
+    if b"%00" in query:
+        raise Refused(400, "The character U+0000 is not allowed in a query")
+
+
+def _check_address(scope: Any, delivery: re.Match[str] | None) -> None:
+    """What cannot be the address of a webhook needs no further look."""
+    if delivery is not None and scope["method"] == "POST" and not PUBLIC_ID.fullmatch(delivery[1]):
+        raise Refused(404, "Routine trigger not found")
+
+
+def _is_nowhere(scope: Any) -> bool:
+    """Whether no route of ours can be meant; the framework adds OPTIONS, and addresses behind the description's."""
+    path = scope["path"]
+    if scope["method"] == "OPTIONS" or path.startswith(("/api/openapi.json/", "/openapi.json/")):
+        return True
+    return len(scope.get("raw_path") or b"") > MAX_PATH_BYTES or "\x00" in path or "\ufffd" in path
+
+
+def _bounds(scope: Any, delivery: re.Match[str] | None, face: Face, backend: Backend, large: LargeBodies) -> Bounds:
+    limits = backend.limits
+    if delivery is not None:
+        public_id = delivery[1]
+        return Bounds(
+            most=limits.max_webhook_bytes,
+            unknown=min(limits.max_webhook_bytes, json_body.SMALL),
+            check=lambda: backend.executor.ask(lambda work: _receiver(work, public_id)),
+        )
+    slow = _header(scope, b"content-type", "").startswith(URL_ENCODED)  # to read takes far longer than to send
+    takes_large = not slow and large.are_taken(scope["method"], scope["path"])
+    most = max(limits.max_body_bytes, limits.max_large_body_bytes) if takes_large else limits.max_body_bytes
+    caller = Caller(token=bearer_of(_values(scope, b"authorization")), by_jetty=face == "jetty")
+
+    def check() -> Holder:
+        backend.ask(caller, _known)
+        company_id = company_of(scope, backend)
+        return Holder(address_of(scope)) if company_id is None else Holder(str(company_id), is_known=True)
+
+    return Bounds(most=most, unknown=min(most, json_body.SMALL), check=check)
+
+
+def _known(_work: Work, _principal: Principal) -> None:
+    """Whoever gets here has a valid key."""
+
+
+def _receiver(work: Work, public_id: str) -> Holder:
+    """The webhooks of a company: whoever calls them takes nothing of what its keys may send."""
+    trigger_id, _ = triggers.at_address(work, public_id)
+    return Holder(f"webhooks of {work.company_of(trigger_id)}")
+
+
+async def _check_body(scope: Any, body: bytes, share: Share, delivery: re.Match[str] | None, face: Face) -> None:
+    if not body or scope["method"] not in ("POST", "PATCH", "PUT", "DELETE"):
+        return
+    raw = delivery is not None or face == "jetty"  # who may not call, or calls what is not there, is told so first
+    _check_type(scope, raw=raw)
+    if delivery is None and len(body) > json_body.SMALL:
+        _grow(share, json_body.weight(body))
+    if not raw:
+        try:
+            await json_body.aside(len(body), json_body.read, body)
+        except json_body.Unsound as unsound:
+            raise Refused(400, str(unsound)) from unsound
+
+
+def _check_type(scope: Any, *, raw: bool) -> None:
+    if not raw and not json_body.is_announced(_header(scope, b"content-type", "application/json")):
+        raise Refused(415, "Content-Type must be application/json in UTF-8")
+    if _header(scope, b"content-encoding", "identity") != "identity":
+        raise Refused(415, "Content-Encoding is not supported")
+
+
+def _values(scope: Any, name: bytes) -> Sequence[str]:
+    return [value.decode("latin-1") for given, value in scope["headers"] if given.lower() == name]
+
+
+def _header(scope: Any, name: bytes, default: str) -> str:
+    """In lower case; the last one, if there are several."""
+    return next(reversed(_values(scope, name)), default).lower()
+
+
+async def _body(scope: Any, receive: Receive, bounds: Bounds, share: Share) -> bytes:
+    """What is announced as too large is not waited for. Raises Refused and Gone."""
+    announced = int(dict(scope["headers"]).get(b"content-length", b"0"))
+    parts: list[bytes] = []
+    size, more, is_checked = 0, True, False
+    while True:
+        expected = max(size, announced)
+        if expected > bounds.most:
+            raise Refused(413, f"The body must have at most {bounds.most} bytes")
+        if not is_checked and expected > bounds.unknown:
+            share.holder, is_checked = await _pass(bounds.check), True
+        if parts:
+            _grow(share, len(parts[-1]))
+        if not more:
+            return b"".join(parts)
+        message: Any = await receive()
+        if message["type"] == "http.disconnect":
+            raise Gone
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        more = message.get("more_body", False)
+
+
+async def _pass(check: Callable[[], Holder]) -> Holder:
+    """Raises Refused for whatever the check raises."""
+    try:
+        return await sync_to_thread(check)
+    except NotFound as error:
+        raise Refused(404, error.message) from error
+    except Exception as error:
+        status, message, _ = described(error)
+        raise Refused(status, message, headers_of(status, error)) from error
+
+
+def _grow(share: Share, size: int) -> None:
+    try:
+        share.grow(size)
+    except NoRoom as full:
+        raise Refused(503, str(full), {"Retry-After": RETRY_AFTER_S}) from full
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    first = True
+
+    async def replayed() -> ReceiveMessage:
+        nonlocal first
+        if first:
+            first = False
+            return HTTPRequestEvent(type="http.request", body=body, more_body=False)
+        return await receive()
+
+    return replayed
+
+
+def _with_headers(send: Send) -> Send:
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = [*message["headers"], NOSNIFF]
+            if all(name.lower() != NO_STORE[0] for name, _ in headers):
+                headers.append(NO_STORE)
+            message["headers"] = headers
+        await send(message)
+
+    return sent

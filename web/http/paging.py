@@ -1,0 +1,161 @@
+"""
+Lists page by page: where a page begins, and the headers that lead to the next one.
+
+A page begins after a place in the order of its list, not after so many rows: the tenth costs what the first does.
+It ends at its limit, or where its rows fill `max_page_bytes`, whichever comes first; so every list may have pages.
+A cursor is base64url of the JSON array [version, checksum, place]; the checksum covers the name of the list as
+well, so that a cursor that was cut off, or is another list's, is refused and not misread.
+
+While rows change, a walk over the pages gives no row twice unless it moved to a later place meanwhile. In the list
+of routines a change moves a row to the front, runs never move: so no walk repeats a row, and every row that did not
+change is in it exactly once. What moved to the front or is new since the walk began is at the start of the next one.
+"""
+
+import base64
+import hashlib
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from operator import attrgetter
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlencode
+from uuid import UUID
+
+import msgspec
+from litestar import Request, Response
+from litestar.datastructures import ResponseHeader
+from litestar.params import FromQuery
+
+from application.use_cases import explaining
+from domain import disclosure
+from projections.engine.read_model import Part
+from web.http.backend import Backend
+from web.http.validation import Invalid
+
+VERSION = 1
+MOST_POSITION = 2**63 - 1
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), explaining.LAST  # moments that anybody could ask for
+CURSOR_HEADER = "X-Next-Cursor"
+NEXT = (
+    ResponseHeader(name=CURSOR_HEADER, documentation_only=True, description="There is more: the next page's `cursor`"),
+    ResponseHeader(name="Link", documentation_only=True, description='There is more: where, with `rel="next"`'),
+)
+T = TypeVar("T")
+P = TypeVar("P")
+
+
+class Paging(NamedTuple):
+    """Which part of a list is asked for, in the client's words."""
+
+    request: Request[Any, Any, Any]
+    cursor: str | None
+    limit: str | None
+
+
+async def paging(
+    request: Request[Any, Any, Any], cursor: FromQuery[str | None] = None, limit: FromQuery[str | None] = None
+) -> Paging:
+    return Paging(request, cursor, limit)
+
+
+async def cursor_only(request: Request[Any, Any, Any], cursor: FromQuery[str | None] = None) -> Paging:
+    """Of a list that has no `limit`."""
+    return Paging(request, cursor, None)
+
+
+def cursor_of(list_: str, place: object) -> str:
+    """The cursor of what comes after a place in a list."""
+    checksum = hashlib.sha256(msgspec.json.encode([list_, place])).hexdigest()[:8]
+    return base64.urlsafe_b64encode(msgspec.json.encode([VERSION, checksum, place])).decode().rstrip("=")
+
+
+def place_of(cursor: str | None, list_: str, shape: type[P]) -> P | None:
+    """
+    The place that a cursor of this list names; none or an empty one is the start, None. Raises Invalid.
+
+    The checksum tells mistakes, not forgeries: a place holds nothing that its caller may not say, see `row_of`.
+    """
+    if not cursor:
+        return None
+    try:
+        data = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        _, _, place = msgspec.json.decode(data, type=tuple[int, str, shape])  # type: ignore[valid-type]
+        if _is_sound(place) and cursor_of(list_, place) == cursor:
+            return place
+    except ValueError:
+        pass
+    raise not_of_list()
+
+
+def row_of(row_id: UUID | None, find: Callable[[UUID], int | None], name: str = "cursor") -> int | None:
+    """
+    The position of the row that a cursor names; None when it names none.
+
+    `find` looks within the list alone, so that a row of another list is refused as one that does not exist is.
+    Raises Invalid.
+    """
+    if row_id is None:
+        return None
+    if (position := find(row_id)) is None:
+        raise not_of_list(name)
+    return position
+
+
+def not_of_list(name: str = "cursor") -> Invalid:
+    """The refusal of a cursor that the list did not give."""
+    return Invalid([{"code": "custom", "message": f"{name} must be one that this list gave", "path": [name]}])
+
+
+def _is_sound(place: object) -> bool:
+    """Whether the database and the calendar can compare with all of a place: anybody can compute its checksum."""
+    match place:
+        case int():
+            return -MOST_POSITION - 1 <= place <= MOST_POSITION
+        case str():
+            return "\0" not in place
+        case datetime():
+            return place.utcoffset() is not None and EARLIEST <= place <= LATEST
+        case tuple():
+            return all(_is_sound(part) for part in place)
+        case msgspec.Struct():
+            return _is_sound(msgspec.structs.astuple(place))
+        case _:
+            return isinstance(place, UUID)
+
+
+def page(asked: Paging, list_: str, found: Part[T], place: Callable[[T], object]) -> Response[list[T]]:
+    """What was found; if there is more, the headers say where."""
+    return Response(list(found), headers=further(asked, list_, found, place))
+
+
+def read_page(  # noqa: PLR0913, PLR0917 whose list, which part of it, and from where
+    backend: Backend,
+    asked: Paging,
+    list_: str,
+    models: Sequence[str],
+    read: Callable[..., Part[T]],
+    key: str = "id",
+    shape: type = UUID,
+    *,
+    addresses: bool = True,
+) -> Response[list[T]]:
+    """
+    A page of a list that nothing narrows: its rows are found again by what the field `key` holds.
+
+    `addresses`: whether they are shown to whoever asks.
+    """
+    after = place_of(asked.cursor, list_, shape)
+    with backend.shown(*models) as conn:
+        found = read(conn, after=after, max_bytes=backend.limits.max_page_bytes)
+    shown = found.of(disclosure.shown(list(found), addresses=addresses))
+    return page(asked, list_, shown, attrgetter(key))
+
+
+def further(asked: Paging, list_: str, found: Part[T], place: Callable[[T], object]) -> dict[str, str]:
+    """The headers that lead to the next page; none at the end of the list."""
+    return further_from(asked, cursor_of(list_, place(found[-1]))) if found.more else {}
+
+
+def further_from(asked: Paging, cursor: str) -> dict[str, str]:
+    query = [item for item in asked.request.query_params.multi_items() if item[0] != "cursor"]
+    link = f'<{asked.request.url.path}?{urlencode([*query, ("cursor", cursor)])}>; rel="next"'
+    return {CURSOR_HEADER: cursor, "Link": link}

@@ -1,0 +1,85 @@
+"""How many connections a web process has, over all and of one peer, and who makes way when there are too many."""
+
+from collections import Counter, OrderedDict
+from collections.abc import Hashable, Sequence
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Protocol
+
+from web.http.rare_log import RareLine
+from web.paperclip.rate_limit import network_of
+
+
+class Client(Hashable, Protocol):
+    """A connection."""
+
+    def hang_up(self) -> None: ...
+
+
+class Peers:
+    """
+    Of the event loop only. A peer is an address, or the /64 of an IPv6 one; a trusted proxy may have all there are.
+
+    When there are too many, the one makes way that has waited longest, silent or amid a request, for nothing of ours:
+    one of the same peer, if that has too many, else any. If all get an answer just now, the new one is turned away.
+    """
+
+    def __init__(
+        self, most: int, most_of_peer: int, trusted: Sequence[IPv4Network | IPv6Network] = (), *, kept: int = 1024
+    ) -> None:
+        self._most = most
+        self._most_of_peer = most_of_peer
+        self._trusted = trusted
+        self._peers: dict[Client, str] = {}
+        self._of: Counter[str] = Counter()
+        self._waiting: OrderedDict[Client, None] = OrderedDict()  # the longest first
+        self._waiting_of: dict[str, OrderedDict[Client, None]] = {}
+        self._line = RareLine("too_many_connections")
+        self._peer_of = lru_cache(kept)(self._name)
+
+    def admit(self, client: Client, address: str) -> bool:
+        """Whether there is room for it; then it waits for its first request."""
+        peer = self._peer_of(address)
+        crowded = peer != "" and self._of[peer] >= self._most_of_peer
+        if crowded or len(self._peers) >= self._most:
+            self._line.write(connections=len(self._peers), most=self._most, most_of_peer=self._most_of_peer)
+            waiting = self._waiting_of.get(peer, OrderedDict()) if crowded else self._waiting
+            if (oldest := next(iter(waiting), None)) is None:
+                return False
+            self.leave(oldest)
+            oldest.hang_up()
+        self._peers[client] = peer
+        self._of[peer] += 1
+        self.wait(client)
+        return True
+
+    def wait(self, client: Client) -> None:
+        """It waits for nothing of ours from now on."""
+        if client in self._peers and client not in self._waiting:
+            self._waiting[client] = None
+            self._waiting_of.setdefault(self._peers[client], OrderedDict())[client] = None
+
+    def work(self, client: Client) -> None:
+        """A whole request of it is at work."""
+        if client in self._waiting:
+            del self._waiting[client]
+            peer = self._peers[client]
+            del self._waiting_of[peer][client]
+            if not self._waiting_of[peer]:
+                del self._waiting_of[peer]
+
+    def leave(self, client: Client) -> None:
+        """It is gone, if it was there."""
+        self.work(client)
+        if (peer := self._peers.pop(client, None)) is not None:
+            self._of[peer] -= 1
+            if not self._of[peer]:
+                del self._of[peer]
+
+    def _name(self, address: str) -> str:
+        """Empty for who is not limited: a trusted proxy, and what has no address."""
+        try:
+            found = ip_address(address)
+        except ValueError:
+            return ""
+        return "" if any(found in network for network in self._trusted) else network_of(address)

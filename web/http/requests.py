@@ -1,0 +1,81 @@
+"""How requests are read: JSON bodies by their shape, ids in paths, who is calling."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from litestar import Request
+
+from application.access import Caller
+from domain.errors import NotFound
+from web.http import json_body
+from web.http.validation import UUID_TEXT, Invalid, parse
+
+MOST_DIGITS = 12
+BEARER = re.compile(r"bearer +(\S+)", re.IGNORECASE)
+
+
+class JsonRequest(Request[Any, Any, Any]):
+    """An empty body is `{}`; any other is checked against the shape that the route declares."""
+
+    async def body(self) -> bytes:
+        return await super().body() or b"{}"
+
+    async def raw_body(self) -> bytes:
+        """As it was sent."""
+        return await super().body()
+
+    async def json(self) -> Any:
+        field, body = self.route_handler.parsed_data_field, await self.body()
+        shape: Any = object if field is None else field.annotation
+        return await json_body.aside(len(body), lambda: parse(shape, msgspec.json.decode(body)))
+
+
+def identified(text: str, kind: str) -> UUID:
+    """An id of a path. A malformed one names nothing: NotFound."""
+    if not UUID_TEXT.fullmatch(text):
+        raise NotFound(f"{kind} not found")
+    return UUID(text)
+
+
+def uuid_or_none(text: str | None, name: str) -> UUID | None:
+    """An id of a query parameter; none given or an empty one is None. Raises Invalid."""
+    if not text:
+        return None
+    if not UUID_TEXT.fullmatch(text):
+        raise Invalid([{"validation": "uuid", "code": "invalid_string", "message": "Invalid uuid", "path": [name]}])
+    return UUID(text)
+
+
+def number(text: str | None, name: str, default: int, least: int, most: int) -> int:
+    """A whole number of a query parameter. Raises Invalid."""
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < MOST_DIGITS and least <= int(text) <= most):
+        kind = "a positive integer" if least == 1 else "an integer"
+        raise Invalid([{"code": "custom", "message": f"{name} must be {kind} up to {most}", "path": [name]}])
+    return int(text)
+
+
+async def caller(request: Request[Any, Any, Any]) -> Caller:
+    """The bearer token and the work session of a request."""
+    session = request.headers.get("x-paperclip-run-id")
+    return Caller(token=bearer(request), run_id=uuid_or_none(session, "X-Paperclip-Run-Id"))
+
+
+def bearer(request: Request[Any, Any, Any]) -> str | None:
+    """The bearer token of a request."""
+    return bearer_of(request.headers.getall("authorization", []))
+
+
+def bearer_of(given: Sequence[str]) -> str | None:
+    """The bearer token of the Authorization headers of a request. Two are none."""
+    match = BEARER.fullmatch(given[0].strip()) if len(given) == 1 else None
+    return match[1] if match else None
+
+
+def is_eventual(request: Request[Any, Any, Any]) -> bool:
+    """Whether the client takes what is there, without waiting for the read model."""
+    return request.headers.get("x-routines-consistency") == "eventual"

@@ -1,0 +1,277 @@
+"""
+Bodies against their shapes: every wrong field is reported, in the form that clients print (contract 1.1, zod 3 issues).
+
+`parse(shape, value)` trims what is marked so, then converts; it raises Invalid with all issues. A shape whose fields
+are right each for itself is asked for its `faults()`, if it has any: what is wrong with them together.
+"""
+
+import re
+import sys
+import types
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from application.request_bodies import REQUIRED
+
+T = TypeVar("T")
+Issue = dict[str, Any]
+UUID_TEXT = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+NO_META = Meta()
+MOST_ISSUES = 100  # nobody reads more, and to look for more takes far longer than to send it
+Aware = Annotated[datetime, Meta(tz=True)]
+
+
+class Invalid(Exception):
+    """Validation error"""
+
+    def __init__(self, issues: list[Issue]) -> None:
+        self.issues = issues
+        super().__init__("Validation error")
+
+
+class Place(NamedTuple):
+    """Where in a body we are, and what was found wrong so far."""
+
+    path: tuple[str | int, ...]
+    issues: list[Issue]
+
+    def at(self, step: str | int) -> "Place":
+        return Place((*self.path, step), self.issues)
+
+    def report(self, code: str, message: str, **more: Any) -> None:
+        self.issues.append({"code": code, **more, "message": message, "path": list(self.path)})
+        if len(self.issues) >= MOST_ISSUES:
+            raise Invalid(self.issues)
+
+    def wrong_type(self, expected: str, value: object) -> object:
+        received = _kind(value)
+        message = "Required" if value is UNSET else f"Expected {expected}, received {received}"
+        self.report("invalid_type", message, expected=expected, received=received)
+        return value
+
+
+def parse(shape: type[T], value: object) -> T:
+    """The value in its shape. Raises Invalid with every issue there is."""
+    place = Place((), [])
+    try:
+        clean = _walk(shape, value, place)
+        if place.issues:
+            raise Invalid(place.issues)
+        return msgspec.convert(clean, shape)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise Invalid([{"code": "custom", "message": str(error), "path": []}]) from error
+
+
+def _walk(shape: Any, value: object, place: Place) -> object:
+    meta, shape = _unwrap(shape)
+    if get_origin(shape) in (Union, types.UnionType):
+        return _union(shape, meta, value, place)
+    if get_origin(shape) is Literal:
+        return _literal(shape, value, place)
+    if isinstance(shape, type) and issubclass(shape, msgspec.Struct):
+        return _struct(shape, value, place)
+    if get_origin(shape) is tuple:
+        return _array(shape, meta, value, place)
+    if get_origin(shape) is dict:
+        return _object(shape, meta, value, place)
+    return value if shape is object else SCALARS[shape](value, meta, place)
+
+
+def _unwrap(shape: Any) -> tuple[Meta, Any]:
+    if get_origin(shape) is Annotated:
+        inner, *metas = get_args(shape)
+        return next((meta for meta in metas if isinstance(meta, Meta)), NO_META), inner
+    return NO_META, shape
+
+
+def _union(shape: Any, meta: Meta, value: object, place: Place) -> object:
+    members = [member for member in get_args(shape) if member is not UnsetType]
+    if value is None and types.NoneType in members:
+        return None
+    members = [member for member in members if member is not types.NoneType]
+    if len(members) == 1:
+        return _walk(Annotated[members[0], meta] if meta is not NO_META else members[0], value, place)
+    if (by_tag := _by_tag(members)) is not None:
+        return _tagged(*by_tag, value, place)
+    attempts: list[list[Issue]] = []
+    for member in members:
+        attempts.append([])
+        clean = _walk(member, value, Place(place.path, attempts[-1]))
+        if not attempts[-1]:
+            return clean
+    errors = [{"issues": attempt, "name": "ZodError"} for attempt in attempts]
+    place.report("invalid_union", "Invalid input", unionErrors=errors)
+    return value
+
+
+def _by_tag(members: list[Any]) -> tuple[str, dict[object, Any]] | None:
+    """The field that tells apart the members of a union of structs, and the member for each of its values."""
+    configs: list[Any] = [getattr(member, "__struct_config__", None) for member in members]
+    if not all(config is not None and config.tag_field for config in configs):
+        return None
+    return configs[0].tag_field, {config.tag: member for config, member in zip(configs, members, strict=True)}
+
+
+def _tagged(field: str, members: dict[object, Any], value: object, place: Place) -> object:
+    if not isinstance(value, Mapping):
+        return place.wrong_type("object", value)
+    tag = value.get(field)
+    if not isinstance(tag, str) or tag not in members:
+        expected = " | ".join(f"'{option}'" for option in members)
+        message = f"Invalid discriminator value. Expected {expected}"
+        place.at(field).report("invalid_union_discriminator", message, options=list(members))
+        return value
+    return {field: tag, **_struct(members[tag], value, place)}  # type: ignore[dict-item]
+
+
+def _literal(shape: Any, value: object, place: Place) -> object:
+    options = get_args(shape)
+    expected = " | ".join(f"'{option}'" for option in options)
+    if not isinstance(value, str):
+        return place.wrong_type(expected, value)
+    if value not in options:
+        message = f"Invalid enum value. Expected {expected}, received '{value}'"
+        place.report("invalid_enum_value", message, options=list(options), received=value)
+    return value
+
+
+def _struct(shape: type[msgspec.Struct], value: object, place: Place) -> object:
+    if not isinstance(value, Mapping):
+        return place.wrong_type("object", value)
+    before = len(place.issues)
+    clean: dict[str, object] = {}
+    for field in msgspec.structs.fields(shape):
+        name = field.encode_name
+        if name in value or field.required:
+            clean[name] = _walk(field.type, value.get(name, UNSET), place.at(name))
+    faults = getattr(shape, "faults", None)
+    if faults is not None and len(place.issues) == before:
+        for name, message in faults(msgspec.convert(clean, shape)):
+            if message == REQUIRED:
+                place.at(name).wrong_type("string", UNSET)
+            else:
+                place.at(name).report("custom", message)
+    return clean
+
+
+def _array(shape: Any, meta: Meta, value: object, place: Place) -> object:
+    if not isinstance(value, list):
+        return place.wrong_type("array", value)
+    _check_size(len(value), meta, "array", place)
+    return [_walk(get_args(shape)[0], item, place.at(index)) for index, item in enumerate(value[: meta.max_length])]
+
+
+def _object(shape: Any, meta: Meta, value: object, place: Place) -> object:
+    if not isinstance(value, Mapping):
+        return place.wrong_type("object", value)
+    most = (meta.extra or {}).get("max_bytes")
+    if most is not None and len(msgspec.json.encode(value)) > most:
+        place.report("too_big", f"Object must have at most {most} bytes of JSON", maximum=most, type="object")
+        return value
+    return {key: _walk(get_args(shape)[1], item, place.at(key)) for key, item in value.items()}
+
+
+def _text(value: object, meta: Meta, place: Place) -> object:
+    if not isinstance(value, str):
+        return place.wrong_type("string", value)
+    text = value.strip() if (meta.extra or {}).get("trim") else value
+    _check_size(len(text), meta, "string", place)
+    if meta.pattern is not None and not re.search(meta.pattern, text):
+        place.report("invalid_string", "Invalid", validation="regex")
+    return text
+
+
+def _uuid(value: object, _meta: Meta, place: Place) -> object:
+    if not isinstance(value, str):
+        return place.wrong_type("string", value)
+    if not UUID_TEXT.fullmatch(value):
+        place.report("invalid_string", "Invalid uuid", validation="uuid")
+    return value
+
+
+def _moment(value: object, _meta: Meta, place: Place) -> object:
+    if not isinstance(value, str):
+        return place.wrong_type("string", value)
+    try:
+        msgspec.convert(value, Aware).astimezone(UTC)  # near year 1 and 9999 there is no such moment in UTC
+    except (msgspec.ValidationError, OverflowError):
+        place.report("invalid_string", "Invalid datetime: ISO 8601 with a zone is expected", validation="datetime")
+    return value
+
+
+def _date(value: object, _meta: Meta, place: Place) -> object:
+    if not isinstance(value, str):
+        return place.wrong_type("string", value)
+    try:
+        return date.fromisoformat(value).isoformat()
+    except ValueError:
+        place.report("invalid_string", "Invalid date: YYYY-MM-DD is expected", validation="date")
+    return value
+
+
+def _boolean(value: object, _meta: Meta, place: Place) -> object:
+    return value if isinstance(value, bool) else place.wrong_type("boolean", value)
+
+
+def _integer(value: object, meta: Meta, place: Place) -> object:
+    if isinstance(value, float) and value.is_integer() and not (meta.extra or {}).get("whole"):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return place.wrong_type("number", value)
+    if isinstance(value, float):
+        place.report("invalid_type", "Expected integer, received float", expected="integer", received="float")
+    elif meta.ge is not None and value < meta.ge:
+        message = f"Number must be greater than or equal to {meta.ge}"
+        place.report("too_small", message, minimum=meta.ge, type="number", inclusive=True, exact=False)
+    elif meta.le is not None and value > meta.le:
+        message = f"Number must be less than or equal to {meta.le}"
+        place.report("too_big", message, maximum=meta.le, type="number", inclusive=True, exact=False)
+    return value
+
+
+def _number(value: object, _meta: Meta, place: Place) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
+        return place.wrong_type("number", value)
+    return value
+
+
+SCALARS: dict[Any, Callable[[object, Meta, Place], object]] = {
+    str: _text,
+    UUID: _uuid,
+    datetime: _moment,
+    date: _date,
+    bool: _boolean,
+    int: _integer,
+    float: _number,
+}
+UNITS = {"string": "character(s)", "array": "element(s)"}
+
+
+def _check_size(size: int, meta: Meta, kind: str, place: Place) -> None:
+    sized = {"type": kind, "inclusive": True, "exact": False}
+    if meta.min_length is not None and size < meta.min_length:
+        message = f"{kind.capitalize()} must contain at least {meta.min_length} {UNITS[kind]}"
+        place.report("too_small", message, minimum=meta.min_length, **sized)
+    if meta.max_length is not None and size > meta.max_length:
+        message = f"{kind.capitalize()} must contain at most {meta.max_length} {UNITS[kind]}"
+        place.report("too_big", message, maximum=meta.max_length, **sized)
+
+
+KINDS: tuple[tuple[Any, str], ...] = (
+    (UnsetType, "undefined"),
+    (types.NoneType, "null"),
+    (bool, "boolean"),
+    (int | float, "number"),
+    (str, "string"),
+    (list, "array"),
+)
+
+
+def _kind(value: object) -> str:
+    """As JavaScript would call it."""
+    return next((name for kind, name in KINDS if isinstance(value, kind)), "object")

@@ -1,0 +1,103 @@
+"""Answers that are made of what a read model shows, and of what only this request may show."""
+
+from typing import Any
+from uuid import UUID
+
+from projections.engine.read_model import Connection
+from projections.jetty import trajectories
+from projections.jetty.responses import Label, Shape, Trajectory
+
+
+class WorkflowResponse(Shape, frozen=True, kw_only=True):
+    """What a call has started (Jetty contract 5.1)."""
+
+    workflow_id: str
+    trajectory_id: int
+    run_id: UUID
+    message: str = "Workflow started"
+    result: dict[str, Any] = {}
+    trajectory: Trajectory
+    steps: dict[str, Any] = {}
+    metadata: str = ""
+
+    @classmethod
+    def of(cls, found: Trajectory, message: str = "Workflow started") -> "WorkflowResponse":
+        return cls(
+            workflow_id=found.workflow_id,
+            trajectory_id=found.trajectory_id,
+            run_id=found.run_id,
+            message=message,
+            result={name: step.outputs for name, step in found.steps.items()},
+            trajectory=found,
+            steps=dict(found.steps),
+        )
+
+
+def started(conn: Connection, trajectory_id: UUID) -> WorkflowResponse | None:
+    """What a call has started, as it is by now."""
+    found = trajectories.one(conn, trajectory_id)
+    return None if found is None else WorkflowResponse.of(found)
+
+
+class Healthy(Shape, frozen=True, kw_only=True):
+    status: str = "healthy"
+
+
+class Message(Shape, frozen=True, kw_only=True):
+    message: str
+
+
+class Trial(Shape, frozen=True, kw_only=True):
+    active: bool = False
+
+
+class Templates(Shape, frozen=True, kw_only=True):
+    templates: list[dict[str, Any]]
+
+
+class Ingested(Shape, frozen=True, kw_only=True):
+    trajectory_id: int
+    name: str
+    storage_path: str
+    status: str
+    labels: list[Label]
+
+
+class Statuses(Shape, frozen=True, kw_only=True):
+    """The statuses that were set, by trajectory."""
+
+    updated: dict[str, str]
+
+
+class Stats(Shape, frozen=True, kw_only=True):
+    total: int
+    by_status: dict[str, int]
+
+
+class LogLine(Shape, frozen=True, kw_only=True):
+    at: str
+    event: str
+    text: str
+
+
+class Logs(Shape, frozen=True, kw_only=True):
+    workflow_id: str
+    status: str
+    logs: list[LogLine]
+
+
+class Claimed(Shape, frozen=True, kw_only=True):
+    """A trajectory for a worker; its secrets are told to nobody else."""
+
+    claim_id: UUID
+    lease_s: int
+    trajectory: Trajectory
+    init_params: dict[str, Any]
+    secret_params: dict[str, Any]
+    environment_variables: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return f"Claimed({self.claim_id})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("claim_id", self.claim_id)]

@@ -1,0 +1,69 @@
+"""Whether we work: the database, how far each read model is behind the log, schedules that nobody fires (contract 7.1)."""
+
+from importlib.metadata import version
+
+import psycopg
+import structlog
+from litestar import Controller, Response, get
+from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
+from psycopg_pool import PoolTimeout
+
+from domain.routines.trigger import GRACE
+from projections.engine import positions
+from projections.engine.positions import Standing
+from projections.firing import backlog
+from projections.responses import Shape
+from web.http.backend import Backend
+
+VERSION = version("routines")
+STUCK_S = 10.0  # a read model that has been behind for so long is not keeping up
+MOST_COUNTED = 1_000
+
+log = structlog.get_logger(process="web")
+
+
+class Health(Shape, frozen=True, kw_only=True):
+    """
+    `status` is `degraded` while a read model has stopped or falls behind, so that reads of it answer 503, or while
+    schedules are due for more than a minute, so that no scheduler seems to run. `isolated` of a read model counts the
+    events that it could not take and has passed over: `routines projections isolated` shows them.
+    """
+
+    status: str
+    version: str = VERSION
+    deployment_mode: str = "authenticated"
+    deployment_exposure: str = "private"
+    auth_ready: bool = True
+    bootstrap_status: str = "ready"
+    read_models: list[Standing]
+    overdue_schedules: int = 0  # counted up to 1,000
+
+
+class Unhealthy(Shape, frozen=True, kw_only=True):
+    error: str
+    status: str = "unhealthy"
+
+
+ANSWERS = {
+    200: ResponseSpec(Health, description="The database is there", generate_examples=False),
+    503: ResponseSpec(Unhealthy, description="The database cannot be reached", generate_examples=False),
+}
+
+
+class HealthController(Controller):
+    tags = ("health",)
+
+    @get("/health", operation_id="getHealth", sync_to_thread=True, responses=ANSWERS)
+    def health(self, backend: NamedDependency[Backend]) -> Response[Health | Unhealthy]:
+        try:
+            long_ago = backend.executor.clock() - GRACE
+            with backend.pool.connection() as conn:
+                standings = positions.status(conn)
+                overdue = backlog.backlog(conn, long_ago, MOST_COUNTED).count
+        except (psycopg.Error, PoolTimeout):
+            log.warning("database_unreachable")
+            return Response(Unhealthy(error="database_unreachable"), status_code=503)
+        well = all(standing.stopped is None and standing.behind_s < STUCK_S for standing in standings)
+        status = "ok" if well and not overdue else "degraded"
+        return Response(Health(status=status, read_models=standings, overdue_schedules=overdue))

@@ -1,0 +1,209 @@
+"""
+What monitoring asks for, in the format of Prometheus: what has been counted, how work stands, how this process does.
+
+Totals are the log's: every web process shows the same, so they are not to be added up over processes.
+"""
+
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from http import HTTPStatus
+from typing import get_args
+
+import psycopg
+import structlog
+from litestar import Response, get
+from litestar.handlers import HTTPRouteHandler
+from prometheus_client import generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.registry import Collector
+from psycopg_pool import PoolTimeout
+
+from application.quotas import NEAR, Quotas
+from domain.bounds.limits import Limits
+from domain.values import DeliveryKind
+from projections.board import usage
+from projections.delivery import deliveries
+from projections.engine import positions
+from projections.engine.positions import Standing
+from projections.engine.read_model import Connection
+from projections.firing import backlog, firing_metrics
+from projections.firing.firing_metrics import BOUNDS, Lateness
+from web.http.backend import Backend
+from web.http.requests import JsonRequest
+from web.monitoring.traffic import Traffic
+
+MOST_COUNTED = 100_000  # schedules: what a scrape costs has a limit
+GROWING = ("max_company_routines", "max_company_open_issues", "max_company_live_trajectories")  # the fastest growing
+COUNT_AGAIN_S = 60.0  # how long who is near those is believed
+OPENMETRICS, PLAIN = "application/openmetrics-text", "text/plain; version=0.0.4"  # the framework adds the charset
+
+log = structlog.get_logger(process="web")
+
+
+class Scrape(Collector):
+    """What one scrape shows."""
+
+    def __init__(self, *families: Metric, traffic: Traffic) -> None:
+        self._families = families
+        self._traffic = traffic
+
+    def collect(self) -> Iterable[Metric]:
+        yield from self._families
+        yield from self._traffic.registry.collect()
+
+
+class Near:
+    """How many companies are near a quota of how many there may be: looked up now and then, since all rows are counted."""
+
+    def __init__(self) -> None:
+        self._found: Mapping[str, int] = {}
+        self._again_at = -math.inf
+
+    def __call__(self, conn: Connection, limits: Limits) -> Mapping[str, int]:
+        if time.monotonic() >= self._again_at:
+            least = {name: int(getattr(limits, name) * NEAR) for name in GROWING}
+            self._found = {name: len(usage.counts(conn, name, many)) for name, many in least.items()}
+            self._again_at = time.monotonic() + COUNT_AGAIN_S
+        return self._found
+
+
+def metrics(backend: Backend, traffic: Traffic) -> HTTPRouteHandler:
+    """The route; it needs no token, since no label names anybody or anything of theirs."""
+    near = Near()
+
+    @get("/metrics", operation_id="getMetrics", include_in_schema=False, sync_to_thread=True)
+    def scrape(request: JsonRequest) -> Response[bytes]:
+        try:
+            families, status = [_up(reached=True), *_state(backend, near)], HTTPStatus.OK
+        except (psycopg.Error, PoolTimeout):
+            log.warning("database_unreachable")
+            families, status = [_up(reached=False)], HTTPStatus.SERVICE_UNAVAILABLE
+        shown = Scrape(*families, traffic=traffic)
+        if OPENMETRICS in request.headers.get("accept", ""):
+            body = openmetrics.generate_latest(shown)  # type: ignore[no-untyped-call]
+            kind = openmetrics.CONTENT_TYPE_LATEST
+        else:
+            body, kind = generate_latest(shown), PLAIN
+        return Response(body, status_code=status, media_type=kind)
+
+    return scrape
+
+
+def _up(*, reached: bool) -> Metric:
+    return _gauge("routines_database_up", "Whether the database could be reached.", reached)
+
+
+def _state(backend: Backend, counted: Near) -> list[Metric]:
+    now = backend.executor.clock()
+    with backend.pool.connection() as conn:
+        standings = positions.status(conn)
+        found = firing_metrics.firings(conn)
+        due = backlog.backlog(conn, now, MOST_COUNTED)
+        enabled = backlog.backlog(conn, backlog.ANY_TIME, MOST_COUNTED)
+        letters = deliveries.tallies(conn)
+        near = counted(conn, backend.limits)
+    overdue_s = (now - due.first_at).total_seconds() if due.first_at else 0.0
+    return [
+        _counter("routines_runs", "Firings, by what became of them.", ("source", "outcome", "reason"), found.runs),
+        _counter("routines_missed_occurrences", "Occurrences that were too late to run.", ("reason",), found.missed),
+        _counter("routines_run_ends", "Ends of execution issues, and so of their runs.", ("status",), found.ended),
+        _lateness(found.lateness),
+        _counter(
+            "routines_delivery_attempts", "Attempts to deliver, by what came of them.", ("outcome",), found.attempts
+        ),
+        *_letters(letters, now),
+        _gauge(
+            "routines_schedules_enabled", f"Enabled schedules of active routines, to {MOST_COUNTED}.", enabled.count
+        ),
+        _gauge("routines_schedules_due", f"Those of them whose time has come, to {MOST_COUNTED}.", due.count),
+        _gauge("routines_schedules_longest_overdue_seconds", "Since when the first of those has waited.", overdue_s),
+        _gauge("routines_log_position", "The newest event of the log.", max(map(_head, standings), default=0)),
+        *_read_models(standings),
+        *_quotas(backend.executor.quotas, near),
+    ]
+
+
+def _quotas(quotas: Quotas | None, near: Mapping[str, int]) -> list[Metric]:
+    """Of this process, but for how many there are of a thing: that is everybody's."""
+    if quotas is None:
+        return []
+    refused: dict[tuple[str, ...], int] = {(name,): total for name, total in quotas.refused().items()}
+    shares = quotas.near()
+    return [
+        _counter("routines_quota_refusals", "Requests that this web process refused by a quota.", ("quota",), refused),
+        *(
+            _gauges(
+                f"routines_quota_near_{whom}",
+                f"How many {whom} use 80 % of a quota or more; of a minute's, in this web process.",
+                "quota",
+                {name: many for name, many in {**near, **shares}.items() if whose in name},
+            )
+            for whom, whose in (("companies", "company"), ("keys", "key"))
+        ),
+    ]
+
+
+def _gauges(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=[label])
+    for value, many in values.items():
+        family.add_metric([value], many)
+    return family
+
+
+def _letters(letters: Mapping[str, tuple[int, datetime]], now: datetime) -> list[Metric]:
+    waiting, overdue = (
+        GaugeMetricFamily(f"routines_deliveries_{name}", text, labels=["kind"])
+        for name, text in (
+            ("waiting", "Deliveries that are not made and not given up, those between two attempts included."),
+            ("longest_overdue_seconds", "Since when the first of those could have been sent."),
+        )
+    )
+    for kind in get_args(DeliveryKind):
+        many, first_at = letters.get(kind, (0, now))
+        waiting.add_metric([kind], many)
+        overdue.add_metric([kind], max((now - first_at).total_seconds(), 0.0))
+    return [waiting, overdue]
+
+
+def _head(standing: Standing) -> int:
+    return standing.position + standing.behind
+
+
+def _read_models(standings: Sequence[Standing]) -> list[Metric]:
+    events, age, stopped, isolated = (
+        GaugeMetricFamily(f"routines_read_model_{name}", text, labels=["read_model"])
+        for name, text in (
+            ("lag_events", "How many events a read model is behind the log."),
+            ("lag_seconds", "Since when the next of these waits."),
+            ("stopped", "Whether it can go no further."),
+            ("isolated_events", "How many events it could not take, and has passed over."),
+        )
+    )
+    for standing in standings:
+        events.add_metric([standing.name], standing.behind)
+        age.add_metric([standing.name], standing.behind_s)
+        stopped.add_metric([standing.name], standing.stopped is not None)
+        isolated.add_metric([standing.name], standing.isolated)
+    return [events, age, stopped, isolated]
+
+
+def _lateness(lateness: Mapping[str, Lateness]) -> Metric:
+    text = "From the planned moment of a scheduled firing to the decision on it; caught_up: it was late on purpose."
+    family = HistogramMetricFamily("routines_firing_lateness_seconds", text, labels=["timing"])
+    for timing, found in lateness.items():
+        family.add_metric([timing], list(zip(BOUNDS, found.up_to, strict=True)), found.sum_s)
+    return family
+
+
+def _counter(name: str, text: str, labels: Sequence[str], totals: Mapping[tuple[str, ...], int]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=labels)
+    for values, total in totals.items():
+        family.add_metric(values, total)
+    return family
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value)

@@ -1,0 +1,87 @@
+"""The API's own description, and a page that shows it without any other server."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+from litestar import Litestar, MediaType, Request, get
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+from litestar.routes import HTTPRoute
+
+from web.monitoring.health import VERSION
+from web.openapi.description import described
+
+PAGE = files("web.openapi").joinpath("docs.html").read_text()
+ABOUT = """Recurring work for AI agents: every occurrence gets exactly one recorded outcome.
+
+JSON in, JSON out. Fields of a body that are not named here are ignored; U+0000 is allowed in no text. A GET takes
+HEAD as well. An unknown path or method, and a malformed id in a path, is a 404."""
+
+
+Complete = Callable[[dict[str, Any], Sequence[Any]], dict[str, Any]]  # a description, and the handlers of its routes
+
+
+class DescriptionPlugin(JsonRenderPlugin):
+    """What the framework has found out, completed; made when it is asked for first."""
+
+    def __init__(self, complete: Complete) -> None:
+        super().__init__(path="/")
+        self._complete = complete
+        self._made: bytes | None = None
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        if self._made is None:
+            self._made = msgspec.json.encode(self._complete(openapi_schema, _handlers(request.app)))
+        return self._made
+
+
+def _handlers(app: Litestar) -> list[Any]:
+    """Those of the routes that are described."""
+    routes = [route for route in app.routes if isinstance(route, HTTPRoute)]
+    found = [handler for route in routes for handler, _ in route.route_handler_map.values()]
+    return [handler for handler in found if handler.operation_id is not None]
+
+
+def description_of(title: str, about: str, path: str, complete: Complete) -> OpenAPIConfig:
+    """How an API of ours describes itself at a path."""
+    return OpenAPIConfig(
+        title=title,
+        version=VERSION,
+        description=about,
+        path=path,
+        render_plugins=[DescriptionPlugin(complete)],
+        components=Components(security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer")}),
+        security=[{"bearer": []}],
+        use_handler_docstrings=True,
+    )
+
+
+openapi = description_of("Routines", ABOUT, "/api/openapi.json", described)
+
+
+def _sources(element: str) -> str:
+    """The hashes by which a browser knows what the page itself holds in elements of a name, and runs nothing else."""
+    texts = re.findall(f"<{element}>(.*?)</{element}>", PAGE, re.DOTALL)
+    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in texts]
+    return " ".join(f"'sha256-{digest}'" for digest in hashes)
+
+
+PAGE_HEADERS = {
+    "Content-Security-Policy": (
+        f"default-src 'none'; script-src {_sources('script')}; style-src {_sources('style')}; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+@get("/docs", media_type=MediaType.HTML, response_headers=PAGE_HEADERS, include_in_schema=False, sync_to_thread=False)
+def docs_page() -> str:
+    return PAGE

@@ -1,0 +1,163 @@
+"""Backfills: occurrences of a schedule in the past that are made up for (ours)."""
+
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+from litestar import Controller, Response
+from litestar.di import NamedDependency, Provide
+from litestar.params import FromPath, JSONBody
+
+from application.access import Caller
+from application.request_bodies import BackfillDraft
+from application.use_cases import backfills as use_cases
+from domain.explain.time_words import local
+from projections.firing import backfills
+from projections.firing.backfills import Backfill
+from projections.responses import Shape, time
+from web.http.backend import Backend
+from web.http.paging import NEXT, Paging, page, paging, place_of, row_of
+from web.http.requests import identified, number
+from web.http.routing import get, post
+from web.paperclip.schedules import within
+
+MODELS = ("backfills",)
+USUAL, MOST = 50, 200
+
+
+class WouldRun(Shape, frozen=True, kw_only=True):
+    """An occurrence in UTC and in the schedule's zone; `leave_out` when it has the run `runId`."""
+
+    at: str
+    local: str
+    action: Literal["run", "leave_out"]
+    run_id: UUID | None
+
+
+class BackfillPreview(Shape, frozen=True, kw_only=True):
+    """
+    What a backfill would do now: of `count` occurrences it would run `toRun`. The first 100 are named; `refusedBecause`
+    says why it would not be begun.
+    """
+
+    trigger_id: UUID
+    routine_id: UUID
+    from_: str = msgspec.field(name="from")
+    to: str
+    count: int
+    to_run: int
+    left_out: int
+    refused_because: str | None
+    occurrences: list[WouldRun]
+
+
+class Backfills(Controller):
+    tags = ("backfills",)
+    dependencies = {"paging": Provide(paging)}
+
+    @post(
+        "/routine-triggers/{trigger_id:str}/backfills/preview",
+        operation_id="previewBackfill",
+        refuses=(422,),
+        status_code=200,
+    )
+    def preview(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        trigger_id: FromPath[str],
+        data: JSONBody[BackfillDraft],
+    ) -> BackfillPreview:
+        """What a backfill of this range would run, by the schedule as it is now. Nothing is recorded."""
+        id_ = identified(trigger_id, "Routine trigger")
+        return _previewed(backend.ask(caller, use_cases.preview, id_, _checked(data)))
+
+    @post(
+        "/routine-triggers/{trigger_id:str}/backfills",
+        operation_id="createBackfill",
+        refuses=(403, 409, 422),
+    )
+    def create(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        trigger_id: FromPath[str],
+        data: JSONBody[BackfillDraft],
+    ) -> Response[Backfill]:
+        """
+        Runs the occurrences of a range of the past, oldest first, but for those that have run already.
+
+        Its runs carry its id as `backfillId`. The range ends before what the schedule itself still has to settle.
+        """
+        id_ = identified(trigger_id, "Routine trigger")
+        made = backend.change(caller, MODELS, use_cases.create, id_, _checked(data))
+        return made.answer(lambda conn: backfills.backfill(conn, made.result), 201)
+
+    @get("/routine-triggers/{trigger_id:str}/backfills", operation_id="listBackfills", response_headers=NEXT)
+    def list_(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        paging: NamedDependency[Paging],
+        trigger_id: FromPath[str],
+    ) -> Response[list[Backfill]]:
+        """Newest first."""
+        id_ = identified(trigger_id, "Routine trigger")
+        limit = number(paging.limit, "limit", USUAL, 1, MOST)
+        listed = f"backfills of {id_}"
+        after = place_of(paging.cursor, listed, UUID)
+        backend.ask(caller, use_cases.may_list, id_)
+        with backend.shown(*MODELS) as conn:
+            before = row_of(after, lambda backfill_id: backfills.position(conn, id_, backfill_id))
+            found = backfills.of_trigger(conn, id_, limit, before=before)
+        return page(paging, listed, found, lambda one: one.id)
+
+    @get("/routine-backfills/{backfill_id:str}", operation_id="getBackfill")
+    def detail(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], backfill_id: FromPath[str]
+    ) -> Backfill:
+        """How far it has come."""
+        id_ = identified(backfill_id, "Backfill")
+        return backend.found(caller, MODELS, "Backfill", lambda conn: backfills.backfill(conn, id_))
+
+    @post(
+        "/routine-backfills/{backfill_id:str}/cancel",
+        operation_id="cancelBackfill",
+        refuses=(403, 409),
+        status_code=200,
+    )
+    def cancel(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], backfill_id: FromPath[str]
+    ) -> Response[Backfill]:
+        """Nothing more of it is run; what was stays, and a backfill of the same range goes on from there."""
+        cancelled = backend.change(caller, MODELS, use_cases.cancel, identified(backfill_id, "Backfill"))
+        return cancelled.answer(lambda conn: backfills.backfill(conn, cancelled.result))
+
+
+def _checked(draft: BackfillDraft) -> BackfillDraft:
+    """Within the years that anybody could mean. Raises Invalid."""
+    within(draft.from_, "from")
+    within(draft.to, "to")
+    return draft
+
+
+def _previewed(found: use_cases.Preview) -> BackfillPreview:
+    return BackfillPreview(
+        trigger_id=found.trigger_id,
+        routine_id=found.routine_id,
+        from_=time(found.since),
+        to=time(found.until),
+        count=found.count,
+        to_run=found.count - found.left_out,
+        left_out=found.left_out,
+        refused_because=found.obstacle,
+        occurrences=[
+            WouldRun(
+                at=time(at),
+                local=local(at, found.zone).isoformat(),
+                action="run" if run_id is None else "leave_out",
+                run_id=run_id,
+            )
+            for at, run_id in found.occurrences
+        ],
+    )

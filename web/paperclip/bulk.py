@@ -1,0 +1,103 @@
+"""Many routines of a company at once: paused or resumed, each on its own record (ours)."""
+
+from uuid import UUID
+
+from litestar import Controller
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
+
+from application.access import Caller
+from application.request_bodies import BulkPause, BulkResume, BulkSelection, RoutinePatch
+from application.use_cases import routines as use_cases
+from domain.errors import Misfit, Refusal, Unacceptable
+from projections.responses import Shape
+from projections.routines import routines
+from projections.routines.routines import Meant
+from web.http.backend import Backend
+from web.http.requests import identified
+from web.http.routing import post
+
+MODELS = ("routines",)
+MOST = 1_000
+
+
+class Refused(Shape, frozen=True, kw_only=True):
+    """A routine that stayed as it was, and why."""
+
+    routine_id: UUID
+    error: str
+
+
+class BulkAnswer(Shape, frozen=True, kw_only=True):
+    """What became of each routine that was meant: changed, as asked for already, or refused."""
+
+    changed: list[UUID]
+    unchanged: list[UUID]
+    refused: list[Refused]
+
+
+class Bulk(Controller):
+    path = "/companies/{company_id:str}/routines"
+    tags = ("routines",)
+
+    @post("/pause", operation_id="pauseRoutines", refuses=(403, 422), status_code=200)
+    def pause(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        company_id: FromPath[str],
+        data: JSONBody[BulkPause],
+    ) -> BulkAnswer:
+        """
+        Pauses the active routines of the company, of a project, an agent, a list or with a text in them; together they
+        narrow it. Each is a change of its own, so one that is refused keeps none of the others back.
+        """
+        patch = RoutinePatch(status="paused", pause_note=data.pause_note, resume_at=data.resume_at)
+        return _each(backend, caller, identified(company_id, "Company"), data, patch)
+
+    @post("/resume", operation_id="resumeRoutines", refuses=(403, 422), status_code=200)
+    def resume(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        company_id: FromPath[str],
+        data: JSONBody[BulkResume],
+    ) -> BulkAnswer:
+        """Resumes the paused ones, as `pauseRoutines` pauses. What passed meanwhile is not made up for."""
+        patch = RoutinePatch(status="active")
+        return _each(backend, caller, identified(company_id, "Company"), data, patch)
+
+
+def _each(
+    backend: Backend, caller: Caller, company_id: UUID, selection: BulkSelection, patch: RoutinePatch
+) -> BulkAnswer:
+    answer = BulkAnswer(changed=[], unchanged=[], refused=[])
+    for found in _meant(backend, caller, company_id, selection):
+        if found.status in ("archived", patch.status):
+            answer.unchanged.append(found.id)
+            continue
+        try:
+            backend.executor.execute(caller, use_cases.update, found.id, patch)
+        except Refusal as refusal:
+            answer.refused.append(Refused(routine_id=found.id, error=refusal.message))
+        else:
+            answer.changed.append(found.id)
+    return answer
+
+
+def _meant(backend: Backend, caller: Caller, company_id: UUID, selection: BulkSelection) -> list[Meant]:
+    """The routines that the selection names. Raises Unacceptable when they are too many, Misfit for an unknown one."""
+    backend.ask(caller, use_cases.may_work, company_id)
+    filters = routines.Filters(
+        q=selection.q, project_id=selection.project_id, assignee_agent_id=selection.assignee_agent_id
+    )
+    ids = selection.routine_ids
+    with backend.shown(*MODELS) as conn:
+        found = routines.meant(conn, company_id, filters, ids=ids, limit=MOST + 1)
+        known = {one.id for one in routines.meant(conn, company_id, ids=ids, limit=MOST)} if ids else set()
+    for index, id_ in enumerate(ids or ()):
+        if id_ not in known:
+            raise Misfit("Routine not found", f"routineIds.{index}")
+    if len(found) > MOST:
+        raise Unacceptable(f"More than {MOST:,} routines are meant: narrow it")
+    return found

@@ -1,0 +1,93 @@
+"""Companies (contract 7.2)."""
+
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from litestar import Controller, Response
+from litestar.di import NamedDependency, Provide
+from litestar.params import FromPath, JSONBody
+from msgspec.structs import replace
+
+from application.access import BoardUser, Caller, Principal
+from application.request_bodies import CompanyDraft, CompanyPatch
+from application.use_cases import read_access
+from application.use_cases.board import companies
+from domain.errors import NotFound
+from projections import responses
+from projections.board import directory, issues
+from projections.engine.read_model import Connection, Part
+from web.http.backend import Backend
+from web.http.paging import NEXT, Paging, cursor_only, read_page
+from web.http.requests import identified
+from web.http.routing import get, patch, post
+
+MODELS = ("directory", "issues")
+
+
+class Companies(Controller):
+    path = "/companies"
+    tags = ("companies",)
+    dependencies = {"paging": Provide(cursor_only)}
+
+    @get(operation_id="listCompanies", refuses=(403,), response_headers=NEXT)
+    def list_(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], paging: NamedDependency[Paging]
+    ) -> Response[list[responses.Company]]:
+        """Those that the board user may enter, oldest first."""
+        user = backend.ask(caller, read_access.board)
+        return read_page(backend, paging, "companies", MODELS, partial(_visible, user=user))
+
+    @post(operation_id="createCompany", refuses=(403,))
+    def create(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], data: JSONBody[CompanyDraft]
+    ) -> Response[responses.Company]:
+        made = backend.change(caller, MODELS, companies.create, data)
+        return made.answer(lambda conn: _shown(conn, made.result), 201)
+
+    @get("/{company_id:str}", operation_id="getCompany", refuses=(403,))
+    def detail(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], company_id: FromPath[str]
+    ) -> responses.Company:
+        id_ = identified(company_id, "Company")
+        backend.ask(caller, read_access.company, id_)
+        with backend.shown(*MODELS) as conn:
+            if (found := _shown(conn, id_)) is None:
+                raise NotFound("Company not found")
+            return found
+
+    @patch("/{company_id:str}", operation_id="updateCompany", refuses=(403,))
+    def update(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        company_id: FromPath[str],
+        data: JSONBody[CompanyPatch],
+    ) -> Response[responses.Company]:
+        changed = backend.change(caller, MODELS, companies.update, identified(company_id, "Company"), data)
+        return changed.answer(lambda conn: _shown(conn, changed.result))
+
+    @post("/{company_id:str}/archive", operation_id="archiveCompany", refuses=(403,), status_code=200)
+    def archive(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], company_id: FromPath[str]
+    ) -> Response[responses.Company]:
+        changed = backend.change(caller, MODELS, companies.archive, identified(company_id, "Company"))
+        return changed.answer(lambda conn: _shown(conn, changed.result))
+
+
+def _visible(conn: Connection, user: Principal, **page: Any) -> Part[responses.Company]:
+    if not isinstance(user, BoardUser):
+        return Part()
+    everywhere = user.instance_admin
+    found = directory.companies(conn, **page) if everywhere else directory.companies_of(conn, user.user_id, **page)
+    return found.of(_counted(conn, found))
+
+
+def _shown(conn: Connection, company_id: UUID) -> responses.Company | None:
+    found = directory.company(conn, company_id)
+    return None if found is None else _counted(conn, [found])[0]
+
+
+def _counted(conn: Connection, companies: list[responses.Company]) -> list[responses.Company]:
+    last = issues.last_numbers(conn, [company.id for company in companies])
+    return [replace(company, issue_counter=last[company.id]) for company in companies]

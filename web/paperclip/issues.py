@@ -1,0 +1,281 @@
+"""Issues and the agent's loop over them (contract 7.5)."""
+
+from typing import Annotated, Any, Literal, NamedTuple
+from uuid import UUID
+
+from litestar import Controller, Response
+from litestar.di import NamedDependency, Provide
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from msgspec.structs import replace
+
+from application.access import Caller
+from application.request_bodies import Checkout, CommentDraft, IssueDraft, IssuePatch
+from application.use_cases import read_access
+from application.use_cases.board import issues as use_cases
+from domain.errors import NotFound
+from projections import responses
+from projections.board import directory, issues
+from projections.board.issues import Filters
+from projections.engine.read_model import Connection
+from projections.responses import Shape
+from web.http.backend import Backend
+from web.http.paging import NEXT, Paging, page, paging, place_of, row_of
+from web.http.requests import identified, number, uuid_or_none
+from web.http.routing import get, patch, post
+from web.http.validation import UUID_TEXT
+
+LIMIT, MOST = 500, 1_000
+MOST_COMMENTS = 500
+
+
+class IssueDetail(responses.Issue, frozen=True, kw_only=True):
+    ancestors: list[responses.Issue]
+
+
+class IssueUpdated(responses.Issue, frozen=True, kw_only=True):
+    comment: responses.Comment | None = None
+
+
+class HeartbeatContext(Shape, frozen=True, kw_only=True):
+    """What an agent needs to begin to work on an issue."""
+
+    issue: responses.Issue
+    ancestors: list[responses.Issue]
+    project: responses.Project | None
+    goal: responses.Goal | None
+    comment_cursor: issues.CommentCursor
+    wake_comment: None = None
+    attachments: tuple[str, ...] = ()
+
+
+class CommentPart(NamedTuple):
+    """Which comments are asked for."""
+
+    after: UUID | None
+    newest_first: bool
+
+
+async def filters(  # noqa: PLR0913, PLR0917 the contract's filters
+    status: FromQuery[str | None] = None,
+    assignee_agent_id: Annotated[str | None, QueryParameter(name="assigneeAgentId")] = None,
+    project_id: Annotated[str | None, QueryParameter(name="projectId")] = None,
+    parent_id: Annotated[str | None, QueryParameter(name="parentId")] = None,
+    origin_kind: Annotated[str | None, QueryParameter(name="originKind")] = None,
+    origin_id: Annotated[str | None, QueryParameter(name="originId")] = None,
+    q: FromQuery[str | None] = None,
+    offset: FromQuery[str | None] = None,
+) -> Filters:
+    return Filters(
+        statuses=[part.strip() for part in status.split(",")] if status else None,
+        assignee_agent_id=uuid_or_none(assignee_agent_id, "assigneeAgentId"),
+        project_id=uuid_or_none(project_id, "projectId"),
+        parent_id=uuid_or_none(parent_id, "parentId"),
+        origin_kind=origin_kind or None,
+        origin_id=uuid_or_none(origin_id, "originId"),
+        text=q or None,
+        offset=number(offset, "offset", 0, 0, 10**9),
+    )
+
+
+async def comment_part(
+    after: FromQuery[str | None] = None,
+    after_comment_id: Annotated[str | None, QueryParameter(name="afterCommentId")] = None,
+    order: FromQuery[Literal["asc", "desc"]] = "desc",
+) -> CommentPart:
+    return CommentPart(after=uuid_or_none(after or after_comment_id, "after"), newest_first=order == "desc")
+
+
+class Issues(Controller):
+    tags = ("issues",)
+    dependencies = {
+        "filters": Provide(filters),
+        "part": Provide(comment_part),
+        "paging": Provide(paging),
+    }
+
+    @get("/companies/{company_id:str}/issues", operation_id="listIssues", refuses=(403,), response_headers=NEXT)
+    def list_(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        eventual: NamedDependency[bool],
+        filters: NamedDependency[Filters],
+        paging: NamedDependency[Paging],
+        company_id: FromPath[str],
+    ) -> Response[list[responses.Issue]]:
+        """Newest first; `status` takes several, joined by commas."""
+        id_ = identified(company_id, "Company")
+        listed, limit = f"issues of {id_}", number(paging.limit, "limit", LIMIT, 1, MOST)
+        filters = replace(filters, limit=limit, after=place_of(paging.cursor, listed, UUID))
+        backend.ask(caller, read_access.company, id_)
+        with backend.shown("issues", eventual=eventual) as conn:
+            found = issues.page(conn, id_, filters, max_bytes=backend.limits.max_page_bytes)
+        return page(paging, listed, found, lambda issue: issue.id)
+
+    @post("/companies/{company_id:str}/issues", operation_id="createIssue", refuses=(403, 422))
+    def create(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        company_id: FromPath[str],
+        data: JSONBody[IssueDraft],
+    ) -> Response[responses.Issue]:
+        made = backend.change(caller, ("issues",), use_cases.create, identified(company_id, "Company"), data)
+        return made.answer(lambda conn: issues.issue(conn, made.result), 201)
+
+    @get("/issues/{issue_id:str}", operation_id="getIssue")
+    def detail(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        eventual: NamedDependency[bool],
+        issue_id: FromPath[str],
+    ) -> IssueDetail:
+        """By id or by identifier (`ACM-7`)."""
+        found = _found(backend, caller, issue_id, eventual=eventual)
+        with backend.shown(eventual=True) as conn:
+            return IssueDetail(
+                **_fields(found), ancestors=issues.ancestors(conn, found.id, backend.limits.max_page_bytes)
+            )
+
+    @get("/issues/{issue_id:str}/heartbeat-context", operation_id="getHeartbeatContext")
+    def heartbeat_context(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], issue_id: FromPath[str]
+    ) -> HeartbeatContext:
+        found = _found(backend, caller, issue_id)
+        with backend.shown(eventual=True) as conn:
+            return HeartbeatContext(
+                issue=found,
+                ancestors=issues.ancestors(conn, found.id, backend.limits.max_page_bytes),
+                project=directory.project(conn, found.project_id) if found.project_id else None,
+                goal=directory.goal(conn, found.goal_id) if found.goal_id else None,
+                comment_cursor=issues.comment_cursor(conn, found.id),
+            )
+
+    @patch("/issues/{issue_id:str}", operation_id="updateIssue", refuses=(403, 409, 422))
+    def update(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        issue_id: FromPath[str],
+        data: JSONBody[IssuePatch],
+    ) -> Response[IssueUpdated]:
+        """Done and cancelled end the run that opened it; a comment may come along."""
+        id_ = _id_of(backend, caller, issue_id)
+        changed = backend.change(caller, ("issues",), use_cases.update, id_, data, caller.run_id)
+
+        def updated(conn: Connection) -> IssueUpdated | None:
+            found = issues.issue(conn, id_)
+            comment = issues.comment(conn, id_, changed.result) if changed.result else None
+            return IssueUpdated(**_fields(found), comment=comment) if found else None
+
+        return changed.answer(updated)
+
+    @post("/issues/{issue_id:str}/checkout", operation_id="checkoutIssue", refuses=(403, 409, 422), status_code=200)
+    def checkout(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        issue_id: FromPath[str],
+        data: JSONBody[Checkout],
+    ) -> Response[responses.Issue]:
+        """An agent takes the issue for its work session (X-Paperclip-Run-Id). Never repeat a 409."""
+        id_ = _id_of(backend, caller, issue_id)
+        changed = backend.change(caller, ("issues",), use_cases.check_out, id_, data, caller.run_id)
+        return changed.answer(lambda conn: issues.issue(conn, id_))
+
+    @post("/issues/{issue_id:str}/release", operation_id="releaseIssue", refuses=(403, 409), status_code=200)
+    def release(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], issue_id: FromPath[str]
+    ) -> Response[responses.Issue]:
+        """Back to todo, with nobody assigned."""
+        id_ = _id_of(backend, caller, issue_id)
+        changed = backend.change(caller, ("issues",), use_cases.release, id_, caller.run_id)
+        return changed.answer(lambda conn: issues.issue(conn, id_))
+
+    @post(
+        "/issues/{issue_id:str}/admin/force-release", operation_id="forceReleaseIssue", refuses=(403,), status_code=200
+    )
+    def force_release(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], issue_id: FromPath[str]
+    ) -> Response[responses.Issue]:
+        """Takes the issue from whoever holds it; board only."""
+        id_ = _id_of(backend, caller, issue_id)
+        changed = backend.change(caller, ("issues",), use_cases.force_release, id_)
+        return changed.answer(lambda conn: issues.issue(conn, id_))
+
+    @get("/issues/{issue_id:str}/comments", operation_id="listComments", response_headers=NEXT)
+    def comments(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        part: NamedDependency[CommentPart],
+        paging: NamedDependency[Paging],
+        issue_id: FromPath[str],
+    ) -> Response[list[responses.Comment]]:
+        """Newest first, or oldest first with `order=asc`; those after a comment, if one is named."""
+        limit = number(paging.limit, "limit", MOST_COMMENTS, 1, MOST_COMMENTS)
+        issue = _found(backend, caller, issue_id)
+        listed = f"comments on {issue.id}, newest first: {part.newest_first}"
+        beyond = place_of(paging.cursor, listed, UUID)
+        with backend.shown(eventual=True) as conn:
+
+            def position(comment_id: UUID) -> int | None:
+                return issues.comment_position(conn, issue.id, comment_id)
+
+            found = issues.comments(
+                conn,
+                issue.id,
+                after=row_of(part.after, position, "after") or 0,
+                newest_first=part.newest_first,
+                limit=limit,
+                beyond=row_of(beyond, position),
+                max_bytes=backend.limits.max_page_bytes,
+            )
+        return page(paging, listed, found, lambda comment: comment.id)
+
+    @post("/issues/{issue_id:str}/comments", operation_id="createComment", refuses=(403,))
+    def create_comment(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        issue_id: FromPath[str],
+        data: JSONBody[CommentDraft],
+    ) -> Response[responses.Comment]:
+        id_ = _id_of(backend, caller, issue_id)
+        made = backend.change(caller, ("issues",), use_cases.comment, id_, data, caller.run_id)
+        return made.answer(lambda conn: issues.comment(conn, id_, made.result), 201)
+
+    @get("/issues/{issue_id:str}/comments/{comment_id:str}", operation_id="getComment")
+    def comment(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        issue_id: FromPath[str],
+        comment_id: FromPath[str],
+    ) -> responses.Comment:
+        found = _found(backend, caller, issue_id)
+        with backend.shown(eventual=True) as conn:
+            comment = issues.comment(conn, found.id, identified(comment_id, "Comment"))
+        if comment is None:
+            raise NotFound("Comment not found")
+        return comment
+
+
+def _found(backend: Backend, caller: Caller, issue_id: str, *, eventual: bool = False) -> responses.Issue:
+    """The issue by id or identifier, for a caller who may see it."""
+
+    def read(conn: Connection) -> responses.Issue | None:
+        if UUID_TEXT.fullmatch(issue_id):
+            return issues.issue(conn, UUID(issue_id))
+        return issues.identified(conn, issue_id)
+
+    return backend.found(caller, ("issues", "directory"), "Issue", read, eventual=eventual)
+
+
+def _id_of(backend: Backend, caller: Caller, issue_id: str) -> UUID:
+    return UUID(issue_id) if UUID_TEXT.fullmatch(issue_id) else _found(backend, caller, issue_id).id
+
+
+def _fields(found: responses.Issue) -> dict[str, Any]:
+    return {name: getattr(found, name) for name in responses.Issue.__struct_fields__}

@@ -1,0 +1,158 @@
+"""Members of a company, viewers among them (an addition to contract 1.2)."""
+
+from functools import partial
+from typing import Annotated
+from uuid import UUID
+
+from litestar import Controller, Response
+from litestar.di import NamedDependency, Provide
+from litestar.params import FromPath, JSONBody, QueryParameter
+from msgspec.structs import asdict
+
+from application.access import Caller
+from application.request_bodies import BoardKeyDraft, MemberDraft, MemberPatch
+from application.use_cases import read_access
+from application.use_cases.board import keys, members
+from application.use_cases.board.members import Added, Seat
+from projections import responses
+from projections.board import directory
+from projections.engine.read_model import Connection
+from web.http.backend import Backend
+from web.http.paging import NEXT, Paging, cursor_only, read_page
+from web.http.requests import identified
+from web.http.routing import delete, get, patch, post
+from web.http.validation import Invalid
+from web.paperclip.keys import MintedBoardKey, check_expiry
+
+
+async def revokes_keys(
+    given: Annotated[str | None, QueryParameter(name="revokeKeys")] = None,
+) -> bool:
+    """Unless told otherwise. Raises Invalid."""
+    if given in (None, "", "true"):
+        return True
+    if given == "false":
+        return False
+    raise Invalid([{"code": "custom", "message": "revokeKeys must be true or false", "path": ["revokeKeys"]}])
+
+
+class AddedMember(responses.Member, frozen=True, kw_only=True):
+    """A member; `token` is a board key of a user who is new, shown this once, and null for one who was known."""
+
+    token: str | None
+
+
+class Members(Controller):
+    path = "/companies/{company_id:str}/members"
+    tags = ("members",)
+    dependencies = {"revokes_keys": Provide(revokes_keys), "paging": Provide(cursor_only)}
+
+    @get(operation_id="listMembers", refuses=(403,), response_headers=NEXT)
+    def list_(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        paging: NamedDependency[Paging],
+        company_id: FromPath[str],
+    ) -> Response[list[responses.Member]]:
+        """Who joined first stands first. Whoever may not manage members sees `***` as their `email`."""
+        id_ = identified(company_id, "Company")
+        addresses = backend.ask(caller, read_access.members, id_)
+        read = partial(directory.members, company_id=id_)
+        return read_page(backend, paging, f"members of {id_}", ("directory",), read, key="user_id", addresses=addresses)
+
+    @post(operation_id="addMember", refuses=(403, 409, 422))
+    def add(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        company_id: FromPath[str],
+        data: JSONBody[MemberDraft],
+    ) -> Response[AddedMember]:
+        """
+        Somebody known by `userId`, or a new user with a `name` and an `email`.
+
+        An email identifies nobody, since nobody proves that it is theirs: whoever uses it elsewhere is somebody else.
+        A user of other companies is added by those who are in one of them, too. A new user's board key is shown here
+        and never again; it is good for 30 days, or until `keyExpiresAt` (null: for ever), and for no longer than the
+        key that asks for it.
+        """
+        check_expiry(data.key_expires_at, "keyExpiresAt", backend.executor.clock())
+        id_ = identified(company_id, "Company")
+        shared = _companies_of(backend, data.user_id)
+        made = backend.change(caller, ("directory",), members.add, id_, data, shared)
+        return made.answer(lambda conn: _added(conn, id_, made.result), 201)
+
+    @patch("/{user_id:str}", operation_id="updateMember", refuses=(403, 409, 422))
+    def update(  # noqa: PLR0913, PLR0917 the path, the query and the body
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        revokes_keys: NamedDependency[bool],
+        company_id: FromPath[str],
+        user_id: FromPath[str],
+        data: JSONBody[MemberPatch],
+    ) -> Response[responses.Member]:
+        """
+        Absent fields stay as they are; only owners make and unmake owners, and the last one stays.
+
+        Whoever may not assign tasks any more loses the keys of agents and of the collection that they issued here,
+        unless `revokeKeys` is false.
+        """
+        seat = _seat(backend, company_id, user_id)
+        changed = backend.change(caller, ("directory",), members.change, seat, data, revokes_keys=revokes_keys)
+        return changed.answer(lambda conn: directory.member(conn, seat.company_id, seat.user_id))
+
+    @delete("/{user_id:str}", operation_id="removeMember", refuses=(403, 409))
+    def remove(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        revokes_keys: NamedDependency[bool],
+        company_id: FromPath[str],
+        user_id: FromPath[str],
+    ) -> None:
+        """
+        The user may do nothing here from the next request on, and may be added again; the last owner stays.
+
+        The keys of agents and of the collection that they issued here are revoked with it (`listCompanyKeys` says
+        which), unless `revokeKeys` is false.
+        """
+        seat = _seat(backend, company_id, user_id)
+        backend.change(caller, ("directory",), members.remove, seat, revokes_keys=revokes_keys)
+
+    @post("/{user_id:str}/keys", operation_id="createMemberKey", refuses=(403, 422))
+    def create_key(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        company_id: FromPath[str],
+        user_id: FromPath[str],
+        data: JSONBody[BoardKeyDraft],
+    ) -> MintedBoardKey:
+        """
+        A further board key for somebody whose own have expired or are lost; it is shown here and never again. For
+        instance admins, since with it one acts as that user.
+        """
+        check_expiry(data.expires_at, "expiresAt", backend.executor.clock())
+        ids = identified(company_id, "Company"), identified(user_id, "Member")
+        return MintedBoardKey.of(backend.executor.execute(caller, keys.create_for_member, *ids, data).result)
+
+
+def _seat(backend: Backend, company_id: str, user_id: str) -> Seat:
+    company, user = identified(company_id, "Company"), identified(user_id, "Member")
+    with backend.shown("directory") as conn:
+        return Seat(company_id=company, user_id=user, owners=tuple(directory.owners(conn, company)))
+
+
+def _companies_of(backend: Backend, user_id: UUID | None) -> list[UUID]:
+    if user_id is None:
+        return []
+    with backend.shown("directory") as conn:
+        return [membership.company_id for membership in directory.memberships(conn, user_id)]
+
+
+def _added(conn: Connection, company_id: UUID, added: Added) -> AddedMember | None:
+    if (found := directory.member(conn, company_id, added.user_id)) is None:
+        return None
+    return AddedMember(**asdict(found), token=added.key.token if added.key else None)

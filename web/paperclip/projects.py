@@ -1,0 +1,196 @@
+"""Projects and goals (contract 7.4)."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any
+from uuid import UUID
+
+from litestar import Controller, Response
+from litestar.di import NamedDependency, Provide
+from litestar.params import FromPath, JSONBody, QueryParameter
+
+from application.access import Caller
+from application.request_bodies import GoalDraft, GoalPatch, ProjectDraft, ProjectPatch
+from application.use_cases import read_access
+from application.use_cases.board import goals, projects
+from domain.board.agent import slug
+from domain.errors import NotFound, Unacceptable
+from projections import responses
+from projections.board import directory
+from projections.engine.read_model import Connection
+from projections.routines import routines
+from web.http.backend import Backend
+from web.http.paging import NEXT, Paging, cursor_only, read_page
+from web.http.requests import identified
+from web.http.routing import delete, get, patch, post
+from web.http.validation import UUID_TEXT
+
+MODELS = ("directory",)
+
+
+class Projects(Controller):
+    tags = ("projects",)
+    dependencies = {"paging": Provide(cursor_only)}
+
+    @get("/companies/{company_id:str}/projects", operation_id="listProjects", refuses=(403,), response_headers=NEXT)
+    def list_(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        paging: NamedDependency[Paging],
+        company_id: FromPath[str],
+    ) -> Response[list[responses.Project]]:
+        """Oldest first."""
+        id_ = identified(company_id, "Company")
+        backend.ask(caller, read_access.company, id_)
+        return read_page(backend, paging, f"projects of {id_}", MODELS, partial(directory.projects, company_id=id_))
+
+    @post("/companies/{company_id:str}/projects", operation_id="createProject", refuses=(403, 422))
+    def create(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        company_id: FromPath[str],
+        data: JSONBody[ProjectDraft],
+    ) -> Response[responses.Project]:
+        made = backend.change(caller, ("directory",), projects.create, identified(company_id, "Company"), data)
+        return made.answer(lambda conn: directory.project(conn, made.result), 201)
+
+    @get("/projects/{project_id:str}", operation_id="getProject", refuses=(422,))
+    def detail(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        project_id: FromPath[str],
+        company_id: Annotated[str | None, QueryParameter(name="companyId")] = None,
+    ) -> responses.Project:
+        """By id, or by short name within `companyId`."""
+        return backend.found(caller, ("directory",), "Project", lambda conn: _find(conn, project_id, company_id))
+
+    @patch("/projects/{project_id:str}", operation_id="updateProject", refuses=(403, 422))
+    def update(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        project_id: FromPath[str],
+        data: JSONBody[ProjectPatch],
+        company_id: Annotated[str | None, QueryParameter(name="companyId")] = None,
+    ) -> Response[responses.Project]:
+        """By id, or by short name within `companyId`."""
+        return _changed(backend, caller, projects.update, _id(backend, project_id, company_id), data)
+
+    @post("/projects/{project_id:str}/pause", operation_id="pauseProject", refuses=(403,), status_code=200)
+    def pause(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], project_id: FromPath[str]
+    ) -> Response[responses.Project]:
+        """Schedules of its routines are suppressed, on the record, until it is resumed."""
+        return _changed(backend, caller, projects.pause, identified(project_id, "Project"))
+
+    @post("/projects/{project_id:str}/resume", operation_id="resumeProject", refuses=(403,), status_code=200)
+    def resume(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], project_id: FromPath[str]
+    ) -> Response[responses.Project]:
+        return _changed(backend, caller, projects.resume, identified(project_id, "Project"))
+
+    @delete("/projects/{project_id:str}", operation_id="deleteProject", refuses=(403, 409, 422), status_code=200)
+    def delete(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        project_id: FromPath[str],
+        company_id: Annotated[str | None, QueryParameter(name="companyId")] = None,
+    ) -> responses.Project:
+        """Refused while a routine is in it; its issues stay, with their history."""
+        id_ = _id(backend, project_id, company_id)
+        with backend.shown("directory", "routines") as conn:
+            found, in_use = directory.project(conn, id_), routines.has_project(conn, id_)
+        backend.executor.execute(caller, projects.delete, id_, in_use=in_use)
+        if found is None:
+            raise NotFound("Project not found")
+        return found
+
+
+class Goals(Controller):
+    tags = ("goals",)
+    dependencies = {"paging": Provide(cursor_only)}
+
+    @get("/companies/{company_id:str}/goals", operation_id="listGoals", refuses=(403,), response_headers=NEXT)
+    def list_(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        paging: NamedDependency[Paging],
+        company_id: FromPath[str],
+    ) -> Response[list[responses.Goal]]:
+        """Oldest first."""
+        id_ = identified(company_id, "Company")
+        backend.ask(caller, read_access.company, id_)
+        return read_page(backend, paging, f"goals of {id_}", MODELS, partial(directory.goals, company_id=id_))
+
+    @post("/companies/{company_id:str}/goals", operation_id="createGoal", refuses=(403, 422))
+    def create(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        company_id: FromPath[str],
+        data: JSONBody[GoalDraft],
+    ) -> Response[responses.Goal]:
+        made = backend.change(caller, ("directory",), goals.create, identified(company_id, "Company"), data)
+        return made.answer(lambda conn: directory.goal(conn, made.result), 201)
+
+    @get("/goals/{goal_id:str}", operation_id="getGoal")
+    def detail(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], goal_id: FromPath[str]
+    ) -> responses.Goal:
+        id_ = identified(goal_id, "Goal")
+        return backend.found(caller, ("directory",), "Goal", lambda conn: directory.goal(conn, id_))
+
+    @patch("/goals/{goal_id:str}", operation_id="updateGoal", refuses=(403, 422))
+    def update(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        goal_id: FromPath[str],
+        data: JSONBody[GoalPatch],
+    ) -> Response[responses.Goal]:
+        changed = backend.change(caller, ("directory",), goals.update, identified(goal_id, "Goal"), data)
+        return changed.answer(lambda conn: directory.goal(conn, changed.result))
+
+    @delete("/goals/{goal_id:str}", operation_id="deleteGoal", refuses=(403,), status_code=200)
+    def delete(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], goal_id: FromPath[str]
+    ) -> responses.Goal:
+        """What points at it keeps its id."""
+        id_ = identified(goal_id, "Goal")
+        with backend.shown("directory") as conn:
+            found = directory.goal(conn, id_)
+        backend.executor.execute(caller, goals.delete, id_)
+        if found is None:
+            raise NotFound("Goal not found")
+        return found
+
+
+def _changed(
+    backend: Backend, caller: Caller, use_case: Callable[..., UUID], project_id: UUID, *args: Any
+) -> Response[responses.Project]:
+    changed = backend.change(caller, ("directory",), use_case, project_id, *args)
+    return changed.answer(lambda conn: directory.project(conn, changed.result))
+
+
+def _id(backend: Backend, project_id: str, company_id: str | None) -> UUID:
+    """Of the project that is meant; whether the caller may see it, the use case says. Raises NotFound."""
+    if UUID_TEXT.fullmatch(project_id) or company_id is None:
+        return identified(project_id, "Project")
+    with backend.shown("directory") as conn:
+        found = _find(conn, project_id, company_id)
+    if found is None:
+        raise NotFound("Project not found")
+    return found.id
+
+
+def _find(conn: Connection, project_id: str, company_id: str | None) -> responses.Project | None:
+    if UUID_TEXT.fullmatch(project_id):
+        return directory.project(conn, UUID(project_id))
+    if company_id is None:
+        raise Unacceptable("Project shortname lookup requires companyId query parameter")
+    return directory.project_named(conn, identified(company_id, "Company"), slug(project_id))

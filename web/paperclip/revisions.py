@@ -1,0 +1,99 @@
+"""Revisions of routines (contract 3.6)."""
+
+from uuid import UUID
+
+from litestar import Controller, Response
+from litestar.di import NamedDependency, Provide
+from litestar.params import FromPath
+
+from application.access import Caller
+from application.use_cases import revisions as use_cases
+from application.use_cases.revisions import Restored
+from domain import disclosure
+from domain.identity import revision_of
+from projections import responses
+from projections.engine.read_model import Connection
+from projections.responses import Shape
+from projections.routines import revisions, routines
+from web.http.backend import Backend
+from web.http.paging import NEXT, Paging, cursor_only, page, place_of
+from web.http.requests import identified
+from web.http.routing import get, post
+from web.paperclip.triggers import SecretMaterial, material
+
+MODELS = ("routines", "revisions")
+
+
+class RestoredSecret(SecretMaterial, frozen=True, kw_only=True):
+    """The new address and secret of a webhook that was deleted and is there again."""
+
+    trigger_id: UUID
+
+
+class RestoreAnswer(Shape, frozen=True, kw_only=True):
+    routine: responses.Routine
+    revision: responses.Revision
+    restored_from_revision_id: UUID
+    restored_from_revision_number: int
+    secret_materials: list[RestoredSecret]
+
+
+class Revisions(Controller):
+    tags = ("revisions",)
+    dependencies = {"paging": Provide(cursor_only)}
+
+    @get("/routines/{routine_id:str}/revisions", operation_id="listRevisions", refuses=(403,), response_headers=NEXT)
+    def list_(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        paging: NamedDependency[Paging],
+        routine_id: FromPath[str],
+    ) -> Response[list[responses.Revision]]:
+        """Newest first, at most 100. Whoever may not change the triggers sees `***` as the `publicId` of webhooks."""
+        id_ = identified(routine_id, "Routine")
+        listed = f"revisions of {id_}"
+        before = place_of(paging.cursor, listed, int)
+        addresses = backend.ask(caller, use_cases.may_list, id_)
+        with backend.shown("revisions") as conn:
+            found = revisions.page(conn, id_, before=before, max_bytes=backend.limits.max_page_bytes)
+            shown = found.of(disclosure.shown(list(found), addresses=addresses))
+        return page(paging, listed, shown, lambda revision: revision.revision_number)
+
+    @post(
+        "/routines/{routine_id:str}/revisions/{revision_id:str}/restore",
+        operation_id="restoreRevision",
+        refuses=(403, 409, 422),
+        status_code=200,
+    )
+    def restore(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        public_url: NamedDependency[str],
+        routine_id: FromPath[str],
+        revision_id: FromPath[str],
+    ) -> Response[RestoreAnswer]:
+        """Settings and triggers as they were then; a webhook that was deleted gets a new address and secret."""
+        id_ = identified(routine_id, "Routine")
+        revision = identified(revision_id, "Routine revision")
+        changed = backend.change(caller, MODELS, use_cases.restore, id_, revision)
+        return changed.answer(lambda conn: _answer(conn, changed.result, public_url))
+
+
+def _answer(conn: Connection, restored: Restored, public_url: str) -> RestoreAnswer | None:
+    routine = routines.routine(conn, restored.routine_id)
+    revision = revisions.revision(conn, restored.routine_id, restored.revision)
+    if routine is None or revision is None:
+        return None
+    secrets = [(minted.trigger_id, material(minted, public_url)) for minted in restored.minted]
+    return RestoreAnswer(
+        routine=routine,
+        revision=revision,
+        restored_from_revision_id=revision_of(restored.routine_id, restored.from_revision),
+        restored_from_revision_number=restored.from_revision,
+        secret_materials=[
+            RestoredSecret(trigger_id=id_, webhook_url=made.webhook_url, webhook_secret=made.webhook_secret)
+            for id_, made in secrets
+        ],
+    )

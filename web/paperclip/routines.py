@@ -1,0 +1,171 @@
+"""Routines and their runs (contract 3, 5)."""
+
+import math
+import re
+from typing import Annotated
+from uuid import UUID
+
+from litestar import Controller, Response
+from litestar.di import NamedDependency, Provide
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+
+from application.access import Caller
+from application.request_bodies import RoutineDraft, RoutinePatch, RunRequest
+from application.use_cases import read_access, runs
+from application.use_cases import routines as use_cases
+from domain import disclosure
+from domain.errors import NotFound
+from projections import responses
+from projections.firing import run_history
+from projections.firing.run_history import run_of
+from projections.routines import routines
+from web.http.backend import POSITION_HEADER, Backend
+from web.http.paging import NEXT, Paging, page, paging, place_of, row_of
+from web.http.requests import identified, number
+from web.http.routing import get, patch, post
+from web.http.validation import parse
+
+LIST_MODELS = ("routines", "run_history", "issues")
+DETAIL_MODELS = (*LIST_MODELS, "directory")
+PAGE, MOST = 100, 1_000
+RUNS, MOST_RUNS = 50, 200
+NUMBER = re.compile(r"[0-9.eE+-]+|-inf")
+
+
+async def filters(
+    status: FromQuery[str | None] = None,
+    q: FromQuery[str | None] = None,
+    assignee_agent_id: Annotated[str | None, QueryParameter(name="assigneeAgentId")] = None,
+    project_id: Annotated[str | None, QueryParameter(name="projectId")] = None,
+) -> routines.Filters:
+    asked = {"q": q, "assigneeAgentId": assignee_agent_id, "projectId": project_id}
+    given = {name: text or None for name, text in asked.items()}
+    return parse(routines.Filters, {"status": _words(status), **given})
+
+
+async def run_filters(
+    status: FromQuery[str | None] = None, source: FromQuery[str | None] = None
+) -> run_history.Filters:
+    return parse(run_history.Filters, {"status": _words(status), "source": _words(source)})
+
+
+class Routines(Controller):
+    tags = ("routines",)
+    dependencies = {"filters": Provide(filters), "run_filters": Provide(run_filters), "paging": Provide(paging)}
+
+    @get("/companies/{company_id:str}/routines", operation_id="listRoutines", refuses=(403,), response_headers=NEXT)
+    def list_(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        eventual: NamedDependency[bool],
+        filters: NamedDependency[routines.Filters],
+        paging: NamedDependency[Paging],
+        company_id: FromPath[str],
+    ) -> Response[list[responses.RoutineListItem]]:
+        """
+        Newest change first, archived ones included: as many as fit into an answer, or pages of `limit` (1 to 1,000,
+        100 when only `cursor` is given). `status` takes several, joined by commas; `q` is a part of the title or the
+        description.
+        """
+        id_ = identified(company_id, "Company")
+        listed = f"routines of {id_}"
+        after = place_of(paging.cursor, listed, routines.Place)
+        in_pages = paging.limit is not None or paging.cursor is not None
+        limit = number(paging.limit, "limit", PAGE, 1, MOST) if in_pages else None
+        backend.ask(caller, read_access.company, id_)
+        with backend.shown(*LIST_MODELS, eventual=eventual) as conn:
+            found = routines.page(conn, id_, filters, after=after, limit=limit, max_bytes=backend.limits.max_page_bytes)
+        return page(paging, listed, found, routines.place_of)
+
+    @post("/companies/{company_id:str}/routines", operation_id="createRoutine", refuses=(403, 409, 422))
+    def create(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        company_id: FromPath[str],
+        data: JSONBody[RoutineDraft],
+    ) -> Response[responses.Routine]:
+        """Stored paused when it has no assignee."""
+        made = backend.change(caller, ("routines",), use_cases.create, identified(company_id, "Company"), data)
+        return made.answer(lambda conn: routines.routine(conn, made.result), 201)
+
+    @get("/routines/{routine_id:str}", operation_id="getRoutine")
+    def detail(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        eventual: NamedDependency[bool],
+        routine_id: FromPath[str],
+    ) -> responses.RoutineDetail:
+        """
+        With project, assignee, triggers, the newest runs and the active issue. Whoever may not change the triggers
+        sees `***` as the `publicId` of webhooks.
+        """
+        id_ = identified(routine_id, "Routine")
+        addresses = backend.ask(caller, use_cases.may_read, id_)
+        with backend.shown(*DETAIL_MODELS, eventual=eventual) as conn:
+            if (found := routines.detail(conn, id_, backend.limits.max_page_bytes)) is None:
+                raise NotFound("Routine not found")
+            return disclosure.shown(found, addresses=addresses)
+
+    @patch("/routines/{routine_id:str}", operation_id="updateRoutine", refuses=(403, 409, 422))
+    def update(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        routine_id: FromPath[str],
+        data: JSONBody[RoutinePatch],
+    ) -> Response[responses.Routine]:
+        """Absent fields stay as they are; null clears what may be empty."""
+        changed = backend.change(caller, ("routines",), use_cases.update, identified(routine_id, "Routine"), data)
+        return changed.answer(lambda conn: routines.routine(conn, changed.result))
+
+    @get("/routines/{routine_id:str}/runs", operation_id="listRuns", response_headers=NEXT)
+    def runs(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        eventual: NamedDependency[bool],
+        run_filters: NamedDependency[run_history.Filters],
+        paging: NamedDependency[Paging],
+        routine_id: FromPath[str],
+    ) -> Response[list[responses.RunSummary]]:
+        """Newest first, 50 of them, or `limit` from 1 to 200. `status` and `source` take several, joined by commas."""
+        id_ = identified(routine_id, "Routine")
+        listed, limit = f"runs of {id_}", _limit(paging.limit)
+        after = place_of(paging.cursor, listed, UUID)
+        backend.ask(caller, use_cases.may_read, id_)
+        with backend.shown(*LIST_MODELS, eventual=eventual) as conn:
+            before = row_of(after, lambda run_id: run_history.position(conn, id_, run_id))
+            found = run_history.recent(
+                conn, id_, limit, filters=run_filters, before=before, max_bytes=backend.limits.max_page_bytes
+            )
+        return page(paging, listed, found, lambda run: run.id)
+
+    @post("/routines/{routine_id:str}/run", operation_id="runRoutine", refuses=(403, 409, 422), status_code=202)
+    def run(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        routine_id: FromPath[str],
+        data: JSONBody[RunRequest],
+    ) -> Response[responses.Run]:
+        """Fires now, under the concurrency policy; the same idempotency key gives the same run."""
+        id_ = identified(routine_id, "Routine")
+        done = backend.executor.execute(caller, runs.fire_by_hand, id_, data)
+        return Response(run_of(done.result), status_code=202, headers={POSITION_HEADER: str(done.position)})
+
+
+def _words(given: str | None) -> list[str] | None:
+    """What is joined by commas; None when there is nothing."""
+    return [word.strip() for word in given.split(",") if word.strip()] or None if given else None
+
+
+def _limit(given: str | None) -> int:
+    """Absent or not a number: 50; fractions are cut off; clamped to 1..200 (contract 5.5)."""
+    try:
+        number = float(given or "") if NUMBER.fullmatch(given or "") else math.nan
+    except ValueError:
+        return RUNS
+    return RUNS if math.isnan(number) else int(min(max(number, 1), MOST_RUNS))

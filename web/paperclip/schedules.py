@@ -1,0 +1,334 @@
+"""Schedules in time: what became of their occurrences and what is to come, why, and what an unsaved one would do."""
+
+import re
+from datetime import datetime, timedelta
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+from litestar import Controller, Response
+from litestar.di import NamedDependency, Provide
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+
+from application.access import Caller
+from application.request_bodies import SchedulePreview
+from application.use_cases import explaining
+from application.use_cases.explaining import Ahead, Planned
+from domain.explain.sentences import Account
+from domain.explain.time_words import local
+from domain.explain.verdicts import Verdict
+from domain.recorded import Recorded
+from domain.schedule.clock_changes import Effect, Touched
+from domain.schedule.plan import INSTANT
+from projections.firing import occurrences
+from projections.firing.occurrences import Occurrence, OccurrenceRow, Place
+from projections.responses import Shape, time, time_or_none
+from web.http.backend import Backend
+from web.http.paging import EARLIEST, LATEST, NEXT, Paging, cursor_of, further_from, paging, place_of
+from web.http.requests import identified, number, uuid_or_none
+from web.http.routing import get, post
+from web.http.validation import Invalid, parse
+
+PAGE, MOST = 100, 1_000
+DAY = timedelta(days=1)
+LOST_PLUS = re.compile(r" (?=\d\d:?\d\d$)")  # of an offset, where a client did not escape it
+PLANNED_ID = UUID(int=2**128 - 1)  # planned ones come after all that is settled
+
+
+class OccurrencePage(Shape, frozen=True, kw_only=True):
+    """
+    The occurrences of a period, oldest first. `noPlanBecause` says why none is planned: `disabled`,
+    `routine_paused`, `routine_archived`, `ended` or `not_a_schedule`. `nextCursor` leads to the rest of the period.
+    """
+
+    trigger_id: UUID
+    routine_id: UUID
+    from_: str = msgspec.field(name="from")
+    to: str
+    no_plan_because: str | None
+    occurrences: list[Occurrence]
+    next_cursor: str | None
+
+
+class LocalTime(Shape, frozen=True, kw_only=True):
+    """A moment in UTC and in the schedule's zone."""
+
+    at: str
+    local: str
+
+
+class Moment(LocalTime, frozen=True, kw_only=True):
+    """A planned moment, and when it comes due (null: that is not known)."""
+
+    due_at: str | None
+
+
+class Fact(Shape, frozen=True, kw_only=True):
+    """An event of the log, and what it is to the explanation."""
+
+    role: str
+    event: str
+    stream_id: UUID
+    version: int
+    position: int
+    at: str
+    actor: str
+
+
+class TriggerExplanation(Shape, frozen=True, kw_only=True):
+    """What became of the moment for one schedule, in words and data."""
+
+    trigger_id: UUID
+    label: str | None
+    cron_expression: str | None
+    timezone: str | None
+    verdict: Verdict
+    answer: str
+    occurrence: Moment | None
+    previous: Moment | None
+    next: Moment | None
+    reason: str | None
+    concurrency_policy: str | None
+    catch_up_policy: str | None
+    run_id: UUID | None
+    issue_id: UUID | None
+    blocking_run_id: UUID | None
+    facts: list[Fact]
+
+
+class Explanation(Shape, frozen=True, kw_only=True):
+    """Why a routine's schedules did or did not fire at a moment; `answer` is all their answers."""
+
+    routine_id: UUID
+    at: str
+    answer: str
+    triggers: list[TriggerExplanation]
+
+
+class ClockChange(Shape, frozen=True, kw_only=True):
+    """
+    A clock change that touches the schedule: `walls` are the planned wall times that do not exist or come twice,
+    `times` is what runs for them. `effect`: `moved` and `merged` run at the first instant after the gap, `left_out`
+    not at all; `once` runs the first time only, `twice` both times.
+    """
+
+    at: str
+    shift_minutes: int
+    effect: Effect
+    walls: list[str]
+    times: list[LocalTime]
+    text: str
+
+
+class SchedulePreviewed(Shape, frozen=True, kw_only=True):
+    """What the schedule would do; when it would be refused, `reason` says why and the rest is empty."""
+
+    valid: bool
+    reason: str | None
+    description: str | None
+    times: list[Moment]
+    clock_changes: list[ClockChange]
+    clock_changes_until: str | None
+
+
+class Schedules(Controller):
+    tags = ("schedules",)
+    dependencies = {"paging": Provide(paging)}
+
+    @get("/routine-triggers/{trigger_id:str}/occurrences", operation_id="listOccurrences", response_headers=NEXT)
+    def list_(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        eventual: NamedDependency[bool],
+        paging: NamedDependency[Paging],
+        trigger_id: FromPath[str],
+        since: Annotated[str | None, QueryParameter(name="from")] = None,
+        to: FromQuery[str | None] = None,
+    ) -> Response[OccurrencePage]:
+        """
+        Every occurrence of a schedule from `from` to `to`: what became of those that are settled, then what is planned.
+
+        By default the last and the next 24 hours. A range that was missed is one entry. What is planned and has come
+        due is about to be settled.
+        """
+        id_ = identified(trigger_id, "Routine trigger")
+        limit = number(paging.limit, "limit", PAGE, 1, MOST)
+        period = begin, end = _period(since, to, backend.executor.clock())
+        listed = f"occurrences of {id_}"
+        after = place_of(paging.cursor, listed, Place)
+        of = backend.ask(caller, explaining.ahead, id_)
+        with backend.shown("occurrences", eventual=eventual) as conn:
+            settled = occurrences.within(conn, id_, period, after=after, limit=limit + 1)
+            latest = occurrences.latest(conn, id_)
+        start = max(begin - INSTANT, after.first) if after else begin - INSTANT
+        planned = explaining.planned(of, latest, start, end, limit + 1 - len(settled))
+        return _page(of, paging, listed, period, [*settled, *planned], limit)
+
+    @get("/routines/{routine_id:str}/explain", operation_id="explainRoutine", refuses=(422,))
+    def explain(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        routine_id: FromPath[str],
+        at: FromQuery[str | None] = None,
+        trigger_id: Annotated[str | None, QueryParameter(name="triggerId")] = None,
+    ) -> Explanation:
+        """
+        Why a run did or did not happen at a moment, for each schedule that the routine had, or for one trigger.
+
+        The moment stands for its minute. Answered from the log, as things were then.
+        """
+        id_, asked = identified(routine_id, "Routine"), _moment(at, "at")
+        if asked is None:
+            raise Invalid([{"code": "custom", "message": "at is required: a moment in ISO 8601", "path": ["at"]}])
+        of = uuid_or_none(trigger_id, "triggerId")
+        told = backend.ask(caller, explaining.explain, id_, asked, of)
+        return Explanation(
+            routine_id=id_,
+            at=time(asked),
+            answer=" ".join(answer for _, answer in told) or "The routine never had a schedule.",
+            triggers=[_explained(account, answer) for account, answer in told],
+        )
+
+    @post("/schedule/preview", operation_id="previewSchedule", status_code=200)
+    def preview(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], data: JSONBody[SchedulePreview]
+    ) -> SchedulePreviewed:
+        """
+        What a schedule would do that is not saved: whether it can be followed, what it says, its next times, and the
+        clock changes that touch it within 400 days or until the last of these times.
+        """
+        within(data.from_, "from")
+        found = backend.ask(caller, explaining.preview, data)
+        return SchedulePreviewed(
+            valid=found.reason is None,
+            reason=found.reason,
+            description=found.words,
+            times=[_planned_moment(one, found.zone) for one in found.times],
+            clock_changes=[_clock_change(one, found.zone) for one in found.touched],
+            clock_changes_until=time_or_none(found.covered_until),
+        )
+
+
+def _period(since: str | None, to: str | None, now: datetime) -> tuple[datetime, datetime]:
+    """What is asked for, or the last and the next 24 hours."""
+    begin, end = _moment(since, "from"), _moment(to, "to")
+    begin = begin or min(now, end or now) - DAY
+    end = end or max(now, begin) + DAY
+    if end < begin:
+        raise Invalid([{"code": "custom", "message": "to must not be before from", "path": ["to"]}])
+    return begin, end
+
+
+def _moment(text: str | None, name: str) -> datetime | None:
+    """A moment of a query parameter; none given or an empty one is None. Raises Invalid."""
+    if not text:
+        return None
+    try:
+        moment = parse(datetime, LOST_PLUS.sub("+", text))
+    except Invalid as error:
+        raise Invalid([{**issue, "path": [name]} for issue in error.issues]) from error
+    return within(moment, name)
+
+
+def within(moment: datetime | None, name: str) -> datetime | None:
+    """As it is, if it is a moment that anybody could mean. Raises Invalid."""
+    if moment is not None and not EARLIEST <= moment <= LATEST:
+        message = f"{name} must lie between the years {EARLIEST.year} and {LATEST.year}"
+        raise Invalid([{"code": "custom", "message": message, "path": [name]}])
+    return moment
+
+
+def _page(  # noqa: PLR0913, PLR0917 all of it is on the page
+    of: Ahead,
+    asked: Paging,
+    listed: str,
+    period: tuple[datetime, datetime],
+    found: list[OccurrenceRow | Planned],
+    limit: int,
+) -> Response[OccurrencePage]:
+    cursor = cursor_of(listed, _place(found[limit - 1])) if len(found) > limit else None
+    answer = OccurrencePage(
+        trigger_id=of.trigger_id,
+        routine_id=of.routine_id,
+        from_=time(period[0]),
+        to=time(period[1]),
+        no_plan_because=of.why_none,
+        occurrences=[_occurrence(of, one) for one in found[:limit]],
+        next_cursor=cursor,
+    )
+    return Response(answer, headers=further_from(asked, cursor) if cursor else {})
+
+
+def _place(one: OccurrenceRow | Planned) -> Place:
+    return Place(one.at, PLANNED_ID) if isinstance(one, Planned) else Place(one.first, one.id)
+
+
+def _occurrence(of: Ahead, one: OccurrenceRow | Planned) -> Occurrence:
+    if isinstance(one, OccurrenceRow):
+        return occurrences.shown(one)
+    return Occurrence(
+        planned_at=time(one.at),
+        last_planned_at=time(one.at),
+        due_at=time_or_none(one.due_at),
+        outcome="planned",
+        concurrency_policy=of.concurrency_policy,
+        catch_up_policy=of.catch_up_policy,
+    )
+
+
+def _explained(account: Account, answer: str) -> TriggerExplanation:
+    trigger, routine = account.question.era.trigger, account.question.era.routine
+    settings = trigger.settings if trigger else None
+    return TriggerExplanation(
+        trigger_id=account.trigger_id,
+        label=settings.label if settings else None,
+        cron_expression=settings.cron_expression if settings else None,
+        timezone=settings.timezone if settings else None,
+        verdict=account.verdict,
+        answer=answer,
+        occurrence=_instant(account, account.question.occurrence),
+        previous=_instant(account, account.previous),
+        next=_instant(account, account.following),
+        reason=account.reason,
+        concurrency_policy=routine.settings.concurrency_policy if routine else None,
+        catch_up_policy=routine.settings.catch_up_policy if routine else None,
+        run_id=account.fired.stream_id if account.fired else None,
+        issue_id=account.issue_id,
+        blocking_run_id=account.blocking.stream_id if account.blocking else None,
+        facts=[_fact(role, one) for role, one in account.facts.items()],
+    )
+
+
+def _fact(role: str, recorded: Recorded) -> Fact:
+    return Fact(
+        role=role,
+        event=recorded.name,
+        stream_id=recorded.stream_id,
+        version=recorded.version,
+        position=recorded.position,
+        at=time(recorded.at),
+        actor=recorded.actor,
+    )
+
+
+def _instant(account: Account, moment: datetime | None) -> Moment | None:
+    if moment is None:
+        return None
+    return _planned_moment(Planned(at=moment, due_at=account.due_at(moment)), account.zone)
+
+
+def _planned_moment(one: Planned, zone: str) -> Moment:
+    return Moment(at=time(one.at), local=local(one.at, zone).isoformat(), due_at=time_or_none(one.due_at))
+
+
+def _clock_change(one: Touched, zone: str) -> ClockChange:
+    return ClockChange(
+        at=time(one.at),
+        shift_minutes=one.shift // timedelta(minutes=1),
+        effect=one.effect,
+        walls=[wall.isoformat() for wall in one.walls],
+        times=[LocalTime(at=time(at), local=local(at, zone).isoformat()) for at in one.occurrences],
+        text=one.text,
+    )

@@ -1,0 +1,162 @@
+"""Triggers of routines, and the public address of webhooks (contract 4, 6)."""
+
+from typing import Any
+
+from litestar import Controller, Response
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
+from msgspec import UNSET, UnsetType
+
+from application.access import Caller
+from application.request_bodies import SecretRotation, TriggerDraft, TriggerPatch
+from application.use_cases import triggers, webhooks
+from application.use_cases.triggers import Made, Minted
+from domain.errors import NotFound, Unknown
+from projections import responses
+from projections.engine.read_model import Connection
+from projections.firing.run_history import run_of
+from projections.responses import Shape
+from projections.routines import revisions, routines
+from web.http.backend import POSITION_HEADER, Backend, Changed
+from web.http.requests import identified
+from web.http.routing import delete, patch, post
+from web.paperclip.rate_limit import Turnstile
+from web.paperclip.webhook_requests import Message
+
+MODELS = ("routines", "revisions")
+
+
+class SecretMaterial(Shape, frozen=True, kw_only=True):
+    """Where a webhook trigger is called, and the secret, which is shown this once."""
+
+    webhook_url: str
+    webhook_secret: str
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.webhook_url!r})"
+
+
+class TriggerAnswer(Shape, frozen=True, kw_only=True):
+    """A trigger that got a secret, or needs none (then `secretMaterial` is null), and the revision this made."""
+
+    trigger: responses.Trigger
+    secret_material: SecretMaterial | None
+    revision: responses.Revision
+
+
+class EditedTrigger(responses.Trigger, frozen=True, kw_only=True):
+    """`secretMaterial` (our addition) is there when another signing mode made a new secret necessary."""
+
+    secret_material: SecretMaterial | UnsetType = UNSET
+
+
+class Triggers(Controller):
+    tags = ("triggers",)
+
+    @post("/routines/{routine_id:str}/triggers", operation_id="createTrigger", refuses=(403, 422))
+    def create(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        public_url: NamedDependency[str],
+        routine_id: FromPath[str],
+        data: JSONBody[TriggerDraft],
+    ) -> Response[TriggerAnswer]:
+        """Of a webhook trigger the secret is shown here and never again."""
+        made = backend.change(caller, MODELS, triggers.create, identified(routine_id, "Routine"), data)
+        return _answer(made, public_url, 201)
+
+    @patch("/routine-triggers/{trigger_id:str}", operation_id="updateTrigger", refuses=(403, 409, 422))
+    def update(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        public_url: NamedDependency[str],
+        trigger_id: FromPath[str],
+        data: JSONBody[TriggerPatch],
+    ) -> Response[EditedTrigger]:
+        """A schedule starts anew from now. The secret of a bearer webhook cannot sign: another mode gets a new one."""
+        id_ = identified(trigger_id, "Routine trigger")
+        changed = backend.change(caller, MODELS, triggers.update, id_, data)
+        return changed.answer(lambda conn: _edited(conn, changed.result, public_url))
+
+    @delete("/routine-triggers/{trigger_id:str}", operation_id="deleteTrigger", refuses=(403, 409))
+    def delete(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], trigger_id: FromPath[str]
+    ) -> None:
+        backend.executor.execute(caller, triggers.delete, identified(trigger_id, "Routine trigger"))
+
+    @post(
+        "/routine-triggers/{trigger_id:str}/rotate-secret",
+        operation_id="rotateTriggerSecret",
+        refuses=(403, 409, 422),
+        status_code=200,
+    )
+    def rotate_secret(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        public_url: NamedDependency[str],
+        trigger_id: FromPath[str],
+        data: JSONBody[SecretRotation],
+    ) -> Response[TriggerAnswer]:
+        """A new secret, shown here and never again; the old one is dead at once, or after `overlapSec`."""
+        id_ = identified(trigger_id, "Routine trigger")
+        rotated = backend.change(caller, MODELS, triggers.rotate_secret, id_, data.overlap_sec)
+        return _answer(rotated, public_url, 200)
+
+    @post(
+        "/routine-triggers/public/{public_id:str}/fire",
+        operation_id="fireWebhook",
+        refuses=(401, 409, 422, 429),
+        status_code=202,
+    )
+    def fire(
+        self,
+        backend: NamedDependency[Backend],
+        message: NamedDependency[Message],
+        turnstile: NamedDependency[Turnstile],
+        sender: NamedDependency[str],
+        public_id: FromPath[str],
+    ) -> Response[responses.Run]:
+        """
+        The address that webhook senders call. What proves that they may is up to the trigger's signing mode: `bearer`
+        takes `Authorization: Bearer <secret>`, `none` nothing, any other a signature.
+
+        A JSON object is the payload; any other JSON value becomes `{"body": value}`. With an `Idempotency-Key` the
+        same call gives the same run; a signed and timestamped call counts once.
+        """
+        try:
+            done = backend.executor.attempt(lambda work: webhooks.fire(work, public_id, message))
+        except (NotFound, Unknown):
+            if not message.is_proved:
+                turnstile.count_refusal(sender)
+            raise
+        return Response(run_of(done.result), status_code=202, headers={POSITION_HEADER: str(done.position)})
+
+
+def material(minted: Minted, public_url: str) -> SecretMaterial:
+    """What the sender of a webhook needs."""
+    url = f"{public_url}/api/routine-triggers/public/{minted.public_id}/fire"
+    return SecretMaterial(webhook_url=url, webhook_secret=minted.secret)
+
+
+def _answer(changed: Changed, public_url: str, status: int) -> Response[TriggerAnswer]:
+    made: Made = changed.result
+    secret = material(made.minted, public_url) if made.minted else None
+
+    def read(conn: Connection) -> TriggerAnswer | None:
+        trigger = routines.trigger(conn, made.trigger_id)
+        revision = revisions.revision(conn, made.routine_id, made.revision)
+        if trigger is None or revision is None:
+            return None
+        return TriggerAnswer(trigger=trigger, secret_material=secret, revision=revision)
+
+    return changed.answer(read, status)
+
+
+def _edited(conn: Connection, made: Made, public_url: str) -> EditedTrigger | None:
+    if (found := routines.trigger(conn, made.trigger_id)) is None:
+        return None
+    fields: dict[str, Any] = {name: getattr(found, name) for name in responses.Trigger.__struct_fields__}
+    return EditedTrigger(**fields, secret_material=material(made.minted, public_url) if made.minted else UNSET)
