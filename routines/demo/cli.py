@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from routines.demo.scene import Board, Failed, Scene
-from routines.demo.screen import Screen
-from routines.demo.story import Demo
+from routines.demo.console import Screen
+from routines.demo.fixtures import Board, Failed, Scene
+from routines.demo.walkthrough import Demo
 from routines.worker.options import checked_token, checked_url
 
 URL = "http://127.0.0.1:3100"

@@ -20,7 +20,7 @@ from routines.postgres.cluster import LocalPostgres
 from routines.settings import Settings
 from tests import waiting
 from tests.processes.due import Workplace
-from verification.faults.place import Processes
+from verification.faults.environment import Processes
 
 MINUTE = timedelta(minutes=1)
 LIMIT_S = 30.0

@@ -6,7 +6,7 @@ import pytest
 
 from verification.faults import clock, crash, cut, delivery, lostanswer, poison
 from verification.faults.campaign import Size
-from verification.faults.place import place
+from verification.faults.environment import place
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ from projections.firing import triggers_due
 from routines import bootstrap
 from tests.processes.due import NOON, Workplace
 from tests.waiting import wait_for
-from verification.faults.place import Processes
+from verification.faults.environment import Processes
 
 MINUTE = timedelta(minutes=1)
 BOARD = BoardUser(user_id=uuid4(), key_id=uuid4(), instance_admin=True)

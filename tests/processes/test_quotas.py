@@ -11,7 +11,7 @@ from application.event_store.recorder import ClockDiffers
 from application.event_store.store import EventStore
 from application.quotas import Quotas
 from application.request_bodies import BackfillDraft
-from application.use_cases import backfills, explaining
+from application.use_cases import backfills, explanations
 from domain.bounds.limits import Limits
 from domain.events import BackfillAdvanced, BackfillCompleted, IssueOpened, RunFired, TriggerMissed
 from domain.identity import FIRST_USER
@@ -85,7 +85,9 @@ def test_why_it_did_not_run_is_told_in_a_sentence(bounded):
     place.clock.now += MINUTE
     place.tick()
 
-    [(account, sentence)] = place.free.ask(lambda work: explaining.explain(work, USER, armed.routine_id, NOON + MINUTE))
+    [(account, sentence)] = place.free.ask(
+        lambda work: explanations.explain(work, USER, armed.routine_id, NOON + MINUTE)
+    )
 
     assert ("missed", "over_quota") == (account.verdict, account.reason)
     assert "was missed: its company was over one of its quotas on " in sentence

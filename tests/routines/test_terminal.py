@@ -15,8 +15,8 @@ from application.use_cases.board import companies, keys
 from projections.engine import positions
 from routines.cli import main
 from routines.commands import terminal
-from routines.demo.scene import Failed
-from routines.demo.screen import Screen
+from routines.demo.console import Screen
+from routines.demo.fixtures import Failed
 from routines.local.up import say
 from tests.routines.hostile import HOSTILE, assert_harmless, is_harmless
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from verification.faults import clock, crash, cut, delivery, kill, lostanswer, neighbour, poison, race
 from verification.faults.campaign import Outcome, Size
-from verification.faults.place import place, tidy_when_terminated
+from verification.faults.environment import place, tidy_when_terminated
 
 CAMPAIGNS = {
     "cut": cut.run,

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from verification.faults.environment import Place
 from verification.faults.oracle import Verdict
-from verification.faults.place import Place
 
 
 class Size:

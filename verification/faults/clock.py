@@ -10,8 +10,8 @@ from pathlib import Path
 from routines import bootstrap
 from verification.faults import oracle
 from verification.faults.campaign import Outcome, Progress, Size
+from verification.faults.environment import Place, settle, wait_for
 from verification.faults.load import Workplace
-from verification.faults.place import Place, settle, wait_for
 
 DAY_S = 86_400
 JUMPS = (1, -1, 60, -60, 3_600, -3_600, -2 * DAY_S, 40 * DAY_S, 0)  # seconds from the right time

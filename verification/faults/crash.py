@@ -11,9 +11,9 @@ from eventsourcing.persistence import PersistenceError
 
 from verification.faults import oracle
 from verification.faults.campaign import Outcome, Progress, Size, noting_standstill
+from verification.faults.environment import Database, Place, wait_for
 from verification.faults.kill import MINUTES, answers, finish, town
 from verification.faults.load import Workplace
-from verification.faults.place import Database, Place, wait_for
 
 BACK_S = 5.0  # after which something is recorded again, once the database is back
 

@@ -27,8 +27,8 @@ from application.use_cases.jetty import collections, tasks, trajectories
 from application.use_cases.jetty.names import TaskPath
 from routines import bootstrap
 from verification.faults.campaign import Outcome, Progress, Size, noting_standstill
+from verification.faults.environment import Database, Place, wait_for
 from verification.faults.oracle import Verdict
-from verification.faults.place import Database, Place, wait_for
 from verification.faults.receiver import Got, Receiver
 
 TASK = TaskPath(collection="my-org", task="say")

@@ -12,8 +12,8 @@ from routines import bootstrap
 from routines.local.up import free_port
 from verification.faults import oracle
 from verification.faults.campaign import Outcome, Progress, Size, noting_standstill
+from verification.faults.environment import Database, Place, Processes, settle, wait_for
 from verification.faults.load import Client, Workplace
-from verification.faults.place import Database, Place, Processes, settle, wait_for
 
 MINUTES = 5  # that each schedule has missed
 

@@ -2,10 +2,10 @@
 
 import random
 
-from verification.faults import wire
+from verification.faults import postgres_proxy
 from verification.faults.campaign import Outcome, Progress, Size, noting_standstill
+from verification.faults.environment import Place, settled, wait_for
 from verification.faults.kill import MINUTES, answers, finish, town
-from verification.faults.place import Place, settled, wait_for
 
 SHARE = 0.4  # of the answers
 
@@ -13,8 +13,8 @@ SHARE = 0.4  # of the answers
 def run(place: Place, size: Size, chance: random.Random) -> list[Outcome]:
     schedules, goal = int(size(full=2_000, short=100, brief=40)), int(size(full=5_000, short=100, brief=20))
     progress, broken = Progress("lostanswer"), []
-    with place.database() as database, wire.between(place.socket) as proxy:
-        fault = wire.LoseAnswers(chance, SHARE)
+    with place.database() as database, postgres_proxy.between(place.socket) as proxy:
+        fault = postgres_proxy.LoseAnswers(chance, SHARE)
         proxy.fault = fault
         with town(place, database, chance, proxy.url("routines_service", database.name)) as here:
             here.workplace.late(schedules, MINUTES)

@@ -29,10 +29,10 @@ from routines import bootstrap
 from routines.local.up import free_port
 from verification.faults import oracle
 from verification.faults.campaign import Outcome, Progress, Size, noting_standstill
+from verification.faults.environment import Database, Place, Processes, settled, wait_for
 from verification.faults.kill import answers
 from verification.faults.load import Workplace
 from verification.faults.oracle import Key
-from verification.faults.place import Database, Place, Processes, settled, wait_for
 from verification.faults.receiver import Receiver
 
 ROLES = ("web", "scheduler", "projector", "delivery")

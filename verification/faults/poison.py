@@ -16,8 +16,8 @@ from domain.values import TriggerSettings
 from routines import bootstrap
 from verification.faults import oracle
 from verification.faults.campaign import Outcome, Progress, Size
+from verification.faults.environment import Database, Place, settle, settled, wait_for
 from verification.faults.load import Workplace
-from verification.faults.place import Database, Place, settle, settled, wait_for
 
 LATE_S = 1.0  # that a good occurrence may be late
 LIMIT_S = 60.0

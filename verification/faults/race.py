@@ -12,8 +12,8 @@ from datetime import timedelta
 from routines import bootstrap
 from verification.faults import oracle
 from verification.faults.campaign import Outcome, Progress, Size
+from verification.faults.environment import Place, settle, wait_for
 from verification.faults.load import Workplace
-from verification.faults.place import Place, settle, wait_for
 
 MINUTES = 20  # that each schedule has missed
 LIMIT_S = 1_800.0

@@ -25,8 +25,8 @@ from application.event_store.execute import Executor
 from application.event_store.stream_cache import StreamCache
 from domain.errors import ImpossibleHistory, Refusal
 from processes.scheduler.scheduler import TROUBLE_S, Scheduler
-from verification.simulation.agenda import Agenda, Backfills, Deadlines, Follower, TriggersDue
 from verification.simulation.faults import Break, Died, Faults, Kind, Line, Log, broken
+from verification.simulation.in_memory_read_models import Agenda, Backfills, Deadlines, Follower, TriggersDue
 from verification.simulation.oracle import Oracle, Violation
 from verification.simulation.people import People
 

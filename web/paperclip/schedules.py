@@ -12,8 +12,8 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from application.access import Caller
 from application.request_bodies import SchedulePreview
-from application.use_cases import explaining
-from application.use_cases.explaining import Ahead, Planned
+from application.use_cases import explanations
+from application.use_cases.explanations import Ahead, Planned
 from domain.explain.sentences import Account
 from domain.explain.time_words import local
 from domain.explain.verdicts import Verdict
@@ -157,12 +157,12 @@ class Schedules(Controller):
         period = begin, end = _period(since, to, backend.executor.clock())
         listed = f"occurrences of {id_}"
         after = place_of(paging.cursor, listed, Place)
-        of = backend.ask(caller, explaining.ahead, id_)
+        of = backend.ask(caller, explanations.ahead, id_)
         with backend.shown("occurrences", eventual=eventual) as conn:
             settled = occurrences.within(conn, id_, period, after=after, limit=limit + 1)
             latest = occurrences.latest(conn, id_)
         start = max(begin - INSTANT, after.first) if after else begin - INSTANT
-        planned = explaining.planned(of, latest, start, end, limit + 1 - len(settled))
+        planned = explanations.planned(of, latest, start, end, limit + 1 - len(settled))
         return _page(of, paging, listed, period, [*settled, *planned], limit)
 
     @get("/routines/{routine_id:str}/explain", operation_id="explainRoutine", refuses=(422,))
@@ -183,7 +183,7 @@ class Schedules(Controller):
         if asked is None:
             raise Invalid([{"code": "custom", "message": "at is required: a moment in ISO 8601", "path": ["at"]}])
         of = uuid_or_none(trigger_id, "triggerId")
-        told = backend.ask(caller, explaining.explain, id_, asked, of)
+        told = backend.ask(caller, explanations.explain, id_, asked, of)
         return Explanation(
             routine_id=id_,
             at=time(asked),
@@ -200,7 +200,7 @@ class Schedules(Controller):
         clock changes that touch it within 400 days or until the last of these times.
         """
         within(data.from_, "from")
-        found = backend.ask(caller, explaining.preview, data)
+        found = backend.ask(caller, explanations.preview, data)
         return SchedulePreviewed(
             valid=found.reason is None,
             reason=found.reason,

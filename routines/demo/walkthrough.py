@@ -10,8 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from routines.demo.scene import Board, Failed, Scene
-from routines.demo.screen import Screen, clock, late
+from routines.demo.console import Screen, clock, late
+from routines.demo.fixtures import Board, Failed, Scene
 from routines.local.supervisor import Child, Part, Supervisor
 
 CRON = "* * * * *"

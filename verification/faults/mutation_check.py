@@ -1,8 +1,8 @@
 """
 Do the campaigns bite? Each break here takes away one thing that the promise rests on; then a campaign must fail.
 
-    .venv/bin/python -m verification.faults.bite                 all of them
-    .venv/bin/python -m verification.faults.bite key             one of: key, transaction, gap
+    .venv/bin/python -m verification.faults.mutation_check                 all of them
+    .venv/bin/python -m verification.faults.mutation_check key             one of: key, transaction, gap
 
 * key           a stream may have a version twice: the unique key of log.events is dropped
 * transaction   the events of a firing are appended one by one, each in a transaction of its own
@@ -23,7 +23,7 @@ from typing import Any
 
 from verification.faults import kill, lostanswer
 from verification.faults.campaign import Campaign, Size
-from verification.faults.place import Database, Place, place, tidy_when_terminated
+from verification.faults.environment import Database, Place, place, tidy_when_terminated
 
 WITHOUT_KEY = """
     ALTER TABLE log.events DROP CONSTRAINT events_stream_id_version_key;
