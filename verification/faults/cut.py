@@ -31,8 +31,8 @@ from routines import bootstrap, clock
 from routines.settings import Settings
 from verification.faults import oracle, postgres_proxy
 from verification.faults.campaign import Outcome, Progress, Size
-from verification.faults.environment import Place
-from verification.faults.load import MINUTE, Workplace
+from verification.faults.environment import Environment
+from verification.faults.load import MINUTE, CompanyFixture
 from verification.faults.oracle import Verdict
 from verification.faults.postgres_proxy import Action, At, Proxy
 from web.app import create_app
@@ -97,7 +97,7 @@ class Works:
 
     def __init__(self, side: Side, token: str) -> None:
         self._side = side
-        self._workplace = Workplace(side.system)
+        self._workplace = CompanyFixture(side.system)
         self._headers = {"Authorization": f"Bearer {token}", "X-Routines-Consistency": "eventual"}
 
     def schedule(self) -> Case:
@@ -177,11 +177,11 @@ def _patient(side: Side) -> psycopg.Connection[Any]:
     return conn
 
 
-def run(place: Place, size: Size, chance: random.Random) -> list[Outcome]:
+def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
     with (
         _short_limits(),
-        place.database() as database,
-        postgres_proxy.between(place.socket) as proxy,
+        environment.database() as database,
+        postgres_proxy.between(environment.socket) as proxy,
         ExitStack() as stack,
     ):
         token = bootstrap.first_board_token(database.settings()) or ""

@@ -144,7 +144,7 @@ def read_page(  # noqa: PLR0913, PLR0917 whose list, which part of it, and from 
     `addresses`: whether they are shown to whoever asks.
     """
     after = place_of(asked.cursor, list_, shape)
-    with backend.shown(*models) as conn:
+    with backend.consistent_read(*models) as conn:
         found = read(conn, after=after, max_bytes=backend.limits.max_page_bytes)
     shown = found.of(disclosure.shown(list(found), addresses=addresses))
     return page(asked, list_, shown, attrgetter(key))
