@@ -32,7 +32,7 @@ from web.paperclip.revisions import Revisions
 from web.paperclip.routines import Routines
 from web.paperclip.schedules import Schedules
 from web.paperclip.triggers import Triggers
-from web.paperclip.webhook_requests import message
+from web.paperclip.webhook_requests import webhook_request
 
 
 def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jetty_routines: bool = True) -> ASGIApp:
@@ -84,7 +84,7 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
             "public_url": Provide(provide_public_url),
             "rate_limiter": Provide(provide_rate_limiter),
             "sender": Provide(sender),
-            "message": Provide(message),
+            "webhook_request": Provide(webhook_request),
         },
     )
     framework = Litestar(

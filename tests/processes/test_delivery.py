@@ -557,7 +557,12 @@ def test_what_waits_for_one_company_does_not_hide_what_waits_for_another(world):
         now = world.system.clock()
         found = deliveries.due(conn, now, of_lane=8, limit=4)
         rest = deliveries.due(
-            conn, now, of_lane=8, limit=100, without=[found[0].id], without_lanes=[found[1].partition_key, found[2].partition_key]
+            conn,
+            now,
+            of_lane=8,
+            limit=100,
+            without=[found[0].id],
+            without_lanes=[found[1].partition_key, found[2].partition_key],
         )
 
     assert [pending.company_id == neighbour for pending in found].count(True) == 1
