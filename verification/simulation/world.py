@@ -403,9 +403,10 @@ class World:
                     triggers_due=TriggersDue,
                     deadlines=Deadlines,
                     backfills=Backfills,
-                    log=Silent(self._trouble),
-                    ThreadPoolExecutor=InTurn,
                 )
+            )
+            stack.enter_context(
+                patch.multiple("processes.scheduler.batches", log=Silent(self._trouble), ThreadPoolExecutor=InTurn)
             )
             stack.enter_context(broken(self.shape.broken))
             yield
