@@ -28,14 +28,14 @@ from domain.events import (
     RunFired,
     UserRegistered,
 )
-from domain.explain import sentences, time_words, verdicts
+from domain.explain import sentences, verdicts
 from domain.explain.sentences import Explanation
 from domain.explain.verdicts import ExplainQuery, Verdict
 from domain.identity import run_of_occurrence
 from domain.recorded import Recorded
 from domain.routines import trigger
 from domain.routines.firing import NOT_INVOKABLE, PROJECT_PAUSED
-from domain.schedule import clock_changes, cron_words
+from domain.schedule import clock_changes, cron_words, time_words
 from domain.schedule import plan as plans
 from domain.schedule.clock_changes import Touched
 from domain.schedule.plan import INSTANT, Plan

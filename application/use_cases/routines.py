@@ -9,9 +9,8 @@ from application.access import Action, AgentCaller, BoardUser, CollectionCaller,
 from application.event_store.stream_kinds import ROUTINE, TRIGGER
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import RoutineDraft, RoutinePatch, VariableDraft
-from application.use_cases import references, schedule_changes
+from application.use_cases import references, schedule_changes, task_firing
 from application.use_cases.board import companies
-from application.use_cases.jetty import task_firing
 from domain.errors import Conflict, DomainError, Forbidden, NotFound
 from domain.events import IssueOpened
 from domain.identity import revision_of

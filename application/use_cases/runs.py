@@ -15,8 +15,7 @@ from application.event_store.stream_kinds import AGENT, PROJECT, ROUTINE, RUN, S
 from application.event_store.unit_of_work import UnitOfWork
 from application.quotas import OVER_QUOTA
 from application.request_bodies import RunRequest
-from application.use_cases import references, routines, slots
-from application.use_cases.jetty import task_firing
+from application.use_cases import references, routines, slots, task_firing
 from domain.board import project as projects
 from domain.errors import Conflict, Forbidden, NotFound, RuleViolation
 from domain.identity import issue_of_run, run_of_key, run_of_occurrence, slot_of, trajectory_of_run

@@ -13,10 +13,10 @@ import structlog
 from eventsourcing.persistence import IntegrityError
 
 from application import tracing
-from application.event_store.execute import Executor
 from application.event_store.recorder import ClockDiffers
 from application.event_store.store import UnknownEvent
 from application.event_store.unit_of_work import UnitOfWork
+from application.execute import Executor
 from application.use_cases import backfills, runs
 from domain.routines.backfill import Waiting
 from domain.routines.deadline import Overdue

@@ -17,7 +17,7 @@ import structlog
 from eventsourcing.persistence import PersistenceError
 
 from application import tracing
-from application.event_store.execute import Executor
+from application.execute import Executor
 from application.use_cases import backfills as backfill_use_cases
 from application.use_cases import deadlines as deadline_use_cases
 from application.use_cases import runs

@@ -8,9 +8,9 @@ import pytest
 from eventsourcing.persistence import OperationalError
 from structlog.testing import capture_logs
 
-from application.event_store.execute import Executor
 from application.event_store.store import EventStore
 from application.event_store.stream_cache import StreamCache
+from application.execute import Executor
 from domain.bounds.limits import KIB, Limits
 from domain.events import IssueOpened, RoutineUpdated, RunFired, SlotTaken
 from domain.identity import slot_of

@@ -8,9 +8,9 @@ import psycopg
 import pytest
 from structlog.testing import capture_logs
 
-from application.event_store.execute import Executor
 from application.event_store.store import EventStore
 from application.event_store.stream_cache import StreamCache
+from application.execute import Executor
 from application.use_cases import runs
 from domain.events import (
     CommentAdded,

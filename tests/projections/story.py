@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 
 from application.access import Caller
-from application.event_store.execute import Executor
+from application.execute import Executor
 from application.jetty_request_bodies import (
     ApiKeyCreate,
     CadenceConfig,
@@ -55,7 +55,7 @@ from application.use_cases import backfills, endpoints, revisions, routines, run
 from application.use_cases import delivery_attempts as post
 from application.use_cases.board import agents, companies, goals, issues, keys, members, projects
 from application.use_cases.jetty import collections, task_routines, tasks, trajectories
-from application.use_cases.jetty.names import RoutinePath, TaskPath
+from application.use_cases.names import RoutinePath, TaskPath
 from domain.delivery.delivery import Answer
 from domain.identity import revision_of
 from domain.webhooks.verification import WebhookRequest

@@ -13,7 +13,7 @@ says who may.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -29,14 +29,11 @@ from web.apis import ApiName, api_of
 from web.http import json_body
 from web.http.backend import Backend
 from web.http.departures import Gone, Watched
-from web.http.errors import RETRY_AFTER_S, described, error_response, headers_of
+from web.http.errors import RETRY_AFTER_S, described, headers_of
 from web.http.held_bodies import HeldBodies, Holder, NoRoom, Share
 from web.http.large_bodies import LargeBodies
 from web.http.requests import DECODED_BODY, bearer_of
 from web.http.tenants import address_of, company_of
-from web.jetty.errors import error_response as jetty_error
-from web.jetty.requests import URL_ENCODED
-from web.paperclip.webhook_requests import PUBLIC_ID
 
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 32 * 1024
@@ -46,7 +43,12 @@ MAX_QUERY_FIELDS = 100
 TOO_LARGE = "Too many or too large headers"
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 NO_STORE = (b"cache-control", b"no-store")
+PUBLIC_ID = re.compile(r"[0-9a-f]{24}")
+URL_ENCODED = "application/x-www-form-urlencoded"
 WEBHOOK = re.compile(r"/+api/+routine-triggers/+public/+([^/]+)/+fire/*")  # routing takes repeated slashes for one
+
+
+RespondError = Callable[[int, str, dict[str, str]], ASGIApp]  # of a status, a text and headers
 
 
 class Refused(Exception):
@@ -67,7 +69,8 @@ class Bounds(msgspec.Struct, frozen=True):
     check: Callable[[], Holder]  # says for whom a large one is held
 
 
-def guard(app: ASGIApp, backend: Backend, large: LargeBodies) -> ASGIApp:
+def guard(app: ASGIApp, backend: Backend, large: LargeBodies, refusals: Mapping[ApiName, RespondError]) -> ASGIApp:
+    """Lets pass what is a request at all; `refusals` make the answers to any other, in the words of the API it is for."""
     limits = backend.limits
     held = HeldBodies(limits.max_held_body_bytes, limits.max_held_body_bytes_per_sender)
 
@@ -87,8 +90,7 @@ def guard(app: ASGIApp, backend: Backend, large: LargeBodies) -> ASGIApp:
             except Gone:
                 return
             except Refused as refused:
-                respond = jetty_error if api == "jetty" else error_response
-                answer = respond(refused.status, refused.message, refused.headers)
+                answer = refusals[api](refused.status, refused.message, refused.headers)
                 await answer(scope, receive, _with_headers(send))
 
     return guarded

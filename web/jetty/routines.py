@@ -10,9 +10,10 @@ from msgspec.structs import replace
 
 from application.access import Caller
 from application.jetty_request_bodies import RoutineChange, RoutineCreate
-from application.use_cases.jetty import collections, names
+from application.use_cases import names
+from application.use_cases.jetty import collections
 from application.use_cases.jetty import task_routines as use_cases
-from application.use_cases.jetty.names import RoutinePath, TaskPath
+from application.use_cases.names import RoutinePath, TaskPath
 from domain import disclosure
 from domain.errors import NotFound
 from domain.jetty import task as tasks

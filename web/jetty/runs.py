@@ -12,7 +12,7 @@ from application.access import Caller
 from application.jetty_request_bodies import RunCreate
 from application.use_cases.jetty import collections
 from application.use_cases.jetty import trajectories as use_cases
-from application.use_cases.jetty.names import TaskPath
+from application.use_cases.names import TaskPath
 from domain.jetty.trajectory import LIVE
 from projections.jetty import trajectories
 from projections.jetty.responses import Trajectory

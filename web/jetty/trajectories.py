@@ -14,10 +14,9 @@ from application.access import Caller
 from application.event_store.stream_kinds import TRAJECTORY
 from application.event_store.unit_of_work import UnitOfWork
 from application.jetty_request_bodies import IngestCreate, LabelCreate
-from application.use_cases import read_access
-from application.use_cases.jetty import names
+from application.use_cases import names, read_access
 from application.use_cases.jetty import trajectories as use_cases
-from application.use_cases.jetty.names import TaskPath
+from application.use_cases.names import TaskPath
 from domain import disclosure
 from domain.errors import InvalidField, NotFound
 from domain.events import (

@@ -9,9 +9,10 @@ from litestar.params import FromPath, JSONBody
 
 from application.access import Caller
 from application.jetty_request_bodies import ClaimRequest, FinishRequest, StepReport
-from application.use_cases.jetty import collections, names
+from application.use_cases import names
+from application.use_cases.jetty import collections
 from application.use_cases.jetty import trajectories as use_cases
-from application.use_cases.jetty.names import TaskPath
+from application.use_cases.names import TaskPath
 from domain.errors import NotFound
 from domain.jetty.trajectory import LEASE
 from projections.engine.read_model import Connection

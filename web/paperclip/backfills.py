@@ -11,7 +11,7 @@ from litestar.params import FromPath, JSONBody
 from application.access import Caller
 from application.request_bodies import BackfillDraft
 from application.use_cases import backfills as use_cases
-from domain.explain.time_words import local
+from domain.schedule.time_words import local
 from projections.firing import backfills
 from projections.firing.backfills import Backfill
 from projections.responses import ResponseBody, time

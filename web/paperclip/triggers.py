@@ -21,9 +21,9 @@ from projections.firing.run_history import run_of
 from projections.responses import ResponseBody
 from projections.routines import revisions, routines
 from web.http.backend import POSITION_HEADER, Backend, Changed
+from web.http.rate_limit import WebhookRateLimiter
 from web.http.requests import identified
 from web.http.routing import delete, patch, post
-from web.paperclip.rate_limit import WebhookRateLimiter
 from web.paperclip.webhook_requests import parse_call
 
 MODELS = ("routines", "revisions")

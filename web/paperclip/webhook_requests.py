@@ -1,6 +1,5 @@
 """How a webhook's request is read: raw, since what is signed are its bytes (contract 6)."""
 
-import re
 from typing import Any
 
 from application.request_bodies import IdempotencyKey
@@ -10,8 +9,6 @@ from domain.webhooks.verification import WebhookRequest
 from web.http import json_body
 from web.http.requests import JsonRequest
 from web.http.validation import Invalid, parse
-
-PUBLIC_ID = re.compile(r"[0-9a-f]{24}")
 
 
 async def webhook_request(request: JsonRequest) -> WebhookRequest:

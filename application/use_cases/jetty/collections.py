@@ -8,10 +8,9 @@ from application.event_store.stream_kinds import COMPANY, KEY
 from application.event_store.unit_of_work import UnitOfWork
 from application.jetty_request_bodies import ApiKeyCreate, CollectionCreate, EnvironmentChange
 from application.request_bodies import CompanyDraft
-from application.use_cases import named_secrets
+from application.use_cases import named_secrets, names
 from application.use_cases.board import companies, keys
 from application.use_cases.board.keys import NewKey
-from application.use_cases.jetty import names
 from domain.board import access
 from domain.disclosure import MASK
 from domain.errors import Conflict, NotFound

@@ -10,9 +10,8 @@ from application.access import Action, Principal
 from application.event_store.stream_kinds import TRIGGER
 from application.event_store.unit_of_work import UnitOfWork
 from application.jetty_request_bodies import CadenceConfig, RoutineChange, RoutineCreate
-from application.use_cases import named_secrets, routines, runs, schedule_changes, triggers
-from application.use_cases.jetty import names, task_firing
-from application.use_cases.jetty.names import RoutinePath, TaskPath
+from application.use_cases import named_secrets, names, routines, runs, schedule_changes, task_firing, triggers
+from application.use_cases.names import RoutinePath, TaskPath
 from domain.delivery import outbound_url
 from domain.disclosure import MASK
 from domain.errors import Conflict, InvalidField

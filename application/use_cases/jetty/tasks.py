@@ -8,8 +8,9 @@ from application.access import Principal
 from application.event_store.stream_kinds import ROUTINE
 from application.event_store.unit_of_work import UnitOfWork
 from application.jetty_request_bodies import TaskChange, TaskCreate
-from application.use_cases.jetty import names, task_routines
-from application.use_cases.jetty.names import TaskPath
+from application.use_cases import names
+from application.use_cases.jetty import task_routines
+from application.use_cases.names import TaskPath
 from application.use_cases.references import merged
 from domain.errors import Conflict
 from domain.events import TaskDeleted, TaskRoutineRemoved

@@ -9,9 +9,8 @@ from application.access import Principal
 from application.event_store.stream_kinds import COMPANY, ROUTINE, TASK
 from application.event_store.unit_of_work import UnitOfWork
 from application.jetty_request_bodies import FinishRequest, IngestCreate, LabelCreate, RunCreate, StepReport
-from application.use_cases import named_secrets
-from application.use_cases.jetty import names, task_firing
-from application.use_cases.jetty.names import TaskPath
+from application.use_cases import named_secrets, names, task_firing
+from application.use_cases.names import TaskPath
 from domain.delivery import outbound_url
 from domain.errors import InvalidField, NotFound
 from domain.events import (

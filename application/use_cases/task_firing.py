@@ -7,8 +7,7 @@ from msgspec.structs import replace
 
 from application.event_store.stream_kinds import PROJECT, RUN, TASK, TRAJECTORY
 from application.event_store.unit_of_work import UnitOfWork
-from application.use_cases import slots
-from application.use_cases.jetty import names
+from application.use_cases import names, slots
 from domain.board import project as projects
 from domain.errors import NotFound, RuleViolation
 from domain.events import TaskRoutineRemoved, TrajectoryEvent, TrajectoryMoved, TrajectoryOpened
