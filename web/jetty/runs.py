@@ -80,8 +80,8 @@ class Runs(Controller):
 
 
 def _started(backend: Backend, caller: Caller, task_path: TaskPath, given: RunCreate) -> Response[WorkflowResponse]:
-    made = backend.change(caller, MODELS, use_cases.run, task_path, given)
-    return made.answer(lambda conn: started(conn, made.result))
+    changed = backend.change(caller, MODELS, use_cases.run, task_path, given)
+    return changed.answer(lambda conn: started(conn, changed.result))
 
 
 def _shown(backend: Backend, trajectory_id: UUID) -> Trajectory | None:

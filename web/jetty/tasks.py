@@ -49,8 +49,8 @@ class Tasks(Controller):
         collection: FromPath[str],
         data: JSONBody[TaskCreate],
     ) -> Response[Task]:
-        made = backend.change(caller, MODELS, use_cases.create, collection, data)
-        return made.answer(lambda conn: tasks.one(conn, made.result), 201)
+        changed = backend.change(caller, MODELS, use_cases.create, collection, data)
+        return changed.answer(lambda conn: tasks.one(conn, changed.result), 201)
 
     @get("/{collection:str}/search", operation_id="searchTasks", response_headers=NEXT)
     def search(

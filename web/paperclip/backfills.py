@@ -90,8 +90,8 @@ class Backfills(Controller):
         Its runs carry its id as `backfillId`. The range ends before what the schedule itself still has to settle.
         """
         id_ = identified(trigger_id, "Routine trigger")
-        made = backend.change(caller, MODELS, use_cases.create, id_, _checked(data))
-        return made.answer(lambda conn: backfills.backfill(conn, made.result), 201)
+        changed = backend.change(caller, MODELS, use_cases.create, id_, _checked(data))
+        return changed.answer(lambda conn: backfills.backfill(conn, changed.result), 201)
 
     @get("/routine-triggers/{trigger_id:str}/backfills", operation_id="listBackfills", response_headers=NEXT)
     def list_(

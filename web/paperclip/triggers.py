@@ -66,8 +66,8 @@ class Triggers(Controller):
         data: JSONBody[TriggerDraft],
     ) -> Response[TriggerAnswer]:
         """Of a webhook trigger the secret is shown here and never again."""
-        made = backend.change(caller, MODELS, triggers.create, identified(routine_id, "Routine"), data)
-        return _answer(made, public_url, 201)
+        changed = backend.change(caller, MODELS, triggers.create, identified(routine_id, "Routine"), data)
+        return _answer(changed, public_url, 201)
 
     @patch("/routine-triggers/{trigger_id:str}", operation_id="updateTrigger", refuses=(403, 409, 422))
     def update(

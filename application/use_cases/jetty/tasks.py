@@ -59,9 +59,9 @@ def delete(work: UnitOfWork, principal: Principal, path: TaskPath) -> bool:
 
 
 def _archive(work: UnitOfWork, task_id: UUID, routine_id: UUID) -> None:
-    of = work.get(ROUTINE, routine_id)
-    if of is not None and of.settings.call is not None:
-        task_routines.archive(work, routine_id, of, of.settings.call)
+    routine = work.get(ROUTINE, routine_id)
+    if routine is not None and routine.settings.call is not None:
+        task_routines.archive(work, routine_id, routine, routine.settings.call)
     else:
         work.record(task_id, [TaskRoutineRemoved(routine_id=routine_id)])
 

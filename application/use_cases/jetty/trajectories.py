@@ -208,18 +208,18 @@ def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _secrets(work: UnitOfWork, found: Trajectory) -> dict[str, Any]:
+def _secrets(work: UnitOfWork, current: Trajectory) -> dict[str, Any]:
     """A routine's are those that it has now, so that a rotated one counts at once."""
-    if found.routine_id is None:
-        return named_secrets.opened(work, found.secrets)
-    of = work.get(ROUTINE, found.routine_id)
-    call = of.settings.call if of else None
+    if current.routine_id is None:
+        return named_secrets.opened(work, current.secrets)
+    routine = work.get(ROUTINE, current.routine_id)
+    call = routine.settings.call if routine else None
     return named_secrets.opened(work, call.secrets if call else None)
 
 
 def _environment(work: UnitOfWork, company_id: UUID) -> dict[str, Any]:
-    found = work.get(COMPANY, company_id)
-    return named_secrets.opened(work, found.environment if found else None)
+    company = work.get(COMPANY, company_id)
+    return named_secrets.opened(work, company.environment if company else None)
 
 
 def _held(work: UnitOfWork, principal: Principal, collection: str, trajectory_id: UUID) -> Trajectory:
