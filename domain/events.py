@@ -331,7 +331,9 @@ class TriggerRescheduled(Event, frozen=True, tag="trigger.rescheduled"):
 class TriggerMissed(Event, frozen=True, tag="trigger.missed"):
     """
     The occurrences from first to last, `count` of them, did not run: they were too late and the policy said to drop them,
-    the schedule was changed before they were settled, or (reason `over_quota`) their company had recorded too much.
+    the schedule was changed before they were settled, or (reason `over_quota`) their company had recorded too much. Then
+    the schedule rests: what comes due before `rests_until` is settled at its end, unless the company is within its quotas
+    sooner.
     """
 
     first: datetime
@@ -340,6 +342,7 @@ class TriggerMissed(Event, frozen=True, tag="trigger.missed"):
     reason: str
     next_at: datetime | None
     due_at: datetime | None = None
+    rests_until: datetime | None = None
 
 
 class TriggerDeleted(Event, frozen=True, tag="trigger.deleted"):

@@ -31,6 +31,7 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     event: AnyEvent | Unreadable
     cause: str | None = None  # what led to it: the agent's work session, or None
     position: int = 0  # place in the log, from 1; 0 until it is stored
+    size: int = 0  # of its stored JSON, in bytes; known to those who follow the log
 
     @property
     def name(self) -> str:

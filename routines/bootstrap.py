@@ -51,14 +51,15 @@ def system(settings: Settings) -> Iterator[System]:
         store = EventStore(PostgresRecorder(pool, settings.limits.read_batch_bytes), settings.limits)
         clock = DatabaseClock(pool)
         vault = Vault(pool, KeyRing(settings.key_file))
-        quotas = Quotas(settings.limits, partial(_count, pool), count_all=partial(_count_all, pool))
+        quotas = Quotas(settings.limits, partial(_count, pool, clock), count_all=partial(_count_all, pool))
         executor = Executor(store, clock, vault, StreamCache(settings.limits), quotas)
         yield System(settings=settings, pool=pool, store=store, executor=executor, clock=clock, vault=vault)
 
 
-def _count(pool: Pool, quota: str, who: UUID, most: int) -> int:
+def _count(pool: Pool, clock: DatabaseClock, quota: str, who: UUID, most: int) -> int:
+    now = clock()
     with pool.connection() as conn:
-        return usage.count(conn, quota, who, most)
+        return usage.count(conn, quota, who, most, now)
 
 
 def _count_all(pool: Pool, quota: str, least: int) -> Mapping[UUID, int]:

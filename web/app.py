@@ -24,10 +24,9 @@ from web.paperclip.agents import Agents
 from web.paperclip.backfills import Backfills
 from web.paperclip.bulk import Bulk
 from web.paperclip.companies import Companies
-from web.paperclip.company_keys import CompanyKeys
 from web.paperclip.endpoints import Endpoints
 from web.paperclip.issues import Issues
-from web.paperclip.keys import Keys
+from web.paperclip.keys import AgentKeys, BoardKeys, CompanyKeys
 from web.paperclip.members import Members
 from web.paperclip.projects import Goals, Projects
 from web.paperclip.revisions import Revisions
@@ -66,7 +65,8 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
             Companies,
             Members,
             Agents,
-            Keys,
+            BoardKeys,
+            AgentKeys,
             CompanyKeys,
             Projects,
             Goals,

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 from eventsourcing.persistence import MapperDeserialisationError, Notification, StoredEvent
+from msgspec.structs import replace
 
 from application.event_store.recorder import FOREVER, Guards
 from domain.bounds import json_size, limits
@@ -110,7 +111,7 @@ def from_stored(stored: StoredEvent) -> Recorded:
 
 def _readable(stored: Notification) -> Recorded:
     try:
-        return from_stored(stored)
+        return replace(from_stored(stored), size=len(stored.state))
     except UnreadableEvent as error:
         return Recorded(
             stream_id=UUID(str(stored.originator_id)),

@@ -235,26 +235,33 @@ def apply(conn: Connection, models: Iterable[ReadModel], batch: Iterable[Recorde
 
 
 class Part(list[S]):
-    """The beginning of a list; `more` says whether the list goes on."""
+    """
+    The beginning of a list. `more` says whether the list goes on, `last` by what its last row is sorted.
 
-    def __init__(self, rows: Iterable[S] = (), *, more: bool = False) -> None:
+    What comes after `last` can be asked for whatever becomes of that row meanwhile.
+    """
+
+    def __init__(self, rows: Iterable[S] = (), *, more: bool = False, last: int | None = None) -> None:
         super().__init__(rows)
         self.more = more
+        self.last = last
 
     def of(self, rows: Iterable[T]) -> "Part[T]":
         """The same part of another list, which has a row for each of these."""
-        return Part(rows, more=self.more)
+        return Part(rows, more=self.more, last=self.last)
 
 
 class Docs(Generic[S]):
     """
     A query for the `doc` column of some rows, decoded in one go.
 
-    One that is not `prepared` is planned for the values of each call: for filters that may be absent.
+    One that is not `prepared` is planned for the values of each call: for filters that may be absent. `sorted_by` is
+    the column, a number that is another one for each row, by which rows are sorted and a part is followed by the next.
     """
 
-    def __init__(self, query: str, shape: type[S], *, prepared: bool = True) -> None:
+    def __init__(self, query: str, shape: type[S], *, prepared: bool = True, sorted_by: str | None = None) -> None:
         self.query = SQL(f"SELECT q.doc::text FROM ({query}) q")
+        self._part = SQL(f"SELECT q.doc::text, {f'q.{sorted_by}' if sorted_by else 'NULL::bigint'} FROM ({query}) q")
         self._prepared = prepared
         self._decode = msgspec.json.Decoder(list[shape]).decode  # type: ignore[valid-type]
 
@@ -276,11 +283,11 @@ class Docs(Generic[S]):
         They are taken from Postgres a few at a time, so neither side ever holds what is not shown. A query with a
         LIMIT is asked for one more, `%(limit)s`, and read to its end: to end it early takes a connection more.
         """
-        docs, size, more = list[bytes](), 0, False
+        docs, size, more, last = list[bytes](), 0, False, None
         values["limit"] = None if limit is None else limit + 1
-        rows = cast("Generator[tuple[str]]", conn.cursor().stream(self.query, values, size=ROWS_IN_FLIGHT))
+        rows = cast("Generator[tuple[str, int | None]]", conn.cursor().stream(self._part, values, size=ROWS_IN_FLIGHT))
         with closing(rows):  # which ends what Postgres is still at
-            for (doc,) in rows:
+            for doc, place in rows:
                 if len(docs) == limit:
                     more = True
                     continue
@@ -290,7 +297,8 @@ class Docs(Generic[S]):
                     more = True
                     break
                 docs.append(body)
-        return Part(self._decode(b"[%b]" % b",".join(docs)), more=more)
+                last = place
+        return Part(self._decode(b"[%b]" % b",".join(docs)), more=more, last=last)
 
     def one(self, conn: Connection, **values: object) -> S | None:
         return next(iter(self.all(conn, **values)), None)

@@ -156,11 +156,12 @@ class RoutineWithCall(msgspec.Struct):
 
 _FOUND = """
     SELECT json_build_object('number', r.number, 'last_run_at', r.last_run_at, 'call', r.doc, 'task_name', t.name,
-        'workflow', json_build_object('init_params', t.doc->'workflow'->'init_params'), 'collection_name', c.doc->>'name') AS doc
+        'workflow', json_build_object('init_params', t.doc->'workflow'->'init_params'), 'collection_name', c.doc->>'name') AS doc,
+        r.number
     FROM task_call r JOIN task t ON t.id = r.task_id JOIN collection c ON c.id = r.company_id WHERE"""
 _AFTER = "(%(after)s::bigint IS NULL OR r.number > %(after)s) ORDER BY r.number"
-_OF_COLLECTION = Docs(f"{_FOUND} r.company_id = %(company_id)s AND {_AFTER}", RoutineWithCall)
-_OF_TASK = Docs(f"{_FOUND} r.task_id = %(task_id)s AND {_AFTER}", RoutineWithCall)
+_OF_COLLECTION = Docs(f"{_FOUND} r.company_id = %(company_id)s AND {_AFTER}", RoutineWithCall, sorted_by="number")
+_OF_TASK = Docs(f"{_FOUND} r.task_id = %(task_id)s AND {_AFTER}", RoutineWithCall, sorted_by="number")
 _ONE = Docs(f"{_FOUND} r.id = %(id)s", RoutineWithCall)
 
 

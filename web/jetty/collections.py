@@ -38,7 +38,7 @@ class Collections(Controller):
         """The one of a key; for board users, those of their companies."""
         principal = backend.authorize(caller, read_access.anyone)
         read = partial(_visible, principal=principal)
-        return read_page(backend, paging, "collections", (*MODELS, "directory"), read, shape=int)
+        return read_page(backend, paging, "collections", (*MODELS, "directory"), read)
 
     @post(operation_id="createCollection", status_code=200, opt={"taken": 400})
     def create(
@@ -102,9 +102,10 @@ class ApiKeys(Controller):
         It is good for as long as the key that asks for it, or until `expires_at` (null: for ever), and never for
         longer than the key that asks (ours).
         """
-        check_expiry(data.expires_at, "expires_at", backend.executor.clock())
+        now = backend.executor.clock()
+        check_expiry(data.expires_at, "expires_at", now)
         changed = backend.change(caller, MODELS, use_cases.create_key, data)
-        shown = changed.answer(lambda conn: collections.key(conn, changed.result.key_id))
+        shown = changed.answer(lambda conn: collections.key(conn, changed.result.key_id, now))
         key = NewApiKey(
             **{name: getattr(shown.content, name) for name in ApiKey.__struct_fields__}, api_key=changed.result.token
         )
@@ -125,8 +126,8 @@ class ApiKeys(Controller):
     ) -> Response[list[ApiKey]]:
         """Newest first, without the keys themselves. For board users."""
         company_id = backend.authorize(caller, use_cases.may_list_keys, collection)
-        read = partial(collections.keys, company_id=company_id)
-        return read_page(backend, paging, f"keys of {company_id}", MODELS, read)
+        read = partial(collections.keys, company_id=company_id, now=backend.executor.clock())
+        return read_page(backend, paging, f"keys of {company_id}", MODELS, read, newest_first=True)
 
     @delete("/collection/{collection:str}/{key_id:str}", operation_id="revokeApiKey", status_code=200)
     def revoke(

@@ -59,7 +59,7 @@ class Routines(Controller):
         """Oldest first. Whoever may not change routines sees `***` as their `webhook_url`."""
         company_id, addresses = backend.authorize(caller, names.seen, collections.enter, collection)
         read = partial(task_routines.of_collection, company_id=company_id, now=backend.executor.clock())
-        return read_page(backend, paging, f"routines of {company_id}", MODELS, read, shape=int, addresses=addresses)
+        return read_page(backend, paging, f"routines of {company_id}", MODELS, read, addresses=addresses)
 
     @get("/{collection:str}/{task:str}", operation_id="listRoutinesOfTask", response_headers=NEXT)
     def of_task(
@@ -72,7 +72,7 @@ class Routines(Controller):
         """Oldest first. Whoever may not change routines sees `***` as their `webhook_url`."""
         at, addresses = backend.authorize(caller, names.seen, names.task, task_path)
         read = partial(task_routines.of_task, task_id=at.task_id, now=backend.executor.clock())
-        return read_page(backend, paging, f"routines of {at.task_id}", MODELS, read, shape=int, addresses=addresses)
+        return read_page(backend, paging, f"routines of {at.task_id}", MODELS, read, addresses=addresses)
 
     @get("/{collection:str}/{task:str}/{name:str}", operation_id="getRoutine")
     def detail(

@@ -39,7 +39,7 @@ class Tasks(Controller):
         """Oldest first."""
         company_id = backend.authorize(caller, collections.enter, collection)
         read = partial(tasks.of, company_id=company_id)
-        return read_page(backend, paging, f"tasks of {company_id}", MODELS, read, shape=int)
+        return read_page(backend, paging, f"tasks of {company_id}", MODELS, read)
 
     @post("/{collection:str}", operation_id="createTask", status_code=201, opt={"taken": 400})
     def create(
@@ -64,7 +64,7 @@ class Tasks(Controller):
         """Those with `q` in their name or description, in whatever case."""
         company_id = backend.authorize(caller, collections.enter, collection)
         read = partial(tasks.like, company_id=company_id, text=q)
-        return read_page(backend, paging, f"tasks of {company_id} like {q}", MODELS, read, shape=int)
+        return read_page(backend, paging, f"tasks of {company_id} like {q}", MODELS, read)
 
     @get("/{collection:str}/{task:str}", operation_id="getTask")
     def detail(

@@ -36,7 +36,12 @@ from web.http.requests import JsonRequest
 from web.monitoring.traffic import Traffic
 
 MOST_COUNTED = 100_000  # schedules: what a scrape costs has a limit
-GROWING = ("max_company_routines", "max_company_open_issues", "max_company_live_trajectories")  # the fastest growing
+GROWING = (  # the fastest growing
+    "max_company_routines",
+    "max_company_open_issues",
+    "max_company_live_trajectories",
+    "max_company_log_bytes",
+)
 COUNT_AGAIN_S = 60.0  # how long who is near those is believed
 OPENMETRICS, PLAIN = "application/openmetrics-text", "text/plain; version=0.0.4"  # the framework adds the charset
 
@@ -65,7 +70,7 @@ class Near:
     def __call__(self, conn: Connection, limits: Limits) -> Mapping[str, int]:
         if time.monotonic() >= self._again_at:
             least = {name: int(getattr(limits, name) * NEAR) for name in GROWING}
-            self._found = {name: len(usage.counts(conn, name, many)) for name, many in least.items()}
+            self._found = {name: len(usage.counts(conn, name, many)) if many else 0 for name, many in least.items()}
             self._again_at = time.monotonic() + COUNT_AGAIN_S
         return self._found
 

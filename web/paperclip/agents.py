@@ -1,4 +1,4 @@
-"""Agents, their keys and their inbox (contract 7.1, 7.3, 7.5)."""
+"""Agents and their inbox (contract 7.3, 7.5)."""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,9 +11,9 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import UNSET, UnsetType
 
 from application.access import AgentCaller, Caller
-from application.request_bodies import AgentDraft, AgentKeyDraft, AgentPatch, PauseRequest, SecretRotation
+from application.request_bodies import AgentDraft, AgentPatch, PauseRequest, SecretRotation
 from application.use_cases import read_access
-from application.use_cases.board import agents, keys
+from application.use_cases.board import agents
 from domain import disclosure
 from domain.board.agent import slug
 from domain.errors import NotFound, RuleViolation, Unauthenticated
@@ -24,9 +24,8 @@ from projections.engine.read_model import Connection
 from web.http.backend import Backend, Changed
 from web.http.paging import NEXT, Paging, cursor_only, read_page
 from web.http.requests import identified
-from web.http.routing import delete, get, patch, post
+from web.http.routing import get, patch, post
 from web.http.validation import UUID_TEXT
-from web.paperclip.keys import MintedAgentKey, Revoked, check_expiry
 
 MODELS = ("directory",)
 
@@ -164,48 +163,6 @@ class Agents(Controller):
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], agent_id: FromPath[str]
     ) -> Response[responses.Agent]:
         return _changed(backend, caller, agents.terminate, agent_id)
-
-    @get("/agents/{agent_id:str}/keys", operation_id="listAgentKeys", refuses=(403,), response_headers=NEXT)
-    def list_keys(
-        self,
-        backend: NamedDependency[Backend],
-        caller: NamedDependency[Caller],
-        paging: NamedDependency[Paging],
-        agent_id: FromPath[str],
-    ) -> Response[list[responses.AgentKey]]:
-        """Newest first, without their tokens."""
-        id_ = identified(agent_id, "Agent")
-        backend.authorize(caller, keys.may_list_agent_keys, id_)
-        return read_page(backend, paging, f"keys of {id_}", MODELS, partial(directory.agent_keys, agent_id=id_))
-
-    @post("/agents/{agent_id:str}/keys", operation_id="createAgentKey", refuses=(403, 422))
-    def create_key(
-        self,
-        backend: NamedDependency[Backend],
-        caller: NamedDependency[Caller],
-        agent_id: FromPath[str],
-        data: JSONBody[AgentKeyDraft],
-    ) -> MintedAgentKey:
-        """
-        The token is shown here and never again. It is good for as long as the key that asks for it, or until
-        `expiresAt` (null: for ever), and never for longer than the key that asks.
-        """
-        check_expiry(data.expires_at, "expiresAt", backend.executor.clock())
-        made = backend.executor.execute(caller, keys.create_for_agent, identified(agent_id, "Agent"), data)
-        return MintedAgentKey.of(made.result)
-
-    @delete("/agents/{agent_id:str}/keys/{key_id:str}", operation_id="revokeAgentKey", refuses=(403,), status_code=200)
-    def revoke_key(
-        self,
-        backend: NamedDependency[Backend],
-        caller: NamedDependency[Caller],
-        agent_id: FromPath[str],
-        key_id: FromPath[str],
-    ) -> Revoked:
-        """The token is unknown from the next request on."""
-        ids = identified(agent_id, "Agent"), identified(key_id, "Key")
-        backend.executor.execute(caller, keys.revoke_agent_key, *ids)
-        return Revoked()
 
 
 def _changed(

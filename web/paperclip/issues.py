@@ -19,7 +19,7 @@ from projections.board.issues import Filters
 from projections.engine.read_model import Connection
 from projections.responses import ResponseBody
 from web.http.backend import Backend
-from web.http.paging import NEXT, Paging, page, paging, place_of, row_of
+from web.http.paging import NEXT, Paging, Position, page, paging, place_of, row_of
 from web.http.requests import identified, number, uuid_or_none
 from web.http.routing import get, patch, post
 from web.http.validation import UUID_TEXT
@@ -106,11 +106,11 @@ class Issues(Controller):
         """Newest first; `status` takes several, joined by commas."""
         id_ = identified(company_id, "Company")
         listed, limit = f"issues of {id_}", number(paging.limit, "limit", LIMIT, 1, MOST)
-        filters = replace(filters, limit=limit, after=place_of(paging.cursor, listed, UUID))
+        filters = replace(filters, limit=limit, before=place_of(paging.cursor, listed, Position))
         backend.authorize(caller, read_access.company, id_)
         with backend.consistent_read("issues", eventual=eventual) as conn:
             found = issues.page(conn, id_, filters, max_bytes=backend.limits.max_page_bytes)
-        return page(paging, listed, found, lambda issue: issue.id)
+        return page(paging, listed, found)
 
     @post("/companies/{company_id:str}/issues", operation_id="createIssue", refuses=(403, 422))
     def create(

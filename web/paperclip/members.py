@@ -59,7 +59,7 @@ class Members(Controller):
         id_ = identified(company_id, "Company")
         addresses = backend.authorize(caller, read_access.members, id_)
         read = partial(directory.members, company_id=id_)
-        return read_page(backend, paging, f"members of {id_}", ("directory",), read, key="user_id", addresses=addresses)
+        return read_page(backend, paging, f"members of {id_}", ("directory",), read, addresses=addresses)
 
     @post(operation_id="addMember", refuses=(403, 409, 422))
     def add(
