@@ -19,8 +19,7 @@ from application.secrets.key_ring import KeyRing
 from application.secrets.vault import Vault
 from application.use_cases.board import keys
 from domain.identity import FIRST_USER
-from projections import catalogue
-from projections.board import usage
+from projections import catalogue, usage
 from projections.engine import positions
 from projections.engine.read_model import SCHEMA
 from routines.clock import DatabaseClock

@@ -54,9 +54,6 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
     async def provide_rate_limiter() -> WebhookRateLimiter:
         return rate_limiter
 
-    async def provide_eventual(request: JsonRequest) -> bool:
-        return is_eventual(request)
-
     api = Router(
         "/api",
         route_handlers=[
@@ -82,7 +79,7 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
         dependencies={
             "backend": Provide(provide_backend),
             "caller": Provide(caller),
-            "eventual": Provide(provide_eventual),
+            "eventual": Provide(is_eventual),
             "public_url": Provide(provide_public_url),
             "rate_limiter": Provide(provide_rate_limiter),
             "sender": Provide(sender),

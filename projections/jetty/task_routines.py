@@ -16,7 +16,7 @@ from domain.jetty import cadence, task_call
 from domain.recorded import Recorded
 from domain.values import Cadence, ConcurrencyPolicy, RoutineSettings, Started, TaskCall
 from projections.engine.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
-from projections.jetty.responses import CadenceConfig, ResponseBody, RoutineRead, time_or_none
+from projections.jetty.responses import CadenceRead, ResponseBody, RoutineRead, time_or_none
 
 OVERLAP: dict[ConcurrencyPolicy, str] = {
     "skip_if_active": "skip",
@@ -141,7 +141,7 @@ class RoutineWithCall(msgspec.Struct):
             name=of.name,
             task_name=self.task_name,
             collection_name=self.collection_name,
-            cadence=CadenceConfig.of(of.cadence),
+            cadence=CadenceRead.of(of.cadence),
             init_params_overrides=of.overrides,
             secret_params=dict.fromkeys(of.secrets, MASK),
             webhook_url=of.webhook_url,

@@ -7,7 +7,7 @@ import msgspec
 import psycopg
 
 from domain.bounds.limits import Limits
-from projections.board import usage
+from projections import usage
 from routines import bootstrap
 from routines.commands import entry
 

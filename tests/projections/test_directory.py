@@ -9,7 +9,8 @@ from application.use_cases.board import agents, keys, members, projects
 from application.use_cases.board.members import MembershipRef
 from application.use_cases.jetty import collections
 from domain.identity import FIRST_USER, key_of
-from projections.board import directory, usage
+from projections import usage
+from projections.board import directory
 from projections.jetty import collections as collection_rows
 from projections.responses import time
 from tests.projections.story import DAY, MINUTE, START, folded, rows

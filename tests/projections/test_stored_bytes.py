@@ -3,7 +3,7 @@
 from collections import Counter
 from uuid import uuid4
 
-from projections.board import usage
+from projections import usage
 from projections.board.stored_bytes import stored_bytes
 from tests.projections.story import START, folded, rows
 

@@ -37,8 +37,16 @@ Position = Annotated[int, msgspec.Meta(ge=0, le=MOST_POSITION)]
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), explanations.LAST  # moments that anybody could ask for
 CURSOR_HEADER = "X-Next-Cursor"
 NEXT = (
-    ResponseHeader(name=CURSOR_HEADER, documentation_only=True, description="There is more: the next page's `cursor`"),
-    ResponseHeader(name="Link", documentation_only=True, description='There is more: where, with `rel="next"`'),
+    ResponseHeader(
+        name=CURSOR_HEADER,
+        documentation_only=True,
+        description="The `cursor` of the next page; absent on the last one.",
+    ),
+    ResponseHeader(
+        name="Link",
+        documentation_only=True,
+        description='The address of the next page, with `rel="next"`; absent on the last one.',
+    ),
 )
 T = TypeVar("T")
 P = TypeVar("P")

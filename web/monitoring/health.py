@@ -46,8 +46,8 @@ class Unhealthy(ResponseBody, frozen=True, kw_only=True):
 
 
 ANSWERS = {
-    200: ResponseSpec(Health, description="The database is there", generate_examples=False),
-    503: ResponseSpec(Unhealthy, description="The database cannot be reached", generate_examples=False),
+    200: ResponseSpec(Health, description="The database is there.", generate_examples=False),
+    503: ResponseSpec(Unhealthy, description="The database cannot be reached.", generate_examples=False),
 }
 
 
@@ -56,6 +56,7 @@ class HealthController(Controller):
 
     @get("/health", operation_id="getHealth", sync_to_thread=True, responses=ANSWERS)
     def health(self, backend: NamedDependency[Backend]) -> Response[Health | Unhealthy]:
+        """Says whether the service works, and how far each read model is behind the log."""
         try:
             long_ago = backend.executor.clock() - GRACE
             with backend.pool.connection() as conn:

@@ -24,7 +24,7 @@ from psycopg_pool import PoolTimeout
 from application.quotas import NEAR, Quotas
 from domain.bounds.limits import Limits
 from domain.values import DeliveryKind
-from projections.board import usage
+from projections import usage
 from projections.delivery import deliveries
 from projections.engine import positions
 from projections.engine.positions import ReadModelStatus

@@ -22,7 +22,8 @@ from projections.board import directory
 from projections.responses import ResponseBody, time, time_or_none
 from web.http.backend import Backend
 from web.http.paging import NEXT, Paging, cursor_only, paging, read_page
-from web.http.requests import identified, number, uuid_or_none
+from web.http.path_ids import AgentId, BoardKeyId, CompanyId, KeyId
+from web.http.requests import number, uuid_or_none
 from web.http.routing import delete, get, post
 from web.http.validation import Invalid
 
@@ -102,7 +103,7 @@ class BoardKeys(Controller):
     def list_(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], paging: NamedDependency[Paging]
     ) -> Response[list[responses.BoardKey]]:
-        """One's own, newest first, without their tokens."""
+        """Returns the board keys of the calling user, newest first, without their tokens."""
         user = _board(backend, caller)
         read = partial(directory.board_keys, user_id=user.user_id)
         return read_page(backend, paging, f"keys of {user.user_id}", MODELS, read, newest_first=True)
@@ -112,21 +113,23 @@ class BoardKeys(Controller):
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], data: JSONBody[BoardKeyDraft]
     ) -> MintedBoardKey:
         """
-        The token is shown here and never again. It is good for as long as the key that asks for it, and no longer:
-        without `expiresAt` for 30 days at most. A key that never expires may ask for one that does not (null).
+        Issues a board key of the calling user. The token is shown in this answer and never again. It is valid for as
+        long as the key that asks for it, and no longer; without `expiresAt` for 30 days at most. A key that never
+        expires may ask for one that does not (null).
         """
         check_expiry(data.expires_at, "expiresAt", backend.executor.clock())
         return MintedBoardKey.of(backend.executor.execute(caller, keys.create_for_board, data).result)
 
     @delete("/board-api-keys/{key_id:str}", operation_id="revokeBoardKey", status_code=200)
     def revoke(
-        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], key_id: FromPath[str]
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], key_id: FromPath[BoardKeyId]
     ) -> Revoked:
-        """The token is unknown from the next request on."""
-        return _revoke(backend, caller, keys.revoke_board_key, identified(key_id, "Board API key"))
+        """Revokes the key. Its token is unknown from the next request on."""
+        return _revoke(backend, caller, keys.revoke_board_key, key_id)
 
     @get("/cli-auth/me", operation_id="getIdentity")
     def identity(self, backend: NamedDependency[Backend], caller: NamedDependency[Caller]) -> Identity:
+        """Returns whose board key it is that calls, and which companies that user may enter."""
         user = _board(backend, caller)
         with backend.consistent_read("directory") as conn:
             person: Any = directory.person(conn, user.user_id)
@@ -154,13 +157,12 @@ class AgentKeys(Controller):
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
         paging: NamedDependency[Paging],
-        agent_id: FromPath[str],
+        agent_id: FromPath[AgentId],
     ) -> Response[list[responses.AgentKey]]:
-        """Newest first, without their tokens."""
-        id_ = identified(agent_id, "Agent")
-        backend.authorize(caller, keys.may_list_agent_keys, id_)
-        read = partial(directory.agent_keys, agent_id=id_)
-        return read_page(backend, paging, f"keys of {id_}", MODELS, read, newest_first=True)
+        """Returns the keys of the agent, newest first, without their tokens."""
+        backend.authorize(caller, keys.may_list_agent_keys, agent_id)
+        read = partial(directory.agent_keys, agent_id=agent_id)
+        return read_page(backend, paging, f"keys of {agent_id}", MODELS, read, newest_first=True)
 
     @post(operation_id="createAgentKey", refuses=(403, 422))
     def create(
@@ -171,11 +173,11 @@ class AgentKeys(Controller):
         data: JSONBody[AgentKeyDraft],
     ) -> MintedAgentKey:
         """
-        The token is shown here and never again. It is good for as long as the key that asks for it, or until
-        `expiresAt` (null: for ever), and never for longer than the key that asks.
+        Issues a key of the agent. The token is shown in this answer and never again. It is valid for as long as the
+        key that asks for it, or until `expiresAt` (null: for ever), and never for longer than the key that asks.
         """
         check_expiry(data.expires_at, "expiresAt", backend.executor.clock())
-        made = backend.executor.execute(caller, keys.create_for_agent, identified(agent_id, "Agent"), data)
+        made = backend.executor.execute(caller, keys.create_for_agent, AgentId(agent_id), data)
         return MintedAgentKey.of(made.result)
 
     @delete("/{key_id:str}", operation_id="revokeAgentKey", refuses=(403,), status_code=200)
@@ -183,12 +185,11 @@ class AgentKeys(Controller):
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
-        agent_id: FromPath[str],
-        key_id: FromPath[str],
+        agent_id: FromPath[AgentId],
+        key_id: FromPath[KeyId],
     ) -> Revoked:
-        """The token is unknown from the next request on."""
-        ids = identified(agent_id, "Agent"), identified(key_id, "Key")
-        return _revoke(backend, caller, keys.revoke_agent_key, *ids)
+        """Revokes the key. Its token is unknown from the next request on."""
+        return _revoke(backend, caller, keys.revoke_agent_key, agent_id, key_id)
 
 
 class CompanyKeys(Controller):
@@ -202,30 +203,29 @@ class CompanyKeys(Controller):
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
         paging: NamedDependency[Paging],
-        company_id: FromPath[str],
+        company_id: FromPath[CompanyId],
         issued_by: Annotated[str | None, QueryParameter(name="issuedByUserId")] = None,
     ) -> Response[list[responses.CompanyKey]]:
         """
-        Newest first, revoked ones included, without their tokens: 50 of them, or `limit` from 1 to 200. For owners
-        and admins. A user's own board keys are not among them: what those may do here follows from the membership.
+        Returns the keys that were issued in the company, newest first, revoked ones included, without their tokens. A
+        page has 50 of them, or `limit` from 1 to 200. Owners and admins may ask. The board keys of users are not among
+        them: what those may do in the company follows from the membership.
         """
-        id_ = identified(company_id, "Company")
         limit, issuer = number(paging.limit, "limit", USUAL, 1, MOST), uuid_or_none(issued_by, "issuedByUserId")
-        backend.authorize(caller, keys.may_manage, id_)
-        read = partial(directory.company_keys, company_id=id_, limit=limit, issued_by=issuer)
-        return read_page(backend, paging, f"keys of {id_}", MODELS, read, newest_first=True)
+        backend.authorize(caller, keys.may_manage, company_id)
+        read = partial(directory.company_keys, company_id=company_id, limit=limit, issued_by=issuer)
+        return read_page(backend, paging, f"keys of {company_id}", MODELS, read, newest_first=True)
 
     @delete("/{key_id:str}", operation_id="revokeCompanyKey", refuses=(403,), status_code=200)
     def revoke(
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
-        company_id: FromPath[str],
-        key_id: FromPath[str],
+        company_id: FromPath[CompanyId],
+        key_id: FromPath[KeyId],
     ) -> Revoked:
-        """Whoever issued it: its token is unknown from the next request on. For owners and admins."""
-        ids = identified(company_id, "Company"), identified(key_id, "Key")
-        return _revoke(backend, caller, keys.revoke_of_company, *ids)
+        """Revokes a key of anybody. Its token is unknown from the next request on. Owners and admins may ask."""
+        return _revoke(backend, caller, keys.revoke_of_company, company_id, key_id)
 
 
 def _revoke(backend: Backend, caller: Caller, use_case: Callable[..., UUID], *ids: UUID) -> Revoked:
