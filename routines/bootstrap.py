@@ -66,11 +66,15 @@ def _count_all(pool: Pool, quota: str, least: int) -> Mapping[UUID, int]:
         return usage.counts(conn, quota, least)
 
 
-def prepare(settings: Settings) -> None:
-    """Roles, log, vault and read models, ready for every process."""
+def prepare(settings: Settings) -> list[str]:
+    """
+    Roles, log, vault and read models, ready for every process. Raises CannotMigrate.
+
+    Returns the names of the read models that are left to the projector, which rebuilds them while others work.
+    """
     migrate(settings.database_url)
     with system(settings) as ready, ready.pool.connection() as conn:
-        positions.create(conn, catalogue.ALL, ready.store.after)
+        return positions.create(conn, catalogue.ALL, ready.store.after)
 
 
 def make_keys(path: str) -> bool:

@@ -29,6 +29,7 @@ from processes.scheduler.batches import Batches, Row
 from processes.scheduler.prefetch import Prefetcher
 from processes.scheduler.quarantine import Quarantine
 from processes.wakeup import Connection, Wakeup
+from projections.engine import positions
 from projections.engine.positions import Read
 from projections.firing import backfills, deadlines, triggers_due
 
@@ -66,7 +67,7 @@ class Scheduler:
 
     def __init__(self, executor: Executor, read: Read, batch: int) -> None:
         self._executor = executor
-        self._follower = Follower(FOLLOWED, read)
+        self._follower = Follower(FOLLOWED, read, acts=True)
         self._quarantine = Quarantine(executor.clock)
         self._batches = Batches(executor, self._quarantine, batch)
         self._prefetcher = Prefetcher(executor, batch)
@@ -165,7 +166,7 @@ def in_turns(rows: Sequence[DueTrigger]) -> list[DueTrigger]:
 
 
 def run(scheduler: Scheduler, connect: Callable[[], Connection], stop: Stop) -> None:
-    """Until stopped; a database that is away is waited for."""
+    """Until stopped; a database that is away is waited for, as are read models that are rebuilt for this version."""
     wakeup = Wakeup(connect)
     while not stop.is_set():
         try:
@@ -173,6 +174,9 @@ def run(scheduler: Scheduler, connect: Callable[[], Connection], stop: Stop) -> 
                 while not stop.is_set():
                     scheduler.tick(conn)
                     wakeup.wait(scheduler.pause_s(conn), stop)
+        except positions.Outdated as error:
+            log.warning("read_models_outdated", read_models=str(error))
+            stop.wait(TROUBLE_S)
         except (psycopg.Error, PersistenceError) as error:
             log.warning("database_unreachable", error=str(error))
             stop.wait(TROUBLE_S)

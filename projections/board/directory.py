@@ -309,6 +309,7 @@ def keys_to_prefetch(_recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
 
 directory = ReadModel(
     name="directory",
+    version=1,
     tables=(COMPANY, MEMBER, PERSON, AGENT, PROJECT, GOAL, KEY),
     schema=SCHEMA,
     fold=fold,

@@ -230,6 +230,7 @@ def _comment(recorded: Recorded, event: CommentAdded) -> CommentRow:
 
 issues = ReadModel(
     name="issues",
+    version=1,
     tables=(ISSUE, COMMENT, NUMBERING),
     schema=SCHEMA,
     fold=fold,

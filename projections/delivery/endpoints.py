@@ -95,6 +95,7 @@ def _edit(rows: Rows, recorded: Recorded, **changes: Any) -> None:
 
 endpoints = ReadModel(
     name="endpoints",
+    version=1,
     tables=(ENDPOINT,),
     schema=SCHEMA,
     fold=fold,

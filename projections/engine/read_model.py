@@ -10,6 +10,7 @@ rows until it commits.
 import hashlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import cache
 from itertools import zip_longest
 from operator import attrgetter
 from typing import Any, Generic, TypeVar, cast
@@ -186,11 +187,17 @@ class ReadModel(msgspec.Struct, frozen=True):
     keys_to_prefetch: Callable[[Recorded], Iterable[tuple[Table[Any], UUID]]]  # rows worth fetching before a batch
     events: frozenset[type] | None = None  # the kinds that it folds; None: all, those too that cannot be read
     polled_by: str | None = None  # the process that folds it itself, to act on it: it must not wait for other models
+    version: int = 1  # of the fold: one more whenever it makes other rows of the same events
 
     @property
     def shape(self) -> str:
-        """Changes when the tables do: then the model is rebuilt."""
-        return hashlib.sha256(self.schema.encode()).hexdigest()[:16]
+        """
+        Changes when the tables do, and with the version: then the model is rebuilt.
+
+        Before the dot stands the hash of the tables alone: rows of an older version in the same tables are folded on
+        until the new ones are there.
+        """
+        return f"{_hash_of(self.schema)}.{self.version}"
 
     def may_fold(self, recorded: Recorded) -> bool:
         """Whether the event is of a kind that the model folds; of one that cannot be read, whether it may be."""
@@ -217,6 +224,11 @@ class ReadModel(msgspec.Struct, frozen=True):
             if rows.many > max_rows and recorded is not batch[0]:
                 raise TooManyRows(recorded.position)
         rows.flush()
+
+
+@cache
+def _hash_of(schema: str) -> str:
+    return hashlib.sha256(schema.encode()).hexdigest()[:16]
 
 
 def apply(conn: Connection, models: Iterable[ReadModel], batch: Iterable[Recorded], max_rows: int = BATCH_ROWS) -> None:

@@ -134,6 +134,7 @@ def _move(rows: Rows, recorded: Recorded, event: Scheduled, **changes: Any) -> N
 
 triggers_due = ReadModel(
     name="triggers_due",
+    version=1,
     tables=(SCHEDULE, ACTIVITY),
     schema=SCHEMA,
     fold=fold,

@@ -130,6 +130,7 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
 
 collections = ReadModel(
     name="collections",
+    version=1,
     tables=(COLLECTION, KEY),
     schema=SCHEMA,
     fold=fold,

@@ -114,6 +114,7 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
 
 calls = ReadModel(
     name="calls",
+    version=1,
     tables=(CALL,),
     schema=SCHEMA,
     fold=fold,

@@ -84,6 +84,7 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
 
 tasks = ReadModel(
     name="tasks",
+    version=1,
     tables=(TASK,),
     schema=SCHEMA,
     fold=fold,

@@ -178,13 +178,14 @@ def _head(standing: ReadModelStatus) -> int:
 
 
 def _read_models(standings: Sequence[ReadModelStatus]) -> list[Metric]:
-    events, age, stopped, isolated = (
+    events, age, stopped, isolated, outdated = (
         GaugeMetricFamily(f"routines_read_model_{name}", text, labels=["read_model"])
         for name, text in (
             ("lag_events", "How many events a read model is behind the log."),
             ("lag_seconds", "Since when the next of these waits."),
             ("stopped", "Whether it can go no further."),
             ("isolated_events", "How many events it could not take, and has passed over."),
+            ("outdated", "Whether its rows are those of an older version, until it is rebuilt."),
         )
     )
     for standing in standings:
@@ -192,7 +193,8 @@ def _read_models(standings: Sequence[ReadModelStatus]) -> list[Metric]:
         age.add_metric([standing.name], standing.behind_s)
         stopped.add_metric([standing.name], standing.stopped is not None)
         isolated.add_metric([standing.name], standing.isolated)
-    return [events, age, stopped, isolated]
+        outdated.add_metric([standing.name], standing.is_outdated)
+    return [events, age, stopped, isolated, outdated]
 
 
 def _lateness(lateness: Mapping[str, Lateness]) -> Metric:
