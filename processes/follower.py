@@ -28,7 +28,7 @@ log = structlog.get_logger()
 
 
 class LastBatch:
-    """Reads the log; who wants the same part as the one before gets that."""
+    """Reads the log; who wants the same part as the one before gets that, until it is forgotten."""
 
     def __init__(self, read: Read) -> None:
         self._read = read
@@ -36,9 +36,45 @@ class LastBatch:
         self._batch: Sequence[Recorded] = ()
 
     def __call__(self, position: int, limit: int) -> Sequence[Recorded]:
-        if not self._batch or self._place != (position, limit):
-            self._place, self._batch = (position, limit), self._read(position, limit)
+        if self._place != (position, limit):
+            self._batch = self._read(position, limit)
+            self._place = position, limit
         return self._batch
+
+    def forget(self) -> None:
+        """The log may have grown since."""
+        self._place = None
+
+
+class BatchSize:
+    """
+    How many events the next batch may have: twice as many after a success, half as many after a failure.
+
+    After a batch that broke the connection it is one, until all events of that batch are taken.
+    """
+
+    def __init__(self) -> None:
+        self.limit = positions.BATCH
+        self._at_work = 0  # events of the batch that is being taken
+        self._doubtful = 0  # events from the next on, one of which broke the connection
+
+    def begin(self, events: int) -> None:
+        self._at_work = events
+
+    def grow(self, events: int) -> None:
+        """After a batch of so many events."""
+        self._doubtful = max(self._doubtful - events, 0)
+        self.limit = 1 if self._doubtful else min(self.limit * 2, positions.BATCH)
+
+    def shrink(self, *, is_broken: bool) -> None:
+        """After a failure, which broke the connection or not."""
+        self.limit = max(self.limit // 2, 1)
+        if is_broken and self._at_work > 1:
+            self.limit, self._doubtful = 1, self._at_work
+
+    def trust(self) -> None:
+        """The event that broke the connection is found."""
+        self._doubtful = 0
 
 
 class Follower:
@@ -52,9 +88,8 @@ class Follower:
         self._models = tuple(models)
         self._read = read
         self._acts = acts
-        self._limit = positions.BATCH  # events of the next batch
-        self._at_work = 0  # events of the batch that is being taken
-        self._doubtful = 0  # events from the next on, one of which broke the connection: they are taken one by one
+        self._size = BatchSize()
+        self._position: int | None = None  # of all models, when this follower has moved them together
         self._is_apart = False  # whether the models have to take the next event one after the other
         self._broken = Counter[tuple[str, int]]()  # breaks of the connection, by model and position
         self._resting: dict[str, float] = {}  # name of a stopped model, and when to try it again
@@ -83,28 +118,40 @@ class Follower:
         models = [model for model in self._models if self._resting.get(model.name, 0.0) <= now]
         if self._is_apart:
             return self._step_apart(conn, models)
-        self._at_work = 0
         try:
-            count = positions.advance(conn, models, self._noted, self._limit, all_of_them=self._acts)
+            count = self._advance(conn, models)
         except positions.Outdated:
             raise
         except Exception as error:
             is_away = _is_away(conn, error)
-            self._is_apart = self._limit == 1 or not (is_away or positions.is_events_fault(error))
-            self._limit = max(self._limit // 2, 1)
-            if conn.closed and self._at_work > 1:
-                self._limit, self._doubtful = 1, self._at_work
+            self._is_apart = self._size.limit == 1 or not (is_away or positions.is_events_fault(error))
+            self._size.shrink(is_broken=conn.closed)
             if is_away:
                 raise
             return 1
-        self._doubtful = max(self._doubtful - count, 0)
-        self._limit = 1 if self._doubtful else min(self._limit * 2, positions.BATCH)
+        self._size.grow(count)
         return count
 
-    def _noted(self, position: int, limit: int) -> Sequence[Recorded]:
-        batch = self._read(position, limit)
-        self._at_work = len(batch)
-        return batch
+    def _advance(self, conn: Connection, models: Sequence[ReadModel]) -> int:
+        """
+        Begins where this follower has left the models, which the transaction proves.
+
+        It looks where they are only when there is nothing after that place, or another process has moved them.
+        """
+        self._size.begin(0)
+        left_at, self._position = self._position, None
+        start, batch = left_at, [] if left_at is None else self._read(left_at, self._size.limit)
+        if not batch:
+            start = positions.reached(conn, models, all_of_them=self._acts)
+            batch = [] if start is None else self._read(start, self._size.limit)
+        if start is None or not batch:
+            self._position = left_at if left_at == start else None
+            return 0
+        self._size.begin(len(batch))
+        moved = positions.move(conn, models, start, batch)
+        if moved.models == len(self._models):
+            self._position = start + moved.events
+        return moved.events
 
     def _step_apart(self, conn: Connection, models: Sequence[ReadModel]) -> int:
         """A batch for each model alone: who cannot take one event passes over it, and who cannot work at all stops."""
@@ -112,24 +159,24 @@ class Follower:
             if (position := positions.reached(conn, [model])) is None:
                 continue
             if self._broken[model.name, position] >= MOST_BROKEN:
-                self._doubtful = 0
+                self._size.trust()
                 self._pass_over(conn, model, position, ConnectionError("the database ended the connection"))
                 continue
             try:
-                positions.advance(conn, [model], self._read, self._limit)
+                positions.advance(conn, [model], self._read, self._size.limit)
             except Exception as error:
                 if _is_away(conn, error):
-                    if conn.closed and self._limit == 1:
+                    if conn.closed and self._size.limit == 1:
                         self._broken[model.name, position] += 1
                     raise
                 if not positions.is_events_fault(error):
                     log.exception("read_model_stopped", read_model=model.name)
                     positions.stop(conn, model.name, type(error).__name__)
                     self._resting[model.name] = time.monotonic() + RETRY_S
-                elif self._limit == 1:
+                elif self._size.limit == 1:
                     self._pass_over(conn, model, position, error)
                 else:
-                    self._limit //= 2
+                    self._size.shrink(is_broken=False)
         self._is_apart = False
         self._broken.clear()
         return 1

@@ -29,18 +29,20 @@ class Projector:
     """
     Moves read models together; one that cannot take an event passes over it alone, on the record.
 
-    Those that another process acts on are moved apart from all others: it waits while they are.
+    Those that another process acts on are moved apart from all others, since it waits while they are, and after them:
+    it mostly has moved them itself by then, and whoever reads waits for the others.
     """
 
     def __init__(self, models: Sequence[ReadModel], read: Read) -> None:
         self.models, self.read = models, read
-        acting = dict.fromkeys(sorted({model.polled_by or "" for model in models}, reverse=True))  # the others last
+        acting = dict.fromkeys(sorted({model.polled_by or "" for model in models}))  # the others first
         groups = [[model for model in models if (model.polled_by or "") == who] for who in acting]
-        shared = LastBatch(read)
-        self._followers = [Follower(group, shared) for group in groups]
+        self._batch = LastBatch(read)
+        self._followers = [Follower(group, self._batch) for group in groups]
 
     def step(self, conn: Connection) -> int:
         """One batch; returns how many events it had at most. 0: everything that can go on is at the head."""
+        self._batch.forget()
         return max(follower.try_step(conn) for follower in self._followers)
 
 

@@ -72,6 +72,9 @@ class Limits(Value, frozen=True):
     max_host_lookups_at_once: Count = 2  # of one name; a second only when the first is overdue
     lookup_limit_s: Annotated[float, Meta(gt=0, le=60)] = 5.0  # for one name
 
+    # Outbound: attempts that fail, of one company in a minute; beyond them, receivers that fail wait (processes/delivery/worker.py).
+    max_company_failed_attempts_per_minute: Count = 600
+
     # What small input may grow to: runs (domain/routines/firing.py), routines, tasks and trajectories (domain/jetty/trajectory.py).
     max_run_text_bytes: Bytes = 256 * KIB  # that the variables of one run add to it
     max_routine_bytes: Bytes = 512 * KIB  # of a routine's settings, which each of its revisions repeats

@@ -6,6 +6,7 @@ Contract 2.1 to 2.3. A template knows placeholders and nothing else: what a valu
 
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -33,7 +34,9 @@ MONTHS = (
 
 def names_in(*texts: str | None) -> tuple[str, ...]:
     """The names that the placeholders of the texts refer to, built-in ones too, in order of first appearance."""
-    return tuple(dict.fromkeys(_name(found) for text in texts for found in PLACEHOLDER.finditer(text or "")))
+    return tuple(
+        dict.fromkeys(_plain(name) for text in texts for name in dict.fromkeys(PLACEHOLDER.findall(text or "")))
+    )
 
 
 def synced(declared: Iterable[Variable], title: str, description: str | None) -> tuple[Variable, ...]:
@@ -116,16 +119,20 @@ def interpolate(text: str, values: Mapping[str, object]) -> str:
     if "{{" not in text:
         return text
     texts = _texts(text, values)
-    return PLACEHOLDER.sub(lambda found: texts.get(_name(found), found[0]), text)
+    return PLACEHOLDER.sub(lambda found: texts.get(_plain(found[1]), found[0]), text)
 
 
 def added_size(text: str, values: Mapping[str, object]) -> int:
     """By how many bytes of JSON `interpolate` would make the text longer, or shorter. It is not made."""
     if "{{" not in text:
         return 0
-    sizes = {name: stored_size(value) for name, value in _texts(text, values).items()}
-    placeholders = ((_name(found), stored_size(found[0])) for found in PLACEHOLDER.finditer(text))
-    return sum(sizes.get(name, size) - size for name, size in placeholders)
+    texts = _texts(text, values)
+    placeholders = Counter(found.group(0, 1) for found in PLACEHOLDER.finditer(text))
+    return sum(
+        many * (stored_size(texts[name]) - stored_size(placeholder))
+        for (placeholder, escaped), many in placeholders.items()
+        if (name := _plain(escaped)) in texts
+    )
 
 
 def stored_size(text: str) -> int:
@@ -150,8 +157,8 @@ def text_of(value: object) -> str:
             return msgspec.json.encode(value).decode()
 
 
-def _name(found: re.Match[str]) -> str:
-    return found[1].replace("\\_", "_")
+def _plain(name: str) -> str:
+    return name.replace("\\_", "_")
 
 
 def _is_missing(value: object) -> bool:

@@ -24,6 +24,7 @@ from eventsourcing.persistence import PersistenceError
 
 from application.event_store.unit_of_work import UnitOfWork
 from application.execute import Executor
+from application.quotas import Rate
 from application.use_cases import delivery_attempts
 from application.use_cases.delivery_attempts import Address, GivenUp
 from domain.delivery import outbound_url
@@ -74,6 +75,10 @@ class DeliveryWorker:
         self._limits = executor.store.limits
         self._on_their_way: dict[UUID, tuple[PendingDelivery, asyncio.Task[None]]] = {}
         self._resting: dict[UUID, datetime] = {}
+        self._slowed: dict[
+            UUID, datetime
+        ] = {}  # lanes that fail, of companies with many failures, and until when they wait
+        self._failures = Rate("failed attempts", self._limits.max_company_failed_attempts_per_minute)
         self._postponed: dict[UUID, Load] = {}  # by lane: what did not fit beside what was on its way
         self._host_of: dict[UUID, Host] = {}  # of lanes, as their last letters went
         self._places = Shares(self._limits.max_deliveries_at_once)
@@ -90,6 +95,7 @@ class DeliveryWorker:
         now = self._executor.clock()
         self._on_their_way = {id_: one for id_, one in self._on_their_way.items() if not one[1].done()}
         self._resting = {id_: until for id_, until in self._resting.items() if until > now}
+        self._slowed = {partition_key: until for partition_key, until in self._slowed.items() if until > now}
         sent = [pending for pending, _ in self._on_their_way.values()]
         partitions, hosts = Counter(pending.partition_key for pending in sent), Counter(map(self._known_host, sent))
         without = [*self._on_their_way, *self._resting]
@@ -109,7 +115,7 @@ class DeliveryWorker:
         if self.is_behind:
             return 0.0
         now = self._executor.clock()
-        moments = [deliveries.next_due(conn, now), *list(self._resting.values())]
+        moments = [deliveries.next_due(conn, now), *list(self._resting.values()), *list(self._slowed.values())]
         known = [moment for moment in moments if moment is not None]
         return min([max((moment - now).total_seconds(), 0.0) for moment in known] + [LISTEN_S])
 
@@ -164,7 +170,7 @@ class DeliveryWorker:
         full = [partition_key for partition_key, many in partitions.items() if self._is_full(many, 0)]
         if any(self._is_full(0, many) for many in hosts.values()):
             full += [partition_key for partition_key, host in self._host_of.items() if self._is_full(0, hosts[host])]
-        return [*full, *self._postponed]
+        return [*full, *self._postponed, *self._slowed]
 
     def _may_take(self, load: Load) -> bool:
         free = self._hosts[load.host] < self._limits.max_host_deliveries_at_once
@@ -215,7 +221,16 @@ class DeliveryWorker:
             self._bytes.give_back(pending.company_id, load.size)
             self._hosts[load.host] -= 1
             self._hosts += Counter()  # those of which there are none are forgotten
+        if not answer.is_good:
+            self._note_failure(pending)
         _say(pending, answer)
+
+    def _note_failure(self, pending: PendingDelivery) -> None:
+        """Each is an event that every read model has to take: a company whose receivers fail has so many a minute."""
+        now = time.monotonic()
+        self._failures.spend(pending.company_id, 1, now)
+        if wait_s := self._failures.wait_s(pending.company_id, now):
+            self._slowed[pending.partition_key] = self._executor.clock() + timedelta(seconds=wait_s)
 
     def _is_due(self, pending: PendingDelivery) -> bool:
         return self._executor.query(lambda work: delivery_attempts.is_due(work, pending))

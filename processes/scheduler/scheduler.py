@@ -5,6 +5,7 @@ Any number may run: a run's id follows from its occurrence, so the second one to
 until the next schedule is due or the log grows; it does not poll by the minute.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
@@ -35,6 +36,8 @@ from projections.firing import backfills, deadlines, triggers_due
 
 MAX_DUE_ROWS = 100_000  # that a tick looks at: some 30 MB
 MAX_BACKFILLS = 50  # that a tick carries on, once nothing else is due
+FOLLOW_S = 0.5  # for which it goes on to follow the log once it is near its head
+FAR = 100  # events that a batch has while the head of the log is still far
 REFRESH = timedelta(seconds=5)  # after which a tick looks at all that is due again, however much is left
 LONGEST_SLEEP_S = 30.0  # should the log grow unheard
 TROUBLE_S = 1.0  # pause after the database could not be reached
@@ -76,6 +79,7 @@ class Scheduler:
         self._recovered = BEGINNING  # when it last looked whose schedules need rest no longer
         self._seen = BEGINNING  # up to when the last tick looked
         self._more = False  # whether it left something to do
+        self._is_behind = False  # whether there is more of the log than it has followed
 
     def tick(self, conn: Connection) -> int:
         """Settles what is due, for batches.SLICE at least; returns how many runs it recorded or ended."""
@@ -102,12 +106,11 @@ class Scheduler:
         else:
             due = self._find_all_due(conn, now)
         self._seen, self._left = now, []
-        self._more = bool(due.backfills) or self._follower.is_kept_waiting
+        self._more = bool(due.backfills) or self._is_behind or self._follower.is_kept_waiting
         return due
 
     def _find_all_due(self, conn: Connection, now: datetime) -> DueWork:
-        while self._follower.try_step(conn):
-            pass
+        self._follow_log(conn)
         self._refreshed = now
         ended = self._awake(deadlines.due(conn, now, limit=MAX_DUE_ROWS))
         schedules = self._awake([*triggers_due.due(conn, now, limit=MAX_DUE_ROWS), *self._find_rested(conn, now)])
@@ -122,6 +125,13 @@ class Scheduler:
         self._recovered = now
         companies = [company_id for company_id in triggers_due.resting(conn) if not quotas.is_over(company_id)]
         return triggers_due.awake(conn, companies, now, limit=MAX_DUE_ROWS) if companies else []
+
+    def _follow_log(self, conn: Connection) -> None:
+        """To the head of the log; when that is near, for FOLLOW_S at most: others may move it on without end."""
+        end = time.monotonic() + FOLLOW_S
+        while (events := self._follower.try_step(conn)) and (events >= FAR or time.monotonic() < end):
+            pass
+        self._is_behind = events > 0
 
     def _awake(self, rows: Sequence[Row]) -> list[Row]:
         return [row for row in rows if not self._quarantine.holds(row.id)]

@@ -20,11 +20,13 @@ from eventsourcing.persistence import PersistenceError
 from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Identifier
 
+from domain.bounds.limits import BATCH_ROWS
 from domain.events import STORED_NAMES
 from domain.recorded import Recorded, Unreadable
-from projections.engine.read_model import SCHEMA, Connection, ReadModel, TooManyRows, apply
+from projections.engine.read_model import SCHEMA, Connection, ReadModel, TooManyRows, apply, write
 
 BATCH = 1_000  # events of one transaction
+SMALL_BATCH = 50  # events, whose rows are few enough to be asked for in vain
 REBUILD_BATCH = 5_000
 REBUILD_ROWS = 50_000  # of one batch
 UNKNOWN_EVENT = "UnknownEvent"  # why an event of a name that this version does not know is isolated
@@ -101,6 +103,13 @@ class Lagging(Exception):
         super().__init__(f"{', '.join(names)}: {behind} events behind the log")
 
 
+class Moved(msgspec.Struct, frozen=True):
+    """What became of a batch: how many of its events were folded, into how many of the models."""
+
+    events: int
+    models: int
+
+
 class Outdated(Exception):
     """The rows of read models that this process acts on are those of another version: it can only wait."""
 
@@ -156,35 +165,55 @@ def create(conn: Connection, models: Sequence[ReadModel], read: Read) -> list[st
     return [model.name for model in left]
 
 
-def advance(
-    conn: Connection, models: Sequence[ReadModel], read: Read, limit: int = BATCH, *, all_of_them: bool = False
-) -> int:
+def advance(conn: Connection, models: Sequence[ReadModel], read: Read, limit: int = BATCH) -> int:
     """
-    One batch for those of the models that are furthest behind, in one transaction; returns how many events.
+    One batch for those of the models that are furthest behind; returns how many events.
 
-    The batch is read and decoded before the transaction begins. It ends early when it would write too many rows.
-    Whatever else a model raises ends the transaction and goes to the caller: nothing has moved then. Models that only
-    another version may move are left out; if `all_of_them` have to be moved, that raises Outdated.
+    Models that only another version may move are left out.
     """
-    start = reached(conn, models, all_of_them=all_of_them)
-    if start is None or not (batch := read(start, limit)):
-        return 0
-    while True:
+    start = reached(conn, models)
+    return 0 if start is None else move(conn, models, start, read(start, limit)).events
+
+
+def move(conn: Connection, models: Sequence[ReadModel], start: int, batch: Sequence[Recorded]) -> Moved:
+    """
+    Folds a batch into those of the models that are at `start` and may be moved, in one transaction.
+
+    The batch has been read and decoded before. It ends early when it would write too many rows. Whatever else a model
+    raises ends the transaction and goes to the caller: nothing has moved then.
+    """
+    while batch:
         try:
-            _move(conn, models, start, batch)
+            return Moved(len(batch), _move(conn, models, start, batch))
         except TooManyRows as full:
             batch = [recorded for recorded in batch if recorded.position < full.position]
-        else:
-            return len(batch)
+    return Moved(0, 0)
 
 
-def _move(conn: Connection, models: Sequence[ReadModel], start: int, batch: Sequence[Recorded]) -> None:
-    with conn.transaction():
-        now_at: dict[str, int] = dict(conn.execute(LOCKED, _shapes(models)).fetchall())
-        if group := [model for model in models if now_at.get(model.name) == start]:
-            apply(conn, group, batch)
+def _move(conn: Connection, models: Sequence[ReadModel], start: int, batch: Sequence[Recorded]) -> int:
+    """
+    How many of the models were moved.
+
+    Each answer that is waited for costs a turn of the processor, however little is folded: so the rows are asked for
+    together with the lock, and the position moves together with the rows. Those of a larger batch are asked for after it:
+    they are many, and for nothing when another process has moved the models meanwhile.
+    """
+    with conn.transaction(), conn.pipeline():
+        locked = conn.execute(LOCKED, _shapes(models))
+        folds = {model.name: model.begin(conn, batch, BATCH_ROWS) for model in models}
+        if len(batch) <= SMALL_BATCH:
+            for fold in folds.values():
+                fold.request_rows()
+        now_at: dict[str, int] = dict(locked.fetchall())
+        group = [model for model in models if now_at.get(model.name) == start]
+        if len(batch) > SMALL_BATCH:
+            for model in group:
+                folds[model.name].request_rows()
+        if group:
+            write([folds[model.name] for model in group])
             _isolate_unreadable(conn, group, batch)
             conn.execute(MOVE, (batch[-1].position, [model.name for model in group]))
+        return len(group)
 
 
 def reached(conn: Connection, models: Sequence[ReadModel], *, all_of_them: bool = False) -> int | None:

@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import cache
-from itertools import zip_longest
 from operator import attrgetter
 from typing import Any, Generic, TypeVar, cast
 from uuid import UUID
@@ -207,23 +206,45 @@ class ReadModel(msgspec.Struct, frozen=True):
             return STORED_NAMES.get(recorded.name) in {None, *self.events}
         return type(recorded.event) in self.events
 
-    def steps(self, conn: Connection, batch: Sequence[Recorded], max_rows: int) -> Iterator[None]:
-        """Asks for the rows that a batch touches; takes them in; folds the batch into them and writes them."""
+    def begin(self, conn: Connection, batch: Sequence[Recorded], max_rows: int) -> "Fold":
+        """The fold of those events of a batch that the model takes."""
         if (events := self.events) is not None:
             batch = [recorded for recorded in batch if type(recorded.event) in events]
-        rows, wanted = Rows(conn), dict[Table[Any], set[UUID]]()
-        for recorded in batch:
-            for table, key in self.keys_to_prefetch(recorded):
-                wanted.setdefault(table, set()).add(key)
-        take = rows.prefetch(wanted)
-        yield
-        take()
-        yield
-        for recorded in batch:
-            self.fold(recorded, rows)
-            if rows.many > max_rows and recorded is not batch[0]:
+        return Fold(self, Rows(conn), batch, max_rows)
+
+
+class Fold:
+    """A batch on its way into the rows of one read model, in three steps that each wait for Postgres at most once."""
+
+    def __init__(self, model: ReadModel, rows: Rows, batch: Sequence[Recorded], max_rows: int) -> None:
+        self._model = model
+        self._rows = rows
+        self._batch = batch
+        self._max_rows = max_rows
+        self._receive: Callable[[], None] | None = None
+
+    def request_rows(self) -> None:
+        """Asks for the rows that the batch needs, without waiting for them."""
+        keys = dict[Table[Any], set[UUID]]()
+        for recorded in self._batch:
+            for table, key in self._model.keys_to_prefetch(recorded):
+                keys.setdefault(table, set()).add(key)
+        self._receive = self._rows.prefetch(keys)
+
+    def receive_rows(self) -> None:
+        """Takes in the rows that were asked for."""
+        if self._receive is None:
+            self.request_rows()
+        if self._receive is not None:
+            self._receive()
+
+    def fold_and_write(self) -> None:
+        """Raises TooManyRows when the batch writes more than `max_rows`; a single event may always be folded."""
+        for recorded in self._batch:
+            self._model.fold(recorded, self._rows)
+            if self._rows.many > self._max_rows and recorded is not self._batch[0]:
                 raise TooManyRows(recorded.position)
-        rows.flush()
+        self._rows.flush()
 
 
 @cache
@@ -236,14 +257,26 @@ def apply(conn: Connection, models: Iterable[ReadModel], batch: Iterable[Recorde
     Folds a batch into the tables of these models that the connection's search path finds.
 
     Raises TooManyRows when it is more than `max_rows` of one model; a single event may always be folded.
-
-    In a pipeline, each step for all models before the next: whoever takes rows in waits for all that was sent before,
-    so nothing is written until then; and while Postgres writes the rows of one model, those of the next are folded.
     """
     batch = list(batch)
     with conn.pipeline():
-        for _ in zip_longest(*(model.steps(conn, batch, max_rows) for model in models)):
-            pass
+        folds = [model.begin(conn, batch, max_rows) for model in models]
+        for fold in folds:
+            fold.request_rows()
+        write(folds)
+
+
+def write(folds: Sequence[Fold]) -> None:
+    """
+    Takes in what several models have asked for, folds and writes, in a pipeline: each step for all of them.
+
+    Whoever takes rows in waits for all that was sent before, so nothing is written until then; and while Postgres writes
+    the rows of one model, those of the next are folded.
+    """
+    for fold in folds:
+        fold.receive_rows()
+    for fold in folds:
+        fold.fold_and_write()
 
 
 class Part(list[S]):

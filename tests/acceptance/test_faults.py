@@ -2,7 +2,7 @@
 
 import pytest
 
-from verification.faults import clock, crash, cut, delivery, lostanswer, poison
+from verification.faults import clock, crash, cut, delivery, lostanswer, neighbour, poison
 from verification.faults.campaign import Size
 from verification.faults.environment import open_environment
 
@@ -36,6 +36,12 @@ def test_a_trigger_that_cannot_be_carried_out_fails_alone(here, chance):
 
 def test_a_killed_delivery_process_loses_no_message_though_every_third_connection_drops(here, chance):
     assert {} == faults_of(delivery.run(here, Size("brief"), chance))
+
+
+def test_a_hostile_tenant_costs_its_neighbour_no_request_no_occurrence_and_no_message(here, chance):
+    """Nor memory or disk beyond their bounds. How long answers take is judged by the campaign in size."""
+    here.limit_s = 60.0
+    assert {} == faults_of(neighbour.run(here, Size("brief"), chance))
 
 
 @pytest.mark.skipif(clock.find_library() is None, reason="libfaketime is not installed")

@@ -193,7 +193,7 @@ def letter_of(shown):
         version=0,
         kind=shown.kind,
         target_id=shown.target_id,
-        lane=shown.target_id,
+        partition_key=shown.target_id,
         ordered=False,
         company_id=shown.company_id,
         position=shown.event_position,
@@ -514,6 +514,19 @@ def test_receivers_that_hang_leave_places_for_other_companies(world, sending):
         assert len(late.got) == 8  # half of the places
         done.set()
         wait_for(lambda: len(late.good) == 48)
+
+
+def test_whose_receivers_fail_too_often_is_slowed_down_and_those_that_answer_are_not(world, sending):
+    world.limit(max_company_failed_attempts_per_minute=10)
+    with Receiver(lambda _got, _before: 500) as failing, Receiver() as answering:
+        world.endpoint(failing.url)
+        world.endpoint(answering.url)
+        for number in range(60):
+            world.issue(str(number))
+        sending()
+        wait_for(lambda: 60 == len(answering.got))
+
+        assert len(failing.got) < 10 + 2 * world.system.store.limits.max_receiver_deliveries_at_once
 
 
 def test_a_host_that_hangs_leaves_places_for_others_of_its_company(world, sending):

@@ -280,6 +280,36 @@ def test_after_a_failure_batches_grow_again(company_fixture, system, conn, monke
     assert [10] == [event.position for event in positions.isolated(conn, 10)]
 
 
+def test_a_batch_waits_for_postgres_three_times_and_once_for_the_rows(company_fixture, system, conn, tmp_path):
+    """On a busy machine each answer that is waited for is a turn of the processor, and whoever reads waits for all."""
+    follower = Follower(catalogue.ALL, system.store.after)
+    company_fixture.routines(3, next_at=NOON)
+    while follower.step(conn):
+        pass
+    company_fixture.routines(3, next_at=NOON)
+
+    with (tmp_path / "messages").open("w+") as messages:
+        conn.pgconn.trace(messages.fileno())
+        assert follower.step(conn)
+        conn.pgconn.untrace()
+        messages.seek(0)
+        answers = messages.read().count("ReadyForQuery")
+
+    assert 3 == answers  # BEGIN; the lock, the rows and the position; COMMIT
+    assert system.store.head() == positions.wait(conn, NAMES, 0)
+
+
+def test_a_follower_whose_models_another_has_moved_looks_where_they_are(company_fixture, system, conn):
+    ours, theirs = (Follower(catalogue.ALL, system.store.after) for _ in range(2))
+    for follower in (ours, theirs, ours, theirs, theirs):
+        company_fixture.routines(2, next_at=NOON)
+        while follower.step(conn):
+            pass
+        assert system.store.head() == positions.wait(conn, NAMES, 0)
+
+    assert (10,) == conn.execute("SELECT count(*) FROM routine").fetchone()
+
+
 def test_two_processes_that_meet_the_same_event_pass_over_it_once(company_fixture, system, conn):
     company_fixture.routines(3, next_at=NOON)
     model = next(model for model in catalogue.ALL if model.name == "routines")

@@ -487,6 +487,18 @@ def test_the_next_occurrence_opens_again_once_the_issue_is_done(company_fixture,
 # The loop
 
 
+def test_what_is_due_is_fired_though_the_log_grows_faster_than_it_is_followed(
+    company_fixture, scheduler, conn, monkeypatch
+):
+    monkeypatch.setattr(schedulers, "FOLLOW_S", 0.05)
+    follow = scheduler._follower.try_step
+    monkeypatch.setattr(scheduler._follower, "try_step", lambda conn: max(follow(conn), 1))
+    company_fixture.routines(3, next_at=NOON)
+
+    assert 3 == scheduler.tick(conn)
+    assert 0 == scheduler.pause_s(conn)
+
+
 def test_it_sleeps_until_the_next_schedule_is_due(company_fixture, scheduler, conn, clock):
     assert schedulers.LONGEST_SLEEP_S == scheduler.pause_s(conn)
 

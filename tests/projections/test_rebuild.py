@@ -322,7 +322,7 @@ def test_old_rows_in_other_tables_stay_as_they_are_and_hold_up_no_other_read_mod
     assert rows(conn, issues.issues) == before
     assert {one.position for one in positions.status(conn) if one.name != "issues"} == {story.store.head()}
     with pytest.raises(positions.Outdated):
-        positions.advance(conn, models, story.store.after, all_of_them=True)
+        positions.reached(conn, models, all_of_them=True)
 
 
 def test_an_older_version_that_still_runs_moves_its_rows_until_they_are_replaced_and_the_new_ones_never(story, conn):

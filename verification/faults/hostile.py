@@ -1,8 +1,8 @@
 """
 A hostile tenant: one company with a key of every kind, which does the worst it may, and strangers without any key.
 
-Run as a process of its own (`python -m verification.faults.hostile`), at a low priority, since an attacker's processor is not
-the service's. It reads its orders as JSON from standard input, and prints as JSON how often each attack was answered
+Run as a process of its own (`python -m verification.faults.hostile`), at a low priority, since an attacker brings a processor
+of its own, and here shares the service's. It reads its orders as JSON from standard input, and prints as JSON how often each attack was answered
 with which status. It imports nothing of the service.
 """
 
@@ -47,8 +47,9 @@ class Orders:
 class Tenant:
     """One thread's part of the attack, with its own connections and choices."""
 
-    def __init__(self, orders: Orders, chance: random.Random, answers: Counter[tuple[str, int]]) -> None:
+    def __init__(self, orders: Orders, chance: random.Random, answers: Counter[tuple[str, int]], until: float) -> None:
         self._orders = orders
+        self._until = until
         self._chance = chance
         self._answers = answers
         self._http = httpx.Client(base_url=orders.url, timeout=PATIENCE_S)
@@ -57,13 +58,16 @@ class Tenant:
         self._tasks: list[str] = []
         self._hooks: list[str] = []
 
-    def attack(self, until: float) -> None:
-        while time.monotonic() < until:
+    def attack(self) -> None:
+        while time.monotonic() < self._until:
             attack = self._chance.choice(ATTACKS)
             with contextlib.suppress(httpx.HTTPError, OSError, ValueError, KeyError, IndexError):
                 attack(self)
 
     def request(self, attack: str, method: str, path: str, body: Any = None, **more: Any) -> httpx.Response:
+        """Raises TimeoutError when the time is up, so that an attack of many requests ends then."""
+        if time.monotonic() > self._until:
+            raise TimeoutError
         token = self._orders.tokens[more.pop("key", "owner")]
         headers = {"Authorization": f"Bearer {token}", **more.pop("headers", {})}
         answer = self._http.request(method, path, json=body, headers=headers, **more)
@@ -285,8 +289,8 @@ def main() -> None:
     orders = Orders(**json.load(sys.stdin))
     answers: Counter[tuple[str, int]] = Counter()
     until = time.monotonic() + orders.seconds
-    tenants = [Tenant(orders, random.Random(f"{orders.seed} {number}"), answers) for number in range(THREADS)]
-    threads = [threading.Thread(target=tenant.attack, args=(until,)) for tenant in tenants]
+    tenants = [Tenant(orders, random.Random(f"{orders.seed} {number}"), answers, until) for number in range(THREADS)]
+    threads = [threading.Thread(target=tenant.attack) for tenant in tenants]
     threads.append(threading.Thread(target=stay_silent, args=(orders.url, until)))
     for thread in threads:
         thread.start()
