@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -95,7 +95,7 @@ class Neighbour(threading.Thread):
         self.join()
         self._http.close()
 
-    def _ask(self, operation: str, method: str, path: str, body: dict[str, object] | None = None) -> dict[str, Any]:
+    def _ask(self, operation: str, method: str, path: str, body: Mapping[str, object] | None = None) -> dict[str, Any]:
         began = time.monotonic()
         try:
             answer = self._http.request(method, path, json=body)
@@ -130,7 +130,7 @@ class Memory(threading.Thread):
 
 def run(place: Place, size: Size, chance: random.Random) -> list[Outcome]:
     alone_s, seconds = size(full=30, short=10, brief=5), size(full=300, short=60, brief=20)
-    progress, broken, notes = Progress("neighbour"), [], []
+    progress, broken, notes = Progress("neighbour"), list[str](), list[str]()
     with ExitStack() as stack:
         database = stack.enter_context(place.database())
         log = stack.enter_context(database.auditor())
