@@ -1,6 +1,6 @@
 # `make` alone lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev up test fuzz check bench bench-peers simulate faults lock clean
+.PHONY: help install install-dev up dev test fuzz check bench bench-peers simulate faults event-catalogue lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,7 +15,7 @@ COMPILE = $(UV) pip compile pyproject.toml --extra build --universal --python-ve
 	--no-emit-index-url --no-header --no-annotate --quiet
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(VENV)/installed ## prepare .venv with the `routines` command in it
 
@@ -30,7 +30,7 @@ test: install-dev ## run the tests against a real Postgres (ARGS="-k cron")
 fuzz: install-dev ## many more random requests against the descriptions of both APIs (ARGS="SEED=7 EXAMPLES=1000")
 	@env SEED=$$(date +%s) EXAMPLES=250 $(ARGS) $(BIN)/python -m pytest -q -s tests/acceptance/test_schemathesis.py tests/web/jetty/test_schemathesis.py
 
-check: install-dev ## ruff, mypy --strict and the test of the layers
+check: install-dev ## ruff, mypy and the test of the layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -47,6 +47,9 @@ faults: install-dev ## cut, kill, freeze and crash everything, and count (ARGS="
 
 simulate: install-dev ## years of schedules under faults on a virtual clock (ARGS="--seed 17", "--minutes 10", "--break guards")
 	@$(BIN)/python -m verification.simulation.run $(ARGS)
+
+event-catalogue: $(VENV)/installed ## write docs/events.md from the events and their stored examples
+	@$(BIN)/python -m development.event_catalogue
 
 lock: ## recompile requirements*.txt from pyproject.toml (needs uv)
 	$(COMPILE) $(ARGS) -o requirements.txt
