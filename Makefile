@@ -24,6 +24,9 @@ install-dev: $(VENV)/installed-dev ## what the tests and the linters need, too
 up: install ## run the whole system until Ctrl-C (ARGS="--port 8001 --data-dir DIR")
 	@exec $(BIN)/routines up $(ARGS)
 
+dev: install-dev ## as `up`; a part starts again when files change that it works with
+	@exec $(BIN)/python -m development.run_system $(ARGS)
+
 test: install-dev ## run the tests against a real Postgres (ARGS="-k cron")
 	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
