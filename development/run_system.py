@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from watchfiles import PythonFilter, watch
@@ -62,6 +62,7 @@ def run(root: Path, data_dir: Path, command: Sequence[str]) -> int:
         yield_on_timeout=True,
         raise_interrupt=False,
     )
+    outdated = set[str]()
     for changed in changes:
         if up.poll() is not None:
             return up.returncode
@@ -70,9 +71,12 @@ def run(root: Path, data_dir: Path, command: Sequence[str]) -> int:
             print(f"{', '.join(paths)}: everything starts again", flush=True)
             _end(up)
             up = subprocess.Popen(command)
+            outdated.clear()
         elif paths:
-            print(f"{', '.join(paths)}: {', '.join(parts_of(paths))} starts again", flush=True)
-            _end_parts(data_dir, parts_of(paths))
+            print(f"{', '.join(paths)}: to start again: {', '.join(parts_of(paths))}", flush=True)
+            outdated.update(parts_of(paths))
+        if outdated and _end_parts(data_dir, outdated):
+            outdated.clear()
     return _end(up)
 
 
@@ -82,13 +86,16 @@ def _end(up: subprocess.Popen[bytes]) -> int:
     return up.wait()
 
 
-def _end_parts(data_dir: Path, parts: Iterable[str]) -> None:
-    """There is no up.json while the system is not ready: a part that starts now loads the new file by itself."""
-    with contextlib.suppress(FileNotFoundError):
+def _end_parts(data_dir: Path, parts: Collection[str]) -> bool:
+    """False while the system is not ready: it has no up.json then."""
+    try:
         processes = json.loads((data_dir / "up.json").read_text())["processes"]
-        for part in processes.keys() & set(parts):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(processes[part], signal.SIGTERM)
+    except FileNotFoundError:
+        return False
+    for part in processes.keys() & set(parts):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(processes[part], signal.SIGTERM)
+    return True
 
 
 def main() -> int:

@@ -66,7 +66,8 @@ def test_what_comes_before_any_part_takes_a_new_start(root, path):
 def running(tmp_path):
     (tmp_path / "processes" / "scheduler").mkdir(parents=True)
     (tmp_path / "routines").mkdir()
-    with subprocess.Popen([sys.executable, "-c", RUN, str(tmp_path), UP], process_group=0) as process:
+    argv = [sys.executable, "-c", RUN, str(tmp_path), UP]
+    with (tmp_path / "out").open("wb") as out, subprocess.Popen(argv, stdout=out, process_group=0) as process:
         yield tmp_path
         process.send_signal(signal.SIGTERM)
         process.wait(20)
@@ -94,6 +95,19 @@ def test_a_changed_file_starts_its_part_again_and_leaves_the_others(running):
 
     assert before["web"] == processes(running)["web"]
     assert "x" == (running / "starts").read_text()
+
+
+def test_a_change_while_the_system_is_not_ready_counts_once_it_is(running):
+    wait_for(lambda: processes(running))
+    ready, hidden, scheduler = running / "up.json", running / "hidden", running / "processes/scheduler/scheduler.py"
+    before = processes(running)
+    ready.rename(hidden)
+
+    until_seen(scheduler, lambda: "to start again: scheduler" in (running / "out").read_text())
+    hidden.rename(ready)
+
+    wait_for(lambda: processes(running)["scheduler"] != before["scheduler"])
+    assert before["web"] == processes(running)["web"]
 
 
 def test_a_change_of_what_up_has_loaded_starts_everything_again(running):
