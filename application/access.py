@@ -11,10 +11,10 @@ from uuid import UUID
 
 from application import tokens
 from application.event_store.stream_kinds import AGENT, KEY, MEMBERSHIP, USER
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from domain.board import access, agent
 from domain.board.access import Key, Membership
-from domain.errors import Forbidden, NotFound, Unknown
+from domain.errors import Forbidden, NotFound, Unauthenticated
 from domain.identity import key_of, membership_of
 from domain.values import Value
 
@@ -92,28 +92,28 @@ class Resource(Value, frozen=True):
     own_only: str = OWN_ONLY  # what an agent that does not own it is told
 
 
-def identify(work: Work, caller: Caller, wanted: Iterable[UUID] = ()) -> Principal:
+def identify(work: UnitOfWork, caller: Caller, wanted: Iterable[UUID] = ()) -> Principal:
     """
     The holder of the token. Raises Unknown for none, a malformed, revoked or expired one, or a gone holder.
 
     `wanted` are streams that will be read next, and are fetched on the way.
     """
     if (key_id := caller.key_id) is None:
-        raise Unknown
+        raise Unauthenticated
     work.load([key_id, *wanted])
     key = work.get(KEY, key_id)
     if key is None or not access.is_good(key, work.now) or not _is_backed(work, key_id, key):
-        raise Unknown
+        raise Unauthenticated
     principal = _holder(work, key_id, key)
     if isinstance(principal, AgentCaller if caller.by_jetty else CollectionCaller):
-        raise Unknown
+        raise Unauthenticated
     work.actor = principal.actor
     work.holder = key.user_id or key.agent_id or key.collection_id
     work.cause = str(caller.run_id) if caller.run_id else None
     return principal
 
 
-def authorize(work: Work, principal: Principal, action: Action, resource: Resource) -> None:
+def authorize(work: UnitOfWork, principal: Principal, action: Action, resource: Resource) -> None:
     """Raises NotFound or Forbidden unless the rules let this caller do this to that."""
     match principal:
         case AgentCaller():
@@ -125,7 +125,7 @@ def authorize(work: Work, principal: Principal, action: Action, resource: Resour
                 raise NotFound(f"{resource.kind} not found")
 
 
-def may(work: Work, principal: Principal, action: Action, resource: Resource) -> bool:
+def may(work: UnitOfWork, principal: Principal, action: Action, resource: Resource) -> bool:
     """Whether the rules let this caller do this to that."""
     try:
         authorize(work, principal, action, resource)
@@ -140,7 +140,7 @@ def require_board(principal: Principal) -> BoardUser:
     return principal
 
 
-def standing(work: Work, user: BoardUser, company_id: UUID) -> Membership | None:
+def standing(work: UnitOfWork, user: BoardUser, company_id: UUID) -> Membership | None:
     """What a user is in a company: an instance admin an owner of every one, None whoever is no member (any more)."""
     if user.instance_admin:
         return access.OWNER
@@ -164,7 +164,7 @@ def _authorize_agent(principal: AgentCaller, action: Action, resource: Resource)
         raise Forbidden(resource.own_only)
 
 
-def _authorize_user(work: Work, principal: BoardUser, action: Action, resource: Resource) -> None:
+def _authorize_user(work: UnitOfWork, principal: BoardUser, action: Action, resource: Resource) -> None:
     if resource.company_id is None:
         raise NotFound(f"{resource.kind} not found")
     membership = standing(work, principal, resource.company_id)
@@ -180,7 +180,7 @@ def _turn_away(resource: Resource, text: str) -> None:
     raise Forbidden(text) if resource.by_company else NotFound(f"{resource.kind} not found")
 
 
-def _is_backed(work: Work, key_id: UUID, key: Key) -> bool:
+def _is_backed(work: UnitOfWork, key_id: UUID, key: Key) -> bool:
     """Whether a key of an agent or a collection was not revoked with the membership of whoever issued it."""
     member_id = access.membership_of_issuer(work.history(key_id)[0])
     if key.user_id is not None or member_id is None:
@@ -189,21 +189,21 @@ def _is_backed(work: Work, key_id: UUID, key: Key) -> bool:
     return access.rests_on(key, work.history(member_id))
 
 
-def _holder(work: Work, key_id: UUID, key: Key) -> Principal:
+def _holder(work: UnitOfWork, key_id: UUID, key: Key) -> Principal:
     if key.collection_id is not None:
         return CollectionCaller(company_id=key.collection_id, key_id=key_id)
     return _agent(work, key.agent_id) if key.agent_id else _user(work, key_id, key.user_id)
 
 
-def _agent(work: Work, agent_id: UUID) -> AgentCaller:
+def _agent(work: UnitOfWork, agent_id: UUID) -> AgentCaller:
     holder = work.get(AGENT, agent_id)
     if holder is None or not agent.may_hold_keys(holder):
-        raise Unknown
+        raise Unauthenticated
     return AgentCaller(agent_id=agent_id, company_id=work.company_of(agent_id))
 
 
-def _user(work: Work, key_id: UUID, user_id: UUID | None) -> BoardUser:
+def _user(work: UnitOfWork, key_id: UUID, user_id: UUID | None) -> BoardUser:
     user = work.get(USER, user_id)
     if user is None or user_id is None:
-        raise Unknown
+        raise Unauthenticated
     return BoardUser(user_id=user_id, key_id=key_id, instance_admin=user.instance_admin)

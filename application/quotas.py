@@ -16,7 +16,7 @@ from uuid import UUID
 import msgspec
 
 from domain.bounds.limits import Limits
-from domain.errors import Refusal, Unacceptable
+from domain.errors import DomainError, RuleViolation
 from domain.events import (
     AgentCreated,
     AnyEvent,
@@ -70,7 +70,7 @@ RATES: dict[str, str] = {  # what is recorded in a minute: which quota, and who 
 OF_SCHEDULES = ("max_company_open_issues", "max_company_live_trajectories")  # what firing adds to
 
 
-class OverQuota(Refusal):
+class OverQuota(DomainError):
     """Too much in too short a time: try again after `retry_after_s` seconds."""
 
     def __init__(self, quota: str, most: int, retry_after_s: int) -> None:
@@ -310,13 +310,13 @@ class Quotas:
             del self._known[next(iter(self._known))]
         return known
 
-    def _refusal(self, quota: str, refusal: Refusal) -> Refusal:
+    def _refusal(self, quota: str, refusal: DomainError) -> DomainError:
         self.refusals[quota] += 1
         return refusal
 
 
-def _unacceptable(quota: str, most: int, text: str) -> Unacceptable:
-    return Unacceptable(text, {"code": OVER_QUOTA, "quota": quota, "limit": most})
+def _unacceptable(quota: str, most: int, text: str) -> RuleViolation:
+    return RuleViolation(text, {"code": OVER_QUOTA, "quota": quota, "limit": most})
 
 
 def _added(batch: Sequence[Recorded]) -> Mapping[tuple[str, UUID], int]:

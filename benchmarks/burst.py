@@ -15,7 +15,7 @@ from projections.engine import positions
 from routines import bootstrap
 from routines.bootstrap import System
 from routines.postgres.cluster import LocalPostgres
-from verification.faults.place import Processes
+from verification.faults.environment import Processes
 
 MINUTE = timedelta(minutes=1)
 AHEAD = timedelta(seconds=15)  # in which the processes come to rest

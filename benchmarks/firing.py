@@ -10,7 +10,7 @@ from table import in_turns, rows, title
 
 from application.event_store.execute import Executor
 from application.event_store.stream_cache import StreamCache
-from processes.scheduler.prefetch import AHEAD
+from processes.scheduler.prefetch import PREFETCH_WINDOW
 from processes.scheduler.scheduler import FOLLOWED, Scheduler
 from projections.engine import positions
 from routines import bootstrap
@@ -37,7 +37,7 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
 def _rate(postgres: LocalPostgres, many: int, batch: int, *, ahead: bool = False) -> float:
     with fresh_system(postgres) as system, bootstrap.connect(system.settings) as conn:
         arm(system, many, fired=FIRED_BEFORE)
-        executor = Executor(system.store, lambda: NOON - AHEAD, cache=StreamCache())
+        executor = Executor(system.store, lambda: NOON - PREFETCH_WINDOW, cache=StreamCache())
         scheduler = Scheduler(executor, system.store.after, batch)
         while positions.advance(conn, FOLLOWED, system.store.after):
             pass

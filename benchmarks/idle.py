@@ -17,7 +17,7 @@ from projections.engine import positions
 from projections.firing import triggers_due
 from routines import bootstrap
 from routines.postgres.cluster import LocalPostgres
-from verification.faults.place import Processes
+from verification.faults.environment import Processes
 
 FILL = """
     INSERT INTO schedule (id, routine_id, company_id, trigger_version, next_at, due_at, enabled, routine_active)

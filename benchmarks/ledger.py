@@ -12,11 +12,11 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from application.event_store.execute import Executor
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from domain.events import AgentCreated, AnyEvent, CompanyCreated, RoutineCreated, RoutineTriggerAdded, TriggerCreated
 from domain.identity import slot_of
 from domain.routines import slot
-from domain.values import AgentProfile, CompanyDetails, Live, RoutineSettings, TriggerSettings
+from domain.values import AgentProfile, CompanyDetails, LiveWork, RoutineSettings, TriggerSettings
 from routines import bootstrap
 from routines.bootstrap import System
 from routines.postgres.cluster import LocalPostgres
@@ -116,7 +116,7 @@ def _slot_events(routine_id: UUID, fired: int) -> list[AnyEvent]:
     events: list[AnyEvent] = []
     state = slot.EMPTY
     for _ in range(fired):
-        live = Live(issue_id=uuid4(), run_id=uuid4())
+        live = LiveWork(issue_id=uuid4(), run_id=uuid4())
         taken = slot.take(state, routine_id, live)
         state = reduce(slot.evolve, taken, state)
         freed = slot.free(state, routine_id, live.issue_id)
@@ -125,7 +125,7 @@ def _slot_events(routine_id: UUID, fired: int) -> list[AnyEvent]:
     return events
 
 
-def _record(work: Work, batch: Batch, company_id: UUID) -> None:
+def _record(work: UnitOfWork, batch: Batch, company_id: UUID) -> None:
     work.load(stream_id for stream_id, _ in batch)
     for stream_id, events in batch:
         work.record(stream_id, events, company_id)

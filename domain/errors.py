@@ -16,7 +16,7 @@ Every way the domain can say no. The docstring is the message, unless the raiser
 from typing import Any
 
 
-class Refusal(Exception):
+class DomainError(Exception):
     """The answer is no."""
 
     def __init__(self, message: str | None = None, details: Any = None) -> None:
@@ -25,31 +25,31 @@ class Refusal(Exception):
         super().__init__(self.message)
 
 
-class NotFound(Refusal):
+class NotFound(DomainError):
     """Not found"""
 
 
-class Forbidden(Refusal):
+class Forbidden(DomainError):
     """Forbidden"""
 
 
-class Unknown(Refusal):
+class Unauthenticated(DomainError):
     """Unauthorized"""
 
 
-class Conflict(Refusal):
+class Conflict(DomainError):
     """Conflict"""
 
 
-class Unacceptable(Refusal):
+class RuleViolation(DomainError):
     """Unacceptable"""
 
 
-class BadSchedule(Unacceptable):
+class BadSchedule(RuleViolation):
     """Not a schedule that can be followed"""
 
 
-class Misfit(Unacceptable):
+class InvalidField(RuleViolation):
     """A value does not fit"""
 
     def __init__(self, message: str, field: str, details: Any = None) -> None:
@@ -57,7 +57,7 @@ class Misfit(Unacceptable):
         self.field = field
 
 
-class Oversized(Unacceptable):
+class Oversized(RuleViolation):
     """More than may be recorded"""
 
 

@@ -21,7 +21,7 @@ from domain.values import (
     IssueDetails,
     IssueStatus,
     Json,
-    Live,
+    LiveWork,
     MemberRole,
     Outcome,
     Overlap,
@@ -423,7 +423,7 @@ class SlotTaken(Event, frozen=True, tag="slot.taken"):
     """A routine has one more live execution issue."""
 
     routine_id: UUID
-    live: Live
+    live: LiveWork
 
 
 class SlotFreed(Event, frozen=True, tag="slot.freed"):
@@ -437,7 +437,7 @@ class SlotCounted(Event, frozen=True, tag="slot.counted"):
     """All live execution issues, so that a reader need not go further back."""
 
     routine_id: UUID
-    live: tuple[Live, ...]
+    live: tuple[LiveWork, ...]
 
 
 class IssueOpened(Event, frozen=True, tag="issue.opened"):

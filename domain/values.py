@@ -252,7 +252,7 @@ class Failed(Value, frozen=True, tag="failed"):
 Outcome = Opened | Started | Coalesced | Skipped | Failed
 
 
-class Live(Value, frozen=True):
+class LiveWork(Value, frozen=True):
     """An open execution issue of a routine, or a trajectory of one that calls a task, and the run that opened it."""
 
     issue_id: UUID

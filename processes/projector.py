@@ -30,8 +30,8 @@ class Projector:
 
     def __init__(self, models: Sequence[ReadModel], read: Read) -> None:
         self._models, self._read = models, read
-        acting = dict.fromkeys(sorted({model.acted_on_by or "" for model in models}, reverse=True))  # the others last
-        groups = [[model for model in models if (model.acted_on_by or "") == who] for who in acting]
+        acting = dict.fromkeys(sorted({model.polled_by or "" for model in models}, reverse=True))  # the others last
+        groups = [[model for model in models if (model.polled_by or "") == who] for who in acting]
         shared = LastBatch(read)
         self._followers = [Follower(group, shared) for group in groups]
         self._check_at = 0.0

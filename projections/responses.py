@@ -31,7 +31,7 @@ from domain.values import (
 RunStatus = Literal["received", "coalesced", "skipped", "issue_created", "completed", "failed"]
 
 
-class Shape(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class ResponseBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Every field is always there; "or null" means JSON null."""
 
 
@@ -70,7 +70,7 @@ def agent_of(actor: str) -> UUID | None:
     return UUID(actor.removeprefix("agent:")) if actor.startswith("agent:") else None
 
 
-class Company(Shape, frozen=True, kw_only=True):
+class Company(ResponseBody, frozen=True, kw_only=True):
     id: UUID
     name: str
     description: str | None
@@ -85,7 +85,7 @@ class Company(Shape, frozen=True, kw_only=True):
     updated_at: str
 
 
-class Membership(Shape, frozen=True, kw_only=True):
+class Membership(ResponseBody, frozen=True, kw_only=True):
     company_id: UUID
     membership_role: MemberRole
     status: str = "active"
@@ -103,7 +103,7 @@ class Member(MemberFields, frozen=True, kw_only=True):
     email: str | None
 
 
-class Agent(Shape, frozen=True, kw_only=True):
+class Agent(ResponseBody, frozen=True, kw_only=True):
     id: UUID
     company_id: UUID
     name: str
@@ -125,7 +125,7 @@ class Agent(Shape, frozen=True, kw_only=True):
     updated_at: str
 
 
-class Project(Shape, frozen=True, kw_only=True):
+class Project(ResponseBody, frozen=True, kw_only=True):
     id: UUID
     company_id: UUID
     goal_id: UUID | None
@@ -144,7 +144,7 @@ class Project(Shape, frozen=True, kw_only=True):
     updated_at: str
 
 
-class Goal(Shape, frozen=True, kw_only=True):
+class Goal(ResponseBody, frozen=True, kw_only=True):
     id: UUID
     company_id: UUID
     title: str
@@ -157,7 +157,7 @@ class Goal(Shape, frozen=True, kw_only=True):
     updated_at: str
 
 
-class BoardKey(Shape, frozen=True, kw_only=True):
+class BoardKey(ResponseBody, frozen=True, kw_only=True):
     id: UUID
     name: str
     created_at: str
@@ -166,11 +166,11 @@ class BoardKey(Shape, frozen=True, kw_only=True):
     expires_at: str | None = None
 
 
-class KeyScope(Shape, frozen=True, kw_only=True):
+class KeyScope(ResponseBody, frozen=True, kw_only=True):
     kind: str = "standard"
 
 
-class AgentKey(Shape, frozen=True, kw_only=True):
+class AgentKey(ResponseBody, frozen=True, kw_only=True):
     id: UUID
     name: str
     scope: KeyScope = KeyScope()
@@ -181,7 +181,7 @@ class AgentKey(Shape, frozen=True, kw_only=True):
     expires_at: str | None = None  # ours
 
 
-class CompanyKey(Shape, frozen=True, kw_only=True):
+class CompanyKey(ResponseBody, frozen=True, kw_only=True):
     """A key of one of the company's agents, or one that is bound to it as a collection; ours."""
 
     id: UUID
@@ -195,7 +195,7 @@ class CompanyKey(Shape, frozen=True, kw_only=True):
     expires_at: str | None
 
 
-class IssueSummary(Shape, frozen=True, kw_only=True):
+class IssueSummary(ResponseBody, frozen=True, kw_only=True):
     id: UUID
     identifier: str
     title: str
@@ -204,7 +204,7 @@ class IssueSummary(Shape, frozen=True, kw_only=True):
     updated_at: str
 
 
-class Issue(Shape, frozen=True, kw_only=True):
+class Issue(ResponseBody, frozen=True, kw_only=True):
     id: UUID
     company_id: UUID
     project_id: UUID | None
@@ -252,7 +252,7 @@ class Issue(Shape, frozen=True, kw_only=True):
         )
 
 
-class Comment(Shape, frozen=True, kw_only=True):
+class Comment(ResponseBody, frozen=True, kw_only=True):
     id: UUID
     company_id: UUID
     issue_id: UUID
@@ -265,7 +265,7 @@ class Comment(Shape, frozen=True, kw_only=True):
     updated_at: str
 
 
-class Trigger(Shape, frozen=True, kw_only=True):
+class Trigger(ResponseBody, frozen=True, kw_only=True):
     id: UUID
     company_id: UUID
     routine_id: UUID
@@ -295,7 +295,7 @@ class Trigger(Shape, frozen=True, kw_only=True):
     updated_at: str
 
 
-class TriggerSummary(Shape, frozen=True, kw_only=True):
+class TriggerSummary(ResponseBody, frozen=True, kw_only=True):
     id: UUID
     kind: TriggerKind
     label: str | None
@@ -307,13 +307,13 @@ class TriggerSummary(Shape, frozen=True, kw_only=True):
     last_result: str | None
 
 
-class TriggerName(Shape, frozen=True, kw_only=True):
+class TriggerName(ResponseBody, frozen=True, kw_only=True):
     id: UUID
     kind: TriggerKind
     label: str | None
 
 
-class RunFields(Shape, frozen=True, kw_only=True):
+class RunFields(ResponseBody, frozen=True, kw_only=True):
     id: UUID
     company_id: UUID
     routine_id: UUID
@@ -343,7 +343,7 @@ class RunSummary(RunFields, frozen=True, kw_only=True):
     trigger: TriggerName | None
 
 
-class RoutineFields(Shape, frozen=True, kw_only=True):
+class RoutineFields(ResponseBody, frozen=True, kw_only=True):
     id: UUID
     company_id: UUID
     title: str
@@ -390,7 +390,7 @@ class RoutineListItem(RoutineFields, frozen=True, kw_only=True):
     active_issue: IssueSummary | None
 
 
-class RoutineSnapshot(Shape, frozen=True, kw_only=True):
+class RoutineSnapshot(ResponseBody, frozen=True, kw_only=True):
     id: UUID
     company_id: UUID
     project_id: UUID | None
@@ -413,7 +413,7 @@ class RoutineSnapshot(Shape, frozen=True, kw_only=True):
     responsible_user_id: str | None
 
 
-class TriggerSnapshot(Shape, frozen=True, kw_only=True):
+class TriggerSnapshot(ResponseBody, frozen=True, kw_only=True):
     id: UUID
     kind: TriggerKind
     label: str | None
@@ -430,7 +430,7 @@ class TriggerSnapshot(Shape, frozen=True, kw_only=True):
     replay_window_sec: int | None
 
 
-class Snapshot(Shape, frozen=True, kw_only=True):
+class Snapshot(ResponseBody, frozen=True, kw_only=True):
     """A routine and its triggers at a revision; never a secret."""
 
     version: Literal[1] = 1
@@ -438,7 +438,7 @@ class Snapshot(Shape, frozen=True, kw_only=True):
     triggers: list[TriggerSnapshot]
 
 
-class Revision(Shape, frozen=True, kw_only=True):
+class Revision(ResponseBody, frozen=True, kw_only=True):
     id: UUID
     company_id: UUID
     routine_id: UUID
@@ -455,7 +455,7 @@ class Revision(Shape, frozen=True, kw_only=True):
     created_at: str
 
 
-class AssigneeSummary(Shape, frozen=True, kw_only=True):
+class AssigneeSummary(ResponseBody, frozen=True, kw_only=True):
     id: UUID
     name: str
     role: AgentRole

@@ -169,8 +169,8 @@ def delivery() -> None:
     with entry.process("delivery") as (system, stop):
         settings = system.settings
         client = Client(system.clock, allow_private=settings.allow_private_targets, limits=settings.limits)
-        courier = deliveries.Courier(system.executor, system.store.after, client)
-        deliveries.run(courier, client, lambda: bootstrap.connect(settings), stop)
+        delivery_worker = deliveries.DeliveryWorker(system.executor, system.store.after, client)
+        deliveries.run(delivery_worker, client, lambda: bootstrap.connect(settings), stop)
 
 
 main.add_command(projections)

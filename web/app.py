@@ -4,7 +4,7 @@ from litestar import Litestar, Router
 from litestar.di import Provide
 from litestar.types import ASGIApp
 
-from web.apis import by_face
+from web.apis import dispatch_by_api
 from web.http.backend import Backend
 from web.http.errors import to_response
 from web.http.etag import conditional
@@ -27,7 +27,7 @@ from web.paperclip.issues import Issues
 from web.paperclip.keys import Keys
 from web.paperclip.members import Members
 from web.paperclip.projects import Goals, Projects
-from web.paperclip.rate_limit import Turnstile, sender
+from web.paperclip.rate_limit import WebhookRateLimiter, sender
 from web.paperclip.revisions import Revisions
 from web.paperclip.routines import Routines
 from web.paperclip.schedules import Schedules
@@ -42,7 +42,7 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
     `public_url` is where webhook senders reach it; `webhook_rate` the calls a minute that a webhook takes of an
     address, 0: any number; without `jetty_routines` the Jetty API has no routines (ENABLE_ROUTINES).
     """
-    turnstile, traffic = Turnstile(webhook_rate, backend.limits.max_webhook_counters), Traffic()
+    rate_limiter, traffic = WebhookRateLimiter(webhook_rate, backend.limits.max_webhook_counters), Traffic()
 
     async def provide_backend() -> Backend:
         return backend
@@ -50,8 +50,8 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
     async def provide_public_url() -> str:
         return public_url
 
-    async def provide_turnstile() -> Turnstile:
-        return turnstile
+    async def provide_rate_limiter() -> WebhookRateLimiter:
+        return rate_limiter
 
     async def provide_eventual(request: JsonRequest) -> bool:
         return is_eventual(request)
@@ -82,7 +82,7 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
             "caller": Provide(caller),
             "eventual": Provide(provide_eventual),
             "public_url": Provide(provide_public_url),
-            "turnstile": Provide(provide_turnstile),
+            "rate_limiter": Provide(provide_rate_limiter),
             "sender": Provide(sender),
             "message": Provide(message),
         },
@@ -96,6 +96,6 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
         logging_config=None,
     )
     of_jetty = jetty(backend, with_routines=jetty_routines)
-    both = by_face({"paperclip": framework, "jetty": of_jetty})
+    both = dispatch_by_api({"paperclip": framework, "jetty": of_jetty})
     guarded = guard(conditional(traffic.watched(both)), backend, LargeBodies([framework, of_jetty]))
     return by_tenant(guarded, backend)

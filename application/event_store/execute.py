@@ -17,7 +17,7 @@ from application.event_store.recorder import ClockDiffers, OutcomeUnknown
 from application.event_store.store import EventStore
 from application.event_store.stream_cache import StreamCache
 from application.event_store.turns import Turns
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from application.quotas import Quotas
 from application.secrets.vault import Vault
 from domain.events import KeyIssued
@@ -58,7 +58,11 @@ class Executor:
         self._tenants: dict[UUID, UUID] = {}  # by user: the company in which they last did anything
 
     def execute(
-        self, caller: Caller, use_case: Callable[Concatenate[Work, Principal, P], R], *args: P.args, **kwargs: P.kwargs
+        self,
+        caller: Caller,
+        use_case: Callable[Concatenate[UnitOfWork, Principal, P], R],
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> Done[R]:
         """
         One use case for a caller. Raises the domain's refusals; IntegrityError after TRIES lost races.
@@ -67,14 +71,14 @@ class Executor:
         """
         ids = [arg for arg in args if isinstance(arg, UUID)]
 
-        def decide(work: Work) -> R:
+        def decide(work: UnitOfWork) -> R:
             principal = identify(work, caller, ids)
             with self._noting(work, principal):
                 return use_case(work, principal, *args, **kwargs)
 
         return self.attempt(decide)
 
-    def attempt(self, decide: Callable[[Work], R], *, tries: int = TRIES, actor: str = "system") -> Done[R]:
+    def attempt(self, decide: Callable[[UnitOfWork], R], *, tries: int = TRIES, actor: str = "system") -> Done[R]:
         """
         Decides on fresh state, again whenever another writer came first.
 
@@ -86,11 +90,11 @@ class Executor:
             span.set_attributes({"routines.events": len(done.recorded), "routines.position": done.position})
             return done
 
-    def _attempt(self, decide: Callable[[Work], R], tries: int, actor: str) -> Done[R]:
+    def _attempt(self, decide: Callable[[UnitOfWork], R], tries: int, actor: str) -> Done[R]:
         cache, turn, lost = self._cache, frozenset[UUID](), 0
         while True:
             with self._turns.take(turn):
-                work = Work(self.store, self.clock(), actor, self.vault, cache, self.quotas)
+                work = UnitOfWork(self.store, self.clock(), actor, self.vault, cache, self.quotas)
                 try:
                     result = decide(work)
                 except OperationalError:
@@ -117,12 +121,12 @@ class Executor:
                     turn |= self._moved(work)
             time.sleep(random.uniform(0, PAUSE_S * 2 ** (lost - 1)))  # noqa: S311 rivals in other processes
 
-    def _moved(self, work: Work) -> set[UUID]:
+    def _moved(self, work: UnitOfWork) -> set[UUID]:
         """The streams on which another writer came first."""
         versions = work.versions
         return {id_ for id_, version in self.store.versions(versions).items() if version != versions[id_]}
 
-    def read_ahead(self, read: Callable[[Work], object]) -> bool:
+    def read_ahead(self, read: Callable[[UnitOfWork], object]) -> bool:
         """
         Caches what decisions that are soon to come rest on, so that they need not wait for it.
 
@@ -130,7 +134,7 @@ class Executor:
         """
         if self._cache is None:
             return True
-        work = Work(self.store, self.clock())
+        work = UnitOfWork(self.store, self.clock())
         try:
             read(work)
         except OperationalError:
@@ -140,7 +144,7 @@ class Executor:
         self._cache.put(work.seen(committed=False))
         return True
 
-    def _commit(self, work: Work, result: R) -> Done[R]:
+    def _commit(self, work: UnitOfWork, result: R) -> Done[R]:
         """Raises OverQuota, or Unacceptable for another quota, before anything is recorded."""
         charge = None if self.quotas is None or work.is_idle else work.charge()
         if self.quotas is not None and charge is not None:
@@ -157,11 +161,15 @@ class Executor:
             self._cache.put(work.seen(committed=True))
         return Done(result, position, work.batch)
 
-    def look(
-        self, caller: Caller, question: Callable[Concatenate[Work, Principal, P], R], *args: P.args, **kwargs: P.kwargs
+    def query_as(
+        self,
+        caller: Caller,
+        question: Callable[Concatenate[UnitOfWork, Principal, P], R],
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> R:
         """A question that records nothing: who is this, may they see that."""
-        work = Work(self.store, self.clock(), vault=self.vault)
+        work = UnitOfWork(self.store, self.clock(), vault=self.vault)
         ids = [arg for arg in args if isinstance(arg, UUID)]
         principal = identify(work, caller, ids)
         if self._cache is not None and caller.key_id is not None and self._cache.get(caller.key_id) is None:
@@ -185,7 +193,7 @@ class Executor:
                 return None
 
     @contextmanager
-    def _noting(self, work: Work, principal: Principal) -> Iterator[None]:
+    def _noting(self, work: UnitOfWork, principal: Principal) -> Iterator[None]:
         """For which tenant a board user acts, whatever comes of it."""
         try:
             yield
@@ -197,6 +205,6 @@ class Executor:
                 if tenant is not None:
                     self._tenants[principal.user_id] = tenant
 
-    def ask(self, question: Callable[[Work], R]) -> R:
+    def query(self, question: Callable[[UnitOfWork], R]) -> R:
         """A question of our own, which records nothing."""
-        return question(Work(self.store, self.clock(), vault=self.vault))
+        return question(UnitOfWork(self.store, self.clock(), vault=self.vault))

@@ -22,7 +22,7 @@ from application.secrets.key_ring import VaultClosed
 from application.secrets.vault import Kept, Vault
 from domain.bounds import endings
 from domain.bounds.limits import Limits
-from domain.errors import Unacceptable
+from domain.errors import RuleViolation
 from domain.events import AnyEvent
 from domain.recorded import Recorded
 from domain.webhooks.secret import Secret
@@ -39,7 +39,7 @@ class _Stream(msgspec.Struct):
     state: Any = None
     folded: int = 0  # how many of recorded + pending are in `state`
     kind: Kind[Any] | None = None  # what it was looked for as, or last folded as
-    presumed: bool = False  # to be new
+    assumed_new: bool = False  # to be new
     size: int | None = None  # the memory that `recorded` takes; None: not known yet
 
     @property
@@ -47,7 +47,7 @@ class _Stream(msgspec.Struct):
         return self.recorded[-1].version if self.recorded else 0
 
 
-class Work:
+class UnitOfWork:
     """
     Reads streams, gathers events, commits once.
 
@@ -94,7 +94,7 @@ class Work:
             for id_, recorded in self.store.load(wanted, read_from, self._budget).items():
                 self._streams[id_] = _Stream(recorded=recorded, pending=[], kind=kind)
 
-    def presume_new(self, stream_ids: Iterable[UUID]) -> None:
+    def assume_new(self, stream_ids: Iterable[UUID]) -> None:
         """
         Streams that are new, most likely: with a cache they are not looked for, since the commit proves it.
 
@@ -105,7 +105,7 @@ class Work:
             return
         for id_ in stream_ids:
             if id_ not in self._streams and not self._take_cached(id_):
-                self._streams[id_] = _Stream(recorded=[], pending=[], presumed=True)
+                self._streams[id_] = _Stream(recorded=[], pending=[], assumed_new=True)
 
     def _stream(self, stream_id: UUID, kind: Kind[Any] | None = None) -> _Stream:
         if (stream := self._streams.get(stream_id)) is not None:
@@ -219,7 +219,7 @@ class Work:
         asked = [recorded for recorded in stream.recorded if recorded.actor.startswith(CALLERS)]
         size = stream_cache.size_of(asked) + pending + added
         if size > most_bytes or len(asked) + len(stream.pending) >= most_events:
-            raise Unacceptable(FULL)
+            raise RuleViolation(FULL)
 
     def keep(self, owner_id: UUID, purpose: str, secret: Secret, company_id: UUID) -> UUID:
         """Puts a secret of the owner into the vault with the commit; returns the id under which events name it."""
@@ -303,7 +303,7 @@ class Work:
     def seen(self, *, committed: bool) -> Iterator[tuple[UUID, CachedStream]]:
         """The streams that are worth caching as they are now, as far as that is known."""
         for id_, stream in self._streams.items():
-            if not stream.presumed and (committed or not stream.pending) and _is_cached(stream):
+            if not stream.assumed_new and (committed or not stream.pending) and _is_cached(stream):
                 yield id_, _cached(stream)
 
     @property

@@ -14,10 +14,10 @@ from msgspec.structs import replace
 
 from application.access import Action, Principal, Resource, authorize
 from application.event_store.stream_kinds import AGENT, BACKFILL, PROJECT, ROUTINE, SLOT
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import BackfillDraft
 from application.use_cases import routines, runs, slots, triggers
-from domain.errors import NotFound, Unacceptable
+from domain.errors import NotFound, RuleViolation
 from domain.events import BackfillAdvanced, BackfillCompleted, BackfillRequested
 from domain.identity import run_of_occurrence, slot_of
 from domain.routines import backfill, trigger
@@ -55,7 +55,7 @@ class Preview(Value, frozen=True):
     occurrences: tuple[tuple[datetime, UUID | None], ...]  # each with its run, if it has one
 
 
-def preview(work: Work, principal: Principal, trigger_id: UUID, draft: BackfillDraft) -> Preview:
+def preview(work: UnitOfWork, principal: Principal, trigger_id: UUID, draft: BackfillDraft) -> Preview:
     """Raises Misfit for a range without occurrences, or with too many."""
     found, of, plan = _of_schedule(work, principal, trigger_id, "read")
     asked = _range(work, found, of, plan, draft)
@@ -76,7 +76,7 @@ def preview(work: Work, principal: Principal, trigger_id: UUID, draft: BackfillD
     )
 
 
-def create(work: Work, principal: Principal, trigger_id: UUID, draft: BackfillDraft) -> UUID:
+def create(work: UnitOfWork, principal: Principal, trigger_id: UUID, draft: BackfillDraft) -> UUID:
     """Raises Misfit as `preview` does, and Conflict when the routine cannot work now."""
     found, of, plan = _of_schedule(work, principal, trigger_id, "assign")
     asked = _range(work, found, of, plan, draft)
@@ -94,7 +94,7 @@ def create(work: Work, principal: Principal, trigger_id: UUID, draft: BackfillDr
     return backfill_id
 
 
-def cancel(work: Work, principal: Principal, backfill_id: UUID) -> UUID:
+def cancel(work: UnitOfWork, principal: Principal, backfill_id: UUID) -> UUID:
     """What has run stays. Raises Conflict when it is over."""
     found = work.get(BACKFILL, backfill_id)
     of = routines.resource(work, found.routine_id) if found else Resource(company_id=None, kind="Backfill")
@@ -105,20 +105,20 @@ def cancel(work: Work, principal: Principal, backfill_id: UUID) -> UUID:
     return backfill_id
 
 
-def may_list(work: Work, principal: Principal, trigger_id: UUID) -> None:
+def may_list(work: UnitOfWork, principal: Principal, trigger_id: UUID) -> None:
     """The backfills of a trigger are for whoever may read its routine."""
     found = triggers.present(work, trigger_id)
     authorize(work, principal, "read", replace(routines.resource(work, found.routine_id), kind="Routine trigger"))
 
 
-def carry_on(work: Work, rows: Sequence[Waiting]) -> int:
+def carry_on(work: UnitOfWork, rows: Sequence[Waiting]) -> int:
     """The next occurrences of each, in one unit of work; returns how many runs it recorded."""
     work.load(id_ for row in rows for id_ in (row.id, row.trigger_id, row.routine_id))
     work.load((slot_of(row.routine_id) for row in rows), SLOT)
     return sum(_carry_on(work, row) for row in rows)
 
 
-def give_up(work: Work, rows: Sequence[Waiting], reason: str) -> int:
+def give_up(work: UnitOfWork, rows: Sequence[Waiting], reason: str) -> int:
     """Something about them cannot be carried out, whatever is tried."""
     for row in rows:
         if (found := work.get(BACKFILL, row.id)) is not None and not found.ended:
@@ -126,7 +126,7 @@ def give_up(work: Work, rows: Sequence[Waiting], reason: str) -> int:
     return 0
 
 
-def _carry_on(work: Work, row: Waiting) -> int:
+def _carry_on(work: UnitOfWork, row: Waiting) -> int:
     found = work.get(BACKFILL, row.id)
     if found is None or found.ended:
         return 0
@@ -145,7 +145,7 @@ def _carry_on(work: Work, row: Waiting) -> int:
     if (owed := trigger.owed_from(armed, of.settings.status)) is not None:
         plan = plans.before(plan, owed)
     moments = list(islice(plans.occurrences(plan, found.reached, found.until), AT_ONCE))
-    runs.presume_new_runs(work, [run_of_occurrence(found.trigger_id, at) for at in moments], [of])
+    runs.assume_new_runs(work, [run_of_occurrence(found.trigger_id, at) for at in moments], [of])
     done = _run(work, row, found, of, moments)
     if done.fired or done.left_out or done.waits:
         work.record(row.id, [done])
@@ -154,7 +154,7 @@ def _carry_on(work: Work, row: Waiting) -> int:
     return done.fired
 
 
-def _run(work: Work, row: Waiting, found: Backfill, of: Routine, moments: Sequence[datetime]) -> BackfillAdvanced:
+def _run(work: UnitOfWork, row: Waiting, found: Backfill, of: Routine, moments: Sequence[datetime]) -> BackfillAdvanced:
     """Fires them up to where it has to wait for live work."""
     done = BackfillAdvanced(reached=found.reached, fired=0, left_out=0)
     for at in moments:
@@ -169,23 +169,25 @@ def _run(work: Work, row: Waiting, found: Backfill, of: Routine, moments: Sequen
     return done
 
 
-def _of_schedule(work: Work, principal: Principal, trigger_id: UUID, action: Action) -> tuple[Trigger, Routine, Plan]:
+def _of_schedule(
+    work: UnitOfWork, principal: Principal, trigger_id: UUID, action: Action
+) -> tuple[Trigger, Routine, Plan]:
     found = triggers.present(work, trigger_id)
     authorize(work, principal, action, replace(routines.resource(work, found.routine_id), kind="Routine trigger"))
     if (of := work.get(ROUTINE, found.routine_id)) is None:
         raise NotFound("Routine trigger not found")
     if (plan := trigger.plan_of(found)) is None:
-        raise Unacceptable("Only schedules can be backfilled")
+        raise RuleViolation("Only schedules can be backfilled")
     return found, of, plan
 
 
-def _range(work: Work, found: Trigger, of: Routine, plan: Plan, draft: BackfillDraft) -> Range:
+def _range(work: UnitOfWork, found: Trigger, of: Routine, plan: Plan, draft: BackfillDraft) -> Range:
     """What is asked for, as far as it is past and not for the schedule itself to settle."""
     until = backfill.until(draft.to, work.now, trigger.owed_from(found, of.settings.status))
     return Range(plan=plan, since=draft.from_, until=until, count=backfill.count(plan, draft.from_, until))
 
 
-def _obstacle(work: Work, of: Routine) -> str | None:
+def _obstacle(work: UnitOfWork, of: Routine) -> str | None:
     """Why its routine cannot work now."""
     settings = of.settings
     return backfill.obstacle(

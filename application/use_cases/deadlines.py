@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from application.event_store.stream_kinds import ISSUE, ROUTINE, RUN
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from application.use_cases import routines
 from application.use_cases.board import issues
 from application.use_cases.jetty import trajectories
@@ -14,14 +14,14 @@ from domain.routines.deadline import Overdue
 from domain.values import Started
 
 
-def settle(work: Work, rows: Sequence[Overdue]) -> int:
+def settle(work: UnitOfWork, rows: Sequence[Overdue]) -> int:
     """Ends them, in one unit of work; returns how many. What ended otherwise meanwhile is left alone."""
     work.load(row.id for row in rows)
     work.load(issue_of_run(row.id) for row in rows if row.kind == "run")
     return sum(_time_out(work, row) if row.kind == "run" else _resume(work, row) for row in rows)
 
 
-def _time_out(work: Work, row: Overdue) -> bool:
+def _time_out(work: UnitOfWork, row: Overdue) -> bool:
     issue_id = issue_of_run(row.id)
     fired, opened = work.get(RUN, row.id), work.get(ISSUE, issue_id)
     if fired is not None and isinstance(fired.outcome, Started):
@@ -32,7 +32,7 @@ def _time_out(work: Work, row: Overdue) -> bool:
     return True
 
 
-def _resume(work: Work, row: Overdue) -> bool:
+def _resume(work: UnitOfWork, row: Overdue) -> bool:
     found = work.get(ROUTINE, row.id)
     if found is None or found.settings.status != "paused" or found.settings.resume_at != row.ends_at:
         return False

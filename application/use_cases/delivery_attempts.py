@@ -5,10 +5,10 @@ from typing import Any
 from uuid import UUID
 
 from application.event_store.stream_kinds import AGENT, DELIVERY, ENDPOINT, ROUTINE, TRAJECTORY
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from domain.board import agent
 from domain.delivery import delivery, endpoint
-from domain.delivery.delivery import GONE, Answer, Letter
+from domain.delivery.delivery import GONE, Answer, PendingDelivery
 from domain.values import Callback, Value
 from domain.webhooks import signing_keys
 from domain.webhooks.secret import Secret
@@ -36,51 +36,51 @@ class GivenUp(Exception):
     """It cannot be sent; the message says why."""
 
 
-def is_due(work: Work, letter: Letter) -> bool:
+def is_due(work: UnitOfWork, pending: PendingDelivery) -> bool:
     """Whether nobody has taken care of it meanwhile."""
-    return work.version_of(letter.id) == letter.version
+    return work.version_of(pending.id) == pending.version
 
 
-def address(work: Work, letter: Letter) -> Address:
+def address(work: UnitOfWork, pending: PendingDelivery) -> Address:
     """Raises GivenUp, and VaultClosed without the key."""
-    match letter.kind:
+    match pending.kind:
         case "webhook":
-            return _of_endpoint(work, letter)
+            return _of_endpoint(work, pending)
         case "heartbeat":
-            return _of_agent(work, letter)
+            return _of_agent(work, pending)
         case "callback":
-            return _of_trajectory(work, letter)
+            return _of_trajectory(work, pending)
 
 
-def record(work: Work, letter: Letter, answer: Answer) -> bool:
+def record(work: UnitOfWork, pending: PendingDelivery, answer: Answer) -> bool:
     """What became of an attempt; False when another has recorded one meanwhile."""
-    if not is_due(work, letter):
+    if not is_due(work, pending):
         return False
-    state = work.get(DELIVERY, letter.id)
-    work.record(letter.id, delivery.attempted(letter.id, state, answer, work.now), letter.company_id)
+    state = work.get(DELIVERY, pending.id)
+    work.record(pending.id, delivery.attempted(pending.id, state, answer, work.now), pending.company_id)
     if answer.status == GONE:
-        _close(work, letter)
+        _close(work, pending)
     return True
 
 
-def give_up(work: Work, letter: Letter, reason: str) -> bool:
+def give_up(work: UnitOfWork, pending: PendingDelivery, reason: str) -> bool:
     """It is dead; somebody may ask for it again."""
-    if not is_due(work, letter):
+    if not is_due(work, pending):
         return False
-    work.record(letter.id, delivery.given_up(work.get(DELIVERY, letter.id), reason), letter.company_id)
+    work.record(pending.id, delivery.given_up(work.get(DELIVERY, pending.id), reason), pending.company_id)
     return True
 
 
-def _close(work: Work, letter: Letter) -> None:
+def _close(work: UnitOfWork, pending: PendingDelivery) -> None:
     """The receiver says that it is gone for good: nothing more is sent there."""
-    if letter.kind == "webhook" and (found := work.get(ENDPOINT, letter.target_id)) is not None:
-        work.record(letter.target_id, endpoint.disable(found, "gone"))
-    elif letter.kind == "heartbeat" and (holder := work.get(AGENT, letter.target_id)) is not None:
-        work.record(letter.target_id, agent.stop_heartbeat(holder, "gone"))
+    if pending.kind == "webhook" and (found := work.get(ENDPOINT, pending.target_id)) is not None:
+        work.record(pending.target_id, endpoint.disable(found, "gone"))
+    elif pending.kind == "heartbeat" and (holder := work.get(AGENT, pending.target_id)) is not None:
+        work.record(pending.target_id, agent.stop_heartbeat(holder, "gone"))
 
 
-def _of_endpoint(work: Work, letter: Letter) -> Address:
-    found = work.get(ENDPOINT, letter.target_id)
+def _of_endpoint(work: UnitOfWork, pending: PendingDelivery) -> Address:
+    found = work.get(ENDPOINT, pending.target_id)
     if found is None or found.deleted:
         raise GivenUp(NO_RECEIVER)
     if not found.settings.enabled:
@@ -88,16 +88,16 @@ def _of_endpoint(work: Work, letter: Letter) -> Address:
     return _signed(work, found.settings.url, found.signing)
 
 
-def _of_agent(work: Work, letter: Letter) -> Address:
-    found = work.get(AGENT, letter.target_id)
+def _of_agent(work: UnitOfWork, pending: PendingDelivery) -> Address:
+    found = work.get(AGENT, pending.target_id)
     if found is None or found.profile.heartbeat_url is None or found.status == "terminated":
         raise GivenUp(NO_RECEIVER)
     return _signed(work, found.profile.heartbeat_url, found.heartbeat)
 
 
-def _of_trajectory(work: Work, letter: Letter) -> Address:
+def _of_trajectory(work: UnitOfWork, pending: PendingDelivery) -> Address:
     """A routine's secret is the one that it has now: a rotated one counts at once."""
-    found = work.get(TRAJECTORY, letter.target_id)
+    found = work.get(TRAJECTORY, pending.target_id)
     if found is None or found.callback is None:
         raise GivenUp(NO_RECEIVER)
     secret_id = found.callback.secret_id
@@ -108,18 +108,18 @@ def _of_trajectory(work: Work, letter: Letter) -> Address:
     return Address(url=found.callback.url, secrets=_revealed(work, [wanted]))
 
 
-def _current_callback(work: Work, routine_id: UUID | None) -> Callback | None:
+def _current_callback(work: UnitOfWork, routine_id: UUID | None) -> Callback | None:
     of = work.get(ROUTINE, routine_id)
     return of.settings.call.callback if of is not None and of.settings.call is not None else None
 
 
-def _signed(work: Work, url: str, signing: Signing | None) -> Address:
+def _signed(work: UnitOfWork, url: str, signing: Signing | None) -> Address:
     if signing is None:
         raise GivenUp(SECRET_GONE)
     return Address(url=url, secrets=_revealed(work, signing_keys.good(signing, work.now)))
 
 
-def _revealed(work: Work, ids: Sequence[UUID]) -> tuple[Secret, ...]:
+def _revealed(work: UnitOfWork, ids: Sequence[UUID]) -> tuple[Secret, ...]:
     found = work.reveal(ids)
     secrets = tuple(found[id_] for id_ in ids if id_ in found)
     if not secrets:

@@ -5,13 +5,13 @@ from uuid import UUID
 
 from application.access import Principal, Resource, authorize
 from application.event_store.stream_kinds import DELIVERY, ENDPOINT
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import EndpointDraft, EndpointPatch
 from application.use_cases import signing_secrets
 from application.use_cases.board import companies
 from application.use_cases.references import merged
 from domain.delivery import endpoint, outbound_url
-from domain.delivery.delivery import Letter
+from domain.delivery.delivery import PendingDelivery
 from domain.delivery.endpoint import Endpoint
 from domain.errors import NotFound
 from domain.events import DeliveryRequested, EndpointCreated, EndpointDeleted
@@ -21,20 +21,20 @@ from domain.webhooks import signing_keys
 PURPOSE = "webhook endpoint"
 
 
-class Minted(Value, frozen=True):
+class EndpointResult(Value, frozen=True):
     """An endpoint, and its new secret, which is shown here and never again."""
 
     endpoint_id: UUID
     secret: str
 
     def __repr__(self) -> str:
-        return f"Minted({self.endpoint_id})"
+        return f"EndpointResult({self.endpoint_id})"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         return [("endpoint_id", self.endpoint_id)]
 
 
-def create(work: Work, principal: Principal, company_id: UUID, draft: EndpointDraft) -> Minted:
+def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: EndpointDraft) -> EndpointResult:
     """Raises Misfit."""
     may_list(work, principal, company_id)
     settings = merged(EndpointSettings(url=draft.url, events=draft.events), draft)
@@ -42,10 +42,10 @@ def create(work: Work, principal: Principal, company_id: UUID, draft: EndpointDr
     endpoint_id = work.new_id()
     secret_id, secret = signing_secrets.mint(work, endpoint_id, company_id, PURPOSE)
     work.record(endpoint_id, [EndpointCreated(settings=settings, secret_id=secret_id)], company_id)
-    return Minted(endpoint_id=endpoint_id, secret=secret)
+    return EndpointResult(endpoint_id=endpoint_id, secret=secret)
 
 
-def update(work: Work, principal: Principal, company_id: UUID, endpoint_id: UUID, patch: EndpointPatch) -> UUID:
+def update(work: UnitOfWork, principal: Principal, company_id: UUID, endpoint_id: UUID, patch: EndpointPatch) -> UUID:
     """Raises Misfit."""
     found = _writable(work, principal, company_id, endpoint_id)
     settings = merged(found.settings, patch)
@@ -54,7 +54,7 @@ def update(work: Work, principal: Principal, company_id: UUID, endpoint_id: UUID
     return endpoint_id
 
 
-def delete(work: Work, principal: Principal, company_id: UUID, endpoint_id: UUID) -> UUID:
+def delete(work: UnitOfWork, principal: Principal, company_id: UUID, endpoint_id: UUID) -> UUID:
     """What is still on its way is given up."""
     found = _writable(work, principal, company_id, endpoint_id)
     work.drop(signing_keys.ids(found.signing))
@@ -62,39 +62,41 @@ def delete(work: Work, principal: Principal, company_id: UUID, endpoint_id: UUID
     return endpoint_id
 
 
-def rotate(work: Work, principal: Principal, company_id: UUID, endpoint_id: UUID, overlap_s: int) -> Minted:
+def rotate(
+    work: UnitOfWork, principal: Principal, company_id: UUID, endpoint_id: UUID, overlap_s: int
+) -> EndpointResult:
     """Another secret; for `overlap_s` seconds the one before signs beside it."""
     found = _writable(work, principal, company_id, endpoint_id)
     secret_id, secret = signing_secrets.mint(work, endpoint_id, company_id, PURPOSE)
-    until = signing_secrets.let_go(work, found.signing, overlap_s)
+    until = signing_secrets.retire(work, found.signing, overlap_s)
     work.record(endpoint_id, endpoint.rotate(secret_id, until))
-    return Minted(endpoint_id=endpoint_id, secret=secret)
+    return EndpointResult(endpoint_id=endpoint_id, secret=secret)
 
 
-def test(work: Work, principal: Principal, company_id: UUID, endpoint_id: UUID) -> UUID:
+def test(work: UnitOfWork, principal: Principal, company_id: UUID, endpoint_id: UUID) -> UUID:
     """The id of the message that is sent. Raises Conflict for a disabled one."""
     found = _writable(work, principal, company_id, endpoint_id)
     work.record(endpoint_id, endpoint.test(found))
     return endpoint_id
 
 
-def redeliver(work: Work, principal: Principal, company_id: UUID, letter: Letter) -> UUID:
+def redeliver(work: UnitOfWork, principal: Principal, company_id: UUID, pending: PendingDelivery) -> UUID:
     """Sends it once more, under the same id, whatever became of it. Raises NotFound for another company's."""
     may_list(work, principal, company_id)
-    if letter.company_id != company_id:
+    if pending.company_id != company_id:
         raise NotFound("Delivery not found")
-    work.get(DELIVERY, letter.id)
-    asked = DeliveryRequested(kind=letter.kind, target_id=letter.target_id, position=letter.position)
-    work.record(letter.id, [asked], company_id)
-    return letter.id
+    work.get(DELIVERY, pending.id)
+    asked = DeliveryRequested(kind=pending.kind, target_id=pending.target_id, position=pending.position)
+    work.record(pending.id, [asked], company_id)
+    return pending.id
 
 
-def may_list(work: Work, principal: Principal, company_id: UUID) -> None:
+def may_list(work: UnitOfWork, principal: Principal, company_id: UUID) -> None:
     """An address may be a secret in itself: they are for those who may write."""
     authorize(work, principal, "administer", companies.enter(work, company_id))
 
 
-def may_see(work: Work, principal: Principal, company_id: UUID, endpoint_id: UUID) -> None:
+def may_see(work: UnitOfWork, principal: Principal, company_id: UUID, endpoint_id: UUID) -> None:
     """Raises NotFound for another company's."""
     _writable(work, principal, company_id, endpoint_id)
 
@@ -104,7 +106,7 @@ def _check(settings: EndpointSettings) -> None:
     endpoint.check(settings)
 
 
-def _writable(work: Work, principal: Principal, company_id: UUID, endpoint_id: UUID) -> Endpoint:
+def _writable(work: UnitOfWork, principal: Principal, company_id: UUID, endpoint_id: UUID) -> Endpoint:
     may_list(work, principal, company_id)
     owner = work.owner_of(ENDPOINT, endpoint_id)
     authorize(work, principal, "administer", Resource(company_id=owner, kind="Webhook endpoint"))

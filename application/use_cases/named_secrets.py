@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from domain.disclosure import MASK
 from domain.values import Sealed
 from domain.webhooks.secret import Secret
@@ -16,7 +16,9 @@ class Lost(Exception):
     """The secrets are not there any more"""
 
 
-def seal(work: Work, owner_id: UUID, purpose: str, values: Mapping[str, object], company_id: UUID) -> Sealed | None:
+def seal(
+    work: UnitOfWork, owner_id: UUID, purpose: str, values: Mapping[str, object], company_id: UUID
+) -> Sealed | None:
     """None when there are none."""
     if not values:
         return None
@@ -24,7 +26,7 @@ def seal(work: Work, owner_id: UUID, purpose: str, values: Mapping[str, object],
     return Sealed(id=work.keep(owner_id, purpose, secret, company_id), names=tuple(values))
 
 
-def opened(work: Work, sealed: Sealed | None) -> dict[str, Any]:
+def opened(work: UnitOfWork, sealed: Sealed | None) -> dict[str, Any]:
     """Name and value of each. Raises Lost when they were dropped meanwhile, VaultClosed without the key."""
     if sealed is None:
         return {}
@@ -35,7 +37,7 @@ def opened(work: Work, sealed: Sealed | None) -> dict[str, Any]:
     return found
 
 
-def unmasked(work: Work, given: Mapping[str, object], old: Sealed | None) -> dict[str, object]:
+def unmasked(work: UnitOfWork, given: Mapping[str, object], old: Sealed | None) -> dict[str, object]:
     """What is given, where the mask stands for the value that there is; for none, the name is left out."""
     if MASK not in given.values():
         return dict(given)

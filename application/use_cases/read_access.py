@@ -5,7 +5,7 @@ from typing import Protocol, TypeVar
 from uuid import UUID
 
 from application.access import BoardUser, Principal, Resource, authorize, may, require_board, standing
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from application.use_cases.board import companies
 from domain import disclosure
 from domain.board import access
@@ -22,23 +22,23 @@ class Owned(Protocol):
 T = TypeVar("T", bound=Owned)
 
 
-def anyone(_work: Work, principal: Principal) -> Principal:
+def anyone(_work: UnitOfWork, principal: Principal) -> Principal:
     """Any known caller."""
     return principal
 
 
-def board(_work: Work, principal: Principal) -> Principal:
+def board(_work: UnitOfWork, principal: Principal) -> Principal:
     """Board users only."""
     return require_board(principal)
 
 
-def company(work: Work, principal: Principal, company_id: UUID) -> Principal:
+def company(work: UnitOfWork, principal: Principal, company_id: UUID) -> Principal:
     """Members and agents of the company in a `/companies/{id}/...` path."""
     authorize(work, principal, "read", companies.enter(work, company_id))
     return principal
 
 
-def found(work: Work, principal: Principal, find: Callable[[], T | None], kind: str) -> T:
+def find(work: UnitOfWork, principal: Principal, find: Callable[[], T | None], kind: str) -> T:
     """
     What `find` finds, for members and agents of its company; to others it does not exist.
 
@@ -52,13 +52,13 @@ def found(work: Work, principal: Principal, find: Callable[[], T | None], kind: 
     return disclosure.shown(thing, addresses=may(work, principal, "administer", resource))
 
 
-def agents(work: Work, principal: Principal, company_id: UUID) -> bool:
+def agents(work: UnitOfWork, principal: Principal, company_id: UUID) -> bool:
     """For members and agents of the company; whether the caller may change its agents, and sees their addresses."""
     company(work, principal, company_id)
     return may(work, principal, "administer", companies.enter(work, company_id))
 
 
-def members(work: Work, principal: Principal, company_id: UUID) -> bool:
+def members(work: UnitOfWork, principal: Principal, company_id: UUID) -> bool:
     """For members and agents of the company; whether the caller may manage its members, and sees their emails."""
     company(work, principal, company_id)
     if not isinstance(principal, BoardUser):

@@ -8,63 +8,63 @@ from msgspec import UNSET, Struct
 from msgspec.structs import asdict, replace
 
 from application.event_store.stream_kinds import AGENT, GOAL, ISSUE, PROJECT, Kind
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from domain.board import agent
-from domain.errors import Misfit, NotFound, Unacceptable
+from domain.errors import InvalidField, NotFound, RuleViolation
 
 S = TypeVar("S", bound=Struct)
 
 
-def check_project(work: Work, company_id: UUID, project_id: UUID | None) -> None:
+def check_project(work: UnitOfWork, company_id: UUID, project_id: UUID | None) -> None:
     found = _same_company(work, company_id, project_id, PROJECT, "Project")
     if found is not None and found.deleted:
         raise NotFound("Project not found")
 
 
-def check_goal(work: Work, company_id: UUID, goal_id: UUID | None) -> None:
+def check_goal(work: UnitOfWork, company_id: UUID, goal_id: UUID | None) -> None:
     found = _same_company(work, company_id, goal_id, GOAL, "Goal")
     if found is not None and found.deleted:
         raise NotFound("Goal not found")
 
 
-def check_issue(work: Work, company_id: UUID, issue_id: UUID | None, name: str = "Parent issue") -> None:
+def check_issue(work: UnitOfWork, company_id: UUID, issue_id: UUID | None, name: str = "Parent issue") -> None:
     _same_company(work, company_id, issue_id, ISSUE, name)
 
 
-def check_agent(work: Work, company_id: UUID, agent_id: UUID | None, name: str = "Agent") -> None:
+def check_agent(work: UnitOfWork, company_id: UUID, agent_id: UUID | None, name: str = "Agent") -> None:
     _same_company(work, company_id, agent_id, AGENT, name)
 
 
-def check_assignee(work: Work, company_id: UUID, agent_id: UUID | None) -> None:
+def check_assignee(work: UnitOfWork, company_id: UUID, agent_id: UUID | None) -> None:
     """The agent must exist, be of the company, and be neither terminated nor unapproved."""
     if agent_id is None:
         return
     if (found := work.get(AGENT, agent_id)) is None:
         raise NotFound("Assignee agent not found")
     if work.company_of(agent_id) != company_id:
-        raise Unacceptable("Assignee must belong to same company")
+        raise RuleViolation("Assignee must belong to same company")
     agent.must_be_assignable(found, str(agent_id), str(company_id))
 
 
-def check_superiors(work: Work, reports_to: UUID | None, agent_id: UUID | None = None) -> None:
+def check_superiors(work: UnitOfWork, reports_to: UUID | None, agent_id: UUID | None = None) -> None:
     """An agent reports to itself through nobody. Raises Misfit."""
     _check_line(work, AGENT, reports_to, agent_id, lambda above: above.profile.reports_to, "reportsTo")
 
 
-def check_goals_above(work: Work, parent_id: UUID | None, goal_id: UUID | None = None) -> None:
+def check_goals_above(work: UnitOfWork, parent_id: UUID | None, goal_id: UUID | None = None) -> None:
     """A goal lies above itself through none. Raises Misfit."""
     _check_line(work, GOAL, parent_id, goal_id, lambda above: above.details.parent_id, "parentId")
 
 
 def check_issues_above(
-    work: Work, parent_id: UUID | None, issue_id: UUID | None = None, field: str = "parentId"
+    work: UnitOfWork, parent_id: UUID | None, issue_id: UUID | None = None, field: str = "parentId"
 ) -> None:
     """An issue lies above itself through none. Raises Misfit."""
     _check_line(work, ISSUE, parent_id, issue_id, lambda above: above.details.parent_id, field)
 
 
 def _check_line(  # noqa: PLR0913, PLR0917 one line of one kind
-    work: Work, kind: Kind[S], first: UUID | None, own: UUID | None, above: Callable[[S], UUID | None], field: str
+    work: UnitOfWork, kind: Kind[S], first: UUID | None, own: UUID | None, above: Callable[[S], UUID | None], field: str
 ) -> None:
     """
     Follows a line of parents up to its end. Raises Misfit if it comes back to where it began, or does not end.
@@ -76,11 +76,11 @@ def _check_line(  # noqa: PLR0913, PLR0917 one line of one kind
         if current is None:
             return
         if current == own:
-            raise Misfit(f"{field} must not lead back to itself", field)
+            raise InvalidField(f"{field} must not lead back to itself", field)
         found = work.get(kind, current)
         current = None if found is None else above(found)
     if current is not None:
-        raise Misfit(f"{field} must have at most {work.limits.max_parents - 1} above it", field)
+        raise InvalidField(f"{field} must have at most {work.limits.max_parents - 1} above it", field)
 
 
 def merged(old: S, patch: Struct, **values: Any) -> S:
@@ -90,11 +90,11 @@ def merged(old: S, patch: Struct, **values: Any) -> S:
     return replace(old, **{name: values.get(name, value) for name, value in named.items() if name in fields})
 
 
-def _same_company(work: Work, company_id: UUID, id_: UUID | None, kind: Kind[S], name: str) -> S | None:
+def _same_company(work: UnitOfWork, company_id: UUID, id_: UUID | None, kind: Kind[S], name: str) -> S | None:
     if id_ is None:
         return None
     if (found := work.get(kind, id_)) is None:
         raise NotFound(f"{name} not found")
     if work.company_of(id_) != company_id:
-        raise Unacceptable(f"{name} must belong to same company")
+        raise RuleViolation(f"{name} must belong to same company")
     return found

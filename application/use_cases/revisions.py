@@ -4,9 +4,9 @@ from uuid import UUID
 
 from application.access import AgentCaller, Principal
 from application.event_store.stream_kinds import TRIGGER
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from application.use_cases import routines, schedule_changes, triggers
-from application.use_cases.triggers import Minted
+from application.use_cases.triggers import NewSecret
 from domain.errors import Conflict, Forbidden, NotFound
 from domain.identity import revision_of
 from domain.routines import routine, trigger
@@ -22,10 +22,10 @@ class Restored(Value, frozen=True):
     routine_id: UUID
     from_revision: int
     revision: int
-    minted: tuple[Minted, ...]
+    minted: tuple[NewSecret, ...]
 
 
-def may_list(work: Work, principal: Principal, routine_id: UUID) -> bool:
+def may_list(work: UnitOfWork, principal: Principal, routine_id: UUID) -> bool:
     """Agents see the revisions of their own routines (contract 3). Answers what `routines.may_read` does."""
     sees_addresses = routines.may_read(work, principal, routine_id)
     if isinstance(principal, AgentCaller):
@@ -33,7 +33,7 @@ def may_list(work: Work, principal: Principal, routine_id: UUID) -> bool:
     return sees_addresses
 
 
-def restore(work: Work, principal: Principal, routine_id: UUID, revision_id: UUID) -> Restored:
+def restore(work: UnitOfWork, principal: Principal, routine_id: UUID, revision_id: UUID) -> Restored:
     """Settings and triggers as they were; triggers that are gone come back under their id, webhooks with a new secret."""
     found = routines.writable(work, principal, routine_id, "assign")
     earlier = _at(work, routine_id, revision_id)
@@ -48,7 +48,7 @@ def restore(work: Work, principal: Principal, routine_id: UUID, revision_id: UUI
     work.load([*found.triggers, *earlier.triggers])
     for id_ in found.triggers.keys() - earlier.triggers.keys():
         triggers.remove(work, id_, triggers.present(work, id_), found)
-    schedule_changes.drop_all(work, found, "edited")
+    schedule_changes.record_all_pending_as_missed(work, found, "edited")
     minted = [_restore(work, id_, state, company_id) for id_, state in earlier.triggers.items()]
     states = {id_: trigger.state_of(triggers.present(work, id_)) for id_ in earlier.triggers}
     work.record(routine_id, routine.restore(found, earlier, states))
@@ -60,7 +60,7 @@ def restore(work: Work, principal: Principal, routine_id: UUID, revision_id: UUI
     )
 
 
-def _at(work: Work, routine_id: UUID, revision_id: UUID) -> Routine:
+def _at(work: UnitOfWork, routine_id: UUID, revision_id: UUID) -> Routine:
     """The routine as it was at a revision. Raises NotFound."""
     state = None
     for recorded in work.history(routine_id):
@@ -70,7 +70,7 @@ def _at(work: Work, routine_id: UUID, revision_id: UUID) -> Routine:
     raise NotFound("Routine revision not found")
 
 
-def _restore(work: Work, trigger_id: UUID, state: TriggerState, company_id: UUID) -> Minted | None:
+def _restore(work: UnitOfWork, trigger_id: UUID, state: TriggerState, company_id: UUID) -> NewSecret | None:
     if (found := work.get(TRIGGER, trigger_id)) is None:
         raise NotFound("Routine trigger not found")
     if found.deleted:

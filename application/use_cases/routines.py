@@ -7,12 +7,12 @@ from msgspec.structs import replace
 
 from application.access import Action, AgentCaller, BoardUser, CollectionCaller, Principal, Resource, authorize, may
 from application.event_store.stream_kinds import ROUTINE, TRIGGER
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import RoutineDraft, RoutinePatch, VariableDraft
 from application.use_cases import references, schedule_changes
 from application.use_cases.board import companies
 from application.use_cases.jetty import task_firing
-from domain.errors import Conflict, Forbidden, NotFound, Refusal
+from domain.errors import Conflict, DomainError, Forbidden, NotFound
 from domain.events import IssueOpened
 from domain.identity import revision_of
 from domain.routines import routine, trigger, variables
@@ -22,7 +22,7 @@ from domain.values import RoutineSettings, Variable
 OTHER_ASSIGNEE = "Agents can only assign routines to themselves"
 
 
-def create(work: Work, principal: Principal, company_id: UUID, draft: RoutineDraft) -> UUID:
+def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: RoutineDraft) -> UUID:
     entered = companies.enter(work, company_id)
     authorize(
         work,
@@ -38,7 +38,7 @@ def create(work: Work, principal: Principal, company_id: UUID, draft: RoutineDra
     return routine_id
 
 
-def update(work: Work, principal: Principal, routine_id: UUID, patch: RoutinePatch) -> UUID:
+def update(work: UnitOfWork, principal: Principal, routine_id: UUID, patch: RoutinePatch) -> UUID:
     found = writable(work, principal, routine_id, "own")
     settings = references.merged(found.settings, patch, variables=_variables(patch.variables))
     _authorize_change(work, principal, routine_id, found, patch)
@@ -54,7 +54,7 @@ def update(work: Work, principal: Principal, routine_id: UUID, patch: RoutinePat
         routine.must_be_schedulable(new)
     _check_base(routine_id, found, patch)
     if new.status != "active":
-        schedule_changes.drop_all(work, found, new.status)
+        schedule_changes.record_all_pending_as_missed(work, found, new.status)
     if new.status == "archived" and found.settings.status != "archived" and new.call is not None:
         task_firing.release(work, routine_id, new.call)
         events = routine.update(found, replace(new, call=replace(new.call, secrets=None, callback=None)))
@@ -64,38 +64,38 @@ def update(work: Work, principal: Principal, routine_id: UUID, patch: RoutinePat
     return routine_id
 
 
-def resume_overdue(work: Work, routine_id: UUID, found: Routine) -> None:
+def resume_overdue(work: UnitOfWork, routine_id: UUID, found: Routine) -> None:
     """Its pause is over: it goes on from now, or without a usable assignee stays paused without an end."""
     resumed = replace(found.settings, status="active", resume_at=None)
     try:
         references.check_assignee(work, work.company_of(routine_id), resumed.assignee_agent_id)
         work.record(routine_id, routine.update(found, resumed))
-    except Refusal as refusal:
+    except DomainError as refusal:
         stays = replace(found.settings, resume_at=None, pause_note=f"Could not be resumed: {refusal.message}")
         work.record(routine_id, routine.update(found, stays))
     else:
         reschedule(work, found)
 
 
-def resource(work: Work, routine_id: UUID) -> Resource:
+def resource(work: UnitOfWork, routine_id: UUID) -> Resource:
     found = work.get(ROUTINE, routine_id)
     owner = found.settings.assignee_agent_id if found else None
     return Resource(company_id=work.owner_of(ROUTINE, routine_id), kind="Routine", owner=owner)
 
 
-def may_read(work: Work, principal: Principal, routine_id: UUID) -> bool:
+def may_read(work: UnitOfWork, principal: Principal, routine_id: UUID) -> bool:
     """For whoever may see the routine; whether they may change its triggers, and see where its webhooks are called."""
     of = resource(work, routine_id)
     authorize(work, principal, "read", of)
     return may(work, principal, "assign", of)
 
 
-def may_work(work: Work, principal: Principal, company_id: UUID) -> None:
+def may_work(work: UnitOfWork, principal: Principal, company_id: UUID) -> None:
     """For agents of the company, and members who may write."""
     authorize(work, principal, "work", companies.enter(work, company_id))
 
 
-def writable(work: Work, principal: Principal, routine_id: UUID, action: Action) -> Routine:
+def writable(work: UnitOfWork, principal: Principal, routine_id: UUID, action: Action) -> Routine:
     """The routine, for a caller who may change it: action `own`, or `assign` where work is assigned by it."""
     authorize(work, principal, action, resource(work, routine_id))
     if (found := work.get(ROUTINE, routine_id)) is None:
@@ -103,7 +103,9 @@ def writable(work: Work, principal: Principal, routine_id: UUID, action: Action)
     return found
 
 
-def _authorize_change(work: Work, principal: Principal, routine_id: UUID, found: Routine, patch: RoutinePatch) -> None:
+def _authorize_change(
+    work: UnitOfWork, principal: Principal, routine_id: UUID, found: Routine, patch: RoutinePatch
+) -> None:
     reassigns = patch.assignee_agent_id not in (UNSET, found.settings.assignee_agent_id)
     if isinstance(principal, AgentCaller):
         if patch.assignee_agent_id not in (UNSET, principal.agent_id):
@@ -113,7 +115,12 @@ def _authorize_change(work: Work, principal: Principal, routine_id: UUID, found:
 
 
 def check_references(
-    work: Work, company_id: UUID, new: RoutineSettings, *, check_assignee: bool, old: RoutineSettings | None = None
+    work: UnitOfWork,
+    company_id: UUID,
+    new: RoutineSettings,
+    *,
+    check_assignee: bool,
+    old: RoutineSettings | None = None,
 ) -> None:
     """What the settings point at, as far as it is new."""
     if old is None or new.project_id != old.project_id:
@@ -133,7 +140,7 @@ def _check_base(routine_id: UUID, found: Routine, patch: RoutinePatch) -> None:
         raise Conflict("Routine was updated by someone else", {"currentRevisionId": str(head)})
 
 
-def reschedule(work: Work, found: Routine) -> None:
+def reschedule(work: UnitOfWork, found: Routine) -> None:
     """What passed while the routine was paused is not made up for."""
     schedules = [id_ for id_, state in found.triggers.items() if state.kind == "schedule"]
     work.load(schedules)
@@ -142,7 +149,7 @@ def reschedule(work: Work, found: Routine) -> None:
             work.record(id_, trigger.reschedule(state, work.now))
 
 
-def responsible(work: Work, principal: Principal, settings: RoutineSettings) -> UUID | None:
+def responsible(work: UnitOfWork, principal: Principal, settings: RoutineSettings) -> UUID | None:
     """The person who made it; for an agent's, who made the issue that it belongs to (contract 2)."""
     if isinstance(principal, BoardUser):
         return principal.user_id

@@ -12,17 +12,17 @@ from msgspec.structs import replace
 
 from application.access import AgentCaller, BoardUser, Principal
 from application.event_store.stream_kinds import AGENT, PROJECT, ROUTINE, RUN, SLOT, TRIGGER
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from application.quotas import OVER_QUOTA
 from application.request_bodies import RunRequest
 from application.use_cases import references, routines, slots
 from application.use_cases.jetty import task_firing
 from domain.board import project as projects
-from domain.errors import Conflict, Forbidden, NotFound, Unacceptable
+from domain.errors import Conflict, Forbidden, NotFound, RuleViolation
 from domain.identity import issue_of_run, run_of_key, run_of_occurrence, slot_of, trajectory_of_run
 from domain.recorded import Recorded
 from domain.routines import firing, routine, trigger
-from domain.routines.firing import Firing
+from domain.routines.firing import FiringRequest
 from domain.routines.routine import Routine
 from domain.routines.slot import Slot
 from domain.routines.trigger import DueTrigger
@@ -31,7 +31,7 @@ from domain.schedule.plan import Plan
 from domain.values import Failed, Json, Outcome, RoutineSettings, Workspace
 
 
-def fire_by_hand(work: Work, principal: Principal, routine_id: UUID, request: RunRequest) -> list[Recorded]:
+def fire_by_hand(work: UnitOfWork, principal: Principal, routine_id: UUID, request: RunRequest) -> list[Recorded]:
     """The events of the run; those of the same run for the same idempotency key."""
     found = routines.writable(work, principal, routine_id, "assign")
     company_id = work.company_of(routine_id)
@@ -42,10 +42,10 @@ def fire_by_hand(work: Work, principal: Principal, routine_id: UUID, request: Ru
     references.check_assignee(work, company_id, assignee)
     _check_trigger(work, company_id, routine_id, request.trigger_id)
     if assignee is None and found.settings.call is None:
-        raise Unacceptable("Default agent required")
+        raise RuleViolation("Default agent required")
     key = request.idempotency_key or None
     by_hand = request.source == "manual"
-    asked = Firing(
+    asked = FiringRequest(
         run_id=new_run(work) if key is None else run_of_key(routine_id, request.source, request.trigger_id, key),
         routine_id=routine_id,
         source=request.source,
@@ -64,14 +64,14 @@ def fire_by_hand(work: Work, principal: Principal, routine_id: UUID, request: Ru
     return work.history(asked.run_id)
 
 
-def fire_due(work: Work, rows: Sequence[DueTrigger]) -> int:
+def fire_due(work: UnitOfWork, rows: Sequence[DueTrigger]) -> int:
     """Settles what is due of these triggers, in one unit of work; returns how many runs it recorded."""
     found = load_due(work, rows)
-    presume_new_runs(work, [run_of_occurrence(row.trigger_id, row.next_at) for row in rows], found)
+    assume_new_runs(work, [run_of_occurrence(row.trigger_id, row.next_at) for row in rows], found)
     return sum(_settle(work, row) for row in rows)
 
 
-def load_due(work: Work, rows: Sequence[DueTrigger]) -> Sequence[Routine]:
+def load_due(work: UnitOfWork, rows: Sequence[DueTrigger]) -> Sequence[Routine]:
     """Fetches what the outcome of these occurrences rests on, which is there before their time; returns the routines."""
     work.load(id_ for row in rows for id_ in (row.trigger_id, row.routine_id))
     work.load((slot_of(row.routine_id) for row in rows), SLOT)
@@ -81,16 +81,16 @@ def load_due(work: Work, rows: Sequence[DueTrigger]) -> Sequence[Routine]:
     return found
 
 
-def fail_due(work: Work, rows: Sequence[DueTrigger], reason: str) -> int:
+def fail_due(work: UnitOfWork, rows: Sequence[DueTrigger], reason: str) -> int:
     """Records the occurrences as failed: something about them cannot be carried out, whatever is tried."""
     return sum(_fail(work, row, reason) for row in rows)
 
 
-def _fail(work: Work, row: DueTrigger, reason: str) -> int:
+def _fail(work: UnitOfWork, row: DueTrigger, reason: str) -> int:
     if (of := work.get(ROUTINE, row.routine_id)) is None or is_fired(work, row.trigger_id, row.next_at):
         return 0
     next_at, due_at = _next_if_any(work, row)
-    asked = Firing(
+    asked = FiringRequest(
         run_id=run_of_occurrence(row.trigger_id, row.next_at),
         routine_id=row.routine_id,
         source="schedule",
@@ -106,7 +106,7 @@ def _fail(work: Work, row: DueTrigger, reason: str) -> int:
     return 1
 
 
-def _next_if_any(work: Work, row: DueTrigger) -> tuple[datetime | None, datetime | None]:
+def _next_if_any(work: UnitOfWork, row: DueTrigger) -> tuple[datetime | None, datetime | None]:
     """The next occurrence and when it comes due. What is wrong may be the schedule: then it waits for an edit."""
     try:
         armed = work.get(TRIGGER, row.trigger_id)
@@ -115,7 +115,7 @@ def _next_if_any(work: Work, row: DueTrigger) -> tuple[datetime | None, datetime
         return None, None
 
 
-def _settle(work: Work, row: DueTrigger) -> int:
+def _settle(work: UnitOfWork, row: DueTrigger) -> int:
     armed = work.get(TRIGGER, row.trigger_id)
     of = work.get(ROUTINE, row.routine_id)
     if armed is None or of is None or work.version_of(row.trigger_id) != row.trigger_version:
@@ -135,7 +135,7 @@ def _settle(work: Work, row: DueTrigger) -> int:
     if due.missed is not None:
         work.record(row.trigger_id, [due.missed])
     run_ids = [run_of_occurrence(row.trigger_id, at) for at in due.fire]
-    presume_new_runs(work, run_ids, [of])
+    assume_new_runs(work, run_ids, [of])
     fresh = [at for at in due.fire if not is_fired(work, row.trigger_id, at)]
     for occurrence in fresh:
         asked = scheduled(work, of, row.routine_id, row.trigger_id, occurrence)
@@ -143,28 +143,28 @@ def _settle(work: Work, row: DueTrigger) -> int:
     return len(fresh)
 
 
-def scheduled(work: Work, of: Routine, routine_id: UUID, trigger_id: UUID, occurrence: datetime) -> Firing:
+def scheduled(work: UnitOfWork, of: Routine, routine_id: UUID, trigger_id: UUID, occurrence: datetime) -> FiringRequest:
     """The firing of an occurrence, as the routine is now."""
-    return Firing(
+    return FiringRequest(
         run_id=run_of_occurrence(trigger_id, occurrence),
         routine_id=routine_id,
         source="schedule",
         assignee_agent_id=of.settings.assignee_agent_id,
         project_id=of.settings.project_id,
-        texts=_scheduled_texts(work, of.settings),
+        texts=_render_for_schedule(work, of.settings),
         trigger_id=trigger_id,
         occurrence=occurrence,
     )
 
 
-def presume_new_runs(work: Work, run_ids: Sequence[UUID], of: Sequence[Routine]) -> None:
+def assume_new_runs(work: UnitOfWork, run_ids: Sequence[UUID], of: Sequence[Routine]) -> None:
     """What these runs are to be recorded to is not there, most likely: only who comes second finds it."""
     begun = map(issue_of_run, run_ids)
     calls = any(state.settings.call is not None for state in of)
-    work.presume_new([*run_ids, *begun, *(map(trajectory_of_run, run_ids) if calls else ())])
+    work.assume_new([*run_ids, *begun, *(map(trajectory_of_run, run_ids) if calls else ())])
 
 
-def _first_unfired(work: Work, row: DueTrigger, plan: Plan) -> datetime | None:
+def _first_unfired(work: UnitOfWork, row: DueTrigger, plan: Plan) -> datetime | None:
     """The row may be stale, or the clock was set back and the trigger edited: occurrences that have a run are settled."""
     occurrence: datetime | None = row.next_at
     while occurrence is not None and occurrence <= work.now and is_fired(work, row.trigger_id, occurrence):
@@ -172,12 +172,12 @@ def _first_unfired(work: Work, row: DueTrigger, plan: Plan) -> datetime | None:
     return occurrence
 
 
-def is_fired(work: Work, trigger_id: UUID, occurrence: datetime) -> bool:
+def is_fired(work: UnitOfWork, trigger_id: UUID, occurrence: datetime) -> bool:
     """Whether the occurrence has its run."""
     return work.get(RUN, run_of_occurrence(trigger_id, occurrence)) is not None
 
 
-def record(work: Work, company_id: UUID, of: Routine, asked: Firing) -> None:
+def record(work: UnitOfWork, company_id: UUID, of: Routine, asked: FiringRequest) -> None:
     asked = replace(asked, deadline=firing.deadline(of.settings, work.now))
     if of.settings.call is not None:
         task_firing.begin(work, company_id, of, asked)
@@ -192,7 +192,7 @@ def record(work: Work, company_id: UUID, of: Routine, asked: Firing) -> None:
         work.record(issue_of_run(asked.run_id), [facts.issue], company_id)
 
 
-def _outcome(work: Work, of: Routine, asked: Firing, guard: Slot) -> Outcome:
+def _outcome(work: UnitOfWork, of: Routine, asked: FiringRequest, guard: Slot) -> Outcome:
     if asked.source == "schedule" and projects.is_paused(work.get(PROJECT, asked.project_id)):
         return firing.PROJECT_PAUSED
     if isinstance(asked.texts, Failed):
@@ -201,20 +201,20 @@ def _outcome(work: Work, of: Routine, asked: Firing, guard: Slot) -> Outcome:
     return firing.outcome(asked, of, assignee, slots.newest(work, of, guard))
 
 
-def texts(work: Work, settings: RoutineSettings, *given: Mapping[str, object]) -> firing.Texts:
+def texts(work: UnitOfWork, settings: RoutineSettings, *given: Mapping[str, object]) -> firing.RenderedTemplate:
     """The texts of a run that is fired now. Raises Unacceptable."""
     return firing.texts(settings, given, work.now, work.limits.max_run_text_bytes)
 
 
-def _scheduled_texts(work: Work, settings: RoutineSettings) -> firing.Texts | Failed:
+def _render_for_schedule(work: UnitOfWork, settings: RoutineSettings) -> firing.RenderedTemplate | Failed:
     """Nobody is there to be told what is missing: the run says it."""
     try:
         return texts(work, settings)
-    except Unacceptable as refusal:
+    except RuleViolation as refusal:
         return firing.failed(refusal)
 
 
-def new_run(work: Work) -> UUID:
+def new_run(work: UnitOfWork) -> UUID:
     run_id = work.new_id()
     work.begin(issue_of_run(run_id))
     return run_id
@@ -240,7 +240,7 @@ def _check_override(principal: Principal, request: RunRequest) -> None:
         raise Forbidden(routines.OTHER_ASSIGNEE)
 
 
-def _check_trigger(work: Work, company_id: UUID, routine_id: UUID, trigger_id: UUID | None) -> None:
+def _check_trigger(work: UnitOfWork, company_id: UUID, routine_id: UUID, trigger_id: UUID | None) -> None:
     if trigger_id is None:
         return
     found = work.get(TRIGGER, trigger_id)

@@ -4,7 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from application.event_store.stream_kinds import RUN, TRIGGER
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from domain.identity import run_of_occurrence
 from domain.routines import trigger
 from domain.routines.routine import Routine
@@ -13,26 +13,26 @@ from domain.schedule import plan as plans
 from domain.schedule.plan import INSTANT, MINUTE, Plan
 
 
-def drop(work: Work, trigger_id: UUID, found: Trigger, of: Routine, reason: str) -> None:
+def record_pending_as_missed(work: UnitOfWork, trigger_id: UUID, found: Trigger, of: Routine, reason: str) -> None:
     """Closes the account of a schedule up to now. To be called before the change is recorded."""
     plan = trigger.plan_of(found)
     runs = found.settings.enabled and not found.deleted and of.settings.status == "active"
-    if plan is None or found.since is None or not runs:
+    if plan is None or found.next_unsettled_at is None or not runs:
         return
-    first = _first_unsettled(work, trigger_id, plan, found.since)
+    first = _first_unsettled(work, trigger_id, plan, found.next_unsettled_at)
     if first is not None:
         work.record(trigger_id, trigger.drop(plan, first, work.now, reason))
 
 
-def drop_all(work: Work, of: Routine, reason: str) -> None:
+def record_all_pending_as_missed(work: UnitOfWork, of: Routine, reason: str) -> None:
     """The same for all schedules of a routine."""
     work.load(of.triggers)
     for trigger_id in of.triggers:
         if (found := work.get(TRIGGER, trigger_id)) is not None:
-            drop(work, trigger_id, found, of, reason)
+            record_pending_as_missed(work, trigger_id, found, of, reason)
 
 
-def _first_unsettled(work: Work, trigger_id: UUID, plan: Plan, since: datetime) -> datetime | None:
+def _first_unsettled(work: UnitOfWork, trigger_id: UUID, plan: Plan, since: datetime) -> datetime | None:
     """Occurrences are settled in order, so the first without a run is found by halving the time."""
     low, high = since - INSTANT, plans.last_until(plan, work.now, since - INSTANT)
     if high is None or _is_settled(work, trigger_id, high):
@@ -49,5 +49,5 @@ def _first_unsettled(work: Work, trigger_id: UUID, plan: Plan, since: datetime) 
     return plans.next_after(plan, low)
 
 
-def _is_settled(work: Work, trigger_id: UUID, occurrence: datetime) -> bool:
+def _is_settled(work: UnitOfWork, trigger_id: UUID, occurrence: datetime) -> bool:
     return work.get(RUN, run_of_occurrence(trigger_id, occurrence)) is not None

@@ -3,27 +3,27 @@
 from uuid import UUID
 
 from application.event_store.stream_kinds import SLOT
-from application.event_store.unit_of_work import Work
-from domain.errors import Unacceptable
+from application.event_store.unit_of_work import UnitOfWork
+from domain.errors import RuleViolation
 from domain.identity import slot_of
 from domain.routines import slot
 from domain.routines.routine import Routine
 from domain.routines.slot import Slot
-from domain.values import Failed, Live, Opened, Outcome, Started
+from domain.values import Failed, LiveWork, Opened, Outcome, Started
 
 
-def of(work: Work, routine_id: UUID) -> Slot:
+def of(work: UnitOfWork, routine_id: UUID) -> Slot:
     return work.get(SLOT, slot_of(routine_id)) or slot.EMPTY
 
 
-def follow(work: Work, routine_id: UUID, live: Live, company_id: UUID, *, is_live: bool) -> None:
+def follow(work: UnitOfWork, routine_id: UUID, live: LiveWork, company_id: UUID, *, is_live: bool) -> None:
     """The work has begun (again), or is over."""
     guard = of(work, routine_id)
     events = slot.take(guard, routine_id, live) if is_live else slot.free(guard, routine_id, live.issue_id)
     work.record(slot_of(routine_id), events, company_id)
 
 
-def limit_live(work: Work, guard: Slot, outcome: Outcome, *, is_awaited: bool) -> Outcome:
+def limit_live(work: UnitOfWork, guard: Slot, outcome: Outcome, *, is_awaited: bool) -> Outcome:
     """
     The outcome of a firing; Failed in its place if it would begin more work than a routine may have.
 
@@ -36,11 +36,11 @@ def limit_live(work: Work, guard: Slot, outcome: Outcome, *, is_awaited: bool) -
         f"The routine has {len(guard.live)} open issues or trajectories, and may have at most {most}: end some first"
     )
     if is_awaited:
-        raise Unacceptable(reason)
+        raise RuleViolation(reason)
     return Failed(reason=reason)
 
 
-def newest(work: Work, routine: Routine, guard: Slot) -> Live | None:
+def newest(work: UnitOfWork, routine: Routine, guard: Slot) -> LiveWork | None:
     """Of several live ones the one that changed last (contract 5.2); nobody asks under always_enqueue."""
     if routine.settings.concurrency_policy == "always_enqueue":
         return None

@@ -7,11 +7,11 @@ from msgspec.structs import replace
 
 from application.access import Action, Principal, Resource, authorize
 from application.event_store.stream_kinds import CLAIM, ROUTINE, TRIGGER
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import ScheduleDraft, TriggerDraft, TriggerPatch, WebhookDraft
 from application.use_cases import routines, schedule_changes, signing_secrets
 from application.use_cases.references import merged
-from domain.errors import NotFound, Unacceptable
+from domain.errors import NotFound, RuleViolation
 from domain.events import (
     NameClaimed,
     RoutineSecretRotated,
@@ -31,7 +31,7 @@ ADDRESS_SCOPE = "webhook address"
 PURPOSE = "webhook"
 
 
-class Minted(Value, frozen=True):
+class NewSecret(Value, frozen=True):
     """A webhook's address, and its new secret, which is shown here and never again."""
 
     trigger_id: UUID
@@ -39,25 +39,25 @@ class Minted(Value, frozen=True):
     secret: str
 
     def __repr__(self) -> str:
-        return f"Minted({self.trigger_id})"
+        return f"NewSecret({self.trigger_id})"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         return [("trigger_id", self.trigger_id)]
 
 
-class Made(Value, frozen=True):
+class TriggerResult(Value, frozen=True):
     """A trigger that was made or changed, by which revision, and the secret that was minted for it, if any."""
 
     trigger_id: UUID
     routine_id: UUID
     revision: int
-    minted: Minted | None = None
+    minted: NewSecret | None = None
 
 
-def create(work: Work, principal: Principal, routine_id: UUID, draft: TriggerDraft) -> Made:
+def create(work: UnitOfWork, principal: Principal, routine_id: UUID, draft: TriggerDraft) -> TriggerResult:
     found = routines.writable(work, principal, routine_id, "assign")
     if len(found.triggers) >= (most := work.limits.max_routine_triggers):
-        raise Unacceptable(f"A routine has at most {most} triggers: delete one first")
+        raise RuleViolation(f"A routine has at most {most} triggers: delete one first")
     kind, settings = _drafted(draft)
     if kind == "schedule" and settings.enabled:
         routine.must_be_schedulable(found.settings)
@@ -69,46 +69,46 @@ def create(work: Work, principal: Principal, routine_id: UUID, draft: TriggerDra
     return _made(work, trigger_id, routine_id, minted)
 
 
-def update(work: Work, principal: Principal, trigger_id: UUID, patch: TriggerPatch) -> Made:
+def update(work: UnitOfWork, principal: Principal, trigger_id: UUID, patch: TriggerPatch) -> TriggerResult:
     found, of = _writable(work, principal, trigger_id, "assign")
     settings = merged(found.settings, patch)
     if found.kind == "schedule" and settings.enabled:
         routine.must_be_schedulable(of.settings)
     webhook, minted = fit_secret(work, trigger_id, found, settings.signing_mode)
-    schedule_changes.drop(work, trigger_id, found, of, "edited")
+    schedule_changes.record_pending_as_missed(work, trigger_id, found, of, "edited")
     work.record(trigger_id, trigger.update(found, settings, work.now, webhook))
     state = trigger.state_of(present(work, trigger_id))
     work.record(found.routine_id, [RoutineTriggerChanged(trigger_id=trigger_id, kind=found.kind, state=state)])
     return _made(work, trigger_id, found.routine_id, minted)
 
 
-def delete(work: Work, principal: Principal, trigger_id: UUID) -> UUID:
+def delete(work: UnitOfWork, principal: Principal, trigger_id: UUID) -> UUID:
     found, of = _writable(work, principal, trigger_id, "own")
     remove(work, trigger_id, found, of)
     work.record(found.routine_id, [RoutineTriggerRemoved(trigger_id=trigger_id, kind=found.kind)])
     return trigger_id
 
 
-def rotate_secret(work: Work, principal: Principal, trigger_id: UUID, overlap_s: int) -> Made:
+def rotate_secret(work: UnitOfWork, principal: Principal, trigger_id: UUID, overlap_s: int) -> TriggerResult:
     """Another secret; the one before is dead with the commit, or after `overlap_s` seconds if that is not 0."""
     found, _ = _writable(work, principal, trigger_id, "assign")
     webhook, old = trigger.webhook_of(found), trigger.signing_of(found)
     secret = verification.mint(_mode(found.settings.signing_mode))
     secret_id = _keep(work, trigger_id, found.settings.signing_mode, Secret(secret.encode()))
-    until = signing_secrets.let_go(work, old, overlap_s)
+    until = signing_secrets.retire(work, old, overlap_s)
     work.record(trigger_id, trigger.rotate(found, replace(webhook, secret_id=secret_id), until))
     work.record(found.routine_id, [RoutineSecretRotated(trigger_id=trigger_id)])
-    minted = Minted(trigger_id=trigger_id, public_id=webhook.public_id, secret=secret)
+    minted = NewSecret(trigger_id=trigger_id, public_id=webhook.public_id, secret=secret)
     return _made(work, trigger_id, found.routine_id, minted)
 
 
-def known(work: Work, trigger_id: UUID) -> Trigger | None:
+def known(work: UnitOfWork, trigger_id: UUID) -> Trigger | None:
     """A trigger that was not deleted, if there is one."""
     found = work.get(TRIGGER, trigger_id)
     return None if found is None or found.deleted else found
 
 
-def present(work: Work, trigger_id: UUID) -> Trigger:
+def present(work: UnitOfWork, trigger_id: UUID) -> Trigger:
     """The same. Raises NotFound."""
     if (found := known(work, trigger_id)) is None:
         raise NotFound("Routine trigger not found")
@@ -116,8 +116,8 @@ def present(work: Work, trigger_id: UUID) -> Trigger:
 
 
 def open_webhook(
-    work: Work, trigger_id: UUID, mode: SigningMode | None, company_id: UUID
-) -> tuple[Webhook | None, Minted | None]:
+    work: UnitOfWork, trigger_id: UUID, mode: SigningMode | None, company_id: UUID
+) -> tuple[Webhook | None, NewSecret | None]:
     """A new address and secret; nothing for a trigger of another kind, which has no signing mode."""
     if mode is None:
         return None, None
@@ -125,11 +125,11 @@ def open_webhook(
     claimed = NameClaimed(scope=ADDRESS_SCOPE, name=public_id, holder_id=trigger_id)
     work.record(claim_of(ADDRESS_SCOPE, public_id), [claimed], company_id)
     secret_id = work.keep(trigger_id, PURPOSE, _kept_as(mode, Secret(secret.encode())), company_id)
-    minted = Minted(trigger_id=trigger_id, public_id=public_id, secret=secret)
+    minted = NewSecret(trigger_id=trigger_id, public_id=public_id, secret=secret)
     return Webhook(public_id=public_id, secret_id=secret_id), minted
 
 
-def at_address(work: Work, public_id: str) -> tuple[UUID, Trigger]:
+def at_address(work: UnitOfWork, public_id: str) -> tuple[UUID, Trigger]:
     """The webhook trigger that is called there. Raises NotFound."""
     trigger_id = work.get(CLAIM, claim_of(ADDRESS_SCOPE, public_id))
     if trigger_id is None:
@@ -140,16 +140,16 @@ def at_address(work: Work, public_id: str) -> tuple[UUID, Trigger]:
     return trigger_id, found
 
 
-def remove(work: Work, trigger_id: UUID, found: Trigger, of: Routine) -> None:
-    schedule_changes.drop(work, trigger_id, found, of, "deleted")
+def remove(work: UnitOfWork, trigger_id: UUID, found: Trigger, of: Routine) -> None:
+    schedule_changes.record_pending_as_missed(work, trigger_id, found, of, "deleted")
     if found.webhook is not None:
         work.drop(trigger.secrets_of(found))
     work.record(trigger_id, trigger.delete(found))
 
 
 def fit_secret(
-    work: Work, trigger_id: UUID, found: Trigger, mode: SigningMode | None
-) -> tuple[Webhook | None, Minted | None]:
+    work: UnitOfWork, trigger_id: UUID, found: Trigger, mode: SigningMode | None
+) -> tuple[Webhook | None, NewSecret | None]:
     """
     The secret as another signing mode needs it; nothing when it can stay as it is.
 
@@ -162,18 +162,20 @@ def fit_secret(
     if secret.value is None and mode not in ("bearer", "none"):
         text = verification.mint(mode)
         secret = Secret(text.encode())
-        minted = Minted(trigger_id=trigger_id, public_id=found.webhook.public_id, secret=text)
+        minted = NewSecret(trigger_id=trigger_id, public_id=found.webhook.public_id, secret=text)
     elif secret.value is None or mode != "bearer":
         return None, None
     work.drop(trigger.secrets_of(found))
     return replace(found.webhook, secret_id=_keep(work, trigger_id, mode, secret)), minted
 
 
-def _made(work: Work, trigger_id: UUID, routine_id: UUID, minted: Minted | None) -> Made:
-    return Made(trigger_id=trigger_id, routine_id=routine_id, revision=work.version_of(routine_id), minted=minted)
+def _made(work: UnitOfWork, trigger_id: UUID, routine_id: UUID, minted: NewSecret | None) -> TriggerResult:
+    return TriggerResult(
+        trigger_id=trigger_id, routine_id=routine_id, revision=work.version_of(routine_id), minted=minted
+    )
 
 
-def _keep(work: Work, trigger_id: UUID, mode: SigningMode | None, secret: Secret) -> UUID:
+def _keep(work: UnitOfWork, trigger_id: UUID, mode: SigningMode | None, secret: Secret) -> UUID:
     return work.keep(trigger_id, PURPOSE, _kept_as(_mode(mode), secret), work.company_of(trigger_id))
 
 
@@ -196,7 +198,7 @@ def _drafted(draft: TriggerDraft) -> tuple[TriggerKind, TriggerSettings]:
     return "api", settings
 
 
-def _writable(work: Work, principal: Principal, trigger_id: UUID, action: Action) -> tuple[Trigger, Routine]:
+def _writable(work: UnitOfWork, principal: Principal, trigger_id: UUID, action: Action) -> tuple[Trigger, Routine]:
     found = present(work, trigger_id)
     of = routines.resource(work, found.routine_id)
     resource = Resource(company_id=of.company_id, kind="Routine trigger", owner=of.owner)

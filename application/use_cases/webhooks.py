@@ -5,24 +5,24 @@ from typing import Protocol
 from uuid import UUID
 
 from application.event_store.stream_kinds import ROUTINE, RUN
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from application.use_cases import references, runs, triggers
 from domain.errors import Conflict, NotFound
 from domain.identity import run_of_key
 from domain.recorded import Recorded
 from domain.routines import trigger
-from domain.routines.firing import Firing
+from domain.routines.firing import FiringRequest
 from domain.routines.routine import Routine
 from domain.values import Json, Value
 from domain.webhooks import verification
-from domain.webhooks.verification import Delivery, Proof
+from domain.webhooks.verification import Proof, WebhookRequest
 
 
 class Message(Protocol):
     """A call as it came; what it says is not read before its sender is known, and may then turn out to be unreadable."""
 
     @property
-    def delivery(self) -> Delivery: ...
+    def delivery(self) -> WebhookRequest: ...
 
     def count(self, webhook: UUID, /) -> None:
         """Its sender may call this webhook. Raises if it does so too often."""
@@ -32,7 +32,7 @@ class Message(Protocol):
     def idempotency_key(self) -> str | None: ...
 
 
-class Called(Value, frozen=True):
+class AuthenticatedWebhook(Value, frozen=True):
     """A webhook whose caller is known, and which may fire."""
 
     trigger_id: UUID
@@ -42,7 +42,7 @@ class Called(Value, frozen=True):
     counts_once: bool  # whether the same call again is a replay
 
 
-def fire(work: Work, public_id: str, message: Message) -> list[Recorded]:
+def fire(work: UnitOfWork, public_id: str, message: Message) -> list[Recorded]:
     """
     The events of the run.
 
@@ -58,7 +58,7 @@ def fire(work: Work, public_id: str, message: Message) -> list[Recorded]:
         raise Conflict("Webhook replay detected")
     settings, payload, company_id = called.of.settings, message.payload(), work.company_of(called.trigger_id)
     references.check_assignee(work, company_id, settings.assignee_agent_id)
-    asked = Firing(
+    asked = FiringRequest(
         run_id=run_id,
         routine_id=called.routine_id,
         source="webhook",
@@ -74,7 +74,7 @@ def fire(work: Work, public_id: str, message: Message) -> list[Recorded]:
     return work.history(run_id)
 
 
-def _called(work: Work, public_id: str, delivery: Delivery) -> Called:
+def _called(work: UnitOfWork, public_id: str, delivery: WebhookRequest) -> AuthenticatedWebhook:
     trigger_id, found = triggers.at_address(work, public_id)
     work.load([found.routine_id])
     mode, window_s = found.settings.signing_mode or "bearer", found.settings.replay_window_sec or 0
@@ -86,7 +86,7 @@ def _called(work: Work, public_id: str, delivery: Delivery) -> Called:
     work.actor = f"trigger:{trigger_id}"
     work.holder = trigger_id
     key, once = _key_of(trigger_id, proof), proof.stamp is not None
-    return Called(trigger_id=trigger_id, routine_id=found.routine_id, of=of, key=key, counts_once=once)
+    return AuthenticatedWebhook(trigger_id=trigger_id, routine_id=found.routine_id, of=of, key=key, counts_once=once)
 
 
 def _key_of(trigger_id: UUID, proof: Proof) -> str | None:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from domain.errors import Conflict, Forbidden, ImpossibleHistory, Misfit, Unacceptable
+from domain.errors import Conflict, Forbidden, ImpossibleHistory, InvalidField, RuleViolation
 from domain.events import (
     KeyIssued,
     KeyRevoked,
@@ -143,7 +143,7 @@ def check_expiry(wanted: datetime | None, key: Key, field: str) -> None:
     if key.expires_at is None or (wanted is not None and wanted <= key.expires_at):
         return
     ends = key.expires_at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    raise Misfit(f"A key gives no key that outlives it: {field} must be a time up to {ends}", field)
+    raise InvalidField(f"A key gives no key that outlives it: {field} must be a time up to {ends}", field)
 
 
 def may_assign(member: Membership) -> bool:
@@ -165,7 +165,7 @@ def must_manage_keys(by: Membership) -> None:
 def granted(role: MemberRole, permissions: Iterable[str] | None) -> Membership:
     """A role with these permissions; None: the usual ones of the role. Raises Unacceptable."""
     if role == "viewer" and permissions:
-        raise Unacceptable("A viewer has no permissions")
+        raise RuleViolation("A viewer has no permissions")
     usual = () if role == "viewer" else USUAL
     return Membership(role=role, permissions=usual if permissions is None else tuple(sorted(set(permissions))))
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from domain.errors import Conflict, ImpossibleHistory, Unacceptable
+from domain.errors import Conflict, ImpossibleHistory, RuleViolation
 from domain.events import (
     AgentApproved,
     AgentCreated,
@@ -44,7 +44,7 @@ def evolve(agent: Agent | None, event: AgentEvent) -> Agent:
         case Agent(), AgentTerminated():
             return replace(agent, status="terminated")
         case Agent(), AgentHeartbeatSecretSet(secret_id=secret_id, old_until=until):
-            return replace(agent, heartbeat=signing_keys.turned(agent.heartbeat, secret_id, until))
+            return replace(agent, heartbeat=signing_keys.rotated(agent.heartbeat, secret_id, until))
         case Agent(), AgentHeartbeatStopped():
             return replace(agent, profile=replace(agent.profile, heartbeat_url=None))
         case _:
@@ -80,7 +80,7 @@ def terminate(agent: Agent) -> list[AgentEvent]:
 def set_heartbeat_secret(agent: Agent, secret_id: UUID, old_until: datetime | None) -> list[AgentEvent]:
     """Its heartbeats are signed with it from now on; the one before goes on until then. Raises Unacceptable."""
     if agent.profile.heartbeat_url is None:
-        raise Unacceptable("The agent has no heartbeatUrl: set one first")
+        raise RuleViolation("The agent has no heartbeatUrl: set one first")
     return [AgentHeartbeatSecretSet(secret_id=secret_id, old_until=old_until)]
 
 

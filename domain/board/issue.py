@@ -4,7 +4,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from domain.errors import Conflict, Forbidden, ImpossibleHistory, Unknown
+from domain.errors import Conflict, Forbidden, ImpossibleHistory, Unauthenticated
 from domain.events import IssueCheckedOut, IssueEdited, IssueEvent, IssueMoved, IssueOpened, IssueReleased
 from domain.values import IssueDetails, IssueStatus, Value
 
@@ -86,7 +86,7 @@ def must_be_worked_on_by(issue: Issue, agent_id: UUID, run_id: UUID | None) -> N
     if issue.details.assignee_agent_id != agent_id:
         raise Forbidden("Agents can only update issues assigned to themselves")
     if issue.checkout_run_id is not None and run_id is None:
-        raise Unknown("Agent run id required")
+        raise Unauthenticated("Agent run id required")
     if issue.checkout_run_id not in (None, run_id):
         raise Conflict("Issue run ownership conflict")
 

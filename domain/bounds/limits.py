@@ -36,7 +36,7 @@ class Limits(Value, frozen=True):
     max_read_bytes: Bytes = 48 * MIB  # of stored JSON that all its loads read together
     max_transaction_events: Count = 5_000  # that are recorded together
 
-    # What one request may cost in time (application/use_cases/explaining.py, web/jetty/runs.py).
+    # What one request may cost in time (application/use_cases/explanations.py, web/jetty/runs.py).
     max_explained_schedules: Count = 50  # of a routine, by one explanation; any number one by one
     max_explained_events: Count = (
         50_000  # that one explanation goes through: of each schedule, and the routine's for each

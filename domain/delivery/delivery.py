@@ -28,14 +28,14 @@ class Answer(Value, frozen=True):
         return self.reason or f"The receiver answered {self.status}"
 
 
-class Letter(Value, frozen=True):
+class PendingDelivery(Value, frozen=True):
     """A delivery that waits to be sent, as the read model of due deliveries knows it."""
 
     id: UUID
     version: int  # of its stream; another one makes this stale
     kind: DeliveryKind
     target_id: UUID  # the endpoint, the agent or the trajectory
-    lane: UUID  # what shares a receiver: one that is slow keeps only its own lane waiting
+    partition_key: UUID  # what shares a receiver: one that is slow keeps only its own lane waiting
     ordered: bool  # whether it waits for the one before in its lane
     company_id: UUID
     position: int  # of the event that it tells

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from domain.errors import Conflict, ImpossibleHistory, Misfit, NotFound
+from domain.errors import Conflict, ImpossibleHistory, InvalidField, NotFound
 from domain.events import (
     STORED_NAMES,
     EndpointCreated,
@@ -40,7 +40,7 @@ def evolve(endpoint: Endpoint | None, event: EndpointEvent) -> Endpoint:
         case Endpoint(deleted=False), EndpointUpdated(settings=settings):
             return replace(endpoint, settings=settings)
         case Endpoint(deleted=False), EndpointSecretRotated(secret_id=secret_id, old_until=until):
-            return replace(endpoint, signing=signing_keys.turned(endpoint.signing, secret_id, until))
+            return replace(endpoint, signing=signing_keys.rotated(endpoint.signing, secret_id, until))
         case Endpoint(deleted=False), EndpointDisabled():
             return replace(endpoint, settings=replace(endpoint.settings, enabled=False))
         case Endpoint(deleted=False), EndpointTested():
@@ -56,7 +56,7 @@ def check(settings: EndpointSettings) -> None:
     for index, pattern in enumerate(settings.events):
         if not PATTERN.fullmatch(pattern) or not any(matches(pattern, name) for name in TOLD):
             example = "a stored name such as run.fired, a group such as run.*, or *"
-            raise Misfit(f"There are no events '{pattern}': {example} is expected", f"events.{index}")
+            raise InvalidField(f"There are no events '{pattern}': {example} is expected", f"events.{index}")
 
 
 def matches(pattern: str, name: str) -> bool:

@@ -5,7 +5,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from domain.delivery.addresses import is_public
-from domain.errors import Misfit
+from domain.errors import InvalidField
 
 LONGEST = 2_048
 LONGEST_PORT = 65_535
@@ -25,7 +25,7 @@ def must_be_url(url: str, field: str) -> None:
     try:
         host_of(url)
     except BadTarget as error:
-        raise Misfit(f"{field} {error}", field) from None
+        raise InvalidField(f"{field} {error}", field) from None
 
 
 def host_of(url: str) -> str:

@@ -8,10 +8,10 @@ from uuid import UUID
 PAUSES_S = (5, 30, 120, 600, 1_800, 3_600, 10_800, 21_600, 36_000, 43_200, 64_800, 72_000)  # 71 hours
 MOST_ATTEMPTS = len(PAUSES_S) + 1
 JITTER = Fraction(1, 5)  # of a pause, added at most: receivers that were away are not met by all at once
-LONGEST_WISH = timedelta(days=1)  # what a receiver may ask for by Retry-After
+LONGEST_RETRY_AFTER = timedelta(days=1)  # what a receiver may ask for by Retry-After
 
 
-def next_at(delivery_id: UUID, attempt: int, now: datetime, wish: timedelta | None = None) -> datetime | None:
+def next_at(delivery_id: UUID, attempt: int, now: datetime, retry_after: timedelta | None = None) -> datetime | None:
     """
     When the attempt after this one (from 1) is made; None: it was the last.
 
@@ -20,7 +20,9 @@ def next_at(delivery_id: UUID, attempt: int, now: datetime, wish: timedelta | No
     if attempt >= MOST_ATTEMPTS:
         return None
     pause = timedelta(seconds=PAUSES_S[attempt - 1])
-    return now + max(pause + pause * float(JITTER * _chance(delivery_id, attempt)), min(wish or pause, LONGEST_WISH))
+    return now + max(
+        pause + pause * float(JITTER * _chance(delivery_id, attempt)), min(retry_after or pause, LONGEST_RETRY_AFTER)
+    )
 
 
 def _chance(delivery_id: UUID, attempt: int) -> Fraction:

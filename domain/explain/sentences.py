@@ -6,7 +6,7 @@ from uuid import UUID
 
 from domain.events import AgentTerminated, RunCompleted, RunFailed, RunFired, TriggerMissed
 from domain.explain.time_words import span, when
-from domain.explain.verdicts import Question, Verdict, reason_of
+from domain.explain.verdicts import ExplainQuery, Verdict, reason_of
 from domain.recorded import Recorded
 from domain.routines.trigger import CATCH_UP_CAP
 from domain.schedule import plan as plans
@@ -21,11 +21,11 @@ CHANGED = {
 }
 
 
-class Account(Value, frozen=True):
+class Explanation(Value, frozen=True):
     """One schedule at one moment: everything that is known."""
 
     trigger_id: UUID
-    question: Question
+    question: ExplainQuery
     verdict: Verdict
     now: datetime
     previous: datetime | None
@@ -66,10 +66,10 @@ class Account(Value, frozen=True):
     @property
     def facts(self) -> dict[str, Recorded]:
         """What it rests on, by what it is to the account, in the order in which it was recorded."""
-        era = self.question.era
+        period = self.question.period
         found = {
-            "status": era.status,
-            "schedule": era.edit or self.created,
+            "status": period.status,
+            "schedule": period.edit or self.created,
             "obstacle": self.obstacle,
             "blocking": self.blocking,
             "missed": self.missed,
@@ -80,7 +80,7 @@ class Account(Value, frozen=True):
         return dict(sorted(known, key=lambda item: item[1].at))
 
 
-def sentence(account: Account, name: Name) -> str:
+def sentence(explanation: Explanation, name: Name) -> str:
     """What became of it."""
     told = {
         "ran": _ran,
@@ -90,20 +90,20 @@ def sentence(account: Account, name: Name) -> str:
         "missed": _missed,
         "planned": _planned,
         "not_an_occurrence": _no_occurrence,
-    }.get(account.verdict, _kept)
-    return told(account, name)
+    }.get(explanation.verdict, _kept)
+    return told(explanation, name)
 
 
-def _ran(account: Account, _name: Name) -> str:
-    if account.run is not None and account.run.backfill_id is not None and account.fired is not None:
-        late = f"a backfill made up for it on {_at(account, account.fired.at)}"
-        return f"{_moment(account)} ran after all: {late}, and opened an issue{_since(account)}."
-    return f"{_moment(account)} ran: it was fired {_late(account)}, and opened an issue{_since(account)}."
+def _ran(explanation: Explanation, _name: Name) -> str:
+    if explanation.run is not None and explanation.run.backfill_id is not None and explanation.fired is not None:
+        late = f"a backfill made up for it on {_at(explanation, explanation.fired.at)}"
+        return f"{_moment(explanation)} ran after all: {late}, and opened an issue{_since(explanation)}."
+    return f"{_moment(explanation)} ran: it was fired {_late(explanation)}, and opened an issue{_since(explanation)}."
 
 
-def _since(account: Account) -> str:
+def _since(explanation: Explanation) -> str:
     """What became of the run."""
-    match account.ended and account.ended.event:
+    match explanation.ended and explanation.ended.event:
         case RunCompleted():
             return ", which is done"
         case RunFailed(reason="timed_out"):
@@ -114,121 +114,129 @@ def _since(account: Account) -> str:
             return ", which is open"
 
 
-def _met(account: Account, _name: Name) -> str:
-    run = account.run
+def _met(explanation: Explanation, _name: Name) -> str:
+    run = explanation.run
     if run is not None and isinstance(run.outcome, Skipped) and run.outcome.issue_id is None:
-        by = f" (paused on {_at(account, account.obstacle.at)})" if account.obstacle else ""
-        return f"{_moment(account)} was skipped, because the project of the routine was paused{by}."
-    other = f"of the run of {_at(account, account.blocking.at)}" if account.blocking else "of an earlier run"
+        by = f" (paused on {_at(explanation, explanation.obstacle.at)})" if explanation.obstacle else ""
+        return f"{_moment(explanation)} was skipped, because the project of the routine was paused{by}."
+    other = (
+        f"of the run of {_at(explanation, explanation.blocking.at)}" if explanation.blocking else "of an earlier run"
+    )
     if run is not None and isinstance(run.outcome, Coalesced):
         became, policy = "was joined to the issue", "coalesce_if_active"
-        return f"{_moment(account)} {became} {other}, which was still open, as the policy {policy} says."
-    return f"{_moment(account)} was skipped, because the issue {other} was still open: the policy is skip_if_active."
+        return f"{_moment(explanation)} {became} {other}, which was still open, as the policy {policy} says."
+    return (
+        f"{_moment(explanation)} was skipped, because the issue {other} was still open: the policy is skip_if_active."
+    )
 
 
-def _failed(account: Account, name: Name) -> str:
-    reason = account.run.outcome.reason if account.run and isinstance(account.run.outcome, Failed) else "unknown"
-    return f"{_moment(account)} failed: {reason.rstrip('.')}{_by_agent(account, name)}."
+def _failed(explanation: Explanation, name: Name) -> str:
+    reason = (
+        explanation.run.outcome.reason if explanation.run and isinstance(explanation.run.outcome, Failed) else "unknown"
+    )
+    return f"{_moment(explanation)} failed: {reason.rstrip('.')}{_by_agent(explanation, name)}."
 
 
-def _by_agent(account: Account, name: Name) -> str:
-    if account.obstacle is None:
+def _by_agent(explanation: Explanation, name: Name) -> str:
+    if explanation.obstacle is None:
         return ""
-    became = "terminated" if isinstance(account.obstacle.event, AgentTerminated) else "paused"
-    return f" (it was {became} by {name(account.obstacle.actor)} on {_at(account, account.obstacle.at)})"
+    became = "terminated" if isinstance(explanation.obstacle.event, AgentTerminated) else "paused"
+    return f" (it was {became} by {name(explanation.obstacle.actor)} on {_at(explanation, explanation.obstacle.at)})"
 
 
-def _missed(account: Account, name: Name) -> str:
-    if account.missed is None or not isinstance(account.missed.event, TriggerMissed):
-        return f"{_moment(account)} has no outcome: the schedule was changed before it was settled."
-    event, at = account.missed.event, _at(account, account.missed.at)
+def _missed(explanation: Explanation, name: Name) -> str:
+    if explanation.missed is None or not isinstance(explanation.missed.event, TriggerMissed):
+        return f"{_moment(explanation)} has no outcome: the schedule was changed before it was settled."
+    event, at = explanation.missed.event, _at(explanation, explanation.missed.at)
     if (changed := CHANGED.get(event.reason)) is not None:
-        by = name(account.missed.actor)
-        return f"{_moment(account)} was missed: {changed} by {by} on {at}, before the scheduler had come to it."
+        by = name(explanation.missed.actor)
+        return f"{_moment(explanation)} was missed: {changed} by {by} on {at}, before the scheduler had come to it."
     many = f" {event.count} occurrences were missed at once" if event.count > 1 else " It alone was missed"
     if event.reason == "over_quota":
-        return f"{_moment(account)} was missed: its company was over one of its quotas on {at}.{many}."
-    late = f"the scheduler came to it on {at}, {_late(account, account.missed.at)}"
+        return f"{_moment(explanation)} was missed: its company was over one of its quotas on {at}.{many}."
+    late = f"the scheduler came to it on {at}, {_late(explanation, explanation.missed.at)}"
     if event.reason == "catch_up_cap":
         rule = f"of what is late only the oldest {CATCH_UP_CAP} are made up for"
     else:
         rule = "the catch-up policy skip_missed drops what is more than 60 s late"
-    return f"{_moment(account)} was missed: {late}, and {rule}.{many}."
+    return f"{_moment(explanation)} was missed: {late}, and {rule}.{many}."
 
 
-def _planned(account: Account, name: Name) -> str:
-    if account.obstacle is None:
-        return f"{_moment(account)} is planned{_due(account)}."
-    if account.obstacle.event.__struct_config__.tag == "project.paused":
-        return f"{_moment(account)} is planned, but will be skipped as things stand: the routine's project is paused."
-    return f"{_moment(account)} is planned, but will fail as things stand: the agent cannot be given work{_by_agent(account, name)}."
+def _planned(explanation: Explanation, name: Name) -> str:
+    if explanation.obstacle is None:
+        return f"{_moment(explanation)} is planned{_due(explanation)}."
+    if explanation.obstacle.event.__struct_config__.tag == "project.paused":
+        return (
+            f"{_moment(explanation)} is planned, but will be skipped as things stand: the routine's project is paused."
+        )
+    return f"{_moment(explanation)} is planned, but will fail as things stand: the agent cannot be given work{_by_agent(explanation, name)}."
 
 
-def _due(account: Account) -> str:
-    occurrence = account.question.occurrence
-    due = account.due_at(occurrence)
-    return "" if due is None or due == occurrence else f", due {_at(account, due)}"
+def _due(explanation: Explanation) -> str:
+    occurrence = explanation.question.occurrence
+    due = explanation.due_at(occurrence)
+    return "" if due is None or due == occurrence else f", due {_at(explanation, due)}"
 
 
-def _no_occurrence(account: Account, _name: Name) -> str:
-    trigger = account.question.era.trigger
+def _no_occurrence(explanation: Explanation, _name: Name) -> str:
+    trigger = explanation.question.period.trigger
     if trigger is not None and trigger.kind != "schedule":
         return f"The trigger is no schedule: it fires when it is called ({trigger.kind})."
-    sides = [("before", account.previous), ("after", account.following)]
-    known = [f"the one {side} is {_at(account, moment)}" for side, moment in sides if moment is not None]
+    sides = [("before", explanation.previous), ("after", explanation.following)]
+    known = [f"the one {side} is {_at(explanation, moment)}" for side, moment in sides if moment is not None]
     rest = f": {', '.join(known)}" if known else ", and there is none before or after"
-    return f"{_at(account, account.question.at)} is no time of the schedule{rest}."
+    return f"{_at(explanation, explanation.question.at)} is no time of the schedule{rest}."
 
 
-def _kept(account: Account, name: Name) -> str:
+def _kept(explanation: Explanation, name: Name) -> str:
     """Something kept it from running, or it waits."""
-    era = account.question.era
-    edited = f" by {name(era.edit.actor)} on {_at(account, era.edit.at)}" if era.edit else ""
-    plan = account.question.plan
-    match account.verdict:
+    period = explanation.question.period
+    edited = f" by {name(period.edit.actor)} on {_at(explanation, period.edit.at)}" if period.edit else ""
+    plan = explanation.question.plan
+    match explanation.verdict:
         case "being_settled":
-            return f"{_moment(account)} is due and about to be settled by the scheduler."
+            return f"{_moment(explanation)} is due and about to be settled by the scheduler."
         case "not_yet_created":
-            made = f"{name(account.created.actor)} on {_at(account, account.created.at)}"
-            return f"{_moment(account)} did not run: the schedule was not there yet; it was made by {made}."
+            made = f"{name(explanation.created.actor)} on {_at(explanation, explanation.created.at)}"
+            return f"{_moment(explanation)} did not run: the schedule was not there yet; it was made by {made}."
         case "deleted":
-            return f"{_moment(account)} {_did_not(account)}: the trigger was deleted{edited}."
+            return f"{_moment(explanation)} {_did_not(explanation)}: the trigger was deleted{edited}."
         case "disabled":
-            return f"{_moment(account)} {_did_not(account)}: the trigger was disabled{edited}."
+            return f"{_moment(explanation)} {_did_not(explanation)}: the trigger was disabled{edited}."
         case "before_start" if plan is not None and plan.starts_at is not None:
-            return f"{_moment(account)} {_did_not(account)}: the schedule starts on {_at(account, plan.starts_at)}."
+            return f"{_moment(explanation)} {_did_not(explanation)}: the schedule starts on {_at(explanation, plan.starts_at)}."
         case "after_end" if plan is not None and plan.ends_at is not None:
-            return f"{_moment(account)} {_did_not(account)}: the schedule ended on {_at(account, plan.ends_at)}."
+            return f"{_moment(explanation)} {_did_not(explanation)}: the schedule ended on {_at(explanation, plan.ends_at)}."
         case "excluded_date":
-            return f"{_moment(account)} {_did_not(account)}: the date is one of those that the schedule leaves out."
+            return f"{_moment(explanation)} {_did_not(explanation)}: the date is one of those that the schedule leaves out."
         case _:
-            return _kept_by_routine(account, name)
+            return _kept_by_routine(explanation, name)
 
 
-def _kept_by_routine(account: Account, name: Name) -> str:
-    era = account.question.era
-    became = "archived" if account.verdict == "routine_archived" else "paused"
-    by = f" by {name(era.status.actor)} on {_at(account, era.status.at)}" if era.status else ""
-    settings = era.routine.settings if era.routine else None
+def _kept_by_routine(explanation: Explanation, name: Name) -> str:
+    period = explanation.question.period
+    became = "archived" if explanation.verdict == "routine_archived" else "paused"
+    by = f" by {name(period.status.actor)} on {_at(explanation, period.status.at)}" if period.status else ""
+    settings = period.routine.settings if period.routine else None
     note = f', saying "{settings.pause_note}"' if settings and settings.pause_note else ""
-    until = f"; it is to go on from {_at(account, settings.resume_at)}" if settings and settings.resume_at else ""
-    return f"{_moment(account)} {_did_not(account)}: the routine was {became}{by}{note}{until}."
+    until = f"; it is to go on from {_at(explanation, settings.resume_at)}" if settings and settings.resume_at else ""
+    return f"{_moment(explanation)} {_did_not(explanation)}: the routine was {became}{by}{note}{until}."
 
 
-def _did_not(account: Account) -> str:
-    asked = account.question.occurrence
-    return "did not run" if asked is not None and asked <= account.now else "will not run as things stand"
+def _did_not(explanation: Explanation) -> str:
+    asked = explanation.question.occurrence
+    return "did not run" if asked is not None and asked <= explanation.now else "will not run as things stand"
 
 
-def _moment(account: Account) -> str:
-    return f"The occurrence of {_at(account, account.question.occurrence or account.question.at)}"
+def _moment(explanation: Explanation) -> str:
+    return f"The occurrence of {_at(explanation, explanation.question.occurrence or explanation.question.at)}"
 
 
-def _at(account: Account, moment: datetime) -> str:
-    return when(moment, account.zone)
+def _at(explanation: Explanation, moment: datetime) -> str:
+    return when(moment, explanation.zone)
 
 
-def _late(account: Account, at: datetime | None = None) -> str:
-    at = at or (account.fired.at if account.fired else None)
-    due = account.due_at(account.question.occurrence)
+def _late(explanation: Explanation, at: datetime | None = None) -> str:
+    at = at or (explanation.fired.at if explanation.fired else None)
+    due = explanation.due_at(explanation.question.occurrence)
     return "when it was due" if due is None or at is None else f"{span(max(at - due, at - at))} after it was due"

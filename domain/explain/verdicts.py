@@ -68,7 +68,7 @@ OF_TRIGGER = (TriggerCreated, TriggerUpdated, TriggerRestored, TriggerDeleted)
 OF_ROUTINE = (RoutineCreated, RoutineUpdated, RoutineRestored)
 
 
-class Era(Value, frozen=True):
+class ConfigPeriod(Value, frozen=True):
     """A time (begin, end] in which a trigger and its routine stayed as they were; None: not there yet."""
 
     begin: datetime
@@ -86,18 +86,18 @@ class Era(Value, frozen=True):
         return self.begin < moment <= self.end
 
 
-class Question(Value, frozen=True):
+class ExplainQuery(Value, frozen=True):
     """A moment, the era it falls into, and the occurrence that it is about; None: it is about none."""
 
     at: datetime
-    era: Era
+    period: ConfigPeriod
     plan: Plan | None
     occurrence: datetime | None = None
 
 
-def eras(routine_events: Sequence[Recorded], trigger_events: Sequence[Recorded]) -> list[Era]:
+def config_periods(routine_events: Sequence[Recorded], trigger_events: Sequence[Recorded]) -> list[ConfigPeriod]:
     """The past of a trigger, oldest first, without a gap."""
-    found = [Era(begin=BEGINNING, end=END, trigger=None, routine=None, edit=None, status=None)]
+    found = [ConfigPeriod(begin=BEGINNING, end=END, trigger=None, routine=None, edit=None, status=None)]
     for at, recorded in merge(_in_time(routine_events), _in_time(trigger_events), key=itemgetter(0)):
         before = found[-1]
         after = _after(before, recorded)
@@ -106,7 +106,7 @@ def eras(routine_events: Sequence[Recorded], trigger_events: Sequence[Recorded])
             found.append(replace(after, begin=at))
         else:
             found[-1] = after
-    return [era for era in found if era.begin < era.end]
+    return [period for period in found if period.begin < period.end]
 
 
 def _in_time(events: Sequence[Recorded]) -> Iterator[tuple[datetime, Recorded]]:
@@ -114,47 +114,49 @@ def _in_time(events: Sequence[Recorded]) -> Iterator[tuple[datetime, Recorded]]:
     return zip(accumulate((recorded.at for recorded in events), max), events, strict=True)
 
 
-def _after(era: Era, recorded: Recorded) -> Era:
+def _after(period: ConfigPeriod, recorded: Recorded) -> ConfigPeriod:
     match recorded.event:
         case RoutineCreated() | RoutineUpdated() | RoutineRestored() as event:
-            routine = routines.evolve(era.routine, event)
-            is_new = era.routine is None or era.routine.settings.status != routine.settings.status
-            return replace(era, routine=routine, status=recorded if is_new else era.status)
+            routine = routines.evolve(period.routine, event)
+            is_new = period.routine is None or period.routine.settings.status != routine.settings.status
+            return replace(period, routine=routine, status=recorded if is_new else period.status)
         case event if isinstance(event, RoutineEvent):
-            return replace(era, routine=routines.evolve(era.routine, event))
+            return replace(period, routine=routines.evolve(period.routine, event))
         case event:
-            trigger = triggers.evolve(era.trigger, event)  # type: ignore[arg-type]
-            return replace(era, trigger=trigger, edit=recorded if isinstance(event, OF_TRIGGER) else era.edit)
+            trigger = triggers.evolve(period.trigger, event)  # type: ignore[arg-type]
+            return replace(period, trigger=trigger, edit=recorded if isinstance(event, OF_TRIGGER) else period.edit)
 
 
-def ask(past: Sequence[Era], at: datetime) -> Question:
+def ask(past: Sequence[ConfigPeriod], at: datetime) -> ExplainQuery:
     """What a moment is about: the occurrence of its minute or one that came due in it, be it one that was not to be."""
     minute = at.replace(second=0, microsecond=0)
-    found = [question for era in past if (question := _planned_in(era, _first_plan(past), minute, at)) is not None]
+    found = [
+        question for period in past if (question := _planned_in(period, _first_plan(past), minute, at)) is not None
+    ]
     if found:
         return next((question for question in found if _obstacle(question) is None), found[0])
-    era = next(era for era in past if era.has(at))
-    if (plan := era.plan) is not None and plan.jitter_s:
-        latest = plans.last_until(plan, at, max(era.begin, at - LONGEST_JITTER))
+    period = next(period for period in past if period.has(at))
+    if (plan := period.plan) is not None and plan.jitter_s:
+        latest = plans.last_until(plan, at, max(period.begin, at - LONGEST_JITTER))
         if latest is not None and minute <= plans.due_at(plan, latest) < minute + MINUTE:
-            return Question(at=at, era=era, plan=plan, occurrence=latest)
-    return Question(at=at, era=era, plan=plan or _first_plan(past))
+            return ExplainQuery(at=at, period=period, plan=plan, occurrence=latest)
+    return ExplainQuery(at=at, period=period, plan=plan or _first_plan(past))
 
 
-def _first_plan(past: Sequence[Era]) -> Plan | None:
+def _first_plan(past: Sequence[ConfigPeriod]) -> Plan | None:
     """What the trigger began with: asked of a time before it was there."""
-    return next((era.plan for era in past if era.plan is not None), None)
+    return next((period.plan for period in past if period.plan is not None), None)
 
 
-def _planned_in(era: Era, first: Plan | None, minute: datetime, at: datetime) -> Question | None:
+def _planned_in(period: ConfigPeriod, first: Plan | None, minute: datetime, at: datetime) -> ExplainQuery | None:
     """The occurrence that the schedule of an era has in a minute, its limits apart."""
-    low, high = max(minute - INSTANT, era.begin), min(minute + MINUTE - INSTANT, era.end)
-    plan = era.plan or first
+    low, high = max(minute - INSTANT, period.begin), min(minute + MINUTE - INSTANT, period.end)
+    plan = period.plan or first
     if plan is None or low >= high:
         return None
     bare = replace(plan, starts_at=None, ends_at=None, excluded=())
     found = next(plans.occurrences(bare, low, high), None)
-    return None if found is None else Question(at=at, era=era, plan=plan, occurrence=found)
+    return None if found is None else ExplainQuery(at=at, period=period, plan=plan, occurrence=found)
 
 
 def reason_of(outcome: Outcome) -> str | None:
@@ -170,19 +172,19 @@ def reason_of(outcome: Outcome) -> str | None:
             return LIVE_ISSUE
 
 
-def missed_by(question: Question, trigger_events: Iterable[Recorded]) -> Recorded | None:
+def missed_by(question: ExplainQuery, trigger_events: Iterable[Recorded]) -> Recorded | None:
     """The fact that says that the occurrence did not run, if there is one."""
     if question.occurrence is None:
         return None
     for recorded in trigger_events:
         match recorded.event:
             case TriggerMissed(first=first, last=last):
-                if question.era.has(first) and first <= question.occurrence <= last:
+                if question.period.has(first) and first <= question.occurrence <= last:
                     return recorded
     return None
 
 
-def verdict(question: Question, fired: RunFired | None, missed: Recorded | None, now: datetime) -> Verdict:
+def verdict(question: ExplainQuery, fired: RunFired | None, missed: Recorded | None, now: datetime) -> Verdict:
     """What is recorded comes first, then what kept the schedule from firing, then what is to be."""
     if fired is not None:
         return OUTCOMES[type(fired.outcome)]
@@ -194,12 +196,12 @@ def verdict(question: Question, fired: RunFired | None, missed: Recorded | None,
         return obstacle
     if plans.due_at(question.plan, question.occurrence) > now:
         return "planned"
-    return "being_settled" if question.era.end == END else "missed"
+    return "being_settled" if question.period.end == END else "missed"
 
 
-def _obstacle(question: Question) -> Verdict | None:
+def _obstacle(question: ExplainQuery) -> Verdict | None:
     """What kept the schedule from firing; None: nothing did."""
-    trigger, routine = question.era.trigger, question.era.routine
+    trigger, routine = question.period.trigger, question.period.routine
     if trigger is None or routine is None:
         return "not_yet_created"
     if trigger.deleted:
@@ -220,13 +222,13 @@ def _obstacle(question: Question) -> Verdict | None:
     return None if next(plans.occurrences(plan, occurrence - INSTANT, occurrence), None) else "excluded_date"
 
 
-def previous(question: Question, since: datetime) -> datetime | None:
+def previous(question: ExplainQuery, since: datetime) -> datetime | None:
     """The occurrence of the schedule before the moment, not before `since` nor longer ago than LONGEST_GAP."""
     before = (question.occurrence or question.at) - INSTANT
     since = max(since, before - LONGEST_GAP)
     return None if question.plan is None or before <= since else plans.last_until(question.plan, before, since)
 
 
-def following(question: Question) -> datetime | None:
+def following(question: ExplainQuery) -> datetime | None:
     """The occurrence of the schedule after the moment."""
     return None if question.plan is None else plans.next_after(question.plan, question.occurrence or question.at)

@@ -4,7 +4,7 @@ from typing import Any
 
 from domain.bounds.json_size import depth_of, size_of
 from domain.bounds.limits import DEFAULT, Limits
-from domain.errors import Unacceptable
+from domain.errors import RuleViolation
 from domain.events import TrajectoryEvent, TrajectoryMoved, TrajectoryStepReported
 from domain.jetty import task, trajectory
 from domain.values import Json
@@ -44,7 +44,7 @@ def carried_out(workflow: Json, init_params: Json, limits: Limits = DEFAULT) -> 
             parts = trajectory.parts_after(parts, reported)
             trajectory.must_fit(parts, limits)
             _must_be_shallow(outputs, limits.max_output_depth)
-        except (_Missing, Unacceptable) as failure:
+        except (_Missing, RuleViolation) as failure:
             if isinstance(failure, _Missing):
                 events.append(TrajectoryStepReported(step=step, status="failed", inputs=inputs))
             return [*events, TrajectoryMoved(status="failed", error=f"Step '{step}' failed: {failure}")]
@@ -56,7 +56,7 @@ def carried_out(workflow: Json, init_params: Json, limits: Limits = DEFAULT) -> 
 def _must_be_shallow(outputs: Json, most: int) -> None:
     """A step can give back what another gave, and so make of small inputs whatever depth it likes."""
     if depth_of(outputs) > most:
-        raise Unacceptable(f"what it gives is nested deeper than {most} levels")
+        raise RuleViolation(f"what it gives is nested deeper than {most} levels")
 
 
 def _text(config: dict[str, Any], known: dict[str, Any]) -> object:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from domain.errors import Misfit
+from domain.errors import InvalidField
 from domain.schedule import plan as plans
 from domain.schedule.cron_schedule import Cron
 from domain.schedule.plan import Plan
@@ -56,11 +56,11 @@ def schedule_of(of: Cadence) -> TriggerSettings | None:
 def _must_be_absent(type_: CadenceType, **fields: object) -> None:
     for name, value in fields.items():
         if value is not None:
-            raise Misfit(f"{name} is not allowed for {type_} cadence", f"cadence.{name}")
+            raise InvalidField(f"{name} is not allowed for {type_} cadence", f"cadence.{name}")
 
 
-def _required(name: str, type_: CadenceType) -> Misfit:
-    return Misfit(f"{name} is required for {type_} cadence", f"cadence.{name}")
+def _required(name: str, type_: CadenceType) -> InvalidField:
+    return InvalidField(f"{name} is required for {type_} cadence", f"cadence.{name}")
 
 
 def next_after(of: Cadence, moment: datetime) -> datetime | None:

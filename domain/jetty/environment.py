@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from domain.bounds.limits import Limits
-from domain.errors import Misfit
+from domain.errors import InvalidField
 
 FIELD = "environment_variables"
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
@@ -20,19 +20,21 @@ def check_new(variables: Mapping[str, str]) -> None:
     """Raises Misfit for a variable that no process can be given."""
     for name, value in variables.items():
         if not NAME.fullmatch(name):
-            raise Misfit(
+            raise InvalidField(
                 f"{FIELD} has a name that is not 1 to 128 letters, digits and underscores, beginning with no digit: "
                 f"{name[:SHOWN]!a}",
                 FIELD,
             )
         if not is_variable(name, value):
-            raise Misfit(f"{FIELD} has a NUL character in the value of {name[:SHOWN]}", FIELD)
+            raise InvalidField(f"{FIELD} has a NUL character in the value of {name[:SHOWN]}", FIELD)
 
 
 def check_total(variables: Mapping[str, object], limits: Limits) -> None:
     """Raises Misfit for more variables than one collection may have, or larger ones."""
     if len(variables) > limits.max_environment_variables:
-        raise Misfit(f"{FIELD} would be more than {limits.max_environment_variables} variables", FIELD)
+        raise InvalidField(f"{FIELD} would be more than {limits.max_environment_variables} variables", FIELD)
     size = sum(len(f"{name}={value}".encode()) for name, value in variables.items())
     if size > limits.max_environment_bytes:
-        raise Misfit(f"{FIELD} would have {size} bytes, of which {limits.max_environment_bytes} are allowed", FIELD)
+        raise InvalidField(
+            f"{FIELD} would have {size} bytes, of which {limits.max_environment_bytes} are allowed", FIELD
+        )

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from domain.bounds.json_size import size_of
 from domain.bounds.limits import DEFAULT, Limits
-from domain.errors import ImpossibleHistory, Misfit, NotFound, Unacceptable
+from domain.errors import ImpossibleHistory, InvalidField, NotFound, RuleViolation
 from domain.events import (
     TaskCreated,
     TaskDeleted,
@@ -57,7 +57,7 @@ def update(task: Task, details: TaskDetails, limits: Limits = DEFAULT) -> list[T
 def add_routine(task: Task, routine_id: UUID, limits: Limits) -> list[TaskEvent]:
     """Raises Unacceptable for one too many."""
     if len(task.routines) >= limits.max_task_routines:
-        raise Unacceptable(f"A task has at most {limits.max_task_routines:,} routines: delete some first")
+        raise RuleViolation(f"A task has at most {limits.max_task_routines:,} routines: delete some first")
     return [TaskRoutineAdded(routine_id=routine_id)]
 
 
@@ -66,13 +66,13 @@ def _must_be_callable(workflow: Json, limits: Limits) -> None:
     must_be_workflow(workflow)
     must_have_few_steps(workflow, limits)
     if (size := size_of(workflow)) > limits.max_trajectory_bytes:
-        raise Misfit(f"A workflow has at most {limits.max_trajectory_bytes} bytes, got {size}", "workflow")
+        raise InvalidField(f"A workflow has at most {limits.max_trajectory_bytes} bytes, got {size}", "workflow")
 
 
 def must_have_few_steps(workflow: Json, limits: Limits) -> None:
     """Raises Misfit."""
     if (many := len(steps_of(workflow))) > limits.max_task_steps:
-        raise Misfit(f"A task has at most {limits.max_task_steps} steps, got {many}", "workflow.steps")
+        raise InvalidField(f"A task has at most {limits.max_task_steps} steps, got {many}", "workflow.steps")
 
 
 def must_be_there(task: Task | None) -> Task:
@@ -104,18 +104,18 @@ def must_be_workflow(workflow: Json) -> None:
     """Its three parts are of the right type, and every step is one that is configured, once. Raises Misfit."""
     for name in ("init_params", "step_configs"):
         if not isinstance(workflow.get(name), dict | None):
-            raise Misfit(f"{name} must be an object", f"workflow.{name}")
+            raise InvalidField(f"{name} must be an object", f"workflow.{name}")
     steps = workflow.get("steps")
     steps = [] if steps is None else steps
     if not isinstance(steps, list) or not all(isinstance(step, str) and step for step in steps):
-        raise Misfit("steps must be a list of names", "workflow.steps")
+        raise InvalidField("steps must be a list of names", "workflow.steps")
     if len(set(steps)) < len(steps):
-        raise Misfit("steps must name each step once", "workflow.steps")
+        raise InvalidField("steps must name each step once", "workflow.steps")
     for step, config in configs_of(workflow).items():
         if not isinstance(config, dict) or not isinstance(config.get("activity"), str):
-            raise Misfit("a step needs an activity", f"workflow.step_configs.{step}.activity")
+            raise InvalidField("a step needs an activity", f"workflow.step_configs.{step}.activity")
     if missing := [step for step in steps if step not in configs_of(workflow)]:
-        raise Misfit(f"steps are not configured: {', '.join(missing)}", "workflow.steps")
+        raise InvalidField(f"steps are not configured: {', '.join(missing)}", "workflow.steps")
 
 
 def type_hint(default: object) -> str:

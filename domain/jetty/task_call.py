@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from domain.errors import Unacceptable
+from domain.errors import RuleViolation
 from domain.jetty import task
 from domain.values import Json
 
@@ -10,7 +10,7 @@ from domain.values import Json
 def check_overrides(overrides: Json, workflow: Json) -> None:
     """Only what the task declares can be overridden. Raises Unacceptable, which lists the others."""
     if unknown := drifted(overrides, workflow):
-        raise Unacceptable("Unknown init_params_overrides keys", {"unknown_keys": unknown})
+        raise RuleViolation("Unknown init_params_overrides keys", {"unknown_keys": unknown})
 
 
 def drifted(overrides: Json, workflow: Json) -> list[str]:

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from domain.bounds.json_size import size_of
 from domain.bounds.limits import DEFAULT, Limits
-from domain.errors import Conflict, ImpossibleHistory, Misfit, Unacceptable
+from domain.errors import Conflict, ImpossibleHistory, InvalidField, RuleViolation
 from domain.events import (
     TrajectoryClaimed,
     TrajectoryEvent,
@@ -91,11 +91,11 @@ def must_fit(parts: dict[str, int], limits: Limits) -> None:
     """Raises Unacceptable when a trajectory would hold too much."""
     steps, labels = (sum(name.startswith(kind) for name in parts) for kind in (STEP, LABEL))
     if steps > limits.max_task_steps:
-        raise Unacceptable(f"A trajectory has at most {limits.max_task_steps} steps")
+        raise RuleViolation(f"A trajectory has at most {limits.max_task_steps} steps")
     if labels > limits.max_trajectory_labels:
-        raise Unacceptable(f"A trajectory has at most {limits.max_trajectory_labels} labels")
+        raise RuleViolation(f"A trajectory has at most {limits.max_trajectory_labels} labels")
     if (size := sum(parts.values())) > limits.max_trajectory_bytes:
-        raise Unacceptable(
+        raise RuleViolation(
             f"A trajectory holds at most {limits.max_trajectory_bytes} bytes of parameters, steps and labels, "
             f"and would hold {size}"
         )
@@ -136,7 +136,7 @@ def report(
     must_be_claimed_by(trajectory, claim_id)
     known = trajectory.workflow.get("steps")
     if isinstance(known, list) and known and step.step not in known:
-        raise Misfit(f"The task has no step '{step.step}'", "step")
+        raise InvalidField(f"The task has no step '{step.step}'", "step")
     must_fit(parts_after(trajectory.parts, step), limits)
     return [step]
 

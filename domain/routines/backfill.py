@@ -14,7 +14,7 @@ from domain.board import agent as agents
 from domain.board import project as projects
 from domain.board.agent import Agent
 from domain.board.project import Project
-from domain.errors import Conflict, ImpossibleHistory, Misfit
+from domain.errors import Conflict, ImpossibleHistory, InvalidField
 from domain.events import (
     BackfillAdvanced,
     BackfillCancelled,
@@ -105,9 +105,11 @@ def count(plan: Plan, since: datetime, until: datetime) -> int:
     """How many occurrences the range has, its ends included. Raises Misfit if they are none, or more than MOST."""
     found = plans.count(plan, since - INSTANT, until) if since <= until else 0
     if not found:
-        raise Misfit("The schedule has no occurrence in this range that is settled", "from")
+        raise InvalidField("The schedule has no occurrence in this range that is settled", "from")
     if found > MOST:
-        raise Misfit(f"The range has {found:,} occurrences, and a backfill at most {MOST:,}: ask for parts of it", "to")
+        raise InvalidField(
+            f"The range has {found:,} occurrences, and a backfill at most {MOST:,}: ask for parts of it", "to"
+        )
     return found
 
 

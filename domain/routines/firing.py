@@ -9,7 +9,7 @@ import msgspec
 
 from domain.board import agent as agents
 from domain.board.agent import Agent
-from domain.errors import Refusal, Unacceptable
+from domain.errors import DomainError, RuleViolation
 from domain.events import IssueOpened, RunFired, SlotEvent
 from domain.identity import issue_of_run
 from domain.routines import run as runs
@@ -21,7 +21,7 @@ from domain.values import (
     Failed,
     IssueDetails,
     Json,
-    Live,
+    LiveWork,
     Opened,
     Outcome,
     RoutineSettings,
@@ -39,7 +39,7 @@ LONGEST_TITLE = 200  # characters of an issue's title
 LONGEST_REASON = 1_000  # characters of why a run failed
 
 
-class Texts(Value, frozen=True):
+class RenderedTemplate(Value, frozen=True):
     """A routine's title and description with its variables filled in, and the values of these."""
 
     title: str
@@ -47,7 +47,7 @@ class Texts(Value, frozen=True):
     variables: dict[str, Scalar] = {}
 
 
-class Firing(Value, frozen=True):
+class FiringRequest(Value, frozen=True):
     """A request to fire a routine; the overrides are already resolved."""
 
     run_id: UUID
@@ -55,7 +55,7 @@ class Firing(Value, frozen=True):
     source: RunSource
     assignee_agent_id: UUID | None
     project_id: UUID | None
-    texts: Texts | Failed  # Failed: they cannot be filled in
+    texts: RenderedTemplate | Failed  # Failed: they cannot be filled in
     trigger_id: UUID | None = None
     occurrence: datetime | None = None
     next_at: datetime | None = None
@@ -79,7 +79,7 @@ class Facts(Value, frozen=True):
 
 def texts(
     settings: RoutineSettings, given: Sequence[Mapping[str, object]], at: datetime, most: int = sys.maxsize
-) -> Texts:
+) -> RenderedTemplate:
     """
     The texts with the values given, the first that has one; `at` fills in the date (contract 2.2, 2.3).
 
@@ -93,15 +93,15 @@ def texts(
     added = sum(variables.added_size(template, values) for template in templates)
     added += len(msgspec.json.encode(resolved)) if resolved else 0
     if added > most:
-        raise Unacceptable(f"The variables of a run may add at most {most} bytes to it, and add {added}")
+        raise RuleViolation(f"The variables of a run may add at most {most} bytes to it, and add {added}")
     title, description = (variables.interpolate(template, values) for template in templates)
     if len(title) > LONGEST_TITLE:
         description = f"{title}\n\n{description}" if description else title
         title = f"{title[: LONGEST_TITLE - 1]}…"
-    return Texts(title=title, description=description, variables=resolved)
+    return RenderedTemplate(title=title, description=description, variables=resolved)
 
 
-def failed(refusal: Refusal) -> Failed:
+def failed(refusal: DomainError) -> Failed:
     """What becomes of a firing that nobody waits for, when it is refused."""
     message = refusal.message
     return Failed(reason=message if len(message) <= LONGEST_REASON else f"{message[: LONGEST_REASON - 1]}…")
@@ -113,7 +113,7 @@ def deadline(settings: RoutineSettings, at: datetime) -> datetime | None:
     return None if most is None else at + timedelta(seconds=most)
 
 
-def outcome(firing: Firing, routine: Routine, agent: Agent | None, newest: Live | None) -> Outcome:
+def outcome(firing: FiringRequest, routine: Routine, agent: Agent | None, newest: LiveWork | None) -> Outcome:
     """What becomes of it (contract 5.2, 5.3); `newest` is the live execution issue that it meets, if any."""
     if isinstance(firing.texts, Failed):
         return firing.texts
@@ -128,17 +128,17 @@ def outcome(firing: Firing, routine: Routine, agent: Agent | None, newest: Live 
     return decided
 
 
-def facts(firing: Firing, routine: Routine, slot: Slot, outcome: Outcome) -> Facts:
+def facts(firing: FiringRequest, routine: Routine, slot: Slot, outcome: Outcome) -> Facts:
     """The events of a firing with this outcome."""
     fired = fired_with(firing, routine, outcome)
     if not isinstance(outcome, Opened) or isinstance(firing.texts, Failed):
         return Facts(run=fired, issue=None, slot=())
-    live = Live(issue_id=outcome.issue_id, run_id=firing.run_id)
+    live = LiveWork(issue_id=outcome.issue_id, run_id=firing.run_id)
     issue = _issue(firing, firing.texts, routine.settings)
     return Facts(run=fired, issue=issue, slot=tuple(slots.take(slot, firing.routine_id, live)))
 
 
-def fired_with(firing: Firing, routine: Routine, outcome: Outcome) -> RunFired:
+def fired_with(firing: FiringRequest, routine: Routine, outcome: Outcome) -> RunFired:
     """The fact that the routine fired, with this outcome."""
     return RunFired(
         routine_id=firing.routine_id,
@@ -157,7 +157,7 @@ def fired_with(firing: Firing, routine: Routine, outcome: Outcome) -> RunFired:
     )
 
 
-def _issue(firing: Firing, texts: Texts, settings: RoutineSettings) -> IssueOpened:
+def _issue(firing: FiringRequest, texts: RenderedTemplate, settings: RoutineSettings) -> IssueOpened:
     return IssueOpened(
         details=IssueDetails(
             title=texts.title,
@@ -177,7 +177,7 @@ def _issue(firing: Firing, texts: Texts, settings: RoutineSettings) -> IssueOpen
     )
 
 
-def _payload(firing: Firing) -> Json | None:
+def _payload(firing: FiringRequest) -> Json | None:
     """What a run keeps of what it was fired with (contract 2.3)."""
     filled = {} if isinstance(firing.texts, Failed) else firing.texts.variables
     return variables.merged_payload(firing.payload, filled)

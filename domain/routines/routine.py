@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from domain.bounds.json_size import size_of
 from domain.bounds.limits import DEFAULT, Limits
-from domain.errors import Conflict, ImpossibleHistory, Unacceptable
+from domain.errors import Conflict, ImpossibleHistory, RuleViolation
 from domain.events import (
     RoutineCreated,
     RoutineEvent,
@@ -73,7 +73,7 @@ def update(routine: Routine, settings: RoutineSettings, limits: Limits = DEFAULT
     if old.status == "archived" and settings.status != "archived":
         raise Conflict(ARCHIVED)
     if settings.status == "active" and has_nobody(settings) and old.status != "active":
-        raise Unacceptable("Default agent required")
+        raise RuleViolation("Default agent required")
     if _template(settings) != _template(old):
         settings = _synced(_without_orphans(settings, old))
     settings = _without_pause(_paused_without_assignee(settings))
@@ -108,7 +108,7 @@ def must_not_be_archived(routine: Routine) -> None:
 def must_be_schedulable(settings: RoutineSettings) -> None:
     """A schedule fires with nobody there to give values (contract 3.4)."""
     if missing := variables.without_value(settings.variables):
-        raise Unacceptable(f"Scheduled routines require defaults for required variables: {', '.join(missing)}")
+        raise RuleViolation(f"Scheduled routines require defaults for required variables: {', '.join(missing)}")
 
 
 def has_enabled_schedule(routine: Routine) -> bool:
@@ -118,7 +118,7 @@ def has_enabled_schedule(routine: Routine) -> bool:
 def _must_fit(new: RoutineSettings, old: RoutineSettings | None, limits: Limits) -> None:
     """Each revision repeats all settings. One that holds too much from before the limits may only not grow."""
     if (size := _weight(new)) > limits.max_routine_bytes and (old is None or size > _weight(old)):
-        raise Unacceptable(
+        raise RuleViolation(
             f"A routine has at most {limits.max_routine_bytes} bytes of title, description, variables and overrides, "
             f"got {size}"
         )
@@ -138,7 +138,7 @@ def _synced(settings: RoutineSettings) -> RoutineSettings:
     """What its title and description name is declared (contract 2.1)."""
     synced = variables.synced(settings.variables, settings.title, settings.description)
     if len(synced) > MOST_VARIABLES:
-        raise Unacceptable(f"A routine can have at most {MOST_VARIABLES} variables")
+        raise RuleViolation(f"A routine can have at most {MOST_VARIABLES} variables")
     return replace(settings, variables=synced)
 
 

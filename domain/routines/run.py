@@ -8,7 +8,7 @@ from domain.values import (
     Coalesced,
     ConcurrencyPolicy,
     IssueStatus,
-    Live,
+    LiveWork,
     Opened,
     Outcome,
     Skipped,
@@ -37,7 +37,7 @@ def evolve(run: Run | None, event: RunEvent) -> Run:
             raise ImpossibleHistory(run, event)
 
 
-def outcome(policy: ConcurrencyPolicy, newest: Live | None, begun: Opened | Started) -> Outcome:
+def outcome(policy: ConcurrencyPolicy, newest: LiveWork | None, begun: Opened | Started) -> Outcome:
     """What becomes of a firing that would begin this, given the newest live work of its routine (contract 5.2)."""
     if newest is None or policy == "always_enqueue":
         return begun

@@ -8,14 +8,14 @@ at the last one. The more there are live, the larger it is and the seldomer it c
 from uuid import UUID
 
 from domain.events import SlotCounted, SlotEvent, SlotFreed, SlotTaken, stored_name
-from domain.values import Live, Value
+from domain.values import LiveWork, Value
 
 READ_FROM = stored_name(SlotCounted)
 COUNT_EVERY, COUNT_AT_LATEST = 6, 60  # events, of a slot with few live ones and of one with many
 
 
 class Slot(Value, frozen=True):
-    live: tuple[Live, ...] = ()  # oldest first
+    live: tuple[LiveWork, ...] = ()  # oldest first
     since_count: int = 0  # events since the last slot.counted
 
 
@@ -35,7 +35,7 @@ def evolve(slot: Slot | None, event: SlotEvent) -> Slot:
             return Slot(live=counted)
 
 
-def take(slot: Slot, routine_id: UUID, live: Live) -> list[SlotEvent]:
+def take(slot: Slot, routine_id: UUID, live: LiveWork) -> list[SlotEvent]:
     if live in slot.live:
         return []
     return [*_counted(slot, routine_id), SlotTaken(routine_id=routine_id, live=live)]

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from domain.errors import Conflict, ImpossibleHistory, Unacceptable
+from domain.errors import Conflict, ImpossibleHistory, RuleViolation
 from domain.events import (
     TriggerCreated,
     TriggerDeleted,
@@ -48,7 +48,7 @@ class Trigger(Value, frozen=True):
     settings: TriggerSettings
     webhook: Webhook | None = None
     old_secret: OldSecret | None = None
-    since: datetime | None = None  # no occurrence before this one is without its outcome
+    next_unsettled_at: datetime | None = None  # every earlier occurrence already has an outcome
     deleted: bool = False
 
 
@@ -82,13 +82,13 @@ def evolve(trigger: Trigger | None, event: TriggerEvent) -> Trigger:
         case Trigger(deleted=True), TriggerRestored():
             return _begun(event)
         case Trigger(deleted=False), TriggerUpdated(settings=settings, webhook=None, next_at=since):
-            return replace(trigger, settings=settings, since=since)
+            return replace(trigger, settings=settings, next_unsettled_at=since)
         case Trigger(deleted=False), TriggerUpdated(settings=settings, webhook=webhook, next_at=since):
-            return replace(trigger, settings=settings, webhook=webhook, old_secret=None, since=since)
+            return replace(trigger, settings=settings, webhook=webhook, old_secret=None, next_unsettled_at=since)
         case Trigger(deleted=False), TriggerSecretRotated(webhook=webhook, old_secret_id=old, old_until=until):
             return replace(trigger, webhook=webhook, old_secret=OldSecret(id=old, until=until) if until else None)
         case Trigger(deleted=False), TriggerRescheduled(next_at=since) | TriggerMissed(next_at=since):
-            return replace(trigger, since=since)
+            return replace(trigger, next_unsettled_at=since)
         case Trigger(deleted=False), TriggerDeleted():
             return replace(trigger, deleted=True)
         case _:
@@ -101,7 +101,7 @@ def _begun(event: TriggerCreated | TriggerRestored) -> Trigger:
         kind=event.kind,
         settings=event.settings,
         webhook=event.webhook,
-        since=event.next_at,
+        next_unsettled_at=event.next_at,
     )
 
 
@@ -139,7 +139,7 @@ def restore(trigger: Trigger, state: TriggerState, now: datetime, webhook: Webho
 
 def webhook_of(trigger: Trigger) -> Webhook:
     if trigger.webhook is None:
-        raise Unacceptable("Only webhook triggers can rotate secrets")
+        raise RuleViolation("Only webhook triggers can rotate secrets")
     return trigger.webhook
 
 
@@ -196,7 +196,7 @@ def plan_of(trigger: Trigger) -> Plan | None:
 
 def owed_from(trigger: Trigger, of: RoutineStatus) -> datetime | None:
     """The first occurrence that the schedule settles itself, or has settled; None: it settles nothing."""
-    return trigger.since if trigger.settings.enabled and of == "active" else None
+    return trigger.next_unsettled_at if trigger.settings.enabled and of == "active" else None
 
 
 def due(plan: Plan, since: datetime, now: datetime, policy: CatchUpPolicy) -> Due | None:
@@ -296,21 +296,21 @@ def _checked(
 def _checked_times(settings: TriggerSettings) -> TriggerSettings:
     """A cron expression in a zone, or one moment; the excluded dates in order and once each."""
     if settings.timezone is None:
-        raise Unacceptable("Scheduled triggers require timezone")
+        raise RuleViolation("Scheduled triggers require timezone")
     if any(
         moment is not None and moment >= TOO_FAR for moment in (settings.run_at, settings.starts_at, settings.ends_at)
     ):
-        raise Unacceptable(f"runAt, startsAt and endsAt must lie before the year {TOO_FAR.year}")
+        raise RuleViolation(f"runAt, startsAt and endsAt must lie before the year {TOO_FAR.year}")
     if settings.run_at is not None:
         if settings.cron_expression is not None:
-            raise Unacceptable("A schedule has a cronExpression or a runAt, not both")
+            raise RuleViolation("A schedule has a cronExpression or a runAt, not both")
         if settings.excluded_dates or settings.starts_at or settings.ends_at:
-            raise Unacceptable("A schedule with runAt has no startsAt, endsAt or excludedDates")
+            raise RuleViolation("A schedule with runAt has no startsAt, endsAt or excludedDates")
         return settings
     if settings.cron_expression is None:
-        raise Unacceptable("Scheduled triggers require cronExpression")
+        raise RuleViolation("Scheduled triggers require cronExpression")
     if settings.starts_at and settings.ends_at and settings.ends_at < settings.starts_at:
-        raise Unacceptable("endsAt must not be before startsAt")
+        raise RuleViolation("endsAt must not be before startsAt")
     cron = cron_schedule.parse_cron(settings.cron_expression, settings.timezone)
     excluded = tuple(sorted(set(settings.excluded_dates)))
     return replace(settings, cron_expression=cron.expression, timezone=cron.timezone, excluded_dates=excluded)

@@ -12,7 +12,7 @@ from decimal import Decimal
 
 import msgspec
 
-from domain.errors import Unacceptable
+from domain.errors import RuleViolation
 from domain.values import Json, Variable
 
 Resolved = str | int | float | bool
@@ -91,7 +91,7 @@ def resolve(declared: Iterable[Variable], candidates: Sequence[Mapping[str, obje
         elif variable.required:
             missing.append(variable.name)
     if missing:
-        raise Unacceptable(f"Missing routine variables: {', '.join(missing)}")
+        raise RuleViolation(f"Missing routine variables: {', '.join(missing)}")
     return resolved
 
 
@@ -166,7 +166,7 @@ def _is_judged_at_once(variable: Variable) -> bool:
 def _fitted(variable: Variable, value: object) -> Resolved:
     fitted = _fit(variable, value)
     if fitted is None:
-        raise Unacceptable(_misfit(variable))
+        raise RuleViolation(_misfit(variable))
     return fitted
 
 
@@ -230,7 +230,7 @@ def _is_finite(number: float) -> bool:
 def _text_of_number(number: float) -> str:
     """Its shortest digits, with an exponent from 1e21 on and below 1e-6 (ECMA-262, Number::toString)."""
     if not _is_finite(number):
-        raise Unacceptable("Number must be finite")
+        raise RuleViolation("Number must be finite")
     if not number:
         return "0"
     if 1e-6 <= abs(number) < 1e21:  # noqa: PLR2004 as the docstring says

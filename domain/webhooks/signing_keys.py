@@ -20,7 +20,7 @@ class Signing(Value, frozen=True):
     old: OldSecret | None = None
 
 
-def turned(signing: Signing | None, secret_id: UUID, old_until: datetime | None) -> Signing:
+def rotated(signing: Signing | None, secret_id: UUID, old_until: datetime | None) -> Signing:
     """With another secret; the one before stays until `old_until` (None: it is gone at once)."""
     if signing is None or old_until is None:
         return Signing(secret_id=secret_id)

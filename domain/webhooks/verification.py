@@ -14,7 +14,7 @@ from hmac import compare_digest
 from secrets import token_bytes, token_hex
 from typing import Any, assert_never
 
-from domain.errors import Unknown
+from domain.errors import Unauthenticated
 from domain.values import SigningMode, Value
 from domain.webhooks.secret import Secret
 
@@ -33,7 +33,7 @@ MESSAGE_ID = re.compile(r"[!-\-/-~]{1,255}")  # no dot: what is signed can be re
 SIGNATURES = re.compile(r"[^ ,]+,[^ ,]+(?: [^ ,]+,[^ ,]+)*")
 
 
-class Delivery(Value, frozen=True):
+class WebhookRequest(Value, frozen=True):
     """A request as received: names of headers in lower case, their values as latin-1 text, the body's raw bytes."""
 
     headers: tuple[tuple[str, str], ...]
@@ -45,7 +45,7 @@ class Delivery(Value, frozen=True):
         if not values:
             return None
         if len(values) > 1 or not values[0].isascii():
-            raise Unknown
+            raise Unauthenticated
         return values[0].strip(" \t")
 
     def __repr__(self) -> str:
@@ -67,7 +67,9 @@ class Proof(Value, frozen=True):
     message_id: str | None = None
 
 
-def verify(mode: SigningMode, delivery: Delivery, secrets: Sequence[Secret], window_s: int, now: datetime) -> Proof:
+def verify(
+    mode: SigningMode, delivery: WebhookRequest, secrets: Sequence[Secret], window_s: int, now: datetime
+) -> Proof:
     """The proof that the sender knows one of the secrets (while an old one still counts, either); or Unknown."""
     match mode:
         case "none":
@@ -95,15 +97,15 @@ def mint_public_id() -> str:
     return token_hex(12)
 
 
-def _bearer(delivery: Delivery, secrets: Sequence[Secret]) -> Proof:
+def _bearer(delivery: WebhookRequest, secrets: Sequence[Secret]) -> Proof:
     scheme, _, token = (delivery.header("authorization") or "").partition(" ")
     known = [secret.is_known_as(token.encode()) for secret in secrets]  # all of them: which one it was takes no time
     if scheme != "Bearer" or not token or not any(known):
-        raise Unknown
+        raise Unauthenticated
     return Proof()
 
 
-def _stamped(delivery: Delivery, window_s: int, now: datetime) -> list[bytes]:
+def _stamped(delivery: WebhookRequest, window_s: int, now: datetime) -> list[bytes]:
     """What is signed together with the timestamp; empty if there is none that counts now."""
     sent = delivery.header("x-paperclip-timestamp") or ""
     if not TIMESTAMP.fullmatch(sent) or not _is_near(sent, window_s, now):
@@ -111,7 +113,7 @@ def _stamped(delivery: Delivery, window_s: int, now: datetime) -> list[bytes]:
     return [sent.encode() + b"." + delivery.body]
 
 
-def _hex_hmac(delivery: Delivery, names: tuple[str, str], texts: list[bytes], secrets: Sequence[Secret]) -> Proof:
+def _hex_hmac(delivery: WebhookRequest, names: tuple[str, str], texts: list[bytes], secrets: Sequence[Secret]) -> Proof:
     """Of two signatures, the one in the header that is named first counts."""
     given = [value for name in names if (value := delivery.header(name)) is not None]
     signature = given[0].removeprefix("sha256=") if given else ""
@@ -122,25 +124,25 @@ def _hex_hmac(delivery: Delivery, names: tuple[str, str], texts: list[bytes], se
         if secret.value and compare_digest(hmac.digest(secret.value, text, "sha256").hex().encode(), signature.encode())
     ]
     if not known:
-        raise Unknown
+        raise Unauthenticated
     # The stamp is read off what was signed, not off the header: nobody can move a fraction, or all of a timestamp,
     # into the body and have the same signature count once more.
     sent = STAMPED.match(known[0])
     return Proof(stamp=f"{sent[1].decode()}:{signature}" if sent else None)
 
 
-def _standard(delivery: Delivery, secrets: Sequence[Secret], window_s: int, now: datetime) -> Proof:
+def _standard(delivery: WebhookRequest, secrets: Sequence[Secret], window_s: int, now: datetime) -> Proof:
     message_id, sent, listed = (delivery.header(f"webhook-{part}") or "" for part in ("id", "timestamp", "signature"))
     if not MESSAGE_ID.fullmatch(message_id) or not SIGNATURES.fullmatch(listed):
-        raise Unknown
+        raise Unauthenticated
     if not WHOLE_SECONDS.fullmatch(sent) or not _is_near(sent, window_s, now):
-        raise Unknown
+        raise Unauthenticated
     text = f"{message_id}.{sent}.".encode() + delivery.body
     right = [b64encode(hmac.digest(key, text, "sha256")) for secret in secrets if (key := _standard_key(secret))]
     given = [signature.removeprefix("v1,").encode() for signature in listed.split(" ") if signature.startswith("v1,")]
     known = [compare_digest(one, other) for one in right for other in given]
     if not any(known):
-        raise Unknown
+        raise Unauthenticated
     return Proof(message_id=message_id)
 
 

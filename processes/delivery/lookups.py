@@ -21,7 +21,7 @@ from domain.bounds.limits import Limits
 from processes.delivery.shares import Shares
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]  # the addresses of a name
-Found = list[tuple[Any, Any, int, str, tuple[Any, ...]]]  # what getaddrinfo gives
+AddressInfo = list[tuple[Any, Any, int, str, tuple[Any, ...]]]  # what getaddrinfo gives
 
 
 class Overdue(Exception):
@@ -97,13 +97,13 @@ class Lookups:
 
 async def resolve(host: str, port: int) -> list[str]:
     """The system's answer."""
-    answer: Future[Found] = Future()
+    answer: Future[AddressInfo] = Future()
     Thread(target=_get_addresses, args=(answer, host, port), name="lookup", daemon=True).start()
     found = await asyncio.wrap_future(answer)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
-def _get_addresses(answer: "Future[Found]", host: str, port: int) -> None:
+def _get_addresses(answer: "Future[AddressInfo]", host: str, port: int) -> None:
     if not answer.set_running_or_notify_cancel():
         return
     try:

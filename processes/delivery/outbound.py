@@ -61,7 +61,7 @@ class Client:
             ssl_context=context or ssl.create_default_context(),
             max_connections=2 * limits.max_deliveries_at_once,
             max_keepalive_connections=0,  # answers are not read to their end
-            network_backend=Judging(self._lookups, limits.max_answer_bytes, allow_private=allow_private),
+            network_backend=PublicAddressBackend(self._lookups, limits.max_answer_bytes, allow_private=allow_private),
         )
 
     async def post(
@@ -72,10 +72,10 @@ class Client:
         began = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(self._limit_s):
-                status, wish = await self._sent(url, headers, body)
+                status, retry_after = await self._sent(url, headers, body)
         except Exception as error:  # noqa: BLE001 whatever it is, it is the attempt's end
             return Answer(status=None, reason=self._reason(error), took_ms=_ms_since(began))
-        return Answer(status=status, retry_after=wish, took_ms=_ms_since(began))
+        return Answer(status=status, retry_after=retry_after, took_ms=_ms_since(began))
 
     async def close(self) -> None:
         self._lookups.close()
@@ -89,9 +89,9 @@ class Client:
         async with self._pool.stream(
             "POST", _destination(url), headers=given, content=body, extensions={"timeout": limits}
         ) as response:
-            return response.status, self._wish(response.headers)
+            return response.status, self._retry_after(response.headers)
 
-    def _wish(self, headers: Iterable[tuple[bytes, bytes]]) -> timedelta | None:
+    def _retry_after(self, headers: Iterable[tuple[bytes, bytes]]) -> timedelta | None:
         """How long the receiver asks to be left alone: Retry-After, in seconds or as a date (RFC 9110, 10.2.3)."""
         text = next((value.decode("latin-1").strip() for name, value in headers if name.lower() == b"retry-after"), "")
         if text.isascii() and text.isdigit():
@@ -126,7 +126,7 @@ class Client:
         return "The connection broke off"
 
 
-class Judging(httpcore.AsyncNetworkBackend):
+class PublicAddressBackend(httpcore.AsyncNetworkBackend):
     """Connects to addresses that were judged, by the resolver's one answer."""
 
     def __init__(self, lookups: Lookups, max_answer_bytes: int, *, allow_private: bool) -> None:

@@ -5,10 +5,10 @@ from typing import Any
 
 import msgspec
 
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from application.use_cases.delivery_attempts import Address
 from domain import disclosure
-from domain.delivery.delivery import Letter
+from domain.delivery.delivery import PendingDelivery
 from domain.events import IssueOpened
 from domain.recorded import Recorded
 from domain.webhooks import signatures
@@ -16,30 +16,30 @@ from projections.jetty import trajectories
 from projections.responses import time
 
 
-class Composed(msgspec.Struct, frozen=True):
+class Payload(msgspec.Struct, frozen=True):
     """A request that is ready to be sent, its signature apart."""
 
     body: bytes
     number: int = 0  # of the trajectory that it is about
 
 
-def composed(work: Work, letter: Letter, told: Recorded) -> Composed:
+def compose(work: UnitOfWork, pending: PendingDelivery, told: Recorded) -> Payload:
     """`told` is the event that the letter tells."""
-    match letter.kind:
+    match pending.kind:
         case "webhook":
-            return Composed(_encoded(_event(told)))
+            return Payload(_encoded(_event(told)))
         case "heartbeat":
-            return Composed(_encoded(_heartbeat(letter, told)))
+            return Payload(_encoded(_heartbeat(pending, told)))
         case "callback":
-            history = [recorded for recorded in work.history(letter.target_id) if recorded.version <= told.version]
+            history = [recorded for recorded in work.history(pending.target_id) if recorded.version <= told.version]
             found = trajectories.trajectory_of(history)
-            return Composed(_encoded(found), number=found.trajectory_id)
+            return Payload(_encoded(found), number=found.trajectory_id)
 
 
-def headers(letter: Letter, of: Composed, to: Address, work: Work) -> Mapping[str, str]:
+def headers(pending: PendingDelivery, of: Payload, to: Address, work: UnitOfWork) -> Mapping[str, str]:
     """Of one attempt: its time is signed with the body."""
-    own = signatures.standard_headers(letter.id, to.secrets, of.body, work.now)
-    if letter.kind != "callback":
+    own = signatures.standard_headers(pending.id, to.secrets, of.body, work.now)
+    if pending.kind != "callback":
         return own
     secret = to.secrets[0] if to.secrets else None
     return {**own, **signatures.callback_headers(of.number, secret, of.body, work.now)}
@@ -62,7 +62,7 @@ def _event(told: Recorded) -> dict[str, Any]:
     }
 
 
-def _heartbeat(letter: Letter, told: Recorded) -> dict[str, Any]:
+def _heartbeat(pending: PendingDelivery, told: Recorded) -> dict[str, Any]:
     event = told.event
     if not isinstance(event, IssueOpened):
         raise TypeError(event)
@@ -70,7 +70,7 @@ def _heartbeat(letter: Letter, told: Recorded) -> dict[str, Any]:
         "type": "issue.opened",
         "timestamp": time(told.at),
         "data": {
-            "agentId": letter.target_id,
+            "agentId": pending.target_id,
             "companyId": told.company_id,
             "issueId": told.stream_id,
             "title": event.details.title,

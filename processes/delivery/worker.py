@@ -23,16 +23,16 @@ import structlog
 from eventsourcing.persistence import PersistenceError
 
 from application.event_store.execute import Executor
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from application.use_cases import delivery_attempts
 from application.use_cases.delivery_attempts import Address, GivenUp
 from domain.delivery import outbound_url
-from domain.delivery.delivery import Answer, Letter
+from domain.delivery.delivery import Answer, PendingDelivery
 from domain.errors import Oversized
 from domain.recorded import Unreadable
 from processes.delivery import payloads
 from processes.delivery.outbound import Client
-from processes.delivery.payloads import Composed
+from processes.delivery.payloads import Payload
 from processes.delivery.shares import Shares
 from processes.follower import Follower
 from processes.wakeup import Connection, Wakeup
@@ -62,7 +62,7 @@ class Load(msgspec.Struct, frozen=True):
     size: int
 
 
-class Courier:
+class DeliveryWorker:
     """Takes letters to their receivers."""
 
     def __init__(self, executor: Executor, read: Read, client: Client) -> None:
@@ -72,7 +72,7 @@ class Courier:
         self.is_behind = False  # whether there is more of the log than the last round has followed
         self._client = client
         self._limits = executor.store.limits
-        self._on_their_way: dict[UUID, tuple[Letter, asyncio.Task[None]]] = {}
+        self._on_their_way: dict[UUID, tuple[PendingDelivery, asyncio.Task[None]]] = {}
         self._resting: dict[UUID, datetime] = {}
         self._postponed: dict[UUID, Load] = {}  # by lane: what did not fit beside what was on its way
         self._host_of: dict[UUID, Host] = {}  # of lanes, as their last letters went
@@ -81,7 +81,7 @@ class Courier:
         self._hosts: Counter[Host] = Counter()  # attempts on their way
         self._composing = asyncio.Semaphore(COMPOSED_AT_ONCE)
 
-    async def round(self, conn: Connection, locks: Connection) -> int:
+    async def send_due(self, conn: Connection, locks: Connection) -> int:
         """
         Sends off what is due and may go; returns how many letters that were.
 
@@ -90,17 +90,17 @@ class Courier:
         now = self._executor.clock()
         self._on_their_way = {id_: one for id_, one in self._on_their_way.items() if not one[1].done()}
         self._resting = {id_: until for id_, until in self._resting.items() if until > now}
-        sent = [letter for letter, _ in self._on_their_way.values()]
-        lanes, hosts = Counter(letter.lane for letter in sent), Counter(map(self._known_host, sent))
+        sent = [pending for pending, _ in self._on_their_way.values()]
+        partitions, hosts = Counter(pending.partition_key for pending in sent), Counter(map(self._known_host, sent))
         without = [*self._on_their_way, *self._resting]
         many = 0
-        for letter in await asyncio.to_thread(self._due, conn, now, without, self._full(lanes, hosts)):
-            lane, host = letter.lane, self._known_host(letter)
-            if self._is_full(lanes[lane], hosts[host]) or not self._places.fits(letter.company_id):
+        for pending in await asyncio.to_thread(self._due, conn, now, without, self._full(partitions, hosts)):
+            partition_key, host = pending.partition_key, self._known_host(pending)
+            if self._is_full(partitions[partition_key], hosts[host]) or not self._places.fits(pending.company_id):
                 continue
-            lanes[lane] += 1
+            partitions[partition_key] += 1
             hosts[host] += host is not None
-            self._send_off(locks, letter)
+            self._send_off(locks, pending)
             many += 1
         return many
 
@@ -118,7 +118,9 @@ class Courier:
         """The letters on their way. A database that is away has ended them with its error."""
         return [task for _, task in self._on_their_way.values()]
 
-    def _due(self, conn: Connection, now: datetime, without: Sequence[UUID], full: Sequence[UUID]) -> list[Letter]:
+    def _due(
+        self, conn: Connection, now: datetime, without: Sequence[UUID], full: Sequence[UUID]
+    ) -> list[PendingDelivery]:
         self._follow(conn)
         return deliveries.due(
             conn,
@@ -137,97 +139,99 @@ class Courier:
                 break
         self.is_behind = is_more or self._follower.is_kept_waiting
 
-    def _known_host(self, letter: Letter) -> Host | None:
+    def _known_host(self, pending: PendingDelivery) -> Host | None:
         """Where the last letter of its lane went; None when that is not known."""
-        return self._host_of.get(letter.lane)
+        return self._host_of.get(pending.partition_key)
 
-    def _learn_host(self, letter: Letter, host: Host) -> None:
+    def _learn_host(self, pending: PendingDelivery, host: Host) -> None:
         """Several hosts of callbacks may share a lane: of these nothing is known beforehand."""
-        if letter.kind == "callback":
+        if pending.kind == "callback":
             return
         if len(self._host_of) >= KNOWN_HOSTS:
             self._host_of.clear()
-        self._host_of[letter.lane] = host
+        self._host_of[pending.partition_key] = host
 
     def _is_full(self, of_lane: int, of_host: int) -> bool:
         limits = self._limits
         return of_lane >= limits.max_receiver_deliveries_at_once or of_host >= limits.max_host_deliveries_at_once
 
-    def _full(self, lanes: Counter[UUID], hosts: Counter[Host | None]) -> list[UUID]:
+    def _full(self, partitions: Counter[UUID], hosts: Counter[Host | None]) -> list[UUID]:
         """The lanes of which nothing may go now, so that what waits in them does not hide what waits in others."""
         hosts[None] = 0
-        self._postponed = {lane: load for lane, load in self._postponed.items() if not self._may_take(load)}
-        full = [lane for lane, many in lanes.items() if self._is_full(many, 0)]
+        self._postponed = {
+            partition_key: load for partition_key, load in self._postponed.items() if not self._may_take(load)
+        }
+        full = [partition_key for partition_key, many in partitions.items() if self._is_full(many, 0)]
         if any(self._is_full(0, many) for many in hosts.values()):
-            full += [lane for lane, host in self._host_of.items() if self._is_full(0, hosts[host])]
+            full += [partition_key for partition_key, host in self._host_of.items() if self._is_full(0, hosts[host])]
         return [*full, *self._postponed]
 
     def _may_take(self, load: Load) -> bool:
         free = self._hosts[load.host] < self._limits.max_host_deliveries_at_once
         return free and self._bytes.fits(load.host[0], load.size)
 
-    def _send_off(self, locks: Connection, letter: Letter) -> None:
-        task = asyncio.create_task(self._deliver(locks, letter))
-        self._on_their_way[letter.id] = letter, task
-        self._places.take(letter.company_id)
-        task.add_done_callback(lambda _: self._places.give_back(letter.company_id))
+    def _send_off(self, locks: Connection, pending: PendingDelivery) -> None:
+        task = asyncio.create_task(self._deliver(locks, pending))
+        self._on_their_way[pending.id] = pending, task
+        self._places.take(pending.company_id)
+        task.add_done_callback(lambda _: self._places.give_back(pending.company_id))
 
-    async def _deliver(self, locks: Connection, letter: Letter) -> None:
-        key = f"delivery {letter.lane if letter.ordered else letter.id}"
+    async def _deliver(self, locks: Connection, pending: PendingDelivery) -> None:
+        key = f"delivery {pending.partition_key if pending.ordered else pending.id}"
         if not await asyncio.to_thread(deliveries.hold, locks, key):
-            self._resting[letter.id] = self._executor.clock() + TAKEN
+            self._resting[pending.id] = self._executor.clock() + TAKEN
             return
         try:
-            if await asyncio.to_thread(self._is_due, letter):
-                await self._attempt(letter)
+            if await asyncio.to_thread(self._is_due, pending):
+                await self._attempt(pending)
         except Exception as error:
             if positions.is_away(error):
                 raise
-            log.exception("cannot_deliver", delivery_id=str(letter.id))
-            self._resting[letter.id] = self._executor.clock() + REST
+            log.exception("cannot_deliver", delivery_id=str(pending.id))
+            self._resting[pending.id] = self._executor.clock() + REST
         finally:
-            await asyncio.to_thread(deliveries.let_go, locks, key)
+            await asyncio.to_thread(deliveries.release, locks, key)
 
-    async def _attempt(self, letter: Letter) -> None:
+    async def _attempt(self, pending: PendingDelivery) -> None:
         async with self._composing:
             try:
-                to, of, headers = await asyncio.to_thread(self._ready, letter)
+                to, of, headers = await asyncio.to_thread(self._ready, pending)
             except (GivenUp, Oversized) as given_up:
                 reason = str(given_up)
-                await asyncio.to_thread(self._note, lambda work: delivery_attempts.give_up(work, letter, reason))
-                log.info("delivery_given_up", delivery_id=str(letter.id), kind=letter.kind, reason=reason)
+                await asyncio.to_thread(self._note, lambda work: delivery_attempts.give_up(work, pending, reason))
+                log.info("delivery_given_up", delivery_id=str(pending.id), kind=pending.kind, reason=reason)
                 return
-            load = Load(host=(letter.company_id, _host_of(to.url)), size=len(of.body))
-            self._learn_host(letter, load.host)
+            load = Load(host=(pending.company_id, _host_of(to.url)), size=len(of.body))
+            self._learn_host(pending, load.host)
             if not self._may_take(load):
-                self._postponed[letter.lane] = load
+                self._postponed[pending.partition_key] = load
                 return
             self._hosts[load.host] += 1
-            self._bytes.take(letter.company_id, load.size)
+            self._bytes.take(pending.company_id, load.size)
         try:
-            answer = await self._client.post(to.url, headers, of.body, company_id=letter.company_id)
-            await asyncio.to_thread(self._note, lambda work: delivery_attempts.record(work, letter, answer))
+            answer = await self._client.post(to.url, headers, of.body, company_id=pending.company_id)
+            await asyncio.to_thread(self._note, lambda work: delivery_attempts.record(work, pending, answer))
         finally:
-            self._bytes.give_back(letter.company_id, load.size)
+            self._bytes.give_back(pending.company_id, load.size)
             self._hosts[load.host] -= 1
             self._hosts += Counter()  # those of which there are none are forgotten
-        _say(letter, answer)
+        _say(pending, answer)
 
-    def _is_due(self, letter: Letter) -> bool:
-        return self._executor.ask(lambda work: delivery_attempts.is_due(work, letter))
+    def _is_due(self, pending: PendingDelivery) -> bool:
+        return self._executor.query(lambda work: delivery_attempts.is_due(work, pending))
 
-    def _ready(self, letter: Letter) -> tuple[Address, Composed, dict[str, str]]:
-        def made(work: Work) -> tuple[Address, Composed, dict[str, str]]:
-            to = delivery_attempts.address(work, letter)
-            told = self._read(letter.position - 1, 1)[0]
+    def _ready(self, pending: PendingDelivery) -> tuple[Address, Payload, dict[str, str]]:
+        def made(work: UnitOfWork) -> tuple[Address, Payload, dict[str, str]]:
+            to = delivery_attempts.address(work, pending)
+            told = self._read(pending.position - 1, 1)[0]
             if isinstance(told.event, Unreadable):
                 raise GivenUp("The event cannot be read by this version of the service")
-            of = payloads.composed(work, letter, told)
-            return to, of, dict(payloads.headers(letter, of, to, work))
+            of = payloads.compose(work, pending, told)
+            return to, of, dict(payloads.headers(pending, of, to, work))
 
-        return self._executor.ask(made)
+        return self._executor.query(made)
 
-    def _note(self, decide: Callable[[Work], bool]) -> None:
+    def _note(self, decide: Callable[[UnitOfWork], bool]) -> None:
         self._executor.attempt(decide, actor="delivery")
 
 
@@ -238,40 +242,42 @@ def _host_of(url: str) -> str:
         return ""
 
 
-def _say(letter: Letter, answer: Answer) -> None:
+def _say(pending: PendingDelivery, answer: Answer) -> None:
     log.info(
         "delivery_attempted",
-        delivery_id=str(letter.id),
-        kind=letter.kind,
-        attempt=letter.attempts + 1,
+        delivery_id=str(pending.id),
+        kind=pending.kind,
+        attempt=pending.attempts + 1,
         status=answer.status,
         reason=answer.reason,
         took_ms=answer.took_ms,
     )
 
 
-async def _serve(courier: Courier, connect: Callable[[], Connection], wakeup: Wakeup, stop: Stop) -> None:
+async def _serve(
+    delivery_worker: DeliveryWorker, connect: Callable[[], Connection], wakeup: Wakeup, stop: Stop
+) -> None:
     """Until stopped; what is on its way then comes to its end."""
     with connect() as conn, connect() as locks:
         listening: asyncio.Task[None] | None = None
         while not stop.is_set():
-            await courier.round(conn, locks)
+            await delivery_worker.send_due(conn, locks)
             if listening is None or listening.done():
                 if listening is not None:
                     listening.result()
-                pause_s = await asyncio.to_thread(courier.pause_s, conn)
+                pause_s = await asyncio.to_thread(delivery_worker.pause_s, conn)
                 listening = asyncio.create_task(asyncio.to_thread(wakeup.wait, pause_s, stop))
-            timeout_s = 0 if courier.is_behind else None
+            timeout_s = 0 if delivery_worker.is_behind else None
             done, _ = await asyncio.wait(
-                [listening, *courier.tasks], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+                [listening, *delivery_worker.tasks], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
             )
             for task in done - {listening}:
                 task.result()
-        if under_way := [*courier.tasks, *([] if listening is None else [listening])]:
+        if under_way := [*delivery_worker.tasks, *([] if listening is None else [listening])]:
             await asyncio.wait(under_way)
 
 
-def run(courier: Courier, client: Client, connect: Callable[[], Connection], stop: Stop) -> None:
+def run(delivery_worker: DeliveryWorker, client: Client, connect: Callable[[], Connection], stop: Stop) -> None:
     """Until stopped; a database that is away is waited for."""
 
     async def kept() -> None:
@@ -280,7 +286,7 @@ def run(courier: Courier, client: Client, connect: Callable[[], Connection], sto
         wakeup = Wakeup(connect)
         while not stop.is_set():
             try:
-                await _serve(courier, connect, wakeup, stop)
+                await _serve(delivery_worker, connect, wakeup, stop)
             except (psycopg.Error, PersistenceError) as error:
                 log.warning("database_unreachable", error=str(error))
                 await asyncio.to_thread(stop.wait, TROUBLE_S)

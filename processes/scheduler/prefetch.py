@@ -12,12 +12,12 @@ from processes.wakeup import Connection
 from projections.engine import positions
 from projections.firing import triggers_due
 
-AHEAD = timedelta(seconds=5)  # so long before its time, or longer, what a firing rests on is read
+PREFETCH_WINDOW = timedelta(seconds=5)  # so long before its time, or longer, what a firing rests on is read
 AT_MOST = 10_000  # firings that are read ahead at once: some 75 MB
 BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
-class Foresight:
+class Prefetcher:
     """Of one scheduler: it takes a step when it has nothing else to do."""
 
     def __init__(self, executor: Executor, batch: int) -> None:
@@ -33,9 +33,9 @@ class Foresight:
 
         One that is too much is tried again with half as many rows; a row that is too much alone is left to its time.
         """
-        if not self._coming and not now + AHEAD <= self._until <= now + 2 * AHEAD:
-            known = self._until if now < self._until < now + AHEAD else now
-            self._until = now + 2 * AHEAD
+        if not self._coming and not now + PREFETCH_WINDOW <= self._until <= now + 2 * PREFETCH_WINDOW:
+            known = self._until if now < self._until < now + PREFETCH_WINDOW else now
+            self._until = now + 2 * PREFETCH_WINDOW
             self._coming = triggers_due.due(conn, self._until, after=known, limit=AT_MOST)
         if self._coming:
             batch = self._coming[: self._many]
@@ -60,4 +60,4 @@ class Foresight:
 
     def wake_for(self, moment: datetime) -> datetime:
         """When the scheduler has to be awake for what comes due at a moment: then, or early enough to read it."""
-        return moment if moment <= self._until else moment - AHEAD
+        return moment if moment <= self._until else moment - PREFETCH_WINDOW

@@ -25,7 +25,7 @@ from application import tracing
 from application.event_store.execute import Executor
 from application.event_store.recorder import ClockDiffers
 from application.event_store.store import UnknownEvent
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from application.use_cases import backfills as making_up
 from application.use_cases import deadlines as use_cases
 from application.use_cases import runs
@@ -34,13 +34,13 @@ from domain.routines.deadline import Overdue
 from domain.routines.trigger import DueTrigger
 from processes.follower import Follower
 from processes.scheduler import batch_report
-from processes.scheduler.prefetch import Foresight
+from processes.scheduler.prefetch import Prefetcher
 from processes.wakeup import Connection, Wakeup
 from projections.engine import positions
 from projections.engine.positions import Read
 from projections.firing import backfills, deadlines, triggers_due
 
-LANES = 2  # batches that are settled at the same time
+MAX_CONCURRENT_BATCHES = 2  # batches that are settled at the same time
 AT_ONCE = 100_000  # due rows that a tick looks at: some 30 MB
 BACKFILLS = 50  # that a tick carries on, once nothing else is due
 SLICE = timedelta(seconds=0.5)  # after which a tick looks again what is due
@@ -55,7 +55,7 @@ FOLLOWED = (triggers_due.triggers_due, deadlines.deadlines, backfills.backfills)
 Due = DueTrigger | Overdue | Waiting
 Row = TypeVar("Row", DueTrigger, Overdue, Waiting)
 
-Settle = Callable[[Work, Sequence[Row]], int]
+Settle = Callable[[UnitOfWork, Sequence[Row]], int]
 
 log = structlog.get_logger(process="scheduler")
 
@@ -79,8 +79,8 @@ class Scheduler:
         self._refreshed = BEGINNING  # when the read models were last brought to the head of the log
         self._seen = BEGINNING  # up to when the last tick looked
         self._more = False  # whether it left something to do
-        self._foresight = Foresight(executor, batch)
-        self._lanes = ThreadPoolExecutor(LANES, thread_name_prefix="lane")
+        self._prefetcher = Prefetcher(executor, batch)
+        self._batch_threads = ThreadPoolExecutor(MAX_CONCURRENT_BATCHES, thread_name_prefix="lane")
 
     def tick(self, conn: Connection) -> int:
         """Settles what is due, for SLICE at least; returns how many runs it recorded or ended."""
@@ -89,7 +89,7 @@ class Scheduler:
         ended, due, late = self._look(conn, now)
         self._seen, self._left, self._more = now, [], bool(late) or self._follower.is_kept_waiting
         if not ended and not due and not late:
-            self._foresight.step(conn, now)
+            self._prefetcher.step(conn, now)
             return 0
         with tracing.span("tick"):
             many, _ = self._in_batches(ended, use_cases.settle, now)
@@ -122,10 +122,10 @@ class Scheduler:
 
     def pause_s(self, conn: Connection) -> float:
         """Seconds until something comes due that the last tick has not seen, or is to be tried again or read ahead."""
-        if self._more or not self._foresight.is_over:
+        if self._more or not self._prefetcher.is_over:
             return 0.0
         coming = triggers_due.next_due(conn, self._seen)
-        moments = [coming and self._foresight.wake_for(coming), deadlines.next_due(conn, self._seen)]
+        moments = [coming and self._prefetcher.wake_for(coming), deadlines.next_due(conn, self._seen)]
         if not (known := [moment for moment in (*moments, *self._resting.values()) if moment is not None]):
             return LONGEST_SLEEP_S
         return min(max((min(known) - self._executor.clock()).total_seconds(), 0.0), LONGEST_SLEEP_S)
@@ -135,12 +135,12 @@ class Scheduler:
 
     def _in_batches(self, rows: Sequence[Row], settle: Settle[Row], now: datetime) -> tuple[int, list[Row]]:
         """
-        While Postgres records one batch the next is decided: LANES at a time, until all are or the time is up.
+        While Postgres records one batch the next is decided: MAX_CONCURRENT_BATCHES at a time, until all are or the time is up.
 
         Returns how many runs came of it, and the rows that are left.
         """
         left = deque(rows[start : start + self._batch] for start in range(0, len(rows), self._batch))
-        begun = len(left) - LANES  # so many are left when each lane has had one
+        begun = len(left) - MAX_CONCURRENT_BATCHES  # so many are left when each lane has had one
 
         def take() -> Sequence[Row] | None:
             is_late = len(left) <= begun and self._executor.clock() - now > SLICE
@@ -148,15 +148,15 @@ class Scheduler:
                 return None if is_late else left.popleft()
             return None
 
-        def lane() -> int:
+        def settle_batches() -> int:
             try:
                 return sum(self._settle(batch, settle) for batch in iter(take, None))
             except BaseException:
                 left.clear()  # the others stop, too
                 raise
 
-        contexts = [copy_context() for _ in range(min(LANES, len(left)))]
-        many: int = sum(self._lanes.map(lambda context: context.run(lane), contexts))
+        contexts = [copy_context() for _ in range(min(MAX_CONCURRENT_BATCHES, len(left)))]
+        many: int = sum(self._batch_threads.map(lambda context: context.run(settle_batches), contexts))
         self._more |= bool(left)
         return many, [row for batch in left for row in batch]
 

@@ -303,7 +303,7 @@ def _revoked(row: KeyRow, at: str) -> KeyRow:
     return replace(row, **revoked)
 
 
-def touches(_recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+def keys_to_prefetch(_recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
     return ()
 
 
@@ -312,7 +312,7 @@ directory = ReadModel(
     tables=(COMPANY, MEMBER, PERSON, AGENT, PROJECT, GOAL, KEY),
     schema=SCHEMA,
     fold=fold,
-    touches=touches,
+    keys_to_prefetch=keys_to_prefetch,
     events=frozenset(
         {
             UserRegistered,
@@ -345,7 +345,7 @@ class PlacedKey(msgspec.Struct, frozen=True):
     key: responses.CompanyKey
 
 
-class Person(responses.Shape, frozen=True):
+class Person(responses.ResponseBody, frozen=True):
     id: UUID
     name: str
     email: str | None

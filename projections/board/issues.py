@@ -24,7 +24,7 @@ from domain.recorded import Recorded
 from domain.values import IssueDetails, IssueStatus, Workspace
 from projections import responses
 from projections.engine.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
-from projections.responses import Shape, time
+from projections.responses import ResponseBody, time
 
 
 class IssueRow(Row, frozen=True):
@@ -101,7 +101,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             pass
 
 
-def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
     match recorded.event:
         case IssueOpened() if recorded.company_id is not None:
             yield NUMBERING, recorded.company_id
@@ -233,7 +233,7 @@ issues = ReadModel(
     tables=(ISSUE, COMMENT, NUMBERING),
     schema=SCHEMA,
     fold=fold,
-    touches=touches,
+    keys_to_prefetch=keys_to_prefetch,
     events=frozenset({CompanyCreated, CommentAdded, *get_args(IssueEvent)}),
 )
 
@@ -257,7 +257,7 @@ class Filters(msgspec.Struct, frozen=True):
     after: UUID | None = None
 
 
-class InboxItem(Shape, frozen=True, kw_only=True):
+class InboxItem(ResponseBody, frozen=True, kw_only=True):
     id: UUID
     identifier: str
     title: str
@@ -324,7 +324,7 @@ _COMMENT_POSITION = "SELECT position FROM comment WHERE issue_id = %s AND id = %
 _COMMENT = Docs("SELECT doc FROM comment WHERE id = %(id)s AND issue_id = %(issue_id)s", responses.Comment)
 
 
-class CommentCursor(Shape, frozen=True, kw_only=True):
+class CommentCursor(ResponseBody, frozen=True, kw_only=True):
     """How far a reader of the comments is."""
 
     total_comments: int

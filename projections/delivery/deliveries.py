@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from domain.bounds.limits import DEFAULT
 from domain.delivery import endpoint, outbound_url
-from domain.delivery.delivery import Letter
+from domain.delivery.delivery import PendingDelivery
 from domain.errors import ImpossibleHistory
 from domain.events import (
     AgentCreated,
@@ -38,7 +38,7 @@ from domain.jetty.trajectory import TOLD
 from domain.recorded import Recorded
 from domain.values import Callback, DeliveryKind, EndpointSettings
 from projections.engine.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
-from projections.responses import Shape, time, time_or_none
+from projections.responses import ResponseBody, time, time_or_none
 
 CALLBACK_LANES = 64  # of a company; a part of what is stored, so no setting
 
@@ -65,7 +65,7 @@ class ReceiverRow(Row, frozen=True):
     lane: UUID
 
 
-class LetterRow(Row, frozen=True):
+class PendingDeliveryRow(Row, frozen=True):
     """A delivery that waits to be sent, for the first time or again."""
 
     version: int
@@ -79,14 +79,14 @@ class LetterRow(Row, frozen=True):
     next_at: datetime
 
 
-class Attempt(Shape, frozen=True, kw_only=True):
+class Attempt(ResponseBody, frozen=True, kw_only=True):
     at: str
     status: int | None
     reason: str | None
     took_ms: int
 
 
-class Delivery(Shape, frozen=True, kw_only=True):
+class Delivery(ResponseBody, frozen=True, kw_only=True):
     """`attempts` are all that there were, oldest first."""
 
     id: UUID
@@ -115,7 +115,7 @@ class DeliveryRow(Row, frozen=True):
 
 SUBSCRIPTIONS = Table("subscriptions", SubscriptionsRow)
 RECEIVER = Table("receiver", ReceiverRow)
-LETTER = Table("letter", LetterRow)
+PENDING_DELIVERY = Table("letter", PendingDeliveryRow)
 DELIVERY = Table("delivery", DeliveryRow)
 
 SCHEMA = """
@@ -149,12 +149,12 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     elif isinstance(event, TrajectoryOpened) and event.callback is not None:
         lane = _lane_of(recorded.company_id, event.callback)
         rows.put(RECEIVER, ReceiverRow(id=recorded.stream_id, kind="callback", lane=lane))
-    for letter in _letters(rows, recorded):
-        rows.put(LETTER, letter)
-        rows.put(DELIVERY, _delivery(letter, recorded))
+    for pending in _pending_deliveries(rows, recorded):
+        rows.put(PENDING_DELIVERY, pending)
+        rows.put(DELIVERY, _delivery(pending, recorded))
 
 
-def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
     if recorded.company_id is not None:
         yield SUBSCRIPTIONS, recorded.company_id
     match recorded.event:
@@ -163,13 +163,13 @@ def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
         case TrajectoryMoved():
             yield RECEIVER, recorded.stream_id
         case DeliveryFailed() | DeliveryDelivered() | DeliveryDead() | DeliveryRequested():
-            yield LETTER, recorded.stream_id
+            yield PENDING_DELIVERY, recorded.stream_id
             yield DELIVERY, recorded.stream_id
         case _:
             pass
 
 
-def _letters(rows: Rows, recorded: Recorded) -> Iterator[LetterRow]:
+def _pending_deliveries(rows: Rows, recorded: Recorded) -> Iterator[PendingDeliveryRow]:
     """To whom an event is told."""
     if recorded.company_id is None:
         return
@@ -177,7 +177,7 @@ def _letters(rows: Rows, recorded: Recorded) -> Iterator[LetterRow]:
     known = rows.get(SUBSCRIPTIONS, recorded.company_id)
     for of in known.endpoints if known is not None else ():
         if endpoint.wants(of.settings, name) or (name == endpoint.TEST and of.endpoint_id == recorded.stream_id):
-            yield _letter(recorded, "webhook", of.endpoint_id, of.endpoint_id, ordered=of.settings.ordered)
+            yield _pending_delivery(recorded, "webhook", of.endpoint_id, of.endpoint_id, ordered=of.settings.ordered)
     match recorded.event:
         case IssueOpened(details=details) if details.assignee_agent_id is not None:
             kind, target_id = "heartbeat", details.assignee_agent_id
@@ -186,13 +186,15 @@ def _letters(rows: Rows, recorded: Recorded) -> Iterator[LetterRow]:
         case _:
             return
     if (receiver := rows.get(RECEIVER, target_id)) is not None:
-        yield _letter(recorded, kind, target_id, receiver.lane)
+        yield _pending_delivery(recorded, kind, target_id, receiver.lane)
 
 
-def _letter(recorded: Recorded, kind: str, target_id: UUID, lane: UUID, *, ordered: bool = False) -> LetterRow:
+def _pending_delivery(
+    recorded: Recorded, kind: str, target_id: UUID, lane: UUID, *, ordered: bool = False
+) -> PendingDeliveryRow:
     if recorded.company_id is None:
         raise ImpossibleHistory(None, recorded.event)
-    return LetterRow(
+    return PendingDeliveryRow(
         id=delivery_of(recorded.stream_id, recorded.version, target_id),
         version=0,
         kind=kind,
@@ -206,14 +208,14 @@ def _letter(recorded: Recorded, kind: str, target_id: UUID, lane: UUID, *, order
     )
 
 
-def _delivery(letter: LetterRow, recorded: Recorded) -> DeliveryRow:
+def _delivery(pending: PendingDeliveryRow, recorded: Recorded) -> DeliveryRow:
     at = time(recorded.at)
     doc = Delivery(
-        id=letter.id,
-        message_id=f"msg_{letter.id.hex}",
-        company_id=letter.company_id,
-        kind=letter.kind,  # type: ignore[arg-type]
-        target_id=letter.target_id,
+        id=pending.id,
+        message_id=f"msg_{pending.id.hex}",
+        company_id=pending.company_id,
+        kind=pending.kind,  # type: ignore[arg-type]
+        target_id=pending.target_id,
         event_type=recorded.name,
         event_position=recorded.position,
         status="waiting",
@@ -222,12 +224,12 @@ def _delivery(letter: LetterRow, recorded: Recorded) -> DeliveryRow:
         updated_at=at,
     )
     return DeliveryRow(
-        id=letter.id,
-        company_id=letter.company_id,
-        target_id=letter.target_id,
-        lane=letter.lane,
-        ordered=letter.ordered,
-        position=letter.position,
+        id=pending.id,
+        company_id=pending.company_id,
+        target_id=pending.target_id,
+        lane=pending.lane,
+        ordered=pending.ordered,
+        position=pending.position,
         status="waiting",
         doc=doc,
     )
@@ -239,27 +241,27 @@ def _follow(rows: Rows, recorded: Recorded, event: DeliveryEvent) -> None:
     match event:
         case DeliveryFailed(next_at=next_at, attempt=attempt):
             rows.change(
-                LETTER,
+                PENDING_DELIVERY,
                 id_,
                 lambda row: replace(row, version=recorded.version, attempts=attempt, next_at=next_at),
             )
             _note(rows, recorded, event, "waiting", next_at)
         case DeliveryDelivered():
-            rows.delete(LETTER, id_)
+            rows.delete(PENDING_DELIVERY, id_)
             _note(rows, recorded, event, "delivered")
         case DeliveryDead():
-            rows.delete(LETTER, id_)
+            rows.delete(PENDING_DELIVERY, id_)
             _note(rows, recorded, event, "dead")
         case DeliveryRequested():
             if (row := rows.get(DELIVERY, id_)) is not None:
-                rows.put(LETTER, _again(row, recorded))
+                rows.put(PENDING_DELIVERY, _again(row, recorded))
                 at = time(recorded.at)
                 doc = replace(row.doc, status="waiting", next_attempt_at=at, updated_at=at)
                 rows.put(DELIVERY, replace(row, status="waiting", doc=doc))
 
 
-def _again(row: DeliveryRow, recorded: Recorded) -> LetterRow:
-    return LetterRow(
+def _again(row: DeliveryRow, recorded: Recorded) -> PendingDeliveryRow:
+    return PendingDeliveryRow(
         id=row.id,
         version=recorded.version,
         kind=row.doc.kind,
@@ -348,14 +350,14 @@ def _lane_of(company_id: UUID | None, callback: Callback) -> UUID:
 
 deliveries = ReadModel(
     name="deliveries",
-    tables=(SUBSCRIPTIONS, RECEIVER, LETTER, DELIVERY),
+    tables=(SUBSCRIPTIONS, RECEIVER, PENDING_DELIVERY, DELIVERY),
     schema=SCHEMA,
     fold=fold,
-    touches=touches,
-    acted_on_by="delivery",
+    keys_to_prefetch=keys_to_prefetch,
+    polled_by="delivery",
 )
 
-_LETTER = "id, version, kind, target_id, lane, ordered, company_id, position, attempts"
+_PENDING_DELIVERY = "id, version, kind, target_id, lane, ordered, company_id, position, attempts"
 # The lanes by skipping from one to the next, so that a long one costs no more than a short one; of each a few that
 # are due, of an ordered one the first alone. Of these the companies take turns.
 _DUE = f"""
@@ -372,7 +374,7 @@ _DUE = f"""
             AND l.id <> ALL (%(without)s::uuid[])
             ORDER BY l.next_at, l.position LIMIT %(of_lane)s) found
         WHERE lanes.lane IS NOT NULL AND lanes.lane <> ALL (%(without_lanes)s::uuid[]))
-    SELECT {_LETTER} FROM due ORDER BY turn, next_at, position LIMIT %(limit)s"""
+    SELECT {_PENDING_DELIVERY} FROM due ORDER BY turn, next_at, position LIMIT %(limit)s"""
 _NEXT = "SELECT min(next_at) FROM letter WHERE next_at > %s"
 _TALLY = "SELECT kind, count(*), min(next_at) FROM letter GROUP BY kind"
 _TRY_HOLD = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
@@ -398,16 +400,16 @@ def due(  # noqa: PLR0913 what narrows the list
     limit: int,
     without: Collection[UUID] = (),
     without_lanes: Collection[UUID] = (),
-) -> list[Letter]:
+) -> list[PendingDelivery]:
     """
     What is to be sent now, longest waiting first: a few for each receiver, and the companies in turns.
 
     So what waits for one of them, however much, does not hide what waits for another.
     """
-    names = Letter.__struct_fields__
+    names = PendingDelivery.__struct_fields__
     bounds = {"of_lane": of_lane, "limit": limit, "without": list(without), "without_lanes": list(without_lanes)}
     rows = conn.execute(_DUE, {"now": now, **bounds}, prepare=True)
-    return [Letter(**dict(zip(names, row, strict=True))) for row in rows]
+    return [PendingDelivery(**dict(zip(names, row, strict=True))) for row in rows]
 
 
 def next_due(conn: Connection, after: datetime) -> datetime | None:
@@ -422,7 +424,7 @@ def hold(conn: Connection, key: str) -> bool:
     return bool(row and row[0])
 
 
-def let_go(conn: Connection, key: str) -> None:
+def release(conn: Connection, key: str) -> None:
     conn.execute(_LET_GO, (key,), prepare=True)
 
 

@@ -20,10 +20,10 @@ from domain.events import (
 )
 from domain.recorded import Recorded
 from projections.engine.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
-from projections.responses import Shape, time
+from projections.responses import ResponseBody, time
 
 
-class EndpointFields(Shape, frozen=True, kw_only=True):
+class EndpointFields(ResponseBody, frozen=True, kw_only=True):
     id: UUID
     company_id: UUID
     url: str
@@ -68,7 +68,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             pass
 
 
-def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
     if not isinstance(recorded.event, EndpointCreated | EndpointDeleted):
         yield ENDPOINT, recorded.stream_id
 
@@ -98,7 +98,7 @@ endpoints = ReadModel(
     tables=(ENDPOINT,),
     schema=SCHEMA,
     fold=fold,
-    touches=touches,
+    keys_to_prefetch=keys_to_prefetch,
     events=frozenset(get_args(EndpointEvent)),
 )
 

@@ -88,7 +88,7 @@ class Lagging(Exception):
         super().__init__(f"{', '.join(names)}: {behind} events behind the log")
 
 
-class Standing(msgspec.Struct, frozen=True, rename="camel"):
+class ReadModelStatus(msgspec.Struct, frozen=True, rename="camel"):
     """
     How far a read model has come.
 
@@ -247,12 +247,12 @@ def gap(conn: Connection, names: Sequence[str], target: int | None = None) -> tu
 def wait(conn: Connection, names: Sequence[str], timeout_s: float) -> int:
     """Until the read models show everything that was in the log at the call. Raises Lagging; returns the position."""
     target, behind = gap(conn, names)
-    if behind and (behind := closing(lambda: gap(conn, names, target)[1], timeout_s)):
+    if behind and (behind := poll_until(lambda: gap(conn, names, target)[1], timeout_s)):
         raise Lagging(names, behind)
     return target
 
 
-def closing(look: Callable[[], int], timeout_s: float) -> int:
+def poll_until(look: Callable[[], int], timeout_s: float) -> int:
     """Looks how many events are missing until none is, or the time is up; returns how many are."""
     deadline = time.monotonic() + timeout_s
     behind = 1
@@ -265,8 +265,8 @@ def closing(look: Callable[[], int], timeout_s: float) -> int:
     return behind
 
 
-def status(conn: Connection) -> list[Standing]:
-    return [Standing(*row) for row in conn.execute(STATUS)]
+def status(conn: Connection) -> list[ReadModelStatus]:
+    return [ReadModelStatus(*row) for row in conn.execute(STATUS)]
 
 
 def rebuild(

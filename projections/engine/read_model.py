@@ -183,9 +183,9 @@ class ReadModel(msgspec.Struct, frozen=True):
     tables: tuple[Table[Any], ...]
     schema: str  # SQL that creates its tables and indexes, unqualified
     fold: Callable[[Recorded, Rows], None]
-    touches: Callable[[Recorded], Iterable[tuple[Table[Any], UUID]]]  # rows worth fetching before a batch
+    keys_to_prefetch: Callable[[Recorded], Iterable[tuple[Table[Any], UUID]]]  # rows worth fetching before a batch
     events: frozenset[type] | None = None  # the kinds that it folds; None: all, those too that cannot be read
-    acted_on_by: str | None = None  # the process that folds it itself, to act on it: it must not wait for other models
+    polled_by: str | None = None  # the process that folds it itself, to act on it: it must not wait for other models
 
     @property
     def shape(self) -> str:
@@ -206,7 +206,7 @@ class ReadModel(msgspec.Struct, frozen=True):
             batch = [recorded for recorded in batch if type(recorded.event) in events]
         rows, wanted = Rows(conn), dict[Table[Any], set[UUID]]()
         for recorded in batch:
-            for table, key in self.touches(recorded):
+            for table, key in self.keys_to_prefetch(recorded):
                 wanted.setdefault(table, set()).add(key)
         take = rows.prefetch(wanted)
         yield

@@ -19,12 +19,12 @@ from domain.recorded import Recorded
 from domain.routines.backfill import Waiting
 from domain.values import Overlap
 from projections.engine.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
-from projections.responses import Shape, agent_of, time, user_of
+from projections.responses import ResponseBody, agent_of, time, user_of
 
 Status = Literal["running", "waiting", "completed", "cancelled"]
 
 
-class Backfill(Shape, frozen=True, kw_only=True):
+class Backfill(ResponseBody, frozen=True, kw_only=True):
     """
     The occurrences of a schedule from `from` to `to`, `count` of them: `fired` have run by it, `leftOut` had run.
 
@@ -98,7 +98,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             pass
 
 
-def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
     match recorded.event:
         case BackfillAdvanced() | BackfillCompleted() | BackfillCancelled():
             yield BACKFILL, recorded.stream_id
@@ -175,9 +175,9 @@ backfills = ReadModel(
     tables=(BACKFILL, HELD_UP),
     schema=SCHEMA,
     fold=fold,
-    touches=touches,
+    keys_to_prefetch=keys_to_prefetch,
     events=frozenset({BackfillRequested, BackfillAdvanced, BackfillCompleted, BackfillCancelled, SlotFreed}),
-    acted_on_by="scheduler",
+    polled_by="scheduler",
 )
 
 _CAN_GO_ON = """

@@ -46,7 +46,7 @@ def _pause(rows: Rows, routine_id: UUID, settings: RoutineSettings) -> None:
         rows.delete(DEADLINE, routine_id)
 
 
-def touches(_recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+def keys_to_prefetch(_recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
     return ()  # rows are put and deleted, never changed
 
 
@@ -55,9 +55,9 @@ deadlines = ReadModel(
     tables=(DEADLINE,),
     schema=SCHEMA,
     fold=fold,
-    touches=touches,
+    keys_to_prefetch=keys_to_prefetch,
     events=frozenset({RunFired, RunCompleted, RunFailed, RoutineCreated, RoutineUpdated, RoutineRestored}),
-    acted_on_by="scheduler",
+    polled_by="scheduler",
 )
 
 _DUE = "SELECT id, kind, ends_at FROM deadline WHERE ends_at <= %s ORDER BY ends_at, id LIMIT %s"

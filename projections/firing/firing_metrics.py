@@ -75,7 +75,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
         rows.put(TALLY, _sum(rows.get(TALLY, one.id), one))
 
 
-def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
     one = _tally(recorded)
     return () if one is None else [(TALLY, one.id)]
 
@@ -146,7 +146,7 @@ firing_metrics = ReadModel(
     tables=(TALLY,),
     schema=SCHEMA,
     fold=fold,
-    touches=touches,
+    keys_to_prefetch=keys_to_prefetch,
     events=frozenset(
         {RunFired, RunCompleted, RunFailed, TriggerMissed, DeliveryDelivered, DeliveryFailed, DeliveryDead}
     ),

@@ -28,7 +28,7 @@ from domain.explain.verdicts import reason_of
 from domain.recorded import Recorded
 from domain.values import CatchUpPolicy, Coalesced, ConcurrencyPolicy, Opened, Outcome, RoutineSettings, Skipped
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
-from projections.responses import Shape, time, time_or_none
+from projections.responses import ResponseBody, time, time_or_none
 
 OutcomeName = Literal["issue_created", "trajectory_started", "coalesced", "skipped", "missed", "failed", "planned"]
 
@@ -117,7 +117,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             pass
 
 
-def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
     match recorded.event:
         case TriggerUpdated() | TriggerRescheduled() | TriggerMissed():
             yield SCHEDULED, recorded.stream_id
@@ -225,12 +225,12 @@ occurrences = ReadModel(
     tables=(OCCURRENCE, POLICY, SCHEDULED),
     schema=SCHEMA,
     fold=fold,
-    touches=touches,
+    keys_to_prefetch=keys_to_prefetch,
     events=frozenset({RoutineCreated, RoutineUpdated, RoutineRestored, *get_args(Moving)}),
 )
 
 
-class Occurrence(Shape, frozen=True, kw_only=True):
+class Occurrence(ResponseBody, frozen=True, kw_only=True):
     """
     One occurrence, or a range of `count` missed ones from `plannedAt` to `lastPlannedAt`.
 

@@ -66,7 +66,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             pass
 
 
-def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
     if isinstance(recorded.event, RunCompleted | RunFailed):
         yield RUN, recorded.stream_id
 
@@ -143,7 +143,7 @@ run_history = ReadModel(
     tables=(RUN,),
     schema=SCHEMA,
     fold=fold,
-    touches=touches,
+    keys_to_prefetch=keys_to_prefetch,
     events=frozenset(get_args(RunEvent)),
 )
 

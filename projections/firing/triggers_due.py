@@ -79,7 +79,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             pass
 
 
-def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
     match recorded.event:
         case RoutineUpdated() | RoutineRestored():
             yield ACTIVITY, recorded.stream_id
@@ -132,9 +132,9 @@ triggers_due = ReadModel(
     tables=(SCHEDULE, ACTIVITY),
     schema=SCHEMA,
     fold=fold,
-    touches=touches,
+    keys_to_prefetch=keys_to_prefetch,
     events=frozenset({RoutineCreated, RoutineUpdated, RoutineRestored, TriggerDeleted, *get_args(Scheduled)}),
-    acted_on_by="scheduler",
+    polled_by="scheduler",
 )
 
 

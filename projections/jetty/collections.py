@@ -22,7 +22,7 @@ from domain.events import (
 )
 from domain.recorded import Recorded
 from projections.engine.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
-from projections.jetty.responses import ApiKey, Collection, CollectionEnvironment, Shape, time, time_or_none
+from projections.jetty.responses import ApiKey, Collection, CollectionEnvironment, ResponseBody, time, time_or_none
 
 
 class CollectionRow(Row, frozen=True):
@@ -31,7 +31,7 @@ class CollectionRow(Row, frozen=True):
     doc: Collection
 
 
-class KeyFields(Shape, frozen=True, kw_only=True):
+class KeyFields(ResponseBody, frozen=True, kw_only=True):
     id: UUID
     name: str
     key_prefix: str
@@ -117,7 +117,7 @@ def _collection(recorded: Recorded, event: CompanyCreated) -> CollectionRow:
     return CollectionRow(id=company_id, number=recorded.position, environment=(), doc=doc)
 
 
-def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
     match recorded.event:
         case CompanyNamed() | CompanyUpdated() | CompanyEnvironmentChanged():
             yield COLLECTION, recorded.stream_id
@@ -132,7 +132,7 @@ collections = ReadModel(
     tables=(COLLECTION, KEY),
     schema=SCHEMA,
     fold=fold,
-    touches=touches,
+    keys_to_prefetch=keys_to_prefetch,
     events=frozenset(
         {
             CompanyCreated,

@@ -9,7 +9,7 @@ import msgspec
 from domain.values import Cadence, CadenceType, DayOfWeek, TrajectoryStatus
 
 
-class Shape(msgspec.Struct, frozen=True, kw_only=True):
+class ResponseBody(msgspec.Struct, frozen=True, kw_only=True):
     """Every field is always there."""
 
 
@@ -22,7 +22,7 @@ def time_or_none(moment: datetime | None) -> str | None:
     return None if moment is None else time(moment)
 
 
-class CadenceConfig(Shape, frozen=True, kw_only=True):
+class CadenceConfig(ResponseBody, frozen=True, kw_only=True):
     type: CadenceType
     hour_utc: int | None
     minute_utc: int
@@ -33,7 +33,7 @@ class CadenceConfig(Shape, frozen=True, kw_only=True):
         return cls(**msgspec.structs.asdict(cadence))
 
 
-class Collection(Shape, frozen=True, kw_only=True):
+class Collection(ResponseBody, frozen=True, kw_only=True):
     id: int
     name: str
     description: str | None
@@ -49,7 +49,7 @@ class CollectionEnvironment(Collection, frozen=True, kw_only=True):
     environment_variables: dict[str, str]
 
 
-class ApiKey(Shape, frozen=True, kw_only=True):
+class ApiKey(ResponseBody, frozen=True, kw_only=True):
     id: UUID
     collection_id: int
     collection_name: str
@@ -72,7 +72,7 @@ class NewApiKey(ApiKey, frozen=True, kw_only=True):
         return [("id", self.id)]
 
 
-class TaskFields(Shape, frozen=True, kw_only=True):
+class TaskFields(ResponseBody, frozen=True, kw_only=True):
     id: int
     name: str
     description: str | None
@@ -89,17 +89,17 @@ class Task(TaskFields, frozen=True, kw_only=True):
     has_file_uploads: bool = False
 
 
-class ParameterKey(Shape, frozen=True, kw_only=True):
+class ParameterKey(ResponseBody, frozen=True, kw_only=True):
     name: str
     default: Any
     type_hint: Literal["string", "integer", "number", "boolean", "array", "object"]
 
 
-class InitParamsSchema(Shape, frozen=True, kw_only=True):
+class InitParamsSchema(ResponseBody, frozen=True, kw_only=True):
     keys: list[ParameterKey]
 
 
-class RoutineRead(Shape, frozen=True, kw_only=True):
+class RoutineRead(ResponseBody, frozen=True, kw_only=True):
     """Secrets are masked; `warnings` is there only when there is something to warn about."""
 
     id: int
@@ -118,7 +118,7 @@ class RoutineRead(Shape, frozen=True, kw_only=True):
     warnings: list[str] | msgspec.UnsetType = msgspec.UNSET
 
 
-class RunSummary(Shape, frozen=True, kw_only=True):
+class RunSummary(ResponseBody, frozen=True, kw_only=True):
     trajectory_id: int
     workflow_id: str
     status: TrajectoryStatus
@@ -127,21 +127,21 @@ class RunSummary(Shape, frozen=True, kw_only=True):
     run_id: UUID
 
 
-class Label(Shape, frozen=True, kw_only=True):
+class Label(ResponseBody, frozen=True, kw_only=True):
     key: str
     value: str
     created: str
     author: str
 
 
-class Step(Shape, frozen=True, kw_only=True):
+class Step(ResponseBody, frozen=True, kw_only=True):
     activity: str | None
     status: TrajectoryStatus
     inputs: dict[str, Any]
     outputs: dict[str, Any]
 
 
-class TrajectoryFields(Shape, frozen=True, kw_only=True):
+class TrajectoryFields(ResponseBody, frozen=True, kw_only=True):
     name: str
     trajectory_id: int
     workflow_id: str
@@ -169,7 +169,7 @@ class Trajectory(TrajectoryFields, frozen=True, kw_only=True):
     triggered_by_routine_id: int | None
 
 
-class Trajectories(Shape, frozen=True, kw_only=True):
+class Trajectories(ResponseBody, frozen=True, kw_only=True):
     """A page of them, newest first."""
 
     trajectories: list[Trajectory]

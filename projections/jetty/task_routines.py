@@ -16,7 +16,7 @@ from domain.jetty import cadence, task_call
 from domain.recorded import Recorded
 from domain.values import Cadence, ConcurrencyPolicy, RoutineSettings, Started, TaskCall
 from projections.engine.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
-from projections.jetty.responses import CadenceConfig, RoutineRead, Shape, time_or_none
+from projections.jetty.responses import CadenceConfig, ResponseBody, RoutineRead, time_or_none
 
 OVERLAP: dict[ConcurrencyPolicy, str] = {
     "skip_if_active": "skip",
@@ -25,7 +25,7 @@ OVERLAP: dict[ConcurrencyPolicy, str] = {
 }
 
 
-class CallFields(Shape, frozen=True, kw_only=True):
+class CallFields(ResponseBody, frozen=True, kw_only=True):
     name: str
     cadence: Cadence
     overrides: dict[str, Any]
@@ -102,7 +102,7 @@ def _fields(called: TaskCall, settings: RoutineSettings) -> CallFields:
     )
 
 
-def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
     match recorded.event:
         case RoutineUpdated() | RoutineRestored():
             yield CALL, recorded.stream_id
@@ -117,12 +117,12 @@ calls = ReadModel(
     tables=(CALL,),
     schema=SCHEMA,
     fold=fold,
-    touches=touches,
+    keys_to_prefetch=keys_to_prefetch,
     events=frozenset({RoutineCreated, RoutineUpdated, RoutineRestored, RunFired}),
 )
 
 
-class Found(msgspec.Struct):
+class RoutineWithCall(msgspec.Struct):
     """A routine beside its task and collection, from the read models of those."""
 
     number: int
@@ -159,9 +159,9 @@ _FOUND = """
         'workflow', json_build_object('init_params', t.doc->'workflow'->'init_params'), 'collection_name', c.doc->>'name') AS doc
     FROM task_call r JOIN task t ON t.id = r.task_id JOIN collection c ON c.id = r.company_id WHERE"""
 _AFTER = "(%(after)s::bigint IS NULL OR r.number > %(after)s) ORDER BY r.number"
-_OF_COLLECTION = Docs(f"{_FOUND} r.company_id = %(company_id)s AND {_AFTER}", Found)
-_OF_TASK = Docs(f"{_FOUND} r.task_id = %(task_id)s AND {_AFTER}", Found)
-_ONE = Docs(f"{_FOUND} r.id = %(id)s", Found)
+_OF_COLLECTION = Docs(f"{_FOUND} r.company_id = %(company_id)s AND {_AFTER}", RoutineWithCall)
+_OF_TASK = Docs(f"{_FOUND} r.task_id = %(task_id)s AND {_AFTER}", RoutineWithCall)
+_ONE = Docs(f"{_FOUND} r.id = %(id)s", RoutineWithCall)
 
 
 def of_collection(

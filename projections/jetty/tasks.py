@@ -77,7 +77,7 @@ def _updated(row: TaskRow, recorded: Recorded, event: TaskUpdated) -> TaskRow:
     return replace(row, name=details.name, doc=doc)
 
 
-def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
     if isinstance(recorded.event, TaskUpdated):
         yield TASK, recorded.stream_id
 
@@ -87,7 +87,7 @@ tasks = ReadModel(
     tables=(TASK,),
     schema=SCHEMA,
     fold=fold,
-    touches=touches,
+    keys_to_prefetch=keys_to_prefetch,
     events=frozenset({TaskCreated, TaskUpdated, TaskDeleted}),
 )
 

@@ -67,7 +67,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
         rows.change(TRAJECTORY, recorded.stream_id, lambda row: _after(row, recorded))
 
 
-def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
     if isinstance(recorded.event, TrajectoryEvent) and not isinstance(recorded.event, TrajectoryOpened):
         yield TRAJECTORY, recorded.stream_id
 
@@ -173,7 +173,7 @@ trajectories = ReadModel(
     tables=(TRAJECTORY, NUMBER),
     schema=SCHEMA,
     fold=fold,
-    touches=touches,
+    keys_to_prefetch=keys_to_prefetch,
     events=frozenset({RoutineCreated, *get_args(TrajectoryEvent)}),
 )
 

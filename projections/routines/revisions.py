@@ -73,7 +73,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     rows.put(REVISION, RevisionRow(id=doc.id, routine_id=recorded.stream_id, number=recorded.version, doc=doc))
 
 
-def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
     yield STATE, recorded.stream_id
 
 
@@ -140,7 +140,7 @@ revisions = ReadModel(
     tables=(STATE, REVISION),
     schema=SCHEMA,
     fold=fold,
-    touches=touches,
+    keys_to_prefetch=keys_to_prefetch,
     events=frozenset(get_args(RoutineEvent)),
 )
 

@@ -105,7 +105,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             pass
 
 
-def touches(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
     match recorded.event:
         case (
             RoutineUpdated()
@@ -254,7 +254,7 @@ routines = ReadModel(
     tables=(ROUTINE, TRIGGER),
     schema=SCHEMA,
     fold=fold,
-    touches=touches,
+    keys_to_prefetch=keys_to_prefetch,
     events=frozenset({RunFired, *get_args(RoutineEvent), *get_args(TriggerEvent)}),
 )
 

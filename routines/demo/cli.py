@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from routines.demo.scene import Board, Failed, Scene
-from routines.demo.screen import Screen
-from routines.demo.story import Demo
+from routines.demo.console import DemoConsole
+from routines.demo.fixtures import Board, Failed, Fixtures
+from routines.demo.walkthrough import Walkthrough
 from routines.worker.options import checked_token, checked_url
 
 URL = "http://127.0.0.1:3100"
@@ -56,10 +56,10 @@ def demo(*, url: str | None, token: str | None, token_file: Path | None, data_di
     found = token or _token_of(kept)
     board = Board(url or _url_of(data_dir), found)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what we made is cleared
-    screen = Screen()
-    scene = Demo(board, screen, timeout_s).play()
+    console = DemoConsole()
+    fixtures = Walkthrough(board, console, timeout_s).play()
     shown = "$ROUTINES_BOARD_TOKEN" if token else f"$(cat {shlex.quote(str(kept))})"
-    _show_next(screen, board.url, f'curl -H "Authorization: Bearer {shown}"', scene)
+    _show_next(console, board.url, f'curl -H "Authorization: Bearer {shown}"', fixtures)
 
 
 def _url_of(data_dir: Path) -> str:
@@ -76,8 +76,8 @@ def _token_of(path: Path) -> str:
         raise Failed(text) from None
 
 
-def _show_next(screen: Screen, url: str, curl: str, scene: Scene) -> None:
-    screen.step("next", "the routine is paused now; its history:")
-    screen.more(f"{curl} {url}/api/routines/{scene.routine['id']}/runs")
-    screen.step("", f"all that the API can do: {url}/api/docs")
-    screen.step("", "a command of yours for an agent of yours: routines worker --help")
+def _show_next(console: DemoConsole, url: str, curl: str, fixtures: Fixtures) -> None:
+    console.step("next", "the routine is paused now; its history:")
+    console.more(f"{curl} {url}/api/routines/{fixtures.routine['id']}/runs")
+    console.step("", f"all that the API can do: {url}/api/docs")
+    console.step("", "a command of yours for an agent of yours: routines worker --help")

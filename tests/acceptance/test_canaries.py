@@ -45,7 +45,7 @@ from application.use_cases import delivery_attempts, endpoints, triggers
 from application.use_cases.board import agents, keys
 from application.use_cases.jetty import trajectories
 from domain.webhooks.secret import Secret
-from domain.webhooks.verification import Delivery
+from domain.webhooks.verification import WebhookRequest
 from projections.jetty.responses import NewApiKey
 from routines import bootstrap
 from routines.cli import main
@@ -669,7 +669,7 @@ def shapes_with_secrets(tmp_path):
     key_file.chmod(0o600)
     settings = Settings(database_url=f"postgresql://someone:{CANARY}@127.0.0.1/x", key_file=str(key_file))
     now, id_ = datetime(2026, 11, 22, tzinfo=UTC), UUID(int=1)
-    minted = triggers.Minted(trigger_id=id_, public_id="0" * 24, secret=CANARY)
+    minted = triggers.NewSecret(trigger_id=id_, public_id="0" * 24, secret=CANARY)
     ring = KeyRing(key_file)
     ring.current()
     secret = Secret(CANARY.encode())
@@ -686,12 +686,12 @@ def shapes_with_secrets(tmp_path):
         "Secret": secret,
         "Kept": Kept(id=id_, company_id=id_, owner_id=id_, purpose="webhook", secret=secret),
         "Caller": Caller(token=CANARY),
-        "Delivery": Delivery(headers=(("authorization", f"Bearer {CANARY}"),), body=b"{}"),
-        "key": keys.Minted(key_id=id_, name="a", token=CANARY, created_at=now),
+        "WebhookRequest": WebhookRequest(headers=(("authorization", f"Bearer {CANARY}"),), body=b"{}"),
+        "key": keys.NewKey(key_id=id_, name="a", token=CANARY, created_at=now),
         "webhook": minted,
-        "made": triggers.Made(trigger_id=id_, routine_id=id_, revision=1, minted=minted),
-        "agent": agents.Made(agent_id=id_, heartbeat_secret=CANARY),
-        "endpoint": endpoints.Minted(endpoint_id=id_, secret=CANARY),
+        "made": triggers.TriggerResult(trigger_id=id_, routine_id=id_, revision=1, minted=minted),
+        "agent": agents.AgentResult(agent_id=id_, heartbeat_secret=CANARY),
+        "endpoint": endpoints.EndpointResult(endpoint_id=id_, secret=CANARY),
         "claim": trajectories.Claimed(
             trajectory_id=id_, claim_id=id_, secret_params={"a": CANARY}, environment={"B": CANARY}
         ),
@@ -716,7 +716,7 @@ def shapes_with_secrets(tmp_path):
 
 
 HOLDERS = (
-    *("Settings", "System", "KeyRing", "Vault", "Secret", "Kept", "Caller", "Delivery", "key", "webhook", "made"),
+    *("Settings", "System", "KeyRing", "Vault", "Secret", "Kept", "Caller", "WebhookRequest", "key", "webhook", "made"),
     *("agent", "endpoint", "claim", "address", "routine of a task", "change of one", "call", "environment", "API key"),
 )
 

@@ -19,8 +19,8 @@ from routines import bootstrap
 from routines.postgres.cluster import LocalPostgres
 from routines.settings import Settings
 from tests import waiting
-from tests.processes.due import Workplace
-from verification.faults.place import Processes
+from tests.processes.due import CompanyFixture
+from verification.faults.environment import Processes
 
 MINUTE = timedelta(minutes=1)
 LIMIT_S = 30.0
@@ -73,13 +73,13 @@ def armed(place, processes):
     ):
         last = system.clock().replace(second=0, microsecond=0)
         began = last - LATE * MINUTE
-        workplace = Workplace(Executor(system.store, lambda: began - MINUTE / 2))
+        company_fixture = CompanyFixture(Executor(system.store, lambda: began - MINUTE / 2))
         minutes = ",".join(str((began + n * MINUTE).minute) for n in range(LATE + 1))
         return [
             one
             for number, policy in enumerate(POLICIES)
             for catch_up in ("enqueue_missed_with_cap", "skip_missed")
-            for one in workplace.routines(
+            for one in company_fixture.routines(
                 TRIGGERS // 6 // (1 + number % 2),
                 triggers=1 + number % 2,
                 next_at=began,

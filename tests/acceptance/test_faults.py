@@ -6,12 +6,12 @@ import pytest
 
 from verification.faults import clock, crash, cut, delivery, lostanswer, poison
 from verification.faults.campaign import Size
-from verification.faults.place import place
+from verification.faults.environment import open_environment
 
 
 @pytest.fixture(scope="module")
 def here():
-    with place() as made:
+    with open_environment() as made:
         made.limit_s = 30.0
         yield made
 

@@ -30,7 +30,7 @@ CALLERS = 200
 HURRIED = 12  # callers while the database goes away
 
 
-class Crowd:
+class Clients:
     """Callers of a running system, each with a thread and a connection of its own."""
 
     def __init__(self, url, token):
@@ -102,7 +102,7 @@ def crowd(place, tmp_path_factory):
         patch.setenv("ROUTINES_CONNECTIONS", "10")
         patch.setenv("ROUTINES_WEBHOOK_RATE", "0")
         with running_system(data_dir) as state:
-            found = Crowd(state["url"], (data_dir / "board.token").read_text().strip())
+            found = Clients(state["url"], (data_dir / "board.token").read_text().strip())
             yield found
             found.client.close()
 

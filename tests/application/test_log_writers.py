@@ -240,7 +240,7 @@ def test_grants_that_follow_from_what_they_read_are_recorded(scene):
     scene.ask(scene.ann_caller, keys.revoke_board_key, minted.key_id)
     scene.ask(scene.ann_caller, keys.create_for_agent, scene.agent, AgentKeyDraft())
     added = scene.ask(scene.abe_caller, members.add, scene.company, MemberDraft(name="Bob", membership_role="member"))
-    bob = members.Seat(company_id=scene.company, user_id=added.user_id, owners=(scene.ann,))
+    bob = members.MembershipRef(company_id=scene.company, user_id=added.user_id, owners=(scene.ann,))
     scene.ask(scene.ann_caller, members.change, bob, MemberPatch(membership_role="owner"))
     scene.ask(scene.ann_caller, members.remove, bob)
     scene.ask(scene.first, members.add, scene.company, MemberDraft(user_id=added.user_id, membership_role="viewer"))
@@ -394,7 +394,7 @@ def test_a_key_that_is_revoked_or_expired_and_a_membership_that_ended_vouch_for_
     for key_id in (further.key_id, expired.key_id):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             scene.append(mine, evidence=[key_id, eve])
-    seat = members.Seat(company_id=scene.company, user_id=eve, owners=(scene.ann,))
+    seat = members.MembershipRef(company_id=scene.company, user_id=eve, owners=(scene.ann,))
     scene.ask(scene.ann_caller, members.remove, seat)
 
     with pytest.raises(psycopg.errors.InsufficientPrivilege):

@@ -16,7 +16,7 @@ from application.event_store.store import EventStore
 from application.quotas import MINUTE_S, MOST_KNOWN, Charge, OverQuota, Quotas, Rate
 from application.secrets.key_ring import VaultClosed
 from domain.bounds.limits import Limits
-from domain.errors import Oversized, Unacceptable
+from domain.errors import Oversized, RuleViolation
 from domain.events import AgentCreated, AgentPaused, CommentAdded, GoalCreated, GoalDeleted, GoalUpdated
 from domain.recorded import Recorded
 from domain.values import AgentProfile, GoalDetails
@@ -181,7 +181,7 @@ def test_of_those_who_look_at_the_same_time_only_as_many_as_there_is_room_for_go
     def take(_):
         try:
             quotas.take(Charge(batch=[recorded], sizes=[100], holder=KEY))
-        except Unacceptable:
+        except RuleViolation:
             return 0
         return 1
 
@@ -195,7 +195,7 @@ def test_what_was_added_just_now_counts_though_no_read_model_shows_it_yet():
     desk.record(GOAL)
 
     desk.now_s += 1
-    refusal(lambda: desk.record(GOAL), Unacceptable)
+    refusal(lambda: desk.record(GOAL), RuleViolation)
 
     desk.now_s += 2  # and now it would show it
     desk.record(GOAL)
@@ -235,7 +235,7 @@ def test_what_there_may_be_so_many_of_is_counted_where_it_is_known():
     desk = Desk(count, max_company_goals=2)
     desk.record(GOAL)
 
-    refused = refusal(lambda: desk.record(GOAL), Unacceptable)
+    refused = refusal(lambda: desk.record(GOAL), RuleViolation)
 
     assert "The company may have at most 2 goals: end some, or ask the operator for more" == refused.message
     assert {"code": "over_quota", "quota": "max_company_goals", "limit": 2} == refused.details
@@ -245,7 +245,7 @@ def test_what_there_may_be_so_many_of_is_counted_where_it_is_known():
 def test_whoever_makes_room_may_go_on():
     there = [2]
     desk = Desk(lambda *_: there[0], max_company_goals=2)
-    refusal(lambda: desk.record(GOAL), Unacceptable)
+    refusal(lambda: desk.record(GOAL), RuleViolation)
 
     there[0] = 1
     desk.now_s += 1
@@ -257,7 +257,7 @@ def test_comments_count_for_their_issue():
     desk = Desk(lambda _quota, who, _most: 1 if who == OTHER else 0, max_issue_comments=1)
 
     desk.record(CommentAdded(issue_id=ACME, body="hello"))
-    assert "issue" in refusal(lambda: desk.record(CommentAdded(issue_id=OTHER, body="hello")), Unacceptable).message
+    assert "issue" in refusal(lambda: desk.record(CommentAdded(issue_id=OTHER, body="hello")), RuleViolation).message
 
 
 def test_a_backfill_leaves_half_of_the_minute_to_others():

@@ -7,7 +7,7 @@ import pytest
 
 from application.event_store.execute import Executor
 from application.event_store.store import EventStore, ReadBudget
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from domain.bounds.limits import KIB, Limits
 from domain.errors import Oversized
 from domain.events import AgentPaused, SlotCounted
@@ -57,7 +57,7 @@ def test_what_is_more_than_a_unit_of_work_may_read_is_refused(bounded):
 
 def test_all_loads_of_a_unit_of_work_count_together(bounded):
     ids = [recorded(bounded, text(8)) for _ in range(3)]
-    work = Work(bounded, NOON)
+    work = UnitOfWork(bounded, NOON)
 
     work.load(ids[:2])
     with pytest.raises(Oversized, match=TOO_MUCH):

@@ -22,7 +22,7 @@ from application.request_bodies import (
 from application.use_cases import routines, runs
 from application.use_cases.board import agents, companies, issues, keys
 from domain.bounds.limits import KIB, MIB, Limits
-from domain.errors import Unacceptable
+from domain.errors import RuleViolation
 from domain.events import IssueEdited, IssueMoved
 from domain.identity import slot_of
 from domain.values import IssueDetails
@@ -55,7 +55,7 @@ class Shop:
         for number in range(200):
             try:
                 change(number)
-            except Unacceptable:
+            except RuleViolation:
                 return number
         raise AssertionError
 
@@ -66,11 +66,11 @@ def test_a_thing_that_was_changed_too_often_cannot_be_changed_again():
     changes = shop.until_full(lambda number: shop.move(("todo", "in_progress")[number % 2]))
 
     assert changes == 19
-    with pytest.raises(Unacceptable, match=FULL):
+    with pytest.raises(RuleViolation, match=FULL):
         shop.move("blocked")
     assert shop.executor.store.versions([shop.issue])[shop.issue] == 20
     shop.move("done")
-    with pytest.raises(Unacceptable, match=FULL):
+    with pytest.raises(RuleViolation, match=FULL):
         shop.move("todo")
 
 
@@ -91,7 +91,7 @@ def test_a_thing_that_was_changed_by_too_much_can_still_be_brought_to_its_end():
     assert shop.until_full(shop.edit) == 5
     shop.move("done")
 
-    with pytest.raises(Unacceptable):
+    with pytest.raises(RuleViolation):
         shop.edit(6)
 
 

@@ -17,12 +17,12 @@ from application.event_store.execute import Executor
 from application.event_store.recorder import MemoryRecorder
 from application.event_store.store import EventStore, from_stored, to_stored
 from application.event_store.stream_cache import CachedStream, StreamCache, size_of
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import AgentDraft, CompanyDraft, IssuePatch, RoutineDraft, RoutinePatch, RunRequest
 from application.use_cases import routines, runs
 from application.use_cases.board import agents, companies, issues, keys
 from domain.bounds.limits import Limits
-from domain.errors import Conflict, ImpossibleHistory, Refusal, Unknown
+from domain.errors import Conflict, DomainError, ImpossibleHistory, Unauthenticated
 from domain.events import GoalCreated, RunCompleted, RunFired, TaskCreated, stored_name
 from domain.identity import issue_of_run, slot_of
 from domain.recorded import Recorded
@@ -42,7 +42,7 @@ class CountingRecorder(MemoryRecorder):
         return super().select_streams(*args)
 
 
-class Town:
+class CacheFixture:
     """Two processes over one log, each with a cache of its own, and a routine that both know."""
 
     def __init__(self):
@@ -64,78 +64,78 @@ class Town:
 
 
 @pytest.fixture
-def town():
-    return Town()
+def fixture():
+    return CacheFixture()
 
 
-def test_a_decision_on_what_is_cached_reads_only_what_is_not(town):
-    town.fire(town.here)
-    before = town.recorder.reads
+def test_a_decision_on_what_is_cached_reads_only_what_is_not(fixture):
+    fixture.fire(fixture.here)
+    before = fixture.recorder.reads
 
-    town.fire(town.here)
+    fixture.fire(fixture.here)
 
-    assert town.recorder.reads == before
+    assert fixture.recorder.reads == before
 
 
-def test_what_another_process_has_changed_is_read_anew(town):
-    town.there.execute(town.caller, routines.update, town.routine, RoutinePatch(title="Look"))
+def test_what_another_process_has_changed_is_read_anew(fixture):
+    fixture.there.execute(fixture.caller, routines.update, fixture.routine, RoutinePatch(title="Look"))
 
-    (fired,) = town.fire(town.here, idempotency_key="a")
+    (fired,) = fixture.fire(fixture.here, idempotency_key="a")
 
     assert fired.event.revision == 2
 
 
-def test_what_another_process_has_forbidden_is_refused(town):
-    town.there.execute(town.caller, routines.update, town.routine, RoutinePatch(status="archived"))
+def test_what_another_process_has_forbidden_is_refused(fixture):
+    fixture.there.execute(fixture.caller, routines.update, fixture.routine, RoutinePatch(status="archived"))
 
     with pytest.raises(Conflict, match="archived"):
-        town.fire(town.here)
+        fixture.fire(fixture.here)
 
 
-def test_what_another_process_has_allowed_again_is_not_refused(town):
+def test_what_another_process_has_allowed_again_is_not_refused(fixture):
     paused, active = RoutinePatch(status="paused"), RoutinePatch(status="active")
-    town.here.execute(town.caller, routines.update, town.routine, paused)
-    town.there.execute(town.caller, routines.update, town.routine, active)
+    fixture.here.execute(fixture.caller, routines.update, fixture.routine, paused)
+    fixture.there.execute(fixture.caller, routines.update, fixture.routine, active)
 
-    changed = town.here.execute(town.caller, routines.update, town.routine, active)
+    changed = fixture.here.execute(fixture.caller, routines.update, fixture.routine, active)
 
-    assert changed.position == town.here.store.head()
-    assert town.fire(town.here)
+    assert changed.position == fixture.here.store.head()
+    assert fixture.fire(fixture.here)
 
 
-def test_a_key_that_another_process_has_revoked_is_unknown_with_the_next_request(town):
-    minted = town.here.attempt(lambda work: keys.mint_board_key(work, "spare")).result
+def test_a_key_that_another_process_has_revoked_is_unknown_with_the_next_request(fixture):
+    minted = fixture.here.attempt(lambda work: keys.mint_board_key(work, "spare")).result
     spare = Caller(token=minted.token)
-    town.here.execute(spare, runs.fire_by_hand, town.routine, RunRequest())
-    town.there.execute(town.caller, keys.revoke_board_key, minted.key_id)
+    fixture.here.execute(spare, runs.fire_by_hand, fixture.routine, RunRequest())
+    fixture.there.execute(fixture.caller, keys.revoke_board_key, minted.key_id)
 
-    with pytest.raises(Unknown):
-        town.here.execute(spare, runs.fire_by_hand, town.routine, RunRequest())
+    with pytest.raises(Unauthenticated):
+        fixture.here.execute(spare, runs.fire_by_hand, fixture.routine, RunRequest())
 
 
-def test_a_run_that_is_found_again_is_shown_as_it_is_now(town):
+def test_a_run_that_is_found_again_is_shown_as_it_is_now(fixture):
     always = RoutinePatch(concurrency_policy="always_enqueue")
     asked = RunRequest(idempotency_key="once")
-    for executor in (town.here, town.there):
-        executor.execute(town.caller, routines.update, town.routine, always)
-    (fired,) = town.fire(town.here, idempotency_key="once")
+    for executor in (fixture.here, fixture.there):
+        executor.execute(fixture.caller, routines.update, fixture.routine, always)
+    (fired,) = fixture.fire(fixture.here, idempotency_key="once")
     done = IssuePatch(status="done")
-    town.there.execute(town.caller, issues.update, issue_of_run(fired.stream_id), done, None)
+    fixture.there.execute(fixture.caller, issues.update, issue_of_run(fired.stream_id), done, None)
 
-    again = town.here.execute(town.caller, runs.fire_by_hand, town.routine, asked).result
+    again = fixture.here.execute(fixture.caller, runs.fire_by_hand, fixture.routine, asked).result
 
     assert [RunFired, RunCompleted] == [type(recorded.event) for recorded in again]
 
 
-def test_a_question_never_rests_on_the_cache(town):
-    town.there.execute(town.caller, keys.revoke_board_key, who(town).key_id)
+def test_a_question_never_rests_on_the_cache(fixture):
+    fixture.there.execute(fixture.caller, keys.revoke_board_key, who(fixture).key_id)
 
-    with pytest.raises(Unknown):
-        town.here.look(town.caller, routines.may_read, town.routine)
+    with pytest.raises(Unauthenticated):
+        fixture.here.query_as(fixture.caller, routines.may_read, fixture.routine)
 
 
-def who(town):
-    return identify(Work(town.here.store, NOON), town.caller)
+def who(fixture):
+    return identify(UnitOfWork(fixture.here.store, NOON), fixture.caller)
 
 
 def cached(size):
@@ -219,121 +219,123 @@ def test_json_that_is_small_on_the_wire_and_large_in_memory_counts_by_its_memory
     assert takes * 0.8 < size_of(event)
 
 
-def test_runs_issues_and_comments_are_not_kept(town):
-    issue_id = town.fire(town.here)[0].event.outcome.issue_id
+def test_runs_issues_and_comments_are_not_kept(fixture):
+    issue_id = fixture.fire(fixture.here)[0].event.outcome.issue_id
     patch = IssuePatch(description="x" * 10_000, comment="y" * 10_000)
-    town.here.execute(town.caller, issues.update, issue_id, patch, None)
-    cache = town.caches[0]
+    fixture.here.execute(fixture.caller, issues.update, issue_id, patch, None)
+    cache = fixture.caches[0]
 
     kept = {stored_name(stream.recorded[0].event).partition(".")[0] for stream in cache.streams() if stream.recorded}
 
     assert kept == {"key", "user", "name", "company", "member", "agent", "routine", "slot"}
 
 
-def test_calls_of_a_megabyte_leave_nothing_behind(town):
-    town.here.execute(town.caller, routines.update, town.routine, RoutinePatch(concurrency_policy="always_enqueue"))
-    town.fire(town.here)
-    before = town.caches[0].size
+def test_calls_of_a_megabyte_leave_nothing_behind(fixture):
+    fixture.here.execute(
+        fixture.caller, routines.update, fixture.routine, RoutinePatch(concurrency_policy="always_enqueue")
+    )
+    fixture.fire(fixture.here)
+    before = fixture.caches[0].size
 
     for _ in range(20):
-        town.fire(town.here, payload={"text": "x" * 100_000})
+        fixture.fire(fixture.here, payload={"text": "x" * 100_000})
 
-    assert town.caches[0].size - before < 100_000
+    assert fixture.caches[0].size - before < 100_000
 
 
-def test_of_a_slot_only_what_a_reader_would_read_is_kept(town):
+def test_of_a_slot_only_what_a_reader_would_read_is_kept(fixture):
     for _ in range(40):
-        issue_id = town.fire(town.here)[0].event.outcome.issue_id
-        town.here.execute(town.caller, issues.update, issue_id, IssuePatch(status="done"), None)
+        issue_id = fixture.fire(fixture.here)[0].event.outcome.issue_id
+        fixture.here.execute(fixture.caller, issues.update, issue_id, IssuePatch(status="done"), None)
 
-    kept = town.caches[0].get(slot_of(town.routine))
+    kept = fixture.caches[0].get(slot_of(fixture.routine))
 
     assert kept.recorded[-1].version > 40
     assert len(kept.recorded) <= COUNT_EVERY + 2
     assert size_of(kept.recorded) == kept.size
 
 
-def test_what_is_read_ahead_is_as_it_is_now_and_need_not_be_read_again(town):
-    town.there.execute(town.caller, routines.update, town.routine, RoutinePatch(title="Look"))
-    town.here.read_ahead(lambda work: work.load([town.routine]))
-    before = town.recorder.reads
+def test_what_is_read_ahead_is_as_it_is_now_and_need_not_be_read_again(fixture):
+    fixture.there.execute(fixture.caller, routines.update, fixture.routine, RoutinePatch(title="Look"))
+    fixture.here.read_ahead(lambda work: work.load([fixture.routine]))
+    before = fixture.recorder.reads
 
-    (fired,) = town.fire(town.here)
+    (fired,) = fixture.fire(fixture.here)
 
     assert fired.event.revision == 2
-    assert town.recorder.reads == before
+    assert fixture.recorder.reads == before
 
 
-def test_what_cannot_be_read_ahead_is_left_to_the_decision(town):
+def test_what_cannot_be_read_ahead_is_left_to_the_decision(fixture):
     def unreadable(_work):
         raise ImpossibleHistory(None, None)
 
-    town.here.read_ahead(unreadable)
+    fixture.here.read_ahead(unreadable)
 
-    assert town.fire(town.here)
+    assert fixture.fire(fixture.here)
 
 
 def set_goal(work, goal_id):
     """Unless it is set."""
-    work.presume_new([goal_id])
+    work.assume_new([goal_id])
     if not work.version_of(goal_id):
         work.record(goal_id, [GoalCreated(details=GoalDetails(title="Grow"))], company_id=uuid4())
 
 
-def test_a_stream_that_is_presumed_to_be_new_is_neither_looked_for_nor_cached(town):
-    goal_id, before = uuid4(), town.recorder.reads
+def test_a_stream_that_is_presumed_to_be_new_is_neither_looked_for_nor_cached(fixture):
+    goal_id, before = uuid4(), fixture.recorder.reads
 
-    town.here.attempt(lambda work: set_goal(work, goal_id))
-    assert town.recorder.reads == before
+    fixture.here.attempt(lambda work: set_goal(work, goal_id))
+    assert fixture.recorder.reads == before
 
-    town.here.ask(lambda work: work.version_of(goal_id))
-    assert town.recorder.reads == before + 1
+    fixture.here.query(lambda work: work.version_of(goal_id))
+    assert fixture.recorder.reads == before + 1
 
 
-def test_who_presumes_wrongly_decides_again(town):
+def test_who_presumes_wrongly_decides_again(fixture):
     goal_id = uuid4()
-    town.there.attempt(lambda work: set_goal(work, goal_id))
+    fixture.there.attempt(lambda work: set_goal(work, goal_id))
 
-    done = town.here.attempt(lambda work: set_goal(work, goal_id))
+    done = fixture.here.attempt(lambda work: set_goal(work, goal_id))
 
     assert list(done.recorded) == []
-    assert town.here.ask(lambda work: work.version_of(goal_id)) == 1
+    assert fixture.here.query(lambda work: work.version_of(goal_id)) == 1
 
 
 OPERATIONS = {
-    "fire": lambda town: (runs.fire_by_hand, town.routine, RunRequest()),
-    "fire once": lambda town: (runs.fire_by_hand, town.routine, RunRequest(idempotency_key="once")),
-    "pause": lambda town: (routines.update, town.routine, RoutinePatch(status="paused")),
-    "activate": lambda town: (routines.update, town.routine, RoutinePatch(status="active")),
-    "archive": lambda town: (routines.update, town.routine, RoutinePatch(status="archived")),
-    "retitle": lambda town: (routines.update, town.routine, RoutinePatch(title="Other")),
-    "terminate": lambda town: (agents.terminate, town.agent),
-    "skip": lambda town: (routines.update, town.routine, RoutinePatch(concurrency_policy="skip_if_active")),
+    "fire": lambda fixture: (runs.fire_by_hand, fixture.routine, RunRequest()),
+    "fire once": lambda fixture: (runs.fire_by_hand, fixture.routine, RunRequest(idempotency_key="once")),
+    "pause": lambda fixture: (routines.update, fixture.routine, RoutinePatch(status="paused")),
+    "activate": lambda fixture: (routines.update, fixture.routine, RoutinePatch(status="active")),
+    "archive": lambda fixture: (routines.update, fixture.routine, RoutinePatch(status="archived")),
+    "retitle": lambda fixture: (routines.update, fixture.routine, RoutinePatch(title="Other")),
+    "terminate": lambda fixture: (agents.terminate, fixture.agent),
+    "skip": lambda fixture: (routines.update, fixture.routine, RoutinePatch(concurrency_policy="skip_if_active")),
 }
 
 
 @effort(max_examples=150, deadline=None)
 @for_all(st.lists(st.tuples(st.booleans(), st.sampled_from(sorted(OPERATIONS))), max_size=12))
 def test_every_answer_is_the_one_that_fresh_state_gives(steps):
-    town = Town()
+    fixture = CacheFixture()
     for here, name in steps:
-        executor = town.here if here else town.there
-        use_case, *args = OPERATIONS[name](town)
-        expected = answer(lambda use_case=use_case, args=args: fresh(town, use_case, args))
-        assert expected == answer(lambda e=executor, u=use_case, a=args: e.execute(town.caller, u, *a).result)
+        executor = fixture.here if here else fixture.there
+        use_case, *args = OPERATIONS[name](fixture)
+        expected = answer(lambda use_case=use_case, args=args: fresh(fixture, use_case, args))
+        assert expected == answer(lambda e=executor, u=use_case, a=args: e.execute(fixture.caller, u, *a).result)
 
 
-def fresh(town, use_case, args):
+def fresh(fixture, use_case, args):
     """What it would give now, without recording it."""
-    work = Work(town.here.store, NOON)
-    return use_case(work, identify(work, town.caller), *args)
+    work = UnitOfWork(fixture.here.store, NOON)
+    return use_case(work, identify(work, fixture.caller), *args)
 
 
 def answer(ask):
     """What tells one answer from another: the refusal's text, the outcome of a run."""
     try:
         result = ask()
-    except Refusal as refusal:
+    except DomainError as refusal:
         return type(refusal), refusal.message
     if isinstance(result, list):
         return [(recorded.event.revision, type(recorded.event.outcome)) for recorded in result]

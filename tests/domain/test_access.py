@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from domain.board import access
 from domain.board.access import Membership
-from domain.errors import Conflict, Forbidden, ImpossibleHistory, Misfit, Unacceptable
+from domain.errors import Conflict, Forbidden, ImpossibleHistory, InvalidField, RuleViolation
 from domain.events import (
     KeyIssued,
     KeyRevoked,
@@ -56,7 +56,7 @@ def test_a_key_gives_none_that_outlives_it():
     access.check_expiry(NOON, short, "expiresAt")
     access.check_expiry(None, eternal, "expiresAt")
     for wanted in (None, NOON + timedelta(microseconds=1)):
-        with pytest.raises(Misfit) as refused:
+        with pytest.raises(InvalidField) as refused:
             access.check_expiry(wanted, short, "expiresAt")
         assert ("expiresAt", True) == (refused.value.field, "2026-11-22T12:00:00.000Z" in refused.value.message)
 
@@ -111,7 +111,7 @@ def test_whoever_may_write_may_assign_unless_told_otherwise(role, permissions, w
 
 
 def test_a_viewer_gets_no_permission():
-    with pytest.raises(Unacceptable, match="A viewer has no permissions"):
+    with pytest.raises(RuleViolation, match="A viewer has no permissions"):
         access.granted("viewer", ASSIGN)
 
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from domain.errors import Conflict, ImpossibleHistory, Misfit
+from domain.errors import Conflict, ImpossibleHistory, InvalidField
 from domain.events import BackfillAdvanced, BackfillCancelled, BackfillCompleted, BackfillRequested
 from domain.routines import backfill
 from domain.routines.backfill import Backfill
@@ -36,7 +36,7 @@ def test_a_range_has_the_occurrences_from_its_begin_to_its_end_both_included():
 
 @pytest.mark.parametrize("until", [MONDAY + timedelta(minutes=30), MONDAY - DAY])
 def test_a_range_without_an_occurrence_is_a_misfit(until):
-    with pytest.raises(Misfit) as refused:
+    with pytest.raises(InvalidField) as refused:
         backfill.count(HOURLY, MONDAY + INSTANT, until)
 
     assert "from" == refused.value.field
@@ -45,7 +45,7 @@ def test_a_range_without_an_occurrence_is_a_misfit(until):
 def test_a_range_with_too_many_occurrences_says_how_many_it_has():
     assert backfill.MOST == backfill.count(HOURLY, MONDAY, MONDAY + timedelta(hours=backfill.MOST - 1))
 
-    with pytest.raises(Misfit, match="5,001 occurrences, and a backfill at most 5,000") as refused:
+    with pytest.raises(InvalidField, match="5,001 occurrences, and a backfill at most 5,000") as refused:
         backfill.count(HOURLY, MONDAY, MONDAY + timedelta(hours=backfill.MOST))
 
     assert "to" == refused.value.field

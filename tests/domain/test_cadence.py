@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.errors import Misfit
+from domain.errors import InvalidField
 from domain.jetty import cadence
 from domain.values import Cadence
 
@@ -44,7 +44,7 @@ def test_each_has_its_cron_expression(of, cron):
     ],
 )
 def test_what_makes_no_sense_names_the_field(given, field):
-    with pytest.raises(Misfit) as refused:
+    with pytest.raises(InvalidField) as refused:
         cadence.cadence(*given)
 
     assert refused.value.field == f"cadence.{field}"

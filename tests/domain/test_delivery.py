@@ -13,7 +13,7 @@ from standardwebhooks import Webhook
 
 from domain.delivery import delivery, endpoint, retry
 from domain.delivery.delivery import Answer
-from domain.errors import Conflict, ImpossibleHistory, Misfit, NotFound
+from domain.errors import Conflict, ImpossibleHistory, InvalidField, NotFound
 from domain.events import (
     DeliveryDead,
     DeliveryDelivered,
@@ -122,7 +122,7 @@ def test_an_endpoint_is_told_what_it_asked_for_and_never_of_deliveries_and_keys(
 
 @pytest.mark.parametrize("pattern", ["run", "run.nothing", "nothing.*", "delivery.*", "r*", "run.fired ", "*.*", ""])
 def test_events_that_there_are_not_cannot_be_asked_for(pattern):
-    with pytest.raises(Misfit) as refused:
+    with pytest.raises(InvalidField) as refused:
         endpoint.check(EndpointSettings(url="https://x", events=("run.fired", pattern)))
 
     assert refused.value.field == "events.1"

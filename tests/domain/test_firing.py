@@ -10,19 +10,19 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from domain.board import agent as agents
-from domain.errors import Unacceptable
+from domain.errors import RuleViolation
 from domain.events import AgentCreated, AgentPaused, AgentTerminated, IssueOpened, RoutineCreated, RunFired, SlotTaken
 from domain.identity import issue_of_run
 from domain.routines import firing
 from domain.routines import routine as routines
-from domain.routines.firing import Firing, Texts
+from domain.routines.firing import FiringRequest, RenderedTemplate
 from domain.routines.slot import EMPTY, Slot
 from domain.values import (
     AgentProfile,
     Coalesced,
     Failed,
     IssueDetails,
-    Live,
+    LiveWork,
     Opened,
     RoutineSettings,
     Skipped,
@@ -38,14 +38,14 @@ SETTINGS = RoutineSettings(
 )
 CREATED = AgentCreated(profile=AgentProfile(name="Scout"), url_key="scout")
 IDLE = given(agents.evolve, CREATED)
-LIVE = Live(issue_id=UUID(int=20), run_id=UUID(int=21))
-ASKED = Firing(
+LIVE = LiveWork(issue_id=UUID(int=20), run_id=UUID(int=21))
+ASKED = FiringRequest(
     run_id=RUN,
     routine_id=ROUTINE,
     source="manual",
     assignee_agent_id=AGENT,
     project_id=PROJECT,
-    texts=Texts(title="Check the inbox", description=""),
+    texts=RenderedTemplate(title="Check the inbox", description=""),
     payload={"a": 1},
     idempotency_key="k",
     user_id=USER,
@@ -110,7 +110,7 @@ def test_an_opened_issue_run_and_slot_are_recorded_together():
             run_id=RUN,
             created_by_user_id=USER,
         ),
-        slot=(SlotTaken(routine_id=ROUTINE, live=Live(issue_id=issue_of_run(RUN), run_id=RUN)),),
+        slot=(SlotTaken(routine_id=ROUTINE, live=LiveWork(issue_id=issue_of_run(RUN), run_id=RUN)),),
     )
 
 
@@ -156,7 +156,7 @@ def test_a_scheduled_run_names_its_trigger_its_planned_moment_and_the_next():
 
 
 def test_the_texts_of_a_routine_without_variables_are_its_title_and_description():
-    assert firing.texts(SETTINGS, [], NOON) == Texts(title="Check the inbox", description="")
+    assert firing.texts(SETTINGS, [], NOON) == RenderedTemplate(title="Check the inbox", description="")
     assert firing.texts(replace(SETTINGS, description="d"), [], NOON).description == "d"
 
 
@@ -168,22 +168,24 @@ def test_the_first_value_that_is_given_is_filled_in_then_the_default():
     nearest = firing.texts(settings, [{"who": "Zo"}, {"who": "Al", "day": "2026-11-22"}], NOON)
     by_default = firing.texts(settings, [{}, {"who": None}], NOON)
 
-    assert nearest == Texts(
+    assert nearest == RenderedTemplate(
         title="For Zo", description="On 2026-11-22, Zo", variables={"who": "Zo", "day": "2026-11-22"}
     )
-    assert by_default == Texts(title="For nobody", description="On {{ day }}, nobody", variables={"who": "nobody"})
+    assert by_default == RenderedTemplate(
+        title="For nobody", description="On {{ day }}, nobody", variables={"who": "nobody"}
+    )
 
 
 def test_the_date_and_the_time_of_the_firing_need_no_declaration_and_are_no_values_of_the_run():
     filled = firing.texts(replace(SETTINGS, title="{{date}}: {{timestamp}}"), [{"date": "ignored"}], NOON)
 
-    assert filled == Texts(title="2026-11-22: November 22, 2026 at 12:00 PM UTC", description="")
+    assert filled == RenderedTemplate(title="2026-11-22: November 22, 2026 at 12:00 PM UTC", description="")
 
 
 def test_a_required_variable_without_a_value_stops_the_firing():
     settings = replace(SETTINGS, variables=(Variable(name="a"), Variable(name="b")))
 
-    with pytest.raises(Unacceptable, match="Missing routine variables: a, b"):
+    with pytest.raises(RuleViolation, match="Missing routine variables: a, b"):
         firing.texts(settings, [{"a": " "}], NOON)
 
 
@@ -248,7 +250,7 @@ def test_an_issue_says_where_the_agent_is_to_work():
 def test_a_small_value_that_a_template_repeats_is_refused_before_it_is_made(value):
     settings = replace(SETTINGS, description="{{a}}" * 16_000, variables=(Variable(name="a"),))
 
-    with pytest.raises(Unacceptable, match="The variables of a run may add at most 262144 bytes to it, and add"):
+    with pytest.raises(RuleViolation, match="The variables of a run may add at most 262144 bytes to it, and add"):
         firing.texts(settings, [{"a": value * 62}], NOON, 256 * 1024)
 
 
@@ -287,7 +289,7 @@ def test_whatever_the_template_and_its_values_what_is_recorded_is_within_the_bou
     )
     try:
         texts = firing.texts(settings, [values], NOON, most)
-    except Unacceptable:
+    except RuleViolation:
         return
 
     template = len(msgspec.json.encode([title, description]))
@@ -297,5 +299,5 @@ def test_whatever_the_template_and_its_values_what_is_recorded_is_within_the_bou
 
 
 def test_a_reason_of_any_length_is_cut():
-    assert 1_000 == len(firing.failed(Unacceptable("x" * 5_000)).reason)
-    assert "short" == firing.failed(Unacceptable("short")).reason
+    assert 1_000 == len(firing.failed(RuleViolation("x" * 5_000)).reason)
+    assert "short" == firing.failed(RuleViolation("short")).reason

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from domain.board import issue
-from domain.errors import Conflict, Forbidden, ImpossibleHistory, Unknown
+from domain.errors import Conflict, Forbidden, ImpossibleHistory, Unauthenticated
 from domain.events import IssueCheckedOut, IssueEdited, IssueMoved, IssueOpened, IssueReleased
 from domain.values import IssueDetails
 from tests.given import given
@@ -143,7 +143,7 @@ def test_a_checked_out_issue_is_worked_on_in_its_session_only():
     issue.must_be_worked_on_by(found, SCOUT, SESSION)
     with pytest.raises(Conflict, match="Issue run ownership conflict"):
         issue.must_be_worked_on_by(found, SCOUT, LATER)
-    with pytest.raises(Unknown, match="Agent run id required"):
+    with pytest.raises(Unauthenticated, match="Agent run id required"):
         issue.must_be_worked_on_by(found, SCOUT, None)
 
 

@@ -19,7 +19,7 @@ from application.event_store import stream_kinds
 from application.event_store.execute import Executor
 from application.event_store.recorder import MemoryRecorder
 from application.event_store.store import EventStore
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import (
     AgentDraft,
     Checkout,
@@ -34,7 +34,7 @@ from application.request_bodies import (
 )
 from application.use_cases import revisions, routines, runs, triggers
 from application.use_cases.board import agents, companies, issues, keys, projects
-from domain.errors import Refusal
+from domain.errors import DomainError
 from domain.events import (
     AgentPaused,
     AgentResumed,
@@ -337,7 +337,7 @@ class Machine(RuleBasedStateMachine):
         """The result; None when the answer was no."""
         try:
             return self.executor.execute(self.caller, use_case, *args).result
-        except Refusal:
+        except DomainError:
             return None
 
     def settle(self, rows):
@@ -519,12 +519,12 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def a_scheduler_dies_before_its_commit(self):
-        runs.fire_due(Work(self.executor.store, self.now), self.due())
+        runs.fire_due(UnitOfWork(self.executor.store, self.now), self.due())
 
     @rule()
     def two_schedulers_tick_at_the_same_time(self):
         rows = self.due()
-        one, other = Work(self.executor.store, self.now), Work(self.executor.store, self.now + MINUTE)
+        one, other = UnitOfWork(self.executor.store, self.now), UnitOfWork(self.executor.store, self.now + MINUTE)
         runs.fire_due(one, rows)
         fired = runs.fire_due(other, list(reversed(rows)))
         one.commit()
@@ -535,7 +535,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.made)
     @rule(of=st.integers(0, 3), pauses=st.booleans())
     def somebody_comes_between_decision_and_commit(self, of, pauses):
-        decided = Work(self.executor.store, self.now)
+        decided = UnitOfWork(self.executor.store, self.now)
         runs.fire_due(decided, self.due())
         self.ask(routines.update, self.made[of % len(self.made)], RoutinePatch(status="paused"))
         self.pause_or_resume_the_project(pauses)

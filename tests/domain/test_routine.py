@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
-from domain.errors import Conflict, ImpossibleHistory, Unacceptable
+from domain.errors import Conflict, ImpossibleHistory, RuleViolation
 from domain.events import (
     RoutineCreated,
     RoutineRestored,
@@ -57,7 +57,7 @@ def test_clearing_the_assignee_of_an_active_routine_pauses_it():
 def test_activating_without_assignee_is_refused():
     paused = given(routine.evolve, *routine.create(RoutineSettings(title="Nobody's")))
 
-    with pytest.raises(Unacceptable, match="Default agent required"):
+    with pytest.raises(RuleViolation, match="Default agent required"):
         routine.update(paused, replace(paused.settings, status="active"))
 
 
@@ -241,7 +241,7 @@ def test_a_routine_has_so_many_variables_and_no_more():
     many = " ".join(f"{{{{v{number}}}}}" for number in range(routine.MOST_VARIABLES))
 
     assert routine.create(replace(ACTIVE, description=many))
-    with pytest.raises(Unacceptable, match="A routine can have at most 200 variables"):
+    with pytest.raises(RuleViolation, match="A routine can have at most 200 variables"):
         routine.create(replace(ACTIVE, title="{{one_more}}", description=many))
 
 
@@ -255,14 +255,14 @@ def test_a_required_variable_without_default_forbids_a_schedule():
     named = [Variable(name="a"), Variable(name="b", default_value="x"), Variable(name="c"), Variable(name="d")]
     settings = replace(ACTIVE, variables=(*named[:3], replace(named[3], required=False)))
 
-    with pytest.raises(Unacceptable, match=r"Scheduled routines require defaults for required variables: a, c$"):
+    with pytest.raises(RuleViolation, match=r"Scheduled routines require defaults for required variables: a, c$"):
         routine.must_be_schedulable(settings)
 
 
 @pytest.mark.parametrize("value", [None, "", "  "])
 def test_a_blank_default_is_none(value):
     """Contract 2.3: blank text counts as missing."""
-    with pytest.raises(Unacceptable, match=r"required variables: a$"):
+    with pytest.raises(RuleViolation, match=r"required variables: a$"):
         routine.must_be_schedulable(replace(ACTIVE, variables=(Variable(name="a", default_value=value),)))
 
 

@@ -7,11 +7,11 @@ import pytest
 from domain.errors import ImpossibleHistory
 from domain.events import RunCompleted, RunFailed, RunFired
 from domain.routines import run
-from domain.values import Coalesced, Failed, Live, Opened, Skipped
+from domain.values import Coalesced, Failed, LiveWork, Opened, Skipped
 from tests.given import given
 
 ROUTINE, ISSUE, NEW = UUID(int=1), UUID(int=2), Opened(issue_id=UUID(int=3))
-LIVE = Live(issue_id=ISSUE, run_id=UUID(int=4))
+LIVE = LiveWork(issue_id=ISSUE, run_id=UUID(int=4))
 CANCELLED = RunFailed(reason="Execution issue moved to cancelled")
 
 

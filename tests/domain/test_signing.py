@@ -24,11 +24,11 @@ from msgspec.structs import replace
 from rich.pretty import pretty_repr
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from domain.errors import Unknown
+from domain.errors import Unauthenticated
 from domain.values import SigningMode
 from domain.webhooks import verification
 from domain.webhooks.secret import Secret
-from domain.webhooks.verification import Delivery, Proof, verify
+from domain.webhooks.verification import Proof, WebhookRequest, verify
 from tests.domain.webhook_vectors.refused import BODY, OTHER_SECRET, hex_hmac, refused, v1
 
 VECTORS = Path(__file__).parent / "webhook_vectors"
@@ -50,7 +50,7 @@ NAMES = [name for names in READ.values() for name in names]
 
 
 def delivery(headers, body=BODY):
-    return Delivery(headers=tuple(headers.items()), body=body)
+    return WebhookRequest(headers=tuple(headers.items()), body=body)
 
 
 def secrets(*texts):
@@ -62,7 +62,7 @@ def proof(mode, headers, body=BODY, *, known=(SECRET,), window_s=WINDOW_S, now=N
 
 
 def is_refused(mode, headers, body=BODY, *, known=(SECRET,), window_s=WINDOW_S, now=NOON):
-    with pytest.raises(Unknown):
+    with pytest.raises(Unauthenticated):
         proof(mode, headers, body, known=known, window_s=window_s, now=now)
     return True
 
@@ -124,7 +124,7 @@ def test_nothing_is_checked_where_nothing_is_asked():
 def test_nothing_is_signed_with_a_secret_whose_value_is_not_kept(mode):
     digest_only = Secret(digest=hashlib.sha256(SECRET.encode()).digest())
 
-    with pytest.raises(Unknown):
+    with pytest.raises(Unauthenticated):
         verify(mode, delivery(GENUINE[mode]), [digest_only], WINDOW_S, NOON)
 
 
@@ -154,8 +154,14 @@ def test_an_empty_secret_is_known_to_nobody(mode, empty):
 @pytest.mark.parametrize("attempt", REFUSED, ids=[f"{attempt.mode}: {attempt.why}" for attempt in REFUSED])
 def test_what_proves_nothing_is_refused(attempt):
     for known in (SECRET,), (SECRET, "d1" * 24):
-        with pytest.raises(Unknown) as refusal:
-            verify(attempt.mode, Delivery(headers=attempt.headers, body=attempt.body), secrets(*known), WINDOW_S, NOON)
+        with pytest.raises(Unauthenticated) as refusal:
+            verify(
+                attempt.mode,
+                WebhookRequest(headers=attempt.headers, body=attempt.body),
+                secrets(*known),
+                WINDOW_S,
+                NOON,
+            )
         assert (refusal.value.message, refusal.value.details) == ("Unauthorized", None)
         assert refusal.value.__cause__ is refusal.value.__context__ is None
 
@@ -167,7 +173,7 @@ def test_the_corpus_is_as_large_as_it_says_and_has_nothing_genuine():
     assert min(modes.values()) >= 50
     assert len({(attempt.mode, attempt.why) for attempt in REFUSED}) == len(REFUSED) >= 380
     genuine = [(delivery(headers), mode) for mode, headers in GENUINE.items()]
-    assert not any((Delivery(headers=one.headers, body=one.body), one.mode) in genuine for one in REFUSED)
+    assert not any((WebhookRequest(headers=one.headers, body=one.body), one.mode) in genuine for one in REFUSED)
 
 
 ANYTHING = (
@@ -187,8 +193,8 @@ ANYTHING = (
     st.lists(st.binary(max_size=60).map(Secret), max_size=2),
 )
 def test_whatever_is_sent_nothing_worse_than_unknown_comes_of_it(mode, headers, body, known):
-    with pytest.raises(Unknown):
-        verify(mode, Delivery(headers=headers, body=body), [*known, *secrets(SECRET)], WINDOW_S, NOON)
+    with pytest.raises(Unauthenticated):
+        verify(mode, WebhookRequest(headers=headers, body=body), [*known, *secrets(SECRET)], WINDOW_S, NOON)
 
 
 @pytest.mark.parametrize("mode", ["hmac_sha256", "github_hmac", "standard_webhooks"])
@@ -205,7 +211,7 @@ def test_a_wrong_signature_is_as_much_work_as_a_right_one(mode, monkeypatch):
         compared.clear()
         try:
             proof(mode, {**GENUINE[mode], name: signature}, known=(SECRET, OTHER_SECRET))
-        except Unknown:
+        except Unauthenticated:
             assert signature != right
         work.add(len(compared))
 
@@ -240,11 +246,11 @@ def test_headers_of_other_purposes_may_be_anything(mode):
 
 
 def test_a_header_is_read_if_it_is_there_once():
-    given = Delivery(headers=(("a", " 1 "), ("b", "2"), ("b", "2"), ("c", "é")), body=b"")
+    given = WebhookRequest(headers=(("a", " 1 "), ("b", "2"), ("b", "2"), ("c", "é")), body=b"")
 
     assert (given.header("a"), given.header("d")) == ("1", None)
     for name in "bc":
-        with pytest.raises(Unknown):
+        with pytest.raises(Unauthenticated):
             given.header(name)
 
 
@@ -330,7 +336,7 @@ def test_a_signature_has_one_stamp_however_its_text_is_divided(body, sent, fract
         }
         try:
             stamps.add(proof("hmac_sha256", headers, text[dot + 1 :]).stamp)
-        except Unknown:
+        except Unauthenticated:
             assert dot != len(sent)
 
     assert len(stamps) == 1
@@ -596,8 +602,8 @@ def test_an_independent_verifier_comes_to_the_same_answers():
         asked = chance.choice([mode, mode, mode, chance.choice([*READ])])
         known = chance.choice([[secret], [SECRET, OTHER_SECRET], ["f1" * 24], []] + 3 * [[secret]])
         try:
-            found = verify(asked, Delivery(headers=tuple(headers), body=body), secrets(*known), WINDOW_S, NOON)
-        except Unknown:
+            found = verify(asked, WebhookRequest(headers=tuple(headers), body=body), secrets(*known), WINDOW_S, NOON)
+        except Unauthenticated:
             ours = None
         else:
             ours = (found.stamp, found.message_id)

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from domain.events import SlotCounted, SlotFreed, SlotTaken, stored_name
 from domain.routines import slot
 from domain.routines.slot import EMPTY, Slot
-from domain.values import Live
+from domain.values import LiveWork
 from tests.given import given
 
 ROUTINE = UUID(int=1)
 
 
 def live(number):
-    return Live(issue_id=UUID(int=100 + number), run_id=UUID(int=200 + number))
+    return LiveWork(issue_id=UUID(int=100 + number), run_id=UUID(int=200 + number))
 
 
 def taken(number):

@@ -3,7 +3,7 @@
 import pytest
 
 from domain.delivery.outbound_url import BadTarget, host_of, is_private_by_name, must_be_url
-from domain.errors import Misfit
+from domain.errors import InvalidField
 
 GOOD = [
     ("https://example.com", "example.com"),
@@ -82,7 +82,7 @@ def test_what_could_be_read_in_two_ways_is_refused(url):
 
 
 def test_whoever_sends_it_is_told_which_field_it_was():
-    with pytest.raises(Misfit) as refused:
+    with pytest.raises(InvalidField) as refused:
         must_be_url("ftp://x", "webhook_url")
 
     assert (refused.value.field, refused.value.message) == (

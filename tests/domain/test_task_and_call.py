@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from domain.bounds.json_size import depth_of
 from domain.bounds.limits import Limits
-from domain.errors import ImpossibleHistory, Misfit, NotFound, Unacceptable
+from domain.errors import ImpossibleHistory, InvalidField, NotFound, RuleViolation
 from domain.events import (
     TaskCreated,
     TaskDeleted,
@@ -78,7 +78,7 @@ def test_a_deleted_task_is_not_there():
     ],
 )
 def test_a_workflow_that_is_none_names_what_is_wrong(workflow, field):
-    with pytest.raises(Misfit) as refused:
+    with pytest.raises(InvalidField) as refused:
         task.create(TaskDetails(name="t", workflow=workflow))
 
     assert refused.value.field == f"workflow.{field}"
@@ -106,7 +106,7 @@ def test_the_type_of_a_parameter_is_told_by_its_default(default, hint):
 
 
 def test_only_the_keys_that_nobody_declared_are_listed():
-    with pytest.raises(Unacceptable) as refused:
+    with pytest.raises(RuleViolation) as refused:
         task_call.check_overrides({"a": 1, "z": 2, "y": 3}, WORKFLOW)
 
     assert refused.value.details == {"unknown_keys": ["z", "y"]}
@@ -215,7 +215,7 @@ def test_whatever_steps_give_each_other_what_is_recorded_is_small_and_shallow(pa
     ],
 )
 def test_a_workflow_that_could_not_be_called_is_refused_when_it_is_written(workflow, field):
-    with pytest.raises(Misfit) as refused:
+    with pytest.raises(InvalidField) as refused:
         task.create(TaskDetails(name="t", workflow=workflow), LIMITS)
 
     assert field == refused.value.field

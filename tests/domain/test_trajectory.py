@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from domain.bounds.limits import Limits
-from domain.errors import Conflict, ImpossibleHistory, Misfit, Unacceptable
+from domain.errors import Conflict, ImpossibleHistory, InvalidField, RuleViolation
 from domain.events import (
     RunCompleted,
     RunFailed,
@@ -92,7 +92,7 @@ def test_what_a_trajectory_holds_is_bounded_and_what_is_replaced_does_not_count(
     found = after(CLAIMED, large)
 
     assert trajectory.report(found, OURS, large, limits) == [large]
-    with pytest.raises(Unacceptable, match="A trajectory holds at most 1024 bytes"):
+    with pytest.raises(RuleViolation, match="A trajectory holds at most 1024 bytes"):
         trajectory.label(found, TrajectoryLabelled(key="k", value="x" * 200, author="a"), limits)
 
 
@@ -103,14 +103,14 @@ def test_there_may_be_so_many_labels_and_steps():
     found = given(trajectory.evolve, opened, CLAIMED, TrajectoryStepReported(step="a", status="completed"), label)
 
     assert trajectory.label(found, label, limits) == [label]
-    with pytest.raises(Unacceptable, match="at most 1 labels"):
+    with pytest.raises(RuleViolation, match="at most 1 labels"):
         trajectory.label(found, replace(label, key="l"), limits)
-    with pytest.raises(Unacceptable, match="at most 1 steps"):
+    with pytest.raises(RuleViolation, match="at most 1 steps"):
         trajectory.report(found, OURS, TrajectoryStepReported(step="b", status="completed"), limits)
 
 
 def test_a_step_that_the_task_does_not_have_is_no_step():
-    with pytest.raises(Misfit):
+    with pytest.raises(InvalidField):
         trajectory.report(after(CLAIMED), OURS, TrajectoryStepReported(step="b", status="completed"))
 
 

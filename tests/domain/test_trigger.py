@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
-from domain.errors import BadSchedule, Conflict, ImpossibleHistory, Unacceptable
+from domain.errors import BadSchedule, Conflict, ImpossibleHistory, RuleViolation
 from domain.events import (
     TriggerCreated,
     TriggerDeleted,
@@ -217,7 +217,7 @@ def test_an_api_trigger_has_no_schedule():
     ],
 )
 def test_a_schedule_needs_both_its_fields(settings, message):
-    with pytest.raises(Unacceptable, match=message):
+    with pytest.raises(RuleViolation, match=message):
         trigger.create(ROUTINE, "schedule", settings, NOON)
 
 
@@ -324,7 +324,7 @@ def test_a_rotation_changes_the_secret_and_keeps_the_address():
 def test_only_webhooks_can_rotate_secrets(kind):
     found = given(trigger.evolve, *trigger.create(ROUTINE, kind, EVERY_HOUR, NOON))
 
-    with pytest.raises(Unacceptable, match="Only webhook triggers can rotate secrets"):
+    with pytest.raises(RuleViolation, match="Only webhook triggers can rotate secrets"):
         trigger.rotate(found, DOOR, None)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given as for_all
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from domain.errors import Unacceptable
+from domain.errors import RuleViolation
 from domain.routines import variables
 from domain.values import Json, Variable
 
@@ -36,7 +36,7 @@ VARIABLES = st.builds(
 
 
 def refusal(call, *arguments):
-    with pytest.raises(Unacceptable) as caught:
+    with pytest.raises(RuleViolation) as caught:
         call(*arguments)
     return caught.value.message
 
@@ -366,7 +366,7 @@ def test_an_integer_without_bounds_is_refused_whatever_the_type():
 def test_the_values_of_a_firing_are_of_declared_names_and_none_required_is_left_out(declared, candidates):
     try:
         found = variables.resolve(declared, candidates)
-    except Unacceptable as refused:
+    except RuleViolation as refused:
         assert any(variable.name in refused.message for variable in declared) or "finite" in refused.message  # noqa: PT017
     else:
         assert {variable.name for variable in declared if variable.required} <= found.keys()

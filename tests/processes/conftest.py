@@ -8,7 +8,7 @@ from application.event_store.execute import Executor
 from processes.scheduler import scheduler as schedulers
 from processes.scheduler.scheduler import Scheduler
 from routines import bootstrap
-from tests.processes.due import Clock, Workplace
+from tests.processes.due import Clock, CompanyFixture
 
 STOPPED_S = 10.0
 
@@ -49,8 +49,8 @@ def executor(system, clock):
 
 
 @pytest.fixture
-def workplace(executor):
-    return Workplace(executor)
+def company_fixture(executor):
+    return CompanyFixture(executor)
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ class Armed(msgspec.Struct, frozen=True):
     next_at: datetime
 
 
-class Workplace:
+class CompanyFixture:
     """A company with one agent."""
 
     def __init__(self, executor: Executor):

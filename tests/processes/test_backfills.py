@@ -11,7 +11,7 @@ from application.event_store.execute import Executor
 from application.request_bodies import BackfillDraft, IssuePatch
 from application.use_cases import backfills
 from application.use_cases.board import issues
-from domain.errors import Conflict, Misfit
+from domain.errors import Conflict, InvalidField
 from domain.events import (
     AgentPaused,
     AgentResumed,
@@ -31,9 +31,9 @@ from projections.engine import positions
 from projections.firing import backfills as read_model
 from projections.firing import triggers_due
 from routines import bootstrap
-from tests.processes.due import NOON, Workplace
+from tests.processes.due import NOON, CompanyFixture
 from tests.waiting import wait_for
-from verification.faults.place import Processes
+from verification.faults.environment import Processes
 
 MINUTE = timedelta(minutes=1)
 BOARD = BoardUser(user_id=uuid4(), key_id=uuid4(), instance_admin=True)
@@ -45,7 +45,7 @@ class Making:
 
     def __init__(self, system, executor):
         self.system, self.executor = system, executor
-        self.workplace = Workplace(executor)
+        self.company_fixture = CompanyFixture(executor)
         self.scheduler = Scheduler(executor, system.store.after, batch=50)
         self.conn = None
 
@@ -84,19 +84,19 @@ def making(system, executor, conn):
 
 
 @pytest.fixture
-def workplace(making):
-    return making.workplace
+def company_fixture(making):
+    return making.company_fixture
 
 
-def settings(workplace, **fields):
-    return RoutineSettings(title="Check the inbox", assignee_agent_id=workplace.agent_id, **fields)
+def settings(company_fixture, **fields):
+    return RoutineSettings(title="Check the inbox", assignee_agent_id=company_fixture.agent_id, **fields)
 
 
 # One at a time, or all at once
 
 
-def test_each_run_begins_when_the_issue_of_the_one_before_is_closed(workplace, making):
-    [armed] = workplace.routines(next_at=NOON + MINUTE)
+def test_each_run_begins_when_the_issue_of_the_one_before_is_closed(company_fixture, making):
+    [armed] = company_fixture.routines(next_at=NOON + MINUTE)
     id_ = making.up(armed)
 
     for number in range(1, 6):
@@ -113,8 +113,8 @@ def test_each_run_begins_when_the_issue_of_the_one_before_is_closed(workplace, m
     assert 1 == len(making.happened(BackfillCompleted))
 
 
-def test_it_waits_for_work_that_is_live_already_and_then_goes_on(workplace, clock, making):
-    [armed] = workplace.routines(next_at=NOON)
+def test_it_waits_for_work_that_is_live_already_and_then_goes_on(company_fixture, clock, making):
+    [armed] = company_fixture.routines(next_at=NOON)
     making.tick()
     id_ = making.up(armed)
 
@@ -133,8 +133,8 @@ def test_it_waits_for_work_that_is_live_already_and_then_goes_on(workplace, cloc
         ("skip_if_active", [Opened] + [Skipped] * 4),
     ],
 )
-def test_by_policy_all_run_at_once_as_the_routine_says(workplace, making, policy, kinds):
-    [armed] = workplace.routines(next_at=NOON + MINUTE, concurrency_policy=policy)
+def test_by_policy_all_run_at_once_as_the_routine_says(company_fixture, making, policy, kinds):
+    [armed] = company_fixture.routines(next_at=NOON + MINUTE, concurrency_policy=policy)
     making.up(armed, overlap="policy")
 
     assert 5 == making.tick()
@@ -142,8 +142,8 @@ def test_by_policy_all_run_at_once_as_the_routine_says(workplace, making, policy
     assert dict(zip(FIVE, kinds, strict=True)) == {run.occurrence: type(run.outcome) for run in making.runs()}
 
 
-def test_more_than_one_unit_of_work_holds_is_carried_out_by_the_ticks_that_follow(workplace, making):
-    [armed] = workplace.routines(next_at=NOON + MINUTE, concurrency_policy="always_enqueue")
+def test_more_than_one_unit_of_work_holds_is_carried_out_by_the_ticks_that_follow(company_fixture, making):
+    [armed] = company_fixture.routines(next_at=NOON + MINUTE, concurrency_policy="always_enqueue")
     id_ = making.up(armed, NOON - 70 * MINUTE, NOON - MINUTE, overlap="policy")
 
     ticks = 0
@@ -159,8 +159,8 @@ def test_more_than_one_unit_of_work_holds_is_carried_out_by_the_ticks_that_follo
 # Once
 
 
-def test_what_has_run_is_left_out_however_often_it_is_asked_for(workplace, making):
-    [armed] = workplace.routines(next_at=NOON + MINUTE, concurrency_policy="always_enqueue")
+def test_what_has_run_is_left_out_however_often_it_is_asked_for(company_fixture, making):
+    [armed] = company_fixture.routines(next_at=NOON + MINUTE, concurrency_policy="always_enqueue")
     making.up(armed, NOON - 3 * MINUTE, NOON - 2 * MINUTE, overlap="policy")
     making.tick()
 
@@ -172,16 +172,18 @@ def test_what_has_run_is_left_out_however_often_it_is_asked_for(workplace, makin
     assert (0, 5, "completed") == (making.shown(third).fired, making.shown(third).left_out, making.shown(third).status)
 
 
-def test_an_occurrence_of_a_backfill_has_the_run_that_the_schedule_would_have_given_it(workplace, making):
-    [armed] = workplace.routines(next_at=NOON + MINUTE)
+def test_an_occurrence_of_a_backfill_has_the_run_that_the_schedule_would_have_given_it(company_fixture, making):
+    [armed] = company_fixture.routines(next_at=NOON + MINUTE)
     making.up(armed, NOON - MINUTE)
     making.tick()
 
     assert [run_of_occurrence(armed.trigger_id, NOON - MINUTE)] == [one.stream_id for one in making.happened(RunFired)]
 
 
-def test_many_schedulers_on_two_backfills_of_one_range_fire_every_occurrence_once(workplace, executor, system, making):
-    [armed] = workplace.routines(next_at=NOON + MINUTE, concurrency_policy="always_enqueue")
+def test_many_schedulers_on_two_backfills_of_one_range_fire_every_occurrence_once(
+    company_fixture, executor, system, making
+):
+    [armed] = company_fixture.routines(next_at=NOON + MINUTE, concurrency_policy="always_enqueue")
     ids = [making.up(armed, NOON - 60 * MINUTE, NOON - MINUTE, overlap="policy") for _ in range(2)]
 
     def race(_):
@@ -201,8 +203,8 @@ def test_many_schedulers_on_two_backfills_of_one_range_fire_every_occurrence_onc
 # Not in the way of the schedule
 
 
-def test_the_schedule_itself_does_not_move(workplace, clock, making):
-    [armed] = workplace.routines(next_at=NOON + MINUTE, concurrency_policy="always_enqueue")
+def test_the_schedule_itself_does_not_move(company_fixture, clock, making):
+    [armed] = company_fixture.routines(next_at=NOON + MINUTE, concurrency_policy="always_enqueue")
     making.up(armed, overlap="policy")
     making.tick()
 
@@ -212,19 +214,19 @@ def test_the_schedule_itself_does_not_move(workplace, clock, making):
     assert (NOON + MINUTE, None) == (making.runs()[-1].occurrence, making.runs()[-1].backfill_id)
 
 
-def test_a_range_ends_before_what_the_schedule_still_has_to_settle(workplace, making):
-    [armed] = workplace.routines(next_at=NOON - 2 * MINUTE)
+def test_a_range_ends_before_what_the_schedule_still_has_to_settle(company_fixture, making):
+    [armed] = company_fixture.routines(next_at=NOON - 2 * MINUTE)
 
     found = making.shown(making.up(armed, until=NOON + 60 * MINUTE))
 
     assert (3, "2026-03-02T11:57:59.999Z") == (found.count, found.to)
-    with pytest.raises(Misfit, match="no occurrence in this range"):
+    with pytest.raises(InvalidField, match="no occurrence in this range"):
         making.up(armed, NOON - 2 * MINUTE, NOON)
 
 
-def test_what_is_due_comes_first(workplace, clock, making):
-    [other] = workplace.routines(next_at=NOON)
-    [armed] = workplace.routines(next_at=NOON + MINUTE)
+def test_what_is_due_comes_first(company_fixture, clock, making):
+    [other] = company_fixture.routines(next_at=NOON)
+    [armed] = company_fixture.routines(next_at=NOON + MINUTE)
     making.up(armed)
 
     making.tick()
@@ -233,8 +235,8 @@ def test_what_is_due_comes_first(workplace, clock, making):
     assert [other.trigger_id, armed.trigger_id] == [run.trigger_id for run in making.runs()]
 
 
-def test_the_loop_wakes_up_for_a_backfill(workplace, making, looping):
-    [armed] = workplace.routines(next_at=NOON + MINUTE, concurrency_policy="always_enqueue")
+def test_the_loop_wakes_up_for_a_backfill(company_fixture, making, looping):
+    [armed] = company_fixture.routines(next_at=NOON + MINUTE, concurrency_policy="always_enqueue")
     looping()
 
     making.up(armed, overlap="policy")
@@ -245,8 +247,8 @@ def test_the_loop_wakes_up_for_a_backfill(workplace, making, looping):
 # When it cannot go on
 
 
-def test_one_that_is_cancelled_halfway_runs_no_more(workplace, making):
-    [armed] = workplace.routines(next_at=NOON + MINUTE)
+def test_one_that_is_cancelled_halfway_runs_no_more(company_fixture, making):
+    [armed] = company_fixture.routines(next_at=NOON + MINUTE)
     id_ = making.up(armed)
     making.tick()
 
@@ -263,23 +265,23 @@ def test_one_that_is_cancelled_halfway_runs_no_more(workplace, making):
         making.ask(backfills.cancel, id_)
 
 
-def pause_routine(workplace, armed):
-    workplace.record((armed.routine_id, [RoutineUpdated(settings=settings(workplace, status="paused"))]))
+def pause_routine(company_fixture, armed):
+    company_fixture.record((armed.routine_id, [RoutineUpdated(settings=settings(company_fixture, status="paused"))]))
 
 
-def pause_agent(workplace, _armed):
-    workplace.record((workplace.agent_id, [AgentPaused()]))
+def pause_agent(company_fixture, _armed):
+    company_fixture.record((company_fixture.agent_id, [AgentPaused()]))
 
 
-def pause_project(workplace, armed):
+def pause_project(company_fixture, armed):
     project = uuid4()
     created = ProjectCreated(details=ProjectDetails(name="Move"), url_key="move")
-    workplace.record((project, [created, ProjectPaused()]))
-    workplace.record((armed.routine_id, [RoutineUpdated(settings=settings(workplace, project_id=project))]))
+    company_fixture.record((project, [created, ProjectPaused()]))
+    company_fixture.record((armed.routine_id, [RoutineUpdated(settings=settings(company_fixture, project_id=project))]))
 
 
-def delete_trigger(workplace, armed):
-    workplace.record((armed.trigger_id, [TriggerDeleted()]))
+def delete_trigger(company_fixture, armed):
+    company_fixture.record((armed.trigger_id, [TriggerDeleted()]))
 
 
 OBSTACLES = {
@@ -291,12 +293,12 @@ OBSTACLES = {
 
 
 @pytest.mark.parametrize(("hinder", "reason"), OBSTACLES.items(), ids=OBSTACLES.values())
-def test_one_whose_routine_cannot_work_any_more_ends_and_burns_no_occurrence(workplace, making, hinder, reason):
-    [armed] = workplace.routines(next_at=NOON + MINUTE)
+def test_one_whose_routine_cannot_work_any_more_ends_and_burns_no_occurrence(company_fixture, making, hinder, reason):
+    [armed] = company_fixture.routines(next_at=NOON + MINUTE)
     making.up(armed)
     making.tick()
 
-    hinder(workplace, armed)
+    hinder(company_fixture, armed)
     making.finish(0)
 
     assert 0 == making.tick()
@@ -305,31 +307,31 @@ def test_one_whose_routine_cannot_work_any_more_ends_and_burns_no_occurrence(wor
 
 
 @pytest.mark.parametrize("hinder", [pause_routine, pause_agent, pause_project], ids=lambda hinder: hinder.__name__)
-def test_one_that_could_not_work_is_refused(workplace, making, hinder):
-    [armed] = workplace.routines(next_at=NOON + MINUTE)
-    hinder(workplace, armed)
+def test_one_that_could_not_work_is_refused(company_fixture, making, hinder):
+    [armed] = company_fixture.routines(next_at=NOON + MINUTE)
+    hinder(company_fixture, armed)
 
     with pytest.raises(Conflict, match=r"paused|not invokable"):
         making.up(armed)
 
 
-def test_asked_for_again_it_goes_on_where_it_stopped(workplace, making):
-    [armed] = workplace.routines(next_at=NOON + MINUTE, concurrency_policy="always_enqueue")
+def test_asked_for_again_it_goes_on_where_it_stopped(company_fixture, making):
+    [armed] = company_fixture.routines(next_at=NOON + MINUTE, concurrency_policy="always_enqueue")
     making.up(armed)
     making.tick()
-    pause_agent(workplace, armed)
+    pause_agent(company_fixture, armed)
     making.finish(0)
     making.tick()
 
-    workplace.record((workplace.agent_id, [AgentResumed()]))
+    company_fixture.record((company_fixture.agent_id, [AgentResumed()]))
     making.up(armed, overlap="policy")
     making.tick()
 
     assert FIVE == sorted(run.occurrence for run in making.runs())
 
 
-def test_one_that_cannot_be_carried_out_ends_with_the_reason(workplace, clock, making, monkeypatch):
-    [armed] = workplace.routines(next_at=NOON + timedelta(days=1), cron="* * * * *")
+def test_one_that_cannot_be_carried_out_ends_with_the_reason(company_fixture, clock, making, monkeypatch):
+    [armed] = company_fixture.routines(next_at=NOON + timedelta(days=1), cron="* * * * *")
     making.up(armed)
     monkeypatch.setattr("domain.schedule.plan.occurrences", broken)
 
@@ -349,8 +351,8 @@ def broken(*_):
 # What would happen
 
 
-def test_a_preview_says_what_would_run_and_records_nothing(workplace, system, making):
-    [armed] = workplace.routines(next_at=NOON + MINUTE, concurrency_policy="always_enqueue")
+def test_a_preview_says_what_would_run_and_records_nothing(company_fixture, system, making):
+    [armed] = company_fixture.routines(next_at=NOON + MINUTE, concurrency_policy="always_enqueue")
     making.up(armed, NOON - 3 * MINUTE, NOON - 2 * MINUTE, overlap="policy")
     making.tick()
     head = system.store.head()
@@ -363,8 +365,8 @@ def test_a_preview_says_what_would_run_and_records_nothing(workplace, system, ma
     assert head == system.store.head()
 
 
-def test_up_to_now_counts_where_the_schedule_itself_settles_nothing(workplace, making):
-    [armed] = workplace.routines(next_at=NOON + MINUTE)
+def test_up_to_now_counts_where_the_schedule_itself_settles_nothing(company_fixture, making):
+    [armed] = company_fixture.routines(next_at=NOON + MINUTE)
 
     assert 6 == making.shown(making.up(armed, until=None)).count
 
@@ -375,7 +377,7 @@ def test_up_to_now_counts_where_the_schedule_itself_settles_nothing(workplace, m
 def test_a_scheduler_that_is_killed_again_and_again_makes_up_for_every_occurrence_once(system, tmp_path):
     making = Making(system, system.executor)
     now = system.executor.clock().replace(second=0, microsecond=0)
-    [armed] = making.workplace.routines(next_at=now + timedelta(days=400), concurrency_policy="always_enqueue")
+    [armed] = making.company_fixture.routines(next_at=now + timedelta(days=400), concurrency_policy="always_enqueue")
     making.up(armed, now - 999 * MINUTE, now, overlap="policy")
     processes, kills = Processes(system.settings.database_url, tmp_path), 0
 

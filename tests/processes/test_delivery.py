@@ -26,7 +26,7 @@ from application.use_cases.board import agents, companies, issues, keys
 from application.use_cases.jetty import collections, task_routines, tasks, trajectories
 from application.use_cases.jetty.names import RoutinePath, TaskPath
 from domain.delivery import retry
-from domain.delivery.delivery import Letter
+from domain.delivery.delivery import PendingDelivery
 from domain.events import DeliveryEvent, DeliveryFailed, EndpointDisabled, TrajectoryOpened, stored_name
 from domain.values import Callback
 from processes.delivery import worker
@@ -46,7 +46,7 @@ ECHO = {
 TASK = TaskPath(collection="my-org", task="say")
 
 
-class World:
+class DeliveryFixture:
     """A company and the things in it that tell others; each method is one use case of its owner."""
 
     def __init__(self, system):
@@ -94,7 +94,7 @@ def world(settings, tmp_path):
     key_file = str(tmp_path / "secret.keys")
     bootstrap.make_keys(key_file)
     with bootstrap.system(replace(settings, key_file=key_file)) as system:
-        yield World(system)
+        yield DeliveryFixture(system)
 
 
 @pytest.fixture
@@ -104,8 +104,8 @@ def sending(world, in_thread):
     def start(*, allow_private=True, limit_s=10.0):
         limits = world.system.store.limits
         client = Client(world.system.clock, allow_private=allow_private, limit_s=limit_s, limits=limits)
-        courier = worker.Courier(world.system.executor, world.system.store.after, client)
-        return in_thread(worker.run, courier, client, lambda: bootstrap.connect(world.system.settings))
+        delivery_worker = worker.DeliveryWorker(world.system.executor, world.system.store.after, client)
+        return in_thread(worker.run, delivery_worker, client, lambda: bootstrap.connect(world.system.settings))
 
     return start
 
@@ -173,12 +173,12 @@ def test_it_is_given_up_in_the_end_and_can_be_asked_for_again(world, sending, so
 
 
 def letter_of(shown):
-    return Letter(
+    return PendingDelivery(
         id=shown.id,
         version=0,
         kind=shown.kind,
         target_id=shown.target_id,
-        lane=shown.target_id,
+        partition_key=shown.target_id,
         ordered=False,
         company_id=shown.company_id,
         position=shown.event_position,
@@ -558,12 +558,17 @@ def test_what_waits_for_one_company_does_not_hide_what_waits_for_another(world):
         now = world.system.clock()
         found = deliveries.due(conn, now, of_lane=8, limit=4)
         rest = deliveries.due(
-            conn, now, of_lane=8, limit=100, without=[found[0].id], without_lanes=[found[1].lane, found[2].lane]
+            conn,
+            now,
+            of_lane=8,
+            limit=100,
+            without=[found[0].id],
+            without_lanes=[found[1].partition_key, found[2].partition_key],
         )
 
-    assert [letter.company_id == neighbour for letter in found].count(True) == 1
-    assert found[0].id not in {letter.id for letter in rest}
-    assert {found[1].lane, found[2].lane}.isdisjoint({letter.lane for letter in rest})
+    assert [pending.company_id == neighbour for pending in found].count(True) == 1
+    assert found[0].id not in {pending.id for pending in rest}
+    assert {found[1].partition_key, found[2].partition_key}.isdisjoint({pending.partition_key for pending in rest})
 
 
 def test_callbacks_of_two_companies_to_one_address_do_not_wait_for_each_other(world):
@@ -577,8 +582,8 @@ def test_callbacks_of_two_companies_to_one_address_do_not_wait_for_each_other(wo
     with world.system.pool.connection() as conn:
         found = deliveries.due(conn, world.system.clock(), of_lane=8, limit=100)
 
-    assert len({letter.lane for letter in found if letter.company_id != other}) == 1
-    assert len({letter.lane for letter in found}) == 2
+    assert len({pending.partition_key for pending in found if pending.company_id != other}) == 1
+    assert len({pending.partition_key for pending in found}) == 2
 
 
 def test_callbacks_to_however_many_hosts_have_a_bounded_number_of_lanes():

@@ -24,15 +24,15 @@ from projections.engine import positions
 from projections.engine.read_model import ReadModel
 from routines import bootstrap
 from tests.events import ANY_EVENT, nested
-from tests.processes.due import NOON, Workplace
+from tests.processes.due import NOON, CompanyFixture
 
 NAMES = [model.name for model in catalogue.ALL]
 MANY_LEVELS = 490  # of steps within steps: twice as many of JSON
 
 
 @pytest.fixture
-def workplace(system):
-    return Workplace(system.executor)
+def company_fixture(system):
+    return CompanyFixture(system.executor)
 
 
 def follow(conn, models, store, most=2_000):
@@ -64,10 +64,10 @@ def deep_call(company_id):
     )
 
 
-def test_an_installation_that_deep_events_had_stopped_goes_on(workplace, system, conn):
-    workplace.routines(2, next_at=NOON)
-    append_raw(system.store, deep_call(workplace.company_id), name="run.fired")
-    workplace.routines(3, next_at=NOON)
+def test_an_installation_that_deep_events_had_stopped_goes_on(company_fixture, system, conn):
+    company_fixture.routines(2, next_at=NOON)
+    append_raw(system.store, deep_call(company_fixture.company_id), name="run.fired")
+    company_fixture.routines(3, next_at=NOON)
 
     follow(conn, catalogue.ALL, system.store)
     assert system.store.head() == positions.wait(conn, NAMES, 0)
@@ -92,9 +92,9 @@ def test_an_installation_that_deep_events_had_stopped_goes_on(workplace, system,
         ("", b"null"),
     ],
 )
-def test_bytes_that_are_no_event_stop_nobody(workplace, system, conn, name, body):
+def test_bytes_that_are_no_event_stop_nobody(company_fixture, system, conn, name, body):
     append_raw(system.store, body, name=name)
-    workplace.routines(3, next_at=NOON)
+    company_fixture.routines(3, next_at=NOON)
 
     follow(conn, catalogue.ALL, system.store)
 
@@ -103,11 +103,11 @@ def test_bytes_that_are_no_event_stop_nobody(workplace, system, conn, name, body
     assert {name} == {event.name for event in positions.isolated(conn, 100)}
 
 
-def test_text_that_postgres_cannot_keep_stops_nobody(workplace, system, conn):
+def test_text_that_postgres_cannot_keep_stops_nobody(company_fixture, system, conn):
     title = '"Nothing \\u0000 here"'
     opened = f'{{"type":"goal.created","details":{{"title":{title}}}}}'
-    append_raw(system.store, body_of(opened, workplace.company_id), name="goal.created")
-    workplace.routines(3, next_at=NOON)
+    append_raw(system.store, body_of(opened, company_fixture.company_id), name="goal.created")
+    company_fixture.routines(3, next_at=NOON)
 
     follow(conn, catalogue.ALL, system.store)
 
@@ -115,8 +115,10 @@ def test_text_that_postgres_cannot_keep_stops_nobody(workplace, system, conn):
     assert ["goal.created"] == [event.name for event in positions.isolated(conn, 100)]
 
 
-def test_what_a_newer_version_wrote_is_taken_in_once_this_version_can_read_it(workplace, system, conn, monkeypatch):
-    workplace.routines(3, next_at=NOON)
+def test_what_a_newer_version_wrote_is_taken_in_once_this_version_can_read_it(
+    company_fixture, system, conn, monkeypatch
+):
+    company_fixture.routines(3, next_at=NOON)
     monkeypatch.setattr("domain.recorded.STORED_NAMES", {})
     unreadable = EventStore(system.store.recorder)
     monkeypatch.setattr("application.event_store.store._decode", msgspec.json.Decoder(int).decode)
@@ -139,12 +141,12 @@ def sleeping(at_position, seconds):
         if recorded.position == at_position:
             rows._conn.execute("SELECT pg_sleep(%s)", (seconds,))
 
-    return ReadModel(name="sleeping", tables=(), schema="", fold=fold, touches=lambda _: ())
+    return ReadModel(name="sleeping", tables=(), schema="", fold=fold, keys_to_prefetch=lambda _: ())
 
 
 @pytest.mark.parametrize("limit", ["statement_timeout", "transaction_timeout"])
-def test_an_event_that_takes_longer_than_the_database_allows_is_passed_over(workplace, system, conn, limit):
-    workplace.routines(3, next_at=NOON)
+def test_an_event_that_takes_longer_than_the_database_allows_is_passed_over(company_fixture, system, conn, limit):
+    company_fixture.routines(3, next_at=NOON)
     head = system.store.head()
     conn.execute("INSERT INTO positions (name, shape) VALUES ('sleeping', 'any')")
     follower = Follower([sleeping(7, 30)], system.store.after)
@@ -164,8 +166,8 @@ def test_an_event_that_takes_longer_than_the_database_allows_is_passed_over(work
     assert head == positions.wait(conn, ["sleeping"], 0)
 
 
-def test_of_many_events_the_one_that_breaks_connections_is_found_with_few_of_them(workplace, system, conn):
-    workplace.routines(80, next_at=NOON)
+def test_of_many_events_the_one_that_breaks_connections_is_found_with_few_of_them(company_fixture, system, conn):
+    company_fixture.routines(80, next_at=NOON)
     head = system.store.head()
     conn.execute("INSERT INTO positions (name, shape) VALUES ('breaking', 'any')")
     asked = []
@@ -178,7 +180,7 @@ def test_of_many_events_the_one_that_breaks_connections_is_found_with_few_of_the
         asked.append(limit)
         return system.store.after(position, limit)
 
-    model = ReadModel(name="breaking", tables=(), schema="", fold=fold, touches=lambda _: ())
+    model = ReadModel(name="breaking", tables=(), schema="", fold=fold, keys_to_prefetch=lambda _: ())
     follower, broken = Follower([model], read), 0
     while True:
         with bootstrap.connect(system.settings) as own:
@@ -196,8 +198,10 @@ def test_of_many_events_the_one_that_breaks_connections_is_found_with_few_of_the
     assert max(asked[-3:]) > 8
 
 
-def test_a_database_that_goes_away_between_batches_is_no_reason_to_take_events_one_by_one(workplace, system, conn):
-    workplace.routines(20, next_at=NOON)
+def test_a_database_that_goes_away_between_batches_is_no_reason_to_take_events_one_by_one(
+    company_fixture, system, conn
+):
+    company_fixture.routines(20, next_at=NOON)
     asked = []
 
     def read(position, limit):
@@ -215,8 +219,8 @@ def test_a_database_that_goes_away_between_batches_is_no_reason_to_take_events_o
     assert 1 not in asked
 
 
-def test_a_database_that_is_away_is_no_fault_of_an_event(workplace, system, conn):
-    workplace.routines(3, next_at=NOON)
+def test_a_database_that_is_away_is_no_fault_of_an_event(company_fixture, system, conn):
+    company_fixture.routines(3, next_at=NOON)
     follower = Follower(catalogue.ALL, system.store.after)
 
     for _ in range(20):
@@ -243,17 +247,17 @@ def test_a_batch_ends_after_so_many_bytes(system):
     assert [2, 2, 6] == sizes
 
 
-def test_rows_of_many_bytes_are_written_a_part_at_a_time(workplace, system, conn, monkeypatch):
+def test_rows_of_many_bytes_are_written_a_part_at_a_time(company_fixture, system, conn, monkeypatch):
     monkeypatch.setattr("projections.engine.read_model.STATEMENT_BYTES", 2_000)
-    workplace.routines(40, next_at=NOON)
+    company_fixture.routines(40, next_at=NOON)
 
     follow(conn, catalogue.ALL, system.store)
 
     assert (40,) == conn.execute("SELECT count(*) FROM routine").fetchone()
 
 
-def test_after_a_failure_batches_grow_again(workplace, system, conn, monkeypatch):
-    workplace.routines(50, next_at=NOON)
+def test_after_a_failure_batches_grow_again(company_fixture, system, conn, monkeypatch):
+    company_fixture.routines(50, next_at=NOON)
     conn.execute("INSERT INTO positions (name, shape) VALUES ('failing', 'any')")
     asked = []
 
@@ -265,7 +269,7 @@ def test_after_a_failure_batches_grow_again(workplace, system, conn, monkeypatch
         asked.append(limit)
         return system.store.after(position, limit)
 
-    model = ReadModel(name="failing", tables=(), schema="", fold=fold, touches=lambda _: ())
+    model = ReadModel(name="failing", tables=(), schema="", fold=fold, keys_to_prefetch=lambda _: ())
     follower = Follower([model], read)
     while follower.step(conn):
         pass
@@ -275,8 +279,8 @@ def test_after_a_failure_batches_grow_again(workplace, system, conn, monkeypatch
     assert [10] == [event.position for event in positions.isolated(conn, 10)]
 
 
-def test_two_processes_that_meet_the_same_event_pass_over_it_once(workplace, system, conn):
-    workplace.routines(3, next_at=NOON)
+def test_two_processes_that_meet_the_same_event_pass_over_it_once(company_fixture, system, conn):
+    company_fixture.routines(3, next_at=NOON)
     model = next(model for model in catalogue.ALL if model.name == "routines")
 
     assert 1 == positions.isolate(conn, model, system.store.after, 0, "ValueError").position
@@ -285,9 +289,9 @@ def test_two_processes_that_meet_the_same_event_pass_over_it_once(workplace, sys
     assert [1] == [event.position for event in positions.isolated(conn, 10)]
 
 
-def test_a_model_whose_tables_are_gone_is_left_alone_for_a_while(workplace, system, conn, monkeypatch):
+def test_a_model_whose_tables_are_gone_is_left_alone_for_a_while(company_fixture, system, conn, monkeypatch):
     monkeypatch.setattr(followers, "RETRY_S", 1_000.0)
-    workplace.routines(3, next_at=NOON)
+    company_fixture.routines(3, next_at=NOON)
     conn.execute("ALTER TABLE company RENAME TO lost")
 
     follow(conn, catalogue.ALL, system.store)

@@ -14,9 +14,9 @@ from application.event_store.stream_cache import StreamCache
 from domain.bounds.limits import KIB, Limits
 from domain.events import IssueOpened, RoutineUpdated, RunFired, SlotTaken
 from domain.identity import slot_of
-from domain.values import Failed, IssueDetails, Live, RoutineSettings
+from domain.values import Failed, IssueDetails, LiveWork, RoutineSettings
 from processes.scheduler import scheduler as schedulers
-from processes.scheduler.prefetch import AHEAD
+from processes.scheduler.prefetch import PREFETCH_WINDOW
 from processes.scheduler.scheduler import Scheduler
 from projections.engine import positions
 from tests.processes.due import NOON
@@ -57,16 +57,16 @@ def bounded(measured, clock):
     return Scheduler(Executor(store, clock, cache=StreamCache(LIMITS)), store.after, batch=50)
 
 
-def edit(workplace, rows, times=3):
+def edit(company_fixture, rows, times=3):
     """Gives the routine of each as many large revisions."""
     for row in rows:
-        settings = RoutineSettings(title="Check", description=TEXT, assignee_agent_id=workplace.agent_id)
-        workplace.record((row.routine_id, [RoutineUpdated(settings=settings)] * times))
+        settings = RoutineSettings(title="Check", description=TEXT, assignee_agent_id=company_fixture.agent_id)
+        company_fixture.record((row.routine_id, [RoutineUpdated(settings=settings)] * times))
 
 
-def test_a_batch_that_is_too_much_to_read_is_settled_in_parts(workplace, bounded, measured, conn, happened):
-    rows = workplace.routines(12, next_at=NOON)
-    edit(workplace, rows)
+def test_a_batch_that_is_too_much_to_read_is_settled_in_parts(company_fixture, bounded, measured, conn, happened):
+    rows = company_fixture.routines(12, next_at=NOON)
+    edit(company_fixture, rows)
 
     assert 12 == bounded.tick(conn)
 
@@ -74,10 +74,12 @@ def test_a_batch_that_is_too_much_to_read_is_settled_in_parts(workplace, bounded
     assert measured.most <= 400 * KIB + len(TEXT) + KIB
 
 
-def test_one_company_that_is_too_much_to_read_does_not_keep_the_others_waiting(workplace, bounded, conn, happened):
-    heavy = workplace.routines(1, next_at=NOON - timedelta(minutes=1))
-    edit(workplace, heavy, times=10)
-    light = workplace.routines(20, next_at=NOON)
+def test_one_company_that_is_too_much_to_read_does_not_keep_the_others_waiting(
+    company_fixture, bounded, conn, happened
+):
+    heavy = company_fixture.routines(1, next_at=NOON - timedelta(minutes=1))
+    edit(company_fixture, heavy, times=10)
+    light = company_fixture.routines(20, next_at=NOON)
 
     with capture_logs():
         assert 20 == bounded.tick(conn)
@@ -86,17 +88,17 @@ def test_one_company_that_is_too_much_to_read_does_not_keep_the_others_waiting(w
 
 
 @pytest.mark.parametrize("error", ["57014", "53200", "54000"])
-def test_a_batch_that_the_database_refuses_is_settled_in_parts(workplace, bounded, measured, conn, error):
-    workplace.routines(10, next_at=NOON)
+def test_a_batch_that_the_database_refuses_is_settled_in_parts(company_fixture, bounded, measured, conn, error):
+    company_fixture.routines(10, next_at=NOON)
     measured.slow_from, measured.error = 7, psycopg.errors.lookup(error)("too much")
 
     assert 10 == bounded.tick(conn)
 
 
 def test_a_schedule_that_always_takes_too_long_is_recorded_as_failed(  # noqa: PLR0917 its fixtures
-    workplace, bounded, measured, conn, clock, happened
+    company_fixture, bounded, measured, conn, clock, happened
 ):
-    workplace.routines(1, next_at=NOON)
+    company_fixture.routines(1, next_at=NOON)
     measured.slow_from = 2
 
     with capture_logs():
@@ -109,14 +111,14 @@ def test_a_schedule_that_always_takes_too_long_is_recorded_as_failed(  # noqa: P
 
 
 def test_a_schedule_whose_open_issues_are_too_much_to_read_is_recorded_as_failed(
-    workplace, bounded, conn, clock, happened
+    company_fixture, bounded, conn, clock, happened
 ):
-    (row,) = workplace.routines(1, next_at=NOON)
-    live = [Live(issue_id=uuid4(), run_id=uuid4()) for _ in range(10)]
+    (row,) = company_fixture.routines(1, next_at=NOON)
+    live = [LiveWork(issue_id=uuid4(), run_id=uuid4()) for _ in range(10)]
     for one in live:
         opened = IssueOpened(details=IssueDetails(title="Look", description=TEXT), status="todo")
-        workplace.record((one.issue_id, [opened]))
-    workplace.record((slot_of(row.routine_id), [SlotTaken(routine_id=row.routine_id, live=one) for one in live]))
+        company_fixture.record((one.issue_id, [opened]))
+    company_fixture.record((slot_of(row.routine_id), [SlotTaken(routine_id=row.routine_id, live=one) for one in live]))
 
     with capture_logs():
         for attempt in range(schedulers.PATIENCE):
@@ -127,8 +129,8 @@ def test_a_schedule_whose_open_issues_are_too_much_to_read_is_recorded_as_failed
     assert Failed(reason="The occurrence could not be carried out: Oversized") == run.event.outcome
 
 
-def test_a_database_that_is_away_is_still_waited_for(workplace, bounded, measured, conn):
-    workplace.routines(10, next_at=NOON)
+def test_a_database_that_is_away_is_still_waited_for(company_fixture, bounded, measured, conn):
+    company_fixture.routines(10, next_at=NOON)
     measured.slow_from, measured.error = 1, psycopg.OperationalError("the connection is lost")
 
     with pytest.raises(OperationalError):
@@ -137,14 +139,14 @@ def test_a_database_that_is_away_is_still_waited_for(workplace, bounded, measure
 
 @pytest.mark.parametrize("slow_from", [None, 7])
 def test_what_is_too_much_to_be_read_ahead_is_read_in_parts(  # noqa: PLR0917 its fixtures
-    workplace, bounded, measured, conn, clock, slow_from
+    company_fixture, bounded, measured, conn, clock, slow_from
 ):
-    rows = workplace.routines(12, next_at=NOON)
+    rows = company_fixture.routines(12, next_at=NOON)
     if slow_from is None:
-        edit(workplace, rows[:6], times=2)
-        edit(workplace, rows[6:7], times=10)
+        edit(company_fixture, rows[:6], times=2)
+        edit(company_fixture, rows[6:7], times=10)
     measured.slow_from = slow_from
-    clock.now = NOON - AHEAD
+    clock.now = NOON - PREFETCH_WINDOW
 
     steps = 0
     bounded.tick(conn)

@@ -18,7 +18,7 @@ from projections.engine import positions
 from projections.engine.read_model import apply
 from projections.firing import triggers_due
 from routines import bootstrap
-from tests.processes.due import NOON, Clock, Workplace
+from tests.processes.due import NOON, Clock, CompanyFixture
 from tests.waiting import wait_for
 
 MODEL = deliveries.deliveries
@@ -29,11 +29,11 @@ ROWS_EACH = 2 * LISTENING  # a letter and a delivery for each endpoint
 @pytest.fixture
 def loud(system):
     """A company as many of whose endpoints as it may have want to be told of everything."""
-    workplace = Workplace(system.executor)
+    company_fixture = CompanyFixture(system.executor)
     settings = EndpointSettings(url="https://receiver.example/in", events=("*",))
     for _ in range(LISTENING):
-        workplace.record((uuid4(), [EndpointCreated(settings=settings, secret_id=uuid4())]))
-    return workplace
+        company_fixture.record((uuid4(), [EndpointCreated(settings=settings, secret_id=uuid4())]))
+    return company_fixture
 
 
 def waiting(conn):
@@ -93,12 +93,12 @@ def impatient(system):
     return conn
 
 
-def test_a_scheduler_fires_what_it_knows_is_due_while_another_process_holds_its_read_models(system, workplace):
+def test_a_scheduler_fires_what_it_knows_is_due_while_another_process_holds_its_read_models(system, company_fixture):
     with impatient(system) as conn:
-        workplace.routines(3, next_at=NOON)
+        company_fixture.routines(3, next_at=NOON)
         while Projector(catalogue.ALL, system.store.after).step(conn):
             pass
-        workplace.routines(2, next_at=NOON)
+        company_fixture.routines(2, next_at=NOON)
         scheduler = Scheduler(Executor(system.store, Clock()), system.store.after, batch=50)
 
         with held(system):
@@ -107,8 +107,8 @@ def test_a_scheduler_fires_what_it_knows_is_due_while_another_process_holds_its_
         assert 2 == scheduler.tick(conn)
 
 
-def test_a_scheduler_that_is_kept_waiting_goes_on_as_soon_as_it_may(system, workplace, looping, happened):
-    workplace.routines(2, next_at=NOON)
+def test_a_scheduler_that_is_kept_waiting_goes_on_as_soon_as_it_may(system, company_fixture, looping, happened):
+    company_fixture.routines(2, next_at=NOON)
     scheduler = Scheduler(Executor(system.store, Clock()), system.store.after, batch=50)
     with capture_logs() as lines:
         with held(system):

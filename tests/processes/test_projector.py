@@ -12,7 +12,7 @@ from projections.engine import positions
 from projections.engine.read_model import ReadModel
 from routines import bootstrap
 from tests import waiting
-from tests.processes.due import NOON, Workplace
+from tests.processes.due import NOON, CompanyFixture
 
 LIMIT_S = 10.0
 wait_for = partial(waiting.wait_for, limit_s=LIMIT_S)
@@ -20,8 +20,8 @@ NAMES = [model.name for model in catalogue.ALL]
 
 
 @pytest.fixture
-def workplace(system):
-    return Workplace(system.executor)
+def company_fixture(system):
+    return CompanyFixture(system.executor)
 
 
 @pytest.fixture
@@ -34,16 +34,16 @@ def looping(system, in_thread):
     return start
 
 
-def append(workplace):
+def append(company_fixture):
     """An event more in the log; False while the pool still hands out a connection that was killed."""
     try:
-        return workplace.routines(next_at=NOON)
+        return company_fixture.routines(next_at=NOON)
     except Exception:  # noqa: BLE001 whatever the driver calls it
         return False
 
 
-def test_the_loop_brings_every_read_model_to_the_head(workplace, conn, system, looping):
-    workplace.routines(3, next_at=NOON)
+def test_the_loop_brings_every_read_model_to_the_head(company_fixture, conn, system, looping):
+    company_fixture.routines(3, next_at=NOON)
 
     looping()
 
@@ -58,17 +58,17 @@ ACTED_ON = {
 
 
 @pytest.mark.parametrize("who", [None, *ACTED_ON])
-def test_what_a_process_acts_on_is_moved_apart_from_all_others(who, workplace, conn, system):
+def test_what_a_process_acts_on_is_moved_apart_from_all_others(who, company_fixture, conn, system):
     """So a scheduler that looks what is due does not wait until all deliveries of others are noted."""
-    workplace.routines(3, next_at=NOON)
-    acted_on = [model.name for model in catalogue.ALL if model.acted_on_by not in (None, who)]
+    company_fixture.routines(3, next_at=NOON)
+    acted_on = [model.name for model in catalogue.ALL if model.polled_by not in (None, who)]
     slow = ReadModel(
         name="slow",
         tables=(),
         schema="",
         fold=lambda *_: is_locked(system, acted_on),
-        touches=lambda _: (),
-        acted_on_by=who,
+        keys_to_prefetch=lambda _: (),
+        polled_by=who,
     )
     with bootstrap.connect(system.settings) as own:
         positions.create(own, [slow], system.store.after)
@@ -86,29 +86,29 @@ def is_locked(system, names):
         other.execute("SELECT FROM positions WHERE name = ANY(%s) FOR UPDATE NOWAIT", (names,))
 
 
-def test_an_append_wakes_it_without_waiting_for_the_poll(workplace, conn, looping, monkeypatch):
+def test_an_append_wakes_it_without_waiting_for_the_poll(company_fixture, conn, looping, monkeypatch):
     monkeypatch.setattr(projectors, "POLL_S", 8.0)
     _, stop = looping()
     positions.wait(conn, NAMES, LIMIT_S)
-    workplace.routines(next_at=NOON)
+    company_fixture.routines(next_at=NOON)
     positions.wait(conn, NAMES, LIMIT_S)
 
     took_s = []
     for _ in range(10):
-        workplace.routines(next_at=NOON)
+        company_fixture.routines(next_at=NOON)
         began = time.monotonic()
         positions.wait(conn, NAMES, LIMIT_S)
         took_s.append(time.monotonic() - began)
 
     stop.set()
-    workplace.routines(next_at=NOON)
+    company_fixture.routines(next_at=NOON)
     assert max(took_s) < 4.0, took_s
     assert sorted(took_s)[len(took_s) // 2] < 0.1, took_s
 
 
-def test_a_killed_backend_is_replaced(workplace, admin_url, system, looping, monkeypatch):
+def test_a_killed_backend_is_replaced(company_fixture, admin_url, system, looping, monkeypatch):
     monkeypatch.setattr(projectors, "TROUBLE_S", 0.01)
-    workplace.routines(next_at=NOON)
+    company_fixture.routines(next_at=NOON)
     looping()
     with bootstrap.connect(system.settings) as doomed:
         positions.wait(doomed, NAMES, LIMIT_S)
@@ -116,7 +116,7 @@ def test_a_killed_backend_is_replaced(workplace, admin_url, system, looping, mon
     with capture_logs() as logs:
         with psycopg.connect(admin_url, autocommit=True) as admin:
             admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'routines'")
-        wait_for(lambda: append(workplace))
+        wait_for(lambda: append(company_fixture))
         with bootstrap.connect(system.settings) as fresh:
             reached = positions.wait(fresh, NAMES, LIMIT_S)
 
@@ -124,9 +124,9 @@ def test_a_killed_backend_is_replaced(workplace, admin_url, system, looping, mon
     assert {"database_unreachable"} == {line["event"] for line in logs}
 
 
-def test_a_database_that_is_away_is_waited_for(workplace, conn, system, looping, monkeypatch):
+def test_a_database_that_is_away_is_waited_for(company_fixture, conn, system, looping, monkeypatch):
     monkeypatch.setattr(projectors, "TROUBLE_S", 0.01)
-    workplace.routines(next_at=NOON)
+    company_fixture.routines(next_at=NOON)
     refusals = []
 
     def connect():
@@ -148,11 +148,11 @@ def failing(at_position):
         if recorded.position == at_position:
             raise ValueError(recorded.position)
 
-    return ReadModel(name="failing", tables=(), schema="", fold=fold, touches=lambda _: ())
+    return ReadModel(name="failing", tables=(), schema="", fold=fold, keys_to_prefetch=lambda _: ())
 
 
-def test_an_event_that_a_read_model_cannot_take_keeps_nobody_waiting(workplace, conn, system, looping):
-    workplace.routines(300, next_at=NOON)
+def test_an_event_that_a_read_model_cannot_take_keeps_nobody_waiting(company_fixture, conn, system, looping):
+    company_fixture.routines(300, next_at=NOON)
     conn.execute("INSERT INTO positions (name, shape) VALUES ('failing', 'any')")
 
     with capture_logs() as logs:
@@ -165,12 +165,12 @@ def test_an_event_that_a_read_model_cannot_take_keeps_nobody_waiting(workplace, 
     assert [500] == [line["position"] for line in logs if line["event"] == "event_isolated"]
 
 
-def test_two_projectors_apply_every_event_once(workplace, conn, looping):
+def test_two_projectors_apply_every_event_once(company_fixture, conn, looping):
     looping()
     looping()
 
     for _ in range(20):
-        workplace.routines(5, next_at=NOON)
+        company_fixture.routines(5, next_at=NOON)
 
     positions.wait(conn, NAMES, LIMIT_S)
     assert (100, 100) == conn.execute("SELECT count(*), count(DISTINCT id) FROM routine").fetchone()

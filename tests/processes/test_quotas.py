@@ -11,7 +11,7 @@ from application.event_store.recorder import ClockDiffers
 from application.event_store.store import EventStore
 from application.quotas import Quotas
 from application.request_bodies import BackfillDraft
-from application.use_cases import backfills, explaining
+from application.use_cases import backfills, explanations
 from domain.bounds.limits import Limits
 from domain.events import BackfillAdvanced, BackfillCompleted, IssueOpened, RunFired, TriggerMissed
 from domain.identity import FIRST_USER
@@ -19,7 +19,7 @@ from domain.values import Failed, Opened
 from processes.scheduler.scheduler import Scheduler
 from projections.engine import positions
 from projections.firing import backfills as read_model
-from tests.processes.due import NOON, Workplace
+from tests.processes.due import NOON, CompanyFixture
 
 MINUTE = timedelta(minutes=1)
 USER = BoardUser(user_id=FIRST_USER, key_id=FIRST_USER, instance_admin=True)
@@ -35,17 +35,17 @@ class Bounded:
         self.free = Executor(system.store, clock)  # for what the quotas are not to count
         self.scheduler = Scheduler(self.executor, system.store.after, batch=50)
 
-    def workplace(self):
-        return Workplace(self.free)
+    def company_fixture(self):
+        return CompanyFixture(self.free)
 
     def tick(self):
         return self.scheduler.tick(self.conn)
 
-    def happened(self, kind, workplace=None):
+    def happened(self, kind, company_fixture=None):
         return [
             one
             for one in self.system.store.history()
-            if isinstance(one.event, kind) and workplace in (None, one.company_id)
+            if isinstance(one.event, kind) and company_fixture in (None, one.company_id)
         ]
 
     def pass_time(self, time):
@@ -60,7 +60,7 @@ def bounded(system, conn, clock):
 
 def test_schedules_of_a_company_over_its_quota_are_missed_and_those_of_others_run(bounded):
     place = bounded(max_company_events_per_minute=6)
-    noisy, quiet = place.workplace(), place.workplace()
+    noisy, quiet = place.company_fixture(), place.company_fixture()
     noisy.routines(4, next_at=NOON, description="x" * 10_000, concurrency_policy="always_enqueue")
     quiet.routines(1, next_at=NOON + MINUTE)
     place.tick()
@@ -80,12 +80,14 @@ def test_schedules_of_a_company_over_its_quota_are_missed_and_those_of_others_ru
 
 def test_why_it_did_not_run_is_told_in_a_sentence(bounded):
     place = bounded(max_company_events_per_minute=3)
-    [armed] = place.workplace().routines(1, next_at=NOON, concurrency_policy="always_enqueue")
+    [armed] = place.company_fixture().routines(1, next_at=NOON, concurrency_policy="always_enqueue")
     place.tick()
     place.clock.now += MINUTE
     place.tick()
 
-    [(account, sentence)] = place.free.ask(lambda work: explaining.explain(work, USER, armed.routine_id, NOON + MINUTE))
+    [(account, sentence)] = place.free.ask(
+        lambda work: explanations.explain(work, USER, armed.routine_id, NOON + MINUTE)
+    )
 
     assert ("missed", "over_quota") == (account.verdict, account.reason)
     assert "was missed: its company was over one of its quotas on " in sentence
@@ -93,7 +95,7 @@ def test_why_it_did_not_run_is_told_in_a_sentence(bounded):
 
 def test_when_the_minute_is_over_they_run_again(bounded):
     place = bounded(max_company_events_per_minute=3)
-    place.workplace().routines(1, next_at=NOON, concurrency_policy="always_enqueue")
+    place.company_fixture().routines(1, next_at=NOON, concurrency_policy="always_enqueue")
 
     place.tick()
     place.clock.now += MINUTE
@@ -107,7 +109,7 @@ def test_when_the_minute_is_over_they_run_again(bounded):
 
 def test_schedules_of_a_company_whose_issues_pile_up_are_missed(bounded):
     place = bounded(lambda quota, *_: 5 if quota == "max_company_open_issues" else 0, max_company_open_issues=5)
-    place.workplace().routines(1, next_at=NOON, concurrency_policy="always_enqueue")
+    place.company_fixture().routines(1, next_at=NOON, concurrency_policy="always_enqueue")
     place.tick()
     place.clock.now += MINUTE
 
@@ -122,7 +124,7 @@ def test_schedules_of_a_company_whose_issues_pile_up_are_missed(bounded):
 def test_a_routine_has_so_many_open_issues_and_its_next_firing_fails(system, conn, clock):
     system.store.limits = Limits(max_routine_open_issues=1)
     executor = Executor(system.store, clock)
-    Workplace(executor).routines(1, next_at=NOON, concurrency_policy="always_enqueue")
+    CompanyFixture(executor).routines(1, next_at=NOON, concurrency_policy="always_enqueue")
     scheduler = Scheduler(executor, system.store.after, batch=50)
     scheduler.tick(conn)
     clock.now += MINUTE
@@ -137,7 +139,7 @@ def test_a_routine_has_so_many_open_issues_and_its_next_firing_fails(system, con
 def test_a_text_that_grows_too_large_fails_its_scheduled_run_with_the_reason(system, conn, clock):
     system.store.limits = Limits(max_run_text_bytes=1_024)
     executor = Executor(system.store, clock)
-    Workplace(executor).routines(1, next_at=NOON, description="{{timestamp}}" * 1_000)
+    CompanyFixture(executor).routines(1, next_at=NOON, description="{{timestamp}}" * 1_000)
 
     Scheduler(executor, system.store.after, batch=50).tick(conn)
 
@@ -148,8 +150,8 @@ def test_a_text_that_grows_too_large_fails_its_scheduled_run_with_the_reason(sys
 
 def test_a_backfill_takes_half_of_a_minute_says_that_it_waits_and_goes_on(bounded):
     place = bounded(max_company_events_per_minute=400)
-    workplace = place.workplace()
-    [armed] = workplace.routines(1, next_at=NOON + MINUTE, concurrency_policy="always_enqueue")
+    company_fixture = place.company_fixture()
+    [armed] = company_fixture.routines(1, next_at=NOON + MINUTE, concurrency_policy="always_enqueue")
     draft = BackfillDraft(from_=NOON - 200 * MINUTE, to=NOON - MINUTE, overlap="policy")
     id_ = place.free.attempt(lambda work: backfills.create(work, USER, armed.trigger_id, draft)).result
 
@@ -180,7 +182,7 @@ def test_a_backfill_takes_half_of_a_minute_says_that_it_waits_and_goes_on(bounde
 
 def test_a_clock_that_differs_is_told_and_what_is_due_rests(place_of_a_wrong_clock):
     executor, scheduler, conn, clock, tried = place_of_a_wrong_clock
-    Workplace(executor).routines(3, next_at=NOON)
+    CompanyFixture(executor).routines(3, next_at=NOON)
     tried.difference = timedelta(hours=1)
 
     with capture_logs() as logged:

@@ -29,13 +29,13 @@ from domain.events import (
 from domain.identity import run_of_occurrence, slot_of
 from domain.values import Coalesced, Failed, Opened, RoutineSettings, Skipped, TriggerSettings
 from processes.scheduler import scheduler as schedulers
-from processes.scheduler.prefetch import AHEAD
+from processes.scheduler.prefetch import PREFETCH_WINDOW
 from processes.scheduler.scheduler import Scheduler
 from projections.engine import positions
 from projections.firing import triggers_due
 from routines import bootstrap
 from tests import waiting
-from tests.processes.due import NOON, Clock, Workplace
+from tests.processes.due import NOON, Clock, CompanyFixture
 
 MINUTE = timedelta(minutes=1)
 INSTANT = timedelta(microseconds=1)
@@ -46,8 +46,8 @@ wait_for = partial(waiting.wait_for, limit_s=LIMIT_S)
 # Once
 
 
-def test_a_due_occurrence_fires_once(workplace, scheduler, conn, happened):
-    [armed] = workplace.routines(next_at=NOON)
+def test_a_due_occurrence_fires_once(company_fixture, scheduler, conn, happened):
+    [armed] = company_fixture.routines(next_at=NOON)
 
     assert 1 == scheduler.tick(conn)
     assert 0 == scheduler.tick(conn)
@@ -60,8 +60,8 @@ def test_a_due_occurrence_fires_once(workplace, scheduler, conn, happened):
     assert [run.event.outcome.issue_id] == [taken.event.live.issue_id for taken in happened(SlotTaken)]
 
 
-def test_nothing_fires_before_its_time(workplace, scheduler, conn, clock, happened):
-    workplace.routines(3, next_at=NOON)
+def test_nothing_fires_before_its_time(company_fixture, scheduler, conn, clock, happened):
+    company_fixture.routines(3, next_at=NOON)
 
     clock.now = NOON - INSTANT
     assert 0 == scheduler.tick(conn)
@@ -71,8 +71,8 @@ def test_nothing_fires_before_its_time(workplace, scheduler, conn, clock, happen
     assert 3 == scheduler.tick(conn)
 
 
-def test_every_minute_has_its_run(workplace, scheduler, conn, clock, happened):
-    workplace.routines(2, next_at=NOON, concurrency_policy="always_enqueue")
+def test_every_minute_has_its_run(company_fixture, scheduler, conn, clock, happened):
+    company_fixture.routines(2, next_at=NOON, concurrency_policy="always_enqueue")
 
     fired = []
     for minute in range(5):
@@ -83,15 +83,15 @@ def test_every_minute_has_its_run(workplace, scheduler, conn, clock, happened):
     assert Counter({NOON + n * MINUTE: 2 for n in range(5)}) == Counter(r.event.occurrence for r in happened(RunFired))
 
 
-def test_more_than_a_batch_is_settled_by_one_tick(workplace, scheduler, conn, happened):
-    workplace.routines(120, next_at=NOON)
+def test_more_than_a_batch_is_settled_by_one_tick(company_fixture, scheduler, conn, happened):
+    company_fixture.routines(120, next_at=NOON)
 
     assert 120 == scheduler.tick(conn)
     assert 120 == len(happened(RunFired))
 
 
-def test_two_schedulers_at_once_fire_each_occurrence_once(workplace, system, happened):
-    armed = workplace.routines(150, next_at=NOON, triggers=2, concurrency_policy="always_enqueue")
+def test_two_schedulers_at_once_fire_each_occurrence_once(company_fixture, system, happened):
+    armed = company_fixture.routines(150, next_at=NOON, triggers=2, concurrency_policy="always_enqueue")
     begin = threading.Barrier(2)
     fired = []
 
@@ -118,55 +118,55 @@ def test_two_schedulers_at_once_fire_each_occurrence_once(workplace, system, hap
 # What changed between reading and firing
 
 
-def delete(workplace, armed):
-    workplace.record((armed.trigger_id, [TriggerDeleted()]))
+def delete(company_fixture, armed):
+    company_fixture.record((armed.trigger_id, [TriggerDeleted()]))
 
 
-def disable(workplace, armed):
+def disable(company_fixture, armed):
     off = TriggerSettings(cron_expression=armed.cron, timezone="UTC", enabled=False)
-    workplace.record((armed.trigger_id, [TriggerUpdated(settings=off, next_at=armed.next_at)]))
+    company_fixture.record((armed.trigger_id, [TriggerUpdated(settings=off, next_at=armed.next_at)]))
 
 
-def edit(workplace, armed):
+def edit(company_fixture, armed):
     hourly = TriggerSettings(cron_expression="30 * * * *", timezone="UTC")
-    workplace.record((armed.trigger_id, [TriggerUpdated(settings=hourly, next_at=NOON + 30 * MINUTE)]))
+    company_fixture.record((armed.trigger_id, [TriggerUpdated(settings=hourly, next_at=NOON + 30 * MINUTE)]))
 
 
-def _set_status(workplace, armed, status):
-    settings = RoutineSettings(title="Check the inbox", assignee_agent_id=workplace.agent_id, status=status)
-    workplace.record((armed.routine_id, [RoutineUpdated(settings=settings)]))
+def _set_status(company_fixture, armed, status):
+    settings = RoutineSettings(title="Check the inbox", assignee_agent_id=company_fixture.agent_id, status=status)
+    company_fixture.record((armed.routine_id, [RoutineUpdated(settings=settings)]))
 
 
-def pause(workplace, armed):
-    _set_status(workplace, armed, "paused")
+def pause(company_fixture, armed):
+    _set_status(company_fixture, armed, "paused")
 
 
-def archive(workplace, armed):
-    _set_status(workplace, armed, "archived")
+def archive(company_fixture, armed):
+    _set_status(company_fixture, armed, "archived")
 
 
 CHANGES = pytest.mark.parametrize("change", [delete, disable, edit, pause, archive])
 
 
 @CHANGES
-def test_a_row_that_has_become_stale_does_nothing(workplace, scheduler, conn, happened, change):
-    armed, other = workplace.routines(2, next_at=NOON)
+def test_a_row_that_has_become_stale_does_nothing(company_fixture, scheduler, conn, happened, change):
+    armed, other = company_fixture.routines(2, next_at=NOON)
     triggers = triggers_due.triggers_due
-    positions.advance(conn, [triggers], workplace.executor.store.after)
+    positions.advance(conn, [triggers], company_fixture.executor.store.after)
     rows = triggers_due.due(conn, NOON, limit=10)
     assert {armed.trigger_id, other.trigger_id} == {row.trigger_id for row in rows}
 
-    change(workplace, armed)
+    change(company_fixture, armed)
 
     assert 1 == scheduler._settle(rows, runs.fire_due)
     assert [other.trigger_id] == [run.event.trigger_id for run in happened(RunFired)]
 
 
 @CHANGES
-def test_a_change_that_comes_between_deciding_and_recording_wins(workplace, system, conn, happened, change):
-    armed, other = workplace.routines(2, next_at=NOON)
-    clock = workplace.executor.clock
-    changes = iter([lambda: change(workplace, armed)])
+def test_a_change_that_comes_between_deciding_and_recording_wins(company_fixture, system, conn, happened, change):
+    armed, other = company_fixture.routines(2, next_at=NOON)
+    clock = company_fixture.executor.clock
+    changes = iter([lambda: change(company_fixture, armed)])
 
     class Late(type(system.store)):
         def append(self, batch, guards=(), stored=None):
@@ -181,9 +181,9 @@ def test_a_change_that_comes_between_deciding_and_recording_wins(workplace, syst
     assert 0 == racing.tick(conn)
 
 
-def test_an_edited_schedule_follows_its_new_times_only(workplace, scheduler, conn, clock, happened):
-    [armed] = workplace.routines(next_at=NOON)
-    edit(workplace, armed)
+def test_an_edited_schedule_follows_its_new_times_only(company_fixture, scheduler, conn, clock, happened):
+    [armed] = company_fixture.routines(next_at=NOON)
+    edit(company_fixture, armed)
 
     clock.now = NOON + 30 * MINUTE
     scheduler.tick(conn)
@@ -194,9 +194,9 @@ def test_an_edited_schedule_follows_its_new_times_only(workplace, scheduler, con
 # A schedule that cannot be settled
 
 
-def test_a_schedule_that_cannot_be_settled_stops_no_other(workplace, scheduler, conn, clock, happened):
-    [poison] = workplace.routines(next_at=NOON - MINUTE, zone="Atlantis/Capital")
-    sound = workplace.routines(60, next_at=NOON)
+def test_a_schedule_that_cannot_be_settled_stops_no_other(company_fixture, scheduler, conn, clock, happened):
+    [poison] = company_fixture.routines(next_at=NOON - MINUTE, zone="Atlantis/Capital")
+    sound = company_fixture.routines(60, next_at=NOON)
 
     with capture_logs() as logs:
         assert 60 == scheduler.tick(conn)
@@ -207,8 +207,8 @@ def test_a_schedule_that_cannot_be_settled_stops_no_other(workplace, scheduler, 
     assert [str(poison.trigger_id)] * 2 == [line["trigger_id"] for line in logs if line["event"] == "firing_failed"]
 
 
-def test_a_schedule_that_cannot_be_settled_is_left_alone_for_a_while(workplace, scheduler, conn, clock):
-    workplace.routines(next_at=NOON, zone="Atlantis/Capital")
+def test_a_schedule_that_cannot_be_settled_is_left_alone_for_a_while(company_fixture, scheduler, conn, clock):
+    company_fixture.routines(next_at=NOON, zone="Atlantis/Capital")
 
     tries = []
     for rest in (timedelta(), timedelta(seconds=1), schedulers.REST - INSTANT, schedulers.REST):
@@ -220,9 +220,9 @@ def test_a_schedule_that_cannot_be_settled_is_left_alone_for_a_while(workplace, 
     assert [["firing_failed"], [], [], ["firing_failed"]] == tries
 
 
-def test_a_schedule_that_cannot_be_settled_is_tried_again_after_its_rest(workplace, scheduler, conn):
-    workplace.routines(next_at=NOON - MINUTE, zone="Atlantis/Capital")
-    workplace.routines(next_at=NOON + timedelta(seconds=20))
+def test_a_schedule_that_cannot_be_settled_is_tried_again_after_its_rest(company_fixture, scheduler, conn):
+    company_fixture.routines(next_at=NOON - MINUTE, zone="Atlantis/Capital")
+    company_fixture.routines(next_at=NOON + timedelta(seconds=20))
 
     with capture_logs():
         scheduler.tick(conn)
@@ -230,8 +230,10 @@ def test_a_schedule_that_cannot_be_settled_is_tried_again_after_its_rest(workpla
     assert schedulers.REST.total_seconds() == scheduler.pause_s(conn)
 
 
-def test_a_schedule_that_fails_again_and_again_ends_as_failed_and_says_why(workplace, scheduler, conn, clock, happened):
-    [poison] = workplace.routines(next_at=NOON, zone="Atlantis/Capital")
+def test_a_schedule_that_fails_again_and_again_ends_as_failed_and_says_why(
+    company_fixture, scheduler, conn, clock, happened
+):
+    [poison] = company_fixture.routines(next_at=NOON, zone="Atlantis/Capital")
 
     with capture_logs():
         for attempt in range(schedulers.PATIENCE + 1):
@@ -249,7 +251,7 @@ def test_a_schedule_that_fails_again_and_again_ends_as_failed_and_says_why(workp
 
 
 def test_a_company_with_very_much_due_work_does_not_keep_another_waiting(executor, scheduler, conn, happened):
-    busy, quiet = Workplace(executor), Workplace(executor)
+    busy, quiet = CompanyFixture(executor), CompanyFixture(executor)
     busy.routines(300, next_at=NOON)
     [armed] = quiet.routines(next_at=NOON)
 
@@ -257,13 +259,15 @@ def test_a_company_with_very_much_due_work_does_not_keep_another_waiting(executo
 
     order = [run.event.trigger_id for run in happened(RunFired)]
     assert 301 == len(order)
-    assert order.index(armed.trigger_id) < 50 * (schedulers.LANES + 1)  # in the first batches, however lanes take turns
+    assert order.index(armed.trigger_id) < 50 * (
+        schedulers.MAX_CONCURRENT_BATCHES + 1
+    )  # in the first batches, however lanes take turns
 
 
 def test_a_long_tick_looks_again_before_it_goes_on(executor, system, conn, clock, happened):
-    workplace = Workplace(executor)
-    workplace.routines(150, next_at=NOON)
-    ticking = Scheduler(executor, system.store.after, batch=50 // schedulers.LANES)
+    company_fixture = CompanyFixture(executor)
+    company_fixture.routines(150, next_at=NOON)
+    ticking = Scheduler(executor, system.store.after, batch=50 // schedulers.MAX_CONCURRENT_BATCHES)
 
     class Passing(type(clock)):
         def __call__(self):
@@ -286,8 +290,8 @@ def hurried(executor, system, monkeypatch):
     return Scheduler(executor, system.store.after, batch=25)
 
 
-def test_in_the_midst_of_a_backlog_it_goes_on_with_what_is_left(workplace, hurried, conn, happened):
-    workplace.routines(150, next_at=NOON)
+def test_in_the_midst_of_a_backlog_it_goes_on_with_what_is_left(company_fixture, hurried, conn, happened):
+    company_fixture.routines(150, next_at=NOON)
 
     ticks = []
     while (fired := hurried.tick(conn)) or hurried.pause_s(conn) == 0.0:
@@ -298,7 +302,7 @@ def test_in_the_midst_of_a_backlog_it_goes_on_with_what_is_left(workplace, hurri
 
 
 def test_what_comes_due_in_the_midst_of_a_backlog_has_its_turn_at_once(executor, hurried, conn, clock, happened):
-    busy, quiet = Workplace(executor), Workplace(executor)
+    busy, quiet = CompanyFixture(executor), CompanyFixture(executor)
     busy.routines(300, next_at=NOON)
     [armed] = quiet.routines(next_at=NOON + INSTANT)
     hurried.tick(conn)
@@ -310,11 +314,13 @@ def test_what_comes_due_in_the_midst_of_a_backlog_has_its_turn_at_once(executor,
     assert 100 == len(happened(RunFired))
 
 
-def test_what_is_changed_in_the_midst_of_a_backlog_counts_for_what_is_left(workplace, hurried, conn, clock, happened):
-    made = workplace.routines(100, next_at=NOON)
+def test_what_is_changed_in_the_midst_of_a_backlog_counts_for_what_is_left(
+    company_fixture, hurried, conn, clock, happened
+):
+    made = company_fixture.routines(100, next_at=NOON)
     hurried.tick(conn)
     fired = {run.event.trigger_id for run in happened(RunFired)}
-    workplace.record(*[(armed.trigger_id, [TriggerDeleted()]) for armed in made if armed.trigger_id not in fired])
+    company_fixture.record(*[(armed.trigger_id, [TriggerDeleted()]) for armed in made if armed.trigger_id not in fired])
 
     assert 0 == hurried.tick(conn)
     clock.now += schedulers.REFRESH
@@ -325,8 +331,8 @@ def test_what_is_changed_in_the_midst_of_a_backlog_counts_for_what_is_left(workp
 # What ends by itself
 
 
-def test_a_run_that_lasts_too_long_fails_and_makes_room(workplace, scheduler, conn, clock, happened):
-    workplace.routines(next_at=NOON, max_run_duration_sec=90)
+def test_a_run_that_lasts_too_long_fails_and_makes_room(company_fixture, scheduler, conn, clock, happened):
+    company_fixture.routines(next_at=NOON, max_run_duration_sec=90)
     scheduler.tick(conn)
     [fired] = happened(RunFired)
     assert NOON + timedelta(seconds=90) == fired.event.deadline
@@ -349,11 +355,11 @@ def test_a_run_that_lasts_too_long_fails_and_makes_room(workplace, scheduler, co
     assert isinstance(happened(RunFired)[-1].event.outcome, Opened)
 
 
-def test_a_run_that_was_done_in_time_does_not_time_out(workplace, scheduler, conn, clock, happened):
-    workplace.routines(next_at=NOON, max_run_duration_sec=90)
+def test_a_run_that_was_done_in_time_does_not_time_out(company_fixture, scheduler, conn, clock, happened):
+    company_fixture.routines(next_at=NOON, max_run_duration_sec=90)
     scheduler.tick(conn)
     [fired] = happened(RunFired)
-    workplace.record((fired.stream_id, [RunCompleted()]))
+    company_fixture.record((fired.stream_id, [RunCompleted()]))
     clock.now = NOON + timedelta(seconds=91)
 
     scheduler.tick(conn)
@@ -361,13 +367,17 @@ def test_a_run_that_was_done_in_time_does_not_time_out(workplace, scheduler, con
     assert [] == happened(RunFailed)
 
 
-def test_a_pause_that_has_an_end_ends_by_itself(workplace, scheduler, conn, clock, happened):
-    [armed] = workplace.routines(next_at=NOON)
+def test_a_pause_that_has_an_end_ends_by_itself(company_fixture, scheduler, conn, clock, happened):
+    [armed] = company_fixture.routines(next_at=NOON)
     resume_at = NOON + timedelta(minutes=3, seconds=30)
     paused = RoutineSettings(
-        title="Check", assignee_agent_id=workplace.agent_id, status="paused", pause_note="holiday", resume_at=resume_at
+        title="Check",
+        assignee_agent_id=company_fixture.agent_id,
+        status="paused",
+        pause_note="holiday",
+        resume_at=resume_at,
     )
-    workplace.record((armed.routine_id, [RoutineUpdated(settings=paused)]))
+    company_fixture.record((armed.routine_id, [RoutineUpdated(settings=paused)]))
     clock.now = NOON + MINUTE
     assert 0 == scheduler.tick(conn)
     assert 150.0 == scheduler.pause_s(conn) or schedulers.LONGEST_SLEEP_S == scheduler.pause_s(conn)
@@ -385,8 +395,8 @@ def test_a_pause_that_has_an_end_ends_by_itself(workplace, scheduler, conn, cloc
 # Late
 
 
-def test_what_was_missed_is_recorded_as_one_range_and_not_run(workplace, scheduler, conn, clock, happened):
-    workplace.routines(next_at=NOON, catch_up_policy="skip_missed")
+def test_what_was_missed_is_recorded_as_one_range_and_not_run(company_fixture, scheduler, conn, clock, happened):
+    company_fixture.routines(next_at=NOON, catch_up_policy="skip_missed")
     clock.now = NOON + 90 * MINUTE
 
     scheduler.tick(conn)
@@ -397,9 +407,9 @@ def test_what_was_missed_is_recorded_as_one_range_and_not_run(workplace, schedul
     assert 0 == scheduler.tick(conn)
 
 
-def test_what_was_missed_is_made_up_for_up_to_a_cap(workplace, scheduler, conn, clock, happened):
+def test_what_was_missed_is_made_up_for_up_to_a_cap(company_fixture, scheduler, conn, clock, happened):
     policies = {"catch_up_policy": "enqueue_missed_with_cap", "concurrency_policy": "always_enqueue"}
-    workplace.routines(next_at=NOON, **policies)
+    company_fixture.routines(next_at=NOON, **policies)
     clock.now = NOON + 40 * MINUTE + timedelta(seconds=30)
 
     scheduler.tick(conn)
@@ -415,16 +425,16 @@ def test_what_was_missed_is_made_up_for_up_to_a_cap(workplace, scheduler, conn, 
     assert 0 == scheduler.tick(conn)
 
 
-def test_a_late_occurrence_runs_within_the_grace(workplace, scheduler, conn, clock, happened):
-    workplace.routines(next_at=NOON, cron="0 12 * * *")
+def test_a_late_occurrence_runs_within_the_grace(company_fixture, scheduler, conn, clock, happened):
+    company_fixture.routines(next_at=NOON, cron="0 12 * * *")
     clock.now = NOON + timedelta(seconds=60)
 
     assert 1 == scheduler.tick(conn)
     assert [] == happened(TriggerMissed)
 
 
-def test_an_occurrence_too_late_has_missed_as_its_one_outcome(workplace, scheduler, conn, clock, happened):
-    workplace.routines(next_at=NOON, cron="0 12 * * *")
+def test_an_occurrence_too_late_has_missed_as_its_one_outcome(company_fixture, scheduler, conn, clock, happened):
+    company_fixture.routines(next_at=NOON, cron="0 12 * * *")
     clock.now = NOON + timedelta(seconds=60) + INSTANT
 
     assert 0 == scheduler.tick(conn)
@@ -444,8 +454,8 @@ OUTCOMES = {
 
 
 @pytest.mark.parametrize("policy", OUTCOMES)
-def test_two_schedules_of_a_routine_in_one_batch_keep_its_policy(workplace, scheduler, conn, happened, policy):
-    workplace.routines(next_at=NOON, triggers=2, concurrency_policy=policy)
+def test_two_schedules_of_a_routine_in_one_batch_keep_its_policy(company_fixture, scheduler, conn, happened, policy):
+    company_fixture.routines(next_at=NOON, triggers=2, concurrency_policy=policy)
 
     assert 2 == scheduler.tick(conn)
 
@@ -456,8 +466,8 @@ def test_two_schedules_of_a_routine_in_one_batch_keep_its_policy(workplace, sche
     assert all(run.event.outcome.issue_id in opened for run in runs)
 
 
-def test_the_next_occurrence_opens_again_once_the_issue_is_done(workplace, scheduler, conn, clock, happened):
-    [armed] = workplace.routines(next_at=NOON)
+def test_the_next_occurrence_opens_again_once_the_issue_is_done(company_fixture, scheduler, conn, clock, happened):
+    [armed] = company_fixture.routines(next_at=NOON)
     scheduler.tick(conn)
     [issue] = happened(IssueOpened)
     freed = SlotFreed(routine_id=armed.routine_id, issue_id=issue.stream_id)
@@ -465,7 +475,7 @@ def test_the_next_occurrence_opens_again_once_the_issue_is_done(workplace, sched
 
     clock.now = NOON + MINUTE
     scheduler.tick(conn)
-    workplace.record(*done)
+    company_fixture.record(*done)
     clock.now = NOON + 2 * MINUTE
     scheduler.tick(conn)
 
@@ -475,11 +485,11 @@ def test_the_next_occurrence_opens_again_once_the_issue_is_done(workplace, sched
 # The loop
 
 
-def test_it_sleeps_until_the_next_schedule_is_due(workplace, scheduler, conn, clock):
+def test_it_sleeps_until_the_next_schedule_is_due(company_fixture, scheduler, conn, clock):
     assert schedulers.LONGEST_SLEEP_S == scheduler.pause_s(conn)
 
-    workplace.routines(next_at=NOON + timedelta(seconds=12.5))
-    workplace.routines(next_at=NOON + timedelta(minutes=9))
+    company_fixture.routines(next_at=NOON + timedelta(seconds=12.5))
+    company_fixture.routines(next_at=NOON + timedelta(minutes=9))
     scheduler.tick(conn)
 
     assert 7.5 == scheduler.pause_s(conn)  # to read ahead
@@ -524,9 +534,9 @@ def read_ahead(scheduler, conn):
         scheduler.tick(conn)
 
 
-def test_what_a_firing_rests_on_is_read_before_its_time(workplace, foreseeing, counting, conn, clock):
-    workplace.routines(120, next_at=NOON)
-    clock.now = NOON - AHEAD
+def test_what_a_firing_rests_on_is_read_before_its_time(company_fixture, foreseeing, counting, conn, clock):
+    company_fixture.routines(120, next_at=NOON)
+    clock.now = NOON - PREFETCH_WINDOW
     read_ahead(foreseeing, conn)
     before = counting.reads
 
@@ -536,13 +546,13 @@ def test_what_a_firing_rests_on_is_read_before_its_time(workplace, foreseeing, c
     assert before == counting.reads
 
 
-def test_what_changes_after_it_was_read_ahead_counts(workplace, foreseeing, conn, clock, happened):
-    paused, retitled = workplace.routines(2, next_at=NOON)
-    clock.now = NOON - AHEAD
+def test_what_changes_after_it_was_read_ahead_counts(company_fixture, foreseeing, conn, clock, happened):
+    paused, retitled = company_fixture.routines(2, next_at=NOON)
+    clock.now = NOON - PREFETCH_WINDOW
     read_ahead(foreseeing, conn)
 
-    workplace.record((paused.routine_id, [RoutineUpdated(settings=RoutineSettings(title="No", status="paused"))]))
-    workplace.record((retitled.routine_id, [RoutineUpdated(settings=RoutineSettings(title="New"))]))
+    company_fixture.record((paused.routine_id, [RoutineUpdated(settings=RoutineSettings(title="No", status="paused"))]))
+    company_fixture.record((retitled.routine_id, [RoutineUpdated(settings=RoutineSettings(title="New"))]))
     clock.now = NOON
     foreseeing.tick(conn)
 
@@ -550,9 +560,11 @@ def test_what_changes_after_it_was_read_ahead_counts(workplace, foreseeing, conn
     assert [3] == [run.event.revision for run in happened(RunFired)]
 
 
-def test_what_has_fired_elsewhere_since_a_tick_began_does_not_fire_again(workplace, foreseeing, scheduler, conn, clock):
-    workplace.routines(60, next_at=NOON)
-    clock.now = NOON - AHEAD
+def test_what_has_fired_elsewhere_since_a_tick_began_does_not_fire_again(
+    company_fixture, foreseeing, scheduler, conn, clock
+):
+    company_fixture.routines(60, next_at=NOON)
+    clock.now = NOON - PREFETCH_WINDOW
     read_ahead(foreseeing, conn)
     clock.now = NOON
     seen = foreseeing._look(conn, NOON)
@@ -560,27 +572,27 @@ def test_what_has_fired_elsewhere_since_a_tick_began_does_not_fire_again(workpla
     assert 60 == scheduler.tick(conn)
     foreseeing._look = lambda *_: seen
 
-    head = workplace.executor.store.head()
+    head = company_fixture.executor.store.head()
     assert 0 == foreseeing.tick(conn)
-    assert head == workplace.executor.store.head()
+    assert head == company_fixture.executor.store.head()
 
 
-def test_a_clock_that_is_set_back_does_not_stop_the_reading_ahead(workplace, foreseeing, counting, conn, clock):
+def test_a_clock_that_is_set_back_does_not_stop_the_reading_ahead(company_fixture, foreseeing, counting, conn, clock):
     clock.now = NOON + timedelta(days=2)
     foreseeing.tick(conn)
 
     clock.now = NOON
-    workplace.routines(next_at=NOON + timedelta(seconds=3))
+    company_fixture.routines(next_at=NOON + timedelta(seconds=3))
     before = counting.reads
     foreseeing.tick(conn)
 
     assert before < counting.reads
 
 
-def test_the_loop_fires_at_the_moment_and_not_before(workplace, executor, looping, happened):
+def test_the_loop_fires_at_the_moment_and_not_before(company_fixture, executor, looping, happened):
     began = time.monotonic()
     executor.clock = lambda: NOON - timedelta(seconds=0.6) + timedelta(seconds=time.monotonic() - began)
-    workplace.routines(5, next_at=NOON)
+    company_fixture.routines(5, next_at=NOON)
 
     looping()
     wait_for(lambda: len(happened(RunFired)) == 5)
@@ -589,18 +601,18 @@ def test_the_loop_fires_at_the_moment_and_not_before(workplace, executor, loopin
     assert timedelta() <= min(late) <= max(late) < timedelta(seconds=0.3)
 
 
-def test_the_loop_sees_a_new_schedule_at_once(workplace, looping, happened):
+def test_the_loop_sees_a_new_schedule_at_once(company_fixture, looping, happened):
     looping()
 
-    workplace.routines(next_at=NOON)
+    company_fixture.routines(next_at=NOON)
 
     wait_for(lambda: happened(RunFired))
 
 
-def test_the_loop_sleeps_while_nothing_is_due(workplace, executor, system, looping, monkeypatch):
+def test_the_loop_sleeps_while_nothing_is_due(company_fixture, executor, system, looping, monkeypatch):
     monkeypatch.setattr(schedulers, "LONGEST_SLEEP_S", 0.6)
-    workplace.routines(next_at=NOON - MINUTE, zone="Atlantis/Capital")
-    workplace.routines(next_at=NOON + 5 * MINUTE)
+    company_fixture.routines(next_at=NOON - MINUTE, zone="Atlantis/Capital")
+    company_fixture.routines(next_at=NOON + 5 * MINUTE)
     ticks = []
 
     class Counted(Scheduler):
@@ -615,9 +627,9 @@ def test_the_loop_sleeps_while_nothing_is_due(workplace, executor, system, loopi
     assert ticks[2] - ticks[1] > 0.5
 
 
-def test_a_database_that_is_away_is_waited_for(workplace, system, looping, happened, monkeypatch):
+def test_a_database_that_is_away_is_waited_for(company_fixture, system, looping, happened, monkeypatch):
     monkeypatch.setattr(schedulers, "TROUBLE_S", 0.01)
-    workplace.routines(next_at=NOON)
+    company_fixture.routines(next_at=NOON)
     refusals = []
 
     def connect():
@@ -632,24 +644,24 @@ def test_a_database_that_is_away_is_waited_for(workplace, system, looping, happe
     assert 3 == len(refusals)
 
 
-def test_killed_connections_are_made_again(workplace, admin_url, looping, happened, monkeypatch):
+def test_killed_connections_are_made_again(company_fixture, admin_url, looping, happened, monkeypatch):
     monkeypatch.setattr(schedulers, "TROUBLE_S", 0.01)
-    workplace.routines(next_at=NOON)
+    company_fixture.routines(next_at=NOON)
     looping()
     wait_for(lambda: happened(RunFired))
 
     with psycopg.connect(admin_url, autocommit=True) as admin:
         admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'routines'")
     monkeypatch.setattr("application.event_store.recorder.TRIES", 5)
-    wait_for(lambda: later(workplace))
+    wait_for(lambda: later(company_fixture))
 
     wait_for(lambda: len(happened(RunFired)) == 2)
 
 
-def later(workplace):
+def later(company_fixture):
     """Another schedule; False while the pool still hands out a connection that was killed."""
     try:
-        return workplace.routines(next_at=NOON)
+        return company_fixture.routines(next_at=NOON)
     except Exception:  # noqa: BLE001 whatever the driver calls it
         return False
 

@@ -11,7 +11,7 @@ from application.event_store.execute import Executor
 from domain.events import IssueOpened, RunFired
 from processes.scheduler import batch_report
 from processes.scheduler.scheduler import Scheduler
-from tests.processes.due import NOON, Clock, Workplace
+from tests.processes.due import NOON, Clock, CompanyFixture
 from tests.spans import Spans
 
 MINUTE, INSTANT = timedelta(minutes=1), timedelta(milliseconds=4)
@@ -23,8 +23,8 @@ def executor(system):
 
 
 @pytest.fixture
-def workplace(executor):
-    return Workplace(executor)
+def company_fixture(executor):
+    return CompanyFixture(executor)
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def scheduler(executor, system):
 
 
 @pytest.fixture
-def spans(workplace, monkeypatch):
+def spans(company_fixture, monkeypatch):
     return Spans(monkeypatch)
 
 
@@ -48,8 +48,8 @@ def said(scheduler, conn, event):
     return [line for line in lines if line["event"] == event]
 
 
-def test_a_trace_leads_from_the_tick_to_the_issue(workplace, scheduler, conn, system, spans):
-    [armed] = workplace.routines(next_at=NOON)
+def test_a_trace_leads_from_the_tick_to_the_issue(company_fixture, scheduler, conn, system, spans):
+    [armed] = company_fixture.routines(next_at=NOON)
 
     scheduler.tick(conn)
 
@@ -70,8 +70,8 @@ def test_a_trace_leads_from_the_tick_to_the_issue(workplace, scheduler, conn, sy
     assert {"routines.schedules": 1} == dict(spans.named("settle")[0].attributes)
 
 
-def test_each_of_many_firings_has_a_span_of_its_own(workplace, scheduler, conn, spans):
-    armed = workplace.routines(120, next_at=NOON)
+def test_each_of_many_firings_has_a_span_of_its_own(company_fixture, scheduler, conn, spans):
+    armed = company_fixture.routines(120, next_at=NOON)
 
     scheduler.tick(conn)
 
@@ -82,8 +82,8 @@ def test_each_of_many_firings_has_a_span_of_its_own(workplace, scheduler, conn, 
     assert 1 == len(spans.named("tick"))
 
 
-def test_a_tick_that_finds_nothing_due_leaves_no_trace(workplace, scheduler, conn, spans):
-    workplace.routines(next_at=NOON + MINUTE)
+def test_a_tick_that_finds_nothing_due_leaves_no_trace(company_fixture, scheduler, conn, spans):
+    company_fixture.routines(next_at=NOON + MINUTE)
     before = len(spans.all)
 
     scheduler.tick(conn)
@@ -91,8 +91,8 @@ def test_a_tick_that_finds_nothing_due_leaves_no_trace(workplace, scheduler, con
     assert before == len(spans.all)
 
 
-def test_what_fails_is_told_by_its_kind_alone(workplace, scheduler, conn, spans):
-    workplace.routines(next_at=NOON, zone="Atlantis/Capital")
+def test_what_fails_is_told_by_its_kind_alone(company_fixture, scheduler, conn, spans):
+    company_fixture.routines(next_at=NOON, zone="Atlantis/Capital")
 
     with capture_logs():
         scheduler.tick(conn)
@@ -104,8 +104,8 @@ def test_what_fails_is_told_by_its_kind_alone(workplace, scheduler, conn, spans)
     assert () == settle.events
 
 
-def test_no_span_holds_what_the_work_is_about(workplace, scheduler, conn, spans):
-    workplace.routines(next_at=NOON, description="Ask about Atlantis")
+def test_no_span_holds_what_the_work_is_about(company_fixture, scheduler, conn, spans):
+    company_fixture.routines(next_at=NOON, description="Ask about Atlantis")
 
     scheduler.tick(conn)
 
@@ -113,8 +113,8 @@ def test_no_span_holds_what_the_work_is_about(workplace, scheduler, conn, spans)
     assert not [value for value in told if "inbox" in value or "Atlantis" in value]
 
 
-def test_while_nobody_keeps_spans_there_are_none(workplace, scheduler, conn):
-    workplace.routines(next_at=NOON)
+def test_while_nobody_keeps_spans_there_are_none(company_fixture, scheduler, conn):
+    company_fixture.routines(next_at=NOON)
 
     assert 1 == scheduler.tick(conn)
     with tracing.span("firing") as span:
@@ -124,8 +124,8 @@ def test_while_nobody_keeps_spans_there_are_none(workplace, scheduler, conn):
 # Log lines
 
 
-def test_a_firing_is_one_line_with_its_ids_counts_and_positions(workplace, scheduler, conn, system):
-    [armed] = workplace.routines(next_at=NOON)
+def test_a_firing_is_one_line_with_its_ids_counts_and_positions(company_fixture, scheduler, conn, system):
+    [armed] = company_fixture.routines(next_at=NOON)
 
     [line] = said(scheduler, conn, "fired")
 
@@ -145,8 +145,8 @@ def test_a_firing_is_one_line_with_its_ids_counts_and_positions(workplace, sched
     assert (str(armed.trigger_id), str(only(system, RunFired).stream_id)) == (firing["trigger_id"], firing["run_id"])
 
 
-def test_of_many_firings_a_line_says_how_many_and_where_they_are(workplace, scheduler, conn, system):
-    workplace.routines(batch_report.MOST_NAMED + 1, next_at=NOON)
+def test_of_many_firings_a_line_says_how_many_and_where_they_are(company_fixture, scheduler, conn, system):
+    company_fixture.routines(batch_report.MOST_NAMED + 1, next_at=NOON)
     before = system.store.head()
 
     [line] = said(scheduler, conn, "fired")
@@ -157,16 +157,16 @@ def test_of_many_firings_a_line_says_how_many_and_where_they_are(workplace, sche
     assert "firings" not in line
 
 
-def test_what_was_only_missed_is_said_too(workplace, scheduler, conn):
-    workplace.routines(next_at=NOON - 10 * MINUTE, cron="*/5 * * * *")
+def test_what_was_only_missed_is_said_too(company_fixture, scheduler, conn):
+    company_fixture.routines(next_at=NOON - 10 * MINUTE, cron="*/5 * * * *")
 
     [line] = said(scheduler, conn, "fired")
 
     assert (1, 2) == (line["runs"], line["missed"])
 
 
-def test_a_firing_that_failed_is_named(workplace, scheduler, conn):
-    [armed] = workplace.routines(next_at=NOON, zone="Atlantis/Capital")
+def test_a_firing_that_failed_is_named(company_fixture, scheduler, conn):
+    [armed] = company_fixture.routines(next_at=NOON, zone="Atlantis/Capital")
 
     [line] = said(scheduler, conn, "firing_failed")
 

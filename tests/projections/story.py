@@ -58,7 +58,7 @@ from application.use_cases.jetty import collections, task_routines, tasks, traje
 from application.use_cases.jetty.names import RoutinePath, TaskPath
 from domain.delivery.delivery import Answer
 from domain.identity import revision_of
-from domain.webhooks.verification import Delivery
+from domain.webhooks.verification import WebhookRequest
 from projections import catalogue
 from projections.delivery import deliveries
 from projections.engine import positions
@@ -116,7 +116,7 @@ class Story:
         """The run that somebody who knows the secret fires."""
         body = b"" if payload is None else msgspec.json.encode(payload)
         message = Message(
-            Delivery(headers=(("authorization", f"Bearer {minted.secret}"),), body=body),
+            WebhookRequest(headers=(("authorization", f"Bearer {minted.secret}"),), body=body),
             count_call=lambda _webhook: None,
         )
         return self.executor.attempt(lambda work: webhooks.fire(work, minted.public_id, message)).result[0]
@@ -158,7 +158,7 @@ class Story:
         self.ask(companies.update, twin, CompanyPatch(name="Twin", description="The other"))
         self.ask(companies.archive, twin)
         robin = self.ask(members.add, acme, MemberDraft(name="Robin")).user_id
-        seat = members.Seat(company_id=acme, user_id=robin, owners=())
+        seat = members.MembershipRef(company_id=acme, user_id=robin, owners=())
         self.ask(members.change, seat, MemberPatch(membership_role="viewer"))
         self.ask(members.remove, seat)
         scout, rover = self.agent(acme), self.agent(acme, "Scout", reports_to=None)
@@ -333,13 +333,13 @@ class Story:
         self.ask(endpoints.test, postal, made.endpoint_id)
         answers = {made.endpoint_id: Answer(status=503), gone.endpoint_id: Answer(status=410)}
         told = self.settle_letters(answers)
-        self.ask(endpoints.redeliver, postal, next(letter for letter in told if letter.target_id == scout))
+        self.ask(endpoints.redeliver, postal, next(pending for pending in told if pending.target_id == scout))
         self.settle_letters({scout: Answer(status=410)})
         self.issue(postal, "More")
         self.ask(endpoints.delete, postal, gone.endpoint_id)
         self.ids |= {"postal": postal, "endpoint": made.endpoint_id}
 
-    def letters(self):
+    def pending_deliveries(self):
         """What waits to be sent."""
         while positions.advance(self.conn, [deliveries.deliveries], self.store.after):
             pass
@@ -347,10 +347,10 @@ class Story:
 
     def settle_letters(self, answers):
         """Every letter that waits is answered as its target answers, well unless told otherwise; gives the letters."""
-        found = self.letters()
-        for letter in found:
-            answer = answers.get(letter.target_id, Answer(status=200))
-            self.executor.attempt(lambda work, letter=letter, answer=answer: post.record(work, letter, answer))
+        found = self.pending_deliveries()
+        for pending in found:
+            answer = answers.get(pending.target_id, Answer(status=200))
+            self.executor.attempt(lambda work, pending=pending, answer=answer: post.record(work, pending, answer))
         return found
 
     def opened(self):

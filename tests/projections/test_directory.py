@@ -4,7 +4,7 @@ from application.access import Caller
 from application.jetty_request_bodies import ApiKeyCreate
 from application.request_bodies import AgentKeyDraft, BoardKeyDraft, MemberDraft, MemberPatch, ProjectPatch
 from application.use_cases.board import agents, keys, members, projects
-from application.use_cases.board.members import Seat
+from application.use_cases.board.members import MembershipRef
 from application.use_cases.jetty import collections
 from domain.identity import FIRST_USER, key_of
 from projections.board import directory
@@ -114,7 +114,7 @@ def test_keys_that_went_with_their_issuer_are_the_same_however_the_log_is_cut(st
 
 
 def seat(company_id, user_id):
-    return Seat(company_id=company_id, user_id=user_id, owners=())
+    return MembershipRef(company_id=company_id, user_id=user_id, owners=())
 
 
 def test_agents_stand_oldest_first_with_short_names_of_their_own(story, conn):

@@ -15,8 +15,8 @@ from application.use_cases.board import companies, keys
 from projections.engine import positions
 from routines.cli import main
 from routines.commands import terminal
-from routines.demo.scene import Failed
-from routines.demo.screen import Screen
+from routines.demo.console import DemoConsole
+from routines.demo.fixtures import Failed
 from routines.local.up import say
 from tests.routines.hostile import HOSTILE, assert_harmless, is_harmless
 
@@ -107,7 +107,7 @@ def test_a_key_by_a_strange_name_is_refused_by_that_name(routines):
 
 
 def test_the_demo_shows_what_it_is_told(capsys):
-    screen = Screen()
+    screen = DemoConsole()
 
     screen.step("output", HOSTILE)
     screen.more(HOSTILE)

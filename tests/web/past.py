@@ -77,7 +77,7 @@ class Past:
                     trigger_version=work.version_of(id_),
                     routine_id=found.routine_id,
                     company_id=work.company_of(id_),
-                    next_at=found.since,
+                    next_at=found.next_unsettled_at,
                 )
                 rows.append(row)
             return runs.fire_due(work, rows)

@@ -9,7 +9,7 @@ from datetime import datetime
 from uuid import UUID, uuid4
 
 from application import tokens
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from domain.events import AgentCreated, AnyEvent, KeyIssued, KeyRevoked, UserRegistered
 from domain.identity import key_of
 from domain.values import AgentProfile, AgentStatus, MemberRole
@@ -18,7 +18,7 @@ from routines.settings import Settings
 from tests.api import Api
 
 
-def operate(api: Api, decide: Callable[[Work], None]) -> None:
+def operate(api: Api, decide: Callable[[UnitOfWork], None]) -> None:
     """Records as an operator does, who logs in to the database as its owner."""
     url = api.system.settings.database_url.replace("routines_service", "postgres", 1)
     with bootstrap.system(Settings(database_url=url)) as system:

@@ -35,7 +35,7 @@ class Request(msgspec.Struct):
     body: Any = ...
 
 
-class World(msgspec.Struct):
+class AccessFixture(msgspec.Struct):
     """Two companies with their people; what a request needs is made for it, in the first."""
 
     api: Api
@@ -117,60 +117,62 @@ class World(msgspec.Struct):
         return str(self.api.post("/board-api-keys", {}, token=self.tokens["board owner"])["id"])
 
 
-def in_company(path: str = "", body: Any = ...) -> Callable[[World], Request]:
+def in_company(path: str = "", body: Any = ...) -> Callable[[AccessFixture], Request]:
     return lambda world: Request(f"/companies/{world.company}{path}", body)
 
 
-def by_id(path: str, make: Callable[[World], str], rest: str = "", body: Any = ...) -> Callable[[World], Request]:
+def by_id(
+    path: str, make: Callable[[AccessFixture], str], rest: str = "", body: Any = ...
+) -> Callable[[AccessFixture], Request]:
     return lambda world: Request(f"/{path}/{make(world)}{rest}", body)
 
 
-def plain(path: str, body: Any = ...) -> Callable[[World], Request]:
+def plain(path: str, body: Any = ...) -> Callable[[AccessFixture], Request]:
     return lambda _world: Request(path, body)
 
 
-def new_routine(world: World) -> Request:
+def new_routine(world: AccessFixture) -> Request:
     return Request(f"/companies/{world.company}/routines", {"title": "Look", "assigneeAgentId": world.agent})
 
 
-def checkout(world: World) -> Request:
+def checkout(world: AccessFixture) -> Request:
     return Request(f"/issues/{world.issue()}/checkout", {"agentId": world.agent, "expectedStatuses": ["todo"]})
 
 
-def one_member(body: Any = ...) -> Callable[[World], Request]:
+def one_member(body: Any = ...) -> Callable[[AccessFixture], Request]:
     return lambda world: Request(f"/companies/{world.company}/members/{world.member()}", body)
 
 
-def member_key(world: World) -> Request:
+def member_key(world: AccessFixture) -> Request:
     return Request(f"/companies/{world.company}/members/{world.member()}/keys", {})
 
 
-def one_agent(world: World) -> str:
+def one_agent(world: AccessFixture) -> str:
     return world.agent
 
 
-def project(world: World) -> str:
+def project(world: AccessFixture) -> str:
     return world.in_company("projects", {"name": "Moon"})
 
 
-def goal(world: World) -> str:
+def goal(world: AccessFixture) -> str:
     return world.in_company("goals", {"title": "Land"})
 
 
-def agent_key(world: World) -> str:
+def agent_key(world: AccessFixture) -> str:
     return f"{world.agent}/keys/{world.key()}"
 
 
-def endpoint(rest: str = "", body: Any = ...) -> Callable[[World], Request]:
+def endpoint(rest: str = "", body: Any = ...) -> Callable[[AccessFixture], Request]:
     return lambda world: Request(f"/companies/{world.company}/webhook-endpoints/{world.endpoint()}{rest}", body)
 
 
-def redelivery(world: World) -> Request:
+def redelivery(world: AccessFixture) -> Request:
     tested = world.api.post(f"/companies/{world.company}/webhook-endpoints/{world.endpoint()}/test")
     return Request(f"/companies/{world.company}/deliveries/{tested['id']}/redeliver")
 
 
-OPERATIONS: dict[str, tuple[str, Callable[[World], Request]]] = {
+OPERATIONS: dict[str, tuple[str, Callable[[AccessFixture], Request]]] = {
     "getHealth": ("GET", plain("/health")),
     "listCompanies": ("GET", plain("/companies")),
     "createCompany": ("POST", plain("/companies", {"name": "Fresh"})),
@@ -188,11 +190,11 @@ OPERATIONS: dict[str, tuple[str, Callable[[World], Request]]] = {
     "getInbox": ("GET", plain("/agents/me/inbox-lite")),
     "getAgent": ("GET", by_id("agents", one_agent)),
     "updateAgent": ("PATCH", by_id("agents", one_agent, body={"title": "x"})),
-    "pauseAgent": ("POST", by_id("agents", World.spare_agent, "/pause", {})),
-    "resumeAgent": ("POST", by_id("agents", World.spare_agent, "/resume")),
-    "approveAgent": ("POST", by_id("agents", World.unapproved_agent, "/approve")),
-    "terminateAgent": ("POST", by_id("agents", World.spare_agent, "/terminate")),
-    "rotateHeartbeatSecret": ("POST", by_id("agents", World.beating_agent, "/rotate-heartbeat-secret", {})),
+    "pauseAgent": ("POST", by_id("agents", AccessFixture.spare_agent, "/pause", {})),
+    "resumeAgent": ("POST", by_id("agents", AccessFixture.spare_agent, "/resume")),
+    "approveAgent": ("POST", by_id("agents", AccessFixture.unapproved_agent, "/approve")),
+    "terminateAgent": ("POST", by_id("agents", AccessFixture.spare_agent, "/terminate")),
+    "rotateHeartbeatSecret": ("POST", by_id("agents", AccessFixture.beating_agent, "/rotate-heartbeat-secret", {})),
     "listAgentKeys": ("GET", by_id("agents", one_agent, "/keys")),
     "createAgentKey": ("POST", by_id("agents", one_agent, "/keys", {})),
     "revokeAgentKey": ("DELETE", by_id("agents", agent_key)),
@@ -201,7 +203,7 @@ OPERATIONS: dict[str, tuple[str, Callable[[World], Request]]] = {
     "getIdentity": ("GET", plain("/cli-auth/me")),
     "listBoardKeys": ("GET", plain("/board-api-keys")),
     "createBoardKey": ("POST", plain("/board-api-keys", {})),
-    "revokeBoardKey": ("DELETE", by_id("board-api-keys", World.own_board_key)),
+    "revokeBoardKey": ("DELETE", by_id("board-api-keys", AccessFixture.own_board_key)),
     "listProjects": ("GET", in_company("/projects")),
     "createProject": ("POST", in_company("/projects", {"name": "Moon"})),
     "getProject": ("GET", by_id("projects", project)),
@@ -216,38 +218,38 @@ OPERATIONS: dict[str, tuple[str, Callable[[World], Request]]] = {
     "deleteGoal": ("DELETE", by_id("goals", goal)),
     "listRoutines": ("GET", in_company("/routines")),
     "createRoutine": ("POST", new_routine),
-    "getRoutine": ("GET", by_id("routines", World.routine)),
-    "updateRoutine": ("PATCH", by_id("routines", World.routine, body={"title": "Look again"})),
+    "getRoutine": ("GET", by_id("routines", AccessFixture.routine)),
+    "updateRoutine": ("PATCH", by_id("routines", AccessFixture.routine, body={"title": "Look again"})),
     "pauseRoutines": ("POST", in_company("/routines/pause", {"q": "nothing has this in it"})),
     "resumeRoutines": ("POST", in_company("/routines/resume", {"q": "nothing has this in it"})),
-    "listRuns": ("GET", by_id("routines", World.routine, "/runs")),
-    "runRoutine": ("POST", by_id("routines", World.routine, "/run", {})),
-    "createTrigger": ("POST", by_id("routines", World.routine, "/triggers", {"kind": "api"})),
-    "updateTrigger": ("PATCH", by_id("routine-triggers", World.trigger, body={"label": "x"})),
-    "deleteTrigger": ("DELETE", by_id("routine-triggers", World.trigger)),
-    "rotateTriggerSecret": ("POST", by_id("routine-triggers", World.webhook_trigger, "/rotate-secret", {})),
-    "fireWebhook": ("POST", by_id("routine-triggers/public", World.public_id, "/fire", {})),
-    "listRevisions": ("GET", by_id("routines", World.routine, "/revisions")),
-    "restoreRevision": ("POST", by_id("routines", World.first_revision, "/restore")),
-    "listOccurrences": ("GET", by_id("routine-triggers", World.trigger, "/occurrences")),
-    "explainRoutine": ("GET", by_id("routines", World.routine, "/explain?at=2026-11-22T09:00:00Z")),
-    "previewBackfill": ("POST", by_id("routine-triggers", World.schedule, "/backfills/preview", LAST_YEAR)),
-    "createBackfill": ("POST", by_id("routine-triggers", World.schedule, "/backfills", LAST_YEAR)),
-    "listBackfills": ("GET", by_id("routine-triggers", World.schedule, "/backfills")),
-    "getBackfill": ("GET", by_id("routine-backfills", World.backfill)),
-    "cancelBackfill": ("POST", by_id("routine-backfills", World.backfill, "/cancel")),
+    "listRuns": ("GET", by_id("routines", AccessFixture.routine, "/runs")),
+    "runRoutine": ("POST", by_id("routines", AccessFixture.routine, "/run", {})),
+    "createTrigger": ("POST", by_id("routines", AccessFixture.routine, "/triggers", {"kind": "api"})),
+    "updateTrigger": ("PATCH", by_id("routine-triggers", AccessFixture.trigger, body={"label": "x"})),
+    "deleteTrigger": ("DELETE", by_id("routine-triggers", AccessFixture.trigger)),
+    "rotateTriggerSecret": ("POST", by_id("routine-triggers", AccessFixture.webhook_trigger, "/rotate-secret", {})),
+    "fireWebhook": ("POST", by_id("routine-triggers/public", AccessFixture.public_id, "/fire", {})),
+    "listRevisions": ("GET", by_id("routines", AccessFixture.routine, "/revisions")),
+    "restoreRevision": ("POST", by_id("routines", AccessFixture.first_revision, "/restore")),
+    "listOccurrences": ("GET", by_id("routine-triggers", AccessFixture.trigger, "/occurrences")),
+    "explainRoutine": ("GET", by_id("routines", AccessFixture.routine, "/explain?at=2026-11-22T09:00:00Z")),
+    "previewBackfill": ("POST", by_id("routine-triggers", AccessFixture.schedule, "/backfills/preview", LAST_YEAR)),
+    "createBackfill": ("POST", by_id("routine-triggers", AccessFixture.schedule, "/backfills", LAST_YEAR)),
+    "listBackfills": ("GET", by_id("routine-triggers", AccessFixture.schedule, "/backfills")),
+    "getBackfill": ("GET", by_id("routine-backfills", AccessFixture.backfill)),
+    "cancelBackfill": ("POST", by_id("routine-backfills", AccessFixture.backfill, "/cancel")),
     "previewSchedule": ("POST", plain("/schedule/preview", {"cronExpression": "0 9 * * *"})),
     "listIssues": ("GET", in_company("/issues")),
     "createIssue": ("POST", in_company("/issues", {"title": "Look"})),
-    "getIssue": ("GET", by_id("issues", World.issue)),
-    "getHeartbeatContext": ("GET", by_id("issues", World.issue, "/heartbeat-context")),
-    "updateIssue": ("PATCH", by_id("issues", World.issue, body={"status": "blocked"})),
+    "getIssue": ("GET", by_id("issues", AccessFixture.issue)),
+    "getHeartbeatContext": ("GET", by_id("issues", AccessFixture.issue, "/heartbeat-context")),
+    "updateIssue": ("PATCH", by_id("issues", AccessFixture.issue, body={"status": "blocked"})),
     "checkoutIssue": ("POST", checkout),
-    "releaseIssue": ("POST", by_id("issues", World.held_issue, "/release")),
-    "forceReleaseIssue": ("POST", by_id("issues", World.held_issue, "/admin/force-release")),
-    "listComments": ("GET", by_id("issues", World.issue, "/comments")),
-    "createComment": ("POST", by_id("issues", World.issue, "/comments", {"body": "Hm"})),
-    "getComment": ("GET", by_id("issues", World.comment)),
+    "releaseIssue": ("POST", by_id("issues", AccessFixture.held_issue, "/release")),
+    "forceReleaseIssue": ("POST", by_id("issues", AccessFixture.held_issue, "/admin/force-release")),
+    "listComments": ("GET", by_id("issues", AccessFixture.issue, "/comments")),
+    "createComment": ("POST", by_id("issues", AccessFixture.issue, "/comments", {"body": "Hm"})),
+    "getComment": ("GET", by_id("issues", AccessFixture.comment)),
     "createWebhookEndpoint": ("POST", in_company("/webhook-endpoints", {"url": HOOK, "events": ["*"]})),
     "listWebhookEndpoints": ("GET", in_company("/webhook-endpoints")),
     "getWebhookEndpoint": ("GET", endpoint()),
@@ -263,7 +265,7 @@ BY_ID = [name for name, row in TABLE.items() if row["agent of another company"] 
 
 
 @pytest.fixture(scope="module")
-def world(api: Api) -> World:
+def world(api: Api) -> AccessFixture:
     home, abroad = api.company("Home"), api.company("Abroad")
     agent, own = api.agent(home, "Owner")
     _, sibling = api.agent(home, "Sibling")
@@ -271,7 +273,7 @@ def world(api: Api) -> World:
     gone, gone_token = api.agent(home, "Gone")
     api.post(f"/agents/{gone}/terminate")
     revoked_user, _ = people.user(api)
-    return World(
+    return AccessFixture(
         api=api,
         company=home,
         agent=agent,
@@ -301,7 +303,7 @@ def test_every_operation_that_is_served_has_its_row_and_every_row_its_operation(
 
 
 @pytest.mark.parametrize("operation", TABLE)
-def test_each_caller_is_answered_as_the_table_says(world: World, operation: str):
+def test_each_caller_is_answered_as_the_table_says(world: AccessFixture, operation: str):
     arrange = OPERATIONS[operation][1]
 
     answers = {who: world.send(operation, world.tokens[who], arrange(world)).status_code for who in PRINCIPALS}
@@ -312,7 +314,7 @@ def test_each_caller_is_answered_as_the_table_says(world: World, operation: str)
 @pytest.mark.parametrize("stranger", ["agent of another company", "user of another company"])
 @pytest.mark.parametrize("operation", BY_ID)
 def test_what_belongs_to_another_company_answers_byte_for_byte_like_what_does_not_exist(
-    world: World, operation: str, stranger: str
+    world: AccessFixture, operation: str, stranger: str
 ):
     there = OPERATIONS[operation][1](world)
     kind, id_, *rest = there.path.removeprefix("/").split("/")
@@ -328,7 +330,7 @@ def test_what_belongs_to_another_company_answers_byte_for_byte_like_what_does_no
 
 
 @pytest.mark.parametrize("who", ["nobody", "unknown token", "revoked key", "terminated agent"])
-def test_whoever_is_unknown_is_told_that_and_nothing_else(world: World, who: str):
+def test_whoever_is_unknown_is_told_that_and_nothing_else(world: AccessFixture, who: str):
     protected = [name for name, row in TABLE.items() if row[who] == 401]
 
     answers = [world.send(name, world.tokens[who], _shared_request(world, name)) for name in protected]
@@ -346,7 +348,7 @@ def test_whoever_is_unknown_is_told_that_and_nothing_else(world: World, who: str
         ("viewer", "Viewer access is read-only"),
     ],
 )
-def test_paths_of_a_company_tell_why_somebody_is_turned_away(world: World, who: str, text: str):
+def test_paths_of_a_company_tell_why_somebody_is_turned_away(world: AccessFixture, who: str, text: str):
     answer = world.send("createIssue", world.tokens[who], OPERATIONS["createIssue"][1](world))
 
     assert (403, text) == (answer.status_code, answer.json()["error"])
@@ -397,7 +399,7 @@ def test_paths_of_a_company_tell_why_somebody_is_turned_away(world: World, who: 
         ("user of another company", "getGoal", "Goal not found"),
     ],
 )
-def test_each_refusal_has_its_text(world: World, who: str, operation: str, text: str):
+def test_each_refusal_has_its_text(world: AccessFixture, who: str, operation: str, text: str):
     answer = world.send(operation, world.tokens[who], OPERATIONS[operation][1](world))
 
     assert text == answer.json()["error"]
@@ -411,7 +413,7 @@ def test_only_a_bearer_token_counts_in_whatever_case_the_word_is_written(api: Ap
     assert status == api.request("GET", "/companies", headers={"Authorization": f"{scheme} {api.token}"}).status_code
 
 
-def test_a_key_is_unknown_from_the_request_after_its_revocation_on(world: World):
+def test_a_key_is_unknown_from_the_request_after_its_revocation_on(world: AccessFixture):
     api, user = world.api, world.tokens["board owner"]
     minted = api.post("/board-api-keys", {}, token=user)
     api.get("/cli-auth/me", token=minted["token"])
@@ -428,7 +430,7 @@ def test_an_expired_key_is_unknown(api: Api):
     assert 401 == api.request("GET", "/cli-auth/me", token=token).status_code
 
 
-def test_the_key_of_an_agent_that_waits_for_approval_is_unknown_until_it_is_approved(world: World):
+def test_the_key_of_an_agent_that_waits_for_approval_is_unknown_until_it_is_approved(world: AccessFixture):
     agent_id, token = world.unapproved_agent(), tokens.mint("agent")
     issued = KeyIssued(name="early", agent_id=UUID(agent_id))
     people.operate(world.api, lambda work: work.record(key_of(token), [issued], UUID(world.company)))
@@ -439,7 +441,7 @@ def test_the_key_of_an_agent_that_waits_for_approval_is_unknown_until_it_is_appr
     assert (401, 200) == (before, world.api.request("GET", "/agents/me", token=token).status_code)
 
 
-def test_what_is_wrong_with_a_body_is_said_before_who_may_send_it(world: World):
+def test_what_is_wrong_with_a_body_is_said_before_who_may_send_it(world: AccessFixture):
     path = f"/companies/{world.company}/routines"
 
     answers = [world.api.request("POST", path, {}, token=token) for token in world.tokens.values()]
@@ -447,7 +449,7 @@ def test_what_is_wrong_with_a_body_is_said_before_who_may_send_it(world: World):
     assert {(400, "Validation error")} == {(answer.status_code, answer.json()["error"]) for answer in answers}
 
 
-def _shared_request(world: World, operation: str) -> Request:
+def _shared_request(world: AccessFixture, operation: str) -> Request:
     """A request whose ids exist, made once per operation: nobody here gets far enough to use it up."""
     if operation not in SHARED:
         SHARED[operation] = OPERATIONS[operation][1](world)

@@ -34,7 +34,7 @@ from web.http.guard import MAX_PATH_BYTES, MAX_QUERY_BYTES, MAX_QUERY_FIELDS
 from web.http.held_bodies import HeldBodies, Holder, NoRoom
 from web.http.large_bodies import takes_anything
 from web.jetty.requests import MOST_ESCAPES, MOST_FIELDS
-from web.paperclip.rate_limit import TooMany, Turnstile, network_of
+from web.paperclip.rate_limit import TooMany, WebhookRateLimiter, network_of
 
 ID = "11111111-1111-4111-8111-111111111111"
 PUBLIC = "/api/routine-triggers/public"
@@ -140,19 +140,19 @@ def test_a_sender_calls_every_webhook_as_often_as_one(api: Api, routine: str):
 
 
 def test_there_are_so_many_counters_and_the_newest_go_on():
-    turnstile = Turnstile(2, most_counters=100)
-    storage: Any = turnstile._limiter.storage
+    rate_limiter = WebhookRateLimiter(2, most_counters=100)
+    storage: Any = rate_limiter._limiter.storage
 
     for number in range(1_000):
-        turnstile.count_refusal(f"192.0.2.{number}")
-    turnstile.count_refusal("192.0.2.999")
+        rate_limiter.count_refusal(f"192.0.2.{number}")
+    rate_limiter.count_refusal("192.0.2.999")
 
     assert len(storage.storage) <= 100
     assert len(storage.locks) <= 100
     for _ in range(18):
-        turnstile.count_refusal("192.0.2.999")
+        rate_limiter.count_refusal("192.0.2.999")
     with pytest.raises(TooMany):
-        turnstile.count_refusal("192.0.2.999")
+        rate_limiter.count_refusal("192.0.2.999")
 
 
 @pytest.mark.parametrize(

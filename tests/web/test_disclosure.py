@@ -10,7 +10,7 @@ import pytest
 
 from domain import disclosure
 from domain.delivery import endpoint
-from domain.delivery.delivery import Letter
+from domain.delivery.delivery import PendingDelivery
 from domain.events import STORED_NAMES, AgentCreated, TriggerCreated
 from domain.identity import revision_of
 from domain.values import AgentProfile, TriggerSettings, Webhook
@@ -223,7 +223,7 @@ def test_no_event_that_an_endpoint_is_told_holds_an_address(place: Place):
 
 
 def told(place: Place, recorded: Any) -> bytes:
-    letter = Letter(
+    pending = PendingDelivery(
         id=uuid4(),
         version=0,
         kind="webhook",
@@ -234,7 +234,7 @@ def told(place: Place, recorded: Any) -> bytes:
         position=recorded.position,
         attempts=0,
     )
-    return place.api.system.executor.ask(lambda work: payloads.composed(work, letter, recorded)).body
+    return place.api.system.executor.query(lambda work: payloads.compose(work, pending, recorded)).body
 
 
 def test_what_clients_sent_as_json_is_never_taken_for_an_address():

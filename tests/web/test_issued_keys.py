@@ -12,11 +12,11 @@ from eventsourcing.persistence import IntegrityError
 
 from application import tokens
 from application.access import Caller, Principal, identify
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import AgentKeyDraft
 from application.use_cases.board import keys, members
-from application.use_cases.board.members import Seat
-from domain.errors import Unknown
+from application.use_cases.board.members import MembershipRef
+from domain.errors import Unauthenticated
 from domain.events import KeyIssued
 from domain.identity import key_of
 from tests.api import Api
@@ -232,9 +232,9 @@ def test_keys_of_agents_and_collections_end_when_they_are_told_to(firm: Firm):
     store, callers = firm.api.system.store, (Caller(token=token), Caller(token=bound, by_jetty=True))
 
     for caller in callers:
-        identify(Work(store, end - timedelta(seconds=1)), caller)
-        with pytest.raises(Unknown):
-            identify(Work(store, end), caller)
+        identify(UnitOfWork(store, end - timedelta(seconds=1)), caller)
+        with pytest.raises(Unauthenticated):
+            identify(UnitOfWork(store, end), caller)
 
 
 # All of them, in one list
@@ -379,7 +379,7 @@ def test_a_key_that_is_issued_at_the_very_moment_of_the_removal_is_refused_or_re
     late: list[str] = []
     remove = members.remove
 
-    def removed(work: Work, principal: Principal, seat: Seat, **options: bool) -> UUID:
+    def removed(work: UnitOfWork, principal: Principal, seat: MembershipRef, **options: bool) -> UUID:
         late.append(firm.agent_key(token))
         return remove(work, principal, seat, **options)
 
@@ -421,7 +421,7 @@ def test_whoever_was_demoted_and_kept_their_keys_can_still_lose_them(firm: Firm)
 
 def test_an_issue_that_was_decided_before_the_removal_is_not_recorded_after_it(firm: Firm):
     user, token = firm.member()
-    work = Work(firm.api.system.store, firm.api.system.clock())
+    work = UnitOfWork(firm.api.system.store, firm.api.system.clock())
     keys.create_for_agent(work, identify(work, Caller(token=token)), UUID(firm.agent), AgentKeyDraft())
 
     firm.answer("DELETE", f"/companies/{firm.company}/members/{user}")

@@ -10,11 +10,11 @@ import pytest
 from eventsourcing.persistence import IntegrityError
 
 from application.access import Caller, identify
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import IssueDraft, MemberDraft, MemberPatch
 from application.use_cases import read_access
 from application.use_cases.board import issues, members
-from application.use_cases.board.members import Seat
+from application.use_cases.board.members import MembershipRef
 from domain.errors import Forbidden
 from domain.events import NameClaimed
 from domain.identity import claim_of
@@ -381,8 +381,8 @@ def test_of_two_owners_who_unmake_each_other_at_the_same_moment_the_second_must_
     (ann, by_ann), (ben, by_ben) = club.add("owner"), club.add("owner")
     club.leave()
     owners = UUID(ann), UUID(ben)
-    seats = [Seat(company_id=UUID(club.company), user_id=user, owners=owners) for user in owners]
-    first, second = (Work(club.api.system.store, club.api.system.clock()) for _ in owners)
+    seats = [MembershipRef(company_id=UUID(club.company), user_id=user, owners=owners) for user in owners]
+    first, second = (UnitOfWork(club.api.system.store, club.api.system.clock()) for _ in owners)
     members.remove(first, identify(first, Caller(token=by_ann)), seats[1])
     demotion = MemberPatch(membership_role="viewer")
     members.change(second, identify(second, Caller(token=by_ben)), seats[0], demotion)
@@ -432,17 +432,17 @@ def test_a_removal_counts_in_every_process_at_once(club: Club):
     user, token = club.add()
     caller, company = Caller(token=token), UUID(club.company)
     with bootstrap.system(club.api.system.settings) as other:
-        other.executor.look(caller, read_access.company, company)
+        other.executor.query_as(caller, read_access.company, company)
 
         club.answer("DELETE", user)
 
         with pytest.raises(Forbidden):
-            other.executor.look(caller, read_access.company, company)
+            other.executor.query_as(caller, read_access.company, company)
 
 
 def test_what_a_member_was_about_to_do_is_not_done_after_the_removal(club: Club):
     user, token = club.add()
-    work = Work(club.api.system.store, club.api.system.clock())
+    work = UnitOfWork(club.api.system.store, club.api.system.clock())
     issues.create(work, identify(work, Caller(token=token)), UUID(club.company), IssueDraft(title="Look"))
 
     club.answer("DELETE", user)

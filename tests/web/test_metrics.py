@@ -20,7 +20,7 @@ from routines.settings import Settings
 from tests import waiting
 from tests.api import Api
 from tests.conftest import _projecting, _serving
-from tests.processes.due import Workplace
+from tests.processes.due import CompanyFixture
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 OF_PROMETHEUS = (
@@ -134,7 +134,7 @@ def test_firings_are_counted_by_what_became_of_them(unfired: Api):
 def test_deliveries_that_wait_are_counted_by_their_kind(unfired: Api, system: System):
     settings = EndpointSettings(url="https://example.com/hook", events=("goal.*",))
     made = [EndpointCreated(settings=settings, secret_id=uuid4()), EndpointTested()]
-    Workplace(system.executor).record((uuid4(), made))
+    CompanyFixture(system.executor).record((uuid4(), made))
 
     found = waiting.wait_for(lambda: (s := scrape(unfired))("routines_deliveries_waiting") == 1 and s)
 
@@ -146,9 +146,9 @@ def test_deliveries_that_wait_are_counted_by_their_kind(unfired: Api, system: Sy
 
 def test_a_schedule_that_nobody_fires_is_the_backlog_and_health_says_so(unfired: Api, system: System):
     now = system.clock()
-    workplace = Workplace(system.executor)
-    workplace.routines(2, next_at=now - HOUR)
-    workplace.routines(3, next_at=now + HOUR)
+    company_fixture = CompanyFixture(system.executor)
+    company_fixture.routines(2, next_at=now - HOUR)
+    company_fixture.routines(3, next_at=now + HOUR)
 
     found = waiting.wait_for(lambda: (s := scrape(unfired))("routines_schedules_enabled") == 5 and s)
     health = unfired.get("/health", token=None)
@@ -159,7 +159,7 @@ def test_a_schedule_that_nobody_fires_is_the_backlog_and_health_says_so(unfired:
 
 
 def test_a_schedule_that_has_been_due_for_less_than_a_minute_is_no_trouble(unfired: Api, system: System):
-    Workplace(system.executor).routines(next_at=system.clock() - MINUTE / 6)
+    CompanyFixture(system.executor).routines(next_at=system.clock() - MINUTE / 6)
 
     found = waiting.wait_for(lambda: (s := scrape(unfired))("routines_schedules_due") == 1 and s)
     health = unfired.get("/health", token=None)

@@ -39,7 +39,7 @@ def pages(api: Api, path: str, token: str | None) -> Iterator[httpx.Response]:
         at = None if found is None else urljoin(str(answer.url), found["url"]).removeprefix(f"{api.url}/api")
 
 
-class Crowd:
+class Clients:
     """A company in which there is much of everything."""
 
     def __init__(self, api: Api) -> None:
@@ -102,24 +102,24 @@ class Crowd:
         return path, [self.post(path, title="Grow", description=TEXT) for _ in range(MANY)]
 
 
-LISTS: dict[str, Callable[[Crowd], tuple[str, list[str]]]] = {
-    "issues": Crowd.issues,
-    "comments": Crowd.comments,
-    "comments from the oldest": Crowd.comments_from_the_oldest,
-    "routines": Crowd.routines,
-    "runs": Crowd.runs,
-    "revisions": Crowd.revisions,
-    "agents": Crowd.agents,
-    "projects": Crowd.projects,
-    "goals": Crowd.goals,
+LISTS: dict[str, Callable[[Clients], tuple[str, list[str]]]] = {
+    "issues": Clients.issues,
+    "comments": Clients.comments,
+    "comments from the oldest": Clients.comments_from_the_oldest,
+    "routines": Clients.routines,
+    "runs": Clients.runs,
+    "revisions": Clients.revisions,
+    "agents": Clients.agents,
+    "projects": Clients.projects,
+    "goals": Clients.goals,
 }
 
 
 @pytest.mark.parametrize("list_", LISTS.values(), ids=LISTS)
 def test_a_page_ends_where_its_bytes_do_and_the_next_goes_on(
-    small_pages: Api, list_: Callable[[Crowd], tuple[str, list[str]]]
+    small_pages: Api, list_: Callable[[Clients], tuple[str, list[str]]]
 ):
-    path, expected = list_(Crowd(small_pages))
+    path, expected = list_(Clients(small_pages))
 
     answers = list(pages(small_pages, path, None))
 
@@ -127,7 +127,7 @@ def test_a_page_ends_where_its_bytes_do_and_the_next_goes_on(
     assert len(answers) > 1
     assert max(len(answer.content) for answer in answers) <= PAGE * 1.1
     assert len(found) == len(set(found)) >= MANY
-    if list_ is Crowd.routines:
+    if list_ is Clients.routines:
         found = sorted(found)
     assert found == (expected or found)
 
@@ -146,7 +146,7 @@ def test_a_page_that_is_full_is_read_to_its_end_without_cancelling_anything(api:
 
 
 def test_a_row_that_is_larger_than_a_page_has_one_of_its_own(small_pages: Api):
-    crowd = Crowd(small_pages)
+    crowd = Clients(small_pages)
     path = f"/companies/{crowd.company}/projects"
     large = [crowd.post(path, name="Move", description=TEXT * 5) for _ in range(3)]
 
@@ -156,7 +156,7 @@ def test_a_row_that_is_larger_than_a_page_has_one_of_its_own(small_pages: Api):
 
 
 def test_an_inbox_reads_no_descriptions(small_pages: Api):
-    crowd = Crowd(small_pages)
+    crowd = Clients(small_pages)
     made = [crowd.issue() for _ in range(MANY)]
 
     (answer,) = pages(small_pages, "/agents/me/inbox-lite", crowd.token)
@@ -166,7 +166,7 @@ def test_an_inbox_reads_no_descriptions(small_pages: Api):
 
 
 def test_an_inbox_has_pages_too(api: Api, monkeypatch: pytest.MonkeyPatch):
-    crowd = Crowd(api)
+    crowd = Clients(api)
     made = [crowd.issue() for _ in range(MANY)]
     monkeypatch.setattr(api.system.store, "limits", replace(limits.DEFAULT, max_page_bytes=KIB))
 
@@ -177,7 +177,7 @@ def test_an_inbox_has_pages_too(api: Api, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_detail_shows_the_newest_runs_that_fit(small_pages: Api):
-    path, made = Crowd(small_pages).runs()
+    path, made = Clients(small_pages).runs()
 
     detail = small_pages.get(path.removesuffix("/runs"))
 
@@ -186,7 +186,7 @@ def test_a_detail_shows_the_newest_runs_that_fit(small_pages: Api):
 
 
 def test_the_issues_above_an_issue_are_shown_as_far_as_they_fit(small_pages: Api):
-    crowd = Crowd(small_pages)
+    crowd = Clients(small_pages)
     path, parents = f"/companies/{crowd.company}/issues", [crowd.issue()]
     for _ in range(MANY):
         parents.append(crowd.post(path, title="Look", description=TEXT, parentId=parents[-1]))
@@ -199,7 +199,7 @@ def test_the_issues_above_an_issue_are_shown_as_far_as_they_fit(small_pages: Api
 
 
 def test_a_cursor_of_another_list_changes_nothing_in_ones_own(small_pages: Api):
-    mine, theirs = Crowd(small_pages), Crowd(small_pages)
+    mine, theirs = Clients(small_pages), Clients(small_pages)
     path, expected = mine.issues()
     foreign = theirs.issue()
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from application.use_cases.triggers import Made, Minted
+from application.use_cases.triggers import NewSecret, TriggerResult
 from tests.api import Api
 from tests.web.hooks import Hook, hook, known
 from tests.web.served import further
@@ -93,11 +93,16 @@ def test_every_secret_is_shown_once_and_found_nowhere_else(api: Api, routine: st
 
 
 def test_a_secret_that_was_just_made_is_not_in_what_a_traceback_or_a_log_would_print():
-    minted = Minted(trigger_id=uuid4(), public_id="ab" * 12, secret="hush-hush")
+    minted = NewSecret(trigger_id=uuid4(), public_id="ab" * 12, secret="hush-hush")
     shown = material(minted, "https://routines.example")
     restored = RestoredSecret(trigger_id=uuid4(), webhook_url=shown.webhook_url, webhook_secret=shown.webhook_secret)
 
-    for holder in (minted, Made(trigger_id=uuid4(), routine_id=uuid4(), revision=2, minted=minted), shown, restored):
+    for holder in (
+        minted,
+        TriggerResult(trigger_id=uuid4(), routine_id=uuid4(), revision=2, minted=minted),
+        shown,
+        restored,
+    ):
         assert "hush-hush" not in f"{holder!r} {holder!s}"
 
 

@@ -22,7 +22,7 @@ from tests.domain.webhook_vectors.refused import Attempt, refused
 from tests.web.hooks import JSON, Hook, hex_hmac, hook
 from tests.web.served import further
 from web.http.guard import MAX_HEADER_BYTES
-from web.paperclip.rate_limit import Turnstile
+from web.paperclip.rate_limit import WebhookRateLimiter
 
 MODES = ["bearer", "hmac_sha256", "github_hmac", "none", "standard_webhooks"]
 SIGNED = [mode for mode in MODES if mode != "none"]
@@ -637,7 +637,7 @@ def test_a_sender_that_may_call_is_not_counted_as_refused_for_what_is_gone(
         raise NotFound("Agent not found")
 
     refused: list[str] = []
-    monkeypatch.setattr(Turnstile, "count_refusal", lambda _, sender: refused.append(sender))
+    monkeypatch.setattr(WebhookRateLimiter, "count_refusal", lambda _, sender: refused.append(sender))
     monkeypatch.setattr(references, "check_assignee", check_gone)
     sender = hook(api, routine, "bearer")
     found = [sender.send(headers={"Authorization": f"Bearer {secret}"}) for secret in (sender.secret, "no")]

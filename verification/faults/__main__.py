@@ -19,7 +19,7 @@ from pathlib import Path
 
 from verification.faults import clock, crash, cut, delivery, kill, lostanswer, neighbour, poison, race
 from verification.faults.campaign import Outcome, Size
-from verification.faults.place import place, tidy_when_terminated
+from verification.faults.environment import open_environment, tidy_when_terminated
 
 CAMPAIGNS = {
     "cut": cut.run,
@@ -63,9 +63,9 @@ def main() -> None:
     lines, outcomes = [], []
     for name in asked.campaigns or CAMPAIGNS:
         began = time.monotonic()
-        with place() as here:
+        with open_environment() as environment:
             found = CAMPAIGNS[name](
-                here, Size("short" if asked.short else "full"), random.Random(f"{asked.seed} {name}")
+                environment, Size("short" if asked.short else "full"), random.Random(f"{asked.seed} {name}")
             )
         took_s = time.monotonic() - began
         outcomes += found

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from verification.faults.environment import Environment
 from verification.faults.oracle import Verdict
-from verification.faults.place import Place
 
 
 class Size:
@@ -46,7 +46,7 @@ def noting_standstill(broken: list[str]) -> Iterator[None]:
         broken.append(f"it stands still: {error}")
 
 
-Campaign = Callable[[Place, Size, random.Random], list[Outcome]]
+Campaign = Callable[[Environment, Size, random.Random], list[Outcome]]
 
 
 class Progress:

@@ -10,8 +10,8 @@ from pathlib import Path
 from routines import bootstrap
 from verification.faults import oracle
 from verification.faults.campaign import Outcome, Progress, Size
-from verification.faults.load import Workplace
-from verification.faults.place import Place, settle, wait_for
+from verification.faults.environment import Environment, settle, wait_for
+from verification.faults.load import CompanyFixture
 
 DAY_S = 86_400
 JUMPS = (1, -1, 60, -60, 3_600, -3_600, -2 * DAY_S, 40 * DAY_S, 0)  # seconds from the right time
@@ -20,7 +20,7 @@ LATE_S = 5.0
 LIMIT_S = 60.0
 
 
-def run(place: Place, size: Size, chance: random.Random) -> list[Outcome]:
+def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
     """None where libfaketime is not installed."""
     if (library := find_library()) is None:
         print("clock: left out, libfaketime is not there (apt-get install faketime)", file=sys.stderr)
@@ -30,7 +30,7 @@ def run(place: Place, size: Size, chance: random.Random) -> list[Outcome]:
         size(full=4.0, short=1.0, brief=0.5),
         Progress("clock"),
     )
-    with place.database() as database, database.auditor() as log, bootstrap.system(database.settings()) as system:
+    with environment.database() as database, database.auditor() as log, bootstrap.system(database.settings()) as system:
         offset = database.directory / "offset"
         _jump(offset, 0)
         env = {
@@ -40,16 +40,16 @@ def run(place: Place, size: Size, chance: random.Random) -> list[Outcome]:
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # no step of the clock moves the monotonic one
         }
         processes = database.processes(env=env)
-        workplace = Workplace(system)
+        company_fixture = CompanyFixture(system)
         try:
             for role in ("scheduler", "scheduler", "projector"):
                 processes.start(role)
-            workplace.late(int(size(full=200, short=40)), 10)
+            company_fixture.late(int(size(full=200, short=40)), 10)
             database.trust_clocks("DEFAULT")
             settle(database, LIMIT_S)
             began = oracle.clock(log)
             ahead = [began + timedelta(seconds=1 + chance.uniform(0, jumps * pause_s)) for _ in range(jumps * 20)]
-            workplace.once(ahead)
+            company_fixture.once(ahead)
             for number in range(jumps):
                 _jump(offset, JUMPS[number % len(JUMPS)])
                 time.sleep(pause_s)

@@ -12,53 +12,53 @@ from eventsourcing.persistence import PersistenceError
 
 from verification.faults import oracle
 from verification.faults.campaign import Outcome, Progress, Size, noting_standstill
-from verification.faults.kill import MINUTES, answers, finish, town
-from verification.faults.load import Workplace
-from verification.faults.place import Database, Place, wait_for
+from verification.faults.environment import Database, Environment, wait_for
+from verification.faults.kill import MINUTES, answers, finish, running_system
+from verification.faults.load import CompanyFixture
 
 BACK_S = 5.0  # after which something is recorded again, once the database is back
 
 
-def run(place: Place, size: Size, chance: random.Random) -> list[Outcome]:
+def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
     crashes = int(size(full=200, short=6, brief=2))
     progress, broken, back_s = Progress("crash"), list[str](), [0.0]
-    with place.database() as database, town(place, database, chance) as here:
+    with environment.database() as database, running_system(environment, database, chance) as system:
         for role in ("scheduler", "web", "projector"):
-            here.start(role)
+            system.start(role)
         with noting_standstill(broken):
-            wait_for(lambda: answers(here.port), place.limit_s)
+            wait_for(lambda: answers(system.port), environment.limit_s)
             for number in range(crashes):
-                wait_for(lambda: _arm(here.workplace), place.limit_s)
+                wait_for(lambda: _arm(system.company_fixture), environment.limit_s)
                 goal = _head(database) + chance.randint(1, 100)
-                wait_for(partial(_has_reached, database, goal), place.limit_s)
+                wait_for(partial(_has_reached, database, goal), environment.limit_s)
                 time.sleep(chance.uniform(0, 0.05))
-                seen, is_back = _crash(place, database)
+                seen, is_back = _crash(environment, database)
                 began = time.monotonic()
                 if is_back < seen:
                     broken.append(f"the head was {seen} before a crash and {is_back} after it")
-                wait_for(partial(_has_reached, database, is_back + 1), place.limit_s)
+                wait_for(partial(_has_reached, database, is_back + 1), environment.limit_s)
                 back_s.append(time.monotonic() - began)
                 progress(f"{number + 1} crashes, {seen:,} events, slowest return {max(back_s):.1f} s")
         broken += [f"nothing was recorded for {max(back_s):.1f} s after Postgres was back"] * (max(back_s) > BACK_S)
-        outcome = finish("crash", f"{crashes} crashes", here, broken)
+        outcome = finish("crash", f"{crashes} crashes", system, broken)
         outcome.notes.append(f"recorded again after {max(back_s):.1f} s at most")
         return [outcome]
 
 
-def _arm(workplace: Workplace) -> bool:
+def _arm(company_fixture: CompanyFixture) -> bool:
     """Our own connections are gone, too."""
     with suppress(psycopg.Error, PersistenceError):
-        return bool(workplace.late(10, MINUTES))
+        return bool(company_fixture.late(10, MINUTES))
     return False
 
 
-def _crash(place: Place, database: Database) -> tuple[int, int]:
+def _crash(environment: Environment, database: Database) -> tuple[int, int]:
     """The head of the log before, and as soon as Postgres is back."""
     seen = _head(database)
-    pid = int((place.postgres.data / "postmaster.pid").read_text().split()[0])
+    pid = int((environment.postgres.data / "postmaster.pid").read_text().split()[0])
     os.kill(pid, signal.SIGQUIT)
-    wait_for(lambda: not place.postgres.alive())
-    place.postgres.start()
+    wait_for(lambda: not environment.postgres.alive())
+    environment.postgres.start()
     return seen, _head(database)
 
 

@@ -30,12 +30,12 @@ from projections import catalogue
 from projections.engine import positions
 from routines import bootstrap, clock, migrations
 from routines.settings import Settings
-from verification.faults import oracle, wire
+from verification.faults import oracle, postgres_proxy
 from verification.faults.campaign import Outcome, Progress, Size
-from verification.faults.load import MINUTE, Workplace
+from verification.faults.environment import Environment
+from verification.faults.load import MINUTE, CompanyFixture
 from verification.faults.oracle import Verdict
-from verification.faults.place import Place
-from verification.faults.wire import Action, At, Proxy
+from verification.faults.postgres_proxy import Action, At, Proxy
 from web.app import create_app
 from web.http.backend import Backend
 
@@ -102,7 +102,7 @@ class Works:
 
     def __init__(self, side: Side, token: str) -> None:
         self._side = side
-        self._workplace = Workplace(side.system)
+        self._workplace = CompanyFixture(side.system)
         self._headers = {"Authorization": f"Bearer {token}", "X-Routines-Consistency": "eventual"}
 
     def schedule(self) -> Case:
@@ -182,8 +182,13 @@ def _patient(side: Side) -> psycopg.Connection[Any]:
     return conn
 
 
-def run(place: Place, size: Size, chance: random.Random) -> list[Outcome]:
-    with _short_limits(), place.database() as database, wire.between(place.socket) as proxy, ExitStack() as stack:
+def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
+    with (
+        _short_limits(),
+        environment.database() as database,
+        postgres_proxy.between(environment.socket) as proxy,
+        ExitStack() as stack,
+    ):
         token = bootstrap.first_board_token(database.settings()) or ""
         direct = Side(database.settings(), stack)
         cut_off = Side(database.settings(proxy.url("routines_service", database.name)), stack)
@@ -220,7 +225,7 @@ class Bench:
                 self.held.append(time.monotonic() - began)
                 self.proxy.heal()
         client.join(20)
-        self.proxy.fault = wire.Nothing()
+        self.proxy.fault = postgres_proxy.Nothing()
         _until_done(case, self.direct, threading.Event())
         verdict = oracle.judge(self.log, after=after, answered=case.answers if done.is_set() else ())
         verdict.lost += not done.is_set()

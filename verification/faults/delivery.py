@@ -27,8 +27,8 @@ from application.use_cases.jetty import collections, tasks, trajectories
 from application.use_cases.jetty.names import TaskPath
 from routines import bootstrap
 from verification.faults.campaign import Outcome, Progress, Size, noting_standstill
+from verification.faults.environment import Database, Environment, wait_for
 from verification.faults.oracle import Verdict
-from verification.faults.place import Database, Place, wait_for
 from verification.faults.receiver import Got, Receiver
 
 TASK = TaskPath(collection="my-org", task="say")
@@ -46,14 +46,14 @@ RECORDED = """
 DEAD = "SELECT count(*) FROM log.events WHERE name = 'delivery.dead'"
 
 
-def run(place: Place, size: Size, chance: random.Random) -> list[Outcome]:
+def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
     kills, calls = int(size(full=100, short=20, brief=6)), int(size(full=1_000, short=200, brief=60))
     progress, broken, connections = Progress("delivery"), list[str](), itertools.count(1)
 
     def stumbling(_got: Got, _before: int) -> int | None:
         return None if next(connections) % 3 == 0 else 200
 
-    with place.database() as database, database.auditor() as log, Receiver(stumbling) as receiver:
+    with environment.database() as database, database.auditor() as log, Receiver(stumbling) as receiver:
         with sending(database) as running, noting_standstill(broken):
             caller = Caller(token=bootstrap.first_board_token(database.settings()))
             with bootstrap.system(database.settings()) as system:
@@ -67,7 +67,7 @@ def run(place: Place, size: Size, chance: random.Random) -> list[Outcome]:
                     running[victim] = start(database)
                     progress(f"{number + 1} kills, {len(receiver.got)} requests")
                 call(system.executor, caller, receiver.url, calls - calls // kills * kills)
-            wait_for(lambda: recorded(log)[0] + dead(log) >= calls, place.limit_s)
+            wait_for(lambda: recorded(log)[0] + dead(log) >= calls, environment.limit_s)
         verdict = judge(receiver, log, calls)
         repeats = len(receiver.got) - len({got.id for got in receiver.got})
         return [Outcome("delivery", verdict, f"{kills} kills", broken, notes=[f"{repeats} requests were repeats"])]

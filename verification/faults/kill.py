@@ -16,18 +16,18 @@ from routines import bootstrap
 from routines.local.up import free_port
 from verification.faults import oracle
 from verification.faults.campaign import Outcome, Progress, Size, noting_standstill
-from verification.faults.load import Client, Workplace
-from verification.faults.place import Database, Place, Processes, settle, wait_for
+from verification.faults.environment import Database, Environment, Processes, settle, wait_for
+from verification.faults.load import Client, CompanyFixture
 
 MINUTES = 5  # that each schedule has missed
 
 
 @dataclass
-class Town:
+class RunningSystem:
     """Everything at work on one database: processes by their role, and a client over HTTP."""
 
     database: Database
-    workplace: Workplace
+    company_fixture: CompanyFixture
     processes: Processes
     client: Client
     port: int
@@ -43,51 +43,57 @@ def _has_reached(log: psycopg.Connection[Any], goal: int) -> bool:
 
 
 @contextmanager
-def town(place: Place, database: Database, chance: random.Random, url: str | None = None) -> Iterator[Town]:
+def running_system(
+    environment: Environment, database: Database, chance: random.Random, url: str | None = None
+) -> Iterator[RunningSystem]:
     """The client is started; of the processes, none."""
     with ExitStack() as stack:
         token = bootstrap.first_board_token(database.settings()) or ""
         system = stack.enter_context(bootstrap.system(database.settings()))
         processes = database.processes(url)
         stack.callback(processes.end)
-        port, workplace = free_port("127.0.0.1", 0), Workplace(system)
-        ids = workplace.company_id, workplace.agent_id
+        port, company_fixture = free_port("127.0.0.1", 0), CompanyFixture(system)
+        ids = company_fixture.company_id, company_fixture.agent_id
         client = Client(f"http://127.0.0.1:{port}", token, *ids, random.Random(chance.random()))
         client.start()
         stack.callback(client.end)
-        yield Town(database, workplace, processes, client, port, place.limit_s)
+        yield RunningSystem(database, company_fixture, processes, client, port, environment.limit_s)
 
 
-def run(place: Place, size: Size, chance: random.Random) -> list[Outcome]:
+def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
     kills, schedules = int(size(full=500, short=25)), int(size(full=2_000, short=100))
     progress, broken = Progress("kill"), list[str]()
-    with place.database() as database, database.auditor() as log, town(place, database, chance) as here:
+    with (
+        environment.database() as database,
+        database.auditor() as log,
+        running_system(environment, database, chance) as system,
+    ):
         roles = ["scheduler", "scheduler", "web", "projector"]
-        running = [here.start(role) for role in roles]
+        running = [system.start(role) for role in roles]
         with noting_standstill(broken):
-            wait_for(lambda: answers(here.port), place.limit_s)
+            wait_for(lambda: answers(system.port), environment.limit_s)
             for number in range(kills):
-                here.workplace.late(schedules // kills, MINUTES)
+                system.company_fixture.late(schedules // kills, MINUTES)
                 goal = oracle.head(log) + chance.randint(1, 60)
-                wait_for(partial(_has_reached, log, goal), place.limit_s)
+                wait_for(partial(_has_reached, log, goal), environment.limit_s)
                 time.sleep(chance.uniform(0, 0.03))
                 victim = chance.randrange(len(roles))
                 running[victim].kill()
                 running[victim].wait()
-                running[victim] = here.start(roles[victim])
-                progress(f"{number + 1} kills, {oracle.runs(log):,} runs, {len(here.client.answered):,} answers")
-        return [finish("kill", f"{kills} kills", here, broken)]
+                running[victim] = system.start(roles[victim])
+                progress(f"{number + 1} kills, {oracle.runs(log):,} runs, {len(system.client.answered):,} answers")
+        return [finish("kill", f"{kills} kills", system, broken)]
 
 
-def finish(name: str, faults: str, here: Town, broken: list[str]) -> Outcome:
+def finish(name: str, faults: str, system: RunningSystem, broken: list[str]) -> Outcome:
     """Waits until all is settled; then the oracle speaks."""
     until = None
     with noting_standstill(broken):
-        until = settle(here.database, here.limit_s)
-    here.client.end()
-    with here.database.auditor() as log:
-        verdict = oracle.judge(log, until=until, answered=here.client.answered)
-    return Outcome(name, verdict, faults, broken=[*broken, *here.client.refused[:3]])
+        until = settle(system.database, system.limit_s)
+    system.client.end()
+    with system.database.auditor() as log:
+        verdict = oracle.judge(log, until=until, answered=system.client.answered)
+    return Outcome(name, verdict, faults, broken=[*broken, *system.client.refused[:3]])
 
 
 def answers(port: int) -> bool:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import httpx
 
 from application.event_store.execute import Executor
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from domain.events import (
     AgentCreated,
     AnyEvent,
@@ -32,7 +32,7 @@ Schedule = tuple[dict[str, str], TriggerSettings, datetime]
 AT_ONCE = 250  # routines that one transaction makes
 
 
-class Workplace:
+class CompanyFixture:
     """A company with one agent, made where the log is reached without any fault."""
 
     def __init__(self, system: System) -> None:
@@ -77,7 +77,7 @@ class Workplace:
         return ids
 
     def _record(self, at: datetime, batch: list[tuple[UUID, list[AnyEvent]]]) -> None:
-        def decide(work: Work) -> None:
+        def decide(work: UnitOfWork) -> None:
             work.load(stream_id for stream_id, _ in batch)
             for stream_id, events in batch:
                 work.record(stream_id, events, self.company_id)

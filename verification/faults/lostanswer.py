@@ -2,32 +2,32 @@
 
 import random
 
-from verification.faults import wire
+from verification.faults import postgres_proxy
 from verification.faults.campaign import Outcome, Progress, Size, noting_standstill
-from verification.faults.kill import MINUTES, answers, finish, town
-from verification.faults.place import Place, settled, wait_for
+from verification.faults.environment import Environment, settled, wait_for
+from verification.faults.kill import MINUTES, answers, finish, running_system
 
 SHARE = 0.4  # of the answers
 
 
-def run(place: Place, size: Size, chance: random.Random) -> list[Outcome]:
+def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
     schedules, goal = int(size(full=2_000, short=100, brief=40)), int(size(full=5_000, short=100, brief=20))
     progress, broken = Progress("lostanswer"), list[str]()
-    with place.database() as database, wire.between(place.socket) as proxy:
-        fault = wire.LoseAnswers(chance, SHARE)
+    with environment.database() as database, postgres_proxy.between(environment.socket) as proxy:
+        fault = postgres_proxy.LoseAnswers(chance, SHARE)
         proxy.fault = fault
-        with town(place, database, chance, proxy.url("routines_service", database.name)) as here:
-            here.workplace.late(schedules, MINUTES)
+        with running_system(environment, database, chance, proxy.url("routines_service", database.name)) as system:
+            system.company_fixture.late(schedules, MINUTES)
             for role in ("scheduler", "web", "projector"):
-                here.start(role)
+                system.start(role)
             with noting_standstill(broken):
-                wait_for(lambda: answers(here.port), place.limit_s)
+                wait_for(lambda: answers(system.port), environment.limit_s)
 
                 def enough() -> bool:
-                    progress(f"{fault.lost:,} lost answers of commits, {len(here.client.answered):,} to requests")
-                    return len(here.client.answered) >= goal and settled(database)
+                    progress(f"{fault.lost:,} lost answers of commits, {len(system.client.answered):,} to requests")
+                    return len(system.client.answered) >= goal and settled(database)
 
-                wait_for(enough, int(size(full=30, short=1)) * place.limit_s)
-            outcome = finish("lostanswer", "", here, broken)
+                wait_for(enough, int(size(full=30, short=1)) * environment.limit_s)
+            outcome = finish("lostanswer", "", system, broken)
             outcome.faults = f"{fault.lost:,} lost answers"
             return [outcome]

@@ -29,10 +29,10 @@ from routines import bootstrap
 from routines.local.up import free_port
 from verification.faults import oracle
 from verification.faults.campaign import Outcome, Progress, Size, noting_standstill
+from verification.faults.environment import Database, Environment, Processes, settled, wait_for
 from verification.faults.kill import answers
-from verification.faults.load import Workplace
+from verification.faults.load import CompanyFixture
 from verification.faults.oracle import Key
-from verification.faults.place import Database, Place, Processes, settled, wait_for
 from verification.faults.receiver import Receiver
 
 ROLES = ("web", "scheduler", "projector", "delivery")
@@ -128,23 +128,23 @@ class Memory(threading.Thread):
         self.join()
 
 
-def run(place: Place, size: Size, chance: random.Random) -> list[Outcome]:
+def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
     alone_s, seconds = size(full=30, short=10, brief=5), size(full=300, short=60, brief=20)
     progress, broken, notes = Progress("neighbour"), list[str](), list[str]()
     with ExitStack() as stack:
-        database = stack.enter_context(place.database())
+        database = stack.enter_context(environment.database())
         log = stack.enter_context(database.auditor())
         system = stack.enter_context(bootstrap.system(database.settings()))
         receiver = stack.enter_context(Receiver())
         token = bootstrap.first_board_token(database.settings()) or ""
-        url, processes, memory = stack.enter_context(_running(place, database))
-        workplace = Workplace(system)
-        ids = str(workplace.company_id), str(workplace.agent_id)
+        url, processes, memory = stack.enter_context(_running(environment, database))
+        company_fixture = CompanyFixture(system)
+        ids = str(company_fixture.company_id), str(company_fixture.agent_id)
         _subscribe(url, token, ids[0], receiver.url)
         alone = _watch(url, token, ids, alone_s)
         bytes_before = _database_bytes(database)
         began = oracle.clock(log) + timedelta(seconds=1)
-        workplace.once([began + timedelta(seconds=chance.uniform(0, seconds)) for _ in range(int(seconds * 2))])
+        company_fixture.once([began + timedelta(seconds=chance.uniform(0, seconds)) for _ in range(int(seconds * 2))])
         progress("the neighbour was alone; now the hostile tenant begins")
         neighbour = Neighbour(url, token, *ids)
         neighbour.start()
@@ -179,13 +179,15 @@ def run(place: Place, size: Size, chance: random.Random) -> list[Outcome]:
 
 
 @contextmanager
-def _running(place: Place, database: Database) -> Iterator[tuple[str, dict[str, subprocess.Popen[bytes]], Memory]]:
+def _running(
+    environment: Environment, database: Database
+) -> Iterator[tuple[str, dict[str, subprocess.Popen[bytes]], Memory]]:
     """The four processes, where they are reached, and what memory they take."""
     port = free_port("127.0.0.1", 0)
     processes: Processes = database.processes(env={"ROUTINES_ALLOW_PRIVATE_TARGETS": "true"})
     try:
         running = {role: processes.start(role, *(["--port", str(port)] if role == "web" else [])) for role in ROLES}
-        wait_for(lambda: answers(port), place.limit_s)
+        wait_for(lambda: answers(port), environment.limit_s)
         memory = Memory(running)
         memory.start()
         yield f"http://127.0.0.1:{port}", running, memory

@@ -19,7 +19,7 @@ from typing import Any, LiteralString, cast
 
 import psycopg
 
-from verification.faults.minutes import meant
+from verification.faults.cron_oracle import meant
 
 EVENTS = """
     SELECT position, stream_id::text, version, name, recorded_at, CASE

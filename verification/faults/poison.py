@@ -16,8 +16,8 @@ from domain.values import TriggerSettings
 from routines import bootstrap
 from verification.faults import oracle
 from verification.faults.campaign import Outcome, Progress, Size
-from verification.faults.load import Workplace
-from verification.faults.place import Database, Place, settle, settled, wait_for
+from verification.faults.environment import Database, Environment, settle, settled, wait_for
+from verification.faults.load import CompanyFixture
 
 LATE_S = 1.0  # that a good occurrence may be late
 LIMIT_S = 60.0
@@ -36,24 +36,26 @@ FAILED = """
     AND convert_from(body, 'UTF8')::jsonb -> 'event' -> 'outcome' ->> 'type' = 'failed'"""
 
 
-def run(place: Place, size: Size, chance: random.Random) -> list[Outcome]:
+def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
     several, progress = int(size(full=20, short=2, brief=1)), Progress("poison")
     groups = [[*POISONS, UNREADABLE]] if size.name == "brief" else [POISONS, [UNREADABLE]]
-    return [_among_good_ones(place, size, chance, names * several, progress) for names in groups]
+    return [_among_good_ones(environment, size, chance, names * several, progress) for names in groups]
 
 
-def _among_good_ones(place: Place, size: Size, chance: random.Random, names: list[str], progress: Progress) -> Outcome:
+def _among_good_ones(
+    environment: Environment, size: Size, chance: random.Random, names: list[str], progress: Progress
+) -> Outcome:
     good, seconds = int(size(full=10_000, short=300)), size(full=20, short=4, brief=1)
-    with place.database() as database, database.auditor() as log, bootstrap.system(database.settings()) as system:
-        workplace, processes = Workplace(system), database.processes()
+    with environment.database() as database, database.auditor() as log, bootstrap.system(database.settings()) as system:
+        company_fixture, processes = CompanyFixture(system), database.processes()
         try:
             for role in ("scheduler", "projector"):
                 processes.start(role)
-            workplace.late(5, 2)
+            company_fixture.late(5, 2)
             wait_for(lambda: oracle.runs(log) and settled(database), LIMIT_S)
             began = oracle.clock(log) + timedelta(seconds=2)
-            poisoned = [_poison(database, workplace, name, began + timedelta(seconds=0.5)) for name in names]
-            workplace.once([began + timedelta(seconds=chance.uniform(0, seconds)) for _ in range(good)])
+            poisoned = [_poison(database, company_fixture, name, began + timedelta(seconds=0.5)) for name in names]
+            company_fixture.once([began + timedelta(seconds=chance.uniform(0, seconds)) for _ in range(good)])
             wait_for(lambda: oracle.clock(log) > began + timedelta(seconds=seconds), LIMIT_S)
             until, broken = _good_ones_done(database, poisoned)
             progress("the good ones are done")
@@ -78,10 +80,10 @@ def _good_ones_done(database: Database, poisoned: list[str]) -> tuple[datetime |
         return None, [f"the good ones stand still for {STANDSTILL_S:g} s"]
 
 
-def _poison(database: Database, workplace: Workplace, name: str, moment: datetime) -> str:
+def _poison(database: Database, company_fixture: CompanyFixture, name: str, moment: datetime) -> str:
     """The id of the trigger, due at that moment."""
     settings = SETTINGS.get(name) or TriggerSettings(run_at=moment, timezone="UTC")
-    (trigger_id,) = workplace.arm(workplace.system.clock(), [({}, settings, moment)])
+    (trigger_id,) = company_fixture.arm(company_fixture.system.clock(), [({}, settings, moment)])
     if name == UNREADABLE:
         with database.superuser() as conn:
             conn.execute(APPEND, ([trigger_id], [2], ["trigger.updated"], [b'{"at": 7, "event": "?"}']))

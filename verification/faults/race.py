@@ -12,20 +12,20 @@ from datetime import timedelta
 from routines import bootstrap
 from verification.faults import oracle
 from verification.faults.campaign import Outcome, Progress, Size
-from verification.faults.load import Workplace
-from verification.faults.place import Place, settle, wait_for
+from verification.faults.environment import Environment, settle, wait_for
+from verification.faults.load import CompanyFixture
 
 MINUTES = 20  # that each schedule has missed
 LIMIT_S = 1_800.0
 LATE_S = 10.0  # the longest that an occurrence may wait for a scheduler which is frozen
 
 
-def run(place: Place, size: Size, chance: random.Random) -> list[Outcome]:
+def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
     racers, schedules = int(size(full=8, short=3)), int(size(full=100_000, short=2_000)) // MINUTES
     frozen_s, freezes = size(full=60.0, short=3.0), int(size(full=5, short=2))
     progress = Progress("race")
-    with place.database() as database, database.auditor() as log, bootstrap.system(database.settings()) as system:
-        busy, other = Workplace(system), Workplace(system)
+    with environment.database() as database, database.auditor() as log, bootstrap.system(database.settings()) as system:
+        busy, other = CompanyFixture(system), CompanyFixture(system)
         busy.late(schedules, MINUTES)
         processes = database.processes()
         try:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import (
     AgentDraft,
     BackfillDraft,
@@ -139,7 +139,7 @@ class People:
             moved.append(random.choice(closed))
         statuses: list[Any] = [random.choice(STATUSES) if id_ not in closed else "todo" for id_ in moved]
 
-        def move(work: Work, principal: Any) -> None:
+        def move(work: UnitOfWork, principal: Any) -> None:
             work.load(moved)
             for id_, status in zip(moved, statuses, strict=True):
                 issues.update(work, principal, id_, IssuePatch(status=status), None)

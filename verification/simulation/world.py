@@ -23,10 +23,16 @@ from application.access import BoardUser
 from application.event_store import execute
 from application.event_store.execute import Executor
 from application.event_store.stream_cache import StreamCache
-from domain.errors import ImpossibleHistory, Refusal
+from domain.errors import DomainError, ImpossibleHistory
 from processes.scheduler.scheduler import TROUBLE_S, Scheduler
-from verification.simulation.agenda import Agenda, Backfills, Deadlines, Follower, TriggersDue
 from verification.simulation.faults import Break, Died, Faults, Kind, Line, Log, broken
+from verification.simulation.in_memory_read_models import (
+    Backfills,
+    Deadlines,
+    Follower,
+    InMemoryReadModels,
+    TriggersDue,
+)
 from verification.simulation.oracle import Oracle, Violation
 from verification.simulation.people import People
 
@@ -123,7 +129,7 @@ class World:
         self._faults = Faults(f"{shape.seed}/faults", shape.kinds)
         self._oracle = Oracle()
         self._read = 0
-        self._agenda = Agenda()
+        self._read_models = InMemoryReadModels()
         self._next: list[tuple[timedelta, int, Callable[[], None]]] = []
         self._many = 0
         self._nested = False
@@ -144,7 +150,7 @@ class World:
                 self._live(which, self._people.open_routine())
             self._faults.off = False
             self._processes = [self._scheduler() for _ in range(self._random.choice([1, 2, 3]))]
-            self._agenda.between(lambda: self._perhaps_overtake("stale"))
+            self._read_models.between(lambda: self._perhaps_overtake("stale"))
             self._wake()
             self._plan()
             self._go()
@@ -211,10 +217,10 @@ class World:
         self._faults.off = True
         last = self._scheduler().scheduler
         for _ in range(STUCK):
-            settled = last.tick(self._agenda)  # type: ignore[arg-type]
+            settled = last.tick(self._read_models)  # type: ignore[arg-type]
             self._catch_up()
             self.elapsed += timedelta(seconds=6)
-            if not settled and not self._agenda.waits(self.clock()):
+            if not settled and not self._read_models.waits(self.clock()):
                 break
         else:
             self._trouble("what is due stays due")
@@ -246,17 +252,17 @@ class World:
             self._wake(min(pauses) if pauses and self._waits() else self._until_next())
 
     def _waits(self) -> bool:
-        self._agenda.follow(self._web.store.after)
-        return self._agenda.waits(self.clock())
+        self._read_models.follow(self._web.store.after)
+        return self._read_models.waits(self.clock())
 
     def _tick(self, which: int) -> timedelta:
         """How long it sleeps afterwards."""
         process = self._processes[which]
         if process is None:
             return 300 * SECOND
-        process.busy, before = True, self._agenda.position
+        process.busy, before = True, self._read_models.position
         try:
-            process.scheduler.tick(self._agenda)  # type: ignore[arg-type]
+            process.scheduler.tick(self._read_models)  # type: ignore[arg-type]
         except Died:
             self._note(f"scheduler {which} dies")
             self._processes[which] = None
@@ -267,13 +273,13 @@ class World:
             return TROUBLE_S * SECOND
         finally:
             process.busy = False
-        is_idle = self._waits() and self._agenda.position == before
+        is_idle = self._waits() and self._read_models.position == before
         self._idle_ticks = self._idle_ticks + 1 if is_idle else 0
-        return process.scheduler.pause_s(self._agenda) * SECOND  # type: ignore[arg-type]
+        return process.scheduler.pause_s(self._read_models) * SECOND  # type: ignore[arg-type]
 
     def _until_next(self) -> timedelta:
         """A sleep that would end with nothing to do is slept on until there is something."""
-        moment = self._agenda.next_moment()
+        moment = self._read_models.next_moment()
         return 1_000 * DAY if moment is None else max(moment - self.clock(), timedelta())
 
     def _start(self, which: int) -> None:
@@ -298,7 +304,7 @@ class World:
             others = [process for process in self._processes if process is not None and not process.busy]
             if others and (self._random.random() < 0.5 or not self.shape.people):
                 self._note("another scheduler ticks in between")
-                self._random.choice(others).scheduler.tick(self._agenda)  # type: ignore[arg-type]
+                self._random.choice(others).scheduler.tick(self._read_models)  # type: ignore[arg-type]
             elif self.shape.people:
                 self._change(self._random.randrange(len(self._people.routines)), self._random)
         finally:
@@ -348,7 +354,7 @@ class World:
         """What a person asks for; None when the answer is no, or does not come."""
         try:
             done = self._web.attempt(lambda work: use_case(work, self._caller, *args))
-        except (Refusal, PersistenceError):
+        except (DomainError, PersistenceError):
             return None
         except Died:
             self._web = self._executor(1)

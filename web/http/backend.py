@@ -13,7 +13,7 @@ from psycopg_pool import ConnectionPool
 
 from application.access import Caller, Principal
 from application.event_store.execute import Executor
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from application.use_cases import read_access
 from domain.bounds.limits import Limits
 from domain.errors import NotFound
@@ -50,13 +50,17 @@ class Backend:
         """How much of everything there may be."""
         return self.executor.store.limits
 
-    def ask(
-        self, caller: Caller, question: Callable[Concatenate[Work, Principal, P], R], *args: P.args, **kwargs: P.kwargs
+    def authorize(
+        self,
+        caller: Caller,
+        question: Callable[Concatenate[UnitOfWork, Principal, P], R],
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> R:
         """Who is this, may they see that."""
-        return self.executor.look(caller, question, *args, **kwargs)
+        return self.executor.query_as(caller, question, *args, **kwargs)
 
-    def found(
+    def find_authorized(
         self,
         caller: Caller,
         models: tuple[str, ...],
@@ -68,13 +72,15 @@ class Backend:
         """What a read model knows under an address, if the caller may see it. Raises NotFound."""
 
         def find() -> Thing | None:
-            with self.shown(*models, eventual=eventual) as conn:
+            with self.consistent_read(*models, eventual=eventual) as conn:
                 return read(conn)
 
-        return self.ask(caller, lambda work, principal: read_access.found(work, principal, find, kind))
+        return self.authorize(caller, lambda work, principal: read_access.find(work, principal, find, kind))
 
     @contextmanager
-    def shown(self, *models: str, eventual: bool = False, position: int | None = None) -> Iterator[Connection]:
+    def consistent_read(
+        self, *models: str, eventual: bool = False, position: int | None = None
+    ) -> Iterator[Connection]:
         """A connection on which the read models show the log up to `position`, or up to now. Raises Lagging."""
         if not eventual:
             self._catch_up(models, position)
@@ -114,7 +120,7 @@ class Backend:
             check_presence()
             return self._gap(models, target)[1]
 
-        return positions.closing(look, timeout_s)
+        return positions.poll_until(look, timeout_s)
 
     def _gap(self, models: tuple[str, ...], target: int | None = None) -> tuple[int, int]:
         with self.pool.connection() as conn:
@@ -124,7 +130,7 @@ class Backend:
         self,
         caller: Caller,
         models: tuple[str, ...],
-        use_case: Callable[Concatenate[Work, Principal, P], R],
+        use_case: Callable[Concatenate[UnitOfWork, Principal, P], R],
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> "Changed":
@@ -150,7 +156,7 @@ class Changed(msgspec.Struct):
     def read(self, read: Callable[[Connection], T]) -> T:
         """What the read models say once they show the change. Raises Lagging, which says that it is recorded."""
         try:
-            with self.backend.shown(*self.models, position=self.position) as conn:
+            with self.backend.consistent_read(*self.models, position=self.position) as conn:
                 return read(conn)
         except Lagging as error:
             error.recorded = self.position

@@ -16,7 +16,7 @@ from psycopg_pool import PoolTimeout
 from application.event_store.recorder import ClockDiffers, OutcomeUnknown
 from application.quotas import OverQuota
 from application.secrets.key_ring import VaultClosed
-from domain.errors import Conflict, Forbidden, Misfit, NotFound, Refusal, Unacceptable, Unknown
+from domain.errors import Conflict, DomainError, Forbidden, InvalidField, NotFound, RuleViolation, Unauthenticated
 from projections.engine.positions import Lagging
 from web.http.validation import Invalid
 from web.paperclip.rate_limit import TooMany
@@ -27,11 +27,11 @@ class Overloaded(Exception):
 
 
 STATUS_OF: dict[type[Exception], int] = {  # children follow their parent
-    Unknown: 401,
+    Unauthenticated: 401,
     Forbidden: 403,
     NotFound: 404,
     Conflict: 409,
-    Unacceptable: 422,
+    RuleViolation: 422,
     Invalid: 400,
     Lagging: 503,
     IntegrityError: 503,  # lost so many races that it gave up; nothing was recorded
@@ -124,10 +124,10 @@ def error_response(status: int, message: str, headers: dict[str, str]) -> ASGIRe
 def described(error: Exception) -> tuple[int, str, Any]:
     """Its status, message and details."""
     match error:
-        case Misfit():
+        case InvalidField():
             path = [int(part) if part.isdigit() else part for part in error.field.split(".")]
             return 422, error.message, [{"code": "custom", "message": error.message, "path": path}]
-        case Refusal():
+        case DomainError():
             return _status(error), error.message, error.details
         case Invalid():
             return 400, _headline(error), error.issues

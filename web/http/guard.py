@@ -22,10 +22,10 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPRequestEvent, Message, Receive, ReceiveMessage, Scope, Send
 
 from application.access import Caller, Principal
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from application.use_cases import triggers
 from domain.errors import NotFound
-from web.apis import Face, face_of
+from web.apis import ApiName, api_of
 from web.http import json_body
 from web.http.backend import Backend
 from web.http.departures import Gone, Watched
@@ -75,19 +75,19 @@ def guard(app: ASGIApp, backend: Backend, large: LargeBodies) -> ASGIApp:
         if scope["type"] != ScopeType.HTTP:
             await app(scope, receive, send)
             return
-        delivery, face = DELIVERY.fullmatch(scope["path"]), face_of(scope["path"])
+        delivery, api = DELIVERY.fullmatch(scope["path"]), api_of(scope["path"])
         with held.share(Holder(address_of(scope))) as share:
             try:
                 _check_head(scope)
                 _check_address(scope, delivery)
-                body = await _body(scope, receive, _bounds(scope, delivery, face, backend, large), share)
+                body = await _body(scope, receive, _bounds(scope, delivery, api, backend, large), share)
                 async with Watched(receive, _with_headers(send)) as client:
-                    await _check_body(scope, body, share, delivery, face)
+                    await _check_body(scope, body, share, delivery, api)
                     await app(scope, _replay(body, client.receive), client.send)
             except Gone:
                 return
             except Refused as refused:
-                respond = jetty_error if face == "jetty" else error_response
+                respond = jetty_error if api == "jetty" else error_response
                 answer = respond(refused.status, refused.message, refused.headers)
                 await answer(scope, receive, _with_headers(send))
 
@@ -121,42 +121,42 @@ def _is_nowhere(scope: Any) -> bool:
     return len(scope.get("raw_path") or b"") > MAX_PATH_BYTES or "\x00" in path or "\ufffd" in path
 
 
-def _bounds(scope: Any, delivery: re.Match[str] | None, face: Face, backend: Backend, large: LargeBodies) -> Bounds:
+def _bounds(scope: Any, delivery: re.Match[str] | None, api: ApiName, backend: Backend, large: LargeBodies) -> Bounds:
     limits = backend.limits
     if delivery is not None:
         public_id = delivery[1]
         return Bounds(
             most=limits.max_webhook_bytes,
             unknown=min(limits.max_webhook_bytes, json_body.SMALL),
-            check=lambda: backend.executor.ask(lambda work: _receiver(work, public_id)),
+            check=lambda: backend.executor.query(lambda work: _receiver(work, public_id)),
         )
     slow = _header(scope, b"content-type", "").startswith(URL_ENCODED)  # to read takes far longer than to send
     takes_large = not slow and large.are_taken(scope["method"], scope["path"])
     most = max(limits.max_body_bytes, limits.max_large_body_bytes) if takes_large else limits.max_body_bytes
-    caller = Caller(token=bearer_of(_values(scope, b"authorization")), by_jetty=face == "jetty")
+    caller = Caller(token=bearer_of(_values(scope, b"authorization")), by_jetty=api == "jetty")
 
     def check() -> Holder:
-        backend.ask(caller, _known)
+        backend.authorize(caller, _known)
         company_id = company_of(scope, backend)
         return Holder(address_of(scope)) if company_id is None else Holder(str(company_id), is_known=True)
 
     return Bounds(most=most, unknown=min(most, json_body.SMALL), check=check)
 
 
-def _known(_work: Work, _principal: Principal) -> None:
+def _known(_work: UnitOfWork, _principal: Principal) -> None:
     """Whoever gets here has a valid key."""
 
 
-def _receiver(work: Work, public_id: str) -> Holder:
+def _receiver(work: UnitOfWork, public_id: str) -> Holder:
     """The webhooks of a company: whoever calls them takes nothing of what its keys may send."""
     trigger_id, _ = triggers.at_address(work, public_id)
     return Holder(f"webhooks of {work.company_of(trigger_id)}")
 
 
-async def _check_body(scope: Any, body: bytes, share: Share, delivery: re.Match[str] | None, face: Face) -> None:
+async def _check_body(scope: Any, body: bytes, share: Share, delivery: re.Match[str] | None, api: ApiName) -> None:
     if not body or scope["method"] not in ("POST", "PATCH", "PUT", "DELETE"):
         return
-    raw = delivery is not None or face == "jetty"  # who may not call, or calls what is not there, is told so first
+    raw = delivery is not None or api == "jetty"  # who may not call, or calls what is not there, is told so first
     _check_type(scope, raw=raw)
     if delivery is None and len(body) > json_body.SMALL:
         _grow(share, json_body.weight(body))

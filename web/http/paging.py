@@ -25,7 +25,7 @@ from litestar import Request, Response
 from litestar.datastructures import ResponseHeader
 from litestar.params import FromQuery
 
-from application.use_cases import explaining
+from application.use_cases import explanations
 from domain import disclosure
 from projections.engine.read_model import Part
 from web.http.backend import Backend
@@ -33,7 +33,7 @@ from web.http.validation import Invalid
 
 VERSION = 1
 MOST_POSITION = 2**63 - 1
-EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), explaining.LAST  # moments that anybody could ask for
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), explanations.LAST  # moments that anybody could ask for
 CURSOR_HEADER = "X-Next-Cursor"
 NEXT = (
     ResponseHeader(name=CURSOR_HEADER, documentation_only=True, description="There is more: the next page's `cursor`"),
@@ -144,7 +144,7 @@ def read_page(  # noqa: PLR0913, PLR0917 whose list, which part of it, and from 
     `addresses`: whether they are shown to whoever asks.
     """
     after = place_of(asked.cursor, list_, shape)
-    with backend.shown(*models) as conn:
+    with backend.consistent_read(*models) as conn:
         found = read(conn, after=after, max_bytes=backend.limits.max_page_bytes)
     shown = found.of(disclosure.shown(list(found), addresses=addresses))
     return page(asked, list_, shown, attrgetter(key))

@@ -51,7 +51,7 @@ class Extras(Controller):
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], collection: FromPath[str]
     ) -> Trial:
         """There are no trials: nothing is metered."""
-        backend.ask(caller, collections.enter, collection)
+        backend.authorize(caller, collections.enter, collection)
         return Trial()
 
     @post("/trial/{collection:str}/activate", operation_id="activateTrial", status_code=200)
@@ -59,7 +59,7 @@ class Extras(Controller):
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], collection: FromPath[str]
     ) -> Trial:
         """The same."""
-        backend.ask(caller, collections.enter, collection)
+        backend.authorize(caller, collections.enter, collection)
         return Trial()
 
 

@@ -36,7 +36,7 @@ class Collections(Controller):
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], paging: NamedDependency[Paging]
     ) -> Response[list[Collection]]:
         """The one of a key; for board users, those of their companies."""
-        principal = backend.ask(caller, read_access.anyone)
+        principal = backend.authorize(caller, read_access.anyone)
         read = partial(_visible, principal=principal)
         return read_page(backend, paging, "collections", (*MODELS, "directory"), read, shape=int)
 
@@ -52,8 +52,8 @@ class Collections(Controller):
     def detail(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], collection: FromPath[str]
     ) -> Collection:
-        company_id = backend.ask(caller, use_cases.enter, collection)
-        with backend.shown(*MODELS) as conn:
+        company_id = backend.authorize(caller, use_cases.enter, collection)
+        with backend.consistent_read(*MODELS) as conn:
             if (found := collections.one(conn, company_id)) is None:
                 raise NotFound
             return found
@@ -63,8 +63,8 @@ class Collections(Controller):
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], collection: FromPath[str]
     ) -> CollectionEnvironment:
         """The names of its variables; their values are told to workers only."""
-        company_id = backend.ask(caller, use_cases.enter, collection)
-        with backend.shown(*MODELS) as conn:
+        company_id = backend.authorize(caller, use_cases.enter, collection)
+        with backend.consistent_read(*MODELS) as conn:
             if (found := collections.environment(conn, company_id)) is None:
                 raise NotFound
             return found
@@ -124,7 +124,7 @@ class ApiKeys(Controller):
         collection: FromPath[str],
     ) -> Response[list[ApiKey]]:
         """Newest first, without the keys themselves. For board users."""
-        company_id = backend.ask(caller, use_cases.may_list_keys, collection)
+        company_id = backend.authorize(caller, use_cases.may_list_keys, collection)
         read = partial(collections.keys, company_id=company_id)
         return read_page(backend, paging, f"keys of {company_id}", MODELS, read)
 

@@ -8,7 +8,7 @@ from litestar import Request, Response
 from litestar.exceptions import MethodNotAllowedException, NotFoundException
 from litestar.response.base import ASGIResponse
 
-from domain.errors import Conflict, Misfit, NotFound, Unacceptable, Unknown
+from domain.errors import Conflict, InvalidField, NotFound, RuleViolation, Unauthenticated
 from web.http.errors import described, headers_of
 from web.http.validation import Invalid
 
@@ -48,7 +48,7 @@ def _allowed(error: Exception) -> dict[str, str]:
 def _told(error: Exception, options: dict[str, Any]) -> tuple[int, Any]:
     invalid = options.get("invalid", 422)
     match error:
-        case Unknown():
+        case Unauthenticated():
             return 401, BAD_KEY
         case NotFound() | NotFoundException():
             return 404, NOT_FOUND
@@ -56,11 +56,11 @@ def _told(error: Exception, options: dict[str, Any]) -> tuple[int, Any]:
             return 405, "Method Not Allowed"
         case Conflict(message=message):
             return options.get("taken", 409), message
-        case Misfit(message=message, field=field):
+        case InvalidField(message=message, field=field):
             return invalid, _judged(invalid, [(field, message)])
-        case Unacceptable(message=message, details=dict() as details):
+        case RuleViolation(message=message, details=dict() as details):
             return invalid, {"message": message, **details}
-        case Unacceptable(message=message):
+        case RuleViolation(message=message):
             return invalid, _judged(invalid, [(BODY, message)])
         case Invalid(issues=issues):
             return invalid, _judged(invalid, [_issue(issue) for issue in issues])

@@ -9,7 +9,7 @@ from litestar.concurrency import sync_to_thread
 from litestar.params import FromPath
 
 from application.access import Caller, Principal
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from application.jetty_request_bodies import RunCreate
 from application.use_cases.jetty import collections, names
 from application.use_cases.jetty.names import RoutinePath, TaskPath
@@ -65,7 +65,7 @@ async def known_first(request: JettyRequest) -> None:
     """Who may not call, or calls what is not there, is told so before the body is judged (Jetty contract 1)."""
     backend: Backend = request.app.state.backend
     asking = await caller(request)
-    await sync_to_thread(backend.ask, asking, _reached, dict(request.path_params))
+    await sync_to_thread(backend.authorize, asking, _reached, dict(request.path_params))
 
 
 async def task_path(collection: FromPath[str], task: FromPath[str]) -> TaskPath:
@@ -101,7 +101,7 @@ def whole(text: str | None, name: str, default: int, most: int) -> int:
     return int(text)
 
 
-def _reached(work: Work, principal: Principal, named: dict[str, Any]) -> None:
+def _reached(work: UnitOfWork, principal: Principal, named: dict[str, Any]) -> None:
     collection, task, name = (named.get(part) for part in ("collection", "task", "name"))
     if collection is not None and task is not None and name is not None:
         names.routine(work, principal, RoutinePath(collection=collection, task=task, name=name))

@@ -5,10 +5,10 @@ from uuid import UUID
 
 from projections.engine.read_model import Connection
 from projections.jetty import trajectories
-from projections.jetty.responses import Label, Shape, Trajectory
+from projections.jetty.responses import Label, ResponseBody, Trajectory
 
 
-class WorkflowResponse(Shape, frozen=True, kw_only=True):
+class WorkflowResponse(ResponseBody, frozen=True, kw_only=True):
     """What a call has started (Jetty contract 5.1)."""
 
     workflow_id: str
@@ -39,23 +39,23 @@ def started(conn: Connection, trajectory_id: UUID) -> WorkflowResponse | None:
     return None if found is None else WorkflowResponse.of(found)
 
 
-class Healthy(Shape, frozen=True, kw_only=True):
+class Healthy(ResponseBody, frozen=True, kw_only=True):
     status: str = "healthy"
 
 
-class Message(Shape, frozen=True, kw_only=True):
+class Message(ResponseBody, frozen=True, kw_only=True):
     message: str
 
 
-class Trial(Shape, frozen=True, kw_only=True):
+class Trial(ResponseBody, frozen=True, kw_only=True):
     active: bool = False
 
 
-class Templates(Shape, frozen=True, kw_only=True):
+class Templates(ResponseBody, frozen=True, kw_only=True):
     templates: list[dict[str, Any]]
 
 
-class Ingested(Shape, frozen=True, kw_only=True):
+class Ingested(ResponseBody, frozen=True, kw_only=True):
     trajectory_id: int
     name: str
     storage_path: str
@@ -63,30 +63,30 @@ class Ingested(Shape, frozen=True, kw_only=True):
     labels: list[Label]
 
 
-class Statuses(Shape, frozen=True, kw_only=True):
+class Statuses(ResponseBody, frozen=True, kw_only=True):
     """The statuses that were set, by trajectory."""
 
     updated: dict[str, str]
 
 
-class Stats(Shape, frozen=True, kw_only=True):
+class Stats(ResponseBody, frozen=True, kw_only=True):
     total: int
     by_status: dict[str, int]
 
 
-class LogLine(Shape, frozen=True, kw_only=True):
+class LogLine(ResponseBody, frozen=True, kw_only=True):
     at: str
     event: str
     text: str
 
 
-class Logs(Shape, frozen=True, kw_only=True):
+class Logs(ResponseBody, frozen=True, kw_only=True):
     workflow_id: str
     status: str
     logs: list[LogLine]
 
 
-class Claimed(Shape, frozen=True, kw_only=True):
+class Claimed(ResponseBody, frozen=True, kw_only=True):
     """A trajectory for a worker; its secrets are told to nobody else."""
 
     claim_id: UUID

@@ -56,7 +56,7 @@ class Routines(Controller):
         collection: FromPath[str],
     ) -> Response[list[RoutineRead]]:
         """Oldest first. Whoever may not change routines sees `***` as their `webhook_url`."""
-        company_id, addresses = backend.ask(caller, names.seen, collections.enter, collection)
+        company_id, addresses = backend.authorize(caller, names.seen, collections.enter, collection)
         read = partial(task_routines.of_collection, company_id=company_id, now=backend.executor.clock())
         return read_page(backend, paging, f"routines of {company_id}", MODELS, read, shape=int, addresses=addresses)
 
@@ -69,7 +69,7 @@ class Routines(Controller):
         task_path: NamedDependency[TaskPath],
     ) -> Response[list[RoutineRead]]:
         """Oldest first. Whoever may not change routines sees `***` as their `webhook_url`."""
-        at, addresses = backend.ask(caller, names.seen, names.task, task_path)
+        at, addresses = backend.authorize(caller, names.seen, names.task, task_path)
         read = partial(task_routines.of_task, task_id=at.task_id, now=backend.executor.clock())
         return read_page(backend, paging, f"routines of {at.task_id}", MODELS, read, shape=int, addresses=addresses)
 
@@ -81,8 +81,8 @@ class Routines(Controller):
         routine_path: NamedDependency[RoutinePath],
     ) -> RoutineRead:
         """With warnings when the task has moved on. Whoever may not change it sees `***` as its `webhook_url`."""
-        at, addresses = backend.ask(caller, names.seen, names.routine, routine_path)
-        with backend.shown(*MODELS) as conn:
+        at, addresses = backend.authorize(caller, names.seen, names.routine, routine_path)
+        with backend.consistent_read(*MODELS) as conn:
             if (found := task_routines.one(conn, at.routine_id, backend.executor.clock())) is None:
                 raise NotFound
         return disclosure.shown(found, addresses=addresses)
@@ -152,8 +152,8 @@ class Routines(Controller):
         limit: FromQuery[str | None] = None,
     ) -> list[RunSummary]:
         """Newest first; `limit` from 1, 50 unless told otherwise, cut to 200."""
-        at = backend.ask(caller, names.routine, routine_path)
-        with backend.shown(*RUNS) as conn:
+        at = backend.authorize(caller, names.routine, routine_path)
+        with backend.consistent_read(*RUNS) as conn:
             return trajectories.of_routine(conn, at.routine_id, limit_of(limit))
 
 
@@ -170,7 +170,7 @@ class Parameters(Controller):
         task_path: NamedDependency[TaskPath],
     ) -> InitParamsSchema:
         """What a routine of the task may override, in the order that the task declares it."""
-        at = backend.ask(caller, names.task, task_path)
+        at = backend.authorize(caller, names.task, task_path)
         declared = tasks.declared(at.task.details.workflow)
         return InitParamsSchema(
             keys=[

@@ -69,7 +69,7 @@ class Runs(Controller):
         Retry-After, and starts nothing.
         """
         given = await request.run()
-        company_id = await sync_to_thread(backend.ask, caller, collections.enter, task_path.collection)
+        company_id = await sync_to_thread(backend.authorize, caller, collections.enter, task_path.collection)
         with sync_waits.hold(company_id):
             made = await sync_to_thread(backend.change, caller, MODELS, use_cases.run, task_path, given)
             found = await _end_of(request, lambda: sync_to_thread(_shown, backend, made.result))
@@ -86,7 +86,7 @@ def _started(backend: Backend, caller: Caller, task_path: TaskPath, given: RunCr
 
 def _shown(backend: Backend, trajectory_id: UUID) -> Trajectory | None:
     """As the read model has it now, however far it is: nobody is held up who waits anyway."""
-    with backend.shown(*MODELS, eventual=True) as conn:
+    with backend.consistent_read(*MODELS, eventual=True) as conn:
         return trajectories.one(conn, trajectory_id)
 
 

@@ -36,7 +36,7 @@ class Tasks(Controller):
         collection: FromPath[str],
     ) -> Response[list[Task]]:
         """Oldest first."""
-        company_id = backend.ask(caller, collections.enter, collection)
+        company_id = backend.authorize(caller, collections.enter, collection)
         read = partial(tasks.of, company_id=company_id)
         return read_page(backend, paging, f"tasks of {company_id}", MODELS, read, shape=int)
 
@@ -61,7 +61,7 @@ class Tasks(Controller):
         q: FromQuery[str] = "",
     ) -> Response[list[Task]]:
         """Those with `q` in their name or description, in whatever case."""
-        company_id = backend.ask(caller, collections.enter, collection)
+        company_id = backend.authorize(caller, collections.enter, collection)
         read = partial(tasks.like, company_id=company_id, text=q)
         return read_page(backend, paging, f"tasks of {company_id} like {q}", MODELS, read, shape=int)
 
@@ -72,8 +72,8 @@ class Tasks(Controller):
         caller: NamedDependency[Caller],
         task_path: NamedDependency[TaskPath],
     ) -> Task:
-        at = backend.ask(caller, names.task, task_path)
-        with backend.shown(*MODELS) as conn:
+        at = backend.authorize(caller, names.task, task_path)
+        with backend.consistent_read(*MODELS) as conn:
             if (found := tasks.one(conn, at.task_id)) is None:
                 raise NotFound
             return found

@@ -12,14 +12,14 @@ from litestar.params import FromPath, FromQuery, JSONBody
 
 from application.access import Caller
 from application.event_store.stream_kinds import TRAJECTORY
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from application.jetty_request_bodies import IngestCreate, LabelCreate
 from application.use_cases import read_access
 from application.use_cases.jetty import names
 from application.use_cases.jetty import trajectories as use_cases
 from application.use_cases.jetty.names import TaskPath
 from domain import disclosure
-from domain.errors import Misfit, NotFound
+from domain.errors import InvalidField, NotFound
 from domain.events import (
     TrajectoryClaimed,
     TrajectoryLabelled,
@@ -62,12 +62,12 @@ class TrajectoryLists(Controller):
 
         Large trajectories may fill a page before its limit: the headers lead to those that follow, by `cursor`.
         """
-        at, addresses = backend.ask(caller, names.seen, names.task, task_path)
+        at, addresses = backend.authorize(caller, names.seen, names.task, task_path)
         most, number = whole(paging.limit, "limit", 10, MOST), whole(page, "page", 1, 10**6)
         listed = f"trajectories of {at.task_id}"
         before = place_of(paging.cursor, listed, int)
         offset = 0 if before is not None else most * (number - 1)
-        with backend.shown(*MODELS) as conn:
+        with backend.consistent_read(*MODELS) as conn:
             found = trajectories.page(
                 conn, at.task_id, most, offset, before=before, max_bytes=backend.limits.max_page_bytes
             )
@@ -84,8 +84,8 @@ class TrajectoryLists(Controller):
         task_path: NamedDependency[TaskPath],
         trajectory: FromPath[str],
     ) -> Trajectory:
-        at, addresses = backend.ask(caller, names.seen, names.task, task_path)
-        with backend.shown(*MODELS) as conn:
+        at, addresses = backend.authorize(caller, names.seen, names.task, task_path)
+        with backend.consistent_read(*MODELS) as conn:
             if (found := trajectories.numbered(conn, at.task_id, number_of(trajectory))) is None:
                 raise NotFound
         return disclosure.shown(found, addresses=addresses)
@@ -98,8 +98,8 @@ class TrajectoryLists(Controller):
         task_path: NamedDependency[TaskPath],
     ) -> Stats:
         """How many trajectories of each status."""
-        at = backend.ask(caller, names.task, task_path)
-        with backend.shown(*MODELS) as conn:
+        at = backend.authorize(caller, names.task, task_path)
+        with backend.consistent_read(*MODELS) as conn:
             counts = trajectories.counts(conn, at.task_id)
         return Stats(total=sum(counts.values()), by_status=counts)
 
@@ -118,9 +118,9 @@ class TrajectoryChanges(Controller):
         data: JSONBody[dict[str, TrajectoryStatus]],
     ) -> Response[Statuses]:
         """Sets statuses by trajectory id, of up to 200, all or none: so whoever has workers of their own ends trajectories."""
-        at = backend.ask(caller, names.task, task_path)
+        at = backend.authorize(caller, names.task, task_path)
         if len(data) > MOST:
-            raise Misfit(f"must name at most {MOST} trajectories, got {len(data)}", "body")
+            raise InvalidField(f"must name at most {MOST} trajectories, got {len(data)}", "body")
         ids = _ids(backend, at.company_id, list(data))
         wanted = {ids[name]: status for name, status in data.items()}
         changed = backend.change(caller, MODELS, use_cases.set_statuses, task_path, wanted)
@@ -140,7 +140,7 @@ class TrajectoryChanges(Controller):
         data: JSONBody[LabelCreate],
     ) -> Response[Label]:
         """The same key again replaces its value."""
-        at = backend.ask(caller, names.task, task_path)
+        at = backend.authorize(caller, names.task, task_path)
         id_ = _ids(backend, at.company_id, [trajectory])[trajectory]
         changed = backend.change(caller, MODELS, use_cases.label, task_path, id_, data)
         return changed.answer(lambda conn: _label(conn, id_, data.key))
@@ -167,14 +167,14 @@ class TrajectoryChanges(Controller):
     ) -> Response[Logs]:
         """What happened to a trajectory, oldest first; the headers of a long log lead to what follows, by `cursor`."""
         number = number_of(workflow_id.rpartition("--")[2])
-        with backend.shown(*MODELS) as conn:
+        with backend.consistent_read(*MODELS) as conn:
             at = trajectories.by_number(conn, number)
-        backend.ask(caller, lambda work, principal: read_access.found(work, principal, lambda: at, "Trajectory"))
+        backend.authorize(caller, lambda work, principal: read_access.find(work, principal, lambda: at, "Trajectory"))
         if at is None or at.workflow_id != workflow_id:
             raise NotFound
         listed = f"log of {at.id}"
         after = place_of(paging.cursor, listed, int) or 0
-        events = backend.executor.ask(lambda work: _events(work, at.id))
+        events = backend.executor.query(lambda work: _events(work, at.id))
         status = trajectories.trajectory_of(events).status
         found = _first([one for one in events if one.version > after], backend.limits.max_page_bytes)
         shown = Logs(workflow_id=workflow_id, status=status, logs=list(map(_line, found)))
@@ -183,7 +183,7 @@ class TrajectoryChanges(Controller):
 
 def _ids(backend: Backend, company_id: UUID, numbers: list[str]) -> dict[str, UUID]:
     """The ids of trajectories by what a path or a body calls them. Raises NotFound."""
-    with backend.shown(*MODELS) as conn:
+    with backend.consistent_read(*MODELS) as conn:
         known = trajectories.known(conn, company_id, [number_of(text) for text in numbers])
     if any(number_of(text) not in known for text in numbers):
         raise NotFound
@@ -201,7 +201,7 @@ def _ingested(found: Trajectory | None) -> Ingested | None:
     return Ingested(**{name: getattr(found, name) for name in Ingested.__struct_fields__})
 
 
-def _events(work: Work, trajectory_id: UUID) -> list[Recorded]:
+def _events(work: UnitOfWork, trajectory_id: UUID) -> list[Recorded]:
     return work.history(trajectory_id) if work.get(TRAJECTORY, trajectory_id) is not None else []
 
 

@@ -98,17 +98,19 @@ class Workers(Controller):
 
 
 def _waiting(backend: Backend, caller: Caller, collection: str, task: str | None) -> list[UUID]:
-    company_id = backend.ask(caller, collections.enter, collection)
+    company_id = backend.authorize(caller, collections.enter, collection)
     task_id = (
-        None if task is None else backend.ask(caller, names.task, TaskPath(collection=collection, task=task)).task_id
+        None
+        if task is None
+        else backend.authorize(caller, names.task, TaskPath(collection=collection, task=task)).task_id
     )
-    with backend.shown(*MODELS) as conn:
+    with backend.consistent_read(*MODELS) as conn:
         return trajectories.waiting(conn, company_id, task_id, backend.executor.clock(), CANDIDATES)
 
 
 def _id(backend: Backend, caller: Caller, collection: str, trajectory: str) -> UUID:
-    company_id, number = backend.ask(caller, collections.enter, collection), number_of(trajectory)
-    with backend.shown(*MODELS) as conn:
+    company_id, number = backend.authorize(caller, collections.enter, collection), number_of(trajectory)
+    with backend.consistent_read(*MODELS) as conn:
         known = trajectories.known(conn, company_id, [number])
     if number not in known:
         raise NotFound

@@ -11,9 +11,9 @@ from psycopg_pool import PoolTimeout
 
 from domain.routines.trigger import GRACE
 from projections.engine import positions
-from projections.engine.positions import Standing
+from projections.engine.positions import ReadModelStatus
 from projections.firing import backlog
-from projections.responses import Shape
+from projections.responses import ResponseBody
 from web.http.backend import Backend
 
 VERSION = version("routines")
@@ -23,7 +23,7 @@ MOST_COUNTED = 1_000
 log = structlog.get_logger(process="web")
 
 
-class Health(Shape, frozen=True, kw_only=True):
+class Health(ResponseBody, frozen=True, kw_only=True):
     """
     `status` is `degraded` while a read model has stopped or falls behind, so that reads of it answer 503, or while
     schedules are due for more than a minute, so that no scheduler seems to run. `isolated` of a read model counts the
@@ -36,11 +36,11 @@ class Health(Shape, frozen=True, kw_only=True):
     deployment_exposure: str = "private"
     auth_ready: bool = True
     bootstrap_status: str = "ready"
-    read_models: list[Standing]
+    read_models: list[ReadModelStatus]
     overdue_schedules: int = 0  # counted up to 1,000
 
 
-class Unhealthy(Shape, frozen=True, kw_only=True):
+class Unhealthy(ResponseBody, frozen=True, kw_only=True):
     error: str
     status: str = "unhealthy"
 

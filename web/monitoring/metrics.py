@@ -27,7 +27,7 @@ from domain.values import DeliveryKind
 from projections.board import usage
 from projections.delivery import deliveries
 from projections.engine import positions
-from projections.engine.positions import Standing
+from projections.engine.positions import ReadModelStatus
 from projections.engine.read_model import Connection
 from projections.firing import backlog, firing_metrics
 from projections.firing.firing_metrics import BOUNDS, Lateness
@@ -103,7 +103,7 @@ def _state(backend: Backend, counted: Near) -> list[Metric]:
         found = firing_metrics.firings(conn)
         due = backlog.backlog(conn, now, MOST_COUNTED)
         enabled = backlog.backlog(conn, backlog.ANY_TIME, MOST_COUNTED)
-        letters = deliveries.tallies(conn)
+        pending_deliveries = deliveries.tallies(conn)
         near = counted(conn, backend.limits)
     overdue_s = (now - due.first_at).total_seconds() if due.first_at else 0.0
     return [
@@ -114,7 +114,7 @@ def _state(backend: Backend, counted: Near) -> list[Metric]:
         _counter(
             "routines_delivery_attempts", "Attempts to deliver, by what came of them.", ("outcome",), found.attempts
         ),
-        *_letters(letters, now),
+        *_pending_deliveries(pending_deliveries, now),
         _gauge(
             "routines_schedules_enabled", f"Enabled schedules of active routines, to {MOST_COUNTED}.", enabled.count
         ),
@@ -153,7 +153,7 @@ def _gauges(name: str, text: str, label: str, values: Mapping[str, float]) -> Me
     return family
 
 
-def _letters(letters: Mapping[str, tuple[int, datetime]], now: datetime) -> list[Metric]:
+def _pending_deliveries(pending_deliveries: Mapping[str, tuple[int, datetime]], now: datetime) -> list[Metric]:
     waiting, overdue = (
         GaugeMetricFamily(f"routines_deliveries_{name}", text, labels=["kind"])
         for name, text in (
@@ -162,17 +162,17 @@ def _letters(letters: Mapping[str, tuple[int, datetime]], now: datetime) -> list
         )
     )
     for kind in get_args(DeliveryKind):
-        many, first_at = letters.get(kind, (0, now))
+        many, first_at = pending_deliveries.get(kind, (0, now))
         waiting.add_metric([kind], many)
         overdue.add_metric([kind], max((now - first_at).total_seconds(), 0.0))
     return [waiting, overdue]
 
 
-def _head(standing: Standing) -> int:
+def _head(standing: ReadModelStatus) -> int:
     return standing.position + standing.behind
 
 
-def _read_models(standings: Sequence[Standing]) -> list[Metric]:
+def _read_models(standings: Sequence[ReadModelStatus]) -> list[Metric]:
     events, age, stopped, isolated = (
         GaugeMetricFamily(f"routines_read_model_{name}", text, labels=["read_model"])
         for name, text in (

@@ -16,7 +16,7 @@ from application.use_cases import read_access
 from application.use_cases.board import agents, keys
 from domain import disclosure
 from domain.board.agent import slug
-from domain.errors import NotFound, Unacceptable, Unknown
+from domain.errors import NotFound, RuleViolation, Unauthenticated
 from projections import responses
 from projections.board import directory, issues
 from projections.board.issues import InboxItem
@@ -64,7 +64,7 @@ class Agents(Controller):
         `adapterConfig`.
         """
         id_ = identified(company_id, "Company")
-        addresses = backend.ask(caller, read_access.agents, id_)
+        addresses = backend.authorize(caller, read_access.agents, id_)
         read = partial(directory.agents, company_id=id_)
         return read_page(backend, paging, f"agents of {id_}", MODELS, read, addresses=addresses)
 
@@ -84,7 +84,7 @@ class Agents(Controller):
     def me(self, backend: NamedDependency[Backend], caller: NamedDependency[Caller]) -> Me:
         """The calling agent, without its addresses: those are for members who may change it."""
         id_ = _calling_agent(backend, caller)
-        with backend.shown("directory") as conn:
+        with backend.consistent_read("directory") as conn:
             found = directory.agent(conn, id_)
         if found is None:
             raise NotFound("Agent not found")
@@ -107,7 +107,7 @@ class Agents(Controller):
         company_id: Annotated[str | None, QueryParameter(name="companyId")] = None,
     ) -> responses.Agent:
         """By id, or by short name within `companyId`. Whoever may not change it sees no addresses, as in the list."""
-        return backend.found(caller, ("directory",), "Agent", lambda conn: _find(conn, agent_id, company_id))
+        return backend.find_authorized(caller, ("directory",), "Agent", lambda conn: _find(conn, agent_id, company_id))
 
     @patch("/agents/{agent_id:str}", operation_id="updateAgent", refuses=(403, 422))
     def update(
@@ -175,7 +175,7 @@ class Agents(Controller):
     ) -> Response[list[responses.AgentKey]]:
         """Newest first, without their tokens."""
         id_ = identified(agent_id, "Agent")
-        backend.ask(caller, keys.may_list_agent_keys, id_)
+        backend.authorize(caller, keys.may_list_agent_keys, id_)
         return read_page(backend, paging, f"keys of {id_}", MODELS, partial(directory.agent_keys, agent_id=id_))
 
     @post("/agents/{agent_id:str}/keys", operation_id="createAgentKey", refuses=(403, 422))
@@ -216,7 +216,7 @@ def _changed(
 
 
 def _made(made: Changed, status: int = 200) -> Response[MadeAgent]:
-    result: agents.Made = made.result
+    result: agents.AgentResult = made.result
     shown = made.answer(lambda conn: directory.agent(conn, result.agent_id), status)
     fields = {name: getattr(shown.content, name) for name in responses.Agent.__struct_fields__}
     agent = MadeAgent(**fields, heartbeat_secret=result.heartbeat_secret or UNSET)
@@ -224,9 +224,9 @@ def _made(made: Changed, status: int = 200) -> Response[MadeAgent]:
 
 
 def _calling_agent(backend: Backend, caller: Caller) -> UUID:
-    principal = backend.ask(caller, read_access.anyone)
+    principal = backend.authorize(caller, read_access.anyone)
     if not isinstance(principal, AgentCaller):
-        raise Unknown("Agent authentication required")
+        raise Unauthenticated("Agent authentication required")
     return principal.agent_id
 
 
@@ -234,5 +234,5 @@ def _find(conn: Connection, agent_id: str, company_id: str | None) -> responses.
     if UUID_TEXT.fullmatch(agent_id):
         return directory.agent(conn, UUID(agent_id))
     if company_id is None:
-        raise Unacceptable("Agent shortname lookup requires companyId query parameter")
+        raise RuleViolation("Agent shortname lookup requires companyId query parameter")
     return directory.agent_named(conn, identified(company_id, "Company"), slug(agent_id))

@@ -14,7 +14,7 @@ from application.use_cases import backfills as use_cases
 from domain.explain.time_words import local
 from projections.firing import backfills
 from projections.firing.backfills import Backfill
-from projections.responses import Shape, time
+from projections.responses import ResponseBody, time
 from web.http.backend import Backend
 from web.http.paging import NEXT, Paging, page, paging, place_of, row_of
 from web.http.requests import identified, number
@@ -25,7 +25,7 @@ MODELS = ("backfills",)
 USUAL, MOST = 50, 200
 
 
-class WouldRun(Shape, frozen=True, kw_only=True):
+class WouldRun(ResponseBody, frozen=True, kw_only=True):
     """An occurrence in UTC and in the schedule's zone; `leave_out` when it has the run `runId`."""
 
     at: str
@@ -34,7 +34,7 @@ class WouldRun(Shape, frozen=True, kw_only=True):
     run_id: UUID | None
 
 
-class BackfillPreview(Shape, frozen=True, kw_only=True):
+class BackfillPreview(ResponseBody, frozen=True, kw_only=True):
     """
     What a backfill would do now: of `count` occurrences it would run `toRun`. The first 100 are named; `refusedBecause`
     says why it would not be begun.
@@ -70,7 +70,7 @@ class Backfills(Controller):
     ) -> BackfillPreview:
         """What a backfill of this range would run, by the schedule as it is now. Nothing is recorded."""
         id_ = identified(trigger_id, "Routine trigger")
-        return _previewed(backend.ask(caller, use_cases.preview, id_, _checked(data)))
+        return _previewed(backend.authorize(caller, use_cases.preview, id_, _checked(data)))
 
     @post(
         "/routine-triggers/{trigger_id:str}/backfills",
@@ -106,8 +106,8 @@ class Backfills(Controller):
         limit = number(paging.limit, "limit", USUAL, 1, MOST)
         listed = f"backfills of {id_}"
         after = place_of(paging.cursor, listed, UUID)
-        backend.ask(caller, use_cases.may_list, id_)
-        with backend.shown(*MODELS) as conn:
+        backend.authorize(caller, use_cases.may_list, id_)
+        with backend.consistent_read(*MODELS) as conn:
             before = row_of(after, lambda backfill_id: backfills.position(conn, id_, backfill_id))
             found = backfills.of_trigger(conn, id_, limit, before=before)
         return page(paging, listed, found, lambda one: one.id)
@@ -118,7 +118,7 @@ class Backfills(Controller):
     ) -> Backfill:
         """How far it has come."""
         id_ = identified(backfill_id, "Backfill")
-        return backend.found(caller, MODELS, "Backfill", lambda conn: backfills.backfill(conn, id_))
+        return backend.find_authorized(caller, MODELS, "Backfill", lambda conn: backfills.backfill(conn, id_))
 
     @post(
         "/routine-backfills/{backfill_id:str}/cancel",

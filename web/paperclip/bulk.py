@@ -9,8 +9,8 @@ from litestar.params import FromPath, JSONBody
 from application.access import Caller
 from application.request_bodies import BulkPause, BulkResume, BulkSelection, RoutinePatch
 from application.use_cases import routines as use_cases
-from domain.errors import Misfit, Refusal, Unacceptable
-from projections.responses import Shape
+from domain.errors import DomainError, InvalidField, RuleViolation
+from projections.responses import ResponseBody
 from projections.routines import routines
 from projections.routines.routines import Meant
 from web.http.backend import Backend
@@ -21,14 +21,14 @@ MODELS = ("routines",)
 MOST = 1_000
 
 
-class Refused(Shape, frozen=True, kw_only=True):
+class Refused(ResponseBody, frozen=True, kw_only=True):
     """A routine that stayed as it was, and why."""
 
     routine_id: UUID
     error: str
 
 
-class BulkAnswer(Shape, frozen=True, kw_only=True):
+class BulkAnswer(ResponseBody, frozen=True, kw_only=True):
     """What became of each routine that was meant: changed, as asked for already, or refused."""
 
     changed: list[UUID]
@@ -78,7 +78,7 @@ def _each(
             continue
         try:
             backend.executor.execute(caller, use_cases.update, found.id, patch)
-        except Refusal as refusal:
+        except DomainError as refusal:
             answer.refused.append(Refused(routine_id=found.id, error=refusal.message))
         else:
             answer.changed.append(found.id)
@@ -87,17 +87,17 @@ def _each(
 
 def _meant(backend: Backend, caller: Caller, company_id: UUID, selection: BulkSelection) -> list[Meant]:
     """The routines that the selection names. Raises Unacceptable when they are too many, Misfit for an unknown one."""
-    backend.ask(caller, use_cases.may_work, company_id)
+    backend.authorize(caller, use_cases.may_work, company_id)
     filters = routines.Filters(
         q=selection.q, project_id=selection.project_id, assignee_agent_id=selection.assignee_agent_id
     )
     ids = selection.routine_ids
-    with backend.shown(*MODELS) as conn:
+    with backend.consistent_read(*MODELS) as conn:
         found = routines.meant(conn, company_id, filters, ids=ids, limit=MOST + 1)
         known = {one.id for one in routines.meant(conn, company_id, ids=ids, limit=MOST)} if ids else set()
     for index, id_ in enumerate(ids or ()):
         if id_ not in known:
-            raise Misfit("Routine not found", f"routineIds.{index}")
+            raise InvalidField("Routine not found", f"routineIds.{index}")
     if len(found) > MOST:
-        raise Unacceptable(f"More than {MOST:,} routines are meant: narrow it")
+        raise RuleViolation(f"More than {MOST:,} routines are meant: narrow it")
     return found

@@ -35,7 +35,7 @@ class Companies(Controller):
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], paging: NamedDependency[Paging]
     ) -> Response[list[responses.Company]]:
         """Those that the board user may enter, oldest first."""
-        user = backend.ask(caller, read_access.board)
+        user = backend.authorize(caller, read_access.board)
         return read_page(backend, paging, "companies", MODELS, partial(_visible, user=user))
 
     @post(operation_id="createCompany", refuses=(403,))
@@ -50,8 +50,8 @@ class Companies(Controller):
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], company_id: FromPath[str]
     ) -> responses.Company:
         id_ = identified(company_id, "Company")
-        backend.ask(caller, read_access.company, id_)
-        with backend.shown(*MODELS) as conn:
+        backend.authorize(caller, read_access.company, id_)
+        with backend.consistent_read(*MODELS) as conn:
             if (found := _shown(conn, id_)) is None:
                 raise NotFound("Company not found")
             return found

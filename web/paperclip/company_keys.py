@@ -44,8 +44,8 @@ class CompanyKeys(Controller):
         limit, issuer = number(paging.limit, "limit", USUAL, 1, MOST), uuid_or_none(issued_by, "issuedByUserId")
         listed = f"keys of {id_}"
         before = place_of(paging.cursor, listed, Position)
-        backend.ask(caller, keys.may_manage, id_)
-        with backend.shown("directory") as conn:
+        backend.authorize(caller, keys.may_manage, id_)
+        with backend.consistent_read("directory") as conn:
             found = directory.company_keys(
                 conn, id_, limit, issued_by=None if issuer is None else str(issuer), before=before
             )

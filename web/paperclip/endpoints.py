@@ -11,7 +11,7 @@ from litestar.params import FromPath, FromQuery, JSONBody
 from application.access import Caller
 from application.request_bodies import EndpointDraft, EndpointPatch, SecretRotation
 from application.use_cases import endpoints as use_cases
-from domain.delivery.delivery import Letter
+from domain.delivery.delivery import PendingDelivery
 from domain.errors import NotFound
 from projections.delivery import deliveries, endpoints
 from projections.delivery.deliveries import Delivery, Status
@@ -68,7 +68,7 @@ class Endpoints(Controller):
     ) -> Response[list[EndpointFields]]:
         """Oldest first."""
         id_ = identified(company_id, "Company")
-        backend.ask(caller, use_cases.may_list, id_)
+        backend.authorize(caller, use_cases.may_list, id_)
         read = partial(endpoints.of_company, company_id=id_)
         return read_page(backend, cursor_paging, f"webhook endpoints of {id_}", ENDPOINTS, read)
 
@@ -81,8 +81,8 @@ class Endpoints(Controller):
         endpoint_id: FromPath[str],
     ) -> EndpointFields:
         ids = _ids(company_id, endpoint_id)
-        backend.ask(caller, use_cases.may_see, *ids)
-        with backend.shown(*ENDPOINTS) as conn:
+        backend.authorize(caller, use_cases.may_see, *ids)
+        with backend.consistent_read(*ENDPOINTS) as conn:
             if (found := endpoints.one(conn, ids[1])) is None:
                 raise NotFound("Webhook endpoint not found")
             return found
@@ -165,7 +165,7 @@ class Endpoints(Controller):
     ) -> Response[list[Delivery]]:
         """Newest first, with every attempt; `status` waiting, delivered or dead."""
         ids = _ids(company_id, endpoint_id)
-        backend.ask(caller, use_cases.may_see, *ids)
+        backend.authorize(caller, use_cases.may_see, *ids)
         return _page(backend, paging, ids[0], ids[1], status)
 
     @get("/deliveries", operation_id="listDeliveries", refuses=(403,), response_headers=NEXT)
@@ -179,7 +179,7 @@ class Endpoints(Controller):
     ) -> Response[list[Delivery]]:
         """All of the company: to endpoints, heartbeats of agents, callbacks of trajectories; newest first."""
         id_ = identified(company_id, "Company")
-        backend.ask(caller, use_cases.may_list, id_)
+        backend.authorize(caller, use_cases.may_list, id_)
         return _page(backend, paging, id_, None, status)
 
     @post("/deliveries/{delivery_id:str}/redeliver", operation_id="redeliver", refuses=(403,), status_code=202)
@@ -192,11 +192,11 @@ class Endpoints(Controller):
     ) -> Response[Delivery]:
         """Sends it once more under the same id, dead or not."""
         id_, letter_id = identified(company_id, "Company"), identified(delivery_id, "Delivery")
-        backend.ask(caller, use_cases.may_list, id_)
-        with backend.shown(*DELIVERIES) as conn:
+        backend.authorize(caller, use_cases.may_list, id_)
+        with backend.consistent_read(*DELIVERIES) as conn:
             if (found := deliveries.one(conn, letter_id)) is None:
                 raise NotFound("Delivery not found")
-        changed = backend.change(caller, DELIVERIES, use_cases.redeliver, id_, _letter(found))
+        changed = backend.change(caller, DELIVERIES, use_cases.redeliver, id_, _pending_delivery(found))
         return changed.answer(lambda conn: deliveries.one(conn, letter_id), 202)
 
 
@@ -205,7 +205,7 @@ def _ids(company_id: str, endpoint_id: str) -> tuple[UUID, UUID]:
 
 
 def _with_secret(made: Changed, status: int) -> Response[MadeEndpoint]:
-    minted: use_cases.Minted = made.result
+    minted: use_cases.EndpointResult = made.result
     shown = made.answer(lambda conn: endpoints.one(conn, minted.endpoint_id), status)
     fields = {name: getattr(shown.content, name) for name in EndpointFields.__struct_fields__}
     return Response(MadeEndpoint(**fields, secret=minted.secret), status_code=status, headers=shown.headers)
@@ -222,7 +222,7 @@ def _page(
     limit = number(paging.limit, "limit", USUAL, 1, MOST)
     list_ = f"{LIST} {target_id or company_id}"
     after = place_of(paging.cursor, list_, tuple[int, UUID])
-    with backend.shown(*DELIVERIES) as conn:
+    with backend.consistent_read(*DELIVERIES) as conn:
         found = deliveries.of_company(
             conn,
             company_id,
@@ -244,13 +244,13 @@ def _status(text: str) -> Status:
     raise Invalid([{"code": "custom", "message": message, "path": ["status"]}])
 
 
-def _letter(found: Delivery) -> Letter:
-    return Letter(
+def _pending_delivery(found: Delivery) -> PendingDelivery:
+    return PendingDelivery(
         id=found.id,
         version=0,
         kind=found.kind,
         target_id=found.target_id,
-        lane=found.target_id,
+        partition_key=found.target_id,
         ordered=False,
         company_id=found.company_id,
         position=found.event_position,

@@ -17,7 +17,7 @@ from projections import responses
 from projections.board.issues import CommentCursor, InboxItem
 from projections.delivery.deliveries import Attempt, Delivery
 from projections.delivery.endpoints import EndpointFields
-from projections.engine.positions import Standing
+from projections.engine.positions import ReadModelStatus
 from projections.firing.backfills import Backfill
 from projections.firing.occurrences import Occurrence
 from web.http.errors import problem
@@ -534,7 +534,7 @@ ANSWERS: dict[str, Any] = {
     "getHealth": Health(
         status="ok",
         read_models=[
-            Standing(
+            ReadModelStatus(
                 name="routines",
                 position=1284,
                 behind=0,

@@ -17,7 +17,7 @@ from projections import responses
 from projections.board import directory, issues
 from projections.board.issues import Filters
 from projections.engine.read_model import Connection
-from projections.responses import Shape
+from projections.responses import ResponseBody
 from web.http.backend import Backend
 from web.http.paging import NEXT, Paging, page, paging, place_of, row_of
 from web.http.requests import identified, number, uuid_or_none
@@ -36,7 +36,7 @@ class IssueUpdated(responses.Issue, frozen=True, kw_only=True):
     comment: responses.Comment | None = None
 
 
-class HeartbeatContext(Shape, frozen=True, kw_only=True):
+class HeartbeatContext(ResponseBody, frozen=True, kw_only=True):
     """What an agent needs to begin to work on an issue."""
 
     issue: responses.Issue
@@ -107,8 +107,8 @@ class Issues(Controller):
         id_ = identified(company_id, "Company")
         listed, limit = f"issues of {id_}", number(paging.limit, "limit", LIMIT, 1, MOST)
         filters = replace(filters, limit=limit, after=place_of(paging.cursor, listed, UUID))
-        backend.ask(caller, read_access.company, id_)
-        with backend.shown("issues", eventual=eventual) as conn:
+        backend.authorize(caller, read_access.company, id_)
+        with backend.consistent_read("issues", eventual=eventual) as conn:
             found = issues.page(conn, id_, filters, max_bytes=backend.limits.max_page_bytes)
         return page(paging, listed, found, lambda issue: issue.id)
 
@@ -133,7 +133,7 @@ class Issues(Controller):
     ) -> IssueDetail:
         """By id or by identifier (`ACM-7`)."""
         found = _found(backend, caller, issue_id, eventual=eventual)
-        with backend.shown(eventual=True) as conn:
+        with backend.consistent_read(eventual=True) as conn:
             return IssueDetail(
                 **_fields(found), ancestors=issues.ancestors(conn, found.id, backend.limits.max_page_bytes)
             )
@@ -143,7 +143,7 @@ class Issues(Controller):
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], issue_id: FromPath[str]
     ) -> HeartbeatContext:
         found = _found(backend, caller, issue_id)
-        with backend.shown(eventual=True) as conn:
+        with backend.consistent_read(eventual=True) as conn:
             return HeartbeatContext(
                 issue=found,
                 ancestors=issues.ancestors(conn, found.id, backend.limits.max_page_bytes),
@@ -218,7 +218,7 @@ class Issues(Controller):
         issue = _found(backend, caller, issue_id)
         listed = f"comments on {issue.id}, newest first: {part.newest_first}"
         beyond = place_of(paging.cursor, listed, UUID)
-        with backend.shown(eventual=True) as conn:
+        with backend.consistent_read(eventual=True) as conn:
 
             def position(comment_id: UUID) -> int | None:
                 return issues.comment_position(conn, issue.id, comment_id)
@@ -255,7 +255,7 @@ class Issues(Controller):
         comment_id: FromPath[str],
     ) -> responses.Comment:
         found = _found(backend, caller, issue_id)
-        with backend.shown(eventual=True) as conn:
+        with backend.consistent_read(eventual=True) as conn:
             comment = issues.comment(conn, found.id, identified(comment_id, "Comment"))
         if comment is None:
             raise NotFound("Comment not found")
@@ -270,7 +270,7 @@ def _found(backend: Backend, caller: Caller, issue_id: str, *, eventual: bool = 
             return issues.issue(conn, UUID(issue_id))
         return issues.identified(conn, issue_id)
 
-    return backend.found(caller, ("issues", "directory"), "Issue", read, eventual=eventual)
+    return backend.find_authorized(caller, ("issues", "directory"), "Issue", read, eventual=eventual)
 
 
 def _id_of(backend: Backend, caller: Caller, issue_id: str) -> UUID:

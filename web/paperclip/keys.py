@@ -14,11 +14,11 @@ from application.access import BoardUser, Caller
 from application.request_bodies import BoardKeyDraft
 from application.use_cases import read_access
 from application.use_cases.board import keys
-from application.use_cases.board.keys import Minted
-from domain.errors import NotFound, Unknown
+from application.use_cases.board.keys import NewKey
+from domain.errors import NotFound, Unauthenticated
 from projections import responses
 from projections.board import directory
-from projections.responses import Shape, time, time_or_none
+from projections.responses import ResponseBody, time, time_or_none
 from web.http.backend import Backend
 from web.http.paging import NEXT, Paging, cursor_only, read_page
 from web.http.requests import identified
@@ -26,7 +26,7 @@ from web.http.routing import delete, get, post
 from web.http.validation import Invalid
 
 
-class MintedBoardKey(Shape, frozen=True, kw_only=True):
+class MintedBoardKey(ResponseBody, frozen=True, kw_only=True):
     """A new key with its token, which is shown this once."""
 
     id: UUID
@@ -38,7 +38,7 @@ class MintedBoardKey(Shape, frozen=True, kw_only=True):
     expires_at: str | None
 
     @classmethod
-    def of(cls, minted: Minted) -> "MintedBoardKey":
+    def of(cls, minted: NewKey) -> "MintedBoardKey":
         return cls(
             id=minted.key_id,
             name=minted.name,
@@ -48,7 +48,7 @@ class MintedBoardKey(Shape, frozen=True, kw_only=True):
         )
 
 
-class MintedAgentKey(Shape, frozen=True, kw_only=True):
+class MintedAgentKey(ResponseBody, frozen=True, kw_only=True):
     """A new key with its token, which is shown this once."""
 
     id: UUID
@@ -60,7 +60,7 @@ class MintedAgentKey(Shape, frozen=True, kw_only=True):
     expires_at: str | None = None  # ours
 
     @classmethod
-    def of(cls, minted: Minted) -> "MintedAgentKey":
+    def of(cls, minted: NewKey) -> "MintedAgentKey":
         return cls(
             id=minted.key_id,
             name=minted.name,
@@ -70,17 +70,17 @@ class MintedAgentKey(Shape, frozen=True, kw_only=True):
         )
 
 
-class Revoked(Shape, frozen=True, kw_only=True):
+class Revoked(ResponseBody, frozen=True, kw_only=True):
     ok: bool = True
 
 
-class UserSummary(Shape, frozen=True, kw_only=True):
+class UserSummary(ResponseBody, frozen=True, kw_only=True):
     id: UUID
     name: str
     email: str | None
 
 
-class Identity(Shape, frozen=True, kw_only=True):
+class Identity(ResponseBody, frozen=True, kw_only=True):
     """Who a board key belongs to."""
 
     user: UserSummary
@@ -127,7 +127,7 @@ class Keys(Controller):
     @get("/cli-auth/me", operation_id="getIdentity")
     def identity(self, backend: NamedDependency[Backend], caller: NamedDependency[Caller]) -> Identity:
         user = _board(backend, caller)
-        with backend.shown("directory") as conn:
+        with backend.consistent_read("directory") as conn:
             person: Any = directory.person(conn, user.user_id)
             memberships = directory.memberships(conn, user.user_id)
         if person is None:
@@ -143,9 +143,9 @@ class Keys(Controller):
 
 
 def _board(backend: Backend, caller: Caller) -> BoardUser:
-    principal = backend.ask(caller, read_access.anyone)
+    principal = backend.authorize(caller, read_access.anyone)
     if not isinstance(principal, BoardUser):
-        raise Unknown("Board authentication required")
+        raise Unauthenticated("Board authentication required")
     return principal
 
 

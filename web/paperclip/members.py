@@ -13,7 +13,7 @@ from application.access import Caller
 from application.request_bodies import BoardKeyDraft, MemberDraft, MemberPatch
 from application.use_cases import read_access
 from application.use_cases.board import keys, members
-from application.use_cases.board.members import Added, Seat
+from application.use_cases.board.members import AddedMembership, MembershipRef
 from projections import responses
 from projections.board import directory
 from projections.engine.read_model import Connection
@@ -57,7 +57,7 @@ class Members(Controller):
     ) -> Response[list[responses.Member]]:
         """Who joined first stands first. Whoever may not manage members sees `***` as their `email`."""
         id_ = identified(company_id, "Company")
-        addresses = backend.ask(caller, read_access.members, id_)
+        addresses = backend.authorize(caller, read_access.members, id_)
         read = partial(directory.members, company_id=id_)
         return read_page(backend, paging, f"members of {id_}", ("directory",), read, key="user_id", addresses=addresses)
 
@@ -99,9 +99,9 @@ class Members(Controller):
         Whoever may not assign tasks any more loses the keys of agents and of the collection that they issued here,
         unless `revokeKeys` is false.
         """
-        seat = _seat(backend, company_id, user_id)
-        changed = backend.change(caller, ("directory",), members.change, seat, data, revokes_keys=revokes_keys)
-        return changed.answer(lambda conn: directory.member(conn, seat.company_id, seat.user_id))
+        membership = _membership_ref(backend, company_id, user_id)
+        changed = backend.change(caller, ("directory",), members.change, membership, data, revokes_keys=revokes_keys)
+        return changed.answer(lambda conn: directory.member(conn, membership.company_id, membership.user_id))
 
     @delete("/{user_id:str}", operation_id="removeMember", refuses=(403, 409))
     def remove(
@@ -118,8 +118,8 @@ class Members(Controller):
         The keys of agents and of the collection that they issued here are revoked with it (`listCompanyKeys` says
         which), unless `revokeKeys` is false.
         """
-        seat = _seat(backend, company_id, user_id)
-        backend.change(caller, ("directory",), members.remove, seat, revokes_keys=revokes_keys)
+        membership = _membership_ref(backend, company_id, user_id)
+        backend.change(caller, ("directory",), members.remove, membership, revokes_keys=revokes_keys)
 
     @post("/{user_id:str}/keys", operation_id="createMemberKey", refuses=(403, 422))
     def create_key(
@@ -139,20 +139,20 @@ class Members(Controller):
         return MintedBoardKey.of(backend.executor.execute(caller, keys.create_for_member, *ids, data).result)
 
 
-def _seat(backend: Backend, company_id: str, user_id: str) -> Seat:
+def _membership_ref(backend: Backend, company_id: str, user_id: str) -> MembershipRef:
     company, user = identified(company_id, "Company"), identified(user_id, "Member")
-    with backend.shown("directory") as conn:
-        return Seat(company_id=company, user_id=user, owners=tuple(directory.owners(conn, company)))
+    with backend.consistent_read("directory") as conn:
+        return MembershipRef(company_id=company, user_id=user, owners=tuple(directory.owners(conn, company)))
 
 
 def _companies_of(backend: Backend, user_id: UUID | None) -> list[UUID]:
     if user_id is None:
         return []
-    with backend.shown("directory") as conn:
+    with backend.consistent_read("directory") as conn:
         return [membership.company_id for membership in directory.memberships(conn, user_id)]
 
 
-def _added(conn: Connection, company_id: UUID, added: Added) -> AddedMember | None:
+def _added(conn: Connection, company_id: UUID, added: AddedMembership) -> AddedMember | None:
     if (found := directory.member(conn, company_id, added.user_id)) is None:
         return None
     return AddedMember(**asdict(found), token=added.key.token if added.key else None)

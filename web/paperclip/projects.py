@@ -14,7 +14,7 @@ from application.request_bodies import GoalDraft, GoalPatch, ProjectDraft, Proje
 from application.use_cases import read_access
 from application.use_cases.board import goals, projects
 from domain.board.agent import slug
-from domain.errors import NotFound, Unacceptable
+from domain.errors import NotFound, RuleViolation
 from projections import responses
 from projections.board import directory
 from projections.engine.read_model import Connection
@@ -42,7 +42,7 @@ class Projects(Controller):
     ) -> Response[list[responses.Project]]:
         """Oldest first."""
         id_ = identified(company_id, "Company")
-        backend.ask(caller, read_access.company, id_)
+        backend.authorize(caller, read_access.company, id_)
         return read_page(backend, paging, f"projects of {id_}", MODELS, partial(directory.projects, company_id=id_))
 
     @post("/companies/{company_id:str}/projects", operation_id="createProject", refuses=(403, 422))
@@ -65,7 +65,9 @@ class Projects(Controller):
         company_id: Annotated[str | None, QueryParameter(name="companyId")] = None,
     ) -> responses.Project:
         """By id, or by short name within `companyId`."""
-        return backend.found(caller, ("directory",), "Project", lambda conn: _find(conn, project_id, company_id))
+        return backend.find_authorized(
+            caller, ("directory",), "Project", lambda conn: _find(conn, project_id, company_id)
+        )
 
     @patch("/projects/{project_id:str}", operation_id="updateProject", refuses=(403, 422))
     def update(
@@ -102,7 +104,7 @@ class Projects(Controller):
     ) -> responses.Project:
         """Refused while a routine is in it; its issues stay, with their history."""
         id_ = _id(backend, project_id, company_id)
-        with backend.shown("directory", "routines") as conn:
+        with backend.consistent_read("directory", "routines") as conn:
             found, in_use = directory.project(conn, id_), routines.has_project(conn, id_)
         backend.executor.execute(caller, projects.delete, id_, in_use=in_use)
         if found is None:
@@ -124,7 +126,7 @@ class Goals(Controller):
     ) -> Response[list[responses.Goal]]:
         """Oldest first."""
         id_ = identified(company_id, "Company")
-        backend.ask(caller, read_access.company, id_)
+        backend.authorize(caller, read_access.company, id_)
         return read_page(backend, paging, f"goals of {id_}", MODELS, partial(directory.goals, company_id=id_))
 
     @post("/companies/{company_id:str}/goals", operation_id="createGoal", refuses=(403, 422))
@@ -143,7 +145,7 @@ class Goals(Controller):
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], goal_id: FromPath[str]
     ) -> responses.Goal:
         id_ = identified(goal_id, "Goal")
-        return backend.found(caller, ("directory",), "Goal", lambda conn: directory.goal(conn, id_))
+        return backend.find_authorized(caller, ("directory",), "Goal", lambda conn: directory.goal(conn, id_))
 
     @patch("/goals/{goal_id:str}", operation_id="updateGoal", refuses=(403, 422))
     def update(
@@ -162,7 +164,7 @@ class Goals(Controller):
     ) -> responses.Goal:
         """What points at it keeps its id."""
         id_ = identified(goal_id, "Goal")
-        with backend.shown("directory") as conn:
+        with backend.consistent_read("directory") as conn:
             found = directory.goal(conn, id_)
         backend.executor.execute(caller, goals.delete, id_)
         if found is None:
@@ -181,7 +183,7 @@ def _id(backend: Backend, project_id: str, company_id: str | None) -> UUID:
     """Of the project that is meant; whether the caller may see it, the use case says. Raises NotFound."""
     if UUID_TEXT.fullmatch(project_id) or company_id is None:
         return identified(project_id, "Project")
-    with backend.shown("directory") as conn:
+    with backend.consistent_read("directory") as conn:
         found = _find(conn, project_id, company_id)
     if found is None:
         raise NotFound("Project not found")
@@ -192,5 +194,5 @@ def _find(conn: Connection, project_id: str, company_id: str | None) -> response
     if UUID_TEXT.fullmatch(project_id):
         return directory.project(conn, UUID(project_id))
     if company_id is None:
-        raise Unacceptable("Project shortname lookup requires companyId query parameter")
+        raise RuleViolation("Project shortname lookup requires companyId query parameter")
     return directory.project_named(conn, identified(company_id, "Company"), slug(project_id))

@@ -27,7 +27,7 @@ class TooMany(Exception):
         super().__init__(self.__doc__)
 
 
-class Turnstile:
+class WebhookRateLimiter:
     """
     Counts the calls of webhooks by sender; a process counts for itself and in memory. A rate of 0 is no limit.
 

@@ -13,7 +13,7 @@ from domain import disclosure
 from domain.identity import revision_of
 from projections import responses
 from projections.engine.read_model import Connection
-from projections.responses import Shape
+from projections.responses import ResponseBody
 from projections.routines import revisions, routines
 from web.http.backend import Backend
 from web.http.paging import NEXT, Paging, cursor_only, page, place_of
@@ -30,7 +30,7 @@ class RestoredSecret(SecretMaterial, frozen=True, kw_only=True):
     trigger_id: UUID
 
 
-class RestoreAnswer(Shape, frozen=True, kw_only=True):
+class RestoreAnswer(ResponseBody, frozen=True, kw_only=True):
     routine: responses.Routine
     revision: responses.Revision
     restored_from_revision_id: UUID
@@ -54,8 +54,8 @@ class Revisions(Controller):
         id_ = identified(routine_id, "Routine")
         listed = f"revisions of {id_}"
         before = place_of(paging.cursor, listed, int)
-        addresses = backend.ask(caller, use_cases.may_list, id_)
-        with backend.shown("revisions") as conn:
+        addresses = backend.authorize(caller, use_cases.may_list, id_)
+        with backend.consistent_read("revisions") as conn:
             found = revisions.page(conn, id_, before=before, max_bytes=backend.limits.max_page_bytes)
             shown = found.of(disclosure.shown(list(found), addresses=addresses))
         return page(paging, listed, shown, lambda revision: revision.revision_number)

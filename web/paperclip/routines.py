@@ -73,8 +73,8 @@ class Routines(Controller):
         after = place_of(paging.cursor, listed, routines.Place)
         in_pages = paging.limit is not None or paging.cursor is not None
         limit = number(paging.limit, "limit", PAGE, 1, MOST) if in_pages else None
-        backend.ask(caller, read_access.company, id_)
-        with backend.shown(*LIST_MODELS, eventual=eventual) as conn:
+        backend.authorize(caller, read_access.company, id_)
+        with backend.consistent_read(*LIST_MODELS, eventual=eventual) as conn:
             found = routines.page(conn, id_, filters, after=after, limit=limit, max_bytes=backend.limits.max_page_bytes)
         return page(paging, listed, found, routines.place_of)
 
@@ -103,8 +103,8 @@ class Routines(Controller):
         sees `***` as the `publicId` of webhooks.
         """
         id_ = identified(routine_id, "Routine")
-        addresses = backend.ask(caller, use_cases.may_read, id_)
-        with backend.shown(*DETAIL_MODELS, eventual=eventual) as conn:
+        addresses = backend.authorize(caller, use_cases.may_read, id_)
+        with backend.consistent_read(*DETAIL_MODELS, eventual=eventual) as conn:
             if (found := routines.detail(conn, id_, backend.limits.max_page_bytes)) is None:
                 raise NotFound("Routine not found")
             return disclosure.shown(found, addresses=addresses)
@@ -135,8 +135,8 @@ class Routines(Controller):
         id_ = identified(routine_id, "Routine")
         listed, limit = f"runs of {id_}", _limit(paging.limit)
         after = place_of(paging.cursor, listed, UUID)
-        backend.ask(caller, use_cases.may_read, id_)
-        with backend.shown(*LIST_MODELS, eventual=eventual) as conn:
+        backend.authorize(caller, use_cases.may_read, id_)
+        with backend.consistent_read(*LIST_MODELS, eventual=eventual) as conn:
             before = row_of(after, lambda run_id: run_history.position(conn, id_, run_id))
             found = run_history.recent(
                 conn, id_, limit, filters=run_filters, before=before, max_bytes=backend.limits.max_page_bytes

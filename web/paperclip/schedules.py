@@ -12,9 +12,9 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from application.access import Caller
 from application.request_bodies import SchedulePreview
-from application.use_cases import explaining
-from application.use_cases.explaining import Ahead, Planned
-from domain.explain.sentences import Account
+from application.use_cases import explanations
+from application.use_cases.explanations import Ahead, Planned
+from domain.explain import sentences
 from domain.explain.time_words import local
 from domain.explain.verdicts import Verdict
 from domain.recorded import Recorded
@@ -22,7 +22,7 @@ from domain.schedule.clock_changes import Effect, Touched
 from domain.schedule.plan import INSTANT
 from projections.firing import occurrences
 from projections.firing.occurrences import Occurrence, OccurrenceRow, Place
-from projections.responses import Shape, time, time_or_none
+from projections.responses import ResponseBody, time, time_or_none
 from web.http.backend import Backend
 from web.http.paging import EARLIEST, LATEST, NEXT, Paging, cursor_of, further_from, paging, place_of
 from web.http.requests import identified, number, uuid_or_none
@@ -35,7 +35,7 @@ LOST_PLUS = re.compile(r" (?=\d\d:?\d\d$)")  # of an offset, where a client did 
 PLANNED_ID = UUID(int=2**128 - 1)  # planned ones come after all that is settled
 
 
-class OccurrencePage(Shape, frozen=True, kw_only=True):
+class OccurrencePage(ResponseBody, frozen=True, kw_only=True):
     """
     The occurrences of a period, oldest first. `noPlanBecause` says why none is planned: `disabled`,
     `routine_paused`, `routine_archived`, `ended` or `not_a_schedule`. `nextCursor` leads to the rest of the period.
@@ -50,7 +50,7 @@ class OccurrencePage(Shape, frozen=True, kw_only=True):
     next_cursor: str | None
 
 
-class LocalTime(Shape, frozen=True, kw_only=True):
+class LocalTime(ResponseBody, frozen=True, kw_only=True):
     """A moment in UTC and in the schedule's zone."""
 
     at: str
@@ -63,7 +63,7 @@ class Moment(LocalTime, frozen=True, kw_only=True):
     due_at: str | None
 
 
-class Fact(Shape, frozen=True, kw_only=True):
+class Fact(ResponseBody, frozen=True, kw_only=True):
     """An event of the log, and what it is to the explanation."""
 
     role: str
@@ -75,7 +75,7 @@ class Fact(Shape, frozen=True, kw_only=True):
     actor: str
 
 
-class TriggerExplanation(Shape, frozen=True, kw_only=True):
+class TriggerExplanation(ResponseBody, frozen=True, kw_only=True):
     """What became of the moment for one schedule, in words and data."""
 
     trigger_id: UUID
@@ -96,7 +96,7 @@ class TriggerExplanation(Shape, frozen=True, kw_only=True):
     facts: list[Fact]
 
 
-class Explanation(Shape, frozen=True, kw_only=True):
+class Explanation(ResponseBody, frozen=True, kw_only=True):
     """Why a routine's schedules did or did not fire at a moment; `answer` is all their answers."""
 
     routine_id: UUID
@@ -105,7 +105,7 @@ class Explanation(Shape, frozen=True, kw_only=True):
     triggers: list[TriggerExplanation]
 
 
-class ClockChange(Shape, frozen=True, kw_only=True):
+class ClockChange(ResponseBody, frozen=True, kw_only=True):
     """
     A clock change that touches the schedule: `walls` are the planned wall times that do not exist or come twice,
     `times` is what runs for them. `effect`: `moved` and `merged` run at the first instant after the gap, `left_out`
@@ -120,7 +120,7 @@ class ClockChange(Shape, frozen=True, kw_only=True):
     text: str
 
 
-class SchedulePreviewed(Shape, frozen=True, kw_only=True):
+class SchedulePreviewed(ResponseBody, frozen=True, kw_only=True):
     """What the schedule would do; when it would be refused, `reason` says why and the rest is empty."""
 
     valid: bool
@@ -157,12 +157,12 @@ class Schedules(Controller):
         period = begin, end = _period(since, to, backend.executor.clock())
         listed = f"occurrences of {id_}"
         after = place_of(paging.cursor, listed, Place)
-        of = backend.ask(caller, explaining.ahead, id_)
-        with backend.shown("occurrences", eventual=eventual) as conn:
+        of = backend.authorize(caller, explanations.ahead, id_)
+        with backend.consistent_read("occurrences", eventual=eventual) as conn:
             settled = occurrences.within(conn, id_, period, after=after, limit=limit + 1)
             latest = occurrences.latest(conn, id_)
         start = max(begin - INSTANT, after.first) if after else begin - INSTANT
-        planned = explaining.planned(of, latest, start, end, limit + 1 - len(settled))
+        planned = explanations.planned(of, latest, start, end, limit + 1 - len(settled))
         return _page(of, paging, listed, period, [*settled, *planned], limit)
 
     @get("/routines/{routine_id:str}/explain", operation_id="explainRoutine", refuses=(422,))
@@ -183,12 +183,12 @@ class Schedules(Controller):
         if asked is None:
             raise Invalid([{"code": "custom", "message": "at is required: a moment in ISO 8601", "path": ["at"]}])
         of = uuid_or_none(trigger_id, "triggerId")
-        told = backend.ask(caller, explaining.explain, id_, asked, of)
+        told = backend.authorize(caller, explanations.explain, id_, asked, of)
         return Explanation(
             routine_id=id_,
             at=time(asked),
             answer=" ".join(answer for _, answer in told) or "The routine never had a schedule.",
-            triggers=[_explained(account, answer) for account, answer in told],
+            triggers=[_explained(explanation, answer) for explanation, answer in told],
         )
 
     @post("/schedule/preview", operation_id="previewSchedule", status_code=200)
@@ -200,7 +200,7 @@ class Schedules(Controller):
         clock changes that touch it within 400 days or until the last of these times.
         """
         within(data.from_, "from")
-        found = backend.ask(caller, explaining.preview, data)
+        found = backend.authorize(caller, explanations.preview, data)
         return SchedulePreviewed(
             valid=found.reason is None,
             reason=found.reason,
@@ -278,26 +278,26 @@ def _occurrence(of: Ahead, one: OccurrenceRow | Planned) -> Occurrence:
     )
 
 
-def _explained(account: Account, answer: str) -> TriggerExplanation:
-    trigger, routine = account.question.era.trigger, account.question.era.routine
+def _explained(explanation: sentences.Explanation, answer: str) -> TriggerExplanation:
+    trigger, routine = explanation.question.period.trigger, explanation.question.period.routine
     settings = trigger.settings if trigger else None
     return TriggerExplanation(
-        trigger_id=account.trigger_id,
+        trigger_id=explanation.trigger_id,
         label=settings.label if settings else None,
         cron_expression=settings.cron_expression if settings else None,
         timezone=settings.timezone if settings else None,
-        verdict=account.verdict,
+        verdict=explanation.verdict,
         answer=answer,
-        occurrence=_instant(account, account.question.occurrence),
-        previous=_instant(account, account.previous),
-        next=_instant(account, account.following),
-        reason=account.reason,
+        occurrence=_instant(explanation, explanation.question.occurrence),
+        previous=_instant(explanation, explanation.previous),
+        next=_instant(explanation, explanation.following),
+        reason=explanation.reason,
         concurrency_policy=routine.settings.concurrency_policy if routine else None,
         catch_up_policy=routine.settings.catch_up_policy if routine else None,
-        run_id=account.fired.stream_id if account.fired else None,
-        issue_id=account.issue_id,
-        blocking_run_id=account.blocking.stream_id if account.blocking else None,
-        facts=[_fact(role, one) for role, one in account.facts.items()],
+        run_id=explanation.fired.stream_id if explanation.fired else None,
+        issue_id=explanation.issue_id,
+        blocking_run_id=explanation.blocking.stream_id if explanation.blocking else None,
+        facts=[_fact(role, one) for role, one in explanation.facts.items()],
     )
 
 
@@ -313,10 +313,10 @@ def _fact(role: str, recorded: Recorded) -> Fact:
     )
 
 
-def _instant(account: Account, moment: datetime | None) -> Moment | None:
+def _instant(explanation: sentences.Explanation, moment: datetime | None) -> Moment | None:
     if moment is None:
         return None
-    return _planned_moment(Planned(at=moment, due_at=account.due_at(moment)), account.zone)
+    return _planned_moment(Planned(at=moment, due_at=explanation.due_at(moment)), explanation.zone)
 
 
 def _planned_moment(one: Planned, zone: str) -> Moment:

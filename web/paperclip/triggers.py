@@ -10,23 +10,23 @@ from msgspec import UNSET, UnsetType
 from application.access import Caller
 from application.request_bodies import SecretRotation, TriggerDraft, TriggerPatch
 from application.use_cases import triggers, webhooks
-from application.use_cases.triggers import Made, Minted
-from domain.errors import NotFound, Unknown
+from application.use_cases.triggers import NewSecret, TriggerResult
+from domain.errors import NotFound, Unauthenticated
 from projections import responses
 from projections.engine.read_model import Connection
 from projections.firing.run_history import run_of
-from projections.responses import Shape
+from projections.responses import ResponseBody
 from projections.routines import revisions, routines
 from web.http.backend import POSITION_HEADER, Backend, Changed
 from web.http.requests import identified
 from web.http.routing import delete, patch, post
-from web.paperclip.rate_limit import Turnstile
+from web.paperclip.rate_limit import WebhookRateLimiter
 from web.paperclip.webhook_requests import Message
 
 MODELS = ("routines", "revisions")
 
 
-class SecretMaterial(Shape, frozen=True, kw_only=True):
+class SecretMaterial(ResponseBody, frozen=True, kw_only=True):
     """Where a webhook trigger is called, and the secret, which is shown this once."""
 
     webhook_url: str
@@ -36,7 +36,7 @@ class SecretMaterial(Shape, frozen=True, kw_only=True):
         return f"{type(self).__name__}({self.webhook_url!r})"
 
 
-class TriggerAnswer(Shape, frozen=True, kw_only=True):
+class TriggerAnswer(ResponseBody, frozen=True, kw_only=True):
     """A trigger that got a secret, or needs none (then `secretMaterial` is null), and the revision this made."""
 
     trigger: responses.Trigger
@@ -115,7 +115,7 @@ class Triggers(Controller):
         self,
         backend: NamedDependency[Backend],
         message: NamedDependency[Message],
-        turnstile: NamedDependency[Turnstile],
+        rate_limiter: NamedDependency[WebhookRateLimiter],
         sender: NamedDependency[str],
         public_id: FromPath[str],
     ) -> Response[responses.Run]:
@@ -128,21 +128,21 @@ class Triggers(Controller):
         """
         try:
             done = backend.executor.attempt(lambda work: webhooks.fire(work, public_id, message))
-        except (NotFound, Unknown):
+        except (NotFound, Unauthenticated):
             if not message.is_proved:
-                turnstile.count_refusal(sender)
+                rate_limiter.count_refusal(sender)
             raise
         return Response(run_of(done.result), status_code=202, headers={POSITION_HEADER: str(done.position)})
 
 
-def material(minted: Minted, public_url: str) -> SecretMaterial:
+def material(minted: NewSecret, public_url: str) -> SecretMaterial:
     """What the sender of a webhook needs."""
     url = f"{public_url}/api/routine-triggers/public/{minted.public_id}/fire"
     return SecretMaterial(webhook_url=url, webhook_secret=minted.secret)
 
 
 def _answer(changed: Changed, public_url: str, status: int) -> Response[TriggerAnswer]:
-    made: Made = changed.result
+    made: TriggerResult = changed.result
     secret = material(made.minted, public_url) if made.minted else None
 
     def read(conn: Connection) -> TriggerAnswer | None:
@@ -155,7 +155,7 @@ def _answer(changed: Changed, public_url: str, status: int) -> Response[TriggerA
     return changed.answer(read, status)
 
 
-def _edited(conn: Connection, made: Made, public_url: str) -> EditedTrigger | None:
+def _edited(conn: Connection, made: TriggerResult, public_url: str) -> EditedTrigger | None:
     if (found := routines.trigger(conn, made.trigger_id)) is None:
         return None
     fields: dict[str, Any] = {name: getattr(found, name) for name in responses.Trigger.__struct_fields__}

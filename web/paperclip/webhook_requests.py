@@ -10,11 +10,11 @@ from litestar.di import NamedDependency
 
 from application.request_bodies import IdempotencyKey
 from domain.values import Json
-from domain.webhooks.verification import Delivery
+from domain.webhooks.verification import WebhookRequest
 from web.http import json_body
 from web.http.requests import JsonRequest
 from web.http.validation import Invalid, parse
-from web.paperclip.rate_limit import Turnstile
+from web.paperclip.rate_limit import WebhookRateLimiter
 
 PUBLIC_ID = re.compile(r"[0-9a-f]{24}")
 
@@ -22,7 +22,7 @@ PUBLIC_ID = re.compile(r"[0-9a-f]{24}")
 class Message(msgspec.Struct):
     """A request with its headers and bytes as they came; reading it may raise Invalid."""
 
-    delivery: Delivery
+    delivery: WebhookRequest
     count_call: Callable[[UUID], None]  # of a webhook; raises TooMany
     is_proved: bool = False  # whether its sender may call the webhook that it names
 
@@ -60,11 +60,13 @@ class Message(msgspec.Struct):
         return [value for given, value in self.delivery.headers if given == name]
 
 
-async def message(request: JsonRequest, turnstile: NamedDependency[Turnstile], sender: NamedDependency[str]) -> Message:
+async def message(
+    request: JsonRequest, rate_limiter: NamedDependency[WebhookRateLimiter], sender: NamedDependency[str]
+) -> Message:
     """A dependency."""
     headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in request.scope["headers"]]
-    delivery = Delivery(headers=tuple(headers), body=await request.raw_body())
-    return Message(delivery, lambda webhook: turnstile.count_call(webhook, sender))
+    delivery = WebhookRequest(headers=tuple(headers), body=await request.raw_body())
+    return Message(delivery, lambda webhook: rate_limiter.count_call(webhook, sender))
 
 
 def _wrong(text: str, *path: str) -> Invalid:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from application.access import Principal, Resource, authorize
 from application.event_store.stream_kinds import AGENT
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import AgentDraft, AgentPatch
 from application.use_cases import signing_secrets
 from application.use_cases.board import companies
@@ -21,20 +21,20 @@ from domain.values import AgentProfile, Value
 HEARTBEAT = "heartbeat"
 
 
-class Made(Value, frozen=True):
+class AgentResult(Value, frozen=True):
     """An agent, and the new secret of its heartbeats, if there is one: it is shown here and never again."""
 
     agent_id: UUID
     heartbeat_secret: str | None = None
 
     def __repr__(self) -> str:
-        return f"Made({self.agent_id})"
+        return f"AgentResult({self.agent_id})"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         return [("agent_id", self.agent_id)]
 
 
-def create(work: Work, principal: Principal, company_id: UUID, draft: AgentDraft) -> Made:
+def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: AgentDraft) -> AgentResult:
     """Raises Misfit for a heartbeatUrl that is none."""
     authorize(work, principal, "administer", companies.enter(work, company_id))
     check_agent(work, company_id, draft.reports_to)
@@ -43,55 +43,57 @@ def create(work: Work, principal: Principal, company_id: UUID, draft: AgentDraft
     url_key = companies.claim(work, f"agent|{company_id}", agent.url_keys(draft.name), agent_id, company_id)
     profile = merged(AgentProfile(name=draft.name), draft)
     work.record(agent_id, [AgentCreated(profile=profile, url_key=url_key)], company_id)
-    return Made(agent_id=agent_id, heartbeat_secret=_heartbeat_secret(work, principal, agent_id))
+    return AgentResult(agent_id=agent_id, heartbeat_secret=_heartbeat_secret(work, principal, agent_id))
 
 
-def update(work: Work, principal: Principal, agent_id: UUID, patch: AgentPatch) -> Made:
+def update(work: UnitOfWork, principal: Principal, agent_id: UUID, patch: AgentPatch) -> AgentResult:
     """The first heartbeatUrl brings a secret. Raises Misfit."""
     found = _writable(work, principal, agent_id)
     if isinstance(patch.reports_to, UUID) and patch.reports_to != found.profile.reports_to:
         check_agent(work, work.company_of(agent_id), patch.reports_to)
         check_superiors(work, patch.reports_to, agent_id)
     work.record(agent_id, agent.update(found, merged(found.profile, patch)))
-    return Made(agent_id=agent_id, heartbeat_secret=_heartbeat_secret(work, principal, agent_id))
+    return AgentResult(agent_id=agent_id, heartbeat_secret=_heartbeat_secret(work, principal, agent_id))
 
 
-def rotate_heartbeat_secret(work: Work, principal: Principal, agent_id: UUID, overlap_s: int) -> Made:
+def rotate_heartbeat_secret(work: UnitOfWork, principal: Principal, agent_id: UUID, overlap_s: int) -> AgentResult:
     """Another secret; for `overlap_s` seconds the one before signs beside it. Raises Unacceptable without an address."""
     authorize(work, principal, "entrust", resource(work, agent_id))
     found = _writable(work, principal, agent_id)
     secret_id, secret = signing_secrets.mint(work, agent_id, work.company_of(agent_id), HEARTBEAT)
-    until = signing_secrets.let_go(work, found.heartbeat, overlap_s)
+    until = signing_secrets.retire(work, found.heartbeat, overlap_s)
     work.record(agent_id, agent.set_heartbeat_secret(found, secret_id, until))
-    return Made(agent_id=agent_id, heartbeat_secret=secret)
+    return AgentResult(agent_id=agent_id, heartbeat_secret=secret)
 
 
-def pause(work: Work, principal: Principal, agent_id: UUID, reason: str) -> UUID:
+def pause(work: UnitOfWork, principal: Principal, agent_id: UUID, reason: str) -> UUID:
     return _change(work, principal, agent_id, lambda found: agent.pause(found, reason))
 
 
-def resume(work: Work, principal: Principal, agent_id: UUID) -> UUID:
+def resume(work: UnitOfWork, principal: Principal, agent_id: UUID) -> UUID:
     return _change(work, principal, agent_id, agent.resume)
 
 
-def approve(work: Work, principal: Principal, agent_id: UUID) -> UUID:
+def approve(work: UnitOfWork, principal: Principal, agent_id: UUID) -> UUID:
     return _change(work, principal, agent_id, agent.approve)
 
 
-def terminate(work: Work, principal: Principal, agent_id: UUID) -> UUID:
+def terminate(work: UnitOfWork, principal: Principal, agent_id: UUID) -> UUID:
     return _change(work, principal, agent_id, agent.terminate)
 
 
-def resource(work: Work, agent_id: UUID) -> Resource:
+def resource(work: UnitOfWork, agent_id: UUID) -> Resource:
     return Resource(company_id=work.owner_of(AGENT, agent_id), kind="Agent", owner=agent_id)
 
 
-def _change(work: Work, principal: Principal, agent_id: UUID, decide: Callable[[Agent], list[AgentEvent]]) -> UUID:
+def _change(
+    work: UnitOfWork, principal: Principal, agent_id: UUID, decide: Callable[[Agent], list[AgentEvent]]
+) -> UUID:
     work.record(agent_id, decide(_writable(work, principal, agent_id)))
     return agent_id
 
 
-def _heartbeat_secret(work: Work, principal: Principal, agent_id: UUID) -> str | None:
+def _heartbeat_secret(work: UnitOfWork, principal: Principal, agent_id: UUID) -> str | None:
     """The new secret of an agent that needs one: whoever knows it can tell the agent that there is work."""
     found = work.get(AGENT, agent_id)
     if found is None or found.profile.heartbeat_url is None:
@@ -105,7 +107,7 @@ def _heartbeat_secret(work: Work, principal: Principal, agent_id: UUID) -> str |
     return secret
 
 
-def _writable(work: Work, principal: Principal, agent_id: UUID) -> Agent:
+def _writable(work: UnitOfWork, principal: Principal, agent_id: UUID) -> Agent:
     authorize(work, principal, "administer", resource(work, agent_id))
     if (found := work.get(AGENT, agent_id)) is None:
         raise NotFound("Agent not found")

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from application.access import Principal, Resource, authorize, require_board, standing
 from application.event_store.stream_kinds import CLAIM, COMPANY
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import CompanyDraft, CompanyPatch
 from application.use_cases.references import merged
 from domain.board import company
@@ -20,7 +20,7 @@ PREFIX_SCOPE = "issue prefix"
 NAMES_AT_ONCE = 20
 
 
-def create(work: Work, principal: Principal, draft: CompanyDraft) -> UUID:
+def create(work: UnitOfWork, principal: Principal, draft: CompanyDraft) -> UUID:
     """The creator becomes its owner."""
     user = require_board(principal)
     if not user.instance_admin:
@@ -34,18 +34,18 @@ def create(work: Work, principal: Principal, draft: CompanyDraft) -> UUID:
     return company_id
 
 
-def update(work: Work, principal: Principal, company_id: UUID, patch: CompanyPatch) -> UUID:
+def update(work: UnitOfWork, principal: Principal, company_id: UUID, patch: CompanyPatch) -> UUID:
     found = _writable(work, principal, company_id)
     work.record(company_id, company.update(found, merged(found.details, patch)))
     return company_id
 
 
-def archive(work: Work, principal: Principal, company_id: UUID) -> UUID:
+def archive(work: UnitOfWork, principal: Principal, company_id: UUID) -> UUID:
     work.record(company_id, company.archive(_writable(work, principal, company_id)))
     return company_id
 
 
-def enter_to_manage(work: Work, principal: Principal, company_id: UUID) -> Membership:
+def enter_to_manage(work: UnitOfWork, principal: Principal, company_id: UUID) -> Membership:
     """The standing of a board user who may write; what they may manage is for the domain to say."""
     authorize(work, principal, "administer", enter(work, company_id))
     if (membership := standing(work, require_board(principal), company_id)) is None:
@@ -53,13 +53,13 @@ def enter_to_manage(work: Work, principal: Principal, company_id: UUID) -> Membe
     return membership
 
 
-def enter(work: Work, company_id: UUID) -> Resource:
+def enter(work: UnitOfWork, company_id: UUID) -> Resource:
     """The company of a `/companies/{id}/...` path as a resource; unknown ones are nobody's."""
     exists = work.get(COMPANY, company_id) is not None
     return Resource(company_id=company_id if exists else None, kind="Company", by_company=True)
 
 
-def claim(work: Work, scope: str, names: Iterator[str], holder_id: UUID, company_id: UUID) -> str:
+def claim(work: UnitOfWork, scope: str, names: Iterator[str], holder_id: UUID, company_id: UUID) -> str:
     """Takes the first free name of a scope; a race for it is settled by the store."""
     while batch := list(islice(names, NAMES_AT_ONCE)):
         work.load(claim_of(scope, name) for name in batch)
@@ -71,7 +71,7 @@ def claim(work: Work, scope: str, names: Iterator[str], holder_id: UUID, company
     raise AssertionError
 
 
-def _writable(work: Work, principal: Principal, company_id: UUID) -> company.Company:
+def _writable(work: UnitOfWork, principal: Principal, company_id: UUID) -> company.Company:
     authorize(work, principal, "administer", enter(work, company_id))
     if (found := work.get(COMPANY, company_id)) is None:
         raise NotFound("Company not found")

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from application.access import Principal, Resource, authorize
 from application.event_store.stream_kinds import GOAL
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import GoalDraft, GoalPatch
 from application.use_cases.board import companies
 from application.use_cases.references import check_agent, check_goal, check_goals_above, merged
@@ -15,7 +15,7 @@ from domain.events import GoalCreated
 from domain.values import GoalDetails
 
 
-def create(work: Work, principal: Principal, company_id: UUID, draft: GoalDraft) -> UUID:
+def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: GoalDraft) -> UUID:
     authorize(work, principal, "administer", companies.enter(work, company_id))
     details = merged(GoalDetails(title=draft.title), draft)
     _check(work, company_id, None, details)
@@ -24,7 +24,7 @@ def create(work: Work, principal: Principal, company_id: UUID, draft: GoalDraft)
     return goal_id
 
 
-def update(work: Work, principal: Principal, goal_id: UUID, patch: GoalPatch) -> UUID:
+def update(work: UnitOfWork, principal: Principal, goal_id: UUID, patch: GoalPatch) -> UUID:
     found = _writable(work, principal, goal_id)
     details = merged(found.details, patch)
     _check(work, work.company_of(goal_id), goal_id, details, found.details)
@@ -32,13 +32,13 @@ def update(work: Work, principal: Principal, goal_id: UUID, patch: GoalPatch) ->
     return goal_id
 
 
-def delete(work: Work, principal: Principal, goal_id: UUID) -> UUID:
+def delete(work: UnitOfWork, principal: Principal, goal_id: UUID) -> UUID:
     work.record(goal_id, goal.delete(_writable(work, principal, goal_id)))
     return goal_id
 
 
 def _check(
-    work: Work, company_id: UUID, goal_id: UUID | None, new: GoalDetails, old: GoalDetails | None = None
+    work: UnitOfWork, company_id: UUID, goal_id: UUID | None, new: GoalDetails, old: GoalDetails | None = None
 ) -> None:
     if old is None or new.parent_id != old.parent_id:
         check_goal(work, company_id, new.parent_id)
@@ -47,7 +47,7 @@ def _check(
         check_agent(work, company_id, new.owner_agent_id, "Owner agent")
 
 
-def _writable(work: Work, principal: Principal, goal_id: UUID) -> Goal:
+def _writable(work: UnitOfWork, principal: Principal, goal_id: UUID) -> Goal:
     found = work.get(GOAL, goal_id)
     gone = found is None or found.deleted
     company_id = None if gone else work.company_of(goal_id)

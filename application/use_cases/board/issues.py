@@ -7,22 +7,22 @@ from msgspec import UNSET, UnsetType
 
 from application.access import Action, AgentCaller, BoardUser, Principal, Resource, authorize
 from application.event_store.stream_kinds import ISSUE, PROJECT, RUN
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import Checkout, CommentDraft, IssueDraft, IssuePatch
 from application.use_cases import references, slots
 from application.use_cases.board import companies
 from domain.board import issue
 from domain.board import project as projects
 from domain.board.issue import OPEN, Issue
-from domain.errors import Conflict, Forbidden, NotFound, Unacceptable, Unknown
+from domain.errors import Conflict, Forbidden, NotFound, RuleViolation, Unauthenticated
 from domain.events import CommentAdded, IssueOpened, IssueReleased, RunEvent
 from domain.routines import run
-from domain.values import IssueDetails, IssueStatus, Live
+from domain.values import IssueDetails, IssueStatus, LiveWork
 
 OVERDUE = "Cancelled: the run lasted longer than the routine's maxRunDurationSec allows."
 
 
-def create(work: Work, principal: Principal, company_id: UUID, draft: IssueDraft) -> UUID:
+def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: IssueDraft) -> UUID:
     authorize(work, principal, "work", companies.enter(work, company_id))
     details = references.merged(IssueDetails(title=draft.title), draft)
     _check_references(work, company_id, None, details, None)
@@ -37,12 +37,14 @@ def create(work: Work, principal: Principal, company_id: UUID, draft: IssueDraft
     return issue_id
 
 
-def update(work: Work, principal: Principal, issue_id: UUID, patch: IssuePatch, session: UUID | None) -> UUID | None:
+def update(
+    work: UnitOfWork, principal: Principal, issue_id: UUID, patch: IssuePatch, session: UUID | None
+) -> UUID | None:
     """Edits, moves, comments; returns the id of the comment, if one was given."""
     found = _writable(work, principal, issue_id, session)
     details = references.merged(found.details, patch)
     if details.parent_id == issue_id:
-        raise Unacceptable("Issue cannot be its own parent")
+        raise RuleViolation("Issue cannot be its own parent")
     _check_references(work, work.company_of(issue_id), issue_id, details, found.details)
     work.record(issue_id, issue.edit(found, details))
     if not isinstance(patch.status, UnsetType):
@@ -51,7 +53,7 @@ def update(work: Work, principal: Principal, issue_id: UUID, patch: IssuePatch, 
     return None if patch.comment is None else _comment(work, principal, issue_id, patch.comment, session)
 
 
-def check_out(work: Work, principal: Principal, issue_id: UUID, request: Checkout, session: UUID | None) -> UUID:
+def check_out(work: UnitOfWork, principal: Principal, issue_id: UUID, request: Checkout, session: UUID | None) -> UUID:
     found = _existing(work, principal, issue_id, "work")
     if projects.is_paused(work.get(PROJECT, found.details.project_id)):
         raise Conflict("Project is paused")
@@ -59,7 +61,7 @@ def check_out(work: Work, principal: Principal, issue_id: UUID, request: Checkou
         if request.agent_id != principal.agent_id:
             raise Forbidden("Agent can only checkout as itself")
         if session is None:
-            raise Unknown("Agent run id required")
+            raise Unauthenticated("Agent run id required")
     references.check_agent(work, work.company_of(issue_id), request.agent_id)
     events = issue.check_out(found, issue_id, request.agent_id, session, request.expected_statuses)
     work.record(issue_id, events)
@@ -68,19 +70,19 @@ def check_out(work: Work, principal: Principal, issue_id: UUID, request: Checkou
     return issue_id
 
 
-def release(work: Work, principal: Principal, issue_id: UUID, session: UUID | None) -> UUID:
+def release(work: UnitOfWork, principal: Principal, issue_id: UUID, session: UUID | None) -> UUID:
     found = _existing(work, principal, issue_id, "work")
     if isinstance(principal, AgentCaller):
         if found.details.assignee_agent_id != principal.agent_id:
             raise Conflict("Only assignee can release issue")
         if session is None:
-            raise Unknown("Agent run id required")
+            raise Unauthenticated("Agent run id required")
         issue.must_be_worked_on_by(found, principal.agent_id, session)
     work.record(issue_id, issue.release(found))
     return issue_id
 
 
-def force_release(work: Work, principal: Principal, issue_id: UUID) -> UUID:
+def force_release(work: UnitOfWork, principal: Principal, issue_id: UUID) -> UUID:
     """Takes an issue from whoever holds it."""
     found = _existing(work, principal, issue_id, "administer")
     if found.checkout_run_id is not None or found.status == "in_progress":
@@ -88,27 +90,27 @@ def force_release(work: Work, principal: Principal, issue_id: UUID) -> UUID:
     return issue_id
 
 
-def comment(work: Work, principal: Principal, issue_id: UUID, draft: CommentDraft, session: UUID | None) -> UUID:
+def comment(work: UnitOfWork, principal: Principal, issue_id: UUID, draft: CommentDraft, session: UUID | None) -> UUID:
     _existing(work, principal, issue_id, "work")
     return _comment(work, principal, issue_id, draft.body, session)
 
 
-def cancel_overdue(work: Work, issue_id: UUID, found: Issue, run_events: Sequence[RunEvent]) -> None:
+def cancel_overdue(work: UnitOfWork, issue_id: UUID, found: Issue, run_events: Sequence[RunEvent]) -> None:
     """The run that opened it has lasted too long: it ends with these events, and makes room for the next."""
     if found.routine_id is None or found.run_id is None:
         return
     work.record(issue_id, issue.move(found, "cancelled"))
     work.record(found.run_id, run_events)
     work.record(work.new_id(), [CommentAdded(issue_id=issue_id, body=OVERDUE)], work.company_of(issue_id))
-    live = Live(issue_id=issue_id, run_id=found.run_id)
+    live = LiveWork(issue_id=issue_id, run_id=found.run_id)
     slots.follow(work, found.routine_id, live, work.company_of(issue_id), is_live=False)
 
 
-def resource(work: Work, issue_id: UUID) -> Resource:
+def resource(work: UnitOfWork, issue_id: UUID) -> Resource:
     return Resource(company_id=work.owner_of(ISSUE, issue_id), kind="Issue")
 
 
-def _follow(work: Work, issue_id: UUID, old: Issue, status: IssueStatus) -> None:
+def _follow(work: UnitOfWork, issue_id: UUID, old: Issue, status: IssueStatus) -> None:
     """The run that opened the issue ends with it; the slot is taken as long as the issue is open."""
     if old.routine_id is None or old.run_id is None:
         return
@@ -116,11 +118,11 @@ def _follow(work: Work, issue_id: UUID, old: Issue, status: IssueStatus) -> None
     fired = work.get(RUN, old.run_id)
     if fired is not None:
         work.record(old.run_id, run.end(fired, status))
-    live = Live(issue_id=issue_id, run_id=old.run_id)
+    live = LiveWork(issue_id=issue_id, run_id=old.run_id)
     slots.follow(work, old.routine_id, live, company_id, is_live=status in OPEN)
 
 
-def _comment(work: Work, principal: Principal, issue_id: UUID, body: str, session: UUID | None) -> UUID:
+def _comment(work: UnitOfWork, principal: Principal, issue_id: UUID, body: str, session: UUID | None) -> UUID:
     by_agent = isinstance(principal, AgentCaller)
     added = CommentAdded(
         issue_id=issue_id,
@@ -141,7 +143,7 @@ def _initial_status(draft: IssueDraft) -> IssueStatus:
 
 
 def _check_references(
-    work: Work, company_id: UUID, issue_id: UUID | None, new: IssueDetails, old: IssueDetails | None
+    work: UnitOfWork, company_id: UUID, issue_id: UUID | None, new: IssueDetails, old: IssueDetails | None
 ) -> None:
     if old is None or new.project_id != old.project_id:
         references.check_project(work, company_id, new.project_id)
@@ -154,14 +156,14 @@ def _check_references(
         references.check_issues_above(work, new.parent_id, issue_id)
 
 
-def _existing(work: Work, principal: Principal, issue_id: UUID, action: Action) -> Issue:
+def _existing(work: UnitOfWork, principal: Principal, issue_id: UUID, action: Action) -> Issue:
     authorize(work, principal, action, resource(work, issue_id))
     if (found := work.get(ISSUE, issue_id)) is None:
         raise NotFound("Issue not found")
     return found
 
 
-def _writable(work: Work, principal: Principal, issue_id: UUID, session: UUID | None) -> Issue:
+def _writable(work: UnitOfWork, principal: Principal, issue_id: UUID, session: UUID | None) -> Issue:
     found = _existing(work, principal, issue_id, "work")
     if isinstance(principal, AgentCaller):
         issue.must_be_worked_on_by(found, principal.agent_id, session)

@@ -10,12 +10,12 @@ from msgspec.structs import replace
 from application import tokens
 from application.access import BoardUser, Principal, authorize, require_board
 from application.event_store.stream_kinds import KEY, MEMBERSHIP, USER
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import AgentKeyDraft, BoardKeyDraft
 from application.use_cases.board import agents, companies
 from domain.board import access
 from domain.board.access import Key
-from domain.errors import Forbidden, NotFound, Unknown
+from domain.errors import Forbidden, NotFound, Unauthenticated
 from domain.events import KeyIssued, UserRegistered
 from domain.identity import FIRST_USER, key_of, membership_of
 from domain.values import Value
@@ -23,7 +23,7 @@ from domain.values import Value
 Expiry = datetime | None | UnsetType  # None: never; UNSET: as usual
 
 
-class Minted(Value, frozen=True):
+class NewKey(Value, frozen=True):
     """A new key; the token is shown here and never again."""
 
     key_id: UUID
@@ -33,23 +33,23 @@ class Minted(Value, frozen=True):
     expires_at: datetime | None = None
 
     def __repr__(self) -> str:
-        return f"Minted(key_id={self.key_id!r}, name={self.name!r})"
+        return f"NewKey(key_id={self.key_id!r}, name={self.name!r})"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         return [("key_id", self.key_id), ("name", self.name)]
 
 
-def create_for_board(work: Work, principal: Principal, draft: BoardKeyDraft) -> Minted:
+def create_for_board(work: UnitOfWork, principal: Principal, draft: BoardKeyDraft) -> NewKey:
     """Good for no longer than the key that asks for it. Raises Misfit."""
     if not isinstance(principal, BoardUser):
-        raise Unknown("Board authentication required")
+        raise Unauthenticated("Board authentication required")
     expires_at = expiry(work, principal, draft.expires_at, "expiresAt")
     return mint_for_user(work, principal.user_id, draft.name, expires_at)
 
 
 def create_for_member(
-    work: Work, principal: Principal, company_id: UUID, user_id: UUID, draft: BoardKeyDraft
-) -> Minted:
+    work: UnitOfWork, principal: Principal, company_id: UUID, user_id: UUID, draft: BoardKeyDraft
+) -> NewKey:
     """
     A further key for somebody whose own have expired or are lost. Raises Misfit as `create_for_board` does.
 
@@ -63,7 +63,7 @@ def create_for_member(
     return mint_for_user(work, user_id, draft.name, expiry(work, principal, draft.expires_at, "expiresAt"))
 
 
-def expiry(work: Work, principal: Principal, wanted: Expiry, field: str) -> datetime | None:
+def expiry(work: UnitOfWork, principal: Principal, wanted: Expiry, field: str) -> datetime | None:
     """When a new board key ends (None: never); UNSET is the usual time. Raises Misfit when it outlives the caller's."""
     own = _own_key(work, principal)
     if isinstance(wanted, UnsetType):
@@ -73,8 +73,8 @@ def expiry(work: Work, principal: Principal, wanted: Expiry, field: str) -> date
 
 
 def issue(  # noqa: PLR0913, PLR0917 what the key says, and how the request calls its expiry
-    work: Work, principal: Principal, token: str, company_id: UUID, key: KeyIssued, wanted: Expiry, field: str
-) -> Minted:
+    work: UnitOfWork, principal: Principal, token: str, company_id: UUID, key: KeyIssued, wanted: Expiry, field: str
+) -> NewKey:
     """
     A key of an agent or a collection, which is good for as long as the key that asks for it unless told otherwise.
 
@@ -86,12 +86,12 @@ def issue(  # noqa: PLR0913, PLR0917 what the key says, and how the request call
     issuer_version = work.version_of(membership_of(require_board(principal).user_id, company_id))
     issued = replace(key, expires_at=expires_at, issuer_version=issuer_version)
     work.record(key_of(token), [issued], company_id)
-    return Minted(key_id=key_of(token), name=key.name, token=token, created_at=work.now, expires_at=expires_at)
+    return NewKey(key_id=key_of(token), name=key.name, token=token, created_at=work.now, expires_at=expires_at)
 
 
-def revoke_board_key(work: Work, principal: Principal, key_id: UUID) -> UUID:
+def revoke_board_key(work: UnitOfWork, principal: Principal, key_id: UUID) -> UUID:
     if not isinstance(principal, BoardUser):
-        raise Unknown("Board authentication required")
+        raise Unauthenticated("Board authentication required")
     key = work.get(KEY, key_id)
     if key is None or key.user_id != principal.user_id:
         raise NotFound("Board API key not found")
@@ -99,7 +99,7 @@ def revoke_board_key(work: Work, principal: Principal, key_id: UUID) -> UUID:
     return key_id
 
 
-def create_for_agent(work: Work, principal: Principal, agent_id: UUID, draft: AgentKeyDraft) -> Minted:
+def create_for_agent(work: UnitOfWork, principal: Principal, agent_id: UUID, draft: AgentKeyDraft) -> NewKey:
     """With it the agent fires its routines, so it is for those who may do that themselves. Raises Misfit as `issue`."""
     resource = agents.resource(work, agent_id)
     authorize(work, principal, "entrust", resource)
@@ -109,11 +109,11 @@ def create_for_agent(work: Work, principal: Principal, agent_id: UUID, draft: Ag
     return issue(work, principal, tokens.mint("agent"), resource.company_id, key, draft.expires_at, "expiresAt")
 
 
-def may_list_agent_keys(work: Work, principal: Principal, agent_id: UUID) -> None:
+def may_list_agent_keys(work: UnitOfWork, principal: Principal, agent_id: UUID) -> None:
     authorize(work, principal, "administer", agents.resource(work, agent_id))
 
 
-def revoke_agent_key(work: Work, principal: Principal, agent_id: UUID, key_id: UUID) -> UUID:
+def revoke_agent_key(work: UnitOfWork, principal: Principal, agent_id: UUID, key_id: UUID) -> UUID:
     authorize(work, principal, "administer", agents.resource(work, agent_id))
     key = work.get(KEY, key_id)
     if key is None or key.agent_id != agent_id:
@@ -122,12 +122,12 @@ def revoke_agent_key(work: Work, principal: Principal, agent_id: UUID, key_id: U
     return key_id
 
 
-def may_manage(work: Work, principal: Principal, company_id: UUID) -> None:
+def may_manage(work: UnitOfWork, principal: Principal, company_id: UUID) -> None:
     """All keys that were issued in a company are for its owners and admins to see. Raises Forbidden."""
     access.must_manage_keys(companies.enter_to_manage(work, principal, company_id))
 
 
-def revoke_of_company(work: Work, principal: Principal, company_id: UUID, key_id: UUID) -> UUID:
+def revoke_of_company(work: UnitOfWork, principal: Principal, company_id: UUID, key_id: UUID) -> UUID:
     """An agent's key or a collection's, whoever issued it. Raises NotFound for any other."""
     may_manage(work, principal, company_id)
     key = work.get(KEY, key_id)
@@ -137,7 +137,7 @@ def revoke_of_company(work: Work, principal: Principal, company_id: UUID, key_id
     return key_id
 
 
-def mint_first(work: Work) -> Minted | None:
+def mint_first(work: UnitOfWork) -> NewKey | None:
     """The first user of an installation and a board key for them; None when there is one already."""
     if work.get(USER, FIRST_USER) is not None:
         return None
@@ -145,22 +145,22 @@ def mint_first(work: Work) -> Minted | None:
     return mint_for_user(work, FIRST_USER, "first board key", None)
 
 
-def mint_board_key(work: Work, name: str, user_id: UUID = FIRST_USER) -> Minted:
+def mint_board_key(work: UnitOfWork, name: str, user_id: UUID = FIRST_USER) -> NewKey:
     """A further key for a user, by an operator at the database, when the others are lost or expired."""
     if work.get(USER, user_id) is None:
         raise NotFound("There is no such user; the first one is made by `routines init`")
     return mint_for_user(work, user_id, name, None)
 
 
-def mint_for_user(work: Work, user_id: UUID, name: str, expires_at: datetime | None) -> Minted:
+def mint_for_user(work: UnitOfWork, user_id: UUID, name: str, expires_at: datetime | None) -> NewKey:
     """A board key of a user; `expires_at` None: it is good until it is revoked."""
     token = tokens.mint("board")
     work.record(key_of(token), [KeyIssued(name=name, user_id=user_id, expires_at=expires_at)])
-    return Minted(key_id=key_of(token), name=name, token=token, created_at=work.now, expires_at=expires_at)
+    return NewKey(key_id=key_of(token), name=name, token=token, created_at=work.now, expires_at=expires_at)
 
 
-def _own_key(work: Work, principal: Principal) -> Key:
+def _own_key(work: UnitOfWork, principal: Principal) -> Key:
     """The key of a board user who asks. Raises Unknown."""
     if (own := work.get(KEY, require_board(principal).key_id)) is None:
-        raise Unknown
+        raise Unauthenticated
     return own

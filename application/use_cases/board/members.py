@@ -7,10 +7,10 @@ from msgspec import UNSET
 
 from application.access import Principal, require_board, standing
 from application.event_store.stream_kinds import CLAIM, MEMBERSHIP, USER
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import MemberDraft, MemberPatch
 from application.use_cases.board import companies, keys
-from application.use_cases.board.keys import Minted
+from application.use_cases.board.keys import NewKey
 from domain.board import access
 from domain.board.access import Membership
 from domain.errors import Conflict, NotFound
@@ -19,14 +19,14 @@ from domain.identity import claim_of, membership_of
 from domain.values import Value
 
 
-class Added(Value, frozen=True):
+class AddedMembership(Value, frozen=True):
     """A member; `key` is a board key for a user who is new."""
 
     user_id: UUID
-    key: Minted | None
+    key: NewKey | None
 
 
-class Seat(Value, frozen=True):
+class MembershipRef(Value, frozen=True):
     """A user in a company; `owners` are the company's owners by the read model: where to look for another one."""
 
     company_id: UUID
@@ -43,7 +43,9 @@ def emails_of(company_id: UUID) -> str:
     return f"email|{company_id}"
 
 
-def add(work: Work, principal: Principal, company_id: UUID, draft: MemberDraft, shared: Sequence[UUID] = ()) -> Added:
+def add(
+    work: UnitOfWork, principal: Principal, company_id: UUID, draft: MemberDraft, shared: Sequence[UUID] = ()
+) -> AddedMembership:
     """
     A user who is known, by id only, or else a new one, who gets a board key.
 
@@ -58,49 +60,51 @@ def add(work: Work, principal: Principal, company_id: UUID, draft: MemberDraft, 
     wanted = access.granted(draft.membership_role, None if draft.permissions is UNSET else draft.permissions)
     work.record(member_id, access.join(by, user_id, work.get(MEMBERSHIP, member_id), wanted), company_id)
     if known is not None:
-        return Added(user_id=user_id, key=None)
+        return AddedMembership(user_id=user_id, key=None)
     _register(work, user_id, company_id, draft)
     expires_at = keys.expiry(work, principal, draft.key_expires_at, "keyExpiresAt")
-    return Added(user_id=user_id, key=keys.mint_for_user(work, user_id, "first board key", expires_at))
+    return AddedMembership(user_id=user_id, key=keys.mint_for_user(work, user_id, "first board key", expires_at))
 
 
-def change(work: Work, principal: Principal, seat: Seat, patch: MemberPatch, *, revokes_keys: bool = True) -> UUID:
+def change(
+    work: UnitOfWork, principal: Principal, membership: MembershipRef, patch: MemberPatch, *, revokes_keys: bool = True
+) -> UUID:
     """If the member may not assign any more, the keys that they issued in the company are unknown, unless told otherwise."""
-    by, member = companies.enter_to_manage(work, principal, seat.company_id), _member(work, seat)
+    by, member = companies.enter_to_manage(work, principal, membership.company_id), _member(work, membership)
     role = member.role if patch.membership_role is UNSET else patch.membership_role
     wanted = access.regraded(member, role, None if patch.permissions is UNSET else patch.permissions)
-    others = _other_owners(work, seat)
-    work.record(seat.member_id, access.change(by, member, wanted, others, revokes_keys=revokes_keys))
-    return seat.user_id
+    others = _other_owners(work, membership)
+    work.record(membership.member_id, access.change(by, member, wanted, others, revokes_keys=revokes_keys))
+    return membership.user_id
 
 
-def remove(work: Work, principal: Principal, seat: Seat, *, revokes_keys: bool = True) -> UUID:
+def remove(work: UnitOfWork, principal: Principal, membership: MembershipRef, *, revokes_keys: bool = True) -> UUID:
     """The user may do nothing here from the next request on, nor may anybody by the keys that they issued."""
-    by, member = companies.enter_to_manage(work, principal, seat.company_id), _member(work, seat)
-    others = _other_owners(work, seat)
-    work.record(seat.member_id, access.remove(by, member, others, revokes_keys=revokes_keys))
-    return seat.user_id
+    by, member = companies.enter_to_manage(work, principal, membership.company_id), _member(work, membership)
+    others = _other_owners(work, membership)
+    work.record(membership.member_id, access.remove(by, member, others, revokes_keys=revokes_keys))
+    return membership.user_id
 
 
-def _member(work: Work, seat: Seat) -> Membership:
-    if (found := work.get(MEMBERSHIP, seat.member_id)) is None:
+def _member(work: UnitOfWork, membership: MembershipRef) -> Membership:
+    if (found := work.get(MEMBERSHIP, membership.member_id)) is None:
         raise NotFound("Member not found")
     return found
 
 
-def _other_owners(work: Work, seat: Seat) -> Iterator[Membership]:
+def _other_owners(work: UnitOfWork, membership: MembershipRef) -> Iterator[Membership]:
     """
     Read one by one, until the domain has seen an owner: that one's stream is guarded by the commit.
 
     So of two owners who unmake each other at once, the second finds none who is left, however old `seat.owners` is.
     """
-    for owner_id in seat.owners:
-        owner = work.get(MEMBERSHIP, membership_of(owner_id, seat.company_id))
-        if owner is not None and owner_id != seat.user_id:
+    for owner_id in membership.owners:
+        owner = work.get(MEMBERSHIP, membership_of(owner_id, membership.company_id))
+        if owner is not None and owner_id != membership.user_id:
             yield owner
 
 
-def _known(work: Work, principal: Principal, company_id: UUID, user_id: UUID, shared: Sequence[UUID]) -> UUID:
+def _known(work: UnitOfWork, principal: Principal, company_id: UUID, user_id: UUID, shared: Sequence[UUID]) -> UUID:
     """
     A user whom the caller may know of: from a company of both, or as a former member of this one.
 
@@ -117,7 +121,7 @@ def _known(work: Work, principal: Principal, company_id: UUID, user_id: UUID, sh
     raise NotFound("User not found")
 
 
-def _register(work: Work, user_id: UUID, company_id: UUID, draft: MemberDraft) -> None:
+def _register(work: UnitOfWork, user_id: UUID, company_id: UUID, draft: MemberDraft) -> None:
     """A new user. Raises Conflict when a member of this company goes by the email already; others do not matter."""
     work.record(user_id, [UserRegistered(name=draft.name or "", email=draft.email)])
     if draft.email is None:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from application.access import Principal, Resource, authorize
 from application.event_store.stream_kinds import PROJECT
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import ProjectDraft, ProjectPatch
 from application.use_cases.board import companies
 from application.use_cases.references import check_agent, check_goal, merged
@@ -17,7 +17,7 @@ from domain.events import ProjectCreated, ProjectEvent
 from domain.values import ProjectDetails
 
 
-def create(work: Work, principal: Principal, company_id: UUID, draft: ProjectDraft) -> UUID:
+def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: ProjectDraft) -> UUID:
     authorize(work, principal, "administer", companies.enter(work, company_id))
     check_goal(work, company_id, draft.goal_id)
     check_agent(work, company_id, draft.lead_agent_id, "Lead agent")
@@ -28,7 +28,7 @@ def create(work: Work, principal: Principal, company_id: UUID, draft: ProjectDra
     return project_id
 
 
-def update(work: Work, principal: Principal, project_id: UUID, patch: ProjectPatch) -> UUID:
+def update(work: UnitOfWork, principal: Principal, project_id: UUID, patch: ProjectPatch) -> UUID:
     found = _writable(work, principal, project_id)
     details = merged(found.details, patch)
     company_id = work.company_of(project_id)
@@ -40,27 +40,27 @@ def update(work: Work, principal: Principal, project_id: UUID, patch: ProjectPat
     return project_id
 
 
-def pause(work: Work, principal: Principal, project_id: UUID) -> UUID:
+def pause(work: UnitOfWork, principal: Principal, project_id: UUID) -> UUID:
     return _change(work, principal, project_id, project.pause)
 
 
-def resume(work: Work, principal: Principal, project_id: UUID) -> UUID:
+def resume(work: UnitOfWork, principal: Principal, project_id: UUID) -> UUID:
     return _change(work, principal, project_id, project.resume)
 
 
-def delete(work: Work, principal: Principal, project_id: UUID, *, in_use: bool = False) -> UUID:
+def delete(work: UnitOfWork, principal: Principal, project_id: UUID, *, in_use: bool = False) -> UUID:
     """Refused while a routine is in it (`in_use`, from the read model); its issues stay as they are."""
     return _change(work, principal, project_id, lambda found: project.delete(found, in_use=in_use))
 
 
 def _change(
-    work: Work, principal: Principal, project_id: UUID, decide: Callable[[Project], list[ProjectEvent]]
+    work: UnitOfWork, principal: Principal, project_id: UUID, decide: Callable[[Project], list[ProjectEvent]]
 ) -> UUID:
     work.record(project_id, decide(_writable(work, principal, project_id)))
     return project_id
 
 
-def _writable(work: Work, principal: Principal, project_id: UUID) -> Project:
+def _writable(work: UnitOfWork, principal: Principal, project_id: UUID) -> Project:
     found = work.get(PROJECT, project_id)
     gone = found is None or found.deleted
     company_id = None if gone else work.company_of(project_id)

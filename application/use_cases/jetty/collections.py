@@ -5,12 +5,12 @@ from uuid import UUID
 from application import tokens
 from application.access import Action, BoardUser, CollectionCaller, Principal, require_board
 from application.event_store.stream_kinds import COMPANY, KEY
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from application.jetty_request_bodies import ApiKeyCreate, CollectionCreate, EnvironmentChange
 from application.request_bodies import CompanyDraft
 from application.use_cases import named_secrets
 from application.use_cases.board import companies, keys
-from application.use_cases.board.keys import Minted
+from application.use_cases.board.keys import NewKey
 from application.use_cases.jetty import names
 from domain.board import access
 from domain.disclosure import MASK
@@ -21,17 +21,17 @@ from domain.jetty import environment
 PURPOSE = "environment"
 
 
-def visible(_work: Work, principal: Principal) -> Principal:
+def visible(_work: UnitOfWork, principal: Principal) -> Principal:
     """Whose collections are asked for."""
     return principal
 
 
-def enter(work: Work, principal: Principal, collection: str, action: Action = "read") -> UUID:
+def enter(work: UnitOfWork, principal: Principal, collection: str, action: Action = "read") -> UUID:
     """The company behind the name, for whoever may see it. Raises NotFound."""
     return names.collection(work, principal, collection, action)
 
 
-def create(work: Work, principal: Principal, draft: CollectionCreate) -> UUID:
+def create(work: UnitOfWork, principal: Principal, draft: CollectionCreate) -> UUID:
     """A company with this name. Raises Forbidden for whoever may make none, Conflict when the name is taken."""
     require_board(principal)
     company_id = companies.create(work, principal, CompanyDraft(name=draft.name, description=draft.description))
@@ -40,7 +40,7 @@ def create(work: Work, principal: Principal, draft: CollectionCreate) -> UUID:
     return company_id
 
 
-def change_environment(work: Work, principal: Principal, collection: str, change: EnvironmentChange) -> UUID:
+def change_environment(work: UnitOfWork, principal: Principal, collection: str, change: EnvironmentChange) -> UUID:
     """Merges; null deletes, a mask keeps what there is. Raises Misfit for what cannot be a variable, or too many."""
     company_id = names.collection(work, principal, collection, "administer")
     found = work.get(COMPANY, company_id)
@@ -61,7 +61,7 @@ def change_environment(work: Work, principal: Principal, collection: str, change
     return company_id
 
 
-def create_key(work: Work, principal: Principal, draft: ApiKeyCreate) -> Minted:
+def create_key(work: UnitOfWork, principal: Principal, draft: ApiKeyCreate) -> NewKey:
     """
     A key for one collection, for board users who may fire there as it can; it is shown here and never again.
 
@@ -74,14 +74,14 @@ def create_key(work: Work, principal: Principal, draft: ApiKeyCreate) -> Minted:
     return keys.issue(work, principal, token, company_id, key, draft.expires_at, "expires_at")
 
 
-def may_list_keys(work: Work, principal: Principal, collection: str) -> UUID:
+def may_list_keys(work: UnitOfWork, principal: Principal, collection: str) -> UUID:
     """The company. Raises Forbidden for keys themselves: a leaked one does not lead to the others."""
     company_id = names.collection(work, principal, collection)
     require_board(principal)
     return company_id
 
 
-def revoke_key(work: Work, principal: Principal, collection: str, key_id: UUID) -> UUID:
+def revoke_key(work: UnitOfWork, principal: Principal, collection: str, key_id: UUID) -> UUID:
     """The token is unknown from the next request on."""
     require_board(principal)
     company_id = names.collection(work, principal, collection, "administer")

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from application.access import Action, Principal, Resource, authorize, may
 from application.event_store.stream_kinds import CLAIM, COMPANY, ROUTINE, TASK
-from application.event_store.unit_of_work import Work
-from domain.errors import NotFound, Refusal
+from application.event_store.unit_of_work import UnitOfWork
+from domain.errors import DomainError, NotFound
 from domain.events import NameClaimed, NameReleased
 from domain.identity import claim_of
 from domain.jetty import task as tasks
@@ -32,7 +32,7 @@ class RoutinePath(TaskPath, frozen=True):
     name: str
 
 
-class Found(Value, frozen=True):
+class TaskRef(Value, frozen=True):
     """A task at its address."""
 
     company_id: UUID
@@ -40,7 +40,7 @@ class Found(Value, frozen=True):
     task: Task
 
 
-class Called(Value, frozen=True):
+class RoutineRef(Value, frozen=True):
     """A routine at its address."""
 
     company_id: UUID
@@ -52,7 +52,7 @@ class Called(Value, frozen=True):
 
 
 Named = TypeVar("Named")
-Place = TypeVar("Place", bound=UUID | Found | Called)
+Place = TypeVar("Place", bound=UUID | TaskRef | RoutineRef)
 
 
 def tasks_of(company_id: UUID) -> str:
@@ -66,7 +66,7 @@ def routines_of(task_id: UUID) -> str:
 
 
 def take(  # noqa: PLR0913, PLR0917 a claim and its refusal
-    work: Work, scope: str, name: str, holder_id: UUID, company_id: UUID, taken: Refusal
+    work: UnitOfWork, scope: str, name: str, holder_id: UUID, company_id: UUID, taken: DomainError
 ) -> None:
     """The name is the holder's from now on. Raises `taken` when it is somebody's."""
     if work.get(CLAIM, claim_of(scope, name)) is not None:
@@ -74,14 +74,14 @@ def take(  # noqa: PLR0913, PLR0917 a claim and its refusal
     work.record(claim_of(scope, name), [NameClaimed(scope=scope, name=name, holder_id=holder_id)], company_id)
 
 
-def free(work: Work, scope: str, name: str) -> None:
+def free(work: UnitOfWork, scope: str, name: str) -> None:
     """The name is nobody's from now on."""
     if work.get(CLAIM, claim_of(scope, name)) is not None:
         work.record(claim_of(scope, name), [NameReleased()])
 
 
 def seen(
-    work: Work, principal: Principal, look: Callable[[Work, Principal, Named], Place], named: Named
+    work: UnitOfWork, principal: Principal, look: Callable[[UnitOfWork, Principal, Named], Place], named: Named
 ) -> tuple[Place, bool]:
     """What `look` finds, and whether the caller may change its callbacks: whoever may is shown their addresses."""
     place = look(work, principal, named)
@@ -89,7 +89,7 @@ def seen(
     return place, may(work, principal, "assign", Resource(company_id=company_id, kind="Collection"))
 
 
-def collection(work: Work, principal: Principal, name: str, action: Action = "read") -> UUID:
+def collection(work: UnitOfWork, principal: Principal, name: str, action: Action = "read") -> UUID:
     """The company that a collection is. Raises NotFound for what the caller may not see, in the same words."""
     company_id = _company_named(work, name)
     authorize(work, principal, action, Resource(company_id=company_id, kind="Collection"))
@@ -98,21 +98,21 @@ def collection(work: Work, principal: Principal, name: str, action: Action = "re
     return company_id
 
 
-def task(work: Work, principal: Principal, path: TaskPath, action: Action = "read") -> Found:
+def task(work: UnitOfWork, principal: Principal, path: TaskPath, action: Action = "read") -> TaskRef:
     """Raises NotFound."""
     company_id = collection(work, principal, path.collection, action)
     task_id = _holder(work, tasks_of(company_id), path.task)
-    return Found(company_id=company_id, task_id=task_id, task=tasks.must_be_there(work.get(TASK, task_id)))
+    return TaskRef(company_id=company_id, task_id=task_id, task=tasks.must_be_there(work.get(TASK, task_id)))
 
 
-def routine(work: Work, principal: Principal, path: RoutinePath, action: Action = "read") -> Called:
+def routine(work: UnitOfWork, principal: Principal, path: RoutinePath, action: Action = "read") -> RoutineRef:
     """Raises NotFound."""
     found = task(work, principal, path, action)
     routine_id = _holder(work, routines_of(found.task_id), path.name)
     of = work.get(ROUTINE, routine_id)
     if of is None or of.settings.call is None or of.settings.status == "archived":
         raise NotFound
-    return Called(
+    return RoutineRef(
         company_id=found.company_id,
         task_id=found.task_id,
         task=found.task,
@@ -122,19 +122,19 @@ def routine(work: Work, principal: Principal, path: RoutinePath, action: Action 
     )
 
 
-def shown(work: Work, company_id: UUID) -> str:
+def shown(work: UnitOfWork, company_id: UUID) -> str:
     """What a company is called as a collection."""
     found = work.get(COMPANY, company_id)
     return str(company_id) if found is None or found.collection_name is None else found.collection_name
 
 
-def full(work: Work, company_id: UUID, task_id: UUID) -> str:
+def full(work: UnitOfWork, company_id: UUID, task_id: UUID) -> str:
     """What a task is called everywhere: <collection>/<task>."""
     found = work.get(TASK, task_id)
     return f"{shown(work, company_id)}/{found.details.name if found else task_id}"
 
 
-def _company_named(work: Work, name: str) -> UUID | None:
+def _company_named(work: UnitOfWork, name: str) -> UUID | None:
     """By the name that it has claimed; one that has none, by its id."""
     if not 0 < len(name) <= LONGEST:
         return None
@@ -148,7 +148,7 @@ def _company_named(work: Work, name: str) -> UUID | None:
     return None if found is None or found.collection_name is not None or str(company_id) != name else company_id
 
 
-def _holder(work: Work, scope: str, name: str) -> UUID:
+def _holder(work: UnitOfWork, scope: str, name: str) -> UUID:
     found = work.get(CLAIM, claim_of(scope, name)) if 0 < len(name) <= LONGEST else None
     if found is None:
         raise NotFound

@@ -6,24 +6,24 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from application.event_store.stream_kinds import PROJECT, RUN, TASK, TRAJECTORY
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from application.use_cases import slots
 from application.use_cases.jetty import names
 from domain.board import project as projects
-from domain.errors import NotFound, Unacceptable
+from domain.errors import NotFound, RuleViolation
 from domain.events import TaskRoutineRemoved, TrajectoryEvent, TrajectoryMoved, TrajectoryOpened
 from domain.identity import trajectory_of_run
 from domain.jetty import built_in, task_call, trajectory
 from domain.jetty.trajectory import LIVE, Trajectory
 from domain.routines import firing, run
-from domain.routines.firing import Firing
+from domain.routines.firing import FiringRequest
 from domain.routines.routine import Routine
-from domain.values import Failed, Live, Outcome, Started, TaskCall
+from domain.values import Failed, LiveWork, Outcome, Started, TaskCall
 
 GONE = "The task is gone"
 
 
-def begin(work: Work, company_id: UUID, of: Routine, asked: Firing) -> None:
+def begin(work: UnitOfWork, company_id: UUID, of: Routine, asked: FiringRequest) -> None:
     """The run, its slot and its trajectory; one that cannot be worked on is there too, and says why."""
     if (called := of.settings.call) is None:
         raise NotFound
@@ -31,19 +31,19 @@ def begin(work: Work, company_id: UUID, of: Routine, asked: Firing) -> None:
     outcome = slots.limit_live(work, guard, _outcome(work, of, asked), is_awaited=is_awaited)
     work.record(asked.run_id, [firing.fired_with(asked, of, outcome)], company_id)
     if isinstance(outcome, Started):
-        live = Live(issue_id=outcome.trajectory_id, run_id=asked.run_id)
+        live = LiveWork(issue_id=outcome.trajectory_id, run_id=asked.run_id)
         slots.follow(work, asked.routine_id, live, company_id, is_live=True)
         opened, error = _limit_size(work, asked, *_opened(work, called, asked, company_id))
         start(work, outcome.trajectory_id, opened, company_id, error)
 
 
-def must_be_callable(work: Work, called: TaskCall, company_id: UUID) -> None:
+def must_be_callable(work: UnitOfWork, called: TaskCall, company_id: UUID) -> None:
     """Raises Unacceptable for what would fail whenever it is fired: a trajectory cannot hold it."""
     trajectory.must_be_openable(_trajectory(work, called, company_id), work.limits)
 
 
 def start(
-    work: Work, trajectory_id: UUID, opened: TrajectoryOpened, company_id: UUID, error: str | None = None
+    work: UnitOfWork, trajectory_id: UUID, opened: TrajectoryOpened, company_id: UUID, error: str | None = None
 ) -> None:
     """Opens it; what needs no worker is carried out at once, what cannot be begun has failed."""
     work.record(trajectory_id, [opened], company_id)
@@ -55,7 +55,7 @@ def start(
         move(work, trajectory_id, [end])
 
 
-def move(work: Work, trajectory_id: UUID, events: Sequence[TrajectoryEvent]) -> None:
+def move(work: UnitOfWork, trajectory_id: UUID, events: Sequence[TrajectoryEvent]) -> None:
     """Records a change of its status, which its run and the slot of its routine follow."""
     old = present(work, trajectory_id)
     company_id = work.company_of(trajectory_id)
@@ -65,18 +65,18 @@ def move(work: Work, trajectory_id: UUID, events: Sequence[TrajectoryEvent]) -> 
             continue
         if (fired := work.get(RUN, old.run_id)) is not None:
             work.record(old.run_id, run.follow(fired, event.status, event.error))
-        live = Live(issue_id=trajectory_id, run_id=old.run_id)
+        live = LiveWork(issue_id=trajectory_id, run_id=old.run_id)
         slots.follow(work, old.routine_id, live, company_id, is_live=event.status in LIVE)
 
 
-def present(work: Work, trajectory_id: UUID) -> Trajectory:
+def present(work: UnitOfWork, trajectory_id: UUID) -> Trajectory:
     """Raises NotFound."""
     if (found := work.get(TRAJECTORY, trajectory_id)) is None:
         raise NotFound
     return found
 
 
-def release(work: Work, routine_id: UUID, called: TaskCall) -> None:
+def release(work: UnitOfWork, routine_id: UUID, called: TaskCall) -> None:
     """The routine is archived: its name is free, its task rid of it, its secrets are gone."""
     names.free(work, names.routines_of(called.task_id), called.name)
     found = work.get(TASK, called.task_id)
@@ -91,7 +91,7 @@ def secret_ids(called: TaskCall) -> list[UUID]:
     return [*found, called.callback.secret_id] if called.callback and called.callback.secret_id else found
 
 
-def _outcome(work: Work, of: Routine, asked: Firing) -> Outcome:
+def _outcome(work: UnitOfWork, of: Routine, asked: FiringRequest) -> Outcome:
     begun = Started(trajectory_id=trajectory_of_run(asked.run_id))
     if asked.source in ("manual", "api"):
         return begun  # whoever asks for it gets it: neither cadence, pause nor overlap count
@@ -103,7 +103,9 @@ def _outcome(work: Work, of: Routine, asked: Firing) -> Outcome:
     return run.outcome(of.settings.concurrency_policy, slots.newest(work, of, guard), begun)
 
 
-def _opened(work: Work, called: TaskCall, asked: Firing, company_id: UUID) -> tuple[TrajectoryOpened, str | None]:
+def _opened(
+    work: UnitOfWork, called: TaskCall, asked: FiringRequest, company_id: UUID
+) -> tuple[TrajectoryOpened, str | None]:
     """What the call opens, and why it cannot be begun, if so."""
     opened = replace(_trajectory(work, called, company_id), routine_id=asked.routine_id, run_id=asked.run_id)
     found = work.get(TASK, called.task_id)
@@ -112,7 +114,7 @@ def _opened(work: Work, called: TaskCall, asked: Firing, company_id: UUID) -> tu
     return opened, asked.texts.reason if isinstance(asked.texts, Failed) else None
 
 
-def _trajectory(work: Work, called: TaskCall, company_id: UUID) -> TrajectoryOpened:
+def _trajectory(work: UnitOfWork, called: TaskCall, company_id: UUID) -> TrajectoryOpened:
     """What the call would open now, whatever fires it."""
     found = work.get(TASK, called.task_id)
     workflow = found.details.workflow if found else {}
@@ -128,7 +130,7 @@ def _trajectory(work: Work, called: TaskCall, company_id: UUID) -> TrajectoryOpe
 
 
 def _limit_size(
-    work: Work, asked: Firing, opened: TrajectoryOpened, error: str | None
+    work: UnitOfWork, asked: FiringRequest, opened: TrajectoryOpened, error: str | None
 ) -> tuple[TrajectoryOpened, str | None]:
     """
     What a call opens, and why it failed; one that is too large is opened without its workflow and parameters.
@@ -137,7 +139,7 @@ def _limit_size(
     """
     try:
         trajectory.must_be_openable(opened, work.limits)
-    except Unacceptable as refusal:
+    except RuleViolation as refusal:
         if asked.source != "schedule":
             raise
         return replace(opened, workflow={}, init_params={}), error or refusal.message

@@ -8,14 +8,14 @@ from msgspec.structs import replace
 
 from application.access import Action, Principal
 from application.event_store.stream_kinds import TRIGGER
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from application.jetty_request_bodies import CadenceConfig, RoutineChange, RoutineCreate
 from application.use_cases import named_secrets, routines, runs, schedule_changes, triggers
 from application.use_cases.jetty import names, task_firing
 from application.use_cases.jetty.names import RoutinePath, TaskPath
 from domain.delivery import outbound_url
 from domain.disclosure import MASK
-from domain.errors import Conflict, Misfit
+from domain.errors import Conflict, InvalidField
 from domain.events import (
     RoutineTriggerAdded,
     RoutineTriggerChanged,
@@ -25,7 +25,7 @@ from domain.identity import cadence_of, trajectory_of_run
 from domain.jetty import cadence, task
 from domain.jetty import task_call as calls
 from domain.routines import routine, trigger
-from domain.routines.firing import Firing, Texts
+from domain.routines.firing import FiringRequest, RenderedTemplate
 from domain.routines.routine import Routine
 from domain.values import Cadence, Callback, Json, RoutineSettings, Sealed, TaskCall
 from domain.webhooks.secret import Secret
@@ -33,7 +33,7 @@ from domain.webhooks.secret import Secret
 SECRETS, CALLBACK = "secret params", "callback"
 
 
-def create(work: Work, principal: Principal, path: TaskPath, draft: RoutineCreate) -> UUID:
+def create(work: UnitOfWork, principal: Principal, path: TaskPath, draft: RoutineCreate) -> UUID:
     """Raises Conflict when the name is taken, Unacceptable for more than can ever be called, and what `update` does."""
     at = names.task(work, principal, path, "assign")
     wanted = _cadence(draft.cadence)
@@ -66,7 +66,7 @@ def create(work: Work, principal: Principal, path: TaskPath, draft: RoutineCreat
 
 
 def update(
-    work: Work, principal: Principal, path: RoutinePath, patch: RoutineChange, action: Action = "assign"
+    work: UnitOfWork, principal: Principal, path: RoutinePath, patch: RoutineChange, action: Action = "assign"
 ) -> UUID:
     """What is absent stays. Raises Misfit and Unacceptable for a value that does not fit, Conflict for a taken name."""
     at = names.routine(work, principal, path, action)
@@ -94,55 +94,55 @@ def update(
     return at.routine_id
 
 
-def pause(work: Work, principal: Principal, path: RoutinePath) -> tuple[UUID, bool]:
+def pause(work: UnitOfWork, principal: Principal, path: RoutinePath) -> tuple[UUID, bool]:
     """The routine, and whether the caller is shown the address of its callback."""
     _, addresses = names.seen(work, principal, names.routine, path)
     return update(work, principal, path, RoutineChange(paused=True), "administer"), addresses
 
 
-def resume(work: Work, principal: Principal, path: RoutinePath) -> UUID:
+def resume(work: UnitOfWork, principal: Principal, path: RoutinePath) -> UUID:
     return update(work, principal, path, RoutineChange(paused=False))
 
 
-def delete(work: Work, principal: Principal, path: RoutinePath) -> UUID:
+def delete(work: UnitOfWork, principal: Principal, path: RoutinePath) -> UUID:
     """Its name is free; its trajectories stay."""
     at = names.routine(work, principal, path, "administer")
     archive(work, at.routine_id, at.routine, at.call)
     return at.routine_id
 
 
-def archive(work: Work, routine_id: UUID, of: Routine, called: TaskCall) -> None:
+def archive(work: UnitOfWork, routine_id: UUID, of: Routine, called: TaskCall) -> None:
     """It fires no more, and what it kept secret is gone."""
-    schedule_changes.drop_all(work, of, "archived")
+    schedule_changes.record_all_pending_as_missed(work, of, "archived")
     task_firing.release(work, routine_id, called)
     ended = replace(of.settings, status="archived", call=replace(called, secrets=None, callback=None))
     work.record(routine_id, routine.update(of, ended))
 
 
-def run_now(work: Work, principal: Principal, path: RoutinePath) -> UUID:
+def run_now(work: UnitOfWork, principal: Principal, path: RoutinePath) -> UUID:
     """The trajectory: cadence, pause and overlap do not count (Jetty contract 5.2)."""
     at = names.routine(work, principal, path, "assign")
     run_id = runs.new_run(work)
     trajectory_id = trajectory_of_run(run_id)
     work.begin(trajectory_id)
-    asked = Firing(
+    asked = FiringRequest(
         run_id=run_id,
         routine_id=at.routine_id,
         source="manual",
         assignee_agent_id=None,
         project_id=at.routine.settings.project_id,
-        texts=Texts(title=at.routine.settings.title, description=""),
+        texts=RenderedTemplate(title=at.routine.settings.title, description=""),
     )
     runs.record(work, at.company_id, at.routine, asked)
     return trajectory_id
 
 
-def _change(work: Work, at: names.Called, settings: RoutineSettings, *, follows: bool) -> None:
+def _change(work: UnitOfWork, at: names.RoutineRef, settings: RoutineSettings, *, follows: bool) -> None:
     """Occurrences whose time has come are accounted for before the schedule is changed or stopped."""
     found = at.routine
     stops = settings.status != "active" and found.settings.status == "active"
     if stops or follows:
-        schedule_changes.drop_all(work, found, "paused" if stops else "edited")
+        schedule_changes.record_all_pending_as_missed(work, found, "paused" if stops else "edited")
     work.record(at.routine_id, routine.update(found, settings, work.limits))
     if follows:
         _follow(work, at.routine_id, at.company_id, settings.call.cadence if settings.call else at.call.cadence)
@@ -150,7 +150,7 @@ def _change(work: Work, at: names.Called, settings: RoutineSettings, *, follows:
         routines.reschedule(work, found)
 
 
-def _follow(work: Work, routine_id: UUID, company_id: UUID, wanted: Cadence) -> None:
+def _follow(work: UnitOfWork, routine_id: UUID, company_id: UUID, wanted: Cadence) -> None:
     """The schedule of the routine becomes that of the cadence; there is none for a manual one."""
     trigger_id, schedule = cadence_of(routine_id), cadence.schedule_of(wanted)
     found = work.get(TRIGGER, trigger_id)
@@ -191,7 +191,7 @@ def _title(settings: RoutineSettings, call: TaskCall) -> str:
     return call.name if settings.call and settings.title == settings.call.name else settings.title
 
 
-def _renamed(work: Work, at: names.Called, call: TaskCall, name: str) -> TaskCall:
+def _renamed(work: UnitOfWork, at: names.RoutineRef, call: TaskCall, name: str) -> TaskCall:
     scope = names.routines_of(at.task_id)
     names.take(work, scope, name, at.routine_id, at.company_id, _taken(name))
     names.free(work, scope, at.call.name)
@@ -199,36 +199,38 @@ def _renamed(work: Work, at: names.Called, call: TaskCall, name: str) -> TaskCal
 
 
 def _sealed(
-    work: Work, routine_id: UUID, company_id: UUID, given: Mapping[str, object], old: Sealed | None
+    work: UnitOfWork, routine_id: UUID, company_id: UUID, given: Mapping[str, object], old: Sealed | None
 ) -> Sealed | None:
     return named_secrets.seal(work, routine_id, SECRETS, named_secrets.unmasked(work, given, old), company_id)
 
 
-def _secrets_after(work: Work, at: names.Called, patch: RoutineChange) -> Sealed | None:
+def _secrets_after(work: UnitOfWork, at: names.RoutineRef, patch: RoutineChange) -> Sealed | None:
     old = at.call.secrets
     if patch.secret_params is UNSET:
         return old
     try:
         new = _sealed(work, at.routine_id, at.company_id, patch.secret_params, old)
     except named_secrets.Lost:
-        raise Misfit("The stored secrets are gone: send their values", "secret_params") from None
+        raise InvalidField("The stored secrets are gone: send their values", "secret_params") from None
     if old is not None:
         work.drop([old.id])
     return new
 
 
-def _callback(work: Work, routine_id: UUID, company_id: UUID, url: str | None, secret: str | None) -> Callback | None:
+def _callback(
+    work: UnitOfWork, routine_id: UUID, company_id: UUID, url: str | None, secret: str | None
+) -> Callback | None:
     """Raises Misfit for a secret that has nothing to sign."""
     if url is None:
         if secret is not None:
-            raise Misfit("webhook_secret needs a webhook_url", "webhook_secret")
+            raise InvalidField("webhook_secret needs a webhook_url", "webhook_secret")
         return None
     if secret is None or secret == MASK:
         return Callback(url=url)
     return Callback(url=url, secret_id=work.keep(routine_id, CALLBACK, Secret(secret.encode()), company_id))
 
 
-def _callback_after(work: Work, at: names.Called, patch: RoutineChange) -> Callback | None:
+def _callback_after(work: UnitOfWork, at: names.RoutineRef, patch: RoutineChange) -> Callback | None:
     old = at.call.callback
     url = (old.url if old else None) if patch.webhook_url is UNSET else patch.webhook_url
     if url is not None and patch.webhook_secret in (UNSET, MASK):

@@ -6,7 +6,7 @@ from msgspec import UNSET
 
 from application.access import Principal
 from application.event_store.stream_kinds import ROUTINE
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from application.jetty_request_bodies import TaskChange, TaskCreate
 from application.use_cases.jetty import names, task_routines
 from application.use_cases.jetty.names import TaskPath
@@ -17,7 +17,7 @@ from domain.jetty import task
 from domain.values import TaskDetails
 
 
-def create(work: Work, principal: Principal, collection: str, draft: TaskCreate) -> UUID:
+def create(work: UnitOfWork, principal: Principal, collection: str, draft: TaskCreate) -> UUID:
     """Raises Misfit for a workflow that is none, Conflict when the name is taken."""
     company_id = names.collection(work, principal, collection, "administer")
     details = TaskDetails(name=draft.name, description=draft.description, workflow=draft.workflow)
@@ -29,7 +29,7 @@ def create(work: Work, principal: Principal, collection: str, draft: TaskCreate)
     return task_id
 
 
-def update(work: Work, principal: Principal, path: TaskPath, change: TaskChange) -> UUID:
+def update(work: UnitOfWork, principal: Principal, path: TaskPath, change: TaskChange) -> UUID:
     """Raises what `create` does."""
     at = names.task(work, principal, path, "administer")
     details = merged(at.task.details, change)
@@ -42,7 +42,7 @@ def update(work: Work, principal: Principal, path: TaskPath, change: TaskChange)
     return at.task_id
 
 
-def delete(work: Work, principal: Principal, path: TaskPath) -> bool:
+def delete(work: UnitOfWork, principal: Principal, path: TaskPath) -> bool:
     """
     One step of it, since all of its routines may be more than one unit of work may read; True once it is gone.
 
@@ -57,7 +57,7 @@ def delete(work: Work, principal: Principal, path: TaskPath) -> bool:
     return True
 
 
-def _archive(work: Work, task_id: UUID, routine_id: UUID) -> None:
+def _archive(work: UnitOfWork, task_id: UUID, routine_id: UUID) -> None:
     of = work.get(ROUTINE, routine_id)
     if of is not None and of.settings.call is not None:
         task_routines.archive(work, routine_id, of, of.settings.call)

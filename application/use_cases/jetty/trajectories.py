@@ -7,13 +7,13 @@ from uuid import UUID, uuid4
 
 from application.access import Principal
 from application.event_store.stream_kinds import COMPANY, ROUTINE, TASK
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from application.jetty_request_bodies import FinishRequest, IngestCreate, LabelCreate, RunCreate, StepReport
 from application.use_cases import named_secrets
 from application.use_cases.jetty import names, task_firing
 from application.use_cases.jetty.names import TaskPath
 from domain.delivery import outbound_url
-from domain.errors import Misfit, NotFound
+from domain.errors import InvalidField, NotFound
 from domain.events import (
     TrajectoryEvent,
     TrajectoryLabelled,
@@ -47,7 +47,7 @@ class Claimed(Value, frozen=True):
         return [("trajectory_id", self.trajectory_id)]
 
 
-def run(work: Work, principal: Principal, path: TaskPath, request: RunCreate) -> UUID:
+def run(work: UnitOfWork, principal: Principal, path: TaskPath, request: RunCreate) -> UUID:
     """A call by hand. What it is given need not be declared by the task. Raises Unacceptable when it is too large."""
     at = names.task(work, principal, path, "assign")
     if request.webhook_url is not None:
@@ -70,7 +70,7 @@ def run(work: Work, principal: Principal, path: TaskPath, request: RunCreate) ->
 
 
 def claim(  # noqa: PLR0913, PLR0917 what a worker says
-    work: Work, principal: Principal, collection: str, task: str | None, worker: str, waiting: Sequence[UUID]
+    work: UnitOfWork, principal: Principal, collection: str, task: str | None, worker: str, waiting: Sequence[UUID]
 ) -> Claimed | None:
     """
     The first of these that waits, for this worker; None when others have them all.
@@ -96,7 +96,7 @@ def claim(  # noqa: PLR0913, PLR0917 what a worker says
     return None
 
 
-def extend(work: Work, principal: Principal, collection: str, trajectory_id: UUID, claim_id: UUID) -> UUID:
+def extend(work: UnitOfWork, principal: Principal, collection: str, trajectory_id: UUID, claim_id: UUID) -> UUID:
     """The worker needs more time. Raises Conflict when another has it."""
     found = _held(work, principal, collection, trajectory_id)
     work.record(trajectory_id, trajectory.extend(found, claim_id, work.now))
@@ -104,7 +104,7 @@ def extend(work: Work, principal: Principal, collection: str, trajectory_id: UUI
 
 
 def report(  # noqa: PLR0913, PLR0917 what a worker says
-    work: Work, principal: Principal, collection: str, trajectory_id: UUID, claim_id: UUID, step: StepReport
+    work: UnitOfWork, principal: Principal, collection: str, trajectory_id: UUID, claim_id: UUID, step: StepReport
 ) -> UUID:
     """A step is done, or under way. Raises Conflict when another has the trajectory."""
     found = _held(work, principal, collection, trajectory_id)
@@ -114,12 +114,12 @@ def report(  # noqa: PLR0913, PLR0917 what a worker says
 
 
 def finish(  # noqa: PLR0913, PLR0917 what a worker says
-    work: Work, principal: Principal, collection: str, trajectory_id: UUID, claim_id: UUID, end: FinishRequest
+    work: UnitOfWork, principal: Principal, collection: str, trajectory_id: UUID, claim_id: UUID, end: FinishRequest
 ) -> UUID:
     """The worker is done, or hands it back (`pending`). Raises Conflict when another has the trajectory."""
     found = _held(work, principal, collection, trajectory_id)
     if end.status == "running":
-        raise Misfit(
+        raise InvalidField(
             "A worker ends with completed, failed, cancelled or archived, or hands back with pending", "status"
         )
     task_firing.move(work, trajectory_id, trajectory.finish(found, claim_id, end.status, end.error))
@@ -128,7 +128,7 @@ def finish(  # noqa: PLR0913, PLR0917 what a worker says
 
 
 def set_statuses(
-    work: Work, principal: Principal, path: TaskPath, wanted: Mapping[UUID, TrajectoryStatus]
+    work: UnitOfWork, principal: Principal, path: TaskPath, wanted: Mapping[UUID, TrajectoryStatus]
 ) -> list[UUID]:
     """All or none; whoever brings a worker of their own finishes trajectories so."""
     at = names.task(work, principal, path, "administer")
@@ -140,7 +140,7 @@ def set_statuses(
     return list(wanted)
 
 
-def label(work: Work, principal: Principal, path: TaskPath, trajectory_id: UUID, draft: LabelCreate) -> UUID:
+def label(work: UnitOfWork, principal: Principal, path: TaskPath, trajectory_id: UUID, draft: LabelCreate) -> UUID:
     at = names.task(work, principal, path, "administer")
     found = _of_task(work, at.task_id, trajectory_id)
     labelled = TrajectoryLabelled(key=draft.key, value=draft.value, author=draft.author)
@@ -148,11 +148,11 @@ def label(work: Work, principal: Principal, path: TaskPath, trajectory_id: UUID,
     return trajectory_id
 
 
-def ingest(work: Work, principal: Principal, path: TaskPath, draft: IngestCreate) -> UUID:
+def ingest(work: UnitOfWork, principal: Principal, path: TaskPath, draft: IngestCreate) -> UUID:
     """A run that was made elsewhere; pushed again under its own id it is the same, and nothing new."""
     at = names.task(work, principal, path, "administer")
     if draft.status in LIVE:
-        raise Misfit("An ingested run is over: completed, failed, cancelled or archived", "status")
+        raise InvalidField("An ingested run is over: completed, failed, cancelled or archived", "status")
     trajectory_id = trajectory_of_origin(at.task_id, draft.trajectory_id) if draft.trajectory_id else work.new_id()
     if work.version_of(trajectory_id):
         return trajectory_id
@@ -175,22 +175,22 @@ def ingest(work: Work, principal: Principal, path: TaskPath, draft: IngestCreate
     return trajectory_id
 
 
-def time_out(work: Work, trajectory_id: UUID) -> bool:
+def time_out(work: UnitOfWork, trajectory_id: UUID) -> bool:
     """Its run has lasted too long; False when it had ended meanwhile."""
     events = trajectory.time_out(task_firing.present(work, trajectory_id))
     task_firing.move(work, trajectory_id, events)
     return bool(events)
 
 
-def _declared(at: names.Found) -> dict[str, Any]:
+def _declared(at: names.TaskRef) -> dict[str, Any]:
     found = at.task.details.workflow.get("init_params")
     return found if isinstance(found, dict) else {}
 
 
-def _callback(work: Work, trajectory_id: UUID, company_id: UUID, request: RunCreate) -> Callback | None:
+def _callback(work: UnitOfWork, trajectory_id: UUID, company_id: UUID, request: RunCreate) -> Callback | None:
     if request.webhook_url is None:
         if request.webhook_secret is not None:
-            raise Misfit("webhook_secret needs a webhook_url", "webhook_secret")
+            raise InvalidField("webhook_secret needs a webhook_url", "webhook_secret")
         return None
     secret = request.webhook_secret
     kept = None if secret is None else work.keep(trajectory_id, CALLBACK, Secret(secret.encode()), company_id)
@@ -209,7 +209,7 @@ def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _secrets(work: Work, found: Trajectory) -> dict[str, Any]:
+def _secrets(work: UnitOfWork, found: Trajectory) -> dict[str, Any]:
     """A routine's are those that it has now, so that a rotated one counts at once."""
     if found.routine_id is None:
         return named_secrets.opened(work, found.secrets)
@@ -218,12 +218,12 @@ def _secrets(work: Work, found: Trajectory) -> dict[str, Any]:
     return named_secrets.opened(work, call.secrets if call else None)
 
 
-def _environment(work: Work, company_id: UUID) -> dict[str, Any]:
+def _environment(work: UnitOfWork, company_id: UUID) -> dict[str, Any]:
     found = work.get(COMPANY, company_id)
     return named_secrets.opened(work, found.environment if found else None)
 
 
-def _held(work: Work, principal: Principal, collection: str, trajectory_id: UUID) -> Trajectory:
+def _held(work: UnitOfWork, principal: Principal, collection: str, trajectory_id: UUID) -> Trajectory:
     company_id = names.collection(work, principal, collection, "assign")
     found = task_firing.present(work, trajectory_id)
     if work.company_of(trajectory_id) != company_id:
@@ -231,14 +231,14 @@ def _held(work: Work, principal: Principal, collection: str, trajectory_id: UUID
     return found
 
 
-def _of_task(work: Work, task_id: UUID, trajectory_id: UUID) -> Trajectory:
+def _of_task(work: UnitOfWork, task_id: UUID, trajectory_id: UUID) -> Trajectory:
     found = task_firing.present(work, trajectory_id)
     if found.task_id != task_id or work.get(TASK, task_id) is None:
         raise NotFound
     return found
 
 
-def _drop_when_over(work: Work, trajectory_id: UUID) -> None:
+def _drop_when_over(work: UnitOfWork, trajectory_id: UUID) -> None:
     """The secrets of a call by hand are of no more use."""
     found = task_firing.present(work, trajectory_id)
     if found.secrets is not None and found.status not in LIVE:

@@ -1,8 +1,8 @@
 """
 Do the campaigns bite? Each break here takes away one thing that the promise rests on; then a campaign must fail.
 
-    .venv/bin/python -m verification.faults.bite                 all of them
-    .venv/bin/python -m verification.faults.bite key             one of: key, transaction, gap
+    .venv/bin/python -m verification.faults.mutation_check                 all of them
+    .venv/bin/python -m verification.faults.mutation_check key             one of: key, transaction, gap
 
 * key           a stream may have a version twice: the unique key of log.events is dropped
 * transaction   the events of a firing are appended one by one, each in a transaction of its own
@@ -25,7 +25,7 @@ from psycopg.sql import SQL
 
 from verification.faults import kill, lostanswer
 from verification.faults.campaign import Campaign, Size
-from verification.faults.place import Database, Place, place, tidy_when_terminated
+from verification.faults.environment import Database, Environment, open_environment, tidy_when_terminated
 
 WITHOUT_KEY = """
     ALTER TABLE log.events DROP CONSTRAINT events_stream_id_version_key;
@@ -43,13 +43,13 @@ MOVE_IF_AHEAD = "UPDATE log.head SET position = last + many, hash = chain WHERE 
 
 
 @contextmanager
-def key(here: Place) -> Iterator[None]:
-    with _before_each(here, lambda database: _execute(database, WITHOUT_KEY)):
+def key(environment: Environment) -> Iterator[None]:
+    with _before_each(environment, lambda database: _execute(database, WITHOUT_KEY)):
         yield
 
 
 @contextmanager
-def gap(here: Place) -> Iterator[None]:
+def gap(environment: Environment) -> Iterator[None]:
     script = files("application").joinpath("event_store", "log.sql").read_text()
     start, end = (
         script.index(text)
@@ -57,21 +57,21 @@ def gap(here: Place) -> Iterator[None]:
     )
     broken = script[start:end].replace(OF_THE_HEAD, OF_THE_SEQUENCE).replace(MOVE, MOVE_IF_AHEAD)
     owned = f"SET ROLE routines_owner; {SEQUENCE} {broken} SELECT setval('log.places', (SELECT position + 1 FROM log.head), false);"
-    with _before_each(here, lambda database: _execute(database, owned)):
+    with _before_each(environment, lambda database: _execute(database, owned)):
         yield
 
 
 @contextmanager
-def transaction(here: Place) -> Iterator[None]:
+def transaction(environment: Environment) -> Iterator[None]:
     """In every process that is started: Python runs sitecustomize at its start."""
-    here.directory.joinpath("sitecustomize.py").write_text(
+    environment.directory.joinpath("sitecustomize.py").write_text(
         "from verification.faults import one_by_one\none_by_one.install()\n"
     )
-    here.env["PYTHONPATH"] = f"{here.directory}{os.pathsep}{Path(__file__).parents[2]}"
+    environment.env["PYTHONPATH"] = f"{environment.directory}{os.pathsep}{Path(__file__).parents[2]}"
     yield
 
 
-BREAKS: dict[str, tuple[Callable[[Place], Any], str, Campaign]] = {
+BREAKS: dict[str, tuple[Callable[[Environment], Any], str, Campaign]] = {
     "key": (key, "lostanswer", lostanswer.run),
     "transaction": (transaction, "kill", kill.run),
     "gap": (gap, "kill", kill.run),
@@ -93,9 +93,9 @@ def main() -> None:
 
 def _is_noticed(name: str, seed: int) -> bool:
     break_it, campaign_name, campaign = BREAKS[name]
-    with place() as here, break_it(here):
-        here.limit_s = PATIENCE_S
-        found = campaign(here, Size("short"), random.Random(f"{seed} {name}"))
+    with open_environment() as environment, break_it(environment):
+        environment.limit_s = PATIENCE_S
+        found = campaign(environment, Size("short"), random.Random(f"{seed} {name}"))
     noticed = any(not outcome.well for outcome in found)
     print(f"{name}: {'noticed' if noticed else 'NOT NOTICED'} by {campaign_name}")
     for outcome in found:
@@ -106,8 +106,8 @@ def _is_noticed(name: str, seed: int) -> bool:
 
 
 @contextmanager
-def _before_each(here: Place, spoil: Callable[[Database], None]) -> Iterator[None]:
-    here.prepared = spoil
+def _before_each(environment: Environment, spoil: Callable[[Database], None]) -> Iterator[None]:
+    environment.prepared = spoil
     yield
 
 

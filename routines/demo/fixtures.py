@@ -33,7 +33,7 @@ class Board:
         return response.json() if response.content else None
 
 
-class Scene(msgspec.Struct, frozen=True):
+class Fixtures(msgspec.Struct, frozen=True):
     """What the demo made: a company, its agent with a key, a routine with a trigger."""
 
     company: dict[str, Any]
@@ -42,7 +42,7 @@ class Scene(msgspec.Struct, frozen=True):
     routine: dict[str, Any]
 
     @classmethod
-    def made(cls, board: Board) -> "Scene":
+    def made(cls, board: Board) -> "Fixtures":
         company = board.ask("POST", "/api/companies", {"name": "Demo company"})
         agent = board.ask("POST", f"/api/companies/{company['id']}/agents", {"name": "Demo agent"})
         key = board.ask("POST", f"/api/agents/{agent['id']}/keys", {"name": "demo"})

@@ -90,7 +90,7 @@ class Database:
         )
 
 
-class Place:
+class Environment:
     """A Postgres with everything flushed, in a directory of its own."""
 
     def __init__(self) -> None:
@@ -127,9 +127,9 @@ class Place:
 
 
 @contextmanager
-def place() -> Iterator[Place]:
+def open_environment() -> Iterator[Environment]:
     logging.getLogger("psycopg").setLevel(logging.ERROR)  # connections break all the time
-    made = Place()
+    made = Environment()
     try:
         made.postgres.start()
         yield made

@@ -10,8 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from routines.demo.scene import Board, Failed, Scene
-from routines.demo.screen import Screen, clock, late
+from routines.demo.console import DemoConsole, clock, late
+from routines.demo.fixtures import Board, Failed, Fixtures
 from routines.local.supervisor import Child, Part, Supervisor
 
 CRON = "* * * * *"
@@ -20,61 +20,61 @@ LOOK_S = 0.2
 T = TypeVar("T")
 
 
-class Demo:
+class Walkthrough:
     """One scheduled run, watched."""
 
-    def __init__(self, board: Board, screen: Screen, timeout_s: float) -> None:
+    def __init__(self, board: Board, console: DemoConsole, timeout_s: float) -> None:
         self.board = board
-        self.screen = screen
+        self.console = console
         self.timeout_s = timeout_s
         self.end_at = time.monotonic() + timeout_s
 
-    def play(self) -> Scene:
+    def play(self) -> Fixtures:
         """The scene, after one scheduled run has completed."""
         self.board.ask("GET", "/api/companies")
-        scene = Scene.made(self.board)
+        fixtures = Fixtures.made(self.board)
         try:
-            self._introduce(scene)
-            with working(self.board.url, scene.key["token"]) as worker, self.screen.waiting():
-                self._watch(scene, worker)
+            self._introduce(fixtures)
+            with working(self.board.url, fixtures.key["token"]) as worker, self.console.waiting():
+                self._watch(fixtures, worker)
         finally:
-            self._clear(scene)
-        return scene
+            self._clear(fixtures)
+        return fixtures
 
-    def _clear(self, scene: Scene) -> None:
+    def _clear(self, fixtures: Fixtures) -> None:
         try:
-            scene.clear(self.board)
+            fixtures.clear(self.board)
         except Failed as failure:
-            self.screen.step("not cleared", f"routine {scene.routine['id']} may still fire: {failure.message}")
+            self.console.step("not cleared", f"routine {fixtures.routine['id']} may still fire: {failure.message}")
 
-    def _introduce(self, scene: Scene) -> None:
-        self.screen.step("system", self.board.url)
-        self.screen.step("company", f"{scene.company['name']} ({scene.company['issuePrefix']})")
-        self.screen.step("agent", f"{scene.agent['name']}, with a key")
-        self.screen.step("routine", scene.routine["title"])
+    def _introduce(self, fixtures: Fixtures) -> None:
+        self.console.step("system", self.board.url)
+        self.console.step("company", f"{fixtures.company['name']} ({fixtures.company['issuePrefix']})")
+        self.console.step("agent", f"{fixtures.agent['name']}, with a key")
+        self.console.step("routine", fixtures.routine["title"])
 
-    def _watch(self, scene: Scene, worker: Child) -> None:
-        self.screen.step("worker", f"routines worker -- {shlex.join(COMMAND)}")
-        trigger = self._trigger(scene)
+    def _watch(self, fixtures: Fixtures, worker: Child) -> None:
+        self.console.step("worker", f"routines worker -- {shlex.join(COMMAND)}")
+        trigger = self._trigger(fixtures)
         planned = moment(trigger["nextRunAt"])
         self._count_down(planned, moment(trigger["createdAt"]))
-        path = f"/api/routines/{scene.routine['id']}/runs"
+        path = f"/api/routines/{fixtures.routine['id']}/runs"
         run = self._until(worker, "the run", lambda: scheduled(self.board.ask("GET", path)))
         fired = moment(run["triggeredAt"])
-        self.screen.step("run", f"{clock(fired)}  {late(planned, fired)} after the tick, source {run['source']}")
+        self.console.step("run", f"{clock(fired)}  {late(planned, fired)} after the tick, source {run['source']}")
         issue = self._issue(run)
-        self.screen.step("issue", f"{clock(moment(issue['createdAt']))}  {issue['identifier']}: {issue['title']}")
+        self.console.step("issue", f"{clock(moment(issue['createdAt']))}  {issue['identifier']}: {issue['title']}")
         self._until(worker, "the worker", lambda: self._issue(run)["status"] != "todo" or None)
-        self.screen.step("taken", f"by {scene.agent['name']}")
+        self.console.step("taken", f"by {fixtures.agent['name']}")
         run = self._until(worker, "the end", lambda: ended(self.board.ask("GET", path), run["id"]))
         self._conclude(run, fired)
 
-    def _trigger(self, scene: Scene) -> dict[str, Any]:
+    def _trigger(self, fixtures: Fixtures) -> dict[str, Any]:
         draft = {"kind": "schedule", "cronExpression": CRON, "timezone": "UTC"}
-        made = self.board.ask("POST", f"/api/routines/{scene.routine['id']}/triggers", draft)
+        made = self.board.ask("POST", f"/api/routines/{fixtures.routine['id']}/triggers", draft)
         trigger: dict[str, Any] = made["trigger"]
         wait_s = (moment(trigger["nextRunAt"]) - moment(trigger["createdAt"])).total_seconds()
-        self.screen.step(
+        self.console.step(
             "trigger", f'cron "{CRON}", first tick at {clock(moment(trigger["nextRunAt"]))} UTC, in {wait_s:.0f} s'
         )
         return trigger
@@ -83,13 +83,13 @@ class Demo:
         """By the server's clock: `now` is its time at this moment."""
         tick_at = time.monotonic() + (planned - now).total_seconds()
         while (left_s := tick_at - time.monotonic()) > 0 and time.monotonic() < self.end_at:
-            self.screen.wait(f"the tick comes in {left_s:.0f} s")
+            self.console.wait(f"the tick comes in {left_s:.0f} s")
             time.sleep(min(LOOK_S, left_s))
-        self.screen.step("tick", clock(planned))
+        self.console.step("tick", clock(planned))
 
     def _until(self, worker: Child, what: str, look: Callable[[], T | None]) -> T:
         """What `look` finds, as soon as it finds something."""
-        self.screen.wait(f"waiting for {what}")
+        self.console.wait(f"waiting for {what}")
         while (found := look()) is None:
             if (status := worker.ended()) is not None:
                 raise Failed(f"the worker ended with status {status}: {worker.last_words()}")
@@ -107,10 +107,10 @@ class Demo:
     def _conclude(self, run: dict[str, Any], fired: datetime) -> None:
         comments = self.board.ask("GET", f"/api/issues/{run['linkedIssueId']}/comments?order=asc")
         for text in (line for comment in comments for line in comment["body"].splitlines()):
-            self.screen.step("output", text)
+            self.console.step("output", text)
         done = moment(run["completedAt"])
-        self.screen.step("done", f"{clock(done)}  the issue is {run['linkedIssue']['status']}")
-        self.screen.step(run["status"], f"run {run['id']}, {late(fired, done)} after it fired")
+        self.console.step("done", f"{clock(done)}  the issue is {run['linkedIssue']['status']}")
+        self.console.step(run["status"], f"run {run['id']}, {late(fired, done)} after it fired")
         if run["status"] != "completed":
             raise Failed(f"the run {run['status']}: {run['failureReason']}")
 

@@ -86,7 +86,7 @@ class Queue:
         return min((at for at, id_ in self._entries if at > moment and at == self._moment(id_)), default=None)
 
 
-class Agenda:
+class InMemoryReadModels:
     """Stands where the scheduler has its connection; schedulers share it, as they share the tables."""
 
     def __init__(self) -> None:
@@ -185,37 +185,39 @@ class Follower:
     def __init__(self, _models: object, read: Callable[[int, int], Sequence[Recorded]]) -> None:
         self._read = read
 
-    def try_step(self, agenda: Agenda) -> int:
-        return agenda.follow(self._read)
+    def try_step(self, read_models: InMemoryReadModels) -> int:
+        return read_models.follow(self._read)
 
 
 class TriggersDue:
     """Stands for projections.triggers_due in the scheduler."""
 
     @staticmethod
-    def due(agenda: Agenda, now: datetime, *, after: datetime = BEGINNING, limit: int) -> list[DueTrigger]:
-        return [row for row in agenda.due(now) if row.next_at > after][:limit]
+    def due(
+        read_models: InMemoryReadModels, now: datetime, *, after: datetime = BEGINNING, limit: int
+    ) -> list[DueTrigger]:
+        return [row for row in read_models.due(now) if row.next_at > after][:limit]
 
     @staticmethod
-    def next_due(agenda: Agenda, after: datetime) -> datetime | None:
-        return agenda.next_due(after)
+    def next_due(read_models: InMemoryReadModels, after: datetime) -> datetime | None:
+        return read_models.next_due(after)
 
 
 class Deadlines:
     """Stands for projections.deadlines in the scheduler."""
 
     @staticmethod
-    def due(agenda: Agenda, now: datetime, *, limit: int) -> list[Overdue]:
-        return agenda.overdue(now)[:limit]
+    def due(read_models: InMemoryReadModels, now: datetime, *, limit: int) -> list[Overdue]:
+        return read_models.overdue(now)[:limit]
 
     @staticmethod
-    def next_due(agenda: Agenda, after: datetime) -> datetime | None:
-        return agenda.next_overdue(after)
+    def next_due(read_models: InMemoryReadModels, after: datetime) -> datetime | None:
+        return read_models.next_overdue(after)
 
 
 class Backfills:
     """Stands for projections.backfills in the scheduler."""
 
     @staticmethod
-    def waiting(agenda: Agenda, *, limit: int) -> list[Waiting]:
-        return agenda.backfills()[:limit]
+    def waiting(read_models: InMemoryReadModels, *, limit: int) -> list[Waiting]:
+        return read_models.backfills()[:limit]

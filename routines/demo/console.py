@@ -10,7 +10,7 @@ from rich.text import Text
 from routines.commands.terminal import cell, visible
 
 
-class Screen:
+class DemoConsole:
     """Steps as lines; while we wait, a moving last line where there is a terminal."""
 
     def __init__(self) -> None:

@@ -11,11 +11,11 @@ from uuid import UUID
 
 from application.access import Principal, Resource, authorize
 from application.event_store.stream_kinds import AGENT, ROUTINE, TRIGGER
-from application.event_store.unit_of_work import Work
+from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import SchedulePreview
 from application.use_cases import routines
 from application.use_cases.references import merged
-from domain.errors import Misfit, NotFound, Unacceptable
+from domain.errors import InvalidField, NotFound, RuleViolation
 from domain.events import (
     AgentCreated,
     AgentPaused,
@@ -29,8 +29,8 @@ from domain.events import (
     UserRegistered,
 )
 from domain.explain import sentences, time_words, verdicts
-from domain.explain.sentences import Account
-from domain.explain.verdicts import Question, Verdict
+from domain.explain.sentences import Explanation
+from domain.explain.verdicts import ExplainQuery, Verdict
 from domain.identity import run_of_occurrence
 from domain.recorded import Recorded
 from domain.routines import trigger
@@ -53,7 +53,7 @@ class Ahead(Value, frozen=True):
     trigger_id: UUID
     routine_id: UUID
     plan: Plan | None
-    since: datetime | None  # no occurrence before this one is without its outcome
+    next_unsettled_at: datetime | None  # every earlier occurrence already has an outcome
     why_none: str | None
     concurrency_policy: ConcurrencyPolicy
     catch_up_policy: CatchUpPolicy
@@ -77,7 +77,7 @@ class Preview(Value, frozen=True):
     covered_until: datetime | None = None
 
 
-def ahead(work: Work, principal: Principal, trigger_id: UUID) -> Ahead:
+def ahead(work: UnitOfWork, principal: Principal, trigger_id: UUID) -> Ahead:
     """For whoever may read its routine. Raises NotFound."""
     found = work.get(TRIGGER, trigger_id)
     if found is None or found.deleted:
@@ -100,7 +100,7 @@ def ahead(work: Work, principal: Principal, trigger_id: UUID) -> Ahead:
         trigger_id=trigger_id,
         routine_id=found.routine_id,
         plan=plan if why_none in (None, "ended") else None,
-        since=found.since,
+        next_unsettled_at=found.next_unsettled_at,
         why_none=why_none,
         concurrency_policy=of.settings.concurrency_policy,
         catch_up_policy=of.settings.catch_up_policy,
@@ -109,16 +109,16 @@ def ahead(work: Work, principal: Principal, trigger_id: UUID) -> Ahead:
 
 def planned(of: Ahead, settled: datetime | None, after: datetime, until: datetime, limit: int) -> list[Planned]:
     """The occurrences in (after, until] without an outcome; those up to `settled` have theirs."""
-    if of.plan is None or of.since is None:
+    if of.plan is None or of.next_unsettled_at is None:
         return []
-    after = max(moment for moment in (after, of.since - INSTANT, settled) if moment is not None)
+    after = max(moment for moment in (after, of.next_unsettled_at - INSTANT, settled) if moment is not None)
     found = islice(plans.occurrences(of.plan, after, until), limit)
     return [Planned(at=at, due_at=plans.due_at(of.plan, at)) for at in found]
 
 
 def explain(
-    work: Work, principal: Principal, routine_id: UUID, at: datetime, trigger_id: UUID | None = None
-) -> list[tuple[Account, str]]:
+    work: UnitOfWork, principal: Principal, routine_id: UUID, at: datetime, trigger_id: UUID | None = None
+) -> list[tuple[Explanation, str]]:
     """What became of a moment, for each schedule the routine ever had or for the one trigger, and in a sentence."""
     routines.may_read(work, principal, routine_id)
     history = work.history(routine_id)
@@ -132,12 +132,12 @@ def explain(
     _must_be_few(work, len(wanted), len(history), 0)
     work.load(wanted)
     _must_be_few(work, len(wanted), len(history), sum(len(work.history(id_)) for id_ in wanted))
-    questions = [(id_, verdicts.ask(verdicts.eras(history, work.history(id_)), at)) for id_ in wanted]
-    accounts = [_account(work, id_, question) for id_, question in questions]
+    questions = [(id_, verdicts.ask(verdicts.config_periods(history, work.history(id_)), at)) for id_ in wanted]
+    accounts = [_explanation(work, id_, question) for id_, question in questions]
     return [(one, sentences.sentence(one, partial(_name, work))) for one in accounts]
 
 
-def _must_be_few(work: Work, schedules: int, changes: int, of_schedules: int) -> None:
+def _must_be_few(work: UnitOfWork, schedules: int, changes: int, of_schedules: int) -> None:
     """Raises Misfit. The changes of a routine are gone through for each of its schedules."""
     limits = work.limits
     events = schedules * changes + of_schedules
@@ -146,17 +146,17 @@ def _must_be_few(work: Work, schedules: int, changes: int, of_schedules: int) ->
             f"The routine has had {schedules} schedules and {changes} changes, and its schedules {of_schedules}: "
             "ask about one of its triggers"
         )
-        raise Misfit(message, "triggerId")
+        raise InvalidField(message, "triggerId")
 
 
-def _account(work: Work, trigger_id: UUID, question: Question) -> Account:
+def _explanation(work: UnitOfWork, trigger_id: UUID, question: ExplainQuery) -> Explanation:
     events, occurrence = work.history(trigger_id), question.occurrence
     run = [] if occurrence is None else work.history(run_of_occurrence(trigger_id, occurrence))
     fired = next(iter(run), None)
     event = fired.event if fired is not None and isinstance(fired.event, RunFired) else None
     missed = verdicts.missed_by(question, events)
     verdict = verdicts.verdict(question, event, missed, work.now)
-    return Account(
+    return Explanation(
         trigger_id=trigger_id,
         question=question,
         verdict=verdict,
@@ -172,7 +172,7 @@ def _account(work: Work, trigger_id: UUID, question: Question) -> Account:
     )
 
 
-def _blocking(work: Work, fired: RunFired | None) -> Recorded | None:
+def _blocking(work: UnitOfWork, fired: RunFired | None) -> Recorded | None:
     """The firing of the run whose issue was in the way."""
     match fired and fired.outcome:
         case Coalesced(into_run_id=UUID() as run_id) | Skipped(into_run_id=UUID() as run_id):
@@ -182,10 +182,10 @@ def _blocking(work: Work, fired: RunFired | None) -> Recorded | None:
 
 
 def _obstacle(
-    work: Work, question: Question, fired: RunFired | None, verdict: Verdict, at: datetime
+    work: UnitOfWork, question: ExplainQuery, fired: RunFired | None, verdict: Verdict, at: datetime
 ) -> Recorded | None:
     """What paused the project, or paused or terminated the agent, as of then; for what is planned, as of now."""
-    settings = question.era.routine.settings if question.era.routine else None
+    settings = question.period.routine.settings if question.period.routine else None
     if settings is None:
         return None
     by_project = fired is not None and fired.outcome == PROJECT_PAUSED
@@ -199,14 +199,14 @@ def _obstacle(
 
 
 def _last(
-    work: Work, stream_id: UUID, at: datetime, pauses: tuple[type, ...], resumes: tuple[type, ...]
+    work: UnitOfWork, stream_id: UUID, at: datetime, pauses: tuple[type, ...], resumes: tuple[type, ...]
 ) -> Recorded | None:
     """What a thing is paused by at a moment, if it is."""
     found = [one for one in work.history(stream_id) if one.at <= at and isinstance(one.event, pauses + resumes)]
     return found[-1] if found and isinstance(found[-1].event, pauses) else None
 
 
-def _name(work: Work, actor: str) -> str:
+def _name(work: UnitOfWork, actor: str) -> str:
     """Who did something, as people call them."""
     kind, _, id_ = actor.partition(":")
     match kind, next((one.event for one in work.history(UUID(id_))), None) if id_ else None:
@@ -218,13 +218,13 @@ def _name(work: Work, actor: str) -> str:
             return f"the {kind}"
 
 
-def preview(work: Work, _principal: Principal, asked: SchedulePreview) -> Preview:
+def preview(work: UnitOfWork, _principal: Principal, asked: SchedulePreview) -> Preview:
     """What a trigger with these fields would do, if it could be made now."""
     settings = merged(TriggerSettings(), asked)
     zone = asked.timezone
     try:
         (made,) = trigger.create(asked.routine_id or NOBODY, "schedule", settings, work.now)
-    except Unacceptable as refusal:
+    except RuleViolation as refusal:
         return Preview(reason=refusal.message)
     state = trigger.evolve(None, made)
     if (plan := trigger.plan_of(state)) is None:
