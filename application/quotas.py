@@ -2,7 +2,7 @@
 Quotas: how much of the log one company and one holder of keys may fill, and how many of each thing there may be.
 
 The executor asks when a decision is taken and before it is recorded. Whoever asked for it is refused, unless it only
-stops or ends something (domain/bounds/endings.py); what nobody asked for (the scheduler, the delivery process) is recorded and
+stops or ends something (domain/endings.py); what nobody asked for (the scheduler, the delivery process) is recorded and
 counts all the same, so that every occurrence has its outcome.
 """
 

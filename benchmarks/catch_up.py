@@ -8,7 +8,7 @@ import structlog
 from ledger import NOON, arm_one, fresh_system
 from table import number, title
 
-from application.event_store.execute import Executor
+from application.execute import Executor
 from domain.events import RunFired, TriggerMissed
 from processes.scheduler.scheduler import FOLLOWED, Scheduler
 from projections.engine import positions

@@ -6,7 +6,7 @@ import structlog
 from ledger import NOON, arm, fresh_system
 from table import rows, title
 
-from application.event_store.execute import Executor
+from application.execute import Executor
 from domain.events import RunFired
 from processes.scheduler.scheduler import FOLLOWED, Scheduler
 from projections.engine import positions

@@ -8,8 +8,8 @@ import structlog
 from ledger import EXPRESSIONS, NOON, arm, fresh_system
 from table import in_turns, rows, title
 
-from application.event_store.execute import Executor
 from application.event_store.stream_cache import StreamCache
+from application.execute import Executor
 from processes.scheduler.prefetch import PREFETCH_WINDOW
 from processes.scheduler.scheduler import FOLLOWED, Scheduler
 from projections.engine import positions

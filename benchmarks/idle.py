@@ -11,7 +11,7 @@ import psycopg
 from ledger import NOON, arm_once, fresh_system
 from table import in_turns, number, title
 
-from application.event_store.execute import Executor
+from application.execute import Executor
 from processes.scheduler.scheduler import Scheduler
 from projections.engine import positions
 from projections.firing import triggers_due

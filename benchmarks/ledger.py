@@ -11,8 +11,8 @@ from uuid import UUID, uuid4
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from application.event_store.execute import Executor
 from application.event_store.unit_of_work import UnitOfWork
+from application.execute import Executor
 from domain.events import AgentCreated, AnyEvent, CompanyCreated, RoutineCreated, RoutineTriggerAdded, TriggerCreated
 from domain.identity import slot_of
 from domain.routines import slot

@@ -10,7 +10,7 @@ from psycopg.sql import SQL
 from requests_per_second import _process, _request_rate, _web
 from table import in_turns, latencies, number, rows, title
 
-from application.event_store.execute import Executor
+from application.execute import Executor
 from processes.projector import Projector
 from processes.scheduler.scheduler import Scheduler
 from projections import catalogue

@@ -7,7 +7,7 @@ import structlog
 from ledger import NOON, arm, fresh_system
 from table import in_turns, rows, title
 
-from application.event_store.execute import Executor
+from application.execute import Executor
 from processes.projector import Projector
 from processes.scheduler.scheduler import Scheduler
 from projections import catalogue

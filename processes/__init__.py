@@ -1,0 +1,1 @@
+"""What runs beside the web process: the scheduler, the delivery process, the projector."""

@@ -10,10 +10,10 @@ import msgspec
 import psycopg
 from psycopg_pool import ConnectionPool
 
-from application.event_store.execute import Executor
 from application.event_store.recorder import PostgresRecorder
 from application.event_store.store import EventStore
 from application.event_store.stream_cache import StreamCache
+from application.execute import Executor
 from application.quotas import Quotas
 from application.secrets.key_ring import KeyRing
 from application.secrets.vault import Vault

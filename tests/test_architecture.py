@@ -6,6 +6,8 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 MAY_IMPORT = {
     "domain": set(),
@@ -14,6 +16,19 @@ MAY_IMPORT = {
     "web": {"domain", "application", "projections"},
     "processes": {"domain", "application", "projections"},
     "routines": {"domain", "application", "projections", "web", "processes"},
+}
+# Subjects within a layer: a subject may import those before it, and no other. A module that is named stands for itself;
+# `.` are the modules of the layer that are not named.
+SUBJECTS = {
+    "domain": (".", "bounds", "schedule", "webhooks", "delivery", "board", "routines", "jetty", "explain", "endings"),
+    "application": ("secrets", "quotas", "event_store", "tokens", "access", ".", "audit", "use_cases"),
+    "application/use_cases": (
+        *("references", "signing_secrets", "named_secrets", "slots", "names"),  # what the others share
+        *("board", ".", "jetty", "deadlines"),
+    ),
+    "projections": ("engine", "responses", "board", "firing", "routines", "delivery", "jetty", "catalogue"),
+    "processes": (".", "scheduler", "delivery"),
+    "web": ("apis", "http", "monitoring", "paperclip", "openapi", "jetty", "app"),
 }
 DOMAIN_MAY_IMPORT = {"msgspec"}
 SQL_IN = {
@@ -88,6 +103,38 @@ def test_imports_point_inwards():
     ]
 
     assert [] == outwards
+
+
+def subject_of(module, folder):
+    """The subject of a dotted module below a folder, None for one that is elsewhere."""
+    parts, above = module.split("."), folder.split("/")
+    if parts[: len(above)] != above or len(parts) == len(above):
+        return None
+    return name if (name := parts[len(above)]) in SUBJECTS[folder] else "."
+
+
+def imported_modules(path):
+    """The dotted modules that a module imports: `from package import module` means the module."""
+    for node in nodes(path):
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                is_module = (ROOT / inner.replace(".", "/")).with_suffix(".py").exists()
+                yield inner if is_module else node.module
+
+
+@pytest.mark.parametrize("folder", SUBJECTS)
+def test_a_subject_imports_only_those_before_it(folder):
+    order = SUBJECTS[folder]
+    against = {
+        f"{name(path)} imports {other}"
+        for path in (ROOT / folder).rglob("*.py")
+        if (own := subject_of(name(path)[:-3].replace("/", "."), folder)) is not None
+        for other in imported_modules(path)
+        if (theirs := subject_of(other, folder)) is not None and order.index(theirs) > order.index(own)
+    }
+
+    assert set() == against
 
 
 def test_no_package_imports_the_tests_or_the_benchmarks():

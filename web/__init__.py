@@ -1,0 +1,1 @@
+"""The HTTP application: two APIs over one core."""

@@ -4,15 +4,18 @@ from litestar import Litestar, Router
 from litestar.di import Provide
 from litestar.types import ASGIApp
 
-from web.apis import dispatch_by_api
+from web.apis import ApiName, dispatch_by_api
 from web.http.backend import Backend
+from web.http.errors import error_response as paperclip_error
 from web.http.errors import to_response
 from web.http.etag import conditional
-from web.http.guard import guard
+from web.http.guard import RespondError, guard
 from web.http.large_bodies import LargeBodies
+from web.http.rate_limit import WebhookRateLimiter, sender
 from web.http.requests import JsonRequest, caller, is_eventual
 from web.http.tenants import by_tenant
 from web.jetty.app import jetty
+from web.jetty.errors import error_response as jetty_error
 from web.monitoring.health import HealthController
 from web.monitoring.metrics import metrics
 from web.monitoring.traffic import Traffic
@@ -27,12 +30,11 @@ from web.paperclip.issues import Issues
 from web.paperclip.keys import Keys
 from web.paperclip.members import Members
 from web.paperclip.projects import Goals, Projects
-from web.paperclip.rate_limit import WebhookRateLimiter, sender
 from web.paperclip.revisions import Revisions
 from web.paperclip.routines import Routines
 from web.paperclip.schedules import Schedules
 from web.paperclip.triggers import Triggers
-from web.paperclip.webhook_requests import message
+from web.paperclip.webhook_requests import webhook_request
 
 
 def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jetty_routines: bool = True) -> ASGIApp:
@@ -84,7 +86,7 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
             "public_url": Provide(provide_public_url),
             "rate_limiter": Provide(provide_rate_limiter),
             "sender": Provide(sender),
-            "message": Provide(message),
+            "webhook_request": Provide(webhook_request),
         },
     )
     framework = Litestar(
@@ -97,5 +99,6 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
     )
     of_jetty = jetty(backend, with_routines=jetty_routines)
     both = dispatch_by_api({"paperclip": framework, "jetty": of_jetty})
-    guarded = guard(conditional(traffic.watched(both)), backend, LargeBodies([framework, of_jetty]))
+    refusals: dict[ApiName, RespondError] = {"paperclip": paperclip_error, "jetty": jetty_error}
+    guarded = guard(conditional(traffic.watched(both)), backend, LargeBodies([framework, of_jetty]), refusals)
     return by_tenant(guarded, backend)

@@ -1,0 +1,1 @@
+"""What an auditor reads of the log, and what in it deserves a second look."""

@@ -92,8 +92,8 @@ class _Rights:
         member = self.members.get(membership_of(user_id, company_id)) if company_id else None
         return member.role if member else None
 
-    def has_good_key(self, user_id: UUID, at: datetime) -> bool:
-        return any(is_good(key, at) for key in self.keys.get(user_id, {}).values())
+    def has_good_key(self, user_id: UUID, moment: datetime) -> bool:
+        return any(is_good(key, moment) for key in self.keys.get(user_id, {}).values())
 
 
 def review(rows: Iterable[Row], max_clock_difference: timedelta = MAX_CLOCK_DIFFERENCE) -> Iterator[Grant]:

@@ -20,7 +20,7 @@ from application.event_store.stream_kinds import CACHED_PREFIXES, Kind
 from application.quotas import Charge, Quotas
 from application.secrets.key_ring import VaultClosed
 from application.secrets.vault import Kept, Vault
-from domain.bounds import endings
+from domain import endings
 from domain.bounds.limits import Limits
 from domain.errors import RuleViolation
 from domain.events import AnyEvent

@@ -1,0 +1,1 @@
+"""The vault, where secrets are kept encrypted, and the ring of its keys."""

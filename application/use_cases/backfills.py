@@ -96,12 +96,12 @@ def create(work: UnitOfWork, principal: Principal, trigger_id: UUID, draft: Back
 
 def cancel(work: UnitOfWork, principal: Principal, backfill_id: UUID) -> UUID:
     """What has run stays. Raises Conflict when it is over."""
-    found = work.get(BACKFILL, backfill_id)
-    of = routines.resource(work, found.routine_id) if found else Resource(company_id=None, kind="Backfill")
+    current = work.get(BACKFILL, backfill_id)
+    of = routines.resource(work, current.routine_id) if current else Resource(company_id=None, kind="Backfill")
     authorize(work, principal, "own", replace(of, kind="Backfill"))
-    if found is None:
+    if current is None:
         raise NotFound("Backfill not found")
-    work.record(backfill_id, backfill.cancel(found, "cancelled"))
+    work.record(backfill_id, backfill.cancel(current, "cancelled"))
     return backfill_id
 
 
@@ -121,32 +121,32 @@ def carry_on(work: UnitOfWork, rows: Sequence[Waiting]) -> int:
 def give_up(work: UnitOfWork, rows: Sequence[Waiting], reason: str) -> int:
     """Something about them cannot be carried out, whatever is tried."""
     for row in rows:
-        if (found := work.get(BACKFILL, row.id)) is not None and not found.ended:
-            work.record(row.id, backfill.cancel(found, f"could_not_be_carried_out: {reason}"))
+        if (current := work.get(BACKFILL, row.id)) is not None and not current.ended:
+            work.record(row.id, backfill.cancel(current, f"could_not_be_carried_out: {reason}"))
     return 0
 
 
 def _carry_on(work: UnitOfWork, row: Waiting) -> int:
-    found = work.get(BACKFILL, row.id)
-    if found is None or found.ended:
+    current = work.get(BACKFILL, row.id)
+    if current is None or current.ended:
         return 0
-    armed, of = triggers.known(work, found.trigger_id), work.get(ROUTINE, found.routine_id)
+    armed, of = triggers.known(work, current.trigger_id), work.get(ROUTINE, current.routine_id)
     plan = None if armed is None else trigger.plan_of(armed)
     if armed is None or of is None or plan is None:
-        work.record(row.id, backfill.cancel(found, "trigger_deleted"))
+        work.record(row.id, backfill.cancel(current, "trigger_deleted"))
         return 0
     if (obstacle := _obstacle(work, of)) is not None:
-        work.record(row.id, backfill.cancel(found, obstacle))
+        work.record(row.id, backfill.cancel(current, obstacle))
         return 0
     if work.must_wait(row.company_id):
-        if not found.over_quota:
-            work.record(row.id, [BackfillAdvanced(reached=found.reached, fired=0, left_out=0, over_quota=True)])
+        if not current.over_quota:
+            work.record(row.id, [BackfillAdvanced(reached=current.reached, fired=0, left_out=0, over_quota=True)])
         return 0
     if (owed := trigger.owed_from(armed, of.settings.status)) is not None:
         plan = plans.before(plan, owed)
-    moments = list(islice(plans.occurrences(plan, found.reached, found.until), AT_ONCE))
-    runs.assume_new_runs(work, [run_of_occurrence(found.trigger_id, at) for at in moments], [of])
-    done = _run(work, row, found, of, moments)
+    moments = list(islice(plans.occurrences(plan, current.reached, current.until), AT_ONCE))
+    runs.assume_new_runs(work, [run_of_occurrence(current.trigger_id, at) for at in moments], [of])
+    done = _run(work, row, current, of, moments)
     if done.fired or done.left_out or done.waits:
         work.record(row.id, [done])
     if len(moments) < AT_ONCE and not done.waits:
@@ -154,17 +154,19 @@ def _carry_on(work: UnitOfWork, row: Waiting) -> int:
     return done.fired
 
 
-def _run(work: UnitOfWork, row: Waiting, found: Backfill, of: Routine, moments: Sequence[datetime]) -> BackfillAdvanced:
+def _run(
+    work: UnitOfWork, row: Waiting, current: Backfill, routine: Routine, moments: Sequence[datetime]
+) -> BackfillAdvanced:
     """Fires them up to where it has to wait for live work."""
-    done = BackfillAdvanced(reached=found.reached, fired=0, left_out=0)
+    done = BackfillAdvanced(reached=current.reached, fired=0, left_out=0)
     for at in moments:
-        if runs.is_fired(work, found.trigger_id, at):
+        if runs.is_fired(work, current.trigger_id, at):
             done = replace(done, reached=at, left_out=done.left_out + 1)
             continue
-        if found.overlap == "one_at_a_time" and slots.of(work, found.routine_id).live:
+        if current.overlap == "one_at_a_time" and slots.of(work, current.routine_id).live:
             return replace(done, waits=True)
-        asked = runs.scheduled(work, of, found.routine_id, found.trigger_id, at)
-        runs.record(work, row.company_id, of, replace(asked, backfill_id=row.id))
+        asked = runs.scheduled(work, routine, current.routine_id, current.trigger_id, at)
+        runs.record(work, row.company_id, routine, replace(asked, backfill_id=row.id))
         done = replace(done, reached=at, fired=done.fired + 1)
     return done
 
@@ -174,22 +176,22 @@ def _of_schedule(
 ) -> tuple[Trigger, Routine, Plan]:
     found = triggers.present(work, trigger_id)
     authorize(work, principal, action, replace(routines.resource(work, found.routine_id), kind="Routine trigger"))
-    if (of := work.get(ROUTINE, found.routine_id)) is None:
+    if (routine := work.get(ROUTINE, found.routine_id)) is None:
         raise NotFound("Routine trigger not found")
     if (plan := trigger.plan_of(found)) is None:
         raise RuleViolation("Only schedules can be backfilled")
-    return found, of, plan
+    return found, routine, plan
 
 
-def _range(work: UnitOfWork, found: Trigger, of: Routine, plan: Plan, draft: BackfillDraft) -> Range:
+def _range(work: UnitOfWork, current: Trigger, routine: Routine, plan: Plan, draft: BackfillDraft) -> Range:
     """What is asked for, as far as it is past and not for the schedule itself to settle."""
-    until = backfill.until(draft.to, work.now, trigger.owed_from(found, of.settings.status))
+    until = backfill.until(draft.to, work.now, trigger.owed_from(current, routine.settings.status))
     return Range(plan=plan, since=draft.from_, until=until, count=backfill.count(plan, draft.from_, until))
 
 
-def _obstacle(work: UnitOfWork, of: Routine) -> str | None:
+def _obstacle(work: UnitOfWork, routine: Routine) -> str | None:
     """Why its routine cannot work now."""
-    settings = of.settings
+    settings = routine.settings
     return backfill.obstacle(
         settings, work.get(PROJECT, settings.project_id), work.get(AGENT, settings.assignee_agent_id)
     )

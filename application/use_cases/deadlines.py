@@ -33,8 +33,8 @@ def _time_out(work: UnitOfWork, row: Overdue) -> bool:
 
 
 def _resume(work: UnitOfWork, row: Overdue) -> bool:
-    found = work.get(ROUTINE, row.id)
-    if found is None or found.settings.status != "paused" or found.settings.resume_at != row.ends_at:
+    routine = work.get(ROUTINE, row.id)
+    if routine is None or routine.settings.status != "paused" or routine.settings.resume_at != row.ends_at:
         return False
-    routines.resume_overdue(work, row.id, found)
+    routines.resume_overdue(work, row.id, routine)
     return True

@@ -73,44 +73,44 @@ def give_up(work: UnitOfWork, pending: PendingDelivery, reason: str) -> bool:
 
 def _close(work: UnitOfWork, pending: PendingDelivery) -> None:
     """The receiver says that it is gone for good: nothing more is sent there."""
-    if pending.kind == "webhook" and (found := work.get(ENDPOINT, pending.target_id)) is not None:
-        work.record(pending.target_id, endpoint.disable(found, "gone"))
+    if pending.kind == "webhook" and (current := work.get(ENDPOINT, pending.target_id)) is not None:
+        work.record(pending.target_id, endpoint.disable(current, "gone"))
     elif pending.kind == "heartbeat" and (holder := work.get(AGENT, pending.target_id)) is not None:
         work.record(pending.target_id, agent.stop_heartbeat(holder, "gone"))
 
 
 def _of_endpoint(work: UnitOfWork, pending: PendingDelivery) -> Address:
-    found = work.get(ENDPOINT, pending.target_id)
-    if found is None or found.deleted:
+    current = work.get(ENDPOINT, pending.target_id)
+    if current is None or current.deleted:
         raise GivenUp(NO_RECEIVER)
-    if not found.settings.enabled:
+    if not current.settings.enabled:
         raise GivenUp(DISABLED)
-    return _signed(work, found.settings.url, found.signing)
+    return _signed(work, current.settings.url, current.signing)
 
 
 def _of_agent(work: UnitOfWork, pending: PendingDelivery) -> Address:
-    found = work.get(AGENT, pending.target_id)
-    if found is None or found.profile.heartbeat_url is None or found.status == "terminated":
+    current = work.get(AGENT, pending.target_id)
+    if current is None or current.profile.heartbeat_url is None or current.status == "terminated":
         raise GivenUp(NO_RECEIVER)
-    return _signed(work, found.profile.heartbeat_url, found.heartbeat)
+    return _signed(work, current.profile.heartbeat_url, current.heartbeat)
 
 
 def _of_trajectory(work: UnitOfWork, pending: PendingDelivery) -> Address:
     """A routine's secret is the one that it has now: a rotated one counts at once."""
-    found = work.get(TRAJECTORY, pending.target_id)
-    if found is None or found.callback is None:
+    trajectory = work.get(TRAJECTORY, pending.target_id)
+    if trajectory is None or trajectory.callback is None:
         raise GivenUp(NO_RECEIVER)
-    secret_id = found.callback.secret_id
+    secret_id = trajectory.callback.secret_id
     if secret_id is None:
-        return Address(url=found.callback.url, secrets=())
-    current = _current_callback(work, found.routine_id)
+        return Address(url=trajectory.callback.url, secrets=())
+    current = _current_callback(work, trajectory.routine_id)
     wanted = current.secret_id if current is not None and current.secret_id is not None else secret_id
-    return Address(url=found.callback.url, secrets=_revealed(work, [wanted]))
+    return Address(url=trajectory.callback.url, secrets=_revealed(work, [wanted]))
 
 
 def _current_callback(work: UnitOfWork, routine_id: UUID | None) -> Callback | None:
-    of = work.get(ROUTINE, routine_id)
-    return of.settings.call.callback if of is not None and of.settings.call is not None else None
+    routine = work.get(ROUTINE, routine_id)
+    return routine.settings.call.callback if routine is not None and routine.settings.call is not None else None
 
 
 def _signed(work: UnitOfWork, url: str, signing: Signing | None) -> Address:

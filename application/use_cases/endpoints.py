@@ -47,17 +47,17 @@ def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: Endp
 
 def update(work: UnitOfWork, principal: Principal, company_id: UUID, endpoint_id: UUID, patch: EndpointPatch) -> UUID:
     """Raises Misfit."""
-    found = _writable(work, principal, company_id, endpoint_id)
-    settings = merged(found.settings, patch)
+    current = _writable(work, principal, company_id, endpoint_id)
+    settings = merged(current.settings, patch)
     _check(settings)
-    work.record(endpoint_id, endpoint.update(found, settings))
+    work.record(endpoint_id, endpoint.update(current, settings))
     return endpoint_id
 
 
 def delete(work: UnitOfWork, principal: Principal, company_id: UUID, endpoint_id: UUID) -> UUID:
     """What is still on its way is given up."""
-    found = _writable(work, principal, company_id, endpoint_id)
-    work.drop(signing_keys.ids(found.signing))
+    current = _writable(work, principal, company_id, endpoint_id)
+    work.drop(signing_keys.ids(current.signing))
     work.record(endpoint_id, [EndpointDeleted()])
     return endpoint_id
 
@@ -66,17 +66,17 @@ def rotate(
     work: UnitOfWork, principal: Principal, company_id: UUID, endpoint_id: UUID, overlap_s: int
 ) -> EndpointResult:
     """Another secret; for `overlap_s` seconds the one before signs beside it."""
-    found = _writable(work, principal, company_id, endpoint_id)
+    current = _writable(work, principal, company_id, endpoint_id)
     secret_id, secret = signing_secrets.mint(work, endpoint_id, company_id, PURPOSE)
-    until = signing_secrets.retire(work, found.signing, overlap_s)
+    until = signing_secrets.retire(work, current.signing, overlap_s)
     work.record(endpoint_id, endpoint.rotate(secret_id, until))
     return EndpointResult(endpoint_id=endpoint_id, secret=secret)
 
 
 def test(work: UnitOfWork, principal: Principal, company_id: UUID, endpoint_id: UUID) -> UUID:
     """The id of the message that is sent. Raises Conflict for a disabled one."""
-    found = _writable(work, principal, company_id, endpoint_id)
-    work.record(endpoint_id, endpoint.test(found))
+    current = _writable(work, principal, company_id, endpoint_id)
+    work.record(endpoint_id, endpoint.test(current))
     return endpoint_id
 
 

@@ -28,14 +28,14 @@ from domain.events import (
     RunFired,
     UserRegistered,
 )
-from domain.explain import sentences, time_words, verdicts
+from domain.explain import sentences, verdicts
 from domain.explain.sentences import Explanation
 from domain.explain.verdicts import ExplainQuery, Verdict
 from domain.identity import run_of_occurrence
 from domain.recorded import Recorded
 from domain.routines import trigger
 from domain.routines.firing import NOT_INVOKABLE, PROJECT_PAUSED
-from domain.schedule import clock_changes, cron_words
+from domain.schedule import clock_changes, cron_words, time_words
 from domain.schedule import plan as plans
 from domain.schedule.clock_changes import Touched
 from domain.schedule.plan import INSTANT, Plan
@@ -79,31 +79,31 @@ class Preview(Value, frozen=True):
 
 def ahead(work: UnitOfWork, principal: Principal, trigger_id: UUID) -> Ahead:
     """For whoever may read its routine. Raises NotFound."""
-    found = work.get(TRIGGER, trigger_id)
-    if found is None or found.deleted:
+    current = work.get(TRIGGER, trigger_id)
+    if current is None or current.deleted:
         raise NotFound("Routine trigger not found")
-    company_id = routines.resource(work, found.routine_id).company_id
+    company_id = routines.resource(work, current.routine_id).company_id
     authorize(work, principal, "read", Resource(company_id=company_id, kind="Routine trigger"))
-    of = work.get(ROUTINE, found.routine_id)
-    if of is None:
+    routine = work.get(ROUTINE, current.routine_id)
+    if routine is None:
         raise NotFound("Routine trigger not found")
-    plan, why_none = trigger.plan_of(found), None
+    plan, why_none = trigger.plan_of(current), None
     if plan is None:
         why_none = "not_a_schedule"
-    elif of.settings.status != "active":
-        why_none = f"routine_{of.settings.status}"
-    elif not found.settings.enabled:
+    elif routine.settings.status != "active":
+        why_none = f"routine_{routine.settings.status}"
+    elif not current.settings.enabled:
         why_none = "disabled"
     elif plans.next_after(plan, work.now) is None:
         why_none = "ended"
     return Ahead(
         trigger_id=trigger_id,
-        routine_id=found.routine_id,
+        routine_id=current.routine_id,
         plan=plan if why_none in (None, "ended") else None,
-        next_unsettled_at=found.next_unsettled_at,
+        next_unsettled_at=current.next_unsettled_at,
         why_none=why_none,
-        concurrency_policy=of.settings.concurrency_policy,
-        catch_up_policy=of.settings.catch_up_policy,
+        concurrency_policy=routine.settings.concurrency_policy,
+        catch_up_policy=routine.settings.catch_up_policy,
     )
 
 
@@ -117,7 +117,7 @@ def planned(of: Ahead, settled: datetime | None, after: datetime, until: datetim
 
 
 def explain(
-    work: UnitOfWork, principal: Principal, routine_id: UUID, at: datetime, trigger_id: UUID | None = None
+    work: UnitOfWork, principal: Principal, routine_id: UUID, moment: datetime, trigger_id: UUID | None = None
 ) -> list[tuple[Explanation, str]]:
     """What became of a moment, for each schedule the routine ever had or for the one trigger, and in a sentence."""
     routines.may_read(work, principal, routine_id)
@@ -132,7 +132,7 @@ def explain(
     _must_be_few(work, len(wanted), len(history), 0)
     work.load(wanted)
     _must_be_few(work, len(wanted), len(history), sum(len(work.history(id_)) for id_ in wanted))
-    questions = [(id_, verdicts.ask(verdicts.config_periods(history, work.history(id_)), at)) for id_ in wanted]
+    questions = [(id_, verdicts.ask(verdicts.config_periods(history, work.history(id_)), moment)) for id_ in wanted]
     accounts = [_explanation(work, id_, question) for id_, question in questions]
     return [(one, sentences.sentence(one, partial(_name, work))) for one in accounts]
 
@@ -182,7 +182,7 @@ def _blocking(work: UnitOfWork, fired: RunFired | None) -> Recorded | None:
 
 
 def _obstacle(
-    work: UnitOfWork, question: ExplainQuery, fired: RunFired | None, verdict: Verdict, at: datetime
+    work: UnitOfWork, question: ExplainQuery, fired: RunFired | None, verdict: Verdict, moment: datetime
 ) -> Recorded | None:
     """What paused the project, or paused or terminated the agent, as of then; for what is planned, as of now."""
     settings = question.period.routine.settings if question.period.routine else None
@@ -192,17 +192,17 @@ def _obstacle(
     by_agent = fired is not None and fired.outcome == Failed(reason=NOT_INVOKABLE)
     found = None
     if (verdict == "planned" or by_project) and settings.project_id is not None:
-        found = _last(work, settings.project_id, at, (ProjectPaused,), (ProjectResumed, ProjectDeleted))
+        found = _last(work, settings.project_id, moment, (ProjectPaused,), (ProjectResumed, ProjectDeleted))
     if (verdict == "planned" or by_agent) and found is None and settings.assignee_agent_id is not None:
-        found = _last(work, settings.assignee_agent_id, at, (AgentPaused, AgentTerminated), (AgentResumed,))
+        found = _last(work, settings.assignee_agent_id, moment, (AgentPaused, AgentTerminated), (AgentResumed,))
     return found
 
 
 def _last(
-    work: UnitOfWork, stream_id: UUID, at: datetime, pauses: tuple[type, ...], resumes: tuple[type, ...]
+    work: UnitOfWork, stream_id: UUID, moment: datetime, pauses: tuple[type, ...], resumes: tuple[type, ...]
 ) -> Recorded | None:
     """What a thing is paused by at a moment, if it is."""
-    found = [one for one in work.history(stream_id) if one.at <= at and isinstance(one.event, pauses + resumes)]
+    found = [one for one in work.history(stream_id) if one.at <= moment and isinstance(one.event, pauses + resumes)]
     return found[-1] if found and isinstance(found[-1].event, pauses) else None
 
 
@@ -212,8 +212,8 @@ def _name(work: UnitOfWork, actor: str) -> str:
     match kind, next((one.event for one in work.history(UUID(id_))), None) if id_ else None:
         case "user", UserRegistered(name=name):
             return name
-        case "agent", AgentCreated() if (found := work.get(AGENT, UUID(id_))) is not None:
-            return found.profile.name
+        case "agent", AgentCreated() if (agent := work.get(AGENT, UUID(id_))) is not None:
+            return agent.profile.name
         case _:
             return f"the {kind}"
 

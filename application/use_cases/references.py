@@ -39,11 +39,11 @@ def check_assignee(work: UnitOfWork, company_id: UUID, agent_id: UUID | None) ->
     """The agent must exist, be of the company, and be neither terminated nor unapproved."""
     if agent_id is None:
         return
-    if (found := work.get(AGENT, agent_id)) is None:
+    if (current := work.get(AGENT, agent_id)) is None:
         raise NotFound("Assignee agent not found")
     if work.company_of(agent_id) != company_id:
         raise RuleViolation("Assignee must belong to same company")
-    agent.must_be_assignable(found, str(agent_id), str(company_id))
+    agent.must_be_assignable(current, str(agent_id), str(company_id))
 
 
 def check_superiors(work: UnitOfWork, reports_to: UUID | None, agent_id: UUID | None = None) -> None:

@@ -35,23 +35,23 @@ def may_list(work: UnitOfWork, principal: Principal, routine_id: UUID) -> bool:
 
 def restore(work: UnitOfWork, principal: Principal, routine_id: UUID, revision_id: UUID) -> Restored:
     """Settings and triggers as they were; triggers that are gone come back under their id, webhooks with a new secret."""
-    found = routines.writable(work, principal, routine_id, "assign")
+    current = routines.writable(work, principal, routine_id, "assign")
     earlier = _at(work, routine_id, revision_id)
-    if earlier.revision == found.revision:
+    if earlier.revision == current.revision:
         raise Conflict("Selected revision is already the latest revision", {"currentRevisionId": str(revision_id)})
-    routine.must_not_be_archived(found)
-    routine.must_not_call_a_task(found)
+    routine.must_not_be_archived(current)
+    routine.must_not_call_a_task(current)
     if isinstance(principal, AgentCaller) and earlier.settings.assignee_agent_id != principal.agent_id:
         raise Forbidden(OWN_ONLY)
     company_id = work.company_of(routine_id)
-    routines.check_references(work, company_id, earlier.settings, check_assignee=True, old=found.settings)
-    work.load([*found.triggers, *earlier.triggers])
-    for id_ in found.triggers.keys() - earlier.triggers.keys():
-        triggers.remove(work, id_, triggers.present(work, id_), found)
-    schedule_changes.record_all_pending_as_missed(work, found, "edited")
+    routines.check_references(work, company_id, earlier.settings, check_assignee=True, old=current.settings)
+    work.load([*current.triggers, *earlier.triggers])
+    for id_ in current.triggers.keys() - earlier.triggers.keys():
+        triggers.remove(work, id_, triggers.present(work, id_), current)
+    schedule_changes.record_all_pending_as_missed(work, current, "edited")
     minted = [_restore(work, id_, state, company_id) for id_, state in earlier.triggers.items()]
     states = {id_: trigger.state_of(triggers.present(work, id_)) for id_ in earlier.triggers}
-    work.record(routine_id, routine.restore(found, earlier, states))
+    work.record(routine_id, routine.restore(current, earlier, states))
     return Restored(
         routine_id=routine_id,
         from_revision=earlier.revision,
@@ -71,11 +71,11 @@ def _at(work: UnitOfWork, routine_id: UUID, revision_id: UUID) -> Routine:
 
 
 def _restore(work: UnitOfWork, trigger_id: UUID, state: TriggerState, company_id: UUID) -> NewSecret | None:
-    if (found := work.get(TRIGGER, trigger_id)) is None:
+    if (current := work.get(TRIGGER, trigger_id)) is None:
         raise NotFound("Routine trigger not found")
-    if found.deleted:
+    if current.deleted:
         webhook, minted = triggers.open_webhook(work, trigger_id, state.settings.signing_mode, company_id)
     else:
-        webhook, minted = triggers.fit_secret(work, trigger_id, found, state.settings.signing_mode)
-    work.record(trigger_id, trigger.restore(found, state, work.now, webhook))
+        webhook, minted = triggers.fit_secret(work, trigger_id, current, state.settings.signing_mode)
+    work.record(trigger_id, trigger.restore(current, state, work.now, webhook))
     return minted

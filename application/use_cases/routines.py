@@ -9,9 +9,8 @@ from application.access import Action, AgentCaller, BoardUser, CollectionCaller,
 from application.event_store.stream_kinds import ROUTINE, TRIGGER
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import RoutineDraft, RoutinePatch, VariableDraft
-from application.use_cases import references, schedule_changes
+from application.use_cases import references, schedule_changes, task_firing
 from application.use_cases.board import companies
-from application.use_cases.jetty import task_firing
 from domain.errors import Conflict, DomainError, Forbidden, NotFound
 from domain.events import IssueOpened
 from domain.identity import revision_of
@@ -39,47 +38,47 @@ def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: Rout
 
 
 def update(work: UnitOfWork, principal: Principal, routine_id: UUID, patch: RoutinePatch) -> UUID:
-    found = writable(work, principal, routine_id, "own")
-    settings = references.merged(found.settings, patch, variables=_variables(patch.variables))
-    _authorize_change(work, principal, routine_id, found, patch)
-    events = routine.update(found, settings, work.limits)
-    new = events[0].settings if events else found.settings  # type: ignore[union-attr]
-    activates = new.status == "active" and found.settings.status != "active"
+    current = writable(work, principal, routine_id, "own")
+    settings = references.merged(current.settings, patch, variables=_variables(patch.variables))
+    _authorize_change(work, principal, routine_id, current, patch)
+    events = routine.update(current, settings, work.limits)
+    new = events[0].settings if events else current.settings  # type: ignore[union-attr]
+    activates = new.status == "active" and current.settings.status != "active"
     company_id = work.company_of(routine_id)
     check_references(
-        work, company_id, new, check_assignee=patch.assignee_agent_id is not UNSET or activates, old=found.settings
+        work, company_id, new, check_assignee=patch.assignee_agent_id is not UNSET or activates, old=current.settings
     )
     variables.check_defaults(new.variables)
-    if routine.has_enabled_schedule(found):
+    if routine.has_enabled_schedule(current):
         routine.must_be_schedulable(new)
-    _check_base(routine_id, found, patch)
+    _check_base(routine_id, current, patch)
     if new.status != "active":
-        schedule_changes.record_all_pending_as_missed(work, found, new.status)
-    if new.status == "archived" and found.settings.status != "archived" and new.call is not None:
+        schedule_changes.record_all_pending_as_missed(work, current, new.status)
+    if new.status == "archived" and current.settings.status != "archived" and new.call is not None:
         task_firing.release(work, routine_id, new.call)
-        events = routine.update(found, replace(new, call=replace(new.call, secrets=None, callback=None)))
+        events = routine.update(current, replace(new, call=replace(new.call, secrets=None, callback=None)))
     work.record(routine_id, events)
     if activates:
-        reschedule(work, found)
+        reschedule(work, current)
     return routine_id
 
 
-def resume_overdue(work: UnitOfWork, routine_id: UUID, found: Routine) -> None:
+def resume_overdue(work: UnitOfWork, routine_id: UUID, current: Routine) -> None:
     """Its pause is over: it goes on from now, or without a usable assignee stays paused without an end."""
-    resumed = replace(found.settings, status="active", resume_at=None)
+    resumed = replace(current.settings, status="active", resume_at=None)
     try:
         references.check_assignee(work, work.company_of(routine_id), resumed.assignee_agent_id)
-        work.record(routine_id, routine.update(found, resumed))
+        work.record(routine_id, routine.update(current, resumed))
     except DomainError as refusal:
-        stays = replace(found.settings, resume_at=None, pause_note=f"Could not be resumed: {refusal.message}")
-        work.record(routine_id, routine.update(found, stays))
+        stays = replace(current.settings, resume_at=None, pause_note=f"Could not be resumed: {refusal.message}")
+        work.record(routine_id, routine.update(current, stays))
     else:
-        reschedule(work, found)
+        reschedule(work, current)
 
 
 def resource(work: UnitOfWork, routine_id: UUID) -> Resource:
-    found = work.get(ROUTINE, routine_id)
-    owner = found.settings.assignee_agent_id if found else None
+    current = work.get(ROUTINE, routine_id)
+    owner = current.settings.assignee_agent_id if current else None
     return Resource(company_id=work.owner_of(ROUTINE, routine_id), kind="Routine", owner=owner)
 
 
@@ -98,19 +97,19 @@ def may_work(work: UnitOfWork, principal: Principal, company_id: UUID) -> None:
 def writable(work: UnitOfWork, principal: Principal, routine_id: UUID, action: Action) -> Routine:
     """The routine, for a caller who may change it: action `own`, or `assign` where work is assigned by it."""
     authorize(work, principal, action, resource(work, routine_id))
-    if (found := work.get(ROUTINE, routine_id)) is None:
+    if (current := work.get(ROUTINE, routine_id)) is None:
         raise NotFound("Routine not found")
-    return found
+    return current
 
 
 def _authorize_change(
-    work: UnitOfWork, principal: Principal, routine_id: UUID, found: Routine, patch: RoutinePatch
+    work: UnitOfWork, principal: Principal, routine_id: UUID, current: Routine, patch: RoutinePatch
 ) -> None:
-    reassigns = patch.assignee_agent_id not in (UNSET, found.settings.assignee_agent_id)
+    reassigns = patch.assignee_agent_id not in (UNSET, current.settings.assignee_agent_id)
     if isinstance(principal, AgentCaller):
         if patch.assignee_agent_id not in (UNSET, principal.agent_id):
             raise Forbidden(OTHER_ASSIGNEE)
-    elif reassigns or (patch.status == "active" and found.settings.status != "active"):
+    elif reassigns or (patch.status == "active" and current.settings.status != "active"):
         authorize(work, principal, "assign", resource(work, routine_id))
 
 
@@ -134,15 +133,15 @@ def check_references(
         references.check_issues_above(work, new.parent_issue_id, field="parentIssueId")
 
 
-def _check_base(routine_id: UUID, found: Routine, patch: RoutinePatch) -> None:
-    head = revision_of(routine_id, found.revision)
+def _check_base(routine_id: UUID, current: Routine, patch: RoutinePatch) -> None:
+    head = revision_of(routine_id, current.revision)
     if patch.base_revision_id not in (None, head):
         raise Conflict("Routine was updated by someone else", {"currentRevisionId": str(head)})
 
 
-def reschedule(work: UnitOfWork, found: Routine) -> None:
+def reschedule(work: UnitOfWork, current: Routine) -> None:
     """What passed while the routine was paused is not made up for."""
-    schedules = [id_ for id_, state in found.triggers.items() if state.kind == "schedule"]
+    schedules = [id_ for id_, state in current.triggers.items() if state.kind == "schedule"]
     work.load(schedules)
     for id_ in schedules:
         if (state := work.get(TRIGGER, id_)) is not None:

@@ -15,8 +15,7 @@ from application.event_store.stream_kinds import AGENT, PROJECT, ROUTINE, RUN, S
 from application.event_store.unit_of_work import UnitOfWork
 from application.quotas import OVER_QUOTA
 from application.request_bodies import RunRequest
-from application.use_cases import references, routines, slots
-from application.use_cases.jetty import task_firing
+from application.use_cases import references, routines, slots, task_firing
 from domain.board import project as projects
 from domain.errors import Conflict, Forbidden, NotFound, RuleViolation
 from domain.identity import issue_of_run, run_of_key, run_of_occurrence, slot_of, trajectory_of_run
@@ -33,15 +32,15 @@ from domain.values import Failed, Json, Outcome, RoutineSettings, Workspace
 
 def fire_by_hand(work: UnitOfWork, principal: Principal, routine_id: UUID, request: RunRequest) -> list[Recorded]:
     """The events of the run; those of the same run for the same idempotency key."""
-    found = routines.writable(work, principal, routine_id, "assign")
+    current = routines.writable(work, principal, routine_id, "assign")
     company_id = work.company_of(routine_id)
     _check_override(principal, request)
-    routine.must_not_be_archived(found)
+    routine.must_not_be_archived(current)
     references.check_project(work, company_id, request.project_id)
-    assignee = request.assignee_agent_id or found.settings.assignee_agent_id
+    assignee = request.assignee_agent_id or current.settings.assignee_agent_id
     references.check_assignee(work, company_id, assignee)
     _check_trigger(work, company_id, routine_id, request.trigger_id)
-    if assignee is None and found.settings.call is None:
+    if assignee is None and current.settings.call is None:
         raise RuleViolation("Default agent required")
     key = request.idempotency_key or None
     by_hand = request.source == "manual"
@@ -50,8 +49,8 @@ def fire_by_hand(work: UnitOfWork, principal: Principal, routine_id: UUID, reque
         routine_id=routine_id,
         source=request.source,
         assignee_agent_id=assignee,
-        project_id=request.project_id or found.settings.project_id,
-        texts=texts(work, found.settings, request.variables or {}, variables_in(request.payload)),
+        project_id=request.project_id or current.settings.project_id,
+        texts=texts(work, current.settings, request.variables or {}, variables_in(request.payload)),
         trigger_id=request.trigger_id,
         idempotency_key=key,
         payload=request.payload,
@@ -60,7 +59,7 @@ def fire_by_hand(work: UnitOfWork, principal: Principal, routine_id: UUID, reque
         workspace=_workspace(request),
     )
     if work.get(RUN, asked.run_id) is None:
-        record(work, company_id, found, asked)
+        record(work, company_id, current, asked)
     return work.history(asked.run_id)
 
 
@@ -87,22 +86,22 @@ def fail_due(work: UnitOfWork, rows: Sequence[DueTrigger], reason: str) -> int:
 
 
 def _fail(work: UnitOfWork, row: DueTrigger, reason: str) -> int:
-    if (of := work.get(ROUTINE, row.routine_id)) is None or is_fired(work, row.trigger_id, row.next_at):
+    if (current := work.get(ROUTINE, row.routine_id)) is None or is_fired(work, row.trigger_id, row.next_at):
         return 0
     next_at, due_at = _next_if_any(work, row)
     asked = FiringRequest(
         run_id=run_of_occurrence(row.trigger_id, row.next_at),
         routine_id=row.routine_id,
         source="schedule",
-        assignee_agent_id=of.settings.assignee_agent_id,
-        project_id=of.settings.project_id,
+        assignee_agent_id=current.settings.assignee_agent_id,
+        project_id=current.settings.project_id,
         texts=Failed(reason=f"The occurrence could not be carried out: {reason}"),
         trigger_id=row.trigger_id,
         occurrence=row.next_at,
         next_at=next_at,
         due_at=due_at,
     )
-    record(work, row.company_id, of, asked)
+    record(work, row.company_id, current, asked)
     return 1
 
 
@@ -117,16 +116,16 @@ def _next_if_any(work: UnitOfWork, row: DueTrigger) -> tuple[datetime | None, da
 
 def _settle(work: UnitOfWork, row: DueTrigger) -> int:
     armed = work.get(TRIGGER, row.trigger_id)
-    of = work.get(ROUTINE, row.routine_id)
-    if armed is None or of is None or work.version_of(row.trigger_id) != row.trigger_version:
+    current = work.get(ROUTINE, row.routine_id)
+    if armed is None or current is None or work.version_of(row.trigger_id) != row.trigger_version:
         return 0
     plan = trigger.plan_of(armed)
-    if plan is None or not armed.settings.enabled or of.settings.status != "active":
+    if plan is None or not armed.settings.enabled or current.settings.status != "active":
         return 0
     since = _first_unfired(work, row, plan)
     if since is None:
         return 0
-    if (due := trigger.due(plan, since, work.now, of.settings.catch_up_policy)) is None:
+    if (due := trigger.due(plan, since, work.now, current.settings.catch_up_policy)) is None:
         return 0
     company_id = work.company_of(row.trigger_id)
     if work.is_over_quota(company_id):
@@ -135,23 +134,25 @@ def _settle(work: UnitOfWork, row: DueTrigger) -> int:
     if due.missed is not None:
         work.record(row.trigger_id, [due.missed])
     run_ids = [run_of_occurrence(row.trigger_id, at) for at in due.fire]
-    assume_new_runs(work, run_ids, [of])
+    assume_new_runs(work, run_ids, [current])
     fresh = [at for at in due.fire if not is_fired(work, row.trigger_id, at)]
     for occurrence in fresh:
-        asked = scheduled(work, of, row.routine_id, row.trigger_id, occurrence)
-        record(work, company_id, of, replace(asked, next_at=due.next_at, due_at=due.due_at))
+        asked = scheduled(work, current, row.routine_id, row.trigger_id, occurrence)
+        record(work, company_id, current, replace(asked, next_at=due.next_at, due_at=due.due_at))
     return len(fresh)
 
 
-def scheduled(work: UnitOfWork, of: Routine, routine_id: UUID, trigger_id: UUID, occurrence: datetime) -> FiringRequest:
+def scheduled(
+    work: UnitOfWork, current: Routine, routine_id: UUID, trigger_id: UUID, occurrence: datetime
+) -> FiringRequest:
     """The firing of an occurrence, as the routine is now."""
     return FiringRequest(
         run_id=run_of_occurrence(trigger_id, occurrence),
         routine_id=routine_id,
         source="schedule",
-        assignee_agent_id=of.settings.assignee_agent_id,
-        project_id=of.settings.project_id,
-        texts=_render_for_schedule(work, of.settings),
+        assignee_agent_id=current.settings.assignee_agent_id,
+        project_id=current.settings.project_id,
+        texts=_render_for_schedule(work, current.settings),
         trigger_id=trigger_id,
         occurrence=occurrence,
     )
@@ -177,28 +178,30 @@ def is_fired(work: UnitOfWork, trigger_id: UUID, occurrence: datetime) -> bool:
     return work.get(RUN, run_of_occurrence(trigger_id, occurrence)) is not None
 
 
-def record(work: UnitOfWork, company_id: UUID, of: Routine, asked: FiringRequest) -> None:
-    asked = replace(asked, deadline=firing.deadline(of.settings, work.now))
-    if of.settings.call is not None:
-        task_firing.begin(work, company_id, of, asked)
+def record(work: UnitOfWork, company_id: UUID, current: Routine, asked: FiringRequest) -> None:
+    asked = replace(asked, deadline=firing.deadline(current.settings, work.now))
+    if current.settings.call is not None:
+        task_firing.begin(work, company_id, current, asked)
         return
     slot_id = slot_of(asked.routine_id)
     guard = slots.of(work, asked.routine_id)
-    outcome = slots.limit_live(work, guard, _outcome(work, of, asked, guard), is_awaited=asked.source != "schedule")
-    facts = firing.facts(asked, of, guard, outcome)
+    outcome = slots.limit_live(
+        work, guard, _outcome(work, current, asked, guard), is_awaited=asked.source != "schedule"
+    )
+    facts = firing.facts(asked, current, guard, outcome)
     work.record(asked.run_id, [facts.run], company_id)
     work.record(slot_id, facts.slot, company_id)
     if facts.issue is not None:
         work.record(issue_of_run(asked.run_id), [facts.issue], company_id)
 
 
-def _outcome(work: UnitOfWork, of: Routine, asked: FiringRequest, guard: Slot) -> Outcome:
-    if asked.source == "schedule" and projects.is_paused(work.get(PROJECT, asked.project_id)):
+def _outcome(work: UnitOfWork, current: Routine, request: FiringRequest, guard: Slot) -> Outcome:
+    if request.source == "schedule" and projects.is_paused(work.get(PROJECT, request.project_id)):
         return firing.PROJECT_PAUSED
-    if isinstance(asked.texts, Failed):
-        return asked.texts  # without a look at live issues: what they hold may be why it failed
-    assignee = work.get(AGENT, asked.assignee_agent_id)
-    return firing.outcome(asked, of, assignee, slots.newest(work, of, guard))
+    if isinstance(request.texts, Failed):
+        return request.texts  # without a look at live issues: what they hold may be why it failed
+    assignee = work.get(AGENT, request.assignee_agent_id)
+    return firing.outcome(request, current, assignee, slots.newest(work, current, guard))
 
 
 def texts(work: UnitOfWork, settings: RoutineSettings, *given: Mapping[str, object]) -> firing.RenderedTemplate:
@@ -243,10 +246,10 @@ def _check_override(principal: Principal, request: RunRequest) -> None:
 def _check_trigger(work: UnitOfWork, company_id: UUID, routine_id: UUID, trigger_id: UUID | None) -> None:
     if trigger_id is None:
         return
-    found = work.get(TRIGGER, trigger_id)
-    if found is None or found.deleted or work.company_of(trigger_id) != company_id:
+    current = work.get(TRIGGER, trigger_id)
+    if current is None or current.deleted or work.company_of(trigger_id) != company_id:
         raise NotFound("Routine trigger not found")
-    if found.routine_id != routine_id:
+    if current.routine_id != routine_id:
         raise Forbidden("Trigger does not belong to routine")
-    if not found.settings.enabled:
+    if not current.settings.enabled:
         raise Conflict(trigger.NOT_ACTIVE)

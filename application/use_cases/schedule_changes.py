@@ -13,23 +13,25 @@ from domain.schedule import plan as plans
 from domain.schedule.plan import INSTANT, MINUTE, Plan
 
 
-def record_pending_as_missed(work: UnitOfWork, trigger_id: UUID, found: Trigger, of: Routine, reason: str) -> None:
+def record_pending_as_missed(
+    work: UnitOfWork, trigger_id: UUID, current: Trigger, routine: Routine, reason: str
+) -> None:
     """Closes the account of a schedule up to now. To be called before the change is recorded."""
-    plan = trigger.plan_of(found)
-    runs = found.settings.enabled and not found.deleted and of.settings.status == "active"
-    if plan is None or found.next_unsettled_at is None or not runs:
+    plan = trigger.plan_of(current)
+    runs = current.settings.enabled and not current.deleted and routine.settings.status == "active"
+    if plan is None or current.next_unsettled_at is None or not runs:
         return
-    first = _first_unsettled(work, trigger_id, plan, found.next_unsettled_at)
+    first = _first_unsettled(work, trigger_id, plan, current.next_unsettled_at)
     if first is not None:
         work.record(trigger_id, trigger.drop(plan, first, work.now, reason))
 
 
-def record_all_pending_as_missed(work: UnitOfWork, of: Routine, reason: str) -> None:
+def record_all_pending_as_missed(work: UnitOfWork, routine: Routine, reason: str) -> None:
     """The same for all schedules of a routine."""
-    work.load(of.triggers)
-    for trigger_id in of.triggers:
-        if (found := work.get(TRIGGER, trigger_id)) is not None:
-            record_pending_as_missed(work, trigger_id, found, of, reason)
+    work.load(routine.triggers)
+    for trigger_id in routine.triggers:
+        if (current := work.get(TRIGGER, trigger_id)) is not None:
+            record_pending_as_missed(work, trigger_id, current, routine, reason)
 
 
 def _first_unsettled(work: UnitOfWork, trigger_id: UUID, plan: Plan, since: datetime) -> datetime | None:

@@ -55,12 +55,12 @@ class TriggerResult(Value, frozen=True):
 
 
 def create(work: UnitOfWork, principal: Principal, routine_id: UUID, draft: TriggerDraft) -> TriggerResult:
-    found = routines.writable(work, principal, routine_id, "assign")
-    if len(found.triggers) >= (most := work.limits.max_routine_triggers):
+    current = routines.writable(work, principal, routine_id, "assign")
+    if len(current.triggers) >= (most := work.limits.max_routine_triggers):
         raise RuleViolation(f"A routine has at most {most} triggers: delete one first")
     kind, settings = _drafted(draft)
     if kind == "schedule" and settings.enabled:
-        routine.must_be_schedulable(found.settings)
+        routine.must_be_schedulable(current.settings)
     trigger_id, company_id = work.new_id(), work.company_of(routine_id)
     webhook, minted = open_webhook(work, trigger_id, settings.signing_mode, company_id)
     work.record(trigger_id, trigger.create(routine_id, kind, settings, work.now, webhook), company_id)
@@ -104,8 +104,8 @@ def rotate_secret(work: UnitOfWork, principal: Principal, trigger_id: UUID, over
 
 def known(work: UnitOfWork, trigger_id: UUID) -> Trigger | None:
     """A trigger that was not deleted, if there is one."""
-    found = work.get(TRIGGER, trigger_id)
-    return None if found is None or found.deleted else found
+    current = work.get(TRIGGER, trigger_id)
+    return None if current is None or current.deleted else current
 
 
 def present(work: UnitOfWork, trigger_id: UUID) -> Trigger:
@@ -140,33 +140,33 @@ def at_address(work: UnitOfWork, public_id: str) -> tuple[UUID, Trigger]:
     return trigger_id, found
 
 
-def remove(work: UnitOfWork, trigger_id: UUID, found: Trigger, of: Routine) -> None:
-    schedule_changes.record_pending_as_missed(work, trigger_id, found, of, "deleted")
-    if found.webhook is not None:
-        work.drop(trigger.secrets_of(found))
-    work.record(trigger_id, trigger.delete(found))
+def remove(work: UnitOfWork, trigger_id: UUID, current: Trigger, of: Routine) -> None:
+    schedule_changes.record_pending_as_missed(work, trigger_id, current, of, "deleted")
+    if current.webhook is not None:
+        work.drop(trigger.secrets_of(current))
+    work.record(trigger_id, trigger.delete(current))
 
 
 def fit_secret(
-    work: UnitOfWork, trigger_id: UUID, found: Trigger, mode: SigningMode | None
+    work: UnitOfWork, trigger_id: UUID, current: Trigger, mode: SigningMode | None
 ) -> tuple[Webhook | None, NewSecret | None]:
     """
     The secret as another signing mode needs it; nothing when it can stay as it is.
 
     A bearer secret is kept as a digest only. A mode that signs needs the secret itself, so it gets a new one.
     """
-    if found.webhook is None or mode is None or mode == found.settings.signing_mode:
+    if current.webhook is None or mode is None or mode == current.settings.signing_mode:
         return None, None
-    secret = work.reveal([found.webhook.secret_id]).get(found.webhook.secret_id, Secret(digest=b""))
+    secret = work.reveal([current.webhook.secret_id]).get(current.webhook.secret_id, Secret(digest=b""))
     minted = None
     if secret.value is None and mode not in ("bearer", "none"):
         text = verification.mint(mode)
         secret = Secret(text.encode())
-        minted = NewSecret(trigger_id=trigger_id, public_id=found.webhook.public_id, secret=text)
+        minted = NewSecret(trigger_id=trigger_id, public_id=current.webhook.public_id, secret=text)
     elif secret.value is None or mode != "bearer":
         return None, None
-    work.drop(trigger.secrets_of(found))
-    return replace(found.webhook, secret_id=_keep(work, trigger_id, mode, secret)), minted
+    work.drop(trigger.secrets_of(current))
+    return replace(current.webhook, secret_id=_keep(work, trigger_id, mode, secret)), minted
 
 
 def _made(work: UnitOfWork, trigger_id: UUID, routine_id: UUID, minted: NewSecret | None) -> TriggerResult:

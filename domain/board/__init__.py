@@ -1,0 +1,1 @@
+"""Companies and what they keep: members and keys, agents, projects, goals, issues."""

@@ -138,9 +138,9 @@ def usual_expiry(key: Key, now: datetime) -> datetime:
     return usual if key.expires_at is None else min(usual, key.expires_at)
 
 
-def check_expiry(wanted: datetime | None, key: Key, field: str) -> None:
+def check_expiry(moment: datetime | None, key: Key, field: str) -> None:
     """Nobody prolongs a key by another one. Raises Misfit for a moment (None: never) after the end of `key`."""
-    if key.expires_at is None or (wanted is not None and wanted <= key.expires_at):
+    if key.expires_at is None or (moment is not None and moment <= key.expires_at):
         return
     ends = key.expires_at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     raise InvalidField(f"A key gives no key that outlives it: {field} must be a time up to {ends}", field)
@@ -156,9 +156,9 @@ def may_manage(member: Membership) -> bool:
     return member.role in ("owner", "admin")
 
 
-def must_manage_keys(by: Membership) -> None:
+def must_manage_keys(membership: Membership) -> None:
     """Raises Forbidden."""
-    if not may_manage(by):
+    if not may_manage(membership):
         raise Forbidden("Only owners and admins may manage the company's keys")
 
 
@@ -177,15 +177,15 @@ def regraded(member: Membership, role: MemberRole, permissions: Iterable[str] | 
     return granted(role, permissions)
 
 
-def join(by: Membership, user_id: UUID, member: Membership | None, wanted: Membership) -> list[MemberJoined]:
-    _must_manage(by, wanted)
+def join(membership: Membership, user_id: UUID, member: Membership | None, current: Membership) -> list[MemberJoined]:
+    _must_manage(membership, current)
     if member is not None:
         raise Conflict("Already a member")
-    return [MemberJoined(user_id=user_id, role=wanted.role, permissions=wanted.permissions)]
+    return [MemberJoined(user_id=user_id, role=current.role, permissions=current.permissions)]
 
 
 def change(
-    by: Membership,
+    membership: Membership,
     member: Membership,
     wanted: Membership,
     others: Iterable[Membership],
@@ -197,7 +197,7 @@ def change(
 
     `revokes_keys`: whether a member who may not issue keys any more loses those that they issued.
     """
-    _must_manage(by, member, wanted)
+    _must_manage(membership, member, wanted)
     wanted = replace(wanted, keys_revoked=not may_assign(wanted) and (revokes_keys or member.keys_revoked))
     if wanted == member:
         return []
@@ -207,18 +207,18 @@ def change(
 
 
 def remove(
-    by: Membership, member: Membership, others: Iterable[Membership], *, revokes_keys: bool = False
+    membership: Membership, member: Membership, others: Iterable[Membership], *, revokes_keys: bool = False
 ) -> list[MemberRemoved]:
     """`others` as in `change`; `revokes_keys`: whether the keys that the member issued go with them."""
-    _must_manage(by, member)
+    _must_manage(membership, member)
     _must_leave_an_owner(member, others)
     return [MemberRemoved(revokes_keys=revokes_keys)]
 
 
-def _must_manage(by: Membership, *touched: Membership) -> None:
-    if not may_manage(by):
+def _must_manage(membership: Membership, *touched: Membership) -> None:
+    if not may_manage(membership):
         raise Forbidden("Only owners and admins may manage members")
-    if by.role != "owner" and any(member.role == "owner" for member in touched):
+    if membership.role != "owner" and any(member.role == "owner" for member in touched):
         raise Forbidden("Only an owner may add, change or remove an owner")
 
 

@@ -47,7 +47,7 @@ class Limits(Value, frozen=True):
     # How deep things may lie within each other (application/use_cases: issues, goals, agents).
     max_parents: Annotated[int, Meta(ge=1, le=1_000)] = 100  # above an issue or a goal, or superiors of an agent
 
-    # Requests of one web process (web/http/guard.py, web/paperclip/rate_limit.py) and its connections (web/http/protocol.py).
+    # Requests of one web process (web/http/guard.py, web/http/rate_limit.py) and its connections (web/http/protocol.py).
     max_body_bytes: Bytes = MIB
     max_large_body_bytes: Bytes = 10 * MIB  # of a sender with a valid key, where an operation takes any object
     max_webhook_bytes: Bytes = MIB  # it is kept whole, and runs are listed by the hundred
@@ -108,7 +108,7 @@ class Limits(Value, frozen=True):
     max_cached_stream_bytes: Bytes = 256 * KIB  # of memory for one stream
 
     # One stream: the history of a thing, which every decision about it reads (application/event_store/unit_of_work.py).
-    max_stream_events: Count = 10_000  # by callers; beyond them it may only be ended (domain/bounds/endings.py)
+    max_stream_events: Count = 10_000  # by callers; beyond them it may only be ended (domain/endings.py)
     max_stream_bytes: Bytes = 16 * MIB  # of memory, by estimate; a change of more than a few KB may fill half of it
 
     # One page of a list (projections/engine/read_model.py).

@@ -1,0 +1,1 @@
+"""What is sent to receivers: endpoints, deliveries, retries, and where a request may go."""

@@ -5,11 +5,11 @@ from datetime import datetime
 from uuid import UUID
 
 from domain.events import AgentTerminated, RunCompleted, RunFailed, RunFired, TriggerMissed
-from domain.explain.time_words import span, when
 from domain.explain.verdicts import ExplainQuery, Verdict, reason_of
 from domain.recorded import Recorded
 from domain.routines.trigger import CATCH_UP_CAP
 from domain.schedule import plan as plans
+from domain.schedule.time_words import span, when
 from domain.values import Coalesced, Failed, Skipped, Value
 
 Name = Callable[[str], str]  # of an actor, as people call it

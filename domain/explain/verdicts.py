@@ -127,20 +127,20 @@ def _after(period: ConfigPeriod, recorded: Recorded) -> ConfigPeriod:
             return replace(period, trigger=trigger, edit=recorded if isinstance(event, OF_TRIGGER) else period.edit)
 
 
-def ask(past: Sequence[ConfigPeriod], at: datetime) -> ExplainQuery:
+def ask(past: Sequence[ConfigPeriod], moment: datetime) -> ExplainQuery:
     """What a moment is about: the occurrence of its minute or one that came due in it, be it one that was not to be."""
-    minute = at.replace(second=0, microsecond=0)
+    minute = moment.replace(second=0, microsecond=0)
     found = [
-        question for period in past if (question := _planned_in(period, _first_plan(past), minute, at)) is not None
+        question for period in past if (question := _planned_in(period, _first_plan(past), minute, moment)) is not None
     ]
     if found:
         return next((question for question in found if _obstacle(question) is None), found[0])
-    period = next(period for period in past if period.has(at))
+    period = next(period for period in past if period.has(moment))
     if (plan := period.plan) is not None and plan.jitter_s:
-        latest = plans.last_until(plan, at, max(period.begin, at - LONGEST_JITTER))
+        latest = plans.last_until(plan, moment, max(period.begin, moment - LONGEST_JITTER))
         if latest is not None and minute <= plans.due_at(plan, latest) < minute + MINUTE:
-            return ExplainQuery(at=at, period=period, plan=plan, occurrence=latest)
-    return ExplainQuery(at=at, period=period, plan=plan or _first_plan(past))
+            return ExplainQuery(at=moment, period=period, plan=plan, occurrence=latest)
+    return ExplainQuery(at=moment, period=period, plan=plan or _first_plan(past))
 
 
 def _first_plan(past: Sequence[ConfigPeriod]) -> Plan | None:
@@ -148,7 +148,7 @@ def _first_plan(past: Sequence[ConfigPeriod]) -> Plan | None:
     return next((period.plan for period in past if period.plan is not None), None)
 
 
-def _planned_in(period: ConfigPeriod, first: Plan | None, minute: datetime, at: datetime) -> ExplainQuery | None:
+def _planned_in(period: ConfigPeriod, first: Plan | None, minute: datetime, moment: datetime) -> ExplainQuery | None:
     """The occurrence that the schedule of an era has in a minute, its limits apart."""
     low, high = max(minute - INSTANT, period.begin), min(minute + MINUTE - INSTANT, period.end)
     plan = period.plan or first
@@ -156,7 +156,7 @@ def _planned_in(period: ConfigPeriod, first: Plan | None, minute: datetime, at: 
         return None
     bare = replace(plan, starts_at=None, ends_at=None, excluded=())
     found = next(plans.occurrences(bare, low, high), None)
-    return None if found is None else ExplainQuery(at=at, period=period, plan=plan, occurrence=found)
+    return None if found is None else ExplainQuery(at=moment, period=period, plan=plan, occurrence=found)
 
 
 def reason_of(outcome: Outcome) -> str | None:

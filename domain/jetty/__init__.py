@@ -1,0 +1,1 @@
+"""What only the Jetty API has: tasks, their trajectories, cadences, environments."""

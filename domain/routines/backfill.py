@@ -95,9 +95,9 @@ def may_begin(obstacle: str | None) -> None:
         raise Conflict(OBSTACLES[obstacle])
 
 
-def until(asked: datetime | None, now: datetime, owed: datetime | None) -> datetime:
+def until(moment: datetime | None, now: datetime, owed: datetime | None) -> datetime:
     """The end of a range: nothing ahead, and nothing that the schedule settles itself."""
-    last = min(asked or now, now)
+    last = min(moment or now, now)
     return last if owed is None else min(last, owed - INSTANT)
 
 

@@ -78,17 +78,17 @@ class Facts(Value, frozen=True):
 
 
 def texts(
-    settings: RoutineSettings, given: Sequence[Mapping[str, object]], at: datetime, most: int = sys.maxsize
+    settings: RoutineSettings, given: Sequence[Mapping[str, object]], moment: datetime, most: int = sys.maxsize
 ) -> RenderedTemplate:
     """
-    The texts with the values given, the first that has one; `at` fills in the date (contract 2.2, 2.3).
+    The texts with the values given, the first that has one; `moment` fills in the date (contract 2.2, 2.3).
 
     A title that grows past LONGEST_TITLE is cut, and stands whole at the beginning of the description. Raises
     Unacceptable for wrong values, and for values that are, with what they add to title and description, more than
     `most` bytes: then nothing is made of them.
     """
     resolved = variables.resolve(settings.variables, given)
-    values = variables.built_in_values(at) | resolved
+    values = variables.built_in_values(moment) | resolved
     templates = (settings.title, settings.description or "")
     added = sum(variables.added_size(template, values) for template in templates)
     added += len(msgspec.json.encode(resolved)) if resolved else 0
@@ -107,10 +107,10 @@ def failed(refusal: DomainError) -> Failed:
     return Failed(reason=message if len(message) <= LONGEST_REASON else f"{message[: LONGEST_REASON - 1]}…")
 
 
-def deadline(settings: RoutineSettings, at: datetime) -> datetime | None:
+def deadline(settings: RoutineSettings, moment: datetime) -> datetime | None:
     """When a run that is fired now has lasted too long; None: never."""
     most = settings.max_run_duration_sec
-    return None if most is None else at + timedelta(seconds=most)
+    return None if most is None else moment + timedelta(seconds=most)
 
 
 def outcome(firing: FiringRequest, routine: Routine, agent: Agent | None, newest: LiveWork | None) -> Outcome:

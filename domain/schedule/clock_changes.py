@@ -11,11 +11,11 @@ from zoneinfo import ZoneInfo
 
 from msgspec.structs import replace
 
-from domain.explain.time_words import clock, day, local
 from domain.schedule import cron_fields, cron_words
 from domain.schedule import plan as plans
 from domain.schedule.cron_schedule import Cron
 from domain.schedule.plan import DAY, INSTANT, MINUTE, Plan
+from domain.schedule.time_words import clock, day, local
 from domain.values import Value
 
 HOUR = timedelta(hours=1)

@@ -36,43 +36,43 @@ def compose(work: UnitOfWork, pending: PendingDelivery, told: Recorded) -> Paylo
             return Payload(_encoded(found), number=found.trajectory_id)
 
 
-def headers(pending: PendingDelivery, of: Payload, to: Address, work: UnitOfWork) -> Mapping[str, str]:
+def headers(pending: PendingDelivery, payload: Payload, address: Address, work: UnitOfWork) -> Mapping[str, str]:
     """Of one attempt: its time is signed with the body."""
-    own = signatures.standard_headers(pending.id, to.secrets, of.body, work.now)
+    own = signatures.standard_headers(pending.id, address.secrets, payload.body, work.now)
     if pending.kind != "callback":
         return own
-    secret = to.secrets[0] if to.secrets else None
-    return {**own, **signatures.callback_headers(of.number, secret, of.body, work.now)}
+    secret = address.secrets[0] if address.secrets else None
+    return {**own, **signatures.callback_headers(payload.number, secret, payload.body, work.now)}
 
 
-def _event(told: Recorded) -> dict[str, Any]:
+def _event(recorded: Recorded) -> dict[str, Any]:
     """Without addresses: whoever reads an endpoint's messages need not be allowed to change what they are about."""
     return {
-        "type": told.name,
-        "timestamp": time(told.at),
+        "type": recorded.name,
+        "timestamp": time(recorded.at),
         "data": {
-            "companyId": told.company_id,
-            "streamId": told.stream_id,
-            "version": told.version,
-            "position": told.position,
-            "actor": told.actor,
-            "cause": told.cause,
-            "event": disclosure.masked(told.event),
+            "companyId": recorded.company_id,
+            "streamId": recorded.stream_id,
+            "version": recorded.version,
+            "position": recorded.position,
+            "actor": recorded.actor,
+            "cause": recorded.cause,
+            "event": disclosure.masked(recorded.event),
         },
     }
 
 
-def _heartbeat(pending: PendingDelivery, told: Recorded) -> dict[str, Any]:
-    event = told.event
+def _heartbeat(pending: PendingDelivery, recorded: Recorded) -> dict[str, Any]:
+    event = recorded.event
     if not isinstance(event, IssueOpened):
         raise TypeError(event)
     return {
         "type": "issue.opened",
-        "timestamp": time(told.at),
+        "timestamp": time(recorded.at),
         "data": {
             "agentId": pending.target_id,
-            "companyId": told.company_id,
-            "issueId": told.stream_id,
+            "companyId": recorded.company_id,
+            "issueId": recorded.stream_id,
             "title": event.details.title,
             "priority": event.details.priority,
             "status": event.status,

@@ -22,8 +22,8 @@ import psycopg
 import structlog
 from eventsourcing.persistence import PersistenceError
 
-from application.event_store.execute import Executor
 from application.event_store.unit_of_work import UnitOfWork
+from application.execute import Executor
 from application.use_cases import delivery_attempts
 from application.use_cases.delivery_attempts import Address, GivenUp
 from domain.delivery import outbound_url

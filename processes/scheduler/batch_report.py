@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from application import tracing
-from application.event_store.execute import Done
+from application.execute import Done
 from domain.events import RunFired, TriggerMissed
 from domain.routines.backfill import Waiting
 from domain.routines.deadline import Overdue

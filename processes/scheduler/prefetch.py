@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from eventsourcing.persistence import PersistenceError
 
-from application.event_store.execute import Executor
+from application.execute import Executor
 from application.use_cases import runs
 from domain.routines.trigger import DueTrigger
 from processes.wakeup import Connection

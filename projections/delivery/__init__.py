@@ -1,0 +1,1 @@
+"""Read models of endpoints, and of deliveries on their way."""

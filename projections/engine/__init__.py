@@ -1,0 +1,1 @@
+"""How a read model is kept: rows, batches, positions, rebuilds, isolated events."""

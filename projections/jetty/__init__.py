@@ -1,0 +1,1 @@
+"""Read models that only the Jetty API shows."""

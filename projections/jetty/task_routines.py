@@ -76,27 +76,27 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             pass
 
 
-def _call(recorded: Recorded, called: TaskCall, settings: RoutineSettings) -> CallRow:
+def _call(recorded: Recorded, call: TaskCall, settings: RoutineSettings) -> CallRow:
     if recorded.company_id is None:
         raise ImpossibleHistory(None, recorded.event)
     return CallRow(
         id=recorded.stream_id,
         company_id=recorded.company_id,
-        task_id=called.task_id,
+        task_id=call.task_id,
         number=recorded.position,
         last_run_at=None,
-        doc=_fields(called, settings),
+        doc=_fields(call, settings),
     )
 
 
-def _fields(called: TaskCall, settings: RoutineSettings) -> CallFields:
+def _fields(call: TaskCall, settings: RoutineSettings) -> CallFields:
     return CallFields(
-        name=called.name,
-        cadence=called.cadence,
-        overrides=called.overrides,
-        secrets=called.secrets.names if called.secrets else (),
-        webhook_url=called.callback.url if called.callback else None,
-        is_signed=called.callback is not None and called.callback.secret_id is not None,
+        name=call.name,
+        cadence=call.cadence,
+        overrides=call.overrides,
+        secrets=call.secrets.names if call.secrets else (),
+        webhook_url=call.callback.url if call.callback else None,
+        is_signed=call.callback is not None and call.callback.secret_id is not None,
         paused=settings.status == "paused",
         overlap_policy=OVERLAP[settings.concurrency_policy],
     )

@@ -1,0 +1,1 @@
+"""Read models of routines with their triggers, and of their revisions."""

@@ -1,0 +1,1 @@
+"""What an operator does: one module for each group of commands."""

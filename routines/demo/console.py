@@ -36,9 +36,9 @@ class DemoConsole:
         self._waiting.update(cell(text))
 
 
-def clock(at: datetime) -> str:
+def clock(moment: datetime) -> str:
     """The time of day with milliseconds."""
-    return at.time().isoformat("milliseconds")
+    return moment.time().isoformat("milliseconds")
 
 
 def late(planned: datetime, actual: datetime) -> str:

@@ -1,0 +1,1 @@
+"""The embedded Postgres: its programs, its cluster, and who may log in."""

@@ -14,7 +14,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from application.event_store.execute import Executor
+from application.execute import Executor
 from routines import bootstrap
 from routines.postgres.cluster import LocalPostgres
 from routines.settings import Settings

@@ -11,8 +11,8 @@ from psycopg.sql import SQL, Identifier
 
 from application.access import Caller
 from application.audit import grants, log_reader
-from application.event_store.execute import Executor
 from application.event_store.recorder import APPEND, ClockDiffers
+from application.execute import Executor
 from application.jetty_request_bodies import ApiKeyCreate, CollectionCreate
 from application.request_bodies import AgentDraft, AgentKeyDraft, BoardKeyDraft, CompanyDraft, MemberDraft, MemberPatch
 from application.use_cases.board import agents, companies, keys, members

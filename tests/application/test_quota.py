@@ -10,9 +10,9 @@ from eventsourcing.persistence import OperationalError
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
-from application.event_store.execute import Executor
 from application.event_store.recorder import MemoryRecorder, OutcomeUnknown
 from application.event_store.store import EventStore
+from application.execute import Executor
 from application.quotas import MINUTE_S, MOST_KNOWN, Charge, OverQuota, Quotas, Rate
 from application.secrets.key_ring import VaultClosed
 from domain.bounds.limits import Limits

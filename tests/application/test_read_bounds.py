@@ -5,9 +5,9 @@ from uuid import uuid4
 
 import pytest
 
-from application.event_store.execute import Executor
 from application.event_store.store import EventStore, ReadBudget
 from application.event_store.unit_of_work import UnitOfWork
+from application.execute import Executor
 from domain.bounds.limits import KIB, Limits
 from domain.errors import Oversized
 from domain.events import AgentPaused, SlotCounted

@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 import pytest
 
 from application.access import Caller
-from application.event_store.execute import Executor
 from application.event_store.recorder import MemoryRecorder
 from application.event_store.store import EventStore
 from application.event_store.stream_cache import StreamCache
 from application.event_store.unit_of_work import FULL
+from application.execute import Executor
 from application.request_bodies import (
     AgentDraft,
     CompanyDraft,

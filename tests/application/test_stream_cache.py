@@ -13,11 +13,11 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from application.access import Caller, identify
-from application.event_store.execute import Executor
 from application.event_store.recorder import MemoryRecorder
 from application.event_store.store import EventStore, from_stored, to_stored
 from application.event_store.stream_cache import CachedStream, StreamCache, size_of
 from application.event_store.unit_of_work import UnitOfWork
+from application.execute import Executor
 from application.request_bodies import AgentDraft, CompanyDraft, IssuePatch, RoutineDraft, RoutinePatch, RunRequest
 from application.use_cases import routines, runs
 from application.use_cases.board import agents, companies, issues, keys

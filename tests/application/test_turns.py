@@ -8,11 +8,11 @@ from uuid import uuid4
 import pytest
 from eventsourcing.persistence import IntegrityError
 
-from application.event_store.execute import Executor
 from application.event_store.recorder import MemoryRecorder
 from application.event_store.store import EventStore
 from application.event_store.stream_cache import StreamCache
 from application.event_store.turns import Turns
+from application.execute import Executor
 from domain.events import AgentPaused
 from domain.recorded import Recorded
 from tests.waiting import wait_for

@@ -12,8 +12,8 @@ from msgspec.structs import replace
 from domain.board.access import Membership
 from domain.board.company import Company
 from domain.board.issue import Issue
-from domain.bounds.endings import ends
 from domain.delivery.endpoint import Endpoint
+from domain.endings import ends
 from domain.events import (
     AgentResumed,
     CompanyEnvironmentChanged,

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from application.event_store.execute import Executor
+from application.execute import Executor
 from processes.scheduler import scheduler as schedulers
 from processes.scheduler.scheduler import Scheduler
 from routines import bootstrap

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import msgspec
 
-from application.event_store.execute import Executor
+from application.execute import Executor
 from domain.events import AgentCreated, CompanyCreated, RoutineCreated, RoutineTriggerAdded, TriggerCreated
 from domain.values import AgentProfile, CompanyDetails, RoutineSettings, TriggerSettings
 

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from application.access import BoardUser
-from application.event_store.execute import Executor
+from application.execute import Executor
 from application.request_bodies import BackfillDraft, IssuePatch
 from application.use_cases import backfills
 from application.use_cases.board import issues

@@ -24,7 +24,7 @@ from application.request_bodies import AgentDraft, CompanyDraft, EndpointDraft, 
 from application.use_cases import endpoints
 from application.use_cases.board import agents, companies, issues, keys
 from application.use_cases.jetty import collections, task_routines, tasks, trajectories
-from application.use_cases.jetty.names import RoutinePath, TaskPath
+from application.use_cases.names import RoutinePath, TaskPath
 from domain.delivery import retry
 from domain.delivery.delivery import PendingDelivery
 from domain.events import DeliveryEvent, DeliveryFailed, EndpointDisabled, TrajectoryOpened, stored_name

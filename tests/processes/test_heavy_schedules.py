@@ -8,14 +8,14 @@ import pytest
 from eventsourcing.persistence import OperationalError
 from structlog.testing import capture_logs
 
-from application.event_store.execute import Executor
 from application.event_store.store import EventStore
 from application.event_store.stream_cache import StreamCache
+from application.execute import Executor
 from domain.bounds.limits import KIB, Limits
 from domain.events import IssueOpened, RoutineUpdated, RunFired, SlotTaken
 from domain.identity import slot_of
 from domain.values import Failed, IssueDetails, LiveWork, RoutineSettings
-from processes.scheduler import scheduler as schedulers
+from processes.scheduler import quarantine
 from processes.scheduler.prefetch import PREFETCH_WINDOW
 from processes.scheduler.scheduler import Scheduler
 from projections.engine import positions
@@ -102,8 +102,8 @@ def test_a_schedule_that_always_takes_too_long_is_recorded_as_failed(  # noqa: P
     measured.slow_from = 2
 
     with capture_logs():
-        for attempt in range(schedulers.PATIENCE):
-            clock.now = NOON + attempt * schedulers.REST
+        for attempt in range(quarantine.PATIENCE):
+            clock.now = NOON + attempt * quarantine.REST
             bounded.tick(conn)
 
     (run,) = happened(RunFired)
@@ -121,8 +121,8 @@ def test_a_schedule_whose_open_issues_are_too_much_to_read_is_recorded_as_failed
     company_fixture.record((slot_of(row.routine_id), [SlotTaken(routine_id=row.routine_id, live=one) for one in live]))
 
     with capture_logs():
-        for attempt in range(schedulers.PATIENCE):
-            clock.now = NOON + attempt * schedulers.REST
+        for attempt in range(quarantine.PATIENCE):
+            clock.now = NOON + attempt * quarantine.REST
             bounded.tick(conn)
 
     (run,) = happened(RunFired)

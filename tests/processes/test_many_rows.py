@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from structlog.testing import capture_logs
 
-from application.event_store.execute import Executor
+from application.execute import Executor
 from domain.bounds.limits import BATCH_ROWS, DEFAULT
 from domain.events import EndpointCreated, RunFired
 from domain.values import EndpointSettings

@@ -6,9 +6,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from application.access import BoardUser
-from application.event_store.execute import Executor
 from application.event_store.recorder import ClockDiffers
 from application.event_store.store import EventStore
+from application.execute import Executor
 from application.quotas import Quotas
 from application.request_bodies import BackfillDraft
 from application.use_cases import backfills, explanations

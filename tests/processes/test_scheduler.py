@@ -8,9 +8,9 @@ import psycopg
 import pytest
 from structlog.testing import capture_logs
 
-from application.event_store.execute import Executor
 from application.event_store.store import EventStore
 from application.event_store.stream_cache import StreamCache
+from application.execute import Executor
 from application.use_cases import runs
 from domain.events import (
     CommentAdded,
@@ -28,6 +28,7 @@ from domain.events import (
 )
 from domain.identity import run_of_occurrence, slot_of
 from domain.values import Coalesced, Failed, Opened, RoutineSettings, Skipped, TriggerSettings
+from processes.scheduler import batches, quarantine
 from processes.scheduler import scheduler as schedulers
 from processes.scheduler.prefetch import PREFETCH_WINDOW
 from processes.scheduler.scheduler import Scheduler
@@ -158,7 +159,7 @@ def test_a_row_that_has_become_stale_does_nothing(company_fixture, scheduler, co
 
     change(company_fixture, armed)
 
-    assert 1 == scheduler._settle(rows, runs.fire_due)
+    assert 1 == scheduler._batches.settle(rows, runs.fire_due)
     assert [other.trigger_id] == [run.event.trigger_id for run in happened(RunFired)]
 
 
@@ -211,7 +212,7 @@ def test_a_schedule_that_cannot_be_settled_is_left_alone_for_a_while(company_fix
     company_fixture.routines(next_at=NOON, zone="Atlantis/Capital")
 
     tries = []
-    for rest in (timedelta(), timedelta(seconds=1), schedulers.REST - INSTANT, schedulers.REST):
+    for rest in (timedelta(), timedelta(seconds=1), quarantine.REST - INSTANT, quarantine.REST):
         clock.now = NOON + rest
         with capture_logs() as logs:
             scheduler.tick(conn)
@@ -227,7 +228,7 @@ def test_a_schedule_that_cannot_be_settled_is_tried_again_after_its_rest(company
     with capture_logs():
         scheduler.tick(conn)
 
-    assert schedulers.REST.total_seconds() == scheduler.pause_s(conn)
+    assert quarantine.REST.total_seconds() == scheduler.pause_s(conn)
 
 
 def test_a_schedule_that_fails_again_and_again_ends_as_failed_and_says_why(
@@ -236,8 +237,8 @@ def test_a_schedule_that_fails_again_and_again_ends_as_failed_and_says_why(
     [poison] = company_fixture.routines(next_at=NOON, zone="Atlantis/Capital")
 
     with capture_logs():
-        for attempt in range(schedulers.PATIENCE + 1):
-            clock.now = NOON + attempt * schedulers.REST
+        for attempt in range(quarantine.PATIENCE + 1):
+            clock.now = NOON + attempt * quarantine.REST
             scheduler.tick(conn)
 
     [run] = happened(RunFired)
@@ -260,18 +261,18 @@ def test_a_company_with_very_much_due_work_does_not_keep_another_waiting(executo
     order = [run.event.trigger_id for run in happened(RunFired)]
     assert 301 == len(order)
     assert order.index(armed.trigger_id) < 50 * (
-        schedulers.MAX_CONCURRENT_BATCHES + 1
-    )  # in the first batches, however lanes take turns
+        batches.MAX_CONCURRENT_BATCHES + 1
+    )  # in the first batches, however threads take turns
 
 
 def test_a_long_tick_looks_again_before_it_goes_on(executor, system, conn, clock, happened):
     company_fixture = CompanyFixture(executor)
     company_fixture.routines(150, next_at=NOON)
-    ticking = Scheduler(executor, system.store.after, batch=50 // schedulers.MAX_CONCURRENT_BATCHES)
+    ticking = Scheduler(executor, system.store.after, batch=50 // batches.MAX_CONCURRENT_BATCHES)
 
     class Passing(type(clock)):
         def __call__(self):
-            self.now += schedulers.SLICE
+            self.now += batches.SLICE
             return self.now
 
     executor.clock = Passing(NOON)
@@ -285,8 +286,8 @@ def test_a_long_tick_looks_again_before_it_goes_on(executor, system, conn, clock
 
 @pytest.fixture
 def hurried(executor, system, monkeypatch):
-    """A scheduler that has time for LANES batches of 25 in a tick, on a clock that stands still."""
-    monkeypatch.setattr(schedulers, "SLICE", -INSTANT)
+    """A scheduler that has time for MAX_CONCURRENT_BATCHES batches of 25 in a tick, on a clock that stands still."""
+    monkeypatch.setattr(batches, "SLICE", -INSTANT)
     return Scheduler(executor, system.store.after, batch=25)
 
 
@@ -567,10 +568,10 @@ def test_what_has_fired_elsewhere_since_a_tick_began_does_not_fire_again(
     clock.now = NOON - PREFETCH_WINDOW
     read_ahead(foreseeing, conn)
     clock.now = NOON
-    seen = foreseeing._look(conn, NOON)
+    seen = foreseeing._find_due(conn, NOON)
 
     assert 60 == scheduler.tick(conn)
-    foreseeing._look = lambda *_: seen
+    foreseeing._find_due = lambda *_: seen
 
     head = company_fixture.executor.store.head()
     assert 0 == foreseeing.tick(conn)

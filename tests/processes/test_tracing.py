@@ -7,7 +7,7 @@ from opentelemetry.trace import StatusCode
 from structlog.testing import capture_logs
 
 from application import tracing
-from application.event_store.execute import Executor
+from application.execute import Executor
 from domain.events import IssueOpened, RunFired
 from processes.scheduler import batch_report
 from processes.scheduler.scheduler import Scheduler

@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 
 from application.access import Caller
-from application.event_store.execute import Executor
+from application.execute import Executor
 from application.jetty_request_bodies import (
     ApiKeyCreate,
     CadenceConfig,
@@ -55,7 +55,7 @@ from application.use_cases import backfills, endpoints, revisions, routines, run
 from application.use_cases import delivery_attempts as post
 from application.use_cases.board import agents, companies, goals, issues, keys, members, projects
 from application.use_cases.jetty import collections, task_routines, tasks, trajectories
-from application.use_cases.jetty.names import RoutinePath, TaskPath
+from application.use_cases.names import RoutinePath, TaskPath
 from domain.delivery.delivery import Answer
 from domain.identity import revision_of
 from domain.webhooks.verification import WebhookRequest
@@ -65,7 +65,7 @@ from projections.engine import positions
 from projections.engine.read_model import apply
 from projections.firing import backfills as waiting_backfills
 from projections.firing import triggers_due
-from web.paperclip.webhook_requests import Message
+from web.paperclip.webhook_requests import parse_call
 
 START = datetime(2026, 11, 22, 12, 0, 30, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -115,11 +115,13 @@ class Story:
     def call(self, minted, payload=None):
         """The run that somebody who knows the secret fires."""
         body = b"" if payload is None else msgspec.json.encode(payload)
-        message = Message(
-            WebhookRequest(headers=(("authorization", f"Bearer {minted.secret}"),), body=body),
-            count_call=lambda _webhook: None,
-        )
-        return self.executor.attempt(lambda work: webhooks.fire(work, minted.public_id, message)).result[0]
+        request = WebhookRequest(headers=(("authorization", f"Bearer {minted.secret}"),), body=body)
+
+        def decide(work):
+            webhook = webhooks.authenticate(work, minted.public_id, request)
+            return webhooks.fire(work, webhook, parse_call(request))
+
+        return self.executor.attempt(decide).result[0]
 
     def rotate(self, trigger_id, overlap_s=0):
         return self.ask(triggers.rotate_secret, trigger_id, overlap_s).minted

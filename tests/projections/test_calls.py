@@ -6,7 +6,7 @@ import pytest
 
 from application.jetty_request_bodies import CadenceConfig, CollectionCreate, RoutineChange, RoutineCreate, TaskCreate
 from application.use_cases.jetty import collections, task_routines, tasks, trajectories
-from application.use_cases.jetty.names import RoutinePath, TaskPath
+from application.use_cases.names import RoutinePath, TaskPath
 from domain.events import TrajectoryOpened
 from domain.values import Json
 from projections.catalogue import ALL

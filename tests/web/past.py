@@ -5,8 +5,8 @@ from typing import Any
 from uuid import UUID
 
 from application.access import Caller
-from application.event_store.execute import Executor
 from application.event_store.stream_kinds import TRIGGER
+from application.execute import Executor
 from application.request_bodies import (
     AgentDraft,
     CompanyDraft,

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from application.event_store.execute import Executor
+from application.execute import Executor
 from routines import bootstrap
 from tests.api import Api
 from tests.conftest import _serving

@@ -33,8 +33,8 @@ from web.http.fair_threads import TENANT
 from web.http.guard import MAX_PATH_BYTES, MAX_QUERY_BYTES, MAX_QUERY_FIELDS
 from web.http.held_bodies import HeldBodies, Holder, NoRoom
 from web.http.large_bodies import takes_anything
+from web.http.rate_limit import TooMany, WebhookRateLimiter, network_of
 from web.jetty.requests import MOST_ESCAPES, MOST_FIELDS
-from web.paperclip.rate_limit import TooMany, WebhookRateLimiter, network_of
 
 ID = "11111111-1111-4111-8111-111111111111"
 PUBLIC = "/api/routine-triggers/public"

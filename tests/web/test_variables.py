@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from application.event_store.execute import Executor
+from application.execute import Executor
 from application.use_cases import runs
 from domain.routines.trigger import DueTrigger
 from tests.api import Api

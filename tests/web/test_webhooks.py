@@ -22,7 +22,7 @@ from tests.domain.webhook_vectors.refused import Attempt, refused
 from tests.web.hooks import JSON, Hook, hex_hmac, hook
 from tests.web.served import further
 from web.http.guard import MAX_HEADER_BYTES
-from web.paperclip.rate_limit import WebhookRateLimiter
+from web.http.rate_limit import WebhookRateLimiter
 
 MODES = ["bearer", "hmac_sha256", "github_hmac", "none", "standard_webhooks"]
 SIGNED = [mode for mode in MODES if mode != "none"]

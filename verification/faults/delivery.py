@@ -21,10 +21,10 @@ from typing import Any
 import psycopg
 
 from application.access import Caller
-from application.event_store.execute import Executor
+from application.execute import Executor
 from application.jetty_request_bodies import CollectionCreate, RunCreate, TaskCreate
 from application.use_cases.jetty import collections, tasks, trajectories
-from application.use_cases.jetty.names import TaskPath
+from application.use_cases.names import TaskPath
 from routines import bootstrap
 from verification.faults.campaign import Outcome, Progress, Size, noting_standstill
 from verification.faults.environment import Database, Environment, wait_for

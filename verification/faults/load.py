@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 
 import httpx
 
-from application.event_store.execute import Executor
 from application.event_store.unit_of_work import UnitOfWork
+from application.execute import Executor
 from domain.events import (
     AgentCreated,
     AnyEvent,

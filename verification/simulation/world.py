@@ -19,10 +19,10 @@ from uuid import UUID
 import msgspec
 from eventsourcing.persistence import PersistenceError
 
+from application import execute
 from application.access import BoardUser
-from application.event_store import execute
-from application.event_store.execute import Executor
 from application.event_store.stream_cache import StreamCache
+from application.execute import Executor
 from domain.errors import DomainError, ImpossibleHistory
 from processes.scheduler.scheduler import TROUBLE_S, Scheduler
 from verification.simulation.faults import Break, Died, Faults, Kind, Line, Log, broken
@@ -403,9 +403,10 @@ class World:
                     triggers_due=TriggersDue,
                     deadlines=Deadlines,
                     backfills=Backfills,
-                    log=Silent(self._trouble),
-                    ThreadPoolExecutor=InTurn,
                 )
+            )
+            stack.enter_context(
+                patch.multiple("processes.scheduler.batches", log=Silent(self._trouble), ThreadPoolExecutor=InTurn)
             )
             stack.enter_context(broken(self.shape.broken))
             yield

@@ -12,8 +12,8 @@ from litestar import Response
 from psycopg_pool import ConnectionPool
 
 from application.access import Caller, Principal
-from application.event_store.execute import Executor
 from application.event_store.unit_of_work import UnitOfWork
+from application.execute import Executor
 from application.use_cases import read_access
 from domain.bounds.limits import Limits
 from domain.errors import NotFound

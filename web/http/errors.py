@@ -18,8 +18,8 @@ from application.quotas import OverQuota
 from application.secrets.key_ring import VaultClosed
 from domain.errors import Conflict, DomainError, Forbidden, InvalidField, NotFound, RuleViolation, Unauthenticated
 from projections.engine.positions import Lagging
+from web.http.rate_limit import TooMany
 from web.http.validation import Invalid
-from web.paperclip.rate_limit import TooMany
 
 
 class Overloaded(Exception):

@@ -13,7 +13,7 @@ says who may.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -29,14 +29,11 @@ from web.apis import ApiName, api_of
 from web.http import json_body
 from web.http.backend import Backend
 from web.http.departures import Gone, Watched
-from web.http.errors import RETRY_AFTER_S, described, error_response, headers_of
+from web.http.errors import RETRY_AFTER_S, described, headers_of
 from web.http.held_bodies import HeldBodies, Holder, NoRoom, Share
 from web.http.large_bodies import LargeBodies
-from web.http.requests import bearer_of
+from web.http.requests import DECODED_BODY, bearer_of
 from web.http.tenants import address_of, company_of
-from web.jetty.errors import error_response as jetty_error
-from web.jetty.requests import URL_ENCODED
-from web.paperclip.webhook_requests import PUBLIC_ID
 
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 32 * 1024
@@ -46,7 +43,12 @@ MAX_QUERY_FIELDS = 100
 TOO_LARGE = "Too many or too large headers"
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 NO_STORE = (b"cache-control", b"no-store")
-DELIVERY = re.compile(r"/+api/+routine-triggers/+public/+([^/]+)/+fire/*")  # routing takes repeated slashes for one
+PUBLIC_ID = re.compile(r"[0-9a-f]{24}")
+URL_ENCODED = "application/x-www-form-urlencoded"
+WEBHOOK = re.compile(r"/+api/+routine-triggers/+public/+([^/]+)/+fire/*")  # routing takes repeated slashes for one
+
+
+RespondError = Callable[[int, str, dict[str, str]], ASGIApp]  # of a status, a text and headers
 
 
 class Refused(Exception):
@@ -67,7 +69,8 @@ class Bounds(msgspec.Struct, frozen=True):
     check: Callable[[], Holder]  # says for whom a large one is held
 
 
-def guard(app: ASGIApp, backend: Backend, large: LargeBodies) -> ASGIApp:
+def guard(app: ASGIApp, backend: Backend, large: LargeBodies, refusals: Mapping[ApiName, RespondError]) -> ASGIApp:
+    """Lets pass what is a request at all; `refusals` make the answers to any other, in the words of the API it is for."""
     limits = backend.limits
     held = HeldBodies(limits.max_held_body_bytes, limits.max_held_body_bytes_per_sender)
 
@@ -75,20 +78,19 @@ def guard(app: ASGIApp, backend: Backend, large: LargeBodies) -> ASGIApp:
         if scope["type"] != ScopeType.HTTP:
             await app(scope, receive, send)
             return
-        delivery, api = DELIVERY.fullmatch(scope["path"]), api_of(scope["path"])
+        webhook, api = WEBHOOK.fullmatch(scope["path"]), api_of(scope)
         with held.share(Holder(address_of(scope))) as share:
             try:
                 _check_head(scope)
-                _check_address(scope, delivery)
-                body = await _body(scope, receive, _bounds(scope, delivery, api, backend, large), share)
+                _check_address(scope, webhook)
+                body = await _body(scope, receive, _bounds(scope, webhook, api, backend, large), share)
                 async with Watched(receive, _with_headers(send)) as client:
-                    await _check_body(scope, body, share, delivery, api)
+                    await _check_body(scope, body, share, webhook, api)
                     await app(scope, _replay(body, client.receive), client.send)
             except Gone:
                 return
             except Refused as refused:
-                respond = jetty_error if api == "jetty" else error_response
-                answer = respond(refused.status, refused.message, refused.headers)
+                answer = refusals[api](refused.status, refused.message, refused.headers)
                 await answer(scope, receive, _with_headers(send))
 
     return guarded
@@ -107,9 +109,9 @@ def _check_head(scope: Any) -> None:
         raise Refused(400, "The character U+0000 is not allowed in a query")
 
 
-def _check_address(scope: Any, delivery: re.Match[str] | None) -> None:
+def _check_address(scope: Any, webhook: re.Match[str] | None) -> None:
     """What cannot be the address of a webhook needs no further look."""
-    if delivery is not None and scope["method"] == "POST" and not PUBLIC_ID.fullmatch(delivery[1]):
+    if webhook is not None and scope["method"] == "POST" and not PUBLIC_ID.fullmatch(webhook[1]):
         raise Refused(404, "Routine trigger not found")
 
 
@@ -121,10 +123,10 @@ def _is_nowhere(scope: Any) -> bool:
     return len(scope.get("raw_path") or b"") > MAX_PATH_BYTES or "\x00" in path or "\ufffd" in path
 
 
-def _bounds(scope: Any, delivery: re.Match[str] | None, api: ApiName, backend: Backend, large: LargeBodies) -> Bounds:
+def _bounds(scope: Any, webhook: re.Match[str] | None, api: ApiName, backend: Backend, large: LargeBodies) -> Bounds:
     limits = backend.limits
-    if delivery is not None:
-        public_id = delivery[1]
+    if webhook is not None:
+        public_id = webhook[1]
         return Bounds(
             most=limits.max_webhook_bytes,
             unknown=min(limits.max_webhook_bytes, json_body.SMALL),
@@ -153,18 +155,19 @@ def _receiver(work: UnitOfWork, public_id: str) -> Holder:
     return Holder(f"webhooks of {work.company_of(trigger_id)}")
 
 
-async def _check_body(scope: Any, body: bytes, share: Share, delivery: re.Match[str] | None, api: ApiName) -> None:
+async def _check_body(scope: Any, body: bytes, share: Share, webhook: re.Match[str] | None, api: ApiName) -> None:
     if not body or scope["method"] not in ("POST", "PATCH", "PUT", "DELETE"):
         return
-    raw = delivery is not None or api == "jetty"  # who may not call, or calls what is not there, is told so first
+    raw = webhook is not None or api == "jetty"  # who may not call, or calls what is not there, is told so first
     _check_type(scope, raw=raw)
-    if delivery is None and len(body) > json_body.SMALL:
+    if webhook is None and len(body) > json_body.SMALL:
         _grow(share, json_body.weight(body))
     if not raw:
         try:
-            await json_body.aside(len(body), json_body.read, body)
+            value = await json_body.aside(len(body), json_body.read, body)
         except json_body.Unsound as unsound:
             raise Refused(400, str(unsound)) from unsound
+        scope.setdefault("state", {})[DECODED_BODY] = value
 
 
 def _check_type(scope: Any, *, raw: bool) -> None:

@@ -7,7 +7,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Protocol
 
 from web.http.rare_log import RareLine
-from web.paperclip.rate_limit import network_of
+from web.http.rate_limit import network_of
 
 
 class Client(Hashable, Protocol):

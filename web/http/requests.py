@@ -14,6 +14,7 @@ from web.http import json_body
 from web.http.validation import UUID_TEXT, Invalid, parse
 
 MOST_DIGITS = 12
+DECODED_BODY = "routines.decoded_body"  # in the state of a request: the JSON value that the guard has read
 BEARER = re.compile(r"bearer +(\S+)", re.IGNORECASE)
 
 
@@ -30,6 +31,8 @@ class JsonRequest(Request[Any, Any, Any]):
     async def json(self) -> Any:
         field, body = self.route_handler.parsed_data_field, await self.body()
         shape: Any = object if field is None else field.annotation
+        if DECODED_BODY in self.scope["state"]:
+            return await json_body.aside(len(body), parse, shape, self.scope["state"][DECODED_BODY])
         return await json_body.aside(len(body), lambda: parse(shape, msgspec.json.decode(body)))
 
 

@@ -15,8 +15,8 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from application.access import Caller
 from web.http.backend import Backend
 from web.http.fair_threads import TENANT
+from web.http.rate_limit import network_of
 from web.http.requests import bearer_of
-from web.paperclip.rate_limit import network_of
 
 
 def by_tenant(app: ASGIApp, backend: Backend) -> ASGIApp:

@@ -45,8 +45,8 @@ class Collections(Controller):
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], data: JSONBody[CollectionCreate]
     ) -> Response[Collection]:
         """A company that is known by this name. For instance admins."""
-        made = backend.change(caller, MODELS, use_cases.create, data)
-        return made.answer(lambda conn: collections.one(conn, made.result))
+        changed = backend.change(caller, MODELS, use_cases.create, data)
+        return changed.answer(lambda conn: collections.one(conn, changed.result))
 
     @get("/{collection:str}", operation_id="getCollection")
     def detail(
@@ -103,10 +103,10 @@ class ApiKeys(Controller):
         longer than the key that asks (ours).
         """
         check_expiry(data.expires_at, "expires_at", backend.executor.clock())
-        made = backend.change(caller, MODELS, use_cases.create_key, data)
-        shown = made.answer(lambda conn: collections.key(conn, made.result.key_id))
+        changed = backend.change(caller, MODELS, use_cases.create_key, data)
+        shown = changed.answer(lambda conn: collections.key(conn, changed.result.key_id))
         key = NewApiKey(
-            **{name: getattr(shown.content, name) for name in ApiKey.__struct_fields__}, api_key=made.result.token
+            **{name: getattr(shown.content, name) for name in ApiKey.__struct_fields__}, api_key=changed.result.token
         )
         return Response(key, headers=shown.headers)
 

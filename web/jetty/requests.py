@@ -11,14 +11,15 @@ from litestar.params import FromPath
 from application.access import Caller, Principal
 from application.event_store.unit_of_work import UnitOfWork
 from application.jetty_request_bodies import RunCreate
-from application.use_cases.jetty import collections, names
-from application.use_cases.jetty.names import RoutinePath, TaskPath
+from application.use_cases import names
+from application.use_cases.jetty import collections
+from application.use_cases.names import RoutinePath, TaskPath
 from web.http import json_body
 from web.http.backend import Backend
+from web.http.guard import URL_ENCODED
 from web.http.requests import bearer
 from web.http.validation import Invalid, parse
 
-URL_ENCODED = "application/x-www-form-urlencoded"
 FORMS = ("multipart/form-data", URL_ENCODED)
 MOST_FIELDS, MOST_ESCAPES = 1_000, 100_000  # of a form: each costs far more to read than to send
 OBJECTS = ("init_params", "secret_params")  # JSON in a part of a form

@@ -21,15 +21,15 @@ class WorkflowResponse(ResponseBody, frozen=True, kw_only=True):
     metadata: str = ""
 
     @classmethod
-    def of(cls, found: Trajectory, message: str = "Workflow started") -> "WorkflowResponse":
+    def of(cls, trajectory: Trajectory, message: str = "Workflow started") -> "WorkflowResponse":
         return cls(
-            workflow_id=found.workflow_id,
-            trajectory_id=found.trajectory_id,
-            run_id=found.run_id,
+            workflow_id=trajectory.workflow_id,
+            trajectory_id=trajectory.trajectory_id,
+            run_id=trajectory.run_id,
             message=message,
-            result={name: step.outputs for name, step in found.steps.items()},
-            trajectory=found,
-            steps=dict(found.steps),
+            result={name: step.outputs for name, step in trajectory.steps.items()},
+            trajectory=trajectory,
+            steps=dict(trajectory.steps),
         )
 
 

@@ -10,9 +10,10 @@ from msgspec.structs import replace
 
 from application.access import Caller
 from application.jetty_request_bodies import RoutineChange, RoutineCreate
-from application.use_cases.jetty import collections, names
+from application.use_cases import names
+from application.use_cases.jetty import collections
 from application.use_cases.jetty import task_routines as use_cases
-from application.use_cases.jetty.names import RoutinePath, TaskPath
+from application.use_cases.names import RoutinePath, TaskPath
 from domain import disclosure
 from domain.errors import NotFound
 from domain.jetty import task as tasks
@@ -44,8 +45,8 @@ class Routines(Controller):
         data: JSONBody[RoutineCreate],
     ) -> Response[RoutineRead]:
         """A saved, recurring call of the task."""
-        made = backend.change(caller, MODELS, use_cases.create, task_path, data)
-        return _answer(backend, made, 201)
+        changed = backend.change(caller, MODELS, use_cases.create, task_path, data)
+        return _answer(backend, changed, 201)
 
     @get("/{collection:str}", operation_id="listRoutinesOfCollection", response_headers=NEXT)
     def of_collection(
@@ -140,8 +141,8 @@ class Routines(Controller):
         routine_path: NamedDependency[RoutinePath],
     ) -> Response[WorkflowResponse]:
         """Fires it now, whatever its cadence, be it paused or at work."""
-        made = backend.change(caller, RUNS, use_cases.run_now, routine_path)
-        return made.answer(lambda conn: started(conn, made.result))
+        changed = backend.change(caller, RUNS, use_cases.run_now, routine_path)
+        return changed.answer(lambda conn: started(conn, changed.result))
 
     @get("/{collection:str}/{task:str}/{name:str}/runs", operation_id="listRunsOfRoutine")
     def runs(

@@ -12,7 +12,7 @@ from application.access import Caller
 from application.jetty_request_bodies import RunCreate
 from application.use_cases.jetty import collections
 from application.use_cases.jetty import trajectories as use_cases
-from application.use_cases.jetty.names import TaskPath
+from application.use_cases.names import TaskPath
 from domain.jetty.trajectory import LIVE
 from projections.jetty import trajectories
 from projections.jetty.responses import Trajectory
@@ -80,8 +80,8 @@ class Runs(Controller):
 
 
 def _started(backend: Backend, caller: Caller, task_path: TaskPath, given: RunCreate) -> Response[WorkflowResponse]:
-    made = backend.change(caller, MODELS, use_cases.run, task_path, given)
-    return made.answer(lambda conn: started(conn, made.result))
+    changed = backend.change(caller, MODELS, use_cases.run, task_path, given)
+    return changed.answer(lambda conn: started(conn, changed.result))
 
 
 def _shown(backend: Backend, trajectory_id: UUID) -> Trajectory | None:

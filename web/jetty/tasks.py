@@ -8,9 +8,10 @@ from litestar.params import FromPath, FromQuery, JSONBody
 
 from application.access import Caller
 from application.jetty_request_bodies import TaskChange, TaskCreate
-from application.use_cases.jetty import collections, names
+from application.use_cases import names
+from application.use_cases.jetty import collections
 from application.use_cases.jetty import tasks as use_cases
-from application.use_cases.jetty.names import TaskPath
+from application.use_cases.names import TaskPath
 from domain.errors import NotFound
 from projections.jetty import tasks
 from projections.jetty.responses import Task
@@ -48,8 +49,8 @@ class Tasks(Controller):
         collection: FromPath[str],
         data: JSONBody[TaskCreate],
     ) -> Response[Task]:
-        made = backend.change(caller, MODELS, use_cases.create, collection, data)
-        return made.answer(lambda conn: tasks.one(conn, made.result), 201)
+        changed = backend.change(caller, MODELS, use_cases.create, collection, data)
+        return changed.answer(lambda conn: tasks.one(conn, changed.result), 201)
 
     @get("/{collection:str}/search", operation_id="searchTasks", response_headers=NEXT)
     def search(

@@ -14,10 +14,9 @@ from application.access import Caller
 from application.event_store.stream_kinds import TRAJECTORY
 from application.event_store.unit_of_work import UnitOfWork
 from application.jetty_request_bodies import IngestCreate, LabelCreate
-from application.use_cases import read_access
-from application.use_cases.jetty import names
+from application.use_cases import names, read_access
 from application.use_cases.jetty import trajectories as use_cases
-from application.use_cases.jetty.names import TaskPath
+from application.use_cases.names import TaskPath
 from domain import disclosure
 from domain.errors import InvalidField, NotFound
 from domain.events import (
@@ -154,8 +153,8 @@ class TrajectoryChanges(Controller):
         data: JSONBody[IngestCreate],
     ) -> Response[Ingested]:
         """Stores a run that was made elsewhere; sent again with the same `trajectory_id` it is the same."""
-        made = backend.change(caller, MODELS, use_cases.ingest, task_path, data)
-        return made.answer(lambda conn: _ingested(trajectories.one(conn, made.result)))
+        changed = backend.change(caller, MODELS, use_cases.ingest, task_path, data)
+        return changed.answer(lambda conn: _ingested(trajectories.one(conn, changed.result)))
 
     @get("/workflows-logs/{workflow_id:str}", operation_id="getWorkflowLogs", response_headers=NEXT)
     def logs(
@@ -195,10 +194,10 @@ def _label(conn: Connection, trajectory_id: UUID, key: str) -> Label | None:
     return next((label for label in found.labels if label.key == key), None) if found else None
 
 
-def _ingested(found: Trajectory | None) -> Ingested | None:
-    if found is None:
+def _ingested(trajectory: Trajectory | None) -> Ingested | None:
+    if trajectory is None:
         return None
-    return Ingested(**{name: getattr(found, name) for name in Ingested.__struct_fields__})
+    return Ingested(**{name: getattr(trajectory, name) for name in Ingested.__struct_fields__})
 
 
 def _events(work: UnitOfWork, trajectory_id: UUID) -> list[Recorded]:

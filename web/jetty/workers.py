@@ -9,9 +9,10 @@ from litestar.params import FromPath, JSONBody
 
 from application.access import Caller
 from application.jetty_request_bodies import ClaimRequest, FinishRequest, StepReport
-from application.use_cases.jetty import collections, names
+from application.use_cases import names
+from application.use_cases.jetty import collections
 from application.use_cases.jetty import trajectories as use_cases
-from application.use_cases.jetty.names import TaskPath
+from application.use_cases.names import TaskPath
 from domain.errors import NotFound
 from domain.jetty.trajectory import LEASE
 from projections.engine.read_model import Connection
@@ -46,11 +47,11 @@ class Workers(Controller):
         Who does not extend the lease in time may lose it to another worker, and is told 409 from then on.
         """
         waiting = _waiting(backend, caller, collection, data.task)
-        made = backend.change(caller, MODELS, use_cases.claim, collection, data.task, data.worker, waiting)
-        got: use_cases.Claimed | None = made.result
+        changed = backend.change(caller, MODELS, use_cases.claim, collection, data.task, data.worker, waiting)
+        got: use_cases.Claimed | None = changed.result
         if got is None:
             return Response(None, status_code=204)
-        return made.answer(lambda conn: _claimed(conn, got))
+        return changed.answer(lambda conn: _claimed(conn, got))
 
     @post("/{trajectory:str}/{claim_id:str}/extend", operation_id="extendClaim", status_code=200)
     def extend(

@@ -1,0 +1,1 @@
+"""What monitoring sees: health, metrics, traces of requests."""

@@ -77,8 +77,8 @@ class Agents(Controller):
         data: JSONBody[AgentDraft],
     ) -> Response[MadeAgent]:
         """With a `heartbeatUrl` (ours) it hears of issues that are opened for it; `heartbeatSecret` signs that."""
-        made = backend.change(caller, ("directory",), agents.create, identified(company_id, "Company"), data)
-        return _made(made, 201)
+        changed = backend.change(caller, ("directory",), agents.create, identified(company_id, "Company"), data)
+        return _made(changed, 201)
 
     @get("/agents/me", operation_id="getMe")
     def me(self, backend: NamedDependency[Backend], caller: NamedDependency[Caller]) -> Me:
@@ -215,9 +215,9 @@ def _changed(
     return changed.answer(lambda conn: directory.agent(conn, changed.result))
 
 
-def _made(made: Changed, status: int = 200) -> Response[MadeAgent]:
-    result: agents.AgentResult = made.result
-    shown = made.answer(lambda conn: directory.agent(conn, result.agent_id), status)
+def _made(changed: Changed, status: int = 200) -> Response[MadeAgent]:
+    result: agents.AgentResult = changed.result
+    shown = changed.answer(lambda conn: directory.agent(conn, result.agent_id), status)
     fields = {name: getattr(shown.content, name) for name in responses.Agent.__struct_fields__}
     agent = MadeAgent(**fields, heartbeat_secret=result.heartbeat_secret or UNSET)
     return Response(agent, status_code=status, headers=shown.headers)

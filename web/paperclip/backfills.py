@@ -11,7 +11,7 @@ from litestar.params import FromPath, JSONBody
 from application.access import Caller
 from application.request_bodies import BackfillDraft
 from application.use_cases import backfills as use_cases
-from domain.explain.time_words import local
+from domain.schedule.time_words import local
 from projections.firing import backfills
 from projections.firing.backfills import Backfill
 from projections.responses import ResponseBody, time
@@ -90,8 +90,8 @@ class Backfills(Controller):
         Its runs carry its id as `backfillId`. The range ends before what the schedule itself still has to settle.
         """
         id_ = identified(trigger_id, "Routine trigger")
-        made = backend.change(caller, MODELS, use_cases.create, id_, _checked(data))
-        return made.answer(lambda conn: backfills.backfill(conn, made.result), 201)
+        changed = backend.change(caller, MODELS, use_cases.create, id_, _checked(data))
+        return changed.answer(lambda conn: backfills.backfill(conn, changed.result), 201)
 
     @get("/routine-triggers/{trigger_id:str}/backfills", operation_id="listBackfills", response_headers=NEXT)
     def list_(

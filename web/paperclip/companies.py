@@ -42,8 +42,8 @@ class Companies(Controller):
     def create(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], data: JSONBody[CompanyDraft]
     ) -> Response[responses.Company]:
-        made = backend.change(caller, MODELS, companies.create, data)
-        return made.answer(lambda conn: _shown(conn, made.result), 201)
+        changed = backend.change(caller, MODELS, companies.create, data)
+        return changed.answer(lambda conn: _shown(conn, changed.result), 201)
 
     @get("/{company_id:str}", operation_id="getCompany", refuses=(403,))
     def detail(

@@ -55,8 +55,8 @@ class Endpoints(Controller):
         data: JSONBody[EndpointDraft],
     ) -> Response[MadeEndpoint]:
         """The company's events of these kinds are sent there, signed. The secret is shown once."""
-        made = backend.change(caller, ENDPOINTS, use_cases.create, identified(company_id, "Company"), data)
-        return _with_secret(made, 201)
+        changed = backend.change(caller, ENDPOINTS, use_cases.create, identified(company_id, "Company"), data)
+        return _with_secret(changed, 201)
 
     @get("/webhook-endpoints", operation_id="listWebhookEndpoints", refuses=(403,), response_headers=NEXT)
     def list_(
@@ -127,8 +127,8 @@ class Endpoints(Controller):
     ) -> Response[MadeEndpoint]:
         """Another secret, shown once; for `overlapSec` seconds the one before signs beside it."""
         ids = _ids(company_id, endpoint_id)
-        made = backend.change(caller, ENDPOINTS, use_cases.rotate, *ids, data.overlap_sec)
-        return _with_secret(made, 200)
+        changed = backend.change(caller, ENDPOINTS, use_cases.rotate, *ids, data.overlap_sec)
+        return _with_secret(changed, 200)
 
     @post(
         "/webhook-endpoints/{endpoint_id:str}/test",
@@ -145,8 +145,8 @@ class Endpoints(Controller):
     ) -> Response[Delivery]:
         """Sends `endpoint.tested` there; the delivery says what came of it."""
         ids = _ids(company_id, endpoint_id)
-        made = backend.change(caller, DELIVERIES, use_cases.test, *ids)
-        return made.answer(lambda conn: _newest(conn, *ids), 202)
+        changed = backend.change(caller, DELIVERIES, use_cases.test, *ids)
+        return changed.answer(lambda conn: _newest(conn, *ids), 202)
 
     @get(
         "/webhook-endpoints/{endpoint_id:str}/deliveries",
@@ -204,9 +204,9 @@ def _ids(company_id: str, endpoint_id: str) -> tuple[UUID, UUID]:
     return identified(company_id, "Company"), identified(endpoint_id, "Webhook endpoint")
 
 
-def _with_secret(made: Changed, status: int) -> Response[MadeEndpoint]:
-    minted: use_cases.EndpointResult = made.result
-    shown = made.answer(lambda conn: endpoints.one(conn, minted.endpoint_id), status)
+def _with_secret(changed: Changed, status: int) -> Response[MadeEndpoint]:
+    minted: use_cases.EndpointResult = changed.result
+    shown = changed.answer(lambda conn: endpoints.one(conn, minted.endpoint_id), status)
     fields = {name: getattr(shown.content, name) for name in EndpointFields.__struct_fields__}
     return Response(MadeEndpoint(**fields, secret=minted.secret), status_code=status, headers=shown.headers)
 
@@ -244,15 +244,15 @@ def _status(text: str) -> Status:
     raise Invalid([{"code": "custom", "message": message, "path": ["status"]}])
 
 
-def _pending_delivery(found: Delivery) -> PendingDelivery:
+def _pending_delivery(delivery: Delivery) -> PendingDelivery:
     return PendingDelivery(
-        id=found.id,
+        id=delivery.id,
         version=0,
-        kind=found.kind,
-        target_id=found.target_id,
-        partition_key=found.target_id,
+        kind=delivery.kind,
+        target_id=delivery.target_id,
+        partition_key=delivery.target_id,
         ordered=False,
-        company_id=found.company_id,
-        position=found.event_position,
+        company_id=delivery.company_id,
+        position=delivery.event_position,
         attempts=0,
     )

@@ -120,8 +120,8 @@ class Issues(Controller):
         company_id: FromPath[str],
         data: JSONBody[IssueDraft],
     ) -> Response[responses.Issue]:
-        made = backend.change(caller, ("issues",), use_cases.create, identified(company_id, "Company"), data)
-        return made.answer(lambda conn: issues.issue(conn, made.result), 201)
+        changed = backend.change(caller, ("issues",), use_cases.create, identified(company_id, "Company"), data)
+        return changed.answer(lambda conn: issues.issue(conn, changed.result), 201)
 
     @get("/issues/{issue_id:str}", operation_id="getIssue")
     def detail(
@@ -243,8 +243,8 @@ class Issues(Controller):
         data: JSONBody[CommentDraft],
     ) -> Response[responses.Comment]:
         id_ = _id_of(backend, caller, issue_id)
-        made = backend.change(caller, ("issues",), use_cases.comment, id_, data, caller.run_id)
-        return made.answer(lambda conn: issues.comment(conn, id_, made.result), 201)
+        changed = backend.change(caller, ("issues",), use_cases.comment, id_, data, caller.run_id)
+        return changed.answer(lambda conn: issues.comment(conn, id_, changed.result), 201)
 
     @get("/issues/{issue_id:str}/comments/{comment_id:str}", operation_id="getComment")
     def comment(

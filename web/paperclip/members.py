@@ -80,8 +80,8 @@ class Members(Controller):
         check_expiry(data.key_expires_at, "keyExpiresAt", backend.executor.clock())
         id_ = identified(company_id, "Company")
         shared = _companies_of(backend, data.user_id)
-        made = backend.change(caller, ("directory",), members.add, id_, data, shared)
-        return made.answer(lambda conn: _added(conn, id_, made.result), 201)
+        changed = backend.change(caller, ("directory",), members.add, id_, data, shared)
+        return changed.answer(lambda conn: _added(conn, id_, changed.result), 201)
 
     @patch("/{user_id:str}", operation_id="updateMember", refuses=(403, 409, 422))
     def update(  # noqa: PLR0913, PLR0917 the path, the query and the body

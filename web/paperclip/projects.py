@@ -53,8 +53,8 @@ class Projects(Controller):
         company_id: FromPath[str],
         data: JSONBody[ProjectDraft],
     ) -> Response[responses.Project]:
-        made = backend.change(caller, ("directory",), projects.create, identified(company_id, "Company"), data)
-        return made.answer(lambda conn: directory.project(conn, made.result), 201)
+        changed = backend.change(caller, ("directory",), projects.create, identified(company_id, "Company"), data)
+        return changed.answer(lambda conn: directory.project(conn, changed.result), 201)
 
     @get("/projects/{project_id:str}", operation_id="getProject", refuses=(422,))
     def detail(
@@ -137,8 +137,8 @@ class Goals(Controller):
         company_id: FromPath[str],
         data: JSONBody[GoalDraft],
     ) -> Response[responses.Goal]:
-        made = backend.change(caller, ("directory",), goals.create, identified(company_id, "Company"), data)
-        return made.answer(lambda conn: directory.goal(conn, made.result), 201)
+        changed = backend.change(caller, ("directory",), goals.create, identified(company_id, "Company"), data)
+        return changed.answer(lambda conn: directory.goal(conn, changed.result), 201)
 
     @get("/goals/{goal_id:str}", operation_id="getGoal")
     def detail(

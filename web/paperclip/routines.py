@@ -87,8 +87,8 @@ class Routines(Controller):
         data: JSONBody[RoutineDraft],
     ) -> Response[responses.Routine]:
         """Stored paused when it has no assignee."""
-        made = backend.change(caller, ("routines",), use_cases.create, identified(company_id, "Company"), data)
-        return made.answer(lambda conn: routines.routine(conn, made.result), 201)
+        changed = backend.change(caller, ("routines",), use_cases.create, identified(company_id, "Company"), data)
+        return changed.answer(lambda conn: routines.routine(conn, changed.result), 201)
 
     @get("/routines/{routine_id:str}", operation_id="getRoutine")
     def detail(

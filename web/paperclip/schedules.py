@@ -15,11 +15,11 @@ from application.request_bodies import SchedulePreview
 from application.use_cases import explanations
 from application.use_cases.explanations import Ahead, Planned
 from domain.explain import sentences
-from domain.explain.time_words import local
 from domain.explain.verdicts import Verdict
 from domain.recorded import Recorded
 from domain.schedule.clock_changes import Effect, Touched
 from domain.schedule.plan import INSTANT
+from domain.schedule.time_words import local
 from projections.firing import occurrences
 from projections.firing.occurrences import Occurrence, OccurrenceRow, Place
 from projections.responses import ResponseBody, time, time_or_none

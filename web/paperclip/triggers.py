@@ -8,20 +8,23 @@ from litestar.params import FromPath, JSONBody
 from msgspec import UNSET, UnsetType
 
 from application.access import Caller
+from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import SecretRotation, TriggerDraft, TriggerPatch
 from application.use_cases import triggers, webhooks
 from application.use_cases.triggers import NewSecret, TriggerResult
 from domain.errors import NotFound, Unauthenticated
+from domain.recorded import Recorded
+from domain.webhooks.verification import WebhookRequest
 from projections import responses
 from projections.engine.read_model import Connection
 from projections.firing.run_history import run_of
 from projections.responses import ResponseBody
 from projections.routines import revisions, routines
 from web.http.backend import POSITION_HEADER, Backend, Changed
+from web.http.rate_limit import WebhookRateLimiter
 from web.http.requests import identified
 from web.http.routing import delete, patch, post
-from web.paperclip.rate_limit import WebhookRateLimiter
-from web.paperclip.webhook_requests import Message
+from web.paperclip.webhook_requests import parse_call
 
 MODELS = ("routines", "revisions")
 
@@ -63,8 +66,8 @@ class Triggers(Controller):
         data: JSONBody[TriggerDraft],
     ) -> Response[TriggerAnswer]:
         """Of a webhook trigger the secret is shown here and never again."""
-        made = backend.change(caller, MODELS, triggers.create, identified(routine_id, "Routine"), data)
-        return _answer(made, public_url, 201)
+        changed = backend.change(caller, MODELS, triggers.create, identified(routine_id, "Routine"), data)
+        return _answer(changed, public_url, 201)
 
     @patch("/routine-triggers/{trigger_id:str}", operation_id="updateTrigger", refuses=(403, 409, 422))
     def update(
@@ -114,7 +117,7 @@ class Triggers(Controller):
     def fire(
         self,
         backend: NamedDependency[Backend],
-        message: NamedDependency[Message],
+        webhook_request: NamedDependency[WebhookRequest],
         rate_limiter: NamedDependency[WebhookRateLimiter],
         sender: NamedDependency[str],
         public_id: FromPath[str],
@@ -126,10 +129,20 @@ class Triggers(Controller):
         A JSON object is the payload; any other JSON value becomes `{"body": value}`. With an `Idempotency-Key` the
         same call gives the same run; a signed and timestamped call counts once.
         """
+        is_counted = False
+
+        def decide(work: UnitOfWork) -> list[Recorded]:
+            nonlocal is_counted
+            webhook = webhooks.authenticate(work, public_id, webhook_request)
+            if not is_counted:  # once, however often it is decided what comes of the call
+                rate_limiter.count_call(webhook.trigger_id, sender)
+                is_counted = True
+            return webhooks.fire(work, webhook, parse_call(webhook_request))
+
         try:
-            done = backend.executor.attempt(lambda work: webhooks.fire(work, public_id, message))
+            done = backend.executor.attempt(decide)
         except (NotFound, Unauthenticated):
-            if not message.is_proved:
+            if not is_counted:
                 rate_limiter.count_refusal(sender)
             raise
         return Response(run_of(done.result), status_code=202, headers={POSITION_HEADER: str(done.position)})

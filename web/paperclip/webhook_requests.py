@@ -1,72 +1,55 @@
 """How a webhook's request is read: raw, since what is signed are its bytes (contract 6)."""
 
-import re
-from collections.abc import Callable
 from typing import Any
-from uuid import UUID
-
-import msgspec
-from litestar.di import NamedDependency
 
 from application.request_bodies import IdempotencyKey
+from application.use_cases.webhooks import WebhookCall
 from domain.values import Json
 from domain.webhooks.verification import WebhookRequest
 from web.http import json_body
 from web.http.requests import JsonRequest
 from web.http.validation import Invalid, parse
-from web.paperclip.rate_limit import WebhookRateLimiter
-
-PUBLIC_ID = re.compile(r"[0-9a-f]{24}")
 
 
-class Message(msgspec.Struct):
-    """A request with its headers and bytes as they came; reading it may raise Invalid."""
-
-    delivery: WebhookRequest
-    count_call: Callable[[UUID], None]  # of a webhook; raises TooMany
-    is_proved: bool = False  # whether its sender may call the webhook that it names
-
-    def count(self, webhook: UUID) -> None:
-        """Once, however often it is decided what comes of the call. Raises TooMany."""
-        if not self.is_proved:
-            self.count_call(webhook)
-            self.is_proved = True
-
-    def payload(self) -> Json | None:
-        """A JSON object as it is, another JSON value as `{"body": value}`, nothing as `{}`, any other type as None."""
-        body, announced = self.delivery.body, self._values("content-type")
-        if not body:
-            return {}
-        if announced and not json_body.is_announced(announced[0]):
-            return None
-        try:
-            value: Any = json_body.read(body)
-        except json_body.Unsound as unsound:
-            if not announced:
-                return None
-            raise _wrong(str(unsound)) from unsound
-        return value if isinstance(value, dict) else {"body": value}
-
-    def idempotency_key(self) -> str | None:
-        given = self._values("idempotency-key")
-        if len(given) > 1:
-            raise _wrong("Idempotency-Key must be given once", "Idempotency-Key")
-        try:
-            return parse(IdempotencyKey, given[0]) or None if given else None
-        except Invalid as error:
-            raise Invalid([{**issue, "path": ["Idempotency-Key"]} for issue in error.issues]) from error
-
-    def _values(self, name: str) -> list[str]:
-        return [value for given, value in self.delivery.headers if given == name]
-
-
-async def message(
-    request: JsonRequest, rate_limiter: NamedDependency[WebhookRateLimiter], sender: NamedDependency[str]
-) -> Message:
-    """A dependency."""
+async def webhook_request(request: JsonRequest) -> WebhookRequest:
+    """The headers and the bytes of a request as they came: what is signed are its bytes. A dependency."""
     headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in request.scope["headers"]]
-    delivery = WebhookRequest(headers=tuple(headers), body=await request.raw_body())
-    return Message(delivery, lambda webhook: rate_limiter.count_call(webhook, sender))
+    return WebhookRequest(headers=tuple(headers), body=await request.raw_body())
+
+
+def parse_call(request: WebhookRequest) -> WebhookCall:
+    """What a request says to the webhook that it has proved to know. Raises Invalid."""
+    return WebhookCall(payload=_payload(request), idempotency_key=_idempotency_key(request))
+
+
+def _payload(request: WebhookRequest) -> Json | None:
+    """A JSON object as it is, another JSON value as `{"body": value}`, nothing as `{}`, any other type as None."""
+    announced = _values(request, "content-type")
+    if not request.body:
+        return {}
+    if announced and not json_body.is_announced(announced[0]):
+        return None
+    try:
+        value: Any = json_body.read(request.body)
+    except json_body.Unsound as unsound:
+        if not announced:
+            return None
+        raise _wrong(str(unsound)) from unsound
+    return value if isinstance(value, dict) else {"body": value}
+
+
+def _idempotency_key(request: WebhookRequest) -> str | None:
+    keys = _values(request, "idempotency-key")
+    if len(keys) > 1:
+        raise _wrong("Idempotency-Key must be given once", "Idempotency-Key")
+    try:
+        return parse(IdempotencyKey, keys[0]) or None if keys else None
+    except Invalid as error:
+        raise Invalid([{**issue, "path": ["Idempotency-Key"]} for issue in error.issues]) from error
+
+
+def _values(request: WebhookRequest, name: str) -> list[str]:
+    return [value for header, value in request.headers if header == name]
 
 
 def _wrong(text: str, *path: str) -> Invalid:

@@ -1,0 +1,1 @@
+"""Use cases on companies, members, keys, agents, projects, goals and issues."""

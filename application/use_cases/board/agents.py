@@ -48,21 +48,21 @@ def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: Agen
 
 def update(work: UnitOfWork, principal: Principal, agent_id: UUID, patch: AgentPatch) -> AgentResult:
     """The first heartbeatUrl brings a secret. Raises Misfit."""
-    found = _writable(work, principal, agent_id)
-    if isinstance(patch.reports_to, UUID) and patch.reports_to != found.profile.reports_to:
+    current = _writable(work, principal, agent_id)
+    if isinstance(patch.reports_to, UUID) and patch.reports_to != current.profile.reports_to:
         check_agent(work, work.company_of(agent_id), patch.reports_to)
         check_superiors(work, patch.reports_to, agent_id)
-    work.record(agent_id, agent.update(found, merged(found.profile, patch)))
+    work.record(agent_id, agent.update(current, merged(current.profile, patch)))
     return AgentResult(agent_id=agent_id, heartbeat_secret=_heartbeat_secret(work, principal, agent_id))
 
 
 def rotate_heartbeat_secret(work: UnitOfWork, principal: Principal, agent_id: UUID, overlap_s: int) -> AgentResult:
     """Another secret; for `overlap_s` seconds the one before signs beside it. Raises Unacceptable without an address."""
     authorize(work, principal, "entrust", resource(work, agent_id))
-    found = _writable(work, principal, agent_id)
+    current = _writable(work, principal, agent_id)
     secret_id, secret = signing_secrets.mint(work, agent_id, work.company_of(agent_id), HEARTBEAT)
-    until = signing_secrets.retire(work, found.heartbeat, overlap_s)
-    work.record(agent_id, agent.set_heartbeat_secret(found, secret_id, until))
+    until = signing_secrets.retire(work, current.heartbeat, overlap_s)
+    work.record(agent_id, agent.set_heartbeat_secret(current, secret_id, until))
     return AgentResult(agent_id=agent_id, heartbeat_secret=secret)
 
 
@@ -95,20 +95,20 @@ def _change(
 
 def _heartbeat_secret(work: UnitOfWork, principal: Principal, agent_id: UUID) -> str | None:
     """The new secret of an agent that needs one: whoever knows it can tell the agent that there is work."""
-    found = work.get(AGENT, agent_id)
-    if found is None or found.profile.heartbeat_url is None:
+    current = work.get(AGENT, agent_id)
+    if current is None or current.profile.heartbeat_url is None:
         return None
-    outbound_url.must_be_url(found.profile.heartbeat_url, "heartbeatUrl")
-    if found.heartbeat is not None:
+    outbound_url.must_be_url(current.profile.heartbeat_url, "heartbeatUrl")
+    if current.heartbeat is not None:
         return None
     authorize(work, principal, "entrust", resource(work, agent_id))
     secret_id, secret = signing_secrets.mint(work, agent_id, work.company_of(agent_id), HEARTBEAT)
-    work.record(agent_id, agent.set_heartbeat_secret(found, secret_id, None))
+    work.record(agent_id, agent.set_heartbeat_secret(current, secret_id, None))
     return secret
 
 
 def _writable(work: UnitOfWork, principal: Principal, agent_id: UUID) -> Agent:
     authorize(work, principal, "administer", resource(work, agent_id))
-    if (found := work.get(AGENT, agent_id)) is None:
+    if (current := work.get(AGENT, agent_id)) is None:
         raise NotFound("Agent not found")
-    return found
+    return current

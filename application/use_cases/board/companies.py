@@ -35,8 +35,8 @@ def create(work: UnitOfWork, principal: Principal, draft: CompanyDraft) -> UUID:
 
 
 def update(work: UnitOfWork, principal: Principal, company_id: UUID, patch: CompanyPatch) -> UUID:
-    found = _writable(work, principal, company_id)
-    work.record(company_id, company.update(found, merged(found.details, patch)))
+    current = _writable(work, principal, company_id)
+    work.record(company_id, company.update(current, merged(current.details, patch)))
     return company_id
 
 
@@ -73,6 +73,6 @@ def claim(work: UnitOfWork, scope: str, names: Iterator[str], holder_id: UUID, c
 
 def _writable(work: UnitOfWork, principal: Principal, company_id: UUID) -> company.Company:
     authorize(work, principal, "administer", enter(work, company_id))
-    if (found := work.get(COMPANY, company_id)) is None:
+    if (current := work.get(COMPANY, company_id)) is None:
         raise NotFound("Company not found")
-    return found
+    return current

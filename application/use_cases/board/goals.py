@@ -25,10 +25,10 @@ def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: Goal
 
 
 def update(work: UnitOfWork, principal: Principal, goal_id: UUID, patch: GoalPatch) -> UUID:
-    found = _writable(work, principal, goal_id)
-    details = merged(found.details, patch)
-    _check(work, work.company_of(goal_id), goal_id, details, found.details)
-    work.record(goal_id, goal.update(found, details))
+    current = _writable(work, principal, goal_id)
+    details = merged(current.details, patch)
+    _check(work, work.company_of(goal_id), goal_id, details, current.details)
+    work.record(goal_id, goal.update(current, details))
     return goal_id
 
 
@@ -48,10 +48,10 @@ def _check(
 
 
 def _writable(work: UnitOfWork, principal: Principal, goal_id: UUID) -> Goal:
-    found = work.get(GOAL, goal_id)
-    gone = found is None or found.deleted
+    current = work.get(GOAL, goal_id)
+    gone = current is None or current.deleted
     company_id = None if gone else work.company_of(goal_id)
     authorize(work, principal, "administer", Resource(company_id=company_id, kind="Goal"))
-    if found is None:
+    if current is None:
         raise NotFound("Goal not found")
-    return found
+    return current

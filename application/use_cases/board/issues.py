@@ -41,15 +41,15 @@ def update(
     work: UnitOfWork, principal: Principal, issue_id: UUID, patch: IssuePatch, session: UUID | None
 ) -> UUID | None:
     """Edits, moves, comments; returns the id of the comment, if one was given."""
-    found = _writable(work, principal, issue_id, session)
-    details = references.merged(found.details, patch)
+    current = _writable(work, principal, issue_id, session)
+    details = references.merged(current.details, patch)
     if details.parent_id == issue_id:
         raise RuleViolation("Issue cannot be its own parent")
-    _check_references(work, work.company_of(issue_id), issue_id, details, found.details)
-    work.record(issue_id, issue.edit(found, details))
+    _check_references(work, work.company_of(issue_id), issue_id, details, current.details)
+    work.record(issue_id, issue.edit(current, details))
     if not isinstance(patch.status, UnsetType):
-        work.record(issue_id, issue.move(found, patch.status))
-        _follow(work, issue_id, found, patch.status)
+        work.record(issue_id, issue.move(current, patch.status))
+        _follow(work, issue_id, current, patch.status)
     return None if patch.comment is None else _comment(work, principal, issue_id, patch.comment, session)
 
 
@@ -95,15 +95,15 @@ def comment(work: UnitOfWork, principal: Principal, issue_id: UUID, draft: Comme
     return _comment(work, principal, issue_id, draft.body, session)
 
 
-def cancel_overdue(work: UnitOfWork, issue_id: UUID, found: Issue, run_events: Sequence[RunEvent]) -> None:
+def cancel_overdue(work: UnitOfWork, issue_id: UUID, current: Issue, run_events: Sequence[RunEvent]) -> None:
     """The run that opened it has lasted too long: it ends with these events, and makes room for the next."""
-    if found.routine_id is None or found.run_id is None:
+    if current.routine_id is None or current.run_id is None:
         return
-    work.record(issue_id, issue.move(found, "cancelled"))
-    work.record(found.run_id, run_events)
+    work.record(issue_id, issue.move(current, "cancelled"))
+    work.record(current.run_id, run_events)
     work.record(work.new_id(), [CommentAdded(issue_id=issue_id, body=OVERDUE)], work.company_of(issue_id))
-    live = LiveWork(issue_id=issue_id, run_id=found.run_id)
-    slots.follow(work, found.routine_id, live, work.company_of(issue_id), is_live=False)
+    live = LiveWork(issue_id=issue_id, run_id=current.run_id)
+    slots.follow(work, current.routine_id, live, work.company_of(issue_id), is_live=False)
 
 
 def resource(work: UnitOfWork, issue_id: UUID) -> Resource:
@@ -158,9 +158,9 @@ def _check_references(
 
 def _existing(work: UnitOfWork, principal: Principal, issue_id: UUID, action: Action) -> Issue:
     authorize(work, principal, action, resource(work, issue_id))
-    if (found := work.get(ISSUE, issue_id)) is None:
+    if (current := work.get(ISSUE, issue_id)) is None:
         raise NotFound("Issue not found")
-    return found
+    return current
 
 
 def _writable(work: UnitOfWork, principal: Principal, issue_id: UUID, session: UUID | None) -> Issue:

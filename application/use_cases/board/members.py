@@ -87,9 +87,9 @@ def remove(work: UnitOfWork, principal: Principal, membership: MembershipRef, *,
 
 
 def _member(work: UnitOfWork, membership: MembershipRef) -> Membership:
-    if (found := work.get(MEMBERSHIP, membership.member_id)) is None:
+    if (current := work.get(MEMBERSHIP, membership.member_id)) is None:
         raise NotFound("Member not found")
-    return found
+    return current
 
 
 def _other_owners(work: UnitOfWork, membership: MembershipRef) -> Iterator[Membership]:

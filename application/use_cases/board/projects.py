@@ -29,14 +29,14 @@ def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: Proj
 
 
 def update(work: UnitOfWork, principal: Principal, project_id: UUID, patch: ProjectPatch) -> UUID:
-    found = _writable(work, principal, project_id)
-    details = merged(found.details, patch)
+    current = _writable(work, principal, project_id)
+    details = merged(current.details, patch)
     company_id = work.company_of(project_id)
-    if details.goal_id != found.details.goal_id:
+    if details.goal_id != current.details.goal_id:
         check_goal(work, company_id, details.goal_id)
-    if details.lead_agent_id != found.details.lead_agent_id:
+    if details.lead_agent_id != current.details.lead_agent_id:
         check_agent(work, company_id, details.lead_agent_id, "Lead agent")
-    work.record(project_id, project.update(found, details))
+    work.record(project_id, project.update(current, details))
     return project_id
 
 
@@ -61,10 +61,10 @@ def _change(
 
 
 def _writable(work: UnitOfWork, principal: Principal, project_id: UUID) -> Project:
-    found = work.get(PROJECT, project_id)
-    gone = found is None or found.deleted
+    current = work.get(PROJECT, project_id)
+    gone = current is None or current.deleted
     company_id = None if gone else work.company_of(project_id)
     authorize(work, principal, "administer", Resource(company_id=company_id, kind="Project"))
-    if found is None:
+    if current is None:
         raise NotFound("Project not found")
-    return found
+    return current

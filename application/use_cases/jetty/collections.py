@@ -8,10 +8,9 @@ from application.event_store.stream_kinds import COMPANY, KEY
 from application.event_store.unit_of_work import UnitOfWork
 from application.jetty_request_bodies import ApiKeyCreate, CollectionCreate, EnvironmentChange
 from application.request_bodies import CompanyDraft
-from application.use_cases import named_secrets
+from application.use_cases import named_secrets, names
 from application.use_cases.board import companies, keys
 from application.use_cases.board.keys import NewKey
-from application.use_cases.jetty import names
 from domain.board import access
 from domain.disclosure import MASK
 from domain.errors import Conflict, NotFound
@@ -43,8 +42,8 @@ def create(work: UnitOfWork, principal: Principal, draft: CollectionCreate) -> U
 def change_environment(work: UnitOfWork, principal: Principal, collection: str, change: EnvironmentChange) -> UUID:
     """Merges; null deletes, a mask keeps what there is. Raises Misfit for what cannot be a variable, or too many."""
     company_id = names.collection(work, principal, collection, "administer")
-    found = work.get(COMPANY, company_id)
-    old = found.environment if found else None
+    company = work.get(COMPANY, company_id)
+    old = company.environment if company else None
     kept: dict[str, object] = {}
     if (wanted := change.environment_variables) is not None:
         new = {name: value for name, value in wanted.items() if value is not None and value != MASK}

@@ -10,9 +10,8 @@ from application.access import Action, Principal
 from application.event_store.stream_kinds import TRIGGER
 from application.event_store.unit_of_work import UnitOfWork
 from application.jetty_request_bodies import CadenceConfig, RoutineChange, RoutineCreate
-from application.use_cases import named_secrets, routines, runs, schedule_changes, triggers
-from application.use_cases.jetty import names, task_firing
-from application.use_cases.jetty.names import RoutinePath, TaskPath
+from application.use_cases import named_secrets, names, routines, runs, schedule_changes, task_firing, triggers
+from application.use_cases.names import RoutinePath, TaskPath
 from domain.delivery import outbound_url
 from domain.disclosure import MASK
 from domain.errors import Conflict, InvalidField
@@ -111,12 +110,12 @@ def delete(work: UnitOfWork, principal: Principal, path: RoutinePath) -> UUID:
     return at.routine_id
 
 
-def archive(work: UnitOfWork, routine_id: UUID, of: Routine, called: TaskCall) -> None:
+def archive(work: UnitOfWork, routine_id: UUID, current: Routine, call: TaskCall) -> None:
     """It fires no more, and what it kept secret is gone."""
-    schedule_changes.record_all_pending_as_missed(work, of, "archived")
-    task_firing.release(work, routine_id, called)
-    ended = replace(of.settings, status="archived", call=replace(called, secrets=None, callback=None))
-    work.record(routine_id, routine.update(of, ended))
+    schedule_changes.record_all_pending_as_missed(work, current, "archived")
+    task_firing.release(work, routine_id, call)
+    ended = replace(current.settings, status="archived", call=replace(call, secrets=None, callback=None))
+    work.record(routine_id, routine.update(current, ended))
 
 
 def run_now(work: UnitOfWork, principal: Principal, path: RoutinePath) -> UUID:
@@ -153,20 +152,20 @@ def _change(work: UnitOfWork, at: names.RoutineRef, settings: RoutineSettings, *
 def _follow(work: UnitOfWork, routine_id: UUID, company_id: UUID, wanted: Cadence) -> None:
     """The schedule of the routine becomes that of the cadence; there is none for a manual one."""
     trigger_id, schedule = cadence_of(routine_id), cadence.schedule_of(wanted)
-    found = work.get(TRIGGER, trigger_id)
-    is_there = found is not None and not found.deleted
+    current = work.get(TRIGGER, trigger_id)
+    is_there = current is not None and not current.deleted
     if schedule is None:
-        if found is not None and is_there:
-            work.record(trigger_id, trigger.delete(found))
+        if current is not None and is_there:
+            work.record(trigger_id, trigger.delete(current))
             work.record(routine_id, [RoutineTriggerRemoved(trigger_id=trigger_id, kind="schedule")])
         return
-    if found is None:
+    if current is None:
         work.record(trigger_id, trigger.create(routine_id, "schedule", schedule, work.now), company_id)
     elif is_there:
-        work.record(trigger_id, trigger.update(found, schedule, work.now))
+        work.record(trigger_id, trigger.update(current, schedule, work.now))
     else:
-        state = replace(trigger.state_of(found), settings=schedule)
-        work.record(trigger_id, trigger.restore(found, state, work.now))
+        state = replace(trigger.state_of(current), settings=schedule)
+        work.record(trigger_id, trigger.restore(current, state, work.now))
     state = trigger.state_of(triggers.present(work, trigger_id))
     kind = RoutineTriggerChanged if is_there else RoutineTriggerAdded
     work.record(routine_id, [kind(trigger_id=trigger_id, kind="schedule", state=state)])

@@ -8,8 +8,9 @@ from application.access import Principal
 from application.event_store.stream_kinds import ROUTINE
 from application.event_store.unit_of_work import UnitOfWork
 from application.jetty_request_bodies import TaskChange, TaskCreate
-from application.use_cases.jetty import names, task_routines
-from application.use_cases.jetty.names import TaskPath
+from application.use_cases import names
+from application.use_cases.jetty import task_routines
+from application.use_cases.names import TaskPath
 from application.use_cases.references import merged
 from domain.errors import Conflict
 from domain.events import TaskDeleted, TaskRoutineRemoved
@@ -58,9 +59,9 @@ def delete(work: UnitOfWork, principal: Principal, path: TaskPath) -> bool:
 
 
 def _archive(work: UnitOfWork, task_id: UUID, routine_id: UUID) -> None:
-    of = work.get(ROUTINE, routine_id)
-    if of is not None and of.settings.call is not None:
-        task_routines.archive(work, routine_id, of, of.settings.call)
+    routine = work.get(ROUTINE, routine_id)
+    if routine is not None and routine.settings.call is not None:
+        task_routines.archive(work, routine_id, routine, routine.settings.call)
     else:
         work.record(task_id, [TaskRoutineRemoved(routine_id=routine_id)])
 

@@ -9,9 +9,8 @@ from application.access import Principal
 from application.event_store.stream_kinds import COMPANY, ROUTINE, TASK
 from application.event_store.unit_of_work import UnitOfWork
 from application.jetty_request_bodies import FinishRequest, IngestCreate, LabelCreate, RunCreate, StepReport
-from application.use_cases import named_secrets
-from application.use_cases.jetty import names, task_firing
-from application.use_cases.jetty.names import TaskPath
+from application.use_cases import named_secrets, names, task_firing
+from application.use_cases.names import TaskPath
 from domain.delivery import outbound_url
 from domain.errors import InvalidField, NotFound
 from domain.events import (
@@ -209,18 +208,18 @@ def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _secrets(work: UnitOfWork, found: Trajectory) -> dict[str, Any]:
+def _secrets(work: UnitOfWork, current: Trajectory) -> dict[str, Any]:
     """A routine's are those that it has now, so that a rotated one counts at once."""
-    if found.routine_id is None:
-        return named_secrets.opened(work, found.secrets)
-    of = work.get(ROUTINE, found.routine_id)
-    call = of.settings.call if of else None
+    if current.routine_id is None:
+        return named_secrets.opened(work, current.secrets)
+    routine = work.get(ROUTINE, current.routine_id)
+    call = routine.settings.call if routine else None
     return named_secrets.opened(work, call.secrets if call else None)
 
 
 def _environment(work: UnitOfWork, company_id: UUID) -> dict[str, Any]:
-    found = work.get(COMPANY, company_id)
-    return named_secrets.opened(work, found.environment if found else None)
+    company = work.get(COMPANY, company_id)
+    return named_secrets.opened(work, company.environment if company else None)
 
 
 def _held(work: UnitOfWork, principal: Principal, collection: str, trajectory_id: UUID) -> Trajectory:

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from application.use_cases.jetty import task_firing
+from application.use_cases import task_firing
 from domain.events import TrajectoryLeaseExtended
 from domain.jetty.trajectory import LEASE
 

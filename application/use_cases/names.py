@@ -109,29 +109,29 @@ def routine(work: UnitOfWork, principal: Principal, path: RoutinePath, action: A
     """Raises NotFound."""
     found = task(work, principal, path, action)
     routine_id = _holder(work, routines_of(found.task_id), path.name)
-    of = work.get(ROUTINE, routine_id)
-    if of is None or of.settings.call is None or of.settings.status == "archived":
+    current = work.get(ROUTINE, routine_id)
+    if current is None or current.settings.call is None or current.settings.status == "archived":
         raise NotFound
     return RoutineRef(
         company_id=found.company_id,
         task_id=found.task_id,
         task=found.task,
         routine_id=routine_id,
-        routine=of,
-        call=of.settings.call,
+        routine=current,
+        call=current.settings.call,
     )
 
 
 def shown(work: UnitOfWork, company_id: UUID) -> str:
     """What a company is called as a collection."""
-    found = work.get(COMPANY, company_id)
-    return str(company_id) if found is None or found.collection_name is None else found.collection_name
+    company = work.get(COMPANY, company_id)
+    return str(company_id) if company is None or company.collection_name is None else company.collection_name
 
 
 def full(work: UnitOfWork, company_id: UUID, task_id: UUID) -> str:
     """What a task is called everywhere: <collection>/<task>."""
-    found = work.get(TASK, task_id)
-    return f"{shown(work, company_id)}/{found.details.name if found else task_id}"
+    current = work.get(TASK, task_id)
+    return f"{shown(work, company_id)}/{current.details.name if current else task_id}"
 
 
 def _company_named(work: UnitOfWork, name: str) -> UUID | None:
@@ -144,12 +144,12 @@ def _company_named(work: UnitOfWork, name: str) -> UUID | None:
         company_id = UUID(name)
     except ValueError:
         return None
-    found = work.get(COMPANY, company_id)
-    return None if found is None or found.collection_name is not None or str(company_id) != name else company_id
+    company = work.get(COMPANY, company_id)
+    return None if company is None or company.collection_name is not None or str(company_id) != name else company_id
 
 
 def _holder(work: UnitOfWork, scope: str, name: str) -> UUID:
-    found = work.get(CLAIM, claim_of(scope, name)) if 0 < len(name) <= LONGEST else None
-    if found is None:
+    claim = work.get(CLAIM, claim_of(scope, name)) if 0 < len(name) <= LONGEST else None
+    if claim is None:
         raise NotFound
-    return found
+    return claim

@@ -7,8 +7,7 @@ from msgspec.structs import replace
 
 from application.event_store.stream_kinds import PROJECT, RUN, TASK, TRAJECTORY
 from application.event_store.unit_of_work import UnitOfWork
-from application.use_cases import slots
-from application.use_cases.jetty import names
+from application.use_cases import names, slots
 from domain.board import project as projects
 from domain.errors import NotFound, RuleViolation
 from domain.events import TaskRoutineRemoved, TrajectoryEvent, TrajectoryMoved, TrajectoryOpened
@@ -23,23 +22,23 @@ from domain.values import Failed, LiveWork, Outcome, Started, TaskCall
 GONE = "The task is gone"
 
 
-def begin(work: UnitOfWork, company_id: UUID, of: Routine, asked: FiringRequest) -> None:
+def begin(work: UnitOfWork, company_id: UUID, routine: Routine, request: FiringRequest) -> None:
     """The run, its slot and its trajectory; one that cannot be worked on is there too, and says why."""
-    if (called := of.settings.call) is None:
+    if (called := routine.settings.call) is None:
         raise NotFound
-    guard, is_awaited = slots.of(work, asked.routine_id), asked.source != "schedule"
-    outcome = slots.limit_live(work, guard, _outcome(work, of, asked), is_awaited=is_awaited)
-    work.record(asked.run_id, [firing.fired_with(asked, of, outcome)], company_id)
+    guard, is_awaited = slots.of(work, request.routine_id), request.source != "schedule"
+    outcome = slots.limit_live(work, guard, _outcome(work, routine, request), is_awaited=is_awaited)
+    work.record(request.run_id, [firing.fired_with(request, routine, outcome)], company_id)
     if isinstance(outcome, Started):
-        live = LiveWork(issue_id=outcome.trajectory_id, run_id=asked.run_id)
-        slots.follow(work, asked.routine_id, live, company_id, is_live=True)
-        opened, error = _limit_size(work, asked, *_opened(work, called, asked, company_id))
+        live = LiveWork(issue_id=outcome.trajectory_id, run_id=request.run_id)
+        slots.follow(work, request.routine_id, live, company_id, is_live=True)
+        opened, error = _limit_size(work, request, *_opened(work, called, request, company_id))
         start(work, outcome.trajectory_id, opened, company_id, error)
 
 
-def must_be_callable(work: UnitOfWork, called: TaskCall, company_id: UUID) -> None:
+def must_be_callable(work: UnitOfWork, call: TaskCall, company_id: UUID) -> None:
     """Raises Unacceptable for what would fail whenever it is fired: a trajectory cannot hold it."""
-    trajectory.must_be_openable(_trajectory(work, called, company_id), work.limits)
+    trajectory.must_be_openable(_trajectory(work, call, company_id), work.limits)
 
 
 def start(
@@ -71,66 +70,66 @@ def move(work: UnitOfWork, trajectory_id: UUID, events: Sequence[TrajectoryEvent
 
 def present(work: UnitOfWork, trajectory_id: UUID) -> Trajectory:
     """Raises NotFound."""
-    if (found := work.get(TRAJECTORY, trajectory_id)) is None:
+    if (current := work.get(TRAJECTORY, trajectory_id)) is None:
         raise NotFound
-    return found
+    return current
 
 
-def release(work: UnitOfWork, routine_id: UUID, called: TaskCall) -> None:
+def release(work: UnitOfWork, routine_id: UUID, call: TaskCall) -> None:
     """The routine is archived: its name is free, its task rid of it, its secrets are gone."""
-    names.free(work, names.routines_of(called.task_id), called.name)
-    found = work.get(TASK, called.task_id)
-    if found is not None and not found.deleted and routine_id in found.routines:
-        work.record(called.task_id, [TaskRoutineRemoved(routine_id=routine_id)])
-    work.drop(secret_ids(called))
+    names.free(work, names.routines_of(call.task_id), call.name)
+    task = work.get(TASK, call.task_id)
+    if task is not None and not task.deleted and routine_id in task.routines:
+        work.record(call.task_id, [TaskRoutineRemoved(routine_id=routine_id)])
+    work.drop(secret_ids(call))
 
 
-def secret_ids(called: TaskCall) -> list[UUID]:
+def secret_ids(call: TaskCall) -> list[UUID]:
     """The vault's ids of its secrets."""
-    found = [called.secrets.id] if called.secrets else []
-    return [*found, called.callback.secret_id] if called.callback and called.callback.secret_id else found
+    found = [call.secrets.id] if call.secrets else []
+    return [*found, call.callback.secret_id] if call.callback and call.callback.secret_id else found
 
 
-def _outcome(work: UnitOfWork, of: Routine, asked: FiringRequest) -> Outcome:
-    begun = Started(trajectory_id=trajectory_of_run(asked.run_id))
-    if asked.source in ("manual", "api"):
+def _outcome(work: UnitOfWork, routine: Routine, request: FiringRequest) -> Outcome:
+    begun = Started(trajectory_id=trajectory_of_run(request.run_id))
+    if request.source in ("manual", "api"):
         return begun  # whoever asks for it gets it: neither cadence, pause nor overlap count
-    if projects.is_paused(work.get(PROJECT, asked.project_id)):
+    if projects.is_paused(work.get(PROJECT, request.project_id)):
         return firing.PROJECT_PAUSED
-    if isinstance(asked.texts, Failed):
+    if isinstance(request.texts, Failed):
         return begun  # as failed, without a look at live trajectories: what they hold may be why
-    guard = slots.of(work, asked.routine_id)
-    return run.outcome(of.settings.concurrency_policy, slots.newest(work, of, guard), begun)
+    guard = slots.of(work, request.routine_id)
+    return run.outcome(routine.settings.concurrency_policy, slots.newest(work, routine, guard), begun)
 
 
 def _opened(
-    work: UnitOfWork, called: TaskCall, asked: FiringRequest, company_id: UUID
+    work: UnitOfWork, call: TaskCall, request: FiringRequest, company_id: UUID
 ) -> tuple[TrajectoryOpened, str | None]:
     """What the call opens, and why it cannot be begun, if so."""
-    opened = replace(_trajectory(work, called, company_id), routine_id=asked.routine_id, run_id=asked.run_id)
-    found = work.get(TASK, called.task_id)
-    if found is None or found.deleted:
+    opened = replace(_trajectory(work, call, company_id), routine_id=request.routine_id, run_id=request.run_id)
+    task = work.get(TASK, call.task_id)
+    if task is None or task.deleted:
         return opened, GONE
-    return opened, asked.texts.reason if isinstance(asked.texts, Failed) else None
+    return opened, request.texts.reason if isinstance(request.texts, Failed) else None
 
 
-def _trajectory(work: UnitOfWork, called: TaskCall, company_id: UUID) -> TrajectoryOpened:
+def _trajectory(work: UnitOfWork, call: TaskCall, company_id: UUID) -> TrajectoryOpened:
     """What the call would open now, whatever fires it."""
-    found = work.get(TASK, called.task_id)
-    workflow = found.details.workflow if found else {}
+    task = work.get(TASK, call.task_id)
+    workflow = task.details.workflow if task else {}
     return TrajectoryOpened(
-        task_id=called.task_id,
-        name=names.full(work, company_id, called.task_id),
+        task_id=call.task_id,
+        name=names.full(work, company_id, call.task_id),
         workflow=workflow,
-        init_params=task_call.init_params(called.overrides, workflow),
-        callback=called.callback,
+        init_params=task_call.init_params(call.overrides, workflow),
+        callback=call.callback,
         source="routine",
         author=work.actor,
     )
 
 
 def _limit_size(
-    work: UnitOfWork, asked: FiringRequest, opened: TrajectoryOpened, error: str | None
+    work: UnitOfWork, request: FiringRequest, opened: TrajectoryOpened, error: str | None
 ) -> tuple[TrajectoryOpened, str | None]:
     """
     What a call opens, and why it failed; one that is too large is opened without its workflow and parameters.
@@ -140,7 +139,7 @@ def _limit_size(
     try:
         trajectory.must_be_openable(opened, work.limits)
     except RuleViolation as refusal:
-        if asked.source != "schedule":
+        if request.source != "schedule":
             raise
         return replace(opened, workflow={}, init_params={}), error or refusal.message
     return opened, error

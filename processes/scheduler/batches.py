@@ -1,0 +1,128 @@
+"""How rows that are due are settled: many in one transaction, and two transactions at a time."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from contextvars import copy_context
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeVar
+
+import structlog
+from eventsourcing.persistence import IntegrityError
+
+from application import tracing
+from application.event_store.recorder import ClockDiffers
+from application.event_store.store import UnknownEvent
+from application.event_store.unit_of_work import UnitOfWork
+from application.execute import Executor
+from application.use_cases import backfills, runs
+from domain.routines.backfill import Waiting
+from domain.routines.deadline import Overdue
+from domain.routines.trigger import DueTrigger
+from processes.scheduler import batch_report
+from processes.scheduler.quarantine import Quarantine
+from projections.engine import positions
+
+MAX_CONCURRENT_BATCHES = 2
+SLICE = timedelta(seconds=0.5)  # after which no further batch is begun: the scheduler looks again what is due
+TRIES, TRIES_ALONE = 2, 8  # of a batch that loses a race; it is halved then, and a row alone tries for longer
+
+Due = DueTrigger | Overdue | Waiting
+Row = TypeVar("Row", DueTrigger, Overdue, Waiting)
+Settle = Callable[[UnitOfWork, Sequence[Row]], int]
+
+log = structlog.get_logger(process="scheduler")
+
+
+class Batches:
+    """Settles rows in batches of `size`, with a use case that returns how many runs it recorded or ended."""
+
+    def __init__(self, executor: Executor, quarantine: Quarantine, size: int) -> None:
+        self._executor = executor
+        self._quarantine = quarantine
+        self._size = size
+        self._threads = ThreadPoolExecutor(MAX_CONCURRENT_BATCHES, thread_name_prefix="batch")
+
+    def settle_all(self, rows: Sequence[Row], settle: Settle[Row], began: datetime) -> tuple[int, list[Row]]:
+        """
+        While Postgres records one batch the next is decided, until all are settled, or SLICE has passed since `began`.
+
+        At least MAX_CONCURRENT_BATCHES are settled. Returns how many runs came of it, and the rows that are left.
+        Raises psycopg.OperationalError or PersistenceError when the database is away.
+        """
+        left = deque(rows[start : start + self._size] for start in range(0, len(rows), self._size))
+        begun = len(left) - MAX_CONCURRENT_BATCHES  # so many are left when each thread has had one
+
+        def next_batch() -> Sequence[Row] | None:
+            is_late = len(left) <= begun and self._executor.clock() - began > SLICE
+            with suppress(IndexError):
+                return None if is_late else left.popleft()
+            return None
+
+        def settle_batches() -> int:
+            try:
+                return sum(self.settle(batch, settle) for batch in iter(next_batch, None))
+            except BaseException:
+                left.clear()  # the others stop, too
+                raise
+
+        contexts = [copy_context() for _ in range(min(MAX_CONCURRENT_BATCHES, len(left)))]
+        runs_settled: int = sum(self._threads.map(lambda context: context.run(settle_batches), contexts))
+        return runs_settled, [row for batch in left for row in batch]
+
+    def settle(self, rows: Sequence[Row], settle: Settle[Row]) -> int:
+        """
+        All in one transaction; when one of them spoils it, or they are too much, each half in its own, down to the one.
+
+        Raises psycopg.OperationalError or PersistenceError when the database is away.
+        """
+        alone = len(rows) == 1
+        try:
+            return self._attempt(rows, settle, tries=TRIES_ALONE if alone else TRIES)
+        except ClockDiffers as error:
+            log.error("clock_differs", difference_s=error.difference_s, rows=len(rows))  # noqa: TRY400 the difference says all
+            self._quarantine.rest(row.id for row in rows)
+            return 0
+        except IntegrityError:
+            if alone:
+                log.info("firing_lost_race", **batch_report.names(rows[0]))
+        except Exception as error:
+            if positions.is_away(error):
+                raise
+            if alone:
+                log.exception("firing_failed", **batch_report.names(rows[0]))
+                return self._fail(rows[0], error)
+        middle = len(rows) // 2
+        return 0 if alone else self.settle(rows[:middle], settle) + self.settle(rows[middle:], settle)
+
+    def _attempt(self, rows: Sequence[Row], settle: Settle[Row], tries: int) -> int:
+        with tracing.span("settle") as span:
+            span.set_attribute("routines.schedules", len(rows))
+            done = self._executor.attempt(lambda work: settle(work, rows), tries=tries, actor="scheduler")
+            if done.recorded:
+                log.info("fired", schedules=len(rows), **batch_report.summary(done))
+            if span.is_recording():
+                batch_report.trace(done)
+        self._quarantine.succeed(row.id for row in rows)
+        return done.result
+
+    def _fail(self, row: Due, error: Exception) -> int:
+        """What fails again and again is recorded as failed. What a newer version has written waits for a newer scheduler."""
+        if not self._quarantine.fail(row.id) or isinstance(error, UnknownEvent):
+            return 0
+        reason = type(error).__name__
+        try:
+            match row:
+                case DueTrigger():
+                    return self._attempt([row], partial(runs.fail_due, reason=reason), tries=TRIES_ALONE)
+                case Waiting():
+                    return self._attempt([row], partial(backfills.give_up, reason=reason), tries=TRIES_ALONE)
+                case Overdue():
+                    return 0
+        except Exception as failure:
+            if positions.is_away(failure):
+                raise
+            log.exception("cannot_fail", **batch_report.names(row))
+            return 0
