@@ -228,7 +228,7 @@ def told(place: Place, recorded: Any) -> bytes:
         version=0,
         kind="webhook",
         target_id=uuid4(),
-        lane=uuid4(),
+        partition_key=uuid4(),
         ordered=False,
         company_id=UUID(place.company),
         position=recorded.position,
