@@ -62,7 +62,7 @@ def test_a_refusal_is_told_by_its_status_and_kind(api: Api, spans: Spans):
     refused = spans.named("createCompany")[-1]
     work = next(one for one in spans.named("unit of work") if one.status.status_code is StatusCode.ERROR)
     assert (401, StatusCode.UNSET) == (refused.attributes["http.response.status_code"], refused.status.status_code)
-    assert ("Unknown", None, ()) == (work.attributes["error.type"], work.status.description, work.events)
+    assert ("Unauthenticated", None, ()) == (work.attributes["error.type"], work.status.description, work.events)
 
 
 def test_no_span_holds_a_token_an_address_or_a_body(api: Api, spans: Spans):
