@@ -1,6 +1,7 @@
 # `make` alone lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev up dev test fuzz check bench bench-peers simulate faults event-catalogue lock clean
+.PHONY: help install install-dev up dev test fuzz check bench bench-peers simulate faults lock event-catalogue \
+	read-model-digests clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,7 +16,7 @@ COMPILE = $(UV) pip compile pyproject.toml --extra build --universal --python-ve
 	--no-emit-index-url --no-header --no-annotate --quiet
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(VENV)/installed ## prepare .venv with the `routines` command in it
 
@@ -58,6 +59,9 @@ lock: ## recompile requirements*.txt from pyproject.toml (needs uv)
 	$(COMPILE) $(ARGS) -o requirements.txt
 	$(COMPILE) $(ARGS) --extra dev -c requirements.txt -o requirements-dev.txt
 	$(COMPILE) $(ARGS) --extra peers -c requirements-dev.txt -o requirements-peers.txt
+
+read-model-digests: install-dev ## write down what each read model's rows are made by, after a look at its version
+	@$(BIN)/python -m tests.projections.read_model_digests
 
 clean: ## remove .venv and every cache; data directories stay
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

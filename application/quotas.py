@@ -57,9 +57,10 @@ STANDING: dict[type, tuple[str, str]] = {  # the quotas of how many there may be
     MemberJoined: ("max_company_members", "members"),
     EndpointCreated: ("max_company_endpoints", "webhook endpoints"),
     TaskCreated: ("max_company_tasks", "tasks"),
-    KeyIssued: ("max_holder_keys", "keys that are not revoked"),
+    KeyIssued: ("max_holder_keys", "keys that are neither revoked nor expired"),
     CommentAdded: ("max_issue_comments", "comments"),
 }
+LOG_BYTES = "max_company_log_bytes"  # what a company keeps on disk: it is counted as the others are, in bytes
 OWNERS = {"max_holder_keys": "holder of keys", "max_issue_comments": "issue"}  # of the others: the company
 RATES: dict[str, str] = {  # what is recorded in a minute: which quota, and who has recorded what in words
     "max_company_events_per_minute": "The company has recorded more than {most} events in a minute",
@@ -67,7 +68,7 @@ RATES: dict[str, str] = {  # what is recorded in a minute: which quota, and who 
     "max_key_events_per_minute": "The key's holder has recorded more than {most} events in a minute",
     "max_key_bytes_per_minute": "The key's holder has recorded more than {most} bytes in a minute",
 }
-OF_SCHEDULES = ("max_company_open_issues", "max_company_live_trajectories")  # what firing adds to
+OF_SCHEDULES = ("max_company_open_issues", "max_company_live_trajectories", LOG_BYTES)  # what firing adds to
 
 
 class OverQuota(DomainError):
@@ -185,7 +186,7 @@ class Quotas:
 
     def take(self, charge: Charge) -> None:
         """Reserves it. Raises OverQuota for too much in a minute, Unacceptable for one too many."""
-        added = _added(charge.batch)
+        added = self._added(charge)
         if charge.may_be_refused:
             for (quota, who), more in added.items():
                 self._look(quota, who, more)
@@ -209,7 +210,7 @@ class Quotas:
             now = self._clock()
             for rate, who, amount in self._spent(charge):
                 rate.spend(who, -amount, now)
-            for key, more in _added(charge.batch).items():
+            for key, more in self._added(charge).items():
                 self._of(*key).add(-more, now)
 
     def is_over(self, company_id: UUID) -> bool:
@@ -229,7 +230,7 @@ class Quotas:
     def refused(self) -> dict[str, int]:
         """How many requests this process has refused by each quota."""
         rates = [rate.name for rate in (*self._by_company, *self._by_holder)]
-        names = (*rates, *(name for name, _ in STANDING.values()))
+        names = (*rates, *(name for name, _ in STANDING.values()), LOG_BYTES)
         return {name: self.refusals[name] for name in names}
 
     def near(self) -> dict[str, int]:
@@ -254,6 +255,17 @@ class Quotas:
             (rate, who, amount) for rates, who, amounts in spent for rate, amount in zip(rates, amounts, strict=True)
         ]
 
+    def _added(self, charge: Charge) -> Mapping[tuple[str, UUID], int]:
+        """How many more there would be of what the quotas count, and whose."""
+        added: Counter[tuple[str, UUID]] = Counter()
+        for recorded, size in zip(charge.batch, charge.sizes, strict=True):
+            found = STANDING.get(type(recorded.event))
+            if found is not None and (who := _owner(recorded.event, recorded.company_id)) is not None:
+                added[found[0], who] += 1
+            if recorded.company_id is not None and self.limits.max_company_log_bytes:
+                added[LOG_BYTES, recorded.company_id] += size
+        return added
+
     def _look(self, quota: str, who: UUID, more: int) -> None:
         """Counts, where what is known is too old to rest a decision on."""
         with self._lock:
@@ -265,6 +277,11 @@ class Quotas:
     def _check_standing(self, quota: str, who: UUID, more: int) -> None:
         most = self._most(quota)
         if self._of(quota, who).now + more > most:
+            if quota == LOG_BYTES:
+                text = (
+                    f"What the company has recorded may take up at most {most} bytes, and nothing of it can be removed"
+                )
+                raise self._refusal(quota, _unacceptable(quota, most, f"{text}: ask the operator for more"))
             whose = OWNERS.get(quota, "company")
             what = next(what for name, what in STANDING.values() if name == quota)
             text = f"The {whose} may have at most {most} {what}: end some, or ask the operator for more"
@@ -276,9 +293,10 @@ class Quotas:
 
         Those that had nearly as many as they may before it began are counted all at once, when it asks for the first time.
         """
+        if (most := self._most(quota)) == 0:
+            return False
         if quota not in self._met:
             self._meet(quota)
-        most = self._most(quota)
         with self._lock:
             known = self._of(quota, who)
             is_full = known.now >= most
@@ -317,16 +335,6 @@ class Quotas:
 
 def _unacceptable(quota: str, most: int, text: str) -> RuleViolation:
     return RuleViolation(text, {"code": OVER_QUOTA, "quota": quota, "limit": most})
-
-
-def _added(batch: Sequence[Recorded]) -> Mapping[tuple[str, UUID], int]:
-    """How many more there would be of what the quotas count, and whose."""
-    added: Counter[tuple[str, UUID]] = Counter()
-    for recorded in batch:
-        found = STANDING.get(type(recorded.event))
-        if found is not None and (who := _owner(recorded.event, recorded.company_id)) is not None:
-            added[found[0], who] += 1
-    return added
 
 
 def _owner(event: AnyEvent | Unreadable, company_id: UUID | None) -> UUID | None:

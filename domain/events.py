@@ -9,6 +9,7 @@ from typing import get_args
 from uuid import UUID
 
 import msgspec
+import msgspec.inspect
 
 from domain.values import (
     AgentProfile,
@@ -331,7 +332,9 @@ class TriggerRescheduled(Event, frozen=True, tag="trigger.rescheduled"):
 class TriggerMissed(Event, frozen=True, tag="trigger.missed"):
     """
     The occurrences from first to last, `count` of them, did not run: they were too late and the policy said to drop them,
-    the schedule was changed before they were settled, or (reason `over_quota`) their company had recorded too much.
+    the schedule was changed before they were settled, or (reason `over_quota`) their company had recorded too much. Then
+    the schedule rests: what comes due before `rests_until` is settled at its end, unless the company is within its quotas
+    sooner.
     """
 
     first: datetime
@@ -340,6 +343,7 @@ class TriggerMissed(Event, frozen=True, tag="trigger.missed"):
     reason: str
     next_at: datetime | None
     due_at: datetime | None = None
+    rests_until: datetime | None = None
 
 
 class TriggerDeleted(Event, frozen=True, tag="trigger.deleted"):
@@ -715,9 +719,42 @@ AnyEvent = (
 )
 
 
+NAMES: dict[type, str] = {kind: str(kind.__struct_config__.tag) for kind in get_args(AnyEvent)}
+STORED_NAMES: dict[str, type[Event]] = {name: kind for kind, name in NAMES.items()}
+
+
 def stored_name(kind: type[Event] | Event) -> str:
     """The name under which the log keeps this kind of event."""
-    return str(kind.__struct_config__.tag)
+    return NAMES[kind if isinstance(kind, type) else type(kind)]
 
 
-STORED_NAMES: dict[str, type[Event]] = {stored_name(kind): kind for kind in get_args(AnyEvent)}
+SINGLE = (
+    msgspec.inspect.NoneType,
+    msgspec.inspect.BoolType,
+    msgspec.inspect.IntType,
+    msgspec.inspect.FloatType,
+    msgspec.inspect.StrType,
+    msgspec.inspect.LiteralType,
+    msgspec.inspect.DateTimeType,
+    msgspec.inspect.DateType,
+    msgspec.inspect.UUIDType,
+)
+
+
+def _is_flat(kind: msgspec.inspect.Type) -> bool:
+    """Whether values of this type have no more parts than their fields, and theirs."""
+    match kind:
+        case msgspec.inspect.StructType(fields=fields):
+            return all(_is_flat(field.type) for field in fields)
+        case msgspec.inspect.UnionType(types=types):
+            return all(_is_flat(one) for one in types)
+        case _:
+            return isinstance(kind, SINGLE)
+
+
+# Those without arrays, mappings and free JSON: how deep they are, and of how many parts, is given by their fields.
+FLAT_EVENTS = frozenset(
+    kind
+    for kind, info in zip(STORED_NAMES.values(), msgspec.inspect.multi_type_info(STORED_NAMES.values()), strict=True)
+    if _is_flat(info)
+)

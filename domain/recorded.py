@@ -5,7 +5,7 @@ from uuid import UUID
 
 import msgspec
 
-from domain.events import STORED_NAMES, AnyEvent, stored_name
+from domain.events import NAMES, STORED_NAMES, AnyEvent
 
 
 class Unreadable(msgspec.Struct, frozen=True):
@@ -31,8 +31,10 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     event: AnyEvent | Unreadable
     cause: str | None = None  # what led to it: the agent's work session, or None
     position: int = 0  # place in the log, from 1; 0 until it is stored
+    size: int = 0  # bytes of its stored JSON; 0 until it is encoded
+    memory: int = 0  # bytes that it takes in memory, by estimate; 0 where nobody keeps it
 
     @property
     def name(self) -> str:
         """Under which the log keeps the event."""
-        return self.event.name if isinstance(self.event, Unreadable) else stored_name(self.event)
+        return self.event.name if isinstance(self.event, Unreadable) else NAMES[type(self.event)]

@@ -42,11 +42,16 @@ class LastBatch:
 
 
 class Follower:
-    """Of one process. `read` may be shared with other followers."""
+    """
+    Of one process. `read` may be shared with other followers.
 
-    def __init__(self, models: Sequence[ReadModel], read: Read) -> None:
+    Who `acts` on what the models say needs all of them: see `step`.
+    """
+
+    def __init__(self, models: Sequence[ReadModel], read: Read, *, acts: bool = False) -> None:
         self._models = tuple(models)
         self._read = read
+        self._acts = acts
         self._limit = positions.BATCH  # events of the next batch
         self._at_work = 0  # events of the batch that is being taken
         self._doubtful = 0  # events from the next on, one of which broke the connection: they are taken one by one
@@ -70,7 +75,9 @@ class Follower:
         One batch for the models that are furthest behind; returns how many events it had, or 1 to be called again.
 
         0: every model that can go on is at the head. Raises psycopg.Error or PersistenceError when the database is
-        away, or has ended the connection because the batch took too long; the next batch is then a smaller one.
+        away, or has ended the connection because the batch took too long; the next batch is then a smaller one. Raises
+        Outdated when the process acts on models of which one holds the rows of another version: it would act on what is
+        not so. Any other process leaves such a model alone.
         """
         now = time.monotonic()
         models = [model for model in self._models if self._resting.get(model.name, 0.0) <= now]
@@ -78,7 +85,9 @@ class Follower:
             return self._step_apart(conn, models)
         self._at_work = 0
         try:
-            count = positions.advance(conn, models, self._noted, self._limit)
+            count = positions.advance(conn, models, self._noted, self._limit, all_of_them=self._acts)
+        except positions.Outdated:
+            raise
         except Exception as error:
             is_away = _is_away(conn, error)
             self._is_apart = self._limit == 1 or not (is_away or positions.is_events_fault(error))
@@ -100,7 +109,7 @@ class Follower:
     def _step_apart(self, conn: Connection, models: Sequence[ReadModel]) -> int:
         """A batch for each model alone: who cannot take one event passes over it, and who cannot work at all stops."""
         for model in models:
-            if (position := positions.reached(conn, [model.name])) is None:
+            if (position := positions.reached(conn, [model])) is None:
                 continue
             if self._broken[model.name, position] >= MOST_BROKEN:
                 self._doubtful = 0

@@ -1,7 +1,10 @@
 """The projector: keeps every read model at the head of the log."""
 
+import math
+import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from threading import Event as Stop
 
 import psycopg
@@ -16,7 +19,8 @@ from projections.engine.read_model import ReadModel
 
 POLL_S = 0.5
 TROUBLE_S = 1.0  # pause after the database could not be reached
-REBUILD_CHECK_S = 60.0  # after how long it looks again whether this version can read what another passed over
+REBUILD_CHECK_S = 60.0  # after how long it looks again whether a read model is outdated
+PROGRESS_S = 5.0  # between two lines of the log about one rebuild
 
 log = structlog.get_logger(process="projector")
 
@@ -29,24 +33,72 @@ class Projector:
     """
 
     def __init__(self, models: Sequence[ReadModel], read: Read) -> None:
-        self._models, self._read = models, read
+        self.models, self.read = models, read
         acting = dict.fromkeys(sorted({model.polled_by or "" for model in models}, reverse=True))  # the others last
         groups = [[model for model in models if (model.polled_by or "") == who] for who in acting]
         shared = LastBatch(read)
         self._followers = [Follower(group, shared) for group in groups]
-        self._check_at = 0.0
 
     def step(self, conn: Connection) -> int:
         """One batch; returns how many events it had at most. 0: everything that can go on is at the head."""
-        if time.monotonic() >= self._check_at:
-            self._check_at = time.monotonic() + REBUILD_CHECK_S
-            if rebuilt := positions.rebuild_outdated(conn, self._models, self._read):
-                log.info("read_models_rebuilt", read_models=rebuilt)
         return max(follower.try_step(conn) for follower in self._followers)
 
 
+class Rebuilder:
+    """
+    Rebuilds what is outdated, beside the projector, which moves on what is not.
+
+    Readers keep the old rows meanwhile.
+    """
+
+    def __init__(self, models: Sequence[ReadModel], read: Read, stop: Stop) -> None:
+        self._models, self._read, self._stop = models, read, stop
+        self._logged_at = -math.inf
+
+    def rebuild(self, conn: Connection) -> None:
+        """
+        Everything that is outdated now; what cannot be rebuilt is logged, and holds up no other.
+
+        Raises Stopped when it is told to stop, and psycopg.Error or PersistenceError when the database is away.
+        """
+        for model in positions.outdated(conn, self._models):
+            try:
+                is_rebuilt = positions.rebuild_if_outdated(conn, model, self._read, partial(self._note, model.name))
+            except (Stopped, PersistenceError):
+                raise
+            except Exception:
+                if conn.closed:
+                    raise
+                log.exception("rebuild_failed", read_model=model.name)
+            else:
+                if is_rebuilt:
+                    log.info("read_model_rebuilt", read_model=model.name)
+
+    def _note(self, name: str, position: int) -> None:
+        if self._stop.is_set():
+            raise Stopped
+        if time.monotonic() >= self._logged_at + PROGRESS_S:
+            self._logged_at = time.monotonic()
+            log.info("read_model_rebuilding", read_model=name, position=position)
+
+
+class Stopped(Exception):
+    """The process ends; what is half rebuilt is begun anew by the next."""
+
+
 def run(projector: Projector, connect: Callable[[], Connection], stop: Stop) -> None:
-    """Until stopped; a database that is away is waited for."""
+    """Until stopped; a database that is away is waited for. Rebuilds are made in a thread beside it."""
+    rebuilder = Rebuilder(projector.models, projector.read, stop)
+    rebuilding = threading.Thread(target=_keep_rebuilding, args=(rebuilder, connect, stop), name="rebuilder")
+    rebuilding.start()
+    try:
+        _keep_moving(projector, connect, stop)
+    finally:
+        stop.set()  # also when it ends by an error: the thread must not keep the process alive
+        rebuilding.join()
+
+
+def _keep_moving(projector: Projector, connect: Callable[[], Connection], stop: Stop) -> None:
     wakeup = Wakeup(connect)
     while not stop.is_set():
         try:
@@ -58,3 +110,18 @@ def run(projector: Projector, connect: Callable[[], Connection], stop: Stop) -> 
             log.warning("database_unreachable", error=str(error))
             stop.wait(TROUBLE_S)
     wakeup.close()
+
+
+def _keep_rebuilding(rebuilder: Rebuilder, connect: Callable[[], Connection], stop: Stop) -> None:
+    """Until stopped; looks every REBUILD_CHECK_S."""
+    while not stop.is_set():
+        try:
+            with connect() as conn:
+                rebuilder.rebuild(conn)
+        except Stopped:
+            return
+        except (psycopg.Error, PersistenceError) as error:
+            log.warning("database_unreachable", error=str(error))
+            stop.wait(TROUBLE_S)
+        else:
+            stop.wait(REBUILD_CHECK_S)

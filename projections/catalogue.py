@@ -2,6 +2,7 @@
 
 from projections.board.directory import directory
 from projections.board.issues import issues
+from projections.board.stored_bytes import stored_bytes
 from projections.delivery.deliveries import deliveries
 from projections.delivery.endpoints import endpoints
 from projections.firing.backfills import backfills
@@ -31,6 +32,7 @@ ALL = (
     revisions,
     routines,
     run_history,
+    stored_bytes,
     tasks,
     trajectories,
     triggers_due,

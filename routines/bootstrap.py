@@ -19,8 +19,7 @@ from application.secrets.key_ring import KeyRing
 from application.secrets.vault import Vault
 from application.use_cases.board import keys
 from domain.identity import FIRST_USER
-from projections import catalogue
-from projections.board import usage
+from projections import catalogue, usage
 from projections.engine import positions
 from projections.engine.read_model import SCHEMA
 from routines.clock import DatabaseClock
@@ -51,14 +50,15 @@ def system(settings: Settings) -> Iterator[System]:
         store = EventStore(PostgresRecorder(pool, settings.limits.read_batch_bytes), settings.limits)
         clock = DatabaseClock(pool)
         vault = Vault(pool, KeyRing(settings.key_file))
-        quotas = Quotas(settings.limits, partial(_count, pool), count_all=partial(_count_all, pool))
+        quotas = Quotas(settings.limits, partial(_count, pool, clock), count_all=partial(_count_all, pool))
         executor = Executor(store, clock, vault, StreamCache(settings.limits), quotas)
         yield System(settings=settings, pool=pool, store=store, executor=executor, clock=clock, vault=vault)
 
 
-def _count(pool: Pool, quota: str, who: UUID, most: int) -> int:
+def _count(pool: Pool, clock: DatabaseClock, quota: str, who: UUID, most: int) -> int:
+    now = clock()
     with pool.connection() as conn:
-        return usage.count(conn, quota, who, most)
+        return usage.count(conn, quota, who, most, now)
 
 
 def _count_all(pool: Pool, quota: str, least: int) -> Mapping[UUID, int]:
@@ -66,11 +66,15 @@ def _count_all(pool: Pool, quota: str, least: int) -> Mapping[UUID, int]:
         return usage.counts(conn, quota, least)
 
 
-def prepare(settings: Settings) -> None:
-    """Roles, log, vault and read models, ready for every process."""
+def prepare(settings: Settings) -> list[str]:
+    """
+    Roles, log, vault and read models, ready for every process. Raises CannotMigrate.
+
+    Returns the names of the read models that are left to the projector, which rebuilds them while others work.
+    """
     migrate(settings.database_url)
     with system(settings) as ready, ready.pool.connection() as conn:
-        positions.create(conn, catalogue.ALL, ready.store.after)
+        return positions.create(conn, catalogue.ALL, ready.store.after)
 
 
 def make_keys(path: str) -> bool:

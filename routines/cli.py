@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID
 
@@ -83,10 +84,17 @@ def up(data_dir: Path, host: str, port: int, *, allow_private_targets: bool) -> 
 def _prepare(url: str) -> str | None:
     try:
         settings = from_env({**os.environ, URL: url})
-        bootstrap.prepare(settings)
+        _tell_outdated(bootstrap.prepare(settings))
         return bootstrap.first_board_token(settings)
     except (BadSetting, CannotMigrate, psycopg.OperationalError) as error:
         raise CannotStart(str(error)) from error
+
+
+def _tell_outdated(names: Sequence[str]) -> None:
+    if names:
+        terminal.echo(
+            f"The projector of this version rebuilds {', '.join(names)}; `routines projections status` shows how far it is."
+        )
 
 
 @main.command()
@@ -95,16 +103,19 @@ def init() -> None:
     Prepare the database of ROUTINES_DATABASE_URL: roles, event log, read models, first board token.
 
     Needs a user that may create roles, once per version. Prints the token of the first board user the first time.
+    A database of an older version is brought to this one; one that a newer version wrote is left alone. Read models that
+    this version keeps otherwise are rebuilt by its projector, while their old rows are shown: docs/upgrading.md.
     Where ROUTINES_KEY_FILE names no file yet, makes it: see `routines secrets --help`.
     """
     settings = entry.settings()
     try:
-        bootstrap.prepare(settings)
+        outdated = bootstrap.prepare(settings)
         new_keys = settings.key_file is not None and bootstrap.make_keys(settings.key_file)
     except (CannotMigrate, VaultClosed, psycopg.OperationalError) as error:
         raise terminal.Trouble(str(error)) from error
     token = bootstrap.first_board_token(settings)
     click.echo("The database is ready.")
+    _tell_outdated(outdated)
     if new_keys:
         terminal.echo(
             f"The keys of the secrets are new, in {settings.key_file}: keep a copy apart from the database's."

@@ -19,7 +19,7 @@ class Api:
         self.url = url
         self.token = token
         self.system = system
-        self.description = Description(httpx.get(f"{url}/api/openapi.json").json())
+        self.description = Description(httpx.get(f"{url}/api/openapi.json", timeout=60).json())
         hooks = {"response": [self.description.check]}
         self._client = httpx.Client(base_url=f"{url}/api", timeout=20, event_hooks=hooks)
 

@@ -26,9 +26,9 @@ SUBJECTS = {
         *("references", "signing_secrets", "named_secrets", "slots", "names"),  # what the others share
         *("board", ".", "jetty", "deadlines"),
     ),
-    "projections": ("engine", "responses", "board", "firing", "routines", "delivery", "jetty", "catalogue"),
+    "projections": ("engine", "responses", "board", "firing", "routines", "delivery", "jetty", "usage", "catalogue"),
     "processes": (".", "scheduler", "delivery"),
-    "web": ("apis", "http", "monitoring", "paperclip", "openapi", "jetty", "app"),
+    "web": ("apis", "http", "monitoring", "openapi", "paperclip", "jetty", "app"),
 }
 DOMAIN_MAY_IMPORT = {"msgspec"}
 SQL_IN = {

@@ -4,10 +4,10 @@ import re
 
 import msgspec
 
-from domain.bounds.limits import KIB, MIB, Limits
+from domain.bounds.limits import GIB, KIB, MIB, Limits
 
 ROW = re.compile(r"^\| `ROUTINES_(\w+)` \| ([^|]+) \| ([^|]+) \|", re.MULTILINE)
-UNITS = {"": 1, "KiB": KIB, "MiB": MIB}
+UNITS = {"": 1, "KiB": KIB, "MiB": MIB, "GiB": GIB}
 
 
 def number(text):

@@ -24,10 +24,9 @@ from web.paperclip.agents import Agents
 from web.paperclip.backfills import Backfills
 from web.paperclip.bulk import Bulk
 from web.paperclip.companies import Companies
-from web.paperclip.company_keys import CompanyKeys
 from web.paperclip.endpoints import Endpoints
 from web.paperclip.issues import Issues
-from web.paperclip.keys import Keys
+from web.paperclip.keys import AgentKeys, BoardKeys, CompanyKeys
 from web.paperclip.members import Members
 from web.paperclip.projects import Goals, Projects
 from web.paperclip.revisions import Revisions
@@ -55,9 +54,6 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
     async def provide_rate_limiter() -> WebhookRateLimiter:
         return rate_limiter
 
-    async def provide_eventual(request: JsonRequest) -> bool:
-        return is_eventual(request)
-
     api = Router(
         "/api",
         route_handlers=[
@@ -66,7 +62,8 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
             Companies,
             Members,
             Agents,
-            Keys,
+            BoardKeys,
+            AgentKeys,
             CompanyKeys,
             Projects,
             Goals,
@@ -82,7 +79,7 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
         dependencies={
             "backend": Provide(provide_backend),
             "caller": Provide(caller),
-            "eventual": Provide(provide_eventual),
+            "eventual": Provide(is_eventual),
             "public_url": Provide(provide_public_url),
             "rate_limiter": Provide(provide_rate_limiter),
             "sender": Provide(sender),

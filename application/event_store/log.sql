@@ -1,43 +1,15 @@
--- The event log: append-only, gap-free, hash-chained. Run by its owner, once, under an advisory lock.
+-- What the log does: its functions, its triggers, and who may use it. Run by its owner under an advisory lock whenever this
+-- file has changed; the tables are made and altered by migrations/.
 -- Nobody writes but through log.append, which alone has the right; the triggers refuse even the owner.
-
-CREATE SCHEMA IF NOT EXISTS log;
-
-CREATE TABLE IF NOT EXISTS log.events (
-    position    bigint      PRIMARY KEY,
-    stream_id   uuid        NOT NULL,
-    version     bigint      NOT NULL,
-    name        text        NOT NULL,
-    body        bytea       NOT NULL,
-    recorded_at timestamptz NOT NULL,
-    hash        bytea       NOT NULL,
-    UNIQUE (stream_id, version)
-);
-ALTER TABLE log.events ALTER COLUMN body SET STORAGE EXTERNAL;
-
-CREATE TABLE IF NOT EXISTS log.head (
-    one      boolean PRIMARY KEY DEFAULT true CHECK (one),
-    position bigint  NOT NULL,
-    hash     bytea   NOT NULL
-) WITH (fillfactor = 10);
-INSERT INTO log.head VALUES (true, 0, '\x') ON CONFLICT DO NOTHING;
-
-ALTER TABLE log.events ADD COLUMN IF NOT EXISTS recorded_by text;  -- who had logged in; NULL: recorded before this column
-
--- What the owner lets writers do. `max_clock_difference` NULL: their clocks and the JSON of bodies are not looked at.
-CREATE TABLE IF NOT EXISTS log.rules (
-    one                  boolean  PRIMARY KEY DEFAULT true CHECK (one),
-    max_clock_difference interval DEFAULT '5 minutes' CHECK (max_clock_difference >= '0')
-);
-INSERT INTO log.rules DEFAULT VALUES ON CONFLICT DO NOTHING;
 
 -- The hash of a row: SHA-256 over fixed-width or length-prefixed fields, so that none can slide into the next.
 -- A row without `recorded_by` has the hash that it had when there was no such column.
+-- STABLE, as what it calls is: else Postgres does not inline it, and calling it takes as long as all that it does.
 DROP FUNCTION IF EXISTS log.hash_of(bytea, bigint, uuid, bigint, text, bytea, timestamptz);
 CREATE OR REPLACE FUNCTION log.hash_of(
     previous bytea, place bigint, stream_id uuid, version bigint, name text, body bytea, recorded_at timestamptz,
     recorded_by text
-) RETURNS bytea LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+) RETURNS bytea LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT sha256(
         previous || int8send(place) || uuid_send(stream_id) || int8send(version)
         || int4send(octet_length(name)) || convert_to(name, 'UTF8') || sha256(body)
@@ -211,8 +183,19 @@ ALTER TABLE log.events ENABLE ALWAYS TRIGGER unchanged;
 ALTER TABLE log.head ENABLE ALWAYS TRIGGER kept;
 ALTER TABLE log.head ENABLE ALWAYS TRIGGER forward;
 
+-- Versions before 0.2.0 do not look which version has written: their `init` would put the functions of their time in the place
+-- of these. It inserts the head row, in vain where there is one: there it is refused, in words that it shows.
+CREATE OR REPLACE FUNCTION log.refuse_older_version() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'this database was upgraded to Routines 0.2.0 or later: install that version, or restore the copy that was'
+        ' made before the upgrade (docs/upgrading.md)' USING ERRCODE = 'object_not_in_prerequisite_state';
+END $$;
+CREATE OR REPLACE TRIGGER upgraded BEFORE INSERT ON log.head
+    FOR EACH ROW EXECUTE FUNCTION log.refuse_older_version();
+COMMENT ON SCHEMA log IS 'The event log of Routines; log.migrations says which version it is of';
+
 REVOKE ALL ON FUNCTION log.append, log.check_clock, log.check_grants, log.hash_of, log.json_of, log.refuse,
-    log.only_forward FROM PUBLIC;
+    log.only_forward, log.refuse_older_version FROM PUBLIC;
 GRANT USAGE ON SCHEMA log TO routines_service, routines_auditor;
 GRANT SELECT ON log.events, log.head, log.rules TO routines_service, routines_auditor;
 GRANT EXECUTE ON FUNCTION log.append TO routines_service;

@@ -10,10 +10,11 @@ import msgspec
 from eventsourcing.persistence import MapperDeserialisationError, Notification, StoredEvent
 
 from application.event_store.recorder import FOREVER, Guards
+from application.event_store.stream_cache import memory_of
 from domain.bounds import json_size, limits
 from domain.bounds.limits import Limits
 from domain.errors import Oversized
-from domain.events import STORED_NAMES, AnyEvent, stored_name
+from domain.events import FLAT_EVENTS, STORED_NAMES, AnyEvent, stored_name
 from domain.recorded import Recorded, Unreadable
 
 
@@ -76,20 +77,24 @@ def to_stored(recorded: Recorded, limits: Limits = limits.DEFAULT) -> StoredEven
         raise Oversized(
             f"{name} would have {len(encoded):,} bytes, and an event may have at most {limits.max_event_bytes:,}"
         )
-    if not json_size.is_within(encoded, limits.max_event_depth):
+    if type(recorded.event) not in FLAT_EVENTS and not json_size.is_within(encoded, limits.max_event_depth):
         raise Oversized(f"{name} would be nested deeper than {limits.max_event_depth} levels")
     return StoredEvent(recorded.stream_id, recorded.version, name, encoded)
 
 
 def _check_name(event: AnyEvent, name: str) -> None:
     """Raises ValueError for a row of another name: what the log checks of an event goes by that name (log.sql)."""
-    if (said := stored_name(event)) != name:
-        msg = f"it says that it is {said}"
+    if STORED_NAMES.get(name) is not type(event):
+        msg = f"it says that it is {stored_name(event)}"
         raise ValueError(msg)
 
 
-def from_stored(stored: StoredEvent) -> Recorded:
-    """Raises UnreadableEvent, which names the place, for bytes that are no event of ours."""
+def from_stored(stored: StoredEvent, *, is_kept: bool = False) -> Recorded:
+    """
+    The event in its envelope, with its memory where it `is_kept`.
+
+    Raises UnreadableEvent, which names the place, for bytes that are no event of ours.
+    """
     try:
         body = _decode(stored.state)
         _check_name(body.event, stored.topic)
@@ -105,6 +110,8 @@ def from_stored(stored: StoredEvent) -> Recorded:
         event=body.event,
         cause=body.cause,
         position=getattr(stored, "id", 0),
+        size=len(stored.state),
+        memory=memory_of(body.event, stored.state) if is_kept else 0,
     )
 
 
@@ -174,7 +181,7 @@ class EventStore:
         budget = budget or ReadBudget(self.limits.max_read_bytes)
         stored = self.recorder.select_streams(stream_ids, read_from, budget.left)
         budget.spend(sum(len(event.state) for event in stored))
-        found = map(from_stored, stored)
+        found = (from_stored(event, is_kept=True) for event in stored)
         by_stream = {id_: list(events) for id_, events in groupby(found, key=lambda recorded: recorded.stream_id)}
         return {id_: by_stream.get(id_, []) for id_ in stream_ids}
 

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 from eventsourcing.persistence import IntegrityError, StoredEvent
+from msgspec.structs import replace
 
 from application.event_store import stream_cache
 from application.event_store.store import EventStore, ReadBudget, to_stored
@@ -40,7 +41,8 @@ class _Stream(msgspec.Struct):
     folded: int = 0  # how many of recorded + pending are in `state`
     kind: Kind[Any] | None = None  # what it was looked for as, or last folded as
     assumed_new: bool = False  # to be new
-    size: int | None = None  # the memory that `recorded` takes; None: not known yet
+    size: int = 0  # the memory that `recorded` takes
+    cached: CachedStream | None = None  # what it was taken from
 
     @property
     def version(self) -> int:
@@ -65,18 +67,20 @@ class UnitOfWork:
         quotas: Quotas | None = None,
     ) -> None:
         self.store = store
+        self.limits: Limits = store.limits  # how much of everything there may be
         self.now = now
         self.actor = actor
         self._vault = vault
         self._cache = cache
         self._quotas = quotas
-        self._stored: list[StoredEvent] = []  # the first of the batch, as they are stored
         self.holder: UUID | None = None  # of the key that asks, or the webhook
         self.tenant: UUID | None = None  # for whose company a board user acts
         self.cause: str | None = None  # the work session of the agent that asks
         self._streams: dict[UUID, _Stream] = {}
         self._budget = ReadBudget(store.limits.max_read_bytes)  # of all loads together
         self._batch: list[Recorded] = []  # what is to be recorded, in the order of the decisions
+        self._stored: list[StoredEvent] = []  # the same as it is stored: each event is encoded once
+        self._over_quota: dict[UUID, bool] = {}  # by company, as it was first asked
         self._only_ends = True  # whether all of it stops or ends something
         self._kept: list[Kept] = []
         self._dropped: list[UUID] = []
@@ -92,7 +96,7 @@ class UnitOfWork:
         if wanted := [id_ for id_ in missing if not self._take_cached(id_)]:
             read_from = None if kind is None else kind.read_from
             for id_, recorded in self.store.load(wanted, read_from, self._budget).items():
-                self._streams[id_] = _Stream(recorded=recorded, pending=[], kind=kind)
+                self._streams[id_] = _Stream(recorded, pending=[], kind=kind, size=stream_cache.size_of(recorded))
 
     def assume_new(self, stream_ids: Iterable[UUID]) -> None:
         """
@@ -116,8 +120,9 @@ class UnitOfWork:
     def _take_cached(self, stream_id: UUID) -> bool:
         cached = self._cache.get(stream_id) if self._cache else None
         if cached is not None:
-            stream = _Stream(cached.recorded, [], cached.state, cached.folded, size=cached.size)
-            self._streams[stream_id] = stream
+            self._streams[stream_id] = _Stream(
+                cached.recorded, [], cached.state, cached.folded, cached.kind, size=cached.size, cached=cached
+            )
         return cached is not None
 
     def new_id(self) -> UUID:
@@ -174,15 +179,18 @@ class UnitOfWork:
         return self.history(stream_id)[-1].at
 
     def record(self, stream_id: UUID, events: Sequence[AnyEvent], company_id: UUID | None = None) -> None:
-        """Adds events to a stream; a new stream belongs to `company_id`. Raises Unacceptable for a full history."""
+        """
+        Adds events to a stream; a new stream belongs to `company_id`.
+
+        Raises Unacceptable for a full history, and Oversized for an event that is more than may be recorded.
+        """
         stream = self._stream(stream_id)
         company_id = company_id or self._company_of(stream_id)
         is_asked = self.actor.startswith(CALLERS)
+        may_end = is_asked or self.holder is not None
         for event in events:
-            ends = (is_asked or self.holder is not None) and self._ends(stream_id, stream, event)
+            ends = may_end and self._ends(stream_id, stream, event)
             self._only_ends &= ends
-            if is_asked and not ends and stream.recorded:
-                self._must_have_room(stream, event)
             recorded = Recorded(
                 stream_id=stream_id,
                 version=stream.version + len(stream.pending) + 1,
@@ -192,14 +200,21 @@ class UnitOfWork:
                 event=event,
                 cause=self.cause,
             )
+            stored = to_stored(recorded, self.limits)
+            if not stream.assumed_new:
+                memory = stream_cache.memory_of(event, stored.state)
+                recorded = replace(recorded, size=len(stored.state), memory=memory)
+            if is_asked and not ends and stream.recorded:
+                self._must_have_room(stream, recorded)
             stream.pending.append(recorded)
             self._batch.append(recorded)
+            self._stored.append(stored)
 
     def _ends(self, stream_id: UUID, stream: _Stream, event: AnyEvent) -> bool:
         """Whether the event only stops or ends something."""
         return endings.ends(event, self.get(stream.kind, stream_id) if stream.kind is not None else None)
 
-    def _must_have_room(self, stream: _Stream, event: AnyEvent) -> None:
+    def _must_have_room(self, stream: _Stream, added: Recorded) -> None:
         """
         Nobody may make a history so long that whoever reads it pays for it. Raises Unacceptable.
 
@@ -208,17 +223,13 @@ class UnitOfWork:
         """
         if stream.kind is not None and stream.kind.read_from is not None:
             return
-        if stream.size is None:
-            stream.size = stream_cache.size_of(stream.recorded)
-        added = stream_cache.size_of_event(event)
-        pending = stream_cache.size_of(stream.pending)
-        most_bytes = self.limits.max_stream_bytes // (2 if added > SMALL_BYTES else 1)
+        pending = stream_cache.size_of(stream.pending) + added.memory
+        most_bytes = self.limits.max_stream_bytes // (2 if added.memory > SMALL_BYTES else 1)
         most_events = self.limits.max_stream_events
-        if stream.size + pending + added <= most_bytes and stream.version + len(stream.pending) < most_events:
+        if stream.size + pending <= most_bytes and stream.version + len(stream.pending) < most_events:
             return
         asked = [recorded for recorded in stream.recorded if recorded.actor.startswith(CALLERS)]
-        size = stream_cache.size_of(asked) + pending + added
-        if size > most_bytes or len(asked) + len(stream.pending) >= most_events:
+        if stream_cache.size_of(asked) + pending > most_bytes or len(asked) + len(stream.pending) >= most_events:
             raise RuleViolation(FULL)
 
     def keep(self, owner_id: UUID, purpose: str, secret: Secret, company_id: UUID) -> UUID:
@@ -248,7 +259,7 @@ class UnitOfWork:
         if self._kept:
             self._open_vault.keep(self._kept)
         try:
-            position = self.store.append(self._batch, guards, self._encoded())
+            position = self.store.append(self._batch, guards, self._stored)
         except IntegrityError:
             if self._kept:
                 self._open_vault.drop([kept.id for kept in self._kept])
@@ -259,26 +270,20 @@ class UnitOfWork:
 
     def charge(self) -> Charge:
         """What the commit costs of the quotas."""
-        sizes = [len(event.state) for event in self._encoded()]
+        sizes = [len(event.state) for event in self._stored]
         return Charge(batch=self._batch, sizes=sizes, holder=self.holder, only_ends=self._only_ends)
 
-    def _encoded(self) -> Sequence[StoredEvent]:
-        """The batch as it is stored: each event is encoded once."""
-        self._stored += [to_stored(recorded, self.limits) for recorded in self._batch[len(self._stored) :]]
-        return self._stored
-
     def is_over_quota(self, company_id: UUID) -> bool:
-        """Whether the schedules of a company may not fire now."""
-        return self._quotas is not None and self._quotas.is_over(company_id)
+        """Whether the schedules of a company may not fire now; the same for all of a unit of work."""
+        if self._quotas is None:
+            return False
+        if (is_over := self._over_quota.get(company_id)) is None:
+            is_over = self._over_quota[company_id] = self._quotas.is_over(company_id)
+        return is_over
 
     def must_wait(self, company_id: UUID) -> bool:
         """Whether a company has recorded so much that what can wait does."""
         return self._quotas is not None and self._quotas.is_half_used(company_id)
-
-    @property
-    def limits(self) -> Limits:
-        """How much of everything there may be."""
-        return self.store.limits
 
     @property
     def batch(self) -> Sequence[Recorded]:
@@ -315,6 +320,8 @@ class UnitOfWork:
 
 def _is_cached(stream: _Stream) -> bool:
     """By the name of the first event; a stream that is not there is what it was looked for as."""
+    if stream.cached is not None and stream.recorded:
+        return True
     first = next(iter(stream.recorded or stream.pending), None)
     if first is None:
         return stream.kind is not None and stream.kind.prefix in CACHED_PREFIXES
@@ -323,13 +330,16 @@ def _is_cached(stream: _Stream) -> bool:
 
 def _cached(stream: _Stream) -> CachedStream:
     """With what is recorded now; what the next reader of its kind would not read is left out."""
-    size = stream_cache.size_of(stream.recorded) if stream.size is None else stream.size
     if not stream.pending:
-        return CachedStream(stream.recorded, stream.state, stream.folded, size)
-    recorded, added = [*stream.recorded, *stream.pending], stream_cache.size_of(stream.pending)
+        if stream.cached is not None and stream.cached.folded == stream.folded:
+            return stream.cached
+        return CachedStream(stream.recorded, stream.state, stream.folded, stream.size, stream.kind)
+    recorded, size = [*stream.recorded, *stream.pending], stream.size + stream_cache.size_of(stream.pending)
     read_from = stream.kind.read_from if stream.kind else None
-    start = next((one.version for one in reversed(stream.pending) if one.name == read_from), 0)
-    if (left_out := start - recorded[0].version) <= 0 or stream.folded < left_out:
-        return CachedStream(recorded, stream.state, stream.folded, size + added)
-    kept = recorded[left_out:]
-    return CachedStream(kept, stream.state, stream.folded - left_out, stream_cache.size_of(kept))
+    if read_from is not None:
+        start = next((one.version for one in reversed(stream.pending) if one.name == read_from), 0)
+        left_out = start - recorded[0].version
+        if 0 < left_out <= stream.folded:
+            size -= stream_cache.size_of(recorded[:left_out])
+            return CachedStream(recorded[left_out:], stream.state, stream.folded - left_out, size, stream.kind)
+    return CachedStream(recorded, stream.state, stream.folded, size, stream.kind)

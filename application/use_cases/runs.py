@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from application.access import AgentCaller, BoardUser, Principal
 from application.event_store.stream_kinds import AGENT, PROJECT, ROUTINE, RUN, SLOT, TRIGGER
 from application.event_store.unit_of_work import UnitOfWork
-from application.quotas import OVER_QUOTA
 from application.request_bodies import RunRequest
 from application.use_cases import references, routines, slots, task_firing
 from domain.board import project as projects
@@ -125,11 +124,16 @@ def _settle(work: UnitOfWork, row: DueTrigger) -> int:
     since = _first_unfired(work, row, plan)
     if since is None:
         return 0
+    company_id = work.company_of(row.trigger_id)
+    is_over = work.is_over_quota(company_id)
+    if not is_over and (rested := trigger.rested(armed, plan, since, work.now)) is not None:
+        work.record(row.trigger_id, [rested])
+        if (since := rested.next_at) is None:
+            return 0
     if (due := trigger.due(plan, since, work.now, current.settings.catch_up_policy)) is None:
         return 0
-    company_id = work.company_of(row.trigger_id)
-    if work.is_over_quota(company_id):
-        work.record(row.trigger_id, trigger.miss(plan, since, due, OVER_QUOTA))
+    if is_over:
+        work.record(row.trigger_id, trigger.rest(armed, plan, since, due, work.now))
         return 0
     if due.missed is not None:
         work.record(row.trigger_id, [due.missed])

@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from domain.values import Value
 
-KIB, MIB = 1024, 1024 * 1024
+KIB, MIB, GIB = 1024, 1024**2, 1024**3
 
 Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 Bytes = Annotated[int, Meta(ge=KIB, le=1024 * MIB)]
@@ -100,8 +100,11 @@ class Limits(Value, frozen=True):
     max_company_members: Count = 1_000
     max_company_endpoints: Count = 20  # each is told of any event: a delivery for each
     max_company_tasks: Count = 2_000
-    max_holder_keys: Count = 200  # of one user, agent or collection, that are not revoked
+    max_holder_keys: Count = 200  # of one user, agent or collection, that are neither revoked nor expired
     max_issue_comments: Count = 5_000
+
+    # What one company may keep on disk, over all time (application/quotas.py); 0: as much as there is room for.
+    max_company_log_bytes: Annotated[int, Meta(ge=0, le=1024**6)] = 20 * GIB  # of the stored JSON of its events
 
     # What a process keeps in memory of streams (application/event_store/stream_cache.py).
     max_cache_bytes: Bytes = 96 * MIB  # of memory, by estimate

@@ -7,7 +7,7 @@ from uuid import UUID
 from domain.events import AgentTerminated, RunCompleted, RunFailed, RunFired, TriggerMissed
 from domain.explain.verdicts import ExplainQuery, Verdict, reason_of
 from domain.recorded import Recorded
-from domain.routines.trigger import CATCH_UP_CAP
+from domain.routines.trigger import CATCH_UP_CAP, OVER_QUOTA
 from domain.schedule import plan as plans
 from domain.schedule.time_words import span, when
 from domain.values import Coalesced, Failed, Skipped, Value
@@ -152,8 +152,8 @@ def _missed(explanation: Explanation, name: Name) -> str:
         by = name(explanation.missed.actor)
         return f"{_moment(explanation)} was missed: {changed} by {by} on {at}, before the scheduler had come to it."
     many = f" {event.count} occurrences were missed at once" if event.count > 1 else " It alone was missed"
-    if event.reason == "over_quota":
-        return f"{_moment(explanation)} was missed: its company was over one of its quotas on {at}.{many}."
+    if event.reason == OVER_QUOTA:
+        return f"{_moment(explanation)} was missed: its company was over one of its quotas, as was recorded on {at}.{many}."
     late = f"the scheduler came to it on {at}, {_late(explanation, explanation.missed.at)}"
     if event.reason == "catch_up_cap":
         rule = f"of what is late only the oldest {CATCH_UP_CAP} are made up for"
@@ -195,7 +195,7 @@ def _kept(explanation: Explanation, name: Name) -> str:
     plan = explanation.question.plan
     match explanation.verdict:
         case "being_settled":
-            return f"{_moment(explanation)} is due and about to be settled by the scheduler."
+            return _waits(explanation)
         case "not_yet_created":
             made = f"{name(explanation.created.actor)} on {_at(explanation, explanation.created.at)}"
             return f"{_moment(explanation)} did not run: the schedule was not there yet; it was made by {made}."
@@ -211,6 +211,15 @@ def _kept(explanation: Explanation, name: Name) -> str:
             return f"{_moment(explanation)} {_did_not(explanation)}: the date is one of those that the schedule leaves out."
         case _:
             return _kept_by_routine(explanation, name)
+
+
+def _waits(explanation: Explanation) -> str:
+    trigger, occurrence = explanation.question.period.trigger, explanation.question.occurrence
+    until = trigger.rests_until if trigger is not None else None
+    if until is None or occurrence is None or not occurrence <= explanation.now < until:
+        return f"{_moment(explanation)} is due and about to be settled by the scheduler."
+    rests = f"its company was over one of its quotas, and the schedule rests until {_at(explanation, until)} at most"
+    return f"{_moment(explanation)} waits: {rests}. What is more than 60 s late then is recorded as missed."
 
 
 def _kept_by_routine(explanation: Explanation, name: Name) -> str:

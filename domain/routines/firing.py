@@ -89,12 +89,12 @@ def texts(
     """
     resolved = variables.resolve(settings.variables, given)
     values = variables.built_in_values(moment) | resolved
-    templates = (settings.title, settings.description or "")
-    added = sum(variables.added_size(template, values) for template in templates)
+    title, description = settings.title, settings.description or ""
+    added = variables.added_size(title, values) + variables.added_size(description, values)
     added += len(msgspec.json.encode(resolved)) if resolved else 0
     if added > most:
         raise RuleViolation(f"The variables of a run may add at most {most} bytes to it, and add {added}")
-    title, description = (variables.interpolate(template, values) for template in templates)
+    title, description = variables.interpolate(title, values), variables.interpolate(description, values)
     if len(title) > LONGEST_TITLE:
         description = f"{title}\n\n{description}" if description else title
         title = f"{title[: LONGEST_TITLE - 1]}…"

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from typing import Any
 from uuid import UUID
 
 from msgspec.structs import replace
@@ -39,6 +40,8 @@ NOT_ACTIVE = "Routine trigger is not active"
 MISSED_BECAUSE: dict[CatchUpPolicy, str] = {"skip_missed": "skip_missed", "enqueue_missed_with_cap": "catch_up_cap"}
 COMMON = ("label", "enabled")
 OF_WEBHOOKS = ("signing_mode", "replay_window_sec")
+OVER_QUOTA = "over_quota"  # the reason of occurrences whose company is over one of its quotas
+LONGEST_REST = timedelta(hours=1)  # of a schedule whose company is over one of its quotas
 CATCH_UP_CAP = 25  # missed occurrences that are made up for after one outage
 
 
@@ -49,6 +52,8 @@ class Trigger(Value, frozen=True):
     webhook: Webhook | None = None
     old_secret: OldSecret | None = None
     next_unsettled_at: datetime | None = None  # every earlier occurrence already has an outcome
+    over_since: datetime | None = None  # no occurrence from this one to `since` ran: its company was over a quota
+    rests_until: datetime | None = None  # when it is looked at again, because of that
     deleted: bool = False
 
 
@@ -82,17 +87,25 @@ def evolve(trigger: Trigger | None, event: TriggerEvent) -> Trigger:
         case Trigger(deleted=True), TriggerRestored():
             return _begun(event)
         case Trigger(deleted=False), TriggerUpdated(settings=settings, webhook=None, next_at=since):
-            return replace(trigger, settings=settings, next_unsettled_at=since)
+            return _going_on(trigger, since, settings=settings)
         case Trigger(deleted=False), TriggerUpdated(settings=settings, webhook=webhook, next_at=since):
-            return replace(trigger, settings=settings, webhook=webhook, old_secret=None, next_unsettled_at=since)
+            return _going_on(trigger, since, settings=settings, webhook=webhook, old_secret=None)
         case Trigger(deleted=False), TriggerSecretRotated(webhook=webhook, old_secret_id=old, old_until=until):
             return replace(trigger, webhook=webhook, old_secret=OldSecret(id=old, until=until) if until else None)
+        case Trigger(deleted=False), TriggerMissed(rests_until=datetime() as rests_until, first=first, next_at=since):
+            over_since = trigger.over_since if first == trigger.next_unsettled_at and trigger.over_since else first
+            return replace(trigger, next_unsettled_at=since, over_since=over_since, rests_until=rests_until)
         case Trigger(deleted=False), TriggerRescheduled(next_at=since) | TriggerMissed(next_at=since):
-            return replace(trigger, next_unsettled_at=since)
+            return _going_on(trigger, since)
         case Trigger(deleted=False), TriggerDeleted():
             return replace(trigger, deleted=True)
         case _:
             raise ImpossibleHistory(trigger, event)
+
+
+def _going_on(trigger: Trigger, since: datetime | None, **changes: Any) -> Trigger:
+    """Its schedule goes on from an occurrence, and does not rest."""
+    return replace(trigger, next_unsettled_at=since, over_since=None, rests_until=None, **changes)
 
 
 def _begun(event: TriggerCreated | TriggerRestored) -> Trigger:
@@ -232,21 +245,58 @@ def due(plan: Plan, since: datetime, now: datetime, policy: CatchUpPolicy) -> Du
     )
 
 
-def miss(plan: Plan, since: datetime, found: Due, reason: str) -> list[TriggerEvent]:
+def rest(trigger: Trigger, plan: Plan, since: datetime, found: Due, now: datetime) -> list[TriggerEvent]:
+    """
+    Its company is over a quota: nothing of what is due runs, and the schedule rests.
+
+    It rests for as long as nothing has run so far, an hour at most: one event for each rest and not for each occurrence.
+    """
+    missed = miss(plan, since, found, OVER_QUOTA)
+    going_on = trigger.over_since is not None and trigger.next_unsettled_at == missed.first
+    over_since = trigger.over_since if going_on and trigger.over_since else missed.first
+    return [replace(missed, rests_until=now + min(max(now - over_since, timedelta()), LONGEST_REST))]
+
+
+def rested(trigger: Trigger, plan: Plan, since: datetime, now: datetime) -> TriggerMissed | None:
+    """What was due in the rest of a schedule whose company is within its quotas again, and is too late to run by now."""
+    if trigger.rests_until is None or since != trigger.next_unsettled_at:
+        return None
+    found = due(plan, since, now, "skip_missed")
+    if found is None or found.missed is None:
+        return None
+    return _in_rest(plan, since, min(found.missed.last, trigger.rests_until))
+
+
+def _in_rest(plan: Plan, since: datetime, until: datetime) -> TriggerMissed | None:
+    missed = missed_of(plan, since - INSTANT, until, OVER_QUOTA)
+    if missed is None:
+        return None
+    next_at = plans.next_after(plan, missed.last)
+    return replace(missed, next_at=next_at, due_at=_due_at(plan, next_at))
+
+
+def miss(plan: Plan, since: datetime, found: Due, reason: str) -> TriggerMissed:
     """Nothing of what is due runs; occurrences that come due later are not meant."""
     before = since - INSTANT
     last = max([*found.fire, *([found.missed.last] if found.missed is not None else [])])
     missed = missed_of(plan, before, last, reason)
     if missed is None:  # as in `due`
         missed = TriggerMissed(first=since, last=since, count=1, reason=reason, next_at=None)
-    return [replace(missed, next_at=found.next_at, due_at=found.due_at)]
+    return replace(missed, next_at=found.next_at, due_at=found.due_at)
 
 
-def drop(plan: Plan, first: datetime, now: datetime, reason: str) -> list[TriggerEvent]:
-    """The occurrences from `first` until now did not run, since the schedule is changed; it goes on from now."""
-    missed = missed_of(plan, first - INSTANT, now, reason)
+def drop(trigger: Trigger, plan: Plan, first: datetime, now: datetime, reason: str) -> list[TriggerEvent]:
+    """
+    The occurrences from `first` until now did not run, since the schedule is changed; it goes on from now.
+
+    What came due in a rest of the schedule did not run because of that.
+    """
+    is_resting = trigger.rests_until is not None and first == trigger.next_unsettled_at
+    waited = _in_rest(plan, first, min(now, trigger.rests_until)) if is_resting and trigger.rests_until else None
+    missed = missed_of(plan, waited.last if waited else first - INSTANT, now, reason)
     next_at = plans.next_after(plan, now)
-    return [] if missed is None else [replace(missed, next_at=next_at, due_at=_due_at(plan, next_at))]
+    dropped = [replace(missed, next_at=next_at, due_at=_due_at(plan, next_at))] if missed else []
+    return [*([waited] if waited else []), *dropped]
 
 
 def missed_of(plan: Plan, after: datetime, until: datetime, reason: str) -> TriggerMissed | None:

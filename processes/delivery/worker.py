@@ -68,7 +68,7 @@ class DeliveryWorker:
     def __init__(self, executor: Executor, read: Read, client: Client) -> None:
         self._executor = executor
         self._read = read
-        self._follower = Follower([deliveries.deliveries], read)
+        self._follower = Follower([deliveries.deliveries], read, acts=True)
         self.is_behind = False  # whether there is more of the log than the last round has followed
         self._client = client
         self._limits = executor.store.limits
@@ -278,7 +278,7 @@ async def _serve(
 
 
 def run(delivery_worker: DeliveryWorker, client: Client, connect: Callable[[], Connection], stop: Stop) -> None:
-    """Until stopped; a database that is away is waited for."""
+    """Until stopped; a database that is away is waited for, as are read models that are rebuilt for this version."""
 
     async def kept() -> None:
         threads = ThreadPoolExecutor(DATABASE_THREADS, thread_name_prefix="database")
@@ -287,6 +287,9 @@ def run(delivery_worker: DeliveryWorker, client: Client, connect: Callable[[], C
         while not stop.is_set():
             try:
                 await _serve(delivery_worker, connect, wakeup, stop)
+            except positions.Outdated as error:
+                log.warning("read_models_outdated", read_models=str(error))
+                await asyncio.to_thread(stop.wait, TROUBLE_S)
             except (psycopg.Error, PersistenceError) as error:
                 log.warning("database_unreachable", error=str(error))
                 await asyncio.to_thread(stop.wait, TROUBLE_S)

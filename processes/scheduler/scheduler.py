@@ -29,6 +29,7 @@ from processes.scheduler.batches import Batches, Row
 from processes.scheduler.prefetch import Prefetcher
 from processes.scheduler.quarantine import Quarantine
 from processes.wakeup import Connection, Wakeup
+from projections.engine import positions
 from projections.engine.positions import Read
 from projections.firing import backfills, deadlines, triggers_due
 
@@ -37,6 +38,7 @@ MAX_BACKFILLS = 50  # that a tick carries on, once nothing else is due
 REFRESH = timedelta(seconds=5)  # after which a tick looks at all that is due again, however much is left
 LONGEST_SLEEP_S = 30.0  # should the log grow unheard
 TROUBLE_S = 1.0  # pause after the database could not be reached
+RECOVERY = timedelta(seconds=15)  # after which a tick looks again which companies are within their quotas by now
 BEGINNING = datetime.min.replace(tzinfo=UTC)
 FOLLOWED = (triggers_due.triggers_due, deadlines.deadlines, backfills.backfills)  # each is `polled_by` it
 
@@ -65,12 +67,13 @@ class Scheduler:
 
     def __init__(self, executor: Executor, read: Read, batch: int) -> None:
         self._executor = executor
-        self._follower = Follower(FOLLOWED, read)
+        self._follower = Follower(FOLLOWED, read, acts=True)
         self._quarantine = Quarantine(executor.clock)
         self._batches = Batches(executor, self._quarantine, batch)
         self._prefetcher = Prefetcher(executor, batch)
         self._left: list[DueTrigger] = []  # what was due at the last tick, and is not settled for want of time
         self._refreshed = BEGINNING  # when the read models were last brought to the head of the log
+        self._recovered = BEGINNING  # when it last looked whose schedules need rest no longer
         self._seen = BEGINNING  # up to when the last tick looked
         self._more = False  # whether it left something to do
 
@@ -107,9 +110,18 @@ class Scheduler:
             pass
         self._refreshed = now
         ended = self._awake(deadlines.due(conn, now, limit=MAX_DUE_ROWS))
-        schedules = self._awake(triggers_due.due(conn, now, limit=MAX_DUE_ROWS))
+        schedules = self._awake([*triggers_due.due(conn, now, limit=MAX_DUE_ROWS), *self._find_rested(conn, now)])
         waiting = [] if schedules else self._awake(backfills.waiting(conn, limit=MAX_BACKFILLS))
         return DueWork(ended=ended, schedules=schedules, backfills=waiting)
+
+    def _find_rested(self, conn: Connection, now: datetime) -> list[DueTrigger]:
+        """What waits of the schedules whose companies were over a quota, and are no longer."""
+        quotas = self._executor.quotas
+        if quotas is None or self._recovered <= now < self._recovered + RECOVERY:
+            return []
+        self._recovered = now
+        companies = [company_id for company_id in triggers_due.resting(conn) if not quotas.is_over(company_id)]
+        return triggers_due.awake(conn, companies, now, limit=MAX_DUE_ROWS) if companies else []
 
     def _awake(self, rows: Sequence[Row]) -> list[Row]:
         return [row for row in rows if not self._quarantine.holds(row.id)]
@@ -154,7 +166,7 @@ def in_turns(rows: Sequence[DueTrigger]) -> list[DueTrigger]:
 
 
 def run(scheduler: Scheduler, connect: Callable[[], Connection], stop: Stop) -> None:
-    """Until stopped; a database that is away is waited for."""
+    """Until stopped; a database that is away is waited for, as are read models that are rebuilt for this version."""
     wakeup = Wakeup(connect)
     while not stop.is_set():
         try:
@@ -162,6 +174,9 @@ def run(scheduler: Scheduler, connect: Callable[[], Connection], stop: Stop) -> 
                 while not stop.is_set():
                     scheduler.tick(conn)
                     wakeup.wait(scheduler.pause_s(conn), stop)
+        except positions.Outdated as error:
+            log.warning("read_models_outdated", read_models=str(error))
+            stop.wait(TROUBLE_S)
         except (psycopg.Error, PersistenceError) as error:
             log.warning("database_unreachable", error=str(error))
             stop.wait(TROUBLE_S)

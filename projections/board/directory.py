@@ -309,6 +309,7 @@ def keys_to_prefetch(_recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
 
 directory = ReadModel(
     name="directory",
+    version=1,
     tables=(COMPANY, MEMBER, PERSON, AGENT, PROJECT, GOAL, KEY),
     schema=SCHEMA,
     fold=fold,
@@ -338,13 +339,6 @@ directory = ReadModel(
 )
 
 
-class PlacedKey(msgspec.Struct, frozen=True):
-    """A key, and where it stands in the list."""
-
-    position: int
-    key: responses.CompanyKey
-
-
 class Person(responses.ResponseBody, frozen=True):
     id: UUID
     name: str
@@ -352,35 +346,30 @@ class Person(responses.ResponseBody, frozen=True):
     instance_admin: bool
 
 
-_AFTER = "position > coalesce((SELECT position FROM {0} WHERE id = %(after)s{1}), 0)"
-_BEFORE = "position < coalesce((SELECT position FROM {0} WHERE id = %(after)s{1}), 9223372036854775807)"
-_OF_COMPANY = " AND company_id = %(company_id)s"
+_AFTER = "position > coalesce(%(after)s::bigint, 0)"
+_BEFORE = "position < coalesce(%(before)s::bigint, 9223372036854775807)"
 
 
 def _of_company(table: str) -> str:
-    after = _AFTER.format(table, _OF_COMPANY)
-    return f"SELECT doc FROM {table} WHERE company_id = %(company_id)s AND {after} ORDER BY position"
+    return f"SELECT doc, position FROM {table} WHERE company_id = %(company_id)s AND {_AFTER} ORDER BY position"
 
 
 _ALL_COMPANIES = Docs(
-    f"SELECT doc FROM company WHERE {_AFTER.format('company', '')} ORDER BY position", responses.Company
+    f"SELECT doc, position FROM company WHERE {_AFTER} ORDER BY position", responses.Company, sorted_by="position"
 )
 _COMPANIES_OF = Docs(
-    "SELECT c.doc FROM company c JOIN member m ON m.company_id = c.id WHERE m.user_id = %(user_id)s "
-    f"AND c.{_AFTER.format('company', '')} ORDER BY c.position",
+    "SELECT c.doc, c.position FROM company c JOIN member m ON m.company_id = c.id WHERE m.user_id = %(user_id)s "
+    f"AND c.{_AFTER} ORDER BY c.position",
     responses.Company,
+    sorted_by="position",
 )
 _COMPANY = Docs("SELECT doc FROM company WHERE id = %(id)s", responses.Company)
 _MEMBERSHIPS = Docs("SELECT doc FROM member WHERE user_id = %(user_id)s ORDER BY position", responses.Membership)
 _NAMED_MEMBER = (
-    "SELECT m.doc::jsonb || jsonb_build_object('name', p.name, 'email', p.email) AS doc "
+    "SELECT m.doc::jsonb || jsonb_build_object('name', p.name, 'email', p.email) AS doc, m.position "
     "FROM member m JOIN person p ON p.id = m.user_id WHERE m.company_id = %(company_id)s"
 )
-_MEMBERS = Docs(
-    f"{_NAMED_MEMBER} AND m.position > coalesce("
-    "(SELECT position FROM member WHERE company_id = %(company_id)s AND user_id = %(after)s), 0) ORDER BY m.position",
-    responses.Member,
-)
+_MEMBERS = Docs(f"{_NAMED_MEMBER} AND m.{_AFTER} ORDER BY m.position", responses.Member, sorted_by="position")
 _MEMBER = Docs(f"{_NAMED_MEMBER} AND m.user_id = %(user_id)s", responses.Member)
 _OWNERS = Docs(
     "SELECT to_json(user_id) AS doc FROM member "
@@ -392,46 +381,47 @@ _PERSON = Docs(
     "FROM person WHERE id = %(id)s",
     Person,
 )
-_AGENTS = Docs(_of_company("agent"), responses.Agent)
+_AGENTS = Docs(_of_company("agent"), responses.Agent, sorted_by="position")
 _AGENT = Docs("SELECT doc FROM agent WHERE id = %(id)s", responses.Agent)
 _AGENT_NAMED = Docs(
     "SELECT doc FROM agent WHERE company_id = %(company_id)s AND url_key = %(url_key)s", responses.Agent
 )
-_PROJECTS = Docs(_of_company("project"), responses.Project)
+_PROJECTS = Docs(_of_company("project"), responses.Project, sorted_by="position")
 _PROJECT = Docs("SELECT doc FROM project WHERE id = %(id)s", responses.Project)
 _PROJECT_NAMED = Docs(
     "SELECT doc FROM project WHERE company_id = %(company_id)s AND url_key = %(url_key)s", responses.Project
 )
-_GOALS = Docs(_of_company("goal"), responses.Goal)
+_GOALS = Docs(_of_company("goal"), responses.Goal, sorted_by="position")
 _GOAL = Docs("SELECT doc FROM goal WHERE id = %(id)s", responses.Goal)
 _BOARD_KEYS = Docs(
-    f"""SELECT doc FROM access_key WHERE user_id = %(user_id)s
-    AND {_BEFORE.format("access_key", " AND user_id = %(user_id)s")} ORDER BY position DESC""",
+    f"SELECT doc, position FROM access_key WHERE user_id = %(user_id)s AND {_BEFORE} ORDER BY position DESC",
     responses.BoardKey,
+    sorted_by="position",
 )
 _AGENT_KEYS = Docs(
-    f"""SELECT agent_doc AS doc FROM access_key WHERE agent_id = %(agent_id)s
-    AND {_BEFORE.format("access_key", " AND agent_id = %(agent_id)s")} ORDER BY position DESC""",
+    f"SELECT agent_doc AS doc, position FROM access_key WHERE agent_id = %(agent_id)s AND {_BEFORE} "
+    "ORDER BY position DESC",
     responses.AgentKey,
+    sorted_by="position",
 )
 _COMPANY_KEYS = Docs(
-    "SELECT json_build_object('position', position, 'key', company_doc) AS doc FROM access_key "
-    "WHERE company_id = %(company_id)s AND (%(before)s::bigint IS NULL OR position < %(before)s) "
+    f"SELECT company_doc AS doc, position FROM access_key WHERE company_id = %(company_id)s AND {_BEFORE} "
     "AND (%(issued_by)s::text IS NULL OR company_doc->>'issuedByUserId' = %(issued_by)s) "
     "ORDER BY position DESC LIMIT %(limit)s",
-    PlacedKey,
+    responses.CompanyKey,
+    sorted_by="position",
 )
 
 
 def companies(
-    conn: Connection, *, after: UUID | None = None, max_bytes: int = DEFAULT.max_page_bytes
+    conn: Connection, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
 ) -> Part[responses.Company]:
     """All of them, oldest first."""
     return _ALL_COMPANIES.part(conn, after=after, max_bytes=max_bytes)
 
 
 def companies_of(
-    conn: Connection, user_id: UUID, *, after: UUID | None = None, max_bytes: int = DEFAULT.max_page_bytes
+    conn: Connection, user_id: UUID, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
 ) -> Part[responses.Company]:
     """Those the user is a member of, oldest first."""
     return _COMPANIES_OF.part(conn, user_id=user_id, after=after, max_bytes=max_bytes)
@@ -446,7 +436,7 @@ def memberships(conn: Connection, user_id: UUID) -> list[responses.Membership]:
 
 
 def members(
-    conn: Connection, company_id: UUID, *, after: UUID | None = None, max_bytes: int = DEFAULT.max_page_bytes
+    conn: Connection, company_id: UUID, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
 ) -> Part[responses.Member]:
     """Who joined first stands first."""
     return _MEMBERS.part(conn, company_id=company_id, after=after, max_bytes=max_bytes)
@@ -466,7 +456,7 @@ def person(conn: Connection, id_: UUID) -> Person | None:
 
 
 def agents(
-    conn: Connection, company_id: UUID, *, after: UUID | None = None, max_bytes: int = DEFAULT.max_page_bytes
+    conn: Connection, company_id: UUID, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
 ) -> Part[responses.Agent]:
     """Oldest first."""
     return _AGENTS.part(conn, company_id=company_id, after=after, max_bytes=max_bytes)
@@ -481,7 +471,7 @@ def agent_named(conn: Connection, company_id: UUID, url_key: str) -> responses.A
 
 
 def projects(
-    conn: Connection, company_id: UUID, *, after: UUID | None = None, max_bytes: int = DEFAULT.max_page_bytes
+    conn: Connection, company_id: UUID, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
 ) -> Part[responses.Project]:
     """Oldest first."""
     return _PROJECTS.part(conn, company_id=company_id, after=after, max_bytes=max_bytes)
@@ -496,7 +486,7 @@ def project_named(conn: Connection, company_id: UUID, url_key: str) -> responses
 
 
 def goals(
-    conn: Connection, company_id: UUID, *, after: UUID | None = None, max_bytes: int = DEFAULT.max_page_bytes
+    conn: Connection, company_id: UUID, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
 ) -> Part[responses.Goal]:
     """Oldest first."""
     return _GOALS.part(conn, company_id=company_id, after=after, max_bytes=max_bytes)
@@ -507,21 +497,30 @@ def goal(conn: Connection, id_: UUID) -> responses.Goal | None:
 
 
 def board_keys(
-    conn: Connection, user_id: UUID, *, after: UUID | None = None, max_bytes: int = DEFAULT.max_page_bytes
+    conn: Connection, user_id: UUID, *, before: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
 ) -> Part[responses.BoardKey]:
     """Newest first."""
-    return _BOARD_KEYS.part(conn, user_id=user_id, after=after, max_bytes=max_bytes)
+    return _BOARD_KEYS.part(conn, user_id=user_id, before=before, max_bytes=max_bytes)
 
 
 def agent_keys(
-    conn: Connection, agent_id: UUID, *, after: UUID | None = None, max_bytes: int = DEFAULT.max_page_bytes
+    conn: Connection, agent_id: UUID, *, before: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
 ) -> Part[responses.AgentKey]:
     """Newest first."""
-    return _AGENT_KEYS.part(conn, agent_id=agent_id, after=after, max_bytes=max_bytes)
+    return _AGENT_KEYS.part(conn, agent_id=agent_id, before=before, max_bytes=max_bytes)
 
 
-def company_keys(
-    conn: Connection, company_id: UUID, limit: int, *, issued_by: str | None = None, before: int | None = None
-) -> Part[PlacedKey]:
+def company_keys(  # noqa: PLR0913 what narrows the list
+    conn: Connection,
+    company_id: UUID,
+    limit: int,
+    *,
+    issued_by: UUID | None = None,
+    before: int | None = None,
+    max_bytes: int = DEFAULT.max_page_bytes,
+) -> Part[responses.CompanyKey]:
     """Newest first: those of its agents and those that are bound to it as a collection, revoked ones included."""
-    return _COMPANY_KEYS.part(conn, company_id=company_id, limit=limit, issued_by=issued_by, before=before)
+    issuer = None if issued_by is None else str(issued_by)
+    return _COMPANY_KEYS.part(
+        conn, company_id=company_id, limit=limit, issued_by=issuer, before=before, max_bytes=max_bytes
+    )

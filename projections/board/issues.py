@@ -230,6 +230,7 @@ def _comment(recorded: Recorded, event: CommentAdded) -> CommentRow:
 
 issues = ReadModel(
     name="issues",
+    version=1,
     tables=(ISSUE, COMMENT, NUMBERING),
     schema=SCHEMA,
     fold=fold,
@@ -254,7 +255,7 @@ class Filters(msgspec.Struct, frozen=True):
     text: str | None = None
     limit: int = 500
     offset: int = 0
-    after: UUID | None = None
+    before: int | None = None  # a position: only what was opened before it
 
 
 class InboxItem(ResponseBody, frozen=True, kw_only=True):
@@ -274,7 +275,7 @@ class InboxItem(ResponseBody, frozen=True, kw_only=True):
 
 
 _PAGE = Docs(
-    """SELECT doc FROM issue WHERE company_id = %(company_id)s
+    """SELECT doc, position FROM issue WHERE company_id = %(company_id)s
     AND (%(statuses)s::text[] IS NULL OR status = ANY(%(statuses)s))
     AND (%(assignee_agent_id)s::uuid IS NULL OR assignee_agent_id = %(assignee_agent_id)s)
     AND (%(project_id)s::uuid IS NULL OR project_id = %(project_id)s)
@@ -282,11 +283,11 @@ _PAGE = Docs(
     AND (%(origin_kind)s::text IS NULL OR origin_kind = %(origin_kind)s)
     AND (%(origin_id)s::uuid IS NULL OR origin_id = %(origin_id)s)
     AND (%(text)s::text IS NULL OR strpos(lower(title), lower(%(text)s)) > 0 OR identifier = upper(%(text)s))
-    AND (%(after)s::uuid IS NULL OR position < coalesce(
-        (SELECT position FROM issue WHERE id = %(after)s AND company_id = %(company_id)s), 9223372036854775807))
+    AND (%(before)s::bigint IS NULL OR position < %(before)s)
     ORDER BY position DESC LIMIT %(limit)s OFFSET %(offset)s""",
     responses.Issue,
     prepared=False,
+    sorted_by="position",
 )
 _ONE = Docs("SELECT doc FROM issue WHERE id = %(id)s", responses.Issue)
 _IDENTIFIED = Docs("SELECT doc FROM issue WHERE identifier = upper(%(identifier)s)", responses.Issue)
@@ -303,12 +304,11 @@ _ACTIVE = Docs(
 )
 _INBOX = Docs(
     f"""SELECT {SUMMARY}::jsonb || jsonb_build_object(
-        'projectId', i.project_id, 'parentId', i.parent_id, 'goalId', i.doc->'goalId') AS doc
+        'projectId', i.project_id, 'parentId', i.parent_id, 'goalId', i.doc->'goalId') AS doc, position
     FROM issue i WHERE assignee_agent_id = %(agent_id)s AND is_open AND status IN ('todo', 'in_progress', 'blocked')
-    AND position > coalesce(
-        (SELECT position FROM issue WHERE id = %(after)s AND assignee_agent_id = %(agent_id)s), 0)
-    ORDER BY position""",
+    AND position > coalesce(%(after)s::bigint, 0) ORDER BY position""",
     InboxItem,
+    sorted_by="position",
 )
 _COMMENTS = {
     order: Docs(
@@ -368,9 +368,9 @@ def active(conn: Connection, routine_id: UUID) -> responses.Issue | None:
 
 
 def inbox(
-    conn: Connection, agent_id: UUID, *, after: UUID | None = None, max_bytes: int = DEFAULT.max_page_bytes
+    conn: Connection, agent_id: UUID, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
 ) -> Part[InboxItem]:
-    """What an agent has to do, oldest first."""
+    """What an agent has to do, oldest first: what was opened after a position."""
     return _INBOX.part(conn, agent_id=agent_id, after=after, max_bytes=max_bytes)
 
 

@@ -350,6 +350,7 @@ def _lane_of(company_id: UUID | None, callback: Callback) -> UUID:
 
 deliveries = ReadModel(
     name="deliveries",
+    version=1,
     tables=(SUBSCRIPTIONS, RECEIVER, PENDING_DELIVERY, DELIVERY),
     schema=SCHEMA,
     fold=fold,

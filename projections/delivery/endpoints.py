@@ -95,6 +95,7 @@ def _edit(rows: Rows, recorded: Recorded, **changes: Any) -> None:
 
 endpoints = ReadModel(
     name="endpoints",
+    version=1,
     tables=(ENDPOINT,),
     schema=SCHEMA,
     fold=fold,
@@ -103,16 +104,16 @@ endpoints = ReadModel(
 )
 
 _OF = Docs(
-    """SELECT doc FROM webhook_endpoint WHERE company_id = %(company_id)s AND position > coalesce(
-        (SELECT position FROM webhook_endpoint WHERE id = %(after)s AND company_id = %(company_id)s), 0)
-    ORDER BY position""",
+    "SELECT doc, position FROM webhook_endpoint WHERE company_id = %(company_id)s "
+    "AND position > coalesce(%(after)s::bigint, 0) ORDER BY position",
     EndpointFields,
+    sorted_by="position",
 )
 _ONE = Docs("SELECT doc FROM webhook_endpoint WHERE id = %(id)s", EndpointFields)
 
 
 def of_company(
-    conn: Connection, company_id: UUID, *, after: UUID | None = None, max_bytes: int = DEFAULT.max_page_bytes
+    conn: Connection, company_id: UUID, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
 ) -> Part[EndpointFields]:
     """Oldest first."""
     return _OF.part(conn, company_id=company_id, after=after, max_bytes=max_bytes)

@@ -9,7 +9,9 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from itertools import chain, repeat
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -31,33 +33,37 @@ TOO_MUCH = ("53200", "57014", "25P03", "25P04")  # out of memory, or over a limi
 TRANSACTION_TIMEOUT_SINCE = 170_000  # version of Postgres
 POLL_S = (0.001, 0.002, 0.004, 0.008, 0.015, 0.03)  # then the last again and again
 
+Cursor = psycopg.Cursor[tuple[Any, ...]]
 Read = Callable[[int, int], Sequence[Recorded]]  # the events after a position, at most so many
 
-POSITIONS = """
-    CREATE TABLE IF NOT EXISTS positions (
-        name     text   PRIMARY KEY,
-        position bigint NOT NULL DEFAULT 0,
-        shape    text   NOT NULL,
-        moved_at timestamptz NOT NULL DEFAULT now(),
-        stopped  text   -- why it can go no further; NULL when all is well
-    ) WITH (fillfactor = 50)"""
-ISOLATED = """
-    CREATE TABLE IF NOT EXISTS isolated_events (
-        read_model  text   NOT NULL,
-        position    bigint NOT NULL,
-        name        text   NOT NULL,
-        stream_id   uuid   NOT NULL,
-        version     bigint NOT NULL,
-        company_id  uuid,  -- NULL when the event cannot be read
-        reason      text   NOT NULL,
-        isolated_at timestamptz NOT NULL DEFAULT now(),
-        PRIMARY KEY (read_model, position)
-    )"""
-REACHED = "SELECT min(position) FROM positions WHERE name = ANY(%s)"
-LOCKED = "SELECT name, position FROM positions WHERE name = ANY(%s) ORDER BY name FOR UPDATE"
+# The read models of a process that it may fold events into: those whose rows were made by its version, and those of an
+# older one in the same tables, if its version is the installed one. Others are rebuilt, or belong to a newer version.
+_MOVABLE = """
+    FROM positions p JOIN unnest(%(names)s::text[], %(shapes)s::text[]) m(name, shape) USING (name)
+    WHERE p.shape = m.shape
+        OR (p.wanted = m.shape AND split_part(p.shape, '.', 1) = split_part(m.shape, '.', 1))"""
+REACHED = f"SELECT min(p.position), count(*) {_MOVABLE}"
+LOCKED = f"SELECT name, p.position {_MOVABLE} ORDER BY name FOR UPDATE OF p"
+LOCKED_WHATEVER_SHAPE = "SELECT FROM positions WHERE name = %s FOR UPDATE"
 MOVE = "UPDATE positions SET position = %s, moved_at = now(), stopped = NULL WHERE name = ANY(%s)"
-FIRST = "INSERT INTO positions (name, shape) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING"
-RESHAPE = "UPDATE positions SET shape = %s WHERE name = %s"
+FIRST = "INSERT INTO positions (name, shape, wanted) VALUES (%s, '', %s) ON CONFLICT (name) DO NOTHING"
+WANT = """
+    INSERT INTO positions (name, shape, wanted) VALUES (%s, '', %s)
+    ON CONFLICT (name) DO UPDATE SET wanted = excluded.wanted WHERE positions.wanted IS DISTINCT FROM excluded.wanted"""
+RESHAPE = "UPDATE positions SET shape = %s, rebuilt_to = NULL WHERE name = %s"
+# Nobody waits for it: who moves the model holds the row.
+NOTE_PROGRESS = f"""
+    UPDATE {SCHEMA}.positions SET rebuilt_to = %(position)s
+    WHERE name IN (SELECT name FROM {SCHEMA}.positions WHERE name = %(name)s FOR UPDATE SKIP LOCKED)"""
+OUTDATED = """
+    SELECT p.name, split_part(p.shape, '.', 1) = split_part(m.shape, '.', 1)
+    FROM positions p JOIN unnest(%(names)s::text[], %(shapes)s::text[]) m(name, shape) USING (name)
+    WHERE p.wanted = m.shape AND (p.shape <> m.shape OR EXISTS (
+        SELECT FROM isolated_events i
+        WHERE i.read_model = p.name AND i.reason = %(unknown_event)s AND i.name = ANY(%(known_events)s)))"""
+HAS_OTHER_ROWS = """
+    SELECT EXISTS (SELECT FROM positions p JOIN unnest(%(names)s::text[], %(shapes)s::text[]) m(name, shape) USING (name)
+                   WHERE p.shape <> m.shape)"""
 STOP = "UPDATE positions SET stopped = %s WHERE name = %s"
 ISOLATE = """
     INSERT INTO isolated_events (read_model, position, name, stream_id, version, company_id, reason)
@@ -66,15 +72,22 @@ READMIT = "DELETE FROM isolated_events WHERE read_model = %s"
 ISOLATED_OF = """
     SELECT read_model, position, name, stream_id, version, company_id, reason, isolated_at FROM isolated_events
     WHERE %(name)s::text IS NULL OR read_model = %(name)s ORDER BY position DESC, read_model LIMIT %(limit)s"""
-READABLE_NOW = "SELECT DISTINCT read_model FROM isolated_events WHERE reason = %s AND name = ANY(%s)"
 LAG = """
     SELECT (SELECT position FROM log.head), coalesce(min(position), 0), count(*)
     FROM positions WHERE name = ANY(%s)"""
+# Models that have other tables than this version cannot be moved by it: they count as if they were at the head.
+LAG_OF_OWN_TABLES = """
+    SELECT h.position,
+        coalesce(min(p.position) FILTER (WHERE split_part(p.shape, '.', 1) = split_part(m.shape, '.', 1)), h.position),
+        count(p.name)
+    FROM log.head h CROSS JOIN unnest(%(names)s::text[], %(shapes)s::text[]) m(name, shape) LEFT JOIN positions p USING (name)
+    GROUP BY h.position"""
 STATUS = """
     SELECT p.name, p.position, h.position - p.position, p.stopped, p.moved_at,
         CASE WHEN p.position = h.position THEN 0
         ELSE extract(epoch FROM clock_timestamp() - n.recorded_at)::float8 END,
-        (SELECT count(*) FROM isolated_events i WHERE i.read_model = p.name)
+        (SELECT count(*) FROM isolated_events i WHERE i.read_model = p.name),
+        p.shape <> coalesce(p.wanted, p.shape), p.rebuilt_to
     FROM positions p CROSS JOIN log.head h LEFT JOIN log.events n ON n.position = p.position + 1 ORDER BY p.name"""
 
 
@@ -88,12 +101,17 @@ class Lagging(Exception):
         super().__init__(f"{', '.join(names)}: {behind} events behind the log")
 
 
+class Outdated(Exception):
+    """The rows of read models that this process acts on are those of another version: it can only wait."""
+
+
 class ReadModelStatus(msgspec.Struct, frozen=True, rename="camel"):
     """
     How far a read model has come.
 
     `behind` counts events, `behind_s` seconds; `stopped` says why it can go no further; `isolated` counts the events
-    that it could not take and has passed over.
+    that it could not take and has passed over. While `is_outdated`, its rows are those of an older version of the service;
+    `rebuilt_to` is the position up to which its new ones are made, None while nobody makes them.
     """
 
     name: str
@@ -103,6 +121,8 @@ class ReadModelStatus(msgspec.Struct, frozen=True, rename="camel"):
     moved_at: datetime
     behind_s: float  # since when the next event waits, in seconds
     isolated: int = 0
+    is_outdated: bool = False
+    rebuilt_to: int | None = None
 
 
 class Isolated(msgspec.Struct, frozen=True, rename="camel"):
@@ -118,27 +138,35 @@ class Isolated(msgspec.Struct, frozen=True, rename="camel"):
     isolated_at: datetime
 
 
-def create(conn: Connection, models: Sequence[ReadModel], read: Read) -> None:
-    """Makes the tables of read models that are new, and rebuilds those whose tables have another shape."""
+def create(conn: Connection, models: Sequence[ReadModel], read: Read) -> list[str]:
+    """
+    Notes which read models this version wants, and makes their tables in an installation that has no events yet.
+
+    In any other, models that are new or have another shape are left to `rebuild_outdated`, so that nobody has to wait
+    until the whole log is folded; returns the names of these.
+    """
     with _alone(conn, "read models"):
-        _execute(conn, "CREATE SCHEMA IF NOT EXISTS {0}", SCHEMA)
-        conn.execute(POSITIONS)
-        conn.execute(ISOLATED)
-        shapes: dict[str, str] = dict(conn.execute("SELECT name, shape FROM positions").fetchall())
         for model in models:
-            if shapes.get(model.name) != model.shape:
+            conn.execute(WANT, (model.name, model.shape))
+        left = outdated(conn, models)
+        if left and not read(0, 1):
+            for model in left:
                 rebuild(conn, model, read)
+            left = []
+    return [model.name for model in left]
 
 
-def advance(conn: Connection, models: Sequence[ReadModel], read: Read, limit: int = BATCH) -> int:
+def advance(
+    conn: Connection, models: Sequence[ReadModel], read: Read, limit: int = BATCH, *, all_of_them: bool = False
+) -> int:
     """
     One batch for those of the models that are furthest behind, in one transaction; returns how many events.
 
     The batch is read and decoded before the transaction begins. It ends early when it would write too many rows.
-    Whatever else a model raises ends the transaction and goes to the caller: nothing has moved then.
+    Whatever else a model raises ends the transaction and goes to the caller: nothing has moved then. Models that only
+    another version may move are left out; if `all_of_them` have to be moved, that raises Outdated.
     """
-    names = [model.name for model in models]
-    start = reached(conn, names)
+    start = reached(conn, models, all_of_them=all_of_them)
     if start is None or not (batch := read(start, limit)):
         return 0
     while True:
@@ -152,23 +180,34 @@ def advance(conn: Connection, models: Sequence[ReadModel], read: Read, limit: in
 
 def _move(conn: Connection, models: Sequence[ReadModel], start: int, batch: Sequence[Recorded]) -> None:
     with conn.transaction():
-        now_at: dict[str, int] = dict(conn.execute(LOCKED, ([model.name for model in models],)).fetchall())
+        now_at: dict[str, int] = dict(conn.execute(LOCKED, _shapes(models)).fetchall())
         if group := [model for model in models if now_at.get(model.name) == start]:
             apply(conn, group, batch)
             _isolate_unreadable(conn, group, batch)
             conn.execute(MOVE, (batch[-1].position, [model.name for model in group]))
 
 
-def reached(conn: Connection, names: Sequence[str]) -> int | None:
-    """The position of the model that is furthest behind; None when there is none of these."""
-    row = conn.execute(REACHED, (list(names),), prepare=True).fetchone()
-    return row[0] if row else None
+def reached(conn: Connection, models: Sequence[ReadModel], *, all_of_them: bool = False) -> int | None:
+    """
+    The position of the model that is furthest behind, of those that may be moved by this version; None when none may.
+
+    Raises Outdated when they must be `all_of_them` and one may not be moved.
+    """
+    row: tuple[int | None, int] | None = conn.execute(REACHED, _shapes(models), prepare=True).fetchone()
+    position, count = row or (None, 0)
+    if all_of_them and count < len(models):
+        raise Outdated(", ".join(model.name for model in models))
+    return position
+
+
+def _shapes(models: Sequence[ReadModel]) -> dict[str, list[str]]:
+    return {"names": [model.name for model in models], "shapes": [model.shape for model in models]}
 
 
 def isolate(conn: Connection, model: ReadModel, read: Read, position: int, reason: str) -> Recorded | None:
     """Passes over the event after a position, on the record; None when the model is not at that position any more."""
     with conn.transaction():
-        now_at: dict[str, int] = dict(conn.execute(LOCKED, ([model.name],)).fetchall())
+        now_at: dict[str, int] = dict(conn.execute(LOCKED, _shapes([model])).fetchall())
         recorded = next(iter(read(position, 1)), None) if now_at.get(model.name) == position else None
         if recorded is not None:
             _note_isolated(conn, model, recorded, reason)
@@ -181,13 +220,46 @@ def isolated(conn: Connection, limit: int, name: str | None = None) -> list[Isol
     return [Isolated(*row) for row in conn.execute(ISOLATED_OF, {"name": name, "limit": limit})]
 
 
-def rebuild_outdated(conn: Connection, models: Sequence[ReadModel], read: Read) -> list[str]:
-    """Rebuilds the models that passed over events of a newer version which this one can read; returns their names."""
-    rows = conn.execute(READABLE_NOW, (UNKNOWN_EVENT, list(STORED_NAMES))).fetchall()
-    outdated = [model for model in models if (model.name,) in rows]
-    for model in outdated:
-        rebuild(conn, model, read)
-    return [model.name for model in outdated]
+def rebuild_outdated(
+    conn: Connection,
+    models: Sequence[ReadModel],
+    read: Read,
+    progress: Callable[[str, int], None] = lambda _name, _position: None,
+) -> list[str]:
+    """Rebuilds what is outdated, the most urgent first; returns the names of those that it has rebuilt."""
+    return [
+        model.name
+        for model in outdated(conn, models)
+        if rebuild_if_outdated(conn, model, read, partial(progress, model.name))
+    ]
+
+
+def rebuild_if_outdated(conn: Connection, model: ReadModel, read: Read, progress: Callable[[int], None]) -> bool:
+    """Whether it had to be rebuilt, and was; what another process rebuilds at the moment is left to that."""
+    with _alone(conn, f"rebuild {model.name}", wait=False) as is_ours:
+        is_needed = is_ours and bool(outdated(conn, [model]))
+        if is_needed:
+            _rebuild(conn, model, read, progress)
+        return is_needed
+
+
+def outdated(conn: Connection, models: Sequence[ReadModel]) -> list[ReadModel]:
+    """
+    The models whose rows are not those that this version makes; none when this version is not the installed one.
+
+    Those are models of another shape, and those that passed over events which this version can read. First come those with
+    other tables, which stand still until they are rebuilt, and of these the ones that a process acts on.
+    """
+    events = {"unknown_event": UNKNOWN_EVENT, "known_events": list(STORED_NAMES)}
+    moves_on: dict[str, bool] = dict(conn.execute(OUTDATED, _shapes(models) | events).fetchall())
+    found = [model for model in models if model.name in moves_on]
+    return sorted(found, key=lambda model: (moves_on[model.name], model.polled_by is None))
+
+
+def has_other_rows(conn: Connection, models: Sequence[ReadModel]) -> bool:
+    """Whether the rows of one of these models were made by another version."""
+    row = conn.execute(HAS_OTHER_ROWS, _shapes(models)).fetchone()
+    return row is not None and row[0]
 
 
 def is_events_fault(error: Exception) -> bool:
@@ -238,10 +310,18 @@ def _note_isolated(conn: Connection, model: ReadModel, recorded: Recorded, reaso
 
 def gap(conn: Connection, names: Sequence[str], target: int | None = None) -> tuple[int, int]:
     """The target, or the head of the log if none is given, and how many events the slowest model is behind it."""
-    row = conn.execute(LAG, (list(names),), prepare=True).fetchone()
-    head, reached, known = row or (0, 0, 0)
+    return _gap(conn.execute(LAG, (list(names),), prepare=True), len(set(names)), target)
+
+
+def gap_of_own_tables(conn: Connection, models: Sequence[ReadModel], target: int | None = None) -> tuple[int, int]:
+    """The same; models whose tables are those of another version do not count: they wait for their rebuild."""
+    return _gap(conn.execute(LAG_OF_OWN_TABLES, _shapes(models), prepare=True), len(models), target)
+
+
+def _gap(found: Cursor, count: int, target: int | None) -> tuple[int, int]:
+    head, reached, known = found.fetchone() or (0, 0, 0)
     target = head if target is None else target
-    return target, max(target - reached, 0) if known == len(set(names)) else max(target, 1)
+    return target, max(target - reached, 0) if known == count else max(target, 1)
 
 
 def wait(conn: Connection, names: Sequence[str], timeout_s: float) -> int:
@@ -282,20 +362,31 @@ def rebuild(
 
 
 def _rebuild(conn: Connection, model: ReadModel, read: Read, progress: Callable[[int], None]) -> int:
+    conn.execute(FIRST, (model.name, model.shape))
+    try:
+        return _fold_and_swap(conn, model, read, progress)
+    except BaseException:
+        with contextlib.suppress(psycopg.Error):
+            _note_progress(conn, model, None)
+        raise
+
+
+def _fold_and_swap(conn: Connection, model: ReadModel, read: Read, progress: Callable[[int], None]) -> int:
     fresh = f"rebuilding_{model.name}"
     _execute(conn, "DROP SCHEMA IF EXISTS {0} CASCADE", fresh)
     _execute(conn, "CREATE SCHEMA {0}", fresh)
     position = 0
+    _note_progress(conn, model, position)
     failed: list[tuple[Recorded, str]] = []
     with _searching(conn, fresh):
         conn.execute(SQL(model.schema))
         while batch := read(position, REBUILD_BATCH):
             failed += _apply(conn, model, batch)
             position = batch[-1].position
+            _note_progress(conn, model, position)
             progress(position)
     with conn.transaction():
-        conn.execute(FIRST, (model.name, model.shape))
-        conn.execute(LOCKED, ([model.name],))
+        conn.execute(LOCKED_WHATEVER_SHAPE, (model.name,))
         with _searching(conn, fresh):  # what came meanwhile; the live projector waits for the lock on the position
             while batch := read(position, REBUILD_BATCH):
                 failed += _apply(conn, model, batch)
@@ -308,6 +399,10 @@ def _rebuild(conn: Connection, model: ReadModel, read: Read, progress: Callable[
         conn.execute(MOVE, (position, [model.name]))
     _execute(conn, "DROP SCHEMA {0} CASCADE", fresh)
     return position
+
+
+def _note_progress(conn: Connection, model: ReadModel, position: int | None) -> None:
+    conn.execute(NOTE_PROGRESS, {"name": model.name, "position": position})
 
 
 def _apply(conn: Connection, model: ReadModel, batch: Sequence[Recorded]) -> list[tuple[Recorded, str]]:
@@ -357,17 +452,30 @@ def _execute(conn: Connection, statement: str, *names: str) -> None:
 
 
 @contextlib.contextmanager
-def _alone(conn: Connection, what: str) -> Iterator[None]:
-    """One process at a time, however long the others have to wait."""
+def _alone(conn: Connection, what: str, *, wait: bool = True) -> Iterator[bool]:
+    """
+    One process at a time, however long the others have to wait.
+
+    Whoever does not `wait` gets False when another process is at it.
+    """
     unlimited = ["transaction_timeout"] if conn.info.server_version >= TRANSACTION_TIMEOUT_SINCE else []
     for name in ("lock_timeout", "statement_timeout", *unlimited):
         _execute(conn, "SET {0} = 0", name)
-    conn.execute("SELECT pg_advisory_lock(hashtext(%s))", (what,))
+    is_ours = _lock(conn, what, wait=wait)
     conn.execute("RESET lock_timeout")
     conn.execute("RESET statement_timeout")
     try:
-        yield
+        yield is_ours
     finally:
-        conn.execute("SELECT pg_advisory_unlock(hashtext(%s))", (what,))
+        if is_ours:
+            conn.execute("SELECT pg_advisory_unlock(hashtext(%s))", (what,))
         for name in unlimited:
             _execute(conn, "RESET {0}", name)
+
+
+def _lock(conn: Connection, what: str, *, wait: bool) -> bool:
+    if wait:
+        conn.execute("SELECT pg_advisory_lock(hashtext(%s))", (what,))
+        return True
+    row = conn.execute("SELECT pg_try_advisory_lock(hashtext(%s))", (what,)).fetchone()
+    return row is not None and row[0]

@@ -10,6 +10,7 @@ rows until it commits.
 import hashlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import cache
 from itertools import zip_longest
 from operator import attrgetter
 from typing import Any, Generic, TypeVar, cast
@@ -186,11 +187,17 @@ class ReadModel(msgspec.Struct, frozen=True):
     keys_to_prefetch: Callable[[Recorded], Iterable[tuple[Table[Any], UUID]]]  # rows worth fetching before a batch
     events: frozenset[type] | None = None  # the kinds that it folds; None: all, those too that cannot be read
     polled_by: str | None = None  # the process that folds it itself, to act on it: it must not wait for other models
+    version: int = 1  # of the fold: one more whenever it makes other rows of the same events
 
     @property
     def shape(self) -> str:
-        """Changes when the tables do: then the model is rebuilt."""
-        return hashlib.sha256(self.schema.encode()).hexdigest()[:16]
+        """
+        Changes when the tables do, and with the version: then the model is rebuilt.
+
+        Before the dot stands the hash of the tables alone: rows of an older version in the same tables are folded on
+        until the new ones are there.
+        """
+        return f"{_hash_of(self.schema)}.{self.version}"
 
     def may_fold(self, recorded: Recorded) -> bool:
         """Whether the event is of a kind that the model folds; of one that cannot be read, whether it may be."""
@@ -219,6 +226,11 @@ class ReadModel(msgspec.Struct, frozen=True):
         rows.flush()
 
 
+@cache
+def _hash_of(schema: str) -> str:
+    return hashlib.sha256(schema.encode()).hexdigest()[:16]
+
+
 def apply(conn: Connection, models: Iterable[ReadModel], batch: Iterable[Recorded], max_rows: int = BATCH_ROWS) -> None:
     """
     Folds a batch into the tables of these models that the connection's search path finds.
@@ -235,26 +247,33 @@ def apply(conn: Connection, models: Iterable[ReadModel], batch: Iterable[Recorde
 
 
 class Part(list[S]):
-    """The beginning of a list; `more` says whether the list goes on."""
+    """
+    The beginning of a list. `more` says whether the list goes on, `last` by what its last row is sorted.
 
-    def __init__(self, rows: Iterable[S] = (), *, more: bool = False) -> None:
+    What comes after `last` can be asked for whatever becomes of that row meanwhile.
+    """
+
+    def __init__(self, rows: Iterable[S] = (), *, more: bool = False, last: int | None = None) -> None:
         super().__init__(rows)
         self.more = more
+        self.last = last
 
     def of(self, rows: Iterable[T]) -> "Part[T]":
         """The same part of another list, which has a row for each of these."""
-        return Part(rows, more=self.more)
+        return Part(rows, more=self.more, last=self.last)
 
 
 class Docs(Generic[S]):
     """
     A query for the `doc` column of some rows, decoded in one go.
 
-    One that is not `prepared` is planned for the values of each call: for filters that may be absent.
+    One that is not `prepared` is planned for the values of each call: for filters that may be absent. `sorted_by` is
+    the column, a number that is another one for each row, by which rows are sorted and a part is followed by the next.
     """
 
-    def __init__(self, query: str, shape: type[S], *, prepared: bool = True) -> None:
+    def __init__(self, query: str, shape: type[S], *, prepared: bool = True, sorted_by: str | None = None) -> None:
         self.query = SQL(f"SELECT q.doc::text FROM ({query}) q")
+        self._part = SQL(f"SELECT q.doc::text, {f'q.{sorted_by}' if sorted_by else 'NULL::bigint'} FROM ({query}) q")
         self._prepared = prepared
         self._decode = msgspec.json.Decoder(list[shape]).decode  # type: ignore[valid-type]
 
@@ -276,11 +295,11 @@ class Docs(Generic[S]):
         They are taken from Postgres a few at a time, so neither side ever holds what is not shown. A query with a
         LIMIT is asked for one more, `%(limit)s`, and read to its end: to end it early takes a connection more.
         """
-        docs, size, more = list[bytes](), 0, False
+        docs, size, more, last = list[bytes](), 0, False, None
         values["limit"] = None if limit is None else limit + 1
-        rows = cast("Generator[tuple[str]]", conn.cursor().stream(self.query, values, size=ROWS_IN_FLIGHT))
+        rows = cast("Generator[tuple[str, int | None]]", conn.cursor().stream(self._part, values, size=ROWS_IN_FLIGHT))
         with closing(rows):  # which ends what Postgres is still at
-            for (doc,) in rows:
+            for doc, place in rows:
                 if len(docs) == limit:
                     more = True
                     continue
@@ -290,7 +309,8 @@ class Docs(Generic[S]):
                     more = True
                     break
                 docs.append(body)
-        return Part(self._decode(b"[%b]" % b",".join(docs)), more=more)
+                last = place
+        return Part(self._decode(b"[%b]" % b",".join(docs)), more=more, last=last)
 
     def one(self, conn: Connection, **values: object) -> S | None:
         return next(iter(self.all(conn, **values)), None)

@@ -172,6 +172,7 @@ def _let_go(rows: Rows, recorded: Recorded, routine_id: UUID) -> None:
 
 backfills = ReadModel(
     name="backfills",
+    version=1,
     tables=(BACKFILL, HELD_UP),
     schema=SCHEMA,
     fold=fold,

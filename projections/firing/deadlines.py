@@ -52,6 +52,7 @@ def keys_to_prefetch(_recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
 
 deadlines = ReadModel(
     name="deadlines",
+    version=1,
     tables=(DEADLINE,),
     schema=SCHEMA,
     fold=fold,

@@ -143,6 +143,7 @@ def _timing(late: timedelta) -> tuple[str, str]:
 
 firing_metrics = ReadModel(
     name="firing_metrics",
+    version=1,
     tables=(TALLY,),
     schema=SCHEMA,
     fold=fold,

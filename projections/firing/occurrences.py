@@ -222,6 +222,7 @@ def _links(outcome: Outcome) -> dict[str, UUID | None]:
 
 occurrences = ReadModel(
     name="occurrences",
+    version=1,
     tables=(OCCURRENCE, POLICY, SCHEDULED),
     schema=SCHEMA,
     fold=fold,

@@ -140,6 +140,7 @@ def _links(event: RunFired) -> dict[str, Any]:
 
 run_history = ReadModel(
     name="run_history",
+    version=1,
     tables=(RUN,),
     schema=SCHEMA,
     fold=fold,

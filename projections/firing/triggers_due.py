@@ -1,6 +1,6 @@
 """Triggers due: when each schedule is to be looked at next. A range scan of one index, however many there are."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, get_args
 from uuid import UUID
@@ -33,6 +33,7 @@ class ScheduleRow(Row, frozen=True):
     trigger_version: int
     next_at: datetime | None  # None: there is no occurrence left
     due_at: datetime | None
+    rests: bool  # it is due later, since its company was over a quota
     enabled: bool
     routine_active: bool
 
@@ -50,8 +51,9 @@ ACTIVITY = Table("routine_activity", ActivityRow)
 SCHEMA = """
 CREATE TABLE schedule (
     id uuid PRIMARY KEY, routine_id uuid NOT NULL, company_id uuid NOT NULL, trigger_version bigint NOT NULL,
-    next_at timestamptz, due_at timestamptz, enabled boolean NOT NULL, routine_active boolean NOT NULL);
+    next_at timestamptz, due_at timestamptz, rests boolean NOT NULL, enabled boolean NOT NULL, routine_active boolean NOT NULL);
 CREATE INDEX ON schedule (due_at, id) WHERE enabled AND routine_active;
+CREATE INDEX ON schedule (company_id, next_at) WHERE rests AND enabled AND routine_active;
 CREATE INDEX ON schedule (routine_id);
 CREATE TABLE routine_activity (id uuid PRIMARY KEY, active boolean NOT NULL);
 """
@@ -101,7 +103,10 @@ def _activate(rows: Rows, routine_id: UUID, *, active: bool) -> None:
 
 
 def _next(event: Scheduled) -> dict[str, Any]:
-    return {"next_at": event.next_at, "due_at": event.due_at or event.next_at}
+    due_at = event.due_at or event.next_at
+    rests_until = event.rests_until if isinstance(event, TriggerMissed) else None
+    rests = due_at is not None and rests_until is not None and rests_until > due_at
+    return {"next_at": event.next_at, "due_at": rests_until if rests else due_at, "rests": rests}
 
 
 def _schedule(rows: Rows, recorded: Recorded, event: TriggerCreated | TriggerRestored) -> ScheduleRow:
@@ -129,6 +134,7 @@ def _move(rows: Rows, recorded: Recorded, event: Scheduled, **changes: Any) -> N
 
 triggers_due = ReadModel(
     name="triggers_due",
+    version=1,
     tables=(SCHEDULE, ACTIVITY),
     schema=SCHEMA,
     fold=fold,
@@ -141,18 +147,32 @@ triggers_due = ReadModel(
 DUE = """
     SELECT id, trigger_version, routine_id, company_id, next_at FROM schedule
     WHERE enabled AND routine_active AND due_at > %s AND due_at <= %s ORDER BY due_at, id LIMIT %s"""
+RESTING = "SELECT DISTINCT company_id FROM schedule WHERE rests AND enabled AND routine_active"
+AWAKE = """
+    SELECT id, trigger_version, routine_id, company_id, next_at FROM schedule
+    WHERE rests AND enabled AND routine_active AND company_id = ANY(%s) AND next_at <= %s ORDER BY next_at, id LIMIT %s"""
 NEXT = "SELECT min(due_at) FROM schedule WHERE enabled AND routine_active AND due_at > %s"
 
 
 def due(conn: Connection, now: datetime, *, after: datetime = BEGINNING, limit: int) -> list[DueTrigger]:
     """The schedules whose time has come, and came after a moment, longest waiting first."""
-    rows = conn.execute(DUE, (after, now, limit), prepare=True).fetchall()
-    return [
-        DueTrigger(
-            trigger_id=id_, trigger_version=version, routine_id=routine_id, company_id=company_id, next_at=next_at
-        )
-        for id_, version, routine_id, company_id, next_at in rows
-    ]
+    return [_due(*row) for row in conn.execute(DUE, (after, now, limit), prepare=True)]
+
+
+def resting(conn: Connection) -> list[UUID]:
+    """The companies whose schedules rest, since they were over a quota."""
+    return [company_id for (company_id,) in conn.execute(RESTING, prepare=True)]
+
+
+def awake(conn: Connection, companies: Sequence[UUID], now: datetime, *, limit: int) -> list[DueTrigger]:
+    """Those of the schedules of these companies that rest, and have an occurrence that waits."""
+    return [_due(*row) for row in conn.execute(AWAKE, (list(companies), now, limit), prepare=True)]
+
+
+def _due(id_: UUID, version: int, routine_id: UUID, company_id: UUID, next_at: datetime) -> DueTrigger:
+    return DueTrigger(
+        trigger_id=id_, trigger_version=version, routine_id=routine_id, company_id=company_id, next_at=next_at
+    )
 
 
 def next_due(conn: Connection, after: datetime) -> datetime | None:

@@ -1,6 +1,7 @@
 """Collections: companies by the names that Jetty's clients give them, and the keys that are bound to one."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -36,7 +37,7 @@ class KeyFields(ResponseBody, frozen=True, kw_only=True):
     name: str
     key_prefix: str
     created_at: str
-    is_active: bool = True
+    is_active: bool = True  # not revoked
     expires_at: str | None = None
 
 
@@ -129,6 +130,7 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
 
 collections = ReadModel(
     name="collections",
+    version=1,
     tables=(COLLECTION, KEY),
     schema=SCHEMA,
     fold=fold,
@@ -154,24 +156,29 @@ class _WithEnvironment(msgspec.Struct):
 
 
 _AFTER = "(%(after)s::bigint IS NULL OR c.number > %(after)s) ORDER BY c.number"
-_ALL = Docs(f"SELECT c.doc FROM collection c WHERE {_AFTER}", Collection)
+_ALL = Docs(f"SELECT c.doc, c.number FROM collection c WHERE {_AFTER}", Collection, sorted_by="number")
 _OF = Docs(
-    f"SELECT c.doc FROM collection c JOIN member m ON m.company_id = c.id WHERE m.user_id = %(user_id)s AND {_AFTER}",
+    "SELECT c.doc, c.number FROM collection c JOIN member m ON m.company_id = c.id "
+    f"WHERE m.user_id = %(user_id)s AND {_AFTER}",
     Collection,
+    sorted_by="number",
 )
 _ONE = Docs("SELECT doc FROM collection WHERE id = %(id)s", Collection)
 _ENVIRONMENT = Docs(
     "SELECT json_build_object('collection', doc, 'environment', environment) AS doc FROM collection WHERE id = %(id)s",
     _WithEnvironment,
 )
-_KEY = """
-    SELECT k.doc::jsonb || jsonb_build_object('collection_id', c.number, 'collection_name', c.doc->>'name') AS doc
+IS_ACTIVE = """((k.doc->>'is_active')::boolean
+    AND (k.doc->>'expires_at' IS NULL OR (k.doc->>'expires_at')::timestamptz > %(now)s))"""  # of a key `k`
+_KEY = f"""
+    SELECT k.doc::jsonb || jsonb_build_object(
+        'collection_id', c.number, 'collection_name', c.doc->>'name', 'is_active', {IS_ACTIVE}) AS doc, k.position
     FROM collection_key k JOIN collection c ON c.id = k.company_id WHERE"""
 _KEYS = Docs(
-    f"""{_KEY} k.company_id = %(company_id)s AND (%(after)s::uuid IS NULL OR k.position < coalesce(
-        (SELECT position FROM collection_key WHERE id = %(after)s AND company_id = %(company_id)s),
-        9223372036854775807)) ORDER BY k.position DESC""",
+    f"{_KEY} k.company_id = %(company_id)s AND k.position < coalesce(%(before)s::bigint, 9223372036854775807) "
+    "ORDER BY k.position DESC",
     ApiKey,
+    sorted_by="position",
 )
 _ONE_KEY = Docs(f"{_KEY} k.id = %(id)s", ApiKey)
 
@@ -202,11 +209,16 @@ def environment(conn: Connection, company_id: UUID) -> CollectionEnvironment | N
 
 
 def keys(
-    conn: Connection, company_id: UUID, *, after: UUID | None = None, max_bytes: int = DEFAULT.max_page_bytes
+    conn: Connection,
+    company_id: UUID,
+    now: datetime,
+    *,
+    before: int | None = None,
+    max_bytes: int = DEFAULT.max_page_bytes,
 ) -> Part[ApiKey]:
-    """Newest first."""
-    return _KEYS.part(conn, company_id=company_id, after=after, max_bytes=max_bytes)
+    """Newest first, as of now: what has expired is not active."""
+    return _KEYS.part(conn, company_id=company_id, now=now, before=before, max_bytes=max_bytes)
 
 
-def key(conn: Connection, id_: UUID) -> ApiKey | None:
-    return _ONE_KEY.one(conn, id=id_)
+def key(conn: Connection, id_: UUID, now: datetime) -> ApiKey | None:
+    return _ONE_KEY.one(conn, id=id_, now=now)

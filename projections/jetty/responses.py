@@ -22,14 +22,14 @@ def time_or_none(moment: datetime | None) -> str | None:
     return None if moment is None else time(moment)
 
 
-class CadenceConfig(ResponseBody, frozen=True, kw_only=True):
+class CadenceRead(ResponseBody, frozen=True, kw_only=True):
     type: CadenceType
     hour_utc: int | None
     minute_utc: int
     day_of_week: DayOfWeek | None
 
     @classmethod
-    def of(cls, cadence: Cadence) -> "CadenceConfig":
+    def of(cls, cadence: Cadence) -> "CadenceRead":
         return cls(**msgspec.structs.asdict(cadence))
 
 
@@ -106,7 +106,7 @@ class RoutineRead(ResponseBody, frozen=True, kw_only=True):
     name: str
     task_name: str
     collection_name: str
-    cadence: CadenceConfig
+    cadence: CadenceRead
     init_params_overrides: dict[str, Any]
     secret_params: dict[str, str]
     webhook_url: str | None

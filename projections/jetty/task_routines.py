@@ -16,7 +16,7 @@ from domain.jetty import cadence, task_call
 from domain.recorded import Recorded
 from domain.values import Cadence, ConcurrencyPolicy, RoutineSettings, Started, TaskCall
 from projections.engine.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
-from projections.jetty.responses import CadenceConfig, ResponseBody, RoutineRead, time_or_none
+from projections.jetty.responses import CadenceRead, ResponseBody, RoutineRead, time_or_none
 
 OVERLAP: dict[ConcurrencyPolicy, str] = {
     "skip_if_active": "skip",
@@ -114,6 +114,7 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
 
 calls = ReadModel(
     name="calls",
+    version=1,
     tables=(CALL,),
     schema=SCHEMA,
     fold=fold,
@@ -141,7 +142,7 @@ class RoutineWithCall(msgspec.Struct):
             name=of.name,
             task_name=self.task_name,
             collection_name=self.collection_name,
-            cadence=CadenceConfig.of(of.cadence),
+            cadence=CadenceRead.of(of.cadence),
             init_params_overrides=of.overrides,
             secret_params=dict.fromkeys(of.secrets, MASK),
             webhook_url=of.webhook_url,
@@ -156,11 +157,12 @@ class RoutineWithCall(msgspec.Struct):
 
 _FOUND = """
     SELECT json_build_object('number', r.number, 'last_run_at', r.last_run_at, 'call', r.doc, 'task_name', t.name,
-        'workflow', json_build_object('init_params', t.doc->'workflow'->'init_params'), 'collection_name', c.doc->>'name') AS doc
+        'workflow', json_build_object('init_params', t.doc->'workflow'->'init_params'), 'collection_name', c.doc->>'name') AS doc,
+        r.number
     FROM task_call r JOIN task t ON t.id = r.task_id JOIN collection c ON c.id = r.company_id WHERE"""
 _AFTER = "(%(after)s::bigint IS NULL OR r.number > %(after)s) ORDER BY r.number"
-_OF_COLLECTION = Docs(f"{_FOUND} r.company_id = %(company_id)s AND {_AFTER}", RoutineWithCall)
-_OF_TASK = Docs(f"{_FOUND} r.task_id = %(task_id)s AND {_AFTER}", RoutineWithCall)
+_OF_COLLECTION = Docs(f"{_FOUND} r.company_id = %(company_id)s AND {_AFTER}", RoutineWithCall, sorted_by="number")
+_OF_TASK = Docs(f"{_FOUND} r.task_id = %(task_id)s AND {_AFTER}", RoutineWithCall, sorted_by="number")
 _ONE = Docs(f"{_FOUND} r.id = %(id)s", RoutineWithCall)
 
 

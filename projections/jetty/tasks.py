@@ -84,6 +84,7 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
 
 tasks = ReadModel(
     name="tasks",
+    version=1,
     tables=(TASK,),
     schema=SCHEMA,
     fold=fold,
@@ -94,16 +95,17 @@ tasks = ReadModel(
 _TASK = """
     SELECT json_build_object('id', t.number, 'name', t.name, 'description', t.doc->'description',
         'workflow', t.doc->'workflow', 'version', t.doc->'version', 'created_at', t.doc->'created_at',
-        'updated_at', t.doc->'updated_at', 'collection_id', c.number, 'collection_name', c.doc->'name') AS doc
+        'updated_at', t.doc->'updated_at', 'collection_id', c.number, 'collection_name', c.doc->'name') AS doc, t.number
     FROM task t JOIN collection c ON c.id = t.company_id WHERE"""  # json, not jsonb: the order of parameters counts
 _AFTER = "(%(after)s::bigint IS NULL OR t.number > %(after)s) ORDER BY t.number"
-_OF = Docs(f"{_TASK} t.company_id = %(company_id)s AND {_AFTER}", Task)
+_OF = Docs(f"{_TASK} t.company_id = %(company_id)s AND {_AFTER}", Task, sorted_by="number")
 _ONE = Docs(f"{_TASK} t.id = %(id)s", Task)
 _LIKE = Docs(
     f"{_TASK} t.company_id = %(company_id)s AND (position(lower(%(text)s) IN lower(t.name)) > 0 "
     "OR position(lower(%(text)s) IN lower(coalesce(t.doc->>'description', ''))) > 0) "
     f"AND {_AFTER}",
     Task,
+    sorted_by="number",
 )
 
 

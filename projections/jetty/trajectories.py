@@ -170,6 +170,7 @@ def _after(row: TrajectoryRow, recorded: Recorded) -> TrajectoryRow:
 
 trajectories = ReadModel(
     name="trajectories",
+    version=1,
     tables=(TRAJECTORY, NUMBER),
     schema=SCHEMA,
     fold=fold,

@@ -251,6 +251,7 @@ def _doc(row: TriggerRow, **changes: Any) -> TriggerRow:
 
 routines = ReadModel(
     name="routines",
+    version=1,
     tables=(ROUTINE, TRIGGER),
     schema=SCHEMA,
     fold=fold,

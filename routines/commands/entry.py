@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from threading import Event as Stop
 from types import FrameType
 
-from routines import bootstrap, logs, telemetry
+import psycopg
+
+from routines import bootstrap, logs, migrations, telemetry
 from routines.bootstrap import System
 from routines.commands.terminal import Trouble
 from routines.settings import BadSetting, Settings, from_env
@@ -44,10 +46,22 @@ def stoppable() -> Iterator[Stop]:
 def begin(process: str) -> Settings:
     """The settings of a long-running process, its logs and its traces."""
     found = settings()
+    _refuse_other_version(found)
     _collect_seldom()
     logs.configure(found.log_level, process)
     telemetry.configure(process, os.environ)
     return found
+
+
+def _refuse_other_version(settings: Settings) -> None:
+    """Ends the command where the database is of another version. One that is away is waited for, later."""
+    try:
+        with bootstrap.connect(settings) as conn:
+            migrations.check(conn)
+    except migrations.CannotMigrate as error:
+        raise Trouble(str(error)) from error
+    except psycopg.OperationalError:
+        pass
 
 
 def _collect_seldom() -> None:

@@ -5,7 +5,7 @@ import sys
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from projections import catalogue
 from projections.engine import positions
@@ -24,13 +24,19 @@ def projections() -> None:
 @projections.command()
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def status(*, as_json: bool) -> None:
-    """Each read model's position, how many events it is behind, and why it stopped if it did."""
+    """
+    Each read model's position, how many events it is behind, and why it stopped if it did.
+
+    One whose rows an older version made is outdated: the projector rebuilds it, up to the position that is shown.
+    """
     with bootstrap.system(entry.settings()) as system, system.pool.connection() as conn:
         standings = positions.status(conn)
     if as_json:
         terminal.echo_json(standings)
         return
-    table = Table("Read model", "Position", "Behind", "Stopped by", "Isolated", "Moved")
+    table = Table(
+        Column("Read model", no_wrap=True), "Position", "Behind", "Stopped by", "Isolated", "Rebuild", "Moved"
+    )
     for standing in standings:
         moved = standing.moved_at.isoformat(timespec="seconds")
         numbers = (
@@ -38,9 +44,16 @@ def status(*, as_json: bool) -> None:
             str(standing.behind),
             terminal.cell(standing.stopped or ""),
             str(standing.isolated),
+            _rebuild_of(standing),
         )
         table.add_row(standing.name, *numbers, moved)
     Console().print(table)
+
+
+def _rebuild_of(standing: positions.ReadModelStatus) -> str:
+    if standing.rebuilt_to is not None:
+        return f"{standing.rebuilt_to} of {standing.position + standing.behind}"
+    return "outdated" if standing.is_outdated else ""
 
 
 @projections.command()

@@ -7,7 +7,7 @@ import msgspec
 import psycopg
 
 from domain.bounds.limits import Limits
-from projections.board import usage
+from projections import usage
 from routines import bootstrap
 from routines.commands import entry
 
@@ -26,7 +26,7 @@ class Usage(msgspec.Struct, frozen=True):
 
     @property
     def share(self) -> float:
-        return self.used / self.limit
+        return self.used / self.limit if self.limit else 0.0  # 0: there is no limit
 
 
 @click.command()
@@ -39,8 +39,8 @@ def quotas(company: UUID | None, *, everything: bool, as_json: bool) -> None:
     """
     Show which companies are near a quota, the nearest first.
 
-    A quota is how much one company may record in a minute, or how many of a thing it may have: `docs/limits.md` lists
-    them. Who is over one is answered 429 or 422, and its schedules are recorded as missed (over_quota). Metrics count
+    A quota is how much one company may record in a minute, how much it may keep on disk, or how many of a thing it may
+    have: `docs/limits.md` lists them. Who is over one is answered 429 or 422, and its schedules are recorded as missed (over_quota). Metrics count
     that: routines_quota_refusals_total, routines_quota_near_companies and routines_missed_occurrences_total.
 
     \b

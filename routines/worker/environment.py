@@ -3,7 +3,7 @@ Which variables of a collection a worker gives to its command: data, and nothing
 
 Whoever administers a collection writes its environment; the machine of the worker is somebody else's. Shells, loaders,
 interpreters and many tools read variables that make them run other programs, load other libraries, or send what they
-hold elsewhere. The names below are those that glibc and sudo distrust, and those of common runtimes and tools. None of
+hold elsewhere. ORDERS are those that glibc and sudo distrust, and those of common runtimes and tools. None of
 them is taken from a collection unless the worker's operator allows it by name.
 """
 
@@ -15,53 +15,81 @@ from domain.jetty.environment import is_variable
 SHOWN = 10  # names that a message lists
 SHOWN_LENGTH = 64  # characters of each of them
 
-# Whatever begins so, in capitals or not.
-PREFIXES = (
-    *("LD_", "DYLD_", "_RLD", "LDR_", "GLIBC_", "MALLOC_"),  # loaders and the C library
-    *("BASH", "FISH_", "KSH_", "ZSH_", "GIT_", "SSH_", "SVN_", "RSYNC_", "CVS_", "DOCKER_", "SYSTEMD_", "XDG_"),
-    *("PERL", "PYTHON", "PYTEST_", "PIP_", "PIPENV_", "POETRY_", "UV_", "CONDA_", "VIRTUAL_ENV", "IPYTHON", "JUPYTER_"),
-    *("NODE_", "NPM_", "YARN_", "PNPM_", "BUN_", "DENO_", "TS_NODE_", "ELECTRON_", "RUBY", "BUNDLE_"),
-    *("JDK_", "JAVA_", "_JAVA_", "MAVEN_", "GRADLE_", "SBT_", "DOTNET_", "CORECLR_", "COMPLUS_", "MONO_"),
-    *("LUA_", "R_LIBS", "R_PROFILE", "R_ENVIRON", "JULIA_", "ERL_", "CARGO_", "RUSTC_", "RUSTUP_", "GUILE_"),
-    *("PGSSL", "PGSERVICE", "SSL_CERT_", "OPENSSL_", "GNUTLS_", "KRB5", "TERMINFO", "TEXMF", "GTK_", "QT_", "GIO_"),
-    *(
-        "ANSIBLE_",
-        "TF_",
-        "CLOUDSDK_",
-        "HELM_",
-        "VAULT_",
-        "AWS_ENDPOINT_URL",
-        "FZF_",
-        "NVIM",
-        "PHP_",
-    ),  # their plugins, hosts
-    *("CMAKE_", "PKG_CONFIG", "MSBUILD", "COMPOSER_"),  # build tools: what they start and load
-    *("ROUTINES_", "JETTY_"),  # ours
+
+class Order(NamedTuple):
+    """Names that some program takes for an order, in capitals or not: what can be made of it, and by which of them."""
+
+    reason: str
+    names: str  # one or more; `*` stands for whatever follows, or comes before
+
+
+# docs/worker-environment.md shows them as they are.
+ORDERS = (
+    Order(
+        "the loader and the C library: they load other libraries, or files that these are told of",
+        "LD_* DYLD_* _RLD* LDR_* GLIBC_* MALLOC_* SHLIB_PATH LIBPATH GCONV_PATH GETCONF_DIR LOCPATH NLSPATH PATH_LOCALE TZDIR",
+    ),
+    Order(
+        "the C library and name look-ups: they send what is meant for one host to another",
+        "RES_OPTIONS RESOLV_HOST_CONF HOSTALIASES LOCALDOMAIN NIS_PATH",
+    ),
+    Order(
+        "where commands are looked for, and where a program finds its settings or puts its files",
+        "PATH HOME PWD OLDPWD TMPDIR XDG_* SYSTEMD_*",
+    ),
+    Order(
+        "shells: they run a file or a command as they start, or read words and names in another way",
+        "BASH* FISH_* KSH_* ZSH_* SHELL SHELLOPTS ENV IFS PS0 PS1 PS2 PS3 PS4 PROMPT_COMMAND INPUTRC CDPATH GLOBIGNORE FPATH "
+        "ZDOTDIR NULLCMD READNULLCMD TMPPREFIX POSIXLY_CORRECT",
+    ),
+    Order(
+        "terminals: descriptions that are read from a file, or text that a terminal obeys",
+        "TERM TERMCAP TERMPATH TERMINFO*",
+    ),
+    Order(
+        "programs that others start, with their settings: editors, pagers, browsers, and what asks for passwords",
+        "EDITOR VISUAL PAGER MANPAGER BROWSER LESS LESSOPEN LESSCLOSE LESSKEY SUDO_EDITOR SUDO_ASKPASS VIMINIT EXINIT MYVIMRC "
+        "GVIMINIT NVIM* FZF_* KUBE_EDITOR EMACSLOADPATH *_WRAPPER",
+    ),
+    Order(
+        "tools that take options, scripts or hooks from it: version control, remote shells, copying, archives, text",
+        "GIT_* SSH_* SVN_* RSYNC_* CVS_* DOCKER_* HGRCPATH HGEDITOR HGMERGE GREP_OPTIONS TAR_OPTIONS AWKPATH AWKLIBPATH "
+        "MAGICK_CONFIGURE_PATH GS_OPTIONS GS_LIB TEXINPUTS TEXMF* GTK_* QT_* GIO_*",
+    ),
+    Order(
+        "interpreters and their packages: they load modules, or run code as they start",
+        "PERL* PYTHON* PYTEST_* PIP_* PIPENV_* POETRY_* UV_* CONDA_* VIRTUAL_ENV* IPYTHON* JUPYTER_* NODE_* NPM_* YARN_* PNPM_* "
+        "BUN_* DENO_* TS_NODE_* ELECTRON_* RUBY* BUNDLE_* GEM_HOME GEM_PATH PHP_* PHPRC PHP_INI_SCAN_DIR LUA_* R_LIBS* "
+        "R_PROFILE* R_ENVIRON* R_HOME JULIA_* ERL_* GUILE_* TCLLIBPATH OCAMLRUNPARAM CAML_LD_LIBRARY_PATH GHCRTS",
+    ),
+    Order(
+        "virtual machines: options that load agents, profilers and classes",
+        "JDK_* JAVA_* _JAVA_* CLASSPATH DOTNET_* CORECLR_* COMPLUS_* MONO_* COR_PROFILER COR_PROFILER_PATH "
+        "COR_ENABLE_PROFILING",
+    ),
+    Order(
+        "compilers and build tools: what they start, include, link and fetch",
+        "CC CXX CPP AR AS LD CGO_CFLAGS CGO_LDFLAGS CFLAGS CXXFLAGS CPPFLAGS LDFLAGS CPATH C_INCLUDE_PATH CPLUS_INCLUDE_PATH "
+        "LIBRARY_PATH COMPILER_PATH GCC_EXEC_PREFIX MAKEFLAGS MFLAGS GNUMAKEFLAGS MAKEFILES CMAKE_* PKG_CONFIG* MSBUILD* "
+        "COMPOSER_* MAVEN_* GRADLE_* SBT_* CARGO_* RUSTC_* RUSTUP_* RUSTFLAGS RUSTDOCFLAGS GOFLAGS GCCGO GOROOT GOPATH GOENV "
+        "GOPROXY GOTOOLCHAIN",
+    ),
+    Order(
+        "tools of operators: they load plugins, and find the machines and accounts that they work on",
+        "ANSIBLE_* TF_* CLOUDSDK_* HELM_* VAULT_* KUBECONFIG AWS_ENDPOINT_URL* AWS_CONFIG_FILE AWS_SHARED_CREDENTIALS_FILE",
+    ),
+    Order(
+        "clients: which server they ask and which certificates they believe, so what they send goes elsewhere",
+        "*_PROXY WGETRC NETRC CURL_HOME CURL_CA_BUNDLE REQUESTS_CA_BUNDLE HTTPLIB2_CA_CERTS AWS_CA_BUNDLE SSL_CERT_* OPENSSL_* "
+        "GNUTLS_* SSLKEYLOGFILE GNUPGHOME KRB5* SASL_PATH LDAPCONF LDAPRC LDAPURI LDAPTLS_CACERT LDAPTLS_REQCERT PGSSL* "
+        "PGSERVICE* PGPASSFILE PGSYSCONFDIR PGOPTIONS PGGSSLIB MYSQL_HOME ODBCINI ODBCSYSINI",
+    ),
+    Order("the worker itself and what it tells its command", "ROUTINES_* JETTY_*"),
 )
-SUFFIXES = ("_PROXY", "_WRAPPER")
-NAMES = frozenset(
-    (  # noqa: SIM905 one a line is hard to read
-        # shells, and what they leave to their children
-        "PATH HOME SHELL SHELLOPTS ENV IFS PS0 PS1 PS2 PS3 PS4 PROMPT_COMMAND INPUTRC CDPATH GLOBIGNORE FPATH ZDOTDIR NULLCMD "
-        "READNULLCMD TMPPREFIX POSIXLY_CORRECT PWD OLDPWD TMPDIR "
-        # the C library
-        "RES_OPTIONS RESOLV_HOST_CONF GCONV_PATH GETCONF_DIR HOSTALIASES LOCALDOMAIN LOCPATH NLSPATH PATH_LOCALE "
-        "NIS_PATH TZDIR SHLIB_PATH LIBPATH TERM TERMCAP TERMPATH "
-        # programs that others start
-        "EDITOR VISUAL PAGER MANPAGER BROWSER LESS LESSOPEN LESSCLOSE LESSKEY SUDO_EDITOR SUDO_ASKPASS VIMINIT EXINIT MYVIMRC GVIMINIT KUBE_EDITOR "
-        "GREP_OPTIONS TAR_OPTIONS WGETRC NETRC AWKPATH AWKLIBPATH TCLLIBPATH EMACSLOADPATH HGRCPATH HGEDITOR HGMERGE "
-        "MAGICK_CONFIGURE_PATH GS_OPTIONS GS_LIB TEXINPUTS "
-        # compilers, build tools, runtimes
-        "CC CXX CPP AR AS LD CGO_CFLAGS CGO_LDFLAGS CFLAGS CXXFLAGS CPPFLAGS LDFLAGS CPATH C_INCLUDE_PATH CPLUS_INCLUDE_PATH LIBRARY_PATH "
-        "COMPILER_PATH GCC_EXEC_PREFIX MAKEFLAGS MFLAGS GNUMAKEFLAGS MAKEFILES CLASSPATH GOFLAGS GCCGO GOROOT GOPATH GOENV "
-        "GOPROXY GOTOOLCHAIN RUSTFLAGS RUSTDOCFLAGS R_HOME OCAMLRUNPARAM CAML_LD_LIBRARY_PATH GHCRTS "
-        "PHPRC PHP_INI_SCAN_DIR GEM_HOME GEM_PATH COR_PROFILER COR_PROFILER_PATH COR_ENABLE_PROFILING "
-        # where tools find their servers and credentials
-        "KUBECONFIG GNUPGHOME PGPASSFILE PGSYSCONFDIR PGOPTIONS PGGSSLIB AWS_CONFIG_FILE AWS_SHARED_CREDENTIALS_FILE AWS_CA_BUNDLE REQUESTS_CA_BUNDLE HTTPLIB2_CA_CERTS "
-        "CURL_HOME CURL_CA_BUNDLE SSLKEYLOGFILE LDAPCONF LDAPRC LDAPURI LDAPTLS_CACERT LDAPTLS_REQCERT MYSQL_HOME "
-        "ODBCINI ODBCSYSINI SASL_PATH"
-    ).split()
-)
+PATTERNS = tuple(name for order in ORDERS for name in order.names.split())
+PREFIXES = tuple(name.removesuffix("*") for name in PATTERNS if name.endswith("*"))
+SUFFIXES = tuple(name.removeprefix("*") for name in PATTERNS if name.startswith("*"))
+NAMES = frozenset(PATTERNS)
 
 
 class Sorted(NamedTuple):

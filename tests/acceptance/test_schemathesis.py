@@ -21,9 +21,10 @@ from domain.identity import key_of
 from tests.api import Api
 from tests.findings import Findings
 from tests.web import people
-from web.paperclip import examples
+from web.openapi import examples
 
 SEED = int(os.environ.get("SEED", "1"))
+EXAMPLES_OF_PATHS = examples.read("web.paperclip").paths
 EXAMPLES = int(os.environ.get("EXAMPLES", "8"))
 LIMIT_S = 600 + 60 * EXAMPLES
 REFUSED_BY_RULES = ["2xx", "304", "401", "403", "404", "409", "422"]  # well-formed, but not now, not here, not you
@@ -45,7 +46,7 @@ NO_ROUTE = "API route not found"  # what a method is answered that a path does n
 
 
 def story(api: Api) -> tuple[dict[str, str], str, str]:
-    """The things of the examples, made real: their ids by those in the examples, a board token, an agent's token."""
+    """The things of the examples, made real: their ids by the names of the parameters, a board token, an agent's token."""
     user_id, board = people.user(api, admin=True)
     company = str(api.post("/companies", {"name": "Acme"}, token=board)["id"])
     agent, token = api.agent(company)
@@ -58,33 +59,33 @@ def story(api: Api) -> tuple[dict[str, str], str, str]:
     issue = api.post(f"/companies/{company}/issues", {"title": "Order more paper", "assigneeAgentId": agent})["id"]
     comment = api.post(f"/issues/{issue}/comments", {"body": "A4"})["id"]
     made = {
-        examples.USER_ID: user_id,
-        examples.COMPANY_ID: company,
-        examples.AGENT_ID: agent,
-        examples.PROJECT_ID: project,
-        examples.GOAL_ID: goal,
-        examples.ROUTINE_ID: routine,
-        examples.TRIGGER_ID: trigger,
-        examples.WEBHOOK.public_id: webhook["publicId"],
-        examples.REVISION_ID: revision,
-        examples.ISSUE_ID: issue,
-        examples.COMMENT_ID: comment,
+        "user_id": user_id,
+        "company_id": company,
+        "agent_id": agent,
+        "project_id": project,
+        "goal_id": goal,
+        "routine_id": routine,
+        "trigger_id": trigger,
+        "public_id": webhook["publicId"],
+        "revision_id": revision,
+        "issue_id": issue,
+        "comment_id": comment,
     }
-    return {str(example): str(real) for example, real in made.items()}, board, token
+    return {name: str(real) for name, real in made.items()}, board, token
 
 
 def attack(api: Api, made: dict[str, str], token: str, *, edges: bool) -> Findings:
     """All that schemathesis can think of, with or without the edges of every schema."""
     document = api.request("GET", "/openapi.json", token=None).text
-    agent, routine = made[str(examples.AGENT_ID)], made[str(examples.ROUTINE_ID)]
-    company = made[str(examples.COMPANY_ID)]
+    agent, routine = made["agent_id"], made["routine_id"]
+    company = made["company_id"]
     chosen = {  # so that there is something that can fire until the end
         "terminateAgent": ("agent_id", api.agent(company)[0]),
         "updateRoutine": ("routine_id", api.routine(company, agent)),
         "runRoutine": ("routine_id", routine),
     }
-    for example, real in made.items():
-        document = document.replace(example, real)
+    for name, real in made.items():
+        document = document.replace(EXAMPLES_OF_PATHS[name], real)
     config = SchemathesisConfig.from_dict(
         {
             "seed": SEED,

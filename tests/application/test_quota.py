@@ -208,7 +208,8 @@ def test_a_process_that_begins_knows_whose_work_piles_up():
         asked.append((quota, least))
         return {ACME: 200} if quota == "max_company_open_issues" else {}
 
-    quotas = Quotas(Limits(max_company_open_issues=200), lambda *_: 200, count_all=count_all)
+    limits = Limits(max_company_open_issues=200, max_company_log_bytes=0)
+    quotas = Quotas(limits, lambda *_: 200, count_all=count_all)
 
     assert [True, False, True] == [quotas.is_over(ACME), quotas.is_over(OTHER), quotas.is_over(ACME)]
     assert [("max_company_open_issues", 198), ("max_company_live_trajectories", 9_900)] == asked
@@ -232,7 +233,7 @@ def test_what_there_may_be_so_many_of_is_counted_where_it_is_known():
         counted.append((quota, who, most))
         return 1
 
-    desk = Desk(count, max_company_goals=2)
+    desk = Desk(count, max_company_goals=2, max_company_log_bytes=0)
     desk.record(GOAL)
 
     refused = refusal(lambda: desk.record(GOAL), RuleViolation)
@@ -301,3 +302,45 @@ def test_whatever_is_asked_for_no_minute_lets_through_more_than_two_quotas_and_t
     for start, _ in let_through:
         within = [amount for at, amount in let_through if start <= at < start + MINUTE_S]
         assert sum(within) <= 2 * 20 + 30
+
+
+def test_what_a_company_has_recorded_over_all_time_is_bounded_and_what_ends_things_is_not_refused():
+    stored = {ACME: 10_000}
+    desk = Desk(
+        lambda quota, who, _: stored.get(who, 0) if quota == "max_company_log_bytes" else 0,
+        max_company_log_bytes=10_000,
+    )
+    agent = UUID(int=9)
+    desk.record(AgentCreated(profile=AgentProfile(name="Scout"), url_key="scout"), holder=None, stream_id=agent)
+
+    refused = refusal(lambda: desk.record(GOAL), RuleViolation)
+
+    assert {"code": "over_quota", "quota": "max_company_log_bytes", "limit": 10_000} == refused.details
+    assert refused.message == (
+        "What the company has recorded may take up at most 10000 bytes, and nothing of it can be removed: "
+        "ask the operator for more"
+    )
+    assert desk.quotas.is_over(ACME)
+    desk.record(AgentPaused(reason=None), stream_id=agent)
+    desk.record(GOAL, company_id=OTHER)
+    assert 1 == desk.quotas.refused()["max_company_log_bytes"]
+
+
+def test_a_company_fills_its_bytes_by_what_is_stored_and_no_further():
+    desk = Desk(max_company_log_bytes=20_000)
+    large = GoalCreated(details=GoalDetails(title="x" * 6_000))
+
+    for _ in range(3):
+        desk.record(large)
+    refusal(lambda: desk.record(large), RuleViolation)
+
+    desk.record(GOAL)
+    assert 4 == len(list(desk.store.history()))
+
+
+def test_without_a_bound_a_company_may_fill_the_disk():
+    desk = Desk(lambda quota, *_: 10**15 if quota == "max_company_log_bytes" else 0, max_company_log_bytes=0)
+
+    desk.record(GOAL)
+
+    assert not desk.quotas.is_over(ACME)

@@ -44,8 +44,8 @@ def places(recorded):
 
 
 def bare(found):
-    """As they were given: without their places in the log."""
-    return {id_: [replace(one, position=0) for one in events] for id_, events in found.items()}
+    """As they were given: without their places in the log, and what they take in memory."""
+    return {id_: [replace(one, position=0, size=0, memory=0) for one in events] for id_, events in found.items()}
 
 
 # Both stores

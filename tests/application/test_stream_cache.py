@@ -192,7 +192,7 @@ def memory_of(name, body):
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
-        events = [from_stored(Notification(uuid4(), 1, name, body, 1)) for _ in range(many)]
+        events = [from_stored(Notification(uuid4(), 1, name, body, 1), is_kept=True) for _ in range(many)]
         return (tracemalloc.get_traced_memory()[0] - before) / many, events[:1]
     finally:
         tracemalloc.stop()

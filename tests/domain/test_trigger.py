@@ -58,7 +58,7 @@ def test_what_comes_due_later_is_not_missed_with_what_is_due():
     now = NOON + 20 * MINUTE
     due = trigger.due(plan, NOON, now, "skip_missed")
 
-    [missed] = trigger.miss(plan, NOON, due, "over_quota")
+    missed = trigger.miss(plan, NOON, due, "over_quota")
 
     assert due.next_at == now < due.due_at
     assert (NOON, due.next_at - MINUTE, due.next_at, due.due_at) == (
@@ -74,7 +74,7 @@ def test_an_occurrence_that_the_zone_does_not_have_any_more_is_missed_too():
     since = NOON + MINUTE
     due = trigger.due(HOURLY, since, since, "skip_missed")
 
-    [missed] = trigger.miss(HOURLY, since, due, "over_quota")
+    missed = trigger.miss(HOURLY, since, due, "over_quota")
 
     assert (since, since, 1, NOON + HOUR) == (missed.first, missed.last, missed.count, missed.next_at)
 

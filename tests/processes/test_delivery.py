@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 from msgspec.structs import replace
 from standardwebhooks import Webhook
+from structlog.testing import capture_logs
 
 from application.access import Caller
 from application.jetty_request_bodies import (
@@ -141,6 +142,21 @@ def test_what_is_due_is_sent_though_the_log_grows_faster_than_it_is_followed(wor
         world.issue()
         sending()
         wait_for(lambda: world.outcomes() == ["delivery.delivered"])
+
+
+def test_nothing_is_sent_until_read_models_of_another_version_are_rebuilt(world, sending, monkeypatch):
+    monkeypatch.setattr(worker, "TROUBLE_S", 0.01)
+    with Receiver() as receiver, bootstrap.connect(world.system.settings) as conn, capture_logs() as lines:
+        world.endpoint(receiver.url)
+        world.issue()
+        conn.execute("UPDATE positions SET shape = 'other.1' WHERE name = 'deliveries'")
+        sending()
+        wait_for(lambda: [line for line in lines if line["event"] == "read_models_outdated"])
+        assert world.outcomes() == []
+        positions.rebuild_outdated(conn, [deliveries.deliveries], world.system.store.after)
+        wait_for(lambda: world.outcomes() == ["delivery.delivered"])
+
+    assert len(receiver.got) == 1
 
 
 def test_it_is_tried_again_under_the_same_id_with_the_same_body_until_it_arrives(world, sending, soon):

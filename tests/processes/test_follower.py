@@ -28,6 +28,7 @@ from tests.processes.due import NOON, CompanyFixture
 
 NAMES = [model.name for model in catalogue.ALL]
 MANY_LEVELS = 490  # of steps within steps: twice as many of JSON
+SHAPE = ReadModel(name="any", tables=(), schema="", fold=lambda *_: None, keys_to_prefetch=lambda _: ()).shape
 
 
 @pytest.fixture
@@ -148,7 +149,7 @@ def sleeping(at_position, seconds):
 def test_an_event_that_takes_longer_than_the_database_allows_is_passed_over(company_fixture, system, conn, limit):
     company_fixture.routines(3, next_at=NOON)
     head = system.store.head()
-    conn.execute("INSERT INTO positions (name, shape) VALUES ('sleeping', 'any')")
+    conn.execute("INSERT INTO positions (name, shape) VALUES ('sleeping', %s)", (SHAPE,))
     follower = Follower([sleeping(7, 30)], system.store.after)
 
     for _ in range(30):
@@ -169,7 +170,7 @@ def test_an_event_that_takes_longer_than_the_database_allows_is_passed_over(comp
 def test_of_many_events_the_one_that_breaks_connections_is_found_with_few_of_them(company_fixture, system, conn):
     company_fixture.routines(80, next_at=NOON)
     head = system.store.head()
-    conn.execute("INSERT INTO positions (name, shape) VALUES ('breaking', 'any')")
+    conn.execute("INSERT INTO positions (name, shape) VALUES ('breaking', %s)", (SHAPE,))
     asked = []
 
     def fold(recorded, rows):
@@ -258,7 +259,7 @@ def test_rows_of_many_bytes_are_written_a_part_at_a_time(company_fixture, system
 
 def test_after_a_failure_batches_grow_again(company_fixture, system, conn, monkeypatch):
     company_fixture.routines(50, next_at=NOON)
-    conn.execute("INSERT INTO positions (name, shape) VALUES ('failing', 'any')")
+    conn.execute("INSERT INTO positions (name, shape) VALUES ('failing', %s)", (SHAPE,))
     asked = []
 
     def fold(recorded, _rows):

@@ -45,7 +45,7 @@ def test_a_batch_ends_before_it_writes_too_many_rows(loud, system, conn):
     positions.advance(conn, [MODEL], system.store.after)
     before, written = waiting(conn), []
     loud.routines(100, next_at=NOON)
-    told = system.store.head() - positions.reached(conn, [MODEL.name])
+    told = system.store.head() - positions.reached(conn, [MODEL])
     assert told * ROWS_EACH > 2 * BATCH_ROWS
 
     while positions.advance(conn, [MODEL], system.store.after):

@@ -1,3 +1,4 @@
+import threading
 import time
 from functools import partial
 
@@ -71,7 +72,7 @@ def test_what_a_process_acts_on_is_moved_apart_from_all_others(who, company_fixt
         polled_by=who,
     )
     with bootstrap.connect(system.settings) as own:
-        positions.create(own, [slow], system.store.after)
+        own.execute("INSERT INTO positions (name, shape) VALUES ('slow', %s)", (slow.shape,))
         Projector([*catalogue.ALL, slow], system.store.after).step(own)
 
     assert set(acted_on) == {name for other, names in ACTED_ON.items() if other != who for name in names}
@@ -153,7 +154,7 @@ def failing(at_position):
 
 def test_an_event_that_a_read_model_cannot_take_keeps_nobody_waiting(company_fixture, conn, system, looping):
     company_fixture.routines(300, next_at=NOON)
-    conn.execute("INSERT INTO positions (name, shape) VALUES ('failing', 'any')")
+    conn.execute("INSERT INTO positions (name, shape) VALUES ('failing', %s)", (failing(500).shape,))
 
     with capture_logs() as logs:
         looping([*catalogue.ALL, failing(500)])
@@ -183,3 +184,14 @@ def test_a_stop_ends_the_loop(looping):
     thread.join(3)
 
     assert not thread.is_alive()
+
+
+def test_an_error_that_nobody_foresaw_ends_the_process_with_its_thread(system, monkeypatch):
+    stop = threading.Event()
+    broken = Projector(catalogue.ALL, system.store.after)
+    monkeypatch.setattr(broken, "step", lambda _conn: 1 / 0)
+
+    with pytest.raises(ZeroDivisionError):
+        projectors.run(broken, lambda: bootstrap.connect(system.settings), stop)
+
+    assert [] == [thread for thread in threading.enumerate() if thread.name == "rebuilder"]

@@ -1,6 +1,7 @@
 """A company over its quota: its schedules are missed in small events, its backfills wait, and others notice nothing."""
 
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 from structlog.testing import capture_logs
@@ -10,8 +11,8 @@ from application.event_store.recorder import ClockDiffers
 from application.event_store.store import EventStore
 from application.execute import Executor
 from application.quotas import Quotas
-from application.request_bodies import BackfillDraft
-from application.use_cases import backfills, explanations
+from application.request_bodies import BackfillDraft, TriggerPatch
+from application.use_cases import backfills, explanations, triggers
 from domain.bounds.limits import Limits
 from domain.events import BackfillAdvanced, BackfillCompleted, IssueOpened, RunFired, TriggerMissed
 from domain.identity import FIRST_USER
@@ -19,6 +20,7 @@ from domain.values import Failed, Opened
 from processes.scheduler.scheduler import Scheduler
 from projections.engine import positions
 from projections.firing import backfills as read_model
+from projections.firing import backlog
 from tests.processes.due import NOON, CompanyFixture
 
 MINUTE = timedelta(minutes=1)
@@ -90,7 +92,7 @@ def test_why_it_did_not_run_is_told_in_a_sentence(bounded):
     )
 
     assert ("missed", "over_quota") == (account.verdict, account.reason)
-    assert "was missed: its company was over one of its quotas on " in sentence
+    assert "was missed: its company was over one of its quotas, as was recorded on " in sentence
 
 
 def test_when_the_minute_is_over_they_run_again(bounded):
@@ -105,6 +107,96 @@ def test_when_the_minute_is_over_they_run_again(bounded):
 
     assert NOON + 3 * MINUTE == place.happened(RunFired)[-1].event.occurrence
     assert ["over_quota"] == [one.event.reason for one in place.happened(TriggerMissed)]
+
+
+def full(place_of):
+    """A schedule that has run at noon, how many open issues its company has, which is as many as it may, and where."""
+    counted = {"max_company_open_issues": 1}
+    place = place_of(lambda quota, *_: counted.get(quota, 0), max_company_open_issues=1)
+    [armed] = place.company_fixture().routines(1, next_at=NOON, concurrency_policy="always_enqueue")
+    place.tick()
+    return place, counted, armed
+
+
+def fired(place):
+    """The occurrences that have run since noon."""
+    return [one.event.occurrence for one in place.happened(RunFired)[1:]]
+
+
+def every_minute(place, minutes):
+    for _ in range(minutes):
+        place.pass_time(MINUTE)
+        place.tick()
+
+
+def ranges(place):
+    return [(one.event.first, one.event.last, one.event.reason) for one in place.happened(TriggerMissed)]
+
+
+def test_a_day_over_a_quota_is_a_few_ranges_and_not_an_event_for_each_minute(bounded):
+    place, _, _ = full(bounded)
+
+    every_minute(place, 24 * 60)
+
+    missed = [one.event for one in place.happened(TriggerMissed)]
+    assert len(missed) <= 32
+    assert {"over_quota"} == {one.reason for one in missed}
+    assert NOON + MINUTE == missed[0].first
+    assert all(after.first == before.last + MINUTE for before, after in pairwise(missed))
+    assert sum(one.count for one in missed) == (missed[-1].last - NOON) // MINUTE
+    assert NOON + timedelta(hours=23) < missed[-1].last  # what waits for its range waits for an hour at most
+    assert [] == fired(place)
+
+
+def test_a_schedule_goes_on_within_a_minute_of_its_company_being_within_its_quotas(bounded):
+    place, counted, _ = full(bounded)
+    every_minute(place, 100)
+    resting = ranges(place)
+    counted.clear()
+
+    every_minute(place, 3)
+
+    assert [NOON + minute * MINUTE for minute in (100, 101, 102, 103)] == fired(place)
+    assert [(resting[-1][1] + MINUTE, NOON + 99 * MINUTE, "over_quota")] == ranges(place)[len(resting) :]
+
+
+def test_what_a_schedule_missed_while_no_scheduler_ran_is_not_put_down_to_a_quota(bounded):
+    place, counted, _ = full(bounded)
+    every_minute(place, 9)
+    rests_until = place.happened(TriggerMissed)[-1].event.rests_until
+    counted.clear()
+    place.pass_time(timedelta(hours=5))
+    place.tick()
+
+    (*_, waited, away) = ranges(place)
+    assert (rests_until, "over_quota") == waited[1:]
+    assert (rests_until + MINUTE, NOON + timedelta(hours=5, minutes=7), "skip_missed") == away
+    assert [8, 9] == [occurrence.minute for occurrence in fired(place)]
+
+
+def test_while_a_schedule_rests_one_is_told_why_and_nothing_is_overdue(bounded):
+    place, _, armed = full(bounded)
+    every_minute(place, 100)
+
+    [(account, sentence)] = place.free.ask(
+        lambda work: explanations.explain(work, USER, armed.routine_id, NOON + 99 * MINUTE)
+    )
+
+    assert "being_settled" == account.verdict
+    assert "waits: its company was over one of its quotas, and the schedule rests until " in sentence
+    assert 0 == backlog.backlog(place.conn, place.clock.now, 9).count
+
+
+def test_an_edit_of_a_resting_schedule_says_that_its_company_was_over_a_quota(bounded):
+    place, _, armed = full(bounded)
+    every_minute(place, 100)
+    resting = ranges(place)
+
+    place.free.attempt(
+        lambda work: triggers.update(work, USER, armed.trigger_id, TriggerPatch(cron_expression="0 0 * * *"))
+    )
+
+    assert [(resting[-1][1] + MINUTE, NOON + 100 * MINUTE, "over_quota")] == ranges(place)[len(resting) :]
 
 
 def test_schedules_of_a_company_whose_issues_pile_up_are_missed(bounded):

@@ -32,6 +32,7 @@ from processes.scheduler import batches, quarantine
 from processes.scheduler import scheduler as schedulers
 from processes.scheduler.prefetch import PREFETCH_WINDOW
 from processes.scheduler.scheduler import Scheduler
+from projections import catalogue
 from projections.engine import positions
 from projections.firing import triggers_due
 from routines import bootstrap
@@ -674,3 +675,18 @@ def test_a_stop_ends_the_loop(looping):
     thread.join(3)
 
     assert not thread.is_alive()
+
+
+def test_a_scheduler_whose_read_models_are_of_another_version_waits_until_they_are_rebuilt(
+    company_fixture, system, conn, looping, happened
+):
+    """It would act on rows that do not mean what it takes them for."""
+    company_fixture.routines(2, next_at=NOON)
+    conn.execute("UPDATE positions SET shape = 'other.1' WHERE name = 'triggers_due'")
+
+    with capture_logs() as lines:
+        looping()
+        wait_for(lambda: [line for line in lines if line["event"] == "read_models_outdated"])
+        assert [] == happened(RunFired)
+        assert ["triggers_due"] == positions.rebuild_outdated(conn, catalogue.ALL, system.store.after)
+        wait_for(lambda: len(happened(RunFired)) == 2)

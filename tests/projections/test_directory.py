@@ -1,5 +1,7 @@
 """Directory: companies, members, agents, projects, goals and keys, as the log has them."""
 
+from datetime import timedelta
+
 from application.access import Caller
 from application.jetty_request_bodies import ApiKeyCreate
 from application.request_bodies import AgentKeyDraft, BoardKeyDraft, MemberDraft, MemberPatch, ProjectPatch
@@ -7,6 +9,7 @@ from application.use_cases.board import agents, keys, members, projects
 from application.use_cases.board.members import MembershipRef
 from application.use_cases.jetty import collections
 from domain.identity import FIRST_USER, key_of
+from projections import usage
 from projections.board import directory
 from projections.jetty import collections as collection_rows
 from projections.responses import time
@@ -87,6 +90,28 @@ def test_members_are_the_same_however_the_log_is_cut(story, conn):
         assert folded(conn, directory.directory, log, batch) == rows(conn, directory.directory)
 
 
+def test_what_has_expired_is_no_key_any_more(story, conn):
+    acme = story.company()
+    scout = story.agent(acme)
+    soon = START + MINUTE
+    for expires_at in (soon, None):
+        story.ask(keys.create_for_agent, scout, AgentKeyDraft(expires_at=expires_at))
+        story.ask(keys.create_for_board, BoardKeyDraft(expires_at=expires_at))
+        story.ask(collections.create_key, ApiKeyCreate(name="k", collection_name=str(acme), expires_at=expires_at))
+    story.project_all()
+
+    def good(holder, now):
+        return usage.count(conn, "max_holder_keys", holder, 99, now)
+
+    def active(now):
+        return [key.is_active for key in collection_rows.keys(conn, acme, now)]
+
+    almost, own = soon - timedelta(milliseconds=1), 1  # the key that the first user has from the beginning
+    assert [good(scout, almost), good(acme, almost), good(FIRST_USER, almost) - own] == [2, 2, 2]
+    assert [good(scout, soon), good(acme, soon), good(FIRST_USER, soon) - own] == [1, 1, 1]
+    assert (active(almost), active(soon)) == ([True, True], [True, False])
+
+
 def test_keys_that_went_with_their_issuer_are_the_same_however_the_log_is_cut(story, conn):
     acme = story.company()
     scout = story.agent(acme)
@@ -105,7 +130,7 @@ def test_keys_that_went_with_their_issuer_are_the_same_however_the_log_is_cut(st
     story.project_all()
     log = list(story.store.history())
 
-    listed = {placed.key.id: placed.key.revoked_at for placed in directory.company_keys(conn, acme, 9)}
+    listed = {key.id: key.revoked_at for key in directory.company_keys(conn, acme, 9)}
     removed_at = time(START + MINUTE)
     assert listed == dict.fromkeys([one.key_id for one in first], removed_at) | {kept.key_id: None, again.key_id: None}
     for model in (directory.directory, collection_rows.collections):

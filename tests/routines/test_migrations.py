@@ -1,14 +1,28 @@
-"""`routines init` on a Postgres that is not ours."""
+"""`routines init`: on a Postgres that is not ours, and on databases of other versions."""
 
+import hashlib
+import threading
 from collections.abc import Iterator
+from uuid import uuid4
 
 import psycopg
 import pytest
+from click.testing import CliRunner
+from psycopg.sql import SQL, Identifier
 
-from routines import bootstrap
-from routines.migrations import CannotMigrate
+from routines import bootstrap, migrations
+from routines.cli import main
+from routines.migrations import CannotMigrate, Migration, known, migrate
 from routines.postgres.cluster import LocalPostgres
 from routines.settings import Settings
+from tests.upgrades.structure import structure
+
+RELEASED = {  # installations have applied them: a change comes in a file of its own
+    "0001_event_log": "14b9ff15d92a49ad1315be46f6a6a59b44a7fb504ab65d0e5be524b9661e95c5",
+    "0002_vault": "766d71138162c917349a9e61df7c709a4a2c168b1ebd857afb4ad3b512db876e",
+    "0003_log_writers": "aea1e6d1e1866352bffb146d76e43c8213f3048be6f25ec9a8c3965596792786",
+    "0004_read_model_positions": "5821f0a4474a631ff97134d0d62866370bc367baa1c46ee4960ceb4118c7f5ba",
+}
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +36,36 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPostgres]
         conn.execute("CREATE DATABASE house OWNER landlord")
     yield local
     local.stop()
+
+
+@pytest.fixture
+def url(postgres) -> Iterator[str]:
+    """The superuser's URL of a database with nothing in it."""
+    name = f"test_{uuid4().hex}"
+    with psycopg.connect(postgres.url("postgres", "postgres"), autocommit=True) as admin:
+        admin.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
+        yield postgres.url("postgres", name)
+        admin.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+
+
+def migration(number, text, name="next"):
+    content = f"{number}{name}{text}".encode()
+    return Migration(number=number, name=f"{number:04}_{name}", text=text, sha256=hashlib.sha256(content).hexdigest())
+
+
+def ask(url, query):
+    with psycopg.connect(url, autocommit=True) as conn:
+        return conn.execute(query).fetchall()
+
+
+def applied(url):
+    return [name for (name,) in ask(url, "SELECT name FROM log.migrations WHERE number > 0 ORDER BY number")]
+
+
+def run(url, *arguments):
+    done = CliRunner().invoke(main, arguments, env={"ROUTINES_DATABASE_URL": url})
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, done.output
 
 
 def test_somebody_without_rights_is_told_what_to_do(foreign: LocalPostgres):
@@ -44,3 +88,157 @@ def test_the_owner_of_a_database_prepares_it_and_everyone_works_as_the_service(f
         assert [("routines_service",)] == conn.execute("SELECT current_user").fetchall()
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             conn.execute("UPDATE log.events SET name = 'x'")
+
+
+def test_released_migrations_are_as_they_were_released():
+    found = {migration.name: migration.sha256 for migration in known()}
+
+    assert RELEASED == found, "A released file is never edited; a new one is added to RELEASED with its hash"
+    assert list(range(1, len(found) + 1)) == [migration.number for migration in known()]
+
+
+def test_migrations_are_recorded_with_who_applied_them(url):
+    migrate(url)
+
+    assert [migration.name for migration in known()] == applied(url)
+    assert [(migrations.VERSION,)] == ask(url, "SELECT DISTINCT program FROM log.migrations")
+    assert [(True,)] == ask(url, "SELECT bool_and(applied_at <= now()) FROM log.migrations")
+
+
+def test_a_migration_alters_any_table_of_ours_once_and_in_order(url):
+    """Of the log, of the vault and of the read models, in which there are rows."""
+    bootstrap.prepare(Settings(database_url=url))
+    bootstrap.first_board_token(Settings(database_url=url))
+    more = [
+        migration(5, "ALTER TABLE log.events ADD COLUMN region text; ALTER TABLE log.events RENAME region TO place"),
+        migration(6, "ALTER TABLE vault.secrets ADD COLUMN note text DEFAULT 'none'"),
+        migration(7, "SET LOCAL ROLE routines_service; ALTER TABLE read_models.positions ADD COLUMN hint text"),
+        migration(8, "ALTER TABLE log.events ALTER COLUMN place SET DEFAULT 'here'"),
+    ]
+
+    migrate(url, [*known(), *more])
+    migrate(url, [*known(), *more])
+
+    assert [one.name for one in (*known(), *more)] == applied(url)
+    columns = (
+        "SELECT table_name, column_name FROM information_schema.columns WHERE column_name IN ('place', 'note', 'hint')"
+    )
+    assert {("events", "place"), ("secrets", "note"), ("positions", "hint")} == set(ask(url, columns))
+
+
+def test_several_processes_at_once_apply_each_migration_once(url):
+    slow = [*known(), migration(5, "SELECT pg_sleep(0.2); CREATE TABLE log.once (n int)")]
+    wrong = []
+
+    def start():
+        try:
+            migrate(url, slow)
+        except Exception as error:  # noqa: BLE001 a thread tells nobody
+            wrong.append(error)
+
+    threads = [threading.Thread(target=start) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [] == wrong
+    assert [one.name for one in slow] == applied(url)
+
+
+def test_a_migration_that_fails_changes_nothing_and_is_tried_again(url):
+    migrate(url)
+    broken = migration(6, "CREATE TABLE log.half (n int); SELECT 1/0")
+
+    with pytest.raises(CannotMigrate, match="0006_next failed and has changed nothing: division by zero"):
+        migrate(url, [*known(), migration(5, "CREATE TABLE log.whole (n int)"), broken])
+
+    assert [("whole",)] == ask(url, "SELECT relname FROM pg_class WHERE relname IN ('half', 'whole')")
+    assert "0005_next" == applied(url)[-1]
+    migrate(
+        url, [*known(), migration(5, "CREATE TABLE log.whole (n int)"), migration(6, "CREATE TABLE log.half (n int)")]
+    )
+    assert "0006_next" == applied(url)[-1]
+
+
+def test_a_migration_that_has_to_wait_for_a_table_gives_up_so_that_writers_do_not_wait_behind_it(url, monkeypatch):
+    migrate(url)
+    monkeypatch.setattr(migrations, "LOCK_TIMEOUT", "50ms")
+
+    with psycopg.connect(url) as reader:
+        reader.execute("SELECT count(*) FROM log.events")
+        with pytest.raises(CannotMigrate, match="0005_next waited 50ms for a table"):
+            migrate(url, [*known(), migration(5, "ALTER TABLE log.events ADD COLUMN region text")])
+
+    assert "0005_next" not in applied(url)
+
+
+def test_a_database_that_a_newer_version_wrote_is_left_alone(url):
+    migrate(url, [*known(), migration(5, "SELECT 1", "accounts")])
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute("UPDATE log.migrations SET program = '9.1.0' WHERE number = 5")
+    before = structure(url)
+
+    with pytest.raises(CannotMigrate, match=r"0005_accounts is of 9\.1\.0.*Install 9\.1\.0 or later"):
+        migrate(url)
+
+    assert before == structure(url)
+    for command in (["init"], ["web"], ["scheduler"], ["projector"], ["delivery"]):
+        code, said = run(url, *command)
+        assert (code, "Install 9.1.0 or later" in said) == (1, True), said
+
+
+def test_functions_that_a_newer_version_wrote_are_left_alone(url):
+    migrate(url)
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute("UPDATE log.migrations SET program = '10.0.0', sha256 = 'another' WHERE number = 0")
+
+    with pytest.raises(CannotMigrate, match=r"its log is of 10\.0\.0"):
+        migrate(url)
+
+
+def test_functions_of_an_older_version_are_replaced(url):
+    migrate(url)
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute("UPDATE log.migrations SET program = '0.0.9', sha256 = 'another' WHERE number = 0")
+        conn.execute("DROP FUNCTION log.check_grants")
+
+    migrate(url)
+
+    assert [("check_grants",)] == ask(url, "SELECT proname FROM pg_proc WHERE proname = 'check_grants'")
+
+
+def test_an_applied_file_that_was_edited_is_refused(url):
+    migrate(url, [*known(), migration(5, "SELECT 1")])
+
+    with pytest.raises(CannotMigrate, match="another content"):
+        migrate(url, [*known(), migration(5, "SELECT 2")])
+
+
+def test_a_file_whose_number_is_below_what_is_applied_is_refused(url):
+    migrate(url, [*known(), migration(6, "SELECT 1")])
+
+    with pytest.raises(CannotMigrate, match="0005_late was not applied before 0006_next"):
+        migrate(url, [*known(), migration(5, "SELECT 1", "late"), migration(6, "SELECT 1")])
+
+
+def test_a_database_from_before_there_was_a_record_is_brought_over_by_the_same_way(url, admin_url):
+    """As 0.1.0 and the versions after it left one: everything is there, or nearly, and no record."""
+    bootstrap.prepare(Settings(database_url=url))
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute("DROP TABLE log.migrations")
+        conn.execute("ALTER TABLE read_models.positions DROP COLUMN wanted, DROP COLUMN rebuilt_to")
+
+    assert run(url, "web")[0] == 1
+    bootstrap.prepare(Settings(database_url=url))
+
+    assert structure(admin_url) == structure(url)
+
+
+def test_a_process_of_a_newer_version_says_that_init_comes_first(url):
+    migrate(url, known()[:3])
+
+    code, said = run(url, "scheduler")
+
+    assert code == 1
+    assert "run `routines init` of it first, see docs/upgrading.md" in said

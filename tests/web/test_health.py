@@ -22,7 +22,9 @@ def test_health_needs_no_token_and_lists_every_read_model(api: Api):
     assert version
     assert {model.name for model in catalogue.ALL} == {model["name"] for model in models}
     assert all(
-        {"name", "position", "behind", "behindS", "stopped", "movedAt", "isolated"} == model.keys() for model in models
+        {"name", "position", "behind", "behindS", "stopped", "movedAt", "isolated", "isOutdated", "rebuiltTo"}
+        == model.keys()
+        for model in models
     )
     assert [None] * len(models) == [model["stopped"] for model in models]
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urljoin
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 import psycopg
@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from domain.bounds import limits
 from domain.bounds.limits import KIB
+from routines import bootstrap
 from tests.api import Api
 from web.http.paging import cursor_of
 
@@ -198,15 +199,104 @@ def test_the_issues_above_an_issue_are_shown_as_far_as_they_fit(small_pages: Api
     assert 0 < len(shown) < MANY
 
 
-def test_a_cursor_of_another_list_changes_nothing_in_ones_own(small_pages: Api):
+class Walk:
+    """A list of five, of which the first page is shown, and how the last row of that page leaves the list."""
+
+    def __init__(self, crowd: Clients) -> None:
+        self.crowd = crowd
+        self.company = f"/companies/{crowd.company}"
+
+    def projects(self) -> tuple[str, Callable[[str], None]]:
+        for _ in range(5):
+            self.crowd.post(f"{self.company}/projects", name="Move", description=TEXT)
+        return f"{self.company}/projects", lambda id_: self.send("DELETE", f"/projects/{id_}")
+
+    def goals(self) -> tuple[str, Callable[[str], None]]:
+        for _ in range(5):
+            self.crowd.post(f"{self.company}/goals", title="Grow", description=TEXT)
+        return f"{self.company}/goals", lambda id_: self.send("DELETE", f"/goals/{id_}")
+
+    def endpoints(self) -> tuple[str, Callable[[str], None]]:
+        path = f"{self.company}/webhook-endpoints"
+        for number in range(5):
+            self.crowd.post(path, url=f"https://receiver.example.com/{number}/{'x' * 500}", events=["run.*"])
+        return path, lambda id_: self.send("DELETE", f"{path}/{id_}")
+
+    def members(self) -> tuple[str, Callable[[str], None]]:
+        path = f"{self.company}/members"
+        for number in range(4):
+            self.send(
+                "POST", path, {"email": f"{uuid4()}@example.com", "name": f"{number}" * 190, "membershipRole": "member"}
+            )
+        return path, lambda id_: self.send("DELETE", f"{path}/{id_}")
+
+    def inbox(self) -> tuple[str, Callable[[str], None]]:
+        self.inbox_of_five()
+        return "/agents/me/inbox-lite", lambda id_: self.send("PATCH", f"/issues/{id_}", {"status": "done"})
+
+    def inbox_of_whom_it_leaves(self) -> tuple[str, Callable[[str], None]]:
+        self.inbox_of_five()
+        other, _ = self.crowd.api.agent(self.crowd.company)
+        change = {"assigneeAgentId": other}
+        return "/agents/me/inbox-lite", lambda id_: self.send("PATCH", f"/issues/{id_}", change)
+
+    def inbox_of_five(self) -> None:
+        for _ in range(5):
+            self.crowd.post(f"{self.company}/issues", title="Look" * 50, assigneeAgentId=self.crowd.agent)
+
+    def send(self, method: str, path: str, body: Any = None) -> None:
+        answer = self.crowd.api.request(method, path, *([] if body is None else [body]))
+        assert answer.status_code < 300, answer.text
+
+
+LEFT: dict[str, tuple[Callable[[Walk], tuple[str, Callable[[str], None]]], int, str]] = {
+    "a project is deleted": (Walk.projects, PAGE, "id"),
+    "a goal is deleted": (Walk.goals, PAGE, "id"),
+    "an endpoint is deleted": (Walk.endpoints, 3 * KIB, "id"),
+    "a member is removed": (Walk.members, 2 * KIB, "userId"),
+    "an issue is done": (Walk.inbox, 2 * KIB, "id"),
+    "an issue is another's": (Walk.inbox_of_whom_it_leaves, 2 * KIB, "id"),
+}
+
+
+@pytest.mark.parametrize(("begin", "size", "key"), LEFT.values(), ids=LEFT)
+def test_a_walk_goes_on_though_the_row_that_it_is_at_has_left_the_list(
+    api: Api, monkeypatch: pytest.MonkeyPatch, begin: Any, size: int, key: str
+):
+    crowd = Clients(api)
+    path, leave = begin(Walk(crowd))
+    token = crowd.token if "inbox" in path else None
+    (whole,) = pages(api, path, token)
+    monkeypatch.setattr(api.system.store, "limits", replace(limits.DEFAULT, max_page_bytes=size))
+    walk = pages(api, path, token)
+
+    first = [one[key] for one in next(walk).json()]
+    leave(first[-1])
+    rest = [one[key] for answer in walk for one in answer.json()]
+
+    assert 0 < len(first) < 5
+    assert [one[key] for one in whole.json()] == first + rest
+
+
+def test_a_cursor_that_names_a_row_is_none_of_a_list_that_is_sorted_by_position(small_pages: Api):
     mine, theirs = Clients(small_pages), Clients(small_pages)
-    path, expected = mine.issues()
-    foreign = theirs.issue()
+    path, _ = mine.issues()
 
-    answer = small_pages.request("GET", f"{path}?cursor={_forged(f'issues of {mine.company}', foreign)}")
+    answer = small_pages.request("GET", f"{path}?cursor={cursor_of(f'issues of {mine.company}', UUID(theirs.issue()))}")
 
-    assert [one["id"] for one in answer.json()] == expected[: len(answer.json())]
+    assert 400 == answer.status_code
+    assert "cursor must be one that this list gave" == answer.json()["error"]
 
 
-def _forged(list_: str, id_: str) -> str:
-    return cursor_of(list_, UUID(id_))
+def test_no_place_in_a_list_shows_more_than_ones_own_rows(small_pages: Api):
+    """Where a stranger's row stands is a place as any other: the caller's own list goes on there."""
+    mine, theirs = Clients(small_pages), Clients(small_pages)
+    older, foreign, newer = mine.issue(), theirs.issue(), mine.issue()
+    with bootstrap.connect(small_pages.system.settings) as conn:
+        (place,) = conn.execute("SELECT position FROM issue WHERE id = %s", (foreign,)).fetchone()
+    cursor = cursor_of(f"issues of {mine.company}", place)
+
+    answer = small_pages.get(f"/companies/{mine.company}/issues?cursor={cursor}")
+
+    assert [older] == [one["id"] for one in answer]
+    assert newer in {one["id"] for one in small_pages.get(f"/companies/{mine.company}/issues")}

@@ -2,15 +2,21 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 
 from domain.bounds.limits import Limits
+from routines import bootstrap
 from tests.api import Api
 from tests.waiting import wait_for
 from tests.web.served import further
+
+STORED_BYTES = """
+    SELECT sum(length(body)) FROM log.events
+    WHERE convert_from(body, 'UTF8')::json->>'company_id' = %s"""
 
 
 @contextmanager
@@ -172,6 +178,14 @@ def test_whoever_makes_room_may_go_on(api: Api):
         wait_for(lambda: here.request("POST", path, body).is_success)
 
 
+def test_an_expired_key_makes_room_for_another(api: Api):
+    path, body = key_of(api, api.company())
+    api.post(path, {"expiresAt": (api.system.clock() + timedelta(seconds=1)).isoformat()})
+    with bounded(api, max_holder_keys=1) as here:
+        wait_for(lambda: here.request("POST", path, body).is_success)
+        over(here.request("POST", path, body), 422, "max_holder_keys")
+
+
 def test_a_stranger_learns_nothing_of_a_companys_quotas(api: Api):
     company, other = api.company(), api.company("Other")
     _, token = api.agent(other)
@@ -225,3 +239,21 @@ def test_monitoring_sees_refusals_and_how_many_companies_are_near_a_quota(api: A
     assert 'routines_quota_near_companies{quota="max_company_events_per_minute"} 1.0' in text
     assert 'routines_quota_near_companies{quota="max_company_open_issues"} 0.0' in text
     assert 'routines_quota_near_keys{quota="max_key_events_per_minute"} 0.0' in text
+
+
+def test_a_company_that_has_filled_its_part_of_the_disk_may_only_end_things_and_its_neighbour_goes_on(api: Api):
+    company, neighbour = api.company("Full"), api.company("Neighbour")
+    agent, token = api.agent(company)
+    routine = api.routine(company, agent)
+    with bootstrap.connect(api.system.settings) as conn:
+        (size,) = conn.execute(STORED_BYTES, (company,)).fetchone()
+    with bounded(api, max_company_log_bytes=size) as here:
+        path, body = goal_of(here, company)
+        refused = over(here.request("POST", path, body), 422, "max_company_log_bytes")
+        over(here.request("POST", f"/routines/{routine}/run", {}, token=token), 422, "max_company_log_bytes")
+
+        assert refused["error"].endswith("nothing of it can be removed: ask the operator for more")
+        here.patch(f"/routines/{routine}", {"status": "paused"})
+        here.post(f"/agents/{agent}/terminate")
+        here.post(f"/companies/{neighbour}/goals", body)
+        assert [] == here.get(path)

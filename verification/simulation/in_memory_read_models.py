@@ -182,7 +182,7 @@ class Follower:
 
     is_kept_waiting = False
 
-    def __init__(self, _models: object, read: Callable[[int, int], Sequence[Recorded]]) -> None:
+    def __init__(self, _models: object, read: Callable[[int, int], Sequence[Recorded]], **_how: object) -> None:
         self._read = read
 
     def try_step(self, read_models: InMemoryReadModels) -> int:

@@ -17,6 +17,7 @@ from application.execute import Executor
 from application.use_cases import read_access
 from domain.bounds.limits import Limits
 from domain.errors import NotFound
+from projections import catalogue
 from projections.engine import positions
 from projections.engine.positions import Lagging
 from projections.engine.read_model import Connection
@@ -28,6 +29,9 @@ R = TypeVar("R")
 T = TypeVar("T")
 Thing = TypeVar("Thing", bound=read_access.Owned)
 POSITION_HEADER = "X-Routines-Position"
+READ_MODELS = {model.name: model for model in catalogue.ALL}
+# What reading rows that another version made may end in: a column or a table is missing, a document has not its fields.
+ROWS_OF_ANOTHER_VERSION = (psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedTable, msgspec.ValidationError)
 MOMENT_S = 0.25
 MOST_LONG_WAITS = 6  # requests of one process that wait longer than a moment for a read model
 MOST_LONG_WAITS_OF_TENANT = 3  # so that one who keeps the read models busy leaves room for others to wait
@@ -81,19 +85,33 @@ class Backend:
     def consistent_read(
         self, *models: str, eventual: bool = False, position: int | None = None
     ) -> Iterator[Connection]:
-        """A connection on which the read models show the log up to `position`, or up to now. Raises Lagging."""
-        if not eventual:
-            self._catch_up(models, position)
-        with self.pool.connection() as conn:
-            yield conn
+        """
+        A connection on which the read models show the log up to `position`, or up to now. Raises Lagging.
 
-    def _catch_up(self, models: tuple[str, ...], position: int | None = None) -> None:
+        Who names no position does not wait for a read model whose tables are those of another version, and which waits to
+        be rebuilt: they see its old rows. Where these cannot be read by this version, that is Lagging, too.
+        """
+        if not eventual:
+            self._catch_up(models, position, in_other_tables=position is not None)
+        try:
+            with self.pool.connection() as conn:
+                yield conn
+        except ROWS_OF_ANOTHER_VERSION as error:
+            with self.pool.connection() as conn:
+                is_explained = positions.has_other_rows(conn, [READ_MODELS[name] for name in models])
+            if not is_explained:
+                raise
+            raise Lagging(models, 1) from error
+
+    def _catch_up(self, models: tuple[str, ...], position: int | None = None, *, in_other_tables: bool = True) -> None:
         """Any may wait for a moment, few for long; none holds a connection then: writes need threads too."""
-        target, behind = self._gap(models, position)
-        behind = behind and self._await(models, target, min(MOMENT_S, self._patience_s))
+        target, behind = self._gap(models, position, in_other_tables=in_other_tables)
+        behind = behind and self._await(
+            models, target, min(MOMENT_S, self._patience_s), in_other_tables=in_other_tables
+        )
         if behind and self._patience_s > MOMENT_S and self._begin_long_wait(tenant := TENANT.get()):
             try:
-                behind = self._await(models, target, self._patience_s - MOMENT_S)
+                behind = self._await(models, target, self._patience_s - MOMENT_S, in_other_tables=in_other_tables)
             finally:
                 self._end_long_wait(tenant)
         if behind:
@@ -113,18 +131,22 @@ class Backend:
             if not self._long_waits[tenant]:
                 del self._long_waits[tenant]
 
-    def _await(self, models: tuple[str, ...], target: int, timeout_s: float) -> int:
+    def _await(self, models: tuple[str, ...], target: int, timeout_s: float, *, in_other_tables: bool) -> int:
         """How many events are still missing when the time is up; 0 as soon as none is. Raises Gone."""
 
         def look() -> int:
             check_presence()
-            return self._gap(models, target)[1]
+            return self._gap(models, target, in_other_tables=in_other_tables)[1]
 
         return positions.poll_until(look, timeout_s)
 
-    def _gap(self, models: tuple[str, ...], target: int | None = None) -> tuple[int, int]:
+    def _gap(
+        self, models: tuple[str, ...], target: int | None = None, *, in_other_tables: bool = True
+    ) -> tuple[int, int]:
         with self.pool.connection() as conn:
-            return positions.gap(conn, models, target)
+            if in_other_tables:
+                return positions.gap(conn, models, target)
+            return positions.gap_of_own_tables(conn, [READ_MODELS[name] for name in models], target)
 
     def change(
         self,

@@ -65,17 +65,17 @@ class Problem(msgspec.Struct, omit_defaults=True):
 RESPONSES = {  # what any operation may answer instead, for its description
     status: ResponseSpec(Problem, description=text, generate_examples=False)
     for status, text in {
-        400: "A field of the body, the query or a header is wrong: `details` names each",
-        401: "No known credential",
-        403: "Known, but not allowed",
-        404: "No such thing, or it is another company's",
-        409: "The state of things forbids it now",
-        413: "The body is too large",
-        415: "The body is not JSON in UTF-8",
-        422: "Well-formed, but refused by a rule",
-        429: "Too many calls, or too much recorded in a minute: try again after Retry-After seconds",
-        431: "Too many or too large headers",
-        503: "The database or a read model is not there yet, or too many large bodies: try again after Retry-After seconds",
+        400: "A field of the body, the query or a header is wrong; `details` names each.",
+        401: "The credential is missing or unknown.",
+        403: "The caller is known, but may not do this.",
+        404: "There is no such resource, or it belongs to another company.",
+        409: "The present state of the resource does not allow this.",
+        413: "The body is too large.",
+        415: "The body is not JSON in UTF-8.",
+        422: "The request is well-formed, but a rule refuses it.",
+        429: "There were too many calls, or too much was recorded in a minute; try again after Retry-After seconds.",
+        431: "The headers are too many or too large.",
+        503: "The service is not ready, or holds too many large bodies; try again after Retry-After seconds.",
     }.items()
 }
 

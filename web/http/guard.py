@@ -32,6 +32,7 @@ from web.http.departures import Gone, Watched
 from web.http.errors import RETRY_AFTER_S, described, headers_of
 from web.http.held_bodies import HeldBodies, Holder, NoRoom, Share
 from web.http.large_bodies import LargeBodies
+from web.http.media_types import URL_ENCODED
 from web.http.requests import DECODED_BODY, bearer_of
 from web.http.tenants import address_of, company_of
 
@@ -44,7 +45,7 @@ TOO_LARGE = "Too many or too large headers"
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 NO_STORE = (b"cache-control", b"no-store")
 PUBLIC_ID = re.compile(r"[0-9a-f]{24}")
-URL_ENCODED = "application/x-www-form-urlencoded"
+
 WEBHOOK = re.compile(r"/+api/+routine-triggers/+public/+([^/]+)/+fire/*")  # routing takes repeated slashes for one
 
 

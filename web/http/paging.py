@@ -1,7 +1,8 @@
 """
 Lists page by page: where a page begins, and the headers that lead to the next one.
 
-A page begins after a place in the order of its list, not after so many rows: the tenth costs what the first does.
+A page begins after a place in the order of its list, not after so many rows: the tenth costs what the first does,
+and a row that is deleted, or leaves the list, takes no place with it.
 It ends at its limit, or where its rows fill `max_page_bytes`, whichever comes first; so every list may have pages.
 A cursor is base64url of the JSON array [version, checksum, place]; the checksum covers the name of the list as
 well, so that a cursor that was cut off, or is another list's, is refused and not misread.
@@ -15,8 +16,7 @@ import base64
 import hashlib
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from operator import attrgetter
-from typing import Any, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -33,11 +33,20 @@ from web.http.validation import Invalid
 
 VERSION = 1
 MOST_POSITION = 2**63 - 1
+Position = Annotated[int, msgspec.Meta(ge=0, le=MOST_POSITION)]
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), explanations.LAST  # moments that anybody could ask for
 CURSOR_HEADER = "X-Next-Cursor"
 NEXT = (
-    ResponseHeader(name=CURSOR_HEADER, documentation_only=True, description="There is more: the next page's `cursor`"),
-    ResponseHeader(name="Link", documentation_only=True, description='There is more: where, with `rel="next"`'),
+    ResponseHeader(
+        name=CURSOR_HEADER,
+        documentation_only=True,
+        description="The `cursor` of the next page; absent on the last one.",
+    ),
+    ResponseHeader(
+        name="Link",
+        documentation_only=True,
+        description='The address of the next page, with `rel="next"`; absent on the last one.',
+    ),
 )
 T = TypeVar("T")
 P = TypeVar("P")
@@ -72,7 +81,8 @@ def place_of(cursor: str | None, list_: str, shape: type[P]) -> P | None:
     """
     The place that a cursor of this list names; none or an empty one is the start, None. Raises Invalid.
 
-    The checksum tells mistakes, not forgeries: a place holds nothing that its caller may not say, see `row_of`.
+    The checksum tells mistakes, not forgeries: a place holds nothing that its caller may not say, see `row_of`. A
+    position says where to go on in the caller's own list, whosever row stands there.
     """
     if not cursor:
         return None
@@ -122,37 +132,37 @@ def _is_sound(place: object) -> bool:
             return isinstance(place, UUID)
 
 
-def page(asked: Paging, list_: str, found: Part[T], place: Callable[[T], object]) -> Response[list[T]]:
-    """What was found; if there is more, the headers say where."""
+def page(asked: Paging, list_: str, found: Part[T], place: Callable[[T], object] | None = None) -> Response[list[T]]:
+    """What was found; if there is more, the headers say where: at a row's `place`, or where the part itself ends."""
     return Response(list(found), headers=further(asked, list_, found, place))
 
 
-def read_page(  # noqa: PLR0913, PLR0917 whose list, which part of it, and from where
+def read_page(  # noqa: PLR0913 whose list, and which part of it
     backend: Backend,
     asked: Paging,
     list_: str,
     models: Sequence[str],
     read: Callable[..., Part[T]],
-    key: str = "id",
-    shape: type = UUID,
     *,
     addresses: bool = True,
+    newest_first: bool = False,
 ) -> Response[list[T]]:
     """
-    A page of a list that nothing narrows: its rows are found again by what the field `key` holds.
+    A page of a list; it begins `after` or, with the newest first, `before` the position where the last one ended.
 
     `addresses`: whether they are shown to whoever asks.
     """
-    after = place_of(asked.cursor, list_, shape)
+    beginning = {"before" if newest_first else "after": place_of(asked.cursor, list_, Position)}
     with backend.consistent_read(*models) as conn:
-        found = read(conn, after=after, max_bytes=backend.limits.max_page_bytes)
-    shown = found.of(disclosure.shown(list(found), addresses=addresses))
-    return page(asked, list_, shown, attrgetter(key))
+        found = read(conn, **beginning, max_bytes=backend.limits.max_page_bytes)
+    return page(asked, list_, found.of(disclosure.shown(list(found), addresses=addresses)))
 
 
-def further(asked: Paging, list_: str, found: Part[T], place: Callable[[T], object]) -> dict[str, str]:
+def further(asked: Paging, list_: str, found: Part[T], place: Callable[[T], object] | None = None) -> dict[str, str]:
     """The headers that lead to the next page; none at the end of the list."""
-    return further_from(asked, cursor_of(list_, place(found[-1]))) if found.more else {}
+    if not found.more:
+        return {}
+    return further_from(asked, cursor_of(list_, found.last if place is None else place(found[-1])))
 
 
 def further_from(asked: Paging, cursor: str) -> dict[str, str]:

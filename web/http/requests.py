@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
 from litestar import Request
+from litestar.params import HeaderParameter
 
 from application.access import Caller
-from domain.errors import NotFound
 from web.http import json_body
 from web.http.validation import UUID_TEXT, Invalid, parse
 
@@ -36,13 +36,6 @@ class JsonRequest(Request[Any, Any, Any]):
         return await json_body.aside(len(body), lambda: parse(shape, msgspec.json.decode(body)))
 
 
-def identified(text: str, kind: str) -> UUID:
-    """An id of a path. A malformed one names nothing: NotFound."""
-    if not UUID_TEXT.fullmatch(text):
-        raise NotFound(f"{kind} not found")
-    return UUID(text)
-
-
 def uuid_or_none(text: str | None, name: str) -> UUID | None:
     """An id of a query parameter; none given or an empty one is None. Raises Invalid."""
     if not text:
@@ -62,9 +55,11 @@ def number(text: str | None, name: str, default: int, least: int, most: int) -> 
     return int(text)
 
 
-async def caller(request: Request[Any, Any, Any]) -> Caller:
+async def caller(
+    request: Request[Any, Any, Any],
+    session: Annotated[str | None, HeaderParameter(name="X-Paperclip-Run-Id")] = None,
+) -> Caller:
     """The bearer token and the work session of a request."""
-    session = request.headers.get("x-paperclip-run-id")
     return Caller(token=bearer(request), run_id=uuid_or_none(session, "X-Paperclip-Run-Id"))
 
 
@@ -79,6 +74,8 @@ def bearer_of(given: Sequence[str]) -> str | None:
     return match[1] if match else None
 
 
-def is_eventual(request: Request[Any, Any, Any]) -> bool:
+async def is_eventual(
+    consistency: Annotated[str | None, HeaderParameter(name="X-Routines-Consistency")] = None,
+) -> bool:
     """Whether the client takes what is there, without waiting for the read model."""
-    return request.headers.get("x-routines-consistency") == "eventual"
+    return consistency == "eventual"

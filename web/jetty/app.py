@@ -12,7 +12,7 @@ from domain.errors import NotFound
 from domain.jetty import built_in
 from web.http.backend import Backend
 from web.jetty.collections import ApiKeys, Collections
-from web.jetty.description import described
+from web.jetty.description import DIALECT
 from web.jetty.errors import to_response
 from web.jetty.requests import JettyRequest, caller, routine_path, task_path
 from web.jetty.responses import Healthy, Templates, Trial
@@ -36,11 +36,12 @@ class Extras(Controller):
 
     @plain_get("/step-templates", operation_id="listStepTemplates", sync_to_thread=False)
     def templates(self) -> Templates:
-        """The steps that need no worker."""
+        """Returns the steps that need no worker."""
         return Templates(templates=list(built_in.TEMPLATES))
 
     @plain_get("/step-templates/{activity:str}", operation_id="getStepTemplate", sync_to_thread=False)
     def template(self, activity: FromPath[str]) -> dict[str, object]:
+        """Returns the step with this activity."""
         found = next((one for one in built_in.TEMPLATES if one["activity_name"] == activity), None)
         if found is None:
             raise NotFound
@@ -50,7 +51,7 @@ class Extras(Controller):
     def trial(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], collection: FromPath[str]
     ) -> Trial:
-        """There are no trials: nothing is metered."""
+        """Says that there are no trials: nothing is metered."""
         backend.authorize(caller, collections.enter, collection)
         return Trial()
 
@@ -58,14 +59,14 @@ class Extras(Controller):
     def activate(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], collection: FromPath[str]
     ) -> Trial:
-        """The same."""
+        """Does nothing, since there are no trials."""
         backend.authorize(caller, collections.enter, collection)
         return Trial()
 
 
 @plain_get("/health", operation_id="getJettyHealth", tags=("more",), sync_to_thread=False)
 def health() -> Healthy:
-    """We are here; how well is told at /api/health."""
+    """Says that the service is there. How well it is, `/api/health` says."""
     return Healthy()
 
 
@@ -108,6 +109,6 @@ def jetty(backend: Backend, *, with_routines: bool) -> Litestar:
         request_class=JettyRequest,
         request_max_body_size=None,
         exception_handlers={Exception: to_response},
-        openapi_config=description_of("Routines, the Jetty API", ABOUT, "/openapi.json", described),
+        openapi_config=description_of("Routines, the Jetty API", ABOUT, "/openapi.json", DIALECT),
         logging_config=None,
     )

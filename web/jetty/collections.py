@@ -17,13 +17,15 @@ from projections.jetty import collections
 from projections.jetty.responses import ApiKey, Collection, CollectionEnvironment, NewApiKey
 from web.http.backend import Backend
 from web.http.errors import RESPONSES
+from web.http.media_types import JSON
 from web.http.paging import NEXT, Paging, cursor_only, read_page
-from web.http.requests import identified
+from web.http.path_ids import KeyId
 from web.jetty.responses import Message
 from web.jetty.routing import delete, get, patch, post
 from web.paperclip.keys import check_expiry
 
 MODELS = ("collections",)
+ONLY_JSON = {"media_types": (JSON,)}  # generated clients do not take a required body in two types
 
 
 class Collections(Controller):
@@ -35,16 +37,16 @@ class Collections(Controller):
     def list_(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], paging: NamedDependency[Paging]
     ) -> Response[list[Collection]]:
-        """The one of a key; for board users, those of their companies."""
+        """Returns the collection of the key; for board users, those of their companies."""
         principal = backend.authorize(caller, read_access.anyone)
         read = partial(_visible, principal=principal)
-        return read_page(backend, paging, "collections", (*MODELS, "directory"), read, shape=int)
+        return read_page(backend, paging, "collections", (*MODELS, "directory"), read)
 
     @post(operation_id="createCollection", status_code=200, opt={"taken": 400})
     def create(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], data: JSONBody[CollectionCreate]
     ) -> Response[Collection]:
-        """A company that is known by this name. For instance admins."""
+        """Creates a collection, which is a company that is known by this name. Instance admins may ask."""
         changed = backend.change(caller, MODELS, use_cases.create, data)
         return changed.answer(lambda conn: collections.one(conn, changed.result))
 
@@ -52,6 +54,7 @@ class Collections(Controller):
     def detail(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], collection: FromPath[str]
     ) -> Collection:
+        """Returns the collection."""
         company_id = backend.authorize(caller, use_cases.enter, collection)
         with backend.consistent_read(*MODELS) as conn:
             if (found := collections.one(conn, company_id)) is None:
@@ -62,14 +65,14 @@ class Collections(Controller):
     def environment(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], collection: FromPath[str]
     ) -> CollectionEnvironment:
-        """The names of its variables; their values are told to workers only."""
+        """Returns the names of the collection's variables. Their values are told to workers only."""
         company_id = backend.authorize(caller, use_cases.enter, collection)
         with backend.consistent_read(*MODELS) as conn:
             if (found := collections.environment(conn, company_id)) is None:
                 raise NotFound
             return found
 
-    @patch("/{collection:str}/environment", operation_id="updateEnvironment")
+    @patch("/{collection:str}/environment", operation_id="updateEnvironment", opt=ONLY_JSON)
     def change_environment(
         self,
         backend: NamedDependency[Backend],
@@ -78,10 +81,11 @@ class Collections(Controller):
         data: JSONBody[EnvironmentChange],
     ) -> Response[CollectionEnvironment]:
         """
-        Merges; null deletes a variable, or all of them.
+        Merges these variables with those that there are. A variable that is null is deleted; null instead of the
+        variables deletes all of them.
 
-        A name is up to 128 letters, digits and underscores, and begins with no digit. Our worker gives its command no
-        variable that programs take for an order (PATH, LD_PRELOAD, NODE_OPTIONS ...), unless its operator allows it.
+        A name has up to 128 letters, digits and underscores, and does not begin with a digit. Our worker does not pass
+        on variables that programs take as orders (PATH, LD_PRELOAD, NODE_OPTIONS ...), unless its operator allows it.
         """
         changed = backend.change(caller, MODELS, use_cases.change_environment, collection, data)
         return changed.answer(lambda conn: collections.environment(conn, changed.result))
@@ -92,19 +96,20 @@ class ApiKeys(Controller):
     tags = ("api keys",)
     dependencies = {"paging": Provide(cursor_only)}
 
-    @post(operation_id="createApiKey", status_code=200)
+    @post(operation_id="createApiKey", status_code=200, responses={404: RESPONSES[404]})
     def create(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], data: JSONBody[ApiKeyCreate]
     ) -> Response[NewApiKey]:
         """
-        A key that is bound to one collection; it is shown here and never again. For board users.
+        Issues a key that is bound to one collection. It is shown in this answer and never again. Board users may ask.
 
-        It is good for as long as the key that asks for it, or until `expires_at` (null: for ever), and never for
-        longer than the key that asks (ours).
+        It is valid for as long as the key that asks for it, or until `expires_at` (null: for ever), and never for
+        longer than the key that asks (our addition).
         """
-        check_expiry(data.expires_at, "expires_at", backend.executor.clock())
+        now = backend.executor.clock()
+        check_expiry(data.expires_at, "expires_at", now)
         changed = backend.change(caller, MODELS, use_cases.create_key, data)
-        shown = changed.answer(lambda conn: collections.key(conn, changed.result.key_id))
+        shown = changed.answer(lambda conn: collections.key(conn, changed.result.key_id, now))
         key = NewApiKey(
             **{name: getattr(shown.content, name) for name in ApiKey.__struct_fields__}, api_key=changed.result.token
         )
@@ -123,10 +128,10 @@ class ApiKeys(Controller):
         paging: NamedDependency[Paging],
         collection: FromPath[str],
     ) -> Response[list[ApiKey]]:
-        """Newest first, without the keys themselves. For board users."""
+        """Returns the keys of the collection, newest first, without the keys themselves. Board users may ask."""
         company_id = backend.authorize(caller, use_cases.may_list_keys, collection)
-        read = partial(collections.keys, company_id=company_id)
-        return read_page(backend, paging, f"keys of {company_id}", MODELS, read)
+        read = partial(collections.keys, company_id=company_id, now=backend.executor.clock())
+        return read_page(backend, paging, f"keys of {company_id}", MODELS, read, newest_first=True)
 
     @delete("/collection/{collection:str}/{key_id:str}", operation_id="revokeApiKey", status_code=200)
     def revoke(
@@ -134,10 +139,10 @@ class ApiKeys(Controller):
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
         collection: FromPath[str],
-        key_id: FromPath[str],
+        key_id: FromPath[KeyId],
     ) -> Message:
-        """The key is unknown from the next request on (ours)."""
-        backend.executor.execute(caller, use_cases.revoke_key, collection, identified(key_id, "Key"))
+        """Revokes the key, which is unknown from the next request on (our addition)."""
+        backend.executor.execute(caller, use_cases.revoke_key, collection, key_id)
         return Message(message="API key revoked")
 
 

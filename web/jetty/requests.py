@@ -16,11 +16,10 @@ from application.use_cases.jetty import collections
 from application.use_cases.names import RoutinePath, TaskPath
 from web.http import json_body
 from web.http.backend import Backend
-from web.http.guard import URL_ENCODED
+from web.http.media_types import FORMS, URL_ENCODED
 from web.http.requests import bearer
 from web.http.validation import Invalid, parse
 
-FORMS = ("multipart/form-data", URL_ENCODED)
 MOST_FIELDS, MOST_ESCAPES = 1_000, 100_000  # of a form: each costs far more to read than to send
 OBJECTS = ("init_params", "secret_params")  # JSON in a part of a form
 MOST_RUNS, USUAL_RUNS = 200, 50

@@ -44,7 +44,7 @@ class Routines(Controller):
         task_path: NamedDependency[TaskPath],
         data: JSONBody[RoutineCreate],
     ) -> Response[RoutineRead]:
-        """A saved, recurring call of the task."""
+        """Creates a routine: a saved, recurring call of the task."""
         changed = backend.change(caller, MODELS, use_cases.create, task_path, data)
         return _answer(backend, changed, 201)
 
@@ -56,10 +56,13 @@ class Routines(Controller):
         paging: NamedDependency[Paging],
         collection: FromPath[str],
     ) -> Response[list[RoutineRead]]:
-        """Oldest first. Whoever may not change routines sees `***` as their `webhook_url`."""
+        """
+        Returns the routines of the collection, oldest first. Whoever may not change routines sees `***` as their
+        `webhook_url`.
+        """
         company_id, addresses = backend.authorize(caller, names.seen, collections.enter, collection)
         read = partial(task_routines.of_collection, company_id=company_id, now=backend.executor.clock())
-        return read_page(backend, paging, f"routines of {company_id}", MODELS, read, shape=int, addresses=addresses)
+        return read_page(backend, paging, f"routines of {company_id}", MODELS, read, addresses=addresses)
 
     @get("/{collection:str}/{task:str}", operation_id="listRoutinesOfTask", response_headers=NEXT)
     def of_task(
@@ -69,10 +72,13 @@ class Routines(Controller):
         paging: NamedDependency[Paging],
         task_path: NamedDependency[TaskPath],
     ) -> Response[list[RoutineRead]]:
-        """Oldest first. Whoever may not change routines sees `***` as their `webhook_url`."""
+        """
+        Returns the routines of the task, oldest first. Whoever may not change routines sees `***` as their
+        `webhook_url`.
+        """
         at, addresses = backend.authorize(caller, names.seen, names.task, task_path)
         read = partial(task_routines.of_task, task_id=at.task_id, now=backend.executor.clock())
-        return read_page(backend, paging, f"routines of {at.task_id}", MODELS, read, shape=int, addresses=addresses)
+        return read_page(backend, paging, f"routines of {at.task_id}", MODELS, read, addresses=addresses)
 
     @get("/{collection:str}/{task:str}/{name:str}", operation_id="getRoutine")
     def detail(
@@ -81,7 +87,10 @@ class Routines(Controller):
         caller: NamedDependency[Caller],
         routine_path: NamedDependency[RoutinePath],
     ) -> RoutineRead:
-        """With warnings when the task has moved on. Whoever may not change it sees `***` as its `webhook_url`."""
+        """
+        Returns the routine, with warnings when the task has changed since. Whoever may not change it sees `***` as its
+        `webhook_url`.
+        """
         at, addresses = backend.authorize(caller, names.seen, names.routine, routine_path)
         with backend.consistent_read(*MODELS) as conn:
             if (found := task_routines.one(conn, at.routine_id, backend.executor.clock())) is None:
@@ -96,7 +105,7 @@ class Routines(Controller):
         routine_path: NamedDependency[RoutinePath],
         data: JSONBody[RoutineChange],
     ) -> Response[RoutineRead]:
-        """What is absent stays; a secret or a `webhook_url` that is sent as `***` stays, too."""
+        """Changes the fields that are given. A secret or a `webhook_url` that is sent as `***` stays as it is, too."""
         changed = backend.change(caller, MODELS, use_cases.update, routine_path, data)
         return _answer(backend, changed)
 
@@ -107,7 +116,7 @@ class Routines(Controller):
         caller: NamedDependency[Caller],
         routine_path: NamedDependency[RoutinePath],
     ) -> None:
-        """Its trajectories stay."""
+        """Deletes the routine. Its trajectories stay."""
         backend.executor.execute(caller, use_cases.delete, routine_path)
 
     @post("/{collection:str}/{task:str}/{name:str}/pause", operation_id="pauseRoutine", status_code=200)
@@ -117,7 +126,7 @@ class Routines(Controller):
         caller: NamedDependency[Caller],
         routine_path: NamedDependency[RoutinePath],
     ) -> Response[RoutineRead]:
-        """It fires no more by itself."""
+        """Pauses the routine, which no longer fires by itself."""
         changed = backend.change(caller, MODELS, use_cases.pause, routine_path)
         routine_id, addresses = changed.result
         return _answer(backend, replace(changed, result=routine_id), addresses=addresses)
@@ -129,7 +138,7 @@ class Routines(Controller):
         caller: NamedDependency[Caller],
         routine_path: NamedDependency[RoutinePath],
     ) -> Response[RoutineRead]:
-        """It goes on from now; what passed meanwhile is not made up for."""
+        """Resumes the routine from now on. Calls that passed meanwhile are not caught up with."""
         changed = backend.change(caller, MODELS, use_cases.resume, routine_path)
         return _answer(backend, changed)
 
@@ -140,7 +149,7 @@ class Routines(Controller):
         caller: NamedDependency[Caller],
         routine_path: NamedDependency[RoutinePath],
     ) -> Response[WorkflowResponse]:
-        """Fires it now, whatever its cadence, be it paused or at work."""
+        """Fires the routine now, whatever its cadence, even if it is paused or already at work."""
         changed = backend.change(caller, RUNS, use_cases.run_now, routine_path)
         return changed.answer(lambda conn: started(conn, changed.result))
 
@@ -152,7 +161,10 @@ class Routines(Controller):
         routine_path: NamedDependency[RoutinePath],
         limit: FromQuery[str | None] = None,
     ) -> list[RunSummary]:
-        """Newest first; `limit` from 1, 50 unless told otherwise, cut to 200."""
+        """
+        Returns the runs of the routine, newest first. `limit` is at least 1 and 50 without it; more than 200 count as
+        200.
+        """
         at = backend.authorize(caller, names.routine, routine_path)
         with backend.consistent_read(*RUNS) as conn:
             return trajectories.of_routine(conn, at.routine_id, limit_of(limit))
@@ -170,7 +182,7 @@ class Parameters(Controller):
         caller: NamedDependency[Caller],
         task_path: NamedDependency[TaskPath],
     ) -> InitParamsSchema:
-        """What a routine of the task may override, in the order that the task declares it."""
+        """Returns what a routine of the task may override, in the order that the task declares it."""
         at = backend.authorize(caller, names.task, task_path)
         declared = tasks.declared(at.task.details.workflow)
         return InitParamsSchema(

@@ -17,13 +17,14 @@ from domain.jetty.trajectory import LIVE
 from projections.jetty import trajectories
 from projections.jetty.responses import Trajectory
 from web.http.backend import Backend
+from web.http.media_types import FORMS, JSON
 from web.jetty.requests import JettyRequest
 from web.jetty.responses import WorkflowResponse, started
 from web.jetty.routing import post
 from web.jetty.sync_waits import SyncWaits
 
 MODELS = ("trajectories",)
-BODY = {"body": RunCreate}  # which is read from JSON or from a form
+BODY = {"body": RunCreate, "media_types": (JSON, *FORMS)}  # it is read from JSON or from a form
 PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8)  # between two looks at a call that goes on; then the last again and again
 PATIENCE_S = 300.0  # after which run-sync answers that it still goes on
 
@@ -41,8 +42,8 @@ class Runs(Controller):
         task_path: NamedDependency[TaskPath],
     ) -> Response[WorkflowResponse]:
         """
-        Calls the task. JSON, or a form whose parts `init_params` and `secret_params` are JSON; beside them `webhook_url`
-        and `webhook_secret`. The parameters need not be declared by the task.
+        Calls the task. The body is JSON, or a form whose parts `init_params` and `secret_params` are JSON; beside them
+        stand `webhook_url` and `webhook_secret`. The task need not declare the parameters.
         """
         given = await request.run()
         return await sync_to_thread(_started, backend, caller, task_path, given)
@@ -52,7 +53,7 @@ class Runs(Controller):
         operation_id="runTaskSync",
         status_code=200,
         sync_to_thread=None,
-        opt=BODY,
+        opt={**BODY, "waits": True},  # its answer is what came of the call, not the change
     )
     async def run_sync(
         self,
@@ -63,10 +64,11 @@ class Runs(Controller):
         sync_waits: NamedDependency[SyncWaits],
     ) -> Response[WorkflowResponse]:
         """
-        The same, answered when the call is over, or after five minutes; it then goes on all the same.
+        Calls the task like `runTask`, and answers when the call is over, or after five minutes; the call then
+        continues all the same.
 
-        A process holds a limited number of such calls open, in all and for each company: one more is a 503 with
-        Retry-After, and starts nothing.
+        A process holds a limited number of such calls open, in all and for each company. One more is answered with 503
+        and Retry-After, and starts nothing.
         """
         given = await request.run()
         company_id = await sync_to_thread(backend.authorize, caller, collections.enter, task_path.collection)

@@ -36,10 +36,10 @@ class Tasks(Controller):
         paging: NamedDependency[Paging],
         collection: FromPath[str],
     ) -> Response[list[Task]]:
-        """Oldest first."""
+        """Returns the tasks of the collection, oldest first."""
         company_id = backend.authorize(caller, collections.enter, collection)
         read = partial(tasks.of, company_id=company_id)
-        return read_page(backend, paging, f"tasks of {company_id}", MODELS, read, shape=int)
+        return read_page(backend, paging, f"tasks of {company_id}", MODELS, read)
 
     @post("/{collection:str}", operation_id="createTask", status_code=201, opt={"taken": 400})
     def create(
@@ -49,6 +49,7 @@ class Tasks(Controller):
         collection: FromPath[str],
         data: JSONBody[TaskCreate],
     ) -> Response[Task]:
+        """Creates a task."""
         changed = backend.change(caller, MODELS, use_cases.create, collection, data)
         return changed.answer(lambda conn: tasks.one(conn, changed.result), 201)
 
@@ -61,10 +62,10 @@ class Tasks(Controller):
         collection: FromPath[str],
         q: FromQuery[str] = "",
     ) -> Response[list[Task]]:
-        """Those with `q` in their name or description, in whatever case."""
+        """Returns the tasks with `q` in their name or description; upper and lower case are the same."""
         company_id = backend.authorize(caller, collections.enter, collection)
         read = partial(tasks.like, company_id=company_id, text=q)
-        return read_page(backend, paging, f"tasks of {company_id} like {q}", MODELS, read, shape=int)
+        return read_page(backend, paging, f"tasks of {company_id} like {q}", MODELS, read)
 
     @get("/{collection:str}/{task:str}", operation_id="getTask")
     def detail(
@@ -73,6 +74,7 @@ class Tasks(Controller):
         caller: NamedDependency[Caller],
         task_path: NamedDependency[TaskPath],
     ) -> Task:
+        """Returns the task."""
         at = backend.authorize(caller, names.task, task_path)
         with backend.consistent_read(*MODELS) as conn:
             if (found := tasks.one(conn, at.task_id)) is None:
@@ -87,7 +89,7 @@ class Tasks(Controller):
         task_path: NamedDependency[TaskPath],
         data: JSONBody[TaskChange],
     ) -> Response[Task]:
-        """Any of name, description and workflow; the workflow as a whole."""
+        """Changes those of name, description and workflow that are given; the workflow is replaced as a whole."""
         changed = backend.change(caller, MODELS, use_cases.update, task_path, data)
         return changed.answer(lambda conn: tasks.one(conn, changed.result))
 
@@ -98,7 +100,7 @@ class Tasks(Controller):
         caller: NamedDependency[Caller],
         task_path: NamedDependency[TaskPath],
     ) -> Message:
-        """Its routines go with it; its trajectories stay in the log."""
+        """Deletes the task and its routines. Its trajectories stay in the log."""
         while not backend.executor.execute(caller, use_cases.delete, task_path).result:
             pass
         return Message(message="Task deleted successfully")

@@ -56,10 +56,10 @@ class TrajectoryLists(Controller):
         page: FromQuery[str | None] = None,
     ) -> Response[Trajectories]:
         """
-        Newest first; `limit` up to 200, 10 unless told otherwise, `page` from 1. Whoever may not run the task sees
-        `***` as the `webhook_url`.
+        Returns the trajectories of the task, newest first. `limit` is up to 200, and 10 without it; `page` begins with
+        1. Whoever may not run the task sees `***` as the `webhook_url`.
 
-        Large trajectories may fill a page before its limit: the headers lead to those that follow, by `cursor`.
+        Large trajectories may fill a page before its limit. The headers then lead to those that follow, by `cursor`.
         """
         at, addresses = backend.authorize(caller, names.seen, names.task, task_path)
         most, number = whole(paging.limit, "limit", 10, MOST), whole(page, "page", 1, 10**6)
@@ -83,6 +83,7 @@ class TrajectoryLists(Controller):
         task_path: NamedDependency[TaskPath],
         trajectory: FromPath[str],
     ) -> Trajectory:
+        """Returns the trajectory."""
         at, addresses = backend.authorize(caller, names.seen, names.task, task_path)
         with backend.consistent_read(*MODELS) as conn:
             if (found := trajectories.numbered(conn, at.task_id, number_of(trajectory))) is None:
@@ -96,7 +97,7 @@ class TrajectoryLists(Controller):
         caller: NamedDependency[Caller],
         task_path: NamedDependency[TaskPath],
     ) -> Stats:
-        """How many trajectories of each status."""
+        """Counts the trajectories of the task by status."""
         at = backend.authorize(caller, names.task, task_path)
         with backend.consistent_read(*MODELS) as conn:
             counts = trajectories.counts(conn, at.task_id)
@@ -116,7 +117,10 @@ class TrajectoryChanges(Controller):
         task_path: NamedDependency[TaskPath],
         data: JSONBody[dict[str, TrajectoryStatus]],
     ) -> Response[Statuses]:
-        """Sets statuses by trajectory id, of up to 200, all or none: so whoever has workers of their own ends trajectories."""
+        """
+        Sets the statuses of up to 200 trajectories by their ids, of all or of none. Whoever has workers of their own
+        ends trajectories this way.
+        """
         at = backend.authorize(caller, names.task, task_path)
         if len(data) > MOST:
             raise InvalidField(f"must name at most {MOST} trajectories, got {len(data)}", "body")
@@ -138,7 +142,7 @@ class TrajectoryChanges(Controller):
         trajectory: FromPath[str],
         data: JSONBody[LabelCreate],
     ) -> Response[Label]:
-        """The same key again replaces its value."""
+        """Adds a label to the trajectory. The same key again replaces its value."""
         at = backend.authorize(caller, names.task, task_path)
         id_ = _ids(backend, at.company_id, [trajectory])[trajectory]
         changed = backend.change(caller, MODELS, use_cases.label, task_path, id_, data)
@@ -152,7 +156,7 @@ class TrajectoryChanges(Controller):
         task_path: NamedDependency[TaskPath],
         data: JSONBody[IngestCreate],
     ) -> Response[Ingested]:
-        """Stores a run that was made elsewhere; sent again with the same `trajectory_id` it is the same."""
+        """Stores a run that was made elsewhere. Sent again with the same `trajectory_id` it is the same trajectory."""
         changed = backend.change(caller, MODELS, use_cases.ingest, task_path, data)
         return changed.answer(lambda conn: _ingested(trajectories.one(conn, changed.result)))
 
@@ -164,7 +168,10 @@ class TrajectoryChanges(Controller):
         paging: NamedDependency[Paging],
         workflow_id: FromPath[str],
     ) -> Response[Logs]:
-        """What happened to a trajectory, oldest first; the headers of a long log lead to what follows, by `cursor`."""
+        """
+        Returns what happened to the trajectory, oldest first. The headers of a long log lead to what follows, by
+        `cursor`.
+        """
         number = number_of(workflow_id.rpartition("--")[2])
         with backend.consistent_read(*MODELS) as conn:
             at = trajectories.by_number(conn, number)

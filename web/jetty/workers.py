@@ -19,12 +19,12 @@ from projections.engine.read_model import Connection
 from projections.jetty import trajectories
 from projections.jetty.responses import Trajectory
 from web.http.backend import Backend, Changed
-from web.http.requests import identified
+from web.http.path_ids import ClaimId
 from web.jetty.requests import number_of
 from web.jetty.responses import Claimed
 from web.jetty.routing import post
 
-NOTHING = {204: ResponseSpec(None, description="Nothing waits", generate_examples=False)}
+NOTHING = {204: ResponseSpec(None, description="Nothing waits.", generate_examples=False)}
 MODELS = ("trajectories",)
 CANDIDATES = 8  # that are looked at, should other workers be quicker
 
@@ -42,9 +42,11 @@ class Workers(Controller):
         data: JSONBody[ClaimRequest],
     ) -> Response[Claimed | None]:
         """
-        The oldest trajectory that waits, with its secrets, for `lease_s` seconds; 204 when there is none.
+        Hands out the oldest trajectory that waits, with its secrets, for `lease_s` seconds. The answer is 204 when
+        there is none.
 
-        Who does not extend the lease in time may lose it to another worker, and is told 409 from then on.
+        A worker that does not extend the lease in time may lose the trajectory to another worker, and is answered with
+        409 from then on.
         """
         waiting = _waiting(backend, caller, collection, data.task)
         changed = backend.change(caller, MODELS, use_cases.claim, collection, data.task, data.worker, waiting)
@@ -60,12 +62,11 @@ class Workers(Controller):
         caller: NamedDependency[Caller],
         collection: FromPath[str],
         trajectory: FromPath[str],
-        claim_id: FromPath[str],
+        claim_id: FromPath[ClaimId],
     ) -> Response[Trajectory]:
-        """The worker needs more time: the lease begins anew."""
+        """Begins the lease anew, for a worker that needs more time."""
         id_ = _id(backend, caller, collection, trajectory)
-        claim = identified(claim_id, "Claim")
-        return _answer(backend.change(caller, MODELS, use_cases.extend, collection, id_, claim), id_)
+        return _answer(backend.change(caller, MODELS, use_cases.extend, collection, id_, claim_id), id_)
 
     @post("/{trajectory:str}/{claim_id:str}/steps", operation_id="reportStep", status_code=200)
     def report(  # noqa: PLR0913, PLR0917 the path and the body
@@ -74,13 +75,12 @@ class Workers(Controller):
         caller: NamedDependency[Caller],
         collection: FromPath[str],
         trajectory: FromPath[str],
-        claim_id: FromPath[str],
+        claim_id: FromPath[ClaimId],
         data: JSONBody[StepReport],
     ) -> Response[Trajectory]:
-        """What a step was given and gave; the same step again replaces it."""
+        """Reports what a step was given and what it gave. The same step again replaces its report."""
         id_ = _id(backend, caller, collection, trajectory)
-        claim = identified(claim_id, "Claim")
-        return _answer(backend.change(caller, MODELS, use_cases.report, collection, id_, claim, data), id_)
+        return _answer(backend.change(caller, MODELS, use_cases.report, collection, id_, claim_id, data), id_)
 
     @post("/{trajectory:str}/{claim_id:str}/finish", operation_id="finishTrajectory", status_code=200)
     def finish(  # noqa: PLR0913, PLR0917 the path and the body
@@ -89,13 +89,12 @@ class Workers(Controller):
         caller: NamedDependency[Caller],
         collection: FromPath[str],
         trajectory: FromPath[str],
-        claim_id: FromPath[str],
+        claim_id: FromPath[ClaimId],
         data: JSONBody[FinishRequest],
     ) -> Response[Trajectory]:
-        """The worker is done; `pending` hands the trajectory back to whoever takes it next."""
+        """Ends the work on the trajectory. The status `pending` hands it back to whoever takes it next."""
         id_ = _id(backend, caller, collection, trajectory)
-        claim = identified(claim_id, "Claim")
-        return _answer(backend.change(caller, MODELS, use_cases.finish, collection, id_, claim, data), id_)
+        return _answer(backend.change(caller, MODELS, use_cases.finish, collection, id_, claim_id, data), id_)
 
 
 def _waiting(backend: Backend, caller: Caller, collection: str, task: str | None) -> list[UUID]:

@@ -25,9 +25,10 @@ log = structlog.get_logger(process="web")
 
 class Health(ResponseBody, frozen=True, kw_only=True):
     """
-    `status` is `degraded` while a read model has stopped or falls behind, so that reads of it answer 503, or while
-    schedules are due for more than a minute, so that no scheduler seems to run. `isolated` of a read model counts the
-    events that it could not take and has passed over: `routines projections isolated` shows them.
+    `status` is `degraded` while a read model has stopped or falls behind, so that reads of it answer 503, while one is
+    outdated, or while schedules are due for more than a minute, so that no scheduler seems to run. `isolated` of a read model
+    counts the events that it could not take and has passed over: `routines projections isolated` shows them. After an upgrade
+    an `isOutdated` read model shows the rows of the older version until `rebuiltTo` has reached the head of the log.
     """
 
     status: str
@@ -46,8 +47,8 @@ class Unhealthy(ResponseBody, frozen=True, kw_only=True):
 
 
 ANSWERS = {
-    200: ResponseSpec(Health, description="The database is there", generate_examples=False),
-    503: ResponseSpec(Unhealthy, description="The database cannot be reached", generate_examples=False),
+    200: ResponseSpec(Health, description="The database is there.", generate_examples=False),
+    503: ResponseSpec(Unhealthy, description="The database cannot be reached.", generate_examples=False),
 }
 
 
@@ -56,6 +57,7 @@ class HealthController(Controller):
 
     @get("/health", operation_id="getHealth", sync_to_thread=True, responses=ANSWERS)
     def health(self, backend: NamedDependency[Backend]) -> Response[Health | Unhealthy]:
+        """Says whether the service works, and how far each read model is behind the log."""
         try:
             long_ago = backend.executor.clock() - GRACE
             with backend.pool.connection() as conn:
@@ -64,6 +66,9 @@ class HealthController(Controller):
         except (psycopg.Error, PoolTimeout):
             log.warning("database_unreachable")
             return Response(Unhealthy(error="database_unreachable"), status_code=503)
-        well = all(standing.stopped is None and standing.behind_s < STUCK_S for standing in standings)
+        well = all(
+            standing.stopped is None and standing.behind_s < STUCK_S and not standing.is_outdated
+            for standing in standings
+        )
         status = "ok" if well and not overdue else "degraded"
         return Response(Health(status=status, read_models=standings, overdue_schedules=overdue))

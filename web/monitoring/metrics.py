@@ -24,7 +24,7 @@ from psycopg_pool import PoolTimeout
 from application.quotas import NEAR, Quotas
 from domain.bounds.limits import Limits
 from domain.values import DeliveryKind
-from projections.board import usage
+from projections import usage
 from projections.delivery import deliveries
 from projections.engine import positions
 from projections.engine.positions import ReadModelStatus
@@ -36,7 +36,12 @@ from web.http.requests import JsonRequest
 from web.monitoring.traffic import Traffic
 
 MOST_COUNTED = 100_000  # schedules: what a scrape costs has a limit
-GROWING = ("max_company_routines", "max_company_open_issues", "max_company_live_trajectories")  # the fastest growing
+GROWING = (  # the fastest growing
+    "max_company_routines",
+    "max_company_open_issues",
+    "max_company_live_trajectories",
+    "max_company_log_bytes",
+)
 COUNT_AGAIN_S = 60.0  # how long who is near those is believed
 OPENMETRICS, PLAIN = "application/openmetrics-text", "text/plain; version=0.0.4"  # the framework adds the charset
 
@@ -65,7 +70,7 @@ class Near:
     def __call__(self, conn: Connection, limits: Limits) -> Mapping[str, int]:
         if time.monotonic() >= self._again_at:
             least = {name: int(getattr(limits, name) * NEAR) for name in GROWING}
-            self._found = {name: len(usage.counts(conn, name, many)) for name, many in least.items()}
+            self._found = {name: len(usage.counts(conn, name, many)) if many else 0 for name, many in least.items()}
             self._again_at = time.monotonic() + COUNT_AGAIN_S
         return self._found
 
@@ -173,13 +178,14 @@ def _head(standing: ReadModelStatus) -> int:
 
 
 def _read_models(standings: Sequence[ReadModelStatus]) -> list[Metric]:
-    events, age, stopped, isolated = (
+    events, age, stopped, isolated, outdated = (
         GaugeMetricFamily(f"routines_read_model_{name}", text, labels=["read_model"])
         for name, text in (
             ("lag_events", "How many events a read model is behind the log."),
             ("lag_seconds", "Since when the next of these waits."),
             ("stopped", "Whether it can go no further."),
             ("isolated_events", "How many events it could not take, and has passed over."),
+            ("outdated", "Whether its rows are those of an older version, until it is rebuilt."),
         )
     )
     for standing in standings:
@@ -187,7 +193,8 @@ def _read_models(standings: Sequence[ReadModelStatus]) -> list[Metric]:
         age.add_metric([standing.name], standing.behind_s)
         stopped.add_metric([standing.name], standing.stopped is not None)
         isolated.add_metric([standing.name], standing.isolated)
-    return [events, age, stopped, isolated]
+        outdated.add_metric([standing.name], standing.is_outdated)
+    return [events, age, stopped, isolated, outdated]
 
 
 def _lateness(lateness: Mapping[str, Lateness]) -> Metric:

@@ -1,55 +1,81 @@
 """
-What the framework's description of the routes lacks: the shapes of bodies and answers, who is turned away by which
-status, headers, what parameters mean, examples.
+What the framework's description of the routes lacks: the schemas of bodies and answers, the statuses by which requests
+are turned away, headers, what parameters mean, examples.
+
+Both APIs are described by it; they differ in how they refuse, which a `Dialect` says.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cached_property
 from http import HTTPStatus
 from types import NoneType
-from typing import Any, get_origin
+from typing import Any, get_args, get_origin
 
 import msgspec
 from litestar import Response
 from litestar.handlers import HTTPRouteHandler
 
 from web.http.backend import POSITION_HEADER
-from web.http.errors import RESPONSES, Problem
+from web.http.errors import Problem
+from web.http.large_bodies import shape_of
+from web.http.media_types import ANYTHING, FORMS, JSON, MERGE_PATCH
 from web.http.paging import NEXT
 from web.http.validation import Invalid, parse
 from web.openapi import schemas
-from web.paperclip import examples
-from web.paperclip.parameters import CONDITIONAL, CONSISTENCY, OF_WEBHOOKS, PARAMETERS, RUN_ID
+from web.openapi.examples import Examples
+from web.openapi.parameters import CONDITIONAL, TEXT, parameter
 
 Json = dict[str, Any]
 
-JSON, MERGE_PATCH, ANYTHING = "application/json", "application/merge-patch+json", "*/*"
 METHODS = ("get", "post", "put", "patch", "delete")
-PROBLEM = "#/components/schemas/Problem"
-TEXT: Json = {"type": "string"}
-DONE = {200: "As it is now", 201: "What was made", 202: "The run, recorded", 204: "Done"}
+DONE = {
+    200: "The resource.",
+    201: "The resource that was created.",
+    202: "The change is recorded; this is the resource.",
+    204: "The operation is done; the answer has no body.",
+}
 HEADERS: dict[int, Json] = {
     304: {
-        "ETag": {"schema": TEXT, "required": True},
-        **{header.name: {"schema": TEXT, "description": header.description} for header in NEXT},
+        "ETag": {"schema": TEXT, "description": "The tag of your copy.", "required": True},
+        **{one.name: {"schema": TEXT, "description": one.description} for one in NEXT},
     },
-    401: {"WWW-Authenticate": {"schema": TEXT, "required": True}},
-    429: {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds", "required": True}},
+    401: {
+        "WWW-Authenticate": {"schema": TEXT, "description": "How to authenticate: `Bearer`.", "required": True},
+    },
+    429: {
+        "Retry-After": {
+            "schema": {"type": "integer"},
+            "description": "Seconds to wait before retrying.",
+            "required": True,
+        }
+    },
     503: {
-        "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds; without it, do not try again unseen"}
+        "Retry-After": {
+            "schema": {"type": "integer"},
+            "description": "Seconds to wait before retrying; absent when a retry could repeat the effect.",
+        }
     },
 }
-ETAG: Json = {"ETag": {"schema": TEXT, "description": "Of this very answer", "required": True}}
+ETAG: Json = {"ETag": {"schema": TEXT, "description": "The tag of this very answer.", "required": True}}
 POSITION: Json = {
-    POSITION_HEADER: {
-        "schema": {"type": "integer"},
-        "description": "Where in the log the change is recorded",
-        "required": True,
-    }
+    "schema": {"type": "integer"},
+    "description": "The position in the log at which the change is recorded.",
+}
+NOT_MODIFIED = int(HTTPStatus.NOT_MODIFIED)
+UNCHANGED = "Not modified: your copy is current."
+FORM: Json = {
+    "type": "object",
+    "description": "The same fields as text; those that are objects hold JSON.",
+    "additionalProperties": TEXT,
+}
+RAW: dict[str, Json] = {  # the schemas of bodies that are no JSON, by media type
+    ANYTHING: {"type": "string", "format": "binary"},
+    **dict.fromkeys(FORMS, FORM),
 }
 
 
-class Operation(msgspec.Struct):
+class Operation(msgspec.Struct, dict=True):
     """An operation: what the framework says of it, and its handler."""
 
     path: str
@@ -67,61 +93,89 @@ class Operation(msgspec.Struct):
 
     @property
     def is_protected(self) -> bool:
-        return self.needs("caller")
-
-    def needs(self, dependency: str) -> bool:
-        return dependency in self.handler.parsed_fn_signature.parameters
+        return "caller" in self.handler.parsed_fn_signature.parameters
 
     @property
-    def tells_position(self) -> bool:
-        """Whether its answer says where in the log its change is."""
-        return not self.reads and get_origin(self.handler.parsed_fn_signature.return_type.annotation) is Response
+    def position(self) -> Json:
+        """The header by which its answer says where in the log its change is, if it does."""
+        if self.reads or get_origin(self.handler.parsed_fn_signature.return_type.annotation) is not Response:
+            return {}
+        return {POSITION_HEADER: {**POSITION, "required": not self.handler.opt.get("waits", False)}}
 
-    @property
+    @cached_property
     def body(self) -> Any:
-        """The shape of its body; None if it takes none, or one of any shape."""
-        field = self.handler.parsed_data_field
-        return None if field is None else field.annotation
+        """The type of its body; None if it takes none."""
+        return shape_of(self.handler)
 
     @property
+    def media_types(self) -> tuple[str, ...]:
+        """Those of its body."""
+        usual = (JSON, MERGE_PATCH) if self.method == "patch" else (JSON,)
+        return tuple(self.handler.opt.get("media_types", usual))
+
+    @cached_property
     def answers(self) -> dict[int, Any]:
-        """The shapes of its answers by status, the usual refusals left out; None is an answer without a body."""
+        """The types of its answers by status, without the refusals that operations share; None has no body."""
         returned = self.handler.parsed_fn_signature.return_type
-        found = returned.inner_types[0] if get_origin(returned.annotation) is Response else returned
-        told = {status: one.data_container for status, one in (self.handler.responses or {}).items()}
-        usual = {self.handler.status_code: None if found.annotation is NoneType else found.annotation}
-        return usual | {status: shape for status, shape in told.items() if shape is not Problem}
-
-    @property
-    def refusals(self) -> set[int]:
-        """The statuses by which it turns a request away, or says that there is nothing new."""
-        found = {400, 431, 503, *(self.handler.responses or {})}
-        found |= {401} if self.is_protected else set()
-        found |= {404} if "{" in self.path else set()
-        found |= {304} if self.reads else {413, 415, 422, 429}  # of any write: a quota, if nothing else
-        return found - self.answers.keys()
+        field = returned.inner_types[0] if get_origin(returned.annotation) is Response else returned
+        specified = {status: spec.data_container for status, spec in (self.handler.responses or {}).items()}
+        answers = {self.handler.status_code: None if field.annotation is NoneType else field.annotation}
+        answers |= {status: kind for status, kind in specified.items() if kind is not Problem}
+        if HTTPStatus.NO_CONTENT in specified:  # which takes the place of null
+            answers[self.handler.status_code] = next(
+                kind for kind in get_args(field.annotation) if kind is not NoneType
+            )
+        return answers
 
 
-def described(document: Json, handlers: Iterable[HTTPRouteHandler]) -> Json:
-    """The description of the API: what the framework says of its routes, and what their handlers say besides."""
+def usual_refusals(one: Operation) -> set[int]:
+    """The statuses by which an operation turns a request away, or says that there is nothing new."""
+    statuses = {400, 431, 503, *(one.handler.responses or {})}
+    statuses |= {401} if one.is_protected else set()
+    statuses |= {404} if "{" in one.path else set()
+    return statuses | ({304} if one.reads else {413, 415, 422, 429})  # of any write: a quota, if nothing else
+
+
+class Dialect(msgspec.Struct, frozen=True):
+    """How an API refuses, and what examples it has."""
+
+    error: type[msgspec.Struct]
+    texts: dict[int, str]  # what a refusal means, by its status
+    refusals: Callable[[Operation], set[int]]
+    examples: Callable[[], Examples]
+
+
+def described(document: Json, handlers: Iterable[HTTPRouteHandler], dialect: Dialect) -> Json:
+    """The description of an API: what the framework says of its routes, and what their handlers say besides."""
     operations = operations_of(document, handlers)
-    asked, bodies = schemas.of_bodies([*(one.body for one in operations if one.body is not None), Problem])
-    given, shapes = schemas.of_answers(
-        shape for one in operations for shape in one.answers.values() if shape is not None
+    examples = dialect.examples()
+    bodies, body_components = schemas.of_bodies(
+        [*(one.body for one in operations if one.body is not None), dialect.error]
+    )
+    answers, answer_components = schemas.of_answers(
+        kind for one in operations for kind in one.answers.values() if kind is not None
     )
     paths: Json = {one.path: {} for one in operations}
     for one in operations:
+        refusals = dialect.refusals(one) - one.answers.keys()
         paths[one.path][one.method] = {
             "operationId": one.id,
             "tags": one.document["tags"],
             "summary": _summary(one.id),
             "description": one.document.get("description", ""),
             "security": document["security"] if one.is_protected else [],
-            "parameters": _parameters(one),
-            **_body(one, asked),
-            "responses": {**_answers(one, given), **_refusals(one)},
+            "parameters": _parameters(one, examples),
+            **({} if one.body is None else {"requestBody": _body(one, bodies, examples)}),
+            "responses": {
+                **{str(status): _answer(one, status, answers, examples) for status in one.answers},
+                **{str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(refusals)},
+            },
         }
-    components = {**document["components"], "schemas": bodies | shapes, "responses": _problems()}
+    components = {
+        **document["components"],
+        "schemas": schemas.together(body_components, answer_components),
+        "responses": _refusals(dialect, examples),
+    }
     return {**document, "paths": paths, "components": components}
 
 
@@ -140,42 +194,24 @@ def _summary(operation_id: str) -> str:
     return re.sub("[A-Z]", lambda found: f" {found[0].lower()}", operation_id).capitalize()
 
 
-def _parameters(one: Operation) -> list[Json]:
-    headers = [
+def _parameters(one: Operation, examples: Examples) -> list[Json]:
+    types = {name: field.annotation for name, field in one.handler.parsed_fn_signature.parameters.items()}
+    return [
+        *(
+            parameter(one.id, found, types.get(found["name"]), examples.paths)
+            for found in one.document.get("parameters", [])
+        ),
         *([CONDITIONAL] if one.reads else []),
-        *([CONSISTENCY] if one.needs("eventual") else []),
-        *([RUN_ID] if one.is_protected and not one.reads else []),
-        *(OF_WEBHOOKS if one.needs("delivery") else []),
+        *one.handler.opt.get("headers", ()),
     ]
-    return [*(_parameter(one.id, found) for found in one.document.get("parameters", [])), *headers]
 
 
-def _parameter(operation_id: str, found: Json) -> Json:
-    name = found["name"]
-    told = PARAMETERS.get(f"{operation_id}.{name}") or PARAMETERS.get(name, {"schema": TEXT})
-    return {"name": name, "in": found["in"], "required": found["required"], **told}
-
-
-def _body(one: Operation, asked: dict[Any, Json]) -> Json:
-    if one.needs("delivery"):
-        return {"requestBody": _delivery(one)}
-    if one.body is None:
-        return {}
-    content = {"schema": asked[one.body], "examples": _named(examples.REQUESTS.get(one.id, {}))}
-    kinds = (JSON, MERGE_PATCH) if one.method == "patch" else (JSON,)
-    return {"requestBody": {"required": is_needed(one.body), "content": dict.fromkeys(kinds, content)}}
-
-
-def _delivery(one: Operation) -> Json:
-    """Whatever the sender of a webhook sends."""
-    return {
-        "description": "Any bytes. JSON becomes the payload of the run; what is of any other type becomes none",
-        "required": False,
-        "content": {
-            JSON: {"schema": schemas.ANY_JSON, "examples": _named(examples.REQUESTS.get(one.id, {}))},
-            ANYTHING: {"schema": schemas.ANY_JSON},
-        },
-    }
+def _body(one: Operation, bodies: dict[Any, Json], examples: Examples) -> Json:
+    named = {name: {"value": body} for name, body in examples.requests.get(one.id, {}).items()}
+    json: Json = {"schema": bodies[one.body], "examples": named}
+    content = {kind: {"schema": RAW.get(kind, bodies[one.body])} for kind in one.media_types}
+    content |= {kind: json for kind in one.media_types if kind not in RAW}
+    return {"required": is_needed(one.body), "content": content}
 
 
 def is_needed(body: Any) -> bool:
@@ -187,38 +223,27 @@ def is_needed(body: Any) -> bool:
     return False
 
 
-def _answers(one: Operation, given: dict[Any, Json]) -> Json:
-    return {str(status): _answer(one, status, shape, given) for status, shape in one.answers.items()}
-
-
-def _answer(one: Operation, status: int, shape: Any, given: dict[Any, Json]) -> Json:
-    found = one.document["responses"][str(status)]
-    headers = {name: {"schema": TEXT, **header} for name, header in found.get("headers", {}).items()}
-    if status < HTTPStatus.BAD_REQUEST:
-        headers |= (ETAG if one.reads else {}) | (POSITION if one.tells_position else {})
-    answer = {"description": DONE.get(status, found["description"]), "headers": headers}
-    if shape is None:
+def _answer(one: Operation, status: int, answers: dict[Any, Json], examples: Examples) -> Json:
+    specified, kind = one.document["responses"][str(status)], one.answers[status]
+    headers = {name: {"schema": TEXT, **header} for name, header in specified.get("headers", {}).items()}
+    own = (one.handler.responses or {}).get(status)
+    answer: Json = {"description": own.description if own else DONE[status], "headers": headers}
+    if kind is None:
         return answer
-    example = examples.ANSWERS.get(one.id if status < HTTPStatus.BAD_REQUEST else f"{one.id}.{status}")
-    return {**answer, "content": {JSON: {"schema": given[shape], "example": msgspec.to_builtins(example)}}}
+    if status < HTTPStatus.BAD_REQUEST:
+        headers |= (ETAG if one.reads else {}) | one.position
+    example = examples.answers[one.id if status < HTTPStatus.BAD_REQUEST else f"{one.id}.{status}"]
+    return {**answer, "content": {JSON: {"schema": answers[kind], "example": example}}}
 
 
-def _refusals(one: Operation) -> Json:
-    return {str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(one.refusals)}
-
-
-def _problems() -> Json:
-    """The answers that operations share, by name."""
-    found: Json = {"304": {"description": "What you have is what there is", "headers": HEADERS[304]}}
-    for status, spec in RESPONSES.items():
-        example = msgspec.to_builtins(examples.PROBLEMS[status])
+def _refusals(dialect: Dialect, examples: Examples) -> Json:
+    """The answers that operations share, by status."""
+    schema = {"$ref": schemas.REFERENCE.format(name=dialect.error.__name__)}
+    found: Json = {str(NOT_MODIFIED): {"description": UNCHANGED, "headers": HEADERS[NOT_MODIFIED]}}
+    for status, text in dialect.texts.items():
         found[str(status)] = {
-            "description": spec.description,
+            "description": text,
             "headers": HEADERS.get(status, {}),
-            "content": {JSON: {"schema": {"$ref": PROBLEM}, "example": example}},
+            "content": {JSON: {"schema": schema, "example": examples.problems[status]}},
         }
     return found
-
-
-def _named(bodies: dict[str, Json]) -> Json:
-    return {name: {"value": body} for name, body in bodies.items()}

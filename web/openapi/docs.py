@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.resources import files
 from typing import Any
 
@@ -14,8 +14,10 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.routes import HTTPRoute
 
+from web.http.errors import RESPONSES, Problem
 from web.monitoring.health import VERSION
-from web.openapi.description import described
+from web.openapi import examples
+from web.openapi.description import Dialect, described, usual_refusals
 
 PAGE = files("web.openapi").joinpath("docs.html").read_text()
 ABOUT = """Recurring work for AI agents: every occurrence gets exactly one recorded outcome.
@@ -24,45 +26,48 @@ JSON in, JSON out. Fields of a body that are not named here are ignored; U+0000 
 HEAD as well. An unknown path or method, and a malformed id in a path, is a 404."""
 
 
-Complete = Callable[[dict[str, Any], Sequence[Any]], dict[str, Any]]  # a description, and the handlers of its routes
-
-
 class DescriptionPlugin(JsonRenderPlugin):
     """What the framework has found out, completed; made when it is asked for first."""
 
-    def __init__(self, complete: Complete) -> None:
+    def __init__(self, dialect: Dialect) -> None:
         super().__init__(path="/")
-        self._complete = complete
+        self._dialect = dialect
         self._made: bytes | None = None
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
         if self._made is None:
-            self._made = msgspec.json.encode(self._complete(openapi_schema, _handlers(request.app)))
+            self._made = msgspec.json.encode(described(openapi_schema, handlers_of(request.app), self._dialect))
         return self._made
 
 
-def _handlers(app: Litestar) -> list[Any]:
+def handlers_of(app: Litestar) -> list[Any]:
     """Those of the routes that are described."""
     routes = [route for route in app.routes if isinstance(route, HTTPRoute)]
     found = [handler for route in routes for handler, _ in route.route_handler_map.values()]
     return [handler for handler in found if handler.operation_id is not None]
 
 
-def description_of(title: str, about: str, path: str, complete: Complete) -> OpenAPIConfig:
+def description_of(title: str, about: str, path: str, dialect: Dialect) -> OpenAPIConfig:
     """How an API of ours describes itself at a path."""
     return OpenAPIConfig(
         title=title,
         version=VERSION,
         description=about,
         path=path,
-        render_plugins=[DescriptionPlugin(complete)],
+        render_plugins=[DescriptionPlugin(dialect)],
         components=Components(security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer")}),
         security=[{"bearer": []}],
         use_handler_docstrings=True,
     )
 
 
-openapi = description_of("Routines", ABOUT, "/api/openapi.json", described)
+DIALECT = Dialect(
+    error=Problem,
+    texts={status: spec.description for status, spec in RESPONSES.items()},
+    refusals=usual_refusals,
+    examples=partial(examples.read, "web.paperclip"),
+)
+openapi = description_of("Routines", ABOUT, "/api/openapi.json", DIALECT)
 
 
 def _sources(element: str) -> str:

@@ -17,19 +17,27 @@ SPACE = r"\s\x1c-\x1f\x85"  # what Python calls so; the \s of ECMA-262, which sc
 NOT_BLANK = rf"[^{SPACE}]|\ufeff"
 
 
-def _either(*names: str) -> list[Json]:
-    """At least one of these fields is there, and not null."""
-    return [{"required": [name], "properties": {name: {"type": "string"}}} for name in names]
+def _is_given(name: str) -> Json:
+    """The field is there, and not null."""
+    return {"required": [name], "properties": {name: {"type": "string"}}}
 
 
-TOGETHER: dict[str, list[Json]] = {  # what bodies say of several fields at once (their `faults`), as far as schemas can
+def _either(name: str, other: str) -> Json:
+    """At least one of two fields is given."""
+    return {"if": _is_given(name), "else": _is_given(other)}
+
+
+# What bodies say of several fields at once (their `faults`), as far as schemas can. It is said by `if`, which generators
+# of clients leave alone: of alternatives they make types of their own, without the other fields.
+TOGETHER: dict[str, Json] = {
     "MemberDraft": _either("userId", "name"),
     "ScheduleDraft": _either("cronExpression", "runAt"),
     "SchedulePreview": _either("cronExpression", "runAt"),
-    "VariableDraft": [
-        {"required": ["type", "options"], "properties": {"type": {"const": "select"}, "options": {"minItems": 1}}},
-        {"properties": {"type": {"not": {"const": "select"}}, "options": {"maxItems": 0}}},
-    ],
+    "VariableDraft": {
+        "if": {"required": ["type"], "properties": {"type": {"const": "select"}}},
+        "then": {"required": ["options"], "properties": {"options": {"minItems": 1}}},
+        "else": {"properties": {"options": {"maxItems": 0}}},
+    },
 }
 
 
@@ -40,8 +48,7 @@ def of_bodies(shapes: Iterable[Any]) -> tuple[dict[Any, Json], Json]:
     for name, component in components.items():
         if name in bodies:
             _complete(bodies[name], component["properties"])
-        if name in TOGETHER:
-            component["anyOf"] = TOGETHER[name]
+        component.update(TOGETHER.get(name, {}))
     return schemas, components
 
 
@@ -52,9 +59,16 @@ def of_answers(shapes: Iterable[Any]) -> tuple[dict[Any, Json], Json]:
         fields = component["properties"]
         defaults = {name for name, field in fields.items() if field.pop("default", ...) is not ...}
         component["required"] = [name for name in fields if name in {*component["required"], *defaults}]
-        for text in (text for name, field in fields.items() if name.endswith("At") for text in _texts(field)):
+        for text in (text for name, field in fields.items() if name.endswith(("At", "_at")) for text in _texts(field)):
             text["format"] = "date-time"
     return schemas, components
+
+
+def together(bodies: Json, answers: Json) -> Json:
+    """All components. Two of one name must say the same, lest one hides the other."""
+    if hidden := [name for name in bodies.keys() & answers.keys() if bodies[name] != answers[name]]:
+        raise ValueError(f"Bodies and answers of different shapes have the same names: {hidden}")
+    return bodies | answers
 
 
 def _schemas(shapes: Iterable[Any]) -> tuple[dict[Any, Json], Json]:

@@ -1,4 +1,4 @@
-"""Agents, their keys and their inbox (contract 7.1, 7.3, 7.5)."""
+"""Agents and their inbox (contract 7.3, 7.5)."""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,9 +11,9 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import UNSET, UnsetType
 
 from application.access import AgentCaller, Caller
-from application.request_bodies import AgentDraft, AgentKeyDraft, AgentPatch, PauseRequest, SecretRotation
+from application.request_bodies import AgentDraft, AgentPatch, PauseRequest, SecretRotation
 from application.use_cases import read_access
-from application.use_cases.board import agents, keys
+from application.use_cases.board import agents
 from domain import disclosure
 from domain.board.agent import slug
 from domain.errors import NotFound, RuleViolation, Unauthenticated
@@ -23,10 +23,9 @@ from projections.board.issues import InboxItem
 from projections.engine.read_model import Connection
 from web.http.backend import Backend, Changed
 from web.http.paging import NEXT, Paging, cursor_only, read_page
-from web.http.requests import identified
-from web.http.routing import delete, get, patch, post
+from web.http.path_ids import AgentId, CompanyId
+from web.http.routing import get, patch, post
 from web.http.validation import UUID_TEXT
-from web.paperclip.keys import MintedAgentKey, Revoked, check_expiry
 
 MODELS = ("directory",)
 
@@ -57,32 +56,34 @@ class Agents(Controller):
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
         paging: NamedDependency[Paging],
-        company_id: FromPath[str],
+        company_id: FromPath[CompanyId],
     ) -> Response[list[responses.Agent]]:
         """
-        Oldest first. Whoever may not change agents sees `***` as their `heartbeatUrl` and as the values of their
-        `adapterConfig`.
+        Returns the agents of the company, oldest first. Whoever may not change agents sees `***` as their
+        `heartbeatUrl` and as the values of their `adapterConfig`.
         """
-        id_ = identified(company_id, "Company")
-        addresses = backend.authorize(caller, read_access.agents, id_)
-        read = partial(directory.agents, company_id=id_)
-        return read_page(backend, paging, f"agents of {id_}", MODELS, read, addresses=addresses)
+        addresses = backend.authorize(caller, read_access.agents, company_id)
+        read = partial(directory.agents, company_id=company_id)
+        return read_page(backend, paging, f"agents of {company_id}", MODELS, read, addresses=addresses)
 
     @post("/companies/{company_id:str}/agents", operation_id="createAgent", refuses=(403, 422))
     def create(
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
-        company_id: FromPath[str],
+        company_id: FromPath[CompanyId],
         data: JSONBody[AgentDraft],
     ) -> Response[MadeAgent]:
-        """With a `heartbeatUrl` (ours) it hears of issues that are opened for it; `heartbeatSecret` signs that."""
-        changed = backend.change(caller, ("directory",), agents.create, identified(company_id, "Company"), data)
+        """
+        Creates an agent. With a `heartbeatUrl` (our addition) it is told of issues that are opened for it;
+        `heartbeatSecret` signs those messages.
+        """
+        changed = backend.change(caller, ("directory",), agents.create, company_id, data)
         return _made(changed, 201)
 
     @get("/agents/me", operation_id="getMe")
     def me(self, backend: NamedDependency[Backend], caller: NamedDependency[Caller]) -> Me:
-        """The calling agent, without its addresses: those are for members who may change it."""
+        """Returns the calling agent, without its addresses: those are shown to members who may change it."""
         id_ = _calling_agent(backend, caller)
         with backend.consistent_read("directory") as conn:
             found = directory.agent(conn, id_)
@@ -94,7 +95,7 @@ class Agents(Controller):
     def inbox(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], paging: NamedDependency[Paging]
     ) -> Response[list[InboxItem]]:
-        """What the calling agent has to do, oldest first."""
+        """Returns what the calling agent has to do, oldest first."""
         id_ = _calling_agent(backend, caller)
         return read_page(backend, paging, f"inbox of {id_}", ("issues",), partial(issues.inbox, agent_id=id_))
 
@@ -106,7 +107,10 @@ class Agents(Controller):
         agent_id: FromPath[str],
         company_id: Annotated[str | None, QueryParameter(name="companyId")] = None,
     ) -> responses.Agent:
-        """By id, or by short name within `companyId`. Whoever may not change it sees no addresses, as in the list."""
+        """
+        Returns the agent with this id, or with this short name within `companyId`. Whoever may not change it sees no
+        addresses, as in the list.
+        """
         return backend.find_authorized(caller, ("directory",), "Agent", lambda conn: _find(conn, agent_id, company_id))
 
     @patch("/agents/{agent_id:str}", operation_id="updateAgent", refuses=(403, 422))
@@ -114,11 +118,14 @@ class Agents(Controller):
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
-        agent_id: FromPath[str],
+        agent_id: FromPath[AgentId],
         data: JSONBody[AgentPatch],
     ) -> Response[MadeAgent]:
-        """The first `heartbeatUrl` brings a `heartbeatSecret`, which is shown here and never again."""
-        return _made(backend.change(caller, ("directory",), agents.update, identified(agent_id, "Agent"), data))
+        """
+        Changes the fields that are given. The first `heartbeatUrl` brings a `heartbeatSecret`, which is shown in this
+        answer and never again.
+        """
+        return _made(backend.change(caller, ("directory",), agents.update, agent_id, data))
 
     @post(
         "/agents/{agent_id:str}/rotate-heartbeat-secret",
@@ -130,88 +137,52 @@ class Agents(Controller):
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
-        agent_id: FromPath[str],
+        agent_id: FromPath[AgentId],
         data: JSONBody[SecretRotation],
     ) -> Response[MadeAgent]:
-        """Another secret, shown once; for `overlapSec` seconds the one before signs beside it."""
-        id_ = identified(agent_id, "Agent")
-        return _made(backend.change(caller, ("directory",), agents.rotate_heartbeat_secret, id_, data.overlap_sec))
+        """
+        Makes another secret, which is shown in this answer and never again. For `overlapSec` seconds the one before
+        signs beside it.
+        """
+        return _made(backend.change(caller, ("directory",), agents.rotate_heartbeat_secret, agent_id, data.overlap_sec))
 
     @post("/agents/{agent_id:str}/pause", operation_id="pauseAgent", refuses=(403, 409), status_code=200)
     def pause(
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
-        agent_id: FromPath[str],
+        agent_id: FromPath[AgentId],
         data: JSONBody[PauseRequest],
     ) -> Response[responses.Agent]:
+        """Pauses the agent. Runs of its routines fail until it is resumed."""
         return _changed(backend, caller, agents.pause, agent_id, data.reason)
 
     @post("/agents/{agent_id:str}/resume", operation_id="resumeAgent", refuses=(403, 409), status_code=200)
     def resume(
-        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], agent_id: FromPath[str]
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], agent_id: FromPath[AgentId]
     ) -> Response[responses.Agent]:
+        """Makes a paused agent an idle one."""
         return _changed(backend, caller, agents.resume, agent_id)
 
     @post("/agents/{agent_id:str}/approve", operation_id="approveAgent", refuses=(403, 409), status_code=200)
     def approve(
-        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], agent_id: FromPath[str]
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], agent_id: FromPath[AgentId]
     ) -> Response[responses.Agent]:
+        """Makes an agent that waits for approval an idle one."""
         return _changed(backend, caller, agents.approve, agent_id)
 
     @post("/agents/{agent_id:str}/terminate", operation_id="terminateAgent", refuses=(403,), status_code=200)
     def terminate(
-        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], agent_id: FromPath[str]
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], agent_id: FromPath[AgentId]
     ) -> Response[responses.Agent]:
+        """Ends the agent for good. None of its keys works from the next request on."""
         return _changed(backend, caller, agents.terminate, agent_id)
-
-    @get("/agents/{agent_id:str}/keys", operation_id="listAgentKeys", refuses=(403,), response_headers=NEXT)
-    def list_keys(
-        self,
-        backend: NamedDependency[Backend],
-        caller: NamedDependency[Caller],
-        paging: NamedDependency[Paging],
-        agent_id: FromPath[str],
-    ) -> Response[list[responses.AgentKey]]:
-        """Newest first, without their tokens."""
-        id_ = identified(agent_id, "Agent")
-        backend.authorize(caller, keys.may_list_agent_keys, id_)
-        return read_page(backend, paging, f"keys of {id_}", MODELS, partial(directory.agent_keys, agent_id=id_))
-
-    @post("/agents/{agent_id:str}/keys", operation_id="createAgentKey", refuses=(403, 422))
-    def create_key(
-        self,
-        backend: NamedDependency[Backend],
-        caller: NamedDependency[Caller],
-        agent_id: FromPath[str],
-        data: JSONBody[AgentKeyDraft],
-    ) -> MintedAgentKey:
-        """
-        The token is shown here and never again. It is good for as long as the key that asks for it, or until
-        `expiresAt` (null: for ever), and never for longer than the key that asks.
-        """
-        check_expiry(data.expires_at, "expiresAt", backend.executor.clock())
-        made = backend.executor.execute(caller, keys.create_for_agent, identified(agent_id, "Agent"), data)
-        return MintedAgentKey.of(made.result)
-
-    @delete("/agents/{agent_id:str}/keys/{key_id:str}", operation_id="revokeAgentKey", refuses=(403,), status_code=200)
-    def revoke_key(
-        self,
-        backend: NamedDependency[Backend],
-        caller: NamedDependency[Caller],
-        agent_id: FromPath[str],
-        key_id: FromPath[str],
-    ) -> Revoked:
-        """The token is unknown from the next request on."""
-        ids = identified(agent_id, "Agent"), identified(key_id, "Key")
-        backend.executor.execute(caller, keys.revoke_agent_key, *ids)
-        return Revoked()
 
 
 def _changed(
-    backend: Backend, caller: Caller, use_case: Callable[..., UUID], agent_id: str, *args: Any
+    backend: Backend, caller: Caller, use_case: Callable[..., UUID], agent_id: UUID, *args: Any
 ) -> Response[responses.Agent]:
-    changed = backend.change(caller, ("directory",), use_case, identified(agent_id, "Agent"), *args)
+    changed = backend.change(caller, ("directory",), use_case, agent_id, *args)
     return changed.answer(lambda conn: directory.agent(conn, changed.result))
 
 
@@ -235,4 +206,4 @@ def _find(conn: Connection, agent_id: str, company_id: str | None) -> responses.
         return directory.agent(conn, UUID(agent_id))
     if company_id is None:
         raise RuleViolation("Agent shortname lookup requires companyId query parameter")
-    return directory.agent_named(conn, identified(company_id, "Company"), slug(agent_id))
+    return directory.agent_named(conn, CompanyId(company_id), slug(agent_id))

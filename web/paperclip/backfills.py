@@ -17,7 +17,8 @@ from projections.firing.backfills import Backfill
 from projections.responses import ResponseBody, time
 from web.http.backend import Backend
 from web.http.paging import NEXT, Paging, page, paging, place_of, row_of
-from web.http.requests import identified, number
+from web.http.path_ids import BackfillId, TriggerId
+from web.http.requests import number
 from web.http.routing import get, post
 from web.paperclip.schedules import within
 
@@ -65,12 +66,11 @@ class Backfills(Controller):
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
-        trigger_id: FromPath[str],
+        trigger_id: FromPath[TriggerId],
         data: JSONBody[BackfillDraft],
     ) -> BackfillPreview:
-        """What a backfill of this range would run, by the schedule as it is now. Nothing is recorded."""
-        id_ = identified(trigger_id, "Routine trigger")
-        return _previewed(backend.authorize(caller, use_cases.preview, id_, _checked(data)))
+        """Says what a backfill of this range would run, by the schedule as it is now. Nothing is recorded."""
+        return _previewed(backend.authorize(caller, use_cases.preview, trigger_id, _checked(data)))
 
     @post(
         "/routine-triggers/{trigger_id:str}/backfills",
@@ -81,16 +81,16 @@ class Backfills(Controller):
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
-        trigger_id: FromPath[str],
+        trigger_id: FromPath[TriggerId],
         data: JSONBody[BackfillDraft],
     ) -> Response[Backfill]:
         """
-        Runs the occurrences of a range of the past, oldest first, but for those that have run already.
+        Runs the occurrences of a range of the past, oldest first, except those that have run already.
 
-        Its runs carry its id as `backfillId`. The range ends before what the schedule itself still has to settle.
+        Its runs carry its id as `backfillId`. The range ends before the occurrences that the schedule itself still has
+        to settle.
         """
-        id_ = identified(trigger_id, "Routine trigger")
-        changed = backend.change(caller, MODELS, use_cases.create, id_, _checked(data))
+        changed = backend.change(caller, MODELS, use_cases.create, trigger_id, _checked(data))
         return changed.answer(lambda conn: backfills.backfill(conn, changed.result), 201)
 
     @get("/routine-triggers/{trigger_id:str}/backfills", operation_id="listBackfills", response_headers=NEXT)
@@ -99,26 +99,24 @@ class Backfills(Controller):
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
         paging: NamedDependency[Paging],
-        trigger_id: FromPath[str],
+        trigger_id: FromPath[TriggerId],
     ) -> Response[list[Backfill]]:
-        """Newest first."""
-        id_ = identified(trigger_id, "Routine trigger")
+        """Returns the backfills of the trigger, newest first."""
         limit = number(paging.limit, "limit", USUAL, 1, MOST)
-        listed = f"backfills of {id_}"
+        listed = f"backfills of {trigger_id}"
         after = place_of(paging.cursor, listed, UUID)
-        backend.authorize(caller, use_cases.may_list, id_)
+        backend.authorize(caller, use_cases.may_list, trigger_id)
         with backend.consistent_read(*MODELS) as conn:
-            before = row_of(after, lambda backfill_id: backfills.position(conn, id_, backfill_id))
-            found = backfills.of_trigger(conn, id_, limit, before=before)
+            before = row_of(after, lambda backfill_id: backfills.position(conn, trigger_id, backfill_id))
+            found = backfills.of_trigger(conn, trigger_id, limit, before=before)
         return page(paging, listed, found, lambda one: one.id)
 
     @get("/routine-backfills/{backfill_id:str}", operation_id="getBackfill")
     def detail(
-        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], backfill_id: FromPath[str]
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], backfill_id: FromPath[BackfillId]
     ) -> Backfill:
-        """How far it has come."""
-        id_ = identified(backfill_id, "Backfill")
-        return backend.find_authorized(caller, MODELS, "Backfill", lambda conn: backfills.backfill(conn, id_))
+        """Returns the backfill, and how far it has come."""
+        return backend.find_authorized(caller, MODELS, "Backfill", lambda conn: backfills.backfill(conn, backfill_id))
 
     @post(
         "/routine-backfills/{backfill_id:str}/cancel",
@@ -127,10 +125,13 @@ class Backfills(Controller):
         status_code=200,
     )
     def cancel(
-        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], backfill_id: FromPath[str]
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], backfill_id: FromPath[BackfillId]
     ) -> Response[Backfill]:
-        """Nothing more of it is run; what was stays, and a backfill of the same range goes on from there."""
-        cancelled = backend.change(caller, MODELS, use_cases.cancel, identified(backfill_id, "Backfill"))
+        """
+        Cancels the backfill. Nothing more of it is run. What was run stays, and a backfill of the same range continues
+        from there.
+        """
+        cancelled = backend.change(caller, MODELS, use_cases.cancel, backfill_id)
         return cancelled.answer(lambda conn: backfills.backfill(conn, cancelled.result))
 
 

@@ -14,7 +14,7 @@ from projections.responses import ResponseBody
 from projections.routines import routines
 from projections.routines.routines import Meant
 from web.http.backend import Backend
-from web.http.requests import identified
+from web.http.path_ids import CompanyId
 from web.http.routing import post
 
 MODELS = ("routines",)
@@ -45,27 +45,31 @@ class Bulk(Controller):
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
-        company_id: FromPath[str],
+        company_id: FromPath[CompanyId],
         data: JSONBody[BulkPause],
     ) -> BulkAnswer:
         """
-        Pauses the active routines of the company, of a project, an agent, a list or with a text in them; together they
-        narrow it. Each is a change of its own, so one that is refused keeps none of the others back.
+        Pauses the active routines of the company, of a project, of an agent, of a list, or with a text in them;
+        several of these narrow the selection. Each is a change of its own, so one that is refused does not hold back
+        the others.
         """
         patch = RoutinePatch(status="paused", pause_note=data.pause_note, resume_at=data.resume_at)
-        return _each(backend, caller, identified(company_id, "Company"), data, patch)
+        return _each(backend, caller, company_id, data, patch)
 
     @post("/resume", operation_id="resumeRoutines", refuses=(403, 422), status_code=200)
     def resume(
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
-        company_id: FromPath[str],
+        company_id: FromPath[CompanyId],
         data: JSONBody[BulkResume],
     ) -> BulkAnswer:
-        """Resumes the paused ones, as `pauseRoutines` pauses. What passed meanwhile is not made up for."""
+        """
+        Resumes the paused routines that are selected as `pauseRoutines` selects. Occurrences that passed meanwhile are
+        not caught up with.
+        """
         patch = RoutinePatch(status="active")
-        return _each(backend, caller, identified(company_id, "Company"), data, patch)
+        return _each(backend, caller, company_id, data, patch)
 
 
 def _each(

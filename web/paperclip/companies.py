@@ -19,7 +19,7 @@ from projections.board import directory, issues
 from projections.engine.read_model import Connection, Part
 from web.http.backend import Backend
 from web.http.paging import NEXT, Paging, cursor_only, read_page
-from web.http.requests import identified
+from web.http.path_ids import CompanyId
 from web.http.routing import get, patch, post
 
 MODELS = ("directory", "issues")
@@ -34,7 +34,7 @@ class Companies(Controller):
     def list_(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], paging: NamedDependency[Paging]
     ) -> Response[list[responses.Company]]:
-        """Those that the board user may enter, oldest first."""
+        """Returns the companies that the board user may enter, oldest first."""
         user = backend.authorize(caller, read_access.board)
         return read_page(backend, paging, "companies", MODELS, partial(_visible, user=user))
 
@@ -42,17 +42,18 @@ class Companies(Controller):
     def create(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], data: JSONBody[CompanyDraft]
     ) -> Response[responses.Company]:
+        """Creates a company."""
         changed = backend.change(caller, MODELS, companies.create, data)
         return changed.answer(lambda conn: _shown(conn, changed.result), 201)
 
     @get("/{company_id:str}", operation_id="getCompany", refuses=(403,))
     def detail(
-        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], company_id: FromPath[str]
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], company_id: FromPath[CompanyId]
     ) -> responses.Company:
-        id_ = identified(company_id, "Company")
-        backend.authorize(caller, read_access.company, id_)
+        """Returns the company."""
+        backend.authorize(caller, read_access.company, company_id)
         with backend.consistent_read(*MODELS) as conn:
-            if (found := _shown(conn, id_)) is None:
+            if (found := _shown(conn, company_id)) is None:
                 raise NotFound("Company not found")
             return found
 
@@ -61,17 +62,19 @@ class Companies(Controller):
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
-        company_id: FromPath[str],
+        company_id: FromPath[CompanyId],
         data: JSONBody[CompanyPatch],
     ) -> Response[responses.Company]:
-        changed = backend.change(caller, MODELS, companies.update, identified(company_id, "Company"), data)
+        """Changes the fields that are given."""
+        changed = backend.change(caller, MODELS, companies.update, company_id, data)
         return changed.answer(lambda conn: _shown(conn, changed.result))
 
     @post("/{company_id:str}/archive", operation_id="archiveCompany", refuses=(403,), status_code=200)
     def archive(
-        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], company_id: FromPath[str]
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], company_id: FromPath[CompanyId]
     ) -> Response[responses.Company]:
-        changed = backend.change(caller, MODELS, companies.archive, identified(company_id, "Company"))
+        """Archives the company."""
+        changed = backend.change(caller, MODELS, companies.archive, company_id)
         return changed.answer(lambda conn: _shown(conn, changed.result))
 
 

@@ -19,7 +19,8 @@ from projections.delivery.endpoints import EndpointFields
 from projections.engine.read_model import Connection
 from web.http.backend import Backend, Changed
 from web.http.paging import NEXT, Paging, cursor_only, page, paging, place_of, read_page
-from web.http.requests import identified, number
+from web.http.path_ids import CompanyId, DeliveryId, EndpointId
+from web.http.requests import number
 from web.http.routing import delete, get, patch, post
 from web.http.validation import Invalid
 
@@ -51,11 +52,14 @@ class Endpoints(Controller):
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
-        company_id: FromPath[str],
+        company_id: FromPath[CompanyId],
         data: JSONBody[EndpointDraft],
     ) -> Response[MadeEndpoint]:
-        """The company's events of these kinds are sent there, signed. The secret is shown once."""
-        changed = backend.change(caller, ENDPOINTS, use_cases.create, identified(company_id, "Company"), data)
+        """
+        Creates an endpoint: the company's events of these kinds are sent there, signed. The secret is shown in this
+        answer and never again.
+        """
+        changed = backend.change(caller, ENDPOINTS, use_cases.create, company_id, data)
         return _with_secret(changed, 201)
 
     @get("/webhook-endpoints", operation_id="listWebhookEndpoints", refuses=(403,), response_headers=NEXT)
@@ -64,26 +68,25 @@ class Endpoints(Controller):
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
         cursor_paging: NamedDependency[Paging],
-        company_id: FromPath[str],
+        company_id: FromPath[CompanyId],
     ) -> Response[list[EndpointFields]]:
-        """Oldest first."""
-        id_ = identified(company_id, "Company")
-        backend.authorize(caller, use_cases.may_list, id_)
-        read = partial(endpoints.of_company, company_id=id_)
-        return read_page(backend, cursor_paging, f"webhook endpoints of {id_}", ENDPOINTS, read)
+        """Returns the webhook endpoints of the company, oldest first."""
+        backend.authorize(caller, use_cases.may_list, company_id)
+        read = partial(endpoints.of_company, company_id=company_id)
+        return read_page(backend, cursor_paging, f"webhook endpoints of {company_id}", ENDPOINTS, read)
 
     @get("/webhook-endpoints/{endpoint_id:str}", operation_id="getWebhookEndpoint", refuses=(403,))
     def detail(
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
-        company_id: FromPath[str],
-        endpoint_id: FromPath[str],
+        company_id: FromPath[CompanyId],
+        endpoint_id: FromPath[EndpointId],
     ) -> EndpointFields:
-        ids = _ids(company_id, endpoint_id)
-        backend.authorize(caller, use_cases.may_see, *ids)
+        """Returns the endpoint."""
+        backend.authorize(caller, use_cases.may_see, company_id, endpoint_id)
         with backend.consistent_read(*ENDPOINTS) as conn:
-            if (found := endpoints.one(conn, ids[1])) is None:
+            if (found := endpoints.one(conn, endpoint_id)) is None:
                 raise NotFound("Webhook endpoint not found")
             return found
 
@@ -92,12 +95,12 @@ class Endpoints(Controller):
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
-        company_id: FromPath[str],
-        endpoint_id: FromPath[str],
+        company_id: FromPath[CompanyId],
+        endpoint_id: FromPath[EndpointId],
         data: JSONBody[EndpointPatch],
     ) -> Response[EndpointFields]:
-        """`enabled` true makes one work again that answered 410."""
-        changed = backend.change(caller, ENDPOINTS, use_cases.update, *_ids(company_id, endpoint_id), data)
+        """Changes the fields that are given. `enabled` true makes an endpoint work again that answered 410."""
+        changed = backend.change(caller, ENDPOINTS, use_cases.update, company_id, endpoint_id, data)
         return changed.answer(lambda conn: endpoints.one(conn, changed.result))
 
     @delete("/webhook-endpoints/{endpoint_id:str}", operation_id="deleteWebhookEndpoint", refuses=(403,))
@@ -105,11 +108,11 @@ class Endpoints(Controller):
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
-        company_id: FromPath[str],
-        endpoint_id: FromPath[str],
+        company_id: FromPath[CompanyId],
+        endpoint_id: FromPath[EndpointId],
     ) -> None:
-        """What is on its way to it is given up."""
-        backend.executor.execute(caller, use_cases.delete, *_ids(company_id, endpoint_id))
+        """Deletes the endpoint. Deliveries that are on their way to it are given up."""
+        backend.executor.execute(caller, use_cases.delete, company_id, endpoint_id)
 
     @post(
         "/webhook-endpoints/{endpoint_id:str}/rotate-secret",
@@ -121,13 +124,15 @@ class Endpoints(Controller):
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
-        company_id: FromPath[str],
-        endpoint_id: FromPath[str],
+        company_id: FromPath[CompanyId],
+        endpoint_id: FromPath[EndpointId],
         data: JSONBody[SecretRotation],
     ) -> Response[MadeEndpoint]:
-        """Another secret, shown once; for `overlapSec` seconds the one before signs beside it."""
-        ids = _ids(company_id, endpoint_id)
-        changed = backend.change(caller, ENDPOINTS, use_cases.rotate, *ids, data.overlap_sec)
+        """
+        Makes another secret, which is shown in this answer and never again. For `overlapSec` seconds the one before
+        signs beside it.
+        """
+        changed = backend.change(caller, ENDPOINTS, use_cases.rotate, company_id, endpoint_id, data.overlap_sec)
         return _with_secret(changed, 200)
 
     @post(
@@ -140,13 +145,12 @@ class Endpoints(Controller):
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
-        company_id: FromPath[str],
-        endpoint_id: FromPath[str],
+        company_id: FromPath[CompanyId],
+        endpoint_id: FromPath[EndpointId],
     ) -> Response[Delivery]:
-        """Sends `endpoint.tested` there; the delivery says what came of it."""
-        ids = _ids(company_id, endpoint_id)
-        changed = backend.change(caller, DELIVERIES, use_cases.test, *ids)
-        return changed.answer(lambda conn: _newest(conn, *ids), 202)
+        """Sends the event `endpoint.tested` to the endpoint. The delivery says what became of it."""
+        changed = backend.change(caller, DELIVERIES, use_cases.test, company_id, endpoint_id)
+        return changed.answer(lambda conn: _newest(conn, company_id, endpoint_id), 202)
 
     @get(
         "/webhook-endpoints/{endpoint_id:str}/deliveries",
@@ -159,14 +163,16 @@ class Endpoints(Controller):
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
         paging: NamedDependency[Paging],
-        company_id: FromPath[str],
-        endpoint_id: FromPath[str],
+        company_id: FromPath[CompanyId],
+        endpoint_id: FromPath[EndpointId],
         status: FromQuery[str | None] = None,
     ) -> Response[list[Delivery]]:
-        """Newest first, with every attempt; `status` waiting, delivered or dead."""
-        ids = _ids(company_id, endpoint_id)
-        backend.authorize(caller, use_cases.may_see, *ids)
-        return _page(backend, paging, ids[0], ids[1], status)
+        """
+        Returns the deliveries to the endpoint, newest first, with every attempt. `status` is waiting, delivered or
+        dead.
+        """
+        backend.authorize(caller, use_cases.may_see, company_id, endpoint_id)
+        return _page(backend, paging, company_id, endpoint_id, status)
 
     @get("/deliveries", operation_id="listDeliveries", refuses=(403,), response_headers=NEXT)
     def of_company(
@@ -174,34 +180,31 @@ class Endpoints(Controller):
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
         paging: NamedDependency[Paging],
-        company_id: FromPath[str],
+        company_id: FromPath[CompanyId],
         status: FromQuery[str | None] = None,
     ) -> Response[list[Delivery]]:
-        """All of the company: to endpoints, heartbeats of agents, callbacks of trajectories; newest first."""
-        id_ = identified(company_id, "Company")
-        backend.authorize(caller, use_cases.may_list, id_)
-        return _page(backend, paging, id_, None, status)
+        """
+        Returns all deliveries of the company, newest first: to endpoints, heartbeats of agents, and callbacks of
+        trajectories.
+        """
+        backend.authorize(caller, use_cases.may_list, company_id)
+        return _page(backend, paging, company_id, None, status)
 
     @post("/deliveries/{delivery_id:str}/redeliver", operation_id="redeliver", refuses=(403,), status_code=202)
     def redeliver(
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
-        company_id: FromPath[str],
-        delivery_id: FromPath[str],
+        company_id: FromPath[CompanyId],
+        delivery_id: FromPath[DeliveryId],
     ) -> Response[Delivery]:
-        """Sends it once more under the same id, dead or not."""
-        id_, letter_id = identified(company_id, "Company"), identified(delivery_id, "Delivery")
-        backend.authorize(caller, use_cases.may_list, id_)
+        """Sends the message once more under the same id, whatever became of it before."""
+        backend.authorize(caller, use_cases.may_list, company_id)
         with backend.consistent_read(*DELIVERIES) as conn:
-            if (found := deliveries.one(conn, letter_id)) is None:
+            if (found := deliveries.one(conn, delivery_id)) is None:
                 raise NotFound("Delivery not found")
-        changed = backend.change(caller, DELIVERIES, use_cases.redeliver, id_, _pending_delivery(found))
-        return changed.answer(lambda conn: deliveries.one(conn, letter_id), 202)
-
-
-def _ids(company_id: str, endpoint_id: str) -> tuple[UUID, UUID]:
-    return identified(company_id, "Company"), identified(endpoint_id, "Webhook endpoint")
+        changed = backend.change(caller, DELIVERIES, use_cases.redeliver, company_id, _pending_delivery(found))
+        return changed.answer(lambda conn: deliveries.one(conn, delivery_id), 202)
 
 
 def _with_secret(changed: Changed, status: int) -> Response[MadeEndpoint]:

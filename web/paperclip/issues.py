@@ -19,8 +19,9 @@ from projections.board.issues import Filters
 from projections.engine.read_model import Connection
 from projections.responses import ResponseBody
 from web.http.backend import Backend
-from web.http.paging import NEXT, Paging, page, paging, place_of, row_of
-from web.http.requests import identified, number, uuid_or_none
+from web.http.paging import NEXT, Paging, Position, page, paging, place_of, row_of
+from web.http.path_ids import CommentId, CompanyId
+from web.http.requests import number, uuid_or_none
 from web.http.routing import get, patch, post
 from web.http.validation import UUID_TEXT
 
@@ -101,26 +102,26 @@ class Issues(Controller):
         eventual: NamedDependency[bool],
         filters: NamedDependency[Filters],
         paging: NamedDependency[Paging],
-        company_id: FromPath[str],
+        company_id: FromPath[CompanyId],
     ) -> Response[list[responses.Issue]]:
-        """Newest first; `status` takes several, joined by commas."""
-        id_ = identified(company_id, "Company")
-        listed, limit = f"issues of {id_}", number(paging.limit, "limit", LIMIT, 1, MOST)
-        filters = replace(filters, limit=limit, after=place_of(paging.cursor, listed, UUID))
-        backend.authorize(caller, read_access.company, id_)
+        """Returns the issues of the company, newest first. `status` takes several statuses, joined by commas."""
+        listed, limit = f"issues of {company_id}", number(paging.limit, "limit", LIMIT, 1, MOST)
+        filters = replace(filters, limit=limit, before=place_of(paging.cursor, listed, Position))
+        backend.authorize(caller, read_access.company, company_id)
         with backend.consistent_read("issues", eventual=eventual) as conn:
-            found = issues.page(conn, id_, filters, max_bytes=backend.limits.max_page_bytes)
-        return page(paging, listed, found, lambda issue: issue.id)
+            found = issues.page(conn, company_id, filters, max_bytes=backend.limits.max_page_bytes)
+        return page(paging, listed, found)
 
     @post("/companies/{company_id:str}/issues", operation_id="createIssue", refuses=(403, 422))
     def create(
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
-        company_id: FromPath[str],
+        company_id: FromPath[CompanyId],
         data: JSONBody[IssueDraft],
     ) -> Response[responses.Issue]:
-        changed = backend.change(caller, ("issues",), use_cases.create, identified(company_id, "Company"), data)
+        """Creates an issue."""
+        changed = backend.change(caller, ("issues",), use_cases.create, company_id, data)
         return changed.answer(lambda conn: issues.issue(conn, changed.result), 201)
 
     @get("/issues/{issue_id:str}", operation_id="getIssue")
@@ -131,7 +132,7 @@ class Issues(Controller):
         eventual: NamedDependency[bool],
         issue_id: FromPath[str],
     ) -> IssueDetail:
-        """By id or by identifier (`ACM-7`)."""
+        """Returns the issue with this id or identifier (`ACM-7`), with its ancestors."""
         found = _found(backend, caller, issue_id, eventual=eventual)
         with backend.consistent_read(eventual=True) as conn:
             return IssueDetail(
@@ -142,6 +143,7 @@ class Issues(Controller):
     def heartbeat_context(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], issue_id: FromPath[str]
     ) -> HeartbeatContext:
+        """Returns what an agent needs to begin to work on the issue."""
         found = _found(backend, caller, issue_id)
         with backend.consistent_read(eventual=True) as conn:
             return HeartbeatContext(
@@ -160,7 +162,10 @@ class Issues(Controller):
         issue_id: FromPath[str],
         data: JSONBody[IssuePatch],
     ) -> Response[IssueUpdated]:
-        """Done and cancelled end the run that opened it; a comment may come along."""
+        """
+        Changes the fields that are given. The statuses done and cancelled end the run that opened the issue. A comment
+        may be given as well.
+        """
         id_ = _id_of(backend, caller, issue_id)
         changed = backend.change(caller, ("issues",), use_cases.update, id_, data, caller.run_id)
 
@@ -179,7 +184,10 @@ class Issues(Controller):
         issue_id: FromPath[str],
         data: JSONBody[Checkout],
     ) -> Response[responses.Issue]:
-        """An agent takes the issue for its work session (X-Paperclip-Run-Id). Never repeat a 409."""
+        """
+        An agent takes the issue for its work session (X-Paperclip-Run-Id). Do not repeat a request that was answered
+        with 409.
+        """
         id_ = _id_of(backend, caller, issue_id)
         changed = backend.change(caller, ("issues",), use_cases.check_out, id_, data, caller.run_id)
         return changed.answer(lambda conn: issues.issue(conn, id_))
@@ -188,7 +196,7 @@ class Issues(Controller):
     def release(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], issue_id: FromPath[str]
     ) -> Response[responses.Issue]:
-        """Back to todo, with nobody assigned."""
+        """Gives the issue back: it is to do again, and nobody is assigned to it."""
         id_ = _id_of(backend, caller, issue_id)
         changed = backend.change(caller, ("issues",), use_cases.release, id_, caller.run_id)
         return changed.answer(lambda conn: issues.issue(conn, id_))
@@ -199,7 +207,7 @@ class Issues(Controller):
     def force_release(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], issue_id: FromPath[str]
     ) -> Response[responses.Issue]:
-        """Takes the issue from whoever holds it; board only."""
+        """Takes the issue from whoever holds it. Board users may ask."""
         id_ = _id_of(backend, caller, issue_id)
         changed = backend.change(caller, ("issues",), use_cases.force_release, id_)
         return changed.answer(lambda conn: issues.issue(conn, id_))
@@ -213,7 +221,10 @@ class Issues(Controller):
         paging: NamedDependency[Paging],
         issue_id: FromPath[str],
     ) -> Response[list[responses.Comment]]:
-        """Newest first, or oldest first with `order=asc`; those after a comment, if one is named."""
+        """
+        Returns the comments on the issue, newest first, or oldest first with `order=asc`; those after a comment, if
+        one is named.
+        """
         limit = number(paging.limit, "limit", MOST_COMMENTS, 1, MOST_COMMENTS)
         issue = _found(backend, caller, issue_id)
         listed = f"comments on {issue.id}, newest first: {part.newest_first}"
@@ -242,6 +253,7 @@ class Issues(Controller):
         issue_id: FromPath[str],
         data: JSONBody[CommentDraft],
     ) -> Response[responses.Comment]:
+        """Adds a comment to the issue."""
         id_ = _id_of(backend, caller, issue_id)
         changed = backend.change(caller, ("issues",), use_cases.comment, id_, data, caller.run_id)
         return changed.answer(lambda conn: issues.comment(conn, id_, changed.result), 201)
@@ -254,9 +266,10 @@ class Issues(Controller):
         issue_id: FromPath[str],
         comment_id: FromPath[str],
     ) -> responses.Comment:
+        """Returns the comment."""
         found = _found(backend, caller, issue_id)
         with backend.consistent_read(eventual=True) as conn:
-            comment = issues.comment(conn, found.id, identified(comment_id, "Comment"))
+            comment = issues.comment(conn, found.id, CommentId(comment_id))
         if comment is None:
             raise NotFound("Comment not found")
         return comment

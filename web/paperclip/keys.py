@@ -1,17 +1,18 @@
-"""Board keys, and who is calling (contract 7.1)."""
+"""Keys: of board users, of agents, and all that were issued in a company (ours); and who is calling (contract 7.1)."""
 
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from litestar import Controller, Response
 from litestar.di import NamedDependency, Provide
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import UnsetType
 
 from application.access import BoardUser, Caller
-from application.request_bodies import BoardKeyDraft
+from application.request_bodies import AgentKeyDraft, BoardKeyDraft
 from application.use_cases import read_access
 from application.use_cases.board import keys
 from application.use_cases.board.keys import NewKey
@@ -20,10 +21,14 @@ from projections import responses
 from projections.board import directory
 from projections.responses import ResponseBody, time, time_or_none
 from web.http.backend import Backend
-from web.http.paging import NEXT, Paging, cursor_only, read_page
-from web.http.requests import identified
+from web.http.paging import NEXT, Paging, cursor_only, paging, read_page
+from web.http.path_ids import AgentId, BoardKeyId, CompanyId, KeyId
+from web.http.requests import number, uuid_or_none
 from web.http.routing import delete, get, post
 from web.http.validation import Invalid
+
+MODELS = ("directory",)
+USUAL, MOST = 50, 200  # keys of a company on one page
 
 
 class MintedBoardKey(ResponseBody, frozen=True, kw_only=True):
@@ -39,13 +44,7 @@ class MintedBoardKey(ResponseBody, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, minted: NewKey) -> "MintedBoardKey":
-        return cls(
-            id=minted.key_id,
-            name=minted.name,
-            token=minted.token,
-            created_at=time(minted.created_at),
-            expires_at=time_or_none(minted.expires_at),
-        )
+        return cls(**_fields(minted))
 
 
 class MintedAgentKey(ResponseBody, frozen=True, kw_only=True):
@@ -61,13 +60,17 @@ class MintedAgentKey(ResponseBody, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, minted: NewKey) -> "MintedAgentKey":
-        return cls(
-            id=minted.key_id,
-            name=minted.name,
-            token=minted.token,
-            created_at=time(minted.created_at),
-            expires_at=time_or_none(minted.expires_at),
-        )
+        return cls(**_fields(minted))
+
+
+def _fields(minted: NewKey) -> dict[str, Any]:
+    return {
+        "id": minted.key_id,
+        "name": minted.name,
+        "token": minted.token,
+        "created_at": time(minted.created_at),
+        "expires_at": time_or_none(minted.expires_at),
+    }
 
 
 class Revoked(ResponseBody, frozen=True, kw_only=True):
@@ -92,7 +95,7 @@ class Identity(ResponseBody, frozen=True, kw_only=True):
     key_id: UUID
 
 
-class Keys(Controller):
+class BoardKeys(Controller):
     tags = ("keys",)
     dependencies = {"paging": Provide(cursor_only)}
 
@@ -100,32 +103,33 @@ class Keys(Controller):
     def list_(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], paging: NamedDependency[Paging]
     ) -> Response[list[responses.BoardKey]]:
-        """One's own, newest first, without their tokens."""
+        """Returns the board keys of the calling user, newest first, without their tokens."""
         user = _board(backend, caller)
         read = partial(directory.board_keys, user_id=user.user_id)
-        return read_page(backend, paging, f"keys of {user.user_id}", ("directory",), read)
+        return read_page(backend, paging, f"keys of {user.user_id}", MODELS, read, newest_first=True)
 
     @post("/board-api-keys", operation_id="createBoardKey", refuses=(422,))
     def create(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], data: JSONBody[BoardKeyDraft]
     ) -> MintedBoardKey:
         """
-        The token is shown here and never again. It is good for as long as the key that asks for it, and no longer:
-        without `expiresAt` for 30 days at most. A key that never expires may ask for one that does not (null).
+        Issues a board key of the calling user. The token is shown in this answer and never again. It is valid for as
+        long as the key that asks for it, and no longer; without `expiresAt` for 30 days at most. A key that never
+        expires may ask for one that does not (null).
         """
         check_expiry(data.expires_at, "expiresAt", backend.executor.clock())
         return MintedBoardKey.of(backend.executor.execute(caller, keys.create_for_board, data).result)
 
     @delete("/board-api-keys/{key_id:str}", operation_id="revokeBoardKey", status_code=200)
     def revoke(
-        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], key_id: FromPath[str]
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], key_id: FromPath[BoardKeyId]
     ) -> Revoked:
-        """The token is unknown from the next request on."""
-        backend.executor.execute(caller, keys.revoke_board_key, identified(key_id, "Board API key"))
-        return Revoked()
+        """Revokes the key. Its token is unknown from the next request on."""
+        return _revoke(backend, caller, keys.revoke_board_key, key_id)
 
     @get("/cli-auth/me", operation_id="getIdentity")
     def identity(self, backend: NamedDependency[Backend], caller: NamedDependency[Caller]) -> Identity:
+        """Returns whose board key it is that calls, and which companies that user may enter."""
         user = _board(backend, caller)
         with backend.consistent_read("directory") as conn:
             person: Any = directory.person(conn, user.user_id)
@@ -140,6 +144,93 @@ class Keys(Controller):
             memberships=memberships,
             key_id=user.key_id,
         )
+
+
+class AgentKeys(Controller):
+    path = "/agents/{agent_id:str}/keys"
+    tags = ("agents",)
+    dependencies = {"paging": Provide(cursor_only)}
+
+    @get(operation_id="listAgentKeys", refuses=(403,), response_headers=NEXT)
+    def list_(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        paging: NamedDependency[Paging],
+        agent_id: FromPath[AgentId],
+    ) -> Response[list[responses.AgentKey]]:
+        """Returns the keys of the agent, newest first, without their tokens."""
+        backend.authorize(caller, keys.may_list_agent_keys, agent_id)
+        read = partial(directory.agent_keys, agent_id=agent_id)
+        return read_page(backend, paging, f"keys of {agent_id}", MODELS, read, newest_first=True)
+
+    @post(operation_id="createAgentKey", refuses=(403, 422))
+    def create(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        agent_id: FromPath[str],
+        data: JSONBody[AgentKeyDraft],
+    ) -> MintedAgentKey:
+        """
+        Issues a key of the agent. The token is shown in this answer and never again. It is valid for as long as the
+        key that asks for it, or until `expiresAt` (null: for ever), and never for longer than the key that asks.
+        """
+        check_expiry(data.expires_at, "expiresAt", backend.executor.clock())
+        made = backend.executor.execute(caller, keys.create_for_agent, AgentId(agent_id), data)
+        return MintedAgentKey.of(made.result)
+
+    @delete("/{key_id:str}", operation_id="revokeAgentKey", refuses=(403,), status_code=200)
+    def revoke(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        agent_id: FromPath[AgentId],
+        key_id: FromPath[KeyId],
+    ) -> Revoked:
+        """Revokes the key. Its token is unknown from the next request on."""
+        return _revoke(backend, caller, keys.revoke_agent_key, agent_id, key_id)
+
+
+class CompanyKeys(Controller):
+    path = "/companies/{company_id:str}/keys"
+    tags = ("keys",)
+    dependencies = {"paging": Provide(paging)}
+
+    @get(operation_id="listCompanyKeys", refuses=(403,), response_headers=NEXT)
+    def list_(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        paging: NamedDependency[Paging],
+        company_id: FromPath[CompanyId],
+        issued_by: Annotated[str | None, QueryParameter(name="issuedByUserId")] = None,
+    ) -> Response[list[responses.CompanyKey]]:
+        """
+        Returns the keys that were issued in the company, newest first, revoked ones included, without their tokens. A
+        page has 50 of them, or `limit` from 1 to 200. Owners and admins may ask. The board keys of users are not among
+        them: what those may do in the company follows from the membership.
+        """
+        limit, issuer = number(paging.limit, "limit", USUAL, 1, MOST), uuid_or_none(issued_by, "issuedByUserId")
+        backend.authorize(caller, keys.may_manage, company_id)
+        read = partial(directory.company_keys, company_id=company_id, limit=limit, issued_by=issuer)
+        return read_page(backend, paging, f"keys of {company_id}", MODELS, read, newest_first=True)
+
+    @delete("/{key_id:str}", operation_id="revokeCompanyKey", refuses=(403,), status_code=200)
+    def revoke(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        company_id: FromPath[CompanyId],
+        key_id: FromPath[KeyId],
+    ) -> Revoked:
+        """Revokes a key of anybody. Its token is unknown from the next request on. Owners and admins may ask."""
+        return _revoke(backend, caller, keys.revoke_of_company, company_id, key_id)
+
+
+def _revoke(backend: Backend, caller: Caller, use_case: Callable[..., UUID], *ids: UUID) -> Revoked:
+    backend.executor.execute(caller, use_case, *ids)
+    return Revoked()
 
 
 def _board(backend: Backend, caller: Caller) -> BoardUser:

@@ -19,7 +19,7 @@ from projections.board import directory
 from projections.engine.read_model import Connection
 from web.http.backend import Backend
 from web.http.paging import NEXT, Paging, cursor_only, read_page
-from web.http.requests import identified
+from web.http.path_ids import CompanyId, MemberId
 from web.http.routing import delete, get, patch, post
 from web.http.validation import Invalid
 from web.paperclip.keys import MintedBoardKey, check_expiry
@@ -53,35 +53,36 @@ class Members(Controller):
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
         paging: NamedDependency[Paging],
-        company_id: FromPath[str],
+        company_id: FromPath[CompanyId],
     ) -> Response[list[responses.Member]]:
-        """Who joined first stands first. Whoever may not manage members sees `***` as their `email`."""
-        id_ = identified(company_id, "Company")
-        addresses = backend.authorize(caller, read_access.members, id_)
-        read = partial(directory.members, company_id=id_)
-        return read_page(backend, paging, f"members of {id_}", ("directory",), read, key="user_id", addresses=addresses)
+        """
+        Returns the members of the company; who joined first stands first. Whoever may not manage members sees `***` as
+        their `email`.
+        """
+        addresses = backend.authorize(caller, read_access.members, company_id)
+        read = partial(directory.members, company_id=company_id)
+        return read_page(backend, paging, f"members of {company_id}", ("directory",), read, addresses=addresses)
 
     @post(operation_id="addMember", refuses=(403, 409, 422))
     def add(
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
-        company_id: FromPath[str],
+        company_id: FromPath[CompanyId],
         data: JSONBody[MemberDraft],
     ) -> Response[AddedMember]:
         """
-        Somebody known by `userId`, or a new user with a `name` and an `email`.
+        Adds a user who is known by `userId`, or a new user with a `name` and an `email`.
 
         An email identifies nobody, since nobody proves that it is theirs: whoever uses it elsewhere is somebody else.
-        A user of other companies is added by those who are in one of them, too. A new user's board key is shown here
-        and never again; it is good for 30 days, or until `keyExpiresAt` (null: for ever), and for no longer than the
-        key that asks for it.
+        Only somebody who is in one of the user's other companies, too, can add that user. A new user's board key is
+        shown in this answer and never again. It is valid for 30 days, or until `keyExpiresAt` (null: for ever), and
+        for no longer than the key that asks for it.
         """
         check_expiry(data.key_expires_at, "keyExpiresAt", backend.executor.clock())
-        id_ = identified(company_id, "Company")
         shared = _companies_of(backend, data.user_id)
-        changed = backend.change(caller, ("directory",), members.add, id_, data, shared)
-        return changed.answer(lambda conn: _added(conn, id_, changed.result), 201)
+        changed = backend.change(caller, ("directory",), members.add, company_id, data, shared)
+        return changed.answer(lambda conn: _added(conn, company_id, changed.result), 201)
 
     @patch("/{user_id:str}", operation_id="updateMember", refuses=(403, 409, 422))
     def update(  # noqa: PLR0913, PLR0917 the path, the query and the body
@@ -89,15 +90,15 @@ class Members(Controller):
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
         revokes_keys: NamedDependency[bool],
-        company_id: FromPath[str],
-        user_id: FromPath[str],
+        company_id: FromPath[CompanyId],
+        user_id: FromPath[MemberId],
         data: JSONBody[MemberPatch],
     ) -> Response[responses.Member]:
         """
-        Absent fields stay as they are; only owners make and unmake owners, and the last one stays.
+        Changes the fields that are given. Only owners make and unmake owners, and the last owner stays.
 
-        Whoever may not assign tasks any more loses the keys of agents and of the collection that they issued here,
-        unless `revokeKeys` is false.
+        Whoever may not assign tasks any more loses the keys of agents and of the collection that they issued in the
+        company, unless `revokeKeys` is false.
         """
         membership = _membership_ref(backend, company_id, user_id)
         changed = backend.change(caller, ("directory",), members.change, membership, data, revokes_keys=revokes_keys)
@@ -109,14 +110,15 @@ class Members(Controller):
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
         revokes_keys: NamedDependency[bool],
-        company_id: FromPath[str],
-        user_id: FromPath[str],
+        company_id: FromPath[CompanyId],
+        user_id: FromPath[MemberId],
     ) -> None:
         """
-        The user may do nothing here from the next request on, and may be added again; the last owner stays.
+        Removes the member, who may do nothing in the company from the next request on, and may be added again. The
+        last owner stays.
 
-        The keys of agents and of the collection that they issued here are revoked with it (`listCompanyKeys` says
-        which), unless `revokeKeys` is false.
+        The keys of agents and of the collection that they issued in the company are revoked with it (`listCompanyKeys`
+        says which), unless `revokeKeys` is false.
         """
         membership = _membership_ref(backend, company_id, user_id)
         backend.change(caller, ("directory",), members.remove, membership, revokes_keys=revokes_keys)
@@ -131,18 +133,17 @@ class Members(Controller):
         data: JSONBody[BoardKeyDraft],
     ) -> MintedBoardKey:
         """
-        A further board key for somebody whose own have expired or are lost; it is shown here and never again. For
-        instance admins, since with it one acts as that user.
+        Issues a further board key for somebody whose own have expired or are lost. It is shown in this answer and
+        never again. Instance admins may ask, since whoever has the key acts as that user.
         """
         check_expiry(data.expires_at, "expiresAt", backend.executor.clock())
-        ids = identified(company_id, "Company"), identified(user_id, "Member")
-        return MintedBoardKey.of(backend.executor.execute(caller, keys.create_for_member, *ids, data).result)
+        made = backend.executor.execute(caller, keys.create_for_member, CompanyId(company_id), MemberId(user_id), data)
+        return MintedBoardKey.of(made.result)
 
 
-def _membership_ref(backend: Backend, company_id: str, user_id: str) -> MembershipRef:
-    company, user = identified(company_id, "Company"), identified(user_id, "Member")
+def _membership_ref(backend: Backend, company_id: UUID, user_id: UUID) -> MembershipRef:
     with backend.consistent_read("directory") as conn:
-        return MembershipRef(company_id=company, user_id=user, owners=tuple(directory.owners(conn, company)))
+        return MembershipRef(company_id=company_id, user_id=user_id, owners=tuple(directory.owners(conn, company_id)))
 
 
 def _companies_of(backend: Backend, user_id: UUID | None) -> list[UUID]:

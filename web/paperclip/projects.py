@@ -21,7 +21,7 @@ from projections.engine.read_model import Connection
 from projections.routines import routines
 from web.http.backend import Backend
 from web.http.paging import NEXT, Paging, cursor_only, read_page
-from web.http.requests import identified
+from web.http.path_ids import CompanyId, GoalId, ProjectId
 from web.http.routing import delete, get, patch, post
 from web.http.validation import UUID_TEXT
 
@@ -38,22 +38,24 @@ class Projects(Controller):
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
         paging: NamedDependency[Paging],
-        company_id: FromPath[str],
+        company_id: FromPath[CompanyId],
     ) -> Response[list[responses.Project]]:
-        """Oldest first."""
-        id_ = identified(company_id, "Company")
-        backend.authorize(caller, read_access.company, id_)
-        return read_page(backend, paging, f"projects of {id_}", MODELS, partial(directory.projects, company_id=id_))
+        """Returns the projects of the company, oldest first."""
+        backend.authorize(caller, read_access.company, company_id)
+        return read_page(
+            backend, paging, f"projects of {company_id}", MODELS, partial(directory.projects, company_id=company_id)
+        )
 
     @post("/companies/{company_id:str}/projects", operation_id="createProject", refuses=(403, 422))
     def create(
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
-        company_id: FromPath[str],
+        company_id: FromPath[CompanyId],
         data: JSONBody[ProjectDraft],
     ) -> Response[responses.Project]:
-        changed = backend.change(caller, ("directory",), projects.create, identified(company_id, "Company"), data)
+        """Creates a project."""
+        changed = backend.change(caller, ("directory",), projects.create, company_id, data)
         return changed.answer(lambda conn: directory.project(conn, changed.result), 201)
 
     @get("/projects/{project_id:str}", operation_id="getProject", refuses=(422,))
@@ -64,7 +66,7 @@ class Projects(Controller):
         project_id: FromPath[str],
         company_id: Annotated[str | None, QueryParameter(name="companyId")] = None,
     ) -> responses.Project:
-        """By id, or by short name within `companyId`."""
+        """Returns the project with this id, or with this short name within `companyId`."""
         return backend.find_authorized(
             caller, ("directory",), "Project", lambda conn: _find(conn, project_id, company_id)
         )
@@ -78,21 +80,22 @@ class Projects(Controller):
         data: JSONBody[ProjectPatch],
         company_id: Annotated[str | None, QueryParameter(name="companyId")] = None,
     ) -> Response[responses.Project]:
-        """By id, or by short name within `companyId`."""
+        """Changes the fields that are given. The project is named by its id, or its short name within `companyId`."""
         return _changed(backend, caller, projects.update, _id(backend, project_id, company_id), data)
 
     @post("/projects/{project_id:str}/pause", operation_id="pauseProject", refuses=(403,), status_code=200)
     def pause(
-        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], project_id: FromPath[str]
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], project_id: FromPath[ProjectId]
     ) -> Response[responses.Project]:
-        """Schedules of its routines are suppressed, on the record, until it is resumed."""
-        return _changed(backend, caller, projects.pause, identified(project_id, "Project"))
+        """Pauses the project. The schedules of its routines are suppressed, on the record, until it is resumed."""
+        return _changed(backend, caller, projects.pause, project_id)
 
     @post("/projects/{project_id:str}/resume", operation_id="resumeProject", refuses=(403,), status_code=200)
     def resume(
-        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], project_id: FromPath[str]
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], project_id: FromPath[ProjectId]
     ) -> Response[responses.Project]:
-        return _changed(backend, caller, projects.resume, identified(project_id, "Project"))
+        """Resumes the project. The schedules of its routines fire again."""
+        return _changed(backend, caller, projects.resume, project_id)
 
     @delete("/projects/{project_id:str}", operation_id="deleteProject", refuses=(403, 409, 422), status_code=200)
     def delete(
@@ -102,7 +105,7 @@ class Projects(Controller):
         project_id: FromPath[str],
         company_id: Annotated[str | None, QueryParameter(name="companyId")] = None,
     ) -> responses.Project:
-        """Refused while a routine is in it; its issues stay, with their history."""
+        """Deletes the project. It is refused while a routine is in the project; the issues stay, with their history."""
         id_ = _id(backend, project_id, company_id)
         with backend.consistent_read("directory", "routines") as conn:
             found, in_use = directory.project(conn, id_), routines.has_project(conn, id_)
@@ -122,51 +125,53 @@ class Goals(Controller):
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
         paging: NamedDependency[Paging],
-        company_id: FromPath[str],
+        company_id: FromPath[CompanyId],
     ) -> Response[list[responses.Goal]]:
-        """Oldest first."""
-        id_ = identified(company_id, "Company")
-        backend.authorize(caller, read_access.company, id_)
-        return read_page(backend, paging, f"goals of {id_}", MODELS, partial(directory.goals, company_id=id_))
+        """Returns the goals of the company, oldest first."""
+        backend.authorize(caller, read_access.company, company_id)
+        return read_page(
+            backend, paging, f"goals of {company_id}", MODELS, partial(directory.goals, company_id=company_id)
+        )
 
     @post("/companies/{company_id:str}/goals", operation_id="createGoal", refuses=(403, 422))
     def create(
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
-        company_id: FromPath[str],
+        company_id: FromPath[CompanyId],
         data: JSONBody[GoalDraft],
     ) -> Response[responses.Goal]:
-        changed = backend.change(caller, ("directory",), goals.create, identified(company_id, "Company"), data)
+        """Creates a goal."""
+        changed = backend.change(caller, ("directory",), goals.create, company_id, data)
         return changed.answer(lambda conn: directory.goal(conn, changed.result), 201)
 
     @get("/goals/{goal_id:str}", operation_id="getGoal")
     def detail(
-        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], goal_id: FromPath[str]
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], goal_id: FromPath[GoalId]
     ) -> responses.Goal:
-        id_ = identified(goal_id, "Goal")
-        return backend.find_authorized(caller, ("directory",), "Goal", lambda conn: directory.goal(conn, id_))
+        """Returns the goal."""
+        return backend.find_authorized(caller, ("directory",), "Goal", lambda conn: directory.goal(conn, goal_id))
 
     @patch("/goals/{goal_id:str}", operation_id="updateGoal", refuses=(403, 422))
     def update(
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
-        goal_id: FromPath[str],
+        goal_id: FromPath[GoalId],
         data: JSONBody[GoalPatch],
     ) -> Response[responses.Goal]:
-        changed = backend.change(caller, ("directory",), goals.update, identified(goal_id, "Goal"), data)
+        """Changes the fields that are given."""
+        changed = backend.change(caller, ("directory",), goals.update, goal_id, data)
         return changed.answer(lambda conn: directory.goal(conn, changed.result))
 
     @delete("/goals/{goal_id:str}", operation_id="deleteGoal", refuses=(403,), status_code=200)
     def delete(
-        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], goal_id: FromPath[str]
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], goal_id: FromPath[GoalId]
     ) -> responses.Goal:
-        """What points at it keeps its id."""
-        id_ = identified(goal_id, "Goal")
+        """Deletes the goal. What refers to it keeps its id."""
         with backend.consistent_read("directory") as conn:
-            found = directory.goal(conn, id_)
-        backend.executor.execute(caller, goals.delete, id_)
+            found = directory.goal(conn, goal_id)
+        backend.executor.execute(caller, goals.delete, goal_id)
         if found is None:
             raise NotFound("Goal not found")
         return found
@@ -182,7 +187,7 @@ def _changed(
 def _id(backend: Backend, project_id: str, company_id: str | None) -> UUID:
     """Of the project that is meant; whether the caller may see it, the use case says. Raises NotFound."""
     if UUID_TEXT.fullmatch(project_id) or company_id is None:
-        return identified(project_id, "Project")
+        return ProjectId(project_id)
     with backend.consistent_read("directory") as conn:
         found = _find(conn, project_id, company_id)
     if found is None:
@@ -195,4 +200,4 @@ def _find(conn: Connection, project_id: str, company_id: str | None) -> response
         return directory.project(conn, UUID(project_id))
     if company_id is None:
         raise RuleViolation("Project shortname lookup requires companyId query parameter")
-    return directory.project_named(conn, identified(company_id, "Company"), slug(project_id))
+    return directory.project_named(conn, CompanyId(company_id), slug(project_id))

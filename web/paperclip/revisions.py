@@ -17,7 +17,7 @@ from projections.responses import ResponseBody
 from projections.routines import revisions, routines
 from web.http.backend import Backend
 from web.http.paging import NEXT, Paging, cursor_only, page, place_of
-from web.http.requests import identified
+from web.http.path_ids import RevisionId, RoutineId
 from web.http.routing import get, post
 from web.paperclip.triggers import SecretMaterial, material
 
@@ -48,15 +48,17 @@ class Revisions(Controller):
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
         paging: NamedDependency[Paging],
-        routine_id: FromPath[str],
+        routine_id: FromPath[RoutineId],
     ) -> Response[list[responses.Revision]]:
-        """Newest first, at most 100. Whoever may not change the triggers sees `***` as the `publicId` of webhooks."""
-        id_ = identified(routine_id, "Routine")
-        listed = f"revisions of {id_}"
+        """
+        Returns the revisions of the routine, newest first, at most 100. Whoever may not change the triggers sees `***`
+        as the `publicId` of webhooks.
+        """
+        listed = f"revisions of {routine_id}"
         before = place_of(paging.cursor, listed, int)
-        addresses = backend.authorize(caller, use_cases.may_list, id_)
+        addresses = backend.authorize(caller, use_cases.may_list, routine_id)
         with backend.consistent_read("revisions") as conn:
-            found = revisions.page(conn, id_, before=before, max_bytes=backend.limits.max_page_bytes)
+            found = revisions.page(conn, routine_id, before=before, max_bytes=backend.limits.max_page_bytes)
             shown = found.of(disclosure.shown(list(found), addresses=addresses))
         return page(paging, listed, shown, lambda revision: revision.revision_number)
 
@@ -71,13 +73,14 @@ class Revisions(Controller):
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
         public_url: NamedDependency[str],
-        routine_id: FromPath[str],
-        revision_id: FromPath[str],
+        routine_id: FromPath[RoutineId],
+        revision_id: FromPath[RevisionId],
     ) -> Response[RestoreAnswer]:
-        """Settings and triggers as they were then; a webhook that was deleted gets a new address and secret."""
-        id_ = identified(routine_id, "Routine")
-        revision = identified(revision_id, "Routine revision")
-        changed = backend.change(caller, MODELS, use_cases.restore, id_, revision)
+        """
+        Brings back the settings and triggers of this revision. A webhook that was deleted gets a new address and
+        secret.
+        """
+        changed = backend.change(caller, MODELS, use_cases.restore, routine_id, revision_id)
         return changed.answer(lambda conn: _answer(conn, changed.result, public_url))
 
 

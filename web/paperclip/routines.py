@@ -21,7 +21,8 @@ from projections.firing.run_history import run_of
 from projections.routines import routines
 from web.http.backend import POSITION_HEADER, Backend
 from web.http.paging import NEXT, Paging, page, paging, place_of, row_of
-from web.http.requests import identified, number
+from web.http.path_ids import CompanyId, RoutineId
+from web.http.requests import number
 from web.http.routing import get, patch, post
 from web.http.validation import parse
 
@@ -61,21 +62,22 @@ class Routines(Controller):
         eventual: NamedDependency[bool],
         filters: NamedDependency[routines.Filters],
         paging: NamedDependency[Paging],
-        company_id: FromPath[str],
+        company_id: FromPath[CompanyId],
     ) -> Response[list[responses.RoutineListItem]]:
         """
-        Newest change first, archived ones included: as many as fit into an answer, or pages of `limit` (1 to 1,000,
-        100 when only `cursor` is given). `status` takes several, joined by commas; `q` is a part of the title or the
-        description.
+        Returns the routines of the company, archived ones included; what changed last stands first. A page has as many
+        as fit into an answer, or `limit` (1 to 1,000; 100 when only `cursor` is given). `status` takes several
+        statuses, joined by commas; `q` is a part of the title or the description.
         """
-        id_ = identified(company_id, "Company")
-        listed = f"routines of {id_}"
+        listed = f"routines of {company_id}"
         after = place_of(paging.cursor, listed, routines.Place)
         in_pages = paging.limit is not None or paging.cursor is not None
         limit = number(paging.limit, "limit", PAGE, 1, MOST) if in_pages else None
-        backend.authorize(caller, read_access.company, id_)
+        backend.authorize(caller, read_access.company, company_id)
         with backend.consistent_read(*LIST_MODELS, eventual=eventual) as conn:
-            found = routines.page(conn, id_, filters, after=after, limit=limit, max_bytes=backend.limits.max_page_bytes)
+            found = routines.page(
+                conn, company_id, filters, after=after, limit=limit, max_bytes=backend.limits.max_page_bytes
+            )
         return page(paging, listed, found, routines.place_of)
 
     @post("/companies/{company_id:str}/routines", operation_id="createRoutine", refuses=(403, 409, 422))
@@ -83,11 +85,11 @@ class Routines(Controller):
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
-        company_id: FromPath[str],
+        company_id: FromPath[CompanyId],
         data: JSONBody[RoutineDraft],
     ) -> Response[responses.Routine]:
-        """Stored paused when it has no assignee."""
-        changed = backend.change(caller, ("routines",), use_cases.create, identified(company_id, "Company"), data)
+        """Creates a routine. It is stored paused when it has no assignee."""
+        changed = backend.change(caller, ("routines",), use_cases.create, company_id, data)
         return changed.answer(lambda conn: routines.routine(conn, changed.result), 201)
 
     @get("/routines/{routine_id:str}", operation_id="getRoutine")
@@ -96,16 +98,15 @@ class Routines(Controller):
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
         eventual: NamedDependency[bool],
-        routine_id: FromPath[str],
+        routine_id: FromPath[RoutineId],
     ) -> responses.RoutineDetail:
         """
-        With project, assignee, triggers, the newest runs and the active issue. Whoever may not change the triggers
-        sees `***` as the `publicId` of webhooks.
+        Returns the routine with its project, assignee, triggers, newest runs and active issue. Whoever may not change
+        the triggers sees `***` as the `publicId` of webhooks.
         """
-        id_ = identified(routine_id, "Routine")
-        addresses = backend.authorize(caller, use_cases.may_read, id_)
+        addresses = backend.authorize(caller, use_cases.may_read, routine_id)
         with backend.consistent_read(*DETAIL_MODELS, eventual=eventual) as conn:
-            if (found := routines.detail(conn, id_, backend.limits.max_page_bytes)) is None:
+            if (found := routines.detail(conn, routine_id, backend.limits.max_page_bytes)) is None:
                 raise NotFound("Routine not found")
             return disclosure.shown(found, addresses=addresses)
 
@@ -114,11 +115,11 @@ class Routines(Controller):
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
-        routine_id: FromPath[str],
+        routine_id: FromPath[RoutineId],
         data: JSONBody[RoutinePatch],
     ) -> Response[responses.Routine]:
-        """Absent fields stay as they are; null clears what may be empty."""
-        changed = backend.change(caller, ("routines",), use_cases.update, identified(routine_id, "Routine"), data)
+        """Changes the fields that are given. Absent fields stay as they are; null clears what may be empty."""
+        changed = backend.change(caller, ("routines",), use_cases.update, routine_id, data)
         return changed.answer(lambda conn: routines.routine(conn, changed.result))
 
     @get("/routines/{routine_id:str}/runs", operation_id="listRuns", response_headers=NEXT)
@@ -129,17 +130,19 @@ class Routines(Controller):
         eventual: NamedDependency[bool],
         run_filters: NamedDependency[run_history.Filters],
         paging: NamedDependency[Paging],
-        routine_id: FromPath[str],
+        routine_id: FromPath[RoutineId],
     ) -> Response[list[responses.RunSummary]]:
-        """Newest first, 50 of them, or `limit` from 1 to 200. `status` and `source` take several, joined by commas."""
-        id_ = identified(routine_id, "Routine")
-        listed, limit = f"runs of {id_}", _limit(paging.limit)
+        """
+        Returns the runs of the routine, newest first: 50 of them, or `limit` from 1 to 200. `status` and `source` take
+        several values, joined by commas.
+        """
+        listed, limit = f"runs of {routine_id}", _limit(paging.limit)
         after = place_of(paging.cursor, listed, UUID)
-        backend.authorize(caller, use_cases.may_read, id_)
+        backend.authorize(caller, use_cases.may_read, routine_id)
         with backend.consistent_read(*LIST_MODELS, eventual=eventual) as conn:
-            before = row_of(after, lambda run_id: run_history.position(conn, id_, run_id))
+            before = row_of(after, lambda run_id: run_history.position(conn, routine_id, run_id))
             found = run_history.recent(
-                conn, id_, limit, filters=run_filters, before=before, max_bytes=backend.limits.max_page_bytes
+                conn, routine_id, limit, filters=run_filters, before=before, max_bytes=backend.limits.max_page_bytes
             )
         return page(paging, listed, found, lambda run: run.id)
 
@@ -148,12 +151,11 @@ class Routines(Controller):
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
-        routine_id: FromPath[str],
+        routine_id: FromPath[RoutineId],
         data: JSONBody[RunRequest],
     ) -> Response[responses.Run]:
-        """Fires now, under the concurrency policy; the same idempotency key gives the same run."""
-        id_ = identified(routine_id, "Routine")
-        done = backend.executor.execute(caller, runs.fire_by_hand, id_, data)
+        """Fires the routine now, under its concurrency policy. The same idempotency key gives the same run."""
+        done = backend.executor.execute(caller, runs.fire_by_hand, routine_id, data)
         return Response(run_of(done.result), status_code=202, headers={POSITION_HEADER: str(done.position)})
 
 

@@ -25,7 +25,8 @@ from projections.firing.occurrences import Occurrence, OccurrenceRow, Place
 from projections.responses import ResponseBody, time, time_or_none
 from web.http.backend import Backend
 from web.http.paging import EARLIEST, LATEST, NEXT, Paging, cursor_of, further_from, paging, place_of
-from web.http.requests import identified, number, uuid_or_none
+from web.http.path_ids import RoutineId, TriggerId
+from web.http.requests import number, uuid_or_none
 from web.http.routing import get, post
 from web.http.validation import Invalid, parse
 
@@ -142,25 +143,25 @@ class Schedules(Controller):
         caller: NamedDependency[Caller],
         eventual: NamedDependency[bool],
         paging: NamedDependency[Paging],
-        trigger_id: FromPath[str],
+        trigger_id: FromPath[TriggerId],
         since: Annotated[str | None, QueryParameter(name="from")] = None,
         to: FromQuery[str | None] = None,
     ) -> Response[OccurrencePage]:
         """
-        Every occurrence of a schedule from `from` to `to`: what became of those that are settled, then what is planned.
+        Returns every occurrence of a schedule from `from` to `to`: the outcome of those that are settled, then those
+        that are planned.
 
-        By default the last and the next 24 hours. A range that was missed is one entry. What is planned and has come
-        due is about to be settled.
+        Without a period it covers the last and the next 24 hours. A range that was missed is one entry. A planned
+        occurrence that has come due is about to be settled.
         """
-        id_ = identified(trigger_id, "Routine trigger")
         limit = number(paging.limit, "limit", PAGE, 1, MOST)
         period = begin, end = _period(since, to, backend.executor.clock())
-        listed = f"occurrences of {id_}"
+        listed = f"occurrences of {trigger_id}"
         after = place_of(paging.cursor, listed, Place)
-        of = backend.authorize(caller, explanations.ahead, id_)
+        of = backend.authorize(caller, explanations.ahead, trigger_id)
         with backend.consistent_read("occurrences", eventual=eventual) as conn:
-            settled = occurrences.within(conn, id_, period, after=after, limit=limit + 1)
-            latest = occurrences.latest(conn, id_)
+            settled = occurrences.within(conn, trigger_id, period, after=after, limit=limit + 1)
+            latest = occurrences.latest(conn, trigger_id)
         start = max(begin - INSTANT, after.first) if after else begin - INSTANT
         planned = explanations.planned(of, latest, start, end, limit + 1 - len(settled))
         return _page(of, paging, listed, period, [*settled, *planned], limit)
@@ -170,22 +171,22 @@ class Schedules(Controller):
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
-        routine_id: FromPath[str],
+        routine_id: FromPath[RoutineId],
         at: FromQuery[str | None] = None,
         trigger_id: Annotated[str | None, QueryParameter(name="triggerId")] = None,
     ) -> Explanation:
         """
-        Why a run did or did not happen at a moment, for each schedule that the routine had, or for one trigger.
+        Says why a run did or did not happen at a moment, for each schedule that the routine had, or for one trigger.
 
-        The moment stands for its minute. Answered from the log, as things were then.
+        The moment stands for its minute. The answer is read from the log, as things were then.
         """
-        id_, asked = identified(routine_id, "Routine"), _moment(at, "at")
+        asked = _moment(at, "at")
         if asked is None:
             raise Invalid([{"code": "custom", "message": "at is required: a moment in ISO 8601", "path": ["at"]}])
         of = uuid_or_none(trigger_id, "triggerId")
-        told = backend.authorize(caller, explanations.explain, id_, asked, of)
+        told = backend.authorize(caller, explanations.explain, routine_id, asked, of)
         return Explanation(
-            routine_id=id_,
+            routine_id=routine_id,
             at=time(asked),
             answer=" ".join(answer for _, answer in told) or "The routine never had a schedule.",
             triggers=[_explained(explanation, answer) for explanation, answer in told],
@@ -196,8 +197,8 @@ class Schedules(Controller):
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], data: JSONBody[SchedulePreview]
     ) -> SchedulePreviewed:
         """
-        What a schedule would do that is not saved: whether it can be followed, what it says, its next times, and the
-        clock changes that touch it within 400 days or until the last of these times.
+        Says what a schedule would do that is not saved: whether it can be followed, what it means in words, its next
+        times, and the clock changes that touch it within 400 days or until the last of these times.
         """
         within(data.from_, "from")
         found = backend.authorize(caller, explanations.preview, data)

@@ -21,9 +21,11 @@ from projections.firing.run_history import run_of
 from projections.responses import ResponseBody
 from projections.routines import revisions, routines
 from web.http.backend import POSITION_HEADER, Backend, Changed
+from web.http.media_types import ANYTHING, JSON
+from web.http.path_ids import RoutineId, TriggerId
 from web.http.rate_limit import WebhookRateLimiter
-from web.http.requests import identified
 from web.http.routing import delete, patch, post
+from web.openapi.parameters import WEBHOOK_HEADERS
 from web.paperclip.webhook_requests import parse_call
 
 MODELS = ("routines", "revisions")
@@ -62,11 +64,11 @@ class Triggers(Controller):
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
         public_url: NamedDependency[str],
-        routine_id: FromPath[str],
+        routine_id: FromPath[RoutineId],
         data: JSONBody[TriggerDraft],
     ) -> Response[TriggerAnswer]:
-        """Of a webhook trigger the secret is shown here and never again."""
-        changed = backend.change(caller, MODELS, triggers.create, identified(routine_id, "Routine"), data)
+        """Adds a trigger to the routine. The secret of a webhook trigger is shown in this answer and never again."""
+        changed = backend.change(caller, MODELS, triggers.create, routine_id, data)
         return _answer(changed, public_url, 201)
 
     @patch("/routine-triggers/{trigger_id:str}", operation_id="updateTrigger", refuses=(403, 409, 422))
@@ -75,19 +77,22 @@ class Triggers(Controller):
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
         public_url: NamedDependency[str],
-        trigger_id: FromPath[str],
+        trigger_id: FromPath[TriggerId],
         data: JSONBody[TriggerPatch],
     ) -> Response[EditedTrigger]:
-        """A schedule starts anew from now. The secret of a bearer webhook cannot sign: another mode gets a new one."""
-        id_ = identified(trigger_id, "Routine trigger")
-        changed = backend.change(caller, MODELS, triggers.update, id_, data)
+        """
+        Changes the fields that are given. A schedule starts anew from now. The secret of a bearer webhook cannot sign,
+        so another signing mode makes a new one.
+        """
+        changed = backend.change(caller, MODELS, triggers.update, trigger_id, data)
         return changed.answer(lambda conn: _edited(conn, changed.result, public_url))
 
     @delete("/routine-triggers/{trigger_id:str}", operation_id="deleteTrigger", refuses=(403, 409))
     def delete(
-        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], trigger_id: FromPath[str]
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], trigger_id: FromPath[TriggerId]
     ) -> None:
-        backend.executor.execute(caller, triggers.delete, identified(trigger_id, "Routine trigger"))
+        """Deletes the trigger."""
+        backend.executor.execute(caller, triggers.delete, trigger_id)
 
     @post(
         "/routine-triggers/{trigger_id:str}/rotate-secret",
@@ -100,12 +105,14 @@ class Triggers(Controller):
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
         public_url: NamedDependency[str],
-        trigger_id: FromPath[str],
+        trigger_id: FromPath[TriggerId],
         data: JSONBody[SecretRotation],
     ) -> Response[TriggerAnswer]:
-        """A new secret, shown here and never again; the old one is dead at once, or after `overlapSec`."""
-        id_ = identified(trigger_id, "Routine trigger")
-        rotated = backend.change(caller, MODELS, triggers.rotate_secret, id_, data.overlap_sec)
+        """
+        Makes a new secret, which is shown in this answer and never again. The old one ends at once, or after
+        `overlapSec`.
+        """
+        rotated = backend.change(caller, MODELS, triggers.rotate_secret, trigger_id, data.overlap_sec)
         return _answer(rotated, public_url, 200)
 
     @post(
@@ -113,6 +120,7 @@ class Triggers(Controller):
         operation_id="fireWebhook",
         refuses=(401, 409, 422, 429),
         status_code=202,
+        opt={"body": object, "media_types": (JSON, ANYTHING), "headers": WEBHOOK_HEADERS},
     )
     def fire(
         self,
@@ -123,8 +131,9 @@ class Triggers(Controller):
         public_id: FromPath[str],
     ) -> Response[responses.Run]:
         """
-        The address that webhook senders call. What proves that they may is up to the trigger's signing mode: `bearer`
-        takes `Authorization: Bearer <secret>`, `none` nothing, any other a signature.
+        Fires the routine. This is the address that webhook senders call. What proves that they may is up to the
+        trigger's signing mode: `bearer` takes `Authorization: Bearer <secret>`, `none` takes nothing, any other mode
+        takes a signature.
 
         A JSON object is the payload; any other JSON value becomes `{"body": value}`. With an `Idempotency-Key` the
         same call gives the same run; a signed and timestamped call counts once.

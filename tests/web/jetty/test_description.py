@@ -3,6 +3,11 @@
 import httpx
 import pytest
 
+from tests.web.described_apis import described_apis, path_of
+from tests.web.described_apis import operations as operations_of
+from tests.web.jetty.conftest import ECHO
+from tests.web.request_reads import reads_of, told_by
+
 
 @pytest.fixture(scope="module")
 def document(api):
@@ -46,7 +51,9 @@ def test_every_refusal_has_the_shape_that_clients_are_told(document, operations)
 
     assert {f"#/components/responses/{status}" for _, status, _ in refusals} == {place for _, _, place in refusals}
     assert {"400", "401", "404"} <= {status for id_, status, _ in refusals if id_ == "createRoutine"}
-    for answer in document["components"]["responses"].values():
+    for status, answer in document["components"]["responses"].items():
+        if status == "304":
+            continue
         assert answer["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Detail"}
 
 
@@ -65,3 +72,15 @@ def test_the_page_is_served_and_reads_the_description_beside_it(api):
 
     assert (200, "text/html; charset=utf-8") == (page.status_code, page.headers["content-type"])
     assert 'fetch("openapi.json")' in page.text
+
+
+def test_an_operation_says_of_each_header_and_body_that_it_reads_it_and_of_no_other(api, jetty):
+    """The address is judged before the body: so the things that it names must be there."""
+    headers = {"Authorization": f"Bearer {jetty.key}"}
+    with described_apis(api) as both:
+        for one in operations_of(both["jetty"]):
+            task = jetty.task(workflow=ECHO)
+            there = {"collection": jetty.collection, "task": task, "name": jetty.routine(task).rpartition("/")[2]}
+            path = path_of(one, {**both["jetty"].examples.paths, **there})
+            headers_read, body_read = reads_of(both["jetty"], one, path, headers)
+            assert told_by(one) == (headers_read | ({"if-none-match"} if one.reads else set()), body_read), one.id

@@ -1,11 +1,14 @@
 """How much of its quotas a company uses: how many it has of each thing, and what it has recorded in the last minute."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from uuid import UUID
 
 from psycopg.sql import SQL
 
+from projections.board import stored_bytes
 from projections.engine.read_model import Connection
+from projections.jetty import collections
 
 MOST_READ = 1_000_000  # events of the last minute
 _ROWS: Mapping[str, tuple[str, str]] = {  # the rows that a quota of a company counts: their company, and where they are
@@ -23,20 +26,26 @@ _ROWS: Mapping[str, tuple[str, str]] = {  # the rows that a quota of a company c
     "max_company_endpoints": ("company_id", "webhook_endpoint WHERE true"),
     "max_company_tasks": ("company_id", "task WHERE true"),
 }
+_UNEXPIRED = "{0} IS NULL OR ({0})::timestamptz > %(now)s"
 _OTHERS: Mapping[str, str] = {
-    "max_holder_keys": """
-        SELECT 1 FROM access_key WHERE user_id = %(who)s AND doc->>'revokedAt' IS NULL UNION ALL
-        SELECT 1 FROM access_key WHERE agent_id = %(who)s AND agent_doc->>'revokedAt' IS NULL UNION ALL
-        SELECT 1 FROM collection_key WHERE company_id = %(who)s AND (doc->>'is_active')::boolean""",
+    "max_holder_keys": f"""
+        SELECT 1 FROM access_key WHERE user_id = %(who)s AND doc->>'revokedAt' IS NULL
+            AND ({_UNEXPIRED.format("doc->>'expiresAt'")}) UNION ALL
+        SELECT 1 FROM access_key WHERE agent_id = %(who)s AND agent_doc->>'revokedAt' IS NULL
+            AND ({_UNEXPIRED.format("agent_doc->>'expiresAt'")}) UNION ALL
+        SELECT 1 FROM collection_key k WHERE company_id = %(who)s AND {collections.IS_ACTIVE}""",
     "max_issue_comments": "SELECT 1 FROM comment WHERE issue_id = %(who)s",
 }
-OF_COMPANY = tuple(_ROWS)
+LOG_BYTES = "max_company_log_bytes"
+OF_COMPANY = (*_ROWS, LOG_BYTES)
 _WHOSE = {name: f"SELECT 1 FROM {rows} AND {company} = %(who)s" for name, (company, rows) in _ROWS.items()}
 _COUNT = {name: SQL(f"SELECT count(*) FROM ({rows} LIMIT %(most)s) q") for name, rows in {**_WHOSE, **_OTHERS}.items()}
 _COUNTS = {
     name: SQL(f"SELECT {company}, count(*) FROM {rows} GROUP BY 1 HAVING count(*) >= %s")
     for name, (company, rows) in _ROWS.items()
 }
+_COUNT[LOG_BYTES] = SQL(f"SELECT coalesce((SELECT bytes FROM {stored_bytes.STORED.name} WHERE id = %(who)s), 0)")
+_COUNTS[LOG_BYTES] = SQL(f"SELECT id, bytes FROM {stored_bytes.STORED.name} WHERE bytes >= %s")
 _LAST_MINUTE = """
     SELECT (convert_from(body, 'UTF8')::json->>'company_id')::uuid, count(*), sum(length(body))
     FROM log.events WHERE position > (SELECT position - %s FROM log.head)
@@ -45,9 +54,9 @@ _LAST_MINUTE = """
 _COMPANIES = "SELECT id, doc->>'name' FROM company ORDER BY position"
 
 
-def count(conn: Connection, quota: str, who: UUID, most: int) -> int:
-    """How many there are of what the quota limits, looking no further than `most`."""
-    row = conn.execute(_COUNT[quota], {"who": who, "most": most}, prepare=True).fetchone()
+def count(conn: Connection, quota: str, who: UUID, most: int, now: datetime) -> int:
+    """How many there are of what the quota limits; what is counted row by row is counted no further than `most`."""
+    row = conn.execute(_COUNT[quota], {"who": who, "most": most, "now": now}, prepare=True).fetchone()
     return row[0] if row else 0
 
 

@@ -1,0 +1,192 @@
+"""A database that 0.1.0 wrote, with every kind of event it knew: upgraded, it says the same, and fires on."""
+
+import gzip
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from unittest.mock import ANY
+
+import httpx
+import psycopg
+import pytest
+from click.testing import CliRunner
+from msgspec.structs import replace
+from psycopg.sql import SQL, Identifier
+
+from application.audit import log_reader
+from application.execute import Executor
+from domain.events import STORED_NAMES
+from processes.scheduler.scheduler import Scheduler
+from projections import catalogue
+from projections.engine import positions
+from routines import bootstrap
+from routines.bootstrap import System
+from routines.cli import main
+from routines.settings import Settings
+from tests.conftest import _serving
+from tests.upgrades.questions import answers
+from tests.upgrades.structure import structure
+
+DATABASE = "of_0_1_0"
+FILES = Path(__file__).parent / "0.1.0"
+ABSENT = "a field that is not there"
+ADDED = {  # what later versions say beside what 0.1.0 said
+    "/api/agents/*/keys [] expiresAt",
+    "/api/agents/*/keys [] issuedByUserId",
+    "/api/v1/api-keys/collection/my-org [] expires_at",
+}
+
+
+class Old:
+    """What 0.1.0 left, and what it answered."""
+
+    def __init__(self, url: str, key_file: str) -> None:
+        document = json.loads(gzip.decompress((FILES / "answers.json.gz").read_bytes()))
+        self.url, self.key_file = url, key_file
+        self.token: str = document["token"]
+        self.now = datetime.fromisoformat(document["now"])
+        self.ids: dict[str, str] = document["ids"]
+        self.events: dict[str, int] = document["events"]
+        self.answers: dict[str, Any] = document["answers"]
+        self.outdated: list[str] = []  # after the upgrade
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(database_url=self.url.replace("postgres@", "routines_service@"), key_file=self.key_file)
+
+
+@pytest.fixture(scope="module")
+def old(postgres, template, tmp_path_factory) -> Iterator[Old]:
+    """The database as 0.1.0 left it, upgraded."""
+    key_file = tmp_path_factory.mktemp("keys") / "secret.keys"
+    shutil.copy(FILES / "secret.keys", key_file)
+    key_file.chmod(0o600)
+    with psycopg.connect(postgres.url("postgres", "postgres"), autocommit=True) as admin:
+        admin.execute(SQL("CREATE DATABASE {}").format(Identifier(DATABASE)))
+        found = Old(postgres.url("postgres", DATABASE), str(key_file))
+        with psycopg.connect(found.url, autocommit=True) as conn:
+            conn.execute(gzip.decompress((FILES / "database.sql.gz").read_bytes()))
+        found.outdated = bootstrap.prepare(Settings(database_url=found.url))
+        with psycopg.connect(found.url, autocommit=True) as conn:
+            conn.execute("UPDATE log.rules SET max_clock_difference = NULL")  # the story has a clock of its own
+        yield found
+        admin.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(DATABASE)))
+
+
+@pytest.fixture
+def system(old) -> Iterator[System]:
+    """The upgraded system, at the moment at which 0.1.0 was asked."""
+    with bootstrap.system(old.settings) as ready:
+        yield at(ready, old.now)
+
+
+@pytest.fixture
+def rebuilt(old, system) -> None:
+    """As the projector leaves the read models."""
+    with bootstrap.connect(old.settings) as conn:
+        positions.rebuild_outdated(conn, catalogue.ALL, system.store.after)
+        while positions.advance(conn, catalogue.ALL, system.store.after):
+            pass
+
+
+def at(system, now):
+    return replace(system, executor=Executor(system.store, lambda: now, system.vault))
+
+
+def client_of(url, old):
+    return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {old.token}"}, timeout=20)
+
+
+def test_0_1_0_left_every_kind_of_event_that_it_knew(old):
+    assert 0 < min(old.events.values())
+    assert set(old.events) <= set(STORED_NAMES)
+
+
+def test_all_read_models_are_left_to_the_projector_while_their_old_rows_are_shown(old, system):
+    assert {model.name for model in catalogue.ALL} == set(old.outdated)
+
+    with _serving(system) as url, client_of(url, old) as client:
+        given = {path: client.get(path).status_code for path in ("/api/companies", f"/api/issues/{old.ids['parent']}")}
+        health = client.get("/api/health").json()
+
+    assert set(given.values()) == {200}
+    assert "degraded" == health["status"]
+    assert {True} == {model["isOutdated"] for model in health["readModels"]}
+    told = CliRunner().invoke(main, ["projections", "status", "--json"], env={"ROUTINES_DATABASE_URL": old.url})
+    assert health["readModels"] == [model | {"behindS": ANY} for model in json.loads(told.stdout)]
+
+
+def test_it_answers_as_0_1_0_did(old, system, rebuilt):
+    def get(path):
+        answer = client.get(path)
+        return None if answer.status_code == httpx.codes.NOT_FOUND else answer.raise_for_status().json()
+
+    with _serving(system) as url, client_of(url, old) as client:
+        found = answers(get)
+
+    assert len(found) > 300
+    differing = list(differences(old.answers, found))
+    assert [] == [one for one in differing if one[1] != ABSENT]
+    assert ADDED == {path for path, *_ in differing}
+
+
+def differences(before, after, where=()):
+    """What is not as it was, by the names of the fields that lead to it."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in before.keys() | after.keys():
+            yield from differences(before.get(key, ABSENT), after.get(key, ABSENT), (*where, key))
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for one, other in zip(before, after, strict=True):
+            yield from differences(one, other, (*where, "[]"))
+    elif before != after:
+        path = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}|\?.*", "*", where[0])
+        yield " ".join([path, *where[1:]]), before, repr(after)
+
+
+def test_the_chain_of_the_log_holds_across_the_upgrade(old):
+    with psycopg.connect(old.url, autocommit=True) as conn:
+        head = log_reader.read_head(conn)
+        assert [] == list(log_reader.find_defects(log_reader.read_rows(conn, head.position), head))
+    assert sum(old.events.values()) <= head.position
+
+
+def test_its_secrets_still_open(old, system):
+    with system.pool.connection() as conn:
+        ids = [id_ for (id_,) in conn.execute("SELECT id FROM vault.secrets WHERE key_id IS NOT NULL").fetchall()]
+
+    assert ids
+    assert set(ids) == set(system.vault.open(ids))
+
+
+def test_it_fires_on(old, system, rebuilt):
+    hour_later = at(system, old.now + timedelta(hours=1))
+    with bootstrap.connect(old.settings) as conn:
+        assert 0 < Scheduler(hour_later.executor, system.store.after, batch=50).tick(conn)
+        while positions.advance(conn, catalogue.ALL, system.store.after):
+            pass
+    path = f"/api/routines/{old.ids['piles']}/runs?limit=200"
+
+    with _serving(hour_later) as url, client_of(url, old) as client:
+        runs = client.get(path).json()
+        new = [run for run in runs if run not in old.answers[path]]
+        issue = client.get(f"/api/issues/{new[0]['linkedIssueId']}").json()
+
+    assert [("schedule", "issue_created")] == [(run["source"], run["status"]) for run in new]
+    assert len(runs) == len(old.answers[path]) + 1
+    assert "todo" == issue["status"]
+
+
+def test_0_1_0_is_refused_from_then_on(old):
+    """Its `init` runs this, first of all that would change something."""
+    with psycopg.connect(old.url, autocommit=True) as conn, pytest.raises(psycopg.OperationalError) as refused:
+        conn.execute("INSERT INTO log.head VALUES (true, 0, '\\x') ON CONFLICT DO NOTHING")
+
+    assert "install that version, or restore the copy" in str(refused.value)
+
+
+def test_an_upgraded_database_has_the_same_tables_and_functions_as_a_new_one(old, admin_url):
+    assert structure(admin_url) == structure(old.url)

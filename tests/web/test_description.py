@@ -1,0 +1,120 @@
+"""What both APIs say of themselves: all that their operations read and answer, with examples that are true."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema_rs
+import msgspec
+import pytest
+
+from tests.api import Api
+from tests.web import hooks
+from tests.web.described_apis import PLACES, DescribedApi, described_apis, operations, path_of
+from tests.web.request_reads import reads_of, told_by
+from web.http.validation import parse
+
+BODY = b"{}"
+MODES = ("none", "bearer", "hmac_sha256", "github_hmac", "standard_webhooks")
+
+
+@pytest.fixture(scope="module")
+def apis(api: Api) -> Iterator[Any]:
+    with described_apis(api) as found:
+        yield found
+
+
+@pytest.fixture(params=PLACES)
+def described(apis: Any, request: pytest.FixtureRequest) -> DescribedApi:
+    found: DescribedApi = apis[request.param]
+    return found
+
+
+def validator(described: DescribedApi, schema: Any) -> Any:
+    """Of a schema of the description."""
+    return jsonschema_rs.Draft202012Validator({**schema, "components": described.document["components"]})
+
+
+def test_every_example_of_a_body_has_its_schema_and_is_read_as_the_operation_reads_it(described: DescribedApi):
+    bodies = {one.id for one in operations(described) if "requestBody" in one.document}
+
+    assert described.examples.requests.keys() == bodies
+    for one in operations(described):
+        for kind, content in one.document.get("requestBody", {"content": {}})["content"].items():
+            for example in content.get("examples", {}).values():
+                validator(described, content["schema"]).validate(example["value"])
+                parse(one.body, example["value"])
+            assert kind != "application/json" or content["examples"], one.id
+
+
+def test_every_example_of_an_answer_has_its_schema_and_is_what_the_operation_answers(described: DescribedApi):
+    shown = set()
+    for one in operations(described):
+        for status, kind in one.answers.items():
+            answer = one.document["responses"][str(status)]
+            assert (kind is None) == ("content" not in answer), one.id
+            if kind is not None:
+                content = answer["content"]["application/json"]
+                validator(described, content["schema"]).validate(content["example"])
+                value = msgspec.convert(content["example"], kind)
+                assert content["example"] == msgspec.json.decode(msgspec.json.encode(value)), one.id
+                shown.add(one.id if status < 400 else f"{one.id}.{status}")
+
+    assert described.examples.answers.keys() == shown
+
+
+def test_every_example_of_a_refusal_has_its_schema(described: DescribedApi):
+    shown = described.document["components"]["responses"]
+
+    assert {str(status) for status in described.examples.problems} == shown.keys() - {"304"}
+    for answer in shown.values():
+        for content in answer.get("content", {}).values():
+            validator(described, content["schema"]).validate(content["example"])
+
+
+def test_every_placeholder_of_a_path_has_an_example(described: DescribedApi):
+    used = {name for one in operations(described) for name in re.findall(r"{(\w+)}", one.path)}
+
+    assert described.examples.paths.keys() == used
+
+
+def test_every_text_is_a_sentence(described: DescribedApi):
+    texts = [
+        text
+        for one in operations(described)
+        for text in (
+            one.document["description"],
+            *(parameter["description"] for parameter in one.document["parameters"]),
+            *(described.description.resolved(answer)["description"] for answer in one.document["responses"].values()),
+        )
+    ]
+
+    assert [] == sorted({text for text in texts if not re.fullmatch(r"[A-Z`*].*\.", text, re.DOTALL)})
+
+
+def test_an_operation_says_of_each_header_and_body_that_it_reads_it_and_of_no_other(apis: Any, api: Api):
+    """Whatever is read is read by whoever may do everything, of things that are not there."""
+    described = apis["paperclip"]
+    headers = {"Authorization": f"Bearer {api.token}"}
+    for one in operations(described):
+        if one.id != "fireWebhook":
+            path = path_of(one, described.examples.paths)
+            headers_read, body_read = reads_of(described, one, path, headers)
+            assert told_by(one) == (headers_read | ({"if-none-match"} if one.reads else set()), body_read), one.id
+
+
+def test_a_webhook_says_of_each_header_and_body_that_it_reads_it_and_of_no_other(apis: Any, api: Api):
+    described = apis["paperclip"]
+    (one,) = (one for one in operations(described) if one.id == "fireWebhook")
+    company = api.company()
+    routine = api.routine(company, api.agent(company)[0])
+    names, bodies = set[str](), set[bool]()
+    for mode in MODES:
+        webhook = hooks.hook(api, routine, mode)
+        path = one.path.replace("{public_id}", webhook.public_id)
+        found, is_body = reads_of(described, one, path, webhook.signed(BODY), BODY)
+        names |= found
+        bodies.add(is_body)
+
+    assert told_by(one) == (names, True)
+    assert bodies == {True}

@@ -1,0 +1,185 @@
+"""
+Clients that openapi-python-client makes of the descriptions: every operation of both APIs can be called by them.
+
+Each operation is called with the request of its example, and answered with the answer of its example; then some are
+called at the running API.
+"""
+
+import importlib
+import re
+import sys
+import typing
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import openapi_python_client
+import pytest
+from openapi_python_client.config import Config, ConfigFile, MetaType
+
+from tests.api import Api
+from tests.web.described_apis import PLACES, DescribedApi, described_apis, operations, path_of
+from web.http.validation import parse
+from web.openapi.description import Operation
+
+WARNINGS = {"Unsupported content type */*"}  # a webhook takes a body of any type; the client sends JSON
+
+
+class Client(msgspec.Struct):
+    """A generated package and a connection that it uses."""
+
+    package: str
+    described: DescribedApi
+    warnings: set[str]
+    connection: Any = None
+    opened: list[Any] = []
+
+    def connected(self, url: str, token: str, **http: Any) -> "Client":
+        made = importlib.import_module(self.package).AuthenticatedClient(
+            base_url=url, token=token, raise_on_unexpected_status=True, httpx_args=http
+        )
+        self.opened.append(made.get_httpx_client())
+        return Client(self.package, self.described, self.warnings, made)
+
+    def call(self, operation_id: str, *path: Any, body: Any = None, **more: Any) -> Any:
+        """The parsed answer of an operation: ids of its path in order, its body as JSON that becomes a model."""
+        answer = self.answer(operation_id, *path, body=body, **more)
+        assert answer.status_code < 300, answer.content
+        return answer.parsed
+
+    def answer(self, operation_id: str, *path: Any, body: Any = None, **more: Any) -> Any:
+        (one,) = (one for one in operations(self.described) if one.id == operation_id)
+        tag, name = one.document["tags"][0].replace(" ", "_"), snake(operation_id)
+        function = importlib.import_module(f"{self.package}.api.{tag}.{name}").sync_detailed
+        if body is not None:
+            more["body"] = model_of(typing.get_type_hints(function)["body"], body)
+        return function(*path, client=self.connection, **more)
+
+
+def snake(name: str) -> str:
+    return re.sub("[A-Z]", lambda found: f"_{found[0].lower()}", name)
+
+
+def model_of(kind: Any, body: Any) -> Any:
+    """The body as the first of the generated models that takes it; as it is, where any JSON is taken."""
+    models = [model for model in typing.get_args(kind) or [kind] if hasattr(model, "from_dict")]
+    for model in models:
+        with suppress(ValueError):  # another kind of trigger
+            return model.from_dict(body)
+    assert not models, body
+    return body
+
+
+@pytest.fixture(scope="module")
+def clients(api: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Client]]:
+    directory = tmp_path_factory.mktemp("clients")
+    with described_apis(api) as both, pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(directory)
+        found = {name: _generated(directory, f"generated_{name}", both[name]) for name in PLACES}
+        yield found
+        for connection in (one for client in found.values() for one in client.opened):
+            connection.close()
+        for name in [name for name in sys.modules if name.startswith("generated_")]:
+            del sys.modules[name]
+
+
+def _generated(directory: Path, package: str, described: DescribedApi) -> Client:
+    source = directory / f"{package}.json"
+    source.write_bytes(msgspec.json.encode(described.document))
+    unread = ConfigFile(post_hooks=[])  # the code is run, and read by nobody
+    target = directory / package
+    found = openapi_python_client.generate(
+        config=Config.from_sources(unread, MetaType.NONE, source, "utf-8", overwrite=False, output_path=target)
+    )
+    return Client(package, described, {str(one.detail) for one in found})
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_a_client_can_be_generated_with_every_operation(clients: dict[str, Client], name: str):
+    client = clients[name]
+
+    assert client.warnings == (WARNINGS if name == "paperclip" else set())
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_a_generated_client_sends_and_reads_what_each_example_shows(clients: dict[str, Client], name: str):
+    client, described = clients[name], clients[name].described
+    for one in operations(described):
+        bodies = list(described.examples.requests.get(one.id, {}).values()) or [None]
+        for status, kind in one.answers.items():
+            for body in bodies:
+                example = one.document["responses"][str(status)].get("content", {}).get("application/json", {})
+                transport = httpx.MockTransport(_answering(one, described, body, status, example.get("example")))
+                connected = client.connected("http://testserver", "secret", transport=transport)
+                path = [described.examples.paths[part] for part in re.findall(r"{(\w+)}", one.path)]
+                more = {"at": datetime(2026, 11, 22, 9, tzinfo=UTC)} if one.id == "explainRoutine" else {}
+                answer = connected.answer(one.id, *path, body=body, **more)
+                assert answer.status_code == status, one.id
+                assert (answer.parsed is None) == (kind is None), one.id
+                if hasattr(answer.parsed, "to_dict"):
+                    assert answer.parsed.to_dict().keys() == example["example"].keys(), one.id
+
+
+def _answering(
+    one: Operation, described: DescribedApi, body: Any, status: int, answer: Any
+) -> Callable[[httpx.Request], httpx.Response]:
+    """The API, for one request that must be the one of the example."""
+
+    def answered(request: httpx.Request) -> httpx.Response:
+        assert (one.method.upper(), path_of(one, described.examples.paths)) == (request.method, request.url.path)
+        assert one.document["security"] == [] or request.headers["authorization"] == "Bearer secret"
+        if body is not None:
+            assert parse(one.body, body) == parse(one.body, msgspec.json.decode(request.content)), one.id
+            assert request.headers["content-type"] in one.media_types
+        return httpx.Response(status, json=answer) if answer is not None else httpx.Response(status)
+
+    return answered
+
+
+def test_a_generated_client_works_with_the_running_api(clients: dict[str, Client], api: Api):
+    board = clients["paperclip"].connected(api.url, api.token)
+
+    company = board.call("createCompany", body={"name": "Acme"})
+    agent = board.call("createAgent", company.id, body={"name": "Scout"})
+    draft = {"title": "Look into {{event}}", "assigneeAgentId": str(agent.id), "variables": [{"name": "event"}]}
+    routine = board.call("createRoutine", company.id, body=draft)
+    assert "high" == board.call("updateRoutine", routine.id, body={"priority": "high"}).priority.value
+    made = board.call("createTrigger", routine.id, body={"kind": "webhook", "signingMode": "bearer"})
+    sender = clients["paperclip"].connected(api.url, made.secret_material.webhook_secret)
+    fired = sender.call("fireWebhook", made.trigger.public_id, body={"event": "a deploy"}, idempotency_key="deploy-1")
+    again = sender.call("fireWebhook", made.trigger.public_id, body={"event": "a deploy"}, idempotency_key="deploy-1")
+    assert (fired.id, "webhook") == (again.id, fired.source.value)
+    assert [fired.id] == [run.id for run in board.call("listRuns", routine.id, status="issue_created,coalesced")]
+    issue = board.call("getIssue", str(fired.linked_issue_id))
+    assert "Look into a deploy" == issue.title
+    assert "done" == board.call("updateIssue", str(issue.id), body={"status": "done"}).status.value
+    assert [issue.id] == [one.id for one in board.call("listIssues", company.id)]
+    preview = board.call("previewSchedule", body={"cronExpression": "0 9 * * *", "timezone": "UTC", "count": 2})
+    assert (True, 2) == (preview.valid, len(preview.times))
+    refused = board.answer("getRoutine", company.id)
+    assert (404, "Routine not found") == (refused.status_code, refused.parsed.error)
+
+
+def test_a_generated_client_works_with_the_running_jetty_api(clients: dict[str, Client], api: Api):
+    board = clients["jetty"].connected(api.url, api.token)
+
+    board.call("createCollection", body={"name": "generated"})
+    key = board.call("createApiKey", body={"name": "ci", "collection_name": "generated"})
+    client = clients["jetty"].connected(api.url, key.api_key)
+    workflow = {"init_params": {}, "step_configs": {"query": {"activity": "sql"}}, "steps": ["query"]}
+    task = client.call("createTask", "generated", body={"name": "nightly", "workflow": workflow})
+    assert [task.id] == [one.id for one in client.call("listTasks", "generated")]
+    cadence = {"type": "daily", "hour_utc": 2}
+    client.call("createRoutine", "generated", "nightly", body={"name": "every-night", "cadence": cadence})
+    called = client.call("runRoutineNow", "generated", "nightly", "every-night")
+    claimed = client.call("claimTrajectory", "generated", body={"worker": "worker-1"})
+    assert called.trajectory_id == claimed.trajectory.trajectory_id
+    place = "generated", str(called.trajectory_id), str(claimed.claim_id)
+    client.call("reportStep", *place, body={"step": "query", "outputs": {"rows": 3}})
+    assert "completed" == client.call("finishTrajectory", *place, body={"status": "completed"}).status.value
+    assert client.call("claimTrajectory", "generated", body={}) is None
+    assert 1 == client.call("listTrajectories", "generated", "nightly").total

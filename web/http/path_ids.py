@@ -1,0 +1,85 @@
+"""
+Ids in paths: a handler that names one of these types gets the id, and a malformed text answers as an unknown id does.
+
+The framework makes a UUID of the text in a path by calling its type, after the body has been read.
+"""
+
+from typing import ClassVar
+from uuid import UUID
+
+from domain.errors import NotFound
+from web.http.validation import UUID_TEXT
+
+
+class PathId(UUID):
+    """An id that is read from the text of a path. Raises NotFound for a malformed one, which names nothing."""
+
+    noun: ClassVar[str]
+
+    def __init_subclass__(cls, *, noun: str) -> None:
+        cls.noun = noun
+
+    def __init__(self, text: str) -> None:
+        if not UUID_TEXT.fullmatch(text):
+            raise NotFound(f"{self.noun} not found")
+        super().__init__(text)
+
+
+class CompanyId(PathId, noun="Company"):
+    """A company's id."""
+
+
+class MemberId(PathId, noun="Member"):
+    """A user's id."""
+
+
+class AgentId(PathId, noun="Agent"):
+    """An agent's id."""
+
+
+class KeyId(PathId, noun="Key"):
+    """A key's id."""
+
+
+class BoardKeyId(PathId, noun="Board API key"):
+    """A board key's id."""
+
+
+class ProjectId(PathId, noun="Project"):
+    """A project's id."""
+
+
+class GoalId(PathId, noun="Goal"):
+    """A goal's id."""
+
+
+class RoutineId(PathId, noun="Routine"):
+    """A routine's id."""
+
+
+class RevisionId(PathId, noun="Routine revision"):
+    """The id of one of the routine's revisions."""
+
+
+class TriggerId(PathId, noun="Routine trigger"):
+    """A trigger's id."""
+
+
+class BackfillId(PathId, noun="Backfill"):
+    """A backfill's id."""
+
+
+class CommentId(PathId, noun="Comment"):
+    """A comment's id."""
+
+
+class EndpointId(PathId, noun="Webhook endpoint"):
+    """A webhook endpoint's id."""
+
+
+class DeliveryId(PathId, noun="Delivery"):
+    """A delivery's id."""
+
+
+class ClaimId(PathId, noun="Claim"):
+    """The id of a claim, as the worker was given it."""

@@ -1,0 +1,141 @@
+"""
+What the parameters of paths, queries and headers take, for the descriptions of both APIs.
+
+Ids in paths say it by their type. The others are read as text and judged by us, not by the framework, so it cannot
+describe them. Where a parameter is taken in more forms than are of use to anybody, its schema is as wide as what is
+taken, and the words say what is meant.
+"""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from domain.values import IssueStatus, RoutineStatus, RunSource
+from projections.delivery.deliveries import Status
+from projections.responses import RunStatus
+from web.http.path_ids import PathId
+
+Json = dict[str, Any]
+
+HEX_UUID = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+TEXT: Json = {"type": "string"}
+UUID: Json = {"type": "string", "format": "uuid"}
+MOMENT: Json = {"type": "string", "format": "date-time"}
+MOMENT_OR_NONE: Json = {"anyOf": [MOMENT, {"const": ""}]}
+ID_OR_NONE: Json = {"type": "string", "pattern": f"^({HEX_UUID})?$", "description": "A UUID, or nothing."}
+
+
+def _words(words: Any) -> Json:
+    """Several words in one text, as any client can send them; an empty one is none."""
+    word = "|".join([*get_args(words), ""])
+    return {"type": "string", "pattern": f"^({word})(,({word}))*$"}
+
+
+def _number(least: int, most: int, default: int) -> Json:
+    return {"type": "integer", "minimum": least, "maximum": most, "default": default}
+
+
+DESCRIPTIONS: dict[str, tuple[str, Json]] = {  # by name, or by operation and name
+    "getAgent.agent_id": ("An agent's id, or its short name (`urlKey`).", TEXT),
+    "getProject.project_id": ("A project's id, or its short name (`urlKey`).", TEXT),
+    "updateProject.project_id": ("A project's id, or its short name (`urlKey`).", TEXT),
+    "deleteProject.project_id": ("A project's id, or its short name (`urlKey`).", TEXT),
+    "agent_id": ("An agent's id.", UUID),
+    "comment_id": ("A comment's id.", UUID),
+    "company_id": ("A company's id.", UUID),
+    "user_id": ("A user's id.", UUID),
+    "issue_id": ("An issue's id, or its identifier (`ACM-7`).", TEXT),
+    "public_id": ("The trigger's `publicId`: 24 hexadecimal digits.", TEXT),
+    "collection": ("The name of a collection.", TEXT),
+    "task": ("The name of a task.", TEXT),
+    "name": ("The name of a routine.", TEXT),
+    "trajectory": ("The number of a trajectory.", TEXT),
+    "workflow_id": ("The `workflow_id` of a trajectory.", TEXT),
+    "activity": ("The name of a step's activity.", TEXT),
+    "companyId": ("The id of the company in which a short name is looked up.", TEXT),
+    "assigneeAgentId": ("Only those that are assigned to this agent.", ID_OR_NONE),
+    "projectId": ("Only those of this project.", ID_OR_NONE),
+    "parentId": ("Only the children of this issue.", ID_OR_NONE),
+    "originId": ("Only those that this routine opened.", ID_OR_NONE),
+    "originKind": ("Only those of this origin: `manual` or `routine_execution`.", TEXT),
+    "issuedByUserId": ("Only those that this user issued.", ID_OR_NONE),
+    "triggerId": ("Only this trigger of the routine.", ID_OR_NONE),
+    "q": ("Only those that contain this text; upper and lower case are the same.", TEXT),
+    "cursor": ("The page after the one that named this cursor. Without it, the first page.", TEXT),
+    "offset": ("How many to leave out at the start.", _number(0, 10**9, 0)),
+    "after": ("Only those after this comment, in the order asked for.", ID_OR_NONE),
+    "afterCommentId": ("Another name of `after`, which takes precedence.", ID_OR_NONE),
+    "order": ("The oldest (`asc`) or the newest (`desc`) come first.", {"enum": ["asc", "desc"], "default": "desc"}),
+    "from": ("The beginning of the period, in ISO 8601. Without it, 24 hours ago.", MOMENT_OR_NONE),
+    "to": ("The end of the period, in ISO 8601. Without it, in 24 hours.", MOMENT_OR_NONE),
+    "at": ("The moment that is asked about, in ISO 8601; it stands for its minute.", MOMENT),
+    "page": ("The number of the page; the first is 1.", _number(1, 10**9 - 1, 1)),
+    "limit": ("How many a page has at most.", _number(1, 200, 50)),
+    "revokeKeys": (
+        "Whether the keys that the member issued are revoked. Without it they are.",
+        {"enum": ["true", "false", ""]},
+    ),
+    "listRoutines.limit": (
+        "How many a page has at most. Without it, as many as fit into an answer.",
+        {"type": "integer", "minimum": 1, "maximum": 1000},
+    ),
+    "listRuns.limit": (
+        "How many a page has, from 1 to 200. A smaller number counts as 1, a larger one as 200, any other text as 50.",
+        TEXT,
+    ),
+    "listOccurrences.limit": ("How many a page has at most.", _number(1, 1_000, 100)),
+    "listTrajectories.limit": ("How many a page has at most.", _number(1, 200, 10)),
+    "listIssues.limit": ("How many a page has at most.", _number(1, 1_000, 500)),
+    "listComments.limit": ("How many a page has at most.", _number(1, 500, 500)),
+    "listRunsOfRoutine.limit": (
+        "How many there are at most; more than 200 count as 200.",
+        {"type": "integer", "minimum": 1, "default": 50},
+    ),
+    "listRoutines.status": ("Only those of these statuses, joined by commas.", _words(RoutineStatus)),
+    "listRuns.status": ("Only those of these statuses, joined by commas.", _words(RunStatus)),
+    "listRuns.source": ("Only those that were fired in these ways, joined by commas.", _words(RunSource)),
+    "listIssues.status": (
+        f"Only those of these statuses, joined by commas: {', '.join(get_args(IssueStatus))}.",
+        TEXT,
+    ),
+    "status": ("Only those of this status.", {"enum": [*get_args(Status)]}),
+    "X-Paperclip-Run-Id": (
+        "The work session of an agent. It is kept with what is recorded, and an agent must give it to hold an issue.",
+        ID_OR_NONE,
+    ),
+    "X-Routines-Consistency": (
+        "`eventual` takes what is there, without waiting for what was just recorded.",
+        TEXT,
+    ),
+}
+REQUIRED = {"at"}  # although the framework does not know it: we refuse without it, in words of our own
+
+
+def _header(name: str, description: str, schema: Json = TEXT) -> Json:
+    return {"name": name, "in": "header", "required": False, "description": description, "schema": schema}
+
+
+CONDITIONAL = _header(
+    "If-None-Match", "The ETags of copies that you have. If one of them is current, the answer is 304."
+)
+WEBHOOK_HEADERS = (  # a webhook's request is read as it came, since what is signed are its bytes
+    _header("Idempotency-Key", "The same key gives the same run.", {"type": "string", "maxLength": 255}),
+    _header("X-Paperclip-Signature", "`hmac_sha256`: the hexadecimal HMAC-SHA256 of `<timestamp>.<body>`."),
+    _header("X-Paperclip-Timestamp", "`hmac_sha256`: when it was signed, in seconds or milliseconds since 1970."),
+    _header("X-Hub-Signature-256", "`github_hmac`: `sha256=` and the hexadecimal HMAC-SHA256 of the body."),
+    _header("webhook-id", "`standard_webhooks`: the id of the message; the same id gives the same run."),
+    _header("webhook-timestamp", "`standard_webhooks`: when it was signed, in seconds since 1970."),
+    _header("webhook-signature", "`standard_webhooks`: `v1,` and the base64 HMAC-SHA256 of `<id>.<timestamp>.<body>`."),
+)
+
+
+def parameter(operation_id: str, found: Json, kind: Any, examples: Mapping[str, str]) -> Json:
+    """A parameter that the framework found in an operation, whose handler takes it as this kind."""
+    name, place = found["name"], found["in"]
+    if isinstance(kind, type) and issubclass(kind, PathId):
+        description, schema = inspect.getdoc(kind), UUID
+    else:
+        description, schema = DESCRIPTIONS.get(f"{operation_id}.{name}") or DESCRIPTIONS[name]
+    example = {"example": examples[name]} if place == "path" else {}
+    required = found["required"] or name in REQUIRED
+    return {"name": name, "in": place, "required": required, "description": description, "schema": schema, **example}
