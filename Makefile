@@ -1,6 +1,6 @@
 # `make` alone lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev up dev test fuzz check bench bench-peers simulate faults lock event-catalogue \
+.PHONY: help install install-dev up dev test test-fast fuzz check bench bench-peers simulate faults lock event-catalogue \
 	read-model-digests clean
 
 VENV := .venv
@@ -28,17 +28,24 @@ up: install ## run the whole system until Ctrl-C (ARGS="--port 8001 --data-dir D
 dev: install-dev ## as `up`; a part starts again when files change that it works with
 	@exec $(BIN)/python -m development.run_system $(ARGS)
 
-test: install-dev ## run the tests against a real Postgres (ARGS="-k cron")
-	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+# The tests start some hundred processes: without compiled modules each would compile all of ours again.
+PYTEST = env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest
 
-fuzz: install-dev ## many more random requests against the descriptions of both APIs (ARGS="SEED=7 EXAMPLES=1000")
-	@env SEED=$$(date +%s) EXAMPLES=250 $(ARGS) $(BIN)/python -m pytest -q -s tests/acceptance/test_schemathesis.py tests/web/jetty/test_schemathesis.py
+test: install-dev ## run the tests against a real Postgres (ARGS="-k cron")
+	@$(PYTEST) -n 2 --dist worksteal --durations=20 --durations-min=1 $(ARGS)
+
+test-fast: install-dev ## the rules and the use cases, in memory, in under half a minute (ARGS="-k cron")
+	@$(PYTEST) -q -n 2 -m "not slow" tests/domain tests/application/use_cases tests/test_architecture.py $(ARGS)
+
+fuzz: install-dev ## many more random requests and examples than the tests have (ARGS="SEED=7 EXAMPLES=1000")
+	@env SEED=$$(date +%s) EXAMPLES=250 $(ARGS) $(PYTEST) -q -s tests/acceptance/test_schemathesis.py tests/web/jetty/test_schemathesis.py
+	@env SEED=$$(date +%s) $(ARGS) $(PYTEST) -q -m "hypothesis or slow" tests
 
 check: install-dev ## ruff, mypy and the test of the layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q tests/test_architecture.py
+	$(PYTEST) -q tests/test_architecture.py
 
 bench: install-dev ## rates, lateness and costs, beside what Postgres does without us
 	@env PYTHONPATH=. $(BIN)/python benchmarks/run.py $(ARGS)
@@ -64,7 +71,7 @@ read-model-digests: install-dev ## write down what each read model's rows are ma
 	@$(BIN)/python -m tests.projections.read_model_digests
 
 clean: ## remove .venv and every cache; data directories stay
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .schemathesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/made:

@@ -56,7 +56,7 @@ def run(root: Path, data_dir: Path, command: Sequence[str]) -> int:
     up = subprocess.Popen(command)
     changes = watch(
         *(root / package for package in PACKAGES if (root / package).is_dir()),
-        watch_filter=PythonFilter(extra_extensions=(".sql", ".html", ".js", ".css")),
+        watch_filter=PythonFilter(extra_extensions=(".sql", ".yaml", ".html", ".js", ".css")),
         stop_event=over,
         rust_timeout=LOOK_MS,
         yield_on_timeout=True,

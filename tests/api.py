@@ -1,6 +1,6 @@
 """A client of the running API, for tests: short ways to the things most tests need."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 
@@ -12,15 +12,20 @@ class Api:
     """
     Requests as the first board user unless another token is given; `token=None` sends none.
 
-    Whatever is answered must be in the API's description.
+    Whatever is answered must be in the API's description. `operator` is the same system over the login of the
+    database's owner, where a test needs it.
     """
 
-    def __init__(self, url: str, token: str, system: System) -> None:
+    description: ClassVar[Description | None] = None
+
+    def __init__(self, url: str, token: str, system: System, operator: System | None = None) -> None:
         self.url = url
         self.token = token
         self.system = system
-        self.description = Description(httpx.get(f"{url}/api/openapi.json", timeout=60).json())
-        hooks = {"response": [self.description.check]}
+        self.operator = operator
+        if Api.description is None:  # every application describes the API alike, and takes its time for it
+            Api.description = Description(httpx.get(f"{url}/api/openapi.json", timeout=60).json())
+        hooks = {"response": [Api.description.check]}
         self._client = httpx.Client(base_url=f"{url}/api", timeout=20, event_hooks=hooks)
 
     def request(self, method: str, path: str, body: Any = ..., token: str | None = "", **kwargs: Any) -> httpx.Response:

@@ -1,15 +1,20 @@
 """A real Postgres for the whole run, a database of its own for each test that asks, one running API."""
 
+import os
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from threading import Event as Stop
 from uuid import uuid4
 
+import httpx
+import msgspec
 import psycopg
 import pytest
+from hypothesis import settings as hypothesis_settings
 from litestar.concurrency import set_asyncio_executor
 from psycopg.sql import SQL, Identifier
 
@@ -24,11 +29,29 @@ from routines.postgres.cluster import LocalPostgres
 from routines.settings import Settings
 from routines.web_server import request_threads, server
 from tests.api import Api
+from tests.clusters import copying
 from web.app import create_app
 from web.http.backend import Backend
 
 TEMPLATE = "routines_template"
 PUBLIC_URL = "https://routines.example"
+
+# The suite tries the same examples each time; `make fuzz`, which sets SEED, tries others.
+for name, is_fixed in (("suite", True), ("campaign", False)):
+    hypothesis_settings.register_profile(name, derandomize=is_fixed, database=None, deadline=None, print_blob=True)
+hypothesis_settings.load_profile("campaign" if "SEED" in os.environ else "suite")
+
+# Every client reads all certificates of the world, which takes longer than a request: read them once.
+httpx._transports.default.create_ssl_context = cache(httpx.create_ssl_context)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _clusters_are_copies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """initdb runs once."""
+    template = tmp_path_factory.mktemp("cluster") / "data"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LocalPostgres, "_initdb", copying(LocalPostgres._initdb, template))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +67,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPostgres
 @pytest.fixture(scope="session")
 def template(postgres: LocalPostgres) -> str:
     """A prepared database, to be copied."""
-    _execute(postgres, "CREATE DATABASE {}", TEMPLATE)
+    execute(postgres, "CREATE DATABASE {}", TEMPLATE)
     bootstrap.prepare(Settings(database_url=postgres.url("postgres", TEMPLATE)))
     with psycopg.connect(postgres.url("postgres", TEMPLATE), autocommit=True) as conn:
         conn.execute("UPDATE log.rules SET max_clock_difference = NULL")  # tests have clocks of their own
@@ -52,9 +75,15 @@ def template(postgres: LocalPostgres) -> str:
 
 
 @pytest.fixture
-def admin_url(postgres: LocalPostgres, template: str) -> Iterator[str]:
+def copied(template: str) -> str:
+    """What the database of a test is a copy of."""
+    return template
+
+
+@pytest.fixture
+def admin_url(postgres: LocalPostgres, copied: str) -> Iterator[str]:
     """The superuser's URL of a fresh database."""
-    with _database(postgres, template) as name:
+    with _database(postgres, copied) as name:
         yield postgres.url("postgres", name)
 
 
@@ -67,6 +96,7 @@ def settings(admin_url: str) -> Settings:
 @pytest.fixture
 def system(settings: Settings) -> Iterator[System]:
     with bootstrap.system(settings) as ready:
+        ready.pool.wait()  # it uses `random` meanwhile, which Hypothesis takes for a fault of a strategy
         yield ready
 
 
@@ -74,6 +104,7 @@ def system(settings: Settings) -> Iterator[System]:
 def owner(admin_url: str) -> Iterator[System]:
     """The same over the login of the database's owner, whose grants the log does not check."""
     with bootstrap.system(Settings(database_url=admin_url)) as ready:
+        ready.pool.wait()
         yield ready
 
 
@@ -94,9 +125,15 @@ def api(postgres: LocalPostgres, template: str, tmp_path_factory: pytest.TempPat
     with _database(postgres, template) as name:
         limits = Limits(max_company_endpoints=100)  # the tests of access make one for each caller
         settings = Settings(database_url=postgres.url("routines_service", name), key_file=key_file, limits=limits)
-        with bootstrap.system(settings) as system, _projecting(system), _serving(system) as url:
+        owner = msgspec.structs.replace(settings, database_url=postgres.url("postgres", name))
+        with (
+            bootstrap.system(settings) as system,
+            bootstrap.system(owner) as operator,
+            _projecting(system),
+            _serving(system) as url,
+        ):
             token = bootstrap.first_board_token(settings)
-            client = Api(url=url, token=token or "", system=system)
+            client = Api(url=url, token=token or "", system=system, operator=operator)
             yield client
             client.close()
 
@@ -108,12 +145,13 @@ class _database:  # noqa: N801 used as a function
         self._postgres, self._template, self._name = postgres, template, f"test_{uuid4().hex}"
 
     def __enter__(self) -> str:
-        _execute(self._postgres, "CREATE DATABASE {} TEMPLATE {}", self._name, self._template)
-        _execute(self._postgres, "GRANT CREATE ON DATABASE {} TO routines_service", self._name)  # is not copied
+        copy = "CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy"  # no WAL: half the time where nothing is synced
+        execute(self._postgres, copy, self._name, self._template)
+        execute(self._postgres, "GRANT CREATE ON DATABASE {} TO routines_service", self._name)  # is not copied
         return self._name
 
     def __exit__(self, *_: object) -> None:
-        _execute(self._postgres, "DROP DATABASE {} WITH (FORCE)", self._name)
+        execute(self._postgres, "DROP DATABASE {} WITH (FORCE)", self._name)
 
 
 class _projecting:  # noqa: N801 used as a function
@@ -156,7 +194,8 @@ class _serving:  # noqa: N801 used as a function
         self._socket.close()
 
 
-def _execute(postgres: LocalPostgres, statement: str, *names: str) -> None:
+def execute(postgres: LocalPostgres, statement: str, *names: str) -> None:
+    """A statement about databases, as the superuser."""
     with psycopg.connect(postgres.url("postgres", "postgres"), autocommit=True) as conn:
         conn.execute(SQL(statement).format(*map(Identifier, names)))
 

@@ -1,12 +1,18 @@
 """The main job on a real system: `routines demo` against `routines up`."""
 
 import re
+import shutil
 import subprocess
 import sys
+from datetime import datetime, timedelta
+from pathlib import Path
 
+import httpx
+import msgspec
 import pytest
 
 from tests.acceptance.running_system import running_system
+from tests.waiting import wait_for
 
 DEMO_LIMIT_S = 120.0
 
@@ -16,14 +22,60 @@ def demo(*options, limit_s=DEMO_LIMIT_S):
     return subprocess.run(argv, capture_output=True, text=True, timeout=limit_s, check=False)
 
 
-@pytest.mark.timeout(180)
-def test_the_demo_shows_a_scheduled_run_from_its_tick_to_its_end(tmp_path):
-    with running_system(tmp_path) as state:
-        played = demo("--data-dir", tmp_path, "--timeout-s", "110")
+class Minute(msgspec.Struct):
+    """What became of a minute of a real system: the demo, and a schedule beside it."""
+
+    directory: Path
+    url: str
+    played: subprocess.CompletedProcess[str]
+    planned: datetime
+    fired: datetime
+
+
+@pytest.fixture(scope="module")
+def minute(tmp_path_factory):
+    """Both wait for the same minute to begin."""
+    directory = tmp_path_factory.mktemp("demo")
+    with running_system(directory) as state:
+        headers = {"Authorization": f"Bearer {(directory / 'board.token').read_text().strip()}"}
+        with httpx.Client(base_url=f"{state['url']}/api", headers=headers, timeout=20, trust_env=False) as client:
+            routine = scheduled(client)
+            planned = client.get(f"/routines/{routine}").json()["triggers"][0]["nextRunAt"]
+            played = demo("--data-dir", directory, "--timeout-s", "110")
+            [run] = wait_for(lambda: client.get(f"/routines/{routine}/runs").json(), limit_s=65)[-1:]
+        yield Minute(
+            directory, state["url"], played, datetime.fromisoformat(planned), datetime.fromisoformat(run["triggeredAt"])
+        )
+    shutil.rmtree((directory / "postgres").resolve())
+
+
+def scheduled(client):
+    """The id of a routine of every minute."""
+
+    def made(path, body):
+        return client.post(path, json=body).raise_for_status().json()
+
+    company = made("/companies", {"name": "Acme"})["id"]
+    agent = made(f"/companies/{company}/agents", {"name": "Scout"})["id"]
+    routine = made(f"/companies/{company}/routines", {"title": "Check the inbox", "assigneeAgentId": agent})["id"]
+    made(f"/routines/{routine}/triggers", {"kind": "schedule", "cronExpression": "* * * * *"})
+    return routine
+
+
+@pytest.mark.timeout(240)
+def test_a_schedule_fires_within_a_second_of_its_minute(minute):
+    late = minute.fired - minute.planned
+
+    print(f"fired {late.total_seconds():.3f} s after its minute")
+    assert timedelta() <= late < timedelta(seconds=1)
+
+
+@pytest.mark.timeout(240)
+def test_the_demo_shows_a_scheduled_run_from_its_tick_to_its_end(minute):
+    played, url = minute.played, minute.url
 
     print(played.stdout)
-    assert (0, "") == (played.returncode, played.stderr), (tmp_path / "logs/scheduler.log").read_text()
-    url = state["url"]
+    assert (0, "") == (played.returncode, played.stderr), (minute.directory / "logs/scheduler.log").read_text()
     for line in (
         rf"system  {url}",
         r'trigger  cron "\* \* \* \* \*", first tick at \d\d:\d\d:00\.000 UTC, in \d+ s',
@@ -33,7 +85,7 @@ def test_the_demo_shows_a_scheduled_run_from_its_tick_to_its_end(tmp_path):
         r"output  Hello from DEM-1, \d+ bytes of JSON on my standard input",
         r"done  \S+  the issue is done",
         r"completed  run [0-9a-f-]{36}",
-        rf'curl -H "Authorization: Bearer \$\(cat {tmp_path}/board\.token\)" {url}/api/routines/[0-9a-f-]{{36}}/runs',
+        rf'curl -H "Authorization: Bearer \$\(cat {minute.directory}/board\.token\)" {url}/api/routines/[0-9a-f-]{{36}}/runs',
     ):
         assert re.search(line, played.stdout), line
 

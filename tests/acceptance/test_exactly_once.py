@@ -1,7 +1,6 @@
 """Real processes, killed and frozen in the middle of their work; the log is then judged by an oracle of its own."""
 
 import json
-import random
 import shutil
 import signal
 import time
@@ -145,10 +144,7 @@ def all_well(armed):
     )
 
 
-def test_a_scheduler_killed_again_and_again_settles_each_occurrence_once(log, processes, armed):
-    seed = random.randrange(10**6)
-    chance = random.Random(seed)
-    print(f"seed {seed}")
+def test_a_scheduler_killed_again_and_again_settles_each_occurrence_once(log, processes, armed, chance):
     processes.start("projector")
 
     stops = []
@@ -168,10 +164,7 @@ def test_a_scheduler_killed_again_and_again_settles_each_occurrence_once(log, pr
     assert all_well(armed) == verdict(log, armed)
 
 
-def test_two_schedulers_of_which_one_freezes_settle_each_occurrence_once(log, processes, armed):
-    seed = random.randrange(10**6)
-    chance = random.Random(seed)
-    print(f"seed {seed}")
+def test_two_schedulers_of_which_one_freezes_settle_each_occurrence_once(log, processes, armed, chance):
     processes.start("projector")
     frozen, _ = processes.start("scheduler"), processes.start("scheduler")
 

@@ -1,7 +1,5 @@
 """The fault campaigns in brief: nothing is lost, doubled, early or half-made. `make faults` is the whole of them."""
 
-import random
-
 import pytest
 
 from verification.faults import clock, crash, cut, delivery, lostanswer, poison
@@ -14,13 +12,6 @@ def here():
     with open_environment() as made:
         made.limit_s = 30.0
         yield made
-
-
-@pytest.fixture
-def chance():
-    seed = random.randrange(10**6)
-    print(f"seed {seed}")
-    return random.Random(seed)
 
 
 def faults_of(outcomes):

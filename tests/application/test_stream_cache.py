@@ -314,7 +314,7 @@ OPERATIONS = {
 }
 
 
-@effort(max_examples=150, deadline=None)
+@effort(max_examples=150)
 @for_all(st.lists(st.tuples(st.booleans(), st.sampled_from(sorted(OPERATIONS))), max_size=12))
 def test_every_answer_is_the_one_that_fresh_state_gives(steps):
     fixture = CacheFixture()

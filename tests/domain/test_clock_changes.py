@@ -87,7 +87,7 @@ TIMES = st.tuples(st.sampled_from(["0", "30", "0,30", "*/20", "5-7"]), st.sample
     st.sampled_from([AMSTERDAM, NEW_YORK, LORD_HOWE, "America/Santiago", "Africa/Casablanca"]),
     st.sampled_from([(2, 20), (3, 20), (9, 1), (10, 10)]),
 )
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_on_a_day_that_is_not_told_of_the_schedule_runs_at_exactly_its_wall_times(times, zone, first):
     found = plan(f"{times[0]} {times[1]} * * *", zone)
     _, (minutes, hours, *_) = cron_fields.read(found.cron.expression)

@@ -22,7 +22,7 @@ DAYS = st.builds(CronDays, some(1, 31), some(1, 12), some(0, 6), st.booleans())
 STARTS = st.integers(date(1, 1, 1).toordinal(), date(9990, 1, 1).toordinal())
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@settings(max_examples=200)
 @for_all(DAYS, STARTS, st.integers(0, 1_500))
 def test_first_last_and_count_agree_with_a_walk(days, start, many):
     walked = [day for day in range(start, start + many) if days.include(date.fromordinal(day))]

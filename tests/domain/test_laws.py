@@ -551,11 +551,8 @@ class Machine(RuleBasedStateMachine):
         self.ledger.check()
 
 
-TestTheLaws = Machine.TestCase
+TestTheLaws = pytest.mark.slow(Machine.TestCase)
 TestTheLaws.settings = settings(
-    derandomize=True,
-    deadline=None,
-    database=None,
     max_examples=200,
     stateful_step_count=60,
     suppress_health_check=list(HealthCheck),

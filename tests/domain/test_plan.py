@@ -53,7 +53,7 @@ def one_by_one(plan, after, until):
     ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @for_all(limited, moments, st.integers(0, 12 * 24 * 60))
 def test_the_limits_leave_what_they_leave_one_by_one(plan, after, minutes):
     until = after + minutes * MINUTE
@@ -64,7 +64,7 @@ def test_the_limits_leave_what_they_leave_one_by_one(plan, after, minutes):
     assert (expected[-1] if expected else None) == plans.last_until(plan, until, after)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @for_all(limited, moments)
 def test_jitter_never_makes_an_occurrence_early_nor_lets_it_overtake_the_next(plan, after):
     due = [(moment, plans.due_at(plan, moment)) for moment in plans.occurrences(plan, after, after + 3 * DAY)]

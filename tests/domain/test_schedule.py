@@ -104,7 +104,7 @@ SECONDS = st.sampled_from((timedelta(), timedelta(seconds=1), timedelta(seconds=
 
 
 def thoroughly(examples: int) -> settings:
-    return settings(max_examples=examples, derandomize=True, deadline=None, database=None)
+    return settings(max_examples=examples)
 
 
 def at(text: str, timezone: str = "UTC") -> datetime:
@@ -123,6 +123,7 @@ def runs(expression: str, timezone: str, after: str, until: str) -> list[str]:
 # --- laws
 
 
+@pytest.mark.slow
 @thoroughly(350)
 @for_all(EXPRESSIONS, CHANGES, OFFSETS, SECONDS)
 def test_occurrences_count_and_last_agree_with_the_minute_walk(expression, change, minutes, seconds):

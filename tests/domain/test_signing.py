@@ -185,7 +185,7 @@ ANYTHING = (
 )
 
 
-@settings(derandomize=True, deadline=None, max_examples=500)
+@settings(max_examples=500)
 @for_all(
     st.sampled_from([*READ]),
     st.lists(st.tuples(st.sampled_from(NAMES), ANYTHING), max_size=9).map(tuple),
@@ -319,7 +319,6 @@ def test_up_to_a_million_million_it_is_seconds():
 # --- what tells a replay
 
 
-@settings(derandomize=True, deadline=None)
 @for_all(
     st.binary(max_size=40),
     st.sampled_from([SENT, f"{SENT}.5", f"{SENT}000"]),
@@ -414,7 +413,6 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
 MINTED = st.sampled_from(MINTED_FOR).map(verification.mint)
 
 
-@settings(derandomize=True, deadline=None)
 @for_all(TEXTS, MINTED, st.from_regex(r"[A-Za-z0-9_-]{1,40}", fullmatch=True), st.integers(-WINDOW_S, WINDOW_S))
 def test_what_the_library_signs_is_genuine_and_nothing_else_is(text, secret, message_id, late_s):
     sent = NOON + timedelta(seconds=late_s)
@@ -438,7 +436,6 @@ def test_what_the_library_signs_is_genuine_and_nothing_else_is(text, secret, mes
         assert is_refused("standard_webhooks", headers | changed, body, known=(secret,))
 
 
-@settings(derandomize=True, deadline=None)
 @for_all(TEXTS, MINTED)
 def test_the_library_takes_what_we_take(text, secret):
     now = datetime.now(UTC)  # the library has no other clock

@@ -86,7 +86,7 @@ def test_a_count_says_all_there_is_whatever_was_read_before():
 ACTIONS = st.lists(st.tuples(st.integers(0, 9), st.booleans()), max_size=400)
 
 
-@settings(derandomize=True, deadline=None, max_examples=60)
+@settings(max_examples=60)
 @for_all(ACTIONS)
 def test_what_is_read_of_a_stream_says_what_all_of_it_says(actions):
     stream, state = after(actions)
@@ -94,7 +94,7 @@ def test_what_is_read_of_a_stream_says_what_all_of_it_says(actions):
     assert fold(read(stream)) == state
 
 
-@settings(derandomize=True, deadline=None, max_examples=60)
+@settings(max_examples=60)
 @for_all(ACTIONS)
 def test_live_are_those_taken_and_not_freed(actions):
     expected = {}

@@ -314,7 +314,6 @@ def recorded(event):
 
 
 @settings(
-    deadline=None,
     max_examples=25,
     suppress_health_check=list(HealthCheck),
     phases=(Phase.explicit, Phase.reuse, Phase.generate),

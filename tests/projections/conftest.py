@@ -3,15 +3,61 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import psycopg
 import pytest
 
+from application.access import Caller
 from application.secrets.key_ring import KeyRing
 from application.secrets.vault import Vault
+from domain.recorded import Recorded
 from projections.engine.read_model import Connection
 from routines import bootstrap
 from routines.bootstrap import System
+from routines.postgres.cluster import LocalPostgres
+from routines.settings import Settings
+from tests.conftest import execute
 from tests.projections.story import Story
+
+TOLD, PROJECTED = "told_template", "projected_template"  # databases to be copied
+
+
+class Telling(msgspec.Struct):
+    """The whole story, told once; and what whoever goes on with a copy of it must know."""
+
+    log: list[Recorded]
+    key_file: Path
+    caller: Caller
+    ids: dict[str, object]
+    now: object
+
+
+@pytest.fixture(scope="session")
+def telling(postgres: LocalPostgres, template: str, tmp_path_factory: pytest.TempPathFactory) -> Telling:
+    """Leaves two databases: in one the story is told, in the other the read models have it, too."""
+    key_file = tmp_path_factory.mktemp("story") / "secret.keys"
+    ring = KeyRing(str(key_file))
+    ring.create()
+    execute(postgres, "CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy", TOLD, template)
+    settings = Settings(database_url=postgres.url("routines_service", TOLD))
+    with bootstrap.system(settings) as system, bootstrap.connect(settings) as conn:
+        story = Story(system.store, conn, Vault(system.pool, ring)).tell()
+        log = list(system.store.history())
+    execute(postgres, "CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy", PROJECTED, TOLD)
+    settings = Settings(database_url=postgres.url("routines_service", PROJECTED))
+    with bootstrap.system(settings) as system, bootstrap.connect(settings) as conn:
+        Story(system.store, conn, Vault(system.pool, ring), story.caller).project_all()
+    return Telling(log=log, key_file=key_file, caller=story.caller, ids=story.ids, now=story.now)
+
+
+@pytest.fixture
+def copied(request: pytest.FixtureRequest, template: str) -> str:
+    """A database in which the story is told already, for who asks for that."""
+    for fixture, database in (("projected_story", PROJECTED), ("told_story", TOLD)):
+        if fixture in request.fixturenames:
+            request.getfixturevalue("telling")
+            return database
+    return template
 
 
 @pytest.fixture
@@ -24,6 +70,21 @@ def conn(system: System, admin_url: str) -> Iterator[Connection]:
 
 @pytest.fixture
 def story(system: System, conn: Connection, tmp_path: Path) -> Story:
+    """One that begins."""
     ring = KeyRing(str(tmp_path / "secret.keys"))
     ring.create()
     return Story(system.store, conn, Vault(system.pool, ring))
+
+
+@pytest.fixture
+def told_story(system: System, conn: Connection, telling: Telling) -> Story:
+    """The whole story, which may go on."""
+    found = Story(system.store, conn, Vault(system.pool, KeyRing(str(telling.key_file))), telling.caller)
+    found.now, found.ids = telling.now, dict(telling.ids)
+    return found
+
+
+@pytest.fixture
+def projected_story(told_story: Story) -> Story:
+    """The same, and every read model is at the head of its log."""
+    return told_story

@@ -75,10 +75,10 @@ SESSION = UUID("5e551017-0000-4000-8000-000000000001")
 class Story:
     """Each method is one use case of the first board user, and gives its result."""
 
-    def __init__(self, store, conn, vault):
+    def __init__(self, store, conn, vault, caller=None):
         self.store, self.conn, self.now = store, conn, START
         self.executor = Executor(store, lambda: self.now, vault)
-        self.caller = Caller(token=self.executor.attempt(keys.mint_first).result.token)
+        self.caller = caller or Caller(token=self.executor.attempt(keys.mint_first).result.token)
         self.ids = {}
 
     def ask(self, use_case, *args, caller=None):

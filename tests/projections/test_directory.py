@@ -16,9 +16,8 @@ from projections.responses import time
 from tests.projections.story import DAY, MINUTE, START, folded, rows
 
 
-def test_companies_stand_oldest_first_with_prefixes_of_their_own(story, conn):
-    ids = story.tell().ids
-    story.project_all()
+def test_companies_stand_oldest_first_with_prefixes_of_their_own(projected_story, conn):
+    ids = projected_story.ids
 
     acme, twin, *_ = directory.companies(conn)
 
@@ -29,14 +28,12 @@ def test_companies_stand_oldest_first_with_prefixes_of_their_own(story, conn):
     assert directory.company(conn, ids["scout"]) is None
 
 
-def test_the_first_user_is_an_admin_and_owner_of_what_they_created(story, conn):
-    story.tell().project_all()
-
+def test_the_first_user_is_an_admin_and_owner_of_what_they_created(projected_story, conn):
     person = directory.person(conn, FIRST_USER)
     assert (person.name, person.email, person.instance_admin) == ("Board", None, True)
     assert directory.companies_of(conn, FIRST_USER) == directory.companies(conn)
     assert [(one.company_id, one.membership_role) for one in directory.memberships(conn, FIRST_USER)] == [
-        (story.ids[name], "owner") for name in ("acme", "twin", "my-org", "postal")
+        (projected_story.ids[name], "owner") for name in ("acme", "twin", "my-org", "postal")
     ]
 
 
@@ -142,9 +139,8 @@ def seat(company_id, user_id):
     return MembershipRef(company_id=company_id, user_id=user_id, owners=())
 
 
-def test_agents_stand_oldest_first_with_short_names_of_their_own(story, conn):
-    ids = story.tell().ids
-    story.project_all()
+def test_agents_stand_oldest_first_with_short_names_of_their_own(projected_story, conn):
+    ids = projected_story.ids
 
     scout, rover, gone = directory.agents(conn, ids["acme"])
 
@@ -176,9 +172,8 @@ def test_a_resumed_agent_shows_no_pause(story, conn):
     assert (found.created_at, found.updated_at) == (time(START), time(START + MINUTE))
 
 
-def test_a_deleted_project_or_goal_is_gone(story, conn):
-    ids = story.tell().ids
-    story.project_all()
+def test_a_deleted_project_or_goal_is_gone(projected_story, conn):
+    ids = projected_story.ids
 
     (move,) = directory.projects(conn, ids["acme"])
     (grow,) = directory.goals(conn, ids["acme"])

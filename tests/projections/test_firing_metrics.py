@@ -164,7 +164,7 @@ LATENESS = st.timedeltas(timedelta(0), timedelta(hours=1)) | st.sampled_from(BOU
 
 
 @for_all(st.lists(LATENESS, max_size=20), st.integers(1, 20))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_the_batches_the_histogram_says_how_many_were_no_later(conn, late, batch):
     log = [fired(one) for one in late]
     with conn.transaction(force_rollback=True):

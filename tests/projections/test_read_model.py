@@ -42,15 +42,13 @@ def failing_on(model, kind, armed):
     return replace(model, fold=fold)
 
 
-def test_the_story_has_every_event_that_a_fold_could_meet(story):
-    told = {stored_name(one.event) for one in story.tell().store.history()}
+def test_the_story_has_every_event_that_a_fold_could_meet(telling):
+    told = {stored_name(one.event) for one in telling.log}
 
     assert set(STORED_NAMES) - told == {"agent.approved", "agent.resumed"}
 
 
-def test_every_table_of_every_read_model_is_filled_by_the_story(story, conn):
-    story.tell().project_all()
-
+def test_every_table_of_every_read_model_is_filled_by_the_story(projected_story, conn):
     assert [] == [name for tables in all_rows(conn).values() for name, found in tables.items() if not found]
 
 
@@ -72,19 +70,19 @@ def is_folded(model, recorded):
 
 
 @pytest.mark.parametrize("model", [model for model in catalogue.ALL if model.events], ids=attrgetter("name"))
-def test_a_read_model_names_every_kind_of_event_that_it_folds(story, model):
-    folded_kinds = {type(one.event) for one in story.tell().store.history() if is_folded(model, one)}
+def test_a_read_model_names_every_kind_of_event_that_it_folds(telling, model):
+    folded_kinds = {type(one.event) for one in telling.log if is_folded(model, one)}
 
     assert folded_kinds
     assert folded_kinds - model.events == set()
 
 
 @pytest.mark.parametrize("model", catalogue.ALL, ids=NAMES)
-def test_the_size_of_the_batches_makes_no_difference(story, conn, model):
-    log = list(story.tell().store.history())
-    live = positions.advance(conn, [model], story.store.after, limit=7)
+def test_the_size_of_the_batches_makes_no_difference(told_story, conn, model):
+    log = list(told_story.store.history())
+    live = positions.advance(conn, [model], told_story.store.after, limit=7)
     while live:
-        live = positions.advance(conn, [model], story.store.after, limit=7)
+        live = positions.advance(conn, [model], told_story.store.after, limit=7)
 
     at_once = folded(conn, model, log, 1000)
 
@@ -93,24 +91,23 @@ def test_the_size_of_the_batches_makes_no_difference(story, conn, model):
     assert rows(conn, model) == at_once
 
 
-def test_advancing_at_the_head_changes_nothing(story, conn):
-    story.tell().project_all()
+def test_advancing_at_the_head_changes_nothing(projected_story, conn):
     before = all_rows(conn)
 
-    assert positions.advance(conn, catalogue.ALL, story.store.after) == 0
+    assert positions.advance(conn, catalogue.ALL, projected_story.store.after) == 0
 
     assert all_rows(conn) == before
-    assert {one.position for one in positions.status(conn)} == {story.store.head()}
+    assert {one.position for one in positions.status(conn)} == {projected_story.store.head()}
 
 
-def test_two_projectors_at_once_apply_each_event_once(story, conn, settings):
-    log = list(story.tell().store.history())
+def test_two_projectors_at_once_apply_each_event_once(told_story, conn, settings):
+    log = list(told_story.store.history())
     wrong = []
 
     def follow():
         try:
             with bootstrap.connect(settings) as own:
-                while positions.advance(own, catalogue.ALL, story.store.after, limit=3):
+                while positions.advance(own, catalogue.ALL, told_story.store.after, limit=3):
                     pass
         except Exception as error:  # noqa: BLE001 a thread tells nobody
             wrong.append(error)
@@ -126,26 +123,24 @@ def test_two_projectors_at_once_apply_each_event_once(story, conn, settings):
         assert rows(conn, model) == folded(conn, model, log, 1000), model.name
 
 
-def test_those_furthest_behind_move_first(story, conn):
-    story.tell()
+def test_those_furthest_behind_move_first(told_story, conn):
     ahead = next(model for model in catalogue.ALL if model.name == "issues")
-    positions.advance(conn, [ahead], story.store.after)
+    positions.advance(conn, [ahead], told_story.store.after)
     at = standing(conn)["issues"].position
 
-    positions.advance(conn, catalogue.ALL, story.store.after, limit=5)
+    positions.advance(conn, catalogue.ALL, told_story.store.after, limit=5)
 
     moved = standing(conn)
     assert moved["directory"].position == 5
     assert moved["issues"].position == at
 
 
-def test_what_a_fold_raises_leaves_rows_and_position_as_they_were(story, conn):
-    story.tell()
+def test_what_a_fold_raises_leaves_rows_and_position_as_they_were(told_story, conn):
     issues = next(model for model in catalogue.ALL if model.name == "issues")
     before = rows(conn, issues), standing(conn)["issues"].position
 
     with pytest.raises(ValueError, match="IssueOpened"):
-        positions.advance(conn, [failing_on(issues, IssueOpened, [True])], story.store.after)
+        positions.advance(conn, [failing_on(issues, IssueOpened, [True])], told_story.store.after)
 
     assert (rows(conn, issues), standing(conn)["issues"].position) == before
 
@@ -157,13 +152,15 @@ def follow_all(projector, conn):
     pytest.fail("The projector does not come to the head")
 
 
-def test_an_event_that_a_read_model_cannot_take_is_passed_over_by_that_one_alone_on_the_record(story, conn, capsys):
-    log = list(story.tell().store.history())
+def test_an_event_that_a_read_model_cannot_take_is_passed_over_by_that_one_alone_on_the_record(
+    told_story, conn, capsys
+):
+    log = list(told_story.store.history())
     models = [failing_on(one, GoalCreated, [True]) if one.name == "directory" else one for one in catalogue.ALL]
     poison = next(one for one in log if isinstance(one.event, GoalCreated))
     others = [one for one in log if not isinstance(one.event, GoalCreated)]
 
-    follow_all(Projector(models, story.store.after), conn)
+    follow_all(Projector(models, told_story.store.after), conn)
 
     found = standing(conn)
     assert [(found[name].position, found[name].stopped) for name in NAMES] == [(len(log), None)] * len(NAMES)
@@ -176,24 +173,26 @@ def test_an_event_that_a_read_model_cannot_take_is_passed_over_by_that_one_alone
     assert (isolated[-1].stream_id, isolated[-1].company_id) == (poison.stream_id, poison.company_id)
 
 
-def test_a_rebuild_takes_in_what_was_passed_over(story, conn, capsys):
-    log = list(story.tell().store.history())
+def test_a_rebuild_takes_in_what_was_passed_over(told_story, conn, capsys):
+    log = list(told_story.store.history())
     models = [failing_on(one, GoalCreated, [True]) if one.name == "directory" else one for one in catalogue.ALL]
-    follow_all(Projector(models, story.store.after), conn)
+    follow_all(Projector(models, told_story.store.after), conn)
 
-    positions.rebuild(conn, directory, story.store.after)
+    positions.rebuild(conn, directory, told_story.store.after)
 
     assert positions.isolated(conn, 100) == []
     assert rows(conn, directory) == folded(conn, directory, log, 1000)
 
 
-def test_a_read_model_without_its_tables_stops_alone_and_goes_on_when_they_are_back(story, conn, capsys, monkeypatch):
+def test_a_read_model_without_its_tables_stops_alone_and_goes_on_when_they_are_back(
+    told_story, conn, capsys, monkeypatch
+):
     monkeypatch.setattr(followers, "RETRY_S", 0.0)
-    log = list(story.tell().store.history())
+    log = list(told_story.store.history())
     conn.execute("ALTER TABLE goal RENAME TO lost")
-    projector = Projector(catalogue.ALL, story.store.after)
+    projector = Projector(catalogue.ALL, told_story.store.after)
 
-    for _ in range(100):
+    while {standing(conn)[name].position for name in OTHERS} != {len(log)}:
         projector.step(conn)
 
     found = standing(conn)
@@ -208,32 +207,27 @@ def test_a_read_model_without_its_tables_stops_alone_and_goes_on_when_they_are_b
     assert rows(conn, directory) == folded(conn, directory, log, 1000)
 
 
-def test_one_that_stopped_does_not_hold_up_what_comes_later(story, conn, capsys):
-    story.tell()
+def test_one_that_stopped_does_not_hold_up_what_comes_later(told_story, conn, capsys):
     conn.execute("ALTER TABLE goal RENAME TO lost")
-    projector = Projector(catalogue.ALL, story.store.after)
+    projector = Projector(catalogue.ALL, told_story.store.after)
     follow_all(projector, conn)
 
-    story.fire(story.ids["piles"])
+    told_story.fire(told_story.ids["piles"])
     follow_all(projector, conn)
 
-    assert positions.wait(conn, OTHERS, 0) == story.store.head()
+    assert positions.wait(conn, OTHERS, 0) == told_story.store.head()
     with pytest.raises(Lagging, match="directory"):
         positions.wait(conn, ["directory"], 0)
 
 
-def test_waiting_for_what_is_there_takes_no_time(story, conn):
-    story.tell().project_all()
-
-    assert positions.wait(conn, NAMES, 0) == story.store.head()
+def test_waiting_for_what_is_there_takes_no_time(projected_story, conn):
+    assert positions.wait(conn, NAMES, 0) == projected_story.store.head()
 
 
-def test_waiting_ends_as_soon_as_somebody_advances(story, conn, settings):
-    story.tell()
-
+def test_waiting_ends_as_soon_as_somebody_advances(told_story, conn, settings):
     def advance():
         with bootstrap.connect(settings) as own:
-            while positions.advance(own, catalogue.ALL, story.store.after):
+            while positions.advance(own, catalogue.ALL, told_story.store.after):
                 pass
 
     thread = threading.Thread(target=advance)
@@ -241,11 +235,10 @@ def test_waiting_ends_as_soon_as_somebody_advances(story, conn, settings):
     reached = positions.wait(conn, NAMES, 10)
     thread.join()
 
-    assert reached >= story.store.head()
+    assert reached >= told_story.store.head()
 
 
-def test_waiting_ends_in_time_when_nothing_advances(story, conn):
-    story.tell()
+def test_waiting_ends_in_time_when_nothing_advances(told_story, conn):
     begun = time.monotonic()
 
     with pytest.raises(Lagging, match="events behind the log") as lagging:
@@ -253,30 +246,29 @@ def test_waiting_ends_in_time_when_nothing_advances(story, conn):
 
     assert time.monotonic() - begun < 0.6
     assert lagging.value.names == ["issues", "routines"]
-    assert lagging.value.behind == story.store.head()
+    assert lagging.value.behind == told_story.store.head()
 
 
-def test_waiting_asks_only_for_what_was_there_at_the_call(story, conn, settings):
+def test_waiting_asks_only_for_what_was_there_at_the_call(projected_story, conn, settings):
     """Writers that never rest do not make a reader wait for ever."""
-    story.tell().project_all()
-    routine_id = story.ids["piles"]
+    routine_id = projected_story.ids["piles"]
     stop = threading.Event()
 
     def write():
         while not stop.is_set():
-            story.fire(routine_id)
+            projected_story.fire(routine_id)
 
     def follow():
         with bootstrap.connect(settings) as own:
             while not stop.is_set():
-                positions.advance(own, catalogue.ALL, story.store.after, limit=2)
+                positions.advance(own, catalogue.ALL, projected_story.store.after, limit=2)
 
     threads = [threading.Thread(target=write), threading.Thread(target=follow)]
     for thread in threads:
         thread.start()
     try:
         for _ in range(5):
-            head = story.store.head()
+            head = projected_story.store.head()
             assert positions.wait(conn, NAMES, 5) >= head
     finally:
         stop.set()

@@ -74,75 +74,68 @@ def tables_searched(conn):
 
 
 @ALL
-def test_a_rebuild_gives_the_same_rows(story, conn, model):
-    story.tell().project_all()
+def test_a_rebuild_gives_the_same_rows(projected_story, conn, model):
     before = rows(conn, model)
     conn.execute(f"DELETE FROM {model.tables[0].name}")  # it does not look at what is there
 
-    assert positions.rebuild(conn, model, story.store.after) == story.store.head()
+    assert positions.rebuild(conn, model, projected_story.store.after) == projected_story.store.head()
 
     assert rows(conn, model) == before
     assert left_behind(conn) == []
 
 
-def test_a_rebuild_gives_the_same_indexes_and_columns(story, conn):
-    story.tell().project_all()
+def test_a_rebuild_gives_the_same_indexes_and_columns(projected_story, conn):
     query = """
         SELECT tablename, regexp_replace(indexdef, ' INDEX \\S+ ', ' INDEX ') FROM pg_indexes
         WHERE schemaname = 'read_models' ORDER BY 1, 2"""
     before = conn.execute(query).fetchall()
 
     for model in catalogue.ALL:
-        positions.rebuild(conn, model, story.store.after)
+        positions.rebuild(conn, model, projected_story.store.after)
 
     assert conn.execute(query).fetchall() == before
 
 
-def test_a_rebuild_tells_how_far_it_is(story, conn, monkeypatch):
+def test_a_rebuild_tells_how_far_it_is(told_story, conn, monkeypatch):
     monkeypatch.setattr(positions, "REBUILD_BATCH", 50)
-    head, told = story.tell().store.head(), []
+    head, told = told_story.store.head(), []
 
-    positions.rebuild(conn, issues.issues, story.store.after, told.append)
+    positions.rebuild(conn, issues.issues, told_story.store.after, told.append)
 
     assert told == [*range(50, head, 50), head]
 
 
-def test_a_rebuild_brings_a_read_model_that_lagged_to_the_head(story, conn):
-    story.tell()
+def test_a_rebuild_brings_a_read_model_that_lagged_to_the_head(told_story, conn):
+    positions.rebuild(conn, issues.issues, told_story.store.after)
 
-    positions.rebuild(conn, issues.issues, story.store.after)
-
-    assert positions.wait(conn, ["issues"], 0) == story.store.head()
-    assert positions.advance(conn, [issues.issues], story.store.after) == 0
+    assert positions.wait(conn, ["issues"], 0) == told_story.store.head()
+    assert positions.advance(conn, [issues.issues], told_story.store.after) == 0
 
 
-def test_a_rebuild_starts_a_read_model_that_had_stopped(story, conn):
-    story.tell()
+def test_a_rebuild_starts_a_read_model_that_had_stopped(told_story, conn):
     positions.stop(conn, "issues", "ValueError")
 
-    positions.rebuild(conn, issues.issues, story.store.after)
+    positions.rebuild(conn, issues.issues, told_story.store.after)
 
     assert [one.stopped for one in positions.status(conn)] == [None] * len(NAMES)
 
 
-def test_issue_numbers_are_the_same_after_a_rebuild(story, conn):
-    story.tell().project_all()
-    acme = story.ids["acme"]
+def test_issue_numbers_are_the_same_after_a_rebuild(projected_story, conn):
+    acme = projected_story.ids["acme"]
     before = {one.id: one.identifier for one in issues.page(conn, acme, issues.Filters())}
 
-    positions.rebuild(conn, issues.issues, story.store.after)
+    positions.rebuild(conn, issues.issues, projected_story.store.after)
 
     assert {one.id: one.identifier for one in issues.page(conn, acme, issues.Filters())} == before
     assert sorted(before.values(), key=lambda text: int(text[4:])) == [f"ACM-{n}" for n in range(1, len(before) + 1)]
-    new = story.issue(acme, "After")
-    story.project_all()
+    new = projected_story.issue(acme, "After")
+    projected_story.project_all()
     assert issues.issue(conn, new).identifier == f"ACM-{len(before) + 1}"
 
 
 @ALL
-def test_a_rebuild_that_is_killed_half_way_changes_nothing(story, conn, settings, monkeypatch, model):
+def test_a_rebuild_that_is_killed_half_way_changes_nothing(projected_story, conn, settings, monkeypatch, model):
     monkeypatch.setattr(positions, "REBUILD_BATCH", 50)
-    story.tell().project_all()
     before, at = rows(conn, model), positions.status(conn)
 
     def kill(position):
@@ -150,39 +143,37 @@ def test_a_rebuild_that_is_killed_half_way_changes_nothing(story, conn, settings
             raise Killed
 
     with bootstrap.connect(settings) as own, pytest.raises(Killed):
-        positions.rebuild(own, model, story.store.after, kill)
+        positions.rebuild(own, model, projected_story.store.after, kill)
 
     assert rows(conn, model) == before
     assert positions.status(conn) == at
-    positions.rebuild(conn, model, story.store.after)
+    positions.rebuild(conn, model, projected_story.store.after)
     assert rows(conn, model) == before
     assert left_behind(conn) == []
 
 
-def test_a_connection_on_which_a_rebuild_was_killed_still_finds_the_rows(story, conn, monkeypatch):
+def test_a_connection_on_which_a_rebuild_was_killed_still_finds_the_rows(projected_story, conn, monkeypatch):
     monkeypatch.setattr(positions, "REBUILD_BATCH", 50)
-    story.tell().project_all()
 
     def kill(position):
         raise Killed
 
     with pytest.raises(Killed):
-        positions.rebuild(conn, issues.issues, story.store.after, kill)
+        positions.rebuild(conn, issues.issues, projected_story.store.after, kill)
 
     assert tables_searched(conn) == ["read_models"]
-    assert len(issues.page(conn, story.ids["acme"], issues.Filters())) > 1
+    assert len(issues.page(conn, projected_story.ids["acme"], issues.Filters())) > 1
 
 
-def test_an_event_that_cannot_be_folded_is_passed_over_by_a_rebuild_on_the_record(story, conn):
-    story.tell().project_all()
-    runs = [one for one in story.store.history() if isinstance(one.event, RunFired)]
+def test_an_event_that_cannot_be_folded_is_passed_over_by_a_rebuild_on_the_record(projected_story, conn):
+    runs = [one for one in projected_story.store.history() if isinstance(one.event, RunFired)]
 
     def fold(recorded, found):
         if recorded.position == runs[0].position:
             raise Killed
         run_history.fold(recorded, found)
 
-    positions.rebuild(conn, replace(run_history.run_history, fold=fold), story.store.after)
+    positions.rebuild(conn, replace(run_history.run_history, fold=fold), projected_story.store.after)
 
     (isolated,) = positions.isolated(conn, 10)
     assert (isolated.read_model, isolated.position, isolated.reason) == ("run_history", runs[0].position, "Killed")
@@ -190,8 +181,7 @@ def test_an_event_that_cannot_be_folded_is_passed_over_by_a_rebuild_on_the_recor
     assert tables_searched(conn) == ["read_models"]
 
 
-def test_a_database_cut_off_during_the_swap_keeps_the_old_rows(story, conn, settings, monkeypatch):
-    story.tell().project_all()
+def test_a_database_cut_off_during_the_swap_keeps_the_old_rows(projected_story, conn, settings, monkeypatch):
     before, at = rows(conn, directory.directory), positions.status(conn)
 
     def die(*_):
@@ -201,18 +191,17 @@ def test_a_database_cut_off_during_the_swap_keeps_the_old_rows(story, conn, sett
         swap = positions._swap
         patch.setattr(positions, "_swap", lambda *given: (swap(*given), die()))
         with pytest.raises(psycopg.OperationalError):
-            positions.rebuild(own, directory.directory, story.store.after)
+            positions.rebuild(own, directory.directory, projected_story.store.after)
 
     assert rows(conn, directory.directory) == before
     assert positions.status(conn) == at
 
 
 @ALL
-def test_readers_and_writers_notice_nothing_of_rebuilds(story, settings, system, monkeypatch, model):
-    conn = story.conn
+def test_readers_and_writers_notice_nothing_of_rebuilds(projected_story, settings, system, monkeypatch, model):
+    conn = projected_story.conn
     monkeypatch.setattr(positions, "REBUILD_BATCH", 50)
-    story.tell().project_all()
-    acme, routine_id, issue_id = story.ids["acme"], story.ids["piles"], story.ids["first"]
+    acme, routine_id, issue_id = projected_story.ids["acme"], projected_story.ids["piles"], projected_story.ids["first"]
 
     def read():
         with system.pool.connection() as own:
@@ -225,19 +214,19 @@ def test_readers_and_writers_notice_nothing_of_rebuilds(story, settings, system,
             assert directory.companies_of(own, directory.companies(own)[0].id) == []
 
     def write():
-        run_id = story.fire(routine_id)
-        head = story.store.head()
+        run_id = projected_story.fire(routine_id)
+        head = projected_story.store.head()
         with system.pool.connection() as own:
             assert positions.wait(own, NAMES, 10) >= head
             assert run_id in {one.id for one in run_history.recent(own, routine_id, 200)}
 
-    with projecting(settings, story.store.after), running(read, read, write):
+    with projecting(settings, projected_story.store.after), running(read, read, write):
         for _ in range(4):
-            positions.rebuild(conn, model, story.store.after)
+            positions.rebuild(conn, model, projected_story.store.after)
         positions.wait(conn, NAMES, 10)
 
-    story.project_all()
-    assert rows(conn, model) == folded(conn, model, list(story.store.history()), 1000)
+    projected_story.project_all()
+    assert rows(conn, model) == folded(conn, model, list(projected_story.store.history()), 1000)
     assert left_behind(conn) == []
 
 
@@ -250,8 +239,8 @@ def standing(conn, name="issues"):
     return next(one for one in positions.status(conn) if one.name == name)
 
 
-def test_a_new_shape_is_not_rebuilt_when_the_system_starts_but_later_by_the_projector(story, conn):
-    story.tell().project_all()
+def test_a_new_shape_is_not_rebuilt_when_the_system_starts_but_later_by_the_projector(projected_story, conn):
+    story = projected_story
     before = rows(conn, issues.issues)
     another = with_index()
 
@@ -268,9 +257,8 @@ def test_a_new_shape_is_not_rebuilt_when_the_system_starts_but_later_by_the_proj
     ).fetchone() == (1,)
 
 
-def test_two_rebuilds_of_one_read_model_at_once_do_each_other_no_harm(story, conn, settings, monkeypatch):
+def test_two_rebuilds_of_one_read_model_at_once_do_each_other_no_harm(projected_story, conn, settings, monkeypatch):
     monkeypatch.setattr(positions, "REBUILD_BATCH", 20)
-    story.tell().project_all()
     before, wrong = rows(conn, issues.issues), []
     together = threading.Barrier(2)
 
@@ -278,7 +266,7 @@ def test_two_rebuilds_of_one_read_model_at_once_do_each_other_no_harm(story, con
         try:
             with bootstrap.connect(settings) as own:
                 together.wait()
-                positions.rebuild(own, issues.issues, story.store.after)
+                positions.rebuild(own, issues.issues, projected_story.store.after)
         except Exception as error:  # noqa: BLE001 a thread tells nobody
             wrong.append(error)
 

@@ -16,8 +16,10 @@ from application import request_bodies
 from application.request_bodies import Body
 from domain.bounds.limits import DEFAULT as LIMITS
 from tests.api import Api
+from web.http import validation
 from web.http.guard import MAX_HEADER_BYTES, MAX_HEADERS
 from web.http.json_body import MAX_DEPTH
+from web.http.validation import Invalid
 
 ID = "11111111-1111-4111-8111-111111111111"
 SHAPES: dict[tuple[str, str], type[Body]] = {
@@ -57,6 +59,7 @@ SHAPES: dict[tuple[str, str], type[Body]] = {
 }
 NEED_SOMETHING = ("/members", "/triggers", "/preview")  # one of two fields; a kind
 SAMPLES = (None, True, 7, -1, 1.5, 1e300, 2**70, "", "nonsense", "x" * 100_001, [], ["x"], [None], {}, {"a": [1]})
+NO_OBJECTS: dict[str, object] = {"null": None, "array": [{}], "string": "{}", "number": 1, "boolean": False}
 DEEP = b'{"payload":' * (MAX_DEPTH + 1) + b"1" + b"}" * (MAX_DEPTH + 1)
 JSON = {"Content-Type": "application/json"}
 
@@ -90,6 +93,31 @@ def wrong(field: Any) -> Iterator[object]:
             yield sample
 
 
+def taken(shape: type[Body]) -> Any:
+    """What a route reads that takes this shape, or one of several by their kind."""
+    return request_bodies.TriggerDraft if shape is request_bodies.ScheduleDraft else shape
+
+
+def issues(shape: type[Body], sent: object) -> list[dict[str, Any]]:
+    """What is found wrong with a body."""
+    with pytest.raises(Invalid) as caught:
+        validation.parse(taken(shape), msgspec.json.decode(json.dumps(sent)))
+    return caught.value.issues
+
+
+@pytest.fixture
+def read_as(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The shapes that the routes read bodies in, meanwhile."""
+    shapes: list[Any] = []
+
+    def noting(shape: Any, value: object) -> Any:
+        shapes.append(shape)
+        return validation.parse(shape, value)
+
+    monkeypatch.setattr("web.http.requests.parse", noting)
+    return shapes
+
+
 def test_every_operation_that_takes_a_body_is_tried(api: Api):
     served = {
         (method.upper(), path.removeprefix("/api"))
@@ -105,24 +133,43 @@ def test_every_operation_that_takes_a_body_is_tried(api: Api):
 
 
 @pytest.mark.parametrize(("method", "path"), SHAPES)
-def test_each_field_of_the_wrong_type_is_named(api: Api, method: str, path: str):
-    for field in msgspec.structs.fields(SHAPES[method, path]):
+def test_each_field_of_the_wrong_type_is_named(method: str, path: str):
+    """Every cell, on the function that all routes read their bodies with; the tests after it say that they do."""
+    shape = SHAPES[method, path]
+    for field in msgspec.structs.fields(shape):
         for sample in wrong(field):
-            answer = api.request(method, path, body(SHAPES[method, path], {field.encode_name: sample}))
+            found = issues(shape, body(shape, {field.encode_name: sample}))
 
-            assert 400 == answer.status_code, (field.encode_name, sample)
-            assert "Validation error" == answer.json()["error"]
-            assert field.encode_name in [at[0] for at in paths(answer)], (field.encode_name, str(sample)[:50])
-            assert all({"code", "message", "path"} <= issue.keys() for issue in answer.json()["details"])
+            assert field.encode_name in [issue["path"][0] for issue in found], (field.encode_name, str(sample)[:50])
+            assert all({"code", "message", "path"} <= issue.keys() for issue in found)
 
 
 @pytest.mark.parametrize(("method", "path"), SHAPES)
-def test_all_wrong_fields_are_reported_together(api: Api, method: str, path: str):
-    fields = [field for field in msgspec.structs.fields(SHAPES[method, path]) if [] in list(wrong(field))]
+def test_each_route_reads_its_body_in_its_shape_and_reports_all_wrong_fields_together(
+    api: Api, read_as: list[Any], method: str, path: str
+):
+    shape = SHAPES[method, path]
+    sent = body(shape, {field.encode_name: [] for field in msgspec.structs.fields(shape) if [] in list(wrong(field))})
 
-    answer = api.request(method, path, body(SHAPES[method, path], {field.encode_name: [] for field in fields}))
+    answer = api.request(method, path, sent)
 
-    assert {field.encode_name for field in fields} == {at[0] for at in paths(answer)}
+    assert [taken(shape)] == read_as
+    assert (400, "Validation error") == (answer.status_code, answer.json()["error"])
+    assert issues(shape, sent) == answer.json()["details"]
+    assert sent.keys() - {"kind"} == {at[0] for at in paths(answer)}
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: str(sample)[:20])
+def test_a_field_of_the_wrong_type_is_answered_as_it_is_found(api: Api, sample: object):
+    shape, path = request_bodies.RoutineDraft, f"/companies/{ID}/routines"
+    for field in msgspec.structs.fields(shape):
+        if sample in list(wrong(field)):
+            sent = {field.encode_name: sample}
+
+            answer = api.request("POST", path, sent)
+
+            assert (400, "Validation error") == (answer.status_code, answer.json()["error"])
+            assert issues(shape, sent) == answer.json()["details"]
 
 
 @pytest.mark.parametrize(("method", "path"), [at for at in SHAPES if not at[1].endswith(NEED_SOMETHING)])
@@ -142,16 +189,15 @@ def test_an_empty_body_is_an_empty_object(api: Api, method: str, path: str):
         assert empty.status_code == untyped.status_code
 
 
-@pytest.mark.parametrize("kind", ["null", "array", "string", "number", "boolean"])
-@pytest.mark.parametrize(("method", "path"), SHAPES)
-def test_a_body_that_is_no_object_is_refused(api: Api, method: str, path: str, kind: str):
-    body = {"null": None, "array": [{}], "string": "{}", "number": 1, "boolean": False}[kind]
-
-    answer = api.request(method, path, content=json.dumps(body), headers=JSON)
-
+@pytest.mark.parametrize("kind", NO_OBJECTS)
+def test_a_body_that_is_no_object_is_refused(api: Api, kind: str):
     issue = {"code": "invalid_type", "expected": "object", "received": kind, "path": []}
-    assert 400 == answer.status_code
-    assert [issue | {"message": f"Expected object, received {kind}"}] == answer.json()["details"]
+    refused = [issue | {"message": f"Expected object, received {kind}"}]
+
+    answer = api.request("PATCH", f"/issues/{ID}", content=json.dumps(NO_OBJECTS[kind]), headers=JSON)
+
+    assert (400, refused) == (answer.status_code, answer.json()["details"])
+    assert [refused] * len(SHAPES) == [issues(shape, NO_OBJECTS[kind]) for shape in SHAPES.values()]
 
 
 @pytest.mark.parametrize(

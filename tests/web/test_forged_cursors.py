@@ -97,7 +97,7 @@ def lists(api: Api) -> dict[str, tuple[str, str]]:
 
 
 @pytest.mark.parametrize("name", A_LIST)
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @for_all(place=PLACES)
 def test_a_forged_cursor_is_followed_or_refused(api: Api, lists, name, place):
     path, list_ = lists[name]

@@ -517,7 +517,7 @@ def carry_out(desk: Desk, step: tuple[Any, ...]) -> None:
             desk.send(number)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @for_all(st.lists(STEPS, min_size=2, max_size=8), st.integers(0, 99))
 def test_whatever_was_done_a_restored_routine_is_as_its_snapshot_was(api: Api, steps: list[Any], which: int):
     """But for the addresses of webhooks that had to be made anew."""

@@ -69,7 +69,7 @@ def ok(response):
     return response.json() if response.content else None
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def collection_of(api):
     """Makes a collection and a client with its key."""
     made = []

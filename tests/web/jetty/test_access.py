@@ -123,8 +123,15 @@ OPERATIONS = {
 }
 
 
-@pytest.fixture
-def callers(api, jetty, other, collection_of):
+@pytest.fixture(scope="module")
+def home(collection_of):
+    """The collection in which all is asked for, by callers of all kinds."""
+    return collection_of()
+
+
+@pytest.fixture(scope="module")
+def callers(api, home, collection_of):
+    jetty, other = home, collection_of()
     company, abroad = (one.get("/collections/")[0]["company_id"] for one in (jetty, other))
     gone = collection_of()
     board = {"Authorization": f"Bearer {api.token}"}
@@ -152,12 +159,12 @@ def test_every_operation_that_is_served_has_its_row(api):
 
 
 @pytest.mark.parametrize("operation", TABLE)
-def test_each_caller_is_answered_as_the_table_says(jetty, callers, operation):
+def test_each_caller_is_answered_as_the_table_says(home, callers, operation):
     method, arrange = OPERATIONS[operation]
 
     answers = {}
     for who in PRINCIPALS:
-        path, body = arrange(jetty)
-        answers[who] = jetty.request(method, path, body, key=callers[who]).status_code
+        path, body = arrange(home)
+        answers[who] = home.request(method, path, body, key=callers[who]).status_code
 
     assert answers == TABLE[operation]

@@ -1,0 +1,86 @@
+import pytest
+
+from application.request_bodies import BackfillDraft, RoutinePatch
+from application.use_cases import backfills, routines, triggers
+from domain.errors import Conflict, InvalidField
+from domain.events import BackfillAdvanced, BackfillCancelled, BackfillCompleted, RunFired
+from domain.routines.backfill import Waiting
+from tests.application.use_cases.installation import HOUR
+
+
+@pytest.fixture
+def routine(here):
+    return here.routine()
+
+
+@pytest.fixture
+def trigger(here, routine):
+    return here.schedule(routine)
+
+
+def of_hours(here, hours, **fields):
+    return BackfillDraft(from_=here.now - hours * HOUR, **fields)
+
+
+def carry_on(here, backfill, trigger, routine):
+    row = Waiting(id=backfill, trigger_id=trigger, routine_id=routine, company_id=here.company)
+    return here.carry_out(backfills.carry_on, [row])
+
+
+def test_a_preview_names_the_occurrences_and_records_nothing(here, trigger):
+    before = len(list(here.store.history()))
+
+    seen = here.ask(backfills.preview, trigger, of_hours(here, 3))
+
+    assert (3, 0, None) == (seen.count, seen.left_out, seen.obstacle)
+    assert [10, 11, 12] == [at.hour for at, run in seen.occurrences if run is None]
+    assert before == len(list(here.store.history()))
+
+
+def test_one_at_a_time_the_next_occurrence_waits_for_the_end_of_the_one_before(here, trigger, routine):
+    backfill = here.ask(backfills.create, trigger, of_hours(here, 2))
+
+    assert [1, 0] == [carry_on(here, backfill, trigger, routine) for _ in range(2)]
+    here.finish(here.ids(RunFired)[0])
+    assert 1 == carry_on(here, backfill, trigger, routine)
+    here.finish(here.ids(RunFired)[1])
+    carry_on(here, backfill, trigger, routine)
+
+    assert 1 == len(here.events(BackfillCompleted))
+
+
+def test_asked_for_again_a_range_runs_nothing_twice(here):
+    routine = here.routine(concurrency_policy="always_enqueue")
+    trigger = here.schedule(routine)
+    for _ in range(2):
+        backfill = here.ask(backfills.create, trigger, of_hours(here, 3, overlap="policy"))
+        carry_on(here, backfill, trigger, routine)
+
+    assert 3 == len(here.events(RunFired))
+    assert [0, 3] == [event.left_out for event in here.events(BackfillAdvanced)]
+
+
+def test_a_range_without_a_past_occurrence_is_refused_and_so_is_a_routine_that_cannot_work(here, trigger, routine):
+    with pytest.raises(InvalidField, match="no occurrence in this range"):
+        here.ask(backfills.create, trigger, of_hours(here, -1))
+    here.ask(routines.update, routine, RoutinePatch(status="paused"))
+    with pytest.raises(Conflict, match="Routine is paused"):
+        here.ask(backfills.create, trigger, of_hours(here, 3))
+
+
+def test_it_ends_when_its_schedule_is_gone_when_it_is_cancelled_and_when_it_cannot_be_carried_out(
+    here, trigger, routine
+):
+    by_hand, hopeless, orphan = (here.ask(backfills.create, trigger, of_hours(here, 3)) for _ in range(3))
+
+    here.ask(backfills.cancel, by_hand)
+    row = Waiting(id=hopeless, trigger_id=trigger, routine_id=routine, company_id=here.company)
+    here.carry_out(backfills.give_up, [row], "it breaks")
+    here.ask(triggers.delete, trigger)
+    carry_on(here, orphan, trigger, routine)
+
+    assert ["cancelled", "could_not_be_carried_out: it breaks", "trigger_deleted"] == [
+        event.reason for event in here.events(BackfillCancelled)
+    ]
+    with pytest.raises(Conflict, match="is over"):
+        here.ask(backfills.cancel, by_hand)

@@ -1,0 +1,94 @@
+from datetime import timedelta
+
+import pytest
+
+from application.request_bodies import ProjectDraft, RoutinePatch, SchedulePreview
+from application.use_cases import explanations, routines, runs
+from application.use_cases.board import agents, projects
+from domain.errors import InvalidField, NotFound
+from tests.application.use_cases.installation import HOUR, Installation
+
+
+@pytest.fixture
+def routine(here):
+    return here.routine()
+
+
+@pytest.fixture
+def trigger(here, routine):
+    return here.schedule(routine)
+
+
+def next_hour(here):
+    return here.now.replace(minute=0, second=0) + HOUR
+
+
+def test_what_is_planned_is_named_until_something_is_in_the_way(here, routine, trigger):
+    ahead = here.ask(explanations.ahead, trigger)
+    planned = explanations.planned(ahead, None, here.now, here.now + 3 * HOUR, 10)
+    assert [13, 14, 15] == [one.at.hour for one in planned]
+
+    here.ask(routines.update, routine, RoutinePatch(status="paused"))
+
+    assert "routine_paused" == here.ask(explanations.ahead, trigger).why_none
+    assert [] == explanations.planned(here.ask(explanations.ahead, trigger), None, here.now, here.now + HOUR, 10)
+
+
+def test_an_occurrence_that_ran_one_that_was_missed_and_one_to_come_are_told_apart(here, routine, trigger):
+    first = next_hour(here)
+    here.passes(HOUR)
+    here.carry_out(runs.fire_due, [here.due(trigger, first)])
+    here.passes(HOUR)
+    here.ask(routines.update, routine, RoutinePatch(status="paused"))
+
+    asked = [first, first + HOUR, first + 9 * HOUR]
+    found = [here.ask(explanations.explain, routine, at)[0] for at in asked]
+    assert ["ran", "missed", "routine_paused"] == [account.verdict for account, _ in found]
+    assert "the routine was paused by Board" in found[-1][1]
+
+
+def test_who_paused_the_agent_is_named_where_it_will_be_in_the_way(here, routine, trigger):
+    here.ask(agents.pause, here.agent, "holiday")
+
+    [(account, text)] = here.ask(explanations.explain, routine, next_hour(here))
+
+    assert "planned" == account.verdict
+    assert "Board" in text
+
+
+def test_a_paused_project_is_in_the_way_too(here):
+    project = here.ask(projects.create, here.company, ProjectDraft(name="Moon"))
+    routine = here.routine(project_id=project)
+    here.schedule(routine)
+    here.ask(projects.pause, project)
+
+    [(account, _)] = here.ask(explanations.explain, routine, next_hour(here))
+
+    assert "ProjectPaused" == type(account.obstacle.event).__name__
+
+
+def test_a_trigger_of_another_routine_is_not_found_and_too_many_schedules_are_asked_about_one_by_one():
+    here = Installation(max_explained_schedules=1)
+    routine = here.routine()
+    first, _ = here.schedule(routine), here.schedule(routine)
+
+    with pytest.raises(InvalidField, match="ask about one of its triggers"):
+        here.ask(explanations.explain, routine, here.now)
+    assert 1 == len(here.ask(explanations.explain, routine, here.now, first))
+    with pytest.raises(NotFound):
+        here.ask(explanations.explain, here.routine(), here.now, first)
+
+
+def test_a_preview_says_in_words_what_a_schedule_would_do_and_records_nothing(here):
+    before = len(list(here.store.history()))
+
+    seen = here.ask(
+        explanations.preview, SchedulePreview(cron_expression="30 2 * * *", timezone="Europe/Berlin", count=2)
+    )
+    refused = here.ask(explanations.preview, SchedulePreview(cron_expression="61 * * * *"))
+
+    assert "Europe/Berlin time" in seen.words
+    assert [timedelta(days=1)] == [seen.times[1].at - seen.times[0].at]
+    assert seen.touched
+    assert refused.reason
+    assert before == len(list(here.store.history()))
