@@ -42,7 +42,7 @@ for name, is_fixed in (("suite", True), ("campaign", False)):
 hypothesis_settings.load_profile("campaign" if "SEED" in os.environ else "suite")
 
 # Every client reads all certificates of the world, which takes longer than a request: read them once.
-httpx._transports.default.create_ssl_context = cache(httpx.create_ssl_context)
+httpx._transports.default.create_ssl_context = cache(httpx.create_ssl_context)  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="session", autouse=True)
