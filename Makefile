@@ -1,6 +1,7 @@
 # `make` alone lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev up test test-fast fuzz check bench bench-peers simulate faults lock read-model-digests clean
+.PHONY: help install install-dev up dev test test-fast fuzz check bench bench-peers simulate faults lock event-catalogue \
+	read-model-digests clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -24,6 +25,9 @@ install-dev: $(VENV)/installed-dev ## what the tests and the linters need, too
 up: install ## run the whole system until Ctrl-C (ARGS="--port 8001 --data-dir DIR")
 	@exec $(BIN)/routines up $(ARGS)
 
+dev: install-dev ## as `up`; a part starts again when files change that it works with
+	@exec $(BIN)/python -m development.run_system $(ARGS)
+
 # The tests start some hundred processes: without compiled modules each would compile all of ours again.
 PYTEST = env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest
 
@@ -37,7 +41,7 @@ fuzz: install-dev ## many more random requests and examples than the tests have 
 	@env SEED=$$(date +%s) EXAMPLES=250 $(ARGS) $(PYTEST) -q -s tests/acceptance/test_schemathesis.py tests/web/jetty/test_schemathesis.py
 	@env SEED=$$(date +%s) $(ARGS) $(PYTEST) -q -m "hypothesis or slow" tests
 
-check: install-dev ## ruff, mypy --strict and the test of the layers
+check: install-dev ## ruff, mypy and the test of the layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -54,6 +58,9 @@ faults: install-dev ## cut, kill, freeze and crash everything, and count (ARGS="
 
 simulate: install-dev ## years of schedules under faults on a virtual clock (ARGS="--seed 17", "--minutes 10", "--break guards")
 	@$(BIN)/python -m verification.simulation.run $(ARGS)
+
+event-catalogue: $(VENV)/installed ## write docs/events.md from the events and their stored examples
+	@$(BIN)/python -m development.event_catalogue
 
 lock: ## recompile requirements*.txt from pyproject.toml (needs uv)
 	$(COMPILE) $(ARGS) -o requirements.txt

@@ -80,7 +80,7 @@ def burst(postgres: LocalPostgres, many: int) -> dict[str, float]:
 def _fired_after(system: System, head: int, due: datetime) -> float:
     """Seconds until they are all committed, as another client sees it."""
     with psycopg.connect(system.settings.database_url, autocommit=True) as conn:
-        while conn.execute(HEAD).fetchone()[0] < head:
+        while (row := conn.execute(HEAD).fetchone()) is None or row[0] < head:
             time.sleep(0.02)
         return (datetime.now(UTC) - due).total_seconds()
 

@@ -1,6 +1,8 @@
 """Firing: so many schedules due at once, settled by one scheduler."""
 
 import time
+from collections.abc import Callable
+from functools import partial
 
 import structlog
 from ledger import EXPRESSIONS, NOON, arm, fresh_system
@@ -23,7 +25,9 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
         f"Firing, {many:,} schedules ({EXPRESSIONS} expressions) due at once, each fired {FIRED_BEFORE} times before, one scheduler; "
         "each firing records run, issue and slot: 3 events"
     )
-    work = {f"batches of {batch}": lambda batch=batch: _rate(postgres, many, batch) for batch in (50, 200, 500)}
+    work: dict[str, Callable[[], float]] = {
+        f"batches of {batch}": partial(_rate, postgres, many, batch) for batch in (50, 200, 500)
+    }
     work["batches of 200, read ahead"] = lambda: _rate(postgres, many, 200, ahead=True)
     rates = in_turns(rounds, work)
     rows(rates, "firings/s", dict.fromkeys(rates, "batches of 50"))

@@ -2,6 +2,7 @@
 
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -34,9 +35,7 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
         places = {f"{few:,} enabled schedules": (small, few), f"{many:,} enabled schedules": (large, many)}
         for system, rows in places.values():
             _fill(system, rows)
-        took = in_turns(
-            3, {name: lambda system=system: _look_us(system, looks) for name, (system, _) in places.items()}
-        )
+        took = in_turns(3, {name: partial(_look_us, system, looks) for name, (system, _) in places.items()})
         for name, found in took.items():
             print(f"  {name:<46} {number(median(found)):>9} us        [{number(min(found))} - {number(max(found))}]")
         print(f"  the plan, of {many:,}:")

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -99,7 +99,7 @@ def _armed(
         created = TriggerCreated(routine_id=routine_id, kind="schedule", settings=schedule, next_at=next_at)
         batch.append((trigger_id, [created]))
     for start in range(0, len(batch), 1_000):
-        executor.attempt(lambda work, part=batch[start : start + 1_000]: _record(work, part, company_id))
+        executor.attempt(partial(_record, batch=batch[start : start + 1_000], company_id=company_id))
     return company_id
 
 
@@ -109,7 +109,7 @@ def _fire_before(system: System, company_id: UUID, now: datetime, fired: int) ->
     executor = Executor(system.store, lambda: now)
     at_once = max(1, 1_000 // fired)  # streams: of each firing some two events
     for start in range(0, len(batch), at_once):
-        executor.attempt(lambda work, part=batch[start : start + at_once]: _record(work, part, company_id))
+        executor.attempt(partial(_record, batch=batch[start : start + at_once], company_id=company_id))
 
 
 def _slot_events(routine_id: UUID, fired: int) -> list[AnyEvent]:

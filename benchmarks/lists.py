@@ -1,5 +1,6 @@
 """Lists over HTTP, long ones and such of routines with a long history, beside the route that does next to nothing."""
 
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -90,7 +91,7 @@ def _plans(conn: Connection, companies: dict[int, UUID], histories: dict[int, UU
     """The costs that Postgres expects of the queries as they are run, a column for each length of history."""
     title(f"Planned costs with {', '.join(f'{runs:,}' for runs in histories)} runs of the routine")
     recent = routines.RECENT_RUNS
-    lines: dict[str, tuple[Docs, list[dict[str, object]]]] = {
+    lines: dict[str, tuple[Docs[Any], list[dict[str, object]]]] = {
         "list with the routine": (routines.LIST, [routines.asked(company) for company in companies.values()]),
         f"detail, its {recent} runs": (run_history.RECENT, [_runs(id_, recent) for id_ in histories.values()]),
         f"page of {RUNS} runs": (run_history.RECENT, [_runs(id_, RUNS + 1) for id_ in histories.values()]),
@@ -104,6 +105,7 @@ def _runs(routine_id: UUID, limit: int) -> dict[str, object]:
     return {"routine_id": routine_id, "after": None, "limit": limit}
 
 
-def _cost(conn: Connection, docs: Docs, values: dict[str, object]) -> float:
-    ((plan,),) = conn.execute(SQL("EXPLAIN (FORMAT JSON) ") + docs.query, values).fetchone()
-    return plan["Plan"]["Total Cost"]
+def _cost(conn: Connection, docs: Docs[Any], values: dict[str, object]) -> float:
+    row = conn.execute(SQL("EXPLAIN (FORMAT JSON) ") + docs.query, values).fetchone()
+    assert row is not None
+    return float(row[0][0]["Plan"]["Total Cost"])

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 import burst
 import catch_up
@@ -152,28 +152,33 @@ async def _working(url: str, tasks: Callable[[procrastinate.App], None], use: Ca
             await asyncio.gather(worker, return_exceptions=True)
 
 
+def _count(conn: psycopg.Connection[Any], states: list[str], due: datetime) -> int:
+    row = conn.execute(JOBS, (states, due.timestamp())).fetchone()
+    return int(row[0]) if row else 0
+
+
 async def _procrastinate_burst(postgres: LocalPostgres, many: int) -> tuple[float, float]:
     due = _next_minute(5)
 
     def tasks(app: procrastinate.App) -> None:
-        @app.task(name="note", pass_context=False)
         def one(timestamp: int) -> None:
             pass
 
+        task = app.task(name="note", pass_context=False)(one)
         for index in range(many):
-            app.periodic(cron="* * * * *", periodic_id=str(index))(one)
+            app.periodic(cron="* * * * *", periodic_id=str(index))(task)
 
     with database(postgres) as url, psycopg.connect(url, autocommit=True) as conn:
 
         async def use(_app: procrastinate.App) -> tuple[float, float]:
-            took = []
+            took = list[float]()
             for states in (DEFERRED, DONE):
-                while conn.execute(JOBS, (states, due.timestamp())).fetchone()[0] < many:
+                while _count(conn, states, due) < many:
                     await asyncio.sleep(0.05)
                 took.append(many / (datetime.now(UTC) - due).total_seconds())
             return took[0], took[1]
 
-        return await _working(url, tasks, use)
+        return cast("tuple[float, float]", await _working(url, tasks, use))
 
 
 async def _procrastinate_lateness(postgres: LocalPostgres, many: int) -> list[float]:
@@ -191,4 +196,4 @@ async def _procrastinate_lateness(postgres: LocalPostgres, many: int) -> list[fl
                 await asyncio.sleep(0.05)
             return [(at - planned[name]).total_seconds() * 1_000 for name, at in ran]
 
-        return await _working(url, tasks, use)
+        return cast("list[float]", await _working(url, tasks, use))

@@ -1,6 +1,7 @@
 """The projector over a log of firings: all read models together, and each one rebuilt."""
 
 import time
+from functools import partial
 
 import structlog
 from ledger import NOON, arm, fresh_system
@@ -11,6 +12,7 @@ from processes.projector import Projector
 from processes.scheduler.scheduler import Scheduler
 from projections import catalogue
 from projections.engine import positions
+from projections.engine.read_model import ReadModel
 from routines import bootstrap
 from routines.bootstrap import System
 from routines.postgres.cluster import LocalPostgres
@@ -26,7 +28,7 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
         title(f"Projecting a log of {events:,} events ({many:,} routines, each fired once)")
         together = f"catch up, all {len(catalogue.ALL)} read models together"
         work = {"read and decode only": lambda: _read(system), together: lambda: _catch_up(system)}
-        work |= {f"rebuild {model.name}": lambda model=model: _rebuild(system, model) for model in catalogue.ALL}
+        work |= {f"rebuild {model.name}": partial(_rebuild, system, model) for model in catalogue.ALL}
         rates = in_turns(rounds, work)
         rows(rates, "events/s", dict.fromkeys(rates, "read and decode only"))
 
@@ -50,7 +52,7 @@ def _catch_up(system: System) -> float:
         return events / (time.perf_counter() - began)
 
 
-def _rebuild(system: System, model: positions.ReadModel) -> float:
+def _rebuild(system: System, model: ReadModel) -> float:
     with bootstrap.connect(system.settings) as conn:
         began = time.perf_counter()
         events = positions.rebuild(conn, model, system.store.after)

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ def _measure(system: System, requests: dict[str, Make], connections: int, rounds
         "raw insert, 1 row, durable": lambda: _insert_rate(system, connections, seconds)
     }
     for name, make in requests.items():
-        work[name] = lambda name=name, make=make: _request_rate(make, connections, seconds, took[name])
+        work[name] = partial(_request_rate, make, connections, seconds, took[name])
     rows(in_turns(rounds, work), "per s", dict.fromkeys(requests, "GET /api/health"))
     latencies(took)
 

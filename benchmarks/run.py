@@ -70,7 +70,8 @@ def main() -> None:
 
 def machine(postgres: LocalPostgres) -> str:
     with psycopg.connect(postgres.url("postgres")) as conn:
-        version, fsync = conn.execute("SELECT current_setting('server_version'), current_setting('fsync')").fetchone()
+        row = conn.execute("SELECT current_setting('server_version'), current_setting('fsync')").fetchone()
+    version, fsync = row or ("?", "?")
     load = os.getloadavg()[0]
     return (
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores ({platform.machine()}), load {load:.1f} before, "

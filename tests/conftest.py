@@ -42,7 +42,7 @@ for name, is_fixed in (("suite", True), ("campaign", False)):
 hypothesis_settings.load_profile("campaign" if "SEED" in os.environ else "suite")
 
 # Every client reads all certificates of the world, which takes longer than a request: read them once.
-httpx._transports.default.create_ssl_context = cache(httpx.create_ssl_context)
+httpx._transports.default.create_ssl_context = cache(httpx.create_ssl_context)  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -178,7 +178,7 @@ class _serving:  # noqa: N801 used as a function
         backend = Backend(system.executor, system.pool, system.settings.patience_s)
         app = create_app(backend, PUBLIC_URL, webhook_rate, jetty_routines=jetty_routines)
         self._server = server(app, system.settings, "127.0.0.1", 0)
-        set_asyncio_executor(request_threads(system.settings))
+        set_asyncio_executor(request_threads(system.settings))  # type: ignore[arg-type]
         self._socket = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]})
 
@@ -197,7 +197,7 @@ class _serving:  # noqa: N801 used as a function
 def execute(postgres: LocalPostgres, statement: str, *names: str) -> None:
     """A statement about databases, as the superuser."""
     with psycopg.connect(postgres.url("postgres", "postgres"), autocommit=True) as conn:
-        conn.execute(SQL(statement).format(*map(Identifier, names)))  # type: ignore[arg-type]
+        conn.execute(SQL(statement).format(*map(Identifier, names)))
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from msgspec import inspect
 from domain.events import AnyEvent
 
 # What requests may bring: no lone surrogate is JSON, and the guard refuses U+0000.
-TEXT = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\x00"), max_size=20)
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=20)
 MOMENTS = st.datetimes(datetime(1970, 1, 1), datetime(9999, 1, 1)).map(lambda moment: moment.replace(tzinfo=UTC))  # noqa: DTZ001
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | TEXT,
@@ -21,7 +21,7 @@ DEPTHS = st.integers(0, 1_200)
 
 def nested(depth):
     """An object in which so many arrays and objects are nested."""
-    value = "end"
+    value: object = "end"
     for level in range(depth):
         value = [value] if level % 2 else {"next": value}
     return {"deep": value}

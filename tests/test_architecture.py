@@ -78,8 +78,8 @@ def docstrings(path):
 
 
 def speaks_sql(path):
-    texts = (node for node in nodes(path) if isinstance(node, ast.Constant) and isinstance(node.value, str))
-    return any(SQL.match(text.value) for text in texts if id(text) not in docstrings(path))
+    texts = (node for node in nodes(path) if isinstance(node, ast.Constant))
+    return any(SQL.match(str(text.value)) for text in texts if id(text) not in docstrings(path))
 
 
 def reads_a_clock(path):

@@ -26,7 +26,7 @@ def running_system(data_dir: Path, *arguments: str) -> Iterator[dict[str, Any]]:
             process.communicate(timeout=STOPPED_S)
 
 
-def wait_for(state: Path, process: subprocess.Popen[str]) -> str:
+def wait_for(state: Path, process: subprocess.Popen[Any]) -> str:
     end = time.monotonic() + READY_S
     while not state.exists():
         assert process.poll() is None, process.stdout and process.stdout.read()

@@ -23,8 +23,10 @@ import time
 import traceback
 from base64 import b64decode, b64encode
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from pprint import pformat
+from typing import Any
 from urllib.parse import quote, quote_plus
 from uuid import UUID, uuid4
 
@@ -133,6 +135,8 @@ class Story:
 
     def __init__(self, root):
         self.root = root
+        self.argvs = []
+        self.bait = ""
         self.canaries = Canaries()
         root.chmod(0o711)  # the parts read the key file in it, as an account of their own where we are root
         parts = accounts.of_parts(print)
@@ -386,7 +390,7 @@ def misuse_webhook(story, url, mode, secret):
     path = url.partition("/api")[2]
     public_id = path.split("/")[-2]
     base = {"Content-Type": "application/json"}
-    calls = {
+    calls: dict[str, tuple[str, str, dict[str, Any]]] = {
         "secret as its address": ("POST", path.replace(public_id, secret), {}),
         "secret in the query of another": ("POST", path.replace(public_id, "0" * 24), {"params": {"secret": secret}}),
         "secret as a token": ("GET", "/companies", {"headers": {"Authorization": f"Bearer {secret}"}}),
@@ -412,8 +416,8 @@ def misuse_webhook(story, url, mode, secret):
         assert 401 == fire(
             story, "bearer: in lower case", url, "none", secret, headers={"Authorization": f"bearer {secret}"}
         )
-    broken = f'{{"secret":"{secret}"'.encode()
-    assert 400 == fire(story, f"{mode}: broken JSON of a known sender", url, mode, secret, body=broken)
+    cut = f'{{"secret":"{secret}"'.encode()
+    assert 400 == fire(story, f"{mode}: broken JSON of a known sender", url, mode, secret, body=cut)
 
 
 def change_modes(story, webhooks):
@@ -664,7 +668,7 @@ def shapes_with_secrets(tmp_path):
     key_file.write_text(f"k1 {KEY}\n")
     key_file.chmod(0o600)
     settings = Settings(database_url=f"postgresql://someone:{CANARY}@127.0.0.1/x", key_file=str(key_file))
-    now, id_ = "2026-11-22T00:00:00Z", UUID(int=1)
+    now, id_ = datetime(2026, 11, 22, tzinfo=UTC), UUID(int=1)
     minted = triggers.NewSecret(trigger_id=id_, public_id="0" * 24, secret=CANARY)
     ring = KeyRing(key_file)
     ring.current()

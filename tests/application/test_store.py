@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from itertools import pairwise
+from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
@@ -27,8 +28,8 @@ from domain.values import Failed
 NOON = datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)
 
 
-def fact(stream_id, version, event=None, **envelope):
-    envelope = {"at": NOON, "actor": "system", "company_id": None} | envelope
+def fact(stream_id, version, event=None, **more):
+    envelope: dict[str, Any] = {"at": NOON, "actor": "system", "company_id": None} | more
     return Recorded(stream_id=stream_id, version=version, event=event or AgentPaused(reason=f"v{version}"), **envelope)
 
 
@@ -378,7 +379,8 @@ class LosingPool:
 
 
 def losing(system, losses, **kwargs):
-    return EventStore(PostgresRecorder(LosingPool(system.pool, losses, **kwargs)))
+    pool: Any = LosingPool(system.pool, losses, **kwargs)
+    return EventStore(PostgresRecorder(pool))
 
 
 def test_a_commit_whose_answer_was_lost_is_known_as_ones_own(system):

@@ -3,6 +3,7 @@
 import tracemalloc
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -138,7 +139,8 @@ def who(fixture):
 
 
 def cached(size):
-    return CachedStream(recorded=[object()], state=None, folded=0, size=size)
+    anything: Any = object()
+    return CachedStream(recorded=[anything], state=None, folded=0, size=size)
 
 
 def test_the_cache_ends_where_its_memory_does_and_what_was_put_first_leaves_first():
@@ -266,7 +268,7 @@ def test_what_is_read_ahead_is_as_it_is_now_and_need_not_be_read_again(fixture):
 
 def test_what_cannot_be_read_ahead_is_left_to_the_decision(fixture):
     def unreadable(_work):
-        raise ImpossibleHistory
+        raise ImpossibleHistory(None, None)
 
     fixture.here.read_ahead(unreadable)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import permutations
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -42,8 +43,8 @@ def fresh(system, path):
     return lambda: Vault(system.pool, KeyRing(path))
 
 
-def kept(value=VALUE, **place):
-    place = {"id": uuid4(), "company_id": uuid4(), "owner_id": uuid4(), "purpose": "webhook"} | place
+def kept(value=VALUE, **more):
+    place: dict[str, Any] = {"id": uuid4(), "company_id": uuid4(), "owner_id": uuid4(), "purpose": "webhook"} | more
     return Kept(**place, secret=value if isinstance(value, Secret) else Secret(value))
 
 

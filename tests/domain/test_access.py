@@ -1,7 +1,7 @@
 """Users, memberships, keys and claims: contract 1.2."""
 
 from datetime import UTC, datetime, timedelta
-from typing import get_args
+from typing import Any, get_args
 from uuid import UUID
 
 import pytest
@@ -205,7 +205,7 @@ def test_whatever_members_do_to_each_other_an_owner_is_left_and_only_owners_move
 def attempt(by, member, wanted, others):
     """What becomes of a member."""
     if member is None:
-        events = [] if wanted is None else access.join(by, USER, None, wanted)
+        events: list[Any] = [] if wanted is None else access.join(by, USER, None, wanted)
     else:
         events = access.remove(by, member, others) if wanted is None else access.change(by, member, wanted, others)
     for event in events:

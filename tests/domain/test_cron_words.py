@@ -63,7 +63,7 @@ def meaning(expression):
     either = not texts[2].startswith("*") and not texts[4].startswith("*")
     all_days, all_weekdays = len(days) == 31, len(weekdays) == 7
     if (all_days and all_weekdays) or (either and (all_days or all_weekdays)):
-        on = "every day"
+        on: object = "every day"
     elif all_days or all_weekdays:
         on = (None if all_days else days, None if all_weekdays else weekdays)
     else:

@@ -21,11 +21,11 @@ from domain.events import (
     TrajectoryStepReported,
 )
 from domain.jetty import built_in, task, task_call
-from domain.values import TaskDetails
+from domain.values import Json, TaskDetails
 from tests.given import given
 
 A, B = UUID(int=1), UUID(int=2)
-WORKFLOW = {"init_params": {"a": 1, "b": None}, "steps": []}
+WORKFLOW: Json = {"init_params": {"a": 1, "b": None}, "steps": []}
 CREATED = TaskCreated(details=TaskDetails(name="t", workflow=WORKFLOW))
 
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from domain.errors import RuleViolation
 from domain.routines import variables
-from domain.values import Variable
+from domain.values import Json, Variable
 
 A = Variable(name="a")
 B = Variable(name="b")
@@ -396,7 +396,7 @@ def test_2_3_the_stored_payload_is_the_given_one_with_the_values(payload, resolv
 
 
 def test_the_given_payload_is_left_as_it_was():
-    payload = {"variables": {"a": "1"}}
+    payload: Json = {"variables": {"a": "1"}}
 
     variables.merged_payload(payload, {"a": 2})
 

@@ -27,9 +27,10 @@ from application.use_cases.board import agents, companies, issues, keys
 from application.use_cases.jetty import collections, task_routines, tasks, trajectories
 from application.use_cases.names import RoutinePath, TaskPath
 from domain.delivery import retry
+from domain.delivery.delivery import PendingDelivery
 from domain.events import DeliveryEvent, DeliveryFailed, EndpointDisabled, TrajectoryOpened, stored_name
 from domain.values import Callback
-from processes.delivery import lookups, worker
+from processes.delivery import worker
 from processes.delivery.outbound import PRIVATE, Client
 from processes.follower import Follower
 from projections.delivery import deliveries
@@ -125,7 +126,7 @@ def test_an_event_is_told_to_who_subscribes_to_it_signed_by_the_standard(world, 
         wait_for(lambda: world.outcomes() == ["delivery.delivered"])
 
     [got] = receiver.got
-    assert Webhook(secret).verify(got.body, got.headers)
+    assert Webhook(secret).verify(got.body, dict(got.headers))
     assert got.path == "/in"
     assert got.json["type"] == "issue.opened"
     assert got.json["data"]["streamId"] == str(issue)
@@ -188,7 +189,7 @@ def test_it_is_given_up_in_the_end_and_can_be_asked_for_again(world, sending, so
 
 
 def letter_of(shown):
-    return deliveries.PendingDelivery(
+    return PendingDelivery(
         id=shown.id,
         version=0,
         kind=shown.kind,
@@ -316,7 +317,7 @@ def test_while_a_rotation_overlaps_either_secret_proves_who_sent_it(world, sendi
         [got] = wait_for(lambda: receiver.good)
 
     for secret in (old, new):
-        Webhook(secret).verify(got.body, got.headers)
+        Webhook(secret).verify(got.body, dict(got.headers))
 
 
 def test_without_an_overlap_the_old_secret_signs_nothing(world, sending):
@@ -328,7 +329,7 @@ def test_without_an_overlap_the_old_secret_signs_nothing(world, sending):
         [got] = wait_for(lambda: receiver.good)
 
     with pytest.raises(Exception, match="No matching signature"):
-        Webhook(old).verify(got.body, got.headers)
+        Webhook(old).verify(got.body, dict(got.headers))
 
 
 def test_a_test_message_goes_to_its_endpoint_whatever_that_subscribes_to(world, sending):
@@ -367,7 +368,7 @@ def test_an_agent_hears_of_an_issue_that_is_opened_for_it(world, sending):
         [got] = wait_for(lambda: receiver.good)
         wait_for(lambda: world.outcomes() == ["delivery.delivered"])
 
-    assert Webhook(made.heartbeat_secret).verify(got.body, got.headers)
+    assert Webhook(made.heartbeat_secret).verify(got.body, dict(got.headers))
     assert got.json["type"] == "issue.opened"
     assert (got.json["data"]["issueId"], got.json["data"]["agentId"]) == (str(issue), str(made.agent_id))
 
@@ -458,7 +459,7 @@ def hanging(monkeypatch):
             raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
 
-    monkeypatch.setattr(lookups.socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     yield asked
     over.set()
 

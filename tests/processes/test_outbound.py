@@ -6,7 +6,7 @@ import ssl
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from cryptography import x509
@@ -384,8 +384,8 @@ def test_the_systems_answer_is_that_of_its_hosts_file():
 
 @pytest.mark.parametrize("companies", [1, 2, 3, 7])
 def test_companies_that_take_all_they_can_leave_as_much_for_another(companies):
-    shares = Shares(128)
-    while takers := [one for one in range(companies) if shares.fits(one)]:
+    shares, ids = Shares(128), [UUID(int=number) for number in range(companies)]
+    while takers := [one for one in ids if shares.fits(one)]:
         for one in takers:
             if shares.fits(one):
                 shares.take(one)
@@ -395,15 +395,15 @@ def test_companies_that_take_all_they_can_leave_as_much_for_another(companies):
 
 
 def test_what_is_larger_than_its_share_goes_alone():
-    shares = Shares(100)
+    shares, one, other = Shares(100), UUID(int=1), UUID(int=2)
 
-    assert shares.fits("a", 1_000)
-    shares.take("a", 60)
-    assert not shares.fits("a", 30)
-    assert shares.fits("b", 40)
-    assert not shares.fits("b", 41)
-    shares.give_back("a", 60)
-    assert shares.fits("a", 1_000)
+    assert shares.fits(one, 1_000)
+    shares.take(one, 60)
+    assert not shares.fits(one, 30)
+    assert shares.fits(other, 40)
+    assert not shares.fits(other, 41)
+    shares.give_back(one, 60)
+    assert shares.fits(one, 1_000)
 
 
 def test_nobody_there_is_a_failure():

@@ -186,10 +186,10 @@ def test_a_stop_ends_the_loop(looping):
     assert not thread.is_alive()
 
 
-def test_an_error_that_nobody_foresaw_ends_the_process_with_its_thread(system):
+def test_an_error_that_nobody_foresaw_ends_the_process_with_its_thread(system, monkeypatch):
     stop = threading.Event()
     broken = Projector(catalogue.ALL, system.store.after)
-    broken.step = lambda _conn: 1 / 0
+    monkeypatch.setattr(broken, "step", lambda _conn: 1 / 0)
 
     with pytest.raises(ZeroDivisionError):
         projectors.run(broken, lambda: bootstrap.connect(system.settings), stop)

@@ -87,7 +87,7 @@ def test_why_it_did_not_run_is_told_in_a_sentence(bounded):
     place.clock.now += MINUTE
     place.tick()
 
-    [(account, sentence)] = place.free.ask(
+    [(account, sentence)] = place.free.query(
         lambda work: explanations.explain(work, USER, armed.routine_id, NOON + MINUTE)
     )
 
@@ -178,7 +178,7 @@ def test_while_a_schedule_rests_one_is_told_why_and_nothing_is_overdue(bounded):
     place, _, armed = full(bounded)
     every_minute(place, 100)
 
-    [(account, sentence)] = place.free.ask(
+    [(account, sentence)] = place.free.query(
         lambda work: explanations.explain(work, USER, armed.routine_id, NOON + 99 * MINUTE)
     )
 

@@ -1,6 +1,7 @@
 """A connection with the service's rights to a database of one's own, and a story to tell in it."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -29,7 +30,7 @@ class Telling(msgspec.Struct):
     key_file: Path
     caller: Caller
     ids: dict[str, object]
-    now: object
+    now: datetime
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from application.jetty_request_bodies import CadenceConfig, CollectionCreate, Ro
 from application.use_cases.jetty import collections, task_routines, tasks, trajectories
 from application.use_cases.names import RoutinePath, TaskPath
 from domain.events import TrajectoryOpened
+from domain.values import Json
 from projections.catalogue import ALL
 from projections.engine import positions
 from projections.jetty import task_routines as shown
@@ -16,7 +17,7 @@ from projections.jetty import trajectories as lists
 TASK = TaskPath(collection="my-org", task="asks")
 HOURLY = RoutinePath(collection="my-org", task="asks", name="hourly")
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-EMPTY = {"step_configs": {"ask": {"activity": "llm"}}, "steps": ["ask"]}
+EMPTY: Json = {"step_configs": {"ask": {"activity": "llm"}}, "steps": ["ask"]}
 
 
 @pytest.fixture

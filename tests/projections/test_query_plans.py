@@ -48,7 +48,7 @@ def grow(conn: Connection, routine_id: UUID, runs: int) -> None:
 
 
 def planned(conn: Connection, explain: str, docs: Docs[Any], **values: object) -> Any:
-    query: Composed = SQL(explain) + docs.query  # type: ignore[arg-type]
+    query: Composed = SQL(explain) + docs.query
     found = conn.execute(query, values).fetchone()
     return found[0][0]["Plan"] if found else None
 

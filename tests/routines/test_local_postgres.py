@@ -15,7 +15,7 @@ from routines import bootstrap
 from routines.errors import CannotStart, PostgresUnavailable
 from routines.local import accounts
 from routines.local.accounts import Account
-from routines.local.private_files import Locked
+from routines.local.private_files import Locked, hand_over
 from routines.postgres import binaries, cluster
 from routines.postgres.cluster import LocalPostgres
 from routines.settings import Settings
@@ -26,7 +26,7 @@ LIMIT_S = 20.0
 START_AND_DIE = """
 import os, signal, sys
 from pathlib import Path
-from routines.local_postgres import LocalPostgres
+from routines.postgres.cluster import LocalPostgres
 LocalPostgres(Path(sys.argv[1]), durable=False).start()
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -441,7 +441,7 @@ def test_what_is_not_the_former_owners_is_not_handed_over(root):
     os.chown(home, NOBODY.uid, NOBODY.gid)
     os.chown(home / "own", NOBODY.uid, NOBODY.gid)
 
-    cluster.hand_over(home, STRANGER)
+    hand_over(home, STRANGER)
 
     assert 0 == victim.stat().st_uid
     assert [STRANGER.uid, STRANGER.uid] == [path.stat().st_uid for path in (home, home / "own")]

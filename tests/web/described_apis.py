@@ -14,6 +14,7 @@ from tests.api import Api
 from tests.conftest import PUBLIC_URL
 from tests.description import Description
 from web import app
+from web.apis import dispatch_by_api
 from web.http.backend import Backend
 from web.openapi import examples
 from web.openapi.description import Operation, operations_of
@@ -41,7 +42,7 @@ class DescribedApi(NamedTuple):
 def described_apis(api: Api) -> Iterator[Mapping[Name, DescribedApi]]:
     """Both, over the database of the running API."""
     built: dict[Name, Litestar] = {}
-    select = app.dispatch_by_api
+    select = dispatch_by_api
 
     def noted(apps: Mapping[Name, Litestar]) -> ASGIApp:
         built.update(apps)

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 from application import tokens
 from application.event_store.unit_of_work import UnitOfWork
-from domain.events import AgentCreated, KeyIssued, KeyRevoked, UserRegistered
+from domain.events import AgentCreated, AnyEvent, KeyIssued, KeyRevoked, UserRegistered
 from domain.identity import key_of
 from domain.values import AgentProfile, AgentStatus, MemberRole
 from routines import bootstrap
@@ -47,7 +47,10 @@ def member(api: Api, company_id: str, role: MemberRole, permissions: tuple[str, 
 def key(api: Api, user_id: UUID, *, expires_at: datetime | None = None, revoked: bool = False) -> str:
     """A further token of a user."""
     token = tokens.mint("board")
-    events = [KeyIssued(name="a key", user_id=user_id, expires_at=expires_at), *([KeyRevoked()] if revoked else [])]
+    events: list[AnyEvent] = [
+        KeyIssued(name="a key", user_id=user_id, expires_at=expires_at),
+        *([KeyRevoked()] if revoked else []),
+    ]
     operate(api, lambda work: work.record(key_of(token), events))
     return token
 

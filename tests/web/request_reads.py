@@ -107,7 +107,8 @@ def reads_of(
 
         async def watched(scope: Any, receive: Any, send: Any) -> None:
             named = [(reads.named(name), value) for name, value in scope["headers"]]
-            await described.asgi({**scope, "headers": named}, receive, send)
+            heard: Any = {**scope, "headers": named}
+            await described.asgi(heard, receive, send)
 
         async def send() -> httpx.Response:
             transport = httpx.ASGITransport(app=watched)

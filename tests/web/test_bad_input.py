@@ -627,7 +627,7 @@ def test_two_authorization_headers_are_none(api: Api):
 
 @pytest.mark.parametrize("session", ["nonsense", ID[:-1], f"{ID},{ID}", "\u00e9"])
 def test_a_malformed_work_session_is_named(api: Api, session: str):
-    answer = api.request("GET", "/companies", headers={"X-Paperclip-Run-Id": session.encode("latin-1")})  # type: ignore[dict-item]
+    answer = api.request("GET", "/companies", headers={"X-Paperclip-Run-Id": session.encode("latin-1")})
 
     assert 400 == answer.status_code
     assert [["X-Paperclip-Run-Id"]] == paths(answer)

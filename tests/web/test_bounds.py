@@ -40,7 +40,7 @@ ID = "11111111-1111-4111-8111-111111111111"
 PUBLIC = "/api/routine-triggers/public"
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
-TRUSTING = {"trusted_proxies": "127.0.0.0/8"}
+TRUSTING: dict[str, Any] = {"trusted_proxies": "127.0.0.0/8"}
 
 
 def limits(**fields: int) -> Limits:
@@ -265,8 +265,10 @@ def test_large_bodies_are_those_that_hold_objects_of_any_shape():
         request_bodies.AgentDraft,
         jetty_request_bodies.RunCreate,
         jetty_request_bodies.TaskChange,
+        jetty_request_bodies.IngestCreate,
+        jetty_request_bodies.StepReport,
+        jetty_request_bodies.RoutineCreate,
     )
-    large += (jetty_request_bodies.IngestCreate, jetty_request_bodies.StepReport, jetty_request_bodies.RoutineCreate)
     small = (
         request_bodies.RoutineDraft,
         request_bodies.CommentDraft,

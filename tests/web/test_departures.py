@@ -101,14 +101,14 @@ def test_who_waits_for_a_read_model_stops_when_its_client_leaves(here: Api, monk
     company, looks, over = here.company(), [], Event()
     wait = Backend._await
 
-    def endless(backend: Backend, *_: Any) -> int:
+    def endless(backend: Backend, *_: Any, **__: Any) -> int:
         try:
-            return wait(backend, ("issues",), 10**9, 20.0)
+            return wait(backend, ("issues",), 10**9, 20.0, in_other_tables=True)
         finally:
             over.set()
 
     monkeypatch.setattr(Backend, "_await", endless)
-    monkeypatch.setattr(Backend, "_gap", lambda *_: (looks.append(None), (10**9, 1))[1])
+    monkeypatch.setattr(Backend, "_gap", lambda *_, **__: (looks.append(None), (10**9, 1))[1])
     client = asking(here, company, LEFT)
     wait_for(lambda: looks)
     client.close()

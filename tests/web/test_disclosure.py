@@ -11,7 +11,7 @@ import pytest
 from domain import disclosure
 from domain.delivery import endpoint
 from domain.delivery.delivery import PendingDelivery
-from domain.events import AgentCreated, TriggerCreated, stored_name
+from domain.events import STORED_NAMES, AgentCreated, TriggerCreated
 from domain.identity import revision_of
 from domain.values import AgentProfile, TriggerSettings, Webhook
 from processes.delivery import payloads
@@ -210,7 +210,7 @@ def test_no_event_that_an_endpoint_is_told_holds_an_address(place: Place):
     events = [
         one
         for one in place.api.system.store.history()
-        if str(one.company_id) == place.company and stored_name(one.event) in endpoint.TOLD
+        if str(one.company_id) == place.company and one.name in endpoint.TOLD
     ]
     kept = msgspec.json.encode([one.event for one in events]).decode()
     bodies = "\n".join(told(place, one).decode() for one in events)
@@ -257,7 +257,7 @@ def test_a_masked_event_is_of_the_same_kind_and_what_is_empty_stays_empty():
     assert None is disclosure.masked(AgentProfile(name="A")).heartbeat_url
 
 
-@pytest.mark.parametrize("kind", endpoint.STORED_NAMES.values(), ids=endpoint.STORED_NAMES)
+@pytest.mark.parametrize("kind", STORED_NAMES.values(), ids=STORED_NAMES)
 def test_whatever_looks_like_an_address_in_an_event_is_one(kind: type):
     """A new field that is called after an address must be named in `disclosure.ADDRESSES`, or here."""
     suspicious = {name for name in _fields(kind) if re.search(r"url|e?mail|address|adapter|public", name)}

@@ -17,14 +17,14 @@ def recorded() -> Lagging:
 
 @pytest.mark.parametrize("error", [Lagging(["issues"], 3), OperationalError("away"), IntegrityError("races lost")])
 def test_what_recorded_nothing_may_be_tried_again(error: Exception):
-    response = to_response(None, error)  # type: ignore[arg-type]
+    response = to_response(None, error)
 
     assert (503, "1") == (response.status_code, response.headers.get("Retry-After"))
 
 
 @pytest.mark.parametrize("error", [recorded(), OutcomeUnknown("the answer was lost")])
 def test_what_may_be_recorded_is_not_to_be_repeated_unseen(error: Exception):
-    response = to_response(None, error)  # type: ignore[arg-type]
+    response = to_response(None, error)
 
     assert (503, None) == (response.status_code, response.headers.get("Retry-After"))
     assert "read it back" in response.content.error
@@ -33,7 +33,7 @@ def test_what_may_be_recorded_is_not_to_be_repeated_unseen(error: Exception):
 def test_a_clock_that_differs_is_not_called_a_busy_database():
     message = 'an event that begins {"at":"2026-11-29T13:00:00.5Z" is to be recorded at 2026-11-29 12:00:00+00'
     with capture_logs() as logged:
-        response = to_response(None, ClockDiffers(message))  # type: ignore[arg-type]
+        response = to_response(None, ClockDiffers(message))
 
     assert (503, "The clock of this process differs from the database's; nothing was changed") == (
         response.status_code,

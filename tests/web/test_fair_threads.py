@@ -87,7 +87,7 @@ def test_nothing_is_remembered_of_tenants_that_have_nothing_to_do():
 
 
 def test_a_tenant_that_waits_for_read_models_leaves_room_for_others_to_wait():
-    backend = Backend(executor=None, pool=None, patience_s=5.0)  # type: ignore[arg-type]
+    backend = Backend(executor=None, pool=None, patience_s=5.0)
 
     assert [True, True, True, False] == [backend._begin_long_wait("hostile") for _ in range(4)]
     assert [True, True, True, False] == [backend._begin_long_wait("neighbour") for _ in range(4)]

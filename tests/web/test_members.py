@@ -16,7 +16,7 @@ from application.use_cases import read_access
 from application.use_cases.board import issues, members
 from application.use_cases.board.members import MembershipRef
 from domain.errors import Forbidden
-from domain.events import NameClaimed, stored_name
+from domain.events import NameClaimed
 from domain.identity import claim_of
 from routines import bootstrap
 from tests.api import Api
@@ -137,7 +137,7 @@ def test_an_email_that_others_know_is_answered_as_one_that_nobody_knows(club: Cl
     def added(email: str) -> tuple[int, Any, list[str]]:
         before = club.api.system.store.head()
         answer = club.api.request("POST", home.path, {"name": "Ann", "email": email}, token=manager)
-        events = [stored_name(one.event) for one in club.api.system.store.after(before, 100)]
+        events = [one.name for one in club.api.system.store.after(before, 100)]
         shape = {name: type(value) for name, value in answer.json().items()}
         return answer.status_code, shape, events
 

@@ -32,11 +32,12 @@ def pages(api: Api, path: str, token: str | None) -> Iterator[httpx.Response]:
     """Each page that the last one leads to."""
     at: str | None = path
     while at is not None:
-        answer = api.request("GET", at, **({"token": token} if token else {}))
+        more: dict[str, Any] = {"token": token} if token else {}
+        answer = api.request("GET", at, **more)
         assert 200 == answer.status_code, answer.text
         yield answer
         found = answer.links.get("next")
-        at = found and urljoin(str(answer.url), found["url"]).removeprefix(f"{api.url}/api")
+        at = None if found is None else urljoin(str(answer.url), found["url"]).removeprefix(f"{api.url}/api")
 
 
 class Clients:

@@ -58,7 +58,7 @@ def runs(api: Api, routine: str) -> list[Any]:
 
 def secrets_kept(api: Api) -> int:
     with api.system.pool.connection() as conn:
-        return int(conn.execute("SELECT count(*) FROM vault.secrets").fetchone()[0])  # type: ignore[index]
+        return int(conn.execute("SELECT count(*) FROM vault.secrets").fetchone()[0])
 
 
 # Who is let in

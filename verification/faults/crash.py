@@ -5,6 +5,7 @@ import random
 import signal
 import time
 from contextlib import suppress
+from functools import partial
 
 import psycopg
 from eventsourcing.persistence import PersistenceError
@@ -20,7 +21,7 @@ BACK_S = 5.0  # after which something is recorded again, once the database is ba
 
 def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
     crashes = int(size(full=200, short=6, brief=2))
-    progress, broken, back_s = Progress("crash"), [], [0.0]
+    progress, broken, back_s = Progress("crash"), list[str](), [0.0]
     with environment.database() as database, running_system(environment, database, chance) as system:
         for role in ("scheduler", "web", "projector"):
             system.start(role)
@@ -29,13 +30,13 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
             for number in range(crashes):
                 wait_for(lambda: _arm(system.company_fixture), environment.limit_s)
                 goal = _head(database) + chance.randint(1, 100)
-                wait_for(lambda goal=goal: _head(database) >= goal, environment.limit_s)
+                wait_for(partial(_has_reached, database, goal), environment.limit_s)
                 time.sleep(chance.uniform(0, 0.05))
                 seen, is_back = _crash(environment, database)
                 began = time.monotonic()
                 if is_back < seen:
                     broken.append(f"the head was {seen} before a crash and {is_back} after it")
-                wait_for(lambda seen=is_back: _head(database) > seen, environment.limit_s)
+                wait_for(partial(_has_reached, database, is_back + 1), environment.limit_s)
                 back_s.append(time.monotonic() - began)
                 progress(f"{number + 1} crashes, {seen:,} events, slowest return {max(back_s):.1f} s")
         broken += [f"nothing was recorded for {max(back_s):.1f} s after Postgres was back"] * (max(back_s) > BACK_S)
@@ -59,6 +60,10 @@ def _crash(environment: Environment, database: Database) -> tuple[int, int]:
     wait_for(lambda: not environment.postgres.alive())
     environment.postgres.start()
     return seen, _head(database)
+
+
+def _has_reached(database: Database, goal: int) -> bool:
+    return _head(database) >= goal
 
 
 def _head(database: Database) -> int:

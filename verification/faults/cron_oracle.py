@@ -6,7 +6,7 @@ every real minute whose wall time matches; otherwise a wall time that a clock ch
 minute after it, and one that comes twice counts the first time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
@@ -41,7 +41,7 @@ def _walls(minute: datetime, zone: ZoneInfo, *, real_time: bool) -> Iterator[dat
         before += MINUTE
 
 
-def _matcher(expression: str):  # noqa: ANN202
+def _matcher(expression: str) -> Callable[[datetime], bool]:
     texts = expression.split()
     minutes, hours, days, months, weekdays = (
         _values(text, *limits) for text, limits in zip(texts, RANGES, strict=True)

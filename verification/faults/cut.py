@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 from uuid import uuid4
 
 import httpx
@@ -27,7 +28,7 @@ from processes.projector import Projector
 from processes.scheduler.scheduler import Scheduler
 from projections import catalogue
 from projections.engine import positions
-from routines import bootstrap, clock
+from routines import bootstrap, clock, migrations
 from routines.settings import Settings
 from verification.faults import oracle, postgres_proxy
 from verification.faults.campaign import Outcome, Progress, Size
@@ -63,7 +64,11 @@ class Side:
         app = create_app(Backend(self.system.executor, self.system.pool, 1.0), "https://routines.example")
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)  # type: ignore[arg-type]
         self._http = httpx.AsyncClient(transport=transport, base_url="https://routines.example/api")
-        stack.callback(lambda: self._conn and self._conn.close())
+        stack.callback(self._close)
+
+    def _close(self) -> None:
+        if self._conn is not None:
+            self._conn.close()
 
     def tick(self) -> bool:
         """As processes.scheduler.run does."""
@@ -207,7 +212,7 @@ class Bench:
         after = oracle.head(self.log)
         case, fault = make(), At(k, action)
         done = threading.Event()
-        client = threading.Thread(target=lambda: _until_done(case, self.cut_off) and done.set(), daemon=True)
+        client = threading.Thread(target=_until_done, args=(case, self.cut_off, done), daemon=True)
         self.proxy.fault = fault
         client.start()
         if action is Action.SILENCE:
@@ -221,7 +226,7 @@ class Bench:
                 self.proxy.heal()
         client.join(20)
         self.proxy.fault = postgres_proxy.Nothing()
-        _until_done(case, self.direct)
+        _until_done(case, self.direct, threading.Event())
         verdict = oracle.judge(self.log, after=after, answered=case.answers if done.is_set() else ())
         verdict.lost += not done.is_set()
         return fault.hit.is_set(), verdict
@@ -248,17 +253,14 @@ def _all_cuts(bench: Bench, kind: str, make: Callable[[], Case], size: Size, cha
     return Outcome(f"cut: {kind}", total, f"{cases} cuts", broken, notes=[f"{reach} messages"])
 
 
-def _until_done(case: Case, side: Side) -> bool:
-    return any(case.act(side) for _ in range(TRIES))
+def _until_done(case: Case, side: Side, done: threading.Event) -> None:
+    if any(case.act(side) for _ in range(TRIES)):
+        done.set()
 
 
 @contextmanager
 def _short_limits() -> Iterator[None]:
     """Of the service, but shorter; and a clock that is asked each time, so that each firing sends the same messages."""
-    limits, age_s = bootstrap.LIMITS, clock.MAX_AGE_S
-    bootstrap.LIMITS, clock.MAX_AGE_S = limits | LIMITS, 0.0
-    with structlog.testing.capture_logs():
-        try:
-            yield
-        finally:
-            bootstrap.LIMITS, clock.MAX_AGE_S = limits, age_s
+    shorter = patch.object(bootstrap, "LIMITS", migrations.LIMITS | LIMITS)
+    with shorter, patch.object(clock, "MAX_AGE_S", 0.0), structlog.testing.capture_logs():
+        yield

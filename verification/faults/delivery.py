@@ -32,11 +32,11 @@ from verification.faults.oracle import Verdict
 from verification.faults.receiver import Got, Receiver
 
 TASK = TaskPath(collection="my-org", task="say")
-WORKFLOW = {"steps": ["say"], "step_configs": {"say": {"activity": "text_echo", "text": "hello"}}}
+WORKFLOW: dict[str, object] = {"steps": ["say"], "step_configs": {"say": {"activity": "text_echo", "text": "hello"}}}
 SECRET = "shh"  # noqa: S105 of nobody
 PROCESSES = 2
 QUICK = """
-from domain import retry
+from domain.delivery import retry
 retry.PAUSES_S = (0.1,) * len(retry.PAUSES_S)
 from routines.cli import main
 main(["delivery"])
@@ -48,7 +48,7 @@ DEAD = "SELECT count(*) FROM log.events WHERE name = 'delivery.dead'"
 
 def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
     kills, calls = int(size(full=100, short=20, brief=6)), int(size(full=1_000, short=200, brief=60))
-    progress, broken, connections = Progress("delivery"), [], itertools.count(1)
+    progress, broken, connections = Progress("delivery"), list[str](), itertools.count(1)
 
     def stumbling(_got: Got, _before: int) -> int | None:
         return None if next(connections) % 3 == 0 else 200

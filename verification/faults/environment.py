@@ -82,7 +82,7 @@ class Database:
     def trust_clocks(self, max_difference: str) -> None:
         """How far, by the log's rules, a writer's clock may be from Postgres's: DEFAULT, or NULL for any clock."""
         with self.superuser() as conn:
-            conn.execute(SQL("UPDATE log.rules SET max_clock_difference = {}").format(SQL(max_difference)))  # type: ignore[arg-type]
+            conn.execute(SQL("UPDATE log.rules SET max_clock_difference = {}").format(SQL(max_difference)))
 
     def processes(self, url: str | None = None, env: Mapping[str, str] | None = None) -> Processes:
         return Processes(

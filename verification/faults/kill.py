@@ -1,12 +1,16 @@
 """Random SIGKILL of scheduler, web and projector under load: schedules that have missed some minutes, and a client."""
 
 import random
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import httpx
+import psycopg
 
 from routines import bootstrap
 from routines.local.up import free_port
@@ -29,9 +33,13 @@ class RunningSystem:
     port: int
     limit_s: float
 
-    def start(self, role: str):  # noqa: ANN201
+    def start(self, role: str) -> subprocess.Popen[bytes]:
         arguments = ["--port", str(self.port)] if role == "web" else []
         return self.processes.start(role, *arguments)
+
+
+def _has_reached(log: psycopg.Connection[Any], goal: int) -> bool:
+    return oracle.head(log) >= goal
 
 
 @contextmanager
@@ -54,7 +62,7 @@ def running_system(
 
 def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
     kills, schedules = int(size(full=500, short=25)), int(size(full=2_000, short=100))
-    progress, broken = Progress("kill"), []
+    progress, broken = Progress("kill"), list[str]()
     with (
         environment.database() as database,
         database.auditor() as log,
@@ -67,7 +75,7 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
             for number in range(kills):
                 system.company_fixture.late(schedules // kills, MINUTES)
                 goal = oracle.head(log) + chance.randint(1, 60)
-                wait_for(lambda goal=goal: oracle.head(log) >= goal, environment.limit_s)
+                wait_for(partial(_has_reached, log, goal), environment.limit_s)
                 time.sleep(chance.uniform(0, 0.03))
                 victim = chance.randrange(len(roles))
                 running[victim].kill()

@@ -2,7 +2,9 @@
 
 import random
 import threading
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import cast
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
@@ -56,7 +58,7 @@ class CompanyFixture:
 
     def once(self, moments: list[datetime]) -> list[UUID]:
         """Schedules for one moment each, which lies ahead."""
-        schedules = [({}, TriggerSettings(run_at=moment, timezone="UTC"), moment) for moment in moments]
+        schedules: list[Schedule] = [({}, TriggerSettings(run_at=moment, timezone="UTC"), moment) for moment in moments]
         return self.arm(self.system.clock(), schedules)
 
     def arm(self, at: datetime, schedules: list[Schedule]) -> list[UUID]:
@@ -114,7 +116,7 @@ class Client(threading.Thread):
         self._over.set()
         self.join()
 
-    def _until_answered(self, method: str, path: str, body: dict[str, object]) -> dict[str, str] | None:
+    def _until_answered(self, method: str, path: str, body: Mapping[str, object]) -> dict[str, str] | None:
         """The answer of a success, None when we are to stop first. What is refused for good is noted."""
         while not self._over.wait(0.01):
             try:
@@ -123,7 +125,7 @@ class Client(threading.Thread):
                 self._over.wait(0.05)
                 continue
             if answer.is_success:
-                return answer.json()
+                return cast("dict[str, str]", answer.json())
             if answer.status_code < 500:
                 self.refused.append(f"{method} {path}: {answer.status_code} {answer.text}")
                 return None

@@ -12,7 +12,7 @@ SHARE = 0.4  # of the answers
 
 def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
     schedules, goal = int(size(full=2_000, short=100, brief=40)), int(size(full=5_000, short=100, brief=20))
-    progress, broken = Progress("lostanswer"), []
+    progress, broken = Progress("lostanswer"), list[str]()
     with environment.database() as database, postgres_proxy.between(environment.socket) as proxy:
         fault = postgres_proxy.LoseAnswers(chance, SHARE)
         proxy.fault = fault

@@ -21,6 +21,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from psycopg.sql import SQL
+
 from verification.faults import kill, lostanswer
 from verification.faults.campaign import Campaign, Size
 from verification.faults.environment import Database, Environment, open_environment, tidy_when_terminated
@@ -111,7 +113,7 @@ def _before_each(environment: Environment, spoil: Callable[[Database], None]) ->
 
 def _execute(database: Database, statements: str) -> None:
     with database.superuser() as conn:
-        conn.execute(statements)  # type: ignore[arg-type]
+        conn.execute(SQL(statements))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -109,7 +109,7 @@ class Neighbour(threading.Thread):
         operation: str,
         method: str,
         path: str,
-        body: dict[str, object] | None = None,
+        body: Mapping[str, object] | None = None,
         headers: dict[str, str] | None = None,
     ) -> dict[str, Any]:
         began = time.monotonic()
@@ -146,7 +146,7 @@ class Memory(threading.Thread):
 
 def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
     alone_s, seconds = size(full=30, short=10, brief=2), size(full=300, short=60, brief=15)
-    progress, broken, notes = Progress("neighbour"), [], []
+    progress, broken, notes = Progress("neighbour"), list[str](), list[str]()
     with ExitStack() as stack:
         database = stack.enter_context(environment.database())
         log = stack.enter_context(database.auditor())

@@ -15,7 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, LiteralString, cast
 
 import psycopg
 
@@ -80,15 +80,22 @@ class Log:
 
 
 def head(conn: psycopg.Connection[Any]) -> int:
-    return conn.execute("SELECT coalesce(max(position), 0) FROM log.events").fetchone()[0]
+    return int(_value(conn, "SELECT coalesce(max(position), 0) FROM log.events"))
 
 
 def clock(conn: psycopg.Connection[Any]) -> datetime:
-    return conn.execute("SELECT clock_timestamp()").fetchone()[0]
+    return cast("datetime", _value(conn, "SELECT clock_timestamp()"))
 
 
 def runs(conn: psycopg.Connection[Any]) -> int:
-    return conn.execute("SELECT count(*) FROM log.events WHERE name = 'run.fired'").fetchone()[0]
+    return int(_value(conn, "SELECT count(*) FROM log.events WHERE name = 'run.fired'"))
+
+
+def _value(conn: psycopg.Connection[Any], query: LiteralString) -> Any:
+    """The one value of the one row."""
+    row = conn.execute(query).fetchone()
+    assert row is not None
+    return row[0]
 
 
 def judge(

@@ -188,7 +188,7 @@ class Proxy:
 
 def _split(data: bytes, *, typed: bool) -> list[bytes]:
     """The whole messages at the beginning of the data."""
-    found, start = [], 0
+    found, start = list[bytes](), 0
     while True:
         head = start + (1 if typed else 0)
         if len(data) < head + LENGTH:

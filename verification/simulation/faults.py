@@ -14,7 +14,6 @@ from msgspec.structs import replace
 
 from application.event_store.recorder import Guards, MemoryRecorder, OutcomeUnknown
 from application.event_store.store import EventStore, from_stored
-from domain.events import stored_name
 from domain.recorded import Recorded
 from domain.routines import trigger
 from domain.routines.trigger import Due
@@ -88,7 +87,7 @@ class Log(MemoryRecorder):
 
     def stream(self, stream_id: UUID, read_from: str | None) -> list[Recorded]:
         events = self._streams.get(stream_id, [])
-        named = (place for place, recorded in enumerate(events) if stored_name(recorded.event) == read_from)
+        named = (place for place, recorded in enumerate(events) if recorded.name == read_from)
         return events[max(named, default=0) :] if read_from else events[:]
 
 

@@ -42,7 +42,7 @@ from domain.events import (
     TriggerUpdated,
 )
 from domain.recorded import Recorded
-from domain.values import Coalesced, Failed, Opened, RoutineSettings, Skipped, TriggerSettings
+from domain.values import Coalesced, Failed, Opened, RoutineSettings, Skipped, Started, TriggerSettings
 from verification.simulation.calendar_walk import Terms
 
 Kind = Literal["lost", "doubled", "early", "half-made", "against rule"]
@@ -397,3 +397,5 @@ def _outcome(event: RunFired) -> str:
             return "skipped"
         case Failed():
             return "failed"
+        case Started():
+            return "started"

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from typing import Any
 
 from application.access import Caller
 from application.event_store.recorder import MemoryRecorder
@@ -61,7 +62,7 @@ class Installation:
         self.now = NOON
         self.vault = MemoryVault()
         self.store = EventStore(MemoryRecorder(), Limits(**limits))
-        self.executor = Executor(self.store, lambda: self.now, self.vault)
+        self.executor = Executor(self.store, lambda: self.now, self.vault)  # type: ignore[arg-type]
         self.admin = Caller(token=self.executor.attempt(keys.mint_first).result.token)
         self.company = self.ask(companies.create, CompanyDraft(name="Acme"))
         self.agent = self.ask(agents.create, self.company, AgentDraft(name="Scout")).agent_id
@@ -144,6 +145,7 @@ class Installation:
     def task_routine(self, task, kind="manual", **fields):
         """A routine that calls the task."""
         path = RoutinePath(collection=task.collection, task=task.task, name=f"routine-{next(self._numbers)}")
-        cadence = CadenceConfig(type=kind, **({} if kind == "manual" else {"minute_utc": 0}))
+        minute: dict[str, Any] = {} if kind == "manual" else {"minute_utc": 0}
+        cadence = CadenceConfig(type=kind, **minute)
         self.ask(task_routines.create, task, RoutineCreate(name=path.name, cadence=cadence, **fields))
         return path

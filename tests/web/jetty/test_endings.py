@@ -1,6 +1,8 @@
 """Over every quota, and however full the history of a thing is: Jetty's clients can stop it, too."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import httpx
 import pytest
@@ -67,7 +69,7 @@ def delete_variable(jetty):
     )
 
 
-CASES = {
+CASES: dict[str, Callable[..., Any]] = {
     "pause a routine": pause,
     "pause a routine by an update": patch_paused,
     "delete a routine": delete_routine,
