@@ -25,9 +25,9 @@ from tests.api import Api
 from tests.waiting import wait_for
 from tests.web.hooks import Hook, hook
 from tests.web.jetty.conftest import ECHO, Jetty
+from tests.web.paperclip.test_webhooks import FORWARDED, sending_from
 from tests.web.served import further
 from tests.web.test_abuse import all_of, answers, only
-from tests.web.test_webhooks import FORWARDED, sending_from
 from web.http import json_body
 from web.http.fair_threads import TENANT
 from web.http.guard import MAX_PATH_BYTES, MAX_QUERY_BYTES, MAX_QUERY_FIELDS

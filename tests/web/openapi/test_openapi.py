@@ -17,7 +17,7 @@ from web.openapi import examples
 METHODS = {"get", "put", "post", "delete", "patch"}
 RIGHTS = {
     row.pop("operation"): set(row.values())
-    for row in csv.DictReader((Path(__file__).parents[2] / "docs" / "access.csv").read_text().splitlines())
+    for row in csv.DictReader((Path(__file__).parents[3] / "docs" / "access.csv").read_text().splitlines())
 }
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.domain.test_schedule import walk
+from tests.domain.schedule.test_cron_schedule import walk
 from verification.simulation import calendar_walk
 from verification.simulation.shrink import shortest
 from verification.simulation.world import Shape, World

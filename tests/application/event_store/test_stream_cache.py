@@ -173,7 +173,7 @@ def test_a_stream_that_would_push_out_all_others_is_forgotten():
     assert cache.size == 0
 
 
-STORED = {path.stem: path.read_bytes() for path in (Path(__file__).parent.parent / "stored").glob("*.json")}
+STORED = {path.stem: path.read_bytes() for path in (Path(__file__).parents[2] / "stored").glob("*.json")}
 FREE_JSON = {
     "empty objects": [{}] * 5_000,
     "objects of one": [{"a": 1}] * 5_000,

@@ -29,7 +29,7 @@ from domain.values import SigningMode
 from domain.webhooks import verification
 from domain.webhooks.secret import Secret
 from domain.webhooks.verification import Proof, WebhookRequest, verify
-from tests.domain.webhook_vectors.refused import BODY, OTHER_SECRET, hex_hmac, refused, v1
+from tests.domain.webhooks.webhook_vectors.refused import BODY, OTHER_SECRET, hex_hmac, refused, v1
 
 VECTORS = Path(__file__).parent / "webhook_vectors"
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -18,7 +18,7 @@ from application.use_cases import references
 from domain.bounds.limits import DEFAULT as LIMITS
 from domain.errors import NotFound
 from tests.api import Api
-from tests.domain.webhook_vectors.refused import Attempt, refused
+from tests.domain.webhooks.webhook_vectors.refused import Attempt, refused
 from tests.web.hooks import JSON, Hook, hex_hmac, hook
 from tests.web.served import further
 from web.http.guard import MAX_HEADER_BYTES
@@ -26,7 +26,7 @@ from web.http.rate_limit import WebhookRateLimiter
 
 MODES = ["bearer", "hmac_sha256", "github_hmac", "none", "standard_webhooks"]
 SIGNED = [mode for mode in MODES if mode != "none"]
-VECTORS = Path(__file__).parents[1] / "domain" / "webhook_vectors"
+VECTORS = Path(__file__).parents[2] / "domain" / "webhooks" / "webhook_vectors"
 NOT_ACTIVE = (409, "Routine trigger is not active")
 NOT_FOUND = (404, "Routine trigger not found")
 UNAUTHORIZED = (401, "Unauthorized")

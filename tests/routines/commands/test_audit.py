@@ -17,7 +17,7 @@ from routines.cli import main
 from routines.migrations import migrate
 from routines.settings import Settings
 
-OLD_LOG = Path(__file__).parent.parent.joinpath("application", "log_without_logins.sql").read_text()
+OLD_LOG = Path(__file__).parents[2].joinpath("application", "log_without_logins.sql").read_text()
 FORGED = b'{"at":"2020-01-01T00:00:00Z","actor":"system\\u001b[2J","event":{"type":"key.issued","name":"k"}}'
 
 
