@@ -140,7 +140,7 @@ def require_board(principal: Principal) -> BoardUser:
     return principal
 
 
-def standing(work: UnitOfWork, user: BoardUser, company_id: UUID) -> Membership | None:
+def find_membership(work: UnitOfWork, user: BoardUser, company_id: UUID) -> Membership | None:
     """What a user is in a company: an instance admin an owner of every one, None whoever is no member (any more)."""
     if user.instance_admin:
         return access.OWNER
@@ -167,7 +167,7 @@ def _authorize_agent(principal: AgentCaller, action: Action, resource: Resource)
 def _authorize_user(work: UnitOfWork, principal: BoardUser, action: Action, resource: Resource) -> None:
     if resource.company_id is None:
         raise NotFound(f"{resource.kind} not found")
-    membership = standing(work, principal, resource.company_id)
+    membership = find_membership(work, principal, resource.company_id)
     if membership is None:
         _turn_away(resource, "User does not have access to this company")
     elif membership.role == "viewer" and action != "read":

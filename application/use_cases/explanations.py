@@ -132,7 +132,9 @@ def explain(
     _must_be_few(work, len(wanted), len(history), 0)
     work.load(wanted)
     _must_be_few(work, len(wanted), len(history), sum(len(work.history(id_)) for id_ in wanted))
-    questions = [(id_, verdicts.ask(verdicts.config_periods(history, work.history(id_)), moment)) for id_ in wanted]
+    questions = [
+        (id_, verdicts.query_at(verdicts.config_periods(history, work.history(id_)), moment)) for id_ in wanted
+    ]
     accounts = [_explanation(work, id_, question) for id_, question in questions]
     return [(one, sentences.sentence(one, partial(_name, work))) for one in accounts]
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 from uuid import UUID
 
-from application.access import BoardUser, Principal, Resource, authorize, may, require_board, standing
+from application.access import BoardUser, Principal, Resource, authorize, find_membership, may, require_board
 from application.event_store.unit_of_work import UnitOfWork
 from application.use_cases.board import companies
 from domain import disclosure
@@ -63,5 +63,5 @@ def members(work: UnitOfWork, principal: Principal, company_id: UUID) -> bool:
     company(work, principal, company_id)
     if not isinstance(principal, BoardUser):
         return False
-    membership = standing(work, principal, company_id)
+    membership = find_membership(work, principal, company_id)
     return membership is not None and access.may_manage(membership)

@@ -49,7 +49,7 @@ def fire_by_hand(work: UnitOfWork, principal: Principal, routine_id: UUID, reque
         source=request.source,
         assignee_agent_id=assignee,
         project_id=request.project_id or current.settings.project_id,
-        texts=texts(work, current.settings, request.variables or {}, variables_in(request.payload)),
+        rendered=render(work, current.settings, request.variables or {}, variables_in(request.payload)),
         trigger_id=request.trigger_id,
         idempotency_key=key,
         payload=request.payload,
@@ -94,7 +94,7 @@ def _fail(work: UnitOfWork, row: DueTrigger, reason: str) -> int:
         source="schedule",
         assignee_agent_id=current.settings.assignee_agent_id,
         project_id=current.settings.project_id,
-        texts=Failed(reason=f"The occurrence could not be carried out: {reason}"),
+        rendered=Failed(reason=f"The occurrence could not be carried out: {reason}"),
         trigger_id=row.trigger_id,
         occurrence=row.next_at,
         next_at=next_at,
@@ -156,7 +156,7 @@ def scheduled(
         source="schedule",
         assignee_agent_id=current.settings.assignee_agent_id,
         project_id=current.settings.project_id,
-        texts=_render_for_schedule(work, current.settings),
+        rendered=_render_for_schedule(work, current.settings),
         trigger_id=trigger_id,
         occurrence=occurrence,
     )
@@ -202,21 +202,21 @@ def record(work: UnitOfWork, company_id: UUID, current: Routine, asked: FiringRe
 def _outcome(work: UnitOfWork, current: Routine, request: FiringRequest, guard: Slot) -> Outcome:
     if request.source == "schedule" and projects.is_paused(work.get(PROJECT, request.project_id)):
         return firing.PROJECT_PAUSED
-    if isinstance(request.texts, Failed):
-        return request.texts  # without a look at live issues: what they hold may be why it failed
+    if isinstance(request.rendered, Failed):
+        return request.rendered  # without a look at live issues: what they hold may be why it failed
     assignee = work.get(AGENT, request.assignee_agent_id)
     return firing.outcome(request, current, assignee, slots.newest(work, current, guard))
 
 
-def texts(work: UnitOfWork, settings: RoutineSettings, *given: Mapping[str, object]) -> firing.RenderedTemplate:
+def render(work: UnitOfWork, settings: RoutineSettings, *given: Mapping[str, object]) -> firing.RenderedTemplate:
     """The texts of a run that is fired now. Raises Unacceptable."""
-    return firing.texts(settings, given, work.now, work.limits.max_run_text_bytes)
+    return firing.render(settings, given, work.now, work.limits.max_run_text_bytes)
 
 
 def _render_for_schedule(work: UnitOfWork, settings: RoutineSettings) -> firing.RenderedTemplate | Failed:
     """Nobody is there to be told what is missing: the run says it."""
     try:
-        return texts(work, settings)
+        return render(work, settings)
     except RuleViolation as refusal:
         return firing.failed(refusal)
 

@@ -23,7 +23,7 @@ def record_pending_as_missed(
         return
     first = _first_unsettled(work, trigger_id, plan, current.next_unsettled_at)
     if first is not None:
-        work.record(trigger_id, trigger.drop(current, plan, first, work.now, reason))
+        work.record(trigger_id, trigger.miss_pending(current, plan, first, work.now, reason))
 
 
 def record_all_pending_as_missed(work: UnitOfWork, routine: Routine, reason: str) -> None:

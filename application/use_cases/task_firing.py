@@ -96,7 +96,7 @@ def _outcome(work: UnitOfWork, routine: Routine, request: FiringRequest) -> Outc
         return begun  # whoever asks for it gets it: neither cadence, pause nor overlap count
     if projects.is_paused(work.get(PROJECT, request.project_id)):
         return firing.PROJECT_PAUSED
-    if isinstance(request.texts, Failed):
+    if isinstance(request.rendered, Failed):
         return begun  # as failed, without a look at live trajectories: what they hold may be why
     guard = slots.of(work, request.routine_id)
     return run.outcome(routine.settings.concurrency_policy, slots.newest(work, routine, guard), begun)
@@ -110,7 +110,7 @@ def _opened(
     task = work.get(TASK, call.task_id)
     if task is None or task.deleted:
         return opened, GONE
-    return opened, request.texts.reason if isinstance(request.texts, Failed) else None
+    return opened, request.rendered.reason if isinstance(request.rendered, Failed) else None
 
 
 def _trajectory(work: UnitOfWork, call: TaskCall, company_id: UUID) -> TrajectoryOpened:

@@ -127,7 +127,7 @@ def _after(period: ConfigPeriod, recorded: Recorded) -> ConfigPeriod:
             return replace(period, trigger=trigger, edit=recorded if isinstance(event, OF_TRIGGER) else period.edit)
 
 
-def ask(past: Sequence[ConfigPeriod], moment: datetime) -> ExplainQuery:
+def query_at(past: Sequence[ConfigPeriod], moment: datetime) -> ExplainQuery:
     """What a moment is about: the occurrence of its minute or one that came due in it, be it one that was not to be."""
     minute = moment.replace(second=0, microsecond=0)
     found = [

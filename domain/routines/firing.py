@@ -55,7 +55,7 @@ class FiringRequest(Value, frozen=True):
     source: RunSource
     assignee_agent_id: UUID | None
     project_id: UUID | None
-    texts: RenderedTemplate | Failed  # Failed: they cannot be filled in
+    rendered: RenderedTemplate | Failed  # Failed: they cannot be filled in
     trigger_id: UUID | None = None
     occurrence: datetime | None = None
     next_at: datetime | None = None
@@ -77,7 +77,7 @@ class Facts(Value, frozen=True):
     slot: tuple[SlotEvent, ...]
 
 
-def texts(
+def render(
     settings: RoutineSettings, given: Sequence[Mapping[str, object]], moment: datetime, most: int = sys.maxsize
 ) -> RenderedTemplate:
     """
@@ -115,8 +115,8 @@ def deadline(settings: RoutineSettings, moment: datetime) -> datetime | None:
 
 def outcome(firing: FiringRequest, routine: Routine, agent: Agent | None, newest: LiveWork | None) -> Outcome:
     """What becomes of it (contract 5.2, 5.3); `newest` is the live execution issue that it meets, if any."""
-    if isinstance(firing.texts, Failed):
-        return firing.texts
+    if isinstance(firing.rendered, Failed):
+        return firing.rendered
     begun = Opened(issue_id=issue_of_run(firing.run_id))
     decided = runs.outcome(routine.settings.concurrency_policy, newest, begun)
     if not isinstance(decided, Opened):
@@ -131,10 +131,10 @@ def outcome(firing: FiringRequest, routine: Routine, agent: Agent | None, newest
 def facts(firing: FiringRequest, routine: Routine, slot: Slot, outcome: Outcome) -> Facts:
     """The events of a firing with this outcome."""
     fired = fired_with(firing, routine, outcome)
-    if not isinstance(outcome, Opened) or isinstance(firing.texts, Failed):
+    if not isinstance(outcome, Opened) or isinstance(firing.rendered, Failed):
         return Facts(run=fired, issue=None, slot=())
     live = LiveWork(issue_id=outcome.issue_id, run_id=firing.run_id)
-    issue = _issue(firing, firing.texts, routine.settings)
+    issue = _issue(firing, firing.rendered, routine.settings)
     return Facts(run=fired, issue=issue, slot=tuple(slots.take(slot, firing.routine_id, live)))
 
 
@@ -157,11 +157,11 @@ def fired_with(firing: FiringRequest, routine: Routine, outcome: Outcome) -> Run
     )
 
 
-def _issue(firing: FiringRequest, texts: RenderedTemplate, settings: RoutineSettings) -> IssueOpened:
+def _issue(firing: FiringRequest, rendered: RenderedTemplate, settings: RoutineSettings) -> IssueOpened:
     return IssueOpened(
         details=IssueDetails(
-            title=texts.title,
-            description=texts.description,
+            title=rendered.title,
+            description=rendered.description,
             priority=settings.priority,
             assignee_agent_id=firing.assignee_agent_id,
             project_id=firing.project_id,
@@ -179,5 +179,5 @@ def _issue(firing: FiringRequest, texts: RenderedTemplate, settings: RoutineSett
 
 def _payload(firing: FiringRequest) -> Json | None:
     """What a run keeps of what it was fired with (contract 2.3)."""
-    filled = {} if isinstance(firing.texts, Failed) else firing.texts.variables
+    filled = {} if isinstance(firing.rendered, Failed) else firing.rendered.variables
     return variables.merged_payload(firing.payload, filled)

@@ -285,7 +285,7 @@ def miss(plan: Plan, since: datetime, found: Due, reason: str) -> TriggerMissed:
     return replace(missed, next_at=found.next_at, due_at=found.due_at)
 
 
-def drop(trigger: Trigger, plan: Plan, first: datetime, now: datetime, reason: str) -> list[TriggerEvent]:
+def miss_pending(trigger: Trigger, plan: Plan, first: datetime, now: datetime, reason: str) -> list[TriggerEvent]:
     """
     The occurrences from `first` until now did not run, since the schedule is changed; it goes on from now.
 

@@ -156,7 +156,7 @@ def create(conn: Connection, models: Sequence[ReadModel], read: Read) -> list[st
     """
     with _alone(conn, "read models"):
         for model in models:
-            conn.execute(WANT, (model.name, model.shape))
+            conn.execute(WANT, (model.name, model.schema_hash))
         left = outdated(conn, models)
         if left and not read(0, 1):
             for model in left:
@@ -199,7 +199,7 @@ def _move(conn: Connection, models: Sequence[ReadModel], start: int, batch: Sequ
     they are many, and for nothing when another process has moved the models meanwhile.
     """
     with conn.transaction(), conn.pipeline():
-        locked = conn.execute(LOCKED, _shapes(models))
+        locked = conn.execute(LOCKED, _schema_hashes(models))
         folds = {model.name: model.begin(conn, batch, BATCH_ROWS) for model in models}
         if len(batch) <= SMALL_BATCH:
             for fold in folds.values():
@@ -222,21 +222,21 @@ def reached(conn: Connection, models: Sequence[ReadModel], *, all_of_them: bool 
 
     Raises Outdated when they must be `all_of_them` and one may not be moved.
     """
-    row: tuple[int | None, int] | None = conn.execute(REACHED, _shapes(models), prepare=True).fetchone()
+    row: tuple[int | None, int] | None = conn.execute(REACHED, _schema_hashes(models), prepare=True).fetchone()
     position, count = row or (None, 0)
     if all_of_them and count < len(models):
         raise Outdated(", ".join(model.name for model in models))
     return position
 
 
-def _shapes(models: Sequence[ReadModel]) -> dict[str, list[str]]:
-    return {"names": [model.name for model in models], "shapes": [model.shape for model in models]}
+def _schema_hashes(models: Sequence[ReadModel]) -> dict[str, list[str]]:
+    return {"names": [model.name for model in models], "shapes": [model.schema_hash for model in models]}
 
 
 def isolate(conn: Connection, model: ReadModel, read: Read, position: int, reason: str) -> Recorded | None:
     """Passes over the event after a position, on the record; None when the model is not at that position any more."""
     with conn.transaction():
-        now_at: dict[str, int] = dict(conn.execute(LOCKED, _shapes([model])).fetchall())
+        now_at: dict[str, int] = dict(conn.execute(LOCKED, _schema_hashes([model])).fetchall())
         recorded = next(iter(read(position, 1)), None) if now_at.get(model.name) == position else None
         if recorded is not None:
             _note_isolated(conn, model, recorded, reason)
@@ -280,14 +280,14 @@ def outdated(conn: Connection, models: Sequence[ReadModel]) -> list[ReadModel]:
     other tables, which stand still until they are rebuilt, and of these the ones that a process acts on.
     """
     events = {"unknown_event": UNKNOWN_EVENT, "known_events": list(STORED_NAMES)}
-    moves_on: dict[str, bool] = dict(conn.execute(OUTDATED, _shapes(models) | events).fetchall())
+    moves_on: dict[str, bool] = dict(conn.execute(OUTDATED, _schema_hashes(models) | events).fetchall())
     found = [model for model in models if model.name in moves_on]
     return sorted(found, key=lambda model: (moves_on[model.name], model.polled_by is None))
 
 
 def has_other_rows(conn: Connection, models: Sequence[ReadModel]) -> bool:
     """Whether the rows of one of these models were made by another version."""
-    row = conn.execute(HAS_OTHER_ROWS, _shapes(models)).fetchone()
+    row = conn.execute(HAS_OTHER_ROWS, _schema_hashes(models)).fetchone()
     return row is not None and row[0]
 
 
@@ -344,7 +344,7 @@ def gap(conn: Connection, names: Sequence[str], target: int | None = None) -> tu
 
 def gap_of_own_tables(conn: Connection, models: Sequence[ReadModel], target: int | None = None) -> tuple[int, int]:
     """The same; models whose tables are those of another version do not count: they wait for their rebuild."""
-    return _gap(conn.execute(LAG_OF_OWN_TABLES, _shapes(models), prepare=True), len(models), target)
+    return _gap(conn.execute(LAG_OF_OWN_TABLES, _schema_hashes(models), prepare=True), len(models), target)
 
 
 def _gap(found: Cursor, count: int, target: int | None) -> tuple[int, int]:
@@ -391,7 +391,7 @@ def rebuild(
 
 
 def _rebuild(conn: Connection, model: ReadModel, read: Read, progress: Callable[[int], None]) -> int:
-    conn.execute(FIRST, (model.name, model.shape))
+    conn.execute(FIRST, (model.name, model.schema_hash))
     try:
         return _fold_and_swap(conn, model, read, progress)
     except BaseException:
@@ -424,7 +424,7 @@ def _fold_and_swap(conn: Connection, model: ReadModel, read: Read, progress: Cal
         conn.execute(READMIT, (model.name,))
         for recorded, reason in failed:
             _note_isolated(conn, model, recorded, reason)
-        conn.execute(RESHAPE, (model.shape, model.name))
+        conn.execute(RESHAPE, (model.schema_hash, model.name))
         conn.execute(MOVE, (position, [model.name]))
     _execute(conn, "DROP SCHEMA {0} CASCADE", fresh)
     return position

@@ -62,7 +62,7 @@ class Table(Generic[R]):
         self._delete = SQL("DELETE FROM {} WHERE id = ANY(%s)").format(table)
         self._upsert = _upsert(table, columns)
 
-    def ask(self, conn: Connection, keys: Sequence[UUID]) -> Callable[[], list[R]]:
+    def request(self, conn: Connection, keys: Sequence[UUID]) -> Callable[[], list[R]]:
         """The rows of these keys, when they are called for: in a pipeline nobody waits for them before."""
         asked = [conn.execute(self._select, (list(part),)) for part in _parts(keys)]
 
@@ -129,7 +129,8 @@ class Rows:
     def prefetch(self, wanted: Mapping[Table[Any], set[UUID]]) -> Callable[[], None]:
         """Asks for rows of which none is known yet; to be called again to take them in."""
         asked = [
-            (self._rows.setdefault(table, {}), keys, table.ask(self._conn, [*keys])) for table, keys in wanted.items()
+            (self._rows.setdefault(table, {}), keys, table.request(self._conn, [*keys]))
+            for table, keys in wanted.items()
         ]
 
         def take() -> None:
@@ -142,7 +143,7 @@ class Rows:
     def get(self, table: Table[R], key: UUID) -> R | None:
         known = self._rows.setdefault(table, {})
         if key not in known:
-            known[key] = next(iter(table.ask(self._conn, [key])()), None)
+            known[key] = next(iter(table.request(self._conn, [key])()), None)
         return known[key]  # type: ignore[return-value]
 
     def put(self, table: Table[R], row: R) -> None:
@@ -189,7 +190,7 @@ class ReadModel(msgspec.Struct, frozen=True):
     version: int = 1  # of the fold: one more whenever it makes other rows of the same events
 
     @property
-    def shape(self) -> str:
+    def schema_hash(self) -> str:
         """
         Changes when the tables do, and with the version: then the model is rebuilt.
 

@@ -28,7 +28,7 @@ from tests.processes.due import NOON, CompanyFixture
 
 NAMES = [model.name for model in catalogue.ALL]
 MANY_LEVELS = 490  # of steps within steps: twice as many of JSON
-SHAPE = ReadModel(name="any", tables=(), schema="", fold=lambda *_: None, keys_to_prefetch=lambda _: ()).shape
+SHAPE = ReadModel(name="any", tables=(), schema="", fold=lambda *_: None, keys_to_prefetch=lambda _: ()).schema_hash
 
 
 @pytest.fixture

@@ -72,7 +72,7 @@ def test_what_a_process_acts_on_is_moved_apart_from_all_others(who, company_fixt
         polled_by=who,
     )
     with bootstrap.connect(system.settings) as own:
-        own.execute("INSERT INTO positions (name, shape) VALUES ('slow', %s)", (slow.shape,))
+        own.execute("INSERT INTO positions (name, shape) VALUES ('slow', %s)", (slow.schema_hash,))
         Projector([*catalogue.ALL, slow], system.store.after).step(own)
 
     assert set(acted_on) == {name for other, names in ACTED_ON.items() if other != who for name in names}
@@ -154,7 +154,7 @@ def failing(at_position):
 
 def test_an_event_that_a_read_model_cannot_take_keeps_nobody_waiting(company_fixture, conn, system, looping):
     company_fixture.routines(300, next_at=NOON)
-    conn.execute("INSERT INTO positions (name, shape) VALUES ('failing', %s)", (failing(500).shape,))
+    conn.execute("INSERT INTO positions (name, shape) VALUES ('failing', %s)", (failing(500).schema_hash,))
 
     with capture_logs() as logs:
         looping([*catalogue.ALL, failing(500)])

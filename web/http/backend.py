@@ -134,11 +134,11 @@ class Backend:
     def _await(self, models: tuple[str, ...], target: int, timeout_s: float, *, in_other_tables: bool) -> int:
         """How many events are still missing when the time is up; 0 as soon as none is. Raises Gone."""
 
-        def look() -> int:
+        def events_behind() -> int:
             check_presence()
             return self._gap(models, target, in_other_tables=in_other_tables)[1]
 
-        return positions.poll_until(look, timeout_s)
+        return positions.poll_until(events_behind, timeout_s)
 
     def _gap(
         self, models: tuple[str, ...], target: int | None = None, *, in_other_tables: bool = True

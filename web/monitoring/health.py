@@ -61,14 +61,13 @@ class HealthController(Controller):
         try:
             long_ago = backend.executor.clock() - GRACE
             with backend.pool.connection() as conn:
-                standings = positions.status(conn)
+                statuses = positions.status(conn)
                 overdue = backlog.backlog(conn, long_ago, MOST_COUNTED).count
         except (psycopg.Error, PoolTimeout):
             log.warning("database_unreachable")
             return Response(Unhealthy(error="database_unreachable"), status_code=503)
         well = all(
-            standing.stopped is None and standing.behind_s < STUCK_S and not standing.is_outdated
-            for standing in standings
+            status.stopped is None and status.behind_s < STUCK_S and not status.is_outdated for status in statuses
         )
         status = "ok" if well and not overdue else "degraded"
-        return Response(Health(status=status, read_models=standings, overdue_schedules=overdue))
+        return Response(Health(status=status, read_models=statuses, overdue_schedules=overdue))

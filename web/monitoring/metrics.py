@@ -104,7 +104,7 @@ def _up(*, reached: bool) -> Metric:
 def _state(backend: Backend, counted: Near) -> list[Metric]:
     now = backend.executor.clock()
     with backend.pool.connection() as conn:
-        standings = positions.status(conn)
+        statuses = positions.status(conn)
         found = firing_metrics.firings(conn)
         due = backlog.backlog(conn, now, MOST_COUNTED)
         enabled = backlog.backlog(conn, backlog.ANY_TIME, MOST_COUNTED)
@@ -125,8 +125,8 @@ def _state(backend: Backend, counted: Near) -> list[Metric]:
         ),
         _gauge("routines_schedules_due", f"Those of them whose time has come, to {MOST_COUNTED}.", due.count),
         _gauge("routines_schedules_longest_overdue_seconds", "Since when the first of those has waited.", overdue_s),
-        _gauge("routines_log_position", "The newest event of the log.", max(map(_head, standings), default=0)),
-        *_read_models(standings),
+        _gauge("routines_log_position", "The newest event of the log.", max(map(_head, statuses), default=0)),
+        *_read_models(statuses),
         *_quotas(backend.executor.quotas, near),
     ]
 
@@ -173,11 +173,11 @@ def _pending_deliveries(pending_deliveries: Mapping[str, tuple[int, datetime]], 
     return [waiting, overdue]
 
 
-def _head(standing: ReadModelStatus) -> int:
-    return standing.position + standing.behind
+def _head(status: ReadModelStatus) -> int:
+    return status.position + status.behind
 
 
-def _read_models(standings: Sequence[ReadModelStatus]) -> list[Metric]:
+def _read_models(statuses: Sequence[ReadModelStatus]) -> list[Metric]:
     events, age, stopped, isolated, outdated = (
         GaugeMetricFamily(f"routines_read_model_{name}", text, labels=["read_model"])
         for name, text in (
@@ -188,12 +188,12 @@ def _read_models(standings: Sequence[ReadModelStatus]) -> list[Metric]:
             ("outdated", "Whether its rows are those of an older version, until it is rebuilt."),
         )
     )
-    for standing in standings:
-        events.add_metric([standing.name], standing.behind)
-        age.add_metric([standing.name], standing.behind_s)
-        stopped.add_metric([standing.name], standing.stopped is not None)
-        isolated.add_metric([standing.name], standing.isolated)
-        outdated.add_metric([standing.name], standing.is_outdated)
+    for status in statuses:
+        events.add_metric([status.name], status.behind)
+        age.add_metric([status.name], status.behind_s)
+        stopped.add_metric([status.name], status.stopped is not None)
+        isolated.add_metric([status.name], status.isolated)
+        outdated.add_metric([status.name], status.is_outdated)
     return [events, age, stopped, isolated, outdated]
 
 

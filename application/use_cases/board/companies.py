@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import islice
 from uuid import UUID
 
-from application.access import Principal, Resource, authorize, require_board, standing
+from application.access import Principal, Resource, authorize, find_membership, require_board
 from application.event_store.stream_kinds import CLAIM, COMPANY
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import CompanyDraft, CompanyPatch
@@ -48,7 +48,7 @@ def archive(work: UnitOfWork, principal: Principal, company_id: UUID) -> UUID:
 def enter_to_manage(work: UnitOfWork, principal: Principal, company_id: UUID) -> Membership:
     """The standing of a board user who may write; what they may manage is for the domain to say."""
     authorize(work, principal, "administer", enter(work, company_id))
-    if (membership := standing(work, require_board(principal), company_id)) is None:
+    if (membership := find_membership(work, require_board(principal), company_id)) is None:
         raise NotFound("Company not found")
     return membership
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from msgspec import UNSET
 
-from application.access import Principal, require_board, standing
+from application.access import Principal, find_membership, require_board
 from application.event_store.stream_kinds import CLAIM, MEMBERSHIP, USER
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import MemberDraft, MemberPatch
@@ -116,7 +116,10 @@ def _known(work: UnitOfWork, principal: Principal, company_id: UUID, user_id: UU
     if user.instance_admin or work.version_of(membership_of(user_id, company_id)):
         return user_id
     for other in shared:
-        if standing(work, user, other) is not None and work.get(MEMBERSHIP, membership_of(user_id, other)) is not None:
+        if (
+            find_membership(work, user, other) is not None
+            and work.get(MEMBERSHIP, membership_of(user_id, other)) is not None
+        ):
             return user_id
     raise NotFound("User not found")
 

@@ -130,7 +130,7 @@ def run_now(work: UnitOfWork, principal: Principal, path: RoutinePath) -> UUID:
         source="manual",
         assignee_agent_id=None,
         project_id=at.routine.settings.project_id,
-        texts=RenderedTemplate(title=at.routine.settings.title, description=""),
+        rendered=RenderedTemplate(title=at.routine.settings.title, description=""),
     )
     runs.record(work, at.company_id, at.routine, asked)
     return trajectory_id

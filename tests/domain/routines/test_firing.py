@@ -45,7 +45,7 @@ ASKED = FiringRequest(
     source="manual",
     assignee_agent_id=AGENT,
     project_id=PROJECT,
-    texts=RenderedTemplate(title="Check the inbox", description=""),
+    rendered=RenderedTemplate(title="Check the inbox", description=""),
     payload={"a": 1},
     idempotency_key="k",
     user_id=USER,
@@ -156,8 +156,8 @@ def test_a_scheduled_run_names_its_trigger_its_planned_moment_and_the_next():
 
 
 def test_the_texts_of_a_routine_without_variables_are_its_title_and_description():
-    assert firing.texts(SETTINGS, [], NOON) == RenderedTemplate(title="Check the inbox", description="")
-    assert firing.texts(replace(SETTINGS, description="d"), [], NOON).description == "d"
+    assert firing.render(SETTINGS, [], NOON) == RenderedTemplate(title="Check the inbox", description="")
+    assert firing.render(replace(SETTINGS, description="d"), [], NOON).description == "d"
 
 
 def test_the_first_value_that_is_given_is_filled_in_then_the_default():
@@ -165,8 +165,8 @@ def test_the_first_value_that_is_given_is_filled_in_then_the_default():
     named = [Variable(name="who", default_value="nobody"), Variable(name="day", type="date", required=False)]
     settings = replace(SETTINGS, title="For {{who}}", description="On {{ day }}, {{who}}", variables=tuple(named))
 
-    nearest = firing.texts(settings, [{"who": "Zo"}, {"who": "Al", "day": "2026-11-22"}], NOON)
-    by_default = firing.texts(settings, [{}, {"who": None}], NOON)
+    nearest = firing.render(settings, [{"who": "Zo"}, {"who": "Al", "day": "2026-11-22"}], NOON)
+    by_default = firing.render(settings, [{}, {"who": None}], NOON)
 
     assert nearest == RenderedTemplate(
         title="For Zo", description="On 2026-11-22, Zo", variables={"who": "Zo", "day": "2026-11-22"}
@@ -177,7 +177,7 @@ def test_the_first_value_that_is_given_is_filled_in_then_the_default():
 
 
 def test_the_date_and_the_time_of_the_firing_need_no_declaration_and_are_no_values_of_the_run():
-    filled = firing.texts(replace(SETTINGS, title="{{date}}: {{timestamp}}"), [{"date": "ignored"}], NOON)
+    filled = firing.render(replace(SETTINGS, title="{{date}}: {{timestamp}}"), [{"date": "ignored"}], NOON)
 
     assert filled == RenderedTemplate(title="2026-11-22: November 22, 2026 at 12:00 PM UTC", description="")
 
@@ -186,12 +186,12 @@ def test_a_required_variable_without_a_value_stops_the_firing():
     settings = replace(SETTINGS, variables=(Variable(name="a"), Variable(name="b")))
 
     with pytest.raises(RuleViolation, match="Missing routine variables: a, b"):
-        firing.texts(settings, [{"a": " "}], NOON)
+        firing.render(settings, [{"a": " "}], NOON)
 
 
 def test_what_cannot_be_filled_in_fails_whatever_the_policy_and_the_agent():
     failed = Failed(reason="Missing routine variables: a")
-    asked = replace(ASKED, texts=failed)
+    asked = replace(ASKED, rendered=failed)
 
     assert firing.outcome(asked, routine(), IDLE, LIVE) == failed
     assert firing.outcome(asked, routine(), None, None) == failed
@@ -215,7 +215,7 @@ def test_what_cannot_be_filled_in_fails_whatever_the_policy_and_the_agent():
 )
 def test_a_run_keeps_its_payload_and_in_it_the_values(payload, kept):
     """Contract 2.3."""
-    asked = replace(ASKED, payload=payload, texts=replace(ASKED.texts, variables={"who": "Zo"}))
+    asked = replace(ASKED, payload=payload, rendered=replace(ASKED.rendered, variables={"who": "Zo"}))
 
     assert firing.facts(asked, routine(), EMPTY, Opened(issue_id=issue_of_run(RUN))).run.payload == kept
 
@@ -229,7 +229,7 @@ def test_without_values_the_payload_is_kept_as_it_is(payload):
 
 def test_a_run_that_a_paused_project_suppressed_keeps_no_payload():
     """Contract 4.2."""
-    asked = replace(ASKED, payload=None, texts=replace(ASKED.texts, variables={"who": "Zo"}))
+    asked = replace(ASKED, payload=None, rendered=replace(ASKED.rendered, variables={"who": "Zo"}))
 
     assert firing.facts(asked, routine(), EMPTY, firing.PROJECT_PAUSED).run.payload is None
 
@@ -251,26 +251,26 @@ def test_a_small_value_that_a_template_repeats_is_refused_before_it_is_made(valu
     settings = replace(SETTINGS, description="{{a}}" * 16_000, variables=(Variable(name="a"),))
 
     with pytest.raises(RuleViolation, match="The variables of a run may add at most 262144 bytes to it, and add"):
-        firing.texts(settings, [{"a": value * 62}], NOON, 256 * 1024)
+        firing.render(settings, [{"a": value * 62}], NOON, 256 * 1024)
 
 
 def test_a_long_template_without_values_is_never_too_long():
     settings = replace(SETTINGS, description="\U0001f600" * 100_000)
 
-    assert firing.texts(settings, [], NOON, 1).description == settings.description
+    assert firing.render(settings, [], NOON, 1).description == settings.description
 
 
 def test_a_title_that_grows_too_long_is_cut_and_stands_whole_in_the_description():
     settings = replace(SETTINGS, title="For {{who}}", description="Hello", variables=(Variable(name="who"),))
 
-    texts = firing.texts(settings, [{"who": "x" * 200}], NOON)
+    rendered = firing.render(settings, [{"who": "x" * 200}], NOON)
 
-    assert (200, "For x", "\N{HORIZONTAL ELLIPSIS}") == (len(texts.title), texts.title[:5], texts.title[-1])
-    assert f"For {'x' * 200}\n\nHello" == texts.description
+    assert (200, "For x", "\N{HORIZONTAL ELLIPSIS}") == (len(rendered.title), rendered.title[:5], rendered.title[-1])
+    assert f"For {'x' * 200}\n\nHello" == rendered.description
     assert (
-        f"For {'x' * 200}" == firing.texts(replace(settings, description=None), [{"who": "x" * 200}], NOON).description
+        f"For {'x' * 200}" == firing.render(replace(settings, description=None), [{"who": "x" * 200}], NOON).description
     )
-    assert "Hello" == firing.texts(settings, [{"who": "x" * 196}], NOON).description
+    assert "Hello" == firing.render(settings, [{"who": "x" * 196}], NOON).description
 
 
 PIECES = st.lists(st.sampled_from(["{{a}}", "{{ b }}", "{{date}}", "x", '"', "\x01", "\U0001f600"]), max_size=200).map(
@@ -288,14 +288,16 @@ def test_whatever_the_template_and_its_values_what_is_recorded_is_within_the_bou
         variables=tuple(Variable(name=name, required=False) for name in "ab"),
     )
     try:
-        texts = firing.texts(settings, [values], NOON, most)
+        rendered = firing.render(settings, [values], NOON, most)
     except RuleViolation:
         return
 
     template = len(msgspec.json.encode([title, description]))
-    recorded = len(msgspec.json.encode([texts.title, texts.description])) + len(msgspec.json.encode(texts.variables))
-    assert len(texts.title) <= 200
-    assert recorded <= template + most + len(msgspec.json.encode(texts.title)) + 10  # what a cut title leaves
+    recorded = len(msgspec.json.encode([rendered.title, rendered.description])) + len(
+        msgspec.json.encode(rendered.variables)
+    )
+    assert len(rendered.title) <= 200
+    assert recorded <= template + most + len(msgspec.json.encode(rendered.title)) + 10  # what a cut title leaves
 
 
 def test_a_reason_of_any_length_is_cut():

@@ -251,7 +251,7 @@ def test_a_new_shape_is_not_rebuilt_when_the_system_starts_but_later_by_the_proj
     assert positions.rebuild_outdated(conn, [another], story.store.after) == ["issues"]
     assert not standing(conn).is_outdated
     assert rows(conn, issues.issues) == before
-    assert conn.execute("SELECT shape FROM positions WHERE name = 'issues'").fetchone() == (another.shape,)
+    assert conn.execute("SELECT shape FROM positions WHERE name = 'issues'").fetchone() == (another.schema_hash,)
     assert conn.execute(
         "SELECT count(*) FROM pg_indexes WHERE indexdef LIKE '%issue USING btree (title)'"
     ).fetchone() == (1,)
