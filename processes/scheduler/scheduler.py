@@ -36,6 +36,7 @@ from projections.firing import backfills, deadlines, triggers_due
 
 MAX_DUE_ROWS = 100_000  # that a tick looks at: some 30 MB
 MAX_BACKFILLS = 50  # that a tick carries on, once nothing else is due
+MAX_EVENTS_BEHIND = 500  # that a read model may be behind the log while backfills are carried on
 FOLLOW_S = 0.5  # for which it goes on to follow the log once it is near its head
 FAR = 100  # events that a batch has while the head of the log is still far
 REFRESH = timedelta(seconds=5)  # after which a tick looks at all that is due again, however much is left
@@ -90,7 +91,7 @@ class Scheduler:
             self._prefetcher.step(conn, now)
             return 0
         with tracing.span("tick"):
-            return self._end_runs(due, now) + self._fire_schedules(due, now) + self._carry_on_backfills(due)
+            return self._end_runs(due, now) + self._fire_schedules(due, now) + self._carry_on_backfills(conn, due)
 
     def _find_due(self, conn: Connection, now: datetime) -> DueWork:
         """
@@ -147,8 +148,15 @@ class Scheduler:
         self._more |= bool(self._left)
         return fired
 
-    def _carry_on_backfills(self, due: DueWork) -> int:
-        """A backfill whose company is near a quota is looked at again in a while."""
+    def _carry_on_backfills(self, conn: Connection, due: DueWork) -> int:
+        """
+        A backfill whose company is near a quota is looked at again in a while.
+
+        All of them wait while a read model is far behind the log: they can wait, and whoever reads cannot.
+        """
+        if due.backfills and _events_behind(conn) > MAX_EVENTS_BEHIND:
+            self._quarantine.rest(row.id for row in due.backfills)
+            return 0
         fired = 0
         for row in due.backfills:
             fired += self._batches.settle([row], backfill_use_cases.carry_on)
@@ -165,6 +173,12 @@ class Scheduler:
         if not (known := [moment for moment in (*moments, *self._quarantine.ends) if moment is not None]):
             return LONGEST_SLEEP_S
         return min(max((min(known) - self._executor.clock()).total_seconds(), 0.0), LONGEST_SLEEP_S)
+
+
+def _events_behind(conn: Connection) -> int:
+    """How far the slowest read model is behind the log, of those that move."""
+    moving = (model for model in positions.status(conn) if model.stopped is None and not model.is_outdated)
+    return max((model.behind for model in moving), default=0)
 
 
 def in_turns(rows: Sequence[DueTrigger]) -> list[DueTrigger]:

@@ -403,6 +403,7 @@ class World:
                     triggers_due=TriggersDue,
                     deadlines=Deadlines,
                     backfills=Backfills,
+                    _events_behind=lambda _read_models: 0,
                 )
             )
             stack.enter_context(

@@ -26,7 +26,10 @@ from domain.events import (
 )
 from domain.identity import run_of_occurrence
 from domain.values import Coalesced, Opened, ProjectDetails, RoutineSettings, Skipped
+from processes.scheduler import quarantine
+from processes.scheduler import scheduler as schedulers
 from processes.scheduler.scheduler import Scheduler
+from projections import catalogue
 from projections.engine import positions
 from projections.firing import backfills as read_model
 from projections.firing import triggers_due
@@ -157,6 +160,23 @@ def test_more_than_one_unit_of_work_holds_is_carried_out_by_the_ticks_that_follo
 
 
 # Once
+
+
+def test_it_waits_while_a_read_model_is_far_behind_the_log(company_fixture, clock, making, monkeypatch):
+    """Whoever reads waits for the slowest; a schedule that is due fires all the same."""
+    monkeypatch.setattr(schedulers, "MAX_EVENTS_BEHIND", 5)
+    [armed, due] = company_fixture.routines(2, next_at=NOON + MINUTE, concurrency_policy="always_enqueue")
+    making.up(armed, overlap="policy")
+
+    assert 0 == making.tick()
+    clock.now = NOON + MINUTE
+    assert 2 == making.tick()
+    assert {armed.trigger_id, due.trigger_id} == {run.trigger_id for run in making.runs()}
+
+    while positions.advance(making.conn, catalogue.ALL, making.system.store.after):
+        pass
+    clock.now += quarantine.REST
+    assert 5 == making.tick()
 
 
 def test_what_has_run_is_left_out_however_often_it_is_asked_for(company_fixture, making):
@@ -380,6 +400,7 @@ def test_a_scheduler_that_is_killed_again_and_again_makes_up_for_every_occurrenc
     [armed] = making.company_fixture.routines(next_at=now + timedelta(days=400), concurrency_policy="always_enqueue")
     making.up(armed, now - 999 * MINUTE, now, overlap="policy")
     processes, kills = Processes(system.settings.database_url, tmp_path), 0
+    projector = processes.start("projector")  # a backfill waits for read models that are far behind
 
     while not making.happened(BackfillCompleted):
         wanted = len(making.runs()) + 150
@@ -388,6 +409,8 @@ def test_a_scheduler_that_is_killed_again_and_again_makes_up_for_every_occurrenc
         scheduler.kill()
         scheduler.wait()
         kills += 1
+    projector.kill()
+    projector.wait()
 
     assert [now - n * MINUTE for n in range(999, -1, -1)] == [run.occurrence for run in making.runs()]
     assert 1000 == len(making.happened(IssueOpened))
