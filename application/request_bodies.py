@@ -31,18 +31,19 @@ from domain.values import (
 )
 
 TRIM = {"trim": True}
+NOT_BLANK = {"pattern": r"\S"}  # what the description says of texts that must not be empty once they are trimmed
 REQUIRED = "Required"
 
-Title = Annotated[str, Meta(min_length=1, max_length=200, extra=TRIM)]
-Name = Annotated[str, Meta(min_length=1, max_length=200, extra=TRIM)]
+Title = Annotated[str, Meta(min_length=1, max_length=200, extra=TRIM, extra_json_schema=NOT_BLANK)]
+Name = Annotated[str, Meta(min_length=1, max_length=200, extra=TRIM, extra_json_schema=NOT_BLANK)]
 Label = Annotated[str, Meta(max_length=120, extra=TRIM)]
 Text = Annotated[str, Meta(max_length=100_000)]
 Email = Annotated[str, Meta(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254, extra=TRIM)]
 Permissions = Annotated[tuple[Literal["tasks:assign"], ...], Meta(max_length=20)]
 Comment = Annotated[str, Meta(min_length=1, max_length=100_000)]
-KeyName = Annotated[str, Meta(min_length=1, max_length=120, extra=TRIM)]
-CronText = Annotated[str, Meta(min_length=1, max_length=120, extra=TRIM)]
-Zone = Annotated[str, Meta(min_length=1, max_length=100, extra=TRIM)]
+KeyName = Annotated[str, Meta(min_length=1, max_length=120, extra=TRIM, extra_json_schema=NOT_BLANK)]
+CronText = Annotated[str, Meta(min_length=1, max_length=120, extra=TRIM, extra_json_schema=NOT_BLANK)]
+Zone = Annotated[str, Meta(min_length=1, max_length=100, extra=TRIM, extra_json_schema=NOT_BLANK)]
 IdempotencyKey = Annotated[str, Meta(max_length=255, extra=TRIM)]
 VariableName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=200, extra=TRIM)]
 ExcludedDates = Annotated[tuple[date, ...], Meta(max_length=366)]
@@ -51,7 +52,7 @@ RunDuration = Annotated[int, Meta(ge=1, le=31_536_000)]
 Note = Annotated[str, Meta(max_length=1_000)]
 ReplayWindow = Annotated[int, Meta(ge=30, le=86_400)]
 Url = Annotated[str, Meta(min_length=1, max_length=2_048)]
-EventPattern = Annotated[str, Meta(min_length=1, max_length=120, extra=TRIM)]
+EventPattern = Annotated[str, Meta(min_length=1, max_length=120, extra=TRIM, extra_json_schema=NOT_BLANK)]
 EventPatterns = Annotated[tuple[EventPattern, ...], Meta(min_length=1, max_length=100)]
 Option = Annotated[str, Meta(min_length=1, max_length=120)]
 Cents = Annotated[int, Meta(ge=0, le=2**53 - 1)]
