@@ -23,7 +23,7 @@ Action = Literal[
     "administer",  # members who may write
     "own",  # members who may write; the agent that the resource belongs to
     "assign",  # the same, but members also need tasks:assign
-    "entrust",  # members with tasks:assign; such an action gives the holder of a credential the power to fire or to work
+    "entrust",  # members with tasks:assign; the action gives whoever holds a credential the power to fire or to work
     "work",  # members who may write; any agent of the company
 ]
 

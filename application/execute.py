@@ -120,7 +120,7 @@ class Executor:
                     if lost == tries or (lost > 1 and isinstance(error, ClockDiffers)):
                         raise  # a clock that is wrong twice will be wrong again
                     turn |= self._moved(work)
-            time.sleep(random.uniform(0, PAUSE_S * 2 ** (lost - 1)))  # noqa: S311 the pause only spreads writers of other processes
+            time.sleep(random.uniform(0, PAUSE_S * 2 ** (lost - 1)))  # noqa: S311 no secret: it spreads out writers
 
     def _moved(self, work: UnitOfWork) -> set[UUID]:
         """Return the streams on which another writer came first."""
@@ -169,7 +169,7 @@ class Executor:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> R:
-        """Identify the caller and answer a question for them, such as whether they may see something. Records nothing."""
+        """Answer a question for a caller, such as whether they may see something. Records nothing."""
         work = UnitOfWork(self.store, self.clock(), vault=self.vault)
         ids = [arg for arg in args if isinstance(arg, UUID)]
         principal = identify(work, caller, ids)

@@ -191,8 +191,8 @@ class RoutineDraft(Body, frozen=True):
 
 class RoutinePatch(Body, frozen=True):
     """
-    Changes a routine. Fields that are absent stay as they are. With `baseRevisionId` the change is refused unless that is
-    the newest revision.
+    Changes a routine. Fields that are absent stay as they are. With `baseRevisionId` the change is refused unless that
+    is the newest revision.
     """
 
     title: Title | UnsetType = UNSET
@@ -309,8 +309,8 @@ class BulkResume(BulkSelection, frozen=True):
 
 class EndpointDraft(Body, frozen=True):
     """
-    Describes a webhook endpoint to create. `events` holds stored names such as `run.fired`; `run.*` means all names that
-    begin with `run.`, and `*` all events.
+    Describes a webhook endpoint to create. `events` holds stored names such as `run.fired`; `run.*` means all names
+    that begin with `run.`, and `*` all events.
     """
 
     url: Url

@@ -1,8 +1,8 @@
 """
 A review of all grants, for auditors: who was given which rights, checked once more from the log alone.
 
-`log.append` refuses most doubtful grants from the service (log.sql). The review also sees those that were recorded before
-it did so, or by an owner of the database.
+`log.append` refuses most doubtful grants from the service (log.sql). The review also sees those that were recorded
+before it did so, or by an owner of the database.
 """
 
 from collections.abc import Iterable, Iterator

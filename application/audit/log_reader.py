@@ -1,4 +1,4 @@
-"""How an auditor, with a login that may read the log, gets its rows as they are stored and checks the chain of hashes."""
+"""What an auditor with a login to read the log sees of it: the rows as stored, and the chain of their hashes."""
 
 import struct
 from collections.abc import Iterable, Iterator, Sequence
@@ -84,8 +84,8 @@ def hash_of(previous: bytes, row: Row) -> bytes:
     """
     Return the hash of a row, which follows from the hash of the row before.
 
-    It is computed here as in log.sql. The function there is not used, because somebody who can change the rows can change
-    that function as well.
+    It is computed here as in log.sql. The function there is not used, because somebody who can change the rows can
+    change that function as well.
     """
     name = row.name.encode()
     text = (
@@ -104,7 +104,7 @@ def hash_of(previous: bytes, row: Row) -> bytes:
 
 
 def find_defects(rows: Iterable[Row], head: Head) -> Iterator[Defect]:
-    """Find what is wrong with a whole log, from its first row to its head. Each row is checked against the one before."""
+    """Find what is wrong with a whole log, from first row to head. Each row is checked against the one before it."""
     position, previous, has_logins = 0, b"", False
     for row in rows:
         if row.position != position + 1:

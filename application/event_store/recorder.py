@@ -75,7 +75,7 @@ class MemoryRecorder(POPOApplicationRecorder):
         read_from: str | None = None,
         most_bytes: int = FOREVER,  # noqa: ARG002 the events are in memory already, so a bound would save nothing
     ) -> Sequence[StoredEvent]:
-        """Return the events of these streams, stream by stream; with `read_from` only from the last event of that name on."""
+        """Return the events of these streams; with `read_from` each begins at its last event of that name."""
         index = self._stored_events_index
         streams = [list(self.select_events(id_)) for id_ in stream_ids]
         return [

@@ -92,7 +92,7 @@ def to_stored(recorded: Recorded, limits: Limits = limits.DEFAULT) -> StoredEven
 
 
 def _check_name(event: AnyEvent, name: str) -> None:
-    """Raise ValueError unless the name of the row is that of the event: log.sql checks events by the name of the row."""
+    """Raise ValueError unless the row has the name of the event, since log.sql checks events by the row's name."""
     if STORED_NAMES.get(name) is not type(event):
         msg = f"it says that it is {stored_name(event)}"
         raise ValueError(msg)
@@ -146,7 +146,7 @@ class ReadBudget:
         self.left = self._most = most
 
     def spend(self, size: int) -> None:
-        """Deduct a number of bytes. Raises Oversized once more than the budget is spent, and at every call after that."""
+        """Deduct a number of bytes. Raises Oversized when the budget is overspent, and at every call after that."""
         self.left -= size
         if self.left < 0:
             raise Oversized(f"This would read more than {self._most:,} bytes of history at once: do it in parts")
@@ -184,8 +184,8 @@ class EventStore:
         """
         Return the events of each stream with their positions, in one round trip; an unknown stream has none.
 
-        Raises UnreadableEvent, and Oversized when they are more than is left of the budget, because no decision may rest
-        on a part of a stream.
+        Raises UnreadableEvent, and Oversized when they are more than is left of the budget, because no decision may
+        rest on a part of a stream.
         """
         budget = budget or ReadBudget(self.limits.max_read_bytes)
         stored = self.recorder.select_streams(stream_ids, read_from, budget.left)

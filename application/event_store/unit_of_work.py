@@ -102,8 +102,8 @@ class UnitOfWork:
         """
         Take streams as empty without reading them, when there is a cache. If one exists, the commit is refused.
 
-        That saves a query for streams that are most likely new. Their events are not cached, because they are not needed
-        again soon.
+        That saves a query for streams that are most likely new. Their events are not cached, because they are not
+        needed again soon.
         """
         if self._cache is None:
             self.load(stream_ids)
@@ -142,7 +142,7 @@ class UnitOfWork:
         return [*stream.recorded, *stream.pending]
 
     def get(self, kind: Kind[State], stream_id: UUID | None) -> State | None:
-        """Return the state of a stream, including events to be recorded; None when no stream of this kind has the id."""
+        """Return the state of a stream, including events to be recorded; None without a stream of this kind."""
         if stream_id is None:
             return None
         stream = self._stream(stream_id, kind)
@@ -162,7 +162,7 @@ class UnitOfWork:
         return None if self.get(kind, stream_id) is None else self.company_of(stream_id)
 
     def company_of(self, stream_id: UUID) -> UUID:
-        """Return the company to which a stream belongs. Raises LookupError when the stream has none or does not exist."""
+        """Return the company to which a stream belongs. Raises LookupError when it has none or does not exist."""
         if (company_id := self._company_of(stream_id)) is None:
             raise LookupError(stream_id)
         return company_id
@@ -219,7 +219,7 @@ class UnitOfWork:
         """
         Raise RuleViolation when a caller's event would make a history too long to be read at a fair cost.
 
-        It is not called for endings. Events that the service itself has recorded are not counted. The slot of a routine,
+        It is not called for endings. Events that the service itself has recorded do not count. The slot of a routine,
         which is never read whole, has no such bound. Events of more than SMALL_BYTES may fill half of the bytes only.
         """
         if stream.kind is not None and stream.kind.read_from is not None:
@@ -251,8 +251,8 @@ class UnitOfWork:
         """
         Record everything or nothing, and return the position of the log that is reached. Raises IntegrityError.
 
-        New secrets go into the vault before the events are recorded, and old ones out of it after, so that an event never
-        names a secret that is not there. A crash in between leaves a secret in the vault that no event names.
+        New secrets go into the vault before the events are recorded, and old ones out of it after, so that an event
+        never names a secret that is not there. A crash in between leaves a secret in the vault that no event names.
         """
         if not self._batch:
             return self.store.head()
@@ -275,7 +275,7 @@ class UnitOfWork:
         return Charge(batch=self._batch, sizes=sizes, holder=self.holder, only_ends=self._only_ends)
 
     def is_over_quota(self, company_id: UUID) -> bool:
-        """Return whether the schedules of a company may not fire now. Within one unit of work the answer stays the same."""
+        """Return whether the schedules of a company may not fire now; the answer stays the same in a unit of work."""
         if self._quotas is None:
             return False
         if (is_over := self._over_quota.get(company_id)) is None:
@@ -310,7 +310,7 @@ class UnitOfWork:
         """
         Return the streams that are worth caching, as they are now.
 
-        After a commit (`committed`) they include the events of the batch; otherwise streams with such events are left out.
+        After a commit (`committed`) they include the new events; before it, streams with new events are left out.
         """
         for id_, stream in self._streams.items():
             if not stream.assumed_new and (committed or not stream.pending) and _is_cached(stream):

@@ -1,8 +1,8 @@
 """
 The keys of the vault: a file of lines `<key id> <base64 of 32 bytes>`, readable by its owner alone.
 
-The first line is the current key, which encrypts new secrets; the others decrypt older ones. Every process sees a change
-of the file at its next use. In memory a key exists only as its cipher, which does not print it.
+The first line is the current key, which encrypts new secrets; the others decrypt older ones. Every process sees a
+change of the file at its next use. In memory a key exists only as its cipher, which does not print it.
 """
 
 import os

@@ -35,8 +35,8 @@ UNDER = """
 RESEAL = """
     UPDATE vault.secrets s SET key_id = b.key_id, content = b.content
     FROM unnest(%b::uuid[], %b::text[], %b::bytea[]) AS b(id, key_id, content) WHERE s.id = b.id"""
-# A transaction that encrypts shares the lock of the ring until it has committed; one that changes the ring holds the lock
-# alone. So no record appears under a key that has just been removed.
+# A transaction that encrypts shares the lock of the ring until it has committed; one that changes the ring holds the
+# lock alone. So no record appears under a key that has just been removed.
 SHARE_RING = "SELECT pg_advisory_xact_lock_shared(hashtext('routines key ring'))"
 HAVE_RING = "SELECT pg_advisory_xact_lock(hashtext('routines key ring'))"
 
@@ -161,6 +161,6 @@ def _in_use(conn: Connection) -> dict[str, int]:
 
 
 def _place(id_: UUID, company_id: UUID, owner_id: UUID, purpose: str) -> bytes:
-    """Return the data to which the encryption is bound. Each part follows its length, so that no two records share it."""
+    """Return the data to which the encryption is bound; each part follows its length, so no two records share it."""
     parts = (company_id.bytes, owner_id.bytes, purpose.encode(), id_.bytes)
     return FORMAT + b"".join(len(part).to_bytes(4, "big") + part for part in parts)
