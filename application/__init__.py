@@ -1,1 +1,1 @@
-"""What can be asked of the system, who may ask it, and how decisions are recorded."""
+"""The write side: what clients may request, who may request it, and how decisions are recorded."""

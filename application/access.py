@@ -1,8 +1,8 @@
 """
 Who is calling, and what they may do: the one place of the access rules (contract 1.2 and 3; table: docs/access.csv).
 
-Both questions are asked within the unit of work, so a key that is revoked or an agent that is terminated
-between the check and the commit takes the effect with it.
+Both are checked within the unit of work. When a key is revoked, or an agent is terminated, between the check and the
+commit, the commit is refused and the decision is taken again on fresh state.
 """
 
 from collections.abc import Iterable
@@ -21,9 +21,9 @@ from domain.values import Value
 Action = Literal[
     "read",  # any member, any agent of the company
     "administer",  # members who may write
-    "own",  # members who may write; the agent it belongs to
-    "assign",  # the same, and members need tasks:assign
-    "entrust",  # members with tasks:assign: what hands power to fire or to work to whoever holds a credential
+    "own",  # members who may write; the agent that the resource belongs to
+    "assign",  # the same, but members also need tasks:assign
+    "entrust",  # members with tasks:assign; the action gives whoever holds a credential the power to fire or to work
     "work",  # members who may write; any agent of the company
 ]
 
@@ -31,51 +31,58 @@ OWN_ONLY = "Agents can only manage routines assigned to themselves"
 
 
 class Caller(Value, frozen=True):
-    """What a request says of its sender."""
+    """What a request says of its sender, before the token is looked up."""
 
     token: str | None = None
     run_id: UUID | None = None  # the agent's work session
-    by_jetty: bool = False  # through the Jetty API: there collections have keys, and agents have none
+    by_jetty: bool = False  # the request came through the Jetty API, where collections have keys and agents have none
 
     @property
     def key_id(self) -> UUID | None:
-        """Under which the token would be known; None for none and for one that cannot be any."""
+        """The id of the stream in which this token's key would be; None without a token and for a malformed one."""
         return key_of(self.token) if self.token is not None and tokens.is_well_formed(self.token) else None
 
     def __repr__(self) -> str:
-        return "Caller(***)"  # a token is for nobody to see
+        return "Caller(***)"  # never shows the token
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         return []
 
 
 class BoardUser(Value, frozen=True):
+    """A user, identified by a board key."""
+
     user_id: UUID
     key_id: UUID
     instance_admin: bool
 
     @property
     def actor(self) -> str:
+        """The name under which events record this caller."""
         return f"user:{self.user_id}"
 
 
 class AgentCaller(Value, frozen=True):
+    """An agent of one company, identified by one of its keys."""
+
     agent_id: UUID
     company_id: UUID
 
     @property
     def actor(self) -> str:
+        """The name under which events record this caller."""
         return f"agent:{self.agent_id}"
 
 
 class CollectionCaller(Value, frozen=True):
-    """Whoever has a key that is bound to one collection."""
+    """Anyone who holds a key that is bound to one collection."""
 
     company_id: UUID
     key_id: UUID
 
     @property
     def actor(self) -> str:
+        """The name under which events record this caller."""
         return f"key:{self.key_id}"
 
 
@@ -83,24 +90,30 @@ Principal = BoardUser | AgentCaller | CollectionCaller
 
 
 class Resource(Value, frozen=True):
-    """What an action is about. Reached by its company's path, a stranger is told 403; by its id, 404."""
-
-    company_id: UUID | None  # None: there is no such thing
-    kind: str  # for the text of a 404
-    by_company: bool = False
-    owner: UUID | None = None  # the agent it belongs to
-    own_only: str = OWN_ONLY  # what an agent that does not own it is told
-
-
-def identify(work: UnitOfWork, caller: Caller, wanted: Iterable[UUID] = ()) -> Principal:
     """
-    The holder of the token. Raises Unknown for none, a malformed, revoked or expired one, or a gone holder.
+    What an action is about.
 
-    `wanted` are streams that will be read next, and are fetched on the way.
+    A caller from outside the company gets 403 when the request names the company in its path (`by_company`), and 404
+    when it names the resource by id.
+    """
+
+    company_id: UUID | None  # None: the resource does not exist
+    kind: str  # named in the text of a 404
+    by_company: bool = False
+    owner: UUID | None = None  # the agent that the resource belongs to
+    own_only: str = OWN_ONLY  # the error for an agent that does not own it
+
+
+def identify(work: UnitOfWork, caller: Caller, prefetch: Iterable[UUID] = ()) -> Principal:
+    """
+    Return the holder of the caller's token, and note in the unit of work for whom it acts.
+
+    The streams of `prefetch` are about to be read, so they are fetched together with the key. Raises Unauthenticated
+    without a token, for a malformed, revoked or expired one, and for a holder that no longer exists.
     """
     if (key_id := caller.key_id) is None:
         raise Unauthenticated
-    work.load([key_id, *wanted])
+    work.load([key_id, *prefetch])
     key = work.get(KEY, key_id)
     if key is None or not access.is_good(key, work.now) or not _is_backed(work, key_id, key):
         raise Unauthenticated
@@ -114,7 +127,7 @@ def identify(work: UnitOfWork, caller: Caller, wanted: Iterable[UUID] = ()) -> P
 
 
 def authorize(work: UnitOfWork, principal: Principal, action: Action, resource: Resource) -> None:
-    """Raises NotFound or Forbidden unless the rules let this caller do this to that."""
+    """Raise NotFound or Forbidden unless the rules allow the caller this action on the resource."""
     match principal:
         case AgentCaller():
             _authorize_agent(principal, action, resource)
@@ -126,7 +139,7 @@ def authorize(work: UnitOfWork, principal: Principal, action: Action, resource: 
 
 
 def may(work: UnitOfWork, principal: Principal, action: Action, resource: Resource) -> bool:
-    """Whether the rules let this caller do this to that."""
+    """Return whether the rules allow the caller this action on the resource."""
     try:
         authorize(work, principal, action, resource)
     except (Forbidden, NotFound):
@@ -135,18 +148,24 @@ def may(work: UnitOfWork, principal: Principal, action: Action, resource: Resour
 
 
 def require_board(principal: Principal) -> BoardUser:
+    """Return the caller as a board user. Raises Forbidden for an agent or the holder of a collection's key."""
     if not isinstance(principal, BoardUser):
         raise Forbidden("Board access required")
     return principal
 
 
 def find_membership(work: UnitOfWork, user: BoardUser, company_id: UUID) -> Membership | None:
-    """What a user is in a company: an instance admin an owner of every one, None whoever is no member (any more)."""
+    """
+    Return the membership of a user in a company, or None for somebody who is not, or no longer, a member.
+
+    An instance admin counts as an owner of every company.
+    """
     if user.instance_admin:
         return access.OWNER
     member_id = membership_of(user.user_id, company_id)
     membership = work.get(MEMBERSHIP, member_id)
-    # The log lets nobody join who was not let in by an owner or admin of the company that the event names.
+    # `log.append` accepts a membership only from an owner or admin of the company that the event names, so the company
+    # of the stream can be trusted.
     if membership is None or work.company_of(member_id) != company_id:
         return None
     work.tenant = company_id
@@ -181,7 +200,7 @@ def _turn_away(resource: Resource, text: str) -> None:
 
 
 def _is_backed(work: UnitOfWork, key_id: UUID, key: Key) -> bool:
-    """Whether a key of an agent or a collection was not revoked with the membership of whoever issued it."""
+    """Return whether a key still has the membership of its issuer behind it; a user's own key needs none."""
     member_id = access.membership_of_issuer(work.history(key_id)[0])
     if key.user_id is not None or member_id is None:
         return True

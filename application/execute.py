@@ -1,4 +1,4 @@
-"""Load, decide, append, try again: written once."""
+"""The executor of use cases: it loads, decides, appends, and tries again when another writer came first."""
 
 import random
 import time
@@ -24,14 +24,14 @@ from domain.events import KeyIssued
 from domain.recorded import Recorded
 
 TRIES = 10
-MOST_USERS = 100_000  # whose companies a process remembers
-PAUSE_S = 0.0005  # after a first lost race, at most; doubled after each
+MOST_USERS = 100_000  # a process remembers the last company of at most so many users
+PAUSE_S = 0.0005  # the longest pause after the first lost race; it doubles after each further one
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 class Done(msgspec.Struct, Generic[R], frozen=True):
-    """What a use case gave, the log position that a reader must reach to see it, and the events that it added up to there."""
+    """The result of a use case, the log position at which a reader sees its effect, and the events that it recorded."""
 
     result: R
     position: int
@@ -39,7 +39,7 @@ class Done(msgspec.Struct, Generic[R], frozen=True):
 
 
 class Executor:
-    """Carries out use cases; the only thing the outside needs of the write side."""
+    """Carries out use cases; the web and the processes reach the write side only through it."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Executor:
         self.quotas = quotas
         self._cache = cache
         self._turns = Turns()
-        self._tenants: dict[UUID, UUID] = {}  # by user: the company in which they last did anything
+        self._tenants: dict[UUID, UUID] = {}  # by user: the company in which they last acted
 
     def execute(
         self,
@@ -65,9 +65,10 @@ class Executor:
         **kwargs: P.kwargs,
     ) -> Done[R]:
         """
-        One use case for a caller. Raises the domain's refusals; IntegrityError after TRIES lost races.
+        Carry out one use case for a caller.
 
-        The streams whose ids are among the arguments are fetched together with the caller's key.
+        The streams whose ids are among the arguments are fetched together with the caller's key. Raises a DomainError
+        when the request is refused, and IntegrityError after TRIES lost races.
         """
         ids = [arg for arg in args if isinstance(arg, UUID)]
 
@@ -80,15 +81,15 @@ class Executor:
 
     def attempt(self, decide: Callable[[UnitOfWork], R], *, tries: int = TRIES, actor: str = "system") -> Done[R]:
         """
-        Decides on fresh state, again whenever another writer came first.
+        Take a decision and commit it, and take it again on fresh state whenever another writer came first.
 
-        The first time it decides on what is cached, which the commit proves or refuses. Whoever has lost a race on a
-        stream decides again in its turn there; whoever wants to write to that stream meanwhile lets it go first.
+        The first try may rest on cached streams: the commit is refused when one of them has moved on. After a lost race
+        on a stream the decision takes its turn there: other threads that want to write to that stream let it go first.
         """
         with tracing.span("unit of work") as span:
-            done = self._attempt(decide, tries, actor)
-            span.set_attributes({"routines.events": len(done.recorded), "routines.position": done.position})
-            return done
+            outcome = self._attempt(decide, tries, actor)
+            span.set_attributes({"routines.events": len(outcome.recorded), "routines.position": outcome.position})
+            return outcome
 
     def _attempt(self, decide: Callable[[UnitOfWork], R], tries: int, actor: str) -> Done[R]:
         cache, turn, lost = self._cache, frozenset[UUID](), 0
@@ -102,7 +103,7 @@ class Executor:
                 except Exception:
                     if cache is None:
                         raise
-                    cache = None  # whatever it is, it is said again on fresh state if it is still so
+                    cache = None  # the error may come from old state: it is raised if it occurs again on fresh state
                     continue
                 if cache is not None and work.is_idle:
                     cache = None
@@ -117,20 +118,20 @@ class Executor:
                         continue
                     lost += 1
                     if lost == tries or (lost > 1 and isinstance(error, ClockDiffers)):
-                        raise  # a clock that is wrong again stays wrong
+                        raise  # a clock that is wrong twice will be wrong again
                     turn |= self._moved(work)
-            time.sleep(random.uniform(0, PAUSE_S * 2 ** (lost - 1)))  # noqa: S311 rivals in other processes
+            time.sleep(random.uniform(0, PAUSE_S * 2 ** (lost - 1)))  # noqa: S311 no secret: it spreads out writers
 
     def _moved(self, work: UnitOfWork) -> set[UUID]:
-        """The streams on which another writer came first."""
+        """Return the streams on which another writer came first."""
         versions = work.versions
         return {id_ for id_, version in self.store.versions(versions).items() if version != versions[id_]}
 
     def read_ahead(self, read: Callable[[UnitOfWork], object]) -> bool:
         """
-        Caches what decisions that are soon to come rest on, so that they need not wait for it.
+        Read the streams on which coming decisions will rest into the cache, so that those need not wait for them.
 
-        False when that cannot be read, or is too much to be read at once.
+        Returns False when they cannot be read, or are too much to be read at once.
         """
         if self._cache is None:
             return True
@@ -139,20 +140,20 @@ class Executor:
             read(work)
         except OperationalError:
             raise
-        except Exception:  # noqa: BLE001 whatever it is, the decision will say it if it is still so
+        except Exception:  # noqa: BLE001 the decision will raise it if it still occurs
             return False
         self._cache.put(work.seen(committed=False))
         return True
 
     def _commit(self, work: UnitOfWork, result: R) -> Done[R]:
-        """Raises OverQuota, or Unacceptable for another quota, before anything is recorded."""
+        """Commit the decision. Raises OverQuota or RuleViolation for a quota, before anything is recorded."""
         charge = None if self.quotas is None or work.is_idle else work.charge()
         if self.quotas is not None and charge is not None:
             self.quotas.take(charge)
         try:
             position = work.commit()
         except OutcomeUnknown:
-            raise  # it may be recorded
+            raise  # the events may be recorded, so the charge stays
         except BaseException:
             if self.quotas is not None and charge is not None:
                 self.quotas.give_back(charge)
@@ -168,7 +169,7 @@ class Executor:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> R:
-        """A question that records nothing: who is this, may they see that."""
+        """Answer a question for a caller, such as whether they may see something. Records nothing."""
         work = UnitOfWork(self.store, self.clock(), vault=self.vault)
         ids = [arg for arg in args if isinstance(arg, UUID)]
         principal = identify(work, caller, ids)
@@ -179,14 +180,15 @@ class Executor:
 
     def tenant_of(self, caller: Caller) -> UUID | None:
         """
-        Whose a caller's key is: a company's; of a board user, the company in which they last did anything. An instance
-        admin, who is at home in all of them, is a tenant apart.
+        Return the company for which a caller acts, as far as this process knows; None when it does not know.
 
-        Only what is known here is asked, so None says nothing; it is to share things out, and proves nothing.
+        For the key of an agent or a collection it is the company of the key, for a board user the company in which they
+        last acted. An instance admin belongs to no company, so their user id is returned. Nothing is read and nothing
+        is verified: the answer serves to share out resources, not to give access.
         """
         stream = self._cache.get(caller.key_id) if self._cache is not None and caller.key_id is not None else None
-        issued = stream.recorded[0] if stream is not None and stream.recorded else None
-        match issued:
+        first = stream.recorded[0] if stream is not None and stream.recorded else None
+        match first:
             case Recorded(event=KeyIssued(user_id=user_id), company_id=company_id):
                 return company_id if user_id is None else self._tenants.get(user_id)
             case _:
@@ -194,7 +196,7 @@ class Executor:
 
     @contextmanager
     def _noting(self, work: UnitOfWork, principal: Principal) -> Iterator[None]:
-        """For which tenant a board user acts, whatever comes of it."""
+        """Remember for which tenant a board user acts, also when the use case fails."""
         try:
             yield
         finally:
@@ -206,5 +208,5 @@ class Executor:
                     self._tenants[principal.user_id] = tenant
 
     def query(self, question: Callable[[UnitOfWork], R]) -> R:
-        """A question of our own, which records nothing."""
+        """Answer a question of the service itself, without a caller. Records nothing."""
         return question(UnitOfWork(self.store, self.clock(), vault=self.vault))

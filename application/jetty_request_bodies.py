@@ -1,5 +1,5 @@
 """
-What Jetty's clients can ask: the JSON bodies of the Jetty contract, sections 2, 3 and 7.
+The JSON bodies of requests to the Jetty API (Jetty contract 2, 3 and 7). Their docstrings are part of its description.
 
 Absent fields are UNSET where a patch must tell "leave it" from "clear it"; unknown fields are ignored. `whole` marks
 numbers that must be written as integers.
@@ -37,7 +37,7 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Secretive(Body, frozen=True):
-    """One that holds secrets, which are for nobody to see."""
+    """A body that may hold secrets, so it does not show its fields when it is printed."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(***)"
@@ -47,6 +47,8 @@ class Secretive(Body, frozen=True):
 
 
 class CadenceConfig(Body, frozen=True):
+    """Says when a routine recurs."""
+
     type: CadenceType
     hour_utc: Hour | None = None
     minute_utc: Minute | None = None
@@ -54,6 +56,8 @@ class CadenceConfig(Body, frozen=True):
 
 
 class RoutineCreate(Secretive, frozen=True):
+    """Describes a routine to create for a task."""
+
     name: Slug
     cadence: CadenceConfig
     init_params_overrides: Object = {}
@@ -64,6 +68,8 @@ class RoutineCreate(Secretive, frozen=True):
 
 
 class RoutineChange(Secretive, frozen=True):
+    """Changes a routine. Fields that are absent stay as they are."""
+
     name: Slug | UnsetType = UNSET
     cadence: CadenceConfig | UnsetType = UNSET
     init_params_overrides: Object | UnsetType = UNSET
@@ -74,50 +80,64 @@ class RoutineChange(Secretive, frozen=True):
 
 
 class CollectionCreate(Body, frozen=True):
+    """Describes a collection to create."""
+
     name: PathName
     description: Text | None = None
 
 
 class EnvironmentChange(Secretive, frozen=True):
-    """The variables are merged with those that there are; null deletes one, or all of them."""
+    """Merges the variables with the existing ones. Null deletes one variable, or all when it replaces the object."""
 
     environment_variables: Environment | None
 
 
 class ApiKeyCreate(Body, frozen=True):
+    """Describes a key to create for a collection."""
+
     name: KeyName
     collection_name: Word
-    expires_at: datetime | None | UnsetType = UNSET  # None: never; UNSET: as long as the key that asks for it
+    expires_at: datetime | None | UnsetType = (
+        UNSET  # None: it never expires; UNSET: it expires with the key of the request
+    )
 
 
 class TaskCreate(Body, frozen=True):
+    """Describes a task to create."""
+
     name: PathName
     description: Text | None = None
     workflow: Object = {}
 
 
 class TaskChange(Body, frozen=True):
+    """Changes a task. Fields that are absent stay as they are."""
+
     name: PathName | UnsetType = UNSET
     description: Text | None | UnsetType = UNSET
     workflow: Object | UnsetType = UNSET
 
 
 class RunCreate(Secretive, frozen=True):
+    """Asks for a run of the task."""
+
     init_params: Object = {}
     secret_params: SecretObject = {}
     webhook_url: Url | None = None
     webhook_secret: SecretText | None = None
-    use_trial_keys: bool = False  # taken, and of no effect: there are none
+    use_trial_keys: bool = False  # accepted without effect: there are no trial keys
 
 
 class LabelCreate(Body, frozen=True):
+    """Holds a label for a trajectory."""
+
     key: Word
     value: Annotated[str, Meta(max_length=10_000)]
     author: Word
 
 
 class IngestCreate(Body, frozen=True):
-    """A run that is over already; pushed again under its `trajectory_id` it is the same."""
+    """Stores a run that is over already. Sent again with the same `trajectory_id` it is the same run."""
 
     input: object = None
     output: object = None
@@ -133,11 +153,15 @@ class IngestCreate(Body, frozen=True):
 
 
 class ClaimRequest(Body, frozen=True):
+    """Asks for a trajectory that waits for a worker."""
+
     worker: Word = "worker"
-    task: Word | None = None  # of this task only
+    task: Word | None = None  # None: a trajectory of any task
 
 
 class StepReport(Body, frozen=True):
+    """Reports a step of a trajectory, with what the step was given and what it gave."""
+
     step: Word
     status: TrajectoryStatus = "completed"
     inputs: Object = {}
@@ -145,5 +169,7 @@ class StepReport(Body, frozen=True):
 
 
 class FinishRequest(Body, frozen=True):
+    """Ends the work on a trajectory. The status `pending` hands it back."""
+
     status: TrajectoryStatus = "completed"
     error: Text | None = None

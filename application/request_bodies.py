@@ -1,8 +1,8 @@
 """
-Everything that can be asked of the system: the JSON bodies of the contract.
+The JSON bodies of requests, as the contract has them. Their docstrings are part of the published API description.
 
 Absent fields are UNSET, so that a patch can tell "leave it" from "clear it". `TRIM` marks text that is trimmed
-before its length is tested; `max_bytes` limits an object of any shape.
+before its length is tested; `max_bytes` limits the JSON of an object, whatever its fields.
 """
 
 from datetime import date, datetime
@@ -61,20 +61,26 @@ Object = Annotated[dict[str, object], Meta(extra={"max_bytes": 1024 * 1024})]
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A JSON body; unknown fields are ignored (contract 1)."""
+    """A JSON body of the API. Unknown fields are ignored (contract 1)."""
 
 
 class CompanyDraft(Body, frozen=True):
+    """Describes a company to create."""
+
     name: Name
     description: Text | None = None
 
 
 class CompanyPatch(Body, frozen=True):
+    """Changes a company. Fields that are absent stay as they are."""
+
     name: Name | UnsetType = UNSET
     description: Text | None | UnsetType = UNSET
 
 
 class AgentDraft(Body, frozen=True):
+    """Describes an agent to create."""
+
     name: Name
     role: AgentRole = "general"
     title: Label | None = None
@@ -87,6 +93,8 @@ class AgentDraft(Body, frozen=True):
 
 
 class AgentPatch(Body, frozen=True):
+    """Changes an agent. Fields that are absent stay as they are."""
+
     name: Name | UnsetType = UNSET
     role: AgentRole | UnsetType = UNSET
     title: Label | None | UnsetType = UNSET
@@ -99,6 +107,8 @@ class AgentPatch(Body, frozen=True):
 
 
 class ProjectDraft(Body, frozen=True):
+    """Describes a project to create."""
+
     name: Name
     description: Text | None = None
     status: ProjectStatus = "backlog"
@@ -109,6 +119,8 @@ class ProjectDraft(Body, frozen=True):
 
 
 class ProjectPatch(Body, frozen=True):
+    """Changes a project. Fields that are absent stay as they are."""
+
     name: Name | UnsetType = UNSET
     description: Text | None | UnsetType = UNSET
     status: ProjectStatus | UnsetType = UNSET
@@ -119,6 +131,8 @@ class ProjectPatch(Body, frozen=True):
 
 
 class GoalDraft(Body, frozen=True):
+    """Describes a goal to create."""
+
     title: Title
     description: Text | None = None
     level: GoalLevel = "task"
@@ -128,6 +142,8 @@ class GoalDraft(Body, frozen=True):
 
 
 class GoalPatch(Body, frozen=True):
+    """Changes a goal. Fields that are absent stay as they are."""
+
     title: Title | UnsetType = UNSET
     description: Text | None | UnsetType = UNSET
     level: GoalLevel | UnsetType = UNSET
@@ -137,6 +153,8 @@ class GoalPatch(Body, frozen=True):
 
 
 class VariableDraft(Body, frozen=True):
+    """Declares a variable of a routine's template."""
+
     name: VariableName
     label: Label | None = None
     type: VariableType = "text"
@@ -145,14 +163,17 @@ class VariableDraft(Body, frozen=True):
     options: Annotated[tuple[Option, ...], Meta(max_length=50)] = ()
 
     def variable(self) -> Variable:
+        """Return the variable as the domain has it."""
         return Variable(**msgspec.structs.asdict(self))
 
     def faults(self) -> list[tuple[str, str]]:
-        """What is wrong with its fields together, each as JSON field and message."""
+        """Return what is wrong with its fields in combination, as pairs of a JSON field and a message."""
         return variables.faults(self.variable())
 
 
 class RoutineDraft(Body, frozen=True):
+    """Describes a routine to create."""
+
     title: Title
     description: Text | None = None
     assignee_agent_id: UUID | None = None
@@ -170,6 +191,11 @@ class RoutineDraft(Body, frozen=True):
 
 
 class RoutinePatch(Body, frozen=True):
+    """
+    Changes a routine. Fields that are absent stay as they are. With `baseRevisionId` the change is refused unless that
+    is the newest revision.
+    """
+
     title: Title | UnsetType = UNSET
     description: Text | None | UnsetType = UNSET
     assignee_agent_id: UUID | None | UnsetType = UNSET
@@ -190,7 +216,7 @@ class RoutinePatch(Body, frozen=True):
 class ScheduleDraft(Body, frozen=True, tag_field="kind", tag="schedule"):
     """
     Fires at the times of a cron expression, or once at `runAt`. Beyond the contract: `startsAt` and `endsAt` limit it,
-    on `excludedDates` of its zone it rests, `jitterSec` spreads its firings.
+    it does not fire on the `excludedDates` of its time zone, and `jitterSec` spreads its firings.
     """
 
     cron_expression: CronText | None = None
@@ -204,12 +230,12 @@ class ScheduleDraft(Body, frozen=True, tag_field="kind", tag="schedule"):
     jitter_sec: Jitter = 0
 
     def faults(self) -> list[tuple[str, str]]:
-        """One of the two says when."""
+        """Report a schedule that has neither a cron expression nor `runAt`."""
         return [] if self.cron_expression is not None or self.run_at is not None else [("cronExpression", REQUIRED)]
 
 
 class WebhookDraft(Body, frozen=True, tag_field="kind", tag="webhook"):
-    """Fires when its public address is called by somebody who knows its secret."""
+    """Fires when somebody who knows its secret calls its public address."""
 
     label: Label | None = None
     enabled: bool = True
@@ -218,7 +244,7 @@ class WebhookDraft(Body, frozen=True, tag_field="kind", tag="webhook"):
 
 
 class ApiDraft(Body, frozen=True, tag_field="kind", tag="api"):
-    """Fires when a run names it."""
+    """Fires when a request for a run names it."""
 
     label: Label | None = None
     enabled: bool = True
@@ -228,7 +254,7 @@ TriggerDraft = ScheduleDraft | WebhookDraft | ApiDraft
 
 
 class TriggerPatch(Body, frozen=True):
-    """Fields of another kind are ignored."""
+    """Changes a trigger. Fields that are absent stay as they are, and fields of another kind are ignored."""
 
     label: Label | None | UnsetType = UNSET
     enabled: bool | UnsetType = UNSET
@@ -244,17 +270,17 @@ class TriggerPatch(Body, frozen=True):
 
 
 class SecretRotation(Body, frozen=True):
-    """`overlapSec` (our addition): for so many seconds the old secret is good, too."""
+    """Replaces a secret. The old one stays valid for `overlapSec` seconds (our addition)."""
 
     overlap_sec: Annotated[int, Meta(ge=0, le=86_400)] = 0
 
 
 class BackfillDraft(Body, frozen=True):
     """
-    The occurrences of a schedule from `from` to `to` (now if none is given), both included.
+    Asks for the occurrences of a schedule from `from` to `to` (now if it is absent), both included.
 
-    `one_at_a_time`: each run begins when no work of the routine is live; `policy`: all at once, as the routine's
-    concurrency policy says.
+    `overlap` says how they run. With `one_at_a_time` each run begins when no work of the routine is live; with `policy`
+    they all run at once, as the routine's concurrency policy says.
     """
 
     from_: datetime = msgspec.field(name="from")
@@ -263,7 +289,7 @@ class BackfillDraft(Body, frozen=True):
 
 
 class BulkSelection(Body, frozen=True):
-    """Which routines of a company: all, or those that meet every condition that is given."""
+    """Selects routines of a company: all, or those that meet every condition in the request."""
 
     project_id: UUID | None = None
     assignee_agent_id: UUID | None = None
@@ -272,16 +298,21 @@ class BulkSelection(Body, frozen=True):
 
 
 class BulkPause(BulkSelection, frozen=True):
+    """Pauses the active ones among the selected routines."""
+
     pause_note: Note | None = None
     resume_at: datetime | None = None
 
 
 class BulkResume(BulkSelection, frozen=True):
-    pass
+    """Resumes the paused ones among the selected routines."""
 
 
 class EndpointDraft(Body, frozen=True):
-    """`events` are stored names, as `run.fired`; `run.*` stands for all that begin so, `*` for all."""
+    """
+    Describes a webhook endpoint to create. `events` holds stored names such as `run.fired`; `run.*` means all names
+    that begin with `run.`, and `*` all events.
+    """
 
     url: Url
     events: EventPatterns
@@ -291,6 +322,8 @@ class EndpointDraft(Body, frozen=True):
 
 
 class EndpointPatch(Body, frozen=True):
+    """Changes a webhook endpoint. Fields that are absent stay as they are."""
+
     url: Url | UnsetType = UNSET
     events: EventPatterns | UnsetType = UNSET
     description: Note | None | UnsetType = UNSET
@@ -299,6 +332,8 @@ class EndpointPatch(Body, frozen=True):
 
 
 class RunRequest(Body, frozen=True):
+    """Asks for a run of the routine now."""
+
     source: Literal["manual", "api"] = "manual"
     trigger_id: UUID | None = None
     payload: Object | None = None
@@ -313,6 +348,8 @@ class RunRequest(Body, frozen=True):
 
 
 class IssueDraft(Body, frozen=True):
+    """Describes an issue to create."""
+
     title: Title
     description: Text | None = None
     status: IssueStatus | UnsetType = UNSET
@@ -324,6 +361,8 @@ class IssueDraft(Body, frozen=True):
 
 
 class IssuePatch(Body, frozen=True):
+    """Changes an issue. Fields that are absent stay as they are. `comment` is added to its comments."""
+
     title: Title | UnsetType = UNSET
     description: Text | None | UnsetType = UNSET
     status: IssueStatus | UnsetType = UNSET
@@ -336,57 +375,71 @@ class IssuePatch(Body, frozen=True):
 
 
 class Checkout(Body, frozen=True):
+    """Takes an issue for an agent, if its status is one of `expectedStatuses`."""
+
     agent_id: UUID
     expected_statuses: Annotated[tuple[IssueStatus, ...], Meta(min_length=1, max_length=20)]
 
 
 class CommentDraft(Body, frozen=True):
+    """Holds the text of a comment."""
+
     body: Comment
 
 
 class BoardKeyDraft(Body, frozen=True):
+    """Describes a key to create for a user."""
+
     name: KeyName = "paperclipai cli"
-    expires_at: datetime | None | UnsetType = UNSET  # None: never; UNSET: in 30 days
+    expires_at: datetime | None | UnsetType = UNSET  # None: it never expires; UNSET: it expires in 30 days
     requested_company_id: UUID | None = None
 
 
 class AgentKeyDraft(Body, frozen=True):
+    """Describes a key to create for an agent."""
+
     name: KeyName = "default"
-    expires_at: datetime | None | UnsetType = UNSET  # None: never; UNSET: as long as the key that asks for it
+    expires_at: datetime | None | UnsetType = (
+        UNSET  # None: it never expires; UNSET: it expires with the key of the request
+    )
 
 
 class PauseRequest(Body, frozen=True):
+    """Says why an agent is paused."""
+
     reason: Label = "manual"
 
 
 class MemberDraft(Body, frozen=True):
-    """A user who is known, by id, or a new one; `name` and `email` count where `userId` is not given."""
+    """Adds an existing user, by `userId`, or a new one. `name` and `email` count only when `userId` is absent."""
 
     user_id: UUID | None = None
     name: Name | None = None
     email: Email | None = None
     membership_role: MemberRole = "member"
-    permissions: Permissions | UnsetType = UNSET  # UNSET: the usual ones of the role
-    key_expires_at: datetime | None | UnsetType = UNSET  # of a new user's first key; as in BoardKeyDraft
+    permissions: Permissions | UnsetType = UNSET  # UNSET: the default ones of the role
+    key_expires_at: datetime | None | UnsetType = UNSET  # for the first key of a new user; as in BoardKeyDraft
 
     def faults(self) -> list[tuple[str, str]]:
-        """A user must be named somehow, and only a new one gets a key."""
-        found = [] if self.user_id or self.name else [("name", "Either userId or the name of a new user is required")]
+        """Report a user who has neither an id nor a name, and a key expiry for an existing user, who gets no key."""
+        faults = [] if self.user_id or self.name else [("name", "Either userId or the name of a new user is required")]
         if self.user_id and self.key_expires_at is not UNSET:
-            found.append(("keyExpiresAt", "A user who is known gets no key"))
-        return found
+            faults.append(("keyExpiresAt", "A user who is known gets no key"))
+        return faults
 
 
 class MemberPatch(Body, frozen=True):
+    """Changes the role or the permissions of a member. Fields that are absent stay as they are."""
+
     membership_role: MemberRole | UnsetType = UNSET
     permissions: Permissions | UnsetType = UNSET
 
 
 class SchedulePreview(Body, frozen=True):
     """
-    A schedule that is not saved, and how many of its times are asked for, from `from` (now if none is given).
+    Asks for the next `count` times of a schedule that is not saved, from `from` on (now if it is absent).
 
-    When jitter moves an occurrence to follows from its routine, so only with `routineId` is it known.
+    Where jitter moves an occurrence depends on the routine, so it is known only with `routineId`.
     """
 
     cron_expression: CronText | None = None
@@ -401,5 +454,5 @@ class SchedulePreview(Body, frozen=True):
     from_: datetime | None = msgspec.field(default=None, name="from")
 
     def faults(self) -> list[tuple[str, str]]:
-        """One of the two says when."""
+        """Report a schedule that has neither a cron expression nor `runAt`."""
         return [] if self.cron_expression is not None or self.run_at is not None else [("cronExpression", REQUIRED)]

@@ -1,7 +1,7 @@
 """
-Spans: what was done within what, for whoever follows a run through the processes.
+Spans of traces, by which an operator can follow a run through the processes.
 
-Nothing is kept of them until the process says where they go (routines/telemetry.py). A span holds ids, counts,
+Spans are dropped unless the process has set up where to send them (routines/telemetry.py). A span holds ids, counts,
 statuses and the name of an error, never a message, a payload or a secret.
 """
 
@@ -17,9 +17,13 @@ tracer = trace.get_tracer("routines")
 
 @contextmanager
 def span(name: str, *, kind: SpanKind = SpanKind.INTERNAL, within: Context | None = None) -> Iterator[Span]:
-    """The span of what is done meanwhile; part of the span around it, or of another process's if `within` is given."""
+    """
+    Open a span around the body of a `with` statement, and mark it as an error when an exception leaves the body.
+
+    Its parent is the current span, or the one in `within`, which may be of another process.
+    """
     current = tracer.start_span(name, within, kind)
-    if not current.get_span_context().is_valid:  # nobody keeps spans
+    if not current.get_span_context().is_valid:  # no exporter is set up, so nothing is recorded
         yield current
         return
     with trace.use_span(current, end_on_exit=True, record_exception=False, set_status_on_exception=False):

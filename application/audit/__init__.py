@@ -1,1 +1,1 @@
-"""What an auditor reads of the log, and what in it deserves a second look."""
+"""What an auditor reads of the log: its rows, the chain of their hashes, and every grant of a right."""

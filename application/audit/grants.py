@@ -1,7 +1,8 @@
 """
-Who was given which rights, judged once more from the log alone: what an auditor should look at.
+A review of all grants, for auditors: who was given which rights, checked once more from the log alone.
 
-`log.append` refuses most of this from the service (log.sql); here also what was recorded before it did, or by an owner.
+`log.append` refuses most doubtful grants from the service (log.sql). The review also sees those that were recorded
+before it did so, or by an owner of the database.
 """
 
 from collections.abc import Iterable, Iterator
@@ -31,7 +32,7 @@ from domain.values import Value
 GRANTS = (UserRegistered, MemberJoined, MemberChanged, KeyIssued)
 NAMES = tuple(stored_name(kind) for kind in (*GRANTS, MemberRemoved, KeyRevoked, AgentCreated))
 MANAGERS, WRITERS = ("owner", "admin"), ("owner", "admin", "member")
-MAX_CLOCK_DIFFERENCE = timedelta(minutes=5)  # the bound of log.sql, unless its owner changed it
+MAX_CLOCK_DIFFERENCE = timedelta(minutes=5)  # the default bound of log.sql, which its owner can change
 
 
 class Grant(Value, frozen=True):
@@ -42,7 +43,7 @@ class Grant(Value, frozen=True):
     stream_id: UUID
     recorded_at: datetime
     recorded_by: str | None
-    at: datetime | None = None  # as the writer says; None where the event cannot be read
+    at: datetime | None = None  # as the writer says; None when the event cannot be read
     actor: str | None = None  # as the writer says
     company_id: UUID | None = None
     flags: tuple[str, ...] = ()
@@ -55,14 +56,14 @@ class _Member(Value, frozen=True):
 
 
 class _Rights:
-    """What the log has given so far."""
+    """The users, memberships and keys that follow from the events so far."""
 
     def __init__(self) -> None:
         self.users: dict[UUID, UserRegistered] = {}
-        self.registrations: dict[UUID, tuple[datetime, str]] = {}  # when it was recorded, and by which actor
+        self.registrations: dict[UUID, tuple[datetime, str]] = {}  # when each user was recorded, and by which actor
         self.members: dict[UUID, _Member] = {}
-        self.keys: dict[UUID, dict[UUID, Key]] = {}  # of each user
-        self.holders: dict[UUID, UUID] = {}  # of each of those keys
+        self.keys: dict[UUID, dict[UUID, Key]] = {}  # by user and key id
+        self.holders: dict[UUID, UUID] = {}  # the user of each of those keys
         self.companies_of_agents: dict[UUID, UUID | None] = {}
 
     def add(self, recorded: Recorded, recorded_at: datetime) -> None:
@@ -97,7 +98,7 @@ class _Rights:
 
 
 def review(rows: Iterable[Row], max_clock_difference: timedelta = MAX_CLOCK_DIFFERENCE) -> Iterator[Grant]:
-    """Every grant of the log, in order. The rows must be all of NAMES, from the first position on."""
+    """Return every grant of the log, in order. `rows` must be all rows of NAMES, from the first position on."""
     rights = _Rights()
     for row in rows:
         try:
@@ -127,12 +128,12 @@ def _grant(row: Row, recorded: Recorded | None, flags: list[str]) -> Grant:
 
 
 def _doubts(rights: _Rights, recorded: Recorded, recorded_at: datetime) -> Iterator[str]:
-    """Why this grant does not follow from those before it."""
+    """Return the reasons for which this grant does not follow from those before it."""
     event, granter = recorded.event, user_of(recorded.actor)
     holder = event.user_id if isinstance(event, KeyIssued) else None
     is_new = holder is not None and rights.registrations.get(holder) == (recorded_at, recorded.actor)
     if recorded.version == 1 and (recorded.stream_id == FIRST_USER or (holder == FIRST_USER and is_new)):
-        return  # there was nobody to let them in
+        return  # the first user of an installation is admitted by nobody
     if recorded.version > 1 and isinstance(event, UserRegistered | KeyIssued):
         yield "in a stream that was there already"
     if isinstance(event, UserRegistered) and event.instance_admin:
@@ -153,15 +154,15 @@ def _doubts(rights: _Rights, recorded: Recorded, recorded_at: datetime) -> Itera
                 yield "another company's key"
             if role not in WRITERS:
                 yield "the giver might not issue keys in the company"
-        case MemberJoined(role=wanted) | MemberChanged(role=wanted):
+        case MemberJoined(role=new_role) | MemberChanged(role=new_role):
             if not _is_of_its_company(rights, recorded):
                 yield "another company's member, or another user"
-            if role not in MANAGERS or (wanted == "owner" and role != "owner"):
+            if role not in MANAGERS or (new_role == "owner" and role != "owner"):
                 yield "the giver might not manage members of the company"
 
 
 def _is_of_its_company(rights: _Rights, recorded: Recorded) -> bool:
-    """Whether the stream of a membership is that of its user in its company."""
+    """Return whether the stream of a membership has the id that its user and company give."""
     event, company_id, member = recorded.event, recorded.company_id, rights.members.get(recorded.stream_id)
     user_id = event.user_id if isinstance(event, MemberJoined) else member.user_id if member else None
     if user_id is None or company_id is None:

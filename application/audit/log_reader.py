@@ -1,4 +1,4 @@
-"""What an auditor reads of the log, by a login that may read it: each row as it is stored, and its chain of hashes."""
+"""What an auditor with a login to read the log sees of it: the rows as stored, and the chain of their hashes."""
 
 import struct
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +17,7 @@ ROWS = """
     ORDER BY position LIMIT %b"""
 HEAD = "SELECT position, hash FROM log.head"
 ENTRIES = "SELECT position, recorded_at, recorded_by FROM log.events WHERE position = ANY(%b)"
-PAGE = 200  # rows, each of which may be of some megabytes
+PAGE = 200  # rows in one query; each may have some megabytes
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 Connection = psycopg.Connection[Any]
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class Row(Value, frozen=True):
-    """One row of the log. The service wrote what stands before `recorded_at`, the database the rest."""
+    """One row of the log. The service wrote the fields before `recorded_at`, the database the others."""
 
     position: int
     stream_id: UUID
@@ -33,33 +33,34 @@ class Row(Value, frozen=True):
     name: str
     body: bytes
     recorded_at: datetime
-    recorded_by: str | None  # the login; None: recorded before the log kept it
+    recorded_by: str | None  # the login; None: the row is older than this column
     hash: bytes
 
 
 class Head(Value, frozen=True):
-    """Where the log ends. Who notes it elsewhere will know a log that was written anew."""
+    """Where the log ends. An auditor who keeps it elsewhere can recognize a log that was rewritten."""
 
     position: int
     hash: bytes
 
 
 class Defect(Value, frozen=True):
-    """A row that is not what was recorded."""
+    """A row, or the head, that cannot be what was recorded, and why."""
 
     position: int
     reason: str
 
 
 def read_head(conn: Connection) -> Head:
+    """Return the head of the log: position 0 and no hash for a log without one."""
     position, digest = conn.execute(HEAD).fetchone() or (0, b"")
     return Head(position=position, hash=digest)
 
 
-def read_rows(conn: Connection, until: int, names: Sequence[str] = ()) -> Iterator[Row]:
-    """The log from its beginning to a position; of these names only, if any are given."""
-    after = 0
-    while rows := conn.execute(ROWS, (after, until, list(names), list(names), PAGE)).fetchall():
+def read_rows(conn: Connection, end: int, names: Sequence[str] = ()) -> Iterator[Row]:
+    """Return the rows of the log from its beginning to a position; with `names` only those of these names."""
+    start = 0
+    while rows := conn.execute(ROWS, (start, end, list(names), list(names), PAGE)).fetchall():
         for position, stream_id, version, name, body, recorded_at, recorded_by, digest in rows:
             yield Row(
                 position=position,
@@ -71,16 +72,21 @@ def read_rows(conn: Connection, until: int, names: Sequence[str] = ()) -> Iterat
                 recorded_by=recorded_by,
                 hash=digest,
             )
-        after = rows[-1][0]
+        start = rows[-1][0]
 
 
 def read_entries(conn: Connection, positions: Sequence[int]) -> dict[int, tuple[datetime, str | None]]:
-    """When each of these was recorded, and by which login."""
-    return {position: (at, by) for position, at, by in conn.execute(ENTRIES, (list(positions),))}
+    """Return when each of these events was recorded and by which login, by position."""
+    return {position: (moment, login) for position, moment, login in conn.execute(ENTRIES, (list(positions),))}
 
 
 def hash_of(previous: bytes, row: Row) -> bytes:
-    """As in log.sql, and not by its function: who could change the rows could change that, too."""
+    """
+    Return the hash of a row, which follows from the hash of the row before.
+
+    It is computed here as in log.sql. The function there is not used, because somebody who can change the rows can
+    change that function as well.
+    """
     name = row.name.encode()
     text = (
         previous
@@ -98,7 +104,7 @@ def hash_of(previous: bytes, row: Row) -> bytes:
 
 
 def find_defects(rows: Iterable[Row], head: Head) -> Iterator[Defect]:
-    """What is wrong with a whole log, from its first row to its head; each row is judged from the one before it."""
+    """Find what is wrong with a whole log, from first row to head. Each row is checked against the one before it."""
     position, previous, has_logins = 0, b"", False
     for row in rows:
         if row.position != position + 1:

@@ -1,1 +1,1 @@
-"""The log: how units of work read streams and append events, exactly once and in order."""
+"""The event log: units of work read streams from it and append events to it, exactly once and in order."""

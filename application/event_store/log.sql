@@ -1,10 +1,11 @@
--- What the log does: its functions, its triggers, and who may use it. Run by its owner under an advisory lock whenever this
--- file has changed; the tables are made and altered by migrations/.
--- Nobody writes but through log.append, which alone has the right; the triggers refuse even the owner.
+-- The functions and triggers of the log, and the rights to use them. Its owner runs this file under an advisory lock whenever
+-- the file has changed; migrations/ creates and alters the tables.
+-- Events are written through log.append only, which alone has the right to; the triggers refuse changes even by the owner.
 
--- The hash of a row: SHA-256 over fixed-width or length-prefixed fields, so that none can slide into the next.
--- A row without `recorded_by` has the hash that it had when there was no such column.
--- STABLE, as what it calls is: else Postgres does not inline it, and calling it takes as long as all that it does.
+-- Returns the hash of a row: SHA-256 over fixed-width or length-prefixed fields, so that no two rows give the same input.
+-- A row without `recorded_by` has the hash that it had before that column existed.
+-- It is STABLE because the functions that it calls are. Otherwise Postgres would not inline it, and the call alone would take
+-- as long as the hash.
 DROP FUNCTION IF EXISTS log.hash_of(bytea, bigint, uuid, bigint, text, bytea, timestamptz);
 CREATE OR REPLACE FUNCTION log.hash_of(
     previous bytea, place bigint, stream_id uuid, version bigint, name text, body bytea, recorded_at timestamptz,
@@ -17,23 +18,23 @@ CREATE OR REPLACE FUNCTION log.hash_of(
         || coalesce(int4send(octet_length(recorded_by)) || convert_to(recorded_by, 'UTF8'), ''))
 $$;
 
--- The functions below are called by log.append alone, which sets the search path.
+-- Only log.append calls the functions below, and it sets the search path.
 
--- The JSON of a body. Of a field that occurs twice the last one counts, here as for those who read events.
--- NUL, which this type does not take, becomes another control character.
+-- Returns the JSON of a body. When a field occurs twice the last one counts, here as in the programs that read events.
+-- NUL, which the type does not accept, becomes another control character.
 CREATE OR REPLACE FUNCTION log.json_of(body bytea) RETURNS json LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT replace(convert_from(body, 'UTF8'), '\u0000', '\u0001')::json
 $$;
 
--- Refuses events whose writer says that they were decided at another time than now. The time stands first in a body;
--- only where a second one could follow (a field of that name, or one spelt with escapes) the whole body is read.
+-- Refuses events whose writer says that they were decided at another time than now. The time is the first field of a body.
+-- The whole body is parsed only where a second such field could follow (one of that name, or one spelt with escapes).
 CREATE OR REPLACE FUNCTION log.check_clock(bodies bytea[], bound interval) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
     now_at   timestamptz := clock_timestamp();
     body     bytea;
     claim    text;
-    accepted bytea;  -- how the one before begins: those that are decided together say the same
+    accepted bytea;  -- the beginning of the body before: events that were decided together begin alike
 BEGIN
     FOREACH body IN ARRAY bodies LOOP
         IF position('"at"'::bytea IN substr(body, 7)) = 0 AND position('\x5c7530'::bytea IN body) = 0 THEN
@@ -51,19 +52,19 @@ BEGIN
     END LOOP;
 END $$;
 
--- Refuses grants (who is a user, a member, the holder of a key) that do not follow from what their decision read.
--- `evidence` are the streams that it read or wrote; positions up to `last` were recorded before.
+-- Refuses grants (of being a user, a member or the holder of a key) that do not follow from what their decision has read.
+-- `evidence` holds the streams that it has read or written; events up to the position `last` were recorded before.
 CREATE OR REPLACE FUNCTION log.check_grants(evidence uuid[], last bigint) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
     first_user CONSTANT uuid := '6d5d5fce-0396-5771-a90e-ef59d0efb034';  -- domain/identity.py
     given       record;
     granter     uuid;
-    holder      uuid;     -- of a user's key
+    holder      uuid;     -- the user whose key is issued
     is_new      boolean;  -- the user or holder is registered in this batch
-    is_admitted boolean;  -- the granter has a key that is good
-    is_admin    boolean;  -- of the instance
-    standing    text;     -- of the granter in the company
+    is_admitted boolean;  -- the granter has a valid key
+    is_admin    boolean;  -- the granter is an admin of the instance
+    standing    text;     -- the role of the granter in the company
 BEGIN
     FOR given IN
         SELECT e.stream_id, e.version, e.name, c.* FROM log.events e
@@ -74,7 +75,7 @@ BEGIN
         holder := (given.event ->> 'user_id')::uuid;
         is_new := EXISTS (SELECT FROM log.events e WHERE e.position > last AND e.version = 1 AND e.name = 'user.registered'
                           AND e.stream_id = CASE given.name WHEN 'key.issued' THEN holder ELSE given.stream_id END);
-        -- The first user of an installation has nobody to be let in by.
+        -- Nobody is there to admit the first user of an installation.
         CONTINUE WHEN is_new AND given.version = 1 AND first_user = CASE given.name WHEN 'key.issued' THEN holder ELSE given.stream_id END;
 
         is_admitted := EXISTS (
@@ -119,9 +120,9 @@ BEGIN
     END LOOP;
 END $$;
 
--- Appends one batch: all of it or nothing. Returns the position of its last event.
--- The function says when it was recorded and by whom; the bodies say when and by whom it was decided.
--- `guard_streams` must still be at `guard_versions`: what a decision read, it read whole.
+-- Appends one batch, all of it or nothing, and returns the position of its last event.
+-- The function notes when and by which login it was recorded; the bodies say when and by whom it was decided.
+-- The streams `guard_streams` must still have the versions `guard_versions`, so that a decision rests on their newest state.
 CREATE OR REPLACE FUNCTION log.append(
     streams uuid[], versions bigint[], names text[], bodies bytea[], guard_streams uuid[], guard_versions bigint[]
 ) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -134,7 +135,7 @@ DECLARE
     bound  interval := (SELECT r.max_clock_difference FROM log.rules r);
 BEGIN
     IF bound IS NOT NULL THEN
-        PERFORM log.check_clock(bodies, bound);  -- before others must wait for us
+        PERFORM log.check_clock(bodies, bound);  -- before the lock, so that other writers do not wait for it
     END IF;
     SELECT h.position, h.hash INTO last, chain FROM log.head h FOR UPDATE;
     IF EXISTS (SELECT FROM unnest(guard_streams, guard_versions) g(id, version)
@@ -183,8 +184,9 @@ ALTER TABLE log.events ENABLE ALWAYS TRIGGER unchanged;
 ALTER TABLE log.head ENABLE ALWAYS TRIGGER kept;
 ALTER TABLE log.head ENABLE ALWAYS TRIGGER forward;
 
--- Versions before 0.2.0 do not look which version has written: their `init` would put the functions of their time in the place
--- of these. It inserts the head row, in vain where there is one: there it is refused, in words that it shows.
+-- Versions before 0.2.0 do not check which version wrote the database: their `init` would replace these functions by old ones.
+-- It also inserts the head row, without effect where there is one. This trigger refuses that insert, with a message that
+-- `init` shows.
 CREATE OR REPLACE FUNCTION log.refuse_older_version() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'this database was upgraded to Routines 0.2.0 or later: install that version, or restore the copy that was'

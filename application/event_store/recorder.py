@@ -1,10 +1,12 @@
 """
-Where events are kept: one interface (the library's ApplicationRecorder, with guards), in memory and in Postgres.
+Where events are stored: one interface (the library's ApplicationRecorder, with guards), in memory and in Postgres.
 
-`insert_events(events, guards=[(stream, version), ...])` records all events or none. It raises IntegrityError when
-a version is taken, a stream would get a gap, or a guarded stream has moved on, and of that ClockDiffers when they say
-another time than Postgres's clock; OperationalError when Postgres cannot be reached in time, and of that OutcomeUnknown
-when the events may be recorded all the same.
+`insert_events(events, guards=[(stream, version), ...])` records all events or none. It raises
+
+* IntegrityError when a version is taken, a stream would get a gap, or a guarded stream has moved on; its subclass
+  ClockDiffers when the events were decided at another time than Postgres's clock says;
+* OperationalError when Postgres cannot be reached in time; its subclass OutcomeUnknown when the events may be recorded
+  nevertheless.
 """
 
 import re
@@ -29,30 +31,30 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from domain.bounds import limits
 
 Guards = Sequence[tuple[UUID, int]]
-TIMES = re.compile(r'"at":"([^"]+)".* is to be recorded at (\S+ \S+)')  # in the words of log.check_clock
-TRIES = 4  # of one append, when the connection breaks
+TIMES = re.compile(r'"at":"([^"]+)".* is to be recorded at (\S+ \S+)')  # parses the message of log.check_clock
+TRIES = 4  # attempts of one append when the connection breaks
 FOREVER = 2**62
 
 
 class OutcomeUnknown(OperationalError):
-    """The connection broke before Postgres answered: whether the events are recorded is not known."""
+    """The connection broke before Postgres answered, so it is not known whether the events are recorded."""
 
 
 class ClockDiffers(IntegrityError):
-    """The events were decided too long before, or after, Postgres's present time: to be decided anew."""
+    """The events were decided too long before or after the present time of Postgres. They must be decided anew."""
 
     @property
     def difference_s(self) -> float | None:
-        """The seconds by which they were decided after Postgres's time; None where they say no time."""
+        """The seconds by which the events were decided after Postgres's time; None when they name no time."""
         try:
-            decided, now = (datetime.fromisoformat(found) for found in TIMES.search(str(self)).groups())  # type: ignore[union-attr]
+            decided, now = (datetime.fromisoformat(text) for text in TIMES.search(str(self)).groups())  # type: ignore[union-attr]
         except (AttributeError, ValueError):
             return None
         return (decided - now).total_seconds()
 
 
 class MemoryRecorder(POPOApplicationRecorder):
-    """For tests and simulations."""
+    """A recorder that keeps events in memory, for tests and simulations."""
 
     def _assert_uniqueness(self, stored_events: Sequence[StoredEvent], guards: Guards = (), **_: Any) -> None:
         super()._assert_uniqueness(stored_events)
@@ -71,9 +73,9 @@ class MemoryRecorder(POPOApplicationRecorder):
         self,
         stream_ids: Sequence[UUID],
         read_from: str | None = None,
-        most_bytes: int = FOREVER,  # noqa: ARG002 they are in memory already: nothing is won by leaving some out
+        most_bytes: int = FOREVER,  # noqa: ARG002 the events are in memory already, so a bound would save nothing
     ) -> Sequence[StoredEvent]:
-        """The events of these streams with their positions, stream by stream in order; from the last of a name on, if given."""
+        """Return the events of these streams; with `read_from` each begins at its last event of that name."""
         index = self._stored_events_index
         streams = [list(self.select_events(id_)) for id_ in stream_ids]
         return [
@@ -89,12 +91,12 @@ class MemoryRecorder(POPOApplicationRecorder):
         ]
 
     def select_versions(self, stream_ids: Sequence[UUID]) -> Sequence[tuple[UUID, int]]:
-        """The newest version of each of these streams; 0 when it is not there."""
+        """Return the newest version of each of these streams; 0 for one that does not exist."""
         return [(id_, max(self._stored_events_index[str(id_)], default=0)) for id_ in stream_ids]
 
 
 def _last(events: Sequence[StoredEvent], name: str | None) -> int:
-    """The place of the last event of this name; 0 when there is none."""
+    """Return the index of the last event of this name; 0 when there is none."""
     return max((place for place, event in enumerate(events) if event.topic == name), default=0)
 
 
@@ -131,9 +133,10 @@ HEAD = "SELECT position FROM log.head"
 
 class PostgresRecorder(ApplicationRecorder):
     """
-    Through the one SQL function of log.sql; gap-free positions in commit order.
+    A recorder that appends through the SQL function log.append. Positions are without gaps, in the order of commits.
 
-    `batch_bytes` is after how many bytes of events a batch of the log ends, however few events these are.
+    A batch that is read from the log ends after `batch_bytes` bytes of events, even when it holds fewer events than the
+    reader's limit.
     """
 
     def __init__(
@@ -145,6 +148,7 @@ class PostgresRecorder(ApplicationRecorder):
         self._batch_bytes = batch_bytes
 
     def insert_events(self, stored_events: Sequence[StoredEvent], *, guards: Guards = (), **_: Any) -> Sequence[int]:
+        """Record all events or none, and return their positions. See the module for the errors."""
         if not stored_events:
             return []
         batch = (
@@ -157,22 +161,27 @@ class PostgresRecorder(ApplicationRecorder):
         return range(last - len(stored_events) + 1, last + 1)
 
     def _append(self, batch: tuple[list[Any], ...], guards: tuple[list[Any], ...]) -> int:
-        """Tries again when the connection breaks; a conflict after that may be with our own unheard commit."""
-        sent, conflict = False, None
+        """
+        Append the batch and return the position of its last event. Tries again when the connection breaks.
+
+        A conflict after a broken connection may come from our own commit, whose answer was lost. So the batch is read
+        back before the conflict is raised.
+        """
+        is_sent, conflict = False, None
         for tries_left in reversed(range(TRIES)):
             try:
                 with self._connection() as conn:
                     if conflict is not None:
                         return _read_back(conn, batch, conflict)
-                    unheard, sent = sent, True
+                    was_sent, is_sent = is_sent, True
                     return int(_one(conn.execute(APPEND, (*batch, *guards), prepare=True))[0])
             except IntegrityError as error:
-                if conflict is not None or not unheard:
+                if conflict is not None or not was_sent:
                     raise
                 conflict = error
             except OperationalError as error:
                 if not tries_left or isinstance(error.__cause__, PoolTimeout):
-                    raise OutcomeUnknown(str(error)) if sent else error from error
+                    raise OutcomeUnknown(str(error)) if is_sent else error from error
         raise OutcomeUnknown(str(conflict))
 
     def select_events(
@@ -184,6 +193,7 @@ class PostgresRecorder(ApplicationRecorder):
         desc: bool = False,
         limit: int | None = None,
     ) -> Sequence[StoredEvent]:
+        """Return the events of one stream whose versions are above `gt` and at most `lte`."""
         query = STREAM.format("DESC" if desc else "ASC")
         values = {"id": originator_id, "gt": gt or 0, "lte": FOREVER if lte is None else lte, "limit": limit}
         with self._connection() as conn:
@@ -193,9 +203,10 @@ class PostgresRecorder(ApplicationRecorder):
         self, stream_ids: Sequence[UUID], read_from: str | None = None, most_bytes: int = FOREVER
     ) -> Sequence[StoredEvent]:
         """
-        The same of several streams, each with its position; from the last event of a name on, if given.
+        Return the events of several streams, each with its position.
 
-        It ends with the first event that goes beyond `most_bytes`; Postgres sums up sizes without reading what they are of.
+        With `read_from` each stream begins at its last event of that name. The result ends with the first event that
+        goes beyond `most_bytes`; Postgres adds up the sizes without reading the bodies.
         """
         with self._connection() as conn:
             if read_from is None:
@@ -205,7 +216,7 @@ class PostgresRecorder(ApplicationRecorder):
             return [Notification(*row) for row in rows]
 
     def select_versions(self, stream_ids: Sequence[UUID]) -> Sequence[tuple[UUID, int]]:
-        """The newest version of each of these streams; 0 when it is not there."""
+        """Return the newest version of each of these streams; 0 for one that does not exist."""
         with self._connection() as conn:
             return conn.execute(VERSIONS, (list(stream_ids),), prepare=True).fetchall()
 
@@ -218,6 +229,7 @@ class PostgresRecorder(ApplicationRecorder):
         *,
         inclusive_of_start: bool = True,
     ) -> Sequence[Notification]:
+        """Return the next events of the log from a position on, at most `limit` and fewer when they are large."""
         first = (start or 0) + (0 if inclusive_of_start else 1)
         last = FOREVER if stop is None else stop
         with self._connection() as conn:
@@ -225,11 +237,12 @@ class PostgresRecorder(ApplicationRecorder):
             return [Notification(*row) for row in conn.execute(FOLLOWING, values, prepare=True)]
 
     def max_notification_id(self) -> int | None:
+        """Return the position of the newest event; None for an empty log."""
         with self._connection() as conn:
             return int(_one(conn.execute(HEAD))[0]) or None
 
     def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[ApplicationRecorder]:
-        """Not offered: readers follow by position (processes/projector.py) and need no thread of the library."""
+        """Refuse: readers follow the log by position (processes/projector.py), without a thread of the library."""
         raise NotImplementedError
 
     @contextmanager
@@ -248,7 +261,7 @@ class PostgresRecorder(ApplicationRecorder):
 def _read_back(
     conn: psycopg.Connection[tuple[Any, ...]], batch: tuple[list[Any], ...], conflict: IntegrityError
 ) -> int:
-    """The position of our own commit whose answer was lost; raises the conflict if it is another's."""
+    """Return the position of our own commit whose answer was lost. Raises the conflict if another writer caused it."""
     last, many = _one(conn.execute(READ_BACK, batch))
     if many != len(batch[0]):
         raise conflict

@@ -1,4 +1,4 @@
-"""The event store: envelopes in, envelopes out. The only writer of events."""
+"""The event store, which encodes and appends events and reads them back. Nothing else writes events."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ from domain.recorded import Recorded, Unreadable
 
 
 class Body(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The stored bytes of an event: its envelope less what the columns hold."""
+    """What is stored as the bytes of an event: its envelope without what the columns of the log hold."""
 
     at: datetime
     actor: str
@@ -29,34 +29,39 @@ class Body(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Recorder(Protocol):
-    """What the store asks of Postgres or memory (application/event_store/recorder.py)."""
+    """What the store needs from Postgres or memory. Both are in application/event_store/recorder.py."""
 
-    def insert_events(self, stored_events: Sequence[StoredEvent], *, guards: Guards = ()) -> Sequence[int] | None: ...
+    def insert_events(self, stored_events: Sequence[StoredEvent], *, guards: Guards = ()) -> Sequence[int] | None:
+        """Record all events or none, and return their positions."""
 
     def select_streams(
         self, stream_ids: Sequence[UUID], read_from: str | None = None, most_bytes: int = FOREVER
-    ) -> Sequence[StoredEvent]: ...
+    ) -> Sequence[StoredEvent]:
+        """Return the events of these streams; with `read_from` only from the last event of that name on."""
 
-    def select_versions(self, stream_ids: Sequence[UUID]) -> Sequence[tuple[UUID, int]]: ...
+    def select_versions(self, stream_ids: Sequence[UUID]) -> Sequence[tuple[UUID, int]]:
+        """Return the newest version of each of these streams; 0 for one that does not exist."""
 
     def select_notifications(
         self, start: int | None, limit: int, *, inclusive_of_start: bool = True
-    ) -> Sequence[Notification]: ...
+    ) -> Sequence[Notification]:
+        """Return the next events of the log from a position on."""
 
-    def max_notification_id(self) -> int | None: ...
+    def max_notification_id(self) -> int | None:
+        """Return the position of the newest event; None for an empty log."""
 
 
 class UnreadableEvent(MapperDeserialisationError):
-    """An event that this version cannot read; the message names its place."""
+    """An event that this version cannot read. The message names its stream and version."""
 
     def __init__(self, stored: StoredEvent, error: Exception) -> None:
-        known = "" if stored.topic in STORED_NAMES else " (a name this version does not know)"
-        where = f"{stored.topic}{known}, stream {stored.originator_id} version {stored.originator_version}"
+        remark = "" if stored.topic in STORED_NAMES else " (a name this version does not know)"
+        where = f"{stored.topic}{remark}, stream {stored.originator_id} version {stored.originator_version}"
         super().__init__(f"{where}: {type(error).__name__}: {error}")
 
 
 class UnknownEvent(UnreadableEvent):
-    """An event of a name that this version does not know: a newer one wrote it."""
+    """An event whose name this version does not know, because a newer version wrote it."""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -64,7 +69,11 @@ _decode = msgspec.json.Decoder(Body).decode
 
 
 def to_stored(recorded: Recorded, limits: Limits = limits.DEFAULT) -> StoredEvent:
-    """Raises Oversized for what is larger or deeper than an event may be, or cannot be written at all."""
+    """
+    Encode an event as it is stored.
+
+    Raises Oversized when it is larger or nested deeper than an event may be.
+    """
     if isinstance(recorded.event, Unreadable):
         raise TypeError(recorded)
     name = recorded.name
@@ -83,7 +92,7 @@ def to_stored(recorded: Recorded, limits: Limits = limits.DEFAULT) -> StoredEven
 
 
 def _check_name(event: AnyEvent, name: str) -> None:
-    """Raises ValueError for a row of another name: what the log checks of an event goes by that name (log.sql)."""
+    """Raise ValueError unless the row has the name of the event, since log.sql checks events by the row's name."""
     if STORED_NAMES.get(name) is not type(event):
         msg = f"it says that it is {stored_name(event)}"
         raise ValueError(msg)
@@ -91,14 +100,14 @@ def _check_name(event: AnyEvent, name: str) -> None:
 
 def from_stored(stored: StoredEvent, *, is_kept: bool = False) -> Recorded:
     """
-    The event in its envelope, with its memory where it `is_kept`.
+    Decode a stored event into its envelope. With `is_kept` the memory that it takes is estimated as well.
 
-    Raises UnreadableEvent, which names the place, for bytes that are no event of ours.
+    Raises UnreadableEvent, which names the stream and version, for bytes that are no event of ours.
     """
     try:
         body = _decode(stored.state)
         _check_name(body.event, stored.topic)
-    except Exception as error:  # whatever it is: nobody may be stopped by what another wrote
+    except Exception as error:  # any error: a bad row must be reported as one, whatever is in it
         kind = UnreadableEvent if stored.topic in STORED_NAMES else UnknownEvent
         raise kind(stored, error) from error
     return Recorded(
@@ -137,14 +146,14 @@ class ReadBudget:
         self.left = self._most = most
 
     def spend(self, size: int) -> None:
-        """Raises Oversized, from then on each time, when it is too much."""
+        """Deduct a number of bytes. Raises Oversized when the budget is overspent, and at every call after that."""
         self.left -= size
         if self.left < 0:
             raise Oversized(f"This would read more than {self._most:,} bytes of history at once: do it in parts")
 
 
 class EventStore:
-    """Appends batches and reads streams and the log."""
+    """Appends batches of events, and reads single streams and the whole log."""
 
     def __init__(self, recorder: Recorder, limits: Limits = limits.DEFAULT) -> None:
         self.recorder = recorder
@@ -154,10 +163,10 @@ class EventStore:
         self, batch: Sequence[Recorded], guards: Guards = (), stored: Sequence[StoredEvent] | None = None
     ) -> int:
         """
-        Records all of the batch or nothing; returns the position of its last event.
+        Record all of the batch or nothing, and return the position of its last event.
 
-        `stored` are the same events as they are stored, from whoever has them. Raises IntegrityError, and Oversized
-        when an event, or all of them together, is more than may be recorded.
+        `stored` are the same events in their stored form, for callers that have encoded them already. Raises
+        IntegrityError, and Oversized when an event, or all of them together, is more than may be recorded.
         """
         if len(batch) > (many := self.limits.max_transaction_events):
             raise Oversized(
@@ -173,37 +182,37 @@ class EventStore:
         self, stream_ids: Sequence[UUID], read_from: str | None = None, budget: ReadBudget | None = None
     ) -> dict[UUID, list[Recorded]]:
         """
-        The events of each stream with their positions, in one round trip; an unknown stream has none.
+        Return the events of each stream with their positions, in one round trip; an unknown stream has none.
 
-        Raises UnreadableEvent and, when they are more than the budget has left, Oversized: no decision may rest on a part
-        of a stream.
+        Raises UnreadableEvent, and Oversized when they are more than is left of the budget, because no decision may
+        rest on a part of a stream.
         """
         budget = budget or ReadBudget(self.limits.max_read_bytes)
         stored = self.recorder.select_streams(stream_ids, read_from, budget.left)
         budget.spend(sum(len(event.state) for event in stored))
-        found = (from_stored(event, is_kept=True) for event in stored)
-        by_stream = {id_: list(events) for id_, events in groupby(found, key=lambda recorded: recorded.stream_id)}
+        decoded = (from_stored(event, is_kept=True) for event in stored)
+        by_stream = {id_: list(events) for id_, events in groupby(decoded, key=lambda recorded: recorded.stream_id)}
         return {id_: by_stream.get(id_, []) for id_ in stream_ids}
 
     def versions(self, stream_ids: Iterable[UUID]) -> dict[UUID, int]:
-        """The newest version of each stream; 0 for an unknown one."""
+        """Return the newest version of each stream; 0 for an unknown one."""
         return dict(self.recorder.select_versions(list(stream_ids)))
 
     def after(self, position: int, limit: int) -> Sequence[Recorded]:
         """
-        The next events of the log after a position, in order: at most `limit`, fewer when they are large.
+        Return the next events of the log after a position, in order: at most `limit`, fewer when they are large.
 
-        Unreadable stands for what cannot be read: who follows the log must go on, whatever it holds.
+        An event that cannot be read is returned as Unreadable, so that a reader that follows the log can pass over it.
         """
-        found = self.recorder.select_notifications(position, limit, inclusive_of_start=False)
-        return [_readable(stored) for stored in found]
+        rows = self.recorder.select_notifications(position, limit, inclusive_of_start=False)
+        return [_readable(stored) for stored in rows]
 
     def history(self, after: int = 0, page: int = 5_000) -> Iterator[Recorded]:
-        """The whole log after a position."""
+        """Return the whole log after a position, read page by page."""
         while batch := self.after(after, page):
             yield from batch
             after = batch[-1].position
 
     def head(self) -> int:
-        """The position of the newest event; 0 for an empty log."""
+        """Return the position of the newest event; 0 for an empty log."""
         return self.recorder.max_notification_id() or 0

@@ -1,11 +1,11 @@
 """
-What a process keeps of streams it has read or written, so that the next decision need not read them again.
+The cache of streams that a process has read or written, so that the next decision need not read them again.
 
-A cached stream may be old: another process may have appended since. So only a decision that a commit proves may rest
-on it: the commit is guarded by the versions that were read, and refused when one of them has moved on.
+A cached stream may be old, because another process may have appended since. So only a decision that ends in a commit
+may rest on it: the commit is guarded by the versions that were read, and refused when one of them has moved on.
 
-The cache is bounded by the memory that it takes, as far as that can be told from the JSON of the events: text takes
-little more than its bytes, but an empty object of two bytes takes sixty.
+The cache is bounded by the memory that it takes. That is estimated from the JSON of the events: text takes little more
+than its bytes, but an empty object of two bytes takes sixty.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,10 +21,13 @@ from domain.bounds.limits import Limits
 from domain.events import FLAT_EVENTS, AnyEvent
 from domain.recorded import Recorded
 
-STREAM_BYTES, EVENT_BYTES = 500, 200  # of memory, of each stream and each event besides its JSON
-TEXT_FACTOR, WIDE_TEXT_FACTOR = 2, 4  # memory to JSON: one letter beyond ASCII makes a whole text wider
-NO_MARKS = bytes(set(range(256)) - set(b",[{"))  # all but what begins an item; an object counts twice
-FREE_ITEMS, ITEM_BYTES = 30, 100  # the fields of an event are in its text; what free JSON holds beyond is counted
+STREAM_BYTES, EVENT_BYTES = 500, 200  # of memory, for each stream and each event besides its JSON
+TEXT_FACTOR, WIDE_TEXT_FACTOR = (
+    2,
+    4,
+)  # bytes of memory for each byte of JSON; one letter beyond ASCII makes a whole text wider
+NO_MARKS = bytes(set(range(256)) - set(b",[{"))  # all bytes but those that begin an item; an object counts twice
+FREE_ITEMS, ITEM_BYTES = 30, 100  # an event has about so many fields; each item of free JSON beyond them takes memory
 
 
 class CachedStream(msgspec.Struct, frozen=True):
@@ -34,11 +37,11 @@ class CachedStream(msgspec.Struct, frozen=True):
     state: Any
     folded: int
     size: int
-    kind: Kind[Any] | None = None  # what the state is folded as
+    kind: Kind[Any] | None = None  # the kind by whose fold the state was made
 
 
 class StreamCache:
-    """The streams that were put last, as many as fit into `max_cache_bytes`. Threads share it."""
+    """The streams that were put last, as many as fit into `max_cache_bytes`. Threads share one cache."""
 
     def __init__(self, limits: Limits = limits.DEFAULT) -> None:
         self._limits = limits
@@ -48,18 +51,23 @@ class StreamCache:
 
     @property
     def size(self) -> int:
-        """The bytes of memory that it takes, by estimate."""
+        """The bytes of memory that the cache takes, by estimate."""
         return self._size
 
     def get(self, stream_id: UUID) -> CachedStream | None:
+        """Return a stream as it was put last, or None when it is not cached."""
         return self._streams.get(stream_id)
 
     def streams(self) -> list[CachedStream]:
-        """All that it holds, for those who want to know."""
+        """Return all cached streams."""
         return list(self._streams.values())
 
     def put(self, streams: Iterable[tuple[UUID, CachedStream]]) -> None:
-        """One that is larger than `max_cached_stream_bytes` is forgotten instead: it would push out all others."""
+        """
+        Cache streams, and forget those that were put first when there are too many.
+
+        A stream that is larger than `max_cached_stream_bytes` is forgotten, because it would push out all others.
+        """
         with self._lock:
             for id_, stream in streams:
                 self._forget(id_)
@@ -75,12 +83,12 @@ class StreamCache:
 
 
 def size_of(events: Iterable[Recorded]) -> int:
-    """The bytes of memory that events take, by estimate."""
+    """Return the bytes of memory that events take, by estimate."""
     return sum(recorded.memory for recorded in events)
 
 
 def memory_of(event: AnyEvent, body: bytes) -> int:
-    """The bytes of memory that an event takes, by a guess from its stored JSON."""
+    """Estimate the bytes of memory that an event takes, from its stored JSON."""
     size = EVENT_BYTES + (TEXT_FACTOR if body.isascii() else WIDE_TEXT_FACTOR) * len(body)
     if type(event) in FLAT_EVENTS:
         return size

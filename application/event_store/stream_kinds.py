@@ -1,4 +1,4 @@
-"""The kinds of stream there are: the prefix of their events' stored names, their fold, and how much of it is read."""
+"""The kinds of streams, each with the prefix of its events' stored names, its fold, and from where it is read."""
 
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
@@ -13,9 +13,11 @@ State = TypeVar("State")
 
 
 class Kind(Value, Generic[State], frozen=True):
+    """A kind of stream. Its events, whose stored names begin with `prefix`, fold into one state by `evolve`."""
+
     prefix: str
     evolve: Callable[[State | None, Any], State | None]
-    read_from: str | None = None  # the last event of this name: what came before it is not read; None: all is
+    read_from: str | None = None  # reading starts at the last event of this name; None: at the first event
 
 
 USER = Kind(prefix="user.", evolve=access.evolve_user)
@@ -37,7 +39,7 @@ TRAJECTORY = Kind(prefix="trajectory.", evolve=trajectory.evolve)
 ENDPOINT = Kind(prefix="endpoint.", evolve=endpoint.evolve)
 DELIVERY = Kind(prefix="delivery.", evolve=delivery.evolve)
 
-# The kinds that a process caches: what decision after decision rests on. Runs, issues, comments, trajectories and
-# deliveries are asked for once or twice in their life, so they are read when they are needed.
+# The kinds that a process caches, because many decisions rest on them. Runs, issues, comments, trajectories and
+# deliveries are needed once or twice in their life, so they are read each time.
 CACHED = (USER, MEMBERSHIP, KEY, CLAIM, COMPANY, AGENT, PROJECT, ROUTINE, TRIGGER, SLOT, TASK, ENDPOINT)
 CACHED_PREFIXES = tuple(kind.prefix for kind in CACHED)

@@ -1,18 +1,18 @@
-"""Turns: a writer that has lost a race on a stream decides again while no other writer of its process does so there."""
+"""Turns: after a lost race on a stream a thread decides again while no other thread of its process does so there."""
 
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from threading import Lock
 from uuid import UUID
 
-MOST = 1_024  # locks; streams that share one wait for each other's turn, no more
+MOST = 1_024  # locks; streams that share one merely wait for each other's turn
 
 
 class Turns:
     """
-    One lock for each stream, of a fixed number of locks. Threads share it.
+    The turns of all streams, by a fixed number of locks. Threads share one object.
 
-    Whoever needs the turns of several streams takes them all at once and in one order, so nobody waits in a circle.
+    A thread that needs the turns of several streams takes them all at once and in one order, so there is no deadlock.
     """
 
     def __init__(self, most: int = MOST) -> None:
@@ -22,15 +22,15 @@ class Turns:
 
     @contextmanager
     def take(self, stream_ids: Collection[UUID]) -> Iterator[None]:
-        """Waits until nobody else has the turn of any of these streams."""
+        """Wait until no other thread has the turn of any of these streams, and hold their turns meanwhile."""
         if not stream_ids:
             yield
             return
         self._count(1)
         try:
-            with ExitStack() as held:
+            with ExitStack() as locks:
                 for place in sorted({self._place(id_) for id_ in stream_ids}):
-                    held.enter_context(self._locks[place])
+                    locks.enter_context(self._locks[place])
                 yield
         finally:
             self._count(-1)
@@ -40,7 +40,7 @@ class Turns:
             self._holders += more
 
     def taken(self, stream_ids: Iterable[UUID]) -> frozenset[UUID]:
-        """Those of these streams whose turn somebody has right now."""
+        """Return those of these streams whose turn a thread has right now."""
         if not self._holders:
             return frozenset()
         return frozenset(id_ for id_ in stream_ids if self._locks[self._place(id_)].locked())

@@ -1,7 +1,7 @@
 """
-One unit of work: the streams a decision read, and the events it wants recorded.
+A unit of work: the streams that one decision has read, and the events that it wants recorded.
 
-Everything that was read and not written is guarded: if any of it changed before the commit, nothing is recorded
+Every stream that was read and not written is guarded: if one of them changed before the commit, nothing is recorded
 and the decision is taken again on fresh state. So a check and its effect are one transaction.
 """
 
@@ -28,9 +28,9 @@ from domain.events import AnyEvent
 from domain.recorded import Recorded
 from domain.webhooks.secret import Secret
 
-CALLERS = ("user:", "agent:", "key:")  # the actors that are none of the service's own
+CALLERS = ("user:", "agent:", "key:")  # how the actors begin that are callers, not the service itself
 FULL = "Its history is full: it has been changed too often, or by too much. It can only be ended: make a new one."
-SMALL_BYTES = 4_096  # of memory: a change of a status, no text
+SMALL_BYTES = 4_096  # of memory: enough to change a status, not for a text
 State = TypeVar("State")
 
 
@@ -39,10 +39,10 @@ class _Stream(msgspec.Struct):
     pending: list[Recorded]
     state: Any = None
     folded: int = 0  # how many of recorded + pending are in `state`
-    kind: Kind[Any] | None = None  # what it was looked for as, or last folded as
-    assumed_new: bool = False  # to be new
+    kind: Kind[Any] | None = None  # the kind as which it was read or last folded
+    assumed_new: bool = False  # it is taken as empty without being read
     size: int = 0  # the memory that `recorded` takes
-    cached: CachedStream | None = None  # what it was taken from
+    cached: CachedStream | None = None  # the entry of the cache that it comes from
 
     @property
     def version(self) -> int:
@@ -51,13 +51,13 @@ class _Stream(msgspec.Struct):
 
 class UnitOfWork:
     """
-    Reads streams, gathers events, commits once.
+    Reads streams, gathers events, and commits them once.
 
-    With a cache it takes from there what is there. Then it must be done again without one when it is refused, or
-    has nothing to commit: see Executor.attempt.
+    With a cache it takes streams from there where it can. As those may be old, a decision that fails, or has nothing to
+    commit, must then be taken again without a cache (Executor.attempt).
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 the parts of a process
+    def __init__(  # noqa: PLR0913, PLR0917 the parts that a process has
         self,
         store: EventStore,
         now: datetime,
@@ -67,42 +67,43 @@ class UnitOfWork:
         quotas: Quotas | None = None,
     ) -> None:
         self.store = store
-        self.limits: Limits = store.limits  # how much of everything there may be
+        self.limits: Limits = store.limits  # the bounds that use cases enforce
         self.now = now
         self.actor = actor
         self._vault = vault
         self._cache = cache
         self._quotas = quotas
-        self.holder: UUID | None = None  # of the key that asks, or the webhook
-        self.tenant: UUID | None = None  # for whose company a board user acts
-        self.cause: str | None = None  # the work session of the agent that asks
+        self.holder: UUID | None = None  # the holder of the caller's key, or the webhook
+        self.tenant: UUID | None = None  # the company for which a board user acts
+        self.cause: str | None = None  # the work session of the calling agent
         self._streams: dict[UUID, _Stream] = {}
-        self._budget = ReadBudget(store.limits.max_read_bytes)  # of all loads together
+        self._budget = ReadBudget(store.limits.max_read_bytes)  # for all loads together
         self._batch: list[Recorded] = []  # what is to be recorded, in the order of the decisions
-        self._stored: list[StoredEvent] = []  # the same as it is stored: each event is encoded once
-        self._over_quota: dict[UUID, bool] = {}  # by company, as it was first asked
-        self._only_ends = True  # whether all of it stops or ends something
+        self._stored: list[StoredEvent] = []  # the same in its stored form, so that each event is encoded once
+        self._over_quota: dict[UUID, bool] = {}  # by company; the first answer is kept
+        self._only_ends = True  # every event so far stops or ends something
         self._kept: list[Kept] = []
         self._dropped: list[UUID] = []
 
     def load(self, stream_ids: Iterable[UUID | None], kind: Kind[Any] | None = None) -> None:
         """
-        Fetches streams in one round trip; those at hand and None are left out.
+        Fetch streams in one round trip; None and streams that were fetched before are left out.
 
-        Those of one `kind` are read from where it says; without it they are read whole. Raises Oversized when that is
-        more than a unit of work may read.
+        With a `kind` they are read from its `read_from` on, otherwise whole. Raises Oversized when that is more than a
+        unit of work may read.
         """
         missing = {id_ for id_ in stream_ids if id_ is not None and id_ not in self._streams}
-        if wanted := [id_ for id_ in missing if not self._take_cached(id_)]:
+        if uncached := [id_ for id_ in missing if not self._take_cached(id_)]:
             read_from = None if kind is None else kind.read_from
-            for id_, recorded in self.store.load(wanted, read_from, self._budget).items():
+            for id_, recorded in self.store.load(uncached, read_from, self._budget).items():
                 self._streams[id_] = _Stream(recorded, pending=[], kind=kind, size=stream_cache.size_of(recorded))
 
     def assume_new(self, stream_ids: Iterable[UUID]) -> None:
         """
-        Streams that are new, most likely: with a cache they are not looked for, since the commit proves it.
+        Take streams as empty without reading them, when there is a cache. If one exists, the commit is refused.
 
-        What is recorded in them is not cached: nobody asks for it again soon.
+        That saves a query for streams that are most likely new. Their events are not cached, because they are not
+        needed again soon.
         """
         if self._cache is None:
             self.load(stream_ids)
@@ -126,22 +127,22 @@ class UnitOfWork:
         return cached is not None
 
     def new_id(self) -> UUID:
-        """The id of a new stream, which need not be looked for; the store would refuse one that is there after all."""
+        """Return the id of a new stream and take it as empty. If it exists after all, the commit is refused."""
         id_ = uuid4()
         self.begin(id_)
         return id_
 
     def begin(self, stream_id: UUID) -> None:
-        """A stream that is new because its id follows from a new one."""
+        """Take a stream as empty because its id follows from a new id."""
         self._streams[stream_id] = _Stream(recorded=[], pending=[])
 
     def history(self, stream_id: UUID) -> list[Recorded]:
-        """The events of a stream, those that are to be recorded included."""
+        """Return the events of a stream, including those that are to be recorded."""
         stream = self._stream(stream_id)
         return [*stream.recorded, *stream.pending]
 
     def get(self, kind: Kind[State], stream_id: UUID | None) -> State | None:
-        """The state of a stream, what is to be recorded included; None when no stream of this kind has the id."""
+        """Return the state of a stream, including events to be recorded; None without a stream of this kind."""
         if stream_id is None:
             return None
         stream = self._stream(stream_id, kind)
@@ -157,11 +158,11 @@ class UnitOfWork:
         return stream.state  # type: ignore[no-any-return]
 
     def owner_of(self, kind: Kind[Any], stream_id: UUID) -> UUID | None:
-        """The company that a thing of this kind belongs to; None when there is no such thing."""
+        """Return the company to which a stream of this kind belongs; None when there is no such stream."""
         return None if self.get(kind, stream_id) is None else self.company_of(stream_id)
 
     def company_of(self, stream_id: UUID) -> UUID:
-        """The company that a stream which is there belongs to."""
+        """Return the company to which a stream belongs. Raises LookupError when it has none or does not exist."""
         if (company_id := self._company_of(stream_id)) is None:
             raise LookupError(stream_id)
         return company_id
@@ -170,24 +171,24 @@ class UnitOfWork:
         return next((recorded.company_id for recorded in self.history(stream_id)), None)
 
     def version_of(self, stream_id: UUID) -> int:
-        """The version of a stream, what is to be recorded included; 0 for an unknown one."""
+        """Return the version of a stream, including events to be recorded; 0 for an unknown one."""
         stream = self._stream(stream_id)
         return stream.version + len(stream.pending)
 
     def changed_at(self, stream_id: UUID) -> datetime:
-        """When the stream's newest event was decided."""
+        """Return when the newest event of a stream was decided."""
         return self.history(stream_id)[-1].at
 
     def record(self, stream_id: UUID, events: Sequence[AnyEvent], company_id: UUID | None = None) -> None:
         """
-        Adds events to a stream; a new stream belongs to `company_id`.
+        Add events to a stream; a new stream belongs to `company_id`.
 
-        Raises Unacceptable for a full history, and Oversized for an event that is more than may be recorded.
+        Raises RuleViolation for a full history, and Oversized for an event that is more than may be recorded.
         """
         stream = self._stream(stream_id)
         company_id = company_id or self._company_of(stream_id)
-        is_asked = self.actor.startswith(CALLERS)
-        may_end = is_asked or self.holder is not None
+        by_caller = self.actor.startswith(CALLERS)
+        may_end = by_caller or self.holder is not None
         for event in events:
             ends = may_end and self._ends(stream_id, stream, event)
             self._only_ends &= ends
@@ -204,54 +205,54 @@ class UnitOfWork:
             if not stream.assumed_new:
                 memory = stream_cache.memory_of(event, stored.state)
                 recorded = replace(recorded, size=len(stored.state), memory=memory)
-            if is_asked and not ends and stream.recorded:
+            if by_caller and not ends and stream.recorded:
                 self._must_have_room(stream, recorded)
             stream.pending.append(recorded)
             self._batch.append(recorded)
             self._stored.append(stored)
 
     def _ends(self, stream_id: UUID, stream: _Stream, event: AnyEvent) -> bool:
-        """Whether the event only stops or ends something."""
+        """Return whether the event only stops or ends something."""
         return endings.ends(event, self.get(stream.kind, stream_id) if stream.kind is not None else None)
 
-    def _must_have_room(self, stream: _Stream, added: Recorded) -> None:
+    def _must_have_room(self, stream: _Stream, addition: Recorded) -> None:
         """
-        Nobody may make a history so long that whoever reads it pays for it. Raises Unacceptable.
+        Raise RuleViolation when a caller's event would make a history too long to be read at a fair cost.
 
-        What only stops or ends something is never asked for room. What the service itself has recorded takes none from
-        callers, and the slot of a routine, which is never read whole, has no such bound. Large changes may fill half.
+        It is not called for endings. Events that the service itself has recorded do not count. The slot of a routine,
+        which is never read whole, has no such bound. Events of more than SMALL_BYTES may fill half of the bytes only.
         """
         if stream.kind is not None and stream.kind.read_from is not None:
             return
-        pending = stream_cache.size_of(stream.pending) + added.memory
-        most_bytes = self.limits.max_stream_bytes // (2 if added.memory > SMALL_BYTES else 1)
+        pending = stream_cache.size_of(stream.pending) + addition.memory
+        most_bytes = self.limits.max_stream_bytes // (2 if addition.memory > SMALL_BYTES else 1)
         most_events = self.limits.max_stream_events
         if stream.size + pending <= most_bytes and stream.version + len(stream.pending) < most_events:
             return
-        asked = [recorded for recorded in stream.recorded if recorded.actor.startswith(CALLERS)]
-        if stream_cache.size_of(asked) + pending > most_bytes or len(asked) + len(stream.pending) >= most_events:
+        counted = [recorded for recorded in stream.recorded if recorded.actor.startswith(CALLERS)]
+        if stream_cache.size_of(counted) + pending > most_bytes or len(counted) + len(stream.pending) >= most_events:
             raise RuleViolation(FULL)
 
     def keep(self, owner_id: UUID, purpose: str, secret: Secret, company_id: UUID) -> UUID:
-        """Puts a secret of the owner into the vault with the commit; returns the id under which events name it."""
-        kept = Kept(id=uuid4(), company_id=company_id, owner_id=owner_id, purpose=purpose, secret=secret)
-        self._kept.append(kept)
-        return kept.id
+        """Put a secret of the owner into the vault with the commit, and return the id by which events name it."""
+        secret_record = Kept(id=uuid4(), company_id=company_id, owner_id=owner_id, purpose=purpose, secret=secret)
+        self._kept.append(secret_record)
+        return secret_record.id
 
     def reveal(self, secret_ids: Sequence[UUID]) -> dict[UUID, Secret]:
-        """The secrets of these ids, unknown ones left out. Raises VaultClosed."""
+        """Return the secrets of these ids; unknown ones are left out. Raises VaultClosed."""
         return self._open_vault.open(secret_ids)
 
     def drop(self, secret_ids: Iterable[UUID]) -> None:
-        """Takes secrets out of the vault once the commit has made them useless."""
+        """Delete secrets from the vault after the commit, when no event needs them any more."""
         self._dropped.extend(secret_ids)
 
     def commit(self) -> int:
         """
-        Records everything or nothing; returns the log position reached. Raises IntegrityError.
+        Record everything or nothing, and return the position of the log that is reached. Raises IntegrityError.
 
-        Secrets go into the vault before, and out of it after: an event never names one that is not there. What a
-        crash in between leaves behind is a record that nothing names.
+        New secrets go into the vault before the events are recorded, and old ones out of it after, so that an event
+        never names a secret that is not there. A crash in between leaves a secret in the vault that no event names.
         """
         if not self._batch:
             return self.store.head()
@@ -262,19 +263,19 @@ class UnitOfWork:
             position = self.store.append(self._batch, guards, self._stored)
         except IntegrityError:
             if self._kept:
-                self._open_vault.drop([kept.id for kept in self._kept])
+                self._open_vault.drop([secret_record.id for secret_record in self._kept])
             raise
         if self._dropped:
             self._open_vault.drop(self._dropped)
         return position
 
     def charge(self) -> Charge:
-        """What the commit costs of the quotas."""
+        """Return what the commit costs of the quotas."""
         sizes = [len(event.state) for event in self._stored]
         return Charge(batch=self._batch, sizes=sizes, holder=self.holder, only_ends=self._only_ends)
 
     def is_over_quota(self, company_id: UUID) -> bool:
-        """Whether the schedules of a company may not fire now; the same for all of a unit of work."""
+        """Return whether the schedules of a company may not fire now; the answer stays the same in a unit of work."""
         if self._quotas is None:
             return False
         if (is_over := self._over_quota.get(company_id)) is None:
@@ -282,12 +283,12 @@ class UnitOfWork:
         return is_over
 
     def must_wait(self, company_id: UUID) -> bool:
-        """Whether a company has recorded so much that what can wait does."""
+        """Return whether a company has recorded so much that work which can wait must wait."""
         return self._quotas is not None and self._quotas.is_half_used(company_id)
 
     @property
     def batch(self) -> Sequence[Recorded]:
-        """What the commit records, in the order of the decisions."""
+        """The events that the commit records, in the order of the decisions."""
         return self._batch
 
     @property
@@ -306,7 +307,11 @@ class UnitOfWork:
         return (id_ for id_, stream in self._streams.items() if stream.pending)
 
     def seen(self, *, committed: bool) -> Iterator[tuple[UUID, CachedStream]]:
-        """The streams that are worth caching as they are now, as far as that is known."""
+        """
+        Return the streams that are worth caching, as they are now.
+
+        After a commit (`committed`) they include the new events; before it, streams with new events are left out.
+        """
         for id_, stream in self._streams.items():
             if not stream.assumed_new and (committed or not stream.pending) and _is_cached(stream):
                 yield id_, _cached(stream)
@@ -319,7 +324,7 @@ class UnitOfWork:
 
 
 def _is_cached(stream: _Stream) -> bool:
-    """By the name of the first event; a stream that is not there is what it was looked for as."""
+    """Return whether streams of this kind are cached. An empty stream has no name to tell, so `kind` decides."""
     if stream.cached is not None and stream.recorded:
         return True
     first = next(iter(stream.recorded or stream.pending), None)
@@ -329,7 +334,7 @@ def _is_cached(stream: _Stream) -> bool:
 
 
 def _cached(stream: _Stream) -> CachedStream:
-    """With what is recorded now; what the next reader of its kind would not read is left out."""
+    """Return the entry for the cache: the stream with the batch, without events before the `read_from` of its kind."""
     if not stream.pending:
         if stream.cached is not None and stream.cached.folded == stream.folded:
             return stream.cached
@@ -337,9 +342,9 @@ def _cached(stream: _Stream) -> CachedStream:
     recorded, size = [*stream.recorded, *stream.pending], stream.size + stream_cache.size_of(stream.pending)
     read_from = stream.kind.read_from if stream.kind else None
     if read_from is not None:
-        start = next((one.version for one in reversed(stream.pending) if one.name == read_from), 0)
-        left_out = start - recorded[0].version
-        if 0 < left_out <= stream.folded:
-            size -= stream_cache.size_of(recorded[:left_out])
-            return CachedStream(recorded[left_out:], stream.state, stream.folded - left_out, size, stream.kind)
+        start = next((event.version for event in reversed(stream.pending) if event.name == read_from), 0)
+        skip = start - recorded[0].version
+        if 0 < skip <= stream.folded:
+            size -= stream_cache.size_of(recorded[:skip])
+            return CachedStream(recorded[skip:], stream.state, stream.folded - skip, size, stream.kind)
     return CachedStream(recorded, stream.state, stream.folded, size, stream.kind)

@@ -1,1 +1,1 @@
-"""The vault, where secrets are kept encrypted, and the ring of its keys."""
+"""The vault, which keeps secrets encrypted, and the ring of the keys that encrypt it."""

@@ -1,8 +1,8 @@
 """
 The keys of the vault: a file of lines `<key id> <base64 of 32 bytes>`, readable by its owner alone.
 
-The first line is the current key, under which new secrets are kept; the others open older ones. Every process sees a
-change of the file at its next use. A key is in memory as its cipher only, which shows nothing of it.
+The first line is the current key, which encrypts new secrets; the others decrypt older ones. Every process sees a
+change of the file at its next use. In memory a key exists only as its cipher, which does not print it.
 """
 
 import os
@@ -17,57 +17,58 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 LINE = re.compile(rb"([a-z0-9]{1,32}) ([A-Za-z0-9+/]{43}=)")
 KEY_BYTES = 32
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
+CLOSED = "The secrets cannot be opened now"
 
 Ciphers = dict[str, AESGCM]  # by key id, the current one first
-Seen = tuple[int, int, int, int]  # what tells one state of the file from another
+Seen = tuple[int, int, int, int]  # tells one state of the file from another
 
 
 class VaultClosed(Exception):
-    """The secrets cannot be opened now"""
+    """The secrets cannot be opened now. The message adds the reason, if there is one."""
 
     def __init__(self, why: str | None = None) -> None:
-        super().__init__(f"{self.__doc__}: {why}" if why else self.__doc__)
+        super().__init__(f"{CLOSED}: {why}" if why else CLOSED)
 
 
 class CannotRetire(Exception):
-    """The key is needed; the message says for what"""
+    """The key cannot be taken out of the ring. The message says why."""
 
 
 class KeyRing:
-    """The key file at `path`; with None every use raises VaultClosed. Changes are for one process at a time."""
+    """The key file at `path`; with None every use raises VaultClosed. Only one process at a time may change it."""
 
     def __init__(self, path: Path | str | None) -> None:
         self.path = Path(path) if path is not None else None
         self._read: tuple[Seen, Ciphers] | None = None
 
     def ids(self) -> list[str]:
-        """The current key first."""
+        """Return the ids of all keys, the current one first."""
         return list(self._ciphers())
 
     def current(self) -> tuple[str, AESGCM]:
-        """The id and cipher of the key for what is kept from now on."""
+        """Return the id and the cipher of the current key, which encrypts new secrets."""
         return next(iter(self._ciphers().items()))
 
     def cipher(self, key_id: str) -> AESGCM:
-        """The cipher of this key."""
-        # Not seen there, it is looked for again: a file system may tell times too coarsely for us to see a change.
+        """Return the cipher of this key. Raises VaultClosed when the file does not have it."""
+        # A missing key is looked up again in the file: its times may be too coarse to show that it has changed.
         cipher = self._ciphers().get(key_id) or self._ciphers(anew=True).get(key_id)
         if cipher is None:
             raise VaultClosed(f"key {key_id} is not in {self.path}")
         return cipher
 
     def create(self) -> bool:
-        """Makes the file with one new key unless something is there; whether it did."""
+        """Create the file with one new key. Returns False, and changes nothing, when a file is there."""
         return self._write([_new_key()[1]], replace=False)
 
     def add(self) -> str:
-        """Puts a new key in front; returns its id."""
+        """Put a new key in front, which makes it the current one, and return its id."""
         key_id, line = _new_key()
         self._write([line, *self._lines()])
         return key_id
 
     def retire(self, key_id: str) -> None:
-        """Takes a key out for good. Raises CannotRetire for the current one and one that is not there."""
+        """Remove a key for good. Raises CannotRetire for the current key and for one that is not there."""
         ids = self.ids()
         if key_id not in ids:
             raise CannotRetire(f"Key {key_id} is not in {self.path}")
@@ -83,9 +84,9 @@ class KeyRing:
     def _ciphers(self, *, anew: bool = False) -> Ciphers:
         read = self._read
         try:
-            seen = _seen(self._path().stat())
-            if anew or read is None or read[0] != seen:
-                read = self._read = seen, _parsed(self._lines())
+            state = _seen(self._path().stat())
+            if anew or read is None or read[0] != state:
+                read = self._read = state, _parsed(self._lines())
         except OSError as error:
             raise VaultClosed(f"{self.path} cannot be read ({error.strerror})") from None
         except ValueError as error:
@@ -110,18 +111,18 @@ class KeyRing:
 
 
 def _parsed(lines: list[bytes]) -> Ciphers:
-    """Raises ValueError, which says nothing of a line: it may be a key."""
-    found: Ciphers = {}
+    """Return the ciphers of the lines. Raises ValueError, whose message quotes no line, because a line may be a key."""
+    ciphers: Ciphers = {}
     for number, line in enumerate(lines, 1):
         match = LINE.fullmatch(line)
         if match is None:
             raise ValueError(f"is malformed: key {number} is not `<key id> <base64 of 32 bytes>`")
-        if (key_id := match[1].decode()) in found:
+        if (key_id := match[1].decode()) in ciphers:
             raise ValueError(f"is malformed: key {key_id} is there twice")
-        found[key_id] = AESGCM(b64decode(match[2]))
-    if not found:
+        ciphers[key_id] = AESGCM(b64decode(match[2]))
+    if not ciphers:
         raise ValueError("holds no key")
-    return found
+    return ciphers
 
 
 def _seen(info: os.stat_result) -> Seen:
@@ -134,14 +135,18 @@ def _new_key() -> tuple[str, bytes]:
 
 
 def _put(path: Path, content: bytes, *, replace: bool) -> bool:
-    """The whole file or nothing of it, also after a power cut; False when a file is there and is not to be replaced."""
+    """
+    Write the whole file or nothing of it, also when the power fails.
+
+    Returns False when a file is there and is not to be replaced.
+    """
     if path.exists() and not replace:
         return False
     unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(content)
-            if replace and os.geteuid() == 0:  # root changes the keys, and whoever reads them goes on reading them
+            if replace and os.geteuid() == 0:  # when root changes the keys, the file keeps its owner
                 os.fchown(file.fileno(), path.stat().st_uid, path.stat().st_gid)
             file.flush()
             os.fsync(file.fileno())

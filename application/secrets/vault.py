@@ -1,8 +1,8 @@
 """
-Secrets at rest, beside the log and never in it.
+The vault: secrets at rest, beside the log and never in it (docs/decisions/0007-secrets.md).
 
-A secret that somebody has to show is kept as its SHA-256. One that we need ourselves, to check a signature, is kept
-encrypted, bound to its place: what is moved to another record does not open. docs/decisions/0007-secrets.md
+A secret that callers have to present is stored as its SHA-256. A secret that the service itself needs, for instance to
+check a signature, is stored encrypted and bound to its record: copied to another record, it cannot be decrypted.
 """
 
 import os
@@ -21,7 +21,7 @@ from domain.webhooks.secret import Secret
 
 FORMAT = b"routines secret 1"
 NONCE_BYTES = 12
-CACHED = 4_096  # opened secrets in the memory of one process, at most
+CACHED = 4_096  # the most decrypted secrets that one process keeps in memory
 
 KEEP = """
     INSERT INTO vault.secrets (id, company_id, owner_id, purpose, key_id, content)
@@ -35,8 +35,8 @@ UNDER = """
 RESEAL = """
     UPDATE vault.secrets s SET key_id = b.key_id, content = b.content
     FROM unnest(%b::uuid[], %b::text[], %b::bytea[]) AS b(id, key_id, content) WHERE s.id = b.id"""
-# Whoever encrypts shares the ring until its records are committed; whoever changes the ring has it alone. So no
-# record appears under a key that has just been taken out.
+# A transaction that encrypts shares the lock of the ring until it has committed; one that changes the ring holds the
+# lock alone. So no record appears under a key that has just been removed.
 SHARE_RING = "SELECT pg_advisory_xact_lock_shared(hashtext('routines key ring'))"
 HAVE_RING = "SELECT pg_advisory_xact_lock(hashtext('routines key ring'))"
 
@@ -44,7 +44,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 class Kept(Value, frozen=True):
-    """One record: a secret, and the place that it is bound to."""
+    """One record of the vault: a secret, and the company, owner and purpose to which it is bound."""
 
     id: UUID
     company_id: UUID
@@ -54,7 +54,7 @@ class Kept(Value, frozen=True):
 
 
 class Vault:
-    """Keeps and opens secrets. Raises VaultClosed where it needs a key that it does not get; hashes need none."""
+    """Keeps and opens secrets. Raises VaultClosed when it needs a key that is not available; hashes need no key."""
 
     def __init__(self, pool: ConnectionPool[Connection], ring: KeyRing) -> None:
         self.pool = pool
@@ -63,16 +63,16 @@ class Vault:
         self._turn = Lock()
 
     def keep(self, secrets: Sequence[Kept]) -> None:
-        """All of them or none; the ids must be new."""
+        """Store all of these secrets or none. Their ids must be new."""
         if not secrets:
             return
         with self.pool.connection() as conn, conn.transaction():
             conn.execute(SHARE_RING)
-            rows = [(kept.id, kept.company_id, kept.owner_id, kept.purpose, *self._sealed(kept)) for kept in secrets]
+            rows = [(new.id, new.company_id, new.owner_id, new.purpose, *self._sealed(new)) for new in secrets]
             conn.execute(KEEP, [list(column) for column in zip(*rows, strict=True)])
 
     def drop(self, ids: Sequence[UUID]) -> None:
-        """Deletes them; unknown ids are left out."""
+        """Delete the secrets of these ids; unknown ids are ignored."""
         with self.pool.connection() as conn:
             conn.execute(DROP, (list(ids),))
         with self._turn:
@@ -80,60 +80,68 @@ class Vault:
                 self._opened.pop(id_, None)
 
     def open(self, ids: Sequence[UUID]) -> dict[UUID, Secret]:
-        """The secrets by id; unknown ids are left out. Another process may have dropped one that we opened before."""
+        """
+        Return the secrets by id; unknown ids are left out.
+
+        A secret that this process has opened before is returned from memory, even if another process has dropped it.
+        """
         with self._turn:
-            found = {id_: self._opened[id_] for id_ in ids if id_ in self._opened}
-        if missing := [id_ for id_ in ids if id_ not in found]:
+            secrets = {id_: self._opened[id_] for id_ in ids if id_ in self._opened}
+        if missing := [id_ for id_ in ids if id_ not in secrets]:
             with self.pool.connection() as conn:
                 rows = conn.execute(OPEN, (missing,), prepare=True).fetchall()
-            opened = {kept.id: kept.secret for kept in map(self._kept, rows)}
-            self._remember(opened)
-            found |= opened
-        return found
+            new = {record.id: record.secret for record in map(self._kept, rows)}
+            self._remember(new)
+            secrets |= new
+        return secrets
 
     def keys_in_use(self) -> dict[str, int]:
-        """How many records are under each key."""
+        """Return how many records are encrypted under each key, by key id."""
         with self.pool.connection() as conn:
             return _in_use(conn)
 
     def reseal(self, limit: int) -> int:
-        """Puts up to `limit` records of older keys of the ring under the current one; how many. Others may help."""
+        """
+        Encrypt up to `limit` records of older keys under the current one, and return how many they were.
+
+        Several processes may do so at the same time: each takes records that no other has locked.
+        """
         with self.pool.connection() as conn, conn.transaction():
             conn.execute(SHARE_RING)
             _, *older = self.ring.ids()
-            found = [self._kept(row) for row in conn.execute(UNDER, (older, limit))]
-            rows = [(kept.id, *self._sealed(kept)) for kept in found]
+            records = [self._kept(row) for row in conn.execute(UNDER, (older, limit))]
+            rows = [(record.id, *self._sealed(record)) for record in records]
             conn.execute(RESEAL, [[row[column] for row in rows] for column in range(3)])
         return len(rows)
 
     def add_key(self) -> str:
-        """A new current key, by its id: nothing is kept under an older one from now on."""
+        """Add a new current key and return its id. From then on nothing is encrypted under an older one."""
         with self.pool.connection() as conn, conn.transaction():
             conn.execute(HAVE_RING)
             return self.ring.add()
 
     def retire_key(self, key_id: str) -> None:
-        """Takes a key out of the ring. Raises CannotRetire while a record is under it."""
+        """Remove a key from the ring. Raises CannotRetire while a record is encrypted under it."""
         with self.pool.connection() as conn, conn.transaction():
             conn.execute(HAVE_RING)
             if many := _in_use(conn).get(key_id):
                 raise CannotRetire(f"{many} secrets are under key {key_id}: rotate first")
             self.ring.retire(key_id)
 
-    def _remember(self, opened: dict[UUID, Secret]) -> None:
+    def _remember(self, secrets: dict[UUID, Secret]) -> None:
         with self._turn:
-            self._opened |= opened
+            self._opened |= secrets
             while len(self._opened) > CACHED:
                 del self._opened[next(iter(self._opened))]
 
-    def _sealed(self, kept: Kept) -> tuple[str | None, bytes]:
-        """Its key id and content."""
-        if kept.secret.value is None:
-            return None, kept.secret.digest
+    def _sealed(self, record: Kept) -> tuple[str | None, bytes]:
+        """Return the key id and the content of a record as they are stored. A hash has no key."""
+        if record.secret.value is None:
+            return None, record.secret.digest
         key_id, cipher = self.ring.current()
         nonce = os.urandom(NONCE_BYTES)
-        place = _place(kept.id, kept.company_id, kept.owner_id, kept.purpose)
-        return key_id, nonce + cipher.encrypt(nonce, kept.secret.value, place)
+        place = _place(record.id, record.company_id, record.owner_id, record.purpose)
+        return key_id, nonce + cipher.encrypt(nonce, record.secret.value, place)
 
     def _kept(self, row: tuple[Any, ...]) -> Kept:
         id_, company_id, owner_id, purpose, key_id, content = row
@@ -153,6 +161,6 @@ def _in_use(conn: Connection) -> dict[str, int]:
 
 
 def _place(id_: UUID, company_id: UUID, owner_id: UUID, purpose: str) -> bytes:
-    """What the encryption is bound to; each part with its length before it, so that none can slide into the next."""
+    """Return the data to which the encryption is bound; each part follows its length, so no two records share it."""
     parts = (company_id.bytes, owner_id.bytes, purpose.encode(), id_.bytes)
     return FORMAT + b"".join(len(part).to_bytes(4, "big") + part for part in parts)
