@@ -57,36 +57,36 @@ class Preview(Value, frozen=True):
 
 def preview(work: UnitOfWork, principal: Principal, trigger_id: UUID, draft: BackfillDraft) -> Preview:
     """Raises Misfit for a range without occurrences, or with too many."""
-    found, of, plan = _of_schedule(work, principal, trigger_id, "read")
-    asked = _range(work, found, of, plan, draft)
-    moments = list(plans.occurrences(asked.plan, asked.since - INSTANT, asked.until))
-    run_ids = {at: run_of_occurrence(trigger_id, at) for at in moments}
+    current, routine, plan = _of_schedule(work, principal, trigger_id, "read")
+    period = _range(work, current, routine, plan, draft)
+    moments = list(plans.occurrences(period.plan, period.since - INSTANT, period.until))
+    run_ids = {moment: run_of_occurrence(trigger_id, moment) for moment in moments}
     work.load(run_ids.values())
-    ran = {at for at in moments if runs.is_fired(work, trigger_id, at)}
+    ran = {moment for moment in moments if runs.is_fired(work, trigger_id, moment)}
     return Preview(
         trigger_id=trigger_id,
-        routine_id=found.routine_id,
-        zone=asked.plan.cron.timezone if asked.plan.cron else "UTC",
-        since=asked.since,
-        until=asked.until,
-        count=asked.count,
+        routine_id=current.routine_id,
+        zone=period.plan.cron.timezone if period.plan.cron else "UTC",
+        since=period.since,
+        until=period.until,
+        count=period.count,
         left_out=len(ran),
-        obstacle=backfill.OBSTACLES.get(_obstacle(work, of) or ""),
-        occurrences=tuple((at, run_ids[at] if at in ran else None) for at in moments[:SHOWN]),
+        obstacle=backfill.OBSTACLES.get(_obstacle(work, routine) or ""),
+        occurrences=tuple((moment, run_ids[moment] if moment in ran else None) for moment in moments[:SHOWN]),
     )
 
 
 def create(work: UnitOfWork, principal: Principal, trigger_id: UUID, draft: BackfillDraft) -> UUID:
     """Raises Misfit as `preview` does, and Conflict when the routine cannot work now."""
-    found, of, plan = _of_schedule(work, principal, trigger_id, "assign")
-    asked = _range(work, found, of, plan, draft)
-    backfill.may_begin(_obstacle(work, of))
+    current, routine, plan = _of_schedule(work, principal, trigger_id, "assign")
+    period = _range(work, current, routine, plan, draft)
+    backfill.may_begin(_obstacle(work, routine))
     requested = BackfillRequested(
         trigger_id=trigger_id,
-        routine_id=found.routine_id,
-        since=asked.since,
-        until=asked.until,
-        count=asked.count,
+        routine_id=current.routine_id,
+        since=period.since,
+        until=period.until,
+        count=period.count,
         overlap=draft.overlap,
     )
     backfill_id = work.new_id()
@@ -97,8 +97,8 @@ def create(work: UnitOfWork, principal: Principal, trigger_id: UUID, draft: Back
 def cancel(work: UnitOfWork, principal: Principal, backfill_id: UUID) -> UUID:
     """What has run stays. Raises Conflict when it is over."""
     current = work.get(BACKFILL, backfill_id)
-    of = routines.resource(work, current.routine_id) if current else Resource(company_id=None, kind="Backfill")
-    authorize(work, principal, "own", replace(of, kind="Backfill"))
+    resource = routines.resource(work, current.routine_id) if current else Resource(company_id=None, kind="Backfill")
+    authorize(work, principal, "own", replace(resource, kind="Backfill"))
     if current is None:
         raise NotFound("Backfill not found")
     work.record(backfill_id, backfill.cancel(current, "cancelled"))
@@ -107,8 +107,8 @@ def cancel(work: UnitOfWork, principal: Principal, backfill_id: UUID) -> UUID:
 
 def may_list(work: UnitOfWork, principal: Principal, trigger_id: UUID) -> None:
     """The backfills of a trigger are for whoever may read its routine."""
-    found = triggers.present(work, trigger_id)
-    authorize(work, principal, "read", replace(routines.resource(work, found.routine_id), kind="Routine trigger"))
+    current = triggers.present(work, trigger_id)
+    authorize(work, principal, "read", replace(routines.resource(work, current.routine_id), kind="Routine trigger"))
 
 
 def carry_on(work: UnitOfWork, rows: Sequence[Waiting]) -> int:
@@ -130,57 +130,57 @@ def _carry_on(work: UnitOfWork, row: Waiting) -> int:
     current = work.get(BACKFILL, row.id)
     if current is None or current.ended:
         return 0
-    armed, of = triggers.known(work, current.trigger_id), work.get(ROUTINE, current.routine_id)
-    plan = None if armed is None else trigger.plan_of(armed)
-    if armed is None or of is None or plan is None:
+    schedule, routine = triggers.known(work, current.trigger_id), work.get(ROUTINE, current.routine_id)
+    plan = None if schedule is None else trigger.plan_of(schedule)
+    if schedule is None or routine is None or plan is None:
         work.record(row.id, backfill.cancel(current, "trigger_deleted"))
         return 0
-    if (obstacle := _obstacle(work, of)) is not None:
+    if (obstacle := _obstacle(work, routine)) is not None:
         work.record(row.id, backfill.cancel(current, obstacle))
         return 0
     if work.must_wait(row.company_id):
         if not current.over_quota:
             work.record(row.id, [BackfillAdvanced(reached=current.reached, fired=0, left_out=0, over_quota=True)])
         return 0
-    if (owed := trigger.owed_from(armed, of.settings.status)) is not None:
-        plan = plans.before(plan, owed)
+    if (first_unsettled := trigger.owed_from(schedule, routine.settings.status)) is not None:
+        plan = plans.before(plan, first_unsettled)
     moments = list(islice(plans.occurrences(plan, current.reached, current.until), AT_ONCE))
-    runs.assume_new_runs(work, [run_of_occurrence(current.trigger_id, at) for at in moments], [of])
-    done = _run(work, row, current, of, moments)
-    if done.fired or done.left_out or done.waits:
-        work.record(row.id, [done])
-    if len(moments) < AT_ONCE and not done.waits:
+    runs.assume_new_runs(work, [run_of_occurrence(current.trigger_id, moment) for moment in moments], [routine])
+    progress = _run(work, row, current, routine, moments)
+    if progress.fired or progress.left_out or progress.waits:
+        work.record(row.id, [progress])
+    if len(moments) < AT_ONCE and not progress.waits:
         work.record(row.id, [BackfillCompleted()])
-    return done.fired
+    return progress.fired
 
 
 def _run(
     work: UnitOfWork, row: Waiting, current: Backfill, routine: Routine, moments: Sequence[datetime]
 ) -> BackfillAdvanced:
     """Fires them up to where it has to wait for live work."""
-    done = BackfillAdvanced(reached=current.reached, fired=0, left_out=0)
-    for at in moments:
-        if runs.is_fired(work, current.trigger_id, at):
-            done = replace(done, reached=at, left_out=done.left_out + 1)
+    progress = BackfillAdvanced(reached=current.reached, fired=0, left_out=0)
+    for moment in moments:
+        if runs.is_fired(work, current.trigger_id, moment):
+            progress = replace(progress, reached=moment, left_out=progress.left_out + 1)
             continue
         if current.overlap == "one_at_a_time" and slots.of(work, current.routine_id).live:
-            return replace(done, waits=True)
-        asked = runs.scheduled(work, routine, current.routine_id, current.trigger_id, at)
-        runs.record(work, row.company_id, routine, replace(asked, backfill_id=row.id))
-        done = replace(done, reached=at, fired=done.fired + 1)
-    return done
+            return replace(progress, waits=True)
+        request = runs.scheduled(work, routine, current.routine_id, current.trigger_id, moment)
+        runs.record(work, row.company_id, routine, replace(request, backfill_id=row.id))
+        progress = replace(progress, reached=moment, fired=progress.fired + 1)
+    return progress
 
 
 def _of_schedule(
     work: UnitOfWork, principal: Principal, trigger_id: UUID, action: Action
 ) -> tuple[Trigger, Routine, Plan]:
-    found = triggers.present(work, trigger_id)
-    authorize(work, principal, action, replace(routines.resource(work, found.routine_id), kind="Routine trigger"))
-    if (routine := work.get(ROUTINE, found.routine_id)) is None:
+    current = triggers.present(work, trigger_id)
+    authorize(work, principal, action, replace(routines.resource(work, current.routine_id), kind="Routine trigger"))
+    if (routine := work.get(ROUTINE, current.routine_id)) is None:
         raise NotFound("Routine trigger not found")
-    if (plan := trigger.plan_of(found)) is None:
+    if (plan := trigger.plan_of(current)) is None:
         raise RuleViolation("Only schedules can be backfilled")
-    return found, routine, plan
+    return current, routine, plan
 
 
 def _range(work: UnitOfWork, current: Trigger, routine: Routine, plan: Plan, draft: BackfillDraft) -> Range:

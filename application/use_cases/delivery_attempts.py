@@ -104,8 +104,8 @@ def _of_trajectory(work: UnitOfWork, pending: PendingDelivery) -> Address:
     if secret_id is None:
         return Address(url=trajectory.callback.url, secrets=())
     current = _current_callback(work, trajectory.routine_id)
-    wanted = current.secret_id if current is not None and current.secret_id is not None else secret_id
-    return Address(url=trajectory.callback.url, secrets=_revealed(work, [wanted]))
+    signing_id = current.secret_id if current is not None and current.secret_id is not None else secret_id
+    return Address(url=trajectory.callback.url, secrets=_revealed(work, [signing_id]))
 
 
 def _current_callback(work: UnitOfWork, routine_id: UUID | None) -> Callback | None:
@@ -120,8 +120,8 @@ def _signed(work: UnitOfWork, url: str, signing: Signing | None) -> Address:
 
 
 def _revealed(work: UnitOfWork, ids: Sequence[UUID]) -> tuple[Secret, ...]:
-    found = work.reveal(ids)
-    secrets = tuple(found[id_] for id_ in ids if id_ in found)
+    secrets_by_id = work.reveal(ids)
+    secrets = tuple(secrets_by_id[id_] for id_ in ids if id_ in secrets_by_id)
     if not secrets:
         raise GivenUp(SECRET_GONE)
     return secrets

@@ -86,8 +86,8 @@ def redeliver(work: UnitOfWork, principal: Principal, company_id: UUID, pending:
     if pending.company_id != company_id:
         raise NotFound("Delivery not found")
     work.get(DELIVERY, pending.id)
-    asked = DeliveryRequested(kind=pending.kind, target_id=pending.target_id, position=pending.position)
-    work.record(pending.id, [asked], company_id)
+    request = DeliveryRequested(kind=pending.kind, target_id=pending.target_id, position=pending.position)
+    work.record(pending.id, [request], company_id)
     return pending.id
 
 

@@ -107,13 +107,13 @@ def ahead(work: UnitOfWork, principal: Principal, trigger_id: UUID) -> Ahead:
     )
 
 
-def planned(of: Ahead, settled: datetime | None, after: datetime, until: datetime, limit: int) -> list[Planned]:
+def planned(schedule: Ahead, settled: datetime | None, after: datetime, until: datetime, limit: int) -> list[Planned]:
     """The occurrences in (after, until] without an outcome; those up to `settled` have theirs."""
-    if of.plan is None or of.next_unsettled_at is None:
+    if schedule.plan is None or schedule.next_unsettled_at is None:
         return []
-    after = max(moment for moment in (after, of.next_unsettled_at - INSTANT, settled) if moment is not None)
-    found = islice(plans.occurrences(of.plan, after, until), limit)
-    return [Planned(at=at, due_at=plans.due_at(of.plan, at)) for at in found]
+    after = max(moment for moment in (after, schedule.next_unsettled_at - INSTANT, settled) if moment is not None)
+    moments = islice(plans.occurrences(schedule.plan, after, until), limit)
+    return [Planned(at=moment, due_at=plans.due_at(schedule.plan, moment)) for moment in moments]
 
 
 def explain(
@@ -124,16 +124,16 @@ def explain(
     history = work.history(routine_id)
     ever = [one.event for one in history if isinstance(one.event, RoutineTriggerAdded)]
     if trigger_id is None:
-        wanted = [event.trigger_id for event in ever if event.kind == "schedule"]
+        trigger_ids = [event.trigger_id for event in ever if event.kind == "schedule"]
     elif any(event.trigger_id == trigger_id for event in ever):
-        wanted = [trigger_id]
+        trigger_ids = [trigger_id]
     else:
         raise NotFound("Routine trigger not found")
-    _must_be_few(work, len(wanted), len(history), 0)
-    work.load(wanted)
-    _must_be_few(work, len(wanted), len(history), sum(len(work.history(id_)) for id_ in wanted))
+    _must_be_few(work, len(trigger_ids), len(history), 0)
+    work.load(trigger_ids)
+    _must_be_few(work, len(trigger_ids), len(history), sum(len(work.history(id_)) for id_ in trigger_ids))
     questions = [
-        (id_, verdicts.query_at(verdicts.config_periods(history, work.history(id_)), moment)) for id_ in wanted
+        (id_, verdicts.query_at(verdicts.config_periods(history, work.history(id_)), moment)) for id_ in trigger_ids
     ]
     accounts = [_explanation(work, id_, question) for id_, question in questions]
     return [(one, sentences.sentence(one, partial(_name, work))) for one in accounts]
@@ -192,26 +192,30 @@ def _obstacle(
         return None
     by_project = fired is not None and fired.outcome == PROJECT_PAUSED
     by_agent = fired is not None and fired.outcome == Failed(reason=NOT_INVOKABLE)
-    found = None
+    pause = None
     if (verdict == "planned" or by_project) and settings.project_id is not None:
-        found = _last(work, settings.project_id, moment, (ProjectPaused,), (ProjectResumed, ProjectDeleted))
-    if (verdict == "planned" or by_agent) and found is None and settings.assignee_agent_id is not None:
-        found = _last(work, settings.assignee_agent_id, moment, (AgentPaused, AgentTerminated), (AgentResumed,))
-    return found
+        pause = _last(work, settings.project_id, moment, (ProjectPaused,), (ProjectResumed, ProjectDeleted))
+    if (verdict == "planned" or by_agent) and pause is None and settings.assignee_agent_id is not None:
+        pause = _last(work, settings.assignee_agent_id, moment, (AgentPaused, AgentTerminated), (AgentResumed,))
+    return pause
 
 
 def _last(
     work: UnitOfWork, stream_id: UUID, moment: datetime, pauses: tuple[type, ...], resumes: tuple[type, ...]
 ) -> Recorded | None:
     """What a thing is paused by at a moment, if it is."""
-    found = [one for one in work.history(stream_id) if one.at <= moment and isinstance(one.event, pauses + resumes)]
-    return found[-1] if found and isinstance(found[-1].event, pauses) else None
+    changes = [
+        recorded
+        for recorded in work.history(stream_id)
+        if recorded.at <= moment and isinstance(recorded.event, pauses + resumes)
+    ]
+    return changes[-1] if changes and isinstance(changes[-1].event, pauses) else None
 
 
 def _name(work: UnitOfWork, actor: str) -> str:
     """Who did something, as people call them."""
     kind, _, id_ = actor.partition(":")
-    match kind, next((one.event for one in work.history(UUID(id_))), None) if id_ else None:
+    match kind, next((recorded.event for recorded in work.history(UUID(id_))), None) if id_ else None:
         case "user", UserRegistered(name=name):
             return name
         case "agent", AgentCreated() if (agent := work.get(AGENT, UUID(id_))) is not None:
@@ -220,27 +224,29 @@ def _name(work: UnitOfWork, actor: str) -> str:
             return f"the {kind}"
 
 
-def preview(work: UnitOfWork, _principal: Principal, asked: SchedulePreview) -> Preview:
+def preview(work: UnitOfWork, _principal: Principal, request: SchedulePreview) -> Preview:
     """What a trigger with these fields would do, if it could be made now."""
-    settings = merged(TriggerSettings(), asked)
-    zone = asked.timezone
+    settings = merged(TriggerSettings(), request)
+    zone = request.timezone
     try:
-        (made,) = trigger.create(asked.routine_id or NOBODY, "schedule", settings, work.now)
+        (created,) = trigger.create(request.routine_id or NOBODY, "schedule", settings, work.now)
     except RuleViolation as refusal:
         return Preview(reason=refusal.message)
-    state = trigger.evolve(None, made)
+    state = trigger.evolve(None, created)
     if (plan := trigger.plan_of(state)) is None:
-        raise LookupError(made)
-    begin = asked.from_ or work.now
-    after = begin - INSTANT if asked.from_ else begin
-    occurrences = list(islice(plans.occurrences(plan, after, LAST), asked.count))
+        raise LookupError(created)
+    begin = request.from_ or work.now
+    after = begin - INSTANT if request.from_ else begin
+    occurrences = list(islice(plans.occurrences(plan, after, LAST), request.count))
     until = max(begin + COVERED, occurrences[-1] if occurrences else begin)
     until = min(until, begin + COVERED_AT_MOST)
-    knows_due = asked.routine_id is not None or not plan.jitter_s
+    knows_due = request.routine_id is not None or not plan.jitter_s
     return Preview(
         words=_words(plan, zone),
         zone=plan.cron.timezone if plan.cron else zone,
-        times=tuple(Planned(at=at, due_at=plans.due_at(plan, at) if knows_due else None) for at in occurrences),
+        times=tuple(
+            Planned(at=moment, due_at=plans.due_at(plan, moment) if knows_due else None) for moment in occurrences
+        ),
         touched=tuple(clock_changes.touching(plan, begin, until)),
         covered_until=until,
     )

@@ -33,17 +33,17 @@ def opened(work: UnitOfWork, sealed: Sealed | None) -> dict[str, Any]:
     secret = work.reveal([sealed.id]).get(sealed.id)
     if secret is None or secret.value is None:
         raise Lost
-    found: dict[str, Any] = msgspec.json.decode(secret.value)
-    return found
+    values: dict[str, Any] = msgspec.json.decode(secret.value)
+    return values
 
 
-def unmasked(work: UnitOfWork, given: Mapping[str, object], old: Sealed | None) -> dict[str, object]:
+def unmasked(work: UnitOfWork, values: Mapping[str, object], old: Sealed | None) -> dict[str, object]:
     """What is given, where the mask stands for the value that there is; for none, the name is left out."""
-    if MASK not in given.values():
-        return dict(given)
-    known = opened(work, old)
+    if MASK not in values.values():
+        return dict(values)
+    old_values = opened(work, old)
     return {
-        name: known.get(name) if value == MASK else value
-        for name, value in given.items()
-        if value != MASK or name in known
+        name: old_values.get(name) if value == MASK else value
+        for name, value in values.items()
+        if value != MASK or name in old_values
     }

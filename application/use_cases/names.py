@@ -66,11 +66,11 @@ def routines_of(task_id: UUID) -> str:
 
 
 def take(  # noqa: PLR0913, PLR0917 a claim and its refusal
-    work: UnitOfWork, scope: str, name: str, holder_id: UUID, company_id: UUID, taken: DomainError
+    work: UnitOfWork, scope: str, name: str, holder_id: UUID, company_id: UUID, refusal: DomainError
 ) -> None:
     """The name is the holder's from now on. Raises `taken` when it is somebody's."""
     if work.get(CLAIM, claim_of(scope, name)) is not None:
-        raise taken
+        raise refusal
     work.record(claim_of(scope, name), [NameClaimed(scope=scope, name=name, holder_id=holder_id)], company_id)
 
 
@@ -107,15 +107,15 @@ def task(work: UnitOfWork, principal: Principal, path: TaskPath, action: Action 
 
 def routine(work: UnitOfWork, principal: Principal, path: RoutinePath, action: Action = "read") -> RoutineRef:
     """Raises NotFound."""
-    found = task(work, principal, path, action)
-    routine_id = _holder(work, routines_of(found.task_id), path.name)
+    ref = task(work, principal, path, action)
+    routine_id = _holder(work, routines_of(ref.task_id), path.name)
     current = work.get(ROUTINE, routine_id)
     if current is None or current.settings.call is None or current.settings.status == "archived":
         raise NotFound
     return RoutineRef(
-        company_id=found.company_id,
-        task_id=found.task_id,
-        task=found.task,
+        company_id=ref.company_id,
+        task_id=ref.task_id,
+        task=ref.task,
         routine_id=routine_id,
         routine=current,
         call=current.settings.call,

@@ -16,14 +16,14 @@ S = TypeVar("S", bound=Struct)
 
 
 def check_project(work: UnitOfWork, company_id: UUID, project_id: UUID | None) -> None:
-    found = _same_company(work, company_id, project_id, PROJECT, "Project")
-    if found is not None and found.deleted:
+    project = _same_company(work, company_id, project_id, PROJECT, "Project")
+    if project is not None and project.deleted:
         raise NotFound("Project not found")
 
 
 def check_goal(work: UnitOfWork, company_id: UUID, goal_id: UUID | None) -> None:
-    found = _same_company(work, company_id, goal_id, GOAL, "Goal")
-    if found is not None and found.deleted:
+    goal = _same_company(work, company_id, goal_id, GOAL, "Goal")
+    if goal is not None and goal.deleted:
         raise NotFound("Goal not found")
 
 
@@ -77,8 +77,8 @@ def _check_line(  # noqa: PLR0913, PLR0917 one line of one kind
             return
         if current == own:
             raise InvalidField(f"{field} must not lead back to itself", field)
-        found = work.get(kind, current)
-        current = None if found is None else above(found)
+        state = work.get(kind, current)
+        current = None if state is None else above(state)
     if current is not None:
         raise InvalidField(f"{field} must have at most {work.limits.max_parents - 1} above it", field)
 
@@ -93,8 +93,8 @@ def merged(old: S, patch: Struct, **values: Any) -> S:
 def _same_company(work: UnitOfWork, company_id: UUID, id_: UUID | None, kind: Kind[S], name: str) -> S | None:
     if id_ is None:
         return None
-    if (found := work.get(kind, id_)) is None:
+    if (state := work.get(kind, id_)) is None:
         raise NotFound(f"{name} not found")
     if work.company_of(id_) != company_id:
         raise RuleViolation(f"{name} must belong to same company")
-    return found
+    return state

@@ -56,7 +56,7 @@ def restore(work: UnitOfWork, principal: Principal, routine_id: UUID, revision_i
         routine_id=routine_id,
         from_revision=earlier.revision,
         revision=work.version_of(routine_id),
-        minted=tuple(made for made in minted if made is not None),
+        minted=tuple(secret for secret in minted if secret is not None),
     )
 
 

@@ -84,9 +84,9 @@ def resource(work: UnitOfWork, routine_id: UUID) -> Resource:
 
 def may_read(work: UnitOfWork, principal: Principal, routine_id: UUID) -> bool:
     """For whoever may see the routine; whether they may change its triggers, and see where its webhooks are called."""
-    of = resource(work, routine_id)
-    authorize(work, principal, "read", of)
-    return may(work, principal, "assign", of)
+    target = resource(work, routine_id)
+    authorize(work, principal, "read", target)
+    return may(work, principal, "assign", target)
 
 
 def may_work(work: UnitOfWork, principal: Principal, company_id: UUID) -> None:
@@ -158,5 +158,5 @@ def responsible(work: UnitOfWork, principal: Principal, settings: RoutineSetting
     return parent.created_by_user_id if isinstance(parent, IssueOpened) else None
 
 
-def _variables(given: tuple[VariableDraft, ...] | UnsetType) -> tuple[Variable, ...]:
-    return () if given is UNSET else tuple(draft.variable() for draft in given)
+def _variables(drafts: tuple[VariableDraft, ...] | UnsetType) -> tuple[Variable, ...]:
+    return () if drafts is UNSET else tuple(draft.variable() for draft in drafts)

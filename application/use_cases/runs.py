@@ -43,7 +43,7 @@ def fire_by_hand(work: UnitOfWork, principal: Principal, routine_id: UUID, reque
         raise RuleViolation("Default agent required")
     key = request.idempotency_key or None
     by_hand = request.source == "manual"
-    asked = FiringRequest(
+    firing_request = FiringRequest(
         run_id=new_run(work) if key is None else run_of_key(routine_id, request.source, request.trigger_id, key),
         routine_id=routine_id,
         source=request.source,
@@ -57,15 +57,15 @@ def fire_by_hand(work: UnitOfWork, principal: Principal, routine_id: UUID, reque
         user_id=principal.user_id if by_hand and isinstance(principal, BoardUser) else None,
         workspace=_workspace(request),
     )
-    if work.get(RUN, asked.run_id) is None:
-        record(work, company_id, current, asked)
-    return work.history(asked.run_id)
+    if work.get(RUN, firing_request.run_id) is None:
+        record(work, company_id, current, firing_request)
+    return work.history(firing_request.run_id)
 
 
 def fire_due(work: UnitOfWork, rows: Sequence[DueTrigger]) -> int:
     """Settles what is due of these triggers, in one unit of work; returns how many runs it recorded."""
-    found = load_due(work, rows)
-    assume_new_runs(work, [run_of_occurrence(row.trigger_id, row.next_at) for row in rows], found)
+    states = load_due(work, rows)
+    assume_new_runs(work, [run_of_occurrence(row.trigger_id, row.next_at) for row in rows], states)
     return sum(_settle(work, row) for row in rows)
 
 
@@ -73,10 +73,10 @@ def load_due(work: UnitOfWork, rows: Sequence[DueTrigger]) -> Sequence[Routine]:
     """Fetches what the outcome of these occurrences rests on, which is there before their time; returns the routines."""
     work.load(id_ for row in rows for id_ in (row.trigger_id, row.routine_id))
     work.load((slot_of(row.routine_id) for row in rows), SLOT)
-    found = [state for row in rows if (state := work.get(ROUTINE, row.routine_id)) is not None]
-    work.load(id_ for state in found for id_ in (state.settings.assignee_agent_id, state.settings.project_id))
-    work.load(state.settings.call.task_id for state in found if state.settings.call is not None)
-    return found
+    states = [state for row in rows if (state := work.get(ROUTINE, row.routine_id)) is not None]
+    work.load(id_ for state in states for id_ in (state.settings.assignee_agent_id, state.settings.project_id))
+    work.load(state.settings.call.task_id for state in states if state.settings.call is not None)
+    return states
 
 
 def fail_due(work: UnitOfWork, rows: Sequence[DueTrigger], reason: str) -> int:
@@ -88,7 +88,7 @@ def _fail(work: UnitOfWork, row: DueTrigger, reason: str) -> int:
     if (current := work.get(ROUTINE, row.routine_id)) is None or is_fired(work, row.trigger_id, row.next_at):
         return 0
     next_at, due_at = _next_if_any(work, row)
-    asked = FiringRequest(
+    request = FiringRequest(
         run_id=run_of_occurrence(row.trigger_id, row.next_at),
         routine_id=row.routine_id,
         source="schedule",
@@ -100,49 +100,49 @@ def _fail(work: UnitOfWork, row: DueTrigger, reason: str) -> int:
         next_at=next_at,
         due_at=due_at,
     )
-    record(work, row.company_id, current, asked)
+    record(work, row.company_id, current, request)
     return 1
 
 
 def _next_if_any(work: UnitOfWork, row: DueTrigger) -> tuple[datetime | None, datetime | None]:
     """The next occurrence and when it comes due. What is wrong may be the schedule: then it waits for an edit."""
     try:
-        armed = work.get(TRIGGER, row.trigger_id)
-        return (None, None) if armed is None else trigger.next_of(armed, work.now)
+        schedule = work.get(TRIGGER, row.trigger_id)
+        return (None, None) if schedule is None else trigger.next_of(schedule, work.now)
     except Exception:  # noqa: BLE001 whatever it is, it says that there is no next occurrence
         return None, None
 
 
 def _settle(work: UnitOfWork, row: DueTrigger) -> int:
-    armed = work.get(TRIGGER, row.trigger_id)
+    schedule = work.get(TRIGGER, row.trigger_id)
     current = work.get(ROUTINE, row.routine_id)
-    if armed is None or current is None or work.version_of(row.trigger_id) != row.trigger_version:
+    if schedule is None or current is None or work.version_of(row.trigger_id) != row.trigger_version:
         return 0
-    plan = trigger.plan_of(armed)
-    if plan is None or not armed.settings.enabled or current.settings.status != "active":
+    plan = trigger.plan_of(schedule)
+    if plan is None or not schedule.settings.enabled or current.settings.status != "active":
         return 0
     since = _first_unfired(work, row, plan)
     if since is None:
         return 0
     company_id = work.company_of(row.trigger_id)
     is_over = work.is_over_quota(company_id)
-    if not is_over and (rested := trigger.rested(armed, plan, since, work.now)) is not None:
+    if not is_over and (rested := trigger.rested(schedule, plan, since, work.now)) is not None:
         work.record(row.trigger_id, [rested])
         if (since := rested.next_at) is None:
             return 0
     if (due := trigger.due(plan, since, work.now, current.settings.catch_up_policy)) is None:
         return 0
     if is_over:
-        work.record(row.trigger_id, trigger.rest(armed, plan, since, due, work.now))
+        work.record(row.trigger_id, trigger.rest(schedule, plan, since, due, work.now))
         return 0
     if due.missed is not None:
         work.record(row.trigger_id, [due.missed])
-    run_ids = [run_of_occurrence(row.trigger_id, at) for at in due.fire]
+    run_ids = [run_of_occurrence(row.trigger_id, occurrence) for occurrence in due.fire]
     assume_new_runs(work, run_ids, [current])
-    fresh = [at for at in due.fire if not is_fired(work, row.trigger_id, at)]
+    fresh = [occurrence for occurrence in due.fire if not is_fired(work, row.trigger_id, occurrence)]
     for occurrence in fresh:
-        asked = scheduled(work, current, row.routine_id, row.trigger_id, occurrence)
-        record(work, company_id, current, replace(asked, next_at=due.next_at, due_at=due.due_at))
+        request = scheduled(work, current, row.routine_id, row.trigger_id, occurrence)
+        record(work, company_id, current, replace(request, next_at=due.next_at, due_at=due.due_at))
     return len(fresh)
 
 
@@ -162,11 +162,11 @@ def scheduled(
     )
 
 
-def assume_new_runs(work: UnitOfWork, run_ids: Sequence[UUID], of: Sequence[Routine]) -> None:
+def assume_new_runs(work: UnitOfWork, run_ids: Sequence[UUID], states: Sequence[Routine]) -> None:
     """What these runs are to be recorded to is not there, most likely: only who comes second finds it."""
-    begun = map(issue_of_run, run_ids)
-    calls = any(state.settings.call is not None for state in of)
-    work.assume_new([*run_ids, *begun, *(map(trajectory_of_run, run_ids) if calls else ())])
+    issue_ids = map(issue_of_run, run_ids)
+    calls = any(state.settings.call is not None for state in states)
+    work.assume_new([*run_ids, *issue_ids, *(map(trajectory_of_run, run_ids) if calls else ())])
 
 
 def _first_unfired(work: UnitOfWork, row: DueTrigger, plan: Plan) -> datetime | None:
@@ -182,21 +182,21 @@ def is_fired(work: UnitOfWork, trigger_id: UUID, occurrence: datetime) -> bool:
     return work.get(RUN, run_of_occurrence(trigger_id, occurrence)) is not None
 
 
-def record(work: UnitOfWork, company_id: UUID, current: Routine, asked: FiringRequest) -> None:
-    asked = replace(asked, deadline=firing.deadline(current.settings, work.now))
+def record(work: UnitOfWork, company_id: UUID, current: Routine, request: FiringRequest) -> None:
+    request = replace(request, deadline=firing.deadline(current.settings, work.now))
     if current.settings.call is not None:
-        task_firing.begin(work, company_id, current, asked)
+        task_firing.begin(work, company_id, current, request)
         return
-    slot_id = slot_of(asked.routine_id)
-    guard = slots.of(work, asked.routine_id)
+    slot_id = slot_of(request.routine_id)
+    guard = slots.of(work, request.routine_id)
     outcome = slots.limit_live(
-        work, guard, _outcome(work, current, asked, guard), is_awaited=asked.source != "schedule"
+        work, guard, _outcome(work, current, request, guard), is_awaited=request.source != "schedule"
     )
-    facts = firing.facts(asked, current, guard, outcome)
-    work.record(asked.run_id, [facts.run], company_id)
+    facts = firing.facts(request, current, guard, outcome)
+    work.record(request.run_id, [facts.run], company_id)
     work.record(slot_id, facts.slot, company_id)
     if facts.issue is not None:
-        work.record(issue_of_run(asked.run_id), [facts.issue], company_id)
+        work.record(issue_of_run(request.run_id), [facts.issue], company_id)
 
 
 def _outcome(work: UnitOfWork, current: Routine, request: FiringRequest, guard: Slot) -> Outcome:
@@ -208,9 +208,9 @@ def _outcome(work: UnitOfWork, current: Routine, request: FiringRequest, guard: 
     return firing.outcome(request, current, assignee, slots.newest(work, current, guard))
 
 
-def render(work: UnitOfWork, settings: RoutineSettings, *given: Mapping[str, object]) -> firing.RenderedTemplate:
+def render(work: UnitOfWork, settings: RoutineSettings, *sources: Mapping[str, object]) -> firing.RenderedTemplate:
     """The texts of a run that is fired now. Raises Unacceptable."""
-    return firing.render(settings, given, work.now, work.limits.max_run_text_bytes)
+    return firing.render(settings, sources, work.now, work.limits.max_run_text_bytes)
 
 
 def _render_for_schedule(work: UnitOfWork, settings: RoutineSettings) -> firing.RenderedTemplate | Failed:
@@ -228,18 +228,18 @@ def new_run(work: UnitOfWork) -> UUID:
 
 
 def variables_in(payload: Json | None) -> Mapping[str, object]:
-    found = (payload or {}).get("variables")
-    return found if isinstance(found, dict) else {}
+    variables = (payload or {}).get("variables")
+    return variables if isinstance(variables, dict) else {}
 
 
 def _workspace(request: RunRequest) -> Workspace | None:
-    given = Workspace(
+    workspace = Workspace(
         id=request.execution_workspace_id,
         preference=request.execution_workspace_preference,
         settings=request.execution_workspace_settings,
         project_workspace_id=request.project_workspace_id,
     )
-    return None if given == Workspace() else given
+    return None if workspace == Workspace() else workspace
 
 
 def _check_override(principal: Principal, request: RunRequest) -> None:

@@ -24,7 +24,7 @@ GONE = "The task is gone"
 
 def begin(work: UnitOfWork, company_id: UUID, routine: Routine, request: FiringRequest) -> None:
     """The run, its slot and its trajectory; one that cannot be worked on is there too, and says why."""
-    if (called := routine.settings.call) is None:
+    if (call := routine.settings.call) is None:
         raise NotFound
     guard, is_awaited = slots.of(work, request.routine_id), request.source != "schedule"
     outcome = slots.limit_live(work, guard, _outcome(work, routine, request), is_awaited=is_awaited)
@@ -32,7 +32,7 @@ def begin(work: UnitOfWork, company_id: UUID, routine: Routine, request: FiringR
     if isinstance(outcome, Started):
         live = LiveWork(issue_id=outcome.trajectory_id, run_id=request.run_id)
         slots.follow(work, request.routine_id, live, company_id, is_live=True)
-        opened, error = _limit_size(work, request, *_opened(work, called, request, company_id))
+        opened, error = _limit_size(work, request, *_opened(work, call, request, company_id))
         start(work, outcome.trajectory_id, opened, company_id, error)
 
 
@@ -86,20 +86,20 @@ def release(work: UnitOfWork, routine_id: UUID, call: TaskCall) -> None:
 
 def secret_ids(call: TaskCall) -> list[UUID]:
     """The vault's ids of its secrets."""
-    found = [call.secrets.id] if call.secrets else []
-    return [*found, call.callback.secret_id] if call.callback and call.callback.secret_id else found
+    ids = [call.secrets.id] if call.secrets else []
+    return [*ids, call.callback.secret_id] if call.callback and call.callback.secret_id else ids
 
 
 def _outcome(work: UnitOfWork, routine: Routine, request: FiringRequest) -> Outcome:
-    begun = Started(trajectory_id=trajectory_of_run(request.run_id))
+    outcome = Started(trajectory_id=trajectory_of_run(request.run_id))
     if request.source in ("manual", "api"):
-        return begun  # whoever asks for it gets it: neither cadence, pause nor overlap count
+        return outcome  # whoever asks for it gets it: neither cadence, pause nor overlap count
     if projects.is_paused(work.get(PROJECT, request.project_id)):
         return firing.PROJECT_PAUSED
     if isinstance(request.rendered, Failed):
-        return begun  # as failed, without a look at live trajectories: what they hold may be why
+        return outcome  # as failed, without a look at live trajectories: what they hold may be why
     guard = slots.of(work, request.routine_id)
-    return run.outcome(routine.settings.concurrency_policy, slots.newest(work, routine, guard), begun)
+    return run.outcome(routine.settings.concurrency_policy, slots.newest(work, routine, guard), outcome)
 
 
 def _opened(

@@ -70,36 +70,36 @@ def create(work: UnitOfWork, principal: Principal, routine_id: UUID, draft: Trig
 
 
 def update(work: UnitOfWork, principal: Principal, trigger_id: UUID, patch: TriggerPatch) -> TriggerResult:
-    found, of = _writable(work, principal, trigger_id, "assign")
-    settings = merged(found.settings, patch)
-    if found.kind == "schedule" and settings.enabled:
-        routine.must_be_schedulable(of.settings)
-    webhook, minted = fit_secret(work, trigger_id, found, settings.signing_mode)
-    schedule_changes.record_pending_as_missed(work, trigger_id, found, of, "edited")
-    work.record(trigger_id, trigger.update(found, settings, work.now, webhook))
+    current, parent = _writable(work, principal, trigger_id, "assign")
+    settings = merged(current.settings, patch)
+    if current.kind == "schedule" and settings.enabled:
+        routine.must_be_schedulable(parent.settings)
+    webhook, minted = fit_secret(work, trigger_id, current, settings.signing_mode)
+    schedule_changes.record_pending_as_missed(work, trigger_id, current, parent, "edited")
+    work.record(trigger_id, trigger.update(current, settings, work.now, webhook))
     state = trigger.state_of(present(work, trigger_id))
-    work.record(found.routine_id, [RoutineTriggerChanged(trigger_id=trigger_id, kind=found.kind, state=state)])
-    return _made(work, trigger_id, found.routine_id, minted)
+    work.record(current.routine_id, [RoutineTriggerChanged(trigger_id=trigger_id, kind=current.kind, state=state)])
+    return _made(work, trigger_id, current.routine_id, minted)
 
 
 def delete(work: UnitOfWork, principal: Principal, trigger_id: UUID) -> UUID:
-    found, of = _writable(work, principal, trigger_id, "own")
-    remove(work, trigger_id, found, of)
-    work.record(found.routine_id, [RoutineTriggerRemoved(trigger_id=trigger_id, kind=found.kind)])
+    current, parent = _writable(work, principal, trigger_id, "own")
+    remove(work, trigger_id, current, parent)
+    work.record(current.routine_id, [RoutineTriggerRemoved(trigger_id=trigger_id, kind=current.kind)])
     return trigger_id
 
 
 def rotate_secret(work: UnitOfWork, principal: Principal, trigger_id: UUID, overlap_s: int) -> TriggerResult:
     """Another secret; the one before is dead with the commit, or after `overlap_s` seconds if that is not 0."""
-    found, _ = _writable(work, principal, trigger_id, "assign")
-    webhook, old = trigger.webhook_of(found), trigger.signing_of(found)
-    secret = verification.mint(_mode(found.settings.signing_mode))
-    secret_id = _keep(work, trigger_id, found.settings.signing_mode, Secret(secret.encode()))
+    current, _ = _writable(work, principal, trigger_id, "assign")
+    webhook, old = trigger.webhook_of(current), trigger.signing_of(current)
+    secret = verification.mint(_mode(current.settings.signing_mode))
+    secret_id = _keep(work, trigger_id, current.settings.signing_mode, Secret(secret.encode()))
     until = signing_secrets.retire(work, old, overlap_s)
-    work.record(trigger_id, trigger.rotate(found, replace(webhook, secret_id=secret_id), until))
-    work.record(found.routine_id, [RoutineSecretRotated(trigger_id=trigger_id)])
+    work.record(trigger_id, trigger.rotate(current, replace(webhook, secret_id=secret_id), until))
+    work.record(current.routine_id, [RoutineSecretRotated(trigger_id=trigger_id)])
     minted = NewSecret(trigger_id=trigger_id, public_id=webhook.public_id, secret=secret)
-    return _made(work, trigger_id, found.routine_id, minted)
+    return _made(work, trigger_id, current.routine_id, minted)
 
 
 def known(work: UnitOfWork, trigger_id: UUID) -> Trigger | None:
@@ -110,9 +110,9 @@ def known(work: UnitOfWork, trigger_id: UUID) -> Trigger | None:
 
 def present(work: UnitOfWork, trigger_id: UUID) -> Trigger:
     """The same. Raises NotFound."""
-    if (found := known(work, trigger_id)) is None:
+    if (current := known(work, trigger_id)) is None:
         raise NotFound("Routine trigger not found")
-    return found
+    return current
 
 
 def open_webhook(
@@ -134,14 +134,14 @@ def at_address(work: UnitOfWork, public_id: str) -> tuple[UUID, Trigger]:
     trigger_id = work.get(CLAIM, claim_of(ADDRESS_SCOPE, public_id))
     if trigger_id is None:
         raise NotFound("Routine trigger not found")
-    found = present(work, trigger_id)
-    if found.webhook is None or found.webhook.public_id != public_id:
+    current = present(work, trigger_id)
+    if current.webhook is None or current.webhook.public_id != public_id:
         raise NotFound("Routine trigger not found")
-    return trigger_id, found
+    return trigger_id, current
 
 
-def remove(work: UnitOfWork, trigger_id: UUID, current: Trigger, of: Routine) -> None:
-    schedule_changes.record_pending_as_missed(work, trigger_id, current, of, "deleted")
+def remove(work: UnitOfWork, trigger_id: UUID, current: Trigger, parent: Routine) -> None:
+    schedule_changes.record_pending_as_missed(work, trigger_id, current, parent, "deleted")
     if current.webhook is not None:
         work.drop(trigger.secrets_of(current))
     work.record(trigger_id, trigger.delete(current))
@@ -199,12 +199,12 @@ def _drafted(draft: TriggerDraft) -> tuple[TriggerKind, TriggerSettings]:
 
 
 def _writable(work: UnitOfWork, principal: Principal, trigger_id: UUID, action: Action) -> tuple[Trigger, Routine]:
-    found = present(work, trigger_id)
-    of = routines.resource(work, found.routine_id)
-    resource = Resource(company_id=of.company_id, kind="Routine trigger", owner=of.owner)
+    current = present(work, trigger_id)
+    routine_resource = routines.resource(work, current.routine_id)
+    resource = Resource(company_id=routine_resource.company_id, kind="Routine trigger", owner=routine_resource.owner)
     authorize(work, principal, action, resource)
-    if (parent := work.get(ROUTINE, found.routine_id)) is None:
+    if (parent := work.get(ROUTINE, current.routine_id)) is None:
         raise NotFound("Routine trigger not found")
-    if trigger_id == cadence_of(found.routine_id):
+    if trigger_id == cadence_of(current.routine_id):
         routine.must_not_call_a_task(parent)
-    return found, parent
+    return current, parent

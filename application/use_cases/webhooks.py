@@ -41,19 +41,19 @@ def authenticate(work: UnitOfWork, public_id: str, request: WebhookRequest) -> A
     Nobody without the credential learns more than that there is such an address. Raises NotFound for an address that
     nothing answers at, Unauthenticated for a wrong credential, Conflict for a webhook that is disabled.
     """
-    trigger_id, found = triggers.at_address(work, public_id)
-    work.load([found.routine_id])
-    mode, window_s = found.settings.signing_mode or "bearer", found.settings.replay_window_sec or 0
-    secrets = {} if mode == "none" else work.reveal(trigger.good_secrets_of(found, work.now))
+    trigger_id, current = triggers.at_address(work, public_id)
+    work.load([current.routine_id])
+    mode, window_s = current.settings.signing_mode or "bearer", current.settings.replay_window_sec or 0
+    secrets = {} if mode == "none" else work.reveal(trigger.good_secrets_of(current, work.now))
     proof = verification.verify(mode, request, list(secrets.values()), window_s, work.now)
-    if (routine := work.get(ROUTINE, found.routine_id)) is None:
+    if (routine := work.get(ROUTINE, current.routine_id)) is None:
         raise NotFound("Routine trigger not found")
-    trigger.must_be_active(found, routine.settings.status)
+    trigger.must_be_active(current, routine.settings.status)
     work.actor = f"trigger:{trigger_id}"
     work.holder = trigger_id
     return AuthenticatedWebhook(
         trigger_id=trigger_id,
-        routine_id=found.routine_id,
+        routine_id=current.routine_id,
         routine=routine,
         key=_key_of(trigger_id, proof),
         counts_once=proof.stamp is not None,

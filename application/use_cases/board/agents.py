@@ -67,7 +67,7 @@ def rotate_heartbeat_secret(work: UnitOfWork, principal: Principal, agent_id: UU
 
 
 def pause(work: UnitOfWork, principal: Principal, agent_id: UUID, reason: str) -> UUID:
-    return _change(work, principal, agent_id, lambda found: agent.pause(found, reason))
+    return _change(work, principal, agent_id, lambda current: agent.pause(current, reason))
 
 
 def resume(work: UnitOfWork, principal: Principal, agent_id: UUID) -> UUID:

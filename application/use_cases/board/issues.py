@@ -54,8 +54,8 @@ def update(
 
 
 def check_out(work: UnitOfWork, principal: Principal, issue_id: UUID, request: Checkout, session: UUID | None) -> UUID:
-    found = _existing(work, principal, issue_id, "work")
-    if projects.is_paused(work.get(PROJECT, found.details.project_id)):
+    current = _existing(work, principal, issue_id, "work")
+    if projects.is_paused(work.get(PROJECT, current.details.project_id)):
         raise Conflict("Project is paused")
     if isinstance(principal, AgentCaller):
         if request.agent_id != principal.agent_id:
@@ -63,29 +63,29 @@ def check_out(work: UnitOfWork, principal: Principal, issue_id: UUID, request: C
         if session is None:
             raise Unauthenticated("Agent run id required")
     references.check_agent(work, work.company_of(issue_id), request.agent_id)
-    events = issue.check_out(found, issue_id, request.agent_id, session, request.expected_statuses)
+    events = issue.check_out(current, issue_id, request.agent_id, session, request.expected_statuses)
     work.record(issue_id, events)
     if events:
-        _follow(work, issue_id, found, "in_progress")
+        _follow(work, issue_id, current, "in_progress")
     return issue_id
 
 
 def release(work: UnitOfWork, principal: Principal, issue_id: UUID, session: UUID | None) -> UUID:
-    found = _existing(work, principal, issue_id, "work")
+    current = _existing(work, principal, issue_id, "work")
     if isinstance(principal, AgentCaller):
-        if found.details.assignee_agent_id != principal.agent_id:
+        if current.details.assignee_agent_id != principal.agent_id:
             raise Conflict("Only assignee can release issue")
         if session is None:
             raise Unauthenticated("Agent run id required")
-        issue.must_be_worked_on_by(found, principal.agent_id, session)
-    work.record(issue_id, issue.release(found))
+        issue.must_be_worked_on_by(current, principal.agent_id, session)
+    work.record(issue_id, issue.release(current))
     return issue_id
 
 
 def force_release(work: UnitOfWork, principal: Principal, issue_id: UUID) -> UUID:
     """Takes an issue from whoever holds it."""
-    found = _existing(work, principal, issue_id, "administer")
-    if found.checkout_run_id is not None or found.status == "in_progress":
+    current = _existing(work, principal, issue_id, "administer")
+    if current.checkout_run_id is not None or current.status == "in_progress":
         work.record(issue_id, [IssueReleased()])
     return issue_id
 
@@ -164,7 +164,7 @@ def _existing(work: UnitOfWork, principal: Principal, issue_id: UUID, action: Ac
 
 
 def _writable(work: UnitOfWork, principal: Principal, issue_id: UUID, session: UUID | None) -> Issue:
-    found = _existing(work, principal, issue_id, "work")
+    current = _existing(work, principal, issue_id, "work")
     if isinstance(principal, AgentCaller):
-        issue.must_be_worked_on_by(found, principal.agent_id, session)
-    return found
+        issue.must_be_worked_on_by(current, principal.agent_id, session)
+    return current

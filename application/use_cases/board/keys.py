@@ -63,17 +63,23 @@ def create_for_member(
     return mint_for_user(work, user_id, draft.name, expiry(work, principal, draft.expires_at, "expiresAt"))
 
 
-def expiry(work: UnitOfWork, principal: Principal, wanted: Expiry, field: str) -> datetime | None:
+def expiry(work: UnitOfWork, principal: Principal, requested_expiry: Expiry, field: str) -> datetime | None:
     """When a new board key ends (None: never); UNSET is the usual time. Raises Misfit when it outlives the caller's."""
     own = _own_key(work, principal)
-    if isinstance(wanted, UnsetType):
+    if isinstance(requested_expiry, UnsetType):
         return access.usual_expiry(own, work.now)
-    access.check_expiry(wanted, own, field)
-    return wanted
+    access.check_expiry(requested_expiry, own, field)
+    return requested_expiry
 
 
 def issue(  # noqa: PLR0913, PLR0917 what the key says, and how the request calls its expiry
-    work: UnitOfWork, principal: Principal, token: str, company_id: UUID, key: KeyIssued, wanted: Expiry, field: str
+    work: UnitOfWork,
+    principal: Principal,
+    token: str,
+    company_id: UUID,
+    key: KeyIssued,
+    requested_expiry: Expiry,
+    field: str,
 ) -> NewKey:
     """
     A key of an agent or a collection, which is good for as long as the key that asks for it unless told otherwise.
@@ -81,7 +87,7 @@ def issue(  # noqa: PLR0913, PLR0917 what the key says, and how the request call
     It rests on the membership of whoever issues it, as that is now. Raises Misfit when it outlives the caller's.
     """
     own = _own_key(work, principal)
-    expires_at = own.expires_at if isinstance(wanted, UnsetType) else wanted
+    expires_at = own.expires_at if isinstance(requested_expiry, UnsetType) else requested_expiry
     access.check_expiry(expires_at, own, field)
     issuer_version = work.version_of(membership_of(require_board(principal).user_id, company_id))
     issued = replace(key, expires_at=expires_at, issuer_version=issuer_version)

@@ -53,13 +53,13 @@ def add(
     the caller's. `shared` are the companies of the user by the read model: where to look for one that the caller
     knows them from.
     """
-    by = companies.enter_to_manage(work, principal, company_id)
-    known = None if draft.user_id is None else _known(work, principal, company_id, draft.user_id, shared)
-    user_id = known or work.new_id()
+    manager = companies.enter_to_manage(work, principal, company_id)
+    existing_id = None if draft.user_id is None else _known(work, principal, company_id, draft.user_id, shared)
+    user_id = existing_id or work.new_id()
     member_id = membership_of(user_id, company_id)
-    wanted = access.granted(draft.membership_role, None if draft.permissions is UNSET else draft.permissions)
-    work.record(member_id, access.join(by, user_id, work.get(MEMBERSHIP, member_id), wanted), company_id)
-    if known is not None:
+    rights = access.granted(draft.membership_role, None if draft.permissions is UNSET else draft.permissions)
+    work.record(member_id, access.join(manager, user_id, work.get(MEMBERSHIP, member_id), rights), company_id)
+    if existing_id is not None:
         return AddedMembership(user_id=user_id, key=None)
     _register(work, user_id, company_id, draft)
     expires_at = keys.expiry(work, principal, draft.key_expires_at, "keyExpiresAt")
@@ -70,19 +70,19 @@ def change(
     work: UnitOfWork, principal: Principal, membership: MembershipRef, patch: MemberPatch, *, revokes_keys: bool = True
 ) -> UUID:
     """If the member may not assign any more, the keys that they issued in the company are unknown, unless told otherwise."""
-    by, member = companies.enter_to_manage(work, principal, membership.company_id), _member(work, membership)
+    manager, member = companies.enter_to_manage(work, principal, membership.company_id), _member(work, membership)
     role = member.role if patch.membership_role is UNSET else patch.membership_role
-    wanted = access.regraded(member, role, None if patch.permissions is UNSET else patch.permissions)
+    rights = access.regraded(member, role, None if patch.permissions is UNSET else patch.permissions)
     others = _other_owners(work, membership)
-    work.record(membership.member_id, access.change(by, member, wanted, others, revokes_keys=revokes_keys))
+    work.record(membership.member_id, access.change(manager, member, rights, others, revokes_keys=revokes_keys))
     return membership.user_id
 
 
 def remove(work: UnitOfWork, principal: Principal, membership: MembershipRef, *, revokes_keys: bool = True) -> UUID:
     """The user may do nothing here from the next request on, nor may anybody by the keys that they issued."""
-    by, member = companies.enter_to_manage(work, principal, membership.company_id), _member(work, membership)
+    manager, member = companies.enter_to_manage(work, principal, membership.company_id), _member(work, membership)
     others = _other_owners(work, membership)
-    work.record(membership.member_id, access.remove(by, member, others, revokes_keys=revokes_keys))
+    work.record(membership.member_id, access.remove(manager, member, others, revokes_keys=revokes_keys))
     return membership.user_id
 
 

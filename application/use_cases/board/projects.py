@@ -50,7 +50,7 @@ def resume(work: UnitOfWork, principal: Principal, project_id: UUID) -> UUID:
 
 def delete(work: UnitOfWork, principal: Principal, project_id: UUID, *, in_use: bool = False) -> UUID:
     """Refused while a routine is in it (`in_use`, from the read model); its issues stay as they are."""
-    return _change(work, principal, project_id, lambda found: project.delete(found, in_use=in_use))
+    return _change(work, principal, project_id, lambda current: project.delete(current, in_use=in_use))
 
 
 def _change(

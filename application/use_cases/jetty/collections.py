@@ -44,15 +44,15 @@ def change_environment(work: UnitOfWork, principal: Principal, collection: str, 
     company_id = names.collection(work, principal, collection, "administer")
     company = work.get(COMPANY, company_id)
     old = company.environment if company else None
-    kept: dict[str, object] = {}
-    if (wanted := change.environment_variables) is not None:
-        new = {name: value for name, value in wanted.items() if value is not None and value != MASK}
+    values: dict[str, object] = {}
+    if (variables := change.environment_variables) is not None:
+        new = {name: value for name, value in variables.items() if value is not None and value != MASK}
         environment.check_new(new)
-        deleted = {name for name, value in wanted.items() if value is None}
-        kept = {name: value for name, value in named_secrets.opened(work, old).items() if name not in deleted} | new
+        deleted = {name for name, value in variables.items() if value is None}
+        values = {name: value for name, value in named_secrets.opened(work, old).items() if name not in deleted} | new
         if new:
-            environment.check_total(kept, work.limits)
-    sealed = named_secrets.seal(work, company_id, PURPOSE, kept, company_id)
+            environment.check_total(values, work.limits)
+    sealed = named_secrets.seal(work, company_id, PURPOSE, values, company_id)
     if old is not None:
         work.drop([old.id])
     if sealed != old:
