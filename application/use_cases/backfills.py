@@ -16,7 +16,7 @@ from application.access import Action, Principal, Resource, authorize
 from application.event_store.stream_kinds import AGENT, BACKFILL, PROJECT, ROUTINE, SLOT
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import BackfillDraft
-from application.use_cases import routines, runs, slots, triggers
+from application.use_cases import occurrences, routines, runs, slots, triggers
 from domain.errors import NotFound, RuleViolation
 from domain.events import BackfillAdvanced, BackfillCompleted, BackfillRequested
 from domain.identity import run_of_occurrence, slot_of
@@ -62,7 +62,7 @@ def preview(work: UnitOfWork, principal: Principal, trigger_id: UUID, draft: Bac
     moments = list(plans.occurrences(period.plan, period.since - INSTANT, period.until))
     run_ids = {moment: run_of_occurrence(trigger_id, moment) for moment in moments}
     work.load(run_ids.values())
-    ran = {moment for moment in moments if runs.is_fired(work, trigger_id, moment)}
+    ran = {moment for moment in moments if occurrences.is_fired(work, trigger_id, moment)}
     return Preview(
         trigger_id=trigger_id,
         routine_id=current.routine_id,
@@ -160,7 +160,7 @@ def _run(
     """Fires them up to where it has to wait for live work."""
     progress = BackfillAdvanced(reached=current.reached, fired=0, left_out=0)
     for moment in moments:
-        if runs.is_fired(work, current.trigger_id, moment):
+        if occurrences.is_fired(work, current.trigger_id, moment):
             progress = replace(progress, reached=moment, left_out=progress.left_out + 1)
             continue
         if current.overlap == "one_at_a_time" and slots.of(work, current.routine_id).live:

@@ -122,7 +122,7 @@ def explain(
     """What became of a moment, for each schedule the routine ever had or for the one trigger, and in a sentence."""
     routines.may_read(work, principal, routine_id)
     history = work.history(routine_id)
-    ever = [one.event for one in history if isinstance(one.event, RoutineTriggerAdded)]
+    ever = [recorded.event for recorded in history if isinstance(recorded.event, RoutineTriggerAdded)]
     if trigger_id is None:
         trigger_ids = [event.trigger_id for event in ever if event.kind == "schedule"]
     elif any(event.trigger_id == trigger_id for event in ever):
@@ -135,8 +135,8 @@ def explain(
     questions = [
         (id_, verdicts.query_at(verdicts.config_periods(history, work.history(id_)), moment)) for id_ in trigger_ids
     ]
-    accounts = [_explanation(work, id_, question) for id_, question in questions]
-    return [(one, sentences.sentence(one, partial(_name, work))) for one in accounts]
+    results = [_explanation(work, id_, question) for id_, question in questions]
+    return [(result, sentences.sentence(result, partial(_name, work))) for result in results]
 
 
 def _must_be_few(work: UnitOfWork, schedules: int, changes: int, of_schedules: int) -> None:

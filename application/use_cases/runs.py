@@ -14,7 +14,7 @@ from application.access import AgentCaller, BoardUser, Principal
 from application.event_store.stream_kinds import AGENT, PROJECT, ROUTINE, RUN, SLOT, TRIGGER
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import RunRequest
-from application.use_cases import references, routines, slots, task_firing
+from application.use_cases import occurrences, references, routines, slots, task_firing
 from domain.board import project as projects
 from domain.errors import Conflict, Forbidden, NotFound, RuleViolation
 from domain.identity import issue_of_run, run_of_key, run_of_occurrence, slot_of, trajectory_of_run
@@ -24,8 +24,6 @@ from domain.routines.firing import FiringRequest
 from domain.routines.routine import Routine
 from domain.routines.slot import Slot
 from domain.routines.trigger import DueTrigger
-from domain.schedule import plan as plans
-from domain.schedule.plan import Plan
 from domain.values import Failed, Json, Outcome, RoutineSettings, Workspace
 
 
@@ -85,7 +83,8 @@ def fail_due(work: UnitOfWork, rows: Sequence[DueTrigger], reason: str) -> int:
 
 
 def _fail(work: UnitOfWork, row: DueTrigger, reason: str) -> int:
-    if (current := work.get(ROUTINE, row.routine_id)) is None or is_fired(work, row.trigger_id, row.next_at):
+    current = work.get(ROUTINE, row.routine_id)
+    if current is None or occurrences.is_fired(work, row.trigger_id, row.next_at):
         return 0
     next_at, due_at = _next_if_any(work, row)
     request = FiringRequest(
@@ -121,7 +120,7 @@ def _settle(work: UnitOfWork, row: DueTrigger) -> int:
     plan = trigger.plan_of(schedule)
     if plan is None or not schedule.settings.enabled or current.settings.status != "active":
         return 0
-    since = _first_unfired(work, row, plan)
+    since = occurrences.first_unsettled(work, row.trigger_id, plan, row.next_at)
     if since is None:
         return 0
     company_id = work.company_of(row.trigger_id)
@@ -139,7 +138,7 @@ def _settle(work: UnitOfWork, row: DueTrigger) -> int:
         work.record(row.trigger_id, [due.missed])
     run_ids = [run_of_occurrence(row.trigger_id, occurrence) for occurrence in due.fire]
     assume_new_runs(work, run_ids, [current])
-    fresh = [occurrence for occurrence in due.fire if not is_fired(work, row.trigger_id, occurrence)]
+    fresh = [occurrence for occurrence in due.fire if not occurrences.is_fired(work, row.trigger_id, occurrence)]
     for occurrence in fresh:
         request = scheduled(work, current, row.routine_id, row.trigger_id, occurrence)
         record(work, company_id, current, replace(request, next_at=due.next_at, due_at=due.due_at))
@@ -167,19 +166,6 @@ def assume_new_runs(work: UnitOfWork, run_ids: Sequence[UUID], states: Sequence[
     issue_ids = map(issue_of_run, run_ids)
     calls = any(state.settings.call is not None for state in states)
     work.assume_new([*run_ids, *issue_ids, *(map(trajectory_of_run, run_ids) if calls else ())])
-
-
-def _first_unfired(work: UnitOfWork, row: DueTrigger, plan: Plan) -> datetime | None:
-    """The row may be stale, or the clock was set back and the trigger edited: occurrences that have a run are settled."""
-    occurrence: datetime | None = row.next_at
-    while occurrence is not None and occurrence <= work.now and is_fired(work, row.trigger_id, occurrence):
-        occurrence = plans.next_after(plan, occurrence)
-    return occurrence
-
-
-def is_fired(work: UnitOfWork, trigger_id: UUID, occurrence: datetime) -> bool:
-    """Whether the occurrence has its run."""
-    return work.get(RUN, run_of_occurrence(trigger_id, occurrence)) is not None
 
 
 def record(work: UnitOfWork, company_id: UUID, current: Routine, request: FiringRequest) -> None:
