@@ -1,8 +1,8 @@
 """
-Making up for occurrences of the past: asked for by people, carried out by the scheduler a few at a time.
+Backfills: people ask for past occurrences to be run, and the scheduler runs them a few at a time.
 
 A backfill goes by the schedule as it is now, and ends before the first occurrence that the schedule itself still has
-to settle. It ends early when its routine cannot work any more; asked for again, it leaves out what has run.
+to settle. It ends early when its routine cannot work any more; when it is asked for again, it leaves out what has run.
 """
 
 from collections.abc import Sequence
@@ -28,12 +28,12 @@ from domain.schedule import plan as plans
 from domain.schedule.plan import INSTANT, Plan
 from domain.values import Value
 
-AT_ONCE = 20  # occurrences of one unit of work
-SHOWN = 100  # occurrences that a preview names
+AT_ONCE = 20  # occurrences that one unit of work runs
+SHOWN = 100  # occurrences that a preview lists
 
 
 class Range(Value, frozen=True):
-    """The occurrences of a plan from `since` to `until`, `count` of them."""
+    """The `count` occurrences of a plan from `since` to `until`, both included."""
 
     plan: Plan
     since: datetime
@@ -42,7 +42,7 @@ class Range(Value, frozen=True):
 
 
 class Preview(Value, frozen=True):
-    """What a backfill would do: of `count` occurrences it leaves out those that have a run; the first are named."""
+    """What a backfill would do: of `count` occurrences it leaves out `left_out`, which have a run. SHOWN are listed."""
 
     trigger_id: UUID
     routine_id: UUID
@@ -51,12 +51,12 @@ class Preview(Value, frozen=True):
     until: datetime
     count: int
     left_out: int
-    obstacle: str | None  # why it would be refused
-    occurrences: tuple[tuple[datetime, UUID | None], ...]  # each with its run, if it has one
+    obstacle: str | None  # why it would be refused; None when it would not
+    occurrences: tuple[tuple[datetime, UUID | None], ...]  # each with the id of its run, if it has one
 
 
 def preview(work: UnitOfWork, principal: Principal, trigger_id: UUID, draft: BackfillDraft) -> Preview:
-    """Raises Misfit for a range without occurrences, or with too many."""
+    """Return what the backfill would do; raise InvalidField for a range with no occurrences, or too many."""
     current, routine, plan = _of_schedule(work, principal, trigger_id, "read")
     period = _range(work, current, routine, plan, draft)
     moments = list(plans.occurrences(period.plan, period.since - INSTANT, period.until))
@@ -77,7 +77,11 @@ def preview(work: UnitOfWork, principal: Principal, trigger_id: UUID, draft: Bac
 
 
 def create(work: UnitOfWork, principal: Principal, trigger_id: UUID, draft: BackfillDraft) -> UUID:
-    """Raises Misfit as `preview` does, and Conflict when the routine cannot work now."""
+    """
+    Record the request for a backfill and return its id; the scheduler carries it out.
+
+    Raises InvalidField as `preview` does, and Conflict when the routine cannot work now.
+    """
     current, routine, plan = _of_schedule(work, principal, trigger_id, "assign")
     period = _range(work, current, routine, plan, draft)
     backfill.may_begin(_obstacle(work, routine))
@@ -95,7 +99,7 @@ def create(work: UnitOfWork, principal: Principal, trigger_id: UUID, draft: Back
 
 
 def cancel(work: UnitOfWork, principal: Principal, backfill_id: UUID) -> UUID:
-    """What has run stays. Raises Conflict when it is over."""
+    """End a backfill; its runs stay. Raise Conflict when it is over already."""
     current = work.get(BACKFILL, backfill_id)
     resource = routines.resource(work, current.routine_id) if current else Resource(company_id=None, kind="Backfill")
     authorize(work, principal, "own", replace(resource, kind="Backfill"))
@@ -106,20 +110,20 @@ def cancel(work: UnitOfWork, principal: Principal, backfill_id: UUID) -> UUID:
 
 
 def may_list(work: UnitOfWork, principal: Principal, trigger_id: UUID) -> None:
-    """The backfills of a trigger are for whoever may read its routine."""
+    """Raise unless the caller may read the routine of the trigger."""
     current = triggers.present(work, trigger_id)
     authorize(work, principal, "read", replace(routines.resource(work, current.routine_id), kind="Routine trigger"))
 
 
 def carry_on(work: UnitOfWork, rows: Sequence[Waiting]) -> int:
-    """The next occurrences of each, in one unit of work; returns how many runs it recorded."""
+    """Run the next occurrences of each backfill in one unit of work; return how many runs it recorded."""
     work.load(id_ for row in rows for id_ in (row.id, row.trigger_id, row.routine_id))
     work.load((slot_of(row.routine_id) for row in rows), SLOT)
     return sum(_carry_on(work, row) for row in rows)
 
 
 def give_up(work: UnitOfWork, rows: Sequence[Waiting], reason: str) -> int:
-    """Something about them cannot be carried out, whatever is tried."""
+    """Cancel backfills that could not be carried out in several tries; return 0, since no run was recorded."""
     for row in rows:
         if (current := work.get(BACKFILL, row.id)) is not None and not current.ended:
             work.record(row.id, backfill.cancel(current, f"could_not_be_carried_out: {reason}"))
@@ -157,7 +161,7 @@ def _carry_on(work: UnitOfWork, row: Waiting) -> int:
 def _run(
     work: UnitOfWork, row: Waiting, current: Backfill, routine: Routine, moments: Sequence[datetime]
 ) -> BackfillAdvanced:
-    """Fires them up to where it has to wait for live work."""
+    """Fire the occurrences in order, up to where the backfill has to wait for live work."""
     progress = BackfillAdvanced(reached=current.reached, fired=0, left_out=0)
     for moment in moments:
         if occurrences.is_fired(work, current.trigger_id, moment):
@@ -184,13 +188,13 @@ def _of_schedule(
 
 
 def _range(work: UnitOfWork, current: Trigger, routine: Routine, plan: Plan, draft: BackfillDraft) -> Range:
-    """What is asked for, as far as it is past and not for the schedule itself to settle."""
+    """Return the requested range without what is still to come and what the schedule itself settles."""
     until = backfill.until(draft.to, work.now, trigger.owed_from(current, routine.settings.status))
     return Range(plan=plan, since=draft.from_, until=until, count=backfill.count(plan, draft.from_, until))
 
 
 def _obstacle(work: UnitOfWork, routine: Routine) -> str | None:
-    """Why its routine cannot work now."""
+    """Return why the routine cannot work now; None when it can."""
     settings = routine.settings
     return backfill.obstacle(
         settings, work.get(PROJECT, settings.project_id), work.get(AGENT, settings.assignee_agent_id)

@@ -1,7 +1,7 @@
 """
-Schedules seen in time: what becomes of them, why a run did or did not happen, what an unsaved one would do.
+Schedules seen in time: what is to come, why a run did or did not happen, what an unsaved schedule would do.
 
-Nothing is recorded here. The past is read from the streams, as they were at the moment that is asked about.
+Nothing is recorded here. The past is read from the streams as they were at the moment in question.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -41,9 +41,9 @@ from domain.schedule.clock_changes import Touched
 from domain.schedule.plan import INSTANT, Plan
 from domain.values import CatchUpPolicy, Coalesced, ConcurrencyPolicy, Failed, Skipped, TriggerSettings, Value
 
-LAST = datetime(2200, 1, 1, tzinfo=UTC)  # nobody looks further ahead
-COVERED, COVERED_AT_MOST = timedelta(days=400), timedelta(days=3_660)  # in which a preview looks for clock changes
-MOST_NAMED = 5  # dates that are named one by one
+LAST = datetime(2200, 1, 1, tzinfo=UTC)  # a preview looks no further ahead
+COVERED, COVERED_AT_MOST = timedelta(days=400), timedelta(days=3_660)  # a preview looks for clock changes for so long
+MOST_NAMED = 5  # excluded dates that the words name; more are counted
 NOBODY = UUID(int=0)
 
 
@@ -78,7 +78,7 @@ class Preview(Value, frozen=True):
 
 
 def ahead(work: UnitOfWork, principal: Principal, trigger_id: UUID) -> Ahead:
-    """For whoever may read its routine. Raises NotFound."""
+    """Return what is planned for a trigger; raise NotFound unless the caller may read its routine."""
     current = work.get(TRIGGER, trigger_id)
     if current is None or current.deleted:
         raise NotFound("Routine trigger not found")
@@ -108,7 +108,7 @@ def ahead(work: UnitOfWork, principal: Principal, trigger_id: UUID) -> Ahead:
 
 
 def planned(schedule: Ahead, settled: datetime | None, after: datetime, until: datetime, limit: int) -> list[Planned]:
-    """The occurrences in (after, until] without an outcome; those up to `settled` have theirs."""
+    """Return up to `limit` occurrences in (after, until] that have no outcome; those up to `settled` have one."""
     if schedule.plan is None or schedule.next_unsettled_at is None:
         return []
     after = max(moment for moment in (after, schedule.next_unsettled_at - INSTANT, settled) if moment is not None)
@@ -119,7 +119,11 @@ def planned(schedule: Ahead, settled: datetime | None, after: datetime, until: d
 def explain(
     work: UnitOfWork, principal: Principal, routine_id: UUID, moment: datetime, trigger_id: UUID | None = None
 ) -> list[tuple[Explanation, str]]:
-    """What became of a moment, for each schedule the routine ever had or for the one trigger, and in a sentence."""
+    """
+    Return what became of a moment and a sentence for it: of the one trigger, or of each schedule there ever was.
+
+    Raises NotFound for a trigger that the routine never had, InvalidField when there is too much history to go through.
+    """
     routines.may_read(work, principal, routine_id)
     history = work.history(routine_id)
     ever = [recorded.event for recorded in history if isinstance(recorded.event, RoutineTriggerAdded)]
@@ -140,7 +144,7 @@ def explain(
 
 
 def _must_be_few(work: UnitOfWork, schedules: int, changes: int, of_schedules: int) -> None:
-    """Raises Misfit. The changes of a routine are gone through for each of its schedules."""
+    """Raise InvalidField when it is too much: the changes of a routine are gone through for each of its schedules."""
     limits = work.limits
     events = schedules * changes + of_schedules
     if schedules > limits.max_explained_schedules or events > limits.max_explained_events:
@@ -175,7 +179,7 @@ def _explanation(work: UnitOfWork, trigger_id: UUID, question: ExplainQuery) -> 
 
 
 def _blocking(work: UnitOfWork, fired: RunFired | None) -> Recorded | None:
-    """The firing of the run whose issue was in the way."""
+    """Return the firing of the run whose issue was in the way."""
     match fired and fired.outcome:
         case Coalesced(into_run_id=UUID() as run_id) | Skipped(into_run_id=UUID() as run_id):
             return next(iter(work.history(run_id)), None)
@@ -186,7 +190,7 @@ def _blocking(work: UnitOfWork, fired: RunFired | None) -> Recorded | None:
 def _obstacle(
     work: UnitOfWork, question: ExplainQuery, fired: RunFired | None, verdict: Verdict, moment: datetime
 ) -> Recorded | None:
-    """What paused the project, or paused or terminated the agent, as of then; for what is planned, as of now."""
+    """Return what paused the project, or paused or terminated the agent, at that moment; for what is planned, now."""
     settings = question.period.routine.settings if question.period.routine else None
     if settings is None:
         return None
@@ -203,7 +207,7 @@ def _obstacle(
 def _last(
     work: UnitOfWork, stream_id: UUID, moment: datetime, pauses: tuple[type, ...], resumes: tuple[type, ...]
 ) -> Recorded | None:
-    """What a thing is paused by at a moment, if it is."""
+    """Return the event that paused a thing, if it was paused at the moment."""
     changes = [
         recorded
         for recorded in work.history(stream_id)
@@ -213,7 +217,7 @@ def _last(
 
 
 def _name(work: UnitOfWork, actor: str) -> str:
-    """Who did something, as people call them."""
+    """Return who did something, in the words of people."""
     kind, _, id_ = actor.partition(":")
     match kind, next((recorded.event for recorded in work.history(UUID(id_))), None) if id_ else None:
         case "user", UserRegistered(name=name):
@@ -225,7 +229,7 @@ def _name(work: UnitOfWork, actor: str) -> str:
 
 
 def preview(work: UnitOfWork, _principal: Principal, request: SchedulePreview) -> Preview:
-    """What a trigger with these fields would do, if it could be made now."""
+    """Return what a schedule with these fields would do, if it could be made now."""
     settings = merged(TriggerSettings(), request)
     zone = request.timezone
     try:
@@ -253,7 +257,7 @@ def preview(work: UnitOfWork, _principal: Principal, request: SchedulePreview) -
 
 
 def _words(plan: Plan, zone: str) -> str:
-    """The schedule in plain English."""
+    """Return the schedule in plain English."""
     if plan.once is not None:
         return f"Once, on {time_words.when(plan.once, zone)}"
     if plan.cron is None:

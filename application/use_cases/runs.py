@@ -1,7 +1,8 @@
 """
-Firing a routine: by hand or API (contract 5.1), and by its schedules (contract 4.2). For webhooks see webhooks.py.
+Firing a routine: by hand or through the API (contract 5.1), and by its schedules (contract 4.2).
 
-A run's id follows from what fired it, so whoever comes second finds it there.
+Firing by a webhook is in webhooks.py. The id of a run follows from what fired it, so whoever fires it a second time
+finds it there.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +29,11 @@ from domain.values import Failed, Json, Outcome, RoutineSettings, Workspace
 
 
 def fire_by_hand(work: UnitOfWork, principal: Principal, routine_id: UUID, request: RunRequest) -> list[Recorded]:
-    """The events of the run; those of the same run for the same idempotency key."""
+    """
+    Fire a routine and return the events of the run; the same idempotency key gives the same run again.
+
+    Raises Conflict for an archived routine or a disabled trigger, RuleViolation when nobody is there to do the work.
+    """
     current = routines.writable(work, principal, routine_id, "assign")
     company_id = work.company_of(routine_id)
     _check_override(principal, request)
@@ -61,14 +66,14 @@ def fire_by_hand(work: UnitOfWork, principal: Principal, routine_id: UUID, reque
 
 
 def fire_due(work: UnitOfWork, rows: Sequence[DueTrigger]) -> int:
-    """Settles what is due of these triggers, in one unit of work; returns how many runs it recorded."""
+    """Settle what is due of these triggers in one unit of work; return how many runs it recorded."""
     states = load_due(work, rows)
     assume_new_runs(work, [run_of_occurrence(row.trigger_id, row.next_at) for row in rows], states)
     return sum(_settle(work, row) for row in rows)
 
 
 def load_due(work: UnitOfWork, rows: Sequence[DueTrigger]) -> Sequence[Routine]:
-    """Fetches what the outcome of these occurrences rests on, which is there before their time; returns the routines."""
+    """Fetch what the outcome of these occurrences rests on and exists before they are due; return the routines."""
     work.load(id_ for row in rows for id_ in (row.trigger_id, row.routine_id))
     work.load((slot_of(row.routine_id) for row in rows), SLOT)
     states = [state for row in rows if (state := work.get(ROUTINE, row.routine_id)) is not None]
@@ -78,7 +83,7 @@ def load_due(work: UnitOfWork, rows: Sequence[DueTrigger]) -> Sequence[Routine]:
 
 
 def fail_due(work: UnitOfWork, rows: Sequence[DueTrigger], reason: str) -> int:
-    """Records the occurrences as failed: something about them cannot be carried out, whatever is tried."""
+    """Record the occurrences as failed, because they could not be carried out in several tries; return how many."""
     return sum(_fail(work, row, reason) for row in rows)
 
 
@@ -104,11 +109,15 @@ def _fail(work: UnitOfWork, row: DueTrigger, reason: str) -> int:
 
 
 def _next_if_any(work: UnitOfWork, row: DueTrigger) -> tuple[datetime | None, datetime | None]:
-    """The next occurrence and when it comes due. What is wrong may be the schedule: then it waits for an edit."""
+    """
+    Return the next occurrence and when it comes due; None for both when the schedule itself cannot be followed.
+
+    The schedule then waits for an edit.
+    """
     try:
         schedule = work.get(TRIGGER, row.trigger_id)
         return (None, None) if schedule is None else trigger.next_of(schedule, work.now)
-    except Exception:  # noqa: BLE001 whatever it is, it says that there is no next occurrence
+    except Exception:  # noqa: BLE001 any error means that the schedule cannot be followed
         return None, None
 
 
@@ -148,7 +157,7 @@ def _settle(work: UnitOfWork, row: DueTrigger) -> int:
 def scheduled(
     work: UnitOfWork, current: Routine, routine_id: UUID, trigger_id: UUID, occurrence: datetime
 ) -> FiringRequest:
-    """The firing of an occurrence, as the routine is now."""
+    """Return the request to fire an occurrence, with the routine as it is now."""
     return FiringRequest(
         run_id=run_of_occurrence(trigger_id, occurrence),
         routine_id=routine_id,
@@ -162,13 +171,18 @@ def scheduled(
 
 
 def assume_new_runs(work: UnitOfWork, run_ids: Sequence[UUID], states: Sequence[Routine]) -> None:
-    """What these runs are to be recorded to is not there, most likely: only who comes second finds it."""
+    """
+    Treat the streams of these runs, and of the issues and trajectories they would open, as empty without reading them.
+
+    If one exists, the append is refused and the decision is taken again on fresh state.
+    """
     issue_ids = map(issue_of_run, run_ids)
     calls = any(state.settings.call is not None for state in states)
     work.assume_new([*run_ids, *issue_ids, *(map(trajectory_of_run, run_ids) if calls else ())])
 
 
 def record(work: UnitOfWork, company_id: UUID, current: Routine, request: FiringRequest) -> None:
+    """Record the run with its outcome, and what it opens: an issue, or a trajectory where the routine calls a task."""
     request = replace(request, deadline=firing.deadline(current.settings, work.now))
     if current.settings.call is not None:
         task_firing.begin(work, company_id, current, request)
@@ -189,18 +203,18 @@ def _outcome(work: UnitOfWork, current: Routine, request: FiringRequest, guard: 
     if request.source == "schedule" and projects.is_paused(work.get(PROJECT, request.project_id)):
         return firing.PROJECT_PAUSED
     if isinstance(request.rendered, Failed):
-        return request.rendered  # without a look at live issues: what they hold may be why it failed
+        return request.rendered  # live issues are not read: they may be the reason why it failed
     assignee = work.get(AGENT, request.assignee_agent_id)
     return firing.outcome(request, current, assignee, slots.newest(work, current, guard))
 
 
 def render(work: UnitOfWork, settings: RoutineSettings, *sources: Mapping[str, object]) -> firing.RenderedTemplate:
-    """The texts of a run that is fired now. Raises Unacceptable."""
+    """Return the texts of a run that is fired now; raise RuleViolation for variables that are missing or too large."""
     return firing.render(settings, sources, work.now, work.limits.max_run_text_bytes)
 
 
 def _render_for_schedule(work: UnitOfWork, settings: RoutineSettings) -> firing.RenderedTemplate | Failed:
-    """Nobody is there to be told what is missing: the run says it."""
+    """Return the same, or Failed with the reason: nobody waits for a scheduled run who could be answered."""
     try:
         return render(work, settings)
     except RuleViolation as refusal:
@@ -208,12 +222,14 @@ def _render_for_schedule(work: UnitOfWork, settings: RoutineSettings) -> firing.
 
 
 def new_run(work: UnitOfWork) -> UUID:
+    """Return the id of a run that no key identifies; the stream of its issue is known to be new as well."""
     run_id = work.new_id()
     work.begin(issue_of_run(run_id))
     return run_id
 
 
 def variables_in(payload: Json | None) -> Mapping[str, object]:
+    """Return the object `variables` of a payload; an empty one when there is none."""
     variables = (payload or {}).get("variables")
     return variables if isinstance(variables, dict) else {}
 

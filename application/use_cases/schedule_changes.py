@@ -1,4 +1,4 @@
-"""Occurrences whose time has come when their schedule is changed: what is not settled yet is recorded as missed."""
+"""What is due when a schedule is changed: occurrences that are not settled by then are recorded as missed."""
 
 from uuid import UUID
 
@@ -13,7 +13,11 @@ from domain.routines.trigger import Trigger
 def record_pending_as_missed(
     work: UnitOfWork, trigger_id: UUID, current: Trigger, routine: Routine, reason: str
 ) -> None:
-    """Closes the account of a schedule up to now. To be called before the change is recorded."""
+    """
+    Record the occurrences that are due and not settled as missed. Call it before the change is recorded.
+
+    Does nothing for a schedule that is disabled or deleted, or whose routine is not active.
+    """
     plan = trigger.plan_of(current)
     runs = current.settings.enabled and not current.deleted and routine.settings.status == "active"
     if plan is None or current.next_unsettled_at is None or not runs:
@@ -24,7 +28,7 @@ def record_pending_as_missed(
 
 
 def record_all_pending_as_missed(work: UnitOfWork, routine: Routine, reason: str) -> None:
-    """The same for all schedules of a routine."""
+    """Do the same for each schedule of a routine."""
     work.load(routine.triggers)
     for trigger_id in routine.triggers:
         if (current := work.get(TRIGGER, trigger_id)) is not None:

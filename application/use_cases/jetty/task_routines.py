@@ -1,4 +1,4 @@
-"""Routines that call a task, as Jetty's clients keep them (Jetty contract 2)."""
+"""Routines that call a task, as Jetty's clients manage them (Jetty contract 2)."""
 
 from collections.abc import Mapping
 from uuid import UUID
@@ -33,7 +33,12 @@ SECRETS, CALLBACK = "secret params", "callback"
 
 
 def create(work: UnitOfWork, principal: Principal, path: TaskPath, draft: RoutineCreate) -> UUID:
-    """Raises Conflict when the name is taken, Unacceptable for more than can ever be called, and what `update` does."""
+    """
+    Create a routine that calls the task, with the schedule of its cadence.
+
+    Raises Conflict for a taken name, RuleViolation for a call that would be too large or overrides what the task does
+    not declare, InvalidField for an address that is no URL and for a secret without an address.
+    """
     ref = names.task(work, principal, path, "assign")
     new_cadence = _cadence(draft.cadence)
     _check(draft.init_params_overrides, draft.webhook_url, ref.task.details.workflow)
@@ -67,7 +72,7 @@ def create(work: UnitOfWork, principal: Principal, path: TaskPath, draft: Routin
 def update(
     work: UnitOfWork, principal: Principal, path: RoutinePath, patch: RoutineChange, action: Action = "assign"
 ) -> UUID:
-    """What is absent stays. Raises Misfit and Unacceptable for a value that does not fit, Conflict for a taken name."""
+    """Change the fields that the patch sets; raise as `create` does."""
     ref = names.routine(work, principal, path, action)
     if patch.webhook_url == MASK:
         patch = replace(patch, webhook_url=UNSET)
@@ -94,24 +99,25 @@ def update(
 
 
 def pause(work: UnitOfWork, principal: Principal, path: RoutinePath) -> tuple[UUID, bool]:
-    """The routine, and whether the caller is shown the address of its callback."""
+    """Pause a routine; return its id, and whether the caller is shown the address of its callback."""
     _, addresses = names.seen(work, principal, names.routine, path)
     return update(work, principal, path, RoutineChange(paused=True), "administer"), addresses
 
 
 def resume(work: UnitOfWork, principal: Principal, path: RoutinePath) -> UUID:
+    """Resume a routine; its schedule goes on from now."""
     return update(work, principal, path, RoutineChange(paused=False))
 
 
 def delete(work: UnitOfWork, principal: Principal, path: RoutinePath) -> UUID:
-    """Its name is free; its trajectories stay."""
+    """Archive a routine, so that its name is free; its trajectories stay."""
     ref = names.routine(work, principal, path, "administer")
     archive(work, ref.routine_id, ref.routine, ref.call)
     return ref.routine_id
 
 
 def archive(work: UnitOfWork, routine_id: UUID, current: Routine, call: TaskCall) -> None:
-    """It fires no more, and what it kept secret is gone."""
+    """Archive a routine: it fires no more, and its secrets are dropped."""
     schedule_changes.record_all_pending_as_missed(work, current, "archived")
     task_firing.release(work, routine_id, call)
     ended = replace(current.settings, status="archived", call=replace(call, secrets=None, callback=None))
@@ -119,7 +125,7 @@ def archive(work: UnitOfWork, routine_id: UUID, current: Routine, call: TaskCall
 
 
 def run_now(work: UnitOfWork, principal: Principal, path: RoutinePath) -> UUID:
-    """The trajectory: cadence, pause and overlap do not count (Jetty contract 5.2)."""
+    """Fire a routine and return its trajectory, whatever its cadence, pause and overlap are (Jetty contract 5.2)."""
     ref = names.routine(work, principal, path, "assign")
     run_id = runs.new_run(work)
     trajectory_id = trajectory_of_run(run_id)
@@ -137,7 +143,7 @@ def run_now(work: UnitOfWork, principal: Principal, path: RoutinePath) -> UUID:
 
 
 def _change(work: UnitOfWork, ref: names.RoutineRef, settings: RoutineSettings, *, follows: bool) -> None:
-    """Occurrences whose time has come are accounted for before the schedule is changed or stopped."""
+    """Record the settings; before the schedule is changed or stopped, record what is due as missed."""
     current = ref.routine
     stops = settings.status != "active" and current.settings.status == "active"
     if stops or follows:
@@ -150,7 +156,7 @@ def _change(work: UnitOfWork, ref: names.RoutineRef, settings: RoutineSettings, 
 
 
 def _follow(work: UnitOfWork, routine_id: UUID, company_id: UUID, new_cadence: Cadence) -> None:
-    """The schedule of the routine becomes that of the cadence; there is none for a manual one."""
+    """Give the routine the schedule of the cadence; a manual one has none."""
     trigger_id, schedule = cadence_of(routine_id), cadence.schedule_of(new_cadence)
     current = work.get(TRIGGER, trigger_id)
     is_there = current is not None and not current.deleted
@@ -186,7 +192,7 @@ def _taken(name: str) -> Conflict:
 
 
 def _title(settings: RoutineSettings, call: TaskCall) -> str:
-    """Its name, unless somebody gave it another title."""
+    """Return its name, unless somebody gave it another title."""
     return call.name if settings.call and settings.title == settings.call.name else settings.title
 
 
@@ -219,7 +225,7 @@ def _secrets_after(work: UnitOfWork, ref: names.RoutineRef, patch: RoutineChange
 def _callback(
     work: UnitOfWork, routine_id: UUID, company_id: UUID, url: str | None, secret: str | None
 ) -> Callback | None:
-    """Raises Misfit for a secret that has nothing to sign."""
+    """Return the callback with its secret in the vault; raise InvalidField for a secret without an address."""
     if url is None:
         if secret is not None:
             raise InvalidField("webhook_secret needs a webhook_url", "webhook_secret")

@@ -1,4 +1,4 @@
-"""Tasks: what can be called (Jetty contract 7)."""
+"""Tasks, which routines and callers call (Jetty contract 7)."""
 
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from domain.values import TaskDetails
 
 
 def create(work: UnitOfWork, principal: Principal, collection: str, draft: TaskCreate) -> UUID:
-    """Raises Misfit for a workflow that is none, Conflict when the name is taken."""
+    """Create a task; raise InvalidField for a workflow that is none, Conflict for a taken name."""
     company_id = names.collection(work, principal, collection, "administer")
     details = TaskDetails(name=draft.name, description=draft.description, workflow=draft.workflow)
     events = task.create(details, work.limits)
@@ -31,7 +31,7 @@ def create(work: UnitOfWork, principal: Principal, collection: str, draft: TaskC
 
 
 def update(work: UnitOfWork, principal: Principal, path: TaskPath, change: TaskChange) -> UUID:
-    """Raises what `create` does."""
+    """Change the fields that the patch sets; raise as `create` does."""
     ref = names.task(work, principal, path, "administer")
     details = merged(ref.task.details, change)
     events = task.update(ref.task, details, work.limits)
@@ -45,9 +45,10 @@ def update(work: UnitOfWork, principal: Principal, path: TaskPath, change: TaskC
 
 def delete(work: UnitOfWork, principal: Principal, path: TaskPath) -> bool:
     """
-    One step of it, since all of its routines may be more than one unit of work may read; True once it is gone.
+    Carry out one step of deleting a task; return True once it is gone.
 
-    Its routines go with it, the newest first, each in a step of its own; its trajectories stay.
+    Its routines go with it, the newest first, each in a step of its own, since all of them may be more than one unit of
+    work may read. Its trajectories stay.
     """
     ref = names.task(work, principal, path, "administer")
     if ref.task.routines:

@@ -32,7 +32,7 @@ SCORE, COST = "score.", "cost_est_usd"
 
 
 class Claimed(Value, frozen=True):
-    """A trajectory in the hands of a worker, and what only the worker is told."""
+    """A trajectory that a worker has claimed, with the secrets that only this worker gets."""
 
     trajectory_id: UUID
     claim_id: UUID
@@ -47,7 +47,11 @@ class Claimed(Value, frozen=True):
 
 
 def run(work: UnitOfWork, principal: Principal, path: TaskPath, request: RunCreate) -> UUID:
-    """A call by hand. What it is given need not be declared by the task. Raises Unacceptable when it is too large."""
+    """
+    Call a task by hand and return the trajectory; parameters need not be declared by the task.
+
+    Raises RuleViolation when it is too large, InvalidField for a callback address that is no URL.
+    """
     ref = names.task(work, principal, path, "assign")
     if request.webhook_url is not None:
         outbound_url.must_be_url(request.webhook_url, "webhook_url")
@@ -68,17 +72,17 @@ def run(work: UnitOfWork, principal: Principal, path: TaskPath, request: RunCrea
     return trajectory_id
 
 
-def claim(  # noqa: PLR0913, PLR0917 what a worker says
+def claim(  # noqa: PLR0913, PLR0917 the fields of a worker's request
     work: UnitOfWork, principal: Principal, collection: str, task: str | None, worker: str, waiting: Sequence[UUID]
 ) -> Claimed | None:
     """
-    The first of these that waits, for this worker; None when others have them all.
+    Give the worker the first trajectory that waits; return None when others have them all.
 
-    One whose secrets are gone has failed, and says so.
+    One whose secrets are gone is recorded as failed, with that as its error.
     """
     company_id = names.collection(work, principal, collection, "assign")
     task_id = None if task is None else names.task(work, principal, TaskPath(collection=collection, task=task)).task_id
-    for trajectory_id in waiting:  # mostly the first is taken: the others are not read before
+    for trajectory_id in waiting:  # read one by one, since mostly the first can be claimed
         current = task_firing.present(work, trajectory_id)
         if work.company_of(trajectory_id) != company_id or (task_id not in (None, current.task_id)):
             continue
@@ -96,26 +100,30 @@ def claim(  # noqa: PLR0913, PLR0917 what a worker says
 
 
 def extend(work: UnitOfWork, principal: Principal, collection: str, trajectory_id: UUID, claim_id: UUID) -> UUID:
-    """The worker needs more time. Raises Conflict when another has it."""
+    """Extend the lease of a worker that needs more time; raise Conflict when another has the trajectory."""
     current = _held(work, principal, collection, trajectory_id)
     work.record(trajectory_id, trajectory.extend(current, claim_id, work.now))
     return trajectory_id
 
 
-def report(  # noqa: PLR0913, PLR0917 what a worker says
+def report(  # noqa: PLR0913, PLR0917 the fields of a worker's request
     work: UnitOfWork, principal: Principal, collection: str, trajectory_id: UUID, claim_id: UUID, step: StepReport
 ) -> UUID:
-    """A step is done, or under way. Raises Conflict when another has the trajectory."""
+    """Record that a step is done, or under way; raise Conflict when another has the trajectory."""
     current = _held(work, principal, collection, trajectory_id)
     reported = TrajectoryStepReported(step=step.step, status=step.status, inputs=step.inputs, outputs=step.outputs)
     work.record(trajectory_id, trajectory.report(current, claim_id, reported, work.limits))
     return trajectory_id
 
 
-def finish(  # noqa: PLR0913, PLR0917 what a worker says
+def finish(  # noqa: PLR0913, PLR0917 the fields of a worker's request
     work: UnitOfWork, principal: Principal, collection: str, trajectory_id: UUID, claim_id: UUID, end: FinishRequest
 ) -> UUID:
-    """The worker is done, or hands it back (`pending`). Raises Conflict when another has the trajectory."""
+    """
+    Record how the worker ended the trajectory, or that it hands it back (`pending`).
+
+    Raises Conflict when another has the trajectory, InvalidField for the status `running`.
+    """
     current = _held(work, principal, collection, trajectory_id)
     if end.status == "running":
         raise InvalidField(
@@ -129,7 +137,7 @@ def finish(  # noqa: PLR0913, PLR0917 what a worker says
 def set_statuses(
     work: UnitOfWork, principal: Principal, path: TaskPath, statuses: Mapping[UUID, TrajectoryStatus]
 ) -> list[UUID]:
-    """All or none; whoever brings a worker of their own finishes trajectories so."""
+    """Set the statuses of trajectories of a task, all or none; clients with workers of their own end them like this."""
     ref = names.task(work, principal, path, "administer")
     work.load(statuses)
     for trajectory_id, status in statuses.items():
@@ -140,6 +148,7 @@ def set_statuses(
 
 
 def label(work: UnitOfWork, principal: Principal, path: TaskPath, trajectory_id: UUID, draft: LabelCreate) -> UUID:
+    """Label a trajectory; raise RuleViolation for one label too many."""
     ref = names.task(work, principal, path, "administer")
     current = _of_task(work, ref.task_id, trajectory_id)
     labelled = TrajectoryLabelled(key=draft.key, value=draft.value, author=draft.author)
@@ -148,7 +157,11 @@ def label(work: UnitOfWork, principal: Principal, path: TaskPath, trajectory_id:
 
 
 def ingest(work: UnitOfWork, principal: Principal, path: TaskPath, draft: IngestCreate) -> UUID:
-    """A run that was made elsewhere; pushed again under its own id it is the same, and nothing new."""
+    """
+    Record a run that was made elsewhere, and return its trajectory; the same id gives the same trajectory again.
+
+    Raises InvalidField for a run that is not over.
+    """
     ref = names.task(work, principal, path, "administer")
     if draft.status in LIVE:
         raise InvalidField("An ingested run is over: completed, failed, cancelled or archived", "status")
@@ -175,7 +188,7 @@ def ingest(work: UnitOfWork, principal: Principal, path: TaskPath, draft: Ingest
 
 
 def time_out(work: UnitOfWork, trajectory_id: UUID) -> bool:
-    """Its run has lasted too long; False when it had ended meanwhile."""
+    """End a trajectory whose run has lasted too long; return False when it had ended already."""
     events = trajectory.time_out(task_firing.present(work, trajectory_id))
     task_firing.move(work, trajectory_id, events)
     return bool(events)
@@ -209,7 +222,7 @@ def _text(value: object) -> str:
 
 
 def _secrets(work: UnitOfWork, current: Trajectory) -> dict[str, Any]:
-    """A routine's are those that it has now, so that a rotated one counts at once."""
+    """Return the secrets of a trajectory; a routine's are its current ones, so that a rotated one counts at once."""
     if current.routine_id is None:
         return named_secrets.opened(work, current.secrets)
     routine = work.get(ROUTINE, current.routine_id)
@@ -238,7 +251,7 @@ def _of_task(work: UnitOfWork, task_id: UUID, trajectory_id: UUID) -> Trajectory
 
 
 def _drop_when_over(work: UnitOfWork, trajectory_id: UUID) -> None:
-    """The secrets of a call by hand are of no more use."""
+    """Drop the secrets of a call by hand once it is over."""
     current = task_firing.present(work, trajectory_id)
     if current.secrets is not None and current.status not in LIVE:
         work.drop([current.secrets.id])
