@@ -126,10 +126,10 @@ def explain(
     """
     routines.may_read(work, principal, routine_id)
     history = work.history(routine_id)
-    ever = [recorded.event for recorded in history if isinstance(recorded.event, RoutineTriggerAdded)]
+    additions = [recorded.event for recorded in history if isinstance(recorded.event, RoutineTriggerAdded)]
     if trigger_id is None:
-        trigger_ids = [event.trigger_id for event in ever if event.kind == "schedule"]
-    elif any(event.trigger_id == trigger_id for event in ever):
+        trigger_ids = [event.trigger_id for event in additions if event.kind == "schedule"]
+    elif any(event.trigger_id == trigger_id for event in additions):
         trigger_ids = [trigger_id]
     else:
         raise NotFound("Routine trigger not found")

@@ -97,7 +97,7 @@ def _outcome(work: UnitOfWork, routine: Routine, request: FiringRequest) -> Outc
     if projects.is_paused(work.get(PROJECT, request.project_id)):
         return firing.PROJECT_PAUSED
     if isinstance(request.rendered, Failed):
-        return outcome  # it opens as failed; live trajectories are not read, which may be too large
+        return outcome  # it opens as failed; live trajectories are not read: they may be the reason why it failed
     guard = slots.of(work, request.routine_id)
     return run.outcome(routine.settings.concurrency_policy, slots.newest(work, routine, guard), outcome)
 

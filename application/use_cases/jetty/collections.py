@@ -68,8 +68,8 @@ def create_key(work: UnitOfWork, principal: Principal, draft: ApiKeyCreate) -> N
     """
     Create a key for one collection; its token is shown in one reply and never again.
 
-    Only board users may who can entrust somebody to fire there. Raises InvalidField for a key that would outlive the
-    caller's.
+    Only board users with the right to assign may create one, since it can fire there. Raises InvalidField for a key
+    that would outlive the caller's.
     """
     require_board(principal)
     company_id = names.collection(work, principal, draft.collection_name, "entrust")
