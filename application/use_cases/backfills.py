@@ -1,8 +1,8 @@
 """
-Making up for occurrences of the past: asked for by people, carried out by the scheduler a few at a time.
+Backfills: people ask for past occurrences to be run, and the scheduler runs them a few at a time.
 
 A backfill goes by the schedule as it is now, and ends before the first occurrence that the schedule itself still has
-to settle. It ends early when its routine cannot work any more; asked for again, it leaves out what has run.
+to settle. It ends early when its routine cannot work any more; when it is asked for again, it leaves out what has run.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from application.access import Action, Principal, Resource, authorize
 from application.event_store.stream_kinds import AGENT, BACKFILL, PROJECT, ROUTINE, SLOT
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import BackfillDraft
-from application.use_cases import routines, runs, slots, triggers
+from application.use_cases import occurrences, routines, runs, slots, triggers
 from domain.errors import NotFound, RuleViolation
 from domain.events import BackfillAdvanced, BackfillCompleted, BackfillRequested
 from domain.identity import run_of_occurrence, slot_of
@@ -28,12 +28,12 @@ from domain.schedule import plan as plans
 from domain.schedule.plan import INSTANT, Plan
 from domain.values import Value
 
-AT_ONCE = 20  # occurrences of one unit of work
-SHOWN = 100  # occurrences that a preview names
+AT_ONCE = 20  # occurrences that one unit of work runs
+SHOWN = 100  # occurrences that a preview lists
 
 
 class Range(Value, frozen=True):
-    """The occurrences of a plan from `since` to `until`, `count` of them."""
+    """The `count` occurrences of a plan from `since` to `until`, both included."""
 
     plan: Plan
     since: datetime
@@ -42,7 +42,7 @@ class Range(Value, frozen=True):
 
 
 class Preview(Value, frozen=True):
-    """What a backfill would do: of `count` occurrences it leaves out those that have a run; the first are named."""
+    """What a backfill would do: of `count` occurrences it leaves out `left_out`, which have a run. SHOWN are listed."""
 
     trigger_id: UUID
     routine_id: UUID
@@ -51,42 +51,46 @@ class Preview(Value, frozen=True):
     until: datetime
     count: int
     left_out: int
-    obstacle: str | None  # why it would be refused
-    occurrences: tuple[tuple[datetime, UUID | None], ...]  # each with its run, if it has one
+    obstacle: str | None  # why it would be refused; None when it would not
+    occurrences: tuple[tuple[datetime, UUID | None], ...]  # each with the id of its run, if it has one
 
 
 def preview(work: UnitOfWork, principal: Principal, trigger_id: UUID, draft: BackfillDraft) -> Preview:
-    """Raises Misfit for a range without occurrences, or with too many."""
-    found, of, plan = _of_schedule(work, principal, trigger_id, "read")
-    asked = _range(work, found, of, plan, draft)
-    moments = list(plans.occurrences(asked.plan, asked.since - INSTANT, asked.until))
-    run_ids = {at: run_of_occurrence(trigger_id, at) for at in moments}
+    """Return what the backfill would do; raise InvalidField for a range with no occurrences, or too many."""
+    current, routine, plan = _of_schedule(work, principal, trigger_id, "read")
+    period = _range(work, current, routine, plan, draft)
+    moments = list(plans.occurrences(period.plan, period.since - INSTANT, period.until))
+    run_ids = {moment: run_of_occurrence(trigger_id, moment) for moment in moments}
     work.load(run_ids.values())
-    ran = {at for at in moments if runs.is_fired(work, trigger_id, at)}
+    ran = {moment for moment in moments if occurrences.is_fired(work, trigger_id, moment)}
     return Preview(
         trigger_id=trigger_id,
-        routine_id=found.routine_id,
-        zone=asked.plan.cron.timezone if asked.plan.cron else "UTC",
-        since=asked.since,
-        until=asked.until,
-        count=asked.count,
+        routine_id=current.routine_id,
+        zone=period.plan.cron.timezone if period.plan.cron else "UTC",
+        since=period.since,
+        until=period.until,
+        count=period.count,
         left_out=len(ran),
-        obstacle=backfill.OBSTACLES.get(_obstacle(work, of) or ""),
-        occurrences=tuple((at, run_ids[at] if at in ran else None) for at in moments[:SHOWN]),
+        obstacle=backfill.OBSTACLES.get(_obstacle(work, routine) or ""),
+        occurrences=tuple((moment, run_ids[moment] if moment in ran else None) for moment in moments[:SHOWN]),
     )
 
 
 def create(work: UnitOfWork, principal: Principal, trigger_id: UUID, draft: BackfillDraft) -> UUID:
-    """Raises Misfit as `preview` does, and Conflict when the routine cannot work now."""
-    found, of, plan = _of_schedule(work, principal, trigger_id, "assign")
-    asked = _range(work, found, of, plan, draft)
-    backfill.may_begin(_obstacle(work, of))
+    """
+    Record the request for a backfill and return its id; the scheduler carries it out.
+
+    Raises InvalidField as `preview` does, and Conflict when the routine cannot work now.
+    """
+    current, routine, plan = _of_schedule(work, principal, trigger_id, "assign")
+    period = _range(work, current, routine, plan, draft)
+    backfill.may_begin(_obstacle(work, routine))
     requested = BackfillRequested(
         trigger_id=trigger_id,
-        routine_id=found.routine_id,
-        since=asked.since,
-        until=asked.until,
-        count=asked.count,
+        routine_id=current.routine_id,
+        since=period.since,
+        until=period.until,
+        count=period.count,
         overlap=draft.overlap,
     )
     backfill_id = work.new_id()
@@ -95,10 +99,10 @@ def create(work: UnitOfWork, principal: Principal, trigger_id: UUID, draft: Back
 
 
 def cancel(work: UnitOfWork, principal: Principal, backfill_id: UUID) -> UUID:
-    """What has run stays. Raises Conflict when it is over."""
+    """End a backfill; its runs stay. Raise Conflict when it is over already."""
     current = work.get(BACKFILL, backfill_id)
-    of = routines.resource(work, current.routine_id) if current else Resource(company_id=None, kind="Backfill")
-    authorize(work, principal, "own", replace(of, kind="Backfill"))
+    resource = routines.resource(work, current.routine_id) if current else Resource(company_id=None, kind="Backfill")
+    authorize(work, principal, "own", replace(resource, kind="Backfill"))
     if current is None:
         raise NotFound("Backfill not found")
     work.record(backfill_id, backfill.cancel(current, "cancelled"))
@@ -106,20 +110,20 @@ def cancel(work: UnitOfWork, principal: Principal, backfill_id: UUID) -> UUID:
 
 
 def may_list(work: UnitOfWork, principal: Principal, trigger_id: UUID) -> None:
-    """The backfills of a trigger are for whoever may read its routine."""
-    found = triggers.present(work, trigger_id)
-    authorize(work, principal, "read", replace(routines.resource(work, found.routine_id), kind="Routine trigger"))
+    """Raise unless the caller may read the routine of the trigger."""
+    current = triggers.present(work, trigger_id)
+    authorize(work, principal, "read", replace(routines.resource(work, current.routine_id), kind="Routine trigger"))
 
 
 def carry_on(work: UnitOfWork, rows: Sequence[Waiting]) -> int:
-    """The next occurrences of each, in one unit of work; returns how many runs it recorded."""
+    """Run the next occurrences of each backfill in one unit of work; return how many runs it recorded."""
     work.load(id_ for row in rows for id_ in (row.id, row.trigger_id, row.routine_id))
     work.load((slot_of(row.routine_id) for row in rows), SLOT)
     return sum(_carry_on(work, row) for row in rows)
 
 
 def give_up(work: UnitOfWork, rows: Sequence[Waiting], reason: str) -> int:
-    """Something about them cannot be carried out, whatever is tried."""
+    """Cancel backfills that could not be carried out in several tries; return 0, since no run was recorded."""
     for row in rows:
         if (current := work.get(BACKFILL, row.id)) is not None and not current.ended:
             work.record(row.id, backfill.cancel(current, f"could_not_be_carried_out: {reason}"))
@@ -130,67 +134,67 @@ def _carry_on(work: UnitOfWork, row: Waiting) -> int:
     current = work.get(BACKFILL, row.id)
     if current is None or current.ended:
         return 0
-    armed, of = triggers.known(work, current.trigger_id), work.get(ROUTINE, current.routine_id)
-    plan = None if armed is None else trigger.plan_of(armed)
-    if armed is None or of is None or plan is None:
+    schedule, routine = triggers.known(work, current.trigger_id), work.get(ROUTINE, current.routine_id)
+    plan = None if schedule is None else trigger.plan_of(schedule)
+    if schedule is None or routine is None or plan is None:
         work.record(row.id, backfill.cancel(current, "trigger_deleted"))
         return 0
-    if (obstacle := _obstacle(work, of)) is not None:
+    if (obstacle := _obstacle(work, routine)) is not None:
         work.record(row.id, backfill.cancel(current, obstacle))
         return 0
     if work.must_wait(row.company_id):
         if not current.over_quota:
             work.record(row.id, [BackfillAdvanced(reached=current.reached, fired=0, left_out=0, over_quota=True)])
         return 0
-    if (owed := trigger.owed_from(armed, of.settings.status)) is not None:
-        plan = plans.before(plan, owed)
+    if (first_unsettled := trigger.owed_from(schedule, routine.settings.status)) is not None:
+        plan = plans.before(plan, first_unsettled)
     moments = list(islice(plans.occurrences(plan, current.reached, current.until), AT_ONCE))
-    runs.assume_new_runs(work, [run_of_occurrence(current.trigger_id, at) for at in moments], [of])
-    done = _run(work, row, current, of, moments)
-    if done.fired or done.left_out or done.waits:
-        work.record(row.id, [done])
-    if len(moments) < AT_ONCE and not done.waits:
+    runs.assume_new_runs(work, [run_of_occurrence(current.trigger_id, moment) for moment in moments], [routine])
+    progress = _run(work, row, current, routine, moments)
+    if progress.fired or progress.left_out or progress.waits:
+        work.record(row.id, [progress])
+    if len(moments) < AT_ONCE and not progress.waits:
         work.record(row.id, [BackfillCompleted()])
-    return done.fired
+    return progress.fired
 
 
 def _run(
     work: UnitOfWork, row: Waiting, current: Backfill, routine: Routine, moments: Sequence[datetime]
 ) -> BackfillAdvanced:
-    """Fires them up to where it has to wait for live work."""
-    done = BackfillAdvanced(reached=current.reached, fired=0, left_out=0)
-    for at in moments:
-        if runs.is_fired(work, current.trigger_id, at):
-            done = replace(done, reached=at, left_out=done.left_out + 1)
+    """Fire the occurrences in order, up to where the backfill has to wait for live work."""
+    progress = BackfillAdvanced(reached=current.reached, fired=0, left_out=0)
+    for moment in moments:
+        if occurrences.is_fired(work, current.trigger_id, moment):
+            progress = replace(progress, reached=moment, left_out=progress.left_out + 1)
             continue
         if current.overlap == "one_at_a_time" and slots.of(work, current.routine_id).live:
-            return replace(done, waits=True)
-        asked = runs.scheduled(work, routine, current.routine_id, current.trigger_id, at)
-        runs.record(work, row.company_id, routine, replace(asked, backfill_id=row.id))
-        done = replace(done, reached=at, fired=done.fired + 1)
-    return done
+            return replace(progress, waits=True)
+        request = runs.scheduled(work, routine, current.routine_id, current.trigger_id, moment)
+        runs.record(work, row.company_id, routine, replace(request, backfill_id=row.id))
+        progress = replace(progress, reached=moment, fired=progress.fired + 1)
+    return progress
 
 
 def _of_schedule(
     work: UnitOfWork, principal: Principal, trigger_id: UUID, action: Action
 ) -> tuple[Trigger, Routine, Plan]:
-    found = triggers.present(work, trigger_id)
-    authorize(work, principal, action, replace(routines.resource(work, found.routine_id), kind="Routine trigger"))
-    if (routine := work.get(ROUTINE, found.routine_id)) is None:
+    current = triggers.present(work, trigger_id)
+    authorize(work, principal, action, replace(routines.resource(work, current.routine_id), kind="Routine trigger"))
+    if (routine := work.get(ROUTINE, current.routine_id)) is None:
         raise NotFound("Routine trigger not found")
-    if (plan := trigger.plan_of(found)) is None:
+    if (plan := trigger.plan_of(current)) is None:
         raise RuleViolation("Only schedules can be backfilled")
-    return found, routine, plan
+    return current, routine, plan
 
 
 def _range(work: UnitOfWork, current: Trigger, routine: Routine, plan: Plan, draft: BackfillDraft) -> Range:
-    """What is asked for, as far as it is past and not for the schedule itself to settle."""
+    """Return the requested range without what is still to come and what the schedule itself settles."""
     until = backfill.until(draft.to, work.now, trigger.owed_from(current, routine.settings.status))
     return Range(plan=plan, since=draft.from_, until=until, count=backfill.count(plan, draft.from_, until))
 
 
 def _obstacle(work: UnitOfWork, routine: Routine) -> str | None:
-    """Why its routine cannot work now."""
+    """Return why the routine cannot work now; None when it can."""
     settings = routine.settings
     return backfill.obstacle(
         settings, work.get(PROJECT, settings.project_id), work.get(AGENT, settings.assignee_agent_id)

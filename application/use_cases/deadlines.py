@@ -15,7 +15,11 @@ from domain.values import Started
 
 
 def settle(work: UnitOfWork, rows: Sequence[Overdue]) -> int:
-    """Ends them, in one unit of work; returns how many. What ended otherwise meanwhile is left alone."""
+    """
+    Time out the runs and resume the routines in one unit of work; return how many.
+
+    A run that has ended and a pause that was changed meanwhile are left alone.
+    """
     work.load(row.id for row in rows)
     work.load(issue_of_run(row.id) for row in rows if row.kind == "run")
     return sum(_time_out(work, row) if row.kind == "run" else _resume(work, row) for row in rows)

@@ -16,11 +16,11 @@ from domain.webhooks.signing_keys import Signing
 
 NO_RECEIVER = "There is no receiver any more"
 DISABLED = "The endpoint is disabled"
-SECRET_GONE = "The secret that signs it is gone"  # noqa: S105 words, no secret
+SECRET_GONE = "The secret that signs it is gone"  # noqa: S105 it is a message
 
 
 class Address(Value, frozen=True):
-    """Where a letter goes, and the secrets that sign it."""
+    """Where a delivery goes, and the secrets that sign it."""
 
     url: str
     secrets: tuple[Secret, ...]
@@ -33,16 +33,16 @@ class Address(Value, frozen=True):
 
 
 class GivenUp(Exception):
-    """It cannot be sent; the message says why."""
+    """A delivery cannot be sent; the message says why."""
 
 
 def is_due(work: UnitOfWork, pending: PendingDelivery) -> bool:
-    """Whether nobody has taken care of it meanwhile."""
+    """Return whether nothing was recorded of the delivery since the read model saw it."""
     return work.version_of(pending.id) == pending.version
 
 
 def address(work: UnitOfWork, pending: PendingDelivery) -> Address:
-    """Raises GivenUp, and VaultClosed without the key."""
+    """Return where the delivery goes; raise GivenUp when it cannot be sent, VaultClosed without the key."""
     match pending.kind:
         case "webhook":
             return _of_endpoint(work, pending)
@@ -53,7 +53,11 @@ def address(work: UnitOfWork, pending: PendingDelivery) -> Address:
 
 
 def record(work: UnitOfWork, pending: PendingDelivery, answer: Answer) -> bool:
-    """What became of an attempt; False when another has recorded one meanwhile."""
+    """
+    Record what became of an attempt; return False when another process has recorded one meanwhile.
+
+    A receiver that answers that it is gone is sent nothing more.
+    """
     if not is_due(work, pending):
         return False
     state = work.get(DELIVERY, pending.id)
@@ -64,7 +68,7 @@ def record(work: UnitOfWork, pending: PendingDelivery, answer: Answer) -> bool:
 
 
 def give_up(work: UnitOfWork, pending: PendingDelivery, reason: str) -> bool:
-    """It is dead; somebody may ask for it again."""
+    """Record that the delivery is dead, which somebody may ask for again; return False as `record` does."""
     if not is_due(work, pending):
         return False
     work.record(pending.id, delivery.given_up(work.get(DELIVERY, pending.id), reason), pending.company_id)
@@ -72,7 +76,7 @@ def give_up(work: UnitOfWork, pending: PendingDelivery, reason: str) -> bool:
 
 
 def _close(work: UnitOfWork, pending: PendingDelivery) -> None:
-    """The receiver says that it is gone for good: nothing more is sent there."""
+    """Stop sending to a receiver that says that it is gone for good."""
     if pending.kind == "webhook" and (current := work.get(ENDPOINT, pending.target_id)) is not None:
         work.record(pending.target_id, endpoint.disable(current, "gone"))
     elif pending.kind == "heartbeat" and (holder := work.get(AGENT, pending.target_id)) is not None:
@@ -96,7 +100,7 @@ def _of_agent(work: UnitOfWork, pending: PendingDelivery) -> Address:
 
 
 def _of_trajectory(work: UnitOfWork, pending: PendingDelivery) -> Address:
-    """A routine's secret is the one that it has now: a rotated one counts at once."""
+    """Return where a callback goes; a routine's secret is its current one, so that a rotated one counts at once."""
     trajectory = work.get(TRAJECTORY, pending.target_id)
     if trajectory is None or trajectory.callback is None:
         raise GivenUp(NO_RECEIVER)
@@ -104,8 +108,8 @@ def _of_trajectory(work: UnitOfWork, pending: PendingDelivery) -> Address:
     if secret_id is None:
         return Address(url=trajectory.callback.url, secrets=())
     current = _current_callback(work, trajectory.routine_id)
-    wanted = current.secret_id if current is not None and current.secret_id is not None else secret_id
-    return Address(url=trajectory.callback.url, secrets=_revealed(work, [wanted]))
+    signing_id = current.secret_id if current is not None and current.secret_id is not None else secret_id
+    return Address(url=trajectory.callback.url, secrets=_revealed(work, [signing_id]))
 
 
 def _current_callback(work: UnitOfWork, routine_id: UUID | None) -> Callback | None:
@@ -120,8 +124,8 @@ def _signed(work: UnitOfWork, url: str, signing: Signing | None) -> Address:
 
 
 def _revealed(work: UnitOfWork, ids: Sequence[UUID]) -> tuple[Secret, ...]:
-    found = work.reveal(ids)
-    secrets = tuple(found[id_] for id_ in ids if id_ in found)
+    secrets_by_id = work.reveal(ids)
+    secrets = tuple(secrets_by_id[id_] for id_ in ids if id_ in secrets_by_id)
     if not secrets:
         raise GivenUp(SECRET_GONE)
     return secrets

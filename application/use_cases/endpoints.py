@@ -1,4 +1,4 @@
-"""Webhook endpoints of a company, and the deliveries to them: kept by whoever may write there."""
+"""Webhook endpoints of a company, and the deliveries to them. They are for members who may write."""
 
 from typing import Any
 from uuid import UUID
@@ -22,7 +22,7 @@ PURPOSE = "webhook endpoint"
 
 
 class EndpointResult(Value, frozen=True):
-    """An endpoint, and its new secret, which is shown here and never again."""
+    """An endpoint and its new secret, which is shown in one reply and never again."""
 
     endpoint_id: UUID
     secret: str
@@ -35,7 +35,7 @@ class EndpointResult(Value, frozen=True):
 
 
 def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: EndpointDraft) -> EndpointResult:
-    """Raises Misfit."""
+    """Create an endpoint with a secret; raise InvalidField for a URL or a kind of event that is none."""
     may_list(work, principal, company_id)
     settings = merged(EndpointSettings(url=draft.url, events=draft.events), draft)
     _check(settings)
@@ -46,7 +46,7 @@ def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: Endp
 
 
 def update(work: UnitOfWork, principal: Principal, company_id: UUID, endpoint_id: UUID, patch: EndpointPatch) -> UUID:
-    """Raises Misfit."""
+    """Change the fields that the patch sets; raise InvalidField as `create` does."""
     current = _writable(work, principal, company_id, endpoint_id)
     settings = merged(current.settings, patch)
     _check(settings)
@@ -55,7 +55,7 @@ def update(work: UnitOfWork, principal: Principal, company_id: UUID, endpoint_id
 
 
 def delete(work: UnitOfWork, principal: Principal, company_id: UUID, endpoint_id: UUID) -> UUID:
-    """What is still on its way is given up."""
+    """Delete an endpoint and its secrets; deliveries that are still on their way are given up."""
     current = _writable(work, principal, company_id, endpoint_id)
     work.drop(signing_keys.ids(current.signing))
     work.record(endpoint_id, [EndpointDeleted()])
@@ -65,7 +65,7 @@ def delete(work: UnitOfWork, principal: Principal, company_id: UUID, endpoint_id
 def rotate(
     work: UnitOfWork, principal: Principal, company_id: UUID, endpoint_id: UUID, overlap_s: int
 ) -> EndpointResult:
-    """Another secret; for `overlap_s` seconds the one before signs beside it."""
+    """Give the endpoint a new secret; for `overlap_s` seconds the old one signs beside it."""
     current = _writable(work, principal, company_id, endpoint_id)
     secret_id, secret = signing_secrets.mint(work, endpoint_id, company_id, PURPOSE)
     until = signing_secrets.retire(work, current.signing, overlap_s)
@@ -74,30 +74,30 @@ def rotate(
 
 
 def test(work: UnitOfWork, principal: Principal, company_id: UUID, endpoint_id: UUID) -> UUID:
-    """The id of the message that is sent. Raises Conflict for a disabled one."""
+    """Ask for a test message and return the id of the endpoint; raise Conflict for a disabled one."""
     current = _writable(work, principal, company_id, endpoint_id)
     work.record(endpoint_id, endpoint.test(current))
     return endpoint_id
 
 
 def redeliver(work: UnitOfWork, principal: Principal, company_id: UUID, pending: PendingDelivery) -> UUID:
-    """Sends it once more, under the same id, whatever became of it. Raises NotFound for another company's."""
+    """Send a delivery once more under the same id, whatever became of it; raise NotFound for one of another company."""
     may_list(work, principal, company_id)
     if pending.company_id != company_id:
         raise NotFound("Delivery not found")
     work.get(DELIVERY, pending.id)
-    asked = DeliveryRequested(kind=pending.kind, target_id=pending.target_id, position=pending.position)
-    work.record(pending.id, [asked], company_id)
+    request = DeliveryRequested(kind=pending.kind, target_id=pending.target_id, position=pending.position)
+    work.record(pending.id, [request], company_id)
     return pending.id
 
 
 def may_list(work: UnitOfWork, principal: Principal, company_id: UUID) -> None:
-    """An address may be a secret in itself: they are for those who may write."""
+    """Raise unless the caller is a member who may write: an address may be a secret in itself."""
     authorize(work, principal, "administer", companies.enter(work, company_id))
 
 
 def may_see(work: UnitOfWork, principal: Principal, company_id: UUID, endpoint_id: UUID) -> None:
-    """Raises NotFound for another company's."""
+    """Raise as `may_list` does, and NotFound for an endpoint of another company."""
     _writable(work, principal, company_id, endpoint_id)
 
 

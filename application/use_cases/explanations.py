@@ -1,7 +1,7 @@
 """
-Schedules seen in time: what becomes of them, why a run did or did not happen, what an unsaved one would do.
+Schedules seen in time: what is to come, why a run did or did not happen, what an unsaved schedule would do.
 
-Nothing is recorded here. The past is read from the streams, as they were at the moment that is asked about.
+Nothing is recorded here. The past is read from the streams as they were at the moment in question.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -41,9 +41,9 @@ from domain.schedule.clock_changes import Touched
 from domain.schedule.plan import INSTANT, Plan
 from domain.values import CatchUpPolicy, Coalesced, ConcurrencyPolicy, Failed, Skipped, TriggerSettings, Value
 
-LAST = datetime(2200, 1, 1, tzinfo=UTC)  # nobody looks further ahead
-COVERED, COVERED_AT_MOST = timedelta(days=400), timedelta(days=3_660)  # in which a preview looks for clock changes
-MOST_NAMED = 5  # dates that are named one by one
+LAST = datetime(2200, 1, 1, tzinfo=UTC)  # a preview looks no further ahead
+COVERED, COVERED_AT_MOST = timedelta(days=400), timedelta(days=3_660)  # a preview looks for clock changes for so long
+MOST_NAMED = 5  # excluded dates that the words name; more are counted
 NOBODY = UUID(int=0)
 
 
@@ -78,7 +78,7 @@ class Preview(Value, frozen=True):
 
 
 def ahead(work: UnitOfWork, principal: Principal, trigger_id: UUID) -> Ahead:
-    """For whoever may read its routine. Raises NotFound."""
+    """Return what is planned for a trigger; raise NotFound unless the caller may read its routine."""
     current = work.get(TRIGGER, trigger_id)
     if current is None or current.deleted:
         raise NotFound("Routine trigger not found")
@@ -107,40 +107,44 @@ def ahead(work: UnitOfWork, principal: Principal, trigger_id: UUID) -> Ahead:
     )
 
 
-def planned(of: Ahead, settled: datetime | None, after: datetime, until: datetime, limit: int) -> list[Planned]:
-    """The occurrences in (after, until] without an outcome; those up to `settled` have theirs."""
-    if of.plan is None or of.next_unsettled_at is None:
+def planned(schedule: Ahead, settled: datetime | None, after: datetime, until: datetime, limit: int) -> list[Planned]:
+    """Return up to `limit` occurrences in (after, until] that have no outcome; those up to `settled` have one."""
+    if schedule.plan is None or schedule.next_unsettled_at is None:
         return []
-    after = max(moment for moment in (after, of.next_unsettled_at - INSTANT, settled) if moment is not None)
-    found = islice(plans.occurrences(of.plan, after, until), limit)
-    return [Planned(at=at, due_at=plans.due_at(of.plan, at)) for at in found]
+    after = max(moment for moment in (after, schedule.next_unsettled_at - INSTANT, settled) if moment is not None)
+    moments = islice(plans.occurrences(schedule.plan, after, until), limit)
+    return [Planned(at=moment, due_at=plans.due_at(schedule.plan, moment)) for moment in moments]
 
 
 def explain(
     work: UnitOfWork, principal: Principal, routine_id: UUID, moment: datetime, trigger_id: UUID | None = None
 ) -> list[tuple[Explanation, str]]:
-    """What became of a moment, for each schedule the routine ever had or for the one trigger, and in a sentence."""
+    """
+    Return what became of a moment and a sentence for it: of the one trigger, or of each schedule there ever was.
+
+    Raises NotFound for a trigger that the routine never had, InvalidField when there is too much history to go through.
+    """
     routines.may_read(work, principal, routine_id)
     history = work.history(routine_id)
-    ever = [one.event for one in history if isinstance(one.event, RoutineTriggerAdded)]
+    additions = [recorded.event for recorded in history if isinstance(recorded.event, RoutineTriggerAdded)]
     if trigger_id is None:
-        wanted = [event.trigger_id for event in ever if event.kind == "schedule"]
-    elif any(event.trigger_id == trigger_id for event in ever):
-        wanted = [trigger_id]
+        trigger_ids = [event.trigger_id for event in additions if event.kind == "schedule"]
+    elif any(event.trigger_id == trigger_id for event in additions):
+        trigger_ids = [trigger_id]
     else:
         raise NotFound("Routine trigger not found")
-    _must_be_few(work, len(wanted), len(history), 0)
-    work.load(wanted)
-    _must_be_few(work, len(wanted), len(history), sum(len(work.history(id_)) for id_ in wanted))
+    _must_be_few(work, len(trigger_ids), len(history), 0)
+    work.load(trigger_ids)
+    _must_be_few(work, len(trigger_ids), len(history), sum(len(work.history(id_)) for id_ in trigger_ids))
     questions = [
-        (id_, verdicts.query_at(verdicts.config_periods(history, work.history(id_)), moment)) for id_ in wanted
+        (id_, verdicts.query_at(verdicts.config_periods(history, work.history(id_)), moment)) for id_ in trigger_ids
     ]
-    accounts = [_explanation(work, id_, question) for id_, question in questions]
-    return [(one, sentences.sentence(one, partial(_name, work))) for one in accounts]
+    results = [_explanation(work, id_, question) for id_, question in questions]
+    return [(result, sentences.sentence(result, partial(_name, work))) for result in results]
 
 
 def _must_be_few(work: UnitOfWork, schedules: int, changes: int, of_schedules: int) -> None:
-    """Raises Misfit. The changes of a routine are gone through for each of its schedules."""
+    """Raise InvalidField when it is too much: the changes of a routine are gone through for each of its schedules."""
     limits = work.limits
     events = schedules * changes + of_schedules
     if schedules > limits.max_explained_schedules or events > limits.max_explained_events:
@@ -175,7 +179,7 @@ def _explanation(work: UnitOfWork, trigger_id: UUID, question: ExplainQuery) -> 
 
 
 def _blocking(work: UnitOfWork, fired: RunFired | None) -> Recorded | None:
-    """The firing of the run whose issue was in the way."""
+    """Return the firing of the run whose issue was in the way."""
     match fired and fired.outcome:
         case Coalesced(into_run_id=UUID() as run_id) | Skipped(into_run_id=UUID() as run_id):
             return next(iter(work.history(run_id)), None)
@@ -186,32 +190,36 @@ def _blocking(work: UnitOfWork, fired: RunFired | None) -> Recorded | None:
 def _obstacle(
     work: UnitOfWork, question: ExplainQuery, fired: RunFired | None, verdict: Verdict, moment: datetime
 ) -> Recorded | None:
-    """What paused the project, or paused or terminated the agent, as of then; for what is planned, as of now."""
+    """Return what paused the project, or paused or terminated the agent, at that moment; for what is planned, now."""
     settings = question.period.routine.settings if question.period.routine else None
     if settings is None:
         return None
     by_project = fired is not None and fired.outcome == PROJECT_PAUSED
     by_agent = fired is not None and fired.outcome == Failed(reason=NOT_INVOKABLE)
-    found = None
+    pause = None
     if (verdict == "planned" or by_project) and settings.project_id is not None:
-        found = _last(work, settings.project_id, moment, (ProjectPaused,), (ProjectResumed, ProjectDeleted))
-    if (verdict == "planned" or by_agent) and found is None and settings.assignee_agent_id is not None:
-        found = _last(work, settings.assignee_agent_id, moment, (AgentPaused, AgentTerminated), (AgentResumed,))
-    return found
+        pause = _last(work, settings.project_id, moment, (ProjectPaused,), (ProjectResumed, ProjectDeleted))
+    if (verdict == "planned" or by_agent) and pause is None and settings.assignee_agent_id is not None:
+        pause = _last(work, settings.assignee_agent_id, moment, (AgentPaused, AgentTerminated), (AgentResumed,))
+    return pause
 
 
 def _last(
     work: UnitOfWork, stream_id: UUID, moment: datetime, pauses: tuple[type, ...], resumes: tuple[type, ...]
 ) -> Recorded | None:
-    """What a thing is paused by at a moment, if it is."""
-    found = [one for one in work.history(stream_id) if one.at <= moment and isinstance(one.event, pauses + resumes)]
-    return found[-1] if found and isinstance(found[-1].event, pauses) else None
+    """Return the event that paused a thing, if it was paused at the moment."""
+    changes = [
+        recorded
+        for recorded in work.history(stream_id)
+        if recorded.at <= moment and isinstance(recorded.event, pauses + resumes)
+    ]
+    return changes[-1] if changes and isinstance(changes[-1].event, pauses) else None
 
 
 def _name(work: UnitOfWork, actor: str) -> str:
-    """Who did something, as people call them."""
+    """Return who did something, in the words of people."""
     kind, _, id_ = actor.partition(":")
-    match kind, next((one.event for one in work.history(UUID(id_))), None) if id_ else None:
+    match kind, next((recorded.event for recorded in work.history(UUID(id_))), None) if id_ else None:
         case "user", UserRegistered(name=name):
             return name
         case "agent", AgentCreated() if (agent := work.get(AGENT, UUID(id_))) is not None:
@@ -220,34 +228,36 @@ def _name(work: UnitOfWork, actor: str) -> str:
             return f"the {kind}"
 
 
-def preview(work: UnitOfWork, _principal: Principal, asked: SchedulePreview) -> Preview:
-    """What a trigger with these fields would do, if it could be made now."""
-    settings = merged(TriggerSettings(), asked)
-    zone = asked.timezone
+def preview(work: UnitOfWork, _principal: Principal, request: SchedulePreview) -> Preview:
+    """Return what a schedule with these fields would do, if it could be made now."""
+    settings = merged(TriggerSettings(), request)
+    zone = request.timezone
     try:
-        (made,) = trigger.create(asked.routine_id or NOBODY, "schedule", settings, work.now)
+        (created,) = trigger.create(request.routine_id or NOBODY, "schedule", settings, work.now)
     except RuleViolation as refusal:
         return Preview(reason=refusal.message)
-    state = trigger.evolve(None, made)
+    state = trigger.evolve(None, created)
     if (plan := trigger.plan_of(state)) is None:
-        raise LookupError(made)
-    begin = asked.from_ or work.now
-    after = begin - INSTANT if asked.from_ else begin
-    occurrences = list(islice(plans.occurrences(plan, after, LAST), asked.count))
+        raise LookupError(created)
+    begin = request.from_ or work.now
+    after = begin - INSTANT if request.from_ else begin
+    occurrences = list(islice(plans.occurrences(plan, after, LAST), request.count))
     until = max(begin + COVERED, occurrences[-1] if occurrences else begin)
     until = min(until, begin + COVERED_AT_MOST)
-    knows_due = asked.routine_id is not None or not plan.jitter_s
+    knows_due = request.routine_id is not None or not plan.jitter_s
     return Preview(
         words=_words(plan, zone),
         zone=plan.cron.timezone if plan.cron else zone,
-        times=tuple(Planned(at=at, due_at=plans.due_at(plan, at) if knows_due else None) for at in occurrences),
+        times=tuple(
+            Planned(at=moment, due_at=plans.due_at(plan, moment) if knows_due else None) for moment in occurrences
+        ),
         touched=tuple(clock_changes.touching(plan, begin, until)),
         covered_until=until,
     )
 
 
 def _words(plan: Plan, zone: str) -> str:
-    """The schedule in plain English."""
+    """Return the schedule in plain English."""
     if plan.once is not None:
         return f"Once, on {time_words.when(plan.once, zone)}"
     if plan.cron is None:

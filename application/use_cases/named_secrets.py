@@ -1,4 +1,4 @@
-"""Secrets that come by name, as one record of the vault: what an event keeps of them is their names."""
+"""Secrets that have names, kept as one record of the vault. Events hold only the id of that record and the names."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,13 +13,13 @@ from domain.webhooks.secret import Secret
 
 
 class Lost(Exception):
-    """The secrets are not there any more"""
+    """The secrets are not in the vault any more."""
 
 
 def seal(
     work: UnitOfWork, owner_id: UUID, purpose: str, values: Mapping[str, object], company_id: UUID
 ) -> Sealed | None:
-    """None when there are none."""
+    """Put the values into the vault and return their id and names; None when there are no values."""
     if not values:
         return None
     secret = Secret(msgspec.json.encode(dict(values)))
@@ -27,23 +27,23 @@ def seal(
 
 
 def opened(work: UnitOfWork, sealed: Sealed | None) -> dict[str, Any]:
-    """Name and value of each. Raises Lost when they were dropped meanwhile, VaultClosed without the key."""
+    """Return name and value of each; raise Lost when they were dropped meanwhile, VaultClosed without the key."""
     if sealed is None:
         return {}
     secret = work.reveal([sealed.id]).get(sealed.id)
     if secret is None or secret.value is None:
         raise Lost
-    found: dict[str, Any] = msgspec.json.decode(secret.value)
-    return found
+    values: dict[str, Any] = msgspec.json.decode(secret.value)
+    return values
 
 
-def unmasked(work: UnitOfWork, given: Mapping[str, object], old: Sealed | None) -> dict[str, object]:
-    """What is given, where the mask stands for the value that there is; for none, the name is left out."""
-    if MASK not in given.values():
-        return dict(given)
-    known = opened(work, old)
+def unmasked(work: UnitOfWork, values: Mapping[str, object], old: Sealed | None) -> dict[str, object]:
+    """Return the values, with the old value in the place of each mask; a mask without an old value is left out."""
+    if MASK not in values.values():
+        return dict(values)
+    old_values = opened(work, old)
     return {
-        name: known.get(name) if value == MASK else value
-        for name, value in given.items()
-        if value != MASK or name in known
+        name: old_values.get(name) if value == MASK else value
+        for name, value in values.items()
+        if value != MASK or name in old_values
     }

@@ -1,4 +1,4 @@
-"""Names that Jetty's clients call things by: of a collection, a task in it, a routine of a task (Jetty contract 1)."""
+"""Names by which Jetty's clients call collections, tasks in them, and routines of a task (Jetty contract 1)."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -16,24 +16,24 @@ from domain.routines.routine import Routine
 from domain.values import TaskCall, Value
 
 COLLECTIONS = "collection"
-LONGEST = 200
+LONGEST = 200  # characters of a name
 
 
 class TaskPath(Value, frozen=True):
-    """What a task is called in an address."""
+    """A task by the names in an address."""
 
     collection: str
     task: str
 
 
 class RoutinePath(TaskPath, frozen=True):
-    """What a routine is called in an address."""
+    """A routine by the names in an address."""
 
     name: str
 
 
 class TaskRef(Value, frozen=True):
-    """A task at its address."""
+    """The task that a path names, with its ids."""
 
     company_id: UUID
     task_id: UUID
@@ -41,7 +41,7 @@ class TaskRef(Value, frozen=True):
 
 
 class RoutineRef(Value, frozen=True):
-    """A routine at its address."""
+    """The routine that a path names, with its ids, its task and its call."""
 
     company_id: UUID
     task_id: UUID
@@ -56,26 +56,26 @@ Place = TypeVar("Place", bound=UUID | TaskRef | RoutineRef)
 
 
 def tasks_of(company_id: UUID) -> str:
-    """The scope of the names of its tasks."""
+    """Return the scope of the names of a company's tasks."""
     return f"task|{company_id}"
 
 
 def routines_of(task_id: UUID) -> str:
-    """The scope of the names of its routines."""
+    """Return the scope of the names of a task's routines."""
     return f"routine|{task_id}"
 
 
-def take(  # noqa: PLR0913, PLR0917 a claim and its refusal
-    work: UnitOfWork, scope: str, name: str, holder_id: UUID, company_id: UUID, taken: DomainError
+def take(  # noqa: PLR0913, PLR0917 the fields of a claim, and its refusal
+    work: UnitOfWork, scope: str, name: str, holder_id: UUID, company_id: UUID, refusal: DomainError
 ) -> None:
-    """The name is the holder's from now on. Raises `taken` when it is somebody's."""
+    """Claim the name for its holder; raise `refusal` when somebody has it."""
     if work.get(CLAIM, claim_of(scope, name)) is not None:
-        raise taken
+        raise refusal
     work.record(claim_of(scope, name), [NameClaimed(scope=scope, name=name, holder_id=holder_id)], company_id)
 
 
 def free(work: UnitOfWork, scope: str, name: str) -> None:
-    """The name is nobody's from now on."""
+    """Release the name, so that others can take it; do nothing when nobody has it."""
     if work.get(CLAIM, claim_of(scope, name)) is not None:
         work.record(claim_of(scope, name), [NameReleased()])
 
@@ -83,14 +83,18 @@ def free(work: UnitOfWork, scope: str, name: str) -> None:
 def seen(
     work: UnitOfWork, principal: Principal, look: Callable[[UnitOfWork, Principal, Named], Place], named: Named
 ) -> tuple[Place, bool]:
-    """What `look` finds, and whether the caller may change its callbacks: whoever may is shown their addresses."""
+    """Return what `look` gives, and whether the caller may change its callbacks, and so sees their addresses."""
     place = look(work, principal, named)
     company_id = place if isinstance(place, UUID) else place.company_id
     return place, may(work, principal, "assign", Resource(company_id=company_id, kind="Collection"))
 
 
 def collection(work: UnitOfWork, principal: Principal, name: str, action: Action = "read") -> UUID:
-    """The company that a collection is. Raises NotFound for what the caller may not see, in the same words."""
+    """
+    Return the company that a collection is.
+
+    Raises NotFound for an unknown one, and in the same words for one that the caller may not see.
+    """
     company_id = _company_named(work, name)
     authorize(work, principal, action, Resource(company_id=company_id, kind="Collection"))
     if company_id is None:
@@ -99,23 +103,23 @@ def collection(work: UnitOfWork, principal: Principal, name: str, action: Action
 
 
 def task(work: UnitOfWork, principal: Principal, path: TaskPath, action: Action = "read") -> TaskRef:
-    """Raises NotFound."""
+    """Return the task at the path; raise NotFound when it is unknown or deleted, or the caller may not see it."""
     company_id = collection(work, principal, path.collection, action)
     task_id = _holder(work, tasks_of(company_id), path.task)
     return TaskRef(company_id=company_id, task_id=task_id, task=tasks.must_be_there(work.get(TASK, task_id)))
 
 
 def routine(work: UnitOfWork, principal: Principal, path: RoutinePath, action: Action = "read") -> RoutineRef:
-    """Raises NotFound."""
-    found = task(work, principal, path, action)
-    routine_id = _holder(work, routines_of(found.task_id), path.name)
+    """Return the routine at the path; raise NotFound when it is unknown or archived, or the caller may not see it."""
+    ref = task(work, principal, path, action)
+    routine_id = _holder(work, routines_of(ref.task_id), path.name)
     current = work.get(ROUTINE, routine_id)
     if current is None or current.settings.call is None or current.settings.status == "archived":
         raise NotFound
     return RoutineRef(
-        company_id=found.company_id,
-        task_id=found.task_id,
-        task=found.task,
+        company_id=ref.company_id,
+        task_id=ref.task_id,
+        task=ref.task,
         routine_id=routine_id,
         routine=current,
         call=current.settings.call,
@@ -123,19 +127,19 @@ def routine(work: UnitOfWork, principal: Principal, path: RoutinePath, action: A
 
 
 def shown(work: UnitOfWork, company_id: UUID) -> str:
-    """What a company is called as a collection."""
+    """Return the name of a company as a collection; one without such a name goes by its id."""
     company = work.get(COMPANY, company_id)
     return str(company_id) if company is None or company.collection_name is None else company.collection_name
 
 
 def full(work: UnitOfWork, company_id: UUID, task_id: UUID) -> str:
-    """What a task is called everywhere: <collection>/<task>."""
+    """Return the name that a task has everywhere: <collection>/<task>."""
     current = work.get(TASK, task_id)
     return f"{shown(work, company_id)}/{current.details.name if current else task_id}"
 
 
 def _company_named(work: UnitOfWork, name: str) -> UUID | None:
-    """By the name that it has claimed; one that has none, by its id."""
+    """Return the company that has claimed the name; a company that has claimed none goes by its id."""
     if not 0 < len(name) <= LONGEST:
         return None
     if (company_id := work.get(CLAIM, claim_of(COLLECTIONS, name))) is not None:

@@ -1,4 +1,4 @@
-"""Who may look at what: asked before a read model is."""
+"""Checks of who may read what. They are made before a read model is asked."""
 
 from collections.abc import Callable
 from typing import Protocol, TypeVar
@@ -16,33 +16,34 @@ class Owned(Protocol):
     """Something that belongs to a company."""
 
     @property
-    def company_id(self) -> UUID: ...
+    def company_id(self) -> UUID:
+        """The company that it belongs to."""
 
 
 T = TypeVar("T", bound=Owned)
 
 
 def anyone(_work: UnitOfWork, principal: Principal) -> Principal:
-    """Any known caller."""
+    """Return the caller: everybody with a good key may read this."""
     return principal
 
 
 def board(_work: UnitOfWork, principal: Principal) -> Principal:
-    """Board users only."""
+    """Return the caller; raise Forbidden for all but board users."""
     return require_board(principal)
 
 
 def company(work: UnitOfWork, principal: Principal, company_id: UUID) -> Principal:
-    """Members and agents of the company in a `/companies/{id}/...` path."""
+    """Return the caller; raise unless they are a member or an agent of the company in a `/companies/{id}/...` path."""
     authorize(work, principal, "read", companies.enter(work, company_id))
     return principal
 
 
 def find(work: UnitOfWork, principal: Principal, find: Callable[[], T | None], kind: str) -> T:
     """
-    What `find` finds, for members and agents of its company; to others it does not exist.
+    Return what `find` gives to members and agents of its company; raise NotFound to everybody else.
 
-    Its addresses are shown to members who may write.
+    Its addresses are masked unless the caller is a member who may write.
     """
     thing = find()
     resource = Resource(company_id=thing.company_id if thing else None, kind=kind)
@@ -53,13 +54,21 @@ def find(work: UnitOfWork, principal: Principal, find: Callable[[], T | None], k
 
 
 def agents(work: UnitOfWork, principal: Principal, company_id: UUID) -> bool:
-    """For members and agents of the company; whether the caller may change its agents, and sees their addresses."""
+    """
+    Raise for all but members and agents of the company; return whether the caller may change its agents.
+
+    Those who may change them see the addresses of the agents' heartbeats.
+    """
     company(work, principal, company_id)
     return may(work, principal, "administer", companies.enter(work, company_id))
 
 
 def members(work: UnitOfWork, principal: Principal, company_id: UUID) -> bool:
-    """For members and agents of the company; whether the caller may manage its members, and sees their emails."""
+    """
+    Raise for all but members and agents of the company; return whether the caller may manage its members.
+
+    Those who may manage them see their email addresses.
+    """
     company(work, principal, company_id)
     if not isinstance(principal, BoardUser):
         return False

@@ -1,4 +1,4 @@
-"""Whether what a body points at exists and is of the same company (contract 3.2, 3.7)."""
+"""Checks that what a body points at exists and belongs to the same company (contract 3.2, 3.7)."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -16,27 +16,36 @@ S = TypeVar("S", bound=Struct)
 
 
 def check_project(work: UnitOfWork, company_id: UUID, project_id: UUID | None) -> None:
-    found = _same_company(work, company_id, project_id, PROJECT, "Project")
-    if found is not None and found.deleted:
+    """Raise NotFound for an unknown or deleted project, RuleViolation for one of another company; None passes."""
+    project = _same_company(work, company_id, project_id, PROJECT, "Project")
+    if project is not None and project.deleted:
         raise NotFound("Project not found")
 
 
 def check_goal(work: UnitOfWork, company_id: UUID, goal_id: UUID | None) -> None:
-    found = _same_company(work, company_id, goal_id, GOAL, "Goal")
-    if found is not None and found.deleted:
+    """Raise NotFound for an unknown or deleted goal, RuleViolation for one of another company; None passes."""
+    goal = _same_company(work, company_id, goal_id, GOAL, "Goal")
+    if goal is not None and goal.deleted:
         raise NotFound("Goal not found")
 
 
 def check_issue(work: UnitOfWork, company_id: UUID, issue_id: UUID | None, name: str = "Parent issue") -> None:
+    """Raise NotFound for an unknown issue, RuleViolation for one of another company; `name` begins the message."""
     _same_company(work, company_id, issue_id, ISSUE, name)
 
 
 def check_agent(work: UnitOfWork, company_id: UUID, agent_id: UUID | None, name: str = "Agent") -> None:
+    """Raise NotFound for an unknown agent, RuleViolation for one of another company; `name` begins the message."""
     _same_company(work, company_id, agent_id, AGENT, name)
 
 
 def check_assignee(work: UnitOfWork, company_id: UUID, agent_id: UUID | None) -> None:
-    """The agent must exist, be of the company, and be neither terminated nor unapproved."""
+    """
+    Raise an error unless routines can be assigned to the agent; None passes.
+
+    That is NotFound for an unknown agent, RuleViolation for one of another company, Conflict for one that is terminated
+    or not approved yet.
+    """
     if agent_id is None:
         return
     if (current := work.get(AGENT, agent_id)) is None:
@@ -47,27 +56,27 @@ def check_assignee(work: UnitOfWork, company_id: UUID, agent_id: UUID | None) ->
 
 
 def check_superiors(work: UnitOfWork, reports_to: UUID | None, agent_id: UUID | None = None) -> None:
-    """An agent reports to itself through nobody. Raises Misfit."""
+    """Raise InvalidField when an agent would report to itself through others, or has too many superiors."""
     _check_line(work, AGENT, reports_to, agent_id, lambda above: above.profile.reports_to, "reportsTo")
 
 
 def check_goals_above(work: UnitOfWork, parent_id: UUID | None, goal_id: UUID | None = None) -> None:
-    """A goal lies above itself through none. Raises Misfit."""
+    """Raise InvalidField when a goal would lie above itself, or too many lie above it."""
     _check_line(work, GOAL, parent_id, goal_id, lambda above: above.details.parent_id, "parentId")
 
 
 def check_issues_above(
     work: UnitOfWork, parent_id: UUID | None, issue_id: UUID | None = None, field: str = "parentId"
 ) -> None:
-    """An issue lies above itself through none. Raises Misfit."""
+    """Raise InvalidField for this field when an issue would lie above itself, or too many lie above it."""
     _check_line(work, ISSUE, parent_id, issue_id, lambda above: above.details.parent_id, field)
 
 
-def _check_line(  # noqa: PLR0913, PLR0917 one line of one kind
+def _check_line(  # noqa: PLR0913, PLR0917 what tells the kinds of lines apart
     work: UnitOfWork, kind: Kind[S], first: UUID | None, own: UUID | None, above: Callable[[S], UUID | None], field: str
 ) -> None:
     """
-    Follows a line of parents up to its end. Raises Misfit if it comes back to where it began, or does not end.
+    Follow a line of parents up to its end; raise InvalidField if it comes back to where it began, or is too long.
 
     All of the line is read and so guarded: of two writers who would close a circle together the second is refused.
     """
@@ -77,14 +86,14 @@ def _check_line(  # noqa: PLR0913, PLR0917 one line of one kind
             return
         if current == own:
             raise InvalidField(f"{field} must not lead back to itself", field)
-        found = work.get(kind, current)
-        current = None if found is None else above(found)
+        state = work.get(kind, current)
+        current = None if state is None else above(state)
     if current is not None:
         raise InvalidField(f"{field} must have at most {work.limits.max_parents - 1} above it", field)
 
 
 def merged(old: S, patch: Struct, **values: Any) -> S:
-    """`old` with the fields that the patch names; `values` stand for patch fields of another shape."""
+    """Return `old` with the fields that the patch sets; `values` replace patch fields whose type is another one."""
     named = {name: value for name, value in asdict(patch).items() if value is not UNSET}
     fields = set(old.__struct_fields__)
     return replace(old, **{name: values.get(name, value) for name, value in named.items() if name in fields})
@@ -93,8 +102,8 @@ def merged(old: S, patch: Struct, **values: Any) -> S:
 def _same_company(work: UnitOfWork, company_id: UUID, id_: UUID | None, kind: Kind[S], name: str) -> S | None:
     if id_ is None:
         return None
-    if (found := work.get(kind, id_)) is None:
+    if (state := work.get(kind, id_)) is None:
         raise NotFound(f"{name} not found")
     if work.company_of(id_) != company_id:
         raise RuleViolation(f"{name} must belong to same company")
-    return found
+    return state

@@ -17,7 +17,7 @@ OWN_ONLY = "Agents can only restore routine revisions assigned to themselves"
 
 
 class Restored(Value, frozen=True):
-    """What was restored, from which revision and as which, and the secrets of webhooks that had to be made anew."""
+    """A revision that was restored and the revision that it became, with the webhook secrets that were made for it."""
 
     routine_id: UUID
     from_revision: int
@@ -26,7 +26,11 @@ class Restored(Value, frozen=True):
 
 
 def may_list(work: UnitOfWork, principal: Principal, routine_id: UUID) -> bool:
-    """Agents see the revisions of their own routines (contract 3). Answers what `routines.may_read` does."""
+    """
+    Raise unless the caller may see the revisions: agents see those of their own routines only (contract 3).
+
+    Returns what `routines.may_read` does.
+    """
     sees_addresses = routines.may_read(work, principal, routine_id)
     if isinstance(principal, AgentCaller):
         routines.writable(work, principal, routine_id, "own")
@@ -34,7 +38,12 @@ def may_list(work: UnitOfWork, principal: Principal, routine_id: UUID) -> bool:
 
 
 def restore(work: UnitOfWork, principal: Principal, routine_id: UUID, revision_id: UUID) -> Restored:
-    """Settings and triggers as they were; triggers that are gone come back under their id, webhooks with a new secret."""
+    """
+    Restore settings and triggers; deleted triggers come back under their ids, webhooks among them with a new secret.
+
+    Raises NotFound for an unknown revision, Conflict for the current one and for a routine that is archived or calls a
+    task, Forbidden when an agent would restore one that is assigned to another.
+    """
     current = routines.writable(work, principal, routine_id, "assign")
     earlier = _at(work, routine_id, revision_id)
     if earlier.revision == current.revision:
@@ -56,12 +65,12 @@ def restore(work: UnitOfWork, principal: Principal, routine_id: UUID, revision_i
         routine_id=routine_id,
         from_revision=earlier.revision,
         revision=work.version_of(routine_id),
-        minted=tuple(made for made in minted if made is not None),
+        minted=tuple(secret for secret in minted if secret is not None),
     )
 
 
 def _at(work: UnitOfWork, routine_id: UUID, revision_id: UUID) -> Routine:
-    """The routine as it was at a revision. Raises NotFound."""
+    """Return the routine as it was at a revision; raise NotFound."""
     state = None
     for recorded in work.history(routine_id):
         state = routine.evolve(state, recorded.event)  # type: ignore[arg-type]

@@ -22,6 +22,7 @@ OTHER_ASSIGNEE = "Agents can only assign routines to themselves"
 
 
 def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: RoutineDraft) -> UUID:
+    """Create a routine and return its id; an agent may create only routines that are assigned to it."""
     entered = companies.enter(work, company_id)
     authorize(
         work,
@@ -38,6 +39,12 @@ def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: Rout
 
 
 def update(work: UnitOfWork, principal: Principal, routine_id: UUID, patch: RoutinePatch) -> UUID:
+    """
+    Change the settings that the patch sets; raise Conflict when `base_revision_id` is not the current revision.
+
+    An archived routine stays archived, else it raises Conflict as well. Occurrences that are due when the routine stops
+    are recorded as missed. Resumed schedules go on from now.
+    """
     current = writable(work, principal, routine_id, "own")
     settings = references.merged(current.settings, patch, variables=_variables(patch.variables))
     _authorize_change(work, principal, routine_id, current, patch)
@@ -64,7 +71,7 @@ def update(work: UnitOfWork, principal: Principal, routine_id: UUID, patch: Rout
 
 
 def resume_overdue(work: UnitOfWork, routine_id: UUID, current: Routine) -> None:
-    """Its pause is over: it goes on from now, or without a usable assignee stays paused without an end."""
+    """Resume a routine whose pause is over; it stays paused without an end when its assignee cannot work."""
     resumed = replace(current.settings, status="active", resume_at=None)
     try:
         references.check_assignee(work, work.company_of(routine_id), resumed.assignee_agent_id)
@@ -77,25 +84,30 @@ def resume_overdue(work: UnitOfWork, routine_id: UUID, current: Routine) -> None
 
 
 def resource(work: UnitOfWork, routine_id: UUID) -> Resource:
+    """Return the routine as a resource whose owner is its assignee; an unknown one belongs to no company."""
     current = work.get(ROUTINE, routine_id)
     owner = current.settings.assignee_agent_id if current else None
     return Resource(company_id=work.owner_of(ROUTINE, routine_id), kind="Routine", owner=owner)
 
 
 def may_read(work: UnitOfWork, principal: Principal, routine_id: UUID) -> bool:
-    """For whoever may see the routine; whether they may change its triggers, and see where its webhooks are called."""
-    of = resource(work, routine_id)
-    authorize(work, principal, "read", of)
-    return may(work, principal, "assign", of)
+    """
+    Raise unless the caller may see the routine; return whether they may change its triggers.
+
+    Those who may change them see the addresses of its webhooks.
+    """
+    target = resource(work, routine_id)
+    authorize(work, principal, "read", target)
+    return may(work, principal, "assign", target)
 
 
 def may_work(work: UnitOfWork, principal: Principal, company_id: UUID) -> None:
-    """For agents of the company, and members who may write."""
+    """Raise unless the caller is an agent of the company, or a member who may write."""
     authorize(work, principal, "work", companies.enter(work, company_id))
 
 
 def writable(work: UnitOfWork, principal: Principal, routine_id: UUID, action: Action) -> Routine:
-    """The routine, for a caller who may change it: action `own`, or `assign` where work is assigned by it."""
+    """Return the routine to a caller who may change it; the action is `own`, or `assign` where it assigns work."""
     authorize(work, principal, action, resource(work, routine_id))
     if (current := work.get(ROUTINE, routine_id)) is None:
         raise NotFound("Routine not found")
@@ -121,7 +133,7 @@ def check_references(
     check_assignee: bool,
     old: RoutineSettings | None = None,
 ) -> None:
-    """What the settings point at, as far as it is new."""
+    """Raise when the settings point at something unknown or unusable; references that have not changed may stay."""
     if old is None or new.project_id != old.project_id:
         references.check_project(work, company_id, new.project_id)
     if check_assignee:
@@ -140,7 +152,7 @@ def _check_base(routine_id: UUID, current: Routine, patch: RoutinePatch) -> None
 
 
 def reschedule(work: UnitOfWork, current: Routine) -> None:
-    """What passed while the routine was paused is not made up for."""
+    """Let the schedules of a resumed routine go on from now; what passed during the pause is not made up for."""
     schedules = [id_ for id_, state in current.triggers.items() if state.kind == "schedule"]
     work.load(schedules)
     for id_ in schedules:
@@ -149,7 +161,7 @@ def reschedule(work: UnitOfWork, current: Routine) -> None:
 
 
 def responsible(work: UnitOfWork, principal: Principal, settings: RoutineSettings) -> UUID | None:
-    """The person who made it; for an agent's, who made the issue that it belongs to (contract 2)."""
+    """Return the user who created the routine; for an agent, the user who created the parent issue (contract 2)."""
     if isinstance(principal, BoardUser):
         return principal.user_id
     if isinstance(principal, CollectionCaller):
@@ -158,5 +170,5 @@ def responsible(work: UnitOfWork, principal: Principal, settings: RoutineSetting
     return parent.created_by_user_id if isinstance(parent, IssueOpened) else None
 
 
-def _variables(given: tuple[VariableDraft, ...] | UnsetType) -> tuple[Variable, ...]:
-    return () if given is UNSET else tuple(draft.variable() for draft in given)
+def _variables(drafts: tuple[VariableDraft, ...] | UnsetType) -> tuple[Variable, ...]:
+    return () if drafts is UNSET else tuple(draft.variable() for draft in drafts)

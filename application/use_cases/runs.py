@@ -1,7 +1,8 @@
 """
-Firing a routine: by hand or API (contract 5.1), and by its schedules (contract 4.2). For webhooks see webhooks.py.
+Firing a routine: by hand or through the API (contract 5.1), and by its schedules (contract 4.2).
 
-A run's id follows from what fired it, so whoever comes second finds it there.
+Firing by a webhook is in webhooks.py. The id of a run follows from what fired it, so whoever fires it a second time
+finds it there.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from application.access import AgentCaller, BoardUser, Principal
 from application.event_store.stream_kinds import AGENT, PROJECT, ROUTINE, RUN, SLOT, TRIGGER
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import RunRequest
-from application.use_cases import references, routines, slots, task_firing
+from application.use_cases import occurrences, references, routines, slots, task_firing
 from domain.board import project as projects
 from domain.errors import Conflict, Forbidden, NotFound, RuleViolation
 from domain.identity import issue_of_run, run_of_key, run_of_occurrence, slot_of, trajectory_of_run
@@ -24,13 +25,15 @@ from domain.routines.firing import FiringRequest
 from domain.routines.routine import Routine
 from domain.routines.slot import Slot
 from domain.routines.trigger import DueTrigger
-from domain.schedule import plan as plans
-from domain.schedule.plan import Plan
 from domain.values import Failed, Json, Outcome, RoutineSettings, Workspace
 
 
 def fire_by_hand(work: UnitOfWork, principal: Principal, routine_id: UUID, request: RunRequest) -> list[Recorded]:
-    """The events of the run; those of the same run for the same idempotency key."""
+    """
+    Fire a routine and return the events of the run; the same idempotency key gives the same run again.
+
+    Raises Conflict for an archived routine or a disabled trigger, RuleViolation when nobody is there to do the work.
+    """
     current = routines.writable(work, principal, routine_id, "assign")
     company_id = work.company_of(routine_id)
     _check_override(principal, request)
@@ -43,7 +46,7 @@ def fire_by_hand(work: UnitOfWork, principal: Principal, routine_id: UUID, reque
         raise RuleViolation("Default agent required")
     key = request.idempotency_key or None
     by_hand = request.source == "manual"
-    asked = FiringRequest(
+    firing_request = FiringRequest(
         run_id=new_run(work) if key is None else run_of_key(routine_id, request.source, request.trigger_id, key),
         routine_id=routine_id,
         source=request.source,
@@ -57,38 +60,39 @@ def fire_by_hand(work: UnitOfWork, principal: Principal, routine_id: UUID, reque
         user_id=principal.user_id if by_hand and isinstance(principal, BoardUser) else None,
         workspace=_workspace(request),
     )
-    if work.get(RUN, asked.run_id) is None:
-        record(work, company_id, current, asked)
-    return work.history(asked.run_id)
+    if work.get(RUN, firing_request.run_id) is None:
+        record(work, company_id, current, firing_request)
+    return work.history(firing_request.run_id)
 
 
 def fire_due(work: UnitOfWork, rows: Sequence[DueTrigger]) -> int:
-    """Settles what is due of these triggers, in one unit of work; returns how many runs it recorded."""
-    found = load_due(work, rows)
-    assume_new_runs(work, [run_of_occurrence(row.trigger_id, row.next_at) for row in rows], found)
+    """Settle what is due of these triggers in one unit of work; return how many runs it recorded."""
+    states = load_due(work, rows)
+    assume_new_runs(work, [run_of_occurrence(row.trigger_id, row.next_at) for row in rows], states)
     return sum(_settle(work, row) for row in rows)
 
 
 def load_due(work: UnitOfWork, rows: Sequence[DueTrigger]) -> Sequence[Routine]:
-    """Fetches what the outcome of these occurrences rests on, which is there before their time; returns the routines."""
+    """Fetch what the outcome of these occurrences rests on and exists before they are due; return the routines."""
     work.load(id_ for row in rows for id_ in (row.trigger_id, row.routine_id))
     work.load((slot_of(row.routine_id) for row in rows), SLOT)
-    found = [state for row in rows if (state := work.get(ROUTINE, row.routine_id)) is not None]
-    work.load(id_ for state in found for id_ in (state.settings.assignee_agent_id, state.settings.project_id))
-    work.load(state.settings.call.task_id for state in found if state.settings.call is not None)
-    return found
+    states = [state for row in rows if (state := work.get(ROUTINE, row.routine_id)) is not None]
+    work.load(id_ for state in states for id_ in (state.settings.assignee_agent_id, state.settings.project_id))
+    work.load(state.settings.call.task_id for state in states if state.settings.call is not None)
+    return states
 
 
 def fail_due(work: UnitOfWork, rows: Sequence[DueTrigger], reason: str) -> int:
-    """Records the occurrences as failed: something about them cannot be carried out, whatever is tried."""
+    """Record the occurrences as failed, because they could not be carried out in several tries; return how many."""
     return sum(_fail(work, row, reason) for row in rows)
 
 
 def _fail(work: UnitOfWork, row: DueTrigger, reason: str) -> int:
-    if (current := work.get(ROUTINE, row.routine_id)) is None or is_fired(work, row.trigger_id, row.next_at):
+    current = work.get(ROUTINE, row.routine_id)
+    if current is None or occurrences.is_fired(work, row.trigger_id, row.next_at):
         return 0
     next_at, due_at = _next_if_any(work, row)
-    asked = FiringRequest(
+    request = FiringRequest(
         run_id=run_of_occurrence(row.trigger_id, row.next_at),
         routine_id=row.routine_id,
         source="schedule",
@@ -100,56 +104,60 @@ def _fail(work: UnitOfWork, row: DueTrigger, reason: str) -> int:
         next_at=next_at,
         due_at=due_at,
     )
-    record(work, row.company_id, current, asked)
+    record(work, row.company_id, current, request)
     return 1
 
 
 def _next_if_any(work: UnitOfWork, row: DueTrigger) -> tuple[datetime | None, datetime | None]:
-    """The next occurrence and when it comes due. What is wrong may be the schedule: then it waits for an edit."""
+    """
+    Return the next occurrence and when it comes due; None for both when the schedule itself cannot be followed.
+
+    The schedule then waits for an edit.
+    """
     try:
-        armed = work.get(TRIGGER, row.trigger_id)
-        return (None, None) if armed is None else trigger.next_of(armed, work.now)
-    except Exception:  # noqa: BLE001 whatever it is, it says that there is no next occurrence
+        schedule = work.get(TRIGGER, row.trigger_id)
+        return (None, None) if schedule is None else trigger.next_of(schedule, work.now)
+    except Exception:  # noqa: BLE001 any error means that the schedule cannot be followed
         return None, None
 
 
 def _settle(work: UnitOfWork, row: DueTrigger) -> int:
-    armed = work.get(TRIGGER, row.trigger_id)
+    schedule = work.get(TRIGGER, row.trigger_id)
     current = work.get(ROUTINE, row.routine_id)
-    if armed is None or current is None or work.version_of(row.trigger_id) != row.trigger_version:
+    if schedule is None or current is None or work.version_of(row.trigger_id) != row.trigger_version:
         return 0
-    plan = trigger.plan_of(armed)
-    if plan is None or not armed.settings.enabled or current.settings.status != "active":
+    plan = trigger.plan_of(schedule)
+    if plan is None or not schedule.settings.enabled or current.settings.status != "active":
         return 0
-    since = _first_unfired(work, row, plan)
+    since = occurrences.first_unsettled(work, row.trigger_id, plan, row.next_at)
     if since is None:
         return 0
     company_id = work.company_of(row.trigger_id)
     is_over = work.is_over_quota(company_id)
-    if not is_over and (rested := trigger.rested(armed, plan, since, work.now)) is not None:
+    if not is_over and (rested := trigger.rested(schedule, plan, since, work.now)) is not None:
         work.record(row.trigger_id, [rested])
         if (since := rested.next_at) is None:
             return 0
     if (due := trigger.due(plan, since, work.now, current.settings.catch_up_policy)) is None:
         return 0
     if is_over:
-        work.record(row.trigger_id, trigger.rest(armed, plan, since, due, work.now))
+        work.record(row.trigger_id, trigger.rest(schedule, plan, since, due, work.now))
         return 0
     if due.missed is not None:
         work.record(row.trigger_id, [due.missed])
-    run_ids = [run_of_occurrence(row.trigger_id, at) for at in due.fire]
+    run_ids = [run_of_occurrence(row.trigger_id, occurrence) for occurrence in due.fire]
     assume_new_runs(work, run_ids, [current])
-    fresh = [at for at in due.fire if not is_fired(work, row.trigger_id, at)]
+    fresh = [occurrence for occurrence in due.fire if not occurrences.is_fired(work, row.trigger_id, occurrence)]
     for occurrence in fresh:
-        asked = scheduled(work, current, row.routine_id, row.trigger_id, occurrence)
-        record(work, company_id, current, replace(asked, next_at=due.next_at, due_at=due.due_at))
+        request = scheduled(work, current, row.routine_id, row.trigger_id, occurrence)
+        record(work, company_id, current, replace(request, next_at=due.next_at, due_at=due.due_at))
     return len(fresh)
 
 
 def scheduled(
     work: UnitOfWork, current: Routine, routine_id: UUID, trigger_id: UUID, occurrence: datetime
 ) -> FiringRequest:
-    """The firing of an occurrence, as the routine is now."""
+    """Return the request to fire an occurrence, with the routine as it is now."""
     return FiringRequest(
         run_id=run_of_occurrence(trigger_id, occurrence),
         routine_id=routine_id,
@@ -162,59 +170,51 @@ def scheduled(
     )
 
 
-def assume_new_runs(work: UnitOfWork, run_ids: Sequence[UUID], of: Sequence[Routine]) -> None:
-    """What these runs are to be recorded to is not there, most likely: only who comes second finds it."""
-    begun = map(issue_of_run, run_ids)
-    calls = any(state.settings.call is not None for state in of)
-    work.assume_new([*run_ids, *begun, *(map(trajectory_of_run, run_ids) if calls else ())])
+def assume_new_runs(work: UnitOfWork, run_ids: Sequence[UUID], states: Sequence[Routine]) -> None:
+    """
+    Treat the streams of these runs, and of the issues and trajectories they would open, as empty without reading them.
+
+    If one exists, the append is refused and the decision is taken again on fresh state.
+    """
+    issue_ids = map(issue_of_run, run_ids)
+    calls = any(state.settings.call is not None for state in states)
+    work.assume_new([*run_ids, *issue_ids, *(map(trajectory_of_run, run_ids) if calls else ())])
 
 
-def _first_unfired(work: UnitOfWork, row: DueTrigger, plan: Plan) -> datetime | None:
-    """The row may be stale, or the clock was set back and the trigger edited: occurrences that have a run are settled."""
-    occurrence: datetime | None = row.next_at
-    while occurrence is not None and occurrence <= work.now and is_fired(work, row.trigger_id, occurrence):
-        occurrence = plans.next_after(plan, occurrence)
-    return occurrence
-
-
-def is_fired(work: UnitOfWork, trigger_id: UUID, occurrence: datetime) -> bool:
-    """Whether the occurrence has its run."""
-    return work.get(RUN, run_of_occurrence(trigger_id, occurrence)) is not None
-
-
-def record(work: UnitOfWork, company_id: UUID, current: Routine, asked: FiringRequest) -> None:
-    asked = replace(asked, deadline=firing.deadline(current.settings, work.now))
+def record(work: UnitOfWork, company_id: UUID, current: Routine, request: FiringRequest) -> None:
+    """Record the run with its outcome, and what it opens: an issue, or a trajectory where the routine calls a task."""
+    request = replace(request, deadline=firing.deadline(current.settings, work.now))
     if current.settings.call is not None:
-        task_firing.begin(work, company_id, current, asked)
+        task_firing.begin(work, company_id, current, request)
         return
-    slot_id = slot_of(asked.routine_id)
-    guard = slots.of(work, asked.routine_id)
+    slot_id = slot_of(request.routine_id)
+    guard = slots.of(work, request.routine_id)
     outcome = slots.limit_live(
-        work, guard, _outcome(work, current, asked, guard), is_awaited=asked.source != "schedule"
+        work, guard, _outcome(work, current, request, guard), is_awaited=request.source != "schedule"
     )
-    facts = firing.facts(asked, current, guard, outcome)
-    work.record(asked.run_id, [facts.run], company_id)
+    facts = firing.facts(request, current, guard, outcome)
+    work.record(request.run_id, [facts.run], company_id)
     work.record(slot_id, facts.slot, company_id)
     if facts.issue is not None:
-        work.record(issue_of_run(asked.run_id), [facts.issue], company_id)
+        work.record(issue_of_run(request.run_id), [facts.issue], company_id)
 
 
 def _outcome(work: UnitOfWork, current: Routine, request: FiringRequest, guard: Slot) -> Outcome:
     if request.source == "schedule" and projects.is_paused(work.get(PROJECT, request.project_id)):
         return firing.PROJECT_PAUSED
     if isinstance(request.rendered, Failed):
-        return request.rendered  # without a look at live issues: what they hold may be why it failed
+        return request.rendered  # live issues are not read: they may be the reason why it failed
     assignee = work.get(AGENT, request.assignee_agent_id)
     return firing.outcome(request, current, assignee, slots.newest(work, current, guard))
 
 
-def render(work: UnitOfWork, settings: RoutineSettings, *given: Mapping[str, object]) -> firing.RenderedTemplate:
-    """The texts of a run that is fired now. Raises Unacceptable."""
-    return firing.render(settings, given, work.now, work.limits.max_run_text_bytes)
+def render(work: UnitOfWork, settings: RoutineSettings, *sources: Mapping[str, object]) -> firing.RenderedTemplate:
+    """Return the texts of a run that is fired now; raise RuleViolation for variables that are missing or too large."""
+    return firing.render(settings, sources, work.now, work.limits.max_run_text_bytes)
 
 
 def _render_for_schedule(work: UnitOfWork, settings: RoutineSettings) -> firing.RenderedTemplate | Failed:
-    """Nobody is there to be told what is missing: the run says it."""
+    """Return the same, or Failed with the reason: nobody waits for a scheduled run who could be answered."""
     try:
         return render(work, settings)
     except RuleViolation as refusal:
@@ -222,24 +222,26 @@ def _render_for_schedule(work: UnitOfWork, settings: RoutineSettings) -> firing.
 
 
 def new_run(work: UnitOfWork) -> UUID:
+    """Return the id of a run that no key identifies; the stream of its issue is known to be new as well."""
     run_id = work.new_id()
     work.begin(issue_of_run(run_id))
     return run_id
 
 
 def variables_in(payload: Json | None) -> Mapping[str, object]:
-    found = (payload or {}).get("variables")
-    return found if isinstance(found, dict) else {}
+    """Return the object `variables` of a payload; an empty one when there is none."""
+    variables = (payload or {}).get("variables")
+    return variables if isinstance(variables, dict) else {}
 
 
 def _workspace(request: RunRequest) -> Workspace | None:
-    given = Workspace(
+    workspace = Workspace(
         id=request.execution_workspace_id,
         preference=request.execution_workspace_preference,
         settings=request.execution_workspace_settings,
         project_workspace_id=request.project_workspace_id,
     )
-    return None if given == Workspace() else given
+    return None if workspace == Workspace() else workspace
 
 
 def _check_override(principal: Principal, request: RunRequest) -> None:

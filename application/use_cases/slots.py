@@ -1,4 +1,4 @@
-"""Which work of a routine is live: the slot that a firing meets, and that the end of the work frees."""
+"""The slot of a routine: its live work, which a firing meets, and which the end of the work takes out of it."""
 
 from uuid import UUID
 
@@ -13,11 +13,12 @@ from domain.values import Failed, LiveWork, Opened, Outcome, Started
 
 
 def of(work: UnitOfWork, routine_id: UUID) -> Slot:
+    """Return the slot of a routine; it is empty for one that never had live work."""
     return work.get(SLOT, slot_of(routine_id)) or slot.EMPTY
 
 
 def follow(work: UnitOfWork, routine_id: UUID, live: LiveWork, company_id: UUID, *, is_live: bool) -> None:
-    """The work has begun (again), or is over."""
+    """Record in the slot that the work has begun (again), or is over."""
     guard = of(work, routine_id)
     events = slot.take(guard, routine_id, live) if is_live else slot.free(guard, routine_id, live.issue_id)
     work.record(slot_of(routine_id), events, company_id)
@@ -25,9 +26,9 @@ def follow(work: UnitOfWork, routine_id: UUID, live: LiveWork, company_id: UUID,
 
 def limit_live(work: UnitOfWork, guard: Slot, outcome: Outcome, *, is_awaited: bool) -> Outcome:
     """
-    The outcome of a firing; Failed in its place if it would begin more work than a routine may have.
+    Return the outcome of a firing, or Failed if it would begin more work than a routine may have.
 
-    Raises Unacceptable instead when somebody waits for it.
+    Raises RuleViolation instead of that when somebody waits for the outcome.
     """
     most = work.limits.max_routine_open_issues
     if not isinstance(outcome, Opened | Started) or len(guard.live) < most:
@@ -41,7 +42,7 @@ def limit_live(work: UnitOfWork, guard: Slot, outcome: Outcome, *, is_awaited: b
 
 
 def newest(work: UnitOfWork, routine: Routine, guard: Slot) -> LiveWork | None:
-    """Of several live ones the one that changed last (contract 5.2); nobody asks under always_enqueue."""
+    """Return the live work that changed last (contract 5.2); None when there is none, or under always_enqueue."""
     if routine.settings.concurrency_policy == "always_enqueue":
         return None
     if len(guard.live) < 2:  # noqa: PLR2004

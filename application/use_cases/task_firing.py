@@ -1,4 +1,4 @@
-"""What a firing of a routine that calls a task does: it opens a trajectory (Jetty contract 5.2)."""
+"""Firing of a routine that calls a task: it opens a trajectory (Jetty contract 5.2)."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -23,8 +23,8 @@ GONE = "The task is gone"
 
 
 def begin(work: UnitOfWork, company_id: UUID, routine: Routine, request: FiringRequest) -> None:
-    """The run, its slot and its trajectory; one that cannot be worked on is there too, and says why."""
-    if (called := routine.settings.call) is None:
+    """Record the run, its slot and its trajectory; one that cannot be worked on is opened as failed with the reason."""
+    if (call := routine.settings.call) is None:
         raise NotFound
     guard, is_awaited = slots.of(work, request.routine_id), request.source != "schedule"
     outcome = slots.limit_live(work, guard, _outcome(work, routine, request), is_awaited=is_awaited)
@@ -32,19 +32,19 @@ def begin(work: UnitOfWork, company_id: UUID, routine: Routine, request: FiringR
     if isinstance(outcome, Started):
         live = LiveWork(issue_id=outcome.trajectory_id, run_id=request.run_id)
         slots.follow(work, request.routine_id, live, company_id, is_live=True)
-        opened, error = _limit_size(work, request, *_opened(work, called, request, company_id))
+        opened, error = _limit_size(work, request, *_opened(work, call, request, company_id))
         start(work, outcome.trajectory_id, opened, company_id, error)
 
 
 def must_be_callable(work: UnitOfWork, call: TaskCall, company_id: UUID) -> None:
-    """Raises Unacceptable for what would fail whenever it is fired: a trajectory cannot hold it."""
+    """Raise RuleViolation for a call whose trajectory would be too large whenever it is fired."""
     trajectory.must_be_openable(_trajectory(work, call, company_id), work.limits)
 
 
 def start(
     work: UnitOfWork, trajectory_id: UUID, opened: TrajectoryOpened, company_id: UUID, error: str | None = None
 ) -> None:
-    """Opens it; what needs no worker is carried out at once, what cannot be begun has failed."""
+    """Open a trajectory; what needs no worker is carried out at once, what has an `error` has failed."""
     work.record(trajectory_id, [opened], company_id)
     if error is not None:
         move(work, trajectory_id, [TrajectoryMoved(status="failed", error=error)])
@@ -55,7 +55,7 @@ def start(
 
 
 def move(work: UnitOfWork, trajectory_id: UUID, events: Sequence[TrajectoryEvent]) -> None:
-    """Records a change of its status, which its run and the slot of its routine follow."""
+    """Record these events of a trajectory; the run and the slot of its routine follow each change of its status."""
     old = present(work, trajectory_id)
     company_id = work.company_of(trajectory_id)
     work.record(trajectory_id, events)
@@ -69,14 +69,14 @@ def move(work: UnitOfWork, trajectory_id: UUID, events: Sequence[TrajectoryEvent
 
 
 def present(work: UnitOfWork, trajectory_id: UUID) -> Trajectory:
-    """Raises NotFound."""
+    """Return the trajectory; raise NotFound."""
     if (current := work.get(TRAJECTORY, trajectory_id)) is None:
         raise NotFound
     return current
 
 
 def release(work: UnitOfWork, routine_id: UUID, call: TaskCall) -> None:
-    """The routine is archived: its name is free, its task rid of it, its secrets are gone."""
+    """Free what an archived routine holds: its name, its place in the task, its secrets."""
     names.free(work, names.routines_of(call.task_id), call.name)
     task = work.get(TASK, call.task_id)
     if task is not None and not task.deleted and routine_id in task.routines:
@@ -85,27 +85,27 @@ def release(work: UnitOfWork, routine_id: UUID, call: TaskCall) -> None:
 
 
 def secret_ids(call: TaskCall) -> list[UUID]:
-    """The vault's ids of its secrets."""
-    found = [call.secrets.id] if call.secrets else []
-    return [*found, call.callback.secret_id] if call.callback and call.callback.secret_id else found
+    """Return the vault's ids of the secrets of a call."""
+    ids = [call.secrets.id] if call.secrets else []
+    return [*ids, call.callback.secret_id] if call.callback and call.callback.secret_id else ids
 
 
 def _outcome(work: UnitOfWork, routine: Routine, request: FiringRequest) -> Outcome:
-    begun = Started(trajectory_id=trajectory_of_run(request.run_id))
+    outcome = Started(trajectory_id=trajectory_of_run(request.run_id))
     if request.source in ("manual", "api"):
-        return begun  # whoever asks for it gets it: neither cadence, pause nor overlap count
+        return outcome  # a caller always gets a trajectory, whatever cadence, pause and overlap say
     if projects.is_paused(work.get(PROJECT, request.project_id)):
         return firing.PROJECT_PAUSED
     if isinstance(request.rendered, Failed):
-        return begun  # as failed, without a look at live trajectories: what they hold may be why
+        return outcome  # it opens as failed; live trajectories are not read: they may be the reason why it failed
     guard = slots.of(work, request.routine_id)
-    return run.outcome(routine.settings.concurrency_policy, slots.newest(work, routine, guard), begun)
+    return run.outcome(routine.settings.concurrency_policy, slots.newest(work, routine, guard), outcome)
 
 
 def _opened(
     work: UnitOfWork, call: TaskCall, request: FiringRequest, company_id: UUID
 ) -> tuple[TrajectoryOpened, str | None]:
-    """What the call opens, and why it cannot be begun, if so."""
+    """Return what the call opens, and why it cannot be begun, or None."""
     opened = replace(_trajectory(work, call, company_id), routine_id=request.routine_id, run_id=request.run_id)
     task = work.get(TASK, call.task_id)
     if task is None or task.deleted:
@@ -114,7 +114,7 @@ def _opened(
 
 
 def _trajectory(work: UnitOfWork, call: TaskCall, company_id: UUID) -> TrajectoryOpened:
-    """What the call would open now, whatever fires it."""
+    """Return the trajectory that the call would open now, whatever fires it."""
     task = work.get(TASK, call.task_id)
     workflow = task.details.workflow if task else {}
     return TrajectoryOpened(
@@ -132,9 +132,9 @@ def _limit_size(
     work: UnitOfWork, request: FiringRequest, opened: TrajectoryOpened, error: str | None
 ) -> tuple[TrajectoryOpened, str | None]:
     """
-    What a call opens, and why it failed; one that is too large is opened without its workflow and parameters.
+    Return what a call opens, and why it failed; one that is too large is opened without its workflow and parameters.
 
-    A scheduled call has then failed, and says so; who asks for it is refused. Raises Unacceptable.
+    Only a scheduled call fails like that. To callers, who wait for the answer, it raises RuleViolation.
     """
     try:
         trajectory.must_be_openable(opened, work.limits)

@@ -32,7 +32,7 @@ PURPOSE = "webhook"
 
 
 class NewSecret(Value, frozen=True):
-    """A webhook's address, and its new secret, which is shown here and never again."""
+    """The address of a webhook and its new secret, which is shown in one reply and never again."""
 
     trigger_id: UUID
     public_id: str
@@ -46,7 +46,7 @@ class NewSecret(Value, frozen=True):
 
 
 class TriggerResult(Value, frozen=True):
-    """A trigger that was made or changed, by which revision, and the secret that was minted for it, if any."""
+    """A trigger that was made or changed, the revision that this made, and its new secret if there is one."""
 
     trigger_id: UUID
     routine_id: UUID
@@ -55,6 +55,12 @@ class TriggerResult(Value, frozen=True):
 
 
 def create(work: UnitOfWork, principal: Principal, routine_id: UUID, draft: TriggerDraft) -> TriggerResult:
+    """
+    Add a trigger to a routine; a webhook gets an address and a secret.
+
+    Raises RuleViolation for one trigger too many, and for an enabled schedule of a routine whose required variables
+    have no defaults.
+    """
     current = routines.writable(work, principal, routine_id, "assign")
     if len(current.triggers) >= (most := work.limits.max_routine_triggers):
         raise RuleViolation(f"A routine has at most {most} triggers: delete one first")
@@ -70,55 +76,61 @@ def create(work: UnitOfWork, principal: Principal, routine_id: UUID, draft: Trig
 
 
 def update(work: UnitOfWork, principal: Principal, trigger_id: UUID, patch: TriggerPatch) -> TriggerResult:
-    found, of = _writable(work, principal, trigger_id, "assign")
-    settings = merged(found.settings, patch)
-    if found.kind == "schedule" and settings.enabled:
-        routine.must_be_schedulable(of.settings)
-    webhook, minted = fit_secret(work, trigger_id, found, settings.signing_mode)
-    schedule_changes.record_pending_as_missed(work, trigger_id, found, of, "edited")
-    work.record(trigger_id, trigger.update(found, settings, work.now, webhook))
+    """
+    Change the settings that the patch sets; another signing mode of a webhook may need a new secret.
+
+    Occurrences of a schedule that are due are recorded as missed. Raises RuleViolation as `create` does.
+    """
+    current, parent = _writable(work, principal, trigger_id, "assign")
+    settings = merged(current.settings, patch)
+    if current.kind == "schedule" and settings.enabled:
+        routine.must_be_schedulable(parent.settings)
+    webhook, minted = fit_secret(work, trigger_id, current, settings.signing_mode)
+    schedule_changes.record_pending_as_missed(work, trigger_id, current, parent, "edited")
+    work.record(trigger_id, trigger.update(current, settings, work.now, webhook))
     state = trigger.state_of(present(work, trigger_id))
-    work.record(found.routine_id, [RoutineTriggerChanged(trigger_id=trigger_id, kind=found.kind, state=state)])
-    return _made(work, trigger_id, found.routine_id, minted)
+    work.record(current.routine_id, [RoutineTriggerChanged(trigger_id=trigger_id, kind=current.kind, state=state)])
+    return _made(work, trigger_id, current.routine_id, minted)
 
 
 def delete(work: UnitOfWork, principal: Principal, trigger_id: UUID) -> UUID:
-    found, of = _writable(work, principal, trigger_id, "own")
-    remove(work, trigger_id, found, of)
-    work.record(found.routine_id, [RoutineTriggerRemoved(trigger_id=trigger_id, kind=found.kind)])
+    """Delete a trigger; occurrences of a schedule that are due are recorded as missed."""
+    current, parent = _writable(work, principal, trigger_id, "own")
+    remove(work, trigger_id, current, parent)
+    work.record(current.routine_id, [RoutineTriggerRemoved(trigger_id=trigger_id, kind=current.kind)])
     return trigger_id
 
 
 def rotate_secret(work: UnitOfWork, principal: Principal, trigger_id: UUID, overlap_s: int) -> TriggerResult:
-    """Another secret; the one before is dead with the commit, or after `overlap_s` seconds if that is not 0."""
-    found, _ = _writable(work, principal, trigger_id, "assign")
-    webhook, old = trigger.webhook_of(found), trigger.signing_of(found)
-    secret = verification.mint(_mode(found.settings.signing_mode))
-    secret_id = _keep(work, trigger_id, found.settings.signing_mode, Secret(secret.encode()))
+    """Give the webhook a new secret; the old one is good for `overlap_s` more seconds, which may be 0."""
+    current, _ = _writable(work, principal, trigger_id, "assign")
+    webhook, old = trigger.webhook_of(current), trigger.signing_of(current)
+    secret = verification.mint(_mode(current.settings.signing_mode))
+    secret_id = _keep(work, trigger_id, current.settings.signing_mode, Secret(secret.encode()))
     until = signing_secrets.retire(work, old, overlap_s)
-    work.record(trigger_id, trigger.rotate(found, replace(webhook, secret_id=secret_id), until))
-    work.record(found.routine_id, [RoutineSecretRotated(trigger_id=trigger_id)])
+    work.record(trigger_id, trigger.rotate(current, replace(webhook, secret_id=secret_id), until))
+    work.record(current.routine_id, [RoutineSecretRotated(trigger_id=trigger_id)])
     minted = NewSecret(trigger_id=trigger_id, public_id=webhook.public_id, secret=secret)
-    return _made(work, trigger_id, found.routine_id, minted)
+    return _made(work, trigger_id, current.routine_id, minted)
 
 
 def known(work: UnitOfWork, trigger_id: UUID) -> Trigger | None:
-    """A trigger that was not deleted, if there is one."""
+    """Return the trigger; None when it is unknown or deleted."""
     current = work.get(TRIGGER, trigger_id)
     return None if current is None or current.deleted else current
 
 
 def present(work: UnitOfWork, trigger_id: UUID) -> Trigger:
-    """The same. Raises NotFound."""
-    if (found := known(work, trigger_id)) is None:
+    """Return the trigger; raise NotFound when it is unknown or deleted."""
+    if (current := known(work, trigger_id)) is None:
         raise NotFound("Routine trigger not found")
-    return found
+    return current
 
 
 def open_webhook(
     work: UnitOfWork, trigger_id: UUID, mode: SigningMode | None, company_id: UUID
 ) -> tuple[Webhook | None, NewSecret | None]:
-    """A new address and secret; nothing for a trigger of another kind, which has no signing mode."""
+    """Return a webhook with a new address and secret; None for both for other triggers, which have no signing mode."""
     if mode is None:
         return None, None
     public_id, secret = verification.mint_public_id(), verification.mint(mode)
@@ -130,18 +142,19 @@ def open_webhook(
 
 
 def at_address(work: UnitOfWork, public_id: str) -> tuple[UUID, Trigger]:
-    """The webhook trigger that is called there. Raises NotFound."""
+    """Return the webhook trigger that is called at this address; raise NotFound."""
     trigger_id = work.get(CLAIM, claim_of(ADDRESS_SCOPE, public_id))
     if trigger_id is None:
         raise NotFound("Routine trigger not found")
-    found = present(work, trigger_id)
-    if found.webhook is None or found.webhook.public_id != public_id:
+    current = present(work, trigger_id)
+    if current.webhook is None or current.webhook.public_id != public_id:
         raise NotFound("Routine trigger not found")
-    return trigger_id, found
+    return trigger_id, current
 
 
-def remove(work: UnitOfWork, trigger_id: UUID, current: Trigger, of: Routine) -> None:
-    schedule_changes.record_pending_as_missed(work, trigger_id, current, of, "deleted")
+def remove(work: UnitOfWork, trigger_id: UUID, current: Trigger, parent: Routine) -> None:
+    """Delete the trigger and its secrets; occurrences that are due are missed. The caller records it in the routine."""
+    schedule_changes.record_pending_as_missed(work, trigger_id, current, parent, "deleted")
     if current.webhook is not None:
         work.drop(trigger.secrets_of(current))
     work.record(trigger_id, trigger.delete(current))
@@ -151,9 +164,9 @@ def fit_secret(
     work: UnitOfWork, trigger_id: UUID, current: Trigger, mode: SigningMode | None
 ) -> tuple[Webhook | None, NewSecret | None]:
     """
-    The secret as another signing mode needs it; nothing when it can stay as it is.
+    Return the webhook with the secret that another signing mode needs; nothing when the secret can stay as it is.
 
-    A bearer secret is kept as a digest only. A mode that signs needs the secret itself, so it gets a new one.
+    Of a bearer secret only the digest is kept. A mode that signs needs the secret itself, so it gets a new one.
     """
     if current.webhook is None or mode is None or mode == current.settings.signing_mode:
         return None, None
@@ -180,7 +193,7 @@ def _keep(work: UnitOfWork, trigger_id: UUID, mode: SigningMode | None, secret: 
 
 
 def _kept_as(mode: SigningMode, secret: Secret) -> Secret:
-    """Whoever only shows a secret can be recognised by its digest; the secret itself is then not kept."""
+    """Return what the vault keeps: a digest where it suffices to recognise the secret, else the secret itself."""
     return Secret(digest=secret.digest) if mode == "bearer" else secret
 
 
@@ -199,12 +212,12 @@ def _drafted(draft: TriggerDraft) -> tuple[TriggerKind, TriggerSettings]:
 
 
 def _writable(work: UnitOfWork, principal: Principal, trigger_id: UUID, action: Action) -> tuple[Trigger, Routine]:
-    found = present(work, trigger_id)
-    of = routines.resource(work, found.routine_id)
-    resource = Resource(company_id=of.company_id, kind="Routine trigger", owner=of.owner)
+    current = present(work, trigger_id)
+    routine_resource = routines.resource(work, current.routine_id)
+    resource = Resource(company_id=routine_resource.company_id, kind="Routine trigger", owner=routine_resource.owner)
     authorize(work, principal, action, resource)
-    if (parent := work.get(ROUTINE, found.routine_id)) is None:
+    if (parent := work.get(ROUTINE, current.routine_id)) is None:
         raise NotFound("Routine trigger not found")
-    if trigger_id == cadence_of(found.routine_id):
+    if trigger_id == cadence_of(current.routine_id):
         routine.must_not_call_a_task(parent)
-    return found, parent
+    return current, parent

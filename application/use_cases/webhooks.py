@@ -18,42 +18,42 @@ from domain.webhooks.verification import Proof, WebhookRequest
 
 
 class WebhookCall(Value, frozen=True):
-    """What a call of a webhook says, once its sender is known."""
+    """The content of a call whose sender is known."""
 
-    payload: Json | None  # None: not JSON
+    payload: Json | None  # None when the body is not JSON
     idempotency_key: str | None = None
 
 
 class AuthenticatedWebhook(Value, frozen=True):
-    """A webhook whose caller is known, and which may fire."""
+    """The webhook of a call whose sender may fire it."""
 
     trigger_id: UUID
     routine_id: UUID
     routine: Routine
-    key: str | None  # by which the call is told from every other: of a signed one, or of its message id
-    counts_once: bool  # whether the same call again is a replay
+    key: str | None  # identifies the call: it follows from its signature, or from its message id
+    counts_once: bool  # whether the same call is refused as a replay when it comes again
 
 
 def authenticate(work: UnitOfWork, public_id: str, request: WebhookRequest) -> AuthenticatedWebhook:
     """
-    The webhook at this address, if the request proves that its sender may call it.
+    Return the webhook at this address, if the request proves that its sender may call it.
 
-    Nobody without the credential learns more than that there is such an address. Raises NotFound for an address that
-    nothing answers at, Unauthenticated for a wrong credential, Conflict for a webhook that is disabled.
+    Nobody without the credential learns more than that there is such an address. Raises NotFound for an address without
+    a webhook, Unauthenticated for a wrong credential, Conflict for a webhook that is disabled.
     """
-    trigger_id, found = triggers.at_address(work, public_id)
-    work.load([found.routine_id])
-    mode, window_s = found.settings.signing_mode or "bearer", found.settings.replay_window_sec or 0
-    secrets = {} if mode == "none" else work.reveal(trigger.good_secrets_of(found, work.now))
+    trigger_id, current = triggers.at_address(work, public_id)
+    work.load([current.routine_id])
+    mode, window_s = current.settings.signing_mode or "bearer", current.settings.replay_window_sec or 0
+    secrets = {} if mode == "none" else work.reveal(trigger.good_secrets_of(current, work.now))
     proof = verification.verify(mode, request, list(secrets.values()), window_s, work.now)
-    if (routine := work.get(ROUTINE, found.routine_id)) is None:
+    if (routine := work.get(ROUTINE, current.routine_id)) is None:
         raise NotFound("Routine trigger not found")
-    trigger.must_be_active(found, routine.settings.status)
+    trigger.must_be_active(current, routine.settings.status)
     work.actor = f"trigger:{trigger_id}"
     work.holder = trigger_id
     return AuthenticatedWebhook(
         trigger_id=trigger_id,
-        routine_id=found.routine_id,
+        routine_id=current.routine_id,
         routine=routine,
         key=_key_of(trigger_id, proof),
         counts_once=proof.stamp is not None,
@@ -62,9 +62,10 @@ def authenticate(work: UnitOfWork, public_id: str, request: WebhookRequest) -> A
 
 def fire(work: UnitOfWork, webhook: AuthenticatedWebhook, call: WebhookCall) -> list[Recorded]:
     """
-    The events of the run.
+    Fire the routine and return the events of the run.
 
-    A signed call counts once: sent again it raises Conflict. The same message id or idempotency key gives the same run.
+    A signed call counts once: when it is sent again, it raises Conflict. The same message id or idempotency key gives
+    the same run.
     """
     key = webhook.key or call.idempotency_key
     run_id = run_of_key(webhook.routine_id, "webhook", webhook.trigger_id, key) if key else runs.new_run(work)
@@ -90,7 +91,7 @@ def fire(work: UnitOfWork, webhook: AuthenticatedWebhook, call: WebhookCall) -> 
 
 
 def _key_of(trigger_id: UUID, proof: Proof) -> str | None:
-    """The replay key of a signed call, or the message id that its sender gave it."""
+    """Return the replay key of a signed call, or the message id of its sender; None for a call with neither."""
     if proof.stamp is not None:
         return "webhook-hmac:" + hashlib.sha256(f"{trigger_id}:{proof.stamp}".encode()).hexdigest()
     return None if proof.message_id is None else f"webhook-id:{proof.message_id}"

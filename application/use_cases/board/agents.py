@@ -22,7 +22,7 @@ HEARTBEAT = "heartbeat"
 
 
 class AgentResult(Value, frozen=True):
-    """An agent, and the new secret of its heartbeats, if there is one: it is shown here and never again."""
+    """An agent, and the new secret of its heartbeats if there is one, which is shown in one reply and never again."""
 
     agent_id: UUID
     heartbeat_secret: str | None = None
@@ -35,7 +35,7 @@ class AgentResult(Value, frozen=True):
 
 
 def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: AgentDraft) -> AgentResult:
-    """Raises Misfit for a heartbeatUrl that is none."""
+    """Create an agent; with a heartbeatUrl it gets a secret. Raise InvalidField for one that is no URL."""
     authorize(work, principal, "administer", companies.enter(work, company_id))
     check_agent(work, company_id, draft.reports_to)
     check_superiors(work, draft.reports_to)
@@ -47,7 +47,7 @@ def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: Agen
 
 
 def update(work: UnitOfWork, principal: Principal, agent_id: UUID, patch: AgentPatch) -> AgentResult:
-    """The first heartbeatUrl brings a secret. Raises Misfit."""
+    """Change the fields that the patch sets; the first heartbeatUrl brings a secret. Raise as `create` does."""
     current = _writable(work, principal, agent_id)
     if isinstance(patch.reports_to, UUID) and patch.reports_to != current.profile.reports_to:
         check_agent(work, work.company_of(agent_id), patch.reports_to)
@@ -57,7 +57,11 @@ def update(work: UnitOfWork, principal: Principal, agent_id: UUID, patch: AgentP
 
 
 def rotate_heartbeat_secret(work: UnitOfWork, principal: Principal, agent_id: UUID, overlap_s: int) -> AgentResult:
-    """Another secret; for `overlap_s` seconds the one before signs beside it. Raises Unacceptable without an address."""
+    """
+    Give the agent a new secret; for `overlap_s` seconds the old one signs beside it.
+
+    Raises RuleViolation for an agent without a heartbeatUrl.
+    """
     authorize(work, principal, "entrust", resource(work, agent_id))
     current = _writable(work, principal, agent_id)
     secret_id, secret = signing_secrets.mint(work, agent_id, work.company_of(agent_id), HEARTBEAT)
@@ -67,22 +71,27 @@ def rotate_heartbeat_secret(work: UnitOfWork, principal: Principal, agent_id: UU
 
 
 def pause(work: UnitOfWork, principal: Principal, agent_id: UUID, reason: str) -> UUID:
-    return _change(work, principal, agent_id, lambda found: agent.pause(found, reason))
+    """Pause an agent with the reason; raise Conflict for one that cannot be paused as it is."""
+    return _change(work, principal, agent_id, lambda current: agent.pause(current, reason))
 
 
 def resume(work: UnitOfWork, principal: Principal, agent_id: UUID) -> UUID:
+    """Resume an agent; raise Conflict for a terminated one."""
     return _change(work, principal, agent_id, agent.resume)
 
 
 def approve(work: UnitOfWork, principal: Principal, agent_id: UUID) -> UUID:
+    """Approve an agent; raise Conflict for one that does not wait for approval."""
     return _change(work, principal, agent_id, agent.approve)
 
 
 def terminate(work: UnitOfWork, principal: Principal, agent_id: UUID) -> UUID:
+    """Terminate an agent for good; its keys are unknown from then on."""
     return _change(work, principal, agent_id, agent.terminate)
 
 
 def resource(work: UnitOfWork, agent_id: UUID) -> Resource:
+    """Return the agent as a resource that it owns itself; an unknown one belongs to no company."""
     return Resource(company_id=work.owner_of(AGENT, agent_id), kind="Agent", owner=agent_id)
 
 
@@ -94,7 +103,11 @@ def _change(
 
 
 def _heartbeat_secret(work: UnitOfWork, principal: Principal, agent_id: UUID) -> str | None:
-    """The new secret of an agent that needs one: whoever knows it can tell the agent that there is work."""
+    """
+    Return the new secret of an agent that needs one, else None; raise InvalidField for an address that is no URL.
+
+    Whoever knows the secret can tell the agent that there is work, so the caller must be allowed to entrust it.
+    """
     current = work.get(AGENT, agent_id)
     if current is None or current.profile.heartbeat_url is None:
         return None

@@ -21,7 +21,7 @@ NAMES_AT_ONCE = 20
 
 
 def create(work: UnitOfWork, principal: Principal, draft: CompanyDraft) -> UUID:
-    """The creator becomes its owner."""
+    """Create a company whose owner is the caller; raise Forbidden for all but instance admins."""
     user = require_board(principal)
     if not user.instance_admin:
         raise Forbidden("Instance admin required")
@@ -35,18 +35,20 @@ def create(work: UnitOfWork, principal: Principal, draft: CompanyDraft) -> UUID:
 
 
 def update(work: UnitOfWork, principal: Principal, company_id: UUID, patch: CompanyPatch) -> UUID:
+    """Change the fields that the patch sets."""
     current = _writable(work, principal, company_id)
     work.record(company_id, company.update(current, merged(current.details, patch)))
     return company_id
 
 
 def archive(work: UnitOfWork, principal: Principal, company_id: UUID) -> UUID:
+    """Archive a company."""
     work.record(company_id, company.archive(_writable(work, principal, company_id)))
     return company_id
 
 
 def enter_to_manage(work: UnitOfWork, principal: Principal, company_id: UUID) -> Membership:
-    """The standing of a board user who may write; what they may manage is for the domain to say."""
+    """Return the membership of a board user who may write; whom they may manage is decided by the domain."""
     authorize(work, principal, "administer", enter(work, company_id))
     if (membership := find_membership(work, require_board(principal), company_id)) is None:
         raise NotFound("Company not found")
@@ -54,13 +56,13 @@ def enter_to_manage(work: UnitOfWork, principal: Principal, company_id: UUID) ->
 
 
 def enter(work: UnitOfWork, company_id: UUID) -> Resource:
-    """The company of a `/companies/{id}/...` path as a resource; unknown ones are nobody's."""
+    """Return the company of a `/companies/{id}/...` path as a resource; an unknown one belongs to nobody."""
     exists = work.get(COMPANY, company_id) is not None
     return Resource(company_id=company_id if exists else None, kind="Company", by_company=True)
 
 
 def claim(work: UnitOfWork, scope: str, names: Iterator[str], holder_id: UUID, company_id: UUID) -> str:
-    """Takes the first free name of a scope; a race for it is settled by the store."""
+    """Claim the first free name of a scope and return it; when two race for it, the store refuses the second."""
     while batch := list(islice(names, NAMES_AT_ONCE)):
         work.load(claim_of(scope, name) for name in batch)
         for name in batch:

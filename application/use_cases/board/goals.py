@@ -16,6 +16,7 @@ from domain.values import GoalDetails
 
 
 def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: GoalDraft) -> UUID:
+    """Create a goal; raise InvalidField when too many goals would lie above it."""
     authorize(work, principal, "administer", companies.enter(work, company_id))
     details = merged(GoalDetails(title=draft.title), draft)
     _check(work, company_id, None, details)
@@ -25,6 +26,7 @@ def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: Goal
 
 
 def update(work: UnitOfWork, principal: Principal, goal_id: UUID, patch: GoalPatch) -> UUID:
+    """Change the fields that the patch sets; references are checked when they change."""
     current = _writable(work, principal, goal_id)
     details = merged(current.details, patch)
     _check(work, work.company_of(goal_id), goal_id, details, current.details)
@@ -33,6 +35,7 @@ def update(work: UnitOfWork, principal: Principal, goal_id: UUID, patch: GoalPat
 
 
 def delete(work: UnitOfWork, principal: Principal, goal_id: UUID) -> UUID:
+    """Delete a goal; what points at it stays as it is."""
     work.record(goal_id, goal.delete(_writable(work, principal, goal_id)))
     return goal_id
 

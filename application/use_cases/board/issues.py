@@ -23,6 +23,7 @@ OVERDUE = "Cancelled: the run lasted longer than the routine's maxRunDurationSec
 
 
 def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: IssueDraft) -> UUID:
+    """Create an issue; without a status it is `todo` when somebody is assigned to it, else `backlog`."""
     authorize(work, principal, "work", companies.enter(work, company_id))
     details = references.merged(IssueDetails(title=draft.title), draft)
     _check_references(work, company_id, None, details, None)
@@ -40,7 +41,11 @@ def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: Issu
 def update(
     work: UnitOfWork, principal: Principal, issue_id: UUID, patch: IssuePatch, session: UUID | None
 ) -> UUID | None:
-    """Edits, moves, comments; returns the id of the comment, if one was given."""
+    """
+    Edit, move and comment; return the id of the comment, if the patch has one.
+
+    An agent changes only what it is assigned to, in the session that checked it out.
+    """
     current = _writable(work, principal, issue_id, session)
     details = references.merged(current.details, patch)
     if details.parent_id == issue_id:
@@ -54,8 +59,13 @@ def update(
 
 
 def check_out(work: UnitOfWork, principal: Principal, issue_id: UUID, request: Checkout, session: UUID | None) -> UUID:
-    found = _existing(work, principal, issue_id, "work")
-    if projects.is_paused(work.get(PROJECT, found.details.project_id)):
+    """
+    Give the issue to an agent for its session; raise Conflict when another has it or its project is paused.
+
+    An agent checks out for itself only, and must name its session. The same session again changes nothing.
+    """
+    current = _existing(work, principal, issue_id, "work")
+    if projects.is_paused(work.get(PROJECT, current.details.project_id)):
         raise Conflict("Project is paused")
     if isinstance(principal, AgentCaller):
         if request.agent_id != principal.agent_id:
@@ -63,40 +73,42 @@ def check_out(work: UnitOfWork, principal: Principal, issue_id: UUID, request: C
         if session is None:
             raise Unauthenticated("Agent run id required")
     references.check_agent(work, work.company_of(issue_id), request.agent_id)
-    events = issue.check_out(found, issue_id, request.agent_id, session, request.expected_statuses)
+    events = issue.check_out(current, issue_id, request.agent_id, session, request.expected_statuses)
     work.record(issue_id, events)
     if events:
-        _follow(work, issue_id, found, "in_progress")
+        _follow(work, issue_id, current, "in_progress")
     return issue_id
 
 
 def release(work: UnitOfWork, principal: Principal, issue_id: UUID, session: UUID | None) -> UUID:
-    found = _existing(work, principal, issue_id, "work")
+    """Give the issue back; an agent gives back only what it is assigned to, in the session that checked it out."""
+    current = _existing(work, principal, issue_id, "work")
     if isinstance(principal, AgentCaller):
-        if found.details.assignee_agent_id != principal.agent_id:
+        if current.details.assignee_agent_id != principal.agent_id:
             raise Conflict("Only assignee can release issue")
         if session is None:
             raise Unauthenticated("Agent run id required")
-        issue.must_be_worked_on_by(found, principal.agent_id, session)
-    work.record(issue_id, issue.release(found))
+        issue.must_be_worked_on_by(current, principal.agent_id, session)
+    work.record(issue_id, issue.release(current))
     return issue_id
 
 
 def force_release(work: UnitOfWork, principal: Principal, issue_id: UUID) -> UUID:
-    """Takes an issue from whoever holds it."""
-    found = _existing(work, principal, issue_id, "administer")
-    if found.checkout_run_id is not None or found.status == "in_progress":
+    """Take an issue from whoever holds it."""
+    current = _existing(work, principal, issue_id, "administer")
+    if current.checkout_run_id is not None or current.status == "in_progress":
         work.record(issue_id, [IssueReleased()])
     return issue_id
 
 
 def comment(work: UnitOfWork, principal: Principal, issue_id: UUID, draft: CommentDraft, session: UUID | None) -> UUID:
+    """Add a comment and return its id; whoever may work in the company may comment."""
     _existing(work, principal, issue_id, "work")
     return _comment(work, principal, issue_id, draft.body, session)
 
 
 def cancel_overdue(work: UnitOfWork, issue_id: UUID, current: Issue, run_events: Sequence[RunEvent]) -> None:
-    """The run that opened it has lasted too long: it ends with these events, and makes room for the next."""
+    """Cancel an issue whose run has lasted too long; the run ends with these events and leaves the slot."""
     if current.routine_id is None or current.run_id is None:
         return
     work.record(issue_id, issue.move(current, "cancelled"))
@@ -107,11 +119,12 @@ def cancel_overdue(work: UnitOfWork, issue_id: UUID, current: Issue, run_events:
 
 
 def resource(work: UnitOfWork, issue_id: UUID) -> Resource:
+    """Return the issue as a resource; an unknown one belongs to no company."""
     return Resource(company_id=work.owner_of(ISSUE, issue_id), kind="Issue")
 
 
 def _follow(work: UnitOfWork, issue_id: UUID, old: Issue, status: IssueStatus) -> None:
-    """The run that opened the issue ends with it; the slot is taken as long as the issue is open."""
+    """End the run that opened the issue when the issue ends; keep the slot taken while it is open."""
     if old.routine_id is None or old.run_id is None:
         return
     company_id = work.company_of(issue_id)
@@ -164,7 +177,7 @@ def _existing(work: UnitOfWork, principal: Principal, issue_id: UUID, action: Ac
 
 
 def _writable(work: UnitOfWork, principal: Principal, issue_id: UUID, session: UUID | None) -> Issue:
-    found = _existing(work, principal, issue_id, "work")
+    current = _existing(work, principal, issue_id, "work")
     if isinstance(principal, AgentCaller):
-        issue.must_be_worked_on_by(found, principal.agent_id, session)
-    return found
+        issue.must_be_worked_on_by(current, principal.agent_id, session)
+    return current

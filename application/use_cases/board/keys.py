@@ -1,4 +1,4 @@
-"""Bearer keys: minted once, stored as a hash, revoked for good (contract 1.2, 7.1)."""
+"""Bearer keys: they are shown once, stored as a hash, and revoked for good (contract 1.2, 7.1)."""
 
 from datetime import datetime
 from typing import Any
@@ -20,11 +20,11 @@ from domain.events import KeyIssued, UserRegistered
 from domain.identity import FIRST_USER, key_of, membership_of
 from domain.values import Value
 
-Expiry = datetime | None | UnsetType  # None: never; UNSET: as usual
+Expiry = datetime | None | UnsetType  # None: the key never ends; UNSET: it ends after the usual time
 
 
 class NewKey(Value, frozen=True):
-    """A new key; the token is shown here and never again."""
+    """A new key with its token, which is shown in one reply and never again."""
 
     key_id: UUID
     name: str
@@ -40,7 +40,7 @@ class NewKey(Value, frozen=True):
 
 
 def create_for_board(work: UnitOfWork, principal: Principal, draft: BoardKeyDraft) -> NewKey:
-    """Good for no longer than the key that asks for it. Raises Misfit."""
+    """Create a key of the caller; raise InvalidField when it would outlive the key that the caller uses."""
     if not isinstance(principal, BoardUser):
         raise Unauthenticated("Board authentication required")
     expires_at = expiry(work, principal, draft.expires_at, "expiresAt")
@@ -51,9 +51,9 @@ def create_for_member(
     work: UnitOfWork, principal: Principal, company_id: UUID, user_id: UUID, draft: BoardKeyDraft
 ) -> NewKey:
     """
-    A further key for somebody whose own have expired or are lost. Raises Misfit as `create_for_board` does.
+    Create a further key for a member whose own have expired or are lost; raise InvalidField as `create_for_board` does.
 
-    For instance admins: with it one acts as that user, in whatever company they are.
+    Only instance admins may: with it one acts as that user, in whatever company they are.
     """
     companies.enter_to_manage(work, principal, company_id)
     if not require_board(principal).instance_admin:
@@ -63,25 +63,36 @@ def create_for_member(
     return mint_for_user(work, user_id, draft.name, expiry(work, principal, draft.expires_at, "expiresAt"))
 
 
-def expiry(work: UnitOfWork, principal: Principal, wanted: Expiry, field: str) -> datetime | None:
-    """When a new board key ends (None: never); UNSET is the usual time. Raises Misfit when it outlives the caller's."""
+def expiry(work: UnitOfWork, principal: Principal, requested_expiry: Expiry, field: str) -> datetime | None:
+    """
+    Return when a new board key ends, None for never; UNSET asks for the usual time.
+
+    Raises InvalidField for a key that would outlive the caller's.
+    """
     own = _own_key(work, principal)
-    if isinstance(wanted, UnsetType):
+    if isinstance(requested_expiry, UnsetType):
         return access.usual_expiry(own, work.now)
-    access.check_expiry(wanted, own, field)
-    return wanted
+    access.check_expiry(requested_expiry, own, field)
+    return requested_expiry
 
 
-def issue(  # noqa: PLR0913, PLR0917 what the key says, and how the request calls its expiry
-    work: UnitOfWork, principal: Principal, token: str, company_id: UUID, key: KeyIssued, wanted: Expiry, field: str
+def issue(  # noqa: PLR0913, PLR0917 the fields of a key, and the name of its expiry in the request
+    work: UnitOfWork,
+    principal: Principal,
+    token: str,
+    company_id: UUID,
+    key: KeyIssued,
+    requested_expiry: Expiry,
+    field: str,
 ) -> NewKey:
     """
-    A key of an agent or a collection, which is good for as long as the key that asks for it unless told otherwise.
+    Record a key of an agent or a collection; it ends with the key that asks for it unless another time is requested.
 
-    It rests on the membership of whoever issues it, as that is now. Raises Misfit when it outlives the caller's.
+    It rests on the membership of whoever issues it, as that is now. Raises InvalidField for a key that would outlive
+    the caller's.
     """
     own = _own_key(work, principal)
-    expires_at = own.expires_at if isinstance(wanted, UnsetType) else wanted
+    expires_at = own.expires_at if isinstance(requested_expiry, UnsetType) else requested_expiry
     access.check_expiry(expires_at, own, field)
     issuer_version = work.version_of(membership_of(require_board(principal).user_id, company_id))
     issued = replace(key, expires_at=expires_at, issuer_version=issuer_version)
@@ -90,6 +101,7 @@ def issue(  # noqa: PLR0913, PLR0917 what the key says, and how the request call
 
 
 def revoke_board_key(work: UnitOfWork, principal: Principal, key_id: UUID) -> UUID:
+    """Revoke a key of the caller's own; raise NotFound for any other."""
     if not isinstance(principal, BoardUser):
         raise Unauthenticated("Board authentication required")
     key = work.get(KEY, key_id)
@@ -100,7 +112,11 @@ def revoke_board_key(work: UnitOfWork, principal: Principal, key_id: UUID) -> UU
 
 
 def create_for_agent(work: UnitOfWork, principal: Principal, agent_id: UUID, draft: AgentKeyDraft) -> NewKey:
-    """With it the agent fires its routines, so it is for those who may do that themselves. Raises Misfit as `issue`."""
+    """
+    Create a key of an agent; raise InvalidField as `issue` does.
+
+    With it the agent fires its routines, so only those may create it who may do that themselves.
+    """
     resource = agents.resource(work, agent_id)
     authorize(work, principal, "entrust", resource)
     if resource.company_id is None:
@@ -110,10 +126,12 @@ def create_for_agent(work: UnitOfWork, principal: Principal, agent_id: UUID, dra
 
 
 def may_list_agent_keys(work: UnitOfWork, principal: Principal, agent_id: UUID) -> None:
+    """Raise unless the caller is a member who may write."""
     authorize(work, principal, "administer", agents.resource(work, agent_id))
 
 
 def revoke_agent_key(work: UnitOfWork, principal: Principal, agent_id: UUID, key_id: UUID) -> UUID:
+    """Revoke a key of the agent, whoever issued it; raise NotFound for any other."""
     authorize(work, principal, "administer", agents.resource(work, agent_id))
     key = work.get(KEY, key_id)
     if key is None or key.agent_id != agent_id:
@@ -123,12 +141,12 @@ def revoke_agent_key(work: UnitOfWork, principal: Principal, agent_id: UUID, key
 
 
 def may_manage(work: UnitOfWork, principal: Principal, company_id: UUID) -> None:
-    """All keys that were issued in a company are for its owners and admins to see. Raises Forbidden."""
+    """Raise Forbidden for all but owners and admins: they see all keys that were issued in a company."""
     access.must_manage_keys(companies.enter_to_manage(work, principal, company_id))
 
 
 def revoke_of_company(work: UnitOfWork, principal: Principal, company_id: UUID, key_id: UUID) -> UUID:
-    """An agent's key or a collection's, whoever issued it. Raises NotFound for any other."""
+    """Revoke a key of an agent or a collection, whoever issued it; raise NotFound for any other."""
     may_manage(work, principal, company_id)
     key = work.get(KEY, key_id)
     if key is None or key.user_id is not None or work.company_of(key_id) != company_id:
@@ -138,7 +156,7 @@ def revoke_of_company(work: UnitOfWork, principal: Principal, company_id: UUID, 
 
 
 def mint_first(work: UnitOfWork) -> NewKey | None:
-    """The first user of an installation and a board key for them; None when there is one already."""
+    """Create the first user of an installation and a board key for them; return None when there is one already."""
     if work.get(USER, FIRST_USER) is not None:
         return None
     work.record(FIRST_USER, [UserRegistered(name="Board", instance_admin=True)])
@@ -146,21 +164,25 @@ def mint_first(work: UnitOfWork) -> NewKey | None:
 
 
 def mint_board_key(work: UnitOfWork, name: str, user_id: UUID = FIRST_USER) -> NewKey:
-    """A further key for a user, by an operator at the database, when the others are lost or expired."""
+    """
+    Create a further key for a user when the others are lost or expired; for an operator at the database.
+
+    Raises NotFound for an unknown user.
+    """
     if work.get(USER, user_id) is None:
         raise NotFound("There is no such user; the first one is made by `routines init`")
     return mint_for_user(work, user_id, name, None)
 
 
 def mint_for_user(work: UnitOfWork, user_id: UUID, name: str, expires_at: datetime | None) -> NewKey:
-    """A board key of a user; `expires_at` None: it is good until it is revoked."""
+    """Create a board key of a user; without `expires_at` it is good until it is revoked."""
     token = tokens.mint("board")
     work.record(key_of(token), [KeyIssued(name=name, user_id=user_id, expires_at=expires_at)])
     return NewKey(key_id=key_of(token), name=name, token=token, created_at=work.now, expires_at=expires_at)
 
 
 def _own_key(work: UnitOfWork, principal: Principal) -> Key:
-    """The key of a board user who asks. Raises Unknown."""
+    """Return the key of the board user who asks; raise Unauthenticated when it is unknown."""
     if (own := work.get(KEY, require_board(principal).key_id)) is None:
         raise Unauthenticated
     return own

@@ -20,14 +20,14 @@ from domain.values import Value
 
 
 class AddedMembership(Value, frozen=True):
-    """A member; `key` is a board key for a user who is new."""
+    """A user who has become a member; `key` is a board key for a user who is new."""
 
     user_id: UUID
     key: NewKey | None
 
 
 class MembershipRef(Value, frozen=True):
-    """A user in a company; `owners` are the company's owners by the read model: where to look for another one."""
+    """A user in a company; `owners` are its owners by the read model, among whom another owner is looked for."""
 
     company_id: UUID
     user_id: UUID
@@ -35,11 +35,12 @@ class MembershipRef(Value, frozen=True):
 
     @property
     def member_id(self) -> UUID:
+        """The stream of the membership."""
         return membership_of(self.user_id, self.company_id)
 
 
 def emails_of(company_id: UUID) -> str:
-    """The scope of the emails of its members."""
+    """Return the scope of the email addresses of a company's members."""
     return f"email|{company_id}"
 
 
@@ -47,19 +48,19 @@ def add(
     work: UnitOfWork, principal: Principal, company_id: UUID, draft: MemberDraft, shared: Sequence[UUID] = ()
 ) -> AddedMembership:
     """
-    A user who is known, by id only, or else a new one, who gets a board key.
+    Add a user as a member: an existing one by id, or else a new one, who gets a board key.
 
-    Nobody proves that an address is theirs, so an email identifies nobody. Raises Misfit for a key that would outlive
-    the caller's. `shared` are the companies of the user by the read model: where to look for one that the caller
-    knows them from.
+    Nobody proves that an address is theirs, so an email identifies nobody. `shared` are the companies of the user by
+    the read model, among which one is looked for that the caller knows them from. Raises InvalidField for a key that
+    would outlive the caller's, Conflict for somebody who is a member.
     """
-    by = companies.enter_to_manage(work, principal, company_id)
-    known = None if draft.user_id is None else _known(work, principal, company_id, draft.user_id, shared)
-    user_id = known or work.new_id()
+    manager = companies.enter_to_manage(work, principal, company_id)
+    existing_id = None if draft.user_id is None else _known(work, principal, company_id, draft.user_id, shared)
+    user_id = existing_id or work.new_id()
     member_id = membership_of(user_id, company_id)
-    wanted = access.granted(draft.membership_role, None if draft.permissions is UNSET else draft.permissions)
-    work.record(member_id, access.join(by, user_id, work.get(MEMBERSHIP, member_id), wanted), company_id)
-    if known is not None:
+    rights = access.granted(draft.membership_role, None if draft.permissions is UNSET else draft.permissions)
+    work.record(member_id, access.join(manager, user_id, work.get(MEMBERSHIP, member_id), rights), company_id)
+    if existing_id is not None:
         return AddedMembership(user_id=user_id, key=None)
     _register(work, user_id, company_id, draft)
     expires_at = keys.expiry(work, principal, draft.key_expires_at, "keyExpiresAt")
@@ -69,20 +70,28 @@ def add(
 def change(
     work: UnitOfWork, principal: Principal, membership: MembershipRef, patch: MemberPatch, *, revokes_keys: bool = True
 ) -> UUID:
-    """If the member may not assign any more, the keys that they issued in the company are unknown, unless told otherwise."""
-    by, member = companies.enter_to_manage(work, principal, membership.company_id), _member(work, membership)
+    """
+    Change role and permissions of a member.
+
+    Who may not assign any more loses the keys that they issued in the company, unless `revokes_keys` is false.
+    """
+    manager, member = companies.enter_to_manage(work, principal, membership.company_id), _member(work, membership)
     role = member.role if patch.membership_role is UNSET else patch.membership_role
-    wanted = access.regraded(member, role, None if patch.permissions is UNSET else patch.permissions)
+    rights = access.regraded(member, role, None if patch.permissions is UNSET else patch.permissions)
     others = _other_owners(work, membership)
-    work.record(membership.member_id, access.change(by, member, wanted, others, revokes_keys=revokes_keys))
+    work.record(membership.member_id, access.change(manager, member, rights, others, revokes_keys=revokes_keys))
     return membership.user_id
 
 
 def remove(work: UnitOfWork, principal: Principal, membership: MembershipRef, *, revokes_keys: bool = True) -> UUID:
-    """The user may do nothing here from the next request on, nor may anybody by the keys that they issued."""
-    by, member = companies.enter_to_manage(work, principal, membership.company_id), _member(work, membership)
+    """
+    Remove a member, who may do nothing here from the next request on.
+
+    The same holds for the keys that they issued in the company, unless `revokes_keys` is false.
+    """
+    manager, member = companies.enter_to_manage(work, principal, membership.company_id), _member(work, membership)
     others = _other_owners(work, membership)
-    work.record(membership.member_id, access.remove(by, member, others, revokes_keys=revokes_keys))
+    work.record(membership.member_id, access.remove(manager, member, others, revokes_keys=revokes_keys))
     return membership.user_id
 
 
@@ -94,9 +103,9 @@ def _member(work: UnitOfWork, membership: MembershipRef) -> Membership:
 
 def _other_owners(work: UnitOfWork, membership: MembershipRef) -> Iterator[Membership]:
     """
-    Read one by one, until the domain has seen an owner: that one's stream is guarded by the commit.
+    Yield other owners one by one until the domain has seen one, whose stream the commit then guards.
 
-    So of two owners who unmake each other at once, the second finds none who is left, however old `seat.owners` is.
+    So of two owners who unmake each other at once, the second finds no other owner, however old `membership.owners` is.
     """
     for owner_id in membership.owners:
         owner = work.get(MEMBERSHIP, membership_of(owner_id, membership.company_id))
@@ -106,9 +115,9 @@ def _other_owners(work: UnitOfWork, membership: MembershipRef) -> Iterator[Membe
 
 def _known(work: UnitOfWork, principal: Principal, company_id: UUID, user_id: UUID, shared: Sequence[UUID]) -> UUID:
     """
-    A user whom the caller may know of: from a company of both, or as a former member of this one.
+    Return a user whom the caller may know: from a company of both, or as a former member of this one.
 
-    Raises NotFound for anybody else as for nobody: to add somebody shows their name and email.
+    Raises the same NotFound for anybody else as for an unknown id, since adding somebody shows their name and email.
     """
     user = require_board(principal)
     if work.get(USER, user_id) is None:
@@ -125,7 +134,7 @@ def _known(work: UnitOfWork, principal: Principal, company_id: UUID, user_id: UU
 
 
 def _register(work: UnitOfWork, user_id: UUID, company_id: UUID, draft: MemberDraft) -> None:
-    """A new user. Raises Conflict when a member of this company goes by the email already; others do not matter."""
+    """Record a new user; raise Conflict when a member of this company, no matter of others, has the email already."""
     work.record(user_id, [UserRegistered(name=draft.name or "", email=draft.email)])
     if draft.email is None:
         return

@@ -18,6 +18,7 @@ from domain.values import ProjectDetails
 
 
 def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: ProjectDraft) -> UUID:
+    """Create a project; its goal and its lead agent must be of the company."""
     authorize(work, principal, "administer", companies.enter(work, company_id))
     check_goal(work, company_id, draft.goal_id)
     check_agent(work, company_id, draft.lead_agent_id, "Lead agent")
@@ -29,6 +30,7 @@ def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: Proj
 
 
 def update(work: UnitOfWork, principal: Principal, project_id: UUID, patch: ProjectPatch) -> UUID:
+    """Change the fields that the patch sets; references are checked when they change."""
     current = _writable(work, principal, project_id)
     details = merged(current.details, patch)
     company_id = work.company_of(project_id)
@@ -41,16 +43,18 @@ def update(work: UnitOfWork, principal: Principal, project_id: UUID, patch: Proj
 
 
 def pause(work: UnitOfWork, principal: Principal, project_id: UUID) -> UUID:
+    """Pause a project: its scheduled firings open no issues, and its issues cannot be checked out."""
     return _change(work, principal, project_id, project.pause)
 
 
 def resume(work: UnitOfWork, principal: Principal, project_id: UUID) -> UUID:
+    """Resume a project."""
     return _change(work, principal, project_id, project.resume)
 
 
 def delete(work: UnitOfWork, principal: Principal, project_id: UUID, *, in_use: bool = False) -> UUID:
-    """Refused while a routine is in it (`in_use`, from the read model); its issues stay as they are."""
-    return _change(work, principal, project_id, lambda found: project.delete(found, in_use=in_use))
+    """Delete a project; raise Conflict while a routine is in it (`in_use`, from the read model). Its issues stay."""
+    return _change(work, principal, project_id, lambda current: project.delete(current, in_use=in_use))
 
 
 def _change(

@@ -21,17 +21,17 @@ PURPOSE = "environment"
 
 
 def visible(_work: UnitOfWork, principal: Principal) -> Principal:
-    """Whose collections are asked for."""
+    """Return the caller, whose collections are to be listed."""
     return principal
 
 
 def enter(work: UnitOfWork, principal: Principal, collection: str, action: Action = "read") -> UUID:
-    """The company behind the name, for whoever may see it. Raises NotFound."""
+    """Return the company behind the name; raise NotFound unless the caller may see it."""
     return names.collection(work, principal, collection, action)
 
 
 def create(work: UnitOfWork, principal: Principal, draft: CollectionCreate) -> UUID:
-    """A company with this name. Raises Forbidden for whoever may make none, Conflict when the name is taken."""
+    """Create a company as a collection; raise Forbidden for all but instance admins, Conflict for a taken name."""
     require_board(principal)
     company_id = companies.create(work, principal, CompanyDraft(name=draft.name, description=draft.description))
     names.take(work, names.COLLECTIONS, draft.name, company_id, company_id, Conflict("Collection already exists"))
@@ -40,19 +40,23 @@ def create(work: UnitOfWork, principal: Principal, draft: CollectionCreate) -> U
 
 
 def change_environment(work: UnitOfWork, principal: Principal, collection: str, change: EnvironmentChange) -> UUID:
-    """Merges; null deletes, a mask keeps what there is. Raises Misfit for what cannot be a variable, or too many."""
+    """
+    Merge the variables into the environment; null deletes one, a mask keeps its value.
+
+    Raises InvalidField for what cannot be a variable, and for too many or too large ones.
+    """
     company_id = names.collection(work, principal, collection, "administer")
     company = work.get(COMPANY, company_id)
     old = company.environment if company else None
-    kept: dict[str, object] = {}
-    if (wanted := change.environment_variables) is not None:
-        new = {name: value for name, value in wanted.items() if value is not None and value != MASK}
+    values: dict[str, object] = {}
+    if (variables := change.environment_variables) is not None:
+        new = {name: value for name, value in variables.items() if value is not None and value != MASK}
         environment.check_new(new)
-        deleted = {name for name, value in wanted.items() if value is None}
-        kept = {name: value for name, value in named_secrets.opened(work, old).items() if name not in deleted} | new
+        deleted = {name for name, value in variables.items() if value is None}
+        values = {name: value for name, value in named_secrets.opened(work, old).items() if name not in deleted} | new
         if new:
-            environment.check_total(kept, work.limits)
-    sealed = named_secrets.seal(work, company_id, PURPOSE, kept, company_id)
+            environment.check_total(values, work.limits)
+    sealed = named_secrets.seal(work, company_id, PURPOSE, values, company_id)
     if old is not None:
         work.drop([old.id])
     if sealed != old:
@@ -62,9 +66,10 @@ def change_environment(work: UnitOfWork, principal: Principal, collection: str, 
 
 def create_key(work: UnitOfWork, principal: Principal, draft: ApiKeyCreate) -> NewKey:
     """
-    A key for one collection, for board users who may fire there as it can; it is shown here and never again.
+    Create a key for one collection; its token is shown in one reply and never again.
 
-    Raises Misfit for one that would outlive the caller's.
+    Only board users with the right to assign may create one, since it can fire there. Raises InvalidField for a key
+    that would outlive the caller's.
     """
     require_board(principal)
     company_id = names.collection(work, principal, draft.collection_name, "entrust")
@@ -74,14 +79,14 @@ def create_key(work: UnitOfWork, principal: Principal, draft: ApiKeyCreate) -> N
 
 
 def may_list_keys(work: UnitOfWork, principal: Principal, collection: str) -> UUID:
-    """The company. Raises Forbidden for keys themselves: a leaked one does not lead to the others."""
+    """Return the company; raise Forbidden for keys of collections, so that a leaked one does not lead to the others."""
     company_id = names.collection(work, principal, collection)
     require_board(principal)
     return company_id
 
 
 def revoke_key(work: UnitOfWork, principal: Principal, collection: str, key_id: UUID) -> UUID:
-    """The token is unknown from the next request on."""
+    """Revoke a key of the collection; its token is unknown from the next request on."""
     require_board(principal)
     company_id = names.collection(work, principal, collection, "administer")
     key = work.get(KEY, key_id)
@@ -92,10 +97,10 @@ def revoke_key(work: UnitOfWork, principal: Principal, collection: str, key_id: 
 
 
 def own(principal: Principal) -> UUID | None:
-    """The company of a key that is bound to one."""
+    """Return the company that the caller's key is bound to; None for other keys."""
     return principal.company_id if isinstance(principal, CollectionCaller) else None
 
 
 def is_admin(principal: Principal) -> bool:
-    """Whether all collections are theirs."""
+    """Return whether the caller is an instance admin, who sees all collections."""
     return isinstance(principal, BoardUser) and principal.instance_admin

@@ -1,4 +1,4 @@
-"""Routines that call a task, as Jetty's clients keep them (Jetty contract 2)."""
+"""Routines that call a task, as Jetty's clients manage them (Jetty contract 2)."""
 
 from collections.abc import Mapping
 from uuid import UUID
@@ -33,19 +33,24 @@ SECRETS, CALLBACK = "secret params", "callback"
 
 
 def create(work: UnitOfWork, principal: Principal, path: TaskPath, draft: RoutineCreate) -> UUID:
-    """Raises Conflict when the name is taken, Unacceptable for more than can ever be called, and what `update` does."""
-    at = names.task(work, principal, path, "assign")
-    wanted = _cadence(draft.cadence)
-    _check(draft.init_params_overrides, draft.webhook_url, at.task.details.workflow)
-    routine_id, company_id = work.new_id(), at.company_id
+    """
+    Create a routine that calls the task, with the schedule of its cadence.
+
+    Raises Conflict for a taken name, RuleViolation for a call that would be too large or overrides what the task does
+    not declare, InvalidField for an address that is no URL and for a secret without an address.
+    """
+    ref = names.task(work, principal, path, "assign")
+    new_cadence = _cadence(draft.cadence)
+    _check(draft.init_params_overrides, draft.webhook_url, ref.task.details.workflow)
+    routine_id, company_id = work.new_id(), ref.company_id
     work.begin(cadence_of(routine_id))
-    names.take(work, names.routines_of(at.task_id), draft.name, routine_id, company_id, _taken(draft.name))
+    names.take(work, names.routines_of(ref.task_id), draft.name, routine_id, company_id, _taken(draft.name))
     secrets = _sealed(work, routine_id, company_id, draft.secret_params, None)
     callback = _callback(work, routine_id, company_id, draft.webhook_url, draft.webhook_secret)
     call = TaskCall(
-        task_id=at.task_id,
+        task_id=ref.task_id,
         name=draft.name,
-        cadence=wanted,
+        cadence=new_cadence,
         overrides=draft.init_params_overrides,
         secrets=secrets,
         callback=callback,
@@ -59,59 +64,60 @@ def create(work: UnitOfWork, principal: Principal, path: TaskPath, draft: Routin
     task_firing.must_be_callable(work, call, company_id)
     created = routine.create(settings, routines.responsible(work, principal, settings), work.limits)
     work.record(routine_id, created, company_id)
-    work.record(at.task_id, task.add_routine(at.task, routine_id, work.limits))
-    _follow(work, routine_id, company_id, wanted)
+    work.record(ref.task_id, task.add_routine(ref.task, routine_id, work.limits))
+    _follow(work, routine_id, company_id, new_cadence)
     return routine_id
 
 
 def update(
     work: UnitOfWork, principal: Principal, path: RoutinePath, patch: RoutineChange, action: Action = "assign"
 ) -> UUID:
-    """What is absent stays. Raises Misfit and Unacceptable for a value that does not fit, Conflict for a taken name."""
-    at = names.routine(work, principal, path, action)
+    """Change the fields that the patch sets; raise as `create` does."""
+    ref = names.routine(work, principal, path, action)
     if patch.webhook_url == MASK:
         patch = replace(patch, webhook_url=UNSET)
-    wanted = at.call.cadence if patch.cadence is UNSET else _cadence(patch.cadence)
+    new_cadence = ref.call.cadence if patch.cadence is UNSET else _cadence(patch.cadence)
     overrides = None if patch.init_params_overrides is UNSET else patch.init_params_overrides
     url = None if patch.webhook_url is UNSET else patch.webhook_url
-    _check(overrides or {}, url, at.task.details.workflow)
+    _check(overrides or {}, url, ref.task.details.workflow)
     call = replace(
-        at.call,
-        cadence=wanted,
-        overrides=at.call.overrides if overrides is None else overrides,
-        secrets=_secrets_after(work, at, patch),
-        callback=_callback_after(work, at, patch),
+        ref.call,
+        cadence=new_cadence,
+        overrides=ref.call.overrides if overrides is None else overrides,
+        secrets=_secrets_after(work, ref, patch),
+        callback=_callback_after(work, ref, patch),
     )
-    if patch.name not in (UNSET, at.call.name):
-        call = _renamed(work, at, call, str(patch.name))
+    if patch.name not in (UNSET, ref.call.name):
+        call = _renamed(work, ref, call, str(patch.name))
     if overrides is not None:
-        task_firing.must_be_callable(work, call, at.company_id)
-    settings = replace(at.routine.settings, call=call, title=_title(at.routine.settings, call))
+        task_firing.must_be_callable(work, call, ref.company_id)
+    settings = replace(ref.routine.settings, call=call, title=_title(ref.routine.settings, call))
     if patch.paused is not UNSET:
         settings = replace(settings, status="paused" if patch.paused else "active")
-    _change(work, at, settings, follows=wanted != at.call.cadence)
-    return at.routine_id
+    _change(work, ref, settings, follows=new_cadence != ref.call.cadence)
+    return ref.routine_id
 
 
 def pause(work: UnitOfWork, principal: Principal, path: RoutinePath) -> tuple[UUID, bool]:
-    """The routine, and whether the caller is shown the address of its callback."""
+    """Pause a routine; return its id, and whether the caller is shown the address of its callback."""
     _, addresses = names.seen(work, principal, names.routine, path)
     return update(work, principal, path, RoutineChange(paused=True), "administer"), addresses
 
 
 def resume(work: UnitOfWork, principal: Principal, path: RoutinePath) -> UUID:
+    """Resume a routine; its schedule goes on from now."""
     return update(work, principal, path, RoutineChange(paused=False))
 
 
 def delete(work: UnitOfWork, principal: Principal, path: RoutinePath) -> UUID:
-    """Its name is free; its trajectories stay."""
-    at = names.routine(work, principal, path, "administer")
-    archive(work, at.routine_id, at.routine, at.call)
-    return at.routine_id
+    """Archive a routine, so that its name is free; its trajectories stay."""
+    ref = names.routine(work, principal, path, "administer")
+    archive(work, ref.routine_id, ref.routine, ref.call)
+    return ref.routine_id
 
 
 def archive(work: UnitOfWork, routine_id: UUID, current: Routine, call: TaskCall) -> None:
-    """It fires no more, and what it kept secret is gone."""
+    """Archive a routine: it fires no more, and its secrets are dropped."""
     schedule_changes.record_all_pending_as_missed(work, current, "archived")
     task_firing.release(work, routine_id, call)
     ended = replace(current.settings, status="archived", call=replace(call, secrets=None, callback=None))
@@ -119,39 +125,39 @@ def archive(work: UnitOfWork, routine_id: UUID, current: Routine, call: TaskCall
 
 
 def run_now(work: UnitOfWork, principal: Principal, path: RoutinePath) -> UUID:
-    """The trajectory: cadence, pause and overlap do not count (Jetty contract 5.2)."""
-    at = names.routine(work, principal, path, "assign")
+    """Fire a routine and return its trajectory, whatever its cadence, pause and overlap are (Jetty contract 5.2)."""
+    ref = names.routine(work, principal, path, "assign")
     run_id = runs.new_run(work)
     trajectory_id = trajectory_of_run(run_id)
     work.begin(trajectory_id)
-    asked = FiringRequest(
+    request = FiringRequest(
         run_id=run_id,
-        routine_id=at.routine_id,
+        routine_id=ref.routine_id,
         source="manual",
         assignee_agent_id=None,
-        project_id=at.routine.settings.project_id,
-        rendered=RenderedTemplate(title=at.routine.settings.title, description=""),
+        project_id=ref.routine.settings.project_id,
+        rendered=RenderedTemplate(title=ref.routine.settings.title, description=""),
     )
-    runs.record(work, at.company_id, at.routine, asked)
+    runs.record(work, ref.company_id, ref.routine, request)
     return trajectory_id
 
 
-def _change(work: UnitOfWork, at: names.RoutineRef, settings: RoutineSettings, *, follows: bool) -> None:
-    """Occurrences whose time has come are accounted for before the schedule is changed or stopped."""
-    found = at.routine
-    stops = settings.status != "active" and found.settings.status == "active"
+def _change(work: UnitOfWork, ref: names.RoutineRef, settings: RoutineSettings, *, follows: bool) -> None:
+    """Record the settings; before the schedule is changed or stopped, record what is due as missed."""
+    current = ref.routine
+    stops = settings.status != "active" and current.settings.status == "active"
     if stops or follows:
-        schedule_changes.record_all_pending_as_missed(work, found, "paused" if stops else "edited")
-    work.record(at.routine_id, routine.update(found, settings, work.limits))
+        schedule_changes.record_all_pending_as_missed(work, current, "paused" if stops else "edited")
+    work.record(ref.routine_id, routine.update(current, settings, work.limits))
     if follows:
-        _follow(work, at.routine_id, at.company_id, settings.call.cadence if settings.call else at.call.cadence)
-    elif settings.status == "active" and found.settings.status != "active":
-        routines.reschedule(work, found)
+        _follow(work, ref.routine_id, ref.company_id, settings.call.cadence if settings.call else ref.call.cadence)
+    elif settings.status == "active" and current.settings.status != "active":
+        routines.reschedule(work, current)
 
 
-def _follow(work: UnitOfWork, routine_id: UUID, company_id: UUID, wanted: Cadence) -> None:
-    """The schedule of the routine becomes that of the cadence; there is none for a manual one."""
-    trigger_id, schedule = cadence_of(routine_id), cadence.schedule_of(wanted)
+def _follow(work: UnitOfWork, routine_id: UUID, company_id: UUID, new_cadence: Cadence) -> None:
+    """Give the routine the schedule of the cadence; a manual one has none."""
+    trigger_id, schedule = cadence_of(routine_id), cadence.schedule_of(new_cadence)
     current = work.get(TRIGGER, trigger_id)
     is_there = current is not None and not current.deleted
     if schedule is None:
@@ -171,8 +177,8 @@ def _follow(work: UnitOfWork, routine_id: UUID, company_id: UUID, wanted: Cadenc
     work.record(routine_id, [kind(trigger_id=trigger_id, kind="schedule", state=state)])
 
 
-def _cadence(given: CadenceConfig) -> Cadence:
-    return cadence.cadence(given.type, given.hour_utc, given.minute_utc, given.day_of_week)
+def _cadence(config: CadenceConfig) -> Cadence:
+    return cadence.cadence(config.type, config.hour_utc, config.minute_utc, config.day_of_week)
 
 
 def _check(overrides: Json, url: str | None, workflow: Json) -> None:
@@ -186,29 +192,29 @@ def _taken(name: str) -> Conflict:
 
 
 def _title(settings: RoutineSettings, call: TaskCall) -> str:
-    """Its name, unless somebody gave it another title."""
+    """Return its name, unless somebody gave it another title."""
     return call.name if settings.call and settings.title == settings.call.name else settings.title
 
 
-def _renamed(work: UnitOfWork, at: names.RoutineRef, call: TaskCall, name: str) -> TaskCall:
-    scope = names.routines_of(at.task_id)
-    names.take(work, scope, name, at.routine_id, at.company_id, _taken(name))
-    names.free(work, scope, at.call.name)
+def _renamed(work: UnitOfWork, ref: names.RoutineRef, call: TaskCall, name: str) -> TaskCall:
+    scope = names.routines_of(ref.task_id)
+    names.take(work, scope, name, ref.routine_id, ref.company_id, _taken(name))
+    names.free(work, scope, ref.call.name)
     return replace(call, name=name)
 
 
 def _sealed(
-    work: UnitOfWork, routine_id: UUID, company_id: UUID, given: Mapping[str, object], old: Sealed | None
+    work: UnitOfWork, routine_id: UUID, company_id: UUID, values: Mapping[str, object], old: Sealed | None
 ) -> Sealed | None:
-    return named_secrets.seal(work, routine_id, SECRETS, named_secrets.unmasked(work, given, old), company_id)
+    return named_secrets.seal(work, routine_id, SECRETS, named_secrets.unmasked(work, values, old), company_id)
 
 
-def _secrets_after(work: UnitOfWork, at: names.RoutineRef, patch: RoutineChange) -> Sealed | None:
-    old = at.call.secrets
+def _secrets_after(work: UnitOfWork, ref: names.RoutineRef, patch: RoutineChange) -> Sealed | None:
+    old = ref.call.secrets
     if patch.secret_params is UNSET:
         return old
     try:
-        new = _sealed(work, at.routine_id, at.company_id, patch.secret_params, old)
+        new = _sealed(work, ref.routine_id, ref.company_id, patch.secret_params, old)
     except named_secrets.Lost:
         raise InvalidField("The stored secrets are gone: send their values", "secret_params") from None
     if old is not None:
@@ -219,7 +225,7 @@ def _secrets_after(work: UnitOfWork, at: names.RoutineRef, patch: RoutineChange)
 def _callback(
     work: UnitOfWork, routine_id: UUID, company_id: UUID, url: str | None, secret: str | None
 ) -> Callback | None:
-    """Raises Misfit for a secret that has nothing to sign."""
+    """Return the callback with its secret in the vault; raise InvalidField for a secret without an address."""
     if url is None:
         if secret is not None:
             raise InvalidField("webhook_secret needs a webhook_url", "webhook_secret")
@@ -229,12 +235,12 @@ def _callback(
     return Callback(url=url, secret_id=work.keep(routine_id, CALLBACK, Secret(secret.encode()), company_id))
 
 
-def _callback_after(work: UnitOfWork, at: names.RoutineRef, patch: RoutineChange) -> Callback | None:
-    old = at.call.callback
+def _callback_after(work: UnitOfWork, ref: names.RoutineRef, patch: RoutineChange) -> Callback | None:
+    old = ref.call.callback
     url = (old.url if old else None) if patch.webhook_url is UNSET else patch.webhook_url
     if url is not None and patch.webhook_secret in (UNSET, MASK):
         return Callback(url=url, secret_id=old.secret_id if old else None)
     secret = patch.webhook_secret if isinstance(patch.webhook_secret, str) and patch.webhook_secret != MASK else None
     if old is not None and old.secret_id is not None:
         work.drop([old.secret_id])
-    return _callback(work, at.routine_id, at.company_id, url, secret)
+    return _callback(work, ref.routine_id, ref.company_id, url, secret)

@@ -1,4 +1,4 @@
-"""Tasks: what can be called (Jetty contract 7)."""
+"""Tasks, which routines and callers call (Jetty contract 7)."""
 
 from uuid import UUID
 
@@ -19,42 +19,43 @@ from domain.values import TaskDetails
 
 
 def create(work: UnitOfWork, principal: Principal, collection: str, draft: TaskCreate) -> UUID:
-    """Raises Misfit for a workflow that is none, Conflict when the name is taken."""
+    """Create a task; raise InvalidField for a workflow that is none, Conflict for a taken name."""
     company_id = names.collection(work, principal, collection, "administer")
     details = TaskDetails(name=draft.name, description=draft.description, workflow=draft.workflow)
     events = task.create(details, work.limits)
     task_id = work.new_id()
-    taken = _taken(draft.name, collection)
-    names.take(work, names.tasks_of(company_id), draft.name, task_id, company_id, taken)
+    refusal = _taken(draft.name, collection)
+    names.take(work, names.tasks_of(company_id), draft.name, task_id, company_id, refusal)
     work.record(task_id, events, company_id)
     return task_id
 
 
 def update(work: UnitOfWork, principal: Principal, path: TaskPath, change: TaskChange) -> UUID:
-    """Raises what `create` does."""
-    at = names.task(work, principal, path, "administer")
-    details = merged(at.task.details, change)
-    events = task.update(at.task, details, work.limits)
-    if change.name is not UNSET and details.name != at.task.details.name:
-        scope = names.tasks_of(at.company_id)
-        names.take(work, scope, details.name, at.task_id, at.company_id, _taken(details.name, path.collection))
-        names.free(work, scope, at.task.details.name)
-    work.record(at.task_id, events)
-    return at.task_id
+    """Change the fields that the patch sets; raise as `create` does."""
+    ref = names.task(work, principal, path, "administer")
+    details = merged(ref.task.details, change)
+    events = task.update(ref.task, details, work.limits)
+    if change.name is not UNSET and details.name != ref.task.details.name:
+        scope = names.tasks_of(ref.company_id)
+        names.take(work, scope, details.name, ref.task_id, ref.company_id, _taken(details.name, path.collection))
+        names.free(work, scope, ref.task.details.name)
+    work.record(ref.task_id, events)
+    return ref.task_id
 
 
 def delete(work: UnitOfWork, principal: Principal, path: TaskPath) -> bool:
     """
-    One step of it, since all of its routines may be more than one unit of work may read; True once it is gone.
+    Carry out one step of deleting a task; return True once it is gone.
 
-    Its routines go with it, the newest first, each in a step of its own; its trajectories stay.
+    Its routines go with it, the newest first, each in a step of its own, since all of them may be more than one unit of
+    work may read. Its trajectories stay.
     """
-    at = names.task(work, principal, path, "administer")
-    if at.task.routines:
-        _archive(work, at.task_id, at.task.routines[-1])
+    ref = names.task(work, principal, path, "administer")
+    if ref.task.routines:
+        _archive(work, ref.task_id, ref.task.routines[-1])
         return False
-    names.free(work, names.tasks_of(at.company_id), at.task.details.name)
-    work.record(at.task_id, [TaskDeleted()])
+    names.free(work, names.tasks_of(ref.company_id), ref.task.details.name)
+    work.record(ref.task_id, [TaskDeleted()])
     return True
 
 

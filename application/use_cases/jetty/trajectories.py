@@ -32,7 +32,7 @@ SCORE, COST = "score.", "cost_est_usd"
 
 
 class Claimed(Value, frozen=True):
-    """A trajectory in the hands of a worker, and what only the worker is told."""
+    """A trajectory that a worker has claimed, with the secrets that only this worker gets."""
 
     trajectory_id: UUID
     claim_id: UUID
@@ -47,117 +47,130 @@ class Claimed(Value, frozen=True):
 
 
 def run(work: UnitOfWork, principal: Principal, path: TaskPath, request: RunCreate) -> UUID:
-    """A call by hand. What it is given need not be declared by the task. Raises Unacceptable when it is too large."""
-    at = names.task(work, principal, path, "assign")
+    """
+    Call a task by hand and return the trajectory; parameters need not be declared by the task.
+
+    Raises RuleViolation when it is too large, InvalidField for a callback address that is no URL.
+    """
+    ref = names.task(work, principal, path, "assign")
     if request.webhook_url is not None:
         outbound_url.must_be_url(request.webhook_url, "webhook_url")
     trajectory_id = work.new_id()
-    secrets = named_secrets.seal(work, trajectory_id, SECRETS, request.secret_params, at.company_id)
+    secrets = named_secrets.seal(work, trajectory_id, SECRETS, request.secret_params, ref.company_id)
     opened = TrajectoryOpened(
-        task_id=at.task_id,
-        name=names.full(work, at.company_id, at.task_id),
-        workflow=at.task.details.workflow,
-        init_params={**_declared(at), **request.init_params},
+        task_id=ref.task_id,
+        name=names.full(work, ref.company_id, ref.task_id),
+        workflow=ref.task.details.workflow,
+        init_params={**_declared(ref), **request.init_params},
         secrets=secrets,
-        callback=_callback(work, trajectory_id, at.company_id, request),
+        callback=_callback(work, trajectory_id, ref.company_id, request),
         author=work.actor,
     )
     trajectory.must_be_openable(opened, work.limits)
-    task_firing.start(work, trajectory_id, opened, at.company_id)
+    task_firing.start(work, trajectory_id, opened, ref.company_id)
     _drop_when_over(work, trajectory_id)
     return trajectory_id
 
 
-def claim(  # noqa: PLR0913, PLR0917 what a worker says
+def claim(  # noqa: PLR0913, PLR0917 the fields of a worker's request
     work: UnitOfWork, principal: Principal, collection: str, task: str | None, worker: str, waiting: Sequence[UUID]
 ) -> Claimed | None:
     """
-    The first of these that waits, for this worker; None when others have them all.
+    Give the worker the first trajectory that waits; return None when others have them all.
 
-    One whose secrets are gone has failed, and says so.
+    One whose secrets are gone is recorded as failed, with that as its error.
     """
     company_id = names.collection(work, principal, collection, "assign")
     task_id = None if task is None else names.task(work, principal, TaskPath(collection=collection, task=task)).task_id
-    for trajectory_id in waiting:  # mostly the first is taken: the others are not read before
-        found = task_firing.present(work, trajectory_id)
-        if work.company_of(trajectory_id) != company_id or (task_id not in (None, found.task_id)):
+    for trajectory_id in waiting:  # read one by one, since mostly the first can be claimed
+        current = task_firing.present(work, trajectory_id)
+        if work.company_of(trajectory_id) != company_id or (task_id not in (None, current.task_id)):
             continue
-        if not trajectory.may_be_claimed(found, work.now):
+        if not trajectory.may_be_claimed(current, work.now):
             continue
         try:
-            secrets, environment = _secrets(work, found), _environment(work, company_id)
+            secrets, environment = _secrets(work, current), _environment(work, company_id)
         except named_secrets.Lost:
             task_firing.move(work, trajectory_id, [TrajectoryMoved(status="failed", error=LOST)])
             continue
         claim_id = uuid4()
-        work.record(trajectory_id, trajectory.claim(found, claim_id, worker, work.now))
+        work.record(trajectory_id, trajectory.claim(current, claim_id, worker, work.now))
         return Claimed(trajectory_id=trajectory_id, claim_id=claim_id, secret_params=secrets, environment=environment)
     return None
 
 
 def extend(work: UnitOfWork, principal: Principal, collection: str, trajectory_id: UUID, claim_id: UUID) -> UUID:
-    """The worker needs more time. Raises Conflict when another has it."""
-    found = _held(work, principal, collection, trajectory_id)
-    work.record(trajectory_id, trajectory.extend(found, claim_id, work.now))
+    """Extend the lease of a worker that needs more time; raise Conflict when another has the trajectory."""
+    current = _held(work, principal, collection, trajectory_id)
+    work.record(trajectory_id, trajectory.extend(current, claim_id, work.now))
     return trajectory_id
 
 
-def report(  # noqa: PLR0913, PLR0917 what a worker says
+def report(  # noqa: PLR0913, PLR0917 the fields of a worker's request
     work: UnitOfWork, principal: Principal, collection: str, trajectory_id: UUID, claim_id: UUID, step: StepReport
 ) -> UUID:
-    """A step is done, or under way. Raises Conflict when another has the trajectory."""
-    found = _held(work, principal, collection, trajectory_id)
+    """Record that a step is done, or under way; raise Conflict when another has the trajectory."""
+    current = _held(work, principal, collection, trajectory_id)
     reported = TrajectoryStepReported(step=step.step, status=step.status, inputs=step.inputs, outputs=step.outputs)
-    work.record(trajectory_id, trajectory.report(found, claim_id, reported, work.limits))
+    work.record(trajectory_id, trajectory.report(current, claim_id, reported, work.limits))
     return trajectory_id
 
 
-def finish(  # noqa: PLR0913, PLR0917 what a worker says
+def finish(  # noqa: PLR0913, PLR0917 the fields of a worker's request
     work: UnitOfWork, principal: Principal, collection: str, trajectory_id: UUID, claim_id: UUID, end: FinishRequest
 ) -> UUID:
-    """The worker is done, or hands it back (`pending`). Raises Conflict when another has the trajectory."""
-    found = _held(work, principal, collection, trajectory_id)
+    """
+    Record how the worker ended the trajectory, or that it hands it back (`pending`).
+
+    Raises Conflict when another has the trajectory, InvalidField for the status `running`.
+    """
+    current = _held(work, principal, collection, trajectory_id)
     if end.status == "running":
         raise InvalidField(
             "A worker ends with completed, failed, cancelled or archived, or hands back with pending", "status"
         )
-    task_firing.move(work, trajectory_id, trajectory.finish(found, claim_id, end.status, end.error))
+    task_firing.move(work, trajectory_id, trajectory.finish(current, claim_id, end.status, end.error))
     _drop_when_over(work, trajectory_id)
     return trajectory_id
 
 
 def set_statuses(
-    work: UnitOfWork, principal: Principal, path: TaskPath, wanted: Mapping[UUID, TrajectoryStatus]
+    work: UnitOfWork, principal: Principal, path: TaskPath, statuses: Mapping[UUID, TrajectoryStatus]
 ) -> list[UUID]:
-    """All or none; whoever brings a worker of their own finishes trajectories so."""
-    at = names.task(work, principal, path, "administer")
-    work.load(wanted)
-    for trajectory_id, status in wanted.items():
-        found = _of_task(work, at.task_id, trajectory_id)
-        task_firing.move(work, trajectory_id, trajectory.move(found, status))
+    """Set the statuses of trajectories of a task, all or none; clients with workers of their own end them like this."""
+    ref = names.task(work, principal, path, "administer")
+    work.load(statuses)
+    for trajectory_id, status in statuses.items():
+        current = _of_task(work, ref.task_id, trajectory_id)
+        task_firing.move(work, trajectory_id, trajectory.move(current, status))
         _drop_when_over(work, trajectory_id)
-    return list(wanted)
+    return list(statuses)
 
 
 def label(work: UnitOfWork, principal: Principal, path: TaskPath, trajectory_id: UUID, draft: LabelCreate) -> UUID:
-    at = names.task(work, principal, path, "administer")
-    found = _of_task(work, at.task_id, trajectory_id)
+    """Label a trajectory; raise RuleViolation for one label too many."""
+    ref = names.task(work, principal, path, "administer")
+    current = _of_task(work, ref.task_id, trajectory_id)
     labelled = TrajectoryLabelled(key=draft.key, value=draft.value, author=draft.author)
-    work.record(trajectory_id, trajectory.label(found, labelled, work.limits))
+    work.record(trajectory_id, trajectory.label(current, labelled, work.limits))
     return trajectory_id
 
 
 def ingest(work: UnitOfWork, principal: Principal, path: TaskPath, draft: IngestCreate) -> UUID:
-    """A run that was made elsewhere; pushed again under its own id it is the same, and nothing new."""
-    at = names.task(work, principal, path, "administer")
+    """
+    Record a run that was made elsewhere, and return its trajectory; the same id gives the same trajectory again.
+
+    Raises InvalidField for a run that is not over.
+    """
+    ref = names.task(work, principal, path, "administer")
     if draft.status in LIVE:
         raise InvalidField("An ingested run is over: completed, failed, cancelled or archived", "status")
-    trajectory_id = trajectory_of_origin(at.task_id, draft.trajectory_id) if draft.trajectory_id else work.new_id()
+    trajectory_id = trajectory_of_origin(ref.task_id, draft.trajectory_id) if draft.trajectory_id else work.new_id()
     if work.version_of(trajectory_id):
         return trajectory_id
     opened = TrajectoryOpened(
-        task_id=at.task_id,
-        name=names.full(work, at.company_id, at.task_id),
+        task_id=ref.task_id,
+        name=names.full(work, ref.company_id, ref.task_id),
         workflow={"steps": ["ingest"]},
         init_params=draft.input if isinstance(draft.input, dict) else {"input": draft.input},
         source=draft.source or "ingest",
@@ -170,20 +183,20 @@ def ingest(work: UnitOfWork, principal: Principal, path: TaskPath, draft: Ingest
     moved = TrajectoryMoved(status=draft.status, error=draft.error)
     events: list[TrajectoryEvent] = [opened, step, moved, *_labels(draft)]
     trajectory.must_fit(reduce(trajectory.parts_after, events, {}), work.limits)
-    work.record(trajectory_id, events, at.company_id)
+    work.record(trajectory_id, events, ref.company_id)
     return trajectory_id
 
 
 def time_out(work: UnitOfWork, trajectory_id: UUID) -> bool:
-    """Its run has lasted too long; False when it had ended meanwhile."""
+    """End a trajectory whose run has lasted too long; return False when it had ended already."""
     events = trajectory.time_out(task_firing.present(work, trajectory_id))
     task_firing.move(work, trajectory_id, events)
     return bool(events)
 
 
-def _declared(at: names.TaskRef) -> dict[str, Any]:
-    found = at.task.details.workflow.get("init_params")
-    return found if isinstance(found, dict) else {}
+def _declared(ref: names.TaskRef) -> dict[str, Any]:
+    params = ref.task.details.workflow.get("init_params")
+    return params if isinstance(params, dict) else {}
 
 
 def _callback(work: UnitOfWork, trajectory_id: UUID, company_id: UUID, request: RunCreate) -> Callback | None:
@@ -192,16 +205,16 @@ def _callback(work: UnitOfWork, trajectory_id: UUID, company_id: UUID, request: 
             raise InvalidField("webhook_secret needs a webhook_url", "webhook_secret")
         return None
     secret = request.webhook_secret
-    kept = None if secret is None else work.keep(trajectory_id, CALLBACK, Secret(secret.encode()), company_id)
-    return Callback(url=request.webhook_url, secret_id=kept)
+    secret_id = None if secret is None else work.keep(trajectory_id, CALLBACK, Secret(secret.encode()), company_id)
+    return Callback(url=request.webhook_url, secret_id=secret_id)
 
 
 def _labels(draft: IngestCreate) -> list[TrajectoryLabelled]:
-    found: dict[str, object] = {SCORE + name: value for name, value in draft.scores.items()}
-    found |= draft.labels
+    labels: dict[str, object] = {SCORE + name: value for name, value in draft.scores.items()}
+    labels |= draft.labels
     if draft.cost_usd is not None:
-        found[COST] = draft.cost_usd
-    return [TrajectoryLabelled(key=key, value=_text(value), author=draft.author) for key, value in found.items()]
+        labels[COST] = draft.cost_usd
+    return [TrajectoryLabelled(key=key, value=_text(value), author=draft.author) for key, value in labels.items()]
 
 
 def _text(value: object) -> str:
@@ -209,7 +222,7 @@ def _text(value: object) -> str:
 
 
 def _secrets(work: UnitOfWork, current: Trajectory) -> dict[str, Any]:
-    """A routine's are those that it has now, so that a rotated one counts at once."""
+    """Return the secrets of a trajectory; a routine's are its current ones, so that a rotated one counts at once."""
     if current.routine_id is None:
         return named_secrets.opened(work, current.secrets)
     routine = work.get(ROUTINE, current.routine_id)
@@ -224,21 +237,21 @@ def _environment(work: UnitOfWork, company_id: UUID) -> dict[str, Any]:
 
 def _held(work: UnitOfWork, principal: Principal, collection: str, trajectory_id: UUID) -> Trajectory:
     company_id = names.collection(work, principal, collection, "assign")
-    found = task_firing.present(work, trajectory_id)
+    current = task_firing.present(work, trajectory_id)
     if work.company_of(trajectory_id) != company_id:
         raise NotFound
-    return found
+    return current
 
 
 def _of_task(work: UnitOfWork, task_id: UUID, trajectory_id: UUID) -> Trajectory:
-    found = task_firing.present(work, trajectory_id)
-    if found.task_id != task_id or work.get(TASK, task_id) is None:
+    current = task_firing.present(work, trajectory_id)
+    if current.task_id != task_id or work.get(TASK, task_id) is None:
         raise NotFound
-    return found
+    return current
 
 
 def _drop_when_over(work: UnitOfWork, trajectory_id: UUID) -> None:
-    """The secrets of a call by hand are of no more use."""
-    found = task_firing.present(work, trajectory_id)
-    if found.secrets is not None and found.status not in LIVE:
-        work.drop([found.secrets.id])
+    """Drop the secrets of a call by hand once it is over."""
+    current = task_firing.present(work, trajectory_id)
+    if current.secrets is not None and current.status not in LIVE:
+        work.drop([current.secrets.id])

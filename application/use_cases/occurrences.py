@@ -1,0 +1,42 @@
+"""Which occurrences of a schedule have their run."""
+
+from datetime import datetime
+from uuid import UUID
+
+from application.event_store.stream_kinds import RUN
+from application.event_store.unit_of_work import UnitOfWork
+from domain.identity import run_of_occurrence
+from domain.schedule import plan as plans
+from domain.schedule.plan import MINUTE, Plan
+
+
+def is_fired(work: UnitOfWork, trigger_id: UUID, occurrence: datetime) -> bool:
+    """Return whether the occurrence has its run."""
+    return work.get(RUN, run_of_occurrence(trigger_id, occurrence)) is not None
+
+
+def first_unsettled(work: UnitOfWork, trigger_id: UUID, plan: Plan, since: datetime) -> datetime | None:
+    """
+    Return the first occurrence from `since` (itself one) until now that has no run; None when there is none.
+
+    Occurrences are settled in order: those that have a run come before those that have none. So the first without one
+    is found by halving the time, unless `since` or the newest occurrence already answers. `since` counts even if the
+    rules of its time zone have changed and the plan has it no more.
+    """
+    if since > work.now:
+        return None
+    if not is_fired(work, trigger_id, since):
+        return since
+    low, high = since, plans.last_until(plan, work.now, since)
+    if high is None or is_fired(work, trigger_id, high):
+        return None
+    while high - low > MINUTE:
+        middle = low + (high - low) / 2
+        latest = plans.last_until(plan, middle, low)
+        if latest is None:
+            low = middle
+        elif is_fired(work, trigger_id, latest):
+            low = latest
+        else:
+            high = latest
+    return plans.next_after(plan, low)
