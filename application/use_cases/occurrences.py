@@ -15,12 +15,25 @@ def is_fired(work: UnitOfWork, trigger_id: UUID, occurrence: datetime) -> bool:
     return work.get(RUN, run_of_occurrence(trigger_id, occurrence)) is not None
 
 
+def next_unfired(work: UnitOfWork, trigger_id: UUID, plan: Plan, occurrence: datetime) -> datetime | None:
+    """
+    Return `occurrence`, or the first after it that has no run or is still to come; None when the plan has no further one.
+
+    Walks from one to the next. So it is exact also where the clock was set back and the schedule edited, and runs stand
+    between occurrences that have none: the scheduler must miss no occurrence. Its rows are seldom stale by many.
+    """
+    unfired: datetime | None = occurrence
+    while unfired is not None and unfired <= work.now and is_fired(work, trigger_id, unfired):
+        unfired = plans.next_after(plan, unfired)
+    return unfired
+
+
 def first_unsettled(work: UnitOfWork, trigger_id: UUID, plan: Plan, since: datetime) -> datetime | None:
     """
     Return the first occurrence from `since` (itself one) until now that has no run; None when there is none.
 
-    Occurrences are settled in order: those that have a run come before those that have none. So the first without one
-    is found by halving the time, unless `since` or the newest occurrence already answers. `since` counts even if the
+    For changes of a schedule that may have fired thousands of times since: it takes occurrences to be settled in order,
+    those that have a run before those that have none, and halves the time, unless `since` or the newest one already answers. `since` counts even if the
     rules of its time zone have changed and the plan has it no more.
     """
     if since > work.now:

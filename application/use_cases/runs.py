@@ -129,7 +129,7 @@ def _settle(work: UnitOfWork, row: DueTrigger) -> int:
     plan = trigger.plan_of(schedule)
     if plan is None or not schedule.settings.enabled or current.settings.status != "active":
         return 0
-    since = occurrences.first_unsettled(work, row.trigger_id, plan, row.next_at)
+    since = occurrences.next_unfired(work, row.trigger_id, plan, row.next_at)
     if since is None:
         return 0
     company_id = work.company_of(row.trigger_id)
