@@ -1,9 +1,9 @@
 """
-Who is shown addresses: the one rule, wherever they occur.
+The one rule about who is shown addresses, wherever they occur.
 
 An address may be a secret in itself: whoever knows where a webhook without a signature is called can call it, and the
 URL of a receiver often holds its token. So an address is shown to whoever may change it; everybody else, and every
-receiver of events, gets the same answer with a mask in its place. What is empty stays empty.
+receiver of events, gets the same answer with a mask in its place. A field that is empty stays empty.
 """
 
 from typing import Any, TypeVar, cast
@@ -25,12 +25,12 @@ T = TypeVar("T")
 
 
 def masked(value: T) -> T:
-    """The same event, value or answer (or a list or a mapping of those) without addresses."""
+    """Return the same event, value or answer (or a list or mapping of those) with its addresses masked."""
     return cast("T", _masked(value))
 
 
 def shown(value: T, *, addresses: bool) -> T:
-    """As it is to whoever may change its addresses, masked to everybody else."""
+    """Return the value as it is when `addresses` is true (to whoever may change them), otherwise masked."""
     return value if addresses else masked(value)
 
 

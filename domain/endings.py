@@ -1,9 +1,9 @@
 """
-What only stops or ends something: the one definition, by which quotas and full histories refuse nobody.
+The one definition of the changes that only stop or end something; quotas and full histories never refuse those.
 
-Whoever has lost control of something must be able to stop it. That cannot be turned into a way round the limits: each
-of these steps leads further down, from active by way of paused to archived, and every step up again is an ordinary
-change. So what there is can be stopped once, and no more.
+Whoever has lost control of something must be able to stop it. This is no way around the limits: each such step leads
+further down, from active by way of paused to archived, and every step up again is an ordinary change. So each thing can
+be stopped once, and no more.
 """
 
 from msgspec.structs import replace
@@ -79,7 +79,9 @@ ROLES: tuple[MemberRole, ...] = ("owner", "admin", "member", "viewer")  # from t
 
 
 def ends(event: AnyEvent, before: object) -> bool:
-    """Whether it stops or ends something and does nothing else; `before` is the state of its stream, None: not known."""
+    """
+    Return whether the event only stops or ends something. `before` is the state of its stream; None if it is not known.
+    """
     match event, before:
         case RoutineUpdated(settings=new), Routine(settings=old):
             return DOWNWARD.index(new.status) > DOWNWARD.index(old.status) and _as_before(new, old) == old
@@ -103,7 +105,11 @@ def ends(event: AnyEvent, before: object) -> bool:
 
 
 def _as_before(new: RoutineSettings, old: RoutineSettings) -> RoutineSettings:
-    """Without what an end changes; a pause with an end of its own is none, since the routine would go on by itself."""
+    """
+    Return the new settings with everything that an ending changes set back to the old value.
+
+    A pause with a time at which it ends is no ending, since the routine would go on by itself.
+    """
     call = new.call
     if call is not None and old.call is not None and new.status == "archived":
         call = replace(call, secrets=call.secrets or old.call.secrets, callback=call.callback or old.call.callback)
@@ -116,7 +122,7 @@ def _only_disables(old: TriggerSettings | EndpointSettings, new: TriggerSettings
 
 
 def _only_takes_away(member: Membership, changed: MemberChanged) -> bool:
-    """Whether the new standing is a lower one."""
+    """Return whether the member can do less after the change, and nothing more."""
     role_lost = ROLES.index(changed.role) - ROLES.index(member.role)
     left, had = set(changed.permissions), set(member.permissions)
     return role_lost >= 0 and left <= had and (role_lost > 0 or left < had)

@@ -1,4 +1,7 @@
-"""The values that events carry and decisions compare. Names and limits: the Paperclip contract, sections 2, 4 and 7."""
+"""
+The values that events carry and that decisions compare. Their names and limits are those of the Paperclip contract,
+sections 2, 4 and 7.
+"""
 
 from datetime import date, datetime
 from typing import Literal
@@ -34,7 +37,7 @@ Json = dict[str, object]  # a JSON object as it came; never interpreted by us
 
 
 class Value(msgspec.Struct, frozen=True, kw_only=True):
-    """Equal when its fields are equal."""
+    """A value without identity: two are equal when their fields are equal."""
 
 
 class Variable(Value, frozen=True, rename="camel"):
@@ -58,21 +61,24 @@ class Cadence(Value, frozen=True):
 
 
 class Sealed(Value, frozen=True):
-    """Secrets by name: the names, which may be shown, and the vault's id of the one record that holds their values."""
+    """Secrets by name: the names, which may be shown, and the id of the one vault record that holds their values."""
 
     id: UUID
     names: tuple[str, ...]
 
 
 class Callback(Value, frozen=True):
-    """Where the end of a trajectory is told, and the vault's id of the secret that signs it; None: unsigned."""
+    """
+    The URL that is called when a trajectory has ended, and the vault's id of the secret that signs the call (None:
+    unsigned).
+    """
 
     url: str
     secret_id: UUID | None = None
 
 
 class TaskCall(Value, frozen=True):
-    """What a routine that calls a task holds beside its settings (Jetty contract 2.1)."""
+    """What a routine that calls a task has besides its settings (Jetty contract 2.1)."""
 
     task_id: UUID
     name: str  # the routine's, by which clients know it within the task
@@ -91,7 +97,7 @@ class TaskDetails(Value, frozen=True):
 
 
 class RoutineSettings(Value, frozen=True):
-    """Everything a revision of a routine holds, its triggers aside."""
+    """Everything that a revision of a routine holds, except its triggers."""
 
     title: str
     description: str | None = None
@@ -111,7 +117,7 @@ class RoutineSettings(Value, frozen=True):
 
 
 class TriggerSettings(Value, frozen=True):
-    """What can be edited on a trigger; the fields of another kind are None."""
+    """What can be edited on a trigger; fields that belong to another kind of trigger are None."""
 
     label: str | None = None
     enabled: bool = True
@@ -127,14 +133,14 @@ class TriggerSettings(Value, frozen=True):
 
 
 class Webhook(Value, frozen=True):
-    """Where a webhook trigger is called, and the vault's id of the secret that its callers prove to know."""
+    """The address at which a webhook trigger is called, and the vault's id of the secret that its callers must know."""
 
     public_id: str
     secret_id: UUID
 
 
 class TriggerState(Value, frozen=True):
-    """What a revision of a routine holds of a trigger: never a secret."""
+    """What a revision of a routine holds of a trigger; it never holds a secret."""
 
     kind: TriggerKind
     settings: TriggerSettings = TriggerSettings()
@@ -142,7 +148,7 @@ class TriggerState(Value, frozen=True):
 
 
 class Workspace(Value, frozen=True):
-    """Where the agent is to work on an execution issue; handed on as it came (contract 5.1)."""
+    """Where the agent is to work on an execution issue. It is passed on as the client sent it (contract 5.1)."""
 
     id: UUID | None = None
     preference: str | None = None
@@ -205,7 +211,7 @@ class CompanyDetails(Value, frozen=True):
 
 
 class IssueDetails(Value, frozen=True):
-    """What can be edited on an issue, its status aside."""
+    """What can be edited on an issue, except its status."""
 
     title: str
     description: str | None = None
@@ -236,7 +242,9 @@ class Coalesced(Value, frozen=True, tag="coalesced"):
 
 
 class Skipped(Value, frozen=True, tag="skipped"):
-    """The firing met a live execution issue (named), or its project was paused (reason `paused`, none named)."""
+    """
+    The firing met a live execution issue, which is named, or its project was paused (reason `paused`, no issue named).
+    """
 
     issue_id: UUID | None = None
     into_run_id: UUID | None = None
@@ -253,7 +261,9 @@ Outcome = Opened | Started | Coalesced | Skipped | Failed
 
 
 class LiveWork(Value, frozen=True):
-    """An open execution issue of a routine, or a trajectory of one that calls a task, and the run that opened it."""
+    """
+    An open execution issue of a routine, or an open trajectory of one that calls a task, and the run that opened it.
+    """
 
     issue_id: UUID
     run_id: UUID

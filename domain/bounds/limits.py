@@ -1,9 +1,9 @@
 """
-How much of everything there may be: the one place of the numbers that keep one tenant from harming another.
+The one place for the limits that keep one tenant from harming another.
 
 An operator may change each of them (`routines/settings.py`: the variable `ROUTINES_<FIELD>`); `docs/limits.md` lists
-them with what one gets beyond each. The number of a field that a single request can break stays with its shape in
-`application/request_bodies.py`; here is what counts per event, per company, per key, per process and per connection.
+them with what a client gets beyond each. The maximum length of a single field is in `application/request_bodies.py`;
+the numbers here count per event, company, key, process or connection.
 """
 
 from typing import Annotated
@@ -22,7 +22,7 @@ STATEMENT_BYTES = 8 * MIB  # of rows, after which a statement that writes them e
 
 
 class Limits(Value, frozen=True):
-    """Sizes are in bytes, rates a minute; each process counts for itself."""
+    """The limits of an installation. Sizes are in bytes, rates per minute; each process counts for itself."""
 
     # One event, and what is recorded in one transaction (application/event_store/store.py).
     max_event_bytes: Bytes = 2 * MIB  # of its stored JSON

@@ -1,4 +1,4 @@
-"""What became of a moment, told in one plain sentence and with the facts that it rests on."""
+"""What became of an occurrence, in one plain sentence, with the facts that it is based on."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -22,7 +22,7 @@ CHANGED = {
 
 
 class Explanation(Value, frozen=True):
-    """One schedule at one moment: everything that is known."""
+    """All that is known of one schedule at one moment."""
 
     trigger_id: UUID
     question: ExplainQuery
@@ -39,33 +39,35 @@ class Explanation(Value, frozen=True):
 
     @property
     def zone(self) -> str:
+        """The time zone of the schedule; UTC for a single moment."""
         plan = self.question.plan
         return plan.cron.timezone if plan is not None and plan.cron is not None else "UTC"
 
     def due_at(self, occurrence: datetime | None) -> datetime | None:
-        """When an occurrence of the schedule came or comes due."""
+        """Return when an occurrence of the schedule came or comes due; None if there is no plan or occurrence."""
         plan = self.question.plan
         return None if plan is None or occurrence is None else plans.due_at(plan, occurrence)
 
     @property
     def issue_id(self) -> UUID | None:
-        """The issue that its run opened or met."""
+        """The issue that its run opened or met, if any."""
         return getattr(self.run.outcome, "issue_id", None) if self.run else None
 
     @property
     def reason(self) -> str | None:
-        """Why an occurrence was missed, or a run was not to be."""
+        """Why the occurrence was missed, or why its run opened no issue; None if it ran or there is no outcome."""
         if self.missed is not None and isinstance(self.missed.event, TriggerMissed):
             return self.missed.event.reason
         return reason_of(self.run.outcome) if self.run else None
 
     @property
     def run(self) -> RunFired | None:
+        """The firing of the occurrence; None if it did not fire."""
         return self.fired.event if self.fired is not None and isinstance(self.fired.event, RunFired) else None
 
     @property
     def facts(self) -> dict[str, Recorded]:
-        """What it rests on, by what it is to the account, in the order in which it was recorded."""
+        """The recorded events that the verdict is based on, by their role, in the order in which they were recorded."""
         period = self.question.period
         found = {
             "status": period.status,
@@ -81,7 +83,7 @@ class Explanation(Value, frozen=True):
 
 
 def sentence(explanation: Explanation, name: Name) -> str:
-    """What became of it."""
+    """Return one sentence that says what became of the occurrence; `name` turns an actor into a name for people."""
     told = {
         "ran": _ran,
         "coalesced": _met,
@@ -102,7 +104,7 @@ def _ran(explanation: Explanation, _name: Name) -> str:
 
 
 def _since(explanation: Explanation) -> str:
-    """What became of the run."""
+    """Return what became of the run's issue, as the end of a sentence."""
     match explanation.ended and explanation.ended.event:
         case RunCompleted():
             return ", which is done"
@@ -189,7 +191,7 @@ def _no_occurrence(explanation: Explanation, _name: Name) -> str:
 
 
 def _kept(explanation: Explanation, name: Name) -> str:
-    """Something kept it from running, or it waits."""
+    """Return the sentence for an occurrence that was kept from running, or that waits."""
     period = explanation.question.period
     edited = f" by {name(period.edit.actor)} on {_at(explanation, period.edit.at)}" if period.edit else ""
     plan = explanation.question.plan

@@ -1,4 +1,4 @@
-"""Steps that need no worker: `text_echo` says what it finds (Jetty's skill `text_echo`)."""
+"""Steps that need no worker: `text_echo` gives back a text (Jetty's skill `text_echo`)."""
 
 from typing import Any
 
@@ -21,17 +21,21 @@ TEMPLATES: tuple[dict[str, Any], ...] = (
 
 
 class _Missing(Exception):
-    """There is nothing at a path."""
+    """The path of a step's `text_path` leads to nothing."""
 
 
 def runs_by_itself(workflow: Json) -> bool:
-    """Whether all its steps are built in; one without steps is work for somebody else."""
+    """Return whether all steps of a workflow are built in; a workflow without steps is left to a worker."""
     steps, configs = task.steps_of(workflow), task.configs_of(workflow)
     return bool(steps) and all(configs.get(step, {}).get("activity") == TEXT_ECHO for step in steps)
 
 
 def carried_out(workflow: Json, init_params: Json, limits: Limits = DEFAULT) -> list[TrajectoryEvent]:
-    """What happens to a trajectory of such a workflow: its steps, and its end. It fails before it outgrows its limits."""
+    """
+    Return the events of a trajectory whose steps are all built in: each step, and the end.
+
+    The trajectory fails before it outgrows its limits.
+    """
     known: dict[str, Any] = {"init_params": init_params}
     events: list[TrajectoryEvent] = []
     parts = {"call": size_of(workflow, init_params)}
@@ -54,7 +58,11 @@ def carried_out(workflow: Json, init_params: Json, limits: Limits = DEFAULT) -> 
 
 
 def _must_be_shallow(outputs: Json, most: int) -> None:
-    """A step can give back what another gave, and so make of small inputs whatever depth it likes."""
+    """
+    Raise RuleViolation for outputs that are nested too deep.
+
+    A step can give back the outputs of another, so small inputs could become as deep as they like.
+    """
     if depth_of(outputs) > most:
         raise RuleViolation(f"what it gives is nested deeper than {most} levels")
 

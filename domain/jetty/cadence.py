@@ -17,7 +17,9 @@ AT_AN_HOUR: tuple[CadenceType, ...] = ("daily", "weekdays", "weekly")
 def cadence(
     type_: CadenceType, hour_utc: int | None = None, minute_utc: int | None = None, day_of_week: DayOfWeek | None = None
 ) -> Cadence:
-    """One that makes sense; None is absent. Raises Misfit, which names the field."""
+    """
+    Return a cadence of fields that fit together; None is an absent field. Raise InvalidField, which names the field.
+    """
     if type_ == "manual":
         _must_be_absent(type_, hour_utc=hour_utc, minute_utc=minute_utc, day_of_week=day_of_week)
     if type_ == "hourly":
@@ -32,7 +34,7 @@ def cadence(
 
 
 def cron_of(of: Cadence) -> str | None:
-    """Its cron expression; None: it never fires by itself."""
+    """Return the cron expression of a cadence; None if it never fires by itself."""
     minute, hour = of.minute_utc, of.hour_utc
     match of.type:
         case "manual":
@@ -48,7 +50,7 @@ def cron_of(of: Cadence) -> str | None:
 
 
 def schedule_of(of: Cadence) -> TriggerSettings | None:
-    """The settings of the schedule that follows it; None for a manual one."""
+    """Return the settings of the schedule trigger of a cadence; None if it never fires by itself."""
     cron = cron_of(of)
     return None if cron is None else TriggerSettings(label="cadence", cron_expression=cron, timezone="UTC")
 
@@ -64,6 +66,6 @@ def _required(name: str, type_: CadenceType) -> InvalidField:
 
 
 def next_after(of: Cadence, moment: datetime) -> datetime | None:
-    """When it recurs next; None: never."""
+    """Return when the cadence recurs next after the moment; None if it never does."""
     cron = cron_of(of)
     return None if cron is None else plans.next_after(Plan(seed=NO_SEED, cron=Cron(cron, "UTC")), moment)

@@ -1,8 +1,8 @@
 """
 A backfill: the occurrences of a schedule in a range of the past are run after all.
 
-It goes through the range from its begin to its end. An occurrence that has a run keeps that one, so nothing runs twice
-however often a range is asked for.
+It goes through the range from its beginning to its end. An occurrence that has a run keeps that one, so nothing runs
+twice however often a range is requested.
 """
 
 from datetime import datetime
@@ -40,6 +40,8 @@ OBSTACLES: dict[str, str] = {  # by which a backfill is refused, or ends, and in
 
 
 class Backfill(Value, frozen=True):
+    """The state of a backfill: its range, how far it has come, and whether it is over."""
+
     trigger_id: UUID
     routine_id: UUID
     until: datetime
@@ -50,7 +52,7 @@ class Backfill(Value, frozen=True):
 
 
 class Waiting(Value, frozen=True):
-    """A backfill with something left to do, as the read model of backfills knows it."""
+    """A backfill that is not over, as the read model of backfills knows it."""
 
     id: UUID
     trigger_id: UUID
@@ -59,6 +61,7 @@ class Waiting(Value, frozen=True):
 
 
 def evolve(backfill: Backfill | None, event: BackfillEvent) -> Backfill:
+    """Fold an event into the state of a backfill. Raise ImpossibleHistory if the event cannot follow."""
     match backfill, event:
         case None, BackfillRequested(trigger_id=trigger_id, routine_id=routine_id, overlap=overlap):
             return Backfill(
@@ -77,7 +80,7 @@ def evolve(backfill: Backfill | None, event: BackfillEvent) -> Backfill:
 
 
 def obstacle(settings: RoutineSettings, project: Project | None, assignee: Agent | None) -> str | None:
-    """Why a routine with this project and assignee cannot work now, one of OBSTACLES; None: it can."""
+    """Return why a routine with this project and assignee cannot work now, as a key of OBSTACLES; None if it can."""
     if settings.status != "active":
         return f"routine_{settings.status}"
     if projects.is_paused(project):
@@ -90,19 +93,25 @@ def obstacle(settings: RoutineSettings, project: Project | None, assignee: Agent
 
 
 def may_begin(obstacle: str | None) -> None:
-    """Raises Conflict when something is in the way."""
+    """Raise Conflict if there is an obstacle, with its text."""
     if obstacle is not None:
         raise Conflict(OBSTACLES[obstacle])
 
 
 def until(moment: datetime | None, now: datetime, owed: datetime | None) -> datetime:
-    """The end of a range: nothing ahead, and nothing that the schedule settles itself."""
+    """
+    Return the end of a backfill's range: not after now, and before `owed`, the first occurrence that the schedule
+    settles itself.
+    """
     last = min(moment or now, now)
     return last if owed is None else min(last, owed - INSTANT)
 
 
 def count(plan: Plan, since: datetime, until: datetime) -> int:
-    """How many occurrences the range has, its ends included. Raises Misfit if they are none, or more than MOST."""
+    """
+    Return how many occurrences the range has, its ends included. Raise InvalidField if there is none, or more than
+    MOST.
+    """
     found = plans.count(plan, since - INSTANT, until) if since <= until else 0
     if not found:
         raise InvalidField("The schedule has no occurrence in this range that is settled", "from")
@@ -114,7 +123,7 @@ def count(plan: Plan, since: datetime, until: datetime) -> int:
 
 
 def cancel(backfill: Backfill, reason: str) -> list[BackfillEvent]:
-    """Nothing more of it is run; what was, stays. Raises Conflict when it is over."""
+    """Record that no more of the backfill is run; what has run stays. Raise Conflict if it is over."""
     if backfill.ended:
         raise Conflict(ENDED)
     return [BackfillCancelled(reason=reason)]

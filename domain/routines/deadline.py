@@ -1,4 +1,4 @@
-"""Something that ends by itself, and whose time has come."""
+"""Runs and pauses that end by themselves, and whose time has come."""
 
 from datetime import datetime
 from typing import Literal
@@ -8,7 +8,7 @@ from domain.values import Value
 
 
 class Overdue(Value, frozen=True):
-    """A run that lasts too long, or a pause of a routine that is over, as the read model knows it."""
+    """A run that lasts too long, or a pause of a routine that is over, as the read model of deadlines knows it."""
 
     id: UUID  # of the run, or of the routine
     kind: Literal["run", "pause"]

@@ -1,4 +1,6 @@
-"""A firing: run, execution issue and slot decided together, so that they are recorded together or not at all."""
+"""
+A firing: its run, execution issue and slot are decided together, so that they are recorded together or not at all.
+"""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -40,7 +42,7 @@ LONGEST_REASON = 1_000  # characters of why a run failed
 
 
 class RenderedTemplate(Value, frozen=True):
-    """A routine's title and description with its variables filled in, and the values of these."""
+    """A routine's title and description with the variables filled in, and the values of the variables."""
 
     title: str
     description: str
@@ -48,7 +50,7 @@ class RenderedTemplate(Value, frozen=True):
 
 
 class FiringRequest(Value, frozen=True):
-    """A request to fire a routine; the overrides are already resolved."""
+    """A request to fire a routine; overrides of the routine's settings are resolved already."""
 
     run_id: UUID
     routine_id: UUID
@@ -81,11 +83,11 @@ def render(
     settings: RoutineSettings, given: Sequence[Mapping[str, object]], moment: datetime, most: int = sys.maxsize
 ) -> RenderedTemplate:
     """
-    The texts with the values given, the first that has one; `moment` fills in the date (contract 2.2, 2.3).
+    Return the title and description with the variables filled in; the first candidate that has a value gives it.
 
-    A title that grows past LONGEST_TITLE is cut, and stands whole at the beginning of the description. Raises
-    Unacceptable for wrong values, and for values that are, with what they add to title and description, more than
-    `most` bytes: then nothing is made of them.
+    `moment` fills in the built-in date and timestamp (contract 2.2, 2.3). A title that grows past LONGEST_TITLE is cut,
+    and the whole title is put before the description. Raise RuleViolation for values that are not allowed, or if the
+    values, with what they add to title and description, take more than `most` bytes; the texts are not built then.
     """
     resolved = variables.resolve(settings.variables, given)
     values = variables.built_in_values(moment) | resolved
@@ -102,19 +104,22 @@ def render(
 
 
 def failed(refusal: DomainError) -> Failed:
-    """What becomes of a firing that nobody waits for, when it is refused."""
+    """
+    Return the outcome of a refused firing that no client waits for; its reason is the refusal's message, cut at
+    LONGEST_REASON.
+    """
     message = refusal.message
     return Failed(reason=message if len(message) <= LONGEST_REASON else f"{message[: LONGEST_REASON - 1]}…")
 
 
 def deadline(settings: RoutineSettings, moment: datetime) -> datetime | None:
-    """When a run that is fired now has lasted too long; None: never."""
+    """Return when a run that is fired at `moment` has lasted too long; None if it may last for ever."""
     most = settings.max_run_duration_sec
     return None if most is None else moment + timedelta(seconds=most)
 
 
 def outcome(firing: FiringRequest, routine: Routine, agent: Agent | None, newest: LiveWork | None) -> Outcome:
-    """What becomes of it (contract 5.2, 5.3); `newest` is the live execution issue that it meets, if any."""
+    """Return the outcome of a firing (contract 5.2, 5.3); `newest` is the newest live work of the routine, if any."""
     if isinstance(firing.rendered, Failed):
         return firing.rendered
     begun = Opened(issue_id=issue_of_run(firing.run_id))
@@ -129,7 +134,7 @@ def outcome(firing: FiringRequest, routine: Routine, agent: Agent | None, newest
 
 
 def facts(firing: FiringRequest, routine: Routine, slot: Slot, outcome: Outcome) -> Facts:
-    """The events of a firing with this outcome."""
+    """Return the events of a firing with this outcome: the run, and the issue and slot if an issue is opened."""
     fired = fired_with(firing, routine, outcome)
     if not isinstance(outcome, Opened) or isinstance(firing.rendered, Failed):
         return Facts(run=fired, issue=None, slot=())
@@ -139,7 +144,7 @@ def facts(firing: FiringRequest, routine: Routine, slot: Slot, outcome: Outcome)
 
 
 def fired_with(firing: FiringRequest, routine: Routine, outcome: Outcome) -> RunFired:
-    """The fact that the routine fired, with this outcome."""
+    """Return the event that the routine fired with this outcome."""
     return RunFired(
         routine_id=firing.routine_id,
         revision=routine.revision,
@@ -178,6 +183,6 @@ def _issue(firing: FiringRequest, rendered: RenderedTemplate, settings: RoutineS
 
 
 def _payload(firing: FiringRequest) -> Json | None:
-    """What a run keeps of what it was fired with (contract 2.3)."""
+    """Return the payload that a run keeps, with the values of the variables (contract 2.3)."""
     filled = {} if isinstance(firing.rendered, Failed) else firing.rendered.variables
     return variables.merged_payload(firing.payload, filled)

@@ -1,7 +1,7 @@
 """
-Which clock changes touch a schedule, and what becomes of its occurrences then (see `schedule` for the rules).
+Which clock changes affect a schedule, and what becomes of its occurrences then (`cron_schedule` has the rules).
 
-A change that leaves a schedule as even as it was touches it not: an hourly one runs every real hour.
+A change that leaves a schedule as even as it was does not affect it: an hourly one runs every real hour.
 """
 
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ class Touched(Value, frozen=True):
 
 
 class _Change(NamedTuple):
-    """The instant from which on another UTC offset holds."""
+    """A moment from which on another UTC offset holds."""
 
     at: datetime
     old: timedelta
@@ -55,7 +55,9 @@ class _Change(NamedTuple):
 
 
 def touching(plan: Plan, begin: datetime, until: datetime) -> Iterator[Touched]:
-    """The changes in the period at which the plan does something else than every other day, ascending."""
+    """
+    Yield the clock changes in the period at which the plan does something else than on every other day, ascending.
+    """
     if plan.cron is None:
         return
     texts, (_, hours, *_) = cron_fields.read(plan.cron.expression)
@@ -127,7 +129,7 @@ def _named(walls: tuple[datetime, ...]) -> str:
 
 
 def _changes(zone: ZoneInfo, begin: datetime, until: datetime) -> Iterator[_Change]:
-    """Those in the period, ascending; of several within 24 hours the first."""
+    """Yield the clock changes in the period, ascending; of several within 24 hours only the first."""
     reached = begin.astimezone(UTC).replace(second=0, microsecond=0)
     old = _offset(zone, reached)
     while reached < until:

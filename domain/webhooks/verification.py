@@ -1,7 +1,7 @@
 """
-Whether a delivery to a webhook comes from somebody who knows its secret: contract 6, and Standard Webhooks 1.0.
+Whether a call of a webhook comes from somebody who knows its secret: contract 6, and Standard Webhooks 1.0.
 
-Whatever is wrong with a credential, the answer is the same: Unknown, without a word on why.
+Whatever is wrong with a credential, the answer is the same: Unauthenticated, without a reason.
 """
 
 import hmac
@@ -34,13 +34,19 @@ SIGNATURES = re.compile(r"[^ ,]+,[^ ,]+(?: [^ ,]+,[^ ,]+)*")
 
 
 class WebhookRequest(Value, frozen=True):
-    """A request as received: names of headers in lower case, their values as latin-1 text, the body's raw bytes."""
+    """
+    A request as received: header names in lower case, header values as latin-1 text, and the raw bytes of the body.
+    """
 
     headers: tuple[tuple[str, str], ...]
     body: bytes
 
     def header(self, name: str) -> str | None:
-        """The value of a header, the blanks around it trimmed; None if absent, Unknown if given twice or not ASCII."""
+        """
+        Return the value of a header without the blanks around it; None if it is absent.
+
+        Raise Unauthenticated if it is there twice or is not ASCII.
+        """
         values = [value for given, value in self.headers if given == name]
         if not values:
             return None
@@ -57,10 +63,10 @@ class WebhookRequest(Value, frozen=True):
 
 class Proof(Value, frozen=True):
     """
-    That the sender is known, and what tells a replay: the same stamp, or the same message id, once more.
+    The proof that the sender is known, with what a replay would repeat: the same stamp, or the same message id.
 
-    `stamp` is "<timestamp>:<hex signature>" where a timestamp was signed, `message_id` the webhook-id of
-    standard_webhooks. Both are None in the modes that sign nothing of the kind.
+    `stamp` is "<timestamp>:<hex signature>" where a timestamp was signed; `message_id` is the webhook-id of
+    standard_webhooks. Both are None in the modes that sign neither.
     """
 
     stamp: str | None = None
@@ -70,7 +76,12 @@ class Proof(Value, frozen=True):
 def verify(
     mode: SigningMode, delivery: WebhookRequest, secrets: Sequence[Secret], window_s: int, now: datetime
 ) -> Proof:
-    """The proof that the sender knows one of the secrets (while an old one still counts, either); or Unknown."""
+    """
+    Return the proof that the sender knows one of the secrets. Raise Unauthenticated if they do not.
+
+    `window_s` is how many seconds a signed timestamp may differ from now. A rotated secret counts for as long as it is
+    in `secrets`.
+    """
     match mode:
         case "none":
             return Proof()
@@ -88,12 +99,12 @@ def verify(
 
 
 def mint(mode: SigningMode) -> str:
-    """A new secret: 48 hex characters (contract 4), or what Standard Webhooks asks for."""
+    """Return a new secret: 48 hex characters (contract 4), or what Standard Webhooks asks for."""
     return f"whsec_{b64encode(token_bytes(32)).decode()}" if mode == "standard_webhooks" else token_hex(24)
 
 
 def mint_public_id() -> str:
-    """Where a new webhook is called: 24 hex characters (contract 4)."""
+    """Return the part of a new webhook's address that nobody can guess: 24 hex characters (contract 4)."""
     return token_hex(12)
 
 
@@ -106,7 +117,7 @@ def _bearer(delivery: WebhookRequest, secrets: Sequence[Secret]) -> Proof:
 
 
 def _stamped(delivery: WebhookRequest, window_s: int, now: datetime) -> list[bytes]:
-    """What is signed together with the timestamp; empty if there is none that counts now."""
+    """Return what is signed together with the timestamp; empty if the timestamp is missing or not near now."""
     sent = delivery.header("x-paperclip-timestamp") or ""
     if not TIMESTAMP.fullmatch(sent) or not _is_near(sent, window_s, now):
         return []
@@ -114,7 +125,11 @@ def _stamped(delivery: WebhookRequest, window_s: int, now: datetime) -> list[byt
 
 
 def _hex_hmac(delivery: WebhookRequest, names: tuple[str, str], texts: list[bytes], secrets: Sequence[Secret]) -> Proof:
-    """Of two signatures, the one in the header that is named first counts."""
+    """
+    Return the proof by a hexadecimal HMAC of one of the texts.
+
+    If both headers are there, the one that `names` has first counts.
+    """
     given = [value for name in names if (value := delivery.header(name)) is not None]
     signature = given[0].removeprefix("sha256=") if given else ""
     known = [
@@ -147,7 +162,7 @@ def _standard(delivery: WebhookRequest, secrets: Sequence[Secret], window_s: int
 
 
 def _standard_key(secret: Secret) -> bytes:
-    """The bytes that the text of a secret stands for; none if it is not base64."""
+    """Return the key that the text of a secret encodes; empty if it is not base64."""
     text = (secret.value or b"").removeprefix(b"whsec_")
     try:
         return b64decode(text + b"=" * (-len(text) % 4), validate=True)
@@ -156,7 +171,7 @@ def _standard_key(secret: Secret) -> bytes:
 
 
 def _is_near(timestamp: str, window_s: int, now: datetime) -> bool:
-    """Whether it is at most so far from now, to either side."""
+    """Return whether a timestamp in seconds or milliseconds is at most `window_s` before or after now."""
     sent_s = Fraction(timestamp)
     if sent_s > MILLISECONDS_ABOVE:
         sent_s /= 1000
