@@ -79,9 +79,7 @@ ROLES: tuple[MemberRole, ...] = ("owner", "admin", "member", "viewer")  # from t
 
 
 def ends(event: AnyEvent, before: object) -> bool:
-    """
-    Return whether the event only stops or ends something. `before` is the state of its stream; None if it is not known.
-    """
+    """Return whether the event only stops or ends something. `before` is the state of its stream; None if it is not known."""
     match event, before:
         case RoutineUpdated(settings=new), Routine(settings=old):
             return DOWNWARD.index(new.status) > DOWNWARD.index(old.status) and _as_before(new, old) == old

@@ -78,9 +78,7 @@ class MemberRemoved(Event, frozen=True, tag="member.removed"):
 
 
 class KeyIssued(Event, frozen=True, tag="key.issued"):
-    """
-    A bearer token was handed out to a user, an agent or a collection. The id of its stream follows from its SHA-256.
-    """
+    """A bearer token was handed out to a user, an agent or a collection. The id of its stream follows from its SHA-256."""
 
     name: str
     user_id: UUID | None = None
@@ -607,9 +605,7 @@ class TrajectoryLabelled(Event, frozen=True, tag="trajectory.labelled"):
 
 
 class EndpointCreated(Event, frozen=True, tag="endpoint.created"):
-    """
-    An endpoint was created. The company's events of some kinds are sent to it, signed with this secret of the vault.
-    """
+    """An endpoint was created. The company's events of some kinds are sent to it, signed with this secret of the vault."""
 
     settings: EndpointSettings
     secret_id: UUID
@@ -632,9 +628,7 @@ class EndpointSecretRotated(Event, frozen=True, tag="endpoint.secret_rotated"):
 
 
 class EndpointDisabled(Event, frozen=True, tag="endpoint.disabled"):
-    """
-    Nothing more is sent to the endpoint until somebody enables it: it answered 410, or that it is gone (reason `gone`).
-    """
+    """Nothing more is sent to the endpoint until somebody enables it: it answered 410, or that it is gone (reason `gone`)."""
 
     reason: str
 

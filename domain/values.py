@@ -242,9 +242,7 @@ class Coalesced(Value, frozen=True, tag="coalesced"):
 
 
 class Skipped(Value, frozen=True, tag="skipped"):
-    """
-    The firing met a live execution issue, which is named, or its project was paused (reason `paused`, no issue named).
-    """
+    """The firing met a live execution issue, which is named, or its project was paused (reason `paused`, no issue named)."""
 
     issue_id: UUID | None = None
     into_run_id: UUID | None = None
@@ -261,9 +259,7 @@ Outcome = Opened | Started | Coalesced | Skipped | Failed
 
 
 class LiveWork(Value, frozen=True):
-    """
-    An open execution issue of a routine, or an open trajectory of one that calls a task, and the run that opened it.
-    """
+    """An open execution issue of a routine, or an open trajectory of one that calls a task, and the run that opened it."""
 
     issue_id: UUID
     run_id: UUID

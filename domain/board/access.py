@@ -154,9 +154,7 @@ def usual_expiry(key: Key, now: datetime) -> datetime:
 
 
 def check_expiry(moment: datetime | None, key: Key, field: str) -> None:
-    """
-    Raise InvalidField for a moment (None: never) after the end of `key`, since nobody may outlive a key by another one.
-    """
+    """Raise InvalidField for a moment (None: never) after the end of `key`, since nobody may outlive a key by another one."""
     if key.expires_at is None or (moment is not None and moment <= key.expires_at):
         return
     ends = key.expires_at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -69,9 +69,7 @@ def evolve(delivery: Delivery | None, event: DeliveryEvent) -> Delivery:
 
 
 def attempted(delivery_id: UUID, delivery: Delivery | None, answer: Answer, now: datetime) -> list[DeliveryEvent]:
-    """
-    Record the result of an attempt: delivered, failed with the moment of the next attempt, or dead after the last one.
-    """
+    """Record the result of an attempt: delivered, failed with the moment of the next attempt, or dead after the last one."""
     attempt = (delivery.attempts if delivery else 0) + 1
     if answer.is_good and answer.status is not None:
         return [DeliveryDelivered(attempt=attempt, status=answer.status, took_ms=answer.took_ms)]

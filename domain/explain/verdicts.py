@@ -69,9 +69,7 @@ OF_ROUTINE = (RoutineCreated, RoutineUpdated, RoutineRestored)
 
 
 class ConfigPeriod(Value, frozen=True):
-    """
-    A time (begin, end] in which a trigger and its routine stayed as they were; either is None before it was created.
-    """
+    """A time (begin, end] in which a trigger and its routine stayed as they were; either is None before it was created."""
 
     begin: datetime
     end: datetime

@@ -17,9 +17,7 @@ AT_AN_HOUR: tuple[CadenceType, ...] = ("daily", "weekdays", "weekly")
 def cadence(
     type_: CadenceType, hour_utc: int | None = None, minute_utc: int | None = None, day_of_week: DayOfWeek | None = None
 ) -> Cadence:
-    """
-    Return a cadence of fields that fit together; None is an absent field. Raise InvalidField, which names the field.
-    """
+    """Return a cadence of fields that fit together; None is an absent field. Raise InvalidField, which names the field."""
     if type_ == "manual":
         _must_be_absent(type_, hour_utc=hour_utc, minute_utc=minute_utc, day_of_week=day_of_week)
     if type_ == "hourly":

@@ -23,9 +23,7 @@ def drifted(overrides: Json, workflow: Json) -> list[str]:
 
 
 def init_params(overrides: Json, workflow: Json) -> dict[str, Any]:
-    """
-    Return the parameters of a call: the task's own, overridden key by key; keys that it does not declare are left out.
-    """
+    """Return the parameters of a call: the task's own, overridden key by key; keys that it does not declare are left out."""
     known = task.declared(workflow)
     return known | {key: value for key, value in overrides.items() if key in known}
 

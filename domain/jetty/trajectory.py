@@ -78,9 +78,7 @@ def evolve(trajectory: Trajectory | None, event: TrajectoryEvent) -> Trajectory:
 
 
 def parts_after(parts: dict[str, int], event: TrajectoryEvent) -> dict[str, int]:
-    """
-    Return the sizes of a trajectory's parts after an event; a step or label that is reported again replaces itself.
-    """
+    """Return the sizes of a trajectory's parts after an event; a step or label that is reported again replaces itself."""
     match event:
         case TrajectoryOpened():
             return parts | {"call": size_of(event.workflow, event.init_params, event.metadata)}

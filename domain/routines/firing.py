@@ -1,6 +1,4 @@
-"""
-A firing: its run, execution issue and slot are decided together, so that they are recorded together or not at all.
-"""
+"""A firing: its run, execution issue and slot are decided together, so that they are recorded together or not at all."""
 
 import sys
 from collections.abc import Mapping, Sequence

@@ -97,9 +97,7 @@ def update(routine: Routine, settings: RoutineSettings, limits: Limits = DEFAULT
 
 
 def restore(routine: Routine, earlier: Routine, triggers: dict[UUID, TriggerState]) -> list[RoutineEvent]:
-    """
-    Restore the settings of an earlier revision, with these triggers (contract 3.6). Raise Conflict if it is archived.
-    """
+    """Restore the settings of an earlier revision, with these triggers (contract 3.6). Raise Conflict if it is archived."""
     must_not_be_archived(routine)
     settings = _without_pause(_paused_without_assignee(earlier.settings))
     return [RoutineRestored(from_revision=earlier.revision, settings=settings, triggers=triggers)]

@@ -41,9 +41,7 @@ def evolve(run: Run | None, event: RunEvent) -> Run:
 
 
 def outcome(policy: ConcurrencyPolicy, newest: LiveWork | None, begun: Opened | Started) -> Outcome:
-    """
-    Return the outcome of a firing that would open `opening`, given the newest live work of its routine (contract 5.2).
-    """
+    """Return the outcome of a firing that would open `opening`, given the newest live work of its routine (contract 5.2)."""
     if newest is None or policy == "always_enqueue":
         return begun
     if policy == "skip_if_active":

@@ -1,6 +1,4 @@
-"""
-A trigger: a way to fire a routine. For schedules, this decides which occurrences are due and what becomes of late ones.
-"""
+"""A trigger: a way to fire a routine. For schedules, this decides which occurrences are due and what becomes of late ones."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -215,9 +213,7 @@ def reschedule(trigger: Trigger, now: datetime) -> list[TriggerEvent]:
 
 
 def next_of(trigger: Trigger, now: datetime) -> tuple[datetime | None, datetime | None]:
-    """
-    Return the next occurrence of a schedule and, where that is later, when it comes due; both None if there is none.
-    """
+    """Return the next occurrence of a schedule and, where that is later, when it comes due; both None if there is none."""
     if (plan := plan_of(trigger)) is None:
         return None, None
     next_at = plans.next_after(plan, now)

@@ -99,9 +99,7 @@ def resolve(declared: Iterable[Variable], candidates: Sequence[Mapping[str, obje
 
 
 def merged_payload(payload: Json | None, resolved: Mapping[str, Resolved]) -> Json | None:
-    """
-    Return the payload that a run stores: the request's own, with the resolved values in its `variables` (contract 2.3).
-    """
+    """Return the payload that a run stores: the request's own, with the resolved values in its `variables` (contract 2.3)."""
     if not resolved:
         return payload
     given = (payload or {}).get("variables")
@@ -109,9 +107,7 @@ def merged_payload(payload: Json | None, resolved: Mapping[str, Resolved]) -> Js
 
 
 def built_in_values(now: datetime) -> dict[str, str]:
-    """
-    Return the values that need no declaration (contract 2.2), in UTC: `2026-11-22`, `November 22, 2026 at 1:05 AM UTC`.
-    """
+    """Return the values that need no declaration (contract 2.2), in UTC: `2026-11-22`, `November 22, 2026 at 1:05 AM UTC`."""
     at = now.astimezone(UTC)
     hour, half = at.hour % 12 or 12, "AM" if at.hour < 12 else "PM"  # noqa: PLR2004 a clock has twelve hours
     timestamp = f"{MONTHS[at.month - 1]} {at.day}, {at.year} at {hour}:{at.minute:02} {half} UTC"
@@ -127,9 +123,7 @@ def interpolate(text: str, values: Mapping[str, object]) -> str:
 
 
 def added_size(text: str, values: Mapping[str, object]) -> int:
-    """
-    Return by how many bytes of JSON `interpolate` would make the text longer (negative: shorter), without building it.
-    """
+    """Return by how many bytes of JSON `interpolate` would make the text longer (negative: shorter), without building it."""
     if "{{" not in text:
         return 0
     texts = _texts(text, values)

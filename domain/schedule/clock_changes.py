@@ -55,9 +55,7 @@ class _Change(NamedTuple):
 
 
 def touching(plan: Plan, begin: datetime, until: datetime) -> Iterator[Touched]:
-    """
-    Yield the clock changes in the period at which the plan does something else than on every other day, ascending.
-    """
+    """Yield the clock changes in the period at which the plan does something else than on every other day, ascending."""
     if plan.cron is None:
         return
     texts, (_, hours, *_) = cron_fields.read(plan.cron.expression)

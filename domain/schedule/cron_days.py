@@ -43,9 +43,7 @@ def first_from(days: CronDays, ordinal: int) -> int | None:
 
 
 def last_until(days: CronDays, ordinal: int) -> int | None:
-    """
-    Return the last matching day at or before the given one; None if there is none since the beginning of the calendar.
-    """
+    """Return the last matching day at or before the given one; None if there is none since the beginning of the calendar."""
     year = date.fromordinal(ordinal).year
     for earlier in range(year, max(year - LONGEST_GAP_YEARS, 1) - 1, -1):
         new_year, offsets = _year(days, earlier)

@@ -157,9 +157,7 @@ def _windows_back(dates: CronDays, until: datetime, after: datetime) -> Iterator
 
 
 def _window(day: int) -> tuple[datetime, datetime]:
-    """
-    Return the period in which it is this day somewhere on earth, with one more day for clocks that skip a whole day.
-    """
+    """Return the period in which it is this day somewhere on earth, with one more day for clocks that skip a whole day."""
     midnight = datetime.combine(date.fromordinal(day), time(), UTC)
     return midnight - 2 * DAY, midnight + 3 * DAY
 
@@ -197,9 +195,7 @@ def _count_earlier(rule: _Rule, wall: datetime) -> int:
 
 
 def _spans(schedule: Cron, since: datetime, until: datetime) -> Iterator[_Span]:
-    """
-    Yield the wall times of the instants from a moment on, one span per UTC offset, up to the span that holds `until`.
-    """
+    """Yield the wall times of the instants from a moment on, one span per UTC offset, up to the span that holds `until`."""
     zone, real_time = ZoneInfo(schedule.timezone), _rule(schedule.expression).real_time
     begin = since - 2 * DAY  # the moment may lie in a second pass, and no clock goes back further
     offset = _offset(zone, begin)
@@ -225,9 +221,7 @@ def _steps(begin: datetime, end: datetime) -> range:
 
 @lru_cache(maxsize=16384)
 def _changes(zone: ZoneInfo, step: int) -> tuple[tuple[datetime, timedelta], ...]:
-    """
-    Return the moments within a step at which the offset changes, each with the new one; the step's end closes them.
-    """
+    """Return the moments within a step at which the offset changes, each with the new one; the step's end closes them."""
     first = datetime.combine(date.fromordinal(step * STEP_DAYS), time(), UTC)
     offsets = [(day := first + n * DAY, _offset(zone, day)) for n in range(STEP_DAYS + 1)]
     changed = [(day, old, new) for (day, old), (_, new) in pairwise(offsets) if old != new]

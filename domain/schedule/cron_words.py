@@ -20,9 +20,7 @@ RUN, SERIES = 3, 4  # values from which on a range, or an even series, is said i
 
 
 def describe(expression: str) -> str:
-    """
-    Return the description of an expression: `30 9 * * 1-5` gives `At 09:30 on Monday to Friday`. Raise BadSchedule.
-    """
+    """Return the description of an expression: `30 9 * * 1-5` gives `At 09:30 on Monday to Friday`. Raise BadSchedule."""
     texts, (minutes, hours, days, months, weekdays) = cron_fields.read(expression)
     either = not texts[2].startswith("*") and not texts[4].startswith("*")
     times = _times(sorted(minutes), sorted(hours))

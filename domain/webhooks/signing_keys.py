@@ -1,6 +1,4 @@
-"""
-The secret that signs what is sent or called, and the previous one, which is accepted for a while after a rotation.
-"""
+"""The secret that signs what is sent or called, and the previous one, which is accepted for a while after a rotation."""
 
 from datetime import datetime
 from uuid import UUID
@@ -23,9 +21,7 @@ class Signing(Value, frozen=True):
 
 
 def rotated(signing: Signing | None, secret_id: UUID, old_until: datetime | None) -> Signing:
-    """
-    Return the signing secrets after a rotation; the current one is accepted until `old_until` (None: not any more).
-    """
+    """Return the signing secrets after a rotation; the current one is accepted until `old_until` (None: not any more)."""
     if signing is None or old_until is None:
         return Signing(secret_id=secret_id)
     return Signing(secret_id=secret_id, old=OldSecret(id=signing.secret_id, until=old_until))

@@ -34,9 +34,7 @@ SIGNATURES = re.compile(r"[^ ,]+,[^ ,]+(?: [^ ,]+,[^ ,]+)*")
 
 
 class WebhookRequest(Value, frozen=True):
-    """
-    A request as received: header names in lower case, header values as latin-1 text, and the raw bytes of the body.
-    """
+    """A request as received: header names in lower case, header values as latin-1 text, and the raw bytes of the body."""
 
     headers: tuple[tuple[str, str], ...]
     body: bytes
