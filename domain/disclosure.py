@@ -10,10 +10,10 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-MASK = "***"  # stands for what is not shown; sent back, it leaves what there is as it is
-ADDRESSES = frozenset(  # names of fields, in whatever event, value or answer
+MASK = "***"  # shown in place of an address; a client that sends it back leaves the address as it is
+ADDRESSES = frozenset(  # names of fields, in any event, value or answer
     {
-        "adapter_config",  # how an agent's host reaches it; only the names of its settings are shown
+        "adapter_config",  # how an agent's host reaches it; the names of its settings stay visible
         "email",
         "heartbeat_url",
         "public_id",  # of a webhook: its address, and with the signing mode `none` its only secret
@@ -40,7 +40,7 @@ def _masked(value: Any) -> Any:
             return msgspec.structs.replace(value, **{name: _field(value, name) for name in value.__struct_fields__})
         case list() | tuple():
             return type(value)(_masked(item) for item in value)
-        case dict():  # what clients sent as JSON holds no structs, and stays as it is
+        case dict():  # JSON from clients holds no structs, so it stays as it is
             return {key: _masked(item) if isinstance(item, msgspec.Struct) else item for key, item in value.items()}
         case _:
             return value

@@ -50,7 +50,7 @@ from domain.routines.routine import Routine
 from domain.routines.trigger import Trigger
 from domain.values import EndpointSettings, MemberRole, RoutineSettings, RoutineStatus, TriggerSettings
 
-ALWAYS = (  # whatever was before; the last are what goes with an end, and is recorded with nothing else by itself
+ALWAYS = (  # in any state; those after TriggerDeleted are only recorded together with an ending
     AgentHeartbeatStopped,
     AgentPaused,
     AgentTerminated,
@@ -75,7 +75,7 @@ ALWAYS = (  # whatever was before; the last are what goes with an end, and is re
     TriggerMissed,
 )
 DOWNWARD: tuple[RoutineStatus, ...] = ("active", "paused", "archived")
-ROLES: tuple[MemberRole, ...] = ("owner", "admin", "member", "viewer")  # from the one that may do most
+ROLES: tuple[MemberRole, ...] = ("owner", "admin", "member", "viewer")  # the one that may do most first
 
 
 def ends(event: AnyEvent, before: object) -> bool:

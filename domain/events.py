@@ -44,7 +44,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """A fact that was recorded. Its stream, moment, actor and company are on its envelope (`Recorded`)."""
 
 
-# Access: users, their memberships, the keys they and the agents hold, names that may be given once
+# Access: users, their memberships, keys, and names that only one holder may have
 
 
 class UserRegistered(Event, frozen=True, tag="user.registered"):
@@ -68,13 +68,13 @@ class MemberChanged(Event, frozen=True, tag="member.changed"):
 
     role: MemberRole
     permissions: tuple[str, ...]
-    revokes_keys: bool = False  # as in MemberRemoved
+    revokes_keys: bool = False  # as in `member.removed`
 
 
 class MemberRemoved(Event, frozen=True, tag="member.removed"):
     """The user may not act in the company any more; they may join again."""
 
-    revokes_keys: bool = False  # the keys of agents and of the collection that they issued until now are unknown
+    revokes_keys: bool = False  # whether the keys that they issued for agents and for the collection are revoked
 
 
 class KeyIssued(Event, frozen=True, tag="key.issued"):
@@ -84,9 +84,9 @@ class KeyIssued(Event, frozen=True, tag="key.issued"):
     user_id: UUID | None = None
     agent_id: UUID | None = None
     expires_at: datetime | None = None  # None: never
-    collection_id: UUID | None = None  # the company that it is bound to
+    collection_id: UUID | None = None  # the company that a collection's key is bound to
     prefix: str | None = None  # the part of the token that may be shown
-    issuer_version: int = 0  # of the issuer's membership, on which a key of an agent or a collection rests
+    issuer_version: int = 0  # version of the issuer's membership, which a key of an agent or a collection depends on
 
 
 class KeyRevoked(Event, frozen=True, tag="key.revoked"):
@@ -237,7 +237,7 @@ class GoalDeleted(Event, frozen=True, tag="goal.deleted"):
 
 
 # Routine and trigger: every event of a routine is one revision, numbered by its version. `next_at` is the next
-# occurrence of a schedule, None when there is none; `due_at` is when it comes due, None: at that moment
+# occurrence of a schedule, None when there is none; `due_at` is when it comes due, None when that is `next_at` itself.
 
 
 class RoutineCreated(Event, frozen=True, tag="routine.created"):
@@ -366,7 +366,7 @@ class TriggerDeleted(Event, frozen=True, tag="trigger.deleted"):
     """The trigger does not fire any more."""
 
 
-# Backfill: occurrences of the past that are made up for
+# Backfill: past occurrences that are run after all
 
 
 class BackfillRequested(Event, frozen=True, tag="backfill.requested"):
@@ -416,7 +416,7 @@ class RunFired(Event, frozen=True, tag="run.fired"):
     """
 
     routine_id: UUID
-    revision: int  # of the routine, when it fired
+    revision: int  # the routine's when it fired
     source: RunSource
     outcome: Outcome
     trigger_id: UUID | None = None
@@ -426,8 +426,8 @@ class RunFired(Event, frozen=True, tag="run.fired"):
     idempotency_key: str | None = None
     payload: Json | None = None
     responsible_user_id: UUID | None = None
-    deadline: datetime | None = None  # when it fails unless its issue is done by then
-    backfill_id: UUID | None = None  # what made up for the occurrence; the schedule itself does not move then
+    deadline: datetime | None = None  # the run fails unless its issue is done by then
+    backfill_id: UUID | None = None  # the backfill that ran the occurrence; the schedule itself does not move then
 
     @property
     def is_scheduled(self) -> bool:
@@ -549,16 +549,16 @@ class TrajectoryOpened(Event, frozen=True, tag="trajectory.opened"):
     """
 
     task_id: UUID
-    name: str  # <collection>/<task>, as they were called then
-    workflow: Json  # the task's then
+    name: str  # <collection>/<task>, by their names at that time
+    workflow: Json  # the task's at that time
     init_params: Json = {}
     routine_id: UUID | None = None
     run_id: UUID | None = None
-    secrets: Sealed | None = None  # of a call by hand; a routine's own are taken when the work begins
+    secrets: Sealed | None = None  # of a call by hand; those of a routine are read when the work begins
     callback: Callback | None = None
     source: str = "run"
     author: str | None = None
-    origin: str | None = None  # the caller's own id of a run that was pushed
+    origin: str | None = None  # the caller's own id of a call that was pushed
     metadata: Json = {}
 
 
@@ -601,7 +601,7 @@ class TrajectoryLabelled(Event, frozen=True, tag="trajectory.labelled"):
     author: str
 
 
-# What leaves the system: endpoints that subscribe to events, and deliveries to them, to agents and to callbacks
+# Outbound: endpoints that subscribe to events, and deliveries to them, to agents and to callbacks
 
 
 class EndpointCreated(Event, frozen=True, tag="endpoint.created"):
@@ -647,7 +647,7 @@ class DeliveryFailed(Event, frozen=True, tag="delivery.failed"):
     attempt: int
     reason: str
     next_at: datetime
-    status: int | None = None  # of the answer, if there was one
+    status: int | None = None  # HTTP status of the answer, if there was one
     took_ms: int = 0
 
 
@@ -780,7 +780,7 @@ def _is_flat(kind: msgspec.inspect.Type) -> bool:
             return isinstance(kind, SINGLE)
 
 
-# Those without arrays, mappings and free JSON: how deep they are, and of how many parts, is given by their fields.
+# Events without arrays, mappings and free JSON: their fields alone say how deep they are and how many parts they have.
 FLAT_EVENTS = frozenset(
     kind
     for kind, info in zip(STORED_NAMES.values(), msgspec.inspect.multi_type_info(STORED_NAMES.values()), strict=True)

@@ -10,7 +10,7 @@ from functools import lru_cache
 from uuid import UUID, uuid5
 
 NAMESPACE = UUID("5b1d6c2e-6f0e-5c7a-9d65-0f2a7c3f8e11")
-KEPT = 16_384  # ids that are asked for several times while a firing is decided
+KEPT = 16_384  # ids in the cache: deciding a firing computes the same ones several times
 
 
 @lru_cache(maxsize=KEPT)

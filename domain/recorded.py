@@ -11,8 +11,8 @@ from domain.events import NAMES, STORED_NAMES, AnyEvent
 class Unreadable(msgspec.Struct, frozen=True):
     """A placeholder for an event that cannot be read, so that readers of the log can go on; a fold passes over it."""
 
-    name: str  # under which the log keeps it
-    reason: str  # the kind of error
+    name: str  # the name under which the log keeps it
+    reason: str  # the name of the error
 
     @property
     def is_of_newer_version(self) -> bool:

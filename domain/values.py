@@ -16,7 +16,7 @@ CatchUpPolicy = Literal["skip_missed", "enqueue_missed_with_cap"]
 VariableType = Literal["text", "textarea", "number", "boolean", "select", "date"]
 TriggerKind = Literal["schedule", "webhook", "api"]
 SigningMode = Literal["bearer", "hmac_sha256", "github_hmac", "none", "standard_webhooks"]  # the last is our addition
-Overlap = Literal["one_at_a_time", "policy"]  # of a backfill's runs: each after the one before, or as the routine says
+Overlap = Literal["one_at_a_time", "policy"]  # how runs of a backfill overlap: not at all, or by the routine's policy
 RunSource = Literal["schedule", "manual", "api", "webhook"]
 IssueStatus = Literal["backlog", "todo", "in_progress", "in_review", "done", "blocked", "cancelled"]
 AgentStatus = Literal["idle", "active", "running", "paused", "error", "pending_approval", "terminated"]
@@ -33,7 +33,7 @@ TrajectoryStatus = Literal["pending", "running", "completed", "failed", "cancell
 DeliveryKind = Literal["webhook", "heartbeat", "callback"]
 
 Scalar = str | int | float | bool
-Json = dict[str, object]  # a JSON object as it came; never interpreted by us
+Json = dict[str, object]  # a JSON object as the client sent it; the service does not interpret it
 
 
 class Value(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +81,7 @@ class TaskCall(Value, frozen=True):
     """What a routine that calls a task has besides its settings (Jetty contract 2.1)."""
 
     task_id: UUID
-    name: str  # the routine's, by which clients know it within the task
+    name: str  # the routine's name within the task
     cadence: Cadence
     overrides: Json = {}
     secrets: Sealed | None = None
@@ -110,10 +110,10 @@ class RoutineSettings(Value, frozen=True):
     concurrency_policy: ConcurrencyPolicy = "coalesce_if_active"
     catch_up_policy: CatchUpPolicy = "skip_missed"
     variables: tuple[Variable, ...] = ()
-    max_run_duration_sec: int | None = None  # None: a run may last for ever
+    max_run_duration_sec: int | None = None  # None: no limit
     pause_note: str | None = None  # of a paused routine
-    resume_at: datetime | None = None  # when a paused routine goes on by itself
-    call: TaskCall | None = None  # of a routine that calls a task, and opens no issues
+    resume_at: datetime | None = None  # when a paused routine resumes by itself
+    call: TaskCall | None = None  # set when the routine calls a task and so opens no issues
 
 
 class TriggerSettings(Value, frozen=True):
@@ -123,10 +123,10 @@ class TriggerSettings(Value, frozen=True):
     enabled: bool = True
     cron_expression: str | None = None
     timezone: str | None = None
-    run_at: datetime | None = None  # once, instead of a cron expression
+    run_at: datetime | None = None  # runs once, instead of by a cron expression
     starts_at: datetime | None = None
     ends_at: datetime | None = None
-    excluded_dates: tuple[date, ...] = ()  # of the time zone
+    excluded_dates: tuple[date, ...] = ()  # dates in `timezone`
     jitter_sec: int = 0
     signing_mode: SigningMode | None = None
     replay_window_sec: int | None = None
@@ -167,16 +167,16 @@ class AgentProfile(Value, frozen=True):
     adapter_config: dict[str, object] = {}
     metadata: dict[str, object] | None = None
     budget_monthly_cents: int = 0
-    heartbeat_url: str | None = None  # where the agent hears of issues that are opened for it
+    heartbeat_url: str | None = None  # called when an issue is opened for the agent
 
 
 class EndpointSettings(Value, frozen=True):
     """What can be edited on a webhook endpoint of a company."""
 
     url: str
-    events: tuple[str, ...]  # stored names; `run.*` stands for all that begin so, `*` for all
+    events: tuple[str, ...]  # stored names; `run.*` means all that begin with `run.`, `*` means all
     description: str | None = None
-    ordered: bool = False  # whether one delivery waits for the one before
+    ordered: bool = False  # whether each delivery waits for the previous one
     enabled: bool = True
 
 

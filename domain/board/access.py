@@ -21,8 +21,8 @@ from domain.identity import membership_of
 from domain.recorded import Recorded
 from domain.values import MemberRole, Value
 
-KEY_LIFETIME = timedelta(days=30)  # of a board key, unless told otherwise
-USUAL = ("tasks:assign",)  # the permissions of whoever may write, unless told otherwise
+KEY_LIFETIME = timedelta(days=30)  # of a board key, unless the request says otherwise
+USUAL = ("tasks:assign",)  # the permissions of every role but viewer, unless the request says otherwise
 
 
 class User(Value, frozen=True):
@@ -36,7 +36,7 @@ class Membership(Value, frozen=True):
 
     role: MemberRole
     permissions: tuple[str, ...]
-    keys_revoked: bool = False  # what they issued was revoked when they lost the permission to
+    keys_revoked: bool = False  # whether the keys that they issued were revoked when they lost the right to issue keys
 
 
 OWNER = Membership(role="owner", permissions=USUAL)

@@ -24,7 +24,7 @@ class Company(Value, frozen=True):
 
     details: CompanyDetails
     archived: bool = False
-    collection_name: str | None = None  # None: its id is its name
+    collection_name: str | None = None  # None: its id serves as its name
     environment: Sealed | None = None
 
 

@@ -46,7 +46,7 @@ SPECIAL_6 = tuple(
     )
 )
 MAPPED, NAT64, SIX_TO_FOUR = IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"), IPv6Network("2002::/16")
-ISATAP = (0x00005EFE, 0x02005EFE)  # the middle of an address that ends in an IPv4 one
+ISATAP = (0x00005EFE, 0x02005EFE)  # the 32 bits before an embedded IPv4 address
 
 
 def is_public(address: str) -> bool:

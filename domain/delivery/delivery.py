@@ -8,7 +8,7 @@ from domain.errors import ImpossibleHistory
 from domain.events import DeliveryDead, DeliveryDelivered, DeliveryEvent, DeliveryFailed, DeliveryRequested
 from domain.values import DeliveryKind, Value
 
-GONE = 410  # the receiver says that it is there no more
+GONE = 410  # HTTP status: the receiver is gone for good
 
 
 class Answer(Value, frozen=True):
@@ -34,20 +34,20 @@ class PendingDelivery(Value, frozen=True):
     """A delivery that waits to be sent, as the read model of due deliveries knows it."""
 
     id: UUID
-    version: int  # of its stream; another one makes this stale
+    version: int  # of its stream when it was listed; if the stream has another version now, this is stale
     kind: DeliveryKind
     target_id: UUID  # the endpoint, the agent or the trajectory
-    partition_key: UUID  # what shares a receiver: one that is slow keeps only its own lane waiting
-    ordered: bool  # whether it waits for the one before in its lane
+    partition_key: UUID  # deliveries to one receiver share it: a slow receiver holds up only its own
+    ordered: bool  # whether it waits for the previous delivery with the same partition key
     company_id: UUID
-    position: int  # of the event that it tells
+    position: int  # of the event that it is about
     attempts: int
 
 
 class Delivery(Value, frozen=True):
     """The state of a delivery: the attempts so far, and whether there will be no more."""
 
-    attempts: int = 0  # since it was asked for last
+    attempts: int = 0  # since it was last requested
     ended: bool = False
 
 

@@ -21,10 +21,11 @@ from domain.values import EndpointSettings, Value
 from domain.webhooks import signing_keys
 from domain.webhooks.signing_keys import Signing
 
-NEVER_TOLD = ("delivery.", "key.", "name.", "user.")  # what would tell of its own telling, or is nobody's company's
+# Never sent: delivery.* would cause further deliveries; key.*, name.* and user.* belong to no single company.
+NEVER_TOLD = ("delivery.", "key.", "name.", "user.")
 TOLD = tuple(sorted(name for name in STORED_NAMES if not name.startswith(NEVER_TOLD)))
 PATTERN = re.compile(r"\*|[a-z_]+\.(\*|[a-z_]+)")
-TEST = "endpoint.tested"  # told to the endpoint that it is about, whatever it subscribes to
+TEST = "endpoint.tested"  # sent to the endpoint that is tested, whatever it subscribes to
 
 
 class Endpoint(Value, frozen=True):

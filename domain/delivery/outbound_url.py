@@ -9,11 +9,11 @@ from domain.errors import InvalidField
 
 LONGEST = 2_048
 LONGEST_PORT = 65_535
-PRINTABLE = re.compile(r"[!-~]+")  # a name of another script is written as xn--...
+PRINTABLE = re.compile(r"[!-~]+")  # names in other scripts are written as xn--...
 AUTHORITY = re.compile(r"\A[^/?]*")
 LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE)
-NUMERIC = re.compile(r"(0x[0-9a-f]*|[0-9]+)", re.IGNORECASE)  # a last label that some resolvers read as an address
-NOWHERE = ("localhost", "local", "internal", "localdomain", "home.arpa")  # names that no public zone has
+NUMERIC = re.compile(r"(0x[0-9a-f]*|[0-9]+)", re.IGNORECASE)  # some resolvers read such a last label as an address
+NOWHERE = ("localhost", "local", "internal", "localdomain", "home.arpa")  # names that lead to no public address
 
 
 class BadTarget(Exception):

@@ -7,8 +7,8 @@ from uuid import UUID
 
 PAUSES_S = (5, 30, 120, 600, 1_800, 3_600, 10_800, 21_600, 36_000, 43_200, 64_800, 72_000)  # 71 hours
 MOST_ATTEMPTS = len(PAUSES_S) + 1
-JITTER = Fraction(1, 5)  # of a pause, added at most: receivers that were away are not met by all at once
-LONGEST_RETRY_AFTER = timedelta(days=1)  # what a receiver may ask for by Retry-After
+JITTER = Fraction(1, 5)  # at most added to a pause, so that a receiver that was away does not get everything at once
+LONGEST_RETRY_AFTER = timedelta(days=1)  # a receiver may ask for no more by Retry-After
 
 
 def next_at(delivery_id: UUID, attempt: int, now: datetime, retry_after: timedelta | None = None) -> datetime | None:

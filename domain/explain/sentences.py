@@ -12,7 +12,7 @@ from domain.schedule import plan as plans
 from domain.schedule.time_words import span, when
 from domain.values import Coalesced, Failed, Skipped, Value
 
-Name = Callable[[str], str]  # of an actor, as people call it
+Name = Callable[[str], str]  # turns an actor into a name for people
 CHANGED = {
     "edited": "the schedule was edited",
     "deleted": "the trigger was deleted",
@@ -30,9 +30,9 @@ class Explanation(Value, frozen=True):
     now: datetime
     previous: datetime | None
     following: datetime | None
-    created: Recorded  # the trigger
-    fired: Recorded | None = None  # its run
-    ended: Recorded | None = None  # the run, so far
+    created: Recorded  # the creation of the trigger
+    fired: Recorded | None = None  # the firing of its run
+    ended: Recorded | None = None  # the end of its run, if it has ended
     missed: Recorded | None = None
     blocking: Recorded | None = None  # the firing of the run whose issue was in the way
     obstacle: Recorded | None = None  # what paused the project, or paused or terminated the agent

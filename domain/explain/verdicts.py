@@ -63,7 +63,7 @@ OUTCOMES: dict[type, Verdict] = {
 LIVE_ISSUE, PROJECT_PAUSED = "live_execution_issue", "project_paused"
 BEGINNING, END = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 LONGEST_JITTER = timedelta(hours=1)
-LONGEST_GAP = timedelta(days=9 * 366)  # between two occurrences: 29 February, where a leap year is left out
+LONGEST_GAP = timedelta(days=9 * 366)  # at most between two occurrences: 29 February, around a year such as 2100
 OF_TRIGGER = (TriggerCreated, TriggerUpdated, TriggerRestored, TriggerDeleted)
 OF_ROUTINE = (RoutineCreated, RoutineUpdated, RoutineRestored)
 
@@ -75,8 +75,8 @@ class ConfigPeriod(Value, frozen=True):
     end: datetime
     trigger: Trigger | None
     routine: Routine | None
-    edit: Recorded | None  # what made the trigger as it is
-    status: Recorded | None  # what gave the routine its status
+    edit: Recorded | None  # the event that made the trigger as it is
+    status: Recorded | None  # the event that gave the routine its status
 
     @property
     def plan(self) -> Plan | None:

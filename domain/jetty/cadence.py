@@ -9,8 +9,8 @@ from domain.schedule.cron_schedule import Cron
 from domain.schedule.plan import Plan
 from domain.values import Cadence, CadenceType, DayOfWeek, TriggerSettings
 
-DAYS: tuple[DayOfWeek, ...] = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")  # as cron counts them
-NO_SEED = UUID(int=0)  # there is no jitter
+DAYS: tuple[DayOfWeek, ...] = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")  # in the order of cron's numbers
+NO_SEED = UUID(int=0)  # a seed only matters for jitter, and a cadence has none
 AT_AN_HOUR: tuple[CadenceType, ...] = ("daily", "weekdays", "weekly")
 
 

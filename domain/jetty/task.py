@@ -23,7 +23,7 @@ class Task(Value, frozen=True):
     """The state of a task."""
 
     details: TaskDetails
-    routines: tuple[UUID, ...] = ()  # that call it, oldest first
+    routines: tuple[UUID, ...] = ()  # the routines that call it, oldest first
     deleted: bool = False
 
 

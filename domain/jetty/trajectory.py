@@ -21,11 +21,11 @@ from domain.jetty import task
 from domain.values import Callback, Json, Sealed, TrajectoryStatus, Value
 
 LIVE: tuple[TrajectoryStatus, ...] = ("pending", "running")
-TOLD: tuple[TrajectoryStatus, ...] = ("completed", "failed")  # of which a callback is made (Jetty contract 8)
+TOLD: tuple[TrajectoryStatus, ...] = ("completed", "failed")  # these ends cause a callback (Jetty contract 8)
 LEASE = timedelta(seconds=60)
 TIMED_OUT = "timed_out"
-SETTLED = timedelta(seconds=5)  # so soon after a lease has begun it is not extended
-STEP, LABEL = "step ", "label "  # what the names of such parts begin with
+SETTLED = timedelta(seconds=5)  # a lease that began less than this ago is not extended
+STEP, LABEL = "step ", "label "  # prefixes of the names of such parts
 NOT_YOURS = "The claim is not the current one: another worker has the trajectory, or it has ended"
 
 
@@ -48,7 +48,7 @@ class Trajectory(Value, frozen=True):
     callback: Callback | None
     status: TrajectoryStatus = "pending"
     claim: Claim | None = None
-    parts: dict[str, int] = {}  # how many bytes of JSON it holds, by what they are
+    parts: dict[str, int] = {}  # bytes of JSON, by the name of the part
 
 
 def evolve(trajectory: Trajectory | None, event: TrajectoryEvent) -> Trajectory:

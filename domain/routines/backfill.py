@@ -28,9 +28,9 @@ from domain.schedule import plan as plans
 from domain.schedule.plan import INSTANT, Plan
 from domain.values import Overlap, RoutineSettings, Value
 
-MOST = 5_000  # occurrences of one
+MOST = 5_000  # occurrences in one backfill
 ENDED = "The backfill is over"
-OBSTACLES: dict[str, str] = {  # by which a backfill is refused, or ends, and in words
+OBSTACLES: dict[str, str] = {  # reasons for which a backfill is refused or cancelled, and their texts
     "routine_paused": "Routine is paused",
     "routine_archived": ARCHIVED,
     "no_agent": "Default agent required",
@@ -46,7 +46,7 @@ class Backfill(Value, frozen=True):
     routine_id: UUID
     until: datetime
     overlap: Overlap
-    reached: datetime  # every occurrence up to here has been seen to
+    reached: datetime  # every occurrence up to here has been handled
     ended: bool = False
     over_quota: bool = False  # it waits until its company has recorded less in a minute
 

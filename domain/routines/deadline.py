@@ -10,6 +10,6 @@ from domain.values import Value
 class Overdue(Value, frozen=True):
     """A run that lasts too long, or a pause of a routine that is over, as the read model of deadlines knows it."""
 
-    id: UUID  # of the run, or of the routine
+    id: UUID  # the run's, or the routine's for a pause
     kind: Literal["run", "pause"]
     ends_at: datetime

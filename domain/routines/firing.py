@@ -36,7 +36,7 @@ from domain.values import (
 NOT_INVOKABLE = "Agent is not invokable in its current state"
 PROJECT_PAUSED = Skipped(reason="paused")
 LONGEST_TITLE = 200  # characters of an issue's title
-LONGEST_REASON = 1_000  # characters of why a run failed
+LONGEST_REASON = 1_000  # characters of the reason why a run failed
 
 
 class RenderedTemplate(Value, frozen=True):
@@ -55,7 +55,7 @@ class FiringRequest(Value, frozen=True):
     source: RunSource
     assignee_agent_id: UUID | None
     project_id: UUID | None
-    rendered: RenderedTemplate | Failed  # Failed: they cannot be filled in
+    rendered: RenderedTemplate | Failed  # Failed: the variables cannot be filled in
     trigger_id: UUID | None = None
     occurrence: datetime | None = None
     next_at: datetime | None = None
@@ -63,7 +63,7 @@ class FiringRequest(Value, frozen=True):
     backfill_id: UUID | None = None
     idempotency_key: str | None = None
     payload: Json | None = None
-    agent_id: UUID | None = None  # who asked, for source manual
+    agent_id: UUID | None = None  # who requested it, if the source is `manual`
     user_id: UUID | None = None
     workspace: Workspace | None = None
     deadline: datetime | None = None

@@ -11,7 +11,7 @@ from domain.events import SlotCounted, SlotEvent, SlotFreed, SlotTaken, stored_n
 from domain.values import LiveWork, Value
 
 READ_FROM = stored_name(SlotCounted)
-COUNT_EVERY, COUNT_AT_LATEST = 6, 60  # events, of a slot with few live ones and of one with many
+COUNT_EVERY, COUNT_AT_LATEST = 6, 60  # events between snapshots, with little live work and with much
 
 
 class Slot(Value, frozen=True):

@@ -34,15 +34,15 @@ from domain.values import (
 from domain.webhooks import signing_keys
 from domain.webhooks.signing_keys import OldSecret, Signing
 
-TOO_FAR = datetime(9000, 1, 1, tzinfo=UTC)  # the calendar ends soon after
-GRACE = timedelta(seconds=60)  # an occurrence is late, but not missed, up to here
+TOO_FAR = datetime(9000, 1, 1, tzinfo=UTC)  # the calendar ends soon after that
+GRACE = timedelta(seconds=60)  # for so long an occurrence is late but not missed
 NOT_ACTIVE = "Routine trigger is not active"
 MISSED_BECAUSE: dict[CatchUpPolicy, str] = {"skip_missed": "skip_missed", "enqueue_missed_with_cap": "catch_up_cap"}
 COMMON = ("label", "enabled")
 OF_WEBHOOKS = ("signing_mode", "replay_window_sec")
-OVER_QUOTA = "over_quota"  # the reason of occurrences whose company is over one of its quotas
-LONGEST_REST = timedelta(hours=1)  # of a schedule whose company is over one of its quotas
-CATCH_UP_CAP = 25  # missed occurrences that are made up for after one outage
+OVER_QUOTA = "over_quota"  # the reason why an occurrence is missed when its company is over one of its quotas
+LONGEST_REST = timedelta(hours=1)  # how long a schedule rests at most when its company is over one of its quotas
+CATCH_UP_CAP = 25  # missed occurrences that run late after one outage
 
 
 class Trigger(Value, frozen=True):
@@ -54,8 +54,8 @@ class Trigger(Value, frozen=True):
     webhook: Webhook | None = None
     old_secret: OldSecret | None = None
     next_unsettled_at: datetime | None = None  # every earlier occurrence already has an outcome
-    over_since: datetime | None = None  # no occurrence from this one to `since` ran: its company was over a quota
-    rests_until: datetime | None = None  # when it is looked at again, because of that
+    over_since: datetime | None = None  # nothing from here to `next_unsettled_at` ran: the company was over a quota
+    rests_until: datetime | None = None  # until then the schedule is not looked at again, because of that quota
     deleted: bool = False
 
 
@@ -72,7 +72,7 @@ class DueTrigger(Value, frozen=True):
     """An occurrence that waits for its outcome, as the read model of due triggers knows it."""
 
     trigger_id: UUID
-    trigger_version: int  # of the trigger's stream when `next_at` was set; another one makes the row stale
+    trigger_version: int  # when `next_at` was set; if the stream has another version now, this is stale
     routine_id: UUID
     company_id: UUID
     next_at: datetime
@@ -243,7 +243,7 @@ def due(plan: Plan, since: datetime, now: datetime, policy: CatchUpPolicy) -> Du
     if plans.due_at(plan, since) > now:
         return None
     before = since - INSTANT
-    long_ago = max(before, now - GRACE - timedelta(seconds=plan.jitter_s) - INSTANT)  # whatever its jitter is
+    long_ago = max(before, now - GRACE - timedelta(seconds=plan.jitter_s) - INSTANT)  # with any jitter this is too late
     cap = CATCH_UP_CAP if policy == "enqueue_missed_with_cap" else 0
     caught_up = list(islice(plans.occurrences(plan, before, long_ago), cap))
     late: list[datetime] = []
@@ -255,7 +255,7 @@ def due(plan: Plan, since: datetime, now: datetime, policy: CatchUpPolicy) -> Du
     caught_up += late[: cap - len(caught_up)]
     dropped_after = caught_up[-1] if caught_up else before
     missed = missed_of(plan, dropped_after, late[-1] if late else long_ago, MISSED_BECAUSE[policy])
-    if missed is None and not caught_up and not on_time:  # the zone has other rules by now, and `since` is none of them
+    if missed is None and not caught_up and not on_time:  # the zone's rules changed, and `since` is no occurrence now
         missed = TriggerMissed(first=since, last=since, count=1, reason=MISSED_BECAUSE[policy], next_at=None)
     due_at = _due_at(plan, next_at)
     return Due(

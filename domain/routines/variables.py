@@ -19,8 +19,8 @@ from domain.values import Json, Variable
 Resolved = str | int | float | bool
 
 BUILT_IN = ("date", "timestamp")
-LONGEST_NUMBER = 400  # characters; reading a long run of digits takes the square of its length
-# Nothing in it gives back what it took, so a text is searched in linear time; a name has at most 200 characters.
+LONGEST_NUMBER = 400  # characters; parsing digits takes time that grows with the square of their number
+# Possessive quantifiers never backtrack, so a text is searched in linear time; a name has at most 200 characters.
 PLACEHOLDER = re.compile(r"\{\{ *+([A-Za-z](?:[A-Za-z0-9]|\\?_){0,199}+) *+\}\}")
 NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]+")

@@ -19,14 +19,14 @@ from domain.schedule.time_words import clock, day, local
 from domain.values import Value
 
 HOUR = timedelta(hours=1)
-MOST_NAMED = 4  # wall times that are named one by one
+MOST_NAMED = 4  # wall times that a text lists one by one
 
 Effect = Literal[
-    "moved",  # the wall time does not exist: the first instant after it instead
-    "merged",  # of several that do not exist, or beside one that is there, a single one
-    "left_out",  # the wall time does not exist: nothing
-    "once",  # the wall time comes twice: the first time
-    "twice",  # the wall time comes twice: both times
+    "moved",  # the wall time does not exist, and it runs at the first instant after it
+    "merged",  # several wall times do not exist, or one that exists is at the same instant: it runs once
+    "left_out",  # the wall time does not exist, and it does not run
+    "once",  # the wall time comes twice, and it runs the first time
+    "twice",  # the wall time comes twice, and it runs both times
 ]
 
 
@@ -36,8 +36,8 @@ class Touched(Value, frozen=True):
     at: datetime  # the instant of the change
     shift: timedelta  # ahead, or back when negative
     effect: Effect
-    walls: tuple[datetime, ...]  # the planned wall times that do not exist or come twice, without a zone
-    occurrences: tuple[datetime, ...]  # what runs for them
+    walls: tuple[datetime, ...]  # planned wall times that do not exist or come twice; naive
+    occurrences: tuple[datetime, ...]  # what runs in their place
     text: str
 
 
@@ -68,7 +68,7 @@ def touching(plan: Plan, begin: datetime, until: datetime) -> Iterator[Touched]:
 
 def _touched(plan: Plan, cron: Cron, change: _Change, *, real_time: bool) -> Touched | None:
     first, end = change.walls
-    as_written = replace(plan, cron=Cron(cron.expression), starts_at=None, ends_at=None, jitter_s=0)  # no clock changes
+    as_written = replace(plan, cron=Cron(cron.expression), starts_at=None, ends_at=None, jitter_s=0)  # in UTC
     walls = tuple(plans.occurrences(as_written, first - INSTANT, end - INSTANT))
     if not walls or not _is_within(plan, change.at):
         return None
@@ -132,7 +132,7 @@ def _changes(zone: ZoneInfo, begin: datetime, until: datetime) -> Iterator[_Chan
     old = _offset(zone, reached)
     while reached < until:
         if (new := _offset(zone, reached + DAY)) != old:
-            low, high = 0, DAY // MINUTE  # minutes after `reached`: the old offset holds, it is gone
+            low, high = 0, DAY // MINUTE  # minutes after `day`: the old offset still holds, it does not
             while high - low > 1:
                 middle = (low + high) // 2
                 low, high = (middle, high) if _offset(zone, reached + middle * MINUTE) == old else (low, middle)

@@ -12,7 +12,7 @@ from datetime import date
 from functools import lru_cache
 from typing import NamedTuple
 
-LONGEST_GAP_YEARS = 40  # between two years of one kind: leap years that begin on the same weekday, around 2100
+LONGEST_GAP_YEARS = 40  # at most between two years of one kind: leap years with the same first weekday, around 2100
 
 
 class CronDays(NamedTuple):
@@ -21,7 +21,7 @@ class CronDays(NamedTuple):
     days: frozenset[int]
     months: frozenset[int]
     weekdays: frozenset[int]  # 0 = Sunday
-    either: bool  # one matching day field is enough
+    either: bool  # whether one matching day field is enough
 
     def include(self, day: date) -> bool:
         """Return whether the day matches the date fields."""
@@ -78,7 +78,7 @@ def _offsets(days: CronDays, weekday: int, is_leap: bool) -> tuple[int, ...]:
     """Return the matching days of a kind of year, counted from its first of January."""
     new_year = next(
         day
-        for day in (date(year, 1, 1) for year in range(2000, 2028))  # which are all kinds
+        for day in (date(year, 1, 1) for year in range(2000, 2028))  # these years are of all kinds
         if day.weekday() == weekday and isleap(day.year) == is_leap
     )
     first = new_year.toordinal()

@@ -15,7 +15,7 @@ class Field(NamedTuple):
     low: int
     high: int
     reach: int
-    names: tuple[str, ...] = ()  # of the values from `low` on
+    names: tuple[str, ...] = ()  # the names of the values from `low` on
 
 
 FIELDS = (

@@ -27,8 +27,8 @@ from domain.schedule.cron_days import CronDays
 
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
-STEP_DAYS = 8  # for so long at once the offsets of a zone are looked up and kept
-LAST_TABLE_YEAR = 2090  # from then on each zone changes its clocks by a rule that knows the kind of a year alone
+STEP_DAYS = 8  # the offsets of a zone are looked up and cached in steps of so many days
+LAST_TABLE_YEAR = 2090  # from then on each zone changes its clocks by a rule that depends on the kind of year alone
 LAST_YEAR = 9998
 
 
@@ -49,7 +49,7 @@ def parse_cron(expression: str, timezone: str = "UTC") -> Cron:
     return schedule
 
 
-@lru_cache(maxsize=4096)  # many schedules are alike
+@lru_cache(maxsize=4096)  # many triggers have the same schedule
 def next_after(schedule: Cron, moment: datetime) -> datetime | None:
     """
     Return the first occurrence strictly after the moment; None if none ever comes.
@@ -115,7 +115,7 @@ def _timezones() -> set[str]:
     return available_timezones() - {"localtime", "Factory"}
 
 
-@lru_cache(maxsize=512)  # some 45 KB each
+@lru_cache(maxsize=512)  # about 45 KB each
 def _rule(expression: str) -> _Rule:
     """Return the sets of values of an expression, read strictly. Raise BadSchedule, which names the first fault."""
     texts, sets = cron_fields.read(expression)
@@ -197,7 +197,7 @@ def _count_earlier(rule: _Rule, wall: datetime) -> int:
 def _spans(schedule: Cron, since: datetime, until: datetime) -> Iterator[_Span]:
     """Yield the wall times of the instants from a moment on, one span per UTC offset, up to the span that holds `until`."""
     zone, real_time = ZoneInfo(schedule.timezone), _rule(schedule.expression).real_time
-    begin = since - 2 * DAY  # the moment may lie in a second pass, and no clock goes back further
+    begin = since - 2 * DAY  # the moment may be in a repeated hour, and no clock goes back further than this
     offset = _offset(zone, begin)
     reached = begin + offset
     for change, following in chain.from_iterable(_changes(zone, step) for step in _steps(begin, until)):

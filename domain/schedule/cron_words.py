@@ -9,14 +9,14 @@ from itertools import chain, pairwise
 
 from domain.schedule import cron_fields
 
-MOST_TIMES = 8  # that are listed one by one
+MOST_TIMES = 8  # times that are listed one by one
 MINUTES, HOURS = list(range(60)), list(range(24))
 MONTHS = (
     *("January", "February", "March", "April", "May", "June"),
     *("July", "August", "September", "October", "November", "December"),
 )
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-RUN, SERIES = 3, 4  # values from which on a range, or an even series, is said instead of a list
+RUN, SERIES = 3, 4  # from so many values on, a range or an even series is described instead of a list
 
 
 def describe(expression: str) -> str:

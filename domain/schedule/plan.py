@@ -158,7 +158,7 @@ def _count_on(cron: Cron, day: date, after: datetime, until: datetime) -> int:
     return cron_schedule.count(cron, max(after, low), min(until, high)) if low < until and after < high else 0
 
 
-@lru_cache(maxsize=4096)  # a search by halves asks for the same days again
+@lru_cache(maxsize=4096)  # a binary search needs the same days again
 def _count_on_day(cron: Cron, day: date) -> int:
     return cron_schedule.count(cron, *_day(cron, day))
 

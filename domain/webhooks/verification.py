@@ -20,16 +20,16 @@ from domain.webhooks.secret import Secret
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-MILLISECONDS_ABOVE = 10**12  # a timestamp up to here counts seconds
+MILLISECONDS_ABOVE = 10**12  # a timestamp up to here is in seconds, a larger one in milliseconds
 
 OUR_SIGNATURE = "x-paperclip-signature"
 GITHUB_SIGNATURE = "x-hub-signature-256"
 
-DECIMAL = r"[0-9]{10,13}(?:\.[0-9]{1,16})?"  # shorter is before 2001, longer is after 2286: in nobody's window
+DECIMAL = r"[0-9]{10,13}(?:\.[0-9]{1,16})?"  # fewer digits mean before 2001, more mean after 2286: never near now
 TIMESTAMP = re.compile(DECIMAL)
 STAMPED = re.compile(rf"({DECIMAL})\.".encode())
 WHOLE_SECONDS = re.compile(r"[0-9]{10}")
-MESSAGE_ID = re.compile(r"[!-\-/-~]{1,255}")  # no dot: what is signed can be read in one way only
+MESSAGE_ID = re.compile(r"[!-\-/-~]{1,255}")  # no dot, so that the signed text can be read in one way only
 SIGNATURES = re.compile(r"[^ ,]+,[^ ,]+(?: [^ ,]+,[^ ,]+)*")
 
 
@@ -108,8 +108,8 @@ def mint_public_id() -> str:
 
 def _bearer(delivery: WebhookRequest, secrets: Sequence[Secret]) -> Proof:
     scheme, _, token = (delivery.header("authorization") or "").partition(" ")
-    known = [secret.is_known_as(token.encode()) for secret in secrets]  # all of them: which one it was takes no time
-    if scheme != "Bearer" or not token or not any(known):
+    matches = [secret.is_known_as(token.encode()) for secret in secrets]  # all of them, so that the time tells nothing
+    if scheme != "Bearer" or not token or not any(matches):
         raise Unauthenticated
     return Proof()
 
@@ -138,8 +138,8 @@ def _hex_hmac(delivery: WebhookRequest, names: tuple[str, str], texts: list[byte
     ]
     if not known:
         raise Unauthenticated
-    # The stamp is read off what was signed, not off the header: nobody can move a fraction, or all of a timestamp,
-    # into the body and have the same signature count once more.
+    # The stamp is taken from the signed text, not from the header: otherwise a replay could move the fraction, or all,
+    # of the timestamp into the body, and the same signature would count once more.
     sent = STAMPED.match(known[0])
     return Proof(stamp=f"{sent[1].decode()}:{signature}" if sent else None)
 
