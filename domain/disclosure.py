@@ -47,15 +47,15 @@ def _masked(value: Any) -> Any:
 
 
 def _field(value: msgspec.Struct, name: str) -> Any:
-    found = getattr(value, name)
-    return _hidden(found) if name in ADDRESSES else _masked(found)
+    content = getattr(value, name)
+    return _hidden(content) if name in ADDRESSES else _masked(content)
 
 
-def _hidden(found: Any) -> Any:
-    match found:
+def _hidden(value: Any) -> Any:
+    match value:
         case str():
             return MASK
         case dict():
-            return dict.fromkeys(found, MASK)
+            return dict.fromkeys(value, MASK)
         case _:
-            return found
+            return value

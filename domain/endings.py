@@ -83,8 +83,8 @@ def ends(event: AnyEvent, before: object) -> bool:
     match event, before:
         case RoutineUpdated(settings=new), Routine(settings=old):
             return DOWNWARD.index(new.status) > DOWNWARD.index(old.status) and _as_before(new, old) == old
-        case RoutineTriggerChanged(trigger_id=id_, state=new), Routine(triggers=known):
-            old_state = known.get(id_)
+        case RoutineTriggerChanged(trigger_id=id_, state=new), Routine(triggers=triggers):
+            old_state = triggers.get(id_)
             return new is not None and old_state is not None and old_state.settings.enabled and not new.settings.enabled
         case TriggerUpdated(settings=new, webhook=None), Trigger(settings=old):
             return _only_disables(old, new)
@@ -122,5 +122,5 @@ def _only_disables(old: TriggerSettings | EndpointSettings, new: TriggerSettings
 def _only_takes_away(member: Membership, changed: MemberChanged) -> bool:
     """Return whether the member can do less after the change, and nothing more."""
     role_lost = ROLES.index(changed.role) - ROLES.index(member.role)
-    left, had = set(changed.permissions), set(member.permissions)
-    return role_lost >= 0 and left <= had and (role_lost > 0 or left < had)
+    new, old = set(changed.permissions), set(member.permissions)
+    return role_lost >= 0 and new <= old and (role_lost > 0 or new < old)

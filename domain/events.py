@@ -775,7 +775,7 @@ def _is_flat(kind: msgspec.inspect.Type) -> bool:
         case msgspec.inspect.StructType(fields=fields):
             return all(_is_flat(field.type) for field in fields)
         case msgspec.inspect.UnionType(types=types):
-            return all(_is_flat(one) for one in types)
+            return all(_is_flat(member) for member in types)
         case _:
             return isinstance(kind, SINGLE)
 

@@ -217,7 +217,7 @@ def join(membership: Membership, user_id: UUID, member: Membership | None, curre
 def change(
     membership: Membership,
     member: Membership,
-    wanted: Membership,
+    target: Membership,
     others: Iterable[Membership],
     *,
     revokes_keys: bool = False,
@@ -229,13 +229,13 @@ def change(
     whether a member who may not issue keys any more loses those that they issued. Raise Forbidden, or Conflict if the
     company would have no owner.
     """
-    _must_manage(membership, member, wanted)
-    wanted = replace(wanted, keys_revoked=not may_assign(wanted) and (revokes_keys or member.keys_revoked))
-    if wanted == member:
+    _must_manage(membership, member, target)
+    target = replace(target, keys_revoked=not may_assign(target) and (revokes_keys or member.keys_revoked))
+    if target == member:
         return []
-    if wanted.role != "owner":
+    if target.role != "owner":
         _must_leave_an_owner(member, others)
-    return [MemberChanged(role=wanted.role, permissions=wanted.permissions, revokes_keys=wanted.keys_revoked)]
+    return [MemberChanged(role=target.role, permissions=target.permissions, revokes_keys=target.keys_revoked)]
 
 
 def remove(

@@ -34,8 +34,8 @@ def evolve(issue: Issue | None, event: IssueEvent) -> Issue:
             stays = details.assignee_agent_id == issue.details.assignee_agent_id
             return replace(issue, details=details, checkout_run_id=issue.checkout_run_id if stays else None)
         case Issue(), IssueMoved(status=status):
-            held = issue.checkout_run_id if status == "in_progress" else None
-            return replace(issue, status=status, checkout_run_id=held)
+            session = issue.checkout_run_id if status == "in_progress" else None
+            return replace(issue, status=status, checkout_run_id=session)
         case Issue(), IssueCheckedOut(agent_id=agent_id, run_id=run_id):
             details = replace(issue.details, assignee_agent_id=agent_id)
             return replace(issue, status="in_progress", details=details, checkout_run_id=run_id)
@@ -73,8 +73,8 @@ def check_out(
         and issue.checkout_run_id == run_id
     ):
         return []
-    taken = issue.checkout_run_id is not None or assignee not in (None, agent_id)
-    if taken or issue.status not in expected:
+    is_occupied = issue.checkout_run_id is not None or assignee not in (None, agent_id)
+    if is_occupied or issue.status not in expected:
         raise Conflict(
             "Issue checkout conflict",
             {

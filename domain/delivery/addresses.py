@@ -52,10 +52,10 @@ ISATAP = (0x00005EFE, 0x02005EFE)  # the 32 bits before an embedded IPv4 address
 def is_public(address: str) -> bool:
     """Return whether a literal address is one that anybody may reach; a text that is no address is not."""
     try:
-        found = ip_address(address)
+        parsed = ip_address(address)
     except ValueError:
         return False
-    return _is_public_4(found) if isinstance(found, IPv4Address) else _is_public_6(found)
+    return _is_public_4(parsed) if isinstance(parsed, IPv4Address) else _is_public_6(parsed)
 
 
 def _is_public_4(address: IPv4Address) -> bool:

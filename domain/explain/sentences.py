@@ -69,7 +69,7 @@ class Explanation(Value, frozen=True):
     def facts(self) -> dict[str, Recorded]:
         """The recorded events that the verdict is based on, by their role, in the order in which they were recorded."""
         period = self.question.period
-        found = {
+        roles = {
             "status": period.status,
             "schedule": period.edit or self.created,
             "obstacle": self.obstacle,
@@ -78,13 +78,13 @@ class Explanation(Value, frozen=True):
             "fired": self.fired,
             "ended": self.ended,
         }
-        known = [(role, recorded) for role, recorded in found.items() if recorded is not None]
-        return dict(sorted(known, key=lambda item: item[1].at))
+        present = [(role, recorded) for role, recorded in roles.items() if recorded is not None]
+        return dict(sorted(present, key=lambda item: item[1].at))
 
 
 def sentence(explanation: Explanation, name: Name) -> str:
     """Return one sentence that says what became of the occurrence; `name` turns an actor into a name for people."""
-    told = {
+    write = {
         "ran": _ran,
         "coalesced": _met,
         "skipped": _met,
@@ -93,7 +93,7 @@ def sentence(explanation: Explanation, name: Name) -> str:
         "planned": _planned,
         "not_an_occurrence": _no_occurrence,
     }.get(explanation.verdict, _kept)
-    return told(explanation, name)
+    return write(explanation, name)
 
 
 def _ran(explanation: Explanation, _name: Name) -> str:
@@ -119,8 +119,8 @@ def _since(explanation: Explanation) -> str:
 def _met(explanation: Explanation, _name: Name) -> str:
     run = explanation.run
     if run is not None and isinstance(run.outcome, Skipped) and run.outcome.issue_id is None:
-        by = f" (paused on {_at(explanation, explanation.obstacle.at)})" if explanation.obstacle else ""
-        return f"{_moment(explanation)} was skipped, because the project of the routine was paused{by}."
+        pause = f" (paused on {_at(explanation, explanation.obstacle.at)})" if explanation.obstacle else ""
+        return f"{_moment(explanation)} was skipped, because the project of the routine was paused{pause}."
     other = (
         f"of the run of {_at(explanation, explanation.blocking.at)}" if explanation.blocking else "of an earlier run"
     )
@@ -149,14 +149,14 @@ def _by_agent(explanation: Explanation, name: Name) -> str:
 def _missed(explanation: Explanation, name: Name) -> str:
     if explanation.missed is None or not isinstance(explanation.missed.event, TriggerMissed):
         return f"{_moment(explanation)} has no outcome: the schedule was changed before it was settled."
-    event, at = explanation.missed.event, _at(explanation, explanation.missed.at)
+    event, record_time = explanation.missed.event, _at(explanation, explanation.missed.at)
     if (changed := CHANGED.get(event.reason)) is not None:
-        by = name(explanation.missed.actor)
-        return f"{_moment(explanation)} was missed: {changed} by {by} on {at}, before the scheduler had come to it."
+        editor = name(explanation.missed.actor)
+        return f"{_moment(explanation)} was missed: {changed} by {editor} on {record_time}, before the scheduler had come to it."
     many = f" {event.count} occurrences were missed at once" if event.count > 1 else " It alone was missed"
     if event.reason == OVER_QUOTA:
-        return f"{_moment(explanation)} was missed: its company was over one of its quotas, as was recorded on {at}.{many}."
-    late = f"the scheduler came to it on {at}, {_late(explanation, explanation.missed.at)}"
+        return f"{_moment(explanation)} was missed: its company was over one of its quotas, as was recorded on {record_time}.{many}."
+    late = f"the scheduler came to it on {record_time}, {_late(explanation, explanation.missed.at)}"
     if event.reason == "catch_up_cap":
         rule = f"of what is late only the oldest {CATCH_UP_CAP} are made up for"
     else:
@@ -185,8 +185,8 @@ def _no_occurrence(explanation: Explanation, _name: Name) -> str:
     if trigger is not None and trigger.kind != "schedule":
         return f"The trigger is no schedule: it fires when it is called ({trigger.kind})."
     sides = [("before", explanation.previous), ("after", explanation.following)]
-    known = [f"the one {side} is {_at(explanation, moment)}" for side, moment in sides if moment is not None]
-    rest = f": {', '.join(known)}" if known else ", and there is none before or after"
+    neighbours = [f"the one {side} is {_at(explanation, moment)}" for side, moment in sides if moment is not None]
+    rest = f": {', '.join(neighbours)}" if neighbours else ", and there is none before or after"
     return f"{_at(explanation, explanation.question.at)} is no time of the schedule{rest}."
 
 
@@ -199,8 +199,8 @@ def _kept(explanation: Explanation, name: Name) -> str:
         case "being_settled":
             return _waits(explanation)
         case "not_yet_created":
-            made = f"{name(explanation.created.actor)} on {_at(explanation, explanation.created.at)}"
-            return f"{_moment(explanation)} did not run: the schedule was not there yet; it was made by {made}."
+            creator = f"{name(explanation.created.actor)} on {_at(explanation, explanation.created.at)}"
+            return f"{_moment(explanation)} did not run: the schedule was not there yet; it was made by {creator}."
         case "deleted":
             return f"{_moment(explanation)} {_did_not(explanation)}: the trigger was deleted{edited}."
         case "disabled":
@@ -227,16 +227,16 @@ def _waits(explanation: Explanation) -> str:
 def _kept_by_routine(explanation: Explanation, name: Name) -> str:
     period = explanation.question.period
     became = "archived" if explanation.verdict == "routine_archived" else "paused"
-    by = f" by {name(period.status.actor)} on {_at(explanation, period.status.at)}" if period.status else ""
+    author = f" by {name(period.status.actor)} on {_at(explanation, period.status.at)}" if period.status else ""
     settings = period.routine.settings if period.routine else None
     note = f', saying "{settings.pause_note}"' if settings and settings.pause_note else ""
     until = f"; it is to go on from {_at(explanation, settings.resume_at)}" if settings and settings.resume_at else ""
-    return f"{_moment(explanation)} {_did_not(explanation)}: the routine was {became}{by}{note}{until}."
+    return f"{_moment(explanation)} {_did_not(explanation)}: the routine was {became}{author}{note}{until}."
 
 
 def _did_not(explanation: Explanation) -> str:
-    asked = explanation.question.occurrence
-    return "did not run" if asked is not None and asked <= explanation.now else "will not run as things stand"
+    occurrence = explanation.question.occurrence
+    return "did not run" if occurrence is not None and occurrence <= explanation.now else "will not run as things stand"
 
 
 def _moment(explanation: Explanation) -> str:
@@ -247,7 +247,11 @@ def _at(explanation: Explanation, moment: datetime) -> str:
     return when(moment, explanation.zone)
 
 
-def _late(explanation: Explanation, at: datetime | None = None) -> str:
-    at = at or (explanation.fired.at if explanation.fired else None)
+def _late(explanation: Explanation, moment: datetime | None = None) -> str:
+    moment = moment or (explanation.fired.at if explanation.fired else None)
     due = explanation.due_at(explanation.question.occurrence)
-    return "when it was due" if due is None or at is None else f"{span(max(at - due, at - at))} after it was due"
+    return (
+        "when it was due"
+        if due is None or moment is None
+        else f"{span(max(moment - due, moment - moment))} after it was due"
+    )

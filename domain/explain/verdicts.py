@@ -99,16 +99,16 @@ class ExplainQuery(Value, frozen=True):
 
 def config_periods(routine_events: Sequence[Recorded], trigger_events: Sequence[Recorded]) -> list[ConfigPeriod]:
     """Return the past of a trigger as periods, oldest first, without a gap."""
-    found = [ConfigPeriod(begin=BEGINNING, end=END, trigger=None, routine=None, edit=None, status=None)]
-    for at, recorded in merge(_in_time(routine_events), _in_time(trigger_events), key=itemgetter(0)):
-        before = found[-1]
+    periods = [ConfigPeriod(begin=BEGINNING, end=END, trigger=None, routine=None, edit=None, status=None)]
+    for moment, recorded in merge(_in_time(routine_events), _in_time(trigger_events), key=itemgetter(0)):
+        before = periods[-1]
         after = _after(before, recorded)
         if isinstance(recorded.event, OF_TRIGGER + OF_ROUTINE):
-            found[-1] = replace(before, end=at)
-            found.append(replace(after, begin=at))
+            periods[-1] = replace(before, end=moment)
+            periods.append(replace(after, begin=moment))
         else:
-            found[-1] = after
-    return [period for period in found if period.begin < period.end]
+            periods[-1] = after
+    return [period for period in periods if period.begin < period.end]
 
 
 def _in_time(events: Sequence[Recorded]) -> Iterator[tuple[datetime, Recorded]]:
@@ -139,11 +139,11 @@ def query_at(past: Sequence[ConfigPeriod], moment: datetime) -> ExplainQuery:
     run.
     """
     minute = moment.replace(second=0, microsecond=0)
-    found = [
+    queries = [
         question for period in past if (question := _planned_in(period, _first_plan(past), minute, moment)) is not None
     ]
-    if found:
-        return next((question for question in found if _obstacle(question) is None), found[0])
+    if queries:
+        return next((question for question in queries if _obstacle(question) is None), queries[0])
     period = next(period for period in past if period.has(moment))
     if (plan := period.plan) is not None and plan.jitter_s:
         latest = plans.last_until(plan, moment, max(period.begin, moment - LONGEST_JITTER))
@@ -164,8 +164,8 @@ def _planned_in(period: ConfigPeriod, first: Plan | None, minute: datetime, mome
     if plan is None or low >= high:
         return None
     bare = replace(plan, starts_at=None, ends_at=None, excluded=())
-    found = next(plans.occurrences(bare, low, high), None)
-    return None if found is None else ExplainQuery(at=moment, period=period, plan=plan, occurrence=found)
+    occurrence = next(plans.occurrences(bare, low, high), None)
+    return None if occurrence is None else ExplainQuery(at=moment, period=period, plan=plan, occurrence=occurrence)
 
 
 def reason_of(outcome: Outcome) -> str | None:

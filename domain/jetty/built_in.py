@@ -36,14 +36,14 @@ def carried_out(workflow: Json, init_params: Json, limits: Limits = DEFAULT) -> 
 
     The trajectory fails before it outgrows its limits.
     """
-    known: dict[str, Any] = {"init_params": init_params}
+    values: dict[str, Any] = {"init_params": init_params}
     events: list[TrajectoryEvent] = []
     parts = {"call": size_of(workflow, init_params)}
     for step in task.steps_of(workflow):
         config = task.configs_of(workflow)[step]
         inputs = {name: value for name, value in config.items() if name != "activity"}
         try:
-            outputs = {"text": _text(config, known)}
+            outputs = {"text": _text(config, values)}
             reported = TrajectoryStepReported(step=step, status="completed", inputs=inputs, outputs=outputs)
             parts = trajectory.parts_after(parts, reported)
             trajectory.must_fit(parts, limits)
@@ -52,7 +52,7 @@ def carried_out(workflow: Json, init_params: Json, limits: Limits = DEFAULT) -> 
             if isinstance(failure, _Missing):
                 events.append(TrajectoryStepReported(step=step, status="failed", inputs=inputs))
             return [*events, TrajectoryMoved(status="failed", error=f"Step '{step}' failed: {failure}")]
-        known[step] = {"outputs": outputs}
+        values[step] = {"outputs": outputs}
         events.append(reported)
     return [*events, TrajectoryMoved(status="completed")]
 
@@ -67,12 +67,12 @@ def _must_be_shallow(outputs: Json, most: int) -> None:
         raise RuleViolation(f"what it gives is nested deeper than {most} levels")
 
 
-def _text(config: dict[str, Any], known: dict[str, Any]) -> object:
+def _text(config: dict[str, Any], values: dict[str, Any]) -> object:
     if "text_path" not in config:
         return config.get("text", "")
-    found: Any = known
+    value: Any = values
     for part in str(config["text_path"]).split("."):
-        if not isinstance(found, dict) or part not in found:
+        if not isinstance(value, dict) or part not in value:
             raise _Missing(f"there is nothing at text_path '{config['text_path']}'")
-        found = found[part]
-    return found
+        value = value[part]
+    return value

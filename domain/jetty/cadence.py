@@ -31,10 +31,10 @@ def cadence(
     return Cadence(type=type_, hour_utc=hour_utc, minute_utc=minute_utc or 0, day_of_week=day_of_week)
 
 
-def cron_of(of: Cadence) -> str | None:
+def cron_of(recurrence: Cadence) -> str | None:
     """Return the cron expression of a cadence; None if it never fires by itself."""
-    minute, hour = of.minute_utc, of.hour_utc
-    match of.type:
+    minute, hour = recurrence.minute_utc, recurrence.hour_utc
+    match recurrence.type:
         case "manual":
             return None
         case "hourly":
@@ -44,12 +44,12 @@ def cron_of(of: Cadence) -> str | None:
         case "weekdays":
             return f"{minute} {hour} * * 1-5"
         case "weekly":
-            return f"{minute} {hour} * * {DAYS.index(of.day_of_week or 'sun')}"
+            return f"{minute} {hour} * * {DAYS.index(recurrence.day_of_week or 'sun')}"
 
 
-def schedule_of(of: Cadence) -> TriggerSettings | None:
+def schedule_of(recurrence: Cadence) -> TriggerSettings | None:
     """Return the settings of the schedule trigger of a cadence; None if it never fires by itself."""
-    cron = cron_of(of)
+    cron = cron_of(recurrence)
     return None if cron is None else TriggerSettings(label="cadence", cron_expression=cron, timezone="UTC")
 
 
@@ -63,7 +63,7 @@ def _required(name: str, type_: CadenceType) -> InvalidField:
     return InvalidField(f"{name} is required for {type_} cadence", f"cadence.{name}")
 
 
-def next_after(of: Cadence, moment: datetime) -> datetime | None:
+def next_after(recurrence: Cadence, moment: datetime) -> datetime | None:
     """Return when the cadence recurs next after the moment; None if it never does."""
-    cron = cron_of(of)
+    cron = cron_of(recurrence)
     return None if cron is None else plans.next_after(Plan(seed=NO_SEED, cron=Cron(cron, "UTC")), moment)

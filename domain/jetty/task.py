@@ -36,8 +36,8 @@ def evolve(task: Task | None, event: TaskEvent) -> Task:
             return replace(task, details=details)
         case Task(deleted=False), TaskRoutineAdded(routine_id=id_):
             return replace(task, routines=(*task.routines, id_))
-        case Task(deleted=False), TaskRoutineRemoved(routine_id=gone):
-            return replace(task, routines=tuple(id_ for id_ in task.routines if id_ != gone))
+        case Task(deleted=False), TaskRoutineRemoved(routine_id=removed_id):
+            return replace(task, routines=tuple(id_ for id_ in task.routines if id_ != removed_id))
         case Task(deleted=False), TaskDeleted():
             return replace(task, deleted=True)
         case _:
@@ -91,20 +91,20 @@ def must_be_there(task: Task | None) -> Task:
 
 def declared(workflow: Json) -> dict[str, Any]:
     """Return the parameters that a workflow declares, with their defaults, in its order; empty if there are none."""
-    found = workflow.get("init_params")
-    return found if isinstance(found, dict) else {}
+    parameters = workflow.get("init_params")
+    return parameters if isinstance(parameters, dict) else {}
 
 
 def steps_of(workflow: Json) -> list[str]:
     """Return the names of a workflow's steps, in its order; empty if there are none."""
-    found = workflow.get("steps")
-    return found if isinstance(found, list) else []
+    steps = workflow.get("steps")
+    return steps if isinstance(steps, list) else []
 
 
 def configs_of(workflow: Json) -> dict[str, Any]:
     """Return the configuration of a workflow's steps, by their names; empty if there is none."""
-    found = workflow.get("step_configs")
-    return found if isinstance(found, dict) else {}
+    configs = workflow.get("step_configs")
+    return configs if isinstance(configs, dict) else {}
 
 
 def must_be_workflow(workflow: Json) -> None:

@@ -18,14 +18,14 @@ def check_overrides(overrides: Json, workflow: Json) -> None:
 
 def drifted(overrides: Json, workflow: Json) -> list[str]:
     """Return the keys of the overrides that the task does not declare, or not any more."""
-    known = task.declared(workflow)
-    return [key for key in overrides if key not in known]
+    parameters = task.declared(workflow)
+    return [key for key in overrides if key not in parameters]
 
 
 def init_params(overrides: Json, workflow: Json) -> dict[str, Any]:
     """Return the parameters of a call: the task's own, overridden key by key; keys that it does not declare are left out."""
-    known = task.declared(workflow)
-    return known | {key: value for key, value in overrides.items() if key in known}
+    parameters = task.declared(workflow)
+    return parameters | {key: value for key, value in overrides.items() if key in parameters}
 
 
 def warnings(overrides: Json, workflow: Json, task_name: str) -> list[str]:

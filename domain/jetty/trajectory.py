@@ -146,8 +146,8 @@ def report(
     trajectory would become too large.
     """
     must_be_claimed_by(trajectory, claim_id)
-    known = trajectory.workflow.get("steps")
-    if isinstance(known, list) and known and step.step not in known:
+    steps = trajectory.workflow.get("steps")
+    if isinstance(steps, list) and steps and step.step not in steps:
         raise InvalidField(f"The task has no step '{step.step}'", "step")
     must_fit(parts_after(trajectory.parts, step), limits)
     return [step]

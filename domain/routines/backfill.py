@@ -112,14 +112,14 @@ def count(plan: Plan, since: datetime, until: datetime) -> int:
     Return how many occurrences the range has, its ends included. Raise InvalidField if there is none, or more than
     MOST.
     """
-    found = plans.count(plan, since - INSTANT, until) if since <= until else 0
-    if not found:
+    number = plans.count(plan, since - INSTANT, until) if since <= until else 0
+    if not number:
         raise InvalidField("The schedule has no occurrence in this range that is settled", "from")
-    if found > MOST:
+    if number > MOST:
         raise InvalidField(
-            f"The range has {found:,} occurrences, and a backfill at most {MOST:,}: ask for parts of it", "to"
+            f"The range has {number:,} occurrences, and a backfill at most {MOST:,}: ask for parts of it", "to"
         )
-    return found
+    return number
 
 
 def cancel(backfill: Backfill, reason: str) -> list[BackfillEvent]:

@@ -78,7 +78,7 @@ class Facts(Value, frozen=True):
 
 
 def render(
-    settings: RoutineSettings, given: Sequence[Mapping[str, object]], moment: datetime, most: int = sys.maxsize
+    settings: RoutineSettings, candidates: Sequence[Mapping[str, object]], moment: datetime, most: int = sys.maxsize
 ) -> RenderedTemplate:
     """
     Return the title and description with the variables filled in; the first candidate that has a value gives it.
@@ -87,13 +87,13 @@ def render(
     and the whole title is put before the description. Raise RuleViolation for values that are not allowed, or if the
     values, with what they add to title and description, take more than `most` bytes; the texts are not built then.
     """
-    resolved = variables.resolve(settings.variables, given)
+    resolved = variables.resolve(settings.variables, candidates)
     values = variables.built_in_values(moment) | resolved
     title, description = settings.title, settings.description or ""
-    added = variables.added_size(title, values) + variables.added_size(description, values)
-    added += len(msgspec.json.encode(resolved)) if resolved else 0
-    if added > most:
-        raise RuleViolation(f"The variables of a run may add at most {most} bytes to it, and add {added}")
+    added_bytes = variables.added_size(title, values) + variables.added_size(description, values)
+    added_bytes += len(msgspec.json.encode(resolved)) if resolved else 0
+    if added_bytes > most:
+        raise RuleViolation(f"The variables of a run may add at most {most} bytes to it, and add {added_bytes}")
     title, description = variables.interpolate(title, values), variables.interpolate(description, values)
     if len(title) > LONGEST_TITLE:
         description = f"{title}\n\n{description}" if description else title
@@ -120,25 +120,25 @@ def outcome(firing: FiringRequest, routine: Routine, agent: Agent | None, newest
     """Return the outcome of a firing (contract 5.2, 5.3); `newest` is the newest live work of the routine, if any."""
     if isinstance(firing.rendered, Failed):
         return firing.rendered
-    begun = Opened(issue_id=issue_of_run(firing.run_id))
-    decided = runs.outcome(routine.settings.concurrency_policy, newest, begun)
-    if not isinstance(decided, Opened):
-        return decided
+    opening = Opened(issue_id=issue_of_run(firing.run_id))
+    result = runs.outcome(routine.settings.concurrency_policy, newest, opening)
+    if not isinstance(result, Opened):
+        return result
     if agent is None:
         return Failed(reason="Default agent required")
     if not agents.is_invokable(agent):
         return Failed(reason=NOT_INVOKABLE)
-    return decided
+    return result
 
 
 def facts(firing: FiringRequest, routine: Routine, slot: Slot, outcome: Outcome) -> Facts:
     """Return the events of a firing with this outcome: the run, and the issue and slot if an issue is opened."""
-    fired = fired_with(firing, routine, outcome)
+    run = fired_with(firing, routine, outcome)
     if not isinstance(outcome, Opened) or isinstance(firing.rendered, Failed):
-        return Facts(run=fired, issue=None, slot=())
+        return Facts(run=run, issue=None, slot=())
     live = LiveWork(issue_id=outcome.issue_id, run_id=firing.run_id)
     issue = _issue(firing, firing.rendered, routine.settings)
-    return Facts(run=fired, issue=issue, slot=tuple(slots.take(slot, firing.routine_id, live)))
+    return Facts(run=run, issue=issue, slot=tuple(slots.take(slot, firing.routine_id, live)))
 
 
 def fired_with(firing: FiringRequest, routine: Routine, outcome: Outcome) -> RunFired:

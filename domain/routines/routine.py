@@ -51,15 +51,15 @@ def evolve(routine: Routine | None, event: RoutineEvent) -> Routine:
         case Routine(revision=revision), RoutineRestored(settings=settings, triggers=triggers):
             return replace(routine, revision=revision + 1, settings=settings, triggers=triggers)
         case Routine(revision=revision), RoutineTriggerAdded(trigger_id=id_, kind=kind, state=state):
-            added = {id_: state or TriggerState(kind=kind)}
-            return replace(routine, revision=revision + 1, triggers=routine.triggers | added)
+            new = {id_: state or TriggerState(kind=kind)}
+            return replace(routine, revision=revision + 1, triggers=routine.triggers | new)
         case Routine(revision=revision), RoutineTriggerChanged(trigger_id=id_, state=TriggerState() as state):
             return replace(routine, revision=revision + 1, triggers=routine.triggers | {id_: state})
         case Routine(revision=revision), RoutineTriggerChanged() | RoutineSecretRotated():
             return replace(routine, revision=revision + 1)
-        case Routine(revision=revision), RoutineTriggerRemoved(trigger_id=gone):
-            left = {id_: state for id_, state in routine.triggers.items() if id_ != gone}
-            return replace(routine, revision=revision + 1, triggers=left)
+        case Routine(revision=revision), RoutineTriggerRemoved(trigger_id=removed_id):
+            remaining = {id_: state for id_, state in routine.triggers.items() if id_ != removed_id}
+            return replace(routine, revision=revision + 1, triggers=remaining)
         case _:
             raise ImpossibleHistory(routine, event)
 
@@ -169,11 +169,11 @@ def _without_orphans(settings: RoutineSettings, old: RoutineSettings) -> Routine
     """Drop variables that were declared only because the text named them, once it does not name them any more."""
     if settings.variables != old.variables:
         return settings
-    gone = set(variables.names_in(old.title, old.description)) - set(
+    dropped_names = set(variables.names_in(old.title, old.description)) - set(
         variables.names_in(settings.title, settings.description)
     )
-    kept = (v for v in settings.variables if v.name not in gone or v != variables.undeclared(v.name))
-    return replace(settings, variables=tuple(kept))
+    remaining = (v for v in settings.variables if v.name not in dropped_names or v != variables.undeclared(v.name))
+    return replace(settings, variables=tuple(remaining))
 
 
 def _paused_without_assignee(settings: RoutineSettings) -> RoutineSettings:

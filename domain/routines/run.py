@@ -40,10 +40,10 @@ def evolve(run: Run | None, event: RunEvent) -> Run:
             raise ImpossibleHistory(run, event)
 
 
-def outcome(policy: ConcurrencyPolicy, newest: LiveWork | None, begun: Opened | Started) -> Outcome:
+def outcome(policy: ConcurrencyPolicy, newest: LiveWork | None, opening: Opened | Started) -> Outcome:
     """Return the outcome of a firing that would open `opening`, given the newest live work of its routine (contract 5.2)."""
     if newest is None or policy == "always_enqueue":
-        return begun
+        return opening
     if policy == "skip_if_active":
         return Skipped(issue_id=newest.issue_id, into_run_id=newest.run_id)
     return Coalesced(issue_id=newest.issue_id, into_run_id=newest.run_id)

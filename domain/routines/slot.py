@@ -34,9 +34,9 @@ def evolve(slot: Slot | None, event: SlotEvent) -> Slot:
     match event:
         case SlotTaken(live=live):
             return Slot(live=(*slot.live, live), since_count=slot.since_count + 1)
-        case SlotFreed(issue_id=gone):
-            left = tuple(live for live in slot.live if live.issue_id != gone)
-            return Slot(live=left, since_count=slot.since_count + 1)
+        case SlotFreed(issue_id=freed_id):
+            others = tuple(live for live in slot.live if live.issue_id != freed_id)
+            return Slot(live=others, since_count=slot.since_count + 1)
         case SlotCounted(live=counted):
             return Slot(live=counted)
 

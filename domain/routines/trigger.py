@@ -195,12 +195,12 @@ def state_of(trigger: Trigger) -> TriggerState:
     return TriggerState(kind=trigger.kind, settings=trigger.settings, public_id=public_id)
 
 
-def must_be_active(trigger: Trigger, of: RoutineStatus) -> None:
+def must_be_active(trigger: Trigger, routine_status: RoutineStatus) -> None:
     """
     Raise Conflict unless the trigger is enabled and its routine active: a webhook or API call needs both (contract 3.5,
     6).
     """
-    if not trigger.settings.enabled or of != "active":
+    if not trigger.settings.enabled or routine_status != "active":
         raise Conflict(NOT_ACTIVE)
 
 
@@ -228,9 +228,9 @@ def plan_of(trigger: Trigger) -> Plan | None:
     return _plan(trigger.routine_id, settings)
 
 
-def owed_from(trigger: Trigger, of: RoutineStatus) -> datetime | None:
+def owed_from(trigger: Trigger, routine_status: RoutineStatus) -> datetime | None:
     """Return the first occurrence that the schedule settles itself or has settled; None if it settles nothing."""
-    return trigger.next_unsettled_at if trigger.settings.enabled and of == "active" else None
+    return trigger.next_unsettled_at if trigger.settings.enabled and routine_status == "active" else None
 
 
 def due(plan: Plan, since: datetime, now: datetime, policy: CatchUpPolicy) -> Due | None:
@@ -266,14 +266,14 @@ def due(plan: Plan, since: datetime, now: datetime, policy: CatchUpPolicy) -> Du
     )
 
 
-def rest(trigger: Trigger, plan: Plan, since: datetime, found: Due, now: datetime) -> list[TriggerEvent]:
+def rest(trigger: Trigger, plan: Plan, since: datetime, pending: Due, now: datetime) -> list[TriggerEvent]:
     """
     Record that nothing of what is due runs, since the company is over a quota, and that the schedule rests.
 
     It rests for as long as nothing has run so far, but at most LONGEST_REST: there is one event for each rest, not one
     for each occurrence.
     """
-    missed = miss(plan, since, found, OVER_QUOTA)
+    missed = miss(plan, since, pending, OVER_QUOTA)
     going_on = trigger.over_since is not None and trigger.next_unsettled_at == missed.first
     over_since = trigger.over_since if going_on and trigger.over_since else missed.first
     return [replace(missed, rests_until=now + min(max(now - over_since, timedelta()), LONGEST_REST))]
@@ -287,10 +287,10 @@ def rested(trigger: Trigger, plan: Plan, since: datetime, now: datetime) -> Trig
     """
     if trigger.rests_until is None or since != trigger.next_unsettled_at:
         return None
-    found = due(plan, since, now, "skip_missed")
-    if found is None or found.missed is None:
+    pending = due(plan, since, now, "skip_missed")
+    if pending is None or pending.missed is None:
         return None
-    return _in_rest(plan, since, min(found.missed.last, trigger.rests_until))
+    return _in_rest(plan, since, min(pending.missed.last, trigger.rests_until))
 
 
 def _in_rest(plan: Plan, since: datetime, until: datetime) -> TriggerMissed | None:
@@ -301,14 +301,14 @@ def _in_rest(plan: Plan, since: datetime, until: datetime) -> TriggerMissed | No
     return replace(missed, next_at=next_at, due_at=_due_at(plan, next_at))
 
 
-def miss(plan: Plan, since: datetime, found: Due, reason: str) -> TriggerMissed:
+def miss(plan: Plan, since: datetime, pending: Due, reason: str) -> TriggerMissed:
     """Return the event that nothing of what is due runs; occurrences that come due later are not part of it."""
     before = since - INSTANT
-    last = max([*found.fire, *([found.missed.last] if found.missed is not None else [])])
+    last = max([*pending.fire, *([pending.missed.last] if pending.missed is not None else [])])
     missed = missed_of(plan, before, last, reason)
     if missed is None:  # as in `due`
         missed = TriggerMissed(first=since, last=since, count=1, reason=reason, next_at=None)
-    return replace(missed, next_at=found.next_at, due_at=found.due_at)
+    return replace(missed, next_at=pending.next_at, due_at=pending.due_at)
 
 
 def miss_pending(trigger: Trigger, plan: Plan, first: datetime, now: datetime, reason: str) -> list[TriggerEvent]:
@@ -318,11 +318,13 @@ def miss_pending(trigger: Trigger, plan: Plan, first: datetime, now: datetime, r
     Those that came due while the schedule rested get the quota as their reason.
     """
     is_resting = trigger.rests_until is not None and first == trigger.next_unsettled_at
-    waited = _in_rest(plan, first, min(now, trigger.rests_until)) if is_resting and trigger.rests_until else None
-    missed = missed_of(plan, waited.last if waited else first - INSTANT, now, reason)
+    missed_in_rest = (
+        _in_rest(plan, first, min(now, trigger.rests_until)) if is_resting and trigger.rests_until else None
+    )
+    missed = missed_of(plan, missed_in_rest.last if missed_in_rest else first - INSTANT, now, reason)
     next_at = plans.next_after(plan, now)
-    dropped = [replace(missed, next_at=next_at, due_at=_due_at(plan, next_at))] if missed else []
-    return [*([waited] if waited else []), *dropped]
+    missed_after = [replace(missed, next_at=next_at, due_at=_due_at(plan, next_at))] if missed else []
+    return [*([missed_in_rest] if missed_in_rest else []), *missed_after]
 
 
 def missed_of(plan: Plan, after: datetime, until: datetime, reason: str) -> TriggerMissed | None:

@@ -53,16 +53,16 @@ def undeclared(name: str) -> Variable:
 
 def faults(variable: Variable) -> list[tuple[str, str]]:
     """Return what is malformed about a declaration, each as JSON field and message (the 400s of contract 2.1)."""
-    found, default = [], variable.default_value
+    problems, default = [], variable.default_value
     if isinstance(default, int | float) and not _is_finite(default):
-        found.append(("defaultValue", "Number must be finite"))
+        problems.append(("defaultValue", "Number must be finite"))
     elif default is not None and _is_judged_at_once(variable) and _fit(variable, default) is None:
-        found.append(("defaultValue", _misfit(variable)))
+        problems.append(("defaultValue", _misfit(variable)))
     if variable.type == "select" and not variable.options:
-        found.append(("options", "Select variables require at least one option"))
+        problems.append(("options", "Select variables require at least one option"))
     if variable.type != "select" and variable.options:
-        found.append(("options", "Only select variables can define options"))
-    return found
+        problems.append(("options", "Only select variables can define options"))
+    return problems
 
 
 def check_defaults(declared: Iterable[Variable]) -> None:
@@ -102,16 +102,16 @@ def merged_payload(payload: Json | None, resolved: Mapping[str, Resolved]) -> Js
     """Return the payload that a run stores: the request's own, with the resolved values in its `variables` (contract 2.3)."""
     if not resolved:
         return payload
-    given = (payload or {}).get("variables")
-    return {**(payload or {}), "variables": {**(given if isinstance(given, dict) else {}), **resolved}}
+    own_values = (payload or {}).get("variables")
+    return {**(payload or {}), "variables": {**(own_values if isinstance(own_values, dict) else {}), **resolved}}
 
 
 def built_in_values(now: datetime) -> dict[str, str]:
     """Return the values that need no declaration (contract 2.2), in UTC: `2026-11-22`, `November 22, 2026 at 1:05 AM UTC`."""
-    at = now.astimezone(UTC)
-    hour, half = at.hour % 12 or 12, "AM" if at.hour < 12 else "PM"  # noqa: PLR2004 a clock has twelve hours
-    timestamp = f"{MONTHS[at.month - 1]} {at.day}, {at.year} at {hour}:{at.minute:02} {half} UTC"
-    return {"date": at.date().isoformat(), "timestamp": timestamp}
+    moment = now.astimezone(UTC)
+    hour, half = moment.hour % 12 or 12, "AM" if moment.hour < 12 else "PM"  # noqa: PLR2004 a clock has twelve hours
+    timestamp = f"{MONTHS[moment.month - 1]} {moment.day}, {moment.year} at {hour}:{moment.minute:02} {half} UTC"
+    return {"date": moment.date().isoformat(), "timestamp": timestamp}
 
 
 def interpolate(text: str, values: Mapping[str, object]) -> str:
@@ -119,7 +119,7 @@ def interpolate(text: str, values: Mapping[str, object]) -> str:
     if "{{" not in text:
         return text
     texts = _texts(text, values)
-    return PLACEHOLDER.sub(lambda found: texts.get(_plain(found[1]), found[0]), text)
+    return PLACEHOLDER.sub(lambda match: texts.get(_plain(match[1]), match[0]), text)
 
 
 def added_size(text: str, values: Mapping[str, object]) -> int:
@@ -127,7 +127,7 @@ def added_size(text: str, values: Mapping[str, object]) -> int:
     if "{{" not in text:
         return 0
     texts = _texts(text, values)
-    placeholders = Counter(found.group(0, 1) for found in PLACEHOLDER.finditer(text))
+    placeholders = Counter(match.group(0, 1) for match in PLACEHOLDER.finditer(text))
     return sum(
         many * (stored_size(texts[name]) - stored_size(placeholder))
         for (placeholder, escaped), many in placeholders.items()
@@ -202,13 +202,13 @@ def _fit(variable: Variable, value: object) -> Resolved | None:
 
 def _misfit(variable: Variable) -> str:
     """Return the message for a value that does not fit."""
-    wanted = {
+    rules = {
         "number": "be a number",
         "boolean": "be a boolean",
         "date": "be a date (YYYY-MM-DD)",
         "select": f"match one of: {', '.join(variable.options)}",
     }
-    return f'Variable "{variable.name}" must {wanted[variable.type]}'
+    return f'Variable "{variable.name}" must {rules[variable.type]}'
 
 
 def _number(value: object) -> int | float | None:

@@ -28,8 +28,8 @@ def describe(expression: str) -> str:
     in_months = "" if len(months) == len(MONTHS) else f"in {listed([month - 1 for month in sorted(months)], MONTHS)}"
     if not on_days and len(minutes) * len(hours) <= MOST_TIMES:
         on_days = "every day"
-    said = " ".join(part for part in (times, on_days, in_months) if part)
-    return said[0].upper() + said[1:]
+    sentence = " ".join(part for part in (times, on_days, in_months) if part)
+    return sentence[0].upper() + sentence[1:]
 
 
 def listed(values: Sequence[int], names: Sequence[str] | None = None) -> str:
@@ -41,8 +41,8 @@ def listed(values: Sequence[int], names: Sequence[str] | None = None) -> str:
             runs[-1].append(value)
         else:
             runs.append([value])
-    spoken = ([f"{name(run[0])} to {name(run[-1])}"] if len(run) >= RUN else map(name, run) for run in runs)
-    return joined(list(chain.from_iterable(spoken)))
+    words = ([f"{name(run[0])} to {name(run[-1])}"] if len(run) >= RUN else map(name, run) for run in runs)
+    return joined(list(chain.from_iterable(words)))
 
 
 def joined(parts: Sequence[str]) -> str:

@@ -55,8 +55,8 @@ def next_after(plan: Plan, moment: datetime) -> datetime | None:
         return plan.once if plan.once > moment and _is_allowed(plan, plan.once) else None
     if plan.starts_at is not None and plan.starts_at > moment:
         moment = plan.starts_at - INSTANT
-    found = _next_allowed(plan, moment)
-    return None if found is None or (plan.ends_at is not None and found > plan.ends_at) else found
+    occurrence = _next_allowed(plan, moment)
+    return None if occurrence is None or (plan.ends_at is not None and occurrence > plan.ends_at) else occurrence
 
 
 def occurrences(plan: Plan, after: datetime, until: datetime) -> Iterator[datetime]:
@@ -107,8 +107,8 @@ def due_at(plan: Plan, occurrence: datetime) -> datetime:
     room = timedelta(seconds=plan.jitter_s)
     if following is not None:
         room = min(room, following - occurrence - SECOND)
-    drawn = hashlib.sha256(plan.seed.bytes + occurrence.astimezone(UTC).isoformat().encode()).digest()
-    return occurrence + SECOND * (int.from_bytes(drawn[:8], "big") % (room // SECOND + 1))
+    digest = hashlib.sha256(plan.seed.bytes + occurrence.astimezone(UTC).isoformat().encode()).digest()
+    return occurrence + SECOND * (int.from_bytes(digest[:8], "big") % (room // SECOND + 1))
 
 
 def must_have_an_occurrence(plan: Plan, after: datetime) -> None:
@@ -131,11 +131,11 @@ def _cron(plan: Plan) -> Cron:
 def _next_allowed(plan: Plan, moment: datetime) -> datetime | None:
     """Return the next occurrence of the schedule on a date that is not excluded; None if none ever comes."""
     cron = _cron(plan)
-    found = cron_schedule.next_after(cron, moment)
+    occurrence = cron_schedule.next_after(cron, moment)
     excluded = set(plan.excluded)
-    while excluded and found and (day := found.astimezone(ZoneInfo(cron.timezone)).date()) in excluded:
-        found = cron_schedule.next_after(cron, max(_day(cron, day)[1], found))
-    return found
+    while excluded and occurrence and (day := occurrence.astimezone(ZoneInfo(cron.timezone)).date()) in excluded:
+        occurrence = cron_schedule.next_after(cron, max(_day(cron, day)[1], occurrence))
+    return occurrence
 
 
 def _is_allowed(plan: Plan, moment: datetime) -> bool:

@@ -20,9 +20,9 @@ class Secret:
         self.value = value
         self.digest = digest if digest is not None else hashlib.sha256(value or b"").digest()
 
-    def is_known_as(self, given: bytes) -> bool:
+    def is_known_as(self, candidate: bytes) -> bool:
         """Return whether these bytes are the secret, which proves that whoever sent them knows it."""
-        return compare_digest(hashlib.sha256(given).digest(), self.digest)
+        return compare_digest(hashlib.sha256(candidate).digest(), self.digest)
 
     def __repr__(self) -> str:
         return "Secret(***)"

@@ -45,7 +45,7 @@ class WebhookRequest(Value, frozen=True):
 
         Raise Unauthenticated if it is there twice or is not ASCII.
         """
-        values = [value for given, value in self.headers if given == name]
+        values = [value for header, value in self.headers if header == name]
         if not values:
             return None
         if len(values) > 1 or not values[0].isascii():
@@ -128,19 +128,19 @@ def _hex_hmac(delivery: WebhookRequest, names: tuple[str, str], texts: list[byte
 
     If both headers are there, the one that `names` has first counts.
     """
-    given = [value for name in names if (value := delivery.header(name)) is not None]
-    signature = given[0].removeprefix("sha256=") if given else ""
-    known = [
+    signatures = [value for name in names if (value := delivery.header(name)) is not None]
+    signature = signatures[0].removeprefix("sha256=") if signatures else ""
+    matches = [
         text
         for secret in secrets
         for text in texts
         if secret.value and compare_digest(hmac.digest(secret.value, text, "sha256").hex().encode(), signature.encode())
     ]
-    if not known:
+    if not matches:
         raise Unauthenticated
     # The stamp is taken from the signed text, not from the header: otherwise a replay could move the fraction, or all,
     # of the timestamp into the body, and the same signature would count once more.
-    sent = STAMPED.match(known[0])
+    sent = STAMPED.match(matches[0])
     return Proof(stamp=f"{sent[1].decode()}:{signature}" if sent else None)
 
 
@@ -151,10 +151,12 @@ def _standard(delivery: WebhookRequest, secrets: Sequence[Secret], window_s: int
     if not WHOLE_SECONDS.fullmatch(sent) or not _is_near(sent, window_s, now):
         raise Unauthenticated
     text = f"{message_id}.{sent}.".encode() + delivery.body
-    right = [b64encode(hmac.digest(key, text, "sha256")) for secret in secrets if (key := _standard_key(secret))]
-    given = [signature.removeprefix("v1,").encode() for signature in listed.split(" ") if signature.startswith("v1,")]
-    known = [compare_digest(one, other) for one in right for other in given]
-    if not any(known):
+    computed = [b64encode(hmac.digest(key, text, "sha256")) for secret in secrets if (key := _standard_key(secret))]
+    signatures = [
+        signature.removeprefix("v1,").encode() for signature in listed.split(" ") if signature.startswith("v1,")
+    ]
+    matches = [compare_digest(ours, theirs) for ours in computed for theirs in signatures]
+    if not any(matches):
         raise Unauthenticated
     return Proof(message_id=message_id)
 
