@@ -436,31 +436,31 @@ class RunFired(Event, frozen=True, tag="run.fired"):
 
 
 class RunCompleted(Event, frozen=True, tag="run.completed"):
-    """The issue of the run was done."""
+    """The issue of the run was done, or its trajectory was completed."""
 
 
 class RunFailed(Event, frozen=True, tag="run.failed"):
-    """The run failed: its issue was cancelled, by somebody or because it lasted too long (reason `timed_out`)."""
+    """The run failed: its issue was cancelled, its trajectory did not succeed, or it lasted too long (reason `timed_out`)."""
 
     reason: str
 
 
 class SlotTaken(Event, frozen=True, tag="slot.taken"):
-    """A routine has one more live execution issue."""
+    """A routine has one more piece of live work: an execution issue or a trajectory."""
 
     routine_id: UUID
     live: LiveWork
 
 
 class SlotFreed(Event, frozen=True, tag="slot.freed"):
-    """One of the routine's execution issues is not open any more."""
+    """One piece of the routine's live work is not open any more; `issue_id` is the id of the issue or the trajectory."""
 
     routine_id: UUID
     issue_id: UUID
 
 
 class SlotCounted(Event, frozen=True, tag="slot.counted"):
-    """A snapshot of all live execution issues of the routine, so that a reader need not read earlier events."""
+    """A snapshot of all live work of the routine, so that a reader need not read earlier events."""
 
     routine_id: UUID
     live: tuple[LiveWork, ...]
@@ -563,7 +563,7 @@ class TrajectoryOpened(Event, frozen=True, tag="trajectory.opened"):
 
 
 class TrajectoryClaimed(Event, frozen=True, tag="trajectory.claimed"):
-    """A worker has the trajectory until then; other claims are refused meanwhile."""
+    """A worker has the trajectory `until` then; other claims are refused meanwhile."""
 
     claim_id: UUID
     worker: str

@@ -20,7 +20,7 @@ from domain.values import CompanyDetails, Sealed, Value
 
 
 class Company(Value, frozen=True):
-    """The state of a company."""
+    """The state of a company, with its name and environment as a collection of Jetty."""
 
     details: CompanyDetails
     archived: bool = False

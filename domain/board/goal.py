@@ -8,7 +8,7 @@ from domain.values import GoalDetails, Value
 
 
 class Goal(Value, frozen=True):
-    """The state of a goal."""
+    """The state of a goal; a deleted one stays known, since routines and issues may point at it."""
 
     details: GoalDetails
     deleted: bool = False

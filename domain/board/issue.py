@@ -12,7 +12,7 @@ OPEN: frozenset[IssueStatus] = frozenset({"backlog", "todo", "in_progress", "in_
 
 
 class Issue(Value, frozen=True):
-    """The state of an issue."""
+    """The state of an issue, with the run that opened it and the work session that holds it."""
 
     details: IssueDetails
     status: IssueStatus

@@ -8,7 +8,7 @@ from domain.values import ProjectDetails, Value
 
 
 class Project(Value, frozen=True):
-    """The state of a project."""
+    """The state of a project; a deleted one stays known, since issues keep its id."""
 
     details: ProjectDetails
     paused: bool = False

@@ -80,7 +80,7 @@ def update(endpoint: Endpoint, settings: EndpointSettings) -> list[EndpointEvent
 
 
 def rotate(secret_id: UUID, old_until: datetime | None) -> list[EndpointEvent]:
-    """Sign with another secret; the previous one signs besides until `old_until` (None: not any more)."""
+    """Sign with another secret; the previous one signs as well until `old_until` (None: not any more)."""
     return [EndpointSecretRotated(secret_id=secret_id, old_until=old_until)]
 
 

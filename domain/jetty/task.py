@@ -20,7 +20,7 @@ from domain.values import Json, TaskDetails, Value
 
 
 class Task(Value, frozen=True):
-    """The state of a task."""
+    """The state of a task, with the routines that call it."""
 
     details: TaskDetails
     routines: tuple[UUID, ...] = ()  # the routines that call it, oldest first

@@ -15,7 +15,7 @@ COUNT_EVERY, COUNT_AT_LATEST = 6, 60  # events between snapshots, with little li
 
 
 class Slot(Value, frozen=True):
-    """The live work of a routine."""
+    """The live work of a routine, and how many events were recorded since the last snapshot."""
 
     live: tuple[LiveWork, ...] = ()  # oldest first
     since_count: int = 0  # events since the last slot.counted

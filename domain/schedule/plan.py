@@ -2,7 +2,7 @@
 When a trigger is to fire: a cron schedule or one moment, within limits.
 
 * Limits      no occurrence before `starts_at`, after `ends_at`, or on an excluded date of the schedule's zone.
-* Jitter      an occurrence keeps its planned moment, by which it is known, and comes due a little later: by as many
+* Jitter      an occurrence keeps its planned moment, which identifies it, and comes due a little later: by as many
               seconds as follow from the routine and the moment, always before the next occurrence.
 
 Moments are aware and come back in UTC; periods are open at `after` and closed at `until`.

@@ -1,4 +1,4 @@
-"""How what we send is signed: by Standard Webhooks 1.0, and by the headers of Jetty's callbacks besides (contract 8)."""
+"""How what we send is signed: by Standard Webhooks 1.0, and callbacks by the headers of Jetty as well (contract 8)."""
 
 import hmac
 from base64 import b64decode, b64encode

@@ -7,7 +7,7 @@ from domain.values import Value
 
 
 class OldSecret(Value, frozen=True):
-    """A secret that was rotated out and is accepted besides the new one `until` then."""
+    """A secret that was rotated out; it is accepted together with the new one `until` then."""
 
     id: UUID
     until: datetime
