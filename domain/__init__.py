@@ -1,1 +1,5 @@
-"""What is true: events, the values they carry, and one pure module for each rule. Imports nothing of ours."""
+"""
+The facts and rules of the service: events, the values that they carry, and one pure module for each rule.
+
+It imports nothing else of the project.
+"""

@@ -1,19 +1,19 @@
 """
-Who is shown addresses: the one rule, wherever they occur.
+The one rule about who is shown addresses, wherever they occur.
 
 An address may be a secret in itself: whoever knows where a webhook without a signature is called can call it, and the
 URL of a receiver often holds its token. So an address is shown to whoever may change it; everybody else, and every
-receiver of events, gets the same answer with a mask in its place. What is empty stays empty.
+receiver of events, gets the same answer with a mask in its place. A field that is empty stays empty.
 """
 
 from typing import Any, TypeVar, cast
 
 import msgspec
 
-MASK = "***"  # stands for what is not shown; sent back, it leaves what there is as it is
-ADDRESSES = frozenset(  # names of fields, in whatever event, value or answer
+MASK = "***"  # shown in place of an address; a client that sends it back leaves the address as it is
+ADDRESSES = frozenset(  # names of fields, in any event, value or answer
     {
-        "adapter_config",  # how an agent's host reaches it; only the names of its settings are shown
+        "adapter_config",  # how an agent's host reaches it; the names of its settings stay visible
         "email",
         "heartbeat_url",
         "public_id",  # of a webhook: its address, and with the signing mode `none` its only secret
@@ -25,12 +25,12 @@ T = TypeVar("T")
 
 
 def masked(value: T) -> T:
-    """The same event, value or answer (or a list or a mapping of those) without addresses."""
+    """Return the same event, value or answer (or a list or mapping of those) with its addresses masked."""
     return cast("T", _masked(value))
 
 
 def shown(value: T, *, addresses: bool) -> T:
-    """As it is to whoever may change its addresses, masked to everybody else."""
+    """Return the value as it is when `addresses` is true (to whoever may change them), otherwise masked."""
     return value if addresses else masked(value)
 
 
@@ -40,22 +40,22 @@ def _masked(value: Any) -> Any:
             return msgspec.structs.replace(value, **{name: _field(value, name) for name in value.__struct_fields__})
         case list() | tuple():
             return type(value)(_masked(item) for item in value)
-        case dict():  # what clients sent as JSON holds no structs, and stays as it is
+        case dict():  # JSON from clients holds no structs, so it stays as it is
             return {key: _masked(item) if isinstance(item, msgspec.Struct) else item for key, item in value.items()}
         case _:
             return value
 
 
 def _field(value: msgspec.Struct, name: str) -> Any:
-    found = getattr(value, name)
-    return _hidden(found) if name in ADDRESSES else _masked(found)
+    content = getattr(value, name)
+    return _hidden(content) if name in ADDRESSES else _masked(content)
 
 
-def _hidden(found: Any) -> Any:
-    match found:
+def _hidden(value: Any) -> Any:
+    match value:
         case str():
             return MASK
         case dict():
-            return dict.fromkeys(found, MASK)
+            return dict.fromkeys(value, MASK)
         case _:
-            return found
+            return value

@@ -1,9 +1,9 @@
 """
-What only stops or ends something: the one definition, by which quotas and full histories refuse nobody.
+The one definition of the changes that only stop or end something; quotas and full histories never refuse those.
 
-Whoever has lost control of something must be able to stop it. That cannot be turned into a way round the limits: each
-of these steps leads further down, from active by way of paused to archived, and every step up again is an ordinary
-change. So what there is can be stopped once, and no more.
+Whoever has lost control of something must be able to stop it. This is no way around the limits: each such step leads
+further down, from active by way of paused to archived, and every step up again is an ordinary change. So each thing can
+be stopped once, and no more.
 """
 
 from msgspec.structs import replace
@@ -50,7 +50,7 @@ from domain.routines.routine import Routine
 from domain.routines.trigger import Trigger
 from domain.values import EndpointSettings, MemberRole, RoutineSettings, RoutineStatus, TriggerSettings
 
-ALWAYS = (  # whatever was before; the last are what goes with an end, and is recorded with nothing else by itself
+ALWAYS = (  # in any state; those after TriggerDeleted are only recorded together with an ending
     AgentHeartbeatStopped,
     AgentPaused,
     AgentTerminated,
@@ -75,16 +75,16 @@ ALWAYS = (  # whatever was before; the last are what goes with an end, and is re
     TriggerMissed,
 )
 DOWNWARD: tuple[RoutineStatus, ...] = ("active", "paused", "archived")
-ROLES: tuple[MemberRole, ...] = ("owner", "admin", "member", "viewer")  # from the one that may do most
+ROLES: tuple[MemberRole, ...] = ("owner", "admin", "member", "viewer")  # the one that may do most first
 
 
 def ends(event: AnyEvent, before: object) -> bool:
-    """Whether it stops or ends something and does nothing else; `before` is the state of its stream, None: not known."""
+    """Return whether the event only stops or ends something. `before` is the state of its stream; None if it is not known."""
     match event, before:
         case RoutineUpdated(settings=new), Routine(settings=old):
             return DOWNWARD.index(new.status) > DOWNWARD.index(old.status) and _as_before(new, old) == old
-        case RoutineTriggerChanged(trigger_id=id_, state=new), Routine(triggers=known):
-            old_state = known.get(id_)
+        case RoutineTriggerChanged(trigger_id=id_, state=new), Routine(triggers=triggers):
+            old_state = triggers.get(id_)
             return new is not None and old_state is not None and old_state.settings.enabled and not new.settings.enabled
         case TriggerUpdated(settings=new, webhook=None), Trigger(settings=old):
             return _only_disables(old, new)
@@ -103,7 +103,11 @@ def ends(event: AnyEvent, before: object) -> bool:
 
 
 def _as_before(new: RoutineSettings, old: RoutineSettings) -> RoutineSettings:
-    """Without what an end changes; a pause with an end of its own is none, since the routine would go on by itself."""
+    """
+    Return the new settings with everything that an ending changes set back to the old value.
+
+    A pause with a time at which it ends is no ending, since the routine would go on by itself.
+    """
     call = new.call
     if call is not None and old.call is not None and new.status == "archived":
         call = replace(call, secrets=call.secrets or old.call.secrets, callback=call.callback or old.call.callback)
@@ -116,7 +120,7 @@ def _only_disables(old: TriggerSettings | EndpointSettings, new: TriggerSettings
 
 
 def _only_takes_away(member: Membership, changed: MemberChanged) -> bool:
-    """Whether the new standing is a lower one."""
+    """Return whether the member can do less after the change, and nothing more."""
     role_lost = ROLES.index(changed.role) - ROLES.index(member.role)
-    left, had = set(changed.permissions), set(member.permissions)
-    return role_lost >= 0 and left <= had and (role_lost > 0 or left < had)
+    new, old = set(changed.permissions), set(member.permissions)
+    return role_lost >= 0 and new <= old and (role_lost > 0 or new < old)

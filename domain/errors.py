@@ -1,56 +1,72 @@
 """
-Every way the domain can say no. The docstring is the message, unless the raiser gives a better one:
+The ways in which the domain refuses a request, and one for a damaged log.
 
-* Refusal                 the answer is no; `message` says why, `details` (JSON-able or None) says more
+* DomainError             the request is refused; `message` says why, `details` (JSON-able or None) says more
   - NotFound              there is no such thing, or it is another company's
   - Forbidden             the caller is known and may not do this
-  - Unknown               the caller is not known
-  - Conflict              the state of things forbids it now
-  - Unacceptable          well-formed, but a rule forbids it
+  - Unauthenticated       the caller is not known
+  - Conflict              the present state forbids it
+  - RuleViolation         the request is well-formed, but a rule forbids it
     - BadSchedule         a cron expression or time zone that cannot be followed
-    - Misfit              a field whose value does not fit; `field` names it
-    - Oversized           what would be recorded, or read for it, is larger, deeper or more than may be
+    - InvalidField        a field whose value does not fit; `field` names it
+    - Oversized           what would be recorded, or read for it, is larger, deeper or more than is allowed
 * ImpossibleHistory       the log contradicts itself: a bug, or a damaged store
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 
 class DomainError(Exception):
-    """The answer is no."""
+    """A request is refused. `message` is the text that the client gets: the one given, or the usual one of the class."""
+
+    usual_message: ClassVar[str] = "The answer is no."
 
     def __init__(self, message: str | None = None, details: Any = None) -> None:
-        self.message = message or (type(self).__doc__ or "").strip()
+        self.message = message or self.usual_message
         self.details = details
         super().__init__(self.message)
 
 
 class NotFound(DomainError):
-    """Not found"""
+    """There is no such thing, or it is another company's."""
+
+    usual_message = "Not found"
 
 
 class Forbidden(DomainError):
-    """Forbidden"""
+    """The caller is known and may not do this."""
+
+    usual_message = "Forbidden"
 
 
 class Unauthenticated(DomainError):
-    """Unauthorized"""
+    """The caller is not known."""
+
+    usual_message = "Unauthorized"
 
 
 class Conflict(DomainError):
-    """Conflict"""
+    """The present state forbids it."""
+
+    usual_message = "Conflict"
 
 
 class RuleViolation(DomainError):
-    """Unacceptable"""
+    """The request is well-formed, but a rule forbids it."""
+
+    usual_message = "Unacceptable"
 
 
 class BadSchedule(RuleViolation):
-    """Not a schedule that can be followed"""
+    """A cron expression or time zone cannot be followed."""
+
+    usual_message = "Not a schedule that can be followed"
 
 
 class InvalidField(RuleViolation):
-    """A value does not fit"""
+    """The value of a field does not fit; `field` is its name in JSON."""
+
+    usual_message = "A value does not fit"
 
     def __init__(self, message: str, field: str, details: Any = None) -> None:
         super().__init__(message, details)
@@ -58,11 +74,13 @@ class InvalidField(RuleViolation):
 
 
 class Oversized(RuleViolation):
-    """More than may be recorded"""
+    """What would be recorded, or read for it, is larger, deeper or more than is allowed."""
+
+    usual_message = "More than may be recorded"
 
 
 class ImpossibleHistory(Exception):
-    """The log contradicts itself: a bug, or a damaged store."""
+    """The log contradicts itself, because of a bug or a damaged store."""
 
     def __init__(self, state: object, event: object) -> None:
         super().__init__(f"{type(event).__name__} cannot follow {type(state).__name__}")

@@ -1,7 +1,7 @@
 """
-Everything that can happen, by aggregate. The tag is the stored name: a promise that never changes its meaning.
+Every kind of event, by aggregate. The tag of an event is its stored name: a promise that never changes its meaning.
 
-A field may be added with a default; anything else is a new event with a new tag.
+A field may be added with a default; any other change needs a new event with a new tag.
 """
 
 from datetime import datetime
@@ -41,10 +41,10 @@ from domain.values import (
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """A fact. Its stream, time, actor and company are on the envelope."""
+    """A fact that was recorded. Its stream, moment, actor and company are on its envelope (`Recorded`)."""
 
 
-# Access: users, their memberships, the keys they and the agents hold, names that may be given once
+# Access: users, their memberships, keys, and names that only one holder may have
 
 
 class UserRegistered(Event, frozen=True, tag="user.registered"):
@@ -64,40 +64,41 @@ class MemberJoined(Event, frozen=True, tag="member.joined"):
 
 
 class MemberChanged(Event, frozen=True, tag="member.changed"):
-    """Their role or permissions in the company changed."""
+    """The role or the permissions of a member changed."""
 
     role: MemberRole
     permissions: tuple[str, ...]
-    revokes_keys: bool = False  # as in MemberRemoved
+    revokes_keys: bool = False  # as in `member.removed`
 
 
 class MemberRemoved(Event, frozen=True, tag="member.removed"):
     """The user may not act in the company any more; they may join again."""
 
-    revokes_keys: bool = False  # the keys of agents and of the collection that they issued until now are unknown
+    revokes_keys: bool = False  # whether the keys that they issued for agents and for the collection are revoked
 
 
 class KeyIssued(Event, frozen=True, tag="key.issued"):
-    """A bearer token was handed out, to a user, an agent or a collection. Its stream follows from its SHA-256."""
+    """A bearer token was handed out to a user, an agent or a collection. The id of its stream follows from its SHA-256."""
 
     name: str
     user_id: UUID | None = None
     agent_id: UUID | None = None
     expires_at: datetime | None = None  # None: never
-    collection_id: UUID | None = None  # the company that it is bound to
+    collection_id: UUID | None = None  # the company that a collection's key is bound to
     prefix: str | None = None  # the part of the token that may be shown
-    issuer_version: int = 0  # of the issuer's membership, on which a key of an agent or a collection rests
+    issuer_version: int = 0  # version of the issuer's membership, which a key of an agent or a collection depends on
 
 
 class KeyRevoked(Event, frozen=True, tag="key.revoked"):
-    """The token is unknown from now on."""
+    """The token is not accepted any more."""
 
 
 class NameClaimed(Event, frozen=True, tag="name.claimed"):
     """
     A name is taken within a scope: an issue prefix, an email in a company, an agent's short name, a webhook's address.
 
-    Older ones in the scope `email` are of all companies; they mean nothing any more, since nobody had proved them.
+    Older events with the scope `email` applied to all companies. They are ignored, since nobody had proved that the
+    address was theirs.
     """
 
     scope: str
@@ -106,21 +107,21 @@ class NameClaimed(Event, frozen=True, tag="name.claimed"):
 
 
 class NameReleased(Event, frozen=True, tag="name.released"):
-    """The name is free again: a task's or a routine's that was renamed or deleted."""
+    """The name is free again, because the task or the routine that had it was renamed or deleted."""
 
 
 # Company, agent, project, goal
 
 
 class CompanyCreated(Event, frozen=True, tag="company.created"):
-    """A company opens."""
+    """A company was created."""
 
     details: CompanyDetails
     issue_prefix: str
 
 
 class CompanyUpdated(Event, frozen=True, tag="company.updated"):
-    """Its name or description changed."""
+    """The name or the description of the company changed."""
 
     details: CompanyDetails
 
@@ -130,19 +131,22 @@ class CompanyArchived(Event, frozen=True, tag="company.archived"):
 
 
 class CompanyNamed(Event, frozen=True, tag="company.named"):
-    """The name by which Jetty's clients know it as a collection; no other company has it."""
+    """The company got the name by which Jetty's clients know it as a collection; no other company has it."""
 
     name: str
 
 
 class CompanyEnvironmentChanged(Event, frozen=True, tag="company.environment_changed"):
-    """The environment variables of its workers: their names, and where their values are kept; None: there are none."""
+    """
+    The environment variables of the company's workers changed: their names, and where their values are kept. None means
+    that there are no variables.
+    """
 
     environment: Sealed | None = None
 
 
 class AgentCreated(Event, frozen=True, tag="agent.created"):
-    """An agent joins a company."""
+    """An agent joined a company."""
 
     profile: AgentProfile
     url_key: str
@@ -150,7 +154,7 @@ class AgentCreated(Event, frozen=True, tag="agent.created"):
 
 
 class AgentUpdated(Event, frozen=True, tag="agent.updated"):
-    """Its profile changed."""
+    """The profile of the agent changed."""
 
     profile: AgentProfile
 
@@ -170,43 +174,46 @@ class AgentApproved(Event, frozen=True, tag="agent.approved"):
 
 
 class AgentTerminated(Event, frozen=True, tag="agent.terminated"):
-    """The agent is gone for good; its keys are unknown from now on."""
+    """The agent is gone for good; its keys are not accepted any more."""
 
 
 class AgentHeartbeatSecretSet(Event, frozen=True, tag="agent.heartbeat_secret_set"):
-    """Its heartbeats are signed with this secret of the vault, and until `old_until` with the one before, too."""
+    """
+    The agent's heartbeats are signed with this secret of the vault, and until `old_until` with the previous one as
+    well.
+    """
 
     secret_id: UUID
     old_until: datetime | None = None
 
 
 class AgentHeartbeatStopped(Event, frozen=True, tag="agent.heartbeat_stopped"):
-    """It gets no more heartbeats: its address said that it is gone (reason `gone`)."""
+    """The agent gets no more heartbeats: its address answered that it is gone (reason `gone`)."""
 
     reason: str
 
 
 class ProjectCreated(Event, frozen=True, tag="project.created"):
-    """A project starts."""
+    """A project was created."""
 
     details: ProjectDetails
     url_key: str
 
 
 class ProjectUpdated(Event, frozen=True, tag="project.updated"):
-    """Its details changed."""
+    """The details of the project changed."""
 
     details: ProjectDetails
 
 
 class ProjectPaused(Event, frozen=True, tag="project.paused"):
-    """Schedules of its routines are suppressed."""
+    """The schedules of the project's routines are suppressed."""
 
     reason: str = "manual"
 
 
 class ProjectResumed(Event, frozen=True, tag="project.resumed"):
-    """Schedules of its routines count again; nothing is made up for."""
+    """The schedules of the project's routines run again. What they skipped is not made up for."""
 
 
 class ProjectDeleted(Event, frozen=True, tag="project.deleted"):
@@ -214,13 +221,13 @@ class ProjectDeleted(Event, frozen=True, tag="project.deleted"):
 
 
 class GoalCreated(Event, frozen=True, tag="goal.created"):
-    """A goal is set."""
+    """A goal was created."""
 
     details: GoalDetails
 
 
 class GoalUpdated(Event, frozen=True, tag="goal.updated"):
-    """Its details changed."""
+    """The details of the goal changed."""
 
     details: GoalDetails
 
@@ -230,24 +237,24 @@ class GoalDeleted(Event, frozen=True, tag="goal.deleted"):
 
 
 # Routine and trigger: every event of a routine is one revision, numbered by its version. `next_at` is the next
-# occurrence of a schedule, None when there is none; `due_at` is when it comes due, None: at that moment
+# occurrence of a schedule, None when there is none; `due_at` is when it comes due, None when that is `next_at` itself.
 
 
 class RoutineCreated(Event, frozen=True, tag="routine.created"):
-    """Revision 1; the responsible user is the person who answers for what it does."""
+    """A routine was created: revision 1. The responsible user is the person who answers for what it does."""
 
     settings: RoutineSettings
     responsible_user_id: UUID | None = None
 
 
 class RoutineUpdated(Event, frozen=True, tag="routine.updated"):
-    """Its settings changed."""
+    """The settings of the routine changed."""
 
     settings: RoutineSettings
 
 
 class RoutineRestored(Event, frozen=True, tag="routine.restored"):
-    """Its settings and its triggers are again what they were at an earlier revision."""
+    """The settings and the triggers of the routine are again what they were at an earlier revision."""
 
     from_revision: int
     settings: RoutineSettings
@@ -255,7 +262,10 @@ class RoutineRestored(Event, frozen=True, tag="routine.restored"):
 
 
 class RoutineTriggerAdded(Event, frozen=True, tag="routine.trigger_added"):
-    """It got a trigger; `state` is what a revision shows of it, None in events of before there were revisions."""
+    """
+    The routine got a trigger. `state` is what a revision shows of the trigger; it is None in events that are older than
+    revisions.
+    """
 
     trigger_id: UUID
     kind: TriggerKind
@@ -263,7 +273,7 @@ class RoutineTriggerAdded(Event, frozen=True, tag="routine.trigger_added"):
 
 
 class RoutineTriggerChanged(Event, frozen=True, tag="routine.trigger_changed"):
-    """One of its triggers was edited; `state` as in RoutineTriggerAdded."""
+    """One of the routine's triggers was edited. `state` means the same as in `routine.trigger_added`."""
 
     trigger_id: UUID
     kind: TriggerKind
@@ -271,20 +281,23 @@ class RoutineTriggerChanged(Event, frozen=True, tag="routine.trigger_changed"):
 
 
 class RoutineSecretRotated(Event, frozen=True, tag="routine.secret_rotated"):
-    """One of its webhook triggers got a new secret."""
+    """One of the routine's webhook triggers got a new secret."""
 
     trigger_id: UUID
 
 
 class RoutineTriggerRemoved(Event, frozen=True, tag="routine.trigger_removed"):
-    """It lost a trigger."""
+    """The routine lost a trigger."""
 
     trigger_id: UUID
     kind: TriggerKind
 
 
 class TriggerCreated(Event, frozen=True, tag="trigger.created"):
-    """A way to fire the routine; `next_at` is the next occurrence of a schedule, `webhook` where a webhook is called."""
+    """
+    A trigger of the routine was created. `next_at` is the next occurrence of a schedule; `webhook` is where a webhook
+    is called.
+    """
 
     routine_id: UUID
     kind: TriggerKind
@@ -295,7 +308,10 @@ class TriggerCreated(Event, frozen=True, tag="trigger.created"):
 
 
 class TriggerUpdated(Event, frozen=True, tag="trigger.updated"):
-    """Its settings changed; a schedule starts anew from then. `webhook` is set when another signing mode moved its secret."""
+    """
+    The settings of the trigger changed, and a schedule starts anew from that moment. `webhook` is set when the new
+    signing mode keeps the secret in another record of the vault.
+    """
 
     settings: TriggerSettings
     next_at: datetime | None = None
@@ -304,7 +320,7 @@ class TriggerUpdated(Event, frozen=True, tag="trigger.updated"):
 
 
 class TriggerSecretRotated(Event, frozen=True, tag="trigger.secret_rotated"):
-    """Its webhook takes another secret, and the old one until `old_until` (None: no more)."""
+    """The webhook accepts another secret, and the old one until `old_until` (None: not any more)."""
 
     webhook: Webhook
     old_secret_id: UUID
@@ -312,7 +328,7 @@ class TriggerSecretRotated(Event, frozen=True, tag="trigger.secret_rotated"):
 
 
 class TriggerRestored(Event, frozen=True, tag="trigger.restored"):
-    """A deleted trigger is there again, by the restoring of a revision; a webhook has another address and secret."""
+    """A deleted trigger is there again, because a revision was restored; a webhook has another address and secret."""
 
     routine_id: UUID
     kind: TriggerKind
@@ -323,7 +339,7 @@ class TriggerRestored(Event, frozen=True, tag="trigger.restored"):
 
 
 class TriggerRescheduled(Event, frozen=True, tag="trigger.rescheduled"):
-    """The routine was resumed: what passed meanwhile is no occurrence."""
+    """The routine was resumed. The times of the schedule that passed meanwhile are no occurrences."""
 
     next_at: datetime | None
     due_at: datetime | None = None
@@ -331,10 +347,10 @@ class TriggerRescheduled(Event, frozen=True, tag="trigger.rescheduled"):
 
 class TriggerMissed(Event, frozen=True, tag="trigger.missed"):
     """
-    The occurrences from first to last, `count` of them, did not run: they were too late and the policy said to drop them,
-    the schedule was changed before they were settled, or (reason `over_quota`) their company had recorded too much. Then
-    the schedule rests: what comes due before `rests_until` is settled at its end, unless the company is within its quotas
-    sooner.
+    The occurrences from first to last, `count` of them, did not run: they were too late and the policy said to drop
+    them, the schedule was changed before they were settled, or (reason `over_quota`) their company had recorded too
+    much. In that last case the schedule rests: what comes due before `rests_until` is settled at its end, unless the
+    company is within its quotas sooner.
     """
 
     first: datetime
@@ -347,14 +363,14 @@ class TriggerMissed(Event, frozen=True, tag="trigger.missed"):
 
 
 class TriggerDeleted(Event, frozen=True, tag="trigger.deleted"):
-    """The trigger fires no more."""
+    """The trigger does not fire any more."""
 
 
-# Backfill: occurrences of the past that are made up for
+# Backfill: past occurrences that are run after all
 
 
 class BackfillRequested(Event, frozen=True, tag="backfill.requested"):
-    """The `count` occurrences of a schedule from `since` to `until`, both included, are to run unless they have."""
+    """The `count` occurrences of a schedule from `since` to `until`, both included, are to run unless they have run."""
 
     trigger_id: UUID
     routine_id: UUID
@@ -366,8 +382,8 @@ class BackfillRequested(Event, frozen=True, tag="backfill.requested"):
 
 class BackfillAdvanced(Event, frozen=True, tag="backfill.advanced"):
     """
-    It has come to `reached`: `fired` more ran, `left_out` more had run. If it waits, it is for live work to end, or
-    (over_quota) until its company has recorded less in a minute.
+    The backfill has come to `reached`: `fired` more occurrences ran, and `left_out` more had run before. If it `waits`,
+    it waits for live work to end, or (`over_quota`) until its company has recorded less in a minute.
     """
 
     reached: datetime
@@ -378,11 +394,14 @@ class BackfillAdvanced(Event, frozen=True, tag="backfill.advanced"):
 
 
 class BackfillCompleted(Event, frozen=True, tag="backfill.completed"):
-    """Every occurrence of its range has been seen to."""
+    """Every occurrence in the range of the backfill has been handled."""
 
 
 class BackfillCancelled(Event, frozen=True, tag="backfill.cancelled"):
-    """No more of it is run: somebody said so (reason `cancelled`), or its routine cannot work any more."""
+    """
+    The backfill runs no more occurrences: somebody cancelled it (reason `cancelled`), or its routine cannot work any
+    more.
+    """
 
     reason: str
 
@@ -391,10 +410,13 @@ class BackfillCancelled(Event, frozen=True, tag="backfill.cancelled"):
 
 
 class RunFired(Event, frozen=True, tag="run.fired"):
-    """One firing and its outcome, decided together. `occurrence`, `next_at` and `due_at` are set for schedules only."""
+    """
+    A routine fired, and this is the outcome, decided together. `occurrence`, `next_at` and `due_at` are set for
+    schedules only.
+    """
 
     routine_id: UUID
-    revision: int  # of the routine, when it fired
+    revision: int  # the routine's when it fired
     source: RunSource
     outcome: Outcome
     trigger_id: UUID | None = None
@@ -404,48 +426,48 @@ class RunFired(Event, frozen=True, tag="run.fired"):
     idempotency_key: str | None = None
     payload: Json | None = None
     responsible_user_id: UUID | None = None
-    deadline: datetime | None = None  # when it fails unless its issue is done by then
-    backfill_id: UUID | None = None  # what made up for the occurrence; the schedule itself does not move then
+    deadline: datetime | None = None  # the run fails unless its issue is done by then
+    backfill_id: UUID | None = None  # the backfill that ran the occurrence; the schedule itself does not move then
 
     @property
     def is_scheduled(self) -> bool:
-        """Whether its schedule fired it when it was due, and goes on to `next_at`."""
+        """Whether the schedule itself fired it when it was due, and goes on to `next_at`."""
         return self.occurrence is not None and self.backfill_id is None
 
 
 class RunCompleted(Event, frozen=True, tag="run.completed"):
-    """Its issue was done."""
+    """The issue of the run was done, or its trajectory was completed."""
 
 
 class RunFailed(Event, frozen=True, tag="run.failed"):
-    """Its issue was cancelled, by somebody or because it lasted too long (reason `timed_out`)."""
+    """The run failed: its issue was cancelled, its trajectory did not succeed, or it lasted too long (reason `timed_out`)."""
 
     reason: str
 
 
 class SlotTaken(Event, frozen=True, tag="slot.taken"):
-    """A routine has one more live execution issue."""
+    """A routine has one more piece of live work: an execution issue or a trajectory."""
 
     routine_id: UUID
     live: LiveWork
 
 
 class SlotFreed(Event, frozen=True, tag="slot.freed"):
-    """One of its execution issues is open no more."""
+    """One piece of the routine's live work is not open any more; `issue_id` is the id of the issue or the trajectory."""
 
     routine_id: UUID
     issue_id: UUID
 
 
 class SlotCounted(Event, frozen=True, tag="slot.counted"):
-    """All live execution issues, so that a reader need not go further back."""
+    """A snapshot of all live work of the routine, so that a reader need not read earlier events."""
 
     routine_id: UUID
     live: tuple[LiveWork, ...]
 
 
 class IssueOpened(Event, frozen=True, tag="issue.opened"):
-    """Work for an agent; a routine's execution issue names its routine and run."""
+    """An issue was opened for an agent. An execution issue names the routine and the run that opened it."""
 
     details: IssueDetails
     status: IssueStatus
@@ -457,30 +479,30 @@ class IssueOpened(Event, frozen=True, tag="issue.opened"):
 
 
 class IssueEdited(Event, frozen=True, tag="issue.edited"):
-    """Its details changed."""
+    """The details of the issue changed."""
 
     details: IssueDetails
 
 
 class IssueMoved(Event, frozen=True, tag="issue.moved"):
-    """Its status changed."""
+    """The status of the issue changed."""
 
     status: IssueStatus
 
 
 class IssueCheckedOut(Event, frozen=True, tag="issue.checked_out"):
-    """An agent works on it, in the session `run_id`."""
+    """An agent works on the issue, in the work session `run_id`."""
 
     agent_id: UUID
     run_id: UUID | None
 
 
 class IssueReleased(Event, frozen=True, tag="issue.released"):
-    """Nobody works on it, and nobody is assigned."""
+    """Nobody works on the issue, and nobody is assigned to it."""
 
 
 class CommentAdded(Event, frozen=True, tag="comment.added"):
-    """Somebody wrote on an issue; without agent and user it was the system."""
+    """Somebody commented on an issue. A comment without agent and user is from the system."""
 
     issue_id: UUID
     body: str
@@ -493,25 +515,25 @@ class CommentAdded(Event, frozen=True, tag="comment.added"):
 
 
 class TaskCreated(Event, frozen=True, tag="task.created"):
-    """Something that can be called."""
+    """A task that can be called was created."""
 
     details: TaskDetails
 
 
 class TaskUpdated(Event, frozen=True, tag="task.updated"):
-    """Its details changed."""
+    """The details of the task changed."""
 
     details: TaskDetails
 
 
 class TaskRoutineAdded(Event, frozen=True, tag="task.routine_added"):
-    """A routine calls it."""
+    """One more routine calls the task."""
 
     routine_id: UUID
 
 
 class TaskRoutineRemoved(Event, frozen=True, tag="task.routine_removed"):
-    """A routine calls it no more."""
+    """A routine does not call the task any more."""
 
     routine_id: UUID
 
@@ -521,24 +543,27 @@ class TaskDeleted(Event, frozen=True, tag="task.deleted"):
 
 
 class TrajectoryOpened(Event, frozen=True, tag="trajectory.opened"):
-    """A call of a task: by a routine (which names its run), by hand, or pushed when it was over already (`source`)."""
+    """
+    A task was called: by a routine, which names its run, by hand, or by a push of a call that was over already
+    (`source`).
+    """
 
     task_id: UUID
-    name: str  # <collection>/<task>, as they were called then
-    workflow: Json  # the task's then
+    name: str  # <collection>/<task>, by their names at that time
+    workflow: Json  # the task's at that time
     init_params: Json = {}
     routine_id: UUID | None = None
     run_id: UUID | None = None
-    secrets: Sealed | None = None  # of a call by hand; a routine's own are taken when the work begins
+    secrets: Sealed | None = None  # of a call by hand; those of a routine are read when the work begins
     callback: Callback | None = None
     source: str = "run"
     author: str | None = None
-    origin: str | None = None  # the caller's own id of a run that was pushed
+    origin: str | None = None  # the caller's own id of a call that was pushed
     metadata: Json = {}
 
 
 class TrajectoryClaimed(Event, frozen=True, tag="trajectory.claimed"):
-    """A worker has it until then; who comes later with another claim is turned away."""
+    """A worker has the trajectory `until` then; other claims are refused meanwhile."""
 
     claim_id: UUID
     worker: str
@@ -546,14 +571,14 @@ class TrajectoryClaimed(Event, frozen=True, tag="trajectory.claimed"):
 
 
 class TrajectoryLeaseExtended(Event, frozen=True, tag="trajectory.lease_extended"):
-    """The worker goes on working on it."""
+    """The worker goes on working on the trajectory."""
 
     claim_id: UUID
     until: datetime
 
 
 class TrajectoryStepReported(Event, frozen=True, tag="trajectory.step_reported"):
-    """What a step was given and gave."""
+    """A step was reported, with its inputs and outputs."""
 
     step: str
     status: TrajectoryStatus
@@ -562,7 +587,7 @@ class TrajectoryStepReported(Event, frozen=True, tag="trajectory.step_reported")
 
 
 class TrajectoryMoved(Event, frozen=True, tag="trajectory.moved"):
-    """Its status changed; of one that failed, `error` says why."""
+    """The status of the trajectory changed. If it failed, `error` says why."""
 
     status: TrajectoryStatus
     error: str | None = None
@@ -576,41 +601,44 @@ class TrajectoryLabelled(Event, frozen=True, tag="trajectory.labelled"):
     author: str
 
 
-# What leaves the system: endpoints that subscribe to events, and deliveries to them, to agents and to callbacks
+# Outbound: endpoints that subscribe to events, and deliveries to them, to agents and to callbacks
 
 
 class EndpointCreated(Event, frozen=True, tag="endpoint.created"):
-    """A company's events of some kinds are told there, signed with this secret of the vault."""
+    """An endpoint was created. The company's events of some kinds are sent to it, signed with this secret of the vault."""
 
     settings: EndpointSettings
     secret_id: UUID
 
 
 class EndpointUpdated(Event, frozen=True, tag="endpoint.updated"):
-    """Its settings changed."""
+    """The settings of the endpoint changed."""
 
     settings: EndpointSettings
 
 
 class EndpointSecretRotated(Event, frozen=True, tag="endpoint.secret_rotated"):
-    """It is signed with another secret, and until `old_until` with the one before, too (None: no more)."""
+    """
+    Deliveries to the endpoint are signed with another secret, and until `old_until` with the previous one as well
+    (None: not any more).
+    """
 
     secret_id: UUID
     old_until: datetime | None = None
 
 
 class EndpointDisabled(Event, frozen=True, tag="endpoint.disabled"):
-    """Nothing more is sent there until somebody enables it: it answered 410, or that it is gone (reason `gone`)."""
+    """Nothing more is sent to the endpoint until somebody enables it: it answered 410, or that it is gone (reason `gone`)."""
 
     reason: str
 
 
 class EndpointTested(Event, frozen=True, tag="endpoint.tested"):
-    """Somebody asked for a message to it, to see whether it arrives."""
+    """Somebody asked for a test message to the endpoint, to see whether it arrives."""
 
 
 class EndpointDeleted(Event, frozen=True, tag="endpoint.deleted"):
-    """Nothing more is sent there."""
+    """Nothing more is sent to the endpoint."""
 
 
 class DeliveryFailed(Event, frozen=True, tag="delivery.failed"):
@@ -619,7 +647,7 @@ class DeliveryFailed(Event, frozen=True, tag="delivery.failed"):
     attempt: int
     reason: str
     next_at: datetime
-    status: int | None = None  # of the answer, if there was one
+    status: int | None = None  # HTTP status of the answer, if there was one
     took_ms: int = 0
 
 
@@ -632,7 +660,7 @@ class DeliveryDelivered(Event, frozen=True, tag="delivery.delivered"):
 
 
 class DeliveryDead(Event, frozen=True, tag="delivery.dead"):
-    """It is given up; somebody may ask for it again."""
+    """The delivery is given up; somebody may ask for it again."""
 
     attempt: int
     reason: str
@@ -641,7 +669,7 @@ class DeliveryDead(Event, frozen=True, tag="delivery.dead"):
 
 
 class DeliveryRequested(Event, frozen=True, tag="delivery.requested"):
-    """Somebody asked for it to be sent once more: as `kind`, of the event at `position`, to the target."""
+    """Somebody asked for a delivery to be sent once more: as `kind`, of the event at `position`, to the target."""
 
     kind: DeliveryKind
     target_id: UUID
@@ -724,7 +752,7 @@ STORED_NAMES: dict[str, type[Event]] = {name: kind for kind, name in NAMES.items
 
 
 def stored_name(kind: type[Event] | Event) -> str:
-    """The name under which the log keeps this kind of event."""
+    """Return the name under which the log keeps this kind of event, such as `run.fired`."""
     return NAMES[kind if isinstance(kind, type) else type(kind)]
 
 
@@ -742,17 +770,17 @@ SINGLE = (
 
 
 def _is_flat(kind: msgspec.inspect.Type) -> bool:
-    """Whether values of this type have no more parts than their fields, and theirs."""
+    """Return whether the type holds no array, mapping or free JSON, in its fields or theirs."""
     match kind:
         case msgspec.inspect.StructType(fields=fields):
             return all(_is_flat(field.type) for field in fields)
         case msgspec.inspect.UnionType(types=types):
-            return all(_is_flat(one) for one in types)
+            return all(_is_flat(member) for member in types)
         case _:
             return isinstance(kind, SINGLE)
 
 
-# Those without arrays, mappings and free JSON: how deep they are, and of how many parts, is given by their fields.
+# Events without arrays, mappings and free JSON: their fields alone say how deep they are and how many parts they have.
 FLAT_EVENTS = frozenset(
     kind
     for kind, info in zip(STORED_NAMES.values(), msgspec.inspect.multi_type_info(STORED_NAMES.values()), strict=True)

@@ -1,4 +1,4 @@
-"""The envelope around every event."""
+"""The envelope of an event: what is recorded around it."""
 
 from datetime import datetime
 from uuid import UUID
@@ -9,19 +9,19 @@ from domain.events import NAMES, STORED_NAMES, AnyEvent
 
 
 class Unreadable(msgspec.Struct, frozen=True):
-    """Stands for an event that cannot be read, so that those who follow the log go on; a fold passes over it."""
+    """A placeholder for an event that cannot be read, so that readers of the log can go on; a fold passes over it."""
 
-    name: str  # under which the log keeps it
-    reason: str  # the kind of error
+    name: str  # the name under which the log keeps it
+    reason: str  # the name of the error
 
     @property
     def is_of_newer_version(self) -> bool:
-        """Whether this version does not know the name: a newer one wrote the event."""
+        """Whether this version of the service does not know the stored name: a newer one wrote the event."""
         return self.name not in STORED_NAMES
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
-    """An event in its envelope: which stream and place, when, by whom, because of what, for which company."""
+    """An event in its envelope: its stream and version, when it was decided, by whom, why, and for which company."""
 
     stream_id: UUID
     version: int  # from 1, without gaps
@@ -36,5 +36,5 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """Under which the log keeps the event."""
+        """The name under which the log keeps the event."""
         return self.event.name if isinstance(self.event, Unreadable) else NAMES[type(self.event)]

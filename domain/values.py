@@ -1,4 +1,7 @@
-"""The values that events carry and decisions compare. Names and limits: the Paperclip contract, sections 2, 4 and 7."""
+"""
+The values that events carry and that decisions compare. Their names and limits are those of the Paperclip contract,
+sections 2, 4 and 7.
+"""
 
 from datetime import date, datetime
 from typing import Literal
@@ -13,7 +16,7 @@ CatchUpPolicy = Literal["skip_missed", "enqueue_missed_with_cap"]
 VariableType = Literal["text", "textarea", "number", "boolean", "select", "date"]
 TriggerKind = Literal["schedule", "webhook", "api"]
 SigningMode = Literal["bearer", "hmac_sha256", "github_hmac", "none", "standard_webhooks"]  # the last is our addition
-Overlap = Literal["one_at_a_time", "policy"]  # of a backfill's runs: each after the one before, or as the routine says
+Overlap = Literal["one_at_a_time", "policy"]  # how runs of a backfill overlap: not at all, or by the routine's policy
 RunSource = Literal["schedule", "manual", "api", "webhook"]
 IssueStatus = Literal["backlog", "todo", "in_progress", "in_review", "done", "blocked", "cancelled"]
 AgentStatus = Literal["idle", "active", "running", "paused", "error", "pending_approval", "terminated"]
@@ -30,11 +33,11 @@ TrajectoryStatus = Literal["pending", "running", "completed", "failed", "cancell
 DeliveryKind = Literal["webhook", "heartbeat", "callback"]
 
 Scalar = str | int | float | bool
-Json = dict[str, object]  # a JSON object as it came; never interpreted by us
+Json = dict[str, object]  # a JSON object as the client sent it; the service does not interpret it
 
 
 class Value(msgspec.Struct, frozen=True, kw_only=True):
-    """Equal when its fields are equal."""
+    """A value without identity: two are equal when their fields are equal."""
 
 
 class Variable(Value, frozen=True, rename="camel"):
@@ -58,24 +61,27 @@ class Cadence(Value, frozen=True):
 
 
 class Sealed(Value, frozen=True):
-    """Secrets by name: the names, which may be shown, and the vault's id of the one record that holds their values."""
+    """Secrets by name: the names, which may be shown, and the id of the one vault record that holds their values."""
 
     id: UUID
     names: tuple[str, ...]
 
 
 class Callback(Value, frozen=True):
-    """Where the end of a trajectory is told, and the vault's id of the secret that signs it; None: unsigned."""
+    """
+    The URL that is called when a trajectory has ended, and the vault's id of the secret that signs the call (None:
+    unsigned).
+    """
 
     url: str
     secret_id: UUID | None = None
 
 
 class TaskCall(Value, frozen=True):
-    """What a routine that calls a task holds beside its settings (Jetty contract 2.1)."""
+    """What a routine that calls a task has besides its settings (Jetty contract 2.1)."""
 
     task_id: UUID
-    name: str  # the routine's, by which clients know it within the task
+    name: str  # the routine's name within the task
     cadence: Cadence
     overrides: Json = {}
     secrets: Sealed | None = None
@@ -91,7 +97,7 @@ class TaskDetails(Value, frozen=True):
 
 
 class RoutineSettings(Value, frozen=True):
-    """Everything a revision of a routine holds, its triggers aside."""
+    """Everything that a revision of a routine holds, except its triggers."""
 
     title: str
     description: str | None = None
@@ -104,37 +110,37 @@ class RoutineSettings(Value, frozen=True):
     concurrency_policy: ConcurrencyPolicy = "coalesce_if_active"
     catch_up_policy: CatchUpPolicy = "skip_missed"
     variables: tuple[Variable, ...] = ()
-    max_run_duration_sec: int | None = None  # None: a run may last for ever
+    max_run_duration_sec: int | None = None  # None: no limit
     pause_note: str | None = None  # of a paused routine
-    resume_at: datetime | None = None  # when a paused routine goes on by itself
-    call: TaskCall | None = None  # of a routine that calls a task, and opens no issues
+    resume_at: datetime | None = None  # when a paused routine resumes by itself
+    call: TaskCall | None = None  # set when the routine calls a task and so opens no issues
 
 
 class TriggerSettings(Value, frozen=True):
-    """What can be edited on a trigger; the fields of another kind are None."""
+    """What can be edited on a trigger; fields that belong to another kind of trigger are None."""
 
     label: str | None = None
     enabled: bool = True
     cron_expression: str | None = None
     timezone: str | None = None
-    run_at: datetime | None = None  # once, instead of a cron expression
+    run_at: datetime | None = None  # runs once, instead of by a cron expression
     starts_at: datetime | None = None
     ends_at: datetime | None = None
-    excluded_dates: tuple[date, ...] = ()  # of the time zone
+    excluded_dates: tuple[date, ...] = ()  # dates in `timezone`
     jitter_sec: int = 0
     signing_mode: SigningMode | None = None
     replay_window_sec: int | None = None
 
 
 class Webhook(Value, frozen=True):
-    """Where a webhook trigger is called, and the vault's id of the secret that its callers prove to know."""
+    """The address at which a webhook trigger is called, and the vault's id of the secret that its callers must know."""
 
     public_id: str
     secret_id: UUID
 
 
 class TriggerState(Value, frozen=True):
-    """What a revision of a routine holds of a trigger: never a secret."""
+    """What a revision of a routine holds of a trigger; it never holds a secret."""
 
     kind: TriggerKind
     settings: TriggerSettings = TriggerSettings()
@@ -142,7 +148,7 @@ class TriggerState(Value, frozen=True):
 
 
 class Workspace(Value, frozen=True):
-    """Where the agent is to work on an execution issue; handed on as it came (contract 5.1)."""
+    """Where the agent is to work on an execution issue. It is passed on as the client sent it (contract 5.1)."""
 
     id: UUID | None = None
     preference: str | None = None
@@ -161,16 +167,16 @@ class AgentProfile(Value, frozen=True):
     adapter_config: dict[str, object] = {}
     metadata: dict[str, object] | None = None
     budget_monthly_cents: int = 0
-    heartbeat_url: str | None = None  # where the agent hears of issues that are opened for it
+    heartbeat_url: str | None = None  # called when an issue is opened for the agent
 
 
 class EndpointSettings(Value, frozen=True):
     """What can be edited on a webhook endpoint of a company."""
 
     url: str
-    events: tuple[str, ...]  # stored names; `run.*` stands for all that begin so, `*` for all
+    events: tuple[str, ...]  # stored names; `run.*` means all that begin with `run.`, `*` means all
     description: str | None = None
-    ordered: bool = False  # whether one delivery waits for the one before
+    ordered: bool = False  # whether each delivery waits for the previous one
     enabled: bool = True
 
 
@@ -205,7 +211,7 @@ class CompanyDetails(Value, frozen=True):
 
 
 class IssueDetails(Value, frozen=True):
-    """What can be edited on an issue, its status aside."""
+    """What can be edited on an issue, except its status."""
 
     title: str
     description: str | None = None
@@ -236,7 +242,7 @@ class Coalesced(Value, frozen=True, tag="coalesced"):
 
 
 class Skipped(Value, frozen=True, tag="skipped"):
-    """The firing met a live execution issue (named), or its project was paused (reason `paused`, none named)."""
+    """The firing met a live execution issue, which is named, or its project was paused (reason `paused`, no issue named)."""
 
     issue_id: UUID | None = None
     into_run_id: UUID | None = None
@@ -253,7 +259,7 @@ Outcome = Opened | Started | Coalesced | Skipped | Failed
 
 
 class LiveWork(Value, frozen=True):
-    """An open execution issue of a routine, or a trajectory of one that calls a task, and the run that opened it."""
+    """An open execution issue of a routine, or an open trajectory of one that calls a task, and the run that opened it."""
 
     issue_id: UUID
     run_id: UUID

@@ -1,1 +1,1 @@
-"""Companies and what they keep: members and keys, agents, projects, goals, issues."""
+"""Companies and what belongs to them: members and keys, agents, projects, goals, issues."""

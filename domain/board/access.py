@@ -1,4 +1,4 @@
-"""Users, the members of a company and who may manage them, keys. Who may do everything else: application/access.py."""
+"""Users, the members of a company and who may manage them, and keys. All other rights: application/access.py."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -21,8 +21,8 @@ from domain.identity import membership_of
 from domain.recorded import Recorded
 from domain.values import MemberRole, Value
 
-KEY_LIFETIME = timedelta(days=30)  # of a board key, unless told otherwise
-USUAL = ("tasks:assign",)  # the permissions of whoever may write, unless told otherwise
+KEY_LIFETIME = timedelta(days=30)  # of a board key, unless the request says otherwise
+USUAL = ("tasks:assign",)  # the permissions of every role but viewer, unless the request says otherwise
 
 
 class User(Value, frozen=True):
@@ -32,11 +32,11 @@ class User(Value, frozen=True):
 
 
 class Membership(Value, frozen=True):
-    """A user's standing in one company; None is the standing of everybody else."""
+    """What a user may do in one company; it is None for everybody who is no member."""
 
     role: MemberRole
     permissions: tuple[str, ...]
-    keys_revoked: bool = False  # what they issued was revoked when they lost the permission to
+    keys_revoked: bool = False  # whether the keys that they issued were revoked when they lost the right to issue keys
 
 
 OWNER = Membership(role="owner", permissions=USUAL)
@@ -54,6 +54,7 @@ class Key(Value, frozen=True):
 
 
 def evolve_user(user: User | None, event: UserRegistered) -> User:
+    """Fold an event into a user. Raise ImpossibleHistory if the user is registered already."""
     if user is not None:
         raise ImpossibleHistory(user, event)
     return User(instance_admin=event.instance_admin)
@@ -62,6 +63,11 @@ def evolve_user(user: User | None, event: UserRegistered) -> User:
 def evolve_membership(
     membership: Membership | None, event: MemberJoined | MemberChanged | MemberRemoved
 ) -> Membership | None:
+    """
+    Fold an event into a membership; None when the user is no member.
+
+    Raise ImpossibleHistory if the event cannot follow.
+    """
     match membership, event:
         case None, MemberJoined(role=role, permissions=permissions):
             return Membership(role=role, permissions=permissions)
@@ -74,6 +80,7 @@ def evolve_membership(
 
 
 def evolve_key(key: Key | None, event: KeyIssued | KeyRevoked) -> Key:
+    """Fold an event into a key. Raise ImpossibleHistory if the event cannot follow."""
     match key, event:
         case None, KeyIssued():
             return Key(
@@ -90,7 +97,11 @@ def evolve_key(key: Key | None, event: KeyIssued | KeyRevoked) -> Key:
 
 
 def evolve_claim(claim: UUID | None, event: NameClaimed | NameReleased) -> UUID | None:
-    """Who holds a name; None: nobody (any more)."""
+    """
+    Fold an event into the id of whoever holds a name; None if nobody does.
+
+    Raise ImpossibleHistory if the event cannot follow.
+    """
     match claim, event:
         case None, NameClaimed(holder_id=holder_id):
             return holder_id
@@ -101,12 +112,12 @@ def evolve_claim(claim: UUID | None, event: NameClaimed | NameReleased) -> UUID 
 
 
 def is_good(key: Key, now: datetime) -> bool:
-    """A revoked or expired key is an unknown key."""
+    """Return whether a key is accepted: it is neither revoked nor expired."""
     return not key.revoked and (key.expires_at is None or now < key.expires_at)
 
 
 def user_of(actor: str) -> UUID | None:
-    """The user whom an event names as its actor; None when it was nobody of the board."""
+    """Return the user whom an event names as its actor; None if the actor is no user."""
     try:
         return UUID(actor.removeprefix("user:")) if actor.startswith("user:") else None
     except ValueError:
@@ -114,13 +125,16 @@ def user_of(actor: str) -> UUID | None:
 
 
 def membership_of_issuer(issued: Recorded) -> UUID | None:
-    """The stream of the membership by which somebody issued a key; None when no user did, or in no company."""
+    """Return the id of the membership by which a user issued a key; None if no user did, or in no company."""
     issuer = user_of(issued.actor)
     return None if issuer is None or issued.company_id is None else membership_of(issuer, issued.company_id)
 
 
 def rests_on(key: Key, membership: Sequence[Recorded]) -> bool:
-    """Whether no later event of its issuer's membership revoked what they had issued."""
+    """
+    Return whether the key is still covered by its issuer's membership: no later event revoked the keys that they
+    issued.
+    """
     return not any(
         isinstance(recorded.event, MemberChanged | MemberRemoved) and recorded.event.revokes_keys
         for recorded in membership
@@ -129,17 +143,18 @@ def rests_on(key: Key, membership: Sequence[Recorded]) -> bool:
 
 
 def revoke(key: Key) -> list[KeyRevoked]:
+    """Record that the key is revoked; nothing if it is already."""
     return [] if key.revoked else [KeyRevoked()]
 
 
 def usual_expiry(key: Key, now: datetime) -> datetime:
-    """When a new key ends unless told otherwise: no later than the key that asks for it."""
+    """Return when a new key ends if the request does not say: no later than the key that asks for it."""
     usual = now + KEY_LIFETIME
     return usual if key.expires_at is None else min(usual, key.expires_at)
 
 
 def check_expiry(moment: datetime | None, key: Key, field: str) -> None:
-    """Nobody prolongs a key by another one. Raises Misfit for a moment (None: never) after the end of `key`."""
+    """Raise InvalidField for a moment (None: never) after the end of `key`, since nobody may outlive a key by another one."""
     if key.expires_at is None or (moment is not None and moment <= key.expires_at):
         return
     ends = key.expires_at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -147,23 +162,27 @@ def check_expiry(moment: datetime | None, key: Key, field: str) -> None:
 
 
 def may_assign(member: Membership) -> bool:
-    """Whether they may make somebody work, and so hand out keys that can."""
+    """Return whether the member may make somebody work, and so may issue keys that can."""
     return member.role != "viewer" and "tasks:assign" in member.permissions
 
 
 def may_manage(member: Membership) -> bool:
-    """Whether members and keys of the company are theirs to manage."""
+    """Return whether the member may manage the members and keys of the company."""
     return member.role in ("owner", "admin")
 
 
 def must_manage_keys(membership: Membership) -> None:
-    """Raises Forbidden."""
+    """Raise Forbidden unless the member may manage the keys of the company."""
     if not may_manage(membership):
         raise Forbidden("Only owners and admins may manage the company's keys")
 
 
 def granted(role: MemberRole, permissions: Iterable[str] | None) -> Membership:
-    """A role with these permissions; None: the usual ones of the role. Raises Unacceptable."""
+    """
+    Return a membership with this role and these permissions; None: the usual ones of the role.
+
+    Raise RuleViolation for a viewer with permissions.
+    """
     if role == "viewer" and permissions:
         raise RuleViolation("A viewer has no permissions")
     usual = () if role == "viewer" else USUAL
@@ -171,13 +190,24 @@ def granted(role: MemberRole, permissions: Iterable[str] | None) -> Membership:
 
 
 def regraded(member: Membership, role: MemberRole, permissions: Iterable[str] | None) -> Membership:
-    """The standing with another role. Permissions that are not given (None) stay, but for those who are or were viewers."""
+    """
+    Return the membership with another role.
+
+    If `permissions` is None they stay as they are, unless the member is or was a viewer: then they are the usual ones
+    of the role. Raise RuleViolation for a viewer with permissions.
+    """
     if permissions is None and (role == member.role or "viewer" not in (role, member.role)):
         return replace(member, role=role)
     return granted(role, permissions)
 
 
 def join(membership: Membership, user_id: UUID, member: Membership | None, current: Membership) -> list[MemberJoined]:
+    """
+    Let a user join with what `current` says.
+
+    `membership` is that of whoever asks for it, `member` the user's own if there is one. Raise Forbidden if the former
+    may not do this, Conflict if the user is a member already.
+    """
     _must_manage(membership, current)
     if member is not None:
         raise Conflict("Already a member")
@@ -187,29 +217,36 @@ def join(membership: Membership, user_id: UUID, member: Membership | None, curre
 def change(
     membership: Membership,
     member: Membership,
-    wanted: Membership,
+    target: Membership,
     others: Iterable[Membership],
     *,
     revokes_keys: bool = False,
 ) -> list[MemberChanged]:
     """
-    `others` are other members, the owners among them.
+    Change a member's role and permissions; nothing is recorded when they are the same.
 
-    `revokes_keys`: whether a member who may not issue keys any more loses those that they issued.
+    `membership` is that of whoever asks for it; `others` are other members, the owners among them. `revokes_keys` says
+    whether a member who may not issue keys any more loses those that they issued. Raise Forbidden, or Conflict if the
+    company would have no owner.
     """
-    _must_manage(membership, member, wanted)
-    wanted = replace(wanted, keys_revoked=not may_assign(wanted) and (revokes_keys or member.keys_revoked))
-    if wanted == member:
+    _must_manage(membership, member, target)
+    target = replace(target, keys_revoked=not may_assign(target) and (revokes_keys or member.keys_revoked))
+    if target == member:
         return []
-    if wanted.role != "owner":
+    if target.role != "owner":
         _must_leave_an_owner(member, others)
-    return [MemberChanged(role=wanted.role, permissions=wanted.permissions, revokes_keys=wanted.keys_revoked)]
+    return [MemberChanged(role=target.role, permissions=target.permissions, revokes_keys=target.keys_revoked)]
 
 
 def remove(
     membership: Membership, member: Membership, others: Iterable[Membership], *, revokes_keys: bool = False
 ) -> list[MemberRemoved]:
-    """`others` as in `change`; `revokes_keys`: whether the keys that the member issued go with them."""
+    """
+    Remove a member.
+
+    `membership` and `others` are as in `change`; `revokes_keys` says whether the keys that the member issued are
+    revoked as well. Raise Forbidden, or Conflict if the company would have no owner.
+    """
     _must_manage(membership, member)
     _must_leave_an_owner(member, others)
     return [MemberRemoved(revokes_keys=revokes_keys)]

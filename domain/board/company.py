@@ -1,4 +1,4 @@
-"""A company: the wall between tenants."""
+"""A company: the boundary between tenants."""
 
 import re
 from collections.abc import Iterator
@@ -20,13 +20,16 @@ from domain.values import CompanyDetails, Sealed, Value
 
 
 class Company(Value, frozen=True):
+    """The state of a company, with its name and environment as a collection of Jetty."""
+
     details: CompanyDetails
     archived: bool = False
-    collection_name: str | None = None  # None: its id is its name
+    collection_name: str | None = None  # None: its id serves as its name
     environment: Sealed | None = None
 
 
 def evolve(company: Company | None, event: CompanyEvent) -> Company:
+    """Fold an event into the state of a company. Raise ImpossibleHistory if the event cannot follow."""
     match company, event:
         case None, CompanyCreated(details=details):
             return Company(details=details)
@@ -43,15 +46,21 @@ def evolve(company: Company | None, event: CompanyEvent) -> Company:
 
 
 def update(company: Company, details: CompanyDetails) -> list[CompanyEvent]:
+    """Change the details; nothing is recorded when they are the same."""
     return [] if details == company.details else [CompanyUpdated(details=details)]
 
 
 def archive(company: Company) -> list[CompanyEvent]:
+    """Mark the company as retired; nothing if it is already."""
     return [] if company.archived else [CompanyArchived()]
 
 
 def issue_prefixes(name: str) -> Iterator[str]:
-    """The first three letters in capitals; then with letters appended (contract 7.2): CON, CONA, CONB, ... CONAA ..."""
+    """
+    Yield issue prefixes to try: the first three letters in capitals, then with letters appended (contract 7.2).
+
+    For example CON, CONA, CONB, ... CONAA ...
+    """
     prefix = (re.sub("[^A-Z]", "", name.upper())[:3] or "C").ljust(3, "X")
     for length in count():
         yield from (prefix + "".join(letters) for letters in product(ascii_uppercase, repeat=length))

@@ -8,11 +8,14 @@ from domain.values import GoalDetails, Value
 
 
 class Goal(Value, frozen=True):
+    """The state of a goal; a deleted one stays known, since routines and issues may point at it."""
+
     details: GoalDetails
     deleted: bool = False
 
 
 def evolve(goal: Goal | None, event: GoalEvent) -> Goal:
+    """Fold an event into the state of a goal. Raise ImpossibleHistory if the event cannot follow."""
     match goal, event:
         case None, GoalCreated(details=details):
             return Goal(details=details)
@@ -25,8 +28,10 @@ def evolve(goal: Goal | None, event: GoalEvent) -> Goal:
 
 
 def update(goal: Goal, details: GoalDetails) -> list[GoalEvent]:
+    """Change the details; nothing is recorded when they are the same."""
     return [] if details == goal.details else [GoalUpdated(details=details)]
 
 
 def delete(goal: Goal) -> list[GoalEvent]:
+    """Delete the goal; nothing if it is deleted already."""
     return [] if goal.deleted else [GoalDeleted()]

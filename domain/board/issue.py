@@ -1,4 +1,4 @@
-"""An issue: what an agent works on. Status, checkout and who may touch it: contract 7.5."""
+"""An issue: what an agent works on. Its status, its checkout and who may change it follow contract 7.5."""
 
 from uuid import UUID
 
@@ -12,6 +12,8 @@ OPEN: frozenset[IssueStatus] = frozenset({"backlog", "todo", "in_progress", "in_
 
 
 class Issue(Value, frozen=True):
+    """The state of an issue, with the run that opened it and the work session that holds it."""
+
     details: IssueDetails
     status: IssueStatus
     routine_id: UUID | None = None
@@ -20,6 +22,11 @@ class Issue(Value, frozen=True):
 
 
 def evolve(issue: Issue | None, event: IssueEvent) -> Issue:
+    """
+    Fold an event into the state of an issue. Raise ImpossibleHistory if the event cannot follow.
+
+    An issue that changes its assignee, or leaves the status in_progress, is not checked out any more.
+    """
     match issue, event:
         case None, IssueOpened(details=details, status=status, routine_id=routine_id, run_id=run_id):
             return Issue(details=details, status=status, routine_id=routine_id, run_id=run_id)
@@ -27,8 +34,8 @@ def evolve(issue: Issue | None, event: IssueEvent) -> Issue:
             stays = details.assignee_agent_id == issue.details.assignee_agent_id
             return replace(issue, details=details, checkout_run_id=issue.checkout_run_id if stays else None)
         case Issue(), IssueMoved(status=status):
-            held = issue.checkout_run_id if status == "in_progress" else None
-            return replace(issue, status=status, checkout_run_id=held)
+            session = issue.checkout_run_id if status == "in_progress" else None
+            return replace(issue, status=status, checkout_run_id=session)
         case Issue(), IssueCheckedOut(agent_id=agent_id, run_id=run_id):
             details = replace(issue.details, assignee_agent_id=agent_id)
             return replace(issue, status="in_progress", details=details, checkout_run_id=run_id)
@@ -41,17 +48,23 @@ def evolve(issue: Issue | None, event: IssueEvent) -> Issue:
 
 
 def edit(issue: Issue, details: IssueDetails) -> list[IssueEvent]:
+    """Change the details; nothing is recorded when they are the same."""
     return [] if details == issue.details else [IssueEdited(details=details)]
 
 
 def move(issue: Issue, status: IssueStatus) -> list[IssueEvent]:
+    """Change the status; nothing is recorded when it is the same."""
     return [] if status == issue.status else [IssueMoved(status=status)]
 
 
 def check_out(
     issue: Issue, issue_id: UUID, agent_id: UUID, run_id: UUID | None, expected: tuple[IssueStatus, ...]
 ) -> list[IssueEvent]:
-    """The agent takes the issue for its session; the same session again finds nothing to do."""
+    """
+    Let the agent take the issue for its work session `run_id`; nothing if that session has it already.
+
+    Raise Conflict, with details for the client, if it is somebody else's or its status is none of `expected`.
+    """
     assignee = issue.details.assignee_agent_id
     if (
         issue.status == "in_progress"
@@ -60,8 +73,8 @@ def check_out(
         and issue.checkout_run_id == run_id
     ):
         return []
-    taken = issue.checkout_run_id is not None or assignee not in (None, agent_id)
-    if taken or issue.status not in expected:
+    is_occupied = issue.checkout_run_id is not None or assignee not in (None, agent_id)
+    if is_occupied or issue.status not in expected:
         raise Conflict(
             "Issue checkout conflict",
             {
@@ -76,13 +89,18 @@ def check_out(
 
 
 def release(issue: Issue) -> list[IssueEvent]:
+    """Release the issue from its assignee and session; nothing if it has neither and is not in progress."""
     if issue.status != "in_progress" and issue.checkout_run_id is None and issue.details.assignee_agent_id is None:
         return []
     return [IssueReleased()]
 
 
 def must_be_worked_on_by(issue: Issue, agent_id: UUID, run_id: UUID | None) -> None:
-    """An agent changes only what it is assigned to, and only in the session that checked it out."""
+    """
+    Raise unless the issue is assigned to the agent and not checked out by another session.
+
+    Raise Forbidden for another agent, Unauthenticated for a missing session, Conflict for another session.
+    """
     if issue.details.assignee_agent_id != agent_id:
         raise Forbidden("Agents can only update issues assigned to themselves")
     if issue.checkout_run_id is not None and run_id is None:

@@ -1,1 +1,1 @@
-"""How large and how deep things may be, and how that is measured."""
+"""Limits on how large and how deep things may be, and how that is measured."""

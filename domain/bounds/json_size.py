@@ -1,4 +1,4 @@
-"""How large and how deep a JSON value is: measured level by level, so that no depth is too much for the measure itself."""
+"""How large and how deep a JSON value is. Depth is measured level by level, so that no depth can exhaust the stack."""
 
 from collections.abc import Iterable, Iterator
 
@@ -6,12 +6,12 @@ import msgspec
 
 
 def size_of(*values: object) -> int:
-    """How many bytes the values take in JSON."""
+    """Return how many bytes the values take in JSON, all together."""
     return sum(len(msgspec.json.encode(value)) for value in values)
 
 
 def levels(value: object) -> Iterator[list[object]]:
-    """The value alone, then all that is directly in it, then all that is in those, until there is no more."""
+    """Yield the value alone, then everything directly in it, then everything in those, down to the last level."""
     level = [value]
     while level:
         yield level
@@ -19,12 +19,16 @@ def levels(value: object) -> Iterator[list[object]]:
 
 
 def depth_of(value: object) -> int:
-    """How many levels of arrays and objects a value has; 0 for a text or a number."""
+    """Return how many levels of arrays and objects a value has; 0 for a text or a number."""
     return sum(any(isinstance(item, dict | list) for item in level) for level in levels(value))
 
 
 def is_within(encoded: bytes, most: int) -> bool:
-    """Whether a JSON text has at most so many levels of arrays and objects. What cannot be decoded is too deep."""
+    """
+    Return whether a JSON text has at most `most` levels of arrays and objects.
+
+    A text that is too deep for the decoder is too deep.
+    """
     if encoded.count(b"[") + encoded.count(b"{") <= most:
         return True
     try:

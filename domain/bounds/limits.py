@@ -1,9 +1,9 @@
 """
-How much of everything there may be: the one place of the numbers that keep one tenant from harming another.
+The one place for the limits that keep one tenant from harming another.
 
 An operator may change each of them (`routines/settings.py`: the variable `ROUTINES_<FIELD>`); `docs/limits.md` lists
-them with what one gets beyond each. The number of a field that a single request can break stays with its shape in
-`application/request_bodies.py`; here is what counts per event, per company, per key, per process and per connection.
+them with what a client gets beyond each. The maximum length of a single field is in `application/request_bodies.py`;
+the numbers here count per event, company, key, process or connection.
 """
 
 from typing import Annotated
@@ -17,74 +17,70 @@ KIB, MIB, GIB = 1024, 1024**2, 1024**3
 Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 Bytes = Annotated[int, Meta(ge=KIB, le=1024 * MIB)]
 
-BATCH_ROWS = 5_000  # that one transaction writes of one read model; a single event may make more (projections/engine/positions.py)
-STATEMENT_BYTES = 8 * MIB  # of rows, after which a statement that writes them ends (projections/engine/read_model.py)
+BATCH_ROWS = 5_000  # of one read model in a transaction; one event may write more (projections/engine/positions.py)
+STATEMENT_BYTES = 8 * MIB  # a statement that writes rows ends after so many bytes (projections/engine/read_model.py)
 
 
 class Limits(Value, frozen=True):
-    """Sizes are in bytes, rates a minute; each process counts for itself."""
+    """The limits of an installation. Sizes are in bytes, rates per minute; each process counts for itself."""
 
     # One event, and what is recorded in one transaction (application/event_store/store.py).
-    max_event_bytes: Bytes = 2 * MIB  # of its stored JSON
+    max_event_bytes: Bytes = 2 * MIB  # of stored JSON
     max_event_depth: Annotated[int, Meta(ge=8, le=200)] = 100  # levels of arrays and objects in it
-    max_transaction_bytes: Bytes = 32 * MIB  # of all events that are recorded together
-    read_batch_bytes: Bytes = (
-        4 * MIB
-    )  # of events, after which a batch of the log ends (application/event_store/recorder.py)
+    max_transaction_bytes: Bytes = 32 * MIB  # of all events in it
+    read_batch_bytes: Bytes = 4 * MIB  # a batch read from the log ends after so many (recorder.py)
 
     # One unit of work (application/event_store/store.py).
-    max_read_bytes: Bytes = 48 * MIB  # of stored JSON that all its loads read together
-    max_transaction_events: Count = 5_000  # that are recorded together
+    max_read_bytes: Bytes = 48 * MIB  # of stored JSON, over all its loads
+    max_transaction_events: Count = 5_000  # recorded together
 
     # What one request may cost in time (application/use_cases/explanations.py, web/jetty/runs.py).
-    max_explained_schedules: Count = 50  # of a routine, by one explanation; any number one by one
-    max_explained_events: Count = (
-        50_000  # that one explanation goes through: of each schedule, and the routine's for each
-    )
-    max_sync_waits: Annotated[int, Meta(ge=1, le=10_000)] = 100  # calls of run-sync that one process holds open
-    max_company_sync_waits: Annotated[int, Meta(ge=1, le=10_000)] = 20  # of these, of one company
+    max_explained_schedules: Count = 50  # of a routine, in one explanation; others on request, one by one
+    max_explained_events: Count = 50_000  # in one explanation: each schedule's and, for each, the routine's
+    max_sync_waits: Annotated[int, Meta(ge=1, le=10_000)] = 100  # calls of run-sync that wait in one process
+    max_company_sync_waits: Annotated[int, Meta(ge=1, le=10_000)] = 20  # of these, for one company
 
-    # How deep things may lie within each other (application/use_cases: issues, goals, agents).
+    # How deep issues, goals and agents may be nested (application/use_cases).
     max_parents: Annotated[int, Meta(ge=1, le=1_000)] = 100  # above an issue or a goal, or superiors of an agent
 
     # Requests of one web process (web/http/guard.py, web/http/rate_limit.py) and its connections (web/http/protocol.py).
     max_body_bytes: Bytes = MIB
-    max_large_body_bytes: Bytes = 10 * MIB  # of a sender with a valid key, where an operation takes any object
-    max_webhook_bytes: Bytes = MIB  # it is kept whole, and runs are listed by the hundred
-    max_held_body_bytes: Bytes = 64 * MIB  # of all requests at work: their bodies, and what is made of them
-    max_held_body_bytes_per_sender: Bytes = 16 * MIB  # of one company; of one address while its company is not known
-    max_connections: Annotated[int, Meta(ge=8, le=100_000)] = 1_000  # fewer if the process may have fewer descriptors
-    max_connections_per_peer: Annotated[int, Meta(ge=4, le=100_000)] = 256  # a trusted proxy may have them all
-    max_webhook_counters: Count = 10_000  # of calls a minute by sender, kept in memory
+    max_large_body_bytes: Bytes = 10 * MIB  # from a sender with a valid key, if the operation takes any JSON object
+    max_webhook_bytes: Bytes = MIB  # the body is stored whole, and a page lists many runs
+    max_held_body_bytes: Bytes = 64 * MIB  # of all requests in progress: their bodies and what is decoded from them
+    max_held_body_bytes_per_sender: Bytes = 16 * MIB  # of one company, or of one address while the company is not known
+    max_connections: Annotated[int, Meta(ge=8, le=100_000)] = 1_000  # fewer if the process may open fewer files
+    max_connections_per_peer: Annotated[int, Meta(ge=4, le=100_000)] = 256  # a trusted proxy may use all of them
+    max_webhook_counters: Count = 10_000  # counters in memory: calls per minute by sender
 
     # The environment of a collection (domain/jetty/environment.py). Linux takes 128 KiB for one variable.
     max_environment_variables: Count = 200
     max_environment_bytes: Bytes = 64 * KIB  # of all names and values
 
-    # Outbound: what one delivery process has on its way (processes/delivery/worker.py, processes/delivery/lookups.py).
-    max_deliveries_at_once: Annotated[int, Meta(ge=2, le=10_000)] = 128  # attempts; of one company as many as are free
+    # Outbound: what one delivery process does at once (processes/delivery/worker.py, processes/delivery/lookups.py).
+    max_deliveries_at_once: Annotated[int, Meta(ge=2, le=10_000)] = 128  # attempts; one company may use all free ones
     max_receiver_deliveries_at_once: Count = 8  # attempts to one endpoint, agent or address of callbacks
     max_host_deliveries_at_once: Count = 16  # attempts to one host for one company
-    max_delivery_bytes_at_once: Bytes = 64 * MIB  # bodies; of one company as much as is free
-    max_answer_bytes: Bytes = 64 * KIB  # that are read of an answer
-    max_lookups_at_once: Annotated[int, Meta(ge=2, le=1_000)] = 64  # names that are looked up, each in a thread
+    max_delivery_bytes_at_once: Bytes = 64 * MIB  # bodies; one company may use all that is free
+    max_answer_bytes: Bytes = 64 * KIB  # read of an answer
+    max_lookups_at_once: Annotated[int, Meta(ge=2, le=1_000)] = 64  # names in DNS, each in a thread
     max_company_lookups_at_once: Count = 8
     max_host_lookups_at_once: Count = 2  # of one name; a second only when the first is overdue
     lookup_limit_s: Annotated[float, Meta(gt=0, le=60)] = 5.0  # for one name
 
-    # Outbound: attempts that fail, of one company in a minute; beyond them, receivers that fail wait (processes/delivery/worker.py).
+    # Outbound: beyond so many failed attempts, a company's failing receivers wait (processes/delivery/worker.py).
     max_company_failed_attempts_per_minute: Count = 600
 
-    # What small input may grow to: runs (domain/routines/firing.py), routines, tasks and trajectories (domain/jetty/trajectory.py).
-    max_run_text_bytes: Bytes = 256 * KIB  # that the variables of one run add to it
+    # What small input may expand to (domain/routines/firing.py, domain/routines/routine.py, domain/jetty/trajectory.py).
+    max_run_text_bytes: Bytes = 256 * KIB  # added to one run by its variables
     max_routine_bytes: Bytes = 512 * KIB  # of a routine's settings, which each of its revisions repeats
     max_trajectory_bytes: Bytes = 512 * KIB  # workflow, parameters, metadata, steps and labels of one trajectory
     max_trajectory_labels: Count = 200
     max_task_steps: Count = 200
     max_task_routines: Count = 1_000  # that are not archived
-    max_output_depth: Annotated[int, Meta(ge=1, le=64)] = 64  # levels of arrays and objects that a step gives
+    max_output_depth: Annotated[int, Meta(ge=1, le=64)] = 64  # levels of arrays and objects in a step's outputs
 
-    # What is recorded in a minute: of one company, by one holder of keys or webhook (application/quotas.py).
+    # What is recorded in a minute: for one company, and by one holder of keys or one webhook (application/quotas.py).
     max_company_events_per_minute: Count = 240_000
     max_company_bytes_per_minute: Bytes = 32 * MIB
     max_key_events_per_minute: Count = 60_000
@@ -95,30 +91,30 @@ class Limits(Value, frozen=True):
     max_company_triggers: Count = 20_000
     max_routine_triggers: Count = 100
     max_company_open_issues: Count = 100_000
-    max_routine_open_issues: Count = 10_000  # or trajectories: all of them stand in one event now and then
+    max_routine_open_issues: Count = 10_000  # or trajectories; `slot.counted` holds all of them in one event
     max_company_live_trajectories: Count = 10_000
     max_company_agents: Count = 1_000
     max_company_projects: Count = 2_000
     max_company_goals: Count = 5_000
     max_company_members: Count = 1_000
-    max_company_endpoints: Count = 20  # each is told of any event: a delivery for each
+    max_company_endpoints: Count = 20  # each event may cause a delivery to each of them
     max_company_tasks: Count = 2_000
     max_holder_keys: Count = 200  # of one user, agent or collection, that are neither revoked nor expired
     max_issue_comments: Count = 5_000
 
-    # What one company may keep on disk, over all time (application/quotas.py); 0: as much as there is room for.
+    # What one company may have on disk in total (application/quotas.py); 0: no limit but the disk.
     max_company_log_bytes: Annotated[int, Meta(ge=0, le=1024**6)] = 20 * GIB  # of the stored JSON of its events
 
-    # What a process keeps in memory of streams (application/event_store/stream_cache.py).
-    max_cache_bytes: Bytes = 96 * MIB  # of memory, by estimate
+    # The stream cache of one process (application/event_store/stream_cache.py).
+    max_cache_bytes: Bytes = 96 * MIB  # of memory, estimated
     max_cached_stream_bytes: Bytes = 256 * KIB  # of memory for one stream
 
     # One stream: the history of a thing, which every decision about it reads (application/event_store/unit_of_work.py).
-    max_stream_events: Count = 10_000  # by callers; beyond them it may only be ended (domain/endings.py)
-    max_stream_bytes: Bytes = 16 * MIB  # of memory, by estimate; a change of more than a few KB may fill half of it
+    max_stream_events: Count = 10_000  # by callers; a longer stream accepts only endings (domain/endings.py)
+    max_stream_bytes: Bytes = 16 * MIB  # of memory, estimated; a change of more than a few KB may fill half of it
 
     # One page of a list (projections/engine/read_model.py).
-    max_page_bytes: Bytes = 4 * MIB  # of the JSON of its rows; one row it has in any case
+    max_page_bytes: Bytes = 4 * MIB  # of the JSON of its rows; a page has at least one row
 
 
 DEFAULT = Limits()

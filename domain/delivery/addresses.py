@@ -1,8 +1,9 @@
 """
-Which addresses are public, so that a request which others have asked for may go there.
+Which IP addresses are public, so that a request on behalf of others may go there.
 
-An allow-list: IPv4 outside of the special-purpose blocks of IANA (RFC 6890 and its registry), IPv6 within 2000::/3
-outside of its own. An IPv6 address that stands for an IPv4 one (mapped, NAT64, 6to4) is what that one is.
+This is an allow-list: IPv4 outside of the special-purpose blocks of IANA (RFC 6890 and its registry), IPv6 within
+2000::/3 outside of its own special-purpose blocks. An IPv6 address that contains an IPv4 one (mapped, NAT64, 6to4) is
+judged by that one.
 """
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -45,16 +46,16 @@ SPECIAL_6 = tuple(
     )
 )
 MAPPED, NAT64, SIX_TO_FOUR = IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"), IPv6Network("2002::/16")
-ISATAP = (0x00005EFE, 0x02005EFE)  # the middle of an address that ends in an IPv4 one
+ISATAP = (0x00005EFE, 0x02005EFE)  # the 32 bits before an embedded IPv4 address
 
 
 def is_public(address: str) -> bool:
-    """Whether a literal address is one that anybody may reach; a text that is no address is not."""
+    """Return whether a literal address is one that anybody may reach; a text that is no address is not."""
     try:
-        found = ip_address(address)
+        parsed = ip_address(address)
     except ValueError:
         return False
-    return _is_public_4(found) if isinstance(found, IPv4Address) else _is_public_6(found)
+    return _is_public_4(parsed) if isinstance(parsed, IPv4Address) else _is_public_6(parsed)
 
 
 def _is_public_4(address: IPv4Address) -> bool:

@@ -1,4 +1,4 @@
-"""A delivery: one event on its way to one receiver, and what became of each attempt."""
+"""A delivery: one event on its way to one receiver, and the result of each attempt."""
 
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -8,11 +8,11 @@ from domain.errors import ImpossibleHistory
 from domain.events import DeliveryDead, DeliveryDelivered, DeliveryEvent, DeliveryFailed, DeliveryRequested
 from domain.values import DeliveryKind, Value
 
-GONE = 410  # the receiver says that it is there no more
+GONE = 410  # HTTP status: the receiver is gone for good
 
 
 class Answer(Value, frozen=True):
-    """What came of an attempt: the status of the answer, or why there is none."""
+    """The result of an attempt: the status of the answer, or why there is none."""
 
     status: int | None
     reason: str | None = None
@@ -21,10 +21,12 @@ class Answer(Value, frozen=True):
 
     @property
     def is_good(self) -> bool:
+        """Whether the receiver accepted the delivery: it answered 2xx."""
         return self.status is not None and 200 <= self.status < 300  # noqa: PLR2004 HTTP's
 
     @property
     def words(self) -> str:
+        """The reason of a failure in words, as it is recorded."""
         return self.reason or f"The receiver answered {self.status}"
 
 
@@ -32,22 +34,29 @@ class PendingDelivery(Value, frozen=True):
     """A delivery that waits to be sent, as the read model of due deliveries knows it."""
 
     id: UUID
-    version: int  # of its stream; another one makes this stale
+    version: int  # of its stream when it was listed; if the stream has another version now, this is stale
     kind: DeliveryKind
     target_id: UUID  # the endpoint, the agent or the trajectory
-    partition_key: UUID  # what shares a receiver: one that is slow keeps only its own lane waiting
-    ordered: bool  # whether it waits for the one before in its lane
+    partition_key: UUID  # deliveries to one receiver share it: a slow receiver holds up only its own
+    ordered: bool  # whether it waits for the previous delivery with the same partition key
     company_id: UUID
-    position: int  # of the event that it tells
+    position: int  # of the event that it is about
     attempts: int
 
 
 class Delivery(Value, frozen=True):
-    attempts: int = 0  # since it was asked for last
+    """The state of a delivery: the attempts so far, and whether there will be no more."""
+
+    attempts: int = 0  # since it was last requested
     ended: bool = False
 
 
 def evolve(delivery: Delivery | None, event: DeliveryEvent) -> Delivery:
+    """
+    Fold an event into the state of a delivery; None is one that was not tried yet.
+
+    Raise ImpossibleHistory if the event cannot follow.
+    """
     match delivery, event:
         case None | Delivery(ended=False), DeliveryFailed(attempt=attempt):
             return Delivery(attempts=attempt)
@@ -60,7 +69,7 @@ def evolve(delivery: Delivery | None, event: DeliveryEvent) -> Delivery:
 
 
 def attempted(delivery_id: UUID, delivery: Delivery | None, answer: Answer, now: datetime) -> list[DeliveryEvent]:
-    """What an attempt adds to the record."""
+    """Record the result of an attempt: delivered, failed with the moment of the next attempt, or dead after the last one."""
     attempt = (delivery.attempts if delivery else 0) + 1
     if answer.is_good and answer.status is not None:
         return [DeliveryDelivered(attempt=attempt, status=answer.status, took_ms=answer.took_ms)]
@@ -75,5 +84,5 @@ def attempted(delivery_id: UUID, delivery: Delivery | None, answer: Answer, now:
 
 
 def given_up(delivery: Delivery | None, reason: str) -> list[DeliveryEvent]:
-    """It can not be sent: its receiver is gone, disabled, or its secret is."""
+    """Record that the delivery cannot be sent: its receiver is gone or disabled, or its secret is gone."""
     return [DeliveryDead(attempt=delivery.attempts if delivery else 0, reason=reason)]

@@ -1,4 +1,4 @@
-"""Addresses that others give us to send to: what they must look like. Where they lead is judged when we connect."""
+"""What a URL must look like to which we send on behalf of others. Where it leads is checked when we connect."""
 
 import re
 from ipaddress import ip_address
@@ -9,19 +9,19 @@ from domain.errors import InvalidField
 
 LONGEST = 2_048
 LONGEST_PORT = 65_535
-PRINTABLE = re.compile(r"[!-~]+")  # a name of another script is written as xn--...
+PRINTABLE = re.compile(r"[!-~]+")  # names in other scripts are written as xn--...
 AUTHORITY = re.compile(r"\A[^/?]*")
 LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE)
-NUMERIC = re.compile(r"(0x[0-9a-f]*|[0-9]+)", re.IGNORECASE)  # a last label that some resolvers read as an address
-NOWHERE = ("localhost", "local", "internal", "localdomain", "home.arpa")  # names that no public zone has
+NUMERIC = re.compile(r"(0x[0-9a-f]*|[0-9]+)", re.IGNORECASE)  # some resolvers read such a last label as an address
+NOWHERE = ("localhost", "local", "internal", "localdomain", "home.arpa")  # names that lead to no public address
 
 
 class BadTarget(Exception):
-    """Not an address that we send to; the message says why."""
+    """A URL to which we do not send; the message says why."""
 
 
 def must_be_url(url: str, field: str) -> None:
-    """Raises Misfit, which names the field."""
+    """Raise InvalidField, which names the field, unless we may send to the URL."""
     try:
         host_of(url)
     except BadTarget as error:
@@ -29,7 +29,7 @@ def must_be_url(url: str, field: str) -> None:
 
 
 def host_of(url: str) -> str:
-    """The host of an http or https URL: a name, or an address as it is usually written. Raises BadTarget."""
+    """Return the host of an http or https URL: a name, or an address in its usual notation. Raise BadTarget."""
     if len(url) > LONGEST or not PRINTABLE.fullmatch(url) or "\\" in url:
         raise BadTarget(f"must be a URL of up to {LONGEST} ASCII characters, without blanks and backslashes")
     try:
@@ -50,14 +50,14 @@ def host_of(url: str) -> str:
 
 
 def request_target(url: str) -> str:
-    """What a request asks the host of a URL for: its path, parameters and query, to the letter."""
+    """Return the part of a URL that a request names to the host: path, parameters and query, unchanged."""
     _, _, rest = url.partition("://")
     target = AUTHORITY.sub("", rest, count=1)
     return target if target.startswith("/") else f"/{target}"
 
 
 def is_private_by_name(host: str) -> bool:
-    """Whether a host leads to no public address whatever a resolver says."""
+    """Return whether a host leads to no public address whatever a resolver answers."""
     host = host.rstrip(".").lower()
     if any(host == name or host.endswith(f".{name}") for name in NOWHERE):
         return True

@@ -1,4 +1,4 @@
-"""When what could not be delivered is tried again: one table, three days altogether."""
+"""When a delivery that failed is tried again: one table of pauses, three days altogether."""
 
 import hashlib
 from datetime import datetime, timedelta
@@ -7,15 +7,16 @@ from uuid import UUID
 
 PAUSES_S = (5, 30, 120, 600, 1_800, 3_600, 10_800, 21_600, 36_000, 43_200, 64_800, 72_000)  # 71 hours
 MOST_ATTEMPTS = len(PAUSES_S) + 1
-JITTER = Fraction(1, 5)  # of a pause, added at most: receivers that were away are not met by all at once
-LONGEST_RETRY_AFTER = timedelta(days=1)  # what a receiver may ask for by Retry-After
+JITTER = Fraction(1, 5)  # at most added to a pause, so that a receiver that was away does not get everything at once
+LONGEST_RETRY_AFTER = timedelta(days=1)  # a receiver may ask for no more by Retry-After
 
 
 def next_at(delivery_id: UUID, attempt: int, now: datetime, retry_after: timedelta | None = None) -> datetime | None:
     """
-    When the attempt after this one (from 1) is made; None: it was the last.
+    Return when the attempt after number `attempt` (from 1) is made; None if that was the last.
 
-    `wish` is how long the receiver asked to be left alone; it counts where it is longer, up to LONGEST_WISH.
+    `retry_after` is how long the receiver asked to be left alone; it counts where it is longer than the pause, up to
+    LONGEST_RETRY_AFTER.
     """
     if attempt >= MOST_ATTEMPTS:
         return None
@@ -26,6 +27,6 @@ def next_at(delivery_id: UUID, attempt: int, now: datetime, retry_after: timedel
 
 
 def _chance(delivery_id: UUID, attempt: int) -> Fraction:
-    """From 0 to 1, the same for the same attempt."""
+    """Return a number from 0 to 1 that is always the same for the same attempt."""
     digest = hashlib.sha256(delivery_id.bytes + attempt.to_bytes(4, "big")).digest()
     return Fraction(int.from_bytes(digest[:4], "big"), 2**32)

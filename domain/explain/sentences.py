@@ -1,4 +1,4 @@
-"""What became of a moment, told in one plain sentence and with the facts that it rests on."""
+"""What became of an occurrence, in one plain sentence, with the facts that it is based on."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -12,7 +12,7 @@ from domain.schedule import plan as plans
 from domain.schedule.time_words import span, when
 from domain.values import Coalesced, Failed, Skipped, Value
 
-Name = Callable[[str], str]  # of an actor, as people call it
+Name = Callable[[str], str]  # turns an actor into a name for people
 CHANGED = {
     "edited": "the schedule was edited",
     "deleted": "the trigger was deleted",
@@ -22,7 +22,7 @@ CHANGED = {
 
 
 class Explanation(Value, frozen=True):
-    """One schedule at one moment: everything that is known."""
+    """All that is known of one schedule at one moment."""
 
     trigger_id: UUID
     question: ExplainQuery
@@ -30,44 +30,46 @@ class Explanation(Value, frozen=True):
     now: datetime
     previous: datetime | None
     following: datetime | None
-    created: Recorded  # the trigger
-    fired: Recorded | None = None  # its run
-    ended: Recorded | None = None  # the run, so far
+    created: Recorded  # the creation of the trigger
+    fired: Recorded | None = None  # the firing of its run
+    ended: Recorded | None = None  # the end of its run, if it has ended
     missed: Recorded | None = None
     blocking: Recorded | None = None  # the firing of the run whose issue was in the way
     obstacle: Recorded | None = None  # what paused the project, or paused or terminated the agent
 
     @property
     def zone(self) -> str:
+        """The time zone of the schedule; UTC for a single moment."""
         plan = self.question.plan
         return plan.cron.timezone if plan is not None and plan.cron is not None else "UTC"
 
     def due_at(self, occurrence: datetime | None) -> datetime | None:
-        """When an occurrence of the schedule came or comes due."""
+        """Return when an occurrence of the schedule came or comes due; None if there is no plan or occurrence."""
         plan = self.question.plan
         return None if plan is None or occurrence is None else plans.due_at(plan, occurrence)
 
     @property
     def issue_id(self) -> UUID | None:
-        """The issue that its run opened or met."""
+        """The issue that its run opened or met, if any."""
         return getattr(self.run.outcome, "issue_id", None) if self.run else None
 
     @property
     def reason(self) -> str | None:
-        """Why an occurrence was missed, or a run was not to be."""
+        """Why the occurrence was missed, or why its run opened no issue; None if it ran or there is no outcome."""
         if self.missed is not None and isinstance(self.missed.event, TriggerMissed):
             return self.missed.event.reason
         return reason_of(self.run.outcome) if self.run else None
 
     @property
     def run(self) -> RunFired | None:
+        """The firing of the occurrence; None if it did not fire."""
         return self.fired.event if self.fired is not None and isinstance(self.fired.event, RunFired) else None
 
     @property
     def facts(self) -> dict[str, Recorded]:
-        """What it rests on, by what it is to the account, in the order in which it was recorded."""
+        """The recorded events that the verdict is based on, by their role, in the order in which they were recorded."""
         period = self.question.period
-        found = {
+        roles = {
             "status": period.status,
             "schedule": period.edit or self.created,
             "obstacle": self.obstacle,
@@ -76,13 +78,13 @@ class Explanation(Value, frozen=True):
             "fired": self.fired,
             "ended": self.ended,
         }
-        known = [(role, recorded) for role, recorded in found.items() if recorded is not None]
-        return dict(sorted(known, key=lambda item: item[1].at))
+        present = [(role, recorded) for role, recorded in roles.items() if recorded is not None]
+        return dict(sorted(present, key=lambda item: item[1].at))
 
 
 def sentence(explanation: Explanation, name: Name) -> str:
-    """What became of it."""
-    told = {
+    """Return one sentence that says what became of the occurrence; `name` turns an actor into a name for people."""
+    write = {
         "ran": _ran,
         "coalesced": _met,
         "skipped": _met,
@@ -91,7 +93,7 @@ def sentence(explanation: Explanation, name: Name) -> str:
         "planned": _planned,
         "not_an_occurrence": _no_occurrence,
     }.get(explanation.verdict, _kept)
-    return told(explanation, name)
+    return write(explanation, name)
 
 
 def _ran(explanation: Explanation, _name: Name) -> str:
@@ -102,7 +104,7 @@ def _ran(explanation: Explanation, _name: Name) -> str:
 
 
 def _since(explanation: Explanation) -> str:
-    """What became of the run."""
+    """Return what became of the run's issue, as the end of a sentence."""
     match explanation.ended and explanation.ended.event:
         case RunCompleted():
             return ", which is done"
@@ -117,8 +119,8 @@ def _since(explanation: Explanation) -> str:
 def _met(explanation: Explanation, _name: Name) -> str:
     run = explanation.run
     if run is not None and isinstance(run.outcome, Skipped) and run.outcome.issue_id is None:
-        by = f" (paused on {_at(explanation, explanation.obstacle.at)})" if explanation.obstacle else ""
-        return f"{_moment(explanation)} was skipped, because the project of the routine was paused{by}."
+        pause = f" (paused on {_at(explanation, explanation.obstacle.at)})" if explanation.obstacle else ""
+        return f"{_moment(explanation)} was skipped, because the project of the routine was paused{pause}."
     other = (
         f"of the run of {_at(explanation, explanation.blocking.at)}" if explanation.blocking else "of an earlier run"
     )
@@ -147,14 +149,14 @@ def _by_agent(explanation: Explanation, name: Name) -> str:
 def _missed(explanation: Explanation, name: Name) -> str:
     if explanation.missed is None or not isinstance(explanation.missed.event, TriggerMissed):
         return f"{_moment(explanation)} has no outcome: the schedule was changed before it was settled."
-    event, at = explanation.missed.event, _at(explanation, explanation.missed.at)
+    event, record_time = explanation.missed.event, _at(explanation, explanation.missed.at)
     if (changed := CHANGED.get(event.reason)) is not None:
-        by = name(explanation.missed.actor)
-        return f"{_moment(explanation)} was missed: {changed} by {by} on {at}, before the scheduler had come to it."
+        editor = name(explanation.missed.actor)
+        return f"{_moment(explanation)} was missed: {changed} by {editor} on {record_time}, before the scheduler had come to it."
     many = f" {event.count} occurrences were missed at once" if event.count > 1 else " It alone was missed"
     if event.reason == OVER_QUOTA:
-        return f"{_moment(explanation)} was missed: its company was over one of its quotas, as was recorded on {at}.{many}."
-    late = f"the scheduler came to it on {at}, {_late(explanation, explanation.missed.at)}"
+        return f"{_moment(explanation)} was missed: its company was over one of its quotas, as was recorded on {record_time}.{many}."
+    late = f"the scheduler came to it on {record_time}, {_late(explanation, explanation.missed.at)}"
     if event.reason == "catch_up_cap":
         rule = f"of what is late only the oldest {CATCH_UP_CAP} are made up for"
     else:
@@ -183,13 +185,13 @@ def _no_occurrence(explanation: Explanation, _name: Name) -> str:
     if trigger is not None and trigger.kind != "schedule":
         return f"The trigger is no schedule: it fires when it is called ({trigger.kind})."
     sides = [("before", explanation.previous), ("after", explanation.following)]
-    known = [f"the one {side} is {_at(explanation, moment)}" for side, moment in sides if moment is not None]
-    rest = f": {', '.join(known)}" if known else ", and there is none before or after"
+    neighbours = [f"the one {side} is {_at(explanation, moment)}" for side, moment in sides if moment is not None]
+    rest = f": {', '.join(neighbours)}" if neighbours else ", and there is none before or after"
     return f"{_at(explanation, explanation.question.at)} is no time of the schedule{rest}."
 
 
 def _kept(explanation: Explanation, name: Name) -> str:
-    """Something kept it from running, or it waits."""
+    """Return the sentence for an occurrence that was kept from running, or that waits."""
     period = explanation.question.period
     edited = f" by {name(period.edit.actor)} on {_at(explanation, period.edit.at)}" if period.edit else ""
     plan = explanation.question.plan
@@ -197,8 +199,8 @@ def _kept(explanation: Explanation, name: Name) -> str:
         case "being_settled":
             return _waits(explanation)
         case "not_yet_created":
-            made = f"{name(explanation.created.actor)} on {_at(explanation, explanation.created.at)}"
-            return f"{_moment(explanation)} did not run: the schedule was not there yet; it was made by {made}."
+            creator = f"{name(explanation.created.actor)} on {_at(explanation, explanation.created.at)}"
+            return f"{_moment(explanation)} did not run: the schedule was not there yet; it was made by {creator}."
         case "deleted":
             return f"{_moment(explanation)} {_did_not(explanation)}: the trigger was deleted{edited}."
         case "disabled":
@@ -225,16 +227,16 @@ def _waits(explanation: Explanation) -> str:
 def _kept_by_routine(explanation: Explanation, name: Name) -> str:
     period = explanation.question.period
     became = "archived" if explanation.verdict == "routine_archived" else "paused"
-    by = f" by {name(period.status.actor)} on {_at(explanation, period.status.at)}" if period.status else ""
+    author = f" by {name(period.status.actor)} on {_at(explanation, period.status.at)}" if period.status else ""
     settings = period.routine.settings if period.routine else None
     note = f', saying "{settings.pause_note}"' if settings and settings.pause_note else ""
     until = f"; it is to go on from {_at(explanation, settings.resume_at)}" if settings and settings.resume_at else ""
-    return f"{_moment(explanation)} {_did_not(explanation)}: the routine was {became}{by}{note}{until}."
+    return f"{_moment(explanation)} {_did_not(explanation)}: the routine was {became}{author}{note}{until}."
 
 
 def _did_not(explanation: Explanation) -> str:
-    asked = explanation.question.occurrence
-    return "did not run" if asked is not None and asked <= explanation.now else "will not run as things stand"
+    occurrence = explanation.question.occurrence
+    return "did not run" if occurrence is not None and occurrence <= explanation.now else "will not run as things stand"
 
 
 def _moment(explanation: Explanation) -> str:
@@ -245,7 +247,11 @@ def _at(explanation: Explanation, moment: datetime) -> str:
     return when(moment, explanation.zone)
 
 
-def _late(explanation: Explanation, at: datetime | None = None) -> str:
-    at = at or (explanation.fired.at if explanation.fired else None)
+def _late(explanation: Explanation, moment: datetime | None = None) -> str:
+    moment = moment or (explanation.fired.at if explanation.fired else None)
     due = explanation.due_at(explanation.question.occurrence)
-    return "when it was due" if due is None or at is None else f"{span(max(at - due, at - at))} after it was due"
+    return (
+        "when it was due"
+        if due is None or moment is None
+        else f"{span(max(moment - due, moment - moment))} after it was due"
+    )

@@ -1,8 +1,8 @@
 """
-Why a schedule did or did not fire at some moment: what was in force then, and what the log says of the occurrence.
+Why a schedule did or did not fire at some moment: the configuration then, and what the log says of the occurrence.
 
-A trigger's past is cut into eras, in each of which nothing that decides was changed. An occurrence belongs to the
-era in which it was planned: begin < occurrence <= end.
+A trigger's past is cut into config periods, in each of which nothing relevant was changed. An occurrence belongs to the
+period in which it was planned: begin < occurrence <= end.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -63,31 +63,33 @@ OUTCOMES: dict[type, Verdict] = {
 LIVE_ISSUE, PROJECT_PAUSED = "live_execution_issue", "project_paused"
 BEGINNING, END = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 LONGEST_JITTER = timedelta(hours=1)
-LONGEST_GAP = timedelta(days=9 * 366)  # between two occurrences: 29 February, where a leap year is left out
+LONGEST_GAP = timedelta(days=9 * 366)  # at most between two occurrences: 29 February, around a year such as 2100
 OF_TRIGGER = (TriggerCreated, TriggerUpdated, TriggerRestored, TriggerDeleted)
 OF_ROUTINE = (RoutineCreated, RoutineUpdated, RoutineRestored)
 
 
 class ConfigPeriod(Value, frozen=True):
-    """A time (begin, end] in which a trigger and its routine stayed as they were; None: not there yet."""
+    """A time (begin, end] in which a trigger and its routine stayed as they were; either is None before it was created."""
 
     begin: datetime
     end: datetime
     trigger: Trigger | None
     routine: Routine | None
-    edit: Recorded | None  # what made the trigger as it is
-    status: Recorded | None  # what gave the routine its status
+    edit: Recorded | None  # the event that made the trigger as it is
+    status: Recorded | None  # the event that gave the routine its status
 
     @property
     def plan(self) -> Plan | None:
+        """The plan of the trigger in this period; None if it was no schedule, or not there yet."""
         return None if self.trigger is None else triggers.plan_of(self.trigger)
 
     def has(self, moment: datetime) -> bool:
+        """Return whether the moment lies in the period."""
         return self.begin < moment <= self.end
 
 
 class ExplainQuery(Value, frozen=True):
-    """A moment, the era it falls into, and the occurrence that it is about; None: it is about none."""
+    """A moment, the config period that it lies in, and the occurrence that the question is about, if any."""
 
     at: datetime
     period: ConfigPeriod
@@ -96,21 +98,25 @@ class ExplainQuery(Value, frozen=True):
 
 
 def config_periods(routine_events: Sequence[Recorded], trigger_events: Sequence[Recorded]) -> list[ConfigPeriod]:
-    """The past of a trigger, oldest first, without a gap."""
-    found = [ConfigPeriod(begin=BEGINNING, end=END, trigger=None, routine=None, edit=None, status=None)]
-    for at, recorded in merge(_in_time(routine_events), _in_time(trigger_events), key=itemgetter(0)):
-        before = found[-1]
+    """Return the past of a trigger as periods, oldest first, without a gap."""
+    periods = [ConfigPeriod(begin=BEGINNING, end=END, trigger=None, routine=None, edit=None, status=None)]
+    for moment, recorded in merge(_in_time(routine_events), _in_time(trigger_events), key=itemgetter(0)):
+        before = periods[-1]
         after = _after(before, recorded)
         if isinstance(recorded.event, OF_TRIGGER + OF_ROUTINE):
-            found[-1] = replace(before, end=at)
-            found.append(replace(after, begin=at))
+            periods[-1] = replace(before, end=moment)
+            periods.append(replace(after, begin=moment))
         else:
-            found[-1] = after
-    return [period for period in found if period.begin < period.end]
+            periods[-1] = after
+    return [period for period in periods if period.begin < period.end]
 
 
 def _in_time(events: Sequence[Recorded]) -> Iterator[tuple[datetime, Recorded]]:
-    """With their times; one that a clock set back has dated before another counts as of the same time."""
+    """
+    Pair the events with their times.
+
+    An event that a clock set back has dated before an earlier one counts as of the time of that one.
+    """
     return zip(accumulate((recorded.at for recorded in events), max), events, strict=True)
 
 
@@ -128,13 +134,16 @@ def _after(period: ConfigPeriod, recorded: Recorded) -> ConfigPeriod:
 
 
 def query_at(past: Sequence[ConfigPeriod], moment: datetime) -> ExplainQuery:
-    """What a moment is about: the occurrence of its minute or one that came due in it, be it one that was not to be."""
+    """
+    Return what a question about a moment is about: an occurrence planned or due in its minute, even one that could not
+    run.
+    """
     minute = moment.replace(second=0, microsecond=0)
-    found = [
+    queries = [
         question for period in past if (question := _planned_in(period, _first_plan(past), minute, moment)) is not None
     ]
-    if found:
-        return next((question for question in found if _obstacle(question) is None), found[0])
+    if queries:
+        return next((question for question in queries if _obstacle(question) is None), queries[0])
     period = next(period for period in past if period.has(moment))
     if (plan := period.plan) is not None and plan.jitter_s:
         latest = plans.last_until(plan, moment, max(period.begin, moment - LONGEST_JITTER))
@@ -144,23 +153,23 @@ def query_at(past: Sequence[ConfigPeriod], moment: datetime) -> ExplainQuery:
 
 
 def _first_plan(past: Sequence[ConfigPeriod]) -> Plan | None:
-    """What the trigger began with: asked of a time before it was there."""
+    """Return the plan that the trigger began with, for questions about a time before it existed."""
     return next((period.plan for period in past if period.plan is not None), None)
 
 
 def _planned_in(period: ConfigPeriod, first: Plan | None, minute: datetime, moment: datetime) -> ExplainQuery | None:
-    """The occurrence that the schedule of an era has in a minute, its limits apart."""
+    """Return the query for the occurrence that a period's schedule has in a minute, ignoring the limits of its plan."""
     low, high = max(minute - INSTANT, period.begin), min(minute + MINUTE - INSTANT, period.end)
     plan = period.plan or first
     if plan is None or low >= high:
         return None
     bare = replace(plan, starts_at=None, ends_at=None, excluded=())
-    found = next(plans.occurrences(bare, low, high), None)
-    return None if found is None else ExplainQuery(at=moment, period=period, plan=plan, occurrence=found)
+    occurrence = next(plans.occurrences(bare, low, high), None)
+    return None if occurrence is None else ExplainQuery(at=moment, period=period, plan=plan, occurrence=occurrence)
 
 
 def reason_of(outcome: Outcome) -> str | None:
-    """Why an occurrence that was fired became what it is; None: it ran."""
+    """Return why a firing opened no issue and started no trajectory; None if it ran."""
     match outcome:
         case Opened() | Started():
             return None
@@ -173,7 +182,7 @@ def reason_of(outcome: Outcome) -> str | None:
 
 
 def missed_by(question: ExplainQuery, trigger_events: Iterable[Recorded]) -> Recorded | None:
-    """The fact that says that the occurrence did not run, if there is one."""
+    """Return the recorded event that says that the occurrence did not run, if there is one."""
     if question.occurrence is None:
         return None
     for recorded in trigger_events:
@@ -185,7 +194,11 @@ def missed_by(question: ExplainQuery, trigger_events: Iterable[Recorded]) -> Rec
 
 
 def verdict(question: ExplainQuery, fired: RunFired | None, missed: Recorded | None, now: datetime) -> Verdict:
-    """What is recorded comes first, then what kept the schedule from firing, then what is to be."""
+    """
+    Return the verdict.
+
+    What is recorded comes first, then what kept the schedule from firing, then what is still to come.
+    """
     if fired is not None:
         return OUTCOMES[type(fired.outcome)]
     if missed is not None:
@@ -200,7 +213,7 @@ def verdict(question: ExplainQuery, fired: RunFired | None, missed: Recorded | N
 
 
 def _obstacle(question: ExplainQuery) -> Verdict | None:
-    """What kept the schedule from firing; None: nothing did."""
+    """Return what kept the schedule from firing; None if nothing did."""
     trigger, routine = question.period.trigger, question.period.routine
     if trigger is None or routine is None:
         return "not_yet_created"
@@ -223,12 +236,15 @@ def _obstacle(question: ExplainQuery) -> Verdict | None:
 
 
 def previous(question: ExplainQuery, since: datetime) -> datetime | None:
-    """The occurrence of the schedule before the moment, not before `since` nor longer ago than LONGEST_GAP."""
+    """
+    Return the schedule's last occurrence before the moment, not before `since` and at most LONGEST_GAP ago; None if
+    none.
+    """
     before = (question.occurrence or question.at) - INSTANT
     since = max(since, before - LONGEST_GAP)
     return None if question.plan is None or before <= since else plans.last_until(question.plan, before, since)
 
 
 def following(question: ExplainQuery) -> datetime | None:
-    """The occurrence of the schedule after the moment."""
+    """Return the schedule's next occurrence after the moment; None if there is none."""
     return None if question.plan is None else plans.next_after(question.plan, question.occurrence or question.at)

@@ -1,4 +1,4 @@
-"""Steps that need no worker: `text_echo` says what it finds (Jetty's skill `text_echo`)."""
+"""Steps that need no worker: `text_echo` gives back a text (Jetty's skill `text_echo`)."""
 
 from typing import Any
 
@@ -21,25 +21,29 @@ TEMPLATES: tuple[dict[str, Any], ...] = (
 
 
 class _Missing(Exception):
-    """There is nothing at a path."""
+    """The path of a step's `text_path` leads to nothing."""
 
 
 def runs_by_itself(workflow: Json) -> bool:
-    """Whether all its steps are built in; one without steps is work for somebody else."""
+    """Return whether all steps of a workflow are built in; a workflow without steps is left to a worker."""
     steps, configs = task.steps_of(workflow), task.configs_of(workflow)
     return bool(steps) and all(configs.get(step, {}).get("activity") == TEXT_ECHO for step in steps)
 
 
 def carried_out(workflow: Json, init_params: Json, limits: Limits = DEFAULT) -> list[TrajectoryEvent]:
-    """What happens to a trajectory of such a workflow: its steps, and its end. It fails before it outgrows its limits."""
-    known: dict[str, Any] = {"init_params": init_params}
+    """
+    Return the events of a trajectory whose steps are all built in: each step, and the end.
+
+    The trajectory fails before it outgrows its limits.
+    """
+    values: dict[str, Any] = {"init_params": init_params}
     events: list[TrajectoryEvent] = []
     parts = {"call": size_of(workflow, init_params)}
     for step in task.steps_of(workflow):
         config = task.configs_of(workflow)[step]
         inputs = {name: value for name, value in config.items() if name != "activity"}
         try:
-            outputs = {"text": _text(config, known)}
+            outputs = {"text": _text(config, values)}
             reported = TrajectoryStepReported(step=step, status="completed", inputs=inputs, outputs=outputs)
             parts = trajectory.parts_after(parts, reported)
             trajectory.must_fit(parts, limits)
@@ -48,23 +52,27 @@ def carried_out(workflow: Json, init_params: Json, limits: Limits = DEFAULT) -> 
             if isinstance(failure, _Missing):
                 events.append(TrajectoryStepReported(step=step, status="failed", inputs=inputs))
             return [*events, TrajectoryMoved(status="failed", error=f"Step '{step}' failed: {failure}")]
-        known[step] = {"outputs": outputs}
+        values[step] = {"outputs": outputs}
         events.append(reported)
     return [*events, TrajectoryMoved(status="completed")]
 
 
 def _must_be_shallow(outputs: Json, most: int) -> None:
-    """A step can give back what another gave, and so make of small inputs whatever depth it likes."""
+    """
+    Raise RuleViolation for outputs that are nested too deep.
+
+    A step can give back the outputs of another, so small inputs could become as deep as they like.
+    """
     if depth_of(outputs) > most:
         raise RuleViolation(f"what it gives is nested deeper than {most} levels")
 
 
-def _text(config: dict[str, Any], known: dict[str, Any]) -> object:
+def _text(config: dict[str, Any], values: dict[str, Any]) -> object:
     if "text_path" not in config:
         return config.get("text", "")
-    found: Any = known
+    value: Any = values
     for part in str(config["text_path"]).split("."):
-        if not isinstance(found, dict) or part not in found:
+        if not isinstance(value, dict) or part not in value:
             raise _Missing(f"there is nothing at text_path '{config['text_path']}'")
-        found = found[part]
-    return found
+        value = value[part]
+    return value

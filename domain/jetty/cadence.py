@@ -9,15 +9,15 @@ from domain.schedule.cron_schedule import Cron
 from domain.schedule.plan import Plan
 from domain.values import Cadence, CadenceType, DayOfWeek, TriggerSettings
 
-DAYS: tuple[DayOfWeek, ...] = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")  # as cron counts them
-NO_SEED = UUID(int=0)  # there is no jitter
+DAYS: tuple[DayOfWeek, ...] = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")  # in the order of cron's numbers
+NO_SEED = UUID(int=0)  # a seed only matters for jitter, and a cadence has none
 AT_AN_HOUR: tuple[CadenceType, ...] = ("daily", "weekdays", "weekly")
 
 
 def cadence(
     type_: CadenceType, hour_utc: int | None = None, minute_utc: int | None = None, day_of_week: DayOfWeek | None = None
 ) -> Cadence:
-    """One that makes sense; None is absent. Raises Misfit, which names the field."""
+    """Return a cadence of fields that fit together; None is an absent field. Raise InvalidField, which names the field."""
     if type_ == "manual":
         _must_be_absent(type_, hour_utc=hour_utc, minute_utc=minute_utc, day_of_week=day_of_week)
     if type_ == "hourly":
@@ -31,10 +31,10 @@ def cadence(
     return Cadence(type=type_, hour_utc=hour_utc, minute_utc=minute_utc or 0, day_of_week=day_of_week)
 
 
-def cron_of(of: Cadence) -> str | None:
-    """Its cron expression; None: it never fires by itself."""
-    minute, hour = of.minute_utc, of.hour_utc
-    match of.type:
+def cron_of(recurrence: Cadence) -> str | None:
+    """Return the cron expression of a cadence; None if it never fires by itself."""
+    minute, hour = recurrence.minute_utc, recurrence.hour_utc
+    match recurrence.type:
         case "manual":
             return None
         case "hourly":
@@ -44,12 +44,12 @@ def cron_of(of: Cadence) -> str | None:
         case "weekdays":
             return f"{minute} {hour} * * 1-5"
         case "weekly":
-            return f"{minute} {hour} * * {DAYS.index(of.day_of_week or 'sun')}"
+            return f"{minute} {hour} * * {DAYS.index(recurrence.day_of_week or 'sun')}"
 
 
-def schedule_of(of: Cadence) -> TriggerSettings | None:
-    """The settings of the schedule that follows it; None for a manual one."""
-    cron = cron_of(of)
+def schedule_of(recurrence: Cadence) -> TriggerSettings | None:
+    """Return the settings of the schedule trigger of a cadence; None if it never fires by itself."""
+    cron = cron_of(recurrence)
     return None if cron is None else TriggerSettings(label="cadence", cron_expression=cron, timezone="UTC")
 
 
@@ -63,7 +63,7 @@ def _required(name: str, type_: CadenceType) -> InvalidField:
     return InvalidField(f"{name} is required for {type_} cadence", f"cadence.{name}")
 
 
-def next_after(of: Cadence, moment: datetime) -> datetime | None:
-    """When it recurs next; None: never."""
-    cron = cron_of(of)
+def next_after(recurrence: Cadence, moment: datetime) -> datetime | None:
+    """Return when the cadence recurs next after the moment; None if it never does."""
+    cron = cron_of(recurrence)
     return None if cron is None else plans.next_after(Plan(seed=NO_SEED, cron=Cron(cron, "UTC")), moment)

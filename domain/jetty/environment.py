@@ -1,4 +1,4 @@
-"""The variables of a collection's environment: what may be one, and how many there may be."""
+"""The environment variables of a collection: what a variable may be, and how many there may be."""
 
 import re
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ SHOWN = 64  # characters of a name that an error repeats
 
 
 def is_variable(name: str, value: str) -> bool:
-    """Whether a process can be given it: a POSIX name of up to 128 characters, and no NUL in the value."""
+    """Return whether a process can get the variable: a POSIX name of up to 128 characters, and a value without NUL."""
     return NAME.fullmatch(name) is not None and "\0" not in value
 
 
 def check_new(variables: Mapping[str, str]) -> None:
-    """Raises Misfit for a variable that no process can be given."""
+    """Raise InvalidField for a variable that a process cannot get."""
     for name, value in variables.items():
         if not NAME.fullmatch(name):
             raise InvalidField(
@@ -30,7 +30,7 @@ def check_new(variables: Mapping[str, str]) -> None:
 
 
 def check_total(variables: Mapping[str, object], limits: Limits) -> None:
-    """Raises Misfit for more variables than one collection may have, or larger ones."""
+    """Raise InvalidField if there are more variables than one collection may have, or larger ones."""
     if len(variables) > limits.max_environment_variables:
         raise InvalidField(f"{FIELD} would be more than {limits.max_environment_variables} variables", FIELD)
     size = sum(len(f"{name}={value}".encode()) for name, value in variables.items())

@@ -20,12 +20,15 @@ from domain.values import Json, TaskDetails, Value
 
 
 class Task(Value, frozen=True):
+    """The state of a task, with the routines that call it."""
+
     details: TaskDetails
-    routines: tuple[UUID, ...] = ()  # that call it, oldest first
+    routines: tuple[UUID, ...] = ()  # the routines that call it, oldest first
     deleted: bool = False
 
 
 def evolve(task: Task | None, event: TaskEvent) -> Task:
+    """Fold an event into the state of a task. Raise ImpossibleHistory if the event cannot follow."""
     match task, event:
         case None, TaskCreated(details=details):
             return Task(details=details)
@@ -33,8 +36,8 @@ def evolve(task: Task | None, event: TaskEvent) -> Task:
             return replace(task, details=details)
         case Task(deleted=False), TaskRoutineAdded(routine_id=id_):
             return replace(task, routines=(*task.routines, id_))
-        case Task(deleted=False), TaskRoutineRemoved(routine_id=gone):
-            return replace(task, routines=tuple(id_ for id_ in task.routines if id_ != gone))
+        case Task(deleted=False), TaskRoutineRemoved(routine_id=removed_id):
+            return replace(task, routines=tuple(id_ for id_ in task.routines if id_ != removed_id))
         case Task(deleted=False), TaskDeleted():
             return replace(task, deleted=True)
         case _:
@@ -42,27 +45,31 @@ def evolve(task: Task | None, event: TaskEvent) -> Task:
 
 
 def create(details: TaskDetails, limits: Limits = DEFAULT) -> list[TaskEvent]:
-    """Raises Misfit."""
+    """Create a task. Raise InvalidField if its workflow cannot be called."""
     _must_be_callable(details.workflow, limits)
     return [TaskCreated(details=details)]
 
 
 def update(task: Task, details: TaskDetails, limits: Limits = DEFAULT) -> list[TaskEvent]:
-    """Raises Misfit for a new workflow that is none."""
+    """
+    Change the details; nothing is recorded when they are the same.
+
+    Raise InvalidField if the workflow is a new one that cannot be called.
+    """
     if details.workflow != task.details.workflow:
         _must_be_callable(details.workflow, limits)
     return [] if details == task.details else [TaskUpdated(details=details)]
 
 
 def add_routine(task: Task, routine_id: UUID, limits: Limits) -> list[TaskEvent]:
-    """Raises Unacceptable for one too many."""
+    """Record that one more routine calls the task. Raise RuleViolation if it has as many as it may."""
     if len(task.routines) >= limits.max_task_routines:
         raise RuleViolation(f"A task has at most {limits.max_task_routines:,} routines: delete some first")
     return [TaskRoutineAdded(routine_id=routine_id)]
 
 
 def _must_be_callable(workflow: Json, limits: Limits) -> None:
-    """One that is too large to be called is refused when it is written. Raises Misfit."""
+    """Raise InvalidField for a workflow that is malformed, or already too large to be called."""
     must_be_workflow(workflow)
     must_have_few_steps(workflow, limits)
     if (size := size_of(workflow)) > limits.max_trajectory_bytes:
@@ -70,38 +77,38 @@ def _must_be_callable(workflow: Json, limits: Limits) -> None:
 
 
 def must_have_few_steps(workflow: Json, limits: Limits) -> None:
-    """Raises Misfit."""
+    """Raise InvalidField if the workflow has more steps than a task may have."""
     if (many := len(steps_of(workflow))) > limits.max_task_steps:
         raise InvalidField(f"A task has at most {limits.max_task_steps} steps, got {many}", "workflow.steps")
 
 
 def must_be_there(task: Task | None) -> Task:
-    """Raises NotFound."""
+    """Return the task. Raise NotFound if it never was or is deleted."""
     if task is None or task.deleted:
         raise NotFound
     return task
 
 
 def declared(workflow: Json) -> dict[str, Any]:
-    """The parameters that a workflow declares, with their defaults, in its order."""
-    found = workflow.get("init_params")
-    return found if isinstance(found, dict) else {}
+    """Return the parameters that a workflow declares, with their defaults, in its order; empty if there are none."""
+    parameters = workflow.get("init_params")
+    return parameters if isinstance(parameters, dict) else {}
 
 
 def steps_of(workflow: Json) -> list[str]:
-    """The names of its steps, in its order."""
-    found = workflow.get("steps")
-    return found if isinstance(found, list) else []
+    """Return the names of a workflow's steps, in its order; empty if there are none."""
+    steps = workflow.get("steps")
+    return steps if isinstance(steps, list) else []
 
 
 def configs_of(workflow: Json) -> dict[str, Any]:
-    """What is set for its steps, by their names."""
-    found = workflow.get("step_configs")
-    return found if isinstance(found, dict) else {}
+    """Return the configuration of a workflow's steps, by their names; empty if there is none."""
+    configs = workflow.get("step_configs")
+    return configs if isinstance(configs, dict) else {}
 
 
 def must_be_workflow(workflow: Json) -> None:
-    """Its three parts are of the right type, and every step is one that is configured, once. Raises Misfit."""
+    """Raise InvalidField unless the three parts have the right types and every step is configured and named once."""
     for name in ("init_params", "step_configs"):
         if not isinstance(workflow.get(name), dict | None):
             raise InvalidField(f"{name} must be an object", f"workflow.{name}")
@@ -119,7 +126,7 @@ def must_be_workflow(workflow: Json) -> None:
 
 
 def type_hint(default: object) -> str:
-    """The type of a parameter, told by its default, in the words of JSON Schema (Jetty contract 4)."""
+    """Return the type of a parameter in the words of JSON Schema, derived from its default (Jetty contract 4)."""
     match default:
         case bool():
             return "boolean"

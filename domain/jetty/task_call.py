@@ -1,4 +1,7 @@
-"""A routine's call of a task: what it overrides, and what becomes of that when the task moves on (Jetty contract 2, 6)."""
+"""
+A routine's call of a task: which parameters it overrides, and what happens to them when the task changes (Jetty
+contract 2, 6).
+"""
 
 from typing import Any
 
@@ -8,23 +11,23 @@ from domain.values import Json
 
 
 def check_overrides(overrides: Json, workflow: Json) -> None:
-    """Only what the task declares can be overridden. Raises Unacceptable, which lists the others."""
+    """Raise RuleViolation, which lists them, for overrides that the task does not declare."""
     if unknown := drifted(overrides, workflow):
         raise RuleViolation("Unknown init_params_overrides keys", {"unknown_keys": unknown})
 
 
 def drifted(overrides: Json, workflow: Json) -> list[str]:
-    """The keys of the overrides that the task does not declare (any more)."""
-    known = task.declared(workflow)
-    return [key for key in overrides if key not in known]
+    """Return the keys of the overrides that the task does not declare, or not any more."""
+    parameters = task.declared(workflow)
+    return [key for key in overrides if key not in parameters]
 
 
 def init_params(overrides: Json, workflow: Json) -> dict[str, Any]:
-    """What a call is given: the task's own, overlaid key by key; what it does not declare any more is left out."""
-    known = task.declared(workflow)
-    return known | {key: value for key, value in overrides.items() if key in known}
+    """Return the parameters of a call: the task's own, overridden key by key; keys that it does not declare are left out."""
+    parameters = task.declared(workflow)
+    return parameters | {key: value for key, value in overrides.items() if key in parameters}
 
 
 def warnings(overrides: Json, workflow: Json, task_name: str) -> list[str]:
-    """What its owner should know."""
+    """Return what the routine's owner should know: a sentence for each override that has no effect any more."""
     return [f"Override key '{key}' is no longer declared on task '{task_name}'" for key in drifted(overrides, workflow)]

@@ -1,4 +1,4 @@
-"""A trajectory: one call of a task, from its opening to its end, in the hands of at most one worker at a time."""
+"""A trajectory: one call of a task, from its opening to its end. At most one worker has it at a time."""
 
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -21,22 +21,24 @@ from domain.jetty import task
 from domain.values import Callback, Json, Sealed, TrajectoryStatus, Value
 
 LIVE: tuple[TrajectoryStatus, ...] = ("pending", "running")
-TOLD: tuple[TrajectoryStatus, ...] = ("completed", "failed")  # of which a callback is made (Jetty contract 8)
+TOLD: tuple[TrajectoryStatus, ...] = ("completed", "failed")  # these ends cause a callback (Jetty contract 8)
 LEASE = timedelta(seconds=60)
 TIMED_OUT = "timed_out"
-SETTLED = timedelta(seconds=5)  # so soon after a lease has begun it is not extended
-STEP, LABEL = "step ", "label "  # what the names of such parts begin with
+SETTLED = timedelta(seconds=5)  # a lease that began less than this ago is not extended
+STEP, LABEL = "step ", "label "  # prefixes of the names of such parts
 NOT_YOURS = "The claim is not the current one: another worker has the trajectory, or it has ended"
 
 
 class Claim(Value, frozen=True):
-    """A worker's hold on it."""
+    """A worker's claim on a trajectory, which holds until its lease ends."""
 
     id: UUID
     until: datetime
 
 
 class Trajectory(Value, frozen=True):
+    """The state of a trajectory: what was called, and who has it."""
+
     task_id: UUID
     workflow: Json
     init_params: Json
@@ -46,10 +48,11 @@ class Trajectory(Value, frozen=True):
     callback: Callback | None
     status: TrajectoryStatus = "pending"
     claim: Claim | None = None
-    parts: dict[str, int] = {}  # how many bytes of JSON it holds, by what they are
+    parts: dict[str, int] = {}  # bytes of JSON, by the name of the part
 
 
 def evolve(trajectory: Trajectory | None, event: TrajectoryEvent) -> Trajectory:
+    """Fold an event into the state of a trajectory. Raise ImpossibleHistory if the event cannot follow."""
     match trajectory, event:
         case None, TrajectoryOpened():
             return Trajectory(
@@ -75,7 +78,7 @@ def evolve(trajectory: Trajectory | None, event: TrajectoryEvent) -> Trajectory:
 
 
 def parts_after(parts: dict[str, int], event: TrajectoryEvent) -> dict[str, int]:
-    """The sizes of what a trajectory holds, after an event; a step or a label that is reported again replaces itself."""
+    """Return the sizes of a trajectory's parts after an event; a step or label that is reported again replaces itself."""
     match event:
         case TrajectoryOpened():
             return parts | {"call": size_of(event.workflow, event.init_params, event.metadata)}
@@ -88,7 +91,7 @@ def parts_after(parts: dict[str, int], event: TrajectoryEvent) -> dict[str, int]
 
 
 def must_fit(parts: dict[str, int], limits: Limits) -> None:
-    """Raises Unacceptable when a trajectory would hold too much."""
+    """Raise RuleViolation if a trajectory would have too many steps or labels, or too many bytes of them."""
     steps, labels = (sum(name.startswith(kind) for name in parts) for kind in (STEP, LABEL))
     if steps > limits.max_task_steps:
         raise RuleViolation(f"A trajectory has at most {limits.max_task_steps} steps")
@@ -102,27 +105,31 @@ def must_fit(parts: dict[str, int], limits: Limits) -> None:
 
 
 def must_be_openable(opened: TrajectoryOpened, limits: Limits) -> None:
-    """Raises Unacceptable when its task has too many steps, or what it is called with is too large."""
+    """Raise InvalidField if its task has too many steps, RuleViolation if what it is called with is too large."""
     task.must_have_few_steps(opened.workflow, limits)
     must_fit(parts_after({}, opened), limits)
 
 
 def may_be_claimed(trajectory: Trajectory, now: datetime) -> bool:
-    """Whether nobody has it: it waits, or its worker has not been heard of for longer than its lease."""
+    """Return whether no worker has the trajectory: it waits, or its worker was silent for longer than its lease."""
     if trajectory.status == "pending":
         return True
     return trajectory.status == "running" and trajectory.claim is not None and trajectory.claim.until <= now
 
 
 def claim(trajectory: Trajectory, claim_id: UUID, worker: str, now: datetime) -> list[TrajectoryEvent]:
-    """Nothing when another has it."""
+    """Give the trajectory to a worker; nothing is recorded when another has it."""
     if not may_be_claimed(trajectory, now):
         return []
     return [TrajectoryClaimed(claim_id=claim_id, worker=worker, until=now + LEASE)]
 
 
 def extend(trajectory: Trajectory, claim_id: UUID, now: datetime) -> list[TrajectoryEvent]:
-    """Nothing when it has just been extended. Raises Conflict for a claim that is not the current one."""
+    """
+    Extend the worker's lease; nothing is recorded when it has just begun.
+
+    Raise Conflict for a claim that is not the current one.
+    """
     claim = must_be_claimed_by(trajectory, claim_id)
     if now + LEASE - claim.until < SETTLED:
         return []
@@ -132,17 +139,22 @@ def extend(trajectory: Trajectory, claim_id: UUID, now: datetime) -> list[Trajec
 def report(
     trajectory: Trajectory, claim_id: UUID, step: TrajectoryStepReported, limits: Limits = DEFAULT
 ) -> list[TrajectoryEvent]:
-    """Raises Conflict as `extend` does, Misfit for a step that its workflow does not have, Unacceptable for too much."""
+    """
+    Record a step.
+
+    Raise Conflict as `extend` does, InvalidField for a step that the workflow does not have, RuleViolation if the
+    trajectory would become too large.
+    """
     must_be_claimed_by(trajectory, claim_id)
-    known = trajectory.workflow.get("steps")
-    if isinstance(known, list) and known and step.step not in known:
+    steps = trajectory.workflow.get("steps")
+    if isinstance(steps, list) and steps and step.step not in steps:
         raise InvalidField(f"The task has no step '{step.step}'", "step")
     must_fit(parts_after(trajectory.parts, step), limits)
     return [step]
 
 
 def label(trajectory: Trajectory, labelled: TrajectoryLabelled, limits: Limits = DEFAULT) -> list[TrajectoryEvent]:
-    """Raises Unacceptable for one too many."""
+    """Set a label. Raise RuleViolation if the trajectory would become too large."""
     must_fit(parts_after(trajectory.parts, labelled), limits)
     return [labelled]
 
@@ -150,22 +162,27 @@ def label(trajectory: Trajectory, labelled: TrajectoryLabelled, limits: Limits =
 def finish(
     trajectory: Trajectory, claim_id: UUID, status: TrajectoryStatus, error: str | None
 ) -> list[TrajectoryEvent]:
-    """The worker is done with it; said again it is nothing new. Raises Conflict as `extend` does."""
+    """
+    Record that the worker is done; nothing if the trajectory has this status already.
+
+    Raise Conflict as `extend` does.
+    """
     must_be_claimed_by(trajectory, claim_id)
     return move(trajectory, status, error)
 
 
 def must_be_claimed_by(trajectory: Trajectory, claim_id: UUID) -> Claim:
+    """Return the current claim. Raise Conflict unless the trajectory is running and this claim is the current one."""
     if trajectory.status != "running" or trajectory.claim is None or trajectory.claim.id != claim_id:
         raise Conflict(NOT_YOURS)
     return trajectory.claim
 
 
 def move(trajectory: Trajectory, status: TrajectoryStatus, error: str | None = None) -> list[TrajectoryEvent]:
-    """Whoever sets a status may set any (Jetty contract 7); the one that it has is nothing new."""
+    """Set the status; nothing if it is the same. Any status may follow any other (Jetty contract 7)."""
     return [] if status == trajectory.status else [TrajectoryMoved(status=status, error=error)]
 
 
 def time_out(trajectory: Trajectory) -> list[TrajectoryEvent]:
-    """It has lasted longer than its routine allows."""
+    """Record that the trajectory lasted longer than its routine allows; nothing if it has ended."""
     return [TrajectoryMoved(status="failed", error=TIMED_OUT)] if trajectory.status in LIVE else []

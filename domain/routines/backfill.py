@@ -1,8 +1,8 @@
 """
 A backfill: the occurrences of a schedule in a range of the past are run after all.
 
-It goes through the range from its begin to its end. An occurrence that has a run keeps that one, so nothing runs twice
-however often a range is asked for.
+It goes through the range from its beginning to its end. An occurrence that has a run keeps that one, so nothing runs
+twice however often a range is requested.
 """
 
 from datetime import datetime
@@ -28,9 +28,9 @@ from domain.schedule import plan as plans
 from domain.schedule.plan import INSTANT, Plan
 from domain.values import Overlap, RoutineSettings, Value
 
-MOST = 5_000  # occurrences of one
+MOST = 5_000  # occurrences in one backfill
 ENDED = "The backfill is over"
-OBSTACLES: dict[str, str] = {  # by which a backfill is refused, or ends, and in words
+OBSTACLES: dict[str, str] = {  # reasons for which a backfill is refused or cancelled, and their texts
     "routine_paused": "Routine is paused",
     "routine_archived": ARCHIVED,
     "no_agent": "Default agent required",
@@ -40,17 +40,19 @@ OBSTACLES: dict[str, str] = {  # by which a backfill is refused, or ends, and in
 
 
 class Backfill(Value, frozen=True):
+    """The state of a backfill: its range, how far it has come, and whether it is over."""
+
     trigger_id: UUID
     routine_id: UUID
     until: datetime
     overlap: Overlap
-    reached: datetime  # every occurrence up to here has been seen to
+    reached: datetime  # every occurrence up to here has been handled
     ended: bool = False
     over_quota: bool = False  # it waits until its company has recorded less in a minute
 
 
 class Waiting(Value, frozen=True):
-    """A backfill with something left to do, as the read model of backfills knows it."""
+    """A backfill that is not over, as the read model of backfills knows it."""
 
     id: UUID
     trigger_id: UUID
@@ -59,6 +61,7 @@ class Waiting(Value, frozen=True):
 
 
 def evolve(backfill: Backfill | None, event: BackfillEvent) -> Backfill:
+    """Fold an event into the state of a backfill. Raise ImpossibleHistory if the event cannot follow."""
     match backfill, event:
         case None, BackfillRequested(trigger_id=trigger_id, routine_id=routine_id, overlap=overlap):
             return Backfill(
@@ -77,7 +80,7 @@ def evolve(backfill: Backfill | None, event: BackfillEvent) -> Backfill:
 
 
 def obstacle(settings: RoutineSettings, project: Project | None, assignee: Agent | None) -> str | None:
-    """Why a routine with this project and assignee cannot work now, one of OBSTACLES; None: it can."""
+    """Return why a routine with this project and assignee cannot work now, as a key of OBSTACLES; None if it can."""
     if settings.status != "active":
         return f"routine_{settings.status}"
     if projects.is_paused(project):
@@ -90,31 +93,37 @@ def obstacle(settings: RoutineSettings, project: Project | None, assignee: Agent
 
 
 def may_begin(obstacle: str | None) -> None:
-    """Raises Conflict when something is in the way."""
+    """Raise Conflict if there is an obstacle, with its text."""
     if obstacle is not None:
         raise Conflict(OBSTACLES[obstacle])
 
 
 def until(moment: datetime | None, now: datetime, owed: datetime | None) -> datetime:
-    """The end of a range: nothing ahead, and nothing that the schedule settles itself."""
+    """
+    Return the end of a backfill's range: not after now, and before `owed`, the first occurrence that the schedule
+    settles itself.
+    """
     last = min(moment or now, now)
     return last if owed is None else min(last, owed - INSTANT)
 
 
 def count(plan: Plan, since: datetime, until: datetime) -> int:
-    """How many occurrences the range has, its ends included. Raises Misfit if they are none, or more than MOST."""
-    found = plans.count(plan, since - INSTANT, until) if since <= until else 0
-    if not found:
+    """
+    Return how many occurrences the range has, its ends included. Raise InvalidField if there is none, or more than
+    MOST.
+    """
+    number = plans.count(plan, since - INSTANT, until) if since <= until else 0
+    if not number:
         raise InvalidField("The schedule has no occurrence in this range that is settled", "from")
-    if found > MOST:
+    if number > MOST:
         raise InvalidField(
-            f"The range has {found:,} occurrences, and a backfill at most {MOST:,}: ask for parts of it", "to"
+            f"The range has {number:,} occurrences, and a backfill at most {MOST:,}: ask for parts of it", "to"
         )
-    return found
+    return number
 
 
 def cancel(backfill: Backfill, reason: str) -> list[BackfillEvent]:
-    """Nothing more of it is run; what was, stays. Raises Conflict when it is over."""
+    """Record that no more of the backfill is run; what has run stays. Raise Conflict if it is over."""
     if backfill.ended:
         raise Conflict(ENDED)
     return [BackfillCancelled(reason=reason)]

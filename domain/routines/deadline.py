@@ -1,4 +1,4 @@
-"""Something that ends by itself, and whose time has come."""
+"""Runs and pauses that end by themselves, and whose time has come."""
 
 from datetime import datetime
 from typing import Literal
@@ -8,8 +8,8 @@ from domain.values import Value
 
 
 class Overdue(Value, frozen=True):
-    """A run that lasts too long, or a pause of a routine that is over, as the read model knows it."""
+    """A run that lasts too long, or a pause of a routine that is over, as the read model of deadlines knows it."""
 
-    id: UUID  # of the run, or of the routine
+    id: UUID  # the run's, or the routine's for a pause
     kind: Literal["run", "pause"]
     ends_at: datetime

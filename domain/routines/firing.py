@@ -1,4 +1,4 @@
-"""A firing: run, execution issue and slot decided together, so that they are recorded together or not at all."""
+"""A firing: its run, execution issue and slot are decided together, so that they are recorded together or not at all."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -36,11 +36,11 @@ from domain.values import (
 NOT_INVOKABLE = "Agent is not invokable in its current state"
 PROJECT_PAUSED = Skipped(reason="paused")
 LONGEST_TITLE = 200  # characters of an issue's title
-LONGEST_REASON = 1_000  # characters of why a run failed
+LONGEST_REASON = 1_000  # characters of the reason why a run failed
 
 
 class RenderedTemplate(Value, frozen=True):
-    """A routine's title and description with its variables filled in, and the values of these."""
+    """A routine's title and description with the variables filled in, and the values of the variables."""
 
     title: str
     description: str
@@ -48,14 +48,14 @@ class RenderedTemplate(Value, frozen=True):
 
 
 class FiringRequest(Value, frozen=True):
-    """A request to fire a routine; the overrides are already resolved."""
+    """A request to fire a routine; overrides of the routine's settings are resolved already."""
 
     run_id: UUID
     routine_id: UUID
     source: RunSource
     assignee_agent_id: UUID | None
     project_id: UUID | None
-    rendered: RenderedTemplate | Failed  # Failed: they cannot be filled in
+    rendered: RenderedTemplate | Failed  # Failed: the variables cannot be filled in
     trigger_id: UUID | None = None
     occurrence: datetime | None = None
     next_at: datetime | None = None
@@ -63,7 +63,7 @@ class FiringRequest(Value, frozen=True):
     backfill_id: UUID | None = None
     idempotency_key: str | None = None
     payload: Json | None = None
-    agent_id: UUID | None = None  # who asked, for source manual
+    agent_id: UUID | None = None  # who requested it, if the source is `manual`
     user_id: UUID | None = None
     workspace: Workspace | None = None
     deadline: datetime | None = None
@@ -78,22 +78,22 @@ class Facts(Value, frozen=True):
 
 
 def render(
-    settings: RoutineSettings, given: Sequence[Mapping[str, object]], moment: datetime, most: int = sys.maxsize
+    settings: RoutineSettings, candidates: Sequence[Mapping[str, object]], moment: datetime, most: int = sys.maxsize
 ) -> RenderedTemplate:
     """
-    The texts with the values given, the first that has one; `moment` fills in the date (contract 2.2, 2.3).
+    Return the title and description with the variables filled in; the first candidate that has a value gives it.
 
-    A title that grows past LONGEST_TITLE is cut, and stands whole at the beginning of the description. Raises
-    Unacceptable for wrong values, and for values that are, with what they add to title and description, more than
-    `most` bytes: then nothing is made of them.
+    `moment` fills in the built-in date and timestamp (contract 2.2, 2.3). A title that grows past LONGEST_TITLE is cut,
+    and the whole title is put before the description. Raise RuleViolation for values that are not allowed, or if the
+    values, with what they add to title and description, take more than `most` bytes; the texts are not built then.
     """
-    resolved = variables.resolve(settings.variables, given)
+    resolved = variables.resolve(settings.variables, candidates)
     values = variables.built_in_values(moment) | resolved
     title, description = settings.title, settings.description or ""
-    added = variables.added_size(title, values) + variables.added_size(description, values)
-    added += len(msgspec.json.encode(resolved)) if resolved else 0
-    if added > most:
-        raise RuleViolation(f"The variables of a run may add at most {most} bytes to it, and add {added}")
+    added_bytes = variables.added_size(title, values) + variables.added_size(description, values)
+    added_bytes += len(msgspec.json.encode(resolved)) if resolved else 0
+    if added_bytes > most:
+        raise RuleViolation(f"The variables of a run may add at most {most} bytes to it, and add {added_bytes}")
     title, description = variables.interpolate(title, values), variables.interpolate(description, values)
     if len(title) > LONGEST_TITLE:
         description = f"{title}\n\n{description}" if description else title
@@ -102,44 +102,47 @@ def render(
 
 
 def failed(refusal: DomainError) -> Failed:
-    """What becomes of a firing that nobody waits for, when it is refused."""
+    """
+    Return the outcome of a refused firing that no client waits for; its reason is the refusal's message, cut at
+    LONGEST_REASON.
+    """
     message = refusal.message
     return Failed(reason=message if len(message) <= LONGEST_REASON else f"{message[: LONGEST_REASON - 1]}…")
 
 
 def deadline(settings: RoutineSettings, moment: datetime) -> datetime | None:
-    """When a run that is fired now has lasted too long; None: never."""
+    """Return when a run that is fired at `moment` has lasted too long; None if it may last for ever."""
     most = settings.max_run_duration_sec
     return None if most is None else moment + timedelta(seconds=most)
 
 
 def outcome(firing: FiringRequest, routine: Routine, agent: Agent | None, newest: LiveWork | None) -> Outcome:
-    """What becomes of it (contract 5.2, 5.3); `newest` is the live execution issue that it meets, if any."""
+    """Return the outcome of a firing (contract 5.2, 5.3); `newest` is the newest live work of the routine, if any."""
     if isinstance(firing.rendered, Failed):
         return firing.rendered
-    begun = Opened(issue_id=issue_of_run(firing.run_id))
-    decided = runs.outcome(routine.settings.concurrency_policy, newest, begun)
-    if not isinstance(decided, Opened):
-        return decided
+    opening = Opened(issue_id=issue_of_run(firing.run_id))
+    result = runs.outcome(routine.settings.concurrency_policy, newest, opening)
+    if not isinstance(result, Opened):
+        return result
     if agent is None:
         return Failed(reason="Default agent required")
     if not agents.is_invokable(agent):
         return Failed(reason=NOT_INVOKABLE)
-    return decided
+    return result
 
 
 def facts(firing: FiringRequest, routine: Routine, slot: Slot, outcome: Outcome) -> Facts:
-    """The events of a firing with this outcome."""
-    fired = fired_with(firing, routine, outcome)
+    """Return the events of a firing with this outcome: the run, and the issue and slot if an issue is opened."""
+    run = fired_with(firing, routine, outcome)
     if not isinstance(outcome, Opened) or isinstance(firing.rendered, Failed):
-        return Facts(run=fired, issue=None, slot=())
+        return Facts(run=run, issue=None, slot=())
     live = LiveWork(issue_id=outcome.issue_id, run_id=firing.run_id)
     issue = _issue(firing, firing.rendered, routine.settings)
-    return Facts(run=fired, issue=issue, slot=tuple(slots.take(slot, firing.routine_id, live)))
+    return Facts(run=run, issue=issue, slot=tuple(slots.take(slot, firing.routine_id, live)))
 
 
 def fired_with(firing: FiringRequest, routine: Routine, outcome: Outcome) -> RunFired:
-    """The fact that the routine fired, with this outcome."""
+    """Return the event that the routine fired with this outcome."""
     return RunFired(
         routine_id=firing.routine_id,
         revision=routine.revision,
@@ -178,6 +181,6 @@ def _issue(firing: FiringRequest, rendered: RenderedTemplate, settings: RoutineS
 
 
 def _payload(firing: FiringRequest) -> Json | None:
-    """What a run keeps of what it was fired with (contract 2.3)."""
+    """Return the payload that a run keeps, with the values of the variables (contract 2.3)."""
     filled = {} if isinstance(firing.rendered, Failed) else firing.rendered.variables
     return variables.merged_payload(firing.payload, filled)

@@ -1,5 +1,5 @@
 """
-A routine: what recurs, for whom, and under which policies. Lifecycle: contract 3.5.
+A routine: work that recurs, for whom, and under which policies. Its lifecycle is that of contract 3.5.
 
 Every event is one revision, so the revision number is the version of the stream, and the routine as it was at a
 revision is the fold of the stream up to there.
@@ -30,6 +30,8 @@ MOST_VARIABLES = 200
 
 
 class Routine(Value, frozen=True):
+    """The state of a routine: its settings, its triggers, and the number of its revision."""
+
     settings: RoutineSettings
     revision: int = 1
     triggers: dict[UUID, TriggerState] = {}  # oldest first
@@ -37,6 +39,10 @@ class Routine(Value, frozen=True):
 
 
 def evolve(routine: Routine | None, event: RoutineEvent) -> Routine:
+    """
+    Fold an event into the state of a routine; each event adds one revision. Raise ImpossibleHistory if it cannot
+    follow.
+    """
     match routine, event:
         case None, RoutineCreated(settings=settings, responsible_user_id=responsible):
             return Routine(settings=settings, responsible_user_id=responsible)
@@ -45,15 +51,15 @@ def evolve(routine: Routine | None, event: RoutineEvent) -> Routine:
         case Routine(revision=revision), RoutineRestored(settings=settings, triggers=triggers):
             return replace(routine, revision=revision + 1, settings=settings, triggers=triggers)
         case Routine(revision=revision), RoutineTriggerAdded(trigger_id=id_, kind=kind, state=state):
-            added = {id_: state or TriggerState(kind=kind)}
-            return replace(routine, revision=revision + 1, triggers=routine.triggers | added)
+            new = {id_: state or TriggerState(kind=kind)}
+            return replace(routine, revision=revision + 1, triggers=routine.triggers | new)
         case Routine(revision=revision), RoutineTriggerChanged(trigger_id=id_, state=TriggerState() as state):
             return replace(routine, revision=revision + 1, triggers=routine.triggers | {id_: state})
         case Routine(revision=revision), RoutineTriggerChanged() | RoutineSecretRotated():
             return replace(routine, revision=revision + 1)
-        case Routine(revision=revision), RoutineTriggerRemoved(trigger_id=gone):
-            left = {id_: state for id_, state in routine.triggers.items() if id_ != gone}
-            return replace(routine, revision=revision + 1, triggers=left)
+        case Routine(revision=revision), RoutineTriggerRemoved(trigger_id=removed_id):
+            remaining = {id_: state for id_, state in routine.triggers.items() if id_ != removed_id}
+            return replace(routine, revision=revision + 1, triggers=remaining)
         case _:
             raise ImpossibleHistory(routine, event)
 
@@ -61,14 +67,23 @@ def evolve(routine: Routine | None, event: RoutineEvent) -> Routine:
 def create(
     settings: RoutineSettings, responsible_user_id: UUID | None = None, limits: Limits = DEFAULT
 ) -> list[RoutineEvent]:
-    """Without an assignee it cannot be active, so it is stored paused (contract 3.2). Raises Unacceptable."""
+    """
+    Create a routine; without an assignee it is stored as paused (contract 3.2).
+
+    Raise RuleViolation for too many variables, or for settings that are too large.
+    """
     settings = _without_pause(_paused_without_assignee(_synced(settings)))
     _must_fit(settings, None, limits)
     return [RoutineCreated(settings=settings, responsible_user_id=responsible_user_id)]
 
 
 def update(routine: Routine, settings: RoutineSettings, limits: Limits = DEFAULT) -> list[RoutineEvent]:
-    """The new settings, or nothing when they are the old ones."""
+    """
+    Change the settings; nothing is recorded when they are the same.
+
+    Raise Conflict if the routine is archived, RuleViolation if nobody is there to do the work or the settings are too
+    large.
+    """
     old = routine.settings
     if old.status == "archived" and settings.status != "archived":
         raise Conflict(ARCHIVED)
@@ -82,41 +97,49 @@ def update(routine: Routine, settings: RoutineSettings, limits: Limits = DEFAULT
 
 
 def restore(routine: Routine, earlier: Routine, triggers: dict[UUID, TriggerState]) -> list[RoutineEvent]:
-    """The settings of an earlier revision, with these triggers (contract 3.6)."""
+    """Restore the settings of an earlier revision, with these triggers (contract 3.6). Raise Conflict if it is archived."""
     must_not_be_archived(routine)
     settings = _without_pause(_paused_without_assignee(earlier.settings))
     return [RoutineRestored(from_revision=earlier.revision, settings=settings, triggers=triggers)]
 
 
 def has_nobody(settings: RoutineSettings) -> bool:
-    """Whether there is neither an agent nor a task to do the work."""
+    """Return whether there is neither an agent nor a task to do the work."""
     return settings.assignee_agent_id is None and settings.call is None
 
 
 def must_not_call_a_task(routine: Routine) -> None:
-    """What a call of a task recurs by is its cadence, which Jetty's clients set. Raises Conflict."""
+    """Raise Conflict if the routine calls a task: its schedule is the cadence that Jetty's clients set."""
     if routine.settings.call is not None:
         raise Conflict("The routine calls a task: change it through the Jetty API")
 
 
 def must_not_be_archived(routine: Routine) -> None:
-    """Archived is the end: nothing fires it."""
+    """Raise Conflict if the routine is archived: nothing fires it any more."""
     if routine.settings.status == "archived":
         raise Conflict(ARCHIVED)
 
 
 def must_be_schedulable(settings: RoutineSettings) -> None:
-    """A schedule fires with nobody there to give values (contract 3.4)."""
+    """
+    Raise RuleViolation if a required variable has no default, since nobody gives a value when a schedule fires
+    (contract 3.4).
+    """
     if missing := variables.without_value(settings.variables):
         raise RuleViolation(f"Scheduled routines require defaults for required variables: {', '.join(missing)}")
 
 
 def has_enabled_schedule(routine: Routine) -> bool:
+    """Return whether any of the routine's triggers is an enabled schedule."""
     return any(state.kind == "schedule" and state.settings.enabled for state in routine.triggers.values())
 
 
 def _must_fit(new: RoutineSettings, old: RoutineSettings | None, limits: Limits) -> None:
-    """Each revision repeats all settings. One that holds too much from before the limits may only not grow."""
+    """
+    Raise RuleViolation for settings that are too large, since each revision repeats all of them.
+
+    Settings that were too large before the limit existed may change, but not grow.
+    """
     if (size := _weight(new)) > limits.max_routine_bytes and (old is None or size > _weight(old)):
         raise RuleViolation(
             f"A routine has at most {limits.max_routine_bytes} bytes of title, description, variables and overrides, "
@@ -125,7 +148,7 @@ def _must_fit(new: RoutineSettings, old: RoutineSettings | None, limits: Limits)
 
 
 def _weight(settings: RoutineSettings) -> int:
-    """In bytes of JSON, without what a pause or an end changes."""
+    """Return the size of the settings in bytes of JSON, without the parts that a pause or an ending changes."""
     call = settings.call and replace(settings.call, secrets=None, callback=None)
     return size_of(replace(settings, status="active", pause_note=None, resume_at=None, call=call))
 
@@ -135,7 +158,7 @@ def _template(settings: RoutineSettings) -> tuple[object, ...]:
 
 
 def _synced(settings: RoutineSettings) -> RoutineSettings:
-    """What its title and description name is declared (contract 2.1)."""
+    """Return the settings with a declaration for every variable that the title and description name (contract 2.1)."""
     synced = variables.synced(settings.variables, settings.title, settings.description)
     if len(synced) > MOST_VARIABLES:
         raise RuleViolation(f"A routine can have at most {MOST_VARIABLES} variables")
@@ -143,14 +166,14 @@ def _synced(settings: RoutineSettings) -> RoutineSettings:
 
 
 def _without_orphans(settings: RoutineSettings, old: RoutineSettings) -> RoutineSettings:
-    """Variables that were declared only because the text named them, and that it names no more, go with it."""
+    """Drop variables that were declared only because the text named them, once it does not name them any more."""
     if settings.variables != old.variables:
         return settings
-    gone = set(variables.names_in(old.title, old.description)) - set(
+    dropped_names = set(variables.names_in(old.title, old.description)) - set(
         variables.names_in(settings.title, settings.description)
     )
-    kept = (v for v in settings.variables if v.name not in gone or v != variables.undeclared(v.name))
-    return replace(settings, variables=tuple(kept))
+    remaining = (v for v in settings.variables if v.name not in dropped_names or v != variables.undeclared(v.name))
+    return replace(settings, variables=tuple(remaining))
 
 
 def _paused_without_assignee(settings: RoutineSettings) -> RoutineSettings:
@@ -160,5 +183,5 @@ def _paused_without_assignee(settings: RoutineSettings) -> RoutineSettings:
 
 
 def _without_pause(settings: RoutineSettings) -> RoutineSettings:
-    """Only a paused routine says why, and until when."""
+    """Clear the note and the end of a pause unless the routine is paused."""
     return settings if settings.status == "paused" else replace(settings, pause_note=None, resume_at=None)

@@ -22,12 +22,15 @@ TIMED_OUT = "timed_out"
 
 
 class Run(Value, frozen=True):
+    """The state of a run: the outcome of its firing, and how it ended if it has."""
+
     routine_id: UUID
     outcome: Outcome
     ended: RunCompleted | RunFailed | None = None
 
 
 def evolve(run: Run | None, event: RunEvent) -> Run:
+    """Fold an event into the state of a run. Raise ImpossibleHistory if the event cannot follow."""
     match run, event:
         case None, RunFired(routine_id=routine_id, outcome=outcome):
             return Run(routine_id=routine_id, outcome=outcome)
@@ -37,17 +40,17 @@ def evolve(run: Run | None, event: RunEvent) -> Run:
             raise ImpossibleHistory(run, event)
 
 
-def outcome(policy: ConcurrencyPolicy, newest: LiveWork | None, begun: Opened | Started) -> Outcome:
-    """What becomes of a firing that would begin this, given the newest live work of its routine (contract 5.2)."""
+def outcome(policy: ConcurrencyPolicy, newest: LiveWork | None, opening: Opened | Started) -> Outcome:
+    """Return the outcome of a firing that would open `opening`, given the newest live work of its routine (contract 5.2)."""
     if newest is None or policy == "always_enqueue":
-        return begun
+        return opening
     if policy == "skip_if_active":
         return Skipped(issue_id=newest.issue_id, into_run_id=newest.run_id)
     return Coalesced(issue_id=newest.issue_id, into_run_id=newest.run_id)
 
 
 def end(run: Run, status: IssueStatus) -> list[RunEvent]:
-    """What its issue's new status means for the run that opened it; a later end replaces an earlier one."""
+    """Record what its issue's new status means for the run that opened it; a later end replaces an earlier one."""
     match status, run.ended:
         case "done", None | RunFailed():
             return [RunCompleted()]
@@ -58,7 +61,7 @@ def end(run: Run, status: IssueStatus) -> list[RunEvent]:
 
 
 def follow(run: Run, status: TrajectoryStatus, error: str | None) -> list[RunEvent]:
-    """What its trajectory's new status means for the run; a later end replaces an earlier one."""
+    """Record what its trajectory's new status means for the run; a later end replaces an earlier one."""
     match status, run.ended:
         case "completed", None | RunFailed():
             return [RunCompleted()]
@@ -73,5 +76,5 @@ def follow(run: Run, status: TrajectoryStatus, error: str | None) -> list[RunEve
 
 
 def time_out(run: Run) -> list[RunEvent]:
-    """It has lasted longer than its routine allows."""
+    """Record that the run lasted longer than its routine allows; nothing if it has ended."""
     return [] if run.ended else [RunFailed(reason=TIMED_OUT)]

@@ -1,4 +1,4 @@
-"""A trigger: a way to fire a routine. For schedules, which occurrences are due and what becomes of late ones."""
+"""A trigger: a way to fire a routine. For schedules, this decides which occurrences are due and what becomes of late ones."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -34,26 +34,28 @@ from domain.values import (
 from domain.webhooks import signing_keys
 from domain.webhooks.signing_keys import OldSecret, Signing
 
-TOO_FAR = datetime(9000, 1, 1, tzinfo=UTC)  # the calendar ends soon after
-GRACE = timedelta(seconds=60)  # an occurrence is late, but not missed, up to here
+TOO_FAR = datetime(9000, 1, 1, tzinfo=UTC)  # the calendar ends soon after that
+GRACE = timedelta(seconds=60)  # for so long an occurrence is late but not missed
 NOT_ACTIVE = "Routine trigger is not active"
 MISSED_BECAUSE: dict[CatchUpPolicy, str] = {"skip_missed": "skip_missed", "enqueue_missed_with_cap": "catch_up_cap"}
 COMMON = ("label", "enabled")
 OF_WEBHOOKS = ("signing_mode", "replay_window_sec")
-OVER_QUOTA = "over_quota"  # the reason of occurrences whose company is over one of its quotas
-LONGEST_REST = timedelta(hours=1)  # of a schedule whose company is over one of its quotas
-CATCH_UP_CAP = 25  # missed occurrences that are made up for after one outage
+OVER_QUOTA = "over_quota"  # the reason why an occurrence is missed when its company is over one of its quotas
+LONGEST_REST = timedelta(hours=1)  # how long a schedule rests at most when its company is over one of its quotas
+CATCH_UP_CAP = 25  # missed occurrences that run late after one outage
 
 
 class Trigger(Value, frozen=True):
+    """The state of a trigger: its settings, its webhook and secrets, and how far its schedule is settled."""
+
     routine_id: UUID
     kind: TriggerKind
     settings: TriggerSettings
     webhook: Webhook | None = None
     old_secret: OldSecret | None = None
     next_unsettled_at: datetime | None = None  # every earlier occurrence already has an outcome
-    over_since: datetime | None = None  # no occurrence from this one to `since` ran: its company was over a quota
-    rests_until: datetime | None = None  # when it is looked at again, because of that
+    over_since: datetime | None = None  # nothing from here to `next_unsettled_at` ran: the company was over a quota
+    rests_until: datetime | None = None  # until then the schedule is not looked at again, because of that quota
     deleted: bool = False
 
 
@@ -70,17 +72,19 @@ class DueTrigger(Value, frozen=True):
     """An occurrence that waits for its outcome, as the read model of due triggers knows it."""
 
     trigger_id: UUID
-    trigger_version: int  # of the trigger's stream when `next_at` was set; another one makes the row stale
+    trigger_version: int  # when `next_at` was set; if the stream has another version now, this is stale
     routine_id: UUID
     company_id: UUID
     next_at: datetime
 
     @property
     def id(self) -> UUID:
+        """The id by which the scheduler tells due work apart: the trigger's."""
         return self.trigger_id
 
 
 def evolve(trigger: Trigger | None, event: TriggerEvent) -> Trigger:
+    """Fold an event into the state of a trigger. Raise ImpossibleHistory if the event cannot follow."""
     match trigger, event:
         case None, TriggerCreated():
             return _begun(event)
@@ -104,7 +108,7 @@ def evolve(trigger: Trigger | None, event: TriggerEvent) -> Trigger:
 
 
 def _going_on(trigger: Trigger, since: datetime | None, **changes: Any) -> Trigger:
-    """Its schedule goes on from an occurrence, and does not rest."""
+    """Let the schedule go on from an occurrence; it does not rest any more."""
     return replace(trigger, next_unsettled_at=since, over_since=None, rests_until=None, **changes)
 
 
@@ -121,6 +125,7 @@ def _begun(event: TriggerCreated | TriggerRestored) -> Trigger:
 def create(
     routine_id: UUID, kind: TriggerKind, settings: TriggerSettings, now: datetime, webhook: Webhook | None = None
 ) -> list[TriggerEvent]:
+    """Create a trigger. Raise RuleViolation or BadSchedule for a schedule that cannot be followed."""
     settings, next_at, due_at = _checked(routine_id, kind, settings, now)
     created = TriggerCreated(routine_id=routine_id, kind=kind, settings=settings, next_at=next_at, due_at=due_at)
     return [replace(created, webhook=webhook)]
@@ -129,20 +134,32 @@ def create(
 def update(
     trigger: Trigger, settings: TriggerSettings, now: datetime, webhook: Webhook | None = None
 ) -> list[TriggerEvent]:
-    """An edit is recorded also when nothing changed (contract 3.6): a schedule starts anew from now."""
+    """
+    Change the settings; an edit is recorded even when nothing changed (contract 3.6), and a schedule starts anew from
+    now.
+
+    Raise RuleViolation or BadSchedule as `create` does.
+    """
     old = plan_of(trigger)
     settings, next_at, due_at = _checked(trigger.routine_id, trigger.kind, settings, now, old)
     return [TriggerUpdated(settings=settings, next_at=next_at, due_at=due_at, webhook=webhook)]
 
 
 def rotate(trigger: Trigger, webhook: Webhook, old_until: datetime | None) -> list[TriggerEvent]:
-    """Another secret from now on; the one before is good until `old_until`, None: no more (contract 4)."""
+    """
+    Give a webhook another secret; the previous one is accepted until `old_until`, None: not any more (contract 4).
+
+    Raise RuleViolation for a trigger that is no webhook.
+    """
     old = webhook_of(trigger).secret_id
     return [TriggerSecretRotated(webhook=webhook, old_secret_id=old, old_until=old_until)]
 
 
 def restore(trigger: Trigger, state: TriggerState, now: datetime, webhook: Webhook | None = None) -> list[TriggerEvent]:
-    """As an earlier revision of its routine has it, with the webhook it gets if that is another."""
+    """
+    Restore the trigger as an earlier revision of its routine has it; `webhook` is set if it gets another address or
+    secret.
+    """
     if not trigger.deleted:
         return update(trigger, state.settings, now, webhook)
     settings, next_at, due_at = _checked(trigger.routine_id, state.kind, state.settings, now)
@@ -151,40 +168,44 @@ def restore(trigger: Trigger, state: TriggerState, now: datetime, webhook: Webho
 
 
 def webhook_of(trigger: Trigger) -> Webhook:
+    """Return the address and secret of a webhook trigger. Raise RuleViolation for other kinds."""
     if trigger.webhook is None:
         raise RuleViolation("Only webhook triggers can rotate secrets")
     return trigger.webhook
 
 
 def secrets_of(trigger: Trigger) -> list[UUID]:
-    """The vault's ids of its current secret, and of the one before if that was given time."""
+    """Return the vault's ids of the current secret and of the previous one, if that was given time."""
     return signing_keys.ids(signing_of(trigger))
 
 
 def good_secrets_of(trigger: Trigger, now: datetime) -> list[UUID]:
-    """Those of its secrets that open it now."""
+    """Return the vault's ids of the secrets that are accepted now."""
     return signing_keys.good(signing_of(trigger), now)
 
 
 def signing_of(trigger: Trigger) -> Signing:
-    """Its secret, and the one before while that is good."""
+    """Return the current secret of a webhook with the previous one, if that was given time."""
     return Signing(secret_id=webhook_of(trigger).secret_id, old=trigger.old_secret)
 
 
 def state_of(trigger: Trigger) -> TriggerState:
-    """What a revision shows of it."""
+    """Return what a revision shows of the trigger."""
     public_id = trigger.webhook.public_id if trigger.webhook else None
     return TriggerState(kind=trigger.kind, settings=trigger.settings, public_id=public_id)
 
 
-def must_be_active(trigger: Trigger, of: RoutineStatus) -> None:
-    """A webhook or API call fires only what is enabled, of a routine that is active (contract 3.5, 6)."""
-    if not trigger.settings.enabled or of != "active":
+def must_be_active(trigger: Trigger, routine_status: RoutineStatus) -> None:
+    """
+    Raise Conflict unless the trigger is enabled and its routine active: a webhook or API call needs both (contract 3.5,
+    6).
+    """
+    if not trigger.settings.enabled or routine_status != "active":
         raise Conflict(NOT_ACTIVE)
 
 
 def reschedule(trigger: Trigger, now: datetime) -> list[TriggerEvent]:
-    """Its routine was resumed: the schedule goes on from now."""
+    """Let the schedule go on from now, since its routine was resumed; nothing for other kinds of trigger."""
     if plan_of(trigger) is None:
         return []
     next_at, due_at = next_of(trigger, now)
@@ -192,7 +213,7 @@ def reschedule(trigger: Trigger, now: datetime) -> list[TriggerEvent]:
 
 
 def next_of(trigger: Trigger, now: datetime) -> tuple[datetime | None, datetime | None]:
-    """The next occurrence of a schedule and, where that is later, when it comes due."""
+    """Return the next occurrence of a schedule and, where that is later, when it comes due; both None if there is none."""
     if (plan := plan_of(trigger)) is None:
         return None, None
     next_at = plans.next_after(plan, now)
@@ -200,29 +221,29 @@ def next_of(trigger: Trigger, now: datetime) -> tuple[datetime | None, datetime 
 
 
 def plan_of(trigger: Trigger) -> Plan | None:
-    """The schedule it follows; None for the other kinds."""
+    """Return the plan of a schedule; None for the other kinds of trigger."""
     settings = trigger.settings
     if trigger.kind != "schedule" or (settings.cron_expression is None and settings.run_at is None):
         return None
     return _plan(trigger.routine_id, settings)
 
 
-def owed_from(trigger: Trigger, of: RoutineStatus) -> datetime | None:
-    """The first occurrence that the schedule settles itself, or has settled; None: it settles nothing."""
-    return trigger.next_unsettled_at if trigger.settings.enabled and of == "active" else None
+def owed_from(trigger: Trigger, routine_status: RoutineStatus) -> datetime | None:
+    """Return the first occurrence that the schedule settles itself or has settled; None if it settles nothing."""
+    return trigger.next_unsettled_at if trigger.settings.enabled and routine_status == "active" else None
 
 
 def due(plan: Plan, since: datetime, now: datetime, policy: CatchUpPolicy) -> Due | None:
     """
-    What is due of the occurrences from `since` (itself one) until now; None when nothing is.
+    Return what is due of the occurrences from `since` (itself one) until now; None if nothing is.
 
-    Those no later than GRACE run. Of the others `skip_missed` drops all, `enqueue_missed_with_cap` runs the
-    oldest CATCH_UP_CAP and drops the rest (contract 4.2).
+    Occurrences that are at most GRACE late run. Of the later ones `skip_missed` drops all, and
+    `enqueue_missed_with_cap` runs the oldest CATCH_UP_CAP and drops the rest (contract 4.2).
     """
     if plans.due_at(plan, since) > now:
         return None
     before = since - INSTANT
-    long_ago = max(before, now - GRACE - timedelta(seconds=plan.jitter_s) - INSTANT)  # whatever its jitter is
+    long_ago = max(before, now - GRACE - timedelta(seconds=plan.jitter_s) - INSTANT)  # with any jitter this is too late
     cap = CATCH_UP_CAP if policy == "enqueue_missed_with_cap" else 0
     caught_up = list(islice(plans.occurrences(plan, before, long_ago), cap))
     late: list[datetime] = []
@@ -234,7 +255,7 @@ def due(plan: Plan, since: datetime, now: datetime, policy: CatchUpPolicy) -> Du
     caught_up += late[: cap - len(caught_up)]
     dropped_after = caught_up[-1] if caught_up else before
     missed = missed_of(plan, dropped_after, late[-1] if late else long_ago, MISSED_BECAUSE[policy])
-    if missed is None and not caught_up and not on_time:  # the zone has other rules by now, and `since` is none of them
+    if missed is None and not caught_up and not on_time:  # the zone's rules changed, and `since` is no occurrence now
         missed = TriggerMissed(first=since, last=since, count=1, reason=MISSED_BECAUSE[policy], next_at=None)
     due_at = _due_at(plan, next_at)
     return Due(
@@ -245,26 +266,31 @@ def due(plan: Plan, since: datetime, now: datetime, policy: CatchUpPolicy) -> Du
     )
 
 
-def rest(trigger: Trigger, plan: Plan, since: datetime, found: Due, now: datetime) -> list[TriggerEvent]:
+def rest(trigger: Trigger, plan: Plan, since: datetime, pending: Due, now: datetime) -> list[TriggerEvent]:
     """
-    Its company is over a quota: nothing of what is due runs, and the schedule rests.
+    Record that nothing of what is due runs, since the company is over a quota, and that the schedule rests.
 
-    It rests for as long as nothing has run so far, an hour at most: one event for each rest and not for each occurrence.
+    It rests for as long as nothing has run so far, but at most LONGEST_REST: there is one event for each rest, not one
+    for each occurrence.
     """
-    missed = miss(plan, since, found, OVER_QUOTA)
+    missed = miss(plan, since, pending, OVER_QUOTA)
     going_on = trigger.over_since is not None and trigger.next_unsettled_at == missed.first
     over_since = trigger.over_since if going_on and trigger.over_since else missed.first
     return [replace(missed, rests_until=now + min(max(now - over_since, timedelta()), LONGEST_REST))]
 
 
 def rested(trigger: Trigger, plan: Plan, since: datetime, now: datetime) -> TriggerMissed | None:
-    """What was due in the rest of a schedule whose company is within its quotas again, and is too late to run by now."""
+    """
+    Return what came due while the schedule rested and is too late to run now that its company is within its quotas.
+
+    None if the schedule does not rest, or if nothing is too late.
+    """
     if trigger.rests_until is None or since != trigger.next_unsettled_at:
         return None
-    found = due(plan, since, now, "skip_missed")
-    if found is None or found.missed is None:
+    pending = due(plan, since, now, "skip_missed")
+    if pending is None or pending.missed is None:
         return None
-    return _in_rest(plan, since, min(found.missed.last, trigger.rests_until))
+    return _in_rest(plan, since, min(pending.missed.last, trigger.rests_until))
 
 
 def _in_rest(plan: Plan, since: datetime, until: datetime) -> TriggerMissed | None:
@@ -275,32 +301,34 @@ def _in_rest(plan: Plan, since: datetime, until: datetime) -> TriggerMissed | No
     return replace(missed, next_at=next_at, due_at=_due_at(plan, next_at))
 
 
-def miss(plan: Plan, since: datetime, found: Due, reason: str) -> TriggerMissed:
-    """Nothing of what is due runs; occurrences that come due later are not meant."""
+def miss(plan: Plan, since: datetime, pending: Due, reason: str) -> TriggerMissed:
+    """Return the event that nothing of what is due runs; occurrences that come due later are not part of it."""
     before = since - INSTANT
-    last = max([*found.fire, *([found.missed.last] if found.missed is not None else [])])
+    last = max([*pending.fire, *([pending.missed.last] if pending.missed is not None else [])])
     missed = missed_of(plan, before, last, reason)
     if missed is None:  # as in `due`
         missed = TriggerMissed(first=since, last=since, count=1, reason=reason, next_at=None)
-    return replace(missed, next_at=found.next_at, due_at=found.due_at)
+    return replace(missed, next_at=pending.next_at, due_at=pending.due_at)
 
 
 def miss_pending(trigger: Trigger, plan: Plan, first: datetime, now: datetime, reason: str) -> list[TriggerEvent]:
     """
-    The occurrences from `first` until now did not run, since the schedule is changed; it goes on from now.
+    Record that the occurrences from `first` until now did not run, since the schedule is changed; it goes on from now.
 
-    What came due in a rest of the schedule did not run because of that.
+    Those that came due while the schedule rested get the quota as their reason.
     """
     is_resting = trigger.rests_until is not None and first == trigger.next_unsettled_at
-    waited = _in_rest(plan, first, min(now, trigger.rests_until)) if is_resting and trigger.rests_until else None
-    missed = missed_of(plan, waited.last if waited else first - INSTANT, now, reason)
+    missed_in_rest = (
+        _in_rest(plan, first, min(now, trigger.rests_until)) if is_resting and trigger.rests_until else None
+    )
+    missed = missed_of(plan, missed_in_rest.last if missed_in_rest else first - INSTANT, now, reason)
     next_at = plans.next_after(plan, now)
-    dropped = [replace(missed, next_at=next_at, due_at=_due_at(plan, next_at))] if missed else []
-    return [*([waited] if waited else []), *dropped]
+    missed_after = [replace(missed, next_at=next_at, due_at=_due_at(plan, next_at))] if missed else []
+    return [*([missed_in_rest] if missed_in_rest else []), *missed_after]
 
 
 def missed_of(plan: Plan, after: datetime, until: datetime, reason: str) -> TriggerMissed | None:
-    """The fact that the occurrences in (after, until] did not run; None when there is none."""
+    """Return the event that the occurrences in (after, until] did not run; None if there are none."""
     if after >= until:
         return None
     first, last = plans.next_after(plan, after), plans.last_until(plan, until, after)
@@ -310,7 +338,7 @@ def missed_of(plan: Plan, after: datetime, until: datetime, reason: str) -> Trig
 
 
 def _due_at(plan: Plan, next_at: datetime | None) -> datetime | None:
-    """When an occurrence with jitter comes due; None where that is its own moment."""
+    """Return when an occurrence with jitter comes due; None if that is its own moment."""
     return plans.due_at(plan, next_at) if next_at is not None and plan.jitter_s else None
 
 
@@ -330,7 +358,11 @@ def _plan(routine_id: UUID, settings: TriggerSettings) -> Plan:
 def _checked(
     routine_id: UUID, kind: TriggerKind, settings: TriggerSettings, now: datetime, old: Plan | None = None
 ) -> tuple[TriggerSettings, datetime | None, datetime | None]:
-    """Fields of another kind are dropped (contract 4); a schedule must be one that can be followed."""
+    """
+    Return the settings with when the schedule fires next and comes due; raise RuleViolation if it cannot be followed.
+
+    Fields that belong to another kind of trigger are dropped (contract 4).
+    """
     if kind != "schedule":
         mine = {name: getattr(settings, name) for name in COMMON + (OF_WEBHOOKS if kind == "webhook" else ())}
         return TriggerSettings(**mine), None, None
@@ -344,7 +376,11 @@ def _checked(
 
 
 def _checked_times(settings: TriggerSettings) -> TriggerSettings:
-    """A cron expression in a zone, or one moment; the excluded dates in order and once each."""
+    """
+    Return the settings of a schedule, the excluded dates in order and each once.
+
+    Raise RuleViolation unless it has either a cron expression in a zone or one moment.
+    """
     if settings.timezone is None:
         raise RuleViolation("Scheduled triggers require timezone")
     if any(
@@ -367,4 +403,5 @@ def _checked_times(settings: TriggerSettings) -> TriggerSettings:
 
 
 def delete(trigger: Trigger) -> list[TriggerEvent]:
+    """Record that the trigger fires no more; nothing if it is deleted already."""
     return [] if trigger.deleted else [TriggerDeleted()]

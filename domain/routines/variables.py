@@ -1,7 +1,7 @@
 """
-The variables of a routine's title and description: declared, given a value when it fires, put into the text.
+The variables of a routine's title and description: how they are declared, get a value at a firing, and fill the text.
 
-Contract 2.1 to 2.3. A template knows placeholders and nothing else: what a value says is never read as a template.
+See contract 2.1 to 2.3. A template has placeholders and nothing else: the text of a value is never read as a template.
 """
 
 import re
@@ -19,8 +19,8 @@ from domain.values import Json, Variable
 Resolved = str | int | float | bool
 
 BUILT_IN = ("date", "timestamp")
-LONGEST_NUMBER = 400  # characters; reading a long run of digits takes the square of its length
-# Nothing in it gives back what it took, so a text is searched in linear time; a name has at most 200 characters.
+LONGEST_NUMBER = 400  # characters; parsing digits takes time that grows with the square of their number
+# Possessive quantifiers never backtrack, so a text is searched in linear time; a name has at most 200 characters.
 PLACEHOLDER = re.compile(r"\{\{ *+([A-Za-z](?:[A-Za-z0-9]|\\?_){0,199}+) *+\}\}")
 NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]+")
@@ -33,56 +33,56 @@ MONTHS = (
 
 
 def names_in(*texts: str | None) -> tuple[str, ...]:
-    """The names that the placeholders of the texts refer to, built-in ones too, in order of first appearance."""
+    """Return the names in the placeholders of the texts, built-in ones too, in order of first appearance."""
     return tuple(
         dict.fromkeys(_plain(name) for text in texts for name in dict.fromkeys(PLACEHOLDER.findall(text or "")))
     )
 
 
 def synced(declared: Iterable[Variable], title: str, description: str | None) -> tuple[Variable, ...]:
-    """The declared variables with those that the template refers to besides (contract 2.1, 9 D14)."""
+    """Return the declared variables, and one for each other name that the template refers to (contract 2.1, 9 D14)."""
     by_name = {variable.name: variable for variable in declared}
     names = dict.fromkeys((*names_in(title, description), *by_name))
     return tuple(by_name.get(name, undeclared(name)) for name in names if name not in BUILT_IN)
 
 
 def undeclared(name: str) -> Variable:
-    """What is declared for a name that a text uses and nobody declared."""
+    """Return the declaration for a name that a text uses and that nobody declared."""
     return Variable(name=name, type="date" if name.endswith("Date") and name != "Date" else "text")
 
 
 def faults(variable: Variable) -> list[tuple[str, str]]:
-    """What is malformed about a declaration, each as JSON field and message (the 400s of contract 2.1)."""
-    found, default = [], variable.default_value
+    """Return what is malformed about a declaration, each as JSON field and message (the 400s of contract 2.1)."""
+    problems, default = [], variable.default_value
     if isinstance(default, int | float) and not _is_finite(default):
-        found.append(("defaultValue", "Number must be finite"))
+        problems.append(("defaultValue", "Number must be finite"))
     elif default is not None and _is_judged_at_once(variable) and _fit(variable, default) is None:
-        found.append(("defaultValue", _misfit(variable)))
+        problems.append(("defaultValue", _misfit(variable)))
     if variable.type == "select" and not variable.options:
-        found.append(("options", "Select variables require at least one option"))
+        problems.append(("options", "Select variables require at least one option"))
     if variable.type != "select" and variable.options:
-        found.append(("options", "Only select variables can define options"))
-    return found
+        problems.append(("options", "Only select variables can define options"))
+    return problems
 
 
 def check_defaults(declared: Iterable[Variable]) -> None:
-    """Refuses a default that is not of its variable's type (the 422s of contract 2.1)."""
+    """Raise RuleViolation for a default that is not of its variable's type (the 422s of contract 2.1)."""
     for variable in declared:
         if variable.default_value is not None:
             _fitted(variable, variable.default_value)
 
 
 def without_value(declared: Iterable[Variable]) -> list[str]:
-    """The names of required variables that have no value unless one is given at the firing."""
+    """Return the names of required variables that have no default, so that each firing must give a value."""
     return [variable.name for variable in declared if variable.required and _is_missing(variable.default_value)]
 
 
 def resolve(declared: Iterable[Variable], candidates: Sequence[Mapping[str, object]]) -> dict[str, Resolved]:
     """
-    The values of a firing by name, optional ones without a value left out (contract 2.3).
+    Return the values of a firing by name, optional variables without a value left out (contract 2.3).
 
-    The first candidate that has a value gives it, then the default; null and blank text are none.
-    Unacceptable: a value is not of its variable's type, or a required one is missing.
+    The first candidate that has a value gives it, then the default; null and blank text do not count as values. Raise
+    RuleViolation if a value is not of its variable's type, or a required one is missing.
     """
     resolved: dict[str, Resolved] = {}
     missing = []
@@ -99,35 +99,35 @@ def resolve(declared: Iterable[Variable], candidates: Sequence[Mapping[str, obje
 
 
 def merged_payload(payload: Json | None, resolved: Mapping[str, Resolved]) -> Json | None:
-    """The payload that a run stores: the one given, and in its `variables` the values (contract 2.3)."""
+    """Return the payload that a run stores: the request's own, with the resolved values in its `variables` (contract 2.3)."""
     if not resolved:
         return payload
-    given = (payload or {}).get("variables")
-    return {**(payload or {}), "variables": {**(given if isinstance(given, dict) else {}), **resolved}}
+    own_values = (payload or {}).get("variables")
+    return {**(payload or {}), "variables": {**(own_values if isinstance(own_values, dict) else {}), **resolved}}
 
 
 def built_in_values(now: datetime) -> dict[str, str]:
-    """The values that need no declaration (contract 2.2), in UTC: `2026-11-22`, `November 22, 2026 at 1:05 AM UTC`."""
-    at = now.astimezone(UTC)
-    hour, half = at.hour % 12 or 12, "AM" if at.hour < 12 else "PM"  # noqa: PLR2004 a clock has twelve hours
-    timestamp = f"{MONTHS[at.month - 1]} {at.day}, {at.year} at {hour}:{at.minute:02} {half} UTC"
-    return {"date": at.date().isoformat(), "timestamp": timestamp}
+    """Return the values that need no declaration (contract 2.2), in UTC: `2026-11-22`, `November 22, 2026 at 1:05 AM UTC`."""
+    moment = now.astimezone(UTC)
+    hour, half = moment.hour % 12 or 12, "AM" if moment.hour < 12 else "PM"  # noqa: PLR2004 a clock has twelve hours
+    timestamp = f"{MONTHS[moment.month - 1]} {moment.day}, {moment.year} at {hour}:{moment.minute:02} {half} UTC"
+    return {"date": moment.date().isoformat(), "timestamp": timestamp}
 
 
 def interpolate(text: str, values: Mapping[str, object]) -> str:
-    """The text with its placeholders replaced, those without a value left as they are (contract 2.2)."""
+    """Return the text with its placeholders replaced; those without a value stay as they are (contract 2.2)."""
     if "{{" not in text:
         return text
     texts = _texts(text, values)
-    return PLACEHOLDER.sub(lambda found: texts.get(_plain(found[1]), found[0]), text)
+    return PLACEHOLDER.sub(lambda match: texts.get(_plain(match[1]), match[0]), text)
 
 
 def added_size(text: str, values: Mapping[str, object]) -> int:
-    """By how many bytes of JSON `interpolate` would make the text longer, or shorter. It is not made."""
+    """Return by how many bytes of JSON `interpolate` would make the text longer (negative: shorter), without building it."""
     if "{{" not in text:
         return 0
     texts = _texts(text, values)
-    placeholders = Counter(found.group(0, 1) for found in PLACEHOLDER.finditer(text))
+    placeholders = Counter(match.group(0, 1) for match in PLACEHOLDER.finditer(text))
     return sum(
         many * (stored_size(texts[name]) - stored_size(placeholder))
         for (placeholder, escaped), many in placeholders.items()
@@ -136,7 +136,7 @@ def added_size(text: str, values: Mapping[str, object]) -> int:
 
 
 def stored_size(text: str) -> int:
-    """How many bytes a text takes in JSON, its quotes aside."""
+    """Return how many bytes a text takes in JSON, without its quotes."""
     return len(msgspec.json.encode(text)) - 2
 
 
@@ -145,7 +145,11 @@ def _texts(text: str, values: Mapping[str, object]) -> dict[str, str]:
 
 
 def text_of(value: object) -> str:
-    """A JSON value as JavaScript writes it, objects and arrays as compact JSON. Unacceptable: not a finite number."""
+    """
+    Return a JSON value as JavaScript writes it, objects and arrays as compact JSON.
+
+    Raise RuleViolation for a number that is not finite.
+    """
     match value:
         case str():
             return value
@@ -166,7 +170,11 @@ def _is_missing(value: object) -> bool:
 
 
 def _is_judged_at_once(variable: Variable) -> bool:
-    """Whether a default that does not fit is malformed; without options there is nothing to fit."""
+    """
+    Return whether a default that does not fit makes the declaration malformed.
+
+    A selection without options cannot be judged: there is nothing to fit.
+    """
     return variable.type == "date" or (variable.type == "select" and bool(variable.options))
 
 
@@ -178,7 +186,7 @@ def _fitted(variable: Variable, value: object) -> Resolved:
 
 
 def _fit(variable: Variable, value: object) -> Resolved | None:
-    """The value in the variable's type; None if it does not fit."""
+    """Return the value in the variable's type; None if it does not fit."""
     match variable.type:
         case "number":
             return _number(value)
@@ -193,18 +201,21 @@ def _fit(variable: Variable, value: object) -> Resolved | None:
 
 
 def _misfit(variable: Variable) -> str:
-    """What is said of a value that does not fit."""
-    wanted = {
+    """Return the message for a value that does not fit."""
+    rules = {
         "number": "be a number",
         "boolean": "be a boolean",
         "date": "be a date (YYYY-MM-DD)",
         "select": f"match one of: {', '.join(variable.options)}",
     }
-    return f'Variable "{variable.name}" must {wanted[variable.type]}'
+    return f'Variable "{variable.name}" must {rules[variable.type]}'
 
 
 def _number(value: object) -> int | float | None:
-    """A finite number, or the one that a text spells in decimal; an int when it is whole."""
+    """
+    Return a finite number, or the one that a text spells in decimal, as an int when it is whole; None for anything
+    else.
+    """
     if isinstance(value, str):
         value = _spelled_number(value.strip())
     if isinstance(value, bool) or not isinstance(value, int | float) or not _is_finite(value):
@@ -219,7 +230,7 @@ def _spelled_number(text: str) -> int | float | None:
 
 
 def _is_date(text: str) -> bool:
-    """Whether it is a day of the calendar; `fromisoformat` alone takes weeks and bare digits too."""
+    """Return whether it is a day of the calendar; `fromisoformat` alone accepts weeks and bare digits too."""
     if not DATE.fullmatch(text):
         return False
     try:
@@ -230,12 +241,12 @@ def _is_date(text: str) -> bool:
 
 
 def _is_finite(number: float) -> bool:
-    """Whether a float can hold it; the integers of JSON have no bounds."""
+    """Return whether a float can hold the number; the integers of JSON have no bounds."""
     return abs(number) <= sys.float_info.max
 
 
 def _text_of_number(number: float) -> str:
-    """Its shortest digits, with an exponent from 1e21 on and below 1e-6 (ECMA-262, Number::toString)."""
+    """Return its shortest digits, with an exponent from 1e21 on and below 1e-6 (ECMA-262, Number::toString)."""
     if not _is_finite(number):
         raise RuleViolation("Number must be finite")
     if not number:

@@ -1,7 +1,7 @@
 """
-Which clock changes touch a schedule, and what becomes of its occurrences then (see `schedule` for the rules).
+Which clock changes affect a schedule, and what becomes of its occurrences then (`cron_schedule` has the rules).
 
-A change that leaves a schedule as even as it was touches it not: an hourly one runs every real hour.
+A change that leaves a schedule as even as it was does not affect it: an hourly one runs every real hour.
 """
 
 from collections.abc import Iterator
@@ -19,14 +19,14 @@ from domain.schedule.time_words import clock, day, local
 from domain.values import Value
 
 HOUR = timedelta(hours=1)
-MOST_NAMED = 4  # wall times that are named one by one
+MOST_NAMED = 4  # wall times that a text lists one by one
 
 Effect = Literal[
-    "moved",  # the wall time does not exist: the first instant after it instead
-    "merged",  # of several that do not exist, or beside one that is there, a single one
-    "left_out",  # the wall time does not exist: nothing
-    "once",  # the wall time comes twice: the first time
-    "twice",  # the wall time comes twice: both times
+    "moved",  # the wall time does not exist, and it runs at the first instant after it
+    "merged",  # several wall times do not exist, or one that exists is at the same instant: it runs once
+    "left_out",  # the wall time does not exist, and it does not run
+    "once",  # the wall time comes twice, and it runs the first time
+    "twice",  # the wall time comes twice, and it runs both times
 ]
 
 
@@ -36,13 +36,13 @@ class Touched(Value, frozen=True):
     at: datetime  # the instant of the change
     shift: timedelta  # ahead, or back when negative
     effect: Effect
-    walls: tuple[datetime, ...]  # the planned wall times that do not exist or come twice, without a zone
-    occurrences: tuple[datetime, ...]  # what runs for them
+    walls: tuple[datetime, ...]  # planned wall times that do not exist or come twice; naive
+    occurrences: tuple[datetime, ...]  # what runs in their place
     text: str
 
 
 class _Change(NamedTuple):
-    """The instant from which on another UTC offset holds."""
+    """A moment from which on another UTC offset holds."""
 
     at: datetime
     old: timedelta
@@ -55,20 +55,20 @@ class _Change(NamedTuple):
 
 
 def touching(plan: Plan, begin: datetime, until: datetime) -> Iterator[Touched]:
-    """The changes in the period at which the plan does something else than every other day, ascending."""
+    """Yield the clock changes in the period at which the plan does something else than on every other day, ascending."""
     if plan.cron is None:
         return
     texts, (_, hours, *_) = cron_fields.read(plan.cron.expression)
     real_time = texts[0].startswith("*") or texts[1].startswith("*")
     for change in _changes(ZoneInfo(plan.cron.timezone), begin, until):
         even = real_time and len(hours) == 24 and not (change.new - change.old) % HOUR  # noqa: PLR2004
-        if not even and (found := _touched(plan, plan.cron, change, real_time=real_time)):
-            yield found
+        if not even and (touched := _touched(plan, plan.cron, change, real_time=real_time)):
+            yield touched
 
 
 def _touched(plan: Plan, cron: Cron, change: _Change, *, real_time: bool) -> Touched | None:
     first, end = change.walls
-    as_written = replace(plan, cron=Cron(cron.expression), starts_at=None, ends_at=None, jitter_s=0)  # no clock changes
+    as_written = replace(plan, cron=Cron(cron.expression), starts_at=None, ends_at=None, jitter_s=0)  # in UTC
     walls = tuple(plans.occurrences(as_written, first - INSTANT, end - INSTANT))
     if not walls or not _is_within(plan, change.at):
         return None
@@ -78,12 +78,14 @@ def _touched(plan: Plan, cron: Cron, change: _Change, *, real_time: bool) -> Tou
         runs: list[datetime] = []
     elif forward:
         runs = list(plans.occurrences(plan, change.at - INSTANT, change.at))
-        beside = bool(list(plans.occurrences(as_written, end - INSTANT, end)))
-        effect = "merged" if len(walls) > 1 or beside else "moved"
+        runs_anyway = bool(list(plans.occurrences(as_written, end - INSTANT, end)))
+        effect = "merged" if len(walls) > 1 or runs_anyway else "moved"
     else:
         passes = (change.old, change.new) if real_time else (change.old,)
         planned = [wall - offset for offset in passes for wall in walls]
-        runs = [at for at in planned if next(plans.occurrences(plan, at - INSTANT, at), None) is not None]
+        runs = [
+            moment for moment in planned if next(plans.occurrences(plan, moment - INSTANT, moment), None) is not None
+        ]
         effect = "twice" if real_time else "once"
     if not runs and effect != "left_out":
         return None
@@ -104,18 +106,18 @@ def _is_within(plan: Plan, moment: datetime) -> bool:
 def _text(zone: str, change: _Change, effect: Effect, walls: tuple[datetime, ...], runs: list[datetime]) -> str:
     before, after = change.at + change.old, change.at + change.new
     turn = "forward" if change.new > change.old else "back"
-    begun = f"On {day(before)} the clocks of {zone} go {turn} from {clock(before)} to {clock(after)}: "
-    named = _named(walls)
+    beginning = f"On {day(before)} the clocks of {zone} go {turn} from {clock(before)} to {clock(after)}: "
+    times = _named(walls)
     many = len(walls) > 1
-    at = f"{clock(local(runs[0], zone))} ({clock(runs[0].astimezone(UTC))} UTC)" if runs else ""
+    run_time = f"{clock(local(runs[0], zone))} ({clock(runs[0].astimezone(UTC))} UTC)" if runs else ""
     return (
-        begun
+        beginning
         + {
-            "moved": f"{named} does not exist, and the schedule runs at {at} instead.",
-            "merged": f"{named} {'do' if many else 'does'} not exist, and the schedule runs once for all, at {at}.",
-            "left_out": f"{named} {'do' if many else 'does'} not exist, and the schedule does not run then.",
-            "once": f"{named} {'come' if many else 'comes'} twice, and the schedule runs the first time only, at {at}.",
-            "twice": f"{named} {'come' if many else 'comes'} twice, and the schedule runs both times.",
+            "moved": f"{times} does not exist, and the schedule runs at {run_time} instead.",
+            "merged": f"{times} {'do' if many else 'does'} not exist, and the schedule runs once for all, at {run_time}.",
+            "left_out": f"{times} {'do' if many else 'does'} not exist, and the schedule does not run then.",
+            "once": f"{times} {'come' if many else 'comes'} twice, and the schedule runs the first time only, at {run_time}.",
+            "twice": f"{times} {'come' if many else 'comes'} twice, and the schedule runs both times.",
         }[effect]
     )
 
@@ -127,20 +129,20 @@ def _named(walls: tuple[datetime, ...]) -> str:
 
 
 def _changes(zone: ZoneInfo, begin: datetime, until: datetime) -> Iterator[_Change]:
-    """Those in the period, ascending; of several within 24 hours the first."""
-    reached = begin.astimezone(UTC).replace(second=0, microsecond=0)
-    old = _offset(zone, reached)
-    while reached < until:
-        if (new := _offset(zone, reached + DAY)) != old:
-            low, high = 0, DAY // MINUTE  # minutes after `reached`: the old offset holds, it is gone
+    """Yield the clock changes in the period, ascending; of several within 24 hours only the first."""
+    step_begin = begin.astimezone(UTC).replace(second=0, microsecond=0)
+    old = _offset(zone, step_begin)
+    while step_begin < until:
+        if (new := _offset(zone, step_begin + DAY)) != old:
+            low, high = 0, DAY // MINUTE  # minutes after `step_begin`: the old offset still holds, it does not
             while high - low > 1:
                 middle = (low + high) // 2
-                low, high = (middle, high) if _offset(zone, reached + middle * MINUTE) == old else (low, middle)
-            at = reached + high * MINUTE
-            if at <= until:
-                yield _Change(at, old, _offset(zone, at))
+                low, high = (middle, high) if _offset(zone, step_begin + middle * MINUTE) == old else (low, middle)
+            moment = step_begin + high * MINUTE
+            if moment <= until:
+                yield _Change(moment, old, _offset(zone, moment))
             old = new
-        reached += DAY
+        step_begin += DAY
 
 
 def _offset(zone: ZoneInfo, moment: datetime) -> timedelta:

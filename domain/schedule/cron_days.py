@@ -1,8 +1,8 @@
 """
-The days that the date fields of a cron expression mean, found in the calendar without walking it.
+The days that the date fields of a cron expression mean, found in the calendar without walking through it.
 
-The Gregorian calendar knows fourteen kinds of year: common or leap, beginning on one of seven weekdays. Each kind is
-looked at once, and every kind recurs within 40 years, so that a search looks at 41 years at most: days that are in
+There are fourteen kinds of year in the Gregorian calendar: common or leap, beginning on one of seven weekdays. Each
+kind is examined once, and every kind recurs within 40 years, so a search examines 41 years at most: days that are in
 none of them never come. Days are proleptic ordinals, as `date.toordinal` gives them.
 """
 
@@ -12,7 +12,7 @@ from datetime import date
 from functools import lru_cache
 from typing import NamedTuple
 
-LONGEST_GAP_YEARS = 40  # between two years of one kind: leap years that begin on the same weekday, around 2100
+LONGEST_GAP_YEARS = 40  # at most between two years of one kind: leap years with the same first weekday, around 2100
 
 
 class CronDays(NamedTuple):
@@ -21,10 +21,10 @@ class CronDays(NamedTuple):
     days: frozenset[int]
     months: frozenset[int]
     weekdays: frozenset[int]  # 0 = Sunday
-    either: bool  # one matching day field is enough
+    either: bool  # whether one matching day field is enough
 
     def include(self, day: date) -> bool:
-        """Whether a day is one of them."""
+        """Return whether the day matches the date fields."""
         if day.month not in self.months:
             return False
         by_day, by_weekday = day.day in self.days, day.isoweekday() % 7 in self.weekdays
@@ -32,7 +32,7 @@ class CronDays(NamedTuple):
 
 
 def first_from(days: CronDays, ordinal: int) -> int | None:
-    """The first of the days that is not before the given one; None: there is none up to the end of the calendar."""
+    """Return the first matching day at or after the given one; None if there is none up to the end of the calendar."""
     year = date.fromordinal(ordinal).year
     for later in range(year, min(year + LONGEST_GAP_YEARS, date.max.year) + 1):
         new_year, offsets = _year(days, later)
@@ -43,7 +43,7 @@ def first_from(days: CronDays, ordinal: int) -> int | None:
 
 
 def last_until(days: CronDays, ordinal: int) -> int | None:
-    """The last of the days that is not after the given one; None: there is none from the begin of the calendar on."""
+    """Return the last matching day at or before the given one; None if there is none since the beginning of the calendar."""
     year = date.fromordinal(ordinal).year
     for earlier in range(year, max(year - LONGEST_GAP_YEARS, 1) - 1, -1):
         new_year, offsets = _year(days, earlier)
@@ -53,7 +53,7 @@ def last_until(days: CronDays, ordinal: int) -> int | None:
 
 
 def count(days: CronDays, first: int, end: int) -> int:
-    """How many of the days lie in [first, end)."""
+    """Return how many matching days lie in [first, end)."""
     if first >= end:
         return 0
     first_year, last_year = date.fromordinal(first).year, date.fromordinal(end - 1).year
@@ -62,23 +62,23 @@ def count(days: CronDays, first: int, end: int) -> int:
 
 
 def _count_in_year(days: CronDays, year: int, end: int) -> int:
-    """How many of the days of a year lie before the given one."""
+    """Return how many matching days of a year lie before `end`."""
     new_year, offsets = _year(days, year)
     return bisect_left(offsets, end - new_year)
 
 
 def _year(days: CronDays, year: int) -> tuple[int, tuple[int, ...]]:
-    """The first of January, and how many days after it each of the days is."""
+    """Return the first of January, and how many days after it each matching day is."""
     new_year = date(year, 1, 1)
     return new_year.toordinal(), _offsets(days, new_year.weekday(), isleap(year))
 
 
 @lru_cache(maxsize=16384)
 def _offsets(days: CronDays, weekday: int, is_leap: bool) -> tuple[int, ...]:
-    """The days of a kind of year, counted from its first of January."""
+    """Return the matching days of a kind of year, counted from its first of January."""
     new_year = next(
         day
-        for day in (date(year, 1, 1) for year in range(2000, 2028))  # which are all kinds
+        for day in (date(year, 1, 1) for year in range(2000, 2028))  # these years are of all kinds
         if day.weekday() == weekday and isleap(day.year) == is_leap
     )
     first = new_year.toordinal()

@@ -1,4 +1,4 @@
-"""The five fields of a cron expression, read strictly; refusals in the words of contract 4.1."""
+"""The five fields of a cron expression, read strictly; refusals use the words of contract 4.1."""
 
 from itertools import chain
 from typing import NamedTuple
@@ -15,7 +15,7 @@ class Field(NamedTuple):
     low: int
     high: int
     reach: int
-    names: tuple[str, ...] = ()  # of the values from `low` on
+    names: tuple[str, ...] = ()  # the names of the values from `low` on
 
 
 FIELDS = (
@@ -28,7 +28,7 @@ FIELDS = (
 
 
 def read(expression: str) -> tuple[list[str], list[set[int]]]:
-    """The five texts, and the values that each stands for. BadSchedule names the first fault."""
+    """Return the five texts, and the values that each stands for. Raise BadSchedule, which names the first fault."""
     texts = _split(expression)
     return texts, [_values(*pair) for pair in zip(FIELDS, texts, strict=True)]
 

@@ -27,8 +27,8 @@ from domain.schedule.cron_days import CronDays
 
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
-STEP_DAYS = 8  # for so long at once the offsets of a zone are looked up and kept
-LAST_TABLE_YEAR = 2090  # from then on each zone changes its clocks by a rule that knows the kind of a year alone
+STEP_DAYS = 8  # the offsets of a zone are looked up and cached in steps of so many days
+LAST_TABLE_YEAR = 2090  # from then on each zone changes its clocks by a rule that depends on the kind of year alone
 LAST_YEAR = 9998
 
 
@@ -40,7 +40,7 @@ class Cron(msgspec.Struct, frozen=True):
 
 
 def parse_cron(expression: str, timezone: str = "UTC") -> Cron:
-    """The schedule, or BadSchedule saying what is wrong with it."""
+    """Return the schedule. Raise BadSchedule, which says what is wrong with it."""
     schedule = Cron(expression.strip(), timezone.strip())
     if schedule.timezone not in _timezones():
         raise BadSchedule(f"Invalid timezone: {timezone}")
@@ -49,13 +49,13 @@ def parse_cron(expression: str, timezone: str = "UTC") -> Cron:
     return schedule
 
 
-@lru_cache(maxsize=4096)  # many schedules are alike
+@lru_cache(maxsize=4096)  # many triggers have the same schedule
 def next_after(schedule: Cron, moment: datetime) -> datetime | None:
     """
-    The first occurrence strictly after the moment; None: it never comes.
+    Return the first occurrence strictly after the moment; None if none ever comes.
 
-    Days that match, but whose wall times all fall into gaps, are passed over. The search ends when each kind of year
-    was seen under each zone's last rule: what has not come by then comes never.
+    Days that match, but whose wall times all fall into gaps, are skipped. The search ends when each kind of year was
+    seen under each zone's last rule: what has not come by then never comes.
     """
     rule, since = _rule(schedule.expression), _minute_after(moment)
     for begin, end in _windows(rule.dates, since):
@@ -67,7 +67,7 @@ def next_after(schedule: Cron, moment: datetime) -> datetime | None:
 
 
 def occurrences(schedule: Cron, after: datetime, until: datetime) -> Iterator[datetime]:
-    """The occurrences in (after, until], ascending, each found when asked for."""
+    """Yield the occurrences in (after, until], ascending; each is computed only when it is requested."""
     moment = next_after(schedule, after)
     while moment is not None and moment <= until:
         yield moment
@@ -75,13 +75,13 @@ def occurrences(schedule: Cron, after: datetime, until: datetime) -> Iterator[da
 
 
 def count(schedule: Cron, after: datetime, until: datetime) -> int:
-    """How many occurrences there are in (after, until], without walking them."""
+    """Return how many occurrences there are in (after, until], without walking through them."""
     rule, end = _rule(schedule.expression), _minute_after(until)
     return sum(_count_in(rule, span, end) for span in _spans(schedule, _minute_after(after), end))
 
 
 def last_until(schedule: Cron, until: datetime, after: datetime) -> datetime | None:
-    """The latest occurrence in (after, until], None when there is none."""
+    """Return the latest occurrence in (after, until]; None if there is none."""
     for begin, end in _windows_back(_rule(schedule.expression).dates, until, after):
         low, high = max(begin, after), min(end, until)
         if low < high and count(schedule, low, high):
@@ -93,7 +93,7 @@ def last_until(schedule: Cron, until: datetime, after: datetime) -> datetime | N
 
 
 class _Rule(NamedTuple):
-    """An expression as sets of values."""
+    """A cron expression as sets of values."""
 
     times: list[int]  # minutes after midnight, ascending
     dates: CronDays
@@ -111,13 +111,13 @@ class _Span(NamedTuple):
 
 @lru_cache(maxsize=1)
 def _timezones() -> set[str]:
-    """The IANA names, without the two that name no place."""
+    """Return the IANA names, without the two that name no place."""
     return available_timezones() - {"localtime", "Factory"}
 
 
-@lru_cache(maxsize=512)  # some 45 KB each
+@lru_cache(maxsize=512)  # about 45 KB each
 def _rule(expression: str) -> _Rule:
-    """The expression read strictly; BadSchedule names the first fault."""
+    """Return the sets of values of an expression, read strictly. Raise BadSchedule, which names the first fault."""
     texts, sets = cron_fields.read(expression)
     minutes, hours, days, months, weekdays = sets
     starred = [text.startswith("*") for text in texts]
@@ -134,7 +134,11 @@ def _rule(expression: str) -> _Rule:
 
 
 def _windows(dates: CronDays, since: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """The times [begin, end), from a moment on, in which alone days that match can be somewhere on earth."""
+    """
+    Yield the periods [begin, end) from a moment on in which it is a matching day somewhere on earth, ascending.
+
+    No occurrence lies outside of them.
+    """
     day = cron_days.first_from(dates, (since - 2 * DAY).toordinal())
     last = min(max(since.year, LAST_TABLE_YEAR) + cron_days.LONGEST_GAP_YEARS + 1, LAST_YEAR)
     while day is not None and date.fromordinal(day).year <= last:
@@ -145,7 +149,7 @@ def _windows(dates: CronDays, since: datetime) -> Iterator[tuple[datetime, datet
 
 
 def _windows_back(dates: CronDays, until: datetime, after: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """The same from a moment back to another."""
+    """Yield the same periods from a moment back to another, descending."""
     day = cron_days.last_until(dates, (until + 2 * DAY).toordinal())
     while day is not None and (window := _window(day))[1] > after:
         yield window
@@ -153,13 +157,13 @@ def _windows_back(dates: CronDays, until: datetime, after: datetime) -> Iterator
 
 
 def _window(day: int) -> tuple[datetime, datetime]:
-    """The times at which it is this day somewhere on earth, and a day more for clocks that leave out a whole one."""
+    """Return the period in which it is this day somewhere on earth, with one more day for clocks that skip a whole day."""
     midnight = datetime.combine(date.fromordinal(day), time(), UTC)
     return midnight - 2 * DAY, midnight + 3 * DAY
 
 
 def _first_wall(rule: _Rule, wall: datetime) -> datetime | None:
-    """The first matching wall time at or after the given one, as if clocks never changed; None: there is none."""
+    """Return the first matching wall time at or after `wall`, as if clocks never changed; None if there is none."""
     day, minute = wall.toordinal(), 60 * wall.hour + wall.minute
     if rule.dates.include(wall) and minute <= rule.times[-1]:
         return _wall(day, rule.times[bisect_left(rule.times, minute)])
@@ -172,13 +176,13 @@ def _wall(day: int, minute: int) -> datetime:
 
 
 def _count_in(rule: _Rule, span: _Span, end: datetime) -> int:
-    """How many instants of the span before the end match; the wall times of a gap are one instant."""
+    """Return how many instants of the span before `end` match; the wall times of a gap are one instant."""
     in_gap = _count_walls(rule, span.first, span.begin + span.offset + MINUTE)
     return _count_walls(rule, span.first, min(span.end, end + span.offset)) - max(0, in_gap - 1)
 
 
 def _count_walls(rule: _Rule, first: datetime, end: datetime) -> int:
-    """How many wall times in [first, end) match."""
+    """Return how many wall times in [first, end) match."""
     if first >= end:
         return 0
     days = cron_days.count(rule.dates, first.toordinal(), end.toordinal())
@@ -186,14 +190,14 @@ def _count_walls(rule: _Rule, first: datetime, end: datetime) -> int:
 
 
 def _count_earlier(rule: _Rule, wall: datetime) -> int:
-    """How many wall times of that day before the given one match."""
+    """Return how many matching wall times of the same day are before this one."""
     return bisect_left(rule.times, 60 * wall.hour + wall.minute) if rule.dates.include(wall) else 0
 
 
 def _spans(schedule: Cron, since: datetime, until: datetime) -> Iterator[_Span]:
-    """The wall times of the instants from a moment on, one span per UTC offset, up to the span that holds the end."""
+    """Yield the wall times of the instants from a moment on, one span per UTC offset, up to the span that holds `until`."""
     zone, real_time = ZoneInfo(schedule.timezone), _rule(schedule.expression).real_time
-    begin = since - 2 * DAY  # the moment may lie in a second pass, and no clock goes back further
+    begin = since - 2 * DAY  # the moment may be in a repeated hour, and no clock goes back further than this
     offset = _offset(zone, begin)
     reached = begin + offset
     for change, following in chain.from_iterable(_changes(zone, step) for step in _steps(begin, until)):
@@ -211,13 +215,13 @@ def _spans(schedule: Cron, since: datetime, until: datetime) -> Iterator[_Span]:
 
 
 def _steps(begin: datetime, end: datetime) -> range:
-    """The numbers of the steps that cover a period."""
+    """Return the numbers of the steps that cover a period."""
     return range(begin.toordinal() // STEP_DAYS, end.toordinal() // STEP_DAYS + 1)
 
 
 @lru_cache(maxsize=16384)
 def _changes(zone: ZoneInfo, step: int) -> tuple[tuple[datetime, timedelta], ...]:
-    """The moments of a step at which the offset changes, with the new one; the step's end closes them."""
+    """Return the moments within a step at which the offset changes, each with the new one; the step's end closes them."""
     first = datetime.combine(date.fromordinal(step * STEP_DAYS), time(), UTC)
     offsets = [(day := first + n * DAY, _offset(zone, day)) for n in range(STEP_DAYS + 1)]
     changed = [(day, old, new) for (day, old), (_, new) in pairwise(offsets) if old != new]
@@ -225,18 +229,18 @@ def _changes(zone: ZoneInfo, step: int) -> tuple[tuple[datetime, timedelta], ...
 
 
 def _change(zone: ZoneInfo, day: datetime, old: timedelta) -> datetime:
-    """The first minute of the 24 hours at which the old offset is gone."""
+    """Return the first minute, in the 24 hours from `day`, at which the old offset does not hold any more."""
     return day + MINUTE * bisect_left(range(24 * 60), 1, key=lambda n: _offset(zone, day + n * MINUTE) != old)
 
 
 def _offset(zone: ZoneInfo, moment: datetime) -> timedelta:
-    """How far the clocks of a zone are ahead of UTC, in whole minutes."""
+    """Return how far the clocks of a zone are ahead of UTC, in whole minutes."""
     offset = moment.astimezone(zone).utcoffset() or timedelta()
     return offset - offset % MINUTE
 
 
 def _minute_after(moment: datetime) -> datetime:
-    """The first whole minute after the moment."""
+    """Return the first whole minute after the moment. Raise ValueError for a moment without a time zone."""
     if moment.utcoffset() is None:
         raise ValueError(f"a moment needs a time zone: {moment!r}")
     return moment.astimezone(UTC).replace(second=0, microsecond=0) + MINUTE

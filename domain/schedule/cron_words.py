@@ -1,7 +1,7 @@
 """
-A cron expression in plain English, by the rules of `schedule`: what is said follows from the sets of values alone.
+A cron expression in plain English, by the rules of `cron_schedule`; the words follow from the sets of values alone.
 
-Two expressions that name different times are never described alike.
+Two expressions that name different times never get the same description.
 """
 
 from collections.abc import Sequence
@@ -9,18 +9,18 @@ from itertools import chain, pairwise
 
 from domain.schedule import cron_fields
 
-MOST_TIMES = 8  # that are listed one by one
+MOST_TIMES = 8  # times that are listed one by one
 MINUTES, HOURS = list(range(60)), list(range(24))
 MONTHS = (
     *("January", "February", "March", "April", "May", "June"),
     *("July", "August", "September", "October", "November", "December"),
 )
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-RUN, SERIES = 3, 4  # values from which on a range, or an even series, is said instead of a list
+RUN, SERIES = 3, 4  # from so many values on, a range or an even series is described instead of a list
 
 
 def describe(expression: str) -> str:
-    """`30 9 * * 1-5`: At 09:30 on Monday to Friday. Raises BadSchedule."""
+    """Return the description of an expression: `30 9 * * 1-5` gives `At 09:30 on Monday to Friday`. Raise BadSchedule."""
     texts, (minutes, hours, days, months, weekdays) = cron_fields.read(expression)
     either = not texts[2].startswith("*") and not texts[4].startswith("*")
     times = _times(sorted(minutes), sorted(hours))
@@ -28,12 +28,12 @@ def describe(expression: str) -> str:
     in_months = "" if len(months) == len(MONTHS) else f"in {listed([month - 1 for month in sorted(months)], MONTHS)}"
     if not on_days and len(minutes) * len(hours) <= MOST_TIMES:
         on_days = "every day"
-    said = " ".join(part for part in (times, on_days, in_months) if part)
-    return said[0].upper() + said[1:]
+    sentence = " ".join(part for part in (times, on_days, in_months) if part)
+    return sentence[0].upper() + sentence[1:]
 
 
 def listed(values: Sequence[int], names: Sequence[str] | None = None) -> str:
-    """`1 to 5 and 7`; with `names`, these instead of the numbers."""
+    """Return the values as a list in words: `1 to 5 and 7`; with `names`, these instead of the numbers."""
     name = str if names is None else names.__getitem__
     runs: list[list[int]] = []
     for value in values:
@@ -41,12 +41,12 @@ def listed(values: Sequence[int], names: Sequence[str] | None = None) -> str:
             runs[-1].append(value)
         else:
             runs.append([value])
-    spoken = ([f"{name(run[0])} to {name(run[-1])}"] if len(run) >= RUN else map(name, run) for run in runs)
-    return joined(list(chain.from_iterable(spoken)))
+    words = ([f"{name(run[0])} to {name(run[-1])}"] if len(run) >= RUN else map(name, run) for run in runs)
+    return joined(list(chain.from_iterable(words)))
 
 
 def joined(parts: Sequence[str]) -> str:
-    """`a, b and c`"""
+    """Return the parts joined in words: `a, b and c`."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
@@ -64,7 +64,7 @@ def _times(minutes: list[int], hours: list[int]) -> str:
 
 
 def _pace(minutes: list[int]) -> str | None:
-    """How often within an hour, when that is evenly all round the clock."""
+    """Return how often it runs within an hour, if that is at even intervals all round the clock; otherwise None."""
     if minutes == MINUTES:
         return "every minute"
     step = 60 // len(minutes)
@@ -89,7 +89,7 @@ def _days(days: list[int], weekdays: list[int], *, either: bool) -> str:
 
 
 def _counted(noun: str, values: Sequence[int]) -> str:
-    """`day 1`, `days 1 and 15`, `every 2nd day from 1 to 31`"""
+    """Return the values with their noun: `day 1`, `days 1 and 15`, `every 2nd day from 1 to 31`."""
     steps = {second - first for first, second in pairwise(values)}
     if len(values) >= SERIES and len(steps) == 1 and (step := steps.pop()) > 1:
         return f"every {_ordinal(step)} {noun} from {values[0]} to {values[-1]}"
@@ -97,6 +97,6 @@ def _counted(noun: str, values: Sequence[int]) -> str:
 
 
 def _ordinal(number: int) -> str:
-    """2nd, 3rd, 11th, 22nd: none of our steps is 1."""
+    """Return 2nd, 3rd, 11th, 22nd: a step of 1 is never put into words."""
     teens = 10 < number % 100 < 20  # noqa: PLR2004
     return f"{number}{'th' if teens else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"

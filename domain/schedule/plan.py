@@ -2,7 +2,7 @@
 When a trigger is to fire: a cron schedule or one moment, within limits.
 
 * Limits      no occurrence before `starts_at`, after `ends_at`, or on an excluded date of the schedule's zone.
-* Jitter      an occurrence keeps its planned moment, by which it is known, and comes due a little later: by as many
+* Jitter      an occurrence keeps its planned moment, which identifies it, and comes due a little later: by as many
               seconds as follow from the routine and the moment, always before the next occurrence.
 
 Moments are aware and come back in UTC; periods are open at `after` and closed at `until`.
@@ -29,7 +29,10 @@ DAY = timedelta(days=1)
 
 
 class Plan(Value, frozen=True):
-    """Exactly one of `cron` and `once` is set; the jitter follows from `seed` and the occurrence."""
+    """
+    When a schedule fires: exactly one of `cron` and `once` is set. The jitter is computed from `seed` and the
+    occurrence.
+    """
 
     seed: UUID
     cron: Cron | None = None
@@ -41,23 +44,23 @@ class Plan(Value, frozen=True):
 
 
 def before(plan: Plan, moment: datetime) -> Plan:
-    """The part of a plan that lies before a moment."""
+    """Return the part of a plan that lies before a moment."""
     last = moment - INSTANT
     return replace(plan, ends_at=last if plan.ends_at is None else min(last, plan.ends_at))
 
 
 def next_after(plan: Plan, moment: datetime) -> datetime | None:
-    """The first occurrence strictly after the moment; None when there is none any more."""
+    """Return the first occurrence strictly after the moment; None if there is none any more."""
     if plan.once is not None:
         return plan.once if plan.once > moment and _is_allowed(plan, plan.once) else None
     if plan.starts_at is not None and plan.starts_at > moment:
         moment = plan.starts_at - INSTANT
-    found = _next_allowed(plan, moment)
-    return None if found is None or (plan.ends_at is not None and found > plan.ends_at) else found
+    occurrence = _next_allowed(plan, moment)
+    return None if occurrence is None or (plan.ends_at is not None and occurrence > plan.ends_at) else occurrence
 
 
 def occurrences(plan: Plan, after: datetime, until: datetime) -> Iterator[datetime]:
-    """The occurrences in (after, until], ascending, each found when asked for."""
+    """Yield the occurrences in (after, until], ascending; each is computed only when it is requested."""
     moment = next_after(plan, after)
     while moment is not None and moment <= until:
         yield moment
@@ -65,7 +68,7 @@ def occurrences(plan: Plan, after: datetime, until: datetime) -> Iterator[dateti
 
 
 def count(plan: Plan, after: datetime, until: datetime) -> int:
-    """How many occurrences there are in (after, until], without walking them."""
+    """Return how many occurrences there are in (after, until], without walking through them."""
     if plan.once is not None:
         return int(after < plan.once <= until and _is_allowed(plan, plan.once))
     after, until = _clipped(plan, after, until)
@@ -78,7 +81,7 @@ def count(plan: Plan, after: datetime, until: datetime) -> int:
 
 
 def last_until(plan: Plan, until: datetime, after: datetime) -> datetime | None:
-    """The latest occurrence in (after, until], None when there is none."""
+    """Return the latest occurrence in (after, until]; None if there is none."""
     if plan.once is not None or not plan.excluded:
         after, until = _clipped(plan, after, until)
         if plan.once is not None:
@@ -97,19 +100,19 @@ def last_until(plan: Plan, until: datetime, after: datetime) -> datetime | None:
 
 
 def due_at(plan: Plan, occurrence: datetime) -> datetime:
-    """When an occurrence comes due: at its moment, or with jitter a little later, and before the next one."""
+    """Return when an occurrence comes due: at its moment, or with jitter a little later, but before the next one."""
     if not plan.jitter_s:
         return occurrence
     following = next_after(plan, occurrence)
     room = timedelta(seconds=plan.jitter_s)
     if following is not None:
         room = min(room, following - occurrence - SECOND)
-    drawn = hashlib.sha256(plan.seed.bytes + occurrence.astimezone(UTC).isoformat().encode()).digest()
-    return occurrence + SECOND * (int.from_bytes(drawn[:8], "big") % (room // SECOND + 1))
+    digest = hashlib.sha256(plan.seed.bytes + occurrence.astimezone(UTC).isoformat().encode()).digest()
+    return occurrence + SECOND * (int.from_bytes(digest[:8], "big") % (room // SECOND + 1))
 
 
 def must_have_an_occurrence(plan: Plan, after: datetime) -> None:
-    """A plan with nothing left to do is a mistake. Raises BadSchedule."""
+    """Raise BadSchedule if no occurrence is left: a plan with nothing to do is a mistake."""
     if plan.cron is not None and cron_schedule.next_after(plan.cron, after) is None:
         raise BadSchedule(
             f"Cron expression never comes in {plan.cron.timezone}, where the clocks always leave out its times: "
@@ -126,13 +129,13 @@ def _cron(plan: Plan) -> Cron:
 
 
 def _next_allowed(plan: Plan, moment: datetime) -> datetime | None:
-    """The next occurrence of the schedule on a date that is not excluded; None: it never comes."""
+    """Return the next occurrence of the schedule on a date that is not excluded; None if none ever comes."""
     cron = _cron(plan)
-    found = cron_schedule.next_after(cron, moment)
+    occurrence = cron_schedule.next_after(cron, moment)
     excluded = set(plan.excluded)
-    while excluded and found and (day := found.astimezone(ZoneInfo(cron.timezone)).date()) in excluded:
-        found = cron_schedule.next_after(cron, max(_day(cron, day)[1], found))
-    return found
+    while excluded and occurrence and (day := occurrence.astimezone(ZoneInfo(cron.timezone)).date()) in excluded:
+        occurrence = cron_schedule.next_after(cron, max(_day(cron, day)[1], occurrence))
+    return occurrence
 
 
 def _is_allowed(plan: Plan, moment: datetime) -> bool:
@@ -141,28 +144,28 @@ def _is_allowed(plan: Plan, moment: datetime) -> bool:
 
 
 def _clipped(plan: Plan, after: datetime, until: datetime) -> tuple[datetime, datetime]:
-    """The part of the period that lies within the limits."""
+    """Return the part of the period that lies within the limits."""
     if plan.starts_at is not None and plan.starts_at > after:
         after = plan.starts_at - INSTANT
     return after, until if plan.ends_at is None else min(until, plan.ends_at)
 
 
 def _count_on(cron: Cron, day: date, after: datetime, until: datetime) -> int:
-    """How many occurrences of the schedule there are on a date, within a period."""
+    """Return how many occurrences of the schedule there are on a date, within a period."""
     low, high = _day(cron, day)
     if after <= low and high <= until:
         return _count_on_day(cron, day)
     return cron_schedule.count(cron, max(after, low), min(until, high)) if low < until and after < high else 0
 
 
-@lru_cache(maxsize=4096)  # a search by halves asks for the same days again
+@lru_cache(maxsize=4096)  # a binary search needs the same days again
 def _count_on_day(cron: Cron, day: date) -> int:
     return cron_schedule.count(cron, *_day(cron, day))
 
 
 @lru_cache(maxsize=4096)
 def _day(cron: Cron, day: date) -> tuple[datetime, datetime]:
-    """The period of a date in the schedule's zone, open at its begin."""
+    """Return the period of a date in the schedule's zone, open at its beginning."""
     zone = ZoneInfo(cron.timezone)
     begin, end = (datetime.combine(d, time(), zone).astimezone(UTC) for d in (day, day + DAY))
     return begin - INSTANT, end - INSTANT

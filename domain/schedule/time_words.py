@@ -1,4 +1,4 @@
-"""Moments in words: local and UTC."""
+"""Moments in words, in local time and in UTC."""
 
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -7,11 +7,12 @@ MINUTE_S, HOUR_S, DAY_S = 60, 3_600, 86_400
 
 
 def local(moment: datetime, zone: str) -> datetime:
+    """Return the moment in a time zone, which is given by its IANA name."""
     return moment.astimezone(ZoneInfo(zone))
 
 
 def when(moment: datetime, zone: str) -> str:
-    """`Sun 22 Nov 2026 09:30 (Europe/Amsterdam; 08:30 UTC)`"""
+    """Return a moment in words: `Sun 22 Nov 2026 09:30 (Europe/Amsterdam; 08:30 UTC)`."""
     there, utc = local(moment, zone), moment.astimezone(UTC)
     if there.utcoffset() == utc.utcoffset() and zone in ("UTC", "Etc/UTC"):
         return f"{day(utc)} {clock(utc)} UTC"
@@ -20,17 +21,17 @@ def when(moment: datetime, zone: str) -> str:
 
 
 def day(moment: date) -> str:
-    """`Sun 22 Nov 2026`"""
+    """Return a date in words: `Sun 22 Nov 2026`."""
     return f"{moment:%a} {moment.day} {moment:%b} {moment.year}"
 
 
 def clock(moment: datetime) -> str:
-    """`09:30`, with seconds where there are any."""
+    """Return the time of day: `09:30`, with seconds where there are any."""
     return f"{moment:%H:%M:%S}" if moment.second else f"{moment:%H:%M}"
 
 
 def span(length: timedelta) -> str:
-    """`12 ms`, `45 s`, `3 min`, `2 h 5 min`, `3 days`"""
+    """Return a length of time in words: `12 ms`, `45 s`, `3 min`, `2 h 5 min`, `3 days`."""
     seconds = int(length.total_seconds())
     if seconds < 1:
         return f"{length // timedelta(milliseconds=1)} ms"

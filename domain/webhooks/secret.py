@@ -1,4 +1,4 @@
-"""A secret that somebody proves to know: shown to nobody, compared in constant time."""
+"""A secret that a caller proves to know: it is never shown, and is compared in constant time."""
 
 import hashlib
 from hmac import compare_digest
@@ -6,7 +6,11 @@ from typing import NoReturn
 
 
 class Secret:
-    """`value` is None where only the digest is kept: then it can be recognised, but nothing be signed with it."""
+    """
+    A secret by its value or only by its digest.
+
+    `value` is None where only the digest is kept: then the secret can be recognised, but nothing can be signed with it.
+    """
 
     __slots__ = ("digest", "value")
 
@@ -16,9 +20,9 @@ class Secret:
         self.value = value
         self.digest = digest if digest is not None else hashlib.sha256(value or b"").digest()
 
-    def is_known_as(self, given: bytes) -> bool:
-        """Whether somebody who gives these bytes knows it."""
-        return compare_digest(hashlib.sha256(given).digest(), self.digest)
+    def is_known_as(self, candidate: bytes) -> bool:
+        """Return whether these bytes are the secret, which proves that whoever sent them knows it."""
+        return compare_digest(hashlib.sha256(candidate).digest(), self.digest)
 
     def __repr__(self) -> str:
         return "Secret(***)"

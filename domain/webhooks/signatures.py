@@ -1,4 +1,4 @@
-"""How what we send is signed: Standard Webhooks 1.0, and the headers of Jetty's callbacks beside it (contract 8)."""
+"""How what we send is signed: by Standard Webhooks 1.0, and callbacks by the headers of Jetty as well (contract 8)."""
 
 import hmac
 from base64 import b64decode, b64encode
@@ -14,7 +14,10 @@ AGENT = {"User-Agent": "Routines"}
 
 
 def standard_headers(delivery_id: UUID, secrets: Sequence[Secret], body: bytes, now: datetime) -> dict[str, str]:
-    """A signature for each secret, the current one's first; the id is the same at each attempt."""
+    """
+    Return the headers of a delivery with a signature for each secret, in their order; the id is the same at each
+    attempt.
+    """
     message_id, sent = f"msg_{delivery_id.hex}", str(int(now.timestamp()))
     text = f"{message_id}.{sent}.".encode() + body
     signatures = [f"v1,{b64encode(hmac.digest(_key(secret), text, 'sha256')).decode()}" for secret in secrets]
@@ -23,7 +26,11 @@ def standard_headers(delivery_id: UUID, secrets: Sequence[Secret], body: bytes, 
 
 
 def callback_headers(number: int, secret: Secret | None, body: bytes, now: datetime) -> dict[str, str]:
-    """Of a trajectory's callback; a new timestamp at each attempt, no signature where there is no secret."""
+    """
+    Return the headers of a trajectory's callback, with a new timestamp at each attempt.
+
+    There is no signature where there is no secret.
+    """
     sent = str(int(now.timestamp()))
     headers = {"X-Mise-Timestamp": sent, "X-Mise-Trajectory-Id": str(number)}
     if secret is None or secret.value is None:
@@ -33,7 +40,7 @@ def callback_headers(number: int, secret: Secret | None, body: bytes, now: datet
 
 
 def _key(secret: Secret) -> bytes:
-    """The bytes that a secret of Standard Webhooks stands for; of any other, its own."""
+    """Return the key that the text of a Standard Webhooks secret encodes; for any other secret its own bytes."""
     value = secret.value or b""
     if not value.startswith(PREFIX):
         return value

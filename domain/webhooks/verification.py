@@ -1,7 +1,7 @@
 """
-Whether a delivery to a webhook comes from somebody who knows its secret: contract 6, and Standard Webhooks 1.0.
+Whether a call of a webhook comes from somebody who knows its secret: contract 6, and Standard Webhooks 1.0.
 
-Whatever is wrong with a credential, the answer is the same: Unknown, without a word on why.
+Whatever is wrong with a credential, the answer is the same: Unauthenticated, without a reason.
 """
 
 import hmac
@@ -20,28 +20,32 @@ from domain.webhooks.secret import Secret
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-MILLISECONDS_ABOVE = 10**12  # a timestamp up to here counts seconds
+MILLISECONDS_ABOVE = 10**12  # a timestamp up to here is in seconds, a larger one in milliseconds
 
 OUR_SIGNATURE = "x-paperclip-signature"
 GITHUB_SIGNATURE = "x-hub-signature-256"
 
-DECIMAL = r"[0-9]{10,13}(?:\.[0-9]{1,16})?"  # shorter is before 2001, longer is after 2286: in nobody's window
+DECIMAL = r"[0-9]{10,13}(?:\.[0-9]{1,16})?"  # fewer digits mean before 2001, more mean after 2286: never near now
 TIMESTAMP = re.compile(DECIMAL)
 STAMPED = re.compile(rf"({DECIMAL})\.".encode())
 WHOLE_SECONDS = re.compile(r"[0-9]{10}")
-MESSAGE_ID = re.compile(r"[!-\-/-~]{1,255}")  # no dot: what is signed can be read in one way only
+MESSAGE_ID = re.compile(r"[!-\-/-~]{1,255}")  # no dot, so that the signed text can be read in one way only
 SIGNATURES = re.compile(r"[^ ,]+,[^ ,]+(?: [^ ,]+,[^ ,]+)*")
 
 
 class WebhookRequest(Value, frozen=True):
-    """A request as received: names of headers in lower case, their values as latin-1 text, the body's raw bytes."""
+    """A request as received: header names in lower case, header values as latin-1 text, and the raw bytes of the body."""
 
     headers: tuple[tuple[str, str], ...]
     body: bytes
 
     def header(self, name: str) -> str | None:
-        """The value of a header, the blanks around it trimmed; None if absent, Unknown if given twice or not ASCII."""
-        values = [value for given, value in self.headers if given == name]
+        """
+        Return the value of a header without the blanks around it; None if it is absent.
+
+        Raise Unauthenticated if it is there twice or is not ASCII.
+        """
+        values = [value for header, value in self.headers if header == name]
         if not values:
             return None
         if len(values) > 1 or not values[0].isascii():
@@ -57,10 +61,10 @@ class WebhookRequest(Value, frozen=True):
 
 class Proof(Value, frozen=True):
     """
-    That the sender is known, and what tells a replay: the same stamp, or the same message id, once more.
+    The proof that the sender is known, with what a replay would repeat: the same stamp, or the same message id.
 
-    `stamp` is "<timestamp>:<hex signature>" where a timestamp was signed, `message_id` the webhook-id of
-    standard_webhooks. Both are None in the modes that sign nothing of the kind.
+    `stamp` is "<timestamp>:<hex signature>" where a timestamp was signed; `message_id` is the webhook-id of
+    standard_webhooks. Both are None in the modes that sign neither.
     """
 
     stamp: str | None = None
@@ -70,7 +74,12 @@ class Proof(Value, frozen=True):
 def verify(
     mode: SigningMode, delivery: WebhookRequest, secrets: Sequence[Secret], window_s: int, now: datetime
 ) -> Proof:
-    """The proof that the sender knows one of the secrets (while an old one still counts, either); or Unknown."""
+    """
+    Return the proof that the sender knows one of the secrets. Raise Unauthenticated if they do not.
+
+    `window_s` is how many seconds a signed timestamp may differ from now. A rotated secret counts for as long as it is
+    in `secrets`.
+    """
     match mode:
         case "none":
             return Proof()
@@ -88,25 +97,25 @@ def verify(
 
 
 def mint(mode: SigningMode) -> str:
-    """A new secret: 48 hex characters (contract 4), or what Standard Webhooks asks for."""
+    """Return a new secret: 48 hex characters (contract 4), or what Standard Webhooks asks for."""
     return f"whsec_{b64encode(token_bytes(32)).decode()}" if mode == "standard_webhooks" else token_hex(24)
 
 
 def mint_public_id() -> str:
-    """Where a new webhook is called: 24 hex characters (contract 4)."""
+    """Return the part of a new webhook's address that nobody can guess: 24 hex characters (contract 4)."""
     return token_hex(12)
 
 
 def _bearer(delivery: WebhookRequest, secrets: Sequence[Secret]) -> Proof:
     scheme, _, token = (delivery.header("authorization") or "").partition(" ")
-    known = [secret.is_known_as(token.encode()) for secret in secrets]  # all of them: which one it was takes no time
-    if scheme != "Bearer" or not token or not any(known):
+    matches = [secret.is_known_as(token.encode()) for secret in secrets]  # all of them, so that the time tells nothing
+    if scheme != "Bearer" or not token or not any(matches):
         raise Unauthenticated
     return Proof()
 
 
 def _stamped(delivery: WebhookRequest, window_s: int, now: datetime) -> list[bytes]:
-    """What is signed together with the timestamp; empty if there is none that counts now."""
+    """Return what is signed together with the timestamp; empty if the timestamp is missing or not near now."""
     sent = delivery.header("x-paperclip-timestamp") or ""
     if not TIMESTAMP.fullmatch(sent) or not _is_near(sent, window_s, now):
         return []
@@ -114,20 +123,24 @@ def _stamped(delivery: WebhookRequest, window_s: int, now: datetime) -> list[byt
 
 
 def _hex_hmac(delivery: WebhookRequest, names: tuple[str, str], texts: list[bytes], secrets: Sequence[Secret]) -> Proof:
-    """Of two signatures, the one in the header that is named first counts."""
-    given = [value for name in names if (value := delivery.header(name)) is not None]
-    signature = given[0].removeprefix("sha256=") if given else ""
-    known = [
+    """
+    Return the proof by a hexadecimal HMAC of one of the texts.
+
+    If both headers are there, the one that `names` has first counts.
+    """
+    signatures = [value for name in names if (value := delivery.header(name)) is not None]
+    signature = signatures[0].removeprefix("sha256=") if signatures else ""
+    matches = [
         text
         for secret in secrets
         for text in texts
         if secret.value and compare_digest(hmac.digest(secret.value, text, "sha256").hex().encode(), signature.encode())
     ]
-    if not known:
+    if not matches:
         raise Unauthenticated
-    # The stamp is read off what was signed, not off the header: nobody can move a fraction, or all of a timestamp,
-    # into the body and have the same signature count once more.
-    sent = STAMPED.match(known[0])
+    # The stamp is taken from the signed text, not from the header: otherwise a replay could move the fraction, or all,
+    # of the timestamp into the body, and the same signature would count once more.
+    sent = STAMPED.match(matches[0])
     return Proof(stamp=f"{sent[1].decode()}:{signature}" if sent else None)
 
 
@@ -138,16 +151,18 @@ def _standard(delivery: WebhookRequest, secrets: Sequence[Secret], window_s: int
     if not WHOLE_SECONDS.fullmatch(sent) or not _is_near(sent, window_s, now):
         raise Unauthenticated
     text = f"{message_id}.{sent}.".encode() + delivery.body
-    right = [b64encode(hmac.digest(key, text, "sha256")) for secret in secrets if (key := _standard_key(secret))]
-    given = [signature.removeprefix("v1,").encode() for signature in listed.split(" ") if signature.startswith("v1,")]
-    known = [compare_digest(one, other) for one in right for other in given]
-    if not any(known):
+    computed = [b64encode(hmac.digest(key, text, "sha256")) for secret in secrets if (key := _standard_key(secret))]
+    signatures = [
+        signature.removeprefix("v1,").encode() for signature in listed.split(" ") if signature.startswith("v1,")
+    ]
+    matches = [compare_digest(ours, theirs) for ours in computed for theirs in signatures]
+    if not any(matches):
         raise Unauthenticated
     return Proof(message_id=message_id)
 
 
 def _standard_key(secret: Secret) -> bytes:
-    """The bytes that the text of a secret stands for; none if it is not base64."""
+    """Return the key that the text of a secret encodes; empty if it is not base64."""
     text = (secret.value or b"").removeprefix(b"whsec_")
     try:
         return b64decode(text + b"=" * (-len(text) % 4), validate=True)
@@ -156,7 +171,7 @@ def _standard_key(secret: Secret) -> bytes:
 
 
 def _is_near(timestamp: str, window_s: int, now: datetime) -> bool:
-    """Whether it is at most so far from now, to either side."""
+    """Return whether a timestamp in seconds or milliseconds is at most `window_s` before or after now."""
     sent_s = Fraction(timestamp)
     if sent_s > MILLISECONDS_ABOVE:
         sent_s /= 1000
