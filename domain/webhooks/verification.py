@@ -53,7 +53,7 @@ class WebhookRequest(Value, frozen=True):
         return values[0].strip(" \t")
 
     def __repr__(self) -> str:
-        return f"Delivery({len(self.body)} bytes)"  # a header may be the secret itself
+        return f"WebhookRequest({len(self.body)} bytes)"  # a header may be the secret itself
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         return [("body", f"{len(self.body)} bytes")]
