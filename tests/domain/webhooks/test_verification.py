@@ -222,7 +222,7 @@ def test_a_delivery_shows_nothing_of_its_headers():
     shown = delivery(GENUINE["bearer"])
 
     assert not any(SECRET in text for text in (repr(shown), str(shown), f"{shown}", pretty_repr(shown)))
-    assert repr(shown) == f"Delivery({len(BODY)} bytes)"
+    assert repr(shown) == f"WebhookRequest({len(BODY)} bytes)"
 
 
 # --- headers
