@@ -186,7 +186,7 @@ class Changed(msgspec.Struct):
 
     def answer(self, read: Callable[[Connection], T | None], status: int = 200) -> Response[T]:
         """The thing as it is now, and the log position in a header."""
-        found = self.read(read)
-        if found is None:
+        resource = self.read(read)
+        if resource is None:
             raise NotFound("It was changed as asked, and deleted by another meanwhile")
-        return Response(found, status_code=status, headers={POSITION_HEADER: str(self.position)})
+        return Response(resource, status_code=status, headers={POSITION_HEADER: str(self.position)})

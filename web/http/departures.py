@@ -21,8 +21,8 @@ class Gone(Exception):
 
 def check_presence() -> None:
     """For threads that wait on behalf of a client. Raises Gone."""
-    left = _LEFT.get()
-    if left is not None and left.is_set():
+    departure = _LEFT.get()
+    if departure is not None and departure.is_set():
         raise Gone
 
 

@@ -181,9 +181,9 @@ def _status(error: Exception) -> int:
 
 def _query_issues(error: ValidationException) -> list[dict[str, Any]]:
     """A wrong query parameter or header, in the form of body issues."""
-    found = error.extra if isinstance(error.extra, list) else []
+    items = error.extra if isinstance(error.extra, list) else []
     return [
         {"code": "custom", "message": str(item.get("message", error.detail)), "path": [item.get("key", "")]}
-        for item in found
+        for item in items
         if isinstance(item, dict)
     ] or [{"code": "custom", "message": error.detail, "path": []}]

@@ -53,16 +53,16 @@ def _is_json(start: Any) -> bool:
     return bool(start["status"] == HTTPStatus.OK and JSON.match(kind))
 
 
-def _tagged(start: Any, body: Any, asked: Headers) -> tuple[Any, Any]:
+def _tagged(start: Any, body: Any, request_headers: Headers) -> tuple[Any, Any]:
     """The answer with its ETag, and without a body if the client has that one."""
     tag = b'"%s"' % hashlib.sha256(body["body"]).hexdigest()[:32].encode()
     headers: Headers = [*start["headers"], (b"etag", tag), CACHE_CONTROL]
-    if not _has(tag, (value for name, value in asked if name.lower() == b"if-none-match")):
+    if not _has(tag, (value for name, value in request_headers if name.lower() == b"if-none-match")):
         return {**start, "headers": headers}, body
-    kept = [header for header in headers if header[0].lower() not in OF_THE_BODY]
-    return {**start, "status": HTTPStatus.NOT_MODIFIED, "headers": kept}, {**body, "body": b""}
+    bodiless_headers = [header for header in headers if header[0].lower() not in OF_THE_BODY]
+    return {**start, "status": HTTPStatus.NOT_MODIFIED, "headers": bodiless_headers}, {**body, "body": b""}
 
 
-def _has(tag: bytes, known: Iterable[bytes]) -> bool:
+def _has(tag: bytes, tag_lists: Iterable[bytes]) -> bool:
     """Whether one of the lists of tags names it, or is `*`."""
-    return any(value.strip() == b"*" or tag in TAG.findall(value) for value in known)
+    return any(value.strip() == b"*" or tag in TAG.findall(value) for value in tag_lists)

@@ -179,7 +179,7 @@ def _check_type(scope: Any, *, raw: bool) -> None:
 
 
 def _values(scope: Any, name: bytes) -> Sequence[str]:
-    return [value.decode("latin-1") for given, value in scope["headers"] if given.lower() == name]
+    return [value.decode("latin-1") for header, value in scope["headers"] if header.lower() == name]
 
 
 def _header(scope: Any, name: bytes, default: str) -> str:

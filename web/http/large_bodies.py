@@ -18,7 +18,7 @@ class LargeBodies:
             for method, (handler, _) in route.route_handler_map.items():
                 if takes_anything(shape_of(handler)):
                     paths.setdefault(str(method), []).append(_pattern(route))
-        self._paths = {method: re.compile("|".join(found)) for method, found in paths.items()}
+        self._paths = {method: re.compile("|".join(patterns)) for method, patterns in paths.items()}
 
     def are_taken(self, method: str, path: str) -> bool:
         return method in self._paths and self._paths[method].fullmatch(path) is not None

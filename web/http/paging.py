@@ -132,14 +132,14 @@ def _is_sound(place: object) -> bool:
             return isinstance(place, UUID)
 
 
-def page(asked: Paging, list_: str, found: Part[T], place: Callable[[T], object] | None = None) -> Response[list[T]]:
+def page(paging: Paging, list_: str, part: Part[T], place: Callable[[T], object] | None = None) -> Response[list[T]]:
     """What was found; if there is more, the headers say where: at a row's `place`, or where the part itself ends."""
-    return Response(list(found), headers=further(asked, list_, found, place))
+    return Response(list(part), headers=further(paging, list_, part, place))
 
 
 def read_page(  # noqa: PLR0913 whose list, and which part of it
     backend: Backend,
-    asked: Paging,
+    paging: Paging,
     list_: str,
     models: Sequence[str],
     read: Callable[..., Part[T]],
@@ -152,20 +152,20 @@ def read_page(  # noqa: PLR0913 whose list, and which part of it
 
     `addresses`: whether they are shown to whoever asks.
     """
-    beginning = {"before" if newest_first else "after": place_of(asked.cursor, list_, Position)}
+    beginning = {"before" if newest_first else "after": place_of(paging.cursor, list_, Position)}
     with backend.consistent_read(*models) as conn:
-        found = read(conn, **beginning, max_bytes=backend.limits.max_page_bytes)
-    return page(asked, list_, found.of(disclosure.shown(list(found), addresses=addresses)))
+        part = read(conn, **beginning, max_bytes=backend.limits.max_page_bytes)
+    return page(paging, list_, part.of(disclosure.shown(list(part), addresses=addresses)))
 
 
-def further(asked: Paging, list_: str, found: Part[T], place: Callable[[T], object] | None = None) -> dict[str, str]:
+def further(paging: Paging, list_: str, part: Part[T], place: Callable[[T], object] | None = None) -> dict[str, str]:
     """The headers that lead to the next page; none at the end of the list."""
-    if not found.more:
+    if not part.more:
         return {}
-    return further_from(asked, cursor_of(list_, found.last if place is None else place(found[-1])))
+    return further_from(paging, cursor_of(list_, part.last if place is None else place(part[-1])))
 
 
-def further_from(asked: Paging, cursor: str) -> dict[str, str]:
-    query = [item for item in asked.request.query_params.multi_items() if item[0] != "cursor"]
-    link = f'<{asked.request.url.path}?{urlencode([*query, ("cursor", cursor)])}>; rel="next"'
+def further_from(paging: Paging, cursor: str) -> dict[str, str]:
+    query = [item for item in paging.request.query_params.multi_items() if item[0] != "cursor"]
+    link = f'<{paging.request.url.path}?{urlencode([*query, ("cursor", cursor)])}>; rel="next"'
     return {CURSOR_HEADER: cursor, "Link": link}

@@ -25,7 +25,7 @@ class Peers:
     """
 
     def __init__(
-        self, most: int, most_of_peer: int, trusted: Sequence[IPv4Network | IPv6Network] = (), *, kept: int = 1024
+        self, most: int, most_of_peer: int, trusted: Sequence[IPv4Network | IPv6Network] = (), *, cache_size: int = 1024
     ) -> None:
         self._most = most
         self._most_of_peer = most_of_peer
@@ -35,7 +35,7 @@ class Peers:
         self._waiting: OrderedDict[Client, None] = OrderedDict()  # the longest first
         self._waiting_of: dict[str, OrderedDict[Client, None]] = {}
         self._line = RareLine("too_many_connections")
-        self._peer_of = lru_cache(kept)(self._name)
+        self._peer_of = lru_cache(cache_size)(self._name)
 
     def admit(self, client: Client, address: str) -> bool:
         """Whether there is room for it; then it waits for its first request."""
@@ -79,7 +79,7 @@ class Peers:
     def _name(self, address: str) -> str:
         """Empty for who is not limited: a trusted proxy, and what has no address."""
         try:
-            found = ip_address(address)
+            ip = ip_address(address)
         except ValueError:
             return ""
-        return "" if any(found in network for network in self._trusted) else network_of(address)
+        return "" if any(ip in network for network in self._trusted) else network_of(address)

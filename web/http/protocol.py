@@ -123,9 +123,9 @@ class Connection(HttpToolsProtocol):
             self._refuse(400, "Invalid HTTP request")
             return
         line = b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
-        kept = [b"%s: %s" % header for header in self.headers if header not in wishes]
+        other_headers = [b"%s: %s" % header for header in self.headers if header not in wishes]
         self.parser = httptools.HttpRequestParser(self)
-        self.data_received(b"\r\n".join([line, *kept, b"", rest]))
+        self.data_received(b"\r\n".join([line, *other_headers, b"", rest]))
 
     def _expect_request(self) -> None:
         if self._deadline is None:
@@ -154,9 +154,9 @@ class Connection(HttpToolsProtocol):
         """The last answer on this connection; none if another one is on its way, or was given before the request was."""
         if self.transport.is_closing():
             return
-        begun = self.cycle is not None and self.cycle.response_started
-        finished = self.cycle is None or self.cycle.response_complete
-        if not self._is_answering() and (finished if self._in_head else not begun):
+        has_begun = self.cycle is not None and self.cycle.response_started
+        is_over = self.cycle is None or self.cycle.response_complete
+        if not self._is_answering() and (is_over if self._in_head else not has_begun):
             body = msgspec.json.encode(problem(status, message))
             headers = [
                 *self.server_state.default_headers,

@@ -71,12 +71,12 @@ class WebhookRateLimiter:
 def network_of(address: str) -> str:
     """Whom an address stands for: itself, or the /64 of an IPv6 one. What is no address is one and the same sender."""
     try:
-        found: IPv4Address | IPv6Address = ip_address(address)
+        ip: IPv4Address | IPv6Address = ip_address(address)
     except ValueError:
         return ""
-    if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
-        found = found.ipv4_mapped
-    return str(IPv6Network((int(found), NETWORK_BITS), strict=False) if isinstance(found, IPv6Address) else found)
+    if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
+        ip = ip.ipv4_mapped
+    return str(IPv6Network((int(ip), NETWORK_BITS), strict=False) if isinstance(ip, IPv6Address) else ip)
 
 
 async def sender(request: JsonRequest) -> str:

@@ -68,9 +68,9 @@ def bearer(request: Request[Any, Any, Any]) -> str | None:
     return bearer_of(request.headers.getall("authorization", []))
 
 
-def bearer_of(given: Sequence[str]) -> str | None:
+def bearer_of(values: Sequence[str]) -> str | None:
     """The bearer token of the Authorization headers of a request. Two are none."""
-    match = BEARER.fullmatch(given[0].strip()) if len(given) == 1 else None
+    match = BEARER.fullmatch(values[0].strip()) if len(values) == 1 else None
     return match[1] if match else None
 
 

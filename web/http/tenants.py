@@ -30,8 +30,8 @@ def by_tenant(app: ASGIApp, backend: Backend) -> ASGIApp:
 
 def company_of(scope: Any, backend: Backend) -> UUID | None:
     """Whose key a request holds, as far as this process knows; it proves nothing."""
-    given = [value.decode("latin-1") for name, value in scope["headers"] if name == b"authorization"]
-    return backend.executor.tenant_of(Caller(token=bearer_of(given)))
+    values = [value.decode("latin-1") for name, value in scope["headers"] if name == b"authorization"]
+    return backend.executor.tenant_of(Caller(token=bearer_of(values)))
 
 
 def address_of(scope: Any) -> str:

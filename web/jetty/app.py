@@ -42,10 +42,10 @@ class Extras(Controller):
     @plain_get("/step-templates/{activity:str}", operation_id="getStepTemplate", sync_to_thread=False)
     def template(self, activity: FromPath[str]) -> dict[str, object]:
         """Returns the step with this activity."""
-        found = next((one for one in built_in.TEMPLATES if one["activity_name"] == activity), None)
-        if found is None:
+        step = next((step for step in built_in.TEMPLATES if step["activity_name"] == activity), None)
+        if step is None:
             raise NotFound
-        return found
+        return step
 
     @get("/trial/{collection:str}", operation_id="getTrial")
     def trial(

@@ -57,9 +57,9 @@ class Collections(Controller):
         """Returns the collection."""
         company_id = backend.authorize(caller, use_cases.enter, collection)
         with backend.consistent_read(*MODELS) as conn:
-            if (found := collections.one(conn, company_id)) is None:
+            if (resource := collections.one(conn, company_id)) is None:
                 raise NotFound
-            return found
+            return resource
 
     @get("/{collection:str}/environment", operation_id="getEnvironment")
     def environment(
@@ -68,9 +68,9 @@ class Collections(Controller):
         """Returns the names of the collection's variables. Their values are told to workers only."""
         company_id = backend.authorize(caller, use_cases.enter, collection)
         with backend.consistent_read(*MODELS) as conn:
-            if (found := collections.environment(conn, company_id)) is None:
+            if (resource := collections.environment(conn, company_id)) is None:
                 raise NotFound
-            return found
+            return resource
 
     @patch("/{collection:str}/environment", operation_id="updateEnvironment", opt=ONLY_JSON)
     def change_environment(
@@ -109,11 +109,11 @@ class ApiKeys(Controller):
         now = backend.executor.clock()
         check_expiry(data.expires_at, "expires_at", now)
         changed = backend.change(caller, MODELS, use_cases.create_key, data)
-        shown = changed.answer(lambda conn: collections.key(conn, changed.result.key_id, now))
+        answer = changed.answer(lambda conn: collections.key(conn, changed.result.key_id, now))
         key = NewApiKey(
-            **{name: getattr(shown.content, name) for name in ApiKey.__struct_fields__}, api_key=changed.result.token
+            **{name: getattr(answer.content, name) for name in ApiKey.__struct_fields__}, api_key=changed.result.token
         )
-        return Response(key, headers=shown.headers)
+        return Response(key, headers=answer.headers)
 
     @get(
         "/collection/{collection:str}",
@@ -148,7 +148,7 @@ class ApiKeys(Controller):
 
 def _visible(conn: Connection, principal: Principal, **page: Any) -> Part[Collection]:
     if (own := use_cases.own(principal)) is not None:
-        return Part(found for found in [collections.one(conn, own)] if found is not None)
+        return Part(collection for collection in [collections.one(conn, own)] if collection is not None)
     if use_cases.is_admin(principal):
         return collections.every(conn, **page)
     return collections.of_user(conn, principal.user_id, **page) if isinstance(principal, BoardUser) else Part()

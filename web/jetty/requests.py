@@ -120,15 +120,15 @@ def _url_encoded(body: bytes) -> Mapping[str, object]:
 
 def _run_of(form: Mapping[str, object]) -> RunCreate:
     """Raises Invalid."""
-    given: dict[str, object] = {}
+    fields: dict[str, object] = {}
     for name, value in form.items():
         if name in OBJECTS:
-            given[name] = _object(name, value)
+            fields[name] = _object(name, value)
         elif name == "use_trial_keys":
-            given[name] = str(value).lower() == "true"
+            fields[name] = str(value).lower() == "true"
         elif name in RunCreate.__struct_fields__ and value != "":
-            given[name] = value
-    return parse(RunCreate, given)
+            fields[name] = value
+    return parse(RunCreate, fields)
 
 
 def _object(name: str, value: object) -> object:

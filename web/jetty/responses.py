@@ -35,8 +35,8 @@ class WorkflowResponse(ResponseBody, frozen=True, kw_only=True):
 
 def started(conn: Connection, trajectory_id: UUID) -> WorkflowResponse | None:
     """What a call has started, as it is by now."""
-    found = trajectories.one(conn, trajectory_id)
-    return None if found is None else WorkflowResponse.of(found)
+    trajectory = trajectories.one(conn, trajectory_id)
+    return None if trajectory is None else WorkflowResponse.of(trajectory)
 
 
 class Healthy(ResponseBody, frozen=True, kw_only=True):

@@ -76,9 +76,9 @@ class Routines(Controller):
         Returns the routines of the task, oldest first. Whoever may not change routines sees `***` as their
         `webhook_url`.
         """
-        at, addresses = backend.authorize(caller, names.seen, names.task, task_path)
-        read = partial(task_routines.of_task, task_id=at.task_id, now=backend.executor.clock())
-        return read_page(backend, paging, f"routines of {at.task_id}", MODELS, read, addresses=addresses)
+        task_ref, addresses = backend.authorize(caller, names.seen, names.task, task_path)
+        read = partial(task_routines.of_task, task_id=task_ref.task_id, now=backend.executor.clock())
+        return read_page(backend, paging, f"routines of {task_ref.task_id}", MODELS, read, addresses=addresses)
 
     @get("/{collection:str}/{task:str}/{name:str}", operation_id="getRoutine")
     def detail(
@@ -91,11 +91,11 @@ class Routines(Controller):
         Returns the routine, with warnings when the task has changed since. Whoever may not change it sees `***` as its
         `webhook_url`.
         """
-        at, addresses = backend.authorize(caller, names.seen, names.routine, routine_path)
+        routine_ref, addresses = backend.authorize(caller, names.seen, names.routine, routine_path)
         with backend.consistent_read(*MODELS) as conn:
-            if (found := task_routines.one(conn, at.routine_id, backend.executor.clock())) is None:
+            if (routine := task_routines.one(conn, routine_ref.routine_id, backend.executor.clock())) is None:
                 raise NotFound
-        return disclosure.shown(found, addresses=addresses)
+        return disclosure.shown(routine, addresses=addresses)
 
     @patch("/{collection:str}/{task:str}/{name:str}", operation_id="updateRoutine")
     def update(
@@ -165,9 +165,9 @@ class Routines(Controller):
         Returns the runs of the routine, newest first. `limit` is at least 1 and 50 without it; more than 200 count as
         200.
         """
-        at = backend.authorize(caller, names.routine, routine_path)
+        routine_ref = backend.authorize(caller, names.routine, routine_path)
         with backend.consistent_read(*RUNS) as conn:
-            return trajectories.of_routine(conn, at.routine_id, limit_of(limit))
+            return trajectories.of_routine(conn, routine_ref.routine_id, limit_of(limit))
 
 
 class Parameters(Controller):
@@ -183,8 +183,8 @@ class Parameters(Controller):
         task_path: NamedDependency[TaskPath],
     ) -> InitParamsSchema:
         """Returns what a routine of the task may override, in the order that the task declares it."""
-        at = backend.authorize(caller, names.task, task_path)
-        declared = tasks.declared(at.task.details.workflow)
+        task_ref = backend.authorize(caller, names.task, task_path)
+        declared = tasks.declared(task_ref.task.details.workflow)
         return InitParamsSchema(
             keys=[
                 ParameterKey(name=name, default=default, type_hint=tasks.type_hint(default))  # type: ignore[arg-type]

@@ -45,8 +45,8 @@ class Runs(Controller):
         Calls the task. The body is JSON, or a form whose parts `init_params` and `secret_params` are JSON; beside them
         stand `webhook_url` and `webhook_secret`. The task need not declare the parameters.
         """
-        given = await request.run()
-        return await sync_to_thread(_started, backend, caller, task_path, given)
+        body = await request.run()
+        return await sync_to_thread(_started, backend, caller, task_path, body)
 
     @post(
         "/run-sync/{collection:str}/{task:str}",
@@ -70,19 +70,19 @@ class Runs(Controller):
         A process holds a limited number of such calls open, in all and for each company. One more is answered with 503
         and Retry-After, and starts nothing.
         """
-        given = await request.run()
+        body = await request.run()
         company_id = await sync_to_thread(backend.authorize, caller, collections.enter, task_path.collection)
         with sync_waits.hold(company_id):
-            made = await sync_to_thread(backend.change, caller, MODELS, use_cases.run, task_path, given)
-            found = await _end_of(request, lambda: sync_to_thread(_shown, backend, made.result))
-        if found is None:
-            return await sync_to_thread(made.answer, lambda conn: started(conn, made.result))
-        message = "Workflow is still running" if found.status in LIVE else "Workflow finished"
-        return Response(WorkflowResponse.of(found, message), status_code=200)
+            changed = await sync_to_thread(backend.change, caller, MODELS, use_cases.run, task_path, body)
+            trajectory = await _end_of(request, lambda: sync_to_thread(_shown, backend, changed.result))
+        if trajectory is None:
+            return await sync_to_thread(changed.answer, lambda conn: started(conn, changed.result))
+        message = "Workflow is still running" if trajectory.status in LIVE else "Workflow finished"
+        return Response(WorkflowResponse.of(trajectory, message), status_code=200)
 
 
-def _started(backend: Backend, caller: Caller, task_path: TaskPath, given: RunCreate) -> Response[WorkflowResponse]:
-    changed = backend.change(caller, MODELS, use_cases.run, task_path, given)
+def _started(backend: Backend, caller: Caller, task_path: TaskPath, body: RunCreate) -> Response[WorkflowResponse]:
+    changed = backend.change(caller, MODELS, use_cases.run, task_path, body)
     return changed.answer(lambda conn: started(conn, changed.result))
 
 
@@ -96,12 +96,12 @@ async def _end_of(request: JettyRequest, look: Callable[[], Awaitable[Trajectory
     """The trajectory when it has ended, or as it is when our patience has, or its client has left."""
     departure = asyncio.ensure_future(_departure(request))
     try:
-        found, waited_s, turn = await look(), 0.0, 0
-        while (found is None or found.status in LIVE) and waited_s < PATIENCE_S and not departure.done():
+        trajectory, waited_s, turn = await look(), 0.0, 0
+        while (trajectory is None or trajectory.status in LIVE) and waited_s < PATIENCE_S and not departure.done():
             pause_s = PAUSES_S[min(turn, len(PAUSES_S) - 1)]
             await asyncio.wait({departure}, timeout=pause_s)
-            found, waited_s, turn = await look(), waited_s + pause_s, turn + 1
-        return found
+            trajectory, waited_s, turn = await look(), waited_s + pause_s, turn + 1
+        return trajectory
     finally:
         departure.cancel()
 

@@ -50,10 +50,10 @@ class Workers(Controller):
         """
         waiting = _waiting(backend, caller, collection, data.task)
         changed = backend.change(caller, MODELS, use_cases.claim, collection, data.task, data.worker, waiting)
-        got: use_cases.Claimed | None = changed.result
-        if got is None:
+        claim: use_cases.Claimed | None = changed.result
+        if claim is None:
             return Response(None, status_code=204)
-        return changed.answer(lambda conn: _claimed(conn, got))
+        return changed.answer(lambda conn: _claimed(conn, claim))
 
     @post("/{trajectory:str}/{claim_id:str}/extend", operation_id="extendClaim", status_code=200)
     def extend(
@@ -111,23 +111,23 @@ def _waiting(backend: Backend, caller: Caller, collection: str, task: str | None
 def _id(backend: Backend, caller: Caller, collection: str, trajectory: str) -> UUID:
     company_id, number = backend.authorize(caller, collections.enter, collection), number_of(trajectory)
     with backend.consistent_read(*MODELS) as conn:
-        known = trajectories.known(conn, company_id, [number])
-    if number not in known:
+        ids = trajectories.known(conn, company_id, [number])
+    if number not in ids:
         raise NotFound
-    return known[number]
+    return ids[number]
 
 
-def _claimed(conn: Connection, got: use_cases.Claimed) -> Claimed | None:
-    found = trajectories.one(conn, got.trajectory_id)
-    if found is None:
+def _claimed(conn: Connection, claim: use_cases.Claimed) -> Claimed | None:
+    trajectory = trajectories.one(conn, claim.trajectory_id)
+    if trajectory is None:
         return None
     return Claimed(
-        claim_id=got.claim_id,
+        claim_id=claim.claim_id,
         lease_s=int(LEASE.total_seconds()),
-        trajectory=found,
-        init_params=found.init_params,
-        secret_params=got.secret_params,
-        environment_variables=got.environment,
+        trajectory=trajectory,
+        init_params=trajectory.init_params,
+        secret_params=claim.secret_params,
+        environment_variables=claim.environment,
     )
 
 

@@ -86,12 +86,12 @@ def metrics(backend: Backend, traffic: Traffic) -> HTTPRouteHandler:
         except (psycopg.Error, PoolTimeout):
             log.warning("database_unreachable")
             families, status = [_up(reached=False)], HTTPStatus.SERVICE_UNAVAILABLE
-        shown = Scrape(*families, traffic=traffic)
+        collector = Scrape(*families, traffic=traffic)
         if OPENMETRICS in request.headers.get("accept", ""):
-            body = openmetrics.generate_latest(shown)  # type: ignore[no-untyped-call]
+            body = openmetrics.generate_latest(collector)  # type: ignore[no-untyped-call]
             kind = openmetrics.CONTENT_TYPE_LATEST
         else:
-            body, kind = generate_latest(shown), PLAIN
+            body, kind = generate_latest(collector), PLAIN
         return Response(body, status_code=status, media_type=kind)
 
     return scrape
@@ -101,23 +101,23 @@ def _up(*, reached: bool) -> Metric:
     return _gauge("routines_database_up", "Whether the database could be reached.", reached)
 
 
-def _state(backend: Backend, counted: Near) -> list[Metric]:
+def _state(backend: Backend, count_near: Near) -> list[Metric]:
     now = backend.executor.clock()
     with backend.pool.connection() as conn:
         statuses = positions.status(conn)
-        found = firing_metrics.firings(conn)
+        firings = firing_metrics.firings(conn)
         due = backlog.backlog(conn, now, MOST_COUNTED)
         enabled = backlog.backlog(conn, backlog.ANY_TIME, MOST_COUNTED)
         pending_deliveries = deliveries.tallies(conn)
-        near = counted(conn, backend.limits)
+        near = count_near(conn, backend.limits)
     overdue_s = (now - due.first_at).total_seconds() if due.first_at else 0.0
     return [
-        _counter("routines_runs", "Firings, by what became of them.", ("source", "outcome", "reason"), found.runs),
-        _counter("routines_missed_occurrences", "Occurrences that were too late to run.", ("reason",), found.missed),
-        _counter("routines_run_ends", "Ends of execution issues, and so of their runs.", ("status",), found.ended),
-        _lateness(found.lateness),
+        _counter("routines_runs", "Firings, by what became of them.", ("source", "outcome", "reason"), firings.runs),
+        _counter("routines_missed_occurrences", "Occurrences that were too late to run.", ("reason",), firings.missed),
+        _counter("routines_run_ends", "Ends of execution issues, and so of their runs.", ("status",), firings.ended),
+        _lateness(firings.lateness),
         _counter(
-            "routines_delivery_attempts", "Attempts to deliver, by what came of them.", ("outcome",), found.attempts
+            "routines_delivery_attempts", "Attempts to deliver, by what came of them.", ("outcome",), firings.attempts
         ),
         *_pending_deliveries(pending_deliveries, now),
         _gauge(
@@ -200,8 +200,8 @@ def _read_models(statuses: Sequence[ReadModelStatus]) -> list[Metric]:
 def _lateness(lateness: Mapping[str, Lateness]) -> Metric:
     text = "From the planned moment of a scheduled firing to the decision on it; caught_up: it was late on purpose."
     family = HistogramMetricFamily("routines_firing_lateness_seconds", text, labels=["timing"])
-    for timing, found in lateness.items():
-        family.add_metric([timing], list(zip(BOUNDS, found.up_to, strict=True)), found.sum_s)
+    for timing, distribution in lateness.items():
+        family.add_metric([timing], list(zip(BOUNDS, distribution.up_to, strict=True)), distribution.sum_s)
     return family
 
 

@@ -82,15 +82,15 @@ def _describe(span: Span, operation: str, method: str, status: int) -> None:
 
 def _callers_trace(headers: Iterable[tuple[bytes, bytes]]) -> Context | None:
     """The caller's own trace, if it says that it keeps one (W3C Trace Context)."""
-    given = {
+    trace_headers = {
         name.decode(): value.decode("latin-1")
         for name, value in headers
         if name in TRACE_HEADERS and len(value) <= MAX_TRACE_BYTES
     }
-    return PROPAGATOR.extract(given) if given else None
+    return PROPAGATOR.extract(trace_headers) if trace_headers else None
 
 
 def _operation(scope: Any) -> str:
     """The id of the operation that the framework has found for a request."""
-    found = getattr(scope.get("route_handler"), "operation_id", None)
-    return found if isinstance(found, str) else OTHER
+    operation_id = getattr(scope.get("route_handler"), "operation_id", None)
+    return operation_id if isinstance(operation_id, str) else OTHER

@@ -128,12 +128,12 @@ class Operation(msgspec.Struct, dict=True):
         return answers
 
 
-def usual_refusals(one: Operation) -> set[int]:
+def usual_refusals(operation: Operation) -> set[int]:
     """The statuses by which an operation turns a request away, or says that there is nothing new."""
-    statuses = {400, 431, 503, *(one.handler.responses or {})}
-    statuses |= {401} if one.is_protected else set()
-    statuses |= {404} if "{" in one.path else set()
-    return statuses | ({304} if one.reads else {413, 415, 422, 429})  # of any write: a quota, if nothing else
+    statuses = {400, 431, 503, *(operation.handler.responses or {})}
+    statuses |= {401} if operation.is_protected else set()
+    statuses |= {404} if "{" in operation.path else set()
+    return statuses | ({304} if operation.reads else {413, 415, 422, 429})  # of any write: a quota, if nothing else
 
 
 class Dialect(msgspec.Struct, frozen=True):
@@ -150,24 +150,24 @@ def described(document: Json, handlers: Iterable[HTTPRouteHandler], dialect: Dia
     operations = operations_of(document, handlers)
     examples = dialect.examples()
     bodies, body_components = schemas.of_bodies(
-        [*(one.body for one in operations if one.body is not None), dialect.error]
+        [*(operation.body for operation in operations if operation.body is not None), dialect.error]
     )
     answers, answer_components = schemas.of_answers(
-        kind for one in operations for kind in one.answers.values() if kind is not None
+        kind for operation in operations for kind in operation.answers.values() if kind is not None
     )
-    paths: Json = {one.path: {} for one in operations}
-    for one in operations:
-        refusals = dialect.refusals(one) - one.answers.keys()
-        paths[one.path][one.method] = {
-            "operationId": one.id,
-            "tags": one.document["tags"],
-            "summary": _summary(one.id),
-            "description": one.document.get("description", ""),
-            "security": document["security"] if one.is_protected else [],
-            "parameters": _parameters(one, examples),
-            **({} if one.body is None else {"requestBody": _body(one, bodies, examples)}),
+    paths: Json = {operation.path: {} for operation in operations}
+    for operation in operations:
+        refusals = dialect.refusals(operation) - operation.answers.keys()
+        paths[operation.path][operation.method] = {
+            "operationId": operation.id,
+            "tags": operation.document["tags"],
+            "summary": _summary(operation.id),
+            "description": operation.document.get("description", ""),
+            "security": document["security"] if operation.is_protected else [],
+            "parameters": _parameters(operation, examples),
+            **({} if operation.body is None else {"requestBody": _body(operation, bodies, examples)}),
             "responses": {
-                **{str(status): _answer(one, status, answers, examples) for status in one.answers},
+                **{str(status): _answer(operation, status, answers, examples) for status in operation.answers},
                 **{str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(refusals)},
             },
         }
@@ -183,35 +183,35 @@ def operations_of(document: Json, handlers: Iterable[HTTPRouteHandler]) -> list[
     """By path and method."""
     by_id = {handler.operation_id: handler for handler in handlers}
     return [
-        Operation(path, method, found, by_id[found["operationId"]])
+        Operation(path, method, operation, by_id[operation["operationId"]])
         for path, methods in sorted(document["paths"].items())
-        for method, found in sorted(methods.items(), key=lambda item: METHODS.index(item[0]))
+        for method, operation in sorted(methods.items(), key=lambda item: METHODS.index(item[0]))
     ]
 
 
 def _summary(operation_id: str) -> str:
     """`listIssues`: List issues."""
-    return re.sub("[A-Z]", lambda found: f" {found[0].lower()}", operation_id).capitalize()
+    return re.sub("[A-Z]", lambda match: f" {match[0].lower()}", operation_id).capitalize()
 
 
-def _parameters(one: Operation, examples: Examples) -> list[Json]:
-    types = {name: field.annotation for name, field in one.handler.parsed_fn_signature.parameters.items()}
+def _parameters(operation: Operation, examples: Examples) -> list[Json]:
+    types = {name: field.annotation for name, field in operation.handler.parsed_fn_signature.parameters.items()}
     return [
         *(
-            parameter(one.id, found, types.get(found["name"]), examples.paths)
-            for found in one.document.get("parameters", [])
+            parameter(operation.id, declaration, types.get(declaration["name"]), examples.paths)
+            for declaration in operation.document.get("parameters", [])
         ),
-        *([CONDITIONAL] if one.reads else []),
-        *one.handler.opt.get("headers", ()),
+        *([CONDITIONAL] if operation.reads else []),
+        *operation.handler.opt.get("headers", ()),
     ]
 
 
-def _body(one: Operation, bodies: dict[Any, Json], examples: Examples) -> Json:
-    named = {name: {"value": body} for name, body in examples.requests.get(one.id, {}).items()}
-    json: Json = {"schema": bodies[one.body], "examples": named}
-    content = {kind: {"schema": RAW.get(kind, bodies[one.body])} for kind in one.media_types}
-    content |= {kind: json for kind in one.media_types if kind not in RAW}
-    return {"required": is_needed(one.body), "content": content}
+def _body(operation: Operation, bodies: dict[Any, Json], examples: Examples) -> Json:
+    named = {name: {"value": body} for name, body in examples.requests.get(operation.id, {}).items()}
+    json: Json = {"schema": bodies[operation.body], "examples": named}
+    content = {kind: {"schema": RAW.get(kind, bodies[operation.body])} for kind in operation.media_types}
+    content |= {kind: json for kind in operation.media_types if kind not in RAW}
+    return {"required": is_needed(operation.body), "content": content}
 
 
 def is_needed(body: Any) -> bool:
@@ -223,27 +223,27 @@ def is_needed(body: Any) -> bool:
     return False
 
 
-def _answer(one: Operation, status: int, answers: dict[Any, Json], examples: Examples) -> Json:
-    specified, kind = one.document["responses"][str(status)], one.answers[status]
+def _answer(operation: Operation, status: int, answers: dict[Any, Json], examples: Examples) -> Json:
+    specified, kind = operation.document["responses"][str(status)], operation.answers[status]
     headers = {name: {"schema": TEXT, **header} for name, header in specified.get("headers", {}).items()}
-    own = (one.handler.responses or {}).get(status)
+    own = (operation.handler.responses or {}).get(status)
     answer: Json = {"description": own.description if own else DONE[status], "headers": headers}
     if kind is None:
         return answer
     if status < HTTPStatus.BAD_REQUEST:
-        headers |= (ETAG if one.reads else {}) | one.position
-    example = examples.answers[one.id if status < HTTPStatus.BAD_REQUEST else f"{one.id}.{status}"]
+        headers |= (ETAG if operation.reads else {}) | operation.position
+    example = examples.answers[operation.id if status < HTTPStatus.BAD_REQUEST else f"{operation.id}.{status}"]
     return {**answer, "content": {JSON: {"schema": answers[kind], "example": example}}}
 
 
 def _refusals(dialect: Dialect, examples: Examples) -> Json:
     """The answers that operations share, by status."""
     schema = {"$ref": schemas.REFERENCE.format(name=dialect.error.__name__)}
-    found: Json = {str(NOT_MODIFIED): {"description": UNCHANGED, "headers": HEADERS[NOT_MODIFIED]}}
+    answers: Json = {str(NOT_MODIFIED): {"description": UNCHANGED, "headers": HEADERS[NOT_MODIFIED]}}
     for status, text in dialect.texts.items():
-        found[str(status)] = {
+        answers[str(status)] = {
             "description": text,
             "headers": HEADERS.get(status, {}),
             "content": {JSON: {"schema": schema, "example": examples.problems[status]}},
         }
-    return found
+    return answers

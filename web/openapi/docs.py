@@ -43,8 +43,8 @@ class DescriptionPlugin(JsonRenderPlugin):
 def handlers_of(app: Litestar) -> list[Any]:
     """Those of the routes that are described."""
     routes = [route for route in app.routes if isinstance(route, HTTPRoute)]
-    found = [handler for route in routes for handler, _ in route.route_handler_map.values()]
-    return [handler for handler in found if handler.operation_id is not None]
+    handlers = [handler for route in routes for handler, _ in route.route_handler_map.values()]
+    return [handler for handler in handlers if handler.operation_id is not None]
 
 
 def description_of(title: str, about: str, path: str, dialect: Dialect) -> OpenAPIConfig:

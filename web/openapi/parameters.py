@@ -129,13 +129,13 @@ WEBHOOK_HEADERS = (  # a webhook's request is read as it came, since what is sig
 )
 
 
-def parameter(operation_id: str, found: Json, kind: Any, examples: Mapping[str, str]) -> Json:
+def parameter(operation_id: str, declaration: Json, kind: Any, examples: Mapping[str, str]) -> Json:
     """A parameter that the framework found in an operation, whose handler takes it as this kind."""
-    name, place = found["name"], found["in"]
+    name, place = declaration["name"], declaration["in"]
     if isinstance(kind, type) and issubclass(kind, PathId):
         description, schema = inspect.getdoc(kind), UUID
     else:
         description, schema = DESCRIPTIONS.get(f"{operation_id}.{name}") or DESCRIPTIONS[name]
     example = {"example": examples[name]} if place == "path" else {}
-    required = found["required"] or name in REQUIRED
+    required = declaration["required"] or name in REQUIRED
     return {"name": name, "in": place, "required": required, "description": description, "schema": schema, **example}

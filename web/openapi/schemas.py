@@ -73,8 +73,8 @@ def together(bodies: Json, answers: Json) -> Json:
 
 def _schemas(shapes: Iterable[Any]) -> tuple[dict[Any, Json], Json]:
     shapes = list(dict.fromkeys(shapes))
-    found, components = msgspec.json.schema_components(shapes, schema_hook=lambda _: ANY_JSON, ref_template=REFERENCE)
-    return dict(zip(shapes, found, strict=True)), components
+    schemas, components = msgspec.json.schema_components(shapes, schema_hook=lambda _: ANY_JSON, ref_template=REFERENCE)
+    return dict(zip(shapes, schemas, strict=True)), components
 
 
 def _complete(body: type[msgspec.Struct], fields: Json) -> None:
@@ -90,8 +90,8 @@ def _complete(body: type[msgspec.Struct], fields: Json) -> None:
                 text |= {"pattern": NOT_BLANK, "description": "trimmed, not blank"}
 
 
-def _bodies(of: type[Body]) -> Iterator[type[Body]]:
-    for body in of.__subclasses__():
+def _bodies(base: type[Body]) -> Iterator[type[Body]]:
+    for body in base.__subclasses__():
         yield body
         yield from _bodies(body)
 
@@ -106,4 +106,4 @@ def _metas(annotation: Any) -> Iterator[Meta]:
 
 def _texts(schema: Json) -> Iterator[Json]:
     """The schemas of text among the alternatives."""
-    yield from (one for one in schema.get("anyOf", [schema]) if one.get("type") == "string")
+    yield from (option for option in schema.get("anyOf", [schema]) if option.get("type") == "string")

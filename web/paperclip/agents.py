@@ -86,10 +86,10 @@ class Agents(Controller):
         """Returns the calling agent, without its addresses: those are shown to members who may change it."""
         id_ = _calling_agent(backend, caller)
         with backend.consistent_read("directory") as conn:
-            found = directory.agent(conn, id_)
-        if found is None:
+            agent = directory.agent(conn, id_)
+        if agent is None:
             raise NotFound("Agent not found")
-        return disclosure.masked(Me(**{name: getattr(found, name) for name in responses.Agent.__struct_fields__}))
+        return disclosure.masked(Me(**{name: getattr(agent, name) for name in responses.Agent.__struct_fields__}))
 
     @get("/agents/me/inbox-lite", operation_id="getInbox", response_headers=NEXT)
     def inbox(
@@ -188,10 +188,10 @@ def _changed(
 
 def _made(changed: Changed, status: int = 200) -> Response[MadeAgent]:
     result: agents.AgentResult = changed.result
-    shown = changed.answer(lambda conn: directory.agent(conn, result.agent_id), status)
-    fields = {name: getattr(shown.content, name) for name in responses.Agent.__struct_fields__}
+    answer = changed.answer(lambda conn: directory.agent(conn, result.agent_id), status)
+    fields = {name: getattr(answer.content, name) for name in responses.Agent.__struct_fields__}
     agent = MadeAgent(**fields, heartbeat_secret=result.heartbeat_secret or UNSET)
-    return Response(agent, status_code=status, headers=shown.headers)
+    return Response(agent, status_code=status, headers=answer.headers)
 
 
 def _calling_agent(backend: Backend, caller: Caller) -> UUID:

@@ -108,8 +108,8 @@ class Backfills(Controller):
         backend.authorize(caller, use_cases.may_list, trigger_id)
         with backend.consistent_read(*MODELS) as conn:
             before = row_of(after, lambda backfill_id: backfills.position(conn, trigger_id, backfill_id))
-            found = backfills.of_trigger(conn, trigger_id, limit, before=before)
-        return page(paging, listed, found, lambda one: one.id)
+            part = backfills.of_trigger(conn, trigger_id, limit, before=before)
+        return page(paging, listed, part, lambda backfill: backfill.id)
 
     @get("/routine-backfills/{backfill_id:str}", operation_id="getBackfill")
     def detail(
@@ -142,23 +142,23 @@ def _checked(draft: BackfillDraft) -> BackfillDraft:
     return draft
 
 
-def _previewed(found: use_cases.Preview) -> BackfillPreview:
+def _previewed(preview: use_cases.Preview) -> BackfillPreview:
     return BackfillPreview(
-        trigger_id=found.trigger_id,
-        routine_id=found.routine_id,
-        from_=time(found.since),
-        to=time(found.until),
-        count=found.count,
-        to_run=found.count - found.left_out,
-        left_out=found.left_out,
-        refused_because=found.obstacle,
+        trigger_id=preview.trigger_id,
+        routine_id=preview.routine_id,
+        from_=time(preview.since),
+        to=time(preview.until),
+        count=preview.count,
+        to_run=preview.count - preview.left_out,
+        left_out=preview.left_out,
+        refused_because=preview.obstacle,
         occurrences=[
             WouldRun(
-                at=time(at),
-                local=local(at, found.zone).isoformat(),
+                at=time(moment),
+                local=local(moment, preview.zone).isoformat(),
                 action="run" if run_id is None else "leave_out",
                 run_id=run_id,
             )
-            for at, run_id in found.occurrences
+            for moment, run_id in preview.occurrences
         ],
     )

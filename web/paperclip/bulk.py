@@ -76,16 +76,16 @@ def _each(
     backend: Backend, caller: Caller, company_id: UUID, selection: BulkSelection, patch: RoutinePatch
 ) -> BulkAnswer:
     answer = BulkAnswer(changed=[], unchanged=[], refused=[])
-    for found in _meant(backend, caller, company_id, selection):
-        if found.status in ("archived", patch.status):
-            answer.unchanged.append(found.id)
+    for routine in _meant(backend, caller, company_id, selection):
+        if routine.status in ("archived", patch.status):
+            answer.unchanged.append(routine.id)
             continue
         try:
-            backend.executor.execute(caller, use_cases.update, found.id, patch)
+            backend.executor.execute(caller, use_cases.update, routine.id, patch)
         except DomainError as refusal:
-            answer.refused.append(Refused(routine_id=found.id, error=refusal.message))
+            answer.refused.append(Refused(routine_id=routine.id, error=refusal.message))
         else:
-            answer.changed.append(found.id)
+            answer.changed.append(routine.id)
     return answer
 
 
@@ -97,11 +97,13 @@ def _meant(backend: Backend, caller: Caller, company_id: UUID, selection: BulkSe
     )
     ids = selection.routine_ids
     with backend.consistent_read(*MODELS) as conn:
-        found = routines.meant(conn, company_id, filters, ids=ids, limit=MOST + 1)
-        known = {one.id for one in routines.meant(conn, company_id, ids=ids, limit=MOST)} if ids else set()
+        matches = routines.meant(conn, company_id, filters, ids=ids, limit=MOST + 1)
+        existing_ids = (
+            {routine.id for routine in routines.meant(conn, company_id, ids=ids, limit=MOST)} if ids else set()
+        )
     for index, id_ in enumerate(ids or ()):
-        if id_ not in known:
+        if id_ not in existing_ids:
             raise InvalidField("Routine not found", f"routineIds.{index}")
-    if len(found) > MOST:
+    if len(matches) > MOST:
         raise RuleViolation(f"More than {MOST:,} routines are meant: narrow it")
-    return found
+    return matches

@@ -86,9 +86,9 @@ class Endpoints(Controller):
         """Returns the endpoint."""
         backend.authorize(caller, use_cases.may_see, company_id, endpoint_id)
         with backend.consistent_read(*ENDPOINTS) as conn:
-            if (found := endpoints.one(conn, endpoint_id)) is None:
+            if (endpoint := endpoints.one(conn, endpoint_id)) is None:
                 raise NotFound("Webhook endpoint not found")
-            return found
+            return endpoint
 
     @patch("/webhook-endpoints/{endpoint_id:str}", operation_id="updateWebhookEndpoint", refuses=(403, 422))
     def update(
@@ -201,17 +201,17 @@ class Endpoints(Controller):
         """Sends the message once more under the same id, whatever became of it before."""
         backend.authorize(caller, use_cases.may_list, company_id)
         with backend.consistent_read(*DELIVERIES) as conn:
-            if (found := deliveries.one(conn, delivery_id)) is None:
+            if (delivery := deliveries.one(conn, delivery_id)) is None:
                 raise NotFound("Delivery not found")
-        changed = backend.change(caller, DELIVERIES, use_cases.redeliver, company_id, _pending_delivery(found))
+        changed = backend.change(caller, DELIVERIES, use_cases.redeliver, company_id, _pending_delivery(delivery))
         return changed.answer(lambda conn: deliveries.one(conn, delivery_id), 202)
 
 
 def _with_secret(changed: Changed, status: int) -> Response[MadeEndpoint]:
-    minted: use_cases.EndpointResult = changed.result
-    shown = changed.answer(lambda conn: endpoints.one(conn, minted.endpoint_id), status)
-    fields = {name: getattr(shown.content, name) for name in EndpointFields.__struct_fields__}
-    return Response(MadeEndpoint(**fields, secret=minted.secret), status_code=status, headers=shown.headers)
+    result: use_cases.EndpointResult = changed.result
+    answer = changed.answer(lambda conn: endpoints.one(conn, result.endpoint_id), status)
+    fields = {name: getattr(answer.content, name) for name in EndpointFields.__struct_fields__}
+    return Response(MadeEndpoint(**fields, secret=result.secret), status_code=status, headers=answer.headers)
 
 
 def _newest(conn: Connection, company_id: UUID, endpoint_id: UUID) -> Delivery | None:
@@ -221,21 +221,21 @@ def _newest(conn: Connection, company_id: UUID, endpoint_id: UUID) -> Delivery |
 def _page(
     backend: Backend, paging: Paging, company_id: UUID, target_id: UUID | None, status: str | None
 ) -> Response[list[Delivery]]:
-    wanted = None if status is None else _status(status)
+    status_filter = None if status is None else _status(status)
     limit = number(paging.limit, "limit", USUAL, 1, MOST)
     list_ = f"{LIST} {target_id or company_id}"
     after = place_of(paging.cursor, list_, tuple[int, UUID])
     with backend.consistent_read(*DELIVERIES) as conn:
-        found = deliveries.of_company(
+        part = deliveries.of_company(
             conn,
             company_id,
             limit,
             target_id=target_id,
-            status=wanted,
+            status=status_filter,
             after=after,
             max_bytes=backend.limits.max_page_bytes,
         )
-    return page(paging, list_, found, lambda one: (one.event_position, one.id))
+    return page(paging, list_, part, lambda delivery: (delivery.event_position, delivery.id))
 
 
 def _status(text: str) -> Status:

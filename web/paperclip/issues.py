@@ -109,8 +109,8 @@ class Issues(Controller):
         filters = replace(filters, limit=limit, before=place_of(paging.cursor, listed, Position))
         backend.authorize(caller, read_access.company, company_id)
         with backend.consistent_read("issues", eventual=eventual) as conn:
-            found = issues.page(conn, company_id, filters, max_bytes=backend.limits.max_page_bytes)
-        return page(paging, listed, found)
+            part = issues.page(conn, company_id, filters, max_bytes=backend.limits.max_page_bytes)
+        return page(paging, listed, part)
 
     @post("/companies/{company_id:str}/issues", operation_id="createIssue", refuses=(403, 422))
     def create(
@@ -133,10 +133,10 @@ class Issues(Controller):
         issue_id: FromPath[str],
     ) -> IssueDetail:
         """Returns the issue with this id or identifier (`ACM-7`), with its ancestors."""
-        found = _found(backend, caller, issue_id, eventual=eventual)
+        issue = _found(backend, caller, issue_id, eventual=eventual)
         with backend.consistent_read(eventual=True) as conn:
             return IssueDetail(
-                **_fields(found), ancestors=issues.ancestors(conn, found.id, backend.limits.max_page_bytes)
+                **_fields(issue), ancestors=issues.ancestors(conn, issue.id, backend.limits.max_page_bytes)
             )
 
     @get("/issues/{issue_id:str}/heartbeat-context", operation_id="getHeartbeatContext")
@@ -144,14 +144,14 @@ class Issues(Controller):
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], issue_id: FromPath[str]
     ) -> HeartbeatContext:
         """Returns what an agent needs to begin to work on the issue."""
-        found = _found(backend, caller, issue_id)
+        issue = _found(backend, caller, issue_id)
         with backend.consistent_read(eventual=True) as conn:
             return HeartbeatContext(
-                issue=found,
-                ancestors=issues.ancestors(conn, found.id, backend.limits.max_page_bytes),
-                project=directory.project(conn, found.project_id) if found.project_id else None,
-                goal=directory.goal(conn, found.goal_id) if found.goal_id else None,
-                comment_cursor=issues.comment_cursor(conn, found.id),
+                issue=issue,
+                ancestors=issues.ancestors(conn, issue.id, backend.limits.max_page_bytes),
+                project=directory.project(conn, issue.project_id) if issue.project_id else None,
+                goal=directory.goal(conn, issue.goal_id) if issue.goal_id else None,
+                comment_cursor=issues.comment_cursor(conn, issue.id),
             )
 
     @patch("/issues/{issue_id:str}", operation_id="updateIssue", refuses=(403, 409, 422))
@@ -170,9 +170,9 @@ class Issues(Controller):
         changed = backend.change(caller, ("issues",), use_cases.update, id_, data, caller.run_id)
 
         def updated(conn: Connection) -> IssueUpdated | None:
-            found = issues.issue(conn, id_)
+            issue = issues.issue(conn, id_)
             comment = issues.comment(conn, id_, changed.result) if changed.result else None
-            return IssueUpdated(**_fields(found), comment=comment) if found else None
+            return IssueUpdated(**_fields(issue), comment=comment) if issue else None
 
         return changed.answer(updated)
 
@@ -234,7 +234,7 @@ class Issues(Controller):
             def position(comment_id: UUID) -> int | None:
                 return issues.comment_position(conn, issue.id, comment_id)
 
-            found = issues.comments(
+            selection = issues.comments(
                 conn,
                 issue.id,
                 after=row_of(part.after, position, "after") or 0,
@@ -243,7 +243,7 @@ class Issues(Controller):
                 beyond=row_of(beyond, position),
                 max_bytes=backend.limits.max_page_bytes,
             )
-        return page(paging, listed, found, lambda comment: comment.id)
+        return page(paging, listed, selection, lambda comment: comment.id)
 
     @post("/issues/{issue_id:str}/comments", operation_id="createComment", refuses=(403,))
     def create_comment(
@@ -267,9 +267,9 @@ class Issues(Controller):
         comment_id: FromPath[str],
     ) -> responses.Comment:
         """Returns the comment."""
-        found = _found(backend, caller, issue_id)
+        issue = _found(backend, caller, issue_id)
         with backend.consistent_read(eventual=True) as conn:
-            comment = issues.comment(conn, found.id, CommentId(comment_id))
+            comment = issues.comment(conn, issue.id, CommentId(comment_id))
         if comment is None:
             raise NotFound("Comment not found")
         return comment
@@ -290,5 +290,5 @@ def _id_of(backend: Backend, caller: Caller, issue_id: str) -> UUID:
     return UUID(issue_id) if UUID_TEXT.fullmatch(issue_id) else _found(backend, caller, issue_id).id
 
 
-def _fields(found: responses.Issue) -> dict[str, Any]:
-    return {name: getattr(found, name) for name in responses.Issue.__struct_fields__}
+def _fields(issue: responses.Issue) -> dict[str, Any]:
+    return {name: getattr(issue, name) for name in responses.Issue.__struct_fields__}

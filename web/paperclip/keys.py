@@ -177,8 +177,8 @@ class AgentKeys(Controller):
         key that asks for it, or until `expiresAt` (null: for ever), and never for longer than the key that asks.
         """
         check_expiry(data.expires_at, "expiresAt", backend.executor.clock())
-        made = backend.executor.execute(caller, keys.create_for_agent, AgentId(agent_id), data)
-        return MintedAgentKey.of(made.result)
+        done = backend.executor.execute(caller, keys.create_for_agent, AgentId(agent_id), data)
+        return MintedAgentKey.of(done.result)
 
     @delete("/{key_id:str}", operation_id="revokeAgentKey", refuses=(403,), status_code=200)
     def revoke(
@@ -240,7 +240,7 @@ def _board(backend: Backend, caller: Caller) -> BoardUser:
     return principal
 
 
-def check_expiry(given: datetime | None | UnsetType, field: str, now: datetime) -> None:
+def check_expiry(expires_at: datetime | None | UnsetType, field: str, now: datetime) -> None:
     """A key that nobody could use is a mistake. Raises Invalid."""
-    if isinstance(given, datetime) and given <= now:
+    if isinstance(expires_at, datetime) and expires_at <= now:
         raise Invalid([{"code": "custom", "message": f"{field} must be in the future", "path": [field]}])

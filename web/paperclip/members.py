@@ -26,12 +26,12 @@ from web.paperclip.keys import MintedBoardKey, check_expiry
 
 
 async def revokes_keys(
-    given: Annotated[str | None, QueryParameter(name="revokeKeys")] = None,
+    text: Annotated[str | None, QueryParameter(name="revokeKeys")] = None,
 ) -> bool:
     """Unless told otherwise. Raises Invalid."""
-    if given in (None, "", "true"):
+    if text in (None, "", "true"):
         return True
-    if given == "false":
+    if text == "false":
         return False
     raise Invalid([{"code": "custom", "message": "revokeKeys must be true or false", "path": ["revokeKeys"]}])
 
@@ -137,8 +137,8 @@ class Members(Controller):
         never again. Instance admins may ask, since whoever has the key acts as that user.
         """
         check_expiry(data.expires_at, "expiresAt", backend.executor.clock())
-        made = backend.executor.execute(caller, keys.create_for_member, CompanyId(company_id), MemberId(user_id), data)
-        return MintedBoardKey.of(made.result)
+        done = backend.executor.execute(caller, keys.create_for_member, CompanyId(company_id), MemberId(user_id), data)
+        return MintedBoardKey.of(done.result)
 
 
 def _membership_ref(backend: Backend, company_id: UUID, user_id: UUID) -> MembershipRef:
@@ -154,6 +154,6 @@ def _companies_of(backend: Backend, user_id: UUID | None) -> list[UUID]:
 
 
 def _added(conn: Connection, company_id: UUID, added: AddedMembership) -> AddedMember | None:
-    if (found := directory.member(conn, company_id, added.user_id)) is None:
+    if (member := directory.member(conn, company_id, added.user_id)) is None:
         return None
-    return AddedMember(**asdict(found), token=added.key.token if added.key else None)
+    return AddedMember(**asdict(member), token=added.key.token if added.key else None)

@@ -108,11 +108,11 @@ class Projects(Controller):
         """Deletes the project. It is refused while a routine is in the project; the issues stay, with their history."""
         id_ = _id(backend, project_id, company_id)
         with backend.consistent_read("directory", "routines") as conn:
-            found, in_use = directory.project(conn, id_), routines.has_project(conn, id_)
+            project, in_use = directory.project(conn, id_), routines.has_project(conn, id_)
         backend.executor.execute(caller, projects.delete, id_, in_use=in_use)
-        if found is None:
+        if project is None:
             raise NotFound("Project not found")
-        return found
+        return project
 
 
 class Goals(Controller):
@@ -170,11 +170,11 @@ class Goals(Controller):
     ) -> responses.Goal:
         """Deletes the goal. What refers to it keeps its id."""
         with backend.consistent_read("directory") as conn:
-            found = directory.goal(conn, goal_id)
+            goal = directory.goal(conn, goal_id)
         backend.executor.execute(caller, goals.delete, goal_id)
-        if found is None:
+        if goal is None:
             raise NotFound("Goal not found")
-        return found
+        return goal
 
 
 def _changed(
@@ -189,10 +189,10 @@ def _id(backend: Backend, project_id: str, company_id: str | None) -> UUID:
     if UUID_TEXT.fullmatch(project_id) or company_id is None:
         return ProjectId(project_id)
     with backend.consistent_read("directory") as conn:
-        found = _find(conn, project_id, company_id)
-    if found is None:
+        project = _find(conn, project_id, company_id)
+    if project is None:
         raise NotFound("Project not found")
-    return found.id
+    return project.id
 
 
 def _find(conn: Connection, project_id: str, company_id: str | None) -> responses.Project | None:

@@ -58,9 +58,9 @@ class Revisions(Controller):
         before = place_of(paging.cursor, listed, int)
         addresses = backend.authorize(caller, use_cases.may_list, routine_id)
         with backend.consistent_read("revisions") as conn:
-            found = revisions.page(conn, routine_id, before=before, max_bytes=backend.limits.max_page_bytes)
-            shown = found.of(disclosure.shown(list(found), addresses=addresses))
-        return page(paging, listed, shown, lambda revision: revision.revision_number)
+            part = revisions.page(conn, routine_id, before=before, max_bytes=backend.limits.max_page_bytes)
+            part = part.of(disclosure.shown(list(part), addresses=addresses))
+        return page(paging, listed, part, lambda revision: revision.revision_number)
 
     @post(
         "/routines/{routine_id:str}/revisions/{revision_id:str}/restore",
@@ -96,7 +96,7 @@ def _answer(conn: Connection, restored: Restored, public_url: str) -> RestoreAns
         restored_from_revision_id=revision_of(restored.routine_id, restored.from_revision),
         restored_from_revision_number=restored.from_revision,
         secret_materials=[
-            RestoredSecret(trigger_id=id_, webhook_url=made.webhook_url, webhook_secret=made.webhook_secret)
-            for id_, made in secrets
+            RestoredSecret(trigger_id=id_, webhook_url=secret.webhook_url, webhook_secret=secret.webhook_secret)
+            for id_, secret in secrets
         ],
     )

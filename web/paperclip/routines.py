@@ -39,9 +39,9 @@ async def filters(
     assignee_agent_id: Annotated[str | None, QueryParameter(name="assigneeAgentId")] = None,
     project_id: Annotated[str | None, QueryParameter(name="projectId")] = None,
 ) -> routines.Filters:
-    asked = {"q": q, "assigneeAgentId": assignee_agent_id, "projectId": project_id}
-    given = {name: text or None for name, text in asked.items()}
-    return parse(routines.Filters, {"status": _words(status), **given})
+    query = {"q": q, "assigneeAgentId": assignee_agent_id, "projectId": project_id}
+    fields = {name: text or None for name, text in query.items()}
+    return parse(routines.Filters, {"status": _words(status), **fields})
 
 
 async def run_filters(
@@ -75,10 +75,10 @@ class Routines(Controller):
         limit = number(paging.limit, "limit", PAGE, 1, MOST) if in_pages else None
         backend.authorize(caller, read_access.company, company_id)
         with backend.consistent_read(*LIST_MODELS, eventual=eventual) as conn:
-            found = routines.page(
+            part = routines.page(
                 conn, company_id, filters, after=after, limit=limit, max_bytes=backend.limits.max_page_bytes
             )
-        return page(paging, listed, found, routines.place_of)
+        return page(paging, listed, part, routines.place_of)
 
     @post("/companies/{company_id:str}/routines", operation_id="createRoutine", refuses=(403, 409, 422))
     def create(
@@ -106,9 +106,9 @@ class Routines(Controller):
         """
         addresses = backend.authorize(caller, use_cases.may_read, routine_id)
         with backend.consistent_read(*DETAIL_MODELS, eventual=eventual) as conn:
-            if (found := routines.detail(conn, routine_id, backend.limits.max_page_bytes)) is None:
+            if (routine := routines.detail(conn, routine_id, backend.limits.max_page_bytes)) is None:
                 raise NotFound("Routine not found")
-            return disclosure.shown(found, addresses=addresses)
+            return disclosure.shown(routine, addresses=addresses)
 
     @patch("/routines/{routine_id:str}", operation_id="updateRoutine", refuses=(403, 409, 422))
     def update(
@@ -141,10 +141,10 @@ class Routines(Controller):
         backend.authorize(caller, use_cases.may_read, routine_id)
         with backend.consistent_read(*LIST_MODELS, eventual=eventual) as conn:
             before = row_of(after, lambda run_id: run_history.position(conn, routine_id, run_id))
-            found = run_history.recent(
+            part = run_history.recent(
                 conn, routine_id, limit, filters=run_filters, before=before, max_bytes=backend.limits.max_page_bytes
             )
-        return page(paging, listed, found, lambda run: run.id)
+        return page(paging, listed, part, lambda run: run.id)
 
     @post("/routines/{routine_id:str}/run", operation_id="runRoutine", refuses=(403, 409, 422), status_code=202)
     def run(
@@ -159,15 +159,15 @@ class Routines(Controller):
         return Response(run_of(done.result), status_code=202, headers={POSITION_HEADER: str(done.position)})
 
 
-def _words(given: str | None) -> list[str] | None:
+def _words(text: str | None) -> list[str] | None:
     """What is joined by commas; None when there is nothing."""
-    return [word.strip() for word in given.split(",") if word.strip()] or None if given else None
+    return [word.strip() for word in text.split(",") if word.strip()] or None if text else None
 
 
-def _limit(given: str | None) -> int:
+def _limit(text: str | None) -> int:
     """Absent or not a number: 50; fractions are cut off; clamped to 1..200 (contract 5.5)."""
     try:
-        number = float(given or "") if NUMBER.fullmatch(given or "") else math.nan
+        number = float(text or "") if NUMBER.fullmatch(text or "") else math.nan
     except ValueError:
         return RUNS
     return RUNS if math.isnan(number) else int(min(max(number, 1), MOST_RUNS))

@@ -158,13 +158,13 @@ class Schedules(Controller):
         period = begin, end = _period(since, to, backend.executor.clock())
         listed = f"occurrences of {trigger_id}"
         after = place_of(paging.cursor, listed, Place)
-        of = backend.authorize(caller, explanations.ahead, trigger_id)
+        schedule = backend.authorize(caller, explanations.ahead, trigger_id)
         with backend.consistent_read("occurrences", eventual=eventual) as conn:
             settled = occurrences.within(conn, trigger_id, period, after=after, limit=limit + 1)
             latest = occurrences.latest(conn, trigger_id)
         start = max(begin - INSTANT, after.first) if after else begin - INSTANT
-        planned = explanations.planned(of, latest, start, end, limit + 1 - len(settled))
-        return _page(of, paging, listed, period, [*settled, *planned], limit)
+        planned = explanations.planned(schedule, latest, start, end, limit + 1 - len(settled))
+        return _page(schedule, paging, listed, period, [*settled, *planned], limit)
 
     @get("/routines/{routine_id:str}/explain", operation_id="explainRoutine", refuses=(422,))
     def explain(
@@ -180,16 +180,16 @@ class Schedules(Controller):
 
         The moment stands for its minute. The answer is read from the log, as things were then.
         """
-        asked = _moment(at, "at")
-        if asked is None:
+        moment = _moment(at, "at")
+        if moment is None:
             raise Invalid([{"code": "custom", "message": "at is required: a moment in ISO 8601", "path": ["at"]}])
-        of = uuid_or_none(trigger_id, "triggerId")
-        told = backend.authorize(caller, explanations.explain, routine_id, asked, of)
+        only_trigger = uuid_or_none(trigger_id, "triggerId")
+        answers = backend.authorize(caller, explanations.explain, routine_id, moment, only_trigger)
         return Explanation(
             routine_id=routine_id,
-            at=time(asked),
-            answer=" ".join(answer for _, answer in told) or "The routine never had a schedule.",
-            triggers=[_explained(explanation, answer) for explanation, answer in told],
+            at=time(moment),
+            answer=" ".join(answer for _, answer in answers) or "The routine never had a schedule.",
+            triggers=[_explained(explanation, answer) for explanation, answer in answers],
         )
 
     @post("/schedule/preview", operation_id="previewSchedule", status_code=200)
@@ -201,20 +201,20 @@ class Schedules(Controller):
         times, and the clock changes that touch it within 400 days or until the last of these times.
         """
         within(data.from_, "from")
-        found = backend.authorize(caller, explanations.preview, data)
+        result = backend.authorize(caller, explanations.preview, data)
         return SchedulePreviewed(
-            valid=found.reason is None,
-            reason=found.reason,
-            description=found.words,
-            times=[_planned_moment(one, found.zone) for one in found.times],
-            clock_changes=[_clock_change(one, found.zone) for one in found.touched],
-            clock_changes_until=time_or_none(found.covered_until),
+            valid=result.reason is None,
+            reason=result.reason,
+            description=result.words,
+            times=[_planned_moment(occurrence, result.zone) for occurrence in result.times],
+            clock_changes=[_clock_change(change, result.zone) for change in result.touched],
+            clock_changes_until=time_or_none(result.covered_until),
         )
 
 
-def _period(since: str | None, to: str | None, now: datetime) -> tuple[datetime, datetime]:
+def _period(since: str | None, until: str | None, now: datetime) -> tuple[datetime, datetime]:
     """What is asked for, or the last and the next 24 hours."""
-    begin, end = _moment(since, "from"), _moment(to, "to")
+    begin, end = _moment(since, "from"), _moment(until, "to")
     begin = begin or min(now, end or now) - DAY
     end = end or max(now, begin) + DAY
     if end < begin:
@@ -242,40 +242,40 @@ def within(moment: datetime | None, name: str) -> datetime | None:
 
 
 def _page(  # noqa: PLR0913, PLR0917 all of it is on the page
-    of: Ahead,
-    asked: Paging,
+    schedule: Ahead,
+    paging: Paging,
     listed: str,
     period: tuple[datetime, datetime],
-    found: list[OccurrenceRow | Planned],
+    rows: list[OccurrenceRow | Planned],
     limit: int,
 ) -> Response[OccurrencePage]:
-    cursor = cursor_of(listed, _place(found[limit - 1])) if len(found) > limit else None
+    cursor = cursor_of(listed, _place(rows[limit - 1])) if len(rows) > limit else None
     answer = OccurrencePage(
-        trigger_id=of.trigger_id,
-        routine_id=of.routine_id,
+        trigger_id=schedule.trigger_id,
+        routine_id=schedule.routine_id,
         from_=time(period[0]),
         to=time(period[1]),
-        no_plan_because=of.why_none,
-        occurrences=[_occurrence(of, one) for one in found[:limit]],
+        no_plan_because=schedule.why_none,
+        occurrences=[_occurrence(schedule, row) for row in rows[:limit]],
         next_cursor=cursor,
     )
-    return Response(answer, headers=further_from(asked, cursor) if cursor else {})
+    return Response(answer, headers=further_from(paging, cursor) if cursor else {})
 
 
-def _place(one: OccurrenceRow | Planned) -> Place:
-    return Place(one.at, PLANNED_ID) if isinstance(one, Planned) else Place(one.first, one.id)
+def _place(row: OccurrenceRow | Planned) -> Place:
+    return Place(row.at, PLANNED_ID) if isinstance(row, Planned) else Place(row.first, row.id)
 
 
-def _occurrence(of: Ahead, one: OccurrenceRow | Planned) -> Occurrence:
-    if isinstance(one, OccurrenceRow):
-        return occurrences.shown(one)
+def _occurrence(schedule: Ahead, row: OccurrenceRow | Planned) -> Occurrence:
+    if isinstance(row, OccurrenceRow):
+        return occurrences.shown(row)
     return Occurrence(
-        planned_at=time(one.at),
-        last_planned_at=time(one.at),
-        due_at=time_or_none(one.due_at),
+        planned_at=time(row.at),
+        last_planned_at=time(row.at),
+        due_at=time_or_none(row.due_at),
         outcome="planned",
-        concurrency_policy=of.concurrency_policy,
-        catch_up_policy=of.catch_up_policy,
+        concurrency_policy=schedule.concurrency_policy,
+        catch_up_policy=schedule.catch_up_policy,
     )
 
 
@@ -298,7 +298,7 @@ def _explained(explanation: sentences.Explanation, answer: str) -> TriggerExplan
         run_id=explanation.fired.stream_id if explanation.fired else None,
         issue_id=explanation.issue_id,
         blocking_run_id=explanation.blocking.stream_id if explanation.blocking else None,
-        facts=[_fact(role, one) for role, one in explanation.facts.items()],
+        facts=[_fact(role, recorded) for role, recorded in explanation.facts.items()],
     )
 
 
@@ -320,16 +320,18 @@ def _instant(explanation: sentences.Explanation, moment: datetime | None) -> Mom
     return _planned_moment(Planned(at=moment, due_at=explanation.due_at(moment)), explanation.zone)
 
 
-def _planned_moment(one: Planned, zone: str) -> Moment:
-    return Moment(at=time(one.at), local=local(one.at, zone).isoformat(), due_at=time_or_none(one.due_at))
+def _planned_moment(occurrence: Planned, zone: str) -> Moment:
+    return Moment(
+        at=time(occurrence.at), local=local(occurrence.at, zone).isoformat(), due_at=time_or_none(occurrence.due_at)
+    )
 
 
-def _clock_change(one: Touched, zone: str) -> ClockChange:
+def _clock_change(change: Touched, zone: str) -> ClockChange:
     return ClockChange(
-        at=time(one.at),
-        shift_minutes=one.shift // timedelta(minutes=1),
-        effect=one.effect,
-        walls=[wall.isoformat() for wall in one.walls],
-        times=[LocalTime(at=time(at), local=local(at, zone).isoformat()) for at in one.occurrences],
-        text=one.text,
+        at=time(change.at),
+        shift_minutes=change.shift // timedelta(minutes=1),
+        effect=change.effect,
+        walls=[wall.isoformat() for wall in change.walls],
+        times=[LocalTime(at=time(moment), local=local(moment, zone).isoformat()) for moment in change.occurrences],
+        text=change.text,
     )

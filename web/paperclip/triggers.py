@@ -164,12 +164,12 @@ def material(minted: NewSecret, public_url: str) -> SecretMaterial:
 
 
 def _answer(changed: Changed, public_url: str, status: int) -> Response[TriggerAnswer]:
-    made: TriggerResult = changed.result
-    secret = material(made.minted, public_url) if made.minted else None
+    result: TriggerResult = changed.result
+    secret = material(result.minted, public_url) if result.minted else None
 
     def read(conn: Connection) -> TriggerAnswer | None:
-        trigger = routines.trigger(conn, made.trigger_id)
-        revision = revisions.revision(conn, made.routine_id, made.revision)
+        trigger = routines.trigger(conn, result.trigger_id)
+        revision = revisions.revision(conn, result.routine_id, result.revision)
         if trigger is None or revision is None:
             return None
         return TriggerAnswer(trigger=trigger, secret_material=secret, revision=revision)
@@ -177,8 +177,8 @@ def _answer(changed: Changed, public_url: str, status: int) -> Response[TriggerA
     return changed.answer(read, status)
 
 
-def _edited(conn: Connection, made: TriggerResult, public_url: str) -> EditedTrigger | None:
-    if (found := routines.trigger(conn, made.trigger_id)) is None:
+def _edited(conn: Connection, result: TriggerResult, public_url: str) -> EditedTrigger | None:
+    if (trigger := routines.trigger(conn, result.trigger_id)) is None:
         return None
-    fields: dict[str, Any] = {name: getattr(found, name) for name in responses.Trigger.__struct_fields__}
-    return EditedTrigger(**fields, secret_material=material(made.minted, public_url) if made.minted else UNSET)
+    fields: dict[str, Any] = {name: getattr(trigger, name) for name in responses.Trigger.__struct_fields__}
+    return EditedTrigger(**fields, secret_material=material(result.minted, public_url) if result.minted else UNSET)
