@@ -1,8 +1,8 @@
 """
-Answers that need no body: HEAD is a GET without it, and who has it already is told so (304).
+Answers without a body: HEAD is answered as GET without its body, and 304 says that the client's copy is current.
 
-Every JSON that a GET answers with 200 gets an ETag: a hash of its bytes, and so a strong one. It says nothing about
-what is behind it; the answer is worked out and compared each time. Nobody may keep it for somebody else.
+Every JSON body that a GET answers with 200 gets a strong ETag, which is a hash of its bytes. The answer is computed
+each time and compared then, so the ETag saves bytes and no work. Shared caches may not keep it.
 """
 
 import hashlib
@@ -22,6 +22,8 @@ Headers = list[tuple[bytes, bytes]]
 
 
 def conditional(app: ASGIApp) -> ASGIApp:
+    """Return the application with HEAD, ETag and If-None-Match added to its GET operations."""
+
     async def answered(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP or scope["method"] not in ("GET", "HEAD"):
             await app(scope, receive, send)
@@ -54,7 +56,7 @@ def _is_json(start: Any) -> bool:
 
 
 def _tagged(start: Any, body: Any, request_headers: Headers) -> tuple[Any, Any]:
-    """The answer with its ETag, and without a body if the client has that one."""
+    """Return the answer with its ETag, as 304 without a body if the client already has it."""
     tag = b'"%s"' % hashlib.sha256(body["body"]).hexdigest()[:32].encode()
     headers: Headers = [*start["headers"], (b"etag", tag), CACHE_CONTROL]
     if not _has(tag, (value for name, value in request_headers if name.lower() == b"if-none-match")):
@@ -64,5 +66,5 @@ def _tagged(start: Any, body: Any, request_headers: Headers) -> tuple[Any, Any]:
 
 
 def _has(tag: bytes, tag_lists: Iterable[bytes]) -> bool:
-    """Whether one of the lists of tags names it, or is `*`."""
+    """Return whether one of the lists of tags contains this tag or is `*`."""
     return any(value.strip() == b"*" or tag in TAG.findall(value) for value in tag_lists)

@@ -1,4 +1,4 @@
-"""Collections, their environment, and API keys (Jetty contract 7)."""
+"""The routes of collections, their environment, and API keys (Jetty contract 7)."""
 
 from functools import partial
 from typing import Any
@@ -29,6 +29,8 @@ ONLY_JSON = {"media_types": (JSON,)}  # generated clients do not take a required
 
 
 class Collections(Controller):
+    """Collections, which are companies that have a name, and their environment variables."""
+
     path = "/collections"
     tags = ("collections",)
     dependencies = {"paging": Provide(cursor_only)}
@@ -46,7 +48,7 @@ class Collections(Controller):
     def create(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], data: JSONBody[CollectionCreate]
     ) -> Response[Collection]:
-        """Creates a collection, which is a company that is known by this name. Instance admins may ask."""
+        """Creates a collection, which is a company that is known by this name. Only instance admins may do this."""
         changed = backend.change(caller, MODELS, use_cases.create, data)
         return changed.answer(lambda conn: collections.one(conn, changed.result))
 
@@ -65,7 +67,7 @@ class Collections(Controller):
     def environment(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], collection: FromPath[str]
     ) -> CollectionEnvironment:
-        """Returns the names of the collection's variables. Their values are told to workers only."""
+        """Returns the names of the collection's variables. Only workers get their values."""
         company_id = backend.authorize(caller, use_cases.enter, collection)
         with backend.consistent_read(*MODELS) as conn:
             if (resource := collections.environment(conn, company_id)) is None:
@@ -81,17 +83,19 @@ class Collections(Controller):
         data: JSONBody[EnvironmentChange],
     ) -> Response[CollectionEnvironment]:
         """
-        Merges these variables with those that there are. A variable that is null is deleted; null instead of the
+        Merges these variables with the existing ones. A variable that is null is deleted; null instead of the
         variables deletes all of them.
 
         A name has up to 128 letters, digits and underscores, and does not begin with a digit. Our worker does not pass
-        on variables that programs take as orders (PATH, LD_PRELOAD, NODE_OPTIONS ...), unless its operator allows it.
+        on variables that change how programs run (PATH, LD_PRELOAD, NODE_OPTIONS ...), unless its operator allows it.
         """
         changed = backend.change(caller, MODELS, use_cases.change_environment, collection, data)
         return changed.answer(lambda conn: collections.environment(conn, changed.result))
 
 
 class ApiKeys(Controller):
+    """API keys, each of which is bound to one collection."""
+
     path = "/api-keys"
     tags = ("api keys",)
     dependencies = {"paging": Provide(cursor_only)}
@@ -101,10 +105,11 @@ class ApiKeys(Controller):
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], data: JSONBody[ApiKeyCreate]
     ) -> Response[NewApiKey]:
         """
-        Issues a key that is bound to one collection. It is shown in this answer and never again. Board users may ask.
+        Issues a key that is bound to one collection. It is shown in this answer and never again. Only board users may
+        do this.
 
-        It is valid for as long as the key that asks for it, or until `expires_at` (null: for ever), and never for
-        longer than the key that asks (our addition).
+        It is valid for as long as the key that requests it, or until `expires_at` (null: for ever), and never for
+        longer than the key that requests it (our addition).
         """
         now = backend.executor.clock()
         check_expiry(data.expires_at, "expires_at", now)
@@ -128,7 +133,7 @@ class ApiKeys(Controller):
         paging: NamedDependency[Paging],
         collection: FromPath[str],
     ) -> Response[list[ApiKey]]:
-        """Returns the keys of the collection, newest first, without the keys themselves. Board users may ask."""
+        """Returns the keys of the collection, newest first, without their secrets. Only board users may do this."""
         company_id = backend.authorize(caller, use_cases.may_list_keys, collection)
         read = partial(collections.keys, company_id=company_id, now=backend.executor.clock())
         return read_page(backend, paging, f"keys of {company_id}", MODELS, read, newest_first=True)

@@ -1,4 +1,4 @@
-"""Routines that call a task (Jetty contract 2, 4)."""
+"""The routes of routines that call a task (Jetty contract 2, 4)."""
 
 from functools import partial
 from uuid import UUID
@@ -31,6 +31,8 @@ RUNS = ("trajectories",)
 
 
 class Routines(Controller):
+    """Routines: saved, recurring calls of a task."""
+
     path = "/routines"
     tags = ("routines",)
     dependencies = {"paging": Provide(cursor_only)}
@@ -138,7 +140,7 @@ class Routines(Controller):
         caller: NamedDependency[Caller],
         routine_path: NamedDependency[RoutinePath],
     ) -> Response[RoutineRead]:
-        """Resumes the routine from now on. Calls that passed meanwhile are not caught up with."""
+        """Resumes the routine from now on. Calls that were due while it was paused are not made up for."""
         changed = backend.change(caller, MODELS, use_cases.resume, routine_path)
         return _answer(backend, changed)
 
@@ -149,7 +151,7 @@ class Routines(Controller):
         caller: NamedDependency[Caller],
         routine_path: NamedDependency[RoutinePath],
     ) -> Response[WorkflowResponse]:
-        """Fires the routine now, whatever its cadence, even if it is paused or already at work."""
+        """Fires the routine now, whatever its cadence, even if it is paused or a call of it is still running."""
         changed = backend.change(caller, RUNS, use_cases.run_now, routine_path)
         return changed.answer(lambda conn: started(conn, changed.result))
 
@@ -162,8 +164,7 @@ class Routines(Controller):
         limit: FromQuery[str | None] = None,
     ) -> list[RunSummary]:
         """
-        Returns the runs of the routine, newest first. `limit` is at least 1 and 50 without it; more than 200 count as
-        200.
+        Returns the runs of the routine, newest first. `limit` is at least 1; it is 50 if absent, and 200 if larger.
         """
         routine_ref = backend.authorize(caller, names.routine, routine_path)
         with backend.consistent_read(*RUNS) as conn:
@@ -171,6 +172,8 @@ class Routines(Controller):
 
 
 class Parameters(Controller):
+    """The parameters of a task that its routines may override."""
+
     path = "/tasks"
     tags = ("routines",)
     opt = {"invalid": 400}
@@ -182,7 +185,7 @@ class Parameters(Controller):
         caller: NamedDependency[Caller],
         task_path: NamedDependency[TaskPath],
     ) -> InitParamsSchema:
-        """Returns what a routine of the task may override, in the order that the task declares it."""
+        """Returns the parameters that a routine of the task may override, in the order in which the task declares them."""
         task_ref = backend.authorize(caller, names.task, task_path)
         declared = tasks.declared(task_ref.task.details.workflow)
         return InitParamsSchema(

@@ -1,4 +1,4 @@
-"""Tasks (Jetty contract 7)."""
+"""The routes of tasks (Jetty contract 7)."""
 
 from functools import partial
 
@@ -24,6 +24,8 @@ MODELS = ("tasks", "collections")
 
 
 class Tasks(Controller):
+    """Tasks: workflows of steps with parameters."""
+
     path = "/tasks"
     tags = ("tasks",)
     dependencies = {"paging": Provide(cursor_only)}

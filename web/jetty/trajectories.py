@@ -1,4 +1,4 @@
-"""Trajectories: lists, statuses, labels, what was run elsewhere, logs (Jetty contract 7)."""
+"""The routes of trajectories: lists, statuses, labels, runs that were made elsewhere, logs (Jetty contract 7)."""
 
 from collections.abc import Sequence
 from itertools import accumulate
@@ -42,6 +42,8 @@ MOST = 200
 
 
 class TrajectoryLists(Controller):
+    """Reads of trajectories and their numbers."""
+
     path = "/db"
     tags = ("trajectories",)
     dependencies = {"paging": Provide(paging)}
@@ -56,8 +58,8 @@ class TrajectoryLists(Controller):
         page: FromQuery[str | None] = None,
     ) -> Response[Trajectories]:
         """
-        Returns the trajectories of the task, newest first. `limit` is up to 200, and 10 without it; `page` begins with
-        1. Whoever may not run the task sees `***` as the `webhook_url`.
+        Returns the trajectories of the task, newest first. `limit` is at most 200, and 10 if absent; the first `page`
+        is 1. Whoever may not run the task sees `***` as the `webhook_url`.
 
         Large trajectories may fill a page before its limit. The headers then lead to those that follow, by `cursor`.
         """
@@ -105,6 +107,8 @@ class TrajectoryLists(Controller):
 
 
 class TrajectoryChanges(Controller):
+    """Changes of trajectories, and their logs."""
+
     path = "/"
     tags = ("trajectories",)
     dependencies = {"paging": Provide(cursor_only)}
@@ -118,8 +122,8 @@ class TrajectoryChanges(Controller):
         data: JSONBody[dict[str, TrajectoryStatus]],
     ) -> Response[Statuses]:
         """
-        Sets the statuses of up to 200 trajectories by their ids, of all or of none. Whoever has workers of their own
-        ends trajectories this way.
+        Sets the statuses of up to 200 trajectories by their ids, either all or none. Clients with workers of their own
+        end trajectories this way.
         """
         task_ref = backend.authorize(caller, names.task, task_path)
         if len(data) > MOST:
@@ -156,7 +160,7 @@ class TrajectoryChanges(Controller):
         task_path: NamedDependency[TaskPath],
         data: JSONBody[IngestCreate],
     ) -> Response[Ingested]:
-        """Stores a run that was made elsewhere. Sent again with the same `trajectory_id` it is the same trajectory."""
+        """Stores a run that was made elsewhere. The same `trajectory_id` again gives the same trajectory."""
         changed = backend.change(caller, MODELS, use_cases.ingest, task_path, data)
         return changed.answer(lambda conn: _ingested(trajectories.one(conn, changed.result)))
 
@@ -169,7 +173,7 @@ class TrajectoryChanges(Controller):
         workflow_id: FromPath[str],
     ) -> Response[Logs]:
         """
-        Returns what happened to the trajectory, oldest first. The headers of a long log lead to what follows, by
+        Returns the events of the trajectory, oldest first. The headers of a long log lead to its next page, by
         `cursor`.
         """
         number = number_of(workflow_id.rpartition("--")[2])
@@ -190,7 +194,7 @@ class TrajectoryChanges(Controller):
 
 
 def _ids(backend: Backend, company_id: UUID, numbers: list[str]) -> dict[str, UUID]:
-    """The ids of trajectories by what a path or a body calls them. Raises NotFound."""
+    """Return the ids of trajectories by their numbers, as a path or a body names them. Raise NotFound."""
     with backend.consistent_read(*MODELS) as conn:
         ids = trajectories.known(conn, company_id, [number_of(text) for text in numbers])
     if any(number_of(text) not in ids for text in numbers):
@@ -214,7 +218,7 @@ def _events(work: UnitOfWork, trajectory_id: UUID) -> list[Recorded]:
 
 
 def _first(events: Sequence[Recorded], max_bytes: int) -> Part[Recorded]:
-    """Those whose lines fill a page; one in any case."""
+    """Return the first events, as many as fit into a page of lines, and at least one."""
     sizes = accumulate(len(msgspec.json.encode(_line(recorded))) for recorded in events)
     many = max(1, sum(size <= max_bytes for size in sizes))
     return Part(events[:many], more=many < len(events))
@@ -237,4 +241,4 @@ def _text(event: Any) -> str:
         case TrajectoryLabelled(key=key, value=value, author=author):
             return f"Label {key}={value} by {author}"
         case _:
-            return "Its worker goes on"
+            return "Its worker extended the lease"

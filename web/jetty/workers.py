@@ -1,4 +1,4 @@
-"""How an outside worker takes a pending trajectory and finishes it (ours: /api/v1/workers)."""
+"""The routes by which an outside worker claims a pending trajectory and finishes it (our addition)."""
 
 from uuid import UUID
 
@@ -24,12 +24,14 @@ from web.jetty.requests import number_of
 from web.jetty.responses import Claimed
 from web.jetty.routing import post
 
-NOTHING = {204: ResponseSpec(None, description="Nothing waits.", generate_examples=False)}
+NOTHING = {204: ResponseSpec(None, description="No trajectory is waiting.", generate_examples=False)}
 MODELS = ("trajectories",)
-CANDIDATES = 8  # that are looked at, should other workers be quicker
+CANDIDATES = 8  # trajectories that are tried, since other workers may claim the first ones
 
 
 class Workers(Controller):
+    """Claims of trajectories by outside workers."""
+
     path = "/workers/{collection:str}"
     tags = ("workers",)
 
@@ -64,7 +66,7 @@ class Workers(Controller):
         trajectory: FromPath[str],
         claim_id: FromPath[ClaimId],
     ) -> Response[Trajectory]:
-        """Begins the lease anew, for a worker that needs more time."""
+        """Restarts the lease, for a worker that needs more time."""
         id_ = _id(backend, caller, collection, trajectory)
         return _answer(backend.change(caller, MODELS, use_cases.extend, collection, id_, claim_id), id_)
 
@@ -78,7 +80,7 @@ class Workers(Controller):
         claim_id: FromPath[ClaimId],
         data: JSONBody[StepReport],
     ) -> Response[Trajectory]:
-        """Reports what a step was given and what it gave. The same step again replaces its report."""
+        """Reports the inputs and outputs of a step. A further report on the same step replaces the first."""
         id_ = _id(backend, caller, collection, trajectory)
         return _answer(backend.change(caller, MODELS, use_cases.report, collection, id_, claim_id, data), id_)
 
@@ -92,7 +94,7 @@ class Workers(Controller):
         claim_id: FromPath[ClaimId],
         data: JSONBody[FinishRequest],
     ) -> Response[Trajectory]:
-        """Ends the work on the trajectory. The status `pending` hands it back to whoever takes it next."""
+        """Ends the work on the trajectory. The status `pending` returns it to the queue for another worker."""
         id_ = _id(backend, caller, collection, trajectory)
         return _answer(backend.change(caller, MODELS, use_cases.finish, collection, id_, claim_id, data), id_)
 

@@ -1,8 +1,8 @@
 """
-What the framework's description of the routes lacks: the schemas of bodies and answers, the statuses by which requests
-are turned away, headers, what parameters mean, examples.
+Completes the framework's description of the routes: schemas of bodies and answers, the statuses with which requests
+are refused, headers, the meaning of parameters, examples.
 
-Both APIs are described by it; they differ in how they refuse, which a `Dialect` says.
+It serves both APIs. They differ in how they refuse requests, which a `Dialect` says.
 """
 
 import re
@@ -38,7 +38,7 @@ DONE = {
 HEADERS: dict[int, Json] = {
     304: {
         "ETag": {"schema": TEXT, "description": "The tag of your copy.", "required": True},
-        **{one.name: {"schema": TEXT, "description": one.description} for one in NEXT},
+        **{header.name: {"schema": TEXT, "description": header.description} for header in NEXT},
     },
     401: {
         "WWW-Authenticate": {"schema": TEXT, "description": "How to authenticate: `Bearer`.", "required": True},
@@ -69,14 +69,14 @@ FORM: Json = {
     "description": "The same fields as text; those that are objects hold JSON.",
     "additionalProperties": TEXT,
 }
-RAW: dict[str, Json] = {  # the schemas of bodies that are no JSON, by media type
+RAW: dict[str, Json] = {  # the schemas of bodies that are not JSON, by media type
     ANYTHING: {"type": "string", "format": "binary"},
     **dict.fromkeys(FORMS, FORM),
 }
 
 
 class Operation(msgspec.Struct, dict=True):
-    """An operation: what the framework says of it, and its handler."""
+    """An operation: the framework's description of it, and its handler."""
 
     path: str
     method: str
@@ -85,43 +85,46 @@ class Operation(msgspec.Struct, dict=True):
 
     @property
     def id(self) -> str:
+        """The id of the operation, which is unique in its API."""
         return str(self.document["operationId"])
 
     @property
     def reads(self) -> bool:
+        """Whether it is a GET, and so changes nothing."""
         return self.method == "get"
 
     @property
     def is_protected(self) -> bool:
+        """Whether it needs a credential."""
         return "caller" in self.handler.parsed_fn_signature.parameters
 
     @property
     def position(self) -> Json:
-        """The header by which its answer says where in the log its change is, if it does."""
+        """The header with the log position of its change, by name; empty for an operation without it."""
         if self.reads or get_origin(self.handler.parsed_fn_signature.return_type.annotation) is not Response:
             return {}
         return {POSITION_HEADER: {**POSITION, "required": not self.handler.opt.get("waits", False)}}
 
     @cached_property
     def body(self) -> Any:
-        """The type of its body; None if it takes none."""
+        """The type of its body, or None if it takes none."""
         return shape_of(self.handler)
 
     @property
     def media_types(self) -> tuple[str, ...]:
-        """Those of its body."""
+        """The media types of its body."""
         usual = (JSON, MERGE_PATCH) if self.method == "patch" else (JSON,)
         return tuple(self.handler.opt.get("media_types", usual))
 
     @cached_property
     def answers(self) -> dict[int, Any]:
-        """The types of its answers by status, without the refusals that operations share; None has no body."""
+        """The types of its answers by status, without the refusals that operations share; None means no body."""
         returned = self.handler.parsed_fn_signature.return_type
         field = returned.inner_types[0] if get_origin(returned.annotation) is Response else returned
         specified = {status: spec.data_container for status, spec in (self.handler.responses or {}).items()}
         answers = {self.handler.status_code: None if field.annotation is NoneType else field.annotation}
         answers |= {status: kind for status, kind in specified.items() if kind is not Problem}
-        if HTTPStatus.NO_CONTENT in specified:  # which takes the place of null
+        if HTTPStatus.NO_CONTENT in specified:  # which replaces a null body
             answers[self.handler.status_code] = next(
                 kind for kind in get_args(field.annotation) if kind is not NoneType
             )
@@ -129,24 +132,24 @@ class Operation(msgspec.Struct, dict=True):
 
 
 def usual_refusals(operation: Operation) -> set[int]:
-    """The statuses by which an operation turns a request away, or says that there is nothing new."""
+    """Return the statuses with which an operation refuses a request, or says that nothing has changed (304)."""
     statuses = {400, 431, 503, *(operation.handler.responses or {})}
     statuses |= {401} if operation.is_protected else set()
     statuses |= {404} if "{" in operation.path else set()
-    return statuses | ({304} if operation.reads else {413, 415, 422, 429})  # of any write: a quota, if nothing else
+    return statuses | ({304} if operation.reads else {413, 415, 422, 429})  # 422 and 429 because of quotas
 
 
 class Dialect(msgspec.Struct, frozen=True):
-    """How an API refuses, and what examples it has."""
+    """How an API refuses requests, and its examples."""
 
     error: type[msgspec.Struct]
-    texts: dict[int, str]  # what a refusal means, by its status
+    texts: dict[int, str]  # the description of a refusal, by its status
     refusals: Callable[[Operation], set[int]]
     examples: Callable[[], Examples]
 
 
 def described(document: Json, handlers: Iterable[HTTPRouteHandler], dialect: Dialect) -> Json:
-    """The description of an API: what the framework says of its routes, and what their handlers say besides."""
+    """Return the complete description of an API, from the framework's description and the handlers of its routes."""
     operations = operations_of(document, handlers)
     examples = dialect.examples()
     bodies, body_components = schemas.of_bodies(
@@ -180,7 +183,7 @@ def described(document: Json, handlers: Iterable[HTTPRouteHandler], dialect: Dia
 
 
 def operations_of(document: Json, handlers: Iterable[HTTPRouteHandler]) -> list[Operation]:
-    """By path and method."""
+    """Return the operations of a description, ordered by path and method."""
     by_id = {handler.operation_id: handler for handler in handlers}
     return [
         Operation(path, method, operation, by_id[operation["operationId"]])
@@ -190,7 +193,7 @@ def operations_of(document: Json, handlers: Iterable[HTTPRouteHandler]) -> list[
 
 
 def _summary(operation_id: str) -> str:
-    """`listIssues`: List issues."""
+    """Return the summary of an operation: `List issues` for `listIssues`."""
     return re.sub("[A-Z]", lambda match: f" {match[0].lower()}", operation_id).capitalize()
 
 
@@ -215,7 +218,7 @@ def _body(operation: Operation, bodies: dict[Any, Json], examples: Examples) -> 
 
 
 def is_needed(body: Any) -> bool:
-    """Whether an empty body is refused: it is read as `{}`."""
+    """Return whether an empty body, which is read as `{}`, is refused."""
     try:
         parse(body, {})
     except Invalid:
@@ -237,7 +240,7 @@ def _answer(operation: Operation, status: int, answers: dict[Any, Json], example
 
 
 def _refusals(dialect: Dialect, examples: Examples) -> Json:
-    """The answers that operations share, by status."""
+    """Return the refusals that operations share, by status."""
     schema = {"$ref": schemas.REFERENCE.format(name=dialect.error.__name__)}
     answers: Json = {str(NOT_MODIFIED): {"description": UNCHANGED, "headers": HEADERS[NOT_MODIFIED]}}
     for status, text in dialect.texts.items():
