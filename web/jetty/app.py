@@ -32,7 +32,7 @@ A key `mlc_...` is bound to one collection. What it may not see is answered as i
 
 
 class Extras(Controller):
-    """Templates of built-in steps, and trials, which exist only for clients that ask for them."""
+    """Templates of built-in steps, and the trial of a collection, which is never active."""
 
     path = "/"
     tags = ("more",)

@@ -116,7 +116,9 @@ def _reached(work: UnitOfWork, principal: Principal, named: dict[str, Any]) -> N
 def _url_encoded(body: bytes) -> Mapping[str, object]:
     """Return the fields of a form. Raise Invalid if it has too many fields or escapes."""
     if body.count(b"&") >= MOST_FIELDS or body.count(b"%") > MOST_ESCAPES:
-        raise _wrong(f"A form must have at most {MOST_FIELDS} fields and {MOST_ESCAPES} escapes; a JSON body may be larger")
+        raise _wrong(
+            f"A form must have at most {MOST_FIELDS} fields and {MOST_ESCAPES} escapes; a JSON body may be larger"
+        )
     return dict(parse_qsl(body.decode("latin-1"), keep_blank_values=True))
 
 

@@ -163,9 +163,7 @@ class Routines(Controller):
         routine_path: NamedDependency[RoutinePath],
         limit: FromQuery[str | None] = None,
     ) -> list[RunSummary]:
-        """
-        Returns the runs of the routine, newest first. `limit` is at least 1; it is 50 if absent, and 200 if larger.
-        """
+        """Returns the runs of the routine, newest first. `limit` is 50 if absent, and counts as 200 if larger."""
         routine_ref = backend.authorize(caller, names.routine, routine_path)
         with backend.consistent_read(*RUNS) as conn:
             return trajectories.of_routine(conn, routine_ref.routine_id, limit_of(limit))

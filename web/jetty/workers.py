@@ -80,7 +80,7 @@ class Workers(Controller):
         claim_id: FromPath[ClaimId],
         data: JSONBody[StepReport],
     ) -> Response[Trajectory]:
-        """Reports the inputs and outputs of a step. A further report on the same step replaces the first."""
+        """Reports the inputs and outputs of a step. A further report on the same step replaces the earlier one."""
         id_ = _id(backend, caller, collection, trajectory)
         return _answer(backend.change(caller, MODELS, use_cases.report, collection, id_, claim_id, data), id_)
 
@@ -94,7 +94,7 @@ class Workers(Controller):
         claim_id: FromPath[ClaimId],
         data: JSONBody[FinishRequest],
     ) -> Response[Trajectory]:
-        """Ends the work on the trajectory. The status `pending` returns it to the queue for another worker."""
+        """Ends the work on the trajectory. With the status `pending`, any worker may claim it again."""
         id_ = _id(backend, caller, collection, trajectory)
         return _answer(backend.change(caller, MODELS, use_cases.finish, collection, id_, claim_id, data), id_)
 

@@ -1,4 +1,4 @@
-"""Backfills: occurrences of a schedule in the past that are made up for (ours)."""
+"""The routes of backfills, which run past occurrences of a schedule (our addition)."""
 
 from typing import Literal
 from uuid import UUID
@@ -27,7 +27,7 @@ USUAL, MOST = 50, 200
 
 
 class WouldRun(ResponseBody, frozen=True, kw_only=True):
-    """An occurrence in UTC and in the schedule's zone; `leave_out` when it has the run `runId`."""
+    """An occurrence in UTC and in the schedule's zone. `action` is `leave_out` if it already has a run, which is `runId`."""
 
     at: str
     local: str
@@ -37,8 +37,8 @@ class WouldRun(ResponseBody, frozen=True, kw_only=True):
 
 class BackfillPreview(ResponseBody, frozen=True, kw_only=True):
     """
-    What a backfill would do now: of `count` occurrences it would run `toRun`. The first 100 are named; `refusedBecause`
-    says why it would not be begun.
+    What a backfill would do now: of `count` occurrences it would run `toRun`. The first 100 are listed. If it would be
+    refused, `refusedBecause` says why.
     """
 
     trigger_id: UUID
@@ -53,6 +53,8 @@ class BackfillPreview(ResponseBody, frozen=True, kw_only=True):
 
 
 class Backfills(Controller):
+    """Backfills of schedule triggers."""
+
     tags = ("backfills",)
     dependencies = {"paging": Provide(paging)}
 
@@ -85,7 +87,7 @@ class Backfills(Controller):
         data: JSONBody[BackfillDraft],
     ) -> Response[Backfill]:
         """
-        Runs the occurrences of a range of the past, oldest first, except those that have run already.
+        Runs the occurrences of a range in the past, oldest first, except those that have already run.
 
         Its runs carry its id as `backfillId`. The range ends before the occurrences that the schedule itself still has
         to settle.
@@ -128,15 +130,15 @@ class Backfills(Controller):
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], backfill_id: FromPath[BackfillId]
     ) -> Response[Backfill]:
         """
-        Cancels the backfill. Nothing more of it is run. What was run stays, and a backfill of the same range continues
-        from there.
+        Cancels the backfill. It starts no further runs. Its runs stay, and a backfill of the same range continues from
+        there.
         """
         cancelled = backend.change(caller, MODELS, use_cases.cancel, backfill_id)
         return cancelled.answer(lambda conn: backfills.backfill(conn, cancelled.result))
 
 
 def _checked(draft: BackfillDraft) -> BackfillDraft:
-    """Within the years that anybody could mean. Raises Invalid."""
+    """Return the draft if its range lies within the accepted years. Raise Invalid."""
     within(draft.from_, "from")
     within(draft.to, "to")
     return draft

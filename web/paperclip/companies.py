@@ -1,4 +1,4 @@
-"""Companies (contract 7.2)."""
+"""The routes of companies (contract 7.2)."""
 
 from functools import partial
 from typing import Any
@@ -26,6 +26,8 @@ MODELS = ("directory", "issues")
 
 
 class Companies(Controller):
+    """Companies, to which everything else belongs."""
+
     path = "/companies"
     tags = ("companies",)
     dependencies = {"paging": Provide(cursor_only)}

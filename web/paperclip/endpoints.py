@@ -1,4 +1,4 @@
-"""Webhook endpoints of a company, and deliveries: what left the system, and what became of it (ours)."""
+"""The routes of webhook endpoints, and of the deliveries to them, to agents and to callbacks (our addition)."""
 
 from functools import partial
 from typing import Any, get_args
@@ -31,7 +31,7 @@ USUAL, MOST = 50, 200
 
 
 class MadeEndpoint(EndpointFields, frozen=True, kw_only=True):
-    """The secret is shown here and never again: it signs what is sent (Standard Webhooks)."""
+    """An endpoint with its secret, which signs deliveries (Standard Webhooks) and is shown here and never again."""
 
     secret: str
 
@@ -43,6 +43,8 @@ class MadeEndpoint(EndpointFields, frozen=True, kw_only=True):
 
 
 class Endpoints(Controller):
+    """Webhook endpoints of a company, and its deliveries."""
+
     path = "/companies/{company_id:str}"
     tags = ("webhook endpoints",)
     dependencies = {"paging": Provide(paging), "cursor_paging": Provide(cursor_only)}
@@ -56,7 +58,7 @@ class Endpoints(Controller):
         data: JSONBody[EndpointDraft],
     ) -> Response[MadeEndpoint]:
         """
-        Creates an endpoint: the company's events of these kinds are sent there, signed. The secret is shown in this
+        Creates an endpoint, to which the company's events of these kinds are sent, signed. The secret is shown in this
         answer and never again.
         """
         changed = backend.change(caller, ENDPOINTS, use_cases.create, company_id, data)
@@ -99,7 +101,7 @@ class Endpoints(Controller):
         endpoint_id: FromPath[EndpointId],
         data: JSONBody[EndpointPatch],
     ) -> Response[EndpointFields]:
-        """Changes the fields that are given. `enabled` true makes an endpoint work again that answered 410."""
+        """Changes the fields that are given. With `enabled` true, an endpoint that answered 410 works again."""
         changed = backend.change(caller, ENDPOINTS, use_cases.update, company_id, endpoint_id, data)
         return changed.answer(lambda conn: endpoints.one(conn, changed.result))
 
@@ -111,7 +113,7 @@ class Endpoints(Controller):
         company_id: FromPath[CompanyId],
         endpoint_id: FromPath[EndpointId],
     ) -> None:
-        """Deletes the endpoint. Deliveries that are on their way to it are given up."""
+        """Deletes the endpoint. Its pending deliveries are given up."""
         backend.executor.execute(caller, use_cases.delete, company_id, endpoint_id)
 
     @post(
@@ -129,8 +131,8 @@ class Endpoints(Controller):
         data: JSONBody[SecretRotation],
     ) -> Response[MadeEndpoint]:
         """
-        Makes another secret, which is shown in this answer and never again. For `overlapSec` seconds the one before
-        signs beside it.
+        Makes a new secret, which is shown in this answer and never again. For `overlapSec` seconds the old one signs as
+        well.
         """
         changed = backend.change(caller, ENDPOINTS, use_cases.rotate, company_id, endpoint_id, data.overlap_sec)
         return _with_secret(changed, 200)
@@ -148,7 +150,7 @@ class Endpoints(Controller):
         company_id: FromPath[CompanyId],
         endpoint_id: FromPath[EndpointId],
     ) -> Response[Delivery]:
-        """Sends the event `endpoint.tested` to the endpoint. The delivery says what became of it."""
+        """Sends the event `endpoint.tested` to the endpoint. The returned delivery shows its outcome once it was sent."""
         changed = backend.change(caller, DELIVERIES, use_cases.test, company_id, endpoint_id)
         return changed.answer(lambda conn: _newest(conn, company_id, endpoint_id), 202)
 
@@ -198,7 +200,7 @@ class Endpoints(Controller):
         company_id: FromPath[CompanyId],
         delivery_id: FromPath[DeliveryId],
     ) -> Response[Delivery]:
-        """Sends the message once more under the same id, whatever became of it before."""
+        """Sends the message once more under the same id, whatever its outcome was before."""
         backend.authorize(caller, use_cases.may_list, company_id)
         with backend.consistent_read(*DELIVERIES) as conn:
             if (delivery := deliveries.one(conn, delivery_id)) is None:
@@ -239,7 +241,7 @@ def _page(
 
 
 def _status(text: str) -> Status:
-    """Raises Invalid."""
+    """Return the status that a query names. Raise Invalid."""
     for status in get_args(Status):
         if status == text:
             return status  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""Issues and the agent's loop over them (contract 7.5)."""
+"""The routes of issues and of the work on them (contract 7.5)."""
 
 from typing import Annotated, Any, Literal, NamedTuple
 from uuid import UUID
@@ -30,15 +30,19 @@ MOST_COMMENTS = 500
 
 
 class IssueDetail(responses.Issue, frozen=True, kw_only=True):
+    """An issue with its ancestors."""
+
     ancestors: list[responses.Issue]
 
 
 class IssueUpdated(responses.Issue, frozen=True, kw_only=True):
+    """A changed issue, and the comment that was added with the change, if any."""
+
     comment: responses.Comment | None = None
 
 
 class HeartbeatContext(ResponseBody, frozen=True, kw_only=True):
-    """What an agent needs to begin to work on an issue."""
+    """What an agent needs to begin work on an issue."""
 
     issue: responses.Issue
     ancestors: list[responses.Issue]
@@ -50,7 +54,7 @@ class HeartbeatContext(ResponseBody, frozen=True, kw_only=True):
 
 
 class CommentPart(NamedTuple):
-    """Which comments are asked for."""
+    """The part of the comments that a request asks for."""
 
     after: UUID | None
     newest_first: bool
@@ -66,6 +70,7 @@ async def filters(  # noqa: PLR0913, PLR0917 the contract's filters
     q: FromQuery[str | None] = None,
     offset: FromQuery[str | None] = None,
 ) -> Filters:
+    """Return the filters of a list of issues. It is a dependency. Raise Invalid."""
     return Filters(
         statuses=[part.strip() for part in status.split(",")] if status else None,
         assignee_agent_id=uuid_or_none(assignee_agent_id, "assigneeAgentId"),
@@ -83,10 +88,13 @@ async def comment_part(
     after_comment_id: Annotated[str | None, QueryParameter(name="afterCommentId")] = None,
     order: FromQuery[Literal["asc", "desc"]] = "desc",
 ) -> CommentPart:
+    """Return the part of the comments that a request asks for. It is a dependency. Raise Invalid."""
     return CommentPart(after=uuid_or_none(after or after_comment_id, "after"), newest_first=order == "desc")
 
 
 class Issues(Controller):
+    """Issues, their comments, and the work of agents on them."""
+
     tags = ("issues",)
     dependencies = {
         "filters": Provide(filters),
@@ -95,7 +103,7 @@ class Issues(Controller):
     }
 
     @get("/companies/{company_id:str}/issues", operation_id="listIssues", refuses=(403,), response_headers=NEXT)
-    def list_(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
+    def list_(  # noqa: PLR0913, PLR0917 the caller, the filters, the part of the list
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
@@ -143,7 +151,7 @@ class Issues(Controller):
     def heartbeat_context(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], issue_id: FromPath[str]
     ) -> HeartbeatContext:
-        """Returns what an agent needs to begin to work on the issue."""
+        """Returns what an agent needs to begin work on the issue."""
         issue = _found(backend, caller, issue_id)
         with backend.consistent_read(eventual=True) as conn:
             return HeartbeatContext(
@@ -185,7 +193,7 @@ class Issues(Controller):
         data: JSONBody[Checkout],
     ) -> Response[responses.Issue]:
         """
-        An agent takes the issue for its work session (X-Paperclip-Run-Id). Do not repeat a request that was answered
+        Gives the issue to an agent for its work session (X-Paperclip-Run-Id). Do not repeat a request that was answered
         with 409.
         """
         id_ = _id_of(backend, caller, issue_id)
@@ -196,7 +204,7 @@ class Issues(Controller):
     def release(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], issue_id: FromPath[str]
     ) -> Response[responses.Issue]:
-        """Gives the issue back: it is to do again, and nobody is assigned to it."""
+        """Gives the issue back. Its status is `todo` again, and nobody is assigned to it."""
         id_ = _id_of(backend, caller, issue_id)
         changed = backend.change(caller, ("issues",), use_cases.release, id_, caller.run_id)
         return changed.answer(lambda conn: issues.issue(conn, id_))
@@ -207,7 +215,7 @@ class Issues(Controller):
     def force_release(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], issue_id: FromPath[str]
     ) -> Response[responses.Issue]:
-        """Takes the issue from whoever holds it. Board users may ask."""
+        """Takes the issue from whoever holds it. Only board users may do this."""
         id_ = _id_of(backend, caller, issue_id)
         changed = backend.change(caller, ("issues",), use_cases.force_release, id_)
         return changed.answer(lambda conn: issues.issue(conn, id_))
@@ -276,7 +284,7 @@ class Issues(Controller):
 
 
 def _found(backend: Backend, caller: Caller, issue_id: str, *, eventual: bool = False) -> responses.Issue:
-    """The issue by id or identifier, for a caller who may see it."""
+    """Return the issue with this id or identifier. Raise NotFound if there is none or the caller may not see it."""
 
     def read(conn: Connection) -> responses.Issue | None:
         if UUID_TEXT.fullmatch(issue_id):

@@ -1,4 +1,4 @@
-"""Revisions of routines (contract 3.6)."""
+"""The routes of revisions of routines (contract 3.6)."""
 
 from uuid import UUID
 
@@ -25,12 +25,14 @@ MODELS = ("routines", "revisions")
 
 
 class RestoredSecret(SecretMaterial, frozen=True, kw_only=True):
-    """The new address and secret of a webhook that was deleted and is there again."""
+    """The new address and secret of a webhook trigger that was deleted and is restored."""
 
     trigger_id: UUID
 
 
 class RestoreAnswer(ResponseBody, frozen=True, kw_only=True):
+    """The restored routine, its new revision, and the new secrets of webhooks that had been deleted."""
+
     routine: responses.Routine
     revision: responses.Revision
     restored_from_revision_id: UUID
@@ -39,6 +41,8 @@ class RestoreAnswer(ResponseBody, frozen=True, kw_only=True):
 
 
 class Revisions(Controller):
+    """Revisions of a routine."""
+
     tags = ("revisions",)
     dependencies = {"paging": Provide(cursor_only)}
 

@@ -1,4 +1,4 @@
-"""Routines and their runs (contract 3, 5)."""
+"""The routes of routines and their runs (contract 3, 5)."""
 
 import math
 import re
@@ -39,6 +39,7 @@ async def filters(
     assignee_agent_id: Annotated[str | None, QueryParameter(name="assigneeAgentId")] = None,
     project_id: Annotated[str | None, QueryParameter(name="projectId")] = None,
 ) -> routines.Filters:
+    """Return the filters of a list of routines. It is a dependency. Raise Invalid."""
     query = {"q": q, "assigneeAgentId": assignee_agent_id, "projectId": project_id}
     fields = {name: text or None for name, text in query.items()}
     return parse(routines.Filters, {"status": _words(status), **fields})
@@ -47,10 +48,13 @@ async def filters(
 async def run_filters(
     status: FromQuery[str | None] = None, source: FromQuery[str | None] = None
 ) -> run_history.Filters:
+    """Return the filters of a list of runs. It is a dependency. Raise Invalid."""
     return parse(run_history.Filters, {"status": _words(status), "source": _words(source)})
 
 
 class Routines(Controller):
+    """Routines of a company, and their runs."""
+
     tags = ("routines",)
     dependencies = {"filters": Provide(filters), "run_filters": Provide(run_filters), "paging": Provide(paging)}
 
@@ -65,9 +69,9 @@ class Routines(Controller):
         company_id: FromPath[CompanyId],
     ) -> Response[list[responses.RoutineListItem]]:
         """
-        Returns the routines of the company, archived ones included; what changed last stands first. A page has as many
-        as fit into an answer, or `limit` (1 to 1,000; 100 when only `cursor` is given). `status` takes several
-        statuses, joined by commas; `q` is a part of the title or the description.
+        Returns the routines of the company, archived ones included, the last changed first. A page has as many as fit
+        into an answer, or `limit` (1 to 1,000; 100 when only `cursor` is given). `status` takes several statuses,
+        joined by commas; `q` is a part of the title or the description.
         """
         listed = f"routines of {company_id}"
         after = place_of(paging.cursor, listed, routines.Place)
@@ -160,12 +164,12 @@ class Routines(Controller):
 
 
 def _words(text: str | None) -> list[str] | None:
-    """What is joined by commas; None when there is nothing."""
+    """Return the words that a text joins by commas, or None if there is none."""
     return [word.strip() for word in text.split(",") if word.strip()] or None if text else None
 
 
 def _limit(text: str | None) -> int:
-    """Absent or not a number: 50; fractions are cut off; clamped to 1..200 (contract 5.5)."""
+    """Return the `limit`: 50 if absent or not a number, without fractions, clamped to 1..200 (contract 5.5)."""
     try:
         number = float(text or "") if NUMBER.fullmatch(text or "") else math.nan
     except ValueError:

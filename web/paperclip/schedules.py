@@ -1,4 +1,4 @@
-"""Schedules in time: what became of their occurrences and what is to come, why, and what an unsaved one would do."""
+"""The routes that show the occurrences of schedules, explain their outcomes, and preview unsaved schedules."""
 
 import re
 from datetime import datetime, timedelta
@@ -32,8 +32,8 @@ from web.http.validation import Invalid, parse
 
 PAGE, MOST = 100, 1_000
 DAY = timedelta(days=1)
-LOST_PLUS = re.compile(r" (?=\d\d:?\d\d$)")  # of an offset, where a client did not escape it
-PLANNED_ID = UUID(int=2**128 - 1)  # planned ones come after all that is settled
+LOST_PLUS = re.compile(r" (?=\d\d:?\d\d$)")  # where a client did not escape the + of an offset
+PLANNED_ID = UUID(int=2**128 - 1)  # places planned occurrences after all settled ones
 
 
 class OccurrencePage(ResponseBody, frozen=True, kw_only=True):
@@ -59,13 +59,13 @@ class LocalTime(ResponseBody, frozen=True, kw_only=True):
 
 
 class Moment(LocalTime, frozen=True, kw_only=True):
-    """A planned moment, and when it comes due (null: that is not known)."""
+    """A planned moment, and the moment at which it comes due; null if that is not known."""
 
     due_at: str | None
 
 
 class Fact(ResponseBody, frozen=True, kw_only=True):
-    """An event of the log, and what it is to the explanation."""
+    """An event of the log, and its role in the explanation."""
 
     role: str
     event: str
@@ -77,7 +77,7 @@ class Fact(ResponseBody, frozen=True, kw_only=True):
 
 
 class TriggerExplanation(ResponseBody, frozen=True, kw_only=True):
-    """What became of the moment for one schedule, in words and data."""
+    """The explanation of the moment for one schedule, in words and data."""
 
     trigger_id: UUID
     label: str | None
@@ -98,7 +98,7 @@ class TriggerExplanation(ResponseBody, frozen=True, kw_only=True):
 
 
 class Explanation(ResponseBody, frozen=True, kw_only=True):
-    """Why a routine's schedules did or did not fire at a moment; `answer` is all their answers."""
+    """Why a routine's schedules did or did not fire at a moment; `answer` joins the answers for all of them."""
 
     routine_id: UUID
     at: str
@@ -108,9 +108,9 @@ class Explanation(ResponseBody, frozen=True, kw_only=True):
 
 class ClockChange(ResponseBody, frozen=True, kw_only=True):
     """
-    A clock change that touches the schedule: `walls` are the planned wall times that do not exist or come twice,
-    `times` is what runs for them. `effect`: `moved` and `merged` run at the first instant after the gap, `left_out`
-    not at all; `once` runs the first time only, `twice` both times.
+    A clock change that affects the schedule: `walls` are the planned wall times that do not exist or come twice,
+    `times` the moments that run for them. `effect`: `moved` and `merged` run at the first instant after the gap,
+    `left_out` not at all; `once` runs the first time only, `twice` both times.
     """
 
     at: str
@@ -122,7 +122,7 @@ class ClockChange(ResponseBody, frozen=True, kw_only=True):
 
 
 class SchedulePreviewed(ResponseBody, frozen=True, kw_only=True):
-    """What the schedule would do; when it would be refused, `reason` says why and the rest is empty."""
+    """What the schedule would do. If it would be refused, `reason` says why and the rest is empty."""
 
     valid: bool
     reason: str | None
@@ -133,11 +133,13 @@ class SchedulePreviewed(ResponseBody, frozen=True, kw_only=True):
 
 
 class Schedules(Controller):
+    """Occurrences of schedules, their explanations, and previews."""
+
     tags = ("schedules",)
     dependencies = {"paging": Provide(paging)}
 
     @get("/routine-triggers/{trigger_id:str}/occurrences", operation_id="listOccurrences", response_headers=NEXT)
-    def list_(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
+    def list_(  # noqa: PLR0913, PLR0917 the caller, the period, the part of the list
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
@@ -148,10 +150,10 @@ class Schedules(Controller):
         to: FromQuery[str | None] = None,
     ) -> Response[OccurrencePage]:
         """
-        Returns every occurrence of a schedule from `from` to `to`: the outcome of those that are settled, then those
-        that are planned.
+        Returns every occurrence of a schedule from `from` to `to`: the settled ones with their outcomes, then the
+        planned ones.
 
-        Without a period it covers the last and the next 24 hours. A range that was missed is one entry. A planned
+        Without a period it covers the last and the next 24 hours. A range of missed occurrences is one entry. A planned
         occurrence that has come due is about to be settled.
         """
         limit = number(paging.limit, "limit", PAGE, 1, MOST)
@@ -178,7 +180,7 @@ class Schedules(Controller):
         """
         Says why a run did or did not happen at a moment, for each schedule that the routine had, or for one trigger.
 
-        The moment stands for its minute. The answer is read from the log, as things were then.
+        The whole minute of the moment is meant. The answer is read from the log, by the state at that moment.
         """
         moment = _moment(at, "at")
         if moment is None:
@@ -197,8 +199,8 @@ class Schedules(Controller):
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], data: JSONBody[SchedulePreview]
     ) -> SchedulePreviewed:
         """
-        Says what a schedule would do that is not saved: whether it can be followed, what it means in words, its next
-        times, and the clock changes that touch it within 400 days or until the last of these times.
+        Says what an unsaved schedule would do: whether it is valid, what it means in words, its next times, and the
+        clock changes that affect it within 400 days or until the last of these times.
         """
         within(data.from_, "from")
         result = backend.authorize(caller, explanations.preview, data)
@@ -213,7 +215,7 @@ class Schedules(Controller):
 
 
 def _period(since: str | None, until: str | None, now: datetime) -> tuple[datetime, datetime]:
-    """What is asked for, or the last and the next 24 hours."""
+    """Return the period that a request names, by default the last and the next 24 hours. Raise Invalid."""
     begin, end = _moment(since, "from"), _moment(until, "to")
     begin = begin or min(now, end or now) - DAY
     end = end or max(now, begin) + DAY
@@ -223,7 +225,7 @@ def _period(since: str | None, until: str | None, now: datetime) -> tuple[dateti
 
 
 def _moment(text: str | None, name: str) -> datetime | None:
-    """A moment of a query parameter; none given or an empty one is None. Raises Invalid."""
+    """Return the moment of a query parameter, or None for an absent or empty one. Raise Invalid."""
     if not text:
         return None
     try:
@@ -234,14 +236,14 @@ def _moment(text: str | None, name: str) -> datetime | None:
 
 
 def within(moment: datetime | None, name: str) -> datetime | None:
-    """As it is, if it is a moment that anybody could mean. Raises Invalid."""
+    """Return the moment, or None for None. Raise Invalid if it is before EARLIEST or after LATEST."""
     if moment is not None and not EARLIEST <= moment <= LATEST:
         message = f"{name} must lie between the years {EARLIEST.year} and {LATEST.year}"
         raise Invalid([{"code": "custom", "message": message, "path": [name]}])
     return moment
 
 
-def _page(  # noqa: PLR0913, PLR0917 all of it is on the page
+def _page(  # noqa: PLR0913, PLR0917 everything on the page
     schedule: Ahead,
     paging: Paging,
     listed: str,
