@@ -183,7 +183,7 @@ class Parameters(Controller):
         caller: NamedDependency[Caller],
         task_path: NamedDependency[TaskPath],
     ) -> InitParamsSchema:
-        """Returns the parameters that a routine of the task may override, in the order in which the task declares them."""
+        """Returns the parameters that a routine of the task may override, in the order of the task's declaration."""
         task_ref = backend.authorize(caller, names.task, task_path)
         declared = tasks.declared(task_ref.task.details.workflow)
         return InitParamsSchema(

@@ -65,15 +65,16 @@ class Near:
     """The number of companies near each quota in GROWING. It is kept for COUNT_AGAIN_S, since all rows are counted."""
 
     def __init__(self) -> None:
-        self._found: Mapping[str, int] = {}
+        self._counts: Mapping[str, int] = {}
         self._again_at = -math.inf
 
     def __call__(self, conn: Connection, limits: Limits) -> Mapping[str, int]:
+        """Return the number of companies near each quota, by the quota's name."""
         if time.monotonic() >= self._again_at:
             least = {name: int(getattr(limits, name) * NEAR) for name in GROWING}
-            self._found = {name: len(usage.counts(conn, name, many)) if many else 0 for name, many in least.items()}
+            self._counts = {name: len(usage.counts(conn, name, many)) if many else 0 for name, many in least.items()}
             self._again_at = time.monotonic() + COUNT_AGAIN_S
-        return self._found
+        return self._counts
 
 
 def metrics(backend: Backend, traffic: Traffic) -> HTTPRouteHandler:

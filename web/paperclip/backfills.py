@@ -27,7 +27,7 @@ USUAL, MOST = 50, 200
 
 
 class WouldRun(ResponseBody, frozen=True, kw_only=True):
-    """An occurrence in UTC and in the schedule's zone. `action` is `leave_out` if it already has a run, which is `runId`."""
+    """An occurrence in UTC and in the schedule's zone. `action` is `leave_out` if it already has the run `runId`."""
 
     at: str
     local: str

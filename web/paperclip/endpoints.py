@@ -150,7 +150,7 @@ class Endpoints(Controller):
         company_id: FromPath[CompanyId],
         endpoint_id: FromPath[EndpointId],
     ) -> Response[Delivery]:
-        """Sends the event `endpoint.tested` to the endpoint. The returned delivery shows its outcome once it was sent."""
+        """Sends the event `endpoint.tested` to the endpoint. The returned delivery will show its outcome."""
         changed = backend.change(caller, DELIVERIES, use_cases.test, company_id, endpoint_id)
         return changed.answer(lambda conn: _newest(conn, company_id, endpoint_id), 202)
 

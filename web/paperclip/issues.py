@@ -204,7 +204,7 @@ class Issues(Controller):
     def release(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], issue_id: FromPath[str]
     ) -> Response[responses.Issue]:
-        """Gives the issue back. Its status is `todo` again, and nobody is assigned to it."""
+        """Gives the issue back. It is `todo` again if it was in progress, and nobody is assigned to it."""
         id_ = _id_of(backend, caller, issue_id)
         changed = backend.change(caller, ("issues",), use_cases.release, id_, caller.run_id)
         return changed.answer(lambda conn: issues.issue(conn, id_))

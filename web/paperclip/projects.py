@@ -89,7 +89,7 @@ class Projects(Controller):
     def pause(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], project_id: FromPath[ProjectId]
     ) -> Response[responses.Project]:
-        """Pauses the project. The occurrences of its routines' schedules are recorded as suppressed until it is resumed."""
+        """Pauses the project. Until it is resumed, occurrences of its routines are recorded as suppressed."""
         return _changed(backend, caller, projects.pause, project_id)
 
     @post("/projects/{project_id:str}/resume", operation_id="resumeProject", refuses=(403,), status_code=200)

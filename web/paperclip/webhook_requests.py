@@ -41,7 +41,7 @@ def _payload(request: WebhookRequest) -> Json | None:
 def _idempotency_key(request: WebhookRequest) -> str | None:
     keys = _values(request, "idempotency-key")
     if len(keys) > 1:
-        raise _wrong("Idempotency-Key must be given once", "Idempotency-Key")
+        raise _wrong("Idempotency-Key must be given at most once", "Idempotency-Key")
     try:
         return parse(IdempotencyKey, keys[0]) or None if keys else None
     except Invalid as error:
