@@ -24,20 +24,20 @@ Headers = list[tuple[bytes, bytes]]
 def conditional(app: ASGIApp) -> ASGIApp:
     """Return the application with HEAD, ETag and If-None-Match added to its GET operations."""
 
-    async def answered(scope: Scope, receive: Receive, send: Send) -> None:
+    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP or scope["method"] not in ("GET", "HEAD"):
             await app(scope, receive, send)
             return
         bodiless = scope["method"] == "HEAD"
-        held: Any = None  # the start of an answer until its body is there
+        held_start: Any = None  # the start of an answer until its body is there
 
-        async def sent(message: Message) -> None:
-            nonlocal held
+        async def send_conditionally(message: Message) -> None:
+            nonlocal held_start
             if message["type"] == "http.response.start" and _is_json(message):
-                held = message
+                held_start = message
                 return
-            if held is not None:
-                start, held = held, None
+            if held_start is not None:
+                start, held_start = held_start, None
                 if not message.get("more_body", False):
                     start, message = _tagged(start, message, list(scope["headers"]))
                 await send(start)
@@ -45,9 +45,9 @@ def conditional(app: ASGIApp) -> ASGIApp:
                 message = {**message, "body": b""}
             await send(message)
 
-        await app({**scope, "method": "GET"}, receive, sent)
+        await app({**scope, "method": "GET"}, receive, send_conditionally)
 
-    return answered
+    return handle
 
 
 def _is_json(start: Any) -> bool:

@@ -73,14 +73,14 @@ class Bounds(msgspec.Struct, frozen=True):
 def guard(app: ASGIApp, backend: Backend, large: LargeBodies, refusals: Mapping[ApiName, RespondError]) -> ASGIApp:
     """Return the application behind the checks. `refusals` make the error answers of each API."""
     limits = backend.limits
-    held = HeldBodies(limits.max_held_body_bytes, limits.max_held_body_bytes_per_sender)
+    held_bodies = HeldBodies(limits.max_held_body_bytes, limits.max_held_body_bytes_per_sender)
 
-    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
             await app(scope, receive, send)
             return
         webhook, api = WEBHOOK.fullmatch(scope["path"]), api_of(scope)
-        with held.share(Holder(address_of(scope))) as share:
+        with held_bodies.share(Holder(address_of(scope))) as share:
             try:
                 _check_head(scope)
                 _check_address(scope, webhook)
@@ -94,7 +94,7 @@ def guard(app: ASGIApp, backend: Backend, large: LargeBodies, refusals: Mapping[
                 answer = refusals[api](refused.status, refused.message, refused.headers)
                 await answer(scope, receive, _with_headers(send))
 
-    return guarded
+    return handle
 
 
 def _check_head(scope: Any) -> None:
@@ -231,18 +231,18 @@ def _grow(share: Share, size: int) -> None:
 def _replay(body: bytes, receive: Receive) -> Receive:
     first = True
 
-    async def replayed() -> ReceiveMessage:
+    async def receive_body() -> ReceiveMessage:
         nonlocal first
         if first:
             first = False
             return HTTPRequestEvent(type="http.request", body=body, more_body=False)
         return await receive()
 
-    return replayed
+    return receive_body
 
 
 def _with_headers(send: Send) -> Send:
-    async def sent(message: Message) -> None:
+    async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = [*message["headers"], NOSNIFF]
             if all(name.lower() != NO_STORE[0] for name, _ in headers):
@@ -250,4 +250,4 @@ def _with_headers(send: Send) -> Send:
             message["headers"] = headers
         await send(message)
 
-    return sent
+    return send_with_headers

@@ -22,12 +22,12 @@ from web.http.requests import bearer_of
 def by_tenant(app: ASGIApp, backend: Backend) -> ASGIApp:
     """Return the application behind a middleware that sets the tenant of each request."""
 
-    async def noted(scope: Scope, receive: Receive, send: Send) -> None:
+    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == ScopeType.HTTP:
             TENANT.set(str(company_of(scope, backend) or address_of(scope)))
         await app(scope, receive, send)
 
-    return noted
+    return handle
 
 
 def company_of(scope: Any, backend: Backend) -> UUID | None:

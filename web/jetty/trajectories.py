@@ -65,8 +65,8 @@ class TrajectoryLists(Controller):
         """
         task_ref, addresses = backend.authorize(caller, names.seen, names.task, task_path)
         most, number = whole(paging.limit, "limit", 10, MOST), whole(page, "page", 1, 10**6)
-        listed = f"trajectories of {task_ref.task_id}"
-        before = place_of(paging.cursor, listed, int)
+        list_name = f"trajectories of {task_ref.task_id}"
+        before = place_of(paging.cursor, list_name, int)
         offset = 0 if before is not None else most * (number - 1)
         with backend.consistent_read(*MODELS) as conn:
             part = trajectories.page(
@@ -75,7 +75,7 @@ class TrajectoryLists(Controller):
             total = trajectories.count(conn, task_ref.task_id)
         rows = disclosure.shown(list(part), addresses=addresses)
         answer = Trajectories(trajectories=rows, total=total, page=number, limit=most, has_more=part.more)
-        return Response(answer, headers=further(paging, listed, part, lambda trajectory: trajectory.trajectory_id))
+        return Response(answer, headers=further(paging, list_name, part, lambda trajectory: trajectory.trajectory_id))
 
     @get("/trajectory/{collection:str}/{task:str}/{trajectory:str}", operation_id="getTrajectory")
     def detail(
@@ -184,13 +184,13 @@ class TrajectoryChanges(Controller):
         )
         if trajectory is None or trajectory.workflow_id != workflow_id:
             raise NotFound
-        listed = f"log of {trajectory.id}"
-        after = place_of(paging.cursor, listed, int) or 0
+        list_name = f"log of {trajectory.id}"
+        after = place_of(paging.cursor, list_name, int) or 0
         events = backend.executor.query(lambda work: _events(work, trajectory.id))
         status = trajectories.trajectory_of(events).status
         part = _first([recorded for recorded in events if recorded.version > after], backend.limits.max_page_bytes)
         answer = Logs(workflow_id=workflow_id, status=status, logs=list(map(_line, part)))
-        return Response(answer, headers=further(paging, listed, part, lambda recorded: recorded.version))
+        return Response(answer, headers=further(paging, list_name, part, lambda recorded: recorded.version))
 
 
 def _ids(backend: Backend, company_id: UUID, numbers: list[str]) -> dict[str, UUID]:

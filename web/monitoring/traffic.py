@@ -51,13 +51,13 @@ class Traffic:
     def watched(self, app: ASGIApp) -> ASGIApp:
         """Return the application with counting and tracing. It must set the route handler in the scope of a request."""
 
-        async def watching(scope: Scope, receive: Receive, send: Send) -> None:
+        async def handle(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != ScopeType.HTTP:
                 await app(scope, receive, send)
                 return
             status, began = 0, time.perf_counter()
 
-            async def sent(message: Message) -> None:
+            async def send_and_note(message: Message) -> None:
                 nonlocal status
                 if message["type"] == "http.response.start":
                     status = message["status"]
@@ -65,14 +65,14 @@ class Traffic:
 
             with tracing.span("request", kind=SpanKind.SERVER, within=_callers_trace(scope["headers"])) as span:
                 try:
-                    await app(scope, receive, sent)
+                    await app(scope, receive, send_and_note)
                 finally:
                     operation = _operation(scope)
                     self._answers.labels(operation, status or UNANSWERED).inc()
                     self._took.labels(operation).observe(time.perf_counter() - began)
                     _describe(span, operation, scope["method"], status)
 
-        return watching
+        return handle
 
 
 def _describe(span: Span, operation: str, method: str, status: int) -> None:

@@ -105,13 +105,13 @@ class Backfills(Controller):
     ) -> Response[list[Backfill]]:
         """Returns the backfills of the trigger, newest first."""
         limit = number(paging.limit, "limit", USUAL, 1, MOST)
-        listed = f"backfills of {trigger_id}"
-        after = place_of(paging.cursor, listed, UUID)
+        list_name = f"backfills of {trigger_id}"
+        after = place_of(paging.cursor, list_name, UUID)
         backend.authorize(caller, use_cases.may_list, trigger_id)
         with backend.consistent_read(*MODELS) as conn:
             before = row_of(after, lambda backfill_id: backfills.position(conn, trigger_id, backfill_id))
             part = backfills.of_trigger(conn, trigger_id, limit, before=before)
-        return page(paging, listed, part, lambda backfill: backfill.id)
+        return page(paging, list_name, part, lambda backfill: backfill.id)
 
     @get("/routine-backfills/{backfill_id:str}", operation_id="getBackfill")
     def detail(

@@ -113,12 +113,12 @@ class Issues(Controller):
         company_id: FromPath[CompanyId],
     ) -> Response[list[responses.Issue]]:
         """Returns the issues of the company, newest first. `status` takes several statuses, joined by commas."""
-        listed, limit = f"issues of {company_id}", number(paging.limit, "limit", LIMIT, 1, MOST)
-        filters = replace(filters, limit=limit, before=place_of(paging.cursor, listed, Position))
+        list_name, limit = f"issues of {company_id}", number(paging.limit, "limit", LIMIT, 1, MOST)
+        filters = replace(filters, limit=limit, before=place_of(paging.cursor, list_name, Position))
         backend.authorize(caller, read_access.company, company_id)
         with backend.consistent_read("issues", eventual=eventual) as conn:
             part = issues.page(conn, company_id, filters, max_bytes=backend.limits.max_page_bytes)
-        return page(paging, listed, part)
+        return page(paging, list_name, part)
 
     @post("/companies/{company_id:str}/issues", operation_id="createIssue", refuses=(403, 422))
     def create(
@@ -235,8 +235,8 @@ class Issues(Controller):
         """
         limit = number(paging.limit, "limit", MOST_COMMENTS, 1, MOST_COMMENTS)
         issue = _found(backend, caller, issue_id)
-        listed = f"comments on {issue.id}, newest first: {part.newest_first}"
-        beyond = place_of(paging.cursor, listed, UUID)
+        list_name = f"comments on {issue.id}, newest first: {part.newest_first}"
+        beyond = place_of(paging.cursor, list_name, UUID)
         with backend.consistent_read(eventual=True) as conn:
 
             def position(comment_id: UUID) -> int | None:
@@ -251,7 +251,7 @@ class Issues(Controller):
                 beyond=row_of(beyond, position),
                 max_bytes=backend.limits.max_page_bytes,
             )
-        return page(paging, listed, selection, lambda comment: comment.id)
+        return page(paging, list_name, selection, lambda comment: comment.id)
 
     @post("/issues/{issue_id:str}/comments", operation_id="createComment", refuses=(403,))
     def create_comment(

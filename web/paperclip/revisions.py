@@ -58,13 +58,13 @@ class Revisions(Controller):
         Returns the revisions of the routine, newest first, at most 100. Whoever may not change the triggers sees `***`
         as the `publicId` of webhooks.
         """
-        listed = f"revisions of {routine_id}"
-        before = place_of(paging.cursor, listed, int)
+        list_name = f"revisions of {routine_id}"
+        before = place_of(paging.cursor, list_name, int)
         addresses = backend.authorize(caller, use_cases.may_list, routine_id)
         with backend.consistent_read("revisions") as conn:
             part = revisions.page(conn, routine_id, before=before, max_bytes=backend.limits.max_page_bytes)
             part = part.of(disclosure.shown(list(part), addresses=addresses))
-        return page(paging, listed, part, lambda revision: revision.revision_number)
+        return page(paging, list_name, part, lambda revision: revision.revision_number)
 
     @post(
         "/routines/{routine_id:str}/revisions/{revision_id:str}/restore",

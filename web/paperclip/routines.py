@@ -73,8 +73,8 @@ class Routines(Controller):
         into an answer, or `limit` (1 to 1,000; 100 when only `cursor` is given). `status` takes several statuses,
         joined by commas; `q` is a part of the title or the description.
         """
-        listed = f"routines of {company_id}"
-        after = place_of(paging.cursor, listed, routines.Place)
+        list_name = f"routines of {company_id}"
+        after = place_of(paging.cursor, list_name, routines.Place)
         in_pages = paging.limit is not None or paging.cursor is not None
         limit = number(paging.limit, "limit", PAGE, 1, MOST) if in_pages else None
         backend.authorize(caller, read_access.company, company_id)
@@ -82,7 +82,7 @@ class Routines(Controller):
             part = routines.page(
                 conn, company_id, filters, after=after, limit=limit, max_bytes=backend.limits.max_page_bytes
             )
-        return page(paging, listed, part, routines.place_of)
+        return page(paging, list_name, part, routines.place_of)
 
     @post("/companies/{company_id:str}/routines", operation_id="createRoutine", refuses=(403, 409, 422))
     def create(
@@ -140,15 +140,15 @@ class Routines(Controller):
         Returns the runs of the routine, newest first: 50 of them, or `limit` from 1 to 200. `status` and `source` take
         several values, joined by commas.
         """
-        listed, limit = f"runs of {routine_id}", _limit(paging.limit)
-        after = place_of(paging.cursor, listed, UUID)
+        list_name, limit = f"runs of {routine_id}", _limit(paging.limit)
+        after = place_of(paging.cursor, list_name, UUID)
         backend.authorize(caller, use_cases.may_read, routine_id)
         with backend.consistent_read(*LIST_MODELS, eventual=eventual) as conn:
             before = row_of(after, lambda run_id: run_history.position(conn, routine_id, run_id))
             part = run_history.recent(
                 conn, routine_id, limit, filters=run_filters, before=before, max_bytes=backend.limits.max_page_bytes
             )
-        return page(paging, listed, part, lambda run: run.id)
+        return page(paging, list_name, part, lambda run: run.id)
 
     @post("/routines/{routine_id:str}/run", operation_id="runRoutine", refuses=(403, 409, 422), status_code=202)
     def run(

@@ -158,15 +158,15 @@ class Schedules(Controller):
         """
         limit = number(paging.limit, "limit", PAGE, 1, MOST)
         period = begin, end = _period(since, to, backend.executor.clock())
-        listed = f"occurrences of {trigger_id}"
-        after = place_of(paging.cursor, listed, Place)
+        list_name = f"occurrences of {trigger_id}"
+        after = place_of(paging.cursor, list_name, Place)
         schedule = backend.authorize(caller, explanations.ahead, trigger_id)
         with backend.consistent_read("occurrences", eventual=eventual) as conn:
             settled = occurrences.within(conn, trigger_id, period, after=after, limit=limit + 1)
             latest = occurrences.latest(conn, trigger_id)
         start = max(begin - INSTANT, after.first) if after else begin - INSTANT
         planned = explanations.planned(schedule, latest, start, end, limit + 1 - len(settled))
-        return _page(schedule, paging, listed, period, [*settled, *planned], limit)
+        return _page(schedule, paging, list_name, period, [*settled, *planned], limit)
 
     @get("/routines/{routine_id:str}/explain", operation_id="explainRoutine", refuses=(422,))
     def explain(
@@ -246,12 +246,12 @@ def within(moment: datetime | None, name: str) -> datetime | None:
 def _page(  # noqa: PLR0913, PLR0917 everything on the page
     schedule: Ahead,
     paging: Paging,
-    listed: str,
+    list_name: str,
     period: tuple[datetime, datetime],
     rows: list[OccurrenceRow | Planned],
     limit: int,
 ) -> Response[OccurrencePage]:
-    cursor = cursor_of(listed, _place(rows[limit - 1])) if len(rows) > limit else None
+    cursor = cursor_of(list_name, _place(rows[limit - 1])) if len(rows) > limit else None
     answer = OccurrencePage(
         trigger_id=schedule.trigger_id,
         routine_id=schedule.routine_id,
