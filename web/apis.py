@@ -1,4 +1,4 @@
-"""The two APIs that we speak, told apart by the path of a request: Jetty's, and Paperclip's everywhere else."""
+"""The two APIs of the service. The path of a request says which one it is for: Jetty's, or else Paperclip's."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -7,17 +7,17 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 ApiName = Literal["paperclip", "jetty"]
-API = "routines.api"  # in the state of a request
-AT_ROOT = ("/health", "/openapi.json", "/docs")  # of Jetty's, beside /api/v1
+API = "routines.api"  # the key of the API's name in the state of a request
+AT_ROOT = ("/health", "/openapi.json", "/docs")  # the paths of the Jetty API that are not below /api/v1
 
 
 def api_of(scope: Any) -> ApiName:
-    """Which API a request is for. Decided once, and kept in its state."""
+    """Return the API that a request is for. It is decided once per request and kept in the request's state."""
     state = scope.setdefault("state", {})
     if API not in state:
         path = "/" + "/".join(
             part for part in scope["path"].split("/") if part
-        )  # routing takes repeated slashes for one
+        )  # routing treats repeated slashes as one
         is_jetty = path in AT_ROOT or path == "/api/v1" or path.startswith("/api/v1/")
         state[API] = "jetty" if is_jetty else "paperclip"
     api: ApiName = state[API]
@@ -25,7 +25,7 @@ def api_of(scope: Any) -> ApiName:
 
 
 def dispatch_by_api(apps: Mapping[ApiName, ASGIApp]) -> ASGIApp:
-    """One application of two; the start and the end of the server are Paperclip's."""
+    """Return an application that hands each request to the API it is for; lifespan events go to Paperclip's."""
 
     async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
         api = api_of(scope) if scope["type"] == ScopeType.HTTP else "paperclip"

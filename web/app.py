@@ -38,10 +38,11 @@ from web.paperclip.webhook_requests import webhook_request
 
 def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jetty_routines: bool = True) -> ASGIApp:
     """
-    The ASGI application over a backend, with both APIs.
+    Return the ASGI application over a backend, with both APIs.
 
-    `public_url` is where webhook senders reach it; `webhook_rate` the calls a minute that a webhook takes of an
-    address, 0: any number; without `jetty_routines` the Jetty API has no routines (ENABLE_ROUTINES).
+    `public_url` is the address at which webhook senders reach it. `webhook_rate` is the number of calls per minute that
+    a webhook accepts from one address; 0 means no limit. Without `jetty_routines` the Jetty API has no routines
+    (ENABLE_ROUTINES).
     """
     rate_limiter, traffic = WebhookRateLimiter(webhook_rate, backend.limits.max_webhook_counters), Traffic()
 

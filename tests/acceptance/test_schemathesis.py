@@ -34,7 +34,7 @@ REFUSED_BY_RULES = ["2xx", "304", "401", "403", "404", "409", "422"]  # well-for
 # type and the options beside them (contract 2.1).
 BEYOND_SCHEMAS = re.compile(
     r"The character U\+0000 is not allowed"
-    r"|must be one that this list gave"
+    r"|must be one that this list returned"
     r"|xpiresAt must be in the future|A user who is known gets no key"
     r"|must lie between the years|to must not be before from"
     r"|Variable .* must (match one of|be a date)"

@@ -391,7 +391,7 @@ def test_bodies_at_the_same_time_are_bounded_and_small_ones_go_on(api: Api, comp
         start(first, agents[0])
         wait_for(lambda: _refused(here, size=500_000, token=another))  # the company's share is used up
         start(second, another)
-        assert (503, {"error": "Too many large requests are at work: try again", "retry": "1"}) == said(second)
+        assert (503, {"error": "Too many large requests are being processed; try again", "retry": "1"}) == said(second)
         start(other, agents[1])
         wait_for(lambda: _refused(here, size=500_000, token=api.token))  # and now what there is for all
         small = here.request("POST", f"/companies/{company}/projects", {"name": "x" * 100})

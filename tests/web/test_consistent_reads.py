@@ -24,7 +24,7 @@ ROUNDS = 200
 PATIENCE_S = 0.3
 SLACK_S = 1.0  # what a busy machine may take on top
 START_S = 30.0
-RECORDED = "The change is recorded, but a read model is behind the log: do not repeat it, read it back later"
+RECORDED = "The change is recorded, but a read model is behind the log; do not repeat it, read it back later"
 BEHIND = "A read model is behind the log; try again"
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.api import Api
 from tests.web.past import Past
 
-NOT_OURS = "cursor must be one that this list gave"
+NOT_OURS = "cursor must be one that this list returned"
 TOO_LONG = "The query must have at most 4096 bytes and 100 parameters"
 ODD = (
     None,
@@ -157,7 +157,7 @@ def test_a_comment_of_another_issue_is_no_place_among_comments(api: Api):
         for name in ("after", "afterCommentId")
     ]
 
-    assert [(400, "after must be one that this list gave")] * 4 == [
+    assert [(400, "after must be one that this list returned")] * 4 == [
         (answer.status_code, answer.json()["error"]) for answer in answers
     ]
     assert [] == api.get(f"/issues/{own}/comments?after={mine}")

@@ -21,7 +21,7 @@ from web.http.validation import Invalid
 PLACES = st.builds(Place, st.text(), st.text(), st.uuids()).filter(
     lambda place: "\x00" not in place.updated_at + place.title
 )
-NOT_OURS = "cursor must be one that this list gave"
+NOT_OURS = "cursor must be one that this list returned"
 
 
 @pytest.fixture

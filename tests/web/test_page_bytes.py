@@ -285,7 +285,7 @@ def test_a_cursor_that_names_a_row_is_none_of_a_list_that_is_sorted_by_position(
     answer = small_pages.request("GET", f"{path}?cursor={cursor_of(f'issues of {mine.company}', UUID(theirs.issue()))}")
 
     assert 400 == answer.status_code
-    assert "cursor must be one that this list gave" == answer.json()["error"]
+    assert "cursor must be one that this list returned" == answer.json()["error"]
 
 
 def test_no_place_in_a_list_shows_more_than_ones_own_rows(small_pages: Api):

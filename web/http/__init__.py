@@ -1,1 +1,1 @@
-"""What all routes share: what a request must be, fairness, paging, errors, the connection."""
+"""Shared by all routes: the checks of a request, fairness between tenants, paging, errors, the connection."""

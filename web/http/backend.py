@@ -1,4 +1,4 @@
-"""What the routes work with: use cases that change things, connections that show them."""
+"""The interface of the routes to the application: it carries out use cases and opens consistent reads."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -30,15 +30,15 @@ T = TypeVar("T")
 Thing = TypeVar("Thing", bound=read_access.Owned)
 POSITION_HEADER = "X-Routines-Position"
 READ_MODELS = {model.name: model for model in catalogue.ALL}
-# What reading rows that another version made may end in: a column or a table is missing, a document has not its fields.
+# The errors of reading rows that another version wrote: a column or a table is missing, or a document lacks fields.
 ROWS_OF_ANOTHER_VERSION = (psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedTable, msgspec.ValidationError)
-MOMENT_S = 0.25
-MOST_LONG_WAITS = 6  # requests of one process that wait longer than a moment for a read model
-MOST_LONG_WAITS_OF_TENANT = 3  # so that one who keeps the read models busy leaves room for others to wait
+MOMENT_S = 0.25  # how long any request may wait for a read model
+MOST_LONG_WAITS = 6  # requests of one process that may wait longer than MOMENT_S for a read model
+MOST_LONG_WAITS_OF_TENANT = 3  # so that a tenant who keeps the read models busy leaves room for others to wait
 
 
 class Backend:
-    """Every answer is read from the read models, after they have caught up with what it must show."""
+    """Carries out use cases and reads answers from the read models, once these show what an answer must show."""
 
     def __init__(
         self, executor: Executor, pool: ConnectionPool[psycopg.Connection[tuple[Any, ...]]], patience_s: float
@@ -46,12 +46,12 @@ class Backend:
         self.executor = executor
         self.pool = pool
         self._patience_s = patience_s
-        self._long_waits = Counter[str]()  # by tenant
+        self._long_waits = Counter[str]()  # the requests that wait for long, by tenant
         self._lock = Lock()
 
     @property
     def limits(self) -> Limits:
-        """How much of everything there may be."""
+        """The limits that the operator has set."""
         return self.executor.store.limits
 
     def authorize(
@@ -61,7 +61,7 @@ class Backend:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> R:
-        """Who is this, may they see that."""
+        """Identify the caller and return the answer to the question. Raise Unauthenticated, Forbidden or NotFound."""
         return self.executor.query_as(caller, question, *args, **kwargs)
 
     def find_authorized(
@@ -73,7 +73,7 @@ class Backend:
         *,
         eventual: bool = False,
     ) -> Thing:
-        """What a read model knows under an address, if the caller may see it. Raises NotFound."""
+        """Return what `read` finds. Raise NotFound if that is nothing, or if the caller may not see it."""
 
         def find() -> Thing | None:
             with self.consistent_read(*models, eventual=eventual) as conn:
@@ -86,10 +86,10 @@ class Backend:
         self, *models: str, eventual: bool = False, position: int | None = None
     ) -> Iterator[Connection]:
         """
-        A connection on which the read models show the log up to `position`, or up to now. Raises Lagging.
+        Yield a connection on which the read models show the log up to `position`, or up to now. Raise Lagging.
 
-        Who names no position does not wait for a read model whose tables are those of another version, and which waits to
-        be rebuilt: they see its old rows. Where these cannot be read by this version, that is Lagging, too.
+        Without a position, the caller does not wait for a read model whose tables are those of another version and that
+        is yet to be rebuilt: it reads the old rows. Lagging is also raised when this version cannot read those rows.
         """
         if not eventual:
             self._catch_up(models, position, in_other_tables=position is not None)
@@ -104,7 +104,11 @@ class Backend:
             raise Lagging(models, 1) from error
 
     def _catch_up(self, models: tuple[str, ...], position: int | None = None, *, in_other_tables: bool = True) -> None:
-        """Any may wait for a moment, few for long; none holds a connection then: writes need threads too."""
+        """
+        Wait up to MOMENT_S for the read models; at most MOST_LONG_WAITS requests of the process may wait longer.
+
+        It holds no database connection while it waits, so that lagging reads cannot starve writes. Raise Lagging.
+        """
         target, behind = self._gap(models, position, in_other_tables=in_other_tables)
         behind = behind and self._await(
             models, target, min(MOMENT_S, self._patience_s), in_other_tables=in_other_tables
@@ -118,7 +122,7 @@ class Backend:
             raise Lagging(models, behind)
 
     def _begin_long_wait(self, tenant: str) -> bool:
-        """Whether a request of the tenant may wait for long; then it must end its wait."""
+        """Return whether a request of the tenant may wait for long. If so, the caller must end the wait."""
         with self._lock:
             if self._long_waits.total() == MOST_LONG_WAITS or self._long_waits[tenant] == MOST_LONG_WAITS_OF_TENANT:
                 return False
@@ -132,7 +136,7 @@ class Backend:
                 del self._long_waits[tenant]
 
     def _await(self, models: tuple[str, ...], target: int, timeout_s: float, *, in_other_tables: bool) -> int:
-        """How many events are still missing when the time is up; 0 as soon as none is. Raises Gone."""
+        """Return how many events are still missing when the time is up, or 0 as soon as none is. Raise Gone."""
 
         def events_behind() -> int:
             check_presence()
@@ -157,10 +161,10 @@ class Backend:
         **kwargs: P.kwargs,
     ) -> "Changed":
         """
-        Carries out a use case whose answer will be read from these models.
+        Carry out a use case whose answer will be read from these models.
 
-        If they are not keeping up, it is refused before anything is recorded: a client that is told to try
-        again must not have succeeded.
+        While the models are behind, it raises Lagging before anything is recorded: the client is told to try again, so
+        the request must not have had an effect.
         """
         self._catch_up(models)
         done = self.executor.execute(caller, use_case, *args, **kwargs)
@@ -168,7 +172,7 @@ class Backend:
 
 
 class Changed(msgspec.Struct):
-    """A recorded change that waits to be shown."""
+    """A recorded change, whose answer is yet to be read from the read models."""
 
     backend: Backend
     models: tuple[str, ...]
@@ -176,7 +180,7 @@ class Changed(msgspec.Struct):
     position: int
 
     def read(self, read: Callable[[Connection], T]) -> T:
-        """What the read models say once they show the change. Raises Lagging, which says that it is recorded."""
+        """Return what `read` finds once the models show the change. Raise Lagging, which says that it is recorded."""
         try:
             with self.backend.consistent_read(*self.models, position=self.position) as conn:
                 return read(conn)
@@ -185,8 +189,8 @@ class Changed(msgspec.Struct):
             raise
 
     def answer(self, read: Callable[[Connection], T | None], status: int = 200) -> Response[T]:
-        """The thing as it is now, and the log position in a header."""
-        found = self.read(read)
-        if found is None:
-            raise NotFound("It was changed as asked, and deleted by another meanwhile")
-        return Response(found, status_code=status, headers={POSITION_HEADER: str(self.position)})
+        """Return the resource as it is now, with the log position in a header. Raise NotFound if it is deleted."""
+        resource = self.read(read)
+        if resource is None:
+            raise NotFound("The change was recorded, but the resource has since been deleted.")
+        return Response(resource, status_code=status, headers={POSITION_HEADER: str(self.position)})

@@ -1,7 +1,7 @@
 """
-Clients that leave: what they asked for and nobody works on yet is given up, and whoever waits for it stops.
+Clients that disconnect before their answer: a request that nobody works on yet is given up, and waits for it stop.
 
-What has begun to be recorded is recorded all the same; nobody is told.
+A change that is already being recorded is recorded all the same, but no answer is sent.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from typing import Self
 
 from litestar.types import HTTPDisconnectEvent, Message, Receive, ReceiveMessage, Send
 
-_LEFT: ContextVar[Event | None] = ContextVar("left", default=None)  # of the request that this context is about
+_LEFT: ContextVar[Event | None] = ContextVar("left", default=None)  # is set once the client has left
 
 
 class Gone(Exception):
@@ -20,17 +20,17 @@ class Gone(Exception):
 
 
 def check_presence() -> None:
-    """For threads that wait on behalf of a client. Raises Gone."""
-    left = _LEFT.get()
-    if left is not None and left.is_set():
+    """Raise Gone if the client of the current request has left. Threads that wait on behalf of a client call it."""
+    departure = _LEFT.get()
+    if departure is not None and departure.is_set():
         raise Gone
 
 
 class Watched:
     """
-    A context in which a request, which has come whole, is worked on by the current task: Gone ends it.
+    A context in which the current task answers a request whose body has arrived. It raises Gone if the client leaves.
 
-    Once the answer has begun it goes on to its end.
+    Once the answer has begun, it is sent to its end.
     """
 
     def __init__(self, receive: Receive, send: Send) -> None:
@@ -54,11 +54,12 @@ class Watched:
             raise Gone from error
 
     async def receive(self) -> ReceiveMessage:
-        """What comes after the whole request: that the client leaves."""
+        """Wait until the client leaves, and return that message: nothing else comes after the whole request."""
         await asyncio.shield(self._departure)
         return HTTPDisconnectEvent(type="http.disconnect")
 
     async def send(self, message: Message) -> None:
+        """Pass on a part of the answer. Once it has begun, the task is no longer cancelled when the client leaves."""
         self._is_answering = True
         await self._send(message)
 

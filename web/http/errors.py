@@ -1,4 +1,4 @@
-"""The one table from exception to HTTP, and the one error body: RFC 9457 beside the contract's `error`, `details`, `code`."""
+"""The table from exceptions to HTTP statuses, and the error body: RFC 9457 with `error`, `details` and `code`."""
 
 from http import HTTPStatus
 from typing import Any
@@ -23,10 +23,10 @@ from web.http.validation import Invalid
 
 
 class Overloaded(Exception):
-    """More at once than a process holds open: nothing was recorded, and the same may be asked for again."""
+    """The process already holds as many requests as it may. Nothing was recorded, so the request may be repeated."""
 
 
-STATUS_OF: dict[type[Exception], int] = {  # children follow their parent
+STATUS_OF: dict[type[Exception], int] = {  # subclasses have the status of their parent
     Unauthenticated: 401,
     Forbidden: 403,
     NotFound: 404,
@@ -34,18 +34,18 @@ STATUS_OF: dict[type[Exception], int] = {  # children follow their parent
     RuleViolation: 422,
     Invalid: 400,
     Lagging: 503,
-    IntegrityError: 503,  # lost so many races that it gave up; nothing was recorded
+    IntegrityError: 503,  # the decision lost too many races; nothing was recorded
     OperationalError: 503,
     PoolTimeout: 503,
     psycopg.OperationalError: 503,
     VaultClosed: 503,
-    MapperDeserialisationError: 503,  # a newer version wrote what this one cannot read
+    MapperDeserialisationError: 503,  # a newer version wrote an event that this one cannot read
     TooMany: 429,
     OverQuota: 429,
     Overloaded: 503,
 }
 RETRY_AFTER_S = "1"
-WINDOW_S = "60"  # of the limits on calls
+WINDOW_S = "60"  # the period of the limits on calls
 
 log = structlog.get_logger(process="web")
 
@@ -62,7 +62,7 @@ class Problem(msgspec.Struct, omit_defaults=True):
     code: str | None = None
 
 
-RESPONSES = {  # what any operation may answer instead, for its description
+RESPONSES = {  # the refusals that operations share, for the description of the API
     status: ResponseSpec(Problem, description=text, generate_examples=False)
     for status, text in {
         400: "A field of the body, the query or a header is wrong; `details` names each.",
@@ -81,6 +81,7 @@ RESPONSES = {  # what any operation may answer instead, for its description
 
 
 def problem(status: int, message: str, details: Any = None) -> Problem:
+    """Return the body of an error. `code` is the one in the details, if these are an object with one."""
     code = details.get("code") if isinstance(details, dict) else None
     title = HTTPStatus(status).phrase
     return Problem(
@@ -95,13 +96,13 @@ def problem(status: int, message: str, details: Any = None) -> Problem:
 
 
 def to_response(_request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
-    """Whatever was raised, as a response."""
+    """Return the response to an exception. An unforeseen one is answered with 500 and logged."""
     status, message, details = described(error)
     return Response(problem(status, message, details), status_code=status, headers=headers_of(status, error))
 
 
 def headers_of(status: int, error: Exception) -> dict[str, str]:
-    """What an answer to an error says besides its body; what was not foreseen is logged."""
+    """Return the headers of the answer to an error. Log a status from 500; an unforeseen error with its traceback."""
     headers = {}
     if status == HTTPStatus.SERVICE_UNAVAILABLE and not _may_be_recorded(error):
         headers["Retry-After"] = RETRY_AFTER_S
@@ -116,13 +117,13 @@ def headers_of(status: int, error: Exception) -> dict[str, str]:
 
 
 def error_response(status: int, message: str, headers: dict[str, str]) -> ASGIResponse:
-    """An error before the framework has a request."""
+    """Return the answer to a request that is refused before the framework sees it."""
     body = msgspec.json.encode(problem(status, message))
     return ASGIResponse(body=body, status_code=status, media_type="application/json", headers=headers)
 
 
 def described(error: Exception) -> tuple[int, str, Any]:
-    """Its status, message and details."""
+    """Return the status, the message and the details with which an exception is answered."""
     match error:
         case InvalidField():
             path = [int(part) if part.isdigit() else part for part in error.field.split(".")]
@@ -134,7 +135,7 @@ def described(error: Exception) -> tuple[int, str, Any]:
         case Lagging(recorded=None):
             return 503, "A read model is behind the log; try again", {"readModels": list(error.names)}
         case Lagging():
-            text = "The change is recorded, but a read model is behind the log: do not repeat it, read it back later"
+            text = "The change is recorded, but a read model is behind the log; do not repeat it, read it back later"
             return 503, text, {"readModels": list(error.names), "position": error.recorded}
         case NotFoundException() | MethodNotAllowedException():
             return 404, "API route not found", None
@@ -151,12 +152,13 @@ def described(error: Exception) -> tuple[int, str, Any]:
             return 503, "The secrets cannot be opened now; try again", None
         case MapperDeserialisationError():
             log.error("unreadable_event", error=str(error))
-            return 503, "What this rests on cannot be read by this version of the service; nothing was changed", None
+            text = "This version of the service cannot read an event that the request depends on; nothing was changed"
+            return 503, text, None
         case ClockDiffers():
             log.error("clock_differs", difference_s=error.difference_s)
             return 503, "The clock of this process differs from the database's; nothing was changed", None
         case OutcomeUnknown():
-            return 503, "It is not known whether the change was recorded: read it back before you repeat it", None
+            return 503, "It is not known whether the change was recorded; read it back before you repeat it", None
         case _ if (status := _status(error)) == HTTPStatus.SERVICE_UNAVAILABLE:
             return status, "The database cannot be reached or is busy; try again", None
         case _:
@@ -164,14 +166,14 @@ def described(error: Exception) -> tuple[int, str, Any]:
 
 
 def _headline(error: Invalid) -> str:
-    """A lone issue of a query, a header or a whole body speaks for itself (contract 7.5, `limit must be ...`)."""
+    """Return the message of a lone issue that needs no path (contract 7.5, `limit must be ...`), else a general one."""
     only = error.issues[0] if len(error.issues) == 1 else {}
-    speaks = only.get("code") == "custom" and len(only["path"]) <= 1
-    return str(only["message"]) if speaks else str(error)
+    is_custom = only.get("code") == "custom" and len(only["path"]) <= 1
+    return str(only["message"]) if is_custom else str(error)
 
 
 def _may_be_recorded(error: Exception) -> bool:
-    """Whether the change may have been made all the same, so that it must not be asked for again unseen."""
+    """Return whether the change may have been recorded, so that the client must look before it repeats the request."""
     return isinstance(error, OutcomeUnknown) or (isinstance(error, Lagging) and error.recorded is not None)
 
 
@@ -180,10 +182,10 @@ def _status(error: Exception) -> int:
 
 
 def _query_issues(error: ValidationException) -> list[dict[str, Any]]:
-    """A wrong query parameter or header, in the form of body issues."""
-    found = error.extra if isinstance(error.extra, list) else []
+    """Return the framework's errors in query parameters or headers in the form of issues of a body."""
+    items = error.extra if isinstance(error.extra, list) else []
     return [
         {"code": "custom", "message": str(item.get("message", error.detail)), "path": [item.get("key", "")]}
-        for item in found
+        for item in items
         if isinstance(item, dict)
     ] or [{"code": "custom", "message": error.detail, "path": []}]

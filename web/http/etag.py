@@ -1,8 +1,8 @@
 """
-Answers that need no body: HEAD is a GET without it, and who has it already is told so (304).
+Answers without a body: HEAD is answered as GET without its body, and 304 says that the client's copy is current.
 
-Every JSON that a GET answers with 200 gets an ETag: a hash of its bytes, and so a strong one. It says nothing about
-what is behind it; the answer is worked out and compared each time. Nobody may keep it for somebody else.
+Every JSON body that a GET answers with 200 gets a strong ETag, which is a hash of its bytes. The answer is computed
+each time and compared then, so the ETag saves bytes and no work. Shared caches may not keep it.
 """
 
 import hashlib
@@ -22,20 +22,22 @@ Headers = list[tuple[bytes, bytes]]
 
 
 def conditional(app: ASGIApp) -> ASGIApp:
-    async def answered(scope: Scope, receive: Receive, send: Send) -> None:
+    """Return the application with HEAD, ETag and If-None-Match added to its GET operations."""
+
+    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP or scope["method"] not in ("GET", "HEAD"):
             await app(scope, receive, send)
             return
         bodiless = scope["method"] == "HEAD"
-        held: Any = None  # the start of an answer until its body is there
+        held_start: Any = None  # the start of an answer until its body is there
 
-        async def sent(message: Message) -> None:
-            nonlocal held
+        async def send_conditionally(message: Message) -> None:
+            nonlocal held_start
             if message["type"] == "http.response.start" and _is_json(message):
-                held = message
+                held_start = message
                 return
-            if held is not None:
-                start, held = held, None
+            if held_start is not None:
+                start, held_start = held_start, None
                 if not message.get("more_body", False):
                     start, message = _tagged(start, message, list(scope["headers"]))
                 await send(start)
@@ -43,9 +45,9 @@ def conditional(app: ASGIApp) -> ASGIApp:
                 message = {**message, "body": b""}
             await send(message)
 
-        await app({**scope, "method": "GET"}, receive, sent)
+        await app({**scope, "method": "GET"}, receive, send_conditionally)
 
-    return answered
+    return handle
 
 
 def _is_json(start: Any) -> bool:
@@ -53,16 +55,16 @@ def _is_json(start: Any) -> bool:
     return bool(start["status"] == HTTPStatus.OK and JSON.match(kind))
 
 
-def _tagged(start: Any, body: Any, asked: Headers) -> tuple[Any, Any]:
-    """The answer with its ETag, and without a body if the client has that one."""
+def _tagged(start: Any, body: Any, request_headers: Headers) -> tuple[Any, Any]:
+    """Return the answer with its ETag, as 304 without a body if the client already has it."""
     tag = b'"%s"' % hashlib.sha256(body["body"]).hexdigest()[:32].encode()
     headers: Headers = [*start["headers"], (b"etag", tag), CACHE_CONTROL]
-    if not _has(tag, (value for name, value in asked if name.lower() == b"if-none-match")):
+    if not _has(tag, (value for name, value in request_headers if name.lower() == b"if-none-match")):
         return {**start, "headers": headers}, body
-    kept = [header for header in headers if header[0].lower() not in OF_THE_BODY]
-    return {**start, "status": HTTPStatus.NOT_MODIFIED, "headers": kept}, {**body, "body": b""}
+    bodiless_headers = [header for header in headers if header[0].lower() not in OF_THE_BODY]
+    return {**start, "status": HTTPStatus.NOT_MODIFIED, "headers": bodiless_headers}, {**body, "body": b""}
 
 
-def _has(tag: bytes, known: Iterable[bytes]) -> bool:
-    """Whether one of the lists of tags names it, or is `*`."""
-    return any(value.strip() == b"*" or tag in TAG.findall(value) for value in known)
+def _has(tag: bytes, tag_lists: Iterable[bytes]) -> bool:
+    """Return whether one of the lists of tags contains this tag or is `*`."""
+    return any(value.strip() == b"*" or tag in TAG.findall(value) for value in tag_lists)

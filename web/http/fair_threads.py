@@ -1,8 +1,8 @@
 """
-The threads in which requests are worked on, shared fairly: tenants take turns, and none has all threads at once.
+The threads that handle requests, shared fairly: tenants take turns, and none has all threads at once.
 
-A request waits in the queue of its tenant, as `TENANT` says when it is submitted. A thread that is free takes the next
-request of the tenant whose turn it is; a request that is given up meanwhile (web/http/departures.py) leaves the queue.
+A request waits in the queue of its tenant, which `TENANT` names when it is submitted. A free thread takes the next
+request of the tenant whose turn it is. A request that is given up before (web/http/departures.py) leaves the queue.
 """
 
 from collections import Counter, OrderedDict
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-TENANT: ContextVar[str] = ContextVar("tenant", default="")  # whose request the event loop is at
+TENANT: ContextVar[str] = ContextVar("tenant", default="")  # of the request of this context
 
 
 class Job(NamedTuple):
@@ -27,17 +27,17 @@ class Job(NamedTuple):
 
 
 class FairThreads(Executor):
-    """`threads` of them, of which one tenant has at most `most_of_tenant` at once."""
+    """An executor with `threads` threads, of which one tenant has at most `most_of_tenant` at once."""
 
     def __init__(self, threads: int, most_of_tenant: int) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="request")
         self._most_of_tenant = most_of_tenant
-        self._waiting: OrderedDict[str, dict[Future[Any], Job]] = OrderedDict()  # whose turn is next comes first
-        self._running = Counter[str]()  # threads by tenant
+        self._waiting: OrderedDict[str, dict[Future[Any], Job]] = OrderedDict()  # by tenant, in the order of turns
+        self._running = Counter[str]()  # the number of threads at work, by tenant
         self._lock = Lock()
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Of the tenant of the context; the future may be cancelled while the job waits."""
+        """Queue a job for the tenant of the context. The future may be cancelled while the job waits."""
         job = Job(TENANT.get(), Future(), lambda: fn(*args, **kwargs))
         with self._lock:
             self._waiting.setdefault(job.tenant, {})[job.future] = job
@@ -46,10 +46,11 @@ class FairThreads(Executor):
         return job.future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Accept no more jobs. With `wait`, return once the threads have ended."""
         self._threads.shutdown(wait, cancel_futures=cancel_futures)
 
     def _work(self) -> None:
-        """Until no job may be taken: one that may not yet is taken by the thread that makes room for it."""
+        """Carry out jobs until none may be taken now. A job that is left waits for a thread that ends another one."""
         while (job := self._take()) is not None:
             try:
                 if job.future.set_running_or_notify_cancel():
@@ -84,7 +85,7 @@ class FairThreads(Executor):
 def _carry_out(job: Job) -> None:
     try:
         result = job.work()
-    except BaseException as error:  # noqa: BLE001 it belongs to whoever waits for the job
+    except BaseException as error:  # noqa: BLE001 the error is raised where the job is awaited
         job.future.set_exception(error)
     else:
         job.future.set_result(result)

@@ -1,15 +1,15 @@
 """
-What a request must be before the framework sees it: small enough, JSON if it has a body, sound text.
+Checks of a request before the framework sees it: its size, its media type, and that its body is sound JSON.
 
-An ASGI middleware around the whole application; it reads the body once and hands it on. What webhook senders send
-is theirs to shape, and Jetty's bodies are judged after their sender is known: there size and coding count alone.
+This is an ASGI middleware around the whole application. It reads the body once and passes it on. Of the bodies of
+webhooks it checks only size and encoding, since their senders choose the format. The same holds for Jetty's bodies,
+which are checked once their sender is known.
 
-Whoever is not known may send little. A large body is read when its sender has a valid key and the operation takes
-large ones; one of a webhook, when there is that webhook; and any only while all that are held are not too much.
-The work on a request is given up when its client leaves before the answer has begun.
+A sender without a valid key may send only a small body. A large one is read if its sender has a valid key and the
+operation takes large bodies, or if it is sent to a webhook that exists, and only while the process has room for it.
+The work on a request is given up if its client leaves before the answer has begun.
 
-Every answer leaves with the headers that any answer needs: it is what it says it is, and nobody stores it unless it
-says who may.
+Every answer gets the headers that forbid to guess its media type and, unless it says otherwise, to store it.
 """
 
 import re
@@ -38,7 +38,7 @@ from web.http.tenants import address_of, company_of
 
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 32 * 1024
-MAX_PATH_BYTES = 2 * 1024  # as it was sent; the framework remembers the paths of its last requests, and their queries
+MAX_PATH_BYTES = 2 * 1024  # as it was sent; the framework caches the paths and the queries of recent requests
 MAX_QUERY_BYTES = 4 * 1024
 MAX_QUERY_FIELDS = 100
 TOO_LARGE = "Too many or too large headers"
@@ -46,14 +46,14 @@ NOSNIFF = (b"x-content-type-options", b"nosniff")
 NO_STORE = (b"cache-control", b"no-store")
 PUBLIC_ID = re.compile(r"[0-9a-f]{24}")
 
-WEBHOOK = re.compile(r"/+api/+routine-triggers/+public/+([^/]+)/+fire/*")  # routing takes repeated slashes for one
+WEBHOOK = re.compile(r"/+api/+routine-triggers/+public/+([^/]+)/+fire/*")  # routing treats repeated slashes as one
 
 
-RespondError = Callable[[int, str, dict[str, str]], ASGIApp]  # of a status, a text and headers
+RespondError = Callable[[int, str, dict[str, str]], ASGIApp]  # it takes a status, a text and headers
 
 
 class Refused(Exception):
-    """A request is answered here."""
+    """A request that the guard answers with an error instead of passing it on."""
 
     def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(message)
@@ -63,24 +63,24 @@ class Refused(Exception):
 
 
 class Bounds(msgspec.Struct, frozen=True):
-    """How long a body may be: `unknown` bytes of anybody, `most` once `check` does not refuse the request."""
+    """How long a body may be: `unknown` bytes from anybody, `most` bytes if `check` does not refuse the request."""
 
     most: int
     unknown: int
-    check: Callable[[], Holder]  # says for whom a large one is held
+    check: Callable[[], Holder]  # returns for whom a large body is held
 
 
 def guard(app: ASGIApp, backend: Backend, large: LargeBodies, refusals: Mapping[ApiName, RespondError]) -> ASGIApp:
-    """Lets pass what is a request at all; `refusals` make the answers to any other, in the words of the API it is for."""
+    """Return the application behind the checks. `refusals` make the error answers of each API."""
     limits = backend.limits
-    held = HeldBodies(limits.max_held_body_bytes, limits.max_held_body_bytes_per_sender)
+    held_bodies = HeldBodies(limits.max_held_body_bytes, limits.max_held_body_bytes_per_sender)
 
-    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
             await app(scope, receive, send)
             return
         webhook, api = WEBHOOK.fullmatch(scope["path"]), api_of(scope)
-        with held.share(Holder(address_of(scope))) as share:
+        with held_bodies.share(Holder(address_of(scope))) as share:
             try:
                 _check_head(scope)
                 _check_address(scope, webhook)
@@ -94,7 +94,7 @@ def guard(app: ASGIApp, backend: Backend, large: LargeBodies, refusals: Mapping[
                 answer = refusals[api](refused.status, refused.message, refused.headers)
                 await answer(scope, receive, _with_headers(send))
 
-    return guarded
+    return handle
 
 
 def _check_head(scope: Any) -> None:
@@ -111,13 +111,13 @@ def _check_head(scope: Any) -> None:
 
 
 def _check_address(scope: Any, webhook: re.Match[str] | None) -> None:
-    """What cannot be the address of a webhook needs no further look."""
+    """Refuse a webhook call whose public id is malformed, so that no such webhook is looked up."""
     if webhook is not None and scope["method"] == "POST" and not PUBLIC_ID.fullmatch(webhook[1]):
         raise Refused(404, "Routine trigger not found")
 
 
 def _is_nowhere(scope: Any) -> bool:
-    """Whether no route of ours can be meant; the framework adds OPTIONS, and addresses behind the description's."""
+    """Return whether no route of ours is called. The framework adds OPTIONS, and paths below the description's."""
     path = scope["path"]
     if scope["method"] == "OPTIONS" or path.startswith(("/api/openapi.json/", "/openapi.json/")):
         return True
@@ -133,7 +133,7 @@ def _bounds(scope: Any, webhook: re.Match[str] | None, api: ApiName, backend: Ba
             unknown=min(limits.max_webhook_bytes, json_body.SMALL),
             check=lambda: backend.executor.query(lambda work: _receiver(work, public_id)),
         )
-    slow = _header(scope, b"content-type", "").startswith(URL_ENCODED)  # to read takes far longer than to send
+    slow = _header(scope, b"content-type", "").startswith(URL_ENCODED)  # parsing it takes far longer than sending it
     takes_large = not slow and large.are_taken(scope["method"], scope["path"])
     most = max(limits.max_body_bytes, limits.max_large_body_bytes) if takes_large else limits.max_body_bytes
     caller = Caller(token=bearer_of(_values(scope, b"authorization")), by_jetty=api == "jetty")
@@ -147,11 +147,11 @@ def _bounds(scope: Any, webhook: re.Match[str] | None, api: ApiName, backend: Ba
 
 
 def _known(_work: UnitOfWork, _principal: Principal) -> None:
-    """Whoever gets here has a valid key."""
+    """Do nothing: `authorize` has already checked that the key is valid."""
 
 
 def _receiver(work: UnitOfWork, public_id: str) -> Holder:
-    """The webhooks of a company: whoever calls them takes nothing of what its keys may send."""
+    """Return the holder for calls of a company's webhooks, apart from requests with its keys. Raise NotFound."""
     trigger_id, _ = triggers.at_address(work, public_id)
     return Holder(f"webhooks of {work.company_of(trigger_id)}")
 
@@ -159,7 +159,7 @@ def _receiver(work: UnitOfWork, public_id: str) -> Holder:
 async def _check_body(scope: Any, body: bytes, share: Share, webhook: re.Match[str] | None, api: ApiName) -> None:
     if not body or scope["method"] not in ("POST", "PATCH", "PUT", "DELETE"):
         return
-    raw = webhook is not None or api == "jetty"  # who may not call, or calls what is not there, is told so first
+    raw = webhook is not None or api == "jetty"  # checked by the route, after the credential and the path
     _check_type(scope, raw=raw)
     if webhook is None and len(body) > json_body.SMALL:
         _grow(share, json_body.weight(body))
@@ -179,16 +179,16 @@ def _check_type(scope: Any, *, raw: bool) -> None:
 
 
 def _values(scope: Any, name: bytes) -> Sequence[str]:
-    return [value.decode("latin-1") for given, value in scope["headers"] if given.lower() == name]
+    return [value.decode("latin-1") for header, value in scope["headers"] if header.lower() == name]
 
 
 def _header(scope: Any, name: bytes, default: str) -> str:
-    """In lower case; the last one, if there are several."""
+    """Return the value of a header in lower case, of the last one if there are several."""
     return next(reversed(_values(scope, name)), default).lower()
 
 
 async def _body(scope: Any, receive: Receive, bounds: Bounds, share: Share) -> bytes:
-    """What is announced as too large is not waited for. Raises Refused and Gone."""
+    """Read the body. Raise Refused as soon as it is too large or announced as such, and Gone if the client leaves."""
     announced = int(dict(scope["headers"]).get(b"content-length", b"0"))
     parts: list[bytes] = []
     size, more, is_checked = 0, True, False
@@ -211,7 +211,7 @@ async def _body(scope: Any, receive: Receive, bounds: Bounds, share: Share) -> b
 
 
 async def _pass(check: Callable[[], Holder]) -> Holder:
-    """Raises Refused for whatever the check raises."""
+    """Return what the check returns. Raise Refused for any exception that it raises."""
     try:
         return await sync_to_thread(check)
     except NotFound as error:
@@ -231,18 +231,18 @@ def _grow(share: Share, size: int) -> None:
 def _replay(body: bytes, receive: Receive) -> Receive:
     first = True
 
-    async def replayed() -> ReceiveMessage:
+    async def receive_body() -> ReceiveMessage:
         nonlocal first
         if first:
             first = False
             return HTTPRequestEvent(type="http.request", body=body, more_body=False)
         return await receive()
 
-    return replayed
+    return receive_body
 
 
 def _with_headers(send: Send) -> Send:
-    async def sent(message: Message) -> None:
+    async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = [*message["headers"], NOSNIFF]
             if all(name.lower() != NO_STORE[0] for name, _ in headers):
@@ -250,4 +250,4 @@ def _with_headers(send: Send) -> Send:
             message["headers"] = headers
         await send(message)
 
-    return sent
+    return send_with_headers

@@ -1,4 +1,4 @@
-"""How much of bodies a web process holds at the same time: over all its requests, of strangers, and of one holder."""
+"""The bytes of bodies that a web process holds at once: for all senders, for those without a key, for one holder."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -10,30 +10,30 @@ from web.http.rare_log import RareLine
 
 
 class NoRoom(Exception):
-    """Too many large requests are at work: try again"""
+    """The process holds as many bytes of large bodies as it may, over all or for this holder."""
 
     def __init__(self) -> None:
-        super().__init__(self.__doc__)
+        super().__init__("Too many large requests are being processed; try again")
 
 
 class Holder(NamedTuple):
-    """For whom a body is held; `is_known`: a company, by a valid key of it."""
+    """For whom a body is held. `is_known` says that it is a company, proved by a valid key of it."""
 
     name: str
     is_known: bool = False
 
 
 class Share:
-    """What one request holds. Small ones are free: they are bounded by the number of connections."""
+    """The bytes that one request holds. Small bodies do not count: the number of connections bounds them."""
 
     def __init__(self, held: "HeldBodies", holder: Holder) -> None:
         self._held = held
         self._size = 0
-        self.holder = holder  # may turn out to be another one, before anything is counted
+        self.holder = holder  # may be replaced until anything is counted
         self.counted = 0
 
     def grow(self, size: int) -> None:
-        """So many bytes more. Raises NoRoom."""
+        """Count so many bytes more for the holder. Raise NoRoom."""
         self._size += size
         if (further := self._size - SMALL - self.counted) > 0:
             self._held.take(self.holder, further)
@@ -41,7 +41,7 @@ class Share:
 
 
 class HeldBodies:
-    """Of the event loop only. Half of the room is for companies that are known: strangers cannot fill it."""
+    """Counts held bytes by holder, in the event loop only. Half of the room is for companies with a valid key alone."""
 
     def __init__(self, most: int, most_of_holder: int) -> None:
         self._most = {True: most, False: most // 2}
@@ -51,7 +51,7 @@ class HeldBodies:
 
     @contextmanager
     def share(self, holder: Holder) -> Iterator[Share]:
-        """Of a request, until it is over."""
+        """Yield the share of one request. What it has counted is given back when the request is over."""
         share = Share(self, holder)
         try:
             yield share
@@ -59,7 +59,7 @@ class HeldBodies:
             self._give_back(share.holder, share.counted)
 
     def take(self, holder: Holder, size: int) -> None:
-        """Raises NoRoom."""
+        """Count bytes for a holder. Raise NoRoom, with a line in the log at most once a minute."""
         held, most = self._held(holder.is_known), self._most[holder.is_known]
         if held + size > most or self._of[holder] + size > self._most_of_holder:
             self._line.write(held=held, most=most)
@@ -67,7 +67,7 @@ class HeldBodies:
         self._of[holder] += size
 
     def _held(self, by_anybody: bool) -> int:
-        """By anybody, or by strangers."""
+        """Return the bytes that are held for anybody, or only for those without a valid key."""
         return sum(size for holder, size in self._of.items() if by_anybody or not holder.is_known)
 
     def _give_back(self, holder: Holder, size: int) -> None:

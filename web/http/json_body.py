@@ -1,4 +1,4 @@
-"""A body as JSON: well-formed, not too much, not too deep, and without the one character that Postgres cannot store."""
+"""Bodies as JSON: well-formed, limited in values and depth, and without U+0000, which Postgres cannot store."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,44 +10,44 @@ from domain.bounds.json_size import levels
 from web.http.fair_threads import FairThreads
 
 MAX_DEPTH = 64
-MAX_VALUES = 100_000  # to look at one takes far longer than to send it
-VALUE_BYTES = 64  # that a value takes of our memory, however short its text is
-SMALL = 16 * 1024  # bytes of a body that is read in no time
+MAX_VALUES = 100_000  # checking a value takes far longer than sending it
+VALUE_BYTES = 64  # the memory that a value takes, however short its text is
+SMALL = 16 * 1024  # bytes; a body of this size is read at once, in the event loop
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_READER = FairThreads(1, 1)  # one: large ones are read one after the other, those of each tenant in turn
+_READER = FairThreads(1, 1)  # one thread: large bodies are read one after the other, tenants in turn
 
 
 class Unsound(Exception):
-    """Invalid JSON body"""
+    """A body is not JSON, or is JSON that is not accepted; the message says why."""
 
-    def __init__(self, message: str | None = None) -> None:
-        super().__init__(message or self.__doc__)
+    def __init__(self, message: str = "Invalid JSON body") -> None:
+        super().__init__(message)
 
 
 def is_announced(content_type: str) -> bool:
-    """Whether a Content-Type says JSON in UTF-8."""
+    """Return whether a Content-Type says JSON in UTF-8."""
     kind, _, parameters = content_type.lower().partition(";")
     is_json = kind.strip() == "application/json" or kind.strip().endswith("+json")
     return is_json and ("charset" not in parameters or "utf-8" in parameters)
 
 
 async def aside(size: int, read: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Reads what is made of a body of this size: a small one at once, any other in a thread, so that nobody waits."""
+    """Return what `read` returns. For a large body it is called in a thread, so that the event loop goes on."""
     if size <= SMALL:
         return read(*args, **kwargs)
     return await asyncio.get_running_loop().run_in_executor(_READER, lambda: read(*args, **kwargs))
 
 
 def weight(body: bytes) -> int:
-    """How much of our memory its values may take, beside its texts."""
+    """Return how many bytes of memory the values of a body may take, besides its texts."""
     return VALUE_BYTES * min(_marks(body), MAX_VALUES)
 
 
 def read(body: bytes) -> object:
-    """Its value. Raises Unsound."""
+    """Return the value of a body. Raise Unsound."""
     _check_count(body)
     try:
         value = msgspec.json.decode(body)
@@ -61,16 +61,16 @@ def read(body: bytes) -> object:
 
 
 def _marks(body: bytes) -> int:
-    """As many as there are values, or more: each but the first follows a comma or the beginning of its parent."""
+    """Return an upper bound on the number of values: each but the first follows a comma or the start of its parent."""
     return body.count(b",") + body.count(b"[") + body.count(b"{")
 
 
 def _check_count(body: bytes) -> None:
-    """Far too many values are refused before any is made: to make them stops whatever else the process does."""
+    """Refuse far too many values before any is decoded, since decoding them blocks the whole process."""
     if _marks(body) <= MAX_VALUES:
         return
     plain = body.replace(rb"\\", b"").replace(rb"\"", b"")
-    if plain.count(b'"') <= 4 * MAX_VALUES:  # a name and a text for each value
+    if plain.count(b'"') <= 4 * MAX_VALUES:  # at most a name and a text for each value
         bare = b"".join(plain.split(b'"')[::2])
         if max(bare.count(b","), bare.count(b"[") + bare.count(b"{")) <= MAX_VALUES:
             return
@@ -92,7 +92,7 @@ def _check_size(value: object) -> None:
 
 
 def _nul(value: object, path: str) -> str | None:
-    """Where a text holds U+0000; None if nowhere."""
+    """Return where a text contains U+0000, as the end of an error message; None if none does."""
     if isinstance(value, str):
         return f" (in {path.lstrip('.')})" if "\x00" in value else None
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Which operations take large bodies: those that take objects of any shape, such as workflows, payloads and results."""
+"""The operations that take large bodies: those with objects of any shape, such as workflows, payloads and results."""
 
 import re
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from litestar.routes import HTTPRoute
 
 
 class LargeBodies:
-    """The operations of applications that take large ones, by method and path."""
+    """The operations of some applications that take large bodies, by method and path."""
 
     def __init__(self, apps: Iterable[Litestar]) -> None:
         paths: dict[str, list[str]] = {}
@@ -18,26 +18,27 @@ class LargeBodies:
             for method, (handler, _) in route.route_handler_map.items():
                 if takes_anything(shape_of(handler)):
                     paths.setdefault(str(method), []).append(_pattern(route))
-        self._paths = {method: re.compile("|".join(found)) for method, found in paths.items()}
+        self._paths = {method: re.compile("|".join(patterns)) for method, patterns in paths.items()}
 
     def are_taken(self, method: str, path: str) -> bool:
+        """Return whether the operation at this path takes large bodies; False if there is none."""
         return method in self._paths and self._paths[method].fullmatch(path) is not None
 
 
 def shape_of(handler: Any) -> Any:
-    """Of the body of a route; one that is read from forms, too, the framework does not see, so the route names it."""
+    """Return the type of the body of a route. A route that also reads forms names it in its options, as `body`."""
     field = handler.parsed_data_field
     return handler.opt.get("body", None if field is None else field.annotation)
 
 
 def takes_anything(shape: Any) -> bool:
-    """Whether JSON of any shape may be somewhere in it."""
+    """Return whether a type accepts JSON of any shape in some place."""
     if isinstance(shape, type) and issubclass(shape, msgspec.Struct):
         return any(takes_anything(field.type) for field in msgspec.structs.fields(shape))
     return shape is object or any(map(takes_anything, get_args(shape)))
 
 
 def _pattern(route: HTTPRoute) -> str:
-    """Routing takes repeated slashes for one."""
+    """Return a pattern for the path of a route. It accepts repeated slashes, which routing treats as one."""
     parts = (re.escape(part) if isinstance(part, str) else "[^/]+" for part in route.path_components)
     return "".join(f"/+{part}" for part in parts) + "/*"

@@ -1,15 +1,16 @@
 """
-Lists page by page: where a page begins, and the headers that lead to the next one.
+Pages of lists: where a page begins, and the headers that lead to the next one.
 
-A page begins after a place in the order of its list, not after so many rows: the tenth costs what the first does,
-and a row that is deleted, or leaves the list, takes no place with it.
-It ends at its limit, or where its rows fill `max_page_bytes`, whichever comes first; so every list may have pages.
-A cursor is base64url of the JSON array [version, checksum, place]; the checksum covers the name of the list as
-well, so that a cursor that was cut off, or is another list's, is refused and not misread.
+A page begins after a place in the order of its list, not after a number of rows. So the tenth page costs what the
+first does, and no row is skipped when another one is deleted or leaves the list.
+A page ends at its limit, or where its rows fill `max_page_bytes`, whichever comes first; so every list may have pages.
+A cursor is base64url of the JSON array [version, checksum, place]. The checksum also covers the name of the list, so
+that a cursor that was cut off, or belongs to another list, is refused and not misread.
 
-While rows change, a walk over the pages gives no row twice unless it moved to a later place meanwhile. In the list
-of routines a change moves a row to the front, runs never move: so no walk repeats a row, and every row that did not
-change is in it exactly once. What moved to the front or is new since the walk began is at the start of the next one.
+While rows change, a walk over the pages returns a row twice only if the row moved to a later place in the meantime. In
+the list of routines a change moves a row to the front, and runs never move. So no walk repeats a row, and every row
+that did not change is in it exactly once. Rows that are new or moved to the front since the walk began are at the start
+of the next walk.
 """
 
 import base64
@@ -34,7 +35,7 @@ from web.http.validation import Invalid
 VERSION = 1
 MOST_POSITION = 2**63 - 1
 Position = Annotated[int, msgspec.Meta(ge=0, le=MOST_POSITION)]
-EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), explanations.LAST  # moments that anybody could ask for
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), explanations.LAST  # the moments that requests may name
 CURSOR_HEADER = "X-Next-Cursor"
 NEXT = (
     ResponseHeader(
@@ -53,7 +54,7 @@ P = TypeVar("P")
 
 
 class Paging(NamedTuple):
-    """Which part of a list is asked for, in the client's words."""
+    """The part of a list that a request asks for, as the client wrote it, not yet checked."""
 
     request: Request[Any, Any, Any]
     cursor: str | None
@@ -63,26 +64,27 @@ class Paging(NamedTuple):
 async def paging(
     request: Request[Any, Any, Any], cursor: FromQuery[str | None] = None, limit: FromQuery[str | None] = None
 ) -> Paging:
+    """Return the paging of a request. Lists with `cursor` and `limit` have it as a dependency."""
     return Paging(request, cursor, limit)
 
 
 async def cursor_only(request: Request[Any, Any, Any], cursor: FromQuery[str | None] = None) -> Paging:
-    """Of a list that has no `limit`."""
+    """Return the paging of a request to a list that has no `limit`. It is a dependency."""
     return Paging(request, cursor, None)
 
 
 def cursor_of(list_: str, place: object) -> str:
-    """The cursor of what comes after a place in a list."""
+    """Return the cursor of the page that begins after a place in a list."""
     checksum = hashlib.sha256(msgspec.json.encode([list_, place])).hexdigest()[:8]
     return base64.urlsafe_b64encode(msgspec.json.encode([VERSION, checksum, place])).decode().rstrip("=")
 
 
 def place_of(cursor: str | None, list_: str, shape: type[P]) -> P | None:
     """
-    The place that a cursor of this list names; none or an empty one is the start, None. Raises Invalid.
+    Return the place that a cursor of this list names, or None for the start if there is no cursor. Raise Invalid.
 
-    The checksum tells mistakes, not forgeries: a place holds nothing that its caller may not say, see `row_of`. A
-    position says where to go on in the caller's own list, whosever row stands there.
+    The checksum detects mistakes, not forgeries. A forged place gives access to nothing, see `row_of`: a position only
+    says where the caller's own list continues, even if the row at that position belongs to somebody else.
     """
     if not cursor:
         return None
@@ -98,10 +100,9 @@ def place_of(cursor: str | None, list_: str, shape: type[P]) -> P | None:
 
 def row_of(row_id: UUID | None, find: Callable[[UUID], int | None], name: str = "cursor") -> int | None:
     """
-    The position of the row that a cursor names; None when it names none.
+    Return the position of the row that a cursor names, or None if it names none. Raise Invalid.
 
-    `find` looks within the list alone, so that a row of another list is refused as one that does not exist is.
-    Raises Invalid.
+    `find` must look within the list alone, so that a row of another list is refused like one that does not exist.
     """
     if row_id is None:
         return None
@@ -111,12 +112,12 @@ def row_of(row_id: UUID | None, find: Callable[[UUID], int | None], name: str = 
 
 
 def not_of_list(name: str = "cursor") -> Invalid:
-    """The refusal of a cursor that the list did not give."""
-    return Invalid([{"code": "custom", "message": f"{name} must be one that this list gave", "path": [name]}])
+    """Return the error for a cursor that the list did not return."""
+    return Invalid([{"code": "custom", "message": f"{name} must be one that this list returned", "path": [name]}])
 
 
 def _is_sound(place: object) -> bool:
-    """Whether the database and the calendar can compare with all of a place: anybody can compute its checksum."""
+    """Return whether the database can compare with a place, since anybody can compute the checksum of a cursor."""
     match place:
         case int():
             return -MOST_POSITION - 1 <= place <= MOST_POSITION
@@ -132,14 +133,18 @@ def _is_sound(place: object) -> bool:
             return isinstance(place, UUID)
 
 
-def page(asked: Paging, list_: str, found: Part[T], place: Callable[[T], object] | None = None) -> Response[list[T]]:
-    """What was found; if there is more, the headers say where: at a row's `place`, or where the part itself ends."""
-    return Response(list(found), headers=further(asked, list_, found, place))
+def page(paging: Paging, list_: str, part: Part[T], place: Callable[[T], object] | None = None) -> Response[list[T]]:
+    """
+    Return a part of a list as a page. If the list goes on, the headers lead to the next page.
+
+    That page begins after the place of the last row, which `place` computes; without it, after the end of the part.
+    """
+    return Response(list(part), headers=further(paging, list_, part, place))
 
 
-def read_page(  # noqa: PLR0913 whose list, and which part of it
+def read_page(  # noqa: PLR0913 the list, and the part of it
     backend: Backend,
-    asked: Paging,
+    paging: Paging,
     list_: str,
     models: Sequence[str],
     read: Callable[..., Part[T]],
@@ -148,24 +153,26 @@ def read_page(  # noqa: PLR0913 whose list, and which part of it
     newest_first: bool = False,
 ) -> Response[list[T]]:
     """
-    A page of a list; it begins `after` or, with the newest first, `before` the position where the last one ended.
+    Read a page of a list whose places are positions in the log. Raise Invalid for a wrong cursor.
 
-    `addresses`: whether they are shown to whoever asks.
+    `read` gets the position at which the previous page ended as `after`, or as `before` if the newest come first.
+    `addresses` says whether the caller may see addresses; they are masked otherwise.
     """
-    beginning = {"before" if newest_first else "after": place_of(asked.cursor, list_, Position)}
+    beginning = {"before" if newest_first else "after": place_of(paging.cursor, list_, Position)}
     with backend.consistent_read(*models) as conn:
-        found = read(conn, **beginning, max_bytes=backend.limits.max_page_bytes)
-    return page(asked, list_, found.of(disclosure.shown(list(found), addresses=addresses)))
+        part = read(conn, **beginning, max_bytes=backend.limits.max_page_bytes)
+    return page(paging, list_, part.of(disclosure.shown(list(part), addresses=addresses)))
 
 
-def further(asked: Paging, list_: str, found: Part[T], place: Callable[[T], object] | None = None) -> dict[str, str]:
-    """The headers that lead to the next page; none at the end of the list."""
-    if not found.more:
+def further(paging: Paging, list_: str, part: Part[T], place: Callable[[T], object] | None = None) -> dict[str, str]:
+    """Return the headers that lead to the next page; none at the end of the list."""
+    if not part.more:
         return {}
-    return further_from(asked, cursor_of(list_, found.last if place is None else place(found[-1])))
+    return further_from(paging, cursor_of(list_, part.last if place is None else place(part[-1])))
 
 
-def further_from(asked: Paging, cursor: str) -> dict[str, str]:
-    query = [item for item in asked.request.query_params.multi_items() if item[0] != "cursor"]
-    link = f'<{asked.request.url.path}?{urlencode([*query, ("cursor", cursor)])}>; rel="next"'
+def further_from(paging: Paging, cursor: str) -> dict[str, str]:
+    """Return the headers that lead to the page of a cursor, with the other query parameters of the request."""
+    query = [item for item in paging.request.query_params.multi_items() if item[0] != "cursor"]
+    link = f'<{paging.request.url.path}?{urlencode([*query, ("cursor", cursor)])}>; rel="next"'
     return {CURSOR_HEADER: cursor, "Link": link}

@@ -1,7 +1,8 @@
 """
-Ids in paths: a handler that names one of these types gets the id, and a malformed text answers as an unknown id does.
+Types of the ids in paths. A malformed id is answered like an unknown one, with 404.
 
-The framework makes a UUID of the text in a path by calling its type, after the body has been read.
+The framework calls the type that a handler names with the text in the path, after the body has been read. The
+docstring of each type describes the parameter in the description of the API.
 """
 
 from typing import ClassVar
@@ -12,7 +13,7 @@ from web.http.validation import UUID_TEXT
 
 
 class PathId(UUID):
-    """An id that is read from the text of a path. Raises NotFound for a malformed one, which names nothing."""
+    """An id that is read from the text of a path. A malformed one raises NotFound with the noun of its kind."""
 
     noun: ClassVar[str]
 
@@ -82,4 +83,4 @@ class DeliveryId(PathId, noun="Delivery"):
 
 
 class ClaimId(PathId, noun="Claim"):
-    """The id of a claim, as the worker was given it."""
+    """The id of a claim, as the worker received it."""

@@ -1,4 +1,4 @@
-"""How many connections a web process has, over all and of one peer, and who makes way when there are too many."""
+"""The limits on the connections of a web process, in all and of one peer, and which one is closed beyond them."""
 
 from collections import Counter, OrderedDict
 from collections.abc import Hashable, Sequence
@@ -11,34 +11,39 @@ from web.http.rate_limit import network_of
 
 
 class Client(Hashable, Protocol):
-    """A connection."""
+    """A connection of a client."""
 
-    def hang_up(self) -> None: ...
+    def hang_up(self) -> None:
+        """Close the connection at once."""
+        ...
 
 
 class Peers:
     """
-    Of the event loop only. A peer is an address, or the /64 of an IPv6 one; a trusted proxy may have all there are.
+    Counts connections by peer, in the event loop only.
 
-    When there are too many, the one makes way that has waited longest, silent or amid a request, for nothing of ours:
-    one of the same peer, if that has too many, else any. If all get an answer just now, the new one is turned away.
+    A peer is an address, or the /64 of an IPv6 address. A trusted proxy may have all connections.
+
+    Beyond a limit, the connection is closed that has waited longest for its client, silent or in the middle of a
+    request: one of the same peer if that has too many, else any. If all connections wait for an answer of ours, the new
+    one is refused.
     """
 
     def __init__(
-        self, most: int, most_of_peer: int, trusted: Sequence[IPv4Network | IPv6Network] = (), *, kept: int = 1024
+        self, most: int, most_of_peer: int, trusted: Sequence[IPv4Network | IPv6Network] = (), *, cache_size: int = 1024
     ) -> None:
         self._most = most
         self._most_of_peer = most_of_peer
         self._trusted = trusted
         self._peers: dict[Client, str] = {}
-        self._of: Counter[str] = Counter()
-        self._waiting: OrderedDict[Client, None] = OrderedDict()  # the longest first
+        self._of: Counter[str] = Counter()  # the number of connections, by peer
+        self._waiting: OrderedDict[Client, None] = OrderedDict()  # those that wait for their client, the longest first
         self._waiting_of: dict[str, OrderedDict[Client, None]] = {}
         self._line = RareLine("too_many_connections")
-        self._peer_of = lru_cache(kept)(self._name)
+        self._peer_of = lru_cache(cache_size)(self._name)
 
     def admit(self, client: Client, address: str) -> bool:
-        """Whether there is room for it; then it waits for its first request."""
+        """Return whether there is room for a connection. If so, it now waits for its first request."""
         peer = self._peer_of(address)
         crowded = peer != "" and self._of[peer] >= self._most_of_peer
         if crowded or len(self._peers) >= self._most:
@@ -54,13 +59,13 @@ class Peers:
         return True
 
     def wait(self, client: Client) -> None:
-        """It waits for nothing of ours from now on."""
+        """Note that a connection waits for its client, so that it may be closed for another one."""
         if client in self._peers and client not in self._waiting:
             self._waiting[client] = None
             self._waiting_of.setdefault(self._peers[client], OrderedDict())[client] = None
 
     def work(self, client: Client) -> None:
-        """A whole request of it is at work."""
+        """Note that a whole request of a connection is being answered, so that the connection must stay."""
         if client in self._waiting:
             del self._waiting[client]
             peer = self._peers[client]
@@ -69,7 +74,7 @@ class Peers:
                 del self._waiting_of[peer]
 
     def leave(self, client: Client) -> None:
-        """It is gone, if it was there."""
+        """Forget a connection that is closed. It does nothing for an unknown one."""
         self.work(client)
         if (peer := self._peers.pop(client, None)) is not None:
             self._of[peer] -= 1
@@ -77,9 +82,9 @@ class Peers:
                 del self._of[peer]
 
     def _name(self, address: str) -> str:
-        """Empty for who is not limited: a trusted proxy, and what has no address."""
+        """Return the peer of an address; it is empty for those without a limit: trusted proxies, no address."""
         try:
-            found = ip_address(address)
+            ip = ip_address(address)
         except ValueError:
             return ""
-        return "" if any(found in network for network in self._trusted) else network_of(address)
+        return "" if any(ip in network for network in self._trusted) else network_of(address)

@@ -1,4 +1,4 @@
-"""A client's connection: uvicorn's, without the patience for clients that never come to an end."""
+"""A client's connection: uvicorn's, with deadlines and limits for clients that never finish a request."""
 
 import asyncio
 import socket
@@ -13,26 +13,26 @@ from web.http.errors import problem
 from web.http.guard import NO_STORE, NOSNIFF, TOO_LARGE
 from web.http.peers import Peers
 
-MAX_HEAD_BYTES = 64 * 1024  # the guard takes less; this is what a head may fill of our memory before it is complete
-MAX_FRAME_BYTES = 256 * 1024  # of a request without its body: the head, the sizes of chunks, what follows the last one
-MAX_ADDRESS_BYTES = 8 * 1024  # with its query; to decode one takes far longer than to send it
-MAX_PIPELINED = 128  # requests that wait for their turn; clients send one
+MAX_HEAD_BYTES = 64 * 1024  # the memory for a head that is not complete yet; the guard accepts less
+MAX_FRAME_BYTES = 256 * 1024  # of a request without its body: the head, the sizes of chunks, the trailer
+MAX_ADDRESS_BYTES = 8 * 1024  # with the query; decoding an address takes far longer than sending it
+MAX_PIPELINED = 128  # requests that wait for their turn; usual clients send one at a time
 
 
 class AddressTooLong(Exception):
-    """Of a request: no operation of ours has one that long."""
+    """The address of a request is longer than any operation of ours may have."""
 
 
 class TooManyAtOnce(Exception):
-    """More requests than are kept have come before the first of them was answered."""
+    """More than MAX_PIPELINED requests have arrived before the first of them was answered."""
 
 
 class Connection(HttpToolsProtocol):
     """
-    A request has `receive_s` seconds to arrive whole, and an answer as long to be taken; then the connection is closed.
+    A connection that is closed if a request takes longer than `receive_s` seconds to arrive, or an answer to be taken.
 
-    A request that wishes for another protocol is answered in this one (RFC 9110, 7.8), and fields that follow its body
-    are no headers (6.5.1): who is calling and how much was said is judged before.
+    A request to upgrade to another protocol is answered in this one (RFC 9110, 7.8). Trailer fields are not treated as
+    headers (6.5.1), since the caller and the length of the body are checked before they arrive.
     """
 
     receive_s = 15.0
@@ -45,6 +45,7 @@ class Connection(HttpToolsProtocol):
         self._frame_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Admit the connection and wait for its first request, or close it if there are too many."""
         super().connection_made(transport)
         if not self._peers.admit(self, self.client[0] if self.client else ""):
             self.hang_up()
@@ -54,16 +55,18 @@ class Connection(HttpToolsProtocol):
         self._expect_request()
 
     def hang_up(self) -> None:
-        """At once, whatever is on its way."""
+        """Close the connection at once, without sending what is on its way."""
         self._forget_deadline()
         self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Free the place of the connection among its peers."""
         self._peers.leave(self)
         self._forget_deadline()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        """Parse what has arrived. Answer 400 or 431 and close the connection if it is invalid or too large."""
         self._unset_keepalive_if_required()
         self._expect_request()
         self._frame_bytes += len(data)
@@ -78,30 +81,36 @@ class Connection(HttpToolsProtocol):
             self._refuse(431, TOO_LARGE)
 
     def on_message_begin(self) -> None:
+        """Start the deadline of a request. Raise TooManyAtOnce, which the parser turns into a 400."""
         if len(self.pipeline) >= MAX_PIPELINED:
             raise TooManyAtOnce
         super().on_message_begin()
         self._expect_request()
 
     def on_url(self, url: bytes) -> None:
+        """Take a part of the address. Raise AddressTooLong, which is answered with 431."""
         super().on_url(url)
         if len(self.url) > MAX_ADDRESS_BYTES:
             raise AddressTooLong
 
     def on_headers_complete(self) -> None:
+        """Begin to answer the request, unless it asks for an upgrade: then it is parsed anew without it."""
         if not self.parser.should_upgrade():
             self._in_head = False
             super().on_headers_complete()
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header. Trailer fields, which follow the body, are dropped."""
         if self._in_head:
             super().on_header(name, value)
 
     def on_body(self, body: bytes) -> None:
+        """Take a part of the body, which does not count as frame."""
         self._frame_bytes -= len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        """End the deadline of the request. The connection stays open while the request is answered."""
         if not self._in_head:
             self._in_head, self._frame_bytes = True, 0
             super().on_message_complete()
@@ -112,20 +121,21 @@ class Connection(HttpToolsProtocol):
                 self._expect_request()
 
     def on_response_complete(self) -> None:
+        """Wait for the client's next request, unless another one has already arrived."""
         super().on_response_complete()
         if not self._is_answering():
             self._peers.wait(self)
 
     def _read_without_upgrade(self, rest: bytes) -> None:
-        """The parser has taken what follows the head for another protocol: a new one reads it as what it is."""
+        """Parse a request anew without its `Upgrade`, since the parser took what follows for another protocol."""
         wishes = [header for header in self.headers if header[0] == b"upgrade"]
         if not wishes:  # CONNECT
             self._refuse(400, "Invalid HTTP request")
             return
         line = b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
-        kept = [b"%s: %s" % header for header in self.headers if header not in wishes]
+        other_headers = [b"%s: %s" % header for header in self.headers if header not in wishes]
         self.parser = httptools.HttpRequestParser(self)
-        self.data_received(b"\r\n".join([line, *kept, b"", rest]))
+        self.data_received(b"\r\n".join([line, *other_headers, b"", rest]))
 
     def _expect_request(self) -> None:
         if self._deadline is None:
@@ -146,17 +156,21 @@ class Connection(HttpToolsProtocol):
             self._refuse(408, "The request did not arrive in time")
 
     def _is_answering(self) -> bool:
-        """Whether a whole request waits for its answer: until then it is us who do not read on."""
+        """Return whether a whole request waits for its answer. Until then it is not the client who is slow."""
         whole = self.cycle is not None and not self.cycle.more_body and not self.cycle.response_complete
         return whole or bool(self.pipeline)
 
     def _refuse(self, status: int, message: str) -> None:
-        """The last answer on this connection; none if another one is on its way, or was given before the request was."""
+        """
+        Answer with an error and close the connection.
+
+        Nothing is sent if another answer is on its way, or was sent before the request had arrived.
+        """
         if self.transport.is_closing():
             return
-        begun = self.cycle is not None and self.cycle.response_started
-        finished = self.cycle is None or self.cycle.response_complete
-        if not self._is_answering() and (finished if self._in_head else not begun):
+        has_begun = self.cycle is not None and self.cycle.response_started
+        is_over = self.cycle is None or self.cycle.response_complete
+        if not self._is_answering() and (is_over if self._in_head else not has_begun):
             body = msgspec.json.encode(problem(status, message))
             headers = [
                 *self.server_state.default_headers,

@@ -1,4 +1,4 @@
-"""Lines of the log about what a stranger can cause as often as he likes: one a minute, with how often it was so."""
+"""Log lines about events that anybody can cause at will: at most one a minute, with the number of events."""
 
 import time
 from collections.abc import Callable
@@ -11,7 +11,7 @@ log = structlog.get_logger(process="web")
 
 
 class RareLine:
-    """A warning that is written when it is due first, and then once a minute at most."""
+    """A warning that is written for the first event at once, and then at most once a minute."""
 
     def __init__(self, event: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._event = event
@@ -20,7 +20,7 @@ class RareLine:
         self._times = 0
 
     def write(self, **fields: object) -> None:
-        """`times` in the line says how often it was due since the last one."""
+        """Count an event and write the line if it is due. `times` is the number of events since the last line."""
         self._times += 1
         if self._next_at is None or self._clock() >= self._next_at:
             log.warning(self._event, times=self._times, **fields)

@@ -1,8 +1,8 @@
 """
-How many calls webhooks take of a sender, and who a sender is: an address, or what stands for all of one customer's.
+The limit on the calls of webhooks by sender. A sender is an IPv4 address or the /64 network of an IPv6 address.
 
-What is counted by here is chosen by strangers, so it is short (a network, the id of a webhook that there is) and there
-are so many counters and no more: the one that was used longest ago makes way, which lets its sender in, not out.
+Strangers choose what is counted here. So the keys are short (a network, the id of a webhook that exists), and the
+number of counters is limited: the least recently used one is dropped, which allows its sender more calls, not fewer.
 """
 
 from collections import OrderedDict
@@ -16,24 +16,24 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 
 from web.http.requests import JsonRequest
 
-REFUSALS_FACTOR = 10  # refusals of a sender for each call of one webhook it may make, before it must wait
-NETWORK_BITS = 64  # of an IPv6 address: what follows is one customer's to choose
+REFUSALS_FACTOR = 10  # the refused calls that a sender may make, as a multiple of its calls of one webhook
+NETWORK_BITS = 64  # of an IPv6 address; one customer controls the rest
 
 
 class TooMany(Exception):
-    """Too many requests: try again later"""
+    """A sender has made more calls in a minute than a webhook accepts."""
 
     def __init__(self) -> None:
-        super().__init__(self.__doc__)
+        super().__init__("Too many requests: try again later")
 
 
 class WebhookRateLimiter:
     """
-    Counts the calls of webhooks by sender; a process counts for itself and in memory. A rate of 0 is no limit.
+    Counts the calls of webhooks by sender, in memory and per process. A rate of 0 means no limit.
 
-    A call that has proved that it may counts for its own webhook. One that was turned away, because there is no such
-    webhook or it does not know the secret, counts for its sender, apart from all webhooks: senders may share an
-    address, behind a proxy for example, and a stranger among them uses up nobody's calls.
+    An authenticated call counts for its webhook. A refused call, for which there is no such webhook or which lacks the
+    secret, counts for its sender alone. Senders may share an address, for example behind a proxy, and a stranger among
+    them must not use up the calls of the others.
     """
 
     def __init__(self, per_minute: int, most_counters: int) -> None:
@@ -47,11 +47,11 @@ class WebhookRateLimiter:
         self._lock = Lock()
 
     def count_call(self, webhook: UUID, sender: str) -> None:
-        """A sender that may call a webhook does. Raises TooMany."""
+        """Count an authenticated call of a webhook by a sender. Raise TooMany."""
         self._count(self._calls, webhook.hex, sender)
 
     def count_refusal(self, sender: str) -> None:
-        """A sender was turned away. Raises TooMany."""
+        """Count a refused call of a sender. Raise TooMany."""
         self._count(self._refusals, "", sender)
 
     def _count(self, rate: RateLimitItemPerMinute | None, webhook: str, sender: str) -> None:
@@ -69,16 +69,16 @@ class WebhookRateLimiter:
 
 
 def network_of(address: str) -> str:
-    """Whom an address stands for: itself, or the /64 of an IPv6 one. What is no address is one and the same sender."""
+    """Return the sender of an address: itself, or the /64 of an IPv6 address. It is empty for what is no address."""
     try:
-        found: IPv4Address | IPv6Address = ip_address(address)
+        ip: IPv4Address | IPv6Address = ip_address(address)
     except ValueError:
         return ""
-    if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
-        found = found.ipv4_mapped
-    return str(IPv6Network((int(found), NETWORK_BITS), strict=False) if isinstance(found, IPv6Address) else found)
+    if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
+        ip = ip.ipv4_mapped
+    return str(IPv6Network((int(ip), NETWORK_BITS), strict=False) if isinstance(ip, IPv6Address) else ip)
 
 
 async def sender(request: JsonRequest) -> str:
-    """Whom a request comes from, as far as its connection tells."""
+    """Return the sender of a request by the address of its connection. It is a dependency."""
     return network_of(request.client.host) if request.client else ""

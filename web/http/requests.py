@@ -1,4 +1,4 @@
-"""How requests are read: JSON bodies by their shape, ids in paths, who is calling."""
+"""Reading of requests: JSON bodies, query parameters, the caller."""
 
 import re
 from collections.abc import Sequence
@@ -19,16 +19,18 @@ BEARER = re.compile(r"bearer +(\S+)", re.IGNORECASE)
 
 
 class JsonRequest(Request[Any, Any, Any]):
-    """An empty body is `{}`; any other is checked against the shape that the route declares."""
+    """A request whose body is checked against the type that the route declares. An empty body is read as `{}`."""
 
     async def body(self) -> bytes:
+        """Return the body, or `{}` for an empty one."""
         return await super().body() or b"{}"
 
     async def raw_body(self) -> bytes:
-        """As it was sent."""
+        """Return the body as it was sent."""
         return await super().body()
 
     async def json(self) -> Any:
+        """Return the body as the type that the route declares. Raise Invalid with everything that is wrong with it."""
         field, body = self.route_handler.parsed_data_field, await self.body()
         shape: Any = object if field is None else field.annotation
         if DECODED_BODY in self.scope["state"]:
@@ -37,7 +39,7 @@ class JsonRequest(Request[Any, Any, Any]):
 
 
 def uuid_or_none(text: str | None, name: str) -> UUID | None:
-    """An id of a query parameter; none given or an empty one is None. Raises Invalid."""
+    """Return the id of a query parameter or header, or None for an absent or empty one. Raise Invalid."""
     if not text:
         return None
     if not UUID_TEXT.fullmatch(text):
@@ -46,7 +48,7 @@ def uuid_or_none(text: str | None, name: str) -> UUID | None:
 
 
 def number(text: str | None, name: str, default: int, least: int, most: int) -> int:
-    """A whole number of a query parameter. Raises Invalid."""
+    """Return the whole number of a query parameter, or the default for an absent one. Raise Invalid."""
     if text is None:
         return default
     if not (text.isascii() and text.isdigit() and len(text) < MOST_DIGITS and least <= int(text) <= most):
@@ -59,23 +61,23 @@ async def caller(
     request: Request[Any, Any, Any],
     session: Annotated[str | None, HeaderParameter(name="X-Paperclip-Run-Id")] = None,
 ) -> Caller:
-    """The bearer token and the work session of a request."""
+    """Return the bearer token and the work session of a request. It is a dependency. Raise Invalid."""
     return Caller(token=bearer(request), run_id=uuid_or_none(session, "X-Paperclip-Run-Id"))
 
 
 def bearer(request: Request[Any, Any, Any]) -> str | None:
-    """The bearer token of a request."""
+    """Return the bearer token of a request, or None if it has none."""
     return bearer_of(request.headers.getall("authorization", []))
 
 
-def bearer_of(given: Sequence[str]) -> str | None:
-    """The bearer token of the Authorization headers of a request. Two are none."""
-    match = BEARER.fullmatch(given[0].strip()) if len(given) == 1 else None
+def bearer_of(values: Sequence[str]) -> str | None:
+    """Return the bearer token of the Authorization headers of a request, or None if there is not exactly one header."""
+    match = BEARER.fullmatch(values[0].strip()) if len(values) == 1 else None
     return match[1] if match else None
 
 
 async def is_eventual(
     consistency: Annotated[str | None, HeaderParameter(name="X-Routines-Consistency")] = None,
 ) -> bool:
-    """Whether the client takes what is there, without waiting for the read model."""
+    """Return whether the client accepts the read model as it is, without waiting for it. It is a dependency."""
     return consistency == "eventual"

@@ -1,4 +1,4 @@
-"""The framework's route decorators, with what all our routes share: a thread each, and a word on what they refuse."""
+"""The framework's route decorators with our defaults: each request has a thread, and refusals are described."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,10 +11,10 @@ from web.http.errors import RESPONSES
 
 def _route(method: type[HTTPRouteHandler]) -> Callable[..., HTTPRouteHandler]:
     """
-    A decorator for this method.
+    Return a decorator for routes of this method.
 
-    `refuses` are the statuses by which rules of ours turn a request away; `web.description` adds those that follow
-    from the method, the path and the credential of an operation.
+    Its `refuses` are the statuses with which rules of ours refuse a request. `web.openapi.description` adds those that
+    follow from the method, the path and the credential of an operation.
     """
 
     def route(path: str | None = None, *, refuses: tuple[int, ...] = (), **options: Any) -> HTTPRouteHandler:

@@ -1,9 +1,9 @@
 """
-Whose request it is, noted before anybody works on it, so that the threads are shared fairly (web/http/fair_threads.py).
+The tenant of each request. It is set before the request is handled, for the fairness of web/http/fair_threads.py.
 
-A company's requests take turns with those of other companies, however many members, agents and keys it makes: a member's
-count for the company in which they last did anything. Whose key or company is not known yet takes turns with all others
-of the same address.
+The requests of a company take turns with those of other companies, however many members, agents and keys it has. A
+member's requests count for the company in which they last did anything. A request whose key or company this process
+does not know yet takes turns with all others of the same address.
 """
 
 from typing import Any
@@ -20,20 +20,22 @@ from web.http.requests import bearer_of
 
 
 def by_tenant(app: ASGIApp, backend: Backend) -> ASGIApp:
-    async def noted(scope: Scope, receive: Receive, send: Send) -> None:
+    """Return the application behind a middleware that sets the tenant of each request."""
+
+    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == ScopeType.HTTP:
             TENANT.set(str(company_of(scope, backend) or address_of(scope)))
         await app(scope, receive, send)
 
-    return noted
+    return handle
 
 
 def company_of(scope: Any, backend: Backend) -> UUID | None:
-    """Whose key a request holds, as far as this process knows; it proves nothing."""
-    given = [value.decode("latin-1") for name, value in scope["headers"] if name == b"authorization"]
-    return backend.executor.tenant_of(Caller(token=bearer_of(given)))
+    """Return the company of a request's key, or None if this process does not know it yet. It proves nothing."""
+    values = [value.decode("latin-1") for name, value in scope["headers"] if name == b"authorization"]
+    return backend.executor.tenant_of(Caller(token=bearer_of(values)))
 
 
 def address_of(scope: Any) -> str:
-    """The network that a request comes from, as a tenant."""
+    """Return the tenant of requests without a known company: the network that they come from."""
     return f"address {network_of(scope['client'][0]) if scope.get('client') else ''}"

@@ -1,8 +1,8 @@
 """
-Bodies against their shapes: every wrong field is reported, in the form that clients print (contract 1.1, zod 3 issues).
+Checks of bodies against types. Every wrong field is reported in the form of zod 3 issues (contract 1.1).
 
-`parse(shape, value)` trims what is marked so, then converts; it raises Invalid with all issues. A shape whose fields
-are right each for itself is asked for its `faults()`, if it has any: what is wrong with them together.
+`parse(shape, value)` trims the texts that are marked so, then converts the value; it raises Invalid with all issues. If
+every field of a struct is right by itself, its `faults()`, if it has that method, say what is wrong with them together.
 """
 
 import re
@@ -22,12 +22,12 @@ T = TypeVar("T")
 Issue = dict[str, Any]
 UUID_TEXT = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 NO_META = Meta()
-MOST_ISSUES = 100  # nobody reads more, and to look for more takes far longer than to send it
+MOST_ISSUES = 100  # nobody reads more, and finding more takes far longer than sending the body
 Aware = Annotated[datetime, Meta(tz=True)]
 
 
 class Invalid(Exception):
-    """Validation error"""
+    """A body, a query or a header is wrong; `issues` lists what and where."""
 
     def __init__(self, issues: list[Issue]) -> None:
         self.issues = issues
@@ -35,20 +35,23 @@ class Invalid(Exception):
 
 
 class Place(NamedTuple):
-    """Where in a body we are, and what was found wrong so far."""
+    """A place in a body, and the issues that were found so far."""
 
     path: tuple[str | int, ...]
     issues: list[Issue]
 
     def at(self, step: str | int) -> "Place":
+        """Return the place of a field or an element of the value at this place."""
         return Place((*self.path, step), self.issues)
 
     def report(self, code: str, message: str, **more: Any) -> None:
+        """Add an issue. Raise Invalid when there are MOST_ISSUES."""
         self.issues.append({"code": code, **more, "message": message, "path": list(self.path)})
         if len(self.issues) >= MOST_ISSUES:
             raise Invalid(self.issues)
 
     def wrong_type(self, expected: str, value: object) -> object:
+        """Report a value of a wrong type, or an absent one (UNSET). Return the value."""
         received = _kind(value)
         message = "Required" if value is UNSET else f"Expected {expected}, received {received}"
         self.report("invalid_type", message, expected=expected, received=received)
@@ -56,7 +59,7 @@ class Place(NamedTuple):
 
 
 def parse(shape: type[T], value: object) -> T:
-    """The value in its shape. Raises Invalid with every issue there is."""
+    """Return the value as the type. Raise Invalid with all issues."""
     place = Place((), [])
     try:
         clean = _walk(shape, value, place)
@@ -110,7 +113,7 @@ def _union(shape: Any, meta: Meta, value: object, place: Place) -> object:
 
 
 def _by_tag(members: list[Any]) -> tuple[str, dict[object, Any]] | None:
-    """The field that tells apart the members of a union of structs, and the member for each of its values."""
+    """Return the tag field of a union of structs and its member for each tag, or None if it is no such union."""
     configs: list[Any] = [getattr(member, "__struct_config__", None) for member in members]
     if not all(config is not None and config.tag_field for config in configs):
         return None
@@ -273,5 +276,5 @@ KINDS: tuple[tuple[Any, str], ...] = (
 
 
 def _kind(value: object) -> str:
-    """As JavaScript would call it."""
+    """Return the type of a value as JavaScript calls it."""
     return next((name for kind, name in KINDS if isinstance(value, kind)), "object")

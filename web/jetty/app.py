@@ -1,4 +1,4 @@
-"""The Jetty API as an application of its own: routes, dependencies, errors, its description at /openapi.json."""
+"""The Jetty API as a separate application: routes, dependencies, errors, its description at /openapi.json."""
 
 from litestar import Controller, Litestar, Router
 from litestar import get as plain_get
@@ -27,10 +27,13 @@ from web.openapi.docs import description_of, docs_page
 
 ABOUT = """Saved, recurring calls of tasks, over the same log and scheduler as the Paperclip API.
 
-A key `mlc_...` is bound to one collection; what it may not see does not exist for it. Errors are `{"detail": ...}`."""
+A key `mlc_...` is bound to one collection. What it may not see is answered as if it did not exist. Errors have the form
+`{"detail": ...}`."""
 
 
 class Extras(Controller):
+    """Templates of built-in steps, and the trial of a collection, which is never active."""
+
     path = "/"
     tags = ("more",)
 
@@ -42,16 +45,16 @@ class Extras(Controller):
     @plain_get("/step-templates/{activity:str}", operation_id="getStepTemplate", sync_to_thread=False)
     def template(self, activity: FromPath[str]) -> dict[str, object]:
         """Returns the step with this activity."""
-        found = next((one for one in built_in.TEMPLATES if one["activity_name"] == activity), None)
-        if found is None:
+        step = next((step for step in built_in.TEMPLATES if step["activity_name"] == activity), None)
+        if step is None:
             raise NotFound
-        return found
+        return step
 
     @get("/trial/{collection:str}", operation_id="getTrial")
     def trial(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], collection: FromPath[str]
     ) -> Trial:
-        """Says that there are no trials: nothing is metered."""
+        """Says that no trial is active: there are no trials, since nothing is metered."""
         backend.authorize(caller, collections.enter, collection)
         return Trial()
 
@@ -66,12 +69,12 @@ class Extras(Controller):
 
 @plain_get("/health", operation_id="getJettyHealth", tags=("more",), sync_to_thread=False)
 def health() -> Healthy:
-    """Says that the service is there. How well it is, `/api/health` says."""
+    """Says that the service can be reached. `/api/health` says how well it works."""
     return Healthy()
 
 
 def jetty(backend: Backend, *, with_routines: bool) -> Litestar:
-    """The application; without routines their addresses do not exist (ENABLE_ROUTINES)."""
+    """Return the application. Without routines, their addresses do not exist (ENABLE_ROUTINES)."""
 
     async def provide_backend() -> Backend:
         return backend

@@ -1,4 +1,4 @@
-"""Collections, their environment, and API keys (Jetty contract 7)."""
+"""The routes of collections, their environment, and API keys (Jetty contract 7)."""
 
 from functools import partial
 from typing import Any
@@ -29,6 +29,8 @@ ONLY_JSON = {"media_types": (JSON,)}  # generated clients do not take a required
 
 
 class Collections(Controller):
+    """Collections, which are companies that have a name, and their environment variables."""
+
     path = "/collections"
     tags = ("collections",)
     dependencies = {"paging": Provide(cursor_only)}
@@ -46,7 +48,7 @@ class Collections(Controller):
     def create(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], data: JSONBody[CollectionCreate]
     ) -> Response[Collection]:
-        """Creates a collection, which is a company that is known by this name. Instance admins may ask."""
+        """Creates a collection, which is a company that is known by this name. Only instance admins may do this."""
         changed = backend.change(caller, MODELS, use_cases.create, data)
         return changed.answer(lambda conn: collections.one(conn, changed.result))
 
@@ -57,20 +59,20 @@ class Collections(Controller):
         """Returns the collection."""
         company_id = backend.authorize(caller, use_cases.enter, collection)
         with backend.consistent_read(*MODELS) as conn:
-            if (found := collections.one(conn, company_id)) is None:
+            if (resource := collections.one(conn, company_id)) is None:
                 raise NotFound
-            return found
+            return resource
 
     @get("/{collection:str}/environment", operation_id="getEnvironment")
     def environment(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], collection: FromPath[str]
     ) -> CollectionEnvironment:
-        """Returns the names of the collection's variables. Their values are told to workers only."""
+        """Returns the names of the collection's variables. Only workers get their values."""
         company_id = backend.authorize(caller, use_cases.enter, collection)
         with backend.consistent_read(*MODELS) as conn:
-            if (found := collections.environment(conn, company_id)) is None:
+            if (resource := collections.environment(conn, company_id)) is None:
                 raise NotFound
-            return found
+            return resource
 
     @patch("/{collection:str}/environment", operation_id="updateEnvironment", opt=ONLY_JSON)
     def change_environment(
@@ -81,17 +83,19 @@ class Collections(Controller):
         data: JSONBody[EnvironmentChange],
     ) -> Response[CollectionEnvironment]:
         """
-        Merges these variables with those that there are. A variable that is null is deleted; null instead of the
+        Merges these variables with the existing ones. A variable that is null is deleted; null instead of the
         variables deletes all of them.
 
         A name has up to 128 letters, digits and underscores, and does not begin with a digit. Our worker does not pass
-        on variables that programs take as orders (PATH, LD_PRELOAD, NODE_OPTIONS ...), unless its operator allows it.
+        on variables that change how programs run (PATH, LD_PRELOAD, NODE_OPTIONS ...), unless its operator allows it.
         """
         changed = backend.change(caller, MODELS, use_cases.change_environment, collection, data)
         return changed.answer(lambda conn: collections.environment(conn, changed.result))
 
 
 class ApiKeys(Controller):
+    """API keys, each of which is bound to one collection."""
+
     path = "/api-keys"
     tags = ("api keys",)
     dependencies = {"paging": Provide(cursor_only)}
@@ -101,19 +105,20 @@ class ApiKeys(Controller):
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], data: JSONBody[ApiKeyCreate]
     ) -> Response[NewApiKey]:
         """
-        Issues a key that is bound to one collection. It is shown in this answer and never again. Board users may ask.
+        Issues a key that is bound to one collection. It is shown in this answer and never again. Only board users may
+        do this.
 
-        It is valid for as long as the key that asks for it, or until `expires_at` (null: for ever), and never for
-        longer than the key that asks (our addition).
+        It is valid for as long as the key that requests it, or until `expires_at` (null: for ever), and never for
+        longer than the key that requests it (our addition).
         """
         now = backend.executor.clock()
         check_expiry(data.expires_at, "expires_at", now)
         changed = backend.change(caller, MODELS, use_cases.create_key, data)
-        shown = changed.answer(lambda conn: collections.key(conn, changed.result.key_id, now))
+        answer = changed.answer(lambda conn: collections.key(conn, changed.result.key_id, now))
         key = NewApiKey(
-            **{name: getattr(shown.content, name) for name in ApiKey.__struct_fields__}, api_key=changed.result.token
+            **{name: getattr(answer.content, name) for name in ApiKey.__struct_fields__}, api_key=changed.result.token
         )
-        return Response(key, headers=shown.headers)
+        return Response(key, headers=answer.headers)
 
     @get(
         "/collection/{collection:str}",
@@ -128,7 +133,7 @@ class ApiKeys(Controller):
         paging: NamedDependency[Paging],
         collection: FromPath[str],
     ) -> Response[list[ApiKey]]:
-        """Returns the keys of the collection, newest first, without the keys themselves. Board users may ask."""
+        """Returns the keys of the collection, newest first, without their secrets. Only board users may do this."""
         company_id = backend.authorize(caller, use_cases.may_list_keys, collection)
         read = partial(collections.keys, company_id=company_id, now=backend.executor.clock())
         return read_page(backend, paging, f"keys of {company_id}", MODELS, read, newest_first=True)
@@ -148,7 +153,7 @@ class ApiKeys(Controller):
 
 def _visible(conn: Connection, principal: Principal, **page: Any) -> Part[Collection]:
     if (own := use_cases.own(principal)) is not None:
-        return Part(found for found in [collections.one(conn, own)] if found is not None)
+        return Part(collection for collection in [collections.one(conn, own)] if collection is not None)
     if use_cases.is_admin(principal):
         return collections.every(conn, **page)
     return collections.of_user(conn, principal.user_id, **page) if isinstance(principal, BoardUser) else Part()

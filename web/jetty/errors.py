@@ -1,4 +1,4 @@
-"""From exception to what Jetty's clients are told: `{"detail": ...}` (Jetty contract 1, 9)."""
+"""Error answers of the Jetty API, which are `{"detail": ...}` (Jetty contract 1, 9)."""
 
 from http import HTTPStatus
 from typing import Any
@@ -12,10 +12,10 @@ from domain.errors import Conflict, InvalidField, NotFound, RuleViolation, Unaut
 from web.http.errors import described, headers_of
 from web.http.validation import Invalid
 
-NOT_FOUND = "Not Found"  # one text for whatever is not there or not theirs: no oracle
+NOT_FOUND = "Not Found"  # one text for what does not exist and what the caller may not see
 BODY = "body"
 BAD_KEY = "Invalid API key or JWT token"
-FIXED: dict[int, str] = {HTTPStatus.NOT_FOUND: NOT_FOUND, HTTPStatus.UNAUTHORIZED: BAD_KEY}  # whatever the reason
+FIXED: dict[int, str] = {HTTPStatus.NOT_FOUND: NOT_FOUND, HTTPStatus.UNAUTHORIZED: BAD_KEY}  # for any reason
 
 
 class Detail(msgspec.Struct):
@@ -25,20 +25,20 @@ class Detail(msgspec.Struct):
 
 
 def to_response(request: Request[Any, Any, Any], error: Exception) -> Response[Detail]:
-    """Whatever was raised, as a response. A route's `opt` says by which statuses it refuses."""
+    """Return the response to an exception. The options of a route may replace the statuses 422 and 409 by others."""
     options = getattr(request.scope.get("route_handler"), "opt", {})
     status, detail = _told(error, options)
     return Response(Detail(detail), status_code=status, headers=headers_of(status, error) | _allowed(error))
 
 
 def error_response(status: int, message: str, headers: dict[str, str]) -> ASGIResponse:
-    """An error before the framework has a request."""
+    """Return the answer to a request that is refused before the framework sees it."""
     body = msgspec.json.encode(Detail(FIXED.get(status, message)))
     return ASGIResponse(body=body, status_code=status, media_type="application/json", headers=headers)
 
 
 def _allowed(error: Exception) -> dict[str, str]:
-    """The methods of an address, less the OPTIONS that the framework adds and guard.py takes away."""
+    """Return the Allow header of a 405, without the OPTIONS that the framework adds and guard.py refuses."""
     if not isinstance(error, MethodNotAllowedException):
         return {}
     methods = (error.headers or {})["allow"].split(", ")
@@ -75,7 +75,7 @@ def _issue(issue: dict[str, Any]) -> tuple[str, str]:
 
 
 def _judged(status: int, issues: list[tuple[str, str]]) -> Any:
-    """The first of what is wrong for a 400, all of it, as FastAPI lists it, for a 422."""
+    """Return the detail of an invalid request: the first issue for a 400, all of them as in FastAPI for a 422."""
     if status == HTTPStatus.BAD_REQUEST:
         field, message = issues[0]
         return {"message": message if field.rpartition(".")[2] in message else f"{field}: {message}", "field": field}

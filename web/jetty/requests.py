@@ -1,4 +1,4 @@
-"""How Jetty's requests are read: who is calling, what the path names, bodies of JSON or of form parts."""
+"""Reading of requests to the Jetty API: the caller, the names in the path, bodies of JSON or of form parts."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,24 +20,26 @@ from web.http.media_types import FORMS, URL_ENCODED
 from web.http.requests import bearer
 from web.http.validation import Invalid, parse
 
-MOST_FIELDS, MOST_ESCAPES = 1_000, 100_000  # of a form: each costs far more to read than to send
-OBJECTS = ("init_params", "secret_params")  # JSON in a part of a form
+MOST_FIELDS, MOST_ESCAPES = 1_000, 100_000  # of a form; parsing one takes far longer than sending it
+OBJECTS = ("init_params", "secret_params")  # parts of a form that hold JSON
 MOST_RUNS, USUAL_RUNS = 200, 50
 
 
 class JettyRequest(Request[Any, Any, Any]):
-    """An empty body is `{}`; any other is checked against the shape that the route declares."""
+    """A request whose body is checked against the type that the route declares. An empty body is read as `{}`."""
 
     async def body(self) -> bytes:
+        """Return the body, or `{}` for an empty one."""
         return await super().body() or b"{}"
 
     async def json(self) -> Any:
+        """Return the body as the type that the route declares. Raise Invalid with everything that is wrong with it."""
         field, body = self.route_handler.parsed_data_field, await self.body()
         shape: Any = object if field is None else field.annotation
         return await json_body.aside(len(body), lambda: parse(shape, self._read(body)))
 
     def _read(self, body: bytes) -> object:
-        """Raises Invalid."""
+        """Return the JSON value of a body. Raise Invalid."""
         if not json_body.is_announced(self.headers.get("content-type", "application/json")):
             raise _wrong("Content-Type must be application/json in UTF-8")
         try:
@@ -46,40 +48,40 @@ class JettyRequest(Request[Any, Any, Any]):
             raise _wrong(str(unsound)) from unsound
 
     async def run(self) -> RunCreate:
-        """What a call is given, as JSON or as a form; files are not kept. Raises Invalid."""
+        """Return the body of a call, which is JSON or a form; files in it are dropped. Raise Invalid."""
         kind, body = self.headers.get("content-type", "").lower(), await self.body()
         if not kind.startswith(FORMS):
             return await json_body.aside(len(body), lambda: parse(RunCreate, self._read(body)))
-        if kind.startswith(URL_ENCODED):  # the framework would remember it, whatever its size
+        if kind.startswith(URL_ENCODED):  # the framework would cache it, whatever its size
             return await json_body.aside(len(body), lambda: _run_of(_url_encoded(body)))
         form = dict((await self.form()).items())
         return await json_body.aside(len(body), _run_of, form)
 
 
 async def caller(request: JettyRequest) -> Caller:
-    """The bearer token of a request."""
+    """Return the caller of a request, which has a bearer token and no work session. It is a dependency."""
     return Caller(token=bearer(request), by_jetty=True)
 
 
 async def known_first(request: JettyRequest) -> None:
-    """Who may not call, or calls what is not there, is told so before the body is judged (Jetty contract 1)."""
+    """Check the credential and the names in the path before the body is checked (Jetty contract 1)."""
     backend: Backend = request.app.state.backend
     asking = await caller(request)
     await sync_to_thread(backend.authorize, asking, _reached, dict(request.path_params))
 
 
 async def task_path(collection: FromPath[str], task: FromPath[str]) -> TaskPath:
-    """A dependency: the task that a path names."""
+    """Return the task that a path names. It is a dependency."""
     return TaskPath(collection=collection, task=task)
 
 
 async def routine_path(collection: FromPath[str], task: FromPath[str], name: FromPath[str]) -> RoutinePath:
-    """A dependency: the routine that a path names."""
+    """Return the routine that a path names. It is a dependency."""
     return RoutinePath(collection=collection, task=task, name=name)
 
 
 def limit_of(text: str | None) -> int:
-    """Larger ones are cut to MOST_RUNS. Raises Invalid."""
+    """Return the `limit` of a query: USUAL_RUNS if absent, MOST_RUNS at most. Raise Invalid."""
     if text is None:
         return USUAL_RUNS
     if not (text.isascii() and text.isdigit()) or int(text[:9]) < 1:
@@ -88,12 +90,12 @@ def limit_of(text: str | None) -> int:
 
 
 def number_of(text: str) -> int:
-    """The number that a path names; one that no row has for a text that is none."""
+    """Return the number that a path names, or 0, which no row has, for a text that is not a number."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else 0  # noqa: PLR2004 digits of a bigint
 
 
 def whole(text: str | None, name: str, default: int, most: int) -> int:
-    """A positive number of a query. Raises Invalid."""
+    """Return the positive number of a query parameter, or the default for an absent one. Raise Invalid."""
     if text is None:
         return default
     if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= most):  # noqa: PLR2004
@@ -112,23 +114,25 @@ def _reached(work: UnitOfWork, principal: Principal, named: dict[str, Any]) -> N
 
 
 def _url_encoded(body: bytes) -> Mapping[str, object]:
-    """Raises Invalid."""
+    """Return the fields of a form. Raise Invalid if it has too many fields or escapes."""
     if body.count(b"&") >= MOST_FIELDS or body.count(b"%") > MOST_ESCAPES:
-        raise _wrong(f"A form must have at most {MOST_FIELDS} fields and {MOST_ESCAPES} escapes; JSON may be larger")
+        raise _wrong(
+            f"A form must have at most {MOST_FIELDS} fields and {MOST_ESCAPES} escapes; a JSON body may be larger"
+        )
     return dict(parse_qsl(body.decode("latin-1"), keep_blank_values=True))
 
 
 def _run_of(form: Mapping[str, object]) -> RunCreate:
-    """Raises Invalid."""
-    given: dict[str, object] = {}
+    """Return the body of a call from the fields of a form. Raise Invalid."""
+    fields: dict[str, object] = {}
     for name, value in form.items():
         if name in OBJECTS:
-            given[name] = _object(name, value)
+            fields[name] = _object(name, value)
         elif name == "use_trial_keys":
-            given[name] = str(value).lower() == "true"
+            fields[name] = str(value).lower() == "true"
         elif name in RunCreate.__struct_fields__ and value != "":
-            given[name] = value
-    return parse(RunCreate, given)
+            fields[name] = value
+    return parse(RunCreate, fields)
 
 
 def _object(name: str, value: object) -> object:

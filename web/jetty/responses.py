@@ -1,4 +1,4 @@
-"""Answers that are made of what a read model shows, and of what only this request may show."""
+"""Bodies of answers that no read model shows as they are, such as those with secrets for one caller."""
 
 from typing import Any
 from uuid import UUID
@@ -9,7 +9,7 @@ from projections.jetty.responses import Label, ResponseBody, Trajectory
 
 
 class WorkflowResponse(ResponseBody, frozen=True, kw_only=True):
-    """What a call has started (Jetty contract 5.1)."""
+    """The trajectory that a call has started (Jetty contract 5.1)."""
 
     workflow_id: str
     trajectory_id: int
@@ -22,6 +22,7 @@ class WorkflowResponse(ResponseBody, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, trajectory: Trajectory, message: str = "Workflow started") -> "WorkflowResponse":
+        """Return the answer for a trajectory."""
         return cls(
             workflow_id=trajectory.workflow_id,
             trajectory_id=trajectory.trajectory_id,
@@ -34,28 +35,38 @@ class WorkflowResponse(ResponseBody, frozen=True, kw_only=True):
 
 
 def started(conn: Connection, trajectory_id: UUID) -> WorkflowResponse | None:
-    """What a call has started, as it is by now."""
-    found = trajectories.one(conn, trajectory_id)
-    return None if found is None else WorkflowResponse.of(found)
+    """Return the answer to a call, with its trajectory as it is now; None if there is no such trajectory."""
+    trajectory = trajectories.one(conn, trajectory_id)
+    return None if trajectory is None else WorkflowResponse.of(trajectory)
 
 
 class Healthy(ResponseBody, frozen=True, kw_only=True):
+    """The service can be reached."""
+
     status: str = "healthy"
 
 
 class Message(ResponseBody, frozen=True, kw_only=True):
+    """The confirmation of a change, in words."""
+
     message: str
 
 
 class Trial(ResponseBody, frozen=True, kw_only=True):
+    """The trial of a collection. `active` is always false, since there are no trials."""
+
     active: bool = False
 
 
 class Templates(ResponseBody, frozen=True, kw_only=True):
+    """The steps that need no worker."""
+
     templates: list[dict[str, Any]]
 
 
 class Ingested(ResponseBody, frozen=True, kw_only=True):
+    """The trajectory of a run that was made elsewhere."""
+
     trajectory_id: int
     name: str
     storage_path: str
@@ -70,24 +81,30 @@ class Statuses(ResponseBody, frozen=True, kw_only=True):
 
 
 class Stats(ResponseBody, frozen=True, kw_only=True):
+    """The numbers of trajectories of a task, in all and by status."""
+
     total: int
     by_status: dict[str, int]
 
 
 class LogLine(ResponseBody, frozen=True, kw_only=True):
+    """An event of a trajectory: its moment, its stored name, and a text for readers."""
+
     at: str
     event: str
     text: str
 
 
 class Logs(ResponseBody, frozen=True, kw_only=True):
+    """The events of a trajectory, oldest first, and its present status."""
+
     workflow_id: str
     status: str
     logs: list[LogLine]
 
 
 class Claimed(ResponseBody, frozen=True, kw_only=True):
-    """A trajectory for a worker; its secrets are told to nobody else."""
+    """A trajectory that a worker has claimed, with its secrets, which only that worker gets."""
 
     claim_id: UUID
     lease_s: int

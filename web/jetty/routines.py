@@ -1,4 +1,4 @@
-"""Routines that call a task (Jetty contract 2, 4)."""
+"""The routes of routines that call a task (Jetty contract 2, 4)."""
 
 from functools import partial
 from uuid import UUID
@@ -31,6 +31,8 @@ RUNS = ("trajectories",)
 
 
 class Routines(Controller):
+    """Routines: saved, recurring calls of a task."""
+
     path = "/routines"
     tags = ("routines",)
     dependencies = {"paging": Provide(cursor_only)}
@@ -76,9 +78,9 @@ class Routines(Controller):
         Returns the routines of the task, oldest first. Whoever may not change routines sees `***` as their
         `webhook_url`.
         """
-        at, addresses = backend.authorize(caller, names.seen, names.task, task_path)
-        read = partial(task_routines.of_task, task_id=at.task_id, now=backend.executor.clock())
-        return read_page(backend, paging, f"routines of {at.task_id}", MODELS, read, addresses=addresses)
+        task_ref, addresses = backend.authorize(caller, names.seen, names.task, task_path)
+        read = partial(task_routines.of_task, task_id=task_ref.task_id, now=backend.executor.clock())
+        return read_page(backend, paging, f"routines of {task_ref.task_id}", MODELS, read, addresses=addresses)
 
     @get("/{collection:str}/{task:str}/{name:str}", operation_id="getRoutine")
     def detail(
@@ -91,11 +93,11 @@ class Routines(Controller):
         Returns the routine, with warnings when the task has changed since. Whoever may not change it sees `***` as its
         `webhook_url`.
         """
-        at, addresses = backend.authorize(caller, names.seen, names.routine, routine_path)
+        routine_ref, addresses = backend.authorize(caller, names.seen, names.routine, routine_path)
         with backend.consistent_read(*MODELS) as conn:
-            if (found := task_routines.one(conn, at.routine_id, backend.executor.clock())) is None:
+            if (routine := task_routines.one(conn, routine_ref.routine_id, backend.executor.clock())) is None:
                 raise NotFound
-        return disclosure.shown(found, addresses=addresses)
+        return disclosure.shown(routine, addresses=addresses)
 
     @patch("/{collection:str}/{task:str}/{name:str}", operation_id="updateRoutine")
     def update(
@@ -138,7 +140,7 @@ class Routines(Controller):
         caller: NamedDependency[Caller],
         routine_path: NamedDependency[RoutinePath],
     ) -> Response[RoutineRead]:
-        """Resumes the routine from now on. Calls that passed meanwhile are not caught up with."""
+        """Resumes the routine from now on. Calls that were due while it was paused are not made up for."""
         changed = backend.change(caller, MODELS, use_cases.resume, routine_path)
         return _answer(backend, changed)
 
@@ -149,7 +151,7 @@ class Routines(Controller):
         caller: NamedDependency[Caller],
         routine_path: NamedDependency[RoutinePath],
     ) -> Response[WorkflowResponse]:
-        """Fires the routine now, whatever its cadence, even if it is paused or already at work."""
+        """Fires the routine now, whatever its cadence, even if it is paused or a call of it is still running."""
         changed = backend.change(caller, RUNS, use_cases.run_now, routine_path)
         return changed.answer(lambda conn: started(conn, changed.result))
 
@@ -161,16 +163,15 @@ class Routines(Controller):
         routine_path: NamedDependency[RoutinePath],
         limit: FromQuery[str | None] = None,
     ) -> list[RunSummary]:
-        """
-        Returns the runs of the routine, newest first. `limit` is at least 1 and 50 without it; more than 200 count as
-        200.
-        """
-        at = backend.authorize(caller, names.routine, routine_path)
+        """Returns the runs of the routine, newest first. `limit` is 50 if absent, and counts as 200 if larger."""
+        routine_ref = backend.authorize(caller, names.routine, routine_path)
         with backend.consistent_read(*RUNS) as conn:
-            return trajectories.of_routine(conn, at.routine_id, limit_of(limit))
+            return trajectories.of_routine(conn, routine_ref.routine_id, limit_of(limit))
 
 
 class Parameters(Controller):
+    """The parameters of a task that its routines may override."""
+
     path = "/tasks"
     tags = ("routines",)
     opt = {"invalid": 400}
@@ -182,9 +183,9 @@ class Parameters(Controller):
         caller: NamedDependency[Caller],
         task_path: NamedDependency[TaskPath],
     ) -> InitParamsSchema:
-        """Returns what a routine of the task may override, in the order that the task declares it."""
-        at = backend.authorize(caller, names.task, task_path)
-        declared = tasks.declared(at.task.details.workflow)
+        """Returns the parameters that a routine of the task may override, in the order of the task's declaration."""
+        task_ref = backend.authorize(caller, names.task, task_path)
+        declared = tasks.declared(task_ref.task.details.workflow)
         return InitParamsSchema(
             keys=[
                 ParameterKey(name=name, default=default, type_hint=tasks.type_hint(default))  # type: ignore[arg-type]

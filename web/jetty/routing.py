@@ -1,4 +1,4 @@
-"""The framework's route decorators, with what Jetty's routes share: a thread each, and the order of refusals."""
+"""The framework's route decorators with the defaults of Jetty's routes: a thread each, and the order of refusals."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Calls by hand: run, and run-sync, which answers when it is over (Jetty contract 7)."""
+"""The routes that call a task by hand: run, and run-sync, which answers when the call is over (Jetty contract 7)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -24,12 +24,14 @@ from web.jetty.routing import post
 from web.jetty.sync_waits import SyncWaits
 
 MODELS = ("trajectories",)
-BODY = {"body": RunCreate, "media_types": (JSON, *FORMS)}  # it is read from JSON or from a form
-PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8)  # between two looks at a call that goes on; then the last again and again
-PATIENCE_S = 300.0  # after which run-sync answers that it still goes on
+BODY = {"body": RunCreate, "media_types": (JSON, *FORMS)}  # the handler reads it from JSON or from a form
+PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8)  # between two reads of a call that is still running; the last one repeats
+PATIENCE_S = 300.0  # after which run-sync answers that the call is still running
 
 
 class Runs(Controller):
+    """Calls of tasks by hand."""
+
     path = "/"
     tags = ("runs",)
 
@@ -42,18 +44,18 @@ class Runs(Controller):
         task_path: NamedDependency[TaskPath],
     ) -> Response[WorkflowResponse]:
         """
-        Calls the task. The body is JSON, or a form whose parts `init_params` and `secret_params` are JSON; beside them
-        stand `webhook_url` and `webhook_secret`. The task need not declare the parameters.
+        Calls the task. The body is JSON, or a form whose parts `init_params` and `secret_params` are JSON;
+        `webhook_url` and `webhook_secret` may be given as well. The task need not declare the parameters.
         """
-        given = await request.run()
-        return await sync_to_thread(_started, backend, caller, task_path, given)
+        body = await request.run()
+        return await sync_to_thread(_started, backend, caller, task_path, body)
 
     @post(
         "/run-sync/{collection:str}/{task:str}",
         operation_id="runTaskSync",
         status_code=200,
         sync_to_thread=None,
-        opt={**BODY, "waits": True},  # its answer is what came of the call, not the change
+        opt={**BODY, "waits": True},  # it answers with the outcome of the call, not with the change
     )
     async def run_sync(
         self,
@@ -67,46 +69,46 @@ class Runs(Controller):
         Calls the task like `runTask`, and answers when the call is over, or after five minutes; the call then
         continues all the same.
 
-        A process holds a limited number of such calls open, in all and for each company. One more is answered with 503
-        and Retry-After, and starts nothing.
+        A process holds a limited number of such calls open, in all and for each company. A further one is answered
+        with 503 and Retry-After, and starts nothing.
         """
-        given = await request.run()
+        body = await request.run()
         company_id = await sync_to_thread(backend.authorize, caller, collections.enter, task_path.collection)
         with sync_waits.hold(company_id):
-            made = await sync_to_thread(backend.change, caller, MODELS, use_cases.run, task_path, given)
-            found = await _end_of(request, lambda: sync_to_thread(_shown, backend, made.result))
-        if found is None:
-            return await sync_to_thread(made.answer, lambda conn: started(conn, made.result))
-        message = "Workflow is still running" if found.status in LIVE else "Workflow finished"
-        return Response(WorkflowResponse.of(found, message), status_code=200)
+            changed = await sync_to_thread(backend.change, caller, MODELS, use_cases.run, task_path, body)
+            trajectory = await _end_of(request, lambda: sync_to_thread(_shown, backend, changed.result))
+        if trajectory is None:
+            return await sync_to_thread(changed.answer, lambda conn: started(conn, changed.result))
+        message = "Workflow is still running" if trajectory.status in LIVE else "Workflow finished"
+        return Response(WorkflowResponse.of(trajectory, message), status_code=200)
 
 
-def _started(backend: Backend, caller: Caller, task_path: TaskPath, given: RunCreate) -> Response[WorkflowResponse]:
-    changed = backend.change(caller, MODELS, use_cases.run, task_path, given)
+def _started(backend: Backend, caller: Caller, task_path: TaskPath, body: RunCreate) -> Response[WorkflowResponse]:
+    changed = backend.change(caller, MODELS, use_cases.run, task_path, body)
     return changed.answer(lambda conn: started(conn, changed.result))
 
 
 def _shown(backend: Backend, trajectory_id: UUID) -> Trajectory | None:
-    """As the read model has it now, however far it is: nobody is held up who waits anyway."""
+    """Return the trajectory as the read model shows it now, without waiting for the model: the caller polls."""
     with backend.consistent_read(*MODELS, eventual=True) as conn:
         return trajectories.one(conn, trajectory_id)
 
 
 async def _end_of(request: JettyRequest, look: Callable[[], Awaitable[Trajectory | None]]) -> Trajectory | None:
-    """The trajectory when it has ended, or as it is when our patience has, or its client has left."""
+    """Return the trajectory when it has ended, or as it is after PATIENCE_S or when the client has left."""
     departure = asyncio.ensure_future(_departure(request))
     try:
-        found, waited_s, turn = await look(), 0.0, 0
-        while (found is None or found.status in LIVE) and waited_s < PATIENCE_S and not departure.done():
+        trajectory, waited_s, turn = await look(), 0.0, 0
+        while (trajectory is None or trajectory.status in LIVE) and waited_s < PATIENCE_S and not departure.done():
             pause_s = PAUSES_S[min(turn, len(PAUSES_S) - 1)]
             await asyncio.wait({departure}, timeout=pause_s)
-            found, waited_s, turn = await look(), waited_s + pause_s, turn + 1
-        return found
+            trajectory, waited_s, turn = await look(), waited_s + pause_s, turn + 1
+        return trajectory
     finally:
         departure.cancel()
 
 
 async def _departure(request: JettyRequest) -> None:
-    """Returns when the client has closed its connection."""
+    """Wait until the client has closed its connection."""
     while (await request.receive())["type"] != "http.disconnect":
         pass

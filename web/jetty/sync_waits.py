@@ -1,4 +1,4 @@
-"""How many calls of run-sync a process holds open: for all companies together, and for each."""
+"""The limits on the calls of run-sync that a process holds open, in all and for each company."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -8,19 +8,19 @@ from uuid import UUID
 from domain.bounds.limits import Limits
 from web.http.errors import Overloaded
 
-TOO_MANY = "Too many calls of run-sync wait for their end: nothing was started; try again, or use run"
+TOO_MANY = "Too many run-sync calls are waiting for their end; nothing was started. Try again, or use run"
 
 
 class SyncWaits:
-    """Counted in the event loop's thread alone."""
+    """Counts the calls of run-sync that are held open, in the event loop's thread only."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._waiting: Counter[UUID] = Counter()  # calls by company; none that has no call
+        self._waiting: Counter[UUID] = Counter()  # calls by company; a company without calls has no entry
 
     @contextmanager
     def hold(self, company_id: UUID) -> Iterator[None]:
-        """A place for one call of a company, for as long as it waits. Raises Overloaded when there is none."""
+        """Hold a place for one call of a company while it waits. Raise Overloaded if there is none."""
         limits = self._limits
         if self._waiting.total() >= limits.max_sync_waits or self.count(company_id) >= limits.max_company_sync_waits:
             raise Overloaded(TOO_MANY)
@@ -33,5 +33,5 @@ class SyncWaits:
                 del self._waiting[company_id]
 
     def count(self, company_id: UUID) -> int:
-        """How many calls of a company wait."""
+        """Return how many calls of a company wait."""
         return self._waiting[company_id]

@@ -1,4 +1,4 @@
-"""Tasks (Jetty contract 7)."""
+"""The routes of tasks (Jetty contract 7)."""
 
 from functools import partial
 
@@ -24,6 +24,8 @@ MODELS = ("tasks", "collections")
 
 
 class Tasks(Controller):
+    """Tasks: workflows of steps with parameters."""
+
     path = "/tasks"
     tags = ("tasks",)
     dependencies = {"paging": Provide(cursor_only)}
@@ -75,11 +77,11 @@ class Tasks(Controller):
         task_path: NamedDependency[TaskPath],
     ) -> Task:
         """Returns the task."""
-        at = backend.authorize(caller, names.task, task_path)
+        task_ref = backend.authorize(caller, names.task, task_path)
         with backend.consistent_read(*MODELS) as conn:
-            if (found := tasks.one(conn, at.task_id)) is None:
+            if (task := tasks.one(conn, task_ref.task_id)) is None:
                 raise NotFound
-            return found
+            return task
 
     @put("/{collection:str}/{task:str}", operation_id="updateTask", opt={"taken": 400})
     def update(

@@ -1,4 +1,4 @@
-"""Trajectories: lists, statuses, labels, what was run elsewhere, logs (Jetty contract 7)."""
+"""The routes of trajectories: lists, statuses, labels, runs that were made elsewhere, logs (Jetty contract 7)."""
 
 from collections.abc import Sequence
 from itertools import accumulate
@@ -42,6 +42,8 @@ MOST = 200
 
 
 class TrajectoryLists(Controller):
+    """Reads of trajectories and their numbers."""
+
     path = "/db"
     tags = ("trajectories",)
     dependencies = {"paging": Provide(paging)}
@@ -56,24 +58,24 @@ class TrajectoryLists(Controller):
         page: FromQuery[str | None] = None,
     ) -> Response[Trajectories]:
         """
-        Returns the trajectories of the task, newest first. `limit` is up to 200, and 10 without it; `page` begins with
-        1. Whoever may not run the task sees `***` as the `webhook_url`.
+        Returns the trajectories of the task, newest first. `limit` is at most 200, and 10 if absent; the first `page`
+        is 1. Whoever may not run the task sees `***` as the `webhook_url`.
 
         Large trajectories may fill a page before its limit. The headers then lead to those that follow, by `cursor`.
         """
-        at, addresses = backend.authorize(caller, names.seen, names.task, task_path)
+        task_ref, addresses = backend.authorize(caller, names.seen, names.task, task_path)
         most, number = whole(paging.limit, "limit", 10, MOST), whole(page, "page", 1, 10**6)
-        listed = f"trajectories of {at.task_id}"
-        before = place_of(paging.cursor, listed, int)
+        list_name = f"trajectories of {task_ref.task_id}"
+        before = place_of(paging.cursor, list_name, int)
         offset = 0 if before is not None else most * (number - 1)
         with backend.consistent_read(*MODELS) as conn:
-            found = trajectories.page(
-                conn, at.task_id, most, offset, before=before, max_bytes=backend.limits.max_page_bytes
+            part = trajectories.page(
+                conn, task_ref.task_id, most, offset, before=before, max_bytes=backend.limits.max_page_bytes
             )
-            total = trajectories.count(conn, at.task_id)
-        rows = disclosure.shown(list(found), addresses=addresses)
-        shown = Trajectories(trajectories=rows, total=total, page=number, limit=most, has_more=found.more)
-        return Response(shown, headers=further(paging, listed, found, lambda one: one.trajectory_id))
+            total = trajectories.count(conn, task_ref.task_id)
+        rows = disclosure.shown(list(part), addresses=addresses)
+        answer = Trajectories(trajectories=rows, total=total, page=number, limit=most, has_more=part.more)
+        return Response(answer, headers=further(paging, list_name, part, lambda trajectory: trajectory.trajectory_id))
 
     @get("/trajectory/{collection:str}/{task:str}/{trajectory:str}", operation_id="getTrajectory")
     def detail(
@@ -84,11 +86,11 @@ class TrajectoryLists(Controller):
         trajectory: FromPath[str],
     ) -> Trajectory:
         """Returns the trajectory."""
-        at, addresses = backend.authorize(caller, names.seen, names.task, task_path)
+        task_ref, addresses = backend.authorize(caller, names.seen, names.task, task_path)
         with backend.consistent_read(*MODELS) as conn:
-            if (found := trajectories.numbered(conn, at.task_id, number_of(trajectory))) is None:
+            if (resource := trajectories.numbered(conn, task_ref.task_id, number_of(trajectory))) is None:
                 raise NotFound
-        return disclosure.shown(found, addresses=addresses)
+        return disclosure.shown(resource, addresses=addresses)
 
     @get("/stats/{collection:str}/{task:str}", operation_id="getStats")
     def stats(
@@ -98,13 +100,15 @@ class TrajectoryLists(Controller):
         task_path: NamedDependency[TaskPath],
     ) -> Stats:
         """Counts the trajectories of the task by status."""
-        at = backend.authorize(caller, names.task, task_path)
+        task_ref = backend.authorize(caller, names.task, task_path)
         with backend.consistent_read(*MODELS) as conn:
-            counts = trajectories.counts(conn, at.task_id)
+            counts = trajectories.counts(conn, task_ref.task_id)
         return Stats(total=sum(counts.values()), by_status=counts)
 
 
 class TrajectoryChanges(Controller):
+    """Changes of trajectories, and their logs."""
+
     path = "/"
     tags = ("trajectories",)
     dependencies = {"paging": Provide(cursor_only)}
@@ -118,15 +122,15 @@ class TrajectoryChanges(Controller):
         data: JSONBody[dict[str, TrajectoryStatus]],
     ) -> Response[Statuses]:
         """
-        Sets the statuses of up to 200 trajectories by their ids, of all or of none. Whoever has workers of their own
-        ends trajectories this way.
+        Sets the statuses of up to 200 trajectories by their ids, either all or none. Clients with workers of their own
+        end trajectories this way.
         """
-        at = backend.authorize(caller, names.task, task_path)
+        task_ref = backend.authorize(caller, names.task, task_path)
         if len(data) > MOST:
             raise InvalidField(f"must name at most {MOST} trajectories, got {len(data)}", "body")
-        ids = _ids(backend, at.company_id, list(data))
-        wanted = {ids[name]: status for name, status in data.items()}
-        changed = backend.change(caller, MODELS, use_cases.set_statuses, task_path, wanted)
+        ids = _ids(backend, task_ref.company_id, list(data))
+        changes = {ids[name]: status for name, status in data.items()}
+        changed = backend.change(caller, MODELS, use_cases.set_statuses, task_path, changes)
         return changed.answer(lambda _conn: Statuses(updated=dict(data)))
 
     @post(
@@ -143,8 +147,8 @@ class TrajectoryChanges(Controller):
         data: JSONBody[LabelCreate],
     ) -> Response[Label]:
         """Adds a label to the trajectory. The same key again replaces its value."""
-        at = backend.authorize(caller, names.task, task_path)
-        id_ = _ids(backend, at.company_id, [trajectory])[trajectory]
+        task_ref = backend.authorize(caller, names.task, task_path)
+        id_ = _ids(backend, task_ref.company_id, [trajectory])[trajectory]
         changed = backend.change(caller, MODELS, use_cases.label, task_path, id_, data)
         return changed.answer(lambda conn: _label(conn, id_, data.key))
 
@@ -156,7 +160,7 @@ class TrajectoryChanges(Controller):
         task_path: NamedDependency[TaskPath],
         data: JSONBody[IngestCreate],
     ) -> Response[Ingested]:
-        """Stores a run that was made elsewhere. Sent again with the same `trajectory_id` it is the same trajectory."""
+        """Stores a run that was made elsewhere. The same `trajectory_id` again gives the same trajectory."""
         changed = backend.change(caller, MODELS, use_cases.ingest, task_path, data)
         return changed.answer(lambda conn: _ingested(trajectories.one(conn, changed.result)))
 
@@ -169,36 +173,38 @@ class TrajectoryChanges(Controller):
         workflow_id: FromPath[str],
     ) -> Response[Logs]:
         """
-        Returns what happened to the trajectory, oldest first. The headers of a long log lead to what follows, by
+        Returns the events of the trajectory, oldest first. The headers of a long log lead to its next page, by
         `cursor`.
         """
         number = number_of(workflow_id.rpartition("--")[2])
         with backend.consistent_read(*MODELS) as conn:
-            at = trajectories.by_number(conn, number)
-        backend.authorize(caller, lambda work, principal: read_access.find(work, principal, lambda: at, "Trajectory"))
-        if at is None or at.workflow_id != workflow_id:
+            trajectory = trajectories.by_number(conn, number)
+        backend.authorize(
+            caller, lambda work, principal: read_access.find(work, principal, lambda: trajectory, "Trajectory")
+        )
+        if trajectory is None or trajectory.workflow_id != workflow_id:
             raise NotFound
-        listed = f"log of {at.id}"
-        after = place_of(paging.cursor, listed, int) or 0
-        events = backend.executor.query(lambda work: _events(work, at.id))
+        list_name = f"log of {trajectory.id}"
+        after = place_of(paging.cursor, list_name, int) or 0
+        events = backend.executor.query(lambda work: _events(work, trajectory.id))
         status = trajectories.trajectory_of(events).status
-        found = _first([one for one in events if one.version > after], backend.limits.max_page_bytes)
-        shown = Logs(workflow_id=workflow_id, status=status, logs=list(map(_line, found)))
-        return Response(shown, headers=further(paging, listed, found, lambda one: one.version))
+        part = _first([recorded for recorded in events if recorded.version > after], backend.limits.max_page_bytes)
+        answer = Logs(workflow_id=workflow_id, status=status, logs=list(map(_line, part)))
+        return Response(answer, headers=further(paging, list_name, part, lambda recorded: recorded.version))
 
 
 def _ids(backend: Backend, company_id: UUID, numbers: list[str]) -> dict[str, UUID]:
-    """The ids of trajectories by what a path or a body calls them. Raises NotFound."""
+    """Return the ids of trajectories by their numbers, as a path or a body names them. Raise NotFound."""
     with backend.consistent_read(*MODELS) as conn:
-        known = trajectories.known(conn, company_id, [number_of(text) for text in numbers])
-    if any(number_of(text) not in known for text in numbers):
+        ids = trajectories.known(conn, company_id, [number_of(text) for text in numbers])
+    if any(number_of(text) not in ids for text in numbers):
         raise NotFound
-    return {text: known[number_of(text)] for text in numbers}
+    return {text: ids[number_of(text)] for text in numbers}
 
 
 def _label(conn: Connection, trajectory_id: UUID, key: str) -> Label | None:
-    found = trajectories.one(conn, trajectory_id)
-    return next((label for label in found.labels if label.key == key), None) if found else None
+    trajectory = trajectories.one(conn, trajectory_id)
+    return next((label for label in trajectory.labels if label.key == key), None) if trajectory else None
 
 
 def _ingested(trajectory: Trajectory | None) -> Ingested | None:
@@ -212,7 +218,7 @@ def _events(work: UnitOfWork, trajectory_id: UUID) -> list[Recorded]:
 
 
 def _first(events: Sequence[Recorded], max_bytes: int) -> Part[Recorded]:
-    """Those whose lines fill a page; one in any case."""
+    """Return the first events, as many as fit into a page of lines, and at least one."""
     sizes = accumulate(len(msgspec.json.encode(_line(recorded))) for recorded in events)
     many = max(1, sum(size <= max_bytes for size in sizes))
     return Part(events[:many], more=many < len(events))
@@ -235,4 +241,4 @@ def _text(event: Any) -> str:
         case TrajectoryLabelled(key=key, value=value, author=author):
             return f"Label {key}={value} by {author}"
         case _:
-            return "Its worker goes on"
+            return "Its worker extended the lease"

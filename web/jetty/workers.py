@@ -1,4 +1,4 @@
-"""How an outside worker takes a pending trajectory and finishes it (ours: /api/v1/workers)."""
+"""The routes by which an outside worker claims a pending trajectory and finishes it (our addition)."""
 
 from uuid import UUID
 
@@ -24,12 +24,14 @@ from web.jetty.requests import number_of
 from web.jetty.responses import Claimed
 from web.jetty.routing import post
 
-NOTHING = {204: ResponseSpec(None, description="Nothing waits.", generate_examples=False)}
+NOTHING = {204: ResponseSpec(None, description="No trajectory is waiting.", generate_examples=False)}
 MODELS = ("trajectories",)
-CANDIDATES = 8  # that are looked at, should other workers be quicker
+CANDIDATES = 8  # trajectories that are tried, since other workers may claim the first ones
 
 
 class Workers(Controller):
+    """Claims of trajectories by outside workers."""
+
     path = "/workers/{collection:str}"
     tags = ("workers",)
 
@@ -50,10 +52,10 @@ class Workers(Controller):
         """
         waiting = _waiting(backend, caller, collection, data.task)
         changed = backend.change(caller, MODELS, use_cases.claim, collection, data.task, data.worker, waiting)
-        got: use_cases.Claimed | None = changed.result
-        if got is None:
+        claim: use_cases.Claimed | None = changed.result
+        if claim is None:
             return Response(None, status_code=204)
-        return changed.answer(lambda conn: _claimed(conn, got))
+        return changed.answer(lambda conn: _claimed(conn, claim))
 
     @post("/{trajectory:str}/{claim_id:str}/extend", operation_id="extendClaim", status_code=200)
     def extend(
@@ -64,7 +66,7 @@ class Workers(Controller):
         trajectory: FromPath[str],
         claim_id: FromPath[ClaimId],
     ) -> Response[Trajectory]:
-        """Begins the lease anew, for a worker that needs more time."""
+        """Restarts the lease, for a worker that needs more time."""
         id_ = _id(backend, caller, collection, trajectory)
         return _answer(backend.change(caller, MODELS, use_cases.extend, collection, id_, claim_id), id_)
 
@@ -78,7 +80,7 @@ class Workers(Controller):
         claim_id: FromPath[ClaimId],
         data: JSONBody[StepReport],
     ) -> Response[Trajectory]:
-        """Reports what a step was given and what it gave. The same step again replaces its report."""
+        """Reports the inputs and outputs of a step. A further report on the same step replaces the earlier one."""
         id_ = _id(backend, caller, collection, trajectory)
         return _answer(backend.change(caller, MODELS, use_cases.report, collection, id_, claim_id, data), id_)
 
@@ -92,7 +94,7 @@ class Workers(Controller):
         claim_id: FromPath[ClaimId],
         data: JSONBody[FinishRequest],
     ) -> Response[Trajectory]:
-        """Ends the work on the trajectory. The status `pending` hands it back to whoever takes it next."""
+        """Ends the work on the trajectory. With the status `pending`, any worker may claim it again."""
         id_ = _id(backend, caller, collection, trajectory)
         return _answer(backend.change(caller, MODELS, use_cases.finish, collection, id_, claim_id, data), id_)
 
@@ -111,23 +113,23 @@ def _waiting(backend: Backend, caller: Caller, collection: str, task: str | None
 def _id(backend: Backend, caller: Caller, collection: str, trajectory: str) -> UUID:
     company_id, number = backend.authorize(caller, collections.enter, collection), number_of(trajectory)
     with backend.consistent_read(*MODELS) as conn:
-        known = trajectories.known(conn, company_id, [number])
-    if number not in known:
+        ids = trajectories.known(conn, company_id, [number])
+    if number not in ids:
         raise NotFound
-    return known[number]
+    return ids[number]
 
 
-def _claimed(conn: Connection, got: use_cases.Claimed) -> Claimed | None:
-    found = trajectories.one(conn, got.trajectory_id)
-    if found is None:
+def _claimed(conn: Connection, claim: use_cases.Claimed) -> Claimed | None:
+    trajectory = trajectories.one(conn, claim.trajectory_id)
+    if trajectory is None:
         return None
     return Claimed(
-        claim_id=got.claim_id,
+        claim_id=claim.claim_id,
         lease_s=int(LEASE.total_seconds()),
-        trajectory=found,
-        init_params=found.init_params,
-        secret_params=got.secret_params,
-        environment_variables=got.environment,
+        trajectory=trajectory,
+        init_params=trajectory.init_params,
+        secret_params=claim.secret_params,
+        environment_variables=claim.environment,
     )
 
 

@@ -1,1 +1,1 @@
-"""What monitoring sees: health, metrics, traces of requests."""
+"""The interface for monitoring: health, metrics, traces of requests."""

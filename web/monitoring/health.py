@@ -1,4 +1,4 @@
-"""Whether we work: the database, how far each read model is behind the log, schedules that nobody fires (contract 7.1)."""
+"""The health of the service: the database, the lag of the read models, overdue schedules (contract 7.1)."""
 
 from importlib.metadata import version
 
@@ -17,7 +17,7 @@ from projections.responses import ResponseBody
 from web.http.backend import Backend
 
 VERSION = version("routines")
-STUCK_S = 10.0  # a read model that has been behind for so long is not keeping up
+STUCK_S = 10.0  # a read model that is behind for longer makes the service `degraded`
 MOST_COUNTED = 1_000
 
 log = structlog.get_logger(process="web")
@@ -25,10 +25,11 @@ log = structlog.get_logger(process="web")
 
 class Health(ResponseBody, frozen=True, kw_only=True):
     """
-    `status` is `degraded` while a read model has stopped or falls behind, so that reads of it answer 503, while one is
-    outdated, or while schedules are due for more than a minute, so that no scheduler seems to run. `isolated` of a read model
-    counts the events that it could not take and has passed over: `routines projections isolated` shows them. After an upgrade
-    an `isOutdated` read model shows the rows of the older version until `rebuiltTo` has reached the head of the log.
+    `status` is `degraded` in three cases: a read model has stopped or falls behind, so that reads of it answer 503; a
+    read model is outdated; or schedules are due for more than a minute, so that no scheduler seems to run. `isolated`
+    of a read model counts the events that it could not take and has passed over: `routines projections isolated` shows
+    them. After an upgrade an `isOutdated` read model shows the rows of the older version until `rebuiltTo` has reached
+    the head of the log.
     """
 
     status: str
@@ -42,17 +43,21 @@ class Health(ResponseBody, frozen=True, kw_only=True):
 
 
 class Unhealthy(ResponseBody, frozen=True, kw_only=True):
+    """The answer while the database cannot be reached; `error` names the reason."""
+
     error: str
     status: str = "unhealthy"
 
 
 ANSWERS = {
-    200: ResponseSpec(Health, description="The database is there.", generate_examples=False),
+    200: ResponseSpec(Health, description="The database can be reached.", generate_examples=False),
     503: ResponseSpec(Unhealthy, description="The database cannot be reached.", generate_examples=False),
 }
 
 
 class HealthController(Controller):
+    """The health of the service, which needs no credential."""
+
     tags = ("health",)
 
     @get("/health", operation_id="getHealth", sync_to_thread=True, responses=ANSWERS)

@@ -1,7 +1,7 @@
 """
-What monitoring asks for, in the format of Prometheus: what has been counted, how work stands, how this process does.
+Metrics in the format of Prometheus: totals of the log, the work that waits, the state of this process.
 
-Totals are the log's: every web process shows the same, so they are not to be added up over processes.
+Totals come from the log: every web process shows the same ones, so they must not be added up over processes.
 """
 
 import math
@@ -35,48 +35,50 @@ from web.http.backend import Backend
 from web.http.requests import JsonRequest
 from web.monitoring.traffic import Traffic
 
-MOST_COUNTED = 100_000  # schedules: what a scrape costs has a limit
-GROWING = (  # the fastest growing
+MOST_COUNTED = 100_000  # schedules; it limits the cost of a scrape
+GROWING = (  # the quotas of the things whose number grows fastest
     "max_company_routines",
     "max_company_open_issues",
     "max_company_live_trajectories",
     "max_company_log_bytes",
 )
-COUNT_AGAIN_S = 60.0  # how long who is near those is believed
+COUNT_AGAIN_S = 60.0  # how long the number of companies near those quotas is kept
 OPENMETRICS, PLAIN = "application/openmetrics-text", "text/plain; version=0.0.4"  # the framework adds the charset
 
 log = structlog.get_logger(process="web")
 
 
 class Scrape(Collector):
-    """What one scrape shows."""
+    """The metrics of one scrape: those that it has read, and the traffic of this process."""
 
     def __init__(self, *families: Metric, traffic: Traffic) -> None:
         self._families = families
         self._traffic = traffic
 
     def collect(self) -> Iterable[Metric]:
+        """Yield the metrics, for the Prometheus client."""
         yield from self._families
         yield from self._traffic.registry.collect()
 
 
 class Near:
-    """How many companies are near a quota of how many there may be: looked up now and then, since all rows are counted."""
+    """The number of companies near each quota in GROWING. It is kept for COUNT_AGAIN_S, since all rows are counted."""
 
     def __init__(self) -> None:
-        self._found: Mapping[str, int] = {}
+        self._counts: Mapping[str, int] = {}
         self._again_at = -math.inf
 
     def __call__(self, conn: Connection, limits: Limits) -> Mapping[str, int]:
+        """Return the number of companies near each quota, by the quota's name."""
         if time.monotonic() >= self._again_at:
             least = {name: int(getattr(limits, name) * NEAR) for name in GROWING}
-            self._found = {name: len(usage.counts(conn, name, many)) if many else 0 for name, many in least.items()}
+            self._counts = {name: len(usage.counts(conn, name, many)) if many else 0 for name, many in least.items()}
             self._again_at = time.monotonic() + COUNT_AGAIN_S
-        return self._found
+        return self._counts
 
 
 def metrics(backend: Backend, traffic: Traffic) -> HTTPRouteHandler:
-    """The route; it needs no token, since no label names anybody or anything of theirs."""
+    """Return the route. It needs no token, since no label names anybody or anything of theirs."""
     near = Near()
 
     @get("/metrics", operation_id="getMetrics", include_in_schema=False, sync_to_thread=True)
@@ -86,12 +88,12 @@ def metrics(backend: Backend, traffic: Traffic) -> HTTPRouteHandler:
         except (psycopg.Error, PoolTimeout):
             log.warning("database_unreachable")
             families, status = [_up(reached=False)], HTTPStatus.SERVICE_UNAVAILABLE
-        shown = Scrape(*families, traffic=traffic)
+        collector = Scrape(*families, traffic=traffic)
         if OPENMETRICS in request.headers.get("accept", ""):
-            body = openmetrics.generate_latest(shown)  # type: ignore[no-untyped-call]
+            body = openmetrics.generate_latest(collector)  # type: ignore[no-untyped-call]
             kind = openmetrics.CONTENT_TYPE_LATEST
         else:
-            body, kind = generate_latest(shown), PLAIN
+            body, kind = generate_latest(collector), PLAIN
         return Response(body, status_code=status, media_type=kind)
 
     return scrape
@@ -101,30 +103,30 @@ def _up(*, reached: bool) -> Metric:
     return _gauge("routines_database_up", "Whether the database could be reached.", reached)
 
 
-def _state(backend: Backend, counted: Near) -> list[Metric]:
+def _state(backend: Backend, count_near: Near) -> list[Metric]:
     now = backend.executor.clock()
     with backend.pool.connection() as conn:
         statuses = positions.status(conn)
-        found = firing_metrics.firings(conn)
+        firings = firing_metrics.firings(conn)
         due = backlog.backlog(conn, now, MOST_COUNTED)
         enabled = backlog.backlog(conn, backlog.ANY_TIME, MOST_COUNTED)
         pending_deliveries = deliveries.tallies(conn)
-        near = counted(conn, backend.limits)
+        near = count_near(conn, backend.limits)
     overdue_s = (now - due.first_at).total_seconds() if due.first_at else 0.0
     return [
-        _counter("routines_runs", "Firings, by what became of them.", ("source", "outcome", "reason"), found.runs),
-        _counter("routines_missed_occurrences", "Occurrences that were too late to run.", ("reason",), found.missed),
-        _counter("routines_run_ends", "Ends of execution issues, and so of their runs.", ("status",), found.ended),
-        _lateness(found.lateness),
+        _counter("routines_runs", "Firings, by what became of them.", ("source", "outcome", "reason"), firings.runs),
+        _counter("routines_missed_occurrences", "Occurrences that were too late to run.", ("reason",), firings.missed),
+        _counter("routines_run_ends", "Ends of execution issues, and so of their runs.", ("status",), firings.ended),
+        _lateness(firings.lateness),
         _counter(
-            "routines_delivery_attempts", "Attempts to deliver, by what came of them.", ("outcome",), found.attempts
+            "routines_delivery_attempts", "Attempts to deliver, by what came of them.", ("outcome",), firings.attempts
         ),
         *_pending_deliveries(pending_deliveries, now),
         _gauge(
             "routines_schedules_enabled", f"Enabled schedules of active routines, to {MOST_COUNTED}.", enabled.count
         ),
         _gauge("routines_schedules_due", f"Those of them whose time has come, to {MOST_COUNTED}.", due.count),
-        _gauge("routines_schedules_longest_overdue_seconds", "Since when the first of those has waited.", overdue_s),
+        _gauge("routines_schedules_longest_overdue_seconds", "How long the first of those has waited.", overdue_s),
         _gauge("routines_log_position", "The newest event of the log.", max(map(_head, statuses), default=0)),
         *_read_models(statuses),
         *_quotas(backend.executor.quotas, near),
@@ -132,7 +134,7 @@ def _state(backend: Backend, counted: Near) -> list[Metric]:
 
 
 def _quotas(quotas: Quotas | None, near: Mapping[str, int]) -> list[Metric]:
-    """Of this process, but for how many there are of a thing: that is everybody's."""
+    """Return the metrics of quotas: of this process, except for `near`, which counts over the whole service."""
     if quotas is None:
         return []
     refused: dict[tuple[str, ...], int] = {(name,): total for name, total in quotas.refused().items()}
@@ -163,7 +165,7 @@ def _pending_deliveries(pending_deliveries: Mapping[str, tuple[int, datetime]], 
         GaugeMetricFamily(f"routines_deliveries_{name}", text, labels=["kind"])
         for name, text in (
             ("waiting", "Deliveries that are not made and not given up, those between two attempts included."),
-            ("longest_overdue_seconds", "Since when the first of those could have been sent."),
+            ("longest_overdue_seconds", "How long ago the first of those could have been sent."),
         )
     )
     for kind in get_args(DeliveryKind):
@@ -182,10 +184,10 @@ def _read_models(statuses: Sequence[ReadModelStatus]) -> list[Metric]:
         GaugeMetricFamily(f"routines_read_model_{name}", text, labels=["read_model"])
         for name, text in (
             ("lag_events", "How many events a read model is behind the log."),
-            ("lag_seconds", "Since when the next of these waits."),
-            ("stopped", "Whether it can go no further."),
-            ("isolated_events", "How many events it could not take, and has passed over."),
-            ("outdated", "Whether its rows are those of an older version, until it is rebuilt."),
+            ("lag_seconds", "How long the next of these has waited."),
+            ("stopped", "Whether the read model has stopped at an event."),
+            ("isolated_events", "How many events the read model could not take and has passed over."),
+            ("outdated", "Whether the rows are those of an older version until the read model is rebuilt."),
         )
     )
     for status in statuses:
@@ -200,8 +202,8 @@ def _read_models(statuses: Sequence[ReadModelStatus]) -> list[Metric]:
 def _lateness(lateness: Mapping[str, Lateness]) -> Metric:
     text = "From the planned moment of a scheduled firing to the decision on it; caught_up: it was late on purpose."
     family = HistogramMetricFamily("routines_firing_lateness_seconds", text, labels=["timing"])
-    for timing, found in lateness.items():
-        family.add_metric([timing], list(zip(BOUNDS, found.up_to, strict=True)), found.sum_s)
+    for timing, distribution in lateness.items():
+        family.add_metric([timing], list(zip(BOUNDS, distribution.up_to, strict=True)), distribution.sum_s)
     return family
 
 

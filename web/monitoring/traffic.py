@@ -1,7 +1,7 @@
 """
-What this process answers: how many requests of each operation, with which status, in which time; and a span for each.
+The traffic of this process: requests counted by operation and status, their durations, and a trace span for each.
 
-Both go by operation, never by path: paths are many, and hold ids and the addresses of webhooks.
+Metrics and spans name operations, never paths: paths are many, and contain ids and the addresses of webhooks.
 """
 
 import time
@@ -19,16 +19,18 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessColl
 from application import tracing
 
 BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-UNANSWERED = "none"  # the client left
+UNANSWERED = "none"  # the status of a request whose client left before the answer
 PROPAGATOR = TraceContextTextMapPropagator()
 TRACE_HEADERS = (b"traceparent", b"tracestate")
-MAX_TRACE_BYTES = 2_048  # of a header, or the library writes a line of the log about each longer one
-OTHER = "other"  # the pages that describe the API, and whatever is no route
+MAX_TRACE_BYTES = 2_048  # of a header; the library logs a line about each longer one
+OTHER = "other"  # the operation of pages that describe the API, and of unknown paths
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each, to say since when it counts
+disable_created_metrics()  # type: ignore[no-untyped-call]  # it would add a series for the creation time of each
 
 
 class Traffic:
+    """Counts and traces the requests of this process; `registry` holds its metrics."""
+
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
@@ -47,15 +49,15 @@ class Traffic:
         )
 
     def watched(self, app: ASGIApp) -> ASGIApp:
-        """The framework's application, which notes in the scope of a request which operation it is."""
+        """Return the application with counting and tracing. It must set the route handler in the scope of a request."""
 
-        async def watching(scope: Scope, receive: Receive, send: Send) -> None:
+        async def handle(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != ScopeType.HTTP:
                 await app(scope, receive, send)
                 return
             status, began = 0, time.perf_counter()
 
-            async def sent(message: Message) -> None:
+            async def send_and_note(message: Message) -> None:
                 nonlocal status
                 if message["type"] == "http.response.start":
                     status = message["status"]
@@ -63,14 +65,14 @@ class Traffic:
 
             with tracing.span("request", kind=SpanKind.SERVER, within=_callers_trace(scope["headers"])) as span:
                 try:
-                    await app(scope, receive, sent)
+                    await app(scope, receive, send_and_note)
                 finally:
                     operation = _operation(scope)
                     self._answers.labels(operation, status or UNANSWERED).inc()
                     self._took.labels(operation).observe(time.perf_counter() - began)
                     _describe(span, operation, scope["method"], status)
 
-        return watching
+        return handle
 
 
 def _describe(span: Span, operation: str, method: str, status: int) -> None:
@@ -81,16 +83,16 @@ def _describe(span: Span, operation: str, method: str, status: int) -> None:
 
 
 def _callers_trace(headers: Iterable[tuple[bytes, bytes]]) -> Context | None:
-    """The caller's own trace, if it says that it keeps one (W3C Trace Context)."""
-    given = {
+    """Return the trace of the caller, or None if it sends none (W3C Trace Context)."""
+    trace_headers = {
         name.decode(): value.decode("latin-1")
         for name, value in headers
         if name in TRACE_HEADERS and len(value) <= MAX_TRACE_BYTES
     }
-    return PROPAGATOR.extract(given) if given else None
+    return PROPAGATOR.extract(trace_headers) if trace_headers else None
 
 
 def _operation(scope: Any) -> str:
-    """The id of the operation that the framework has found for a request."""
-    found = getattr(scope.get("route_handler"), "operation_id", None)
-    return found if isinstance(found, str) else OTHER
+    """Return the id of the operation that the framework has found for a request, or OTHER."""
+    operation_id = getattr(scope.get("route_handler"), "operation_id", None)
+    return operation_id if isinstance(operation_id, str) else OTHER

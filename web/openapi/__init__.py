@@ -1,1 +1,1 @@
-"""What the APIs say of themselves."""
+"""The descriptions of the two APIs in OpenAPI."""

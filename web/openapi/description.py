@@ -1,8 +1,8 @@
 """
-What the framework's description of the routes lacks: the schemas of bodies and answers, the statuses by which requests
-are turned away, headers, what parameters mean, examples.
+Completes the framework's description of the routes: schemas of bodies and answers, the statuses with which requests
+are refused, headers, the meaning of parameters, examples.
 
-Both APIs are described by it; they differ in how they refuse, which a `Dialect` says.
+It serves both APIs. They differ in how they refuse requests, which a `Dialect` says.
 """
 
 import re
@@ -38,7 +38,7 @@ DONE = {
 HEADERS: dict[int, Json] = {
     304: {
         "ETag": {"schema": TEXT, "description": "The tag of your copy.", "required": True},
-        **{one.name: {"schema": TEXT, "description": one.description} for one in NEXT},
+        **{header.name: {"schema": TEXT, "description": header.description} for header in NEXT},
     },
     401: {
         "WWW-Authenticate": {"schema": TEXT, "description": "How to authenticate: `Bearer`.", "required": True},
@@ -69,14 +69,14 @@ FORM: Json = {
     "description": "The same fields as text; those that are objects hold JSON.",
     "additionalProperties": TEXT,
 }
-RAW: dict[str, Json] = {  # the schemas of bodies that are no JSON, by media type
+RAW: dict[str, Json] = {  # the schemas of bodies that are not JSON, by media type
     ANYTHING: {"type": "string", "format": "binary"},
     **dict.fromkeys(FORMS, FORM),
 }
 
 
 class Operation(msgspec.Struct, dict=True):
-    """An operation: what the framework says of it, and its handler."""
+    """An operation: the framework's description of it, and its handler."""
 
     path: str
     method: str
@@ -85,89 +85,92 @@ class Operation(msgspec.Struct, dict=True):
 
     @property
     def id(self) -> str:
+        """The id of the operation, which is unique in its API."""
         return str(self.document["operationId"])
 
     @property
     def reads(self) -> bool:
+        """Whether it is a GET, and so changes nothing."""
         return self.method == "get"
 
     @property
     def is_protected(self) -> bool:
+        """Whether it needs a credential."""
         return "caller" in self.handler.parsed_fn_signature.parameters
 
     @property
     def position(self) -> Json:
-        """The header by which its answer says where in the log its change is, if it does."""
+        """The header with the log position of its change, by name; empty for an operation without it."""
         if self.reads or get_origin(self.handler.parsed_fn_signature.return_type.annotation) is not Response:
             return {}
         return {POSITION_HEADER: {**POSITION, "required": not self.handler.opt.get("waits", False)}}
 
     @cached_property
     def body(self) -> Any:
-        """The type of its body; None if it takes none."""
+        """The type of its body, or None if it takes none."""
         return shape_of(self.handler)
 
     @property
     def media_types(self) -> tuple[str, ...]:
-        """Those of its body."""
+        """The media types of its body."""
         usual = (JSON, MERGE_PATCH) if self.method == "patch" else (JSON,)
         return tuple(self.handler.opt.get("media_types", usual))
 
     @cached_property
     def answers(self) -> dict[int, Any]:
-        """The types of its answers by status, without the refusals that operations share; None has no body."""
+        """The types of its answers by status, without the refusals that operations share; None means no body."""
         returned = self.handler.parsed_fn_signature.return_type
         field = returned.inner_types[0] if get_origin(returned.annotation) is Response else returned
         specified = {status: spec.data_container for status, spec in (self.handler.responses or {}).items()}
         answers = {self.handler.status_code: None if field.annotation is NoneType else field.annotation}
         answers |= {status: kind for status, kind in specified.items() if kind is not Problem}
-        if HTTPStatus.NO_CONTENT in specified:  # which takes the place of null
+        if HTTPStatus.NO_CONTENT in specified:  # which replaces a null body
             answers[self.handler.status_code] = next(
                 kind for kind in get_args(field.annotation) if kind is not NoneType
             )
         return answers
 
 
-def usual_refusals(one: Operation) -> set[int]:
-    """The statuses by which an operation turns a request away, or says that there is nothing new."""
-    statuses = {400, 431, 503, *(one.handler.responses or {})}
-    statuses |= {401} if one.is_protected else set()
-    statuses |= {404} if "{" in one.path else set()
-    return statuses | ({304} if one.reads else {413, 415, 422, 429})  # of any write: a quota, if nothing else
+def usual_refusals(operation: Operation) -> set[int]:
+    """Return the statuses with which an operation refuses a request, or says that nothing has changed (304)."""
+    statuses = {400, 431, 503, *(operation.handler.responses or {})}
+    statuses |= {401} if operation.is_protected else set()
+    statuses |= {404} if "{" in operation.path else set()
+    return statuses | ({304} if operation.reads else {413, 415, 422, 429})  # 422 and 429 because of quotas
 
 
 class Dialect(msgspec.Struct, frozen=True):
-    """How an API refuses, and what examples it has."""
+    """How an API refuses requests, and its examples."""
 
     error: type[msgspec.Struct]
-    texts: dict[int, str]  # what a refusal means, by its status
+    texts: dict[int, str]  # the description of a refusal, by its status
     refusals: Callable[[Operation], set[int]]
     examples: Callable[[], Examples]
 
 
 def described(document: Json, handlers: Iterable[HTTPRouteHandler], dialect: Dialect) -> Json:
-    """The description of an API: what the framework says of its routes, and what their handlers say besides."""
+    """Return the complete description of an API, from the framework's description and the handlers of its routes."""
     operations = operations_of(document, handlers)
     examples = dialect.examples()
     bodies, body_components = schemas.of_bodies(
-        [*(one.body for one in operations if one.body is not None), dialect.error]
+        [*(operation.body for operation in operations if operation.body is not None), dialect.error]
     )
     answers, answer_components = schemas.of_answers(
-        kind for one in operations for kind in one.answers.values() if kind is not None
+        kind for operation in operations for kind in operation.answers.values() if kind is not None
     )
-    paths: Json = {one.path: {} for one in operations}
-    for one in operations:
-        refusals = dialect.refusals(one) - one.answers.keys()
-        paths[one.path][one.method] = {
-            "operationId": one.id,
-            "tags": one.document["tags"],
-            "summary": _summary(one.id),
-            "description": one.document.get("description", ""),
-            "security": document["security"] if one.is_protected else [],
-            "parameters": _parameters(one, examples),
-            **({} if one.body is None else {"requestBody": _body(one, bodies, examples)}),
+    paths: Json = {operation.path: {} for operation in operations}
+    for operation in operations:
+        refusals = dialect.refusals(operation) - operation.answers.keys()
+        paths[operation.path][operation.method] = {
+            "operationId": operation.id,
+            "tags": operation.document["tags"],
+            "summary": _summary(operation.id),
+            "description": operation.document.get("description", ""),
+            "security": document["security"] if operation.is_protected else [],
+            "parameters": _parameters(operation, examples),
+            **({} if operation.body is None else {"requestBody": _body(operation, bodies, examples)}),
             "responses": {
-                **{str(status): _answer(one, status, answers, examples) for status in one.answers},
+                **{str(status): _answer(operation, status, answers, examples) for status in operation.answers},
                 **{str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(refusals)},
             },
         }
@@ -180,42 +183,42 @@ def described(document: Json, handlers: Iterable[HTTPRouteHandler], dialect: Dia
 
 
 def operations_of(document: Json, handlers: Iterable[HTTPRouteHandler]) -> list[Operation]:
-    """By path and method."""
+    """Return the operations of a description, ordered by path and method."""
     by_id = {handler.operation_id: handler for handler in handlers}
     return [
-        Operation(path, method, found, by_id[found["operationId"]])
+        Operation(path, method, operation, by_id[operation["operationId"]])
         for path, methods in sorted(document["paths"].items())
-        for method, found in sorted(methods.items(), key=lambda item: METHODS.index(item[0]))
+        for method, operation in sorted(methods.items(), key=lambda item: METHODS.index(item[0]))
     ]
 
 
 def _summary(operation_id: str) -> str:
-    """`listIssues`: List issues."""
-    return re.sub("[A-Z]", lambda found: f" {found[0].lower()}", operation_id).capitalize()
+    """Return the summary of an operation: `List issues` for `listIssues`."""
+    return re.sub("[A-Z]", lambda match: f" {match[0].lower()}", operation_id).capitalize()
 
 
-def _parameters(one: Operation, examples: Examples) -> list[Json]:
-    types = {name: field.annotation for name, field in one.handler.parsed_fn_signature.parameters.items()}
+def _parameters(operation: Operation, examples: Examples) -> list[Json]:
+    types = {name: field.annotation for name, field in operation.handler.parsed_fn_signature.parameters.items()}
     return [
         *(
-            parameter(one.id, found, types.get(found["name"]), examples.paths)
-            for found in one.document.get("parameters", [])
+            parameter(operation.id, declaration, types.get(declaration["name"]), examples.paths)
+            for declaration in operation.document.get("parameters", [])
         ),
-        *([CONDITIONAL] if one.reads else []),
-        *one.handler.opt.get("headers", ()),
+        *([CONDITIONAL] if operation.reads else []),
+        *operation.handler.opt.get("headers", ()),
     ]
 
 
-def _body(one: Operation, bodies: dict[Any, Json], examples: Examples) -> Json:
-    named = {name: {"value": body} for name, body in examples.requests.get(one.id, {}).items()}
-    json: Json = {"schema": bodies[one.body], "examples": named}
-    content = {kind: {"schema": RAW.get(kind, bodies[one.body])} for kind in one.media_types}
-    content |= {kind: json for kind in one.media_types if kind not in RAW}
-    return {"required": is_needed(one.body), "content": content}
+def _body(operation: Operation, bodies: dict[Any, Json], examples: Examples) -> Json:
+    named = {name: {"value": body} for name, body in examples.requests.get(operation.id, {}).items()}
+    json: Json = {"schema": bodies[operation.body], "examples": named}
+    content = {kind: {"schema": RAW.get(kind, bodies[operation.body])} for kind in operation.media_types}
+    content |= {kind: json for kind in operation.media_types if kind not in RAW}
+    return {"required": is_needed(operation.body), "content": content}
 
 
 def is_needed(body: Any) -> bool:
-    """Whether an empty body is refused: it is read as `{}`."""
+    """Return whether an empty body, which is read as `{}`, is refused."""
     try:
         parse(body, {})
     except Invalid:
@@ -223,27 +226,27 @@ def is_needed(body: Any) -> bool:
     return False
 
 
-def _answer(one: Operation, status: int, answers: dict[Any, Json], examples: Examples) -> Json:
-    specified, kind = one.document["responses"][str(status)], one.answers[status]
+def _answer(operation: Operation, status: int, answers: dict[Any, Json], examples: Examples) -> Json:
+    specified, kind = operation.document["responses"][str(status)], operation.answers[status]
     headers = {name: {"schema": TEXT, **header} for name, header in specified.get("headers", {}).items()}
-    own = (one.handler.responses or {}).get(status)
+    own = (operation.handler.responses or {}).get(status)
     answer: Json = {"description": own.description if own else DONE[status], "headers": headers}
     if kind is None:
         return answer
     if status < HTTPStatus.BAD_REQUEST:
-        headers |= (ETAG if one.reads else {}) | one.position
-    example = examples.answers[one.id if status < HTTPStatus.BAD_REQUEST else f"{one.id}.{status}"]
+        headers |= (ETAG if operation.reads else {}) | operation.position
+    example = examples.answers[operation.id if status < HTTPStatus.BAD_REQUEST else f"{operation.id}.{status}"]
     return {**answer, "content": {JSON: {"schema": answers[kind], "example": example}}}
 
 
 def _refusals(dialect: Dialect, examples: Examples) -> Json:
-    """The answers that operations share, by status."""
+    """Return the refusals that operations share, by status."""
     schema = {"$ref": schemas.REFERENCE.format(name=dialect.error.__name__)}
-    found: Json = {str(NOT_MODIFIED): {"description": UNCHANGED, "headers": HEADERS[NOT_MODIFIED]}}
+    answers: Json = {str(NOT_MODIFIED): {"description": UNCHANGED, "headers": HEADERS[NOT_MODIFIED]}}
     for status, text in dialect.texts.items():
-        found[str(status)] = {
+        answers[str(status)] = {
             "description": text,
             "headers": HEADERS.get(status, {}),
             "content": {JSON: {"schema": schema, "example": examples.problems[status]}},
         }
-    return found
+    return answers

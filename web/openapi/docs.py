@@ -1,4 +1,4 @@
-"""The API's own description, and a page that shows it without any other server."""
+"""The served description of an API, and a page that shows it without loading anything from other servers."""
 
 import base64
 import hashlib
@@ -22,33 +22,34 @@ from web.openapi.description import Dialect, described, usual_refusals
 PAGE = files("web.openapi").joinpath("docs.html").read_text()
 ABOUT = """Recurring work for AI agents: every occurrence gets exactly one recorded outcome.
 
-JSON in, JSON out. Fields of a body that are not named here are ignored; U+0000 is allowed in no text. A GET takes
-HEAD as well. An unknown path or method, and a malformed id in a path, is a 404."""
+Bodies and answers are JSON. Fields of a body that are not named here are ignored; no text may contain U+0000. HEAD is
+answered wherever GET is. An unknown path or method, and a malformed id in a path, is answered with 404."""
 
 
 class DescriptionPlugin(JsonRenderPlugin):
-    """What the framework has found out, completed; made when it is asked for first."""
+    """Serves the completed description, which is made for the first request and kept."""
 
     def __init__(self, dialect: Dialect) -> None:
         super().__init__(path="/")
         self._dialect = dialect
-        self._made: bytes | None = None
+        self._document: bytes | None = None
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        if self._made is None:
-            self._made = msgspec.json.encode(described(openapi_schema, handlers_of(request.app), self._dialect))
-        return self._made
+        """Return the description as JSON."""
+        if self._document is None:
+            self._document = msgspec.json.encode(described(openapi_schema, handlers_of(request.app), self._dialect))
+        return self._document
 
 
 def handlers_of(app: Litestar) -> list[Any]:
-    """Those of the routes that are described."""
+    """Return the handlers of the routes that have an operation id, which are those that are described."""
     routes = [route for route in app.routes if isinstance(route, HTTPRoute)]
-    found = [handler for route in routes for handler, _ in route.route_handler_map.values()]
-    return [handler for handler in found if handler.operation_id is not None]
+    handlers = [handler for route in routes for handler, _ in route.route_handler_map.values()]
+    return [handler for handler in handlers if handler.operation_id is not None]
 
 
 def description_of(title: str, about: str, path: str, dialect: Dialect) -> OpenAPIConfig:
-    """How an API of ours describes itself at a path."""
+    """Return the configuration by which an API serves its description at a path."""
     return OpenAPIConfig(
         title=title,
         version=VERSION,
@@ -71,7 +72,7 @@ openapi = description_of("Routines", ABOUT, "/api/openapi.json", DIALECT)
 
 
 def _sources(element: str) -> str:
-    """The hashes by which a browser knows what the page itself holds in elements of a name, and runs nothing else."""
+    """Return the hashes of the inline scripts or styles of the page, for a policy that allows no others."""
     texts = re.findall(f"<{element}>(.*?)</{element}>", PAGE, re.DOTALL)
     hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in texts]
     return " ".join(f"'sha256-{digest}'" for digest in hashes)
@@ -89,4 +90,5 @@ PAGE_HEADERS = {
 
 @get("/docs", media_type=MediaType.HTML, response_headers=PAGE_HEADERS, include_in_schema=False, sync_to_thread=False)
 def docs_page() -> str:
+    """Return the page that shows the description of the API beside it."""
     return PAGE

@@ -1,9 +1,9 @@
 """
-What the parameters of paths, queries and headers take, for the descriptions of both APIs.
+The descriptions and schemas of parameters in paths, queries and headers, for both APIs.
 
-Ids in paths say it by their type. The others are read as text and judged by us, not by the framework, so it cannot
-describe them. Where a parameter is taken in more forms than are of use to anybody, its schema is as wide as what is
-taken, and the words say what is meant.
+Ids in paths are described by their type. The other parameters are read as text and checked by us, not by the framework,
+so it cannot describe them. Where more forms of a parameter are accepted than anybody needs, its schema allows all of
+them, and its description says which form is meant.
 """
 
 import inspect
@@ -26,7 +26,7 @@ ID_OR_NONE: Json = {"type": "string", "pattern": f"^({HEX_UUID})?$", "descriptio
 
 
 def _words(words: Any) -> Json:
-    """Several words in one text, as any client can send them; an empty one is none."""
+    """Return the schema of several words in one text, joined by commas; empty words are ignored."""
     word = "|".join([*get_args(words), ""])
     return {"type": "string", "pattern": f"^({word})(,({word}))*$"}
 
@@ -35,7 +35,7 @@ def _number(least: int, most: int, default: int) -> Json:
     return {"type": "integer", "minimum": least, "maximum": most, "default": default}
 
 
-DESCRIPTIONS: dict[str, tuple[str, Json]] = {  # by name, or by operation and name
+DESCRIPTIONS: dict[str, tuple[str, Json]] = {  # by name of the parameter, or by operation and name
     "getAgent.agent_id": ("An agent's id, or its short name (`urlKey`).", TEXT),
     "getProject.project_id": ("A project's id, or its short name (`urlKey`).", TEXT),
     "updateProject.project_id": ("A project's id, or its short name (`urlKey`).", TEXT),
@@ -61,14 +61,14 @@ DESCRIPTIONS: dict[str, tuple[str, Json]] = {  # by name, or by operation and na
     "issuedByUserId": ("Only those that this user issued.", ID_OR_NONE),
     "triggerId": ("Only this trigger of the routine.", ID_OR_NONE),
     "q": ("Only those that contain this text; upper and lower case are the same.", TEXT),
-    "cursor": ("The page after the one that named this cursor. Without it, the first page.", TEXT),
+    "cursor": ("The page after the one that returned this cursor. Without it, the first page.", TEXT),
     "offset": ("How many to leave out at the start.", _number(0, 10**9, 0)),
-    "after": ("Only those after this comment, in the order asked for.", ID_OR_NONE),
+    "after": ("Only those after this comment, in the requested order.", ID_OR_NONE),
     "afterCommentId": ("Another name of `after`, which takes precedence.", ID_OR_NONE),
     "order": ("The oldest (`asc`) or the newest (`desc`) come first.", {"enum": ["asc", "desc"], "default": "desc"}),
     "from": ("The beginning of the period, in ISO 8601. Without it, 24 hours ago.", MOMENT_OR_NONE),
     "to": ("The end of the period, in ISO 8601. Without it, in 24 hours.", MOMENT_OR_NONE),
-    "at": ("The moment that is asked about, in ISO 8601; it stands for its minute.", MOMENT),
+    "at": ("The moment that is asked about, in ISO 8601; the whole minute is meant.", MOMENT),
     "page": ("The number of the page; the first is 1.", _number(1, 10**9 - 1, 1)),
     "limit": ("How many a page has at most.", _number(1, 200, 50)),
     "revokeKeys": (
@@ -104,11 +104,11 @@ DESCRIPTIONS: dict[str, tuple[str, Json]] = {  # by name, or by operation and na
         ID_OR_NONE,
     ),
     "X-Routines-Consistency": (
-        "`eventual` takes what is there, without waiting for what was just recorded.",
+        "`eventual` reads what is there, without waiting for what was just recorded.",
         TEXT,
     ),
 }
-REQUIRED = {"at"}  # although the framework does not know it: we refuse without it, in words of our own
+REQUIRED = {"at"}  # optional for the framework, so that its absence is refused with a message of ours
 
 
 def _header(name: str, description: str, schema: Json = TEXT) -> Json:
@@ -118,7 +118,7 @@ def _header(name: str, description: str, schema: Json = TEXT) -> Json:
 CONDITIONAL = _header(
     "If-None-Match", "The ETags of copies that you have. If one of them is current, the answer is 304."
 )
-WEBHOOK_HEADERS = (  # a webhook's request is read as it came, since what is signed are its bytes
+WEBHOOK_HEADERS = (  # a webhook's request is read as raw bytes, since these are what is signed
     _header("Idempotency-Key", "The same key gives the same run.", {"type": "string", "maxLength": 255}),
     _header("X-Paperclip-Signature", "`hmac_sha256`: the hexadecimal HMAC-SHA256 of `<timestamp>.<body>`."),
     _header("X-Paperclip-Timestamp", "`hmac_sha256`: when it was signed, in seconds or milliseconds since 1970."),
@@ -129,13 +129,13 @@ WEBHOOK_HEADERS = (  # a webhook's request is read as it came, since what is sig
 )
 
 
-def parameter(operation_id: str, found: Json, kind: Any, examples: Mapping[str, str]) -> Json:
-    """A parameter that the framework found in an operation, whose handler takes it as this kind."""
-    name, place = found["name"], found["in"]
+def parameter(operation_id: str, declaration: Json, kind: Any, examples: Mapping[str, str]) -> Json:
+    """Return the description of a parameter of an operation, whose handler takes it as this type."""
+    name, place = declaration["name"], declaration["in"]
     if isinstance(kind, type) and issubclass(kind, PathId):
         description, schema = inspect.getdoc(kind), UUID
     else:
         description, schema = DESCRIPTIONS.get(f"{operation_id}.{name}") or DESCRIPTIONS[name]
     example = {"example": examples[name]} if place == "path" else {}
-    required = found["required"] or name in REQUIRED
+    required = declaration["required"] or name in REQUIRED
     return {"name": name, "in": place, "required": required, "description": description, "schema": schema, **example}

@@ -1,4 +1,4 @@
-"""Shapes as JSON Schema: what msgspec says of them, and what it cannot know of ours."""
+"""JSON Schemas of bodies and answers: those that msgspec makes, completed by rules that it does not know."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -13,22 +13,22 @@ Json = dict[str, Any]
 
 REFERENCE = "#/components/schemas/{name}"
 ANY_JSON = {"description": "any JSON value"}
-SPACE = r"\s\x1c-\x1f\x85"  # what Python calls so; the \s of ECMA-262, which schemas speak, is less
+SPACE = r"\s\x1c-\x1f\x85"  # whitespace in Python; the \s of ECMA-262, which schemas use, is less
 NOT_BLANK = rf"[^{SPACE}]|\ufeff"
 
 
 def _is_given(name: str) -> Json:
-    """The field is there, and not null."""
+    """Return a schema that requires a field that is present and not null."""
     return {"required": [name], "properties": {name: {"type": "string"}}}
 
 
 def _either(name: str, other: str) -> Json:
-    """At least one of two fields is given."""
+    """Return a schema that requires at least one of two fields."""
     return {"if": _is_given(name), "else": _is_given(other)}
 
 
-# What bodies say of several fields at once (their `faults`), as far as schemas can. It is said by `if`, which generators
-# of clients leave alone: of alternatives they make types of their own, without the other fields.
+# The rules on several fields of a body (its `faults`), as far as a schema can express them. They use `if`, which
+# generators of clients ignore. From alternatives (`anyOf`) they would make separate types without the other fields.
 TOGETHER: dict[str, Json] = {
     "MemberDraft": _either("userId", "name"),
     "ScheduleDraft": _either("cronExpression", "runAt"),
@@ -42,7 +42,7 @@ TOGETHER: dict[str, Json] = {
 
 
 def of_bodies(shapes: Iterable[Any]) -> tuple[dict[Any, Json], Json]:
-    """The schema of each shape that requests come in, and the components that these refer to, by name."""
+    """Return the schema of each type of a body, and the components to which these refer, by name."""
     schemas, components = _schemas(shapes)
     bodies = {body.__name__: body for body in _bodies(Body)}
     for name, component in components.items():
@@ -53,7 +53,7 @@ def of_bodies(shapes: Iterable[Any]) -> tuple[dict[Any, Json], Json]:
 
 
 def of_answers(shapes: Iterable[Any]) -> tuple[dict[Any, Json], Json]:
-    """The same of shapes that answers come in: every field is always there, unless it has no default at all."""
+    """Return the same for the types of answers. Every field with a default is required, since it is always sent."""
     schemas, components = _schemas(shapes)
     for component in components.values():
         fields = component["properties"]
@@ -65,7 +65,7 @@ def of_answers(shapes: Iterable[Any]) -> tuple[dict[Any, Json], Json]:
 
 
 def together(bodies: Json, answers: Json) -> Json:
-    """All components. Two of one name must say the same, lest one hides the other."""
+    """Return all components. Raise ValueError if two of the same name differ, since one would hide the other."""
     if hidden := [name for name in bodies.keys() & answers.keys() if bodies[name] != answers[name]]:
         raise ValueError(f"Bodies and answers of different shapes have the same names: {hidden}")
     return bodies | answers
@@ -73,12 +73,12 @@ def together(bodies: Json, answers: Json) -> Json:
 
 def _schemas(shapes: Iterable[Any]) -> tuple[dict[Any, Json], Json]:
     shapes = list(dict.fromkeys(shapes))
-    found, components = msgspec.json.schema_components(shapes, schema_hook=lambda _: ANY_JSON, ref_template=REFERENCE)
-    return dict(zip(shapes, found, strict=True)), components
+    schemas, components = msgspec.json.schema_components(shapes, schema_hook=lambda _: ANY_JSON, ref_template=REFERENCE)
+    return dict(zip(shapes, schemas, strict=True)), components
 
 
 def _complete(body: type[msgspec.Struct], fields: Json) -> None:
-    """Moments; text that is trimmed, and must not be blank unless it may be empty; patterns that mean Python's space."""
+    """Complete the schemas of texts: moments, texts that are trimmed and must not be blank, Python's whitespace."""
     for field in msgspec.structs.fields(body):
         trimmed = any((meta.extra or {}).get("trim") for meta in _metas(field.type))
         for text in _texts(fields[field.encode_name]):
@@ -90,8 +90,8 @@ def _complete(body: type[msgspec.Struct], fields: Json) -> None:
                 text |= {"pattern": NOT_BLANK, "description": "trimmed, not blank"}
 
 
-def _bodies(of: type[Body]) -> Iterator[type[Body]]:
-    for body in of.__subclasses__():
+def _bodies(base: type[Body]) -> Iterator[type[Body]]:
+    for body in base.__subclasses__():
         yield body
         yield from _bodies(body)
 
@@ -105,5 +105,5 @@ def _metas(annotation: Any) -> Iterator[Meta]:
 
 
 def _texts(schema: Json) -> Iterator[Json]:
-    """The schemas of text among the alternatives."""
-    yield from (one for one in schema.get("anyOf", [schema]) if one.get("type") == "string")
+    """Yield the schemas of text among the alternatives of a schema."""
+    yield from (option for option in schema.get("anyOf", [schema]) if option.get("type") == "string")

@@ -1,4 +1,4 @@
-"""Agents and their inbox (contract 7.3, 7.5)."""
+"""The routes of agents and their inbox (contract 7.3, 7.5)."""
 
 from collections.abc import Callable
 from functools import partial
@@ -31,11 +31,13 @@ MODELS = ("directory",)
 
 
 class Me(responses.Agent, frozen=True, kw_only=True):
+    """The calling agent. `chainOfCommand` is always empty."""
+
     chain_of_command: tuple[str, ...] = ()
 
 
 class MadeAgent(responses.Agent, frozen=True, kw_only=True):
-    """The secret that signs its heartbeats is shown when it is made, and never again."""
+    """An agent. `heartbeatSecret`, which signs its heartbeats, is shown when it is made, and never again."""
 
     heartbeat_secret: str | UnsetType = UNSET
 
@@ -47,6 +49,8 @@ class MadeAgent(responses.Agent, frozen=True, kw_only=True):
 
 
 class Agents(Controller):
+    """Agents, and what the calling agent reads of itself."""
+
     tags = ("agents",)
     dependencies = {"paging": Provide(cursor_only)}
 
@@ -75,7 +79,7 @@ class Agents(Controller):
         data: JSONBody[AgentDraft],
     ) -> Response[MadeAgent]:
         """
-        Creates an agent. With a `heartbeatUrl` (our addition) it is told of issues that are opened for it;
+        Creates an agent. With a `heartbeatUrl` (our addition) it gets a message about each issue that is opened for it;
         `heartbeatSecret` signs those messages.
         """
         changed = backend.change(caller, ("directory",), agents.create, company_id, data)
@@ -83,19 +87,19 @@ class Agents(Controller):
 
     @get("/agents/me", operation_id="getMe")
     def me(self, backend: NamedDependency[Backend], caller: NamedDependency[Caller]) -> Me:
-        """Returns the calling agent, without its addresses: those are shown to members who may change it."""
+        """Returns the calling agent, without its addresses, which only members who may change it see."""
         id_ = _calling_agent(backend, caller)
         with backend.consistent_read("directory") as conn:
-            found = directory.agent(conn, id_)
-        if found is None:
+            agent = directory.agent(conn, id_)
+        if agent is None:
             raise NotFound("Agent not found")
-        return disclosure.masked(Me(**{name: getattr(found, name) for name in responses.Agent.__struct_fields__}))
+        return disclosure.masked(Me(**{name: getattr(agent, name) for name in responses.Agent.__struct_fields__}))
 
     @get("/agents/me/inbox-lite", operation_id="getInbox", response_headers=NEXT)
     def inbox(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], paging: NamedDependency[Paging]
     ) -> Response[list[InboxItem]]:
-        """Returns what the calling agent has to do, oldest first."""
+        """Returns the issues that the calling agent has to work on, oldest first."""
         id_ = _calling_agent(backend, caller)
         return read_page(backend, paging, f"inbox of {id_}", ("issues",), partial(issues.inbox, agent_id=id_))
 
@@ -141,8 +145,8 @@ class Agents(Controller):
         data: JSONBody[SecretRotation],
     ) -> Response[MadeAgent]:
         """
-        Makes another secret, which is shown in this answer and never again. For `overlapSec` seconds the one before
-        signs beside it.
+        Makes a new secret, which is shown in this answer and never again. For `overlapSec` seconds the old one signs as
+        well.
         """
         return _made(backend.change(caller, ("directory",), agents.rotate_heartbeat_secret, agent_id, data.overlap_sec))
 
@@ -161,14 +165,14 @@ class Agents(Controller):
     def resume(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], agent_id: FromPath[AgentId]
     ) -> Response[responses.Agent]:
-        """Makes a paused agent an idle one."""
+        """Resumes a paused agent, which is idle then."""
         return _changed(backend, caller, agents.resume, agent_id)
 
     @post("/agents/{agent_id:str}/approve", operation_id="approveAgent", refuses=(403, 409), status_code=200)
     def approve(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], agent_id: FromPath[AgentId]
     ) -> Response[responses.Agent]:
-        """Makes an agent that waits for approval an idle one."""
+        """Approves an agent that waits for approval, which is idle then."""
         return _changed(backend, caller, agents.approve, agent_id)
 
     @post("/agents/{agent_id:str}/terminate", operation_id="terminateAgent", refuses=(403,), status_code=200)
@@ -188,10 +192,10 @@ def _changed(
 
 def _made(changed: Changed, status: int = 200) -> Response[MadeAgent]:
     result: agents.AgentResult = changed.result
-    shown = changed.answer(lambda conn: directory.agent(conn, result.agent_id), status)
-    fields = {name: getattr(shown.content, name) for name in responses.Agent.__struct_fields__}
+    answer = changed.answer(lambda conn: directory.agent(conn, result.agent_id), status)
+    fields = {name: getattr(answer.content, name) for name in responses.Agent.__struct_fields__}
     agent = MadeAgent(**fields, heartbeat_secret=result.heartbeat_secret or UNSET)
-    return Response(agent, status_code=status, headers=shown.headers)
+    return Response(agent, status_code=status, headers=answer.headers)
 
 
 def _calling_agent(backend: Backend, caller: Caller) -> UUID:

@@ -1,4 +1,4 @@
-"""Backfills: occurrences of a schedule in the past that are made up for (ours)."""
+"""The routes of backfills, which run past occurrences of a schedule (our addition)."""
 
 from typing import Literal
 from uuid import UUID
@@ -27,7 +27,7 @@ USUAL, MOST = 50, 200
 
 
 class WouldRun(ResponseBody, frozen=True, kw_only=True):
-    """An occurrence in UTC and in the schedule's zone; `leave_out` when it has the run `runId`."""
+    """An occurrence in UTC and in the schedule's zone. `action` is `leave_out` if it already has the run `runId`."""
 
     at: str
     local: str
@@ -37,8 +37,8 @@ class WouldRun(ResponseBody, frozen=True, kw_only=True):
 
 class BackfillPreview(ResponseBody, frozen=True, kw_only=True):
     """
-    What a backfill would do now: of `count` occurrences it would run `toRun`. The first 100 are named; `refusedBecause`
-    says why it would not be begun.
+    What a backfill would do now: of `count` occurrences it would run `toRun`. The first 100 are listed. If it would be
+    refused, `refusedBecause` says why.
     """
 
     trigger_id: UUID
@@ -53,6 +53,8 @@ class BackfillPreview(ResponseBody, frozen=True, kw_only=True):
 
 
 class Backfills(Controller):
+    """Backfills of schedule triggers."""
+
     tags = ("backfills",)
     dependencies = {"paging": Provide(paging)}
 
@@ -85,7 +87,7 @@ class Backfills(Controller):
         data: JSONBody[BackfillDraft],
     ) -> Response[Backfill]:
         """
-        Runs the occurrences of a range of the past, oldest first, except those that have run already.
+        Runs the occurrences of a range in the past, oldest first, except those that have already run.
 
         Its runs carry its id as `backfillId`. The range ends before the occurrences that the schedule itself still has
         to settle.
@@ -103,13 +105,13 @@ class Backfills(Controller):
     ) -> Response[list[Backfill]]:
         """Returns the backfills of the trigger, newest first."""
         limit = number(paging.limit, "limit", USUAL, 1, MOST)
-        listed = f"backfills of {trigger_id}"
-        after = place_of(paging.cursor, listed, UUID)
+        list_name = f"backfills of {trigger_id}"
+        after = place_of(paging.cursor, list_name, UUID)
         backend.authorize(caller, use_cases.may_list, trigger_id)
         with backend.consistent_read(*MODELS) as conn:
             before = row_of(after, lambda backfill_id: backfills.position(conn, trigger_id, backfill_id))
-            found = backfills.of_trigger(conn, trigger_id, limit, before=before)
-        return page(paging, listed, found, lambda one: one.id)
+            part = backfills.of_trigger(conn, trigger_id, limit, before=before)
+        return page(paging, list_name, part, lambda backfill: backfill.id)
 
     @get("/routine-backfills/{backfill_id:str}", operation_id="getBackfill")
     def detail(
@@ -128,37 +130,37 @@ class Backfills(Controller):
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], backfill_id: FromPath[BackfillId]
     ) -> Response[Backfill]:
         """
-        Cancels the backfill. Nothing more of it is run. What was run stays, and a backfill of the same range continues
-        from there.
+        Cancels the backfill. It starts no further runs. Its runs stay, and a backfill of the same range continues from
+        there.
         """
         cancelled = backend.change(caller, MODELS, use_cases.cancel, backfill_id)
         return cancelled.answer(lambda conn: backfills.backfill(conn, cancelled.result))
 
 
 def _checked(draft: BackfillDraft) -> BackfillDraft:
-    """Within the years that anybody could mean. Raises Invalid."""
+    """Return the draft if its range lies within the accepted years. Raise Invalid."""
     within(draft.from_, "from")
     within(draft.to, "to")
     return draft
 
 
-def _previewed(found: use_cases.Preview) -> BackfillPreview:
+def _previewed(preview: use_cases.Preview) -> BackfillPreview:
     return BackfillPreview(
-        trigger_id=found.trigger_id,
-        routine_id=found.routine_id,
-        from_=time(found.since),
-        to=time(found.until),
-        count=found.count,
-        to_run=found.count - found.left_out,
-        left_out=found.left_out,
-        refused_because=found.obstacle,
+        trigger_id=preview.trigger_id,
+        routine_id=preview.routine_id,
+        from_=time(preview.since),
+        to=time(preview.until),
+        count=preview.count,
+        to_run=preview.count - preview.left_out,
+        left_out=preview.left_out,
+        refused_because=preview.obstacle,
         occurrences=[
             WouldRun(
-                at=time(at),
-                local=local(at, found.zone).isoformat(),
+                at=time(moment),
+                local=local(moment, preview.zone).isoformat(),
                 action="run" if run_id is None else "leave_out",
                 run_id=run_id,
             )
-            for at, run_id in found.occurrences
+            for moment, run_id in preview.occurrences
         ],
     )

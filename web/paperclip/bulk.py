@@ -1,4 +1,4 @@
-"""Many routines of a company at once: paused or resumed, each on its own record (ours)."""
+"""The routes that pause or resume many routines of a company at once (our addition)."""
 
 from uuid import UUID
 
@@ -22,14 +22,14 @@ MOST = 1_000
 
 
 class Refused(ResponseBody, frozen=True, kw_only=True):
-    """A routine that stayed as it was, and why."""
+    """A routine that was not changed, and the reason."""
 
     routine_id: UUID
     error: str
 
 
 class BulkAnswer(ResponseBody, frozen=True, kw_only=True):
-    """What became of each routine that was meant: changed, as asked for already, or refused."""
+    """The outcome for each selected routine: it was changed, was already as requested, or was refused."""
 
     changed: list[UUID]
     unchanged: list[UUID]
@@ -37,6 +37,8 @@ class BulkAnswer(ResponseBody, frozen=True, kw_only=True):
 
 
 class Bulk(Controller):
+    """Changes of many routines at once."""
+
     path = "/companies/{company_id:str}/routines"
     tags = ("routines",)
 
@@ -50,8 +52,8 @@ class Bulk(Controller):
     ) -> BulkAnswer:
         """
         Pauses the active routines of the company, of a project, of an agent, of a list, or with a text in them;
-        several of these narrow the selection. Each is a change of its own, so one that is refused does not hold back
-        the others.
+        several of these narrow the selection. Each routine is changed by itself, so a refusal does not hold back the
+        others.
         """
         patch = RoutinePatch(status="paused", pause_note=data.pause_note, resume_at=data.resume_at)
         return _each(backend, caller, company_id, data, patch)
@@ -65,8 +67,8 @@ class Bulk(Controller):
         data: JSONBody[BulkResume],
     ) -> BulkAnswer:
         """
-        Resumes the paused routines that are selected as `pauseRoutines` selects. Occurrences that passed meanwhile are
-        not caught up with.
+        Resumes the paused routines of a selection, which is made as in `pauseRoutines`. Occurrences that passed in the
+        meantime are not caught up with.
         """
         patch = RoutinePatch(status="active")
         return _each(backend, caller, company_id, data, patch)
@@ -76,32 +78,34 @@ def _each(
     backend: Backend, caller: Caller, company_id: UUID, selection: BulkSelection, patch: RoutinePatch
 ) -> BulkAnswer:
     answer = BulkAnswer(changed=[], unchanged=[], refused=[])
-    for found in _meant(backend, caller, company_id, selection):
-        if found.status in ("archived", patch.status):
-            answer.unchanged.append(found.id)
+    for routine in _meant(backend, caller, company_id, selection):
+        if routine.status in ("archived", patch.status):
+            answer.unchanged.append(routine.id)
             continue
         try:
-            backend.executor.execute(caller, use_cases.update, found.id, patch)
+            backend.executor.execute(caller, use_cases.update, routine.id, patch)
         except DomainError as refusal:
-            answer.refused.append(Refused(routine_id=found.id, error=refusal.message))
+            answer.refused.append(Refused(routine_id=routine.id, error=refusal.message))
         else:
-            answer.changed.append(found.id)
+            answer.changed.append(routine.id)
     return answer
 
 
 def _meant(backend: Backend, caller: Caller, company_id: UUID, selection: BulkSelection) -> list[Meant]:
-    """The routines that the selection names. Raises Unacceptable when they are too many, Misfit for an unknown one."""
+    """Return the selected routines. Raise RuleViolation if they are too many, InvalidField if one does not exist."""
     backend.authorize(caller, use_cases.may_work, company_id)
     filters = routines.Filters(
         q=selection.q, project_id=selection.project_id, assignee_agent_id=selection.assignee_agent_id
     )
     ids = selection.routine_ids
     with backend.consistent_read(*MODELS) as conn:
-        found = routines.meant(conn, company_id, filters, ids=ids, limit=MOST + 1)
-        known = {one.id for one in routines.meant(conn, company_id, ids=ids, limit=MOST)} if ids else set()
+        matches = routines.meant(conn, company_id, filters, ids=ids, limit=MOST + 1)
+        existing_ids = (
+            {routine.id for routine in routines.meant(conn, company_id, ids=ids, limit=MOST)} if ids else set()
+        )
     for index, id_ in enumerate(ids or ()):
-        if id_ not in known:
+        if id_ not in existing_ids:
             raise InvalidField("Routine not found", f"routineIds.{index}")
-    if len(found) > MOST:
-        raise RuleViolation(f"More than {MOST:,} routines are meant: narrow it")
-    return found
+    if len(matches) > MOST:
+        raise RuleViolation(f"The selection matches more than {MOST:,} routines; narrow it.")
+    return matches

@@ -1,4 +1,4 @@
-"""Companies (contract 7.2)."""
+"""The routes of companies (contract 7.2)."""
 
 from functools import partial
 from typing import Any
@@ -26,6 +26,8 @@ MODELS = ("directory", "issues")
 
 
 class Companies(Controller):
+    """Companies, to which everything else belongs."""
+
     path = "/companies"
     tags = ("companies",)
     dependencies = {"paging": Provide(cursor_only)}
@@ -53,9 +55,9 @@ class Companies(Controller):
         """Returns the company."""
         backend.authorize(caller, read_access.company, company_id)
         with backend.consistent_read(*MODELS) as conn:
-            if (found := _shown(conn, company_id)) is None:
+            if (company := _shown(conn, company_id)) is None:
                 raise NotFound("Company not found")
-            return found
+            return company
 
     @patch("/{company_id:str}", operation_id="updateCompany", refuses=(403,))
     def update(
@@ -82,13 +84,13 @@ def _visible(conn: Connection, user: Principal, **page: Any) -> Part[responses.C
     if not isinstance(user, BoardUser):
         return Part()
     everywhere = user.instance_admin
-    found = directory.companies(conn, **page) if everywhere else directory.companies_of(conn, user.user_id, **page)
-    return found.of(_counted(conn, found))
+    part = directory.companies(conn, **page) if everywhere else directory.companies_of(conn, user.user_id, **page)
+    return part.of(_counted(conn, part))
 
 
 def _shown(conn: Connection, company_id: UUID) -> responses.Company | None:
-    found = directory.company(conn, company_id)
-    return None if found is None else _counted(conn, [found])[0]
+    company = directory.company(conn, company_id)
+    return None if company is None else _counted(conn, [company])[0]
 
 
 def _counted(conn: Connection, companies: list[responses.Company]) -> list[responses.Company]:

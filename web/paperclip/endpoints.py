@@ -1,4 +1,4 @@
-"""Webhook endpoints of a company, and deliveries: what left the system, and what became of it (ours)."""
+"""The routes of webhook endpoints, and of the deliveries to them, to agents and to callbacks (our addition)."""
 
 from functools import partial
 from typing import Any, get_args
@@ -31,7 +31,7 @@ USUAL, MOST = 50, 200
 
 
 class MadeEndpoint(EndpointFields, frozen=True, kw_only=True):
-    """The secret is shown here and never again: it signs what is sent (Standard Webhooks)."""
+    """An endpoint with its secret, which signs deliveries (Standard Webhooks) and is shown here and never again."""
 
     secret: str
 
@@ -43,6 +43,8 @@ class MadeEndpoint(EndpointFields, frozen=True, kw_only=True):
 
 
 class Endpoints(Controller):
+    """Webhook endpoints of a company, and its deliveries."""
+
     path = "/companies/{company_id:str}"
     tags = ("webhook endpoints",)
     dependencies = {"paging": Provide(paging), "cursor_paging": Provide(cursor_only)}
@@ -56,7 +58,7 @@ class Endpoints(Controller):
         data: JSONBody[EndpointDraft],
     ) -> Response[MadeEndpoint]:
         """
-        Creates an endpoint: the company's events of these kinds are sent there, signed. The secret is shown in this
+        Creates an endpoint, to which the company's events of these kinds are sent, signed. The secret is shown in this
         answer and never again.
         """
         changed = backend.change(caller, ENDPOINTS, use_cases.create, company_id, data)
@@ -86,9 +88,9 @@ class Endpoints(Controller):
         """Returns the endpoint."""
         backend.authorize(caller, use_cases.may_see, company_id, endpoint_id)
         with backend.consistent_read(*ENDPOINTS) as conn:
-            if (found := endpoints.one(conn, endpoint_id)) is None:
+            if (endpoint := endpoints.one(conn, endpoint_id)) is None:
                 raise NotFound("Webhook endpoint not found")
-            return found
+            return endpoint
 
     @patch("/webhook-endpoints/{endpoint_id:str}", operation_id="updateWebhookEndpoint", refuses=(403, 422))
     def update(
@@ -99,7 +101,7 @@ class Endpoints(Controller):
         endpoint_id: FromPath[EndpointId],
         data: JSONBody[EndpointPatch],
     ) -> Response[EndpointFields]:
-        """Changes the fields that are given. `enabled` true makes an endpoint work again that answered 410."""
+        """Changes the fields that are given. With `enabled` true, an endpoint that answered 410 works again."""
         changed = backend.change(caller, ENDPOINTS, use_cases.update, company_id, endpoint_id, data)
         return changed.answer(lambda conn: endpoints.one(conn, changed.result))
 
@@ -111,7 +113,7 @@ class Endpoints(Controller):
         company_id: FromPath[CompanyId],
         endpoint_id: FromPath[EndpointId],
     ) -> None:
-        """Deletes the endpoint. Deliveries that are on their way to it are given up."""
+        """Deletes the endpoint. Its pending deliveries are given up."""
         backend.executor.execute(caller, use_cases.delete, company_id, endpoint_id)
 
     @post(
@@ -129,8 +131,8 @@ class Endpoints(Controller):
         data: JSONBody[SecretRotation],
     ) -> Response[MadeEndpoint]:
         """
-        Makes another secret, which is shown in this answer and never again. For `overlapSec` seconds the one before
-        signs beside it.
+        Makes a new secret, which is shown in this answer and never again. For `overlapSec` seconds the old one signs as
+        well.
         """
         changed = backend.change(caller, ENDPOINTS, use_cases.rotate, company_id, endpoint_id, data.overlap_sec)
         return _with_secret(changed, 200)
@@ -148,7 +150,7 @@ class Endpoints(Controller):
         company_id: FromPath[CompanyId],
         endpoint_id: FromPath[EndpointId],
     ) -> Response[Delivery]:
-        """Sends the event `endpoint.tested` to the endpoint. The delivery says what became of it."""
+        """Sends the event `endpoint.tested` to the endpoint. The returned delivery will show its outcome."""
         changed = backend.change(caller, DELIVERIES, use_cases.test, company_id, endpoint_id)
         return changed.answer(lambda conn: _newest(conn, company_id, endpoint_id), 202)
 
@@ -198,20 +200,20 @@ class Endpoints(Controller):
         company_id: FromPath[CompanyId],
         delivery_id: FromPath[DeliveryId],
     ) -> Response[Delivery]:
-        """Sends the message once more under the same id, whatever became of it before."""
+        """Sends the message once more under the same id, whatever its outcome was before."""
         backend.authorize(caller, use_cases.may_list, company_id)
         with backend.consistent_read(*DELIVERIES) as conn:
-            if (found := deliveries.one(conn, delivery_id)) is None:
+            if (delivery := deliveries.one(conn, delivery_id)) is None:
                 raise NotFound("Delivery not found")
-        changed = backend.change(caller, DELIVERIES, use_cases.redeliver, company_id, _pending_delivery(found))
+        changed = backend.change(caller, DELIVERIES, use_cases.redeliver, company_id, _pending_delivery(delivery))
         return changed.answer(lambda conn: deliveries.one(conn, delivery_id), 202)
 
 
 def _with_secret(changed: Changed, status: int) -> Response[MadeEndpoint]:
-    minted: use_cases.EndpointResult = changed.result
-    shown = changed.answer(lambda conn: endpoints.one(conn, minted.endpoint_id), status)
-    fields = {name: getattr(shown.content, name) for name in EndpointFields.__struct_fields__}
-    return Response(MadeEndpoint(**fields, secret=minted.secret), status_code=status, headers=shown.headers)
+    result: use_cases.EndpointResult = changed.result
+    answer = changed.answer(lambda conn: endpoints.one(conn, result.endpoint_id), status)
+    fields = {name: getattr(answer.content, name) for name in EndpointFields.__struct_fields__}
+    return Response(MadeEndpoint(**fields, secret=result.secret), status_code=status, headers=answer.headers)
 
 
 def _newest(conn: Connection, company_id: UUID, endpoint_id: UUID) -> Delivery | None:
@@ -221,25 +223,25 @@ def _newest(conn: Connection, company_id: UUID, endpoint_id: UUID) -> Delivery |
 def _page(
     backend: Backend, paging: Paging, company_id: UUID, target_id: UUID | None, status: str | None
 ) -> Response[list[Delivery]]:
-    wanted = None if status is None else _status(status)
+    status_filter = None if status is None else _status(status)
     limit = number(paging.limit, "limit", USUAL, 1, MOST)
     list_ = f"{LIST} {target_id or company_id}"
     after = place_of(paging.cursor, list_, tuple[int, UUID])
     with backend.consistent_read(*DELIVERIES) as conn:
-        found = deliveries.of_company(
+        part = deliveries.of_company(
             conn,
             company_id,
             limit,
             target_id=target_id,
-            status=wanted,
+            status=status_filter,
             after=after,
             max_bytes=backend.limits.max_page_bytes,
         )
-    return page(paging, list_, found, lambda one: (one.event_position, one.id))
+    return page(paging, list_, part, lambda delivery: (delivery.event_position, delivery.id))
 
 
 def _status(text: str) -> Status:
-    """Raises Invalid."""
+    """Return the status that a query names. Raise Invalid."""
     for status in get_args(Status):
         if status == text:
             return status  # type: ignore[no-any-return]

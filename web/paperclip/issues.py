@@ -1,4 +1,4 @@
-"""Issues and the agent's loop over them (contract 7.5)."""
+"""The routes of issues and of the work on them (contract 7.5)."""
 
 from typing import Annotated, Any, Literal, NamedTuple
 from uuid import UUID
@@ -30,15 +30,19 @@ MOST_COMMENTS = 500
 
 
 class IssueDetail(responses.Issue, frozen=True, kw_only=True):
+    """An issue with its ancestors."""
+
     ancestors: list[responses.Issue]
 
 
 class IssueUpdated(responses.Issue, frozen=True, kw_only=True):
+    """A changed issue, and the comment that was added with the change, if any."""
+
     comment: responses.Comment | None = None
 
 
 class HeartbeatContext(ResponseBody, frozen=True, kw_only=True):
-    """What an agent needs to begin to work on an issue."""
+    """What an agent needs to begin work on an issue."""
 
     issue: responses.Issue
     ancestors: list[responses.Issue]
@@ -50,7 +54,7 @@ class HeartbeatContext(ResponseBody, frozen=True, kw_only=True):
 
 
 class CommentPart(NamedTuple):
-    """Which comments are asked for."""
+    """The part of the comments that a request asks for."""
 
     after: UUID | None
     newest_first: bool
@@ -66,6 +70,7 @@ async def filters(  # noqa: PLR0913, PLR0917 the contract's filters
     q: FromQuery[str | None] = None,
     offset: FromQuery[str | None] = None,
 ) -> Filters:
+    """Return the filters of a list of issues. It is a dependency. Raise Invalid."""
     return Filters(
         statuses=[part.strip() for part in status.split(",")] if status else None,
         assignee_agent_id=uuid_or_none(assignee_agent_id, "assigneeAgentId"),
@@ -83,10 +88,13 @@ async def comment_part(
     after_comment_id: Annotated[str | None, QueryParameter(name="afterCommentId")] = None,
     order: FromQuery[Literal["asc", "desc"]] = "desc",
 ) -> CommentPart:
+    """Return the part of the comments that a request asks for. It is a dependency. Raise Invalid."""
     return CommentPart(after=uuid_or_none(after or after_comment_id, "after"), newest_first=order == "desc")
 
 
 class Issues(Controller):
+    """Issues, their comments, and the work of agents on them."""
+
     tags = ("issues",)
     dependencies = {
         "filters": Provide(filters),
@@ -95,7 +103,7 @@ class Issues(Controller):
     }
 
     @get("/companies/{company_id:str}/issues", operation_id="listIssues", refuses=(403,), response_headers=NEXT)
-    def list_(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
+    def list_(  # noqa: PLR0913, PLR0917 the caller, the filters, the part of the list
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
@@ -105,12 +113,12 @@ class Issues(Controller):
         company_id: FromPath[CompanyId],
     ) -> Response[list[responses.Issue]]:
         """Returns the issues of the company, newest first. `status` takes several statuses, joined by commas."""
-        listed, limit = f"issues of {company_id}", number(paging.limit, "limit", LIMIT, 1, MOST)
-        filters = replace(filters, limit=limit, before=place_of(paging.cursor, listed, Position))
+        list_name, limit = f"issues of {company_id}", number(paging.limit, "limit", LIMIT, 1, MOST)
+        filters = replace(filters, limit=limit, before=place_of(paging.cursor, list_name, Position))
         backend.authorize(caller, read_access.company, company_id)
         with backend.consistent_read("issues", eventual=eventual) as conn:
-            found = issues.page(conn, company_id, filters, max_bytes=backend.limits.max_page_bytes)
-        return page(paging, listed, found)
+            part = issues.page(conn, company_id, filters, max_bytes=backend.limits.max_page_bytes)
+        return page(paging, list_name, part)
 
     @post("/companies/{company_id:str}/issues", operation_id="createIssue", refuses=(403, 422))
     def create(
@@ -133,25 +141,25 @@ class Issues(Controller):
         issue_id: FromPath[str],
     ) -> IssueDetail:
         """Returns the issue with this id or identifier (`ACM-7`), with its ancestors."""
-        found = _found(backend, caller, issue_id, eventual=eventual)
+        issue = _found(backend, caller, issue_id, eventual=eventual)
         with backend.consistent_read(eventual=True) as conn:
             return IssueDetail(
-                **_fields(found), ancestors=issues.ancestors(conn, found.id, backend.limits.max_page_bytes)
+                **_fields(issue), ancestors=issues.ancestors(conn, issue.id, backend.limits.max_page_bytes)
             )
 
     @get("/issues/{issue_id:str}/heartbeat-context", operation_id="getHeartbeatContext")
     def heartbeat_context(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], issue_id: FromPath[str]
     ) -> HeartbeatContext:
-        """Returns what an agent needs to begin to work on the issue."""
-        found = _found(backend, caller, issue_id)
+        """Returns what an agent needs to begin work on the issue."""
+        issue = _found(backend, caller, issue_id)
         with backend.consistent_read(eventual=True) as conn:
             return HeartbeatContext(
-                issue=found,
-                ancestors=issues.ancestors(conn, found.id, backend.limits.max_page_bytes),
-                project=directory.project(conn, found.project_id) if found.project_id else None,
-                goal=directory.goal(conn, found.goal_id) if found.goal_id else None,
-                comment_cursor=issues.comment_cursor(conn, found.id),
+                issue=issue,
+                ancestors=issues.ancestors(conn, issue.id, backend.limits.max_page_bytes),
+                project=directory.project(conn, issue.project_id) if issue.project_id else None,
+                goal=directory.goal(conn, issue.goal_id) if issue.goal_id else None,
+                comment_cursor=issues.comment_cursor(conn, issue.id),
             )
 
     @patch("/issues/{issue_id:str}", operation_id="updateIssue", refuses=(403, 409, 422))
@@ -170,9 +178,9 @@ class Issues(Controller):
         changed = backend.change(caller, ("issues",), use_cases.update, id_, data, caller.run_id)
 
         def updated(conn: Connection) -> IssueUpdated | None:
-            found = issues.issue(conn, id_)
+            issue = issues.issue(conn, id_)
             comment = issues.comment(conn, id_, changed.result) if changed.result else None
-            return IssueUpdated(**_fields(found), comment=comment) if found else None
+            return IssueUpdated(**_fields(issue), comment=comment) if issue else None
 
         return changed.answer(updated)
 
@@ -185,7 +193,7 @@ class Issues(Controller):
         data: JSONBody[Checkout],
     ) -> Response[responses.Issue]:
         """
-        An agent takes the issue for its work session (X-Paperclip-Run-Id). Do not repeat a request that was answered
+        Gives the issue to an agent for its work session (X-Paperclip-Run-Id). Do not repeat a request that was answered
         with 409.
         """
         id_ = _id_of(backend, caller, issue_id)
@@ -196,7 +204,7 @@ class Issues(Controller):
     def release(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], issue_id: FromPath[str]
     ) -> Response[responses.Issue]:
-        """Gives the issue back: it is to do again, and nobody is assigned to it."""
+        """Gives the issue back. It is `todo` again if it was in progress, and nobody is assigned to it."""
         id_ = _id_of(backend, caller, issue_id)
         changed = backend.change(caller, ("issues",), use_cases.release, id_, caller.run_id)
         return changed.answer(lambda conn: issues.issue(conn, id_))
@@ -207,7 +215,7 @@ class Issues(Controller):
     def force_release(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], issue_id: FromPath[str]
     ) -> Response[responses.Issue]:
-        """Takes the issue from whoever holds it. Board users may ask."""
+        """Takes the issue from whoever holds it. Only board users may do this."""
         id_ = _id_of(backend, caller, issue_id)
         changed = backend.change(caller, ("issues",), use_cases.force_release, id_)
         return changed.answer(lambda conn: issues.issue(conn, id_))
@@ -227,14 +235,14 @@ class Issues(Controller):
         """
         limit = number(paging.limit, "limit", MOST_COMMENTS, 1, MOST_COMMENTS)
         issue = _found(backend, caller, issue_id)
-        listed = f"comments on {issue.id}, newest first: {part.newest_first}"
-        beyond = place_of(paging.cursor, listed, UUID)
+        list_name = f"comments on {issue.id}, newest first: {part.newest_first}"
+        beyond = place_of(paging.cursor, list_name, UUID)
         with backend.consistent_read(eventual=True) as conn:
 
             def position(comment_id: UUID) -> int | None:
                 return issues.comment_position(conn, issue.id, comment_id)
 
-            found = issues.comments(
+            selection = issues.comments(
                 conn,
                 issue.id,
                 after=row_of(part.after, position, "after") or 0,
@@ -243,7 +251,7 @@ class Issues(Controller):
                 beyond=row_of(beyond, position),
                 max_bytes=backend.limits.max_page_bytes,
             )
-        return page(paging, listed, found, lambda comment: comment.id)
+        return page(paging, list_name, selection, lambda comment: comment.id)
 
     @post("/issues/{issue_id:str}/comments", operation_id="createComment", refuses=(403,))
     def create_comment(
@@ -267,16 +275,16 @@ class Issues(Controller):
         comment_id: FromPath[str],
     ) -> responses.Comment:
         """Returns the comment."""
-        found = _found(backend, caller, issue_id)
+        issue = _found(backend, caller, issue_id)
         with backend.consistent_read(eventual=True) as conn:
-            comment = issues.comment(conn, found.id, CommentId(comment_id))
+            comment = issues.comment(conn, issue.id, CommentId(comment_id))
         if comment is None:
             raise NotFound("Comment not found")
         return comment
 
 
 def _found(backend: Backend, caller: Caller, issue_id: str, *, eventual: bool = False) -> responses.Issue:
-    """The issue by id or identifier, for a caller who may see it."""
+    """Return the issue with this id or identifier. Raise NotFound if there is none or the caller may not see it."""
 
     def read(conn: Connection) -> responses.Issue | None:
         if UUID_TEXT.fullmatch(issue_id):
@@ -290,5 +298,5 @@ def _id_of(backend: Backend, caller: Caller, issue_id: str) -> UUID:
     return UUID(issue_id) if UUID_TEXT.fullmatch(issue_id) else _found(backend, caller, issue_id).id
 
 
-def _fields(found: responses.Issue) -> dict[str, Any]:
-    return {name: getattr(found, name) for name in responses.Issue.__struct_fields__}
+def _fields(issue: responses.Issue) -> dict[str, Any]:
+    return {name: getattr(issue, name) for name in responses.Issue.__struct_fields__}

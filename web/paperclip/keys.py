@@ -1,4 +1,4 @@
-"""Keys: of board users, of agents, and all that were issued in a company (ours); and who is calling (contract 7.1)."""
+"""The routes of keys of board users, agents and companies, and of the caller's identity (contract 7.1)."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -32,7 +32,7 @@ USUAL, MOST = 50, 200  # keys of a company on one page
 
 
 class MintedBoardKey(ResponseBody, frozen=True, kw_only=True):
-    """A new key with its token, which is shown this once."""
+    """A new key with its token, which is shown only here."""
 
     id: UUID
     name: str
@@ -44,11 +44,12 @@ class MintedBoardKey(ResponseBody, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, minted: NewKey) -> "MintedBoardKey":
+        """Return the answer for a new key."""
         return cls(**_fields(minted))
 
 
 class MintedAgentKey(ResponseBody, frozen=True, kw_only=True):
-    """A new key with its token, which is shown this once."""
+    """A new key with its token, which is shown only here."""
 
     id: UUID
     name: str
@@ -56,10 +57,11 @@ class MintedAgentKey(ResponseBody, frozen=True, kw_only=True):
     responsible_user_id: str | None = None
     token: str
     created_at: str
-    expires_at: str | None = None  # ours
+    expires_at: str | None = None  # our addition
 
     @classmethod
     def of(cls, minted: NewKey) -> "MintedAgentKey":
+        """Return the answer for a new key."""
         return cls(**_fields(minted))
 
 
@@ -74,17 +76,21 @@ def _fields(minted: NewKey) -> dict[str, Any]:
 
 
 class Revoked(ResponseBody, frozen=True, kw_only=True):
+    """The key is revoked."""
+
     ok: bool = True
 
 
 class UserSummary(ResponseBody, frozen=True, kw_only=True):
+    """A user, by id, name and email."""
+
     id: UUID
     name: str
     email: str | None
 
 
 class Identity(ResponseBody, frozen=True, kw_only=True):
-    """Who a board key belongs to."""
+    """The user to whom a board key belongs, with the companies that the user may enter."""
 
     user: UserSummary
     user_id: UUID
@@ -96,6 +102,8 @@ class Identity(ResponseBody, frozen=True, kw_only=True):
 
 
 class BoardKeys(Controller):
+    """The board keys of the calling user."""
+
     tags = ("keys",)
     dependencies = {"paging": Provide(cursor_only)}
 
@@ -113,9 +121,9 @@ class BoardKeys(Controller):
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], data: JSONBody[BoardKeyDraft]
     ) -> MintedBoardKey:
         """
-        Issues a board key of the calling user. The token is shown in this answer and never again. It is valid for as
-        long as the key that asks for it, and no longer; without `expiresAt` for 30 days at most. A key that never
-        expires may ask for one that does not (null).
+        Issues a board key of the calling user. The token is shown in this answer and never again. It is valid for no
+        longer than the key that requests it, and without `expiresAt` for 30 days at most. A key that never expires may
+        request another one that never expires (null).
         """
         check_expiry(data.expires_at, "expiresAt", backend.executor.clock())
         return MintedBoardKey.of(backend.executor.execute(caller, keys.create_for_board, data).result)
@@ -129,7 +137,7 @@ class BoardKeys(Controller):
 
     @get("/cli-auth/me", operation_id="getIdentity")
     def identity(self, backend: NamedDependency[Backend], caller: NamedDependency[Caller]) -> Identity:
-        """Returns whose board key it is that calls, and which companies that user may enter."""
+        """Returns the user to whom the calling board key belongs, and the companies that this user may enter."""
         user = _board(backend, caller)
         with backend.consistent_read("directory") as conn:
             person: Any = directory.person(conn, user.user_id)
@@ -147,6 +155,8 @@ class BoardKeys(Controller):
 
 
 class AgentKeys(Controller):
+    """The keys of an agent."""
+
     path = "/agents/{agent_id:str}/keys"
     tags = ("agents",)
     dependencies = {"paging": Provide(cursor_only)}
@@ -174,11 +184,11 @@ class AgentKeys(Controller):
     ) -> MintedAgentKey:
         """
         Issues a key of the agent. The token is shown in this answer and never again. It is valid for as long as the
-        key that asks for it, or until `expiresAt` (null: for ever), and never for longer than the key that asks.
+        key that requests it, or until `expiresAt` (null: for ever), and never for longer than the key that requests it.
         """
         check_expiry(data.expires_at, "expiresAt", backend.executor.clock())
-        made = backend.executor.execute(caller, keys.create_for_agent, AgentId(agent_id), data)
-        return MintedAgentKey.of(made.result)
+        done = backend.executor.execute(caller, keys.create_for_agent, AgentId(agent_id), data)
+        return MintedAgentKey.of(done.result)
 
     @delete("/{key_id:str}", operation_id="revokeAgentKey", refuses=(403,), status_code=200)
     def revoke(
@@ -193,6 +203,8 @@ class AgentKeys(Controller):
 
 
 class CompanyKeys(Controller):
+    """All keys that were issued in a company."""
+
     path = "/companies/{company_id:str}/keys"
     tags = ("keys",)
     dependencies = {"paging": Provide(paging)}
@@ -208,8 +220,8 @@ class CompanyKeys(Controller):
     ) -> Response[list[responses.CompanyKey]]:
         """
         Returns the keys that were issued in the company, newest first, revoked ones included, without their tokens. A
-        page has 50 of them, or `limit` from 1 to 200. Owners and admins may ask. The board keys of users are not among
-        them: what those may do in the company follows from the membership.
+        page has 50 of them, or `limit` from 1 to 200. Owners and admins may do this. The board keys of users are not
+        among them: what those may do in the company follows from the membership.
         """
         limit, issuer = number(paging.limit, "limit", USUAL, 1, MOST), uuid_or_none(issued_by, "issuedByUserId")
         backend.authorize(caller, keys.may_manage, company_id)
@@ -224,7 +236,7 @@ class CompanyKeys(Controller):
         company_id: FromPath[CompanyId],
         key_id: FromPath[KeyId],
     ) -> Revoked:
-        """Revokes a key of anybody. Its token is unknown from the next request on. Owners and admins may ask."""
+        """Revokes a key of anybody. Its token is unknown from the next request on. Owners and admins may do this."""
         return _revoke(backend, caller, keys.revoke_of_company, company_id, key_id)
 
 
@@ -240,7 +252,7 @@ def _board(backend: Backend, caller: Caller) -> BoardUser:
     return principal
 
 
-def check_expiry(given: datetime | None | UnsetType, field: str, now: datetime) -> None:
-    """A key that nobody could use is a mistake. Raises Invalid."""
-    if isinstance(given, datetime) and given <= now:
+def check_expiry(expires_at: datetime | None | UnsetType, field: str, now: datetime) -> None:
+    """Raise Invalid for a moment of expiry that is not in the future. `field` is its name in the body."""
+    if isinstance(expires_at, datetime) and expires_at <= now:
         raise Invalid([{"code": "custom", "message": f"{field} must be in the future", "path": [field]}])

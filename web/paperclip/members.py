@@ -1,4 +1,4 @@
-"""Members of a company, viewers among them (an addition to contract 1.2)."""
+"""The routes of members of a company, viewers included (our addition to contract 1.2)."""
 
 from functools import partial
 from typing import Annotated
@@ -26,23 +26,25 @@ from web.paperclip.keys import MintedBoardKey, check_expiry
 
 
 async def revokes_keys(
-    given: Annotated[str | None, QueryParameter(name="revokeKeys")] = None,
+    text: Annotated[str | None, QueryParameter(name="revokeKeys")] = None,
 ) -> bool:
-    """Unless told otherwise. Raises Invalid."""
-    if given in (None, "", "true"):
+    """Return whether a member's keys are to be revoked, which is the default. It is a dependency. Raise Invalid."""
+    if text in (None, "", "true"):
         return True
-    if given == "false":
+    if text == "false":
         return False
     raise Invalid([{"code": "custom", "message": "revokeKeys must be true or false", "path": ["revokeKeys"]}])
 
 
 class AddedMember(responses.Member, frozen=True, kw_only=True):
-    """A member; `token` is a board key of a user who is new, shown this once, and null for one who was known."""
+    """A member. For a new user, `token` is a board key, which is shown only here; it is null for an existing user."""
 
     token: str | None
 
 
 class Members(Controller):
+    """Members of a company."""
+
     path = "/companies/{company_id:str}/members"
     tags = ("members",)
     dependencies = {"revokes_keys": Provide(revokes_keys), "paging": Provide(cursor_only)}
@@ -56,8 +58,8 @@ class Members(Controller):
         company_id: FromPath[CompanyId],
     ) -> Response[list[responses.Member]]:
         """
-        Returns the members of the company; who joined first stands first. Whoever may not manage members sees `***` as
-        their `email`.
+        Returns the members of the company, in the order in which they joined. Whoever may not manage members sees
+        `***` as their `email`.
         """
         addresses = backend.authorize(caller, read_access.members, company_id)
         read = partial(directory.members, company_id=company_id)
@@ -72,12 +74,12 @@ class Members(Controller):
         data: JSONBody[MemberDraft],
     ) -> Response[AddedMember]:
         """
-        Adds a user who is known by `userId`, or a new user with a `name` and an `email`.
+        Adds an existing user by `userId`, or a new user with a `name` and an `email`.
 
-        An email identifies nobody, since nobody proves that it is theirs: whoever uses it elsewhere is somebody else.
-        Only somebody who is in one of the user's other companies, too, can add that user. A new user's board key is
-        shown in this answer and never again. It is valid for 30 days, or until `keyExpiresAt` (null: for ever), and
-        for no longer than the key that asks for it.
+        An email identifies nobody, since nobody proves that it is theirs: a user with the same email elsewhere is
+        another user. Only somebody who is also in another company of an existing user can add that user. A new user's
+        board key is shown in this answer and never again. It is valid for 30 days, or until `keyExpiresAt` (null: for
+        ever), and for no longer than the key that requests it.
         """
         check_expiry(data.key_expires_at, "keyExpiresAt", backend.executor.clock())
         shared = _companies_of(backend, data.user_id)
@@ -95,10 +97,11 @@ class Members(Controller):
         data: JSONBody[MemberPatch],
     ) -> Response[responses.Member]:
         """
-        Changes the fields that are given. Only owners make and unmake owners, and the last owner stays.
+        Changes the fields that are given. Only owners may make somebody an owner or change an owner's role, and the
+        last owner stays.
 
-        Whoever may not assign tasks any more loses the keys of agents and of the collection that they issued in the
-        company, unless `revokeKeys` is false.
+        If the member may no longer assign tasks, the keys of agents and of the collection that they issued in the
+        company are revoked, unless `revokeKeys` is false.
         """
         membership = _membership_ref(backend, company_id, user_id)
         changed = backend.change(caller, ("directory",), members.change, membership, data, revokes_keys=revokes_keys)
@@ -133,12 +136,12 @@ class Members(Controller):
         data: JSONBody[BoardKeyDraft],
     ) -> MintedBoardKey:
         """
-        Issues a further board key for somebody whose own have expired or are lost. It is shown in this answer and
-        never again. Instance admins may ask, since whoever has the key acts as that user.
+        Issues a further board key for a user whose own keys have expired or are lost. It is shown in this answer and
+        never again. Only instance admins may do this, since whoever has the key acts as that user.
         """
         check_expiry(data.expires_at, "expiresAt", backend.executor.clock())
-        made = backend.executor.execute(caller, keys.create_for_member, CompanyId(company_id), MemberId(user_id), data)
-        return MintedBoardKey.of(made.result)
+        done = backend.executor.execute(caller, keys.create_for_member, CompanyId(company_id), MemberId(user_id), data)
+        return MintedBoardKey.of(done.result)
 
 
 def _membership_ref(backend: Backend, company_id: UUID, user_id: UUID) -> MembershipRef:
@@ -154,6 +157,6 @@ def _companies_of(backend: Backend, user_id: UUID | None) -> list[UUID]:
 
 
 def _added(conn: Connection, company_id: UUID, added: AddedMembership) -> AddedMember | None:
-    if (found := directory.member(conn, company_id, added.user_id)) is None:
+    if (member := directory.member(conn, company_id, added.user_id)) is None:
         return None
-    return AddedMember(**asdict(found), token=added.key.token if added.key else None)
+    return AddedMember(**asdict(member), token=added.key.token if added.key else None)

@@ -1,4 +1,4 @@
-"""Projects and goals (contract 7.4)."""
+"""The routes of projects and goals (contract 7.4)."""
 
 from collections.abc import Callable
 from functools import partial
@@ -29,6 +29,8 @@ MODELS = ("directory",)
 
 
 class Projects(Controller):
+    """Projects of a company."""
+
     tags = ("projects",)
     dependencies = {"paging": Provide(cursor_only)}
 
@@ -87,7 +89,7 @@ class Projects(Controller):
     def pause(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], project_id: FromPath[ProjectId]
     ) -> Response[responses.Project]:
-        """Pauses the project. The schedules of its routines are suppressed, on the record, until it is resumed."""
+        """Pauses the project. Until it is resumed, occurrences of its routines are recorded as suppressed."""
         return _changed(backend, caller, projects.pause, project_id)
 
     @post("/projects/{project_id:str}/resume", operation_id="resumeProject", refuses=(403,), status_code=200)
@@ -105,17 +107,19 @@ class Projects(Controller):
         project_id: FromPath[str],
         company_id: Annotated[str | None, QueryParameter(name="companyId")] = None,
     ) -> responses.Project:
-        """Deletes the project. It is refused while a routine is in the project; the issues stay, with their history."""
+        """Deletes the project. This is refused while a routine is in it. Its issues stay, with their history."""
         id_ = _id(backend, project_id, company_id)
         with backend.consistent_read("directory", "routines") as conn:
-            found, in_use = directory.project(conn, id_), routines.has_project(conn, id_)
+            project, in_use = directory.project(conn, id_), routines.has_project(conn, id_)
         backend.executor.execute(caller, projects.delete, id_, in_use=in_use)
-        if found is None:
+        if project is None:
             raise NotFound("Project not found")
-        return found
+        return project
 
 
 class Goals(Controller):
+    """Goals of a company."""
+
     tags = ("goals",)
     dependencies = {"paging": Provide(cursor_only)}
 
@@ -168,13 +172,13 @@ class Goals(Controller):
     def delete(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], goal_id: FromPath[GoalId]
     ) -> responses.Goal:
-        """Deletes the goal. What refers to it keeps its id."""
+        """Deletes the goal. Everything that refers to it keeps its id."""
         with backend.consistent_read("directory") as conn:
-            found = directory.goal(conn, goal_id)
+            goal = directory.goal(conn, goal_id)
         backend.executor.execute(caller, goals.delete, goal_id)
-        if found is None:
+        if goal is None:
             raise NotFound("Goal not found")
-        return found
+        return goal
 
 
 def _changed(
@@ -185,14 +189,14 @@ def _changed(
 
 
 def _id(backend: Backend, project_id: str, company_id: str | None) -> UUID:
-    """Of the project that is meant; whether the caller may see it, the use case says. Raises NotFound."""
+    """Return the id of a project by id or short name. The use case checks access to it. Raise NotFound."""
     if UUID_TEXT.fullmatch(project_id) or company_id is None:
         return ProjectId(project_id)
     with backend.consistent_read("directory") as conn:
-        found = _find(conn, project_id, company_id)
-    if found is None:
+        project = _find(conn, project_id, company_id)
+    if project is None:
         raise NotFound("Project not found")
-    return found.id
+    return project.id
 
 
 def _find(conn: Connection, project_id: str, company_id: str | None) -> responses.Project | None:

@@ -1,4 +1,4 @@
-"""Revisions of routines (contract 3.6)."""
+"""The routes of revisions of routines (contract 3.6)."""
 
 from uuid import UUID
 
@@ -25,12 +25,14 @@ MODELS = ("routines", "revisions")
 
 
 class RestoredSecret(SecretMaterial, frozen=True, kw_only=True):
-    """The new address and secret of a webhook that was deleted and is there again."""
+    """The new address and secret of a webhook trigger that was deleted and is restored."""
 
     trigger_id: UUID
 
 
 class RestoreAnswer(ResponseBody, frozen=True, kw_only=True):
+    """The restored routine, its new revision, and the new secrets of webhooks that had been deleted."""
+
     routine: responses.Routine
     revision: responses.Revision
     restored_from_revision_id: UUID
@@ -39,6 +41,8 @@ class RestoreAnswer(ResponseBody, frozen=True, kw_only=True):
 
 
 class Revisions(Controller):
+    """Revisions of a routine."""
+
     tags = ("revisions",)
     dependencies = {"paging": Provide(cursor_only)}
 
@@ -54,13 +58,13 @@ class Revisions(Controller):
         Returns the revisions of the routine, newest first, at most 100. Whoever may not change the triggers sees `***`
         as the `publicId` of webhooks.
         """
-        listed = f"revisions of {routine_id}"
-        before = place_of(paging.cursor, listed, int)
+        list_name = f"revisions of {routine_id}"
+        before = place_of(paging.cursor, list_name, int)
         addresses = backend.authorize(caller, use_cases.may_list, routine_id)
         with backend.consistent_read("revisions") as conn:
-            found = revisions.page(conn, routine_id, before=before, max_bytes=backend.limits.max_page_bytes)
-            shown = found.of(disclosure.shown(list(found), addresses=addresses))
-        return page(paging, listed, shown, lambda revision: revision.revision_number)
+            part = revisions.page(conn, routine_id, before=before, max_bytes=backend.limits.max_page_bytes)
+            part = part.of(disclosure.shown(list(part), addresses=addresses))
+        return page(paging, list_name, part, lambda revision: revision.revision_number)
 
     @post(
         "/routines/{routine_id:str}/revisions/{revision_id:str}/restore",
@@ -96,7 +100,7 @@ def _answer(conn: Connection, restored: Restored, public_url: str) -> RestoreAns
         restored_from_revision_id=revision_of(restored.routine_id, restored.from_revision),
         restored_from_revision_number=restored.from_revision,
         secret_materials=[
-            RestoredSecret(trigger_id=id_, webhook_url=made.webhook_url, webhook_secret=made.webhook_secret)
-            for id_, made in secrets
+            RestoredSecret(trigger_id=id_, webhook_url=secret.webhook_url, webhook_secret=secret.webhook_secret)
+            for id_, secret in secrets
         ],
     )

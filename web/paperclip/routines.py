@@ -1,4 +1,4 @@
-"""Routines and their runs (contract 3, 5)."""
+"""The routes of routines and their runs (contract 3, 5)."""
 
 import math
 import re
@@ -39,18 +39,22 @@ async def filters(
     assignee_agent_id: Annotated[str | None, QueryParameter(name="assigneeAgentId")] = None,
     project_id: Annotated[str | None, QueryParameter(name="projectId")] = None,
 ) -> routines.Filters:
-    asked = {"q": q, "assigneeAgentId": assignee_agent_id, "projectId": project_id}
-    given = {name: text or None for name, text in asked.items()}
-    return parse(routines.Filters, {"status": _words(status), **given})
+    """Return the filters of a list of routines. It is a dependency. Raise Invalid."""
+    query = {"q": q, "assigneeAgentId": assignee_agent_id, "projectId": project_id}
+    fields = {name: text or None for name, text in query.items()}
+    return parse(routines.Filters, {"status": _words(status), **fields})
 
 
 async def run_filters(
     status: FromQuery[str | None] = None, source: FromQuery[str | None] = None
 ) -> run_history.Filters:
+    """Return the filters of a list of runs. It is a dependency. Raise Invalid."""
     return parse(run_history.Filters, {"status": _words(status), "source": _words(source)})
 
 
 class Routines(Controller):
+    """Routines of a company, and their runs."""
+
     tags = ("routines",)
     dependencies = {"filters": Provide(filters), "run_filters": Provide(run_filters), "paging": Provide(paging)}
 
@@ -65,20 +69,20 @@ class Routines(Controller):
         company_id: FromPath[CompanyId],
     ) -> Response[list[responses.RoutineListItem]]:
         """
-        Returns the routines of the company, archived ones included; what changed last stands first. A page has as many
-        as fit into an answer, or `limit` (1 to 1,000; 100 when only `cursor` is given). `status` takes several
-        statuses, joined by commas; `q` is a part of the title or the description.
+        Returns the routines of the company, archived ones included, the last changed first. A page has as many as fit
+        into an answer, or `limit` (1 to 1,000; 100 when only `cursor` is given). `status` takes several statuses,
+        joined by commas; `q` is a part of the title or the description.
         """
-        listed = f"routines of {company_id}"
-        after = place_of(paging.cursor, listed, routines.Place)
+        list_name = f"routines of {company_id}"
+        after = place_of(paging.cursor, list_name, routines.Place)
         in_pages = paging.limit is not None or paging.cursor is not None
         limit = number(paging.limit, "limit", PAGE, 1, MOST) if in_pages else None
         backend.authorize(caller, read_access.company, company_id)
         with backend.consistent_read(*LIST_MODELS, eventual=eventual) as conn:
-            found = routines.page(
+            part = routines.page(
                 conn, company_id, filters, after=after, limit=limit, max_bytes=backend.limits.max_page_bytes
             )
-        return page(paging, listed, found, routines.place_of)
+        return page(paging, list_name, part, routines.place_of)
 
     @post("/companies/{company_id:str}/routines", operation_id="createRoutine", refuses=(403, 409, 422))
     def create(
@@ -106,9 +110,9 @@ class Routines(Controller):
         """
         addresses = backend.authorize(caller, use_cases.may_read, routine_id)
         with backend.consistent_read(*DETAIL_MODELS, eventual=eventual) as conn:
-            if (found := routines.detail(conn, routine_id, backend.limits.max_page_bytes)) is None:
+            if (routine := routines.detail(conn, routine_id, backend.limits.max_page_bytes)) is None:
                 raise NotFound("Routine not found")
-            return disclosure.shown(found, addresses=addresses)
+            return disclosure.shown(routine, addresses=addresses)
 
     @patch("/routines/{routine_id:str}", operation_id="updateRoutine", refuses=(403, 409, 422))
     def update(
@@ -136,15 +140,15 @@ class Routines(Controller):
         Returns the runs of the routine, newest first: 50 of them, or `limit` from 1 to 200. `status` and `source` take
         several values, joined by commas.
         """
-        listed, limit = f"runs of {routine_id}", _limit(paging.limit)
-        after = place_of(paging.cursor, listed, UUID)
+        list_name, limit = f"runs of {routine_id}", _limit(paging.limit)
+        after = place_of(paging.cursor, list_name, UUID)
         backend.authorize(caller, use_cases.may_read, routine_id)
         with backend.consistent_read(*LIST_MODELS, eventual=eventual) as conn:
             before = row_of(after, lambda run_id: run_history.position(conn, routine_id, run_id))
-            found = run_history.recent(
+            part = run_history.recent(
                 conn, routine_id, limit, filters=run_filters, before=before, max_bytes=backend.limits.max_page_bytes
             )
-        return page(paging, listed, found, lambda run: run.id)
+        return page(paging, list_name, part, lambda run: run.id)
 
     @post("/routines/{routine_id:str}/run", operation_id="runRoutine", refuses=(403, 409, 422), status_code=202)
     def run(
@@ -159,15 +163,15 @@ class Routines(Controller):
         return Response(run_of(done.result), status_code=202, headers={POSITION_HEADER: str(done.position)})
 
 
-def _words(given: str | None) -> list[str] | None:
-    """What is joined by commas; None when there is nothing."""
-    return [word.strip() for word in given.split(",") if word.strip()] or None if given else None
+def _words(text: str | None) -> list[str] | None:
+    """Return the words that a text joins by commas, or None if there is none."""
+    return [word.strip() for word in text.split(",") if word.strip()] or None if text else None
 
 
-def _limit(given: str | None) -> int:
-    """Absent or not a number: 50; fractions are cut off; clamped to 1..200 (contract 5.5)."""
+def _limit(text: str | None) -> int:
+    """Return the `limit`: 50 if absent or not a number, without fractions, clamped to 1..200 (contract 5.5)."""
     try:
-        number = float(given or "") if NUMBER.fullmatch(given or "") else math.nan
+        number = float(text or "") if NUMBER.fullmatch(text or "") else math.nan
     except ValueError:
         return RUNS
     return RUNS if math.isnan(number) else int(min(max(number, 1), MOST_RUNS))

@@ -1,4 +1,4 @@
-"""Schedules in time: what became of their occurrences and what is to come, why, and what an unsaved one would do."""
+"""The routes that show the occurrences of schedules, explain their outcomes, and preview unsaved schedules."""
 
 import re
 from datetime import datetime, timedelta
@@ -32,8 +32,8 @@ from web.http.validation import Invalid, parse
 
 PAGE, MOST = 100, 1_000
 DAY = timedelta(days=1)
-LOST_PLUS = re.compile(r" (?=\d\d:?\d\d$)")  # of an offset, where a client did not escape it
-PLANNED_ID = UUID(int=2**128 - 1)  # planned ones come after all that is settled
+LOST_PLUS = re.compile(r" (?=\d\d:?\d\d$)")  # where a client did not escape the + of an offset
+PLANNED_ID = UUID(int=2**128 - 1)  # places planned occurrences after all settled ones
 
 
 class OccurrencePage(ResponseBody, frozen=True, kw_only=True):
@@ -59,13 +59,13 @@ class LocalTime(ResponseBody, frozen=True, kw_only=True):
 
 
 class Moment(LocalTime, frozen=True, kw_only=True):
-    """A planned moment, and when it comes due (null: that is not known)."""
+    """A planned moment, and the moment at which it comes due; null if that is not known."""
 
     due_at: str | None
 
 
 class Fact(ResponseBody, frozen=True, kw_only=True):
-    """An event of the log, and what it is to the explanation."""
+    """An event of the log, and its role in the explanation."""
 
     role: str
     event: str
@@ -77,7 +77,7 @@ class Fact(ResponseBody, frozen=True, kw_only=True):
 
 
 class TriggerExplanation(ResponseBody, frozen=True, kw_only=True):
-    """What became of the moment for one schedule, in words and data."""
+    """The explanation of the moment for one schedule, in words and data."""
 
     trigger_id: UUID
     label: str | None
@@ -98,7 +98,7 @@ class TriggerExplanation(ResponseBody, frozen=True, kw_only=True):
 
 
 class Explanation(ResponseBody, frozen=True, kw_only=True):
-    """Why a routine's schedules did or did not fire at a moment; `answer` is all their answers."""
+    """Why a routine's schedules did or did not fire at a moment; `answer` joins the answers for all of them."""
 
     routine_id: UUID
     at: str
@@ -108,9 +108,9 @@ class Explanation(ResponseBody, frozen=True, kw_only=True):
 
 class ClockChange(ResponseBody, frozen=True, kw_only=True):
     """
-    A clock change that touches the schedule: `walls` are the planned wall times that do not exist or come twice,
-    `times` is what runs for them. `effect`: `moved` and `merged` run at the first instant after the gap, `left_out`
-    not at all; `once` runs the first time only, `twice` both times.
+    A clock change that affects the schedule: `walls` are the planned wall times that do not exist or come twice,
+    `times` the moments that run for them. `effect`: `moved` and `merged` run at the first instant after the gap,
+    `left_out` not at all; `once` runs the first time only, `twice` both times.
     """
 
     at: str
@@ -122,7 +122,7 @@ class ClockChange(ResponseBody, frozen=True, kw_only=True):
 
 
 class SchedulePreviewed(ResponseBody, frozen=True, kw_only=True):
-    """What the schedule would do; when it would be refused, `reason` says why and the rest is empty."""
+    """What the schedule would do. If it would be refused, `reason` says why and the rest is empty."""
 
     valid: bool
     reason: str | None
@@ -133,11 +133,13 @@ class SchedulePreviewed(ResponseBody, frozen=True, kw_only=True):
 
 
 class Schedules(Controller):
+    """Occurrences of schedules, their explanations, and previews."""
+
     tags = ("schedules",)
     dependencies = {"paging": Provide(paging)}
 
     @get("/routine-triggers/{trigger_id:str}/occurrences", operation_id="listOccurrences", response_headers=NEXT)
-    def list_(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
+    def list_(  # noqa: PLR0913, PLR0917 the caller, the period, the part of the list
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
@@ -148,23 +150,23 @@ class Schedules(Controller):
         to: FromQuery[str | None] = None,
     ) -> Response[OccurrencePage]:
         """
-        Returns every occurrence of a schedule from `from` to `to`: the outcome of those that are settled, then those
-        that are planned.
+        Returns every occurrence of a schedule from `from` to `to`: the settled ones with their outcomes, then the
+        planned ones.
 
-        Without a period it covers the last and the next 24 hours. A range that was missed is one entry. A planned
+        Without a period it covers the last and the next 24 hours. A range of missed occurrences is one entry. A planned
         occurrence that has come due is about to be settled.
         """
         limit = number(paging.limit, "limit", PAGE, 1, MOST)
         period = begin, end = _period(since, to, backend.executor.clock())
-        listed = f"occurrences of {trigger_id}"
-        after = place_of(paging.cursor, listed, Place)
-        of = backend.authorize(caller, explanations.ahead, trigger_id)
+        list_name = f"occurrences of {trigger_id}"
+        after = place_of(paging.cursor, list_name, Place)
+        schedule = backend.authorize(caller, explanations.ahead, trigger_id)
         with backend.consistent_read("occurrences", eventual=eventual) as conn:
             settled = occurrences.within(conn, trigger_id, period, after=after, limit=limit + 1)
             latest = occurrences.latest(conn, trigger_id)
         start = max(begin - INSTANT, after.first) if after else begin - INSTANT
-        planned = explanations.planned(of, latest, start, end, limit + 1 - len(settled))
-        return _page(of, paging, listed, period, [*settled, *planned], limit)
+        planned = explanations.planned(schedule, latest, start, end, limit + 1 - len(settled))
+        return _page(schedule, paging, list_name, period, [*settled, *planned], limit)
 
     @get("/routines/{routine_id:str}/explain", operation_id="explainRoutine", refuses=(422,))
     def explain(
@@ -178,18 +180,18 @@ class Schedules(Controller):
         """
         Says why a run did or did not happen at a moment, for each schedule that the routine had, or for one trigger.
 
-        The moment stands for its minute. The answer is read from the log, as things were then.
+        The whole minute of the moment is meant. The answer is read from the log, by the state at that moment.
         """
-        asked = _moment(at, "at")
-        if asked is None:
+        moment = _moment(at, "at")
+        if moment is None:
             raise Invalid([{"code": "custom", "message": "at is required: a moment in ISO 8601", "path": ["at"]}])
-        of = uuid_or_none(trigger_id, "triggerId")
-        told = backend.authorize(caller, explanations.explain, routine_id, asked, of)
+        only_trigger = uuid_or_none(trigger_id, "triggerId")
+        answers = backend.authorize(caller, explanations.explain, routine_id, moment, only_trigger)
         return Explanation(
             routine_id=routine_id,
-            at=time(asked),
-            answer=" ".join(answer for _, answer in told) or "The routine never had a schedule.",
-            triggers=[_explained(explanation, answer) for explanation, answer in told],
+            at=time(moment),
+            answer=" ".join(answer for _, answer in answers) or "The routine never had a schedule.",
+            triggers=[_explained(explanation, answer) for explanation, answer in answers],
         )
 
     @post("/schedule/preview", operation_id="previewSchedule", status_code=200)
@@ -197,24 +199,24 @@ class Schedules(Controller):
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], data: JSONBody[SchedulePreview]
     ) -> SchedulePreviewed:
         """
-        Says what a schedule would do that is not saved: whether it can be followed, what it means in words, its next
-        times, and the clock changes that touch it within 400 days or until the last of these times.
+        Says what an unsaved schedule would do: whether it is valid, what it means in words, its next times, and the
+        clock changes that affect it within 400 days or until the last of these times.
         """
         within(data.from_, "from")
-        found = backend.authorize(caller, explanations.preview, data)
+        result = backend.authorize(caller, explanations.preview, data)
         return SchedulePreviewed(
-            valid=found.reason is None,
-            reason=found.reason,
-            description=found.words,
-            times=[_planned_moment(one, found.zone) for one in found.times],
-            clock_changes=[_clock_change(one, found.zone) for one in found.touched],
-            clock_changes_until=time_or_none(found.covered_until),
+            valid=result.reason is None,
+            reason=result.reason,
+            description=result.words,
+            times=[_planned_moment(occurrence, result.zone) for occurrence in result.times],
+            clock_changes=[_clock_change(change, result.zone) for change in result.touched],
+            clock_changes_until=time_or_none(result.covered_until),
         )
 
 
-def _period(since: str | None, to: str | None, now: datetime) -> tuple[datetime, datetime]:
-    """What is asked for, or the last and the next 24 hours."""
-    begin, end = _moment(since, "from"), _moment(to, "to")
+def _period(since: str | None, until: str | None, now: datetime) -> tuple[datetime, datetime]:
+    """Return the period that a request names, by default the last and the next 24 hours. Raise Invalid."""
+    begin, end = _moment(since, "from"), _moment(until, "to")
     begin = begin or min(now, end or now) - DAY
     end = end or max(now, begin) + DAY
     if end < begin:
@@ -223,7 +225,7 @@ def _period(since: str | None, to: str | None, now: datetime) -> tuple[datetime,
 
 
 def _moment(text: str | None, name: str) -> datetime | None:
-    """A moment of a query parameter; none given or an empty one is None. Raises Invalid."""
+    """Return the moment of a query parameter, or None for an absent or empty one. Raise Invalid."""
     if not text:
         return None
     try:
@@ -234,48 +236,48 @@ def _moment(text: str | None, name: str) -> datetime | None:
 
 
 def within(moment: datetime | None, name: str) -> datetime | None:
-    """As it is, if it is a moment that anybody could mean. Raises Invalid."""
+    """Return the moment, or None for None. Raise Invalid if it is before EARLIEST or after LATEST."""
     if moment is not None and not EARLIEST <= moment <= LATEST:
         message = f"{name} must lie between the years {EARLIEST.year} and {LATEST.year}"
         raise Invalid([{"code": "custom", "message": message, "path": [name]}])
     return moment
 
 
-def _page(  # noqa: PLR0913, PLR0917 all of it is on the page
-    of: Ahead,
-    asked: Paging,
-    listed: str,
+def _page(  # noqa: PLR0913, PLR0917 everything on the page
+    schedule: Ahead,
+    paging: Paging,
+    list_name: str,
     period: tuple[datetime, datetime],
-    found: list[OccurrenceRow | Planned],
+    rows: list[OccurrenceRow | Planned],
     limit: int,
 ) -> Response[OccurrencePage]:
-    cursor = cursor_of(listed, _place(found[limit - 1])) if len(found) > limit else None
+    cursor = cursor_of(list_name, _place(rows[limit - 1])) if len(rows) > limit else None
     answer = OccurrencePage(
-        trigger_id=of.trigger_id,
-        routine_id=of.routine_id,
+        trigger_id=schedule.trigger_id,
+        routine_id=schedule.routine_id,
         from_=time(period[0]),
         to=time(period[1]),
-        no_plan_because=of.why_none,
-        occurrences=[_occurrence(of, one) for one in found[:limit]],
+        no_plan_because=schedule.why_none,
+        occurrences=[_occurrence(schedule, row) for row in rows[:limit]],
         next_cursor=cursor,
     )
-    return Response(answer, headers=further_from(asked, cursor) if cursor else {})
+    return Response(answer, headers=further_from(paging, cursor) if cursor else {})
 
 
-def _place(one: OccurrenceRow | Planned) -> Place:
-    return Place(one.at, PLANNED_ID) if isinstance(one, Planned) else Place(one.first, one.id)
+def _place(row: OccurrenceRow | Planned) -> Place:
+    return Place(row.at, PLANNED_ID) if isinstance(row, Planned) else Place(row.first, row.id)
 
 
-def _occurrence(of: Ahead, one: OccurrenceRow | Planned) -> Occurrence:
-    if isinstance(one, OccurrenceRow):
-        return occurrences.shown(one)
+def _occurrence(schedule: Ahead, row: OccurrenceRow | Planned) -> Occurrence:
+    if isinstance(row, OccurrenceRow):
+        return occurrences.shown(row)
     return Occurrence(
-        planned_at=time(one.at),
-        last_planned_at=time(one.at),
-        due_at=time_or_none(one.due_at),
+        planned_at=time(row.at),
+        last_planned_at=time(row.at),
+        due_at=time_or_none(row.due_at),
         outcome="planned",
-        concurrency_policy=of.concurrency_policy,
-        catch_up_policy=of.catch_up_policy,
+        concurrency_policy=schedule.concurrency_policy,
+        catch_up_policy=schedule.catch_up_policy,
     )
 
 
@@ -298,7 +300,7 @@ def _explained(explanation: sentences.Explanation, answer: str) -> TriggerExplan
         run_id=explanation.fired.stream_id if explanation.fired else None,
         issue_id=explanation.issue_id,
         blocking_run_id=explanation.blocking.stream_id if explanation.blocking else None,
-        facts=[_fact(role, one) for role, one in explanation.facts.items()],
+        facts=[_fact(role, recorded) for role, recorded in explanation.facts.items()],
     )
 
 
@@ -320,16 +322,18 @@ def _instant(explanation: sentences.Explanation, moment: datetime | None) -> Mom
     return _planned_moment(Planned(at=moment, due_at=explanation.due_at(moment)), explanation.zone)
 
 
-def _planned_moment(one: Planned, zone: str) -> Moment:
-    return Moment(at=time(one.at), local=local(one.at, zone).isoformat(), due_at=time_or_none(one.due_at))
+def _planned_moment(occurrence: Planned, zone: str) -> Moment:
+    return Moment(
+        at=time(occurrence.at), local=local(occurrence.at, zone).isoformat(), due_at=time_or_none(occurrence.due_at)
+    )
 
 
-def _clock_change(one: Touched, zone: str) -> ClockChange:
+def _clock_change(change: Touched, zone: str) -> ClockChange:
     return ClockChange(
-        at=time(one.at),
-        shift_minutes=one.shift // timedelta(minutes=1),
-        effect=one.effect,
-        walls=[wall.isoformat() for wall in one.walls],
-        times=[LocalTime(at=time(at), local=local(at, zone).isoformat()) for at in one.occurrences],
-        text=one.text,
+        at=time(change.at),
+        shift_minutes=change.shift // timedelta(minutes=1),
+        effect=change.effect,
+        walls=[wall.isoformat() for wall in change.walls],
+        times=[LocalTime(at=time(moment), local=local(moment, zone).isoformat()) for moment in change.occurrences],
+        text=change.text,
     )

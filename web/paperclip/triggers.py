@@ -1,4 +1,4 @@
-"""Triggers of routines, and the public address of webhooks (contract 4, 6)."""
+"""The routes of triggers, and the public address of webhooks (contract 4, 6)."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ MODELS = ("routines", "revisions")
 
 
 class SecretMaterial(ResponseBody, frozen=True, kw_only=True):
-    """Where a webhook trigger is called, and the secret, which is shown this once."""
+    """The address at which a webhook trigger is called, and its secret, which is shown only here."""
 
     webhook_url: str
     webhook_secret: str
@@ -42,7 +42,7 @@ class SecretMaterial(ResponseBody, frozen=True, kw_only=True):
 
 
 class TriggerAnswer(ResponseBody, frozen=True, kw_only=True):
-    """A trigger that got a secret, or needs none (then `secretMaterial` is null), and the revision this made."""
+    """A trigger, its new secret (`secretMaterial` is null if it needs none), and the revision that this made."""
 
     trigger: responses.Trigger
     secret_material: SecretMaterial | None
@@ -50,12 +50,14 @@ class TriggerAnswer(ResponseBody, frozen=True, kw_only=True):
 
 
 class EditedTrigger(responses.Trigger, frozen=True, kw_only=True):
-    """`secretMaterial` (our addition) is there when another signing mode made a new secret necessary."""
+    """A changed trigger. `secretMaterial` (our addition) is there if another signing mode required a new secret."""
 
     secret_material: SecretMaterial | UnsetType = UNSET
 
 
 class Triggers(Controller):
+    """Triggers of routines, and the calls of webhooks."""
+
     tags = ("triggers",)
 
     @post("/routines/{routine_id:str}/triggers", operation_id="createTrigger", refuses=(403, 422))
@@ -82,7 +84,7 @@ class Triggers(Controller):
     ) -> Response[EditedTrigger]:
         """
         Changes the fields that are given. A schedule starts anew from now. The secret of a bearer webhook cannot sign,
-        so another signing mode makes a new one.
+        so a change to a signing mode makes a new one.
         """
         changed = backend.change(caller, MODELS, triggers.update, trigger_id, data)
         return changed.answer(lambda conn: _edited(conn, changed.result, public_url))
@@ -131,9 +133,9 @@ class Triggers(Controller):
         public_id: FromPath[str],
     ) -> Response[responses.Run]:
         """
-        Fires the routine. This is the address that webhook senders call. What proves that they may is up to the
-        trigger's signing mode: `bearer` takes `Authorization: Bearer <secret>`, `none` takes nothing, any other mode
-        takes a signature.
+        Fires the routine. This is the address that webhook senders call. The trigger's signing mode says how they
+        prove that they may: `bearer` takes `Authorization: Bearer <secret>`, `none` takes nothing, any other mode takes
+        a signature.
 
         A JSON object is the payload; any other JSON value becomes `{"body": value}`. With an `Idempotency-Key` the
         same call gives the same run; a signed and timestamped call counts once.
@@ -143,7 +145,7 @@ class Triggers(Controller):
         def decide(work: UnitOfWork) -> list[Recorded]:
             nonlocal is_counted
             webhook = webhooks.authenticate(work, public_id, webhook_request)
-            if not is_counted:  # once, however often it is decided what comes of the call
+            if not is_counted:  # count a call once, however often its decision is repeated
                 rate_limiter.count_call(webhook.trigger_id, sender)
                 is_counted = True
             return webhooks.fire(work, webhook, parse_call(webhook_request))
@@ -158,18 +160,18 @@ class Triggers(Controller):
 
 
 def material(minted: NewSecret, public_url: str) -> SecretMaterial:
-    """What the sender of a webhook needs."""
+    """Return the address and the secret that the sender of a webhook needs."""
     url = f"{public_url}/api/routine-triggers/public/{minted.public_id}/fire"
     return SecretMaterial(webhook_url=url, webhook_secret=minted.secret)
 
 
 def _answer(changed: Changed, public_url: str, status: int) -> Response[TriggerAnswer]:
-    made: TriggerResult = changed.result
-    secret = material(made.minted, public_url) if made.minted else None
+    result: TriggerResult = changed.result
+    secret = material(result.minted, public_url) if result.minted else None
 
     def read(conn: Connection) -> TriggerAnswer | None:
-        trigger = routines.trigger(conn, made.trigger_id)
-        revision = revisions.revision(conn, made.routine_id, made.revision)
+        trigger = routines.trigger(conn, result.trigger_id)
+        revision = revisions.revision(conn, result.routine_id, result.revision)
         if trigger is None or revision is None:
             return None
         return TriggerAnswer(trigger=trigger, secret_material=secret, revision=revision)
@@ -177,8 +179,8 @@ def _answer(changed: Changed, public_url: str, status: int) -> Response[TriggerA
     return changed.answer(read, status)
 
 
-def _edited(conn: Connection, made: TriggerResult, public_url: str) -> EditedTrigger | None:
-    if (found := routines.trigger(conn, made.trigger_id)) is None:
+def _edited(conn: Connection, result: TriggerResult, public_url: str) -> EditedTrigger | None:
+    if (trigger := routines.trigger(conn, result.trigger_id)) is None:
         return None
-    fields: dict[str, Any] = {name: getattr(found, name) for name in responses.Trigger.__struct_fields__}
-    return EditedTrigger(**fields, secret_material=material(made.minted, public_url) if made.minted else UNSET)
+    fields: dict[str, Any] = {name: getattr(trigger, name) for name in responses.Trigger.__struct_fields__}
+    return EditedTrigger(**fields, secret_material=material(result.minted, public_url) if result.minted else UNSET)

@@ -1,4 +1,4 @@
-"""How a webhook's request is read: raw, since what is signed are its bytes (contract 6)."""
+"""Reading of webhook requests: as raw bytes, since these are what is signed (contract 6)."""
 
 from typing import Any
 
@@ -12,18 +12,18 @@ from web.http.validation import Invalid, parse
 
 
 async def webhook_request(request: JsonRequest) -> WebhookRequest:
-    """The headers and the bytes of a request as they came: what is signed are its bytes. A dependency."""
+    """Return the headers and the body of a request as they arrived. It is a dependency."""
     headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in request.scope["headers"]]
     return WebhookRequest(headers=tuple(headers), body=await request.raw_body())
 
 
 def parse_call(request: WebhookRequest) -> WebhookCall:
-    """What a request says to the webhook that it has proved to know. Raises Invalid."""
+    """Return the payload and the idempotency key of an authenticated request. Raise Invalid."""
     return WebhookCall(payload=_payload(request), idempotency_key=_idempotency_key(request))
 
 
 def _payload(request: WebhookRequest) -> Json | None:
-    """A JSON object as it is, another JSON value as `{"body": value}`, nothing as `{}`, any other type as None."""
+    """Return a JSON object as it is, another JSON value as `{"body": value}`, nothing as `{}`, another type as None."""
     announced = _values(request, "content-type")
     if not request.body:
         return {}
@@ -41,7 +41,7 @@ def _payload(request: WebhookRequest) -> Json | None:
 def _idempotency_key(request: WebhookRequest) -> str | None:
     keys = _values(request, "idempotency-key")
     if len(keys) > 1:
-        raise _wrong("Idempotency-Key must be given once", "Idempotency-Key")
+        raise _wrong("Idempotency-Key must be given at most once", "Idempotency-Key")
     try:
         return parse(IdempotencyKey, keys[0]) or None if keys else None
     except Invalid as error:
