@@ -1,4 +1,4 @@
-"""Deliveries: which events go to whom, which of them wait to be sent, and what became of every attempt."""
+"""Deliveries: which events are sent to whom, which deliveries wait to be sent, and the outcome of every attempt."""
 
 from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
@@ -46,7 +46,7 @@ Status = Literal["waiting", "delivered", "dead"]
 
 
 class Subscription(msgspec.Struct, frozen=True):
-    """What an endpoint wants to be told."""
+    """An enabled endpoint with its settings, among them which events it wants."""
 
     endpoint_id: UUID
     settings: EndpointSettings
@@ -80,6 +80,13 @@ class PendingDeliveryRow(Row, frozen=True):
 
 
 class Attempt(ResponseBody, frozen=True, kw_only=True):
+    """
+    An attempt to send a delivery.
+
+    `status` is the HTTP status of the answer, null if there was none; `reason` says why it failed, null if it was
+    delivered.
+    """
+
     at: str
     status: int | None
     reason: str | None
@@ -87,7 +94,7 @@ class Attempt(ResponseBody, frozen=True, kw_only=True):
 
 
 class Delivery(ResponseBody, frozen=True, kw_only=True):
-    """`attempts` are all that there were, oldest first."""
+    """A delivery; `attempts` holds all attempts that there were, oldest first."""
 
     id: UUID
     message_id: str
@@ -104,6 +111,8 @@ class Delivery(ResponseBody, frozen=True, kw_only=True):
 
 
 class DeliveryRow(Row, frozen=True):
+    """A delivery as clients read it, pending or not, with what is needed to send it again."""
+
     company_id: UUID
     target_id: UUID
     lane: UUID
@@ -138,6 +147,12 @@ CREATE INDEX ON delivery (company_id, status, position DESC, id);
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
+    """
+    Fold one event into the rows of deliveries.
+
+    An event about a delivery changes that delivery. Any other event updates who receives what, and then becomes a
+    pending delivery for each endpoint, agent or callback that receives it.
+    """
     event = recorded.event
     if isinstance(event, DeliveryEvent):
         _follow(rows, recorded, event)
@@ -155,6 +170,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
 
 
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    """Yield the keys of the rows that `fold` will change, so that they can be fetched together before it."""
     if recorded.company_id is not None:
         yield SUBSCRIPTIONS, recorded.company_id
     match recorded.event:
@@ -170,7 +186,7 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
 
 
 def _pending_deliveries(rows: Rows, recorded: Recorded) -> Iterator[PendingDeliveryRow]:
-    """To whom an event is told."""
+    """Yield a pending delivery for each receiver of an event."""
     if recorded.company_id is None:
         return
     name = recorded.name
@@ -236,7 +252,7 @@ def _delivery(pending: PendingDeliveryRow, recorded: Recorded) -> DeliveryRow:
 
 
 def _follow(rows: Rows, recorded: Recorded, event: DeliveryEvent) -> None:
-    """What became of an attempt, or that it is to be sent once more."""
+    """Record the outcome of an attempt, or that the delivery is to be sent once more."""
     id_ = recorded.stream_id
     match event:
         case DeliveryFailed(next_at=next_at, attempt=attempt):
@@ -336,10 +352,10 @@ def _agent(rows: Rows, recorded: Recorded, event: AgentEvent) -> None:
 
 def _lane_of(company_id: UUID | None, callback: Callback) -> UUID:
     """
-    Callbacks of a company to one host share a receiver; those of another company do not wait for them.
+    Return the partition key of a callback: the same for all callbacks of a company to one host.
 
-    Hosts of callbacks are whatever a caller writes, and to look for what is due takes time with the number of lanes: so
-    a company has a fixed number of them.
+    Those of another company do not wait for them. Callers may write any host, and looking for what is due takes longer
+    with each partition key, so a company has a fixed number of them.
     """
     try:
         host = outbound_url.host_of(callback.url)
@@ -403,9 +419,10 @@ def due(  # noqa: PLR0913 what narrows the list
     without_lanes: Collection[UUID] = (),
 ) -> list[PendingDelivery]:
     """
-    What is to be sent now, longest waiting first: a few for each receiver, and the companies in turns.
+    Return what is to be sent now, longest waiting first: at most `of_lane` for each receiver, the companies in turns.
 
-    So what waits for one of them, however much, does not hide what waits for another.
+    So whatever waits for one receiver or company does not hide what waits for another. `without` and `without_lanes`
+    leave out deliveries and partition keys.
     """
     names = PendingDelivery.__struct_fields__
     bounds = {"of_lane": of_lane, "limit": limit, "without": list(without), "without_lanes": list(without_lanes)}
@@ -414,27 +431,34 @@ def due(  # noqa: PLR0913 what narrows the list
 
 
 def next_due(conn: Connection, after: datetime) -> datetime | None:
-    """When the next one comes due; None when none will."""
+    """Return when the next delivery after a moment comes due, or None."""
     row = conn.execute(_NEXT, (after,), prepare=True).fetchone()
     return row[0] if row else None
 
 
 def hold(conn: Connection, key: str) -> bool:
-    """Whether this connection alone may send now what the key stands for, until it lets go or breaks."""
+    """
+    Try to take the lock on this key; return whether this connection holds it.
+
+    While it does, no other connection sends what the key stands for. The lock ends with `release` or with the
+    connection.
+    """
     row = conn.execute(_TRY_HOLD, (key,), prepare=True).fetchone()
     return bool(row and row[0])
 
 
 def release(conn: Connection, key: str) -> None:
+    """Release the lock on this key that `hold` has taken."""
     conn.execute(_LET_GO, (key,), prepare=True)
 
 
 def tallies(conn: Connection) -> dict[str, tuple[int, datetime]]:
-    """How many wait, and the time of the first of them, by kind."""
+    """Return how many deliveries wait and when the first of them comes due, by kind."""
     return {kind: (many, first) for kind, many, first in conn.execute(_TALLY)}
 
 
 def one(conn: Connection, id_: UUID) -> Delivery | None:
+    """Return the delivery with this id, or None."""
     return _DELIVERY.one(conn, id=id_)
 
 
@@ -448,7 +472,11 @@ def of_company(  # noqa: PLR0913 what narrows the list
     after: tuple[int, UUID] | None = None,
     max_bytes: int = DEFAULT.max_page_bytes,
 ) -> Part[Delivery]:
-    """Newest first; those that come after a place."""
+    """
+    Return the deliveries of a company, newest first, after a place in the list: a position and an id.
+
+    `target_id` and `status` narrow the list.
+    """
     position, id_ = after or (None, None)
     values = {"company_id": company_id, "target_id": target_id, "status": status, "position": position, "id": id_}
     return _DELIVERIES.part(conn, limit=limit, max_bytes=max_bytes, **values)

@@ -1,4 +1,4 @@
-"""Webhook endpoints of a company, as people see them. What goes to them: deliveries.py."""
+"""Webhook endpoints of a company, as clients read them. The deliveries to them are in deliveries.py."""
 
 from collections.abc import Iterable
 from typing import Any, get_args
@@ -24,6 +24,8 @@ from projections.responses import ResponseBody, time
 
 
 class EndpointFields(ResponseBody, frozen=True, kw_only=True):
+    """An endpoint of a company to which its events are sent, without its secret."""
+
     id: UUID
     company_id: UUID
     url: str
@@ -37,6 +39,8 @@ class EndpointFields(ResponseBody, frozen=True, kw_only=True):
 
 
 class EndpointRow(Row, frozen=True):
+    """An endpoint of a company; lists are sorted by `position`, that of its first event."""
+
     company_id: UUID
     position: int
     doc: EndpointFields
@@ -52,6 +56,7 @@ CREATE INDEX ON webhook_endpoint (company_id, position);
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
+    """Fold one event of an endpoint into its row; enabling it again clears the reason why it was disabled."""
     match recorded.event:
         case EndpointCreated() as event:
             rows.put(ENDPOINT, _created(recorded, event))
@@ -69,6 +74,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
 
 
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    """Yield the keys of the rows that `fold` will change, so that they can be fetched together before it."""
     if not isinstance(recorded.event, EndpointCreated | EndpointDeleted):
         yield ENDPOINT, recorded.stream_id
 
@@ -115,9 +121,10 @@ _ONE = Docs("SELECT doc FROM webhook_endpoint WHERE id = %(id)s", EndpointFields
 def of_company(
     conn: Connection, company_id: UUID, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
 ) -> Part[EndpointFields]:
-    """Oldest first."""
+    """Return the endpoints of a company, oldest first, after a position."""
     return _OF.part(conn, company_id=company_id, after=after, max_bytes=max_bytes)
 
 
 def one(conn: Connection, id_: UUID) -> EndpointFields | None:
+    """Return the endpoint with this id, or None."""
     return _ONE.one(conn, id=id_)

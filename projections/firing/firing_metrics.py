@@ -1,7 +1,7 @@
 """
-Firing metrics: what became of firings, how often, and how late scheduled ones were; what became of deliveries.
+Firing metrics: outcomes of firings and how often, how late scheduled firings were, and outcomes of deliveries.
 
-Folded from the log, so a restart loses nothing, and all processes show the same totals.
+They are folded from the log, so a restart loses nothing, and all processes show the same totals.
 """
 
 from bisect import bisect_left
@@ -50,7 +50,7 @@ Labels = tuple[str, ...]
 
 
 class TallyRow(Row, frozen=True):
-    """How often something has happened, told apart by labels; scheduled runs also by how late they were."""
+    """How often something has happened, counted by labels; scheduled runs also by how late they were."""
 
     what: str
     labels: Labels
@@ -71,11 +71,13 @@ CREATE TABLE tally (
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
+    """Add an event to the tally of its kind and labels, if it is counted."""
     if (one := _tally(recorded)) is not None:
         rows.put(TALLY, _sum(rows.get(TALLY, one.id), one))
 
 
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    """Return the key of the tally that an event adds to; none if it is not counted."""
     one = _tally(recorded)
     return () if one is None else [(TALLY, one.id)]
 
@@ -85,7 +87,7 @@ def _sum(known: TallyRow | None, one: TallyRow) -> TallyRow:
 
 
 def _tally(recorded: Recorded) -> TallyRow | None:
-    """Of this one event alone; None of events that are not counted."""
+    """Return the tally of this one event alone; None for events that are not counted."""
     match recorded.event:
         case RunFired(source=source, outcome=outcome, occurrence=occurrence) as fired:
             late = recorded.at - occurrence if occurrence and fired.is_scheduled else None
@@ -119,7 +121,7 @@ def _id(*names: str) -> UUID:
 
 
 def _outcome(outcome: Outcome) -> tuple[str, str]:
-    """What a failed one says is no label: it may quote names."""
+    """Return the labels of an outcome. The text of a failure is no label, because it may quote names."""
     match outcome:
         case Opened():
             return OPENED
@@ -136,7 +138,12 @@ def _outcome(outcome: Outcome) -> tuple[str, str]:
 
 
 def _timing(late: timedelta) -> tuple[str, str]:
-    """What is past its grace was caught up with (domain/routines/trigger.py), late on purpose: it is counted apart."""
+    """
+    Return the timing of a firing and the bound of its lateness.
+
+    A firing past its grace caught up with a missed occurrence (domain/routines/trigger.py): it is late on purpose, so
+    it is counted apart.
+    """
     bound = BOUNDS[bisect_left(BOUNDS_S, late.total_seconds())]
     return "caught_up" if late > GRACE else "on_time", bound
 
@@ -155,14 +162,14 @@ firing_metrics = ReadModel(
 
 
 class Lateness(msgspec.Struct, frozen=True):
-    """How late firings were, altogether and each."""
+    """How late firings were: the sum in seconds, and how many were no later than each bound."""
 
     sum_s: float
     up_to: Sequence[int]  # how many were no later than each of BOUNDS; the last counts all
 
 
 class Firings(msgspec.Struct, frozen=True):
-    """How often things have happened, by their labels; 0 of what can but did not."""
+    """How often things have happened, by their labels; what can happen but has not is there as 0."""
 
     runs: Mapping[Labels, int]  # by source, status and reason
     missed: Mapping[Labels, int]  # occurrences, by reason
@@ -181,6 +188,7 @@ _POSSIBLE: Mapping[str, Sequence[Labels]] = {
 
 
 def firings(conn: Connection) -> Firings:
+    """Return the totals over the whole log, up to the position of the read model."""
     totals: dict[str, dict[Labels, int]] = {what: dict.fromkeys(labels, 0) for what, labels in _POSSIBLE.items()}
     late, late_us = Counter[tuple[str, str]](), Counter[str]()
     for what, labels, timing, bound, total, us in conn.execute(_ALL, prepare=True):

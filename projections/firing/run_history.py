@@ -1,4 +1,4 @@
-"""Run history: what became of every firing, newest first."""
+"""Run history: the outcome of every firing, newest first."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -27,6 +27,8 @@ from projections.responses import IssueSummary, RunStatus, RunSummary, TriggerNa
 
 
 class RunRow(Row, frozen=True):
+    """A run of a routine as clients read it; runs are sorted by `position`, that of the firing."""
+
     routine_id: UUID
     position: int
     linked_issue_id: UUID | None
@@ -46,6 +48,7 @@ CREATE INDEX ON run (routine_id, (doc->>'status'), (doc->>'source'), position DE
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
+    """Fold one event of a run into its row."""
     match recorded.event:
         case RunFired():
             doc = run_after(None, recorded)
@@ -67,12 +70,13 @@ def fold(recorded: Recorded, rows: Rows) -> None:
 
 
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    """Yield the key of the row that `fold` will change, so that it can be fetched before it."""
     if isinstance(recorded.event, RunCompleted | RunFailed):
         yield RUN, recorded.stream_id
 
 
 def run_of(events: Sequence[Recorded]) -> responses.Run:
-    """A run as clients read it, straight from its stream."""
+    """Return a run as clients read it, folded from the events of its stream; raise ValueError if there are none."""
     doc = None
     for recorded in events:
         doc = run_after(doc, recorded)
@@ -82,6 +86,11 @@ def run_of(events: Sequence[Recorded]) -> responses.Run:
 
 
 def run_after(doc: responses.Run | None, recorded: Recorded) -> responses.Run:
+    """
+    Return a run as it is after an event; before its first event it is None.
+
+    Raises ImpossibleHistory for an event that cannot follow.
+    """
     at = time(recorded.at)
     match doc, recorded.event:
         case None, RunFired() as event:
@@ -119,7 +128,7 @@ def _fired(recorded: Recorded, event: RunFired, at: str) -> responses.Run:
 
 
 def _fingerprint(event: RunFired) -> str:
-    """What was asked for, in 64 hex digits: equal for the same routine and payload."""
+    """Return 64 hexadecimal digits that are equal for the same routine and payload."""
     payload = msgspec.json.encode(event.payload, order="deterministic")
     return hashlib.sha256(event.routine_id.bytes + payload).hexdigest()
 
@@ -150,7 +159,7 @@ run_history = ReadModel(
 
 
 class Filters(msgspec.Struct, frozen=True):
-    """What the runs of a routine are narrowed to, as clients ask for it; None leaves a filter out."""
+    """The filters of a routine's list of runs, as clients give them; None leaves a filter out."""
 
     status: tuple[RunStatus, ...] | None = None
     source: tuple[RunSource, ...] | None = None
@@ -160,13 +169,14 @@ ALL = Filters()
 
 
 class Linked(msgspec.Struct, frozen=True):
-    """A run beside its issue and its trigger, from the read models of those."""
+    """A run with its issue and its trigger, from the read models of those."""
 
     run: responses.RunFields
     issue: IssueSummary | None
     trigger: TriggerName | None
 
     def summary(self) -> RunSummary:
+        """Return the run as lists show it."""
         return RunSummary(**msgspec.structs.asdict(self.run), linked_issue=self.issue, trigger=self.trigger)
 
 
@@ -195,7 +205,11 @@ def recent(  # noqa: PLR0913 what narrows the list
     before: int | None = None,
     max_bytes: int = DEFAULT.max_page_bytes,
 ) -> Part[RunSummary]:
-    """Newest first, those before a position only; joins the read models `issues` and `routines`."""
+    """
+    Return the runs of a routine that meet the filters, newest first, before a position.
+
+    Joins the read models `issues` and `routines`.
+    """
     query, values = RECENT, dict[str, Any](routine_id=routine_id, before=before)
     if filters != ALL:
         wanted = {"status": filters.status or get_args(RunStatus), "source": filters.source or get_args(RunSource)}
@@ -205,6 +219,6 @@ def recent(  # noqa: PLR0913 what narrows the list
 
 
 def position(conn: Connection, routine_id: UUID, run_id: UUID) -> int | None:
-    """Where a run stands among those of its routine; None when it is none of them."""
+    """Return the position of a run in the log; None if the routine has no such run."""
     row = conn.execute(_POSITION, (routine_id, run_id), prepare=True).fetchone()
     return row[0] if row else None

@@ -1,4 +1,4 @@
-"""Collections: companies by the names that Jetty's clients give them, and the keys that are bound to one."""
+"""Collections: companies under the names that Jetty's clients give them, and the keys that are bound to one."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -27,12 +27,16 @@ from projections.jetty.responses import ApiKey, Collection, CollectionEnvironmen
 
 
 class CollectionRow(Row, frozen=True):
+    """A collection as clients read it, with the number by which lists are sorted; its id is the company's."""
+
     number: int
     environment: tuple[str, ...]  # names of variables
     doc: Collection
 
 
 class KeyFields(ResponseBody, frozen=True, kw_only=True):
+    """A key of a collection, without the collection's number and name, which are joined when it is read."""
+
     id: UUID
     name: str
     key_prefix: str
@@ -42,6 +46,8 @@ class KeyFields(ResponseBody, frozen=True, kw_only=True):
 
 
 class KeyRow(Row, frozen=True):
+    """A key that is bound to a collection, with the membership that has issued it."""
+
     company_id: UUID
     membership_id: UUID | None  # of whoever issued it
     position: int
@@ -65,6 +71,11 @@ UPDATE collection_key SET doc = doc::jsonb || '{"is_active": false}' WHERE membe
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
+    """
+    Fold one event into the rows of collections and their keys.
+
+    When a membership changes or ends and its keys are revoked, those keys that it has issued become inactive.
+    """
     id_ = recorded.stream_id
     match recorded.event:
         case CompanyCreated() as event:
@@ -104,7 +115,7 @@ def _edit(rows: Rows, recorded: Recorded, **changes: Any) -> None:
 
 
 def _collection(recorded: Recorded, event: CompanyCreated) -> CollectionRow:
-    """Its number is the place of its first event in the log: the same in every rebuild."""
+    """Return the row of a new company. Its number is the position of its first event, equal in every rebuild."""
     at, company_id = time(recorded.at), recorded.stream_id
     doc = Collection(
         id=recorded.position,
@@ -119,6 +130,7 @@ def _collection(recorded: Recorded, event: CompanyCreated) -> CollectionRow:
 
 
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    """Yield the keys of the rows that `fold` will change, so that they can be fetched together before it."""
     match recorded.event:
         case CompanyNamed() | CompanyUpdated() | CompanyEnvironmentChanged():
             yield COLLECTION, recorded.stream_id
@@ -184,23 +196,28 @@ _ONE_KEY = Docs(f"{_KEY} k.id = %(id)s", ApiKey)
 
 
 def every(conn: Connection, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes) -> Part[Collection]:
-    """Oldest first."""
+    """Return all collections, oldest first, after a number."""
     return _ALL.part(conn, after=after, max_bytes=max_bytes)
 
 
 def of_user(
     conn: Connection, user_id: UUID, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
 ) -> Part[Collection]:
-    """Those of the companies that a user is a member of; joins the read model `directory`."""
+    """
+    Return the collections of the companies that a user is a member of, oldest first, after a number.
+
+    Joins the read model `directory`.
+    """
     return _OF.part(conn, user_id=user_id, after=after, max_bytes=max_bytes)
 
 
 def one(conn: Connection, company_id: UUID) -> Collection | None:
+    """Return the collection of this company, or None."""
     return _ONE.one(conn, id=company_id)
 
 
 def environment(conn: Connection, company_id: UUID) -> CollectionEnvironment | None:
-    """With the names of its variables, and masks for their values."""
+    """Return a collection with the names of its variables and masks for their values, or None."""
     found = _ENVIRONMENT.one(conn, id=company_id)
     if found is None:
         return None
@@ -216,9 +233,12 @@ def keys(
     before: int | None = None,
     max_bytes: int = DEFAULT.max_page_bytes,
 ) -> Part[ApiKey]:
-    """Newest first, as of now: what has expired is not active."""
+    """
+    Return the keys of a collection, newest first, before a position; those that have expired by `now` are inactive.
+    """
     return _KEYS.part(conn, company_id=company_id, now=now, before=before, max_bytes=max_bytes)
 
 
 def key(conn: Connection, id_: UUID, now: datetime) -> ApiKey | None:
+    """Return the key with this id, or None; it is inactive if it has expired by `now`."""
     return _ONE_KEY.one(conn, id=id_, now=now)

@@ -1,4 +1,4 @@
-"""Routines that call a task, as Jetty's clients read them. For those that open issues see routines.py."""
+"""Routines that call a task, as Jetty's clients read them. Those that open issues are in routines/routines.py."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -26,6 +26,8 @@ OVERLAP: dict[ConcurrencyPolicy, str] = {
 
 
 class CallFields(ResponseBody, frozen=True, kw_only=True):
+    """What a routine says of its call: the task's parameters, the callback, and the names of its secrets."""
+
     name: str
     cadence: Cadence
     overrides: dict[str, Any]
@@ -58,6 +60,7 @@ CREATE INDEX ON task_call (task_id, number);
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
+    """Fold one event into the rows of routines that call a task; other routines have no row."""
     id_ = recorded.stream_id
     match recorded.event:
         case RoutineCreated(settings=RoutineSettings(call=TaskCall() as called) as settings):
@@ -103,6 +106,7 @@ def _fields(call: TaskCall, settings: RoutineSettings) -> CallFields:
 
 
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    """Yield the key of the row that `fold` will change, so that it can be fetched before it."""
     match recorded.event:
         case RoutineUpdated() | RoutineRestored():
             yield CALL, recorded.stream_id
@@ -124,7 +128,7 @@ calls = ReadModel(
 
 
 class RoutineWithCall(msgspec.Struct):
-    """A routine beside its task and collection, from the read models of those."""
+    """A routine with its task and collection, from the read models of those."""
 
     number: int
     last_run_at: datetime | None
@@ -134,7 +138,7 @@ class RoutineWithCall(msgspec.Struct):
     collection_name: str
 
     def read(self, now: datetime) -> RoutineRead:
-        """As of now: `next_run_at` lies after it."""
+        """Return the routine as clients read it now: `next_run_at` is after `now`, or None while it is paused."""
         of = self.call
         warnings = task_call.warnings(of.overrides, self.workflow, self.task_name)
         return RoutineRead(
@@ -174,7 +178,11 @@ def of_collection(
     after: int | None = None,
     max_bytes: int = DEFAULT.max_page_bytes,
 ) -> Part[RoutineRead]:
-    """Oldest first; joins the read models `tasks` and `collections`, as all of these do."""
+    """
+    Return the routines of a collection, oldest first, after a number.
+
+    Joins the read models `tasks` and `collections`, as all queries of this module do.
+    """
     found = _OF_COLLECTION.part(conn, company_id=company_id, after=after, max_bytes=max_bytes)
     return found.of(one.read(now) for one in found)
 
@@ -187,11 +195,12 @@ def of_task(
     after: int | None = None,
     max_bytes: int = DEFAULT.max_page_bytes,
 ) -> Part[RoutineRead]:
-    """Oldest first."""
+    """Return the routines that call a task, oldest first, after a number."""
     found = _OF_TASK.part(conn, task_id=task_id, after=after, max_bytes=max_bytes)
     return found.of(one.read(now) for one in found)
 
 
 def one(conn: Connection, id_: UUID, now: datetime) -> RoutineRead | None:
+    """Return the routine with this id if it calls a task and is not archived, else None."""
     found = _ONE.one(conn, id=id_)
     return None if found is None else found.read(now)

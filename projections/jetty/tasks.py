@@ -15,6 +15,8 @@ from projections.jetty.responses import Task, TaskFields, time
 
 
 class TaskRow(Row, frozen=True):
+    """A task of a collection; `number` is the id by which clients know it, the position of its first event."""
+
     company_id: UUID
     number: int
     name: str
@@ -31,6 +33,7 @@ CREATE INDEX ON task (company_id, number);
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
+    """Fold one event of a task into its row; each update raises the version by one."""
     match recorded.event:
         case TaskCreated() as event:
             rows.put(TASK, _task(recorded, event))
@@ -78,6 +81,7 @@ def _updated(row: TaskRow, recorded: Recorded, event: TaskUpdated) -> TaskRow:
 
 
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    """Yield the key of the row that `fold` will change, so that it can be fetched before it."""
     if isinstance(recorded.event, TaskUpdated):
         yield TASK, recorded.stream_id
 
@@ -112,16 +116,17 @@ _LIKE = Docs(
 def of(
     conn: Connection, company_id: UUID, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
 ) -> Part[Task]:
-    """Oldest first; joins the read model `collections`."""
+    """Return the tasks of a collection, oldest first, after a number. Joins the read model `collections`."""
     return _OF.part(conn, company_id=company_id, after=after, max_bytes=max_bytes)
 
 
 def one(conn: Connection, id_: UUID) -> Task | None:
+    """Return the task with this id, or None."""
     return _ONE.one(conn, id=id_)
 
 
 def like(
     conn: Connection, company_id: UUID, text: str, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
 ) -> Part[Task]:
-    """Those with this text in their name or description."""
+    """Return the tasks of a collection with this text in name or description, in any case, after a number."""
     return _LIKE.part(conn, company_id=company_id, text=text, after=after, max_bytes=max_bytes)

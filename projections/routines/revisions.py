@@ -1,4 +1,4 @@
-"""Revisions: every state a routine has been in, newest first (contract 3.6). All of it is a fold of the routine's stream."""
+"""Revisions: every state that a routine has been in, newest first (contract 3.6), folded from its stream."""
 
 from collections.abc import Iterable
 from typing import Any, get_args
@@ -38,13 +38,15 @@ MOST = 100
 
 
 class StateRow(Row, frozen=True):
-    """A routine as it is now, and the person who answers for it."""
+    """The current state of a routine, and the user who is responsible for it; its id is the routine's."""
 
     responsible_user_id: str | None
     state: Routine
 
 
 class RevisionRow(Row, frozen=True):
+    """A revision of a routine as clients read it; `number` is the version of the routine's stream."""
+
     routine_id: UUID
     number: int
     doc: responses.Revision
@@ -61,6 +63,7 @@ CREATE INDEX ON revision (routine_id, number);
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
+    """Fold one event of a routine into its state, and add the revision that the event has made."""
     if not isinstance(event := recorded.event, RoutineEvent):
         return
     before = rows.get(STATE, recorded.stream_id)
@@ -74,11 +77,12 @@ def fold(recorded: Recorded, rows: Rows) -> None:
 
 
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    """Yield the key of the routine's state, which `fold` needs, so that it can be fetched before it."""
     yield STATE, recorded.stream_id
 
 
 def summary(event: RoutineEvent) -> str:
-    """What was done, in words."""
+    """Return the change that an event of a routine made, in words: the `changeSummary` of its revision."""
     match event:
         case RoutineCreated():
             return "Created routine"
@@ -156,9 +160,10 @@ _REVISION = Docs("SELECT doc FROM revision WHERE id = %(id)s", responses.Revisio
 def page(
     conn: Connection, routine_id: UUID, *, before: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
 ) -> Part[Revision]:
-    """Newest first, at most MOST; those before a number."""
+    """Return at most MOST revisions of a routine, newest first, before a number."""
     return _PAGE.part(conn, routine_id=routine_id, before=before, limit=MOST, max_bytes=max_bytes)
 
 
 def revision(conn: Connection, routine_id: UUID, number: int) -> Revision | None:
+    """Return the revision of a routine with this number, or None."""
     return _REVISION.one(conn, id=revision_of(routine_id, number))

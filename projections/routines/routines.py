@@ -1,4 +1,4 @@
-"""Routines and their triggers: one fold, read as a list and in detail."""
+"""Routines and their triggers: one fold, and the queries for the list and for a single routine."""
 
 from collections.abc import Collection, Iterable
 from typing import Annotated, Any, get_args
@@ -50,6 +50,8 @@ RECENT_RUNS = 25
 
 
 class RoutineRow(Row, frozen=True):
+    """A routine as clients read it, beside the columns by which the list is sorted and narrowed."""
+
     company_id: UUID
     project_id: UUID | None
     title: str
@@ -58,6 +60,8 @@ class RoutineRow(Row, frozen=True):
 
 
 class TriggerRow(Row, frozen=True):
+    """A trigger of a routine as clients read it; its id is the trigger's."""
+
     routine_id: UUID
     position: int
     doc: responses.Trigger
@@ -80,6 +84,7 @@ CREATE INDEX ON routine_trigger (routine_id, position);
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
+    """Fold one event into the rows of routines and triggers; a firing changes a row of each."""
     match recorded.event:
         case RoutineCreated() as event:
             rows.put(ROUTINE, _routine(recorded, event))
@@ -106,6 +111,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
 
 
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    """Yield the keys of the rows that `fold` will change, so that they can be fetched together before it."""
     match recorded.event:
         case (
             RoutineUpdated()
@@ -127,7 +133,7 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
 
 
 def result(outcome: Outcome) -> str:
-    """A trigger's last result in words (contract 4.2)."""
+    """Return a trigger's last result in words (contract 4.2)."""
     match outcome:
         case Opened(issue_id=issue_id):
             return f"Created execution issue {issue_id}"
@@ -225,7 +231,7 @@ def _by(recorded: Recorded) -> dict[str, Any]:
 
 
 def _webhook(recorded: Recorded, webhook: Webhook | None) -> dict[str, Any]:
-    """Where it is called, and which secret it takes from then on; nothing when neither is new."""
+    """Return the fields for a new webhook address or secret; nothing when neither is new."""
     if webhook is None:
         return {}
     return {"public_id": webhook.public_id, "secret_id": webhook.secret_id, "last_rotated_at": time(recorded.at)}
@@ -261,7 +267,7 @@ routines = ReadModel(
 
 
 class Filters(msgspec.Struct, frozen=True, rename="camel"):
-    """What a list of routines is narrowed to, as clients ask for it; None leaves a filter out."""
+    """The filters of a list of routines, as clients give them; None leaves a filter out."""
 
     status: tuple[RoutineStatus, ...] | None = None
     q: str | None = None  # a part of the title or the description, in whatever case
@@ -274,7 +280,7 @@ Text = Annotated[str, msgspec.Meta(pattern=r"\A[^\x00]*\Z")]  # what Postgres ca
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True):
-    """Where a routine stands in the list."""
+    """The place of a routine in the list, which is sorted by these fields."""
 
     updated_at: Text
     title: Text
@@ -282,7 +288,7 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Meant(msgspec.Struct, frozen=True):
-    """A routine that something is to be done to."""
+    """A routine that a request selects, with its status."""
 
     id: UUID
     status: RoutineStatus
@@ -338,7 +344,7 @@ def page(  # noqa: PLR0913 what narrows the list
     max_bytes: int = DEFAULT.max_page_bytes,
 ) -> Part[RoutineListItem]:
     """
-    Newest change first, then by title: those after a place, as many as fit.
+    Return the routines that meet the filters, last changed first, then by title: those after a place, as many as fit.
 
     Joins the read models `run_history` and `issues`.
     """
@@ -350,7 +356,7 @@ def page(  # noqa: PLR0913 what narrows the list
 def asked(
     company_id: UUID, filters: Filters = ALL, after: Place | None = None, limit: int | None = None
 ) -> dict[str, object]:
-    """The values of the query `LIST`."""
+    """Return the values for the query `LIST`."""
     place = msgspec.structs.asdict(after) if after else dict.fromkeys(Place.__struct_fields__)
     status = filters.status and list(filters.status)
     return {"company_id": company_id, **msgspec.structs.asdict(filters), "status": status, **place, "limit": limit}
@@ -359,30 +365,37 @@ def asked(
 def meant(
     conn: Connection, company_id: UUID, filters: Filters = ALL, *, ids: Collection[UUID] | None = None, limit: int
 ) -> list[Meant]:
-    """Those that meet the filters and, if ids are given, have one of these."""
+    """Return the routines that meet the filters and, if ids are given, have one of these, in the order of ids."""
     values = asked(company_id, filters, limit=limit)
     return _MEANT.all(conn, **values, ids=None if ids is None else list(ids))
 
 
 def place_of(item: RoutineListItem) -> Place:
+    """Return the place of an item in the list, after which the next page begins."""
     return Place(item.updated_at, item.title, item.id)
 
 
 def has_project(conn: Connection, project_id: UUID) -> bool:
-    """Whether a routine is in the project."""
+    """Return whether a routine is in the project."""
     return conn.execute("SELECT FROM routine WHERE project_id = %s LIMIT 1", (project_id,)).fetchone() is not None
 
 
 def routine(conn: Connection, id_: UUID) -> responses.Routine | None:
+    """Return the routine with this id, archived or not, or None."""
     return _ROUTINE.one(conn, id=id_)
 
 
 def trigger(conn: Connection, id_: UUID) -> responses.Trigger | None:
+    """Return the trigger with this id, or None."""
     return _TRIGGER.one(conn, id=id_)
 
 
 def detail(conn: Connection, id_: UUID, max_bytes: int = DEFAULT.max_page_bytes) -> RoutineDetail | None:
-    """With as many of the newest runs as fit. Joins the read models `directory`, `run_history` and `issues`."""
+    """
+    Return the routine with what belongs to it and as many of its newest runs as fit, or None.
+
+    Joins the read models `directory`, `run_history` and `issues`.
+    """
     if (found := routine(conn, id_)) is None:
         return None
     assignee = directory.agent(conn, found.assignee_agent_id) if found.assignee_agent_id else None
