@@ -201,19 +201,23 @@ class AgentKey(ResponseBody, frozen=True, kw_only=True):
     name: str
     scope: KeyScope = KeyScope()
     responsible_user_id: str | None = None
-    issued_by_user_id: str | None = None  # ours
+    issued_by_user_id: str | None = None  # not in Paperclip
     created_at: str
     revoked_at: str | None = None
-    expires_at: str | None = None  # ours
+    expires_at: str | None = None  # not in Paperclip
 
 
 class CompanyKey(ResponseBody, frozen=True, kw_only=True):
-    """A key of one of the company's agents, or one that is bound to it as a collection."""
+    """
+    A key of one of the company's agents, or one that is bound to it as a collection.
+
+    This object is ours: Paperclip does not have it.
+    """
 
     id: UUID
     kind: Literal["agent", "collection"]
     name: str
-    agent_id: UUID | None  # whose it is; null: the collection's
+    agent_id: UUID | None  # the agent whose key it is; null if it is the collection's
     issued_by_user_id: str | None
     created_at: str
     last_used_at: str | None = None
@@ -377,7 +381,7 @@ class RunFields(ResponseBody, frozen=True, kw_only=True):
     completed_at: str | None
     created_at: str
     updated_at: str
-    backfill_id: UUID | UnsetType = UNSET  # ours: of a run that made up for an occurrence
+    backfill_id: UUID | UnsetType = UNSET  # not in Paperclip; only a run of a backfill has it
 
 
 class Run(RunFields, frozen=True, kw_only=True):

@@ -10,8 +10,8 @@ from projections.board import stored_bytes
 from projections.engine.read_model import Connection
 from projections.jetty import collections
 
-MOST_READ = 1_000_000  # events of the last minute
-_ROWS: Mapping[str, tuple[str, str]] = {  # the rows that a quota of a company counts: their company, and where they are
+MOST_READ = 1_000_000  # events that `last_minute` looks at
+_ROWS: Mapping[str, tuple[str, str]] = {  # the column of the company and the rows, by the quota that counts them
     "max_company_routines": ("company_id", "routine WHERE doc->>'status' <> 'archived'"),
     "max_company_triggers": (
         "r.company_id",
@@ -76,8 +76,8 @@ def last_minute(conn: Connection) -> dict[UUID, tuple[int, int]]:
 
     Only the last MOST_READ events of the log are looked at.
     """
-    found = conn.execute(_LAST_MINUTE, (MOST_READ,)).fetchall()
-    return {company_id: (events, int(size)) for company_id, events, size in found if company_id is not None}
+    rows = conn.execute(_LAST_MINUTE, (MOST_READ,)).fetchall()
+    return {company_id: (events, int(size)) for company_id, events, size in rows if company_id is not None}
 
 
 def companies(conn: Connection) -> dict[UUID, str]:

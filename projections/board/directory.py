@@ -106,7 +106,7 @@ class KeyRow(Row, frozen=True):
     agent_id: UUID | None
     position: int
     company_id: UUID | None
-    membership_id: UUID | None  # of whoever issued it, in that company
+    membership_id: UUID | None  # of the user who issued it, in that company
     doc: responses.BoardKey | None
     agent_doc: responses.AgentKey | None
     company_doc: responses.CompanyKey | None
@@ -218,13 +218,13 @@ def _fold_membership(recorded: Recorded, event: MemberJoined | MemberChanged | M
         case MemberRemoved():
             rows.delete(MEMBER, recorded.stream_id)
     if event.revokes_keys:
-        at = time(recorded.at)
-        rows.execute(_REVOKE_ISSUED, [at, at, recorded.stream_id])
+        timestamp = time(recorded.at)
+        rows.execute(_REVOKE_ISSUED, [timestamp, timestamp, recorded.stream_id])
 
 
 def _edit(rows: Rows, table: Table[Any], recorded: Recorded, **changes: Any) -> None:
-    moved = {**changes, "updated_at": time(recorded.at)}
-    rows.change(table, recorded.stream_id, lambda row: replace(row, doc=replace(row.doc, **moved)))
+    fields = {**changes, "updated_at": time(recorded.at)}
+    rows.change(table, recorded.stream_id, lambda row: replace(row, doc=replace(row.doc, **fields)))
 
 
 def _stamps(recorded: Recorded) -> dict[str, Any]:
@@ -285,7 +285,7 @@ def _goal(recorded: Recorded, event: GoalCreated) -> GoalRow:
 
 
 def _key(recorded: Recorded, event: KeyIssued) -> KeyRow:
-    id_, name, at = recorded.stream_id, event.name, time(recorded.at)
+    id_, name, timestamp = recorded.stream_id, event.name, time(recorded.at)
     return KeyRow(
         id=id_,
         user_id=event.user_id,
@@ -293,14 +293,14 @@ def _key(recorded: Recorded, event: KeyIssued) -> KeyRow:
         position=recorded.position,
         company_id=None if event.user_id else recorded.company_id,
         membership_id=None if event.user_id else membership_of_issuer(recorded),
-        doc=responses.BoardKey(id=id_, name=name, created_at=at, expires_at=time_or_none(event.expires_at))
+        doc=responses.BoardKey(id=id_, name=name, created_at=timestamp, expires_at=time_or_none(event.expires_at))
         if event.user_id
         else None,
         agent_doc=responses.AgentKey(
             id=id_,
             name=name,
             issued_by_user_id=user_of(recorded.actor),
-            created_at=at,
+            created_at=timestamp,
             expires_at=time_or_none(event.expires_at),
         )
         if event.agent_id
@@ -321,10 +321,12 @@ def _company_key(recorded: Recorded, event: KeyIssued) -> responses.CompanyKey:
     )
 
 
-def _revoked(row: KeyRow, at: str) -> KeyRow:
+def _revoked(row: KeyRow, timestamp: str) -> KeyRow:
     docs = {name: getattr(row, name) for name in ("doc", "agent_doc", "company_doc")}
-    revoked = {name: replace(doc, revoked_at=doc.revoked_at or at) for name, doc in docs.items() if doc is not None}
-    return replace(row, **revoked)
+    changes = {
+        name: replace(doc, revoked_at=doc.revoked_at or timestamp) for name, doc in docs.items() if doc is not None
+    }
+    return replace(row, **changes)
 
 
 def keys_to_prefetch(_recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
@@ -546,7 +548,7 @@ def agent_keys(
     return _AGENT_KEYS.part(conn, agent_id=agent_id, before=before, max_bytes=max_bytes)
 
 
-def company_keys(  # noqa: PLR0913 what narrows the list
+def company_keys(  # noqa: PLR0913 the arguments narrow the list
     conn: Connection,
     company_id: UUID,
     limit: int,

@@ -40,8 +40,8 @@ class IssueRow(Row, frozen=True):
     origin_kind: str
     origin_id: UUID | None
     title: str
-    position: int  # of its opening
-    changed: int  # position of its newest change
+    position: int  # of the event that opened it
+    changed: int  # position of the event that changed it last
     doc: responses.Issue
 
 
@@ -100,8 +100,8 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             _change(rows, recorded, status=status, **_marks(status, time(recorded.at)))
         case IssueCheckedOut(agent_id=agent_id, run_id=run_id):
             marks = _marks("in_progress", time(recorded.at))
-            taken = {"assignee_agent_id": agent_id, "checkout_run_id": run_id, "execution_run_id": run_id}
-            _change(rows, recorded, status="in_progress", **(marks | taken))
+            assignment = {"assignee_agent_id": agent_id, "checkout_run_id": run_id, "execution_run_id": run_id}
+            _change(rows, recorded, status="in_progress", **(marks | assignment))
         case IssueReleased():
             rows.change(ISSUE, recorded.stream_id, lambda row: _released(row, recorded))
         case CommentAdded() as event:
@@ -130,19 +130,19 @@ def _number(recorded: Recorded, rows: Rows) -> NumberingRow:
     return numbering
 
 
-def _workspace(found: Workspace | None) -> dict[str, Any]:
-    if found is None:
+def _workspace(workspace: Workspace | None) -> dict[str, Any]:
+    if workspace is None:
         return {}
     return {
-        "execution_workspace_id": found.id,
-        "execution_workspace_preference": found.preference,
-        "execution_workspace_settings": found.settings,
-        "project_workspace_id": found.project_workspace_id,
+        "execution_workspace_id": workspace.id,
+        "execution_workspace_preference": workspace.preference,
+        "execution_workspace_settings": workspace.settings,
+        "project_workspace_id": workspace.project_workspace_id,
     }
 
 
 def _opened(recorded: Recorded, event: IssueOpened, numbering: NumberingRow) -> IssueRow:
-    details, at = event.details, time(recorded.at)
+    details, timestamp = event.details, time(recorded.at)
     by_user = None if event.created_by_user_id is None else str(event.created_by_user_id)
     doc = responses.Issue(
         **msgspec.structs.asdict(details),
@@ -157,10 +157,10 @@ def _opened(recorded: Recorded, event: IssueOpened, numbering: NumberingRow) -> 
         origin_kind="manual" if event.routine_id is None else "routine_execution",
         origin_id=event.routine_id,
         origin_run_id=event.run_id,
-        created_at=at,
-        updated_at=at,
+        created_at=timestamp,
+        updated_at=timestamp,
     )
-    doc = replace(doc, **_marks(event.status, at))
+    doc = replace(doc, **_marks(event.status, timestamp))
     return _row(doc, position=recorded.position, changed=recorded.position)
 
 
@@ -198,11 +198,11 @@ def _released(row: IssueRow, recorded: Recorded) -> IssueRow:
 
 
 def _edited(row: IssueRow, recorded: Recorded, details: IssueDetails) -> IssueRow:
-    held = {} if details.assignee_agent_id == row.assignee_agent_id else NOT_HELD
-    return _with(row, recorded, replace(row.doc, **msgspec.structs.asdict(details), **held))
+    marks = {} if details.assignee_agent_id == row.assignee_agent_id else NOT_HELD
+    return _with(row, recorded, replace(row.doc, **msgspec.structs.asdict(details), **marks))
 
 
-def _marks(status: IssueStatus, at: str) -> dict[str, Any]:
+def _marks(status: IssueStatus, timestamp: str) -> dict[str, Any]:
     """
     Return the times and the holder that a status sets or clears.
 
@@ -210,11 +210,11 @@ def _marks(status: IssueStatus, at: str) -> dict[str, Any]:
     remains started (contract 7.5).
     """
     marks: dict[str, Any] = {
-        "completed_at": at if status == "done" else None,
-        "cancelled_at": at if status == "cancelled" else None,
+        "completed_at": timestamp if status == "done" else None,
+        "cancelled_at": timestamp if status == "cancelled" else None,
     }
     if status in ("backlog", "todo", "in_progress"):
-        marks["started_at"] = at if status == "in_progress" else None
+        marks["started_at"] = timestamp if status == "in_progress" else None
     return marks if status == "in_progress" else marks | NOT_HELD
 
 
@@ -227,7 +227,7 @@ def _author(event: CommentAdded) -> Literal["agent", "user", "system"]:
 def _comment(recorded: Recorded, event: CommentAdded) -> CommentRow:
     if recorded.company_id is None:
         raise ImpossibleHistory(None, recorded.event)
-    at = time(recorded.at)
+    timestamp = time(recorded.at)
     doc = responses.Comment(
         id=recorded.stream_id,
         company_id=recorded.company_id,
@@ -237,8 +237,8 @@ def _comment(recorded: Recorded, event: CommentAdded) -> CommentRow:
         author_type=_author(event),
         created_by_run_id=event.run_id,
         body=event.body,
-        created_at=at,
-        updated_at=at,
+        created_at=timestamp,
+        updated_at=timestamp,
     )
     return CommentRow(id=recorded.stream_id, issue_id=event.issue_id, position=recorded.position, doc=doc)
 
@@ -255,7 +255,7 @@ issues = ReadModel(
 
 
 SUMMARY = """json_build_object('id', i.id, 'identifier', i.identifier, 'title', i.title, 'status', i.status,
-    'priority', i.doc->'priority', 'updatedAt', i.doc->'updatedAt')"""  # of an issue `i`: IssueSummary
+    'priority', i.doc->'priority', 'updatedAt', i.doc->'updatedAt')"""  # an IssueSummary of an issue that the query calls `i`
 
 
 class Filters(msgspec.Struct, frozen=True):
@@ -270,7 +270,7 @@ class Filters(msgspec.Struct, frozen=True):
     text: str | None = None
     limit: int = 500
     offset: int = 0
-    before: int | None = None  # a position: only what was opened before it
+    before: int | None = None  # only issues opened before this position
 
 
 class InboxItem(ResponseBody, frozen=True, kw_only=True):
@@ -396,7 +396,7 @@ def inbox(
     return _INBOX.part(conn, agent_id=agent_id, after=after, max_bytes=max_bytes)
 
 
-def comments(  # noqa: PLR0913 what narrows the list
+def comments(  # noqa: PLR0913 the arguments narrow the list
     conn: Connection,
     issue_id: UUID,
     *,

@@ -25,8 +25,8 @@ CREATE TABLE company_stored (id uuid PRIMARY KEY, bytes bigint NOT NULL) WITH (f
 def fold(recorded: Recorded, rows: Rows) -> None:
     """Add the size of an event to the bytes of its company; events without a company are not counted."""
     if (company_id := recorded.company_id) is not None:
-        known = rows.get(STORED, company_id)
-        rows.put(STORED, StoredRow(id=company_id, bytes=(known.bytes if known else 0) + recorded.size))
+        row = rows.get(STORED, company_id)
+        rows.put(STORED, StoredRow(id=company_id, bytes=(row.bytes if row else 0) + recorded.size))
 
 
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:

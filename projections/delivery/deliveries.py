@@ -40,7 +40,7 @@ from domain.values import Callback, DeliveryKind, EndpointSettings
 from projections.engine.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
 from projections.responses import ResponseBody, time, time_or_none
 
-CALLBACK_LANES = 64  # of a company; a part of what is stored, so no setting
+CALLBACK_LANES = 64  # partition keys per company; stored rows depend on it, so it is no setting
 
 Status = Literal["waiting", "delivered", "dead"]
 
@@ -190,10 +190,18 @@ def _pending_deliveries(rows: Rows, recorded: Recorded) -> Iterator[PendingDeliv
     if recorded.company_id is None:
         return
     name = recorded.name
-    known = rows.get(SUBSCRIPTIONS, recorded.company_id)
-    for of in known.endpoints if known is not None else ():
-        if endpoint.wants(of.settings, name) or (name == endpoint.TEST and of.endpoint_id == recorded.stream_id):
-            yield _pending_delivery(recorded, "webhook", of.endpoint_id, of.endpoint_id, ordered=of.settings.ordered)
+    row = rows.get(SUBSCRIPTIONS, recorded.company_id)
+    for subscription in row.endpoints if row is not None else ():
+        if endpoint.wants(subscription.settings, name) or (
+            name == endpoint.TEST and subscription.endpoint_id == recorded.stream_id
+        ):
+            yield _pending_delivery(
+                recorded,
+                "webhook",
+                subscription.endpoint_id,
+                subscription.endpoint_id,
+                ordered=subscription.settings.ordered,
+            )
     match recorded.event:
         case IssueOpened(details=details) if details.assignee_agent_id is not None:
             kind, target_id = "heartbeat", details.assignee_agent_id
@@ -225,7 +233,7 @@ def _pending_delivery(
 
 
 def _delivery(pending: PendingDeliveryRow, recorded: Recorded) -> DeliveryRow:
-    at = time(recorded.at)
+    timestamp = time(recorded.at)
     doc = Delivery(
         id=pending.id,
         message_id=f"msg_{pending.id.hex}",
@@ -235,9 +243,9 @@ def _delivery(pending: PendingDeliveryRow, recorded: Recorded) -> DeliveryRow:
         event_type=recorded.name,
         event_position=recorded.position,
         status="waiting",
-        next_attempt_at=at,
-        created_at=at,
-        updated_at=at,
+        next_attempt_at=timestamp,
+        created_at=timestamp,
+        updated_at=timestamp,
     )
     return DeliveryRow(
         id=pending.id,
@@ -271,8 +279,8 @@ def _follow(rows: Rows, recorded: Recorded, event: DeliveryEvent) -> None:
         case DeliveryRequested():
             if (row := rows.get(DELIVERY, id_)) is not None:
                 rows.put(PENDING_DELIVERY, _again(row, recorded))
-                at = time(recorded.at)
-                doc = replace(row.doc, status="waiting", next_attempt_at=at, updated_at=at)
+                timestamp = time(recorded.at)
+                doc = replace(row.doc, status="waiting", next_attempt_at=timestamp, updated_at=timestamp)
                 rows.put(DELIVERY, replace(row, status="waiting", doc=doc))
 
 
@@ -298,8 +306,8 @@ def _note(
     status: Status,
     next_at: datetime | None = None,
 ) -> None:
-    at, reason = time(recorded.at), None if isinstance(event, DeliveryDelivered) else event.reason
-    attempt = Attempt(at=at, status=event.status, reason=reason, took_ms=event.took_ms)
+    timestamp, reason = time(recorded.at), None if isinstance(event, DeliveryDelivered) else event.reason
+    attempt = Attempt(at=timestamp, status=event.status, reason=reason, took_ms=event.took_ms)
     rows.change(
         DELIVERY,
         recorded.stream_id,
@@ -311,7 +319,7 @@ def _note(
                 status=status,
                 attempts=(*row.doc.attempts, attempt),
                 next_attempt_at=time_or_none(next_at),
-                updated_at=at,
+                updated_at=timestamp,
             ),
         ),
     )
@@ -330,10 +338,14 @@ def _endpoint(rows: Rows, recorded: Recorded, event: EndpointEvent) -> None:
 
 
 def _subscribe(rows: Rows, company_id: UUID, endpoint_id: UUID, settings: EndpointSettings | None) -> None:
-    known = rows.get(SUBSCRIPTIONS, company_id)
-    others = tuple(of for of in known.endpoints if of.endpoint_id != endpoint_id) if known is not None else ()
-    own = (Subscription(endpoint_id, settings),) if settings is not None and settings.enabled else ()
-    rows.put(SUBSCRIPTIONS, SubscriptionsRow(id=company_id, endpoints=(*others, *own)))
+    row = rows.get(SUBSCRIPTIONS, company_id)
+    others = (
+        tuple(subscription for subscription in row.endpoints if subscription.endpoint_id != endpoint_id)
+        if row is not None
+        else ()
+    )
+    own_subscriptions = (Subscription(endpoint_id, settings),) if settings is not None and settings.enabled else ()
+    rows.put(SUBSCRIPTIONS, SubscriptionsRow(id=company_id, endpoints=(*others, *own_subscriptions)))
 
 
 def _agent(rows: Rows, recorded: Recorded, event: AgentEvent) -> None:
@@ -359,7 +371,7 @@ def _lane_of(company_id: UUID | None, callback: Callback) -> UUID:
     """
     try:
         host = outbound_url.host_of(callback.url)
-    except outbound_url.BadTarget:  # the attempt will say so
+    except outbound_url.BadTarget:  # the attempt to send will fail and say why
         host = ""
     return uuid5(company_id or NAMESPACE_URL, f"callbacks {crc32(host.encode()) % CALLBACK_LANES}")
 
@@ -375,8 +387,9 @@ deliveries = ReadModel(
 )
 
 _PENDING_DELIVERY = "id, version, kind, target_id, lane, ordered, company_id, position, attempts"
-# The lanes by skipping from one to the next, so that a long one costs no more than a short one; of each a few that
-# are due, of an ordered one the first alone. Of these the companies take turns.
+# Finds the partition keys (column `lane`) by skipping from one to the next, so that one with many rows costs no more than
+# one with few. Takes a few due rows of each, but only the first row where the endpoint wants its events in order, and then
+# sorts them so that the companies take turns.
 _DUE = f"""
     WITH RECURSIVE lanes AS (
         (SELECT lane FROM letter ORDER BY lane LIMIT 1)
@@ -409,7 +422,7 @@ _DELIVERIES = Docs(
 _DELIVERY = Docs("SELECT doc FROM delivery WHERE id = %(id)s", Delivery)
 
 
-def due(  # noqa: PLR0913 what narrows the list
+def due(  # noqa: PLR0913 the arguments narrow the list
     conn: Connection,
     now: datetime,
     *,
@@ -454,7 +467,7 @@ def release(conn: Connection, key: str) -> None:
 
 def tallies(conn: Connection) -> dict[str, tuple[int, datetime]]:
     """Return how many deliveries wait and when the first of them comes due, by kind."""
-    return {kind: (many, first) for kind, many, first in conn.execute(_TALLY)}
+    return {kind: (count, first_at) for kind, count, first_at in conn.execute(_TALLY)}
 
 
 def one(conn: Connection, id_: UUID) -> Delivery | None:
@@ -462,7 +475,7 @@ def one(conn: Connection, id_: UUID) -> Delivery | None:
     return _DELIVERY.one(conn, id=id_)
 
 
-def of_company(  # noqa: PLR0913 what narrows the list
+def of_company(  # noqa: PLR0913 the arguments narrow the list
     conn: Connection,
     company_id: UUID,
     limit: int,

@@ -63,8 +63,8 @@ def fold(recorded: Recorded, rows: Rows) -> None:
         case EndpointUpdated(settings=settings):
             reason = {"disabled_reason": None} if settings.enabled else {}
             _edit(rows, recorded, **msgspec.structs.asdict(settings), **reason)
-        case EndpointDisabled(reason=why):
-            _edit(rows, recorded, enabled=False, disabled_reason=why)
+        case EndpointDisabled(reason=disabled_reason):
+            _edit(rows, recorded, enabled=False, disabled_reason=disabled_reason)
         case EndpointDeleted():
             rows.delete(ENDPOINT, recorded.stream_id)
         case EndpointSecretRotated() | EndpointTested():
@@ -82,21 +82,23 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
 def _created(recorded: Recorded, event: EndpointCreated) -> EndpointRow:
     if recorded.company_id is None:
         raise ImpossibleHistory(None, recorded.event)
-    at = time(recorded.at)
+    timestamp = time(recorded.at)
     doc = EndpointFields(
         id=recorded.stream_id,
         company_id=recorded.company_id,
         disabled_reason=None,
-        created_at=at,
-        updated_at=at,
+        created_at=timestamp,
+        updated_at=timestamp,
         **msgspec.structs.asdict(event.settings),
     )
     return EndpointRow(id=doc.id, company_id=doc.company_id, position=recorded.position, doc=doc)
 
 
 def _edit(rows: Rows, recorded: Recorded, **changes: Any) -> None:
-    at = time(recorded.at)
-    rows.change(ENDPOINT, recorded.stream_id, lambda row: replace(row, doc=replace(row.doc, **changes, updated_at=at)))
+    timestamp = time(recorded.at)
+    rows.change(
+        ENDPOINT, recorded.stream_id, lambda row: replace(row, doc=replace(row.doc, **changes, updated_at=timestamp))
+    )
 
 
 endpoints = ReadModel(

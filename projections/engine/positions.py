@@ -25,21 +25,24 @@ from domain.events import STORED_NAMES
 from domain.recorded import Recorded, Unreadable
 from projections.engine.read_model import SCHEMA, Connection, ReadModel, TooManyRows, apply, write
 
-BATCH = 1_000  # events of one transaction
-SMALL_BATCH = 50  # events, whose rows are few enough to be asked for in vain
+BATCH = 1_000  # the most events of one transaction
+SMALL_BATCH = 50  # events; their rows are few enough to be asked for before it is sure that they are needed
 REBUILD_BATCH = 5_000
-REBUILD_ROWS = 50_000  # of one batch
-UNKNOWN_EVENT = "UnknownEvent"  # why an event of a name that this version does not know is isolated
+REBUILD_ROWS = 50_000  # the most rows of one batch
+UNKNOWN_EVENT = "UnknownEvent"  # the reason for isolating an event whose name this version does not know
 FAULTS_OF_DATA = ("21", "22", "23", "54", "XX")  # classes of SQLSTATE
-TOO_MUCH = ("53200", "57014", "25P03", "25P04")  # out of memory, or over a limit on time
-TRANSACTION_TIMEOUT_SINCE = 170_000  # version of Postgres
-POLL_S = (0.001, 0.002, 0.004, 0.008, 0.015, 0.03)  # then the last again and again
+TOO_MUCH = ("53200", "57014", "25P03", "25P04")  # SQLSTATEs: out of memory, or over a time limit
+TRANSACTION_TIMEOUT_SINCE = 170_000  # the first version of Postgres that has this setting
+POLL_S = (0.001, 0.002, 0.004, 0.008, 0.015, 0.03)  # pauses between polls; the last one repeats
 
 Cursor = psycopg.Cursor[tuple[Any, ...]]
-Read = Callable[[int, int], Sequence[Recorded]]  # the events after a position, at most so many
+Read = Callable[
+    [int, int], Sequence[Recorded]
+]  # takes a position and a number, returns at most so many events after the position
 
-# The read models of a process that it may fold events into: those whose rows were made by its version, and those of an
-# older one in the same tables, if its version is the installed one. Others are rebuilt, or belong to a newer version.
+# The read models that this process may fold events into: those whose rows its own version has made and, if its version is
+# the installed one, those whose rows an older version has made in the same tables. Other models have to be rebuilt first,
+# or belong to a newer version.
 _MOVABLE = """
     FROM positions p JOIN unnest(%(names)s::text[], %(shapes)s::text[]) m(name, shape) USING (name)
     WHERE p.shape = m.shape
@@ -53,7 +56,7 @@ WANT = """
     INSERT INTO positions (name, shape, wanted) VALUES (%s, '', %s)
     ON CONFLICT (name) DO UPDATE SET wanted = excluded.wanted WHERE positions.wanted IS DISTINCT FROM excluded.wanted"""
 RESHAPE = "UPDATE positions SET shape = %s, rebuilt_to = NULL WHERE name = %s"
-# Nobody waits for it: who moves the model holds the row.
+# Skips a locked row, since the process that moves the model holds it: the progress is noted the next time.
 NOTE_PROGRESS = f"""
     UPDATE {SCHEMA}.positions SET rebuilt_to = %(position)s
     WHERE name IN (SELECT name FROM {SCHEMA}.positions WHERE name = %(name)s FOR UPDATE SKIP LOCKED)"""
@@ -77,7 +80,7 @@ ISOLATED_OF = """
 LAG = """
     SELECT (SELECT position FROM log.head), coalesce(min(position), 0), count(*)
     FROM positions WHERE name = ANY(%s)"""
-# Models that have other tables than this version cannot be moved by it: they count as if they were at the head.
+# A model whose tables differ from this version's cannot be moved by it, so it counts as if it were at the head.
 LAG_OF_OWN_TABLES = """
     SELECT h.position,
         coalesce(min(p.position) FILTER (WHERE split_part(p.shape, '.', 1) = split_part(m.shape, '.', 1)), h.position),
@@ -104,7 +107,7 @@ class Lagging(Exception):
     def __init__(self, names: Sequence[str], behind: int) -> None:
         self.names = names
         self.behind = behind
-        self.recorded: int | None = None  # position of a change that was made all the same
+        self.recorded: int | None = None  # position of the change that the request has recorded
         super().__init__(f"{', '.join(names)}: {behind} events behind the log")
 
 
@@ -133,7 +136,7 @@ class ReadModelStatus(msgspec.Struct, frozen=True, rename="camel"):
     behind: int
     stopped: str | None
     moved_at: datetime
-    behind_s: float  # since when the next event waits, in seconds
+    behind_s: float  # how many seconds the next event has waited
     isolated: int = 0
     is_outdated: bool = False
     rebuilt_to: int | None = None
@@ -162,12 +165,12 @@ def create(conn: Connection, models: Sequence[ReadModel], read: Read) -> list[st
     with _alone(conn, "read models"):
         for model in models:
             conn.execute(WANT, (model.name, model.schema_hash))
-        left = outdated(conn, models)
-        if left and not read(0, 1):
-            for model in left:
+        outdated_models = outdated(conn, models)
+        if outdated_models and not read(0, 1):
+            for model in outdated_models:
                 rebuild(conn, model, read)
-            left = []
-    return [model.name for model in left]
+            outdated_models = []
+    return [model.name for model in outdated_models]
 
 
 def advance(conn: Connection, models: Sequence[ReadModel], read: Read, limit: int = BATCH) -> int:
@@ -204,13 +207,13 @@ def _move(conn: Connection, models: Sequence[ReadModel], start: int, batch: Sequ
     after the lock: they are many, and useless if another process has moved the models meanwhile.
     """
     with conn.transaction(), conn.pipeline():
-        locked = conn.execute(LOCKED, _schema_hashes(models))
+        lock_cursor = conn.execute(LOCKED, _schema_hashes(models))
         folds = {model.name: model.begin(conn, batch, BATCH_ROWS) for model in models}
         if len(batch) <= SMALL_BATCH:
             for fold in folds.values():
                 fold.request_rows()
-        now_at: dict[str, int] = dict(locked.fetchall())
-        group = [model for model in models if now_at.get(model.name) == start]
+        positions: dict[str, int] = dict(lock_cursor.fetchall())
+        group = [model for model in models if positions.get(model.name) == start]
         if len(batch) > SMALL_BATCH:
             for model in group:
                 folds[model.name].request_rows()
@@ -245,8 +248,8 @@ def isolate(conn: Connection, model: ReadModel, read: Read, position: int, reaso
     Returns None and changes nothing when the model is not at this position any more.
     """
     with conn.transaction():
-        now_at: dict[str, int] = dict(conn.execute(LOCKED, _schema_hashes([model])).fetchall())
-        recorded = next(iter(read(position, 1)), None) if now_at.get(model.name) == position else None
+        positions: dict[str, int] = dict(conn.execute(LOCKED, _schema_hashes([model])).fetchall())
+        recorded = next(iter(read(position, 1)), None) if positions.get(model.name) == position else None
         if recorded is not None:
             _note_isolated(conn, model, recorded, reason)
             conn.execute(MOVE, (recorded.position, [model.name]))
@@ -299,8 +302,8 @@ def outdated(conn: Connection, models: Sequence[ReadModel]) -> list[ReadModel]:
     """
     events = {"unknown_event": UNKNOWN_EVENT, "known_events": list(STORED_NAMES)}
     moves_on: dict[str, bool] = dict(conn.execute(OUTDATED, _schema_hashes(models) | events).fetchall())
-    found = [model for model in models if model.name in moves_on]
-    return sorted(found, key=lambda model: (moves_on[model.name], model.polled_by is None))
+    outdated_models = [model for model in models if model.name in moves_on]
+    return sorted(outdated_models, key=lambda model: (moves_on[model.name], model.polled_by is None))
 
 
 def has_other_rows(conn: Connection, models: Sequence[ReadModel]) -> bool:
@@ -335,9 +338,9 @@ def is_away(error: Exception) -> bool:
     return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and not is_events_fault(error)
 
 
-def stop(conn: Connection, name: str, why: str) -> None:
+def stop(conn: Connection, name: str, reason: str) -> None:
     """Record why a model can go no further, for health and status."""
-    conn.execute(STOP, (why, name))
+    conn.execute(STOP, (reason, name))
 
 
 def _isolate_unreadable(conn: Connection, models: Iterable[ReadModel], batch: Iterable[Recorded]) -> None:
@@ -370,10 +373,10 @@ def gap_of_own_tables(conn: Connection, models: Sequence[ReadModel], target: int
     return _gap(conn.execute(LAG_OF_OWN_TABLES, _schema_hashes(models), prepare=True), len(models), target)
 
 
-def _gap(found: Cursor, count: int, target: int | None) -> tuple[int, int]:
-    head, reached, known = found.fetchone() or (0, 0, 0)
+def _gap(cursor: Cursor, count: int, target: int | None) -> tuple[int, int]:
+    head, reached, count_in_table = cursor.fetchone() or (0, 0, 0)
     target = head if target is None else target
-    return target, max(target - reached, 0) if known == count else max(target, 1)
+    return target, max(target - reached, 0) if count_in_table == count else max(target, 1)
 
 
 def wait(conn: Connection, names: Sequence[str], timeout_s: float) -> int:
@@ -382,9 +385,9 @@ def wait(conn: Connection, names: Sequence[str], timeout_s: float) -> int:
 
     Raises Lagging when they do not within `timeout_s` seconds.
     """
-    target, behind = gap(conn, names)
-    if behind and (behind := poll_until(lambda: gap(conn, names, target)[1], timeout_s)):
-        raise Lagging(names, behind)
+    target, lag = gap(conn, names)
+    if lag and (lag := poll_until(lambda: gap(conn, names, target)[1], timeout_s)):
+        raise Lagging(names, lag)
     return target
 
 
@@ -395,14 +398,14 @@ def poll_until(look: Callable[[], int], timeout_s: float) -> int:
     The first call comes after a short pause. If there is no time for even one call, 1 is returned.
     """
     deadline = time.monotonic() + timeout_s
-    behind = 1
+    lag = 1
     for pause_s in chain(POLL_S, repeat(POLL_S[-1])):
         if time.monotonic() + pause_s > deadline:
             break
         time.sleep(pause_s)
-        if not (behind := look()):
+        if not (lag := look()):
             break
-    return behind
+    return lag
 
 
 def status(conn: Connection) -> list[ReadModelStatus]:
@@ -438,23 +441,23 @@ def _fold_and_swap(conn: Connection, model: ReadModel, read: Read, progress: Cal
     _execute(conn, "CREATE SCHEMA {0}", fresh)
     position = 0
     _note_progress(conn, model, position)
-    failed: list[tuple[Recorded, str]] = []
+    failures: list[tuple[Recorded, str]] = []
     with _searching(conn, fresh):
         conn.execute(SQL(model.schema))
         while batch := read(position, REBUILD_BATCH):
-            failed += _apply(conn, model, batch)
+            failures += _apply(conn, model, batch)
             position = batch[-1].position
             _note_progress(conn, model, position)
             progress(position)
     with conn.transaction():
         conn.execute(LOCKED_WHATEVER_SHAPE, (model.name,))
-        with _searching(conn, fresh):  # what came meanwhile; the live projector waits for the lock on the position
+        with _searching(conn, fresh):  # folds the events recorded meanwhile; the projector waits for the lock
             while batch := read(position, REBUILD_BATCH):
-                failed += _apply(conn, model, batch)
+                failures += _apply(conn, model, batch)
                 position = batch[-1].position
         _swap(conn, model, fresh)
         conn.execute(READMIT, (model.name,))
-        for recorded, reason in failed:
+        for recorded, reason in failures:
             _note_isolated(conn, model, recorded, reason)
         conn.execute(RESHAPE, (model.schema_hash, model.name))
         conn.execute(MOVE, (position, [model.name]))
@@ -505,7 +508,7 @@ def _searching(conn: Connection, schema: str) -> Iterator[None]:
     try:
         yield
     finally:
-        if conn.info.transaction_status != TransactionStatus.INERROR:  # a rollback undoes it
+        if conn.info.transaction_status != TransactionStatus.INERROR:  # otherwise the rollback resets it
             _execute(conn, "SET search_path TO {0}", SCHEMA)
 
 
@@ -514,7 +517,7 @@ def _execute(conn: Connection, statement: str, *names: str) -> None:
 
 
 @contextlib.contextmanager
-def _alone(conn: Connection, what: str, *, wait: bool = True) -> Iterator[bool]:
+def _alone(conn: Connection, lock_name: str, *, wait: bool = True) -> Iterator[bool]:
     """
     Hold the advisory lock of this name; yield whether it is held.
 
@@ -523,21 +526,21 @@ def _alone(conn: Connection, what: str, *, wait: bool = True) -> Iterator[bool]:
     unlimited = ["transaction_timeout"] if conn.info.server_version >= TRANSACTION_TIMEOUT_SINCE else []
     for name in ("lock_timeout", "statement_timeout", *unlimited):
         _execute(conn, "SET {0} = 0", name)
-    is_ours = _lock(conn, what, wait=wait)
+    is_ours = _lock(conn, lock_name, wait=wait)
     conn.execute("RESET lock_timeout")
     conn.execute("RESET statement_timeout")
     try:
         yield is_ours
     finally:
         if is_ours:
-            conn.execute("SELECT pg_advisory_unlock(hashtext(%s))", (what,))
+            conn.execute("SELECT pg_advisory_unlock(hashtext(%s))", (lock_name,))
         for name in unlimited:
             _execute(conn, "RESET {0}", name)
 
 
-def _lock(conn: Connection, what: str, *, wait: bool) -> bool:
+def _lock(conn: Connection, lock_name: str, *, wait: bool) -> bool:
     if wait:
-        conn.execute("SELECT pg_advisory_lock(hashtext(%s))", (what,))
+        conn.execute("SELECT pg_advisory_lock(hashtext(%s))", (lock_name,))
         return True
-    row = conn.execute("SELECT pg_try_advisory_lock(hashtext(%s))", (what,)).fetchone()
+    row = conn.execute("SELECT pg_try_advisory_lock(hashtext(%s))", (lock_name,)).fetchone()
     return row is not None and row[0]

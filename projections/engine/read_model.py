@@ -24,9 +24,9 @@ from domain.events import STORED_NAMES
 from domain.recorded import Recorded, Unreadable
 
 SCHEMA = "read_models"
-AT_ONCE = 250  # rows of one statement
-ROWS_IN_FLIGHT = 4  # of a list that is cut by its bytes
-_INT = attrgetter("int")  # of a key: what they are compared by, for less
+AT_ONCE = 250  # the most rows of one statement
+ROWS_IN_FLIGHT = 4  # rows fetched at a time when a list is cut by its bytes
+_INT = attrgetter("int")  # of a key: comparing these is cheaper than comparing UUIDs
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
@@ -69,11 +69,11 @@ class Table(Generic[R]):
         In a pipeline nothing waits for Postgres until that function is called. Keys without a row are missing in the
         answer.
         """
-        asked = [conn.execute(self._select, (list(part),)) for part in _parts(keys)]
+        cursors = [conn.execute(self._select, (list(part),)) for part in _parts(keys)]
 
         def rows() -> list[R]:
-            found = [cursor.fetchone() for cursor in asked]
-            return [row for part in found if part for row in self._decode(part[0])]
+            answers = [cursor.fetchone() for cursor in cursors]
+            return [row for answer in answers if answer for row in self._decode(answer[0])]
 
         return rows
 
@@ -99,20 +99,20 @@ def _documents(rows: Sequence[R]) -> Iterator[str]:
     a larger one.
     """
     for part in _parts(rows):
-        encoded: list[bytes] = []
+        documents: list[bytes] = []
         size = 0
         for row in part:
-            encoded.append(msgspec.json.encode(row))
-            size += len(encoded[-1])
+            documents.append(msgspec.json.encode(row))
+            size += len(documents[-1])
             if size > STATEMENT_BYTES:
-                yield _array(encoded)
-                encoded, size = [], 0
-        if encoded:
-            yield _array(encoded)
+                yield _array(documents)
+                documents, size = [], 0
+        if documents:
+            yield _array(documents)
 
 
-def _array(encoded: Sequence[bytes]) -> str:
-    return f"[{b','.join(encoded).decode()}]"
+def _array(documents: Sequence[bytes]) -> str:
+    return f"[{b','.join(documents).decode()}]"
 
 
 def _upsert(table: Identifier, columns: Sequence[Identifier]) -> Composed:
@@ -138,30 +138,30 @@ class Rows:
         """The number of rows that were written or are going to be."""
         return self._written + sum(map(len, self._changed.values()))
 
-    def prefetch(self, wanted: Mapping[Table[Any], set[UUID]]) -> Callable[[], None]:
+    def prefetch(self, keys_by_table: Mapping[Table[Any], set[UUID]]) -> Callable[[], None]:
         """
         Ask for the rows of these keys; return a function that receives them into memory.
 
         None of these rows may be in memory yet: what is received replaces what is there.
         """
-        asked = [
+        requests = [
             (self._rows.setdefault(table, {}), keys, table.request(self._conn, [*keys]))
-            for table, keys in wanted.items()
+            for table, keys in keys_by_table.items()
         ]
 
         def take() -> None:
-            for known, keys, rows in asked:
-                known.update(dict.fromkeys(keys))
-                known.update((row.id, row) for row in rows())
+            for rows_by_key, keys, rows in requests:
+                rows_by_key.update(dict.fromkeys(keys))
+                rows_by_key.update((row.id, row) for row in rows())
 
         return take
 
     def get(self, table: Table[R], key: UUID) -> R | None:
         """Return the row of this key as the batch has left it, or None; ask Postgres if it is not in memory."""
-        known = self._rows.setdefault(table, {})
-        if key not in known:
-            known[key] = next(iter(table.request(self._conn, [key])()), None)
-        return known[key]  # type: ignore[return-value]
+        rows_by_key = self._rows.setdefault(table, {})
+        if key not in rows_by_key:
+            rows_by_key[key] = next(iter(table.request(self._conn, [key])()), None)
+        return rows_by_key[key]  # type: ignore[return-value]
 
     def put(self, table: Table[R], row: R) -> None:
         """Insert a row, or replace the one with the same key."""
@@ -193,11 +193,11 @@ class Rows:
         """Write what has changed in memory, with one or a few statements per table, in the order of the keys."""
         for table, keys in self._changed.items():
             rows = [row for key in sorted(keys, key=_INT) if (row := self._rows[table][key]) is not None]
-            gone = [key for key in keys if self._rows[table][key] is None]
+            deleted_keys = [key for key in keys if self._rows[table][key] is None]
             if rows:
                 table.store(self._conn, rows)
-            if gone:
-                table.drop(self._conn, gone)
+            if deleted_keys:
+                table.drop(self._conn, deleted_keys)
             self._written += len(keys)
         self._changed.clear()
 
@@ -207,12 +207,12 @@ class ReadModel(msgspec.Struct, frozen=True):
 
     name: str
     tables: tuple[Table[Any], ...]
-    schema: str  # SQL that creates its tables and indexes, unqualified
+    schema: str  # SQL that creates its tables and indexes, without the name of a schema
     fold: Callable[[Recorded, Rows], None]
-    keys_to_prefetch: Callable[[Recorded], Iterable[tuple[Table[Any], UUID]]]  # rows worth fetching before a batch
-    events: frozenset[type] | None = None  # the kinds that it folds; None: all, those too that cannot be read
-    polled_by: str | None = None  # the process that folds it itself, to act on it: it must not wait for other models
-    version: int = 1  # of the fold: one more whenever it makes other rows of the same events
+    keys_to_prefetch: Callable[[Recorded], Iterable[tuple[Table[Any], UUID]]]  # of one event of a batch
+    events: frozenset[type] | None = None  # the kinds that it folds; None for all, even unreadable ones
+    polled_by: str | None = None  # the process that folds it itself because it acts on its rows
+    version: int = 1  # of the fold; raised when it makes other rows of the same events
 
     @property
     def schema_hash(self) -> str:
@@ -245,9 +245,7 @@ class ReadModel(msgspec.Struct, frozen=True):
 
 
 class Fold:
-    """
-    A batch on its way into the rows of one read model: three steps, each of which waits for Postgres at most once.
-    """
+    """A batch on its way into the rows of one read model; each of the three steps waits for Postgres at most once."""
 
     def __init__(self, model: ReadModel, rows: Rows, batch: Sequence[Recorded], max_rows: int) -> None:
         self._model = model
@@ -342,11 +340,13 @@ class Docs(Generic[S]):
     for.
     """
 
-    def __init__(self, query: str, shape: type[S], *, prepared: bool = True, sorted_by: str | None = None) -> None:
+    def __init__(
+        self, query: str, document_type: type[S], *, prepared: bool = True, sorted_by: str | None = None
+    ) -> None:
         self.query = SQL(f"SELECT q.doc::text FROM ({query}) q")
         self._part = SQL(f"SELECT q.doc::text, {f'q.{sorted_by}' if sorted_by else 'NULL::bigint'} FROM ({query}) q")
         self._prepared = prepared
-        self._decode = msgspec.json.Decoder(list[shape]).decode  # type: ignore[valid-type]
+        self._decode = msgspec.json.Decoder(list[document_type]).decode  # type: ignore[valid-type]
 
     def all(self, conn: Connection, **values: object) -> list[S]:
         """Return the documents of all rows that the query finds for these values."""
@@ -371,7 +371,7 @@ class Docs(Generic[S]):
         docs, size, more, last = list[bytes](), 0, False, None
         values["limit"] = None if limit is None else limit + 1
         rows = cast("Generator[tuple[str, int | None]]", conn.cursor().stream(self._part, values, size=ROWS_IN_FLIGHT))
-        with closing(rows):  # which ends what Postgres is still at
+        with closing(rows):  # closing ends a query that is still running
             for doc, place in rows:
                 if len(docs) == limit:
                     more = True

@@ -119,7 +119,7 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
 def _requested(recorded: Recorded, event: BackfillRequested) -> Backfill:
     if recorded.company_id is None:
         raise ImpossibleHistory(None, recorded.event)
-    at = time(recorded.at)
+    timestamp = time(recorded.at)
     return Backfill(
         id=recorded.stream_id,
         company_id=recorded.company_id,
@@ -132,8 +132,8 @@ def _requested(recorded: Recorded, event: BackfillRequested) -> Backfill:
         count=event.count,
         created_by_agent_id=agent_of(recorded.actor),
         created_by_user_id=user_of(recorded.actor),
-        created_at=at,
-        updated_at=at,
+        created_at=timestamp,
+        updated_at=timestamp,
     )
 
 
@@ -157,11 +157,11 @@ def _advanced(rows: Rows, recorded: Recorded, event: BackfillAdvanced) -> None:
 
 
 def _end(rows: Rows, recorded: Recorded, **changes: Any) -> None:
-    at = time(recorded.at)
+    timestamp = time(recorded.at)
     rows.change(
         BACKFILL,
         recorded.stream_id,
-        lambda row: replace(row, can_go_on=False, doc=replace(row.doc, updated_at=at, **changes)),
+        lambda row: replace(row, can_go_on=False, doc=replace(row.doc, updated_at=timestamp, **changes)),
     )
 
 

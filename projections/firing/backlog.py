@@ -27,5 +27,7 @@ class Backlog(msgspec.Struct, frozen=True):
 
 def backlog(conn: Connection, until: datetime, most: int) -> Backlog:
     """Return the enabled schedules of active routines that come due until `until`, counted up to `most`."""
-    row = conn.execute(_BACKLOG, {"until": until, "most": most}, prepare=False).fetchone()  # planned for these values
+    row = conn.execute(
+        _BACKLOG, {"until": until, "most": most}, prepare=False
+    ).fetchone()  # so that it is planned for these values
     return Backlog(*row) if row else Backlog(0, None)

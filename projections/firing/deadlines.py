@@ -49,7 +49,7 @@ def _pause(rows: Rows, routine_id: UUID, settings: RoutineSettings) -> None:
 
 def keys_to_prefetch(_recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
     """Return no keys: rows are put and deleted whole, so `fold` never reads one."""
-    return ()  # rows are put and deleted, never changed
+    return ()
 
 
 deadlines = ReadModel(

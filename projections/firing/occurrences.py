@@ -53,10 +53,10 @@ class OccurrenceRow(Row, frozen=True):
     run_id: UUID | None
     issue_id: UUID | None
     blocking_run_id: UUID | None
-    due_at: datetime | None  # of the first; None where jitter moved it and it was not the next one
+    due_at: datetime | None  # of the first; None if jitter moved it and it was not the next occurrence
     settled_at: datetime
     position: int
-    backfill_id: UUID | None = None  # what made up for it
+    backfill_id: UUID | None = None  # the backfill that has made up for it
 
 
 class PolicyRow(Row, frozen=True):
@@ -224,8 +224,8 @@ def _links(outcome: Outcome) -> dict[str, UUID | None]:
     match outcome:
         case Opened(issue_id=issue_id):
             return {"issue_id": issue_id, "blocking_run_id": None}
-        case Coalesced(issue_id=issue_id, into_run_id=into) | Skipped(issue_id=issue_id, into_run_id=into):
-            return {"issue_id": issue_id, "blocking_run_id": into}
+        case Coalesced(issue_id=issue_id, into_run_id=run_id) | Skipped(issue_id=issue_id, into_run_id=run_id):
+            return {"issue_id": issue_id, "blocking_run_id": run_id}
         case _:
             return {"issue_id": None, "blocking_run_id": None}
 
@@ -291,11 +291,11 @@ def within(
     conn: Connection, trigger_id: UUID, period: tuple[datetime, datetime], *, after: Place | None, limit: int
 ) -> list[OccurrenceRow]:
     """Return the rows that overlap a period, both ends included, oldest first, after a place."""
-    since, until = period
-    start = after or Place(since - timedelta(days=36_525), UUID(int=0))
-    values = {"trigger_id": trigger_id, "since": since, "until": until, "limit": limit}
-    found = conn.execute(_WITHIN, {**values, "after": start.first, "after_id": start.id}, prepare=True)
-    return [OccurrenceRow(**dict(zip(OccurrenceRow.__struct_fields__, row, strict=True))) for row in found]
+    start_at, end_at = period
+    start = after or Place(start_at - timedelta(days=36_525), UUID(int=0))
+    values = {"trigger_id": trigger_id, "since": start_at, "until": end_at, "limit": limit}
+    cursor = conn.execute(_WITHIN, {**values, "after": start.first, "after_id": start.id}, prepare=True)
+    return [OccurrenceRow(**dict(zip(OccurrenceRow.__struct_fields__, row, strict=True))) for row in cursor]
 
 
 def latest(conn: Connection, trigger_id: UUID) -> datetime | None:
@@ -307,7 +307,7 @@ def latest(conn: Connection, trigger_id: UUID) -> datetime | None:
 def shown(row: OccurrenceRow) -> Occurrence:
     """Return a row as clients read it."""
     is_missed = row.outcome == "missed"
-    late = None if row.due_at is None or is_missed or row.backfill_id else row.settled_at - row.due_at
+    lateness = None if row.due_at is None or is_missed or row.backfill_id else row.settled_at - row.due_at
     return Occurrence(
         planned_at=time(row.first),
         last_planned_at=time(row.last),
@@ -321,7 +321,7 @@ def shown(row: OccurrenceRow) -> Occurrence:
         issue_id=row.issue_id,
         blocking_run_id=row.blocking_run_id,
         settled_at=time(row.settled_at),
-        lateness_ms=None if late is None else late // timedelta(milliseconds=1),
+        lateness_ms=None if lateness is None else lateness // timedelta(milliseconds=1),
         position=row.position,
         backfill_id=row.backfill_id,
     )

@@ -91,19 +91,19 @@ def run_after(doc: responses.Run | None, recorded: Recorded) -> responses.Run:
 
     Raises ImpossibleHistory for an event that cannot follow.
     """
-    at = time(recorded.at)
+    timestamp = time(recorded.at)
     match doc, recorded.event:
         case None, RunFired() as event:
-            return _fired(recorded, event, at)
+            return _fired(recorded, event, timestamp)
         case responses.Run(), RunCompleted():
-            return replace(doc, status="completed", completed_at=at, failure_reason=None, updated_at=at)
+            return replace(doc, status="completed", completed_at=timestamp, failure_reason=None, updated_at=timestamp)
         case responses.Run(), RunFailed(reason=reason):
-            return replace(doc, status="failed", completed_at=at, failure_reason=reason, updated_at=at)
+            return replace(doc, status="failed", completed_at=timestamp, failure_reason=reason, updated_at=timestamp)
         case _:
             raise ImpossibleHistory(None, recorded.event)
 
 
-def _fired(recorded: Recorded, event: RunFired, at: str) -> responses.Run:
+def _fired(recorded: Recorded, event: RunFired, timestamp: str) -> responses.Run:
     if recorded.company_id is None:
         raise ImpossibleHistory(None, recorded.event)
     return responses.Run(
@@ -113,15 +113,15 @@ def _fired(recorded: Recorded, event: RunFired, at: str) -> responses.Run:
         trigger_id=event.trigger_id,
         source=event.source,
         status="received" if isinstance(event.outcome, Started) else event.outcome.__struct_config__.tag,  # type: ignore[arg-type]
-        triggered_at=at,
+        triggered_at=timestamp,
         routine_revision_id=revision_of(event.routine_id, event.revision),
         idempotency_key=event.idempotency_key,
         trigger_payload=event.payload,
         responsible_user_id=text_or_none(event.responsible_user_id),
         dispatch_fingerprint=_fingerprint(event),
-        created_at=at,
-        updated_at=at,
-        completed_at=None if isinstance(event.outcome, Opened | Started) else at,
+        created_at=timestamp,
+        updated_at=timestamp,
+        completed_at=None if isinstance(event.outcome, Opened | Started) else timestamp,
         backfill_id=event.backfill_id or UNSET,
         **_links(event),
     )
@@ -139,10 +139,10 @@ def _links(event: RunFired) -> dict[str, Any]:
             return {"linked_issue_id": issue_id, "coalesced_into_run_id": None, "failure_reason": None}
         case Started():
             return {"linked_issue_id": None, "coalesced_into_run_id": None, "failure_reason": None}
-        case Coalesced(issue_id=issue_id, into_run_id=into):
-            return {"linked_issue_id": issue_id, "coalesced_into_run_id": into, "failure_reason": None}
-        case Skipped(issue_id=issue_id, into_run_id=into, reason=reason):
-            return {"linked_issue_id": issue_id, "coalesced_into_run_id": into, "failure_reason": reason}
+        case Coalesced(issue_id=issue_id, into_run_id=run_id):
+            return {"linked_issue_id": issue_id, "coalesced_into_run_id": run_id, "failure_reason": None}
+        case Skipped(issue_id=issue_id, into_run_id=run_id, reason=reason):
+            return {"linked_issue_id": issue_id, "coalesced_into_run_id": run_id, "failure_reason": reason}
         case Failed(reason=reason):
             return {"linked_issue_id": None, "coalesced_into_run_id": None, "failure_reason": reason}
 
@@ -181,12 +181,12 @@ class Linked(msgspec.Struct, frozen=True):
 
 
 LINKED = f"""json_build_object('run', r.doc, 'issue', (SELECT {SUMMARY} FROM issue i WHERE id = r.linked_issue_id),
-    'trigger', (SELECT doc FROM routine_trigger WHERE id = r.trigger_id))"""  # of a run `r`
+    'trigger', (SELECT doc FROM routine_trigger WHERE id = r.trigger_id))"""  # of a run that the query calls `r`
 _NEWEST = f"SELECT {LINKED} AS doc FROM ({{}} ORDER BY position DESC LIMIT %(limit)s) r"
 _BEFORE = "position < coalesce(%(before)s::bigint, 9223372036854775807)"
 _POSITION = "SELECT position FROM run WHERE routine_id = %s AND id = %s"
 RECENT = Docs(_NEWEST.format(f"SELECT * FROM run WHERE routine_id = %(routine_id)s AND {_BEFORE}"), Linked)
-NARROWED = Docs(  # one range of an index for each status and source; NULLS LAST: only that index has this order
+NARROWED = Docs(  # scans one index range per status and source; NULLS LAST makes the planner take that index
     _NEWEST.format(
         f"""SELECT found.* FROM unnest(%(status)s::text[]) status, unnest(%(source)s::text[]) source, LATERAL (
             SELECT * FROM run WHERE routine_id = %(routine_id)s AND {_BEFORE}
@@ -196,7 +196,7 @@ NARROWED = Docs(  # one range of an index for each status and source; NULLS LAST
 )
 
 
-def recent(  # noqa: PLR0913 what narrows the list
+def recent(  # noqa: PLR0913 the arguments narrow the list
     conn: Connection,
     routine_id: UUID,
     limit: int,
@@ -212,10 +212,10 @@ def recent(  # noqa: PLR0913 what narrows the list
     """
     query, values = RECENT, dict[str, Any](routine_id=routine_id, before=before)
     if filters != ALL:
-        wanted = {"status": filters.status or get_args(RunStatus), "source": filters.source or get_args(RunSource)}
-        query, values = NARROWED, values | {name: list(set(words)) for name, words in wanted.items()}
-    found = query.part(conn, limit=limit, max_bytes=max_bytes, **values)
-    return found.of(linked.summary() for linked in found)
+        choices = {"status": filters.status or get_args(RunStatus), "source": filters.source or get_args(RunSource)}
+        query, values = NARROWED, values | {name: list(set(words)) for name, words in choices.items()}
+    runs = query.part(conn, limit=limit, max_bytes=max_bytes, **values)
+    return runs.of(run.summary() for run in runs)
 
 
 def position(conn: Connection, routine_id: UUID, run_id: UUID) -> int | None:

@@ -35,9 +35,9 @@ class ScheduleRow(Row, frozen=True):
     routine_id: UUID
     company_id: UUID
     trigger_version: int
-    next_at: datetime | None  # None: there is no occurrence left
+    next_at: datetime | None  # None when there is no further occurrence
     due_at: datetime | None
-    rests: bool  # it is due later, since its company was over a quota
+    rests: bool  # whether it comes due later because its company was over a quota
     enabled: bool
     routine_active: bool
 
@@ -106,8 +106,8 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
 
 
 def _activate(rows: Rows, routine_id: UUID, *, active: bool) -> None:
-    known = rows.get(ACTIVITY, routine_id)
-    if known is None or known.active != active:
+    activity = rows.get(ACTIVITY, routine_id)
+    if activity is None or activity.active != active:
         rows.put(ACTIVITY, ActivityRow(id=routine_id, active=active))
         rows.execute(ACTIVATE, (active, routine_id))
 

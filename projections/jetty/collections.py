@@ -30,7 +30,7 @@ class CollectionRow(Row, frozen=True):
     """A collection as clients read it, with the number by which lists are sorted; its id is the company's."""
 
     number: int
-    environment: tuple[str, ...]  # names of variables
+    environment: tuple[str, ...]  # the names of its variables
     doc: Collection
 
 
@@ -41,7 +41,7 @@ class KeyFields(ResponseBody, frozen=True, kw_only=True):
     name: str
     key_prefix: str
     created_at: str
-    is_active: bool = True  # not revoked
+    is_active: bool = True  # whether it is not revoked
     expires_at: str | None = None
 
 
@@ -49,7 +49,7 @@ class KeyRow(Row, frozen=True):
     """A key that is bound to a collection, with the membership that has issued it."""
 
     company_id: UUID
-    membership_id: UUID | None  # of whoever issued it
+    membership_id: UUID | None  # of the user who issued it
     position: int
     doc: KeyFields
 
@@ -108,23 +108,23 @@ def fold(recorded: Recorded, rows: Rows) -> None:
 
 
 def _edit(rows: Rows, recorded: Recorded, **changes: Any) -> None:
-    at = time(recorded.at)
+    timestamp = time(recorded.at)
     rows.change(
-        COLLECTION, recorded.stream_id, lambda row: replace(row, doc=replace(row.doc, **changes, updated_at=at))
+        COLLECTION, recorded.stream_id, lambda row: replace(row, doc=replace(row.doc, **changes, updated_at=timestamp))
     )
 
 
 def _collection(recorded: Recorded, event: CompanyCreated) -> CollectionRow:
     """Return the row of a new company. Its number is the position of its first event, equal in every rebuild."""
-    at, company_id = time(recorded.at), recorded.stream_id
+    timestamp, company_id = time(recorded.at), recorded.stream_id
     doc = Collection(
         id=recorded.position,
         name=str(company_id),
         description=event.details.description,
         owner_identifier=recorded.actor,
         company_id=company_id,
-        created_at=at,
-        updated_at=at,
+        created_at=timestamp,
+        updated_at=timestamp,
     )
     return CollectionRow(id=company_id, number=recorded.position, environment=(), doc=doc)
 
@@ -181,7 +181,7 @@ _ENVIRONMENT = Docs(
     _WithEnvironment,
 )
 IS_ACTIVE = """((k.doc->>'is_active')::boolean
-    AND (k.doc->>'expires_at' IS NULL OR (k.doc->>'expires_at')::timestamptz > %(now)s))"""  # of a key `k`
+    AND (k.doc->>'expires_at' IS NULL OR (k.doc->>'expires_at')::timestamptz > %(now)s))"""  # of a key that the query calls `k`
 _KEY = f"""
     SELECT k.doc::jsonb || jsonb_build_object(
         'collection_id', c.number, 'collection_name', c.doc->>'name', 'is_active', {IS_ACTIVE}) AS doc, k.position
@@ -218,11 +218,11 @@ def one(conn: Connection, company_id: UUID) -> Collection | None:
 
 def environment(conn: Connection, company_id: UUID) -> CollectionEnvironment | None:
     """Return a collection with the names of its variables and masks for their values, or None."""
-    found = _ENVIRONMENT.one(conn, id=company_id)
-    if found is None:
+    row = _ENVIRONMENT.one(conn, id=company_id)
+    if row is None:
         return None
-    fields = msgspec.structs.asdict(found.collection)
-    return CollectionEnvironment(**fields, environment_variables=dict.fromkeys(found.environment, MASK))
+    fields = msgspec.structs.asdict(row.collection)
+    return CollectionEnvironment(**fields, environment_variables=dict.fromkeys(row.environment, MASK))
 
 
 def keys(
@@ -233,9 +233,7 @@ def keys(
     before: int | None = None,
     max_bytes: int = DEFAULT.max_page_bytes,
 ) -> Part[ApiKey]:
-    """
-    Return the keys of a collection, newest first, before a position; those that have expired by `now` are inactive.
-    """
+    """Return the keys of a collection, newest first, before a position; keys expired by `now` are inactive."""
     return _KEYS.part(conn, company_id=company_id, now=now, before=before, max_bytes=max_bytes)
 
 

@@ -1,6 +1,4 @@
-"""
-The JSON objects that Jetty's clients read (Jetty contract 2 to 7). Times are ISO 8601 in UTC, in whole seconds, with Z.
-"""
+"""The JSON objects that Jetty's clients read (Jetty contract 2 to 7). Times are ISO 8601, UTC, whole seconds, with Z."""
 
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -46,7 +44,7 @@ class Collection(ResponseBody, frozen=True, kw_only=True):
     name: str
     description: str | None
     owner_identifier: str
-    company_id: UUID  # ours: by which the Paperclip API knows it
+    company_id: UUID  # not in Jetty; the Paperclip API knows it by this id
     created_at: str
     updated_at: str
 
@@ -67,7 +65,7 @@ class ApiKey(ResponseBody, frozen=True, kw_only=True):
     key_prefix: str
     created_at: str
     is_active: bool
-    expires_at: str | None = None  # ours
+    expires_at: str | None = None  # not in Jetty
 
 
 class NewApiKey(ApiKey, frozen=True, kw_only=True):
@@ -83,7 +81,7 @@ class NewApiKey(ApiKey, frozen=True, kw_only=True):
 
 
 class TaskFields(ResponseBody, frozen=True, kw_only=True):
-    """What a task says of itself; each update raises its version by one."""
+    """The fields of a task without those of its collection. Each update raises `version` by one."""
 
     id: int
     name: str
@@ -119,7 +117,9 @@ class InitParamsSchema(ResponseBody, frozen=True, kw_only=True):
 
 class RoutineRead(ResponseBody, frozen=True, kw_only=True):
     """
-    A routine that calls a task. Secrets are masked; `warnings` is there only when there is something to warn about.
+    A routine that calls a task.
+
+    Secrets are masked; `warnings` is there only when there is something to warn about.
     """
 
     id: int
@@ -168,7 +168,7 @@ class Step(ResponseBody, frozen=True, kw_only=True):
 
 
 class TrajectoryFields(ResponseBody, frozen=True, kw_only=True):
-    """What the events of a trajectory say of it."""
+    """The fields of a trajectory without that of its routine."""
 
     name: str
     trajectory_id: int

@@ -48,15 +48,15 @@ def fold(recorded: Recorded, rows: Rows) -> None:
 def _task(recorded: Recorded, event: TaskCreated) -> TaskRow:
     if recorded.company_id is None:
         raise ImpossibleHistory(None, recorded.event)
-    at, details = time(recorded.at), event.details
+    timestamp, details = time(recorded.at), event.details
     doc = TaskFields(
         id=recorded.position,
         name=details.name,
         description=details.description,
         workflow=details.workflow,
         version=1,
-        created_at=at,
-        updated_at=at,
+        created_at=timestamp,
+        updated_at=timestamp,
     )
     return TaskRow(
         id=recorded.stream_id,
@@ -100,7 +100,7 @@ _TASK = """
     SELECT json_build_object('id', t.number, 'name', t.name, 'description', t.doc->'description',
         'workflow', t.doc->'workflow', 'version', t.doc->'version', 'created_at', t.doc->'created_at',
         'updated_at', t.doc->'updated_at', 'collection_id', c.number, 'collection_name', c.doc->'name') AS doc, t.number
-    FROM task t JOIN collection c ON c.id = t.company_id WHERE"""  # json, not jsonb: the order of parameters counts
+    FROM task t JOIN collection c ON c.id = t.company_id WHERE"""  # json, since jsonb loses the order of parameters
 _AFTER = "(%(after)s::bigint IS NULL OR t.number > %(after)s) ORDER BY t.number"
 _OF = Docs(f"{_TASK} t.company_id = %(company_id)s AND {_AFTER}", Task, sorted_by="number")
 _ONE = Docs(f"{_TASK} t.id = %(id)s", Task)

@@ -91,20 +91,20 @@ def doc_after(doc: TrajectoryFields | None, recorded: Recorded) -> TrajectoryFie
 
     Raises ImpossibleHistory for an event that cannot follow.
     """
-    at = time(recorded.at)
+    timestamp = time(recorded.at)
     match doc, recorded.event:
-        case None, TrajectoryOpened() as opened:
-            return _doc(recorded, opened, at)
+        case None, TrajectoryOpened() as opening:
+            return _doc(recorded, opening, timestamp)
         case TrajectoryFields(), TrajectoryClaimed(worker=worker):
-            return replace(doc, status="running", worker=worker, updated=at)
+            return replace(doc, status="running", worker=worker, updated=timestamp)
         case TrajectoryFields(), TrajectoryStepReported() as step:
-            return _stepped(doc, step, at)
+            return _stepped(doc, step, timestamp)
         case TrajectoryFields(), TrajectoryMoved(status=status, error=error):
-            return replace(doc, status=status, error=error, updated=at)
-        case TrajectoryFields(), TrajectoryLabelled() as labelled:
-            label = Label(key=labelled.key, value=labelled.value, created=at, author=labelled.author)
+            return replace(doc, status=status, error=error, updated=timestamp)
+        case TrajectoryFields(), TrajectoryLabelled() as labelling:
+            label = Label(key=labelling.key, value=labelling.value, created=timestamp, author=labelling.author)
             others = [other for other in doc.labels if other.key != label.key]
-            return replace(doc, labels=[*others, label], updated=at)
+            return replace(doc, labels=[*others, label], updated=timestamp)
         case TrajectoryFields(), _:
             return doc
         case _:
@@ -131,7 +131,7 @@ def _opened(recorded: Recorded, event: TrajectoryOpened) -> TrajectoryRow:
     )
 
 
-def _doc(recorded: Recorded, event: TrajectoryOpened, at: str) -> TrajectoryFields:
+def _doc(recorded: Recorded, event: TrajectoryOpened, timestamp: str) -> TrajectoryFields:
     """Return a new trajectory. Its number is the position of its first event in the log, equal in every rebuild."""
     number = recorded.position
     return TrajectoryFields(
@@ -141,9 +141,9 @@ def _doc(recorded: Recorded, event: TrajectoryOpened, at: str) -> TrajectoryFiel
         run_id=event.run_id or recorded.stream_id,
         storage_path=f"trajectories/{event.name}/{number}",
         status="pending",
-        created=at,
-        created_at=at,
-        updated=at,
+        created=timestamp,
+        created_at=timestamp,
+        updated=timestamp,
         author=event.author,
         source=event.source,
         steps={},
@@ -159,13 +159,13 @@ def _doc(recorded: Recorded, event: TrajectoryOpened, at: str) -> TrajectoryFiel
     )
 
 
-def _stepped(doc: TrajectoryFields, reported: TrajectoryStepReported, at: str) -> TrajectoryFields:
-    config = doc.step_configs.get(reported.step)
+def _stepped(doc: TrajectoryFields, report: TrajectoryStepReported, timestamp: str) -> TrajectoryFields:
+    config = doc.step_configs.get(report.step)
     activity = config.get("activity") if isinstance(config, dict) else None
-    step = Step(activity=activity, status=reported.status, inputs=reported.inputs, outputs=reported.outputs)
-    done = [name for name in doc.completed_steps if name != reported.step]
-    completed = [*done, reported.step] if reported.status == "completed" else done
-    return replace(doc, steps=doc.steps | {reported.step: step}, completed_steps=completed, updated=at)
+    step = Step(activity=activity, status=report.status, inputs=report.inputs, outputs=report.outputs)
+    others = [name for name in doc.completed_steps if name != report.step]
+    completed_steps = [*others, report.step] if report.status == "completed" else others
+    return replace(doc, steps=doc.steps | {report.step: step}, completed_steps=completed_steps, updated=timestamp)
 
 
 def _after(row: TrajectoryRow, recorded: Recorded) -> TrajectoryRow:
@@ -250,17 +250,17 @@ _COUNT = "SELECT count(*) FROM trajectory WHERE task_id = %s"
 
 def one(conn: Connection, id_: UUID) -> Trajectory | None:
     """Return the trajectory with this id, or None."""
-    found = _ONE.one(conn, id=id_)
-    return None if found is None else found.shown()
+    row = _ONE.one(conn, id=id_)
+    return None if row is None else row.shown()
 
 
 def numbered(conn: Connection, task_id: UUID, number: int) -> Trajectory | None:
     """Return the trajectory with this number if it calls the task, else None."""
-    found = _NUMBERED.one(conn, task_id=task_id, number=number)
-    return None if found is None else found.shown()
+    row = _NUMBERED.one(conn, task_id=task_id, number=number)
+    return None if row is None else row.shown()
 
 
-def page(  # noqa: PLR0913 what narrows the list
+def page(  # noqa: PLR0913 the arguments narrow the list
     conn: Connection,
     task_id: UUID,
     limit: int,
@@ -270,8 +270,8 @@ def page(  # noqa: PLR0913 what narrows the list
     max_bytes: int = DEFAULT.max_page_bytes,
 ) -> Part[Trajectory]:
     """Return the trajectories of a task, newest first, before a number."""
-    found = _PAGE.part(conn, task_id=task_id, limit=limit, offset=offset, before=before, max_bytes=max_bytes)
-    return found.of(one.shown() for one in found)
+    rows = _PAGE.part(conn, task_id=task_id, limit=limit, offset=offset, before=before, max_bytes=max_bytes)
+    return rows.of(row.shown() for row in rows)
 
 
 def of_routine(conn: Connection, routine_id: UUID, limit: int) -> list[RunSummary]:

@@ -66,13 +66,13 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     """Fold one event of a routine into its state, and add the revision that the event has made."""
     if not isinstance(event := recorded.event, RoutineEvent):
         return
-    before = rows.get(STATE, recorded.stream_id)
-    state = routine.evolve(before.state if before else None, event)
-    made_for = text_or_none(state.responsible_user_id) or user_of(recorded.actor)
-    responsible = before.responsible_user_id if before else made_for
-    after = StateRow(id=recorded.stream_id, responsible_user_id=responsible, state=state)
-    rows.put(STATE, after)
-    doc = _revision(recorded, event, after)
+    previous = rows.get(STATE, recorded.stream_id)
+    state = routine.evolve(previous.state if previous else None, event)
+    creator = text_or_none(state.responsible_user_id) or user_of(recorded.actor)
+    responsible_user_id = previous.responsible_user_id if previous else creator
+    current = StateRow(id=recorded.stream_id, responsible_user_id=responsible_user_id, state=state)
+    rows.put(STATE, current)
+    doc = _revision(recorded, event, current)
     rows.put(REVISION, RevisionRow(id=doc.id, routine_id=recorded.stream_id, number=recorded.version, doc=doc))
 
 
@@ -103,7 +103,7 @@ def summary(event: RoutineEvent) -> str:
 def _revision(recorded: Recorded, event: RoutineEvent, row: StateRow) -> Revision:
     if recorded.company_id is None:
         raise ImpossibleHistory(None, recorded.event)
-    restored = event.from_revision if isinstance(event, RoutineRestored) else None
+    restored_number = event.from_revision if isinstance(event, RoutineRestored) else None
     settings = row.state.settings
     return Revision(
         id=revision_of(row.id, recorded.version),
@@ -114,7 +114,7 @@ def _revision(recorded: Recorded, event: RoutineEvent, row: StateRow) -> Revisio
         description=settings.description,
         snapshot=_snapshot(recorded.company_id, row),
         change_summary=summary(event),
-        restored_from_revision_id=None if restored is None else revision_of(row.id, restored),
+        restored_from_revision_id=None if restored_number is None else revision_of(row.id, restored_number),
         created_by_agent_id=agent_of(recorded.actor),
         created_by_user_id=user_of(recorded.actor),
         created_by_run_id=recorded.cause,

@@ -104,8 +104,8 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             )
         case TriggerDeleted():
             rows.delete(TRIGGER, recorded.stream_id)
-        case RunFired() as fired:
-            _fired(rows, recorded, fired)
+        case RunFired() as firing:
+            _fired(rows, recorded, firing)
         case _:
             pass
 
@@ -152,7 +152,7 @@ def result(outcome: Outcome) -> str:
 def _routine(recorded: Recorded, event: RoutineCreated) -> RoutineRow:
     if recorded.company_id is None:
         raise ImpossibleHistory(None, recorded.event)
-    at, by_agent, by_user = time(recorded.at), agent_of(recorded.actor), user_of(recorded.actor)
+    timestamp, by_agent, by_user = time(recorded.at), agent_of(recorded.actor), user_of(recorded.actor)
     doc = responses.Routine(
         **responses.routine_settings(event.settings),
         id=recorded.stream_id,
@@ -164,36 +164,36 @@ def _routine(recorded: Recorded, event: RoutineCreated) -> RoutineRow:
         updated_by_agent_id=by_agent,
         updated_by_user_id=by_user,
         responsible_user_id=text_or_none(event.responsible_user_id) or by_user,
-        created_at=at,
-        updated_at=at,
+        created_at=timestamp,
+        updated_at=timestamp,
     )
     return RoutineRow(
         id=doc.id,
         company_id=doc.company_id,
         project_id=doc.project_id,
         title=doc.title,
-        updated_at=at,
+        updated_at=timestamp,
         doc=doc,
     )
 
 
 def _revised(row: RoutineRow, recorded: Recorded, settings: RoutineSettings | None) -> RoutineRow:
     changes = responses.routine_settings(settings) if settings else {}
-    at = max(row.updated_at, time(recorded.at))  # of two edits at once the second may have begun first
+    timestamp = max(row.updated_at, time(recorded.at))  # a concurrent edit recorded later may have begun earlier
     doc = replace(
         row.doc,
         **changes,
         latest_revision_id=revision_of(recorded.stream_id, recorded.version),
         latest_revision_number=recorded.version,
-        **_by(recorded) | {"updated_at": at},
+        **_by(recorded) | {"updated_at": timestamp},
     )
-    return replace(row, project_id=doc.project_id, title=doc.title, updated_at=at, doc=doc)
+    return replace(row, project_id=doc.project_id, title=doc.title, updated_at=timestamp, doc=doc)
 
 
 def _trigger(recorded: Recorded, event: TriggerCreated | TriggerRestored) -> TriggerRow:
     if recorded.company_id is None:
         raise ImpossibleHistory(None, recorded.event)
-    at, by_agent, by_user = time(recorded.at), agent_of(recorded.actor), user_of(recorded.actor)
+    timestamp, by_agent, by_user = time(recorded.at), agent_of(recorded.actor), user_of(recorded.actor)
     doc = responses.Trigger(
         **responses.trigger_settings(event.settings),
         id=recorded.stream_id,
@@ -206,8 +206,8 @@ def _trigger(recorded: Recorded, event: TriggerCreated | TriggerRestored) -> Tri
         created_by_user_id=by_user,
         updated_by_agent_id=by_agent,
         updated_by_user_id=by_user,
-        created_at=at,
-        updated_at=at,
+        created_at=timestamp,
+        updated_at=timestamp,
     )
     return TriggerRow(id=doc.id, routine_id=doc.routine_id, position=recorded.position, doc=doc)
 
@@ -238,16 +238,18 @@ def _webhook(recorded: Recorded, webhook: Webhook | None) -> dict[str, Any]:
 
 
 def _fired(rows: Rows, recorded: Recorded, event: RunFired) -> None:
-    at = time(recorded.at)
-    linked = {} if getattr(event.outcome, "issue_id", None) is None else {"last_enqueued_at": at}
+    timestamp = time(recorded.at)
+    enqueue_time = {} if getattr(event.outcome, "issue_id", None) is None else {"last_enqueued_at": timestamp}
     rows.change(
-        ROUTINE, event.routine_id, lambda row: replace(row, doc=replace(row.doc, last_triggered_at=at, **linked))
+        ROUTINE,
+        event.routine_id,
+        lambda row: replace(row, doc=replace(row.doc, last_triggered_at=timestamp, **enqueue_time)),
     )
-    planned = {} if not event.is_scheduled else {"next_run_at": time_or_none(event.next_at)}
+    next_run = {} if not event.is_scheduled else {"next_run_at": time_or_none(event.next_at)}
     rows.change(
         TRIGGER,
         event.trigger_id,
-        lambda row: _doc(row, last_fired_at=at, last_result=result(event.outcome), **planned),
+        lambda row: _doc(row, last_fired_at=timestamp, last_result=result(event.outcome), **next_run),
     )
 
 
@@ -270,13 +272,13 @@ class Filters(msgspec.Struct, frozen=True, rename="camel"):
     """The filters of a list of routines, as clients give them; None leaves a filter out."""
 
     status: tuple[RoutineStatus, ...] | None = None
-    q: str | None = None  # a part of the title or the description, in whatever case
+    q: str | None = None  # text in the title or the description, in any case
     assignee_agent_id: UUID | None = None
     project_id: UUID | None = None
 
 
 ALL = Filters()
-Text = Annotated[str, msgspec.Meta(pattern=r"\A[^\x00]*\Z")]  # what Postgres can compare with
+Text = Annotated[str, msgspec.Meta(pattern=r"\A[^\x00]*\Z")]  # Postgres refuses text with a null character
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True):
@@ -334,7 +336,7 @@ _TRIGGERS = Docs(
 )
 
 
-def page(  # noqa: PLR0913 what narrows the list
+def page(  # noqa: PLR0913 the arguments narrow the list
     conn: Connection,
     company_id: UUID,
     filters: Filters = ALL,
@@ -349,8 +351,8 @@ def page(  # noqa: PLR0913 what narrows the list
     Joins the read models `run_history` and `issues`.
     """
     values = asked(company_id, filters, after)
-    found = LIST.part(conn, **values | {"limit": limit}, max_bytes=max_bytes)  # type: ignore[arg-type]
-    return found.of(map(_item, found))
+    rows = LIST.part(conn, **values | {"limit": limit}, max_bytes=max_bytes)  # type: ignore[arg-type]
+    return rows.of(map(_item, rows))
 
 
 def asked(
@@ -396,14 +398,14 @@ def detail(conn: Connection, id_: UUID, max_bytes: int = DEFAULT.max_page_bytes)
 
     Joins the read models `directory`, `run_history` and `issues`.
     """
-    if (found := routine(conn, id_)) is None:
+    if (document := routine(conn, id_)) is None:
         return None
-    assignee = directory.agent(conn, found.assignee_agent_id) if found.assignee_agent_id else None
+    assignee = directory.agent(conn, document.assignee_agent_id) if document.assignee_agent_id else None
     return RoutineDetail(
-        **_fields(found),
-        project=directory.project(conn, found.project_id) if found.project_id else None,
+        **_fields(document),
+        project=directory.project(conn, document.project_id) if document.project_id else None,
         assignee=_assignee(assignee) if assignee else None,
-        parent_issue=issues.issue(conn, found.parent_issue_id) if found.parent_issue_id else None,
+        parent_issue=issues.issue(conn, document.parent_issue_id) if document.parent_issue_id else None,
         triggers=_TRIGGERS.all(conn, routine_id=id_),
         recent_runs=run_history.recent(conn, id_, RECENT_RUNS, max_bytes=max_bytes),
         active_issue=issues.active(conn, id_),
@@ -419,11 +421,11 @@ def _item(listed: _Listed) -> RoutineListItem:
     )
 
 
-def _fields(found: responses.Routine) -> dict[str, Any]:
-    return {name: getattr(found, name) for name in responses.RoutineFields.__struct_fields__}
+def _fields(document: responses.Routine) -> dict[str, Any]:
+    return {name: getattr(document, name) for name in responses.RoutineFields.__struct_fields__}
 
 
-def _assignee(found: responses.Agent) -> responses.AssigneeSummary:
+def _assignee(agent: responses.Agent) -> responses.AssigneeSummary:
     return responses.AssigneeSummary(
-        id=found.id, name=found.name, role=found.role, title=found.title, url_key=found.url_key
+        id=agent.id, name=agent.name, role=agent.role, title=agent.title, url_key=agent.url_key
     )
