@@ -438,6 +438,8 @@ class RoutineFields(ResponseBody, frozen=True, kw_only=True):
 class Routine(RoutineFields, frozen=True, kw_only=True):
     """A routine: work that recurs."""
 
+    pass  # noqa: PIE790 the digest of the read model `routines` counts it
+
 
 class RoutineListItem(RoutineFields, frozen=True, kw_only=True):
     """A routine as the list shows it, with its triggers, its last run and its active issue."""

@@ -106,7 +106,7 @@ class KeyRow(Row, frozen=True):
     agent_id: UUID | None
     position: int
     company_id: UUID | None
-    membership_id: UUID | None  # of the user who issued it, in that company
+    membership_id: UUID | None  # the membership of the issuer in that company
     doc: responses.BoardKey | None
     agent_doc: responses.AgentKey | None
     company_doc: responses.CompanyKey | None
@@ -330,7 +330,7 @@ def _revoked(row: KeyRow, timestamp: str) -> KeyRow:
 
 
 def keys_to_prefetch(_recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
-    """Return no keys: these events are rare, so fetching their rows beforehand gains nothing."""
+    """Return no keys: `fold` fetches each row when it changes it."""
     return ()
 
 

@@ -255,7 +255,7 @@ issues = ReadModel(
 
 
 SUMMARY = """json_build_object('id', i.id, 'identifier', i.identifier, 'title', i.title, 'status', i.status,
-    'priority', i.doc->'priority', 'updatedAt', i.doc->'updatedAt')"""  # an IssueSummary of an issue that the query calls `i`
+    'priority', i.doc->'priority', 'updatedAt', i.doc->'updatedAt')"""  # an IssueSummary of the issue `i`
 
 
 class Filters(msgspec.Struct, frozen=True):

@@ -387,9 +387,9 @@ deliveries = ReadModel(
 )
 
 _PENDING_DELIVERY = "id, version, kind, target_id, lane, ordered, company_id, position, attempts"
-# Finds the partition keys (column `lane`) by skipping from one to the next, so that one with many rows costs no more than
-# one with few. Takes a few due rows of each, but only the first row where the endpoint wants its events in order, and then
-# sorts them so that the companies take turns.
+# This finds the partition keys (column `lane`) by skipping from one to the next, so that one with many rows costs no
+# more than one with few. Of each it takes a few rows that are due, but only the first row where the endpoint wants its
+# events in order. Of these rows the companies take turns.
 _DUE = f"""
     WITH RECURSIVE lanes AS (
         (SELECT lane FROM letter ORDER BY lane LIMIT 1)

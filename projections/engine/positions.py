@@ -36,13 +36,11 @@ TRANSACTION_TIMEOUT_SINCE = 170_000  # the first version of Postgres that has th
 POLL_S = (0.001, 0.002, 0.004, 0.008, 0.015, 0.03)  # pauses between polls; the last one repeats
 
 Cursor = psycopg.Cursor[tuple[Any, ...]]
-Read = Callable[
-    [int, int], Sequence[Recorded]
-]  # takes a position and a number, returns at most so many events after the position
+Read = Callable[[int, int], Sequence[Recorded]]  # of a position and a number: at most so many events after it
 
-# The read models that this process may fold events into: those whose rows its own version has made and, if its version is
-# the installed one, those whose rows an older version has made in the same tables. Other models have to be rebuilt first,
-# or belong to a newer version.
+# The read models that this process may fold events into: those whose rows its own version has made and, if its version
+# is the installed one, those whose rows an older version has made in the same tables. Other models have to be rebuilt
+# first, or belong to a newer version.
 _MOVABLE = """
     FROM positions p JOIN unnest(%(names)s::text[], %(shapes)s::text[]) m(name, shape) USING (name)
     WHERE p.shape = m.shape

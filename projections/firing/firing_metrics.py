@@ -100,7 +100,7 @@ def _tally(recorded: Recorded) -> TallyRow | None:
     match recorded.event:
         case RunFired(source=source, outcome=outcome, occurrence=occurrence) as firing:
             lateness = recorded.at - occurrence if occurrence and firing.is_scheduled else None
-            return _row(RUNS, (source, *_outcome(outcome)), lateness=lateness)
+            return _row(RUNS, (source, *_outcome(outcome)), late=lateness)
         case RunCompleted():
             return _row(ENDED, ("completed",))
         case RunFailed():
@@ -117,9 +117,9 @@ def _tally(recorded: Recorded) -> TallyRow | None:
             return None
 
 
-def _row(what: str, labels: Labels, *, total: int = 1, lateness: timedelta | None = None) -> TallyRow:
-    timing, bound = UNTIMED if lateness is None else _timing(lateness)
-    late_us = 0 if lateness is None else lateness // MICROSECOND
+def _row(what: str, labels: Labels, *, total: int = 1, late: timedelta | None = None) -> TallyRow:
+    timing, bound = UNTIMED if late is None else _timing(late)
+    late_us = 0 if late is None else late // MICROSECOND
     id_ = _id(what, *labels, timing, bound)
     return TallyRow(id=id_, what=what, labels=labels, timing=timing, bound=bound, total=total, late_us=late_us)
 

@@ -181,12 +181,12 @@ class Linked(msgspec.Struct, frozen=True):
 
 
 LINKED = f"""json_build_object('run', r.doc, 'issue', (SELECT {SUMMARY} FROM issue i WHERE id = r.linked_issue_id),
-    'trigger', (SELECT doc FROM routine_trigger WHERE id = r.trigger_id))"""  # of a run that the query calls `r`
+    'trigger', (SELECT doc FROM routine_trigger WHERE id = r.trigger_id))"""  # of the run `r` of a query
 _NEWEST = f"SELECT {LINKED} AS doc FROM ({{}} ORDER BY position DESC LIMIT %(limit)s) r"
 _BEFORE = "position < coalesce(%(before)s::bigint, 9223372036854775807)"
 _POSITION = "SELECT position FROM run WHERE routine_id = %s AND id = %s"
 RECENT = Docs(_NEWEST.format(f"SELECT * FROM run WHERE routine_id = %(routine_id)s AND {_BEFORE}"), Linked)
-NARROWED = Docs(  # scans one index range per status and source; NULLS LAST makes the planner take that index
+NARROWED = Docs(  # one index range per status and source; only that index has the order NULLS LAST
     _NEWEST.format(
         f"""SELECT found.* FROM unnest(%(status)s::text[]) status, unnest(%(source)s::text[]) source, LATERAL (
             SELECT * FROM run WHERE routine_id = %(routine_id)s AND {_BEFORE}

@@ -49,7 +49,7 @@ class KeyRow(Row, frozen=True):
     """A key that is bound to a collection, with the membership that has issued it."""
 
     company_id: UUID
-    membership_id: UUID | None  # of the user who issued it
+    membership_id: UUID | None  # the membership of the issuer
     position: int
     doc: KeyFields
 
@@ -181,7 +181,7 @@ _ENVIRONMENT = Docs(
     _WithEnvironment,
 )
 IS_ACTIVE = """((k.doc->>'is_active')::boolean
-    AND (k.doc->>'expires_at' IS NULL OR (k.doc->>'expires_at')::timestamptz > %(now)s))"""  # of a key that the query calls `k`
+    AND (k.doc->>'expires_at' IS NULL OR (k.doc->>'expires_at')::timestamptz > %(now)s))"""  # of the key `k` of a query
 _KEY = f"""
     SELECT k.doc::jsonb || jsonb_build_object(
         'collection_id', c.number, 'collection_name', c.doc->>'name', 'is_active', {IS_ACTIVE}) AS doc, k.position

@@ -1,4 +1,4 @@
-"""The JSON objects that Jetty's clients read (Jetty contract 2 to 7). Times are ISO 8601, UTC, whole seconds, with Z."""
+"""The JSON objects that Jetty's clients read (Jetty contract 2 to 7). Times are ISO 8601 in UTC, in seconds, Z."""
 
 from datetime import UTC, datetime
 from typing import Any, Literal
