@@ -1,1 +1,1 @@
-"""What can be read: read models, each a fold of the log into tables, with its queries."""
+"""The read side: read models, each a fold of the log into tables, with the queries on them."""

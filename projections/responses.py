@@ -1,4 +1,4 @@
-"""The JSON objects that clients read (contract 2 to 7). Times: ISO 8601, UTC, milliseconds, Z."""
+"""The JSON objects that clients read (contract 2 to 7). Times are ISO 8601 in UTC, with milliseconds and Z."""
 
 from datetime import UTC, date, datetime
 from typing import Any, Literal
@@ -32,45 +32,53 @@ RunStatus = Literal["received", "coalesced", "skipped", "issue_created", "comple
 
 
 class ResponseBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Every field is always there; "or null" means JSON null."""
+    """A JSON object in which every field is always there; "or null" means JSON null."""
 
 
 def time(moment: datetime) -> str:
-    """As clients read it: `2026-11-22T01:05:39.330Z`."""
+    """Return a moment as clients read it: `2026-11-22T01:05:39.330Z`."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def time_or_none(moment: datetime | None) -> str | None:
+    """Return a moment as `time` does, and None for None."""
     return None if moment is None else time(moment)
 
 
 def routine_settings(settings: RoutineSettings) -> dict[str, Any]:
-    """Its fields, the moments among them as clients read them; how it calls a task is for Jetty's clients."""
+    """
+    Return the settings of a routine by their names, with moments as clients read them.
+
+    How the routine calls a task is left out: only Jetty's clients read that.
+    """
     fields = msgspec.structs.asdict(settings) | {"resume_at": time_or_none(settings.resume_at)}
     return {name: value for name, value in fields.items() if name != "call"}
 
 
 def trigger_settings(settings: TriggerSettings) -> dict[str, Any]:
-    """Its fields, the moments among them as clients read them."""
+    """Return the settings of a trigger by their names, with moments as clients read them."""
     moments = {name: time_or_none(getattr(settings, name)) for name in ("run_at", "starts_at", "ends_at")}
     return msgspec.structs.asdict(settings) | moments
 
 
 def text_or_none(id_: UUID | None) -> str | None:
+    """Return an id as text, and None for None."""
     return None if id_ is None else str(id_)
 
 
 def user_of(actor: str) -> str | None:
-    """The user behind an actor, None if it is another."""
+    """Return the id of the user that an actor is, as text; None if it is another kind of actor."""
     return actor.removeprefix("user:") if actor.startswith("user:") else None
 
 
 def agent_of(actor: str) -> UUID | None:
-    """The agent behind an actor, None if it is another."""
+    """Return the id of the agent that an actor is; None if it is another kind of actor."""
     return UUID(actor.removeprefix("agent:")) if actor.startswith("agent:") else None
 
 
 class Company(ResponseBody, frozen=True, kw_only=True):
+    """A company. `issuePrefix` and a number make the identifiers of its issues."""
+
     id: UUID
     name: str
     description: str | None
@@ -86,12 +94,16 @@ class Company(ResponseBody, frozen=True, kw_only=True):
 
 
 class Membership(ResponseBody, frozen=True, kw_only=True):
+    """A membership of a user in a company."""
+
     company_id: UUID
     membership_role: MemberRole
     status: str = "active"
 
 
 class MemberFields(Membership, frozen=True, kw_only=True):
+    """A membership with its user and the user's permissions."""
+
     user_id: UUID
     permissions: tuple[str, ...]
     created_at: str
@@ -99,11 +111,15 @@ class MemberFields(Membership, frozen=True, kw_only=True):
 
 
 class Member(MemberFields, frozen=True, kw_only=True):
+    """A member of a company, with the user's name and email address."""
+
     name: str
     email: str | None
 
 
 class Agent(ResponseBody, frozen=True, kw_only=True):
+    """An agent of a company. A heartbeat is sent to `heartbeatUrl`, if there is one, when work waits for the agent."""
+
     id: UUID
     company_id: UUID
     name: str
@@ -126,6 +142,8 @@ class Agent(ResponseBody, frozen=True, kw_only=True):
 
 
 class Project(ResponseBody, frozen=True, kw_only=True):
+    """A project of a company. While `pausedAt` is set, it is paused."""
+
     id: UUID
     company_id: UUID
     goal_id: UUID | None
@@ -145,6 +163,8 @@ class Project(ResponseBody, frozen=True, kw_only=True):
 
 
 class Goal(ResponseBody, frozen=True, kw_only=True):
+    """A goal of a company."""
+
     id: UUID
     company_id: UUID
     title: str
@@ -158,6 +178,8 @@ class Goal(ResponseBody, frozen=True, kw_only=True):
 
 
 class BoardKey(ResponseBody, frozen=True, kw_only=True):
+    """A key of a user. The key itself is never shown here."""
+
     id: UUID
     name: str
     created_at: str
@@ -167,27 +189,35 @@ class BoardKey(ResponseBody, frozen=True, kw_only=True):
 
 
 class KeyScope(ResponseBody, frozen=True, kw_only=True):
+    """The scope of an agent's key, which is always `standard`."""
+
     kind: str = "standard"
 
 
 class AgentKey(ResponseBody, frozen=True, kw_only=True):
+    """A key of an agent. The key itself is never shown here."""
+
     id: UUID
     name: str
     scope: KeyScope = KeyScope()
     responsible_user_id: str | None = None
-    issued_by_user_id: str | None = None  # ours
+    issued_by_user_id: str | None = None  # not in Paperclip
     created_at: str
     revoked_at: str | None = None
-    expires_at: str | None = None  # ours
+    expires_at: str | None = None  # not in Paperclip
 
 
 class CompanyKey(ResponseBody, frozen=True, kw_only=True):
-    """A key of one of the company's agents, or one that is bound to it as a collection; ours."""
+    """
+    A key of one of the company's agents, or one that is bound to it as a collection.
+
+    This object is ours: Paperclip does not have it.
+    """
 
     id: UUID
     kind: Literal["agent", "collection"]
     name: str
-    agent_id: UUID | None  # whose it is; null: the collection's
+    agent_id: UUID | None  # the agent whose key it is; null if it is the collection's
     issued_by_user_id: str | None
     created_at: str
     last_used_at: str | None = None
@@ -196,6 +226,8 @@ class CompanyKey(ResponseBody, frozen=True, kw_only=True):
 
 
 class IssueSummary(ResponseBody, frozen=True, kw_only=True):
+    """An issue as other objects show it."""
+
     id: UUID
     identifier: str
     title: str
@@ -205,6 +237,13 @@ class IssueSummary(ResponseBody, frozen=True, kw_only=True):
 
 
 class Issue(ResponseBody, frozen=True, kw_only=True):
+    """
+    An issue.
+
+    Its `originKind` is `routine_execution` if a run has opened it: then `originId` is the routine and `originRunId` the
+    run.
+    """
+
     id: UUID
     company_id: UUID
     project_id: UUID | None
@@ -242,6 +281,7 @@ class Issue(ResponseBody, frozen=True, kw_only=True):
     project_workspace_id: UUID | None = None
 
     def summary(self) -> IssueSummary:
+        """Return the fields by which other objects show the issue."""
         return IssueSummary(
             id=self.id,
             identifier=self.identifier,
@@ -253,6 +293,8 @@ class Issue(ResponseBody, frozen=True, kw_only=True):
 
 
 class Comment(ResponseBody, frozen=True, kw_only=True):
+    """A comment on an issue, by an agent, a user or the system."""
+
     id: UUID
     company_id: UUID
     issue_id: UUID
@@ -266,6 +308,8 @@ class Comment(ResponseBody, frozen=True, kw_only=True):
 
 
 class Trigger(ResponseBody, frozen=True, kw_only=True):
+    """A trigger of a routine. Only a schedule has a `nextRunAt`, only a webhook a `publicId` and a `secretId`."""
+
     id: UUID
     company_id: UUID
     routine_id: UUID
@@ -296,6 +340,8 @@ class Trigger(ResponseBody, frozen=True, kw_only=True):
 
 
 class TriggerSummary(ResponseBody, frozen=True, kw_only=True):
+    """A trigger as the list of routines shows it."""
+
     id: UUID
     kind: TriggerKind
     label: str | None
@@ -308,12 +354,16 @@ class TriggerSummary(ResponseBody, frozen=True, kw_only=True):
 
 
 class TriggerName(ResponseBody, frozen=True, kw_only=True):
+    """A trigger as a run shows it."""
+
     id: UUID
     kind: TriggerKind
     label: str | None
 
 
 class RunFields(ResponseBody, frozen=True, kw_only=True):
+    """The fields of a run that every answer has. `backfillId` is there only when the run made up for an occurrence."""
+
     id: UUID
     company_id: UUID
     routine_id: UUID
@@ -331,19 +381,25 @@ class RunFields(ResponseBody, frozen=True, kw_only=True):
     completed_at: str | None
     created_at: str
     updated_at: str
-    backfill_id: UUID | UnsetType = UNSET  # ours: of a run that made up for an occurrence
+    backfill_id: UUID | UnsetType = UNSET  # not in Paperclip; only a run of a backfill has it
 
 
 class Run(RunFields, frozen=True, kw_only=True):
+    """A run: one firing of a routine and its outcome."""
+
     responsible_user_id: str | None = None
 
 
 class RunSummary(RunFields, frozen=True, kw_only=True):
+    """A run as lists show it, with its issue and its trigger."""
+
     linked_issue: IssueSummary | None
     trigger: TriggerName | None
 
 
 class RoutineFields(ResponseBody, frozen=True, kw_only=True):
+    """The fields of a routine that every answer has."""
+
     id: UUID
     company_id: UUID
     title: str
@@ -380,10 +436,14 @@ class RoutineFields(ResponseBody, frozen=True, kw_only=True):
 
 
 class Routine(RoutineFields, frozen=True, kw_only=True):
-    pass
+    """A routine: work that recurs."""
+
+    pass  # noqa: PIE790 the digest of the read model `routines` counts it
 
 
 class RoutineListItem(RoutineFields, frozen=True, kw_only=True):
+    """A routine as the list shows it, with its triggers, its last run and its active issue."""
+
     managed_by_plugin: None = None
     triggers: list[TriggerSummary]
     last_run: RunSummary | None
@@ -391,6 +451,8 @@ class RoutineListItem(RoutineFields, frozen=True, kw_only=True):
 
 
 class RoutineSnapshot(ResponseBody, frozen=True, kw_only=True):
+    """The state of a routine at a revision."""
+
     id: UUID
     company_id: UUID
     project_id: UUID | None
@@ -414,6 +476,8 @@ class RoutineSnapshot(ResponseBody, frozen=True, kw_only=True):
 
 
 class TriggerSnapshot(ResponseBody, frozen=True, kw_only=True):
+    """The state of a trigger at a revision."""
+
     id: UUID
     kind: TriggerKind
     label: str | None
@@ -431,7 +495,7 @@ class TriggerSnapshot(ResponseBody, frozen=True, kw_only=True):
 
 
 class Snapshot(ResponseBody, frozen=True, kw_only=True):
-    """A routine and its triggers at a revision; never a secret."""
+    """A routine and its triggers at a revision; it never holds a secret."""
 
     version: Literal[1] = 1
     routine: RoutineSnapshot
@@ -439,6 +503,8 @@ class Snapshot(ResponseBody, frozen=True, kw_only=True):
 
 
 class Revision(ResponseBody, frozen=True, kw_only=True):
+    """A revision of a routine: its state after one of its changes."""
+
     id: UUID
     company_id: UUID
     routine_id: UUID
@@ -456,6 +522,8 @@ class Revision(ResponseBody, frozen=True, kw_only=True):
 
 
 class AssigneeSummary(ResponseBody, frozen=True, kw_only=True):
+    """An agent as a routine that is assigned to it shows it."""
+
     id: UUID
     name: str
     role: AgentRole
@@ -464,6 +532,12 @@ class AssigneeSummary(ResponseBody, frozen=True, kw_only=True):
 
 
 class RoutineDetail(RoutineFields, frozen=True, kw_only=True):
+    """
+    A routine with its triggers, its newest runs, and what it refers to.
+
+    `activeIssue` is its open execution issue that changed last.
+    """
+
     managed_by_plugin: None = None
     project: Project | None
     assignee: AssigneeSummary | None

@@ -10,8 +10,8 @@ from projections.board import stored_bytes
 from projections.engine.read_model import Connection
 from projections.jetty import collections
 
-MOST_READ = 1_000_000  # events of the last minute
-_ROWS: Mapping[str, tuple[str, str]] = {  # the rows that a quota of a company counts: their company, and where they are
+MOST_READ = 1_000_000  # events that `last_minute` looks at
+_ROWS: Mapping[str, tuple[str, str]] = {  # the column of the company and the rows, by the quota that counts them
     "max_company_routines": ("company_id", "routine WHERE doc->>'status' <> 'archived'"),
     "max_company_triggers": (
         "r.company_id",
@@ -55,22 +55,31 @@ _COMPANIES = "SELECT id, doc->>'name' FROM company ORDER BY position"
 
 
 def count(conn: Connection, quota: str, who: UUID, most: int, now: datetime) -> int:
-    """How many there are of what the quota limits; what is counted row by row is counted no further than `most`."""
+    """
+    Return how many `who` has of what the quota limits; what is counted row by row is counted no further than `most`.
+
+    `who` is a company, a holder of keys or an issue, as the quota requires. Keys that have expired by `now` do not
+    count.
+    """
     row = conn.execute(_COUNT[quota], {"who": who, "most": most, "now": now}, prepare=True).fetchone()
     return row[0] if row else 0
 
 
 def counts(conn: Connection, quota: str, least: int = 1) -> dict[UUID, int]:
-    """How many each company has, of those that have at least so many."""
+    """Return how many each company has of what the quota limits, for companies that have at least `least`."""
     return dict(conn.execute(_COUNTS[quota], (max(least, 1),)).fetchall())
 
 
 def last_minute(conn: Connection) -> dict[UUID, tuple[int, int]]:
-    """How many events and bytes each company has recorded in the last minute."""
-    found = conn.execute(_LAST_MINUTE, (MOST_READ,)).fetchall()
-    return {company_id: (events, int(size)) for company_id, events, size in found if company_id is not None}
+    """
+    Return how many events and bytes each company has recorded in the last minute.
+
+    Only the last MOST_READ events of the log are looked at.
+    """
+    rows = conn.execute(_LAST_MINUTE, (MOST_READ,)).fetchall()
+    return {company_id: (events, int(size)) for company_id, events, size in rows if company_id is not None}
 
 
 def companies(conn: Connection) -> dict[UUID, str]:
-    """Their names, oldest first."""
+    """Return the names of all companies by their ids, oldest first."""
     return dict(conn.execute(_COMPANIES).fetchall())

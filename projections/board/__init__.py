@@ -1,1 +1,1 @@
-"""Read models of companies, members, keys, agents, projects, goals, issues, and of what quotas count."""
+"""Read models of companies, members, keys, agents, projects, goals, issues, and of the bytes that companies filled."""

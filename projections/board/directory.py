@@ -1,4 +1,4 @@
-"""Directory: companies, their members, agents, projects and goals, and the keys that were handed out."""
+"""Directory: companies, their members, agents, projects and goals, and the keys that were issued."""
 
 from collections.abc import Iterable
 from typing import Any, get_args
@@ -45,11 +45,15 @@ from projections.responses import time, time_or_none, user_of
 
 
 class CompanyRow(Row, frozen=True):
+    """A company as clients read it; lists are sorted by `position`, that of its first event."""
+
     position: int
     doc: responses.Company
 
 
 class MemberRow(Row, frozen=True):
+    """A membership of a user in a company; its id is the membership's."""
+
     user_id: UUID
     company_id: UUID
     position: int
@@ -57,12 +61,16 @@ class MemberRow(Row, frozen=True):
 
 
 class PersonRow(Row, frozen=True):
+    """A user with name and email address; its id is the user's."""
+
     name: str
     email: str | None
     instance_admin: bool
 
 
 class AgentRow(Row, frozen=True):
+    """An agent of a company, which is also found by its `url_key`."""
+
     company_id: UUID
     url_key: str
     position: int
@@ -70,6 +78,8 @@ class AgentRow(Row, frozen=True):
 
 
 class ProjectRow(Row, frozen=True):
+    """A project of a company, which is also found by its `url_key`."""
+
     company_id: UUID
     url_key: str
     position: int
@@ -77,17 +87,26 @@ class ProjectRow(Row, frozen=True):
 
 
 class GoalRow(Row, frozen=True):
+    """A goal of a company."""
+
     company_id: UUID
     position: int
     doc: responses.Goal
 
 
 class KeyRow(Row, frozen=True):
+    """
+    A key, with a document for each list that shows it.
+
+    A user's key has only `doc` and belongs to no company. A key of an agent has `agent_doc` and `company_doc`, a key
+    that is bound to a collection only `company_doc`.
+    """
+
     user_id: UUID | None
     agent_id: UUID | None
     position: int
     company_id: UUID | None
-    membership_id: UUID | None  # of whoever issued it, in that company
+    membership_id: UUID | None  # the membership of the issuer in that company
     doc: responses.BoardKey | None
     agent_doc: responses.AgentKey | None
     company_doc: responses.CompanyKey | None
@@ -136,6 +155,11 @@ WHERE membership_id = %s AND company_doc->>'revokedAt' IS NULL
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
+    """
+    Fold one event into the rows of the directory.
+
+    When a membership changes or ends and its keys are revoked, those keys that it has issued are marked as revoked.
+    """
     match recorded.event:
         case CompanyCreated() as event:
             rows.put(COMPANY, _company(recorded, event))
@@ -194,13 +218,13 @@ def _fold_membership(recorded: Recorded, event: MemberJoined | MemberChanged | M
         case MemberRemoved():
             rows.delete(MEMBER, recorded.stream_id)
     if event.revokes_keys:
-        at = time(recorded.at)
-        rows.execute(_REVOKE_ISSUED, [at, at, recorded.stream_id])
+        timestamp = time(recorded.at)
+        rows.execute(_REVOKE_ISSUED, [timestamp, timestamp, recorded.stream_id])
 
 
 def _edit(rows: Rows, table: Table[Any], recorded: Recorded, **changes: Any) -> None:
-    moved = {**changes, "updated_at": time(recorded.at)}
-    rows.change(table, recorded.stream_id, lambda row: replace(row, doc=replace(row.doc, **moved)))
+    fields = {**changes, "updated_at": time(recorded.at)}
+    rows.change(table, recorded.stream_id, lambda row: replace(row, doc=replace(row.doc, **fields)))
 
 
 def _stamps(recorded: Recorded) -> dict[str, Any]:
@@ -261,7 +285,7 @@ def _goal(recorded: Recorded, event: GoalCreated) -> GoalRow:
 
 
 def _key(recorded: Recorded, event: KeyIssued) -> KeyRow:
-    id_, name, at = recorded.stream_id, event.name, time(recorded.at)
+    id_, name, timestamp = recorded.stream_id, event.name, time(recorded.at)
     return KeyRow(
         id=id_,
         user_id=event.user_id,
@@ -269,14 +293,14 @@ def _key(recorded: Recorded, event: KeyIssued) -> KeyRow:
         position=recorded.position,
         company_id=None if event.user_id else recorded.company_id,
         membership_id=None if event.user_id else membership_of_issuer(recorded),
-        doc=responses.BoardKey(id=id_, name=name, created_at=at, expires_at=time_or_none(event.expires_at))
+        doc=responses.BoardKey(id=id_, name=name, created_at=timestamp, expires_at=time_or_none(event.expires_at))
         if event.user_id
         else None,
         agent_doc=responses.AgentKey(
             id=id_,
             name=name,
             issued_by_user_id=user_of(recorded.actor),
-            created_at=at,
+            created_at=timestamp,
             expires_at=time_or_none(event.expires_at),
         )
         if event.agent_id
@@ -297,13 +321,16 @@ def _company_key(recorded: Recorded, event: KeyIssued) -> responses.CompanyKey:
     )
 
 
-def _revoked(row: KeyRow, at: str) -> KeyRow:
+def _revoked(row: KeyRow, timestamp: str) -> KeyRow:
     docs = {name: getattr(row, name) for name in ("doc", "agent_doc", "company_doc")}
-    revoked = {name: replace(doc, revoked_at=doc.revoked_at or at) for name, doc in docs.items() if doc is not None}
-    return replace(row, **revoked)
+    changes = {
+        name: replace(doc, revoked_at=doc.revoked_at or timestamp) for name, doc in docs.items() if doc is not None
+    }
+    return replace(row, **changes)
 
 
 def keys_to_prefetch(_recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    """Return no keys: `fold` fetches each row when it changes it."""
     return ()
 
 
@@ -340,6 +367,8 @@ directory = ReadModel(
 
 
 class Person(responses.ResponseBody, frozen=True):
+    """A user as the registration has recorded it."""
+
     id: UUID
     name: str
     email: str | None
@@ -416,101 +445,110 @@ _COMPANY_KEYS = Docs(
 def companies(
     conn: Connection, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
 ) -> Part[responses.Company]:
-    """All of them, oldest first."""
+    """Return all companies, oldest first, after a position."""
     return _ALL_COMPANIES.part(conn, after=after, max_bytes=max_bytes)
 
 
 def companies_of(
     conn: Connection, user_id: UUID, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
 ) -> Part[responses.Company]:
-    """Those the user is a member of, oldest first."""
+    """Return the companies that the user is a member of, oldest first, after a position."""
     return _COMPANIES_OF.part(conn, user_id=user_id, after=after, max_bytes=max_bytes)
 
 
 def company(conn: Connection, id_: UUID) -> responses.Company | None:
+    """Return the company with this id, archived or not, or None."""
     return _COMPANY.one(conn, id=id_)
 
 
 def memberships(conn: Connection, user_id: UUID) -> list[responses.Membership]:
+    """Return the memberships of a user in all companies, oldest first."""
     return _MEMBERSHIPS.all(conn, user_id=user_id)
 
 
 def members(
     conn: Connection, company_id: UUID, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
 ) -> Part[responses.Member]:
-    """Who joined first stands first."""
+    """Return the members of a company with their names, in the order of joining, after a position."""
     return _MEMBERS.part(conn, company_id=company_id, after=after, max_bytes=max_bytes)
 
 
 def member(conn: Connection, company_id: UUID, user_id: UUID) -> responses.Member | None:
+    """Return the membership of the user in the company, with the user's name, or None."""
     return _MEMBER.one(conn, company_id=company_id, user_id=user_id)
 
 
 def owners(conn: Connection, company_id: UUID) -> list[UUID]:
-    """The ids of the users who own the company."""
+    """Return the ids of the users who own the company."""
     return _OWNERS.all(conn, company_id=company_id)
 
 
 def person(conn: Connection, id_: UUID) -> Person | None:
+    """Return the user with this id, or None."""
     return _PERSON.one(conn, id=id_)
 
 
 def agents(
     conn: Connection, company_id: UUID, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
 ) -> Part[responses.Agent]:
-    """Oldest first."""
+    """Return the agents of a company, terminated ones included, oldest first, after a position."""
     return _AGENTS.part(conn, company_id=company_id, after=after, max_bytes=max_bytes)
 
 
 def agent(conn: Connection, id_: UUID) -> responses.Agent | None:
+    """Return the agent with this id, terminated or not, or None."""
     return _AGENT.one(conn, id=id_)
 
 
 def agent_named(conn: Connection, company_id: UUID, url_key: str) -> responses.Agent | None:
+    """Return the company's agent with this URL key, or None."""
     return _AGENT_NAMED.one(conn, company_id=company_id, url_key=url_key)
 
 
 def projects(
     conn: Connection, company_id: UUID, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
 ) -> Part[responses.Project]:
-    """Oldest first."""
+    """Return the projects of a company, oldest first, after a position."""
     return _PROJECTS.part(conn, company_id=company_id, after=after, max_bytes=max_bytes)
 
 
 def project(conn: Connection, id_: UUID) -> responses.Project | None:
+    """Return the project with this id, or None."""
     return _PROJECT.one(conn, id=id_)
 
 
 def project_named(conn: Connection, company_id: UUID, url_key: str) -> responses.Project | None:
+    """Return the company's project with this URL key, or None."""
     return _PROJECT_NAMED.one(conn, company_id=company_id, url_key=url_key)
 
 
 def goals(
     conn: Connection, company_id: UUID, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
 ) -> Part[responses.Goal]:
-    """Oldest first."""
+    """Return the goals of a company, oldest first, after a position."""
     return _GOALS.part(conn, company_id=company_id, after=after, max_bytes=max_bytes)
 
 
 def goal(conn: Connection, id_: UUID) -> responses.Goal | None:
+    """Return the goal with this id, or None."""
     return _GOAL.one(conn, id=id_)
 
 
 def board_keys(
     conn: Connection, user_id: UUID, *, before: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
 ) -> Part[responses.BoardKey]:
-    """Newest first."""
+    """Return the keys of a user, revoked ones included, newest first, before a position."""
     return _BOARD_KEYS.part(conn, user_id=user_id, before=before, max_bytes=max_bytes)
 
 
 def agent_keys(
     conn: Connection, agent_id: UUID, *, before: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
 ) -> Part[responses.AgentKey]:
-    """Newest first."""
+    """Return the keys of an agent, revoked ones included, newest first, before a position."""
     return _AGENT_KEYS.part(conn, agent_id=agent_id, before=before, max_bytes=max_bytes)
 
 
-def company_keys(  # noqa: PLR0913 what narrows the list
+def company_keys(  # noqa: PLR0913 the arguments narrow the list
     conn: Connection,
     company_id: UUID,
     limit: int,
@@ -519,7 +557,11 @@ def company_keys(  # noqa: PLR0913 what narrows the list
     before: int | None = None,
     max_bytes: int = DEFAULT.max_page_bytes,
 ) -> Part[responses.CompanyKey]:
-    """Newest first: those of its agents and those that are bound to it as a collection, revoked ones included."""
+    """
+    Return the keys of a company's agents and those that are bound to it as a collection, newest first.
+
+    Revoked ones are included. `issued_by` narrows the list to the keys that one user has issued.
+    """
     issuer = None if issued_by is None else str(issued_by)
     return _COMPANY_KEYS.part(
         conn, company_id=company_id, limit=limit, issued_by=issuer, before=before, max_bytes=max_bytes

@@ -1,4 +1,4 @@
-"""Issues: what there is to do, who does it, what was said about it. Gives the numbers people see, in log order."""
+"""Issues with their comments; the fold numbers the issues of each company in the order of the log."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, get_args
@@ -28,6 +28,8 @@ from projections.responses import ResponseBody, time
 
 
 class IssueRow(Row, frozen=True):
+    """An issue as clients read it, beside the columns by which issues are looked up and narrowed."""
+
     company_id: UUID
     identifier: str
     status: IssueStatus
@@ -38,19 +40,21 @@ class IssueRow(Row, frozen=True):
     origin_kind: str
     origin_id: UUID | None
     title: str
-    position: int  # of its opening
-    changed: int  # position of its newest change
+    position: int  # of the event that opened it
+    changed: int  # position of the event that changed it last
     doc: responses.Issue
 
 
 class CommentRow(Row, frozen=True):
+    """A comment on an issue, as clients read it."""
+
     issue_id: UUID
     position: int
     doc: responses.Comment
 
 
 class NumberingRow(Row, frozen=True):
-    """A company's issue prefix and the last number given."""
+    """A company's issue prefix and the last number that an issue of it has got; its id is the company's."""
 
     prefix: str
     last: int
@@ -80,6 +84,11 @@ CREATE TABLE issue_numbering (id uuid PRIMARY KEY, prefix text NOT NULL, last in
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
+    """
+    Fold one event into the rows of issues and comments.
+
+    Raises ImpossibleHistory for an issue of an unknown company, since it has no number.
+    """
     match recorded.event:
         case CompanyCreated(issue_prefix=prefix):
             rows.put(NUMBERING, NumberingRow(id=recorded.stream_id, prefix=prefix, last=0))
@@ -91,8 +100,8 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             _change(rows, recorded, status=status, **_marks(status, time(recorded.at)))
         case IssueCheckedOut(agent_id=agent_id, run_id=run_id):
             marks = _marks("in_progress", time(recorded.at))
-            taken = {"assignee_agent_id": agent_id, "checkout_run_id": run_id, "execution_run_id": run_id}
-            _change(rows, recorded, status="in_progress", **(marks | taken))
+            assignment = {"assignee_agent_id": agent_id, "checkout_run_id": run_id, "execution_run_id": run_id}
+            _change(rows, recorded, status="in_progress", **(marks | assignment))
         case IssueReleased():
             rows.change(ISSUE, recorded.stream_id, lambda row: _released(row, recorded))
         case CommentAdded() as event:
@@ -102,6 +111,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
 
 
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    """Yield the keys of the rows that `fold` will change, so that they can be fetched together before it."""
     match recorded.event:
         case IssueOpened() if recorded.company_id is not None:
             yield NUMBERING, recorded.company_id
@@ -112,7 +122,7 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
 
 
 def _number(recorded: Recorded, rows: Rows) -> NumberingRow:
-    """The next number of the company, in log order, so that a rebuild gives the same ones."""
+    """Take the next number of the company. It follows the order of the log, so a rebuild gives the same numbers."""
     if recorded.company_id is None or (numbering := rows.get(NUMBERING, recorded.company_id)) is None:
         raise ImpossibleHistory(None, recorded.event)
     numbering = replace(numbering, last=numbering.last + 1)
@@ -120,19 +130,19 @@ def _number(recorded: Recorded, rows: Rows) -> NumberingRow:
     return numbering
 
 
-def _workspace(found: Workspace | None) -> dict[str, Any]:
-    if found is None:
+def _workspace(workspace: Workspace | None) -> dict[str, Any]:
+    if workspace is None:
         return {}
     return {
-        "execution_workspace_id": found.id,
-        "execution_workspace_preference": found.preference,
-        "execution_workspace_settings": found.settings,
-        "project_workspace_id": found.project_workspace_id,
+        "execution_workspace_id": workspace.id,
+        "execution_workspace_preference": workspace.preference,
+        "execution_workspace_settings": workspace.settings,
+        "project_workspace_id": workspace.project_workspace_id,
     }
 
 
 def _opened(recorded: Recorded, event: IssueOpened, numbering: NumberingRow) -> IssueRow:
-    details, at = event.details, time(recorded.at)
+    details, timestamp = event.details, time(recorded.at)
     by_user = None if event.created_by_user_id is None else str(event.created_by_user_id)
     doc = responses.Issue(
         **msgspec.structs.asdict(details),
@@ -147,10 +157,10 @@ def _opened(recorded: Recorded, event: IssueOpened, numbering: NumberingRow) -> 
         origin_kind="manual" if event.routine_id is None else "routine_execution",
         origin_id=event.routine_id,
         origin_run_id=event.run_id,
-        created_at=at,
-        updated_at=at,
+        created_at=timestamp,
+        updated_at=timestamp,
     )
-    doc = replace(doc, **_marks(event.status, at))
+    doc = replace(doc, **_marks(event.status, timestamp))
     return _row(doc, position=recorded.position, changed=recorded.position)
 
 
@@ -188,18 +198,23 @@ def _released(row: IssueRow, recorded: Recorded) -> IssueRow:
 
 
 def _edited(row: IssueRow, recorded: Recorded, details: IssueDetails) -> IssueRow:
-    held = {} if details.assignee_agent_id == row.assignee_agent_id else NOT_HELD
-    return _with(row, recorded, replace(row.doc, **msgspec.structs.asdict(details), **held))
+    marks = {} if details.assignee_agent_id == row.assignee_agent_id else NOT_HELD
+    return _with(row, recorded, replace(row.doc, **msgspec.structs.asdict(details), **marks))
 
 
-def _marks(status: IssueStatus, at: str) -> dict[str, Any]:
-    """The times that a status sets; leaving it clears them, but work that was started was started (contract 7.5)."""
+def _marks(status: IssueStatus, timestamp: str) -> dict[str, Any]:
+    """
+    Return the times and the holder that a status sets or clears.
+
+    Leaving a status clears its time. Only `backlog` and `todo` clear `started_at`: in every other status the work
+    remains started (contract 7.5).
+    """
     marks: dict[str, Any] = {
-        "completed_at": at if status == "done" else None,
-        "cancelled_at": at if status == "cancelled" else None,
+        "completed_at": timestamp if status == "done" else None,
+        "cancelled_at": timestamp if status == "cancelled" else None,
     }
     if status in ("backlog", "todo", "in_progress"):
-        marks["started_at"] = at if status == "in_progress" else None
+        marks["started_at"] = timestamp if status == "in_progress" else None
     return marks if status == "in_progress" else marks | NOT_HELD
 
 
@@ -212,7 +227,7 @@ def _author(event: CommentAdded) -> Literal["agent", "user", "system"]:
 def _comment(recorded: Recorded, event: CommentAdded) -> CommentRow:
     if recorded.company_id is None:
         raise ImpossibleHistory(None, recorded.event)
-    at = time(recorded.at)
+    timestamp = time(recorded.at)
     doc = responses.Comment(
         id=recorded.stream_id,
         company_id=recorded.company_id,
@@ -222,8 +237,8 @@ def _comment(recorded: Recorded, event: CommentAdded) -> CommentRow:
         author_type=_author(event),
         created_by_run_id=event.run_id,
         body=event.body,
-        created_at=at,
-        updated_at=at,
+        created_at=timestamp,
+        updated_at=timestamp,
     )
     return CommentRow(id=recorded.stream_id, issue_id=event.issue_id, position=recorded.position, doc=doc)
 
@@ -240,11 +255,11 @@ issues = ReadModel(
 
 
 SUMMARY = """json_build_object('id', i.id, 'identifier', i.identifier, 'title', i.title, 'status', i.status,
-    'priority', i.doc->'priority', 'updatedAt', i.doc->'updatedAt')"""  # of an issue `i`: IssueSummary
+    'priority', i.doc->'priority', 'updatedAt', i.doc->'updatedAt')"""  # an IssueSummary of the issue `i`
 
 
 class Filters(msgspec.Struct, frozen=True):
-    """What a list of issues is narrowed to; None leaves a filter out."""
+    """The filters of a list of issues; None leaves a filter out."""
 
     statuses: Sequence[str] | None = None
     assignee_agent_id: UUID | None = None
@@ -255,10 +270,12 @@ class Filters(msgspec.Struct, frozen=True):
     text: str | None = None
     limit: int = 500
     offset: int = 0
-    before: int | None = None  # a position: only what was opened before it
+    before: int | None = None  # only issues opened before this position
 
 
 class InboxItem(ResponseBody, frozen=True, kw_only=True):
+    """An open issue of an agent, as its inbox lists it."""
+
     id: UUID
     identifier: str
     title: str
@@ -325,7 +342,7 @@ _COMMENT = Docs("SELECT doc FROM comment WHERE id = %(id)s AND issue_id = %(issu
 
 
 class CommentCursor(ResponseBody, frozen=True, kw_only=True):
-    """How far a reader of the comments is."""
+    """The number of comments of an issue, and its newest comment."""
 
     total_comments: int
     latest_comment_id: UUID | None
@@ -344,37 +361,42 @@ _CURSOR = Docs(
 def page(
     conn: Connection, company_id: UUID, filters: Filters, *, max_bytes: int = DEFAULT.max_page_bytes
 ) -> Part[responses.Issue]:
-    """Newest first."""
+    """Return the issues of a company that meet the filters, newest first."""
     return _PAGE.part(conn, company_id=company_id, max_bytes=max_bytes, **msgspec.structs.asdict(filters))
 
 
 def issue(conn: Connection, id_: UUID) -> responses.Issue | None:
+    """Return the issue with this id, or None."""
     return _ONE.one(conn, id=id_)
 
 
 def identified(conn: Connection, identifier: str) -> responses.Issue | None:
-    """The issue with this identifier (`ACM-7`); prefixes are unique in the installation."""
+    """Return the issue with this identifier (`ACM-7`), or None; prefixes are unique in the installation."""
     return _IDENTIFIED.one(conn, identifier=identifier)
 
 
 def ancestors(conn: Connection, id_: UUID, max_bytes: int = DEFAULT.max_page_bytes) -> list[responses.Issue]:
-    """Parent first; those that are too far up to fit are left out."""
+    """Return the issues above this one, its parent first; those that are too far up to fit are left out."""
     return _ANCESTORS.part(conn, id=id_, max_bytes=max_bytes)
 
 
 def active(conn: Connection, routine_id: UUID) -> responses.Issue | None:
-    """The routine's open execution issue that changed last."""
+    """Return the routine's open execution issue that changed last, or None."""
     return _ACTIVE.one(conn, routine_id=routine_id)
 
 
 def inbox(
     conn: Connection, agent_id: UUID, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
 ) -> Part[InboxItem]:
-    """What an agent has to do, oldest first: what was opened after a position."""
+    """
+    Return the agent's issues that are to do, in progress or blocked, oldest first.
+
+    `after` narrows the list to those opened after a position.
+    """
     return _INBOX.part(conn, agent_id=agent_id, after=after, max_bytes=max_bytes)
 
 
-def comments(  # noqa: PLR0913 what narrows the list
+def comments(  # noqa: PLR0913 the arguments narrow the list
     conn: Connection,
     issue_id: UUID,
     *,
@@ -384,26 +406,32 @@ def comments(  # noqa: PLR0913 what narrows the list
     beyond: int | None = None,
     max_bytes: int = DEFAULT.max_page_bytes,
 ) -> Part[responses.Comment]:
-    """Those after a position; of those, the ones that stand beyond another in the order asked for."""
+    """
+    Return the comments of an issue after the position `after`, oldest first unless `newest_first`.
+
+    With `beyond`, only those that come after that position in the chosen order.
+    """
     query = _COMMENTS["desc" if newest_first else "asc"]
     return query.part(conn, issue_id=issue_id, after=after, beyond=beyond, limit=limit, max_bytes=max_bytes)
 
 
 def comment(conn: Connection, issue_id: UUID, id_: UUID) -> responses.Comment | None:
+    """Return the comment with this id if it belongs to the issue, else None."""
     return _COMMENT.one(conn, issue_id=issue_id, id=id_)
 
 
 def comment_position(conn: Connection, issue_id: UUID, comment_id: UUID) -> int | None:
-    """Where a comment stands among those of its issue; None when it is none of them."""
+    """Return the position of a comment in the log; None if the issue has no such comment."""
     row = conn.execute(_COMMENT_POSITION, (issue_id, comment_id), prepare=True).fetchone()
     return row[0] if row else None
 
 
 def comment_cursor(conn: Connection, issue_id: UUID) -> CommentCursor:
+    """Return the number of comments of an issue and its newest one; 0 and null if it has none."""
     return _CURSOR.all(conn, issue_id=issue_id)[0]
 
 
 def last_numbers(conn: Connection, companies: Sequence[UUID]) -> dict[UUID, int]:
-    """The newest issue number of each company; 0 when it has no issue."""
+    """Return the newest issue number of each company; 0 for one without issues."""
     rows = conn.execute("SELECT id, last FROM issue_numbering WHERE id = ANY(%s)", (list(companies),))
     return dict.fromkeys(companies, 0) | dict(rows.fetchall())

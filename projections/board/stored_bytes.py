@@ -10,7 +10,7 @@ from projections.engine.read_model import ReadModel, Row, Rows, Table
 
 
 class StoredRow(Row, frozen=True):
-    """Its id is the company's."""
+    """The bytes that a company has filled; its id is the company's."""
 
     bytes: int
 
@@ -23,12 +23,14 @@ CREATE TABLE company_stored (id uuid PRIMARY KEY, bytes bigint NOT NULL) WITH (f
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
+    """Add the size of an event to the bytes of its company; events without a company are not counted."""
     if (company_id := recorded.company_id) is not None:
-        known = rows.get(STORED, company_id)
-        rows.put(STORED, StoredRow(id=company_id, bytes=(known.bytes if known else 0) + recorded.size))
+        row = rows.get(STORED, company_id)
+        rows.put(STORED, StoredRow(id=company_id, bytes=(row.bytes if row else 0) + recorded.size))
 
 
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    """Return the key of the row that `fold` will change, so that it can be fetched before it."""
     return () if recorded.company_id is None else [(STORED, recorded.company_id)]
 
 

@@ -1,1 +1,1 @@
-"""Read models of endpoints, and of deliveries on their way."""
+"""Read models of endpoints and of deliveries."""

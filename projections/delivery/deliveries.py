@@ -1,4 +1,4 @@
-"""Deliveries: which events go to whom, which of them wait to be sent, and what became of every attempt."""
+"""Deliveries: which events are sent to whom, which deliveries wait to be sent, and the outcome of every attempt."""
 
 from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
@@ -40,13 +40,13 @@ from domain.values import Callback, DeliveryKind, EndpointSettings
 from projections.engine.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
 from projections.responses import ResponseBody, time, time_or_none
 
-CALLBACK_LANES = 64  # of a company; a part of what is stored, so no setting
+CALLBACK_LANES = 64  # partition keys per company; stored rows depend on it, so it is no setting
 
 Status = Literal["waiting", "delivered", "dead"]
 
 
 class Subscription(msgspec.Struct, frozen=True):
-    """What an endpoint wants to be told."""
+    """An enabled endpoint with its settings, among them which events it wants."""
 
     endpoint_id: UUID
     settings: EndpointSettings
@@ -80,6 +80,13 @@ class PendingDeliveryRow(Row, frozen=True):
 
 
 class Attempt(ResponseBody, frozen=True, kw_only=True):
+    """
+    An attempt to send a delivery.
+
+    `status` is the HTTP status of the answer, null if there was none; `reason` says why it failed, null if it was
+    delivered.
+    """
+
     at: str
     status: int | None
     reason: str | None
@@ -87,7 +94,7 @@ class Attempt(ResponseBody, frozen=True, kw_only=True):
 
 
 class Delivery(ResponseBody, frozen=True, kw_only=True):
-    """`attempts` are all that there were, oldest first."""
+    """A delivery; `attempts` holds all attempts that there were, oldest first."""
 
     id: UUID
     message_id: str
@@ -104,6 +111,8 @@ class Delivery(ResponseBody, frozen=True, kw_only=True):
 
 
 class DeliveryRow(Row, frozen=True):
+    """A delivery as clients read it, pending or not, with what is needed to send it again."""
+
     company_id: UUID
     target_id: UUID
     lane: UUID
@@ -138,6 +147,12 @@ CREATE INDEX ON delivery (company_id, status, position DESC, id);
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
+    """
+    Fold one event into the rows of deliveries.
+
+    An event about a delivery changes that delivery. Any other event updates who receives what, and then becomes a
+    pending delivery for each endpoint, agent or callback that receives it.
+    """
     event = recorded.event
     if isinstance(event, DeliveryEvent):
         _follow(rows, recorded, event)
@@ -155,6 +170,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
 
 
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    """Yield the keys of the rows that `fold` will change, so that they can be fetched together before it."""
     if recorded.company_id is not None:
         yield SUBSCRIPTIONS, recorded.company_id
     match recorded.event:
@@ -170,14 +186,22 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
 
 
 def _pending_deliveries(rows: Rows, recorded: Recorded) -> Iterator[PendingDeliveryRow]:
-    """To whom an event is told."""
+    """Yield a pending delivery for each receiver of an event."""
     if recorded.company_id is None:
         return
     name = recorded.name
-    known = rows.get(SUBSCRIPTIONS, recorded.company_id)
-    for of in known.endpoints if known is not None else ():
-        if endpoint.wants(of.settings, name) or (name == endpoint.TEST and of.endpoint_id == recorded.stream_id):
-            yield _pending_delivery(recorded, "webhook", of.endpoint_id, of.endpoint_id, ordered=of.settings.ordered)
+    row = rows.get(SUBSCRIPTIONS, recorded.company_id)
+    for subscription in row.endpoints if row is not None else ():
+        if endpoint.wants(subscription.settings, name) or (
+            name == endpoint.TEST and subscription.endpoint_id == recorded.stream_id
+        ):
+            yield _pending_delivery(
+                recorded,
+                "webhook",
+                subscription.endpoint_id,
+                subscription.endpoint_id,
+                ordered=subscription.settings.ordered,
+            )
     match recorded.event:
         case IssueOpened(details=details) if details.assignee_agent_id is not None:
             kind, target_id = "heartbeat", details.assignee_agent_id
@@ -209,7 +233,7 @@ def _pending_delivery(
 
 
 def _delivery(pending: PendingDeliveryRow, recorded: Recorded) -> DeliveryRow:
-    at = time(recorded.at)
+    timestamp = time(recorded.at)
     doc = Delivery(
         id=pending.id,
         message_id=f"msg_{pending.id.hex}",
@@ -219,9 +243,9 @@ def _delivery(pending: PendingDeliveryRow, recorded: Recorded) -> DeliveryRow:
         event_type=recorded.name,
         event_position=recorded.position,
         status="waiting",
-        next_attempt_at=at,
-        created_at=at,
-        updated_at=at,
+        next_attempt_at=timestamp,
+        created_at=timestamp,
+        updated_at=timestamp,
     )
     return DeliveryRow(
         id=pending.id,
@@ -236,7 +260,7 @@ def _delivery(pending: PendingDeliveryRow, recorded: Recorded) -> DeliveryRow:
 
 
 def _follow(rows: Rows, recorded: Recorded, event: DeliveryEvent) -> None:
-    """What became of an attempt, or that it is to be sent once more."""
+    """Record the outcome of an attempt, or that the delivery is to be sent once more."""
     id_ = recorded.stream_id
     match event:
         case DeliveryFailed(next_at=next_at, attempt=attempt):
@@ -255,8 +279,8 @@ def _follow(rows: Rows, recorded: Recorded, event: DeliveryEvent) -> None:
         case DeliveryRequested():
             if (row := rows.get(DELIVERY, id_)) is not None:
                 rows.put(PENDING_DELIVERY, _again(row, recorded))
-                at = time(recorded.at)
-                doc = replace(row.doc, status="waiting", next_attempt_at=at, updated_at=at)
+                timestamp = time(recorded.at)
+                doc = replace(row.doc, status="waiting", next_attempt_at=timestamp, updated_at=timestamp)
                 rows.put(DELIVERY, replace(row, status="waiting", doc=doc))
 
 
@@ -282,8 +306,8 @@ def _note(
     status: Status,
     next_at: datetime | None = None,
 ) -> None:
-    at, reason = time(recorded.at), None if isinstance(event, DeliveryDelivered) else event.reason
-    attempt = Attempt(at=at, status=event.status, reason=reason, took_ms=event.took_ms)
+    timestamp, reason = time(recorded.at), None if isinstance(event, DeliveryDelivered) else event.reason
+    attempt = Attempt(at=timestamp, status=event.status, reason=reason, took_ms=event.took_ms)
     rows.change(
         DELIVERY,
         recorded.stream_id,
@@ -295,7 +319,7 @@ def _note(
                 status=status,
                 attempts=(*row.doc.attempts, attempt),
                 next_attempt_at=time_or_none(next_at),
-                updated_at=at,
+                updated_at=timestamp,
             ),
         ),
     )
@@ -314,10 +338,14 @@ def _endpoint(rows: Rows, recorded: Recorded, event: EndpointEvent) -> None:
 
 
 def _subscribe(rows: Rows, company_id: UUID, endpoint_id: UUID, settings: EndpointSettings | None) -> None:
-    known = rows.get(SUBSCRIPTIONS, company_id)
-    others = tuple(of for of in known.endpoints if of.endpoint_id != endpoint_id) if known is not None else ()
-    own = (Subscription(endpoint_id, settings),) if settings is not None and settings.enabled else ()
-    rows.put(SUBSCRIPTIONS, SubscriptionsRow(id=company_id, endpoints=(*others, *own)))
+    row = rows.get(SUBSCRIPTIONS, company_id)
+    others = (
+        tuple(subscription for subscription in row.endpoints if subscription.endpoint_id != endpoint_id)
+        if row is not None
+        else ()
+    )
+    own_subscriptions = (Subscription(endpoint_id, settings),) if settings is not None and settings.enabled else ()
+    rows.put(SUBSCRIPTIONS, SubscriptionsRow(id=company_id, endpoints=(*others, *own_subscriptions)))
 
 
 def _agent(rows: Rows, recorded: Recorded, event: AgentEvent) -> None:
@@ -336,14 +364,14 @@ def _agent(rows: Rows, recorded: Recorded, event: AgentEvent) -> None:
 
 def _lane_of(company_id: UUID | None, callback: Callback) -> UUID:
     """
-    Callbacks of a company to one host share a receiver; those of another company do not wait for them.
+    Return the partition key of a callback: the same for all callbacks of a company to one host.
 
-    Hosts of callbacks are whatever a caller writes, and to look for what is due takes time with the number of lanes: so
-    a company has a fixed number of them.
+    Those of another company do not wait for them. Callers may write any host, and looking for what is due takes longer
+    with each partition key, so a company has a fixed number of them.
     """
     try:
         host = outbound_url.host_of(callback.url)
-    except outbound_url.BadTarget:  # the attempt will say so
+    except outbound_url.BadTarget:  # the attempt to send will fail and say why
         host = ""
     return uuid5(company_id or NAMESPACE_URL, f"callbacks {crc32(host.encode()) % CALLBACK_LANES}")
 
@@ -359,8 +387,9 @@ deliveries = ReadModel(
 )
 
 _PENDING_DELIVERY = "id, version, kind, target_id, lane, ordered, company_id, position, attempts"
-# The lanes by skipping from one to the next, so that a long one costs no more than a short one; of each a few that
-# are due, of an ordered one the first alone. Of these the companies take turns.
+# This finds the partition keys (column `lane`) by skipping from one to the next, so that one with many rows costs no
+# more than one with few. Of each it takes a few rows that are due, but only the first row where the endpoint wants its
+# events in order. Of these rows the companies take turns.
 _DUE = f"""
     WITH RECURSIVE lanes AS (
         (SELECT lane FROM letter ORDER BY lane LIMIT 1)
@@ -393,7 +422,7 @@ _DELIVERIES = Docs(
 _DELIVERY = Docs("SELECT doc FROM delivery WHERE id = %(id)s", Delivery)
 
 
-def due(  # noqa: PLR0913 what narrows the list
+def due(  # noqa: PLR0913 the arguments narrow the list
     conn: Connection,
     now: datetime,
     *,
@@ -403,9 +432,10 @@ def due(  # noqa: PLR0913 what narrows the list
     without_lanes: Collection[UUID] = (),
 ) -> list[PendingDelivery]:
     """
-    What is to be sent now, longest waiting first: a few for each receiver, and the companies in turns.
+    Return what is to be sent now, longest waiting first: at most `of_lane` for each receiver, the companies in turns.
 
-    So what waits for one of them, however much, does not hide what waits for another.
+    So whatever waits for one receiver or company does not hide what waits for another. `without` and `without_lanes`
+    leave out deliveries and partition keys.
     """
     names = PendingDelivery.__struct_fields__
     bounds = {"of_lane": of_lane, "limit": limit, "without": list(without), "without_lanes": list(without_lanes)}
@@ -414,31 +444,38 @@ def due(  # noqa: PLR0913 what narrows the list
 
 
 def next_due(conn: Connection, after: datetime) -> datetime | None:
-    """When the next one comes due; None when none will."""
+    """Return when the next delivery after a moment comes due, or None."""
     row = conn.execute(_NEXT, (after,), prepare=True).fetchone()
     return row[0] if row else None
 
 
 def hold(conn: Connection, key: str) -> bool:
-    """Whether this connection alone may send now what the key stands for, until it lets go or breaks."""
+    """
+    Try to take the lock on this key; return whether this connection holds it.
+
+    While it does, no other connection sends what the key stands for. The lock ends with `release` or with the
+    connection.
+    """
     row = conn.execute(_TRY_HOLD, (key,), prepare=True).fetchone()
     return bool(row and row[0])
 
 
 def release(conn: Connection, key: str) -> None:
+    """Release the lock on this key that `hold` has taken."""
     conn.execute(_LET_GO, (key,), prepare=True)
 
 
 def tallies(conn: Connection) -> dict[str, tuple[int, datetime]]:
-    """How many wait, and the time of the first of them, by kind."""
-    return {kind: (many, first) for kind, many, first in conn.execute(_TALLY)}
+    """Return how many deliveries wait and when the first of them comes due, by kind."""
+    return {kind: (count, first_at) for kind, count, first_at in conn.execute(_TALLY)}
 
 
 def one(conn: Connection, id_: UUID) -> Delivery | None:
+    """Return the delivery with this id, or None."""
     return _DELIVERY.one(conn, id=id_)
 
 
-def of_company(  # noqa: PLR0913 what narrows the list
+def of_company(  # noqa: PLR0913 the arguments narrow the list
     conn: Connection,
     company_id: UUID,
     limit: int,
@@ -448,7 +485,11 @@ def of_company(  # noqa: PLR0913 what narrows the list
     after: tuple[int, UUID] | None = None,
     max_bytes: int = DEFAULT.max_page_bytes,
 ) -> Part[Delivery]:
-    """Newest first; those that come after a place."""
+    """
+    Return the deliveries of a company, newest first, after a place in the list: a position and an id.
+
+    `target_id` and `status` narrow the list.
+    """
     position, id_ = after or (None, None)
     values = {"company_id": company_id, "target_id": target_id, "status": status, "position": position, "id": id_}
     return _DELIVERIES.part(conn, limit=limit, max_bytes=max_bytes, **values)

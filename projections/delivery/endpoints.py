@@ -1,4 +1,4 @@
-"""Webhook endpoints of a company, as people see them. What goes to them: deliveries.py."""
+"""Webhook endpoints of a company, as clients read them. The deliveries to them are in deliveries.py."""
 
 from collections.abc import Iterable
 from typing import Any, get_args
@@ -24,6 +24,8 @@ from projections.responses import ResponseBody, time
 
 
 class EndpointFields(ResponseBody, frozen=True, kw_only=True):
+    """An endpoint of a company to which its events are sent, without its secret."""
+
     id: UUID
     company_id: UUID
     url: str
@@ -37,6 +39,8 @@ class EndpointFields(ResponseBody, frozen=True, kw_only=True):
 
 
 class EndpointRow(Row, frozen=True):
+    """An endpoint of a company; lists are sorted by `position`, that of its first event."""
+
     company_id: UUID
     position: int
     doc: EndpointFields
@@ -52,14 +56,15 @@ CREATE INDEX ON webhook_endpoint (company_id, position);
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
+    """Fold one event of an endpoint into its row; enabling it again clears the reason why it was disabled."""
     match recorded.event:
         case EndpointCreated() as event:
             rows.put(ENDPOINT, _created(recorded, event))
         case EndpointUpdated(settings=settings):
             reason = {"disabled_reason": None} if settings.enabled else {}
             _edit(rows, recorded, **msgspec.structs.asdict(settings), **reason)
-        case EndpointDisabled(reason=why):
-            _edit(rows, recorded, enabled=False, disabled_reason=why)
+        case EndpointDisabled(reason=disabled_reason):
+            _edit(rows, recorded, enabled=False, disabled_reason=disabled_reason)
         case EndpointDeleted():
             rows.delete(ENDPOINT, recorded.stream_id)
         case EndpointSecretRotated() | EndpointTested():
@@ -69,6 +74,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
 
 
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    """Yield the keys of the rows that `fold` will change, so that they can be fetched together before it."""
     if not isinstance(recorded.event, EndpointCreated | EndpointDeleted):
         yield ENDPOINT, recorded.stream_id
 
@@ -76,21 +82,23 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
 def _created(recorded: Recorded, event: EndpointCreated) -> EndpointRow:
     if recorded.company_id is None:
         raise ImpossibleHistory(None, recorded.event)
-    at = time(recorded.at)
+    timestamp = time(recorded.at)
     doc = EndpointFields(
         id=recorded.stream_id,
         company_id=recorded.company_id,
         disabled_reason=None,
-        created_at=at,
-        updated_at=at,
+        created_at=timestamp,
+        updated_at=timestamp,
         **msgspec.structs.asdict(event.settings),
     )
     return EndpointRow(id=doc.id, company_id=doc.company_id, position=recorded.position, doc=doc)
 
 
 def _edit(rows: Rows, recorded: Recorded, **changes: Any) -> None:
-    at = time(recorded.at)
-    rows.change(ENDPOINT, recorded.stream_id, lambda row: replace(row, doc=replace(row.doc, **changes, updated_at=at)))
+    timestamp = time(recorded.at)
+    rows.change(
+        ENDPOINT, recorded.stream_id, lambda row: replace(row, doc=replace(row.doc, **changes, updated_at=timestamp))
+    )
 
 
 endpoints = ReadModel(
@@ -115,9 +123,10 @@ _ONE = Docs("SELECT doc FROM webhook_endpoint WHERE id = %(id)s", EndpointFields
 def of_company(
     conn: Connection, company_id: UUID, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
 ) -> Part[EndpointFields]:
-    """Oldest first."""
+    """Return the endpoints of a company, oldest first, after a position."""
     return _OF.part(conn, company_id=company_id, after=after, max_bytes=max_bytes)
 
 
 def one(conn: Connection, id_: UUID) -> EndpointFields | None:
+    """Return the endpoint with this id, or None."""
     return _ONE.one(conn, id=id_)

@@ -1,8 +1,8 @@
 """
-How far each read model has come: advance it, wait for it, rebuild it.
+The position of each read model in the log: advance models, wait for them, rebuild them.
 
-An event that a read model cannot take is isolated: the model passes over it, and the event is on the record in
-`isolated_events` until the model is rebuilt. So no event, whoever made it, stops a read model.
+An event that a read model cannot fold is isolated: the model passes over it, and `isolated_events` records it until the
+model is rebuilt. So no event, whoever recorded it, stops a read model.
 """
 
 import contextlib
@@ -25,21 +25,22 @@ from domain.events import STORED_NAMES
 from domain.recorded import Recorded, Unreadable
 from projections.engine.read_model import SCHEMA, Connection, ReadModel, TooManyRows, apply, write
 
-BATCH = 1_000  # events of one transaction
-SMALL_BATCH = 50  # events, whose rows are few enough to be asked for in vain
+BATCH = 1_000  # the most events of one transaction
+SMALL_BATCH = 50  # events; their rows are few enough to be asked for before it is sure that they are needed
 REBUILD_BATCH = 5_000
-REBUILD_ROWS = 50_000  # of one batch
-UNKNOWN_EVENT = "UnknownEvent"  # why an event of a name that this version does not know is isolated
+REBUILD_ROWS = 50_000  # the most rows of one batch
+UNKNOWN_EVENT = "UnknownEvent"  # the reason for isolating an event whose name this version does not know
 FAULTS_OF_DATA = ("21", "22", "23", "54", "XX")  # classes of SQLSTATE
-TOO_MUCH = ("53200", "57014", "25P03", "25P04")  # out of memory, or over a limit on time
-TRANSACTION_TIMEOUT_SINCE = 170_000  # version of Postgres
-POLL_S = (0.001, 0.002, 0.004, 0.008, 0.015, 0.03)  # then the last again and again
+TOO_MUCH = ("53200", "57014", "25P03", "25P04")  # SQLSTATEs: out of memory, or over a time limit
+TRANSACTION_TIMEOUT_SINCE = 170_000  # the first version of Postgres that has this setting
+POLL_S = (0.001, 0.002, 0.004, 0.008, 0.015, 0.03)  # pauses between polls; the last one repeats
 
 Cursor = psycopg.Cursor[tuple[Any, ...]]
-Read = Callable[[int, int], Sequence[Recorded]]  # the events after a position, at most so many
+Read = Callable[[int, int], Sequence[Recorded]]  # of a position and a number: at most so many events after it
 
-# The read models of a process that it may fold events into: those whose rows were made by its version, and those of an
-# older one in the same tables, if its version is the installed one. Others are rebuilt, or belong to a newer version.
+# The read models that this process may fold events into: those whose rows its own version has made and, if its version
+# is the installed one, those whose rows an older version has made in the same tables. Other models have to be rebuilt
+# first, or belong to a newer version.
 _MOVABLE = """
     FROM positions p JOIN unnest(%(names)s::text[], %(shapes)s::text[]) m(name, shape) USING (name)
     WHERE p.shape = m.shape
@@ -53,7 +54,7 @@ WANT = """
     INSERT INTO positions (name, shape, wanted) VALUES (%s, '', %s)
     ON CONFLICT (name) DO UPDATE SET wanted = excluded.wanted WHERE positions.wanted IS DISTINCT FROM excluded.wanted"""
 RESHAPE = "UPDATE positions SET shape = %s, rebuilt_to = NULL WHERE name = %s"
-# Nobody waits for it: who moves the model holds the row.
+# Skips a locked row, since the process that moves the model holds it: the progress is noted the next time.
 NOTE_PROGRESS = f"""
     UPDATE {SCHEMA}.positions SET rebuilt_to = %(position)s
     WHERE name IN (SELECT name FROM {SCHEMA}.positions WHERE name = %(name)s FOR UPDATE SKIP LOCKED)"""
@@ -77,7 +78,7 @@ ISOLATED_OF = """
 LAG = """
     SELECT (SELECT position FROM log.head), coalesce(min(position), 0), count(*)
     FROM positions WHERE name = ANY(%s)"""
-# Models that have other tables than this version cannot be moved by it: they count as if they were at the head.
+# A model whose tables differ from this version's cannot be moved by it, so it counts as if it were at the head.
 LAG_OF_OWN_TABLES = """
     SELECT h.position,
         coalesce(min(p.position) FILTER (WHERE split_part(p.shape, '.', 1) = split_part(m.shape, '.', 1)), h.position),
@@ -94,24 +95,29 @@ STATUS = """
 
 
 class Lagging(Exception):
-    """The read model has not caught up with the log in time."""
+    """
+    The read models have not caught up with the log in time.
+
+    `behind` is the number of events that the slowest one still has to fold. `recorded` is the position of the change
+    that the request has recorded nevertheless, if it has recorded one.
+    """
 
     def __init__(self, names: Sequence[str], behind: int) -> None:
         self.names = names
         self.behind = behind
-        self.recorded: int | None = None  # position of a change that was made all the same
+        self.recorded: int | None = None  # position of the change that the request has recorded
         super().__init__(f"{', '.join(names)}: {behind} events behind the log")
 
 
 class Moved(msgspec.Struct, frozen=True):
-    """What became of a batch: how many of its events were folded, into how many of the models."""
+    """What one batch has moved: the number of its events that were folded, and of the models that have moved."""
 
     events: int
     models: int
 
 
 class Outdated(Exception):
-    """The rows of read models that this process acts on are those of another version: it can only wait."""
+    """The rows of read models that this process acts on belong to another version, so it can only wait."""
 
 
 class ReadModelStatus(msgspec.Struct, frozen=True, rename="camel"):
@@ -119,8 +125,8 @@ class ReadModelStatus(msgspec.Struct, frozen=True, rename="camel"):
     How far a read model has come.
 
     `behind` counts events, `behind_s` seconds; `stopped` says why it can go no further; `isolated` counts the events
-    that it could not take and has passed over. While `is_outdated`, its rows are those of an older version of the service;
-    `rebuilt_to` is the position up to which its new ones are made, None while nobody makes them.
+    that it could not take and has passed over. While `is_outdated`, its rows are those of an older version of the
+    service; `rebuilt_to` is the position up to which its new rows are made, None while no process makes them.
     """
 
     name: str
@@ -128,7 +134,7 @@ class ReadModelStatus(msgspec.Struct, frozen=True, rename="camel"):
     behind: int
     stopped: str | None
     moved_at: datetime
-    behind_s: float  # since when the next event waits, in seconds
+    behind_s: float  # how many seconds the next event has waited
     isolated: int = 0
     is_outdated: bool = False
     rebuilt_to: int | None = None
@@ -149,25 +155,25 @@ class Isolated(msgspec.Struct, frozen=True, rename="camel"):
 
 def create(conn: Connection, models: Sequence[ReadModel], read: Read) -> list[str]:
     """
-    Notes which read models this version wants, and makes their tables in an installation that has no events yet.
+    Record which read models this version wants, and make their tables in an installation that has no events yet.
 
-    In any other, models that are new or have another shape are left to `rebuild_outdated`, so that nobody has to wait
-    until the whole log is folded; returns the names of these.
+    In any other installation, models that are new or have another schema hash are left to `rebuild_outdated`, so that
+    starting does not wait until the whole log is folded. Returns the names of these models.
     """
     with _alone(conn, "read models"):
         for model in models:
             conn.execute(WANT, (model.name, model.schema_hash))
-        left = outdated(conn, models)
-        if left and not read(0, 1):
-            for model in left:
+        outdated_models = outdated(conn, models)
+        if outdated_models and not read(0, 1):
+            for model in outdated_models:
                 rebuild(conn, model, read)
-            left = []
-    return [model.name for model in left]
+            outdated_models = []
+    return [model.name for model in outdated_models]
 
 
 def advance(conn: Connection, models: Sequence[ReadModel], read: Read, limit: int = BATCH) -> int:
     """
-    One batch for those of the models that are furthest behind; returns how many events.
+    Fold one batch into those of the models that are furthest behind; return the number of events.
 
     Models that only another version may move are left out.
     """
@@ -177,10 +183,10 @@ def advance(conn: Connection, models: Sequence[ReadModel], read: Read, limit: in
 
 def move(conn: Connection, models: Sequence[ReadModel], start: int, batch: Sequence[Recorded]) -> Moved:
     """
-    Folds a batch into those of the models that are at `start` and may be moved, in one transaction.
+    Fold a batch into those of the models that are at `start` and may be moved, in one transaction.
 
-    The batch has been read and decoded before. It ends early when it would write too many rows. Whatever else a model
-    raises ends the transaction and goes to the caller: nothing has moved then.
+    The batch has been read and decoded before. It is cut short when it would write too many rows. Any other error ends
+    the transaction and is raised: nothing has moved then.
     """
     while batch:
         try:
@@ -192,20 +198,20 @@ def move(conn: Connection, models: Sequence[ReadModel], start: int, batch: Seque
 
 def _move(conn: Connection, models: Sequence[ReadModel], start: int, batch: Sequence[Recorded]) -> int:
     """
-    How many of the models were moved.
+    Fold the batch and return the number of models that have moved.
 
-    Each answer that is waited for costs a turn of the processor, however little is folded: so the rows are asked for
-    together with the lock, and the position moves together with the rows. Those of a larger batch are asked for after it:
-    they are many, and for nothing when another process has moved the models meanwhile.
+    Each wait for Postgres costs a switch of processes, however little is folded. So the rows of a small batch are asked
+    for together with the lock, and the position moves together with the rows. The rows of a larger batch are asked for
+    after the lock: they are many, and useless if another process has moved the models meanwhile.
     """
     with conn.transaction(), conn.pipeline():
-        locked = conn.execute(LOCKED, _schema_hashes(models))
+        lock_cursor = conn.execute(LOCKED, _schema_hashes(models))
         folds = {model.name: model.begin(conn, batch, BATCH_ROWS) for model in models}
         if len(batch) <= SMALL_BATCH:
             for fold in folds.values():
                 fold.request_rows()
-        now_at: dict[str, int] = dict(locked.fetchall())
-        group = [model for model in models if now_at.get(model.name) == start]
+        positions: dict[str, int] = dict(lock_cursor.fetchall())
+        group = [model for model in models if positions.get(model.name) == start]
         if len(batch) > SMALL_BATCH:
             for model in group:
                 folds[model.name].request_rows()
@@ -218,9 +224,9 @@ def _move(conn: Connection, models: Sequence[ReadModel], start: int, batch: Sequ
 
 def reached(conn: Connection, models: Sequence[ReadModel], *, all_of_them: bool = False) -> int | None:
     """
-    The position of the model that is furthest behind, of those that may be moved by this version; None when none may.
+    Return the lowest position among those of the models that this version may move; None if it may move none of them.
 
-    Raises Outdated when they must be `all_of_them` and one may not be moved.
+    Raises Outdated if `all_of_them` is set and one of the models may not be moved.
     """
     row: tuple[int | None, int] | None = conn.execute(REACHED, _schema_hashes(models), prepare=True).fetchone()
     position, count = row or (None, 0)
@@ -234,10 +240,14 @@ def _schema_hashes(models: Sequence[ReadModel]) -> dict[str, list[str]]:
 
 
 def isolate(conn: Connection, model: ReadModel, read: Read, position: int, reason: str) -> Recorded | None:
-    """Passes over the event after a position, on the record; None when the model is not at that position any more."""
+    """
+    Pass over the event after this position and record it as isolated, with the reason; return the event.
+
+    Returns None and changes nothing when the model is not at this position any more.
+    """
     with conn.transaction():
-        now_at: dict[str, int] = dict(conn.execute(LOCKED, _schema_hashes([model])).fetchall())
-        recorded = next(iter(read(position, 1)), None) if now_at.get(model.name) == position else None
+        positions: dict[str, int] = dict(conn.execute(LOCKED, _schema_hashes([model])).fetchall())
+        recorded = next(iter(read(position, 1)), None) if positions.get(model.name) == position else None
         if recorded is not None:
             _note_isolated(conn, model, recorded, reason)
             conn.execute(MOVE, (recorded.position, [model.name]))
@@ -245,7 +255,7 @@ def isolate(conn: Connection, model: ReadModel, read: Read, position: int, reaso
 
 
 def isolated(conn: Connection, limit: int, name: str | None = None) -> list[Isolated]:
-    """The events that read models could not take, of all models or of one, the newest first."""
+    """Return at most `limit` isolated events of all models, or of the one with this name, newest first."""
     return [Isolated(*row) for row in conn.execute(ISOLATED_OF, {"name": name, "limit": limit})]
 
 
@@ -255,7 +265,11 @@ def rebuild_outdated(
     read: Read,
     progress: Callable[[str, int], None] = lambda _name, _position: None,
 ) -> list[str]:
-    """Rebuilds what is outdated, the most urgent first; returns the names of those that it has rebuilt."""
+    """
+    Rebuild the outdated models, the most urgent first; return the names of those that this call has rebuilt.
+
+    `progress` is called with the name of a model and the position that its rebuild has reached.
+    """
     return [
         model.name
         for model in outdated(conn, models)
@@ -264,7 +278,11 @@ def rebuild_outdated(
 
 
 def rebuild_if_outdated(conn: Connection, model: ReadModel, read: Read, progress: Callable[[int], None]) -> bool:
-    """Whether it had to be rebuilt, and was; what another process rebuilds at the moment is left to that."""
+    """
+    Rebuild a model if it is outdated; return whether this call did so.
+
+    A model that another process is rebuilding at the moment is left to that process.
+    """
     with _alone(conn, f"rebuild {model.name}", wait=False) as is_ours:
         is_needed = is_ours and bool(outdated(conn, [model]))
         if is_needed:
@@ -274,28 +292,30 @@ def rebuild_if_outdated(conn: Connection, model: ReadModel, read: Read, progress
 
 def outdated(conn: Connection, models: Sequence[ReadModel]) -> list[ReadModel]:
     """
-    The models whose rows are not those that this version makes; none when this version is not the installed one.
+    Return the models whose rows differ from those that this version makes; none if it is not the installed version.
 
-    Those are models of another shape, and those that passed over events which this version can read. First come those with
-    other tables, which stand still until they are rebuilt, and of these the ones that a process acts on.
+    These are the models with another schema hash, and those that passed over events which this version can read. First
+    come the models with other tables, which stand still until they are rebuilt; among equals, those that a process acts
+    on.
     """
     events = {"unknown_event": UNKNOWN_EVENT, "known_events": list(STORED_NAMES)}
     moves_on: dict[str, bool] = dict(conn.execute(OUTDATED, _schema_hashes(models) | events).fetchall())
-    found = [model for model in models if model.name in moves_on]
-    return sorted(found, key=lambda model: (moves_on[model.name], model.polled_by is None))
+    outdated_models = [model for model in models if model.name in moves_on]
+    return sorted(outdated_models, key=lambda model: (moves_on[model.name], model.polled_by is None))
 
 
 def has_other_rows(conn: Connection, models: Sequence[ReadModel]) -> bool:
-    """Whether the rows of one of these models were made by another version."""
+    """Return whether the rows of one of these models were made by another version."""
     row = conn.execute(HAS_OTHER_ROWS, _schema_hashes(models)).fetchone()
     return row is not None and row[0]
 
 
 def is_events_fault(error: Exception) -> bool:
     """
-    Whether an error is one of the events, or may be: then fewer of them, and at last the others, can be taken.
+    Return whether the cause of an error is, or may be, one of the events; then a smaller batch may succeed.
 
-    It is unless the database is away or not as it should be; one that took too long or too much memory may be.
+    So it is unless the database is away or is not as it should be. An error because something took too long or too much
+    memory may be caused by an event.
     """
     if isinstance(error, PersistenceError) or not isinstance(error, psycopg.Error):
         return not isinstance(error, PersistenceError)
@@ -306,9 +326,9 @@ def is_events_fault(error: Exception) -> bool:
 
 def is_away(error: Exception) -> bool:
     """
-    Whether the database is away, and to be waited for.
+    Return whether the error says that the database is away, so that the caller should wait for it.
 
-    It is not when it has answered that something took too long or was too much: less of it may go.
+    It is not away when it has answered that something took too long or was too much: a smaller batch may succeed.
     """
     if isinstance(error, PersistenceError):
         cause = error.__cause__
@@ -316,13 +336,13 @@ def is_away(error: Exception) -> bool:
     return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and not is_events_fault(error)
 
 
-def stop(conn: Connection, name: str, why: str) -> None:
-    """Notes why a model can go no further, for health and status."""
-    conn.execute(STOP, (why, name))
+def stop(conn: Connection, name: str, reason: str) -> None:
+    """Record why a model can go no further, for health and status."""
+    conn.execute(STOP, (reason, name))
 
 
 def _isolate_unreadable(conn: Connection, models: Iterable[ReadModel], batch: Iterable[Recorded]) -> None:
-    """Notes the events of a batch that cannot be read, for the models that may have to fold them."""
+    """Record the unreadable events of a batch as isolated, for the models that may have to fold them."""
     for recorded in batch:
         if isinstance(recorded.event, Unreadable):
             for model in models:
@@ -338,43 +358,56 @@ def _note_isolated(conn: Connection, model: ReadModel, recorded: Recorded, reaso
 
 
 def gap(conn: Connection, names: Sequence[str], target: int | None = None) -> tuple[int, int]:
-    """The target, or the head of the log if none is given, and how many events the slowest model is behind it."""
+    """Return the target, by default the head of the log, and how many events the slowest model is behind it."""
     return _gap(conn.execute(LAG, (list(names),), prepare=True), len(set(names)), target)
 
 
 def gap_of_own_tables(conn: Connection, models: Sequence[ReadModel], target: int | None = None) -> tuple[int, int]:
-    """The same; models whose tables are those of another version do not count: they wait for their rebuild."""
+    """
+    Return the same as `gap`, without the models whose tables belong to another version.
+
+    Such models wait for their rebuild, so waiting for them would be in vain.
+    """
     return _gap(conn.execute(LAG_OF_OWN_TABLES, _schema_hashes(models), prepare=True), len(models), target)
 
 
-def _gap(found: Cursor, count: int, target: int | None) -> tuple[int, int]:
-    head, reached, known = found.fetchone() or (0, 0, 0)
+def _gap(cursor: Cursor, count: int, target: int | None) -> tuple[int, int]:
+    head, reached, count_in_table = cursor.fetchone() or (0, 0, 0)
     target = head if target is None else target
-    return target, max(target - reached, 0) if known == count else max(target, 1)
+    return target, max(target - reached, 0) if count_in_table == count else max(target, 1)
 
 
 def wait(conn: Connection, names: Sequence[str], timeout_s: float) -> int:
-    """Until the read models show everything that was in the log at the call. Raises Lagging; returns the position."""
-    target, behind = gap(conn, names)
-    if behind and (behind := poll_until(lambda: gap(conn, names, target)[1], timeout_s)):
-        raise Lagging(names, behind)
+    """
+    Wait until the read models show everything that was in the log at the time of the call; return that position.
+
+    Raises Lagging when they do not within `timeout_s` seconds.
+    """
+    target, lag = gap(conn, names)
+    if lag and (lag := poll_until(lambda: gap(conn, names, target)[1], timeout_s)):
+        raise Lagging(names, lag)
     return target
 
 
 def poll_until(look: Callable[[], int], timeout_s: float) -> int:
-    """Looks how many events are missing until none is, or the time is up; returns how many are."""
+    """
+    Call `look`, which counts the missing events, until none is missing or the time is up; return its last answer.
+
+    The first call comes after a short pause. If there is no time for even one call, 1 is returned.
+    """
     deadline = time.monotonic() + timeout_s
-    behind = 1
+    lag = 1
     for pause_s in chain(POLL_S, repeat(POLL_S[-1])):
         if time.monotonic() + pause_s > deadline:
             break
         time.sleep(pause_s)
-        if not (behind := look()):
+        if not (lag := look()):
             break
-    return behind
+    return lag
 
 
 def status(conn: Connection) -> list[ReadModelStatus]:
+    """Return the status of every read model, in the order of their names."""
     return [ReadModelStatus(*row) for row in conn.execute(STATUS)]
 
 
@@ -382,9 +415,9 @@ def rebuild(
     conn: Connection, model: ReadModel, read: Read, progress: Callable[[int], None] = lambda _position: None
 ) -> int:
     """
-    Folds the whole log into fresh tables, then swaps them in; returns the position reached.
+    Fold the whole log into fresh tables, then swap them in; return the position reached.
 
-    A rebuild that is cut off leaves the old tables as they were.
+    Waits for another rebuild of the same model. A rebuild that breaks off leaves the old tables as they were.
     """
     with _alone(conn, f"rebuild {model.name}"):
         return _rebuild(conn, model, read, progress)
@@ -406,23 +439,23 @@ def _fold_and_swap(conn: Connection, model: ReadModel, read: Read, progress: Cal
     _execute(conn, "CREATE SCHEMA {0}", fresh)
     position = 0
     _note_progress(conn, model, position)
-    failed: list[tuple[Recorded, str]] = []
+    failures: list[tuple[Recorded, str]] = []
     with _searching(conn, fresh):
         conn.execute(SQL(model.schema))
         while batch := read(position, REBUILD_BATCH):
-            failed += _apply(conn, model, batch)
+            failures += _apply(conn, model, batch)
             position = batch[-1].position
             _note_progress(conn, model, position)
             progress(position)
     with conn.transaction():
         conn.execute(LOCKED_WHATEVER_SHAPE, (model.name,))
-        with _searching(conn, fresh):  # what came meanwhile; the live projector waits for the lock on the position
+        with _searching(conn, fresh):  # folds the events recorded meanwhile; the projector waits for the lock
             while batch := read(position, REBUILD_BATCH):
-                failed += _apply(conn, model, batch)
+                failures += _apply(conn, model, batch)
                 position = batch[-1].position
         _swap(conn, model, fresh)
         conn.execute(READMIT, (model.name,))
-        for recorded, reason in failed:
+        for recorded, reason in failures:
             _note_isolated(conn, model, recorded, reason)
         conn.execute(RESHAPE, (model.schema_hash, model.name))
         conn.execute(MOVE, (position, [model.name]))
@@ -435,7 +468,7 @@ def _note_progress(conn: Connection, model: ReadModel, position: int | None) -> 
 
 
 def _apply(conn: Connection, model: ReadModel, batch: Sequence[Recorded]) -> list[tuple[Recorded, str]]:
-    """Folds a batch; where that fails, each half of it, down to the events that fail, which are returned with the reason."""
+    """Fold a batch into one model; return its events that could not be read or folded, with the reasons."""
     unreadable = [
         (recorded, recorded.event.reason)
         for recorded in batch
@@ -445,6 +478,7 @@ def _apply(conn: Connection, model: ReadModel, batch: Sequence[Recorded]) -> lis
 
 
 def _halves(conn: Connection, model: ReadModel, batch: Sequence[Recorded]) -> list[tuple[Recorded, str]]:
+    """Fold a batch; if that fails, fold each half of it, down to single events; return those that fail."""
     try:
         with conn.transaction():
             apply(conn, [model], batch, REBUILD_ROWS)
@@ -467,12 +501,12 @@ def _swap(conn: Connection, model: ReadModel, fresh: str) -> None:
 
 @contextlib.contextmanager
 def _searching(conn: Connection, schema: str) -> Iterator[None]:
-    """The same SQL over other tables."""
+    """Run the same SQL on the tables of another schema."""
     _execute(conn, "SET search_path TO {0}", schema)
     try:
         yield
     finally:
-        if conn.info.transaction_status != TransactionStatus.INERROR:  # a rollback undoes it
+        if conn.info.transaction_status != TransactionStatus.INERROR:  # otherwise the rollback resets it
             _execute(conn, "SET search_path TO {0}", SCHEMA)
 
 
@@ -481,30 +515,30 @@ def _execute(conn: Connection, statement: str, *names: str) -> None:
 
 
 @contextlib.contextmanager
-def _alone(conn: Connection, what: str, *, wait: bool = True) -> Iterator[bool]:
+def _alone(conn: Connection, lock_name: str, *, wait: bool = True) -> Iterator[bool]:
     """
-    One process at a time, however long the others have to wait.
+    Hold the advisory lock of this name; yield whether it is held.
 
-    Whoever does not `wait` gets False when another process is at it.
+    It is waited for without any time limit. With `wait=False` the answer is False at once if another process holds it.
     """
     unlimited = ["transaction_timeout"] if conn.info.server_version >= TRANSACTION_TIMEOUT_SINCE else []
     for name in ("lock_timeout", "statement_timeout", *unlimited):
         _execute(conn, "SET {0} = 0", name)
-    is_ours = _lock(conn, what, wait=wait)
+    is_ours = _lock(conn, lock_name, wait=wait)
     conn.execute("RESET lock_timeout")
     conn.execute("RESET statement_timeout")
     try:
         yield is_ours
     finally:
         if is_ours:
-            conn.execute("SELECT pg_advisory_unlock(hashtext(%s))", (what,))
+            conn.execute("SELECT pg_advisory_unlock(hashtext(%s))", (lock_name,))
         for name in unlimited:
             _execute(conn, "RESET {0}", name)
 
 
-def _lock(conn: Connection, what: str, *, wait: bool) -> bool:
+def _lock(conn: Connection, lock_name: str, *, wait: bool) -> bool:
     if wait:
-        conn.execute("SELECT pg_advisory_lock(hashtext(%s))", (what,))
+        conn.execute("SELECT pg_advisory_lock(hashtext(%s))", (lock_name,))
         return True
-    row = conn.execute("SELECT pg_try_advisory_lock(hashtext(%s))", (what,)).fetchone()
+    row = conn.execute("SELECT pg_try_advisory_lock(hashtext(%s))", (lock_name,)).fetchone()
     return row is not None and row[0]

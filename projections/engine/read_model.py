@@ -1,10 +1,10 @@
 """
 A read model: tables that are a fold of the log, and the position up to which they are folded.
 
-Rows are msgspec structs; column names are field names. A projector sees one event at a time and a `Rows`, which
-keeps the touched rows in memory and writes each once per batch. Rows and position change in one transaction.
-A rebuild is the same projector over the whole log into a schema of its own, then a swap: readers keep the old
-rows until it commits.
+Rows are msgspec structs; column names are field names. A fold sees one event at a time and a `Rows`, which keeps the
+rows that it changes in memory and writes each once per batch. Rows and position change in one transaction. A rebuild
+runs the same fold over the whole log into a schema of its own and then swaps the tables: until that commits, readers
+see the old rows.
 """
 
 import hashlib
@@ -24,9 +24,9 @@ from domain.events import STORED_NAMES
 from domain.recorded import Recorded, Unreadable
 
 SCHEMA = "read_models"
-AT_ONCE = 250  # rows of one statement
-ROWS_IN_FLIGHT = 4  # of a list that is cut by its bytes
-_INT = attrgetter("int")  # of a key: what they are compared by, for less
+AT_ONCE = 250  # the most rows of one statement
+ROWS_IN_FLIGHT = 4  # rows fetched at a time when a list is cut by its bytes
+_INT = attrgetter("int")  # of a key: comparing these is cheaper than comparing UUIDs
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
@@ -39,7 +39,7 @@ class TooManyRows(Exception):
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """A row; `id` is its key. Compared and replaced as a whole."""
+    """A row of a read model, whose key is `id`. It is compared and replaced as a whole."""
 
     id: UUID
 
@@ -50,7 +50,7 @@ T = TypeVar("T")
 
 
 class Table(Generic[R]):
-    """Where rows of one kind are kept."""
+    """A table of a read model, with the SQL that fetches, stores and deletes its rows."""
 
     def __init__(self, name: str, row: type[R]) -> None:
         self.name = name
@@ -63,20 +63,27 @@ class Table(Generic[R]):
         self._upsert = _upsert(table, columns)
 
     def request(self, conn: Connection, keys: Sequence[UUID]) -> Callable[[], list[R]]:
-        """The rows of these keys, when they are called for: in a pipeline nobody waits for them before."""
-        asked = [conn.execute(self._select, (list(part),)) for part in _parts(keys)]
+        """
+        Ask Postgres for the rows of these keys; return a function that receives them.
+
+        In a pipeline nothing waits for Postgres until that function is called. Keys without a row are missing in the
+        answer.
+        """
+        cursors = [conn.execute(self._select, (list(part),)) for part in _parts(keys)]
 
         def rows() -> list[R]:
-            found = [cursor.fetchone() for cursor in asked]
-            return [row for part in found if part for row in self._decode(part[0])]
+            answers = [cursor.fetchone() for cursor in cursors]
+            return [row for answer in answers if answer for row in self._decode(answer[0])]
 
         return rows
 
     def store(self, conn: Connection, rows: Sequence[R]) -> None:
+        """Insert these rows, or replace those that have the same keys."""
         for document in _documents(rows):
             conn.execute(self._upsert, (document,))
 
     def drop(self, conn: Connection, keys: Sequence[UUID]) -> None:
+        """Delete the rows of these keys; keys without a row are ignored."""
         conn.execute(self._delete, (list(keys),))
 
 
@@ -85,22 +92,27 @@ def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
 
 
 def _documents(rows: Sequence[R]) -> Iterator[str]:
-    """The rows as JSON arrays, none larger than Postgres and we can bear: each ends after STATEMENT_BYTES."""
+    """
+    Yield the rows as JSON arrays, each for one statement.
+
+    An array ends with the row that takes it over STATEMENT_BYTES, so that neither Postgres nor this process has to hold
+    a larger one.
+    """
     for part in _parts(rows):
-        encoded: list[bytes] = []
+        documents: list[bytes] = []
         size = 0
         for row in part:
-            encoded.append(msgspec.json.encode(row))
-            size += len(encoded[-1])
+            documents.append(msgspec.json.encode(row))
+            size += len(documents[-1])
             if size > STATEMENT_BYTES:
-                yield _array(encoded)
-                encoded, size = [], 0
-        if encoded:
-            yield _array(encoded)
+                yield _array(documents)
+                documents, size = [], 0
+        if documents:
+            yield _array(documents)
 
 
-def _array(encoded: Sequence[bytes]) -> str:
-    return f"[{b','.join(encoded).decode()}]"
+def _array(documents: Sequence[bytes]) -> str:
+    return f"[{b','.join(documents).decode()}]"
 
 
 def _upsert(table: Identifier, columns: Sequence[Identifier]) -> Composed:
@@ -113,7 +125,7 @@ def _upsert(table: Identifier, columns: Sequence[Identifier]) -> Composed:
 
 
 class Rows:
-    """The rows that a batch of events touches: fetched once, changed in memory, written once."""
+    """The rows that a batch of events changes: each is fetched once, changed in memory, and written once."""
 
     def __init__(self, conn: Connection) -> None:
         self._conn = conn
@@ -123,84 +135,102 @@ class Rows:
 
     @property
     def many(self) -> int:
-        """How many of them are written, or will be."""
+        """The number of rows that were written or are going to be."""
         return self._written + sum(map(len, self._changed.values()))
 
-    def prefetch(self, wanted: Mapping[Table[Any], set[UUID]]) -> Callable[[], None]:
-        """Asks for rows of which none is known yet; to be called again to take them in."""
-        asked = [
+    def prefetch(self, keys_by_table: Mapping[Table[Any], set[UUID]]) -> Callable[[], None]:
+        """
+        Ask for the rows of these keys; return a function that receives them into memory.
+
+        None of these rows may be in memory yet: what is received replaces what is there.
+        """
+        requests = [
             (self._rows.setdefault(table, {}), keys, table.request(self._conn, [*keys]))
-            for table, keys in wanted.items()
+            for table, keys in keys_by_table.items()
         ]
 
         def take() -> None:
-            for known, keys, rows in asked:
-                known.update(dict.fromkeys(keys))
-                known.update((row.id, row) for row in rows())
+            for rows_by_key, keys, rows in requests:
+                rows_by_key.update(dict.fromkeys(keys))
+                rows_by_key.update((row.id, row) for row in rows())
 
         return take
 
     def get(self, table: Table[R], key: UUID) -> R | None:
-        known = self._rows.setdefault(table, {})
-        if key not in known:
-            known[key] = next(iter(table.request(self._conn, [key])()), None)
-        return known[key]  # type: ignore[return-value]
+        """Return the row of this key as the batch has left it, or None; ask Postgres if it is not in memory."""
+        rows_by_key = self._rows.setdefault(table, {})
+        if key not in rows_by_key:
+            rows_by_key[key] = next(iter(table.request(self._conn, [key])()), None)
+        return rows_by_key[key]  # type: ignore[return-value]
 
     def put(self, table: Table[R], row: R) -> None:
+        """Insert a row, or replace the one with the same key."""
         self._rows.setdefault(table, {})[row.id] = row
         self._changed.setdefault(table, set()).add(row.id)
 
     def change(self, table: Table[R], key: UUID | None, change: Callable[[R], R]) -> None:
-        """Replaces a row by what `change` makes of it; nothing for an unknown one."""
+        """Replace a row by what `change` makes of it; do nothing if the key is None or has no row."""
         if key is not None and (row := self.get(table, key)) is not None:
             self.put(table, change(row))
 
     def delete(self, table: Table[R], key: UUID) -> None:
+        """Delete the row of this key, if there is one."""
         self._rows.setdefault(table, {})[key] = None
         self._changed.setdefault(table, set()).add(key)
 
     def execute(self, statement: str, values: Sequence[object]) -> None:
-        """A change of many rows at once; what is in memory is written first and forgotten after."""
+        """
+        Run a statement that changes many rows at once.
+
+        The changes in memory are written first; after the statement nothing is kept in memory, since it may have become
+        old.
+        """
         self.flush()
         self._conn.execute(SQL(statement), values)
         self._rows.clear()
 
     def flush(self) -> None:
+        """Write what has changed in memory, with one or a few statements per table, in the order of the keys."""
         for table, keys in self._changed.items():
             rows = [row for key in sorted(keys, key=_INT) if (row := self._rows[table][key]) is not None]
-            gone = [key for key in keys if self._rows[table][key] is None]
+            deleted_keys = [key for key in keys if self._rows[table][key] is None]
             if rows:
                 table.store(self._conn, rows)
-            if gone:
-                table.drop(self._conn, gone)
+            if deleted_keys:
+                table.drop(self._conn, deleted_keys)
             self._written += len(keys)
         self._changed.clear()
 
 
 class ReadModel(msgspec.Struct, frozen=True):
-    """A named fold of the log."""
+    """A read model by its name: its tables, and the fold of the log that fills them."""
 
     name: str
     tables: tuple[Table[Any], ...]
-    schema: str  # SQL that creates its tables and indexes, unqualified
+    schema: str  # SQL that creates its tables and indexes, without the name of a schema
     fold: Callable[[Recorded, Rows], None]
-    keys_to_prefetch: Callable[[Recorded], Iterable[tuple[Table[Any], UUID]]]  # rows worth fetching before a batch
-    events: frozenset[type] | None = None  # the kinds that it folds; None: all, those too that cannot be read
-    polled_by: str | None = None  # the process that folds it itself, to act on it: it must not wait for other models
-    version: int = 1  # of the fold: one more whenever it makes other rows of the same events
+    keys_to_prefetch: Callable[[Recorded], Iterable[tuple[Table[Any], UUID]]]  # rows to fetch before a batch
+    events: frozenset[type] | None = None  # the kinds that it folds; None for all, even unreadable ones
+    polled_by: str | None = None  # the process that folds it itself: it acts on it and must not wait for others
+    version: int = 1  # of the fold; raised when it makes other rows of the same events
 
     @property
     def schema_hash(self) -> str:
         """
-        Changes when the tables do, and with the version: then the model is rebuilt.
+        The hash of the tables and the version of the fold, with a dot between; when it changes, the model is rebuilt.
 
-        Before the dot stands the hash of the tables alone: rows of an older version in the same tables are folded on
+        Before the dot stands the hash of the tables alone. Where only the version differs, the old tables are folded on
         until the new ones are there.
         """
         return f"{_hash_of(self.schema)}.{self.version}"
 
     def may_fold(self, recorded: Recorded) -> bool:
-        """Whether the event is of a kind that the model folds; of one that cannot be read, whether it may be."""
+        """
+        Return whether the model folds events of this kind.
+
+        For an event that cannot be read its stored name decides; a name that this version does not know counts as
+        folded.
+        """
         if self.events is None:
             return True
         if isinstance(recorded.event, Unreadable):
@@ -208,14 +238,14 @@ class ReadModel(msgspec.Struct, frozen=True):
         return type(recorded.event) in self.events
 
     def begin(self, conn: Connection, batch: Sequence[Recorded], max_rows: int) -> "Fold":
-        """The fold of those events of a batch that the model takes."""
+        """Return a fold of those events of the batch that the model folds; it has not asked for rows yet."""
         if (events := self.events) is not None:
             batch = [recorded for recorded in batch if type(recorded.event) in events]
         return Fold(self, Rows(conn), batch, max_rows)
 
 
 class Fold:
-    """A batch on its way into the rows of one read model, in three steps that each wait for Postgres at most once."""
+    """A batch on its way into the rows of one read model; each of the three steps waits for Postgres at most once."""
 
     def __init__(self, model: ReadModel, rows: Rows, batch: Sequence[Recorded], max_rows: int) -> None:
         self._model = model
@@ -225,7 +255,7 @@ class Fold:
         self._receive: Callable[[], None] | None = None
 
     def request_rows(self) -> None:
-        """Asks for the rows that the batch needs, without waiting for them."""
+        """Ask for the rows that the batch needs, without waiting for them."""
         keys = dict[Table[Any], set[UUID]]()
         for recorded in self._batch:
             for table, key in self._model.keys_to_prefetch(recorded):
@@ -233,14 +263,18 @@ class Fold:
         self._receive = self._rows.prefetch(keys)
 
     def receive_rows(self) -> None:
-        """Takes in the rows that were asked for."""
+        """Receive the rows into memory; ask for them first if that has not been done."""
         if self._receive is None:
             self.request_rows()
         if self._receive is not None:
             self._receive()
 
     def fold_and_write(self) -> None:
-        """Raises TooManyRows when the batch writes more than `max_rows`; a single event may always be folded."""
+        """
+        Fold the batch and write its rows.
+
+        Raises TooManyRows when the batch changes more than `max_rows`; its first event is folded whatever it changes.
+        """
         for recorded in self._batch:
             self._model.fold(recorded, self._rows)
             if self._rows.many > self._max_rows and recorded is not self._batch[0]:
@@ -255,9 +289,9 @@ def _hash_of(schema: str) -> str:
 
 def apply(conn: Connection, models: Iterable[ReadModel], batch: Iterable[Recorded], max_rows: int = BATCH_ROWS) -> None:
     """
-    Folds a batch into the tables of these models that the connection's search path finds.
+    Fold a batch into the tables of these models that the connection's search path finds.
 
-    Raises TooManyRows when it is more than `max_rows` of one model; a single event may always be folded.
+    Raises TooManyRows when one model would change more than `max_rows`; the first event is folded whatever it changes.
     """
     batch = list(batch)
     with conn.pipeline():
@@ -269,10 +303,10 @@ def apply(conn: Connection, models: Iterable[ReadModel], batch: Iterable[Recorde
 
 def write(folds: Sequence[Fold]) -> None:
     """
-    Takes in what several models have asked for, folds and writes, in a pipeline: each step for all of them.
+    Receive the rows that several folds have asked for, fold and write, in a pipeline: each step for all of them.
 
-    Whoever takes rows in waits for all that was sent before, so nothing is written until then; and while Postgres writes
-    the rows of one model, those of the next are folded.
+    Receiving rows waits for everything that was sent before, so nothing is written until all rows are received. While
+    Postgres writes the rows of one model, those of the next are folded.
     """
     for fold in folds:
         fold.receive_rows()
@@ -282,9 +316,9 @@ def write(folds: Sequence[Fold]) -> None:
 
 class Part(list[S]):
     """
-    The beginning of a list. `more` says whether the list goes on, `last` by what its last row is sorted.
+    The beginning of a list. `more` says whether the list goes on; `last` is the number by which its last row is sorted.
 
-    What comes after `last` can be asked for whatever becomes of that row meanwhile.
+    The next part can be asked for by `last` even if that row has been changed or deleted since.
     """
 
     def __init__(self, rows: Iterable[S] = (), *, more: bool = False, last: int | None = None) -> None:
@@ -293,25 +327,29 @@ class Part(list[S]):
         self.last = last
 
     def of(self, rows: Iterable[T]) -> "Part[T]":
-        """The same part of another list, which has a row for each of these."""
+        """Return the same part of another list that has one row for each row of this one."""
         return Part(rows, more=self.more, last=self.last)
 
 
 class Docs(Generic[S]):
     """
-    A query for the `doc` column of some rows, decoded in one go.
+    A query for the `doc` column of some rows, which are decoded all at once.
 
-    One that is not `prepared` is planned for the values of each call: for filters that may be absent. `sorted_by` is
-    the column, a number that is another one for each row, by which rows are sorted and a part is followed by the next.
+    A query that is not `prepared` is planned for the values of each call, which suits filters that may be absent.
+    `sorted_by` names a column of different numbers by which the rows are sorted: with it the next part can be asked
+    for.
     """
 
-    def __init__(self, query: str, shape: type[S], *, prepared: bool = True, sorted_by: str | None = None) -> None:
+    def __init__(
+        self, query: str, document_type: type[S], *, prepared: bool = True, sorted_by: str | None = None
+    ) -> None:
         self.query = SQL(f"SELECT q.doc::text FROM ({query}) q")
         self._part = SQL(f"SELECT q.doc::text, {f'q.{sorted_by}' if sorted_by else 'NULL::bigint'} FROM ({query}) q")
         self._prepared = prepared
-        self._decode = msgspec.json.Decoder(list[shape]).decode  # type: ignore[valid-type]
+        self._decode = msgspec.json.Decoder(list[document_type]).decode  # type: ignore[valid-type]
 
     def all(self, conn: Connection, **values: object) -> list[S]:
+        """Return the documents of all rows that the query finds for these values."""
         rows = conn.execute(self.query, values, prepare=self._prepared)
         return self._decode(f"[{','.join(doc for (doc,) in rows)}]")
 
@@ -324,15 +362,16 @@ class Docs(Generic[S]):
         **values: object,
     ) -> Part[S]:
         """
-        The first rows: at most `limit`, and as many as fit into `max_bytes`, but one at least.
+        Return the first documents: at most `limit`, and as many as fit into `max_bytes`, but at least one.
 
-        They are taken from Postgres a few at a time, so neither side ever holds what is not shown. A query with a
-        LIMIT is asked for one more, `%(limit)s`, and read to its end: to end it early takes a connection more.
+        The rows are fetched from Postgres a few at a time, so neither side ever holds what is not returned. A query
+        with a LIMIT gets `%(limit)s` as one more than `limit` and is read to its end, because stopping a query early
+        takes another connection.
         """
         docs, size, more, last = list[bytes](), 0, False, None
         values["limit"] = None if limit is None else limit + 1
         rows = cast("Generator[tuple[str, int | None]]", conn.cursor().stream(self._part, values, size=ROWS_IN_FLIGHT))
-        with closing(rows):  # which ends what Postgres is still at
+        with closing(rows):  # closing ends a query that is still running
             for doc, place in rows:
                 if len(docs) == limit:
                     more = True
@@ -347,4 +386,5 @@ class Docs(Generic[S]):
         return Part(self._decode(b"[%b]" % b",".join(docs)), more=more, last=last)
 
     def one(self, conn: Connection, **values: object) -> S | None:
+        """Return the document of the first row that the query finds, or None."""
         return next(iter(self.all(conn, **values)), None)

@@ -1,1 +1,1 @@
-"""Read models that schedules are fired from, and that show what became of occurrences and runs."""
+"""Read models from which schedules are fired, and which show what became of occurrences and runs."""

@@ -1,4 +1,4 @@
-"""Backfills: what they are to make up for, how far they have come, and which of them the scheduler can carry on."""
+"""Backfills: the period of each, how far it has come, and which of them the scheduler can carry on."""
 
 from collections.abc import Iterable
 from typing import Any, Literal
@@ -26,11 +26,11 @@ Status = Literal["running", "waiting", "completed", "cancelled"]
 
 class Backfill(ResponseBody, frozen=True, kw_only=True):
     """
-    The occurrences of a schedule from `from` to `to`, `count` of them: `fired` have run by it, `leftOut` had run.
+    A backfill of the occurrences of a schedule from `from` to `to`, `count` of them.
 
-    `waiting`: for live work of the routine to end, or, with the reason `over_quota`, until the company has recorded less
-    in a minute. Otherwise `reason` says why it was cancelled: `cancelled` by somebody, or what keeps its routine from
-    working.
+    `fired` of them were run by the backfill, `leftOut` had run before. While `waiting`, the backfill waits for live
+    work of the routine to end or, with the reason `over_quota`, until the company has recorded less in a minute.
+    Otherwise `reason` says why it was cancelled: `cancelled` by somebody, or what keeps its routine from working.
     """
 
     id: UUID
@@ -53,6 +53,8 @@ class Backfill(ResponseBody, frozen=True, kw_only=True):
 
 
 class BackfillRow(Row, frozen=True):
+    """A backfill as clients read it; `can_go_on` is true while the scheduler can carry it on."""
+
     trigger_id: UUID
     position: int
     can_go_on: bool
@@ -79,6 +81,11 @@ CREATE TABLE backfill_held_up (id uuid PRIMARY KEY, backfill_ids uuid[] NOT NULL
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
+    """
+    Fold one event into the rows of backfills.
+
+    When live work of a routine ends, the backfills that waited for it can go on.
+    """
     match recorded.event:
         case BackfillRequested() as event:
             doc = _requested(recorded, event)
@@ -99,6 +106,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
 
 
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    """Yield the keys of the rows that `fold` will change, so that they can be fetched together before it."""
     match recorded.event:
         case BackfillAdvanced() | BackfillCompleted() | BackfillCancelled():
             yield BACKFILL, recorded.stream_id
@@ -111,7 +119,7 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
 def _requested(recorded: Recorded, event: BackfillRequested) -> Backfill:
     if recorded.company_id is None:
         raise ImpossibleHistory(None, recorded.event)
-    at = time(recorded.at)
+    timestamp = time(recorded.at)
     return Backfill(
         id=recorded.stream_id,
         company_id=recorded.company_id,
@@ -124,8 +132,8 @@ def _requested(recorded: Recorded, event: BackfillRequested) -> Backfill:
         count=event.count,
         created_by_agent_id=agent_of(recorded.actor),
         created_by_user_id=user_of(recorded.actor),
-        created_at=at,
-        updated_at=at,
+        created_at=timestamp,
+        updated_at=timestamp,
     )
 
 
@@ -149,16 +157,16 @@ def _advanced(rows: Rows, recorded: Recorded, event: BackfillAdvanced) -> None:
 
 
 def _end(rows: Rows, recorded: Recorded, **changes: Any) -> None:
-    at = time(recorded.at)
+    timestamp = time(recorded.at)
     rows.change(
         BACKFILL,
         recorded.stream_id,
-        lambda row: replace(row, can_go_on=False, doc=replace(row.doc, updated_at=at, **changes)),
+        lambda row: replace(row, can_go_on=False, doc=replace(row.doc, updated_at=timestamp, **changes)),
     )
 
 
 def _let_go(rows: Rows, recorded: Recorded, routine_id: UUID) -> None:
-    """Live work of the routine has ended: those that waited for it look again."""
+    """Let the backfills go on that waited for live work of the routine, since some of it has ended."""
     held_up = rows.get(HELD_UP, routine_id)
     if held_up is None:
         return
@@ -195,21 +203,22 @@ _POSITION = "SELECT position FROM backfill WHERE trigger_id = %s AND id = %s"
 
 
 def waiting(conn: Connection, *, limit: int) -> list[Waiting]:
-    """Those that can be carried on, oldest first."""
+    """Return the backfills that the scheduler can carry on, oldest first."""
     names = Waiting.__struct_fields__
     return [Waiting(**dict(zip(names, row, strict=True))) for row in conn.execute(_CAN_GO_ON, (limit,), prepare=True)]
 
 
 def backfill(conn: Connection, id_: UUID) -> Backfill | None:
+    """Return the backfill with this id, or None."""
     return _BACKFILL.one(conn, id=id_)
 
 
 def of_trigger(conn: Connection, trigger_id: UUID, limit: int, *, before: int | None = None) -> Part[Backfill]:
-    """Newest first, those before a position only."""
+    """Return the backfills of a trigger, newest first, before a position."""
     return _BACKFILLS.part(conn, trigger_id=trigger_id, limit=limit, before=before)
 
 
 def position(conn: Connection, trigger_id: UUID, backfill_id: UUID) -> int | None:
-    """Where a backfill stands among those of its trigger; None when it is none of them."""
+    """Return the position of a backfill in the log; None if the trigger has no such backfill."""
     row = conn.execute(_POSITION, (trigger_id, backfill_id), prepare=True).fetchone()
     return row[0] if row else None

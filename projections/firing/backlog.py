@@ -1,4 +1,8 @@
-"""How many schedules wait for their time, or for the scheduler; over the rows of triggers_due. For health and metrics."""
+"""
+Backlog: how many schedules wait for their time, or for the scheduler, for health and metrics.
+
+It counts rows of the read model `triggers_due`.
+"""
 
 from datetime import UTC, datetime
 
@@ -15,13 +19,15 @@ _BACKLOG = """
 
 
 class Backlog(msgspec.Struct, frozen=True):
-    """How many schedules, counted up to some limit, and the next time of the one that comes first."""
+    """The number of schedules, counted up to a limit, and the time when the first of them comes due."""
 
     count: int
     first_at: datetime | None
 
 
 def backlog(conn: Connection, until: datetime, most: int) -> Backlog:
-    """The enabled schedules of active routines that come due not after `until`, at most `most` of them counted."""
-    row = conn.execute(_BACKLOG, {"until": until, "most": most}, prepare=False).fetchone()  # planned for these values
+    """Return the enabled schedules of active routines that come due until `until`, counted up to `most`."""
+    row = conn.execute(
+        _BACKLOG, {"until": until, "most": most}, prepare=False
+    ).fetchone()  # so that it is planned for these values
     return Backlog(*row) if row else Backlog(0, None)

@@ -1,4 +1,4 @@
-"""Deadlines: what ends by itself when its time has come: runs that may last so long, pauses that have an end."""
+"""Deadlines: what ends at a set time, which are runs of limited duration and pauses that have an end."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -13,7 +13,7 @@ from projections.engine.read_model import Connection, ReadModel, Row, Rows, Tabl
 
 
 class DeadlineRow(Row, frozen=True):
-    """Of a run or of a routine's pause; its id is the run's or the routine's."""
+    """The deadline of a run or of a routine's pause; its id is the run's or the routine's."""
 
     kind: str  # run or pause
     ends_at: datetime
@@ -28,6 +28,7 @@ CREATE INDEX ON deadline (ends_at, id);
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
+    """Fold one event into the deadlines: a run that ends and a pause that is over have none any more."""
     match recorded.event:
         case RunFired(deadline=datetime() as ends_at):
             rows.put(DEADLINE, DeadlineRow(id=recorded.stream_id, kind="run", ends_at=ends_at))
@@ -47,7 +48,8 @@ def _pause(rows: Rows, routine_id: UUID, settings: RoutineSettings) -> None:
 
 
 def keys_to_prefetch(_recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
-    return ()  # rows are put and deleted, never changed
+    """Return no keys: rows are put and deleted whole, so `fold` never reads one."""
+    return ()
 
 
 deadlines = ReadModel(
@@ -66,12 +68,12 @@ _NEXT = "SELECT min(ends_at) FROM deadline WHERE ends_at > %s"
 
 
 def due(conn: Connection, now: datetime, *, limit: int) -> list[Overdue]:
-    """What has reached its end, longest waiting first."""
+    """Return the runs and pauses that have reached their deadline, longest waiting first."""
     rows = conn.execute(_DUE, (now, limit), prepare=True)
     return [Overdue(id=id_, kind=kind, ends_at=ends_at) for id_, kind, ends_at in rows]
 
 
 def next_due(conn: Connection, after: datetime) -> datetime | None:
-    """When the next one ends; None when none will."""
+    """Return the next deadline after a moment, or None."""
     row = conn.execute(_NEXT, (after,), prepare=True).fetchone()
     return row[0] if row else None

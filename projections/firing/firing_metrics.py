@@ -1,7 +1,7 @@
 """
-Firing metrics: what became of firings, how often, and how late scheduled ones were; what became of deliveries.
+Firing metrics: outcomes of firings and how often, how late scheduled firings were, and outcomes of deliveries.
 
-Folded from the log, so a restart loses nothing, and all processes show the same totals.
+They are folded from the log, so a restart loses nothing, and all processes show the same totals.
 """
 
 from bisect import bisect_left
@@ -32,14 +32,21 @@ from projections.engine.read_model import Connection, ReadModel, Row, Rows, Tabl
 
 NAMESPACE = UUID("b0a2f7c6-3f0e-5d57-8c1b-6a4f3f6f2d10")
 BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
-BOUNDS = (*map(str, BOUNDS_S), "+Inf")  # as labels
+BOUNDS = (*map(str, BOUNDS_S), "+Inf")  # the values of the label
 MICROSECOND = timedelta(microseconds=1)
 
 RUNS, MISSED, ENDED, ATTEMPTS = WHATS = "runs", "missed", "ended", "attempts"
 OPENED, STARTED = ("issue_created", ""), ("trajectory_started", "")
 COALESCED, FAILED = ("coalesced", ""), ("failed", "")
 MET_LIVE_ISSUE, PAUSED = ("skipped", "live_issue"), ("skipped", "paused")
-OUTCOMES = (OPENED, STARTED, COALESCED, MET_LIVE_ISSUE, PAUSED, FAILED)  # status (contract 5.3), and why it was skipped
+OUTCOMES = (
+    OPENED,
+    STARTED,
+    COALESCED,
+    MET_LIVE_ISSUE,
+    PAUSED,
+    FAILED,
+)  # status (contract 5.3), and the reason for skipping
 REASONS = ("skip_missed", "catch_up_cap", "over_quota")
 ENDS = ("completed", "failed")
 ATTEMPTED = ("delivered", "failed", "dead")
@@ -50,14 +57,14 @@ Labels = tuple[str, ...]
 
 
 class TallyRow(Row, frozen=True):
-    """How often something has happened, told apart by labels; scheduled runs also by how late they were."""
+    """How often something has happened, counted by labels; scheduled runs also by how late they were."""
 
     what: str
     labels: Labels
     timing: str  # one of TIMINGS; empty where nothing can be late
     bound: str  # the first of BOUNDS that is no less than the lateness
     total: int
-    late_us: int  # all of them together
+    late_us: int  # the sum of their lateness
 
 
 TALLY = Table("tally", TallyRow)
@@ -71,25 +78,29 @@ CREATE TABLE tally (
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
-    if (one := _tally(recorded)) is not None:
-        rows.put(TALLY, _sum(rows.get(TALLY, one.id), one))
+    """Add an event to the tally of its kind and labels, if it is counted."""
+    if (tally := _tally(recorded)) is not None:
+        rows.put(TALLY, _sum(rows.get(TALLY, tally.id), tally))
 
 
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
-    one = _tally(recorded)
-    return () if one is None else [(TALLY, one.id)]
+    """Return the key of the tally that an event adds to; none if it is not counted."""
+    tally = _tally(recorded)
+    return () if tally is None else [(TALLY, tally.id)]
 
 
-def _sum(known: TallyRow | None, one: TallyRow) -> TallyRow:
-    return replace(known, total=known.total + one.total, late_us=known.late_us + one.late_us) if known else one
+def _sum(row: TallyRow | None, increment: TallyRow) -> TallyRow:
+    return (
+        replace(row, total=row.total + increment.total, late_us=row.late_us + increment.late_us) if row else increment
+    )
 
 
 def _tally(recorded: Recorded) -> TallyRow | None:
-    """Of this one event alone; None of events that are not counted."""
+    """Return the tally of this one event alone; None for events that are not counted."""
     match recorded.event:
-        case RunFired(source=source, outcome=outcome, occurrence=occurrence) as fired:
-            late = recorded.at - occurrence if occurrence and fired.is_scheduled else None
-            return _row(RUNS, (source, *_outcome(outcome)), late=late)
+        case RunFired(source=source, outcome=outcome, occurrence=occurrence) as firing:
+            lateness = recorded.at - occurrence if occurrence and firing.is_scheduled else None
+            return _row(RUNS, (source, *_outcome(outcome)), late=lateness)
         case RunCompleted():
             return _row(ENDED, ("completed",))
         case RunFailed():
@@ -119,7 +130,7 @@ def _id(*names: str) -> UUID:
 
 
 def _outcome(outcome: Outcome) -> tuple[str, str]:
-    """What a failed one says is no label: it may quote names."""
+    """Return the labels of an outcome. The text of a failure is no label, because it may quote names."""
     match outcome:
         case Opened():
             return OPENED
@@ -135,10 +146,15 @@ def _outcome(outcome: Outcome) -> tuple[str, str]:
             return FAILED
 
 
-def _timing(late: timedelta) -> tuple[str, str]:
-    """What is past its grace was caught up with (domain/routines/trigger.py), late on purpose: it is counted apart."""
-    bound = BOUNDS[bisect_left(BOUNDS_S, late.total_seconds())]
-    return "caught_up" if late > GRACE else "on_time", bound
+def _timing(lateness: timedelta) -> tuple[str, str]:
+    """
+    Return the timing of a firing and the bound of its lateness.
+
+    A firing past its grace caught up with a missed occurrence (domain/routines/trigger.py): it is late on purpose, so
+    it is counted apart.
+    """
+    bound = BOUNDS[bisect_left(BOUNDS_S, lateness.total_seconds())]
+    return "caught_up" if lateness > GRACE else "on_time", bound
 
 
 firing_metrics = ReadModel(
@@ -155,19 +171,19 @@ firing_metrics = ReadModel(
 
 
 class Lateness(msgspec.Struct, frozen=True):
-    """How late firings were, altogether and each."""
+    """How late firings were: the sum in seconds, and how many were no later than each bound."""
 
     sum_s: float
-    up_to: Sequence[int]  # how many were no later than each of BOUNDS; the last counts all
+    up_to: Sequence[int]  # how many were no later than each of BOUNDS; the last bound counts all
 
 
 class Firings(msgspec.Struct, frozen=True):
-    """How often things have happened, by their labels; 0 of what can but did not."""
+    """How often things have happened, by their labels; what can happen but has not is there as 0."""
 
     runs: Mapping[Labels, int]  # by source, status and reason
     missed: Mapping[Labels, int]  # occurrences, by reason
     ended: Mapping[Labels, int]  # by status; a run whose issue is reopened may end again
-    attempts: Mapping[Labels, int]  # of deliveries, by what came of it
+    attempts: Mapping[Labels, int]  # to send a delivery, by outcome
     lateness: Mapping[str, Lateness]  # of scheduled runs, by timing
 
 
@@ -181,13 +197,14 @@ _POSSIBLE: Mapping[str, Sequence[Labels]] = {
 
 
 def firings(conn: Connection) -> Firings:
+    """Return the totals over the whole log, up to the position of the read model."""
     totals: dict[str, dict[Labels, int]] = {what: dict.fromkeys(labels, 0) for what, labels in _POSSIBLE.items()}
-    late, late_us = Counter[tuple[str, str]](), Counter[str]()
+    counts, late_us = Counter[tuple[str, str]](), Counter[str]()
     for what, labels, timing, bound, total, us in conn.execute(_ALL, prepare=True):
         totals[what][tuple(labels)] = totals[what].get(tuple(labels), 0) + total
-        late[timing, bound] += total
+        counts[timing, bound] += total
         late_us[timing] += us
-    lateness = {timing: Lateness(late_us[timing] / 1_000_000, _up_to(timing, late)) for timing in TIMINGS}
+    lateness = {timing: Lateness(late_us[timing] / 1_000_000, _up_to(timing, counts)) for timing in TIMINGS}
     return Firings(
         runs=totals[RUNS],
         missed=totals[MISSED],
@@ -197,5 +214,5 @@ def firings(conn: Connection) -> Firings:
     )
 
 
-def _up_to(timing: str, late: Mapping[tuple[str, str], int]) -> Sequence[int]:
-    return tuple(accumulate(late.get((timing, bound), 0) for bound in BOUNDS))
+def _up_to(timing: str, counts: Mapping[tuple[str, str], int]) -> Sequence[int]:
+    return tuple(accumulate(counts.get((timing, bound), 0) for bound in BOUNDS))

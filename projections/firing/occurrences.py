@@ -1,8 +1,8 @@
 """
 The occurrence ledger: one row for each occurrence of a schedule that is settled, or for a range that was missed.
 
-Rows of a trigger do not overlap, so a period is one range of the index; but for what a backfill has made up for, which
-stands beside the range that was missed.
+The rows of a trigger do not overlap, so a period is one range of the index. The exception is an occurrence that a
+backfill has made up for: its row stands beside the range that was missed.
 """
 
 from collections.abc import Iterable
@@ -34,7 +34,11 @@ OutcomeName = Literal["issue_created", "trajectory_started", "coalesced", "skipp
 
 
 class OccurrenceRow(Row, frozen=True):
-    """From `first` to `last` so many occurrences had the same outcome; more than one only where they were missed."""
+    """
+    The `count` occurrences from `first` to `last`, which had the same outcome.
+
+    There is more than one of them only where they were missed.
+    """
 
     trigger_id: UUID
     routine_id: UUID
@@ -49,10 +53,10 @@ class OccurrenceRow(Row, frozen=True):
     run_id: UUID | None
     issue_id: UUID | None
     blocking_run_id: UUID | None
-    due_at: datetime | None  # of the first; None where jitter moved it and it was not the next one
+    due_at: datetime | None  # of the first; None if jitter moved it and it was not the next occurrence
     settled_at: datetime
     position: int
-    backfill_id: UUID | None = None  # what made up for it
+    backfill_id: UUID | None = None  # the backfill that has made up for it
 
 
 class PolicyRow(Row, frozen=True):
@@ -92,6 +96,11 @@ CREATE TABLE occurrence_schedule (
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
+    """
+    Fold one event into the ledger: a firing or a missed range adds a row, with the routine's policies at that time.
+
+    Raises ImpossibleHistory when the trigger or the routine of the event is unknown.
+    """
     match recorded.event:
         case RoutineCreated(settings=settings) | RoutineUpdated(settings=settings) | RoutineRestored(settings=settings):
             rows.put(POLICY, _policy(recorded.stream_id, settings))
@@ -118,6 +127,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
 
 
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    """Yield the keys of the rows that `fold` needs, so that they can be fetched together before it."""
     match recorded.event:
         case TriggerUpdated() | TriggerRescheduled() | TriggerMissed():
             yield SCHEDULED, recorded.stream_id
@@ -138,7 +148,7 @@ def _moved(row: ScheduledRow, event: Moving) -> ScheduledRow:
 
 
 def _move(rows: Rows, trigger_id: UUID, event: Moving) -> None:
-    """A schedule without jitter is not written again by each of its firings."""
+    """Update when a schedule with jitter is due; one without jitter is not written again by each of its firings."""
     row = rows.get(SCHEDULED, trigger_id)
     if row is not None and row.has_jitter:
         rows.put(SCHEDULED, _moved(row, event))
@@ -210,12 +220,12 @@ def _fired(rows: Rows, recorded: Recorded, event: RunFired, trigger_id: UUID) ->
 
 
 def _links(outcome: Outcome) -> dict[str, UUID | None]:
-    """The issue that was opened or met, and the run whose issue was met."""
+    """Return the issue that was opened or met, and the run whose issue was met."""
     match outcome:
         case Opened(issue_id=issue_id):
             return {"issue_id": issue_id, "blocking_run_id": None}
-        case Coalesced(issue_id=issue_id, into_run_id=into) | Skipped(issue_id=issue_id, into_run_id=into):
-            return {"issue_id": issue_id, "blocking_run_id": into}
+        case Coalesced(issue_id=issue_id, into_run_id=run_id) | Skipped(issue_id=issue_id, into_run_id=run_id):
+            return {"issue_id": issue_id, "blocking_run_id": run_id}
         case _:
             return {"issue_id": None, "blocking_run_id": None}
 
@@ -258,7 +268,7 @@ class Occurrence(ResponseBody, frozen=True, kw_only=True):
 
 
 class Place(NamedTuple):
-    """Where a page ended: the first moment of its last row, and the row's id."""
+    """The place where a page ended: the first moment of its last row, and the row's id."""
 
     first: datetime
     id: UUID
@@ -280,24 +290,24 @@ _LATEST = (
 def within(
     conn: Connection, trigger_id: UUID, period: tuple[datetime, datetime], *, after: Place | None, limit: int
 ) -> list[OccurrenceRow]:
-    """What was settled of a period, its ends included, oldest first, after a place."""
-    since, until = period
-    start = after or Place(since - timedelta(days=36_525), UUID(int=0))
-    values = {"trigger_id": trigger_id, "since": since, "until": until, "limit": limit}
-    found = conn.execute(_WITHIN, {**values, "after": start.first, "after_id": start.id}, prepare=True)
-    return [OccurrenceRow(**dict(zip(OccurrenceRow.__struct_fields__, row, strict=True))) for row in found]
+    """Return the rows that overlap a period, both ends included, oldest first, after a place."""
+    start_at, end_at = period
+    start = after or Place(start_at - timedelta(days=36_525), UUID(int=0))
+    values = {"trigger_id": trigger_id, "since": start_at, "until": end_at, "limit": limit}
+    cursor = conn.execute(_WITHIN, {**values, "after": start.first, "after_id": start.id}, prepare=True)
+    return [OccurrenceRow(**dict(zip(OccurrenceRow.__struct_fields__, row, strict=True))) for row in cursor]
 
 
 def latest(conn: Connection, trigger_id: UUID) -> datetime | None:
-    """The last occurrence of a trigger that is settled."""
+    """Return the last occurrence of a trigger that is settled, backfills aside, or None."""
     row = conn.execute(_LATEST, (trigger_id,), prepare=True).fetchone()
     return row[0] if row else None
 
 
 def shown(row: OccurrenceRow) -> Occurrence:
-    """A row as clients read it."""
+    """Return a row as clients read it."""
     is_missed = row.outcome == "missed"
-    late = None if row.due_at is None or is_missed or row.backfill_id else row.settled_at - row.due_at
+    lateness = None if row.due_at is None or is_missed or row.backfill_id else row.settled_at - row.due_at
     return Occurrence(
         planned_at=time(row.first),
         last_planned_at=time(row.last),
@@ -311,7 +321,7 @@ def shown(row: OccurrenceRow) -> Occurrence:
         issue_id=row.issue_id,
         blocking_run_id=row.blocking_run_id,
         settled_at=time(row.settled_at),
-        lateness_ms=None if late is None else late // timedelta(milliseconds=1),
+        lateness_ms=None if lateness is None else lateness // timedelta(milliseconds=1),
         position=row.position,
         backfill_id=row.backfill_id,
     )

@@ -1,4 +1,4 @@
-"""Run history: what became of every firing, newest first."""
+"""Run history: the outcome of every firing, newest first."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -27,6 +27,8 @@ from projections.responses import IssueSummary, RunStatus, RunSummary, TriggerNa
 
 
 class RunRow(Row, frozen=True):
+    """A run of a routine as clients read it; runs are sorted by `position`, that of the firing."""
+
     routine_id: UUID
     position: int
     linked_issue_id: UUID | None
@@ -46,6 +48,7 @@ CREATE INDEX ON run (routine_id, (doc->>'status'), (doc->>'source'), position DE
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
+    """Fold one event of a run into its row."""
     match recorded.event:
         case RunFired():
             doc = run_after(None, recorded)
@@ -67,12 +70,13 @@ def fold(recorded: Recorded, rows: Rows) -> None:
 
 
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    """Yield the key of the row that `fold` will change, so that it can be fetched before it."""
     if isinstance(recorded.event, RunCompleted | RunFailed):
         yield RUN, recorded.stream_id
 
 
 def run_of(events: Sequence[Recorded]) -> responses.Run:
-    """A run as clients read it, straight from its stream."""
+    """Return a run as clients read it, folded from the events of its stream; raise ValueError if there are none."""
     doc = None
     for recorded in events:
         doc = run_after(doc, recorded)
@@ -82,19 +86,24 @@ def run_of(events: Sequence[Recorded]) -> responses.Run:
 
 
 def run_after(doc: responses.Run | None, recorded: Recorded) -> responses.Run:
-    at = time(recorded.at)
+    """
+    Return a run as it is after an event; before its first event it is None.
+
+    Raises ImpossibleHistory for an event that cannot follow.
+    """
+    timestamp = time(recorded.at)
     match doc, recorded.event:
         case None, RunFired() as event:
-            return _fired(recorded, event, at)
+            return _fired(recorded, event, timestamp)
         case responses.Run(), RunCompleted():
-            return replace(doc, status="completed", completed_at=at, failure_reason=None, updated_at=at)
+            return replace(doc, status="completed", completed_at=timestamp, failure_reason=None, updated_at=timestamp)
         case responses.Run(), RunFailed(reason=reason):
-            return replace(doc, status="failed", completed_at=at, failure_reason=reason, updated_at=at)
+            return replace(doc, status="failed", completed_at=timestamp, failure_reason=reason, updated_at=timestamp)
         case _:
             raise ImpossibleHistory(None, recorded.event)
 
 
-def _fired(recorded: Recorded, event: RunFired, at: str) -> responses.Run:
+def _fired(recorded: Recorded, event: RunFired, timestamp: str) -> responses.Run:
     if recorded.company_id is None:
         raise ImpossibleHistory(None, recorded.event)
     return responses.Run(
@@ -104,22 +113,22 @@ def _fired(recorded: Recorded, event: RunFired, at: str) -> responses.Run:
         trigger_id=event.trigger_id,
         source=event.source,
         status="received" if isinstance(event.outcome, Started) else event.outcome.__struct_config__.tag,  # type: ignore[arg-type]
-        triggered_at=at,
+        triggered_at=timestamp,
         routine_revision_id=revision_of(event.routine_id, event.revision),
         idempotency_key=event.idempotency_key,
         trigger_payload=event.payload,
         responsible_user_id=text_or_none(event.responsible_user_id),
         dispatch_fingerprint=_fingerprint(event),
-        created_at=at,
-        updated_at=at,
-        completed_at=None if isinstance(event.outcome, Opened | Started) else at,
+        created_at=timestamp,
+        updated_at=timestamp,
+        completed_at=None if isinstance(event.outcome, Opened | Started) else timestamp,
         backfill_id=event.backfill_id or UNSET,
         **_links(event),
     )
 
 
 def _fingerprint(event: RunFired) -> str:
-    """What was asked for, in 64 hex digits: equal for the same routine and payload."""
+    """Return 64 hexadecimal digits that are equal for the same routine and payload."""
     payload = msgspec.json.encode(event.payload, order="deterministic")
     return hashlib.sha256(event.routine_id.bytes + payload).hexdigest()
 
@@ -130,10 +139,10 @@ def _links(event: RunFired) -> dict[str, Any]:
             return {"linked_issue_id": issue_id, "coalesced_into_run_id": None, "failure_reason": None}
         case Started():
             return {"linked_issue_id": None, "coalesced_into_run_id": None, "failure_reason": None}
-        case Coalesced(issue_id=issue_id, into_run_id=into):
-            return {"linked_issue_id": issue_id, "coalesced_into_run_id": into, "failure_reason": None}
-        case Skipped(issue_id=issue_id, into_run_id=into, reason=reason):
-            return {"linked_issue_id": issue_id, "coalesced_into_run_id": into, "failure_reason": reason}
+        case Coalesced(issue_id=issue_id, into_run_id=run_id):
+            return {"linked_issue_id": issue_id, "coalesced_into_run_id": run_id, "failure_reason": None}
+        case Skipped(issue_id=issue_id, into_run_id=run_id, reason=reason):
+            return {"linked_issue_id": issue_id, "coalesced_into_run_id": run_id, "failure_reason": reason}
         case Failed(reason=reason):
             return {"linked_issue_id": None, "coalesced_into_run_id": None, "failure_reason": reason}
 
@@ -150,7 +159,7 @@ run_history = ReadModel(
 
 
 class Filters(msgspec.Struct, frozen=True):
-    """What the runs of a routine are narrowed to, as clients ask for it; None leaves a filter out."""
+    """The filters of a routine's list of runs, as clients give them; None leaves a filter out."""
 
     status: tuple[RunStatus, ...] | None = None
     source: tuple[RunSource, ...] | None = None
@@ -160,23 +169,24 @@ ALL = Filters()
 
 
 class Linked(msgspec.Struct, frozen=True):
-    """A run beside its issue and its trigger, from the read models of those."""
+    """A run with its issue and its trigger, from the read models of those."""
 
     run: responses.RunFields
     issue: IssueSummary | None
     trigger: TriggerName | None
 
     def summary(self) -> RunSummary:
+        """Return the run as lists show it."""
         return RunSummary(**msgspec.structs.asdict(self.run), linked_issue=self.issue, trigger=self.trigger)
 
 
 LINKED = f"""json_build_object('run', r.doc, 'issue', (SELECT {SUMMARY} FROM issue i WHERE id = r.linked_issue_id),
-    'trigger', (SELECT doc FROM routine_trigger WHERE id = r.trigger_id))"""  # of a run `r`
+    'trigger', (SELECT doc FROM routine_trigger WHERE id = r.trigger_id))"""  # of the run `r` of a query
 _NEWEST = f"SELECT {LINKED} AS doc FROM ({{}} ORDER BY position DESC LIMIT %(limit)s) r"
 _BEFORE = "position < coalesce(%(before)s::bigint, 9223372036854775807)"
 _POSITION = "SELECT position FROM run WHERE routine_id = %s AND id = %s"
 RECENT = Docs(_NEWEST.format(f"SELECT * FROM run WHERE routine_id = %(routine_id)s AND {_BEFORE}"), Linked)
-NARROWED = Docs(  # one range of an index for each status and source; NULLS LAST: only that index has this order
+NARROWED = Docs(  # one index range per status and source; only that index has the order NULLS LAST
     _NEWEST.format(
         f"""SELECT found.* FROM unnest(%(status)s::text[]) status, unnest(%(source)s::text[]) source, LATERAL (
             SELECT * FROM run WHERE routine_id = %(routine_id)s AND {_BEFORE}
@@ -186,7 +196,7 @@ NARROWED = Docs(  # one range of an index for each status and source; NULLS LAST
 )
 
 
-def recent(  # noqa: PLR0913 what narrows the list
+def recent(  # noqa: PLR0913 the arguments narrow the list
     conn: Connection,
     routine_id: UUID,
     limit: int,
@@ -195,16 +205,20 @@ def recent(  # noqa: PLR0913 what narrows the list
     before: int | None = None,
     max_bytes: int = DEFAULT.max_page_bytes,
 ) -> Part[RunSummary]:
-    """Newest first, those before a position only; joins the read models `issues` and `routines`."""
+    """
+    Return the runs of a routine that meet the filters, newest first, before a position.
+
+    Joins the read models `issues` and `routines`.
+    """
     query, values = RECENT, dict[str, Any](routine_id=routine_id, before=before)
     if filters != ALL:
-        wanted = {"status": filters.status or get_args(RunStatus), "source": filters.source or get_args(RunSource)}
-        query, values = NARROWED, values | {name: list(set(words)) for name, words in wanted.items()}
-    found = query.part(conn, limit=limit, max_bytes=max_bytes, **values)
-    return found.of(linked.summary() for linked in found)
+        choices = {"status": filters.status or get_args(RunStatus), "source": filters.source or get_args(RunSource)}
+        query, values = NARROWED, values | {name: list(set(words)) for name, words in choices.items()}
+    runs = query.part(conn, limit=limit, max_bytes=max_bytes, **values)
+    return runs.of(run.summary() for run in runs)
 
 
 def position(conn: Connection, routine_id: UUID, run_id: UUID) -> int | None:
-    """Where a run stands among those of its routine; None when it is none of them."""
+    """Return the position of a run in the log; None if the routine has no such run."""
     row = conn.execute(_POSITION, (routine_id, run_id), prepare=True).fetchone()
     return row[0] if row else None

@@ -1,4 +1,8 @@
-"""Triggers due: when each schedule is to be looked at next. A range scan of one index, however many there are."""
+"""
+Triggers due: when the scheduler has to look at each schedule next.
+
+What is due is one range of an index, however many schedules there are.
+"""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -26,20 +30,20 @@ from projections.engine.read_model import Connection, ReadModel, Row, Rows, Tabl
 
 
 class ScheduleRow(Row, frozen=True):
-    """A schedule trigger; due when `due_at` has come, it is enabled and its routine is active."""
+    """A schedule trigger; it is due when `due_at` has come, it is enabled and its routine is active."""
 
     routine_id: UUID
     company_id: UUID
     trigger_version: int
-    next_at: datetime | None  # None: there is no occurrence left
+    next_at: datetime | None  # None when there is no further occurrence
     due_at: datetime | None
-    rests: bool  # it is due later, since its company was over a quota
+    rests: bool  # whether it comes due later because its company was over a quota
     enabled: bool
     routine_active: bool
 
 
 class ActivityRow(Row, frozen=True):
-    """Whether a routine is active."""
+    """Whether a routine is active; its id is the routine's."""
 
     active: bool
 
@@ -62,6 +66,11 @@ ACTIVATE = "UPDATE schedule SET routine_active = %s WHERE routine_id = %s"
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
+    """
+    Fold one event into the schedules.
+
+    When a routine becomes active or stops being so, all its schedules are changed by one statement.
+    """
     match recorded.event:
         case RoutineCreated(settings=settings):
             rows.put(ACTIVITY, ActivityRow(id=recorded.stream_id, active=settings.status == "active"))
@@ -82,6 +91,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
 
 
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    """Yield the keys of the rows that `fold` needs, so that they can be fetched together before it."""
     match recorded.event:
         case RoutineUpdated() | RoutineRestored():
             yield ACTIVITY, recorded.stream_id
@@ -96,8 +106,8 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
 
 
 def _activate(rows: Rows, routine_id: UUID, *, active: bool) -> None:
-    known = rows.get(ACTIVITY, routine_id)
-    if known is None or known.active != active:
+    activity = rows.get(ACTIVITY, routine_id)
+    if activity is None or activity.active != active:
         rows.put(ACTIVITY, ActivityRow(id=routine_id, active=active))
         rows.execute(ACTIVATE, (active, routine_id))
 
@@ -155,17 +165,17 @@ NEXT = "SELECT min(due_at) FROM schedule WHERE enabled AND routine_active AND du
 
 
 def due(conn: Connection, now: datetime, *, after: datetime = BEGINNING, limit: int) -> list[DueTrigger]:
-    """The schedules whose time has come, and came after a moment, longest waiting first."""
+    """Return the schedules that have come due after one moment and until another, longest waiting first."""
     return [_due(*row) for row in conn.execute(DUE, (after, now, limit), prepare=True)]
 
 
 def resting(conn: Connection) -> list[UUID]:
-    """The companies whose schedules rest, since they were over a quota."""
+    """Return the companies that have resting schedules, because they were over a quota."""
     return [company_id for (company_id,) in conn.execute(RESTING, prepare=True)]
 
 
 def awake(conn: Connection, companies: Sequence[UUID], now: datetime, *, limit: int) -> list[DueTrigger]:
-    """Those of the schedules of these companies that rest, and have an occurrence that waits."""
+    """Return the resting schedules of these companies that have an occurrence waiting, longest waiting first."""
     return [_due(*row) for row in conn.execute(AWAKE, (list(companies), now, limit), prepare=True)]
 
 
@@ -176,6 +186,6 @@ def _due(id_: UUID, version: int, routine_id: UUID, company_id: UUID, next_at: d
 
 
 def next_due(conn: Connection, after: datetime) -> datetime | None:
-    """When the first schedule after a moment comes due; None when there is none."""
+    """Return when the first schedule after a moment comes due, or None."""
     row = conn.execute(NEXT, (after,), prepare=True).fetchone()
     return row[0] if row else None

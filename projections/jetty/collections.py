@@ -1,4 +1,4 @@
-"""Collections: companies by the names that Jetty's clients give them, and the keys that are bound to one."""
+"""Collections: companies under the names that Jetty's clients give them, and the keys that are bound to one."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -27,23 +27,29 @@ from projections.jetty.responses import ApiKey, Collection, CollectionEnvironmen
 
 
 class CollectionRow(Row, frozen=True):
+    """A collection as clients read it, with the number by which lists are sorted; its id is the company's."""
+
     number: int
-    environment: tuple[str, ...]  # names of variables
+    environment: tuple[str, ...]  # the names of its variables
     doc: Collection
 
 
 class KeyFields(ResponseBody, frozen=True, kw_only=True):
+    """A key of a collection, without the collection's number and name, which are joined when it is read."""
+
     id: UUID
     name: str
     key_prefix: str
     created_at: str
-    is_active: bool = True  # not revoked
+    is_active: bool = True  # whether it is not revoked
     expires_at: str | None = None
 
 
 class KeyRow(Row, frozen=True):
+    """A key that is bound to a collection, with the membership that has issued it."""
+
     company_id: UUID
-    membership_id: UUID | None  # of whoever issued it
+    membership_id: UUID | None  # the membership of the issuer
     position: int
     doc: KeyFields
 
@@ -65,6 +71,11 @@ UPDATE collection_key SET doc = doc::jsonb || '{"is_active": false}' WHERE membe
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
+    """
+    Fold one event into the rows of collections and their keys.
+
+    When a membership changes or ends and its keys are revoked, those keys that it has issued become inactive.
+    """
     id_ = recorded.stream_id
     match recorded.event:
         case CompanyCreated() as event:
@@ -97,28 +108,29 @@ def fold(recorded: Recorded, rows: Rows) -> None:
 
 
 def _edit(rows: Rows, recorded: Recorded, **changes: Any) -> None:
-    at = time(recorded.at)
+    timestamp = time(recorded.at)
     rows.change(
-        COLLECTION, recorded.stream_id, lambda row: replace(row, doc=replace(row.doc, **changes, updated_at=at))
+        COLLECTION, recorded.stream_id, lambda row: replace(row, doc=replace(row.doc, **changes, updated_at=timestamp))
     )
 
 
 def _collection(recorded: Recorded, event: CompanyCreated) -> CollectionRow:
-    """Its number is the place of its first event in the log: the same in every rebuild."""
-    at, company_id = time(recorded.at), recorded.stream_id
+    """Return the row of a new company. Its number is the position of its first event, equal in every rebuild."""
+    timestamp, company_id = time(recorded.at), recorded.stream_id
     doc = Collection(
         id=recorded.position,
         name=str(company_id),
         description=event.details.description,
         owner_identifier=recorded.actor,
         company_id=company_id,
-        created_at=at,
-        updated_at=at,
+        created_at=timestamp,
+        updated_at=timestamp,
     )
     return CollectionRow(id=company_id, number=recorded.position, environment=(), doc=doc)
 
 
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    """Yield the keys of the rows that `fold` will change, so that they can be fetched together before it."""
     match recorded.event:
         case CompanyNamed() | CompanyUpdated() | CompanyEnvironmentChanged():
             yield COLLECTION, recorded.stream_id
@@ -169,7 +181,7 @@ _ENVIRONMENT = Docs(
     _WithEnvironment,
 )
 IS_ACTIVE = """((k.doc->>'is_active')::boolean
-    AND (k.doc->>'expires_at' IS NULL OR (k.doc->>'expires_at')::timestamptz > %(now)s))"""  # of a key `k`
+    AND (k.doc->>'expires_at' IS NULL OR (k.doc->>'expires_at')::timestamptz > %(now)s))"""  # of the key `k` of a query
 _KEY = f"""
     SELECT k.doc::jsonb || jsonb_build_object(
         'collection_id', c.number, 'collection_name', c.doc->>'name', 'is_active', {IS_ACTIVE}) AS doc, k.position
@@ -184,28 +196,33 @@ _ONE_KEY = Docs(f"{_KEY} k.id = %(id)s", ApiKey)
 
 
 def every(conn: Connection, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes) -> Part[Collection]:
-    """Oldest first."""
+    """Return all collections, oldest first, after a number."""
     return _ALL.part(conn, after=after, max_bytes=max_bytes)
 
 
 def of_user(
     conn: Connection, user_id: UUID, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
 ) -> Part[Collection]:
-    """Those of the companies that a user is a member of; joins the read model `directory`."""
+    """
+    Return the collections of the companies that a user is a member of, oldest first, after a number.
+
+    Joins the read model `directory`.
+    """
     return _OF.part(conn, user_id=user_id, after=after, max_bytes=max_bytes)
 
 
 def one(conn: Connection, company_id: UUID) -> Collection | None:
+    """Return the collection of this company, or None."""
     return _ONE.one(conn, id=company_id)
 
 
 def environment(conn: Connection, company_id: UUID) -> CollectionEnvironment | None:
-    """With the names of its variables, and masks for their values."""
-    found = _ENVIRONMENT.one(conn, id=company_id)
-    if found is None:
+    """Return a collection with the names of its variables and masks for their values, or None."""
+    row = _ENVIRONMENT.one(conn, id=company_id)
+    if row is None:
         return None
-    fields = msgspec.structs.asdict(found.collection)
-    return CollectionEnvironment(**fields, environment_variables=dict.fromkeys(found.environment, MASK))
+    fields = msgspec.structs.asdict(row.collection)
+    return CollectionEnvironment(**fields, environment_variables=dict.fromkeys(row.environment, MASK))
 
 
 def keys(
@@ -216,9 +233,10 @@ def keys(
     before: int | None = None,
     max_bytes: int = DEFAULT.max_page_bytes,
 ) -> Part[ApiKey]:
-    """Newest first, as of now: what has expired is not active."""
+    """Return the keys of a collection, newest first, before a position; keys expired by `now` are inactive."""
     return _KEYS.part(conn, company_id=company_id, now=now, before=before, max_bytes=max_bytes)
 
 
 def key(conn: Connection, id_: UUID, now: datetime) -> ApiKey | None:
+    """Return the key with this id, or None; it is inactive if it has expired by `now`."""
     return _ONE_KEY.one(conn, id=id_, now=now)

@@ -1,4 +1,4 @@
-"""The JSON objects that Jetty's clients read (Jetty contract 2 to 7). Times: ISO 8601, UTC, whole seconds, Z."""
+"""The JSON objects that Jetty's clients read (Jetty contract 2 to 7). Times are ISO 8601 in UTC, in seconds, Z."""
 
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -10,19 +10,22 @@ from domain.values import Cadence, CadenceType, DayOfWeek, TrajectoryStatus
 
 
 class ResponseBody(msgspec.Struct, frozen=True, kw_only=True):
-    """Every field is always there."""
+    """A JSON object in which every field is always there."""
 
 
 def time(moment: datetime) -> str:
-    """As Jetty's clients read it: `2026-05-04T09:00:00Z`."""
+    """Return a moment as Jetty's clients read it: `2026-05-04T09:00:00Z`."""
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def time_or_none(moment: datetime | None) -> str | None:
+    """Return a moment as `time` does, and None for None."""
     return None if moment is None else time(moment)
 
 
 class CadenceRead(ResponseBody, frozen=True, kw_only=True):
+    """When a routine recurs. `hour_utc` and `minute_utc` are in UTC."""
+
     type: CadenceType
     hour_utc: int | None
     minute_utc: int
@@ -30,26 +33,31 @@ class CadenceRead(ResponseBody, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, cadence: Cadence) -> "CadenceRead":
+        """Return a cadence as clients read it."""
         return cls(**msgspec.structs.asdict(cadence))
 
 
 class Collection(ResponseBody, frozen=True, kw_only=True):
+    """A collection: a company as Jetty's clients know it. The Paperclip API knows it by `company_id`."""
+
     id: int
     name: str
     description: str | None
     owner_identifier: str
-    company_id: UUID  # ours: by which the Paperclip API knows it
+    company_id: UUID  # not in Jetty; the Paperclip API knows it by this id
     created_at: str
     updated_at: str
 
 
 class CollectionEnvironment(Collection, frozen=True, kw_only=True):
-    """The values are never shown."""
+    """A collection with the names of its environment variables. Their values are never shown."""
 
     environment_variables: dict[str, str]
 
 
 class ApiKey(ResponseBody, frozen=True, kw_only=True):
+    """A key that is bound to a collection. It is active unless it was revoked or has expired."""
+
     id: UUID
     collection_id: int
     collection_name: str
@@ -57,11 +65,11 @@ class ApiKey(ResponseBody, frozen=True, kw_only=True):
     key_prefix: str
     created_at: str
     is_active: bool
-    expires_at: str | None = None  # ours
+    expires_at: str | None = None  # not in Jetty
 
 
 class NewApiKey(ApiKey, frozen=True, kw_only=True):
-    """The key is shown here and never again."""
+    """A key that was just issued. The key itself is shown here and never again."""
 
     api_key: str
 
@@ -73,6 +81,8 @@ class NewApiKey(ApiKey, frozen=True, kw_only=True):
 
 
 class TaskFields(ResponseBody, frozen=True, kw_only=True):
+    """The fields of a task without those of its collection. Each update raises `version` by one."""
+
     id: int
     name: str
     description: str | None
@@ -83,6 +93,8 @@ class TaskFields(ResponseBody, frozen=True, kw_only=True):
 
 
 class Task(TaskFields, frozen=True, kw_only=True):
+    """A task of a collection. It is always private and without file uploads."""
+
     collection_id: int
     collection_name: str
     is_private: bool = True
@@ -90,17 +102,25 @@ class Task(TaskFields, frozen=True, kw_only=True):
 
 
 class ParameterKey(ResponseBody, frozen=True, kw_only=True):
+    """A parameter of a task, with its default and the type that follows from it."""
+
     name: str
     default: Any
     type_hint: Literal["string", "integer", "number", "boolean", "array", "object"]
 
 
 class InitParamsSchema(ResponseBody, frozen=True, kw_only=True):
+    """The parameters that a task declares."""
+
     keys: list[ParameterKey]
 
 
 class RoutineRead(ResponseBody, frozen=True, kw_only=True):
-    """Secrets are masked; `warnings` is there only when there is something to warn about."""
+    """
+    A routine that calls a task.
+
+    Secrets are masked; `warnings` is there only when there is something to warn about.
+    """
 
     id: int
     name: str
@@ -119,6 +139,8 @@ class RoutineRead(ResponseBody, frozen=True, kw_only=True):
 
 
 class RunSummary(ResponseBody, frozen=True, kw_only=True):
+    """A run of a routine, by the trajectory that it has started."""
+
     trajectory_id: int
     workflow_id: str
     status: TrajectoryStatus
@@ -128,6 +150,8 @@ class RunSummary(ResponseBody, frozen=True, kw_only=True):
 
 
 class Label(ResponseBody, frozen=True, kw_only=True):
+    """A label of a trajectory; setting the same key again replaces it."""
+
     key: str
     value: str
     created: str
@@ -135,6 +159,8 @@ class Label(ResponseBody, frozen=True, kw_only=True):
 
 
 class Step(ResponseBody, frozen=True, kw_only=True):
+    """What a worker has reported of a step. `activity` is the one that the task's workflow names for it, or null."""
+
     activity: str | None
     status: TrajectoryStatus
     inputs: dict[str, Any]
@@ -142,6 +168,8 @@ class Step(ResponseBody, frozen=True, kw_only=True):
 
 
 class TrajectoryFields(ResponseBody, frozen=True, kw_only=True):
+    """The fields of a trajectory without that of its routine."""
+
     name: str
     trajectory_id: int
     workflow_id: str
@@ -166,11 +194,13 @@ class TrajectoryFields(ResponseBody, frozen=True, kw_only=True):
 
 
 class Trajectory(TrajectoryFields, frozen=True, kw_only=True):
+    """A trajectory: one call of a task. `triggered_by_routine_id` is null unless a routine has started it."""
+
     triggered_by_routine_id: int | None
 
 
 class Trajectories(ResponseBody, frozen=True, kw_only=True):
-    """A page of them, newest first."""
+    """A page of trajectories, newest first."""
 
     trajectories: list[Trajectory]
     total: int

@@ -1,4 +1,4 @@
-"""Routines that call a task, as Jetty's clients read them. For those that open issues see routines.py."""
+"""Routines that call a task, as Jetty's clients read them. Those that open issues are in routines/routines.py."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -26,10 +26,12 @@ OVERLAP: dict[ConcurrencyPolicy, str] = {
 
 
 class CallFields(ResponseBody, frozen=True, kw_only=True):
+    """The call of a routine: when it recurs, its parameters, its callback, and the names of its secrets."""
+
     name: str
     cadence: Cadence
     overrides: dict[str, Any]
-    secrets: tuple[str, ...]  # names
+    secrets: tuple[str, ...]  # their names
     webhook_url: str | None
     is_signed: bool
     paused: bool
@@ -58,18 +60,19 @@ CREATE INDEX ON task_call (task_id, number);
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
+    """Fold one event into the rows of routines that call a task; other routines have no row."""
     id_ = recorded.stream_id
     match recorded.event:
-        case RoutineCreated(settings=RoutineSettings(call=TaskCall() as called) as settings):
-            rows.put(CALL, _call(recorded, called, settings))
+        case RoutineCreated(settings=RoutineSettings(call=TaskCall() as call) as settings):
+            rows.put(CALL, _call(recorded, call, settings))
         case (
-            RoutineUpdated(settings=RoutineSettings(call=TaskCall() as called) as settings)
-            | RoutineRestored(settings=RoutineSettings(call=TaskCall() as called) as settings)
+            RoutineUpdated(settings=RoutineSettings(call=TaskCall() as call) as settings)
+            | RoutineRestored(settings=RoutineSettings(call=TaskCall() as call) as settings)
         ):
             if settings.status == "archived":
                 rows.delete(CALL, id_)
             else:
-                rows.change(CALL, id_, lambda row: replace(row, doc=_fields(called, settings)))
+                rows.change(CALL, id_, lambda row: replace(row, doc=_fields(call, settings)))
         case RunFired(routine_id=routine_id, outcome=Started()):
             rows.change(CALL, routine_id, lambda row: replace(row, last_run_at=recorded.at))
         case _:
@@ -103,6 +106,7 @@ def _fields(call: TaskCall, settings: RoutineSettings) -> CallFields:
 
 
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    """Yield the key of the row that `fold` will change, so that it can be fetched before it."""
     match recorded.event:
         case RoutineUpdated() | RoutineRestored():
             yield CALL, recorded.stream_id
@@ -124,33 +128,33 @@ calls = ReadModel(
 
 
 class RoutineWithCall(msgspec.Struct):
-    """A routine beside its task and collection, from the read models of those."""
+    """A routine with its task and collection, from the read models of those."""
 
     number: int
     last_run_at: datetime | None
     call: CallFields
     task_name: str
-    workflow: dict[str, Any]  # what is declared in it, and no more
+    workflow: dict[str, Any]  # only its `init_params`
     collection_name: str
 
     def read(self, now: datetime) -> RoutineRead:
-        """As of now: `next_run_at` lies after it."""
-        of = self.call
-        warnings = task_call.warnings(of.overrides, self.workflow, self.task_name)
+        """Return the routine as clients read it now: `next_run_at` is after `now`, or None while it is paused."""
+        call = self.call
+        warnings = task_call.warnings(call.overrides, self.workflow, self.task_name)
         return RoutineRead(
             id=self.number,
-            name=of.name,
+            name=call.name,
             task_name=self.task_name,
             collection_name=self.collection_name,
-            cadence=CadenceRead.of(of.cadence),
-            init_params_overrides=of.overrides,
-            secret_params=dict.fromkeys(of.secrets, MASK),
-            webhook_url=of.webhook_url,
-            webhook_secret=MASK if of.is_signed else None,
-            paused=of.paused,
+            cadence=CadenceRead.of(call.cadence),
+            init_params_overrides=call.overrides,
+            secret_params=dict.fromkeys(call.secrets, MASK),
+            webhook_url=call.webhook_url,
+            webhook_secret=MASK if call.is_signed else None,
+            paused=call.paused,
             last_run_at=time_or_none(self.last_run_at),
-            next_run_at=None if of.paused else time_or_none(cadence.next_after(of.cadence, now)),
-            overlap_policy=of.overlap_policy,
+            next_run_at=None if call.paused else time_or_none(cadence.next_after(call.cadence, now)),
+            overlap_policy=call.overlap_policy,
             warnings=warnings or msgspec.UNSET,
         )
 
@@ -174,9 +178,13 @@ def of_collection(
     after: int | None = None,
     max_bytes: int = DEFAULT.max_page_bytes,
 ) -> Part[RoutineRead]:
-    """Oldest first; joins the read models `tasks` and `collections`, as all of these do."""
-    found = _OF_COLLECTION.part(conn, company_id=company_id, after=after, max_bytes=max_bytes)
-    return found.of(one.read(now) for one in found)
+    """
+    Return the routines of a collection, oldest first, after a number.
+
+    Joins the read models `tasks` and `collections`, as all queries of this module do.
+    """
+    rows = _OF_COLLECTION.part(conn, company_id=company_id, after=after, max_bytes=max_bytes)
+    return rows.of(row.read(now) for row in rows)
 
 
 def of_task(
@@ -187,11 +195,12 @@ def of_task(
     after: int | None = None,
     max_bytes: int = DEFAULT.max_page_bytes,
 ) -> Part[RoutineRead]:
-    """Oldest first."""
-    found = _OF_TASK.part(conn, task_id=task_id, after=after, max_bytes=max_bytes)
-    return found.of(one.read(now) for one in found)
+    """Return the routines that call a task, oldest first, after a number."""
+    rows = _OF_TASK.part(conn, task_id=task_id, after=after, max_bytes=max_bytes)
+    return rows.of(row.read(now) for row in rows)
 
 
 def one(conn: Connection, id_: UUID, now: datetime) -> RoutineRead | None:
-    found = _ONE.one(conn, id=id_)
-    return None if found is None else found.read(now)
+    """Return the routine with this id if it calls a task and is not archived, else None."""
+    row = _ONE.one(conn, id=id_)
+    return None if row is None else row.read(now)

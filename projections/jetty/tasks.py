@@ -15,6 +15,8 @@ from projections.jetty.responses import Task, TaskFields, time
 
 
 class TaskRow(Row, frozen=True):
+    """A task of a collection; `number` is the id by which clients know it, the position of its first event."""
+
     company_id: UUID
     number: int
     name: str
@@ -31,6 +33,7 @@ CREATE INDEX ON task (company_id, number);
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
+    """Fold one event of a task into its row; each update raises the version by one."""
     match recorded.event:
         case TaskCreated() as event:
             rows.put(TASK, _task(recorded, event))
@@ -45,15 +48,15 @@ def fold(recorded: Recorded, rows: Rows) -> None:
 def _task(recorded: Recorded, event: TaskCreated) -> TaskRow:
     if recorded.company_id is None:
         raise ImpossibleHistory(None, recorded.event)
-    at, details = time(recorded.at), event.details
+    timestamp, details = time(recorded.at), event.details
     doc = TaskFields(
         id=recorded.position,
         name=details.name,
         description=details.description,
         workflow=details.workflow,
         version=1,
-        created_at=at,
-        updated_at=at,
+        created_at=timestamp,
+        updated_at=timestamp,
     )
     return TaskRow(
         id=recorded.stream_id,
@@ -78,6 +81,7 @@ def _updated(row: TaskRow, recorded: Recorded, event: TaskUpdated) -> TaskRow:
 
 
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    """Yield the key of the row that `fold` will change, so that it can be fetched before it."""
     if isinstance(recorded.event, TaskUpdated):
         yield TASK, recorded.stream_id
 
@@ -96,7 +100,7 @@ _TASK = """
     SELECT json_build_object('id', t.number, 'name', t.name, 'description', t.doc->'description',
         'workflow', t.doc->'workflow', 'version', t.doc->'version', 'created_at', t.doc->'created_at',
         'updated_at', t.doc->'updated_at', 'collection_id', c.number, 'collection_name', c.doc->'name') AS doc, t.number
-    FROM task t JOIN collection c ON c.id = t.company_id WHERE"""  # json, not jsonb: the order of parameters counts
+    FROM task t JOIN collection c ON c.id = t.company_id WHERE"""  # json, since jsonb loses the order of parameters
 _AFTER = "(%(after)s::bigint IS NULL OR t.number > %(after)s) ORDER BY t.number"
 _OF = Docs(f"{_TASK} t.company_id = %(company_id)s AND {_AFTER}", Task, sorted_by="number")
 _ONE = Docs(f"{_TASK} t.id = %(id)s", Task)
@@ -112,16 +116,17 @@ _LIKE = Docs(
 def of(
     conn: Connection, company_id: UUID, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
 ) -> Part[Task]:
-    """Oldest first; joins the read model `collections`."""
+    """Return the tasks of a collection, oldest first, after a number. Joins the read model `collections`."""
     return _OF.part(conn, company_id=company_id, after=after, max_bytes=max_bytes)
 
 
 def one(conn: Connection, id_: UUID) -> Task | None:
+    """Return the task with this id, or None."""
     return _ONE.one(conn, id=id_)
 
 
 def like(
     conn: Connection, company_id: UUID, text: str, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
 ) -> Part[Task]:
-    """Those with this text in their name or description."""
+    """Return the tasks of a collection with this text in name or description, in any case, after a number."""
     return _LIKE.part(conn, company_id=company_id, text=text, after=after, max_bytes=max_bytes)

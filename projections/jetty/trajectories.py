@@ -27,6 +27,8 @@ from projections.jetty.responses import Label, RunSummary, Step, Trajectory, Tra
 
 
 class TrajectoryRow(Row, frozen=True):
+    """A trajectory as clients read it, and until when a worker has its lease."""
+
     company_id: UUID
     task_id: UUID
     routine_id: UUID | None
@@ -37,7 +39,7 @@ class TrajectoryRow(Row, frozen=True):
 
 
 class RoutineNumberRow(Row, frozen=True):
-    """By which number clients know a routine, be it gone; its id is the routine's."""
+    """The number by which clients know a routine, even after it was deleted; its id is the routine's."""
 
     number: int
 
@@ -58,6 +60,7 @@ CREATE TABLE routine_number (id uuid PRIMARY KEY, number bigint NOT NULL);
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
+    """Fold one event into the rows of trajectories, and number each routine that calls a task."""
     event = recorded.event
     if isinstance(event, TrajectoryOpened):
         rows.put(TRAJECTORY, _opened(recorded, event))
@@ -68,12 +71,13 @@ def fold(recorded: Recorded, rows: Rows) -> None:
 
 
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    """Yield the key of the row that `fold` will change, so that it can be fetched before it."""
     if isinstance(recorded.event, TrajectoryEvent) and not isinstance(recorded.event, TrajectoryOpened):
         yield TRAJECTORY, recorded.stream_id
 
 
 def trajectory_of(events: Sequence[Recorded]) -> TrajectoryFields:
-    """One as clients read it, straight from (the beginning of) its stream."""
+    """Return a trajectory as clients read it, folded from its stream or the beginning of its stream."""
     first, *others = events
     doc = doc_after(None, first)
     for recorded in others:
@@ -82,20 +86,25 @@ def trajectory_of(events: Sequence[Recorded]) -> TrajectoryFields:
 
 
 def doc_after(doc: TrajectoryFields | None, recorded: Recorded) -> TrajectoryFields:
-    at = time(recorded.at)
+    """
+    Return a trajectory as it is after an event; before its first event it is None.
+
+    Raises ImpossibleHistory for an event that cannot follow.
+    """
+    timestamp = time(recorded.at)
     match doc, recorded.event:
-        case None, TrajectoryOpened() as opened:
-            return _doc(recorded, opened, at)
+        case None, TrajectoryOpened() as opening:
+            return _doc(recorded, opening, timestamp)
         case TrajectoryFields(), TrajectoryClaimed(worker=worker):
-            return replace(doc, status="running", worker=worker, updated=at)
+            return replace(doc, status="running", worker=worker, updated=timestamp)
         case TrajectoryFields(), TrajectoryStepReported() as step:
-            return _stepped(doc, step, at)
+            return _stepped(doc, step, timestamp)
         case TrajectoryFields(), TrajectoryMoved(status=status, error=error):
-            return replace(doc, status=status, error=error, updated=at)
-        case TrajectoryFields(), TrajectoryLabelled() as labelled:
-            label = Label(key=labelled.key, value=labelled.value, created=at, author=labelled.author)
+            return replace(doc, status=status, error=error, updated=timestamp)
+        case TrajectoryFields(), TrajectoryLabelled() as labelling:
+            label = Label(key=labelling.key, value=labelling.value, created=timestamp, author=labelling.author)
             others = [other for other in doc.labels if other.key != label.key]
-            return replace(doc, labels=[*others, label], updated=at)
+            return replace(doc, labels=[*others, label], updated=timestamp)
         case TrajectoryFields(), _:
             return doc
         case _:
@@ -103,7 +112,7 @@ def doc_after(doc: TrajectoryFields | None, recorded: Recorded) -> TrajectoryFie
 
 
 def workflow_id(name: str, number: int) -> str:
-    """Clients take what follows the last `--` for the trajectory (Jetty contract 5.1)."""
+    """Return the workflow id: clients take what follows its last `--` for the trajectory (Jetty contract 5.1)."""
     return f"flow-{name.replace('/', '-')}--{number}"
 
 
@@ -122,8 +131,8 @@ def _opened(recorded: Recorded, event: TrajectoryOpened) -> TrajectoryRow:
     )
 
 
-def _doc(recorded: Recorded, event: TrajectoryOpened, at: str) -> TrajectoryFields:
-    """Its number is the place of its first event in the log: the same in every rebuild."""
+def _doc(recorded: Recorded, event: TrajectoryOpened, timestamp: str) -> TrajectoryFields:
+    """Return a new trajectory. Its number is the position of its first event in the log, equal in every rebuild."""
     number = recorded.position
     return TrajectoryFields(
         name=event.name,
@@ -132,9 +141,9 @@ def _doc(recorded: Recorded, event: TrajectoryOpened, at: str) -> TrajectoryFiel
         run_id=event.run_id or recorded.stream_id,
         storage_path=f"trajectories/{event.name}/{number}",
         status="pending",
-        created=at,
-        created_at=at,
-        updated=at,
+        created=timestamp,
+        created_at=timestamp,
+        updated=timestamp,
         author=event.author,
         source=event.source,
         steps={},
@@ -150,13 +159,13 @@ def _doc(recorded: Recorded, event: TrajectoryOpened, at: str) -> TrajectoryFiel
     )
 
 
-def _stepped(doc: TrajectoryFields, reported: TrajectoryStepReported, at: str) -> TrajectoryFields:
-    config = doc.step_configs.get(reported.step)
+def _stepped(doc: TrajectoryFields, report: TrajectoryStepReported, timestamp: str) -> TrajectoryFields:
+    config = doc.step_configs.get(report.step)
     activity = config.get("activity") if isinstance(config, dict) else None
-    step = Step(activity=activity, status=reported.status, inputs=reported.inputs, outputs=reported.outputs)
-    done = [name for name in doc.completed_steps if name != reported.step]
-    completed = [*done, reported.step] if reported.status == "completed" else done
-    return replace(doc, steps=doc.steps | {reported.step: step}, completed_steps=completed, updated=at)
+    step = Step(activity=activity, status=report.status, inputs=report.inputs, outputs=report.outputs)
+    others = [name for name in doc.completed_steps if name != report.step]
+    completed_steps = [*others, report.step] if report.status == "completed" else others
+    return replace(doc, steps=doc.steps | {report.step: step}, completed_steps=completed_steps, updated=timestamp)
 
 
 def _after(row: TrajectoryRow, recorded: Recorded) -> TrajectoryRow:
@@ -184,11 +193,12 @@ class _Found(msgspec.Struct):
     routine: int | None
 
     def shown(self) -> Trajectory:
+        """Return the trajectory with the number of its routine."""
         return Trajectory(**msgspec.structs.asdict(self.trajectory), triggered_by_routine_id=self.routine)
 
 
 class Place(msgspec.Struct):
-    """Whose a trajectory is."""
+    """A trajectory by its own id, with its company and its workflow id."""
 
     id: UUID
     company_id: UUID
@@ -239,16 +249,18 @@ _COUNT = "SELECT count(*) FROM trajectory WHERE task_id = %s"
 
 
 def one(conn: Connection, id_: UUID) -> Trajectory | None:
-    found = _ONE.one(conn, id=id_)
-    return None if found is None else found.shown()
+    """Return the trajectory with this id, or None."""
+    row = _ONE.one(conn, id=id_)
+    return None if row is None else row.shown()
 
 
 def numbered(conn: Connection, task_id: UUID, number: int) -> Trajectory | None:
-    found = _NUMBERED.one(conn, task_id=task_id, number=number)
-    return None if found is None else found.shown()
+    """Return the trajectory with this number if it calls the task, else None."""
+    row = _NUMBERED.one(conn, task_id=task_id, number=number)
+    return None if row is None else row.shown()
 
 
-def page(  # noqa: PLR0913 what narrows the list
+def page(  # noqa: PLR0913 the arguments narrow the list
     conn: Connection,
     task_id: UUID,
     limit: int,
@@ -257,35 +269,37 @@ def page(  # noqa: PLR0913 what narrows the list
     before: int | None = None,
     max_bytes: int = DEFAULT.max_page_bytes,
 ) -> Part[Trajectory]:
-    """Newest first; those before a number."""
-    found = _PAGE.part(conn, task_id=task_id, limit=limit, offset=offset, before=before, max_bytes=max_bytes)
-    return found.of(one.shown() for one in found)
+    """Return the trajectories of a task, newest first, before a number."""
+    rows = _PAGE.part(conn, task_id=task_id, limit=limit, offset=offset, before=before, max_bytes=max_bytes)
+    return rows.of(row.shown() for row in rows)
 
 
 def of_routine(conn: Connection, routine_id: UUID, limit: int) -> list[RunSummary]:
-    """Newest first."""
+    """Return the newest trajectories that a routine has started, newest first."""
     return _OF_ROUTINE.all(conn, routine_id=routine_id, limit=limit)
 
 
 def by_number(conn: Connection, number: int) -> Place | None:
+    """Return the trajectory with this number by its own id, or None."""
     return _BY_NUMBER.one(conn, number=number)
 
 
 def known(conn: Connection, company_id: UUID, numbers: Sequence[int]) -> dict[int, UUID]:
-    """The ids of those that the company has, by their numbers."""
+    """Return the ids of those of the numbered trajectories that the company has, by their numbers."""
     return {row.number: row.id for row in _KNOWN.all(conn, company_id=company_id, numbers=list(numbers))}
 
 
 def waiting(conn: Connection, company_id: UUID, task_id: UUID | None, now: datetime, limit: int) -> list[UUID]:
-    """Those that no worker has, or has been heard of in time; oldest first."""
+    """Return the trajectories that are pending or whose worker has let its lease run out, oldest first."""
     return _WAITING.all(conn, company_id=company_id, task_id=task_id, now=now, limit=limit)
 
 
 def counts(conn: Connection, task_id: UUID) -> dict[str, int]:
-    """How many of each status."""
+    """Return the number of a task's trajectories in each status; a status without any is missing."""
     return dict(conn.execute(_COUNTS, (task_id,)).fetchall())
 
 
 def count(conn: Connection, task_id: UUID) -> int:
+    """Return the number of a task's trajectories."""
     row = conn.execute(_COUNT, (task_id,)).fetchone()
     return row[0] if row else 0

@@ -1,4 +1,4 @@
-"""Revisions: every state a routine has been in, newest first (contract 3.6). All of it is a fold of the routine's stream."""
+"""Revisions: every state that a routine has been in, newest first (contract 3.6), folded from its stream."""
 
 from collections.abc import Iterable
 from typing import Any, get_args
@@ -38,13 +38,15 @@ MOST = 100
 
 
 class StateRow(Row, frozen=True):
-    """A routine as it is now, and the person who answers for it."""
+    """The current state of a routine, and the user who is responsible for it; its id is the routine's."""
 
     responsible_user_id: str | None
     state: Routine
 
 
 class RevisionRow(Row, frozen=True):
+    """A revision of a routine as clients read it; `number` is the version of the routine's stream."""
+
     routine_id: UUID
     number: int
     doc: responses.Revision
@@ -61,24 +63,26 @@ CREATE INDEX ON revision (routine_id, number);
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
+    """Fold one event of a routine into its state, and add the revision that the event has made."""
     if not isinstance(event := recorded.event, RoutineEvent):
         return
-    before = rows.get(STATE, recorded.stream_id)
-    state = routine.evolve(before.state if before else None, event)
-    made_for = text_or_none(state.responsible_user_id) or user_of(recorded.actor)
-    responsible = before.responsible_user_id if before else made_for
-    after = StateRow(id=recorded.stream_id, responsible_user_id=responsible, state=state)
-    rows.put(STATE, after)
-    doc = _revision(recorded, event, after)
+    previous = rows.get(STATE, recorded.stream_id)
+    state = routine.evolve(previous.state if previous else None, event)
+    creator = text_or_none(state.responsible_user_id) or user_of(recorded.actor)
+    responsible_user_id = previous.responsible_user_id if previous else creator
+    current = StateRow(id=recorded.stream_id, responsible_user_id=responsible_user_id, state=state)
+    rows.put(STATE, current)
+    doc = _revision(recorded, event, current)
     rows.put(REVISION, RevisionRow(id=doc.id, routine_id=recorded.stream_id, number=recorded.version, doc=doc))
 
 
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    """Yield the key of the routine's state, which `fold` needs, so that it can be fetched before it."""
     yield STATE, recorded.stream_id
 
 
 def summary(event: RoutineEvent) -> str:
-    """What was done, in words."""
+    """Return the change that an event of a routine made, in words: the `changeSummary` of its revision."""
     match event:
         case RoutineCreated():
             return "Created routine"
@@ -99,7 +103,7 @@ def summary(event: RoutineEvent) -> str:
 def _revision(recorded: Recorded, event: RoutineEvent, row: StateRow) -> Revision:
     if recorded.company_id is None:
         raise ImpossibleHistory(None, recorded.event)
-    restored = event.from_revision if isinstance(event, RoutineRestored) else None
+    restored_number = event.from_revision if isinstance(event, RoutineRestored) else None
     settings = row.state.settings
     return Revision(
         id=revision_of(row.id, recorded.version),
@@ -110,7 +114,7 @@ def _revision(recorded: Recorded, event: RoutineEvent, row: StateRow) -> Revisio
         description=settings.description,
         snapshot=_snapshot(recorded.company_id, row),
         change_summary=summary(event),
-        restored_from_revision_id=None if restored is None else revision_of(row.id, restored),
+        restored_from_revision_id=None if restored_number is None else revision_of(row.id, restored_number),
         created_by_agent_id=agent_of(recorded.actor),
         created_by_user_id=user_of(recorded.actor),
         created_by_run_id=recorded.cause,
@@ -156,9 +160,10 @@ _REVISION = Docs("SELECT doc FROM revision WHERE id = %(id)s", responses.Revisio
 def page(
     conn: Connection, routine_id: UUID, *, before: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
 ) -> Part[Revision]:
-    """Newest first, at most MOST; those before a number."""
+    """Return at most MOST revisions of a routine, newest first, before a number."""
     return _PAGE.part(conn, routine_id=routine_id, before=before, limit=MOST, max_bytes=max_bytes)
 
 
 def revision(conn: Connection, routine_id: UUID, number: int) -> Revision | None:
+    """Return the revision of a routine with this number, or None."""
     return _REVISION.one(conn, id=revision_of(routine_id, number))

@@ -1,4 +1,4 @@
-"""Routines and their triggers: one fold, read as a list and in detail."""
+"""Routines and their triggers: one fold, and the queries for the list and for a single routine."""
 
 from collections.abc import Collection, Iterable
 from typing import Annotated, Any, get_args
@@ -50,6 +50,8 @@ RECENT_RUNS = 25
 
 
 class RoutineRow(Row, frozen=True):
+    """A routine as clients read it, beside the columns by which the list is sorted and narrowed."""
+
     company_id: UUID
     project_id: UUID | None
     title: str
@@ -58,6 +60,8 @@ class RoutineRow(Row, frozen=True):
 
 
 class TriggerRow(Row, frozen=True):
+    """A trigger of a routine as clients read it; its id is the trigger's."""
+
     routine_id: UUID
     position: int
     doc: responses.Trigger
@@ -80,6 +84,7 @@ CREATE INDEX ON routine_trigger (routine_id, position);
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
+    """Fold one event into the rows of routines and triggers; a firing changes a row of each."""
     match recorded.event:
         case RoutineCreated() as event:
             rows.put(ROUTINE, _routine(recorded, event))
@@ -99,13 +104,14 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             )
         case TriggerDeleted():
             rows.delete(TRIGGER, recorded.stream_id)
-        case RunFired() as fired:
-            _fired(rows, recorded, fired)
+        case RunFired() as firing:
+            _fired(rows, recorded, firing)
         case _:
             pass
 
 
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    """Yield the keys of the rows that `fold` will change, so that they can be fetched together before it."""
     match recorded.event:
         case (
             RoutineUpdated()
@@ -127,7 +133,7 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
 
 
 def result(outcome: Outcome) -> str:
-    """A trigger's last result in words (contract 4.2)."""
+    """Return a trigger's last result in words (contract 4.2)."""
     match outcome:
         case Opened(issue_id=issue_id):
             return f"Created execution issue {issue_id}"
@@ -146,7 +152,7 @@ def result(outcome: Outcome) -> str:
 def _routine(recorded: Recorded, event: RoutineCreated) -> RoutineRow:
     if recorded.company_id is None:
         raise ImpossibleHistory(None, recorded.event)
-    at, by_agent, by_user = time(recorded.at), agent_of(recorded.actor), user_of(recorded.actor)
+    timestamp, by_agent, by_user = time(recorded.at), agent_of(recorded.actor), user_of(recorded.actor)
     doc = responses.Routine(
         **responses.routine_settings(event.settings),
         id=recorded.stream_id,
@@ -158,36 +164,36 @@ def _routine(recorded: Recorded, event: RoutineCreated) -> RoutineRow:
         updated_by_agent_id=by_agent,
         updated_by_user_id=by_user,
         responsible_user_id=text_or_none(event.responsible_user_id) or by_user,
-        created_at=at,
-        updated_at=at,
+        created_at=timestamp,
+        updated_at=timestamp,
     )
     return RoutineRow(
         id=doc.id,
         company_id=doc.company_id,
         project_id=doc.project_id,
         title=doc.title,
-        updated_at=at,
+        updated_at=timestamp,
         doc=doc,
     )
 
 
 def _revised(row: RoutineRow, recorded: Recorded, settings: RoutineSettings | None) -> RoutineRow:
     changes = responses.routine_settings(settings) if settings else {}
-    at = max(row.updated_at, time(recorded.at))  # of two edits at once the second may have begun first
+    timestamp = max(row.updated_at, time(recorded.at))  # a concurrent edit recorded later may have begun earlier
     doc = replace(
         row.doc,
         **changes,
         latest_revision_id=revision_of(recorded.stream_id, recorded.version),
         latest_revision_number=recorded.version,
-        **_by(recorded) | {"updated_at": at},
+        **_by(recorded) | {"updated_at": timestamp},
     )
-    return replace(row, project_id=doc.project_id, title=doc.title, updated_at=at, doc=doc)
+    return replace(row, project_id=doc.project_id, title=doc.title, updated_at=timestamp, doc=doc)
 
 
 def _trigger(recorded: Recorded, event: TriggerCreated | TriggerRestored) -> TriggerRow:
     if recorded.company_id is None:
         raise ImpossibleHistory(None, recorded.event)
-    at, by_agent, by_user = time(recorded.at), agent_of(recorded.actor), user_of(recorded.actor)
+    timestamp, by_agent, by_user = time(recorded.at), agent_of(recorded.actor), user_of(recorded.actor)
     doc = responses.Trigger(
         **responses.trigger_settings(event.settings),
         id=recorded.stream_id,
@@ -200,8 +206,8 @@ def _trigger(recorded: Recorded, event: TriggerCreated | TriggerRestored) -> Tri
         created_by_user_id=by_user,
         updated_by_agent_id=by_agent,
         updated_by_user_id=by_user,
-        created_at=at,
-        updated_at=at,
+        created_at=timestamp,
+        updated_at=timestamp,
     )
     return TriggerRow(id=doc.id, routine_id=doc.routine_id, position=recorded.position, doc=doc)
 
@@ -225,23 +231,25 @@ def _by(recorded: Recorded) -> dict[str, Any]:
 
 
 def _webhook(recorded: Recorded, webhook: Webhook | None) -> dict[str, Any]:
-    """Where it is called, and which secret it takes from then on; nothing when neither is new."""
+    """Return the fields for a new webhook address or secret; nothing when neither is new."""
     if webhook is None:
         return {}
     return {"public_id": webhook.public_id, "secret_id": webhook.secret_id, "last_rotated_at": time(recorded.at)}
 
 
 def _fired(rows: Rows, recorded: Recorded, event: RunFired) -> None:
-    at = time(recorded.at)
-    linked = {} if getattr(event.outcome, "issue_id", None) is None else {"last_enqueued_at": at}
+    timestamp = time(recorded.at)
+    enqueue_time = {} if getattr(event.outcome, "issue_id", None) is None else {"last_enqueued_at": timestamp}
     rows.change(
-        ROUTINE, event.routine_id, lambda row: replace(row, doc=replace(row.doc, last_triggered_at=at, **linked))
+        ROUTINE,
+        event.routine_id,
+        lambda row: replace(row, doc=replace(row.doc, last_triggered_at=timestamp, **enqueue_time)),
     )
-    planned = {} if not event.is_scheduled else {"next_run_at": time_or_none(event.next_at)}
+    next_run = {} if not event.is_scheduled else {"next_run_at": time_or_none(event.next_at)}
     rows.change(
         TRIGGER,
         event.trigger_id,
-        lambda row: _doc(row, last_fired_at=at, last_result=result(event.outcome), **planned),
+        lambda row: _doc(row, last_fired_at=timestamp, last_result=result(event.outcome), **next_run),
     )
 
 
@@ -261,20 +269,20 @@ routines = ReadModel(
 
 
 class Filters(msgspec.Struct, frozen=True, rename="camel"):
-    """What a list of routines is narrowed to, as clients ask for it; None leaves a filter out."""
+    """The filters of a list of routines, as clients give them; None leaves a filter out."""
 
     status: tuple[RoutineStatus, ...] | None = None
-    q: str | None = None  # a part of the title or the description, in whatever case
+    q: str | None = None  # text in the title or the description, in any case
     assignee_agent_id: UUID | None = None
     project_id: UUID | None = None
 
 
 ALL = Filters()
-Text = Annotated[str, msgspec.Meta(pattern=r"\A[^\x00]*\Z")]  # what Postgres can compare with
+Text = Annotated[str, msgspec.Meta(pattern=r"\A[^\x00]*\Z")]  # Postgres refuses text with a null character
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True):
-    """Where a routine stands in the list."""
+    """The place of a routine in the list, which is sorted by these fields."""
 
     updated_at: Text
     title: Text
@@ -282,7 +290,7 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Meant(msgspec.Struct, frozen=True):
-    """A routine that something is to be done to."""
+    """A routine that a request selects, with its status."""
 
     id: UUID
     status: RoutineStatus
@@ -328,7 +336,7 @@ _TRIGGERS = Docs(
 )
 
 
-def page(  # noqa: PLR0913 what narrows the list
+def page(  # noqa: PLR0913 the arguments narrow the list
     conn: Connection,
     company_id: UUID,
     filters: Filters = ALL,
@@ -338,19 +346,19 @@ def page(  # noqa: PLR0913 what narrows the list
     max_bytes: int = DEFAULT.max_page_bytes,
 ) -> Part[RoutineListItem]:
     """
-    Newest change first, then by title: those after a place, as many as fit.
+    Return the routines that meet the filters, last changed first, then by title: those after a place, as many as fit.
 
     Joins the read models `run_history` and `issues`.
     """
     values = asked(company_id, filters, after)
-    found = LIST.part(conn, **values | {"limit": limit}, max_bytes=max_bytes)  # type: ignore[arg-type]
-    return found.of(map(_item, found))
+    rows = LIST.part(conn, **values | {"limit": limit}, max_bytes=max_bytes)  # type: ignore[arg-type]
+    return rows.of(map(_item, rows))
 
 
 def asked(
     company_id: UUID, filters: Filters = ALL, after: Place | None = None, limit: int | None = None
 ) -> dict[str, object]:
-    """The values of the query `LIST`."""
+    """Return the values for the query `LIST`."""
     place = msgspec.structs.asdict(after) if after else dict.fromkeys(Place.__struct_fields__)
     status = filters.status and list(filters.status)
     return {"company_id": company_id, **msgspec.structs.asdict(filters), "status": status, **place, "limit": limit}
@@ -359,38 +367,45 @@ def asked(
 def meant(
     conn: Connection, company_id: UUID, filters: Filters = ALL, *, ids: Collection[UUID] | None = None, limit: int
 ) -> list[Meant]:
-    """Those that meet the filters and, if ids are given, have one of these."""
+    """Return the routines that meet the filters and, if ids are given, have one of these, in the order of ids."""
     values = asked(company_id, filters, limit=limit)
     return _MEANT.all(conn, **values, ids=None if ids is None else list(ids))
 
 
 def place_of(item: RoutineListItem) -> Place:
+    """Return the place of an item in the list, after which the next page begins."""
     return Place(item.updated_at, item.title, item.id)
 
 
 def has_project(conn: Connection, project_id: UUID) -> bool:
-    """Whether a routine is in the project."""
+    """Return whether a routine is in the project."""
     return conn.execute("SELECT FROM routine WHERE project_id = %s LIMIT 1", (project_id,)).fetchone() is not None
 
 
 def routine(conn: Connection, id_: UUID) -> responses.Routine | None:
+    """Return the routine with this id, archived or not, or None."""
     return _ROUTINE.one(conn, id=id_)
 
 
 def trigger(conn: Connection, id_: UUID) -> responses.Trigger | None:
+    """Return the trigger with this id, or None."""
     return _TRIGGER.one(conn, id=id_)
 
 
 def detail(conn: Connection, id_: UUID, max_bytes: int = DEFAULT.max_page_bytes) -> RoutineDetail | None:
-    """With as many of the newest runs as fit. Joins the read models `directory`, `run_history` and `issues`."""
-    if (found := routine(conn, id_)) is None:
+    """
+    Return the routine with what belongs to it and as many of its newest runs as fit, or None.
+
+    Joins the read models `directory`, `run_history` and `issues`.
+    """
+    if (document := routine(conn, id_)) is None:
         return None
-    assignee = directory.agent(conn, found.assignee_agent_id) if found.assignee_agent_id else None
+    assignee = directory.agent(conn, document.assignee_agent_id) if document.assignee_agent_id else None
     return RoutineDetail(
-        **_fields(found),
-        project=directory.project(conn, found.project_id) if found.project_id else None,
+        **_fields(document),
+        project=directory.project(conn, document.project_id) if document.project_id else None,
         assignee=_assignee(assignee) if assignee else None,
-        parent_issue=issues.issue(conn, found.parent_issue_id) if found.parent_issue_id else None,
+        parent_issue=issues.issue(conn, document.parent_issue_id) if document.parent_issue_id else None,
         triggers=_TRIGGERS.all(conn, routine_id=id_),
         recent_runs=run_history.recent(conn, id_, RECENT_RUNS, max_bytes=max_bytes),
         active_issue=issues.active(conn, id_),
@@ -406,11 +421,11 @@ def _item(listed: _Listed) -> RoutineListItem:
     )
 
 
-def _fields(found: responses.Routine) -> dict[str, Any]:
-    return {name: getattr(found, name) for name in responses.RoutineFields.__struct_fields__}
+def _fields(document: responses.Routine) -> dict[str, Any]:
+    return {name: getattr(document, name) for name in responses.RoutineFields.__struct_fields__}
 
 
-def _assignee(found: responses.Agent) -> responses.AssigneeSummary:
+def _assignee(agent: responses.Agent) -> responses.AssigneeSummary:
     return responses.AssigneeSummary(
-        id=found.id, name=found.name, role=found.role, title=found.title, url_key=found.url_key
+        id=agent.id, name=agent.name, role=agent.role, title=agent.title, url_key=agent.url_key
     )
