@@ -77,7 +77,8 @@ class Batches:
         """
         Settle the rows in one transaction; where it fails, settle each half in its own, down to a single row.
 
-        Returns how many runs were recorded or ended. Raises psycopg.OperationalError or PersistenceError when the database is away.
+        Returns how many runs were recorded or ended.
+        Raises psycopg.OperationalError or PersistenceError when the database is away.
         """
         alone = len(rows) == 1
         try:

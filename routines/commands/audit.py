@@ -69,8 +69,8 @@ def grants(after: int, *, show_all: bool, as_json: bool) -> None:
     with _connection() as conn:
         head = reading.read_head(conn)
         rows = reading.read_rows(conn, head.position, granting.NAMES)
-        every = granting.review(_with_progress(rows, head.position, quiet=as_json))
-        late = [grant for grant in every if grant.position > after]
+        every_grant = granting.review(_with_progress(rows, head.position, quiet=as_json))
+        late = [grant for grant in every_grant if grant.position > after]
     flagged = [grant for grant in late if grant.flags]
     for grant in late if show_all else flagged:
         click.echo(json.dumps(_plain(grant)) if as_json else _sentence(grant))
@@ -81,7 +81,7 @@ def grants(after: int, *, show_all: bool, as_json: bool) -> None:
 
 @contextmanager
 def _connection() -> Iterator[Connection]:
-    """As whoever the settings log in as, without the service's rights."""
+    """Yield a connection with the rights of the login itself, not those of the service."""
     try:
         with psycopg.connect(entry.settings().database_url, autocommit=True, application_name="routines audit") as conn:
             yield conn
@@ -99,12 +99,12 @@ def _with_progress(rows: Iterable[Row], last: int, *, quiet: bool) -> Iterator[R
 
 
 def _sentence(grant: Grant) -> str:
-    """What the writer says is quoted: it may be anything."""
+    """Return the grant as a line for people. Text of the writer is quoted in ASCII, since it may be anything."""
     recorded = f"recorded {grant.recorded_at.isoformat(timespec='seconds')} by login {grant.recorded_by or 'unknown'}"
-    said = "" if grant.actor is None else f", given {grant.at} by {grant.actor!a}"
+    claimed = "" if grant.actor is None else f", given {grant.at} by {grant.actor!a}"
     company = "" if grant.company_id is None else f" in company {grant.company_id}"
     flags = "".join(f"\n    {flag}" for flag in grant.flags)
-    return f"{grant.position}: {grant.name!a} {grant.stream_id}{company}, {recorded}{said}{flags}"
+    return f"{grant.position}: {grant.name!a} {grant.stream_id}{company}, {recorded}{claimed}{flags}"
 
 
 def _plain(value: Any) -> Any:

@@ -94,11 +94,11 @@ def rebuild(name: str | None, *, as_json: bool) -> None:
 
     Readers keep the old rows until the new ones are complete; a rebuild that is cut off changes nothing.
     """
-    wanted = [model for model in catalogue.ALL if name in (None, model.name)]
+    models = [model for model in catalogue.ALL if name in (None, model.name)]
     settings = entry.settings()
     with bootstrap.system(settings) as system, bootstrap.connect(settings) as conn, _progress(quiet=as_json) as bars:
         head = system.store.head()
-        for model in wanted:
+        for model in models:
             reached = _rebuild(conn, model, system.store.after, bars, head)
             if as_json:
                 terminal.echo_json({"name": model.name, "position": reached})

@@ -12,7 +12,7 @@ from routines import bootstrap
 from routines.commands import entry
 
 PER_MINUTE = ("max_company_events_per_minute", "max_company_bytes_per_minute")
-NEAR = 0.8
+NEAR = 0.8  # share of a quota from which on it is listed
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -26,7 +26,8 @@ class Usage(msgspec.Struct, frozen=True):
 
     @property
     def share(self) -> float:
-        return self.used / self.limit if self.limit else 0.0  # 0: there is no limit
+        """The used part of the quota, from 0 to 1 or above; 0 when there is no limit."""
+        return self.used / self.limit if self.limit else 0.0
 
 
 @click.command()
@@ -50,24 +51,24 @@ def quotas(company: UUID | None, *, everything: bool, as_json: bool) -> None:
     The last minute is read from the log, so it is of all processes together, each of which counts for itself.
     """  # noqa: D301 the \b is click's
     with bootstrap.system(entry.settings()) as system, system.pool.connection() as conn:
-        found = used(conn, system.settings.limits)
+        usages = used(conn, system.settings.limits)
     if company is not None:
-        found = [one for one in found if one.company_id == company]
+        usages = [row for row in usages if row.company_id == company]
     elif not everything:
-        found = [one for one in found if one.share >= NEAR]
-    for one in sorted(found, key=lambda one: one.share, reverse=True):
-        click.echo(msgspec.json.encode(one) if as_json else line(one))
-    if not found and not as_json:
+        usages = [row for row in usages if row.share >= NEAR]
+    for row in sorted(usages, key=lambda row: row.share, reverse=True):
+        click.echo(msgspec.json.encode(row) if as_json else line(row))
+    if not usages and not as_json:
         click.echo("No company is near a quota." if company is None else "The company uses none of its quotas.")
 
 
 def used(conn: psycopg.Connection[tuple[object, ...]], limits: Limits) -> list[Usage]:
-    """What each company uses of each quota, in no order."""
+    """Return what each company uses of each quota, in no order."""
     names = usage.companies(conn)
     amounts = {quota: usage.counts(conn, quota) for quota in usage.OF_COMPANY}
     recorded = usage.last_minute(conn)
-    for place, quota in enumerate(PER_MINUTE):
-        amounts[quota] = {company_id: both[place] for company_id, both in recorded.items()}
+    for index, quota in enumerate(PER_MINUTE):
+        amounts[quota] = {company_id: both[index] for company_id, both in recorded.items()}
     return [
         Usage(company_id=id_, company=names[id_], quota=quota, used=amount, limit=getattr(limits, quota))
         for quota, by_company in amounts.items()
@@ -76,6 +77,7 @@ def used(conn: psycopg.Connection[tuple[object, ...]], limits: Limits) -> list[U
     ]
 
 
-def line(one: Usage) -> str:
-    name = "".join(char if char.isprintable() else "?" for char in one.company)
-    return f"{one.share:>6.0%}  {one.used:>12,} of {one.limit:>12,}  {one.quota:<32} {name} ({one.company_id})"
+def line(row: Usage) -> str:
+    """Return the usage as a line for people; unprintable characters of the company's name become `?`."""
+    name = "".join(char if char.isprintable() else "?" for char in row.company)
+    return f"{row.share:>6.0%}  {row.used:>12,} of {row.limit:>12,}  {row.quota:<32} {name} ({row.company_id})"

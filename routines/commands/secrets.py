@@ -17,7 +17,7 @@ from routines import bootstrap
 from routines.commands import entry, terminal
 
 BATCH = 1_000  # secrets that one transaction puts under another key
-OTHERS_AT_WORK_S = 0.1
+OTHERS_AT_WORK_S = 0.1  # pause while another process holds the secrets that are left
 
 
 @click.group()
@@ -133,7 +133,7 @@ def _vault() -> Iterator[Vault]:
 
 
 def _encrypt_anew(vault: Vault, *, quiet: bool) -> int:
-    """Until no secret is under an older key of the ring; how many we put under the current one."""
+    """Encrypt until no secret is under an older key of the ring; return how many this process has encrypted."""
     total, done = _under_older_keys(vault), 0
     console = Console(stderr=True)
     with _progress(console, hidden=quiet or not console.is_terminal) as bars:

@@ -51,15 +51,14 @@ def demo(*, url: str | None, token: str | None, token_file: Path | None, data_di
     \b
     make up               in one terminal, then in another:
     routines demo
-    """  # noqa: D301 click knows lines to be left as they are by a real backspace
-    kept = token_file or data_dir / "board.token"
-    found = token or _token_of(kept)
-    board = Board(url or _url_of(data_dir), found)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what we made is cleared
+    """  # noqa: D301 the \b is click's
+    path = token_file or data_dir / "board.token"
+    board = Board(url or _url_of(data_dir), token or _token_of(path))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the fixtures are cleared
     console = DemoConsole()
     fixtures = Walkthrough(board, console, timeout_s).play()
-    shown = "$ROUTINES_BOARD_TOKEN" if token else f"$(cat {shlex.quote(str(kept))})"
-    _show_next(console, board.url, f'curl -H "Authorization: Bearer {shown}"', fixtures)
+    token_source = "$ROUTINES_BOARD_TOKEN" if token else f"$(cat {shlex.quote(str(path))})"
+    _show_next(console, board.url, f'curl -H "Authorization: Bearer {token_source}"', fixtures)
 
 
 def _url_of(data_dir: Path) -> str:
