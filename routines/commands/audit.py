@@ -1,4 +1,4 @@
-"""`routines audit`: whether the log is what was recorded, and which grants in it somebody should look at."""
+"""`routines audit`: checks that the log is as it was recorded, and lists the grants that somebody should look at."""
 
 import json
 import sys
@@ -22,21 +22,21 @@ from routines.commands import entry
 @click.group()
 def audit() -> None:
     """
-    Look at the event log as an auditor does.
+    Check the event log as an auditor.
 
-    These commands only read, by the login of ROUTINES_DATABASE_URL as it is: routines_auditor is enough. Each ends
-    with 0 when there is nothing to say, and with 1 when there is.
+    These commands only read. They use the login of ROUTINES_DATABASE_URL with its own rights; routines_auditor is
+    enough. The exit status is 0 when there is nothing to report, and 1 when there is.
     """
 
 
 @audit.command()
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for scripts.")
 def chain(*, as_json: bool) -> None:
     """
-    Check that the log is what was recorded: no gap, and every hash that of its row and the row before.
+    Check that the log is as it was recorded: no gap, and each hash follows from its row and the row before.
 
-    Prints the position and hash of the head. Note them where the database's owner cannot write: whoever rewrites the
-    log can compute its hashes anew, but then not end with the ones that you noted.
+    The command prints the position and the hash of the head. Note them in a place where the database's owner cannot
+    write: whoever rewrites the log can compute new hashes, but cannot make them end with the hash that you noted.
     """
     with _connection() as conn:
         head = reading.read_head(conn)
@@ -53,18 +53,18 @@ def chain(*, as_json: bool) -> None:
 
 @audit.command()
 @click.option(
-    "--after", default=0, show_default=True, type=click.IntRange(min=0), help="Only those after this position."
+    "--after", default=0, show_default=True, type=click.IntRange(min=0), help="List only grants after this position."
 )
-@click.option("--all", "show_all", is_flag=True, help="Those without a flag, too: for owners to recognise.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for scripts.")
+@click.option("--all", "show_all", is_flag=True, help="List grants without a flag as well, for owners to recognise.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line, for scripts.")
 def grants(after: int, *, show_all: bool, as_json: bool) -> None:
     """
-    List who was made a user or a member, or given a key, where that does not follow from the log before it.
+    List grants (users, memberships, keys) that do not follow from the log before them.
 
-    Such a grant was made by an operator at the database, or by somebody who could write to it as the service. Each
-    comes with what the writer says (the time, the actor) and with what the database saw itself: when it was recorded,
-    and by which login. A login that stole the service's rights can still act in the name of an owner whose key is
-    good; such grants carry no flag. To find those, show `--all` to the owners.
+    Such a grant was made by an operator at the database, or by somebody who could write to the database as the service.
+    Each line has what the writer claims (the time, the actor) and what the database itself saw: when the grant was
+    recorded, and by which login. A login that stole the service's rights can still act in the name of an owner whose
+    key is valid; such grants carry no flag. To find those, show the output of `--all` to the owners.
     """
     with _connection() as conn:
         head = reading.read_head(conn)

@@ -20,18 +20,22 @@ Entry = tuple[datetime, str | None]
 
 @click.command("log")
 @click.option(
-    "--after", default=0, show_default=True, type=click.IntRange(min=0), help="Only events after this position."
+    "--after", default=0, show_default=True, type=click.IntRange(min=0), help="Print only events after this position."
 )
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many events.")
-@click.option("--company", type=click.UUID, help="Only events of this company.")
-@click.option("--stream", type=click.UUID, help="Only events of this routine, trigger, run, issue, ...")
+@click.option("--limit", type=click.IntRange(min=1), help="Print at most so many events; without it, all of them.")
+@click.option("--company", type=click.UUID, help="Print only events of this company, by its id.")
+@click.option(
+    "--stream",
+    type=click.UUID,
+    help="Print only events of this stream, by the id of a routine, trigger, run, issue ...",
+)
 def log(after: int, limit: int | None, company: UUID | None, stream: UUID | None) -> None:
     """
     Print the event log in order, one JSON object a line.
 
-    Each line has its position, stream and version, name, time, actor, company, cause and the event itself, as the
-    process that decided it says; and when the database recorded it, for which login (null for events that were
-    recorded before it was kept).
+    Each line has the position, stream, version, name, time, actor, company and cause, and the event itself, as the
+    process that decided it has stated them. It also has the time at which the database recorded the event and the login
+    that wrote it; both are null for events from before the database kept them.
     """
     with bootstrap.system(entry.settings()) as system:
         events = (

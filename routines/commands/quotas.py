@@ -1,4 +1,4 @@
-"""`routines quotas`: how much of its quotas each company uses."""
+"""`routines quotas`: shows how much of its quotas each company uses."""
 
 from uuid import UUID
 
@@ -16,7 +16,7 @@ NEAR = 0.8  # share of a quota from which on it is listed
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """How much of a quota a company uses."""
+    """How much of one quota a company uses: entities, bytes, or events of the last minute."""
 
     company_id: UUID
     company: str
@@ -31,24 +31,28 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 @click.command()
-@click.option("--company", type=click.UUID, help="Of this company only, whatever it uses.")
-@click.option("--all", "everything", is_flag=True, help="All that is used, not only what is used to 80 % or more.")
+@click.option("--company", type=click.UUID, help="Show this company only, by its id, with everything that it uses.")
 @click.option(
-    "--json", "as_json", is_flag=True, help="One JSON object a line: company_id, company, quota, used, limit."
+    "--all", "everything", is_flag=True, help="Show every quota in use, not only those that are used to 80 % or more."
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object a line: company_id, company, quota, used, limit."
 )
 def quotas(company: UUID | None, *, everything: bool, as_json: bool) -> None:
     """
     Show which companies are near a quota, the nearest first.
 
     A quota is how much one company may record in a minute, how much it may keep on disk, or how many of a thing it may
-    have: `docs/limits.md` lists them. Who is over one is answered 429 or 422, and its schedules are recorded as missed (over_quota). Metrics count
-    that: routines_quota_refusals_total, routines_quota_near_companies and routines_missed_occurrences_total.
+    have; `docs/limits.md` lists all quotas. Requests of a company over a quota are answered 429 or 422, and its
+    schedules are recorded as missed (over_quota). Metrics count this: routines_quota_refusals_total,
+    routines_quota_near_companies and routines_missed_occurrences_total.
 
     \b
-    Raise a quota for all companies by its variable, then restart:
+    To raise a quota for all companies, set its variable and restart:
         ROUTINES_MAX_COMPANY_ROUTINES=20000
 
-    The last minute is read from the log, so it is of all processes together, each of which counts for itself.
+    The use of the last minute is read from the log, so it covers all processes together. For its refusals, each process
+    counts by itself.
     """  # noqa: D301 the \b is click's
     with bootstrap.system(entry.settings()) as system, system.pool.connection() as conn:
         usages = used(conn, system.settings.limits)
