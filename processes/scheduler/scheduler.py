@@ -82,7 +82,7 @@ class Scheduler:
         self._is_behind = False  # whether it has left events of the log unread
 
     def tick(self, conn: Connection) -> int:
-        """Settle what is due, for about batches.SLICE; return how many runs were recorded or ended."""
+        """Settle what is due until batches.SLICE has passed; return how many runs were recorded or ended."""
         now = self._executor.clock()
         self._quarantine.release(now)
         due = self._find_due(conn, now)
