@@ -1,10 +1,10 @@
 """
 Follows the log: brings read models to its head, batch after batch, whatever the log holds.
 
-A batch that fails is tried again with half as many events, down to one; the models that cannot take that one pass
-over it, on the record (projections/engine/positions.py), and go on. One that breaks the connection is tried again event by event
-at once, since each break may have taken as long as the database allows. After that, each success lets a batch have twice as
-many again.
+A batch that fails is tried again with half as many events, down to one event. The models that cannot take that event
+pass over it, record that they did (projections/engine/positions.py), and go on. A batch that breaks the connection is
+tried again event by event at once, since each break may take as long as the database's time limit. After that, each
+success doubles the size of the next batch.
 """
 
 import time
@@ -21,14 +21,14 @@ from projections.engine import positions
 from projections.engine.positions import Read
 from projections.engine.read_model import ReadModel
 
-MOST_BROKEN = 2  # connections that an event may break with one model, once it has with all, before it is passed over
-RETRY_S = 5.0  # how long a read model whose tables are not as they should be is left alone
+MOST_BROKEN = 2  # connections that an event may break with one model alone before that model passes over it
+RETRY_S = 5.0  # how long a read model that stopped, for instance because its tables are wrong, is left alone
 
 log = structlog.get_logger()
 
 
 class LastBatch:
-    """Reads the log; who wants the same part as the one before gets that, until it is forgotten."""
+    """Reads the log and keeps the last batch, so that followers which want the same one do not read it again."""
 
     def __init__(self, read: Read) -> None:
         self._read = read
@@ -36,52 +36,54 @@ class LastBatch:
         self._batch: Sequence[Recorded] = ()
 
     def __call__(self, position: int, limit: int) -> Sequence[Recorded]:
+        """Return at most `limit` events after the position."""
         if self._place != (position, limit):
             self._batch = self._read(position, limit)
             self._place = position, limit
         return self._batch
 
     def forget(self) -> None:
-        """The log may have grown since."""
+        """Read the log the next time in any case: it may have grown since."""
         self._place = None
 
 
 class BatchSize:
     """
-    How many events the next batch may have: twice as many after a success, half as many after a failure.
+    How many events the next batch may have: it doubles after a success and halves after a failure.
 
     After a batch that broke the connection it is one, until all events of that batch are taken.
     """
 
     def __init__(self) -> None:
         self.limit = positions.BATCH
-        self._at_work = 0  # events of the batch that is being taken
-        self._doubtful = 0  # events from the next on, one of which broke the connection
+        self._at_work = 0  # how many events the current batch has
+        self._doubtful = 0  # how many events, from the next one on, are suspected of having broken the connection
 
     def begin(self, events: int) -> None:
+        """Note how many events the current batch has, for the case that it fails."""
         self._at_work = events
 
     def grow(self, events: int) -> None:
-        """After a batch of so many events."""
+        """Double the size after a success, unless one of the events to come is still suspected."""
         self._doubtful = max(self._doubtful - events, 0)
         self.limit = 1 if self._doubtful else min(self.limit * 2, positions.BATCH)
 
     def shrink(self, *, is_broken: bool) -> None:
-        """After a failure, which broke the connection or not."""
+        """Halve the size after a failure; make it one if the failure broke the connection."""
         self.limit = max(self.limit // 2, 1)
         if is_broken and self._at_work > 1:
             self.limit, self._doubtful = 1, self._at_work
 
     def trust(self) -> None:
-        """The event that broke the connection is found."""
+        """Suspect no event any longer: the one that broke the connection has been identified."""
         self._doubtful = 0
 
 
 class Follower:
     """
-    Of one process. `read` may be shared with other followers.
+    Moves the read models of one process along the log. `read` may be shared with other followers.
 
-    Who `acts` on what the models say needs all of them: see `step`.
+    `acts` says that the process acts on what the models say and so needs all of them up to date: see `step`.
     """
 
     def __init__(self, models: Sequence[ReadModel], read: Read, *, acts: bool = False) -> None:
@@ -89,14 +91,14 @@ class Follower:
         self._read = read
         self._acts = acts
         self._size = BatchSize()
-        self._position: int | None = None  # of all models, when this follower has moved them together
-        self._is_apart = False  # whether the models have to take the next event one after the other
-        self._broken = Counter[tuple[str, int]]()  # breaks of the connection, by model and position
+        self._position: int | None = None  # where all models stand; None unless this follower has moved all of them
+        self._is_apart = False  # whether the next step takes the models one by one
+        self._broken = Counter[tuple[str, int]]()  # how often the connection broke, by model and position
         self._resting: dict[str, float] = {}  # name of a stopped model, and when to try it again
         self.is_kept_waiting = False  # whether another process held the models too long for the last `try_step`
 
     def try_step(self, conn: Connection) -> int:
-        """The same as `step`; 0 also while another process holds the models, which is then moving them itself."""
+        """Do the same as `step`; return 0 also while another process holds the models, since it moves them itself."""
         try:
             count = self.step(conn)
         except LockNotAvailable:
@@ -107,12 +109,13 @@ class Follower:
 
     def step(self, conn: Connection) -> int:
         """
-        One batch for the models that are furthest behind; returns how many events it had, or 1 to be called again.
+        Advance the models that are furthest behind by one batch; return how many events it had.
 
-        0: every model that can go on is at the head. Raises psycopg.Error or PersistenceError when the database is
-        away, or has ended the connection because the batch took too long; the next batch is then a smaller one. Raises
-        Outdated when the process acts on models of which one holds the rows of another version: it would act on what is
-        not so. Any other process leaves such a model alone.
+        Returns 0 when every model that can go on is at the head, and 1 after a failure, so that it is called again.
+        Raises psycopg.Error or PersistenceError when the database is away, or has ended the connection because the
+        batch took too long; the next batch is then a smaller one. Raises Outdated when the process acts on the models
+        and one of them holds the rows of another version, since it would act on wrong rows. Any other process leaves
+        such a model alone.
         """
         now = time.monotonic()
         models = [model for model in self._models if self._resting.get(model.name, 0.0) <= now]
@@ -134,9 +137,9 @@ class Follower:
 
     def _advance(self, conn: Connection, models: Sequence[ReadModel]) -> int:
         """
-        Begins where this follower has left the models, which the transaction proves.
+        Advance the models from the position where this follower left them; the transaction verifies that position.
 
-        It looks where they are only when there is nothing after that place, or another process has moved them.
+        Reads their position only when nothing comes after the known one, or another process has moved them.
         """
         self._size.begin(0)
         left_at, self._position = self._position, None
@@ -154,7 +157,11 @@ class Follower:
         return moved.events
 
     def _step_apart(self, conn: Connection, models: Sequence[ReadModel]) -> int:
-        """A batch for each model alone: who cannot take one event passes over it, and who cannot work at all stops."""
+        """
+        Advance each model alone by a batch.
+
+        A model that cannot take a single event passes over it; one that cannot work at all is stopped for a while.
+        """
         for model in models:
             if (position := positions.reached(conn, [model])) is None:
                 continue
@@ -196,5 +203,5 @@ class Follower:
 
 
 def _is_away(conn: Connection, error: Exception) -> bool:
-    """Whether the database is away, or has ended the connection."""
+    """Return whether the database is away, has ended the connection, or refused a lock."""
     return conn.closed or isinstance(error, PersistenceError | LockNotAvailable)

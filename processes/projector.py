@@ -17,40 +17,40 @@ from projections.engine import positions
 from projections.engine.positions import Read
 from projections.engine.read_model import ReadModel
 
-POLL_S = 0.5
+POLL_S = 0.5  # longest wait for the next event
 TROUBLE_S = 1.0  # pause after the database could not be reached
-REBUILD_CHECK_S = 60.0  # after how long it looks again whether a read model is outdated
-PROGRESS_S = 5.0  # between two lines of the log about one rebuild
+REBUILD_CHECK_S = 60.0  # between two looks for outdated read models
+PROGRESS_S = 5.0  # between two log lines about one rebuild
 
 log = structlog.get_logger(process="projector")
 
 
 class Projector:
     """
-    Moves read models together; one that cannot take an event passes over it alone, on the record.
+    Moves read models together; one that cannot take an event passes over it alone, and that is recorded.
 
-    Those that another process acts on are moved apart from all others, since it waits while they are, and after them:
-    it mostly has moved them itself by then, and whoever reads waits for the others.
+    The models that another process acts on (`polled_by`) are moved in groups of their own, since that process has to
+    wait meanwhile. They come last: mostly that process has moved them itself by then, and requests wait for the others.
     """
 
     def __init__(self, models: Sequence[ReadModel], read: Read) -> None:
         self.models, self.read = models, read
-        acting = dict.fromkeys(sorted({model.polled_by or "" for model in models}))  # the others first
+        acting = dict.fromkeys(sorted({model.polled_by or "" for model in models}))  # "" (nobody polls it) comes first
         groups = [[model for model in models if (model.polled_by or "") == who] for who in acting]
         self._batch = LastBatch(read)
         self._followers = [Follower(group, self._batch) for group in groups]
 
     def step(self, conn: Connection) -> int:
-        """One batch; returns how many events it had at most. 0: everything that can go on is at the head."""
+        """Take one batch in each group; return the size of the largest, 0 when all that can go on are at the head."""
         self._batch.forget()
         return max(follower.try_step(conn) for follower in self._followers)
 
 
 class Rebuilder:
     """
-    Rebuilds what is outdated, beside the projector, which moves on what is not.
+    Rebuilds the outdated read models in a thread, while the projector moves on the others.
 
-    Readers keep the old rows meanwhile.
+    Readers are shown the old rows meanwhile.
     """
 
     def __init__(self, models: Sequence[ReadModel], read: Read, stop: Stop) -> None:
@@ -59,9 +59,9 @@ class Rebuilder:
 
     def rebuild(self, conn: Connection) -> None:
         """
-        Everything that is outdated now; what cannot be rebuilt is logged, and holds up no other.
+        Rebuild every model that is outdated now. A rebuild that fails is logged, and the next one begins.
 
-        Raises Stopped when it is told to stop, and psycopg.Error or PersistenceError when the database is away.
+        Raises Stopped when the process is to end, and psycopg.Error or PersistenceError when the database is away.
         """
         for model in positions.outdated(conn, self._models):
             try:
@@ -85,18 +85,18 @@ class Rebuilder:
 
 
 class Stopped(Exception):
-    """The process ends; what is half rebuilt is begun anew by the next."""
+    """The process is to end in the midst of a rebuild; the next process starts that rebuild again."""
 
 
 def run(projector: Projector, connect: Callable[[], Connection], stop: Stop) -> None:
-    """Until stopped; a database that is away is waited for. Rebuilds are made in a thread beside it."""
+    """Keep the models up to date until stopped, and wait for a database that is away. Rebuilds run in a thread."""
     rebuilder = Rebuilder(projector.models, projector.read, stop)
     rebuilding = threading.Thread(target=_keep_rebuilding, args=(rebuilder, connect, stop), name="rebuilder")
     rebuilding.start()
     try:
         _keep_moving(projector, connect, stop)
     finally:
-        stop.set()  # also when it ends by an error: the thread must not keep the process alive
+        stop.set()  # also after an error: otherwise the thread would keep the process alive
         rebuilding.join()
 
 
@@ -115,7 +115,7 @@ def _keep_moving(projector: Projector, connect: Callable[[], Connection], stop: 
 
 
 def _keep_rebuilding(rebuilder: Rebuilder, connect: Callable[[], Connection], stop: Stop) -> None:
-    """Until stopped; looks every REBUILD_CHECK_S."""
+    """Look for outdated models every REBUILD_CHECK_S until stopped."""
     while not stop.is_set():
         try:
             with connect() as conn:

@@ -1,1 +1,1 @@
-"""The `routines` command: settings, the composition of the system, and how it runs on a machine."""
+"""The `routines` command: the settings, the composition of the system, and how it runs on a machine."""

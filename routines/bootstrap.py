@@ -1,4 +1,4 @@
-"""The only place that builds things: from settings to a system of parts."""
+"""Builds the system from the settings. Nothing else in the code constructs the parts that processes share."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -29,11 +29,11 @@ from routines.settings import Settings
 Pool = ConnectionPool[psycopg.Connection[tuple[Any, ...]]]
 CONNECT_TIMEOUT_S = 5
 POOL_TIMEOUT_S = 5.0
-RECONNECT_TIMEOUT_S = 4.0  # the pool waits ever longer between its tries; after so long it begins anew
+RECONNECT_TIMEOUT_S = 4.0  # the pool doubles the pauses between its tries; after so many seconds it starts over
 
 
 class System(msgspec.Struct, frozen=True):
-    """The built parts that every process shares."""
+    """The parts that every process needs, built from one set of settings."""
 
     settings: Settings
     pool: Pool
@@ -45,7 +45,7 @@ class System(msgspec.Struct, frozen=True):
 
 @contextmanager
 def system(settings: Settings) -> Iterator[System]:
-    """A system over the database of the settings, closed at the end."""
+    """Yield a system over the database of the settings, and close its connections at the end."""
     with _pool(settings) as pool:
         store = EventStore(PostgresRecorder(pool, settings.limits.read_batch_bytes), settings.limits)
         clock = DatabaseClock(pool)
@@ -68,9 +68,9 @@ def _count_all(pool: Pool, quota: str, least: int) -> Mapping[UUID, int]:
 
 def prepare(settings: Settings) -> list[str]:
     """
-    Roles, log, vault and read models, ready for every process. Raises CannotMigrate.
+    Prepare the roles, the log, the vault and the read models of the database. Raises CannotMigrate.
 
-    Returns the names of the read models that are left to the projector, which rebuilds them while others work.
+    Returns the names of the outdated read models, which the projector rebuilds while the other processes work.
     """
     migrate(settings.database_url)
     with system(settings) as ready, ready.pool.connection() as conn:
@@ -78,30 +78,30 @@ def prepare(settings: Settings) -> list[str]:
 
 
 def make_keys(path: str) -> bool:
-    """The key file of the vault where there is none; whether it was made. Raises VaultClosed if it is of no use."""
+    """Make the vault's key file unless there is one; return whether it was made. Raises VaultClosed if unusable."""
     ring = KeyRing(path)
-    made = ring.create()
+    is_new = ring.create()
     ring.ids()
-    return made
+    return is_new
 
 
 def first_board_token(settings: Settings) -> str | None:
-    """The token of the first user, the first time; None ever after."""
+    """Return the token of the first user at the first call for a database; None at later ones."""
     with system(settings) as ready:
-        minted = ready.executor.attempt(keys.mint_first).result
-    return minted.token if minted else None
+        key = ready.executor.attempt(keys.mint_first).result
+    return key.token if key else None
 
 
 def another_board_token(ready: System, name: str, user_id: UUID = FIRST_USER) -> str:
-    """A further token for a user. Raises NotFound."""
+    """Mint a further key for a user and return its token. Raises NotFound when there is no such user."""
     return ready.executor.attempt(lambda work: keys.mint_board_key(work, name, user_id)).result.token
 
 
 def connect(settings: Settings) -> psycopg.Connection[tuple[Any, ...]]:
     """
-    A connection of one's own, with the service's rights and limits, for work on read models.
+    Open a connection outside the pool, with the rights and limits of the service, for work on read models.
 
-    A commit on it does not wait for the disk: what a crash takes with it is folded again.
+    A commit on it does not wait for the disk (synchronous_commit is off): what a crash loses is folded again.
     """
     return psycopg.connect(settings.database_url, autocommit=True, **_kwargs(synchronous_commit="off"))
 
@@ -119,7 +119,7 @@ def _pool(settings: Settings) -> Pool:
 
 
 def _kwargs(**more: str) -> dict[str, Any]:
-    """A silent or dead peer is noticed within seconds; whoever we log in as, we act as the service."""
+    """Return connection arguments: act as the service, whatever the login, and notice a dead peer within seconds."""
     options = {"role": SERVICE, "search_path": SCHEMA, **LIMITS, **more}
     return {
         "options": " ".join(f"-c {name}={value}" for name, value in options.items()),

@@ -1,4 +1,4 @@
-"""The `routines` command: one group, a command for each process and each thing an operator does."""
+"""The `routines` command: one command for each process and for each task of an operator."""
 
 import os
 import sys
@@ -40,32 +40,45 @@ URL = "ROUTINES_DATABASE_URL"
 @click.version_option(package_name="routines", prog_name="routines")
 def main() -> None:
     """
-    Recurring work for AI agents, with a record of every run.
+    Run recurring work for AI agents, and keep a record of every run.
 
     \b
-    Start here:   routines up       everything on this machine, Postgres included
-                  routines demo     watch a schedule fire, in another terminal
-    Piece by piece, against your own Postgres (ROUTINES_DATABASE_URL):
+    Start here:   routines up       runs everything on this machine, Postgres included
+                  routines demo     shows how a schedule fires; run it in another terminal
+    To run the processes one by one, with your own Postgres (ROUTINES_DATABASE_URL):
                   routines init, then routines web | scheduler | projector | delivery
     """  # noqa: D301 the \b is click's
 
 
 @main.command()
-@click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False), default=DATA_DIR, show_default=True)
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=3100, show_default=True, type=click.IntRange(0, 65535), help="0 picks a free one.")
-@click.option("--allow-private-targets", is_flag=True, help="Webhooks and callbacks may go to private addresses, too.")
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=DATA_DIR,
+    show_default=True,
+    help="The directory that holds the database, the keys, the board token and the logs.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option(
+    "--port",
+    default=3100,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="The port to listen on; 0 picks a free one.",
+)
+@click.option("--allow-private-targets", is_flag=True, help="Allow webhooks and callbacks to private addresses.")
 def up(data_dir: Path, host: str, port: int, *, allow_private_targets: bool) -> None:
     """
     Run the whole system until Ctrl-C.
 
-    Starts an embedded Postgres in the data directory (or uses ROUTINES_DATABASE_URL), and the web, scheduler,
-    projector and delivery processes; one that dies is started again. The first time it prints a board token, once, and keeps it
-    in DATA_DIR/board.token. The keys of the secrets are made in DATA_DIR/secret.keys (or ROUTINES_KEY_FILE). For
-    scripts, DATA_DIR/up.json says where everything is.
+    The command starts an embedded Postgres in the data directory (or uses ROUTINES_DATABASE_URL) and the web,
+    scheduler, projector and delivery processes. A process that dies is started again. The first start prints a board
+    token, once, and keeps it in DATA_DIR/board.token. The keys of the secrets are made in DATA_DIR/secret.keys (or
+    in the file that ROUTINES_KEY_FILE names). Scripts find the URL, the process ids, the URL of the database and the
+    key file in DATA_DIR/up.json.
 
-    Started by root, the four processes run as the system account `routines`, and Postgres as `routines-db` or as a
-    `postgres` that is there; accounts that are missing are made, with useradd.
+    If root starts it, the four processes run as the system account `routines`, and Postgres runs as `routines-db` or
+    as `postgres` if only that account exists. Missing accounts are made with useradd.
     """
     sys.exit(
         supervise(
@@ -102,10 +115,11 @@ def init() -> None:
     """
     Prepare the database of ROUTINES_DATABASE_URL: roles, event log, read models, first board token.
 
-    Needs a user that may create roles, once per version. Prints the token of the first board user the first time.
-    A database of an older version is brought to this one; one that a newer version wrote is left alone. Read models that
-    this version keeps otherwise are rebuilt by its projector, while their old rows are shown: docs/upgrading.md.
-    Where ROUTINES_KEY_FILE names no file yet, makes it: see `routines secrets --help`.
+    The database user must be allowed to create roles; this is needed once per version. The first time, the command
+    prints the token of the first board user. It brings a database of an older version to this version, and does not
+    touch one that a newer version has written. If this version stores a read model differently, its projector rebuilds
+    that model and the old rows are shown meanwhile: see docs/upgrading.md. If ROUTINES_KEY_FILE names a file that does
+    not exist, the command makes it: see `routines secrets --help`.
     """
     settings = entry.settings()
     try:
@@ -125,15 +139,22 @@ def init() -> None:
 
 
 @main.command("board-key")
-@click.option("--name", default="command line", show_default=True, help="What the key is for.")
-@click.option("--user", "user_id", type=click.UUID, default=FIRST_USER, show_default="the first user", help="Their id.")
+@click.option("--name", default="command line", show_default=True, help="A name that says what the key is for.")
+@click.option(
+    "--user",
+    "user_id",
+    type=click.UUID,
+    default=FIRST_USER,
+    show_default="the first user",
+    help="The id of the user who gets the key.",
+)
 def board_key(name: str, user_id: UUID) -> None:
     """
-    Mint a further board token; for an operator, when somebody's token is lost or has expired.
+    Mint a further board token, for a user whose token is lost or has expired.
 
-    Needs the database's owner in ROUTINES_DATABASE_URL, as `routines init` does: the log lets the service alone give
-    nobody a key of somebody else's. Over the database of `routines up` that is postgres in the place of
-    routines_service. `routines audit grants` shows such keys.
+    ROUTINES_DATABASE_URL must log in as the owner of the database, as for `routines init`: the log does not let the
+    service itself give anybody a key of somebody else. For the database of `routines up`, use its URL with postgres in
+    place of routines_service. `routines audit grants` shows such keys.
     """
     with bootstrap.system(entry.settings()) as system:
         try:
@@ -146,17 +167,17 @@ def board_key(name: str, user_id: UUID) -> None:
 
 
 @main.command()
-@click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=3100, show_default=True, type=click.IntRange(0, 65535))
-@click.option("--fd", type=click.IntRange(0), help="An open socket to listen on instead, inherited from who starts us.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", default=3100, show_default=True, type=click.IntRange(0, 65535), help="The port to listen on.")
+@click.option("--fd", type=click.IntRange(0), help="Listen on this socket instead, inherited from the parent process.")
 def web(host: str, port: int, fd: int | None) -> None:
-    """Serve the HTTP API. Any number may run."""
+    """Serve the HTTP API. Any number of these processes may run."""
     serve(entry.begin("web"), host, port, fd)
 
 
 @main.command()
 def scheduler() -> None:
-    """Fire schedules when they are due. Any number may run."""
+    """Fire schedules when they are due. Any number of these processes may run."""
     with entry.process("scheduler") as (system, stop):
         running = schedulers.Scheduler(system.executor, system.store.after, system.settings.batch)
         schedulers.run(running, lambda: bootstrap.connect(system.settings), stop)
@@ -164,7 +185,7 @@ def scheduler() -> None:
 
 @main.command()
 def projector() -> None:
-    """Keep the read models at the head of the event log. Any number may run."""
+    """Keep the read models up to date with the event log. Any number of these processes may run."""
     with entry.process("projector") as (system, stop):
         running = projectors.Projector(catalogue.ALL, system.store.after)
         projectors.run(running, lambda: bootstrap.connect(system.settings), stop)
@@ -173,9 +194,9 @@ def projector() -> None:
 @main.command()
 def delivery() -> None:
     """
-    Send webhooks, heartbeats and callbacks. Any number may run.
+    Send webhooks, heartbeats and callbacks. Any number of these processes may run.
 
-    To public addresses only, unless ROUTINES_ALLOW_PRIVATE_TARGETS is true.
+    They are sent to public addresses only, unless ROUTINES_ALLOW_PRIVATE_TARGETS is true.
     """
     with entry.process("delivery") as (system, stop):
         settings = system.settings

@@ -1,4 +1,4 @@
-"""The one clock. Time is the database's, so that machines need not agree."""
+"""The clock of all processes. Its time is the database's, so the clocks of the machines need not agree."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -7,14 +7,14 @@ from typing import Any
 import psycopg
 from psycopg_pool import ConnectionPool
 
-MAX_AGE_S = 1.0
+MAX_AGE_S = 1.0  # after which the database is asked again
 
 
 class DatabaseClock:
     """
-    Postgres's time, asked at most once a second and carried on by the monotonic clock in between.
+    Returns Postgres's time: read at most once a second, and carried on by the monotonic clock in between.
 
-    It is never early: the time between Postgres's reading and our receipt of it is left out.
+    It is never ahead of Postgres, because the time between Postgres's reading and its arrival here is not added.
     """
 
     def __init__(self, pool: ConnectionPool[psycopg.Connection[tuple[Any, ...]]]) -> None:
@@ -22,9 +22,9 @@ class DatabaseClock:
         self._sample = (float("-inf"), datetime.min.replace(tzinfo=UTC))
 
     def __call__(self) -> datetime:
-        """Now, in UTC."""
-        taken_at, reading = self._sample
-        age_s = time.monotonic() - taken_at
+        """Return the present time, in UTC."""
+        sampled_at, reading = self._sample
+        age_s = time.monotonic() - sampled_at
         if not 0 <= age_s < MAX_AGE_S:
             reading, age_s = self._read(), 0.0
         return reading + timedelta(seconds=age_s)

@@ -2,8 +2,8 @@
 
 
 class CannotStart(Exception):
-    """Something is in the way; the message says what, and what to do about it"""
+    """Something keeps the system from starting; the message says what, and what to do about it."""
 
 
 class PostgresUnavailable(CannotStart):
-    """There is no Postgres to be had here; the message says what to do about it"""
+    """The embedded Postgres cannot be had or started; the message says what to do about it."""

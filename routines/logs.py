@@ -1,8 +1,8 @@
 """
 Structured logs: one JSON object a line on standard error.
 
-Each has `timestamp` (UTC), `level`, `process` and `event`; those of libraries `logger`; those within a span the ids of
-its trace.
+Each line has `timestamp` (UTC), `level`, `process` and `event`. Lines of libraries have `logger` as well, and lines
+within a span have `trace_id` and `span_id`.
 """
 
 import logging
@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 
 def configure(level: str, process: str) -> None:
-    """From here on every line of this process looks the same, those of libraries and crashes included."""
+    """Give every later log line of this process the same form, those of libraries and crashes included."""
 
     def of_process(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
         line.setdefault("process", process)
@@ -50,11 +50,11 @@ def configure(level: str, process: str) -> None:
 
 
 def _of_trace(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
-    """The span within which something was said, if somebody keeps it."""
-    within = trace.get_current_span().get_span_context()
-    if within.is_valid:
-        line["trace_id"] = trace.format_trace_id(within.trace_id)
-        line["span_id"] = trace.format_span_id(within.span_id)
+    """Add the ids of the current span, if there is one."""
+    context = trace.get_current_span().get_span_context()
+    if context.is_valid:
+        line["trace_id"] = trace.format_trace_id(context.trace_id)
+        line["span_id"] = trace.format_span_id(context.span_id)
     return line
 
 

@@ -1,12 +1,12 @@
 """
 Brings a database up to this version: roles, numbered migrations, then the functions of the log.
 
-`application/migrations/NNNN_name.sql` are applied in order, each once and in a transaction of its own, and recorded in
-`log.migrations`. Each runs as the owner of the log; one that is about the read models begins with
-`SET LOCAL ROLE routines_service`. `application/event_store/log.sql` holds what can be replaced as a whole; it is applied again
-whenever it has changed. A database that another version wrote is recognised before anything is done to it.
+The files `application/migrations/NNNN_name.sql` are applied in order, each once and in a transaction of its own, and
+recorded in `log.migrations`. Each runs as the owner of the log; one that alters read models begins with
+`SET LOCAL ROLE routines_service`. `application/event_store/log.sql` holds what can be replaced as a whole; it is
+applied again whenever it has changed. A database of another version is recognised before anything is changed.
 
-Safe to run by several processes at once, and again.
+Several processes may run the migrations at once, and repeat them.
 """
 
 import hashlib
@@ -45,10 +45,10 @@ NOTE = """
     ON CONFLICT (number) DO UPDATE
     SET name = excluded.name, sha256 = excluded.sha256, program = excluded.program, applied_at = now()"""
 NEW_ROLE = """DO $$ BEGIN CREATE ROLE {} {}; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"""
-LOCK_TIMEOUT = "5s"  # of a migration: while it waits for a table, everybody else waits behind it
-# A process that is frozen or cut off must not stop the others.
-TRANSACTION_LIMIT = "20s"  # for one that goes silent between two messages; Postgres 17 and later know it
-SINCE = 170_000
+LOCK_TIMEOUT = "5s"  # for a migration: while it waits for a table, everybody else waits behind it
+# These limits keep a process that is frozen or cut off from blocking the others.
+TRANSACTION_LIMIT = "20s"  # ends a transaction whose process falls silent; Postgres 17 and later have it
+SINCE = 170_000  # the version of Postgres that has transaction_timeout
 LIMITS = {"lock_timeout": "5s", "idle_in_transaction_session_timeout": "5s", "statement_timeout": "60s"}
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -59,7 +59,7 @@ class CannotMigrate(Exception):
 
 
 class Migration(msgspec.Struct, frozen=True):
-    """One file of SQL. `text` is what is run, `sha256` that of the whole file."""
+    """One file of SQL. `text` is what is executed, `sha256` the hash of the whole file."""
 
     number: int
     name: str
@@ -77,30 +77,30 @@ class Applied(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What is left to do. `functions` is None when they are as they should be."""
+    """The migrations still to apply, and the functions of the log; `functions` is None when they are up to date."""
 
     migrations: Sequence[Migration]
     functions: Migration | None
 
 
 def known() -> list[Migration]:
-    """The numbered migrations of this version, in order."""
+    """Return the numbered migrations of this version, in order."""
     paths: list[Traversable] = [*files("application").joinpath("migrations").iterdir()]
-    found = [_migration(path) for path in paths if path.name.endswith(".sql")]
-    return sorted(found, key=lambda migration: migration.number)
+    migrations = [_migration(path) for path in paths if path.name.endswith(".sql")]
+    return sorted(migrations, key=lambda migration: migration.number)
 
 
 def migrate(url: str, migrations: Sequence[Migration] | None = None) -> None:
     """
-    Brings the database up to this version; does nothing when it is there already.
+    Bring the database up to this version; do nothing when it is there already.
 
     Needs a user that may create roles and schemas (`url` of a superuser or the database's owner with CREATEROLE).
     Raises CannotMigrate when the user may not, when a newer version has written, or when a migration fails.
     """
-    wanted = known() if migrations is None else migrations
+    migrations = known() if migrations is None else migrations
     with psycopg.connect(url, autocommit=True) as conn:
         conn.execute(LOCK)
-        plan = _plan(_applied(conn), wanted)
+        plan = _plan(_applied(conn), migrations)
         if not plan.migrations and plan.functions is None:
             return
         try:
@@ -114,39 +114,41 @@ def migrate(url: str, migrations: Sequence[Migration] | None = None) -> None:
 
 
 def check(conn: Connection) -> None:
-    """Raises CannotMigrate unless the database is of this version, as a process needs it."""
+    """Raise CannotMigrate unless the database is of this version, as every process needs it."""
     plan = _plan(_applied(conn), known())
     if plan.migrations or plan.functions is not None:
         raise CannotMigrate(f"The database is not of version {VERSION} yet: run `routines init` of it first, {GUIDE}")
 
 
-def _plan(applied: Sequence[Applied], wanted: Sequence[Migration]) -> Plan:
-    """What has to be done. Raises CannotMigrate when another version has written what this one does not know."""
-    by_number = {migration.number: migration for migration in wanted}
-    before = {one.number: one for one in applied if one.number != FUNCTIONS}
-    for one in before.values():
-        if (migration := by_number.get(one.number)) is None:
+def _plan(applied: Sequence[Applied], migrations: Sequence[Migration]) -> Plan:
+    """Return what has to be applied. Raises CannotMigrate when another version applied what this one does not know."""
+    by_number = {migration.number: migration for migration in migrations}
+    before = {entry.number: entry for entry in applied if entry.number != FUNCTIONS}
+    for entry in before.values():
+        if (migration := by_number.get(entry.number)) is None:
             raise CannotMigrate(
-                f"A newer version wrote this database: migration {one.name} is of {one.program}, and this is {VERSION}. "
-                f"Install {one.program} or later, or restore the copy from before the upgrade; {GUIDE}"
+                f"A newer version wrote this database: migration {entry.name} is of {entry.program}, "
+                f"and this is {VERSION}. Install {entry.program} or later, "
+                f"or restore the copy from before the upgrade; {GUIDE}"
             )
-        if migration.sha256 != one.sha256:
+        if migration.sha256 != entry.sha256:
             raise CannotMigrate(
-                f"Migration {one.name} was applied by {one.program} with another content than it has in this {VERSION}. "
-                f"Applied files are never edited: install the version that the database is of, {GUIDE}"
+                f"Migration {entry.name} was applied by {entry.program} with another content than it has "
+                f"in this {VERSION}. Applied files are never edited: "
+                f"install the version that the database is of, {GUIDE}"
             )
-    left = [migration for migration in wanted if migration.number not in before]
-    if left and before and left[0].number < max(before):
+    pending = [migration for migration in migrations if migration.number not in before]
+    if pending and before and pending[0].number < max(before):
         raise CannotMigrate(
-            f"Migration {left[0].name} was not applied before {before[max(before)].name}, though its number is lower. "
+            f"Migration {pending[0].name} was not applied before {before[max(before)].name}, though its number is lower. "
             f"Give it the next number that is free; {GUIDE}"
         )
-    return Plan(migrations=left, functions=_outdated_functions(applied))
+    return Plan(migrations=pending, functions=_outdated_functions(applied))
 
 
 def _outdated_functions(applied: Sequence[Applied]) -> Migration | None:
     functions = _functions()
-    before = next((one for one in applied if one.number == FUNCTIONS), None)
+    before = next((entry for entry in applied if entry.number == FUNCTIONS), None)
     if before is None:
         return functions
     if before.sha256 == functions.sha256:
@@ -161,7 +163,7 @@ def _outdated_functions(applied: Sequence[Applied]) -> Migration | None:
 
 def _functions() -> Migration:
     migration = _migration(files("application").joinpath("event_store", "log.sql"))
-    settings = f"{migration.sha256}{LIMITS}{TRANSACTION_LIMIT}"  # of the roles
+    settings = f"{migration.sha256}{LIMITS}{TRANSACTION_LIMIT}"  # the limits are settings of the roles
     return msgspec.structs.replace(migration, sha256=hashlib.sha256(settings.encode()).hexdigest())
 
 
@@ -177,17 +179,17 @@ def _migration(path: Traversable) -> Migration:
 
 
 def _comparable(text: str) -> list[int]:
-    """The first three numbers of a version."""
+    """Return the first three numbers of a version."""
     return [int(digits) for digits in re.findall(r"\d+", text)[:3]]
 
 
 def _applied(conn: Connection) -> list[Applied]:
     row = conn.execute(IS_RECORDED).fetchone()
-    return [Applied(*one) for one in conn.execute(APPLIED)] if row and row[0] else []
+    return [Applied(*columns) for columns in conn.execute(APPLIED)] if row and row[0] else []
 
 
 def _apply(conn: Connection, migration: Migration) -> None:
-    """All of a migration together with its record, or nothing."""
+    """Apply the migration and record it, in one transaction."""
     try:
         with _as_owner(conn):
             conn.execute(SQL("SET LOCAL lock_timeout = {}").format(LOCK_TIMEOUT))

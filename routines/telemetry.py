@@ -1,9 +1,9 @@
 """
-Where traces go: to a collector over OTLP/HTTP, when the variables of OpenTelemetry name one; else nowhere.
+Sends traces to a collector over OTLP/HTTP when the variables of OpenTelemetry name one; otherwise nowhere.
 
-OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or OTEL_TRACES_EXPORTER=otlp switch it on; what else
-there is to say (headers, sampling, batches, resource attributes) the SDK reads from its own variables. It is the
-extra `telemetry` of the package: a process without it says so and works on.
+OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or OTEL_TRACES_EXPORTER=otlp switch it on. The SDK reads
+headers, sampling, batches and resource attributes from its own variables. The exporter is in the extra `telemetry` of
+the package: a process without it logs a warning and works on.
 """
 
 from collections.abc import Mapping
@@ -20,11 +20,11 @@ log = structlog.get_logger()
 
 
 def configure(process: str, env: Mapping[str, str]) -> None:
-    """Spans of this process are kept and sent from here on, if the environment asks for it."""
+    """Send the later spans of this process, if the environment asks for it."""
     if not is_wanted(env):
         return
     try:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 an extra
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 it is in an extra
         from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
@@ -38,7 +38,11 @@ def configure(process: str, env: Mapping[str, str]) -> None:
 
 
 def is_wanted(env: Mapping[str, str]) -> bool:
-    """An exporter is named, `none` or one that we have not is not wanted; without a name any endpoint will do."""
+    """
+    Return whether traces are to be sent: the exporter is `otlp`, or none is named and there is an endpoint.
+
+    An exporter that we do not have is logged, and nothing is sent.
+    """
     exporter = env.get(EXPORTER)
     if exporter not in (None, "", "otlp", "none"):
         log.warning("traces_not_sent", why=f"{EXPORTER} must be otlp or none")

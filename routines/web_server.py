@@ -17,16 +17,20 @@ from web.http.fair_threads import FairThreads
 from web.http.peers import Peers
 from web.http.protocol import Connection
 
-DRAIN_S = 5  # how long requests at work may take after SIGTERM
-SPARE_FILES = 64  # descriptors that are left for files, sockets of threads, and clients not yet hung up on
+DRAIN_S = 5  # how long requests under way may take after SIGTERM
+SPARE_FILES = 64  # descriptors for files, sockets of threads, and clients that are about to be refused
 LONGEST_BACKLOG = 1024
-KEEP_ALIVE_S = 65  # longer than clients and proxies do, or one may send a request just when we hang up
+KEEP_ALIVE_S = 65  # longer than clients and proxies wait: else one sends a request just as we close
 
 
 def serve(settings: Settings, host: str, port: int, fd: int | None = None) -> None:
-    """Until SIGTERM or Ctrl-C; requests at work are finished. Listens on the inherited socket `fd` if there is one."""
+    """
+    Serve the API until SIGTERM or Ctrl-C, and finish the requests that are under way then.
+
+    Listens on the inherited socket `fd` if it is given, else on the host and port.
+    """
     with bootstrap.system(settings) as system:
-        set_asyncio_executor(request_threads(settings))  # type: ignore[arg-type]  # any executor will do
+        set_asyncio_executor(request_threads(settings))  # type: ignore[arg-type]  # Litestar accepts any executor
         backend = Backend(system.executor, system.pool, settings.patience_s)
         public_url = settings.public_url or f"http://{host}:{port}"
         with_routines = has_jetty_routines(os.environ)
@@ -35,14 +39,14 @@ def serve(settings: Settings, host: str, port: int, fd: int | None = None) -> No
 
 
 def request_threads(settings: Settings) -> FairThreads:
-    """Where requests are worked on: half of the threads are not for one tenant alone."""
+    """Return the threads that work on requests; one tenant alone gets at most half of them."""
     return FairThreads(settings.threads, max(settings.threads // 2, 1))
 
 
 def server(
     app: ASGIApp, settings: Settings, host: str, port: int, connection: type[Connection] = Connection
 ) -> uvicorn.Server:
-    """The server of the application, ready to run."""
+    """Return the server of the application, ready to run."""
     most, backlog = _room(settings)
     most_of_peer = min(settings.limits.max_connections_per_peer, max(most // 2, 1))
     peers = Peers(most, most_of_peer, settings.proxies)
@@ -67,9 +71,10 @@ def server(
 
 def _room(settings: Settings) -> tuple[int, int]:
     """
-    How many clients there may be, and how many may wait to be accepted: those are, at once, before any is hung up on.
+    Return how many clients may be connected, and how many may wait to be accepted.
 
-    So many that the process never runs out of descriptors: it needs some for Postgres and for files.
+    All that wait are accepted at once before any is closed. Both numbers are chosen so that the process never runs out
+    of descriptors: it also needs some for Postgres and for files.
     """
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     spare = max(SPARE_FILES, descriptors // 4)

@@ -1,1 +1,1 @@
-"""The delivery process: takes what is due to its receivers, fairly and only to public addresses."""
+"""The delivery process: sends what is due, to public addresses only; companies take turns."""

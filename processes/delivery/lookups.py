@@ -1,9 +1,9 @@
 """
-Names of hosts are looked up apart from everything else, and one that is not answered holds up nobody.
+Looks up the names of hosts, so that a name server which does not answer delays only the requests to its names.
 
-A look-up is the system's (/etc/hosts, nsswitch.conf and all), and one that hangs cannot be stopped. So each has a
-thread of its own, nobody waits for it longer than `lookup_limit_s`, and until it ends it counts: for its name, for the
-company that asked for it, and for the process.
+A look-up goes through the system's resolver (/etc/hosts, nsswitch.conf), and one that hangs cannot be stopped. So each
+runs in a thread of its own, nobody waits for it longer than `lookup_limit_s`, and until it ends it counts towards three
+limits: that of its name, that of the company that asked for it, and that of the process.
 """
 
 import asyncio
@@ -20,16 +20,16 @@ import msgspec
 from domain.bounds.limits import Limits
 from processes.delivery.shares import Shares
 
-Resolve = Callable[[str, int], Awaitable[list[str]]]  # the addresses of a name
-AddressInfo = list[tuple[Any, Any, int, str, tuple[Any, ...]]]  # what getaddrinfo gives
+Resolve = Callable[[str, int], Awaitable[list[str]]]  # returns the addresses of a host name; the number is the port
+AddressInfo = list[tuple[Any, Any, int, str, tuple[Any, ...]]]  # what socket.getaddrinfo returns
 
 
 class Overdue(Exception):
-    """The name of the host cannot be resolved in time"""
+    """The name of the host was not resolved within `lookup_limit_s`, or too many look-ups of it hang."""
 
 
 class Lookup(msgspec.Struct, frozen=True):
-    """One that is under way."""
+    """A look-up that has not ended; `overdue_at` is the time of the event loop after which nobody waits for it."""
 
     host: str
     company_id: UUID | None
@@ -38,7 +38,7 @@ class Lookup(msgspec.Struct, frozen=True):
 
 
 class Lookups:
-    """Those that ask for the same name at the same time share one answer; answers are not kept."""
+    """The look-ups of one process. Requests for the same name at the same time share an answer; nothing is cached."""
 
     def __init__(self, resolve: Resolve, limits: Limits) -> None:
         self._resolve = resolve
@@ -47,7 +47,7 @@ class Lookups:
         self._running: list[Lookup] = []
 
     async def addresses(self, host: str, port: int, company_id: UUID | None) -> list[str]:
-        """Raises Overdue, and what the resolver raises."""
+        """Return the addresses of the host. Raises Overdue, and what the resolver raises."""
         if _is_address(host):
             return [host]
         try:
@@ -58,12 +58,12 @@ class Lookups:
             raise Overdue from None
 
     def close(self) -> None:
-        """Nobody waits any longer; threads that hang end with the process."""
+        """Cancel every wait; threads that hang end with the process."""
         for lookup in self._running:
             lookup.task.cancel()
 
     async def _lookup(self, host: str, port: int, company_id: UUID | None) -> Lookup:
-        """One to wait for: another's, or one of our own as soon as it may begin."""
+        """Return the look-up to wait for: one of this name that runs, or a new one as soon as the limits allow it."""
         while True:
             now = asyncio.get_running_loop().time()
             same = [lookup for lookup in self._running if lookup.host == host]
@@ -92,15 +92,15 @@ class Lookups:
         self._running = [other for other in self._running if other is not lookup]
         self._shares.give_back(lookup.company_id)
         if not lookup.task.cancelled():
-            lookup.task.exception()  # whoever still waits is told; else nobody wants to know
+            lookup.task.exception()  # marks it as retrieved, so that asyncio does not log it; whoever waits gets it
 
 
 async def resolve(host: str, port: int) -> list[str]:
-    """The system's answer."""
+    """Return the addresses that the system's resolver gives, each once. Raises socket.gaierror."""
     answer: Future[AddressInfo] = Future()
     Thread(target=_get_addresses, args=(answer, host, port), name="lookup", daemon=True).start()
-    found = await asyncio.wrap_future(answer)
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+    rows = await asyncio.wrap_future(answer)
+    return list(dict.fromkeys(str(address[0]) for *_, address in rows))
 
 
 def _get_addresses(answer: "Future[AddressInfo]", host: str, port: int) -> None:
@@ -108,7 +108,7 @@ def _get_addresses(answer: "Future[AddressInfo]", host: str, port: int) -> None:
         return
     try:
         answer.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-    except Exception as error:  # noqa: BLE001 whoever waits is told
+    except Exception as error:  # noqa: BLE001 whoever waits gets it
         answer.set_exception(error)
 
 

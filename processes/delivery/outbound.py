@@ -1,10 +1,10 @@
 """
-Requests to addresses that others have given us: to public ones only, unless told otherwise.
+Sends requests to addresses that others chose: to public ones only, unless a setting allows private ones (SSRF).
 
-A name is resolved once, the connection goes to an address that was judged, and the peer's is looked at before a byte
-is sent; so it does not matter what the name resolves to the next time. Redirects are answers and are not followed,
-proxies of the environment are not asked, and whatever a receiver does, it is over after LIMIT_S, and after
-`max_answer_bytes` of an answer.
+A name is resolved once, the connection goes to an address that was checked, and the peer's address is checked again
+before a byte is sent; so it does not matter what the name resolves to the next time. Redirects are not followed: they
+are answers. Proxies of the environment are not used. Whatever a receiver does, an attempt is over after LIMIT_S, and
+reads at most `max_answer_bytes` of an answer.
 """
 
 import asyncio
@@ -28,22 +28,22 @@ from domain.delivery.delivery import Answer
 from domain.delivery.outbound_url import BadTarget, host_of, is_private_by_name, request_target
 from processes.delivery.lookups import Lookups, Overdue, Resolve, resolve
 
-LIMIT_S = 10.0  # for all of an attempt
-CONNECT_S = 5.0
-MOST_DIGITS = 9
+LIMIT_S = 10.0  # for a whole attempt
+CONNECT_S = 5.0  # for each connection that is tried
+MOST_DIGITS = 9  # of Retry-After that are read
 PRIVATE = "The address is not public, and private ones are not allowed (ROUTINES_ALLOW_PRIVATE_TARGETS)"
 
-_SENDER: ContextVar[UUID | None] = ContextVar("sender", default=None)  # the company whose request is under way
+_SENDER: ContextVar[UUID | None] = ContextVar("sender", default=None)  # the company whose request is being sent
 
 
 class Refused(httpcore.ConnectError):
-    """The host leads to no address that we may connect to."""
+    """The host has no address to which the service may connect."""
 
 
 class Client:
-    """Sends one request at a time for each call of `post`; any number of calls at once."""
+    """Sends one request for each call of `post`; any number of calls may run at once."""
 
-    def __init__(  # noqa: PLR0913 what a test wants otherwise
+    def __init__(  # noqa: PLR0913 what a test replaces
         self,
         clock: Callable[[], datetime],
         *,
@@ -67,32 +67,37 @@ class Client:
     async def post(
         self, url: str, headers: Mapping[str, str], body: bytes, *, company_id: UUID | None = None
     ) -> Answer:
-        """What came of it, for the company: never raises for what the receiver, or the way to it, does."""
+        """
+        Send the request for the company and return what came of it.
+
+        Whatever goes wrong at the receiver or on the way to it is the answer's reason; nothing is raised for it.
+        """
         _SENDER.set(company_id)
         began = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(self._limit_s):
                 status, retry_after = await self._sent(url, headers, body)
-        except Exception as error:  # noqa: BLE001 whatever it is, it is the attempt's end
+        except Exception as error:  # noqa: BLE001 any error ends the attempt with a reason
             return Answer(status=None, reason=self._reason(error), took_ms=_ms_since(began))
         return Answer(status=status, retry_after=retry_after, took_ms=_ms_since(began))
 
     async def close(self) -> None:
+        """Cancel the look-ups and close the connections."""
         self._lookups.close()
         await self._pool.aclose()
 
     async def _sent(self, url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, timedelta | None]:
         if is_private_by_name(host_of(url)) and not self._allow_private:
             raise Refused(PRIVATE)
-        given = [(name.encode(), value.encode()) for name, value in headers.items()]
+        raw_headers = [(name.encode(), value.encode()) for name, value in headers.items()]
         limits = {"connect": CONNECT_S, "read": self._limit_s, "write": self._limit_s, "pool": self._limit_s}
         async with self._pool.stream(
-            "POST", _destination(url), headers=given, content=body, extensions={"timeout": limits}
+            "POST", _destination(url), headers=raw_headers, content=body, extensions={"timeout": limits}
         ) as response:
             return response.status, self._retry_after(response.headers)
 
     def _retry_after(self, headers: Iterable[tuple[bytes, bytes]]) -> timedelta | None:
-        """How long the receiver asks to be left alone: Retry-After, in seconds or as a date (RFC 9110, 10.2.3)."""
+        """Return how long the receiver asks us to wait: Retry-After, in seconds or as a date (RFC 9110, 10.2.3)."""
         text = next((value.decode("latin-1").strip() for name, value in headers if name.lower() == b"retry-after"), "")
         if text.isascii() and text.isdigit():
             return timedelta(seconds=int(text[:MOST_DIGITS]))
@@ -105,7 +110,7 @@ class Client:
         return max(until - self._clock(), timedelta())
 
     def _reason(self, error: Exception) -> str:
-        """In words of ours: what the other side says goes on no record."""
+        """Return the reason in words of our own: what the receiver says is never recorded."""
         cause: BaseException | None = error
         while cause is not None:
             if isinstance(cause, Refused | BadTarget):
@@ -127,7 +132,11 @@ class Client:
 
 
 class PublicAddressBackend(httpcore.AsyncNetworkBackend):
-    """Connects to addresses that were judged, by the resolver's one answer."""
+    """
+    SSRF protection: connects only to addresses that were checked, out of one answer of the resolver.
+
+    `allow_private` lets it connect to private addresses as well.
+    """
 
     def __init__(self, lookups: Lookups, max_answer_bytes: int, *, allow_private: bool) -> None:
         self._lookups = lookups
@@ -143,9 +152,9 @@ class PublicAddressBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Raises Refused when none of the host's addresses may be connected to; else tries those that may in turn."""
-        found = await self._lookups.addresses(host, port, _SENDER.get())
-        allowed = [address for address in found if self._may_be_reached(address)]
+        """Connect to the first allowed address that takes the connection. Raises Refused when none is allowed."""
+        addresses = await self._lookups.addresses(host, port, _SENDER.get())
+        allowed = [address for address in addresses if self._may_be_reached(address)]
         if not allowed:
             raise Refused(PRIVATE)
         for address in allowed[:-1]:
@@ -156,9 +165,11 @@ class PublicAddressBackend(httpcore.AsyncNetworkBackend):
         return await self._connected(allowed[-1], port, timeout, local_address, socket_options)
 
     async def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
+        """Raise Refused: a Unix socket belongs to this machine."""
         raise Refused(PRIVATE)
 
     async def sleep(self, seconds: float) -> None:
+        """Wait as the backend underneath does."""
         await self._inner.sleep(seconds)
 
     async def _connected(self, address: str, *how: Any) -> httpcore.AsyncNetworkStream:
@@ -174,13 +185,14 @@ class PublicAddressBackend(httpcore.AsyncNetworkBackend):
 
 
 class Measured(httpcore.AsyncNetworkStream):
-    """A connection of which so many bytes are read, and no more."""
+    """A connection from which at most `max_bytes` are read."""
 
     def __init__(self, inner: httpcore.AsyncNetworkStream, max_bytes: int) -> None:
         self._inner = inner
         self._left = max_bytes
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 httpcore's
+        """Read what arrives next. Raises RemoteProtocolError once `max_bytes` of the connection have been read."""
         if not self._left:
             raise httpcore.RemoteProtocolError("The head of the answer is too long")
         data = await self._inner.read(min(max_bytes, self._left), timeout)
@@ -188,9 +200,11 @@ class Measured(httpcore.AsyncNetworkStream):
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 httpcore's
+        """Send the buffer; what is sent is not limited."""
         await self._inner.write(buffer, timeout)
 
     async def aclose(self) -> None:
+        """Close the connection underneath."""
         await self._inner.aclose()
 
     async def start_tls(
@@ -199,20 +213,22 @@ class Measured(httpcore.AsyncNetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 httpcore's
     ) -> httpcore.AsyncNetworkStream:
+        """Return the connection under TLS, with the limit that is left of this one."""
         return Measured(await self._inner.start_tls(ssl_context, server_hostname, timeout), self._left)
 
     def get_extra_info(self, info: str) -> Any:
+        """Return what the connection underneath knows, such as `server_addr`; None when it does not."""
         return self._inner.get_extra_info(info)
 
 
 def _destination(url: str) -> httpcore.URL:
-    """A URL for the client that would leave out `;parameters` and an empty query if it took it apart itself."""
+    """Return the URL with its target set by us: httpcore's own parser drops `;parameters` and an empty query."""
     parts = urlsplit(url)
     return httpcore.URL(scheme=parts.scheme, host=parts.hostname or "", port=parts.port, target=request_target(url))
 
 
-def _are_same(one: str, other: str) -> bool:
-    return ipaddress.ip_address(one) == ipaddress.ip_address(other)
+def _are_same(address: str, other: str) -> bool:
+    return ipaddress.ip_address(address) == ipaddress.ip_address(other)
 
 
 def _ms_since(began: float) -> int:

@@ -1,4 +1,4 @@
-"""What a letter says: the same bytes at each attempt, made of what the log holds."""
+"""The body and the headers of a delivery. The body is made from the log: the same bytes at each attempt."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,27 +17,27 @@ from projections.responses import time
 
 
 class Payload(msgspec.Struct, frozen=True):
-    """A request that is ready to be sent, its signature apart."""
+    """The body of a delivery, before it is signed."""
 
     body: bytes
-    number: int = 0  # of the trajectory that it is about
+    number: int = 0  # of the trajectory that a callback is about; 0 for other deliveries
 
 
-def compose(work: UnitOfWork, pending: PendingDelivery, told: Recorded) -> Payload:
-    """`told` is the event that the letter tells."""
+def compose(work: UnitOfWork, pending: PendingDelivery, recorded: Recorded) -> Payload:
+    """Return the payload of the delivery, which reports the recorded event."""
     match pending.kind:
         case "webhook":
-            return Payload(_encoded(_event(told)))
+            return Payload(_encoded(_event(recorded)))
         case "heartbeat":
-            return Payload(_encoded(_heartbeat(pending, told)))
+            return Payload(_encoded(_heartbeat(pending, recorded)))
         case "callback":
-            history = [recorded for recorded in work.history(pending.target_id) if recorded.version <= told.version]
-            found = trajectories.trajectory_of(history)
-            return Payload(_encoded(found), number=found.trajectory_id)
+            history = [entry for entry in work.history(pending.target_id) if entry.version <= recorded.version]
+            trajectory = trajectories.trajectory_of(history)
+            return Payload(_encoded(trajectory), number=trajectory.trajectory_id)
 
 
 def headers(pending: PendingDelivery, payload: Payload, address: Address, work: UnitOfWork) -> Mapping[str, str]:
-    """Of one attempt: its time is signed with the body."""
+    """Return the headers of one attempt; its signature covers the body and the time of the attempt."""
     own = signatures.standard_headers(pending.id, address.secrets, payload.body, work.now)
     if pending.kind != "callback":
         return own
@@ -46,7 +46,7 @@ def headers(pending: PendingDelivery, payload: Payload, address: Address, work: 
 
 
 def _event(recorded: Recorded) -> dict[str, Any]:
-    """Without addresses: whoever reads an endpoint's messages need not be allowed to change what they are about."""
+    """Return the event with its addresses masked: who reads an endpoint's messages may not be allowed to see them."""
     return {
         "type": recorded.name,
         "timestamp": time(recorded.at),

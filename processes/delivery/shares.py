@@ -1,4 +1,4 @@
-"""Something bounded that companies share: none of them may take so much that nothing is left for another."""
+"""A bounded resource that companies share: none of them may take so much that nothing is left for another."""
 
 from collections import Counter
 from uuid import UUID
@@ -8,11 +8,11 @@ Holder = UUID | None
 
 class Shares:
     """
-    `total` units. Who has some may take more as long as others could then still take as many as it has.
+    Shares `total` units among holders. A holder may take more only while as many stay free as it then has.
 
-    So one company alone has half at most, and of several that want everything each gets about the same, and as much
-    again stays free for whoever comes next (dynamic thresholds, as switches share their buffers). While nobody
-    holds anything, one request may take all, even more than `total`.
+    So one company alone has half at most. Of several that want everything each gets about the same, and as much again
+    stays free for the next one (dynamic thresholds, as switches share their buffers). While nobody holds anything, one
+    request may take all units, even more than `total`. `most_of_one` bounds what a holder may have in several requests.
     """
 
     def __init__(self, total: int, most_of_one: int | None = None) -> None:
@@ -21,7 +21,7 @@ class Shares:
         self._own: Counter[Holder] = Counter()
 
     def fits(self, holder: Holder, amount: int = 1) -> bool:
-        """Whether the holder may take it now."""
+        """Return whether the holder may take so many units now."""
         own, free = self._own[holder], self._total - self._own.total()
         if free == self._total:
             return True
@@ -30,9 +30,11 @@ class Shares:
         return own + amount <= min(free - amount, self._most_of_one)
 
     def take(self, holder: Holder, amount: int = 1) -> None:
+        """Record that the holder has so many units more. It is not checked: ask `fits` first."""
         self._own[holder] += amount
 
     def give_back(self, holder: Holder, amount: int = 1) -> None:
+        """Record that the holder has so many units less."""
         self._own[holder] -= amount
         if not self._own[holder]:
             del self._own[holder]

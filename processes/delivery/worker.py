@@ -1,11 +1,12 @@
 """
-The delivery process: sends what is to be told to the outside, until it has arrived or is given up.
+The delivery process: attempts each delivery until it has arrived or is given up.
 
-Receivers are strangers, and companies share the process: how many attempts, bytes and look-ups one company, host or
-receiver may have on their way is bounded (domain/bounds/limits.py), and companies take turns.
+Receivers are not trusted, and companies share the process: how many attempts, bytes and look-ups one company, host or
+receiver may have under way is bounded (domain/bounds/limits.py), and companies take turns.
 
-Any number may run: who sends a letter, or anything to an endpoint that wants its letters in order, holds a lock of
-Postgres meanwhile, which ends with the process. A letter is sent at least once, and each attempt is on the record once.
+Any number of processes may run. A process holds a lock of Postgres on the delivery that it attempts, or on the whole
+partition where the endpoint wants its deliveries in order; the lock ends with the process. So a delivery is sent at
+least once, and each attempt is recorded once.
 """
 
 import asyncio
@@ -42,58 +43,56 @@ from projections.engine import positions
 from projections.engine.positions import Read
 
 DATABASE_THREADS = 10  # as many as there are connections
-COMPOSED_AT_ONCE = 4  # bodies that are made before it is known whether they may go
-SLICE_S = 0.5  # for which it follows the log before it sends what is due so far
-LISTEN_S = 5.0  # should the log grow unheard
-LOOK_S = 0.05  # how long a letter that has arrived waits for the next to follow it
+COMPOSED_AT_ONCE = 4  # payloads in memory for which it is not yet known whether they fit beside the others
+SLICE_S = 0.5  # longest time to follow the log before what is due so far is sent
+LISTEN_S = 5.0  # longest wait for a notification, in case one is not heard
+LOOK_S = 0.05  # how long the next delivery of a partition waits after one has arrived
 TROUBLE_S = 1.0  # pause after the database could not be reached
-KNOWN_HOSTS = 10_000  # of receivers, which are remembered
-REST = timedelta(seconds=5)  # how long what cannot be sent for a reason of ours is left alone
-TAKEN = timedelta(seconds=0.5)  # how long what another process sends is
+KNOWN_HOSTS = 10_000  # of receivers that are remembered
+REST = timedelta(seconds=5)  # how long a delivery that failed by an error of our own is left alone
+TAKEN = timedelta(seconds=0.5)  # how long a delivery that another process is sending is left alone
 
-Host = tuple[UUID, str]  # a company's: what one has on its way to it does not count for another
+Host = tuple[UUID, str]  # with the company: attempts of one company do not count for another
 
 log = structlog.get_logger(process="delivery")
 
 
 class Load(msgspec.Struct, frozen=True):
-    """What sending a letter takes of what is shared, its place among those on their way apart."""
+    """What an attempt takes of the shared limits, beside its place in `_places`: a host and bytes."""
 
     host: Host
     size: int
 
 
 class DeliveryWorker:
-    """Takes letters to their receivers."""
+    """Sends the due deliveries of all companies, within the limits of each company, host and receiver."""
 
     def __init__(self, executor: Executor, read: Read, client: Client) -> None:
         self._executor = executor
         self._read = read
         self._follower = Follower([deliveries.deliveries], read, acts=True)
-        self.is_behind = False  # whether there is more of the log than the last round has followed
+        self.is_behind = False  # whether the last `send_due` has left events of the log unread
         self._client = client
         self._limits = executor.store.limits
         self._on_their_way: dict[UUID, tuple[PendingDelivery, asyncio.Task[None]]] = {}
         self._resting: dict[UUID, datetime] = {}
-        self._slowed: dict[
-            UUID, datetime
-        ] = {}  # lanes that fail, of companies with many failures, and until when they wait
+        self._slowed: dict[UUID, datetime] = {}  # until when partitions wait that fail in companies with many failures
         self._failures = Rate("failed attempts", self._limits.max_company_failed_attempts_per_minute)
-        self._postponed: dict[UUID, Load] = {}  # by lane: what did not fit beside what was on its way
-        self._host_of: dict[UUID, Host] = {}  # of lanes, as their last letters went
+        self._postponed: dict[UUID, Load] = {}  # by partition: what did not fit beside the attempts under way
+        self._host_of: dict[UUID, Host] = {}  # by partition: where its last delivery went
         self._places = Shares(self._limits.max_deliveries_at_once)
         self._bytes = Shares(self._limits.max_delivery_bytes_at_once)
-        self._hosts: Counter[Host] = Counter()  # attempts on their way
+        self._hosts: Counter[Host] = Counter()  # attempts under way
         self._composing = asyncio.Semaphore(COMPOSED_AT_ONCE)
 
     async def send_due(self, conn: Connection, locks: Connection) -> int:
         """
-        Sends off what is due and may go; returns how many letters that were.
+        Begin an attempt of each delivery that is due and fits the limits; return how many were begun.
 
-        Locks are held on a connection of their own: on the other one transactions go on meanwhile.
+        `locks` is a connection that only holds locks, since transactions go on over `conn` meanwhile.
         """
         now = self._executor.clock()
-        self._on_their_way = {id_: one for id_, one in self._on_their_way.items() if not one[1].done()}
+        self._on_their_way = {id_: sending for id_, sending in self._on_their_way.items() if not sending[1].done()}
         self._resting = {id_: until for id_, until in self._resting.items() if until > now}
         self._slowed = {partition_key: until for partition_key, until in self._slowed.items() if until > now}
         sent = [pending for pending, _ in self._on_their_way.values()]
@@ -111,17 +110,17 @@ class DeliveryWorker:
         return many
 
     def pause_s(self, conn: Connection) -> float:
-        """Seconds until something comes due, LISTEN_S at most."""
+        """Return the seconds until something comes due, LISTEN_S at most."""
         if self.is_behind:
             return 0.0
         now = self._executor.clock()
         moments = [deliveries.next_due(conn, now), *list(self._resting.values()), *list(self._slowed.values())]
-        known = [moment for moment in moments if moment is not None]
-        return min([max((moment - now).total_seconds(), 0.0) for moment in known] + [LISTEN_S])
+        pauses_s = [max((moment - now).total_seconds(), 0.0) for moment in moments if moment is not None]
+        return min([*pauses_s, LISTEN_S])
 
     @property
     def tasks(self) -> list[asyncio.Task[None]]:
-        """The letters on their way. A database that is away has ended them with its error."""
+        """The attempts under way; one ends with an error only when the database is away."""
         return [task for _, task in self._on_their_way.values()]
 
     def _due(
@@ -138,7 +137,7 @@ class DeliveryWorker:
         )
 
     def _follow(self, conn: Connection) -> None:
-        """Up to the head of the log, or for SLICE_S: nobody waits until all is told of what another does without end."""
+        """Follow the log to its head, or for SLICE_S: due deliveries do not wait while others write without end."""
         until = time.monotonic() + SLICE_S
         while is_more := bool(self._follower.try_step(conn)):
             if time.monotonic() >= until:
@@ -146,23 +145,24 @@ class DeliveryWorker:
         self.is_behind = is_more or self._follower.is_kept_waiting
 
     def _known_host(self, pending: PendingDelivery) -> Host | None:
-        """Where the last letter of its lane went; None when that is not known."""
+        """Return where the last delivery of its partition went; None when that is not known."""
         return self._host_of.get(pending.partition_key)
 
     def _learn_host(self, pending: PendingDelivery, host: Host) -> None:
-        """Several hosts of callbacks may share a lane: of these nothing is known beforehand."""
+        """Remember the host of the partition, except for callbacks, whose partitions may have several hosts."""
         if pending.kind == "callback":
             return
         if len(self._host_of) >= KNOWN_HOSTS:
             self._host_of.clear()
         self._host_of[pending.partition_key] = host
 
-    def _is_full(self, of_lane: int, of_host: int) -> bool:
+    def _is_full(self, partition_attempts: int, host_attempts: int) -> bool:
         limits = self._limits
-        return of_lane >= limits.max_receiver_deliveries_at_once or of_host >= limits.max_host_deliveries_at_once
+        is_partition_full = partition_attempts >= limits.max_receiver_deliveries_at_once
+        return is_partition_full or host_attempts >= limits.max_host_deliveries_at_once
 
     def _full(self, partitions: Counter[UUID], hosts: Counter[Host | None]) -> list[UUID]:
-        """The lanes of which nothing may go now, so that what waits in them does not hide what waits in others."""
+        """Return the partitions that may send nothing now, so that their queues do not hide those of others."""
         hosts[None] = 0
         self._postponed = {
             partition_key: load for partition_key, load in self._postponed.items() if not self._may_take(load)
@@ -201,13 +201,13 @@ class DeliveryWorker:
     async def _attempt(self, pending: PendingDelivery) -> None:
         async with self._composing:
             try:
-                to, of, headers = await asyncio.to_thread(self._ready, pending)
+                address, payload, headers = await asyncio.to_thread(self._ready, pending)
             except (GivenUp, Oversized) as given_up:
                 reason = str(given_up)
                 await asyncio.to_thread(self._note, lambda work: delivery_attempts.give_up(work, pending, reason))
                 log.info("delivery_given_up", delivery_id=str(pending.id), kind=pending.kind, reason=reason)
                 return
-            load = Load(host=(pending.company_id, _host_of(to.url)), size=len(of.body))
+            load = Load(host=(pending.company_id, _host_of(address.url)), size=len(payload.body))
             self._learn_host(pending, load.host)
             if not self._may_take(load):
                 self._postponed[pending.partition_key] = load
@@ -215,18 +215,22 @@ class DeliveryWorker:
             self._hosts[load.host] += 1
             self._bytes.take(pending.company_id, load.size)
         try:
-            answer = await self._client.post(to.url, headers, of.body, company_id=pending.company_id)
+            answer = await self._client.post(address.url, headers, payload.body, company_id=pending.company_id)
             await asyncio.to_thread(self._note, lambda work: delivery_attempts.record(work, pending, answer))
         finally:
             self._bytes.give_back(pending.company_id, load.size)
             self._hosts[load.host] -= 1
-            self._hosts += Counter()  # those of which there are none are forgotten
+            self._hosts += Counter()  # drops the hosts whose count is 0
         if not answer.is_good:
             self._note_failure(pending)
         _say(pending, answer)
 
     def _note_failure(self, pending: PendingDelivery) -> None:
-        """Each is an event that every read model has to take: a company whose receivers fail has so many a minute."""
+        """
+        Count a failed attempt of the company; once it has too many in a minute, let the partition wait.
+
+        Each failure is an event that every read model has to take.
+        """
         now = time.monotonic()
         self._failures.spend(pending.company_id, 1, now)
         if wait_s := self._failures.wait_s(pending.company_id, now):
@@ -236,15 +240,15 @@ class DeliveryWorker:
         return self._executor.query(lambda work: delivery_attempts.is_due(work, pending))
 
     def _ready(self, pending: PendingDelivery) -> tuple[Address, Payload, dict[str, str]]:
-        def made(work: UnitOfWork) -> tuple[Address, Payload, dict[str, str]]:
-            to = delivery_attempts.address(work, pending)
-            told = self._read(pending.position - 1, 1)[0]
-            if isinstance(told.event, Unreadable):
+        def prepare(work: UnitOfWork) -> tuple[Address, Payload, dict[str, str]]:
+            address = delivery_attempts.address(work, pending)
+            recorded = self._read(pending.position - 1, 1)[0]
+            if isinstance(recorded.event, Unreadable):
                 raise GivenUp("The event cannot be read by this version of the service")
-            of = payloads.compose(work, pending, told)
-            return to, of, dict(payloads.headers(pending, of, to, work))
+            payload = payloads.compose(work, pending, recorded)
+            return address, payload, dict(payloads.headers(pending, payload, address, work))
 
-        return self._executor.query(made)
+        return self._executor.query(prepare)
 
     def _note(self, decide: Callable[[UnitOfWork], bool]) -> None:
         self._executor.attempt(decide, actor="delivery")
@@ -253,7 +257,7 @@ class DeliveryWorker:
 def _host_of(url: str) -> str:
     try:
         return outbound_url.host_of(url)
-    except outbound_url.BadTarget:  # the attempt will say so
+    except outbound_url.BadTarget:  # the attempt fails with that reason
         return ""
 
 
@@ -272,7 +276,7 @@ def _say(pending: PendingDelivery, answer: Answer) -> None:
 async def _serve(
     delivery_worker: DeliveryWorker, connect: Callable[[], Connection], wakeup: Wakeup, stop: Stop
 ) -> None:
-    """Until stopped; what is on its way then comes to its end."""
+    """Send deliveries until stopped, then wait for the attempts under way."""
     with connect() as conn, connect() as locks:
         listening: asyncio.Task[None] | None = None
         while not stop.is_set():
@@ -293,9 +297,9 @@ async def _serve(
 
 
 def run(delivery_worker: DeliveryWorker, client: Client, connect: Callable[[], Connection], stop: Stop) -> None:
-    """Until stopped; a database that is away is waited for, as are read models that are rebuilt for this version."""
+    """Send deliveries until stopped. Waits for a database that is away and for read models that are being rebuilt."""
 
-    async def kept() -> None:
+    async def keep_sending() -> None:
         threads = ThreadPoolExecutor(DATABASE_THREADS, thread_name_prefix="database")
         asyncio.get_running_loop().set_default_executor(threads)
         wakeup = Wakeup(connect)
@@ -311,4 +315,4 @@ def run(delivery_worker: DeliveryWorker, client: Client, connect: Callable[[], C
         wakeup.close()
         await client.close()
 
-    asyncio.run(kept())
+    asyncio.run(keep_sending())

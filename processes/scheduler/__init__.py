@@ -1,1 +1,1 @@
-"""The scheduler: finds what is due, settles it in batches, leaves alone what fails, reads ahead."""
+"""The scheduler: finds what is due, settles it in batches, leaves alone what fails, prefetches what comes next."""

@@ -1,4 +1,4 @@
-"""What a transaction of the scheduler has settled, as its log line and its trace say it: ids and counts, no payload."""
+"""Reports what a transaction of the scheduler has settled, for its log line and trace: ids and counts, no payload."""
 
 from collections import Counter
 from datetime import datetime
@@ -14,7 +14,7 @@ from domain.routines.backfill import Waiting
 from domain.routines.deadline import Overdue
 from domain.routines.trigger import DueTrigger
 
-MOST_NAMED = 10  # firings that one line names
+MOST_NAMED = 10  # firings that one log line lists
 
 
 class Firing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -24,7 +24,7 @@ class Firing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     routine_id: UUID
     run_id: UUID
     occurrence: datetime
-    lateness_s: float | None = None  # of what was made up for, there is none
+    lateness_s: float | None = None  # seconds from the occurrence to its firing
     outcome: str
     issue_id: UUID | None = None
     backfill_id: UUID | None = None
@@ -32,37 +32,38 @@ class Firing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def firings(done: Done[int]) -> list[Firing]:
-    found = []
+    """Return the occurrences that the transaction has fired, in the order of the log."""
+    fired = []
     for position, recorded in enumerate(done.recorded, _first_position(done)):
         match recorded.event:
-            case RunFired(trigger_id=UUID() as trigger_id, occurrence=datetime() as occurrence) as fired if (
-                fired.is_scheduled
+            case RunFired(trigger_id=UUID() as trigger_id, occurrence=datetime() as occurrence) as event if (
+                event.is_scheduled
             ):
                 firing = Firing(
                     trigger_id=trigger_id,
-                    routine_id=fired.routine_id,
+                    routine_id=event.routine_id,
                     run_id=recorded.stream_id,
                     occurrence=occurrence,
-                    lateness_s=(recorded.at - occurrence).total_seconds() if fired.is_scheduled else None,
-                    outcome=str(fired.outcome.__struct_config__.tag),
-                    issue_id=getattr(fired.outcome, "issue_id", None),
-                    backfill_id=fired.backfill_id,
+                    lateness_s=(recorded.at - occurrence).total_seconds() if event.is_scheduled else None,
+                    outcome=str(event.outcome.__struct_config__.tag),
+                    issue_id=getattr(event.outcome, "issue_id", None),
+                    backfill_id=event.backfill_id,
                     position=position,
                 )
-                found.append(firing)
-    return found
+                fired.append(firing)
+    return fired
 
 
 def summary(done: Done[int]) -> dict[str, Any]:
-    """How much of what, and where in the log; the firings one by one where they are few."""
+    """Return the fields of the log line: counts, positions, and each firing where there are at most MOST_NAMED."""
     fired = firings(done)
-    missed = sum(one.event.count for one in done.recorded if isinstance(one.event, TriggerMissed))
+    missed = sum(row.event.count for row in done.recorded if isinstance(row.event, TriggerMissed))
     named = {"firings": msgspec.to_builtins(fired)} if len(fired) <= MOST_NAMED else {}
     return {
         "runs": len(fired),
-        "outcomes": Counter(one.outcome for one in fired),
+        "outcomes": Counter(firing.outcome for firing in fired),
         "missed": missed,
-        "latest_s": max((one.lateness_s for one in fired if one.lateness_s is not None), default=0.0),
+        "latest_s": max((firing.lateness_s for firing in fired if firing.lateness_s is not None), default=0.0),
         "first_position": _first_position(done),
         "position": done.position,
         **named,
@@ -70,16 +71,16 @@ def summary(done: Done[int]) -> dict[str, Any]:
 
 
 def trace(done: Done[int]) -> None:
-    """A span for each firing, of the moment after their commit."""
+    """Record a span for each firing; all begin after the commit."""
     for firing in firings(done):
         with tracing.span("firing") as span:
             span.set_attributes({f"routines.{name}": value for name, value in msgspec.to_builtins(firing).items()})
 
 
 def names(row: DueTrigger | Overdue | Waiting) -> dict[str, Any]:
-    """Which occurrence, deadline or backfill it is about."""
-    found: dict[str, Any] = msgspec.to_builtins(row)
-    return found
+    """Return the fields of a log line that identify an occurrence, a deadline or a backfill."""
+    fields: dict[str, Any] = msgspec.to_builtins(row)
+    return fields
 
 
 def _first_position(done: Done[int]) -> int:

@@ -1,4 +1,4 @@
-"""How rows that are due are settled: many in one transaction, and two transactions at a time."""
+"""Settles the rows that are due: many in one transaction, and two transactions at a time."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -26,8 +26,8 @@ from processes.scheduler.quarantine import Quarantine
 from projections.engine import positions
 
 MAX_CONCURRENT_BATCHES = 2
-SLICE = timedelta(seconds=0.5)  # after which no further batch is begun: the scheduler looks again what is due
-TRIES, TRIES_ALONE = 2, 8  # of a batch that loses a race; it is halved then, and a row alone tries for longer
+SLICE = timedelta(seconds=0.5)  # after which no further batch begins, so that the scheduler looks again for what is due
+TRIES, TRIES_ALONE = 2, 8  # for a batch that loses races before it is halved; a single row tries more often
 
 Due = DueTrigger | Overdue | Waiting
 Row = TypeVar("Row", DueTrigger, Overdue, Waiting)
@@ -47,42 +47,44 @@ class Batches:
 
     def settle_all(self, rows: Sequence[Row], settle: Settle[Row], began: datetime) -> tuple[int, list[Row]]:
         """
-        While Postgres records one batch the next is decided, until all are settled, or SLICE has passed since `began`.
+        Settle the rows batch by batch until all are settled, or SLICE has passed since `began`.
 
-        At least MAX_CONCURRENT_BATCHES are settled. Returns how many runs came of it, and the rows that are left.
+        While Postgres records one batch, the next is decided. At least MAX_CONCURRENT_BATCHES batches are settled.
+        Returns how many runs were recorded or ended, and the rows that remain.
         Raises psycopg.OperationalError or PersistenceError when the database is away.
         """
-        left = deque(rows[start : start + self._size] for start in range(0, len(rows), self._size))
-        begun = len(left) - MAX_CONCURRENT_BATCHES  # so many are left when each thread has had one
+        batches = deque(rows[start : start + self._size] for start in range(0, len(rows), self._size))
+        optional = len(batches) - MAX_CONCURRENT_BATCHES  # how many remain when each thread has taken one
 
         def next_batch() -> Sequence[Row] | None:
-            is_late = len(left) <= begun and self._executor.clock() - began > SLICE
+            is_late = len(batches) <= optional and self._executor.clock() - began > SLICE
             with suppress(IndexError):
-                return None if is_late else left.popleft()
+                return None if is_late else batches.popleft()
             return None
 
         def settle_batches() -> int:
             try:
                 return sum(self.settle(batch, settle) for batch in iter(next_batch, None))
             except BaseException:
-                left.clear()  # the others stop, too
+                batches.clear()  # so that the other thread stops as well
                 raise
 
-        contexts = [copy_context() for _ in range(min(MAX_CONCURRENT_BATCHES, len(left)))]
+        contexts = [copy_context() for _ in range(min(MAX_CONCURRENT_BATCHES, len(batches)))]
         runs_settled: int = sum(self._threads.map(lambda context: context.run(settle_batches), contexts))
-        return runs_settled, [row for batch in left for row in batch]
+        return runs_settled, [row for batch in batches for row in batch]
 
     def settle(self, rows: Sequence[Row], settle: Settle[Row]) -> int:
         """
-        All in one transaction; when one of them spoils it, or they are too much, each half in its own, down to the one.
+        Settle the rows in one transaction; where it fails, settle each half in its own, down to a single row.
 
+        Returns how many runs were recorded or ended.
         Raises psycopg.OperationalError or PersistenceError when the database is away.
         """
         alone = len(rows) == 1
         try:
             return self._attempt(rows, settle, tries=TRIES_ALONE if alone else TRIES)
         except ClockDiffers as error:
-            log.error("clock_differs", difference_s=error.difference_s, rows=len(rows))  # noqa: TRY400 the difference says all
+            log.error("clock_differs", difference_s=error.difference_s, rows=len(rows))  # noqa: TRY400 a stack trace adds nothing to the difference
             self._quarantine.rest(row.id for row in rows)
             return 0
         except IntegrityError:
@@ -109,7 +111,11 @@ class Batches:
         return done.result
 
     def _fail(self, row: Due, error: Exception) -> int:
-        """What fails again and again is recorded as failed. What a newer version has written waits for a newer scheduler."""
+        """
+        Note that the row failed alone; after PATIENCE failures in a row, record it as failed or give the backfill up.
+
+        A row that rests on an event of a newer version is not given up: it waits for a newer scheduler.
+        """
         if not self._quarantine.fail(row.id) or isinstance(error, UnknownEvent):
             return 0
         reason = type(error).__name__

@@ -1,4 +1,4 @@
-"""Foresight: what comes due soon is read before its time, so that a burst finds it in memory."""
+"""Prefetching: what comes due soon is read into the stream cache, so that a burst of firings finds it in memory."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -12,31 +12,31 @@ from processes.wakeup import Connection
 from projections.engine import positions
 from projections.firing import triggers_due
 
-PREFETCH_WINDOW = timedelta(seconds=5)  # so long before its time, or longer, what a firing rests on is read
-AT_MOST = 10_000  # firings that are read ahead at once: some 75 MB
+PREFETCH_WINDOW = timedelta(seconds=5)  # at least so long before its time, what a firing rests on is read
+AT_MOST = 10_000  # firings that are prefetched at once: some 75 MB
 BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
 class Prefetcher:
-    """Of one scheduler: it takes a step when it has nothing else to do."""
+    """Prefetches for one scheduler, which calls `step` when nothing is due. `batch` is the most rows of a step."""
 
     def __init__(self, executor: Executor, batch: int) -> None:
         self._executor = executor
         self._batch = batch
         self._many = batch  # rows of the next batch
-        self._coming: Sequence[DueTrigger] = ()  # what comes due soon, and is not read yet
-        self._until = BEGINNING  # up to when that is known
+        self._coming: Sequence[DueTrigger] = ()  # what comes due soon and is not read yet
+        self._until = BEGINNING  # everything that comes due up to here has been looked for
 
     def step(self, conn: Connection, now: datetime) -> None:
         """
-        Reads a batch at most, since what comes due meanwhile shall not wait.
+        Read at most one batch, so that what comes due meanwhile does not wait.
 
-        One that is too much is tried again with half as many rows; a row that is too much alone is left to its time.
+        A batch that fails is tried again with half as many rows; a single row that fails is read when it is due.
         """
         if not self._coming and not now + PREFETCH_WINDOW <= self._until <= now + 2 * PREFETCH_WINDOW:
-            known = self._until if now < self._until < now + PREFETCH_WINDOW else now
+            start = self._until if now < self._until < now + PREFETCH_WINDOW else now
             self._until = now + 2 * PREFETCH_WINDOW
-            self._coming = triggers_due.due(conn, self._until, after=known, limit=AT_MOST)
+            self._coming = triggers_due.due(conn, self._until, after=start, limit=AT_MOST)
         if self._coming:
             batch = self._coming[: self._many]
             if self._is_read(batch) or len(batch) == 1:
@@ -45,7 +45,7 @@ class Prefetcher:
                 self._many = len(batch) // 2
 
     def _is_read(self, batch: Sequence[DueTrigger]) -> bool:
-        """Raises PersistenceError when the database is away."""
+        """Return whether the batch could be read. Raises PersistenceError when the database is away."""
         try:
             return self._executor.read_ahead(lambda work: runs.load_due(work, batch))
         except PersistenceError as error:
@@ -55,9 +55,9 @@ class Prefetcher:
 
     @property
     def is_over(self) -> bool:
-        """Whether all that it knows of is read."""
+        """Whether everything that it found to come due soon is read."""
         return not self._coming
 
     def wake_for(self, moment: datetime) -> datetime:
-        """When the scheduler has to be awake for what comes due at a moment: then, or early enough to read it."""
+        """Return when to wake for what comes due at the moment: at that moment, or early enough to prefetch."""
         return moment if moment <= self._until else moment - PREFETCH_WINDOW

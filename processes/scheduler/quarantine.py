@@ -1,10 +1,10 @@
-"""What could not be settled: it is left alone for a while, and given up when it fails again and again."""
+"""The rows that could not be settled: each is left alone for a while, and given up after repeated failures."""
 
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from uuid import UUID
 
-REST = timedelta(seconds=5)  # how long what cannot be settled is left alone
+REST = timedelta(seconds=5)  # how long a row that could not be settled is left alone
 PATIENCE = 3  # failures in a row after which an occurrence is recorded as failed, a backfill as cancelled
 
 
@@ -18,28 +18,28 @@ class Quarantine:
 
     @property
     def ends(self) -> Iterable[datetime]:
-        """When each of them may be tried again."""
+        """The moments at which each may be tried again."""
         return self._resting.values()
 
     def release(self, now: datetime) -> None:
-        """Lets those go whose time is over."""
+        """Forget the ids whose rest is over by now; their failures stay counted."""
         self._resting = {id_: end for id_, end in self._resting.items() if end > now}
 
     def holds(self, id_: UUID) -> bool:
-        """Whether it is to be left alone."""
+        """Return whether the id is to be left alone."""
         return id_ in self._resting
 
     def rest(self, ids: Iterable[UUID]) -> None:
-        """Leaves them alone for REST; that is no failure of theirs."""
+        """Leave the ids alone for REST, without counting a failure."""
         self._resting |= dict.fromkeys(ids, self._clock() + REST)
 
     def fail(self, id_: UUID) -> bool:
-        """Notes a failure, and leaves it alone for REST. Returns whether it has failed PATIENCE times in a row."""
+        """Count a failure and leave the id alone for REST; return whether it has failed PATIENCE times in a row."""
         self._failures[id_] = self._failures.get(id_, 0) + 1
         self.rest([id_])
         return self._failures[id_] >= PATIENCE
 
     def succeed(self, ids: Iterable[UUID]) -> None:
-        """Forgets their failures."""
+        """Forget the failures of the ids: they were settled."""
         for id_ in ids:
             self._failures.pop(id_, None)

@@ -1,8 +1,8 @@
 """
-The scheduler: settles every occurrence when its time comes.
+The scheduler: settles every occurrence when it is due.
 
-Any number may run: a run's id follows from its occurrence, so the second one to fire it finds it there. It sleeps
-until the next schedule is due or the log grows; it does not poll by the minute.
+Any number may run: the id of a run follows from its occurrence, so a second scheduler that fires it finds that run
+recorded. A scheduler sleeps until the next schedule is due or the log grows; it does not poll by the minute.
 """
 
 import time
@@ -34,23 +34,23 @@ from projections.engine import positions
 from projections.engine.positions import Read
 from projections.firing import backfills, deadlines, triggers_due
 
-MAX_DUE_ROWS = 100_000  # that a tick looks at: some 30 MB
-MAX_BACKFILLS = 50  # that a tick carries on, once nothing else is due
-MAX_EVENTS_BEHIND = 500  # that a read model may be behind the log while backfills are carried on
-FOLLOW_S = 0.5  # for which it goes on to follow the log once it is near its head
-FAR = 100  # events that a batch has while the head of the log is still far
-REFRESH = timedelta(seconds=5)  # after which a tick looks at all that is due again, however much is left
-LONGEST_SLEEP_S = 30.0  # should the log grow unheard
+MAX_DUE_ROWS = 100_000  # that a tick reads: some 30 MB
+MAX_BACKFILLS = 50  # that a tick carries on, when no schedule is due
+MAX_EVENTS_BEHIND = 500  # backfills wait while a read model is further behind the log
+FOLLOW_S = 0.5  # longest time to follow the log once its head is near
+FAR = 100  # a batch of at least so many events means that the head of the log is still far
+REFRESH = timedelta(seconds=5)  # after which a tick reads again all that is due, even when rows remain of the last one
+LONGEST_SLEEP_S = 30.0  # in case a notification of the log is not heard
 TROUBLE_S = 1.0  # pause after the database could not be reached
-RECOVERY = timedelta(seconds=15)  # after which a tick looks again which companies are within their quotas by now
+RECOVERY = timedelta(seconds=15)  # between two looks for companies that are within their quotas again
 BEGINNING = datetime.min.replace(tzinfo=UTC)
-FOLLOWED = (triggers_due.triggers_due, deadlines.deadlines, backfills.backfills)  # each is `polled_by` it
+FOLLOWED = (triggers_due.triggers_due, deadlines.deadlines, backfills.backfills)  # each is `polled_by` the scheduler
 
 log = structlog.get_logger(process="scheduler")
 
 
 class DueWork(msgspec.Struct):
-    """What a tick is to do."""
+    """What one tick is to settle: runs that have ended, due occurrences, waiting backfills."""
 
     ended: list[Overdue]
     schedules: list[DueTrigger]
@@ -62,11 +62,11 @@ class DueWork(msgspec.Struct):
 
 class Scheduler:
     """
-    `batch` rows are settled in one transaction.
+    Settles what is due, `batch` rows in one transaction.
 
-    Companies take turns: of what is due, each batch takes from all of them, so a company with very much due work does
-    not keep the others waiting; and no tick lasts much longer than batches.SLICE before it looks again. While nothing is
-    due it reads ahead. While another process holds the read models, it goes by what they say as they are.
+    Companies take turns: each batch takes rows of all of them, so that a company with much due work does not keep the
+    others waiting. No tick lasts much longer than batches.SLICE before it looks again for what is due. While nothing is
+    due it prefetches. While another process holds the read models, it takes their rows as they are.
     """
 
     def __init__(self, executor: Executor, read: Read, batch: int) -> None:
@@ -75,15 +75,15 @@ class Scheduler:
         self._quarantine = Quarantine(executor.clock)
         self._batches = Batches(executor, self._quarantine, batch)
         self._prefetcher = Prefetcher(executor, batch)
-        self._left: list[DueTrigger] = []  # what was due at the last tick, and is not settled for want of time
-        self._refreshed = BEGINNING  # when the read models were last brought to the head of the log
-        self._recovered = BEGINNING  # when it last looked whose schedules need rest no longer
-        self._seen = BEGINNING  # up to when the last tick looked
-        self._more = False  # whether it left something to do
-        self._is_behind = False  # whether there is more of the log than it has followed
+        self._left: list[DueTrigger] = []  # rows that the last tick had no time to settle
+        self._refreshed = BEGINNING  # when the log was last followed and all due rows were read
+        self._recovered = BEGINNING  # when it last looked for companies that are within their quotas again
+        self._seen = BEGINNING  # up to when the last tick looked for due rows
+        self._more = False  # whether the last tick left something to do
+        self._is_behind = False  # whether it has left events of the log unread
 
     def tick(self, conn: Connection) -> int:
-        """Settles what is due, for batches.SLICE at least; returns how many runs it recorded or ended."""
+        """Settle what is due until batches.SLICE has passed; return how many runs were recorded or ended."""
         now = self._executor.clock()
         self._quarantine.release(now)
         due = self._find_due(conn, now)
@@ -95,10 +95,10 @@ class Scheduler:
 
     def _find_due(self, conn: Connection, now: datetime) -> DueWork:
         """
-        In the midst of a backlog that is what is left of it, and what has come due since.
+        Return what the tick is to settle: after an unfinished tick, the remaining rows and what has come due since.
 
-        To fold what itself has just recorded would cost a scheduler as much as to fire it: it does a part of that, and
-        the projector the rest meanwhile.
+        To fold the events that it has just recorded would cost the scheduler as much as to fire. So during a backlog it
+        takes one step of the log each tick, and the projector folds the rest meanwhile.
         """
         if self._left and self._seen <= now < self._refreshed + REFRESH:
             self._follower.try_step(conn)
@@ -119,7 +119,7 @@ class Scheduler:
         return DueWork(ended=ended, schedules=schedules, backfills=waiting)
 
     def _find_rested(self, conn: Connection, now: datetime) -> list[DueTrigger]:
-        """What waits of the schedules whose companies were over a quota, and are no longer."""
+        """Return due rows of schedules that rested while their companies were over a quota, if they no longer are."""
         quotas = self._executor.quotas
         if quotas is None or self._recovered <= now < self._recovered + RECOVERY:
             return []
@@ -128,7 +128,7 @@ class Scheduler:
         return triggers_due.awake(conn, companies, now, limit=MAX_DUE_ROWS) if companies else []
 
     def _follow_log(self, conn: Connection) -> None:
-        """To the head of the log; when that is near, for FOLLOW_S at most: others may move it on without end."""
+        """Follow the log to its head; when that is near, for FOLLOW_S at most, since others may write without end."""
         end = time.monotonic() + FOLLOW_S
         while (events := self._follower.try_step(conn)) and (events >= FAR or time.monotonic() < end):
             pass
@@ -138,9 +138,9 @@ class Scheduler:
         return [row for row in rows if not self._quarantine.holds(row.id)]
 
     def _end_runs(self, due: DueWork, now: datetime) -> int:
-        """Runs that have lasted too long, and pauses that are over. Those that are left are found again."""
-        ended, left = self._batches.settle_all(due.ended, deadline_use_cases.settle, now)
-        self._more |= bool(left)
+        """Settle runs that have lasted too long and pauses that are over; the next tick reads the rest again."""
+        ended, remaining = self._batches.settle_all(due.ended, deadline_use_cases.settle, now)
+        self._more |= bool(remaining)
         return ended
 
     def _fire_schedules(self, due: DueWork, now: datetime) -> int:
@@ -150,9 +150,9 @@ class Scheduler:
 
     def _carry_on_backfills(self, conn: Connection, due: DueWork) -> int:
         """
-        A backfill whose company is near a quota is looked at again in a while.
+        Carry on each backfill by one transaction; it rests while its company has used half of a quota.
 
-        All of them wait while a read model is far behind the log: they can wait, and whoever reads cannot.
+        All backfills rest while a read model is more than MAX_EVENTS_BEHIND behind the log: they can wait, requests cannot.
         """
         if due.backfills and _events_behind(conn) > MAX_EVENTS_BEHIND:
             self._quarantine.rest(row.id for row in due.backfills)
@@ -165,24 +165,24 @@ class Scheduler:
         return fired
 
     def pause_s(self, conn: Connection) -> float:
-        """Seconds until something comes due that the last tick has not seen, or is to be tried again or read ahead."""
+        """Return the seconds until something new comes due, is to be tried again, or is to be prefetched."""
         if self._more or not self._prefetcher.is_over:
             return 0.0
-        coming = triggers_due.next_due(conn, self._seen)
-        moments = [coming and self._prefetcher.wake_for(coming), deadlines.next_due(conn, self._seen)]
-        if not (known := [moment for moment in (*moments, *self._quarantine.ends) if moment is not None]):
+        next_occurrence = triggers_due.next_due(conn, self._seen)
+        moments = [next_occurrence and self._prefetcher.wake_for(next_occurrence), deadlines.next_due(conn, self._seen)]
+        if not (wakes := [moment for moment in (*moments, *self._quarantine.ends) if moment is not None]):
             return LONGEST_SLEEP_S
-        return min(max((min(known) - self._executor.clock()).total_seconds(), 0.0), LONGEST_SLEEP_S)
+        return min(max((min(wakes) - self._executor.clock()).total_seconds(), 0.0), LONGEST_SLEEP_S)
 
 
 def _events_behind(conn: Connection) -> int:
-    """How far the slowest read model is behind the log, of those that move."""
+    """How many events the slowest read model is behind the log; those that are stopped or outdated do not count."""
     moving = (model for model in positions.status(conn) if model.stopped is None and not model.is_outdated)
     return max((model.behind for model in moving), default=0)
 
 
 def in_turns(rows: Sequence[DueTrigger]) -> list[DueTrigger]:
-    """The companies take turns, each with what has waited longest."""
+    """Return the rows so that companies take turns; within a company their order stays."""
     by_company: dict[UUID, list[DueTrigger]] = {}
     for row in rows:
         by_company.setdefault(row.company_id, []).append(row)
@@ -190,7 +190,7 @@ def in_turns(rows: Sequence[DueTrigger]) -> list[DueTrigger]:
 
 
 def run(scheduler: Scheduler, connect: Callable[[], Connection], stop: Stop) -> None:
-    """Until stopped; a database that is away is waited for, as are read models that are rebuilt for this version."""
+    """Tick until stopped. Waits for a database that is away and for read models that are being rebuilt."""
     wakeup = Wakeup(connect)
     while not stop.is_set():
         try:

@@ -1,1 +1,1 @@
-"""What an operator does: one module for each group of commands."""
+"""The commands for operators: one module for each group of commands."""

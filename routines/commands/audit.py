@@ -1,4 +1,4 @@
-"""`routines audit`: whether the log is what was recorded, and which grants in it somebody should look at."""
+"""`routines audit`: checks that the log is as it was recorded, and lists the grants that somebody should look at."""
 
 import json
 import sys
@@ -22,21 +22,21 @@ from routines.commands import entry
 @click.group()
 def audit() -> None:
     """
-    Look at the event log as an auditor does.
+    Check the event log as an auditor.
 
-    These commands only read, by the login of ROUTINES_DATABASE_URL as it is: routines_auditor is enough. Each ends
-    with 0 when there is nothing to say, and with 1 when there is.
+    These commands only read. They use the login of ROUTINES_DATABASE_URL with its own rights; routines_auditor is
+    enough. The exit status is 0 when there is nothing to report, and 1 when there is.
     """
 
 
 @audit.command()
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for scripts.")
 def chain(*, as_json: bool) -> None:
     """
-    Check that the log is what was recorded: no gap, and every hash that of its row and the row before.
+    Check that the log is as it was recorded: no gap, and each hash follows from its row and the row before.
 
-    Prints the position and hash of the head. Note them where the database's owner cannot write: whoever rewrites the
-    log can compute its hashes anew, but then not end with the ones that you noted.
+    The command prints the position and the hash of the head. Note them in a place where the database's owner cannot
+    write: whoever rewrites the log can compute new hashes, but cannot make them end with the hash that you noted.
     """
     with _connection() as conn:
         head = reading.read_head(conn)
@@ -53,24 +53,24 @@ def chain(*, as_json: bool) -> None:
 
 @audit.command()
 @click.option(
-    "--after", default=0, show_default=True, type=click.IntRange(min=0), help="Only those after this position."
+    "--after", default=0, show_default=True, type=click.IntRange(min=0), help="List only grants after this position."
 )
-@click.option("--all", "show_all", is_flag=True, help="Those without a flag, too: for owners to recognise.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for scripts.")
+@click.option("--all", "show_all", is_flag=True, help="List grants without a flag as well, for owners to recognise.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line, for scripts.")
 def grants(after: int, *, show_all: bool, as_json: bool) -> None:
     """
-    List who was made a user or a member, or given a key, where that does not follow from the log before it.
+    List grants (users, memberships, keys) that do not follow from the log before them.
 
-    Such a grant was made by an operator at the database, or by somebody who could write to it as the service. Each
-    comes with what the writer says (the time, the actor) and with what the database saw itself: when it was recorded,
-    and by which login. A login that stole the service's rights can still act in the name of an owner whose key is
-    good; such grants carry no flag. To find those, show `--all` to the owners.
+    Such a grant was made by an operator at the database, or by somebody who could write to the database as the service.
+    Each line has what the writer claims (the time, the actor) and what the database itself saw: when the grant was
+    recorded, and by which login. A login that stole the service's rights can still act in the name of an owner whose
+    key is valid; such grants carry no flag. To find those, show the output of `--all` to the owners.
     """
     with _connection() as conn:
         head = reading.read_head(conn)
         rows = reading.read_rows(conn, head.position, granting.NAMES)
-        every = granting.review(_with_progress(rows, head.position, quiet=as_json))
-        late = [grant for grant in every if grant.position > after]
+        every_grant = granting.review(_with_progress(rows, head.position, quiet=as_json))
+        late = [grant for grant in every_grant if grant.position > after]
     flagged = [grant for grant in late if grant.flags]
     for grant in late if show_all else flagged:
         click.echo(json.dumps(_plain(grant)) if as_json else _sentence(grant))
@@ -81,7 +81,7 @@ def grants(after: int, *, show_all: bool, as_json: bool) -> None:
 
 @contextmanager
 def _connection() -> Iterator[Connection]:
-    """As whoever the settings log in as, without the service's rights."""
+    """Yield a connection with the rights of the login itself, not those of the service."""
     try:
         with psycopg.connect(entry.settings().database_url, autocommit=True, application_name="routines audit") as conn:
             yield conn
@@ -99,12 +99,12 @@ def _with_progress(rows: Iterable[Row], last: int, *, quiet: bool) -> Iterator[R
 
 
 def _sentence(grant: Grant) -> str:
-    """What the writer says is quoted: it may be anything."""
+    """Return the grant as a line for people. Text of the writer is quoted in ASCII, since it may be anything."""
     recorded = f"recorded {grant.recorded_at.isoformat(timespec='seconds')} by login {grant.recorded_by or 'unknown'}"
-    said = "" if grant.actor is None else f", given {grant.at} by {grant.actor!a}"
+    claimed = "" if grant.actor is None else f", given {grant.at} by {grant.actor!a}"
     company = "" if grant.company_id is None else f" in company {grant.company_id}"
     flags = "".join(f"\n    {flag}" for flag in grant.flags)
-    return f"{grant.position}: {grant.name!a} {grant.stream_id}{company}, {recorded}{said}{flags}"
+    return f"{grant.position}: {grant.name!a} {grant.stream_id}{company}, {recorded}{claimed}{flags}"
 
 
 def _plain(value: Any) -> Any:

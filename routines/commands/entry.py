@@ -1,4 +1,4 @@
-"""What every command that works on the database begins with."""
+"""How commands that work on the database begin: settings, logs, signals, and a check of the database's version."""
 
 import gc
 import os
@@ -17,7 +17,7 @@ from routines.settings import BadSetting, Settings, from_env
 
 
 def settings() -> Settings:
-    """From the environment; a missing or wrong one ends the command with a text that names it."""
+    """Return the settings of the environment. Raises Trouble, which ends the command and names the wrong variable."""
     try:
         return from_env(os.environ)
     except BadSetting as error:
@@ -26,7 +26,7 @@ def settings() -> Settings:
 
 @contextmanager
 def stoppable() -> Iterator[Stop]:
-    """A flag that SIGTERM, Ctrl-C or the end of the terminal sets; under nohup the last does not count."""
+    """Yield a flag that SIGTERM, Ctrl-C or SIGHUP sets; SIGHUP does not where it is ignored, as under nohup."""
     stop = Stop()
 
     def ask_to_stop(_signal: int, _frame: FrameType | None) -> None:
@@ -44,17 +44,17 @@ def stoppable() -> Iterator[Stop]:
 
 
 def begin(process: str) -> Settings:
-    """The settings of a long-running process, its logs and its traces."""
-    found = settings()
-    _refuse_other_version(found)
+    """Check the database's version, configure the logs and traces of a long-running process, return its settings."""
+    process_settings = settings()
+    _refuse_other_version(process_settings)
     _collect_seldom()
-    logs.configure(found.log_level, process)
+    logs.configure(process_settings.log_level, process)
     telemetry.configure(process, os.environ)
-    return found
+    return process_settings
 
 
 def _refuse_other_version(settings: Settings) -> None:
-    """Ends the command where the database is of another version. One that is away is waited for, later."""
+    """Raise Trouble when the database is of another version; one that is away is no error here."""
     try:
         with bootstrap.connect(settings) as conn:
             migrations.check(conn)
@@ -65,7 +65,7 @@ def _refuse_other_version(settings: Settings) -> None:
 
 
 def _collect_seldom() -> None:
-    """What is made while a batch is decided is no garbage: to look for cycles in it again and again is a fifth of the work."""
+    """Collect garbage less often: the search for cycles among the objects of a batch is a fifth of the work."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
@@ -73,7 +73,7 @@ def _collect_seldom() -> None:
 
 @contextmanager
 def process(name: str) -> Iterator[tuple[System, Stop]]:
-    """A long-running process: logs, traces, the system, and a flag that says when to stop."""
-    found = begin(name)
-    with stoppable() as stop, bootstrap.system(found) as system:
+    """Begin a long-running process; yield the system and a flag that says when to stop."""
+    process_settings = begin(name)
+    with stoppable() as stop, bootstrap.system(process_settings) as system:
         yield system, stop

@@ -1,4 +1,4 @@
-"""`routines log`: the event log, one JSON object a line."""
+"""`routines log`: prints the event log, one JSON object a line."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -14,45 +14,49 @@ from routines import bootstrap
 from routines.bootstrap import System
 from routines.commands import entry, terminal
 
-AT_ONCE = 100  # lines
+AT_ONCE = 100  # events that one query looks up
 Entry = tuple[datetime, str | None]
 
 
 @click.command("log")
 @click.option(
-    "--after", default=0, show_default=True, type=click.IntRange(min=0), help="Only events after this position."
+    "--after", default=0, show_default=True, type=click.IntRange(min=0), help="Print only events after this position."
 )
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many events.")
-@click.option("--company", type=click.UUID, help="Only events of this company.")
-@click.option("--stream", type=click.UUID, help="Only events of this routine, trigger, run, issue, ...")
+@click.option("--limit", type=click.IntRange(min=1), help="Print at most so many events; without it, all of them.")
+@click.option("--company", type=click.UUID, help="Print only events of this company, by its id.")
+@click.option(
+    "--stream",
+    type=click.UUID,
+    help="Print only events of this stream, by the id of a routine, trigger, run, issue ...",
+)
 def log(after: int, limit: int | None, company: UUID | None, stream: UUID | None) -> None:
     """
     Print the event log in order, one JSON object a line.
 
-    Each line has its position, stream and version, name, time, actor, company, cause and the event itself, as the
-    process that decided it says; and when the database recorded it, for which login (null for events that were
-    recorded before it was kept).
+    Each line has the position, stream, version, name, time, actor, company and cause, and the event itself, as the
+    process that decided it has stated them. It also has the time at which the database recorded the event and the login
+    that wrote it; both are null for events from before the database kept them.
     """
     with bootstrap.system(entry.settings()) as system:
-        found = (
+        events = (
             recorded
             for recorded in system.store.history(after)
             if company in (None, recorded.company_id) and stream in (None, recorded.stream_id)
         )
-        for recorded, entered in _with_entries(system, islice(found, limit)):
+        for recorded, entered in _with_entries(system, islice(events, limit)):
             terminal.echo_json(line(recorded, entered))
 
 
 def _with_entries(system: System, events: Iterator[Recorded]) -> Iterable[tuple[Recorded, Entry]]:
-    """Beside each event, what the database says of its recording."""
-    while some := list(islice(events, AT_ONCE)):
+    """Pair each event with what the database says of its recording: when, and for which login."""
+    while batch := list(islice(events, AT_ONCE)):
         with system.pool.connection() as conn:
-            entries = log_reader.read_entries(conn, [recorded.position for recorded in some])
-        yield from ((recorded, entries[recorded.position]) for recorded in some)
+            entries = log_reader.read_entries(conn, [recorded.position for recorded in batch])
+        yield from ((recorded, entries[recorded.position]) for recorded in batch)
 
 
 def line(recorded: Recorded, entered: Entry) -> dict[str, Any]:
-    """One event with all that is known of it."""
+    """Return the fields of a line: the envelope, what the database says of the recording, and the event."""
     envelope = {name: getattr(recorded, name) for name in ("position", "stream_id", "version", "at", "actor")}
     more = {"company_id": recorded.company_id, "cause": recorded.cause, "name": recorded.name}
     database = dict(zip(("recorded_at", "recorded_by"), entered, strict=True))

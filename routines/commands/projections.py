@@ -1,4 +1,4 @@
-"""`routines projections`: how far the read models are, and how to make one anew."""
+"""`routines projections`: shows the state of the read models, and rebuilds them."""
 
 import sys
 
@@ -18,16 +18,17 @@ NAMES = [model.name for model in catalogue.ALL]
 
 @click.group()
 def projections() -> None:
-    """Read models: see how far they are, rebuild them from the log."""
+    """Show the state of the read models, or rebuild them from the log."""
 
 
 @projections.command()
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON array, for scripts.")
 def status(*, as_json: bool) -> None:
     """
-    Each read model's position, how many events it is behind, and why it stopped if it did.
+    Show the position of each read model, how many events it is behind, and why it stopped if it did.
 
-    One whose rows an older version made is outdated: the projector rebuilds it, up to the position that is shown.
+    A read model is outdated when an older version of the service made its rows. The projector rebuilds it; the column
+    Rebuild shows the position that the rebuild has reached.
     """
     with bootstrap.system(entry.settings()) as system, system.pool.connection() as conn:
         standings = positions.status(conn)
@@ -59,16 +60,20 @@ def _rebuild_of(standing: positions.ReadModelStatus) -> str:
 @projections.command()
 @click.argument("name", required=False, type=click.Choice(NAMES))
 @click.option(
-    "--limit", default=100, show_default=True, type=click.IntRange(min=1), help="At most so many, the newest."
+    "--limit",
+    default=100,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Print at most so many events, the newest.",
 )
-@click.option("--json", "as_json", is_flag=True, help="For scripts: one JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line, for scripts.")
 def isolated(name: str | None, *, limit: int, as_json: bool) -> None:
     """
-    The events that read models could not take and have passed over, the newest first.
+    List the events that read models could not take and have passed over, the newest first.
 
-    Each is in the log and stays there; only these read models lack it, for the company it belongs to. `routines log
-    --after POSITION-1 --limit 1` prints the event, the log of the projector says what went wrong with it. Once a
-    version of the service is installed that can take it, `routines projections rebuild NAME` takes it in.
+    Each of these events stays in the log; only the read model that is named lacks it, for the company it belongs to.
+    `routines log --after POSITION-1 --limit 1` prints the event, and the log of the projector says what went wrong.
+    Once a version of the service is installed that can take the event, `routines projections rebuild NAME` includes it.
     """
     with bootstrap.system(entry.settings()) as system, system.pool.connection() as conn:
         events = positions.isolated(conn, limit, name)
@@ -87,18 +92,18 @@ def isolated(name: str | None, *, limit: int, as_json: bool) -> None:
 
 @projections.command()
 @click.argument("name", required=False, type=click.Choice(NAMES))
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line, for scripts.")
 def rebuild(name: str | None, *, as_json: bool) -> None:
     """
-    Make a read model anew from the whole log; all of them when none is named.
+    Rebuild a read model from the whole log, or all read models when none is named.
 
-    Readers keep the old rows until the new ones are complete; a rebuild that is cut off changes nothing.
+    Requests see the old rows until the new ones are complete. A rebuild that is interrupted changes nothing.
     """
-    wanted = [model for model in catalogue.ALL if name in (None, model.name)]
+    models = [model for model in catalogue.ALL if name in (None, model.name)]
     settings = entry.settings()
     with bootstrap.system(settings) as system, bootstrap.connect(settings) as conn, _progress(quiet=as_json) as bars:
         head = system.store.head()
-        for model in wanted:
+        for model in models:
             reached = _rebuild(conn, model, system.store.after, bars, head)
             if as_json:
                 terminal.echo_json({"name": model.name, "position": reached})

@@ -1,4 +1,4 @@
-"""`routines secrets`: under which keys the secrets are, and how to change the key."""
+"""`routines secrets`: shows under which keys the secrets are encrypted, and changes the key."""
 
 import sys
 import time
@@ -16,37 +16,38 @@ from application.secrets.vault import Vault
 from routines import bootstrap
 from routines.commands import entry, terminal
 
-BATCH = 1_000  # secrets that one transaction puts under another key
-OTHERS_AT_WORK_S = 0.1
+BATCH = 1_000  # secrets that one transaction encrypts anew
+OTHERS_AT_WORK_S = 0.1  # pause while another process holds the secrets that are left
 
 
 @click.group()
 def secrets() -> None:
     """
-    Secrets that are kept: which keys they are under; change the key.
+    Show which keys encrypt the stored secrets, and change the key.
 
-    Secrets that we must be able to read are in the database encrypted with AES-256. The keys are not: they are in the
-    file that ROUTINES_KEY_FILE names (DATA_DIR/secret.keys of `routines up`), one `<key id> <base64 of 32 bytes>` a
-    line, mode 0600, the current key first. Keep a copy of it apart from the backups of the database: without it
-    all of these must be given anew, and nothing else is lost: secrets of webhooks whose caller signs, of webhook
-    endpoints, heartbeats and callbacks, secret parameters of routines, environment variables of collections.
+    Secrets that the service must be able to read are in the database, encrypted with AES-256. The keys are not in the
+    database: they are in the file that ROUTINES_KEY_FILE names (DATA_DIR/secret.keys for `routines up`). It has one
+    `<key id> <base64 of 32 bytes>` a line, the current key first, and its mode is 0600. Keep a copy of the file apart
+    from the backups of the database. If the file is lost, these secrets must be set again: secrets of webhooks whose
+    caller signs, secrets of webhook endpoints, heartbeats and callbacks, secret parameters of routines, environment
+    variables of collections. Nothing else is lost.
 
     \b
     To change the key while everything runs:
         routines secrets rotate-key
         routines secrets status
         routines secrets retire-key OLD_KEY
-    With `routines up`, ROUTINES_DATABASE_URL and ROUTINES_KEY_FILE are in DATA_DIR/up.json.
+    For `routines up`, the values of ROUTINES_DATABASE_URL and ROUTINES_KEY_FILE are in DATA_DIR/up.json.
     """  # noqa: D301 the \b is click's
 
 
 @secrets.command()
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for scripts.")
 def status(*, as_json: bool) -> None:
     """
-    How many secrets are under each key.
+    Show how many secrets are under each key.
 
-    A key in use that is missing from the file is a fault: its secrets cannot be read. Put it back.
+    If a key that is in use is missing from the file, its secrets cannot be read: put the key back.
     """
     with _vault() as vault:
         ids, in_use = vault.ring.ids(), vault.keys_in_use()
@@ -65,23 +66,24 @@ def status(*, as_json: bool) -> None:
 
 
 @secrets.command("rotate-key")
-@click.option("--json", "as_json", is_flag=True, help="For scripts: one object at the end.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end, for scripts.")
 def rotate_key(*, as_json: bool) -> None:
     """
     Put every secret under a new key, while everything runs.
 
-    Puts a new key in front of the key file, and then encrypts in small batches what is under older ones. All
-    processes take up the new file by themselves. Ends when no secret is under an older key of the file.
+    The command puts a new key at the front of the key file, and then encrypts all secrets under older keys with it, in
+    small batches. All processes read the new file by themselves. The command ends when no secret is under an older key
+    of the file.
 
-    Interrupted? Run it again: while secrets are under older keys it makes no further key, but goes on. So, where
-    machines have key files of their own or the file is read-only, make the first line yourself: append the new key to
-    every file, then move it to the front of every file, then run this.
+    Interrupted? Run it again: while secrets are under older keys it makes no further key, but goes on. So you can also
+    make the key yourself, where each machine has a key file of its own or the file is read-only: append the new key to
+    every file, then move it to the front of every file, then run this command.
 
-    Old keys stay in the file until `routines secrets retire-key`. Keep their copies as long as you keep backups of
-    the database from before.
+    Old keys stay in the file until `routines secrets retire-key`. Keep copies of them as long as you keep backups of
+    the database from before the rotation.
 
     \b
-    Exit status: 1 if secrets are left under keys that are not in the file.
+    Exit status: 1 if secrets remain under keys that are not in the file, else 0.
     """  # noqa: D301 the \b is click's
     with _vault() as vault:
         going_on = _under_older_keys(vault) > 0
@@ -108,10 +110,10 @@ def rotate_key(*, as_json: bool) -> None:
 @click.argument("key_id")
 def retire_key(key_id: str) -> None:
     """
-    Take an old key out of the key file.
+    Remove an old key from the key file.
 
-    Refused for the current key, and while a secret is under it. A backup of the database from before the rotation
-    still needs it: keep its copy as long.
+    This is refused for the current key, and while a secret is under the key. Backups of the database from before the
+    rotation still need the key: keep a copy of it as long as you keep them.
     """
     with _vault() as vault:
         vault.retire_key(key_id)
@@ -133,7 +135,7 @@ def _vault() -> Iterator[Vault]:
 
 
 def _encrypt_anew(vault: Vault, *, quiet: bool) -> int:
-    """Until no secret is under an older key of the ring; how many we put under the current one."""
+    """Encrypt until no secret is under an older key of the ring; return how many this process has encrypted."""
     total, done = _under_older_keys(vault), 0
     console = Console(stderr=True)
     with _progress(console, hidden=quiet or not console.is_terminal) as bars:

@@ -1,1 +1,1 @@
-"""`routines demo`: a schedule fires before your eyes, from the tick to the finished run."""
+"""`routines demo`: follows one scheduled run on a running system, from the tick to its end."""

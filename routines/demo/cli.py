@@ -17,49 +17,59 @@ URL = "http://127.0.0.1:3100"
 
 
 @click.command()
-@click.option("--url", envvar="ROUTINES_URL", show_envvar=True, callback=checked_url, help="Where Routines is.")
+@click.option(
+    "--url",
+    envvar="ROUTINES_URL",
+    show_envvar=True,
+    callback=checked_url,
+    help="The URL of Routines; without it, the one in up.json of the data directory, else http://127.0.0.1:3100.",
+)
 @click.option(
     "--token",
     envvar="ROUTINES_BOARD_TOKEN",
     show_envvar=True,
     callback=checked_token,
-    help="A board token; without it, the one in the token file.",
+    help="A board token; without it, the token in the token file is used.",
 )
 @click.option(
     "--token-file",
     type=click.Path(path_type=Path, dir_okay=False),
     show_default="DATA_DIR/board.token",
-    help="Where `routines up` keeps the board token.",
+    help="The file in which `routines up` keeps the board token.",
 )
 @click.option(
     "--data-dir",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path(".routines"),
     show_default=True,
-    help="The directory of `routines up`; its up.json says the URL.",
+    help="The data directory of `routines up`; its file up.json has the URL.",
 )
 @click.option(
-    "--timeout-s", type=click.FloatRange(min=0, min_open=True), default=150.0, show_default=True, help="Give up then."
+    "--timeout-s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=150.0,
+    show_default=True,
+    help="Give up after so many seconds.",
 )
 def demo(*, url: str | None, token: str | None, token_file: Path | None, data_dir: Path, timeout_s: float) -> None:
     """
-    Watch a schedule fire, on a running system.
+    Show how a schedule fires, on a running system.
 
-    Makes a company, an agent and a routine that is due every minute, runs a worker for the agent, and shows how
-    the tick becomes a run, an issue, and done. Takes up to a minute and a half. The routine is paused in the end.
+    The demo makes a company, an agent and a routine that is due every minute, and runs a worker for the agent. It shows
+    the tick, the run that fires, its issue, and the end of the run. It takes up to a minute and a half, and pauses the
+    routine at its end.
 
     \b
     make up               in one terminal, then in another:
     routines demo
-    """  # noqa: D301 click knows lines to be left as they are by a real backspace
-    kept = token_file or data_dir / "board.token"
-    found = token or _token_of(kept)
-    board = Board(url or _url_of(data_dir), found)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what we made is cleared
+    """  # noqa: D301 the \b is click's
+    path = token_file or data_dir / "board.token"
+    board = Board(url or _url_of(data_dir), token or _token_of(path))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the fixtures are cleared
     console = DemoConsole()
     fixtures = Walkthrough(board, console, timeout_s).play()
-    shown = "$ROUTINES_BOARD_TOKEN" if token else f"$(cat {shlex.quote(str(kept))})"
-    _show_next(console, board.url, f'curl -H "Authorization: Bearer {shown}"', fixtures)
+    token_source = "$ROUTINES_BOARD_TOKEN" if token else f"$(cat {shlex.quote(str(path))})"
+    _show_next(console, board.url, f'curl -H "Authorization: Bearer {token_source}"', fixtures)
 
 
 def _url_of(data_dir: Path) -> str:

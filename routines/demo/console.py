@@ -1,4 +1,4 @@
-"""How the demo shows itself: lines, times, and a wait that moves."""
+"""Prints the steps of the demo, and a status line while it waits."""
 
 import contextlib
 from collections.abc import Iterator
@@ -11,21 +11,23 @@ from routines.commands.terminal import cell, visible
 
 
 class DemoConsole:
-    """Steps as lines; while we wait, a moving last line where there is a terminal."""
+    """Prints each step as a line; on a terminal, the last line shows what the demo waits for."""
 
     def __init__(self) -> None:
         self.console = Console(highlight=False)
         self._waiting = self.console.status("")
 
     def step(self, label: str, text: str) -> None:
+        """Print a step: its label, then the text."""
         self.console.print(Text.assemble((f"{visible(label):>12}", "bold"), "  ", visible(text)), soft_wrap=True)
 
     def more(self, text: str) -> None:
+        """Print a further line of the last step, without a label."""
         self.console.print(cell(f"{'':14}{text}"), soft_wrap=True)
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
-        """A terminal shows what `wait` says until the end of the `with`."""
+        """Show the text of `wait` on a terminal until the end of the `with`; elsewhere nothing is shown."""
         if not self.console.is_terminal:
             yield
             return
@@ -33,13 +35,15 @@ class DemoConsole:
             yield
 
     def wait(self, text: str) -> None:
+        """Set the text of the status line."""
         self._waiting.update(cell(text))
 
 
 def clock(moment: datetime) -> str:
-    """The time of day with milliseconds."""
+    """Return the time of day with milliseconds."""
     return moment.time().isoformat("milliseconds")
 
 
 def late(planned: datetime, actual: datetime) -> str:
+    """Return how much later the second moment is, in milliseconds, as a text."""
     return f"{(actual - planned).total_seconds() * 1000:.0f} ms"

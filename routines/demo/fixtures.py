@@ -1,4 +1,4 @@
-"""What the demo makes through the API, and clears again."""
+"""What the demo creates through the API, and clears at its end."""
 
 from typing import Any
 
@@ -10,18 +10,18 @@ from routines.worker.server import client, message
 
 
 class Failed(Trouble):
-    """The demo did not get to its end; the message says what to do"""
+    """The demo did not reach its end; the message says why and what to do."""
 
 
 class Board:
-    """The API as an operator sees it."""
+    """A client of the API with a board token."""
 
     def __init__(self, url: str, token: str) -> None:
         self.url = url
         self.client = client(url, token)
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
-        """The answer. Raises Failed with what the server said."""
+        """Send a request; return the JSON of its answer or None. Raises Failed with the server's message."""
         try:
             response = self.client.request(method, path, json=body)
         except httpx.TransportError:
@@ -34,7 +34,7 @@ class Board:
 
 
 class Fixtures(msgspec.Struct, frozen=True):
-    """What the demo made: a company, its agent with a key, a routine with a trigger."""
+    """What the demo created: a company, its agent with a key, and a routine, as the API answered."""
 
     company: dict[str, Any]
     agent: dict[str, Any]
@@ -43,6 +43,7 @@ class Fixtures(msgspec.Struct, frozen=True):
 
     @classmethod
     def made(cls, board: Board) -> "Fixtures":
+        """Create the fixtures. Raises Failed."""
         company = board.ask("POST", "/api/companies", {"name": "Demo company"})
         agent = board.ask("POST", f"/api/companies/{company['id']}/agents", {"name": "Demo agent"})
         key = board.ask("POST", f"/api/agents/{agent['id']}/keys", {"name": "demo"})
@@ -50,6 +51,6 @@ class Fixtures(msgspec.Struct, frozen=True):
         return cls(company, agent, key, board.ask("POST", f"/api/companies/{company['id']}/routines", routine))
 
     def clear(self, board: Board) -> None:
-        """Nothing fires any more, and nobody can use the key."""
+        """Pause the routine and revoke the key, so that nothing fires any more. Raises Failed."""
         board.ask("PATCH", f"/api/routines/{self.routine['id']}", {"status": "paused"})
         board.ask("DELETE", f"/api/agents/{self.agent['id']}/keys/{self.key['id']}")

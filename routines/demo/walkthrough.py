@@ -1,4 +1,4 @@
-"""One scheduled run, followed through the API."""
+"""Follows one scheduled run through the API."""
 
 import contextlib
 import shlex
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Walkthrough:
-    """One scheduled run, watched."""
+    """Shows one scheduled run step by step, for `timeout_s` at most."""
 
     def __init__(self, board: Board, console: DemoConsole, timeout_s: float) -> None:
         self.board = board
@@ -30,7 +30,7 @@ class Walkthrough:
         self.end_at = time.monotonic() + timeout_s
 
     def play(self) -> Fixtures:
-        """The scene, after one scheduled run has completed."""
+        """Return the fixtures after one scheduled run has completed; they are cleared in any case. Raises Failed."""
         self.board.ask("GET", "/api/companies")
         fixtures = Fixtures.made(self.board)
         try:
@@ -71,8 +71,8 @@ class Walkthrough:
 
     def _trigger(self, fixtures: Fixtures) -> dict[str, Any]:
         draft = {"kind": "schedule", "cronExpression": CRON, "timezone": "UTC"}
-        made = self.board.ask("POST", f"/api/routines/{fixtures.routine['id']}/triggers", draft)
-        trigger: dict[str, Any] = made["trigger"]
+        result = self.board.ask("POST", f"/api/routines/{fixtures.routine['id']}/triggers", draft)
+        trigger: dict[str, Any] = result["trigger"]
         wait_s = (moment(trigger["nextRunAt"]) - moment(trigger["createdAt"])).total_seconds()
         self.console.step(
             "trigger", f'cron "{CRON}", first tick at {clock(moment(trigger["nextRunAt"]))} UTC, in {wait_s:.0f} s'
@@ -80,7 +80,7 @@ class Walkthrough:
         return trigger
 
     def _count_down(self, planned: datetime, now: datetime) -> None:
-        """By the server's clock: `now` is its time at this moment."""
+        """Wait until the planned moment by the server's clock; `now` is what that clock shows when this is called."""
         tick_at = time.monotonic() + (planned - now).total_seconds()
         while (left_s := tick_at - time.monotonic()) > 0 and time.monotonic() < self.end_at:
             self.console.wait(f"the tick comes in {left_s:.0f} s")
@@ -88,15 +88,15 @@ class Walkthrough:
         self.console.step("tick", clock(planned))
 
     def _until(self, worker: Child, what: str, look: Callable[[], T | None]) -> T:
-        """What `look` finds, as soon as it finds something."""
+        """Call `look` until it returns something; return that. Raises Failed if the worker ends or the time is up."""
         self.console.wait(f"waiting for {what}")
-        while (found := look()) is None:
+        while (result := look()) is None:
             if (status := worker.ended()) is not None:
                 raise Failed(f"the worker ended with status {status}: {worker.last_words()}")
             if time.monotonic() >= self.end_at:
                 raise Failed(f"waited for {what} in vain: no scheduled run completed within {self.timeout_s:g} s")
             time.sleep(LOOK_S)
-        return found
+        return result
 
     def _issue(self, run: dict[str, Any]) -> dict[str, Any]:
         if run["linkedIssueId"] is None:
@@ -117,7 +117,7 @@ class Walkthrough:
 
 @contextlib.contextmanager
 def working(url: str, token: str) -> Iterator[Child]:
-    """A worker of the agent, until the end of the `with`; it does not outlive us."""
+    """Run a worker of the agent until the end of the `with`; it ends with this process, too."""
     with tempfile.TemporaryDirectory(prefix="routines-demo-") as state:
         options = ["--url", url, "--poll-s", "0.5", "--state-dir", state]
         argv = [sys.executable, "-m", "routines", "worker", *options, "--", *COMMAND]
@@ -130,14 +130,15 @@ def working(url: str, token: str) -> Iterator[Child]:
 
 
 def scheduled(runs: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The first run that the schedule fired."""
+    """Return the first run that the schedule fired; None when there is none yet."""
     return next((run for run in reversed(runs) if run["source"] == "schedule"), None)
 
 
 def ended(runs: list[dict[str, Any]], run_id: str) -> dict[str, Any] | None:
-    """The run, once it has ended."""
+    """Return the run once it has ended; None before."""
     return next((run for run in runs if run["id"] == run_id and run["completedAt"]), None)
 
 
 def moment(text: str) -> datetime:
+    """Return the moment of a text of the API."""
     return datetime.fromisoformat(text)

@@ -1,1 +1,1 @@
-"""The whole system on one machine: parts as children, accounts, files that are ours alone."""
+"""The whole system on one machine: its processes, their accounts, and private files."""

@@ -1,4 +1,4 @@
-"""The accounts of this machine that Postgres and the parts run as, where root starts them."""
+"""The accounts of this machine as which Postgres and the parts run when root starts them."""
 
 import grp
 import os
@@ -24,7 +24,7 @@ KEPT = ("PATH", "LD_LIBRARY_PATH", "TMPDIR")
 
 
 class Account(msgspec.Struct, frozen=True):
-    """An account of this machine: ours, or one that root can become."""
+    """An account of this machine: the one of this process, or one that root can change to."""
 
     name: str
     uid: int
@@ -32,7 +32,7 @@ class Account(msgspec.Struct, frozen=True):
     groups: tuple[int, ...] = ()  # further groups of what runs as this account
 
     def run(self, *argv: str | Path, input: str = "", fds: Collection[int] = ()) -> subprocess.CompletedProcess[str]:  # noqa: A002 as subprocess calls it
-        """What the command said and returned, run as this account."""
+        """Run the command as this account and return its output and exit status."""
         return subprocess.run(
             [str(word) for word in argv],
             capture_output=True,
@@ -46,29 +46,29 @@ class Account(msgspec.Struct, frozen=True):
         )
 
     def owns(self, path: Path) -> None:
-        """Give the account one file or directory."""
+        """Make the account the owner of one file or directory."""
         os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
     def can_use(self, directory: Path) -> bool:
-        """Whether the account can reach the directory and write in it."""
+        """Return whether the account can reach the directory and write in it."""
         if self.is_ours:
             return os.access(directory, os.W_OK | os.X_OK)
         return self.run("/usr/bin/test", "-w", directory, "-a", "-x", directory).returncode == 0
 
     def can_read(self, file: Path, fds: Collection[int] = ()) -> bool:
-        """Whether the account can read the file."""
+        """Return whether the account can read the file."""
         return self.run("/usr/bin/test", "-r", file, fds=fds).returncode == 0
 
     def unreachable(self, paths: Collection[Path]) -> list[Path]:
-        """Those of the directories and programs that the account cannot enter or run."""
-        said = self.run("/bin/sh", "-c", UNREACHABLE, "sh", *paths).stdout
-        return [Path(line) for line in said.splitlines()]
+        """Return those of the directories and programs that the account cannot enter or run."""
+        output = self.run("/bin/sh", "-c", UNREACHABLE, "sh", *paths).stdout
+        return [Path(line) for line in output.splitlines()]
 
     def write(self, path: Path, text: str) -> None:
         """
-        Replace a file in a directory of the account's, as the account.
+        Replace a file in a directory of the account, as the account. Raises CannotStart.
 
-        Root must not write there itself: the account could have put a link to some other file in the way.
+        Root must not write there itself: the account could have put a link to another file in its place.
         """
         done = self.run("/bin/sh", "-c", REPLACE, "sh", path, input=text)
         if done.returncode:
@@ -76,7 +76,7 @@ class Account(msgspec.Struct, frozen=True):
 
     @property
     def is_ours(self) -> bool:
-        """Whether we are this account already."""
+        """Whether this process runs as this account."""
         return self.uid == os.geteuid()
 
     @property
@@ -86,7 +86,7 @@ class Account(msgspec.Struct, frozen=True):
 
 
 def ours() -> Account:
-    """The account that we run as."""
+    """Return the account of this process. Raises CannotStart when its user id has no name."""
     uid = os.geteuid()
     try:
         return _account(pwd.getpwuid(uid))
@@ -98,15 +98,15 @@ def ours() -> Account:
 
 
 def of_parts(say: Callable[[str], None]) -> Account:
-    """Whom web, scheduler, projector and delivery run as: us, or an account of their own where we are root."""
+    """Return the account of web, scheduler, projector and delivery: ours or, where we are root, one of their own."""
     return ours() if os.geteuid() else _found_or_made(PARTS, say)
 
 
 def of_cluster(home: Path, parts: Account | None, say: Callable[[str], None]) -> Account:
     """
-    Who owns the cluster and runs its server: us, or where we are root an account that is nobody else's here.
+    Return the account that owns the cluster and runs its server: ours or, where we are root, one that only does this.
 
-    The owner of a cluster that is there stays its owner, unless that is root, `nobody`, or whom the parts run as.
+    The owner of an existing cluster stays its owner, unless that is root, `nobody`, or the account of the parts.
     """
     if os.geteuid():
         return ours()
@@ -115,14 +115,14 @@ def of_cluster(home: Path, parts: Account | None, say: Callable[[str], None]) ->
         owner = home.stat()
         if owner.st_uid not in {0, *_uids_of_nobody(), *([parts.uid] if parts is not None else [])}:
             return Account(str(owner.st_uid), owner.st_uid, owner.st_gid, groups)
-    found = _found_or_made(CLUSTER, say)
-    if parts is not None and found.uid == parts.uid:
-        raise CannotStart(f"{found.name} and {parts.name} are one account: Postgres and the parts need one each")
-    return Account(found.name, found.uid, found.gid, groups)
+    account = _found_or_made(CLUSTER, say)
+    if parts is not None and account.uid == parts.uid:
+        raise CannotStart(f"{account.name} and {parts.name} are one account: Postgres and the parts need one each")
+    return Account(account.name, account.uid, account.gid, groups)
 
 
 def environment() -> dict[str, str]:
-    """What a server, an initdb or a shell needs of our environment, and nothing that would change its mind."""
+    """Return what a server, initdb or a shell needs of our environment, and nothing that changes what it does."""
     return {name: os.environ[name] for name in KEPT if name in os.environ} | {"LC_ALL": "C"}
 
 

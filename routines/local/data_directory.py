@@ -1,4 +1,4 @@
-"""The data directory of `routines up`: what it says of itself, and whose it is."""
+"""The data directory of `routines up`: its files, its lock, and who may enter it."""
 
 import json
 import os
@@ -14,7 +14,7 @@ LOCK = "up.lock"
 
 
 class Place:
-    """The data directory: `up.json`, `board.token`, `secret.keys`, `logs/`, and the lock that keeps a second system out."""
+    """The data directory: `up.json`, `board.token`, `secret.keys`, `logs/`, and the lock against a second system."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory.absolute()
@@ -25,12 +25,12 @@ class Place:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Ours alone until the end; refused while another system runs here."""
+        """Hold the lock of the directory until the end. Raises CannotStart while another system runs here."""
         make_own(self.directory)
         close_to_others(self.directory, LOCK)
-        with ExitStack() as held:
+        with ExitStack() as resources:
             try:
-                lock = held.enter_context(locked(self.directory / LOCK, patience_s=0))
+                lock = resources.enter_context(locked(self.directory / LOCK, patience_s=0))
             except Locked as error:
                 if error.holder is not None and not error.holder.is_ours:
                     raise
@@ -38,12 +38,12 @@ class Place:
             os.truncate(lock, 0)
             os.write(lock, str(os.getpid()).encode())
             self.state.unlink(missing_ok=True)
-            held.callback(self.state.unlink, missing_ok=True)
+            resources.callback(self.state.unlink, missing_ok=True)
             yield
 
     def admit(self, account: Account) -> None:
-        """Let the account pass through the directory to what is its own in it; it cannot list the directory."""
-        if not account.is_ours and self.directory.stat().st_mode & 0o777 == 0o700:  # noqa: PLR2004 private, as we left it
+        """Let the account pass through the directory to its own files in it; it cannot list the directory."""
+        if not account.is_ours and self.directory.stat().st_mode & 0o777 == 0o700:  # noqa: PLR2004 the mode that we have set
             os.chown(self.directory, -1, account.gid)
             self.directory.chmod(0o710)
 
@@ -55,7 +55,7 @@ class Place:
         return f"{self.directory} is in use by process {pid}, {where}; stop that, or take another --data-dir"
 
     def write(self, path: Path, text: str) -> None:
-        """Replace a file in one step, readable by us alone."""
+        """Replace a file in one step; only the account of this process can read it."""
         unfinished = path.with_name(path.name + ".new")
         unfinished.unlink(missing_ok=True)
         with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

@@ -1,4 +1,4 @@
-"""Files, directories and locks that are ours alone, whoever was there before us."""
+"""Files, directories and locks that belong to this account alone, even where others could write before."""
 
 import fcntl
 import os
@@ -21,7 +21,7 @@ POLL_S = 0.02
 
 
 class LockHolder(msgspec.Struct, frozen=True):
-    """The process that has a lock."""
+    """The process that holds a lock; `is_ours` says that it runs as our account or as root."""
 
     pid: int
     name: str
@@ -33,7 +33,7 @@ class LockHolder(msgspec.Struct, frozen=True):
 
 
 class Locked(CannotStart):
-    """Somebody else has the lock; `holder` is None when nobody can say who"""
+    """Another process holds the lock; `holder` is None when that process cannot be seen from here."""
 
     def __init__(self, path: Path, holder: LockHolder | None) -> None:
         who = holder or "a process that cannot be seen from here"
@@ -42,7 +42,7 @@ class Locked(CannotStart):
 
 
 def make_own(directory: Path) -> None:
-    """Make the directory, or refuse one that is somebody else's."""
+    """Make the directory unless it exists. Raises CannotStart when it belongs to another account or cannot be made."""
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -57,9 +57,9 @@ def make_own(directory: Path) -> None:
 
 def close_to_others(directory: Path, marker: str) -> None:
     """
-    Make a directory of ours private, unless it holds something else than ours (it is not empty and has no `marker`).
+    Make our directory private if it is empty or holds the file `marker`, which shows that only we use it.
 
-    Such a directory has other users, as /srv does; it is refused where they may write.
+    Any other directory has further users, as /srv has, and keeps its mode. Raises CannotStart if they may write in it.
     """
     if (directory / marker).exists() or not any(directory.iterdir()):
         directory.chmod(0o700)
@@ -68,7 +68,7 @@ def close_to_others(directory: Path, marker: str) -> None:
 
 
 def open_private(path: Path, flags: int) -> int:
-    """A descriptor of a file that only we can read and write, made where there is none; refuses any other file."""
+    """Open or make a file that only we can use, and return its descriptor. Raises CannotStart for any other file."""
     try:
         file = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -84,9 +84,9 @@ def open_private(path: Path, flags: int) -> int:
 @contextmanager
 def locked(path: Path, patience_s: float) -> Iterator[int]:
     """
-    The lock file while we alone hold it. Raises Locked after so many seconds, at once if a stranger holds it.
+    Lock the file and yield its descriptor. Raises Locked after `patience_s`, at once if another account holds the lock.
 
-    Whoever can open a file can lock it: until the file was closed to them, strangers could.
+    Other accounts may hold it because whoever can open a file can lock it, and they could before the file was private.
     """
     file = open_private(path, os.O_RDWR)
     try:
@@ -103,27 +103,27 @@ def locked(path: Path, patience_s: float) -> Iterator[int]:
 
 def hand_over(directory: Path, account: Account) -> None:
     """
-    Give the directory and all files in it that belong to its owner, or to root, to the account.
+    Give the account the directory and all files in it that belong to its owner or to root.
 
-    By descriptors, never by paths: the owner so far may still be at work there, and must not lead us elsewhere.
+    Works by descriptors and never by paths: a process of the present owner may still change links there.
     """
     owners = {directory.stat().st_uid, 0}
-    for _, _, names, at in os.fwalk(directory):
+    for _, _, names, parent in os.fwalk(directory):
         for name in names:
-            with suppress(OSError):  # a link, or gone meanwhile
-                file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
+            with suppress(OSError):  # it is a link, or no longer there
+                file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
                 try:
                     info = os.fstat(file)
                     if stat.S_ISREG(info.st_mode) and info.st_nlink == 1 and info.st_uid in owners:
                         os.fchown(file, account.uid, account.gid)
                 finally:
                     os.close(file)
-        if os.fstat(at).st_uid in owners:
-            os.fchown(at, account.uid, account.gid)
+        if os.fstat(parent).st_uid in owners:
+            os.fchown(parent, account.uid, account.gid)
 
 
 def give_file(path: Path, account: Account) -> None:
-    """Give a private file of root's to the account; any other, and one that cannot be given, stays as it is."""
+    """Give the account a private file of root. Leaves any other file, and one that cannot be given, as it is."""
     with suppress(OSError):
         file = os.open(path.resolve(), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -135,7 +135,7 @@ def give_file(path: Path, account: Account) -> None:
 
 
 def name_of(uid: int) -> str:
-    """What an account is called."""
+    """Return the name of the account, or `user id N` where it has none."""
     with suppress(KeyError):
         return pwd.getpwuid(uid).pw_name
     return f"user id {uid}"
@@ -149,14 +149,14 @@ def _try_lock(file: int) -> bool:
 
 
 def _holder(file: int) -> LockHolder | None:
-    """Whom Linux names for the lock in /proc/locks: `1: FLOCK ADVISORY WRITE <pid> <device>:<inode> 0 EOF`."""
+    """Return the holder by /proc/locks of Linux: `1: FLOCK ADVISORY WRITE <pid> <device>:<inode> 0 EOF`."""
     with suppress(OSError):
         info = os.fstat(file)
         place = f"{os.major(info.st_dev):02x}:{os.minor(info.st_dev):02x}:{info.st_ino}"
         for line in Path("/proc/locks").read_text().splitlines():
             fields = line.split()
-            of_file = len(fields) >= FLOCK_FIELDS and fields[FLOCK_FIELDS - 1] == place
-            if of_file and fields[1] == "FLOCK" and int(fields[4]) > 0:
+            is_this_file = len(fields) >= FLOCK_FIELDS and fields[FLOCK_FIELDS - 1] == place
+            if is_this_file and fields[1] == "FLOCK" and int(fields[4]) > 0:
                 process = Path("/proc", fields[4])
                 uid = process.stat().st_uid
                 name = (process / "comm").read_text().strip()

@@ -1,4 +1,4 @@
-"""How another account runs our code and reads its files, also where it cannot walk to them (all is below /root, say)."""
+"""Lets another account run our code and read its files where it may not enter the path to them (such as /root)."""
 
 import os
 import sys
@@ -21,11 +21,11 @@ for name in ("routines.errors", "click", "psycopg"):
 
 class Reach:
     """
-    Our paths as the account can use them.
+    Translates our paths into paths that the account can use.
 
-    A directory that it cannot walk to is opened here and inherited by what runs as the account, where
-    /proc/self/fd/<number> leads straight into it (on Linux). Only the directories above it are passed by, and they stay
-    closed: the modes of the directory and of all that is in it count as ever.
+    A directory that the account cannot walk to is opened here; the processes of the account inherit the descriptor and
+    enter the directory by /proc/self/fd/<number> (on Linux). This bypasses only the directories above it, which stay
+    closed: the modes of the directory itself and of everything in it apply as always.
     """
 
     def __init__(self, account: Account) -> None:
@@ -46,7 +46,7 @@ class Reach:
         return tuple(self._open.values())
 
     def file(self, path: Path) -> Path:
-        """The file as the account can read it. Raises CannotStart when it may not."""
+        """Return a path by which the account can read the file. Raises CannotStart when it may not read it."""
         if self.account.is_ours or self.account.can_read(path):
             return path
         handed = self._hand(path.parent) / path.name
@@ -58,20 +58,20 @@ class Reach:
         return handed
 
     def program(self) -> tuple[list[str], dict[str, str]]:
-        """The command and the variables with which the account runs `routines`. Raises CannotStart when it cannot."""
+        """Return the command and the variables to run `routines` as the account. Raises CannotStart if it cannot."""
         if self.account.is_ours:
             return [sys.executable, "-m", "routines"], {}
         python, base = Path(sys.executable), Path(sys.base_prefix)
         code = list(_code())
         out_of_reach = self.account.unreachable([python, base, *code])
-        seen = {path: self._hand(path) if path in out_of_reach else path for path in (base, *code)}
-        # SAFEPATH: the current directory, which may be anybody's, holds no code of ours.
-        env = {"PYTHONPATH": _joined(seen[path] for path in code), "PYTHONSAFEPATH": "1", "PYTHONNOUSERSITE": "1"}
+        reachable = {path: self._hand(path) if path in out_of_reach else path for path in (base, *code)}
+        # SAFEPATH: no code is loaded from the current directory, in which anybody may be able to write.
+        env = {"PYTHONPATH": _joined(reachable[path] for path in code), "PYTHONSAFEPATH": "1", "PYTHONNOUSERSITE": "1"}
         if python in out_of_reach:
-            python = seen[base] / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
-            env |= {"PYTHONHOME": str(seen[base])}
+            python = reachable[base] / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+            env |= {"PYTHONHOME": str(reachable[base])}
         if base in out_of_reach:
-            env |= {"LD_LIBRARY_PATH": str(seen[base] / "lib")}
+            env |= {"LD_LIBRARY_PATH": str(reachable[base] / "lib")}
         self._probe(python, env)
         return [str(python), "-m", "routines"], {**env, "HOME": "/nonexistent"}
 
@@ -84,16 +84,16 @@ class Reach:
         variables = [f"{name}={value}" for name, value in env.items()]
         done = self.account.run("/usr/bin/env", *variables, python, "-S", "-c", PROBE, fds=self.fds)
         if done.returncode:
-            said = done.stderr.strip().splitlines()
+            lines = done.stderr.strip().splitlines()
             raise CannotStart(
                 f"the account {self.account.name}, as which the parts run, cannot run the code in "
-                f"{Path(routines.__file__).parent.parent} and {sys.prefix} ({said[-1] if said else 'it says nothing'}): "
+                f"{Path(routines.__file__).parent.parent} and {sys.prefix} ({lines[-1] if lines else 'it says nothing'}): "
                 "let others read both (chmod -R go+rX), or start as an ordinary user"
             )
 
 
 def _code() -> Iterable[Path]:
-    """Where our code and what it needs are, without Python's own."""
+    """Return the directories of our code and of the packages it needs, without Python's own library."""
     own = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
     own |= {f"{path}/lib-dynload" for path in own}
     paths = [Path(path).absolute() for path in sys.path if path and path not in own and Path(path).is_dir()]

@@ -1,4 +1,4 @@
-"""Parts as children that are started again when they die, and die with us."""
+"""Runs the parts as child processes that are started again when they die, and that end with this process."""
 
 import contextlib
 import os
@@ -19,9 +19,9 @@ POLL_S = 0.02
 QUICK_DEATH_S = 1.0
 LONGEST_PAUSE_S = 5.0
 TERM_LIMIT_S = 10.0
-# Runs before each part and becomes it. It changes to the part's account; then it asks Linux for a SIGTERM when the
-# supervisor dies (PR_SET_PDEATHSIG, which a change of account takes back) and gives up rights that a program with the
-# set-user-ID bit would bring (PR_SET_NO_NEW_PRIVS).
+# The start-up program of each part. It changes to the part's account, asks Linux to send SIGTERM when the supervisor
+# dies (PR_SET_PDEATHSIG, which a change of account would reset), gives up the rights that programs with the set-user-ID
+# bit would bring (PR_SET_NO_NEW_PRIVS), and then executes the part's command.
 LEASH = """
 import ctypes, os, signal, sys
 parent, uid, gid, *argv = sys.argv[1:]
@@ -36,25 +36,25 @@ if sys.platform == "linux":
 if os.getppid() == int(parent):
     os.execvp(argv[0], argv)
 """
-# What the parts need of our environment. An operator's shell may hold secrets that are none of their business.
+# The variables that the parts get from our environment; the others may be secrets of the operator's shell.
 NEEDED = {"PATH", "HOME", "TMPDIR", "TZ", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"}
 NEEDED_PREFIXES = ("ROUTINES_", "ENABLE_ROUTINES", "OTEL_", "PG", "KRB5", "PYTHON", "LC_")
-# Where the database and the keys are, each part is told for itself.
+# Each part gets these in its own `env`, if it needs them.
 NOT_NEEDED = {"ROUTINES_DATABASE_URL", "ROUTINES_KEY_FILE"}
 
 
 class Part(msgspec.Struct, frozen=True):
-    """One child: its name, its command, what is added to the environment for it, its account, what it inherits."""
+    """One process to run: its name, command, further variables, account (None: ours) and inherited descriptors."""
 
     name: str
     argv: Sequence[str]
     env: Mapping[str, str] = {}
-    account: Account | None = None  # None: ours
+    account: Account | None = None
     fds: tuple[int, ...] = ()
 
 
 class Child:
-    """One part while we watch it."""
+    """One part and its process, with the counts that decide when it is started again."""
 
     def __init__(self, part: Part, log: Path) -> None:
         self.part = part
@@ -82,34 +82,34 @@ class Child:
         self.started_at = time.monotonic()
 
     def ended(self) -> int | None:
-        """The exit status the first time we see that the process ended, else None."""
+        """Return the exit status once after the process has ended, else None."""
         status = self.process.poll() if self.process is not None else None
         if status is not None:
             self.process = None
         return status
 
     def plan(self) -> float:
-        """The pause in seconds before the next start: none after a first death, up to 5 for one that keeps dying."""
+        """Decide the pause before the next start, in seconds: 0 after a first death, up to 5 after quick ones."""
         quick = time.monotonic() - self.started_at < QUICK_DEATH_S
         self.quick_deaths = self.quick_deaths + 1 if quick else 0
-        pause = 0.0 if self.quick_deaths < 2 else min(LONGEST_PAUSE_S, 0.25 * 2 ** min(self.quick_deaths, 10))  # noqa: PLR2004 the first is free
+        pause = 0.0 if self.quick_deaths < 2 else min(LONGEST_PAUSE_S, 0.25 * 2 ** min(self.quick_deaths, 10))  # noqa: PLR2004 no pause after the first
         self.not_before = time.monotonic() + pause
         return pause
 
     def signal(self, number: signal.Signals) -> None:
-        """Signal the part and whatever it started."""
+        """Send the signal to the part and everything that it started."""
         if self.process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, number)
 
     def last_words(self) -> str:
-        """The last line of the log that says anything."""
+        """Return the last line of the log that is not empty, 200 characters at most."""
         lines = self.log.read_text(errors="replace").strip().splitlines()
         return lines[-1][:200] if lines else "nothing was said"
 
 
 class Supervisor:
-    """Keeps parts running; `changed` hears the live pids by name after each start and each death."""
+    """Keeps parts running; calls `changed` with the live pids by name after each start and each death."""
 
     def __init__(
         self,
@@ -131,7 +131,7 @@ class Supervisor:
         self.changed(self.pids())
 
     def tick(self) -> None:
-        """Notice what died and start what is due; call it often."""
+        """Note which parts have ended, and start those whose pause is over. To be called several times a second."""
         for child in self.children:
             status = child.ended()
             if status is not None:
@@ -142,11 +142,11 @@ class Supervisor:
                 self.changed(self.pids())
 
     def pids(self) -> dict[str, int]:
-        """The process of each part that runs."""
+        """Return the process id of each part that runs, by name."""
         return {child.part.name: child.process.pid for child in self.children if child.process is not None}
 
     def stop(self) -> None:
-        """End every part: SIGTERM, and SIGKILL for what is left after 10 seconds or a second Ctrl-C."""
+        """End every part: SIGTERM, then SIGKILL for those that still run after 10 seconds or at a second Ctrl-C."""
         try:
             self._signal(signal.SIGTERM)
             self._wait(TERM_LIMIT_S)
@@ -178,7 +178,7 @@ class Supervisor:
 
 
 def needed(env: Mapping[str, str]) -> dict[str, str]:
-    """What the parts need of our environment."""
+    """Return the variables that the parts get from our environment."""
     return {
         name: value
         for name, value in env.items()

@@ -1,4 +1,4 @@
-"""The whole system on one machine: Postgres, and every part as a child that is started again when it dies."""
+"""Runs the whole system on one machine: Postgres, and each part as a child that is started again when it dies."""
 
 import contextlib
 import json
@@ -32,7 +32,7 @@ READY_NOTE_S = 60.0
 
 
 class Interrupts:
-    """Inside the `with`, the first SIGINT, SIGTERM or SIGHUP is noted; a Ctrl-C after it raises KeyboardInterrupt."""
+    """Inside the `with`, notes the first SIGINT, SIGTERM or SIGHUP; a Ctrl-C after it raises KeyboardInterrupt."""
 
     def __init__(self) -> None:
         self.noted = False
@@ -49,16 +49,16 @@ class Interrupts:
             signal.signal(name, handler)
 
     def _note(self, number: int, _: FrameType | None) -> None:
-        # Only Ctrl-C counts twice: make hands a SIGTERM on to us that its process group has brought already.
+        # Only Ctrl-C counts a second time: `make` passes on a SIGTERM that our process group has already received.
         if self.noted and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.noted = True
 
 
 class System:
-    """What one `routines up` runs, from the database to the last part."""
+    """Everything that one `routines up` runs: the database and the parts."""
 
-    def __init__(  # noqa: PLR0913 what `up` takes
+    def __init__(  # noqa: PLR0913 the options of `up`
         self,
         place: Place,
         host: str,
@@ -86,7 +86,7 @@ class System:
 
     @contextlib.contextmanager
     def running(self, prepare: Callable[[str], str | None]) -> Iterator[Supervisor]:
-        """Postgres and all parts, until the end of the `with`."""
+        """Run Postgres and all parts until the end of the `with`; `prepare` brings the database to this version."""
         with contextlib.ExitStack() as ending:
             self.reach = ending.enter_context(Reach(accounts.of_parts(say)))
             self.place.admit(self.reach.account)
@@ -103,7 +103,7 @@ class System:
             yield supervisor
 
     def parts(self, database_url: str) -> list[Part]:
-        """The processes of the system, each with what it needs: the projector opens no secret."""
+        """Return the processes of the system, each with only the variables it needs: the projector gets no keys."""
         program, own = self.reach.program()
         env = {**own, "ROUTINES_DATABASE_URL": database_url}
         keyed = {**env, "ROUTINES_KEY_FILE": str(self._readable_keys())}
@@ -125,7 +125,7 @@ class System:
         ]
 
     def watch(self, supervisor: Supervisor, interrupts: Interrupts) -> None:
-        """Keep everything running until we are told to stop."""
+        """Keep everything running until a signal has been noted."""
         note_at = time.monotonic() + READY_NOTE_S
         with httpx.Client(base_url=self.url, timeout=2, trust_env=False) as client:
             while not interrupts.noted:
@@ -141,7 +141,7 @@ class System:
                 time.sleep(POLL_S)
 
     def _database_urls(self, ending: contextlib.ExitStack) -> tuple[str, str]:
-        """Where migrations go, and where the parts go."""
+        """Return the database's URL for migrations and the one for the parts; start Postgres unless a URL was given."""
         if self.database_url:
             return self.database_url, self.database_url
         self.postgres = LocalPostgres(self.place.directory, parts=self.reach.account, say=say)
@@ -160,7 +160,7 @@ class System:
             raise CannotStart(str(error)) from None
 
     def _readable_keys(self) -> Path:
-        """The key file as the parts can read it; root's becomes theirs."""
+        """Return a path by which the parts can read the key file; a key file of root is given to their account."""
         if not self.reach.account.is_ours:
             give_file(Path(self.key_file), self.reach.account)
         return self.reach.file(Path(self.key_file))
@@ -191,7 +191,7 @@ class System:
         say("Ctrl-C stops everything.")
 
 
-def up(  # noqa: PLR0913 the options
+def up(  # noqa: PLR0913 the options of the command
     data_dir: Path,
     host: str,
     port: int,
@@ -202,7 +202,7 @@ def up(  # noqa: PLR0913 the options
     public_url: str | None = None,
     allow_private_targets: bool = False,
 ) -> int:
-    """Run the system until Ctrl-C; 0 when it stopped as asked, 1 when it could not start."""
+    """Run the system until Ctrl-C. Returns 0 after an orderly stop, 130 after a second Ctrl-C, 1 if it cannot start."""
     place = Place(data_dir)
     try:
         with Interrupts() as interrupts, place.held():
@@ -230,34 +230,34 @@ def up(  # noqa: PLR0913 the options
 
 
 def url_of(host: str, port: int) -> str:
-    """An address that reaches us from this machine."""
+    """Return a URL by which programs on this machine reach the host and port."""
     reachable = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104 compared, not bound
     return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
 
 
 def free_port(host: str, port: int) -> int:
-    """The port if nobody listens there; any free one for 0."""
+    """Return the port if nobody listens there, or for 0 any free one. Raises CannotStart."""
     try:
-        with listen(host, port) as found:
-            return int(found.getsockname()[1])
+        with listen(host, port) as server:
+            return int(server.getsockname()[1])
     except OSError as error:
         raise CannotStart(f"cannot listen on {host} port {port}: {error.strerror}; try another --port") from None
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that the parts inherit, whose port they could not take themselves."""
+    """Return a socket that listens there, for parts that may not take the port themselves and inherit it."""
     return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
 
 
 def is_privileged(port: int) -> bool:
-    """Whether only root may listen there."""
+    """Return whether only root may listen on the port."""
     with contextlib.suppress(OSError, ValueError):
         return port < int(PRIVILEGED_PORTS.read_text())
-    return port < 1024  # noqa: PLR2004 as everywhere
+    return port < 1024  # noqa: PLR2004 the default of Linux
 
 
 def is_healthy(client: httpx.Client) -> bool:
-    """Whether the system says that it is well."""
+    """Return whether /api/health answers 200."""
     try:
         return client.get("/api/health").status_code == httpx.codes.OK
     except httpx.HTTPError:
@@ -265,7 +265,7 @@ def is_healthy(client: httpx.Client) -> bool:
 
 
 def say(text: str) -> None:
-    """Tell the person at the terminal, who may have closed it."""
+    """Print the text on the terminal, line by line; a terminal that was closed is no error."""
     with contextlib.suppress(OSError):
         for line in text.splitlines():
             terminal.echo(line)

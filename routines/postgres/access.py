@@ -1,8 +1,9 @@
-"""Who may log in to the embedded Postgres, and as which role: pg_hba.conf and pg_ident.conf, written at each start.
+"""
+Who may log in to the embedded Postgres, and as which role: pg_hba.conf and pg_ident.conf, written at each start.
 
-The kernel tells Postgres which account of this machine is at the other end of the socket (`peer`), and the map below
-says which roles it may be. There are no passwords, no TCP, and nobody who is trusted. The account of the cluster itself
-is not on the map where it is not ours: what runs inside the server must not come back through its socket as somebody.
+The kernel tells Postgres which account of this machine is at the other end of the socket (`peer`), and pg_ident.conf
+says as which roles that account may log in. There are no passwords, no TCP, and no `trust`. The account of the cluster,
+where it is not ours, may not log in at all: code that runs inside the server must not get a role through its socket.
 """
 
 from collections.abc import Iterable
@@ -24,7 +25,7 @@ class Login(msgspec.Struct, frozen=True):
 
 
 def ident(logins: Iterable[Login]) -> str:
-    """What pg_ident.conf says."""
+    """Return the text of pg_ident.conf."""
     lines = (f"routines {_quoted(login.account)} {_quoted(role)}\n" for login in logins for role in login.roles)
     return HBA.splitlines(keepends=True)[0] + "".join(lines)
 

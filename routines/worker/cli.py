@@ -33,7 +33,7 @@ NOT_DONE = {"cancelled", "failed", "handed back"}
     default="http://127.0.0.1:3100",
     show_default=True,
     callback=checked_url,
-    help="Where Routines is.",
+    help="The URL of Routines.",
 )
 @click.option(
     "--token",
@@ -41,25 +41,31 @@ NOT_DONE = {"cancelled", "failed", "handed back"}
     show_envvar=True,
     required=True,
     callback=checked_token,
-    help="The key of an agent (pcp_...) or of a collection (mlc_...); better in the variable, since others can read a "
-    "command line.",
+    help="The key of an agent (pcp_...) or of a collection (mlc_...). Prefer the variable, since other users of the "
+    "machine can read a command line.",
 )
-@click.option("--task", help="With a collection's key: take trajectories of this task only.")
-@click.option("--once", is_flag=True, help="Work off what waits now, then end.")
-@click.option("--poll-s", type=click.FloatRange(min=0.05), default=2.0, show_default=True, help="Look that often.")
+@click.option("--task", help="With the key of a collection: take only trajectories of the task of this name.")
+@click.option("--once", is_flag=True, help="Work on what waits now, then end.")
+@click.option(
+    "--poll-s",
+    type=click.FloatRange(min=0.05),
+    default=2.0,
+    show_default=True,
+    help="Seconds between two looks for work, while there is none.",
+)
 @click.option(
     "--timeout-s",
     type=click.FloatRange(min=0, min_open=True),
     default=3600.0,
     show_default=True,
-    help="Per issue or trajectory.",
+    help="Seconds after which COMMAND is stopped, for each issue or trajectory.",
 )
 @click.option(
     "--state-dir",
     type=click.Path(path_type=Path, file_okay=False),
     default=state_home,
     show_default="~/.local/state/routines/worker",
-    help="Where claims are kept; the same for all workers of this machine.",
+    help="The directory of the claim files; all workers of this machine must use the same.",
 )
 @click.option(
     "--allow-env",
@@ -69,10 +75,15 @@ NOT_DONE = {"cancelled", "failed", "handed back"}
     show_envvar=True,
     metavar="NAME",
     callback=checked_names,
-    help="With a collection's key: take this variable of its environment, although programs take it for an order "
-    "(PATH, PYTHONPATH, HTTPS_PROXY ...). May be repeated; in the variable, with blanks between.",
+    help="With the key of a collection: give COMMAND this variable of its environment although programs take it for an "
+    "order (PATH, PYTHONPATH, HTTPS_PROXY ...). The option may be repeated; in the variable, blanks separate the names.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object for each; the other lines go to stderr.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print one JSON object for each issue or trajectory; the other lines go to standard error.",
+)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def worker(  # noqa: PLR0913 the options
     *,
@@ -96,31 +107,33 @@ def worker(  # noqa: PLR0913 the options
 
     COMMAND gets the issue as JSON on its standard input, and in its environment ROUTINES_ISSUE_ID,
     ROUTINES_ISSUE_IDENTIFIER, ROUTINES_ISSUE_TITLE, ROUTINES_ROUTINE_ID, ROUTINES_RUN_ID, ROUTINES_COMPANY_ID,
-    ROUTINES_URL and, for requests of its own as X-Paperclip-Run-Id, ROUTINES_SESSION_ID. The end of its output
-    becomes a comment. Exit status 0 makes the issue done; anything else cancels it with the reason. An issue
-    that COMMAND moved itself (to blocked, say) is left as it is.
+    ROUTINES_URL and ROUTINES_SESSION_ID, which its own requests send as X-Paperclip-Run-Id. The last 4000 characters
+    of its output become a comment. Exit status 0 marks the issue as done; any other status cancels it with the reason.
+    An issue that COMMAND itself has moved, for example to blocked, stays as it is.
 
-    With a collection's key (mlc_...) COMMAND gets a JSON object of init_params, secret_params, environment_variables
-    and trajectory on its standard input, and in its environment the collection's variables, ROUTINES_TASK,
-    ROUTINES_TRAJECTORY_ID, ROUTINES_WORKFLOW_ID, ROUTINES_RUN_ID and ROUTINES_URL. What it says becomes the outputs
-    of the task's last step: a JSON object as it is (or of several steps, where its names are theirs), any other text
-    as "text". Exit status 0 completes the trajectory; anything else fails it with the reason.
+    With the key of a collection (mlc_...), COMMAND gets a JSON object of init_params, secret_params,
+    environment_variables and trajectory on its standard input, and in its environment the collection's variables,
+    ROUTINES_TASK, ROUTINES_TRAJECTORY_ID, ROUTINES_WORKFLOW_ID, ROUTINES_RUN_ID and ROUTINES_URL. The last 100000 characters of its
+    output become the outputs of the task's last step: a JSON object as it is, any other text as "text". A JSON object whose names are
+    all steps of the task gives the outputs of these steps. Exit status 0 completes the trajectory; any other status
+    fails it with the reason.
 
-    The collection's variables are written by whoever administers it. Those that shells, loaders, interpreters and
-    common tools take for orders (PATH, LD_PRELOAD, BASH_ENV, NODE_OPTIONS ...) fail the trajectory without a run,
-    unless --allow-env names them. On the standard input they are data, and always there.
+    Whoever administers a collection writes its variables. Shells, loaders, interpreters and common tools take some
+    variables for orders (PATH, LD_PRELOAD, BASH_ENV, NODE_OPTIONS ...). A trajectory with such a variable fails without
+    a run, unless --allow-env names the variable. On the standard input they are data, and always included.
 
     \b
     export JETTY_API_TOKEN=mlc_...
     routines worker -- sh -c 'jq .init_params'
 
-    Any number of workers may run. Ctrl-C or SIGTERM stops COMMAND and puts its issue back to todo. After a crash
-    the next worker on this machine runs the issue again.
+    Any number of workers may run. Ctrl-C or SIGTERM stops COMMAND and puts its issue back to todo. After a crash, the
+    next worker on this machine runs the issue again.
 
     \b
-    Exit status: 0 all done, or nothing to do; 1 with --once if one was cancelled, failed or handed back;
-                 2 wrong token, unknown command, or (with --once) no server for half a minute.
-    """  # noqa: D301 click knows lines to be left as they are by a real backspace
+    Exit status: 0  Everything is done, or there was nothing to do.
+                 1  With --once: an issue or a trajectory was cancelled, failed or handed back.
+                 2  The token is wrong, the command is unknown or (with --once) no server has answered for 30 s.
+    """  # noqa: D301 the \b is click's
     if (program := find_program(command[0])) is None:
         raise CannotWork(f"command not found: {command[0]}")
 

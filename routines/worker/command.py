@@ -1,4 +1,4 @@
-"""The command that is run for each issue: how it starts, what it says, how it ends."""
+"""Runs the command of a worker: its start, its output, its end."""
 
 import os
 import shutil
@@ -15,14 +15,14 @@ from typing import IO, Literal, Protocol
 import msgspec
 
 MOST_OUTPUT = 4_000  # characters in a comment
-LOOK_S = 0.1
-GRACE_S = 10.0
+LOOK_S = 0.1  # between two looks whether the command is to be stopped
+GRACE_S = 10.0  # between SIGTERM and SIGKILL
 
 CutShort = Literal["stop", "timeout"]
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """How a command ended: `reason` is None when it succeeded."""
+    """How a command ended. `reason` is None when it succeeded; `stopped` says that the worker was told to stop."""
 
     reason: str | None
     exit_status: int | None = None
@@ -32,34 +32,35 @@ class Ended(msgspec.Struct, frozen=True):
 
 
 class Told(Protocol):
-    """Whether the command is to be stopped."""
+    """A flag that says whether the command is to be stopped."""
 
-    def is_set(self) -> bool: ...
+    def is_set(self) -> bool:
+        """Return whether the command is to be stopped."""
 
 
 class Command(msgspec.Struct, frozen=True):
     """
-    What is run for each issue or trajectory.
+    The command that a worker runs for each issue or trajectory.
 
-    `program` is the file of `argv[0]`, found once by the worker's own PATH: what an issue or a trajectory brings into
-    the environment does not choose it.
+    `program` is the file of `argv[0]`, found once by the worker's own PATH, so that no variable of an issue or of a
+    trajectory chooses it.
     """
 
     argv: Sequence[str]
     program: str
     timeout_s: float
-    most_output: int = MOST_OUTPUT  # characters of the end of what it says
+    most_output: int = MOST_OUTPUT  # characters of its output that are kept, from the end
 
-    def run(self, env: Mapping[str, str], given: bytes, stop: Told, lock: int | None = None) -> Ended:
-        """Run it with `given` on its standard input; it also keeps the file `lock` open, if there is one."""
+    def run(self, env: Mapping[str, str], stdin: bytes, stop: Told, lock: int | None = None) -> Ended:
+        """Run the command with `stdin` on its standard input. It inherits the descriptor `lock`, if there is one."""
         started = time.monotonic()
         try:
-            process = _start(self.program, self.argv, env, given, lock)
+            process = _start(self.program, self.argv, env, stdin, lock)
         except FileNotFoundError:
             return Ended(f"command not found: {self.argv[0]}")
-        except OSError as error:  # E2BIG too, for an environment that is too large
+        except OSError as error:  # also E2BIG, for an environment that is too large
             return Ended(f"cannot run {self.argv[0]}: {error.strerror}")
-        except ValueError as error:  # text that cannot be in an environment
+        except ValueError as error:  # a text that cannot be in an environment
             return Ended(f"cannot run {self.argv[0]}: {error}")
         tail = bytearray()
         most_bytes = 4 * self.most_output + 4
@@ -90,23 +91,23 @@ class Command(msgspec.Struct, frozen=True):
 
 
 def find_program(name: str) -> str | None:
-    """The file that a command's name stands for in the worker's own PATH; None when there is none."""
+    """Return the file of a command by the worker's own PATH; None when there is none."""
     path = shutil.which(name)
     return None if path is None else str(Path(path).absolute())
 
 
 def _start(
-    program: str, argv: Sequence[str], env: Mapping[str, str], given: bytes, lock: int | None
+    program: str, argv: Sequence[str], env: Mapping[str, str], stdin: bytes, lock: int | None
 ) -> subprocess.Popen[bytes]:
-    """In a session of its own: Ctrl-C in a terminal is for the worker, and the command's children end with it."""
-    with tempfile.TemporaryFile() as stdin:  # unlike a pipe, it need not be read
-        stdin.write(given)
-        stdin.seek(0)
+    """Start it in a session of its own: Ctrl-C in a terminal is for the worker, and one signal ends all children."""
+    with tempfile.TemporaryFile() as file:  # unlike a pipe, it need not be read
+        file.write(stdin)
+        file.seek(0)
         return subprocess.Popen(
             argv,
             executable=program,
             env=env,
-            stdin=stdin,
+            stdin=file,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -122,7 +123,7 @@ def _keep_tail(pipe: IO[bytes], tail: bytearray, most_bytes: int) -> None:
 
 
 def _wait(process: subprocess.Popen[bytes], until: float, stop: Told) -> CutShort | None:
-    """None when the command ended by itself."""
+    """Wait for the end of the command; return why it has to be cut short, None when it ended by itself."""
     while True:
         with suppress(subprocess.TimeoutExpired):
             process.wait(max(0, min(LOOK_S, until - time.monotonic())))
@@ -134,7 +135,7 @@ def _wait(process: subprocess.Popen[bytes], until: float, stop: Told) -> CutShor
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM to the command and what it started, SIGKILL after 10 s."""
+    """Send SIGTERM to the command and everything that it started, and SIGKILL after 10 s."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)

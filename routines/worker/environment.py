@@ -1,10 +1,10 @@
 """
-Which variables of a collection a worker gives to its command: data, and nothing that chooses what code is run.
+Decides which variables of a collection a worker gives to its command: data, and nothing that chooses what code runs.
 
-Whoever administers a collection writes its environment; the machine of the worker is somebody else's. Shells, loaders,
-interpreters and many tools read variables that make them run other programs, load other libraries, or send what they
-hold elsewhere. ORDERS are those that glibc and sudo distrust, and those of common runtimes and tools. None of
-them is taken from a collection unless the worker's operator allows it by name.
+Whoever administers a collection writes its environment, but the machine of the worker belongs to somebody else. Shells,
+loaders, interpreters and many tools read variables that make them run other programs, load other libraries, or send
+data elsewhere. ORDERS lists those that glibc and sudo distrust, and those of common runtimes and tools. None of them is
+taken from a collection unless the worker's operator allows it by name.
 """
 
 from collections.abc import Collection, Mapping
@@ -17,13 +17,13 @@ SHOWN_LENGTH = 64  # characters of each of them
 
 
 class Order(NamedTuple):
-    """Names that some program takes for an order, in capitals or not: what can be made of it, and by which of them."""
+    """Variables that programs take for orders, whether in capitals or not, and the reason: which programs do what."""
 
     reason: str
-    names: str  # one or more; `*` stands for whatever follows, or comes before
+    names: str  # one or more, with blanks between; `*` at the end or the start stands for any text
 
 
-# docs/worker-environment.md shows them as they are.
+# docs/worker-environment.md shows these texts unchanged.
 ORDERS = (
     Order(
         "the loader and the C library: they load other libraries, or files that these are told of",
@@ -93,33 +93,33 @@ NAMES = frozenset(PATTERNS)
 
 
 class Sorted(NamedTuple):
-    """The variables of a collection, by what becomes of them."""
+    """The variables of a collection: those for the command, and the names of the others."""
 
     taken: dict[str, str]
-    refused: list[str]  # may choose what code is run
-    unusable: list[str]  # no process can be given them; new ones are not stored
+    refused: list[str]  # they may choose what code runs
+    unusable: list[str]  # no process can have such a variable; the API no longer stores them
 
 
 def sort(variables: Mapping[str, str], allowed: Collection[str]) -> Sorted:
-    """`allowed` are the names that the worker's operator has allowed."""
-    found = Sorted({}, [], [])
+    """Sort the variables of a collection; the worker's operator has allowed the names in `allowed`."""
+    result = Sorted({}, [], [])
     for name, value in variables.items():
         if not is_variable(name, value):
-            found.unusable.append(name)
+            result.unusable.append(name)
         elif name in allowed or not is_dangerous(name):
-            found.taken[name] = value
+            result.taken[name] = value
         else:
-            found.refused.append(name)
-    return found
+            result.refused.append(name)
+    return result
 
 
 def is_dangerous(name: str) -> bool:
-    """Whether some loader, interpreter or tool may take it for an order."""
+    """Return whether some loader, interpreter or tool may take the variable for an order."""
     capitals = name.upper()
     return capitals in NAMES or capitals.startswith(PREFIXES) or capitals.endswith(SUFFIXES)
 
 
 def listed(names: Collection[str]) -> str:
-    """The first of them, for a message."""
+    """Return the first names and the number of the others, for a message."""
     first = ", ".join(ascii(name[:SHOWN_LENGTH])[1:-1] for name in list(names)[:SHOWN])
     return f"{first} and {len(names) - SHOWN} more" if len(names) > SHOWN else first

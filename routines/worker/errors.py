@@ -1,4 +1,4 @@
-"""Why a worker does not go on."""
+"""The errors that end a worker, or its work on one issue or trajectory."""
 
 from typing import Any
 
@@ -6,13 +6,13 @@ from routines.commands.terminal import Trouble
 
 
 class CannotWork(Trouble):
-    """Nothing can be done until somebody changes something; the message says what"""
+    """The worker cannot go on until somebody changes something; the message says what."""
 
     exit_code = 2
 
 
 class Refused(Exception):
-    """The server said no, for a reason that asking again will not change"""
+    """The server refused a request for a reason that a repetition would not change."""
 
     def __init__(self, status: int, message: str, details: dict[str, Any]) -> None:
         super().__init__(message)
@@ -21,4 +21,4 @@ class Refused(Exception):
 
 
 class Stopped(Exception):
-    """We were told to stop while the server was in trouble"""
+    """The worker was told to stop while it waited for a server in trouble."""

@@ -1,4 +1,4 @@
-"""What the options of a client must be, and what they are when not given."""
+"""Checks the options of the commands that are clients of the API, and computes a default."""
 
 import os
 import tempfile
@@ -11,7 +11,7 @@ from domain.jetty.environment import NAME
 
 
 def checked_url(_context: click.Context, _parameter: click.Parameter, url: str | None) -> str | None:
-    """The address without a slash at its end."""
+    """Return the URL without a slash at its end. Raises BadParameter unless it is one of HTTP."""
     try:
         sound = url is None or (httpx.URL(url).scheme in ("http", "https") and bool(httpx.URL(url).host))
     except httpx.InvalidURL:
@@ -22,7 +22,7 @@ def checked_url(_context: click.Context, _parameter: click.Parameter, url: str |
 
 
 def checked_token(_context: click.Context, _parameter: click.Parameter, token: str | None) -> str | None:
-    """The token without the line break of a file."""
+    """Return the token without blanks and line breaks around it. Raises BadParameter unless it is one word."""
     text = (token or "").strip()
     if token is not None and not (text and text.isascii() and text.isprintable() and " " not in text):
         raise click.BadParameter("a token is one word, like pcp_...")
@@ -30,17 +30,17 @@ def checked_token(_context: click.Context, _parameter: click.Parameter, token: s
 
 
 def checked_names(_context: click.Context, _parameter: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Each is the name of a variable."""
+    """Return the names. Raises BadParameter unless each is the name of a variable."""
     if wrong := [name for name in names if not NAME.fullmatch(name)]:
         raise click.BadParameter(f"{wrong[0]!r} is not the name of a variable")
     return names
 
 
 def state_home() -> Path:
-    """Where programs of this user keep their state."""
-    given = os.environ.get("XDG_STATE_HOME")
+    """Return the directory for claims: in XDG_STATE_HOME, ~/.local/state or, without a home, the temporary one."""
+    directory = os.environ.get("XDG_STATE_HOME")
     try:
-        home = Path(given) if given else Path.home() / ".local/state"
+        home = Path(directory) if directory else Path.home() / ".local/state"
     except RuntimeError:  # a user without a home
         home = Path(tempfile.gettempdir()) / f"state-{os.getuid()}"
     return home / "routines/worker"

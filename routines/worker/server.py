@@ -1,4 +1,4 @@
-"""The API over HTTP: trouble is waited out, refusals are raised."""
+"""A client of the API: repeats requests while the server is in trouble, and raises refusals."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +17,7 @@ Say = Callable[[str], None]
 
 
 class Server:
-    """The API as an agent sees it; `say` hears of trouble, and `patience_s` is how long it is waited out."""
+    """A client with the key of an agent or a collection. Waits out trouble for `patience_s`, and tells `say` of it."""
 
     def __init__(self, url: str, token: str, *, stop: Stop, say: Say, patience_s: float) -> None:
         self.url = url
@@ -27,15 +27,20 @@ class Server:
         self._client = client(url, token)
 
     def close(self) -> None:
+        """Close the connections."""
         self._client.close()
 
     def ask(self, method: str, path: str, body: Any = None, *, session: UUID | None = None) -> Any:
-        """The answer; None where the server only says that it recorded the change."""
+        """
+        Send a request and return the JSON of its answer. Raises Refused, CannotWork and Stopped.
+
+        Returns None also when the change is recorded but the read models are late, so that the answer cannot be read.
+        """
         response = self._request(method, path, body, session, {})
         return None if response is None else answer(response)
 
     def list_rows(self, path: str) -> Iterator[Any]:
-        """Every row of a list, page after page."""
+        """Yield every row of a list, page after page. Raises as `ask` does."""
         query: dict[str, str] = {}
         while (response := self._request("GET", path, None, None, query)) is not None:
             yield from answer(response)
@@ -56,7 +61,7 @@ class Server:
             else:
                 if not (response.is_server_error or response.status_code == httpx.codes.TOO_MANY_REQUESTS):
                     return response
-                if "position" in details(response):  # the change is made, only the read model is late
+                if "position" in details(response):  # the change is recorded, only the read model is late
                     return None
                 trouble = f"{self.url} is in trouble ({response.status_code}: {message(response)})"
             if time.monotonic() + pause_s > give_up_at:
@@ -68,7 +73,7 @@ class Server:
 
 
 def pauses() -> Iterator[float]:
-    """1, 2, 4 ... seconds, then 30 for ever."""
+    """Yield pauses of 1, 2, 4, 8 and 16 seconds, then of 30 seconds for ever."""
     pause_s = 1.0
     while True:
         yield pause_s
@@ -76,14 +81,14 @@ def pauses() -> Iterator[float]:
 
 
 def client(url: str, token: str) -> httpx.Client:
-    """A client of the API; a proxy is never asked for what is on this machine."""
+    """Return an HTTP client with the token; it uses no proxy of the environment for a server on this machine."""
     nearby = httpx.URL(url).host in ("localhost", "127.0.0.1", "::1")
     headers = {"Authorization": f"Bearer {token}"}
     return httpx.Client(base_url=url, headers=headers, timeout=REQUEST_LIMIT_S, trust_env=not nearby)
 
 
 def answer(response: httpx.Response) -> Any:
-    """The JSON of a success. Raises Refused, CannotWork."""
+    """Return the JSON of a success, None for 204. Raises Refused, and CannotWork for a bad token or URL."""
     if response.status_code == httpx.codes.UNAUTHORIZED:
         raise CannotWork(
             f"the server does not take the token (401: {message(response)}); is it the key of an agent, or of a collection?"
@@ -99,15 +104,15 @@ def answer(response: httpx.Response) -> Any:
 
 
 def message(response: httpx.Response) -> str:
-    """What the server says is wrong, as one line."""
+    """Return the server's message about an error, as one line."""
     body = _body(response)
     return " ".join(str(body.get("error", body.get("detail", response.reason_phrase))).split())
 
 
 def details(response: httpx.Response) -> dict[str, Any]:
-    """What it says about that, if that has names."""
-    found = _body(response).get("details")
-    return found if isinstance(found, dict) else {}
+    """Return the `details` of an error, if they are an object; else an empty one."""
+    value = _body(response).get("details")
+    return value if isinstance(value, dict) else {}
 
 
 def _body(response: httpx.Response) -> dict[str, Any]:

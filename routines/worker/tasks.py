@@ -1,4 +1,4 @@
-"""What a worker does with the trajectories of a collection: the outside end of /api/v1/workers."""
+"""The work on the trajectories of a collection, over /api/v1/workers."""
 
 import json
 import os
@@ -15,8 +15,8 @@ from routines.worker.command import Command, Ended
 from routines.worker.errors import CannotWork, Refused, Stopped
 from routines.worker.server import Say, Server
 
-OF_A_LEASE = 3  # it is extended so often before it would be over
-LOST = (404, 409)  # another has the trajectory, or it is there no more
+OF_A_LEASE = 3  # how many times a lease is extended within its length
+LOST = (404, 409)  # another worker has the trajectory, or it no longer exists
 MOST_REASON = 2_000  # characters
 NOT_TAKEN = (
     "the collection's environment has {}: programs take such variables for orders, so this worker does not set them. "
@@ -41,9 +41,9 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TaskWorker:
-    """Takes trajectories that wait, one at a time."""
+    """Claims pending trajectories of a collection and works on them one at a time."""
 
-    def __init__(  # noqa: PLR0913 what the command line gives
+    def __init__(  # noqa: PLR0913 the options of the command line
         self,
         server: Server,
         command: Command,
@@ -60,11 +60,13 @@ class TaskWorker:
         self.name = name
         self.stop = stop
         self.say = say
-        self.allowed = allowed  # variables of the collection that are taken although they may choose what is run
+        self.allowed = (
+            allowed  # variables of the collection that the command gets although they may choose what code runs
+        )
         self.collection = ""
 
     def introduce(self) -> None:
-        """Find out whose collection it is."""
+        """Find out which collection the key is bound to. Raises CannotWork unless it is exactly one."""
         collections = self.server.ask("GET", "/api/v1/collections/")
         if len(collections) != 1:
             raise CannotWork("the key is not bound to one collection: is it an mlc_ key?")
@@ -72,7 +74,7 @@ class TaskWorker:
         self.say(f"working for {self.collection} at {self.server.url}: {shlex.join(self.command.argv)}")
 
     def round(self) -> Iterator[Finished]:
-        """Work off what waits now."""
+        """Work on pending trajectories until there are none or `stop` is set; yield what became of each."""
         while not self.stop.is_set():
             claim = self.server.ask("POST", self._path("claim"), {"worker": self.name, "task": self.task})
             if claim is None:
@@ -85,8 +87,10 @@ class TaskWorker:
     def _work(self, claim: dict[str, Any]) -> Finished:
         trajectory = claim["trajectory"]
         self.say(f"{trajectory['workflow_id']} taken")
-        at = self._path(trajectory["trajectory_id"], claim["claim_id"])
-        given = {name: claim[name] for name in ("init_params", "secret_params", "environment_variables", "trajectory")}
+        path = self._path(trajectory["trajectory_id"], claim["claim_id"])
+        document = {
+            name: claim[name] for name in ("init_params", "secret_params", "environment_variables", "trajectory")
+        }
         variables = environment.sort(claim["environment_variables"], self.allowed)
         if variables.unusable:
             names = environment.listed(variables.unusable)
@@ -95,10 +99,10 @@ class TaskWorker:
             ended = Ended(NOT_TAKEN.format(environment.listed(variables.refused)))
         else:
             env = {**os.environ, **variables.taken, **own_variables(trajectory, self.server.url)}
-            with Lease(self.server, at, claim["lease_s"], self.stop) as lease:
-                ended = self.command.run(env, json.dumps(given).encode(), lease)
+            with Lease(self.server, path, claim["lease_s"], self.stop) as lease:
+                ended = self.command.run(env, json.dumps(document).encode(), lease)
         try:
-            outcome, reason = self._report(at, trajectory, ended)
+            outcome, reason = self._report(path, trajectory, ended)
         except Refused as refusal:
             outcome, reason = "left", str(refusal)
         except Stopped:
@@ -117,30 +121,34 @@ class TaskWorker:
             output=ended.output,
         )
 
-    def _report(self, at: str, trajectory: Mapping[str, Any], ended: Ended) -> tuple[Outcome, str | None]:
-        """Outputs that the server does not take fail the trajectory: left alone, it would be run again and again."""
+    def _report(self, path: str, trajectory: Mapping[str, Any], ended: Ended) -> tuple[Outcome, str | None]:
+        """
+        Report the outputs and the end of the trajectory.
+
+        Outputs that the server refuses fail the trajectory: otherwise it would run again whenever its lease is over.
+        """
         if ended.stopped:
-            self.server.ask("POST", f"{at}/finish", {"status": "pending"})
+            self.server.ask("POST", f"{path}/finish", {"status": "pending"})
             return "handed back", ended.reason
         status: Outcome = "failed" if ended.reason else "completed"
         reason = ended.reason
         try:
             for step, outputs in outputs_of(ended.output, trajectory["total_steps"]).items():
-                self.server.ask("POST", f"{at}/steps", {"step": step, "status": status, "outputs": outputs})
+                self.server.ask("POST", f"{path}/steps", {"step": step, "status": status, "outputs": outputs})
         except Refused as refusal:
             if refusal.status in LOST:
                 raise
             status, reason = "failed", f"the outputs were refused ({refusal.status}: {refusal})"[:MOST_REASON]
-        self.server.ask("POST", f"{at}/finish", {"status": status, "error": reason})
+        self.server.ask("POST", f"{path}/finish", {"status": status, "error": reason})
         return status, reason
 
 
 class Lease:
-    """Keeps a trajectory ours while the command runs; set when we are to stop, or when another has it."""
+    """Extends a lease while the command runs. It is set when the worker is to stop, or has lost the trajectory."""
 
-    def __init__(self, server: Server, at: str, lease_s: float, stop: Stop) -> None:
+    def __init__(self, server: Server, path: str, lease_s: float, stop: Stop) -> None:
         self._server = server
-        self._at = at
+        self._path = path
         self._pause_s = lease_s / OF_A_LEASE
         self._stop = stop
         self._over = Stop()
@@ -156,12 +164,13 @@ class Lease:
         self._thread.join()
 
     def is_set(self) -> bool:
+        """Return whether the command is to be stopped."""
         return self._stop.is_set() or self._lost.is_set()
 
     def _extend(self) -> None:
         while not self._over.wait(self._pause_s):
             try:
-                self._server.ask("POST", f"{self._at}/extend")
+                self._server.ask("POST", f"{self._path}/extend")
             except (Refused, CannotWork, Stopped):
                 self._lost.set()
                 return
@@ -169,22 +178,23 @@ class Lease:
 
 def outputs_of(text: str, steps: list[str]) -> dict[str, dict[str, Any]]:
     """
-    The outputs of each step that a command has said something of.
+    Return the outputs by step that a command has printed; empty when it has printed nothing.
 
-    A JSON object whose names are all steps of the task is theirs; any other is the last step's, as is a text.
+    A JSON object whose names are all steps, each with an object, gives the outputs of these steps. Any other object,
+    and a text under the name "text", are the outputs of the last step.
     """
     try:
-        found = msgspec.json.decode(text)
+        value = msgspec.json.decode(text)
     except (ValueError, RecursionError):
-        found = None
-    if isinstance(found, dict) and found and all(name in steps and isinstance(found[name], dict) for name in found):
-        return found
-    outputs = found if isinstance(found, dict) else {"text": text}
+        value = None
+    if isinstance(value, dict) and value and all(name in steps and isinstance(value[name], dict) for name in value):
+        return value
+    outputs = value if isinstance(value, dict) else {"text": text}
     return {steps[-1] if steps else "run": outputs} if outputs != {"text": ""} else {}
 
 
 def own_variables(trajectory: Mapping[str, Any], url: str) -> dict[str, str]:
-    """The trajectory in ROUTINES_* variables; never a secret parameter."""
+    """Return the ROUTINES_* variables of the trajectory; secret parameters are never among them."""
     return {
         "ROUTINES_URL": url,
         "ROUTINES_TASK": trajectory["name"],

@@ -1,4 +1,4 @@
-"""What a worker does with the issues of its agent."""
+"""The work on the issues of an agent."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from routines.worker.command import Command, Ended
 from routines.worker.errors import Refused, Stopped
 from routines.worker.server import Say, Server
 
-REFUSED_S = 30.0  # a checkout that was refused for another reason than a holder is asked for again after this
+REFUSED_S = 30.0  # pause before a checkout is tried again that was refused although nobody holds the issue
 
 Outcome = Literal["done", "cancelled", "moved", "handed back", "left"]
 
@@ -38,7 +38,7 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Worker:
-    """Takes issues from the inbox, one at a time."""
+    """Checks issues out of the inbox of an agent and works on them one at a time."""
 
     def __init__(self, server: Server, command: Command, *, claims: Path, stop: Stop, say: Say) -> None:
         self.server = server
@@ -47,16 +47,16 @@ class Worker:
         self.stop = stop
         self.say = say
         self.agent_id = ""
-        self._refused: dict[str, tuple[str, float]] = {}  # issue id to the updatedAt that was refused, and until when
+        self._refused: dict[str, tuple[str, float]] = {}  # by issue id: the updatedAt that was refused, and until when
 
     def introduce(self) -> None:
-        """Find out which agent we are."""
+        """Find out to which agent the key belongs."""
         me = self.server.ask("GET", "/api/agents/me")
         self.agent_id = me["id"]
         self.say(f"working as {me['name']} at {self.server.url}: {shlex.join(self.command.argv)}")
 
     def round(self) -> Iterator[Finished]:
-        """Work off what is in the inbox now: what is to do first, then what a dead worker left in progress."""
+        """Work on the issues in the inbox: those in todo first, then those that a dead worker left in progress."""
         inbox = self.server.list_rows("/api/agents/me/inbox-lite")
         for item in sorted(inbox, key=lambda item: item["status"] != "todo"):
             if self.stop.is_set():
@@ -78,15 +78,15 @@ class Worker:
         return updated_at == item["updatedAt"] and time.monotonic() < until
 
     def _check_out(self, item: dict[str, Any], held: Claim) -> dict[str, Any] | None:
-        """The issue, once it is ours; a 409 is never repeated."""
+        """Check the issue out and return it; None if that is refused. A 409 is not repeated until the issue changes."""
         path = f"/api/issues/{item['id']}"
-        wanted = {"agentId": self.agent_id, "expectedStatuses": [item["status"]]}
+        body = {"agentId": self.agent_id, "expectedStatuses": [item["status"]]}
         try:
-            self.server.ask("POST", f"{path}/checkout", wanted, session=held.session)
+            self.server.ask("POST", f"{path}/checkout", body, session=held.session)
             issue: dict[str, Any] = self.server.ask("GET", path)
         except Refused as refusal:
             self.say(f"{item['identifier']} left alone: {refusal}")
-            is_held = "checkoutRunId" in refusal.details  # by another, whoever it is
+            is_held = "checkoutRunId" in refusal.details  # by another session
             until = float("inf") if is_held else time.monotonic() + REFUSED_S
             self._refused[item["id"]] = (item["updatedAt"], until)
             if item["status"] == "todo" or is_held:
@@ -122,9 +122,9 @@ class Worker:
 
     def _report(self, issue: dict[str, Any], session: UUID, ended: Ended) -> tuple[Outcome, str | None]:
         """
-        One request says how it went, so that a crash cannot come between the comment and the status.
+        Report how the command ended, in one request: a crash cannot come between the comment and the status.
 
-        A hand-back is a move to todo: a release would take the assignee away too, and the issue out of every inbox.
+        An issue is handed back by a move to todo: a release would remove its assignee, and so take it from every inbox.
         """
         path = f"/api/issues/{issue['id']}"
         status = self.server.ask("GET", path)["status"]
@@ -137,13 +137,13 @@ class Worker:
 
 
 def comment(ended: Ended) -> str | None:
-    """The reason if it went wrong, then the tail of what the command said; None if there is neither."""
+    """Return the reason of a failure and the end of the command's output, as one text; None if there is neither."""
     return "\n\n".join(part for part in (ended.reason, ended.output) if part and part.strip()) or None
 
 
 def environment(issue: Mapping[str, Any], url: str, session: UUID) -> dict[str, str]:
-    """The issue in ROUTINES_* variables; empty where it has no routine. A variable holds no NUL."""
-    found = {
+    """Return the ROUTINES_* variables of the issue, without NUL; those of a routine are empty where it has none."""
+    variables = {
         "ROUTINES_URL": url,
         "ROUTINES_COMPANY_ID": issue["companyId"],
         "ROUTINES_ISSUE_ID": issue["id"],
@@ -153,4 +153,4 @@ def environment(issue: Mapping[str, Any], url: str, session: UUID) -> dict[str, 
         "ROUTINES_RUN_ID": issue["originRunId"] or "",
         "ROUTINES_SESSION_ID": str(session),
     }
-    return {name: value.replace("\0", "") for name, value in found.items()}
+    return {name: value.replace("\0", "") for name, value in variables.items()}
