@@ -50,7 +50,7 @@ class Struct(msgspec.Struct, frozen=True):
 
 
 def structs(path: Path) -> Iterator[Struct]:
-    """The classes of a module that have fields or a tag, in the order of the source."""
+    """Return the classes of a module that have fields or a tag, in the order of the source."""
     source = path.read_text()
     lines = source.splitlines()
     for node in ast.parse(source).body:
@@ -64,7 +64,7 @@ def structs(path: Path) -> Iterator[Struct]:
 
 
 def choices(path: Path) -> Iterator[tuple[str, str]]:
-    """The names of a module that stand for one of several texts, each with those."""
+    """Return the names of a module that stand for one of several texts, each with those."""
     for node in ast.parse(path.read_text()).body:
         match node:
             case ast.Assign(
@@ -75,7 +75,7 @@ def choices(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def catalogue() -> str:
-    """The whole page."""
+    """Return the whole page."""
     return "\n".join([INTRODUCTION, *_kinds(), *_values()])
 
 

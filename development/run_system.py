@@ -41,7 +41,7 @@ def needs_new_start(paths: Iterable[str]) -> bool:
 
 
 def parts_of(paths: Iterable[str]) -> list[str]:
-    """The parts that work with any of these files."""
+    """Return the parts that work with any of these files."""
     return [part for part in PARTS if any(part in _parts_of(path) for path in paths)]
 
 
@@ -87,7 +87,7 @@ def _end(up: subprocess.Popen[bytes]) -> int:
 
 
 def _end_parts(data_dir: Path, parts: Collection[str]) -> bool:
-    """False while the system is not ready: it has no up.json then."""
+    """Return False while the system is not ready: it has no up.json then."""
     try:
         processes = json.loads((data_dir / "up.json").read_text())["processes"]
     except FileNotFoundError:
@@ -99,7 +99,7 @@ def _end_parts(data_dir: Path, parts: Collection[str]) -> bool:
 
 
 def main() -> int:
-    """The options are those of `routines up`."""
+    """Take the options. They are those of `routines up`."""
     options = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     options.add_argument("--data-dir", type=Path, default=Path(".routines"))
     return run(Path.cwd(), options.parse_known_args()[0].data_dir, [*UP, *sys.argv[1:]])
