@@ -29,7 +29,6 @@ from routines.errors import CannotStart
 from routines.local.up import up as supervise
 from routines.migrations import CannotMigrate
 from routines.settings import BadSetting, from_env
-from routines.web_server import serve
 from routines.worker.cli import worker
 
 DATA_DIR = Path(".routines")
@@ -172,6 +171,8 @@ def board_key(name: str, user_id: UUID) -> None:
 @click.option("--fd", type=click.IntRange(0), help="Listen on this socket instead, inherited from the parent process.")
 def web(host: str, port: int, fd: int | None) -> None:
     """Serve the HTTP API. Any number of these processes may run."""
+    from routines.web_server import serve  # noqa: PLC0415 the other commands start faster without the web framework
+
     serve(entry.begin("web"), host, port, fd)
 
 
