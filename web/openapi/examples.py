@@ -14,6 +14,12 @@ class Examples(msgspec.Struct, frozen=True):
     answers: dict[str, Any]  # by operation, or by operation and status for a refusal of its own (`getHealth.503`)
     problems: dict[int, Any]  # by the status of the refusals that operations share
 
+    def answer(self, name: str) -> Any:
+        """Return the example of an answer. Raise LookupError for an operation that has none, and say where it belongs."""
+        if name not in self.answers:
+            raise LookupError(f"examples.yaml has no answer of {name}: add one under `answers`")
+        return self.answers[name]
+
 
 def read(package: str) -> Examples:
     """Return the examples in the file `examples.yaml` of a package."""
