@@ -18,7 +18,7 @@ from hypothesis import settings as hypothesis_settings
 from litestar.concurrency import set_asyncio_executor
 from psycopg.sql import SQL, Identifier
 
-from application.event_store.recorder import MemoryRecorder
+from application.event_store.in_memory import MemoryRecorder
 from application.event_store.store import EventStore
 from domain.bounds.limits import Limits
 from processes import projector as projectors

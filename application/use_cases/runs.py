@@ -20,7 +20,7 @@ from domain.board import project as projects
 from domain.errors import Conflict, Forbidden, NotFound, RuleViolation
 from domain.identity import issue_of_run, run_of_key, run_of_occurrence, slot_of, trajectory_of_run
 from domain.recorded import Recorded
-from domain.routines import firing, routine, trigger
+from domain.routines import firing, routine, settlement, trigger
 from domain.routines.firing import FiringRequest
 from domain.routines.routine import Routine
 from domain.routines.slot import Slot
@@ -134,14 +134,14 @@ def _settle(work: UnitOfWork, row: DueTrigger) -> int:
         return 0
     company_id = work.company_of(row.trigger_id)
     is_over = work.is_over_quota(company_id)
-    if not is_over and (rested := trigger.rested(schedule, plan, since, work.now)) is not None:
+    if not is_over and (rested := settlement.rested(schedule, plan, since, work.now)) is not None:
         work.record(row.trigger_id, [rested])
         if (since := rested.next_at) is None:
             return 0
-    if (due := trigger.due(plan, since, work.now, current.settings.catch_up_policy)) is None:
+    if (due := settlement.due(plan, since, work.now, current.settings.catch_up_policy)) is None:
         return 0
     if is_over:
-        work.record(row.trigger_id, trigger.rest(schedule, plan, since, due, work.now))
+        work.record(row.trigger_id, settlement.rest(schedule, plan, since, due, work.now))
         return 0
     if due.missed is not None:
         work.record(row.trigger_id, [due.missed])

@@ -5,7 +5,7 @@ from uuid import UUID
 from application.event_store.stream_kinds import TRIGGER
 from application.event_store.unit_of_work import UnitOfWork
 from application.use_cases import occurrences
-from domain.routines import trigger
+from domain.routines import settlement, trigger
 from domain.routines.routine import Routine
 from domain.routines.trigger import Trigger
 
@@ -24,7 +24,7 @@ def record_pending_as_missed(
         return
     first = occurrences.first_unsettled(work, trigger_id, plan, current.next_unsettled_at)
     if first is not None:
-        work.record(trigger_id, trigger.miss_pending(current, plan, first, work.now, reason))
+        work.record(trigger_id, settlement.miss_pending(current, plan, first, work.now, reason))
 
 
 def record_all_pending_as_missed(work: UnitOfWork, routine: Routine, reason: str) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 from domain.events import AgentTerminated, RunCompleted, RunFailed, RunFired, TriggerMissed
 from domain.explain.verdicts import ExplainQuery, Verdict, reason_of
 from domain.recorded import Recorded
-from domain.routines.trigger import CATCH_UP_CAP, OVER_QUOTA
+from domain.routines.settlement import CATCH_UP_CAP, OVER_QUOTA
 from domain.schedule import plan as plans
 from domain.schedule.time_words import span, when
 from domain.values import Coalesced, Failed, Skipped, Value

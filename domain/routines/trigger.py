@@ -1,7 +1,6 @@
-"""A trigger: a way to fire a routine. For schedules, this decides which occurrences are due and what becomes of late ones."""
+"""A trigger: a way to fire a routine. What becomes of the occurrences of a schedule: settlement.py."""
 
-from datetime import UTC, datetime, timedelta
-from itertools import islice
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -21,9 +20,8 @@ from domain.events import (
 from domain.schedule import cron_schedule
 from domain.schedule import plan as plans
 from domain.schedule.cron_schedule import Cron
-from domain.schedule.plan import INSTANT, Plan
+from domain.schedule.plan import Plan
 from domain.values import (
-    CatchUpPolicy,
     RoutineStatus,
     TriggerKind,
     TriggerSettings,
@@ -35,14 +33,9 @@ from domain.webhooks import signing_keys
 from domain.webhooks.signing_keys import OldSecret, Signing
 
 TOO_FAR = datetime(9000, 1, 1, tzinfo=UTC)  # the calendar ends soon after that
-GRACE = timedelta(seconds=60)  # for so long an occurrence is late but not missed
 NOT_ACTIVE = "Routine trigger is not active"
-MISSED_BECAUSE: dict[CatchUpPolicy, str] = {"skip_missed": "skip_missed", "enqueue_missed_with_cap": "catch_up_cap"}
 COMMON = ("label", "enabled")
 OF_WEBHOOKS = ("signing_mode", "replay_window_sec")
-OVER_QUOTA = "over_quota"  # the reason why an occurrence is missed when its company is over one of its quotas
-LONGEST_REST = timedelta(hours=1)  # how long a schedule rests at most when its company is over one of its quotas
-CATCH_UP_CAP = 25  # missed occurrences that run late after one outage
 
 
 class Trigger(Value, frozen=True):
@@ -57,15 +50,6 @@ class Trigger(Value, frozen=True):
     over_since: datetime | None = None  # nothing from here to `next_unsettled_at` ran: the company was over a quota
     rests_until: datetime | None = None  # until then the schedule is not looked at again, because of that quota
     deleted: bool = False
-
-
-class Due(Value, frozen=True):
-    """What to do about a schedule now: the occurrences to run, oldest first, and those to drop."""
-
-    fire: tuple[datetime, ...]
-    missed: TriggerMissed | None
-    next_at: datetime | None
-    due_at: datetime | None = None
 
 
 class DueTrigger(Value, frozen=True):
@@ -217,7 +201,7 @@ def next_of(trigger: Trigger, now: datetime) -> tuple[datetime | None, datetime 
     if (plan := plan_of(trigger)) is None:
         return None, None
     next_at = plans.next_after(plan, now)
-    return next_at, _due_at(plan, next_at)
+    return next_at, due_at_or_none(plan, next_at)
 
 
 def plan_of(trigger: Trigger) -> Plan | None:
@@ -233,111 +217,7 @@ def owed_from(trigger: Trigger, routine_status: RoutineStatus) -> datetime | Non
     return trigger.next_unsettled_at if trigger.settings.enabled and routine_status == "active" else None
 
 
-def due(plan: Plan, since: datetime, now: datetime, policy: CatchUpPolicy) -> Due | None:
-    """
-    Return what is due of the occurrences from `since` (itself one) until now; None if nothing is.
-
-    Occurrences that are at most GRACE late run. Of the later ones `skip_missed` drops all, and
-    `enqueue_missed_with_cap` runs the oldest CATCH_UP_CAP and drops the rest (contract 4.2).
-    """
-    if plans.due_at(plan, since) > now:
-        return None
-    before = since - INSTANT
-    long_ago = max(before, now - GRACE - timedelta(seconds=plan.jitter_s) - INSTANT)  # with any jitter this is too late
-    cap = CATCH_UP_CAP if policy == "enqueue_missed_with_cap" else 0
-    caught_up = list(islice(plans.occurrences(plan, before, long_ago), cap))
-    late: list[datetime] = []
-    on_time: list[datetime] = []
-    next_at = since if since > long_ago else plans.next_after(plan, long_ago)
-    while next_at is not None and (moment := plans.due_at(plan, next_at)) <= now:
-        (on_time if moment >= now - GRACE else late).append(next_at)
-        next_at = plans.next_after(plan, next_at)
-    caught_up += late[: cap - len(caught_up)]
-    dropped_after = caught_up[-1] if caught_up else before
-    missed = missed_of(plan, dropped_after, late[-1] if late else long_ago, MISSED_BECAUSE[policy])
-    if missed is None and not caught_up and not on_time:  # the zone's rules changed, and `since` is no occurrence now
-        missed = TriggerMissed(first=since, last=since, count=1, reason=MISSED_BECAUSE[policy], next_at=None)
-    due_at = _due_at(plan, next_at)
-    return Due(
-        fire=(*caught_up, *on_time),
-        missed=missed and replace(missed, next_at=next_at, due_at=due_at),
-        next_at=next_at,
-        due_at=due_at,
-    )
-
-
-def rest(trigger: Trigger, plan: Plan, since: datetime, pending: Due, now: datetime) -> list[TriggerEvent]:
-    """
-    Record that nothing of what is due runs, since the company is over a quota, and that the schedule rests.
-
-    It rests for as long as nothing has run so far, but at most LONGEST_REST: there is one event for each rest, not one
-    for each occurrence.
-    """
-    missed = miss(plan, since, pending, OVER_QUOTA)
-    going_on = trigger.over_since is not None and trigger.next_unsettled_at == missed.first
-    over_since = trigger.over_since if going_on and trigger.over_since else missed.first
-    return [replace(missed, rests_until=now + min(max(now - over_since, timedelta()), LONGEST_REST))]
-
-
-def rested(trigger: Trigger, plan: Plan, since: datetime, now: datetime) -> TriggerMissed | None:
-    """
-    Return what came due while the schedule rested and is too late to run now that its company is within its quotas.
-
-    None if the schedule does not rest, or if nothing is too late.
-    """
-    if trigger.rests_until is None or since != trigger.next_unsettled_at:
-        return None
-    pending = due(plan, since, now, "skip_missed")
-    if pending is None or pending.missed is None:
-        return None
-    return _in_rest(plan, since, min(pending.missed.last, trigger.rests_until))
-
-
-def _in_rest(plan: Plan, since: datetime, until: datetime) -> TriggerMissed | None:
-    missed = missed_of(plan, since - INSTANT, until, OVER_QUOTA)
-    if missed is None:
-        return None
-    next_at = plans.next_after(plan, missed.last)
-    return replace(missed, next_at=next_at, due_at=_due_at(plan, next_at))
-
-
-def miss(plan: Plan, since: datetime, pending: Due, reason: str) -> TriggerMissed:
-    """Return the event that nothing of what is due runs; occurrences that come due later are not part of it."""
-    before = since - INSTANT
-    last = max([*pending.fire, *([pending.missed.last] if pending.missed is not None else [])])
-    missed = missed_of(plan, before, last, reason)
-    if missed is None:  # as in `due`
-        missed = TriggerMissed(first=since, last=since, count=1, reason=reason, next_at=None)
-    return replace(missed, next_at=pending.next_at, due_at=pending.due_at)
-
-
-def miss_pending(trigger: Trigger, plan: Plan, first: datetime, now: datetime, reason: str) -> list[TriggerEvent]:
-    """
-    Record that the occurrences from `first` until now did not run, since the schedule is changed; it goes on from now.
-
-    Those that came due while the schedule rested get the quota as their reason.
-    """
-    is_resting = trigger.rests_until is not None and first == trigger.next_unsettled_at
-    missed_in_rest = (
-        _in_rest(plan, first, min(now, trigger.rests_until)) if is_resting and trigger.rests_until else None
-    )
-    missed = missed_of(plan, missed_in_rest.last if missed_in_rest else first - INSTANT, now, reason)
-    next_at = plans.next_after(plan, now)
-    missed_after = [replace(missed, next_at=next_at, due_at=_due_at(plan, next_at))] if missed else []
-    return [*([missed_in_rest] if missed_in_rest else []), *missed_after]
-
-
-def missed_of(plan: Plan, after: datetime, until: datetime, reason: str) -> TriggerMissed | None:
-    """Return the event that the occurrences in (after, until] did not run; None if there are none."""
-    if after >= until:
-        return None
-    first, last = plans.next_after(plan, after), plans.last_until(plan, until, after)
-    if first is None or last is None:
-        return None
-    return TriggerMissed(first=first, last=last, count=plans.count(plan, after, until), reason=reason, next_at=None)
-
-
-def _due_at(plan: Plan, next_at: datetime | None) -> datetime | None:
+def due_at_or_none(plan: Plan, next_at: datetime | None) -> datetime | None:
     """Return when an occurrence with jitter comes due; None if that is its own moment."""
     return plans.due_at(plan, next_at) if next_at is not None and plan.jitter_s else None
 
@@ -372,7 +252,7 @@ def _checked(
     if plan != old:
         plans.must_have_an_occurrence(plan, now)
     next_at = plans.next_after(plan, now)
-    return settings, next_at, _due_at(plan, next_at)
+    return settings, next_at, due_at_or_none(plan, next_at)
 
 
 def _checked_times(settings: TriggerSettings) -> TriggerSettings:

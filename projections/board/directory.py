@@ -40,7 +40,8 @@ from domain.events import (
 )
 from domain.recorded import Recorded
 from projections import responses
-from projections.engine.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
+from projections.engine.documents import Docs, Part
+from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
 from projections.responses import time, time_or_none, user_of
 
 

@@ -23,7 +23,8 @@ from domain.events import (
 from domain.recorded import Recorded
 from domain.values import IssueDetails, IssueStatus, Workspace
 from projections import responses
-from projections.engine.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
+from projections.engine.documents import Docs, Part
+from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
 from projections.responses import ResponseBody, time
 
 

@@ -37,7 +37,8 @@ from domain.identity import delivery_of
 from domain.jetty.trajectory import TOLD
 from domain.recorded import Recorded
 from domain.values import Callback, DeliveryKind, EndpointSettings
-from projections.engine.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
+from projections.engine.documents import Docs, Part
+from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
 from projections.responses import ResponseBody, time, time_or_none
 
 CALLBACK_LANES = 64  # partition keys per company; stored rows depend on it, so it is no setting

@@ -19,7 +19,8 @@ from domain.events import (
     EndpointUpdated,
 )
 from domain.recorded import Recorded
-from projections.engine.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
+from projections.engine.documents import Docs, Part
+from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
 from projections.responses import ResponseBody, time
 
 

@@ -18,7 +18,8 @@ from domain.events import (
 from domain.recorded import Recorded
 from domain.routines.backfill import Waiting
 from domain.values import Overlap
-from projections.engine.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
+from projections.engine.documents import Docs, Part
+from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
 from projections.responses import ResponseBody, agent_of, time, user_of
 
 Status = Literal["running", "waiting", "completed", "cancelled"]

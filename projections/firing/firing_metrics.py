@@ -26,7 +26,7 @@ from domain.events import (
     TriggerMissed,
 )
 from domain.recorded import Recorded
-from domain.routines.trigger import GRACE
+from domain.routines.settlement import GRACE
 from domain.values import Coalesced, Failed, Opened, Outcome, RunSource, Skipped, Started
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
 

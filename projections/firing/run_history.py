@@ -22,7 +22,8 @@ from domain.recorded import Recorded
 from domain.values import Coalesced, Failed, Opened, RunSource, Skipped, Started
 from projections import responses
 from projections.board.issues import SUMMARY
-from projections.engine.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
+from projections.engine.documents import Docs, Part
+from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
 from projections.responses import IssueSummary, RunStatus, RunSummary, TriggerName, text_or_none, time
 
 

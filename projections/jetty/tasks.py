@@ -10,7 +10,8 @@ from domain.bounds.limits import DEFAULT
 from domain.errors import ImpossibleHistory
 from domain.events import TaskCreated, TaskDeleted, TaskUpdated
 from domain.recorded import Recorded
-from projections.engine.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
+from projections.engine.documents import Docs, Part
+from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
 from projections.jetty.responses import Task, TaskFields, time
 
 

@@ -22,7 +22,8 @@ from domain.events import (
 )
 from domain.jetty import task
 from domain.recorded import Recorded
-from projections.engine.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
+from projections.engine.documents import Docs, Part
+from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
 from projections.jetty.responses import Label, RunSummary, Step, Trajectory, TrajectoryFields, time
 
 

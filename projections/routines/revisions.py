@@ -22,7 +22,8 @@ from domain.routines import routine
 from domain.routines.routine import Routine
 from domain.values import TriggerState
 from projections import responses
-from projections.engine.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
+from projections.engine.documents import Docs, Part
+from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
 from projections.responses import (
     Revision,
     RoutineSnapshot,

@@ -33,7 +33,8 @@ from domain.recorded import Recorded
 from domain.values import Coalesced, Failed, Opened, Outcome, RoutineSettings, RoutineStatus, Skipped, Started, Webhook
 from projections import responses
 from projections.board import directory, issues
-from projections.engine.read_model import Connection, Docs, Part, ReadModel, Row, Rows, Table
+from projections.engine.documents import Docs, Part
+from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
 from projections.firing import run_history
 from projections.responses import (
     RoutineDetail,

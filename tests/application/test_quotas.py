@@ -10,7 +10,8 @@ from eventsourcing.persistence import OperationalError
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
-from application.event_store.recorder import MemoryRecorder, OutcomeUnknown
+from application.event_store.in_memory import MemoryRecorder
+from application.event_store.recorder import OutcomeUnknown
 from application.event_store.store import EventStore
 from application.execute import Executor
 from application.quotas import MINUTE_S, MOST_KNOWN, Charge, OverQuota, Quotas, Rate

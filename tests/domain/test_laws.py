@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from application.access import Caller
 from application.event_store import stream_kinds
-from application.event_store.recorder import MemoryRecorder
+from application.event_store.in_memory import MemoryRecorder
 from application.event_store.store import EventStore
 from application.event_store.unit_of_work import UnitOfWork
 from application.execute import Executor

@@ -23,11 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from projections import catalogue
+from projections.engine.documents import Docs
 from projections.engine.read_model import ReadModel, Row, Rows, Table
 
 FILE = Path(__file__).with_suffix(".json")
 OURS = ("domain", "projections")
-ENGINE = {kind.__module__ for kind in (ReadModel, Table, Row, Rows)}
+ENGINE = {kind.__module__ for kind in (ReadModel, Table, Row, Rows, Docs)}
 IGNORED_FIELDS = {"ctx", "kind", "type_comment", "type_params", "returns"}
 Definition = tuple[str, str]  # module and name
 

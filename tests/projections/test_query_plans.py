@@ -9,7 +9,8 @@ import pytest
 from psycopg.sql import SQL, Composed
 
 from projections.board import issues
-from projections.engine.read_model import Connection, Docs
+from projections.engine.documents import Docs
+from projections.engine.read_model import Connection
 from projections.firing import run_history
 from projections.routines import routines
 from tests.projections.story import Story

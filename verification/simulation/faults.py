@@ -12,11 +12,12 @@ from uuid import UUID
 from eventsourcing.persistence import IntegrityError, OperationalError, StoredEvent
 from msgspec.structs import replace
 
-from application.event_store.recorder import Guards, MemoryRecorder, OutcomeUnknown
+from application.event_store.in_memory import MemoryRecorder
+from application.event_store.recorder import Guards, OutcomeUnknown
 from application.event_store.store import EventStore, from_stored
 from domain.recorded import Recorded
-from domain.routines import trigger
-from domain.routines.trigger import Due
+from domain.routines import settlement
+from domain.routines.settlement import Due
 
 Kind = Literal[
     "refused",  # a rival's append came first, says the store
@@ -153,9 +154,9 @@ class Line(EventStore):
 @contextmanager
 def broken(what: Break | None) -> Iterator[None]:
     """Breaks a rule of the domain; `unique`, `guards` and `transaction` are the store's (Log, Line)."""
-    settle = trigger.due
+    settle = settlement.due
     if what == "grace":
-        with patch.object(trigger, "GRACE", timedelta(minutes=10)):
+        with patch.object(settlement, "GRACE", timedelta(minutes=10)):
             yield
     elif what == "missed":  # what is dropped is not recorded
 
@@ -163,7 +164,7 @@ def broken(what: Break | None) -> Iterator[None]:
             found = settle(*args)
             return found and replace(found, missed=None)
 
-        with patch.object(trigger, "due", forget):
+        with patch.object(settlement, "due", forget):
             yield
     elif what == "early":  # it takes the next occurrence for due, too
 
@@ -171,7 +172,7 @@ def broken(what: Break | None) -> Iterator[None]:
             found = settle(*args)
             return found and replace(found, fire=tuple(filter(None, (*found.fire, found.next_at))))
 
-        with patch.object(trigger, "due", hurry):
+        with patch.object(settlement, "due", hurry):
             yield
     else:
         yield

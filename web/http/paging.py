@@ -28,7 +28,7 @@ from litestar.params import FromQuery
 
 from application.use_cases import explanations
 from domain import disclosure
-from projections.engine.read_model import Part
+from projections.engine.documents import Part
 from web.http.backend import Backend
 from web.http.validation import Invalid
 

@@ -12,7 +12,8 @@ from application.jetty_request_bodies import ApiKeyCreate, CollectionCreate, Env
 from application.use_cases import read_access
 from application.use_cases.jetty import collections as use_cases
 from domain.errors import NotFound
-from projections.engine.read_model import Connection, Part
+from projections.engine.documents import Part
+from projections.engine.read_model import Connection
 from projections.jetty import collections
 from projections.jetty.responses import ApiKey, Collection, CollectionEnvironment, NewApiKey
 from web.http.backend import Backend

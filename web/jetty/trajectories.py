@@ -28,7 +28,8 @@ from domain.events import (
 )
 from domain.recorded import Recorded
 from domain.values import TrajectoryStatus
-from projections.engine.read_model import Connection, Part
+from projections.engine.documents import Part
+from projections.engine.read_model import Connection
 from projections.jetty import trajectories
 from projections.jetty.responses import Label, Trajectories, Trajectory, time
 from web.http.backend import Backend

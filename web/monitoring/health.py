@@ -9,7 +9,7 @@ from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from psycopg_pool import PoolTimeout
 
-from domain.routines.trigger import GRACE
+from domain.routines.settlement import GRACE
 from projections.engine import positions
 from projections.engine.positions import ReadModelStatus
 from projections.firing import backlog

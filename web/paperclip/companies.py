@@ -16,7 +16,8 @@ from application.use_cases.board import companies
 from domain.errors import NotFound
 from projections import responses
 from projections.board import directory, issues
-from projections.engine.read_model import Connection, Part
+from projections.engine.documents import Part
+from projections.engine.read_model import Connection
 from web.http.backend import Backend
 from web.http.paging import NEXT, Paging, cursor_only, read_page
 from web.http.path_ids import CompanyId

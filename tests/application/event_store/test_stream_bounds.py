@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from application.access import Caller
-from application.event_store.recorder import MemoryRecorder
+from application.event_store.in_memory import MemoryRecorder
 from application.event_store.store import EventStore
 from application.event_store.stream_cache import StreamCache
 from application.event_store.unit_of_work import FULL

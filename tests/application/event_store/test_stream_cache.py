@@ -13,7 +13,7 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from application.access import Caller, identify
-from application.event_store.recorder import MemoryRecorder
+from application.event_store.in_memory import MemoryRecorder
 from application.event_store.store import EventStore, from_stored, to_stored
 from application.event_store.stream_cache import CachedStream, StreamCache, size_of
 from application.event_store.unit_of_work import UnitOfWork

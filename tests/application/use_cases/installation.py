@@ -5,7 +5,7 @@ from itertools import count
 from typing import Any
 
 from application.access import Caller
-from application.event_store.recorder import MemoryRecorder
+from application.event_store.in_memory import MemoryRecorder
 from application.event_store.store import EventStore
 from application.execute import Executor
 from application.jetty_request_bodies import ApiKeyCreate, CadenceConfig, CollectionCreate, RoutineCreate, TaskCreate

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from application.use_cases.board import agents, projects
 from domain.events import RunFired, stored_name
 from domain.recorded import Recorded
-from domain.routines.trigger import GRACE
+from domain.routines.settlement import GRACE
 from domain.values import Failed
 from projections.engine.read_model import apply
 from projections.firing import firing_metrics

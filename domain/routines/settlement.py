@@ -1,0 +1,137 @@
+"""What becomes of the occurrences of a schedule: which run on time, which run late, and which are missed."""
+
+from datetime import datetime, timedelta
+from itertools import islice
+
+from msgspec.structs import replace
+
+from domain.events import (
+    TriggerEvent,
+    TriggerMissed,
+)
+from domain.routines.trigger import Trigger, due_at_or_none
+from domain.schedule import plan as plans
+from domain.schedule.plan import INSTANT, Plan
+from domain.values import (
+    CatchUpPolicy,
+    Value,
+)
+
+GRACE = timedelta(seconds=60)  # for so long an occurrence is late but not missed
+MISSED_BECAUSE: dict[CatchUpPolicy, str] = {"skip_missed": "skip_missed", "enqueue_missed_with_cap": "catch_up_cap"}
+OVER_QUOTA = "over_quota"  # the reason why an occurrence is missed when its company is over one of its quotas
+LONGEST_REST = timedelta(hours=1)  # how long a schedule rests at most when its company is over one of its quotas
+CATCH_UP_CAP = 25  # missed occurrences that run late after one outage
+
+
+class Due(Value, frozen=True):
+    """What to do about a schedule now: the occurrences to run, oldest first, and those to drop."""
+
+    fire: tuple[datetime, ...]
+    missed: TriggerMissed | None
+    next_at: datetime | None
+    due_at: datetime | None = None
+
+
+def due(plan: Plan, since: datetime, now: datetime, policy: CatchUpPolicy) -> Due | None:
+    """
+    Return what is due of the occurrences from `since` (itself one) until now; None if nothing is.
+
+    Occurrences that are at most GRACE late run. Of the later ones `skip_missed` drops all, and
+    `enqueue_missed_with_cap` runs the oldest CATCH_UP_CAP and drops the rest (contract 4.2).
+    """
+    if plans.due_at(plan, since) > now:
+        return None
+    before = since - INSTANT
+    long_ago = max(before, now - GRACE - timedelta(seconds=plan.jitter_s) - INSTANT)  # with any jitter this is too late
+    cap = CATCH_UP_CAP if policy == "enqueue_missed_with_cap" else 0
+    caught_up = list(islice(plans.occurrences(plan, before, long_ago), cap))
+    late: list[datetime] = []
+    on_time: list[datetime] = []
+    next_at = since if since > long_ago else plans.next_after(plan, long_ago)
+    while next_at is not None and (moment := plans.due_at(plan, next_at)) <= now:
+        (on_time if moment >= now - GRACE else late).append(next_at)
+        next_at = plans.next_after(plan, next_at)
+    caught_up += late[: cap - len(caught_up)]
+    dropped_after = caught_up[-1] if caught_up else before
+    missed = missed_of(plan, dropped_after, late[-1] if late else long_ago, MISSED_BECAUSE[policy])
+    if missed is None and not caught_up and not on_time:  # the zone's rules changed, and `since` is no occurrence now
+        missed = TriggerMissed(first=since, last=since, count=1, reason=MISSED_BECAUSE[policy], next_at=None)
+    due_at = due_at_or_none(plan, next_at)
+    return Due(
+        fire=(*caught_up, *on_time),
+        missed=missed and replace(missed, next_at=next_at, due_at=due_at),
+        next_at=next_at,
+        due_at=due_at,
+    )
+
+
+def rest(trigger: Trigger, plan: Plan, since: datetime, pending: Due, now: datetime) -> list[TriggerEvent]:
+    """
+    Record that nothing of what is due runs, since the company is over a quota, and that the schedule rests.
+
+    It rests for as long as nothing has run so far, but at most LONGEST_REST: there is one event for each rest, not one
+    for each occurrence.
+    """
+    missed = miss(plan, since, pending, OVER_QUOTA)
+    going_on = trigger.over_since is not None and trigger.next_unsettled_at == missed.first
+    over_since = trigger.over_since if going_on and trigger.over_since else missed.first
+    return [replace(missed, rests_until=now + min(max(now - over_since, timedelta()), LONGEST_REST))]
+
+
+def rested(trigger: Trigger, plan: Plan, since: datetime, now: datetime) -> TriggerMissed | None:
+    """
+    Return what came due while the schedule rested and is too late to run now that its company is within its quotas.
+
+    None if the schedule does not rest, or if nothing is too late.
+    """
+    if trigger.rests_until is None or since != trigger.next_unsettled_at:
+        return None
+    pending = due(plan, since, now, "skip_missed")
+    if pending is None or pending.missed is None:
+        return None
+    return _in_rest(plan, since, min(pending.missed.last, trigger.rests_until))
+
+
+def _in_rest(plan: Plan, since: datetime, until: datetime) -> TriggerMissed | None:
+    missed = missed_of(plan, since - INSTANT, until, OVER_QUOTA)
+    if missed is None:
+        return None
+    next_at = plans.next_after(plan, missed.last)
+    return replace(missed, next_at=next_at, due_at=due_at_or_none(plan, next_at))
+
+
+def miss(plan: Plan, since: datetime, pending: Due, reason: str) -> TriggerMissed:
+    """Return the event that nothing of what is due runs; occurrences that come due later are not part of it."""
+    before = since - INSTANT
+    last = max([*pending.fire, *([pending.missed.last] if pending.missed is not None else [])])
+    missed = missed_of(plan, before, last, reason)
+    if missed is None:  # as in `due`
+        missed = TriggerMissed(first=since, last=since, count=1, reason=reason, next_at=None)
+    return replace(missed, next_at=pending.next_at, due_at=pending.due_at)
+
+
+def miss_pending(trigger: Trigger, plan: Plan, first: datetime, now: datetime, reason: str) -> list[TriggerEvent]:
+    """
+    Record that the occurrences from `first` until now did not run, since the schedule is changed; it goes on from now.
+
+    Those that came due while the schedule rested get the quota as their reason.
+    """
+    is_resting = trigger.rests_until is not None and first == trigger.next_unsettled_at
+    missed_in_rest = (
+        _in_rest(plan, first, min(now, trigger.rests_until)) if is_resting and trigger.rests_until else None
+    )
+    missed = missed_of(plan, missed_in_rest.last if missed_in_rest else first - INSTANT, now, reason)
+    next_at = plans.next_after(plan, now)
+    missed_after = [replace(missed, next_at=next_at, due_at=due_at_or_none(plan, next_at))] if missed else []
+    return [*([missed_in_rest] if missed_in_rest else []), *missed_after]
+
+
+def missed_of(plan: Plan, after: datetime, until: datetime, reason: str) -> TriggerMissed | None:
+    """Return the event that the occurrences in (after, until] did not run; None if there are none."""
+    if after >= until:
+        return None
+    first, last = plans.next_after(plan, after), plans.last_until(plan, until, after)
+    if first is None or last is None:
+        return None
+    return TriggerMissed(first=first, last=last, count=plans.count(plan, after, until), reason=reason, next_at=None)

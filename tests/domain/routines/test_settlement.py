@@ -1,0 +1,168 @@
+"""What becomes of the occurrences of a schedule: on time, late, missed (contract 4.2)."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from msgspec.structs import replace
+
+from domain.events import (
+    TriggerMissed,
+)
+from domain.routines import settlement
+from domain.schedule.cron_schedule import Cron
+from domain.schedule.plan import Plan
+
+ROUTINE = UUID(int=1)
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+INSTANT = timedelta(microseconds=1)
+MINUTELY = Plan(seed=ROUTINE, cron=Cron("* * * * *"))
+HOURLY = Plan(seed=ROUTINE, cron=Cron("0 * * * *"))
+
+
+def hours(first, many):
+    return tuple(first + n * HOUR for n in range(many))
+
+
+# What is due
+
+
+def test_nothing_is_due_before_its_time():
+    assert settlement.due(HOURLY, NOON, NOON - INSTANT, "skip_missed") is None
+
+
+@pytest.mark.parametrize("policy", ["skip_missed", "enqueue_missed_with_cap"])
+@pytest.mark.parametrize("late", [timedelta(), INSTANT, timedelta(seconds=59), timedelta(seconds=60)])
+def test_up_to_sixty_seconds_late_is_on_time(policy, late):
+    assert settlement.due(HOURLY, NOON, NOON + late, policy) == settlement.Due(
+        fire=(NOON,), missed=None, next_at=NOON + HOUR
+    )
+
+
+def test_what_comes_due_later_is_not_missed_with_what_is_due():
+    plan = replace(MINUTELY, jitter_s=600)
+    now = NOON + 20 * MINUTE
+    due = settlement.due(plan, NOON, now, "skip_missed")
+
+    missed = settlement.miss(plan, NOON, due, "over_quota")
+
+    assert due.next_at == now < due.due_at
+    assert (NOON, due.next_at - MINUTE, due.next_at, due.due_at) == (
+        missed.first,
+        missed.last,
+        missed.next_at,
+        missed.due_at,
+    )
+    assert missed.count == (due.next_at - NOON) // MINUTE
+
+
+def test_an_occurrence_that_the_zone_does_not_have_any_more_is_missed_too():
+    since = NOON + MINUTE
+    due = settlement.due(HOURLY, since, since, "skip_missed")
+
+    missed = settlement.miss(HOURLY, since, due, "over_quota")
+
+    assert (since, since, 1, NOON + HOUR) == (missed.first, missed.last, missed.count, missed.next_at)
+
+
+def test_later_than_the_grace_is_missed():
+    due = settlement.due(HOURLY, NOON, NOON + MINUTE + INSTANT, "skip_missed")
+
+    missed = TriggerMissed(first=NOON, last=NOON, count=1, reason="skip_missed", next_at=NOON + HOUR)
+    assert due == settlement.Due(fire=(), missed=missed, next_at=NOON + HOUR)
+
+
+def test_later_than_the_grace_is_made_up_for_where_the_policy_says_so():
+    due = settlement.due(HOURLY, NOON, NOON + MINUTE + INSTANT, "enqueue_missed_with_cap")
+
+    assert due == settlement.Due(fire=(NOON,), missed=None, next_at=NOON + HOUR)
+
+
+@pytest.mark.parametrize("policy", ["skip_missed", "enqueue_missed_with_cap"])
+def test_what_was_promised_of_a_schedule_that_now_never_comes_has_its_outcome_and_is_the_last(policy):
+    never = replace(HOURLY, cron=Cron("* 2 */31 10 0", "Australia/Sydney"))
+
+    on_time = settlement.due(never, NOON, NOON, policy)
+    late = settlement.due(never, NOON, NOON + 3 * HOUR, policy)
+
+    assert on_time == settlement.Due(fire=(NOON,), missed=None, next_at=None)
+    assert (late.fire, late.missed.first, late.missed.last, late.missed.count) == ((), NOON, NOON, 1)
+    assert (late.next_at, late.missed.next_at) == (None, None)
+
+
+def test_two_occurrences_within_the_grace_both_run():
+    due = settlement.due(MINUTELY, NOON, NOON + MINUTE, "skip_missed")
+
+    assert due == settlement.Due(fire=(NOON, NOON + MINUTE), missed=None, next_at=NOON + 2 * MINUTE)
+
+
+def test_skip_missed_drops_all_that_is_late_and_runs_what_is_on_time():
+    due = settlement.due(HOURLY, NOON, NOON + 40 * HOUR, "skip_missed")
+
+    missed = TriggerMissed(first=NOON, last=NOON + 39 * HOUR, count=40, reason="skip_missed", next_at=NOON + 41 * HOUR)
+    assert due == settlement.Due(fire=(NOON + 40 * HOUR,), missed=missed, next_at=NOON + 41 * HOUR)
+
+
+def test_catching_up_runs_the_oldest_first():
+    due = settlement.due(HOURLY, NOON, NOON + 3 * HOUR + 10 * MINUTE, "enqueue_missed_with_cap")
+
+    assert due == settlement.Due(fire=hours(NOON, 4), missed=None, next_at=NOON + 4 * HOUR)
+
+
+def test_exactly_twenty_five_missed_are_all_made_up_for():
+    due = settlement.due(HOURLY, NOON, NOON + 24 * HOUR + 10 * MINUTE, "enqueue_missed_with_cap")
+
+    assert due == settlement.Due(fire=hours(NOON, 25), missed=None, next_at=NOON + 25 * HOUR)
+
+
+def test_the_twenty_sixth_is_dropped():
+    due = settlement.due(HOURLY, NOON, NOON + 25 * HOUR + 10 * MINUTE, "enqueue_missed_with_cap")
+
+    dropped = NOON + 25 * HOUR
+    missed = TriggerMissed(first=dropped, last=dropped, count=1, reason="catch_up_cap", next_at=NOON + 26 * HOUR)
+    assert due == settlement.Due(fire=hours(NOON, 25), missed=missed, next_at=NOON + 26 * HOUR)
+
+
+def test_forty_missed_hours_give_twenty_five_runs_and_fifteen_dropped():
+    due = settlement.due(HOURLY, NOON, NOON + 39 * HOUR + 10 * MINUTE, "enqueue_missed_with_cap")
+
+    missed = TriggerMissed(
+        first=NOON + 25 * HOUR,
+        last=NOON + 39 * HOUR,
+        count=15,
+        reason="catch_up_cap",
+        next_at=NOON + 40 * HOUR,
+    )
+    assert due == settlement.Due(fire=hours(NOON, 25), missed=missed, next_at=NOON + 40 * HOUR)
+
+
+def test_a_schedule_denser_than_hourly_is_made_up_for_too():
+    due = settlement.due(MINUTELY, NOON, NOON + 10 * MINUTE, "enqueue_missed_with_cap")
+
+    assert due.fire == tuple(NOON + n * MINUTE for n in range(11))
+
+
+def test_a_year_of_missed_minutes_is_counted_and_not_walked():
+    due = settlement.due(MINUTELY, NOON, NOON + timedelta(days=365), "skip_missed")
+
+    assert due.missed == TriggerMissed(
+        first=NOON,
+        last=NOON + timedelta(days=365) - 2 * MINUTE,
+        count=365 * 24 * 60 - 1,
+        reason="skip_missed",
+        next_at=NOON + timedelta(days=365) + MINUTE,
+    )
+
+
+def test_a_missed_night_without_its_wall_time_counts_once():
+    amsterdam = Plan(seed=ROUTINE, cron=Cron("30 2 * * *", "Europe/Amsterdam"))
+    before = datetime(2026, 3, 28, 1, 30, tzinfo=UTC)
+    after_gap = datetime(2026, 3, 29, 1, tzinfo=UTC)
+
+    due = settlement.due(amsterdam, before, datetime(2026, 3, 29, 12, tzinfo=UTC), "skip_missed")
+
+    next_at = datetime(2026, 3, 30, 0, 30, tzinfo=UTC)
+    missed = TriggerMissed(first=before, last=after_gap, count=2, reason="skip_missed", next_at=next_at)
+    assert due == settlement.Due(fire=(), missed=missed, next_at=next_at)
