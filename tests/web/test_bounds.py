@@ -387,24 +387,24 @@ def test_bodies_at_the_same_time_are_bounded_and_small_ones_go_on(api: Api, comp
         client.sendall(head("POST", path, MIB, f"Authorization: Bearer {token}") + half)
 
     with further(api, limits=bounds) as here, ExitStack() as stack:
-        first, second, other = (stack.enter_context(speaking(here, address=f"127.0.0.{n}")) for n in (6, 7, 7))
+        clients = {token: stack.enter_context(speaking(here, address="127.0.0.6")) for token in agents}
 
-        def is_full() -> bool:
-            """Whether nothing more is taken of anybody; where the last such question was in the way, `other` starts anew."""
-            nonlocal other
-            if _is_answered(other):
-                other = stack.enter_context(speaking(here, address="127.0.0.7"))
-                start(other, agents[1])
-            return _refused(here, size=500_000, token=api.token)
+        def leaves_no_room_for(token: str, holder: str) -> bool:
+            """Whether too much is held for the token; a holder that the last such question was in the way of starts anew."""
+            if _is_answered(clients[holder]):
+                clients[holder] = stack.enter_context(speaking(here, address="127.0.0.6"))
+                start(clients[holder], holder)
+            return _refused(here, size=500_000, token=token)
 
-        start(first, agents[0])
-        wait_for(lambda: _refused(here, size=500_000, token=another))  # the company's share is used up
+        start(clients[agents[0]], agents[0])
+        wait_for(lambda: leaves_no_room_for(another, agents[0]))  # the company's share is used up
+        second = stack.enter_context(speaking(here, address="127.0.0.7"))
         start(second, another)
         assert (503, {"error": "Too many large requests are being processed; try again", "retry": "1"}) == said(second)
-        start(other, agents[1])
-        wait_for(is_full)  # and now what there is for all
+        start(clients[agents[1]], agents[1])
+        wait_for(lambda: leaves_no_room_for(api.token, agents[1]))  # and now what there is for all
         small = here.request("POST", f"/companies/{company}/projects", {"name": "x" * 100})
-        first.close()
+        clients[agents[0]].close()
         wait_for(lambda: not _refused(here, size=500_000, token=api.token))
 
     assert 201 == small.status_code
