@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
+from psycopg.errors import UndefinedColumn, UndefinedTable
 from psycopg.sql import SQL
 
 from projections.board import stored_bytes
 from projections.engine.read_model import Connection
 from projections.jetty import collections
 
+NOT_MADE_YET = (UndefinedTable, UndefinedColumn)  # tables of an older version, or none
 MOST_READ = 1_000_000  # events that `last_minute` looks at
 _ROWS: Mapping[str, tuple[str, str]] = {  # the column of the company and the rows, by the quota that counts them
     "max_company_routines": ("company_id", "routine WHERE doc->>'status' <> 'archived'"),
@@ -59,15 +61,23 @@ def count(conn: Connection, quota: str, who: UUID, most: int, now: datetime) -> 
     Return how many `who` has of what the quota limits; what is counted row by row is counted no further than `most`.
 
     `who` is a company, a holder of keys or an issue, as the quota requires. Keys that have expired by `now` do not
-    count.
+    count. During an upgrade nothing counts whose read model is not made yet: nobody may be refused because of that.
     """
-    row = conn.execute(_COUNT[quota], {"who": who, "most": most, "now": now}, prepare=True).fetchone()
+    try:
+        with conn.transaction():
+            row = conn.execute(_COUNT[quota], {"who": who, "most": most, "now": now}).fetchone()
+    except NOT_MADE_YET:
+        return 0
     return row[0] if row else 0
 
 
 def counts(conn: Connection, quota: str, least: int = 1) -> dict[UUID, int]:
     """Return how many each company has of what the quota limits, for companies that have at least `least`."""
-    return dict(conn.execute(_COUNTS[quota], (max(least, 1),)).fetchall())
+    try:
+        with conn.transaction():
+            return dict(conn.execute(_COUNTS[quota], (max(least, 1),)).fetchall())
+    except NOT_MADE_YET:
+        return {}
 
 
 def last_minute(conn: Connection) -> dict[UUID, tuple[int, int]]:

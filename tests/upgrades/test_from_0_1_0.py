@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
+from uuid import UUID
 
 import httpx
 import psycopg
@@ -21,7 +22,7 @@ from application.audit import log_reader
 from application.execute import Executor
 from domain.events import STORED_NAMES
 from processes.scheduler.scheduler import Scheduler
-from projections import catalogue
+from projections import catalogue, usage
 from projections.engine import positions
 from routines import bootstrap
 from routines.bootstrap import System
@@ -118,6 +119,19 @@ def test_all_read_models_are_left_to_the_projector_while_their_old_rows_are_show
     assert {True} == {model["isOutdated"] for model in health["readModels"]}
     told = CliRunner().invoke(main, ["projections", "status", "--json"], env={"ROUTINES_DATABASE_URL": old.url})
     assert health["readModels"] == [model | {"behindS": ANY} for model in json.loads(told.stdout)]
+
+
+def test_a_quota_that_nothing_counts_yet_refuses_nobody(old, system):
+    with bootstrap.connect(old.settings) as conn:
+        who = UUID(old.ids["acme"])
+        counted = {quota: usage.count(conn, quota, who, 9, old.now) for quota in (*usage.OF_COMPANY, "max_holder_keys")}
+        near = {quota: usage.counts(conn, quota) for quota in usage.OF_COMPANY}
+
+    assert 0 == counted[usage.LOG_BYTES]
+    assert {} == near[usage.LOG_BYTES]
+    assert counted["max_company_routines"] > 0
+    with bootstrap.system(old.settings) as ready:
+        assert not ready.executor.quotas.is_over(who)
 
 
 def test_it_answers_as_0_1_0_did(old, system, rebuilt):
