@@ -23,6 +23,7 @@ from domain.recorded import Recorded
 from domain.routines import firing, routine, settlement, trigger
 from domain.routines.firing import FiringRequest
 from domain.routines.routine import Routine
+from domain.routines.settlement import Due
 from domain.routines.slot import Slot
 from domain.routines.trigger import DueTrigger
 from domain.values import Failed, Json, Outcome, RoutineSettings, Workspace
@@ -91,34 +92,42 @@ def _fail(work: UnitOfWork, row: DueTrigger, reason: str) -> int:
     current = work.get(ROUTINE, row.routine_id)
     if current is None or occurrences.is_fired(work, row.trigger_id, row.next_at):
         return 0
-    next_at, due_at = _next_if_any(work, row)
-    request = FiringRequest(
-        run_id=run_of_occurrence(row.trigger_id, row.next_at),
-        routine_id=row.routine_id,
-        source="schedule",
-        assignee_agent_id=current.settings.assignee_agent_id,
-        project_id=current.settings.project_id,
-        rendered=Failed(reason=f"The occurrence could not be carried out: {reason}"),
-        trigger_id=row.trigger_id,
-        occurrence=row.next_at,
-        next_at=next_at,
-        due_at=due_at,
-    )
-    record(work, row.company_id, current, request)
-    return 1
+    due = _due_if_followable(work, row, current)
+    if due.missed is not None:
+        work.record(row.trigger_id, [due.missed])
+    fresh = [occurrence for occurrence in due.fire if not occurrences.is_fired(work, row.trigger_id, occurrence)]
+    for occurrence in fresh:
+        request = FiringRequest(
+            run_id=run_of_occurrence(row.trigger_id, occurrence),
+            routine_id=row.routine_id,
+            source="schedule",
+            assignee_agent_id=current.settings.assignee_agent_id,
+            project_id=current.settings.project_id,
+            rendered=Failed(reason=f"The occurrence could not be carried out: {reason}"),
+            trigger_id=row.trigger_id,
+            occurrence=occurrence,
+            next_at=due.next_at,
+            due_at=due.due_at,
+        )
+        record(work, row.company_id, current, request)
+    return len(fresh)
 
 
-def _next_if_any(work: UnitOfWork, row: DueTrigger) -> tuple[datetime | None, datetime | None]:
+def _due_if_followable(work: UnitOfWork, row: DueTrigger, current: Routine) -> Due:
     """
-    Return the next occurrence and when it comes due; None for both when the schedule itself cannot be followed.
+    Return what to give up with the occurrence of the row.
 
-    The schedule then waits for an edit.
+    When the schedule itself cannot be followed, that is the occurrence alone: the schedule then waits for an edit.
     """
+    alone = Due(fire=(row.next_at,), missed=None, next_at=None)
     try:
         schedule = work.get(TRIGGER, row.trigger_id)
-        return (None, None) if schedule is None else trigger.next_of(schedule, work.now)
+        plan = None if schedule is None else trigger.plan_of(schedule)
+        return (
+            alone if plan is None else settlement.give_up(plan, row.next_at, work.now, current.settings.catch_up_policy)
+        )
     except Exception:  # noqa: BLE001 any error means that the schedule cannot be followed
-        return None, None
+        return alone
 
 
 def _settle(work: UnitOfWork, row: DueTrigger) -> int:

@@ -66,6 +66,20 @@ def due(plan: Plan, since: datetime, now: datetime, policy: CatchUpPolicy) -> Du
     )
 
 
+def give_up(plan: Plan, occurrence: datetime, now: datetime, policy: CatchUpPolicy) -> Due:
+    """
+    Return what to do about a schedule when an occurrence cannot be carried out, however often it is tried.
+
+    The occurrence and what is due after it by the policy are to be recorded as failed runs; the rest is missed. So every
+    occurrence has its outcome, and the schedule goes on after `now`.
+    """
+    following = plans.next_after(plan, occurrence)
+    pending = None if following is None else due(plan, following, now, policy)
+    if pending is None:
+        return Due(fire=(occurrence,), missed=None, next_at=following, due_at=due_at_or_none(plan, following))
+    return replace(pending, fire=(occurrence, *pending.fire))
+
+
 def rest(trigger: Trigger, plan: Plan, since: datetime, pending: Due, now: datetime) -> list[TriggerEvent]:
     """
     Record that nothing of what is due runs, since the company is over a quota, and that the schedule rests.

@@ -166,3 +166,22 @@ def test_a_missed_night_without_its_wall_time_counts_once():
     next_at = datetime(2026, 3, 30, 0, 30, tzinfo=UTC)
     missed = TriggerMissed(first=before, last=after_gap, count=2, reason="skip_missed", next_at=next_at)
     assert due == settlement.Due(fire=(), missed=missed, next_at=next_at)
+
+
+def test_who_gives_up_an_occurrence_goes_on_with_the_next():
+    given_up = settlement.give_up(HOURLY, NOON, NOON + MINUTE, "skip_missed")
+
+    assert settlement.Due(fire=(NOON,), missed=None, next_at=NOON + HOUR) == given_up
+
+
+@pytest.mark.parametrize(
+    ("policy", "fired", "missed"),
+    [("skip_missed", [0, 3], [1, 2]), ("enqueue_missed_with_cap", [0, 1, 2, 3], [])],
+)
+def test_what_came_due_since_an_occurrence_that_is_given_up_has_its_outcome_too(policy, fired, missed):
+    given_up = settlement.give_up(HOURLY, NOON, NOON + 3 * HOUR, policy)
+
+    assert [NOON + n * HOUR for n in fired] == list(given_up.fire)
+    ranges = [given_up.missed] if given_up.missed else []
+    assert [NOON + n * HOUR for n in missed] == [one.first + n * HOUR for one in ranges for n in range(one.count)]
+    assert NOON + 4 * HOUR == given_up.next_at

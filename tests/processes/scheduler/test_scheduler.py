@@ -249,6 +249,33 @@ def test_a_schedule_that_fails_again_and_again_ends_as_failed_and_says_why(
     assert 0 == scheduler.tick(conn)
 
 
+@pytest.mark.parametrize("policy", ["skip_missed", "enqueue_missed_with_cap"])
+def test_after_a_downtime_too_every_occurrence_of_a_schedule_that_fails_has_one_outcome(
+    company_fixture, scheduler, conn, clock, happened, *, monkeypatch, policy
+):
+    """What is wrong is not the schedule: it goes on, and what came due meanwhile is failed or missed, on the record."""
+    company_fixture.routines(next_at=NOON - 10 * MINUTE, cron="* * * * *", catch_up_policy=policy)
+    whole = runs.scheduled
+    monkeypatch.setattr(runs, "scheduled", lambda *_: 1 / 0)
+
+    with capture_logs():
+        for attempt in range(quarantine.PATIENCE):
+            clock.now = NOON + attempt * quarantine.REST
+            scheduler.tick(conn)
+
+    failed = [run.event.occurrence for run in happened(RunFired)]
+    assert {Failed(reason="The occurrence could not be carried out: ZeroDivisionError")} == {
+        run.event.outcome for run in happened(RunFired)
+    }
+    missed = [
+        one.event.first + n * MINUTE for one in happened(TriggerMissed) for n in range(one.event.count)
+    ]  # each minute is an occurrence
+    assert [NOON - n * MINUTE for n in range(10, -1, -1)] == sorted(failed + missed)
+    monkeypatch.setattr(runs, "scheduled", whole)
+    clock.now = NOON + MINUTE
+    assert 1 == scheduler.tick(conn)
+
+
 # Companies take turns
 
 
