@@ -46,7 +46,6 @@ DATABASE_THREADS = 10  # as many as there are connections
 COMPOSED_AT_ONCE = 4  # payloads in memory for which it is not yet known whether they fit beside the others
 SLICE_S = 0.5  # longest time to follow the log before what is due so far is sent
 LISTEN_S = 5.0  # longest wait for a notification, in case one is not heard
-LOOK_S = 0.05  # how long the next delivery of a partition waits after one has arrived
 TROUBLE_S = 1.0  # pause after the database could not be reached
 KNOWN_HOSTS = 10_000  # of receivers that are remembered
 REST = timedelta(seconds=5)  # how long a delivery that failed by an error of our own is left alone

@@ -24,10 +24,9 @@ class Firing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     routine_id: UUID
     run_id: UUID
     occurrence: datetime
-    lateness_s: float | None = None  # seconds from the occurrence to its firing
+    lateness_s: float
     outcome: str
     issue_id: UUID | None = None
-    backfill_id: UUID | None = None
     position: int
 
 
@@ -36,18 +35,19 @@ def firings(done: Done[int]) -> list[Firing]:
     fired = []
     for position, recorded in enumerate(done.recorded, _first_position(done)):
         match recorded.event:
-            case RunFired(trigger_id=UUID() as trigger_id, occurrence=datetime() as occurrence) as event if (
-                event.is_scheduled
+            case (
+                RunFired(
+                    trigger_id=UUID() as trigger_id, occurrence=datetime() as occurrence, backfill_id=None
+                ) as event
             ):
                 firing = Firing(
                     trigger_id=trigger_id,
                     routine_id=event.routine_id,
                     run_id=recorded.stream_id,
                     occurrence=occurrence,
-                    lateness_s=(recorded.at - occurrence).total_seconds() if event.is_scheduled else None,
+                    lateness_s=(recorded.at - occurrence).total_seconds(),
                     outcome=str(event.outcome.__struct_config__.tag),
                     issue_id=getattr(event.outcome, "issue_id", None),
-                    backfill_id=event.backfill_id,
                     position=position,
                 )
                 fired.append(firing)
