@@ -13,6 +13,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextvars import ContextVar
+from functools import partial
 from threading import Lock
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
@@ -62,7 +63,7 @@ class FairThreads(Executor):
             self._present[job.tenant] = self._clock()
             self._present.move_to_end(job.tenant)
             self._waiting.setdefault(job.tenant, {})[job.future] = job
-        job.future.add_done_callback(lambda future: self._leave_out(job.tenant, future))
+        job.future.add_done_callback(partial(self._leave_out, job.tenant))
         self._threads.submit(self._work)
         return job.future
 
@@ -116,5 +117,6 @@ def _carry_out(job: Job) -> None:
         result = job.work()
     except BaseException as error:  # noqa: BLE001 the error is raised where the job is awaited
         job.future.set_exception(error)
+        del job  # the error knows this frame: with the job in it, all that the request held would be kept in a cycle
     else:
         job.future.set_result(result)
