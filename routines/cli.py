@@ -20,19 +20,18 @@ from projections import catalogue
 from routines import bootstrap
 from routines.commands import entry, terminal
 from routines.commands.audit import audit
+from routines.commands.database import with_database
 from routines.commands.log import log
 from routines.commands.projections import projections
 from routines.commands.quotas import quotas
 from routines.commands.secrets import secrets
 from routines.demo.cli import demo
 from routines.errors import CannotStart
+from routines.local.data_directory import DATA_DIR
 from routines.local.up import up as supervise
 from routines.migrations import CannotMigrate
-from routines.settings import BadSetting, from_env
+from routines.settings import KEY_VARIABLE, URL_VARIABLE, BadSetting, Settings, from_env
 from routines.worker.cli import worker
-
-DATA_DIR = Path(".routines")
-URL = "ROUTINES_DATABASE_URL"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -84,9 +83,9 @@ def up(data_dir: Path, host: str, port: int, *, allow_private_targets: bool) -> 
             data_dir,
             host,
             port,
-            database_url=os.environ.get(URL),
+            database_url=os.environ.get(URL_VARIABLE),
             prepare=_prepare,
-            key_file=os.environ.get("ROUTINES_KEY_FILE"),
+            key_file=os.environ.get(KEY_VARIABLE),
             public_url=os.environ.get("ROUTINES_PUBLIC_URL"),
             allow_private_targets=allow_private_targets,
         )
@@ -95,7 +94,7 @@ def up(data_dir: Path, host: str, port: int, *, allow_private_targets: bool) -> 
 
 def _prepare(url: str) -> str | None:
     try:
-        settings = from_env({**os.environ, URL: url})
+        settings = from_env({**os.environ, URL_VARIABLE: url})
         _tell_outdated(bootstrap.prepare(settings))
         return bootstrap.first_board_token(settings)
     except (BadSetting, CannotMigrate, psycopg.OperationalError) as error:
@@ -138,6 +137,7 @@ def init() -> None:
 
 
 @main.command("board-key")
+@with_database(is_owner=True)
 @click.option("--name", default="command line", show_default=True, help="A name that says what the key is for.")
 @click.option(
     "--user",
@@ -147,15 +147,15 @@ def init() -> None:
     show_default="the first user",
     help="The id of the user who gets the key.",
 )
-def board_key(name: str, user_id: UUID) -> None:
+def board_key(name: str, user_id: UUID, *, settings: Settings) -> None:
     """
     Mint a further board token, for a user whose token is lost or has expired.
 
-    ROUTINES_DATABASE_URL must log in as the owner of the database, as for `routines init`: the log does not let the
-    service itself give anybody a key of somebody else. For the database of `routines up`, use its URL with postgres in
-    place of routines_service. `routines audit grants` shows such keys.
+    The URL must log in as the owner of the database, as for `routines init`: the log does not let the service itself
+    give anybody a key of somebody else. The database of `routines up` is entered as its owner. `routines audit grants`
+    shows such keys.
     """
-    with bootstrap.system(entry.settings()) as system:
+    with bootstrap.system(settings) as system:
         try:
             click.echo(bootstrap.another_board_token(system, name, user_id))
         except NotFound as error:

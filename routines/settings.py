@@ -17,7 +17,7 @@ from domain.bounds.limits import Limits
 Network = IPv4Network | IPv6Network
 
 PREFIX = "ROUTINES_"
-URL_VARIABLE = PREFIX + "DATABASE_URL"
+URL_VARIABLE, KEY_VARIABLE = PREFIX + "DATABASE_URL", PREFIX + "KEY_FILE"
 BASE_URL = re.compile(r"https?://([\w.-]+|\[[\da-fA-F:.]+\])(:(\d{1,5}))?(/[\w.~%-]+)*/?", re.ASCII)
 MAX_PORT = 65535
 QUOTED = 60  # characters of a wrong value that its error quotes

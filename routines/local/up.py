@@ -24,7 +24,7 @@ from routines.local.private_files import give_file
 from routines.local.reach import Reach
 from routines.local.supervisor import Part, Supervisor
 from routines.migrations import SERVICE
-from routines.postgres.cluster import LocalPostgres
+from routines.postgres.cluster import SUPERUSER, LocalPostgres
 
 PRIVILEGED_PORTS = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 POLL_S = 0.1
@@ -171,6 +171,7 @@ class System:
                 "url": self.url,
                 "pid": os.getpid(),
                 "database_url": database_url,
+                "owner_database_url": self.postgres.url(SUPERUSER) if self.postgres is not None else database_url,
                 "key_file": self.key_file,
                 "processes": pids,
             }
