@@ -28,6 +28,7 @@ from routines.commands.secrets import secrets
 from routines.demo.cli import demo
 from routines.errors import CannotStart
 from routines.local.data_directory import DATA_DIR
+from routines.local.listening import free_port
 from routines.local.up import up as supervise
 from routines.migrations import CannotMigrate
 from routines.settings import KEY_VARIABLE, URL_VARIABLE, BadSetting, Settings, from_env
@@ -123,7 +124,9 @@ def init() -> None:
     try:
         outdated = bootstrap.prepare(settings)
         new_keys = settings.key_file is not None and bootstrap.make_keys(settings.key_file)
-    except (CannotMigrate, VaultClosed, psycopg.OperationalError) as error:
+    except VaultClosed as error:
+        raise terminal.Trouble(f"{KEY_VARIABLE}: {error}") from error
+    except (CannotMigrate, psycopg.OperationalError) as error:
         raise terminal.Trouble(str(error)) from error
     token = bootstrap.first_board_token(settings)
     click.echo("The database is ready.")
@@ -173,7 +176,11 @@ def web(host: str, port: int, fd: int | None) -> None:
     """Serve the HTTP API. Any number of these processes may run."""
     from routines.web_server import serve  # noqa: PLC0415 the other commands start faster without the web framework
 
-    serve(entry.begin("web"), host, port, fd)
+    settings = entry.begin("web")
+    try:
+        serve(settings, host, free_port(host, port) if fd is None else port, fd)
+    except CannotStart as error:
+        raise terminal.Trouble(str(error)) from error
 
 
 @main.command()

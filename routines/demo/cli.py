@@ -82,7 +82,7 @@ def _token_of(path: Path) -> str:
     try:
         return path.read_text().strip()
     except OSError as error:
-        text = f"no board token in {path} ({error.strerror}): start the system with `make up`, or see --token"
+        text = f"no board token in {path} ({error.strerror}): start the system with `make up`, or give --token one from `routines board-key`"
         raise Failed(text) from None
 
 
