@@ -32,7 +32,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     patience_s: Annotated[float, Meta(gt=0, le=60)] = 5.0  # seconds that a read waits for its read models
     batch: Annotated[int, Meta(ge=1, le=1_000)] = 200  # schedules that one transaction fires
     key_file: Annotated[str, Meta(min_length=1)] | None = None  # of the secrets: application/secrets/key_ring.py
-    public_url: str | None = None  # with which URLs of webhooks begin: a host, perhaps a path, no slash at the end
+    public_url: str | None = None  # with which links begin: a host, perhaps a path, no slash at the end
     webhook_rate: Annotated[int, Meta(ge=0)] = 600  # calls a minute that a webhook takes from one sender; 0: no limit
     allow_private_targets: bool = False  # whether deliveries may go to addresses that are not public
     trusted_proxies: str | None = None  # addresses and networks, comma-separated, whose X-Forwarded-For is believed

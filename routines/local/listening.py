@@ -22,7 +22,7 @@ def free_port(host: str, port: int) -> int:
         with listen(host, port) as server:
             return int(server.getsockname()[1])
     except (OSError, UnicodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "no such name"
+        why = str(error.strerror).partition(" (")[0] if isinstance(error, OSError) else "no such name"
         raise CannotStart(f"cannot listen on {host} port {port}: {why}; {_way_out(error)}") from None
 
 
