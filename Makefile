@@ -11,7 +11,8 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 # Where Debian keeps pip apart from venv, the pip of the system fills the environment.
 PIP = $$($(BIN)/python -m pip --version >/dev/null 2>&1 && echo $(BIN)/python -m pip || echo $(PYTHON) -m pip --python $(BIN)/python)
-INSTALL = $(PIP) --quiet --disable-pip-version-check --no-input install
+# On a terminal pip shows what it does at the moment; elsewhere each step says one line.
+INSTALL = $(PIP) $$([ -t 2 ] || echo --quiet) --disable-pip-version-check --no-input install
 COMPILE = $(UV) pip compile pyproject.toml --extra build --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate --quiet
 
@@ -77,14 +78,16 @@ clean: ## remove .venv and every cache; data directories stay
 $(VENV)/made:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: apt-get install python3 python3-venv, or make PYTHON=/path/to/python" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is not Python 3.11 or newer" >&2; exit 1; }
+	@echo "making $(VENV) with $(PYTHON)"
 	@$(PYTHON) -m venv --clear $(VENV) >/dev/null 2>&1 \
 		|| { $(PYTHON) -m pip --version >/dev/null 2>&1 && $(PYTHON) -m venv --clear --without-pip $(VENV); } \
 		|| { rm -rf $(VENV); echo "$(PYTHON) cannot make a virtual environment: apt-get install python3-venv" >&2; exit 1; }
 	@touch $@
 
 $(VENV)/installed: $(VENV)/made requirements.txt pyproject.toml
-	@echo "installing into $(VENV) (once)"
+	@echo "installing the packages of requirements.txt into $(VENV) (once)"
 	@$(INSTALL) --require-hashes -r requirements.txt
+	@echo "installing routines into $(VENV)"
 	@$(INSTALL) --no-deps --no-build-isolation --no-index -e .
 	@touch $@
 

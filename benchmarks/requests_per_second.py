@@ -25,7 +25,7 @@ from projections import catalogue
 from projections.engine import positions
 from routines import bootstrap
 from routines.bootstrap import System
-from routines.local.up import free_port
+from routines.local.listening import free_port
 from routines.postgres.cluster import LocalPostgres
 
 LIMIT_S = 30.0

@@ -118,6 +118,11 @@ def connect(settings: Settings) -> psycopg.Connection[tuple[Any, ...]]:
     return psycopg.connect(settings.database_url, autocommit=True, **_kwargs(synchronous_commit="off"))
 
 
+def connect_as_login(settings: Settings) -> psycopg.Connection[tuple[Any, ...]]:
+    """Open a connection with the rights of the login itself, which may be an auditor's, and the limits of the service."""
+    return psycopg.connect(settings.database_url, autocommit=True, **_kwargs(role="none"))
+
+
 def _pool(settings: Settings) -> Pool:
     return ConnectionPool(
         settings.database_url,

@@ -1,6 +1,8 @@
 """The `routines` command: one command for each process and for each task of an operator."""
 
+import contextlib
 import os
+import stat
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,19 +22,19 @@ from projections import catalogue
 from routines import bootstrap
 from routines.commands import entry, terminal
 from routines.commands.audit import audit
+from routines.commands.database import with_database
 from routines.commands.log import log
 from routines.commands.projections import projections
 from routines.commands.quotas import quotas
 from routines.commands.secrets import secrets
 from routines.demo.cli import demo
 from routines.errors import CannotStart
+from routines.local.data_directory import DATA_DIR
+from routines.local.listening import free_port
 from routines.local.up import up as supervise
 from routines.migrations import CannotMigrate
-from routines.settings import BadSetting, from_env
+from routines.settings import KEY_VARIABLE, URL_VARIABLE, BadSetting, Settings, from_env
 from routines.worker.cli import worker
-
-DATA_DIR = Path(".routines")
-URL = "ROUTINES_DATABASE_URL"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -84,9 +86,9 @@ def up(data_dir: Path, host: str, port: int, *, allow_private_targets: bool) -> 
             data_dir,
             host,
             port,
-            database_url=os.environ.get(URL),
+            database_url=os.environ.get(URL_VARIABLE),
             prepare=_prepare,
-            key_file=os.environ.get("ROUTINES_KEY_FILE"),
+            key_file=os.environ.get(KEY_VARIABLE),
             public_url=os.environ.get("ROUTINES_PUBLIC_URL"),
             allow_private_targets=allow_private_targets,
         )
@@ -95,7 +97,7 @@ def up(data_dir: Path, host: str, port: int, *, allow_private_targets: bool) -> 
 
 def _prepare(url: str) -> str | None:
     try:
-        settings = from_env({**os.environ, URL: url})
+        settings = from_env({**os.environ, URL_VARIABLE: url})
         _tell_outdated(bootstrap.prepare(settings))
         return bootstrap.first_board_token(settings)
     except (BadSetting, CannotMigrate, psycopg.OperationalError) as error:
@@ -124,7 +126,9 @@ def init() -> None:
     try:
         outdated = bootstrap.prepare(settings)
         new_keys = settings.key_file is not None and bootstrap.make_keys(settings.key_file)
-    except (CannotMigrate, VaultClosed, psycopg.OperationalError) as error:
+    except VaultClosed as error:
+        raise terminal.Trouble(f"{KEY_VARIABLE}: {error}") from error
+    except (CannotMigrate, psycopg.OperationalError) as error:
         raise terminal.Trouble(str(error)) from error
     token = bootstrap.first_board_token(settings)
     click.echo("The database is ready.")
@@ -138,6 +142,7 @@ def init() -> None:
 
 
 @main.command("board-key")
+@with_database(is_owner=True)
 @click.option("--name", default="command line", show_default=True, help="A name that says what the key is for.")
 @click.option(
     "--user",
@@ -147,15 +152,15 @@ def init() -> None:
     show_default="the first user",
     help="The id of the user who gets the key.",
 )
-def board_key(name: str, user_id: UUID) -> None:
+def board_key(name: str, user_id: UUID, *, settings: Settings) -> None:
     """
     Mint a further board token, for a user whose token is lost or has expired.
 
-    ROUTINES_DATABASE_URL must log in as the owner of the database, as for `routines init`: the log does not let the
-    service itself give anybody a key of somebody else. For the database of `routines up`, use its URL with postgres in
-    place of routines_service. `routines audit grants` shows such keys.
+    The URL must log in as the owner of the database, as for `routines init`: the log does not let the service itself
+    give anybody a key of somebody else. The database of `routines up` is entered as its owner. `routines audit grants`
+    shows such keys.
     """
-    with bootstrap.system(entry.settings()) as system:
+    with bootstrap.system(settings) as system:
         try:
             click.echo(bootstrap.another_board_token(system, name, user_id))
         except NotFound as error:
@@ -165,15 +170,32 @@ def board_key(name: str, user_id: UUID) -> None:
             raise click.ClickException(text) from error
 
 
+def _checked_socket(_context: click.Context, _parameter: click.Parameter, fd: int | None) -> int | None:
+    """Return the descriptor. Raises BadParameter unless it is one of a socket."""
+    with contextlib.suppress(OSError):
+        if fd is None or stat.S_ISSOCK(os.fstat(fd).st_mode):
+            return fd
+    raise click.BadParameter("the parent process has left no socket under this number")
+
+
 @main.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", default=3100, show_default=True, type=click.IntRange(0, 65535), help="The port to listen on.")
-@click.option("--fd", type=click.IntRange(0), help="Listen on this socket instead, inherited from the parent process.")
+@click.option(
+    "--fd",
+    type=click.IntRange(0),
+    callback=_checked_socket,
+    help="Listen on this socket instead, inherited from the parent process.",
+)
 def web(host: str, port: int, fd: int | None) -> None:
     """Serve the HTTP API. Any number of these processes may run."""
     from routines.web_server import serve  # noqa: PLC0415 the other commands start faster without the web framework
 
-    serve(entry.begin("web"), host, port, fd)
+    settings = entry.begin("web")
+    try:
+        serve(settings, host, free_port(host, port) if fd is None else port, fd)
+    except CannotStart as error:
+        raise terminal.Trouble(str(error)) from error
 
 
 @main.command()

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import psycopg
-from msgspec import Meta
+from msgspec import Meta, inspect
 from msgspec.structs import replace
 from psycopg.conninfo import conninfo_to_dict
 
@@ -17,7 +17,10 @@ from domain.bounds.limits import Limits
 Network = IPv4Network | IPv6Network
 
 PREFIX = "ROUTINES_"
-BASE_URL = re.compile(r"https?://([\w.-]+|\[[\da-fA-F:.]+\])(:\d{1,5})?(/[\w.~%-]+)*/?", re.ASCII)
+URL_VARIABLE, KEY_VARIABLE = PREFIX + "DATABASE_URL", PREFIX + "KEY_FILE"
+BASE_URL = re.compile(r"https?://([\w.-]+|\[[\da-fA-F:.]+\])(:(\d{1,5}))?(/[\w.~%-]+)*/?", re.ASCII)
+MAX_PORT = 65535
+QUOTED = 60  # characters of a wrong value that its error quotes
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,11 +32,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     patience_s: Annotated[float, Meta(gt=0, le=60)] = 5.0  # seconds that a read waits for its read models
     batch: Annotated[int, Meta(ge=1, le=1_000)] = 200  # schedules that one transaction fires
     key_file: Annotated[str, Meta(min_length=1)] | None = None  # of the secrets: application/secrets/key_ring.py
-    public_url: str | None = None  # with which URLs of webhooks begin: a host, perhaps a path, no slash at the end
+    public_url: str | None = None  # with which links begin: a host, perhaps a path, no slash at the end
     webhook_rate: Annotated[int, Meta(ge=0)] = 600  # calls a minute that a webhook takes from one sender; 0: no limit
     allow_private_targets: bool = False  # whether deliveries may go to addresses that are not public
     trusted_proxies: str | None = None  # addresses and networks, comma-separated, whose X-Forwarded-For is believed
-    log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
     limits: Limits = limits.DEFAULT
 
     @property
@@ -59,26 +62,37 @@ class BadSetting(Exception):
 
 def from_env(env: Mapping[str, str]) -> Settings:
     """Return the settings that the environment gives. Raises BadSetting, which names the variable."""
-    fields = _given(env, Settings)
-    if not fields.get("database_url"):
-        raise BadSetting(f"{PREFIX}DATABASE_URL is not set: which Postgres is it?")
-    bounds = _given(env, Limits)
-    try:
-        settings = msgspec.convert({**fields, "limits": bounds}, Settings, strict=False)
-    except msgspec.ValidationError as error:
-        raise BadSetting(f"{_variable(str(error), {*fields, *bounds})}: {error}") from error
+    if not env.get(URL_VARIABLE):
+        raise BadSetting(f"{URL_VARIABLE} is not set: which Postgres is it? `routines --help` says how to start")
+    bounds = _values(env, Limits)
+    settings = msgspec.convert({**_values(env, Settings), "limits": bounds}, Settings)
     try:
         host = conninfo_to_dict(settings.database_url).get("host")
     except psycopg.ProgrammingError:
         raise BadSetting(
-            f"{PREFIX}DATABASE_URL is not the URL of a Postgres database"
+            f"{URL_VARIABLE} is not the URL of a Postgres database"
         ) from None  # its message would quote the password
     if "@" in str(host):  # the end of an unescaped password, which an error would show as a host that is not found
-        raise BadSetting(f"{PREFIX}DATABASE_URL has more than one @: write the one in the password as %40")
-    if settings.public_url is not None and not BASE_URL.fullmatch(settings.public_url):
-        raise BadSetting(f"{PREFIX}PUBLIC_URL is not an address like https://routines.example.org")
+        raise BadSetting(f"{URL_VARIABLE} has more than one @: write the one in the password as %40")
+    if settings.public_url is not None and not _is_base_url(settings.public_url):
+        raise BadSetting(  # without the value, which may hold a password
+            f"{PREFIX}PUBLIC_URL must be an address like https://routines.example.org or https://example.org/routines"
+        )
     _proxies(settings.trusted_proxies)
     return replace(settings, public_url=settings.public_url and settings.public_url.rstrip("/"))
+
+
+def describe_database(url: str) -> str:
+    """Return which database a URL names and with which login, without the password."""
+    words = conninfo_to_dict(url)
+    name, login, host, port = (str(words.get(word) or "") for word in ("dbname", "user", "host", "port"))
+    place = host + (f":{port}" if port else "") or "this machine"
+    return f"{name or login or 'the default one'} on {place}" + (f" as {login}" if login else "")
+
+
+def _is_base_url(text: str) -> bool:
+    match = BASE_URL.fullmatch(text)
+    return match is not None and int(match[3] or 0) <= MAX_PORT
 
 
 def _proxies(text: str | None) -> tuple[Network, ...]:
@@ -101,12 +115,42 @@ def _network(text: str) -> Network:
     return network
 
 
-def _given(env: Mapping[str, str], struct: type[msgspec.Struct]) -> dict[str, Any]:
-    """Return the values of the struct's fields for which the environment has a variable."""
-    names = (field.name for field in msgspec.structs.fields(struct) if field.name != "limits")
-    return {name: env[PREFIX + name.upper()] for name in names if PREFIX + name.upper() in env}
+def _values(env: Mapping[str, str], struct: type[msgspec.Struct]) -> dict[str, Any]:
+    """Return the values of the struct's fields for which the environment has a variable. Raises BadSetting."""
+    fields = {field.name: field.type for field in msgspec.structs.fields(struct) if field.name != "limits"}
+    variables = {name: PREFIX + name.upper() for name in fields}
+    return {
+        name: _value(variables[name], env[variables[name]], kind)
+        for name, kind in fields.items()
+        if variables[name] in env
+    }
 
 
-def _variable(message: str, fields: set[str]) -> str:
-    """Return the variable of the field that the message of msgspec names."""
-    return next((PREFIX + field.upper() for field in fields if message.endswith(f".{field}`")), PREFIX + "...")
+def _value(variable: str, text: str, kind: Any) -> Any:
+    try:
+        return msgspec.convert(text, kind, strict=False)
+    except msgspec.ValidationError:
+        raise BadSetting(f"{variable} is {_quoted(text)}, and must be {_expected(inspect.type_info(kind))}") from None
+
+
+def _quoted(text: str) -> str:
+    return repr(text if len(text) <= QUOTED else text[:QUOTED] + "...") if text else "empty"
+
+
+def _expected(kind: inspect.Type) -> str:
+    """Return in words which values a type has."""
+    match kind:
+        case inspect.UnionType(types=types):
+            return next(_expected(each) for each in types if not isinstance(each, inspect.NoneType))
+        case inspect.BoolType():
+            return "true or false"
+        case inspect.LiteralType(values=values):
+            return "one of " + ", ".join(map(str, values))
+        case inspect.IntType() | inspect.FloatType():
+            words = "a whole number" if isinstance(kind, inspect.IntType) else "a number"
+            lowest = (
+                f" from {kind.ge:,}" if kind.ge is not None else f" above {kind.gt:,g}" if kind.gt is not None else ""
+            )
+            return words + lowest + (f" to {kind.le:,}" if kind.le is not None else " on")
+        case _:
+            return "a text of at least one character"

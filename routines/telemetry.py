@@ -41,9 +41,14 @@ def is_wanted(env: Mapping[str, str]) -> bool:
     """
     Return whether traces are to be sent: the exporter is `otlp`, or none is named and there is an endpoint.
 
-    An exporter that we do not have is logged, and nothing is sent.
+    An exporter that we do not have, or an endpoint that is no URL, is logged, and nothing is sent.
     """
     exporter = env.get(EXPORTER)
     if exporter not in (None, "", "otlp", "none"):
         log.warning("traces_not_sent", why=f"{EXPORTER} must be otlp or none")
-    return exporter == "otlp" if exporter else any(env.get(name) for name in ENDPOINTS)
+    endpoints = {name: env[name] for name in ENDPOINTS if env.get(name)}
+    is_asked_for = exporter == "otlp" if exporter else bool(endpoints)
+    wrong = [name for name, url in endpoints.items() if not url.startswith(("http://", "https://"))]
+    if is_asked_for and wrong:
+        log.warning("traces_not_sent", why=f"{wrong[0]} must be an address like http://collector:4318")
+    return is_asked_for and not wrong

@@ -11,6 +11,7 @@ from litestar.concurrency import set_asyncio_executor
 from litestar.types import ASGIApp
 
 from routines import allocator, bootstrap
+from routines.local.listening import url_of
 from routines.settings import Settings, has_jetty_routines
 from web.app import create_app
 from web.http.backend import Backend
@@ -36,7 +37,7 @@ def serve(settings: Settings, host: str, port: int, fd: int | None = None) -> No
     with bootstrap.system(settings) as system:
         set_asyncio_executor(request_threads(settings))  # type: ignore[arg-type]  # Litestar accepts any executor
         backend = Backend(system.executor, system.pool, settings.patience_s)
-        public_url = settings.public_url or f"http://{host}:{port}"
+        public_url = settings.public_url or url_of(host, port)
         with_routines = has_jetty_routines(os.environ)
         app = create_app(backend, public_url, settings.webhook_rate, jetty_routines=with_routines)
         server(app, settings, host, port).run(None if fd is None else [socket.socket(fileno=fd)])

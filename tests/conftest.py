@@ -176,7 +176,7 @@ class _serving:  # noqa: N801 used as a function
 
     def __init__(self, system: System, webhook_rate: int = 0, *, jetty_routines: bool = True) -> None:
         backend = Backend(system.executor, system.pool, system.settings.patience_s)
-        app = create_app(backend, PUBLIC_URL, webhook_rate, jetty_routines=jetty_routines)
+        app = create_app(backend, system.settings.public_url or PUBLIC_URL, webhook_rate, jetty_routines=jetty_routines)
         self._server = server(app, system.settings, "127.0.0.1", 0)
         set_asyncio_executor(request_threads(system.settings))  # type: ignore[arg-type]
         self._socket = socket.create_server(("127.0.0.1", 0))

@@ -11,6 +11,7 @@ from web.http.errors import to_response
 from web.http.etag import conditional
 from web.http.guard import RespondError, guard
 from web.http.large_bodies import LargeBodies
+from web.http.public_path import state_with
 from web.http.rate_limit import WebhookRateLimiter, sender
 from web.http.requests import JsonRequest, caller, is_eventual
 from web.http.tenants import by_tenant
@@ -41,7 +42,7 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
     """
     Return the ASGI application over a backend, with both APIs.
 
-    `public_url` is the address at which webhook senders reach it. `webhook_rate` is the number of calls per minute that
+    `public_url` is the address at which clients and webhook senders reach it. `webhook_rate` is the number of calls per minute that
     a webhook accepts from one address; 0 means no limit. Without `jetty_routines` the Jetty API has no routines
     (ENABLE_ROUTINES).
     """
@@ -90,13 +91,14 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
     )
     framework = Litestar(
         [api, metrics(backend, traffic)],
+        state=state_with(public_url),
         request_class=JsonRequest,
         request_max_body_size=None,
         exception_handlers={Exception: to_response},
         openapi_config=openapi,
         logging_config=None,
     )
-    of_jetty = jetty(backend, with_routines=jetty_routines)
+    of_jetty = jetty(backend, public_url, with_routines=jetty_routines)
     both = dispatch_by_api({"paperclip": framework, "jetty": of_jetty})
     refusals: dict[ApiName, RespondError] = {"paperclip": paperclip_error, "jetty": jetty_error}
     guarded = guard(conditional(traffic.watched(both)), backend, LargeBodies([framework, of_jetty]), refusals)

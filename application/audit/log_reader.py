@@ -16,7 +16,6 @@ ROWS = """
     WHERE position > %b AND position <= %b AND (%b::text[] = '{}' OR name = ANY(%b::text[]))
     ORDER BY position LIMIT %b"""
 HEAD = "SELECT position, hash FROM log.head"
-ENTRIES = "SELECT position, recorded_at, recorded_by FROM log.events WHERE position = ANY(%b)"
 PAGE = 200  # rows in one query; each may have some megabytes
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -57,9 +56,8 @@ def read_head(conn: Connection) -> Head:
     return Head(position=position, hash=digest)
 
 
-def read_rows(conn: Connection, end: int, names: Sequence[str] = ()) -> Iterator[Row]:
-    """Return the rows of the log from its beginning to a position; with `names` only those of these names."""
-    start = 0
+def read_rows(conn: Connection, end: int, names: Sequence[str] = (), *, start: int = 0) -> Iterator[Row]:
+    """Return the rows of the log after position `start` up to `end`; with `names` only those of these names."""
     while rows := conn.execute(ROWS, (start, end, list(names), list(names), PAGE)).fetchall():
         for position, stream_id, version, name, body, recorded_at, recorded_by, digest in rows:
             yield Row(
@@ -73,11 +71,6 @@ def read_rows(conn: Connection, end: int, names: Sequence[str] = ()) -> Iterator
                 hash=digest,
             )
         start = rows[-1][0]
-
-
-def read_entries(conn: Connection, positions: Sequence[int]) -> dict[int, tuple[datetime, str | None]]:
-    """Return when each of these events was recorded and by which login, by position."""
-    return {position: (moment, login) for position, moment, login in conn.execute(ENTRIES, (list(positions),))}
 
 
 def hash_of(previous: bytes, row: Row) -> bytes:

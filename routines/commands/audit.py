@@ -3,20 +3,19 @@
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import click
 import msgspec
-import psycopg
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from application.audit import grants as granting
 from application.audit import log_reader as reading
 from application.audit.grants import Grant
-from application.audit.log_reader import Connection, Row
-from routines.commands import entry
+from application.audit.log_reader import Row
+from routines.commands.database import entered_as_login, with_database
+from routines.settings import Settings
 
 
 @click.group()
@@ -24,21 +23,22 @@ def audit() -> None:
     """
     Check the event log as an auditor.
 
-    These commands only read. They use the login of ROUTINES_DATABASE_URL with its own rights; routines_auditor is
+    These commands only read. They use the login of the database's URL with its own rights; routines_auditor is
     enough. The exit status is 0 when there is nothing to report, and 1 when there is.
     """
 
 
 @audit.command()
+@with_database(is_service=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for scripts.")
-def chain(*, as_json: bool) -> None:
+def chain(*, as_json: bool, settings: Settings) -> None:
     """
     Check that the log is as it was recorded: no gap, and each hash follows from its row and the row before.
 
     The command prints the position and the hash of the head. Note them in a place where the database's owner cannot
     write: whoever rewrites the log can compute new hashes, but cannot make them end with the hash that you noted.
     """
-    with _connection() as conn:
+    with entered_as_login(settings) as conn:
         head = reading.read_head(conn)
         rows = _with_progress(reading.read_rows(conn, head.position), head.position, quiet=as_json)
         defects = list(reading.find_defects(rows, head))
@@ -52,12 +52,13 @@ def chain(*, as_json: bool) -> None:
 
 
 @audit.command()
+@with_database(is_service=False)
 @click.option(
     "--after", default=0, show_default=True, type=click.IntRange(min=0), help="List only grants after this position."
 )
 @click.option("--all", "show_all", is_flag=True, help="List grants without a flag as well, for owners to recognise.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line, for scripts.")
-def grants(after: int, *, show_all: bool, as_json: bool) -> None:
+def grants(after: int, *, show_all: bool, as_json: bool, settings: Settings) -> None:
     """
     List grants (users, memberships, keys) that do not follow from the log before them.
 
@@ -66,7 +67,7 @@ def grants(after: int, *, show_all: bool, as_json: bool) -> None:
     recorded, and by which login. A login that stole the service's rights can still act in the name of an owner whose
     key is valid; such grants carry no flag. To find those, show the output of `--all` to the owners.
     """
-    with _connection() as conn:
+    with entered_as_login(settings) as conn:
         head = reading.read_head(conn)
         rows = reading.read_rows(conn, head.position, granting.NAMES)
         every_grant = granting.review(_with_progress(rows, head.position, quiet=as_json))
@@ -77,16 +78,6 @@ def grants(after: int, *, show_all: bool, as_json: bool) -> None:
     if not as_json:
         click.echo(f"{len(late)} grants up to position {head.position}, {len(flagged)} to look at")
     sys.exit(bool(flagged))
-
-
-@contextmanager
-def _connection() -> Iterator[Connection]:
-    """Yield a connection with the rights of the login itself, not those of the service."""
-    try:
-        with psycopg.connect(entry.settings().database_url, autocommit=True, application_name="routines audit") as conn:
-            yield conn
-    except (psycopg.OperationalError, psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable) as error:
-        raise click.ClickException(str(error)) from error
 
 
 def _with_progress(rows: Iterable[Row], last: int, *, quiet: bool) -> Iterator[Row]:

@@ -21,7 +21,7 @@ def settings() -> Settings:
     try:
         return from_env(os.environ)
     except BadSetting as error:
-        raise Trouble(f"{error}. `routines --help` says how to start.") from error
+        raise Trouble(str(error)) from error
 
 
 @contextmanager

@@ -1,24 +1,23 @@
 """`routines log`: prints the event log, one JSON object a line."""
 
-from collections.abc import Iterable, Iterator
-from datetime import datetime
 from itertools import islice
 from typing import Any
 from uuid import UUID
 
 import click
+from eventsourcing.persistence import Notification
 
 from application.audit import log_reader
+from application.audit.log_reader import Row
+from application.event_store.store import readable
 from domain.recorded import Recorded
-from routines import bootstrap
-from routines.bootstrap import System
-from routines.commands import entry, terminal
-
-AT_ONCE = 100  # events that one query looks up
-Entry = tuple[datetime, str | None]
+from routines.commands import terminal
+from routines.commands.database import entered_as_login, with_database
+from routines.settings import Settings
 
 
 @click.command("log")
+@with_database(is_service=False)
 @click.option(
     "--after", default=0, show_default=True, type=click.IntRange(min=0), help="Print only events after this position."
 )
@@ -29,35 +28,32 @@ Entry = tuple[datetime, str | None]
     type=click.UUID,
     help="Print only events of this stream, by the id of a routine, trigger, run, issue ...",
 )
-def log(after: int, limit: int | None, company: UUID | None, stream: UUID | None) -> None:
+def log(after: int, limit: int | None, company: UUID | None, stream: UUID | None, *, settings: Settings) -> None:
     """
     Print the event log in order, one JSON object a line.
 
     Each line has the position, stream, version, name, time, actor, company and cause, and the event itself, as the
     process that decided it has stated them. It also has the time at which the database recorded the event and the login
     that wrote it; both are null for events from before the database kept them.
+
+    A login that may read the log is enough, such as routines_auditor.
     """
-    with bootstrap.system(entry.settings()) as system:
-        events = (
-            recorded
-            for recorded in system.store.history(after)
-            if company in (None, recorded.company_id) and stream in (None, recorded.stream_id)
-        )
-        for recorded, entered in _with_entries(system, islice(events, limit)):
-            terminal.echo_json(line(recorded, entered))
+    with entered_as_login(settings) as conn:
+        rows = log_reader.read_rows(conn, log_reader.read_head(conn).position, start=after)
+        entries = ((row, recorded_of(row)) for row in rows if stream in (None, row.stream_id))
+        wanted = ((row, recorded) for row, recorded in entries if company in (None, recorded.company_id))
+        for row, recorded in islice(wanted, limit):
+            terminal.echo_json(line(row, recorded))
 
 
-def _with_entries(system: System, events: Iterator[Recorded]) -> Iterable[tuple[Recorded, Entry]]:
-    """Pair each event with what the database says of its recording: when, and for which login."""
-    while batch := list(islice(events, AT_ONCE)):
-        with system.pool.connection() as conn:
-            entries = log_reader.read_entries(conn, [recorded.position for recorded in batch])
-        yield from ((recorded, entries[recorded.position]) for recorded in batch)
+def recorded_of(row: Row) -> Recorded:
+    """Return the event of a row; one that this version cannot read is Unreadable."""
+    return readable(Notification(row.stream_id, row.version, row.name, row.body, row.position))
 
 
-def line(recorded: Recorded, entered: Entry) -> dict[str, Any]:
+def line(row: Row, recorded: Recorded) -> dict[str, Any]:
     """Return the fields of a line: the envelope, what the database says of the recording, and the event."""
     envelope = {name: getattr(recorded, name) for name in ("position", "stream_id", "version", "at", "actor")}
     more = {"company_id": recorded.company_id, "cause": recorded.cause, "name": recorded.name}
-    database = dict(zip(("recorded_at", "recorded_by"), entered, strict=True))
+    database = {"recorded_at": row.recorded_at, "recorded_by": row.recorded_by}
     return {**envelope, **more, **database, "event": recorded.event}

@@ -11,7 +11,9 @@ from projections import catalogue
 from projections.engine import positions
 from projections.engine.read_model import Connection, ReadModel
 from routines import bootstrap
-from routines.commands import entry, terminal
+from routines.commands import terminal
+from routines.commands.database import with_database
+from routines.settings import Settings
 
 NAMES = [model.name for model in catalogue.ALL]
 
@@ -22,15 +24,16 @@ def projections() -> None:
 
 
 @projections.command()
+@with_database()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array, for scripts.")
-def status(*, as_json: bool) -> None:
+def status(*, as_json: bool, settings: Settings) -> None:
     """
     Show the position of each read model, how many events it is behind, and why it stopped if it did.
 
     A read model is outdated when an older version of the service made its rows. The projector rebuilds it; the column
     Rebuild shows the position that the rebuild has reached.
     """
-    with bootstrap.system(entry.settings()) as system, system.pool.connection() as conn:
+    with bootstrap.connect(settings) as conn:
         standings = positions.status(conn)
     if as_json:
         terminal.echo_json(standings)
@@ -58,6 +61,7 @@ def _rebuild_of(standing: positions.ReadModelStatus) -> str:
 
 
 @projections.command()
+@with_database()
 @click.argument("name", required=False, type=click.Choice(NAMES))
 @click.option(
     "--limit",
@@ -67,7 +71,7 @@ def _rebuild_of(standing: positions.ReadModelStatus) -> str:
     help="Print at most so many events, the newest.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line, for scripts.")
-def isolated(name: str | None, *, limit: int, as_json: bool) -> None:
+def isolated(name: str | None, *, limit: int, as_json: bool, settings: Settings) -> None:
     """
     List the events that read models could not take and have passed over, the newest first.
 
@@ -75,7 +79,7 @@ def isolated(name: str | None, *, limit: int, as_json: bool) -> None:
     `routines log --after POSITION-1 --limit 1` prints the event, and the log of the projector says what went wrong.
     Once a version of the service is installed that can take the event, `routines projections rebuild NAME` includes it.
     """
-    with bootstrap.system(entry.settings()) as system, system.pool.connection() as conn:
+    with bootstrap.connect(settings) as conn:
         events = positions.isolated(conn, limit, name)
     if as_json:
         for event in events:
@@ -91,16 +95,16 @@ def isolated(name: str | None, *, limit: int, as_json: bool) -> None:
 
 
 @projections.command()
+@with_database()
 @click.argument("name", required=False, type=click.Choice(NAMES))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line, for scripts.")
-def rebuild(name: str | None, *, as_json: bool) -> None:
+def rebuild(name: str | None, *, as_json: bool, settings: Settings) -> None:
     """
     Rebuild a read model from the whole log, or all read models when none is named.
 
     Requests see the old rows until the new ones are complete. A rebuild that is interrupted changes nothing.
     """
     models = [model for model in catalogue.ALL if name in (None, model.name)]
-    settings = entry.settings()
     with bootstrap.system(settings) as system, bootstrap.connect(settings) as conn, _progress(quiet=as_json) as bars:
         head = system.store.head()
         for model in models:

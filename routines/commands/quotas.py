@@ -9,7 +9,8 @@ import psycopg
 from domain.bounds.limits import Limits
 from projections import usage
 from routines import bootstrap
-from routines.commands import entry
+from routines.commands.database import with_database
+from routines.settings import Settings
 
 PER_MINUTE = ("max_company_events_per_minute", "max_company_bytes_per_minute")
 NEAR = 0.8  # share of a quota from which on it is listed
@@ -31,6 +32,7 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 @click.command()
+@with_database()
 @click.option("--company", type=click.UUID, help="Show this company only, by its id, with everything that it uses.")
 @click.option(
     "--all", "everything", is_flag=True, help="Show every quota in use, not only those that are used to 80 % or more."
@@ -38,7 +40,7 @@ class Usage(msgspec.Struct, frozen=True):
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object a line: company_id, company, quota, used, limit."
 )
-def quotas(company: UUID | None, *, everything: bool, as_json: bool) -> None:
+def quotas(company: UUID | None, *, everything: bool, as_json: bool, settings: Settings) -> None:
     """
     Show which companies are near a quota, the nearest first.
 
@@ -54,8 +56,8 @@ def quotas(company: UUID | None, *, everything: bool, as_json: bool) -> None:
     The use of the last minute is read from the log, so it covers all processes together. For its refusals, each process
     counts by itself.
     """  # noqa: D301 the \b is click's
-    with bootstrap.system(entry.settings()) as system, system.pool.connection() as conn:
-        usages = used(conn, system.settings.limits)
+    with bootstrap.connect(settings) as conn:
+        usages = used(conn, settings.limits)
     if company is not None:
         usages = [row for row in usages if row.company_id == company]
     elif not everything:

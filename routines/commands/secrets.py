@@ -14,7 +14,9 @@ from rich.table import Table
 from application.secrets.key_ring import CannotRetire, VaultClosed
 from application.secrets.vault import Vault
 from routines import bootstrap
-from routines.commands import entry, terminal
+from routines.commands import terminal
+from routines.commands.database import with_database
+from routines.settings import Settings
 
 BATCH = 1_000  # secrets that one transaction encrypts anew
 OTHERS_AT_WORK_S = 0.1  # pause while another process holds the secrets that are left
@@ -37,19 +39,20 @@ def secrets() -> None:
         routines secrets rotate-key
         routines secrets status
         routines secrets retire-key OLD_KEY
-    For `routines up`, the values of ROUTINES_DATABASE_URL and ROUTINES_KEY_FILE are in DATA_DIR/up.json.
+    Without ROUTINES_DATABASE_URL and ROUTINES_KEY_FILE, the database and the key file are those of `routines up`.
     """  # noqa: D301 the \b is click's
 
 
 @secrets.command()
+@with_database()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for scripts.")
-def status(*, as_json: bool) -> None:
+def status(*, as_json: bool, settings: Settings) -> None:
     """
     Show how many secrets are under each key.
 
     If a key that is in use is missing from the file, its secrets cannot be read: put the key back.
     """
-    with _vault() as vault:
+    with _vault(settings) as vault:
         ids, in_use = vault.ring.ids(), vault.keys_in_use()
     missing = sorted(in_use.keys() - set(ids))
     if as_json:
@@ -66,8 +69,9 @@ def status(*, as_json: bool) -> None:
 
 
 @secrets.command("rotate-key")
+@with_database()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end, for scripts.")
-def rotate_key(*, as_json: bool) -> None:
+def rotate_key(*, as_json: bool, settings: Settings) -> None:
     """
     Put every secret under a new key, while everything runs.
 
@@ -85,7 +89,7 @@ def rotate_key(*, as_json: bool) -> None:
     \b
     Exit status: 1 if secrets remain under keys that are not in the file, else 0.
     """  # noqa: D301 the \b is click's
-    with _vault() as vault:
+    with _vault(settings) as vault:
         going_on = _under_older_keys(vault) > 0
         current = vault.ring.ids()[0] if going_on else vault.add_key()
         if not as_json:
@@ -107,22 +111,22 @@ def rotate_key(*, as_json: bool) -> None:
 
 
 @secrets.command("retire-key")
+@with_database()
 @click.argument("key_id")
-def retire_key(key_id: str) -> None:
+def retire_key(key_id: str, *, settings: Settings) -> None:
     """
     Remove an old key from the key file.
 
     This is refused for the current key, and while a secret is under the key. Backups of the database from before the
     rotation still need the key: keep a copy of it as long as you keep them.
     """
-    with _vault() as vault:
+    with _vault(settings) as vault:
         vault.retire_key(key_id)
     terminal.echo(f"{key_id} is no longer in the key file.")
 
 
 @contextmanager
-def _vault() -> Iterator[Vault]:
-    settings = entry.settings()
+def _vault(settings: Settings) -> Iterator[Vault]:
     if settings.key_file is None:
         raise click.ClickException(
             "ROUTINES_KEY_FILE is not set: which file holds the keys? See routines secrets --help"

@@ -1,7 +1,6 @@
 """The command line of `routines demo`."""
 
 import contextlib
-import json
 import shlex
 import signal
 from pathlib import Path
@@ -11,6 +10,7 @@ import click
 from routines.demo.console import DemoConsole
 from routines.demo.fixtures import Board, Failed, Fixtures
 from routines.demo.walkthrough import Walkthrough
+from routines.local.data_directory import DATA_DIR, NotRunning, read_state
 from routines.worker.options import checked_token, checked_url
 
 URL = "http://127.0.0.1:3100"
@@ -40,7 +40,7 @@ URL = "http://127.0.0.1:3100"
 @click.option(
     "--data-dir",
     type=click.Path(path_type=Path, file_okay=False),
-    default=Path(".routines"),
+    default=DATA_DIR,
     show_default=True,
     help="The data directory of `routines up`; its file up.json has the URL.",
 )
@@ -73,8 +73,8 @@ def demo(*, url: str | None, token: str | None, token_file: Path | None, data_di
 
 
 def _url_of(data_dir: Path) -> str:
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        return str(json.loads((data_dir / "up.json").read_text())["url"])
+    with contextlib.suppress(NotRunning):
+        return read_state(data_dir).url
     return URL
 
 
@@ -82,7 +82,7 @@ def _token_of(path: Path) -> str:
     try:
         return path.read_text().strip()
     except OSError as error:
-        text = f"no board token in {path} ({error.strerror}): start the system with `make up`, or see --token"
+        text = f"no board token in {path} ({error.strerror}): start the system with `make up`, or give --token one from `routines board-key`"
         raise Failed(text) from None
 
 

@@ -25,9 +25,12 @@ class Board:
         try:
             response = self.client.request(method, path, json=body)
         except httpx.TransportError:
-            raise Failed(f"cannot reach Routines at {self.url}: start it with `make up`") from None
+            raise Failed(f"cannot reach Routines at {self.url}: start it with `make up`, or name it by --url") from None
         if response.status_code == httpx.codes.UNAUTHORIZED:
-            raise Failed(f"{self.url} does not take the board token; see --token and --token-file")
+            raise Failed(
+                f"{self.url} does not take the board token, which has expired or is of another database: "
+                "`routines board-key` mints one for --token"
+            )
         if not response.is_success:
             raise Failed(f"{method} {path} was answered {response.status_code}: {message(response)}")
         return response.json() if response.content else None

@@ -17,6 +17,7 @@ from routines.errors import CannotStart
 PARTS = ("routines",)
 CLUSTER = ("routines-db", "postgres")
 USERADD = ("--system", "--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin")
+OTHER_SERVER = "set ROUTINES_DATABASE_URL to a server that runs"
 NOBODY = 65534
 UNREACHABLE = 'for path; do test -r "$path" -a -x "$path" || printf "%s\\n" "$path"; done'
 REPLACE = 'umask 077; cat >"$1.new" && mv -f "$1.new" "$1"'
@@ -86,15 +87,11 @@ class Account(msgspec.Struct, frozen=True):
 
 
 def ours() -> Account:
-    """Return the account of this process. Raises CannotStart when its user id has no name."""
+    """Return the account of this process. Where its user id has no name here, the number stands for it."""
     uid = os.geteuid()
-    try:
+    with suppress(KeyError):
         return _account(pwd.getpwuid(uid))
-    except KeyError:
-        raise CannotStart(
-            f"the user id {uid} has no name here, by which Postgres could know it: "
-            "give it a line in /etc/passwd, or set ROUTINES_DATABASE_URL to a server that runs"
-        ) from None
+    return Account(str(uid), uid, os.getegid())
 
 
 def of_parts(say: Callable[[str], None]) -> Account:
@@ -106,8 +103,14 @@ def of_cluster(home: Path, parts: Account | None, say: Callable[[str], None]) ->
     """
     Return the account that owns the cluster and runs its server: ours or, where we are root, one that only does this.
 
-    The owner of an existing cluster stays its owner, unless that is root, `nobody`, or the account of the parts.
+    The owner of an existing cluster stays its owner, unless that is root, `nobody`, or the account of the parts. Raises
+    CannotStart when our user id has no name, since Postgres knows by names who logs in.
     """
+    if ours().name == str(os.geteuid()):
+        raise CannotStart(
+            f"the user id {os.geteuid()} has no name here, by which Postgres could know it: "
+            f"give it a line in /etc/passwd, or {OTHER_SERVER}"
+        )
     if os.geteuid():
         return ours()
     groups = (parts.gid,) if parts is not None else ()
@@ -154,7 +157,7 @@ def _make(name: str) -> None:
         return
     raise CannotStart(
         f"root runs neither Postgres nor the parts, and the account {name} is missing ({why}). Make it "
-        f"(`{' '.join(command)}`), or start as an ordinary user, or set ROUTINES_DATABASE_URL to a server that runs"
+        f"(`{' '.join(command)}`), or start as an ordinary user{f', or {OTHER_SERVER}' if name in CLUSTER else ''}"
     )
 
 

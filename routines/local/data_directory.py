@@ -6,11 +6,53 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+import msgspec
+
 from routines.errors import CannotStart
 from routines.local.accounts import Account
 from routines.local.private_files import Locked, close_to_others, locked, make_own
 
-LOCK = "up.lock"
+DATA_DIR = Path(".routines")  # unless another one is named
+LOCK, STATE = "up.lock", "up.json"
+
+
+class UpState(msgspec.Struct, frozen=True, kw_only=True):
+    """What up.json says of the system that runs on a data directory."""
+
+    url: str
+    pid: int
+    database_url: str
+    owner_database_url: str | None = None  # None: an older version wrote the file
+    key_file: str
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process that wrote the file lives; one that was killed leaves the file behind."""
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            pass
+        return True
+
+
+class NotRunning(Exception):
+    """No system has left word of itself in a data directory. The message says what to do."""
+
+
+def read_state(directory: Path) -> UpState:
+    """Return what up.json of the directory says. Raises NotRunning."""
+    directory = directory.absolute()
+    try:
+        return msgspec.json.decode((directory / STATE).read_bytes(), type=UpState)
+    except (FileNotFoundError, NotADirectoryError):
+        why = f"no `routines up` runs in {directory}; start it, or name the --data-dir of one that runs"
+    except OSError as error:
+        why = f"{directory / STATE} cannot be read ({error.strerror}): ask as the account that started `routines up`"
+    except msgspec.DecodeError:
+        why = f"{directory / STATE} is not as `routines up` writes it"
+    raise NotRunning(why)
 
 
 class Place:
@@ -19,7 +61,7 @@ class Place:
     def __init__(self, directory: Path) -> None:
         self.directory = directory.absolute()
         self.logs = self.directory / "logs"
-        self.state = self.directory / "up.json"
+        self.state = self.directory / STATE
         self.token = self.directory / "board.token"
         self.keys = self.directory / "secret.keys"
 

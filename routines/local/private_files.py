@@ -46,7 +46,7 @@ def make_own(directory: Path) -> None:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise CannotStart(f"cannot keep data in {directory}: {error.strerror}") from None
+        raise CannotStart(f"cannot keep data in {directory}: {error.strerror}; take another directory") from None
     for owner in (directory.stat().st_uid, directory.lstat().st_uid):
         if owner != os.geteuid():
             raise CannotStart(
@@ -64,7 +64,7 @@ def close_to_others(directory: Path, marker: str) -> None:
     if (directory / marker).exists() or not any(directory.iterdir()):
         directory.chmod(0o700)
     elif directory.stat().st_mode & OTHERS_WRITE:
-        raise CannotStart(f"others may write in {directory}: take another directory")
+        raise CannotStart(f"others may write in {directory}: chmod go-w it, or take another directory")
 
 
 def open_private(path: Path, flags: int) -> int:

@@ -20,13 +20,14 @@ from routines.commands import terminal
 from routines.errors import CannotStart
 from routines.local import accounts
 from routines.local.data_directory import Place
+from routines.local.listening import free_port, is_privileged, listen, url_of
 from routines.local.private_files import give_file
 from routines.local.reach import Reach
 from routines.local.supervisor import Part, Supervisor
 from routines.migrations import SERVICE
-from routines.postgres.cluster import LocalPostgres
+from routines.postgres.cluster import SUPERUSER, LocalPostgres
+from routines.settings import KEY_VARIABLE, URL_VARIABLE, describe_database
 
-PRIVILEGED_PORTS = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 POLL_S = 0.1
 READY_NOTE_S = 60.0
 
@@ -74,6 +75,7 @@ class System:
         self.port = port
         self.url = url_of(host, port)
         self.database_url = database_url
+        self.named_keys = bool(key_file)
         self.key_file = str(Path(key_file).absolute() if key_file else place.keys)
         self.public_url = public_url or self.url
         self.allow_private_targets = allow_private_targets
@@ -91,6 +93,7 @@ class System:
             self.reach = ending.enter_context(Reach(accounts.of_parts(say)))
             self.place.admit(self.reach.account)
             admin_url, database_url = self._database_urls(ending)
+            say("preparing the database")
             self._keep_token(prepare(admin_url))
             self._make_keys()
             if not self.reach.account.is_ours and is_privileged(self.port):
@@ -99,6 +102,7 @@ class System:
                 self.parts(database_url), self.place.logs, lambda pids: self._write_state(pids, database_url), say
             )
             ending.callback(supervisor.stop)
+            say(f"starting {', '.join(child.part.name for child in supervisor.children)}")
             supervisor.start()
             yield supervisor
 
@@ -134,7 +138,7 @@ class System:
                     self.postgres.start()
                 supervisor.tick()
                 if not self.ready and is_healthy(client):
-                    self._announce(supervisor)
+                    self._announce(supervisor, client)
                 if not self.ready and time.monotonic() > note_at:
                     note_at += READY_NOTE_S
                     say(f"{self.url} is not ready yet; the logs in {self.place.logs} may say why")
@@ -146,6 +150,7 @@ class System:
             return self.database_url, self.database_url
         self.postgres = LocalPostgres(self.place.directory, parts=self.reach.account, say=say)
         ending.callback(self.postgres.stop)
+        say("starting Postgres")
         return self.postgres.start(), self.postgres.url(SERVICE)
 
     def _keep_token(self, token: str | None) -> None:
@@ -157,7 +162,7 @@ class System:
         try:
             self.new_keys = bootstrap.make_keys(self.key_file)
         except VaultClosed as error:
-            raise CannotStart(str(error)) from None
+            raise CannotStart(f"{KEY_VARIABLE}: {error}" if self.named_keys else str(error)) from None
 
     def _readable_keys(self) -> Path:
         """Return a path by which the parts can read the key file; a key file of root is given to their account."""
@@ -171,24 +176,54 @@ class System:
                 "url": self.url,
                 "pid": os.getpid(),
                 "database_url": database_url,
+                "owner_database_url": self.postgres.url(SUPERUSER) if self.postgres is not None else database_url,
                 "key_file": self.key_file,
                 "processes": pids,
             }
             self.place.write(self.place.state, json.dumps(state, indent=2) + "\n")
 
-    def _announce(self, supervisor: Supervisor) -> None:
+    def _announce(self, supervisor: Supervisor, client: httpx.Client) -> None:
         self.ready = True
         supervisor.changed(supervisor.pids())
         say(f"Routines is ready at {self.url}")
-        say(f"  data         {self.place.directory} (what the parts say is in {self.place.logs.name}/)")
+        if self.public_url != self.url:
+            say(f"  public URL   {self.public_url}")
+        self._tell_places()
         if self.token is not None:
             say(f"  board token  {self.token}  (shown this once; also in {self.place.token})")
         if self.new_keys:
             say(f"  secret keys  {self.key_file}  (new; keep a copy of it apart from copies of the data)")
-        token = f'"Authorization: Bearer $(cat {shlex.quote(str(self.place.token))})"'
-        say(f"  next step    curl -H {token} {self.url}/api/companies")
-        say(f"  watch it     routines demo --data-dir {shlex.quote(str(self.place.directory))}   (in .venv/bin)")
+        self._tell_next_steps(client)
         say("Ctrl-C stops everything.")
+
+    def _tell_places(self) -> None:
+        """Say where the database is, since a copy of the data directory may lack it."""
+        directory = self.place.directory
+        if self.postgres is None:
+            say(f"  database     {describe_database(self.database_url or '')}  (by {URL_VARIABLE})")
+            say(f"  files        {directory} (keys and {self.place.logs.name}/; the data is in the database)")
+            return
+        say(f"  data         {directory} (what the parts say is in {self.place.logs.name}/)")
+        if not self.postgres.home.is_relative_to(directory.resolve()):
+            say(f"  database     {self.postgres.home}  (not in {directory.name}, which its account cannot reach:")
+            say("               a copy of the data directory does not hold it)")
+
+    def _tell_next_steps(self, client: httpx.Client) -> None:
+        directory, file = shlex.quote(str(self.place.directory)), shlex.quote(str(self.place.token))
+        if self._token_is_good(client):
+            token, more = f"$(cat {file})", ""
+        else:
+            say(f"  board token  export TOKEN=$(routines board-key --data-dir {directory})   (mints one; in .venv/bin)")
+            token, more = "$TOKEN", ' --token "$TOKEN"'
+        say(f'  next step    curl -H "Authorization: Bearer {token}" {self.url}/api/companies')
+        say(f"  watch it     routines demo --data-dir {directory}{more}   (in .venv/bin)")
+
+    def _token_is_good(self, client: httpx.Client) -> bool:
+        """Return whether the token file has a token of this database: it may have expired, or be of another one."""
+        with contextlib.suppress(OSError, httpx.HTTPError):
+            headers = {"Authorization": f"Bearer {self.place.token.read_text().strip()}"}
+            return client.get("/api/companies", headers=headers).status_code != httpx.codes.UNAUTHORIZED
+        return False
 
 
 def up(  # noqa: PLR0913 the options of the command
@@ -227,33 +262,6 @@ def up(  # noqa: PLR0913 the options of the command
         return 130
     say("stopped")
     return 0
-
-
-def url_of(host: str, port: int) -> str:
-    """Return a URL by which programs on this machine reach the host and port."""
-    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104 compared, not bound
-    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
-
-
-def free_port(host: str, port: int) -> int:
-    """Return the port if nobody listens there, or for 0 any free one. Raises CannotStart."""
-    try:
-        with listen(host, port) as server:
-            return int(server.getsockname()[1])
-    except OSError as error:
-        raise CannotStart(f"cannot listen on {host} port {port}: {error.strerror}; try another --port") from None
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens there, for parts that may not take the port themselves and inherit it."""
-    return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-
-
-def is_privileged(port: int) -> bool:
-    """Return whether only root may listen on the port."""
-    with contextlib.suppress(OSError, ValueError):
-        return port < int(PRIVILEGED_PORTS.read_text())
-    return port < 1024  # noqa: PLR2004 the default of Linux
 
 
 def is_healthy(client: httpx.Client) -> bool:

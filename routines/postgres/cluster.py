@@ -211,7 +211,7 @@ class LocalPostgres:
 
     def _launch(self, account: Account) -> None:
         make_home(self.root / "postgres", account, self._say)
-        binaries = readable_binaries(self.home, account)
+        binaries = readable_binaries(self.home, account, self._say)
         self._init(binaries, account)
         self._write_access(account)
         socket_dir = self.socket_dir
@@ -262,6 +262,7 @@ class LocalPostgres:
             )
 
     def _initdb(self, binaries: Path, account: Account) -> None:
+        self._say(f"making a database cluster in {self.home} (once)")
         unfinished = self.home / "data.new"
         shutil.rmtree(unfinished, ignore_errors=True)
         who = ["-U", SUPERUSER, "--auth-local=peer", "--auth-host=reject"]
@@ -343,7 +344,7 @@ def make_home(link: Path, account: Account, say: Callable[[str], None]) -> None:
     """
     if link.is_symlink() and not link.exists():
         raise PostgresUnavailable(
-            f"{link} points to {link.readlink()}, which is gone: bring it back, or remove the link"
+            f"{link} points to {link.readlink()}, which is gone: bring it back, or remove the link to begin with an empty database"
         )
     link.mkdir(mode=0o700, exist_ok=True)
     owner = link.stat().st_uid
@@ -354,7 +355,10 @@ def make_home(link: Path, account: Account, say: Callable[[str], None]) -> None:
     if account.can_use(link.resolve()):
         return
     if link.is_symlink() or any(link.iterdir()):
-        raise PostgresUnavailable(f"{link.resolve()} is out of reach of the account that has to run Postgres")
+        raise PostgresUnavailable(
+            f"{link.resolve()} is out of reach of the account {account.name}, which has to run Postgres: "
+            f"move it to a directory that {account.name} can enter, and make {link} a link to it"
+        )
     elsewhere = Path(tempfile.mkdtemp(prefix="routines-", dir="/var/lib"))
     account.owns(elsewhere)
     link.rmdir()

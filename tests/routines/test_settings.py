@@ -1,8 +1,13 @@
 """Settings, read once from the environment."""
 
-import pytest
+import re
 
-from routines.settings import BadSetting, from_env
+import msgspec
+import pytest
+from msgspec import inspect
+
+from domain.bounds.limits import Limits
+from routines.settings import BadSetting, Settings, describe_database, from_env
 
 URL = "postgresql://somebody@/somewhere"
 
@@ -13,18 +18,61 @@ def test_what_is_not_set_has_its_default():
     )
 
 
+NUMBERS = [
+    field.name
+    for struct in (Settings, Limits)
+    for field in msgspec.structs.fields(struct)
+    if isinstance(inspect.type_info(field.type), inspect.IntType | inspect.FloatType)
+]
+
+
+@pytest.mark.parametrize("value", ["abc", "", "-7", "nan", "1e99"])
+def test_a_number_that_is_none_or_too_large_is_told_with_its_variable_and_its_bounds(value: str):
+    for variable in (f"ROUTINES_{name.upper()}" for name in NUMBERS):
+        with pytest.raises(BadSetting) as refused:
+            from_env({"ROUTINES_DATABASE_URL": URL, variable: value})
+
+        says = rf"{variable} is ('{value}'|empty), and must be a (whole )?number (from|above) [\d,]+ (to [\d,]+|on)"
+        assert re.fullmatch(says, str(refused.value))
+
+
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [("DATABASE_URL", ""), ("THREADS", "abc"), ("BATCH", "0"), ("LOG_LEVEL", "loud"), ("PATIENCE_S", "-1")]
-    + [("KEY_FILE", ""), ("WEBHOOK_RATE", "-1")]
-    + [
-        ("PUBLIC_URL", url)
-        for url in ("", "here", "ftp://here", "https://", "http://a?b", "http://a#b", "http://a:b@c")
+    ("name", "value", "expected"),
+    [
+        ("THREADS", "abc", "is 'abc', and must be a whole number from 2 to 200"),
+        ("PATIENCE_S", "61", "is '61', and must be a number above 0 to 60"),
+        ("LOG_LEVEL", "loud", "is 'loud', and must be one of debug, error, info, warning"),
+        ("ALLOW_PRIVATE_TARGETS", "yes", "is 'yes', and must be true or false"),
+        ("KEY_FILE", "", "is empty, and must be a text of at least one character"),
+        ("DATABASE_URL", "", "is not set: which Postgres is it?"),
+        ("THREADS", "9" * 99, f"is '{'9' * 60}...', and must be a whole number from 2 to 200"),
     ],
 )
-def test_a_wrong_setting_is_named(name: str, value: str):
-    with pytest.raises(BadSetting, match=f"ROUTINES_{name}"):
+def test_a_wrong_setting_is_told_in_a_sentence_that_names_the_variable(name: str, value: str, expected: str):
+    with pytest.raises(BadSetting) as refused:
         from_env({"ROUTINES_DATABASE_URL": URL, f"ROUTINES_{name}": value})
+
+    assert str(refused.value).startswith(f"ROUTINES_{name} {expected}")
+
+
+@pytest.mark.parametrize(
+    "url", ["", "here", "ftp://here", "https://", "http://a?b", "http://a#b", "http://a:b@c", "http://a:65536"]
+)
+def test_a_public_url_is_one_that_paths_can_be_added_to(url: str):
+    with pytest.raises(BadSetting, match="ROUTINES_PUBLIC_URL must be an address like https://"):
+        from_env({"ROUTINES_DATABASE_URL": URL, "ROUTINES_PUBLIC_URL": url})
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("postgresql://parts:secret@db.example:5433/routines", "routines on db.example:5433 as parts"),
+        ("postgresql://parts@/routines?host=%2Frun%2Fpostgres", "routines on /run/postgres as parts"),
+        ("host=db.example password=secret", "the default one on db.example"),
+    ],
+)
+def test_a_database_is_told_without_its_password(url: str, words: str):
+    assert words == describe_database(url)
 
 
 def test_the_public_url_has_no_slash_at_its_end():

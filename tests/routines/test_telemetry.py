@@ -101,6 +101,14 @@ def test_an_exporter_that_is_not_there_is_said_and_not_sent_to(providers):
     assert [("traces_not_sent", "warning")] == [(line["event"], line["log_level"]) for line in lines]
 
 
+def test_an_endpoint_that_is_no_url_is_said_by_its_variable(providers):
+    with capture_logs() as lines:
+        telemetry.configure("web", {ENDPOINT: "collector:4318"})
+
+    assert [] == providers
+    assert [f"{ENDPOINT} must be an address like http://collector:4318"] == [line["why"] for line in lines]
+
+
 def test_without_the_extra_a_process_says_so_and_works_on(providers, monkeypatch):
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
 

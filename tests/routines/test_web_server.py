@@ -9,7 +9,10 @@ from contextlib import ExitStack, closing
 
 import httpx
 import pytest
+from click.testing import CliRunner
 
+from routines.cli import main
+from routines.commands import entry
 from routines.settings import Settings
 from routines.web_server import _room
 from tests.waiting import wait_for
@@ -52,3 +55,17 @@ def _is_up(url: str) -> bool:
         return httpx.get(f"{url}/health", timeout=1).is_success
     except httpx.HTTPError:
         return False
+
+
+def test_where_a_web_process_cannot_listen_it_says_why_before_it_begins(settings: Settings):
+    env = {"ROUTINES_DATABASE_URL": settings.database_url}
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(entry, "begin", lambda _: settings)
+            in_use = CliRunner().invoke(main, ["web", "--port", str(port)], env=env)
+    no_socket = CliRunner().invoke(main, ["web", "--fd", "987"], env=env)
+
+    assert (1, 2) == (in_use.exit_code, no_socket.exit_code)
+    assert f"cannot listen on 127.0.0.1 port {port}: Address already in use; end the process" in in_use.stderr
+    assert "the parent process has left no socket under this number" in no_socket.stderr

@@ -32,7 +32,7 @@ import httpx
 
 from domain.bounds import limits
 from routines import bootstrap
-from routines.local.up import free_port
+from routines.local.listening import free_port
 from verification.faults import oracle
 from verification.faults.campaign import Outcome, Progress, Size, noting_standstill
 from verification.faults.environment import Database, Environment, Processes, settled, wait_for

@@ -30,6 +30,7 @@ from application.use_cases import explanations
 from domain import disclosure
 from projections.engine.documents import Part
 from web.http.backend import Backend
+from web.http.public_path import public_path
 from web.http.validation import Invalid
 
 VERSION = 1
@@ -174,5 +175,5 @@ def further(paging: Paging, list_: str, part: Part[T], place: Callable[[T], obje
 def further_from(paging: Paging, cursor: str) -> dict[str, str]:
     """Return the headers that lead to the page of a cursor, with the other query parameters of the request."""
     query = [item for item in paging.request.query_params.multi_items() if item[0] != "cursor"]
-    link = f'<{paging.request.url.path}?{urlencode([*query, ("cursor", cursor)])}>; rel="next"'
+    link = f'<{public_path(paging.request)}{paging.request.url.path}?{urlencode([*query, ("cursor", cursor)])}>; rel="next"'
     return {CURSOR_HEADER: cursor, "Link": link}

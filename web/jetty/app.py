@@ -2,7 +2,6 @@
 
 from litestar import Controller, Litestar, Router
 from litestar import get as plain_get
-from litestar.datastructures import State
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath
 
@@ -11,6 +10,7 @@ from application.use_cases.jetty import collections
 from domain.errors import NotFound
 from domain.jetty import built_in
 from web.http.backend import Backend
+from web.http.public_path import state_with
 from web.jetty.collections import ApiKeys, Collections
 from web.jetty.description import DIALECT
 from web.jetty.errors import to_response
@@ -73,7 +73,7 @@ def health() -> Healthy:
     return Healthy()
 
 
-def jetty(backend: Backend, *, with_routines: bool) -> Litestar:
+def jetty(backend: Backend, public_url: str, *, with_routines: bool) -> Litestar:
     """Return the application. Without routines, their addresses do not exist (ENABLE_ROUTINES)."""
 
     async def provide_backend() -> Backend:
@@ -108,7 +108,7 @@ def jetty(backend: Backend, *, with_routines: bool) -> Litestar:
     )
     return Litestar(
         [api, health, docs_page],
-        state=State({"backend": backend}),
+        state=state_with(public_url, backend=backend),
         request_class=JettyRequest,
         request_max_body_size=None,
         exception_handlers={Exception: to_response},

@@ -15,6 +15,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 from litestar.routes import HTTPRoute
 
 from web.http.errors import RESPONSES, Problem
+from web.http.public_path import public_path
 from web.monitoring.health import VERSION
 from web.openapi import examples
 from web.openapi.description import Dialect, described, usual_refusals
@@ -27,18 +28,20 @@ answered wherever GET is. An unknown path or method, and a malformed id in a pat
 
 
 class DescriptionPlugin(JsonRenderPlugin):
-    """Serves the completed description, which is made for the first request and kept."""
+    """Serves the completed description, which is made for the first request at a public path and kept."""
 
     def __init__(self, dialect: Dialect) -> None:
         super().__init__(path="/")
         self._dialect = dialect
-        self._document: bytes | None = None
+        self._documents: dict[str, bytes] = {}  # by the path below which clients see the API
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
         """Return the description as JSON."""
-        if self._document is None:
-            self._document = msgspec.json.encode(described(openapi_schema, handlers_of(request.app), self._dialect))
-        return self._document
+        path = public_path(request)
+        if path not in self._documents:
+            document = described(openapi_schema, handlers_of(request.app), self._dialect)
+            self._documents[path] = msgspec.json.encode({**document, "servers": [{"url": path or "/"}]})
+        return self._documents[path]
 
 
 def handlers_of(app: Litestar) -> list[Any]:

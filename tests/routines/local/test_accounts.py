@@ -96,6 +96,22 @@ def test_an_account_that_is_nobody_or_root_by_another_name_is_refused(machine):
             accounts.of_parts(bare.said.append)
 
 
+def test_what_does_not_help_is_not_advised(machine, monkeypatch):
+    """The parts run here wherever the database is; only Postgres of our own knows accounts by their names."""
+    bare = machine()
+    bare.fails = True
+    with pytest.raises(CannotStart, match=r"ordinary user$"):
+        accounts.of_parts(bare.said.append)
+    with pytest.raises(CannotStart, match="ordinary user, or set ROUTINES_DATABASE_URL"):
+        accounts.of_cluster(ELSEWHERE, None, bare.said.append)
+
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)
+    monkeypatch.setattr(os, "geteuid", lambda: 54321)
+    assert "54321" == accounts.of_parts(bare.said.append).name
+    with pytest.raises(CannotStart, match=r"54321 has no name here.*/etc/passwd, or set ROUTINES_DATABASE_URL"):
+        accounts.of_cluster(ELSEWHERE, None, bare.said.append)
+
+
 def test_the_parts_and_the_cluster_never_share_an_account(machine):
     bare = machine("postgres")
     parts = Account("postgres", 900, 900)

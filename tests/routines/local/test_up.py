@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import signal
@@ -9,15 +10,19 @@ import time
 from contextlib import contextmanager
 from typing import Any
 
+import httpx
 import pytest
 
 from routines.errors import CannotStart
+from routines.local import listening
 from routines.local.accounts import Account
 from routines.local.data_directory import Place
+from routines.local.listening import free_port, url_of
 from routines.local.private_files import give_file
 from routines.local.reach import Reach
 from routines.local.supervisor import Part, Supervisor
-from routines.local.up import System, free_port, up, url_of
+from routines.local.up import System, up
+from routines.postgres.cluster import LocalPostgres
 from tests.strangers import PARTS, STRANGER, holding_lock
 from tests.waiting import exists, wait_for
 
@@ -251,6 +256,10 @@ def test_a_system_announces_itself_is_kept_up_and_stops_cleanly(tmp_path):
     assert process.pid == first["pid"]
     assert "postgresql://elsewhere/routines" == first["database_url"]
     assert first["processes"]["web"] == second["processes"]["web"]
+    steps = [
+        said.index(step) for step in ("preparing the database\n", "starting web, scheduler\n", "Routines is ready at")
+    ]
+    assert steps == sorted(steps)
     assert f"Routines is ready at {first['url']}" in said
     assert str(tmp_path) in said
     assert 1 == said.count(" a-token ")
@@ -436,6 +445,73 @@ def test_every_part_of_the_system_is_given_the_database(tmp_path):
 )
 def test_the_address_is_one_that_reaches_us(host, url):
     assert url == url_of(host, 80)
+
+
+@pytest.mark.parametrize(
+    ("error", "way_out"),
+    [
+        (OSError(errno.EADDRINUSE, "in use"), "in use; end the process that listens there, or take another --port"),
+        (OSError(errno.EACCES, "denied"), r"denied; only root may take ports below \d+: take a --port from \d+ on"),
+        (OSError(errno.EADDRNOTAVAIL, "none"), "none; take an address of this machine as --host: 127.0.0.1"),
+        (socket.gaierror(-2, "unknown"), "unknown; take an address or a name of this machine as --host"),
+        (UnicodeError("label too long"), "no such name; take an address or a name of this machine as --host"),
+    ],
+)
+def test_why_nothing_can_listen_there_is_told_with_what_to_change(error, way_out, monkeypatch):
+    def refuse(*_):
+        raise error
+
+    monkeypatch.setattr(listening, "listen", refuse)
+
+    with pytest.raises(CannotStart, match=f"cannot listen on here port 80: {way_out}"):
+        free_port("here", 80)
+
+
+def test_a_data_directory_that_holds_no_database_is_told_with_where_that_is(tmp_path, capsys):
+    place = Place(tmp_path / ".routines")
+    for name in (".routines/postgres", "elsewhere"):
+        (tmp_path / name).mkdir(parents=True)
+    system = System(place, "127.0.0.1", 8000, None)
+
+    system.postgres = LocalPostgres(place.directory)
+    system._tell_places()
+    assert f"  data         {place.directory} (what the parts say is in logs/)\n" == capsys.readouterr().out
+
+    (place.directory / "postgres").rmdir()
+    (place.directory / "postgres").symlink_to(tmp_path / "elsewhere")
+    system._tell_places()
+    said = capsys.readouterr().out
+    assert f"  database     {tmp_path / 'elsewhere'}  (not in .routines, which its account cannot reach:\n" in said
+    assert "a copy of the data directory does not hold it" in said
+
+    System(place, "127.0.0.1", 8000, "postgresql://parts:secret@db.example:5433/routines")._tell_places()
+    said = capsys.readouterr().out
+    assert "  database     routines on db.example:5433 as parts  (by ROUTINES_DATABASE_URL)\n" in said
+    assert f"  files        {place.directory} (keys and logs/; the data is in the database)\n" in said
+
+
+@pytest.mark.parametrize(("token", "good"), [("of-this-database", True), ("of-another", False), (None, False)])
+def test_the_next_step_names_a_token_file_only_when_its_token_is_good(tmp_path, capsys, token, good):
+    def answer(request):
+        return httpx.Response(200 if request.headers["Authorization"] == "Bearer of-this-database" else 401)
+
+    system = System(Place(tmp_path), "127.0.0.1", 8000, "postgresql://elsewhere")
+    if token:
+        system.place.write(system.place.token, token + "\n")
+
+    with httpx.Client(base_url=system.url, transport=httpx.MockTransport(answer)) as client:
+        system._tell_next_steps(client)
+
+    said = capsys.readouterr().out
+    assert good == (f"Bearer $(cat {tmp_path}/board.token)" in said)
+    assert good != (f"export TOKEN=$(routines board-key --data-dir {tmp_path})" in said)
+
+
+def test_a_key_file_that_cannot_be_made_is_told_with_its_variable(tmp_path):
+    system = System(Place(tmp_path), "127.0.0.1", 8000, None, key_file=str(tmp_path / "missing/secret.keys"))
+
+    with pytest.raises(CannotStart, match=r"ROUTINES_KEY_FILE: .*missing/secret\.keys cannot be written"):
+        system._make_keys()
 
 
 def test_port_0_takes_a_free_one():

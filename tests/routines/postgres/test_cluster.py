@@ -167,6 +167,18 @@ def test_missing_binaries_are_named(root, monkeypatch):
         LocalPostgres(root).start()
 
 
+def test_programs_that_do_not_run_are_named(root, monkeypatch):
+    programs = root / "programs"
+    programs.mkdir()
+    for name in ("postgres", "initdb"):
+        (programs / name).write_text("no program")
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("ROUTINES_PG_BIN", str(programs))
+
+    with pytest.raises(PostgresUnavailable, match=f"cannot run the programs in {programs}: .* ROUTINES_PG_BIN"):
+        LocalPostgres(root).start()
+
+
 def test_a_deep_data_directory_still_gets_a_short_socket(root):
     deep = root.joinpath(*["a-directory-with-a-long-name"] * 6)
 

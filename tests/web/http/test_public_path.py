@@ -1,0 +1,77 @@
+"""Links and descriptions behind a proxy that serves us below a path, and cuts that off before a request comes to us."""
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from tests.api import Api
+from tests.web.jetty.conftest import ECHO, ok
+from tests.web.served import further
+
+PREFIX = "/routines/here"
+
+
+@pytest.fixture(scope="module")
+def behind(api: Api) -> Iterator[Api]:
+    with further(api, public_url=f"https://example.org{PREFIX}") as proxied:
+        yield proxied
+
+
+def follow(answer: httpx.Response, behind: Api) -> httpx.Response:
+    """Ask for the next page as a proxy passes it on."""
+    target = answer.headers["Link"].removesuffix('>; rel="next"').removeprefix("<")
+    assert target.startswith(f"{PREFIX}/api/")
+    return httpx.get(
+        behind.url + target.removeprefix(PREFIX), headers={"Authorization": answer.request.headers["Authorization"]}
+    )
+
+
+def test_links_to_next_pages_begin_with_the_public_path(behind: Api):
+    company = behind.company()
+    agent, _ = behind.agent(company)
+    routines = {behind.routine(company, agent) for _ in range(2)}
+
+    first = behind.request("GET", f"/companies/{company}/routines", params={"limit": 1})
+    second = follow(first, behind)
+
+    assert routines == {first.json()[0]["id"], second.json()[0]["id"]}
+    assert "Link" not in second.headers
+
+
+def test_so_do_those_of_the_jetty_api(behind: Api):
+    board = httpx.Client(base_url=f"{behind.url}/api/v1", headers={"Authorization": f"Bearer {behind.token}"})
+    ok(board.post("/collections/", json={"name": "public-path"}))
+    ok(board.post("/tasks/public-path", json={"name": "echo", "workflow": ECHO}))
+    for _ in range(2):
+        ok(board.post("/run/public-path/echo", json={}))
+
+    first = board.get("/db/trajectories/public-path/echo", params={"limit": 1})
+    second = follow(first, behind)
+
+    assert [1, 1] == [len(ok(answer)["trajectories"]) for answer in (first, second)]
+    assert first.json()["trajectories"] != second.json()["trajectories"]
+    board.close()
+
+
+def test_addresses_of_webhooks_begin_with_it(behind: Api):
+    company = behind.company()
+    agent, _ = behind.agent(company)
+    routine = behind.routine(company, agent)
+
+    made = behind.post(f"/routines/{routine}/triggers", {"kind": "webhook", "signingMode": "none"})
+
+    url = urlsplit(made["secretMaterial"]["webhookUrl"])
+    assert ("https", "example.org") == (url.scheme, url.netloc)
+    assert url.path.startswith(f"{PREFIX}/api/routine-triggers/public/")
+    assert 202 == httpx.post(behind.url + url.path.removeprefix(PREFIX), json={}).status_code
+
+
+@pytest.mark.parametrize("path", ["/api/openapi.json", "/openapi.json"])
+def test_a_description_names_it_as_its_server(api: Api, behind: Api, path: str):
+    here, plain = (httpx.get(one.url + path).json() for one in (behind, api))
+
+    assert [{"url": PREFIX}] == here["servers"]
+    assert [{"url": "/"}] == plain["servers"]
+    assert here["paths"] == plain["paths"]
