@@ -26,6 +26,7 @@ from routines.commands.quotas import quotas
 from routines.commands.secrets import secrets
 from routines.demo.cli import demo
 from routines.errors import CannotStart
+from routines.local.log_rotation import LogBounds
 from routines.local.up import up as supervise
 from routines.migrations import CannotMigrate
 from routines.settings import BadSetting, from_env
@@ -74,21 +75,28 @@ def up(data_dir: Path, host: str, port: int, *, allow_private_targets: bool) -> 
     scheduler, projector and delivery processes. A process that dies is started again. The first start prints a board
     token, once, and keeps it in DATA_DIR/board.token. The keys of the secrets are made in DATA_DIR/secret.keys (or
     in the file that ROUTINES_KEY_FILE names). Scripts find the URL, the process ids, the URL of the database and the
-    key file in DATA_DIR/up.json.
+    key file in DATA_DIR/up.json. The log files in DATA_DIR/logs are rotated when they reach ROUTINES_LOG_MAX_BYTES
+    (16777216); ROUTINES_LOG_FILES (4) older ones are kept of each.
 
     If root starts it, the four processes run as the system account `routines`, and Postgres runs as `routines-db` or
     as `postgres` if only that account exists. Missing accounts are made with useradd.
     """
+    database_url = os.environ.get(URL)
+    try:
+        settings = from_env({**os.environ, URL: database_url or "postgresql://"})  # our own database is yet to start
+    except BadSetting as error:
+        raise terminal.Trouble(str(error)) from error
     sys.exit(
         supervise(
             data_dir,
             host,
             port,
-            database_url=os.environ.get(URL),
+            database_url=database_url,
             prepare=_prepare,
             key_file=os.environ.get("ROUTINES_KEY_FILE"),
             public_url=os.environ.get("ROUTINES_PUBLIC_URL"),
             allow_private_targets=allow_private_targets,
+            log_bounds=LogBounds(settings.log_max_bytes, settings.log_files),
         )
     )
 
