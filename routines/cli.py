@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -24,12 +25,14 @@ from routines.commands.log import log
 from routines.commands.projections import projections
 from routines.commands.quotas import quotas
 from routines.commands.secrets import secrets
+from routines.commands.untaken import untaken
 from routines.demo.cli import demo
 from routines.errors import CannotStart
+from routines.local.data_directory import Place
 from routines.local.log_rotation import LogBounds
 from routines.local.up import up as supervise
 from routines.migrations import CannotMigrate
-from routines.settings import BadSetting, from_env
+from routines.settings import BadSetting, Settings, from_env
 from routines.worker.cli import worker
 
 DATA_DIR = Path(".routines")
@@ -81,7 +84,7 @@ def up(data_dir: Path, host: str, port: int, *, allow_private_targets: bool) -> 
     If root starts it, the four processes run as the system account `routines`, and Postgres runs as `routines-db` or
     as `postgres` if only that account exists. Missing accounts are made with useradd.
     """
-    database_url = os.environ.get(URL)
+    database_url, key_file = os.environ.get(URL), os.environ.get("ROUTINES_KEY_FILE") or str(Place(data_dir).keys)
     try:
         settings = from_env({**os.environ, URL: database_url or "postgresql://"})  # our own database is yet to start
     except BadSetting as error:
@@ -92,8 +95,8 @@ def up(data_dir: Path, host: str, port: int, *, allow_private_targets: bool) -> 
             host,
             port,
             database_url=database_url,
-            prepare=_prepare,
-            key_file=os.environ.get("ROUTINES_KEY_FILE"),
+            prepare=partial(_prepare, key_file),
+            key_file=key_file,
             public_url=os.environ.get("ROUTINES_PUBLIC_URL"),
             allow_private_targets=allow_private_targets,
             log_bounds=LogBounds(settings.log_max_bytes, settings.log_files),
@@ -101,12 +104,13 @@ def up(data_dir: Path, host: str, port: int, *, allow_private_targets: bool) -> 
     )
 
 
-def _prepare(url: str) -> str | None:
+def _prepare(key_file: str, url: str) -> str | None:
     try:
-        settings = from_env({**os.environ, URL: url})
+        settings = from_env({**os.environ, URL: url, "ROUTINES_KEY_FILE": key_file})
         _tell_outdated(bootstrap.prepare(settings))
+        _tell_missing_keys(settings)
         return bootstrap.first_board_token(settings)
-    except (BadSetting, CannotMigrate, psycopg.OperationalError) as error:
+    except (BadSetting, CannotMigrate, VaultClosed, psycopg.OperationalError) as error:
         raise CannotStart(str(error)) from error
 
 
@@ -114,6 +118,15 @@ def _tell_outdated(names: Sequence[str]) -> None:
     if names:
         terminal.echo(
             f"The projector of this version rebuilds {', '.join(names)}; `routines projections status` shows how far it is."
+        )
+
+
+def _tell_missing_keys(settings: Settings) -> None:
+    """Say which secrets cannot be read. Raises VaultClosed when the whole key file is missing."""
+    if missing := bootstrap.check_keys(settings):
+        terminal.echo(
+            f"WARNING: secrets are encrypted under {', '.join(missing)}, which is not in {settings.key_file}: they cannot "
+            "be read until that key is put back; `routines secrets status` counts them."
         )
 
 
@@ -126,11 +139,13 @@ def init() -> None:
     prints the token of the first board user. It brings a database of an older version to this version, and does not
     touch one that a newer version has written. If this version stores a read model differently, its projector rebuilds
     that model and the old rows are shown meanwhile: see docs/upgrading.md. If ROUTINES_KEY_FILE names a file that does
-    not exist, the command makes it: see `routines secrets --help`.
+    not exist, the command makes it, unless secrets in the database need the one that is missing: see `routines secrets
+    --help`.
     """
     settings = entry.settings()
     try:
         outdated = bootstrap.prepare(settings)
+        _tell_missing_keys(settings)
         new_keys = settings.key_file is not None and bootstrap.make_keys(settings.key_file)
     except (CannotMigrate, VaultClosed, psycopg.OperationalError) as error:
         raise terminal.Trouble(str(error)) from error
@@ -219,5 +234,6 @@ main.add_command(log)
 main.add_command(audit)
 main.add_command(quotas)
 main.add_command(secrets)
+main.add_command(untaken)
 main.add_command(worker)
 main.add_command(demo)

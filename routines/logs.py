@@ -68,7 +68,7 @@ def configure(level: str, process: str) -> None:
 
     def lost_lines(count: int) -> str:
         line = {"event": "log_lines_lost", "lines": count, "level": "error", "process": process}
-        return f"{render(None, 'error', stamp(None, 'error', line))}\n"
+        return str(render(None, "error", stamp(None, "error", line))) + "\n"
 
     stamp, render = structlog.processors.TimeStamper(fmt="iso", utc=True), structlog.processors.JSONRenderer()
     file = LogFile(sys.stderr.fileno(), lost_lines)

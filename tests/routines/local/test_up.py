@@ -142,7 +142,7 @@ def test_a_postgres_that_cannot_be_started_is_tried_again_and_the_parts_go_on(tm
             self.is_alive = True
 
     monkeypatch.setattr(up_module, "TROUBLE_S", 0.0)
-    of = System(Place(tmp_path), "127.0.0.1", 3100, None)
+    of: Any = System(Place(tmp_path), "127.0.0.1", 3100, None)
     of.postgres, is_full = Stopped(), True
     of._keep_postgres()
     of._keep_postgres()
