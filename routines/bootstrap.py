@@ -16,7 +16,7 @@ from application.event_store.stream_cache import StreamCache
 from application.execute import Executor
 from application.quotas.delivery_costs import DeliveryCosts
 from application.quotas.quotas import Quotas
-from application.secrets.key_ring import KeyRing
+from application.secrets.key_ring import KeyRing, VaultClosed
 from application.secrets.vault import Vault
 from application.use_cases.board import keys
 from domain.identity import FIRST_USER
@@ -95,6 +95,24 @@ def make_keys(path: str) -> bool:
     is_new = ring.create()
     ring.ids()
     return is_new
+
+
+def check_keys(settings: Settings) -> list[str]:
+    """
+    Return the ids of keys that encrypt secrets and are missing from the key file.
+
+    Raises VaultClosed when the file is not there although secrets need it: a new one would not open them.
+    """
+    with system(settings) as ready:
+        path, in_use = ready.vault.ring.path, ready.vault.key_ids()
+        if path is None or not in_use:
+            return []
+        if not path.exists():
+            raise VaultClosed(
+                f"{path} is not there, and secrets in the database are encrypted under {', '.join(in_use)}. Put the file "
+                "back. If it is lost for good, make another (ROUTINES_KEY_FILE names it): `routines secrets new-file`"
+            )
+        return ready.vault.missing_key_ids()
 
 
 def first_board_token(settings: Settings) -> str | None:

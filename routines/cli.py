@@ -5,6 +5,7 @@ import os
 import stat
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -27,10 +28,12 @@ from routines.commands.log import log
 from routines.commands.projections import projections
 from routines.commands.quotas import quotas
 from routines.commands.secrets import secrets
+from routines.commands.untaken import untaken
 from routines.demo.cli import demo
 from routines.errors import CannotStart
-from routines.local.data_directory import DATA_DIR
+from routines.local.data_directory import DATA_DIR, Place
 from routines.local.listening import free_port
+from routines.local.log_rotation import LogBounds
 from routines.local.up import up as supervise
 from routines.migrations import CannotMigrate
 from routines.settings import KEY_VARIABLE, URL_VARIABLE, BadSetting, Settings, from_env
@@ -76,31 +79,41 @@ def up(data_dir: Path, host: str, port: int, *, allow_private_targets: bool) -> 
     scheduler, projector and delivery processes. A process that dies is started again. The first start prints a board
     token, once, and keeps it in DATA_DIR/board.token. The keys of the secrets are made in DATA_DIR/secret.keys (or
     in the file that ROUTINES_KEY_FILE names). Scripts find the URL, the process ids, the URL of the database and the
-    key file in DATA_DIR/up.json.
+    key file in DATA_DIR/up.json. The log files in DATA_DIR/logs are rotated when they reach ROUTINES_LOG_MAX_BYTES
+    (16777216); ROUTINES_LOG_FILES (4) older ones are kept of each.
 
     If root starts it, the four processes run as the system account `routines`, and Postgres runs as `routines-db` or
     as `postgres` if only that account exists. Missing accounts are made with useradd.
     """
+    database_url, key_file = os.environ.get(URL_VARIABLE), os.environ.get(KEY_VARIABLE) or str(Place(data_dir).keys)
+    try:
+        settings = from_env(
+            {**os.environ, URL_VARIABLE: database_url or "postgresql://"}
+        )  # our own database is yet to start
+    except BadSetting as error:
+        raise terminal.Trouble(str(error)) from error
     sys.exit(
         supervise(
             data_dir,
             host,
             port,
-            database_url=os.environ.get(URL_VARIABLE),
-            prepare=_prepare,
-            key_file=os.environ.get(KEY_VARIABLE),
+            database_url=database_url,
+            prepare=partial(_prepare, key_file),
+            key_file=key_file,
             public_url=os.environ.get("ROUTINES_PUBLIC_URL"),
             allow_private_targets=allow_private_targets,
+            log_bounds=LogBounds(settings.log_max_bytes, settings.log_files),
         )
     )
 
 
-def _prepare(url: str) -> str | None:
+def _prepare(key_file: str, url: str) -> str | None:
     try:
-        settings = from_env({**os.environ, URL_VARIABLE: url})
+        settings = from_env({**os.environ, URL_VARIABLE: url, KEY_VARIABLE: key_file})
         _tell_outdated(bootstrap.prepare(settings))
+        _tell_missing_keys(settings)
         return bootstrap.first_board_token(settings)
-    except (BadSetting, CannotMigrate, psycopg.OperationalError) as error:
+    except (BadSetting, CannotMigrate, VaultClosed, psycopg.OperationalError) as error:
         raise CannotStart(str(error)) from error
 
 
@@ -108,6 +121,15 @@ def _tell_outdated(names: Sequence[str]) -> None:
     if names:
         terminal.echo(
             f"The projector of this version rebuilds {', '.join(names)}; `routines projections status` shows how far it is."
+        )
+
+
+def _tell_missing_keys(settings: Settings) -> None:
+    """Say which secrets cannot be read. Raises VaultClosed when the whole key file is missing."""
+    if missing := bootstrap.check_keys(settings):
+        terminal.echo(
+            f"WARNING: secrets are encrypted under {', '.join(missing)}, which is not in {settings.key_file}: they cannot "
+            "be read until that key is put back; `routines secrets status` counts them."
         )
 
 
@@ -120,11 +142,13 @@ def init() -> None:
     prints the token of the first board user. It brings a database of an older version to this version, and does not
     touch one that a newer version has written. If this version stores a read model differently, its projector rebuilds
     that model and the old rows are shown meanwhile: see docs/upgrading.md. If ROUTINES_KEY_FILE names a file that does
-    not exist, the command makes it: see `routines secrets --help`.
+    not exist, the command makes it, unless secrets in the database need the one that is missing: see `routines secrets
+    --help`.
     """
     settings = entry.settings()
     try:
         outdated = bootstrap.prepare(settings)
+        _tell_missing_keys(settings)
         new_keys = settings.key_file is not None and bootstrap.make_keys(settings.key_file)
     except VaultClosed as error:
         raise terminal.Trouble(f"{KEY_VARIABLE}: {error}") from error
@@ -233,5 +257,6 @@ main.add_command(log)
 main.add_command(audit)
 main.add_command(quotas)
 main.add_command(secrets)
+main.add_command(untaken)
 main.add_command(worker)
 main.add_command(demo)

@@ -2,12 +2,16 @@
 Structured logs: one JSON object a line on standard error.
 
 Each line has `timestamp` (UTC), `level`, `process` and `event`. Lines of libraries have `logger` as well, and lines
-within a span have `trace_id` and `span_id`.
+within a span have `trace_id` and `span_id`. A line that cannot be written, for instance because the disk is full, is
+dropped and counted: no work fails because of a log line.
 """
 
+import contextlib
 import logging
+import os
 import sys
 import threading
+from collections.abc import Callable
 from types import TracebackType
 
 import structlog
@@ -17,6 +21,44 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 log = structlog.get_logger()
 
 
+class LogFile:
+    """
+    The file of the log lines, in the form that the logging libraries expect. It takes whole lines and never raises.
+
+    A line that cannot be written is dropped. Once there is room again, the next line is preceded by one that says how
+    many were.
+    """
+
+    def __init__(self, file: int, lost_lines: Callable[[int], str]) -> None:
+        """Write to this descriptor; `lost_lines` makes the line that says how many lines are missing."""
+        self._file = file
+        self._lost_lines = lost_lines
+        self._lock = threading.Lock()
+        self._lost = 0
+        self._is_cut = False  # whether the last line has been written in part, without its end
+
+    def write(self, line: str) -> int:
+        """Write the line, or drop it and count it."""
+        with self._lock:
+            if self._lost and self._put(self._lost_lines(self._lost)):
+                self._lost = 0
+            if self._lost or not self._put(line):
+                self._lost += 1
+        return len(line)
+
+    def flush(self) -> None:
+        """Do nothing: each line is written at once."""
+
+    def _put(self, line: str) -> bool:
+        """Return whether the whole line has been written. The rest of a line that was cut off is never written."""
+        rest = (b"\n" if self._is_cut else b"") + line.encode(errors="backslashreplace")
+        with contextlib.suppress(OSError):
+            while rest:
+                rest = rest[os.write(self._file, rest) :]
+                self._is_cut = bool(rest)
+        return not rest
+
+
 def configure(level: str, process: str) -> None:
     """Give every later log line of this process the same form, those of libraries and crashes included."""
 
@@ -24,24 +66,30 @@ def configure(level: str, process: str) -> None:
         line.setdefault("process", process)
         return line
 
+    def lost_lines(count: int) -> str:
+        line = {"event": "log_lines_lost", "lines": count, "level": "error", "process": process}
+        return str(render(None, "error", stamp(None, "error", line))) + "\n"
+
+    stamp, render = structlog.processors.TimeStamper(fmt="iso", utc=True), structlog.processors.JSONRenderer()
+    file = LogFile(sys.stderr.fileno(), lost_lines)
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         of_process,
         _of_trace,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        stamp,
         structlog.processors.format_exc_info,
     ]
     structlog.configure(
-        processors=[*shared, structlog.processors.JSONRenderer()],
+        processors=[*shared, render],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file),  # type: ignore[arg-type]  # it only writes and flushes
     )
     formatter = structlog.stdlib.ProcessorFormatter(
-        processor=structlog.processors.JSONRenderer(),
+        processor=render,
         foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(file)
     handler.setFormatter(formatter)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.captureWarnings(capture=True)

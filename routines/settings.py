@@ -37,6 +37,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allow_private_targets: bool = False  # whether deliveries may go to addresses that are not public
     trusted_proxies: str | None = None  # addresses and networks, comma-separated, whose X-Forwarded-For is believed
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_max_bytes: Annotated[int, Meta(ge=2**16)] = 16 * 2**20  # at which `routines up` rotates a log file
+    log_files: Annotated[int, Meta(ge=0, le=100)] = 4  # rotated files that it keeps of each
     limits: Limits = limits.DEFAULT
 
     @property

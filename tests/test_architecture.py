@@ -26,7 +26,18 @@ SUBJECTS = {
         *("references", "signing_secrets", "named_secrets", "slots", "names"),  # what the others share
         *("board", ".", "jetty", "deadlines"),
     ),
-    "projections": ("engine", "responses", "board", "firing", "routines", "delivery", "jetty", "usage", "catalogue"),
+    "projections": (
+        "engine",
+        "responses",
+        "board",
+        "firing",
+        "routines",
+        "delivery",
+        "jetty",
+        "open_work",
+        "usage",
+        "catalogue",
+    ),
     "processes": (".", "scheduler", "delivery"),
     "web": ("apis", "http", "monitoring", "openapi", "paperclip", "jetty", "app"),
 }

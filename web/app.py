@@ -17,8 +17,10 @@ from web.http.requests import JsonRequest, caller, is_eventual
 from web.http.tenants import by_tenant
 from web.jetty.app import jetty
 from web.jetty.errors import error_response as jetty_error
+from web.monitoring.checkup import Checkup
 from web.monitoring.health import HealthController
 from web.monitoring.metrics import metrics
+from web.monitoring.refusals import recorded
 from web.monitoring.traffic import Traffic
 from web.openapi.docs import docs_page, openapi
 from web.paperclip.agents import Agents
@@ -47,9 +49,13 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
     (ENABLE_ROUTINES).
     """
     rate_limiter, traffic = WebhookRateLimiter(webhook_rate, backend.limits.max_webhook_counters), Traffic()
+    checkup = Checkup(backend)
 
     async def provide_backend() -> Backend:
         return backend
+
+    async def provide_checkup() -> Checkup:
+        return checkup
 
     async def provide_public_url() -> str:
         return public_url
@@ -82,6 +88,7 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
         dependencies={
             "backend": Provide(provide_backend),
             "caller": Provide(caller),
+            "checkup": Provide(provide_checkup),
             "eventual": Provide(is_eventual),
             "public_url": Provide(provide_public_url),
             "rate_limiter": Provide(provide_rate_limiter),
@@ -90,7 +97,7 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
         },
     )
     framework = Litestar(
-        [api, metrics(backend, traffic)],
+        [api, metrics(backend, traffic, checkup)],
         state=state_with(public_url),
         request_class=JsonRequest,
         request_max_body_size=None,
@@ -98,8 +105,8 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
         openapi_config=openapi,
         logging_config=None,
     )
-    of_jetty = jetty(backend, public_url, with_routines=jetty_routines)
+    of_jetty = jetty(backend, public_url, checkup, with_routines=jetty_routines)
     both = dispatch_by_api({"paperclip": framework, "jetty": of_jetty})
     refusals: dict[ApiName, RespondError] = {"paperclip": paperclip_error, "jetty": jetty_error}
     guarded = guard(conditional(traffic.watched(both)), backend, LargeBodies([framework, of_jetty]), refusals)
-    return by_tenant(guarded, backend)
+    return recorded(by_tenant(guarded, backend), backend, traffic.registry, refusals)

@@ -29,6 +29,12 @@ KEEP = """
 DROP = "DELETE FROM vault.secrets WHERE id = ANY(%b)"
 OPEN = "SELECT id, company_id, owner_id, purpose, key_id, content FROM vault.secrets WHERE id = ANY(%b)"
 IN_USE = "SELECT key_id, count(*) FROM vault.secrets WHERE key_id IS NOT NULL GROUP BY key_id ORDER BY key_id"
+# By one look at the index for each key, however many secrets are under it.
+KEY_IDS = """
+    WITH RECURSIVE key(id) AS (
+        SELECT min(key_id) FROM vault.secrets WHERE key_id IS NOT NULL
+        UNION ALL SELECT (SELECT min(key_id) FROM vault.secrets WHERE key_id > k.id) FROM key k WHERE k.id IS NOT NULL)
+    SELECT id FROM key WHERE id IS NOT NULL"""
 UNDER = """
     SELECT id, company_id, owner_id, purpose, key_id, content FROM vault.secrets WHERE key_id = ANY(%b)
     ORDER BY id LIMIT %b FOR UPDATE SKIP LOCKED"""
@@ -99,6 +105,15 @@ class Vault:
         """Return how many records are encrypted under each key, by key id."""
         with self.pool.connection() as conn:
             return _in_use(conn)
+
+    def key_ids(self) -> list[str]:
+        """Return the ids of the keys under which any record is encrypted."""
+        with self.pool.connection() as conn:
+            return [key_id for (key_id,) in conn.execute(KEY_IDS)]
+
+    def missing_key_ids(self) -> list[str]:
+        """Return those of these keys that are not in the key file. Raises VaultClosed when the file is unusable."""
+        return sorted(set(self.key_ids()) - set(self.ring.ids()))
 
     def reseal(self, limit: int) -> int:
         """

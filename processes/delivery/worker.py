@@ -49,6 +49,7 @@ LISTEN_S = 5.0  # longest wait for a notification, in case one is not heard
 TROUBLE_S = 1.0  # pause after the database could not be reached
 KNOWN_HOSTS = 10_000  # of receivers that are remembered
 REST = timedelta(seconds=5)  # how long a delivery that failed by an error of our own is left alone
+SLOWEST = timedelta(hours=1)  # no partition waits for longer while its company has too many failed attempts
 TAKEN = timedelta(seconds=0.5)  # how long a delivery that another process is sending is left alone
 
 Host = tuple[UUID, str]  # with the company: attempts of one company do not count for another
@@ -92,8 +93,8 @@ class DeliveryWorker:
         """
         now = self._executor.clock()
         self._on_their_way = {id_: sending for id_, sending in self._on_their_way.items() if not sending[1].done()}
-        self._resting = {id_: until for id_, until in self._resting.items() if until > now}
-        self._slowed = {partition_key: until for partition_key, until in self._slowed.items() if until > now}
+        self._resting = _still(self._resting, now, REST)
+        self._slowed = _still(self._slowed, now, SLOWEST)
         sent = [pending for pending, _ in self._on_their_way.values()]
         partitions, hosts = Counter(pending.partition_key for pending in sent), Counter(map(self._known_host, sent))
         without = [*self._on_their_way, *self._resting]
@@ -251,6 +252,11 @@ class DeliveryWorker:
 
     def _note(self, decide: Callable[[UnitOfWork], bool]) -> None:
         self._executor.attempt(decide, actor="delivery")
+
+
+def _still(waits: dict[UUID, datetime], now: datetime, longest: timedelta) -> dict[UUID, datetime]:
+    """Return those that still wait. A wait that is longer than any began before the clock was set back."""
+    return {id_: until for id_, until in waits.items() if now < until <= now + longest}
 
 
 def _host_of(url: str) -> str:

@@ -22,8 +22,12 @@ class Quarantine:
         return self._resting.values()
 
     def release(self, now: datetime) -> None:
-        """Forget the ids whose rest is over by now; their failures stay counted."""
-        self._resting = {id_: end for id_, end in self._resting.items() if end > now}
+        """
+        Forget the ids whose rest is over by now; their failures stay counted.
+
+        A rest that is longer than any began before the clock was set back, so it is over as well.
+        """
+        self._resting = {id_: end for id_, end in self._resting.items() if now < end <= now + REST}
 
     def holds(self, id_: UUID) -> bool:
         """Return whether the id is to be left alone."""

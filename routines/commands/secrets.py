@@ -1,5 +1,6 @@
 """`routines secrets`: shows under which keys the secrets are encrypted, and changes the key."""
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -11,12 +12,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from application.secrets.key_ring import CannotRetire, VaultClosed
+from application.secrets.key_ring import CannotRetire, KeyRing, VaultClosed
 from application.secrets.vault import Vault
 from routines import bootstrap
 from routines.commands import terminal
 from routines.commands.database import with_database
-from routines.settings import Settings
+from routines.settings import KEY_VARIABLE, Settings
 
 BATCH = 1_000  # secrets that one transaction encrypts anew
 OTHERS_AT_WORK_S = 0.1  # pause while another process holds the secrets that are left
@@ -125,17 +126,40 @@ def retire_key(key_id: str, *, settings: Settings) -> None:
     terminal.echo(f"{key_id} is no longer in the key file.")
 
 
+@secrets.command("new-file")
+def new_file() -> None:
+    """
+    Make a new key file in place of one that is lost for good.
+
+    Without the lost keys, the secrets under them can never be read again: each must be set again or deleted (see
+    `routines secrets --help` for what these are). Until then health says which keys are missing. The command makes the
+    file that ROUTINES_KEY_FILE names, and refuses if there is one. The processes use it at once.
+    """
+    ring = KeyRing(_key_file(os.environ.get(KEY_VARIABLE)))
+    try:
+        if not ring.create():
+            raise click.ClickException(f"{ring.path} is there: it holds keys, so it is not replaced")
+    except VaultClosed as error:
+        raise terminal.Trouble(str(error)) from error
+    terminal.echo(f"{ring.path} holds the new key {ring.ids()[0]}: keep a copy apart from the database's.")
+
+
 @contextmanager
 def _vault(settings: Settings) -> Iterator[Vault]:
-    if settings.key_file is None:
-        raise click.ClickException(
-            "ROUTINES_KEY_FILE is not set: which file holds the keys? See routines secrets --help"
-        )
+    _key_file(settings.key_file)
     try:
         with bootstrap.system(settings) as system:
             yield system.vault
     except (VaultClosed, CannotRetire, psycopg.Error) as error:
         raise terminal.Trouble(str(error)) from error
+
+
+def _key_file(path: str | None) -> str:
+    if not path:
+        raise click.ClickException(
+            "ROUTINES_KEY_FILE is not set: which file holds the keys? See routines secrets --help"
+        )
+    return path
 
 
 def _encrypt_anew(vault: Vault, *, quiet: bool) -> int:

@@ -97,9 +97,12 @@ class Place:
         return f"{self.directory} is in use by process {pid}, {where}; stop that, or take another --data-dir"
 
     def write(self, path: Path, text: str) -> None:
-        """Replace a file in one step; only the account of this process can read it."""
+        """Replace a file in one step; only the account of this process can read it. Raises OSError."""
         unfinished = path.with_name(path.name + ".new")
         unfinished.unlink(missing_ok=True)
-        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(text)
-        unfinished.replace(path)
+        try:
+            with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(text)
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)

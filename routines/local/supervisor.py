@@ -11,14 +11,18 @@ from pathlib import Path
 
 import msgspec
 
+from routines.errors import CannotStart
 from routines.local import accounts
 from routines.local.accounts import Account
+from routines.local.log_rotation import LogBounds, LogRotation
 from routines.local.private_files import make_own, open_private
 
 POLL_S = 0.02
 QUICK_DEATH_S = 1.0
 LONGEST_PAUSE_S = 5.0
 TERM_LIMIT_S = 10.0
+TAIL_BYTES = 4_096  # of a log, in which its last line is looked for
+LOGS = LogBounds(max_bytes=16 * 2**20, old_files=4)
 # The start-up program of each part. It changes to the part's account, asks Linux to send SIGTERM when the supervisor
 # dies (PR_SET_PDEATHSIG, which a change of account would reset), gives up the rights that programs with the set-user-ID
 # bit would bring (PR_SET_NO_NEW_PRIVS), and then executes the part's command.
@@ -66,6 +70,7 @@ class Child:
 
     def start(self) -> None:
         """Run the part in a process group of its own, so that Ctrl-C in a terminal reaches only us."""
+        self.started_at = time.monotonic()
         account = self.part.account or accounts.ours()
         leash = [sys.executable, "-I", "-S", "-c", LEASH, str(os.getpid()), str(account.uid), str(account.gid)]
         with os.fdopen(open_private(self.log, os.O_WRONLY | os.O_APPEND), "ab") as log:
@@ -79,7 +84,6 @@ class Child:
                 process_group=0,
                 pass_fds=self.part.fds,
             )
-        self.started_at = time.monotonic()
 
     def ended(self) -> int | None:
         """Return the exit status once after the process has ended, else None."""
@@ -104,12 +108,19 @@ class Child:
 
     def last_words(self) -> str:
         """Return the last line of the log that is not empty, 200 characters at most."""
-        lines = self.log.read_text(errors="replace").strip().splitlines()
-        return lines[-1][:200] if lines else "nothing was said"
+        with contextlib.suppress(OSError), self.log.open("rb") as log:
+            log.seek(max(log.seek(0, os.SEEK_END) - TAIL_BYTES, 0))
+            lines = log.read().decode(errors="replace").strip().splitlines()
+            return lines[-1][:200] if lines else "nothing was said"
+        return "nothing that can be read"
 
 
 class Supervisor:
-    """Keeps parts running; calls `changed` with the live pids by name after each start and each death."""
+    """
+    Keeps parts running; calls `changed` with the live pids by name after each start and each death.
+
+    A part that cannot be started at the moment, for instance because the machine has no memory left, is tried again.
+    """
 
     def __init__(
         self,
@@ -117,9 +128,11 @@ class Supervisor:
         logs: Path,
         changed: Callable[[dict[str, int]], None] = lambda _: None,
         say: Callable[[str], None] = lambda _: None,
+        log_bounds: LogBounds = LOGS,
     ) -> None:
         make_own(logs)
         logs.chmod(0o700)
+        self._rotation = LogRotation(logs, log_bounds)
         self.children = [Child(part, logs / f"{part.name}.log") for part in parts]
         self.changed = changed
         self.say = say
@@ -137,9 +150,8 @@ class Supervisor:
             if status is not None:
                 self._mourn(child, status)
             if child.process is None and time.monotonic() >= child.not_before:
-                child.start()
-                self.say(f"{child.part.name} was started again as process {self.pids()[child.part.name]}")
-                self.changed(self.pids())
+                self._start_again(child)
+        self._rotation.check()
 
     def pids(self) -> dict[str, int]:
         """Return the process id of each part that runs, by name."""
@@ -153,6 +165,16 @@ class Supervisor:
         finally:
             self._signal(signal.SIGKILL)
             self._wait(TERM_LIMIT_S)
+
+    def _start_again(self, child: Child) -> None:
+        try:
+            child.start()
+        except (OSError, CannotStart) as error:
+            pause = child.plan()
+            self.say(f"{child.part.name} cannot be started ({error}); the next try is in {pause:.0f} s")
+            return
+        self.say(f"{child.part.name} was started again as process {self.pids()[child.part.name]}")
+        self.changed(self.pids())
 
     def _mourn(self, child: Child, status: int) -> None:
         how = f"signal {-status}" if status < 0 else f"status {status}"

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Self
 
 import httpx
+import psycopg
 
 from application.secrets.key_ring import VaultClosed
 from routines import bootstrap
@@ -21,15 +22,17 @@ from routines.errors import CannotStart
 from routines.local import accounts
 from routines.local.data_directory import Place
 from routines.local.listening import free_port, is_privileged, listen, url_of
+from routines.local.log_rotation import LogBounds
 from routines.local.private_files import give_file
 from routines.local.reach import Reach
-from routines.local.supervisor import Part, Supervisor
+from routines.local.supervisor import LOGS, Part, Supervisor
 from routines.migrations import SERVICE
 from routines.postgres.cluster import SUPERUSER, LocalPostgres
 from routines.settings import KEY_VARIABLE, URL_VARIABLE, describe_database
 
 POLL_S = 0.1
 READY_NOTE_S = 60.0
+TROUBLE_S = 5.0  # pause after Postgres could not be started, or a file not be written
 
 
 class Interrupts:
@@ -56,6 +59,34 @@ class Interrupts:
         self.noted = True
 
 
+class Trouble:
+    """Something that cannot be done at the moment, and is tried again after TROUBLE_S."""
+
+    def __init__(self) -> None:
+        self.is_open = False
+        self._try_at = self._say_at = 0.0
+
+    @property
+    def is_recent(self) -> bool:
+        """Whether it is too early to try again."""
+        return self.is_open and time.monotonic() < self._try_at
+
+    def note(self, text: str) -> None:
+        """Note a failure. It is said on the terminal at once, and then not more often than every READY_NOTE_S."""
+        now = time.monotonic()
+        self._try_at = now + TROUBLE_S
+        if not self.is_open or now >= self._say_at:
+            self._say_at = now + READY_NOTE_S
+            say(f"{text}; it is tried again every {TROUBLE_S:.0f} s")
+        self.is_open = True
+
+    def end(self, text: str) -> None:
+        """Note a success; say so if it follows a failure."""
+        if self.is_open:
+            say(text)
+        self.is_open = False
+
+
 class System:
     """Everything that one `routines up` runs: the database and the parts."""
 
@@ -69,6 +100,7 @@ class System:
         key_file: str | None = None,
         public_url: str | None = None,
         allow_private_targets: bool = False,
+        log_bounds: LogBounds = LOGS,
     ) -> None:
         self.place = place
         self.host = host
@@ -79,12 +111,14 @@ class System:
         self.key_file = str(Path(key_file).absolute() if key_file else place.keys)
         self.public_url = public_url or self.url
         self.allow_private_targets = allow_private_targets
+        self.log_bounds = log_bounds
         self.new_keys = False
         self.postgres: LocalPostgres | None = None
         self.reach = Reach(accounts.ours())
         self.listening: socket.socket | None = None
         self.token: str | None = None
         self.ready = False
+        self.postgres_trouble, self.state_trouble = Trouble(), Trouble()
 
     @contextlib.contextmanager
     def running(self, prepare: Callable[[str], str | None]) -> Iterator[Supervisor]:
@@ -99,7 +133,11 @@ class System:
             if not self.reach.account.is_ours and is_privileged(self.port):
                 self.listening = ending.enter_context(listen(self.host, self.port))
             supervisor = Supervisor(
-                self.parts(database_url), self.place.logs, lambda pids: self._write_state(pids, database_url), say
+                self.parts(database_url),
+                self.place.logs,
+                lambda pids: self._write_state(pids, database_url),
+                say,
+                self.log_bounds,
             )
             ending.callback(supervisor.stop)
             say(f"starting {', '.join(child.part.name for child in supervisor.children)}")
@@ -129,20 +167,37 @@ class System:
         ]
 
     def watch(self, supervisor: Supervisor, interrupts: Interrupts) -> None:
-        """Keep everything running until a signal has been noted."""
+        """
+        Keep everything running until a signal has been noted.
+
+        What fails meanwhile, for instance because the disk is full, is said and tried again: nothing ends this loop.
+        """
         note_at = time.monotonic() + READY_NOTE_S
         with httpx.Client(base_url=self.url, timeout=2, trust_env=False) as client:
             while not interrupts.noted:
-                if self.postgres is not None and not self.postgres.alive():
-                    say("Postgres ended and is started again")
-                    self.postgres.start()
+                self._keep_postgres()
                 supervisor.tick()
+                if self.state_trouble.is_open and not self.state_trouble.is_recent:
+                    supervisor.changed(supervisor.pids())
                 if not self.ready and is_healthy(client):
                     self._announce(supervisor, client)
                 if not self.ready and time.monotonic() > note_at:
                     note_at += READY_NOTE_S
                     say(f"{self.url} is not ready yet; the logs in {self.place.logs} may say why")
                 time.sleep(POLL_S)
+
+    def _keep_postgres(self) -> None:
+        """Start our Postgres again if it has ended."""
+        if self.postgres is None or self.postgres_trouble.is_recent or self.postgres.alive():
+            return
+        if not self.postgres_trouble.is_open:
+            say("Postgres ended and is started again")
+        try:
+            self.postgres.start()
+        except (CannotStart, OSError, psycopg.Error) as error:
+            self.postgres_trouble.note(f"Postgres cannot be started ({error})")
+        else:
+            self.postgres_trouble.end("Postgres runs again")
 
     def _database_urls(self, ending: contextlib.ExitStack) -> tuple[str, str]:
         """Return the database's URL for migrations and the one for the parts; start Postgres unless a URL was given."""
@@ -156,7 +211,11 @@ class System:
     def _keep_token(self, token: str | None) -> None:
         self.token = token
         if token is not None:
-            self.place.write(self.place.token, token + "\n")
+            try:
+                self.place.write(self.place.token, token + "\n")
+            except OSError as error:
+                say(f"{self.place.token} cannot be written ({error.strerror}). Board token (shown once): {token}")
+                raise
 
     def _make_keys(self) -> None:
         try:
@@ -180,7 +239,12 @@ class System:
                 "key_file": self.key_file,
                 "processes": pids,
             }
-            self.place.write(self.place.state, json.dumps(state, indent=2) + "\n")
+            try:
+                self.place.write(self.place.state, json.dumps(state, indent=2) + "\n")
+            except OSError as error:
+                self.state_trouble.note(f"{self.place.state} cannot be written ({error.strerror})")
+            else:
+                self.state_trouble.end(f"{self.place.state} is up to date again")
 
     def _announce(self, supervisor: Supervisor, client: httpx.Client) -> None:
         self.ready = True
@@ -236,6 +300,7 @@ def up(  # noqa: PLR0913 the options of the command
     key_file: str | None = None,
     public_url: str | None = None,
     allow_private_targets: bool = False,
+    log_bounds: LogBounds = LOGS,
 ) -> int:
     """Run the system until Ctrl-C. Returns 0 after an orderly stop, 130 after a second Ctrl-C, 1 if it cannot start."""
     place = Place(data_dir)
@@ -250,11 +315,12 @@ def up(  # noqa: PLR0913 the options of the command
                 key_file=key_file,
                 public_url=public_url,
                 allow_private_targets=allow_private_targets,
+                log_bounds=log_bounds,
             )
             with system.running(prepare) as supervisor:
                 system.watch(supervisor, interrupts)
                 say("stopping")
-    except CannotStart as error:
+    except (CannotStart, OSError) as error:
         say(f"routines up: {error}")
         return 1
     except KeyboardInterrupt:

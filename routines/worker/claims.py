@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import IO
 from uuid import UUID, uuid4
 
-from routines.worker.errors import CannotWork
+from routines.worker.errors import PASSING, CannotWork, NotNow
 
 
 class Claim:
@@ -30,7 +30,8 @@ def claim(directory: Path, issue_id: UUID, *, fresh: bool) -> Claim | None:
     """
     Claim the session that a dead worker left on the issue, else a new one if `fresh` allows it.
 
-    Returns None where another worker of this machine has the issue, or there is nothing to resume. Raises CannotWork.
+    Returns None where another worker of this machine has the issue, or there is nothing to resume. Raises CannotWork, and NotNow
+    where it may succeed later.
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -39,6 +40,8 @@ def claim(directory: Path, issue_id: UUID, *, fresh: bool) -> Claim | None:
             return None
         return _locked(earlier or directory / f"{issue_id}.{uuid4()}", "rb" if earlier else "xb")
     except OSError as error:
+        if error.errno in PASSING:
+            raise NotNow(f"cannot keep claims in {directory} at the moment ({error.strerror})") from None
         raise CannotWork(f"cannot keep claims in {directory} ({error.strerror}); see --state-dir") from None
 
 

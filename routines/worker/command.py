@@ -14,8 +14,11 @@ from typing import IO, Literal, Protocol
 
 import msgspec
 
+from routines.worker.errors import PASSING
+
 MOST_OUTPUT = 4_000  # characters in a comment
 LOOK_S = 0.1  # between two looks whether the command is to be stopped
+RETRY_S = 0.5  # between two tries to start a command on a machine without room
 GRACE_S = 10.0  # between SIGTERM and SIGKILL
 
 CutShort = Literal["stop", "timeout"]
@@ -52,10 +55,18 @@ class Command(msgspec.Struct, frozen=True):
     most_output: int = MOST_OUTPUT  # characters of its output that are kept, from the end
 
     def run(self, env: Mapping[str, str], stdin: bytes, stop: Told, lock: int | None = None) -> Ended:
-        """Run the command with `stdin` on its standard input. It inherits the descriptor `lock`, if there is one."""
+        """
+        Run the command with `stdin` on its standard input. It inherits the descriptor `lock`, if there is one.
+
+        While this machine cannot start anything, for instance because its disk is full, it is tried again until the
+        command's own time is up.
+        """
         started = time.monotonic()
         try:
-            process = _start(self.program, self.argv, env, stdin, lock)
+            while (process := self._try_start(env, stdin, lock, started + self.timeout_s)) is None:
+                if stop.is_set():
+                    return Ended("the worker was stopped", duration_s=time.monotonic() - started, stopped=True)
+                time.sleep(RETRY_S)
         except FileNotFoundError:
             return Ended(f"command not found: {self.argv[0]}")
         except OSError as error:  # also E2BIG, for an environment that is too large
@@ -77,6 +88,17 @@ class Command(msgspec.Struct, frozen=True):
             duration_s=time.monotonic() - started,
             stopped=cut_short == "stop",
         )
+
+    def _try_start(
+        self, env: Mapping[str, str], stdin: bytes, lock: int | None, until: float
+    ) -> subprocess.Popen[bytes] | None:
+        """Start the command; return None when it cannot be started yet. Raises OSError and ValueError."""
+        try:
+            return _start(self.program, self.argv, env, stdin, lock)
+        except OSError as error:
+            if error.errno not in PASSING or time.monotonic() >= until:
+                raise
+            return None
 
     def _reason(self, cut_short: CutShort | None, exit_status: int) -> str | None:
         match cut_short:

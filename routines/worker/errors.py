@@ -1,8 +1,12 @@
 """The errors that end a worker, or its work on one issue or trajectory."""
 
+import errno
 from typing import Any
 
 from routines.commands.terminal import Trouble
+
+# Errors of this machine that pass: no room, too many files or processes, no memory.
+PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM}
 
 
 class CannotWork(Trouble):
@@ -20,5 +24,9 @@ class Refused(Exception):
         self.details = details
 
 
+class NotNow(Exception):
+    """The machine of the worker cannot do the work at the moment; the message says why. A later try may succeed."""
+
+
 class Stopped(Exception):
-    """The worker was told to stop while it waited for a server in trouble."""
+    """The worker was told to stop while it waited for a server or its own machine."""

@@ -3,16 +3,17 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from threading import Event as Stop
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import httpx
 
-from routines.worker.errors import CannotWork, Refused, Stopped
+from routines.worker.errors import CannotWork, NotNow, Refused, Stopped
 
 REQUEST_LIMIT_S = 30.0
 LONGEST_PAUSE_S = 30.0
 
+T = TypeVar("T")
 Say = Callable[[str], None]
 
 
@@ -48,6 +49,16 @@ class Server:
                 return
             query = {"cursor": cursor}
 
+    def repeat(self, step: Callable[[], T]) -> T:
+        """Return what the step returns, after more tries where it raises NotNow. Raises CannotWork and Stopped."""
+        give_up_at = time.monotonic() + self._patience_s
+        for pause_s in pauses():
+            try:
+                return step()
+            except NotNow as trouble:
+                self._wait(str(trouble), pause_s, give_up_at)
+        raise AssertionError
+
     def _request(
         self, method: str, path: str, body: Any, session: UUID | None, query: Mapping[str, str]
     ) -> httpx.Response | None:
@@ -64,12 +75,15 @@ class Server:
                 if "position" in details(response):  # the change is recorded, only the read model is late
                     return None
                 trouble = f"{self.url} is in trouble ({response.status_code}: {message(response)})"
-            if time.monotonic() + pause_s > give_up_at:
-                raise CannotWork(f"{trouble}; giving up")
-            self._say(f"{trouble}; the next try is in {pause_s:.0f} s")
-            if self._stop.wait(pause_s):
-                raise Stopped
+            self._wait(trouble, pause_s, give_up_at)
         raise AssertionError
+
+    def _wait(self, trouble: str, pause_s: float, give_up_at: float) -> None:
+        if time.monotonic() + pause_s > give_up_at:
+            raise CannotWork(f"{trouble}; giving up")
+        self._say(f"{trouble}; the next try is in {pause_s:.0f} s")
+        if self._stop.wait(pause_s):
+            raise Stopped
 
 
 def pauses() -> Iterator[float]:

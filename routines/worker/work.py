@@ -65,13 +65,17 @@ class Worker:
                 yield from self._attempt(item)
 
     def _attempt(self, item: dict[str, Any]) -> Iterator[Finished]:
-        held = claim(self.claims, UUID(item["id"]), fresh=item["status"] == "todo")
+        held = self._claim(item)
         if held is None:
             return
         with closing(held):
             issue = self._check_out(item, held)
             if issue is not None:
                 yield self._work(issue, held)
+
+    def _claim(self, item: dict[str, Any]) -> Claim | None:
+        """Claim the issue on this machine; wait while the machine has no room for that, as for a server in trouble."""
+        return self.server.repeat(lambda: claim(self.claims, UUID(item["id"]), fresh=item["status"] == "todo"))
 
     def _is_refused(self, item: dict[str, Any]) -> bool:
         updated_at, until = self._refused.get(item["id"], ("", 0.0))

@@ -1,10 +1,13 @@
 """Each line of a process is a JSON object that says when, how grave, which process and what."""
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
+
+from routines.logs import LogFile
 
 TALK = """
 import logging, threading, warnings
@@ -82,3 +85,46 @@ def test_a_line_is_ascii_so_that_no_terminal_obeys_what_others_wrote():
     text = talked.stderr.decode("ascii")
     assert all(character == "\n" or character.isprintable() for character in text)
     assert "\\u001b[2J\\u007f\\u009b\\u202e" in text
+
+
+FILL = """
+import logging, os, resource, signal, sys
+import structlog
+from routines import logs
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+logs.configure("info", "scheduler")
+log = structlog.get_logger()
+log.info("before")
+size = os.fstat(2).st_size
+resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, resource.RLIM_INFINITY))  # room for ten bytes more
+log.info("cut off")
+log.info("lost")
+logging.getLogger("psycopg.pool").warning("lost as well")
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+log.info("after")
+"""
+
+
+def test_a_line_that_finds_no_room_is_dropped_and_counted_and_no_work_fails(tmp_path):
+    with (tmp_path / "log").open("wb") as file:
+        done = subprocess.run([sys.executable, "-c", FILL], stderr=file, check=False)
+
+    before, cut, *rest = (tmp_path / "log").read_text().splitlines()
+    lost, after = (json.loads(line) for line in rest)
+    assert 0 == done.returncode
+    assert ("before", 10) == (json.loads(before)["event"], len(cut))
+    assert ("log_lines_lost", 3, "error", "scheduler") == tuple(
+        lost[name] for name in ("event", "lines", "level", "process")
+    )
+    assert "after" == after["event"]
+
+
+def test_a_log_that_was_closed_is_no_error():
+    reader, writer = os.pipe()
+    os.close(reader)
+    file = LogFile(writer, lambda count: f"{count} lost\n")
+
+    file.write("nobody reads this\n")  # EPIPE: Python ignores SIGPIPE
+
+    os.close(writer)

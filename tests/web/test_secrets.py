@@ -5,12 +5,16 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from application.use_cases.triggers import NewSecret, TriggerResult
+from routines import bootstrap
 from tests.api import Api
 from tests.web.hooks import Hook, hook, known
 from tests.web.served import further
@@ -20,7 +24,7 @@ from web.paperclip.triggers import material
 MODES = ["bearer", "hmac_sha256", "github_hmac", "none", "standard_webhooks"]
 SIGNING = ["hmac_sha256", "github_hmac", "standard_webhooks"]
 FORMS = dict.fromkeys(MODES, r"[0-9a-f]{48}") | {"standard_webhooks": r"whsec_[A-Za-z0-9+/]{43}="}
-CLOSED = (503, "The secrets cannot be opened now; try again")
+CLOSED = (503, "The secrets cannot be opened now: the operator has to put the key file right")
 NOT_FOUND = (404, "Routine trigger not found")
 
 
@@ -406,7 +410,7 @@ def test_without_the_key_a_secret_that_signs_is_neither_made_nor_changed(
         answer = change(locked, routine if change is made else sender)
 
     assert CLOSED == said(answer)
-    assert "Retry-After" in answer.headers
+    assert "Retry-After" not in answer.headers  # it is in vain until the operator acts
     assert (head, 1) == (api.system.store.head(), kept(api, sender))
     assert [202] == statuses(sender)
 
@@ -423,3 +427,24 @@ def test_without_the_key_a_genuine_signature_is_not_called_a_wrong_one(api: Api,
     assert CLOSED == said(genuine) == said(forged)
     assert [202, 401, 202] == others  # what is only recognised, or not asked for, needs no key
     assert [202] == fresh_works
+
+
+def test_health_names_the_keys_that_a_new_file_in_place_of_a_lost_one_does_not_have(
+    api: Api, routine: str, tmp_path: Path
+):
+    hook(api, routine, "hmac_sha256")
+    bootstrap.make_keys(str(tmp_path / "new.keys"))
+    lost = api.system.vault.ring.ids()
+
+    with further(api, key_file=str(tmp_path / "new.keys")) as renewed, capture_logs() as lines:
+        health, metrics = renewed.get("/health", token=None), httpx.get(f"{renewed.url}/metrics").text
+        jetty = httpx.get(f"{renewed.url}/health").json()
+    with further(api, key_file=str(tmp_path / "none.keys")) as keyless:
+        without = keyless.get("/health", token=None)
+
+    assert ("degraded", lost, {"status": "degraded"}) == (health["status"], health["missingSecretKeys"], jetty)
+    assert "secret_keys_missing" in health["reasons"]
+    assert "routines_secret_keys_missing 1.0" in metrics
+    assert lost in [line.get("keys") for line in lines]
+    assert {"key_file_unusable", "secret_keys_missing"} <= set(without["reasons"])
+    assert [] == api.get("/health", token=None)["missingSecretKeys"]

@@ -1,5 +1,6 @@
 """The table from exceptions to HTTP statuses, and the error body: RFC 9457 with `error`, `details` and `code`."""
 
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -44,6 +45,12 @@ STATUS_OF: dict[type[Exception], int] = {  # subclasses have the status of their
     OverQuota: 429,
     Overloaded: 503,
 }
+OTHER = "other"  # the operation of pages that describe the API, and of unknown paths
+# The statuses whose messages are texts of ours; the others may quote the request.
+OF_OWN_TEXT = {401, 403, 404, 405, 408, 413, 415, 429, 431, 503}
+FIELD = re.compile(r"[A-Za-z][A-Za-z0-9]{0,40}")
+MOST_FIELDS = 5  # that the reason of a refusal names
+REFUSAL = "routines.refusal"  # in the state of a request
 RETRY_AFTER_S = "1"
 WINDOW_S = "60"  # the period of the limits on calls
 
@@ -80,6 +87,44 @@ RESPONSES = {  # the refusals that operations share, for the description of the 
 }
 
 
+class RefusalNote(msgspec.Struct, frozen=True):
+    """Why a request was refused, for the log: the operation, the class of the error, and a text of ours or fields."""
+
+    operation: str
+    reason: str
+    why: str | None
+
+
+def note_refusal(scope: Any, error: BaseException, status: int, message: str) -> None:
+    """Keep in the state of a request why it is refused. What the request itself holds is not kept."""
+    if status in OF_OWN_TEXT:
+        why: str | None = message
+    elif isinstance(error, Invalid):
+        why = ", ".join(_fields(error)) or None
+    else:
+        why = error.field if isinstance(error, InvalidField) and FIELD.fullmatch(error.field) else None
+    refusal = RefusalNote(operation_of(scope), type(error).__name__, why)
+    scope.setdefault("state", {})[REFUSAL] = refusal
+
+
+def refusal_of(scope: Any) -> RefusalNote | None:
+    """Return why a request was refused, if it was."""
+    refusal: RefusalNote | None = scope.get("state", {}).get(REFUSAL)
+    return refusal
+
+
+def operation_of(scope: Any) -> str:
+    """Return the id of the operation that the framework has found for a request, or OTHER."""
+    operation_id = getattr(scope.get("route_handler"), "operation_id", None)
+    return operation_id if isinstance(operation_id, str) else OTHER
+
+
+def _fields(error: Invalid) -> list[str]:
+    """Return the paths of the first fields that are wrong. Names that a client has chosen may not be ours to log."""
+    paths = [[str(step) for step in issue["path"]] for issue in error.issues[:MOST_FIELDS]]
+    return [".".join(step if step.isdigit() or FIELD.fullmatch(step) else "?" for step in path) for path in paths]
+
+
 def problem(status: int, message: str, details: Any = None) -> Problem:
     """Return the body of an error. `code` is the one in the details, if these are an object with one."""
     code = details.get("code") if isinstance(details, dict) else None
@@ -95,24 +140,24 @@ def problem(status: int, message: str, details: Any = None) -> Problem:
     )
 
 
-def to_response(_request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+def to_response(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
     """Return the response to an exception. An unforeseen one is answered with 500 and logged."""
     status, message, details = described(error)
+    note_refusal(request.scope, error, status, message)
     return Response(problem(status, message, details), status_code=status, headers=headers_of(status, error))
 
 
 def headers_of(status: int, error: Exception) -> dict[str, str]:
-    """Return the headers of the answer to an error. Log a status from 500; an unforeseen error with its traceback."""
+    """Return the headers of the answer to an error. Log an unforeseen one with its traceback."""
     headers = {}
-    if status == HTTPStatus.SERVICE_UNAVAILABLE and not _may_be_recorded(error):
+    if status == HTTPStatus.SERVICE_UNAVAILABLE and not (_may_be_recorded(error) or isinstance(error, VaultClosed)):
         headers["Retry-After"] = RETRY_AFTER_S
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         headers["Retry-After"] = str(error.retry_after_s) if isinstance(error, OverQuota) else WINDOW_S
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        unforeseen = error if status == HTTPStatus.INTERNAL_SERVER_ERROR else None
-        log.error("request_failed", status=status, error=type(error).__name__, exc_info=unforeseen)
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.error("request_failed", status=status, error=type(error).__name__, exc_info=error)
     return headers
 
 
@@ -149,7 +194,7 @@ def described(error: Exception) -> tuple[int, str, Any]:
             return _status(error), str(error), None
         case VaultClosed():
             log.error("vault_closed", why=str(error))
-            return 503, "The secrets cannot be opened now; try again", None
+            return 503, "The secrets cannot be opened now: the operator has to put the key file right", None
         case MapperDeserialisationError():
             log.error("unreadable_event", error=str(error))
             text = "This version of the service cannot read an event that the request depends on; nothing was changed"

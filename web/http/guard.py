@@ -29,7 +29,7 @@ from web.apis import ApiName, api_of
 from web.http import json_body
 from web.http.backend import Backend
 from web.http.departures import Gone, Watched
-from web.http.errors import RETRY_AFTER_S, described, headers_of
+from web.http.errors import RETRY_AFTER_S, described, headers_of, note_refusal
 from web.http.held_bodies import HeldBodies, Holder, NoRoom, Share
 from web.http.large_bodies import LargeBodies
 from web.http.media_types import URL_ENCODED
@@ -91,6 +91,7 @@ def guard(app: ASGIApp, backend: Backend, large: LargeBodies, refusals: Mapping[
             except Gone:
                 return
             except Refused as refused:
+                note_refusal(scope, refused.__cause__ or refused, refused.status, refused.message)
                 answer = refusals[api](refused.status, refused.message, refused.headers)
                 await answer(scope, receive, _with_headers(send))
 

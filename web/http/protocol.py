@@ -12,10 +12,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from web.http.errors import problem
 from web.http.guard import NO_STORE, NOSNIFF, TOO_LARGE
 from web.http.peers import Peers
+from web.http.rare_log import RareLine
 
 MAX_HEAD_BYTES = 64 * 1024  # the memory for a head that is not complete yet; the guard accepts less
 MAX_FRAME_BYTES = 256 * 1024  # of a request without its body: the head, the sizes of chunks, the trailer
 MAX_ADDRESS_BYTES = 8 * 1024  # with the query; decoding an address takes far longer than sending it
+UNREADABLE = RareLine("request_unreadable")  # of the process
 MAX_PIPELINED = 128  # requests that wait for their turn; usual clients send one at a time
 
 
@@ -168,6 +170,7 @@ class Connection(HttpToolsProtocol):
         """
         if self.transport.is_closing():
             return
+        UNREADABLE.write(status=status, why=message, address=self.client[0] if self.client else "")
         has_begun = self.cycle is not None and self.cycle.response_started
         is_over = self.cycle is None or self.cycle.response_complete
         if not self._is_answering() and (is_over if self._in_head else not has_begun):

@@ -3,6 +3,7 @@
 from litestar import Controller, Litestar, Router
 from litestar import get as plain_get
 from litestar.di import NamedDependency, Provide
+from litestar.exceptions import ServiceUnavailableException
 from litestar.params import FromPath
 
 from application.access import Caller
@@ -23,6 +24,8 @@ from web.jetty.sync_waits import SyncWaits
 from web.jetty.tasks import Tasks
 from web.jetty.trajectories import TrajectoryChanges, TrajectoryLists
 from web.jetty.workers import Workers
+from web.monitoring.checkup import Checkup
+from web.monitoring.health import examine
 from web.openapi.docs import description_of, docs_page
 
 ABOUT = """Saved, recurring calls of tasks, over the same log and scheduler as the Paperclip API.
@@ -67,13 +70,15 @@ class Extras(Controller):
         return Trial()
 
 
-@plain_get("/health", operation_id="getJettyHealth", tags=("more",), sync_to_thread=False)
-def health() -> Healthy:
-    """Says that the service can be reached. `/api/health` says how well it works."""
-    return Healthy()
+@plain_get("/health", operation_id="getJettyHealth", tags=("more",), sync_to_thread=True)
+def health(checkup: NamedDependency[Checkup]) -> Healthy:
+    """Says whether the service works. `/api/health` says why it does not."""
+    if (findings := examine(checkup)) is None:
+        raise ServiceUnavailableException("The database cannot be reached")
+    return Healthy(status="degraded" if findings.reasons() else "healthy")
 
 
-def jetty(backend: Backend, public_url: str, *, with_routines: bool) -> Litestar:
+def jetty(backend: Backend, public_url: str, checkup: Checkup, *, with_routines: bool) -> Litestar:
     """Return the application. Without routines, their addresses do not exist (ENABLE_ROUTINES)."""
 
     async def provide_backend() -> Backend:
@@ -83,6 +88,9 @@ def jetty(backend: Backend, public_url: str, *, with_routines: bool) -> Litestar
 
     async def provide_sync_waits() -> SyncWaits:
         return sync_waits
+
+    async def provide_checkup() -> Checkup:
+        return checkup
 
     routines = [Routines, Parameters] if with_routines else []
     api = Router(
@@ -109,6 +117,7 @@ def jetty(backend: Backend, public_url: str, *, with_routines: bool) -> Litestar
     return Litestar(
         [api, health, docs_page],
         state=state_with(public_url, backend=backend),
+        dependencies={"checkup": Provide(provide_checkup)},
         request_class=JettyRequest,
         request_max_body_size=None,
         exception_handlers={Exception: to_response},

@@ -9,7 +9,7 @@ from litestar.exceptions import MethodNotAllowedException, NotFoundException
 from litestar.response.base import ASGIResponse
 
 from domain.errors import Conflict, InvalidField, NotFound, RuleViolation, Unauthenticated
-from web.http.errors import described, headers_of
+from web.http.errors import described, headers_of, note_refusal
 from web.http.validation import Invalid
 
 NOT_FOUND = "Not Found"  # one text for what does not exist and what the caller may not see
@@ -28,6 +28,7 @@ def to_response(request: Request[Any, Any, Any], error: Exception) -> Response[D
     """Return the response to an exception. The options of a route may replace the statuses 422 and 409 by others."""
     options = getattr(request.scope.get("route_handler"), "opt", {})
     status, detail = _told(error, options)
+    note_refusal(request.scope, error, status, detail if isinstance(detail, str) else "")
     return Response(Detail(detail), status_code=status, headers=headers_of(status, error) | _allowed(error))
 
 

@@ -1,6 +1,6 @@
 """Bodies of answers that no read model shows as they are, such as those with secrets for one caller."""
 
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from projections.engine.read_model import Connection
@@ -41,9 +41,9 @@ def started(conn: Connection, trajectory_id: UUID) -> WorkflowResponse | None:
 
 
 class Healthy(ResponseBody, frozen=True, kw_only=True):
-    """The service can be reached."""
+    """Whether the service works: `degraded` when something is wrong."""
 
-    status: str = "healthy"
+    status: Literal["healthy", "degraded"]
 
 
 class Message(ResponseBody, frozen=True, kw_only=True):

@@ -1,6 +1,7 @@
-"""The health of the service: the database, the lag of the read models, overdue schedules (contract 7.1)."""
+"""The health of the service, for both APIs (contract 7.1)."""
 
 from importlib.metadata import version
+from typing import Literal
 
 import psycopg
 import structlog
@@ -9,37 +10,50 @@ from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from psycopg_pool import PoolTimeout
 
-from domain.routines.settlement import GRACE
-from projections.engine import positions
 from projections.engine.positions import ReadModelStatus
-from projections.firing import backlog
 from projections.responses import ResponseBody
-from web.http.backend import Backend
+from web.monitoring.checkup import Checkup, Findings, Reason
 
 VERSION = version("routines")
-STUCK_S = 10.0  # a read model that is behind for longer makes the service `degraded`
-MOST_COUNTED = 1_000
 
 log = structlog.get_logger(process="web")
 
 
 class Health(ResponseBody, frozen=True, kw_only=True):
     """
-    `status` is `degraded` in three cases: a read model has stopped or falls behind, so that reads of it answer 503; a
-    read model is outdated; or schedules are due for more than a minute, so that no scheduler seems to run. `isolated`
-    of a read model counts the events that it could not take and has passed over: `routines projections isolated` shows
-    them. After an upgrade an `isOutdated` read model shows the rows of the older version until `rebuiltTo` has reached
-    the head of the log.
+    How well the service works. `status` is `degraded` while there are `reasons`.
+
+    * `disk_full`, `read_only`: the database takes no changes, or only small ones (`canWrite` is false).
+    * `read_model_stopped`, `read_model_behind`: reads of that model answer 503.
+    * `read_model_outdated`: after an upgrade, a model shows the rows of the older version until its `rebuiltTo` has
+      reached the head of the log.
+    * `schedules_overdue`: schedules are due for more than a minute, so no scheduler seems to run.
+    * `clock_behind_log`: the database's clock was ahead and has been set back, by `clockBehindLogS` seconds. What came
+      due meanwhile was fired then, and is not fired again when its time comes.
+    * `secret_keys_missing`: secrets are encrypted under the keys `missingSecretKeys`, which are not in the key file;
+      `key_file_unusable`: the key file is not there or cannot be read. The operator has to put it back.
+
+    `isolated` of a read model counts the events that it could not take and has passed over: `routines projections
+    isolated` shows them. An agent's work counts as untaken when an issue of it has been `todo` for an hour, a
+    collection's when a trajectory has been `pending` for an hour: `routines untaken` shows whose. That does not change
+    the status, since their workers are not part of the service.
     """
 
-    status: str
+    status: Literal["ok", "degraded"]
     version: str = VERSION
     deployment_mode: str = "authenticated"
     deployment_exposure: str = "private"
     auth_ready: bool = True
     bootstrap_status: str = "ready"
+    reasons: list[Reason]
+    can_write: bool
     read_models: list[ReadModelStatus]
     overdue_schedules: int = 0  # counted up to 1,000
+    clock_behind_log_s: float
+    missing_secret_keys: list[str]
+    oldest_open_issue_s: float | None
+    agents_with_untaken_work: int
+    collections_with_untaken_work: int
 
 
 class Unhealthy(ResponseBody, frozen=True, kw_only=True):
@@ -61,18 +75,33 @@ class HealthController(Controller):
     tags = ("health",)
 
     @get("/health", operation_id="getHealth", sync_to_thread=True, responses=ANSWERS)
-    def health(self, backend: NamedDependency[Backend]) -> Response[Health | Unhealthy]:
-        """Says whether the service works, and how far each read model is behind the log."""
-        try:
-            long_ago = backend.executor.clock() - GRACE
-            with backend.pool.connection() as conn:
-                statuses = positions.status(conn)
-                overdue = backlog.backlog(conn, long_ago, MOST_COUNTED).count
-        except (psycopg.Error, PoolTimeout):
-            log.warning("database_unreachable")
+    def health(self, checkup: NamedDependency[Checkup]) -> Response[Health | Unhealthy]:
+        """Says whether the service works, and if not, why: the database, the read models, schedules, keys."""
+        if (findings := examine(checkup)) is None:
             return Response(Unhealthy(error="database_unreachable"), status_code=503)
-        well = all(
-            status.stopped is None and status.behind_s < STUCK_S and not status.is_outdated for status in statuses
-        )
-        status = "ok" if well and not overdue else "degraded"
-        return Response(Health(status=status, read_models=statuses, overdue_schedules=overdue))
+        return Response(_health(findings))
+
+
+def examine(checkup: Checkup) -> Findings | None:
+    """Return what is found, None when the database cannot be reached."""
+    try:
+        return checkup()
+    except (psycopg.Error, PoolTimeout):
+        log.warning("database_unreachable")
+        return None
+
+
+def _health(findings: Findings) -> Health:
+    reasons = findings.reasons()
+    return Health(
+        status="degraded" if reasons else "ok",
+        reasons=reasons,
+        can_write=findings.cannot_write is None,
+        read_models=list(findings.read_models),
+        overdue_schedules=findings.overdue_schedules,
+        clock_behind_log_s=findings.clock_behind_log_s,
+        missing_secret_keys=list(findings.missing_secret_keys),
+        oldest_open_issue_s=findings.oldest_open_issue_s,
+        agents_with_untaken_work=findings.agents_with_untaken_work,
+        collections_with_untaken_work=findings.collections_with_untaken_work,
+    )

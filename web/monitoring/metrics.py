@@ -34,6 +34,7 @@ from projections.firing import backlog, firing_metrics
 from projections.firing.firing_metrics import BOUNDS, Lateness
 from web.http.backend import Backend
 from web.http.requests import JsonRequest
+from web.monitoring.checkup import Checkup, Findings
 from web.monitoring.traffic import Traffic
 
 MOST_COUNTED = 100_000  # schedules; it limits the cost of a scrape
@@ -78,14 +79,14 @@ class Near:
         return self._counts
 
 
-def metrics(backend: Backend, traffic: Traffic) -> HTTPRouteHandler:
+def metrics(backend: Backend, traffic: Traffic, checkup: Checkup) -> HTTPRouteHandler:
     """Return the route. It needs no token, since no label names anybody or anything of theirs."""
     near = Near()
 
     @get("/metrics", operation_id="getMetrics", include_in_schema=False, sync_to_thread=True)
     def scrape(request: JsonRequest) -> Response[bytes]:
         try:
-            families, status = [_up(reached=True), *_state(backend, near)], HTTPStatus.OK
+            families, status = [_up(reached=True), *_state(backend, near), *_findings(checkup())], HTTPStatus.OK
         except (psycopg.Error, PoolTimeout):
             log.warning("database_unreachable")
             families, status = [_up(reached=False)], HTTPStatus.SERVICE_UNAVAILABLE
@@ -131,6 +132,41 @@ def _state(backend: Backend, count_near: Near) -> list[Metric]:
         _gauge("routines_log_position", "The newest event of the log.", max(map(_head, statuses), default=0)),
         *_read_models(statuses),
         *_quotas(backend.executor.quotas, near),
+    ]
+
+
+def _findings(findings: Findings) -> list[Metric]:
+    """Return the metrics of what health says beside the read models and the schedules."""
+    return [
+        _gauge("routines_degraded", "Whether health says that the service is degraded.", bool(findings.reasons())),
+        _gauge("routines_database_writable", "Whether the database takes changes.", findings.cannot_write is None),
+        _gauge(
+            "routines_database_clock_seconds",
+            "The time of the database's clock, since 1970: compare it with time().",
+            findings.now.timestamp(),
+        ),
+        _gauge(
+            "routines_database_clock_behind_log_seconds",
+            "By how much the database's clock has been set back, to before events of the log.",
+            findings.clock_behind_log_s,
+        ),
+        _gauge(
+            "routines_secret_keys_missing",
+            "Keys that encrypt secrets and are not in the key file.",
+            len(findings.missing_secret_keys),
+        ),
+        _gauge("routines_key_file_usable", "Whether the key file can be read.", findings.is_key_file_usable),
+        _gauge(
+            "routines_issues_oldest_open_seconds",
+            "The age of the oldest issue that is open; 0 without one.",
+            findings.oldest_open_issue_s or 0.0,
+        ),
+        _gauges(
+            "routines_untaken_work",
+            "Agents with an issue that has been todo, and collections with a run that has been pending, for an hour.",
+            "holder",
+            {"agent": findings.agents_with_untaken_work, "collection": findings.collections_with_untaken_work},
+        ),
     ]
 
 

@@ -7,7 +7,6 @@ Metrics and spans name operations, never paths: paths are many, and contain ids 
 import time
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Any
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
@@ -17,13 +16,13 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, disable_created_metrics
 
 from application import tracing
+from web.http.errors import operation_of
 
 BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 UNANSWERED = "none"  # the status of a request whose client left before the answer
 PROPAGATOR = TraceContextTextMapPropagator()
 TRACE_HEADERS = (b"traceparent", b"tracestate")
 MAX_TRACE_BYTES = 2_048  # of a header; the library logs a line about each longer one
-OTHER = "other"  # the operation of pages that describe the API, and of unknown paths
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # it would add a series for the creation time of each
 
@@ -67,7 +66,7 @@ class Traffic:
                 try:
                     await app(scope, receive, send_and_note)
                 finally:
-                    operation = _operation(scope)
+                    operation = operation_of(scope)
                     self._answers.labels(operation, status or UNANSWERED).inc()
                     self._took.labels(operation).observe(time.perf_counter() - began)
                     _describe(span, operation, scope["method"], status)
@@ -90,9 +89,3 @@ def _callers_trace(headers: Iterable[tuple[bytes, bytes]]) -> Context | None:
         if name in TRACE_HEADERS and len(value) <= MAX_TRACE_BYTES
     }
     return PROPAGATOR.extract(trace_headers) if trace_headers else None
-
-
-def _operation(scope: Any) -> str:
-    """Return the id of the operation that the framework has found for a request, or OTHER."""
-    operation_id = getattr(scope.get("route_handler"), "operation_id", None)
-    return operation_id if isinstance(operation_id, str) else OTHER

@@ -53,7 +53,7 @@ HEADERS: dict[int, Json] = {
     503: {
         "Retry-After": {
             "schema": {"type": "integer"},
-            "description": "Seconds to wait before retrying; absent when a retry could repeat the effect.",
+            "description": "Seconds to wait before retrying; absent when a retry could repeat the effect, or is in vain.",
         }
     },
 }

@@ -117,6 +117,27 @@ def test_two_schedulers_at_once_fire_each_occurrence_once(company_fixture, syste
     assert 300 == len(happened(IssueOpened)) == len(happened(SlotTaken))
 
 
+def test_a_clock_that_was_ahead_and_is_set_back_fires_nothing_twice_and_leaves_nothing_out(
+    company_fixture, scheduler, conn, clock, happened
+):
+    always = {"concurrency_policy": "always_enqueue", "catch_up_policy": "enqueue_missed_with_cap"}
+    steady, edited = company_fixture.routines(2, next_at=NOON, **always)
+    clock.now = NOON + 3 * MINUTE  # it is noon
+    while scheduler.tick(conn):
+        pass
+
+    clock.now = NOON
+    again = TriggerSettings(cron_expression=edited.cron, timezone="UTC", label="edited")
+    company_fixture.record((edited.trigger_id, [TriggerUpdated(settings=again, next_at=NOON + MINUTE)]))
+    for minute in range(7):
+        clock.now = NOON + minute * MINUTE
+        scheduler.tick(conn)
+
+    moments = Counter((run.event.trigger_id, run.event.occurrence) for run in happened(RunFired))
+    assert {1} == set(moments.values())
+    assert {(one.trigger_id, NOON + n * MINUTE) for one in (steady, edited) for n in range(7)} == moments.keys()
+
+
 # What changed between reading and firing
 
 

@@ -202,6 +202,35 @@ def test_init_without_a_key_file_makes_none(routines, admin_url, tmp_path):
     assert "keys" not in result.stdout
 
 
+def test_a_lost_key_file_is_not_passed_off_as_new(routines, vault, admin_url, path):
+    [lost] = vault.ring.ids()
+    path.unlink()
+
+    refused = routines("init", ROUTINES_DATABASE_URL=admin_url)
+
+    assert 1 == refused.exit_code
+    assert f"{path} is not there" in refused.output
+    assert lost in refused.output
+    assert "`routines secrets new-file`" in refused.output
+    assert not path.exists()
+
+    renewed = routines("secrets", "new-file")
+    again, warned = routines("secrets", "new-file"), routines("init", ROUTINES_DATABASE_URL=admin_url)
+
+    assert [0, 1, 0] == [renewed.exit_code, again.exit_code, warned.exit_code]
+    assert f"secrets are encrypted under {lost}, which is not in {path}" in warned.stdout
+    assert [lost] == json.loads(routines("secrets", "status", "--json").output)["missing"]
+
+
+def test_up_does_not_start_over_a_lost_key_file(routines, vault, admin_url, path, tmp_path):
+    path.unlink()
+
+    refused = routines("up", "--data-dir", str(tmp_path / "data"), "--port", "0", ROUTINES_DATABASE_URL=admin_url)
+
+    assert 1 == refused.exit_code
+    assert f"{path} is not there" in refused.output
+
+
 def test_the_system_hands_its_key_file_and_its_address_to_the_parts_that_need_them(tmp_path):
     keys = str(tmp_path / "secret.keys")
     own = System(Place(tmp_path), "127.0.0.1", 8000, None)

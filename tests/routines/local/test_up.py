@@ -15,6 +15,7 @@ import pytest
 
 from routines.errors import CannotStart
 from routines.local import listening
+from routines.local import up as up_module
 from routines.local.accounts import Account
 from routines.local.data_directory import Place
 from routines.local.listening import free_port, url_of
@@ -83,6 +84,78 @@ def supervised(tmp_path):
     yield supervise
     for supervisor in running:
         supervisor.stop()
+
+
+def test_a_part_that_cannot_be_started_now_is_tried_again(supervised, monkeypatch):
+    supervisor = supervised(Part("one", SLEEP))
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "Popen", refuse(OSError(errno.EAGAIN, "Resource temporarily unavailable")))
+        supervisor.children[0].signal(signal.SIGKILL)
+        wait_for(lambda: supervisor.tick() or any("cannot be started" in str(text) for text in supervisor.heard))
+
+    wait_for(lambda: supervisor.tick() or supervisor.pids())
+
+
+def refuse(error):
+    def call(*_, **__):
+        raise error
+
+    return call
+
+
+def test_a_state_that_cannot_be_written_is_written_when_there_is_room(tmp_path, monkeypatch, capsys):
+    of = System(Place(tmp_path), "127.0.0.1", 3100, None)
+    of.ready = True
+    with monkeypatch.context() as patch:
+        patch.setattr(Place, "write", refuse(OSError(errno.ENOSPC, "No space left on device")))
+        of._write_state({"web": 1}, "postgresql://here")
+        of._write_state({"web": 2}, "postgresql://here")
+
+    assert of.state_trouble.is_open
+    of._write_state({"web": 3}, "postgresql://here")
+
+    assert {"web": 3} == state(tmp_path)["processes"]
+    assert not of.state_trouble.is_open
+    said = capsys.readouterr().out
+    assert 1 == said.count("up.json cannot be written (No space left on device); it is tried again")
+    assert "up.json is up to date again" in said
+
+
+def test_a_file_that_cannot_be_written_leaves_the_old_one_and_no_other(tmp_path, monkeypatch):
+    place = Place(tmp_path)
+    place.write(place.state, "old")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdopen", refuse(OSError(errno.ENOSPC, "No space left on device")))
+        with pytest.raises(OSError, match="No space left"):
+            place.write(place.state, "new")
+
+    assert "old" == place.state.read_text()
+    assert ["up.json"] == [path.name for path in tmp_path.iterdir()]
+
+
+def test_a_postgres_that_cannot_be_started_is_tried_again_and_the_parts_go_on(tmp_path, monkeypatch, capsys):
+    class Stopped:
+        is_alive = False
+
+        def alive(self):
+            return self.is_alive
+
+        def start(self):
+            if is_full:
+                raise CannotStart("Postgres ended at its start: no space left on device")
+            self.is_alive = True
+
+    monkeypatch.setattr(up_module, "TROUBLE_S", 0.0)
+    of: Any = System(Place(tmp_path), "127.0.0.1", 3100, None)
+    of.postgres, is_full = Stopped(), True
+    of._keep_postgres()
+    of._keep_postgres()
+    is_full = False
+    of._keep_postgres()
+    of._keep_postgres()
+
+    said = capsys.readouterr().out
+    assert [1, 1, 1] == [said.count(text) for text in ("ended and is", "no space left", "Postgres runs again")]
 
 
 @pytest.mark.parametrize("allowed", [True, False])

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import shlex
@@ -12,7 +13,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from routines.worker import cli, server
+from routines.worker import claims, cli, command, server
 from routines.worker.command import MOST_OUTPUT
 from tests.routines.hostile import HOSTILE, assert_harmless
 from tests.waiting import wait_for
@@ -255,6 +256,30 @@ def test_a_command_that_cannot_be_run_cancels_its_issue(stub, once, tmp_path):
 
     assert 1 == once(str(script)).exit_code
     assert [f"command not found: {script}"] == stub.comments
+
+
+class Full:
+    """A call that finds no room on the disk a few times, and then does what it replaces."""
+
+    def __init__(self, call, times=2):
+        self.call = call
+        self.times = times
+
+    def __call__(self, *arguments, **named):
+        self.times -= 1
+        if self.times >= 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return self.call(*arguments, **named)
+
+
+@pytest.mark.parametrize("place", [(claims, "_locked"), (command, "_start")])
+def test_a_full_disk_of_this_machine_is_waited_for_and_cancels_nothing(stub, once, monkeypatch, place):
+    monkeypatch.setattr(*place, Full(getattr(*place)))
+    issue = stub.open()
+
+    result = once("echo", "hello")
+
+    assert (0, "done", ["hello\n"]) == (result.exit_code, issue["status"], stub.comments)
 
 
 def test_a_command_that_is_not_there_at_the_start_touches_no_issue(stub, once):

@@ -1,12 +1,17 @@
 """Which errors say "try again", and which must not."""
 
+from typing import Any, cast
+
 import pytest
 from eventsourcing.persistence import IntegrityError, OperationalError
+from litestar import Request
 from structlog.testing import capture_logs
 
 from application.event_store.recorder import ClockDiffers, OutcomeUnknown
 from projections.engine.positions import Lagging
 from web.http.errors import STATUS_OF, Overloaded, to_response
+
+REQUEST = Request[Any, Any, Any](cast("Any", {"type": "http"}))
 
 
 def recorded() -> Lagging:
@@ -17,14 +22,14 @@ def recorded() -> Lagging:
 
 @pytest.mark.parametrize("error", [Lagging(["issues"], 3), OperationalError("away"), IntegrityError("races lost")])
 def test_what_recorded_nothing_may_be_tried_again(error: Exception):
-    response = to_response(None, error)
+    response = to_response(REQUEST, error)
 
     assert (503, "1") == (response.status_code, response.headers.get("Retry-After"))
 
 
 @pytest.mark.parametrize("error", [recorded(), OutcomeUnknown("the answer was lost")])
 def test_what_may_be_recorded_is_not_to_be_repeated_unseen(error: Exception):
-    response = to_response(None, error)
+    response = to_response(REQUEST, error)
 
     assert (503, None) == (response.status_code, response.headers.get("Retry-After"))
     assert "read it back" in response.content.error
@@ -33,7 +38,7 @@ def test_what_may_be_recorded_is_not_to_be_repeated_unseen(error: Exception):
 def test_a_clock_that_differs_is_not_called_a_busy_database():
     message = 'an event that begins {"at":"2026-11-29T13:00:00.5Z" is to be recorded at 2026-11-29 12:00:00+00'
     with capture_logs() as logged:
-        response = to_response(None, ClockDiffers(message))
+        response = to_response(REQUEST, ClockDiffers(message))
 
     assert (503, "The clock of this process differs from the database's; nothing was changed") == (
         response.status_code,
@@ -46,4 +51,4 @@ def test_a_clock_that_differs_is_not_called_a_busy_database():
 
 def test_too_much_at_once_stands_in_the_table():
     assert 503 == STATUS_OF[Overloaded]
-    assert 503 == to_response(None, Overloaded("Too many")).status_code
+    assert 503 == to_response(REQUEST, Overloaded("Too many")).status_code

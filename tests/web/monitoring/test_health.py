@@ -12,6 +12,12 @@ def test_health_needs_no_token_and_lists_every_read_model(api: Api):
     models = health.pop("readModels")
     version = health.pop("version")
     assert health.pop("status") in ("ok", "degraded")  # other tests leave schedules that nobody fires
+    assert set(health.pop("reasons")) <= {"schedules_overdue", "clock_behind_log"}
+    health.pop("oldestOpenIssueS")
+    health.pop("clockBehindLogS")
+    assert health.pop("canWrite")
+    assert [] == health.pop("missingSecretKeys")
+    assert (0, 0) == (health.pop("agentsWithUntakenWork"), health.pop("collectionsWithUntakenWork"))
     assert 0 <= health.pop("overdueSchedules") <= 1_000
     assert {
         "deploymentMode": "authenticated",

@@ -1,5 +1,6 @@
 """What monitoring reads at /metrics: totals of the log, the state of the work, this process; nothing about anybody."""
 
+import json
 import re
 from collections.abc import Iterator
 from datetime import timedelta
@@ -8,19 +9,23 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from click.testing import CliRunner
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as plain
 
 from domain.events import EndpointCreated, EndpointTested
 from domain.values import EndpointSettings
-from projections import catalogue
+from projections import catalogue, open_work
+from projections.engine import database_state
 from routines import bootstrap
 from routines.bootstrap import System
+from routines.cli import main
 from routines.settings import Settings
 from tests import waiting
 from tests.api import Api
 from tests.conftest import _projecting, _serving
 from tests.processes.due import CompanyFixture
+from web.monitoring import checkup
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 OF_PROMETHEUS = (
@@ -155,7 +160,9 @@ def test_a_schedule_that_nobody_fires_is_the_backlog_and_health_says_so(unfired:
 
     assert 2 == found("routines_schedules_due")
     assert HOUR.total_seconds() <= found("routines_schedules_longest_overdue_seconds") < 2 * HOUR.total_seconds()
-    assert ("degraded", 2) == (health["status"], health["overdueSchedules"])
+    assert ("degraded", ["schedules_overdue"], 2) == (health["status"], health["reasons"], health["overdueSchedules"])
+    assert {"status": "degraded"} == httpx.get(f"{unfired.url}/health").json()
+    assert 1 == scrape(unfired)("routines_degraded")
 
 
 def test_a_schedule_that_has_been_due_for_less_than_a_minute_is_no_trouble(unfired: Api, system: System):
@@ -165,7 +172,66 @@ def test_a_schedule_that_has_been_due_for_less_than_a_minute_is_no_trouble(unfir
     health = unfired.get("/health", token=None)
 
     assert 1 == found("routines_schedules_enabled")
-    assert ("ok", 0) == (health["status"], health["overdueSchedules"])
+    assert ("ok", [], 0) == (health["status"], health["reasons"], health["overdueSchedules"])
+    assert {"status": "healthy"} == httpx.get(f"{unfired.url}/health").json()
+
+
+def test_work_that_nobody_takes_is_counted_and_the_oldest_open_issue_has_an_age(
+    unfired: Api, settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    company = unfired.company()
+    (busy, _), (idle, _) = unfired.agent(company), unfired.agent(company)
+    for agent in (busy, busy, idle, idle):
+        routine = unfired.routine(company, agent)
+        unfired.post(f"/routines/{routine}/run", {})
+    for issue in unfired.get(f"/companies/{company}/issues?assigneeAgentId={busy}"):
+        unfired.patch(f"/issues/{issue['id']}", {"status": "in_progress"})
+    unfired.company()  # of whom nobody has work
+    before = unfired.get("/health", token=None)
+
+    monkeypatch.setattr(open_work, "UNTAKEN_AFTER", timedelta(0))
+    monkeypatch.setattr(checkup, "KEPT_S", 0.0)
+    waiting.wait_for(lambda: unfired.get("/health", token=None)["agentsWithUntakenWork"] == 1)
+    found = scrape(unfired)
+    env = {"ROUTINES_DATABASE_URL": settings.database_url}
+    said = CliRunner().invoke(main, ["untaken", "--json"], env=env, prog_name="routines")
+
+    assert (0, "ok") == (before["agentsWithUntakenWork"], before["status"])
+    assert 0 < found("routines_issues_oldest_open_seconds") < 60
+    assert (1, 0) == tuple(found("routines_untaken_work", holder=holder) for holder in ("agent", "collection"))
+    assert [("agent", idle)] == [(row["kind"], row["id"]) for row in map(json.loads, said.stdout.splitlines())]
+
+
+def test_a_database_that_takes_no_changes_is_no_healthy_one(unfired: Api, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(checkup, "KEPT_S", 0.0)
+    assert unfired.get("/health", token=None)["canWrite"]
+
+    for name, error, reason in (
+        ("_IS_READ_ONLY", "SELECT true", "read_only"),
+        ("_FILL", "DO $$ BEGIN RAISE EXCEPTION 'no room' USING ERRCODE = 'disk_full'; END $$", "disk_full"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(database_state, name, error)
+            health, found = unfired.get("/health", token=None), scrape(unfired)
+        assert ("degraded", False, [reason]) == (health["status"], health["canWrite"], health["reasons"])
+        assert 0 == found("routines_database_writable")
+
+
+def test_a_clock_that_was_ahead_and_has_been_set_back_is_said(unfired: Api, monkeypatch: pytest.MonkeyPatch):
+    now = unfired.system.clock()
+    monkeypatch.setattr(database_state, "times", lambda _conn: (now, now + HOUR))
+    ahead = unfired.get("/health", token=None)
+    monkeypatch.setattr(database_state, "times", lambda _conn: (now, now))  # the log has gone on since
+    still = unfired.get("/health", token=None)
+
+    assert ("degraded", ["clock_behind_log"], 3_600.0) == tuple(
+        still[name] for name in ("status", "reasons", "clockBehindLogS")
+    )
+    assert (
+        still["clockBehindLogS"]
+        == ahead["clockBehindLogS"]
+        == scrape(unfired)("routines_database_clock_behind_log_seconds")
+    )
 
 
 def test_it_says_how_far_each_read_model_is_behind_without_waiting_for_it(system: System):
@@ -204,10 +270,12 @@ def test_requests_are_counted_by_operation_and_status(api: Api):
 def test_without_the_database_it_says_what_it_knows(settings: Settings):
     with bootstrap.system(settings) as system, _serving(system) as url:
         system.pool.close()
-        answer = httpx.get(f"{url}/metrics")
+        answer, health, jetty = (httpx.get(url + path) for path in ("/metrics", "/api/health", "/health"))
 
     found = Scraped(answer)
-    assert 503 == answer.status_code
+    assert [503, 503, 503] == [each.status_code for each in (answer, health, jetty)]
+    assert {"status": "unhealthy", "error": "database_unreachable"} == health.json()
+    assert {"detail": "The database cannot be reached"} == jetty.json()
     assert 0 == found("routines_database_up")
     assert "routines_runs_total" not in found.names
     assert 0 < found("process_resident_memory_bytes")

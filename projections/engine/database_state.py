@@ -1,0 +1,45 @@
+"""What the database says of itself: whether it can write, and whether its clock agrees with the log."""
+
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import psycopg
+
+from projections.engine.read_model import Connection
+
+RECENT = 1_000  # events of the log whose times are looked at
+_IS_READ_ONLY = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean"
+# A megabyte of a temporary file, which is written where the tables are and is gone at once.
+_LITTLE_MEMORY = "SET LOCAL work_mem = '64kB'"
+_FILL = "SELECT count(*) FROM generate_series(1, 50000)"
+_NEWEST = """
+    SELECT clock_timestamp(), max(recorded_at)
+    FROM (SELECT recorded_at FROM log.events ORDER BY position DESC LIMIT %s) recent"""
+
+CannotWrite = Literal["read_only", "disk_full"]
+
+
+def why_not_writable(conn: Connection) -> CannotWrite | None:
+    """Return why the database takes no changes at the moment; None when it does. Nothing is recorded to find out."""
+    if _row(conn, _IS_READ_ONLY)[0]:
+        return "read_only"
+    try:
+        with conn.transaction():
+            conn.execute(_LITTLE_MEMORY)
+            conn.execute(_FILL)
+    except psycopg.errors.DiskFull:
+        return "disk_full"
+    return None
+
+
+def times(conn: Connection) -> tuple[datetime, datetime]:
+    """Return the time of the database's clock, and the latest time of the newest RECENT events of the log."""
+    now, latest = _row(conn, _NEWEST, RECENT)
+    return now, latest or datetime.min.replace(tzinfo=UTC)
+
+
+def _row(conn: Connection, query: Any, *values: Any) -> tuple[Any, ...]:
+    row = conn.execute(query, values).fetchone()
+    if row is None:
+        raise AssertionError
+    return row

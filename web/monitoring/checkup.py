@@ -1,0 +1,197 @@
+"""
+What is known of the service's health: the database, the read models, schedules, the vault's keys, work nobody takes.
+
+Health and metrics are built from this, in both APIs. Anybody may ask for them, so what costs more than a look is kept for
+KEPT_S.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from threading import Lock
+from typing import Generic, Literal, TypeVar
+
+import msgspec
+import psycopg
+import structlog
+
+from application.secrets.key_ring import VaultClosed
+from application.secrets.vault import Vault
+from domain.routines.settlement import GRACE
+from projections import open_work
+from projections.engine import database_state, positions
+from projections.engine.database_state import CannotWrite
+from projections.engine.positions import ReadModelStatus
+from projections.firing import backlog
+from web.http.backend import Backend
+
+STUCK_S = 10.0  # a read model that is behind for longer makes the service `degraded`
+MOST_COUNTED = 1_000
+KEPT_S = 10.0
+CLOCK_BOUND_S = 5.0  # by which the clock may be behind the log: it is set by small steps all the time
+# Tables that a new version has not made yet, or those of an older one.
+NOT_MADE_YET = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn)
+
+Reason = (
+    CannotWrite
+    | Literal[
+        "read_model_stopped",
+        "read_model_behind",
+        "read_model_outdated",
+        "schedules_overdue",
+        "clock_behind_log",
+        "key_file_unusable",
+        "secret_keys_missing",
+    ]
+)
+T = TypeVar("T")
+
+log = structlog.get_logger(process="web")
+
+
+class Findings(msgspec.Struct, frozen=True, kw_only=True):
+    """What one look has found. Ages are in seconds; None where there is nothing that could be old."""
+
+    now: datetime  # by the database's clock
+    read_models: Sequence[ReadModelStatus]
+    overdue_schedules: int  # counted up to MOST_COUNTED
+    cannot_write: CannotWrite | None
+    clock_behind_log_s: float
+    missing_secret_keys: Sequence[str]
+    is_key_file_usable: bool
+    oldest_open_issue_s: float | None
+    agents_with_untaken_work: int
+    collections_with_untaken_work: int
+
+    def reasons(self) -> list[Reason]:
+        """Return why the service does not work as it should; none when it does."""
+        return list(self._reasons())
+
+    def _reasons(self) -> Iterator[Reason]:
+        if self.cannot_write is not None:
+            yield self.cannot_write
+        if any(status.stopped is not None for status in self.read_models):
+            yield "read_model_stopped"
+        if any(status.behind_s >= STUCK_S for status in self.read_models):
+            yield "read_model_behind"
+        if any(status.is_outdated for status in self.read_models):
+            yield "read_model_outdated"
+        if self.overdue_schedules:
+            yield "schedules_overdue"
+        if self.clock_behind_log_s > CLOCK_BOUND_S:
+            yield "clock_behind_log"
+        if not self.is_key_file_usable:
+            yield "key_file_unusable"
+        if self.missing_secret_keys:
+            yield "secret_keys_missing"
+
+
+class Kept(Generic[T]):
+    """
+    A value that is found out again when it is older than KEPT_S. One thread does so while the others wait.
+
+    No thread may hold a connection while it waits, since that one needs a connection.
+    """
+
+    def __init__(self, find: Callable[[], T]) -> None:
+        self._find = find
+        self._lock = Lock()
+        self._value: T | None = None
+        self._until = -math.inf
+
+    def __call__(self) -> T:
+        """Return the value."""
+        with self._lock:
+            if self._value is None or time.monotonic() >= self._until:
+                self._value = self._find()
+                self._until = time.monotonic() + KEPT_S
+            return self._value
+
+
+class OpenWork(msgspec.Struct, frozen=True):
+    """The open work of all companies."""
+
+    oldest_open_issue: datetime | None = None
+    untaken: Sequence[open_work.Untaken] = ()
+
+
+class Writing(msgspec.Struct, frozen=True):
+    """Whether the database takes changes."""
+
+    refusal: CannotWrite | None
+
+
+class Keys(msgspec.Struct, frozen=True):
+    """Whether the secrets can be opened: the ids of the keys that are in use and not in the key file."""
+
+    missing: Sequence[str]
+    is_file_usable: bool
+
+
+class Checkup:
+    """Looks at the service through the database."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._latest = datetime.min.replace(tzinfo=UTC)  # the latest time that any event of the log was seen to have
+        self._writing = Kept(self._find_writing)
+        self._work = Kept(self._find_work)
+        self._keys = Kept(lambda: _keys(backend.executor.vault))
+
+    def __call__(self) -> Findings:
+        """Return what is found. Raises psycopg.Error or PoolTimeout when the database cannot be reached."""
+        writing, work, keys = self._writing(), self._work(), self._keys()
+        kinds = [row.kind for row in work.untaken]
+        with self._backend.pool.connection() as conn:
+            now, latest = database_state.times(conn)
+            self._latest = max(self._latest, latest)
+            return Findings(
+                now=now,
+                read_models=positions.status(conn),
+                overdue_schedules=backlog.backlog(conn, now - GRACE, MOST_COUNTED).count,
+                cannot_write=writing.refusal,
+                clock_behind_log_s=max((self._latest - now).total_seconds(), 0.0),
+                missing_secret_keys=keys.missing,
+                is_key_file_usable=keys.is_file_usable,
+                oldest_open_issue_s=_age_s(work.oldest_open_issue, now),
+                agents_with_untaken_work=kinds.count("agent"),
+                collections_with_untaken_work=kinds.count("collection"),
+            )
+
+    def _find_writing(self) -> Writing:
+        with self._backend.pool.connection() as conn:
+            return Writing(database_state.why_not_writable(conn))
+
+    def _find_work(self) -> OpenWork:
+        with self._backend.pool.connection() as conn:
+            now, _ = database_state.times(conn)
+            try:
+                return OpenWork(open_work.oldest_open_issue(conn), open_work.untaken(conn, now))
+            except NOT_MADE_YET:
+                return OpenWork()
+
+
+def _age_s(moment: datetime | None, now: datetime) -> float | None:
+    return None if moment is None else max((now - moment).total_seconds(), 0.0)
+
+
+def _keys(vault: Vault | None) -> Keys:
+    """
+    Compare the keys that encrypt secrets with those in the key file.
+
+    A file that is not there, or was made anew, opens none of the old secrets. Without any file, none may be needed.
+    """
+    if vault is None:
+        return Keys(missing=(), is_file_usable=True)
+    in_use, ids, is_file_usable = set(vault.key_ids()), set[str](), True
+    try:
+        ids = set(vault.ring.ids())
+    except VaultClosed as error:
+        is_file_usable = vault.ring.path is None
+        if in_use or not is_file_usable:
+            log.error("vault_closed", why=str(error))  # noqa: TRY400 a stack trace adds nothing
+    missing = sorted(in_use - ids)
+    if ids and missing:
+        log.error("secret_keys_missing", keys=missing, key_file=str(vault.ring.path))
+    return Keys(missing=missing, is_file_usable=is_file_usable)

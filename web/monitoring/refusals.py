@@ -1,0 +1,119 @@
+"""
+The record of refused requests: a log line and a count for each. And the answer to an error that nothing foresaw.
+
+A line says who was refused (the id of the key, its company if this process knows it, the address), what (the method and
+the operation) and why. It holds no token, no path and no text of the request: paths hold the addresses of webhooks.
+
+Anybody can cause refusals, so the lines of a minute are limited, in all and of one sender. The next line says how many
+refusals were left out; the metric counts them all.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from prometheus_client import CollectorRegistry
+from prometheus_client import Counter as CounterMetric
+
+from application.access import Caller
+from web.apis import ApiName, api_of
+from web.http.backend import Backend
+from web.http.errors import RefusalNote, refusal_of
+from web.http.guard import RespondError
+from web.http.rate_limit import network_of
+from web.http.requests import bearer_of
+from web.http.tenants import company_of
+
+PERIOD_S = 60.0
+MOST_LINES = 300  # in a period
+MOST_LINES_OF_SENDER = 30
+
+log = structlog.get_logger(process="web")
+
+
+class RefusalLog:
+    """Writes the lines of refused requests, at most MOST_LINES in a period and MOST_LINES_OF_SENDER of one sender."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._ends_at = 0.0
+        self._lines = Counter[str]()  # of this period, by sender
+        self._unlogged = 0
+
+    def write(self, sender: str, **fields: object) -> None:
+        """Write a line, or count it. `unlogged` is the number of refusals without a line since the last one."""
+        now = self._clock()
+        if now >= self._ends_at:
+            self._ends_at = now + PERIOD_S
+            self._lines.clear()
+        if self._lines.total() >= MOST_LINES or self._lines[sender] >= MOST_LINES_OF_SENDER:
+            self._unlogged += 1
+            return
+        self._lines[sender] += 1
+        log.info("request_refused", unlogged=self._unlogged, **fields)
+        self._unlogged = 0
+
+
+def recorded(
+    app: ASGIApp, backend: Backend, registry: CollectorRegistry, errors: Mapping[ApiName, RespondError]
+) -> ASGIApp:
+    """Return the application that records what it refuses. `errors` make the error answers of each API."""
+    lines = RefusalLog()
+    counts = CounterMetric(
+        "routines_http_refusals",
+        "Requests that this web process has refused, those included that no operation has seen.",
+        ("operation", "status", "reason"),
+        registry=registry,
+    )
+
+    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != ScopeType.HTTP:
+            await app(scope, receive, send)
+            return
+        status = 0
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await app(scope, receive, send_and_note)
+        except Exception:
+            log.exception("request_failed", status=int(HTTPStatus.INTERNAL_SERVER_ERROR))
+            if status:
+                raise
+            await errors[api_of(scope)](500, "Internal server error", {})(scope, receive, send)
+        if (refusal := refusal_of(scope)) is not None and is_refusal(status):
+            counts.labels(refusal.operation, status, refusal.reason).inc()
+            address = client[0] if (client := scope.get("client")) else ""
+            lines.write(network_of(address), address=address, status=status, **_described(scope, refusal, backend))
+
+    return handle
+
+
+def is_refusal(status: int) -> bool:
+    """Return whether the status refuses a request; one that could not be carried out by an error of ours does not."""
+    return (
+        HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.SERVICE_UNAVAILABLE
+    )
+
+
+def _described(scope: Any, refusal: RefusalNote, backend: Backend) -> dict[str, object]:
+    """Return who was refused, what and why. The key's id follows from the token, and does not give it away."""
+    values = [value.decode("latin-1") for name, value in scope["headers"] if name.lower() == b"authorization"]
+    key_id, company_id = Caller(token=bearer_of(values)).key_id, company_of(scope, backend)
+    return {
+        "key_id": key_id and str(key_id),
+        "company_id": company_id and str(company_id),
+        "method": scope["method"],
+        "operation": refusal.operation,
+        "reason": refusal.reason,
+        "why": refusal.why,
+    }
