@@ -39,6 +39,7 @@ SQL_IN = {
     "projections/*/*.py",
     "processes/wakeup.py",
     "routines/clock.py",
+    "routines/connections.py",
     "routines/postgres/cluster.py",  # makes the database
     "routines/migrations.py",
 }

@@ -17,6 +17,9 @@ from application.audit import log_reader as reading
 from application.audit.grants import Grant
 from application.audit.log_reader import Connection, Row
 from routines.commands import entry
+from routines.connections import Profile
+
+READING = Profile(application_name="routines audit", writes=False, durable=False)
 
 
 @click.group()
@@ -83,7 +86,7 @@ def grants(after: int, *, show_all: bool, as_json: bool) -> None:
 def _connection() -> Iterator[Connection]:
     """Yield a connection with the rights of the login itself, not those of the service."""
     try:
-        with psycopg.connect(entry.settings().database_url, autocommit=True, application_name="routines audit") as conn:
+        with READING.connect(entry.settings().database_url) as conn:
             yield conn
     except (psycopg.OperationalError, psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable) as error:
         raise click.ClickException(str(error)) from error
