@@ -181,7 +181,7 @@ def test_a_connection_that_has_gone_silent_is_replaced_with_all_others(postgres,
         postgres_proxy.between(postgres.socket_dir / ".s.PGSQL.5432") as proxy,
         bootstrap.system(Settings(database_url=proxy.url("routines_service", name))) as far,
     ):
-        before, old = taken(far.pool, 6), set(proxy._links)
+        before, old = taken(far.pool, 6), set(proxy.links)
         proxy.fault = Silence()
 
         began = time.monotonic()

@@ -17,7 +17,19 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from verification.faults import clock, crash, cut, delivery, kill, lostanswer, neighbour, poison, race
+from verification.faults import (
+    clock,
+    connections,
+    crash,
+    cut,
+    delivery,
+    failover,
+    kill,
+    lostanswer,
+    neighbour,
+    poison,
+    race,
+)
 from verification.faults.campaign import Outcome, Size
 from verification.faults.environment import open_environment, tidy_when_terminated
 
@@ -31,6 +43,8 @@ CAMPAIGNS = {
     "poison": poison.run,
     "delivery": delivery.run,
     "neighbour": neighbour.run,
+    "connections": connections.run,
+    "failover": failover.run,
 }
 COLUMNS = (
     "date",
