@@ -46,6 +46,8 @@ SESSION_ERRORS = (
     psycopg.errors.IdleInTransactionSessionTimeout,
     psycopg.errors.TransactionTimeout,
 )
+# What psycopg raises while Postgres, or a connection to it, cannot be had; PoolTimeout is among its operational errors.
+UNAVAILABLE = (psycopg.OperationalError, psycopg.InterfaceError, *SESSION_ERRORS)
 LOST = "08"  # the class of SQLSTATEs that say that a connection was lost: a proxy may send them, after a commit as well
 FOREVER = 2**62
 
@@ -239,7 +241,7 @@ class PostgresRecorder(ApplicationRecorder):
             raise IntegrityError(str(error)) from error
         except psycopg.errors.DatetimeFieldOverflow as error:
             raise ClockDiffers(str(error)) from error
-        except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, *SESSION_ERRORS) as error:
+        except UNAVAILABLE as error:
             raise OperationalError(str(error)) from error
 
 

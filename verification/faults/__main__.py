@@ -3,7 +3,8 @@ Fault campaigns: real processes or real connections, real Postgres, and an oracl
 
     make faults                           all of them at full size: hours
     make faults ARGS="--short"            all of them in about five minutes
-    make faults ARGS="cut kill --short"   some of: cut, kill, crash, race, clock, lostanswer, poison, delivery, neighbour
+    make faults ARGS="cut kill --short"   some of: cut, kill, crash, race, clock, lostanswer, poison, delivery, neighbour,
+                                          connections, failover
     make faults ARGS="cut --seed 7"       the same choices again
 
 Ends with 1 if anything was lost, doubled, invented, early, half-made, or if a limit was passed.

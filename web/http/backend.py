@@ -9,10 +9,10 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import msgspec
 import psycopg
 from litestar import Response
-from psycopg_pool import ConnectionPool, PoolTimeout
+from psycopg_pool import ConnectionPool
 
 from application.access import Caller, Principal
-from application.event_store.recorder import SESSION_ERRORS
+from application.event_store.recorder import UNAVAILABLE
 from application.event_store.unit_of_work import UnitOfWork
 from application.execute import Executor
 from application.use_cases import read_access
@@ -192,7 +192,7 @@ class Changed(msgspec.Struct):
         except Lagging as error:
             error.recorded = self.position
             raise
-        except (psycopg.OperationalError, PoolTimeout, *SESSION_ERRORS) as error:
+        except UNAVAILABLE as error:
             lagging = Lagging(self.models, 1)
             lagging.recorded = self.position
             raise lagging from error
