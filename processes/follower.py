@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import structlog
 from eventsourcing.persistence import PersistenceError
-from psycopg.errors import LockNotAvailable
+from psycopg.errors import DeadlockDetected, LockNotAvailable, ReadOnlySqlTransaction, SerializationFailure
 
 from domain.recorded import Recorded
 from processes.wakeup import Connection
@@ -22,6 +22,8 @@ from projections.engine.positions import Read
 from projections.engine.read_model import ReadModel
 
 MOST_BROKEN = 2  # connections that an event may break with one model alone before that model passes over it
+# No event and no read model is to blame for these: the same batch is tried again.
+PASSING = (LockNotAvailable, DeadlockDetected, SerializationFailure, ReadOnlySqlTransaction)
 RETRY_S = 5.0  # how long a read model that stopped, for instance because its tables are wrong, is left alone
 
 log = structlog.get_logger()
@@ -203,5 +205,5 @@ class Follower:
 
 
 def _is_away(conn: Connection, error: Exception) -> bool:
-    """Return whether the database is away, has ended the connection, or refused a lock."""
-    return conn.closed or isinstance(error, PersistenceError | LockNotAvailable)
+    """Return whether the database is away, has ended the connection, or others stood in the way."""
+    return conn.closed or isinstance(error, (PersistenceError, *PASSING))

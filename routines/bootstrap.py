@@ -3,12 +3,9 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 from uuid import UUID
 
 import msgspec
-import psycopg
-from psycopg_pool import ConnectionPool
 
 from application.event_store.recorder import PostgresRecorder
 from application.event_store.store import EventStore
@@ -25,13 +22,17 @@ from projections import catalogue, usage
 from projections.engine import positions
 from projections.engine.read_model import SCHEMA
 from routines.clock import DatabaseClock
-from routines.migrations import LIMITS, SERVICE, migrate
+from routines.connections import Pool, Profile, Session
+from routines.migrations import LIMITS, SERVICE, TRANSACTION_LIMIT, migrate
 from routines.settings import Settings
 
-Pool = ConnectionPool[psycopg.Connection[tuple[Any, ...]]]
-CONNECT_TIMEOUT_S = 5
-POOL_TIMEOUT_S = 5.0
-RECONNECT_TIMEOUT_S = 4.0  # the pool doubles the pauses between its tries; after so many seconds it starts over
+AS_SERVICE = {"role": SERVICE, "search_path": SCHEMA, **LIMITS}  # whatever the login
+DECIDING = Profile(settings=AS_SERVICE, transaction_timeout=TRANSACTION_LIMIT)
+FOLDING = Profile(
+    settings={**AS_SERVICE, "synchronous_commit": "off"}, transaction_timeout=TRANSACTION_LIMIT, durable=False
+)
+# The rights are the login's own, and whoever reads the whole log takes as long as that takes.
+READING = Profile(settings={"search_path": SCHEMA}, application_name="routines audit", writes=False, durable=False)
 
 
 class System(msgspec.Struct, frozen=True):
@@ -48,7 +49,7 @@ class System(msgspec.Struct, frozen=True):
 @contextmanager
 def system(settings: Settings) -> Iterator[System]:
     """Yield a system over the database of the settings, and close its connections at the end."""
-    with _pool(settings) as pool:
+    with Pool(settings.database_url, DECIDING, settings.connections) as pool:
         store = EventStore(PostgresRecorder(pool, settings.limits.read_batch_bytes), settings.limits)
         clock = DatabaseClock(pool)
         vault = Vault(pool, KeyRing(settings.key_file))
@@ -127,41 +128,15 @@ def another_board_token(ready: System, name: str, user_id: UUID = FIRST_USER) ->
     return ready.executor.attempt(lambda work: keys.mint_board_key(work, name, user_id)).result.token
 
 
-def connect(settings: Settings) -> psycopg.Connection[tuple[Any, ...]]:
+def connect(settings: Settings) -> Session:
     """
     Open a connection outside the pool, with the rights and limits of the service, for work on read models.
 
     A commit on it does not wait for the disk (synchronous_commit is off): what a crash loses is folded again.
     """
-    return psycopg.connect(settings.database_url, autocommit=True, **_kwargs(synchronous_commit="off"))
+    return FOLDING.connect(settings.database_url)
 
 
-def connect_as_login(settings: Settings) -> psycopg.Connection[tuple[Any, ...]]:
-    """Open a connection with the rights of the login itself, which may be an auditor's, and the limits of the service."""
-    return psycopg.connect(settings.database_url, autocommit=True, **_kwargs(role="none"))
-
-
-def _pool(settings: Settings) -> Pool:
-    return ConnectionPool(
-        settings.database_url,
-        kwargs={"autocommit": True, **_kwargs()},
-        min_size=2,
-        max_size=settings.connections,
-        timeout=POOL_TIMEOUT_S,
-        reconnect_timeout=RECONNECT_TIMEOUT_S,
-        open=False,
-    )
-
-
-def _kwargs(**more: str) -> dict[str, Any]:
-    """Return connection arguments: act as the service, whatever the login, and notice a dead peer within seconds."""
-    options = {"role": SERVICE, "search_path": SCHEMA, **LIMITS, **more}
-    return {
-        "options": " ".join(f"-c {name}={value}" for name, value in options.items()),
-        "connect_timeout": CONNECT_TIMEOUT_S,
-        "keepalives_idle": 5,
-        "keepalives_interval": 2,
-        "keepalives_count": 3,
-        "tcp_user_timeout": 10_000,
-        "application_name": "routines",
-    }
+def connect_as_login(settings: Settings) -> Session:
+    """Open a connection with the rights of the login itself, which may be an auditor's; it may be of a standby."""
+    return READING.connect(settings.database_url)

@@ -22,6 +22,8 @@ import msgspec
 import psycopg
 from psycopg.sql import SQL, Identifier
 
+from routines.connections import TRANSACTION_TIMEOUT_SINCE, Profile
+
 OWNER, SERVICE, AUDITOR = "routines_owner", "routines_service", "routines_auditor"
 LOCK = "SELECT pg_advisory_lock(hashtext('routines migrations'))"
 VERSION = version("routines")
@@ -48,8 +50,8 @@ NEW_ROLE = """DO $$ BEGIN CREATE ROLE {} {}; EXCEPTION WHEN duplicate_object OR 
 LOCK_TIMEOUT = "5s"  # for a migration: while it waits for a table, everybody else waits behind it
 # These limits keep a process that is frozen or cut off from blocking the others.
 TRANSACTION_LIMIT = "20s"  # ends a transaction whose process falls silent; Postgres 17 and later have it
-SINCE = 170_000  # the version of Postgres that has transaction_timeout
 LIMITS = {"lock_timeout": "5s", "idle_in_transaction_session_timeout": "5s", "statement_timeout": "60s"}
+MIGRATING = Profile()  # with the rights of the login
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -98,7 +100,7 @@ def migrate(url: str, migrations: Sequence[Migration] | None = None) -> None:
     Raises CannotMigrate when the user may not, when a newer version has written, or when a migration fails.
     """
     migrations = known() if migrations is None else migrations
-    with psycopg.connect(url, autocommit=True) as conn:
+    with MIGRATING.connect(url) as conn:
         conn.execute(LOCK)
         plan = _plan(_applied(conn), migrations)
         if not plan.migrations and plan.functions is None:
@@ -226,6 +228,8 @@ def _create_roles(conn: Connection) -> None:
     database = Identifier(conn.info.dbname)
     conn.execute(SQL("GRANT CREATE ON DATABASE {} TO {}, {}").format(database, Identifier(OWNER), Identifier(SERVICE)))
     conn.execute(SQL("GRANT {}, {} TO CURRENT_USER").format(Identifier(OWNER), Identifier(SERVICE)))
-    limits = LIMITS | ({"transaction_timeout": TRANSACTION_LIMIT} if conn.info.server_version >= SINCE else {})
+    limits = LIMITS | (
+        {"transaction_timeout": TRANSACTION_LIMIT} if conn.info.server_version >= TRANSACTION_TIMEOUT_SINCE else {}
+    )
     for name, value in limits.items():
         conn.execute(SQL("ALTER ROLE {} SET {} = {}").format(Identifier(SERVICE), Identifier(name), value))

@@ -50,6 +50,7 @@ SQL_IN = {
     "projections/*/*.py",
     "processes/wakeup.py",
     "routines/clock.py",
+    "routines/connections.py",
     "routines/postgres/cluster.py",  # makes the database
     "routines/migrations.py",
 }

@@ -5,8 +5,8 @@ Where events are stored: one interface (the library's ApplicationRecorder, with 
 
 * IntegrityError when a version is taken, a stream would get a gap, or a guarded stream has moved on; its subclass
   ClockDiffers when the events were decided at another time than Postgres's clock says;
-* OperationalError when Postgres cannot be reached in time; its subclass OutcomeUnknown when the events may be recorded
-  nevertheless.
+* OperationalError when Postgres cannot be reached in time; its subclass NotRecorded when Postgres reports an error, and
+  OutcomeUnknown when the connection broke, so that the events may be recorded nevertheless.
 """
 
 import re
@@ -31,12 +31,33 @@ from domain.bounds import limits
 
 Guards = Sequence[tuple[UUID, int]]
 TIMES = re.compile(r'"at":"([^"]+)".* is to be recorded at (\S+ \S+)')  # parses the message of log.check_clock
-TRIES = 4  # attempts of one append when the connection breaks
+TRIES = 4  # attempts of one append when the connection breaks, or Postgres says that another attempt may succeed
+# Errors that Postgres reports and that another attempt may escape: the transaction stood in another's way, the session is
+# over, or the server may not write.
+PASSING = (
+    psycopg.errors.SerializationFailure,
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.ReadOnlySqlTransaction,
+    psycopg.errors.AdminShutdown,
+)
+# Errors about the session that psycopg does not count among its operational ones.
+SESSION_ERRORS = (
+    psycopg.errors.ReadOnlySqlTransaction,
+    psycopg.errors.IdleInTransactionSessionTimeout,
+    psycopg.errors.TransactionTimeout,
+)
+# What psycopg raises while Postgres, or a connection to it, cannot be had; PoolTimeout is among its operational errors.
+UNAVAILABLE = (psycopg.OperationalError, psycopg.InterfaceError, *SESSION_ERRORS)
+LOST = "08"  # the class of SQLSTATEs that say that a connection was lost: a proxy may send them, after a commit as well
 FOREVER = 2**62
 
 
 class OutcomeUnknown(OperationalError):
     """The connection broke before Postgres answered, so it is not known whether the events are recorded."""
+
+
+class NotRecorded(OperationalError):
+    """Postgres has reported an error, the cause of this one. It has rolled the append back: nothing is recorded."""
 
 
 class ClockDiffers(IntegrityError):
@@ -114,12 +135,16 @@ class PostgresRecorder(ApplicationRecorder):
 
     def _append(self, batch: tuple[list[Any], ...], guards: tuple[list[Any], ...]) -> int:
         """
-        Append the batch and return the position of its last event. Tries again when the connection breaks.
+        Append the batch and return the position of its last event. Tries again when that may succeed.
 
         A conflict after a broken connection may come from our own commit, whose answer was lost. So the batch is read
         back before the conflict is raised.
         """
-        is_sent, conflict = False, None
+        was_sent, is_sent, conflict = (
+            False,
+            False,
+            None,
+        )  # whether an attempt was sent and not answered; what the one after it met
         for tries_left in reversed(range(TRIES)):
             try:
                 with self._connection() as conn:
@@ -132,8 +157,18 @@ class PostgresRecorder(ApplicationRecorder):
                     raise
                 conflict = error
             except OperationalError as error:
-                if not tries_left or isinstance(error.__cause__, PoolTimeout):
-                    raise OutcomeUnknown(str(error)) if is_sent else error from error
+                cause = error.__cause__
+                if is_rolled_back := _is_reported(cause):
+                    is_sent = was_sent
+                if tries_left and (
+                    isinstance(cause, PASSING) if is_rolled_back else not isinstance(cause, PoolTimeout)
+                ):
+                    continue
+                if is_sent:
+                    raise OutcomeUnknown(str(error)) from cause
+                if is_rolled_back:
+                    raise NotRecorded(str(error)) from cause
+                raise
         raise OutcomeUnknown(str(conflict))
 
     def select_events(
@@ -206,8 +241,13 @@ class PostgresRecorder(ApplicationRecorder):
             raise IntegrityError(str(error)) from error
         except psycopg.errors.DatetimeFieldOverflow as error:
             raise ClockDiffers(str(error)) from error
-        except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
+        except UNAVAILABLE as error:
             raise OperationalError(str(error)) from error
+
+
+def _is_reported(error: BaseException | None) -> bool:
+    """Return whether Postgres itself has reported the error, and so has rolled back the statement that it is about."""
+    return isinstance(error, psycopg.Error) and error.sqlstate is not None and error.sqlstate[:2] != LOST
 
 
 def _read_back(

@@ -15,6 +15,7 @@ from eventsourcing.persistence import IntegrityError, StoredEvent
 from msgspec.structs import replace
 
 from application.event_store import stream_cache
+from application.event_store.recorder import NotRecorded
 from application.event_store.store import EventStore, ReadBudget, to_stored
 from application.event_store.stream_cache import CachedStream, StreamCache
 from application.event_store.stream_kinds import CACHED_PREFIXES, Kind
@@ -250,10 +251,11 @@ class UnitOfWork:
 
     def commit(self) -> int:
         """
-        Record everything or nothing, and return the position of the log that is reached. Raises IntegrityError.
+        Record everything or nothing, and return the position of the log that is reached. Raises IntegrityError, and
+        OperationalError when Postgres is away or has refused.
 
         New secrets go into the vault before the events are recorded, and old ones out of it after, so that an event
-        never names a secret that is not there. A crash in between leaves a secret in the vault that no event names.
+        never names a secret that is not there. Where that is broken off, a secret stays in the vault that no event names.
         """
         if not self._batch:
             return self.store.head()
@@ -262,12 +264,12 @@ class UnitOfWork:
             self._open_vault.keep(self._kept)
         try:
             position = self.store.append(self._batch, guards, self._stored)
-        except IntegrityError:
+        except (IntegrityError, NotRecorded):
             if self._kept:
-                self._open_vault.drop([secret_record.id for secret_record in self._kept])
+                self._open_vault.discard([secret_record.id for secret_record in self._kept])
             raise
         if self._dropped:
-            self._open_vault.drop(self._dropped)
+            self._open_vault.discard(self._dropped)
         return position
 
     def charge(self) -> Charge:

@@ -7,7 +7,7 @@ model is rebuilt. So no event, whoever recorded it, stops a read model.
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from itertools import chain, repeat
@@ -32,8 +32,15 @@ REBUILD_ROWS = 50_000  # the most rows of one batch
 UNKNOWN_EVENT = "UnknownEvent"  # the reason for isolating an event whose name this version does not know
 FAULTS_OF_DATA = ("21", "22", "23", "54", "XX")  # classes of SQLSTATE
 TOO_MUCH = ("53200", "57014", "25P03", "25P04")  # SQLSTATEs: out of memory, or over a time limit
-TRANSACTION_TIMEOUT_SINCE = 170_000  # the first version of Postgres that has this setting
+# Errors after which others of the same kind follow until the database, or what leads to it, is well again.
+AWAY = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction)
 POLL_S = (0.001, 0.002, 0.004, 0.008, 0.015, 0.03)  # pauses between polls; the last one repeats
+
+# The limits in milliseconds, as far as this version of Postgres has them.
+TIME_LIMITS = """
+    SELECT name, setting FROM pg_settings WHERE name IN ('lock_timeout', 'statement_timeout', 'transaction_timeout')"""
+SET_LIMITS = "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) s(name, value)"
+WHOLE_LIMITS = ("transaction_timeout",)  # of these a rebuild has none until its end
 
 Cursor = psycopg.Cursor[tuple[Any, ...]]
 Read = Callable[[int, int], Sequence[Recorded]]  # of a position and a number: at most so many events after it
@@ -333,7 +340,7 @@ def is_away(error: Exception) -> bool:
     if isinstance(error, PersistenceError):
         cause = error.__cause__
         return not isinstance(cause, Exception) or is_away(cause)
-    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and not is_events_fault(error)
+    return isinstance(error, AWAY) and not is_events_fault(error)
 
 
 def stop(conn: Connection, name: str, reason: str) -> None:
@@ -521,19 +528,21 @@ def _alone(conn: Connection, lock_name: str, *, wait: bool = True) -> Iterator[b
 
     It is waited for without any time limit. With `wait=False` the answer is False at once if another process holds it.
     """
-    unlimited = ["transaction_timeout"] if conn.info.server_version >= TRANSACTION_TIMEOUT_SINCE else []
-    for name in ("lock_timeout", "statement_timeout", *unlimited):
-        _execute(conn, "SET {0} = 0", name)
+    limits: dict[str, str] = dict(conn.execute(TIME_LIMITS).fetchall())
+    _limit(conn, dict.fromkeys(limits, "0"))
     is_ours = _lock(conn, lock_name, wait=wait)
-    conn.execute("RESET lock_timeout")
-    conn.execute("RESET statement_timeout")
+    whole = {name: limits.pop(name) for name in WHOLE_LIMITS if name in limits}
+    _limit(conn, limits)
     try:
         yield is_ours
     finally:
         if is_ours:
             conn.execute("SELECT pg_advisory_unlock(hashtext(%s))", (lock_name,))
-        for name in unlimited:
-            _execute(conn, "RESET {0}", name)
+        _limit(conn, whole)
+
+
+def _limit(conn: Connection, limits: Mapping[str, str]) -> None:
+    conn.execute(SET_LIMITS, (list(limits), list(limits.values())))
 
 
 def _lock(conn: Connection, lock_name: str, *, wait: bool) -> bool:

@@ -13,6 +13,7 @@ import psycopg
 from routines import bootstrap, logs, migrations, telemetry
 from routines.bootstrap import System
 from routines.commands.terminal import Trouble
+from routines.connections import SettingsDropped
 from routines.settings import BadSetting, Settings, from_env
 
 
@@ -58,7 +59,7 @@ def _refuse_other_version(settings: Settings) -> None:
     try:
         with bootstrap.connect(settings) as conn:
             migrations.check(conn)
-    except migrations.CannotMigrate as error:
+    except (migrations.CannotMigrate, SettingsDropped) as error:
         raise Trouble(str(error)) from error
     except psycopg.OperationalError:
         pass

@@ -36,6 +36,7 @@ from urllib.parse import quote
 
 import psycopg
 
+from routines.connections import Profile
 from routines.errors import PostgresUnavailable
 from routines.local import accounts
 from routines.local.accounts import Account
@@ -61,6 +62,7 @@ SETTINGS = {
     "log_timezone": "UTC",
     "log_checkpoints": "off",
 }
+MAINTAINING = Profile()
 FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
@@ -127,7 +129,7 @@ class LocalPostgres:
 
     def url(self, user: str, dbname: str = DATABASE) -> str:
         """Return the URL of the database for the user, as libpq, psycopg and psql take it."""
-        return f"postgresql://{user}@/{dbname}?host={quote(str(self.socket_dir))}"
+        return f"postgresql://{user}@/{dbname}?host={quote(str(self.socket_dir))}&port={SETTINGS['port']}"
 
     @property
     def home(self) -> Path:
@@ -190,15 +192,19 @@ class LocalPostgres:
 
     def _connect(self, account: Account) -> psycopg.Connection[Any]:
         """Return a connection as soon as the server takes one; start the server whenever none runs."""
-        end = time.monotonic() + START_LIMIT_S
+        end, reason = time.monotonic() + START_LIMIT_S, ""
         while time.monotonic() < end:
             if not self.alive():
                 self._refuse_unless_worth_another_try()
                 self._launch(account)
-            with contextlib.suppress(psycopg.OperationalError):
-                return psycopg.connect(self.url(SUPERUSER, "postgres"), autocommit=True, connect_timeout=5)
+            try:
+                return MAINTAINING.connect(self.url(SUPERUSER, "postgres"))
+            except psycopg.OperationalError as error:
+                reason = str(error).strip()
             time.sleep(POLL_S)
-        raise PostgresUnavailable(f"Postgres does not answer after {START_LIMIT_S:.0f} s; its log is {self._log()}")
+        raise PostgresUnavailable(
+            f"Postgres does not answer after {START_LIMIT_S:.0f} s ({reason}); its log is {self._log()}"
+        )
 
     def _refuse_unless_worth_another_try(self) -> None:
         """Raise PostgresUnavailable unless the start failed because backends of a killed server had not ended yet."""

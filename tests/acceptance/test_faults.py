@@ -2,7 +2,7 @@
 
 import pytest
 
-from verification.faults import clock, crash, cut, delivery, lostanswer, neighbour, poison
+from verification.faults import clock, connections, crash, cut, delivery, failover, lostanswer, neighbour, poison
 from verification.faults.campaign import Size
 from verification.faults.environment import open_environment
 
@@ -47,3 +47,12 @@ def test_a_hostile_tenant_costs_its_neighbour_no_request_no_occurrence_and_no_me
 @pytest.mark.skipif(clock.find_library() is None, reason="libfaketime is not installed")
 def test_a_clock_that_jumps_changes_nothing(here, chance):
     assert {} == faults_of(clock.run(here, Size("brief"), chance))
+
+
+def test_a_connection_that_went_bad_is_given_to_nobody(here, chance):
+    """Ended, idle for too long, silent, or of a server that takes no writes for a while."""
+    assert {} == faults_of(connections.run(here, Size("brief"), chance))
+
+
+def test_a_failover_loses_and_doubles_nothing(here, chance):
+    assert {} == faults_of(failover.run(here, Size("brief"), chance))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import psycopg
 from psycopg.sql import SQL, Identifier
@@ -56,10 +56,16 @@ class Processes:
             process.wait()
 
 
+class Urls(Protocol):
+    """A server of Postgres, or several."""
+
+    def url(self, user: str, dbname: str) -> str: ...
+
+
 class Database:
     """One of our own, ready for every process."""
 
-    def __init__(self, postgres: LocalPostgres, name: str, directory: Path, env: Mapping[str, str]) -> None:
+    def __init__(self, postgres: Urls, name: str, directory: Path, env: Mapping[str, str]) -> None:
         self.postgres = postgres
         self._env = env
         self.name = name

@@ -32,6 +32,7 @@ class RunningSystem:
     client: Client
     port: int
     limit_s: float
+    token: str
 
     def start(self, role: str) -> subprocess.Popen[bytes]:
         arguments = ["--port", str(self.port)] if role == "web" else []
@@ -57,7 +58,7 @@ def running_system(
         client = Client(f"http://127.0.0.1:{port}", token, *ids, random.Random(chance.random()))
         client.start()
         stack.callback(client.end)
-        yield RunningSystem(database, company_fixture, processes, client, port, environment.limit_s)
+        yield RunningSystem(database, company_fixture, processes, client, port, environment.limit_s, token)
 
 
 def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:

@@ -111,7 +111,7 @@ class Proxy:
 
     def __init__(self, server: Path) -> None:
         self.fault: Fault = Nothing()
-        self._server = server
+        self.server = server  # the socket to which new connections lead
         self._directory = Path(tempfile.mkdtemp(prefix="routines-wire-"))
         self._links: list[Link] = []
         self._lock = threading.Lock()
@@ -124,6 +124,11 @@ class Proxy:
     def url(self, user: str, dbname: str) -> str:
         options = "sslmode=disable&gssencmode=disable"
         return f"postgresql://{user}@/{dbname}?host={quote(str(self._directory))}&{options}"
+
+    @property
+    def links(self) -> list[Link]:
+        """The connections through us; some may have ended."""
+        return list(self._links)
 
     def heal(self) -> None:
         """Ends the connections that have gone silent, as the kernel of a client does after a while."""
@@ -148,7 +153,7 @@ class Proxy:
                 return
             server = socket.socket(socket.AF_UNIX)
             try:
-                server.connect(str(self._server))
+                server.connect(str(self.server))
             except OSError:  # Postgres is away
                 client.close()
                 server.close()

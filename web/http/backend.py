@@ -12,6 +12,7 @@ from litestar import Response
 from psycopg_pool import ConnectionPool
 
 from application.access import Caller, Principal
+from application.event_store.recorder import UNAVAILABLE
 from application.event_store.unit_of_work import UnitOfWork
 from application.execute import Executor
 from application.use_cases import read_access
@@ -180,13 +181,21 @@ class Changed(msgspec.Struct):
     position: int
 
     def read(self, read: Callable[[Connection], T]) -> T:
-        """Return what `read` finds once the models show the change. Raise Lagging, which says that it is recorded."""
+        """
+        Return what `read` finds once the models show the change.
+
+        Raise Lagging, which says that it is recorded, also when the database has gone away since.
+        """
         try:
             with self.backend.consistent_read(*self.models, position=self.position) as conn:
                 return read(conn)
         except Lagging as error:
             error.recorded = self.position
             raise
+        except UNAVAILABLE as error:
+            lagging = Lagging(self.models, 1)
+            lagging.recorded = self.position
+            raise lagging from error
 
     def answer(self, read: Callable[[Connection], T | None], status: int = 200) -> Response[T]:
         """Return the resource as it is now, with the log position in a header. Raise NotFound if it is deleted."""

@@ -14,7 +14,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.response.base import ASGIResponse
 from psycopg_pool import PoolTimeout
 
-from application.event_store.recorder import ClockDiffers, OutcomeUnknown
+from application.event_store.recorder import SESSION_ERRORS, ClockDiffers, NotRecorded, OutcomeUnknown
 from application.quotas.charge import OverQuota
 from application.secrets.key_ring import VaultClosed
 from domain.errors import Conflict, DomainError, Forbidden, InvalidField, NotFound, RuleViolation, Unauthenticated
@@ -39,6 +39,7 @@ STATUS_OF: dict[type[Exception], int] = {  # subclasses have the status of their
     OperationalError: 503,
     PoolTimeout: 503,
     psycopg.OperationalError: 503,
+    **dict.fromkeys(SESSION_ERRORS, 503),
     VaultClosed: 503,
     MapperDeserialisationError: 503,  # a newer version wrote an event that this one cannot read
     TooMany: 429,
@@ -51,6 +52,13 @@ OF_OWN_TEXT = {401, 403, 404, 405, 408, 413, 415, 429, 431, 503}
 FIELD = re.compile(r"[A-Za-z][A-Za-z0-9]{0,40}")
 MOST_FIELDS = 5  # that the reason of a refusal names
 REFUSAL = "routines.refusal"  # in the state of a request
+REASONS = {  # why Postgres has not recorded a change; for other errors none is told
+    psycopg.errors.DiskFull: "it has no room left",
+    psycopg.errors.ReadOnlySqlTransaction: "it is read-only now",
+    psycopg.errors.LockNotAvailable: "others have held for too long what the change needs",
+    psycopg.errors.QueryCanceled: "it took too long",
+    psycopg.errors.TransactionTimeout: "it took too long",
+}
 RETRY_AFTER_S = "1"
 WINDOW_S = "60"  # the period of the limits on calls
 
@@ -204,6 +212,9 @@ def described(error: Exception) -> tuple[int, str, Any]:
             return 503, "The clock of this process differs from the database's; nothing was changed", None
         case OutcomeUnknown():
             return 503, "It is not known whether the change was recorded; read it back before you repeat it", None
+        case NotRecorded():
+            reason = next((f": {text}" for kind, text in REASONS.items() if isinstance(error.__cause__, kind)), "")
+            return 503, f"The database has refused the change{reason}. Nothing was recorded; try again", None
         case _ if (status := _status(error)) == HTTPStatus.SERVICE_UNAVAILABLE:
             return status, "The database cannot be reached or is busy; try again", None
         case _:

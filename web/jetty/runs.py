@@ -9,6 +9,7 @@ from litestar.concurrency import sync_to_thread
 from litestar.di import NamedDependency
 
 from application.access import Caller
+from application.event_store.recorder import UNAVAILABLE
 from application.jetty_request_bodies import RunCreate
 from application.use_cases.jetty import collections
 from application.use_cases.jetty import trajectories as use_cases
@@ -89,9 +90,16 @@ def _started(backend: Backend, caller: Caller, task_path: TaskPath, body: RunCre
 
 
 def _shown(backend: Backend, trajectory_id: UUID) -> Trajectory | None:
-    """Return the trajectory as the read model shows it now, without waiting for the model: the caller polls."""
-    with backend.consistent_read(*MODELS, eventual=True) as conn:
-        return trajectories.one(conn, trajectory_id)
+    """
+    Return the trajectory as the read model shows it now, without waiting for the model: the caller polls.
+
+    Returns None while the database is away. It has started, so an error that says "try again" would start it twice.
+    """
+    try:
+        with backend.consistent_read(*MODELS, eventual=True) as conn:
+            return trajectories.one(conn, trajectory_id)
+    except UNAVAILABLE:
+        return None
 
 
 async def _end_of(request: JettyRequest, look: Callable[[], Awaitable[Trajectory | None]]) -> Trajectory | None:

@@ -18,12 +18,14 @@ from eventsourcing.persistence import (
     StoredEvent,
 )
 from msgspec.structs import replace
+from psycopg_pool import PoolTimeout
 
-from application.event_store.recorder import TRIES, OutcomeUnknown, PostgresRecorder
+from application.event_store.recorder import TRIES, NotRecorded, OutcomeUnknown, PostgresRecorder
 from application.event_store.store import EventStore, to_stored
 from domain.events import AgentPaused, AgentResumed, RunFired, SlotCounted
 from domain.recorded import Recorded
 from domain.values import Failed
+from projections.engine import positions
 
 NOON = datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -356,8 +358,9 @@ def test_the_times_of_the_log_never_go_back(system, log):
 class LosingPool:
     """A pool whose next connections carry out the statement and then lose the answer."""
 
-    def __init__(self, pool, losses, *, before_commit=False, meanwhile=lambda: None):
+    def __init__(self, pool, losses, *, before_commit=False, meanwhile=lambda: None, errors=()):
         self._pool, self.losses, self._before, self._meanwhile = pool, losses, before_commit, meanwhile
+        self._errors = list(errors)  # raised one after the other; a broken connection once there is none
 
     @contextmanager
     def connection(self):
@@ -373,6 +376,8 @@ class LosingPool:
                 if not pool._before:
                     conn.execute(*args, **kwargs)
                 pool._meanwhile()
+                if pool._errors:
+                    raise pool._errors.pop(0)
                 raise psycopg.OperationalError("server closed the connection unexpectedly")
 
         return Losing()
@@ -432,3 +437,64 @@ def test_a_database_that_stays_away_is_said_so(system):
         losing(system, 99, before_commit=True).append(stream(1))
 
     assert system.store.head() == 0
+
+
+PERMANENT = [
+    psycopg.errors.DiskFull,
+    psycopg.errors.LockNotAvailable,
+    psycopg.errors.QueryCanceled,
+    psycopg.errors.OutOfMemory,
+    psycopg.errors.TransactionTimeout,
+]
+PASSING = [
+    psycopg.errors.SerializationFailure,
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.ReadOnlySqlTransaction,
+    psycopg.errors.AdminShutdown,
+]
+
+
+@pytest.mark.parametrize("kind", PERMANENT)
+def test_what_postgres_reports_is_known_not_to_be_recorded(system, kind):
+    with pytest.raises(NotRecorded) as refused:
+        losing(system, 1, before_commit=True, errors=[kind("it says so")]).append(stream(1))
+
+    assert isinstance(refused.value.__cause__, kind)
+    assert system.store.head() == 0
+
+
+@pytest.mark.parametrize("kind", PASSING)
+def test_what_another_attempt_may_escape_is_tried_again(system, kind):
+    errors = [kind("it says so") for _ in range(TRIES)]
+
+    assert losing(system, TRIES - 1, before_commit=True, errors=errors).append(stream(1)) == 1
+    with pytest.raises(NotRecorded):
+        losing(system, TRIES, before_commit=True, errors=errors).append(stream(1))
+
+
+def test_an_answer_that_was_lost_stays_unknown_whatever_postgres_reports_of_the_next_attempt(system):
+    errors = [psycopg.OperationalError("server closed the connection unexpectedly"), psycopg.errors.LockNotAvailable()]
+
+    with pytest.raises(OutcomeUnknown):
+        losing(system, 2, before_commit=True, errors=errors).append(stream(1))
+
+
+def test_a_lost_connection_that_something_on_the_way_reports_is_an_unknown_outcome(system):
+    """As a proxy may: it does not know what Postgres has done."""
+    with pytest.raises(OutcomeUnknown):
+        losing(system, TRIES, errors=[psycopg.errors.ProtocolViolation()] * TRIES).append(stream(1))
+
+
+def test_a_pool_without_connections_has_recorded_nothing(system):
+    """The error has a cause, and is not its own: others follow the causes to their end."""
+
+    class Exhausted:
+        def connection(self):
+            raise PoolTimeout
+
+    pool: Any = Exhausted()
+    with pytest.raises(OperationalError) as refused:
+        EventStore(PostgresRecorder(pool)).append(stream(1))
+
+    assert not isinstance(refused.value, OutcomeUnknown)
+    assert positions.is_away(refused.value)

@@ -47,7 +47,7 @@ class MemoryVault:
     def keep(self, secrets):
         self.secrets |= {kept.id: kept.secret for kept in secrets}
 
-    def drop(self, ids):
+    def discard(self, ids):
         for id_ in ids:
             self.secrets.pop(id_, None)
 

@@ -167,6 +167,8 @@ def test_what_is_too_much_to_be_read_ahead_is_read_in_parts(  # noqa: PLR0917 it
         (psycopg.errors.ProgramLimitExceeded(), False),
         (psycopg.errors.AdminShutdown(), True),
         (psycopg.errors.TooManyConnections(), True),
+        (psycopg.errors.ReadOnlySqlTransaction(), True),
+        (psycopg.errors.DiskFull(), True),
         (psycopg.OperationalError("the connection is lost"), True),
         (ValueError(), False),
     ],

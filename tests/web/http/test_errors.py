@@ -2,12 +2,13 @@
 
 from typing import Any, cast
 
+import psycopg
 import pytest
 from eventsourcing.persistence import IntegrityError, OperationalError
 from litestar import Request
 from structlog.testing import capture_logs
 
-from application.event_store.recorder import ClockDiffers, OutcomeUnknown
+from application.event_store.recorder import SESSION_ERRORS, ClockDiffers, NotRecorded, OutcomeUnknown
 from projections.engine.positions import Lagging
 from web.http.errors import STATUS_OF, Overloaded, to_response
 
@@ -33,6 +34,31 @@ def test_what_may_be_recorded_is_not_to_be_repeated_unseen(error: Exception):
 
     assert (503, None) == (response.status_code, response.headers.get("Retry-After"))
     assert "read it back" in response.content.error
+
+
+@pytest.mark.parametrize(
+    ("cause", "reason"),
+    [
+        (psycopg.errors.DiskFull(), ": it has no room left"),
+        (psycopg.errors.ReadOnlySqlTransaction(), ": it is read-only now"),
+        (psycopg.errors.LockNotAvailable(), ": others have held for too long what the change needs"),
+        (psycopg.errors.QueryCanceled(), ": it took too long"),
+        (psycopg.errors.DeadlockDetected(), ""),
+    ],
+)
+def test_what_postgres_has_refused_may_be_tried_again_and_is_told_with_the_reason(cause, reason):
+    error = NotRecorded("refused")
+    error.__cause__ = cause
+
+    response = to_response(None, error)
+
+    assert (503, "1") == (response.status_code, response.headers.get("Retry-After"))
+    assert response.content.error == f"The database has refused the change{reason}. Nothing was recorded; try again"
+
+
+@pytest.mark.parametrize("kind", SESSION_ERRORS)
+def test_a_read_only_or_ended_session_is_no_error_of_ours(kind):
+    assert (503, "1") == ((response := to_response(None, kind())).status_code, response.headers.get("Retry-After"))
 
 
 def test_a_clock_that_differs_is_not_called_a_busy_database():

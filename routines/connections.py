@@ -1,0 +1,229 @@
+"""
+Says how every connection to Postgres is made, and pins the settings on which the code rests.
+
+A setting comes from the server, the database, the role, the URL or the PG* variables of the shell; those that would
+change what is recorded, or let work go on without end, are ours on every connection. They are sent with the start of
+the session (`options`), so that RESET and DISCARD come back to them, and `admit` verifies that they have arrived.
+
+A session that may not write is refused at once: it is of a standby, or somebody has frozen the database
+(default_transaction_read_only), as managed services do when a disk is full. It is never made writable by force.
+"""
+
+import re
+import select
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, cast
+
+import msgspec
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import ExecStatus
+from psycopg_pool import ConnectionPool
+
+PINNED = {
+    "TimeZone": "UTC",  # psycopg gives every time in the zone of the session, and so it would be recorded
+    "DateStyle": "ISO",
+    "IntervalStyle": "postgres",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "standard_conforming_strings": "on",
+    "array_nulls": "on",
+    "transform_null_equals": "off",
+    "row_security": "on",
+    "default_transaction_isolation": "read committed",  # the log takes its head row and reads what is there then
+    "default_transaction_deferrable": "off",
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",  # connections of a pool and those that LISTEN are idle for as long as nothing happens
+}
+MARK = "routines.pinned"  # a setting of our own: it is missing where something on the way has dropped the others
+# What a URL leaves out has these values, whatever PGHOST and the like say.
+UNSAID = {"host": "", "hostaddr": "", "port": "5432", "user": "", "dbname": ""}
+TRANSACTION_TIMEOUT_SINCE = 170_000  # the version of Postgres that has transaction_timeout
+REACHING = {  # notices a dead peer within seconds
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+TRUSTED_S = 1.0  # for so long after an answer a connection is handed out again without a question
+ANSWER_S = 2.0  # the longest wait for the answer to that question
+POOL_TIMEOUT_S = 5.0
+RECONNECT_TIMEOUT_S = 4.0  # the pool doubles the pauses between its tries; after so many seconds it starts over
+ARRIVED = f"SELECT current_setting('{MARK}', true), current_setting('synchronous_commit')"
+SET = "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) s(name, value)"
+MAY_WRITE = b"SHOW transaction_read_only"  # is `off` for a session that may
+UNSUPPORTED = re.compile(r"startup parameter|command-line options", re.IGNORECASE)  # PgBouncer, and RDS Proxy
+
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+class SettingsDropped(psycopg.OperationalError):
+    """Something between us and Postgres, a connection pooler, does not pass on the settings of a session."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "What answers is a connection pooler, such as PgBouncer, that does not pass on the settings of a session "
+            "(startup parameter `options`): role, time limits, time zone. Name the host and port of Postgres itself in "
+            "ROUTINES_DATABASE_URL: each process has a pool of its own, of ROUTINES_CONNECTIONS connections"
+        )
+
+
+class Session(Connection):
+    """A connection that is closed after its server has turned out to be read-only, so that nobody is given it again."""
+
+    answered_at = 0.0  # when it was last known to work
+
+    @classmethod
+    def connect(cls, *args: Any, **kwargs: Any) -> "Session":
+        """Connect as the base class does. Raises SettingsDropped where a pooler refuses our settings."""
+        try:
+            return super().connect(*args, **kwargs)
+        except psycopg.OperationalError as error:
+            if UNSUPPORTED.search(str(error)):
+                raise SettingsDropped from error
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+            self.close()
+        super().__exit__(kind, error, traceback)
+
+    def verify(self) -> None:
+        """
+        Raise psycopg.OperationalError, with the connection closed, unless it works and may write.
+
+        Asks the server at most every TRUSTED_S seconds, or when something has come that nobody asked for: mostly the
+        farewell of a server that has ended the session.
+        """
+        if time.monotonic() - self.answered_at < TRUSTED_S and not self._is_readable(0):
+            return
+        try:
+            if self._ask(MAY_WRITE) != b"off":
+                raise psycopg.OperationalError("the server has become read-only")
+        except psycopg.Error:
+            self.close()
+            raise
+        self.answered_at = time.monotonic()
+
+    def _ask(self, question: bytes) -> bytes | None:
+        """Return the first value of the answer. Raises psycopg.OperationalError after ANSWER_S, or if there is none."""
+        end = time.monotonic() + ANSWER_S
+        self.pgconn.send_query(question)
+        self.pgconn.flush()
+        value = None
+        while True:
+            while self.pgconn.is_busy():
+                if not self._is_readable(end - time.monotonic()):
+                    raise psycopg.OperationalError(f"the server has not answered within {ANSWER_S:g} s")
+                self.pgconn.consume_input()
+            if (result := self.pgconn.get_result()) is None:
+                return value
+            if result.status != ExecStatus.TUPLES_OK:
+                raise psycopg.OperationalError(result.error_message.decode(errors="replace"))
+            value = result.get_value(0, 0)
+
+    def _is_readable(self, timeout_s: float) -> bool:
+        poll = select.poll()
+        poll.register(self.pgconn.socket, select.POLLIN)
+        return bool(poll.poll(max(timeout_s, 0) * 1_000))
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What one kind of connections is pinned to, beside PINNED.
+
+    `transaction_timeout` is set where Postgres has it. `writes` says that a session which may not write is refused;
+    `durable`, that a commit is not acknowledged before it is on the disk, whatever synchronous_commit the server has.
+    """
+
+    settings: Mapping[str, str] = {}
+    transaction_timeout: str = "0"
+    application_name: str = "routines"
+    writes: bool = True
+    durable: bool = True
+
+    def connect(self, url: str) -> Session:
+        """Open a connection. Raises psycopg.OperationalError, of which SettingsDropped is a kind."""
+        session = Session.connect(url, **self.parameters(url))
+        self.admit(session)
+        return session
+
+    def parameters(self, url: str) -> dict[str, Any]:
+        """Return the arguments with which a connection to this URL is made; `options` of the URL come before ours."""
+        named = conninfo_to_dict(url)
+        settings = {MARK: "on", **PINNED, **self.settings}
+        options = [f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in settings.items()]
+        return {
+            **{name: value for name, value in UNSAID.items() if not named.get(name)},
+            **REACHING,
+            "autocommit": True,
+            "options": " ".join([str(named.get("options", "")), *options]),
+            "client_encoding": "UTF8",
+            "application_name": self.application_name,
+            "target_session_attrs": "read-write" if self.writes else "any",
+        }
+
+    def admit(self, session: Connection) -> None:
+        """
+        Verify that a new session has our settings, and set those that cannot come with its start.
+
+        Closes it and raises SettingsDropped if it has not. PGTZ and PGDATESTYLE of the shell win over `options`.
+        """
+        try:
+            mark, synchronous_commit = session.execute(ARRIVED).fetchone() or ("", "")
+            if mark != "on":
+                raise SettingsDropped
+            late = {name: PINNED[name] for name in ("TimeZone", "DateStyle")}
+            if session.info.server_version >= TRANSACTION_TIMEOUT_SINCE:
+                late["transaction_timeout"] = self.transaction_timeout
+            if self.durable and synchronous_commit == "off":
+                late["synchronous_commit"] = "on"
+            session.execute(SET, (list(late), list(late.values())))
+        except psycopg.Error:
+            session.close()
+            raise
+        cast("Session", session).answered_at = time.monotonic()
+
+
+class Pool(ConnectionPool[Connection]):
+    """
+    Hands out connections that work and may write.
+
+    Once one does not, the server has mostly ended or lost the others as well: those that lie idle are replaced at once,
+    instead of one by one by the requests that come upon them.
+    """
+
+    def __init__(self, url: str, profile: Profile, size: int) -> None:
+        super().__init__(
+            url,
+            connection_class=Session,
+            kwargs=profile.parameters(url),
+            configure=profile.admit,
+            check=self._verify,
+            min_size=2,
+            max_size=size,
+            timeout=POOL_TIMEOUT_S,
+            reconnect_timeout=RECONNECT_TIMEOUT_S,
+            open=False,
+        )
+
+    def putconn(self, conn: Connection) -> None:
+        """Take a connection back. One that has been lost, or is read-only, is closed by now."""
+        if conn.closed:
+            self.drain()
+        super().putconn(conn)
+
+    def _verify(self, conn: Connection) -> None:
+        try:
+            cast("Session", conn).verify()
+        except psycopg.Error:
+            self.drain()
+            raise

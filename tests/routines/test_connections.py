@@ -1,0 +1,221 @@
+"""Whatever the server, its roles, the URL and the shell say, connections are as the code needs them, and stay so."""
+
+import time
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import psycopg
+import pytest
+from eventsourcing.persistence import OperationalError
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.sql import SQL, Identifier, Literal
+
+from application.event_store.recorder import OutcomeUnknown
+from domain.events import AgentPaused
+from domain.recorded import Recorded
+from routines import bootstrap, connections
+from routines.connections import PINNED, Profile
+from routines.settings import Settings
+from tests.waiting import wait_for
+from verification.faults import postgres_proxy
+from verification.faults.postgres_proxy import Action
+
+CHANGED = {
+    "TimeZone": "Asia/Kolkata",
+    "DateStyle": "SQL, DMY",
+    "IntervalStyle": "iso_8601",
+    "bytea_output": "escape",
+    "extra_float_digits": "-15",
+    "standard_conforming_strings": "off",
+    "array_nulls": "off",
+    "transform_null_equals": "on",
+    "row_security": "off",
+    "default_transaction_isolation": "serializable",
+    "default_transaction_deferrable": "on",
+    "statement_timeout": "1ms",
+    "lock_timeout": "1ms",
+    "idle_in_transaction_session_timeout": "1ms",
+    "idle_session_timeout": "1ms",
+    "transaction_timeout": "1ms",
+    "synchronous_commit": "off",
+    "client_encoding": "LATIN1",
+    "search_path": "nowhere",
+    "role": "routines_auditor",
+}
+SERVICE = {
+    **PINNED,
+    "statement_timeout": "60s",
+    "lock_timeout": "5s",
+    "idle_in_transaction_session_timeout": "5s",
+    "transaction_timeout": "20s",
+    "synchronous_commit": "on",
+    "client_encoding": "UTF8",
+    "search_path": "read_models",
+    "role": "routines_service",
+}
+
+
+@pytest.fixture
+def alter(admin_url):
+    """Sets something for every new session of this database, as its owner can."""
+
+    def set_for_all(**settings):
+        writable = "-c default_transaction_read_only=off"
+        with psycopg.connect(admin_url, autocommit=True, options=writable) as admin:
+            database = Identifier(admin.info.dbname)
+            for name, value in settings.items():
+                admin.execute(SQL("ALTER DATABASE {} SET {} = {}").format(database, Identifier(name), Literal(value)))
+
+    return set_for_all
+
+
+def stream(many):
+    """A stream of so many facts, not yet recorded."""
+    id_, moment = uuid4(), datetime(2026, 3, 2, tzinfo=UTC)
+    return [
+        Recorded(stream_id=id_, version=version, at=moment, actor="system", company_id=None, event=AgentPaused())
+        for version in range(1, many + 1)
+    ]
+
+
+def values(conn, names):
+    return {name: conn.execute("SELECT current_setting(%s)", (name,)).fetchone()[0] for name in names}
+
+
+def as_shown(conn, settings):
+    """The same values in the words of Postgres."""
+    return {
+        name: conn.execute("SELECT set_config(%s, %s, true)", (name, value)).fetchone()[0]
+        for name, value in settings.items()
+        if name != "role"
+    } | {name: value for name, value in settings.items() if name == "role"}
+
+
+def test_no_setting_of_the_database_or_the_shell_reaches_a_connection(admin_url, alter, monkeypatch):
+    alter(**{name: value for name, value in CHANGED.items() if name != "role"})
+    monkeypatch.setenv("PGTZ", "Asia/Kolkata")
+    monkeypatch.setenv("PGDATESTYLE", "SQL")
+    monkeypatch.setenv("PGOPTIONS", "-c statement_timeout=1ms")
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    monkeypatch.setenv("PGAPPNAME", "psql")
+    url = make_conninfo(admin_url, options="-c work_mem=5MB -c TimeZone=Asia/Kolkata")
+    settings = Settings(database_url=url)
+
+    with bootstrap.connect(settings) as conn:
+        expected = as_shown(conn, SERVICE)
+        assert expected | {"synchronous_commit": "off"} == values(conn, SERVICE)
+        assert ("5MB", "routines") == tuple(values(conn, ["work_mem", "application_name"]).values())
+    with bootstrap.system(settings) as system, system.pool.connection() as conn:
+        assert expected == values(conn, SERVICE)
+        conn.execute("RESET ALL")
+        assert expected["statement_timeout"] == values(conn, ["statement_timeout"])["statement_timeout"]
+    with Profile().connect(url) as conn:
+        assert as_shown(conn, PINNED) == values(conn, PINNED)
+        assert ("0", "none") == tuple(values(conn, ["transaction_timeout", "role"]).values())
+
+
+def test_what_the_shell_says_of_another_postgres_is_not_asked(postgres, admin_url, monkeypatch):
+    for name, value in {
+        "PGPORT": "5433",
+        "PGHOST": "/nowhere",
+        "PGHOSTADDR": "127.0.0.1",
+        "PGDATABASE": "other",
+        "PGUSER": "other",
+        "PGTARGETSESSIONATTRS": "standby",
+    }.items():
+        monkeypatch.setenv(name, value)
+
+    with bootstrap.connect(Settings(database_url=admin_url)) as conn:
+        assert ("postgres",) == conn.execute("SELECT session_user::text").fetchone()
+    assert postgres.start().endswith("port=5432")
+
+
+def taken(pool, many):
+    """So many connections, which were taken at once and given back together."""
+    with ExitStack() as stack:
+        return {stack.enter_context(pool.connection()) for _ in range(many)}
+
+
+def test_connections_that_were_ended_are_replaced_before_anybody_is_given_them(system, admin_url):
+    """As by a restart of Postgres, or by pg_terminate_backend, at once and after a while."""
+    for pause_s in (0, connections.TRUSTED_S + 0.1):
+        before = taken(system.pool, 8)
+        with psycopg.connect(admin_url, autocommit=True) as admin:
+            admin.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        time.sleep(pause_s)
+
+        began = time.monotonic()
+        for _ in range(12):
+            with system.pool.connection() as conn:
+                assert conn not in before
+                conn.execute("SELECT 1")
+        assert time.monotonic() - began < connections.POOL_TIMEOUT_S
+
+
+def test_idle_connections_are_kept_whatever_the_server_allows_others(settings, alter):
+    alter(idle_session_timeout="1ms")
+
+    with bootstrap.system(settings) as system:
+        with system.pool.connection() as conn:
+            pid = conn.info.backend_pid
+        time.sleep(0.1)
+        with Profile().connect(settings.database_url) as conn:
+            alive = conn.execute("SELECT pid FROM pg_stat_activity WHERE application_name = 'routines'").fetchall()
+    assert (pid,) in alive
+
+
+def test_a_connection_that_has_gone_silent_is_replaced_with_all_others(postgres, system, monkeypatch):
+    monkeypatch.setattr(connections, "ANSWER_S", 0.2)
+    monkeypatch.setattr(connections, "TRUSTED_S", 0.0)
+    name = str(conninfo_to_dict(system.settings.database_url)["dbname"])
+
+    class Silence:
+        def on(self, link, _message):
+            return Action.SILENCE if link in old else Action.PASS
+
+    with (
+        postgres_proxy.between(postgres.socket_dir / ".s.PGSQL.5432") as proxy,
+        bootstrap.system(Settings(database_url=proxy.url("routines_service", name))) as far,
+    ):
+        before, old = taken(far.pool, 6), set(proxy.links)
+        proxy.fault = Silence()
+
+        began = time.monotonic()
+        with far.pool.connection() as conn:
+            assert conn not in before
+        assert time.monotonic() - began < connections.POOL_TIMEOUT_S
+        assert taken(far.pool, 6).isdisjoint(before)
+
+
+def test_a_session_that_may_not_write_is_not_opened_and_not_kept(settings, alter, monkeypatch):
+    """As of a standby; a database that somebody has frozen is not written to by force."""
+    monkeypatch.setattr(connections, "POOL_TIMEOUT_S", 0.5)
+    with bootstrap.system(settings) as system:
+        for conn in taken(system.pool, 10):
+            conn.execute("SET default_transaction_read_only = on")
+        system.store.append(stream(2))  # on another connection
+        assert 2 == system.store.head()
+
+        for conn in taken(system.pool, 10):
+            conn.execute("SET default_transaction_read_only = on")
+        alter(default_transaction_read_only="on")
+        assert appended(system) is None
+        with pytest.raises(psycopg.OperationalError, match="read-only"):
+            bootstrap.connect(settings)
+
+        alter(default_transaction_read_only="off")
+        wait_for(lambda: appended(system))
+
+
+def appended(system):
+    """None while nothing is recorded; an outcome that is not known would be raised."""
+    try:
+        return system.store.append(stream(1))
+    except OperationalError as error:
+        if isinstance(error, OutcomeUnknown):
+            raise
+        return None
