@@ -22,8 +22,10 @@ from domain.identity import FIRST_USER
 from projections import catalogue, usage
 from projections.engine import positions
 from projections.engine.read_model import SCHEMA
+from routines import migrations
 from routines.clock import DatabaseClock
-from routines.migrations import LIMITS, SERVICE, migrate
+from routines.migrations import LIMITS
+from routines.roles import SERVICE
 from routines.settings import Settings
 
 Pool = ConnectionPool[psycopg.Connection[tuple[Any, ...]]]
@@ -72,9 +74,23 @@ def prepare(settings: Settings) -> list[str]:
 
     Returns the names of the outdated read models, which the projector rebuilds while the other processes work.
     """
-    migrate(settings.database_url)
+    migrations.migrate(settings.database_url)
     with system(settings) as ready, ready.pool.connection() as conn:
         return positions.create(conn, catalogue.ALL, ready.store.after)
+
+
+def check(settings: Settings) -> None:
+    """
+    Raise CannotMigrate unless the database is as `prepare` leaves it, and psycopg.OperationalError if it is away.
+
+    Asks with the rights of the login first: the role of the service may be missing.
+    """
+    words = {"connect_timeout": CONNECT_TIMEOUT_S, "client_encoding": "UTF8"}
+    with psycopg.connect(settings.database_url, autocommit=True, **words) as conn:
+        migrations.check(conn)
+    with connect(settings) as conn:
+        if not positions.are_recorded(conn, catalogue.ALL):
+            raise migrations.CannotMigrate(migrations.IN_PART.format(conn.info.dbname))
 
 
 def make_keys(path: str) -> bool:

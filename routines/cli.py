@@ -9,8 +9,6 @@ from uuid import UUID
 import click
 import psycopg
 
-from application.secrets.key_ring import VaultClosed
-from domain.errors import NotFound
 from domain.identity import FIRST_USER
 from processes import projector as projectors
 from processes.delivery import worker as deliveries
@@ -18,7 +16,7 @@ from processes.delivery.outbound import Client
 from processes.scheduler import scheduler as schedulers
 from projections import catalogue
 from routines import bootstrap
-from routines.commands import entry, terminal
+from routines.commands import entry, failures, terminal
 from routines.commands.audit import audit
 from routines.commands.log import log
 from routines.commands.projections import projections
@@ -27,15 +25,14 @@ from routines.commands.secrets import secrets
 from routines.demo.cli import demo
 from routines.errors import CannotStart
 from routines.local.up import up as supervise
-from routines.migrations import CannotMigrate
-from routines.settings import BadSetting, from_env
+from routines.settings import from_env
 from routines.worker.cli import worker
 
 DATA_DIR = Path(".routines")
 URL = "ROUTINES_DATABASE_URL"
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=failures.Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="routines", prog_name="routines")
 def main() -> None:
     """
@@ -98,8 +95,10 @@ def _prepare(url: str) -> str | None:
         settings = from_env({**os.environ, URL: url})
         _tell_outdated(bootstrap.prepare(settings))
         return bootstrap.first_board_token(settings)
-    except (BadSetting, CannotMigrate, psycopg.OperationalError) as error:
-        raise CannotStart(str(error)) from error
+    except Exception as error:
+        if (text := failures.explain(error)) is None:
+            raise
+        raise CannotStart(text) from error
 
 
 def _tell_outdated(names: Sequence[str]) -> None:
@@ -121,11 +120,8 @@ def init() -> None:
     not exist, the command makes it: see `routines secrets --help`.
     """
     settings = entry.settings()
-    try:
-        outdated = bootstrap.prepare(settings)
-        new_keys = settings.key_file is not None and bootstrap.make_keys(settings.key_file)
-    except (CannotMigrate, VaultClosed, psycopg.OperationalError) as error:
-        raise terminal.Trouble(str(error)) from error
+    outdated = bootstrap.prepare(settings)
+    new_keys = settings.key_file is not None and bootstrap.make_keys(settings.key_file)
     token = bootstrap.first_board_token(settings)
     click.echo("The database is ready.")
     _tell_outdated(outdated)
@@ -155,11 +151,9 @@ def board_key(name: str, user_id: UUID) -> None:
     service itself give anybody a key of somebody else. For the database of `routines up`, use its URL with postgres in
     place of routines_service. `routines audit grants` shows such keys.
     """
-    with bootstrap.system(entry.settings()) as system:
+    with entry.system() as system:
         try:
             click.echo(bootstrap.another_board_token(system, name, user_id))
-        except NotFound as error:
-            raise terminal.Trouble(error.message) from error
         except psycopg.errors.InsufficientPrivilege as error:
             text = "Only the database's owner may give somebody a key: use the URL that `routines init` needs"
             raise click.ClickException(text) from error

@@ -82,11 +82,8 @@ def grants(after: int, *, show_all: bool, as_json: bool) -> None:
 @contextmanager
 def _connection() -> Iterator[Connection]:
     """Yield a connection with the rights of the login itself, not those of the service."""
-    try:
-        with psycopg.connect(entry.settings().database_url, autocommit=True, application_name="routines audit") as conn:
-            yield conn
-    except (psycopg.OperationalError, psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable) as error:
-        raise click.ClickException(str(error)) from error
+    with psycopg.connect(entry.settings().database_url, autocommit=True, application_name="routines audit") as conn:
+        yield conn
 
 
 def _with_progress(rows: Iterable[Row], last: int, *, quiet: bool) -> Iterator[Row]:

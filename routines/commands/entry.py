@@ -10,8 +10,9 @@ from types import FrameType
 
 import psycopg
 
-from routines import bootstrap, logs, migrations, telemetry
+from routines import bootstrap, logs, telemetry
 from routines.bootstrap import System
+from routines.commands import failures
 from routines.commands.terminal import Trouble
 from routines.settings import BadSetting, Settings, from_env
 
@@ -44,24 +45,31 @@ def stoppable() -> Iterator[Stop]:
 
 
 def begin(process: str) -> Settings:
-    """Check the database's version, configure the logs and traces of a long-running process, return its settings."""
+    """Check the state of the database, configure the logs and traces of a long-running process, return its settings."""
     process_settings = settings()
-    _refuse_other_version(process_settings)
+    _refuse_unprepared(process_settings)
     _collect_seldom()
     logs.configure(process_settings.log_level, process)
     telemetry.configure(process, os.environ)
     return process_settings
 
 
-def _refuse_other_version(settings: Settings) -> None:
-    """Raise Trouble when the database is of another version; one that is away is no error here."""
+def _refuse_unprepared(settings: Settings) -> None:
+    """Raise Trouble when the database is not ready for this version; one that is away is waited for later."""
     try:
-        with bootstrap.connect(settings) as conn:
-            migrations.check(conn)
-    except migrations.CannotMigrate as error:
-        raise Trouble(str(error)) from error
-    except psycopg.OperationalError:
-        pass
+        bootstrap.check(settings)
+    except psycopg.OperationalError as error:
+        if failures.is_refused_login(error):
+            raise
+
+
+@contextmanager
+def system() -> Iterator[System]:
+    """Yield the system for a command of an operator, which ends at once when the database is away or not prepared."""
+    command_settings = settings()
+    bootstrap.check(command_settings)
+    with bootstrap.system(command_settings) as ready:
+        yield ready
 
 
 def _collect_seldom() -> None:

@@ -10,7 +10,6 @@ import click
 
 from application.audit import log_reader
 from domain.recorded import Recorded
-from routines import bootstrap
 from routines.bootstrap import System
 from routines.commands import entry, terminal
 
@@ -37,7 +36,7 @@ def log(after: int, limit: int | None, company: UUID | None, stream: UUID | None
     process that decided it has stated them. It also has the time at which the database recorded the event and the login
     that wrote it; both are null for events from before the database kept them.
     """
-    with bootstrap.system(entry.settings()) as system:
+    with entry.system() as system:
         events = (
             recorded
             for recorded in system.store.history(after)

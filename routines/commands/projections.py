@@ -30,7 +30,7 @@ def status(*, as_json: bool) -> None:
     A read model is outdated when an older version of the service made its rows. The projector rebuilds it; the column
     Rebuild shows the position that the rebuild has reached.
     """
-    with bootstrap.system(entry.settings()) as system, system.pool.connection() as conn:
+    with entry.system() as system, system.pool.connection() as conn:
         standings = positions.status(conn)
     if as_json:
         terminal.echo_json(standings)
@@ -75,7 +75,7 @@ def isolated(name: str | None, *, limit: int, as_json: bool) -> None:
     `routines log --after POSITION-1 --limit 1` prints the event, and the log of the projector says what went wrong.
     Once a version of the service is installed that can take the event, `routines projections rebuild NAME` includes it.
     """
-    with bootstrap.system(entry.settings()) as system, system.pool.connection() as conn:
+    with entry.system() as system, system.pool.connection() as conn:
         events = positions.isolated(conn, limit, name)
     if as_json:
         for event in events:
@@ -100,8 +100,7 @@ def rebuild(name: str | None, *, as_json: bool) -> None:
     Requests see the old rows until the new ones are complete. A rebuild that is interrupted changes nothing.
     """
     models = [model for model in catalogue.ALL if name in (None, model.name)]
-    settings = entry.settings()
-    with bootstrap.system(settings) as system, bootstrap.connect(settings) as conn, _progress(quiet=as_json) as bars:
+    with entry.system() as system, bootstrap.connect(system.settings) as conn, _progress(quiet=as_json) as bars:
         head = system.store.head()
         for model in models:
             reached = _rebuild(conn, model, system.store.after, bars, head)

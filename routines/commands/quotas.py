@@ -8,7 +8,6 @@ import psycopg
 
 from domain.bounds.limits import Limits
 from projections import usage
-from routines import bootstrap
 from routines.commands import entry
 
 PER_MINUTE = ("max_company_events_per_minute", "max_company_bytes_per_minute")
@@ -54,7 +53,7 @@ def quotas(company: UUID | None, *, everything: bool, as_json: bool) -> None:
     The use of the last minute is read from the log, so it covers all processes together. For its refusals, each process
     counts by itself.
     """  # noqa: D301 the \b is click's
-    with bootstrap.system(entry.settings()) as system, system.pool.connection() as conn:
+    with entry.system() as system, system.pool.connection() as conn:
         usages = used(conn, system.settings.limits)
     if company is not None:
         usages = [row for row in usages if row.company_id == company]

@@ -6,14 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
-import psycopg
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from application.secrets.key_ring import CannotRetire, VaultClosed
 from application.secrets.vault import Vault
-from routines import bootstrap
 from routines.commands import entry, terminal
 
 BATCH = 1_000  # secrets that one transaction encrypts anew
@@ -122,16 +119,12 @@ def retire_key(key_id: str) -> None:
 
 @contextmanager
 def _vault() -> Iterator[Vault]:
-    settings = entry.settings()
-    if settings.key_file is None:
+    if entry.settings().key_file is None:
         raise click.ClickException(
             "ROUTINES_KEY_FILE is not set: which file holds the keys? See routines secrets --help"
         )
-    try:
-        with bootstrap.system(settings) as system:
-            yield system.vault
-    except (VaultClosed, CannotRetire, psycopg.Error) as error:
-        raise terminal.Trouble(str(error)) from error
+    with entry.system() as system:
+        yield system.vault
 
 
 def _encrypt_anew(vault: Vault, *, quiet: bool) -> int:

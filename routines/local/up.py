@@ -23,8 +23,8 @@ from routines.local.data_directory import Place
 from routines.local.private_files import give_file
 from routines.local.reach import Reach
 from routines.local.supervisor import Part, Supervisor
-from routines.migrations import SERVICE
 from routines.postgres.cluster import LocalPostgres
+from routines.roles import SERVICE
 
 PRIVILEGED_PORTS = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 POLL_S = 0.1

@@ -40,9 +40,9 @@ from routines.errors import PostgresUnavailable
 from routines.local import accounts
 from routines.local.accounts import Account
 from routines.local.private_files import OTHERS_WRITE, hand_over, locked, make_own, name_of, open_private
-from routines.migrations import AUDITOR, SERVICE
 from routines.postgres.access import HBA, Login, ident
 from routines.postgres.binaries import readable_binaries
+from routines.roles import AUDITOR, SERVICE
 
 SUPERUSER = "postgres"
 DATABASE = "routines"
@@ -339,7 +339,8 @@ def make_home(link: Path, account: Account, say: Callable[[str], None]) -> None:
     """
     Make the cluster's directory where the account can write; if that is not at `link`, make `link` a link to it.
 
-    Files in it that belong to another account or to root are given to the account.
+    Files that are at `link` already, such as a copy of another installation's, move to where the account can write. Those
+    that belong to another account or to root are given to the account.
     """
     if link.is_symlink() and not link.exists():
         raise PostgresUnavailable(
@@ -353,9 +354,14 @@ def make_home(link: Path, account: Account, say: Callable[[str], None]) -> None:
             say(f"the database in {link.resolve()} belonged to {name_of(owner)}, and now to {account.name}")
     if account.can_use(link.resolve()):
         return
-    if link.is_symlink() or any(link.iterdir()):
-        raise PostgresUnavailable(f"{link.resolve()} is out of reach of the account that has to run Postgres")
+    if link.is_symlink():
+        raise PostgresUnavailable(
+            f"{link.resolve()} is out of reach of the account {account.name}, which has to run Postgres: "
+            f"let it pass through the directories above, or move it to /var/lib and let {link} point there"
+        )
     elsewhere = Path(tempfile.mkdtemp(prefix="routines-", dir="/var/lib"))
     account.owns(elsewhere)
+    for entry in link.iterdir():
+        shutil.move(entry, elsewhere)
     link.rmdir()
     link.symlink_to(elsewhere)

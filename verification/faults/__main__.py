@@ -3,7 +3,8 @@ Fault campaigns: real processes or real connections, real Postgres, and an oracl
 
     make faults                           all of them at full size: hours
     make faults ARGS="--short"            all of them in about five minutes
-    make faults ARGS="cut kill --short"   some of: cut, kill, crash, race, clock, lostanswer, poison, delivery, neighbour
+    make faults ARGS="cut kill --short"   some of: cut, kill, crash, race, clock, lostanswer, poison, delivery, neighbour,
+                                          restore
     make faults ARGS="cut --seed 7"       the same choices again
 
 Ends with 1 if anything was lost, doubled, invented, early, half-made, or if a limit was passed.
@@ -17,7 +18,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from verification.faults import clock, crash, cut, delivery, kill, lostanswer, neighbour, poison, race
+from verification.faults import clock, crash, cut, delivery, kill, lostanswer, neighbour, poison, race, restore
 from verification.faults.campaign import Outcome, Size
 from verification.faults.environment import open_environment, tidy_when_terminated
 
@@ -31,6 +32,7 @@ CAMPAIGNS = {
     "poison": poison.run,
     "delivery": delivery.run,
     "neighbour": neighbour.run,
+    "restore": restore.run,
 }
 COLUMNS = (
     "date",
