@@ -25,6 +25,7 @@ from projections.engine.read_model import SCHEMA
 from routines import migrations
 from routines.clock import DatabaseClock
 from routines.migrations import LIMITS
+from routines.prerequisites import CannotMigrate
 from routines.roles import SERVICE
 from routines.settings import Settings
 
@@ -85,12 +86,14 @@ def check(settings: Settings) -> None:
 
     Asks with the rights of the login first: the role of the service may be missing.
     """
-    words = {"connect_timeout": CONNECT_TIMEOUT_S, "client_encoding": "UTF8"}
-    with psycopg.connect(settings.database_url, autocommit=True, **words) as conn:
+    login = psycopg.connect(
+        settings.database_url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S, client_encoding="UTF8"
+    )
+    with login as conn:
         migrations.check(conn)
     with connect(settings) as conn:
         if not positions.are_recorded(conn, catalogue.ALL):
-            raise migrations.CannotMigrate(migrations.IN_PART.format(conn.info.dbname))
+            raise CannotMigrate(migrations.IN_PART.format(conn.info.dbname))
 
 
 def make_keys(path: str) -> bool:

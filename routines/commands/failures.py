@@ -11,7 +11,7 @@ from application.secrets.key_ring import CannotRetire, VaultClosed
 from domain.errors import NotFound
 from routines.commands.terminal import Trouble
 from routines.errors import CannotStart
-from routines.migrations import CannotMigrate
+from routines.prerequisites import CannotMigrate
 from routines.settings import BadSetting
 
 TOLD = (BadSetting, CannotMigrate, CannotStart, VaultClosed, CannotRetire)  # their messages are such sentences

@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import psycopg
@@ -20,6 +21,7 @@ from routines.bootstrap import System
 from routines.cli import main
 from routines.migrations import known, migrate
 from routines.postgres.cluster import LocalPostgres
+from routines.prerequisites import LEAST_VERSION
 from routines.settings import Settings
 from tests.upgrades.structure import structure
 from verification.faults import oracle
@@ -28,6 +30,7 @@ from verification.faults.restore import copy_files, dump, dump_roles, restore, r
 
 MINUTES = 5
 SCHEDULES = 6
+OLDEST = Path(f"/usr/lib/postgresql/{LEAST_VERSION}/bin")
 LOGINS = ("postgres", "routines_service", "routines_auditor", "landlord", "neighbour")
 
 
@@ -305,6 +308,33 @@ def test_a_database_that_cannot_hold_every_text_is_refused_before_anything_is_ma
     assert "CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0" in said
     with psycopg.connect(url, client_encoding="UTF8") as conn:
         assert list(roles.KINDS) == roles.missing(conn)
+
+
+@pytest.mark.skipif(not OLDEST.exists(), reason="Debian's postgresql-15 is not installed")
+def test_everything_runs_on_the_oldest_postgres_and_a_neighbour_who_may_create_roles_is_kept_out(tmp_path, monkeypatch):
+    """Before Postgres 16 whoever may create roles may grant all of them, also those of others."""
+    monkeypatch.setenv("ROUTINES_PG_BIN", str(OLDEST))
+    server = LocalPostgres(tmp_path, durable=False, roles=LOGINS)
+    server.start()
+    try:
+        landlords(server, "landlord", "neighbour")
+        first, second = (server.url(name, f"house_of_{name}") for name in ("landlord", "neighbour"))
+        assert 0 == run(first, "init")[0]
+        code, said = run(second, "init")
+        assert (1, True) == (code, "holds another installation" in said), said
+        with psycopg.connect(second) as conn:
+            assert LEAST_VERSION == conn.info.server_version // 10_000
+            assert not roles.may_become(conn, "routines_service")
+
+        with bootstrap.system(Settings(database_url=first)) as system:
+            execute(server.url("postgres", "house_of_landlord"), "UPDATE log.rules SET max_clock_difference = NULL")
+            CompanyFixture(system).late(SCHEDULES, MINUTES)
+        verdict = fire(server.url("routines_service", "house_of_landlord"))
+        assert (0, SCHEDULES * MINUTES) == (verdict.faults, verdict.occurrences), verdict
+        assert 0 == run(server.url("routines_auditor", "house_of_landlord"), "audit", "chain")[0]
+    finally:
+        server.stop()
+        shutil.rmtree(server.home)
 
 
 def test_a_postgres_older_than_the_tests_run_on_is_refused(new_server, monkeypatch):

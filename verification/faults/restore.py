@@ -31,6 +31,7 @@ from verification.faults.environment import Database, Environment, settle, wait_
 from verification.faults.load import CompanyFixture
 
 MINUTES = 5  # that each schedule has missed
+MOMENT = "before the loss"
 AHEAD_S = 15  # within which further occurrences come due, some before the loss and some after it
 BEHIND = """
     SELECT count(*) FROM read_models.positions p, log.head h
@@ -120,7 +121,7 @@ def _lose_and_restore(environment: Environment, size: Size, chance: random.Rando
                 progress("a base backup is made")
                 time.sleep(chance.uniform(0, AHEAD_S / 3))
                 dumped = dump(database.url("postgres"), files / "dump")
-                target = system.clock()
+                _name_moment(environment.postgres)
                 time.sleep(chance.uniform(0, AHEAD_S / 3))
                 back_up(environment.postgres, files / "copy")
                 progress("a physical copy is made")
@@ -128,7 +129,7 @@ def _lose_and_restore(environment: Environment, size: Size, chance: random.Rando
                 processes.end()
         roles = dump_roles(environment.postgres)
         copy_wal(environment.postgres, files / "base")
-        _recover_to(files / "base/postgres/data", target.isoformat())
+        _recover_to_moment(files / "base/postgres/data")
         ways: dict[str, Callable[[LocalPostgres], str]] = {
             "dump and roles": lambda server: restore(dumped, server, "restored", roles=roles),
             "dump without roles": lambda server: restore(dumped, server, "restored"),
@@ -151,11 +152,17 @@ def _keep_wal(server: LocalPostgres) -> None:
         admin.execute("SELECT pg_reload_conf()")
 
 
-def _recover_to(data: Path, moment: str) -> None:
-    """Let the server end its recovery at a moment, by the WAL that is beside its files."""
+def _name_moment(server: LocalPostgres) -> None:
+    """Name the present moment in the WAL."""
+    with psycopg.connect(server.url("postgres", "postgres"), autocommit=True) as admin:
+        admin.execute("SELECT pg_create_restore_point(%s)", (MOMENT,))
+
+
+def _recover_to_moment(data: Path) -> None:
+    """Let the server end its recovery at the named moment, by the WAL that is beside its files."""
     with (data / "postgresql.auto.conf").open("a") as file:
         file.write(
-            f"restore_command = 'false'\nrecovery_target_time = '{moment}'\nrecovery_target_action = 'promote'\n"
+            f"restore_command = 'false'\nrecovery_target_name = '{MOMENT}'\nrecovery_target_action = 'promote'\n"
         )
     (data / "recovery.signal").touch()
 
