@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event as Stop
@@ -83,5 +84,11 @@ def _collect_seldom() -> None:
 def process(name: str) -> Iterator[tuple[System, Stop]]:
     """Begin a long-running process; yield the system and a flag that says when to stop."""
     process_settings = begin(name)
-    with stoppable() as stop, bootstrap.system(process_settings) as system:
-        yield system, stop
+    try:
+        with stoppable() as stop, bootstrap.system(process_settings) as system:
+            yield system, stop
+    except Exception as error:
+        if (reason := failures.explain(error)) is None:
+            raise
+        logs.log.critical("ended", reason=reason)
+        sys.exit(1)

@@ -155,10 +155,16 @@ class LocalPostgres:
             if len(bytes(path / SOCKET_NAME)) <= SOCKET_PATH_LIMIT_BYTES:
                 return path
         with contextlib.suppress(OSError):
-            if is_private(self._socket_link().readlink()):
-                return self._socket_link().readlink()
+            kept = self._socket_link().readlink()
+            if is_private(kept) and self._has_socket_in(kept):
+                return kept
         self._random_socket_dir = self._random_socket_dir or Path("/tmp", f"routines-{secrets.token_hex(8)}")  # noqa: S108
         return self._random_socket_dir
+
+    def _has_socket_in(self, directory: Path) -> bool:
+        """Return whether no other cluster has its socket there: a copy of our files has our link, too."""
+        lock = directory / f"{SOCKET_NAME}.lock"
+        return not lock.exists() or lock.read_text().splitlines()[1:2] == [str(self.data)]
 
     def _safe_socket_dirs(self) -> Iterator[Path]:
         """Yield directories in which no other account can have put anything: root's /run, a user's own directories."""
