@@ -21,9 +21,12 @@ from domain.values import EndpointSettings
 from projections import catalogue, usage
 from projections.engine import positions
 from projections.engine.read_model import SCHEMA
+from routines import migrations
 from routines.clock import DatabaseClock
 from routines.connections import Pool, Profile, Session
-from routines.migrations import LIMITS, SERVICE, TRANSACTION_LIMIT, migrate
+from routines.migrations import LIMITS, TRANSACTION_LIMIT
+from routines.prerequisites import CannotMigrate
+from routines.roles import SERVICE
 from routines.settings import Settings
 
 AS_SERVICE = {"role": SERVICE, "search_path": SCHEMA, **LIMITS}  # whatever the login
@@ -85,9 +88,22 @@ def prepare(settings: Settings) -> list[str]:
 
     Returns the names of the outdated read models, which the projector rebuilds while the other processes work.
     """
-    migrate(settings.database_url)
+    migrations.migrate(settings.database_url)
     with system(settings) as ready, ready.pool.connection() as conn:
         return positions.create(conn, catalogue.ALL, ready.store.after)
+
+
+def check(settings: Settings) -> None:
+    """
+    Raise CannotMigrate unless the database is as `prepare` leaves it, and psycopg.OperationalError if it is away.
+
+    Asks with the rights of the login first: the role of the service may be missing.
+    """
+    with READING.connect(settings.database_url) as conn:
+        migrations.check(conn)
+    with connect(settings) as conn:
+        if not positions.are_recorded(conn, catalogue.ALL):
+            raise CannotMigrate(migrations.IN_PART.format(conn.info.dbname))
 
 
 def make_keys(path: str) -> bool:

@@ -12,8 +12,6 @@ from uuid import UUID
 import click
 import psycopg
 
-from application.secrets.key_ring import VaultClosed
-from domain.errors import NotFound
 from domain.identity import FIRST_USER
 from processes import projector as projectors
 from processes.delivery import worker as deliveries
@@ -21,7 +19,7 @@ from processes.delivery.outbound import Client
 from processes.scheduler import scheduler as schedulers
 from projections import catalogue
 from routines import bootstrap
-from routines.commands import entry, terminal
+from routines.commands import entry, failures, terminal
 from routines.commands.audit import audit
 from routines.commands.database import with_database
 from routines.commands.log import log
@@ -35,12 +33,11 @@ from routines.local.data_directory import DATA_DIR, Place
 from routines.local.listening import free_port
 from routines.local.log_rotation import LogBounds
 from routines.local.up import up as supervise
-from routines.migrations import CannotMigrate
 from routines.settings import KEY_VARIABLE, URL_VARIABLE, BadSetting, Settings, from_env
 from routines.worker.cli import worker
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=failures.Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="routines", prog_name="routines")
 def main() -> None:
     """
@@ -113,8 +110,10 @@ def _prepare(key_file: str, url: str) -> str | None:
         _tell_outdated(bootstrap.prepare(settings))
         _tell_missing_keys(settings)
         return bootstrap.first_board_token(settings)
-    except (BadSetting, CannotMigrate, VaultClosed, psycopg.OperationalError) as error:
-        raise CannotStart(str(error)) from error
+    except Exception as error:
+        if (text := failures.explain(error)) is None:
+            raise
+        raise CannotStart(text) from error
 
 
 def _tell_outdated(names: Sequence[str]) -> None:
@@ -146,14 +145,9 @@ def init() -> None:
     --help`.
     """
     settings = entry.settings()
-    try:
-        outdated = bootstrap.prepare(settings)
-        _tell_missing_keys(settings)
-        new_keys = settings.key_file is not None and bootstrap.make_keys(settings.key_file)
-    except VaultClosed as error:
-        raise terminal.Trouble(f"{KEY_VARIABLE}: {error}") from error
-    except (CannotMigrate, psycopg.OperationalError) as error:
-        raise terminal.Trouble(str(error)) from error
+    outdated = bootstrap.prepare(settings)
+    _tell_missing_keys(settings)
+    new_keys = settings.key_file is not None and bootstrap.make_keys(settings.key_file)
     token = bootstrap.first_board_token(settings)
     click.echo("The database is ready.")
     _tell_outdated(outdated)
@@ -187,8 +181,6 @@ def board_key(name: str, user_id: UUID, *, settings: Settings) -> None:
     with bootstrap.system(settings) as system:
         try:
             click.echo(bootstrap.another_board_token(system, name, user_id))
-        except NotFound as error:
-            raise terminal.Trouble(error.message) from error
         except psycopg.errors.InsufficientPrivilege as error:
             text = "Only the database's owner may give somebody a key: use the URL that `routines init` needs"
             raise click.ClickException(text) from error

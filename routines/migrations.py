@@ -4,7 +4,8 @@ Brings a database up to this version: roles, numbered migrations, then the funct
 The files `application/migrations/NNNN_name.sql` are applied in order, each once and in a transaction of its own, and
 recorded in `log.migrations`. Each runs as the owner of the log; one that alters read models begins with
 `SET LOCAL ROLE routines_service`. `application/event_store/log.sql` holds what can be replaced as a whole; it is
-applied again whenever it has changed. A database of another version is recognised before anything is changed.
+applied again whenever it has changed, or when a restore has lost what it gives. A database of another version, or one that does not
+suit (prerequisites.py), is recognised before anything is changed.
 
 Several processes may run the migrations at once, and repeat them.
 """
@@ -22,12 +23,18 @@ import msgspec
 import psycopg
 from psycopg.sql import SQL, Identifier
 
+from routines import prerequisites, roles
 from routines.connections import TRANSACTION_TIMEOUT_SINCE, Profile
+from routines.prerequisites import CannotMigrate, has_table
+from routines.roles import OWNER, SERVICE
 
-OWNER, SERVICE, AUDITOR = "routines_owner", "routines_service", "routines_auditor"
 LOCK = "SELECT pg_advisory_lock(hashtext('routines migrations'))"
 VERSION = version("routines")
 GUIDE = "see docs/upgrading.md"
+IN_PART = (
+    "The database {} was restored, or is prepared in part only: run `routines init` with its owner's URL first, "
+    "which makes it whole"
+)
 FUNCTIONS = 0  # the number under which the functions and the roles are recorded
 RECORD = """
     CREATE SCHEMA IF NOT EXISTS log;
@@ -40,13 +47,20 @@ RECORD = """
     );
     GRANT USAGE ON SCHEMA log TO routines_service, routines_auditor;
     GRANT SELECT ON log.migrations TO routines_service, routines_auditor"""
-IS_RECORDED = "SELECT to_regclass('log.migrations') IS NOT NULL"
 APPLIED = "SELECT number, name, sha256, program FROM log.migrations ORDER BY number"
 NOTE = """
     INSERT INTO log.migrations (number, name, sha256, program) VALUES (%s, %s, %s, %s)
     ON CONFLICT (number) DO UPDATE
     SET name = excluded.name, sha256 = excluded.sha256, program = excluded.program, applied_at = now()"""
-NEW_ROLE = """DO $$ BEGIN CREATE ROLE {} {}; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"""
+BEGIN_AS_SERVICE = f"SET LOCAL ROLE {SERVICE}"  # begins a migration of the read models
+READ_MODEL_TABLES = ("positions", "isolated_events")
+DEFINED = re.compile(r"^CREATE OR REPLACE (?:FUNCTION|TRIGGER) (?:log\.)?(\w+)", re.MULTILINE)
+ALWAYS = re.compile(r"ENABLE ALWAYS TRIGGER (\w+)")
+IN_PLACE = """
+    SELECT p.proname FROM pg_proc p WHERE p.pronamespace = to_regnamespace('log')
+    UNION ALL SELECT t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+    WHERE c.relnamespace = to_regnamespace('log') AND NOT t.tgisinternal
+    AND t.tgenabled = CASE WHEN t.tgname = ANY(%s) THEN 'A' ELSE 'O' END"""
 LOCK_TIMEOUT = "5s"  # for a migration: while it waits for a table, everybody else waits behind it
 # These limits keep a process that is frozen or cut off from blocking the others.
 TRANSACTION_LIMIT = "20s"  # ends a transaction whose process falls silent; Postgres 17 and later have it
@@ -54,10 +68,6 @@ LIMITS = {"lock_timeout": "5s", "idle_in_transaction_session_timeout": "5s", "st
 MIGRATING = Profile()  # with the rights of the login
 
 Connection = psycopg.Connection[tuple[Any, ...]]
-
-
-class CannotMigrate(Exception):
-    """The database is not as this version needs it. The message says what to do."""
 
 
 class Migration(msgspec.Struct, frozen=True):
@@ -94,32 +104,91 @@ def known() -> list[Migration]:
 
 def migrate(url: str, migrations: Sequence[Migration] | None = None) -> None:
     """
-    Bring the database up to this version; do nothing when it is there already.
+    Bring the database up to this version and make it whole; do nothing when it is so already.
 
     Needs a user that may create roles and schemas (`url` of a superuser or the database's owner with CREATEROLE).
-    Raises CannotMigrate when the user may not, when a newer version has written, or when a migration fails.
+    Raises CannotMigrate when the user may not, when the database does not suit, when a newer version has written, or
+    when a migration fails.
     """
     migrations = known() if migrations is None else migrations
     with MIGRATING.connect(url) as conn:
+        prerequisites.refuse_unsuitable(conn)
         conn.execute(LOCK)
-        plan = _plan(_applied(conn), migrations)
-        if not plan.migrations and plan.functions is None:
-            return
         try:
-            _create_roles(conn)
+            plan = _plan(_applied(conn), migrations)
+            prerequisites.refuse_other_installation(conn, url)
+            prerequisites.refuse_unfinished_restore(conn)
+            if not plan.migrations and plan.functions is None and _is_whole(conn):
+                return
+            roles.make(conn, _limits(conn))
             with _as_owner(conn):
                 conn.execute(RECORD)
-            for migration in [*plan.migrations, *([plan.functions] if plan.functions else [])]:
-                _apply(conn, migration)
+            _apply_all(conn, plan, migrations)
         except psycopg.errors.InsufficientPrivilege as error:
-            raise CannotMigrate(f"Run `routines init` with the URL of the database's owner first ({error})") from error
+            raise CannotMigrate(_who_may(conn, error)) from error
+        except psycopg.errors.ReadOnlySqlTransaction as error:
+            raise CannotMigrate("This login may only read: unset default_transaction_read_only for it") from error
 
 
 def check(conn: Connection) -> None:
-    """Raise CannotMigrate unless the database is of this version, as every process needs it."""
-    plan = _plan(_applied(conn), known())
-    if plan.migrations or plan.functions is not None:
+    """
+    Raise CannotMigrate unless the database is whole and of this version, as every process needs it.
+
+    The connection has the rights of its login, which has to be able to act as the service.
+    """
+    database, login = conn.info.dbname, conn.info.user
+    if roles.missing(conn) or not has_table(conn, "log", "migrations"):
+        raise CannotMigrate(f"The database {database} is not prepared: run `routines init` with its owner's URL first")
+    if not roles.may_become(conn, SERVICE):
+        raise CannotMigrate(
+            f"The login {login} may not act as {SERVICE}: let the database's owner GRANT {SERVICE} TO it"
+        )
+    with conn.transaction():
+        conn.execute(BEGIN_AS_SERVICE)
+        try:
+            plan = _plan(_applied(conn), known())
+        except psycopg.errors.InsufficientPrivilege:  # a restore has lost the right to read it
+            plan = None
+    if plan is not None and (plan.migrations or plan.functions is not None):
         raise CannotMigrate(f"The database is not of version {VERSION} yet: run `routines init` of it first, {GUIDE}")
+    if plan is None or not _is_whole(conn):
+        raise CannotMigrate(IN_PART.format(database))
+
+
+def _who_may(conn: Connection, error: psycopg.Error) -> str:
+    reason = error.diag.message_primary or str(error)
+    return (
+        f"The login {conn.info.user} may not prepare this database ({reason}). Run `routines init` with the URL of the "
+        "database's owner first: of a superuser, or of one that may create roles, or to whom somebody has granted "
+        f"{OWNER} and {SERVICE}"
+    )
+
+
+def _apply_all(conn: Connection, plan: Plan, migrations: Sequence[Migration]) -> None:
+    """Apply what is planned; make the read models' schema anew if it is not whole; and set the functions and rights."""
+    pending = [migration.number for migration in plan.migrations]
+    lost: list[int] = []
+    if not _has_read_models(conn):
+        lost = [each.number for each in migrations if each.number not in pending and BEGIN_AS_SERVICE in each.text]
+    if lost:  # what is left can be dropped, since all of it is folded from the log
+        with conn.transaction():
+            conn.execute(BEGIN_AS_SERVICE)
+            conn.execute("DROP SCHEMA IF EXISTS read_models CASCADE")
+    for migration in migrations:
+        if migration.number in (*pending, *lost):
+            _apply(conn, migration)
+    _apply(conn, plan.functions or _functions())
+
+
+def _is_whole(conn: Connection) -> bool:
+    """Return whether nothing is lost of what the migrations gave: roles, rights, functions, triggers, schemas."""
+    text = _functions().text
+    names = [name for (name,) in conn.execute(IN_PLACE, (ALWAYS.findall(text),))]
+    return set(DEFINED.findall(text)) <= set(names) and _has_read_models(conn) and roles.are_whole(conn)
+
+
+def _has_read_models(conn: Connection) -> bool:
+    return all(has_table(conn, "read_models", name) for name in READ_MODEL_TABLES)
 
 
 def _plan(applied: Sequence[Applied], migrations: Sequence[Migration]) -> Plan:
@@ -186,8 +255,8 @@ def _comparable(text: str) -> list[int]:
 
 
 def _applied(conn: Connection) -> list[Applied]:
-    row = conn.execute(IS_RECORDED).fetchone()
-    return [Applied(*columns) for columns in conn.execute(APPLIED)] if row and row[0] else []
+    is_recorded = has_table(conn, "log", "migrations")
+    return [Applied(*columns) for columns in conn.execute(APPLIED)] if is_recorded else []
 
 
 def _apply(conn: Connection, migration: Migration) -> None:
@@ -222,14 +291,7 @@ def _become_owner(conn: Connection) -> None:
     conn.execute(SQL("SET LOCAL ROLE {}").format(Identifier(OWNER)))
 
 
-def _create_roles(conn: Connection) -> None:
-    for role, kind in ((OWNER, "NOLOGIN"), (SERVICE, "LOGIN"), (AUDITOR, "LOGIN")):
-        conn.execute(SQL(NEW_ROLE).format(Identifier(role), SQL(kind)))
-    database = Identifier(conn.info.dbname)
-    conn.execute(SQL("GRANT CREATE ON DATABASE {} TO {}, {}").format(database, Identifier(OWNER), Identifier(SERVICE)))
-    conn.execute(SQL("GRANT {}, {} TO CURRENT_USER").format(Identifier(OWNER), Identifier(SERVICE)))
-    limits = LIMITS | (
+def _limits(conn: Connection) -> dict[str, str]:
+    return LIMITS | (
         {"transaction_timeout": TRANSACTION_LIMIT} if conn.info.server_version >= TRANSACTION_TIMEOUT_SINCE else {}
     )
-    for name, value in limits.items():
-        conn.execute(SQL("ALTER ROLE {} SET {} = {}").format(Identifier(SERVICE), Identifier(name), value))

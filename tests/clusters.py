@@ -5,15 +5,16 @@ import subprocess
 
 
 def copying(initdb, template):
-    """`LocalPostgres._initdb`, but it keeps in `template` what it has made once."""
+    """`LocalPostgres._initdb`, but it keeps beside `template` what it has made once with the same programs."""
 
     def copy(server, binaries, account):
-        if template.exists():
-            subprocess.run(["cp", "-a", template, server.data], check=True)
+        made = template.with_name(f"{template.name}{str(binaries).replace('/', '_')}")
+        if made.exists():
+            subprocess.run(["cp", "-a", made, server.data], check=True)
             if not account.is_ours:
                 subprocess.run(["chown", "-R", f"{account.uid}:{account.gid}", server.data], check=True)
         else:
             initdb(server, binaries, account)
-            shutil.copytree(server.data, template)
+            shutil.copytree(server.data, made)
 
     return copy

@@ -26,6 +26,8 @@ from projections import catalogue
 from routines import bootstrap
 from routines.bootstrap import System
 from routines.postgres.cluster import LocalPostgres
+from routines.prerequisites import SEVERAL
+from routines.roles import OWNER
 from routines.settings import Settings
 from routines.web_server import request_threads, server
 from tests.api import Api
@@ -60,6 +62,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPostgres
     roles = ("postgres", "routines_service", "routines_auditor", "routines_owner", "web_of_acme")
     local = LocalPostgres(tmp_path_factory.mktemp("postgres"), durable=False, roles=roles)
     local.start()
+    share(local)
     yield local
     local.stop()
 
@@ -192,6 +195,12 @@ class _serving:  # noqa: N801 used as a function
         self._server.should_exit = True
         self._thread.join()
         self._socket.close()
+
+
+def share(postgres: LocalPostgres) -> None:
+    """Let several installations have a database on this server, as a superuser may."""
+    execute(postgres, "CREATE ROLE {} NOLOGIN", OWNER)
+    execute(postgres, f"ALTER ROLE {{}} SET {SEVERAL} = 'on'", OWNER)
 
 
 def execute(postgres: LocalPostgres, statement: str, *names: str) -> None:

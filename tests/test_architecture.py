@@ -53,6 +53,8 @@ SQL_IN = {
     "routines/connections.py",
     "routines/postgres/cluster.py",  # makes the database
     "routines/migrations.py",
+    "routines/prerequisites.py",
+    "routines/roles.py",
 }
 SQL = re.compile(
     r"\A\s*(SELECT\s|INSERT\s+INTO\s|UPDATE\s+\S+\s+SET\s|DELETE\s+FROM\s|TRUNCATE\s|WITH\s+\w+\s+AS\s"

@@ -1,5 +1,5 @@
--- The functions and triggers of the log, and the rights to use them. Its owner runs this file under an advisory lock whenever
--- the file has changed; migrations/ creates and alters the tables.
+-- The functions and triggers of the log, and the rights to use log and vault. Its owner runs this file under an advisory lock whenever
+-- the file has changed, or a restore has lost what it gives; migrations/ creates and alters the tables.
 -- Events are written through log.append only, which alone has the right to; the triggers refuse changes even by the owner.
 
 -- Returns the hash of a row: SHA-256 over fixed-width or length-prefixed fields, so that no two rows give the same input.
@@ -201,3 +201,5 @@ REVOKE ALL ON FUNCTION log.append, log.check_clock, log.check_grants, log.hash_o
 GRANT USAGE ON SCHEMA log TO routines_service, routines_auditor;
 GRANT SELECT ON log.events, log.head, log.rules TO routines_service, routines_auditor;
 GRANT EXECUTE ON FUNCTION log.append TO routines_service;
+GRANT USAGE ON SCHEMA vault TO routines_service;
+GRANT SELECT, INSERT, UPDATE, DELETE ON vault.secrets TO routines_service;

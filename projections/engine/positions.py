@@ -60,6 +60,11 @@ FIRST = "INSERT INTO positions (name, shape, wanted) VALUES (%s, '', %s) ON CONF
 WANT = """
     INSERT INTO positions (name, shape, wanted) VALUES (%s, '', %s)
     ON CONFLICT (name) DO UPDATE SET wanted = excluded.wanted WHERE positions.wanted IS DISTINCT FROM excluded.wanted"""
+INDEXES = "SELECT tablename, count(*) FROM pg_indexes WHERE schemaname = %s GROUP BY tablename"
+FORGET = """
+    UPDATE positions SET shape = ''
+    WHERE shape <> '' AND (name = ANY(%s) OR position > (SELECT position FROM log.head))"""
+NAMES_AND_END = "SELECT array_agg(name), coalesce(max(position), 0) <= (SELECT position FROM log.head) FROM positions"
 RESHAPE = "UPDATE positions SET shape = %s, rebuilt_to = NULL WHERE name = %s"
 # Skips a locked row, since the process that moves the model holds it: the progress is noted the next time.
 NOTE_PROGRESS = f"""
@@ -165,9 +170,11 @@ def create(conn: Connection, models: Sequence[ReadModel], read: Read) -> list[st
     Record which read models this version wants, and make their tables in an installation that has no events yet.
 
     In any other installation, models that are new or have another schema hash are left to `rebuild_outdated`, so that
-    starting does not wait until the whole log is folded. Returns the names of these models.
+    starting does not wait until the whole log is folded. So are those that a restore has left without a table or an
+    index, or beyond the end of an older log. Returns the names of these models.
     """
     with _alone(conn, "read models"):
+        conn.execute(FORGET, (_incomplete(conn, models),))
         for model in models:
             conn.execute(WANT, (model.name, model.schema_hash))
         outdated_models = outdated(conn, models)
@@ -176,6 +183,23 @@ def create(conn: Connection, models: Sequence[ReadModel], read: Read) -> list[st
                 rebuild(conn, model, read)
             outdated_models = []
     return [model.name for model in outdated_models]
+
+
+def _incomplete(conn: Connection, models: Sequence[ReadModel]) -> list[str]:
+    """Return the models that lack a table or an index; each table has one index for its key."""
+    present: dict[str, int] = dict(conn.execute(INDEXES, (SCHEMA,)).fetchall())
+    return [
+        model.name
+        for model in models
+        if sum(present.get(table.name, 0) for table in model.tables)
+        < len(model.tables) + model.schema.count(" INDEX ON ")
+    ]
+
+
+def are_recorded(conn: Connection, models: Sequence[ReadModel]) -> bool:
+    """Return whether `create` has recorded these models, and none is beyond the end of the log."""
+    names, is_within = conn.execute(NAMES_AND_END).fetchone() or ([], False)
+    return is_within and {model.name for model in models} <= set(names or [])
 
 
 def advance(conn: Connection, models: Sequence[ReadModel], read: Read, limit: int = BATCH) -> int:

@@ -20,7 +20,7 @@ from click.core import ParameterSource
 from routines import bootstrap
 from routines.commands import terminal
 from routines.local.data_directory import DATA_DIR, NotRunning, read_state
-from routines.migrations import SERVICE
+from routines.roles import SERVICE
 from routines.settings import KEY_VARIABLE, URL_VARIABLE, BadSetting, Settings, describe_database, from_env
 
 CANNOT_BECOME = "permission denied to set role"  # of Postgres's message for a login that is not in the role
@@ -65,12 +65,9 @@ def with_database(*, is_owner: bool = False, is_service: bool = True) -> Callabl
 
 @contextmanager
 def entered_as_login(settings: Settings) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-    """Yield a connection with the rights of the login itself. Raises Trouble when it cannot enter or may not read."""
-    try:
-        with bootstrap.connect_as_login(settings) as conn:
-            yield conn
-    except (psycopg.OperationalError, psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable) as error:
-        raise terminal.Trouble(str(error)) from error
+    """Yield a connection with the rights of the login itself."""
+    with bootstrap.connect_as_login(settings) as conn:
+        yield conn
 
 
 def _settings(database: str | None, data_dir: Path, *, is_owner: bool) -> Settings:
@@ -112,12 +109,12 @@ def _say(settings: Settings, how: str) -> None:
 
 
 def _check_service(settings: Settings) -> None:
-    """Raise Trouble with Postgres's own reason when the login cannot enter as the service."""
+    """Raise Trouble when the login cannot enter as the service, or CannotMigrate when the database is not prepared."""
     try:
-        bootstrap.connect(settings).close()
+        bootstrap.check(settings)
     except psycopg.OperationalError as error:
         if CANNOT_BECOME not in str(error):
-            raise terminal.Trouble(str(error)) from error
+            raise
         raise terminal.Trouble(
             f"The login of {describe_database(settings.database_url)} may not act as {SERVICE}, which this command "
             "needs; an auditor's login is enough for `routines log` and `routines audit`"

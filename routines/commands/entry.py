@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event as Stop
@@ -10,8 +11,9 @@ from types import FrameType
 
 import psycopg
 
-from routines import bootstrap, logs, migrations, telemetry
+from routines import bootstrap, logs, telemetry
 from routines.bootstrap import System
+from routines.commands import failures
 from routines.commands.terminal import Trouble
 from routines.connections import SettingsDropped
 from routines.settings import BadSetting, Settings, from_env
@@ -45,24 +47,22 @@ def stoppable() -> Iterator[Stop]:
 
 
 def begin(process: str) -> Settings:
-    """Check the database's version, configure the logs and traces of a long-running process, return its settings."""
+    """Check the state of the database, configure the logs and traces of a long-running process, return its settings."""
     process_settings = settings()
-    _refuse_other_version(process_settings)
+    _refuse_unprepared(process_settings)
     _collect_seldom()
     logs.configure(process_settings.log_level, process)
     telemetry.configure(process, os.environ)
     return process_settings
 
 
-def _refuse_other_version(settings: Settings) -> None:
-    """Raise Trouble when the database is of another version; one that is away is no error here."""
+def _refuse_unprepared(settings: Settings) -> None:
+    """Raise Trouble when the database is not ready for this version; one that is away is waited for later."""
     try:
-        with bootstrap.connect(settings) as conn:
-            migrations.check(conn)
-    except (migrations.CannotMigrate, SettingsDropped) as error:
-        raise Trouble(str(error)) from error
-    except psycopg.OperationalError:
-        pass
+        bootstrap.check(settings)
+    except psycopg.OperationalError as error:
+        if isinstance(error, SettingsDropped) or failures.is_refused_login(error):
+            raise
 
 
 def _collect_seldom() -> None:
@@ -76,5 +76,11 @@ def _collect_seldom() -> None:
 def process(name: str) -> Iterator[tuple[System, Stop]]:
     """Begin a long-running process; yield the system and a flag that says when to stop."""
     process_settings = begin(name)
-    with stoppable() as stop, bootstrap.system(process_settings) as system:
-        yield system, stop
+    try:
+        with stoppable() as stop, bootstrap.system(process_settings) as system:
+            yield system, stop
+    except Exception as error:
+        if (reason := failures.explain(error)) is None:
+            raise
+        logs.log.critical("ended", reason=reason)
+        sys.exit(1)

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
-import psycopg
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from application.secrets.key_ring import CannotRetire, KeyRing, VaultClosed
+from application.secrets.key_ring import KeyRing
 from application.secrets.vault import Vault
 from routines import bootstrap
 from routines.commands import terminal
@@ -136,22 +135,16 @@ def new_file() -> None:
     file that ROUTINES_KEY_FILE names, and refuses if there is one. The processes use it at once.
     """
     ring = KeyRing(_key_file(os.environ.get(KEY_VARIABLE)))
-    try:
-        if not ring.create():
-            raise click.ClickException(f"{ring.path} is there: it holds keys, so it is not replaced")
-    except VaultClosed as error:
-        raise terminal.Trouble(str(error)) from error
+    if not ring.create():
+        raise click.ClickException(f"{ring.path} is there: it holds keys, so it is not replaced")
     terminal.echo(f"{ring.path} holds the new key {ring.ids()[0]}: keep a copy apart from the database's.")
 
 
 @contextmanager
 def _vault(settings: Settings) -> Iterator[Vault]:
     _key_file(settings.key_file)
-    try:
-        with bootstrap.system(settings) as system:
-            yield system.vault
-    except (VaultClosed, CannotRetire, psycopg.Error) as error:
-        raise terminal.Trouble(str(error)) from error
+    with bootstrap.system(settings) as system:
+        yield system.vault
 
 
 def _key_file(path: str | None) -> str:

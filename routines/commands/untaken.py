@@ -1,7 +1,6 @@
 """`routines untaken`: whose work nobody takes."""
 
 import click
-import psycopg
 
 from projections import open_work
 from routines import bootstrap
@@ -20,11 +19,8 @@ def untaken(*, as_json: bool, settings: Settings) -> None:
     An agent is shown when an issue of it has been `todo` for an hour, a collection when a trajectory of it has been
     `pending` for an hour: most likely no worker of theirs runs. Health and metrics count them.
     """
-    try:
-        with bootstrap.system(settings) as system, system.pool.connection() as conn:
-            rows = open_work.untaken(conn, system.clock())
-    except psycopg.Error as error:
-        raise terminal.Trouble(str(error)) from error
+    with bootstrap.system(settings) as system, system.pool.connection() as conn:
+        rows = open_work.untaken(conn, system.clock())
     for row in rows:
         if as_json:
             terminal.echo_json(row)

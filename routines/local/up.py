@@ -26,8 +26,8 @@ from routines.local.log_rotation import LogBounds
 from routines.local.private_files import give_file
 from routines.local.reach import Reach
 from routines.local.supervisor import LOGS, Part, Supervisor
-from routines.migrations import SERVICE
 from routines.postgres.cluster import SUPERUSER, LocalPostgres
+from routines.roles import SERVICE
 from routines.settings import KEY_VARIABLE, URL_VARIABLE, describe_database
 
 POLL_S = 0.1

@@ -41,9 +41,9 @@ from routines.errors import PostgresUnavailable
 from routines.local import accounts
 from routines.local.accounts import Account
 from routines.local.private_files import OTHERS_WRITE, hand_over, locked, make_own, name_of, open_private
-from routines.migrations import AUDITOR, SERVICE
 from routines.postgres.access import HBA, Login, ident
 from routines.postgres.binaries import readable_binaries
+from routines.roles import AUDITOR, SERVICE
 
 SUPERUSER = "postgres"
 DATABASE = "routines"
@@ -157,10 +157,16 @@ class LocalPostgres:
             if len(bytes(path / SOCKET_NAME)) <= SOCKET_PATH_LIMIT_BYTES:
                 return path
         with contextlib.suppress(OSError):
-            if is_private(self._socket_link().readlink()):
-                return self._socket_link().readlink()
+            kept = self._socket_link().readlink()
+            if is_private(kept) and self._has_socket_in(kept):
+                return kept
         self._random_socket_dir = self._random_socket_dir or Path("/tmp", f"routines-{secrets.token_hex(8)}")  # noqa: S108
         return self._random_socket_dir
+
+    def _has_socket_in(self, directory: Path) -> bool:
+        """Return whether no other cluster has its socket there: a copy of our files has our link, too."""
+        lock = directory / f"{SOCKET_NAME}.lock"
+        return not lock.exists() or lock.read_text().splitlines()[1:2] == [str(self.data)]
 
     def _safe_socket_dirs(self) -> Iterator[Path]:
         """Yield directories in which no other account can have put anything: root's /run, a user's own directories."""
@@ -346,7 +352,8 @@ def make_home(link: Path, account: Account, say: Callable[[str], None]) -> None:
     """
     Make the cluster's directory where the account can write; if that is not at `link`, make `link` a link to it.
 
-    Files in it that belong to another account or to root are given to the account.
+    Files that are at `link` already, such as a copy of another installation's, move to where the account can write. Those
+    that belong to another account or to root are given to the account.
     """
     if link.is_symlink() and not link.exists():
         raise PostgresUnavailable(
@@ -360,12 +367,14 @@ def make_home(link: Path, account: Account, say: Callable[[str], None]) -> None:
             say(f"the database in {link.resolve()} belonged to {name_of(owner)}, and now to {account.name}")
     if account.can_use(link.resolve()):
         return
-    if link.is_symlink() or any(link.iterdir()):
+    if link.is_symlink():
         raise PostgresUnavailable(
             f"{link.resolve()} is out of reach of the account {account.name}, which has to run Postgres: "
-            f"move it to a directory that {account.name} can enter, and make {link} a link to it"
+            f"move it to a directory that {account.name} can enter, such as one in /var/lib, and make {link} a link to it"
         )
     elsewhere = Path(tempfile.mkdtemp(prefix="routines-", dir="/var/lib"))
     account.owns(elsewhere)
+    for entry in link.iterdir():
+        shutil.move(entry, elsewhere)
     link.rmdir()
     link.symlink_to(elsewhere)

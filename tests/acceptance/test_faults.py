@@ -2,7 +2,18 @@
 
 import pytest
 
-from verification.faults import clock, connections, crash, cut, delivery, failover, lostanswer, neighbour, poison
+from verification.faults import (
+    clock,
+    connections,
+    crash,
+    cut,
+    delivery,
+    failover,
+    lostanswer,
+    neighbour,
+    poison,
+    restore,
+)
 from verification.faults.campaign import Size
 from verification.faults.environment import open_environment
 
@@ -36,6 +47,11 @@ def test_a_trigger_that_cannot_be_carried_out_fails_alone(here, chance):
 
 def test_a_killed_delivery_process_loses_no_message_though_every_third_connection_drops(here, chance):
     assert {} == faults_of(delivery.run(here, Size("brief"), chance))
+
+
+def test_a_server_that_is_set_back_to_a_moment_goes_on_from_there(here, chance):
+    """The other ways to restore are in tests/routines/test_restore.py."""
+    assert {} == faults_of(restore.run(here, Size("brief"), chance))
 
 
 def test_a_hostile_tenant_costs_its_neighbour_no_request_no_occurrence_and_no_message(here, chance):

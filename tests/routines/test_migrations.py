@@ -12,8 +12,9 @@ from psycopg.sql import SQL, Identifier
 
 from routines import bootstrap, migrations
 from routines.cli import main
-from routines.migrations import CannotMigrate, Migration, known, migrate
+from routines.migrations import Migration, known, migrate
 from routines.postgres.cluster import LocalPostgres
+from routines.prerequisites import CannotMigrate
 from routines.settings import Settings
 from tests.upgrades.structure import structure
 

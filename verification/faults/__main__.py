@@ -4,7 +4,7 @@ Fault campaigns: real processes or real connections, real Postgres, and an oracl
     make faults                           all of them at full size: hours
     make faults ARGS="--short"            all of them in about five minutes
     make faults ARGS="cut kill --short"   some of: cut, kill, crash, race, clock, lostanswer, poison, delivery, neighbour, disk,
-                                          connections, failover
+                                          connections, failover, restore
     make faults ARGS="cut --seed 7"       the same choices again
 
 Ends with 1 if anything was lost, doubled, invented, early, half-made, or if a limit was passed.
@@ -31,6 +31,7 @@ from verification.faults import (
     neighbour,
     poison,
     race,
+    restore,
 )
 from verification.faults.campaign import Outcome, Size
 from verification.faults.environment import open_environment, tidy_when_terminated
@@ -48,6 +49,7 @@ CAMPAIGNS = {
     "disk": disk.run,
     "connections": connections.run,
     "failover": failover.run,
+    "restore": restore.run,
 }
 COLUMNS = (
     "date",

@@ -20,6 +20,8 @@ from psycopg.sql import SQL, Identifier
 
 from routines import bootstrap
 from routines.postgres.cluster import SOCKET_NAME, LocalPostgres
+from routines.prerequisites import SEVERAL
+from routines.roles import OWNER
 from routines.settings import Settings
 from verification.faults import oracle
 
@@ -39,12 +41,15 @@ class Processes:
         self.running: list[subprocess.Popen[bytes]] = []
 
     def start(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
-        env = {**os.environ, "ROUTINES_DATABASE_URL": self.url, **self.env}
         argv = [sys.executable, "-m", "routines", name, *arguments]
         with (self.logs / f"{name}.log").open("ab") as log:
-            process = subprocess.Popen(argv, env=env, stdout=log, stderr=log)
+            process = subprocess.Popen(argv, env=self.environment(), stdout=log, stderr=log)
         self.running.append(process)
         return process
+
+    def environment(self, url: str | None = None) -> dict[str, str]:
+        """The variables of a process; `url` for another login."""
+        return {**os.environ, "ROUTINES_DATABASE_URL": url or self.url, **self.env}
 
     def init(self) -> None:
         if code := self.start("init").wait(LIMIT_S):
@@ -115,7 +120,7 @@ class Environment:
         name = f"faults_{next(numbers)}"
         directory = self.directory / name
         directory.mkdir()
-        with self._admin() as admin:
+        with self.admin() as admin:
             admin.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
         found = Database(self.postgres, name, directory, self.env)
         bootstrap.make_keys(found.key_file)
@@ -125,10 +130,10 @@ class Environment:
         try:
             yield found
         finally:
-            with self._admin() as admin:
+            with self.admin() as admin:
                 admin.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
 
-    def _admin(self) -> psycopg.Connection[Any]:
+    def admin(self) -> psycopg.Connection[Any]:
         return psycopg.connect(self.postgres.url("postgres", "postgres"), autocommit=True)
 
 
@@ -138,6 +143,9 @@ def open_environment() -> Iterator[Environment]:
     made = Environment()
     try:
         made.postgres.start()
+        with made.admin() as admin:  # each campaign is an installation of its own
+            admin.execute(SQL("CREATE ROLE {} NOLOGIN").format(Identifier(OWNER)))
+            admin.execute(SQL("ALTER ROLE {} SET {} = 'on'").format(Identifier(OWNER), SQL(SEVERAL)))
         yield made
     finally:
         made.postgres.stop()

@@ -18,7 +18,7 @@ from typing import Any
 
 from application.audit import log_reader
 from routines import bootstrap
-from routines.migrations import SERVICE
+from routines.roles import SERVICE
 from verification.faults import postgres_proxy
 from verification.faults.campaign import Outcome, Progress, Size, noting_standstill
 from verification.faults.connections import Prober, fires

@@ -219,6 +219,24 @@ def test_a_directory_out_of_reach_holds_a_link_to_the_data(root, monkeypatch):
     subprocess.run(["rm", "-rf", reachable], check=True)
 
 
+def test_a_copy_of_the_files_beside_the_running_original_has_a_socket_of_its_own(root, tmp_path, monkeypatch):
+    """Also where the path is too long for a socket, so that a link in the files says where it is."""
+    monkeypatch.setattr(LocalPostgres, "_safe_socket_dirs", lambda _: iter(()))
+    monkeypatch.setattr(cluster, "is_private", lambda _: True)
+    original, copy = LocalPostgres(root, durable=False), LocalPostgres(tmp_path / "copy", durable=False)
+    original.start()
+    copy.root.joinpath("postgres").mkdir(parents=True)
+    subprocess.run(["cp", "-a", f"{original.home}/.", copy.root / "postgres"], check=True)
+
+    copy.start()
+
+    assert original.socket_dir != copy.socket_dir
+    for server in (original, copy):
+        assert (str(server.data),) == execute(server, "SHOW data_directory")
+        server.stop()
+    subprocess.run(["rm", "-rf", copy.home], check=True)
+
+
 @as_root
 def test_binaries_out_of_reach_are_copied_to_the_data(root, monkeypatch):
     directory = binaries.find_binaries()

@@ -1,0 +1,93 @@
+"""What a command says instead of a traceback: one sentence about what failed, and the way out."""
+
+import re
+
+import click
+import psycopg
+from eventsourcing.persistence import PersistenceError
+from psycopg import errors
+
+from application.secrets.key_ring import CannotRetire, VaultClosed
+from domain.errors import NotFound
+from routines.commands.terminal import Trouble
+from routines.connections import SettingsDropped
+from routines.errors import CannotStart
+from routines.prerequisites import CannotMigrate
+from routines.settings import BadSetting
+
+TOLD = (
+    BadSetting,
+    CannotMigrate,
+    CannotStart,
+    SettingsDropped,
+    VaultClosed,
+    CannotRetire,
+)  # their messages are such sentences
+# Answers of a server to a login that will not change by waiting, as Postgres words them in English, and the way out.
+REFUSED_LOGINS = {
+    r'database ".*" does not exist': "make it (CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0), or correct its name in"
+    " ROUTINES_DATABASE_URL",
+    r'role ".*" does not exist': "make the login, or correct its name in ROUTINES_DATABASE_URL",
+    r"authentication failed|no password supplied|no pg_hba\.conf entry": "correct the user and the password in ROUTINES_DATABASE_URL, or let"
+    " pg_hba.conf admit them",
+    r"permission denied|not permitted to log in": "let the database's owner GRANT the login what it lacks, or take another"
+    " login in ROUTINES_DATABASE_URL",
+}
+UNREACHED = "is it running, and is ROUTINES_DATABASE_URL its address?"
+UNPREPARED = (errors.UndefinedTable, errors.InvalidSchemaName, errors.UndefinedFunction, errors.UndefinedColumn)
+BUSY = (errors.LockNotAvailable, errors.QueryCanceled, errors.DeadlockDetected, errors.SerializationFailure)
+
+
+class Group(click.Group):
+    """A group of commands that end with a sentence when something outside of the program has failed."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command. Raises Trouble, which click prints, in place of an error that has a sentence."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if (text := explain(error)) is None:
+                raise
+            raise Trouble(text) from error
+
+
+def explain(error: Exception) -> str | None:
+    """Return the sentence about an error; None when the program itself may be at fault."""
+    if isinstance(error, TOLD):
+        return str(error)
+    match error:
+        case NotFound():
+            return error.message
+        case PersistenceError(__cause__=Exception() as cause):
+            return explain(cause)
+        case psycopg.Error():
+            return _of_postgres(error)
+        case OSError(filename=str() as name) if not isinstance(error, click.ClickException):
+            return f"{name}: {error.strerror}"
+    return None
+
+
+def is_refused_login(error: psycopg.OperationalError) -> bool:
+    """Return whether the server answered, and waiting will not make it admit the login."""
+    return error.sqlstate is None and _way_in(str(error)) is not None
+
+
+def _of_postgres(error: psycopg.Error) -> str:
+    if error.sqlstate is None:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return f"Postgres cannot be used ({reason}): {_way_in(str(error)) or UNREACHED}"
+    reason = error.diag.message_primary or str(error)
+    match error:
+        case errors.InsufficientPrivilege():
+            return f"This login may not do that ({reason}): take a login in ROUTINES_DATABASE_URL that may"
+        case errors.ReadOnlySqlTransaction():
+            return f"Postgres takes no changes here ({reason}): take the address of the primary, not of a standby"
+    if isinstance(error, UNPREPARED):
+        return f"The database is not prepared ({reason}): run `routines init` with its owner's URL first"
+    if isinstance(error, BUSY):
+        return f"Postgres was busy and nothing was changed ({reason}): try again"
+    return f"Postgres has refused it: {reason}"
+
+
+def _way_in(reason: str) -> str | None:
+    return next((way for pattern, way in REFUSED_LOGINS.items() if re.search(pattern, reason)), None)

@@ -1,0 +1,146 @@
+"""No command ends with a traceback: it says in a sentence what failed, and the way out."""
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import click
+import psycopg
+import pytest
+from click.testing import CliRunner
+from eventsourcing.persistence import OperationalError as Unreachable
+from psycopg.sql import SQL, Identifier
+
+from routines.cli import main
+from routines.commands import failures
+from routines.migrations import known, migrate
+
+PROCESSES = ("web", "scheduler", "projector", "delivery")
+READERS = ("projections status", "projections isolated", "projections rebuild", "log", "quotas")
+SECRETS = ("secrets status", "secrets rotate-key", "secrets retire-key one")
+AUDITS = ("audit chain", "audit grants")
+COMMANDS = ("init", "board-key", *PROCESSES, *READERS, *SECRETS, *AUDITS)
+OF_NO_DATABASE = ("up", "worker", "demo")
+INIT = "run `routines init`"
+
+
+def leaves(group: click.Group, *path: str) -> Iterator[str]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from leaves(command, *path, name)
+        else:
+            yield " ".join((*path, name))
+
+
+def run(url, command, key_file):
+    env = {"ROUTINES_DATABASE_URL": url, "ROUTINES_KEY_FILE": str(key_file)}
+    done = CliRunner().invoke(main, command.split(), env=env)
+    assert done.exception is None or isinstance(done.exception, SystemExit), (command, done.exception)
+    assert "Traceback" not in done.output
+    return done.exit_code, done.output
+
+
+@pytest.fixture
+def says(tmp_path):
+    """Which of the commands do not end with 1 and a sentence that holds the words."""
+
+    def ask(url, commands, *words):
+        answers = {command: run(url, command, tmp_path / "secret.keys") for command in commands}
+        return {
+            command: said
+            for command, (code, said) in answers.items()
+            if code != 1 or not said.startswith("Error: ") or not all(word in said for word in words)
+        }
+
+    return ask
+
+
+@pytest.fixture
+def empty(postgres) -> Iterator[str]:
+    """The superuser's URL of a database with nothing in it."""
+    name = f"test_{uuid4().hex}"
+    with psycopg.connect(postgres.url("postgres", "postgres"), autocommit=True) as admin:
+        admin.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
+        yield postgres.url("postgres", name)
+        admin.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+
+
+def test_every_command_is_tried():
+    named = {command.removesuffix(" one") for command in COMMANDS} | set(OF_NO_DATABASE)
+
+    assert named == set(leaves(main))
+
+
+def test_a_server_that_does_not_answer(says):
+    """The processes wait for it."""
+    url = "postgresql://routines_service@127.0.0.1:1/routines"
+
+    assert {} == says(url, [name for name in COMMANDS if name not in PROCESSES], "Connection refused", "is it running")
+
+
+def test_a_database_that_does_not_exist(says, postgres):
+    url = postgres.url("postgres", "nowhere")
+
+    assert {} == says(url, COMMANDS, 'database "nowhere" does not exist', "CREATE DATABASE")
+
+
+def test_a_login_that_the_server_refuses(says, postgres):
+    assert {} == says(postgres.url("nobody"), COMMANDS, "authentication failed", "correct the user and the password")
+
+
+def test_a_database_that_is_not_prepared(says, empty):
+    assert {} == says(empty, [name for name in COMMANDS if name != "init"], INIT)
+
+
+def test_a_database_that_is_prepared_in_part(says, empty):
+    """Audits need no more than the log."""
+    migrate(empty, known()[:3])
+
+    assert {} == says(empty, [name for name in COMMANDS if name not in ("init", *AUDITS)], INIT)
+
+
+def test_a_database_of_a_newer_version(says, admin_url):
+    """Audits read the log of any version."""
+    with psycopg.connect(admin_url, autocommit=True) as conn:
+        conn.execute("INSERT INTO log.migrations VALUES (9, '0009_next', 'hash', '9.1.0')")
+
+    assert {} == says(admin_url, [name for name in COMMANDS if name not in AUDITS], "Install 9.1.0 or later")
+
+
+def test_a_login_without_the_rights(says, admin_url):
+    url = admin_url.replace("postgres@", "routines_auditor@")
+
+    of_service = [name for name in COMMANDS if name not in ("init", *AUDITS)]
+    assert {} == says(url, of_service, "routines_auditor may not act as routines_service", "GRANT")
+    with psycopg.connect(admin_url, autocommit=True) as conn:
+        conn.execute("UPDATE log.migrations SET sha256 = 'older', program = '0.0.1' WHERE number = 0")
+    assert {} == says(url, ["init"], "may not prepare this database", "owner first")
+    with psycopg.connect(admin_url, autocommit=True) as conn:
+        conn.execute("REVOKE ALL ON SCHEMA log FROM routines_auditor")
+    assert {} == says(url, AUDITS, "This login may not do that")
+
+
+def test_a_key_file_that_is_missing(says, settings):
+    assert {} == says(settings.database_url, SECRETS, "The secrets cannot be opened now", "secret.keys")
+
+
+def test_what_happens_in_the_middle_of_the_work_is_a_sentence_too():
+    def raised(error: type[psycopg.Error], text: str) -> psycopg.Error:
+        return error(text)
+
+    sentences = {
+        "Postgres takes no changes here (read-only)": raised(psycopg.errors.ReadOnlySqlTransaction, "read-only"),
+        "Postgres was busy and nothing was changed (lock)": raised(psycopg.errors.LockNotAvailable, "lock"),
+        "Postgres has refused it: disk full": raised(psycopg.errors.DiskFull, "disk full"),
+        "Postgres cannot be used (gone): is it running": raised(psycopg.OperationalError, "gone"),
+        "correct the user and the password": raised(
+            psycopg.OperationalError, 'FATAL:  password authentication failed for user "x"'
+        ),
+        "/etc/keys: Permission denied": PermissionError(13, "Permission denied", "/etc/keys"),
+    }
+    for text, error in sentences.items():
+        assert text in (failures.explain(error) or "")
+        wrapped = Unreachable(str(error))
+        wrapped.__cause__ = error
+        assert failures.explain(error) == failures.explain(wrapped)
+
+    assert failures.explain(KeyError("a fault of the program")) is None
