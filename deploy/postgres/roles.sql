@@ -5,6 +5,7 @@
 --     ADMIN_PASSWORD=... PARTS_PASSWORD=... psql --dbname postgres --file deploy/postgres/roles.sql
 
 \set ON_ERROR_STOP on
+SET client_min_messages = warning;  -- no notices of what is there already
 \getenv admin_password ADMIN_PASSWORD
 \getenv parts_password PARTS_PASSWORD
 
