@@ -8,11 +8,15 @@ import httpx
 import psycopg
 import pytest
 
+from routines.local import accounts
+from routines.postgres.cluster import LocalPostgres
 from tests import waiting
 from tests.acceptance.running_system import running_system
 from tests.deploy.machine import Machine
 
-STEP = re.compile(r"^#{2,3} (?P<heading>[^\n]+)$|^```bash\n# as (?P<account>[^\n]+)\n(?P<script>.*?)^```$", re.MULTILINE | re.DOTALL)
+STEP = re.compile(
+    r"^#{2,3} (?P<heading>[^\n]+)$|^```bash\n# as (?P<account>[^\n]+)\n(?P<script>.*?)^```$", re.MULTILINE | re.DOTALL
+)
 TOKEN = re.compile(r"pcp_board_\w+")
 wait_for = partial(waiting.wait_for, limit_s=60)
 
@@ -62,7 +66,8 @@ class Operator:
     def now(self) -> str:
         """The time of Postgres, with a transaction after it, so that a recovery knows that it has come so far."""
         with psycopg.connect(
-            f"host={self.machine.root}/run port={self.machine.postgres_port} user=postgres dbname=postgres", autocommit=True
+            f"host={self.machine.root}/run port={self.machine.postgres_port} user=postgres dbname=postgres",
+            autocommit=True,
         ) as conn:
             (moment,) = conn.execute("SELECT clock_timestamp()").fetchone()
         return moment.isoformat(sep=" ")
@@ -99,6 +104,7 @@ def test_every_command_of_the_page_works_as_it_stands(operator, machine):
     assert "firing_metrics" in said
     assert 0o600 == machine.path("/etc/routines/secret.keys").stat().st_mode & 0o777
     operator.make_company("Acme")
+    leave_out(machine, "routines-scheduler", "routines-delivery")
 
     make_certificate(machine)
     operator.carry_out("TLS and nginx")
@@ -132,23 +138,36 @@ def test_every_command_of_the_page_works_as_it_stands(operator, machine):
     assert [] == operator.steps
 
 
+def leave_out(machine, *names):
+    """Stops them, and takes them out of the target: they have started, and what follows asks for the other two."""
+    target = machine.path("/etc/systemd/system/routines.target")
+    for name in names:
+        machine.run(f"systemctl stop {name}")
+        target.write_text(target.read_text().replace(f"{name}.service", ""))
+
+
 def copy_up(operator, machine):
     """The two commands about `routines up`: between them its directories are lost."""
     steps = [step for step in operator.steps if step[0] == "`routines up`"]
     operator.steps = [step for step in operator.steps if step not in steps]
     data_dir = machine.root / "home/.routines"
     with running_system(data_dir):
-        token = (data_dir / "board.token").read_text()
-    for (_, account, script), lost in zip(steps, (True, False), strict=True):
-        cluster = (data_dir / "postgres").resolve()
-        machine.run(script, account=account.split()[0])
-        if lost:
-            shutil.rmtree(cluster)
-            shutil.rmtree(data_dir)
-    with running_system(data_dir) as state:
-        headers = {"Authorization": f"Bearer {token.strip()}"}
-        assert httpx.get(f"{state['url']}/api/companies", headers=headers, trust_env=False).is_success
-    shutil.rmtree((data_dir / "postgres").resolve())
+        pass
+    files = {name: (data_dir / name).read_text() for name in ("board.token", "secret.keys")}
+    (_, account, copy), (_, _, bring_back) = steps
+    machine.run(copy, account=account.split()[0])
+    for directory in ((data_dir / "postgres").resolve(), data_dir):
+        shutil.rmtree(directory)
+    machine.run(bring_back, account=account.split()[0])
+
+    assert files == {name: (data_dir / name).read_text() for name in files}
+    postgres = LocalPostgres(data_dir, parts=accounts.of_parts(print))
+    try:
+        with psycopg.connect(postgres.start()) as conn:
+            assert conn.execute("SELECT 1 FROM log.events WHERE name = 'key.issued'").fetchone()
+    finally:
+        postgres.stop()
+        shutil.rmtree((data_dir / "postgres").resolve())
 
 
 def make_certificate(machine):

@@ -18,7 +18,14 @@ from tests.waiting import exists, wait_for
 
 PLACES = re.compile(r"(?<![\w.])/(etc|opt|var)/")
 INITDB = ("-U", "postgres", "--auth-local=trust", "--auth-host=scram-sha-256", "-E", "UTF8", "--no-locale", "--no-sync")
-SETTINGS = "port = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '{run}'\nfsync = off\ntimezone = UTC\n"
+SETTINGS = """
+port = {port}
+listen_addresses = '127.0.0.1'
+unix_socket_directories = '{run}'
+dynamic_shared_memory_type = mmap
+fsync = off
+timezone = UTC
+"""
 ROUTINES = """#!/bin/sh
 exec {python} -m routines "$@"
 """
@@ -102,8 +109,7 @@ class Machine:
             "program": shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin"),
         }
         temporary = "".join(
-            f"{kind}_temp_path {self.root}/run/{kind};"
-            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+            f"{kind}_temp_path {self.root}/run/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         )
         (self.root / "etc/nginx/nginx.conf").write_text(NGINX_CONF.format(temporary=temporary, **names))
         scripts = {

@@ -39,9 +39,10 @@ class Units:
     def stop(self, name: str) -> None:
         if (script := self.running / f"{name}.sh").exists():
             subprocess.run([script, "stop"], check=True)
-        elif name.endswith(".target"):
-            names = [wanted.removesuffix(".service") for wanted in self._unit(name)["Unit"]["Wants"].split()]
-            pids = [pid for wanted in names if (pid := self._pid(wanted))]
+        else:
+            wanted = self._unit(name)["Unit"]["Wants"].split() if name.endswith(".target") else [name]
+            names = [unit.removesuffix(".service") for unit in wanted]
+            pids = [pid for unit in names if (pid := self._pid(unit))]
             for pid in pids:
                 os.kill(pid, signal.SIGTERM)
             for pid in pids:
@@ -111,7 +112,9 @@ def main() -> None:
         for name in names:
             units.stop(name)
     if verb in ("start", "restart", "enable"):
-        for name in reversed(names):  # systemd orders them by After=: postgresql, which the page names last, comes first
+        for name in reversed(
+            names
+        ):  # systemd orders them by After=: postgresql, which the page names last, comes first
             units.start(name)
 
 
