@@ -1,6 +1,6 @@
 # `make` alone lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev up dev test test-fast fuzz check bench bench-peers simulate faults lock event-catalogue \
+.PHONY: help install install-dev install-ops up dev test test-fast fuzz check bench bench-peers simulate faults lock event-catalogue \
 	read-model-digests clean
 
 VENV := .venv
@@ -13,6 +13,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 PIP = $$($(BIN)/python -m pip --version >/dev/null 2>&1 && echo $(BIN)/python -m pip || echo $(PYTHON) -m pip --python $(BIN)/python)
 # On a terminal pip shows what it does at the moment; elsewhere each step says one line.
 INSTALL = $(PIP) $$([ -t 2 ] || echo --quiet) --disable-pip-version-check --no-input install
+OPS := curl docker-compose faketime nginx openssl pgbouncer postgresql prometheus systemd
 COMPILE = $(UV) pip compile pyproject.toml --extra build --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate --quiet
 
@@ -22,6 +23,14 @@ help: ## list the targets
 install: $(VENV)/installed ## prepare .venv with the `routines` command in it
 
 install-dev: $(VENV)/installed-dev ## what the tests and the linters need, too
+
+# No service is started (RUNLEVEL=1). Tests that need what is missing are skipped, with the reason.
+install-ops: ## Debian's programs that operators use, for the tests of deploy/ (as root)
+	@missing=$$(for package in $(OPS); do \
+		dpkg-query --show --showformat='$${db:Status-Status}' $$package 2>/dev/null | grep -qx installed || echo $$package; done); \
+	test -z "$$missing" || { apt-get -qq update && env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+		apt-get -qq --yes --no-install-recommends install $$missing >/dev/null; } \
+		|| { echo "not installed:" $$missing >&2; exit 1; }
 
 up: install ## run the whole system until Ctrl-C (ARGS="--port 8001 --data-dir DIR")
 	@exec $(BIN)/routines up $(ARGS)

@@ -3,7 +3,7 @@ What the service does in a second on this machine, beside what Postgres does wit
 
     make bench                     about ten minutes
     make bench ARGS=--quick        about one minute
-    make bench ARGS="firing http"  some of: append, firing, burst, idle, catch_up, fairness, projecting, http, lists
+    make bench ARGS="firing http"  some of: append, firing, burst, idle, catch_up, fairness, projecting, http, lists, disk
     make bench-peers               burst, lateness and catching up beside APScheduler and procrastinate
 
 Postgres is the embedded one with its defaults: every commit is flushed (fsync on). Lines of one table take turns,
@@ -21,6 +21,7 @@ from pathlib import Path
 import append
 import burst
 import catch_up
+import disk
 import fairness
 import firing
 import idle
@@ -41,6 +42,7 @@ PARTS = {
     "projecting": projecting.run,
     "http": requests_per_second.run,
     "lists": lists.run,
+    "disk": disk.run,
 }
 
 
