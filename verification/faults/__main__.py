@@ -3,7 +3,7 @@ Fault campaigns: real processes or real connections, real Postgres, and an oracl
 
     make faults                           all of them at full size: hours
     make faults ARGS="--short"            all of them in about five minutes
-    make faults ARGS="cut kill --short"   some of: cut, kill, crash, race, clock, lostanswer, poison, delivery, neighbour, disk
+    make faults ARGS="cut kill --short"   some of: cut, kill, crash, race, clock, lostanswer, poison, delivery, neighbour, disk, dbclock
     make faults ARGS="cut --seed 7"       the same choices again
 
 Ends with 1 if anything was lost, doubled, invented, early, half-made, or if a limit was passed.
@@ -17,7 +17,19 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from verification.faults import clock, crash, cut, delivery, disk, kill, lostanswer, neighbour, poison, race
+from verification.faults import (
+    clock,
+    crash,
+    cut,
+    database_clock,
+    delivery,
+    disk,
+    kill,
+    lostanswer,
+    neighbour,
+    poison,
+    race,
+)
 from verification.faults.campaign import Outcome, Size
 from verification.faults.environment import open_environment, tidy_when_terminated
 
@@ -32,6 +44,7 @@ CAMPAIGNS = {
     "delivery": delivery.run,
     "neighbour": neighbour.run,
     "disk": disk.run,
+    "dbclock": database_clock.run,
 }
 COLUMNS = (
     "date",
