@@ -4,7 +4,7 @@ Fault campaigns: real processes or real connections, real Postgres, and an oracl
     make faults                           all of them at full size: hours
     make faults ARGS="--short"            all of them in about five minutes
     make faults ARGS="cut kill --short"   some of: cut, kill, crash, race, clock, lostanswer, poison, delivery, neighbour, disk,
-                                          connections, failover, restore
+                                          dbclock, connections, failover, restore
     make faults ARGS="cut --seed 7"       the same choices again
 
 Ends with 1 if anything was lost, doubled, invented, early, half-made, or if a limit was passed.
@@ -23,6 +23,7 @@ from verification.faults import (
     connections,
     crash,
     cut,
+    database_clock,
     delivery,
     disk,
     failover,
@@ -50,6 +51,7 @@ CAMPAIGNS = {
     "connections": connections.run,
     "failover": failover.run,
     "restore": restore.run,
+    "dbclock": database_clock.run,
 }
 COLUMNS = (
     "date",
