@@ -67,8 +67,10 @@ def test_a_clock_that_jumps_changes_nothing(here, chance):
 
 def test_a_connection_that_went_bad_is_given_to_nobody(here, chance):
     """Ended, idle for too long, silent, or of a server that takes no writes for a while."""
+    here.limit_s = 60.0
     assert {} == faults_of(connections.run(here, Size("brief"), chance))
 
 
 def test_a_failover_loses_and_doubles_nothing(here, chance):
+    here.limit_s = 60.0
     assert {} == faults_of(failover.run(here, Size("brief"), chance))

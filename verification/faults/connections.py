@@ -82,7 +82,7 @@ class Prober:
 
 def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
     rounds, progress, broken = int(size(full=50, short=3, brief=1)), Progress("connections"), list[str]()
-    slowest_s, poisons = 0.0, 0
+    slowest_s, poisons, recovery_s = 0.0, 0, size(full=RECOVERY_S, short=RECOVERY_S, brief=environment.limit_s)
     with environment.database() as database, postgres_proxy.between(environment.socket) as proxy:
         url = proxy.url("routines_service", database.name)
         with running_system(environment, database, chance, url) as system:
@@ -104,10 +104,10 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
                         said = [text for text in said if text != "refused"]
                     said += [prober.ask(number) for number in range(REQUESTS)]
                     broken += [f"{name}: {text}" for text in said if text]
-                    fires(system, RECOVERY_S)
+                    fires(system, recovery_s)
                     poisons += 1
                     progress(f"{poisons} poisons, slowest recovery {slowest_s:.1f} s")
-            broken += [f"requests failed for {slowest_s:.1f} s after a poison"] * (slowest_s > RECOVERY_S)
+            broken += [f"requests failed for {slowest_s:.1f} s after a poison"] * (slowest_s > recovery_s)
             system.client.answered += prober.keys
             outcome = finish("connections", f"{poisons} poisons", system, broken)
             outcome.notes.append(f"all well {slowest_s:.1f} s after a poison at most")

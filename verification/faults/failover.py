@@ -45,6 +45,7 @@ class SwitchedDatabase(Database):
 def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
     switches, stray_s = int(size(full=200, short=6, brief=2)), size(full=STRAY_S, short=STRAY_S, brief=3)
     progress, broken, slowest_s = Progress("failover"), list[str](), 0.0
+    recovery_s = size(full=RECOVERY_S, short=RECOVERY_S, brief=environment.limit_s)
     with (
         replicated(environment.postgres.home) as pair,
         postgres_proxy.between(pair.primary.socket) as proxy,
@@ -75,11 +76,11 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
                     pair.replicate()
                 began = time.monotonic()
                 wait_for(lambda: not prober.ask(0) and not prober.ask(1), environment.limit_s)
-                fires(system, RECOVERY_S)
+                fires(system, recovery_s)
                 slowest_s = max(slowest_s, time.monotonic() - began)
                 broken += [text for text in said if text not in (None, "refused")]
                 progress(f"{number + 1} times, slowest return {slowest_s:.1f} s")
-        broken += [f"something stood still for {slowest_s:.1f} s"] * (slowest_s > RECOVERY_S)
+        broken += [f"something stood still for {slowest_s:.1f} s"] * (slowest_s > recovery_s)
         system.client.answered += prober.keys
         outcome = finish("failover", f"{switches} switches", system, broken)
         with database.auditor() as log:
