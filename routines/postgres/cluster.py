@@ -355,7 +355,10 @@ def make_home(link: Path, account: Account, say: Callable[[str], None]) -> None:
     if account.can_use(link.resolve()):
         return
     if link.is_symlink() or any(link.iterdir()):
-        raise PostgresUnavailable(f"{link.resolve()} is out of reach of the account that has to run Postgres")
+        raise PostgresUnavailable(
+            f"{link.resolve()} is out of reach of the account {account.name}, which has to run Postgres: "
+            f"move it to a directory that {account.name} can enter, and make {link} a link to it"
+        )
     elsewhere = Path(tempfile.mkdtemp(prefix="routines-", dir="/var/lib"))
     account.owns(elsewhere)
     link.rmdir()
