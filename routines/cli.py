@@ -80,7 +80,9 @@ def up(data_dir: Path, host: str, port: int, *, allow_private_targets: bool) -> 
     (16777216); ROUTINES_LOG_FILES (4) older ones are kept of each.
 
     If root starts it, the four processes run as the system account `routines`, and Postgres runs as `routines-db` or
-    as `postgres` if only that account exists. Missing accounts are made with useradd.
+    as `postgres` if only that account exists. Missing accounts are made with useradd. Where that account cannot enter
+    DATA_DIR, as below /root, the database is made in /var/lib/routines-XXXXXXXX and DATA_DIR/postgres is a link to it:
+    a backup of DATA_DIR alone does not hold it.
     """
     database_url, key_file = os.environ.get(URL_VARIABLE), os.environ.get(KEY_VARIABLE) or str(Place(data_dir).keys)
     try:

@@ -12,11 +12,14 @@ import psycopg
 from domain.values import Value
 
 ROWS = """
-    SELECT position, stream_id, version, name, body, recorded_at, recorded_by, hash FROM log.events
-    WHERE position > %b AND position <= %b AND (%b::text[] = '{}' OR name = ANY(%b::text[]))
-    ORDER BY position LIMIT %b"""
+    SELECT position, stream_id, version, name, body, recorded_at, recorded_by, hash FROM (
+        SELECT *, sum(octet_length(body)) OVER (ORDER BY position) - octet_length(body) AS bytes_before FROM (
+            SELECT * FROM log.events
+            WHERE position > %b AND position <= %b AND (%b::text[] = '{}' OR name = ANY(%b::text[]))
+            ORDER BY position LIMIT %b) AS following) AS measured
+    WHERE bytes_before < %b ORDER BY position"""
 HEAD = "SELECT position, hash FROM log.head"
-PAGE = 200  # rows in one query; each may have some megabytes
+PAGE, PAGE_BYTES = 1_000, 4 * 1024**2  # rows of one query, and bytes of their bodies, after which it ends
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 Connection = psycopg.Connection[Any]
@@ -58,7 +61,7 @@ def read_head(conn: Connection) -> Head:
 
 def read_rows(conn: Connection, end: int, names: Sequence[str] = (), *, start: int = 0) -> Iterator[Row]:
     """Return the rows of the log after position `start` up to `end`; with `names` only those of these names."""
-    while rows := conn.execute(ROWS, (start, end, list(names), list(names), PAGE)).fetchall():
+    while rows := conn.execute(ROWS, (start, end, list(names), list(names), PAGE, PAGE_BYTES)).fetchall():
         for position, stream_id, version, name, body, recorded_at, recorded_by, digest in rows:
             yield Row(
                 position=position,

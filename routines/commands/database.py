@@ -42,7 +42,8 @@ def with_database(*, is_owner: bool = False, is_service: bool = True) -> Callabl
             metavar="URL",
             envvar=URL_VARIABLE,
             show_envvar=True,
-            help="The URL of the database; without it, the one of the `routines up` that runs in the data directory.",
+            help="The URL of the database (with a password, better by the variable: others see options in the list of "
+            "processes); without it, the database of the `routines up` that runs in the data directory.",
         )
         @click.option(
             "--data-dir",

@@ -107,7 +107,6 @@ class System:
         self.port = port
         self.url = url_of(host, port)
         self.database_url = database_url
-        self.named_keys = bool(key_file)
         self.key_file = str(Path(key_file).absolute() if key_file else place.keys)
         self.public_url = public_url or self.url
         self.allow_private_targets = allow_private_targets
@@ -221,7 +220,8 @@ class System:
         try:
             self.new_keys = bootstrap.make_keys(self.key_file)
         except VaultClosed as error:
-            raise CannotStart(f"{KEY_VARIABLE}: {error}" if self.named_keys else str(error)) from None
+            is_named = self.key_file != str(self.place.keys)
+            raise CannotStart(f"{KEY_VARIABLE}: {error}" if is_named else str(error)) from None
 
     def _readable_keys(self) -> Path:
         """Return a path by which the parts can read the key file; a key file of root is given to their account."""

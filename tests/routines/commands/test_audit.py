@@ -164,3 +164,17 @@ def test_only_an_owner_mints_a_key_for_somebody(settings, system, admin_url):
     assert (code, said) == (1, "")
     code, said = run(admin_url, "board-key")
     assert (code, said[:10]) == (0, "pcp_board_")
+
+
+def test_a_log_is_read_in_pages_of_bounded_rows_and_bytes(urls, monkeypatch):
+    migrate(urls("postgres"))
+    with psycopg.connect(urls("postgres"), autocommit=True) as conn:
+        conn.execute("UPDATE log.rules SET max_clock_difference = NULL")
+    append(urls("routines_service"), *[json.dumps({"text": "x" * (700 * (n % 3))}).encode() for n in range(20)])
+    monkeypatch.setattr(log_reader, "PAGE", 3)
+    monkeypatch.setattr(log_reader, "PAGE_BYTES", 1_000)
+
+    with psycopg.connect(urls("routines_auditor"), autocommit=True) as conn:
+        rows = list(log_reader.read_rows(conn, 18, start=2))
+
+    assert [row.position for row in rows] == list(range(3, 19))
