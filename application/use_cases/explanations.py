@@ -4,6 +4,7 @@ Schedules seen in time: what is to come, why a run did or did not happen, what a
 Nothing is recorded here. The past is read from the streams as they were at the moment in question.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import islice
@@ -30,7 +31,7 @@ from domain.events import (
 )
 from domain.explain import sentences, verdicts
 from domain.explain.sentences import Explanation
-from domain.explain.verdicts import ExplainQuery, Verdict
+from domain.explain.verdicts import ConfigPeriod, ExplainQuery, Verdict
 from domain.identity import run_of_occurrence
 from domain.recorded import Recorded
 from domain.routines import trigger
@@ -136,10 +137,9 @@ def explain(
     _must_be_few(work, len(trigger_ids), len(history), 0)
     work.load(trigger_ids)
     _must_be_few(work, len(trigger_ids), len(history), sum(len(work.history(id_)) for id_ in trigger_ids))
-    questions = [
-        (id_, verdicts.query_at(verdicts.config_periods(history, work.history(id_)), moment)) for id_ in trigger_ids
+    results = [
+        _explanation(work, id_, verdicts.config_periods(history, work.history(id_)), moment) for id_ in trigger_ids
     ]
-    results = [_explanation(work, id_, question) for id_, question in questions]
     return [(result, sentences.sentence(result, partial(_name, work))) for result in results]
 
 
@@ -155,12 +155,15 @@ def _must_be_few(work: UnitOfWork, schedules: int, changes: int, of_schedules: i
         raise InvalidField(message, "triggerId")
 
 
-def _explanation(work: UnitOfWork, trigger_id: UUID, question: ExplainQuery) -> Explanation:
+def _explanation(work: UnitOfWork, trigger_id: UUID, past: Sequence[ConfigPeriod], moment: datetime) -> Explanation:
+    question = verdicts.query_at(past, moment)
     events, occurrence = work.history(trigger_id), question.occurrence
     run = [] if occurrence is None else work.history(run_of_occurrence(trigger_id, occurrence))
     fired = next(iter(run), None)
     event = fired.event if fired is not None and isinstance(fired.event, RunFired) else None
     missed = verdicts.missed_by(question, events)
+    if event is None and missed is None:
+        question = verdicts.as_things_stand(question, past)
     verdict = verdicts.verdict(question, event, missed, work.now)
     return Explanation(
         trigger_id=trigger_id,

@@ -16,7 +16,6 @@ Name = Callable[[str], str]  # turns an actor into a name for people
 CHANGED = {
     "edited": "the schedule was edited",
     "deleted": "the trigger was deleted",
-    "paused": "the routine was paused",
     "archived": "the routine was archived",
 }
 
@@ -150,6 +149,8 @@ def _missed(explanation: Explanation, name: Name) -> str:
     if explanation.missed is None or not isinstance(explanation.missed.event, TriggerMissed):
         return f"{_moment(explanation)} has no outcome: the schedule was changed before it was settled."
     event, record_time = explanation.missed.event, _at(explanation, explanation.missed.at)
+    if event.reason == "paused":
+        return f"{_moment(explanation)} was missed: the routine was paused before the scheduler had come to it, as was recorded on {record_time}."
     if (changed := CHANGED.get(event.reason)) is not None:
         editor = name(explanation.missed.actor)
         return f"{_moment(explanation)} was missed: {changed} by {editor} on {record_time}, before the scheduler had come to it."

@@ -96,7 +96,7 @@ def update(routine: Routine, settings: RoutineSettings, limits: Limits = DEFAULT
     return [] if settings == old else [RoutineUpdated(settings=settings)]
 
 
-def restore(routine: Routine, earlier: Routine, triggers: dict[UUID, TriggerState]) -> list[RoutineEvent]:
+def restore(routine: Routine, earlier: Routine, triggers: dict[UUID, TriggerState]) -> list[RoutineRestored]:
     """Restore the settings of an earlier revision, with these triggers (contract 3.6). Raise Conflict if it is archived."""
     must_not_be_archived(routine)
     settings = _without_pause(_paused_without_assignee(earlier.settings))

@@ -15,18 +15,14 @@ from application.use_cases.names import RoutinePath, TaskPath
 from domain.delivery import outbound_url
 from domain.disclosure import MASK
 from domain.errors import Conflict, InvalidField
-from domain.events import (
-    RoutineTriggerAdded,
-    RoutineTriggerChanged,
-    RoutineTriggerRemoved,
-)
+from domain.events import RoutineEvent, RoutineTriggerAdded, RoutineTriggerChanged, RoutineTriggerRemoved
 from domain.identity import cadence_of, trajectory_of_run
 from domain.jetty import cadence, task
 from domain.jetty import task_call as calls
 from domain.routines import routine, trigger
 from domain.routines.firing import FiringRequest, RenderedTemplate
 from domain.routines.routine import Routine
-from domain.values import Cadence, Callback, Json, RoutineSettings, Sealed, TaskCall
+from domain.values import Cadence, Callback, Json, RoutineSettings, RoutineStatus, Sealed, TaskCall
 from domain.webhooks.secret import Secret
 
 SECRETS, CALLBACK = "secret params", "callback"
@@ -65,7 +61,7 @@ def create(work: UnitOfWork, principal: Principal, path: TaskPath, draft: Routin
     created = routine.create(settings, routines.responsible(work, principal, settings), work.limits)
     work.record(routine_id, created, company_id)
     work.record(ref.task_id, task.add_routine(ref.task, routine_id, work.limits))
-    _follow(work, routine_id, company_id, new_cadence)
+    work.record(routine_id, _follow(work, routine_id, company_id, new_cadence))
     return routine_id
 
 
@@ -118,7 +114,7 @@ def delete(work: UnitOfWork, principal: Principal, path: RoutinePath) -> UUID:
 
 def archive(work: UnitOfWork, routine_id: UUID, current: Routine, call: TaskCall) -> None:
     """Archive a routine: it fires no more, and its secrets are dropped."""
-    schedule_changes.record_all_pending_as_missed(work, current, "archived")
+    schedule_changes.record_all_waiting_as_missed(work, current, "archived")
     task_firing.release(work, routine_id, call)
     ended = replace(current.settings, status="archived", call=replace(call, secrets=None, callback=None))
     work.record(routine_id, routine.update(current, ended))
@@ -143,38 +139,42 @@ def run_now(work: UnitOfWork, principal: Principal, path: RoutinePath) -> UUID:
 
 
 def _change(work: UnitOfWork, ref: names.RoutineRef, settings: RoutineSettings, *, follows: bool) -> None:
-    """Record the settings; before the schedule is changed or stopped, record what is due as missed."""
-    current = ref.routine
-    stops = settings.status != "active" and current.settings.status == "active"
-    if stops or follows:
-        schedule_changes.record_all_pending_as_missed(work, current, "paused" if stops else "edited")
-    work.record(ref.routine_id, routine.update(current, settings, work.limits))
-    if follows:
-        _follow(work, ref.routine_id, ref.company_id, settings.call.cadence if settings.call else ref.call.cadence)
+    """Record the settings and, if the cadence is another one (`follows`), the schedule for it."""
+    current, events = ref.routine, list[RoutineEvent]()
+    if follows and settings.call is not None:
+        events = _follow(work, ref.routine_id, ref.company_id, settings.call.cadence, current, settings.status)
     elif settings.status == "active" and current.settings.status != "active":
-        routines.reschedule(work, current)
+        schedule_changes.resume_all(work, current)
+    work.record(ref.routine_id, [*routine.update(current, settings, work.limits), *events])
 
 
-def _follow(work: UnitOfWork, routine_id: UUID, company_id: UUID, new_cadence: Cadence) -> None:
-    """Give the routine the schedule of the cadence; a manual one has none."""
+def _follow(  # noqa: PLR0913, PLR0917 the cadence, and the routine before and after
+    work: UnitOfWork,
+    routine_id: UUID,
+    company_id: UUID,
+    new_cadence: Cadence,
+    old: Routine | None = None,
+    status: RoutineStatus | None = None,
+) -> list[RoutineEvent]:
+    """Give the routine the schedule of the cadence, and return what to record of it; a manual one has none."""
     trigger_id, schedule = cadence_of(routine_id), cadence.schedule_of(new_cadence)
     current = work.get(TRIGGER, trigger_id)
     is_there = current is not None and not current.deleted
     if schedule is None:
-        if current is not None and is_there:
-            work.record(trigger_id, trigger.delete(current))
-            work.record(routine_id, [RoutineTriggerRemoved(trigger_id=trigger_id, kind="schedule")])
-        return
+        if current is None or not is_there:
+            return []
+        triggers.remove(work, trigger_id, current)
+        return [RoutineTriggerRemoved(trigger_id=trigger_id, kind="schedule")]
     if current is None:
         work.record(trigger_id, trigger.create(routine_id, "schedule", schedule, work.now), company_id)
-    elif is_there:
-        work.record(trigger_id, trigger.update(current, schedule, work.now))
+    elif is_there and old is not None:
+        schedule_changes.change_settings(work, trigger_id, current, old, schedule, status=status)
     else:
         state = replace(trigger.state_of(current), settings=schedule)
         work.record(trigger_id, trigger.restore(current, state, work.now))
     state = trigger.state_of(triggers.present(work, trigger_id))
     kind = RoutineTriggerChanged if is_there else RoutineTriggerAdded
-    work.record(routine_id, [kind(trigger_id=trigger_id, kind="schedule", state=state)])
+    return [kind(trigger_id=trigger_id, kind="schedule", state=state)]
 
 
 def _cadence(config: CadenceConfig) -> Cadence:
