@@ -18,6 +18,7 @@ from domain.events import (
     AgentTerminated,
     AnyEvent,
     BackfillCancelled,
+    CommentAdded,
     CompanyArchived,
     CompanyEnvironmentChanged,
     EndpointDeleted,
@@ -25,6 +26,7 @@ from domain.events import (
     EndpointUpdated,
     GoalDeleted,
     IssueMoved,
+    IssueReleased,
     KeyRevoked,
     MemberChanged,
     MemberRemoved,
@@ -40,7 +42,10 @@ from domain.events import (
     SlotFreed,
     TaskDeleted,
     TaskRoutineRemoved,
+    TrajectoryLabelled,
+    TrajectoryLeaseExtended,
     TrajectoryMoved,
+    TrajectoryStepReported,
     TriggerDeleted,
     TriggerMissed,
     TriggerUpdated,
@@ -74,6 +79,7 @@ ALWAYS = (  # in any state; those after TriggerDeleted are only recorded togethe
     SlotFreed,
     TriggerMissed,
 )
+AT_WORK = (CommentAdded, IssueReleased, TrajectoryLabelled, TrajectoryLeaseExtended, TrajectoryStepReported)
 DOWNWARD: tuple[RoutineStatus, ...] = ("active", "paused", "archived")
 ROLES: tuple[MemberRole, ...] = ("owner", "admin", "member", "viewer")  # the one that may do most first
 
@@ -100,6 +106,21 @@ def ends(event: AnyEvent, before: object) -> bool:
             return old is not None and (new is None or set(new.names) < set(old.names))
         case _:
             return isinstance(event, ALWAYS)
+
+
+def finishes(event: AnyEvent) -> bool:
+    """
+    Return whether the event belongs to work that is under way: a report of it, a comment on it, or handing it back.
+
+    Besides what ends something, that is all that may be recorded once the company is archived.
+    """
+    match event:
+        case IssueMoved(status=status):
+            return status != "in_progress"
+        case TrajectoryMoved(status=status):
+            return status == "pending"
+        case _:
+            return isinstance(event, AT_WORK)
 
 
 def _as_before(new: RoutineSettings, old: RoutineSettings) -> RoutineSettings:

@@ -127,7 +127,7 @@ class CompanyUpdated(Event, frozen=True, tag="company.updated"):
 
 
 class CompanyArchived(Event, frozen=True, tag="company.archived"):
-    """The company is marked as retired; its routines are archived one by one."""
+    """The company is retired for good: nothing fires or begins in it any more."""
 
 
 class CompanyNamed(Event, frozen=True, tag="company.named"):

@@ -11,22 +11,25 @@ from itertools import islice
 from uuid import UUID
 
 from application.access import Principal, Resource, authorize
-from application.event_store.stream_kinds import AGENT, ROUTINE, TRIGGER
+from application.event_store.stream_kinds import AGENT, COMPANY, ROUTINE, TRIGGER
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import SchedulePreview
 from application.use_cases import routines
 from application.use_cases.references import merged
+from domain.board import company as companies
 from domain.errors import InvalidField, NotFound, RuleViolation
 from domain.events import (
     AgentCreated,
     AgentPaused,
     AgentResumed,
     AgentTerminated,
+    CompanyArchived,
     ProjectDeleted,
     ProjectPaused,
     ProjectResumed,
     RoutineTriggerAdded,
     RunFired,
+    TriggerMissed,
     UserRegistered,
 )
 from domain.explain import sentences, verdicts
@@ -36,6 +39,7 @@ from domain.identity import run_of_occurrence
 from domain.recorded import Recorded
 from domain.routines import trigger
 from domain.routines.firing import NOT_INVOKABLE, PROJECT_PAUSED
+from domain.routines.settlement import COMPANY_ARCHIVED
 from domain.schedule import clock_changes, cron_words, time_words
 from domain.schedule import plan as plans
 from domain.schedule.clock_changes import Touched
@@ -46,6 +50,7 @@ LAST = datetime(2200, 1, 1, tzinfo=UTC)  # a preview looks no further ahead
 COVERED, COVERED_AT_MOST = timedelta(days=400), timedelta(days=3_660)  # a preview looks for clock changes for so long
 MOST_NAMED = 5  # excluded dates that the words name; more are counted
 NOBODY = UUID(int=0)
+WAITING: tuple[Verdict, ...] = ("planned", "being_settled")
 
 
 class Ahead(Value, frozen=True):
@@ -91,6 +96,8 @@ def ahead(work: UnitOfWork, principal: Principal, trigger_id: UUID) -> Ahead:
     plan, why_none = trigger.plan_of(current), None
     if plan is None:
         why_none = "not_a_schedule"
+    elif companies.is_archived(work.get(COMPANY, company_id)):
+        why_none = "company_archived"
     elif routine.settings.status != "active":
         why_none = f"routine_{routine.settings.status}"
     elif not current.settings.enabled:
@@ -165,6 +172,9 @@ def _explanation(work: UnitOfWork, trigger_id: UUID, past: Sequence[ConfigPeriod
     if event is None and missed is None:
         question = verdicts.as_things_stand(question, past)
     verdict = verdicts.verdict(question, event, missed, work.now)
+    archived = _archiving(work, trigger_id, verdict, missed)
+    if archived is not None and missed is None:
+        verdict = "company_archived"
     return Explanation(
         trigger_id=trigger_id,
         question=question,
@@ -177,8 +187,18 @@ def _explanation(work: UnitOfWork, trigger_id: UUID, past: Sequence[ConfigPeriod
         ended=run[-1] if len(run) > 1 else None,
         missed=missed,
         blocking=_blocking(work, event),
-        obstacle=_obstacle(work, question, event, verdict, fired.at if fired else work.now),
+        obstacle=archived or _obstacle(work, question, event, verdict, fired.at if fired else work.now),
     )
+
+
+def _archiving(work: UnitOfWork, trigger_id: UUID, verdict: Verdict, missed: Recorded | None) -> Recorded | None:
+    """Return the event that archived the company of a trigger, if that is why the occurrence waits or was missed."""
+    gone = None if missed is None else missed.event
+    by_company = isinstance(gone, TriggerMissed) and gone.reason == COMPANY_ARCHIVED
+    if verdict not in WAITING and not by_company:
+        return None
+    history = work.history(work.company_of(trigger_id))
+    return next((recorded for recorded in history if isinstance(recorded.event, CompanyArchived)), None)
 
 
 def _blocking(work: UnitOfWork, fired: RunFired | None) -> Recorded | None:
@@ -198,7 +218,8 @@ def _obstacle(
     if settings is None:
         return None
     by_project = fired is not None and fired.outcome == PROJECT_PAUSED
-    by_agent = fired is not None and fired.outcome == Failed(reason=NOT_INVOKABLE)
+    outcome = None if fired is None else fired.outcome
+    by_agent = isinstance(outcome, Failed) and outcome.reason.startswith(NOT_INVOKABLE)
     pause = None
     if (verdict == "planned" or by_project) and settings.project_id is not None:
         pause = _last(work, settings.project_id, moment, (ProjectPaused,), (ProjectResumed, ProjectDeleted))

@@ -6,11 +6,12 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from application.access import Action, AgentCaller, BoardUser, CollectionCaller, Principal, Resource, authorize, may
-from application.event_store.stream_kinds import ROUTINE
+from application.event_store.stream_kinds import COMPANY, ROUTINE
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import RoutineDraft, RoutinePatch, VariableDraft
 from application.use_cases import references, schedule_changes, task_firing
 from application.use_cases.board import companies
+from domain.board import company
 from domain.errors import Conflict, DomainError, Forbidden, NotFound
 from domain.events import IssueOpened
 from domain.identity import revision_of
@@ -71,9 +72,10 @@ def update(work: UnitOfWork, principal: Principal, routine_id: UUID, patch: Rout
 
 
 def resume_overdue(work: UnitOfWork, routine_id: UUID, current: Routine) -> None:
-    """Resume a routine whose pause is over; it stays paused without an end when its assignee cannot work."""
+    """Resume a routine whose pause is over; it stays paused without an end when its assignee cannot work or its company is archived."""
     resumed = replace(current.settings, status="active", resume_at=None)
     try:
+        company.must_not_be_archived(work.get(COMPANY, work.company_of(routine_id)))
         references.check_assignee(work, work.company_of(routine_id), resumed.assignee_agent_id)
         events = routine.update(current, resumed)
     except DomainError as refusal:

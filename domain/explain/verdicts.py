@@ -47,6 +47,7 @@ Verdict = Literal[
     "disabled",
     "routine_paused",
     "routine_archived",
+    "company_archived",
     "deleted",
     "excluded_date",
     "before_start",

@@ -19,6 +19,7 @@ from domain.values import (
 
 GRACE = timedelta(seconds=60)  # for so long an occurrence is late but not missed
 MISSED_BECAUSE: dict[CatchUpPolicy, str] = {"skip_missed": "skip_missed", "enqueue_missed_with_cap": "catch_up_cap"}
+COMPANY_ARCHIVED = "company_archived"  # the reason why an occurrence is missed when its company is archived
 OVER_QUOTA = "over_quota"  # the reason why an occurrence is missed when its company is over one of its quotas
 LONGEST_REST = timedelta(hours=1)  # how long a schedule rests at most when its company is over one of its quotas
 CATCH_UP_CAP = 25  # missed occurrences that run late after one outage
@@ -123,6 +124,13 @@ def miss(plan: Plan, since: datetime, pending: Due, reason: str) -> TriggerMisse
     if missed is None:  # as in `due`
         missed = TriggerMissed(first=since, last=since, count=1, reason=reason, next_at=None)
     return replace(missed, next_at=pending.next_at, due_at=pending.due_at)
+
+
+def retire(plan: Plan, since: datetime, now: datetime) -> list[TriggerEvent]:
+    """Record that nothing of what is due runs, since the company is archived, and that nothing comes due any more."""
+    if (pending := due(plan, since, now, "skip_missed")) is None:
+        return []
+    return [replace(miss(plan, since, pending, COMPANY_ARCHIVED), next_at=None, due_at=None)]
 
 
 class GoingOn(Value, frozen=True):
