@@ -133,7 +133,8 @@ def _as_before(new: RoutineSettings, old: RoutineSettings) -> RoutineSettings:
     if call is not None and old.call is not None and new.status == "archived":
         call = replace(call, secrets=call.secrets or old.call.secrets, callback=call.callback or old.call.callback)
     resume_at = old.resume_at if new.resume_at is None else new.resume_at
-    return replace(new, status=old.status, pause_note=old.pause_note, resume_at=resume_at, call=call)
+    paused = replace(new, status=old.status, pause_note=old.pause_note, resume_at=resume_at, call=call)
+    return replace(paused, bulk_pause_id=old.bulk_pause_id)
 
 
 def _only_disables(old: TriggerSettings | EndpointSettings, new: TriggerSettings | EndpointSettings) -> bool:

@@ -39,15 +39,21 @@ def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: Rout
     return routine_id
 
 
-def update(work: UnitOfWork, principal: Principal, routine_id: UUID, patch: RoutinePatch) -> UUID:
+def update(
+    work: UnitOfWork, principal: Principal, routine_id: UUID, patch: RoutinePatch, bulk_pause_id: UUID | None = None
+) -> UUID:
     """
     Change the settings that the patch sets; raise Conflict when `base_revision_id` is not the current revision.
+
+    A bulk pause says which one it is (`bulk_pause_id`).
 
     An archived routine stays archived, else it raises Conflict as well. Occurrences that wait when it is archived are
     missed; when it is paused they wait on. Resumed schedules go on as `go_on` says.
     """
     current = writable(work, principal, routine_id, "own")
     settings = references.merged(current.settings, patch, variables=_variables(patch.variables))
+    if current.settings.status != "paused":
+        settings = replace(settings, bulk_pause_id=bulk_pause_id)
     _authorize_change(work, principal, routine_id, current, patch)
     events = routine.update(current, settings, work.limits)
     new = events[0].settings if events else current.settings  # type: ignore[union-attr]
@@ -69,6 +75,20 @@ def update(work: UnitOfWork, principal: Principal, routine_id: UUID, patch: Rout
         schedule_changes.resume_all(work, current)
     work.record(routine_id, events)
     return routine_id
+
+
+def undo_bulk_pause(work: UnitOfWork, principal: Principal, routine_id: UUID, pause_id: UUID | None) -> bool:
+    """
+    Resume a routine that this bulk pause (None: any) has paused; return False for one that was paused otherwise.
+
+    Raises as `update` does.
+    """
+    current = writable(work, principal, routine_id, "own")
+    paused_by = current.settings.bulk_pause_id
+    if current.settings.status != "paused" or paused_by is None or pause_id not in (None, paused_by):
+        return False
+    update(work, principal, routine_id, RoutinePatch(status="active"))
+    return True
 
 
 def resume_overdue(work: UnitOfWork, routine_id: UUID, current: Routine) -> None:

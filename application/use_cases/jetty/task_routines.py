@@ -1,6 +1,5 @@
 """Routines that call a task, as Jetty's clients manage them (Jetty contract 2)."""
 
-from collections.abc import Mapping
 from uuid import UUID
 
 from msgspec import UNSET
@@ -41,7 +40,8 @@ def create(work: UnitOfWork, principal: Principal, path: TaskPath, draft: Routin
     routine_id, company_id = work.new_id(), ref.company_id
     work.begin(cadence_of(routine_id))
     names.take(work, names.routines_of(ref.task_id), draft.name, routine_id, company_id, _taken(draft.name))
-    secrets = _sealed(work, routine_id, company_id, draft.secret_params, None)
+    values = named_secrets.unmasked(work, draft.secret_params, None)
+    secrets = named_secrets.seal(work, routine_id, SECRETS, values, company_id)
     callback = _callback(work, routine_id, company_id, draft.webhook_url, draft.webhook_secret)
     call = TaskCall(
         task_id=ref.task_id,
@@ -203,23 +203,15 @@ def _renamed(work: UnitOfWork, ref: names.RoutineRef, call: TaskCall, name: str)
     return replace(call, name=name)
 
 
-def _sealed(
-    work: UnitOfWork, routine_id: UUID, company_id: UUID, values: Mapping[str, object], old: Sealed | None
-) -> Sealed | None:
-    return named_secrets.seal(work, routine_id, SECRETS, named_secrets.unmasked(work, values, old), company_id)
-
-
 def _secrets_after(work: UnitOfWork, ref: names.RoutineRef, patch: RoutineChange) -> Sealed | None:
     old = ref.call.secrets
     if patch.secret_params is UNSET:
         return old
     try:
-        new = _sealed(work, ref.routine_id, ref.company_id, patch.secret_params, old)
+        values = named_secrets.unmasked(work, patch.secret_params, old)
     except named_secrets.Lost:
         raise InvalidField("The stored secrets are gone: send their values", "secret_params") from None
-    if old is not None:
-        work.drop([old.id])
-    return new
+    return named_secrets.reseal(work, ref.routine_id, SECRETS, values, old)
 
 
 def _callback(
@@ -241,6 +233,10 @@ def _callback_after(work: UnitOfWork, ref: names.RoutineRef, patch: RoutineChang
     if url is not None and patch.webhook_secret in (UNSET, MASK):
         return Callback(url=url, secret_id=old.secret_id if old else None)
     secret = patch.webhook_secret if isinstance(patch.webhook_secret, str) and patch.webhook_secret != MASK else None
+    if old is not None and old.url == url and old.secret_id is not None:
+        kept = work.reveal([old.secret_id]).get(old.secret_id)
+        if kept is not None and secret is not None and kept.value == secret.encode():
+            return old
     if old is not None and old.secret_id is not None:
         work.drop([old.secret_id])
     return _callback(work, ref.routine_id, ref.company_id, url, secret)
