@@ -305,7 +305,9 @@ class BulkPause(BulkSelection, frozen=True):
 
 
 class BulkResume(BulkSelection, frozen=True):
-    """Resumes the paused ones among the selected routines."""
+    """Resumes those among the selected routines that a bulk pause has paused: any, or the one with this `pauseId`."""
+
+    pause_id: UUID | None = None
 
 
 class EndpointDraft(Body, frozen=True):

@@ -18,6 +18,7 @@ from domain.events import (
     AgentTerminated,
     AnyEvent,
     BackfillCancelled,
+    CommentAdded,
     CompanyArchived,
     CompanyEnvironmentChanged,
     EndpointDeleted,
@@ -25,6 +26,7 @@ from domain.events import (
     EndpointUpdated,
     GoalDeleted,
     IssueMoved,
+    IssueReleased,
     KeyRevoked,
     MemberChanged,
     MemberRemoved,
@@ -40,7 +42,10 @@ from domain.events import (
     SlotFreed,
     TaskDeleted,
     TaskRoutineRemoved,
+    TrajectoryLabelled,
+    TrajectoryLeaseExtended,
     TrajectoryMoved,
+    TrajectoryStepReported,
     TriggerDeleted,
     TriggerMissed,
     TriggerUpdated,
@@ -74,6 +79,7 @@ ALWAYS = (  # in any state; those after TriggerDeleted are only recorded togethe
     SlotFreed,
     TriggerMissed,
 )
+AT_WORK = (CommentAdded, IssueReleased, TrajectoryLabelled, TrajectoryLeaseExtended, TrajectoryStepReported)
 DOWNWARD: tuple[RoutineStatus, ...] = ("active", "paused", "archived")
 ROLES: tuple[MemberRole, ...] = ("owner", "admin", "member", "viewer")  # the one that may do most first
 
@@ -102,6 +108,21 @@ def ends(event: AnyEvent, before: object) -> bool:
             return isinstance(event, ALWAYS)
 
 
+def finishes(event: AnyEvent) -> bool:
+    """
+    Return whether the event belongs to work that is under way: a report of it, a comment on it, or handing it back.
+
+    Besides what ends something, that is all that may be recorded once the company is archived.
+    """
+    match event:
+        case IssueMoved(status=status):
+            return status != "in_progress"
+        case TrajectoryMoved(status=status):
+            return status == "pending"
+        case _:
+            return isinstance(event, AT_WORK)
+
+
 def _as_before(new: RoutineSettings, old: RoutineSettings) -> RoutineSettings:
     """
     Return the new settings with everything that an ending changes set back to the old value.
@@ -112,7 +133,8 @@ def _as_before(new: RoutineSettings, old: RoutineSettings) -> RoutineSettings:
     if call is not None and old.call is not None and new.status == "archived":
         call = replace(call, secrets=call.secrets or old.call.secrets, callback=call.callback or old.call.callback)
     resume_at = old.resume_at if new.resume_at is None else new.resume_at
-    return replace(new, status=old.status, pause_note=old.pause_note, resume_at=resume_at, call=call)
+    paused = replace(new, status=old.status, pause_note=old.pause_note, resume_at=resume_at, call=call)
+    return replace(paused, bulk_pause_id=old.bulk_pause_id)
 
 
 def _only_disables(old: TriggerSettings | EndpointSettings, new: TriggerSettings | EndpointSettings) -> bool:

@@ -127,7 +127,7 @@ class CompanyUpdated(Event, frozen=True, tag="company.updated"):
 
 
 class CompanyArchived(Event, frozen=True, tag="company.archived"):
-    """The company is marked as retired; its routines are archived one by one."""
+    """The company is retired for good: nothing fires or begins in it any more."""
 
 
 class CompanyNamed(Event, frozen=True, tag="company.named"):
@@ -309,8 +309,8 @@ class TriggerCreated(Event, frozen=True, tag="trigger.created"):
 
 class TriggerUpdated(Event, frozen=True, tag="trigger.updated"):
     """
-    The settings of the trigger changed, and a schedule starts anew from that moment. `webhook` is set when the new
-    signing mode keeps the secret in another record of the vault.
+    The settings of the trigger changed, and a schedule goes on at `next_at`, which lies in the past where something still
+    waits. `webhook` is set when the new signing mode keeps the secret in another record of the vault.
     """
 
     settings: TriggerSettings
@@ -339,7 +339,7 @@ class TriggerRestored(Event, frozen=True, tag="trigger.restored"):
 
 
 class TriggerRescheduled(Event, frozen=True, tag="trigger.rescheduled"):
-    """The routine was resumed. The times of the schedule that passed meanwhile are no occurrences."""
+    """The routine was resumed; the schedule goes on at `next_at`. The times that came due meanwhile are no occurrences."""
 
     next_at: datetime | None
     due_at: datetime | None = None

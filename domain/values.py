@@ -113,6 +113,7 @@ class RoutineSettings(Value, frozen=True):
     max_run_duration_sec: int | None = None  # None: no limit
     pause_note: str | None = None  # of a paused routine
     resume_at: datetime | None = None  # when a paused routine resumes by itself
+    bulk_pause_id: UUID | None = None  # the bulk pause that has paused it; None if it was paused in any other way
     call: TaskCall | None = None  # set when the routine calls a task and so opens no issues
 
 

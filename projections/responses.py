@@ -49,10 +49,10 @@ def routine_settings(settings: RoutineSettings) -> dict[str, Any]:
     """
     Return the settings of a routine by their names, with moments as clients read them.
 
-    How the routine calls a task is left out: only Jetty's clients read that.
+    How the routine calls a task is left out: only Jetty's clients read that. So is which bulk pause has paused it.
     """
     fields = msgspec.structs.asdict(settings) | {"resume_at": time_or_none(settings.resume_at)}
-    return {name: value for name, value in fields.items() if name != "call"}
+    return {name: value for name, value in fields.items() if name not in ("call", "bulk_pause_id")}
 
 
 def trigger_settings(settings: TriggerSettings) -> dict[str, Any]:

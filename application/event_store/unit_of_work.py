@@ -18,12 +18,13 @@ from application.event_store import stream_cache
 from application.event_store.recorder import NotRecorded
 from application.event_store.store import EventStore, ReadBudget, to_stored
 from application.event_store.stream_cache import CachedStream, StreamCache
-from application.event_store.stream_kinds import CACHED_PREFIXES, Kind
+from application.event_store.stream_kinds import CACHED_PREFIXES, COMPANY, Kind
 from application.quotas.charge import Charge
 from application.quotas.quotas import Quotas
 from application.secrets.key_ring import VaultClosed
 from application.secrets.vault import Kept, Vault
 from domain import endings
+from domain.board import company as companies
 from domain.bounds.limits import Limits
 from domain.errors import RuleViolation
 from domain.events import AnyEvent
@@ -185,7 +186,8 @@ class UnitOfWork:
         """
         Add events to a stream; a new stream belongs to `company_id`.
 
-        Raises RuleViolation for a full history, and Oversized for an event that is more than may be recorded.
+        Raises Conflict for what a caller would begin in an archived company, RuleViolation for a full history, and
+        Oversized for an event that is more than may be recorded.
         """
         stream = self._stream(stream_id)
         company_id = company_id or self._company_of(stream_id)
@@ -194,6 +196,8 @@ class UnitOfWork:
         for event in events:
             ends = may_end and self._ends(stream_id, stream, event)
             self._only_ends &= ends
+            if by_caller and not ends and not endings.finishes(event):
+                companies.must_not_be_archived(self.get(COMPANY, company_id))
             recorded = Recorded(
                 stream_id=stream_id,
                 version=stream.version + len(stream.pending) + 1,

@@ -13,7 +13,7 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from application.access import Action, Principal, Resource, authorize
-from application.event_store.stream_kinds import AGENT, BACKFILL, PROJECT, ROUTINE, SLOT
+from application.event_store.stream_kinds import AGENT, BACKFILL, COMPANY, PROJECT, ROUTINE, SLOT
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import BackfillDraft
 from application.use_cases import occurrences, routines, runs, slots, triggers
@@ -58,6 +58,7 @@ class Preview(Value, frozen=True):
 def preview(work: UnitOfWork, principal: Principal, trigger_id: UUID, draft: BackfillDraft) -> Preview:
     """Return what the backfill would do; raise InvalidField for a range with no occurrences, or too many."""
     current, routine, plan = _of_schedule(work, principal, trigger_id, "read")
+    obstacle = _obstacle(work, work.company_of(trigger_id), routine)
     period = _range(work, current, routine, plan, draft)
     moments = list(plans.occurrences(period.plan, period.since - INSTANT, period.until))
     run_ids = {moment: run_of_occurrence(trigger_id, moment) for moment in moments}
@@ -71,7 +72,7 @@ def preview(work: UnitOfWork, principal: Principal, trigger_id: UUID, draft: Bac
         until=period.until,
         count=period.count,
         left_out=len(ran),
-        obstacle=backfill.OBSTACLES.get(_obstacle(work, routine) or ""),
+        obstacle=backfill.OBSTACLES.get(obstacle or ""),
         occurrences=tuple((moment, run_ids[moment] if moment in ran else None) for moment in moments[:SHOWN]),
     )
 
@@ -84,7 +85,7 @@ def create(work: UnitOfWork, principal: Principal, trigger_id: UUID, draft: Back
     """
     current, routine, plan = _of_schedule(work, principal, trigger_id, "assign")
     period = _range(work, current, routine, plan, draft)
-    backfill.may_begin(_obstacle(work, routine))
+    backfill.may_begin(_obstacle(work, work.company_of(trigger_id), routine))
     requested = BackfillRequested(
         trigger_id=trigger_id,
         routine_id=current.routine_id,
@@ -139,7 +140,7 @@ def _carry_on(work: UnitOfWork, row: Waiting) -> int:
     if schedule is None or routine is None or plan is None:
         work.record(row.id, backfill.cancel(current, "trigger_deleted"))
         return 0
-    if (obstacle := _obstacle(work, routine)) is not None:
+    if (obstacle := _obstacle(work, row.company_id, routine)) is not None:
         work.record(row.id, backfill.cancel(current, obstacle))
         return 0
     if work.must_wait(row.company_id):
@@ -167,7 +168,7 @@ def _run(
         if occurrences.is_fired(work, current.trigger_id, moment):
             progress = replace(progress, reached=moment, left_out=progress.left_out + 1)
             continue
-        if current.overlap == "one_at_a_time" and slots.of(work, current.routine_id).live:
+        if current.overlap == "one_at_a_time" and slots.attended(work, slots.of(work, current.routine_id)):
             return replace(progress, waits=True)
         request = runs.scheduled(work, routine, current.routine_id, current.trigger_id, moment)
         runs.record(work, row.company_id, routine, replace(request, backfill_id=row.id))
@@ -193,9 +194,12 @@ def _range(work: UnitOfWork, current: Trigger, routine: Routine, plan: Plan, dra
     return Range(plan=plan, since=draft.from_, until=until, count=backfill.count(plan, draft.from_, until))
 
 
-def _obstacle(work: UnitOfWork, routine: Routine) -> str | None:
+def _obstacle(work: UnitOfWork, company_id: UUID, routine: Routine) -> str | None:
     """Return why the routine cannot work now; None when it can."""
     settings = routine.settings
     return backfill.obstacle(
-        settings, work.get(PROJECT, settings.project_id), work.get(AGENT, settings.assignee_agent_id)
+        settings,
+        work.get(COMPANY, company_id),
+        work.get(PROJECT, settings.project_id),
+        work.get(AGENT, settings.assignee_agent_id),
     )

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from application.event_store.stream_kinds import AGENT, DELIVERY, ENDPOINT, ROUTINE, TRAJECTORY
+from application.event_store.stream_kinds import AGENT, COMPANY, DELIVERY, ENDPOINT, ROUTINE, TRAJECTORY
 from application.event_store.unit_of_work import UnitOfWork
 from domain.board import agent
+from domain.board import company as companies
 from domain.delivery import delivery, endpoint
 from domain.delivery.delivery import GONE, Answer, PendingDelivery
 from domain.values import Callback, Value
@@ -94,6 +95,8 @@ def _of_endpoint(work: UnitOfWork, pending: PendingDelivery) -> Address:
 
 def _of_agent(work: UnitOfWork, pending: PendingDelivery) -> Address:
     current = work.get(AGENT, pending.target_id)
+    if companies.is_archived(work.get(COMPANY, pending.company_id)):
+        raise GivenUp(companies.ARCHIVED)
     if current is None or current.profile.heartbeat_url is None or current.status == "terminated":
         raise GivenUp(NO_RECEIVER)
     return _signed(work, current.profile.heartbeat_url, current.heartbeat)

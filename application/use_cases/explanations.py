@@ -4,37 +4,42 @@ Schedules seen in time: what is to come, why a run did or did not happen, what a
 Nothing is recorded here. The past is read from the streams as they were at the moment in question.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import islice
 from uuid import UUID
 
 from application.access import Principal, Resource, authorize
-from application.event_store.stream_kinds import AGENT, ROUTINE, TRIGGER
+from application.event_store.stream_kinds import AGENT, COMPANY, ROUTINE, TRIGGER
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import SchedulePreview
 from application.use_cases import routines
 from application.use_cases.references import merged
+from domain.board import company as companies
 from domain.errors import InvalidField, NotFound, RuleViolation
 from domain.events import (
     AgentCreated,
     AgentPaused,
     AgentResumed,
     AgentTerminated,
+    CompanyArchived,
     ProjectDeleted,
     ProjectPaused,
     ProjectResumed,
     RoutineTriggerAdded,
     RunFired,
+    TriggerMissed,
     UserRegistered,
 )
 from domain.explain import sentences, verdicts
 from domain.explain.sentences import Explanation
-from domain.explain.verdicts import ExplainQuery, Verdict
+from domain.explain.verdicts import ConfigPeriod, ExplainQuery, Verdict
 from domain.identity import run_of_occurrence
 from domain.recorded import Recorded
 from domain.routines import trigger
 from domain.routines.firing import NOT_INVOKABLE, PROJECT_PAUSED
+from domain.routines.settlement import COMPANY_ARCHIVED
 from domain.schedule import clock_changes, cron_words, time_words
 from domain.schedule import plan as plans
 from domain.schedule.clock_changes import Touched
@@ -45,6 +50,7 @@ LAST = datetime(2200, 1, 1, tzinfo=UTC)  # a preview looks no further ahead
 COVERED, COVERED_AT_MOST = timedelta(days=400), timedelta(days=3_660)  # a preview looks for clock changes for so long
 MOST_NAMED = 5  # excluded dates that the words name; more are counted
 NOBODY = UUID(int=0)
+WAITING: tuple[Verdict, ...] = ("planned", "being_settled")
 
 
 class Ahead(Value, frozen=True):
@@ -90,6 +96,8 @@ def ahead(work: UnitOfWork, principal: Principal, trigger_id: UUID) -> Ahead:
     plan, why_none = trigger.plan_of(current), None
     if plan is None:
         why_none = "not_a_schedule"
+    elif companies.is_archived(work.get(COMPANY, company_id)):
+        why_none = "company_archived"
     elif routine.settings.status != "active":
         why_none = f"routine_{routine.settings.status}"
     elif not current.settings.enabled:
@@ -136,10 +144,9 @@ def explain(
     _must_be_few(work, len(trigger_ids), len(history), 0)
     work.load(trigger_ids)
     _must_be_few(work, len(trigger_ids), len(history), sum(len(work.history(id_)) for id_ in trigger_ids))
-    questions = [
-        (id_, verdicts.query_at(verdicts.config_periods(history, work.history(id_)), moment)) for id_ in trigger_ids
+    results = [
+        _explanation(work, id_, verdicts.config_periods(history, work.history(id_)), moment) for id_ in trigger_ids
     ]
-    results = [_explanation(work, id_, question) for id_, question in questions]
     return [(result, sentences.sentence(result, partial(_name, work))) for result in results]
 
 
@@ -155,13 +162,19 @@ def _must_be_few(work: UnitOfWork, schedules: int, changes: int, of_schedules: i
         raise InvalidField(message, "triggerId")
 
 
-def _explanation(work: UnitOfWork, trigger_id: UUID, question: ExplainQuery) -> Explanation:
+def _explanation(work: UnitOfWork, trigger_id: UUID, past: Sequence[ConfigPeriod], moment: datetime) -> Explanation:
+    question = verdicts.query_at(past, moment)
     events, occurrence = work.history(trigger_id), question.occurrence
     run = [] if occurrence is None else work.history(run_of_occurrence(trigger_id, occurrence))
     fired = next(iter(run), None)
     event = fired.event if fired is not None and isinstance(fired.event, RunFired) else None
     missed = verdicts.missed_by(question, events)
+    if event is None and missed is None:
+        question = verdicts.as_things_stand(question, past)
     verdict = verdicts.verdict(question, event, missed, work.now)
+    archived = _archiving(work, trigger_id, verdict, missed)
+    if archived is not None and missed is None:
+        verdict = "company_archived"
     return Explanation(
         trigger_id=trigger_id,
         question=question,
@@ -174,8 +187,18 @@ def _explanation(work: UnitOfWork, trigger_id: UUID, question: ExplainQuery) -> 
         ended=run[-1] if len(run) > 1 else None,
         missed=missed,
         blocking=_blocking(work, event),
-        obstacle=_obstacle(work, question, event, verdict, fired.at if fired else work.now),
+        obstacle=archived or _obstacle(work, question, event, verdict, fired.at if fired else work.now),
     )
+
+
+def _archiving(work: UnitOfWork, trigger_id: UUID, verdict: Verdict, missed: Recorded | None) -> Recorded | None:
+    """Return the event that archived the company of a trigger, if that is why the occurrence waits or was missed."""
+    gone = None if missed is None else missed.event
+    by_company = isinstance(gone, TriggerMissed) and gone.reason == COMPANY_ARCHIVED
+    if verdict not in WAITING and not by_company:
+        return None
+    history = work.history(work.company_of(trigger_id))
+    return next((recorded for recorded in history if isinstance(recorded.event, CompanyArchived)), None)
 
 
 def _blocking(work: UnitOfWork, fired: RunFired | None) -> Recorded | None:
@@ -195,7 +218,8 @@ def _obstacle(
     if settings is None:
         return None
     by_project = fired is not None and fired.outcome == PROJECT_PAUSED
-    by_agent = fired is not None and fired.outcome == Failed(reason=NOT_INVOKABLE)
+    outcome = None if fired is None else fired.outcome
+    by_agent = isinstance(outcome, Failed) and outcome.reason.startswith(NOT_INVOKABLE)
     pause = None
     if (verdict == "planned" or by_project) and settings.project_id is not None:
         pause = _last(work, settings.project_id, moment, (ProjectPaused,), (ProjectResumed, ProjectDeleted))

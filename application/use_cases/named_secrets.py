@@ -26,6 +26,20 @@ def seal(
     return Sealed(id=work.keep(owner_id, purpose, secret, company_id), names=tuple(values))
 
 
+def reseal(
+    work: UnitOfWork, owner_id: UUID, purpose: str, values: Mapping[str, object], old: Sealed | None
+) -> Sealed | None:
+    """Put the values in the place of the old ones, which are dropped. Values that are the same stay where they are."""
+    try:
+        if opened(work, old) == values:
+            return old
+    except Lost:
+        pass
+    if old is not None:
+        work.drop([old.id])
+    return seal(work, owner_id, purpose, values, work.company_of(owner_id))
+
+
 def opened(work: UnitOfWork, sealed: Sealed | None) -> dict[str, Any]:
     """Return name and value of each; raise Lost when they were dropped meanwhile, VaultClosed without the key."""
     if sealed is None:

@@ -28,19 +28,21 @@ def next_unfired(work: UnitOfWork, trigger_id: UUID, plan: Plan, occurrence: dat
     return unfired
 
 
-def first_unsettled(work: UnitOfWork, trigger_id: UUID, plan: Plan, since: datetime) -> datetime | None:
+def first_unsettled(
+    work: UnitOfWork, trigger_id: UUID, plan: Plan, since: datetime, until: datetime
+) -> datetime | None:
     """
-    Return the first occurrence from `since` (itself one) until now that has no run; None when there is none.
+    Return the first occurrence from `since` (itself one) until a moment that has no run; None when there is none.
 
     For changes of a schedule that may have fired thousands of times since: it takes occurrences to be settled in order,
     those that have a run before those that have none, and halves the time, unless `since` or the newest one already answers. `since` counts even if the
     rules of its time zone have changed and the plan has it no more.
     """
-    if since > work.now:
+    if since > until:
         return None
     if not is_fired(work, trigger_id, since):
         return since
-    low, high = since, plans.last_until(plan, work.now, since)
+    low, high = since, plans.last_until(plan, until, since)
     if high is None or is_fired(work, trigger_id, high):
         return None
     while high - low > MINUTE:

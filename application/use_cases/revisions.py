@@ -2,12 +2,15 @@
 
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from application.access import AgentCaller, Principal
 from application.event_store.stream_kinds import TRIGGER
 from application.event_store.unit_of_work import UnitOfWork
 from application.use_cases import routines, schedule_changes, triggers
 from application.use_cases.triggers import NewSecret
 from domain.errors import Conflict, Forbidden, NotFound
+from domain.events import RoutineRestored
 from domain.identity import revision_of
 from domain.routines import routine, trigger
 from domain.routines.routine import Routine
@@ -56,11 +59,11 @@ def restore(work: UnitOfWork, principal: Principal, routine_id: UUID, revision_i
     routines.check_references(work, company_id, earlier.settings, check_assignee=True, old=current.settings)
     work.load([*current.triggers, *earlier.triggers])
     for id_ in current.triggers.keys() - earlier.triggers.keys():
-        triggers.remove(work, id_, triggers.present(work, id_), current)
-    schedule_changes.record_all_pending_as_missed(work, current, "edited")
-    minted = [_restore(work, id_, state, company_id) for id_, state in earlier.triggers.items()]
+        triggers.remove(work, id_, triggers.present(work, id_))
+    (restored,) = routine.restore(current, earlier, earlier.triggers)
+    minted = [_restore(work, id_, state, current, restored, company_id) for id_, state in earlier.triggers.items()]
     states = {id_: trigger.state_of(triggers.present(work, id_)) for id_ in earlier.triggers}
-    work.record(routine_id, routine.restore(current, earlier, states))
+    work.record(routine_id, [replace(restored, triggers=states)])
     return Restored(
         routine_id=routine_id,
         from_revision=earlier.revision,
@@ -79,12 +82,18 @@ def _at(work: UnitOfWork, routine_id: UUID, revision_id: UUID) -> Routine:
     raise NotFound("Routine revision not found")
 
 
-def _restore(work: UnitOfWork, trigger_id: UUID, state: TriggerState, company_id: UUID) -> NewSecret | None:
+def _restore(  # noqa: PLR0913, PLR0917 the trigger and the routine, before and after
+    work: UnitOfWork, trigger_id: UUID, state: TriggerState, old: Routine, new: RoutineRestored, company_id: UUID
+) -> NewSecret | None:
+    """Restore a trigger, before the routine itself is restored."""
     if (current := work.get(TRIGGER, trigger_id)) is None:
         raise NotFound("Routine trigger not found")
     if current.deleted:
         webhook, minted = triggers.open_webhook(work, trigger_id, state.settings.signing_mode, company_id)
+        work.record(trigger_id, trigger.restore(current, state, work.now, webhook))
     else:
         webhook, minted = triggers.fit_secret(work, trigger_id, current, state.settings.signing_mode)
-    work.record(trigger_id, trigger.restore(current, state, work.now, webhook))
+        schedule_changes.change_settings(
+            work, trigger_id, current, old, state.settings, webhook, status=new.settings.status
+        )
     return minted

@@ -6,15 +6,16 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from application.access import Action, AgentCaller, BoardUser, CollectionCaller, Principal, Resource, authorize, may
-from application.event_store.stream_kinds import ROUTINE, TRIGGER
+from application.event_store.stream_kinds import COMPANY, ROUTINE
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import RoutineDraft, RoutinePatch, VariableDraft
 from application.use_cases import references, schedule_changes, task_firing
 from application.use_cases.board import companies
+from domain.board import company
 from domain.errors import Conflict, DomainError, Forbidden, NotFound
 from domain.events import IssueOpened
 from domain.identity import revision_of
-from domain.routines import routine, trigger, variables
+from domain.routines import routine, variables
 from domain.routines.routine import Routine
 from domain.values import RoutineSettings, Variable
 
@@ -38,15 +39,21 @@ def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: Rout
     return routine_id
 
 
-def update(work: UnitOfWork, principal: Principal, routine_id: UUID, patch: RoutinePatch) -> UUID:
+def update(
+    work: UnitOfWork, principal: Principal, routine_id: UUID, patch: RoutinePatch, bulk_pause_id: UUID | None = None
+) -> UUID:
     """
     Change the settings that the patch sets; raise Conflict when `base_revision_id` is not the current revision.
 
-    An archived routine stays archived, else it raises Conflict as well. Occurrences that are due when the routine stops
-    are recorded as missed. Resumed schedules go on from now.
+    A bulk pause says which one it is (`bulk_pause_id`).
+
+    An archived routine stays archived, else it raises Conflict as well. Occurrences that wait when it is archived are
+    missed; when it is paused they wait on. Resumed schedules go on as `go_on` says.
     """
     current = writable(work, principal, routine_id, "own")
     settings = references.merged(current.settings, patch, variables=_variables(patch.variables))
+    if current.settings.status != "paused":
+        settings = replace(settings, bulk_pause_id=bulk_pause_id)
     _authorize_change(work, principal, routine_id, current, patch)
     events = routine.update(current, settings, work.limits)
     new = events[0].settings if events else current.settings  # type: ignore[union-attr]
@@ -59,28 +66,44 @@ def update(work: UnitOfWork, principal: Principal, routine_id: UUID, patch: Rout
     if routine.has_enabled_schedule(current):
         routine.must_be_schedulable(new)
     _check_base(routine_id, current, patch)
-    if new.status != "active":
-        schedule_changes.record_all_pending_as_missed(work, current, new.status)
-    if new.status == "archived" and current.settings.status != "archived" and new.call is not None:
-        task_firing.release(work, routine_id, new.call)
-        events = routine.update(current, replace(new, call=replace(new.call, secrets=None, callback=None)))
-    work.record(routine_id, events)
+    if new.status == "archived" and current.settings.status != "archived":
+        schedule_changes.record_all_waiting_as_missed(work, current, "archived")
+        if new.call is not None:
+            task_firing.release(work, routine_id, new.call)
+            events = routine.update(current, replace(new, call=replace(new.call, secrets=None, callback=None)))
     if activates:
-        reschedule(work, current)
+        schedule_changes.resume_all(work, current)
+    work.record(routine_id, events)
     return routine_id
 
 
+def undo_bulk_pause(work: UnitOfWork, principal: Principal, routine_id: UUID, pause_id: UUID | None) -> bool:
+    """
+    Resume a routine that this bulk pause (None: any) has paused; return False for one that was paused otherwise.
+
+    Raises as `update` does.
+    """
+    current = writable(work, principal, routine_id, "own")
+    paused_by = current.settings.bulk_pause_id
+    if current.settings.status != "paused" or paused_by is None or pause_id not in (None, paused_by):
+        return False
+    update(work, principal, routine_id, RoutinePatch(status="active"))
+    return True
+
+
 def resume_overdue(work: UnitOfWork, routine_id: UUID, current: Routine) -> None:
-    """Resume a routine whose pause is over; it stays paused without an end when its assignee cannot work."""
+    """Resume a routine whose pause is over; it stays paused without an end when its assignee cannot work or its company is archived."""
     resumed = replace(current.settings, status="active", resume_at=None)
     try:
+        company.must_not_be_archived(work.get(COMPANY, work.company_of(routine_id)))
         references.check_assignee(work, work.company_of(routine_id), resumed.assignee_agent_id)
-        work.record(routine_id, routine.update(current, resumed))
+        events = routine.update(current, resumed)
     except DomainError as refusal:
         stays = replace(current.settings, resume_at=None, pause_note=f"Could not be resumed: {refusal.message}")
-        work.record(routine_id, routine.update(current, stays))
+        events = routine.update(current, stays)
     else:
-        reschedule(work, current)
+        schedule_changes.resume_all(work, current)
+    work.record(routine_id, events)
 
 
 def resource(work: UnitOfWork, routine_id: UUID) -> Resource:
@@ -149,15 +172,6 @@ def _check_base(routine_id: UUID, current: Routine, patch: RoutinePatch) -> None
     head = revision_of(routine_id, current.revision)
     if patch.base_revision_id not in (None, head):
         raise Conflict("Routine was updated by someone else", {"currentRevisionId": str(head)})
-
-
-def reschedule(work: UnitOfWork, current: Routine) -> None:
-    """Let the schedules of a resumed routine go on from now; what passed during the pause is not made up for."""
-    schedules = [id_ for id_, state in current.triggers.items() if state.kind == "schedule"]
-    work.load(schedules)
-    for id_ in schedules:
-        if (state := work.get(TRIGGER, id_)) is not None:
-            work.record(id_, trigger.reschedule(state, work.now))
 
 
 def responsible(work: UnitOfWork, principal: Principal, settings: RoutineSettings) -> UUID | None:

@@ -12,12 +12,14 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from application.access import AgentCaller, BoardUser, Principal
-from application.event_store.stream_kinds import AGENT, PROJECT, ROUTINE, RUN, SLOT, TRIGGER
+from application.event_store.stream_kinds import AGENT, COMPANY, PROJECT, ROUTINE, RUN, SLOT, TRIGGER
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import RunRequest
 from application.use_cases import occurrences, references, routines, slots, task_firing
+from domain.board import company as companies
 from domain.board import project as projects
 from domain.errors import Conflict, Forbidden, NotFound, RuleViolation
+from domain.events import TriggerMissed
 from domain.identity import issue_of_run, run_of_key, run_of_occurrence, slot_of, trajectory_of_run
 from domain.recorded import Recorded
 from domain.routines import firing, routine, settlement, trigger
@@ -26,7 +28,7 @@ from domain.routines.routine import Routine
 from domain.routines.settlement import Due
 from domain.routines.slot import Slot
 from domain.routines.trigger import DueTrigger
-from domain.values import Failed, Json, Outcome, RoutineSettings, Workspace
+from domain.values import Failed, Json, LiveWork, Outcome, RoutineSettings, Workspace
 
 
 def fire_by_hand(work: UnitOfWork, principal: Principal, routine_id: UUID, request: RunRequest) -> list[Recorded]:
@@ -69,18 +71,26 @@ def fire_by_hand(work: UnitOfWork, principal: Principal, routine_id: UUID, reque
 def fire_due(work: UnitOfWork, rows: Sequence[DueTrigger]) -> int:
     """Settle what is due of these triggers in one unit of work; return how many runs it recorded."""
     states = load_due(work, rows)
+    work.load(live.issue_id for row in rows for live in _met(work, row.routine_id))
     assume_new_runs(work, [run_of_occurrence(row.trigger_id, row.next_at) for row in rows], states)
     return sum(_settle(work, row) for row in rows)
 
 
 def load_due(work: UnitOfWork, rows: Sequence[DueTrigger]) -> Sequence[Routine]:
     """Fetch what the outcome of these occurrences rests on and exists before they are due; return the routines."""
-    work.load(id_ for row in rows for id_ in (row.trigger_id, row.routine_id))
+    work.load(id_ for row in rows for id_ in (row.trigger_id, row.routine_id, row.company_id))
     work.load((slot_of(row.routine_id) for row in rows), SLOT)
     states = [state for row in rows if (state := work.get(ROUTINE, row.routine_id)) is not None]
     work.load(id_ for state in states for id_ in (state.settings.assignee_agent_id, state.settings.project_id))
     work.load(state.settings.call.task_id for state in states if state.settings.call is not None)
     return states
+
+
+def _met(work: UnitOfWork, routine_id: UUID) -> Sequence[LiveWork]:
+    """Return the live work that a firing of the routine meets, if its policy looks at it."""
+    current = work.get(ROUTINE, routine_id)
+    looks = current is not None and current.settings.concurrency_policy != "always_enqueue"
+    return slots.of(work, routine_id).live if looks else ()
 
 
 def fail_due(work: UnitOfWork, rows: Sequence[DueTrigger], reason: str) -> int:
@@ -91,6 +101,12 @@ def fail_due(work: UnitOfWork, rows: Sequence[DueTrigger], reason: str) -> int:
 def _fail(work: UnitOfWork, row: DueTrigger, reason: str) -> int:
     current = work.get(ROUTINE, row.routine_id)
     if current is None or occurrences.is_fired(work, row.trigger_id, row.next_at):
+        return 0
+    if companies.is_archived(work.get(COMPANY, row.company_id)):
+        gone = TriggerMissed(
+            first=row.next_at, last=row.next_at, count=1, reason=settlement.COMPANY_ARCHIVED, next_at=None
+        )
+        work.record(row.trigger_id, [gone])
         return 0
     due = _due_if_followable(work, row, current)
     if due.missed is not None:
@@ -142,6 +158,9 @@ def _settle(work: UnitOfWork, row: DueTrigger) -> int:
     if since is None:
         return 0
     company_id = work.company_of(row.trigger_id)
+    if companies.is_archived(work.get(COMPANY, company_id)):
+        work.record(row.trigger_id, settlement.retire(plan, since, work.now))
+        return 0
     is_over = work.is_over_quota(company_id)
     if not is_over and (rested := settlement.rested(schedule, plan, since, work.now)) is not None:
         work.record(row.trigger_id, [rested])

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from application.event_store.stream_kinds import SLOT
+from application.event_store.stream_kinds import AGENT, ISSUE, SLOT
 from application.event_store.unit_of_work import UnitOfWork
 from domain.errors import RuleViolation
 from domain.identity import slot_of
@@ -42,10 +42,23 @@ def limit_live(work: UnitOfWork, guard: Slot, outcome: Outcome, *, is_awaited: b
 
 
 def newest(work: UnitOfWork, routine: Routine, guard: Slot) -> LiveWork | None:
-    """Return the live work that changed last (contract 5.2); None when there is none, or under always_enqueue."""
+    """
+    Return the live work that changed last (contract 5.2); None when there is none, or under always_enqueue.
+
+    What is not attended does not count.
+    """
     if routine.settings.concurrency_policy == "always_enqueue":
         return None
-    if len(guard.live) < 2:  # noqa: PLR2004
-        return guard.live[0] if guard.live else None
+    return max(reversed(attended(work, guard)), key=lambda live: work.changed_at(live.issue_id), default=None)
+
+
+def attended(work: UnitOfWork, guard: Slot) -> list[LiveWork]:
+    """Return the live work without the issues of terminated agents, on which nobody works, so that nothing waits for them."""
     work.load(live.issue_id for live in guard.live)
-    return max(reversed(guard.live), key=lambda live: work.changed_at(live.issue_id))
+    return [live for live in guard.live if not _is_abandoned(work, live)]
+
+
+def _is_abandoned(work: UnitOfWork, live: LiveWork) -> bool:
+    issue = work.get(ISSUE, live.issue_id)
+    assignee = None if issue is None else work.get(AGENT, issue.details.assignee_agent_id)
+    return assignee is not None and assignee.status == "terminated"

@@ -79,24 +79,24 @@ def update(work: UnitOfWork, principal: Principal, trigger_id: UUID, patch: Trig
     """
     Change the settings that the patch sets; another signing mode of a webhook may need a new secret.
 
-    Occurrences of a schedule that are due are recorded as missed. Raises RuleViolation as `create` does.
+    Nothing is recorded when they are the same. What waits of a schedule stays or is missed, as `go_on` says. Raises
+    RuleViolation as `create` does.
     """
     current, parent = _writable(work, principal, trigger_id, "assign")
     settings = merged(current.settings, patch)
     if current.kind == "schedule" and settings.enabled:
         routine.must_be_schedulable(parent.settings)
     webhook, minted = fit_secret(work, trigger_id, current, settings.signing_mode)
-    schedule_changes.record_pending_as_missed(work, trigger_id, current, parent, "edited")
-    work.record(trigger_id, trigger.update(current, settings, work.now, webhook))
-    state = trigger.state_of(present(work, trigger_id))
-    work.record(current.routine_id, [RoutineTriggerChanged(trigger_id=trigger_id, kind=current.kind, state=state)])
+    if schedule_changes.change_settings(work, trigger_id, current, parent, settings, webhook):
+        state = trigger.state_of(present(work, trigger_id))
+        work.record(current.routine_id, [RoutineTriggerChanged(trigger_id=trigger_id, kind=current.kind, state=state)])
     return _made(work, trigger_id, current.routine_id, minted)
 
 
 def delete(work: UnitOfWork, principal: Principal, trigger_id: UUID) -> UUID:
-    """Delete a trigger; occurrences of a schedule that are due are recorded as missed."""
-    current, parent = _writable(work, principal, trigger_id, "own")
-    remove(work, trigger_id, current, parent)
+    """Delete a trigger; occurrences of a schedule that wait are recorded as missed."""
+    current, _ = _writable(work, principal, trigger_id, "own")
+    remove(work, trigger_id, current)
     work.record(current.routine_id, [RoutineTriggerRemoved(trigger_id=trigger_id, kind=current.kind)])
     return trigger_id
 
@@ -152,9 +152,9 @@ def at_address(work: UnitOfWork, public_id: str) -> tuple[UUID, Trigger]:
     return trigger_id, current
 
 
-def remove(work: UnitOfWork, trigger_id: UUID, current: Trigger, parent: Routine) -> None:
-    """Delete the trigger and its secrets; occurrences that are due are missed. The caller records it in the routine."""
-    schedule_changes.record_pending_as_missed(work, trigger_id, current, parent, "deleted")
+def remove(work: UnitOfWork, trigger_id: UUID, current: Trigger) -> None:
+    """Delete the trigger and its secrets; occurrences that wait are missed. The caller records it in the routine."""
+    schedule_changes.record_waiting_as_missed(work, trigger_id, current, "deleted")
     if current.webhook is not None:
         work.drop(trigger.secrets_of(current))
     work.record(trigger_id, trigger.delete(current))

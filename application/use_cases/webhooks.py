@@ -3,9 +3,10 @@
 import hashlib
 from uuid import UUID
 
-from application.event_store.stream_kinds import ROUTINE, RUN
+from application.event_store.stream_kinds import COMPANY, ROUTINE, RUN
 from application.event_store.unit_of_work import UnitOfWork
 from application.use_cases import references, runs, triggers
+from domain.board import company
 from domain.errors import Conflict, NotFound
 from domain.identity import run_of_key
 from domain.recorded import Recorded
@@ -39,7 +40,8 @@ def authenticate(work: UnitOfWork, public_id: str, request: WebhookRequest) -> A
     Return the webhook at this address, if the request proves that its sender may call it.
 
     Nobody without the credential learns more than that there is such an address. Raises NotFound for an address without
-    a webhook, Unauthenticated for a wrong credential, Conflict for a webhook that is disabled.
+    a webhook, Unauthenticated for a wrong credential, Conflict for a webhook that is disabled or whose company is
+    archived.
     """
     trigger_id, current = triggers.at_address(work, public_id)
     work.load([current.routine_id])
@@ -48,6 +50,7 @@ def authenticate(work: UnitOfWork, public_id: str, request: WebhookRequest) -> A
     proof = verification.verify(mode, request, list(secrets.values()), window_s, work.now)
     if (routine := work.get(ROUTINE, current.routine_id)) is None:
         raise NotFound("Routine trigger not found")
+    company.must_not_be_archived(work.get(COMPANY, work.company_of(trigger_id)))
     trigger.must_be_active(current, routine.settings.status)
     work.actor = f"trigger:{trigger_id}"
     work.holder = trigger_id

@@ -7,7 +7,7 @@ from string import ascii_uppercase
 
 from msgspec.structs import replace
 
-from domain.errors import ImpossibleHistory
+from domain.errors import Conflict, ImpossibleHistory
 from domain.events import (
     CompanyArchived,
     CompanyCreated,
@@ -17,6 +17,8 @@ from domain.events import (
     CompanyUpdated,
 )
 from domain.values import CompanyDetails, Sealed, Value
+
+ARCHIVED = "Company is archived"
 
 
 class Company(Value, frozen=True):
@@ -53,6 +55,17 @@ def update(company: Company, details: CompanyDetails) -> list[CompanyEvent]:
 def archive(company: Company) -> list[CompanyEvent]:
     """Mark the company as retired; nothing if it is already."""
     return [] if company.archived else [CompanyArchived()]
+
+
+def is_archived(company: Company | None) -> bool:
+    """Return whether the company is archived, which it stays for good; None is not."""
+    return company is not None and company.archived
+
+
+def must_not_be_archived(company: Company | None) -> None:
+    """Raise Conflict if the company is archived: nothing begins in it any more."""
+    if is_archived(company):
+        raise Conflict(ARCHIVED)
 
 
 def issue_prefixes(name: str) -> Iterator[str]:

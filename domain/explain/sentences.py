@@ -7,7 +7,7 @@ from uuid import UUID
 from domain.events import AgentTerminated, RunCompleted, RunFailed, RunFired, TriggerMissed
 from domain.explain.verdicts import ExplainQuery, Verdict, reason_of
 from domain.recorded import Recorded
-from domain.routines.settlement import CATCH_UP_CAP, OVER_QUOTA
+from domain.routines.settlement import CATCH_UP_CAP, COMPANY_ARCHIVED, OVER_QUOTA
 from domain.schedule import plan as plans
 from domain.schedule.time_words import span, when
 from domain.values import Coalesced, Failed, Skipped, Value
@@ -16,7 +16,6 @@ Name = Callable[[str], str]  # turns an actor into a name for people
 CHANGED = {
     "edited": "the schedule was edited",
     "deleted": "the trigger was deleted",
-    "paused": "the routine was paused",
     "archived": "the routine was archived",
 }
 
@@ -35,7 +34,7 @@ class Explanation(Value, frozen=True):
     ended: Recorded | None = None  # the end of its run, if it has ended
     missed: Recorded | None = None
     blocking: Recorded | None = None  # the firing of the run whose issue was in the way
-    obstacle: Recorded | None = None  # what paused the project, or paused or terminated the agent
+    obstacle: Recorded | None = None  # what paused the project, paused or terminated the agent, or archived the company
 
     @property
     def zone(self) -> str:
@@ -150,6 +149,10 @@ def _missed(explanation: Explanation, name: Name) -> str:
     if explanation.missed is None or not isinstance(explanation.missed.event, TriggerMissed):
         return f"{_moment(explanation)} has no outcome: the schedule was changed before it was settled."
     event, record_time = explanation.missed.event, _at(explanation, explanation.missed.at)
+    if event.reason == COMPANY_ARCHIVED:
+        return f"{_moment(explanation)} was missed: {_archived(explanation, name)}."
+    if event.reason == "paused":
+        return f"{_moment(explanation)} was missed: the routine was paused before the scheduler had come to it, as was recorded on {record_time}."
     if (changed := CHANGED.get(event.reason)) is not None:
         editor = name(explanation.missed.actor)
         return f"{_moment(explanation)} was missed: {changed} by {editor} on {record_time}, before the scheduler had come to it."
@@ -162,6 +165,12 @@ def _missed(explanation: Explanation, name: Name) -> str:
     else:
         rule = "the catch-up policy skip_missed drops what is more than 60 s late"
     return f"{_moment(explanation)} was missed: {late}, and {rule}.{many}."
+
+
+def _archived(explanation: Explanation, name: Name) -> str:
+    archived = explanation.obstacle
+    author = "" if archived is None else f" by {name(archived.actor)} on {_at(explanation, archived.at)}"
+    return f"the company was archived{author}"
 
 
 def _planned(explanation: Explanation, name: Name) -> str:
@@ -209,6 +218,8 @@ def _kept(explanation: Explanation, name: Name) -> str:
             return f"{_moment(explanation)} {_did_not(explanation)}: the schedule starts on {_at(explanation, plan.starts_at)}."
         case "after_end" if plan is not None and plan.ends_at is not None:
             return f"{_moment(explanation)} {_did_not(explanation)}: the schedule ended on {_at(explanation, plan.ends_at)}."
+        case "company_archived":
+            return f"{_moment(explanation)} {_did_not(explanation)}: {_archived(explanation, name)}."
         case "excluded_date":
             return f"{_moment(explanation)} {_did_not(explanation)}: the date is one of those that the schedule leaves out."
         case _:

@@ -47,6 +47,7 @@ Verdict = Literal[
     "disabled",
     "routine_paused",
     "routine_archived",
+    "company_archived",
     "deleted",
     "excluded_date",
     "before_start",
@@ -188,9 +189,22 @@ def missed_by(question: ExplainQuery, trigger_events: Iterable[Recorded]) -> Rec
     for recorded in trigger_events:
         match recorded.event:
             case TriggerMissed(first=first, last=last):
-                if question.period.has(first) and first <= question.occurrence <= last:
+                if first <= question.occurrence <= last:
                     return recorded
     return None
+
+
+def as_things_stand(question: ExplainQuery, past: Sequence[ConfigPeriod]) -> ExplainQuery:
+    """
+    Return the question about an occurrence without an outcome, in the newest config period instead of its own.
+
+    What waited when the schedule was changed or stopped waits on, so what keeps it from firing is how things are now.
+    """
+    trigger = past[-1].trigger
+    if trigger is None or trigger.next_unsettled_at is None or question.occurrence is None:
+        return question
+    waits = question.occurrence >= trigger.next_unsettled_at and _obstacle(question) is None
+    return replace(question, period=past[-1]) if waits else question
 
 
 def verdict(question: ExplainQuery, fired: RunFired | None, missed: Recorded | None, now: datetime) -> Verdict:

@@ -11,8 +11,10 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from domain.board import agent as agents
+from domain.board import company as companies
 from domain.board import project as projects
 from domain.board.agent import Agent
+from domain.board.company import Company
 from domain.board.project import Project
 from domain.errors import Conflict, ImpossibleHistory, InvalidField
 from domain.events import (
@@ -31,6 +33,7 @@ from domain.values import Overlap, RoutineSettings, Value
 MOST = 5_000  # occurrences in one backfill
 ENDED = "The backfill is over"
 OBSTACLES: dict[str, str] = {  # reasons for which a backfill is refused or cancelled, and their texts
+    "company_archived": companies.ARCHIVED,
     "routine_paused": "Routine is paused",
     "routine_archived": ARCHIVED,
     "no_agent": "Default agent required",
@@ -79,8 +82,12 @@ def evolve(backfill: Backfill | None, event: BackfillEvent) -> Backfill:
             raise ImpossibleHistory(backfill, event)
 
 
-def obstacle(settings: RoutineSettings, project: Project | None, assignee: Agent | None) -> str | None:
-    """Return why a routine with this project and assignee cannot work now, as a key of OBSTACLES; None if it can."""
+def obstacle(
+    settings: RoutineSettings, company: Company | None, project: Project | None, assignee: Agent | None
+) -> str | None:
+    """Return why a routine cannot work now in this company and project and for this agent, as a key of OBSTACLES."""
+    if companies.is_archived(company):
+        return "company_archived"
     if settings.status != "active":
         return f"routine_{settings.status}"
     if projects.is_paused(project):

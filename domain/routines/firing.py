@@ -34,6 +34,7 @@ from domain.values import (
 )
 
 NOT_INVOKABLE = "Agent is not invokable in its current state"
+TERMINATED = f"{NOT_INVOKABLE}: it is terminated"
 PROJECT_PAUSED = Skipped(reason="paused")
 LONGEST_TITLE = 200  # characters of an issue's title
 LONGEST_REASON = 1_000  # characters of the reason why a run failed
@@ -117,9 +118,15 @@ def deadline(settings: RoutineSettings, moment: datetime) -> datetime | None:
 
 
 def outcome(firing: FiringRequest, routine: Routine, agent: Agent | None, newest: LiveWork | None) -> Outcome:
-    """Return the outcome of a firing (contract 5.2, 5.3); `newest` is the newest live work of the routine, if any."""
+    """
+    Return the outcome of a firing (contract 5.2, 5.3); `newest` is the newest live work of the routine, if any.
+
+    A terminated agent fails it whatever is live: nobody would ever do the work that it joined.
+    """
     if isinstance(firing.rendered, Failed):
         return firing.rendered
+    if agent is not None and agent.status == "terminated":
+        return Failed(reason=TERMINATED)
     opening = Opened(issue_id=issue_of_run(firing.run_id))
     result = runs.outcome(routine.settings.concurrency_policy, newest, opening)
     if not isinstance(result, Opened):

@@ -96,10 +96,10 @@ def update(routine: Routine, settings: RoutineSettings, limits: Limits = DEFAULT
     return [] if settings == old else [RoutineUpdated(settings=settings)]
 
 
-def restore(routine: Routine, earlier: Routine, triggers: dict[UUID, TriggerState]) -> list[RoutineEvent]:
+def restore(routine: Routine, earlier: Routine, triggers: dict[UUID, TriggerState]) -> list[RoutineRestored]:
     """Restore the settings of an earlier revision, with these triggers (contract 3.6). Raise Conflict if it is archived."""
     must_not_be_archived(routine)
-    settings = _without_pause(_paused_without_assignee(earlier.settings))
+    settings = _without_pause(_paused_without_assignee(replace(earlier.settings, bulk_pause_id=None)))
     return [RoutineRestored(from_revision=earlier.revision, settings=settings, triggers=triggers)]
 
 
@@ -150,7 +150,7 @@ def _must_fit(new: RoutineSettings, old: RoutineSettings | None, limits: Limits)
 def _weight(settings: RoutineSettings) -> int:
     """Return the size of the settings in bytes of JSON, without the parts that a pause or an ending changes."""
     call = settings.call and replace(settings.call, secrets=None, callback=None)
-    return size_of(replace(settings, status="active", pause_note=None, resume_at=None, call=call))
+    return size_of(replace(settings, status="active", pause_note=None, resume_at=None, bulk_pause_id=None, call=call))
 
 
 def _template(settings: RoutineSettings) -> tuple[object, ...]:
@@ -183,5 +183,7 @@ def _paused_without_assignee(settings: RoutineSettings) -> RoutineSettings:
 
 
 def _without_pause(settings: RoutineSettings) -> RoutineSettings:
-    """Clear the note and the end of a pause unless the routine is paused."""
-    return settings if settings.status == "paused" else replace(settings, pause_note=None, resume_at=None)
+    """Clear what belongs to a pause unless the routine is paused."""
+    if settings.status == "paused":
+        return settings
+    return replace(settings, pause_note=None, resume_at=None, bulk_pause_id=None)

@@ -9,7 +9,7 @@ from domain.events import (
     TriggerEvent,
     TriggerMissed,
 )
-from domain.routines.trigger import Trigger, due_at_or_none
+from domain.routines.trigger import Trigger, due_at_or_none, plan_of
 from domain.schedule import plan as plans
 from domain.schedule.plan import INSTANT, Plan
 from domain.values import (
@@ -19,6 +19,7 @@ from domain.values import (
 
 GRACE = timedelta(seconds=60)  # for so long an occurrence is late but not missed
 MISSED_BECAUSE: dict[CatchUpPolicy, str] = {"skip_missed": "skip_missed", "enqueue_missed_with_cap": "catch_up_cap"}
+COMPANY_ARCHIVED = "company_archived"  # the reason why an occurrence is missed when its company is archived
 OVER_QUOTA = "over_quota"  # the reason why an occurrence is missed when its company is over one of its quotas
 LONGEST_REST = timedelta(hours=1)  # how long a schedule rests at most when its company is over one of its quotas
 CATCH_UP_CAP = 25  # missed occurrences that run late after one outage
@@ -125,17 +126,77 @@ def miss(plan: Plan, since: datetime, pending: Due, reason: str) -> TriggerMisse
     return replace(missed, next_at=pending.next_at, due_at=pending.due_at)
 
 
-def miss_pending(trigger: Trigger, plan: Plan, first: datetime, now: datetime, reason: str) -> list[TriggerEvent]:
+def retire(plan: Plan, since: datetime, now: datetime) -> list[TriggerEvent]:
+    """Record that nothing of what is due runs, since the company is archived, and that nothing comes due any more."""
+    if (pending := due(plan, since, now, "skip_missed")) is None:
+        return []
+    return [replace(miss(plan, since, pending, COMPANY_ARCHIVED), next_at=None, due_at=None)]
+
+
+class GoingOn(Value, frozen=True):
+    """How a schedule goes on after a change: what is missed on account of it, and the first occurrence that is not."""
+
+    missed: tuple[TriggerMissed, ...]
+    next_at: datetime | None
+
+
+def go_on(  # noqa: PLR0913, PLR0917 what the past and the change are
+    trigger: Trigger,
+    plan: Plan,
+    first: datetime | None,
+    stopped_at: datetime,
+    now: datetime,
+    reason: str,
+    *,
+    runs: bool,
+) -> GoingOn:
     """
-    Record that the occurrences from `first` until now did not run, since the schedule is changed; it goes on from now.
+    Return how a schedule goes on when it is changed, paused or resumed; `plan` is the new one, `runs` whether it is to run.
+
+    `stopped_at` is when it ceased to run, or now if it ran so far, and `first` the first occurrence until then that has
+    no outcome. With the same plan all that waits stays, unless more came due while the schedule stood still and it is to
+    run again: then that is not made up for, and what waited is missed. With another plan only an occurrence stays that
+    is planned and not due yet, and that the new plan has as well.
+    """
+    old = plan_of(trigger)
+    if old is None:
+        return GoingOn(missed=(), next_at=plans.next_after(plan, now))
+    stood_still = runs and plans.comes_due_within(plan, stopped_at, now)
+    if plan == old and first is not None and not stood_still:
+        return GoingOn(missed=(), next_at=first)
+    if plan == old:
+        unsettled, next_at = trigger.next_unsettled_at, plans.next_due_after(plan, now)
+        is_early = next_at is not None and unsettled is not None and next_at < unsettled
+        next_at = unsettled if is_early else next_at
+    else:
+        next_at = _kept_by(plan, old, first, now) if stopped_at == now else None
+        next_at = next_at or plans.next_after(plan, now)
+    until = stopped_at if next_at is None else min(stopped_at, next_at - INSTANT)
+    missed = () if first is None else miss_until(trigger, old, first, until, now, reason)
+    return GoingOn(missed=tuple(missed), next_at=next_at)
+
+
+def _kept_by(plan: Plan, old: Plan, first: datetime | None, now: datetime) -> datetime | None:
+    """Return the occurrence of the old plan that is planned and not due yet, if the new plan has it as well."""
+    pending = plans.next_due_after(old, now)
+    if first is None or pending is None or not first <= pending <= now:
+        return None
+    return pending if plans.next_after(plan, pending - INSTANT) == pending else None
+
+
+def miss_until(  # noqa: PLR0913, PLR0917 the range and what follows
+    trigger: Trigger, plan: Plan, first: datetime, until: datetime, now: datetime, reason: str
+) -> list[TriggerMissed]:
+    """
+    Return the events that the occurrences from `first` until a moment did not run; the schedule goes on from now.
 
     Those that came due while the schedule rested get the quota as their reason.
     """
     is_resting = trigger.rests_until is not None and first == trigger.next_unsettled_at
     missed_in_rest = (
-        _in_rest(plan, first, min(now, trigger.rests_until)) if is_resting and trigger.rests_until else None
+        _in_rest(plan, first, min(until, trigger.rests_until)) if is_resting and trigger.rests_until else None
     )
-    missed = missed_of(plan, missed_in_rest.last if missed_in_rest else first - INSTANT, now, reason)
+    missed = missed_of(plan, missed_in_rest.last if missed_in_rest else first - INSTANT, until, reason)
     next_at = plans.next_after(plan, now)
     missed_after = [replace(missed, next_at=next_at, due_at=due_at_or_none(plan, next_at))] if missed else []
     return [*([missed_in_rest] if missed_in_rest else []), *missed_after]

@@ -92,7 +92,9 @@ def evolve(trigger: Trigger | None, event: TriggerEvent) -> Trigger:
 
 
 def _going_on(trigger: Trigger, since: datetime | None, **changes: Any) -> Trigger:
-    """Let the schedule go on from an occurrence; it does not rest any more."""
+    """Let the schedule go on from an occurrence. It does not rest any more, unless that is the one for which it rests."""
+    if since is not None and since == trigger.next_unsettled_at:
+        return replace(trigger, **changes)
     return replace(trigger, next_unsettled_at=since, over_since=None, rests_until=None, **changes)
 
 
@@ -119,13 +121,13 @@ def update(
     trigger: Trigger, settings: TriggerSettings, now: datetime, webhook: Webhook | None = None
 ) -> list[TriggerEvent]:
     """
-    Change the settings; an edit is recorded even when nothing changed (contract 3.6), and a schedule starts anew from
-    now.
+    Change the settings; nothing is recorded when they are the same. A schedule goes on after now, unless more stays (`go_on`).
 
     Raise RuleViolation or BadSchedule as `create` does.
     """
-    old = plan_of(trigger)
-    settings, next_at, due_at = _checked(trigger.routine_id, trigger.kind, settings, now, old)
+    settings, next_at, due_at = _checked(trigger.routine_id, trigger.kind, settings, now, plan_of(trigger))
+    if settings == trigger.settings and webhook is None:
+        return []
     return [TriggerUpdated(settings=settings, next_at=next_at, due_at=due_at, webhook=webhook)]
 
 
@@ -140,12 +142,7 @@ def rotate(trigger: Trigger, webhook: Webhook, old_until: datetime | None) -> li
 
 
 def restore(trigger: Trigger, state: TriggerState, now: datetime, webhook: Webhook | None = None) -> list[TriggerEvent]:
-    """
-    Restore the trigger as an earlier revision of its routine has it; `webhook` is set if it gets another address or
-    secret.
-    """
-    if not trigger.deleted:
-        return update(trigger, state.settings, now, webhook)
+    """Restore a deleted trigger as an earlier revision of its routine has it; `webhook` is its new address and secret."""
     settings, next_at, due_at = _checked(trigger.routine_id, state.kind, state.settings, now)
     restored = TriggerRestored(routine_id=trigger.routine_id, kind=state.kind, settings=settings, next_at=next_at)
     return [replace(restored, due_at=due_at, webhook=webhook)]
@@ -188,20 +185,11 @@ def must_be_active(trigger: Trigger, routine_status: RoutineStatus) -> None:
         raise Conflict(NOT_ACTIVE)
 
 
-def reschedule(trigger: Trigger, now: datetime) -> list[TriggerEvent]:
-    """Let the schedule go on from now, since its routine was resumed; nothing for other kinds of trigger."""
-    if plan_of(trigger) is None:
-        return []
-    next_at, due_at = next_of(trigger, now)
-    return [TriggerRescheduled(next_at=next_at, due_at=due_at)]
-
-
-def next_of(trigger: Trigger, now: datetime) -> tuple[datetime | None, datetime | None]:
-    """Return the next occurrence of a schedule and, where that is later, when it comes due; both None if there is none."""
+def reschedule(trigger: Trigger, next_at: datetime | None) -> list[TriggerEvent]:
+    """Let the schedule go on from an occurrence, since its routine was resumed; nothing for other kinds of trigger."""
     if (plan := plan_of(trigger)) is None:
-        return None, None
-    next_at = plans.next_after(plan, now)
-    return next_at, due_at_or_none(plan, next_at)
+        return []
+    return [TriggerRescheduled(next_at=next_at, due_at=due_at_or_none(plan, next_at))]
 
 
 def plan_of(trigger: Trigger) -> Plan | None:

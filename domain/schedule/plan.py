@@ -111,6 +111,18 @@ def due_at(plan: Plan, occurrence: datetime) -> datetime:
     return occurrence + SECOND * (int.from_bytes(digest[:8], "big") % (room // SECOND + 1))
 
 
+def next_due_after(plan: Plan, moment: datetime) -> datetime | None:
+    """Return the first occurrence that comes due strictly after the moment, though it may be planned before; None if none."""
+    planned = last_until(plan, moment, moment - SECOND * plan.jitter_s) if plan.jitter_s else None
+    return planned if planned is not None and due_at(plan, planned) > moment else next_after(plan, moment)
+
+
+def comes_due_within(plan: Plan, after: datetime, until: datetime) -> bool:
+    """Return whether an occurrence comes due in (after, until]."""
+    first = next_due_after(plan, after)
+    return first is not None and due_at(plan, first) <= until
+
+
 def must_have_an_occurrence(plan: Plan, after: datetime) -> None:
     """Raise BadSchedule if no occurrence is left: a plan with nothing to do is a mistake."""
     if plan.cron is not None and cron_schedule.next_after(plan.cron, after) is None:

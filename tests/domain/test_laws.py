@@ -112,27 +112,44 @@ class Schedule:
         self.routine_id, self.text, self.enabled, self.deleted, self.version = routine_id, text, True, False, 1
         self.outcomes = set()  # occurrences that have one
         self.unseen = set()  # those of them since the last check
+        self.stopped_at = since  # when it ceased to run; None while it runs
         self.begin(text, since)
 
     def begin(self, text, since):
         """From now on occurrences count."""
         self.text, self.checked, self.next_at, self.unseen = text, since, first_after(text, since), set()
 
+    def waiting(self, at):
+        """What was planned while it ran and has no outcome."""
+        return set(walk(self.text, self.checked, self.stopped_at or at)) - self.unseen
+
     def close(self, at):
-        """It is changed: everything until now has its outcome."""
-        if at >= self.checked:
-            assert set(walk(self.text, self.checked, at)) == self.unseen, "a change hides an occurrence"
-            self.checked, self.unseen = at, set()
+        """It is changed for good: everything until now, or until it stopped, has its outcome."""
+        assert self.waiting(at) == set(), "a change hides an occurrence"
+
+    def goes_on(self, at, next_at, *, starts):
+        """It is changed and keeps its plan: what waits stays, unless more passed while it stood still."""
+        waiting = self.waiting(at)
+        passed = self.stopped_at is not None and any(walk(self.text, self.stopped_at, at))
+        if waiting and not (starts and passed):
+            assert next_at == min(waiting), "what waits stays"
+            self.next_at = next_at
+        else:
+            self.close(at)
+            self.begin(self.text, max(at, self.checked))
+            assert next_at == self.next_at
 
     def settle(self, occurrence):
+        assert occurrence > self.checked, f"{occurrence} was planned while it stood still"
         assert occurrence not in self.outcomes, f"{occurrence} has two outcomes"
         self.outcomes.add(occurrence)
         self.unseen.add(occurrence)
 
     def check(self):
         """Everything before `next_at` has its outcome, nothing else has."""
-        assert set(walk(self.text, self.checked, self.next_at - MINUTE)) == self.unseen
-        self.checked, self.unseen = max(self.checked, self.next_at - MINUTE), set()
+        until = self.next_at - MINUTE if self.stopped_at is None else min(self.next_at - MINUTE, self.stopped_at)
+        assert set(walk(self.text, self.checked, until)) == self.unseen
+        self.checked, self.unseen = max(self.checked, until), set()
 
 
 class Pass(NamedTuple):
@@ -152,7 +169,6 @@ class Ledger:
         self.reopened = set()  # routines with an execution issue that was opened again
         self.enqueued = set()  # routines that ever were always_enqueue
         self.slots = defaultdict(list)
-        self.active_since = {}
         self.made_up, self.capped = Counter(), set()
 
     def read(self, recorded):
@@ -163,11 +179,11 @@ class Ledger:
             case RoutineCreated(settings=new) | RoutineUpdated(settings=new) | RoutineRestored(settings=new):
                 old = self.routines.get(id_)
                 assert old is None or old.status != "archived" or new.status == "archived", "archived is terminal"
-                if new.status == "active" and (old is None or old.status != "active"):
-                    self.active_since[id_] = recorded.at
-                elif new.status != "active" and old is not None and old.status == "active":
-                    self.close(recorded, [s for s in self.schedules.values() if s.routine_id == id_])
                 self.routines[id_] = new
+                for schedule in [s for s in self.schedules.values() if s.routine_id == id_ and not s.deleted]:
+                    if new.status == "archived":
+                        schedule.close(recorded.at)
+                    self.follow(schedule, recorded.at)
                 self.enqueued |= {id_} if new.concurrency_policy == "always_enqueue" else set()
             case AgentPaused() | ProjectPaused():
                 self.paused.add(id_)
@@ -193,25 +209,29 @@ class Ledger:
             self.schedules[id_] = Schedule(event.routine_id, event.settings.cron_expression, recorded.at)
         schedule = self.schedules[id_]
         schedule.version = recorded.version
-        if isinstance(event, TriggerUpdated | TriggerDeleted) and self.routines[schedule.routine_id].status == "active":
-            self.close(recorded, [schedule])
         match event:
+            case TriggerUpdated(settings=new) if new.cron_expression == schedule.text:
+                starts = new.enabled and self.routines[schedule.routine_id].status == "active"
+                schedule.goes_on(recorded.at, event.next_at, starts=starts)
+                schedule.enabled = new.enabled
             case TriggerCreated(settings=new) | TriggerUpdated(settings=new) | TriggerRestored(settings=new):
+                schedule.close(recorded.at)
                 schedule.begin(new.cron_expression, recorded.at)
                 schedule.enabled, schedule.deleted = new.enabled, False
                 assert event.next_at == schedule.next_at
             case TriggerRescheduled(next_at=next_at):
-                schedule.begin(schedule.text, recorded.at)
-                assert next_at == schedule.next_at
+                schedule.goes_on(recorded.at, next_at, starts=schedule.enabled)
             case TriggerDeleted():
+                schedule.close(recorded.at)
                 schedule.deleted = True
             case TriggerMissed():
                 self.missed(recorded, schedule)
+        self.follow(schedule, recorded.at)
 
-    def close(self, recorded, schedules):
-        for schedule in schedules:
-            if schedule.enabled and not schedule.deleted:
-                schedule.close(recorded.at)
+    def follow(self, schedule, at):
+        """Note when the schedule ceases to run, or runs again."""
+        runs = schedule.enabled and not schedule.deleted and self.routines[schedule.routine_id].status == "active"
+        schedule.stopped_at = None if runs else schedule.stopped_at or at
 
     def missed(self, recorded, schedule):
         event = recorded.event
@@ -221,7 +241,6 @@ class Ledger:
             assert event.last <= recorded.at
         else:
             self.missed_by_policy(recorded, schedule)
-        assert event.first > self.active_since[schedule.routine_id], "it was paused then"
         for occurrence in dropped:
             schedule.settle(occurrence)
         self.moves_on(schedule, recorded.at, event.next_at)
@@ -271,7 +290,6 @@ class Ledger:
             self.made_up[Pass(event.trigger_id, recorded.at)] += 1
         if of.project_id in self.paused:
             assert event.outcome == Skipped(reason="paused")
-        assert event.occurrence > self.active_since[event.routine_id], "it was paused then"
         schedule.settle(event.occurrence)
         self.moves_on(schedule, recorded.at, event.next_at)
 

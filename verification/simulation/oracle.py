@@ -61,13 +61,14 @@ class Violation(NamedTuple):
 
 
 class Account:
-    """One schedule: since when occurrences are owed, and those that have their outcome."""
+    """One schedule: when occurrences are owed, and those that have their outcome."""
 
     def __init__(self, routine_id: UUID) -> None:
         self.routine_id = routine_id
         self.terms: Terms | None = None
         self.enabled = self.deleted = False
-        self.since: datetime | None = None  # None: nothing is owed
+        self.since: datetime | None = None  # what is planned after it is owed; None before it was created
+        self.stopped_at: datetime | None = None  # what is planned after it is not owed; None while the schedule runs
         self.outcomes: dict[datetime, str] = {}
         self.announced: dict[datetime, datetime] = {}  # with jitter: when an occurrence comes due
 
@@ -140,19 +141,22 @@ class Oracle:
                 if id_ not in self._accounts:
                     self._accounts[id_] = account
                     self._by_routine[of].append(account)
-                account.deleted = False
-                self._begin(account, at, event.settings)
+                account.deleted, account.since, account.stopped_at = False, at, None
+                account.terms, account.enabled = _terms(event.settings), event.settings.enabled
+                account.announced.clear()
             case TriggerUpdated(settings=settings) if id_ in self._accounts:
-                self._begin(self._accounts[id_], at, settings)
+                self._change(self._accounts[id_], at, settings, event.next_at)
             case TriggerRescheduled():
-                self._begin(self._accounts[id_], at, None)
+                self._go_on(self._accounts[id_], at, event.next_at, starts=self._accounts[id_].enabled)
             case TriggerDeleted() if id_ in self._accounts:
-                self._close(self._accounts[id_], at)
+                self._owe(self._accounts[id_], at)
                 self._accounts[id_].deleted = True
             case TriggerMissed():
                 self._read_missed(recorded, event)
             case _:
                 pass
+        if id_ in self._accounts:
+            self._follow(self._accounts[id_], at)
         if isinstance(event, TriggerCreated | TriggerUpdated | TriggerRestored | TriggerRescheduled | TriggerMissed):
             self._announce(id_, event.next_at, event.due_at)
 
@@ -186,8 +190,8 @@ class Oracle:
     def close(self, now: datetime) -> None:
         """At the end: whatever was owed up to now was settled, and nothing outlived its time."""
         for account in self._accounts.values():
-            terms = account.terms
-            self._owe(account, now - terms.jitter if terms else now)
+            if (terms := account.terms) is not None and account.stopped_at is None:
+                self._owe(account, now - terms.jitter)
         for run_id, ends_at in self._deadlines.items():
             if ends_at <= now:
                 self._break(self.owner[run_id], f"run {run_id} was to end at {ends_at}")
@@ -197,22 +201,41 @@ class Oracle:
 
     # Schedules
 
-    def _begin(self, account: Account, at: datetime, settings: TriggerSettings | None) -> None:
-        """Occurrences are owed anew from then on; those until then must have been settled."""
-        self._close(account, at)
-        if settings is not None:
-            account.terms = _terms(settings)
-            account.enabled = settings.enabled
-            account.announced.clear()
-        if account.enabled and self._is_active(account.routine_id):
-            account.since = at
+    def _change(self, account: Account, at: datetime, settings: TriggerSettings, next_at: datetime | None) -> None:
+        """With other terms only what is planned and not due yet stays, where they have it as well."""
+        old, new, account.enabled = account.terms, _terms(settings), settings.enabled
+        if new == old:
+            self._go_on(account, at, next_at, starts=account.enabled and self._is_active(account.routine_id))
+            return
+        stays = next_at if next_at is not None and next_at <= at else None
+        if stays is not None and (old is None or not (old.has(stays) and new.has(stays)) or account.stopped_at):
+            self._break(account.routine_id, f"{stays} stays, and is not of both plans")
+        account.terms, kept = old, at if stays is None else stays - INSTANT
+        self._owe(account, kept)
+        account.terms, account.since = new, kept
+        account.announced.clear()
 
-    def _close(self, account: Account, at: datetime) -> None:
-        self._owe(account, at)
-        account.since = None
+    def _go_on(self, account: Account, at: datetime, next_at: datetime | None, *, starts: bool) -> None:
+        """With the same terms all that waits stays, unless more came due while the schedule stood still."""
+        stopped_at, terms = account.stopped_at or at, account.terms
+        if terms is None or account.since is None:
+            return
+        waiting = [one for one in terms.between(account.since, stopped_at) if one not in account.outcomes]
+        if waiting and next_at == waiting[0]:
+            if starts and terms.between(stopped_at, at - terms.jitter):
+                self._break(account.routine_id, f"{next_at} stays, though more came due meanwhile")
+            return
+        self._owe(account, stopped_at)
+        account.since = max(account.since, at if next_at is None else min(at, next_at - INSTANT))
+
+    def _follow(self, account: Account, at: datetime) -> None:
+        """Note when the schedule ceases to run, or runs again."""
+        runs = account.enabled and not account.deleted and self._is_active(account.routine_id)
+        account.stopped_at = None if runs else account.stopped_at or at
 
     def _owe(self, account: Account, until: datetime) -> None:
-        """Every occurrence up to then has its outcome."""
+        """Every occurrence up to then, that was planned while the schedule ran, has its outcome."""
+        until = min(until, account.stopped_at or until)
         if account.since is None or account.terms is None or until <= account.since:
             return
         for occurrence in account.terms.between(account.since, until):
@@ -299,7 +322,7 @@ class Oracle:
         if trigger_id is None or account is None or account.terms is None or occurrence is None:
             self._break(event.routine_id, "fired by no schedule")
             return
-        if account.since is None or account.deleted:
+        if account.since is None or account.stopped_at is not None:
             self._break(event.routine_id, f"{occurrence} fired though nothing was owed")
         elif occurrence <= account.since:
             self._break(event.routine_id, f"{occurrence} fired, and was not owed")
@@ -323,7 +346,8 @@ class Oracle:
             return
         if not account.terms.has(occurrence) or not asked.since <= occurrence <= asked.until:
             self._break(event.routine_id, f"{occurrence} is made up for, and not of {account.terms} or the range")
-        is_owed = account.since is not None and occurrence > account.since and occurrence not in account.outcomes
+        since = account.since if account.stopped_at is None else None
+        is_owed = since is not None and occurrence > since and occurrence not in account.outcomes
         if account.deleted or is_owed:
             self._break(event.routine_id, f"{occurrence} is made up for, and still owed")
         if asked.overlap == "one_at_a_time" and self.open[event.routine_id]:
@@ -357,13 +381,10 @@ class Oracle:
         if by_itself and old is not None and (old.resume_at is None or at < old.resume_at):
             self._say("early", id_, f"goes on at {at}, not {old.resume_at}")
         self._routines[id_] = new
-        if old is not None and old.status == "active" and new.status != "active":
-            for account in self._by_routine[id_]:
-                self._close(account, at)
-        elif new.status == "active" and (old is None or old.status != "active"):
-            for account in self._by_routine[id_]:
-                if account.enabled and not account.deleted:
-                    account.since = at
+        for account in self._by_routine[id_]:
+            if new.status == "archived" and not account.deleted:
+                self._owe(account, at)
+            self._follow(account, at)
 
     def _is_active(self, routine_id: UUID) -> bool:
         return self._routines[routine_id].status == "active"

@@ -136,7 +136,7 @@ def usual_refusals(operation: Operation) -> set[int]:
     statuses = {400, 431, 503, *(operation.handler.responses or {})}
     statuses |= {401} if operation.is_protected else set()
     statuses |= {404} if "{" in operation.path else set()
-    return statuses | ({304} if operation.reads else {413, 415, 422, 429})  # 422 and 429 because of quotas
+    return statuses | ({304} if operation.reads else {409, 413, 415, 422, 429})  # 409: the company is archived
 
 
 class Dialect(msgspec.Struct, frozen=True):

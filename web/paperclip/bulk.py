@@ -1,6 +1,7 @@
 """The routes that pause or resume many routines of a company at once (our addition)."""
 
-from uuid import UUID
+from collections.abc import Callable
+from uuid import UUID, uuid4
 
 from litestar import Controller
 from litestar.di import NamedDependency
@@ -10,6 +11,7 @@ from application.access import Caller
 from application.request_bodies import BulkPause, BulkResume, BulkSelection, RoutinePatch
 from application.use_cases import routines as use_cases
 from domain.errors import DomainError, InvalidField, RuleViolation
+from domain.values import RoutineStatus
 from projections.responses import ResponseBody
 from projections.routines import routines
 from projections.routines.routines import Meant
@@ -29,11 +31,17 @@ class Refused(ResponseBody, frozen=True, kw_only=True):
 
 
 class BulkAnswer(ResponseBody, frozen=True, kw_only=True):
-    """The outcome for each selected routine: it was changed, was already as requested, or was refused."""
+    """The outcome for each selected routine: it was changed, was left as it is, or was refused."""
 
     changed: list[UUID]
     unchanged: list[UUID]
     refused: list[Refused]
+
+
+class BulkPauseAnswer(BulkAnswer, frozen=True, kw_only=True):
+    """The same for a pause, with the id by which it can be undone."""
+
+    pause_id: UUID
 
 
 class Bulk(Controller):
@@ -49,14 +57,23 @@ class Bulk(Controller):
         caller: NamedDependency[Caller],
         company_id: FromPath[CompanyId],
         data: JSONBody[BulkPause],
-    ) -> BulkAnswer:
+    ) -> BulkPauseAnswer:
         """
         Pauses the active routines of the company, of a project, of an agent, of a list, or with a text in them;
         several of these narrow the selection. Each routine is changed by itself, so a refusal does not hold back the
         others.
         """
         patch = RoutinePatch(status="paused", pause_note=data.pause_note, resume_at=data.resume_at)
-        return _each(backend, caller, company_id, data, patch)
+        pause_id = uuid4()
+
+        def pause(routine_id: UUID) -> bool:
+            backend.executor.execute(caller, use_cases.update, routine_id, patch, pause_id)
+            return True
+
+        answer = _each(backend, caller, company_id, data, "active", pause)
+        return BulkPauseAnswer(
+            changed=answer.changed, unchanged=answer.unchanged, refused=answer.refused, pause_id=pause_id
+        )
 
     @post("/resume", operation_id="resumeRoutines", refuses=(403, 422), status_code=200)
     def resume(
@@ -67,27 +84,34 @@ class Bulk(Controller):
         data: JSONBody[BulkResume],
     ) -> BulkAnswer:
         """
-        Resumes the paused routines of a selection, which is made as in `pauseRoutines`. Occurrences that passed in the
-        meantime are not caught up with.
+        Undoes `pauseRoutines` for a selection, which is made in the same way: resumes what a bulk pause has paused, or
+        only what the one with this `pauseId` has. Routines that were paused by themselves stay paused. Occurrences that
+        passed in the meantime are not caught up with.
         """
-        patch = RoutinePatch(status="active")
-        return _each(backend, caller, company_id, data, patch)
+
+        def resume(routine_id: UUID) -> bool:
+            return backend.executor.execute(caller, use_cases.undo_bulk_pause, routine_id, data.pause_id).result
+
+        return _each(backend, caller, company_id, data, "paused", resume)
 
 
-def _each(
-    backend: Backend, caller: Caller, company_id: UUID, selection: BulkSelection, patch: RoutinePatch
+def _each(  # noqa: PLR0913, PLR0917 the selection and what becomes of it
+    backend: Backend,
+    caller: Caller,
+    company_id: UUID,
+    selection: BulkSelection,
+    status: RoutineStatus,
+    change: Callable[[UUID], bool],
 ) -> BulkAnswer:
+    """Change each selected routine that has this status; `change` returns whether it did."""
     answer = BulkAnswer(changed=[], unchanged=[], refused=[])
     for routine in _meant(backend, caller, company_id, selection):
-        if routine.status in ("archived", patch.status):
-            answer.unchanged.append(routine.id)
-            continue
         try:
-            backend.executor.execute(caller, use_cases.update, routine.id, patch)
+            is_changed = routine.status == status and change(routine.id)
         except DomainError as refusal:
             answer.refused.append(Refused(routine_id=routine.id, error=refusal.message))
         else:
-            answer.changed.append(routine.id)
+            (answer.changed if is_changed else answer.unchanged).append(routine.id)
     return answer
 
 

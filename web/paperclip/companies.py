@@ -76,7 +76,10 @@ class Companies(Controller):
     def archive(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], company_id: FromPath[CompanyId]
     ) -> Response[responses.Company]:
-        """Archives the company."""
+        """
+        Archives the company, for good. Nothing fires or begins in it any more; work that is under way can be finished,
+        things can be ended, and everything stays readable. Any other change is refused.
+        """
         changed = backend.change(caller, MODELS, companies.archive, company_id)
         return changed.answer(lambda conn: _shown(conn, changed.result))
 

@@ -39,7 +39,8 @@ PLANNED_ID = UUID(int=2**128 - 1)  # places planned occurrences after all settle
 class OccurrencePage(ResponseBody, frozen=True, kw_only=True):
     """
     The occurrences of a period, oldest first. `noPlanBecause` says why none is planned: `disabled`,
-    `routine_paused`, `routine_archived`, `ended` or `not_a_schedule`. `nextCursor` leads to the rest of the period.
+    `routine_paused`, `routine_archived`, `company_archived`, `ended` or `not_a_schedule`. `nextCursor` leads to the
+    rest of the period.
     """
 
     trigger_id: UUID

@@ -83,8 +83,8 @@ class Triggers(Controller):
         data: JSONBody[TriggerPatch],
     ) -> Response[EditedTrigger]:
         """
-        Changes the fields that are given. A schedule starts anew from now. The secret of a bearer webhook cannot sign,
-        so a change to a signing mode makes a new one.
+        Changes the fields that are given. An occurrence that is planned and not due yet stays, as long as the new
+        schedule has it too. The secret of a bearer webhook cannot sign, so a change to a signing mode makes a new one.
         """
         changed = backend.change(caller, MODELS, triggers.update, trigger_id, data)
         return changed.answer(lambda conn: _edited(conn, changed.result, public_url))

@@ -42,7 +42,7 @@ def update(work: UnitOfWork, principal: Principal, company_id: UUID, patch: Comp
 
 
 def archive(work: UnitOfWork, principal: Principal, company_id: UUID) -> UUID:
-    """Archive a company."""
+    """Archive a company, for good: nothing fires or begins in it any more, and what is under way can be finished."""
     work.record(company_id, company.archive(_writable(work, principal, company_id)))
     return company_id
 

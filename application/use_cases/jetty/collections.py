@@ -56,9 +56,7 @@ def change_environment(work: UnitOfWork, principal: Principal, collection: str, 
         values = {name: value for name, value in named_secrets.opened(work, old).items() if name not in deleted} | new
         if new:
             environment.check_total(values, work.limits)
-    sealed = named_secrets.seal(work, company_id, PURPOSE, values, company_id)
-    if old is not None:
-        work.drop([old.id])
+    sealed = named_secrets.reseal(work, company_id, PURPOSE, values, old)
     if sealed != old:
         work.record(company_id, [CompanyEnvironmentChanged(environment=sealed)])
     return company_id

@@ -1,6 +1,5 @@
 """Routines that call a task, as Jetty's clients manage them (Jetty contract 2)."""
 
-from collections.abc import Mapping
 from uuid import UUID
 
 from msgspec import UNSET
@@ -15,18 +14,14 @@ from application.use_cases.names import RoutinePath, TaskPath
 from domain.delivery import outbound_url
 from domain.disclosure import MASK
 from domain.errors import Conflict, InvalidField
-from domain.events import (
-    RoutineTriggerAdded,
-    RoutineTriggerChanged,
-    RoutineTriggerRemoved,
-)
+from domain.events import RoutineEvent, RoutineTriggerAdded, RoutineTriggerChanged, RoutineTriggerRemoved
 from domain.identity import cadence_of, trajectory_of_run
 from domain.jetty import cadence, task
 from domain.jetty import task_call as calls
 from domain.routines import routine, trigger
 from domain.routines.firing import FiringRequest, RenderedTemplate
 from domain.routines.routine import Routine
-from domain.values import Cadence, Callback, Json, RoutineSettings, Sealed, TaskCall
+from domain.values import Cadence, Callback, Json, RoutineSettings, RoutineStatus, Sealed, TaskCall
 from domain.webhooks.secret import Secret
 
 SECRETS, CALLBACK = "secret params", "callback"
@@ -45,7 +40,8 @@ def create(work: UnitOfWork, principal: Principal, path: TaskPath, draft: Routin
     routine_id, company_id = work.new_id(), ref.company_id
     work.begin(cadence_of(routine_id))
     names.take(work, names.routines_of(ref.task_id), draft.name, routine_id, company_id, _taken(draft.name))
-    secrets = _sealed(work, routine_id, company_id, draft.secret_params, None)
+    values = named_secrets.unmasked(work, draft.secret_params, None)
+    secrets = named_secrets.seal(work, routine_id, SECRETS, values, company_id)
     callback = _callback(work, routine_id, company_id, draft.webhook_url, draft.webhook_secret)
     call = TaskCall(
         task_id=ref.task_id,
@@ -65,7 +61,7 @@ def create(work: UnitOfWork, principal: Principal, path: TaskPath, draft: Routin
     created = routine.create(settings, routines.responsible(work, principal, settings), work.limits)
     work.record(routine_id, created, company_id)
     work.record(ref.task_id, task.add_routine(ref.task, routine_id, work.limits))
-    _follow(work, routine_id, company_id, new_cadence)
+    work.record(routine_id, _follow(work, routine_id, company_id, new_cadence))
     return routine_id
 
 
@@ -118,7 +114,7 @@ def delete(work: UnitOfWork, principal: Principal, path: RoutinePath) -> UUID:
 
 def archive(work: UnitOfWork, routine_id: UUID, current: Routine, call: TaskCall) -> None:
     """Archive a routine: it fires no more, and its secrets are dropped."""
-    schedule_changes.record_all_pending_as_missed(work, current, "archived")
+    schedule_changes.record_all_waiting_as_missed(work, current, "archived")
     task_firing.release(work, routine_id, call)
     ended = replace(current.settings, status="archived", call=replace(call, secrets=None, callback=None))
     work.record(routine_id, routine.update(current, ended))
@@ -143,38 +139,42 @@ def run_now(work: UnitOfWork, principal: Principal, path: RoutinePath) -> UUID:
 
 
 def _change(work: UnitOfWork, ref: names.RoutineRef, settings: RoutineSettings, *, follows: bool) -> None:
-    """Record the settings; before the schedule is changed or stopped, record what is due as missed."""
-    current = ref.routine
-    stops = settings.status != "active" and current.settings.status == "active"
-    if stops or follows:
-        schedule_changes.record_all_pending_as_missed(work, current, "paused" if stops else "edited")
-    work.record(ref.routine_id, routine.update(current, settings, work.limits))
-    if follows:
-        _follow(work, ref.routine_id, ref.company_id, settings.call.cadence if settings.call else ref.call.cadence)
+    """Record the settings and, if the cadence is another one (`follows`), the schedule for it."""
+    current, events = ref.routine, list[RoutineEvent]()
+    if follows and settings.call is not None:
+        events = _follow(work, ref.routine_id, ref.company_id, settings.call.cadence, current, settings.status)
     elif settings.status == "active" and current.settings.status != "active":
-        routines.reschedule(work, current)
+        schedule_changes.resume_all(work, current)
+    work.record(ref.routine_id, [*routine.update(current, settings, work.limits), *events])
 
 
-def _follow(work: UnitOfWork, routine_id: UUID, company_id: UUID, new_cadence: Cadence) -> None:
-    """Give the routine the schedule of the cadence; a manual one has none."""
+def _follow(  # noqa: PLR0913, PLR0917 the cadence, and the routine before and after
+    work: UnitOfWork,
+    routine_id: UUID,
+    company_id: UUID,
+    new_cadence: Cadence,
+    old: Routine | None = None,
+    status: RoutineStatus | None = None,
+) -> list[RoutineEvent]:
+    """Give the routine the schedule of the cadence, and return what to record of it; a manual one has none."""
     trigger_id, schedule = cadence_of(routine_id), cadence.schedule_of(new_cadence)
     current = work.get(TRIGGER, trigger_id)
     is_there = current is not None and not current.deleted
     if schedule is None:
-        if current is not None and is_there:
-            work.record(trigger_id, trigger.delete(current))
-            work.record(routine_id, [RoutineTriggerRemoved(trigger_id=trigger_id, kind="schedule")])
-        return
+        if current is None or not is_there:
+            return []
+        triggers.remove(work, trigger_id, current)
+        return [RoutineTriggerRemoved(trigger_id=trigger_id, kind="schedule")]
     if current is None:
         work.record(trigger_id, trigger.create(routine_id, "schedule", schedule, work.now), company_id)
-    elif is_there:
-        work.record(trigger_id, trigger.update(current, schedule, work.now))
+    elif is_there and old is not None:
+        schedule_changes.change_settings(work, trigger_id, current, old, schedule, status=status)
     else:
         state = replace(trigger.state_of(current), settings=schedule)
         work.record(trigger_id, trigger.restore(current, state, work.now))
     state = trigger.state_of(triggers.present(work, trigger_id))
     kind = RoutineTriggerChanged if is_there else RoutineTriggerAdded
-    work.record(routine_id, [kind(trigger_id=trigger_id, kind="schedule", state=state)])
+    return [kind(trigger_id=trigger_id, kind="schedule", state=state)]
 
 
 def _cadence(config: CadenceConfig) -> Cadence:
@@ -203,23 +203,15 @@ def _renamed(work: UnitOfWork, ref: names.RoutineRef, call: TaskCall, name: str)
     return replace(call, name=name)
 
 
-def _sealed(
-    work: UnitOfWork, routine_id: UUID, company_id: UUID, values: Mapping[str, object], old: Sealed | None
-) -> Sealed | None:
-    return named_secrets.seal(work, routine_id, SECRETS, named_secrets.unmasked(work, values, old), company_id)
-
-
 def _secrets_after(work: UnitOfWork, ref: names.RoutineRef, patch: RoutineChange) -> Sealed | None:
     old = ref.call.secrets
     if patch.secret_params is UNSET:
         return old
     try:
-        new = _sealed(work, ref.routine_id, ref.company_id, patch.secret_params, old)
+        values = named_secrets.unmasked(work, patch.secret_params, old)
     except named_secrets.Lost:
         raise InvalidField("The stored secrets are gone: send their values", "secret_params") from None
-    if old is not None:
-        work.drop([old.id])
-    return new
+    return named_secrets.reseal(work, ref.routine_id, SECRETS, values, old)
 
 
 def _callback(
@@ -241,6 +233,10 @@ def _callback_after(work: UnitOfWork, ref: names.RoutineRef, patch: RoutineChang
     if url is not None and patch.webhook_secret in (UNSET, MASK):
         return Callback(url=url, secret_id=old.secret_id if old else None)
     secret = patch.webhook_secret if isinstance(patch.webhook_secret, str) and patch.webhook_secret != MASK else None
+    if old is not None and old.url == url and old.secret_id is not None:
+        kept = work.reveal([old.secret_id]).get(old.secret_id)
+        if kept is not None and secret is not None and kept.value == secret.encode():
+            return old
     if old is not None and old.secret_id is not None:
         work.drop([old.secret_id])
     return _callback(work, ref.routine_id, ref.company_id, url, secret)

@@ -11,6 +11,7 @@ from application.event_store.unit_of_work import UnitOfWork
 from application.jetty_request_bodies import FinishRequest, IngestCreate, LabelCreate, RunCreate, StepReport
 from application.use_cases import named_secrets, names, task_firing
 from application.use_cases.names import TaskPath
+from domain.board import company as companies
 from domain.delivery import outbound_url
 from domain.errors import InvalidField, NotFound
 from domain.events import (
@@ -76,11 +77,13 @@ def claim(  # noqa: PLR0913, PLR0917 the fields of a worker's request
     work: UnitOfWork, principal: Principal, collection: str, task: str | None, worker: str, waiting: Sequence[UUID]
 ) -> Claimed | None:
     """
-    Give the worker the first trajectory that waits; return None when others have them all.
+    Give the worker the first trajectory that waits; return None when others have them all, or the company is archived.
 
     One whose secrets are gone is recorded as failed, with that as its error.
     """
     company_id = names.collection(work, principal, collection, "assign")
+    if companies.is_archived(work.get(COMPANY, company_id)):
+        return None
     task_id = None if task is None else names.task(work, principal, TaskPath(collection=collection, task=task)).task_id
     for trajectory_id in waiting:  # read one by one, since mostly the first can be claimed
         current = task_firing.present(work, trajectory_id)

@@ -38,13 +38,25 @@ def test_an_occurrence_that_ran_one_that_was_missed_and_one_to_come_are_told_apa
     first = next_hour(here)
     here.passes(HOUR)
     here.carry_out(runs.fire_due, [here.due(trigger, first)])
-    here.passes(HOUR)
+    here.passes(2 * HOUR)
+    here.carry_out(runs.fire_due, [here.due(trigger, first + HOUR)])
     here.ask(routines.update, routine, RoutinePatch(status="paused"))
 
     asked = [first, first + HOUR, first + 9 * HOUR]
     found = [here.ask(explanations.explain, routine, at)[0] for at in asked]
     assert ["ran", "missed", "routine_paused"] == [account.verdict for account, _ in found]
     assert "the routine was paused by Board" in found[-1][1]
+
+
+def test_what_waits_while_the_routine_is_paused_is_not_missed_yet(here, routine, trigger):
+    here.passes(HOUR)
+    here.ask(routines.update, routine, RoutinePatch(status="paused"))
+    [(paused, text)] = here.ask(explanations.explain, routine, next_hour(here) - HOUR)
+    here.ask(routines.update, routine, RoutinePatch(status="active"))
+    [(resumed, _)] = here.ask(explanations.explain, routine, next_hour(here) - HOUR)
+
+    assert ("routine_paused", "being_settled") == (paused.verdict, resumed.verdict)
+    assert "did not run: the routine was paused by Board" in text
 
 
 def test_who_paused_the_agent_is_named_where_it_will_be_in_the_way(here, routine, trigger):

@@ -24,7 +24,9 @@ def fire(here, trigger, count):
 
 def first_unsettled(here, trigger, since):
     return here.executor.query(
-        lambda work: occurrences.first_unsettled(work, trigger, plan_of(triggers.present(work, trigger)), since)
+        lambda work: occurrences.first_unsettled(
+            work, trigger, plan_of(triggers.present(work, trigger)), since, work.now
+        )
     )
 
 

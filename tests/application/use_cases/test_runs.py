@@ -116,7 +116,7 @@ def test_what_is_too_late_is_missed_and_one_event_says_so(here):
     assert 1 == len(here.events(RunFired))
 
 
-def test_an_occurrence_is_missed_when_its_schedule_or_routine_was_stopped(here):
+def test_nothing_fires_while_the_routine_is_paused_and_what_waited_is_missed_when_it_is_archived(here):
     routine = here.routine()
     trigger = here.schedule(routine)
     here.passes(HOUR)
@@ -124,8 +124,10 @@ def test_an_occurrence_is_missed_when_its_schedule_or_routine_was_stopped(here):
     here.ask(routines.update, routine, RoutinePatch(status="paused"))
 
     assert 0 == here.carry_out(runs.fire_due, [row])
+    here.ask(routines.update, routine, RoutinePatch(status="archived"))
+
     assert [] == outcomes(here)
-    assert ["paused"] == [event.reason for event in here.events(TriggerMissed)]
+    assert ["archived"] == [event.reason for event in here.events(TriggerMissed)]
 
 
 def test_a_scheduled_run_that_cannot_open_an_issue_says_why(here):

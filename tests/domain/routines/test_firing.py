@@ -68,13 +68,19 @@ def test_without_an_agent_no_issue_is_opened():
     "agent",
     [
         given(agents.evolve, CREATED, AgentPaused()),
-        given(agents.evolve, CREATED, AgentTerminated()),
         given(agents.evolve, replace(CREATED, status="pending_approval")),
     ],
-    ids=["paused", "terminated", "pending"],
+    ids=["paused", "pending"],
 )
 def test_an_agent_that_takes_no_work_gets_no_issue(agent):
     assert firing.outcome(ASKED, routine(), agent, None) == Failed(reason="Agent is not invokable in its current state")
+
+
+@pytest.mark.parametrize("newest", [None, LiveWork(issue_id=UUID(int=8), run_id=UUID(int=9))])
+def test_a_terminated_agent_fails_the_firing_whatever_is_live(newest):
+    gone = given(agents.evolve, CREATED, AgentTerminated())
+
+    assert firing.outcome(ASKED, routine(), gone, newest) == Failed(reason=firing.TERMINATED)
 
 
 @pytest.mark.parametrize("agent", [None, IDLE])

@@ -78,22 +78,27 @@ def test_a_schedule_that_cannot_be_followed_is_refused(changes):
         trigger.create(ROUTINE, "schedule", replace(EVERY_HOUR, **changes), NOON)
 
 
-def test_an_edit_that_changes_nothing_still_starts_the_schedule_anew():
+def test_an_edit_that_changes_nothing_records_nothing():
     found = given(trigger.evolve, CREATED)
 
-    assert [TriggerUpdated(settings=EVERY_HOUR, next_at=NOON + HOUR)] == trigger.update(found, EVERY_HOUR, NOON)
+    assert [] == trigger.update(found, EVERY_HOUR, NOON)
 
 
 def test_an_edit_keeps_the_kind():
     found = given(trigger.evolve, *trigger.create(ROUTINE, "api", TriggerSettings(), NOON))
+    named = TriggerSettings(label="nightly")
 
-    assert [TriggerUpdated(settings=TriggerSettings())] == trigger.update(found, EVERY_HOUR, NOON)
+    assert [TriggerUpdated(settings=named)] == trigger.update(found, replace(EVERY_HOUR, label="nightly"), NOON)
 
 
-def test_resuming_goes_on_from_now():
-    found = given(trigger.evolve, CREATED)
+def test_resuming_goes_on_with_an_occurrence_and_says_when_it_is_due():
+    late = replace(CREATED, settings=replace(EVERY_HOUR, jitter_sec=600))
 
-    assert [TriggerRescheduled(next_at=NOON + 6 * HOUR)] == trigger.reschedule(found, NOON + 5 * HOUR)
+    (rescheduled,) = trigger.reschedule(given(trigger.evolve, late), NOON + 6 * HOUR)
+
+    assert NOON + 6 * HOUR == rescheduled.next_at
+    assert trigger.plan_of(given(trigger.evolve, late)) is not None
+    assert rescheduled.next_at <= rescheduled.due_at <= rescheduled.next_at + timedelta(minutes=10)
 
 
 def test_resuming_means_nothing_to_an_api_trigger():
@@ -215,15 +220,6 @@ def test_a_revision_shows_the_address_of_a_webhook_and_nothing_of_its_secret():
     state = trigger.state_of(given(trigger.evolve, OPENED))
 
     assert state == TriggerState(kind="webhook", settings=SIGNED, public_id=DOOR.public_id)
-
-
-def test_what_is_there_is_restored_in_place_and_a_schedule_starts_anew():
-    found = given(trigger.evolve, CREATED)
-    daily = replace(EVERY_HOUR, cron_expression="0 9 * * *")
-
-    events = trigger.restore(found, TriggerState(kind="schedule", settings=daily), NOON)
-
-    assert [TriggerUpdated(settings=daily, next_at=NOON + 21 * HOUR)] == events
 
 
 def test_what_was_deleted_is_restored_with_the_webhook_it_gets():

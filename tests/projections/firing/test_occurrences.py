@@ -106,11 +106,13 @@ def test_what_a_change_leaves_behind_is_a_row_that_says_so(story, acme, scout, c
     trigger = story.schedule(routine)
     story.passes(HOUR)
     if change == "edited":
-        edit(story, trigger, label="x")
+        edit(story, trigger, cron_expression="30 * * * *")
     elif change == "deleted":
         story.ask(triggers.delete, trigger)
     else:
         story.change(routine, status=change)
+        story.passes(HOUR)
+        story.change(routine, status="active" if change == "paused" else change)
 
     (row,) = rows(story, trigger)
 

@@ -63,8 +63,8 @@ def test_each_revision_is_the_fold_of_its_stream_up_to_there(story, routine):
 
 def test_the_newest_hundred_are_listed_and_any_is_found(story, routine):
     trigger = story.by_code(routine)
-    for _ in range(100):
-        story.ask(triggers.update, trigger, TriggerPatch())
+    for number in range(100):
+        story.ask(triggers.update, trigger, TriggerPatch(label=f"{number}"))
 
     assert [one.revision_number for one in page(story, routine)] == list(range(102, 2, -1))
     assert revisions.revision(story.conn, routine, 1).change_summary == "Created routine"

@@ -48,7 +48,8 @@ def test_a_new_routine_is_its_first_revision(story, acme, scout):
 def test_every_change_of_it_or_its_triggers_is_a_revision(story, acme, scout):
     id_ = story.routine(acme, scout)
     hourly = story.schedule(id_)
-    story.ask(triggers.update, hourly, TriggerPatch())
+    story.ask(triggers.update, hourly, TriggerPatch(label="often"))
+    story.ask(triggers.update, hourly, TriggerPatch(label="often"))
     story.change(id_, title="New")
     story.change(id_, title="New")
     story.ask(triggers.delete, hourly)
@@ -243,6 +244,6 @@ def test_a_restored_routine_shows_its_old_settings_and_triggers(story, acme, sco
     assert [one.id for one in found.triggers] == [hourly, door.trigger_id]
     assert routines.trigger(story.conn, added) is None
     kept, again = found.triggers
-    assert (kept.created_at, kept.updated_at, kept.next_run_at) == (time(START), time(START + HOUR), time(ONE + HOUR))
+    assert (kept.created_at, kept.updated_at, kept.next_run_at) == (time(START), time(START), time(ONE + HOUR))
     assert (again.public_id, again.created_at) == (minted.public_id, time(START + HOUR))
     assert (again.last_fired_at, again.last_result) == (None, None)

@@ -35,7 +35,7 @@ def test_all_routines_of_a_project_are_paused_with_a_note_and_an_end_and_resumed
 
     paused = api.post(f"/companies/{company}/routines/pause", pause)
 
-    assert {"changed": sorted(within), "unchanged": [], "refused": []} == paused
+    assert {"changed": sorted(within), "unchanged": [], "refused": []} | {"pauseId": paused["pauseId"]} == paused
     assert ["paused"] * 3 + ["active"] == statuses(api, *within, without)
     found = api.get(f"/routines/{within[0]}")
     assert ("Moving house", "2099-01-01T00:00:00.000Z") == (found["pauseNote"], found["resumeAt"])
@@ -70,13 +70,37 @@ def test_a_list_of_routines_says_which_were_as_asked_for_already(api: Api, compa
 
 
 def test_one_that_cannot_be_resumed_keeps_none_of_the_others_back(api: Api, company: str, agent: str):
-    nobody = str(api.post(f"/companies/{company}/routines", {"title": "Look"})["id"])
-    paused = routine(api, company, agent, status="paused")
+    nobody, paused = routine(api, company, agent), routine(api, company, agent)
+    api.post(f"/companies/{company}/routines/pause", {})
+    api.patch(f"/routines/{nobody}", {"assigneeAgentId": None})
 
     found = api.post(f"/companies/{company}/routines/resume", {})
 
     assert [paused] == found["changed"]
     assert [{"routineId": nobody, "error": "Default agent required"}] == found["refused"]
+
+
+def test_a_bulk_resume_leaves_alone_what_was_paused_by_hand(api: Api, company: str, agent: str):
+    by_hand, again, running = (routine(api, company, agent) for _ in range(3))
+    api.patch(f"/routines/{by_hand}", {"status": "paused"})
+    api.post(f"/companies/{company}/routines/pause", {"routineIds": [by_hand, again, running]})
+    for status in ("active", "paused"):
+        api.patch(f"/routines/{again}", {"status": status})
+
+    found = api.post(f"/companies/{company}/routines/resume", {})
+
+    assert ([running], sorted([by_hand, again])) == (found["changed"], found["unchanged"])
+    assert ["paused", "paused", "active"] == statuses(api, by_hand, again, running)
+
+
+def test_one_bulk_pause_is_undone_and_another_stays(api: Api, company: str, agent: str):
+    first, second = routine(api, company, agent), routine(api, company, agent)
+    one = api.post(f"/companies/{company}/routines/pause", {"routineIds": [first]})["pauseId"]
+    api.post(f"/companies/{company}/routines/pause", {})
+
+    found = api.post(f"/companies/{company}/routines/resume", {"pauseId": one})
+
+    assert ([first], [second]) == (found["changed"], found["unchanged"])
 
 
 def test_an_agent_changes_its_own_and_is_told_of_the_others(api: Api, company: str):

