@@ -60,7 +60,7 @@ def restore(work: UnitOfWork, principal: Principal, routine_id: UUID, revision_i
     schedule_changes.record_all_pending_as_missed(work, current, "edited")
     minted = [_restore(work, id_, state, company_id) for id_, state in earlier.triggers.items()]
     states = {id_: trigger.state_of(triggers.present(work, id_)) for id_ in earlier.triggers}
-    work.record(routine_id, routine.restore(current, earlier, states))
+    work.record(routine_id, routine.restore(current, earlier, states, work.now))
     return Restored(
         routine_id=routine_id,
         from_revision=earlier.revision,

@@ -4,12 +4,15 @@ from importlib.metadata import version
 
 import psycopg
 import structlog
+from eventsourcing.persistence import PersistenceError
 from litestar import Controller, Response, get
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from psycopg_pool import PoolTimeout
 
+from application.use_cases import zone_data
 from domain.routines.settlement import GRACE
+from domain.schedule import zones
 from projections.engine import positions
 from projections.engine.positions import ReadModelStatus
 from projections.firing import backlog
@@ -23,10 +26,23 @@ MOST_COUNTED = 1_000
 log = structlog.get_logger(process="web")
 
 
+class ZoneDataReport(ResponseBody, frozen=True, kw_only=True):
+    """
+    The zone data by which this process reads the clocks of time zones: version, and whether they are those that the
+    release is pinned to or newer ones of the system. `adopted` is the version by which the scheduler plans; where a
+    process goes by an older one, its zone data are to be updated.
+    """
+
+    version: str
+    source: str
+    adopted: str | None
+
+
 class Health(ResponseBody, frozen=True, kw_only=True):
     """
-    `status` is `degraded` in three cases: a read model has stopped or falls behind, so that reads of it answer 503; a
-    read model is outdated; or schedules are due for more than a minute, so that no scheduler seems to run. `isolated`
+    `status` is `degraded` in four cases: a read model has stopped or falls behind, so that reads of it answer 503; a
+    read model is outdated; schedules are due for more than a minute, so that no scheduler seems to run; or this process
+    goes by older zone data than the scheduler has planned by. `isolated`
     of a read model counts the events that it could not take and has passed over: `routines projections isolated` shows
     them. After an upgrade an `isOutdated` read model shows the rows of the older version until `rebuiltTo` has reached
     the head of the log.
@@ -40,6 +56,7 @@ class Health(ResponseBody, frozen=True, kw_only=True):
     bootstrap_status: str = "ready"
     read_models: list[ReadModelStatus]
     overdue_schedules: int = 0  # counted up to 1,000
+    zone_data: ZoneDataReport
 
 
 class Unhealthy(ResponseBody, frozen=True, kw_only=True):
@@ -68,11 +85,15 @@ class HealthController(Controller):
             with backend.pool.connection() as conn:
                 statuses = positions.status(conn)
                 overdue = backlog.backlog(conn, long_ago, MOST_COUNTED).count
-        except (psycopg.Error, PoolTimeout):
+            adopted = backend.executor.query(zone_data.adopted)
+        except (psycopg.Error, PersistenceError, PoolTimeout):
             log.warning("database_unreachable")
             return Response(Unhealthy(error="database_unreachable"), status_code=503)
         well = all(
             status.stopped is None and status.behind_s < STUCK_S and not status.is_outdated for status in statuses
         )
-        status = "ok" if well and not overdue else "degraded"
-        return Response(Health(status=status, read_models=statuses, overdue_schedules=overdue))
+        own = zones.data()
+        is_current = adopted is None or own.version >= adopted
+        status = "ok" if well and not overdue and is_current else "degraded"
+        report = ZoneDataReport(version=own.version, source=own.source, adopted=adopted)
+        return Response(Health(status=status, read_models=statuses, overdue_schedules=overdue, zone_data=report))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from domain.schedule import zones
 from projections import catalogue
 from tests.api import Api
 
@@ -13,6 +14,7 @@ def test_health_needs_no_token_and_lists_every_read_model(api: Api):
     version = health.pop("version")
     assert health.pop("status") in ("ok", "degraded")  # other tests leave schedules that nobody fires
     assert 0 <= health.pop("overdueSchedules") <= 1_000
+    assert {"version": zones.data().version, "source": "pinned", "adopted": None} == health.pop("zoneData")
     assert {
         "deploymentMode": "authenticated",
         "deploymentExposure": "private",
