@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from domain.routines import variables
+from domain.schedule import cron_fields
 from domain.values import (
     AgentRole,
     CatchUpPolicy,
@@ -42,7 +43,9 @@ Email = Annotated[str, Meta(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254, extra=
 Permissions = Annotated[tuple[Literal["tasks:assign"], ...], Meta(max_length=20)]
 Comment = Annotated[str, Meta(min_length=1, max_length=100_000)]
 KeyName = Annotated[str, Meta(min_length=1, max_length=120, extra=TRIM, extra_json_schema=NOT_BLANK)]
-CronText = Annotated[str, Meta(min_length=1, max_length=120, extra=TRIM, extra_json_schema=NOT_BLANK)]
+CronText = Annotated[
+    str, Meta(min_length=1, max_length=cron_fields.LONGEST_EXPRESSION, extra=TRIM, extra_json_schema=NOT_BLANK)
+]
 Zone = Annotated[str, Meta(min_length=1, max_length=100, extra=TRIM, extra_json_schema=NOT_BLANK)]
 IdempotencyKey = Annotated[str, Meta(max_length=255, extra=TRIM)]
 VariableName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=200, extra=TRIM)]

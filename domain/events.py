@@ -236,6 +236,15 @@ class GoalDeleted(Event, frozen=True, tag="goal.deleted"):
     """The goal is gone."""
 
 
+# Zone data: the rules by which clocks change
+
+
+class ZoneDataAdopted(Event, frozen=True, tag="zones.adopted"):
+    """Every schedule of the installation is planned by this version of the zone data, such as `2026f`, or a newer one."""
+
+    version: str
+
+
 # Routine and trigger: every event of a routine is one revision, numbered by its version. `next_at` is the next
 # occurrence of a schedule, None when there is none; `due_at` is when it comes due, None when that is `next_at` itself.
 
@@ -341,6 +350,17 @@ class TriggerRestored(Event, frozen=True, tag="trigger.restored"):
 class TriggerRescheduled(Event, frozen=True, tag="trigger.rescheduled"):
     """The routine was resumed; the schedule goes on at `next_at`. The times that came due meanwhile are no occurrences."""
 
+    next_at: datetime | None
+    due_at: datetime | None = None
+
+
+class TriggerReplanned(Event, frozen=True, tag="trigger.replanned"):
+    """
+    By the zone data of version `zone_data` the clocks of the schedule's zone go by other rules than when its next
+    occurrence was planned. It goes on by these; what had been planned after this moment is no occurrence.
+    """
+
+    zone_data: str
     next_at: datetime | None
     due_at: datetime | None = None
 
@@ -467,12 +487,16 @@ class SlotCounted(Event, frozen=True, tag="slot.counted"):
 
 
 class IssueOpened(Event, frozen=True, tag="issue.opened"):
-    """An issue was opened for an agent. An execution issue names the routine and the run that opened it."""
+    """
+    An issue was opened for an agent. An execution issue names the routine and the run that opened it, and `occurrence`
+    is the planned moment that the run is for, if a schedule planned it.
+    """
 
     details: IssueDetails
     status: IssueStatus
     routine_id: UUID | None = None
     run_id: UUID | None = None
+    occurrence: datetime | None = None
     created_by_agent_id: UUID | None = None
     created_by_user_id: UUID | None = None
     workspace: Workspace | None = None
@@ -707,6 +731,7 @@ TriggerEvent = (
     | TriggerSecretRotated
     | TriggerRestored
     | TriggerRescheduled
+    | TriggerReplanned
     | TriggerMissed
     | TriggerDeleted
 )
@@ -733,6 +758,7 @@ AnyEvent = (
     | AgentEvent
     | ProjectEvent
     | GoalEvent
+    | ZoneDataAdopted
     | RoutineEvent
     | TriggerEvent
     | BackfillEvent

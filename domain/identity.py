@@ -79,4 +79,5 @@ def key_of(token: str) -> UUID:
     return UUID(bytes=hashlib.sha256(token.encode()).digest()[:16], version=5)
 
 
+ZONE_DATA = uuid5(NAMESPACE, "zone data")  # the one stream that says by which zone data schedules are planned
 FIRST_USER = uuid5(NAMESPACE, "first user")

@@ -240,8 +240,8 @@ class Issue(ResponseBody, frozen=True, kw_only=True):
     """
     An issue.
 
-    Its `originKind` is `routine_execution` if a run has opened it: then `originId` is the routine and `originRunId` the
-    run.
+    Its `originKind` is `routine_execution` if a run has opened it: then `originId` is the routine, `originRunId` the run
+    and `originPlannedAt` the planned moment of the occurrence that it is for, if a schedule or a backfill fired it.
     """
 
     id: UUID
@@ -265,6 +265,7 @@ class Issue(ResponseBody, frozen=True, kw_only=True):
     origin_kind: Literal["manual", "routine_execution"]
     origin_id: UUID | None
     origin_run_id: UUID | None
+    origin_planned_at: str | None = None  # not in Paperclip
     origin_fingerprint: str = "default"
     started_at: str | None = None
     completed_at: str | None = None
@@ -308,7 +309,10 @@ class Comment(ResponseBody, frozen=True, kw_only=True):
 
 
 class Trigger(ResponseBody, frozen=True, kw_only=True):
-    """A trigger of a routine. Only a schedule has a `nextRunAt`, only a webhook a `publicId` and a `secretId`."""
+    """
+    A trigger of a routine. Only a schedule has a `nextRunAt`, the planned moment of its next occurrence, and a `dueAt`,
+    when that comes due: later by its jitter. Only a webhook has a `publicId` and a `secretId`.
+    """
 
     id: UUID
     company_id: UUID
@@ -324,6 +328,7 @@ class Trigger(ResponseBody, frozen=True, kw_only=True):
     excluded_dates: tuple[date, ...] = ()
     jitter_sec: int = 0
     next_run_at: str | None
+    due_at: str | None = None  # not in Paperclip
     last_fired_at: str | None = None
     public_id: str | None = None
     secret_id: UUID | None = None
@@ -349,6 +354,7 @@ class TriggerSummary(ResponseBody, frozen=True, kw_only=True):
     cron_expression: str | None
     timezone: str | None
     next_run_at: str | None
+    due_at: str | None = None  # not in Paperclip
     last_fired_at: str | None
     last_result: str | None
 
@@ -362,7 +368,10 @@ class TriggerName(ResponseBody, frozen=True, kw_only=True):
 
 
 class RunFields(ResponseBody, frozen=True, kw_only=True):
-    """The fields of a run that every answer has. `backfillId` is there only when the run made up for an occurrence."""
+    """
+    The fields of a run that every answer has. `plannedAt` is the planned moment of the occurrence that the run is for;
+    null if no schedule planned it. `backfillId` is there only when the run made up for an occurrence.
+    """
 
     id: UUID
     company_id: UUID
@@ -381,6 +390,7 @@ class RunFields(ResponseBody, frozen=True, kw_only=True):
     completed_at: str | None
     created_at: str
     updated_at: str
+    planned_at: str | None = None  # not in Paperclip
     backfill_id: UUID | UnsetType = UNSET  # not in Paperclip; only a run of a backfill has it
 
 

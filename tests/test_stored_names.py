@@ -111,11 +111,13 @@ PROMISED = {
     "trigger.created",
     "trigger.deleted",
     "trigger.missed",
+    "trigger.replanned",
     "trigger.rescheduled",
     "trigger.restored",
     "trigger.secret_rotated",
     "trigger.updated",
     "user.registered",
+    "zones.adopted",
 }
 
 

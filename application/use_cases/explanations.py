@@ -40,7 +40,7 @@ from domain.recorded import Recorded
 from domain.routines import trigger
 from domain.routines.firing import NOT_INVOKABLE, PROJECT_PAUSED
 from domain.routines.settlement import COMPANY_ARCHIVED
-from domain.schedule import clock_changes, cron_words, time_words
+from domain.schedule import clock_changes, cron_fields, cron_words, time_words, zones
 from domain.schedule import plan as plans
 from domain.schedule.clock_changes import Touched
 from domain.schedule.plan import INSTANT, Plan
@@ -77,6 +77,7 @@ class Preview(Value, frozen=True):
 
     reason: str | None = None
     words: str | None = None
+    warnings: tuple[str, ...] = ()
     zone: str = "UTC"
     times: tuple[Planned, ...] = ()
     touched: tuple[Touched, ...] = ()
@@ -255,7 +256,6 @@ def _name(work: UnitOfWork, actor: str) -> str:
 def preview(work: UnitOfWork, _principal: Principal, request: SchedulePreview) -> Preview:
     """Return what a schedule with these fields would do, if it could be made now."""
     settings = merged(TriggerSettings(), request)
-    zone = request.timezone
     try:
         (created,) = trigger.create(request.routine_id or NOBODY, "schedule", settings, work.now)
     except RuleViolation as refusal:
@@ -263,6 +263,7 @@ def preview(work: UnitOfWork, _principal: Principal, request: SchedulePreview) -
     state = trigger.evolve(None, created)
     if (plan := trigger.plan_of(state)) is None:
         raise LookupError(created)
+    zone = state.settings.timezone or "UTC"
     begin = request.from_ or work.now
     after = begin - INSTANT if request.from_ else begin
     occurrences = list(islice(plans.occurrences(plan, after, LAST), request.count))
@@ -271,7 +272,8 @@ def preview(work: UnitOfWork, _principal: Principal, request: SchedulePreview) -
     knows_due = request.routine_id is not None or not plan.jitter_s
     return Preview(
         words=_words(plan, zone),
-        zone=plan.cron.timezone if plan.cron else zone,
+        warnings=tuple(cron_fields.warnings(plan.cron.expression)) if plan.cron else (),
+        zone=zone,
         times=tuple(
             Planned(at=moment, due_at=plans.due_at(plan, moment) if knows_due else None) for moment in occurrences
         ),
@@ -286,7 +288,8 @@ def _words(plan: Plan, zone: str) -> str:
         return f"Once, on {time_words.when(plan.once, zone)}"
     if plan.cron is None:
         raise LookupError(plan)
-    parts = [cron_words.describe(plan.cron.expression), f"{plan.cron.timezone} time"]
+    words = cron_words.describe(plan.cron.expression, clocks_change=zones.clocks_change(zone))
+    parts = [words, f"{plan.cron.timezone} time"]
     if plan.starts_at is not None:
         parts.append(f"from {time_words.when(plan.starts_at, zone)}")
     if plan.ends_at is not None:

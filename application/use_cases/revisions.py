@@ -60,7 +60,7 @@ def restore(work: UnitOfWork, principal: Principal, routine_id: UUID, revision_i
     work.load([*current.triggers, *earlier.triggers])
     for id_ in current.triggers.keys() - earlier.triggers.keys():
         triggers.remove(work, id_, triggers.present(work, id_))
-    (restored,) = routine.restore(current, earlier, earlier.triggers)
+    (restored,) = routine.restore(current, earlier, earlier.triggers, work.now)
     minted = [_restore(work, id_, state, current, restored, company_id) for id_, state in earlier.triggers.items()]
     states = {id_: trigger.state_of(triggers.present(work, id_)) for id_ in earlier.triggers}
     work.record(routine_id, [replace(restored, triggers=states)])
@@ -94,6 +94,6 @@ def _restore(  # noqa: PLR0913, PLR0917 the trigger and the routine, before and 
     else:
         webhook, minted = triggers.fit_secret(work, trigger_id, current, state.settings.signing_mode)
         schedule_changes.change_settings(
-            work, trigger_id, current, old, state.settings, webhook, status=new.settings.status
+            work, trigger_id, current, old, state.settings, webhook, status=new.settings.status, may_be_over=True
         )
     return minted

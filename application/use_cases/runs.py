@@ -192,7 +192,7 @@ def scheduled(
         source="schedule",
         assignee_agent_id=current.settings.assignee_agent_id,
         project_id=current.settings.project_id,
-        rendered=_render_for_schedule(work, current.settings),
+        rendered=_render_for_schedule(work, current.settings, occurrence),
         trigger_id=trigger_id,
         occurrence=occurrence,
     )
@@ -241,10 +241,16 @@ def render(work: UnitOfWork, settings: RoutineSettings, *sources: Mapping[str, o
     return firing.render(settings, sources, work.now, work.limits.max_run_text_bytes)
 
 
-def _render_for_schedule(work: UnitOfWork, settings: RoutineSettings) -> firing.RenderedTemplate | Failed:
-    """Return the same, or Failed with the reason: nobody waits for a scheduled run who could be answered."""
+def _render_for_schedule(
+    work: UnitOfWork, settings: RoutineSettings, occurrence: datetime
+) -> firing.RenderedTemplate | Failed:
+    """
+    Return the texts of the run of an occurrence, with its date: it may run days later than it was planned.
+
+    Failed, with the reason, where `render` would raise: nobody waits for a scheduled run who could be answered.
+    """
     try:
-        return render(work, settings)
+        return firing.render(settings, (), occurrence, work.limits.max_run_text_bytes)
     except RuleViolation as refusal:
         return firing.failed(refusal)
 

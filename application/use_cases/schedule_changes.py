@@ -42,16 +42,18 @@ def change_settings(  # noqa: PLR0913, PLR0917 the trigger and what is new about
     settings: TriggerSettings,
     webhook: Webhook | None = None,
     status: RoutineStatus | None = None,
+    *,
+    may_be_over: bool = False,
 ) -> bool:
     """
     Record the trigger's new settings and return whether they differ. A schedule keeps what waits, where it can.
 
-    `status` is the one that its routine is about to get, if that is another one. Call it before that is recorded.
-    Raises RuleViolation or BadSchedule for a schedule that cannot be followed.
+    `status` is the one that its routine is about to get, if that is another one. Call it before that is recorded. With
+    `may_be_over` a schedule that differs may have no occurrence left. Raises RuleViolation or BadSchedule for a schedule that cannot be followed.
     """
     status = status or routine.settings.status
     starts = status == "active" and routine.settings.status != "active"
-    updates = trigger.update(current, settings, work.now, webhook)
+    updates = trigger.update(current, settings, work.now, webhook, may_be_over=may_be_over)
     changed = updates[0].settings if updates else current.settings  # type: ignore[union-attr]
     plan = trigger.plan_of(replace(current, settings=changed))
     if plan is None:

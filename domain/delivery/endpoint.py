@@ -21,8 +21,8 @@ from domain.values import EndpointSettings, Value
 from domain.webhooks import signing_keys
 from domain.webhooks.signing_keys import Signing
 
-# Never sent: delivery.* would cause further deliveries; key.*, name.* and user.* belong to no single company.
-NEVER_TOLD = ("delivery.", "key.", "name.", "user.")
+# Never sent: delivery.* would cause further deliveries; key.*, name.*, user.* and zones.* belong to no single company.
+NEVER_TOLD = ("delivery.", "key.", "name.", "user.", "zones.")
 TOLD = tuple(sorted(name for name in STORED_NAMES if not name.startswith(NEVER_TOLD)))
 PATTERN = re.compile(r"\*|[a-z_]+\.(\*|[a-z_]+)")
 TEST = "endpoint.tested"  # sent to the endpoint that is tested, whatever it subscribes to

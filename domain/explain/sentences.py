@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
-from domain.events import AgentTerminated, RunCompleted, RunFailed, RunFired, TriggerMissed
+from domain.events import AgentTerminated, RunCompleted, RunFailed, RunFired, TriggerMissed, TriggerReplanned
 from domain.explain.verdicts import ExplainQuery, Verdict, reason_of
 from domain.recorded import Recorded
 from domain.routines.settlement import CATCH_UP_CAP, COMPANY_ARCHIVED, OVER_QUOTA
@@ -71,6 +71,7 @@ class Explanation(Value, frozen=True):
         roles = {
             "status": period.status,
             "schedule": period.edit or self.created,
+            "replanned": period.replanned,
             "obstacle": self.obstacle,
             "blocking": self.blocking,
             "missed": self.missed,
@@ -196,7 +197,18 @@ def _no_occurrence(explanation: Explanation, _name: Name) -> str:
     sides = [("before", explanation.previous), ("after", explanation.following)]
     neighbours = [f"the one {side} is {_at(explanation, moment)}" for side, moment in sides if moment is not None]
     rest = f": {', '.join(neighbours)}" if neighbours else ", and there is none before or after"
-    return f"{_at(explanation, explanation.question.at)} is no time of the schedule{rest}."
+    return f"{_at(explanation, explanation.question.at)} is no time of the schedule{rest}.{_by_new_rules(explanation)}"
+
+
+def _by_new_rules(explanation: Explanation) -> str:
+    """Return since when the schedule is planned by other rules of its zone, as a sentence; an empty text if it is not."""
+    replanned = explanation.question.period.replanned
+    if replanned is None or not isinstance(replanned.event, TriggerReplanned):
+        return ""
+    return (
+        f" Since {_at(explanation, replanned.at)} it is planned by the zone data {replanned.event.zone_data}, by which the "
+        f"clocks of {explanation.zone} go by other rules than before."
+    )
 
 
 def _kept(explanation: Explanation, name: Name) -> str:

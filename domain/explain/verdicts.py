@@ -23,6 +23,7 @@ from domain.events import (
     TriggerCreated,
     TriggerDeleted,
     TriggerMissed,
+    TriggerReplanned,
     TriggerRestored,
     TriggerUpdated,
 )
@@ -78,6 +79,7 @@ class ConfigPeriod(Value, frozen=True):
     routine: Routine | None
     edit: Recorded | None  # the event that made the trigger as it is
     status: Recorded | None  # the event that gave the routine its status
+    replanned: Recorded | None = None  # the event that planned the schedule by other rules of its zone
 
     @property
     def plan(self) -> Plan | None:
@@ -131,7 +133,10 @@ def _after(period: ConfigPeriod, recorded: Recorded) -> ConfigPeriod:
             return replace(period, routine=routines.evolve(period.routine, event))
         case event:
             trigger = triggers.evolve(period.trigger, event)  # type: ignore[arg-type]
-            return replace(period, trigger=trigger, edit=recorded if isinstance(event, OF_TRIGGER) else period.edit)
+            if isinstance(event, OF_TRIGGER):
+                return replace(period, trigger=trigger, edit=recorded, replanned=None)
+            replanned = recorded if isinstance(event, TriggerReplanned) else period.replanned
+            return replace(period, trigger=trigger, replanned=replanned)
 
 
 def query_at(past: Sequence[ConfigPeriod], moment: datetime) -> ExplainQuery:

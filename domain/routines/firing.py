@@ -84,8 +84,8 @@ def render(
     """
     Return the title and description with the variables filled in; the first candidate that has a value gives it.
 
-    `moment` fills in the built-in date and timestamp (contract 2.2, 2.3). A title that grows past LONGEST_TITLE is cut,
-    and the whole title is put before the description. Raise RuleViolation for values that are not allowed, or if the
+    `moment` fills in the built-in date and timestamp (contract 2.2, 2.3); for a schedule it is the planned one. A title
+    that grows past LONGEST_TITLE is cut, and the whole title is put before the description. Raise RuleViolation for values that are not allowed, or if the
     values, with what they add to title and description, take more than `most` bytes; the texts are not built then.
     """
     resolved = variables.resolve(settings.variables, candidates)
@@ -181,6 +181,7 @@ def _issue(firing: FiringRequest, rendered: RenderedTemplate, settings: RoutineS
         status="todo",
         routine_id=firing.routine_id,
         run_id=firing.run_id,
+        occurrence=firing.occurrence,
         created_by_agent_id=firing.agent_id,
         created_by_user_id=firing.user_id,
         workspace=firing.workspace,

@@ -5,6 +5,7 @@ Every event is one revision, so the revision number is the version of the stream
 revision is the fold of the stream up to there.
 """
 
+from datetime import datetime
 from uuid import UUID
 
 from msgspec.structs import replace
@@ -96,10 +97,18 @@ def update(routine: Routine, settings: RoutineSettings, limits: Limits = DEFAULT
     return [] if settings == old else [RoutineUpdated(settings=settings)]
 
 
-def restore(routine: Routine, earlier: Routine, triggers: dict[UUID, TriggerState]) -> list[RoutineRestored]:
-    """Restore the settings of an earlier revision, with these triggers (contract 3.6). Raise Conflict if it is archived."""
+def restore(
+    routine: Routine, earlier: Routine, triggers: dict[UUID, TriggerState], now: datetime
+) -> list[RoutineRestored]:
+    """
+    Restore the settings of an earlier revision, with these triggers (contract 3.6). Raise Conflict if it is archived.
+
+    A pause that was to end before now has no end any more: the routine would go on at once.
+    """
     must_not_be_archived(routine)
     settings = _without_pause(_paused_without_assignee(replace(earlier.settings, bulk_pause_id=None)))
+    if settings.resume_at is not None and settings.resume_at <= now:
+        settings = replace(settings, resume_at=None)
     return [RoutineRestored(from_revision=earlier.revision, settings=settings, triggers=triggers)]
 
 

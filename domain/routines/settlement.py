@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from domain.events import (
     TriggerEvent,
     TriggerMissed,
+    TriggerReplanned,
 )
 from domain.routines.trigger import Trigger, due_at_or_none, plan_of
 from domain.schedule import plan as plans
@@ -21,6 +22,7 @@ GRACE = timedelta(seconds=60)  # for so long an occurrence is late but not misse
 MISSED_BECAUSE: dict[CatchUpPolicy, str] = {"skip_missed": "skip_missed", "enqueue_missed_with_cap": "catch_up_cap"}
 COMPANY_ARCHIVED = "company_archived"  # the reason why an occurrence is missed when its company is archived
 OVER_QUOTA = "over_quota"  # the reason why an occurrence is missed when its company is over one of its quotas
+LONGEST_SHIFT = timedelta(hours=3)  # by which new rules of a zone move its clocks at most
 LONGEST_REST = timedelta(hours=1)  # how long a schedule rests at most when its company is over one of its quotas
 CATCH_UP_CAP = 25  # missed occurrences that run late after one outage
 
@@ -65,6 +67,31 @@ def due(plan: Plan, since: datetime, now: datetime, policy: CatchUpPolicy) -> Du
         next_at=next_at,
         due_at=due_at,
     )
+
+
+def replan(plan: Plan, since: datetime, now: datetime, zone_data: str) -> list[TriggerEvent]:
+    """
+    Record with which occurrence a schedule goes on, if by the present rules of its zone that is not `since`, the next one.
+
+    What is due is settled as it was planned, and so is what is over by the present rules and to come by the former ones:
+    it runs late. Nothing else that is over by the present rules is made up for.
+    """
+    counterpart = _nearest(plan, since)
+    if since <= now or (counterpart is not None and counterpart <= now):
+        return []
+    next_at = plans.next_after(plan, max(now, since - LONGEST_SHIFT))
+    if next_at == since:
+        return []
+    return [TriggerReplanned(zone_data=zone_data, next_at=next_at, due_at=due_at_or_none(plan, next_at))]
+
+
+def _nearest(plan: Plan, moment: datetime) -> datetime | None:
+    """Return the occurrence nearest to the moment, LONGEST_SHIFT away at most; None if there is none."""
+    candidates = (
+        plans.last_until(plan, moment, moment - LONGEST_SHIFT),
+        next(plans.occurrences(plan, moment, moment + LONGEST_SHIFT), None),
+    )
+    return min((one for one in candidates if one is not None), key=lambda one: abs(one - moment), default=None)
 
 
 def give_up(plan: Plan, occurrence: datetime, now: datetime, policy: CatchUpPolicy) -> Due:

@@ -12,12 +12,13 @@ from domain.events import (
     TriggerDeleted,
     TriggerEvent,
     TriggerMissed,
+    TriggerReplanned,
     TriggerRescheduled,
     TriggerRestored,
     TriggerSecretRotated,
     TriggerUpdated,
 )
-from domain.schedule import cron_schedule
+from domain.schedule import cron_schedule, zones
 from domain.schedule import plan as plans
 from domain.schedule.cron_schedule import Cron
 from domain.schedule.plan import Plan
@@ -83,7 +84,10 @@ def evolve(trigger: Trigger | None, event: TriggerEvent) -> Trigger:
         case Trigger(deleted=False), TriggerMissed(rests_until=datetime() as rests_until, first=first, next_at=since):
             over_since = trigger.over_since if first == trigger.next_unsettled_at and trigger.over_since else first
             return replace(trigger, next_unsettled_at=since, over_since=over_since, rests_until=rests_until)
-        case Trigger(deleted=False), TriggerRescheduled(next_at=since) | TriggerMissed(next_at=since):
+        case (
+            Trigger(deleted=False),
+            TriggerRescheduled(next_at=since) | TriggerReplanned(next_at=since) | TriggerMissed(next_at=since),
+        ):
             return _going_on(trigger, since)
         case Trigger(deleted=False), TriggerDeleted():
             return replace(trigger, deleted=True)
@@ -113,21 +117,33 @@ def create(
 ) -> list[TriggerEvent]:
     """Create a trigger. Raise RuleViolation or BadSchedule for a schedule that cannot be followed."""
     settings, next_at, due_at = _checked(routine_id, kind, settings, now)
+    if (plan := _plan_of(routine_id, kind, settings)) is not None:
+        plans.must_have_an_occurrence(plan, now)
     created = TriggerCreated(routine_id=routine_id, kind=kind, settings=settings, next_at=next_at, due_at=due_at)
     return [replace(created, webhook=webhook)]
 
 
 def update(
-    trigger: Trigger, settings: TriggerSettings, now: datetime, webhook: Webhook | None = None
+    trigger: Trigger,
+    settings: TriggerSettings,
+    now: datetime,
+    webhook: Webhook | None = None,
+    *,
+    may_be_over: bool = False,
 ) -> list[TriggerEvent]:
     """
     Change the settings; nothing is recorded when they are the same. A schedule goes on after now, unless more stays (`go_on`).
 
-    Raise RuleViolation or BadSchedule as `create` does.
+    Raise RuleViolation or BadSchedule as `create` does; a schedule with no occurrence left is refused unless it was so
+    before, or `may_be_over`.
     """
-    settings, next_at, due_at = _checked(trigger.routine_id, trigger.kind, settings, now, plan_of(trigger))
+    old = plan_of(trigger)
+    settings, next_at, due_at = _checked(trigger.routine_id, trigger.kind, settings, now)
     if settings == trigger.settings and webhook is None:
         return []
+    plan = _plan_of(trigger.routine_id, trigger.kind, settings)
+    if plan is not None and plan != old and not may_be_over:
+        plans.must_have_an_occurrence(plan, now)
     return [TriggerUpdated(settings=settings, next_at=next_at, due_at=due_at, webhook=webhook)]
 
 
@@ -142,7 +158,11 @@ def rotate(trigger: Trigger, webhook: Webhook, old_until: datetime | None) -> li
 
 
 def restore(trigger: Trigger, state: TriggerState, now: datetime, webhook: Webhook | None = None) -> list[TriggerEvent]:
-    """Restore a deleted trigger as an earlier revision of its routine has it; `webhook` is its new address and secret."""
+    """
+    Restore a deleted trigger as an earlier revision of its routine has it; `webhook` is its new address and secret.
+
+    A schedule that is over is restored as one: it has no further occurrence.
+    """
     settings, next_at, due_at = _checked(trigger.routine_id, state.kind, state.settings, now)
     restored = TriggerRestored(routine_id=trigger.routine_id, kind=state.kind, settings=settings, next_at=next_at)
     return [replace(restored, due_at=due_at, webhook=webhook)]
@@ -194,10 +214,7 @@ def reschedule(trigger: Trigger, next_at: datetime | None) -> list[TriggerEvent]
 
 def plan_of(trigger: Trigger) -> Plan | None:
     """Return the plan of a schedule; None for the other kinds of trigger."""
-    settings = trigger.settings
-    if trigger.kind != "schedule" or (settings.cron_expression is None and settings.run_at is None):
-        return None
-    return _plan(trigger.routine_id, settings)
+    return _plan_of(trigger.routine_id, trigger.kind, trigger.settings)
 
 
 def owed_from(trigger: Trigger, routine_status: RoutineStatus) -> datetime | None:
@@ -208,6 +225,12 @@ def owed_from(trigger: Trigger, routine_status: RoutineStatus) -> datetime | Non
 def due_at_or_none(plan: Plan, next_at: datetime | None) -> datetime | None:
     """Return when an occurrence with jitter comes due; None if that is its own moment."""
     return plans.due_at(plan, next_at) if next_at is not None and plan.jitter_s else None
+
+
+def _plan_of(routine_id: UUID, kind: TriggerKind, settings: TriggerSettings) -> Plan | None:
+    if kind != "schedule" or (settings.cron_expression is None and settings.run_at is None):
+        return None
+    return _plan(routine_id, settings)
 
 
 def _plan(routine_id: UUID, settings: TriggerSettings) -> Plan:
@@ -224,7 +247,7 @@ def _plan(routine_id: UUID, settings: TriggerSettings) -> Plan:
 
 
 def _checked(
-    routine_id: UUID, kind: TriggerKind, settings: TriggerSettings, now: datetime, old: Plan | None = None
+    routine_id: UUID, kind: TriggerKind, settings: TriggerSettings, now: datetime
 ) -> tuple[TriggerSettings, datetime | None, datetime | None]:
     """
     Return the settings with when the schedule fires next and comes due; raise RuleViolation if it cannot be followed.
@@ -237,8 +260,6 @@ def _checked(
     settings = replace(settings, signing_mode=None, replay_window_sec=None)
     settings = _checked_times(settings)
     plan = _plan(routine_id, settings)
-    if plan != old:
-        plans.must_have_an_occurrence(plan, now)
     next_at = plans.next_after(plan, now)
     return settings, next_at, due_at_or_none(plan, next_at)
 
@@ -251,6 +272,8 @@ def _checked_times(settings: TriggerSettings) -> TriggerSettings:
     """
     if settings.timezone is None:
         raise RuleViolation("Scheduled triggers require timezone")
+    zone = zones.spelled(settings.timezone)
+    settings = replace(settings, timezone=zone)
     if any(
         moment is not None and moment >= TOO_FAR for moment in (settings.run_at, settings.starts_at, settings.ends_at)
     ):
@@ -265,9 +288,9 @@ def _checked_times(settings: TriggerSettings) -> TriggerSettings:
         raise RuleViolation("Scheduled triggers require cronExpression")
     if settings.starts_at and settings.ends_at and settings.ends_at < settings.starts_at:
         raise RuleViolation("endsAt must not be before startsAt")
-    cron = cron_schedule.parse_cron(settings.cron_expression, settings.timezone)
+    cron = cron_schedule.parse_cron(settings.cron_expression, zone)
     excluded = tuple(sorted(set(settings.excluded_dates)))
-    return replace(settings, cron_expression=cron.expression, timezone=cron.timezone, excluded_dates=excluded)
+    return replace(settings, cron_expression=cron.expression, excluded_dates=excluded)
 
 
 def delete(trigger: Trigger) -> list[TriggerEvent]:

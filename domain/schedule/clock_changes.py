@@ -11,14 +11,13 @@ from zoneinfo import ZoneInfo
 
 from msgspec.structs import replace
 
-from domain.schedule import cron_fields, cron_words
+from domain.schedule import cron_fields, cron_words, zones
 from domain.schedule import plan as plans
 from domain.schedule.cron_schedule import Cron
 from domain.schedule.plan import DAY, INSTANT, MINUTE, Plan
 from domain.schedule.time_words import clock, day, local
 from domain.values import Value
 
-HOUR = timedelta(hours=1)
 MOST_NAMED = 4  # wall times that a text lists one by one
 
 Effect = Literal[
@@ -58,11 +57,12 @@ def touching(plan: Plan, begin: datetime, until: datetime) -> Iterator[Touched]:
     """Yield the clock changes in the period at which the plan does something else than on every other day, ascending."""
     if plan.cron is None:
         return
-    texts, (_, hours, *_) = cron_fields.read(plan.cron.expression)
-    real_time = texts[0].startswith("*") or texts[1].startswith("*")
-    for change in _changes(ZoneInfo(plan.cron.timezone), begin, until):
-        even = real_time and len(hours) == 24 and not (change.new - change.old) % HOUR  # noqa: PLR2004
-        if not even and (touched := _touched(plan, plan.cron, change, real_time=real_time)):
+    texts, (minutes, hours, *_) = cron_fields.read(plan.cron.expression)
+    real_time = cron_fields.is_real_time(texts)
+    for change in _changes(zones.zone(plan.cron.timezone), begin, until):
+        shift = (change.new - change.old) // MINUTE
+        stays_even = len(hours) == 24 and {(minute + shift) % 60 for minute in minutes} == minutes  # noqa: PLR2004
+        if not (real_time and stays_even) and (touched := _touched(plan, plan.cron, change, real_time=real_time)):
             yield touched
 
 

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from domain.errors import BadSchedule
 
-LONGEST_EXPRESSION = 120  # characters
+LONGEST_EXPRESSION = 1_000  # characters: every value of every field listed by name takes 500
+SUNDAY = "SUN"  # also the end of a week: the last day of `SAT-SUN`
 
 
 class Field(NamedTuple):
@@ -31,6 +32,33 @@ def read(expression: str) -> tuple[list[str], list[set[int]]]:
     """Return the five texts, and the values that each stands for. Raise BadSchedule, which names the first fault."""
     texts = _split(expression)
     return texts, [_values(*pair) for pair in zip(FIELDS, texts, strict=True)]
+
+
+def is_real_time(texts: list[str]) -> bool:
+    """Return whether an expression of these five texts runs in real time: its minute or hour begins with `*`."""
+    return texts[0].startswith("*") or texts[1].startswith("*")
+
+
+def warnings(expression: str) -> list[str]:
+    """Return what is probably not meant: steps that lead out of their range at once. Raise BadSchedule."""
+    return [
+        warning
+        for field, text in zip(FIELDS, _split(expression), strict=True)
+        for element in text.split(",")
+        if (warning := _step_warning(field, element)) is not None
+    ]
+
+
+def _step_warning(field: Field, element: str) -> str | None:
+    values = _element(field, element)
+    base, _, step = element.partition("/")
+    first, last = _bounds(field, base, stepped=bool(step))
+    if last == first or values.step <= last - first + 1:
+        return None
+    return (
+        f'The step of "{element}" in the cron {field.name} field is longer than what it steps through, which ends '
+        f"at {last}: it means {first} alone, and not every {values.step}"
+    )
 
 
 def _split(expression: str) -> list[str]:
@@ -66,6 +94,8 @@ def _bounds(field: Field, base: str, *, stepped: bool) -> tuple[int, int]:
     if not dash:
         return first, max(first, field.reach) if stepped else first
     last = _number(field, end, base)
+    if first > last and end.upper() == SUNDAY:
+        last = field.high
     if first > last:
         raise BadSchedule(f"Invalid range {base} in cron {field.name} field (start > end)")
     return first, last

@@ -17,12 +17,12 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from itertools import chain, pairwise
 from typing import NamedTuple
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from domain.errors import BadSchedule
-from domain.schedule import cron_days, cron_fields
+from domain.schedule import cron_days, cron_fields, zones
 from domain.schedule.cron_days import CronDays
 
 DAY = timedelta(days=1)
@@ -41,9 +41,7 @@ class Cron(msgspec.Struct, frozen=True):
 
 def parse_cron(expression: str, timezone: str = "UTC") -> Cron:
     """Return the schedule. Raise BadSchedule, which says what is wrong with it."""
-    schedule = Cron(expression.strip(), timezone.strip())
-    if schedule.timezone not in _timezones():
-        raise BadSchedule(f"Invalid timezone: {timezone}")
+    schedule = Cron(expression.strip(), zones.spelled(timezone))
     if cron_days.first_from(_rule(schedule.expression).dates, 1) is None:
         raise BadSchedule(f'Cron expression never matches a date: "{schedule.expression}"')
     return schedule
@@ -109,12 +107,6 @@ class _Span(NamedTuple):
     begin: datetime
 
 
-@lru_cache(maxsize=1)
-def _timezones() -> set[str]:
-    """Return the IANA names, without the two that name no place."""
-    return available_timezones() - {"localtime", "Factory"}
-
-
 @lru_cache(maxsize=512)  # about 45 KB each
 def _rule(expression: str) -> _Rule:
     """Return the sets of values of an expression, read strictly. Raise BadSchedule, which names the first fault."""
@@ -129,7 +121,7 @@ def _rule(expression: str) -> _Rule:
             weekdays=frozenset(day % 7 for day in weekdays),
             either=not starred[2] and not starred[4],
         ),
-        real_time=starred[0] or starred[1],
+        real_time=cron_fields.is_real_time(texts),
     )
 
 
@@ -196,7 +188,7 @@ def _count_earlier(rule: _Rule, wall: datetime) -> int:
 
 def _spans(schedule: Cron, since: datetime, until: datetime) -> Iterator[_Span]:
     """Yield the wall times of the instants from a moment on, one span per UTC offset, up to the span that holds `until`."""
-    zone, real_time = ZoneInfo(schedule.timezone), _rule(schedule.expression).real_time
+    zone, real_time = zones.zone(schedule.timezone), _rule(schedule.expression).real_time
     begin = since - 2 * DAY  # the moment may be in a repeated hour, and no clock goes back further than this
     offset = _offset(zone, begin)
     reached = begin + offset

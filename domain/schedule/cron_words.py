@@ -1,7 +1,8 @@
 """
-A cron expression in plain English, by the rules of `cron_schedule`; the words follow from the sets of values alone.
+A cron expression in plain English, by the rules of `cron_schedule`; the words follow from the sets of values, and from
+what clock changes do to the times.
 
-Two expressions that name different times never get the same description.
+Two expressions that name different times, or follow different rules at a clock change, never get the same description.
 """
 
 from collections.abc import Sequence
@@ -16,11 +17,18 @@ MONTHS = (
     *("July", "August", "September", "October", "November", "December"),
 )
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+IN_REAL_TIME = "left out where the clocks skip a time and run twice where they repeat it"
+BY_THE_CLOCK = "each time once a day, also where the clocks change"
 RUN, SERIES = 3, 4  # from so many values on, a range or an even series is described instead of a list
 
 
-def describe(expression: str) -> str:
-    """Return the description of an expression: `30 9 * * 1-5` gives `At 09:30 on Monday to Friday`. Raise BadSchedule."""
+def describe(expression: str, *, clocks_change: bool = True) -> str:
+    """
+    Return the description of an expression: `30 9 * * 1-5` gives `At 09:30 on Monday to Friday`. Raise BadSchedule.
+
+    Times that are listed run once a day, and what runs at intervals does so in real time. The description says where it
+    is the other way round, unless the clocks of the schedule's zone never change.
+    """
     texts, (minutes, hours, days, months, weekdays) = cron_fields.read(expression)
     either = not texts[2].startswith("*") and not texts[4].startswith("*")
     times = _times(sorted(minutes), sorted(hours))
@@ -29,6 +37,9 @@ def describe(expression: str) -> str:
     if not on_days and len(minutes) * len(hours) <= MOST_TIMES:
         on_days = "every day"
     sentence = " ".join(part for part in (times, on_days, in_months) if part)
+    real_time, is_listed = cron_fields.is_real_time(texts), len(minutes) * len(hours) <= MOST_TIMES
+    if clocks_change and real_time == is_listed:
+        sentence += f", {IN_REAL_TIME if real_time else BY_THE_CLOCK}"
     return sentence[0].upper() + sentence[1:]
 
 

@@ -3,7 +3,8 @@ When a trigger is to fire: a cron schedule or one moment, within limits.
 
 * Limits      no occurrence before `starts_at`, after `ends_at`, or on an excluded date of the schedule's zone.
 * Jitter      an occurrence keeps its planned moment, which identifies it, and comes due a little later: by as many
-              seconds as follow from the routine and the moment, always before the next occurrence.
+              seconds as follow from the routine and the moment, always before the next occurrence, not after `ends_at`
+              and not on an excluded date.
 
 Moments are aware and come back in UTC; periods are open at `after` and closed at `until`.
 """
@@ -13,12 +14,11 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from msgspec.structs import replace
 
 from domain.errors import BadSchedule
-from domain.schedule import cron_schedule
+from domain.schedule import cron_schedule, zones
 from domain.schedule.cron_schedule import Cron
 from domain.values import Value
 
@@ -75,7 +75,7 @@ def count(plan: Plan, after: datetime, until: datetime) -> int:
     cron = _cron(plan)
     if after >= until:
         return 0
-    first, last = (moment.astimezone(ZoneInfo(cron.timezone)).date() for moment in (after, until))
+    first, last = (moment.astimezone(zones.zone(cron.timezone)).date() for moment in (after, until))
     excluded = (day for day in plan.excluded if first <= day <= last)
     return cron_schedule.count(cron, after, until) - sum(_count_on(cron, day, after, until) for day in excluded)
 
@@ -89,7 +89,7 @@ def last_until(plan: Plan, until: datetime, after: datetime) -> datetime | None:
         return cron_schedule.last_until(_cron(plan), until, after) if after < until else None
     low, high = after, until
     latest = last_until(replace(plan, excluded=()), until, after)
-    if latest is None or latest.astimezone(ZoneInfo(_cron(plan).timezone)).date() not in plan.excluded:
+    if latest is None or latest.astimezone(zones.zone(_cron(plan).timezone)).date() not in plan.excluded:
         return latest
     if not count(plan, low, high):
         return None
@@ -100,13 +100,14 @@ def last_until(plan: Plan, until: datetime, after: datetime) -> datetime | None:
 
 
 def due_at(plan: Plan, occurrence: datetime) -> datetime:
-    """Return when an occurrence comes due: at its moment, or with jitter a little later, but before the next one."""
+    """
+    Return when an occurrence comes due: at its moment, or with jitter a little later.
+
+    That is before the next occurrence, not after the end, and on no excluded date.
+    """
     if not plan.jitter_s:
         return occurrence
-    following = next_after(plan, occurrence)
-    room = timedelta(seconds=plan.jitter_s)
-    if following is not None:
-        room = min(room, following - occurrence - SECOND)
+    room = max(min((timedelta(seconds=plan.jitter_s), *_room(plan, occurrence))), timedelta())
     digest = hashlib.sha256(plan.seed.bytes + occurrence.astimezone(UTC).isoformat().encode()).digest()
     return occurrence + SECOND * (int.from_bytes(digest[:8], "big") % (room // SECOND + 1))
 
@@ -121,6 +122,20 @@ def comes_due_within(plan: Plan, after: datetime, until: datetime) -> bool:
     """Return whether an occurrence comes due in (after, until]."""
     first = next_due_after(plan, after)
     return first is not None and due_at(plan, first) <= until
+
+
+def _room(plan: Plan, occurrence: datetime) -> Iterator[timedelta]:
+    """Yield how much later than planned an occurrence may come due at most, by each limit of its plan."""
+    if (following := next_after(plan, occurrence)) is not None:
+        yield following - occurrence - SECOND
+    if plan.ends_at is not None:
+        yield plan.ends_at - occurrence
+    if plan.cron is not None and plan.excluded:
+        latest = occurrence + SECOND * plan.jitter_s
+        first, last = (moment.astimezone(zones.zone(plan.cron.timezone)).date() for moment in (occurrence, latest))
+        for day in plan.excluded:
+            if first < day <= last:
+                yield _day(plan.cron, day)[0] + INSTANT - occurrence - SECOND
 
 
 def must_have_an_occurrence(plan: Plan, after: datetime) -> None:
@@ -145,7 +160,7 @@ def _next_allowed(plan: Plan, moment: datetime) -> datetime | None:
     cron = _cron(plan)
     occurrence = cron_schedule.next_after(cron, moment)
     excluded = set(plan.excluded)
-    while excluded and occurrence and (day := occurrence.astimezone(ZoneInfo(cron.timezone)).date()) in excluded:
+    while excluded and occurrence and (day := occurrence.astimezone(zones.zone(cron.timezone)).date()) in excluded:
         occurrence = cron_schedule.next_after(cron, max(_day(cron, day)[1], occurrence))
     return occurrence
 
@@ -178,6 +193,6 @@ def _count_on_day(cron: Cron, day: date) -> int:
 @lru_cache(maxsize=4096)
 def _day(cron: Cron, day: date) -> tuple[datetime, datetime]:
     """Return the period of a date in the schedule's zone, open at its beginning."""
-    zone = ZoneInfo(cron.timezone)
+    zone = zones.zone(cron.timezone)
     begin, end = (datetime.combine(d, time(), zone).astimezone(UTC) for d in (day, day + DAY))
     return begin - INSTANT, end - INSTANT

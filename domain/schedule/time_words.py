@@ -1,14 +1,15 @@
 """Moments in words, in local time and in UTC."""
 
 from datetime import UTC, date, datetime, timedelta
-from zoneinfo import ZoneInfo
+
+from domain.schedule import zones
 
 MINUTE_S, HOUR_S, DAY_S = 60, 3_600, 86_400
 
 
 def local(moment: datetime, zone: str) -> datetime:
     """Return the moment in a time zone, which is given by its IANA name."""
-    return moment.astimezone(ZoneInfo(zone))
+    return moment.astimezone(zones.zone(zone))
 
 
 def when(moment: datetime, zone: str) -> str:

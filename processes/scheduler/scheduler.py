@@ -29,6 +29,7 @@ from processes.follower import Follower
 from processes.scheduler.batches import Batches, Row
 from processes.scheduler.prefetch import Prefetcher
 from processes.scheduler.quarantine import Quarantine
+from processes.scheduler.zone_change import ZoneChange
 from processes.wakeup import Connection, Wakeup
 from projections.engine import positions
 from projections.engine.positions import Read
@@ -75,6 +76,7 @@ class Scheduler:
         self._quarantine = Quarantine(executor.clock)
         self._batches = Batches(executor, self._quarantine, batch)
         self._prefetcher = Prefetcher(executor, batch)
+        self._zone_change = ZoneChange(executor, batch)
         self._left: list[DueTrigger] = []  # rows that the last tick had no time to settle
         self._refreshed = BEGINNING  # when the log was last followed and all due rows were read
         self._recovered = BEGINNING  # when it last looked for companies that are within their quotas again
@@ -164,6 +166,11 @@ class Scheduler:
                 self._quarantine.rest([row.id])
         return fired
 
+    def replan(self, conn: Connection) -> bool:
+        """Plan some schedules by newer zone data, if there are any; return whether there is more to plan anew."""
+        self._zone_change.step(conn)
+        return not self._zone_change.is_over
+
     def pause_s(self, conn: Connection) -> float:
         """Return the seconds until something new comes due, is to be tried again, or is to be prefetched."""
         if self._more or not self._prefetcher.is_over:
@@ -197,7 +204,7 @@ def run(scheduler: Scheduler, connect: Callable[[], Connection], stop: Stop) -> 
             with connect() as conn:
                 while not stop.is_set():
                     scheduler.tick(conn)
-                    wakeup.wait(scheduler.pause_s(conn), stop)
+                    wakeup.wait(0.0 if scheduler.replan(conn) else scheduler.pause_s(conn), stop)
         except positions.Outdated as error:
             log.warning("read_models_outdated", read_models=str(error))
             stop.wait(TROUBLE_S)

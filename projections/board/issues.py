@@ -25,7 +25,7 @@ from domain.values import IssueDetails, IssueStatus, Workspace
 from projections import responses
 from projections.engine.documents import Docs, Part
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
-from projections.responses import ResponseBody, time
+from projections.responses import ResponseBody, time, time_or_none
 
 
 class IssueRow(Row, frozen=True):
@@ -158,6 +158,7 @@ def _opened(recorded: Recorded, event: IssueOpened, numbering: NumberingRow) -> 
         origin_kind="manual" if event.routine_id is None else "routine_execution",
         origin_id=event.routine_id,
         origin_run_id=event.run_id,
+        origin_planned_at=time_or_none(event.occurrence),
         created_at=timestamp,
         updated_at=timestamp,
     )
@@ -246,7 +247,7 @@ def _comment(recorded: Recorded, event: CommentAdded) -> CommentRow:
 
 issues = ReadModel(
     name="issues",
-    version=1,
+    version=2,
     tables=(ISSUE, COMMENT, NUMBERING),
     schema=SCHEMA,
     fold=fold,

@@ -20,6 +20,7 @@ from domain.events import (
     RunFired,
     TriggerCreated,
     TriggerMissed,
+    TriggerReplanned,
     TriggerRescheduled,
     TriggerRestored,
     TriggerUpdated,
@@ -113,7 +114,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
         case TriggerUpdated(settings=settings) as event:
             has_jitter = settings.jitter_sec > 0
             rows.change(SCHEDULED, recorded.stream_id, lambda row: _moved(replace(row, has_jitter=has_jitter), event))
-        case TriggerRescheduled() as event:
+        case (TriggerRescheduled() | TriggerReplanned()) as event:
             _move(rows, recorded.stream_id, event)
         case TriggerMissed() as event:
             _missed(rows, recorded, event)
@@ -129,7 +130,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
     """Yield the keys of the rows that `fold` needs, so that they can be fetched together before it."""
     match recorded.event:
-        case TriggerUpdated() | TriggerRescheduled() | TriggerMissed():
+        case TriggerUpdated() | TriggerRescheduled() | TriggerReplanned() | TriggerMissed():
             yield SCHEDULED, recorded.stream_id
         case RunFired(trigger_id=UUID() as trigger_id, occurrence=datetime(), routine_id=routine_id):
             yield SCHEDULED, trigger_id
@@ -138,7 +139,9 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
             pass
 
 
-Moving = TriggerCreated | TriggerRestored | TriggerUpdated | TriggerRescheduled | TriggerMissed | RunFired
+Moving = (
+    TriggerCreated | TriggerRestored | TriggerUpdated | TriggerRescheduled | TriggerReplanned | TriggerMissed | RunFired
+)
 
 
 def _moved(row: ScheduledRow, event: Moving) -> ScheduledRow:
@@ -232,7 +235,7 @@ def _links(outcome: Outcome) -> dict[str, UUID | None]:
 
 occurrences = ReadModel(
     name="occurrences",
-    version=1,
+    version=2,
     tables=(OCCURRENCE, POLICY, SCHEDULED),
     schema=SCHEMA,
     fold=fold,

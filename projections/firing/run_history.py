@@ -24,7 +24,7 @@ from projections import responses
 from projections.board.issues import SUMMARY
 from projections.engine.documents import Docs, Part
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
-from projections.responses import IssueSummary, RunStatus, RunSummary, TriggerName, text_or_none, time
+from projections.responses import IssueSummary, RunStatus, RunSummary, TriggerName, text_or_none, time, time_or_none
 
 
 class RunRow(Row, frozen=True):
@@ -123,6 +123,7 @@ def _fired(recorded: Recorded, event: RunFired, timestamp: str) -> responses.Run
         created_at=timestamp,
         updated_at=timestamp,
         completed_at=None if isinstance(event.outcome, Opened | Started) else timestamp,
+        planned_at=time_or_none(event.occurrence),
         backfill_id=event.backfill_id or UNSET,
         **_links(event),
     )
@@ -150,7 +151,7 @@ def _links(event: RunFired) -> dict[str, Any]:
 
 run_history = ReadModel(
     name="run_history",
-    version=1,
+    version=2,
     tables=(RUN,),
     schema=SCHEMA,
     fold=fold,

@@ -20,6 +20,7 @@ from domain.events import (
     TriggerCreated,
     TriggerDeleted,
     TriggerMissed,
+    TriggerReplanned,
     TriggerRescheduled,
     TriggerRestored,
     TriggerUpdated,
@@ -48,7 +49,9 @@ class ActivityRow(Row, frozen=True):
     active: bool
 
 
-Scheduled = TriggerCreated | TriggerRestored | TriggerUpdated | TriggerRescheduled | TriggerMissed | RunFired
+Scheduled = (
+    TriggerCreated | TriggerRestored | TriggerUpdated | TriggerRescheduled | TriggerReplanned | TriggerMissed | RunFired
+)
 SCHEDULE = Table("schedule", ScheduleRow)
 ACTIVITY = Table("routine_activity", ActivityRow)
 
@@ -80,7 +83,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             rows.put(SCHEDULE, _schedule(rows, recorded, event))
         case TriggerUpdated(settings=settings) as event:
             _move(rows, recorded, event, enabled=settings.enabled)
-        case (TriggerRescheduled() | TriggerMissed()) as event:
+        case (TriggerRescheduled() | TriggerReplanned() | TriggerMissed()) as event:
             _move(rows, recorded, event)
         case TriggerDeleted():
             rows.delete(SCHEDULE, recorded.stream_id)
@@ -95,7 +98,7 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
     match recorded.event:
         case RoutineUpdated() | RoutineRestored():
             yield ACTIVITY, recorded.stream_id
-        case TriggerUpdated() | TriggerRescheduled() | TriggerMissed():
+        case TriggerUpdated() | TriggerRescheduled() | TriggerReplanned() | TriggerMissed():
             yield SCHEDULE, recorded.stream_id
         case RunFired(trigger_id=UUID() as trigger_id, is_scheduled=True):
             yield SCHEDULE, trigger_id
@@ -144,7 +147,7 @@ def _move(rows: Rows, recorded: Recorded, event: Scheduled, **changes: Any) -> N
 
 triggers_due = ReadModel(
     name="triggers_due",
-    version=1,
+    version=2,
     tables=(SCHEDULE, ACTIVITY),
     schema=SCHEMA,
     fold=fold,
@@ -157,6 +160,9 @@ triggers_due = ReadModel(
 DUE = """
     SELECT id, trigger_version, routine_id, company_id, next_at FROM schedule
     WHERE enabled AND routine_active AND due_at > %s AND due_at <= %s ORDER BY due_at, id LIMIT %s"""
+COMING = """
+    SELECT id, trigger_version, routine_id, company_id, next_at FROM schedule
+    WHERE enabled AND routine_active AND next_at > %s AND id > %s ORDER BY id LIMIT %s"""
 RESTING = "SELECT DISTINCT company_id FROM schedule WHERE rests AND enabled AND routine_active"
 AWAKE = """
     SELECT id, trigger_version, routine_id, company_id, next_at FROM schedule
@@ -167,6 +173,11 @@ NEXT = "SELECT min(due_at) FROM schedule WHERE enabled AND routine_active AND du
 def due(conn: Connection, now: datetime, *, after: datetime = BEGINNING, limit: int) -> list[DueTrigger]:
     """Return the schedules that have come due after one moment and until another, longest waiting first."""
     return [_due(*row) for row in conn.execute(DUE, (after, now, limit), prepare=True)]
+
+
+def coming(conn: Connection, now: datetime, *, after_id: UUID, limit: int) -> list[DueTrigger]:
+    """Return schedules whose next occurrence is to come, by their ids, which are later than the given one."""
+    return [_due(*row) for row in conn.execute(COMING, (now, after_id, limit), prepare=True)]
 
 
 def resting(conn: Connection) -> list[UUID]:

@@ -23,6 +23,7 @@ from domain.events import (
     TriggerDeleted,
     TriggerEvent,
     TriggerMissed,
+    TriggerReplanned,
     TriggerRescheduled,
     TriggerRestored,
     TriggerSecretRotated,
@@ -48,6 +49,9 @@ from projections.responses import (
 )
 
 RECENT_RUNS = 25
+Planning = (
+    TriggerCreated | TriggerRestored | TriggerUpdated | TriggerRescheduled | TriggerReplanned | TriggerMissed | RunFired
+)
 
 
 class RoutineRow(Row, frozen=True):
@@ -97,8 +101,8 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             rows.put(TRIGGER, _trigger(recorded, event))
         case TriggerUpdated() as edit:
             rows.change(TRIGGER, recorded.stream_id, lambda row: _edited(row, recorded, edit))
-        case TriggerRescheduled(next_at=next_at) | TriggerMissed(next_at=next_at):
-            rows.change(TRIGGER, recorded.stream_id, lambda row: _doc(row, next_run_at=time_or_none(next_at)))
+        case (TriggerRescheduled() | TriggerReplanned() | TriggerMissed()) as event:
+            rows.change(TRIGGER, recorded.stream_id, lambda row: _doc(row, **_next(event)))
         case TriggerSecretRotated(webhook=webhook):
             rows.change(
                 TRIGGER, recorded.stream_id, lambda row: _doc(row, **_webhook(recorded, webhook), **_by(recorded))
@@ -123,7 +127,7 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
             | RoutineSecretRotated()
         ):
             yield ROUTINE, recorded.stream_id
-        case TriggerUpdated() | TriggerSecretRotated() | TriggerRescheduled() | TriggerMissed():
+        case TriggerUpdated() | TriggerSecretRotated() | TriggerRescheduled() | TriggerReplanned() | TriggerMissed():
             yield TRIGGER, recorded.stream_id
         case RunFired(routine_id=routine_id, trigger_id=trigger_id):
             yield ROUTINE, routine_id
@@ -201,7 +205,7 @@ def _trigger(recorded: Recorded, event: TriggerCreated | TriggerRestored) -> Tri
         company_id=recorded.company_id,
         routine_id=event.routine_id,
         kind=event.kind,
-        next_run_at=time_or_none(event.next_at),
+        **_next(event),
         **_webhook(recorded, event.webhook),
         created_by_agent_id=by_agent,
         created_by_user_id=by_user,
@@ -217,10 +221,15 @@ def _edited(row: TriggerRow, recorded: Recorded, event: TriggerUpdated) -> Trigg
     return _doc(
         row,
         **responses.trigger_settings(event.settings),
-        next_run_at=time_or_none(event.next_at),
+        **_next(event),
         **_webhook(recorded, event.webhook),
         **_by(recorded),
     )
+
+
+def _next(event: Planning) -> dict[str, Any]:
+    """Return when the next occurrence is planned, and when it comes due."""
+    return {"next_run_at": time_or_none(event.next_at), "due_at": time_or_none(event.due_at or event.next_at)}
 
 
 def _by(recorded: Recorded) -> dict[str, Any]:
@@ -246,7 +255,7 @@ def _fired(rows: Rows, recorded: Recorded, event: RunFired) -> None:
         event.routine_id,
         lambda row: replace(row, doc=replace(row.doc, last_triggered_at=timestamp, **enqueue_time)),
     )
-    next_run = {} if not event.is_scheduled else {"next_run_at": time_or_none(event.next_at)}
+    next_run = _next(event) if event.is_scheduled else {}
     rows.change(
         TRIGGER,
         event.trigger_id,
@@ -260,7 +269,7 @@ def _doc(row: TriggerRow, **changes: Any) -> TriggerRow:
 
 routines = ReadModel(
     name="routines",
-    version=1,
+    version=2,
     tables=(ROUTINE, TRIGGER),
     schema=SCHEMA,
     fold=fold,

@@ -65,7 +65,7 @@ class CompanyFixture:
         return made
 
     def _routines(self, made, settings):
-        of = RoutineSettings(title="Check the inbox", assignee_agent_id=self.agent_id, **settings)
+        of = RoutineSettings(**{"title": "Check the inbox", "assignee_agent_id": self.agent_id, **settings})
         by_routine = {}
         for armed in made:
             added = RoutineTriggerAdded(trigger_id=armed.trigger_id, kind="schedule")

@@ -58,6 +58,12 @@ class Place(NamedTuple):
         return value
 
 
+def must_be_future(moment: datetime | None | UnsetType, field: str, now: datetime) -> None:
+    """Raise Invalid for a moment that is over. `field` is its name in the body."""
+    if isinstance(moment, datetime) and moment <= now:
+        raise Invalid([{"code": "custom", "message": f"{field} must be in the future", "path": [field]}])
+
+
 def parse(shape: type[T], value: object) -> T:
     """Return the value as the type. Raise Invalid with all issues."""
     place = Place((), [])

@@ -21,9 +21,9 @@ from web.http.errors import RESPONSES
 from web.http.media_types import JSON
 from web.http.paging import NEXT, Paging, cursor_only, read_page
 from web.http.path_ids import KeyId
+from web.http.validation import must_be_future
 from web.jetty.responses import Message
 from web.jetty.routing import delete, get, patch, post
-from web.paperclip.keys import check_expiry
 
 MODELS = ("collections",)
 ONLY_JSON = {"media_types": (JSON,)}  # generated clients do not take a required body in two types
@@ -113,7 +113,7 @@ class ApiKeys(Controller):
         longer than the key that requests it (our addition).
         """
         now = backend.executor.clock()
-        check_expiry(data.expires_at, "expires_at", now)
+        must_be_future(data.expires_at, "expires_at", now)
         changed = backend.change(caller, MODELS, use_cases.create_key, data)
         answer = changed.answer(lambda conn: collections.key(conn, changed.result.key_id, now))
         key = NewApiKey(

@@ -18,7 +18,10 @@ import structlog
 
 from application.secrets.key_ring import VaultClosed
 from application.secrets.vault import Vault
+from application.use_cases import zone_data
 from domain.routines.settlement import GRACE
+from domain.schedule import zones
+from domain.schedule.zones import ZoneData
 from projections import open_work
 from projections.engine import database_state, positions
 from projections.engine.database_state import CannotWrite
@@ -43,6 +46,7 @@ Reason = (
         "clock_behind_log",
         "key_file_unusable",
         "secret_keys_missing",
+        "zone_data_outdated",
     ]
 )
 T = TypeVar("T")
@@ -63,6 +67,8 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     oldest_open_issue_s: float | None
     agents_with_untaken_work: int
     collections_with_untaken_work: int
+    zone_data: ZoneData  # by which this process reads the clocks of time zones
+    adopted_zone_data: str | None  # the version by which the scheduler plans
 
     def reasons(self) -> list[Reason]:
         """Return why the service does not work as it should; none when it does."""
@@ -85,6 +91,8 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
             yield "key_file_unusable"
         if self.missing_secret_keys:
             yield "secret_keys_missing"
+        if self.adopted_zone_data is not None and self.zone_data.version < self.adopted_zone_data:
+            yield "zone_data_outdated"
 
 
 class Kept(Generic[T]):
@@ -143,6 +151,7 @@ class Checkup:
         """Return what is found. Raises psycopg.Error or PoolTimeout when the database cannot be reached."""
         writing, work, keys = self._writing(), self._work(), self._keys()
         kinds = [row.kind for row in work.untaken]
+        adopted = self._backend.executor.query(zone_data.adopted)
         with self._backend.pool.connection() as conn:
             now, latest = database_state.times(conn)
             self._latest = max(self._latest, latest)
@@ -157,6 +166,8 @@ class Checkup:
                 oldest_open_issue_s=_age_s(work.oldest_open_issue, now),
                 agents_with_untaken_work=kinds.count("agent"),
                 collections_with_untaken_work=kinds.count("collection"),
+                zone_data=zones.data(),
+                adopted_zone_data=adopted,
             )
 
     def _find_writing(self) -> Writing:

@@ -5,6 +5,7 @@ from typing import Literal
 
 import psycopg
 import structlog
+from eventsourcing.persistence import PersistenceError
 from litestar import Controller, Response, get
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
@@ -17,6 +18,18 @@ from web.monitoring.checkup import Checkup, Findings, Reason
 VERSION = version("routines")
 
 log = structlog.get_logger(process="web")
+
+
+class ZoneDataReport(ResponseBody, frozen=True, kw_only=True):
+    """
+    The zone data by which this process reads the clocks of time zones: version, and whether they are those that the
+    release is pinned to or newer ones of the system. `adopted` is the version by which the scheduler plans; where a
+    process goes by an older one, its zone data are to be updated.
+    """
+
+    version: str
+    source: str
+    adopted: str | None
 
 
 class Health(ResponseBody, frozen=True, kw_only=True):
@@ -32,6 +45,7 @@ class Health(ResponseBody, frozen=True, kw_only=True):
       due meanwhile was fired then, and is not fired again when its time comes.
     * `secret_keys_missing`: secrets are encrypted under the keys `missingSecretKeys`, which are not in the key file;
       `key_file_unusable`: the key file is not there or cannot be read. The operator has to put it back.
+    * `zone_data_outdated`: this process goes by older zone data than the scheduler has planned by.
 
     `isolated` of a read model counts the events that it could not take and has passed over: `routines projections
     isolated` shows them. An agent's work counts as untaken when an issue of it has been `todo` for an hour, a
@@ -54,6 +68,7 @@ class Health(ResponseBody, frozen=True, kw_only=True):
     oldest_open_issue_s: float | None
     agents_with_untaken_work: int
     collections_with_untaken_work: int
+    zone_data: ZoneDataReport
 
 
 class Unhealthy(ResponseBody, frozen=True, kw_only=True):
@@ -86,7 +101,7 @@ def examine(checkup: Checkup) -> Findings | None:
     """Return what is found, None when the database cannot be reached."""
     try:
         return checkup()
-    except (psycopg.Error, PoolTimeout):
+    except (psycopg.Error, PersistenceError, PoolTimeout):
         log.warning("database_unreachable")
         return None
 
@@ -104,4 +119,9 @@ def _health(findings: Findings) -> Health:
         oldest_open_issue_s=findings.oldest_open_issue_s,
         agents_with_untaken_work=findings.agents_with_untaken_work,
         collections_with_untaken_work=findings.collections_with_untaken_work,
+        zone_data=ZoneDataReport(
+            version=findings.zone_data.version,
+            source=findings.zone_data.source,
+            adopted=findings.adopted_zone_data,
+        ),
     )

@@ -1,7 +1,6 @@
 """The routes of keys of board users, agents and companies, and of the caller's identity (contract 7.1)."""
 
 from collections.abc import Callable
-from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
@@ -9,7 +8,6 @@ from uuid import UUID
 from litestar import Controller, Response
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, JSONBody, QueryParameter
-from msgspec import UnsetType
 
 from application.access import BoardUser, Caller
 from application.request_bodies import AgentKeyDraft, BoardKeyDraft
@@ -25,7 +23,7 @@ from web.http.paging import NEXT, Paging, cursor_only, paging, read_page
 from web.http.path_ids import AgentId, BoardKeyId, CompanyId, KeyId
 from web.http.requests import number, uuid_or_none
 from web.http.routing import delete, get, post
-from web.http.validation import Invalid
+from web.http.validation import must_be_future
 
 MODELS = ("directory",)
 USUAL, MOST = 50, 200  # keys of a company on one page
@@ -125,7 +123,7 @@ class BoardKeys(Controller):
         longer than the key that requests it, and without `expiresAt` for 30 days at most. A key that never expires may
         request another one that never expires (null).
         """
-        check_expiry(data.expires_at, "expiresAt", backend.executor.clock())
+        must_be_future(data.expires_at, "expiresAt", backend.executor.clock())
         return MintedBoardKey.of(backend.executor.execute(caller, keys.create_for_board, data).result)
 
     @delete("/board-api-keys/{key_id:str}", operation_id="revokeBoardKey", status_code=200)
@@ -186,7 +184,7 @@ class AgentKeys(Controller):
         Issues a key of the agent. The token is shown in this answer and never again. It is valid for as long as the
         key that requests it, or until `expiresAt` (null: for ever), and never for longer than the key that requests it.
         """
-        check_expiry(data.expires_at, "expiresAt", backend.executor.clock())
+        must_be_future(data.expires_at, "expiresAt", backend.executor.clock())
         done = backend.executor.execute(caller, keys.create_for_agent, AgentId(agent_id), data)
         return MintedAgentKey.of(done.result)
 
@@ -250,9 +248,3 @@ def _board(backend: Backend, caller: Caller) -> BoardUser:
     if not isinstance(principal, BoardUser):
         raise Unauthenticated("Board authentication required")
     return principal
-
-
-def check_expiry(expires_at: datetime | None | UnsetType, field: str, now: datetime) -> None:
-    """Raise Invalid for a moment of expiry that is not in the future. `field` is its name in the body."""
-    if isinstance(expires_at, datetime) and expires_at <= now:
-        raise Invalid([{"code": "custom", "message": f"{field} must be in the future", "path": [field]}])

@@ -21,8 +21,8 @@ from web.http.backend import Backend
 from web.http.paging import NEXT, Paging, cursor_only, read_page
 from web.http.path_ids import CompanyId, MemberId
 from web.http.routing import delete, get, patch, post
-from web.http.validation import Invalid
-from web.paperclip.keys import MintedBoardKey, check_expiry
+from web.http.validation import Invalid, must_be_future
+from web.paperclip.keys import MintedBoardKey
 
 
 async def revokes_keys(
@@ -81,7 +81,7 @@ class Members(Controller):
         board key is shown in this answer and never again. It is valid for 30 days, or until `keyExpiresAt` (null: for
         ever), and for no longer than the key that requests it.
         """
-        check_expiry(data.key_expires_at, "keyExpiresAt", backend.executor.clock())
+        must_be_future(data.key_expires_at, "keyExpiresAt", backend.executor.clock())
         shared = _companies_of(backend, data.user_id)
         changed = backend.change(caller, ("directory",), members.add, company_id, data, shared)
         return changed.answer(lambda conn: _added(conn, company_id, changed.result), 201)
@@ -139,7 +139,7 @@ class Members(Controller):
         Issues a further board key for a user whose own keys have expired or are lost. It is shown in this answer and
         never again. Only instance admins may do this, since whoever has the key acts as that user.
         """
-        check_expiry(data.expires_at, "expiresAt", backend.executor.clock())
+        must_be_future(data.expires_at, "expiresAt", backend.executor.clock())
         done = backend.executor.execute(caller, keys.create_for_member, CompanyId(company_id), MemberId(user_id), data)
         return MintedBoardKey.of(done.result)
 

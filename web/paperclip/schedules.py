@@ -123,11 +123,15 @@ class ClockChange(ResponseBody, frozen=True, kw_only=True):
 
 
 class SchedulePreviewed(ResponseBody, frozen=True, kw_only=True):
-    """What the schedule would do. If it would be refused, `reason` says why and the rest is empty."""
+    """
+    What the schedule would do. If it would be refused, `reason` says why and the rest is empty. `warnings` name what is
+    allowed and probably not meant, such as a step that is longer than its field.
+    """
 
     valid: bool
     reason: str | None
     description: str | None
+    warnings: list[str]
     times: list[Moment]
     clock_changes: list[ClockChange]
     clock_changes_until: str | None
@@ -209,6 +213,7 @@ class Schedules(Controller):
             valid=result.reason is None,
             reason=result.reason,
             description=result.words,
+            warnings=list(result.warnings),
             times=[_planned_moment(occurrence, result.zone) for occurrence in result.times],
             clock_changes=[_clock_change(change, result.zone) for change in result.touched],
             clock_changes_until=time_or_none(result.covered_until),

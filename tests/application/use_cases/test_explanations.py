@@ -3,9 +3,11 @@ from datetime import timedelta
 import pytest
 
 from application.request_bodies import ProjectDraft, RoutinePatch, SchedulePreview
-from application.use_cases import explanations, routines, runs
+from application.use_cases import explanations, routines, runs, zone_data
 from application.use_cases.board import agents, projects
 from domain.errors import InvalidField, NotFound
+from domain.events import TriggerRescheduled
+from domain.schedule import zones
 from tests.application.use_cases.installation import HOUR, Installation
 
 
@@ -66,6 +68,19 @@ def test_who_paused_the_agent_is_named_where_it_will_be_in_the_way(here, routine
 
     assert "planned" == account.verdict
     assert "Board" in text
+
+
+def test_a_moment_that_was_planned_by_other_rules_of_the_zone_is_explained_by_these(here, routine):
+    trigger = here.schedule(routine, "0 9 * * *", timezone="America/Vancouver")
+    nine = next_hour(here).replace(hour=17)
+    here.carry_out(lambda work: work.record(trigger, [TriggerRescheduled(next_at=nine + HOUR)]))
+    here.carry_out(zone_data.replan, [here.due(trigger, nine + HOUR)])
+
+    [(account, text)] = here.ask(explanations.explain, routine, nine + HOUR)
+
+    assert "not_an_occurrence" == account.verdict
+    assert "replanned" in account.facts
+    assert f"it is planned by the zone data {zones.data().version}, by which the clocks of America" in text
 
 
 def test_a_paused_project_is_in_the_way_too(here):

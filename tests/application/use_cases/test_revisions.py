@@ -3,11 +3,12 @@ from uuid import uuid4
 import pytest
 
 from application.event_store.stream_kinds import ROUTINE, TRIGGER
-from application.request_bodies import RoutinePatch, TriggerPatch, WebhookDraft
-from application.use_cases import revisions, routines, triggers
+from application.request_bodies import RoutinePatch, ScheduleDraft, TriggerPatch, WebhookDraft
+from application.use_cases import revisions, routines, runs, triggers
 from domain.errors import Conflict, Forbidden, NotFound
 from domain.events import RoutineRestored
 from domain.identity import revision_of
+from tests.application.use_cases.installation import HOUR
 
 
 @pytest.fixture
@@ -33,6 +34,35 @@ def test_settings_and_triggers_are_as_they_were(here, routine):
     assert "0 * * * *" == here.state(TRIGGER, trigger).settings.cron_expression
     assert here.state(TRIGGER, extra).deleted
     assert 1 == len(here.events(RoutineRestored))
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+def test_a_schedule_that_has_run_its_last_time_is_restored_as_one_that_is_over(here, routine, is_deleted):
+    once = ScheduleDraft(run_at=here.now + HOUR)
+    trigger = here.ask(triggers.create, routine, once).trigger_id
+    then = latest(here, routine)
+    here.passes(2 * HOUR)
+    here.carry_out(runs.fire_due, [here.due(trigger, once.run_at)])
+    if is_deleted:
+        here.ask(triggers.delete, trigger)
+    here.ask(routines.update, routine, RoutinePatch(title="Other"))
+
+    here.ask(revisions.restore, routine, revision_of(routine, then))
+
+    restored = here.state(TRIGGER, trigger)
+    assert (once.run_at, None, False) == (restored.settings.run_at, restored.next_unsettled_at, restored.deleted)
+
+
+def test_a_pause_that_should_have_ended_by_now_is_restored_without_an_end(here):
+    routine = here.routine(status="paused", resume_at=here.now + HOUR)
+    then = latest(here, routine)
+    here.ask(routines.update, routine, RoutinePatch(status="active"))
+    here.passes(2 * HOUR)
+
+    here.ask(revisions.restore, routine, revision_of(routine, then))
+
+    settings = here.state(ROUTINE, routine).settings
+    assert ("paused", None) == (settings.status, settings.resume_at)
 
 
 def test_a_webhook_that_was_deleted_comes_back_with_another_secret(here, routine):

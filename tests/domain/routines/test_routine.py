@@ -1,5 +1,6 @@
 """Lifecycle of a routine: contract 3.2, 3.4, 3.5, 3.6."""
 
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -20,6 +21,7 @@ from domain.values import RoutineSettings, TriggerSettings, TriggerState, Variab
 from tests.given import given
 
 AGENT = UUID(int=1)
+NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 TRIGGER = UUID(int=2)
 ACTIVE = RoutineSettings(title="Check the inbox", assignee_agent_id=AGENT)
 PAUSED = replace(ACTIVE, status="paused")
@@ -165,10 +167,19 @@ def test_an_earlier_revision_is_the_fold_up_to_it_and_its_restoring_one_more():
     facts = [CREATED, ADDED, RoutineUpdated(settings=replace(PAUSED, title="New"))]
     found, earlier = given(routine.evolve, *facts), given(routine.evolve, *facts[:2])
 
-    events = routine.restore(found, earlier, earlier.triggers)
+    events = routine.restore(found, earlier, earlier.triggers, NOW)
 
     assert events == [RoutineRestored(from_revision=2, settings=ACTIVE, triggers={TRIGGER: HOURLY})]
     assert given(routine.evolve, *facts, *events) == replace(earlier, revision=4)
+
+
+def test_a_restored_pause_that_should_have_ended_by_now_has_no_end():
+    over, ahead = (replace(PAUSED, resume_at=NOW + timedelta(minutes=minutes)) for minutes in (0, 1))
+    current = given(routine.evolve, CREATED)
+
+    restored = [routine.restore(current, replace(current, settings=pause), {}, NOW)[0] for pause in (over, ahead)]
+
+    assert [event.settings for event in restored] == [PAUSED, ahead]
 
 
 def test_whoever_answers_for_a_routine_does_so_whatever_happens_to_it():
@@ -184,7 +195,7 @@ def test_an_archived_routine_cannot_be_restored():
     facts = [CREATED, RoutineUpdated(settings=ARCHIVED)]
 
     with pytest.raises(Conflict, match="Routine is archived"):
-        routine.restore(given(routine.evolve, *facts), given(routine.evolve, CREATED), {})
+        routine.restore(given(routine.evolve, *facts), given(routine.evolve, CREATED), {}, NOW)
 
 
 # Variables: contract 2.1

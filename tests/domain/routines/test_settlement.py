@@ -6,10 +6,9 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
-from domain.events import (
-    TriggerMissed,
-)
+from domain.events import TriggerMissed, TriggerReplanned
 from domain.routines import settlement
+from domain.schedule import plan as plans
 from domain.schedule.cron_schedule import Cron
 from domain.schedule.plan import Plan
 
@@ -185,3 +184,47 @@ def test_what_came_due_since_an_occurrence_that_is_given_up_has_its_outcome_too(
     ranges = [given_up.missed] if given_up.missed else []
     assert [NOON + n * HOUR for n in missed] == [one.first + n * HOUR for one in ranges for n in range(one.count)]
     assert NOON + 4 * HOUR == given_up.next_at
+
+
+# Other rules of the zone than when the schedule was planned
+
+DAILY = Plan(seed=ROUTINE, cron=Cron("0 9 * * *", "America/Vancouver"))  # 16:00 UTC by the rules of now
+WORKDAY = Plan(seed=ROUTINE, cron=Cron("0 9-17 * * *", "America/Vancouver"))  # hourly, 16:00 to 00:00 UTC
+FIRST = datetime(2026, 12, 2, 16, tzinfo=UTC)  # 09:00 in Vancouver
+DAY = timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("plan", "planned", "now", "next_at"),
+    [
+        (DAILY, FIRST + HOUR, FIRST - 12 * HOUR, FIRST),  # was planned an hour late
+        (DAILY, FIRST - HOUR, FIRST - 12 * HOUR, FIRST),  # was planned an hour early
+        (DAILY, FIRST + DAY - HOUR, FIRST - 30 * MINUTE, FIRST + DAY),  # ran today by the rules of before: not again
+        (WORKDAY, FIRST + HOUR, FIRST - 5 * HOUR, FIRST),  # is one of the times, but not the first any more
+        (replace(DAILY, ends_at=FIRST - INSTANT), FIRST - HOUR, FIRST - 12 * HOUR, None),  # lies after the end now
+    ],
+)
+def test_by_other_rules_of_its_zone_a_schedule_goes_on_with_what_these_say(plan, planned, now, next_at):
+    assert [TriggerReplanned(zone_data="2026f", next_at=next_at)] == settlement.replan(plan, planned, now, "2026f")
+
+
+@pytest.mark.parametrize(
+    ("plan", "planned", "now"),
+    [
+        (DAILY, FIRST, FIRST - HOUR),  # is planned as the rules of now say
+        (DAILY, FIRST + HOUR, FIRST + HOUR),  # is due
+        (DAILY, FIRST + HOUR, FIRST + 20 * MINUTE),  # is over by the rules of now: runs late, as it was planned
+        (replace(HOURLY, cron=Cron("*/30 * * * *", "America/Vancouver")), FIRST, FIRST - MINUTE),
+        (Plan(seed=ROUTINE, once=FIRST), FIRST, FIRST - HOUR),  # a moment is the same by all rules
+    ],
+)
+def test_what_is_due_over_or_the_same_by_other_rules_stays_as_it_was_planned(plan, planned, now):
+    assert [] == settlement.replan(plan, planned, now, "2026f")
+
+
+def test_jitter_is_that_of_the_occurrence_with_which_it_goes_on():
+    plan = replace(DAILY, jitter_s=3_000)
+
+    (event,) = settlement.replan(plan, FIRST + HOUR, FIRST - HOUR, "2026f")
+
+    assert (FIRST, plans.due_at(plan, FIRST)) == (event.next_at, event.due_at)

@@ -55,6 +55,22 @@ def test_a_shift_of_half_an_hour_touches_an_hourly_schedule():
     assert [("left_out", 1, 0)] == effects("0 * * * *", LORD_HOWE)
 
 
+@pytest.mark.parametrize("expression", ["*/30 * * * *", "*/10 * * * *", "*/15 * * * *", "*/2 * * * *", "* * * * *"])
+def test_a_shift_of_half_an_hour_leaves_what_is_even_in_half_an_hour_as_it_is(expression):
+    assert [] == effects(expression, LORD_HOWE)
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("0,20,40 * * * *", [("twice", 1, 2), ("left_out", 2, 0)]),  # April 01:30-02:00 twice, October no 02:00-02:30
+        ("*/4 * * * *", [("twice", 7, 14), ("left_out", 8, 0)]),
+    ],
+)
+def test_a_shift_of_half_an_hour_touches_what_is_uneven_in_half_an_hour(expression, expected):
+    assert expected == effects(expression, LORD_HOWE)
+
+
 def test_where_clocks_never_change_nothing_is_touched():
     assert [] == effects("30 2 * * *", "UTC")
 

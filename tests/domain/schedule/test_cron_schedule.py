@@ -273,6 +273,13 @@ def days_of_january(expression: str) -> list[int]:
         ("0 9 * JAN-mar,Dec *", "0 9 * 1,2,3,12 *"),
         ("0 9 * * 7", "0 9 * * 0"),
         ("0 9 * * 5-7", "0 9 * * 0,5,6"),
+        ("0 9 * * SAT-SUN", "0 9 * * 0,6"),
+        ("0 9 * * fri-sun", "0 9 * * 0,5,6"),
+        ("0 9 * * MON-SUN", "0 9 * * 0-6"),
+        ("0 9 * * MON-SUN/2", "0 9 * * 1,3,5,0"),
+        ("0 9 * * SUN-SUN", "0 9 * * 0"),
+        ("0 9 * * SUN-SAT", "0 9 * * 0-6"),
+        (",".join(map(str, range(60))) + " " + ",".join(map(str, range(24))) + " * * *", "0-59 0-23 * * *"),
         ("0 9 * * 1/2", "0 9 * * 1,3,5"),
         ("0 9-9 * * *", "0 9 * * *"),
         ("0 0 10-10 * *", "0 0 10 * *"),
@@ -325,14 +332,15 @@ def test_names_sevens_ranges_and_steps_have_their_usual_meaning(written, meaning
         ("*/2/3 * * * *", 'Invalid step "2/3" in cron minute field'),
         ("*/-2 * * * *", 'Invalid step "-2" in cron minute field'),
         ("5-1 * * * *", "Invalid range 5-1 in cron minute field (start > end)"),
-        ("0 0 * * SAT-SUN", "Invalid range SAT-SUN in cron day of week field (start > end)"),
+        ("0 0 * * FRI-MON", "Invalid range FRI-MON in cron day of week field (start > end)"),
+        ("0 0 * * 6-0", "Invalid range 6-0 in cron day of week field (start > end)"),
         ("1,,2 * * * *", "Empty element in cron minute field"),
         ("0 0 1, * *", "Empty element in cron day of month field"),
         ("0 9 31 2 *", 'Cron expression never matches a date: "0 9 31 2 *"'),
         ("0 9 31 feb,4,6,9,11 *", 'Cron expression never matches a date: "0 9 31 feb,4,6,9,11 *"'),
         ("0 9 30 2 */2", 'Cron expression never matches a date: "0 9 30 2 */2"'),
         ("0 0 * * ٣", 'Cron expression must be ASCII: "0 0 * * ٣"'),
-        ("0 0 * * " + "1," * 56 + "1", "Cron expression must have at most 120 characters, got 121"),
+        ("0 0 * * " + "1," * 496 + "1", "Cron expression must have at most 1000 characters, got 1001"),
     ],
 )
 def test_a_wrong_expression_is_refused_with_a_text_that_says_where(expression, text):
@@ -346,6 +354,24 @@ def test_an_unknown_zone_is_refused(timezone):
     with pytest.raises(BadSchedule) as refused:
         parse_cron("0 9 * * *", timezone)
     assert f"Invalid timezone: {timezone}" == refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("written", "spelled"),
+    [
+        ("europe/berlin", "Europe/Berlin"),
+        ("utc", "UTC"),
+        (" EST5EDT ", "EST5EDT"),
+        ("AMERICA/new_york", "America/New_York"),
+    ],
+)
+def test_a_zone_is_known_by_its_name_in_any_case_and_kept_as_it_is_spelled(written, spelled):
+    assert Cron("0 9 * * *", spelled) == parse_cron("0 9 * * *", written)
+
+
+def test_the_clocks_of_vancouver_stay_on_summer_time_as_the_pinned_zone_data_say():
+    """British Columbia does not set its clocks back in November 2026 (IANA tz 2026b): 09:00 is 16:00 UTC all year."""
+    assert at("2026-12-01T16:00") == next_after(parse_cron("0 9 * * *", "America/Vancouver"), at("2026-12-01T00:00"))
 
 
 def test_an_impossible_day_is_allowed_beside_a_possible_weekday():

@@ -44,6 +44,31 @@ def test_two_day_fields_are_either_or_unless_one_begins_with_a_star(expression, 
     assert said == describe(expression)
 
 
+@pytest.mark.parametrize(
+    ("real_time", "fixed"),
+    [("*/15 * * * *", "0,15,30,45 0-23 * * *"), ("0 */6 * * *", "0 0,6,12,18 * * *"), ("0 * * * *", "0 0-23 * * *")],
+)
+def test_what_follows_another_rule_where_the_clocks_change_is_said_in_other_words(real_time, fixed):
+    assert describe(real_time) != describe(fixed)
+    assert describe(real_time, clocks_change=False) == describe(fixed, clocks_change=False)
+
+
+@pytest.mark.parametrize(
+    ("expression", "warned"),
+    [
+        ("*/90 * * * *", ["*/90"]),
+        ("0 */25 * * *", ["*/25"]),
+        ("0-29/45,5 */48 */40 */13 */9", ["0-29/45", "*/48", "*/40", "*/13", "*/9"]),
+        ("50/15 * * * *", ["50/15"]),
+        ("*/60 */24 */31 */12 */7", []),
+        ("*/40 0-23/2 1-31 * MON-SUN/2", []),
+        ("59/5 * * * *", []),
+    ],
+)
+def test_a_step_that_leads_out_of_its_field_at_once_is_warned_of(expression, warned):
+    assert warned == [warning.split('"')[1] for warning in cron_fields.warnings(expression)]
+
+
 def field(low, high):
     single = st.integers(low, high).map(str)
     span = (
@@ -68,7 +93,7 @@ def meaning(expression):
         on = (None if all_days else days, None if all_weekdays else weekdays)
     else:
         on = (days, weekdays, either)
-    return minutes, hours, months, on
+    return minutes, hours, months, on, cron_fields.is_real_time(texts)
 
 
 @given(EXPRESSIONS, EXPRESSIONS)

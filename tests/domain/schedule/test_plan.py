@@ -74,6 +74,28 @@ def test_jitter_never_makes_an_occurrence_early_nor_lets_it_overtake_the_next(pl
     assert due == [(moment, plans.due_at(plan, moment)) for moment, _ in due]
 
 
+@settings(max_examples=200)
+@for_all(limited, moments)
+def test_jitter_never_passes_the_end_nor_reaches_an_excluded_date(plan, after):
+    zone = ZoneInfo(plan.cron.timezone)
+    due = [plans.due_at(plan, moment) for moment in plans.occurrences(plan, after, after + 6 * DAY)]
+
+    assert plan.ends_at is None or all(at <= plan.ends_at for at in due)
+    assert {at.astimezone(zone).date() for at in due}.isdisjoint(plan.excluded)
+
+
+def test_an_occurrence_at_the_very_end_and_one_before_an_excluded_midnight_still_come_due():
+    last = replace(HOURLY, jitter_s=3_600, ends_at=NOON)
+    eve = replace(HOURLY, cron=Cron("50 23 * * *", "Asia/Tokyo"), jitter_s=3_600, excluded=(date(2026, 3, 28),))
+    seeds = [replace(eve, seed=UUID(int=n)) for n in range(300)]
+    planned = datetime(2026, 3, 27, 14, 50, tzinfo=UTC)  # 23:50 in Tokyo
+
+    due = {plans.due_at(plan, planned) for plan in seeds}
+
+    assert NOON == plans.due_at(last, NOON)
+    assert planned <= min(due) < max(due) <= planned + 10 * MINUTE - timedelta(seconds=1)
+
+
 def test_jitter_spreads_the_routines_that_share_a_moment():
     seeds = [replace(HOURLY, seed=UUID(int=n), jitter_s=600) for n in range(200)]
 

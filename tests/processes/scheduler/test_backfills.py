@@ -116,6 +116,23 @@ def test_each_run_begins_when_the_issue_of_the_one_before_is_closed(company_fixt
     assert 1 == len(making.happened(BackfillCompleted))
 
 
+def test_a_run_and_its_issue_name_their_occurrence_and_the_texts_have_its_date(company_fixture, making):
+    """What is made up for on the second of March is the work of the first: its report bears that date."""
+    template = {"title": "Report of {{date}}", "description": "{{timestamp}}", "concurrency_policy": "always_enqueue"}
+    yesterday = NOON - timedelta(days=1)
+    [armed] = company_fixture.routines(next_at=NOON, cron="0 12 * * *", **template)
+
+    making.up(armed, since=yesterday, until=yesterday, overlap="policy")
+    for _ in range(3):
+        making.tick()
+
+    issues = [one.event for one in making.happened(IssueOpened)]
+    assert [(NOON, "Report of 2026-03-02"), (yesterday, "Report of 2026-03-01")] == [
+        (issue.occurrence, issue.details.title) for issue in issues
+    ]
+    assert "March 1, 2026 at 12:00 PM UTC" == issues[1].details.description
+
+
 def test_it_waits_for_work_that_is_live_already_and_then_goes_on(company_fixture, clock, making):
     [armed] = company_fixture.routines(next_at=NOON)
     making.tick()

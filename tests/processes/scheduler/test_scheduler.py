@@ -684,9 +684,9 @@ def test_the_loop_sleeps_while_nothing_is_due(company_fixture, executor, system,
 
     with capture_logs():
         looping(scheduler=Counted(executor, system.store.after, batch=50))
-        wait_for(lambda: len(ticks) > 2)
+        wait_for(lambda: len(ticks) > 5)  # the first few plan by the zone data
 
-    assert ticks[2] - ticks[1] > 0.5
+    assert ticks[5] - ticks[4] > 0.5
 
 
 def test_a_database_that_is_away_is_waited_for(company_fixture, system, looping, happened, monkeypatch):

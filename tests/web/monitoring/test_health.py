@@ -2,6 +2,7 @@
 
 import pytest
 
+from domain.schedule import zones
 from projections import catalogue
 from tests.api import Api
 
@@ -19,6 +20,7 @@ def test_health_needs_no_token_and_lists_every_read_model(api: Api):
     assert [] == health.pop("missingSecretKeys")
     assert (0, 0) == (health.pop("agentsWithUntakenWork"), health.pop("collectionsWithUntakenWork"))
     assert 0 <= health.pop("overdueSchedules") <= 1_000
+    assert {"version": zones.data().version, "source": "pinned", "adopted": None} == health.pop("zoneData")
     assert {
         "deploymentMode": "authenticated",
         "deploymentExposure": "private",

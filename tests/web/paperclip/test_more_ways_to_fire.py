@@ -117,6 +117,42 @@ def test_a_pause_has_a_note_and_an_end_until_the_routine_is_active_again(api: Ap
     assert (None, None) == (active["pauseNote"], active["resumeAt"])
 
 
+@pytest.mark.parametrize("over", ["2020-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "2020-01-01T00:00:00+14:00"])
+def test_a_pause_that_would_be_over_at_once_is_refused(api: Api, routine: str, over: str):
+    company = api.get(f"/routines/{routine}")["companyId"]
+    pause = {"status": "paused", "resumeAt": over}
+    ways: tuple[tuple[str, str, Any], ...] = (
+        ("PATCH", f"/routines/{routine}", pause),
+        ("POST", f"/companies/{company}/routines", {"title": "x", **pause}),
+        ("POST", f"/companies/{company}/routines/pause", {"resumeAt": over}),
+    )
+
+    for method, path, body in ways:
+        assert (400, [["resumeAt"]]) == refusal(api, method, path, body)
+    assert "active" == api.get(f"/routines/{routine}")["status"]
+
+
+def test_a_trigger_says_when_it_is_due_and_not_only_when_it_is_planned(api: Api, routine: str):
+    without, spread = (create(api, routine, {**HOURLY, "jitterSec": jitter}) for jitter in (0, 3_000))
+
+    preview = api.post("/schedule/preview", {"cronExpression": "0 * * * *", "jitterSec": 3_000, "routineId": routine})
+
+    assert without["nextRunAt"] == without["dueAt"]
+    assert (preview["times"][0]["at"], preview["times"][0]["dueAt"]) == (spread["nextRunAt"], spread["dueAt"])
+    shown = api.get(f"/routines/{routine}")["triggers"]
+    assert [without["dueAt"], spread["dueAt"]] == [one["dueAt"] for one in shown]
+    (listed,) = api.get(f"/companies/{without['companyId']}/routines")
+    assert [without["dueAt"], spread["dueAt"]] == [one["dueAt"] for one in listed["triggers"]]
+
+
+@pytest.mark.parametrize("draft", [{"runAt": text(LATER)}, {"cronExpression": "0 9 * * *"}])
+def test_a_zone_that_is_none_is_refused_whatever_the_schedule(api: Api, routine: str, draft: Any):
+    body = {"kind": "schedule", "timezone": "Mars/Olympus", **draft}
+
+    assert (422, "Invalid timezone: Mars/Olympus") == refusal(api, "POST", f"/routines/{routine}/triggers", body)
+    assert "Europe/Berlin" == create(api, routine, {**body, "timezone": "europe/berlin"})["timezone"]
+
+
 def test_a_run_may_have_a_longest_duration(api: Api, routine: str):
     assert 60 == api.patch(f"/routines/{routine}", {"maxRunDurationSec": 60})["maxRunDurationSec"]
     assert (400, [["maxRunDurationSec"]]) == refusal(api, "PATCH", f"/routines/{routine}", {"maxRunDurationSec": 0})

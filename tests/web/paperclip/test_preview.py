@@ -96,6 +96,36 @@ def test_with_jitter_the_due_moments_are_those_of_the_routine(api: Api):
     assert unknown["description"].endswith("up to 10 min later")
 
 
+def test_a_step_that_is_longer_than_its_field_is_warned_of(api: Api):
+    found = preview(api, {"cronExpression": "*/90 * * * *"})
+
+    assert (True, []) == (found["valid"], preview(api, {"cronExpression": "*/30 * * * *"})["warnings"])
+    assert [
+        (
+            'The step of "*/90" in the cron minute field is longer than what it steps through, which ends at 59: '
+            "it means 0 alone, and not every 90"
+        )
+    ] == found["warnings"]
+
+
+def test_a_schedule_says_by_which_rule_it_runs_where_the_clocks_change(api: Api):
+    words = [
+        preview(api, {"cronExpression": f"0 {hours} * * *", "timezone": zone})["description"]
+        for hours in ("*/12", "0,12")
+        for zone in ("europe/amsterdam", "utc")
+    ]
+
+    assert [
+        (
+            "At 00:00 and 12:00 every day, left out where the clocks skip a time and run twice where they repeat it, "
+            "Europe/Amsterdam time"
+        ),
+        "At 00:00 and 12:00 every day, UTC time",
+        "At 00:00 and 12:00 every day, Europe/Amsterdam time",
+        "At 00:00 and 12:00 every day, UTC time",
+    ] == words
+
+
 def test_a_single_moment(api: Api):
     found = preview(api, {"runAt": "2099-05-01T08:00:30Z", "timezone": "Europe/Amsterdam"})
 
@@ -110,6 +140,7 @@ def test_a_single_moment(api: Api):
         ({"cronExpression": "61 * * * *"}, "Value 61 out of range [0\u201359] for cron minute field"),
         ({"cronExpression": "0 0 30 2 *"}, 'Cron expression never matches a date: "0 0 30 2 *"'),
         ({"cronExpression": "0 0 * * *", "timezone": "Mars/Base"}, "Invalid timezone: Mars/Base"),
+        ({"runAt": "2099-05-01T08:00:30Z", "timezone": "Mars/Base"}, "Invalid timezone: Mars/Base"),
         ({"cronExpression": "0 0 * * *", "runAt": JANUARY}, "A schedule has a cronExpression or a runAt, not both"),
         (
             {"runAt": "2001-01-01T00:00:00Z"},
@@ -124,6 +155,7 @@ def test_what_a_trigger_would_be_refused_for_is_an_answer_and_no_error(api: Api,
         "valid": False,
         "reason": reason,
         "description": None,
+        "warnings": [],
         "times": [],
         "clockChanges": [],
         "clockChangesUntil": None,

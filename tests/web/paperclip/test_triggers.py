@@ -50,6 +50,7 @@ def test_a_new_schedule_has_exactly_the_contracts_fields(api: Api, routine: str)
         "excludedDates": [],
         "jitterSec": 0,
         "nextRunAt": trigger["nextRunAt"],
+        "dueAt": trigger["nextRunAt"],
         "lastFiredAt": None,
         "publicId": None,
         "secretId": None,
@@ -94,6 +95,7 @@ def test_a_new_webhook_has_exactly_the_contracts_fields(api: Api, routine: str):
         "excludedDates": [],
         "jitterSec": 0,
         "nextRunAt": None,
+        "dueAt": None,
         "lastFiredAt": None,
         "publicId": trigger["publicId"],
         "secretId": trigger["secretId"],
@@ -273,7 +275,7 @@ def test_an_edit_answers_the_bare_trigger_and_starts_the_schedule_anew(api: Api,
     )
 
     changed = {name for name in trigger if trigger[name] != edited[name]}
-    assert {"cronExpression", "timezone", "label", "nextRunAt", "updatedAt"} == changed
+    assert {"cronExpression", "timezone", "label", "nextRunAt", "dueAt", "updatedAt"} == changed
     assert trigger.keys() == edited.keys()
     assert "T01:00:00.000Z" in edited["nextRunAt"]
 
