@@ -71,7 +71,8 @@ def configure(level: str, process: str) -> None:
         return str(render(None, "error", stamp(None, "error", line))) + "\n"
 
     stamp, render = structlog.processors.TimeStamper(fmt="iso", utc=True), structlog.processors.JSONRenderer()
-    file = LogFile(sys.stderr.fileno(), lost_lines)
+    error_output = sys.stderr.fileno() if sys.stderr else os.open(os.devnull, os.O_WRONLY)  # None: it was closed
+    file = LogFile(error_output, lost_lines)
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,

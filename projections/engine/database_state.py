@@ -29,6 +29,8 @@ def why_not_writable(conn: Connection) -> CannotWrite | None:
             conn.execute(_FILL)
     except psycopg.errors.DiskFull:
         return "disk_full"
+    except psycopg.errors.ConfigurationLimitExceeded:  # temp_file_limit of Postgres forbids the file: nothing is known
+        return None
     return None
 
 

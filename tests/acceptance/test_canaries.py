@@ -623,7 +623,7 @@ def test_there_were_secrets_of_every_kind_and_much_to_search(story):
     assert b'"run.fired"' in b"".join(path.read_bytes() for path in story.said["events"].iterdir())
     logs = b"".join(path.read_bytes() for path in story.said["logs"].iterdir())
     assert b"vault_closed" in logs
-    assert b"request_failed" in logs
+    assert b"request_refused" in logs
 
 
 @pytest.mark.parametrize("place", PLACES)
