@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from routines import bootstrap
-from routines.local.up import free_port
 from routines.settings import Settings
 from tests.conftest import _database, _projecting
+from tests.deploy.machine import free_port
 from tests.waiting import wait_for
 
 
@@ -29,7 +29,7 @@ class Service:
 
     def __init__(self, token, ports, tls_ports):
         self.token, self.ports, self.tls_ports = token, ports, tls_ports
-        self.plain_port = free_port("127.0.0.1", 0)
+        self.plain_port = free_port()
 
     @property
     def headers(self):
@@ -51,7 +51,7 @@ def service(postgres, template, tmp_path_factory):
         system = running.enter_context(bootstrap.system(settings))
         token = bootstrap.first_board_token(settings)
         running.enter_context(_projecting(system))
-        ports, tls_ports = ({kind: free_port("127.0.0.1", 0) for kind in PREFIXES} for _ in range(2))
+        ports, tls_ports = ({kind: free_port() for kind in PREFIXES} for _ in range(2))
         processes = []
         for kind, prefix in PREFIXES.items():
             public_url = f"https://localhost:{tls_ports[kind]}{prefix}"

@@ -4,15 +4,15 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from routines.local.accounts import ours
-from routines.local.up import free_port
-from routines.postgres.binaries import readable_binaries
+from routines.local.accounts import Account, ours
+from routines.postgres.binaries import copy_wheel, find_binaries, runs
 from tests.strangers import NOBODY
 from tests.waiting import exists, wait_for
 
@@ -53,6 +53,20 @@ http {{ {temporary} include {etc}/nginx/conf.d/*.conf; }}
 NOTHING = "#!/bin/sh\n"
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def postgres_programs(home: Path, account: Account) -> Path:
+    """The directory of the programs of Postgres, copied below `home` if the account cannot run them in their place."""
+    programs = find_binaries()
+    if runs(programs, account):
+        return programs
+    package = programs.parent.parent
+    return copy_wheel(package, home, account) / programs.relative_to(package.parent)
+
+
 class Machine:
     """`path` and `text` say where things are on it; `run` carries out commands there."""
 
@@ -60,7 +74,7 @@ class Machine:
         self.checkout = checkout
         self.root = Path(tempfile.mkdtemp(prefix="routines-machine-", dir="/tmp"))
         self.root.chmod(0o755)
-        self.port, self.postgres_port = free_port("127.0.0.1", 0), free_port("127.0.0.1", 0)
+        self.port, self.postgres_port = free_port(), free_port()
         self._account = ours() if os.geteuid() else NOBODY
         self._switch = "" if self._account.is_ours else f"{shutil.which('runuser')} -u {self._account.name} --"
 
@@ -91,7 +105,7 @@ class Machine:
         for directory in (home, run):
             self._account.owns(directory)
         run.chmod(0o777)
-        self._binaries = readable_binaries(home, self._account)
+        self._binaries = postgres_programs(home, self._account)
         done = self._account.run(self._binaries / "initdb", "-D", home / "main", *INITDB)
         assert done.returncode == 0, done.stderr
         with (home / "main/postgresql.conf").open("a") as conf:

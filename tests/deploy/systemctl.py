@@ -14,13 +14,19 @@ import shlex
 import signal
 import subprocess
 import sys
-from configparser import ConfigParser
+from collections.abc import Mapping
+from configparser import RawConfigParser
 from contextlib import suppress
 from pathlib import Path
 
 from tests.waiting import exists, wait_for
 
 NO_NEW_PRIVILEGES, REFUSE_EXECUTABLE_MEMORY = (38, 1), (65, 1)
+
+
+class Unit(RawConfigParser):
+    def optionxform(self, optionstr: str) -> str:
+        return optionstr  # capitals matter
 
 
 class Units:
@@ -48,7 +54,7 @@ class Units:
             for pid in pids:
                 wait_for(lambda pid=pid: not exists(pid), limit_s=30)
 
-    def _launch(self, name: str, service: dict[str, str]) -> None:
+    def _launch(self, name: str, service: Mapping[str, str]) -> None:
         instance = name.partition("@")[2]
         env = {"PATH": os.environ["PATH"], "PYTHONPATH": os.environ["PYTHONPATH"]}
         env |= _variables(Path(service["EnvironmentFile"]))
@@ -64,7 +70,7 @@ class Units:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=lambda: _restrict(hardening),
+                preexec_fn=lambda: _restrict(hardening),  # noqa: PLW1509 there is no other thread
             )
         (self.running / f"{name}.pid").write_text(str(process.pid))
 
@@ -74,7 +80,7 @@ class Units:
             return pid if exists(pid) else None
         return None
 
-    def _unit(self, name: str) -> ConfigParser:
+    def _unit(self, name: str) -> Unit:
         path = self.directory / name
         if not path.exists():
             template, _, rest = name.partition("@")
@@ -82,9 +88,8 @@ class Units:
         return _parsed(path)
 
 
-def _parsed(path: Path) -> ConfigParser:
-    unit = ConfigParser(interpolation=None, strict=False, delimiters="=", comment_prefixes="#")
-    unit.optionxform = str
+def _parsed(path: Path) -> Unit:
+    unit = Unit(strict=False, delimiters="=", comment_prefixes="#")
     unit.read_string(path.read_text())
     return unit
 
@@ -94,7 +99,7 @@ def _variables(path: Path) -> dict[str, str]:
     return {name: value.strip('"') for name, _, value in lines}
 
 
-def _restrict(hardening: dict[str, str]) -> None:
+def _restrict(hardening: Mapping[str, str]) -> None:
     prctl = ctypes.CDLL(None).prctl
     for setting, arguments in (
         ("NoNewPrivileges", NO_NEW_PRIVILEGES),

@@ -6,7 +6,7 @@ import subprocess
 import tomllib
 
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from routines.cli import main
 from tests.deploy.conftest import program

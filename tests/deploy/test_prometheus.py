@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]
 
-from routines.local.up import free_port
 from tests.deploy.conftest import program
+from tests.deploy.machine import free_port
 from tests.waiting import wait_for
 
 OUR_METRIC = re.compile(r"\b(?:routines|process)_\w+(?!\w*\()")
@@ -72,7 +72,7 @@ def running_prometheus(source, directory, port):
     config = (source / "prometheus.yml").read_text().replace("15s", "1s").replace("127.0.0.1:3100", f"127.0.0.1:{port}")
     (directory / "prometheus.yml").write_text(config)
     (directory / "routines.rules.yml").write_text((source / "routines.rules.yml").read_text())
-    listening = free_port("127.0.0.1", 0)
+    listening = free_port()
     options = {
         "config.file": directory / "prometheus.yml",
         "storage.tsdb.path": directory / "data",

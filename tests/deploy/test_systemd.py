@@ -15,24 +15,28 @@ INSTANCES = {
 }
 
 
+class Analyze:
+    """Runs systemd-analyze on units whose program is there."""
+
+    def __init__(self, source, directory):
+        self._program = program("systemd-analyze")
+        self._directory = directory
+        self.units = []
+        shutil.copytree(source, directory, dirs_exist_ok=True)
+        for path in source.iterdir():
+            if path.suffix in (".service", ".target"):
+                self.units.append(directory / INSTANCES.get(path.name, path.name))
+                self.units[-1].write_text(path.read_text().replace("/opt/routines/.venv/bin/routines", "/bin/true"))
+
+    def __call__(self, *arguments):
+        env = {**os.environ, "SYSTEMD_UNIT_PATH": f"{self._directory}:"}
+        argv = [self._program, *map(str, arguments)]
+        return subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
+
+
 @pytest.fixture(scope="module")
 def analyze(root, tmp_path_factory):
-    """Runs systemd-analyze on the units, whose program is there."""
-    analyze = program("systemd-analyze")
-    directory = tmp_path_factory.mktemp("units")
-    shutil.copytree(root / "deploy/systemd", directory, dirs_exist_ok=True)
-    units = []
-    for path in (root / "deploy/systemd").iterdir():
-        if path.suffix in (".service", ".target"):
-            units.append(directory / INSTANCES.get(path.name, path.name))
-            units[-1].write_text(path.read_text().replace("/opt/routines/.venv/bin/routines", "/bin/true"))
-
-    def run(*arguments):
-        env = {**os.environ, "SYSTEMD_UNIT_PATH": f"{directory}:"}
-        return subprocess.run([analyze, *map(str, arguments)], env=env, capture_output=True, text=True, check=False)
-
-    run.units = units
-    return run
+    return Analyze(root / "deploy/systemd", tmp_path_factory.mktemp("units"))
 
 
 def test_every_unit_can_be_loaded(analyze):
