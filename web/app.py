@@ -10,6 +10,7 @@ from web.http.errors import error_response as paperclip_error
 from web.http.errors import to_response
 from web.http.etag import conditional
 from web.http.guard import RespondError, guard
+from web.http.idempotency import idempotency_key
 from web.http.large_bodies import LargeBodies
 from web.http.rate_limit import WebhookRateLimiter, sender
 from web.http.requests import JsonRequest, caller, is_eventual
@@ -81,6 +82,7 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
             "backend": Provide(provide_backend),
             "caller": Provide(caller),
             "eventual": Provide(is_eventual),
+            "idempotency_key": Provide(idempotency_key),
             "public_url": Provide(provide_public_url),
             "rate_limiter": Provide(provide_rate_limiter),
             "sender": Provide(sender),
