@@ -173,7 +173,7 @@ class Routines(Controller):
         """
         request = replace(data, idempotency_key=one_key(idempotency_key, data.idempotency_key))
         done = backend.executor.execute(caller, runs.fire_by_hand, routine_id, request)
-        return run_answer(done, runs.digest_of(request) if request.idempotency_key else None)
+        return run_answer(done.result, done, runs.digest_of(request) if request.idempotency_key else None)
 
 
 def _words(text: str | None) -> list[str] | None:

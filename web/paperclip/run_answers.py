@@ -1,6 +1,7 @@
 """The answers of requests that fire a routine, which say so when they repeat the run of an earlier request."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from litestar import Response
 from litestar.datastructures import ResponseHeader
@@ -25,12 +26,16 @@ REPEATED = (
 )
 
 
-def run_answer(done: Done[Sequence[Recorded]], digest: str | None) -> Response[responses.Run]:
-    """Return a run as it is now. `digest` is that of the request, which tells whether it repeats an earlier one."""
+def run_answer(events: Sequence[Recorded], done: Done[Any], digest: str | None) -> Response[responses.Run]:
+    """
+    Return the run of these events as it is now.
+
+    `done` is the use case that has found or recorded it, `digest` that of the request, by which an earlier one is known.
+    """
     headers = {POSITION_HEADER: str(done.position)}
-    if done.result[0] not in done.recorded:
-        headers[REPEATED_HEADER] = _repetition(done.result[0], digest)
-    return Response(run_of(done.result), status_code=202, headers=headers)
+    if events[0] not in done.recorded:
+        headers[REPEATED_HEADER] = _repetition(events[0], digest)
+    return Response(run_of(events), status_code=202, headers=headers)
 
 
 def _repetition(first: Recorded, digest: str | None) -> str:

@@ -37,10 +37,13 @@ MODELS = ("routines", "revisions")
 
 
 class SecretMaterial(ResponseBody, frozen=True, kw_only=True):
-    """The address at which a webhook trigger is called, and its secret, which is shown only here."""
+    """
+    The address at which a webhook trigger is called, and its secret, which is shown only here. With the signing mode
+    `none` there is none: who knows the address may call it.
+    """
 
     webhook_url: str
-    webhook_secret: str
+    webhook_secret: str | None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.webhook_url!r})"
@@ -117,7 +120,7 @@ class Triggers(Controller):
     ) -> Response[TriggerAnswer]:
         """
         Makes a new secret, which is shown in this answer and never again. The old one ends at once, or after
-        `overlapSec`.
+        `overlapSec`. A webhook whose signing mode is `none` has no secret: 422.
         """
         rotated = backend.change(caller, MODELS, triggers.rotate_secret, trigger_id, data.overlap_sec)
         return _answer(rotated, public_url, 200)
@@ -173,7 +176,7 @@ class Triggers(Controller):
             position = {POSITION_HEADER: str(done.position)}
             greeting: Response[Any] = Response(done.result, status_code=200, headers=position)
             return greeting
-        return run_answer(done, read_call().digest)
+        return run_answer(done.result, done, read_call().digest)
 
 
 def material(minted: NewSecret, public_url: str) -> SecretMaterial:

@@ -89,8 +89,10 @@ def _payload(request: WebhookRequest, body: bytes) -> Json | None:
     if not body:
         return {}
     is_form = kind.startswith(URL_ENCODED)
-    if is_form and (body := _payload_field(body)) is None:
-        return None
+    if is_form:
+        if (field := _payload_field(body)) is None:
+            return None
+        body = field
     is_announced = bool(kind) and json_body.is_announced(kind)
     if not (is_announced or is_form or not kind or kind.startswith("text/")):
         return None
