@@ -448,6 +448,7 @@ class RunFired(Event, frozen=True, tag="run.fired"):
     responsible_user_id: UUID | None = None
     deadline: datetime | None = None  # the run fails unless its issue is done by then
     backfill_id: UUID | None = None  # the backfill that ran the occurrence; the schedule itself does not move then
+    request_digest: str | None = None  # of what was asked under the idempotency key, to recognise another request
 
     @property
     def is_scheduled(self) -> bool:

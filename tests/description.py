@@ -7,7 +7,15 @@ import httpx
 
 Json = dict[str, Any]
 
-OURS = {"x-routines-position", "x-next-cursor", "link", "etag", "retry-after", "www-authenticate"}
+OURS = {
+    "x-routines-position",
+    "x-routines-repeated",
+    "x-next-cursor",
+    "link",
+    "etag",
+    "retry-after",
+    "www-authenticate",
+}
 
 
 class Description:

@@ -10,6 +10,7 @@ from web.http.errors import error_response as paperclip_error
 from web.http.errors import to_response
 from web.http.etag import conditional
 from web.http.guard import RespondError, guard
+from web.http.idempotency import idempotency_key
 from web.http.large_bodies import LargeBodies
 from web.http.public_path import state_with
 from web.http.rate_limit import WebhookRateLimiter, sender
@@ -90,6 +91,7 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
             "caller": Provide(caller),
             "checkup": Provide(provide_checkup),
             "eventual": Provide(is_eventual),
+            "idempotency_key": Provide(idempotency_key),
             "public_url": Provide(provide_public_url),
             "rate_limiter": Provide(provide_rate_limiter),
             "sender": Provide(sender),

@@ -5,10 +5,12 @@ Firing by a webhook is in webhooks.py. The id of a run follows from what fired i
 finds it there.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
+import msgspec
 from msgspec.structs import replace
 
 from application.access import AgentCaller, BoardUser, Principal
@@ -58,6 +60,7 @@ def fire_by_hand(work: UnitOfWork, principal: Principal, routine_id: UUID, reque
         rendered=render(work, current.settings, request.variables or {}, variables_in(request.payload)),
         trigger_id=request.trigger_id,
         idempotency_key=key,
+        request_digest=None if key is None else digest_of(request),
         payload=request.payload,
         agent_id=principal.agent_id if by_hand and isinstance(principal, AgentCaller) else None,
         user_id=principal.user_id if by_hand and isinstance(principal, BoardUser) else None,
@@ -66,6 +69,12 @@ def fire_by_hand(work: UnitOfWork, principal: Principal, routine_id: UUID, reque
     if work.get(RUN, firing_request.run_id) is None:
         record(work, company_id, current, firing_request)
     return work.history(firing_request.run_id)
+
+
+def digest_of(request: RunRequest) -> str:
+    """Return 64 hexadecimal digits that are equal for requests that ask for the same, whatever their key."""
+    text = msgspec.json.encode(replace(request, idempotency_key=None), order="deterministic")
+    return hashlib.sha256(text).hexdigest()
 
 
 def fire_due(work: UnitOfWork, rows: Sequence[DueTrigger]) -> int:

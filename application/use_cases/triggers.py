@@ -25,7 +25,7 @@ from domain.routines.routine import Routine
 from domain.routines.trigger import Trigger
 from domain.values import SigningMode, TriggerKind, TriggerSettings, Value, Webhook
 from domain.webhooks import verification
-from domain.webhooks.secret import Secret
+from domain.webhooks.secret import NO_SECRET, Secret
 
 ADDRESS_SCOPE = "webhook address"
 PURPOSE = "webhook"
@@ -36,7 +36,7 @@ class NewSecret(Value, frozen=True):
 
     trigger_id: UUID
     public_id: str
-    secret: str
+    secret: str | None  # None where the signing mode asks for none
 
     def __repr__(self) -> str:
         return f"NewSecret({self.trigger_id})"
@@ -105,8 +105,10 @@ def rotate_secret(work: UnitOfWork, principal: Principal, trigger_id: UUID, over
     """Give the webhook a new secret; the old one is good for `overlap_s` more seconds, which may be 0."""
     current, _ = _writable(work, principal, trigger_id, "assign")
     webhook, old = trigger.webhook_of(current), trigger.signing_of(current)
-    secret = verification.mint(_mode(current.settings.signing_mode))
-    secret_id = _keep(work, trigger_id, current.settings.signing_mode, Secret(secret.encode()))
+    trigger.must_sign(current)
+    mode = _mode(current.settings.signing_mode)
+    secret = verification.mint(mode)
+    secret_id = _keep(work, trigger_id, mode, secret)
     until = signing_secrets.retire(work, old, overlap_s)
     work.record(trigger_id, trigger.rotate(current, replace(webhook, secret_id=secret_id), until))
     work.record(current.routine_id, [RoutineSecretRotated(trigger_id=trigger_id)])
@@ -133,10 +135,10 @@ def open_webhook(
     """Return a webhook with a new address and secret; None for both for other triggers, which have no signing mode."""
     if mode is None:
         return None, None
-    public_id, secret = verification.mint_public_id(), verification.mint(mode)
+    public_id, secret = verification.mint_public_id(), None if mode == "none" else verification.mint(mode)
     claimed = NameClaimed(scope=ADDRESS_SCOPE, name=public_id, holder_id=trigger_id)
     work.record(claim_of(ADDRESS_SCOPE, public_id), [claimed], company_id)
-    secret_id = work.keep(trigger_id, PURPOSE, _kept_as(mode, Secret(secret.encode())), company_id)
+    secret_id = work.keep(trigger_id, PURPOSE, _kept_as(mode, secret), company_id)
     minted = NewSecret(trigger_id=trigger_id, public_id=public_id, secret=secret)
     return Webhook(public_id=public_id, secret_id=secret_id), minted
 
@@ -166,20 +168,20 @@ def fit_secret(
     """
     Return the webhook with the secret that another signing mode needs; nothing when the secret can stay as it is.
 
-    Of a bearer secret only the digest is kept. A mode that signs needs the secret itself, so it gets a new one.
+    Of a bearer secret only the digest is kept. A mode that signs needs the secret itself, so it gets a new one, and so
+    does a webhook that never had one.
     """
-    if current.webhook is None or mode is None or mode == current.settings.signing_mode:
+    if current.webhook is None or mode in (None, "none", current.settings.signing_mode):
         return None, None
-    secret = work.reveal([current.webhook.secret_id]).get(current.webhook.secret_id, Secret(digest=b""))
-    minted = None
-    if secret.value is None and mode not in ("bearer", "none"):
+    secret = work.reveal([current.webhook.secret_id]).get(current.webhook.secret_id, NO_SECRET)
+    minted, text = None, None if secret.value is None else secret.value.decode()
+    if secret.is_none or (text is None and mode != "bearer"):
         text = verification.mint(mode)
-        secret = Secret(text.encode())
         minted = NewSecret(trigger_id=trigger_id, public_id=current.webhook.public_id, secret=text)
-    elif secret.value is None or mode != "bearer":
+    elif text is None or mode != "bearer":
         return None, None
     work.drop(trigger.secrets_of(current))
-    return replace(current.webhook, secret_id=_keep(work, trigger_id, mode, secret)), minted
+    return replace(current.webhook, secret_id=_keep(work, trigger_id, mode, text)), minted
 
 
 def _made(work: UnitOfWork, trigger_id: UUID, routine_id: UUID, minted: NewSecret | None) -> TriggerResult:
@@ -188,12 +190,15 @@ def _made(work: UnitOfWork, trigger_id: UUID, routine_id: UUID, minted: NewSecre
     )
 
 
-def _keep(work: UnitOfWork, trigger_id: UUID, mode: SigningMode | None, secret: Secret) -> UUID:
-    return work.keep(trigger_id, PURPOSE, _kept_as(_mode(mode), secret), work.company_of(trigger_id))
+def _keep(work: UnitOfWork, trigger_id: UUID, mode: SigningMode, secret: str) -> UUID:
+    return work.keep(trigger_id, PURPOSE, _kept_as(mode, secret), work.company_of(trigger_id))
 
 
-def _kept_as(mode: SigningMode, secret: Secret) -> Secret:
+def _kept_as(mode: SigningMode, text: str | None) -> Secret:
     """Return what the vault keeps: a digest where it suffices to recognise the secret, else the secret itself."""
+    if text is None:
+        return NO_SECRET
+    secret = Secret(text.encode())
     return Secret(digest=secret.digest) if mode == "bearer" else secret
 
 

@@ -13,6 +13,7 @@ from domain.recorded import Recorded
 from domain.routines import trigger
 from domain.routines.firing import FiringRequest
 from domain.routines.routine import Routine
+from domain.routines.trigger import Trigger
 from domain.values import Json, Value
 from domain.webhooks import verification
 from domain.webhooks.verification import Proof, WebhookRequest
@@ -23,12 +24,14 @@ class WebhookCall(Value, frozen=True):
 
     payload: Json | None  # None when the body is not JSON
     idempotency_key: str | None = None
+    digest: str | None = None  # 64 hexadecimal digits that are equal for the same content
 
 
 class AuthenticatedWebhook(Value, frozen=True):
     """The webhook of a call whose sender may fire it."""
 
     trigger_id: UUID
+    trigger: Trigger
     routine_id: UUID
     routine: Routine
     key: str | None  # identifies the call: it follows from its signature, or from its message id
@@ -40,8 +43,7 @@ def authenticate(work: UnitOfWork, public_id: str, request: WebhookRequest) -> A
     Return the webhook at this address, if the request proves that its sender may call it.
 
     Nobody without the credential learns more than that there is such an address. Raises NotFound for an address without
-    a webhook, Unauthenticated for a wrong credential, Conflict for a webhook that is disabled or whose company is
-    archived.
+    a webhook, Unauthenticated for a wrong credential.
     """
     trigger_id, current = triggers.at_address(work, public_id)
     work.load([current.routine_id])
@@ -50,12 +52,11 @@ def authenticate(work: UnitOfWork, public_id: str, request: WebhookRequest) -> A
     proof = verification.verify(mode, request, list(secrets.values()), window_s, work.now)
     if (routine := work.get(ROUTINE, current.routine_id)) is None:
         raise NotFound("Routine trigger not found")
-    company.must_not_be_archived(work.get(COMPANY, work.company_of(trigger_id)))
-    trigger.must_be_active(current, routine.settings.status)
     work.actor = f"trigger:{trigger_id}"
     work.holder = trigger_id
     return AuthenticatedWebhook(
         trigger_id=trigger_id,
+        trigger=current,
         routine_id=current.routine_id,
         routine=routine,
         key=_key_of(trigger_id, proof),
@@ -63,13 +64,20 @@ def authenticate(work: UnitOfWork, public_id: str, request: WebhookRequest) -> A
     )
 
 
+def must_be_active(work: UnitOfWork, webhook: AuthenticatedWebhook) -> None:
+    """Raise Conflict if the webhook may not fire its routine now: one of them is not active, or the company archived."""
+    company.must_not_be_archived(work.get(COMPANY, work.company_of(webhook.trigger_id)))
+    trigger.must_be_active(webhook.trigger, webhook.routine.settings.status)
+
+
 def fire(work: UnitOfWork, webhook: AuthenticatedWebhook, call: WebhookCall) -> list[Recorded]:
     """
     Fire the routine and return the events of the run.
 
     A signed call counts once: when it is sent again, it raises Conflict. The same message id or idempotency key gives
-    the same run.
+    the same run. Conflict is also raised for a webhook that is not active.
     """
+    must_be_active(work, webhook)
     key = webhook.key or call.idempotency_key
     run_id = run_of_key(webhook.routine_id, "webhook", webhook.trigger_id, key) if key else runs.new_run(work)
     is_fired = work.get(RUN, run_id) is not None
@@ -86,6 +94,7 @@ def fire(work: UnitOfWork, webhook: AuthenticatedWebhook, call: WebhookCall) -> 
         rendered=runs.render(work, settings, runs.variables_in(call.payload), call.payload or {}),
         trigger_id=webhook.trigger_id,
         idempotency_key=key,
+        request_digest=None if webhook.counts_once else call.digest,
         payload=call.payload,
     )
     if not is_fired:

@@ -63,6 +63,7 @@ class FiringRequest(Value, frozen=True):
     due_at: datetime | None = None
     backfill_id: UUID | None = None
     idempotency_key: str | None = None
+    request_digest: str | None = None
     payload: Json | None = None
     agent_id: UUID | None = None  # who requested it, if the source is `manual`
     user_id: UUID | None = None
@@ -161,6 +162,7 @@ def fired_with(firing: FiringRequest, routine: Routine, outcome: Outcome) -> Run
         due_at=firing.due_at,
         backfill_id=firing.backfill_id,
         idempotency_key=firing.idempotency_key,
+        request_digest=firing.request_digest if firing.idempotency_key is not None else None,
         payload=None if outcome == PROJECT_PAUSED else _payload(firing),
         responsible_user_id=routine.responsible_user_id,
         deadline=firing.deadline if isinstance(outcome, Opened | Started) else None,

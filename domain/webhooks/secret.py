@@ -4,6 +4,8 @@ import hashlib
 from hmac import compare_digest
 from typing import NoReturn
 
+NO_DIGEST = bytes(32)  # of which no text is known to be the SHA-256
+
 
 class Secret:
     """
@@ -20,6 +22,11 @@ class Secret:
         self.value = value
         self.digest = digest if digest is not None else hashlib.sha256(value or b"").digest()
 
+    @property
+    def is_none(self) -> bool:
+        """Whether there is no secret at all, so that nobody can know it."""
+        return self.digest == NO_DIGEST
+
     def is_known_as(self, candidate: bytes) -> bool:
         """Return whether these bytes are the secret, which proves that whoever sent them knows it."""
         return compare_digest(hashlib.sha256(candidate).digest(), self.digest)
@@ -29,3 +36,6 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a secret is not to be copied around")
+
+
+NO_SECRET = Secret(digest=NO_DIGEST)

@@ -145,7 +145,9 @@ def _hex_hmac(delivery: WebhookRequest, names: tuple[str, str], texts: list[byte
 
 
 def _standard(delivery: WebhookRequest, secrets: Sequence[Secret], window_s: int, now: datetime) -> Proof:
-    message_id, sent, listed = (delivery.header(f"webhook-{part}") or "" for part in ("id", "timestamp", "signature"))
+    """Return the proof by the headers of Standard Webhooks, or else by those of Svix, which are the same by another name."""
+    family = "svix" if delivery.header("webhook-id") is None else "webhook"
+    message_id, sent, listed = (delivery.header(f"{family}-{part}") or "" for part in ("id", "timestamp", "signature"))
     if not MESSAGE_ID.fullmatch(message_id) or not SIGNATURES.fullmatch(listed):
         raise Unauthenticated
     if not WHOLE_SECONDS.fullmatch(sent) or not _is_near(sent, window_s, now):

@@ -64,7 +64,7 @@ def postgres_programs(home: Path, account: Account) -> Path:
     if runs(programs, account):
         return programs
     package = programs.parent.parent
-    return copy_wheel(package, home, account) / programs.relative_to(package.parent)
+    return copy_wheel(package, home, account, lambda _: None) / programs.relative_to(package.parent)
 
 
 class Machine:

@@ -119,7 +119,7 @@ class Story:
 
         def decide(work):
             webhook = webhooks.authenticate(work, minted.public_id, request)
-            return webhooks.fire(work, webhook, parse_call(request))
+            return webhooks.fire(work, webhook, parse_call(request, self.store.limits.max_webhook_bytes))
 
         return self.executor.attempt(decide).result[0]
 

@@ -7,6 +7,7 @@ tried at its limits and past them. Whatever is sent, nothing answers 5xx (contra
 
 import json
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from threading import Thread
@@ -22,7 +23,7 @@ from tests.waiting import wait_for
 from web.app import create_app
 from web.http.backend import Backend
 from web.http.json_body import MAX_DEPTH, MAX_VALUES
-from web.http.protocol import MAX_HEAD_BYTES, Connection
+from web.http.protocol import CONTINUE, MAX_HEAD_BYTES, Connection
 
 ID = "11111111-1111-4111-8111-111111111111"
 JSON = {"Content-Type": "application/json"}
@@ -261,6 +262,51 @@ def test_a_body_that_goes_on_after_its_refusal_is_not_taken_for_ever(hasty: Serv
             return False
 
         wait_for(ended)
+    wait_for(lambda: hasty.open_connections() == 0)
+
+
+def test_who_only_stops_sending_gets_the_answer(hasty: Served):
+    body = b'{"name":"Half"}'
+    request = b"POST /api/companies HTTP/1.%d\r\n%sContent-Length: %d\r\n\r\n%s"
+    for minor in (0, 1):
+        with closing(hasty.connect()) as client:
+            client.sendall(request % (minor, hasty.authorized(), len(body), body))
+            client.shutdown(socket.SHUT_WR)
+
+            found = answers(all_of(client).removeprefix(CONTINUE))
+
+        assert [(201, "Half")] == [(status, json.loads(text)["name"]) for status, _, text in found]
+    wait_for(lambda: hasty.open_connections() == 0)
+
+
+def test_a_large_body_has_time_in_proportion_to_its_size(hasty: Served):
+    """At far more than SLOWEST_BYTES_PER_S, and for twice as long as any request may take to arrive."""
+    parts = [b" " * 16_384] * 16
+    head = b"POST /api/companies HTTP/1.1\r\n%sConnection: close\r\nContent-Length: %d\r\n\r\n"
+    with closing(hasty.connect()) as client:
+        client.sendall(head % (hasty.authorized(), 16 * 16_384 + 15))
+        for part in parts:
+            client.sendall(part)
+            time.sleep(2 * Hasty.receive_s / len(parts))
+        client.sendall(b'{"name":"Slow"}')
+
+        assert [201] == [status for status, _, _ in answers(all_of(client))]
+
+
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+def test_who_writes_all_of_a_refused_body_before_it_reads_sees_why(hasty: Served, version: bytes):
+    """Even on a connection that ends with the answer: what comes after it is dropped, not answered with a reset."""
+    too_large = b" " * (3 * LIMITS.max_large_body_bytes)
+    head = b"POST /api/companies HTTP/%s\r\nConnection: close\r\n%sContent-Length: %d\r\n\r\n"
+    garbage = b"GET / HTTP/%s\r\nX-A: %s\r\n\r\n" % (version, b"x" * 1_000_000)
+
+    refused, malformed = (
+        hasty.said(head % (version, hasty.authorized(), len(too_large)), too_large),
+        hasty.said(garbage),
+    )
+
+    assert [413] == [status for status, _, _ in answers(refused)]
+    assert [431] == [status for status, _, _ in answers(malformed)]
     wait_for(lambda: hasty.open_connections() == 0)
 
 

@@ -21,7 +21,7 @@ import psycopg
 
 from routines import bootstrap
 from routines.local import accounts
-from routines.local.up import free_port
+from routines.local.listening import free_port
 from verification.faults import clock, oracle
 from verification.faults.campaign import Outcome, Progress, Size, noting_standstill
 from verification.faults.environment import Environment, open_environment, settle, wait_for

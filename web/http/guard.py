@@ -2,7 +2,8 @@
 Checks of a request before the framework sees it: its size, its media type, and that its body is sound JSON.
 
 This is an ASGI middleware around the whole application. It reads the body once and passes it on. Of the bodies of
-webhooks it checks only size and encoding, since their senders choose the format. The same holds for Jetty's bodies,
+webhooks it checks only size and encoding, since their senders choose the format; they are unpacked and read once their
+sender is known. The same holds for Jetty's bodies,
 which are checked once their sender is known.
 
 A sender without a valid key may send only a small body. A large one is read if its sender has a valid key and the
@@ -14,6 +15,7 @@ Every answer gets the headers that forbid to guess its media type and, unless it
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import msgspec
@@ -26,7 +28,7 @@ from application.event_store.unit_of_work import UnitOfWork
 from application.use_cases import triggers
 from domain.errors import NotFound
 from web.apis import ApiName, api_of
-from web.http import json_body
+from web.http import gzip_body, json_body
 from web.http.backend import Backend
 from web.http.departures import Gone, Watched
 from web.http.errors import RETRY_AFTER_S, described, headers_of, note_refusal
@@ -42,6 +44,7 @@ MAX_PATH_BYTES = 2 * 1024  # as it was sent; the framework caches the paths and 
 MAX_QUERY_BYTES = 4 * 1024
 MAX_QUERY_FIELDS = 100
 TOO_LARGE = "Too many or too large headers"
+IDENTITY = frozenset({"", "identity"})  # the names of no encoding
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 NO_STORE = (b"cache-control", b"no-store")
 PUBLIC_ID = re.compile(r"[0-9a-f]{24}")
@@ -68,6 +71,7 @@ class Bounds(msgspec.Struct, frozen=True):
     most: int
     unknown: int
     check: Callable[[], Holder]  # returns for whom a large body is held
+    is_gzip: bool = False  # the body counts as long as it says that it is when unpacked, too
 
 
 def guard(app: ASGIApp, backend: Backend, large: LargeBodies, refusals: Mapping[ApiName, RespondError]) -> ASGIApp:
@@ -133,6 +137,7 @@ def _bounds(scope: Any, webhook: re.Match[str] | None, api: ApiName, backend: Ba
             most=limits.max_webhook_bytes,
             unknown=min(limits.max_webhook_bytes, json_body.SMALL),
             check=lambda: backend.executor.query(lambda work: _receiver(work, public_id)),
+            is_gzip=_encoding(scope) in gzip_body.NAMES,
         )
     slow = _header(scope, b"content-type", "").startswith(URL_ENCODED)  # parsing it takes far longer than sending it
     takes_large = not slow and large.are_taken(scope["method"], scope["path"])
@@ -161,8 +166,8 @@ async def _check_body(scope: Any, body: bytes, share: Share, webhook: re.Match[s
     if not body or scope["method"] not in ("POST", "PATCH", "PUT", "DELETE"):
         return
     raw = webhook is not None or api == "jetty"  # checked by the route, after the credential and the path
-    _check_type(scope, raw=raw)
-    if webhook is None and len(body) > json_body.SMALL:
+    _check_type(scope, raw=raw, encodings=IDENTITY if webhook is None else IDENTITY | gzip_body.NAMES)
+    if len(body) > json_body.SMALL:
         _grow(share, json_body.weight(body))
     if not raw:
         try:
@@ -172,11 +177,16 @@ async def _check_body(scope: Any, body: bytes, share: Share, webhook: re.Match[s
         scope.setdefault("state", {})[DECODED_BODY] = value
 
 
-def _check_type(scope: Any, *, raw: bool) -> None:
-    if not raw and not json_body.is_announced(_header(scope, b"content-type", "application/json")):
+def _check_type(scope: Any, *, raw: bool, encodings: AbstractSet[str]) -> None:
+    kinds = _values(scope, b"content-type") or ["application/json"]
+    if not raw and not json_body.is_announced(", ".join(kinds)):
         raise Refused(415, "Content-Type must be application/json in UTF-8")
-    if _header(scope, b"content-encoding", "identity") != "identity":
+    if _encoding(scope) not in encodings:
         raise Refused(415, "Content-Encoding is not supported")
+
+
+def _encoding(scope: Any) -> str:
+    return ", ".join(_values(scope, b"content-encoding")).lower()
 
 
 def _values(scope: Any, name: bytes) -> Sequence[str]:
@@ -202,13 +212,19 @@ async def _body(scope: Any, receive: Receive, bounds: Bounds, share: Share) -> b
         if parts:
             _grow(share, len(parts[-1]))
         if not more:
-            return b"".join(parts)
+            body = b"".join(parts)
+            break
         message: Any = await receive()
         if message["type"] == "http.disconnect":
             raise Gone
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         more = message.get("more_body", False)
+    if bounds.is_gzip and (unpacked := min(gzip_body.announced_size(body), bounds.most)):
+        if not is_checked and unpacked > bounds.unknown:
+            share.holder = await _pass(bounds.check)
+        _grow(share, unpacked)
+    return body
 
 
 async def _pass(check: Callable[[], Holder]) -> Holder:

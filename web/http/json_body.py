@@ -1,6 +1,12 @@
-"""Bodies as JSON: well-formed, limited in values and depth, and without U+0000, which Postgres cannot store."""
+"""
+Bodies as JSON: well-formed, limited in values and depth, and without U+0000, which Postgres cannot store.
+
+What senders get wrong without being misunderstood is read all the same: a byte order mark before the value is skipped,
+and the escape of half a surrogate pair, which is no character, becomes U+FFFD.
+"""
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
@@ -12,6 +18,13 @@ from web.http.fair_threads import FairThreads
 MAX_DEPTH = 64
 MAX_VALUES = 100_000  # checking a value takes far longer than sending it
 VALUE_BYTES = 64  # the memory that a value takes, however short its text is
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+QUOTED = re.compile(r'"[^"]*"')
+LONE_SURROGATE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"  # a first half without a second
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a second half without a first
+)
+ESCAPED_BACKSLASH, PLACEHOLDER = rb"\\", b"\xff\xff"  # the placeholder is never in UTF-8
 SMALL = 16 * 1024  # bytes; a body of this size is read at once, in the event loop
 
 P = ParamSpec("P")
@@ -27,11 +40,18 @@ class Unsound(Exception):
         super().__init__(message)
 
 
+class Malformed(Unsound):
+    """A body is not JSON at all."""
+
+
 def is_announced(content_type: str) -> bool:
-    """Return whether a Content-Type says JSON in UTF-8."""
-    kind, _, parameters = content_type.lower().partition(";")
-    is_json = kind.strip() == "application/json" or kind.strip().endswith("+json")
-    return is_json and ("charset" not in parameters or "utf-8" in parameters)
+    """
+    Return whether a Content-Type says JSON. It may say so several times, joined by commas.
+
+    Its parameters mean nothing: JSON is in UTF-8, whatever they say (RFC 8259).
+    """
+    kinds = (part.partition(";")[0].strip() for part in QUOTED.sub("", content_type.lower()).split(","))
+    return all(kind == "application/json" or kind.endswith("+json") for kind in kinds)
 
 
 async def aside(size: int, read: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -50,14 +70,29 @@ def read(body: bytes) -> object:
     """Return the value of a body. Raise Unsound."""
     _check_count(body)
     try:
-        value = msgspec.json.decode(body)
+        value = _decoded(body.removeprefix(BYTE_ORDER_MARK))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
-        raise Unsound from None
+        raise Malformed from None
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH or len(body) > MAX_VALUES:
         _check_size(value)
     if b"\\u0000" in body and (where := _nul(value, "")) is not None:
         raise Unsound(f"The character U+0000 is not allowed{where}")
     return value
+
+
+def _decoded(body: bytes) -> object:
+    try:
+        return msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        if PLACEHOLDER in body or (whole := _without_lone_surrogates(body)) == body:
+            raise
+        return msgspec.json.decode(whole)
+
+
+def _without_lone_surrogates(body: bytes) -> bytes:
+    """Return the JSON text with U+FFFD for half surrogate pairs; a backslash that is itself escaped begins no escape."""
+    plain = body.replace(ESCAPED_BACKSLASH, PLACEHOLDER)
+    return LONE_SURROGATE.sub(rb"\\ufffd", plain).replace(PLACEHOLDER, ESCAPED_BACKSLASH)
 
 
 def _marks(body: bytes) -> int:

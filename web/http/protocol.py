@@ -11,6 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from web.http.errors import problem
 from web.http.guard import NO_STORE, NOSNIFF, TOO_LARGE
+from web.http.lingering import LingeringTransport
 from web.http.peers import Peers
 from web.http.rare_log import RareLine
 
@@ -18,6 +19,11 @@ MAX_HEAD_BYTES = 64 * 1024  # the memory for a head that is not complete yet; th
 MAX_FRAME_BYTES = 256 * 1024  # of a request without its body: the head, the sizes of chunks, the trailer
 MAX_ADDRESS_BYTES = 8 * 1024  # with the query; decoding an address takes far longer than sending it
 UNREADABLE = RareLine("request_unreadable")  # of the process
+MAX_DROPPED_BYTES = 64 * 1024 * 1024  # of what a client goes on to send after its answer
+SLOWEST_BYTES_PER_S = 32 * 1024  # of a body: so much of it buys a second
+CLIENT_IS_THERE_S = 0.1  # how often it is looked whether a client that sends no more still waits for its answer
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+CLOSE_WAIT = 8  # the state of Linux's TCP in which the other end sends no more, and may still receive
 MAX_PIPELINED = 128  # requests that wait for their turn; usual clients send one at a time
 
 
@@ -32,6 +38,10 @@ class TooManyAtOnce(Exception):
 class Connection(HttpToolsProtocol):
     """
     A connection that is closed if a request takes longer than `receive_s` seconds to arrive, or an answer to be taken.
+    A body has time in proportion: whatever has arrived of it, at SLOWEST_BYTES_PER_S.
+
+    A client that has sent its request and sends no more is answered, unless it has left. A client that is refused while
+    it sends is answered as well: what it sends is dropped, up to MAX_DROPPED_BYTES.
 
     A request to upgrade to another protocol is answered in this one (RFC 9110, 7.8). Trailer fields are not treated as
     headers (6.5.1), since the caller and the length of the body are checked before they arrive.
@@ -45,10 +55,14 @@ class Connection(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._in_head = True
         self._frame_bytes = 0
+        self._body_bytes = 0
+        self._dropped_bytes = 0
+        self._expected_since = 0.0
+        self.transport: Any = None  # a LingeringTransport
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Admit the connection and wait for its first request, or close it if there are too many."""
-        super().connection_made(transport)
+        super().connection_made(LingeringTransport(transport, self._linger))  # type: ignore[arg-type]
         if not self._peers.admit(self, self.client[0] if self.client else ""):
             self.hang_up()
             return
@@ -69,6 +83,9 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what has arrived. Answer 400 or 431 and close the connection if it is invalid or too large."""
+        if self.transport.lingers:
+            self._drop(len(data))
+            return
         self._unset_keepalive_if_required()
         self._expect_request()
         self._frame_bytes += len(data)
@@ -109,12 +126,16 @@ class Connection(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Take a part of the body, which does not count as frame."""
         self._frame_bytes -= len(body)
+        if self.cycle.response_complete:
+            self._drop(len(body))
+            return
+        self._body_bytes += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         """End the deadline of the request. The connection stays open while the request is answered."""
         if not self._in_head:
-            self._in_head, self._frame_bytes = True, 0
+            self._in_head, self._frame_bytes, self._body_bytes, self._dropped_bytes = True, 0, 0, 0
             super().on_message_complete()
             self._forget_deadline()
             if self._is_answering():
@@ -139,8 +160,51 @@ class Connection(HttpToolsProtocol):
         self.parser = httptools.HttpRequestParser(self)
         self.data_received(b"\r\n".join([line, *other_headers, b"", rest]))
 
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """Return whether the connection stays open though its client sends no more: until its requests are answered."""
+        if self.transport.lingers or not self._is_answering():
+            return None
+        self.cycle.keep_alive = False
+        if self.scope["http_version"] == "1.1" and not self.pipeline and not self.cycle.response_started:
+            self.transport.write(CONTINUE)  # a client that has left answers it with a reset
+        self._close_if_left()
+        return True
+
+    def _close_if_left(self) -> None:
+        """Hang up on a client that sends no more if it receives no more either; look again until it is answered."""
+        if self.transport.is_closing():
+            return
+        if self._has_left():
+            self.hang_up()
+        else:
+            self.loop.call_later(CLIENT_IS_THERE_S, self._close_if_left)
+
+    def _has_left(self) -> bool:
+        """Return whether the client's end, which sends no more, is closed altogether, where the system tells that."""
+        connected = self.transport.get_extra_info("socket")
+        if connected is None or connected.family == socket.AF_UNIX or not hasattr(socket, "TCP_INFO"):
+            return False
+        return bool(connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != CLOSE_WAIT)
+
+    def _linger(self) -> bool:
+        """Return whether the client may still be sending a request. If so, that is dropped until it is over."""
+        if self._in_head and not self._frame_bytes:
+            return False
+        self._forget_deadline()
+        self._body_bytes = 0
+        self._expect_request()
+        self.flow.resume_reading()
+        return True
+
+    def _drop(self, size: int) -> None:
+        self._body_bytes += size
+        self._dropped_bytes += size
+        if self._dropped_bytes > MAX_DROPPED_BYTES:
+            self.hang_up()
+
     def _expect_request(self) -> None:
         if self._deadline is None:
+            self._expected_since = self.loop.time()
             self._deadline = self.loop.call_later(self.receive_s, self._too_late)
 
     def _forget_deadline(self) -> None:
@@ -150,7 +214,12 @@ class Connection(HttpToolsProtocol):
 
     def _too_late(self) -> None:
         self._deadline = None
-        if self._is_answering():
+        in_time = self._expected_since + self.receive_s + self._body_bytes / SLOWEST_BYTES_PER_S
+        if self.loop.time() < in_time:
+            self._deadline = self.loop.call_at(in_time, self._too_late)
+        elif self.transport.lingers:
+            self.hang_up()
+        elif self._is_answering():
             self._expect_request()
         elif self._in_head and not self._frame_bytes:
             self.transport.close()

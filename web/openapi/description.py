@@ -235,7 +235,7 @@ def _answer(operation: Operation, status: int, answers: dict[Any, Json], example
         return answer
     if status < HTTPStatus.BAD_REQUEST:
         headers |= (ETAG if operation.reads else {}) | operation.position
-    example = examples.answer(operation.id if status < HTTPStatus.BAD_REQUEST else f"{operation.id}.{status}")
+    example = examples.answer(operation.id if status == operation.handler.status_code else f"{operation.id}.{status}")
     return {**answer, "content": {JSON: {"schema": answers[kind], "example": example}}}
 
 

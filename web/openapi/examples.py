@@ -11,7 +11,7 @@ class Examples(msgspec.Struct, frozen=True):
 
     paths: dict[str, str]  # by the name of a parameter
     requests: dict[str, dict[str, Any]]  # bodies by operation and by name of the example
-    answers: dict[str, Any]  # by operation, or by operation and status for a refusal of its own (`getHealth.503`)
+    answers: dict[str, Any]  # by operation, or by operation and another status than its usual one (`getHealth.503`)
     problems: dict[int, Any]  # by the status of the refusals that operations share
 
     def answer(self, name: str) -> Any:

@@ -103,6 +103,10 @@ DESCRIPTIONS: dict[str, tuple[str, Json]] = {  # by name of the parameter, or by
         "The work session of an agent. It is kept with what is recorded, and an agent must give it to hold an issue.",
         ID_OR_NONE,
     ),
+    "Idempotency-Key": (
+        "The same as `idempotencyKey` in the body: the same key gives the same run.",
+        {"type": "string", "maxLength": 255},
+    ),
     "X-Routines-Consistency": (
         "`eventual` reads what is there, without waiting for what was just recorded.",
         TEXT,
@@ -120,12 +124,18 @@ CONDITIONAL = _header(
 )
 WEBHOOK_HEADERS = (  # a webhook's request is read as raw bytes, since these are what is signed
     _header("Idempotency-Key", "The same key gives the same run.", {"type": "string", "maxLength": 255}),
+    _header("X-GitHub-Delivery", "The id of GitHub's delivery, if there is no key: the same id gives the same run."),
+    _header("X-GitHub-Event", "`ping` is answered with 200 and starts no work."),
     _header("X-Paperclip-Signature", "`hmac_sha256`: the hexadecimal HMAC-SHA256 of `<timestamp>.<body>`."),
     _header("X-Paperclip-Timestamp", "`hmac_sha256`: when it was signed, in seconds or milliseconds since 1970."),
     _header("X-Hub-Signature-256", "`github_hmac`: `sha256=` and the hexadecimal HMAC-SHA256 of the body."),
-    _header("webhook-id", "`standard_webhooks`: the id of the message; the same id gives the same run."),
+    _header("webhook-id", "The id of the message: the same id gives the same run."),
     _header("webhook-timestamp", "`standard_webhooks`: when it was signed, in seconds since 1970."),
     _header("webhook-signature", "`standard_webhooks`: `v1,` and the base64 HMAC-SHA256 of `<id>.<timestamp>.<body>`."),
+    *(
+        _header(f"svix-{part}", f"The same as `webhook-{part}`, if that is absent.")
+        for part in ("id", "timestamp", "signature")
+    ),
 )
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 from litestar import Controller, Response
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from msgspec.structs import replace
 
 from application.access import Caller
 from application.request_bodies import RoutineDraft, RoutinePatch, RunRequest
@@ -17,14 +18,15 @@ from domain import disclosure
 from domain.errors import NotFound
 from projections import responses
 from projections.firing import run_history
-from projections.firing.run_history import run_of
 from projections.routines import routines
-from web.http.backend import POSITION_HEADER, Backend
+from web.http.backend import Backend
+from web.http.idempotency import one_key
 from web.http.paging import NEXT, Paging, page, paging, place_of, row_of
 from web.http.path_ids import CompanyId, RoutineId
 from web.http.requests import number
 from web.http.routing import get, patch, post
 from web.http.validation import must_be_future, parse
+from web.paperclip.run_answers import REPEATED, run_answer
 
 LIST_MODELS = ("routines", "run_history", "issues")
 DETAIL_MODELS = (*LIST_MODELS, "directory")
@@ -152,17 +154,28 @@ class Routines(Controller):
             )
         return page(paging, list_name, part, lambda run: run.id)
 
-    @post("/routines/{routine_id:str}/run", operation_id="runRoutine", refuses=(403, 409, 422), status_code=202)
+    @post(
+        "/routines/{routine_id:str}/run",
+        operation_id="runRoutine",
+        refuses=(403, 409, 422),
+        status_code=202,
+        response_headers=REPEATED,
+    )
     def run(
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
         routine_id: FromPath[RoutineId],
+        idempotency_key: NamedDependency[str | None],
         data: JSONBody[RunRequest],
     ) -> Response[responses.Run]:
-        """Fires the routine now, under its concurrency policy. The same idempotency key gives the same run."""
-        done = backend.executor.execute(caller, runs.fire_by_hand, routine_id, data)
-        return Response(run_of(done.result), status_code=202, headers={POSITION_HEADER: str(done.position)})
+        """
+        Fires the routine now, under its concurrency policy. The same idempotency key, in the body or the header, gives
+        the same run.
+        """
+        request = replace(data, idempotency_key=one_key(idempotency_key, data.idempotency_key))
+        done = backend.executor.execute(caller, runs.fire_by_hand, routine_id, request)
+        return run_answer(done.result, done, runs.digest_of(request) if request.idempotency_key else None)
 
 
 def _words(text: str | None) -> list[str] | None:

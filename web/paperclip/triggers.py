@@ -1,9 +1,11 @@
 """The routes of triggers, and the public address of webhooks (contract 4, 6)."""
 
+from functools import cache
 from typing import Any
 
 from litestar import Controller, Response
 from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, JSONBody
 from msgspec import UNSET, UnsetType
 
@@ -17,7 +19,6 @@ from domain.recorded import Recorded
 from domain.webhooks.verification import WebhookRequest
 from projections import responses
 from projections.engine.read_model import Connection
-from projections.firing.run_history import run_of
 from projections.responses import ResponseBody
 from projections.routines import revisions, routines
 from web.http.backend import POSITION_HEADER, Backend, Changed
@@ -26,16 +27,23 @@ from web.http.path_ids import RoutineId, TriggerId
 from web.http.rate_limit import WebhookRateLimiter
 from web.http.routing import delete, patch, post
 from web.openapi.parameters import WEBHOOK_HEADERS
-from web.paperclip.webhook_requests import parse_call
+from web.paperclip.run_answers import REPEATED, run_answer
+from web.paperclip.webhook_requests import Handshake, handshake_of, parse_call
 
+HANDSHAKE = {
+    200: ResponseSpec(Handshake, description="The address is right; nothing was started.", generate_examples=False)
+}
 MODELS = ("routines", "revisions")
 
 
 class SecretMaterial(ResponseBody, frozen=True, kw_only=True):
-    """The address at which a webhook trigger is called, and its secret, which is shown only here."""
+    """
+    The address at which a webhook trigger is called, and its secret, which is shown only here. With the signing mode
+    `none` there is none: who knows the address may call it.
+    """
 
     webhook_url: str
-    webhook_secret: str
+    webhook_secret: str | None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.webhook_url!r})"
@@ -112,7 +120,7 @@ class Triggers(Controller):
     ) -> Response[TriggerAnswer]:
         """
         Makes a new secret, which is shown in this answer and never again. The old one ends at once, or after
-        `overlapSec`.
+        `overlapSec`. A webhook whose signing mode is `none` has no secret: 422.
         """
         rotated = backend.change(caller, MODELS, triggers.rotate_secret, trigger_id, data.overlap_sec)
         return _answer(rotated, public_url, 200)
@@ -121,7 +129,9 @@ class Triggers(Controller):
         "/routine-triggers/public/{public_id:str}/fire",
         operation_id="fireWebhook",
         refuses=(401, 409, 422, 429),
+        answers=HANDSHAKE,
         status_code=202,
+        response_headers=REPEATED,
         opt={"body": object, "media_types": (JSON, ANYTHING), "headers": WEBHOOK_HEADERS},
     )
     def fire(
@@ -137,18 +147,24 @@ class Triggers(Controller):
         prove that they may: `bearer` takes `Authorization: Bearer <secret>`, `none` takes nothing, any other mode takes
         a signature.
 
-        A JSON object is the payload; any other JSON value becomes `{"body": value}`. With an `Idempotency-Key` the
-        same call gives the same run; a signed and timestamped call counts once.
+        A JSON object is the payload; any other JSON value becomes `{"body": value}`. It is read from the field
+        `payload` of a form and from text as well; a body of another kind is no payload. With an `Idempotency-Key`, or
+        the sender's id of the message, the same call gives the same run; a signed and timestamped call counts once.
+        The body may be compressed by gzip; a signature covers it as it is sent. GitHub's `ping` and Slack's `url_verification` start no work.
         """
-        is_counted = False
+        is_counted, most = False, backend.limits.max_webhook_bytes
+        read_call = cache(lambda: parse_call(webhook_request, most))  # once, however often the decision is repeated
 
-        def decide(work: UnitOfWork) -> list[Recorded]:
+        def decide(work: UnitOfWork) -> list[Recorded] | Handshake:
             nonlocal is_counted
             webhook = webhooks.authenticate(work, public_id, webhook_request)
             if not is_counted:  # count a call once, however often its decision is repeated
                 rate_limiter.count_call(webhook.trigger_id, sender)
                 is_counted = True
-            return webhooks.fire(work, webhook, parse_call(webhook_request))
+            if (handshake := handshake_of(webhook_request)) is not None:
+                return handshake
+            webhooks.must_be_active(work, webhook)
+            return webhooks.fire(work, webhook, read_call())
 
         try:
             done = backend.executor.attempt(decide)
@@ -156,7 +172,11 @@ class Triggers(Controller):
             if not is_counted:
                 rate_limiter.count_refusal(sender)
             raise
-        return Response(run_of(done.result), status_code=202, headers={POSITION_HEADER: str(done.position)})
+        if isinstance(done.result, Handshake):
+            position = {POSITION_HEADER: str(done.position)}
+            greeting: Response[Any] = Response(done.result, status_code=200, headers=position)
+            return greeting
+        return run_answer(done.result, done, read_call().digest)
 
 
 def material(minted: NewSecret, public_url: str) -> SecretMaterial:

@@ -1,14 +1,38 @@
 """Reading of webhook requests: as raw bytes, since these are what is signed (contract 6)."""
 
-from typing import Any
+import hashlib
+import re
+from binascii import unhexlify
+from contextlib import suppress
+from typing import Any, Literal
 
-from application.request_bodies import IdempotencyKey
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
+from msgspec import UNSET, UnsetType
+
 from application.use_cases.webhooks import WebhookCall
 from domain.values import Json
 from domain.webhooks.verification import WebhookRequest
-from web.http import json_body
+from projections.responses import ResponseBody
+from web.http import gzip_body, json_body
+from web.http.idempotency import HEADER, read_key
+from web.http.media_types import URL_ENCODED
 from web.http.requests import JsonRequest
-from web.http.validation import Invalid, parse
+from web.http.validation import Invalid
+
+MOST_FIELDS = 100  # of a form
+MESSAGE_IDS = {  # headers with the sender's id of the message, and how keys from them begin
+    "X-GitHub-Delivery": "github-delivery",
+    "svix-id": "webhook-id",
+    "webhook-id": "webhook-id",
+}
+ESCAPE = re.compile(rb"%([0-9a-fA-F]{2})")
+
+
+class Handshake(ResponseBody, frozen=True, kw_only=True):
+    """The answer to a sender that tries out the address: `pong` for GitHub's ping, its challenge for Slack."""
+
+    message: Literal["pong"] | UnsetType = UNSET
+    challenge: str | UnsetType = UNSET
 
 
 async def webhook_request(request: JsonRequest) -> WebhookRequest:
@@ -17,35 +41,85 @@ async def webhook_request(request: JsonRequest) -> WebhookRequest:
     return WebhookRequest(headers=tuple(headers), body=await request.raw_body())
 
 
-def parse_call(request: WebhookRequest) -> WebhookCall:
-    """Return the payload and the idempotency key of an authenticated request. Raise Invalid."""
-    return WebhookCall(payload=_payload(request), idempotency_key=_idempotency_key(request))
+def parse_call(request: WebhookRequest, most_bytes: int) -> WebhookCall:
+    """
+    Return the payload and the idempotency key of an authenticated request.
+
+    Raise Invalid, and RequestEntityTooLarge for a body that has more than `most_bytes` when it is unpacked.
+    """
+    body = _unpacked(request, most_bytes)
+    payload, digest = _payload(request, body), hashlib.sha256(body).hexdigest()
+    return WebhookCall(payload=payload, idempotency_key=_idempotency_key(request), digest=digest)
 
 
-def _payload(request: WebhookRequest) -> Json | None:
-    """Return a JSON object as it is, another JSON value as `{"body": value}`, nothing as `{}`, another type as None."""
-    announced = _values(request, "content-type")
-    if not request.body:
+def handshake_of(request: WebhookRequest) -> Handshake | None:
+    """Return the answer to a call by which a sender only tries out the address; None for any other call."""
+    if _values(request, "x-github-event") == ["ping"]:
+        return Handshake(message="pong")
+    if len(request.body) > json_body.SMALL or b"url_verification" not in request.body:
+        return None
+    with suppress(json_body.Unsound):
+        match json_body.read(request.body):
+            case {"type": "url_verification", "challenge": str(challenge)}:
+                return Handshake(challenge=challenge)
+    return None
+
+
+def _unpacked(request: WebhookRequest, most_bytes: int) -> bytes:
+    """Return the body without its compression; the signature covers it as it was sent."""
+    if not request.body or not gzip_body.NAMES.intersection(
+        value.lower() for value in _values(request, "content-encoding")
+    ):
+        return request.body
+    if gzip_body.announced_size(request.body) > most_bytes:
+        raise RequestEntityTooLarge(f"The body must have at most {most_bytes} bytes, unpacked as well")
+    try:
+        return gzip_body.unpack(request.body)
+    except gzip_body.Broken as broken:
+        raise _wrong(str(broken)) from broken
+
+
+def _payload(request: WebhookRequest, body: bytes) -> Json | None:
+    """
+    Return a JSON object as it is, another JSON value as `{"body": value}`, nothing as `{}`, anything else as None.
+
+    Raise Invalid for what is announced as JSON and is none, and for JSON that is not accepted.
+    """
+    kind = ", ".join(_values(request, "content-type")).lower()
+    if not body:
         return {}
-    if announced and not json_body.is_announced(announced[0]):
+    is_form = kind.startswith(URL_ENCODED)
+    if is_form:
+        if (field := _payload_field(body)) is None:
+            return None
+        body = field
+    is_announced = bool(kind) and json_body.is_announced(kind)
+    if not (is_announced or is_form or not kind or kind.startswith("text/")):
         return None
     try:
-        value: Any = json_body.read(request.body)
+        value: Any = json_body.read(body)
     except json_body.Unsound as unsound:
-        if not announced:
+        if isinstance(unsound, json_body.Malformed) and not is_announced:
             return None
         raise _wrong(str(unsound)) from unsound
-    return value if isinstance(value, dict) else {"body": value}
+    if isinstance(value, dict):
+        return value
+    return None if kind.startswith("text/") and not isinstance(value, list) else {"body": value}
+
+
+def _payload_field(form: bytes) -> bytes | None:
+    """Return the field `payload` of a form, as GitHub sends it; None without one, or if the form is not a small one."""
+    if form.count(b"&") >= MOST_FIELDS:
+        return None
+    fields = (field.partition(b"=") for field in form.split(b"&"))
+    value = next((value for name, _, value in fields if name == b"payload"), None)
+    return None if value is None else ESCAPE.sub(lambda escape: unhexlify(escape[1]), value.replace(b"+", b" "))
 
 
 def _idempotency_key(request: WebhookRequest) -> str | None:
-    keys = _values(request, "idempotency-key")
-    if len(keys) > 1:
-        raise _wrong("Idempotency-Key must be given at most once", "Idempotency-Key")
-    try:
-        return parse(IdempotencyKey, keys[0]) or None if keys else None
-    except Invalid as error:
-        raise Invalid([{**issue, "path": ["Idempotency-Key"]} for issue in error.issues]) from error
+    """Return the key that a sender chose, or else the id by which it knows its message."""
+    keys = {name: read_key(name, _values(request, name.lower())) for name in (HEADER, *MESSAGE_IDS)}
+    return keys[HEADER] or next((f"{MESSAGE_IDS[name]}:{key}" for name, key in keys.items() if key), None)
 
 
 def _values(request: WebhookRequest, name: str) -> list[str]:

@@ -148,6 +148,17 @@ def test_an_empty_secret_is_known_to_nobody(mode, empty):
     assert is_refused(mode, attempts[mode], known=(empty,))
 
 
+def test_the_headers_of_svix_are_those_of_standard_webhooks_by_another_name():
+    svix = {name.replace("webhook-", "svix-"): value for name, value in standard().items()}
+
+    assert proof("standard_webhooks", svix) == Proof(message_id="msg_1")
+    assert proof("standard_webhooks", svix | standard(message_id="msg_2")) == Proof(message_id="msg_2")
+    for name in svix:
+        assert is_refused("standard_webhooks", {other: value for other, value in svix.items() if other != name})
+    assert is_refused("standard_webhooks", svix | {"webhook-id": "msg_1"})
+    assert is_refused("standard_webhooks", svix | {"svix-id": "msg_2"})
+
+
 # --- who is not known
 
 

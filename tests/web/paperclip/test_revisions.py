@@ -316,7 +316,7 @@ def test_a_webhook_that_was_deleted_comes_back_under_its_id_with_another_address
     assert old.trigger == material["triggerId"]
     assert material["webhookUrl"].endswith(f"/public/{trigger['publicId']}/fire")
     assert old.public_id != trigger["publicId"]
-    assert old.secret != material["webhookSecret"]
+    assert old.secret != material["webhookSecret"] or mode == "none"
     assert trigger["lastRotatedAt"] == trigger["createdAt"] == restored["revision"]["createdAt"]
     new = known(desk.api, trigger, material["webhookSecret"])
     assert [404, 404, 202] == [

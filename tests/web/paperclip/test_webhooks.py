@@ -1,5 +1,6 @@
 """Firing by webhook: who may, what a request says, and that it counts once (contract 3.5, 4, 6)."""
 
+import gzip
 import json
 import re
 import time
@@ -11,6 +12,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
+import msgspec
 import pytest
 from standardwebhooks import Webhook
 
@@ -366,12 +368,48 @@ def test_a_webhook_goes_through_the_concurrency_policy(api: Api, company: str, a
 # What a request must be
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "br", "identity, gzip", "nonsense"])
-def test_a_body_that_is_coded_is_refused(api: Api, routine: str, encoding: str):
+@pytest.mark.parametrize("encoding", ["br", "identity, gzip", "gzip, gzip", "nonsense"])
+def test_a_body_that_is_coded_otherwise_than_by_gzip_is_refused(api: Api, routine: str, encoding: str):
     sender = hook(api, routine)
 
     assert (415, "Content-Encoding is not supported") == said(sender.call(b"{}", {"Content-Encoding": encoding}))
     assert 202 == sender.call(b"{}", {"Content-Encoding": "identity"}).status_code
+
+
+@pytest.mark.parametrize("mode", ["bearer", "hmac_sha256", "standard_webhooks"])
+def test_a_body_in_gzip_is_unpacked_and_its_signature_covers_what_was_sent(api: Api, routine: str, mode: str):
+    sender, plain = hook(api, routine, mode), b'{"a": "Zo\xc3\xab"}'
+    packed = gzip.compress(plain)
+    headers = JSON | {"Content-Encoding": "gzip"}
+
+    assert {"a": "Zo\u00eb"} == sender.fire(packed, headers)["triggerPayload"]
+    if mode != "bearer":
+        assert UNAUTHORIZED == said(sender.send(packed, headers | sender.signed(plain)))
+    assert UNAUTHORIZED == said(sender.knowing("0" * 48).call(b"no gzip", headers))
+
+
+def test_a_bomb_in_gzip_is_not_unpacked_and_a_broken_one_is_a_bad_request(api: Api, routine: str):
+    sender, headers = hook(api, routine), JSON | {"Content-Encoding": "x-gzip"}
+    bomb = gzip.compress(b" " * (LIMITS.max_webhook_bytes + 1))
+    understated = bomb[:-4] + (4).to_bytes(4, "little")
+    packed = gzip.compress(b"{}")
+
+    assert 413 == sender.call(bomb, headers).status_code
+    assert UNAUTHORIZED == said(sender.knowing("no").call(bomb, headers))
+    for broken in (understated, packed[:-1], packed + packed, packed[:-5] + b"x" + packed[-4:], b"{}", b"\x1f\x8b"):
+        answer = sender.call(broken, headers)
+        assert 400 == answer.status_code, broken
+    assert [] == runs(api, routine)
+
+
+def test_what_a_body_in_gzip_unpacks_to_is_held_as_any_body_is(api: Api, routine: str):
+    sender, half = hook(api, routine), gzip.compress(b" " * 40_000 + b"{}")
+
+    with further(api, limits=msgspec.structs.replace(LIMITS, max_held_body_bytes_per_sender=50_000)) as here:
+        held = sender.at(here.url).call(half, JSON | {"Content-Encoding": "gzip"})
+        full = sender.at(here.url).call(gzip.compress(b" " * 80_000), JSON | {"Content-Encoding": "gzip"})
+
+    assert (202, 503) == (held.status_code, full.status_code)
 
 
 def test_a_body_of_a_megabyte_is_taken_and_a_byte_more_is_too_large(api: Api, routine: str):
@@ -461,8 +499,18 @@ FORM = "application/x-www-form-urlencoded"
         ("application/json", b'"text"', {"body": "text"}),
         ("application/json", b"false", {"body": False}),
         ("application/json", b"null", {"body": None}),
-        (FORM, b"payload=%7B%22a%22%3A1%7D", None),
-        ("text/plain", b'{"a": 1}', None),
+        ("application/json; charset=utf8", b'\xef\xbb\xbf{"a": "\\ud800"}', {"a": "\ufffd"}),
+        ("application/json, application/json", b'{"a": 1}', {"a": 1}),
+        (FORM, b"payload=%7B%22a%22%3A1%7D", {"a": 1}),
+        (f"{FORM}; charset=utf-8", b"x=1&payload=%7b%22a%22:+%22%C3%AB+%25%22}&payload=2", {"a": "\u00eb %"}),
+        (FORM, b"payload=[1]", {"body": [1]}),
+        (FORM, b"payload=hello", None),
+        (FORM, b"payload", None),
+        (FORM, b"a=1&" * 200 + b"payload={}", None),
+        ("text/plain", b'{"a": 1}', {"a": 1}),
+        ("text/plain; charset=UTF-8", b"[1]", {"body": [1]}),
+        ("text/plain", b"7", None),
+        ("text/plain", b"{hello", None),
         ("application/octet-stream", b"\x00\xff", None),
         (None, b"\x00\xff", None),
         (None, b"a=1", None),
@@ -514,6 +562,94 @@ def test_a_key_has_at_most_255_characters_and_is_given_once(api: Api, routine: s
     for answer in (longer, twice):
         assert [["Idempotency-Key"]] == [issue["path"] for issue in answer.json()["details"]]
     assert UNAUTHORIZED == said(sender.knowing("no").call(b"", {"Idempotency-Key": "x" * 256}))
+
+
+def test_an_answer_says_that_it_repeats_an_earlier_run_and_whether_the_body_was_another(api: Api, routine: str):
+    sender, key = hook(api, routine), {"Idempotency-Key": "k"}
+    bodies = [b'{"a": 1}', b'{"a": 1}', b'{"a": 2}']
+
+    answers = [sender.call(body, key) for body in bodies]
+    by_hand = [
+        api.request("POST", f"/routines/{routine}/run", {"payload": json.loads(body)}, headers=key) for body in bodies
+    ]
+    api.post(f"/routines/{routine}/run", {"idempotencyKey": "k", "payload": {"a": 1}})
+    unkeyed = [sender.call(bodies[0]) for _ in range(2)]
+
+    for repeated in (answers, by_hand):
+        assert [None, "same-body", "other-body"] == [one.headers.get("X-Routines-Repeated") for one in repeated]
+        assert 1 == len({one.json()["id"] for one in repeated})
+    assert {None} == {one.headers.get("X-Routines-Repeated") for one in unkeyed}
+    assert 4 == len(runs(api, routine))
+
+
+def test_the_key_of_a_run_is_given_in_the_header_or_the_body(api: Api, routine: str):
+    path, key = f"/routines/{routine}/run", {"Idempotency-Key": "k"}
+
+    answers = [api.request("POST", path, {"idempotencyKey": name}, headers=key) for name in ("k", "", None, "other")]
+    bearer, doubled = ("Authorization", f"Bearer {api.token}"), [("Idempotency-Key", "a")] * 2
+    twice = httpx.post(f"{api.url}/api{path}", json={}, headers=[bearer, *doubled])
+    too_long = api.request("POST", path, {}, headers={"Idempotency-Key": "x" * 256})
+
+    assert [202, 202, 202, 400] == [answer.status_code for answer in answers]
+    assert ["k"] == [run["idempotencyKey"] for run in runs(api, routine)]
+    for refusal in (answers[-1], twice, too_long):
+        assert [400, [["Idempotency-Key"]]] == [
+            refusal.status_code,
+            [issue["path"] for issue in refusal.json()["details"]],
+        ]
+
+
+@pytest.mark.parametrize(
+    ("header", "key"),
+    [("X-GitHub-Delivery", "github-delivery:72d3"), ("svix-id", "webhook-id:72d3"), ("webhook-id", "webhook-id:72d3")],
+)
+def test_the_senders_id_of_its_message_is_a_key_where_there_is_no_other(api: Api, routine: str, header: str, key: str):
+    sender = hook(api, routine, "github_hmac")
+
+    first, again = (sender.call(b"{}", {header: "72d3"}) for _ in range(2))
+    named = sender.fire(b"{}", {header: "72d3", "Idempotency-Key": "k"})
+
+    assert (first.json(), "same-body") == (again.json(), again.headers["X-Routines-Repeated"])
+    assert [key, "k"] == [first.json()["idempotencyKey"], named["idempotencyKey"]]
+    assert 2 == len(runs(api, routine))
+
+
+SLACK = b'{"token": "x", "challenge": "3eZbrw1aB", "type": "url_verification"}'
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "greeting"),
+    [
+        (JSON | {"X-GitHub-Event": "ping"}, b'{"zen": "Keep it logically awesome."}', {"message": "pong"}),
+        ({"Content-Type": "application/x-www-form-urlencoded", "X-GitHub-Event": "ping"}, b"", {"message": "pong"}),
+        (JSON, SLACK, {"challenge": "3eZbrw1aB"}),
+    ],
+)
+def test_a_sender_that_tries_out_the_address_is_answered_and_starts_no_work(
+    api: Api, routine: str, headers: dict[str, str], body: bytes, greeting: Any
+):
+    """Whether or not the webhook is active, but only for who knows the secret."""
+    sender = hook(api, routine)
+
+    for enabled in (True, False):
+        api.patch(f"/routine-triggers/{sender.trigger}", {"enabled": enabled})
+        head, answer = api.system.store.head(), sender.call(body, headers)
+        assert (200, greeting, head) == (answer.status_code, answer.json(), api.system.store.head())
+        assert UNAUTHORIZED == said(sender.knowing("no").call(body, headers))
+    assert [] == runs(api, routine)
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ({"X-GitHub-Event": "push"}, b"{}"),
+        ({}, b'{"type": "url_verification"}'),
+        ({}, b'{"type": "x", "a": "url_verification", "challenge": "y"}'),
+        ({}, b'["url_verification"]'),
+    ],
+)
+def test_what_only_looks_like_trying_out_is_a_call(api: Api, routine: str, headers: dict[str, str], body: bytes):
+    assert "issue_created" == hook(api, routine).fire(body, JSON | headers)["status"]
 
 
 def test_twenty_calls_at_once_with_one_key_are_one_run(api: Api, routine: str):
