@@ -141,7 +141,8 @@ def check(conn: Connection) -> None:
         raise CannotMigrate(f"The database {database} is not prepared: run `routines init` with its owner's URL first")
     if not roles.may_become(conn, SERVICE):
         raise CannotMigrate(
-            f"The login {login} may not act as {SERVICE}: let the database's owner GRANT {SERVICE} TO it"
+            f"The login {login} may not act as {SERVICE}, which this needs: take a login of the service. A login that may "
+            "read the log, such as an auditor's, is enough for `routines log` and `routines audit`"
         )
     with conn.transaction():
         conn.execute(BEGIN_AS_SERVICE)

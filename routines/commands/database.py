@@ -20,10 +20,7 @@ from click.core import ParameterSource
 from routines import bootstrap
 from routines.commands import terminal
 from routines.local.data_directory import DATA_DIR, NotRunning, read_state
-from routines.roles import SERVICE
 from routines.settings import KEY_VARIABLE, URL_VARIABLE, BadSetting, Settings, describe_database, from_env
-
-CANNOT_BECOME = "permission denied to set role"  # of Postgres's message for a login that is not in the role
 
 Command = Callable[..., None]
 
@@ -56,7 +53,7 @@ def with_database(*, is_owner: bool = False, is_service: bool = True) -> Callabl
         def run(*arguments: Any, database: str | None, data_dir: Path, **options: Any) -> None:
             settings = _settings(database, data_dir, is_owner=is_owner)
             if is_service:
-                _check_service(settings)
+                bootstrap.check(settings)
             command(*arguments, settings=settings, **options)
 
         return run
@@ -107,16 +104,3 @@ def _from_env(variables: dict[str, str], name: str) -> Settings:
 
 def _say(settings: Settings, how: str) -> None:
     terminal.echo(f"Database: {describe_database(settings.database_url)}, {how}", err=True)
-
-
-def _check_service(settings: Settings) -> None:
-    """Raise Trouble when the login cannot enter as the service, or CannotMigrate when the database is not prepared."""
-    try:
-        bootstrap.check(settings)
-    except psycopg.OperationalError as error:
-        if CANNOT_BECOME not in str(error):
-            raise
-        raise terminal.Trouble(
-            f"The login of {describe_database(settings.database_url)} may not act as {SERVICE}, which this command "
-            "needs; an auditor's login is enough for `routines log` and `routines audit`"
-        ) from error

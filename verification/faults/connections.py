@@ -29,7 +29,7 @@ from verification.faults.postgres_proxy import Action, Link, Message, Proxy
 
 RECOVERY_S = 5.0
 KERNEL_S = 10.0  # after which a connection on which nothing is acknowledged has ended: routines/connections.py
-AHEAD = timedelta(seconds=0.5)
+DUE_IN = timedelta(seconds=0.5)
 REQUESTS = 20  # after each poison
 FIRED = "SELECT count(*) FROM log.events WHERE name = 'run.fired' AND convert_from(body, 'UTF8') LIKE %s"
 OURS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND usename = 'routines_service'"
@@ -116,7 +116,7 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
 
 def fires(system: RunningSystem, limit_s: float) -> None:
     """Return when a schedule that has just come due is settled. Raises TimeoutError."""
-    moment = system.company_fixture.system.clock() + AHEAD
+    moment = system.company_fixture.system.clock() + DUE_IN
     (trigger_id,) = system.company_fixture.once([moment])
     with system.database.auditor() as log:
         wait_for(lambda: log.execute(FIRED, (f'%"{trigger_id}"%',)).fetchone() == (1,), limit_s)
