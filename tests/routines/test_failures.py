@@ -15,11 +15,11 @@ from routines.commands import failures
 from routines.migrations import known, migrate
 
 PROCESSES = ("web", "scheduler", "projector", "delivery")
-READERS = ("projections status", "projections isolated", "projections rebuild", "log", "quotas")
+READERS = ("projections status", "projections isolated", "projections rebuild", "quotas", "untaken")
 SECRETS = ("secrets status", "secrets rotate-key", "secrets retire-key one")
-AUDITS = ("audit chain", "audit grants")
+AUDITS = ("log", "audit chain", "audit grants")
 COMMANDS = ("init", "board-key", *PROCESSES, *READERS, *SECRETS, *AUDITS)
-OF_NO_DATABASE = ("up", "worker", "demo")
+OF_NO_DATABASE = ("up", "worker", "demo", "secrets new-file")
 INIT = "run `routines init`"
 
 
