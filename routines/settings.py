@@ -17,6 +17,7 @@ from domain.bounds.limits import Limits
 Network = IPv4Network | IPv6Network
 
 PREFIX = "ROUTINES_"
+OF_LIBPQ = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE"}
 BASE_URL = re.compile(r"https?://([\w.-]+|\[[\da-fA-F:.]+\])(:\d{1,5})?(/[\w.~%-]+)*/?", re.ASCII)
 
 
@@ -68,17 +69,29 @@ def from_env(env: Mapping[str, str]) -> Settings:
     except msgspec.ValidationError as error:
         raise BadSetting(f"{_variable(str(error), {*fields, *bounds})}: {error}") from error
     try:
-        host = conninfo_to_dict(settings.database_url).get("host")
+        named = conninfo_to_dict(settings.database_url)
     except psycopg.ProgrammingError:
         raise BadSetting(
             f"{PREFIX}DATABASE_URL is not the URL of a Postgres database"
         ) from None  # its message would quote the password
-    if "@" in str(host):  # the end of an unescaped password, which an error would show as a host that is not found
+    if "@" in str(
+        named.get("host")
+    ):  # the end of an unescaped password, which an error would show as a host that is not found
         raise BadSetting(f"{PREFIX}DATABASE_URL has more than one @: write the one in the password as %40")
+    _refuse_doubt(named, env)
     if settings.public_url is not None and not BASE_URL.fullmatch(settings.public_url):
         raise BadSetting(f"{PREFIX}PUBLIC_URL is not an address like https://routines.example.org")
     _proxies(settings.trusted_proxies)
     return replace(settings, public_url=settings.public_url and settings.public_url.rstrip("/"))
+
+
+def _refuse_doubt(named: Mapping[str, Any], env: Mapping[str, str]) -> None:
+    """Raise BadSetting where the URL leaves open what a variable of libpq says: which of them was meant is not clear."""
+    for name, variable in OF_LIBPQ.items():
+        if env.get(variable) and not named.get(name) and not named.get("service"):
+            raise BadSetting(
+                f"{PREFIX}DATABASE_URL names no {name}, and {variable} is set, which is not used: write it into the URL"
+            )
 
 
 def _proxies(text: str | None) -> tuple[Network, ...]:

@@ -29,7 +29,7 @@ from verification.faults.postgres_proxy import Action, Link, Message, Proxy
 
 RECOVERY_S = 5.0
 KERNEL_S = 10.0  # after which a connection on which nothing is acknowledged has ended: routines/connections.py
-AHEAD = timedelta(seconds=0.5)
+UNTIL_DUE = timedelta(seconds=0.5)
 REQUESTS = 20  # after each poison
 FIRED = "SELECT count(*) FROM log.events WHERE name = 'run.fired' AND convert_from(body, 'UTF8') LIKE %s"
 OURS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND usename = 'routines_service'"
@@ -66,7 +66,7 @@ class Prober:
         self.routine_id = answer.json().get("id", "")
         return answer.is_success
 
-    def ask(self, number: int) -> str | None:
+    def make_request(self, number: int) -> str | None:
         """What is wrong with the answer; `refused` if it says to come again."""
         if number % 2:
             answer = self._http.get(f"/routines/{self.routine_id}")
@@ -96,15 +96,15 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
                     system.company_fixture.late(3, MINUTES)
                     poison, may_refuse = POISONS[name]
                     with poison(database, proxy):
-                        said = [prober.ask(number) for number in range(4)] if may_refuse else []
+                        failures = [prober.make_request(number) for number in range(4)] if may_refuse else []
                     began = time.monotonic()
                     if may_refuse:
-                        wait_for(lambda: not prober.ask(0) and not prober.ask(1), environment.limit_s)
+                        wait_for(lambda: not prober.make_request(0) and not prober.make_request(1), environment.limit_s)
                         slowest_s = max(slowest_s, time.monotonic() - began)
-                        said = [text for text in said if text != "refused"]
-                    said += [prober.ask(number) for number in range(REQUESTS)]
-                    broken += [f"{name}: {text}" for text in said if text]
-                    fires(system, recovery_s)
+                        failures = [text for text in failures if text != "refused"]
+                    failures += [prober.make_request(number) for number in range(REQUESTS)]
+                    broken += [f"{name}: {text}" for text in failures if text]
+                    wait_until_fired(system, recovery_s)
                     poisons += 1
                     progress(f"{poisons} poisons, slowest recovery {slowest_s:.1f} s")
             broken += [f"requests failed for {slowest_s:.1f} s after a poison"] * (slowest_s > recovery_s)
@@ -114,35 +114,35 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
             return [outcome]
 
 
-def fires(system: RunningSystem, limit_s: float) -> None:
+def wait_until_fired(system: RunningSystem, limit_s: float) -> None:
     """Return when a schedule that has just come due is settled. Raises TimeoutError."""
-    moment = system.company_fixture.system.clock() + AHEAD
+    moment = system.company_fixture.system.clock() + UNTIL_DUE
     (trigger_id,) = system.company_fixture.once([moment])
     with system.database.auditor() as log:
         wait_for(lambda: log.execute(FIRED, (f'%"{trigger_id}"%',)).fetchone() == (1,), limit_s)
 
 
 @contextmanager
-def terminate(database: Database, _proxy: Proxy) -> Iterator[None]:
+def terminate_sessions(database: Database, _proxy: Proxy) -> Iterator[None]:
     with database.superuser() as conn:
         conn.execute(OURS)
     yield
 
 
 @contextmanager
-def idle(database: Database, proxy: Proxy) -> Iterator[None]:
+def limit_idle_time(database: Database, proxy: Proxy) -> Iterator[None]:
     set_to = SQL("ALTER DATABASE {} SET idle_session_timeout = {}")
     with database.superuser() as conn:
         conn.execute("SET idle_session_timeout = 0")
         conn.execute(set_to.format(Identifier(database.name), "1s"))
-        with terminate(database, proxy):
+        with terminate_sessions(database, proxy):
             time.sleep(2)
         yield
         conn.execute(set_to.format(Identifier(database.name), 0))
 
 
 @contextmanager
-def silence(_database: Database, proxy: Proxy) -> Iterator[None]:
+def silence_links(_database: Database, proxy: Proxy) -> Iterator[None]:
     """Until the kernel notices, as it does by tcp_user_timeout; the sockets here have no such thing."""
 
     def notice() -> None:
@@ -157,7 +157,7 @@ def silence(_database: Database, proxy: Proxy) -> Iterator[None]:
 
 
 @contextmanager
-def read_only(database: Database, _proxy: Proxy) -> Iterator[None]:
+def refuse_writes(database: Database, _proxy: Proxy) -> Iterator[None]:
     with database.superuser() as conn:
         conn.execute("SET default_transaction_read_only = off")
         try:
@@ -171,8 +171,8 @@ def read_only(database: Database, _proxy: Proxy) -> Iterator[None]:
 
 Poison = Callable[[Database, Proxy], AbstractContextManager[None]]
 POISONS: dict[str, tuple[Poison, bool]] = {  # and whether requests may be refused meanwhile
-    "terminate": (terminate, False),
-    "idle": (idle, False),
-    "silence": (silence, True),
-    "read-only": (read_only, True),
+    "terminate": (terminate_sessions, False),
+    "idle": (limit_idle_time, False),
+    "silence": (silence_links, True),
+    "read-only": (refuse_writes, True),
 }

@@ -21,7 +21,7 @@ from routines import bootstrap
 from routines.migrations import SERVICE
 from verification.faults import postgres_proxy
 from verification.faults.campaign import Outcome, Progress, Size, noting_standstill
-from verification.faults.connections import Prober, fires
+from verification.faults.connections import Prober, wait_until_fired
 from verification.faults.environment import Database, Environment, wait_for
 from verification.faults.kill import MINUTES, answers, finish, running_system
 from verification.faults.postgres_proxy import Proxy
@@ -62,23 +62,23 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
                 system.company_fixture.late(3, MINUTES)
                 time.sleep(chance.uniform(0, 0.2))
                 if number % 2:
-                    _lead_to(proxy, pair.standby.socket)
-                    end, said = time.monotonic() + stray_s, list[str | None]()
+                    _redirect(proxy, pair.standby.socket)
+                    end, failures = time.monotonic() + stray_s, list[str | None]()
                     while time.monotonic() < end:
-                        said += [prober.ask(0), prober.ask(1)]
-                    _lead_to(proxy, pair.primary.socket)
+                        failures += [prober.make_request(0), prober.make_request(1)]
+                    _redirect(proxy, pair.primary.socket)
                 else:
-                    pair.primary.end()
+                    pair.primary.crash()
                     time.sleep(chance.uniform(0, 1))
-                    _lead_to(proxy, pair.standby.socket)
-                    said = [prober.ask(0), prober.ask(1)]
+                    _redirect(proxy, pair.standby.socket)
+                    failures = [prober.make_request(0), prober.make_request(1)]
                     pair.swap()
                     pair.replicate()
                 began = time.monotonic()
-                wait_for(lambda: not prober.ask(0) and not prober.ask(1), environment.limit_s)
-                fires(system, recovery_s)
+                wait_for(lambda: not prober.make_request(0) and not prober.make_request(1), environment.limit_s)
+                wait_until_fired(system, recovery_s)
                 slowest_s = max(slowest_s, time.monotonic() - began)
-                broken += [text for text in said if text not in (None, "refused")]
+                broken += [text for text in failures if text not in (None, "refused")]
                 progress(f"{number + 1} times, slowest return {slowest_s:.1f} s")
         broken += [f"something stood still for {slowest_s:.1f} s"] * (slowest_s > recovery_s)
         system.client.answered += prober.keys
@@ -91,7 +91,7 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
         return [outcome]
 
 
-def _lead_to(proxy: Proxy, server: Path) -> None:
+def _redirect(proxy: Proxy, server: Path) -> None:
     proxy.server = server
     for link in proxy.links:
         link.cut()
