@@ -18,7 +18,7 @@ from application.event_store.store import EventStore
 from application.event_store.stream_cache import StreamCache
 from application.event_store.turns import Turns
 from application.event_store.unit_of_work import UnitOfWork
-from application.quotas import Quotas
+from application.quotas.quotas import Quotas
 from application.secrets.vault import Vault
 from domain.events import KeyIssued
 from domain.recorded import Recorded

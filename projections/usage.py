@@ -1,13 +1,15 @@
 """How much of its quotas a company uses: how many it has of each thing, and what it has recorded in the last minute."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
 from psycopg.errors import UndefinedColumn, UndefinedTable
 from psycopg.sql import SQL
 
+from domain.values import EndpointSettings
 from projections.board import stored_bytes
+from projections.delivery.deliveries import SUBSCRIPTIONS
 from projections.engine.read_model import Connection
 from projections.jetty import collections
 
@@ -78,6 +80,16 @@ def counts(conn: Connection, quota: str, least: int = 1) -> dict[UUID, int]:
             return dict(conn.execute(_COUNTS[quota], (max(least, 1),)).fetchall())
     except NOT_MADE_YET:
         return {}
+
+
+def subscriptions(conn: Connection, companies: Collection[UUID]) -> dict[UUID, Sequence[EndpointSettings]]:
+    """Return the settings of the enabled webhook endpoints of each of these companies that ever had one."""
+    try:
+        with conn.transaction():
+            rows = SUBSCRIPTIONS.request(conn, list(companies))()
+    except NOT_MADE_YET:
+        return {}
+    return {row.id: [subscription.settings for subscription in row.endpoints] for row in rows}
 
 
 def last_minute(conn: Connection) -> dict[UUID, tuple[int, int]]:

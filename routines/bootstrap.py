@@ -1,6 +1,6 @@
 """Builds the system from the settings. Nothing else in the code constructs the parts that processes share."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from uuid import UUID
@@ -11,11 +11,13 @@ from application.event_store.recorder import PostgresRecorder
 from application.event_store.store import EventStore
 from application.event_store.stream_cache import StreamCache
 from application.execute import Executor
-from application.quotas import Quotas
+from application.quotas.delivery_costs import DeliveryCosts
+from application.quotas.quotas import Quotas
 from application.secrets.key_ring import KeyRing
 from application.secrets.vault import Vault
 from application.use_cases.board import keys
 from domain.identity import FIRST_USER
+from domain.values import EndpointSettings
 from projections import catalogue, usage
 from projections.engine import positions
 from projections.engine.read_model import SCHEMA
@@ -49,7 +51,12 @@ def system(settings: Settings) -> Iterator[System]:
         store = EventStore(PostgresRecorder(pool, settings.limits.read_batch_bytes), settings.limits)
         clock = DatabaseClock(pool)
         vault = Vault(pool, KeyRing(settings.key_file))
-        quotas = Quotas(settings.limits, partial(_count, pool, clock), count_all=partial(_count_all, pool))
+        quotas = Quotas(
+            settings.limits,
+            partial(_count, pool, clock),
+            count_all=partial(_count_all, pool),
+            delivery_bytes=DeliveryCosts(partial(_subscriptions, pool)),
+        )
         executor = Executor(store, clock, vault, StreamCache(settings.limits), quotas)
         yield System(settings=settings, pool=pool, store=store, executor=executor, clock=clock, vault=vault)
 
@@ -63,6 +70,11 @@ def _count(pool: Pool, clock: DatabaseClock, quota: str, who: UUID, most: int) -
 def _count_all(pool: Pool, quota: str, least: int) -> Mapping[UUID, int]:
     with pool.connection() as conn:
         return usage.counts(conn, quota, least)
+
+
+def _subscriptions(pool: Pool, companies: Collection[UUID]) -> Mapping[UUID, Sequence[EndpointSettings]]:
+    with pool.connection() as conn:
+        return usage.subscriptions(conn, companies)
 
 
 def prepare(settings: Settings) -> list[str]:

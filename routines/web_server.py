@@ -3,13 +3,14 @@
 import os
 import resource
 import socket
+import sys
 from functools import partial
 
 import uvicorn
 from litestar.concurrency import set_asyncio_executor
 from litestar.types import ASGIApp
 
-from routines import bootstrap
+from routines import allocator, bootstrap
 from routines.settings import Settings, has_jetty_routines
 from web.app import create_app
 from web.http.backend import Backend
@@ -20,6 +21,7 @@ from web.http.protocol import Connection
 DRAIN_S = 5  # how long requests under way may take after SIGTERM
 SPARE_FILES = 64  # descriptors for files, sockets of threads, and clients that are about to be refused
 LONGEST_BACKLOG = 1024
+SWITCH_S = 0.001  # after which a thread that computes lets another go on; by default 5 ms, which each answer waits for
 KEEP_ALIVE_S = 65  # longer than clients and proxies wait: else one sends a request just as we close
 
 
@@ -29,6 +31,8 @@ def serve(settings: Settings, host: str, port: int, fd: int | None = None) -> No
 
     Listens on the inherited socket `fd` if it is given, else on the host and port.
     """
+    sys.setswitchinterval(SWITCH_S)
+    allocator.keep_few_arenas()
     with bootstrap.system(settings) as system:
         set_asyncio_executor(request_threads(settings))  # type: ignore[arg-type]  # Litestar accepts any executor
         backend = Backend(system.executor, system.pool, settings.patience_s)
@@ -39,8 +43,8 @@ def serve(settings: Settings, host: str, port: int, fd: int | None = None) -> No
 
 
 def request_threads(settings: Settings) -> FairThreads:
-    """Return the threads that work on requests; one tenant alone gets at most half of them."""
-    return FairThreads(settings.threads, max(settings.threads // 2, 1))
+    """Return the threads that work on requests; one tenant gets half of them, and beside others a quarter."""
+    return FairThreads(settings.threads, max(settings.threads // 2, 1), max(settings.threads // 4, 1))
 
 
 def server(

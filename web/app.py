@@ -25,10 +25,11 @@ from web.paperclip.backfills import Backfills
 from web.paperclip.bulk import Bulk
 from web.paperclip.companies import Companies
 from web.paperclip.endpoints import Endpoints
+from web.paperclip.goals import Goals
 from web.paperclip.issues import Issues
 from web.paperclip.keys import AgentKeys, BoardKeys, CompanyKeys
 from web.paperclip.members import Members
-from web.paperclip.projects import Goals, Projects
+from web.paperclip.projects import Projects
 from web.paperclip.revisions import Revisions
 from web.paperclip.routines import Routines
 from web.paperclip.schedules import Schedules

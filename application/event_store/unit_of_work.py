@@ -19,7 +19,8 @@ from application.event_store.recorder import NotRecorded
 from application.event_store.store import EventStore, ReadBudget, to_stored
 from application.event_store.stream_cache import CachedStream, StreamCache
 from application.event_store.stream_kinds import CACHED_PREFIXES, Kind
-from application.quotas import Charge, Quotas
+from application.quotas.charge import Charge
+from application.quotas.quotas import Quotas
 from application.secrets.key_ring import VaultClosed
 from application.secrets.vault import Kept, Vault
 from domain import endings

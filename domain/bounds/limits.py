@@ -80,13 +80,13 @@ class Limits(Value, frozen=True):
     max_task_routines: Count = 1_000  # that are not archived
     max_output_depth: Annotated[int, Meta(ge=1, le=64)] = 64  # levels of arrays and objects in a step's outputs
 
-    # What is recorded in a minute: for one company, and by one holder of keys or one webhook (application/quotas.py).
+    # What is recorded in a minute: for one company, and by one holder of keys or one webhook (application/quotas/rates.py).
     max_company_events_per_minute: Count = 240_000
     max_company_bytes_per_minute: Bytes = 32 * MIB
     max_key_events_per_minute: Count = 60_000
     max_key_bytes_per_minute: Bytes = 16 * MIB
 
-    # How many there may be (application/quotas.py).
+    # How many there may be (application/quotas/standing_counts.py).
     max_company_routines: Count = 10_000  # that are not archived
     max_company_triggers: Count = 20_000
     max_routine_triggers: Count = 100
@@ -102,7 +102,7 @@ class Limits(Value, frozen=True):
     max_holder_keys: Count = 200  # of one user, agent or collection, that are neither revoked nor expired
     max_issue_comments: Count = 5_000
 
-    # What one company may have on disk in total (application/quotas.py); 0: no limit but the disk.
+    # What one company may have on disk in total (application/quotas/standing_counts.py); 0: no limit but the disk.
     max_company_log_bytes: Annotated[int, Meta(ge=0, le=1024**6)] = 20 * GIB  # of the stored JSON of its events
 
     # The stream cache of one process (application/event_store/stream_cache.py).

@@ -25,7 +25,7 @@ from eventsourcing.persistence import PersistenceError
 
 from application.event_store.unit_of_work import UnitOfWork
 from application.execute import Executor
-from application.quotas import Rate
+from application.quotas.rates import Rate
 from application.use_cases import delivery_attempts
 from application.use_cases.delivery_attempts import Address, GivenUp
 from domain.delivery import outbound_url

@@ -14,13 +14,16 @@ from application.event_store.in_memory import MemoryRecorder
 from application.event_store.recorder import OutcomeUnknown
 from application.event_store.store import EventStore
 from application.execute import Executor
-from application.quotas import MINUTE_S, MOST_KNOWN, Charge, OverQuota, Quotas, Rate
+from application.quotas.charge import Charge, OverQuota
+from application.quotas.delivery_costs import DeliveryCosts
+from application.quotas.quotas import Quotas
+from application.quotas.rates import MINUTE_S, MOST_OWNERS, Rate
 from application.secrets.key_ring import VaultClosed
 from domain.bounds.limits import Limits
 from domain.errors import Oversized, RuleViolation
 from domain.events import AgentCreated, AgentPaused, CommentAdded, GoalCreated, GoalDeleted, GoalUpdated
 from domain.recorded import Recorded
-from domain.values import AgentProfile, GoalDetails
+from domain.values import AgentProfile, EndpointSettings, GoalDetails
 
 NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
 ACME, OTHER, KEY = UUID(int=1), UUID(int=2), UUID(int=3)
@@ -30,9 +33,9 @@ GOAL = GoalCreated(details=GoalDetails(title="Grow"))
 class Desk:
     """Use cases that record, in memory, with these limits."""
 
-    def __init__(self, count=None, **limits):
+    def __init__(self, count=None, delivery_bytes=None, **limits):
         self.now_s = 0.0
-        self.quotas = Quotas(Limits(**limits), count, lambda: self.now_s)
+        self.quotas = Quotas(Limits(**limits), count, lambda: self.now_s, delivery_bytes=delivery_bytes)
         self.store = EventStore(MemoryRecorder(), self.quotas.limits)
         self.executor = Executor(self.store, lambda: NOON, quotas=self.quotas)
 
@@ -67,6 +70,25 @@ def test_a_minutes_quota_may_be_recorded_in_one_go_and_as_much_again_in_each_min
     refusal(lambda: desk.record(GOAL))
 
 
+def test_the_deliveries_that_an_event_causes_count_as_bytes_of_the_company_but_not_of_the_key():
+    asked = []
+
+    def subscriptions(companies):
+        asked.append(set(companies))
+        endpoint = EndpointSettings(url="https://a.example", events=("goal.*",))
+        return {ACME: [endpoint] * 20} if ACME in companies else {}
+
+    costs = DeliveryCosts(subscriptions, clock=lambda: 0.0)
+    desk = Desk(delivery_bytes=costs, max_company_bytes_per_minute=30_000, max_key_bytes_per_minute=30_000)
+
+    desk.record(AgentCreated(profile=AgentProfile(name="Robin"), url_key="robin"))  # no endpoint wants it
+    desk.record(GOAL, GOAL)
+
+    assert "max_company_bytes_per_minute" == refusal(lambda: desk.record(GOAL)).details["quota"]
+    desk.record(GOAL, company_id=OTHER)
+    assert [{ACME}, {OTHER}] == asked  # each company's endpoints are read once
+
+
 def test_bytes_count_as_they_are_stored():
     desk = Desk(max_company_bytes_per_minute=10_240)
     large = GoalCreated(details=GoalDetails(title="x" * 6_000))
@@ -75,7 +97,10 @@ def test_bytes_count_as_they_are_stored():
     desk.record(large)
 
     refused = refusal(lambda: desk.record(GOAL))
-    assert "The company has recorded more than 10240 bytes in a minute: try again in " in refused.message
+    assert (
+        "The company has recorded more than 10240 bytes in a minute, its deliveries included: try again"
+        in refused.message
+    )
     assert 2 == len(list(desk.store.history()))
 
 
@@ -283,11 +308,11 @@ def test_refusals_are_counted_and_who_is_near_a_quota_is():
 
 def test_a_process_remembers_so_many_and_no_more():
     rate = Rate("events", 10)
-    for n in range(MOST_KNOWN + 10):
+    for n in range(MOST_OWNERS + 10):
         rate.spend(UUID(int=n), 1, 0.0)
 
-    assert MOST_KNOWN == len(rate.used(0.0))
-    assert 9 == rate.left(UUID(int=MOST_KNOWN + 9), 0.0)
+    assert MOST_OWNERS == len(rate.used(0.0))
+    assert 9 == rate.left(UUID(int=MOST_OWNERS + 9), 0.0)
 
 
 @for_all(st.lists(st.tuples(st.integers(1, 30), st.floats(0, 90)), max_size=60))

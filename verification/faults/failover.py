@@ -62,15 +62,16 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
                 system.company_fixture.late(3, MINUTES)
                 time.sleep(chance.uniform(0, 0.2))
                 if number % 2:
-                    _redirect(proxy, pair.standby.socket)
+                    proxy.server = pair.standby.socket
+                    _cut(proxy)
                     end, failures = time.monotonic() + stray_s, list[str | None]()
                     while time.monotonic() < end:
                         failures += [prober.make_request(0), prober.make_request(1)]
-                    _redirect(proxy, pair.primary.socket)
+                    proxy.server = pair.primary.socket  # what is open to the standby stays open
                 else:
                     pair.primary.crash()
                     time.sleep(chance.uniform(0, 1))
-                    _redirect(proxy, pair.standby.socket)
+                    proxy.server = pair.standby.socket
                     failures = [prober.make_request(0), prober.make_request(1)]
                     pair.swap()
                     pair.replicate()
@@ -91,8 +92,7 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
         return [outcome]
 
 
-def _redirect(proxy: Proxy, server: Path) -> None:
-    proxy.server = server
+def _cut(proxy: Proxy) -> None:
     for link in proxy.links:
         link.cut()
 

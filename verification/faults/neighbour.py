@@ -66,6 +66,11 @@ class Times:
     def medians(self) -> dict[str, float]:
         return {operation: statistics.median(taken) for operation, taken in self.taken.items()}
 
+    def slow(self) -> dict[str, int]:
+        """How many answers took longer than SLOWEST_S, by operation."""
+        counts = {name: sum(seconds > SLOWEST_S for seconds in taken) for name, taken in self.taken.items()}
+        return {name: many for name, many in counts.items() if many}
+
     @property
     def all(self) -> list[float]:
         return [seconds for taken in self.taken.values() for seconds in taken]
@@ -183,10 +188,11 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
         broken += [f"{role} ended" for role, process in processes.items() if process.poll() is not None]
         verdict = oracle.judge(log, began=began, answered=neighbour.answered, company=ids[0])
     growth, most_growth = bytes_after - bytes_before, _most_growth(seconds)
-    slow = [seconds for seconds in neighbour.times.all if seconds > SLOWEST_S]
+    slow = neighbour.times.slow()
     if size.name != "brief":
         broken += [
-            f"{len(slow)} answers took longer than {SLOWEST_S:g} s, the slowest {max(slow, default=0.0):.2f} s"
+            f"{sum(slow.values())} answers took longer than {SLOWEST_S:g} s, the slowest {max(neighbour.times.all):.2f} s: "
+            + ", ".join(f"{operation} {many}" for operation, many in slow.items())
         ] * bool(slow)
         broken += [f"an occurrence was {verdict.worst_s:.2f} s late"] * (verdict.worst_s > SLOWEST_S)
     broken += [f"the neighbour was refused: {text}" for text in neighbour.refused[:5]]

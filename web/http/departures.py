@@ -38,6 +38,7 @@ class Watched:
         self._send = send
         self._left = Event()
         self._is_answering = False
+        self._task: asyncio.Task[object] | None = None
 
     async def __aenter__(self) -> Self:
         _LEFT.set(self._left)
@@ -49,8 +50,10 @@ class Watched:
         self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
     ) -> None:
         self._departure.cancel()
-        if self._left.is_set() and self._task is not None:
-            self._task.uncancel()
+        task = self._task
+        del self._departure, self._task  # they know this object: together they would be kept in a cycle
+        if self._left.is_set() and task is not None:
+            task.uncancel()
             raise Gone from error
 
     async def receive(self) -> ReceiveMessage:

@@ -14,7 +14,7 @@ from litestar.response.base import ASGIResponse
 from psycopg_pool import PoolTimeout
 
 from application.event_store.recorder import SESSION_ERRORS, ClockDiffers, NotRecorded, OutcomeUnknown
-from application.quotas import OverQuota
+from application.quotas.charge import OverQuota
 from application.secrets.key_ring import VaultClosed
 from domain.errors import Conflict, DomainError, Forbidden, InvalidField, NotFound, RuleViolation, Unauthenticated
 from projections.engine.positions import Lagging

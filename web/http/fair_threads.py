@@ -1,19 +1,25 @@
 """
 The threads that handle requests, shared fairly: tenants take turns, and none has all threads at once.
 
+A tenant that is not alone has fewer of them still. Threads of Python take turns at one processor, so each thread that
+one tenant keeps busy makes the requests of all others slower, even where a thread is free for them.
+
 A request waits in the queue of its tenant, which `TENANT` names when it is submitted. A free thread takes the next
 request of the tenant whose turn it is. A request that is given up before (web/http/departures.py) leaves the queue.
 """
 
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextvars import ContextVar
+from functools import partial
 from threading import Lock
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
+PRESENT_S = 2.0  # a tenant counts as present for so long after a request
 
 TENANT: ContextVar[str] = ContextVar("tenant", default="")  # of the request of this context
 
@@ -27,11 +33,25 @@ class Job(NamedTuple):
 
 
 class FairThreads(Executor):
-    """An executor with `threads` threads, of which one tenant has at most `most_of_tenant` at once."""
+    """
+    An executor with `threads` threads.
 
-    def __init__(self, threads: int, most_of_tenant: int) -> None:
+    One tenant has at most `most_of_tenant` of them at once, and while others are present `most_beside_others`, which is
+    the same unless given.
+    """
+
+    def __init__(
+        self,
+        threads: int,
+        most_of_tenant: int,
+        most_beside_others: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="request")
         self._most_of_tenant = most_of_tenant
+        self._most_beside_others = most_of_tenant if most_beside_others is None else most_beside_others
+        self._clock = clock
+        self._present: OrderedDict[str, float] = OrderedDict()  # when each tenant last asked, longest ago first
         self._waiting: OrderedDict[str, dict[Future[Any], Job]] = OrderedDict()  # by tenant, in the order of turns
         self._running = Counter[str]()  # the number of threads at work, by tenant
         self._lock = Lock()
@@ -40,8 +60,10 @@ class FairThreads(Executor):
         """Queue a job for the tenant of the context. The future may be cancelled while the job waits."""
         job = Job(TENANT.get(), Future(), lambda: fn(*args, **kwargs))
         with self._lock:
+            self._present[job.tenant] = self._clock()
+            self._present.move_to_end(job.tenant)
             self._waiting.setdefault(job.tenant, {})[job.future] = job
-        job.future.add_done_callback(lambda future: self._leave_out(job.tenant, future))
+        job.future.add_done_callback(partial(self._leave_out, job.tenant))
         self._threads.submit(self._work)
         return job.future
 
@@ -63,8 +85,9 @@ class FairThreads(Executor):
 
     def _take(self) -> Job | None:
         with self._lock:
+            most = self._most()
             for tenant, jobs in self._waiting.items():
-                if self._running[tenant] < self._most_of_tenant:
+                if self._running[tenant] < most:
                     job = jobs.pop(next(iter(jobs)))
                     self._running[tenant] += 1
                     self._waiting.move_to_end(tenant)
@@ -72,6 +95,13 @@ class FairThreads(Executor):
                         del self._waiting[tenant]
                     return job
         return None
+
+    def _most(self) -> int:
+        """Return how many threads one tenant may have now. The caller must hold the lock."""
+        before = self._clock() - PRESENT_S
+        while self._present and next(iter(self._present.values())) < before:
+            self._present.popitem(last=False)
+        return self._most_of_tenant if len(self._present) <= 1 else self._most_beside_others
 
     def _leave_out(self, tenant: str, future: Future[Any]) -> None:
         if not future.cancelled():
@@ -87,5 +117,6 @@ def _carry_out(job: Job) -> None:
         result = job.work()
     except BaseException as error:  # noqa: BLE001 the error is raised where the job is awaited
         job.future.set_exception(error)
+        del job  # the error knows this frame: with the job in it, all that the request held would be kept in a cycle
     else:
         job.future.set_result(result)

@@ -21,7 +21,8 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 from psycopg_pool import PoolTimeout
 
-from application.quotas import NEAR, Quotas
+from application.quotas.quotas import Quotas
+from application.quotas.rates import NEAR
 from domain.bounds.limits import Limits
 from domain.values import DeliveryKind
 from projections import usage

@@ -10,7 +10,7 @@ from application.access import BoardUser
 from application.event_store.recorder import ClockDiffers
 from application.event_store.store import EventStore
 from application.execute import Executor
-from application.quotas import Quotas
+from application.quotas.quotas import Quotas
 from application.request_bodies import BackfillDraft, TriggerPatch
 from application.use_cases import backfills, explanations, triggers
 from domain.bounds.limits import Limits

@@ -7,7 +7,7 @@ import pytest
 
 from tests.waiting import wait_for
 from web.http.backend import Backend
-from web.http.fair_threads import TENANT, FairThreads
+from web.http.fair_threads import PRESENT_S, TENANT, FairThreads
 
 
 @pytest.fixture
@@ -49,6 +49,20 @@ def test_a_tenant_that_keeps_its_threads_busy_leaves_some_to_others(gate):
 
     gate.set()
     assert all(job.result(5) for job in busy)
+
+
+def test_a_tenant_has_fewer_threads_while_others_are_present(gate):
+    now_s = 0.0
+    threads = FairThreads(4, 3, 1, clock=lambda: now_s)
+    submit(threads, "neighbour", lambda: None).result(5)
+    busy = [submit(threads, "busy", lambda: gate.wait(10)) for _ in range(5)]
+    wait_for(busy[0].running)
+    assert [True, False, False, False, False] == [job.running() for job in busy]
+
+    now_s = PRESENT_S + 0.1
+    busy.append(submit(threads, "busy", lambda: gate.wait(10)))
+
+    wait_for(busy[1].running)
 
 
 def test_tenants_take_turns_however_much_one_of_them_has_waiting(gate):

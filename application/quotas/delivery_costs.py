@@ -1,0 +1,48 @@
+"""What the deliveries that events cause cost a company: an event of 300 bytes can become a delivery to 20 endpoints."""
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from uuid import UUID
+
+from application.quotas.charge import Charge
+from domain.delivery import endpoint
+from domain.values import EndpointSettings
+
+DELIVERY_BYTES = 1024  # what one delivery costs; its rows in the read models take up about twice as much
+LOOK_AGAIN_S = 30.0  # the endpoints of a company are used for so long
+MOST_COMPANIES = 100_000  # whose endpoints a process remembers; the oldest are forgotten first
+Subscriptions = Callable[[Collection[UUID]], Mapping[UUID, Sequence[EndpointSettings]]]  # by company, if it has any
+
+
+class DeliveryCosts:
+    """Counts the deliveries that a charge will cause, by what its companies' endpoints subscribe to."""
+
+    def __init__(self, subscriptions: Subscriptions, clock: Callable[[], float] = time.monotonic) -> None:
+        self._subscriptions = subscriptions
+        self._clock = clock
+        self._known: dict[UUID, tuple[float, Sequence[EndpointSettings]]] = {}  # by company: when, and what was found
+
+    def __call__(self, charge: Charge) -> list[int]:
+        """Return the bytes that the deliveries of each event cost, in the order of the charge."""
+        companies = {recorded.company_id for recorded in charge.batch if recorded.company_id is not None}
+        endpoints = self._endpoints(companies)
+        return [
+            DELIVERY_BYTES
+            * sum(
+                endpoint.wants(settings, recorded.name)
+                for settings in (endpoints[recorded.company_id] if recorded.company_id is not None else ())
+            )
+            for recorded in charge.batch
+        ]
+
+    def _endpoints(self, companies: Collection[UUID]) -> Mapping[UUID, Sequence[EndpointSettings]]:
+        now = self._clock()
+        known = {company_id: self._known[company_id] for company_id in companies if company_id in self._known}
+        outdated = [id_ for id_ in companies if id_ not in known or now - known[id_][0] >= LOOK_AGAIN_S]
+        if outdated:
+            subscriptions = self._subscriptions(outdated)
+            for company_id in outdated:
+                known[company_id] = self._known[company_id] = (now, subscriptions.get(company_id, ()))
+            while len(self._known) > MOST_COMPANIES:
+                self._known.pop(next(iter(self._known)), None)
+        return {company_id: settings for company_id, (_, settings) in known.items()}

@@ -1,0 +1,117 @@
+"""How much a company and a holder of keys may record within a minute."""
+
+import math
+from collections.abc import Callable, Sequence
+from uuid import UUID
+
+from application.quotas.charge import Charge, OverQuota
+from domain.bounds.limits import Limits
+
+MINUTE_S = 60.0
+NEAR = 0.8  # the share of a quota from which monitoring shows a company or key as near it
+HALF = 0.5  # the share of a quota that a backfill leaves to what is due
+MOST_OWNERS = 100_000  # buckets that a process remembers of each rate; the oldest are forgotten first
+TEXTS: dict[str, str] = {
+    "max_company_events_per_minute": "The company has recorded more than {most} events in a minute",
+    "max_company_bytes_per_minute": (
+        "The company has recorded more than {most} bytes in a minute, its deliveries included"
+    ),
+    "max_key_events_per_minute": "The key's holder has recorded more than {most} events in a minute",
+    "max_key_bytes_per_minute": "The key's holder has recorded more than {most} bytes in a minute",
+}
+DeliveryBytes = Callable[[Charge], Sequence[int]]
+
+
+class Rate:
+    """A token bucket for each company or holder: it holds the quota of one minute and is refilled within a minute."""
+
+    def __init__(self, name: str, most: int) -> None:
+        self.name = name
+        self.most = most
+        self._levels: dict[UUID, tuple[float, float]] = {}  # by owner: the level of the bucket, and when that was
+
+    def left(self, who: UUID, now: float) -> float:
+        """Return how much may still be recorded now. Less than 1 means that nothing may be."""
+        level, moment = self._levels.get(who, (self.most, now))
+        return min(level + (now - moment) * self.most / MINUTE_S, self.most)
+
+    def spend(self, who: UUID, amount: int, now: float) -> None:
+        """
+        Take an amount out of the bucket, or put it back when it is negative.
+
+        One unit of work may take more than the bucket holds. Its level is then negative, so that the next unit waits
+        longer, but never longer than about a minute.
+        """
+        level = min(max(self.left(who, now) - amount, -self.most), self.most)
+        self._levels.pop(who, None)
+        self._levels[who] = (level, now)
+        if len(self._levels) > MOST_OWNERS:
+            del self._levels[next(iter(self._levels))]
+
+    def wait_s(self, who: UUID, now: float) -> int:
+        """Return the whole seconds until something may be recorded again; 0 when it may be now."""
+        level = self.left(who, now)
+        return 0 if level >= 1 else math.ceil((1 - level) * MINUTE_S / self.most)
+
+    def used(self, now: float) -> dict[UUID, float]:
+        """Return the share of the quota that each company or holder has used up, for those that are remembered."""
+        return {who: 1 - self.left(who, now) / self.most for who in list(self._levels)}
+
+
+Cost = tuple[Rate, UUID, int]  # the rate, whose bucket, and how much is taken out of it
+
+
+class Rates:
+    """The rates of one process: of companies, and of holders of keys. The caller keeps threads apart."""
+
+    def __init__(self, limits: Limits, delivery_bytes: DeliveryBytes | None = None) -> None:
+        self._by_company = _rates(limits, "max_company_events_per_minute", "max_company_bytes_per_minute")
+        self._by_holder = _rates(limits, "max_key_events_per_minute", "max_key_bytes_per_minute")
+        self._delivery_bytes = delivery_bytes
+
+    @property
+    def all(self) -> Sequence[Rate]:
+        """The rates of companies, then those of holders of keys."""
+        return (*self._by_company, *self._by_holder)
+
+    def costs(self, charge: Charge) -> list[Cost]:
+        """
+        Return what a charge takes out of which bucket.
+
+        A company pays for the deliveries that its events cause as well: each adds rows to the read models.
+        """
+        totals: dict[UUID, tuple[int, int]] = {}
+        extra = [0] * len(charge.batch) if self._delivery_bytes is None else self._delivery_bytes(charge)
+        for recorded, size, more in zip(charge.batch, charge.sizes, extra, strict=True):
+            if recorded.company_id is not None:
+                events, total = totals.get(recorded.company_id, (0, 0))
+                totals[recorded.company_id] = (events + 1, total + size + more)
+        costs = [(self._by_company, who, amounts) for who, amounts in totals.items()]
+        if charge.holder is not None:
+            costs.append((self._by_holder, charge.holder, (len(charge.batch), sum(charge.sizes))))
+        return [
+            (rate, who, amount) for rates, who, amounts in costs for rate, amount in zip(rates, amounts, strict=True)
+        ]
+
+    def is_over(self, company_id: UUID, now: float) -> bool:
+        """Return whether a company has used up what it may record in a minute."""
+        return any(rate.wait_s(company_id, now) for rate in self._by_company)
+
+    def is_half_used(self, company_id: UUID, now: float) -> bool:
+        """Return whether a company has used up half of what it may record in a minute."""
+        return any(rate.left(company_id, now) < rate.most * HALF for rate in self._by_company)
+
+    def near(self, now: float) -> dict[str, int]:
+        """Return how many companies or holders of keys are near the quota of a minute, by quota."""
+        return {rate.name: sum(share >= NEAR for share in rate.used(now).values()) for rate in self.all}
+
+
+def check(costs: Sequence[Cost], now: float) -> None:
+    """Raise OverQuota if one of the buckets is empty."""
+    for rate, who, _ in costs:
+        if wait_s := rate.wait_s(who, now):
+            raise OverQuota(rate.name, rate.most, TEXTS[rate.name].format(most=rate.most), wait_s)
+
+
+def _rates(limits: Limits, *names: str) -> tuple[Rate, ...]:
+    return tuple(Rate(name, getattr(limits, name)) for name in names)

@@ -1,0 +1,209 @@
+"""
+How many of each thing there may be, and how many bytes a company may have in the log.
+
+How many there are is counted in the read models, at most every COUNT_AGAIN_S; what this process has added since is put
+on top. Several processes together may overshoot a quota by what they add in that time. What a process adds is reserved
+before it is recorded, so that its own threads do not overshoot.
+"""
+
+import math
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from threading import Lock
+from uuid import UUID
+
+import msgspec
+
+from application.quotas.charge import Charge, TooMany
+from domain.bounds.limits import Limits
+from domain.events import (
+    AgentCreated,
+    AnyEvent,
+    CommentAdded,
+    EndpointCreated,
+    GoalCreated,
+    IssueOpened,
+    KeyIssued,
+    MemberJoined,
+    ProjectCreated,
+    RoutineCreated,
+    TaskCreated,
+    TrajectoryOpened,
+    TriggerCreated,
+)
+from domain.recorded import Unreadable
+
+Count = Callable[[str, UUID, int], int]  # how many things of a quota an owner has; it counts no further than the number
+CountAll = Callable[[str, int], Mapping[UUID, int]]  # the same for all companies that have at least so many
+Additions = Mapping[tuple[str, UUID], int]  # how many things are added, by quota and owner
+
+MOST_COUNTS = 100_000  # that a process remembers; the oldest are forgotten first
+COUNT_AGAIN_S = 10.0  # a count is used for so long
+COUNT_FULL_AGAIN_S = 1.0  # a count that has reached the quota is used for so long
+PROJECTED_S = 2.0  # after so long an addition is most likely in the read models, so a count includes it
+ADDED = 0.01  # the share of a quota after which additions without a caller are counted again
+THINGS: dict[type, tuple[str, str]] = {  # by event, the quota and the things in words
+    RoutineCreated: ("max_company_routines", "routines that are not archived"),
+    TriggerCreated: ("max_company_triggers", "triggers"),
+    IssueOpened: ("max_company_open_issues", "open issues"),
+    TrajectoryOpened: ("max_company_live_trajectories", "trajectories that wait or run"),
+    AgentCreated: ("max_company_agents", "agents that are not terminated"),
+    ProjectCreated: ("max_company_projects", "projects"),
+    GoalCreated: ("max_company_goals", "goals"),
+    MemberJoined: ("max_company_members", "members"),
+    EndpointCreated: ("max_company_endpoints", "webhook endpoints"),
+    TaskCreated: ("max_company_tasks", "tasks"),
+    KeyIssued: ("max_holder_keys", "keys that are neither revoked nor expired"),
+    CommentAdded: ("max_issue_comments", "comments"),
+}
+LOG_BYTES = "max_company_log_bytes"  # what a company keeps on disk, in bytes; it is counted as the others are
+OWNERS = {"max_holder_keys": "holder of keys", "max_issue_comments": "issue"}  # the others belong to the company
+OF_SCHEDULES = ("max_company_open_issues", "max_company_live_trajectories", LOG_BYTES)  # what a firing adds to
+NAMES = (*(name for name, _ in THINGS.values()), LOG_BYTES)
+
+
+class Known(msgspec.Struct):
+    """The last count of the things of one owner, and the things that this process has added since."""
+
+    many: int = 0
+    counted_at: float = -math.inf
+    added: int = 0
+    latest: deque[tuple[float, int]] = msgspec.field(default_factory=deque)  # the recent additions: when, and how many
+
+    @property
+    def now(self) -> int:
+        """How many things there are, by the last count and the additions."""
+        return self.many + self.added
+
+    def add(self, more: int, now: float) -> None:
+        """Note that this process adds so many things, or takes so many back when the number is negative."""
+        self.added += more
+        self.latest.append((now, more))
+        self._forget(now)
+
+    def count(self, many: int, now: float) -> None:
+        """Replace the count by a new one. Additions of the last PROJECTED_S may not be in it, so they stay on top."""
+        self._forget(now)
+        self.many, self.counted_at, self.added = many, now, sum(more for _, more in self.latest)
+
+    def _forget(self, now: float) -> None:
+        while self.latest and self.latest[0][0] <= now - PROJECTED_S:
+            self.latest.popleft()
+
+
+class StandingCounts:
+    """What is known, in one process, of how many things there are."""
+
+    def __init__(
+        self, limits: Limits, clock: Callable[[], float], count: Count | None, count_all: CountAll | None
+    ) -> None:
+        self._limits = limits
+        self._count = count
+        self._count_all = count_all
+        self._clock = clock
+        self._lock = Lock()
+        self._known: dict[tuple[str, UUID], Known] = {}  # by quota and owner
+        self._met: set[str] = set()  # the quotas for which the nearly full companies have been counted
+
+    def additions(self, charge: Charge) -> Additions:
+        """Return how many things a charge adds."""
+        additions: Counter[tuple[str, UUID]] = Counter()
+        for recorded, size in zip(charge.batch, charge.sizes, strict=True):
+            quota = THINGS.get(type(recorded.event))
+            if quota is not None and (who := _owner(recorded.event, recorded.company_id)) is not None:
+                additions[quota[0], who] += 1
+            if recorded.company_id is not None and self._limits.max_company_log_bytes:
+                additions[LOG_BYTES, recorded.company_id] += size
+        return additions
+
+    def count_outdated(self, additions: Additions) -> None:
+        """Count again what a decision on these additions rests on, where the last count is too old for it."""
+        for (quota, who), more in additions.items():
+            with self._lock:
+                known = self._known_of(quota, who)
+                is_full = known.now + more > self._most(quota)
+            if self._clock() - known.counted_at >= (COUNT_FULL_AGAIN_S if is_full else COUNT_AGAIN_S):
+                self._count_again(quota, who, known)
+
+    def check(self, additions: Additions) -> None:
+        """Raise TooMany if there may not be so many more."""
+        for (quota, who), more in additions.items():
+            with self._lock:
+                many = self._known_of(quota, who).now
+            if many + more > (most := self._most(quota)):
+                raise TooMany(quota, most, _text(quota, most))
+
+    def add(self, additions: Additions, sign: int = 1) -> None:
+        """Note that these things are added, or, with a `sign` of -1, that they were not added after all."""
+        with self._lock:
+            now = self._clock()
+            for (quota, who), more in additions.items():
+                self._known_of(quota, who).add(sign * more, now)
+
+    def stops_schedules(self, company_id: UUID) -> bool:
+        """Return whether a company has as much of anything as it may have that a firing adds to."""
+        return any(self._is_full(quota, company_id) for quota in OF_SCHEDULES)
+
+    def _is_full(self, quota: str, who: UUID) -> bool:
+        """
+        Return whether a company has as many things as it may have, without a count for each firing.
+
+        The first call counts all nearly full companies in one query. After that a company is counted again only when
+        this process has added more than the share ADDED of the quota, or, every COUNT_FULL_AGAIN_S, while it is full.
+        """
+        if (most := self._most(quota)) == 0:
+            return False
+        if quota not in self._met:
+            self._meet(quota)
+        with self._lock:
+            known = self._known_of(quota, who)
+            is_full = known.now >= most
+        if (is_full and self._clock() - known.counted_at >= COUNT_FULL_AGAIN_S) or known.added > most * ADDED:
+            self._count_again(quota, who, known)
+        return known.now >= most
+
+    def _meet(self, quota: str) -> None:
+        most = self._most(quota)
+        counts = {} if self._count_all is None else self._count_all(quota, math.floor(most * (1 - ADDED)))
+        with self._lock:
+            for who, many in counts.items():
+                self._known_of(quota, who).count(many, self._clock())
+            self._met.add(quota)
+
+    def _count_again(self, quota: str, who: UUID, known: Known) -> None:
+        many = 0 if self._count is None else self._count(quota, who, self._most(quota))
+        with self._lock:
+            known.count(many, self._clock())
+
+    def _most(self, quota: str) -> int:
+        most: int = getattr(self._limits, quota)
+        return most
+
+    def _known_of(self, quota: str, who: UUID) -> Known:
+        """Return what is known of a quota of an owner. The caller must hold the lock."""
+        known = self._known.setdefault((quota, who), Known())
+        if len(self._known) > MOST_COUNTS:
+            del self._known[next(iter(self._known))]
+        return known
+
+
+def _text(quota: str, most: int) -> str:
+    if quota == LOG_BYTES:
+        return (
+            f"What the company has recorded may take up at most {most} bytes, and nothing of it can be removed: "
+            "ask the operator for more"
+        )
+    things = next(things for name, things in THINGS.values() if name == quota)
+    return (
+        f"The {OWNERS.get(quota, 'company')} may have at most {most} {things}: end some, or ask the operator for more"
+    )
+
+
+def _owner(event: AnyEvent | Unreadable, company_id: UUID | None) -> UUID | None:
+    match event:
+        case KeyIssued():
+            return event.user_id or event.agent_id or event.collection_id
+        case CommentAdded(issue_id=issue_id):
+            return issue_id
+        case _:
+            return company_id
