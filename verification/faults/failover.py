@@ -51,10 +51,10 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
         postgres_proxy.between(pair.primary.socket) as proxy,
         _database(environment, pair, proxy) as database,
         running_system(environment, database, chance) as system,
+        Prober(system) as prober,
     ):
         for role in ("scheduler", "web", "projector"):
             system.start(role)
-        prober = Prober(system)
         with noting_standstill(broken):
             wait_for(lambda: answers(system.port), environment.limit_s)
             wait_for(prober.prepare, environment.limit_s)
@@ -66,13 +66,13 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
                     _cut(proxy)
                     end, failures = time.monotonic() + stray_s, list[str | None]()
                     while time.monotonic() < end:
-                        failures += [prober.make_request(0), prober.make_request(1)]
+                        failures.append(prober.make_request(len(failures)))
                     proxy.server = pair.primary.socket  # what is open to the standby stays open
                 else:
                     pair.primary.crash()
                     time.sleep(chance.uniform(0, 1))
                     proxy.server = pair.standby.socket
-                    failures = [prober.make_request(0), prober.make_request(1)]
+                    failures = [prober.make_request(0)]
                     pair.swap()
                     pair.replicate()
                 began = time.monotonic()
