@@ -40,7 +40,7 @@ PINNED = {
     "idle_session_timeout": "0",  # connections of a pool and those that LISTEN are idle for as long as nothing happens
 }
 MARK = "routines.pinned"  # a setting of our own: it is missing where something on the way has dropped the others
-# What a URL leaves out has these values, whatever PGHOST and the like say.
+# What a URL leaves out has these values, whatever PGHOST and the like say; a service that it names says all of it.
 UNSAID = {"host": "", "hostaddr": "", "port": "5432", "user": "", "dbname": ""}
 TRANSACTION_TIMEOUT_SINCE = 170_000  # the version of Postgres that has transaction_timeout
 REACHING = {  # notices a dead peer within seconds
@@ -159,10 +159,11 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     def parameters(self, url: str) -> dict[str, Any]:
         """Return the arguments with which a connection to this URL is made; `options` of the URL come before ours."""
         named = conninfo_to_dict(url)
+        unsaid = {} if named.get("service") else {name: value for name, value in UNSAID.items() if not named.get(name)}
         settings = {MARK: "on", **PINNED, **self.settings}
         options = [f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in settings.items()]
         return {
-            **{name: value for name, value in UNSAID.items() if not named.get(name)},
+            **unsaid,
             **REACHING,
             "autocommit": True,
             "options": " ".join([str(named.get("options", "")), *options]),

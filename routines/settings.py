@@ -21,6 +21,7 @@ URL_VARIABLE, KEY_VARIABLE = PREFIX + "DATABASE_URL", PREFIX + "KEY_FILE"
 BASE_URL = re.compile(r"https?://([\w.-]+|\[[\da-fA-F:.]+\])(:(\d{1,5}))?(/[\w.~%-]+)*/?", re.ASCII)
 MAX_PORT = 65535
 QUOTED = 60  # characters of a wrong value that its error quotes
+OF_LIBPQ = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE"}
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,13 +70,16 @@ def from_env(env: Mapping[str, str]) -> Settings:
     bounds = _values(env, Limits)
     settings = msgspec.convert({**_values(env, Settings), "limits": bounds}, Settings)
     try:
-        host = conninfo_to_dict(settings.database_url).get("host")
+        named = conninfo_to_dict(settings.database_url)
     except psycopg.ProgrammingError:
         raise BadSetting(
             f"{URL_VARIABLE} is not the URL of a Postgres database"
         ) from None  # its message would quote the password
-    if "@" in str(host):  # the end of an unescaped password, which an error would show as a host that is not found
+    if "@" in str(
+        named.get("host")
+    ):  # the end of an unescaped password, which an error would show as a host that is not found
         raise BadSetting(f"{URL_VARIABLE} has more than one @: write the one in the password as %40")
+    _refuse_doubt(named, env)
     if settings.public_url is not None and not _is_base_url(settings.public_url):
         raise BadSetting(  # without the value, which may hold a password
             f"{PREFIX}PUBLIC_URL must be an address like https://routines.example.org or https://example.org/routines"
@@ -95,6 +99,15 @@ def describe_database(url: str) -> str:
 def _is_base_url(text: str) -> bool:
     match = BASE_URL.fullmatch(text)
     return match is not None and int(match[3] or 0) <= MAX_PORT
+
+
+def _refuse_doubt(named: Mapping[str, Any], env: Mapping[str, str]) -> None:
+    """Raise BadSetting where the URL leaves open what a variable of libpq says: which of them was meant is not clear."""
+    for name, variable in OF_LIBPQ.items():
+        if env.get(variable) and not named.get(name) and not named.get("service"):
+            raise BadSetting(
+                f"{URL_VARIABLE} names no {name}, and {variable} is set, which is not used: write it into the URL"
+            )
 
 
 def _proxies(text: str | None) -> tuple[Network, ...]:

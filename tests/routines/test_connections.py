@@ -131,6 +131,10 @@ def test_what_the_shell_says_of_another_postgres_is_not_asked(postgres, admin_ur
     assert postgres.start().endswith("port=5432")
 
 
+def test_what_a_service_says_is_left_to_it():
+    assert not {"host", "port", "user", "dbname"} & Profile().parameters("postgresql://?service=routines").keys()
+
+
 def taken(pool, many):
     """So many connections, which were taken at once and given back together."""
     with ExitStack() as stack:

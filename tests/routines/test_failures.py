@@ -110,7 +110,9 @@ def test_a_login_without_the_rights(says, admin_url):
     url = admin_url.replace("postgres@", "routines_auditor@")
 
     of_service = [name for name in COMMANDS if name not in ("init", *AUDITS)]
-    assert {} == says(url, of_service, "routines_auditor may not act as routines_service", "take a login of the service")
+    assert {} == says(
+        url, of_service, "routines_auditor may not act as routines_service", "take a login of the service"
+    )
     with psycopg.connect(admin_url, autocommit=True) as conn:
         conn.execute("UPDATE log.migrations SET sha256 = 'older', program = '0.0.1' WHERE number = 0")
     assert {} == says(url, ["init"], "may not prepare this database", "owner first")

@@ -94,6 +94,28 @@ def test_a_malformed_url_is_refused_without_its_password():
     assert refused.value.__cause__ is None
 
 
+@pytest.mark.parametrize(
+    ("url", "variable", "part"),
+    [
+        ("postgresql://me@db/routines", "PGPORT", "port"),
+        ("postgresql://me@:5432/routines", "PGHOST", "host"),
+        ("host=db port=5432 dbname=routines", "PGUSER", "user"),
+        ("postgresql://me@db:5432", "PGDATABASE", "dbname"),
+    ],
+)
+def test_a_url_that_leaves_open_what_the_shell_says_is_refused(url: str, variable: str, part: str):
+    """Neither the one nor the other is taken in silence."""
+    with pytest.raises(BadSetting, match=f"names no {part}, and {variable} is set"):
+        from_env({"ROUTINES_DATABASE_URL": url, variable: "other"})
+
+
+def test_a_url_that_says_everything_does_not_heed_the_shell():
+    others = dict.fromkeys(("PGHOST", "PGPORT", "PGUSER", "PGDATABASE"), "other")
+
+    for url in ("postgresql://me@db:5432/routines", "postgresql://?service=routines"):
+        assert url == from_env({"ROUTINES_DATABASE_URL": url, **others}).database_url
+
+
 def test_the_trusted_proxies_are_addresses_and_networks():
     given = {"ROUTINES_DATABASE_URL": URL, "ROUTINES_TRUSTED_PROXIES": "10.0.0.7, 192.168.3.0/24,2001:db8::1"}
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
+from typing import Self
 from uuid import uuid4
 
 import httpx
@@ -29,10 +30,10 @@ from verification.faults.postgres_proxy import Action, Link, Message, Proxy
 
 RECOVERY_S = 5.0
 KERNEL_S = 10.0  # after which a connection on which nothing is acknowledged has ended: routines/connections.py
-DUE_IN = timedelta(seconds=0.5)
+UNTIL_DUE = timedelta(seconds=0.5)
 REQUESTS = 20  # after each poison
 FIRED = "SELECT count(*) FROM log.events WHERE name = 'run.fired' AND convert_from(body, 'UTF8') LIKE %s"
-OURS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND usename = 'routines_service'"
+OURS = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = current_database() AND usename = 'routines_service'"
 
 
 class Silence:
@@ -46,27 +47,36 @@ class Silence:
 
 
 class Prober:
-    """Makes one request after the other, by turns reads and manual runs, each run with a key of its own."""
+    """
+    Makes one request after the other, by turns reads and manual runs, each run with a key of its own.
+
+    The reads do not wait for the read models, so that only connections of the web process are judged.
+    """
 
     def __init__(self, system: RunningSystem) -> None:
         self._system = system
-        self._http = httpx.Client(
-            base_url=f"http://127.0.0.1:{system.port}/api",
-            headers={"Authorization": f"Bearer {system.token}"},
-            timeout=30,
-        )
+        headers = {"Authorization": f"Bearer {system.token}", "X-Routines-Consistency": "eventual"}
+        self._http = httpx.Client(base_url=f"http://127.0.0.1:{system.port}/api", headers=headers, timeout=30)
         self.routine_id = ""
         self.keys: list[oracle.Key] = []
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
     def prepare(self) -> bool:
-        """Whether there is a routine to be run."""
+        """Whether there is a routine to be run, which the read models show."""
+        if self.routine_id:
+            return self._http.get(f"/routines/{self.routine_id}").is_success
         company = self._system.company_fixture
         body = {"title": "Probe", "assigneeAgentId": str(company.agent_id), "concurrencyPolicy": "always_enqueue"}
         answer = self._http.post(f"/companies/{company.company_id}/routines", json=body)
-        self.routine_id = answer.json().get("id", "")
-        return answer.is_success
+        self.routine_id = answer.json()["id"] if answer.is_success else ""
+        return False
 
-    def ask(self, number: int) -> str | None:
+    def make_request(self, number: int) -> str | None:
         """What is wrong with the answer; `refused` if it says to come again."""
         if number % 2:
             answer = self._http.get(f"/routines/{self.routine_id}")
@@ -85,10 +95,9 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
     slowest_s, poisons, recovery_s = 0.0, 0, size(full=RECOVERY_S, short=RECOVERY_S, brief=environment.limit_s)
     with environment.database() as database, postgres_proxy.between(environment.socket) as proxy:
         url = proxy.url("routines_service", database.name)
-        with running_system(environment, database, chance, url) as system:
+        with running_system(environment, database, chance, url) as system, Prober(system) as prober:
             for role in ("scheduler", "web", "projector"):
                 system.start(role)
-            prober = Prober(system)
             with noting_standstill(broken):
                 wait_for(lambda: answers(system.port), environment.limit_s)
                 wait_for(prober.prepare, environment.limit_s)
@@ -96,15 +105,15 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
                     system.company_fixture.late(3, MINUTES)
                     poison, may_refuse = POISONS[name]
                     with poison(database, proxy):
-                        said = [prober.ask(number) for number in range(4)] if may_refuse else []
+                        failures = [prober.make_request(number) for number in range(2)] if may_refuse else []
                     began = time.monotonic()
                     if may_refuse:
-                        wait_for(lambda: not prober.ask(0) and not prober.ask(1), environment.limit_s)
+                        wait_for(lambda: not prober.make_request(0) and not prober.make_request(1), environment.limit_s)
                         slowest_s = max(slowest_s, time.monotonic() - began)
-                        said = [text for text in said if text != "refused"]
-                    said += [prober.ask(number) for number in range(REQUESTS)]
-                    broken += [f"{name}: {text}" for text in said if text]
-                    fires(system, recovery_s)
+                        failures = [text for text in failures if text != "refused"]
+                    failures += [prober.make_request(number) for number in range(REQUESTS)]
+                    broken += [f"{name}: {text}" for text in failures if text]
+                    wait_until_fired(system, recovery_s)
                     poisons += 1
                     progress(f"{poisons} poisons, slowest recovery {slowest_s:.1f} s")
             broken += [f"requests failed for {slowest_s:.1f} s after a poison"] * (slowest_s > recovery_s)
@@ -114,35 +123,35 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
             return [outcome]
 
 
-def fires(system: RunningSystem, limit_s: float) -> None:
+def wait_until_fired(system: RunningSystem, limit_s: float) -> None:
     """Return when a schedule that has just come due is settled. Raises TimeoutError."""
-    moment = system.company_fixture.system.clock() + DUE_IN
+    moment = system.company_fixture.system.clock() + UNTIL_DUE
     (trigger_id,) = system.company_fixture.once([moment])
     with system.database.auditor() as log:
         wait_for(lambda: log.execute(FIRED, (f'%"{trigger_id}"%',)).fetchone() == (1,), limit_s)
 
 
 @contextmanager
-def terminate(database: Database, _proxy: Proxy) -> Iterator[None]:
+def terminate_sessions(database: Database, _proxy: Proxy) -> Iterator[None]:
     with database.superuser() as conn:
         conn.execute(OURS)
     yield
 
 
 @contextmanager
-def idle(database: Database, proxy: Proxy) -> Iterator[None]:
+def limit_idle_time(database: Database, proxy: Proxy) -> Iterator[None]:
     set_to = SQL("ALTER DATABASE {} SET idle_session_timeout = {}")
     with database.superuser() as conn:
         conn.execute("SET idle_session_timeout = 0")
         conn.execute(set_to.format(Identifier(database.name), "1s"))
-        with terminate(database, proxy):
+        with terminate_sessions(database, proxy):
             time.sleep(2)
         yield
         conn.execute(set_to.format(Identifier(database.name), 0))
 
 
 @contextmanager
-def silence(_database: Database, proxy: Proxy) -> Iterator[None]:
+def silence_links(_database: Database, proxy: Proxy) -> Iterator[None]:
     """Until the kernel notices, as it does by tcp_user_timeout; the sockets here have no such thing."""
 
     def notice() -> None:
@@ -157,7 +166,7 @@ def silence(_database: Database, proxy: Proxy) -> Iterator[None]:
 
 
 @contextmanager
-def read_only(database: Database, _proxy: Proxy) -> Iterator[None]:
+def refuse_writes(database: Database, _proxy: Proxy) -> Iterator[None]:
     with database.superuser() as conn:
         conn.execute("SET default_transaction_read_only = off")
         try:
@@ -171,8 +180,8 @@ def read_only(database: Database, _proxy: Proxy) -> Iterator[None]:
 
 Poison = Callable[[Database, Proxy], AbstractContextManager[None]]
 POISONS: dict[str, tuple[Poison, bool]] = {  # and whether requests may be refused meanwhile
-    "terminate": (terminate, False),
-    "idle": (idle, False),
-    "silence": (silence, True),
-    "read-only": (read_only, True),
+    "terminate": (terminate_sessions, False),
+    "idle": (limit_idle_time, False),
+    "silence": (silence_links, True),
+    "read-only": (refuse_writes, True),
 }

@@ -21,6 +21,7 @@ from uuid import uuid4
 import httpx
 import psycopg
 import structlog
+from msgspec.structs import replace
 
 from domain.values import TriggerSettings
 from processes import projector as projectors
@@ -28,7 +29,7 @@ from processes.projector import Projector
 from processes.scheduler.scheduler import Scheduler
 from projections import catalogue
 from projections.engine import positions
-from routines import bootstrap, clock, migrations
+from routines import bootstrap, clock
 from routines.settings import Settings
 from verification.faults import oracle, postgres_proxy
 from verification.faults.campaign import Outcome, Progress, Size
@@ -40,12 +41,12 @@ from web.app import create_app
 from web.http.backend import Backend
 
 MODES = {"before": Action.CUT_BEFORE, "after": Action.CUT_AFTER, "silence": Action.SILENCE}
-LIMITS = {  # of the service, shorter; its transaction_timeout is the role's (routines/migrations.py)
+LIMITS = {  # of the service, shorter
     "lock_timeout": "200ms",
     "idle_in_transaction_session_timeout": "200ms",
-    "transaction_timeout": "400ms",
     "statement_timeout": "2s",
 }
+TRANSACTION_LIMIT = "400ms"
 TRIES = 10
 ENOUGH = 5  # wrong cases, after which the rest of a kind is left out
 SILENCE_S = 3.0  # how long a second client may need beside a silent one
@@ -261,6 +262,10 @@ def _until_done(case: Case, side: Side, done: threading.Event) -> None:
 @contextmanager
 def _short_limits() -> Iterator[None]:
     """Of the service, but shorter; and a clock that is asked each time, so that each firing sends the same messages."""
-    shorter = patch.object(bootstrap, "LIMITS", migrations.LIMITS | LIMITS)
+    deciding, folding = (
+        replace(profile, settings={**profile.settings, **LIMITS}, transaction_timeout=TRANSACTION_LIMIT)
+        for profile in (bootstrap.DECIDING, bootstrap.FOLDING)
+    )
+    shorter = patch.multiple(bootstrap, DECIDING=deciding, FOLDING=folding)
     with shorter, patch.object(clock, "MAX_AGE_S", 0.0), structlog.testing.capture_logs():
         yield

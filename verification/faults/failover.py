@@ -21,7 +21,7 @@ from routines import bootstrap
 from routines.roles import SERVICE
 from verification.faults import postgres_proxy
 from verification.faults.campaign import Outcome, Progress, Size, noting_standstill
-from verification.faults.connections import Prober, fires
+from verification.faults.connections import Prober, wait_until_fired
 from verification.faults.environment import Database, Environment, wait_for
 from verification.faults.kill import MINUTES, answers, finish, running_system
 from verification.faults.postgres_proxy import Proxy
@@ -51,10 +51,10 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
         postgres_proxy.between(pair.primary.socket) as proxy,
         _database(environment, pair, proxy) as database,
         running_system(environment, database, chance) as system,
+        Prober(system) as prober,
     ):
         for role in ("scheduler", "web", "projector"):
             system.start(role)
-        prober = Prober(system)
         with noting_standstill(broken):
             wait_for(lambda: answers(system.port), environment.limit_s)
             wait_for(prober.prepare, environment.limit_s)
@@ -62,23 +62,24 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
                 system.company_fixture.late(3, MINUTES)
                 time.sleep(chance.uniform(0, 0.2))
                 if number % 2:
-                    _lead_to(proxy, pair.standby.socket)
-                    end, said = time.monotonic() + stray_s, list[str | None]()
+                    proxy.server = pair.standby.socket
+                    _cut(proxy)
+                    end, failures = time.monotonic() + stray_s, list[str | None]()
                     while time.monotonic() < end:
-                        said += [prober.ask(0), prober.ask(1)]
-                    _lead_to(proxy, pair.primary.socket)
+                        failures.append(prober.make_request(len(failures)))
+                    proxy.server = pair.primary.socket  # what is open to the standby stays open
                 else:
-                    pair.primary.end()
+                    pair.primary.crash()
                     time.sleep(chance.uniform(0, 1))
-                    _lead_to(proxy, pair.standby.socket)
-                    said = [prober.ask(0), prober.ask(1)]
+                    proxy.server = pair.standby.socket
+                    failures = [prober.make_request(0)]
                     pair.swap()
                     pair.replicate()
                 began = time.monotonic()
-                wait_for(lambda: not prober.ask(0) and not prober.ask(1), environment.limit_s)
-                fires(system, recovery_s)
+                wait_for(lambda: not prober.make_request(0) and not prober.make_request(1), environment.limit_s)
+                wait_until_fired(system, recovery_s)
                 slowest_s = max(slowest_s, time.monotonic() - began)
-                broken += [text for text in said if text not in (None, "refused")]
+                broken += [text for text in failures if text not in (None, "refused")]
                 progress(f"{number + 1} times, slowest return {slowest_s:.1f} s")
         broken += [f"something stood still for {slowest_s:.1f} s"] * (slowest_s > recovery_s)
         system.client.answered += prober.keys
@@ -91,8 +92,7 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
         return [outcome]
 
 
-def _lead_to(proxy: Proxy, server: Path) -> None:
-    proxy.server = server
+def _cut(proxy: Proxy) -> None:
     for link in proxy.links:
         link.cut()
 

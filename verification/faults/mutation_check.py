@@ -2,10 +2,11 @@
 Do the campaigns bite? Each break here takes away one thing that the promise rests on; then a campaign must fail.
 
     .venv/bin/python -m verification.faults.mutation_check                 all of them
-    .venv/bin/python -m verification.faults.mutation_check key             one of: key, transaction, gap
+    .venv/bin/python -m verification.faults.mutation_check key             one of: key, transaction, gap, session
 
 * key           a stream may have a version twice: the unique key of log.events is dropped
 * transaction   the events of a firing are appended one by one, each in a transaction of its own
+* session       connections may be to a standby, are not verified, and are kept when they are read-only
 * gap           positions come from a sequence, taken without the lock on the head: as in most event stores
 
 Everything happens on scratch databases. Ends with 1 if a break goes unnoticed.
@@ -23,7 +24,7 @@ from typing import Any
 
 from psycopg.sql import SQL
 
-from verification.faults import kill, lostanswer
+from verification.faults import failover, kill, lostanswer
 from verification.faults.campaign import Campaign, Size
 from verification.faults.environment import Database, Environment, open_environment, tidy_when_terminated
 
@@ -63,18 +64,28 @@ def gap(environment: Environment) -> Iterator[None]:
 
 @contextmanager
 def transaction(environment: Environment) -> Iterator[None]:
-    """In every process that is started: Python runs sitecustomize at its start."""
-    environment.directory.joinpath("sitecustomize.py").write_text(
-        "from verification.faults import one_by_one\none_by_one.install()\n"
-    )
-    environment.env["PYTHONPATH"] = f"{environment.directory}{os.pathsep}{Path(__file__).parents[2]}"
+    _install(environment, "one_by_one")
     yield
+
+
+@contextmanager
+def session(environment: Environment) -> Iterator[None]:
+    _install(environment, "any_session")
+    yield
+
+
+def _install(environment: Environment, name: str) -> None:
+    """Break every process that is started: Python runs sitecustomize at its start."""
+    text = f"from verification.faults import {name}\n{name}.install()\n"
+    environment.directory.joinpath("sitecustomize.py").write_text(text)
+    environment.env["PYTHONPATH"] = f"{environment.directory}{os.pathsep}{Path(__file__).parents[2]}"
 
 
 BREAKS: dict[str, tuple[Callable[[Environment], Any], str, Campaign]] = {
     "key": (key, "lostanswer", lostanswer.run),
     "transaction": (transaction, "kill", kill.run),
     "gap": (gap, "kill", kill.run),
+    "session": (session, "failover", failover.run),
 }
 
 

@@ -53,10 +53,10 @@ class Server:
     def superuser(self) -> psycopg.Connection[Any]:
         return psycopg.connect(self.url("postgres", "postgres"), autocommit=True)
 
-    def make(self) -> None:
+    def init(self) -> None:
         self._run("initdb", "-D", self._data, "-U", "postgres", "--auth=trust", "-E", "UTF8", "--no-locale")
 
-    def copy(self, primary: "Server") -> None:
+    def become_standby_of(self, primary: "Server") -> None:
         """Become a standby of the primary, whatever was here before."""
         shutil.rmtree(self._data, ignore_errors=True)
         self._run("pg_basebackup", "-D", self._data, "-d", primary.url("postgres", "postgres"), "-c", "fast")
@@ -74,7 +74,7 @@ class Server:
             )
         wait_for(self._answers)
 
-    def end(self) -> None:
+    def crash(self) -> None:
         """End at once, as by a crash of the machine, but for what the operating system has not written yet."""
         if self._process is not None:
             self._process.send_signal(signal.SIGQUIT)
@@ -109,12 +109,12 @@ class Pair:
         return self.primary.url(user, dbname)
 
     def start(self) -> None:
-        self.primary.make()
+        self.primary.init()
         self.primary.start()
         self.replicate()
 
     def replicate(self) -> None:
-        self.standby.copy(self.primary)
+        self.standby.become_standby_of(self.primary)
         with self.primary.superuser() as conn:
             wait_for(lambda: conn.execute(IN_STEP).fetchone() == (1,))
 
@@ -125,7 +125,7 @@ class Pair:
 
     def end(self) -> None:
         for server in (self.primary, self.standby):
-            server.end()
+            server.crash()
 
 
 @contextmanager
