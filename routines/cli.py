@@ -114,11 +114,11 @@ def init() -> None:
     Prepare the database of ROUTINES_DATABASE_URL: roles, event log, read models, first board token.
 
     The database user must be allowed to create roles; this is needed once per version, and after a restore: what a dump
-    does not hold (roles, owners, rights) is made whole. The first time, the command
-    prints the token of the first board user. It brings a database of an older version to this version, and does not
-    touch one that a newer version has written. If this version stores a read model differently, its projector rebuilds
-    that model and the old rows are shown meanwhile: see docs/upgrading.md. If ROUTINES_KEY_FILE names a file that does
-    not exist, the command makes it: see `routines secrets --help`.
+    does not hold (roles, owners, rights) is made whole. The first time, the command prints the token of the first board
+    user. It brings a database of an older version to this version, and does not touch one that a newer version has
+    written. If this version stores a read model differently, its projector rebuilds that model and the old rows are
+    shown meanwhile: see docs/upgrading.md. If ROUTINES_KEY_FILE names a file that does not exist, the command makes it:
+    see `routines secrets --help`.
     """
     settings = entry.settings()
     outdated = bootstrap.prepare(settings)
