@@ -164,7 +164,7 @@ def assert_whole(url, lost):
 def test_a_dump_in_a_new_server_without_the_roles_is_made_whole(lost, new_server, options):
     url = restore(lost.dump, new_server, "restored", *options)
 
-    assert_not_ready(url, "web", "scheduler", "projector", "delivery", "log", "quotas")
+    assert_not_ready(url, "web", "scheduler", "projector", "delivery", "quotas")
     assert_whole(url, lost)
 
 
