@@ -36,6 +36,8 @@ from routines.local.up import up as supervise
 from routines.settings import KEY_VARIABLE, URL_VARIABLE, BadSetting, Settings, from_env
 from routines.worker.cli import worker
 
+OWN_DATABASE = "postgresql://routines@localhost:5432/routines"  # stands for that of `routines up` until it has started
+
 
 @click.group(cls=failures.Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="routines", prog_name="routines")
@@ -86,9 +88,7 @@ def up(data_dir: Path, host: str, port: int, *, allow_private_targets: bool) -> 
     """
     database_url, key_file = os.environ.get(URL_VARIABLE), os.environ.get(KEY_VARIABLE) or str(Place(data_dir).keys)
     try:
-        settings = from_env(
-            {**os.environ, URL_VARIABLE: database_url or "postgresql://"}
-        )  # our own database is yet to start
+        settings = from_env({**os.environ, URL_VARIABLE: database_url or OWN_DATABASE})
     except BadSetting as error:
         raise terminal.Trouble(str(error)) from error
     sys.exit(
@@ -139,12 +139,12 @@ def init() -> None:
     """
     Prepare the database of ROUTINES_DATABASE_URL: roles, event log, read models, first board token.
 
-    The database user must be allowed to create roles; this is needed once per version. The first time, the command
-    prints the token of the first board user. It brings a database of an older version to this version, and does not
-    touch one that a newer version has written. If this version stores a read model differently, its projector rebuilds
-    that model and the old rows are shown meanwhile: see docs/upgrading.md. If ROUTINES_KEY_FILE names a file that does
-    not exist, the command makes it, unless secrets in the database need the one that is missing: see `routines secrets
-    --help`.
+    The database user must be allowed to create roles; this is needed once per version, and after a restore: what a dump
+    does not hold (roles, owners, rights) is made whole. The first time, the command prints the token of the first board
+    user. It brings a database of an older version to this version, and does not touch one that a newer version has
+    written. If this version stores a read model differently, its projector rebuilds that model and the old rows are
+    shown meanwhile: see docs/upgrading.md. If ROUTINES_KEY_FILE names a file that does not exist, the command makes it,
+    unless secrets in the database need the one that is missing: see `routines secrets --help`.
     """
     settings = entry.settings()
     outdated = bootstrap.prepare(settings)

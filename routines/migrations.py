@@ -118,7 +118,8 @@ def migrate(url: str, migrations: Sequence[Migration] | None = None) -> None:
             plan = _plan(_applied(conn), migrations)
             prerequisites.refuse_other_installation(conn, url)
             prerequisites.refuse_unfinished_restore(conn)
-            if not plan.migrations and plan.functions is None and _is_whole(conn):
+            is_ready = not plan.migrations and plan.functions is None and _is_whole(conn)
+            if is_ready and roles.may_become(conn, SERVICE):
                 return
             roles.make(conn, _limits(conn))
             with _as_owner(conn):

@@ -6,9 +6,11 @@ roles are missing, it leaves everything to whoever restored it, and nobody else 
 what a right allows stands in the migrations and in `application/event_store/log.sql`, which is applied again then.
 """
 
+from contextlib import suppress
 from typing import Any
 
 import psycopg
+from psycopg.errors import InsufficientPrivilege
 from psycopg.sql import SQL, Identifier
 
 OWNER, SERVICE, AUDITOR = "routines_owner", "routines_service", "routines_auditor"
@@ -93,12 +95,13 @@ def make(conn: Connection, limits: dict[str, str]) -> None:
 
 
 def _limit(conn: Connection, limits: dict[str, str]) -> None:
-    """Give the sessions of the service these settings, unless they have them."""
+    """Give the sessions of the service these settings, unless they have them or the login may not alter the role."""
     row = conn.execute("SELECT coalesce(rolconfig, '{}') FROM pg_roles WHERE rolname = %s", (SERVICE,)).fetchone()
     present = row[0] if row else []
-    for name, value in limits.items():
-        if f"{name}={value}" not in present:
-            conn.execute(SQL("ALTER ROLE {} SET {} = {}").format(Identifier(SERVICE), Identifier(name), value))
+    with suppress(InsufficientPrivilege):  # our processes set them by themselves; others who log in as it would not
+        for name, value in limits.items():
+            if f"{name}={value}" not in present:
+                conn.execute(SQL("ALTER ROLE {} SET {} = {}").format(Identifier(SERVICE), Identifier(name), value))
 
 
 def _is(conn: Connection, query: str, values: Any) -> bool:

@@ -1,6 +1,7 @@
 """`routines init` on what a restore, a killed `init` or another installation has left in a server."""
 
 import contextlib
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,14 +141,15 @@ def make(server, name, encoding="UTF8", owner="postgres"):
     return server.url(owner, name)
 
 
-def assert_whole(url, lost, service=None):
+def assert_whole(url, lost):
     """After `init` everything is as in a new installation, nothing is lost, and every occurrence fires once."""
     assert (0, "The database is ready.") == first_line(url, "init")
     assert structure(lost.url) == structure(url)
-    verdict = fire(service or url.replace("postgres@", "routines_service@"))
+    service, auditor = (re.sub("//[a-z]+@", f"//routines_{name}@", url) for name in ("service", "auditor"))
+    verdict = fire(service)
     assert (0, 2 * SCHEDULES * MINUTES) == (verdict.faults, verdict.occurrences), verdict
-    assert 0 == run(url.replace("postgres@", "routines_auditor@"), "audit", "chain")[0]
-    with psycopg.connect(url.replace("postgres@", "routines_service@"), autocommit=True) as conn:
+    assert 0 == run(auditor, "audit", "chain")[0]
+    with psycopg.connect(service, autocommit=True) as conn:
         assert (1,) == conn.execute("SELECT count(*) FROM vault.secrets").fetchone()
     with bootstrap.connect(Settings(database_url=url)) as conn:
         states = positions.status(conn)
@@ -164,6 +166,28 @@ def test_a_dump_in_a_new_server_without_the_roles_is_made_whole(lost, new_server
 
     assert_not_ready(url, "web", "scheduler", "projector", "delivery", "quotas")
     assert_whole(url, lost)
+
+
+def test_the_owner_of_a_database_restores_and_prepares_it_without_being_a_superuser(lost, new_server):
+    landlords(new_server, "landlord")
+    url = new_server.url("landlord", "house_of_landlord")
+    restore_into(lost, url, "--no-owner", "--no-acl")
+
+    assert_whole(url, lost)
+
+
+def test_a_login_that_may_not_create_roles_prepares_a_database_with_roles_that_somebody_has_made(lost, new_server):
+    url = new_server.url("landlord", "house_of_landlord")
+    landlords(new_server, "landlord")
+    execute(
+        new_server.url("postgres", "postgres"),
+        "ALTER ROLE landlord NOCREATEROLE",
+        *(f"CREATE ROLE {role} {kind}" for role, kind in roles.KINDS.items()),
+        "GRANT routines_owner, routines_service TO landlord",
+    )
+
+    assert "Board token" in run(url, "init")[1]
+    assert structure(lost.url) == structure(url)
 
 
 def test_a_dump_in_a_new_server_with_the_roles_is_made_whole(lost, new_server):

@@ -172,9 +172,8 @@ def _go_on(
 ) -> Outcome:
     """Restore, prepare, work on, and judge. With no root the copy is in the server where the lost database was."""
     server = environment.postgres if root is None else LocalPostgres(root)
-    if root is not None:
-        server.start()
     try:
+        server.start()
         return _judge(environment, lost, name, server, way(server))
     finally:
         if root is not None:
