@@ -252,7 +252,8 @@ class UnitOfWork:
         Record everything or nothing, and return the position of the log that is reached. Raises IntegrityError.
 
         New secrets go into the vault before the events are recorded, and old ones out of it after, so that an event
-        never names a secret that is not there. A crash in between leaves a secret in the vault that no event names.
+        never names a secret that is not there. A crash in between, or a database that fails then, leaves a secret in the
+        vault that no event names; what is recorded is not answered as if it had failed.
         """
         if not self._batch:
             return self.store.head()
@@ -263,10 +264,10 @@ class UnitOfWork:
             position = self.store.append(self._batch, guards, self._stored)
         except IntegrityError:
             if self._kept:
-                self._open_vault.drop([secret_record.id for secret_record in self._kept])
+                self._open_vault.discard([secret_record.id for secret_record in self._kept])
             raise
         if self._dropped:
-            self._open_vault.drop(self._dropped)
+            self._open_vault.discard(self._dropped)
         return position
 
     def charge(self) -> Charge:

@@ -7,13 +7,14 @@ check a signature, is stored encrypted and bound to its record: copied to anothe
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from threading import Lock
 from typing import Any
 from uuid import UUID
 
 import psycopg
 from cryptography.exceptions import InvalidTag
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolTimeout
 
 from application.secrets.key_ring import CannotRetire, KeyRing, VaultClosed
 from domain.values import Value
@@ -84,6 +85,11 @@ class Vault:
         with self._turn:
             for id_ in ids:
                 self._opened.pop(id_, None)
+
+    def discard(self, ids: Sequence[UUID]) -> None:
+        """Drop secrets that no event needs any more; if the database fails, they stay, and no event names them."""
+        with suppress(psycopg.Error, PoolTimeout):
+            self.drop(ids)
 
     def open(self, ids: Sequence[UUID]) -> dict[UUID, Secret]:
         """
