@@ -9,7 +9,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import msgspec
 import psycopg
 from litestar import Response
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolTimeout
 
 from application.access import Caller, Principal
 from application.event_store.unit_of_work import UnitOfWork
@@ -32,6 +32,11 @@ POSITION_HEADER = "X-Routines-Position"
 READ_MODELS = {model.name: model for model in catalogue.ALL}
 # The errors of reading rows that another version wrote: a column or a table is missing, or a document lacks fields.
 ROWS_OF_ANOTHER_VERSION = (psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedTable, msgspec.ValidationError)
+UNREADABLE = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    PoolTimeout,
+)  # the database cannot be read at the moment
 MOMENT_S = 0.25  # how long any request may wait for a read model
 MOST_LONG_WAITS = 6  # requests of one process that may wait longer than MOMENT_S for a read model
 MOST_LONG_WAITS_OF_TENANT = 3  # so that a tenant who keeps the read models busy leaves room for others to wait
@@ -180,13 +185,22 @@ class Changed(msgspec.Struct):
     position: int
 
     def read(self, read: Callable[[Connection], T]) -> T:
-        """Return what `read` finds once the models show the change. Raise Lagging, which says that it is recorded."""
+        """
+        Return what `read` finds once the models show the change.
+
+        Raise Lagging, which says that it is recorded, also when the database cannot be read any more: no client may be
+        told to try again.
+        """
         try:
             with self.backend.consistent_read(*self.models, position=self.position) as conn:
                 return read(conn)
         except Lagging as error:
             error.recorded = self.position
             raise
+        except UNREADABLE as error:
+            lagging = Lagging(self.models, 1)
+            lagging.recorded = self.position
+            raise lagging from error
 
     def answer(self, read: Callable[[Connection], T | None], status: int = 200) -> Response[T]:
         """Return the resource as it is now, with the log position in a header. Raise NotFound if it is deleted."""
