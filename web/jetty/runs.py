@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from uuid import UUID
 
 from litestar import Controller, Response
@@ -14,9 +15,10 @@ from application.use_cases.jetty import collections
 from application.use_cases.jetty import trajectories as use_cases
 from application.use_cases.names import TaskPath
 from domain.jetty.trajectory import LIVE
+from projections.engine.positions import Lagging
 from projections.jetty import trajectories
 from projections.jetty.responses import Trajectory
-from web.http.backend import Backend
+from web.http.backend import UNREADABLE, Backend
 from web.http.media_types import FORMS, JSON
 from web.jetty.requests import JettyRequest
 from web.jetty.responses import WorkflowResponse, started
@@ -89,9 +91,14 @@ def _started(backend: Backend, caller: Caller, task_path: TaskPath, body: RunCre
 
 
 def _shown(backend: Backend, trajectory_id: UUID) -> Trajectory | None:
-    """Return the trajectory as the read model shows it now, without waiting for the model: the caller polls."""
-    with backend.consistent_read(*MODELS, eventual=True) as conn:
+    """
+    Return the trajectory as the read model shows it now, without waiting for the model: the caller polls.
+
+    Returns None while it cannot be read: the call has started, so its client must not be told to try again.
+    """
+    with suppress(Lagging, *UNREADABLE), backend.consistent_read(*MODELS, eventual=True) as conn:
         return trajectories.one(conn, trajectory_id)
+    return None
 
 
 async def _end_of(request: JettyRequest, look: Callable[[], Awaitable[Trajectory | None]]) -> Trajectory | None:
