@@ -10,10 +10,10 @@ from psycopg_pool import PoolTimeout
 
 from domain.bounds.limits import Limits
 from projections.engine.positions import Lagging
+from projections.jetty import trajectories as read_model
 from tests.waiting import wait_for
 from tests.web.jetty.conftest import ECHO, WORKFLOW, Jetty
 from tests.web.served import further
-from web.jetty import runs
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def trajectories(jetty, task):
 
 
 def test_a_database_that_cannot_be_read_for_a_moment_is_waited_for(jetty, monkeypatch):
-    task, read = jetty.task(workflow=ECHO), runs.trajectories.one
+    task, read = jetty.task(workflow=ECHO), read_model.one
     troubles = [psycopg.errors.DiskFull(), PoolTimeout(), Lagging(["trajectories"], 1)]
 
     def one(*arguments):
@@ -57,7 +57,7 @@ def test_a_database_that_cannot_be_read_for_a_moment_is_waited_for(jetty, monkey
             raise troubles.pop()
         return read(*arguments)
 
-    monkeypatch.setattr(runs.trajectories, "one", one)
+    monkeypatch.setattr(read_model, "one", one)
     answer = jetty.request("POST", f"/run-sync/{jetty.collection}/{task}", {})
 
     assert (200, "completed") == (answer.status_code, answer.json()["trajectory"]["status"])
