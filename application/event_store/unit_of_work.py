@@ -259,7 +259,8 @@ class UnitOfWork:
         OperationalError when Postgres is away or has refused.
 
         New secrets go into the vault before the events are recorded, and old ones out of it after, so that an event
-        never names a secret that is not there. Where that is broken off, a secret stays in the vault that no event names.
+        never names a secret that is not there. A crash in between, or a database that fails then, leaves a secret in the
+        vault that no event names; what is recorded is not answered as if it had failed.
         """
         if not self._batch:
             return self.store.head()

@@ -57,7 +57,7 @@ class LogRotation:
                 except OSError:
                     copy.unlink(missing_ok=True)
                     raise
+            for newer, older in reversed(list(zip([copy, *old], old, strict=False))):
+                with suppress(FileNotFoundError):
+                    newer.replace(older)
             current.truncate(0)
-        for newer, older in reversed(list(zip([copy, *old], old, strict=False))):
-            with suppress(FileNotFoundError):
-                newer.replace(older)

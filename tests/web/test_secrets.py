@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import psycopg
 import pytest
 from structlog.testing import capture_logs
 
@@ -445,6 +446,21 @@ def test_without_the_key_a_genuine_signature_is_not_called_a_wrong_one(api: Api,
     assert CLOSED == said(genuine) == said(forged)
     assert [202, 401, 202] == others  # what is only recognised, or not asked for, needs no key
     assert [202] == fresh_works
+
+
+def test_what_is_recorded_is_answered_so_though_the_old_secret_cannot_be_dropped(
+    api: Api, routine: str, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(_: Any) -> None:
+        raise psycopg.errors.DiskFull
+
+    sender = hook(api, routine, "hmac_sha256")
+    with monkeypatch.context() as patch:
+        patch.setattr(api.system.vault, "drop", refuse)
+        renewed = rotate(api, sender)
+
+    assert [401, 202] == statuses(sender, renewed)
+    assert 2 == kept(api, sender)
 
 
 def test_health_names_the_keys_that_a_new_file_in_place_of_a_lost_one_does_not_have(

@@ -86,13 +86,15 @@ def _outcome(
         fixture.once([now + timedelta(seconds=1 + chance.uniform(0, times * (hold_s + 6))) for _ in range(times * 20)])
     client = Client(url, token, fixture.company_id, fixture.agent_id, random.Random(chance.random()))
     client.start()
-    longest_s = 0.0
+    longest_s, starts = 0.0, set[str]()
     with noting_standstill(broken), httpx.Client(base_url=url, timeout=15) as http:
         for number in range(times):
-            with full_disk(system.directory), suppress_database_errors():
-                if number % 2:
-                    _exhaust_log(superuser)
-                _watch_full(http, token, fixture, hold_s, broken)
+            with psycopg.connect(superuser, autocommit=True) as conn:  # there may be no room for one later
+                starts.add(_started_at(conn))
+                with full_disk(system.directory):
+                    if number % 2:
+                        _exhaust_log(conn)
+                    _watch_full(http, token, fixture, hold_s, broken)
             began = time.monotonic()
             wait_for(lambda: _is_well(http), BACK_WITHIN_S)
             longest_s = max(longest_s, time.monotonic() - began)
@@ -104,7 +106,10 @@ def _outcome(
     broken += ["the supervisor ended"] * (system.supervisor.poll() is not None)
     with psycopg.connect(log_url, autocommit=True) as log:
         verdict = oracle.judge(log, until=oracle.clock(log) - timedelta(seconds=1), answered=client.answered)
-    notes = [f"well again at most {longest_s:.1f} s after there was room"]
+        starts.add(_started_at(log))
+    ends = f"Postgres ended {len(starts) - 1} times"
+    broken += [ends] * (len(starts) - 1 < times // 2)  # it was to end in each second time
+    notes = [f"{ends}; all was well again at most {longest_s:.1f} s after there was room"]
     return Outcome("disk", verdict, f"{times} times full", [*broken, *client.refused[:3]], notes=notes)
 
 
@@ -145,17 +150,15 @@ def _is_settled(url: str) -> bool:
     return False
 
 
-def _exhaust_log(url: str) -> None:
-    with psycopg.connect(url, autocommit=True) as conn:
+def _exhaust_log(conn: psycopg.Connection[Any]) -> None:
+    """Write so much that Postgres needs a further file for its log, and ends as there is no room for one."""
+    with suppress(psycopg.Error):
         for _ in range(MEGABYTES // 8):
             conn.execute(LOG_MUCH)
 
 
-@contextmanager
-def suppress_database_errors() -> Iterator[None]:
-    """What the campaign itself asks of a Postgres without room fails, of course."""
-    with suppress(psycopg.Error):
-        yield
+def _started_at(conn: psycopg.Connection[Any]) -> str:
+    return str(conn.execute("SELECT pg_postmaster_start_time()").fetchone())
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from uuid import UUID
 
 from litestar import Controller, Response
@@ -15,6 +16,7 @@ from application.use_cases.jetty import collections
 from application.use_cases.jetty import trajectories as use_cases
 from application.use_cases.names import TaskPath
 from domain.jetty.trajectory import LIVE
+from projections.engine.positions import Lagging
 from projections.jetty import trajectories
 from projections.jetty.responses import Trajectory
 from web.http.backend import Backend
@@ -95,11 +97,9 @@ def _shown(backend: Backend, trajectory_id: UUID) -> Trajectory | None:
 
     Returns None while the database is away. It has started, so an error that says "try again" would start it twice.
     """
-    try:
-        with backend.consistent_read(*MODELS, eventual=True) as conn:
-            return trajectories.one(conn, trajectory_id)
-    except UNAVAILABLE:
-        return None
+    with suppress(Lagging, *UNAVAILABLE), backend.consistent_read(*MODELS, eventual=True) as conn:
+        return trajectories.one(conn, trajectory_id)
+    return None
 
 
 async def _end_of(request: JettyRequest, look: Callable[[], Awaitable[Trajectory | None]]) -> Trajectory | None:

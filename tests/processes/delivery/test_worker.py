@@ -36,6 +36,7 @@ from processes.follower import Follower
 from projections.delivery import deliveries
 from projections.engine import positions
 from routines import bootstrap
+from tests.processes.due import NOON
 from tests.waiting import wait_for
 from verification.faults.receiver import Receiver, slow
 
@@ -623,3 +624,9 @@ def test_callbacks_to_however_many_hosts_have_a_bounded_number_of_lanes():
     assert 32 < len(lanes) <= deliveries.CALLBACK_LANES
     assert lanes.isdisjoint({deliveries._lane_of(other, Callback(url=url)) for url in urls})
     assert len({deliveries._lane_of(company, Callback(url=f"https://h.example/{number}")) for number in range(9)}) == 1
+
+
+def test_no_wait_is_prolonged_when_the_clock_is_set_back():
+    waits = {uuid4(): NOON + timedelta(seconds=3), uuid4(): NOON + timedelta(hours=3), uuid4(): NOON}
+
+    assert list(waits)[:1] == list(worker._still(waits, NOON, worker.REST))

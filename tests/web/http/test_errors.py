@@ -1,15 +1,19 @@
 """Which errors say "try again", and which must not."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import psycopg
 import pytest
 from eventsourcing.persistence import IntegrityError, OperationalError
 from litestar import Request
+from psycopg_pool import PoolTimeout
 from structlog.testing import capture_logs
 
 from application.event_store.recorder import SESSION_ERRORS, ClockDiffers, NotRecorded, OutcomeUnknown
 from projections.engine.positions import Lagging
+from web.http.backend import Changed
 from web.http.errors import STATUS_OF, Overloaded, to_response
 
 REQUEST = Request[Any, Any, Any](cast("Any", {"type": "http"}))
@@ -59,6 +63,23 @@ def test_what_postgres_has_refused_may_be_tried_again_and_is_told_with_the_reaso
 @pytest.mark.parametrize("kind", SESSION_ERRORS)
 def test_a_read_only_or_ended_session_is_no_error_of_ours(kind):
     assert (503, "1") == ((response := to_response(None, kind())).status_code, response.headers.get("Retry-After"))
+
+
+@pytest.mark.parametrize("error", [psycopg.errors.DiskFull(), psycopg.errors.AdminShutdown(), PoolTimeout()])
+def test_a_change_whose_answer_cannot_be_read_is_not_to_be_repeated(error: Exception):
+    class Away:
+        @contextmanager
+        def consistent_read(self, *_: object, **__: object) -> Iterator[None]:
+            raise error
+            yield
+
+    change = Changed(cast("Any", Away()), ("routines",), None, 7)
+    with pytest.raises(Lagging) as caught:
+        change.read(lambda _: None)
+
+    response = to_response(REQUEST, caught.value)
+    assert (503, None) == (response.status_code, response.headers.get("Retry-After"))
+    assert {"readModels": ["routines"], "position": 7} == response.content.details
 
 
 def test_a_clock_that_differs_is_not_called_a_busy_database():

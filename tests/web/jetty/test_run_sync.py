@@ -4,9 +4,13 @@ import socket
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
+from psycopg_pool import PoolTimeout
 
 from domain.bounds.limits import Limits
+from projections.engine.positions import Lagging
+from projections.jetty import trajectories as read_model
 from tests.waiting import wait_for
 from tests.web.jetty.conftest import ECHO, WORKFLOW, Jetty
 from tests.web.served import further
@@ -42,6 +46,23 @@ class SyncCall:
 
 def trajectories(jetty, task):
     return jetty.get(f"/db/trajectories/{jetty.collection}/{task}")["total"]
+
+
+def test_a_database_that_cannot_be_read_for_a_moment_is_waited_for(jetty, monkeypatch):
+    task, read = jetty.task(workflow=ECHO), read_model.one
+    troubles = [psycopg.errors.DiskFull(), PoolTimeout(), Lagging(["trajectories"], 1)]
+
+    def one(*arguments):
+        if troubles:
+            raise troubles.pop()
+        return read(*arguments)
+
+    monkeypatch.setattr(read_model, "one", one)
+    answer = jetty.request("POST", f"/run-sync/{jetty.collection}/{task}", {})
+
+    assert (200, "completed") == (answer.status_code, answer.json()["trajectory"]["status"])
+    assert [] == troubles
+    assert 1 == trajectories(jetty, task)
 
 
 @pytest.mark.parametrize("limit", ["max_sync_waits", "max_company_sync_waits"])
