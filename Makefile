@@ -13,7 +13,6 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 PIP = $$($(BIN)/python -m pip --version >/dev/null 2>&1 && echo $(BIN)/python -m pip || echo $(PYTHON) -m pip --python $(BIN)/python)
 # On a terminal pip shows what it does at the moment; elsewhere each step says one line.
 INSTALL = $(PIP) $$([ -t 2 ] || echo --quiet) --disable-pip-version-check --no-input install
-OPS := curl docker-compose faketime nginx openssl pgbouncer postgresql prometheus systemd
 COMPILE = $(UV) pip compile pyproject.toml --extra build --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate --quiet
 
@@ -24,6 +23,7 @@ install: $(VENV)/installed ## prepare .venv with the `routines` command in it
 
 install-dev: $(VENV)/installed-dev ## what the tests and the linters need, too
 
+OPS := curl docker-compose faketime nginx openssl pgbouncer postgresql prometheus systemd
 # No service is started (RUNLEVEL=1). Tests that need what is missing are skipped, with the reason.
 install-ops: ## Debian's programs that operators use, for the tests of deploy/ (as root)
 	@missing=$$(for package in $(OPS); do \

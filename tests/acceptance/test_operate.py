@@ -2,7 +2,9 @@
 
 import re
 import shutil
+from contextlib import suppress
 from functools import partial
+from typing import NamedTuple
 
 import httpx
 import psycopg
@@ -11,14 +13,22 @@ import pytest
 from routines.local import accounts
 from routines.postgres.cluster import LocalPostgres
 from tests import waiting
-from tests.acceptance.running_system import running_system
 from tests.deploy.machine import Machine
 
 STEP = re.compile(
     r"^#{2,3} (?P<heading>[^\n]+)$|^```bash\n# as (?P<account>[^\n]+)\n(?P<script>.*?)^```$", re.MULTILINE | re.DOTALL
 )
 TOKEN = re.compile(r"pcp_board_\w+")
+SERVING = ("routines-web@3100.service", "routines-projector.service")  # after all have been started, two will do
 wait_for = partial(waiting.wait_for, limit_s=60)
+
+
+class Step(NamedTuple):
+    """One block of the page, and as which account it is carried out."""
+
+    heading: str
+    account: str
+    script: str
 
 
 class Operator:
@@ -26,23 +36,30 @@ class Operator:
 
     def __init__(self, machine: Machine, page: str) -> None:
         self.machine = machine
-        self.steps: list[tuple[str, str, str]] = []
+        self.steps: list[Step] = []
         heading = ""
-        for step in STEP.finditer(page):
-            heading = step["heading"] or heading
-            if step["script"]:
-                self.steps.append((heading, step["account"], step["script"]))
-        self.prelude = next(script for _, _, script in self.steps if "as_owner()" in script)
+        for found in STEP.finditer(page):
+            heading = found["heading"] or heading
+            if found["script"]:
+                self.steps.append(Step(heading, found["account"].split()[0], found["script"]))
+        self.prelude = next(step.script for step in self.steps if "as_owner()" in step.script)
         self.token = ""
 
-    def carry_out(self, heading: str, *, moment: str = "") -> str:
+    def take(self, heading: str) -> list[Step]:
+        """The commands below a heading, which are not left to be carried out then."""
+        taken = [step for step in self.steps if step.heading == heading]
+        self.steps = [step for step in self.steps if step.heading != heading]
+        return taken
+
+    def carry_out(self, heading: str) -> str:
         """What the commands below a heading print."""
+        return self.carry_out_steps(*self.take(heading))
+
+    def carry_out_steps(self, *steps: Step, moment: str = "") -> str:
         printed = ""
-        while self.steps and self.steps[0][0] == heading:
-            _, account, script = self.steps.pop(0)
-            if moment:
-                script = re.sub(r"^MOMENT=.*$", f"MOMENT='{moment}'", script, flags=re.MULTILINE)
-            printed += self.machine.run(f"{self.prelude}\n{script}", account=account.split()[0])
+        for step in steps:
+            script = re.sub(r"^MOMENT=.*$", f"MOMENT='{moment}'", step.script, flags=re.MULTILINE)
+            printed += self.machine.run(f"{self.prelude}\n{script}", account=step.account)
         return printed
 
     def companies(self) -> list[str]:
@@ -50,18 +67,18 @@ class Operator:
         return sorted(company["name"] for company in wait_for(self._ask))
 
     def _ask(self):
-        try:
+        with suppress(httpx.ConnectError):
             answer = httpx.get(self._url(), headers=self._headers(), trust_env=False)
-        except httpx.HTTPError:
-            return None
-        return answer.json() if answer.is_success else None
+            return answer.json() if answer.is_success else None
+        return None
 
     def make_company(self, name: str) -> None:
-        def make():
-            answer = httpx.post(self._url(), headers=self._headers(), json={"name": name}, trust_env=False)
-            return answer.is_success
+        wait_for(lambda: self._made(name))
 
-        wait_for(make)
+    def _made(self, name: str) -> bool:
+        with suppress(httpx.ConnectError):
+            return httpx.post(self._url(), headers=self._headers(), json={"name": name}, trust_env=False).is_success
+        return False
 
     def now(self) -> str:
         """The time of Postgres, with a transaction after it, so that a recovery knows that it has come so far."""
@@ -95,7 +112,7 @@ def operator(root, machine):
     return Operator(machine, (root / "docs/operate.md").read_text())
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_every_command_of_the_page_works_as_it_stands(operator, machine):
     for heading in ("Install", "Roles"):
         operator.carry_out(heading)
@@ -104,7 +121,7 @@ def test_every_command_of_the_page_works_as_it_stands(operator, machine):
     assert "firing_metrics" in said
     assert 0o600 == machine.path("/etc/routines/secret.keys").stat().st_mode & 0o777
     operator.make_company("Acme")
-    leave_out(machine, "routines-scheduler", "routines-delivery")
+    want(machine, *SERVING)
 
     make_certificate(machine)
     operator.carry_out("TLS and nginx")
@@ -116,21 +133,22 @@ def test_every_command_of_the_page_works_as_it_stands(operator, machine):
     assert ["Acme"] == operator.companies()
 
     operator.make_company("In the copy")
-    assert "0 defects" in operator.carry_out("A copy, while everything stands still")
+    copy, bring_back = operator.take("A copy, while everything stands still")
+    want(machine)
+    operator.carry_out_steps(copy)
+    want(machine, *SERVING)
+    assert "0 defects" in operator.carry_out_steps(bring_back)
     assert ["Acme", "In the copy"] == operator.companies()
 
-    *configure, back = [step for step in operator.steps if step[0] == "Any point in time"]
-    others = [step for step in operator.steps if step[0] != "Any point in time"]
-    operator.steps = configure
-    operator.carry_out("Any point in time")
+    *configure, back = operator.take("Any point in time")
+    operator.carry_out_steps(*configure)
     operator.make_company("Before the moment")
     moment = operator.now()
     operator.make_company("After the moment")
-    operator.steps = [back]
-    assert "0 defects" in operator.carry_out("Any point in time", moment=moment)
+    assert "0 defects" in operator.carry_out_steps(back, moment=moment)
     assert ["Acme", "Before the moment", "In the copy"] == operator.companies()
-    operator.steps = others
 
+    want(machine)
     copy_up(operator, machine)
 
     assert "firing_metrics" in operator.carry_out("Upgrade, and back")
@@ -138,33 +156,33 @@ def test_every_command_of_the_page_works_as_it_stands(operator, machine):
     assert [] == operator.steps
 
 
-def leave_out(machine, *names):
-    """Stops them, and takes them out of the target: they have started, and what follows asks for the other two."""
+def want(machine, *units):
+    """These and no others belong to routines.target from now on; those that run and do not are stopped."""
     target = machine.path("/etc/systemd/system/routines.target")
-    for name in names:
-        machine.run(f"systemctl stop {name}")
-        target.write_text(target.read_text().replace(f"{name}.service", ""))
+    machine.run("systemctl stop routines.target")
+    text = re.sub(r"^Wants=.*$", f"Wants={' '.join(units)}", target.read_text(), flags=re.MULTILINE)
+    target.write_text(machine.text(text))
+    machine.run("systemctl start routines.target")
 
 
 def copy_up(operator, machine):
-    """The two commands about `routines up`: between them its directories are lost."""
-    steps = [step for step in operator.steps if step[0] == "`routines up`"]
-    operator.steps = [step for step in operator.steps if step not in steps]
+    """The two commands about `routines up`, on a directory as it leaves it, which is lost between them."""
+    copy, bring_back = operator.take("`routines up`")
     data_dir = machine.root / "home/.routines"
-    with running_system(data_dir):
-        pass
-    files = {name: (data_dir / name).read_text() for name in ("board.token", "secret.keys")}
-    (_, account, copy), (_, _, bring_back) = steps
-    machine.run(copy, account=account.split()[0])
+    postgres = LocalPostgres(data_dir, parts=accounts.of_parts(print))
+    with psycopg.connect(postgres.start(), autocommit=True) as conn:
+        conn.execute("CREATE TABLE proof AS SELECT 1")
+    postgres.stop()
+    (data_dir / "secret.keys").write_text("keys")
+    operator.carry_out_steps(copy)
     for directory in ((data_dir / "postgres").resolve(), data_dir):
         shutil.rmtree(directory)
-    machine.run(bring_back, account=account.split()[0])
+    operator.carry_out_steps(bring_back)
 
-    assert files == {name: (data_dir / name).read_text() for name in files}
-    postgres = LocalPostgres(data_dir, parts=accounts.of_parts(print))
+    assert "keys" == (data_dir / "secret.keys").read_text()
     try:
         with psycopg.connect(postgres.start()) as conn:
-            assert conn.execute("SELECT 1 FROM log.events WHERE name = 'key.issued'").fetchone()
+            assert (1,) == conn.execute("SELECT * FROM proof").fetchone()
     finally:
         postgres.stop()
         shutil.rmtree((data_dir / "postgres").resolve())

@@ -16,6 +16,7 @@ from routines.postgres.binaries import copy_wheel, find_binaries, runs
 from tests.strangers import NOBODY
 from tests.waiting import exists, wait_for
 
+DEBIAN = Path("/usr/lib/postgresql")
 PLACES = re.compile(r"(?<![\w.])/(etc|opt|var)/")
 INITDB = ("-U", "postgres", "--auth-local=trust", "--auth-host=scram-sha-256", "-E", "UTF8", "--no-locale", "--no-sync")
 SETTINGS = """
@@ -59,10 +60,14 @@ def free_port() -> int:
 
 
 def postgres_programs(home: Path, account: Account) -> Path:
-    """The directory of the programs of Postgres, copied below `home` if the account cannot run them in their place."""
-    programs = find_binaries()
-    if runs(programs, account):
-        return programs
+    """
+    The directory of the programs of Postgres: Debian's, else those that come with us.
+
+    The latter are copied below `home` if the account cannot run them in their place.
+    """
+    for programs in (*sorted(DEBIAN.glob("*/bin")), find_binaries()):
+        if (programs / "initdb").exists() and runs(programs, account):
+            return programs
     package = programs.parent.parent
     return copy_wheel(package, home, account, lambda _: None) / programs.relative_to(package.parent)
 

@@ -41,6 +41,8 @@ def test_compose_reads_its_file_and_asks_for_the_passwords(root):
     parts = {urls[name] for name in ("web", "scheduler", "projector", "delivery")}
     assert {"postgresql://routines_parts:three@postgres/routines"} == parts
     assert urls["worker"] is None
+    keyed = {name for name, service in read.items() if "ROUTINES_KEY_FILE" in service["environment"]}
+    assert {"init", "web", "scheduler", "delivery"} == keyed == {name for name in keyed if "volumes" in read[name]}
 
 
 def test_each_service_runs_a_command_that_there_is(services):

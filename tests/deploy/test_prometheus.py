@@ -120,7 +120,7 @@ def test_each_alert_says_how_bad_it_is_and_the_page_says_what_to_do(root, rules)
 def test_the_metrics_of_rules_and_dashboard_are_there(service, rules, queries):
     """Each with the name and the labels that a web process shows, before anything has happened."""
     shown = httpx.get(f"http://127.0.0.1:{service.ports['host']}/metrics", trust_env=False).text
-    names = set(re.findall(r"^(\w+)[{ ]", shown, re.MULTILINE))
+    names = set(re.findall(r"^(?:# TYPE )?(\w+)[{ ]", shown, re.MULTILINE))
 
     texts = [*queries, *(rule["expr"] for rule in rules.values())]
     assert set() == {name for text in texts for name in OUR_METRIC.findall(text)} - names
