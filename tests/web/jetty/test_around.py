@@ -102,8 +102,9 @@ def test_a_task_is_made_read_changed_found_and_deleted(jetty):
     assert jetty.get(f"/tasks/{jetty.collection}/") == [made]
     assert jetty.get(f"/tasks/{jetty.collection}/search?q=SQL") == [made]
     assert jetty.get(f"/tasks/{jetty.collection}/search?q=nothing") == []
-    changed = jetty.put(path, {"description": "Other"})
-    assert (changed["description"], changed["version"], changed["workflow"]) == ("Other", 2, WORKFLOW)
+    changed = jetty.put(path, {"description": "Straße"})
+    assert (changed["description"], changed["version"], changed["workflow"]) == ("Straße", 2, WORKFLOW)
+    assert jetty.get(f"/tasks/{jetty.collection}/search?q=STRASSE") == [changed]
     assert jetty.put(path, {"name": "renamed"})["name"] == "renamed"
     assert jetty.request("GET", path).status_code == 404
     gone = jetty.request("DELETE", f"/tasks/{jetty.collection}/renamed")
