@@ -11,6 +11,7 @@ from web.http.errors import to_response
 from web.http.etag import conditional
 from web.http.guard import RespondError, guard
 from web.http.large_bodies import LargeBodies
+from web.http.preconditions import with_preconditions
 from web.http.rate_limit import WebhookRateLimiter, sender
 from web.http.requests import JsonRequest, caller, is_eventual
 from web.http.tenants import by_tenant
@@ -98,5 +99,6 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
     of_jetty = jetty(backend, with_routines=jetty_routines)
     both = dispatch_by_api({"paperclip": framework, "jetty": of_jetty})
     refusals: dict[ApiName, RespondError] = {"paperclip": paperclip_error, "jetty": jetty_error}
-    guarded = guard(conditional(traffic.watched(both)), backend, LargeBodies([framework, of_jetty]), refusals)
+    changes = with_preconditions(traffic.watched(both), backend.executor.store.head, refusals)
+    guarded = guard(conditional(changes), backend, LargeBodies([framework, of_jetty]), refusals)
     return by_tenant(guarded, backend)
