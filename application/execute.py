@@ -17,7 +17,7 @@ from application.event_store.recorder import ClockDiffers, OutcomeUnknown
 from application.event_store.store import EventStore
 from application.event_store.stream_cache import StreamCache
 from application.event_store.turns import Turns
-from application.event_store.unit_of_work import UnitOfWork
+from application.event_store.unit_of_work import UNCHANGED_SINCE, UnitOfWork
 from application.quotas.quotas import Quotas
 from application.secrets.vault import Vault
 from domain.events import KeyIssued
@@ -93,6 +93,8 @@ class Executor:
 
     def _attempt(self, decide: Callable[[UnitOfWork], R], tries: int, actor: str) -> Done[R]:
         cache, turn, lost = self._cache, frozenset[UUID](), 0
+        if UNCHANGED_SINCE.get() is not None:
+            cache = None  # the streams in it do not all know their positions
         while True:
             with self._turns.take(turn):
                 work = UnitOfWork(self.store, self.clock(), actor, self.vault, cache, self.quotas)

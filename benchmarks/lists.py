@@ -31,7 +31,7 @@ RUN = """
     FROM run, generate_series(1, %s) n WHERE routine_id = %s"""
 ISSUE = """
     INSERT INTO issue SELECT md5(id::text || n)::uuid, company_id, identifier || '-' || n, 'done', false,
-        assignee_agent_id, project_id, parent_id, origin_kind, origin_id, title, position + n, changed + n, doc
+        assignee_agent_id, project_id, parent_id, origin_kind, origin_id, title, folded_title, position + n, changed + n, doc
     FROM issue, generate_series(1, %s) n WHERE origin_id = %s"""
 
 

@@ -6,6 +6,7 @@ The ways in which the domain refuses a request, and one for a damaged log.
   - Forbidden             the caller is known and may not do this
   - Unauthenticated       the caller is not known
   - Conflict              the present state forbids it
+  - PreconditionFailed    the caller's copy of what it changes is not the current one
   - RuleViolation         the request is well-formed, but a rule forbids it
     - BadSchedule         a cron expression or time zone that cannot be followed
     - InvalidField        a field whose value does not fit; `field` names it
@@ -49,6 +50,12 @@ class Conflict(DomainError):
     """The present state forbids it."""
 
     usual_message = "Conflict"
+
+
+class PreconditionFailed(DomainError):
+    """The caller's copy of what it changes is not the current one."""
+
+    usual_message = "Precondition failed: it has been changed meanwhile. Read it again, and decide anew."
 
 
 class RuleViolation(DomainError):

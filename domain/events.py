@@ -368,9 +368,9 @@ class TriggerReplanned(Event, frozen=True, tag="trigger.replanned"):
 class TriggerMissed(Event, frozen=True, tag="trigger.missed"):
     """
     The occurrences from first to last, `count` of them, did not run: they were too late and the policy said to drop
-    them, the schedule was changed before they were settled, or (reason `over_quota`) their company had recorded too
-    much. In that last case the schedule rests: what comes due before `rests_until` is settled at its end, unless the
-    company is within its quotas sooner.
+    them, the schedule was changed before they were settled, their company is archived (reason `company_archived`), or
+    it had recorded too much (`over_quota`). In that last case the schedule rests: what comes due before `rests_until` is
+    settled at its end, unless the company is within its quotas sooner.
     """
 
     first: datetime

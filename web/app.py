@@ -12,6 +12,7 @@ from web.http.etag import conditional
 from web.http.guard import RespondError, guard
 from web.http.idempotency import idempotency_key
 from web.http.large_bodies import LargeBodies
+from web.http.preconditions import with_preconditions
 from web.http.public_path import state_with
 from web.http.rate_limit import WebhookRateLimiter, sender
 from web.http.requests import JsonRequest, caller, is_eventual
@@ -110,5 +111,6 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
     of_jetty = jetty(backend, public_url, checkup, with_routines=jetty_routines)
     both = dispatch_by_api({"paperclip": framework, "jetty": of_jetty})
     refusals: dict[ApiName, RespondError] = {"paperclip": paperclip_error, "jetty": jetty_error}
-    guarded = guard(conditional(traffic.watched(both)), backend, LargeBodies([framework, of_jetty]), refusals)
+    changes = with_preconditions(traffic.watched(both), backend.executor.store.head, refusals)
+    guarded = guard(conditional(changes), backend, LargeBodies([framework, of_jetty]), refusals)
     return recorded(by_tenant(guarded, backend), backend, traffic.registry, refusals)

@@ -6,6 +6,7 @@ and the decision is taken again on fresh state. So a check and its effect are on
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
@@ -26,7 +27,7 @@ from application.secrets.vault import Kept, Vault
 from domain import endings
 from domain.board import company as companies
 from domain.bounds.limits import Limits
-from domain.errors import RuleViolation
+from domain.errors import PreconditionFailed, RuleViolation
 from domain.events import AnyEvent
 from domain.recorded import Recorded
 from domain.webhooks.secret import Secret
@@ -35,6 +36,9 @@ CALLERS = ("user:", "agent:", "key:")  # how the actors begin that are callers, 
 FULL = "Its history is full: it has been changed too often, or by too much. It can only be ended: make a new one."
 SMALL_BYTES = 4_096  # of memory: enough to change a status, not for a text
 State = TypeVar("State")
+
+# The position of the log at which the caller's copy of what it changes was the current one; None where nobody asks.
+UNCHANGED_SINCE: ContextVar[int | None] = ContextVar("unchanged since", default=None)
 
 
 class _Stream(msgspec.Struct):
@@ -186,10 +190,14 @@ class UnitOfWork:
         """
         Add events to a stream; a new stream belongs to `company_id`.
 
-        Raises Conflict for what a caller would begin in an archived company, RuleViolation for a full history, and
-        Oversized for an event that is more than may be recorded.
+        Raises Conflict for what a caller would begin in an archived company, RuleViolation for a full history, Oversized
+        for an event that is more than may be recorded, PreconditionFailed for a stream that has changed since the caller
+        compared its copy.
         """
         stream = self._stream(stream_id)
+        since = UNCHANGED_SINCE.get()
+        if since is not None and stream.recorded and stream.recorded[-1].position > since:
+            raise PreconditionFailed
         company_id = company_id or self._company_of(stream_id)
         by_caller = self.actor.startswith(CALLERS)
         may_end = by_caller or self.holder is not None

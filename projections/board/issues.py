@@ -24,6 +24,7 @@ from domain.recorded import Recorded
 from domain.values import IssueDetails, IssueStatus, Workspace
 from projections import responses
 from projections.engine.documents import Docs, Part
+from projections.engine.letter_case import fold_case
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
 from projections.responses import ResponseBody, time, time_or_none
 
@@ -41,6 +42,7 @@ class IssueRow(Row, frozen=True):
     origin_kind: str
     origin_id: UUID | None
     title: str
+    folded_title: str  # as searches compare it
     position: int  # of the event that opened it
     changed: int  # position of the event that changed it last
     doc: responses.Issue
@@ -71,7 +73,8 @@ SCHEMA = """
 CREATE TABLE issue (
     id uuid PRIMARY KEY, company_id uuid NOT NULL, identifier text NOT NULL, status text NOT NULL,
     is_open boolean NOT NULL, assignee_agent_id uuid, project_id uuid, parent_id uuid, origin_kind text NOT NULL,
-    origin_id uuid, title text NOT NULL, position bigint NOT NULL, changed bigint NOT NULL, doc json NOT NULL);
+    origin_id uuid, title text NOT NULL, folded_title text NOT NULL, position bigint NOT NULL, changed bigint NOT NULL,
+    doc json NOT NULL);
 CREATE INDEX ON issue (company_id, position);
 CREATE INDEX ON issue (company_id) WHERE is_open;
 CREATE INDEX ON issue (identifier);
@@ -179,6 +182,7 @@ def _row(doc: responses.Issue, *, position: int, changed: int) -> IssueRow:
         origin_kind=doc.origin_kind,
         origin_id=doc.origin_id,
         title=doc.title,
+        folded_title=fold_case(doc.title),
         position=position,
         changed=changed,
         doc=doc,
@@ -301,7 +305,7 @@ _PAGE = Docs(
     AND (%(parent_id)s::uuid IS NULL OR parent_id = %(parent_id)s)
     AND (%(origin_kind)s::text IS NULL OR origin_kind = %(origin_kind)s)
     AND (%(origin_id)s::uuid IS NULL OR origin_id = %(origin_id)s)
-    AND (%(text)s::text IS NULL OR strpos(lower(title), lower(%(text)s)) > 0 OR identifier = upper(%(text)s))
+    AND (%(text)s::text IS NULL OR strpos(folded_title, %(folded)s) > 0 OR identifier = upper(%(text)s))
     AND (%(before)s::bigint IS NULL OR position < %(before)s)
     ORDER BY position DESC LIMIT %(limit)s OFFSET %(offset)s""",
     responses.Issue,
@@ -364,7 +368,8 @@ def page(
     conn: Connection, company_id: UUID, filters: Filters, *, max_bytes: int = DEFAULT.max_page_bytes
 ) -> Part[responses.Issue]:
     """Return the issues of a company that meet the filters, newest first."""
-    return _PAGE.part(conn, company_id=company_id, max_bytes=max_bytes, **msgspec.structs.asdict(filters))
+    values = msgspec.structs.asdict(filters) | {"folded": filters.text and fold_case(filters.text)}
+    return _PAGE.part(conn, company_id=company_id, max_bytes=max_bytes, **values)
 
 
 def issue(conn: Connection, id_: UUID) -> responses.Issue | None:

@@ -10,7 +10,9 @@ from domain.bounds.limits import DEFAULT
 from domain.errors import ImpossibleHistory
 from domain.events import TaskCreated, TaskDeleted, TaskUpdated
 from domain.recorded import Recorded
+from domain.values import TaskDetails
 from projections.engine.documents import Docs, Part
+from projections.engine.letter_case import fold_case
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
 from projections.jetty.responses import Task, TaskFields, time
 
@@ -21,6 +23,7 @@ class TaskRow(Row, frozen=True):
     company_id: UUID
     number: int
     name: str
+    folded: str  # name and description, as searches compare them
     doc: TaskFields
 
 
@@ -28,7 +31,8 @@ TASK = Table("task", TaskRow)
 
 SCHEMA = """
 CREATE TABLE task (
-    id uuid PRIMARY KEY, company_id uuid NOT NULL, number bigint NOT NULL, name text NOT NULL, doc json NOT NULL);
+    id uuid PRIMARY KEY, company_id uuid NOT NULL, number bigint NOT NULL, name text NOT NULL,
+    folded text NOT NULL, doc json NOT NULL);
 CREATE INDEX ON task (company_id, number);
 """
 
@@ -64,6 +68,7 @@ def _task(recorded: Recorded, event: TaskCreated) -> TaskRow:
         company_id=recorded.company_id,
         number=recorded.position,
         name=details.name,
+        folded=_folded(details),
         doc=doc,
     )
 
@@ -78,7 +83,11 @@ def _updated(row: TaskRow, recorded: Recorded, event: TaskUpdated) -> TaskRow:
         version=row.doc.version + 1,
         updated_at=time(recorded.at),
     )
-    return replace(row, name=details.name, doc=doc)
+    return replace(row, name=details.name, folded=_folded(details), doc=doc)
+
+
+def _folded(details: TaskDetails) -> str:
+    return fold_case(f"{details.name}\n{details.description or ''}")
 
 
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
@@ -89,7 +98,7 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
 
 tasks = ReadModel(
     name="tasks",
-    version=1,
+    version=2,
     tables=(TASK,),
     schema=SCHEMA,
     fold=fold,
@@ -106,9 +115,7 @@ _AFTER = "(%(after)s::bigint IS NULL OR t.number > %(after)s) ORDER BY t.number"
 _OF = Docs(f"{_TASK} t.company_id = %(company_id)s AND {_AFTER}", Task, sorted_by="number")
 _ONE = Docs(f"{_TASK} t.id = %(id)s", Task)
 _LIKE = Docs(
-    f"{_TASK} t.company_id = %(company_id)s AND (position(lower(%(text)s) IN lower(t.name)) > 0 "
-    "OR position(lower(%(text)s) IN lower(coalesce(t.doc->>'description', ''))) > 0) "
-    f"AND {_AFTER}",
+    f"{_TASK} t.company_id = %(company_id)s AND strpos(t.folded, %(text)s) > 0 AND {_AFTER}",
     Task,
     sorted_by="number",
 )
@@ -130,4 +137,4 @@ def like(
     conn: Connection, company_id: UUID, text: str, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
 ) -> Part[Task]:
     """Return the tasks of a collection with this text in name or description, in any case, after a number."""
-    return _LIKE.part(conn, company_id=company_id, text=text, after=after, max_bytes=max_bytes)
+    return _LIKE.part(conn, company_id=company_id, text=fold_case(text), after=after, max_bytes=max_bytes)

@@ -35,6 +35,7 @@ from domain.values import Coalesced, Failed, Opened, Outcome, RoutineSettings, R
 from projections import responses
 from projections.board import directory, issues
 from projections.engine.documents import Docs, Part
+from projections.engine.letter_case import fold_case
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
 from projections.firing import run_history
 from projections.responses import (
@@ -64,6 +65,16 @@ class RoutineRow(Row, frozen=True):
     doc: responses.Routine
 
 
+class RoutineTextRow(Row, frozen=True):
+    """
+    The title and the description of a routine as searches compare them; its id is the routine's.
+
+    They are not in the routine's row, since that is written again by each firing.
+    """
+
+    folded: str
+
+
 class TriggerRow(Row, frozen=True):
     """A trigger of a routine as clients read it; its id is the trigger's."""
 
@@ -73,6 +84,7 @@ class TriggerRow(Row, frozen=True):
 
 
 ROUTINE = Table("routine", RoutineRow)
+ROUTINE_TEXT = Table("routine_text", RoutineTextRow)
 TRIGGER = Table("routine_trigger", TriggerRow)
 
 SCHEMA = """
@@ -82,6 +94,7 @@ CREATE TABLE routine (
     doc json NOT NULL) WITH (fillfactor = 60);
 CREATE INDEX ON routine (company_id, updated_at DESC, title, id);
 CREATE INDEX ON routine (project_id);
+CREATE TABLE routine_text (id uuid PRIMARY KEY, folded text NOT NULL);
 CREATE TABLE routine_trigger (id uuid PRIMARY KEY, routine_id uuid NOT NULL, position bigint NOT NULL, doc json NOT NULL)
 WITH (fillfactor = 60);
 CREATE INDEX ON routine_trigger (routine_id, position);
@@ -93,8 +106,10 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     match recorded.event:
         case RoutineCreated() as event:
             rows.put(ROUTINE, _routine(recorded, event))
+            rows.put(ROUTINE_TEXT, _text(recorded.stream_id, event.settings))
         case RoutineUpdated(settings=settings) | RoutineRestored(settings=settings):
             rows.change(ROUTINE, recorded.stream_id, lambda row: _revised(row, recorded, settings))
+            rows.put(ROUTINE_TEXT, _text(recorded.stream_id, settings))
         case RoutineTriggerAdded() | RoutineTriggerChanged() | RoutineTriggerRemoved() | RoutineSecretRotated():
             rows.change(ROUTINE, recorded.stream_id, lambda row: _revised(row, recorded, None))
         case (TriggerCreated() | TriggerRestored()) as event:
@@ -180,6 +195,10 @@ def _routine(recorded: Recorded, event: RoutineCreated) -> RoutineRow:
         updated_at=timestamp,
         doc=doc,
     )
+
+
+def _text(routine_id: UUID, settings: RoutineSettings) -> RoutineTextRow:
+    return RoutineTextRow(id=routine_id, folded=fold_case(f"{settings.title}\n{settings.description or ''}"))
 
 
 def _revised(row: RoutineRow, recorded: Recorded, settings: RoutineSettings | None) -> RoutineRow:
@@ -270,7 +289,7 @@ def _doc(row: TriggerRow, **changes: Any) -> TriggerRow:
 routines = ReadModel(
     name="routines",
     version=2,
-    tables=(ROUTINE, TRIGGER),
+    tables=(ROUTINE, ROUTINE_TEXT, TRIGGER),
     schema=SCHEMA,
     fold=fold,
     keys_to_prefetch=keys_to_prefetch,
@@ -316,8 +335,8 @@ class _Listed(msgspec.Struct, frozen=True):
 _NARROWED = """company_id = %(company_id)s AND (%(project_id)s::uuid IS NULL OR project_id = %(project_id)s)
     AND (%(assignee_agent_id)s::uuid IS NULL OR (doc->>'assigneeAgentId')::uuid = %(assignee_agent_id)s)
     AND (%(status)s::text[] IS NULL OR doc->>'status' = ANY(%(status)s))
-    AND (%(q)s::text IS NULL OR strpos(lower(title), lower(%(q)s)) > 0
-        OR strpos(lower(doc->>'description'), lower(%(q)s)) > 0)"""
+    AND (%(q)s::text IS NULL
+        OR EXISTS (SELECT FROM routine_text t WHERE t.id = routine.id AND strpos(t.folded, %(q)s) > 0))"""
 LIST = Docs(
     f"""SELECT json_build_object(
         'routine', doc,
@@ -370,8 +389,9 @@ def asked(
 ) -> dict[str, object]:
     """Return the values for the query `LIST`."""
     place = msgspec.structs.asdict(after) if after else dict.fromkeys(Place.__struct_fields__)
-    status = filters.status and list(filters.status)
-    return {"company_id": company_id, **msgspec.structs.asdict(filters), "status": status, **place, "limit": limit}
+    status, q = filters.status and list(filters.status), filters.q and fold_case(filters.q)
+    values = msgspec.structs.asdict(filters) | {"status": status, "q": q}
+    return {"company_id": company_id, **values, **place, "limit": limit}
 
 
 def meant(

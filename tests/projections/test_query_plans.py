@@ -23,7 +23,7 @@ RUNS = """
     FROM run, generate_series(1, %s) n WHERE id = %s"""
 ISSUES = """
     INSERT INTO issue SELECT md5('issue' || n)::uuid, company_id, 'OLD-' || n, 'done', false, assignee_agent_id, project_id,
-        parent_id, origin_kind, origin_id, title, position + n, changed + n, doc
+        parent_id, origin_kind, origin_id, title, folded_title, position + n, changed + n, doc
     FROM issue, generate_series(1, %s) n WHERE origin_id = %s AND is_open"""
 
 

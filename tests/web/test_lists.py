@@ -164,6 +164,7 @@ def test_routines_are_found_by_a_part_of_their_title_or_description(api: Api, co
         "score": api.routine(company, None, title="a_b", description=""),
         "slash": api.routine(company, None, title="c\\d", description="Not the inbox"),
         "plain": api.routine(company, None, title="acb cd", description="100 done"),
+        "street": api.routine(company, None, title="y", description="Straße fegen"),
     }
 
     def found(text: str) -> set[str]:
@@ -175,6 +176,7 @@ def test_routines_are_found_by_a_part_of_their_title_or_description(api: Api, co
     assert {"score"} == found("_") == found("a_b")
     assert {"slash"} == found("\\") == found("c\\D")
     assert {"percent", "plain"} == found("done")
+    assert {"street"} == found("STRASSE") == found("straße")
     assert set() == found("nowhere") == found("' OR true --") == found("%_%")
     assert set(texts) == found("")
 

@@ -17,7 +17,16 @@ from psycopg_pool import PoolTimeout
 from application.event_store.recorder import SESSION_ERRORS, ClockDiffers, NotRecorded, OutcomeUnknown
 from application.quotas.charge import OverQuota
 from application.secrets.key_ring import VaultClosed
-from domain.errors import Conflict, DomainError, Forbidden, InvalidField, NotFound, RuleViolation, Unauthenticated
+from domain.errors import (
+    Conflict,
+    DomainError,
+    Forbidden,
+    InvalidField,
+    NotFound,
+    PreconditionFailed,
+    RuleViolation,
+    Unauthenticated,
+)
 from projections.engine.positions import Lagging
 from web.http.rate_limit import TooMany
 from web.http.validation import Invalid
@@ -32,6 +41,7 @@ STATUS_OF: dict[type[Exception], int] = {  # subclasses have the status of their
     Forbidden: 403,
     NotFound: 404,
     Conflict: 409,
+    PreconditionFailed: 412,
     RuleViolation: 422,
     Invalid: 400,
     Lagging: 503,
@@ -85,6 +95,7 @@ RESPONSES = {  # the refusals that operations share, for the description of the 
         403: "The caller is known, but may not do this.",
         404: "There is no such resource, or it belongs to another company.",
         409: "The present state of the resource does not allow this.",
+        412: "What is to be changed does not have the ETag of If-Match.",
         413: "The body is too large.",
         415: "The body is not JSON in UTF-8.",
         422: "The request is well-formed, but a rule refuses it.",

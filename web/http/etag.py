@@ -57,12 +57,17 @@ def _is_json(start: Any) -> bool:
 
 def _tagged(start: Any, body: Any, request_headers: Headers) -> tuple[Any, Any]:
     """Return the answer with its ETag, as 304 without a body if the client already has it."""
-    tag = b'"%s"' % hashlib.sha256(body["body"]).hexdigest()[:32].encode()
+    tag = tag_of(body["body"])
     headers: Headers = [*start["headers"], (b"etag", tag), CACHE_CONTROL]
     if not _has(tag, (value for name, value in request_headers if name.lower() == b"if-none-match")):
         return {**start, "headers": headers}, body
     bodiless_headers = [header for header in headers if header[0].lower() not in OF_THE_BODY]
     return {**start, "status": HTTPStatus.NOT_MODIFIED, "headers": bodiless_headers}, {**body, "body": b""}
+
+
+def tag_of(body: bytes) -> bytes:
+    """Return the ETag of an answer with this body."""
+    return b'"%s"' % hashlib.sha256(body).hexdigest()[:32].encode()
 
 
 def _has(tag: bytes, tag_lists: Iterable[bytes]) -> bool:

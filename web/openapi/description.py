@@ -21,10 +21,11 @@ from web.http.errors import Problem
 from web.http.large_bodies import shape_of
 from web.http.media_types import ANYTHING, FORMS, JSON, MERGE_PATCH
 from web.http.paging import NEXT
+from web.http.preconditions import is_conditional
 from web.http.validation import Invalid, parse
 from web.openapi import schemas
 from web.openapi.examples import Examples
-from web.openapi.parameters import CONDITIONAL, TEXT, parameter
+from web.openapi.parameters import CONDITIONAL, PRECONDITION, TEXT, parameter
 
 Json = dict[str, Any]
 
@@ -136,6 +137,7 @@ def usual_refusals(operation: Operation) -> set[int]:
     statuses = {400, 431, 503, *(operation.handler.responses or {})}
     statuses |= {401} if operation.is_protected else set()
     statuses |= {404} if "{" in operation.path else set()
+    statuses |= {412} if is_conditional(operation.method, operation.path) else set()
     return statuses | ({304} if operation.reads else {409, 413, 415, 422, 429})  # 409: the company is archived
 
 
@@ -205,6 +207,7 @@ def _parameters(operation: Operation, examples: Examples) -> list[Json]:
             for declaration in operation.document.get("parameters", [])
         ),
         *([CONDITIONAL] if operation.reads else []),
+        *([PRECONDITION] if is_conditional(operation.method, operation.path) else []),
         *operation.handler.opt.get("headers", ()),
     ]
 

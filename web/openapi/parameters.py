@@ -122,6 +122,9 @@ def _header(name: str, description: str, schema: Json = TEXT) -> Json:
 CONDITIONAL = _header(
     "If-None-Match", "The ETags of copies that you have. If one of them is current, the answer is 304."
 )
+PRECONDITION = _header(
+    "If-Match", "The ETag of your copy, from a GET of this resource. Unless it is the current one, the answer is 412."
+)
 WEBHOOK_HEADERS = (  # a webhook's request is read as raw bytes, since these are what is signed
     _header("Idempotency-Key", "The same key gives the same run.", {"type": "string", "maxLength": 255}),
     _header("X-GitHub-Delivery", "The id of GitHub's delivery, if there is no key: the same id gives the same run."),

@@ -74,7 +74,7 @@ def test_a_decision_on_what_is_cached_reads_only_what_is_not(fixture):
 
     fixture.fire(fixture.here)
 
-    assert fixture.recorder.reads == before
+    assert fixture.recorder.reads == before + 1  # the live issue that it meets, which is not cached
 
 
 def test_what_another_process_has_changed_is_read_anew(fixture):
@@ -263,7 +263,7 @@ def test_what_is_read_ahead_is_as_it_is_now_and_need_not_be_read_again(fixture):
     (fired,) = fixture.fire(fixture.here)
 
     assert fired.event.revision == 2
-    assert fixture.recorder.reads == before
+    assert fixture.recorder.reads == before + 1  # the live issue that it meets, which is not cached
 
 
 def test_what_cannot_be_read_ahead_is_left_to_the_decision(fixture):

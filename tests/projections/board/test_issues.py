@@ -94,6 +94,14 @@ def test_a_list_is_narrowed_by_any_filter(story, acme, scout):
     assert page(story, acme, limit=2, offset=1) == [child, parent]
 
 
+def test_the_search_folds_case_in_every_language(story, acme):
+    street, school = story.issue(acme, title="Straße fegen"), story.issue(acme, title="École de İzmir")
+
+    assert page(story, acme, text="STRASSE") == [street]
+    assert page(story, acme, text="école de izmir") == [school]
+    assert page(story, acme, text="ecole") == []
+
+
 def test_an_edit_moves_an_issue_between_filters(story, acme, scout):
     id_ = story.issue(acme)
     story.patch(id_, title="Renamed", assignee_agent_id=scout, status="in_review")

@@ -102,8 +102,13 @@ def test_a_task_is_made_read_changed_found_and_deleted(jetty):
     assert jetty.get(f"/tasks/{jetty.collection}/") == [made]
     assert jetty.get(f"/tasks/{jetty.collection}/search?q=SQL") == [made]
     assert jetty.get(f"/tasks/{jetty.collection}/search?q=nothing") == []
-    changed = jetty.put(path, {"description": "Other"})
-    assert (changed["description"], changed["version"], changed["workflow"]) == ("Other", 2, WORKFLOW)
+    stale = {"If-Match": jetty.request("GET", path).headers["ETag"]}
+    changed = jetty.put(path, {"description": "Straße"}, headers=stale)
+    refused = jetty.request("PUT", path, {"description": "Gasse"}, headers=stale)
+    assert (412, changed) == (refused.status_code, jetty.get(path))
+    assert refused.json()["detail"].startswith("Precondition failed")
+    assert (changed["description"], changed["version"], changed["workflow"]) == ("Straße", 2, WORKFLOW)
+    assert jetty.get(f"/tasks/{jetty.collection}/search?q=STRASSE") == [changed]
     assert jetty.put(path, {"name": "renamed"})["name"] == "renamed"
     assert jetty.request("GET", path).status_code == 404
     gone = jetty.request("DELETE", f"/tasks/{jetty.collection}/renamed")

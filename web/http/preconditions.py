@@ -1,0 +1,108 @@
+"""
+If-Match: a change is refused with 412 unless the client's copy of what it changes is the current one (RFC 9110, 13.1.1).
+
+The ETag of a copy is a hash of its bytes (etag.py), so the resource is read and compared first. Another change could come
+between that and this one: a unit of work therefore refuses to write to a stream that has changed since.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+from eventsourcing.persistence import PersistenceError
+from litestar.concurrency import sync_to_thread
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, HTTPRequestEvent, Message, Receive, ReceiveMessage, Scope, Send
+
+from application.event_store.unit_of_work import UNCHANGED_SINCE
+from web.apis import ApiName, api_of
+from web.http import etag
+
+Refuse = Callable[[int, str, dict[str, str]], ASGIApp]
+
+METHODS = ("PATCH", "PUT", "DELETE")
+RESTORE = re.compile("(.*)/revisions/[^/]+/restore/*")
+STRONG = re.compile(rb'(?<!W/)"[^"]*"')
+CHANGED = "Precondition failed: this is not the current ETag. Read it again, and decide anew."
+NO_TAG = "Precondition failed: there is nothing at this address that has an ETag."
+AWAY = "The database cannot be reached."
+NOT_OF_A_READ = (b"if-match", b"if-none-match", b"content-type", b"content-length", b"x-routines-consistency")
+
+
+class Copy(msgspec.Struct):
+    """A resource as it was just read for the client: the messages of the answer."""
+
+    messages: list[Message] = []
+
+    @property
+    def status(self) -> int:
+        """The status of the answer."""
+        return int(self.messages[0]["status"])  # type: ignore[typeddict-item]
+
+    @property
+    def tag(self) -> bytes:
+        """Its ETag."""
+        return etag.tag_of(b"".join(message.get("body", b"") for message in self.messages))  # type: ignore[misc]
+
+    async def send(self, message: Message) -> None:
+        """Keep a part of the answer."""
+        self.messages.append(message)
+
+
+def with_preconditions(app: ASGIApp, head: Callable[[], int], refusals: Mapping[ApiName, Refuse]) -> ASGIApp:
+    """Return the application with If-Match; `head` returns the last position of the log."""
+
+    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+        tags = _tags(scope)
+        if not tags or b"*" in tags:  # what does not exist is refused anyway
+            await app(scope, receive, send)
+            return
+        refuse = refusals[api_of(scope)]
+        try:
+            position = await sync_to_thread(head)
+        except PersistenceError:
+            await refuse(503, AWAY, {"Retry-After": "1"})(scope, receive, send)
+            return
+        copy = await _read(app, scope)
+        if copy.status == 200 and copy.tag in tags:  # noqa: PLR2004
+            before = UNCHANGED_SINCE.set(position)
+            try:
+                await app(scope, receive, send)
+            finally:
+                UNCHANGED_SINCE.reset(before)
+        elif copy.status in (200, 404, 405):
+            await refuse(412, CHANGED if copy.status == 200 else NO_TAG, {})(scope, receive, send)  # noqa: PLR2004
+        else:  # the client may not read it, or it cannot be read now
+            for message in copy.messages:
+                await send(message)
+
+    return handle
+
+
+def is_conditional(method: str, path: str) -> bool:
+    """Return whether If-Match means anything to an operation."""
+    return method.upper() in METHODS or (method.upper() == "POST" and RESTORE.fullmatch(path) is not None)
+
+
+def _tags(scope: Scope) -> list[bytes]:
+    """Return the ETags that a request names; those of weak copies never match."""
+    if scope["type"] != ScopeType.HTTP or not is_conditional(scope["method"], scope["path"]):
+        return []
+    values = [value.strip() for name, value in scope["headers"] if name.lower() == b"if-match"]
+    return [b"*"] if b"*" in values else [tag for value in values for tag in STRONG.findall(value) or [b""]]
+
+
+async def _read(app: ASGIApp, scope: Scope) -> Copy:
+    """Read the resource as the client of this request would."""
+    restore = RESTORE.fullmatch(scope["path"])
+    path = restore[1] if restore else scope["path"]
+    headers = [header for header in scope["headers"] if header[0].lower() not in NOT_OF_A_READ]
+    read: Any = {**scope, "method": "GET", "path": path, "raw_path": path.encode(), "headers": headers, "state": {}}
+    copy = Copy()
+    await app(read, _receive_nothing, copy.send)
+    return copy
+
+
+async def _receive_nothing() -> ReceiveMessage:
+    return HTTPRequestEvent(type="http.request", body=b"", more_body=False)
