@@ -265,7 +265,7 @@ class Issue(ResponseBody, frozen=True, kw_only=True):
     origin_kind: Literal["manual", "routine_execution"]
     origin_id: UUID | None
     origin_run_id: UUID | None
-    origin_planned_at: str | None = None  # not in Paperclip
+    origin_planned_at: str | UnsetType = UNSET  # not in Paperclip; only an issue of an occurrence has it
     origin_fingerprint: str = "default"
     started_at: str | None = None
     completed_at: str | None = None
@@ -369,8 +369,8 @@ class TriggerName(ResponseBody, frozen=True, kw_only=True):
 
 class RunFields(ResponseBody, frozen=True, kw_only=True):
     """
-    The fields of a run that every answer has. `plannedAt` is the planned moment of the occurrence that the run is for;
-    null if no schedule planned it. `backfillId` is there only when the run made up for an occurrence.
+    The fields of a run that every answer has. `plannedAt` is the planned moment of the occurrence that the run is for; it
+    is there only when a schedule planned it. `backfillId` is there only when the run made up for an occurrence.
     """
 
     id: UUID
@@ -390,7 +390,7 @@ class RunFields(ResponseBody, frozen=True, kw_only=True):
     completed_at: str | None
     created_at: str
     updated_at: str
-    planned_at: str | None = None  # not in Paperclip
+    planned_at: str | UnsetType = UNSET  # not in Paperclip; only a run of an occurrence has it
     backfill_id: UUID | UnsetType = UNSET  # not in Paperclip; only a run of a backfill has it
 
 

@@ -33,7 +33,7 @@ from domain.values import (
 from domain.webhooks import signing_keys
 from domain.webhooks.signing_keys import OldSecret, Signing
 
-TOO_FAR = datetime(9000, 1, 1, tzinfo=UTC)  # the calendar ends soon after that
+EARLIEST, TOO_FAR = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)  # far from the calendar's ends
 NOT_ACTIVE = "Routine trigger is not active"
 COMMON = ("label", "enabled")
 OF_WEBHOOKS = ("signing_mode", "replay_window_sec")
@@ -282,10 +282,11 @@ def _checked_times(settings: TriggerSettings) -> TriggerSettings:
         raise RuleViolation("Scheduled triggers require timezone")
     zone = zones.spelled(settings.timezone)
     settings = replace(settings, timezone=zone)
-    if any(
-        moment is not None and moment >= TOO_FAR for moment in (settings.run_at, settings.starts_at, settings.ends_at)
-    ):
-        raise RuleViolation(f"runAt, startsAt and endsAt must lie before the year {TOO_FAR.year}")
+    moments = (settings.run_at, settings.starts_at, settings.ends_at)
+    if not all(moment is None or EARLIEST <= moment < TOO_FAR for moment in moments):
+        raise RuleViolation(
+            f"runAt, startsAt and endsAt must not lie before the year {EARLIEST.year} or after {TOO_FAR.year - 1}"
+        )
     if settings.run_at is not None:
         if settings.cron_expression is not None:
             raise RuleViolation("A schedule has a cronExpression or a runAt, not both")

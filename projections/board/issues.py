@@ -5,6 +5,7 @@ from typing import Any, Literal, get_args
 from uuid import UUID
 
 import msgspec
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from domain.board.issue import OPEN
@@ -26,7 +27,7 @@ from projections import responses
 from projections.engine.documents import Docs, Part
 from projections.engine.letter_case import fold_case
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
-from projections.responses import ResponseBody, time, time_or_none
+from projections.responses import ResponseBody, time
 
 
 class IssueRow(Row, frozen=True):
@@ -161,7 +162,7 @@ def _opened(recorded: Recorded, event: IssueOpened, numbering: NumberingRow) -> 
         origin_kind="manual" if event.routine_id is None else "routine_execution",
         origin_id=event.routine_id,
         origin_run_id=event.run_id,
-        origin_planned_at=time_or_none(event.occurrence),
+        origin_planned_at=UNSET if event.occurrence is None else time(event.occurrence),
         created_at=timestamp,
         updated_at=timestamp,
     )

@@ -24,7 +24,7 @@ from projections import responses
 from projections.board.issues import SUMMARY
 from projections.engine.documents import Docs, Part
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
-from projections.responses import IssueSummary, RunStatus, RunSummary, TriggerName, text_or_none, time, time_or_none
+from projections.responses import IssueSummary, RunStatus, RunSummary, TriggerName, text_or_none, time
 
 
 class RunRow(Row, frozen=True):
@@ -123,7 +123,7 @@ def _fired(recorded: Recorded, event: RunFired, timestamp: str) -> responses.Run
         created_at=timestamp,
         updated_at=timestamp,
         completed_at=None if isinstance(event.outcome, Opened | Started) else timestamp,
-        planned_at=time_or_none(event.occurrence),
+        planned_at=UNSET if event.occurrence is None else time(event.occurrence),
         backfill_id=event.backfill_id or UNSET,
         **_links(event),
     )

@@ -51,12 +51,13 @@ from application.request_bodies import (
     VariableDraft,
     WebhookDraft,
 )
-from application.use_cases import backfills, endpoints, revisions, routines, runs, triggers, webhooks
+from application.use_cases import backfills, endpoints, revisions, routines, runs, triggers, webhooks, zone_data
 from application.use_cases import delivery_attempts as post
 from application.use_cases.board import agents, companies, goals, issues, keys, members, projects
 from application.use_cases.jetty import collections, task_routines, tasks, trajectories
 from application.use_cases.names import RoutinePath, TaskPath
 from domain.delivery.delivery import Answer
+from domain.events import TriggerRescheduled
 from domain.identity import revision_of
 from domain.webhooks.verification import WebhookRequest
 from projections import catalogue
@@ -243,7 +244,7 @@ class Story:
         (door,) = self.restore(named, 3).minted
         self.call(door)
         self.restore(joins, 1)
-        self.schedule(joins)
+        self.adopt_zone_data(self.schedule(joins))
         child = self.issue(acme, "Child", parent_id=parent, assignee_agent_id=scout)
         self.issue(acme, "Grandchild", parent_id=child)
         self.tell_of_backfills(acme, scout)
@@ -270,6 +271,20 @@ class Story:
         self.change(routine, status="paused")
         self.make_up()
         self.ids |= {"made up": trigger, "backfill": last}
+
+    def adopt_zone_data(self, trigger):
+        """What the scheduler does when it goes by newer zone data: the schedule was planned for another moment by older."""
+
+        def plan_by_older(work):
+            next_at = triggers.present(work, trigger).next_unsettled_at
+            work.record(trigger, [TriggerRescheduled(next_at=next_at + HOUR / 2)])
+
+        self.executor.attempt(plan_by_older)
+        while positions.advance(self.conn, [triggers_due.triggers_due], self.store.after):
+            pass
+        rows = triggers_due.coming(self.conn, self.now, after_id=UUID(int=0), limit=1000)
+        assert 1 == self.executor.attempt(lambda work: zone_data.replan(work, rows), actor="scheduler").result
+        self.executor.attempt(zone_data.adopt, actor="scheduler")
 
     def make_up(self):
         """What the scheduler does about backfills, until they wait or are over."""

@@ -17,6 +17,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from application.request_bodies import REQUIRED
+from domain.routines.trigger import TOO_FAR
 
 T = TypeVar("T")
 Issue = dict[str, Any]
@@ -62,6 +63,14 @@ def must_be_future(moment: datetime | None | UnsetType, field: str, now: datetim
     """Raise Invalid for a moment that is over. `field` is its name in the body."""
     if isinstance(moment, datetime) and moment <= now:
         raise Invalid([{"code": "custom", "message": f"{field} must be in the future", "path": [field]}])
+
+
+def must_resume(resume_at: datetime | None | UnsetType, now: datetime) -> None:
+    """Raise Invalid for an end of a pause that is over, or so far away that zones have no time for it."""
+    must_be_future(resume_at, "resumeAt", now)
+    if isinstance(resume_at, datetime) and resume_at >= TOO_FAR:
+        message = f"resumeAt must lie before the year {TOO_FAR.year}"
+        raise Invalid([{"code": "custom", "message": message, "path": ["resumeAt"]}])
 
 
 def parse(shape: type[T], value: object) -> T:

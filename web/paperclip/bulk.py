@@ -18,7 +18,7 @@ from projections.routines.routines import Meant
 from web.http.backend import Backend
 from web.http.path_ids import CompanyId
 from web.http.routing import post
-from web.http.validation import must_be_future
+from web.http.validation import must_resume
 
 MODELS = ("routines",)
 MOST = 1_000
@@ -64,7 +64,7 @@ class Bulk(Controller):
         several of these narrow the selection. Each routine is changed by itself, so a refusal does not hold back the
         others.
         """
-        must_be_future(data.resume_at, "resumeAt", backend.executor.clock())
+        must_resume(data.resume_at, backend.executor.clock())
         patch = RoutinePatch(status="paused", pause_note=data.pause_note, resume_at=data.resume_at)
         pause_id = uuid4()
 

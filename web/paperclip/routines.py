@@ -25,7 +25,7 @@ from web.http.paging import NEXT, Paging, page, paging, place_of, row_of
 from web.http.path_ids import CompanyId, RoutineId
 from web.http.requests import number
 from web.http.routing import get, patch, post
-from web.http.validation import must_be_future, parse
+from web.http.validation import must_resume, parse
 from web.paperclip.run_answers import REPEATED, run_answer
 
 LIST_MODELS = ("routines", "run_history", "issues")
@@ -95,7 +95,7 @@ class Routines(Controller):
         data: JSONBody[RoutineDraft],
     ) -> Response[responses.Routine]:
         """Creates a routine. It is stored paused when it has no assignee."""
-        must_be_future(data.resume_at, "resumeAt", backend.executor.clock())
+        must_resume(data.resume_at, backend.executor.clock())
         changed = backend.change(caller, ("routines",), use_cases.create, company_id, data)
         return changed.answer(lambda conn: routines.routine(conn, changed.result), 201)
 
@@ -126,7 +126,7 @@ class Routines(Controller):
         data: JSONBody[RoutinePatch],
     ) -> Response[responses.Routine]:
         """Changes the fields that are given. Absent fields stay as they are; null clears what may be empty."""
-        must_be_future(data.resume_at, "resumeAt", backend.executor.clock())
+        must_resume(data.resume_at, backend.executor.clock())
         changed = backend.change(caller, ("routines",), use_cases.update, routine_id, data)
         return changed.answer(lambda conn: routines.routine(conn, changed.result))
 

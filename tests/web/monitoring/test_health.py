@@ -2,6 +2,7 @@
 
 import pytest
 
+from application.use_cases import zone_data
 from domain.schedule import zones
 from projections import catalogue
 from tests.api import Api
@@ -35,6 +36,15 @@ def test_health_needs_no_token_and_lists_every_read_model(api: Api):
         for model in models
     )
     assert [None] * len(models) == [model["stopped"] for model in models]
+
+
+def test_a_process_that_goes_by_older_zone_data_than_it_is_planned_by_is_degraded(api: Api, monkeypatch):
+    monkeypatch.setattr(zone_data, "adopted", lambda _work: "2999a")
+
+    health = api.get("/health", token=None)
+
+    assert "degraded" == health["status"]
+    assert (zones.data().version, "2999a") == (health["zoneData"]["version"], health["zoneData"]["adopted"])
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,9 @@ def test_its_runs_are_marked_everywhere_and_do_not_move_the_schedule(api: Api, p
     assert [made["id"]] * 3 == [run["backfillId"] for run in runs] == [one["backfillId"] for one in ledger]
     assert [("issue_created", None)] * 3 == [(one["outcome"], one["latenessMs"]) for one in ledger]
     assert before == api.get(f"/routines/{routine}")["triggers"][0]["nextRunAt"]
+    planned = [one["plannedAt"] for one in ledger]
+    assert planned == [run["plannedAt"] for run in reversed(runs)]
+    assert planned == [api.get(f"/issues/{run['linkedIssueId']}")["originPlannedAt"] for run in reversed(runs)]
 
 
 def test_what_was_missed_stays_on_record_beside_what_made_up_for_it(api: Api, past: Past, trigger: UUID):

@@ -109,6 +109,7 @@ def test_a_list_item_adds_triggers_last_run_and_active_issue(home: Home):
             "cronExpression": None,
             "timezone": None,
             "nextRunAt": None,
+            "dueAt": None,
             "lastFiredAt": run["triggeredAt"],
             "lastResult": f"Created execution issue {issue['id']}",
         }
