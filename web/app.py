@@ -15,6 +15,7 @@ from web.http.large_bodies import LargeBodies
 from web.http.rate_limit import WebhookRateLimiter, sender
 from web.http.requests import JsonRequest, caller, is_eventual
 from web.http.tenants import by_tenant
+from web.http.webhook_refusals import WebhookRefusals
 from web.jetty.app import jetty
 from web.jetty.errors import error_response as jetty_error
 from web.monitoring.health import HealthController
@@ -45,6 +46,7 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
     a webhook accepts from one address; 0 means no limit. Without `jetty_routines` the Jetty API has no routines
     (ENABLE_ROUTINES).
     """
+    webhook_refusals = WebhookRefusals(backend)
     rate_limiter, traffic = WebhookRateLimiter(webhook_rate, backend.limits.max_webhook_counters), Traffic()
 
     async def provide_backend() -> Backend:
@@ -55,6 +57,9 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
 
     async def provide_rate_limiter() -> WebhookRateLimiter:
         return rate_limiter
+
+    async def provide_webhook_refusals() -> WebhookRefusals:
+        return webhook_refusals
 
     api = Router(
         "/api",
@@ -86,6 +91,7 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
             "public_url": Provide(provide_public_url),
             "rate_limiter": Provide(provide_rate_limiter),
             "sender": Provide(sender),
+            "webhook_refusals": Provide(provide_webhook_refusals),
             "webhook_request": Provide(webhook_request),
         },
     )
@@ -100,5 +106,7 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
     of_jetty = jetty(backend, with_routines=jetty_routines)
     both = dispatch_by_api({"paperclip": framework, "jetty": of_jetty})
     refusals: dict[ApiName, RespondError] = {"paperclip": paperclip_error, "jetty": jetty_error}
-    guarded = guard(conditional(traffic.watched(both)), backend, LargeBodies([framework, of_jetty]), refusals)
+    guarded = guard(
+        conditional(traffic.watched(both)), backend, LargeBodies([framework, of_jetty]), refusals, webhook_refusals
+    )
     return by_tenant(guarded, backend)

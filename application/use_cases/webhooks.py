@@ -3,10 +3,11 @@
 import hashlib
 from uuid import UUID
 
+from application.access import Principal
 from application.event_store.stream_kinds import ROUTINE, RUN
 from application.event_store.unit_of_work import UnitOfWork
 from application.use_cases import references, runs, triggers
-from domain.errors import Conflict, NotFound
+from domain.errors import Conflict, NotFound, RuleViolation
 from domain.identity import run_of_key
 from domain.recorded import Recorded
 from domain.routines import trigger
@@ -61,6 +62,25 @@ def authenticate(work: UnitOfWork, public_id: str, request: WebhookRequest) -> A
         key=_key_of(trigger_id, proof),
         counts_once=proof.stamp is not None,
     )
+
+
+def why_unproven(work: UnitOfWork, public_id: str, request: WebhookRequest) -> str:
+    """Return why a call of the webhook at this address proves nothing. It is for those who may change the trigger."""
+    settings = triggers.at_address(work, public_id)[1].settings
+    mode, window_s = settings.signing_mode or "bearer", settings.replay_window_sec or 0
+    return verification.why_unproven(mode, request, window_s, work.now)
+
+
+def address_of(work: UnitOfWork, principal: Principal, trigger_id: UUID) -> str:
+    """
+    Return the public id of a webhook for somebody who may fire its routine.
+
+    Raises RuleViolation for a trigger of another kind.
+    """
+    current, _ = triggers.writable(work, principal, trigger_id, "assign")
+    if current.webhook is None:
+        raise RuleViolation("Only webhook triggers are called")
+    return current.webhook.public_id
 
 
 def must_be_active(webhook: AuthenticatedWebhook) -> None:

@@ -255,14 +255,16 @@ def test_a_large_body_is_read_when_its_sender_is_known(api: Api, routine: str, t
 def test_an_operation_that_needs_no_large_body_takes_none_of_anybody(api: Api, company: str):
     body = b'{"name":"x","unknown":"%s"}' % (b"x" * MIB)
 
-    for path in ("/companies", f"/companies/{company}/routines", f"/companies/{company}/issues"):
+    for path in ("/companies", f"/companies/{company}/projects", f"/companies/{company}/goals"):
         answer = api.request("POST", path, content=body, headers=JSON)
         assert (413, f"The body must have at most {MIB} bytes") == (answer.status_code, answer.json()["error"]), path
 
 
-def test_large_bodies_are_those_that_hold_objects_of_any_shape():
+def test_large_bodies_are_those_that_hold_objects_of_any_shape_or_long_texts():
     large = (
         request_bodies.RunRequest,
+        request_bodies.RoutineDraft,
+        request_bodies.IssuePatch,
         request_bodies.AgentDraft,
         jetty_request_bodies.RunCreate,
         jetty_request_bodies.TaskChange,
@@ -271,7 +273,7 @@ def test_large_bodies_are_those_that_hold_objects_of_any_shape():
         jetty_request_bodies.RoutineCreate,
     )
     small = (
-        request_bodies.RoutineDraft,
+        request_bodies.ProjectDraft,
         request_bodies.CommentDraft,
         jetty_request_bodies.CollectionCreate,
         jetty_request_bodies.LabelCreate,

@@ -16,6 +16,7 @@ Every answer gets the headers that forbid to guess its media type and, unless it
 import re
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -37,6 +38,7 @@ from web.http.large_bodies import LargeBodies
 from web.http.media_types import URL_ENCODED
 from web.http.requests import DECODED_BODY, bearer_of
 from web.http.tenants import address_of, company_of
+from web.http.webhook_refusals import WebhookRefusals
 
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 32 * 1024
@@ -74,7 +76,13 @@ class Bounds(msgspec.Struct, frozen=True):
     is_gzip: bool = False  # the body counts as long as it says that it is when unpacked, too
 
 
-def guard(app: ASGIApp, backend: Backend, large: LargeBodies, refusals: Mapping[ApiName, RespondError]) -> ASGIApp:
+def guard(
+    app: ASGIApp,
+    backend: Backend,
+    large: LargeBodies,
+    refusals: Mapping[ApiName, RespondError],
+    webhook_refusals: WebhookRefusals,
+) -> ASGIApp:
     """Return the application behind the checks. `refusals` make the error answers of each API."""
     limits = backend.limits
     held_bodies = HeldBodies(limits.max_held_body_bytes, limits.max_held_body_bytes_per_sender)
@@ -95,6 +103,9 @@ def guard(app: ASGIApp, backend: Backend, large: LargeBodies, refusals: Mapping[
             except Gone:
                 return
             except Refused as refused:
+                if webhook is not None and refused.status != HTTPStatus.NOT_FOUND:
+                    sender = address_of(scope).removeprefix("address ")
+                    await sync_to_thread(webhook_refusals.keep, webhook[1], sender, refused.status, refused.message)
                 answer = refusals[api](refused.status, refused.message, refused.headers)
                 await answer(scope, receive, _with_headers(send))
 
