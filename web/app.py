@@ -46,8 +46,8 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
     a webhook accepts from one address; 0 means no limit. Without `jetty_routines` the Jetty API has no routines
     (ENABLE_ROUTINES).
     """
-    webhook_refusals = WebhookRefusals(backend)
     rate_limiter, traffic = WebhookRateLimiter(webhook_rate, backend.limits.max_webhook_counters), Traffic()
+    webhook_refusals = WebhookRefusals(backend, rate_limiter)
 
     async def provide_backend() -> Backend:
         return backend

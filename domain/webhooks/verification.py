@@ -101,10 +101,15 @@ def why_unproven(mode: SigningMode, delivery: WebhookRequest, window_s: int, now
     """
     Return why a call that `verify` refuses proves nothing, for those who may know the secret; never for its sender.
 
-    It looks at the headers only. If these are as they should be, the secret or the signature is another one.
+    If its headers are as they should be, the secret or the signature is another one.
     """
-    names, timestamp, mismatch = _CREDENTIALS[mode]
-    for name in {name for group in names for name in group}:
+    return fault_of_headers(mode, delivery, window_s, now) or _CREDENTIALS[mode][2]
+
+
+def fault_of_headers(mode: SigningMode, delivery: WebhookRequest, window_s: int, now: datetime) -> str | None:
+    """Return why no secret and no body could make a genuine call of these headers; None if one could."""
+    names, timestamp, _ = _CREDENTIALS[mode]
+    for name in (name for group in names for name in group):
         values = [value for header, value in delivery.headers if header == name]
         if len(values) > 1 or not "".join(values).isascii():
             return f"{name} is given twice or is not ASCII"
@@ -116,7 +121,7 @@ def why_unproven(mode: SigningMode, delivery: WebhookRequest, window_s: int, now
         return f"{timestamp} is no time in seconds"
     if sent is not None and not _is_near(sent, window_s, now):
         return f"{timestamp} differs from now by more than {window_s} seconds"
-    return mismatch
+    return None
 
 
 _CREDENTIALS: dict[SigningMode, tuple[tuple[tuple[str, ...], ...], str | None, str]] = {

@@ -322,6 +322,31 @@ def test_a_body_of_a_webhook_is_read_when_there_is_that_webhook(api: Api, routin
     assert [202, 401] == [known.status_code, forged.status_code]
 
 
+def test_of_a_sender_whose_headers_prove_nothing_no_large_body_is_read_and_he_is_counted(api: Api, routine: str):
+    late = {"X-Paperclip-Signature": "0" * 64, "X-Paperclip-Timestamp": "1000000000"}
+    attempts = [
+        (hook(api, routine), {"Authorization": "Bearer no"}),
+        (hook(api, routine, "hmac_sha256"), late),
+        (hook(api, routine, "github_hmac"), {}),
+        (hook(api, routine, "standard_webhooks"), {"webhook-id": "1"}),
+    ]
+    with further(api, webhook_rate=1) as here:
+        refused = []
+        for sender, headers in attempts * 3:
+            with speaking(here) as client:
+                client.sendall(
+                    head(
+                        "POST",
+                        f"{PUBLIC}/{sender.public_id}/fire",
+                        MIB,
+                        *(f"{name}: {value}" for name, value in headers.items()),
+                    )
+                )
+                refused.append(said(client)[0])
+
+    assert [401] * 10 + [429] * 2 == refused
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -18,6 +18,7 @@ from domain.webhooks.verification import WebhookRequest
 from projections.routines import webhook_refusals
 from web.http.backend import Backend
 from web.http.errors import described
+from web.http.rate_limit import WebhookRateLimiter
 
 QUIET_S = 5.0
 LONGEST_REASON = 500  # characters
@@ -27,10 +28,11 @@ log = structlog.get_logger(process="web")
 
 
 class WebhookRefusals:
-    """Keeps the last refusals. It never fails: what it cannot keep is lost."""
+    """Keeps the last refusals. It never fails: what it cannot keep is lost. `rate_limiter` counts the refused calls."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, rate_limiter: WebhookRateLimiter) -> None:
         self._backend = backend
+        self.rate_limiter = rate_limiter
         self._kept: OrderedDict[tuple[str, int], float] = OrderedDict()
         self._lock = Lock()
 

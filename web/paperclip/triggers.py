@@ -30,7 +30,7 @@ from web.http.webhook_refusals import WebhookRefusals
 from web.openapi.parameters import WEBHOOK_HEADERS
 from web.paperclip.run_answers import REPEATED, run_answer
 from web.paperclip.webhook_requests import Handshake, handshake_of, parse_call
-from web.paperclip.webhook_verdicts import WebhookVerdict, judge, sample_request
+from web.paperclip.webhook_samples import SampleResult, sample_request, try_sample
 
 HANDSHAKE = {
     200: ResponseSpec(Handshake, description="The address is right; nothing was started.", generate_examples=False)
@@ -134,12 +134,12 @@ class Triggers(Controller):
         caller: NamedDependency[Caller],
         trigger_id: FromPath[TriggerId],
         data: JSONBody[WebhookSample],
-    ) -> WebhookVerdict:
+    ) -> SampleResult:
         """
         Says what would become of a call of the webhook, with the signature and the body of a sample, and starts no
         work. A sample that is signed with a timestamp has to be sent within the trigger's `replayWindowSec`.
         """
-        return backend.authorize(caller, judge, trigger_id, sample_request(data))
+        return backend.authorize(caller, try_sample, trigger_id, sample_request(data))
 
     @post(
         "/routine-triggers/public/{public_id:str}/fire",

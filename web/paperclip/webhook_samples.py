@@ -19,7 +19,7 @@ from web.http.validation import Invalid
 from web.paperclip.webhook_requests import handshake_of, parse_call
 
 
-class WebhookVerdict(ResponseBody, frozen=True, kw_only=True):
+class SampleResult(ResponseBody, frozen=True, kw_only=True):
     """
     What would become of a call: the status of its answer, and why it is refused; or the outcome of the run, its payload
     and its key. `repeatsRunId` is the run that it would repeat.
@@ -39,9 +39,9 @@ def sample_request(sample: WebhookSample) -> WebhookRequest:
     return WebhookRequest(headers=tuple((name.lower(), value) for name, value in sample.headers.items()), body=body)
 
 
-def judge(work: UnitOfWork, principal: Principal, trigger_id: UUID, request: WebhookRequest) -> WebhookVerdict:
+def try_sample(work: UnitOfWork, principal: Principal, trigger_id: UUID, request: WebhookRequest) -> SampleResult:
     """
-    Return the verdict on a call. The unit of work must not be committed.
+    Return what would become of a call. The unit of work must not be committed.
 
     Raises NotFound and Forbidden as a change of the trigger does, and RuleViolation for one that is no webhook.
     """
@@ -49,17 +49,17 @@ def judge(work: UnitOfWork, principal: Principal, trigger_id: UUID, request: Web
     try:
         webhook = webhooks.authenticate(work, public_id, request)
         if handshake_of(request) is not None:
-            return WebhookVerdict(status=200, reason="The sender only tries out the address: no work is started")
+            return SampleResult(status=200, reason="The sender only tries out the address: no work is started")
         webhooks.must_be_active(webhook)
         call = parse_call(request, work.limits.max_webhook_bytes)
         events = webhooks.fire(work, webhook, call)
     except Unauthenticated:
-        return WebhookVerdict(status=401, reason=webhooks.why_unproven(work, public_id, request))
+        return SampleResult(status=401, reason=webhooks.why_unproven(work, public_id, request))
     except (DomainError, Invalid, HTTPException) as error:
         status, message, _ = described(error)
-        return WebhookVerdict(status=status, reason=message)
+        return SampleResult(status=status, reason=message)
     run = run_of(events)
-    return WebhookVerdict(
+    return SampleResult(
         status=202,
         reason=run.failure_reason,
         outcome=run.status,
