@@ -5,6 +5,7 @@ Absent fields are UNSET, so that a patch can tell "leave it" from "clear it". `T
 before its length is tested; `max_bytes` limits the JSON of an object, whatever its fields.
 """
 
+from base64 import b64decode
 from datetime import date, datetime
 from typing import Annotated, Literal
 from uuid import UUID
@@ -39,6 +40,7 @@ Title = Annotated[str, Meta(min_length=1, max_length=200, extra=TRIM, extra_json
 Name = Annotated[str, Meta(min_length=1, max_length=200, extra=TRIM, extra_json_schema=NOT_BLANK)]
 Label = Annotated[str, Meta(max_length=120, extra=TRIM)]
 Text = Annotated[str, Meta(max_length=100_000)]
+Description = Annotated[str, Meta(max_length=1_000_000)]
 Email = Annotated[str, Meta(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254, extra=TRIM)]
 Permissions = Annotated[tuple[Literal["tasks:assign"], ...], Meta(max_length=20)]
 Comment = Annotated[str, Meta(min_length=1, max_length=100_000)]
@@ -61,6 +63,9 @@ Option = Annotated[str, Meta(min_length=1, max_length=120)]
 Cents = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 RunVariables = Annotated[dict[str, str | int | float | bool], Meta(extra={"max_bytes": 256 * 1024})]
 Object = Annotated[dict[str, object], Meta(extra={"max_bytes": 1024 * 1024})]
+Payload = Annotated[dict[str, object], Meta(extra={"max_bytes": 10 * 1024 * 1024})]
+
+SampleHeaders = Annotated[dict[str, str], Meta(extra={"max_bytes": 32 * 1024})]
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -178,7 +183,7 @@ class RoutineDraft(Body, frozen=True):
     """Describes a routine to create."""
 
     title: Title
-    description: Text | None = None
+    description: Description | None = None
     assignee_agent_id: UUID | None = None
     project_id: UUID | None = None
     goal_id: UUID | None = None
@@ -200,7 +205,7 @@ class RoutinePatch(Body, frozen=True):
     """
 
     title: Title | UnsetType = UNSET
-    description: Text | None | UnsetType = UNSET
+    description: Description | None | UnsetType = UNSET
     assignee_agent_id: UUID | None | UnsetType = UNSET
     project_id: UUID | None | UnsetType = UNSET
     goal_id: UUID | None | UnsetType = UNSET
@@ -278,6 +283,29 @@ class SecretRotation(Body, frozen=True):
     overlap_sec: Annotated[int, Meta(ge=0, le=86_400)] = 0
 
 
+class WebhookSample(Body, frozen=True):
+    """A call of a webhook as its sender would make it: its headers, and its body as text or in base64."""
+
+    headers: SampleHeaders = {}
+    body: Annotated[str, Meta(max_length=1_000_000)] = ""
+    encoding: Literal["text", "base64"] = "text"
+
+    def faults(self) -> list[tuple[str, str]]:
+        """Report a body that is not in base64 though it says so."""
+        try:
+            if self.encoding == "base64":
+                b64decode(self.body, validate=True)
+        except ValueError:
+            return [("body", "Invalid base64")]
+        return []
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self.body)} characters)"  # a header may be the secret itself
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        return [("body", f"{len(self.body)} characters")]
+
+
 class BackfillDraft(Body, frozen=True):
     """
     Asks for the occurrences of a schedule from `from` to `to` (now if it is absent), both included.
@@ -341,7 +369,7 @@ class RunRequest(Body, frozen=True):
 
     source: Literal["manual", "api"] = "manual"
     trigger_id: UUID | None = None
-    payload: Object | None = None
+    payload: Payload | None = None
     variables: RunVariables | None = None
     project_id: UUID | None = None
     assignee_agent_id: UUID | None = None
@@ -356,7 +384,7 @@ class IssueDraft(Body, frozen=True):
     """Describes an issue to create."""
 
     title: Title
-    description: Text | None = None
+    description: Description | None = None
     status: IssueStatus | UnsetType = UNSET
     priority: Priority = "medium"
     assignee_agent_id: UUID | None = None
@@ -369,7 +397,7 @@ class IssuePatch(Body, frozen=True):
     """Changes an issue. Fields that are absent stay as they are. `comment` is added to its comments."""
 
     title: Title | UnsetType = UNSET
-    description: Text | None | UnsetType = UNSET
+    description: Description | None | UnsetType = UNSET
     status: IssueStatus | UnsetType = UNSET
     priority: Priority | UnsetType = UNSET
     assignee_agent_id: UUID | None | UnsetType = UNSET

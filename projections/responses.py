@@ -308,6 +308,15 @@ class Comment(ResponseBody, frozen=True, kw_only=True):
     updated_at: str
 
 
+class LastRefusal(ResponseBody, frozen=True, kw_only=True):
+    """The last call of a webhook that was refused: the status of the answer, why, and from which network."""
+
+    at: str
+    status: int
+    reason: str
+    sender: str
+
+
 class Trigger(ResponseBody, frozen=True, kw_only=True):
     """
     A trigger of a routine. Only a schedule has a `nextRunAt`, the planned moment of its next occurrence, and a `dueAt`,
@@ -344,6 +353,12 @@ class Trigger(ResponseBody, frozen=True, kw_only=True):
     updated_at: str
 
 
+class TriggerDetail(Trigger, frozen=True, kw_only=True):
+    """A trigger as its routine shows it. `lastRefusal` (our addition) is there if a call of a webhook was refused."""
+
+    last_refusal: LastRefusal | UnsetType = UNSET
+
+
 class TriggerSummary(ResponseBody, frozen=True, kw_only=True):
     """A trigger as the list of routines shows it."""
 
@@ -370,7 +385,8 @@ class TriggerName(ResponseBody, frozen=True, kw_only=True):
 class RunFields(ResponseBody, frozen=True, kw_only=True):
     """
     The fields of a run that every answer has. `plannedAt` is the planned moment of the occurrence that the run is for; it
-    is there only when a schedule planned it. `backfillId` is there only when the run made up for an occurrence.
+    is there only when a schedule planned it. `backfillId` is there only when the run made up for an occurrence, and
+    `triggerPayloadBytes` only when the payload is so large that its largest fields are left out; `getRun` has it whole.
     """
 
     id: UUID
@@ -383,6 +399,7 @@ class RunFields(ResponseBody, frozen=True, kw_only=True):
     routine_revision_id: UUID | None
     idempotency_key: str | None
     trigger_payload: Json | None
+    trigger_payload_bytes: int | UnsetType = UNSET  # not in Paperclip; only where the payload is not shown whole
     dispatch_fingerprint: str | None
     linked_issue_id: UUID | None
     coalesced_into_run_id: UUID | None
@@ -552,6 +569,6 @@ class RoutineDetail(RoutineFields, frozen=True, kw_only=True):
     project: Project | None
     assignee: AssigneeSummary | None
     parent_issue: Issue | None
-    triggers: list[Trigger]
+    triggers: list[TriggerDetail]
     recent_runs: list[RunSummary]
     active_issue: Issue | None

@@ -17,6 +17,7 @@ from web.http.public_path import state_with
 from web.http.rate_limit import WebhookRateLimiter, sender
 from web.http.requests import JsonRequest, caller, is_eventual
 from web.http.tenants import by_tenant
+from web.http.webhook_refusals import WebhookRefusals
 from web.jetty.app import jetty
 from web.jetty.errors import error_response as jetty_error
 from web.monitoring.checkup import Checkup
@@ -52,6 +53,7 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
     """
     rate_limiter, traffic = WebhookRateLimiter(webhook_rate, backend.limits.max_webhook_counters), Traffic()
     checkup = Checkup(backend)
+    webhook_refusals = WebhookRefusals(backend, rate_limiter)
 
     async def provide_backend() -> Backend:
         return backend
@@ -64,6 +66,9 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
 
     async def provide_rate_limiter() -> WebhookRateLimiter:
         return rate_limiter
+
+    async def provide_webhook_refusals() -> WebhookRefusals:
+        return webhook_refusals
 
     api = Router(
         "/api",
@@ -96,6 +101,7 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
             "public_url": Provide(provide_public_url),
             "rate_limiter": Provide(provide_rate_limiter),
             "sender": Provide(sender),
+            "webhook_refusals": Provide(provide_webhook_refusals),
             "webhook_request": Provide(webhook_request),
         },
     )
@@ -112,5 +118,5 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
     both = dispatch_by_api({"paperclip": framework, "jetty": of_jetty})
     refusals: dict[ApiName, RespondError] = {"paperclip": paperclip_error, "jetty": jetty_error}
     changes = with_preconditions(traffic.watched(both), backend.executor.store.head, refusals)
-    guarded = guard(conditional(changes), backend, LargeBodies([framework, of_jetty]), refusals)
+    guarded = guard(conditional(changes), backend, LargeBodies([framework, of_jetty]), refusals, webhook_refusals)
     return recorded(by_tenant(guarded, backend), backend, traffic.registry, refusals)

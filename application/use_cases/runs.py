@@ -71,6 +71,18 @@ def fire_by_hand(work: UnitOfWork, principal: Principal, routine_id: UUID, reque
     return work.history(firing_request.run_id)
 
 
+def read(work: UnitOfWork, principal: Principal, run_id: UUID) -> Sequence[Recorded]:
+    """Return the events of a run, for whoever may see its routine. Raises NotFound."""
+    current = work.get(RUN, run_id)
+    if current is None:
+        raise NotFound("Run not found")
+    try:
+        routines.may_read(work, principal, current.routine_id)
+    except NotFound:
+        raise NotFound("Run not found") from None
+    return work.history(run_id)
+
+
 def digest_of(request: RunRequest) -> str:
     """Return 64 hexadecimal digits that are equal for requests that ask for the same, whatever their key."""
     text = msgspec.json.encode(replace(request, idempotency_key=None), order="deterministic")

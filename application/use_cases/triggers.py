@@ -82,7 +82,7 @@ def update(work: UnitOfWork, principal: Principal, trigger_id: UUID, patch: Trig
     Nothing is recorded when they are the same. What waits of a schedule stays or is missed, as `go_on` says. Raises
     RuleViolation as `create` does.
     """
-    current, parent = _writable(work, principal, trigger_id, "assign")
+    current, parent = writable(work, principal, trigger_id, "assign")
     settings = merged(current.settings, patch)
     if current.kind == "schedule" and settings.enabled:
         routine.must_be_schedulable(parent.settings)
@@ -95,7 +95,7 @@ def update(work: UnitOfWork, principal: Principal, trigger_id: UUID, patch: Trig
 
 def delete(work: UnitOfWork, principal: Principal, trigger_id: UUID) -> UUID:
     """Delete a trigger; occurrences of a schedule that wait are recorded as missed."""
-    current, _ = _writable(work, principal, trigger_id, "own")
+    current, _ = writable(work, principal, trigger_id, "own")
     remove(work, trigger_id, current)
     work.record(current.routine_id, [RoutineTriggerRemoved(trigger_id=trigger_id, kind=current.kind)])
     return trigger_id
@@ -103,11 +103,10 @@ def delete(work: UnitOfWork, principal: Principal, trigger_id: UUID) -> UUID:
 
 def rotate_secret(work: UnitOfWork, principal: Principal, trigger_id: UUID, overlap_s: int) -> TriggerResult:
     """Give the webhook a new secret; the old one is good for `overlap_s` more seconds, which may be 0."""
-    current, _ = _writable(work, principal, trigger_id, "assign")
+    current, _ = writable(work, principal, trigger_id, "assign")
     webhook, old = trigger.webhook_of(current), trigger.signing_of(current)
-    trigger.must_sign(current)
     mode = _mode(current.settings.signing_mode)
-    secret = verification.mint(mode)
+    secret = None if mode == "none" else verification.mint(mode)
     secret_id = _keep(work, trigger_id, mode, secret)
     until = signing_secrets.retire(work, old, overlap_s)
     work.record(trigger_id, trigger.rotate(current, replace(webhook, secret_id=secret_id), until))
@@ -190,7 +189,7 @@ def _made(work: UnitOfWork, trigger_id: UUID, routine_id: UUID, minted: NewSecre
     )
 
 
-def _keep(work: UnitOfWork, trigger_id: UUID, mode: SigningMode, secret: str) -> UUID:
+def _keep(work: UnitOfWork, trigger_id: UUID, mode: SigningMode, secret: str | None) -> UUID:
     return work.keep(trigger_id, PURPOSE, _kept_as(mode, secret), work.company_of(trigger_id))
 
 
@@ -216,7 +215,8 @@ def _drafted(draft: TriggerDraft) -> tuple[TriggerKind, TriggerSettings]:
     return "api", settings
 
 
-def _writable(work: UnitOfWork, principal: Principal, trigger_id: UUID, action: Action) -> tuple[Trigger, Routine]:
+def writable(work: UnitOfWork, principal: Principal, trigger_id: UUID, action: Action) -> tuple[Trigger, Routine]:
+    """Return a trigger that the caller may change, and its routine. Raises NotFound and Forbidden."""
     current = present(work, trigger_id)
     routine_resource = routines.resource(work, current.routine_id)
     resource = Resource(company_id=routine_resource.company_id, kind="Routine trigger", owner=routine_resource.owner)

@@ -3,18 +3,19 @@
 import hashlib
 from uuid import UUID
 
+from application.access import Principal
 from application.event_store.stream_kinds import COMPANY, ROUTINE, RUN
 from application.event_store.unit_of_work import UnitOfWork
 from application.use_cases import references, runs, triggers
 from domain.board import company
-from domain.errors import Conflict, NotFound
+from domain.errors import Conflict, NotFound, RuleViolation, Unauthenticated
 from domain.identity import run_of_key
 from domain.recorded import Recorded
 from domain.routines import trigger
 from domain.routines.firing import FiringRequest
 from domain.routines.routine import Routine
 from domain.routines.trigger import Trigger
-from domain.values import Json, Value
+from domain.values import Json, SigningMode, Value
 from domain.webhooks import verification
 from domain.webhooks.verification import Proof, WebhookRequest
 
@@ -47,7 +48,7 @@ def authenticate(work: UnitOfWork, public_id: str, request: WebhookRequest) -> A
     """
     trigger_id, current = triggers.at_address(work, public_id)
     work.load([current.routine_id])
-    mode, window_s = current.settings.signing_mode or "bearer", current.settings.replay_window_sec or 0
+    mode, window_s = _verification_of(current)
     secrets = {} if mode == "none" else work.reveal(trigger.good_secrets_of(current, work.now))
     proof = verification.verify(mode, request, list(secrets.values()), window_s, work.now)
     if (routine := work.get(ROUTINE, current.routine_id)) is None:
@@ -62,6 +63,44 @@ def authenticate(work: UnitOfWork, public_id: str, request: WebhookRequest) -> A
         key=_key_of(trigger_id, proof),
         counts_once=proof.stamp is not None,
     )
+
+
+def check_headers(work: UnitOfWork, public_id: str, request: WebhookRequest) -> None:
+    """
+    Raise Unauthenticated for a call that its headers alone prove not to be genuine, so that its body need not be read.
+
+    Raises NotFound for an address without a webhook.
+    """
+    _, current = triggers.at_address(work, public_id)
+    mode, window_s = _verification_of(current)
+    if mode == "bearer":
+        secrets = work.reveal(trigger.good_secrets_of(current, work.now))
+        verification.verify(mode, request, list(secrets.values()), window_s, work.now)
+    elif verification.fault_of_headers(mode, request, window_s, work.now) is not None:
+        raise Unauthenticated
+
+
+def _verification_of(current: Trigger) -> tuple[SigningMode, int]:
+    """Return how the calls of a webhook are signed, and by how many seconds their time may differ from now."""
+    return current.settings.signing_mode or "bearer", current.settings.replay_window_sec or 0
+
+
+def why_unproven(work: UnitOfWork, public_id: str, request: WebhookRequest) -> str:
+    """Return why a call of the webhook at this address proves nothing. It is for those who may change the trigger."""
+    mode, window_s = _verification_of(triggers.at_address(work, public_id)[1])
+    return verification.why_unproven(mode, request, window_s, work.now)
+
+
+def address_of(work: UnitOfWork, principal: Principal, trigger_id: UUID) -> str:
+    """
+    Return the public id of a webhook for somebody who may fire its routine.
+
+    Raises RuleViolation for a trigger of another kind.
+    """
+    current, _ = triggers.writable(work, principal, trigger_id, "assign")
+    if current.webhook is None:
+        raise RuleViolation("Only webhook triggers are called")
+    return current.webhook.public_id
 
 
 def must_be_active(work: UnitOfWork, webhook: AuthenticatedWebhook) -> None:

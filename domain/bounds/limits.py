@@ -17,6 +17,7 @@ KIB, MIB, GIB = 1024, 1024**2, 1024**3
 Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 Bytes = Annotated[int, Meta(ge=KIB, le=1024 * MIB)]
 
+SHOWN_PAYLOAD_BYTES = 256 * KIB  # of a run's payload in lists and in answers to senders; one run is read whole
 BATCH_ROWS = 5_000  # of one read model in a transaction; one event may write more (projections/engine/positions.py)
 STATEMENT_BYTES = 8 * MIB  # a statement that writes rows ends after so many bytes (projections/engine/read_model.py)
 
@@ -25,7 +26,7 @@ class Limits(Value, frozen=True):
     """The limits of an installation. Sizes are in bytes, rates per minute; each process counts for itself."""
 
     # One event, and what is recorded in one transaction (application/event_store/store.py).
-    max_event_bytes: Bytes = 2 * MIB  # of stored JSON
+    max_event_bytes: Bytes = 12 * MIB  # of stored JSON; a run keeps its payload whole
     max_event_depth: Annotated[int, Meta(ge=8, le=200)] = 100  # levels of arrays and objects in it
     max_transaction_bytes: Bytes = 32 * MIB  # of all events in it
     read_batch_bytes: Bytes = 4 * MIB  # a batch read from the log ends after so many (recorder.py)
@@ -46,9 +47,9 @@ class Limits(Value, frozen=True):
     # Requests of one web process (web/http/guard.py, web/http/rate_limit.py) and its connections (web/http/protocol.py).
     max_body_bytes: Bytes = MIB
     max_large_body_bytes: Bytes = 10 * MIB  # from a sender with a valid key, if the operation takes any JSON object
-    max_webhook_bytes: Bytes = MIB  # the body is stored whole, and a page lists many runs
+    max_webhook_bytes: Bytes = 10 * MIB  # as it is sent, and unpacked
     max_held_body_bytes: Bytes = 64 * MIB  # of all requests in progress: their bodies and what is decoded from them
-    max_held_body_bytes_per_sender: Bytes = 16 * MIB  # of one company, or of one address while the company is not known
+    max_held_body_bytes_per_sender: Bytes = 24 * MIB  # of one company, or of one address while the company is not known
     max_connections: Annotated[int, Meta(ge=8, le=100_000)] = 1_000  # fewer if the process may open fewer files
     max_connections_per_peer: Annotated[int, Meta(ge=4, le=100_000)] = 256  # a trusted proxy may use all of them
     max_webhook_counters: Count = 10_000  # counters in memory: calls per minute by sender
@@ -73,7 +74,7 @@ class Limits(Value, frozen=True):
 
     # What small input may expand to (domain/routines/firing.py, domain/routines/routine.py, domain/jetty/trajectory.py).
     max_run_text_bytes: Bytes = 256 * KIB  # added to one run by its variables
-    max_routine_bytes: Bytes = 512 * KIB  # of a routine's settings, which each of its revisions repeats
+    max_routine_bytes: Bytes = 5 * MIB  # of a routine's settings, which each of its revisions repeats
     max_trajectory_bytes: Bytes = 512 * KIB  # workflow, parameters, metadata, steps and labels of one trajectory
     max_trajectory_labels: Count = 200
     max_task_steps: Count = 200

@@ -175,14 +175,6 @@ def webhook_of(trigger: Trigger) -> Webhook:
     return trigger.webhook
 
 
-def must_sign(trigger: Trigger) -> None:
-    """Raise RuleViolation for a webhook without a secret that could be rotated."""
-    if trigger.settings.signing_mode == "none":
-        raise RuleViolation(
-            "A webhook with signing mode none has no secret: delete it and add another for a new address"
-        )
-
-
 def secrets_of(trigger: Trigger) -> list[UUID]:
     """Return the vault's ids of the current secret and of the previous one, if that was given time."""
     return signing_keys.ids(signing_of(trigger))

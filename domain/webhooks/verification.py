@@ -24,6 +24,7 @@ MILLISECONDS_ABOVE = 10**12  # a timestamp up to here is in seconds, a larger on
 
 OUR_SIGNATURE = "x-paperclip-signature"
 GITHUB_SIGNATURE = "x-hub-signature-256"
+OUR_TIMESTAMP = "x-paperclip-timestamp"
 
 DECIMAL = r"[0-9]{10,13}(?:\.[0-9]{1,16})?"  # fewer digits mean before 2001, more mean after 2286: never near now
 TIMESTAMP = re.compile(DECIMAL)
@@ -96,6 +97,55 @@ def verify(
             assert_never(mode)
 
 
+def why_unproven(mode: SigningMode, delivery: WebhookRequest, window_s: int, now: datetime) -> str:
+    """
+    Return why a call that `verify` refuses proves nothing, for those who may know the secret; never for its sender.
+
+    If its headers are as they should be, the secret or the signature is another one.
+    """
+    return fault_of_headers(mode, delivery, window_s, now) or _CREDENTIALS[mode][2]
+
+
+def fault_of_headers(mode: SigningMode, delivery: WebhookRequest, window_s: int, now: datetime) -> str | None:
+    """Return why no secret and no body could make a genuine call of these headers; None if one could."""
+    names, timestamp, _ = _CREDENTIALS[mode]
+    for name in (name for group in names for name in group):
+        values = [value for header, value in delivery.headers if header == name]
+        if len(values) > 1 or not "".join(values).isascii():
+            return f"{name} is given twice or is not ASCII"
+    for group in names:
+        if not any(delivery.header(name) for name in group):
+            return f"{' or '.join(group)} is missing"
+    sent = delivery.header(timestamp) if timestamp else None
+    if sent is not None and not TIMESTAMP.fullmatch(sent):
+        return f"{timestamp} is no time in seconds"
+    if sent is not None and not _is_near(sent, window_s, now):
+        return f"{timestamp} differs from now by more than {window_s} seconds"
+    return None
+
+
+_CREDENTIALS: dict[SigningMode, tuple[tuple[tuple[str, ...], ...], str | None, str]] = {
+    # by mode: the headers of which one of each group must be there, the one with the time, and what is wrong otherwise
+    "none": ((), None, "no credential is needed"),
+    "bearer": ((("authorization",),), None, "authorization is not `Bearer` and the secret of this webhook"),
+    "hmac_sha256": (
+        ((OUR_SIGNATURE, GITHUB_SIGNATURE), (OUR_TIMESTAMP,)),
+        OUR_TIMESTAMP,
+        "the signature is not the HMAC-SHA256 of `<timestamp>.<body>` by the secret of this webhook",
+    ),
+    "github_hmac": (
+        ((GITHUB_SIGNATURE, OUR_SIGNATURE),),
+        None,
+        "the signature is not the HMAC-SHA256 of the body, as it was sent, by the secret of this webhook",
+    ),
+    "standard_webhooks": (
+        (("webhook-id", "svix-id"), ("webhook-timestamp", "svix-timestamp"), ("webhook-signature", "svix-signature")),
+        "webhook-timestamp",
+        "no signature is that of `<id>.<timestamp>.<body>` by the secret of this webhook",
+    ),
+}
+
+
 def mint(mode: SigningMode) -> str:
     """Return a new secret: 48 hex characters (contract 4), or what Standard Webhooks asks for."""
     return f"whsec_{b64encode(token_bytes(32)).decode()}" if mode == "standard_webhooks" else token_hex(24)
@@ -116,7 +166,7 @@ def _bearer(delivery: WebhookRequest, secrets: Sequence[Secret]) -> Proof:
 
 def _stamped(delivery: WebhookRequest, window_s: int, now: datetime) -> list[bytes]:
     """Return what is signed together with the timestamp; empty if the timestamp is missing or not near now."""
-    sent = delivery.header("x-paperclip-timestamp") or ""
+    sent = delivery.header(OUR_TIMESTAMP) or ""
     if not TIMESTAMP.fullmatch(sent) or not _is_near(sent, window_s, now):
         return []
     return [sent.encode() + b"." + delivery.body]

@@ -9,7 +9,8 @@ import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from domain.bounds.limits import DEFAULT
+from domain.bounds import json_size
+from domain.bounds.limits import DEFAULT, SHOWN_PAYLOAD_BYTES
 from domain.errors import ImpossibleHistory
 from domain.events import (
     RunCompleted,
@@ -25,6 +26,8 @@ from projections.board.issues import SUMMARY
 from projections.engine.documents import Docs, Part
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
 from projections.responses import IssueSummary, RunStatus, RunSummary, TriggerName, text_or_none, time
+
+SEPARATORS = 2  # bytes of a colon and a comma in JSON
 
 
 class RunRow(Row, frozen=True):
@@ -52,7 +55,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     """Fold one event of a run into its row."""
     match recorded.event:
         case RunFired():
-            doc = run_after(None, recorded)
+            doc = shown(run_after(None, recorded))
             rows.put(
                 RUN,
                 RunRow(
@@ -84,6 +87,21 @@ def run_of(events: Sequence[Recorded]) -> responses.Run:
     if doc is None:
         raise ValueError(events)
     return doc
+
+
+def shown(run: responses.Run) -> responses.Run:
+    """Return a run as lists show it: a payload of more than SHOWN_PAYLOAD_BYTES without its largest fields."""
+    if run.trigger_payload is None or (size := json_size.size_of(run.trigger_payload)) <= SHOWN_PAYLOAD_BYTES:
+        return run
+    sizes = {name: json_size.size_of(name, value) for name, value in run.trigger_payload.items()}
+    left, kept = SHOWN_PAYLOAD_BYTES, set[str]()
+    for name in sorted(sizes, key=sizes.__getitem__):
+        left -= sizes[name] + SEPARATORS
+        if left < 0:
+            break
+        kept.add(name)
+    payload = {name: value for name, value in run.trigger_payload.items() if name in kept}
+    return replace(run, trigger_payload=payload, trigger_payload_bytes=size)
 
 
 def run_after(doc: responses.Run | None, recorded: Recorded) -> responses.Run:

@@ -41,6 +41,7 @@ from projections.firing import run_history
 from projections.responses import (
     RoutineDetail,
     RoutineListItem,
+    TriggerDetail,
     TriggerSummary,
     agent_of,
     text_or_none,
@@ -48,6 +49,7 @@ from projections.responses import (
     time_or_none,
     user_of,
 )
+from projections.routines import webhook_refusals
 
 RECENT_RUNS = 25
 Planning = (
@@ -360,9 +362,7 @@ _MEANT = Docs(
 )
 _ROUTINE = Docs("SELECT doc FROM routine WHERE id = %(id)s", responses.Routine)
 _TRIGGER = Docs("SELECT doc FROM routine_trigger WHERE id = %(id)s", responses.Trigger)
-_TRIGGERS = Docs(
-    "SELECT doc FROM routine_trigger WHERE routine_id = %(routine_id)s ORDER BY position", responses.Trigger
-)
+_TRIGGERS = Docs("SELECT doc FROM routine_trigger WHERE routine_id = %(routine_id)s ORDER BY position", TriggerDetail)
 
 
 def page(  # noqa: PLR0913 the arguments narrow the list
@@ -436,10 +436,15 @@ def detail(conn: Connection, id_: UUID, max_bytes: int = DEFAULT.max_page_bytes)
         project=directory.project(conn, document.project_id) if document.project_id else None,
         assignee=_assignee(assignee) if assignee else None,
         parent_issue=issues.issue(conn, document.parent_issue_id) if document.parent_issue_id else None,
-        triggers=_TRIGGERS.all(conn, routine_id=id_),
+        triggers=_with_refusals(conn, _TRIGGERS.all(conn, routine_id=id_)),
         recent_runs=run_history.recent(conn, id_, RECENT_RUNS, max_bytes=max_bytes),
         active_issue=issues.active(conn, id_),
     )
+
+
+def _with_refusals(conn: Connection, triggers: list[TriggerDetail]) -> list[TriggerDetail]:
+    refusals = webhook_refusals.by_trigger(conn, [trigger.id for trigger in triggers if trigger.kind == "webhook"])
+    return [replace(trigger, last_refusal=refusals.get(trigger.id, msgspec.UNSET)) for trigger in triggers]
 
 
 def _item(listed: _Listed) -> RoutineListItem:

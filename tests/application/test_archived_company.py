@@ -195,7 +195,9 @@ def test_a_webhook_is_refused_and_who_lacks_the_secret_does_not_learn_why(here):
     request = WebhookRequest(headers=(("authorization", f"Bearer {minted.secret}"),), body=b"")
 
     with pytest.raises(Conflict, match="Company is archived"):
-        here.carry_out(webhooks.authenticate, minted.public_id, request)
+        here.carry_out(
+            lambda work: webhooks.must_be_active(work, webhooks.authenticate(work, minted.public_id, request))
+        )
 
 
 def test_a_backfill_ends_and_a_pause_that_is_over_does_not(here):

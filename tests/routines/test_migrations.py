@@ -23,6 +23,7 @@ RELEASED = {  # installations have applied them: a change comes in a file of its
     "0002_vault": "766d71138162c917349a9e61df7c709a4a2c168b1ebd857afb4ad3b512db876e",
     "0003_log_writers": "aea1e6d1e1866352bffb146d76e43c8213f3048be6f25ec9a8c3965596792786",
     "0004_read_model_positions": "5821f0a4474a631ff97134d0d62866370bc367baa1c46ee4960ceb4118c7f5ba",
+    "0005_webhook_refusals": "53a7590183343c1ad4cc002b65cbd18398e6fea3dc6275359b857cc347fcc013",
 }
 
 
@@ -111,10 +112,10 @@ def test_a_migration_alters_any_table_of_ours_once_and_in_order(url):
     bootstrap.prepare(Settings(database_url=url))
     bootstrap.first_board_token(Settings(database_url=url))
     more = [
-        migration(5, "ALTER TABLE log.events ADD COLUMN region text; ALTER TABLE log.events RENAME region TO place"),
-        migration(6, "ALTER TABLE vault.secrets ADD COLUMN note text DEFAULT 'none'"),
-        migration(7, "SET LOCAL ROLE routines_service; ALTER TABLE read_models.positions ADD COLUMN hint text"),
-        migration(8, "ALTER TABLE log.events ALTER COLUMN place SET DEFAULT 'here'"),
+        migration(6, "ALTER TABLE log.events ADD COLUMN region text; ALTER TABLE log.events RENAME region TO place"),
+        migration(7, "ALTER TABLE vault.secrets ADD COLUMN note text DEFAULT 'none'"),
+        migration(8, "SET LOCAL ROLE routines_service; ALTER TABLE read_models.positions ADD COLUMN hint text"),
+        migration(9, "ALTER TABLE log.events ALTER COLUMN place SET DEFAULT 'here'"),
     ]
 
     migrate(url, [*known(), *more])
@@ -128,7 +129,7 @@ def test_a_migration_alters_any_table_of_ours_once_and_in_order(url):
 
 
 def test_several_processes_at_once_apply_each_migration_once(url):
-    slow = [*known(), migration(5, "SELECT pg_sleep(0.2); CREATE TABLE log.once (n int)")]
+    slow = [*known(), migration(6, "SELECT pg_sleep(0.2); CREATE TABLE log.once (n int)")]
     wrong = []
 
     def start():
@@ -149,17 +150,17 @@ def test_several_processes_at_once_apply_each_migration_once(url):
 
 def test_a_migration_that_fails_changes_nothing_and_is_tried_again(url):
     migrate(url)
-    broken = migration(6, "CREATE TABLE log.half (n int); SELECT 1/0")
+    broken = migration(7, "CREATE TABLE log.half (n int); SELECT 1/0")
 
-    with pytest.raises(CannotMigrate, match="0006_next failed and has changed nothing: division by zero"):
-        migrate(url, [*known(), migration(5, "CREATE TABLE log.whole (n int)"), broken])
+    with pytest.raises(CannotMigrate, match="0007_next failed and has changed nothing: division by zero"):
+        migrate(url, [*known(), migration(6, "CREATE TABLE log.whole (n int)"), broken])
 
     assert [("whole",)] == ask(url, "SELECT relname FROM pg_class WHERE relname IN ('half', 'whole')")
-    assert "0005_next" == applied(url)[-1]
-    migrate(
-        url, [*known(), migration(5, "CREATE TABLE log.whole (n int)"), migration(6, "CREATE TABLE log.half (n int)")]
-    )
     assert "0006_next" == applied(url)[-1]
+    migrate(
+        url, [*known(), migration(6, "CREATE TABLE log.whole (n int)"), migration(7, "CREATE TABLE log.half (n int)")]
+    )
+    assert "0007_next" == applied(url)[-1]
 
 
 def test_a_migration_that_has_to_wait_for_a_table_gives_up_so_that_writers_do_not_wait_behind_it(url, monkeypatch):
@@ -168,19 +169,19 @@ def test_a_migration_that_has_to_wait_for_a_table_gives_up_so_that_writers_do_no
 
     with psycopg.connect(url) as reader:
         reader.execute("SELECT count(*) FROM log.events")
-        with pytest.raises(CannotMigrate, match="0005_next waited 50ms for a table"):
-            migrate(url, [*known(), migration(5, "ALTER TABLE log.events ADD COLUMN region text")])
+        with pytest.raises(CannotMigrate, match="0006_next waited 50ms for a table"):
+            migrate(url, [*known(), migration(6, "ALTER TABLE log.events ADD COLUMN region text")])
 
-    assert "0005_next" not in applied(url)
+    assert "0006_next" not in applied(url)
 
 
 def test_a_database_that_a_newer_version_wrote_is_left_alone(url):
-    migrate(url, [*known(), migration(5, "SELECT 1", "accounts")])
+    migrate(url, [*known(), migration(6, "SELECT 1", "accounts")])
     with psycopg.connect(url, autocommit=True) as conn:
-        conn.execute("UPDATE log.migrations SET program = '9.1.0' WHERE number = 5")
+        conn.execute("UPDATE log.migrations SET program = '9.1.0' WHERE number = 6")
     before = structure(url)
 
-    with pytest.raises(CannotMigrate, match=r"0005_accounts is of 9\.1\.0.*Install 9\.1\.0 or later"):
+    with pytest.raises(CannotMigrate, match=r"0006_accounts is of 9\.1\.0.*Install 9\.1\.0 or later"):
         migrate(url)
 
     assert before == structure(url)
@@ -210,17 +211,17 @@ def test_functions_of_an_older_version_are_replaced(url):
 
 
 def test_an_applied_file_that_was_edited_is_refused(url):
-    migrate(url, [*known(), migration(5, "SELECT 1")])
+    migrate(url, [*known(), migration(6, "SELECT 1")])
 
     with pytest.raises(CannotMigrate, match="another content"):
-        migrate(url, [*known(), migration(5, "SELECT 2")])
+        migrate(url, [*known(), migration(6, "SELECT 2")])
 
 
 def test_a_file_whose_number_is_below_what_is_applied_is_refused(url):
-    migrate(url, [*known(), migration(6, "SELECT 1")])
+    migrate(url, [*known(), migration(7, "SELECT 1")])
 
-    with pytest.raises(CannotMigrate, match="0005_late was not applied before 0006_next"):
-        migrate(url, [*known(), migration(5, "SELECT 1", "late"), migration(6, "SELECT 1")])
+    with pytest.raises(CannotMigrate, match="0006_late was not applied before 0007_next"):
+        migrate(url, [*known(), migration(6, "SELECT 1", "late"), migration(7, "SELECT 1")])
 
 
 def test_a_database_from_before_there_was_a_record_is_brought_over_by_the_same_way(url, admin_url):

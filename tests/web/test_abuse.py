@@ -390,7 +390,6 @@ BODIES = {
     "too many values": (b"[" + b"0," * MAX_VALUES + b"0]", f"The body must have at most {MAX_VALUES} values"),
     "too many objects": (b"[" + b"{}," * MAX_VALUES + b"0]", f"The body must have at most {MAX_VALUES} values"),
     "nul": (b'{"a":"\\u0000"}', "The character U+0000 is not allowed (in a)"),
-    "lone surrogate": (b'{"a":"\\ud800"}', "Invalid JSON body"),
     "surrogate in UTF-8": (b'{"a":"\xed\xa0\x80"}', "Invalid JSON body"),
     "not UTF-8": (b'{"a":"\xff"}', "Invalid JSON body"),
     "a number of a million digits": (b'{"a":' + b"9" * 1_000_000 + b"}", "Invalid JSON body"),

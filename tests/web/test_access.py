@@ -75,6 +75,9 @@ class AccessFixture(msgspec.Struct):
     def routine(self) -> str:
         return self.api.routine(self.company, self.agent)
 
+    def run(self) -> str:
+        return self.made(f"/routines/{self.routine()}/run", {})
+
     def trigger(self) -> str:
         return str(self.api.post(f"/routines/{self.routine()}/triggers", {"kind": "api"})["trigger"]["id"])
 
@@ -223,11 +226,13 @@ OPERATIONS: dict[str, tuple[str, Callable[[AccessFixture], Request]]] = {
     "pauseRoutines": ("POST", in_company("/routines/pause", {"q": "nothing has this in it"})),
     "resumeRoutines": ("POST", in_company("/routines/resume", {"q": "nothing has this in it"})),
     "listRuns": ("GET", by_id("routines", AccessFixture.routine, "/runs")),
+    "getRun": ("GET", by_id("routine-runs", AccessFixture.run)),
     "runRoutine": ("POST", by_id("routines", AccessFixture.routine, "/run", {})),
     "createTrigger": ("POST", by_id("routines", AccessFixture.routine, "/triggers", {"kind": "api"})),
     "updateTrigger": ("PATCH", by_id("routine-triggers", AccessFixture.trigger, body={"label": "x"})),
     "deleteTrigger": ("DELETE", by_id("routine-triggers", AccessFixture.trigger)),
     "rotateTriggerSecret": ("POST", by_id("routine-triggers", AccessFixture.webhook_trigger, "/rotate-secret", {})),
+    "testTrigger": ("POST", by_id("routine-triggers", AccessFixture.webhook_trigger, "/test", {})),
     "fireWebhook": ("POST", by_id("routine-triggers/public", AccessFixture.public_id, "/fire", {})),
     "listRevisions": ("GET", by_id("routines", AccessFixture.routine, "/revisions")),
     "restoreRevision": ("POST", by_id("routines", AccessFixture.first_revision, "/restore")),

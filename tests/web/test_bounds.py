@@ -255,14 +255,16 @@ def test_a_large_body_is_read_when_its_sender_is_known(api: Api, routine: str, t
 def test_an_operation_that_needs_no_large_body_takes_none_of_anybody(api: Api, company: str):
     body = b'{"name":"x","unknown":"%s"}' % (b"x" * MIB)
 
-    for path in ("/companies", f"/companies/{company}/routines", f"/companies/{company}/issues"):
+    for path in ("/companies", f"/companies/{company}/projects", f"/companies/{company}/goals"):
         answer = api.request("POST", path, content=body, headers=JSON)
         assert (413, f"The body must have at most {MIB} bytes") == (answer.status_code, answer.json()["error"]), path
 
 
-def test_large_bodies_are_those_that_hold_objects_of_any_shape():
+def test_large_bodies_are_those_that_hold_objects_of_any_shape_or_long_texts():
     large = (
         request_bodies.RunRequest,
+        request_bodies.RoutineDraft,
+        request_bodies.IssuePatch,
         request_bodies.AgentDraft,
         jetty_request_bodies.RunCreate,
         jetty_request_bodies.TaskChange,
@@ -271,7 +273,7 @@ def test_large_bodies_are_those_that_hold_objects_of_any_shape():
         jetty_request_bodies.RoutineCreate,
     )
     small = (
-        request_bodies.RoutineDraft,
+        request_bodies.ProjectDraft,
         request_bodies.CommentDraft,
         jetty_request_bodies.CollectionCreate,
         jetty_request_bodies.LabelCreate,
@@ -318,6 +320,31 @@ def test_a_body_of_a_webhook_is_read_when_there_is_that_webhook(api: Api, routin
 
     assert (404, "Routine trigger not found") == (unknown[0], unknown[1]["error"])
     assert [202, 401] == [known.status_code, forged.status_code]
+
+
+def test_of_a_sender_whose_headers_prove_nothing_no_large_body_is_read_and_he_is_counted(api: Api, routine: str):
+    late = {"X-Paperclip-Signature": "0" * 64, "X-Paperclip-Timestamp": "1000000000"}
+    attempts = [
+        (hook(api, routine), {"Authorization": "Bearer no"}),
+        (hook(api, routine, "hmac_sha256"), late),
+        (hook(api, routine, "github_hmac"), {}),
+        (hook(api, routine, "standard_webhooks"), {"webhook-id": "1"}),
+    ]
+    with further(api, webhook_rate=1) as here:
+        refused = []
+        for sender, headers in attempts * 3:
+            with speaking(here) as client:
+                client.sendall(
+                    head(
+                        "POST",
+                        f"{PUBLIC}/{sender.public_id}/fire",
+                        MIB,
+                        *(f"{name}: {value}" for name, value in headers.items()),
+                    )
+                )
+                refused.append(said(client)[0])
+
+    assert [401] * 10 + [429] * 2 == refused
 
 
 @pytest.mark.parametrize(

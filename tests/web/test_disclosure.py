@@ -105,6 +105,7 @@ def place(api: Api) -> Place:
     api.post(f"/routines/{routine}/revisions/{revision_of(UUID(routine), revision)}/restore")
     schedule = api.post(f"/routines/{routine}/triggers", {"kind": "schedule", "cronExpression": "0 9 1 * *"})["trigger"]
     backfill = str(api.post(f"/routine-triggers/{schedule['id']}/backfills", PERIOD)["id"])
+    fired = str(api.post(f"/routines/{routine}/run", {})["id"])
     issue = made("issues", {"title": "Look", "assigneeAgentId": agent})
     comment = str(api.post(f"/issues/{issue}/comments", {"body": "Hm"})["id"])
     jetty(
@@ -126,6 +127,7 @@ def place(api: Api) -> Place:
             "project_id": made("projects", {"name": "Moon"}),
             "goal_id": made("goals", {"title": "Land"}),
             "routine_id": routine,
+            "run_id": fired,
             "trigger_id": schedule["id"],
             "backfill_id": backfill,
             "issue_id": issue,

@@ -208,11 +208,24 @@ def test_a_routine_has_so_many_triggers(api: Api):
 
 def test_a_routine_whose_revisions_would_be_large_is_refused(api: Api):
     company = api.company()
-    variable = {"name": "a", "defaultValue": "x" * 600_000}
+    variable = {"name": "a", "defaultValue": "x" * 5 * 1024**2}
 
     refused = api.request("POST", f"/companies/{company}/routines", {"title": "Big", "variables": [variable]})
 
-    assert (422, "A routine has at most 524288 bytes") == (refused.status_code, refused.json()["error"][:34])
+    assert (422, "A routine has at most 5242880 bytes") == (refused.status_code, refused.json()["error"][:35])
+
+
+def test_a_routine_may_have_a_description_of_a_million_characters(api: Api):
+    company = api.company()
+    draft = {"title": "Long", "description": "\u00e9" * 1_000_000, "assigneeAgentId": api.agent(company)[0]}
+
+    routine = api.post(f"/companies/{company}/routines", draft)
+    run = api.post(f"/routines/{routine['id']}/run", {})
+    issue = api.get(f"/issues/{run['linkedIssueId']}")
+    longer = api.request("PATCH", f"/issues/{issue['id']}", {"description": "x" * 1_000_001})
+
+    assert draft["description"] == routine["description"] == issue["description"]
+    assert (400, [["description"]]) == (longer.status_code, [one["path"] for one in longer.json()["details"]])
 
 
 def test_a_routine_from_before_the_limits_may_be_stopped_and_made_smaller_but_not_grow(api: Api):

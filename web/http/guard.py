@@ -16,6 +16,7 @@ Every answer gets the headers that forbid to guess its media type and, unless it
 import re
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -25,8 +26,9 @@ from litestar.types import ASGIApp, HTTPRequestEvent, Message, Receive, ReceiveM
 
 from application.access import Caller, Principal
 from application.event_store.unit_of_work import UnitOfWork
-from application.use_cases import triggers
-from domain.errors import NotFound
+from application.use_cases import triggers, webhooks
+from domain.errors import NotFound, Unauthenticated
+from domain.webhooks.verification import WebhookRequest
 from web.apis import ApiName, api_of
 from web.http import gzip_body, json_body
 from web.http.backend import Backend
@@ -35,8 +37,10 @@ from web.http.errors import RETRY_AFTER_S, described, headers_of, note_refusal
 from web.http.held_bodies import HeldBodies, Holder, NoRoom, Share
 from web.http.large_bodies import LargeBodies
 from web.http.media_types import URL_ENCODED
+from web.http.rate_limit import WebhookRateLimiter, network_of
 from web.http.requests import DECODED_BODY, bearer_of
 from web.http.tenants import address_of, company_of
+from web.http.webhook_refusals import WebhookRefusals
 
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 32 * 1024
@@ -74,7 +78,13 @@ class Bounds(msgspec.Struct, frozen=True):
     is_gzip: bool = False  # the body counts as long as it says that it is when unpacked, too
 
 
-def guard(app: ASGIApp, backend: Backend, large: LargeBodies, refusals: Mapping[ApiName, RespondError]) -> ASGIApp:
+def guard(
+    app: ASGIApp,
+    backend: Backend,
+    large: LargeBodies,
+    refusals: Mapping[ApiName, RespondError],
+    webhook_refusals: WebhookRefusals,
+) -> ASGIApp:
     """Return the application behind the checks. `refusals` make the error answers of each API."""
     limits = backend.limits
     held_bodies = HeldBodies(limits.max_held_body_bytes, limits.max_held_body_bytes_per_sender)
@@ -88,7 +98,9 @@ def guard(app: ASGIApp, backend: Backend, large: LargeBodies, refusals: Mapping[
             try:
                 _check_head(scope)
                 _check_address(scope, webhook)
-                body = await _body(scope, receive, _bounds(scope, webhook, api, backend, large), share)
+                body = await _body(
+                    scope, receive, _bounds(scope, webhook, api, backend, large, webhook_refusals.rate_limiter), share
+                )
                 async with Watched(receive, _with_headers(send)) as client:
                     await _check_body(scope, body, share, webhook, api)
                     await app(scope, _replay(body, client.receive), client.send)
@@ -96,6 +108,10 @@ def guard(app: ASGIApp, backend: Backend, large: LargeBodies, refusals: Mapping[
                 return
             except Refused as refused:
                 note_refusal(scope, refused.__cause__ or refused, refused.status, refused.message)
+                if webhook is not None and refused.status != HTTPStatus.NOT_FOUND:
+                    unproven = _without_body(scope) if refused.status == HTTPStatus.UNAUTHORIZED else None
+                    details = (_sender(scope), refused.status, refused.message, unproven)
+                    await sync_to_thread(webhook_refusals.keep, webhook[1], *details)
                 answer = refusals[api](refused.status, refused.message, refused.headers)
                 await answer(scope, receive, _with_headers(send))
 
@@ -129,14 +145,21 @@ def _is_nowhere(scope: Any) -> bool:
     return len(scope.get("raw_path") or b"") > MAX_PATH_BYTES or "\x00" in path or "\ufffd" in path
 
 
-def _bounds(scope: Any, webhook: re.Match[str] | None, api: ApiName, backend: Backend, large: LargeBodies) -> Bounds:
+def _bounds(  # noqa: PLR0913, PLR0917 what the bounds depend on
+    scope: Any,
+    webhook: re.Match[str] | None,
+    api: ApiName,
+    backend: Backend,
+    large: LargeBodies,
+    rate_limiter: WebhookRateLimiter,
+) -> Bounds:
     limits = backend.limits
     if webhook is not None:
         public_id = webhook[1]
         return Bounds(
             most=limits.max_webhook_bytes,
             unknown=min(limits.max_webhook_bytes, json_body.SMALL),
-            check=lambda: backend.executor.query(lambda work: _receiver(work, public_id)),
+            check=lambda: _receiver_or_refusal(scope, public_id, backend, rate_limiter),
             is_gzip=_encoding(scope) in gzip_body.NAMES,
         )
     slow = _header(scope, b"content-type", "").startswith(URL_ENCODED)  # parsing it takes far longer than sending it
@@ -156,10 +179,33 @@ def _known(_work: UnitOfWork, _principal: Principal) -> None:
     """Do nothing: `authorize` has already checked that the key is valid."""
 
 
-def _receiver(work: UnitOfWork, public_id: str) -> Holder:
-    """Return the holder for calls of a company's webhooks, apart from requests with its keys. Raise NotFound."""
+def _receiver(work: UnitOfWork, public_id: str, scope: Any) -> Holder:
+    """
+    Return the holder for calls of a company's webhooks, apart from requests with its keys.
+
+    Raise NotFound, and Unauthenticated for a call whose headers show already that its sender is not known.
+    """
+    webhooks.check_headers(work, public_id, _without_body(scope))
     trigger_id, _ = triggers.at_address(work, public_id)
     return Holder(f"webhooks of {work.company_of(trigger_id)}")
+
+
+def _receiver_or_refusal(scope: Any, public_id: str, backend: Backend, rate_limiter: WebhookRateLimiter) -> Holder:
+    """Return the holder for calls of a webhook. A refusal counts for its sender, as one by the route does."""
+    try:
+        return backend.executor.query(lambda work: _receiver(work, public_id, scope))
+    except (NotFound, Unauthenticated):
+        rate_limiter.count_refusal(_sender(scope))
+        raise
+
+
+def _without_body(scope: Any) -> WebhookRequest:
+    headers = ((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"])
+    return WebhookRequest(headers=tuple(headers), body=b"")
+
+
+def _sender(scope: Any) -> str:
+    return network_of(scope["client"][0]) if scope.get("client") else ""
 
 
 async def _check_body(scope: Any, body: bytes, share: Share, webhook: re.Match[str] | None, api: ApiName) -> None:

@@ -1,4 +1,4 @@
-"""The operations that take large bodies: those with objects of any shape, such as workflows, payloads and results."""
+"""The operations that take large bodies: those with long texts, or objects of any shape such as payloads and results."""
 
 import re
 from collections.abc import Iterable
@@ -7,6 +7,8 @@ from typing import Any, get_args
 import msgspec
 from litestar import Litestar
 from litestar.routes import HTTPRoute
+
+LONG_TEXT = 1_000_000
 
 
 class LargeBodies:
@@ -32,9 +34,11 @@ def shape_of(handler: Any) -> Any:
 
 
 def takes_anything(shape: Any) -> bool:
-    """Return whether a type accepts JSON of any shape in some place."""
+    """Return whether a type accepts JSON of any shape, or a text of LONG_TEXT characters, in some place."""
     if isinstance(shape, type) and issubclass(shape, msgspec.Struct):
         return any(takes_anything(field.type) for field in msgspec.structs.fields(shape))
+    if isinstance(shape, msgspec.Meta):
+        return (shape.max_length or 0) >= LONG_TEXT
     return shape is object or any(map(takes_anything, get_args(shape)))
 
 

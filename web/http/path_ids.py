@@ -66,6 +66,10 @@ class TriggerId(PathId, noun="Routine trigger"):
     """A trigger's id."""
 
 
+class RunId(PathId, noun="Run"):
+    """A run's id."""
+
+
 class BackfillId(PathId, noun="Backfill"):
     """A backfill's id."""
 

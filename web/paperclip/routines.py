@@ -18,11 +18,12 @@ from domain import disclosure
 from domain.errors import NotFound
 from projections import responses
 from projections.firing import run_history
+from projections.firing.run_history import run_of
 from projections.routines import routines
 from web.http.backend import Backend
 from web.http.idempotency import one_key
 from web.http.paging import NEXT, Paging, page, paging, place_of, row_of
-from web.http.path_ids import CompanyId, RoutineId
+from web.http.path_ids import CompanyId, RoutineId, RunId
 from web.http.requests import number
 from web.http.routing import get, patch, post
 from web.http.validation import must_resume, parse
@@ -176,6 +177,13 @@ class Routines(Controller):
         request = replace(data, idempotency_key=one_key(idempotency_key, data.idempotency_key))
         done = backend.executor.execute(caller, runs.fire_by_hand, routine_id, request)
         return run_answer(done.result, done, runs.digest_of(request) if request.idempotency_key else None)
+
+    @get("/routine-runs/{run_id:str}", operation_id="getRun")
+    def get_run(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], run_id: FromPath[RunId]
+    ) -> responses.Run:
+        """Returns the run as it is now, with its whole payload."""
+        return run_of(backend.authorize(caller, runs.read, run_id))
 
 
 def _words(text: str | None) -> list[str] | None:

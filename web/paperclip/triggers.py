@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from application.access import Caller
 from application.event_store.unit_of_work import UnitOfWork
-from application.request_bodies import SecretRotation, TriggerDraft, TriggerPatch
+from application.request_bodies import SecretRotation, TriggerDraft, TriggerPatch, WebhookSample
 from application.use_cases import triggers, webhooks
 from application.use_cases.triggers import NewSecret, TriggerResult
 from domain.errors import NotFound, Unauthenticated
@@ -26,9 +26,11 @@ from web.http.media_types import ANYTHING, JSON
 from web.http.path_ids import RoutineId, TriggerId
 from web.http.rate_limit import WebhookRateLimiter
 from web.http.routing import delete, patch, post
+from web.http.webhook_refusals import WebhookRefusals
 from web.openapi.parameters import WEBHOOK_HEADERS
 from web.paperclip.run_answers import REPEATED, run_answer
 from web.paperclip.webhook_requests import Handshake, handshake_of, parse_call
+from web.paperclip.webhook_samples import SampleResult, sample_request, try_sample
 
 HANDSHAKE = {
     200: ResponseSpec(Handshake, description="The address is right; nothing was started.", generate_examples=False)
@@ -120,10 +122,24 @@ class Triggers(Controller):
     ) -> Response[TriggerAnswer]:
         """
         Makes a new secret, which is shown in this answer and never again. The old one ends at once, or after
-        `overlapSec`. A webhook whose signing mode is `none` has no secret: 422.
+        `overlapSec`. A webhook whose signing mode is `none` has none, and keeps its address.
         """
         rotated = backend.change(caller, MODELS, triggers.rotate_secret, trigger_id, data.overlap_sec)
         return _answer(rotated, public_url, 200)
+
+    @post("/routine-triggers/{trigger_id:str}/test", operation_id="testTrigger", refuses=(403, 422), status_code=200)
+    def test(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        trigger_id: FromPath[TriggerId],
+        data: JSONBody[WebhookSample],
+    ) -> SampleResult:
+        """
+        Says what would become of a call of the webhook, with the signature and the body of a sample, and starts no
+        work. A sample that is signed with a timestamp has to be sent within the trigger's `replayWindowSec`.
+        """
+        return backend.authorize(caller, try_sample, trigger_id, sample_request(data))
 
     @post(
         "/routine-triggers/public/{public_id:str}/fire",
@@ -134,12 +150,13 @@ class Triggers(Controller):
         response_headers=REPEATED,
         opt={"body": object, "media_types": (JSON, ANYTHING), "headers": WEBHOOK_HEADERS},
     )
-    def fire(
+    def fire(  # noqa: PLR0913, PLR0917 who calls, and what counts the calls
         self,
         backend: NamedDependency[Backend],
         webhook_request: NamedDependency[WebhookRequest],
         rate_limiter: NamedDependency[WebhookRateLimiter],
         sender: NamedDependency[str],
+        webhook_refusals: NamedDependency[WebhookRefusals],
         public_id: FromPath[str],
     ) -> Response[responses.Run]:
         """
@@ -168,9 +185,10 @@ class Triggers(Controller):
 
         try:
             done = backend.executor.attempt(decide)
-        except (NotFound, Unauthenticated):
-            if not is_counted:
+        except Exception as error:
+            if isinstance(error, NotFound | Unauthenticated) and not is_counted:
                 rate_limiter.count_refusal(sender)
+            webhook_refusals.keep_error(public_id, sender, error, webhook_request)
             raise
         if isinstance(done.result, Handshake):
             position = {POSITION_HEADER: str(done.position)}

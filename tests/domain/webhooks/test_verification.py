@@ -640,3 +640,34 @@ def test_a_public_id_is_twenty_four_hex_characters():
 
     assert len(minted) == 200
     assert all(re.fullmatch(r"[0-9a-f]{24}", public_id) for public_id in minted)
+
+
+@pytest.mark.parametrize(
+    ("mode", "headers", "why"),
+    [
+        ("bearer", {}, "authorization is missing"),
+        ("bearer", {"authorization": "Bearer x"}, "authorization is not `Bearer` and the secret of this webhook"),
+        ("bearer", {"authorization": "Bearer \u00e9"}, "authorization is given twice or is not ASCII"),
+        ("hmac_sha256", {}, "x-paperclip-signature or x-hub-signature-256 is missing"),
+        ("hmac_sha256", {"x-hub-signature-256": "x"}, "x-paperclip-timestamp is missing"),
+        ("hmac_sha256", stamped(sent="soon"), "x-paperclip-timestamp is no time in seconds"),
+        ("hmac_sha256", stamped(sent=str(NOON_S - 301)), "x-paperclip-timestamp differs from now by more than 300"),
+        ("hmac_sha256", stamped(secret=OTHER_SECRET), "the signature is not the HMAC-SHA256 of `<timestamp>.<body>`"),
+        ("github_hmac", {"x-hub-signature-256": "sha256="}, "the signature is not the HMAC-SHA256 of the body"),
+        ("standard_webhooks", {}, "webhook-id or svix-id is missing"),
+        ("standard_webhooks", standard(sent=str(NOON_S + 301)), "webhook-timestamp differs from now by more than 300"),
+        ("standard_webhooks", standard(secret=OTHER_SECRET), "no signature is that of `<id>.<timestamp>.<body>`"),
+    ],
+)
+def test_those_who_may_know_are_told_what_is_wrong_with_a_call(mode, headers, why):
+    assert is_refused(mode, headers)
+    assert verification.why_unproven(mode, delivery(headers), WINDOW_S, NOON).startswith(why)
+
+
+@pytest.mark.parametrize("mode", [*READ])
+def test_whatever_is_refused_there_is_a_reason_that_shows_no_secret(mode):
+    for attempt in (one for one in REFUSED if one.mode == mode):
+        request = WebhookRequest(headers=attempt.headers, body=attempt.body)
+        why = verification.why_unproven(mode, request, WINDOW_S, NOON)
+        assert why
+        assert SECRET not in why

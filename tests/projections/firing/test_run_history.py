@@ -1,11 +1,20 @@
 """Run history: what became of every firing, as clients read it (contract 5)."""
 
+from uuid import UUID
+
+import msgspec
 import pytest
 
 from application.use_cases import triggers
 from application.use_cases.board import agents, projects
+from domain.bounds.json_size import size_of
+from domain.bounds.limits import SHOWN_PAYLOAD_BYTES
+from domain.events import RunFired
 from domain.identity import issue_of_run, revision_of, run_of_occurrence
+from domain.recorded import Recorded
+from domain.values import Failed
 from projections.firing import run_history
+from projections.firing.run_history import shown
 from projections.responses import time
 from tests.projections.story import HOUR, MINUTE, START
 
@@ -25,6 +34,12 @@ def scout(story, acme):
 def history(story, routine_id, limit=200):
     story.project_all()
     return run_history.recent(story.conn, routine_id, limit)
+
+
+def run_with(payload):
+    fired = RunFired(routine_id=UUID(int=1), revision=1, source="api", outcome=Failed(reason="x"), payload=payload)
+    recorded = Recorded(stream_id=UUID(int=2), version=1, at=START, actor="x", company_id=UUID(int=3), event=fired)
+    return run_history.run_of([recorded])
 
 
 def test_a_run_by_hand_shows_its_issue(story, acme, scout):
@@ -165,3 +180,18 @@ def test_a_run_read_from_its_stream_is_the_run_of_the_list(story, conn, acme, sc
 
     fields = set(own.__struct_fields__) & set(listed.__struct_fields__)
     assert {name: getattr(own, name) for name in fields} == {name: getattr(listed, name) for name in fields}
+
+
+def test_a_large_payload_is_shown_without_its_largest_fields():
+    few = {"action": "opened", "diff": "x" * SHOWN_PAYLOAD_BYTES, "number": 7}
+    many = {f"field {number}": "x" * 1_000 for number in range(1_000)}
+    exact = {"a": "x" * (SHOWN_PAYLOAD_BYTES - len('{"a":""}'))}
+
+    for payload in ({}, {"a": 1}, exact, None):
+        assert msgspec.UNSET is shown(run_with(payload)).trigger_payload_bytes
+    cut = shown(run_with(few))
+    assert ({"action": "opened", "number": 7}, size_of(few)) == (cut.trigger_payload, cut.trigger_payload_bytes)
+    of_many = shown(run_with(many)).trigger_payload
+    assert 250 < len(of_many) < 260
+    assert size_of(of_many) <= SHOWN_PAYLOAD_BYTES
+    assert {} == shown(run_with({"a": "x" * SHOWN_PAYLOAD_BYTES})).trigger_payload

@@ -4,6 +4,7 @@ import gzip
 import json
 import re
 import time
+from base64 import b64encode
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -412,17 +413,24 @@ def test_what_a_body_in_gzip_unpacks_to_is_held_as_any_body_is(api: Api, routine
     assert (202, 503) == (held.status_code, full.status_code)
 
 
-def test_a_body_of_a_megabyte_is_taken_and_a_byte_more_is_too_large(api: Api, routine: str):
+def test_a_body_of_ten_megabytes_is_taken_and_a_byte_more_is_too_large(api: Api, routine: str):
+    """The payload is kept whole; lists, and the answer to the sender, show it without its largest fields."""
     sender, text = hook(api, routine, "hmac_sha256"), f"The body must have at most {LIMITS.max_webhook_bytes} bytes"
-    body = b'{"a":"%s"}' % (b"x" * (LIMITS.max_webhook_bytes - 8))
+    body = b'{"b":1,"a":"%s"}' % (b"x" * (LIMITS.max_webhook_bytes - 14))
     chunks = [body, b" "]
 
     taken = sender.call(body, JSON)
     declared, undeclared = sender.call(body + b" ", JSON), sender.send(iter(chunks), sender.signed(b"".join(chunks)))
 
-    assert (202, json.loads(body)) == (taken.status_code, taken.json()["triggerPayload"])
+    run = taken.json()
+    (listed,) = runs(api, routine)
+    whole = api.get(f"/routine-runs/{run['id']}")
+    assert 10 * 1024**2 == len(body) == LIMITS.max_webhook_bytes
+    assert (202, {"b": 1}, len(body)) == (taken.status_code, run["triggerPayload"], run["triggerPayloadBytes"])
+    assert ({"b": 1}, len(body)) == (listed["triggerPayload"], listed["triggerPayloadBytes"])
+    assert json.loads(body) == whole["triggerPayload"]
+    assert run.keys() - {"triggerPayloadBytes"} == whole.keys()
     assert (413, text) == said(declared) == said(undeclared)
-    assert 1 == len(runs(api, routine))
 
 
 @pytest.mark.parametrize(
@@ -742,6 +750,92 @@ def test_a_replay_is_told_after_a_restart_and_by_any_process(api: Api, routine: 
     assert 202 == taken.status_code
     assert (409, "Webhook replay detected") == said(replayed)
     assert first == again
+
+
+# What its owner is shown
+
+
+def last_refusal(api: Api, routine: str) -> Any:
+    (trigger,) = api.get(f"/routines/{routine}")["triggers"]
+    return trigger.get("lastRefusal")
+
+
+def test_the_last_refusal_is_shown_on_the_trigger(api: Api, routine: str):
+    sender = hook(api, routine, "hmac_sha256")
+    assert last_refusal(api, routine) is None
+
+    shown = []
+    for attempt, headers in (
+        (sender.knowing("0" * 48), JSON),
+        (sender, JSON | {"Content-Encoding": "br"}),
+        (sender, JSON),
+    ):
+        attempt.call(b"{", headers)
+        shown.append(last_refusal(api, routine))
+    with further(api) as other:
+        elsewhere = other.get(f"/routines/{routine}")["triggers"][0]["lastRefusal"]
+
+    wrong, encoded, malformed = shown
+    assert (401, "127.0.0.1") == (wrong["status"], wrong["sender"])
+    assert wrong["reason"].startswith("the signature is not the HMAC-SHA256 of")
+    assert (415, "Content-Encoding is not supported") == (encoded["status"], encoded["reason"])
+    assert (400, "Invalid JSON body") == (malformed["status"], malformed["reason"])
+    assert wrong["at"] < encoded["at"] < malformed["at"]
+    assert malformed == elsewhere
+    assert sender.secret not in json.dumps(shown)
+
+
+def sampled(api: Api, sender: Hook, body: bytes, headers: dict[str, str], **fields: str) -> Any:
+    sample = {"headers": headers, "body": body.decode(), **fields}
+    return api.post(f"/routine-triggers/{sender.trigger}/test", sample)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_sample_is_judged_as_a_call_is_and_starts_no_work(api: Api, routine: str, mode: str):
+    sender, body = hook(api, routine, mode), b'{"a": 1}'
+    head = api.system.store.head()
+
+    accepted = sampled(api, sender, body, JSON | sender.signed(body))
+    malformed = sampled(api, sender, b"{", JSON | sender.signed(b"{"))
+    greeted = sampled(api, sender, body, {"X-GitHub-Event": "ping", **sender.signed(body)})
+    packed = b64encode(gzip.compress(body))
+    headers = JSON | {"Content-Encoding": "gzip"} | sender.signed(gzip.compress(body))
+    unpacked = sampled(api, sender, packed, headers, encoding="base64")
+
+    assert (202, None, "issue_created", {"a": 1}) == tuple(
+        accepted[name] for name in ("status", "reason", "outcome", "payload")
+    )
+    assert {"a": 1} == unpacked["payload"]
+    assert (400, "Invalid JSON body") == (malformed["status"], malformed["reason"])
+    assert 200 == greeted["status"]
+    if mode != "none":
+        refused_one = sampled(api, sender, body, JSON | sender.knowing("0" * 48).signed(body))
+        assert (401, True) == (refused_one["status"], len(refused_one["reason"]) > 20)
+    assert ([], head) == (runs(api, routine), api.system.store.head())
+
+
+def test_a_sample_is_told_which_run_it_repeats_and_that_the_webhook_is_not_active(api: Api, routine: str):
+    sender = hook(api, routine)
+    run = sender.fire(b"{}", {"Idempotency-Key": "k"})
+    headers = sender.signed() | {"Idempotency-Key": "k"}
+
+    repeated = sampled(api, sender, b"{}", headers)
+    api.patch(f"/routine-triggers/{sender.trigger}", {"enabled": False})
+    disabled = sampled(api, sender, b"{}", headers)
+
+    assert (run["id"], "k") == (repeated["repeatsRunId"], repeated["idempotencyKey"])
+    assert NOT_ACTIVE == (disabled["status"], disabled["reason"])
+
+
+def test_only_a_webhook_is_tried_out_and_a_sample_in_base64_is_base64(api: Api, routine: str):
+    schedule = api.post(f"/routines/{routine}/triggers", {"kind": "api"})["trigger"]["id"]
+    sender = hook(api, routine, "none")
+
+    no_webhook = api.request("POST", f"/routine-triggers/{schedule}/test", {})
+    no_base64 = api.request("POST", f"/routine-triggers/{sender.trigger}/test", {"body": "?", "encoding": "base64"})
+
+    assert (422, "Only webhook triggers are called") == said(no_webhook)
+    assert (400, [["body"]]) == (no_base64.status_code, [one["path"] for one in no_base64.json()["details"]])
 
 
 # How many
