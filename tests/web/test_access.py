@@ -271,6 +271,10 @@ BY_ID = [name for name, row in TABLE.items() if row["agent of another company"] 
 
 @pytest.fixture(scope="module")
 def world(api: Api) -> AccessFixture:
+    return new_world(api)
+
+
+def new_world(api: Api) -> AccessFixture:
     home, abroad = api.company("Home"), api.company("Abroad")
     agent, own = api.agent(home, "Owner")
     _, sibling = api.agent(home, "Sibling")
@@ -309,6 +313,8 @@ def test_every_operation_that_is_served_has_its_row_and_every_row_its_operation(
 
 @pytest.mark.parametrize("operation", TABLE)
 def test_each_caller_is_answered_as_the_table_says(world: AccessFixture, operation: str):
+    if operation == "archiveCompany":  # nothing begins in the company after that
+        world = new_world(world.api)
     arrange = OPERATIONS[operation][1]
 
     answers = {who: world.send(operation, world.tokens[who], arrange(world)).status_code for who in PRINCIPALS}
