@@ -24,6 +24,7 @@ LONE_SURROGATE = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"  # a first half without a second
     rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a second half without a first
 )
+MOST_SURROGATES = 10_000  # that are replaced; whoever sends more sends no text
 ESCAPED_BACKSLASH, PLACEHOLDER = rb"\\", b"\xff\xff"  # the placeholder is never in UTF-8
 SMALL = 16 * 1024  # bytes; a body of this size is read at once, in the event loop
 
@@ -92,7 +93,7 @@ def _decoded(body: bytes) -> object:
 def _without_lone_surrogates(body: bytes) -> bytes:
     """Return the JSON text with U+FFFD for half surrogate pairs; a backslash that is itself escaped begins no escape."""
     plain = body.replace(ESCAPED_BACKSLASH, PLACEHOLDER)
-    return LONE_SURROGATE.sub(rb"\\ufffd", plain).replace(PLACEHOLDER, ESCAPED_BACKSLASH)
+    return LONE_SURROGATE.sub(rb"\\ufffd", plain, count=MOST_SURROGATES).replace(PLACEHOLDER, ESCAPED_BACKSLASH)
 
 
 def _marks(body: bytes) -> int:

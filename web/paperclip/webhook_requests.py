@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from binascii import unhexlify
+from binascii import a2b_qp
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -25,7 +25,7 @@ MESSAGE_IDS = {  # headers with the sender's id of the message, and how keys fro
     "svix-id": "webhook-id",
     "webhook-id": "webhook-id",
 }
-ESCAPE = re.compile(rb"%([0-9a-fA-F]{2})")
+NO_ESCAPE = re.compile(rb"%(?![0-9a-fA-F]{2})")
 
 
 class Handshake(ResponseBody, frozen=True, kw_only=True):
@@ -113,7 +113,17 @@ def _payload_field(form: bytes) -> bytes | None:
         return None
     fields = (field.partition(b"=") for field in form.split(b"&"))
     value = next((value for name, _, value in fields if name == b"payload"), None)
-    return None if value is None else ESCAPE.sub(lambda escape: unhexlify(escape[1]), value.replace(b"+", b" "))
+    return None if value is None or NO_ESCAPE.search(value) else _unescaped(value)
+
+
+def _unescaped(value: bytes) -> bytes:
+    """
+    Return a field of a form without its escapes.
+
+    They are read as those of Quoted-Printable, which differ only in their first character. Of 10 MB of escapes urllib
+    would make 400 MB, and take seconds.
+    """
+    return a2b_qp(value.replace(b"=", b"%3D").replace(b"+", b" ").replace(b"%", b"="))
 
 
 def _idempotency_key(request: WebhookRequest) -> str | None:
