@@ -297,15 +297,19 @@ def use_webhooks(story, routine):
     """Every signing mode: called rightly and wrongly, rotated with and without overlap. Returns triggers by mode."""
     made = {}
     for mode in SIGNING_MODES:
-        body = {"kind": "webhook", "signingMode": mode, "label": mode}
-        first = story.made(f"create {mode}", f"/routines/{routine}/triggers", body, shows=1)
+        body, shows = {"kind": "webhook", "signingMode": mode, "label": mode}, int(mode != "none")
+        first = story.made(f"create {mode}", f"/routines/{routine}/triggers", body, shows=shows)
         url, secret = first["secretMaterial"]["webhookUrl"], first["secretMaterial"]["webhookSecret"]
         trigger = f"/routine-triggers/{first['trigger']['id']}"
         assert 202 == fire(story, f"fire {mode}", url, mode, secret)
-        misuse_webhook(story, url, mode, secret)
-        rotated = story.made(f"rotate {mode}", f"{trigger}/rotate-secret", {}, shows=1)["secretMaterial"]
+        if secret is not None:
+            misuse_webhook(story, url, mode, secret)
+        rotated = story.made(f"rotate {mode}", f"{trigger}/rotate-secret", {}, shows=shows)["secretMaterial"]
         fire(story, f"fire {mode} with the old secret", url, mode, secret)
-        both = story.made(f"overlap {mode}", f"{trigger}/rotate-secret", {"overlapSec": 60}, shows=1)["secretMaterial"]
+        overlap = {"overlapSec": 60}
+        both = story.made(f"overlap {mode}", f"{trigger}/rotate-secret", overlap, shows=shows)["secretMaterial"]
+        sample = {"headers": {"Authorization": f"Bearer {secret}"}, "body": "{}"}
+        assert 200 == story.send(f"sample {mode}", "POST", f"{trigger}/test", json=sample).status_code
         for one in (rotated, both):
             assert 202 == fire(story, f"fire {mode} in the overlap", url, mode, one["webhookSecret"])
         made[mode] = trigger, url, both["webhookSecret"]
@@ -429,12 +433,12 @@ def change_modes(story, webhooks):
 
 
 def restore(story, routine, webhooks):
-    """A webhook that was deleted gets a new secret when a revision brings it back."""
+    """A webhook that was deleted gets a new secret when a revision brings it back, if its mode asks for one."""
     revision = story.send("revisions", "GET", f"/routines/{routine}/revisions").json()[0]["id"]
     for mode in ("hmac_sha256", "none"):
         assert 204 == story.send(f"delete {mode}", "DELETE", webhooks[mode][0]).status_code
     path = f"/routines/{routine}/revisions/{revision}/restore"
-    restored = story.made("restore", path, {}, shows=2)["secretMaterials"]
+    restored = story.made("restore", path, {}, shows=1)["secretMaterials"]
     assert {404} == {
         fire(story, "the old address", webhooks[mode][1], mode, webhooks[mode][2]) for mode in ("hmac_sha256", "none")
     }
@@ -455,7 +459,7 @@ def say_wrong_things(story, company):
         "unknown field": json.dumps({"name": "Acme", "token": plant("in an unknown field")}).encode(),
         "too deep": b'{"a":' * 65 + json.dumps(plant("too deep")).encode() + b"}" * 65,
         "not UTF-8": b'{"name":"%s\xff"}' % plant("not UTF-8").encode(),
-        "a lone surrogate": b'{"name":"%s\\ud800"}' % plant("lone surrogate").encode(),
+        "half an escape": b'{"name":"%s\\ud8"}' % plant("half an escape").encode(),
         "too large": b'{"name":"%s%s"}' % (plant("too large").encode(), b"x" * 10_500_000),
     }.items():
         answer = story.send(what, "POST", "/companies", content=body, headers={"Content-Type": "application/json"})
@@ -617,7 +621,7 @@ def test_what_a_client_says_in_public_is_found_wherever_that_is_kept(story, plac
 def test_there_were_secrets_of_every_kind_and_much_to_search(story):
     minted = [name for name in story.canaries.known if re.search(r"\d$", name)]
 
-    assert len(minted) >= 3 + 3 * len(SIGNING_MODES) + 2 + 2 + 1 + 6
+    assert len(minted) >= 3 + 3 * (len(SIGNING_MODES) - 1) + 2 + 2 + 1 + 6
     assert len(story.canaries.known) >= 58
     assert len(list(story.said["answers"].iterdir())) > 150
     assert b'"run.fired"' in b"".join(path.read_bytes() for path in story.said["events"].iterdir())
