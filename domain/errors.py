@@ -55,7 +55,7 @@ class Conflict(DomainError):
 class PreconditionFailed(DomainError):
     """The caller's copy of what it changes is not the current one."""
 
-    usual_message = "Precondition failed: it has been changed meanwhile. Read it again, and decide anew."
+    usual_message = "Precondition failed: yours is not the current copy. Read it again, and decide anew."
 
 
 class RuleViolation(DomainError):

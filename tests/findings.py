@@ -6,6 +6,9 @@ from typing import Any
 import msgspec
 from schemathesis.engine import events
 
+# The statuses of malformed requests, and of those that are refused before anybody looks whether they are well-formed.
+REFUSALS = ["400", "401", "403", "404", "405", "406", "409", "412", "413", "415", "422", "428", "429"]
+
 
 class Findings(msgspec.Struct):
     """Requests and what was wrong with their answers."""

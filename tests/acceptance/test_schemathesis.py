@@ -19,7 +19,7 @@ from schemathesis.engine import from_schema
 
 from domain.identity import key_of
 from tests.api import Api
-from tests.findings import Findings
+from tests.findings import REFUSALS, Findings
 from tests.web import people
 from web.openapi import examples
 
@@ -27,7 +27,16 @@ SEED = int(os.environ.get("SEED", "1"))
 EXAMPLES_OF_PATHS = examples.read("web.paperclip").paths
 EXAMPLES = int(os.environ.get("EXAMPLES", "8"))
 LIMIT_S = 600 + 60 * EXAMPLES
-REFUSED_BY_RULES = ["2xx", "304", "401", "403", "404", "409", "422"]  # well-formed, but not now, not here, not you
+REFUSED_BY_RULES = [
+    "2xx",
+    "304",
+    "401",
+    "403",
+    "404",
+    "409",
+    "412",
+    "422",
+]  # well-formed, but not now, not here, not you
 
 # What a schema cannot say: the one character that no text may hold (contract 1), a cursor that was never given, a
 # moment that is past by now or out of all reason, the end of a period before its begin, and defaults that must fit the
@@ -101,7 +110,10 @@ def attack(api: Api, made: dict[str, str], token: str, *, edges: bool) -> Findin
             "phases": {"coverage": {"enabled": edges}},
             "generation": {"max-examples": EXAMPLES, "no-shrink": True, "database": "none"},
             "cache": {"enabled": False},
-            "checks": {"positive_data_acceptance": {"expected-statuses": REFUSED_BY_RULES}},
+            "checks": {
+                "positive_data_acceptance": {"expected-statuses": REFUSED_BY_RULES},
+                "negative_data_rejection": {"expected-statuses": REFUSALS},
+            },
         }
     )
     schema = schemathesis.openapi.from_dict(msgspec.json.decode(document), config=config)

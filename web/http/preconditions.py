@@ -2,11 +2,14 @@
 If-Match: a change is refused with 412 unless the client's copy of what it changes is the current one (RFC 9110, 13.1.1).
 
 The ETag of a copy is a hash of its bytes (etag.py), so the resource is read and compared first. Another change could come
-between that and this one: a unit of work therefore refuses to write to a stream that has changed since.
+between that and this one: a unit of work therefore refuses to write to a stream that has changed since. Where the copy is
+not the current one, it refuses to write to any stream that is there. So whoever may not change the resource, or asks for
+something that is none, is answered as without If-Match (RFC 9110, 13.2.1).
 """
 
 import re
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -24,9 +27,8 @@ Refuse = Callable[[int, str, dict[str, str]], ASGIApp]
 METHODS = ("PATCH", "PUT", "DELETE")
 RESTORE = re.compile("(.*)/revisions/[^/]+/restore/*")
 STRONG = re.compile(rb'(?<!W/)"[^"]*"')
-CHANGED = "Precondition failed: this is not the current ETag. Read it again, and decide anew."
-NO_TAG = "Precondition failed: there is nothing at this address that has an ETag."
 AWAY = "The database cannot be reached."
+NEVER = 0  # a position before that of any event: every stream has changed since
 NOT_OF_A_READ = (b"if-match", b"if-none-match", b"content-type", b"content-length", b"x-routines-consistency")
 
 
@@ -65,17 +67,16 @@ def with_preconditions(app: ASGIApp, head: Callable[[], int], refusals: Mapping[
             await refuse(503, AWAY, {"Retry-After": "1"})(scope, receive, send)
             return
         copy = await _read(app, scope)
-        if copy.status == 200 and copy.tag in tags:  # noqa: PLR2004
-            before = UNCHANGED_SINCE.set(position)
-            try:
-                await app(scope, receive, send)
-            finally:
-                UNCHANGED_SINCE.reset(before)
-        elif copy.status in (200, 404, 405):
-            await refuse(412, CHANGED if copy.status == 200 else NO_TAG, {})(scope, receive, send)  # noqa: PLR2004
-        else:  # the client may not read it, or it cannot be read now
+        if copy.status >= HTTPStatus.INTERNAL_SERVER_ERROR:  # it cannot be compared now
             for message in copy.messages:
                 await send(message)
+            return
+        is_current = copy.status == HTTPStatus.OK and copy.tag in tags
+        before = UNCHANGED_SINCE.set(position if is_current else NEVER)
+        try:
+            await app(scope, receive, send)
+        finally:
+            UNCHANGED_SINCE.reset(before)
 
     return handle
 

@@ -69,14 +69,14 @@ def test_a_deletion_and_a_restored_revision_are_conditional_too(api: Api):
     assert change(api, "DELETE", goal, None, tag_of(api, goal)) in (200, 204)
 
 
-def test_what_has_no_tag_and_what_does_not_exist_fail_and_a_stranger_is_a_stranger(api: Api):
+def test_what_has_no_tag_fails_and_who_may_not_change_it_is_answered_as_without_a_condition(api: Api):
     company = api.company()
     routine = api.routine(company, api.agent(company)[0])
     trigger = api.post(f"/routines/{routine}/triggers", {"kind": "api"})["trigger"]["id"]
     some = {"If-Match": '"a"'}
 
     assert 412 == change(api, "PATCH", f"/routine-triggers/{trigger}", {"label": "x"}, some)
-    assert 412 == change(api, "PATCH", f"/routines/{trigger}", {"title": "x"}, some)
+    assert 404 == change(api, "PATCH", f"/routines/{trigger}", {"title": "x"}, some)
     assert 200 == change(api, "PATCH", f"/routine-triggers/{trigger}", {"label": "x"}, {"If-Match": "*"})
     assert 401 == api.request("PATCH", f"/routines/{routine}", {"title": "x"}, token=None, headers=some).status_code
 

@@ -1,6 +1,7 @@
 """Each refused request has a log line and is counted; the lines are bounded; nothing of the request is in them."""
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any, cast
 
 import httpx
@@ -10,6 +11,7 @@ from structlog.testing import capture_logs
 
 from tests.api import Api
 from tests.web.monitoring.test_metrics import scrape
+from tests.web.served import further
 from web.http.errors import error_response
 from web.monitoring.refusals import MOST_LINES, MOST_LINES_OF_SENDER, PERIOD_S, RefusalLog, recorded
 
@@ -20,22 +22,29 @@ def refused(lines: list[Any]) -> list[Any]:
     return [line for line in lines if line["event"] == "request_refused"]
 
 
-def test_a_line_says_who_was_refused_what_why_and_from_where(api: Api):
-    company = api.company()
-    agent, token = api.agent(company)
-    before = scrape(api)
+@pytest.fixture
+def fresh(api: Api) -> Iterator[Api]:
+    """A web process that has refused nothing yet, so that all lines are free."""
+    with further(api) as served:
+        yield served
+
+
+def test_a_line_says_who_was_refused_what_why_and_from_where(fresh: Api):
+    company = fresh.company()
+    agent, token = fresh.agent(company)
+    before = scrape(fresh)
 
     with capture_logs() as lines:
-        api.request("GET", f"/companies/{company}/agents", token=None)
-        api.request("POST", "/companies", json={"name": "x"}, token=token)
-        api.request("POST", "/companies", json={"name": 5, SECRET: 1})
-        api.request("POST", "/companies", json={"name": "x" * 9_000_000})
-        api.request("POST", f"/agents/{agent}/resume", json={})
-        api.request("POST", f"/agents/{agent}/terminate", json={})
-        api.request("POST", f"/agents/{agent}/resume", json={})
-        api.request("GET", f"/nothing/{SECRET}?{SECRET}=1")
-        api.request("POST", f"/routine-triggers/public/{SECRET}/fire", json={})
-        httpx.get(f"{api.url}/api/v1/collections/{SECRET}", headers={"Authorization": f"Bearer {SECRET}"})
+        fresh.request("GET", f"/companies/{company}/agents", token=None)
+        fresh.request("POST", "/companies", json={"name": "x"}, token=token)
+        fresh.request("POST", "/companies", json={"name": 5, SECRET: 1})
+        fresh.request("POST", "/companies", json={"name": "x" * 9_000_000})
+        fresh.request("POST", f"/agents/{agent}/resume", json={})
+        fresh.request("POST", f"/agents/{agent}/terminate", json={})
+        fresh.request("POST", f"/agents/{agent}/resume", json={})
+        fresh.request("GET", f"/nothing/{SECRET}?{SECRET}=1")
+        fresh.request("POST", f"/routine-triggers/public/{SECRET}/fire", json={})
+        httpx.get(f"{fresh.url}/api/v1/collections/{SECRET}", headers={"Authorization": f"Bearer {SECRET}"})
 
     found = [(line["status"], line["operation"], line["reason"], line["why"]) for line in refused(lines)]
     assert [
@@ -55,7 +64,9 @@ def test_a_line_says_who_was_refused_what_why_and_from_where(api: Api):
     assert SECRET not in str(lines)
     assert token not in str(lines)
     labels = {"operation": "createCompany", "status": "403", "reason": "Forbidden"}
-    assert 1 == scrape(api)("routines_http_refusals_total", **labels) - before("routines_http_refusals_total", **labels)
+    assert 1 == scrape(fresh)("routines_http_refusals_total", **labels) - before(
+        "routines_http_refusals_total", **labels
+    )
 
 
 def test_what_is_answered_with_success_has_no_line(api: Api):
