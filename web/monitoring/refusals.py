@@ -1,7 +1,8 @@
 """
 The record of refused requests: a log line and a count for each. And the answer to an error that nothing foresaw.
 
-A line says who was refused (the id of the key, its company if this process knows it, the address), what (the method and
+A line says who was refused (the id of the key; the tenant if this process knows it, which is the company, or the
+user for an instance admin; the address), what (the method and
 the operation) and why. It holds no token, no path and no text of the request: paths hold the addresses of webhooks.
 
 Anybody can cause refusals, so the lines of a minute are limited, in all and of one sender. The next line says how many
@@ -108,10 +109,10 @@ def is_refusal(status: int) -> bool:
 def _described(scope: Any, refusal: RefusalNote, backend: Backend) -> dict[str, object]:
     """Return who was refused, what and why. The key's id follows from the token, and does not give it away."""
     values = [value.decode("latin-1") for name, value in scope["headers"] if name.lower() == b"authorization"]
-    key_id, company_id = Caller(token=bearer_of(values)).key_id, company_of(scope, backend)
+    key_id, tenant = Caller(token=bearer_of(values)).key_id, company_of(scope, backend)
     return {
         "key_id": key_id and str(key_id),
-        "company_id": company_id and str(company_id),
+        "tenant": tenant and str(tenant),
         "method": scope["method"],
         "operation": refusal.operation,
         "reason": refusal.reason,

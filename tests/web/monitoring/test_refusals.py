@@ -60,7 +60,7 @@ def test_a_line_says_who_was_refused_what_why_and_from_where(fresh: Api):
     assert {"127.0.0.1"} == {line["address"] for line in refused(lines)}
     assert refused(lines)[0]["key_id"] is None
     assert refused(lines)[1]["key_id"] is not None
-    assert company == refused(lines)[1]["company_id"]
+    assert company == refused(lines)[1]["tenant"]
     assert SECRET not in str(lines)
     assert token not in str(lines)
     labels = {"operation": "createCompany", "status": "403", "reason": "Forbidden"}
