@@ -17,14 +17,12 @@ def test_the_first_routine_of_the_readme_works_as_it_stands(root: Path, tmp_path
     start, *blocks = BLOCK.findall((root / "README.md").read_text())
     assert start == "export API=http://127.0.0.1:3100/api TOKEN=$(cat .routines/board.token)\n"
 
-    with running_system(tmp_path) as state:
+    with running_system(tmp_path / ".routines") as state:
         script = "\n".join([start.replace("http://127.0.0.1:3100", state["url"]), *blocks])
-        script = script.replace(".routines/", f"{tmp_path}/").replace(
-            ".venv/bin/routines", f"{sys.executable} -m routines"
-        )
+        script = script.replace(".venv/bin/routines", f"{sys.executable} -m routines")
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", script],
-            cwd=root,
+            cwd=tmp_path,
             capture_output=True,
             text=True,
             check=False,
