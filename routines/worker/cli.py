@@ -22,7 +22,7 @@ from routines.worker.tokens import Tokens
 from routines.worker.work import Finished, Worker
 
 ONCE_PATIENCE_S = 30.0
-NOT_DONE = {"cancelled", "failed", "handed back", "stopped"}
+NOT_DONE = {"cancelled", "failed", "handed back", "stopped", "left"}
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
@@ -149,7 +149,7 @@ def worker(  # noqa: PLR0913 the options
 
     \b
     Exit status: 0  Everything is done, or there was nothing to do.
-                 1  With --once: an issue or a trajectory was cancelled, failed, handed back or stopped.
+                 1  With --once: an issue or a trajectory was cancelled, failed, handed back, stopped or lost.
                  2  The token is wrong, the command is unknown or (with --once) no server has answered for 30 s.
     """  # noqa: D301 the \b is click's
     if (program := find_program(command[0])) is None:

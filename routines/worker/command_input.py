@@ -14,6 +14,7 @@ MOST_VARIABLE_BYTES = 16 * 1024  # of one value; Linux takes 128 KiB of a variab
 MOST_VARIABLES_BYTES = 64 * 1024  # of all names and values
 RESOLVED = "ROUTINES_VARIABLE_"
 OMITTED = "ROUTINES_OMITTED"
+ABOUT_OTHER_WORK = {"recentRuns", "activeIssue"}  # of a routine; other runs have payloads of their own
 
 
 class Variables(NamedTuple):
@@ -33,6 +34,7 @@ def read_document(server: Server, issue: Mapping[str, Any], attempt: int) -> dic
     routine = _read(server, "/api/routines", issue["originId"])
     payload = run["triggerPayload"] if run else None
     triggers = (routine or {}).get("triggers", [])
+    routine = routine and {name: value for name, value in routine.items() if name not in ABOUT_OTHER_WORK}
     return {
         **issue,
         "issue": issue,

@@ -143,10 +143,11 @@ class TaskWorker:
         if ended.stopped:
             self.server.ask("POST", f"{path}/finish", {"status": "pending"})
             return "handed back", ended.reason
-        reason = ended.reason or (NOT_WHOLE if is_cut_json(ended) else None)
+        is_cut = is_cut_json(ended)
+        reason = ended.reason or (NOT_WHOLE if is_cut else None)
         status: Outcome = "failed" if reason else "completed"
         try:
-            for step, outputs in outputs_of(ended.output, trajectory["total_steps"]).items():
+            for step, outputs in outputs_of("" if is_cut else ended.output, trajectory["total_steps"]).items():
                 self.server.ask("POST", f"{path}/steps", {"step": step, "status": status, "outputs": outputs})
         except Refused as refusal:
             if refusal.status in LOST:
@@ -179,8 +180,13 @@ class Lease:
 
 
 def is_cut_json(ended: Ended) -> bool:
-    """Return whether the output looks like a JSON object of which a part is not there."""
-    return not ended.is_whole and ended.output.lstrip().startswith("{")
+    """Return whether the output looks like JSON of which a part is not there."""
+    return not ended.is_whole and looks_like_json(ended.output)
+
+
+def looks_like_json(text: str) -> bool:
+    """Return whether the text begins like an object or an array: such a text is kept whole or refused, and never cut."""
+    return text.lstrip().startswith(("{", "["))
 
 
 def outputs_of(text: str, steps: list[str]) -> dict[str, dict[str, Any]]:
@@ -188,7 +194,7 @@ def outputs_of(text: str, steps: list[str]) -> dict[str, dict[str, Any]]:
     Return the outputs by step that a command has printed; empty when it has printed nothing.
 
     A JSON object whose names are all steps, each with an object, gives the outputs of these steps. Any other object,
-    and a text under the name "text", are the outputs of the last step. A long text is cut in the middle.
+    and a text under the name "text", are the outputs of the last step. A long text that is no JSON is cut in the middle.
     """
     try:
         value = msgspec.json.decode(text)
@@ -196,7 +202,9 @@ def outputs_of(text: str, steps: list[str]) -> dict[str, dict[str, Any]]:
         value = None
     if isinstance(value, dict) and value and all(name in steps and isinstance(value[name], dict) for name in value):
         return value
-    outputs = value if isinstance(value, dict) else {"text": shortened(text, MOST_TEXT)}
+    outputs = (
+        value if isinstance(value, dict) else {"text": text if looks_like_json(text) else shortened(text, MOST_TEXT)}
+    )
     return {steps[-1] if steps else "run": outputs} if outputs != {"text": ""} else {}
 
 

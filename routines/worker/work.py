@@ -11,6 +11,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
 from routines.worker import command_input
 from routines.worker.claims import Claim, claim
@@ -149,21 +150,27 @@ class Worker:
         The command itself may move the issue to in_review, blocked or done, and then goes on to its own end.
         """
         current = self.server.try_once("GET", f"/api/issues/{issue['id']}")
-        if current is None:
-            return None
+        return None if current is None else self._loss_by(current, session)
+
+    def _loss_by(self, current: dict[str, Any], session: UUID) -> str | None:
         if current["assigneeAgentId"] != self.agent_id:
             return "the issue is not assigned to this agent any more"
         if current["checkoutRunId"] not in (None, str(session)):
             return "another work session has the issue"
-        if current["status"] == "cancelled" and self._is_timed_out(issue):
+        if current["status"] == "cancelled" and self._is_timed_out(current):
             return "the run lasted longer than its routine allows"
         if current["status"] in ("backlog", "todo", "cancelled"):
             return f"the issue was moved to {current['status']}"
         return None
 
     def _is_timed_out(self, issue: dict[str, Any]) -> bool:
-        run = issue["originRunId"] and self.server.try_once("GET", f"/api/routine-runs/{issue['originRunId']}")
-        return bool(run) and run["failureReason"] == TIMED_OUT
+        if issue["originRunId"] is None:
+            return False
+        try:
+            run = self.server.try_once("GET", f"/api/routine-runs/{issue['originRunId']}")
+        except Refused:
+            return False
+        return run is not None and run["failureReason"] == TIMED_OUT
 
     def _report(self, issue: dict[str, Any], session: UUID, ended: Ended) -> tuple[Outcome, str | None]:
         """
@@ -173,15 +180,17 @@ class Worker:
         One that is somebody else's by now gets a comment only.
         """
         path = f"/api/issues/{issue['id']}"
-        if ended.lost:
+        current = self.server.ask("GET", path)
+        loss = ended.reason if ended.lost else self._loss_by(current, session)
+        if loss is not None:
             try:
-                self.server.ask("POST", f"{path}/comments", {"body": comment(ended)}, session=session)
+                body = comment(replace(ended, reason=loss))
+                self.server.ask("POST", f"{path}/comments", {"body": body}, session=session)
             except Refused as refusal:
                 self.say(f"{issue['identifier']}: the output is not kept as a comment ({refusal})")
-            return "stopped", ended.reason
-        status = self.server.ask("GET", path)["status"]
-        if status != "in_progress":
-            return "moved", f"it is {status} already"
+            return "stopped", loss
+        if current["status"] != "in_progress":
+            return "moved", f"it is {current['status']} already"
         outcome: Outcome = "handed back" if ended.stopped else "cancelled" if ended.reason else "done"
         change = {"status": "todo" if ended.stopped else outcome, "comment": comment(ended)}
         if outcome == "cancelled" and ended.reason and issue["originRunId"]:

@@ -238,7 +238,8 @@ def fire(stub, **payload):
         "deadline": "2026-11-22T02:05:00.000Z",
         "failureReason": None,
     }
-    stub.routines[ROUTINE] = {"id": ROUTINE, "triggers": [{"id": str(uuid4())}, {"id": trigger, "kind": "webhook"}]}
+    triggers = [{"id": str(uuid4())}, {"id": trigger, "kind": "webhook"}]
+    stub.routines[ROUTINE] = {"id": ROUTINE, "triggers": triggers, "recentRuns": []}
     return stub.open()
 
 
@@ -249,7 +250,7 @@ def test_a_command_gets_the_run_the_routine_the_trigger_the_payload_and_the_vari
 
     document, env = input_of(tmp_path)
     assert stub.runs[RUN] == document["run"]
-    assert stub.routines[ROUTINE] == document["routine"]
+    assert stub.routines[ROUTINE] == document["routine"] | {"recentRuns": []}
     assert stub.routines[ROUTINE]["triggers"][1] == document["trigger"]
     assert stub.runs[RUN]["triggerPayload"] == document["payload"] == json.loads(env["ROUTINES_PAYLOAD"])
     assert {"branch": "main", "depth": 3, "forced": True} == document["variables"]
@@ -264,6 +265,18 @@ def test_a_command_gets_the_run_the_routine_the_trigger_the_payload_and_the_vari
         "ROUTINES_PLANNED_AT": document["plannedAt"],
         "ROUTINES_ATTEMPT": "1",
     }.items() <= env.items()
+
+
+def test_a_command_that_is_run_again_in_the_same_session_is_told_so(stub, once, tmp_path):
+    session = uuid4()
+    stub.open(status="in_progress", checkoutRunId=str(session))
+    claims_path = tmp_path / "claims"
+    claims_path.mkdir()
+    (claims_path / f"{next(iter(stub.issues))}.{session}").write_bytes(b".")
+
+    once(*script_of(tmp_path), options=["--state-dir", str(claims_path)])
+
+    assert (2, "2") == (input_of(tmp_path)[0]["attempt"], input_of(tmp_path)[1]["ROUTINES_ATTEMPT"])
 
 
 def test_what_is_too_large_for_variables_is_on_the_input_only_and_named(stub, once, tmp_path, monkeypatch):
@@ -525,6 +538,16 @@ def test_an_issue_that_its_command_moved_is_left_as_it_is(stub, once):
     assert 0 == result.exit_code
     assert "blocked" == issue["status"]
     assert "ACM-1 moved: it is blocked already" in result.output
+
+
+def test_an_issue_that_was_cancelled_just_before_its_command_ended_keeps_the_output(stub, once):
+    issue = stub.open()
+
+    result = once(sys.executable, "-S", "-c", MOVE.replace("blocked", "cancelled") + "print('all but one')")
+
+    assert 1 == result.exit_code
+    assert "cancelled" == issue["status"]
+    assert "the issue was moved to cancelled\n\nall but one\n" == stub.comments[-1]
 
 
 KEYS = ("identifier", "outcome", "reason", "exit_status", "output")

@@ -14,6 +14,8 @@ from routines.worker.environment import is_dangerous
 from routines.worker.tasks import outputs_of
 from tests.waiting import exists, wait_for
 
+ROW = f"[NaN, {'1, ' * 50_000}1]"
+
 
 def command_of(jetty, *command, task=None, once=True, more=()):
     options = [
@@ -177,6 +179,7 @@ def test_a_key_that_is_none_is_a_clear_error(jetty):
         ('{"a": 1}', ["a", "b"], {"b": {"a": 1}}),
         ("[1]", ["a"], {"a": {"text": "[1]"}}),
         ('{"loss": NaN}', ["a"], {"a": {"text": '{"loss": NaN}'}}),
+        (ROW, ["a"], {"a": {"text": ROW}}),
         ("", ["a"], {}),
         ("hello", [], {"run": {"text": "hello"}}),
     ],
