@@ -14,6 +14,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from domain.routines import variables
+from domain.routines.firing import LONGEST_REASON
 from domain.schedule import cron_fields
 from domain.values import (
     AgentRole,
@@ -44,6 +45,7 @@ Description = Annotated[str, Meta(max_length=1_000_000)]
 Email = Annotated[str, Meta(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254, extra=TRIM)]
 Permissions = Annotated[tuple[Literal["tasks:assign"], ...], Meta(max_length=20)]
 Comment = Annotated[str, Meta(min_length=1, max_length=100_000)]
+FailureReason = Annotated[str, Meta(min_length=1, max_length=LONGEST_REASON)]
 KeyName = Annotated[str, Meta(min_length=1, max_length=120, extra=TRIM, extra_json_schema=NOT_BLANK)]
 CronText = Annotated[
     str, Meta(min_length=1, max_length=cron_fields.LONGEST_EXPRESSION, extra=TRIM, extra_json_schema=NOT_BLANK)
@@ -394,7 +396,11 @@ class IssueDraft(Body, frozen=True):
 
 
 class IssuePatch(Body, frozen=True):
-    """Changes an issue. Fields that are absent stay as they are. `comment` is added to its comments."""
+    """
+    Changes an issue. Fields that are absent stay as they are. `comment` is added to its comments.
+
+    `failureReason` says why the run that opened the issue failed, and comes with the status `cancelled`.
+    """
 
     title: Title | UnsetType = UNSET
     description: Description | None | UnsetType = UNSET
@@ -405,6 +411,7 @@ class IssuePatch(Body, frozen=True):
     goal_id: UUID | None | UnsetType = UNSET
     parent_id: UUID | None | UnsetType = UNSET
     comment: Comment | None = None
+    failure_reason: FailureReason | None = None  # not in Paperclip
 
 
 class Checkout(Body, frozen=True):

@@ -417,6 +417,12 @@ class Run(RunFields, frozen=True, kw_only=True):
     responsible_user_id: str | None = None
 
 
+class RunDetail(Run, frozen=True, kw_only=True):
+    """A run as it is read by its id. `deadline` is when it fails unless its work is done, if its routine bounds that."""
+
+    deadline: str | None = None  # not in Paperclip
+
+
 class RunSummary(RunFields, frozen=True, kw_only=True):
     """A run as lists show it, with its issue and its trigger."""
 

@@ -49,13 +49,17 @@ def outcome(policy: ConcurrencyPolicy, newest: LiveWork | None, opening: Opened 
     return Coalesced(issue_id=newest.issue_id, into_run_id=newest.run_id)
 
 
-def end(run: Run, status: IssueStatus) -> list[RunEvent]:
-    """Record what its issue's new status means for the run that opened it; a later end replaces an earlier one."""
+def end(run: Run, status: IssueStatus, reason: str | None = None) -> list[RunEvent]:
+    """
+    Record what its issue's new status means for the run that opened it; a later end replaces an earlier one.
+
+    `reason` is why whoever cancelled the issue did so, if they said it.
+    """
     match status, run.ended:
         case "done", None | RunFailed():
             return [RunCompleted()]
         case "cancelled", None | RunCompleted():
-            return [RunFailed(reason=CANCELLED)]
+            return [RunFailed(reason=reason or CANCELLED)]
         case _:
             return []
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 from msgspec import UNSET
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from domain.bounds import json_size
 from domain.bounds.limits import DEFAULT, SHOWN_PAYLOAD_BYTES
@@ -25,7 +25,7 @@ from projections import responses
 from projections.board.issues import SUMMARY
 from projections.engine.documents import Docs, Part
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
-from projections.responses import IssueSummary, RunStatus, RunSummary, TriggerName, text_or_none, time
+from projections.responses import IssueSummary, RunStatus, RunSummary, TriggerName, text_or_none, time, time_or_none
 
 SEPARATORS = 2  # bytes of a colon and a comma in JSON
 
@@ -87,6 +87,12 @@ def run_of(events: Sequence[Recorded]) -> responses.Run:
     if doc is None:
         raise ValueError(events)
     return doc
+
+
+def detail_of(events: Sequence[Recorded]) -> responses.RunDetail:
+    """Return a run as `run_of` does, with its deadline."""
+    deadlines = [event.deadline for recorded in events if isinstance(event := recorded.event, RunFired)]
+    return responses.RunDetail(**asdict(run_of(events)), deadline=time_or_none(next(iter(deadlines), None)))
 
 
 def shown(run: responses.Run) -> responses.Run:

@@ -17,6 +17,19 @@ class Claim:
         self.lock = lock
         self.session = UUID(path.suffix.removeprefix("."))
 
+    def begin_attempt(self) -> int:
+        """
+        Count one more start of the command in this session, and return which one it is: the file has a byte for each.
+
+        Raises CannotWork, and NotNow where it may succeed later.
+        """
+        try:
+            self.lock.seek(0, os.SEEK_END)
+            self.lock.write(b".")
+        except OSError as error:
+            raise _trouble(self.path.parent, error) from None
+        return self.lock.tell()
+
     def forget(self) -> None:
         """Remove the file: no other worker needs to resume this session."""
         self.path.unlink(missing_ok=True)
@@ -38,16 +51,14 @@ def claim(directory: Path, issue_id: UUID, *, fresh: bool) -> Claim | None:
         earlier = min(directory.glob(f"{issue_id}.*"), default=None)
         if earlier is None and not fresh:
             return None
-        return _locked(earlier or directory / f"{issue_id}.{uuid4()}", "rb" if earlier else "xb")
+        return _locked(earlier or directory / f"{issue_id}.{uuid4()}", "r+b" if earlier else "xb")
     except OSError as error:
-        if error.errno in PASSING:
-            raise NotNow(f"cannot keep claims in {directory} at the moment ({error.strerror})") from None
-        raise CannotWork(f"cannot keep claims in {directory} ({error.strerror}); see --state-dir") from None
+        raise _trouble(directory, error) from None
 
 
 def _locked(path: Path, mode: str) -> Claim | None:
     try:
-        lock: IO[bytes] = path.open(mode)
+        lock: IO[bytes] = path.open(mode, buffering=0)
     except FileNotFoundError:
         return None
     try:
@@ -59,3 +70,9 @@ def _locked(path: Path, mode: str) -> Claim | None:
         return Claim(path, lock)
     lock.close()
     return None
+
+
+def _trouble(directory: Path, error: OSError) -> NotNow | CannotWork:
+    if error.errno in PASSING:
+        return NotNow(f"cannot keep claims in {directory} at the moment ({error.strerror})")
+    return CannotWork(f"cannot keep claims in {directory} ({error.strerror}); see --state-dir")

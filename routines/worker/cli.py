@@ -8,6 +8,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import click
+from msgspec.structs import replace
 
 from routines.commands import terminal
 from routines.commands.entry import stoppable
@@ -15,14 +16,13 @@ from routines.worker.command import Command, find_program
 from routines.worker.errors import CannotWork, Refused, Stopped
 from routines.worker.options import checked_names, checked_token, checked_url, state_home
 from routines.worker.server import Server
+from routines.worker.tasks import MOST_JSON, TaskWorker
 from routines.worker.tasks import Finished as TaskFinished
-from routines.worker.tasks import TaskWorker
+from routines.worker.tokens import Tokens
 from routines.worker.work import Finished, Worker
 
 ONCE_PATIENCE_S = 30.0
-COLLECTION = "mlc_"
-MOST_TASK_OUTPUT = 100_000
-NOT_DONE = {"cancelled", "failed", "handed back"}
+NOT_DONE = {"cancelled", "failed", "handed back", "stopped", "left"}
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
@@ -79,6 +79,14 @@ NOT_DONE = {"cancelled", "failed", "handed back"}
     "order (PATH, PYTHONPATH, HTTPS_PROXY ...). The option may be repeated; in the variable, blanks separate the names.",
 )
 @click.option(
+    "--pass-token",
+    is_flag=True,
+    envvar="ROUTINES_WORKER_PASS_TOKEN",
+    show_envvar=True,
+    help="Give COMMAND the key as well, as ROUTINES_AGENT_TOKEN or JETTY_API_TOKEN. Without it, COMMAND gets neither "
+    "variable.",
+)
+@click.option(
     "--json",
     "as_json",
     is_flag=True,
@@ -95,6 +103,7 @@ def worker(  # noqa: PLR0913 the options
     timeout_s: float,
     state_dir: Path,
     allowed: tuple[str, ...],
+    pass_token: bool,
     as_json: bool,
     command: tuple[str, ...],
 ) -> None:
@@ -105,18 +114,27 @@ def worker(  # noqa: PLR0913 the options
     export ROUTINES_AGENT_TOKEN=pcp_...
     routines worker -- sh -c 'echo "Hello from $ROUTINES_ISSUE_IDENTIFIER: $ROUTINES_ISSUE_TITLE"'
 
-    COMMAND gets the issue as JSON on its standard input, and in its environment ROUTINES_ISSUE_ID,
-    ROUTINES_ISSUE_IDENTIFIER, ROUTINES_ISSUE_TITLE, ROUTINES_ROUTINE_ID, ROUTINES_RUN_ID, ROUTINES_COMPANY_ID,
-    ROUTINES_URL and ROUTINES_SESSION_ID, which its own requests send as X-Paperclip-Run-Id. The last 4000 characters
-    of its output become a comment. Exit status 0 marks the issue as done; any other status cancels it with the reason.
-    An issue that COMMAND itself has moved, for example to blocked, stays as it is.
+    COMMAND gets one JSON object on its standard input: issue, run, routine, trigger, payload, variables, plannedAt,
+    attempt and deadline. Its environment has ROUTINES_ISSUE_ID, ROUTINES_ISSUE_IDENTIFIER, ROUTINES_ISSUE_TITLE,
+    ROUTINES_ROUTINE_ID, ROUTINES_RUN_ID, ROUTINES_RUN_SOURCE, ROUTINES_TRIGGER_ID, ROUTINES_PAYLOAD,
+    ROUTINES_VARIABLE_name for each variable, ROUTINES_PLANNED_AT, ROUTINES_ATTEMPT, ROUTINES_DEADLINE,
+    ROUTINES_COMPANY_ID, ROUTINES_URL and ROUTINES_SESSION_ID, which its own requests send as X-Paperclip-Run-Id. A value
+    of more than 16 KiB, and what would be more than 64 KiB in total, is on the standard input only; ROUTINES_OMITTED names it.
+
+    The output is shown as it comes, and becomes a comment: the first and last 30000 characters of standard output, and
+    the first and last 10000 of standard error. Exit status 0 marks the issue as done; any other status cancels it, and the
+    run fails with the reason, like "exit status 3: the last line of standard error". An issue that COMMAND itself has
+    moved to in_review, blocked or done stays as it is.
+
+    When the issue is cancelled, is put back to todo, or becomes somebody else's, COMMAND is stopped within seconds:
+    SIGTERM to all its processes, and SIGKILL 10 s later to those that are left. Its output becomes a comment.
 
     With the key of a collection (mlc_...), COMMAND gets a JSON object of init_params, secret_params,
     environment_variables and trajectory on its standard input, and in its environment the collection's variables,
-    ROUTINES_TASK, ROUTINES_TRAJECTORY_ID, ROUTINES_WORKFLOW_ID, ROUTINES_RUN_ID and ROUTINES_URL. The last 100000 characters of its
-    output become the outputs of the task's last step: a JSON object as it is, any other text as "text". A JSON object whose names are
-    all steps of the task gives the outputs of these steps. Exit status 0 completes the trajectory; any other status
-    fails it with the reason.
+    ROUTINES_TASK, ROUTINES_TRAJECTORY_ID, ROUTINES_WORKFLOW_ID, ROUTINES_RUN_ID and ROUTINES_URL. Its standard output
+    becomes the outputs of the task's last step: a JSON object as it is, or not at all; of any other text the first and
+    last 50000 characters, as "text". A JSON object whose names are all steps of the task gives the outputs of these
+    steps. Exit status 0 completes the trajectory; any other status fails it with the reason.
 
     Whoever administers a collection writes its variables. Shells, loaders, interpreters and common tools take some
     variables for orders (PATH, LD_PRELOAD, BASH_ENV, NODE_OPTIONS ...). A trajectory with such a variable fails without
@@ -131,15 +149,21 @@ def worker(  # noqa: PLR0913 the options
 
     \b
     Exit status: 0  Everything is done, or there was nothing to do.
-                 1  With --once: an issue or a trajectory was cancelled, failed or handed back.
+                 1  With --once: an issue or a trajectory was cancelled, failed, handed back, stopped or lost.
                  2  The token is wrong, the command is unknown or (with --once) no server has answered for 30 s.
     """  # noqa: D301 the \b is click's
     if (program := find_program(command[0])) is None:
         raise CannotWork(f"command not found: {command[0]}")
 
+    tokens = Tokens(token, passed=pass_token)
+
     def say(text: str) -> None:
         with suppress(OSError):
-            terminal.echo(f"{time.strftime('%H:%M:%S')} {text}", err=as_json)
+            terminal.echo(tokens.masked(f"{time.strftime('%H:%M:%S')} {text}"), err=as_json)
+
+    def show(line: str) -> None:
+        with suppress(OSError):
+            terminal.echo(f"  | {line}", err=as_json)
 
     def tell(finished: Finished | TaskFinished) -> None:
         if as_json:
@@ -148,12 +172,13 @@ def worker(  # noqa: PLR0913 the options
     patience_s = ONCE_PATIENCE_S if once else float("inf")
     with stoppable() as stop, closing(Server(url, token, stop=stop, say=say, patience_s=patience_s)) as server:
         working: Worker | TaskWorker
-        if token.startswith(COLLECTION):
-            run = Command(command, program, timeout_s, MOST_TASK_OUTPUT)
+        run = Command(command, program, timeout_s, show, tokens.secrets)
+        if tokens.is_of_collection:
+            run = replace(run, most_output=MOST_JSON)
             name = f"{socket.gethostname()}:{os.getpid()}"
-            working = TaskWorker(server, run, task=task, name=name, stop=stop, say=say, allowed=allowed)
+            working = TaskWorker(server, run, tokens, task=task, name=name, stop=stop, say=say, allowed=allowed)
         else:
-            working = Worker(server, Command(command, program, timeout_s), claims=state_dir, stop=stop, say=say)
+            working = Worker(server, run, tokens, claims=state_dir, stop=stop, say=say)
         try:
             working.introduce()
             while True:

@@ -9,33 +9,50 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from threading import Thread
 from typing import IO, Literal, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from routines.worker.errors import PASSING
+from routines.worker.output import Reader, Show, last_line
 
-MOST_OUTPUT = 4_000  # characters in a comment
+MOST_OUTPUT = 60_000  # characters of standard output; a comment has room for both and a reason
+MOST_ERROR_OUTPUT = 20_000  # characters of standard error
+MOST_LAST_LINE = 500  # characters of standard error in a reason
+PIPE_S = 1.0  # for the rest of the output, once the command has ended
 LOOK_S = 0.1  # between two looks whether the command is to be stopped
 RETRY_S = 0.5  # between two tries to start a command on a machine without room
 GRACE_S = 10.0  # between SIGTERM and SIGKILL
 
+STOPPED = "the worker was stopped"
+
 CutShort = Literal["stop", "timeout"]
 
 
-class Ended(msgspec.Struct, frozen=True):
-    """How a command ended. `reason` is None when it succeeded; `stopped` says that the worker was told to stop."""
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    How a command ended. `reason` is None when it succeeded.
+
+    `stopped` says that the worker was told to stop, `lost` that the work was no longer the worker's.
+    """
 
     reason: str | None
     exit_status: int | None = None
     output: str = ""
+    is_whole: bool = True  # whether nothing is left out of `output`
+    error_output: str = ""
     duration_s: float = 0.0
     stopped: bool = False
+    lost: bool = False
 
 
-class Told(Protocol):
-    """A flag that says whether the command is to be stopped."""
+class Supervising(Protocol):
+    """A flag that says whether the command is to be stopped, and whether because the work is lost."""
+
+    @property
+    def lost(self) -> str | None:
+        """Why the work is no longer the worker's, or None."""
 
     def is_set(self) -> bool:
         """Return whether the command is to be stopped."""
@@ -52,9 +69,11 @@ class Command(msgspec.Struct, frozen=True):
     argv: Sequence[str]
     program: str
     timeout_s: float
-    most_output: int = MOST_OUTPUT  # characters of its output that are kept, from the end
+    show: Show  # is told each line of the output as it comes
+    secrets: Sequence[str] = ()  # masked in the output
+    most_output: int = MOST_OUTPUT  # characters of standard output that are kept
 
-    def run(self, env: Mapping[str, str], stdin: bytes, stop: Told, lock: int | None = None) -> Ended:
+    def run(self, env: Mapping[str, str], stdin: bytes, supervision: Supervising, lock: int | None = None) -> Ended:
         """
         Run the command with `stdin` on its standard input. It inherits the descriptor `lock`, if there is one.
 
@@ -64,30 +83,35 @@ class Command(msgspec.Struct, frozen=True):
         started = time.monotonic()
         try:
             while (process := self._try_start(env, stdin, lock, started + self.timeout_s)) is None:
-                if stop.is_set():
-                    return Ended("the worker was stopped", duration_s=time.monotonic() - started, stopped=True)
+                if supervision.is_set():
+                    return _cut_short(supervision, Ended(reason=None, duration_s=time.monotonic() - started))
                 time.sleep(RETRY_S)
         except FileNotFoundError:
-            return Ended(f"command not found: {self.argv[0]}")
+            return Ended(reason=f"command not found: {self.argv[0]}")
         except OSError as error:  # also E2BIG, for an environment that is too large
-            return Ended(f"cannot run {self.argv[0]}: {error.strerror}")
+            return Ended(reason=f"cannot run {self.argv[0]}: {error.strerror}")
         except ValueError as error:  # a text that cannot be in an environment
-            return Ended(f"cannot run {self.argv[0]}: {error}")
-        tail = bytearray()
-        most_bytes = 4 * self.most_output + 4
-        reader = Thread(target=_keep_tail, args=(process.stdout, tail, most_bytes), daemon=True)
-        reader.start()
-        cut_short = _wait(process, started + self.timeout_s, stop)
+            return Ended(reason=f"cannot run {self.argv[0]}: {error}")
+        output, errors = self._read(process.stdout, self.most_output), self._read(process.stderr, MOST_ERROR_OUTPUT)
+        cut_short = _wait(process, started + self.timeout_s, supervision)
         if cut_short is not None:
             _end(process)
-        reader.join(1)  # a process that the command left behind may hold the pipe for ever
-        return Ended(
-            reason=self._reason(cut_short, process.returncode),
+        for reader in (output, errors):
+            reader.finish(PIPE_S)
+        ended = Ended(
+            reason=self._reason(cut_short, process.returncode, errors.kept.text()),
             exit_status=process.returncode,
-            output=bytes(tail).decode(errors="replace").replace("\0", "")[-self.most_output :],
+            output=output.kept.text(),
+            is_whole=output.kept.is_whole,
+            error_output=errors.kept.text(),
             duration_s=time.monotonic() - started,
-            stopped=cut_short == "stop",
         )
+        return _cut_short(supervision, ended) if cut_short == "stop" else ended
+
+    def _read(self, pipe: IO[bytes] | None, most: int) -> Reader:
+        if pipe is None:
+            raise AssertionError
+        return Reader(pipe, most, self.secrets, self.show)
 
     def _try_start(
         self, env: Mapping[str, str], stdin: bytes, lock: int | None, until: float
@@ -100,16 +124,18 @@ class Command(msgspec.Struct, frozen=True):
                 raise
             return None
 
-    def _reason(self, cut_short: CutShort | None, exit_status: int) -> str | None:
-        match cut_short:
-            case "stop":
-                return "the worker was stopped"
-            case "timeout":
-                return f"stopped after {self.timeout_s:g} s"
-            case None if exit_status < 0:
-                return f"ended by {_name_of(-exit_status)}"
-            case None:
-                return f"exit status {exit_status}" if exit_status else None
+    def _reason(self, cut_short: CutShort | None, exit_status: int, error_output: str) -> str | None:
+        """Return what failed, with the last line of standard error; None if the command succeeded."""
+        if cut_short is not None:
+            failure = f"stopped after {self.timeout_s:g} s"
+        elif exit_status < 0:
+            failure = f"ended by {_name_of(-exit_status)}"
+        elif exit_status:
+            failure = f"exit status {exit_status}"
+        else:
+            return None
+        line = last_line(error_output)[:MOST_LAST_LINE]
+        return f"{failure}: {line}" if line else failure
 
 
 def find_program(name: str) -> str | None:
@@ -131,39 +157,54 @@ def _start(
             env=env,
             stdin=file,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.PIPE,
             start_new_session=True,
             pass_fds=() if lock is None else (lock,),
         )
 
 
-def _keep_tail(pipe: IO[bytes], tail: bytearray, most_bytes: int) -> None:
-    with pipe:
-        while chunk := os.read(pipe.fileno(), 1 << 16):
-            tail += chunk
-            del tail[:-most_bytes]
-
-
-def _wait(process: subprocess.Popen[bytes], until: float, stop: Told) -> CutShort | None:
+def _wait(process: subprocess.Popen[bytes], until: float, supervision: Supervising) -> CutShort | None:
     """Wait for the end of the command; return why it has to be cut short, None when it ended by itself."""
     while True:
         with suppress(subprocess.TimeoutExpired):
             process.wait(max(0, min(LOOK_S, until - time.monotonic())))
             return None
-        if stop.is_set():
+        if supervision.is_set():
             return "stop"
         if time.monotonic() >= until:
             return "timeout"
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Send SIGTERM to the command and everything that it started, and SIGKILL after 10 s."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
+    """Send SIGTERM to the command and everything that it started, and SIGKILL to what is left after 10 s."""
+    _signal(process, signal.SIGTERM)
+    until = time.monotonic() + GRACE_S
+    while time.monotonic() < until:
         with suppress(subprocess.TimeoutExpired):
-            process.wait(GRACE_S)
-            return
+            process.wait(LOOK_S)
+            if not _signal(process, None):
+                return
+            time.sleep(LOOK_S)
+    _signal(process, signal.SIGKILL)
+    process.wait()
+
+
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals | None) -> bool:
+    """Send the signal, or none, to the command's process group; return False when no process is left in it."""
+    try:
+        os.killpg(process.pid, number or 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # a process that is left runs as another user
+    return True
+
+
+def _cut_short(supervision: Supervising, ended: Ended) -> Ended:
+    """Return how a command ended that was stopped before its own end."""
+    if supervision.lost is not None:
+        return replace(ended, reason=supervision.lost, lost=True)
+    return replace(ended, reason=STOPPED, stopped=True)
 
 
 def _name_of(number: int) -> str:

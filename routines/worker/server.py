@@ -40,6 +40,18 @@ class Server:
         response = self._request(method, path, body, session, {})
         return None if response is None else answer(response)
 
+    def try_once(self, method: str, path: str) -> Any:
+        """
+        Send a request and return the JSON of its answer; None when the server is in trouble.
+
+        Raises Refused and CannotWork.
+        """
+        try:
+            response = self._client.request(method, path)
+        except httpx.TransportError:
+            return None
+        return None if _is_trouble(response) else answer(response)
+
     def list_rows(self, path: str) -> Iterator[Any]:
         """Yield every row of a list, page after page. Raises as `ask` does."""
         query: dict[str, str] = {}
@@ -70,7 +82,7 @@ class Server:
             except httpx.TransportError as error:
                 trouble = f"{self.url} cannot be reached ({str(error) or type(error).__name__})"
             else:
-                if not (response.is_server_error or response.status_code == httpx.codes.TOO_MANY_REQUESTS):
+                if not _is_trouble(response):
                     return response
                 if "position" in details(response):  # the change is recorded, only the read model is late
                     return None
@@ -115,6 +127,10 @@ def answer(response: httpx.Response) -> Any:
         return response.json()
     except ValueError:
         raise CannotWork(f"{response.url} answers, but not as Routines does; is the URL right?") from None
+
+
+def _is_trouble(response: httpx.Response) -> bool:
+    return response.is_server_error or response.status_code == httpx.codes.TOO_MANY_REQUESTS
 
 
 def message(response: httpx.Response) -> str:

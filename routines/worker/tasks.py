@@ -1,29 +1,35 @@
 """The work on the trajectories of a collection, over /api/v1/workers."""
 
 import json
-import os
 import shlex
+import time
 from collections.abc import Collection, Iterator, Mapping
 from threading import Event as Stop
-from threading import Thread
-from typing import Any, Literal, Self
+from typing import Any, Literal
+from urllib.parse import quote
 
 import msgspec
 
 from routines.worker import environment
 from routines.worker.command import Command, Ended
 from routines.worker.errors import CannotWork, Refused, Stopped
+from routines.worker.output import shortened
 from routines.worker.server import Say, Server
+from routines.worker.supervision import Supervision
+from routines.worker.tokens import Tokens
 
 OF_A_LEASE = 3  # how many times a lease is extended within its length
 LOST = (404, 409)  # another worker has the trajectory, or it no longer exists
 MOST_REASON = 2_000  # characters
+MOST_JSON = 1_000_000  # characters of standard output that are kept; the server takes less as outputs, and says so
+MOST_TEXT = 100_000  # characters of an output that is not JSON
+NOT_WHOLE = f"the output is JSON of more than {MOST_JSON} characters"
 NOT_TAKEN = (
     "the collection's environment has {}: programs take such variables for orders, so this worker does not set them. "
     "Remove them, or ask the worker's operator to allow them (--allow-env NAME)"
 )
 
-Outcome = Literal["completed", "failed", "handed back", "left"]
+Outcome = Literal["completed", "failed", "handed back", "stopped", "left"]
 
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +44,7 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
     exit_status: int | None
     duration_s: float
     output: str
+    error_output: str
 
 
 class TaskWorker:
@@ -47,6 +54,7 @@ class TaskWorker:
         self,
         server: Server,
         command: Command,
+        tokens: Tokens,
         *,
         task: str | None,
         name: str,
@@ -56,6 +64,7 @@ class TaskWorker:
     ) -> None:
         self.server = server
         self.command = command
+        self.tokens = tokens
         self.task = task
         self.name = name
         self.stop = stop
@@ -96,11 +105,12 @@ class TaskWorker:
             names = environment.listed(variables.unusable)
             self.say(f"{trajectory['workflow_id']}: no variables can be made of these of the collection: {names}")
         if variables.refused:
-            ended = Ended(NOT_TAKEN.format(environment.listed(variables.refused)))
+            ended = Ended(reason=NOT_TAKEN.format(environment.listed(variables.refused)))
         else:
-            env = {**os.environ, **variables.taken, **own_variables(trajectory, self.server.url)}
-            with Lease(self.server, path, claim["lease_s"], self.stop) as lease:
-                ended = self.command.run(env, json.dumps(document).encode(), lease)
+            own = own_variables(trajectory, self.server.url)
+            env = {**self.tokens.command_environment(), **variables.taken, **own}
+            with Supervision(Lease(self.server, path, trajectory, claim["lease_s"]).loss, self.stop) as supervision:
+                ended = self.command.run(env, json.dumps(document).encode(), supervision)
         try:
             outcome, reason = self._report(path, trajectory, ended)
         except Refused as refusal:
@@ -119,6 +129,7 @@ class TaskWorker:
             exit_status=ended.exit_status,
             duration_s=round(ended.duration_s, 3),
             output=ended.output,
+            error_output=ended.error_output,
         )
 
     def _report(self, path: str, trajectory: Mapping[str, Any], ended: Ended) -> tuple[Outcome, str | None]:
@@ -127,53 +138,55 @@ class TaskWorker:
 
         Outputs that the server refuses fail the trajectory: otherwise it would run again whenever its lease is over.
         """
+        if ended.lost:
+            return "stopped", ended.reason
         if ended.stopped:
             self.server.ask("POST", f"{path}/finish", {"status": "pending"})
             return "handed back", ended.reason
-        status: Outcome = "failed" if ended.reason else "completed"
-        reason = ended.reason
+        is_cut = is_cut_json(ended)
+        reason = ended.reason or (NOT_WHOLE if is_cut else None)
+        status: Outcome = "failed" if reason else "completed"
         try:
-            for step, outputs in outputs_of(ended.output, trajectory["total_steps"]).items():
+            for step, outputs in outputs_of("" if is_cut else ended.output, trajectory["total_steps"]).items():
                 self.server.ask("POST", f"{path}/steps", {"step": step, "status": status, "outputs": outputs})
         except Refused as refusal:
             if refusal.status in LOST:
                 raise
-            status, reason = "failed", f"the outputs were refused ({refusal.status}: {refusal})"[:MOST_REASON]
+            status, reason = "failed", f"the outputs were refused ({refusal.status}: {refusal})"
+        reason = reason and reason[:MOST_REASON]
         self.server.ask("POST", f"{path}/finish", {"status": status, "error": reason})
         return status, reason
 
 
 class Lease:
-    """Extends a lease while the command runs. It is set when the worker is to stop, or has lost the trajectory."""
+    """Extends a lease while the command runs, and finds out whether the trajectory is still the worker's."""
 
-    def __init__(self, server: Server, path: str, lease_s: float, stop: Stop) -> None:
+    def __init__(self, server: Server, path: str, trajectory: Mapping[str, Any], lease_s: float) -> None:
         self._server = server
         self._path = path
+        self._trajectory = f"/api/v1/db/trajectory/{quote(trajectory['name'])}/{trajectory['trajectory_id']}"
         self._pause_s = lease_s / OF_A_LEASE
-        self._stop = stop
-        self._over = Stop()
-        self._lost = Stop()
-        self._thread = Thread(target=self._extend, daemon=True)
+        self._extend_at = time.monotonic() + self._pause_s
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
+    def loss(self) -> str | None:
+        """Return why the trajectory is lost, or None. Raises Refused when another worker has it."""
+        if time.monotonic() >= self._extend_at:
+            self._server.ask("POST", f"{self._path}/extend")
+            self._extend_at = time.monotonic() + self._pause_s
+        current = self._server.try_once("GET", self._trajectory)
+        if current is None or current["status"] == "running":
+            return None
+        return f"the trajectory is {current['status']}{f' ({error})' if (error := current.get('error')) else ''}"
 
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
 
-    def is_set(self) -> bool:
-        """Return whether the command is to be stopped."""
-        return self._stop.is_set() or self._lost.is_set()
+def is_cut_json(ended: Ended) -> bool:
+    """Return whether the output looks like JSON of which a part is not there."""
+    return not ended.is_whole and looks_like_json(ended.output)
 
-    def _extend(self) -> None:
-        while not self._over.wait(self._pause_s):
-            try:
-                self._server.ask("POST", f"{self._path}/extend")
-            except (Refused, CannotWork, Stopped):
-                self._lost.set()
-                return
+
+def looks_like_json(text: str) -> bool:
+    """Return whether the text begins like an object or an array: such a text is kept whole or refused, and never cut."""
+    return text.lstrip().startswith(("{", "["))
 
 
 def outputs_of(text: str, steps: list[str]) -> dict[str, dict[str, Any]]:
@@ -181,7 +194,7 @@ def outputs_of(text: str, steps: list[str]) -> dict[str, dict[str, Any]]:
     Return the outputs by step that a command has printed; empty when it has printed nothing.
 
     A JSON object whose names are all steps, each with an object, gives the outputs of these steps. Any other object,
-    and a text under the name "text", are the outputs of the last step.
+    and a text under the name "text", are the outputs of the last step. A long text that is no JSON is cut in the middle.
     """
     try:
         value = msgspec.json.decode(text)
@@ -189,7 +202,9 @@ def outputs_of(text: str, steps: list[str]) -> dict[str, dict[str, Any]]:
         value = None
     if isinstance(value, dict) and value and all(name in steps and isinstance(value[name], dict) for name in value):
         return value
-    outputs = value if isinstance(value, dict) else {"text": text}
+    outputs = (
+        value if isinstance(value, dict) else {"text": text if looks_like_json(text) else shortened(text, MOST_TEXT)}
+    )
     return {steps[-1] if steps else "run": outputs} if outputs != {"text": ""} else {}
 
 

@@ -1,10 +1,9 @@
 """The work on the issues of an agent."""
 
 import json
-import os
 import shlex
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from threading import Event as Stop
@@ -12,15 +11,23 @@ from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
+from routines.worker import command_input
 from routines.worker.claims import Claim, claim
 from routines.worker.command import Command, Ended
+from routines.worker.environment import listed
 from routines.worker.errors import Refused, Stopped
 from routines.worker.server import Say, Server
+from routines.worker.supervision import Supervision
+from routines.worker.tokens import Tokens
 
 REFUSED_S = 30.0  # pause before a checkout is tried again that was refused although nobody holds the issue
 
-Outcome = Literal["done", "cancelled", "moved", "handed back", "left"]
+MOST_REASON = 1_000  # characters of the reason why a run failed
+TIMED_OUT = "timed_out"  # the reason of a run that lasted longer than its routine allows
+
+Outcome = Literal["done", "cancelled", "moved", "handed back", "stopped", "left"]
 
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,14 +42,18 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
     exit_status: int | None
     duration_s: float
     output: str
+    error_output: str
 
 
 class Worker:
     """Checks issues out of the inbox of an agent and works on them one at a time."""
 
-    def __init__(self, server: Server, command: Command, *, claims: Path, stop: Stop, say: Say) -> None:
+    def __init__(  # noqa: PLR0913 the options of the command line
+        self, server: Server, command: Command, tokens: Tokens, *, claims: Path, stop: Stop, say: Say
+    ) -> None:
         self.server = server
         self.command = command
+        self.tokens = tokens
         self.claims = claims
         self.stop = stop
         self.say = say
@@ -101,8 +112,15 @@ class Worker:
         return issue
 
     def _work(self, issue: dict[str, Any], held: Claim) -> Finished:
-        env = {**os.environ, **environment(issue, self.server.url, held.session)}
-        ended = self.command.run(env, json.dumps(issue).encode(), self.stop, held.lock.fileno())
+        document = command_input.read_document(self.server, issue, self.server.repeat(held.begin_attempt))
+        variables = command_input.variables(document, self.server.url, held.session)
+        if variables.omitted:
+            self.say(
+                f"{issue['identifier']}: too large for variables, on standard input only: {listed(variables.omitted)}"
+            )
+        env = command_input.merged(self.tokens.command_environment(), variables)
+        with Supervision(lambda: self._loss(issue, held.session), self.stop) as supervision:
+            ended = self.command.run(env, json.dumps(document).encode(), supervision, held.lock.fileno())
         try:
             outcome, reason = self._report(issue, held.session, ended)
         except Refused as refusal:
@@ -122,39 +140,67 @@ class Worker:
             exit_status=ended.exit_status,
             duration_s=round(ended.duration_s, 3),
             output=ended.output,
+            error_output=ended.error_output,
         )
+
+    def _loss(self, issue: dict[str, Any], session: UUID) -> str | None:
+        """
+        Return why the issue is no longer this worker's; None while it is, or while the server is in trouble.
+
+        The command itself may move the issue to in_review, blocked or done, and then goes on to its own end.
+        """
+        current = self.server.try_once("GET", f"/api/issues/{issue['id']}")
+        return None if current is None else self._loss_by(current, session)
+
+    def _loss_by(self, current: dict[str, Any], session: UUID) -> str | None:
+        if current["assigneeAgentId"] != self.agent_id:
+            return "the issue is not assigned to this agent any more"
+        if current["checkoutRunId"] not in (None, str(session)):
+            return "another work session has the issue"
+        if current["status"] == "cancelled" and self._is_timed_out(current):
+            return "the run lasted longer than its routine allows"
+        if current["status"] in ("backlog", "todo", "cancelled"):
+            return f"the issue was moved to {current['status']}"
+        return None
+
+    def _is_timed_out(self, issue: dict[str, Any]) -> bool:
+        if issue["originRunId"] is None:
+            return False
+        try:
+            run = self.server.try_once("GET", f"/api/routine-runs/{issue['originRunId']}")
+        except Refused:
+            return False
+        return run is not None and run["failureReason"] == TIMED_OUT
 
     def _report(self, issue: dict[str, Any], session: UUID, ended: Ended) -> tuple[Outcome, str | None]:
         """
         Report how the command ended, in one request: a crash cannot come between the comment and the status.
 
         An issue is handed back by a move to todo: a release would remove its assignee, and so take it from every inbox.
+        One that is somebody else's by now gets a comment only.
         """
         path = f"/api/issues/{issue['id']}"
-        status = self.server.ask("GET", path)["status"]
-        if status != "in_progress":
-            return "moved", f"it is {status} already"
+        current = self.server.ask("GET", path)
+        loss = ended.reason if ended.lost else self._loss_by(current, session)
+        if loss is not None:
+            try:
+                body = comment(replace(ended, reason=loss))
+                self.server.ask("POST", f"{path}/comments", {"body": body}, session=session)
+            except Refused as refusal:
+                self.say(f"{issue['identifier']}: the output is not kept as a comment ({refusal})")
+            return "stopped", loss
+        if current["status"] != "in_progress":
+            return "moved", f"it is {current['status']} already"
         outcome: Outcome = "handed back" if ended.stopped else "cancelled" if ended.reason else "done"
         change = {"status": "todo" if ended.stopped else outcome, "comment": comment(ended)}
+        if outcome == "cancelled" and ended.reason and issue["originRunId"]:
+            change["failureReason"] = ended.reason[:MOST_REASON]
         self.server.ask("PATCH", path, change, session=session)
         return outcome, ended.reason
 
 
 def comment(ended: Ended) -> str | None:
-    """Return the reason of a failure and the end of the command's output, as one text; None if there is neither."""
-    return "\n\n".join(part for part in (ended.reason, ended.output) if part and part.strip()) or None
-
-
-def environment(issue: Mapping[str, Any], url: str, session: UUID) -> dict[str, str]:
-    """Return the ROUTINES_* variables of the issue, without NUL; those of a routine are empty where it has none."""
-    variables = {
-        "ROUTINES_URL": url,
-        "ROUTINES_COMPANY_ID": issue["companyId"],
-        "ROUTINES_ISSUE_ID": issue["id"],
-        "ROUTINES_ISSUE_IDENTIFIER": issue["identifier"],
-        "ROUTINES_ISSUE_TITLE": issue["title"],
-        "ROUTINES_ROUTINE_ID": issue["originId"] or "",
-        "ROUTINES_RUN_ID": issue["originRunId"] or "",
-        "ROUTINES_SESSION_ID": str(session),
-    }
-    return {name: value.replace("\0", "") for name, value in variables.items()}
+    """Return the reason of a failure and the command's output, standard error apart; None if there is neither."""
+    reason = f"stopped: {ended.reason}" if ended.lost else ended.reason
+    parts = [reason, ended.output, ended.error_output and f"Standard error:\n\n{ended.error_output}"]
+    return "\n\n".join(part for part in parts if part and part.strip()) or None

@@ -18,7 +18,7 @@ from domain import disclosure
 from domain.errors import NotFound
 from projections import responses
 from projections.firing import run_history
-from projections.firing.run_history import run_of
+from projections.firing.run_history import detail_of
 from projections.routines import routines
 from web.http.backend import Backend
 from web.http.idempotency import one_key
@@ -181,9 +181,9 @@ class Routines(Controller):
     @get("/routine-runs/{run_id:str}", operation_id="getRun")
     def get_run(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], run_id: FromPath[RunId]
-    ) -> responses.Run:
-        """Returns the run as it is now, with its whole payload."""
-        return run_of(backend.authorize(caller, runs.read, run_id))
+    ) -> responses.RunDetail:
+        """Returns the run as it is now, with its whole payload and its deadline."""
+        return detail_of(backend.authorize(caller, runs.read, run_id))
 
 
 def _words(text: str | None) -> list[str] | None:

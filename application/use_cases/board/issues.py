@@ -14,7 +14,7 @@ from application.use_cases.board import companies
 from domain.board import issue
 from domain.board import project as projects
 from domain.board.issue import OPEN, Issue
-from domain.errors import Conflict, Forbidden, NotFound, RuleViolation, Unauthenticated
+from domain.errors import Conflict, Forbidden, InvalidField, NotFound, RuleViolation, Unauthenticated
 from domain.events import CommentAdded, IssueOpened, IssueReleased, RunEvent
 from domain.routines import run
 from domain.values import IssueDetails, IssueStatus, LiveWork
@@ -51,10 +51,14 @@ def update(
     if details.parent_id == issue_id:
         raise RuleViolation("Issue cannot be its own parent")
     _check_references(work, work.company_of(issue_id), issue_id, details, current.details)
+    if patch.failure_reason is not None and (patch.status != "cancelled" or current.run_id is None):
+        raise InvalidField(
+            "failureReason is only for the status cancelled of an issue that a run opened", "failureReason"
+        )
     work.record(issue_id, issue.edit(current, details))
     if not isinstance(patch.status, UnsetType):
         work.record(issue_id, issue.move(current, patch.status))
-        _follow(work, issue_id, current, patch.status)
+        _follow(work, issue_id, current, patch.status, patch.failure_reason)
     return None if patch.comment is None else _comment(work, principal, issue_id, patch.comment, session)
 
 
@@ -123,14 +127,14 @@ def resource(work: UnitOfWork, issue_id: UUID) -> Resource:
     return Resource(company_id=work.owner_of(ISSUE, issue_id), kind="Issue")
 
 
-def _follow(work: UnitOfWork, issue_id: UUID, old: Issue, status: IssueStatus) -> None:
+def _follow(work: UnitOfWork, issue_id: UUID, old: Issue, status: IssueStatus, reason: str | None = None) -> None:
     """End the run that opened the issue when the issue ends; keep the slot taken while it is open."""
     if old.routine_id is None or old.run_id is None:
         return
     company_id = work.company_of(issue_id)
     fired = work.get(RUN, old.run_id)
     if fired is not None:
-        work.record(old.run_id, run.end(fired, status))
+        work.record(old.run_id, run.end(fired, status, reason))
     live = LiveWork(issue_id=issue_id, run_id=old.run_id)
     slots.follow(work, old.routine_id, live, company_id, is_live=status in OPEN)
 

@@ -45,6 +45,8 @@ def test_a_done_issue_completes_its_run():
 
 def test_a_cancelled_issue_fails_its_run():
     assert [CANCELLED] == run.end(given(run.evolve, OPENED), "cancelled")
+    assert [RunFailed(reason="exit status 3")] == run.end(given(run.evolve, OPENED), "cancelled", "exit status 3")
+    assert [] == run.end(given(run.evolve, OPENED, CANCELLED), "cancelled", "exit status 3")
 
 
 @pytest.mark.parametrize("status", ["backlog", "todo", "in_progress", "in_review", "blocked"])

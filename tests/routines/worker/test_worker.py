@@ -13,10 +13,10 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from routines.worker import claims, cli, command, server
+from routines.worker import claims, cli, command, server, supervision
 from routines.worker.command import MOST_OUTPUT
 from tests.routines.hostile import HOSTILE, assert_harmless
-from tests.waiting import wait_for
+from tests.waiting import exists, wait_for
 
 LIMIT_S = 20.0
 TOKEN = "pcp_secret"
@@ -40,6 +40,9 @@ class Stub:
         self.issues = {}
         self.asked = []
         self.comments = []
+        self.reasons = []  # why the runs failed
+        self.runs = {}
+        self.routines = {}
         self.troubles = []  # answers that come before the right one
         self.lock = Lock()
 
@@ -76,6 +79,13 @@ class Stub:
                 return 200, self.issues[id_]
             case "POST", ["issues", id_, "checkout"]:
                 return self.check_out(self.issues[id_], session, body)
+            case "GET", ["routine-runs", id_] if id_ in self.runs:
+                return 200, self.runs[id_]
+            case "GET", ["routines", id_] if id_ in self.routines:
+                return 200, self.routines[id_]
+            case "POST", ["issues", id_, "comments"]:
+                self.comments.append(body["body"])
+                return 201, {}
             case "PATCH", ["issues", id_]:
                 return self.patch(self.issues[id_], session, body)
         return 404, {"error": "API route not found"}
@@ -94,6 +104,7 @@ class Stub:
             return 409, {"error": "Issue run ownership conflict"}
         issue |= {"status": body["status"], "checkoutRunId": None}
         self.comments.append(body.get("comment"))
+        self.reasons.append(body.get("failureReason"))
         return 200, issue
 
     def count(self, method, end):
@@ -185,13 +196,23 @@ def test_a_command_without_output_leaves_no_comment(stub, once):
     assert [None] == stub.comments
 
 
+def script_of(tmp_path):
+    return "sh", "-c", f"cat > {tmp_path}/input; env > {tmp_path}/env"
+
+
+def input_of(tmp_path):
+    env = dict(line.partition("=")[::2] for line in (tmp_path / "env").read_text().splitlines())
+    return json.loads((tmp_path / "input").read_text()), env
+
+
 def test_a_command_gets_the_issue_on_its_input_and_in_its_environment(stub, once, tmp_path):
     issue = stub.open(description="Bonjour\n")
 
-    once("sh", "-c", f"cat > {tmp_path}/input; env > {tmp_path}/env")
+    once(*script_of(tmp_path))
 
-    assert issue | {"status": "in_progress"} == json.loads((tmp_path / "input").read_text()) | {"checkoutRunId": None}
-    env = dict(line.partition("=")[::2] for line in (tmp_path / "env").read_text().splitlines())
+    document, env = input_of(tmp_path)
+    assert issue | {"status": "in_progress"} == document["issue"] | {"checkoutRunId": None}
+    assert document["issue"].items() <= document.items()
     assert UUID(env["ROUTINES_SESSION_ID"])
     assert {
         "ROUTINES_ISSUE_ID": issue["id"],
@@ -201,17 +222,106 @@ def test_a_command_gets_the_issue_on_its_input_and_in_its_environment(stub, once
         "ROUTINES_RUN_ID": RUN,
         "ROUTINES_COMPANY_ID": COMPANY,
         "ROUTINES_URL": stub.url,
+        "ROUTINES_OMITTED": "",
     }.items() <= env.items()
     assert "ROUTINES_AGENT_TOKEN" not in env
 
 
-def test_a_token_in_the_environment_is_passed_on(stub, once, monkeypatch):
+def fire(stub, **payload):
+    trigger = str(uuid4())
+    stub.runs[RUN] = {
+        "id": RUN,
+        "triggerId": trigger,
+        "source": "webhook",
+        "triggerPayload": payload,
+        "plannedAt": "2026-11-22T01:05:00.000Z",
+        "deadline": "2026-11-22T02:05:00.000Z",
+        "failureReason": None,
+    }
+    triggers = [{"id": str(uuid4())}, {"id": trigger, "kind": "webhook"}]
+    stub.routines[ROUTINE] = {"id": ROUTINE, "triggers": triggers, "recentRuns": []}
+    return stub.open()
+
+
+def test_a_command_gets_the_run_the_routine_the_trigger_the_payload_and_the_variables(stub, once, tmp_path):
+    fire(stub, repository={"name": "café"}, variables={"branch": "main", "depth": 3, "forced": True})
+
+    once(*script_of(tmp_path))
+
+    document, env = input_of(tmp_path)
+    assert stub.runs[RUN] == document["run"]
+    assert stub.routines[ROUTINE] == document["routine"] | {"recentRuns": []}
+    assert stub.routines[ROUTINE]["triggers"][1] == document["trigger"]
+    assert stub.runs[RUN]["triggerPayload"] == document["payload"] == json.loads(env["ROUTINES_PAYLOAD"])
+    assert {"branch": "main", "depth": 3, "forced": True} == document["variables"]
+    assert ("2026-11-22T01:05:00.000Z", 1) == (document["plannedAt"], document["attempt"])
+    assert "2026-11-22T02:05:00.000Z" == document["deadline"] == env["ROUTINES_DEADLINE"]
+    assert {
+        "ROUTINES_VARIABLE_branch": "main",
+        "ROUTINES_VARIABLE_depth": "3",
+        "ROUTINES_VARIABLE_forced": "true",
+        "ROUTINES_TRIGGER_ID": document["trigger"]["id"],
+        "ROUTINES_RUN_SOURCE": "webhook",
+        "ROUTINES_PLANNED_AT": document["plannedAt"],
+        "ROUTINES_ATTEMPT": "1",
+    }.items() <= env.items()
+
+
+def test_a_command_that_is_run_again_in_the_same_session_is_told_so(stub, once, tmp_path):
+    session = uuid4()
+    stub.open(status="in_progress", checkoutRunId=str(session))
+    claims_path = tmp_path / "claims"
+    claims_path.mkdir()
+    (claims_path / f"{next(iter(stub.issues))}.{session}").write_bytes(b".")
+
+    once(*script_of(tmp_path), options=["--state-dir", str(claims_path)])
+
+    assert (2, "2") == (input_of(tmp_path)[0]["attempt"], input_of(tmp_path)[1]["ROUTINES_ATTEMPT"])
+
+
+def test_what_is_too_large_for_variables_is_on_the_input_only_and_named(stub, once, tmp_path, monkeypatch):
+    monkeypatch.setenv("ROUTINES_PAYLOAD", "of the worker itself")
+    monkeypatch.setenv("ROUTINES_VARIABLE_other", "of the worker itself")
+    issue = fire(stub, text="x" * 1_000_000, variables={f"v{number}": "y" * 16_000 for number in range(5)})
+    issue["title"] = "x" * 140_000
+
+    result = once(*script_of(tmp_path))
+
+    assert (0, "done") == (result.exit_code, issue["status"])
+    document, env = input_of(tmp_path)
+    assert (issue["title"], stub.runs[RUN]["triggerPayload"]) == (document["issue"]["title"], document["payload"])
+    omitted = "ROUTINES_ISSUE_TITLE, ROUTINES_VARIABLE_v4, ROUTINES_PAYLOAD"
+    assert omitted == env["ROUTINES_OMITTED"]
+    assert f"on standard input only: {omitted}" in result.output
+    assert not {"ROUTINES_ISSUE_TITLE", "ROUTINES_PAYLOAD", "ROUTINES_VARIABLE_other"} & env.keys()
+    assert env["ROUTINES_VARIABLE_v3"]
+
+
+def test_a_worker_keeps_its_tokens_from_its_command(stub, once, monkeypatch, tmp_path):
     monkeypatch.setenv("ROUTINES_AGENT_TOKEN", TOKEN)
+    monkeypatch.setenv("JETTY_API_TOKEN", "mlc_another")
+    monkeypatch.setenv("PAPERCLIP_API_KEY", TOKEN)
     stub.open()
 
-    once("sh", "-c", "echo $ROUTINES_AGENT_TOKEN")
+    once(*script_of(tmp_path))
 
-    assert [f"{TOKEN}\n"] == stub.comments
+    assert not {"ROUTINES_AGENT_TOKEN", "JETTY_API_TOKEN", "PAPERCLIP_API_KEY"} & input_of(tmp_path)[1].keys()
+
+
+def test_it_passes_its_token_on_where_it_is_told_to_and_masks_it_in_what_the_command_prints(stub, once):
+    stub.open()
+    script = (
+        "import os, sys, time; token = os.environ['ROUTINES_AGENT_TOKEN']; print('key ' + token[:4], end='', flush=True);"
+        "time.sleep(0.1); print(token[4:]); sys.stderr.write('x' * 200_000 + token * 2000 + '\\nbad ' + token); sys.exit(token == 'pcp_secret')"
+    )
+
+    result = once(sys.executable, "-S", "-c", script, options=["--pass-token"])
+
+    assert "exit status 1" in stub.reasons[0]
+    assert "key ***" in stub.comments[0]
+    for text in (stub.comments[0], stub.reasons[0], result.output):
+        assert "pcp_secret" not in text
+        assert "***" in text
 
 
 def test_an_issue_without_a_routine_has_empty_variables(stub, once):
@@ -231,7 +341,7 @@ def test_a_command_need_not_read_its_input(stub, once):
 @pytest.mark.parametrize(
     ("script", "options", "reason"),
     [
-        ("echo oh no >&2; exit 3", (), "exit status 3"),
+        ("echo oh no; echo no such file >&2; echo >&2; exit 3", (), "exit status 3: no such file"),
         ("echo oh no; kill -9 $$", (), "ended by SIGKILL"),
         ("echo oh no; kill -40 $$", (), "ended by signal 40"),
         ("echo oh no; exec sleep 600", ("--timeout-s", "0.3"), "stopped after 0.3 s"),
@@ -244,7 +354,8 @@ def test_a_command_that_goes_wrong_cancels_its_issue_with_the_reason(stub, once,
 
     assert 1 == result.exit_code
     assert "cancelled" == issue["status"]
-    assert [f"{reason}\n\noh no\n"] == stub.comments
+    assert stub.comments[0].startswith(f"{reason}\n\noh no\n")
+    assert [reason] == stub.reasons
     assert f"ACM-1 cancelled: {reason}" in result.output
 
 
@@ -292,13 +403,89 @@ def test_a_command_that_is_not_there_at_the_start_touches_no_issue(stub, once):
     assert "todo" == issue["status"]
 
 
-def test_the_comment_is_the_tail_of_the_output_as_sound_text(stub, once):
+def test_the_comment_is_the_whole_output_as_sound_text_and_standard_error_apart(stub, once):
     stub.open()
-    script = "import sys; sys.stdout.buffer.write(b'first' + b'x' * 100_000 + b'\\xff\\x00' + 'é'.encode() * 3000)"
+    script = (
+        "import sys; sys.stdout.buffer.write(b'first' + b'\\xff\\x00' + 'é'.encode() * 50_000);"
+        "sys.stderr.write('warning')"
+    )
+
+    result = once(sys.executable, "-S", "-c", script, options=["--json"])
+
+    output = "first\N{REPLACEMENT CHARACTER}" + "é" * 50_000
+    assert [f"{output}\n\nStandard error:\n\nwarning"] == stub.comments
+    line = json.loads(result.stdout.splitlines()[-1])
+    assert (output, "warning") == (line["output"], line["error_output"])
+    assert "  | warning" in result.stderr
+
+
+def test_the_middle_of_a_long_output_is_left_out_with_a_mark(stub, once):
+    stub.open()
+    script = "import sys; sys.stdout.write('a' + 'é' * 400_000 + 'b'); sys.stderr.write('c' + 'x' * 20_000 + 'd')"
 
     once(sys.executable, "-S", "-c", script)
 
-    assert ["x" * (MOST_OUTPUT - 3001) + "\N{REPLACEMENT CHARACTER}" + "é" * 3000] == stub.comments
+    output, errors = stub.comments[0].split("\n\nStandard error:\n\n")
+    half = MOST_OUTPUT // 2 - 1
+    assert f"a{'é' * half}\n[... {800_000 - 4 * half} bytes are left out here ...]\n{'é' * half}b" == output
+    assert f"c{'x' * 9_999}\n[... 2 bytes are left out here ...]\n{'x' * 9_999}d" == errors
+
+
+def test_the_output_is_shown_while_the_command_runs(stub, start, tmp_path):
+    stub.open()
+    process = start("sh", "-c", "echo begun; exec sleep 600")
+
+    while "  | begun" not in process.stdout.readline():
+        assert process.poll() is None
+
+
+STUBBORN = """
+import os, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if os.fork():
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    print("begun", flush=True)
+    time.sleep(600)
+with open(PATH + ".new", "w") as file:
+    file.write(str(os.getpid()))
+os.rename(PATH + ".new", PATH)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"status": "cancelled"}, "the issue was moved to cancelled"),
+        ({"status": "cancelled", "late": True}, "the run lasted longer than its routine allows"),
+        ({"assigneeAgentId": str(uuid4())}, "the issue is not assigned to this agent any more"),
+        ({"checkoutRunId": str(uuid4())}, "another work session has the issue"),
+    ],
+)
+def test_a_command_is_stopped_with_all_its_children_once_its_issue_is_lost(
+    stub, once, *, tmp_path, monkeypatch, change, reason
+):
+    monkeypatch.setattr(supervision, "LOOK_S", 0.05)
+    monkeypatch.setattr(command, "GRACE_S", 0.3)
+    issue = fire(stub)
+    path = tmp_path / "pid"
+
+    def lose():
+        wait_for(lambda: read(path))
+        if change.pop("late", False):
+            stub.runs[RUN]["failureReason"] = "timed_out"
+        issue.update(change)
+
+    thread = Thread(target=lose)
+    thread.start()
+    result = once(sys.executable, "-S", "-c", f"PATH = {str(path)!r}\n{STUBBORN}")
+    thread.join()
+
+    assert 1 == result.exit_code
+    assert f"ACM-1 stopped: {reason}" in result.output
+    assert [f"stopped: {reason}\n\nbegun\n"] == stub.comments
+    assert [] == stub.reasons
+    wait_for(lambda: not exists(int(path.read_text())))
 
 
 def test_a_process_that_the_command_leaves_behind_does_not_hold_us_up(stub, once):
@@ -351,6 +538,16 @@ def test_an_issue_that_its_command_moved_is_left_as_it_is(stub, once):
     assert 0 == result.exit_code
     assert "blocked" == issue["status"]
     assert "ACM-1 moved: it is blocked already" in result.output
+
+
+def test_an_issue_that_was_cancelled_just_before_its_command_ended_keeps_the_output(stub, once):
+    issue = stub.open()
+
+    result = once(sys.executable, "-S", "-c", MOVE.replace("blocked", "cancelled") + "print('all but one')")
+
+    assert 1 == result.exit_code
+    assert "cancelled" == issue["status"]
+    assert "the issue was moved to cancelled\n\nall but one\n" == stub.comments[-1]
 
 
 KEYS = ("identifier", "outcome", "reason", "exit_status", "output")
@@ -520,12 +717,3 @@ def test_a_title_with_a_nul_is_a_variable_without_it(stub, once):
     once("sh", "-c", "printf %s $ROUTINES_ISSUE_TITLE")
 
     assert (["ab"], "done") == (stub.comments, issue["status"])
-
-
-def test_an_issue_that_is_too_large_for_an_environment_is_cancelled_and_the_worker_goes_on(stub, once):
-    large, small = stub.open("x" * 200_000), stub.open()
-
-    once("true")
-
-    assert ("cancelled", "done") == (large["status"], small["status"])
-    assert "cannot run true: Argument list too long" in stub.comments

@@ -14,6 +14,8 @@ from routines.worker.environment import is_dangerous
 from routines.worker.tasks import outputs_of
 from tests.waiting import exists, wait_for
 
+ROW = f"[NaN, {'1, ' * 50_000}1]"
+
 
 def command_of(jetty, *command, task=None, once=True, more=()):
     options = [
@@ -75,6 +77,65 @@ def test_a_command_that_fails_fails_the_trajectory_with_the_reason(jetty):
     assert found["steps"]["query"]["outputs"] == {"text": "oh no\n"}
 
 
+def test_standard_error_breaks_no_json_and_gives_the_reason_of_a_failure(jetty):
+    task = jetty.task()
+    good, bad = (jetty.post(f"/run/{jetty.collection}/{task}", {}) for _ in range(2))
+    script = (
+        "import os, sys; print('warning', os.environ.get('JETTY_API_TOKEN'), file=sys.stderr); print('{\"x\": 1}');"
+        f"sys.exit(3 if os.environ['ROUTINES_TRAJECTORY_ID'] == '{bad['trajectory_id']}' else 0)"
+    )
+
+    worked = run(jetty, sys.executable, "-c", script)
+
+    assert worked.returncode == 1
+    assert "  | warning None" in worked.stderr
+    assert [json.loads(line)["error_output"] for line in worked.stdout.splitlines()] == ["warning None\n"] * 2
+    for fired, ending in [(good, ("completed", None)), (bad, ("failed", "exit status 3: warning None"))]:
+        found = status(jetty, task, fired)
+        assert (found["status"], found["error"]) == ending
+        assert found["steps"]["query"]["outputs"] == {"x": 1}
+
+
+def test_a_json_result_is_kept_whole_or_refused_and_a_long_text_is_cut_in_the_middle(jetty):
+    task = jetty.task()
+    fired = {
+        size: jetty.post(f"/run/{jetty.collection}/{task}", {"init_params": {"size": size}})
+        for size in (150_000, 700_000, 1_000_001, -150_000)
+    }
+    script = (
+        "import json, sys; size = json.load(sys.stdin)['init_params']['size'];"
+        "print(json.dumps({'x': 'y' * size}) if size > 0 else 'a' + 'y' * -size, end='')"
+    )
+
+    run(jetty, sys.executable, "-c", script)
+
+    whole, refused, cut, text = (status(jetty, task, fired[size]) for size in fired)
+    assert (whole["status"], whole["steps"]["query"]["outputs"]) == ("completed", {"x": "y" * 150_000})
+    assert refused["status"] == cut["status"] == "failed"
+    assert "the outputs were refused (422: " in refused["error"]
+    assert cut["error"] == "the output is JSON of more than 1000000 characters"
+    left_out = "\n[... 50001 bytes are left out here ...]\n"
+    assert text["steps"]["query"]["outputs"] == {"text": f"a{'y' * 49_999}{left_out}{'y' * 50_000}"}
+
+
+def test_a_trajectory_that_is_ended_by_somebody_else_stops_its_command(jetty):
+    task = jetty.task()
+    fired = jetty.post(f"/run/{jetty.collection}/{task}", {})
+    env = {name: value for name, value in environment(jetty).items() if name != "ROUTINES_AGENT_TOKEN"}
+    script = "echo $JETTY_API_TOKEN; exec sleep 60"
+    working = subprocess.Popen(
+        command_of(jetty, "sh", "-c", script, more=["--pass-token"]), env=env, stdout=subprocess.PIPE, text=True
+    )
+    wait_for(lambda: status(jetty, task, fired)["status"] == "running")
+
+    jetty.post(f"/trajectory/{jetty.collection}/{task}/statuses", {str(fired["trajectory_id"]): "cancelled"})
+    line = json.loads(working.communicate(timeout=60)[0])
+
+    assert working.returncode == 1
+    assert (line["outcome"], line["reason"], line["output"]) == ("stopped", "the trajectory is cancelled", "***\n")
+    assert status(jetty, task, fired)["status"] == "cancelled"
+
+
 def test_it_takes_one_task_only_where_it_is_told_to_and_ends_when_nothing_waits(jetty):
     wanted, other = jetty.task(), jetty.task()
     fired = [jetty.post(f"/run/{jetty.collection}/{task}", {}) for task in (other, wanted)]
@@ -117,6 +178,8 @@ def test_a_key_that_is_none_is_a_clear_error(jetty):
         ('{"a": {"x": 1}, "b": {}}', ["a", "b"], {"a": {"x": 1}, "b": {}}),
         ('{"a": 1}', ["a", "b"], {"b": {"a": 1}}),
         ("[1]", ["a"], {"a": {"text": "[1]"}}),
+        ('{"loss": NaN}', ["a"], {"a": {"text": '{"loss": NaN}'}}),
+        (ROW, ["a"], {"a": {"text": ROW}}),
         ("", ["a"], {}),
         ("hello", [], {"run": {"text": "hello"}}),
     ],
@@ -219,7 +282,7 @@ def test_an_environment_that_is_too_large_fails_its_trajectory_and_the_worker_go
     "said",
     [
         "[" * 50_000,
-        '{"x": NaN}',
+        '{"loss": NaN}',
         '{"x": 1e999}',
         '{"x": "\\ud800"}',
         '{"x": "\\u0000"}',

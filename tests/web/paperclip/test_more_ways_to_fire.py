@@ -160,4 +160,7 @@ def test_a_zone_that_is_none_is_refused_whatever_the_schedule(api: Api, routine:
 def test_a_run_may_have_a_longest_duration(api: Api, routine: str):
     assert 60 == api.patch(f"/routines/{routine}", {"maxRunDurationSec": 60})["maxRunDurationSec"]
     assert (400, [["maxRunDurationSec"]]) == refusal(api, "PATCH", f"/routines/{routine}", {"maxRunDurationSec": 0})
+    run = api.get(f"/routine-runs/{api.post(f'/routines/{routine}/run', {})['id']}")
+    lasts = datetime.fromisoformat(run["deadline"]) - datetime.fromisoformat(run["triggeredAt"])
+    assert timedelta(seconds=60) == lasts
     assert api.patch(f"/routines/{routine}", {"maxRunDurationSec": None})["maxRunDurationSec"] is None

@@ -276,6 +276,26 @@ def test_the_run_that_opened_an_issue_follows_it(api: Api, routine: str, moves: 
     assert ("coalesced", joined["updatedAt"]) == (newest["status"], newest["updatedAt"])
 
 
+def test_a_run_fails_with_the_reason_that_is_given_with_the_cancellation(api: Api, company: str, routine: str):
+    run = fire(api, routine)
+    issue = f"/issues/{run['linkedIssueId']}"
+    other = f"/issues/{api.post(f'/companies/{company}/issues', {'title': 'of no run'})['id']}"
+    reason = {"failureReason": "exit status 3: no such file"}
+
+    refused = [
+        api.request("PATCH", path, body | reason)
+        for path, body in [(issue, {}), (issue, {"status": "done"}), (other, {"status": "cancelled"})]
+    ]
+    long = api.request("PATCH", issue, {"status": "cancelled", "failureReason": "x" * 1_001})
+    api.patch(issue, {"status": "cancelled"} | reason)
+
+    assert [422] * 3 == [answer.status_code for answer in refused]
+    assert all("failureReason" in answer.text for answer in [*refused, long])
+    assert 400 == long.status_code
+    (failed,) = history(api, routine)
+    assert ("failed", reason["failureReason"]) == (failed["status"], failed["failureReason"])
+
+
 @pytest.mark.parametrize("how", ["pause", "terminate"])
 def test_an_agent_that_takes_no_work_makes_the_run_fail_or_be_refused(
     api: Api, routine: str, agent: tuple[str, str], how: str

@@ -1,0 +1,127 @@
+"""The output of a command: shown line by line as it comes, and kept up to a bound, without the worker's own tokens."""
+
+import os
+from collections.abc import Callable, Sequence
+from threading import Lock, Thread
+from typing import IO
+
+MASK = b"***"
+LONGEST_PIECE = 1 << 16  # bytes of a line that has not ended; what goes beyond is passed on
+LEFT_OUT = "\n[... {} bytes are left out here ...]\n"
+
+Show = Callable[[str], None]
+
+
+class Masking:
+    """Replaces secrets in a stream of bytes, also where a secret comes in two parts. No secret has a line break."""
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        self._secrets = [secret.encode() for secret in secrets]
+        self._overlap = max(map(len, self._secrets), default=1) - 1
+        self._held = b""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Return what may be passed on: whole lines, and most of a very long one."""
+        self._held = self._masked(self._held + chunk)
+        end = max(self._held.rfind(b"\n"), self._held.rfind(b"\r")) + 1
+        if len(self._held) - end > LONGEST_PIECE:
+            end = len(self._held) - self._overlap
+        piece, self._held = self._held[:end], self._held[end:]
+        return piece
+
+    def rest(self) -> bytes:
+        """Return the line that has not ended."""
+        piece, self._held = self._held, b""
+        return piece
+
+    def _masked(self, data: bytes) -> bytes:
+        for secret in self._secrets:
+            data = data.replace(secret, MASK)
+        return data
+
+
+class Kept:
+    """The first and the last bytes of an output; every text of up to `most` characters is kept whole."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._half = 2 * most + 2  # bytes; a character has at most 4
+        self._head = bytearray()
+        self._tail = bytearray()
+        self._size = 0
+
+    def add(self, data: bytes) -> None:
+        """Keep the data, and drop bytes from the middle when there are too many."""
+        room = self._half - len(self._head)
+        self._head += data[:room]
+        self._tail += data[room:]
+        del self._tail[: -self._half]
+        self._size += len(data)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is left out of the text."""
+        return self._size == len(self._head) + len(self._tail) and len(self._decoded()) <= self.most
+
+    def text(self) -> str:
+        """Return the output as sound text without NUL, with a mark where its middle is left out."""
+        if self._size > len(self._head) + len(self._tail):
+            return _joined(_sound(self._head), _sound(self._tail), self.most, self._size)
+        return shortened(self._decoded(), self.most)
+
+    def _decoded(self) -> str:
+        return _sound(self._head + self._tail)
+
+
+class Reader:
+    """Reads one output of a command in a thread of its own until it ends, or until `finish`."""
+
+    def __init__(self, pipe: IO[bytes], most: int, secrets: Sequence[str], show: Show) -> None:
+        self.kept = Kept(most)
+        self._pipe = pipe
+        self._masking = Masking(secrets)
+        self._show = show
+        self._lock = Lock()
+        self._over = False
+        self._thread = Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def finish(self, patience_s: float) -> None:
+        """Wait for the end; a process that the command left behind may hold the pipe for ever, and is read no longer."""
+        self._thread.join(patience_s)
+        with self._lock:
+            self._take(self._masking.rest())
+            self._over = True
+
+    def _read(self) -> None:
+        with self._pipe:
+            while chunk := os.read(self._pipe.fileno(), 1 << 16):
+                with self._lock:
+                    if self._over:
+                        return
+                    self._take(self._masking.feed(chunk))
+
+    def _take(self, piece: bytes) -> None:
+        if piece:
+            self.kept.add(piece)
+            for line in _sound(piece).splitlines():
+                self._show(line)
+
+
+def shortened(text: str, most: int) -> str:
+    """Return the text if it has at most `most` characters, else its head and its tail with a mark between them."""
+    return text if len(text) <= most else _joined(text, text, most, len(text.encode()))
+
+
+def last_line(text: str) -> str:
+    """Return the last line that is not blank; empty if there is none."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+
+
+def _joined(head: str, tail: str, most: int, size: int) -> str:
+    first, last = head[: most // 2], tail[-(most // 2) :]
+    return first + LEFT_OUT.format(size - len(first.encode()) - len(last.encode())) + last
+
+
+def _sound(data: bytes | bytearray) -> str:
+    return data.decode(errors="replace").replace("\0", "")
