@@ -82,4 +82,4 @@ def test_who_writes_meanwhile_goes_on_in_the_same_file(tmp_path):
     lines = {line for path in tmp_path.iterdir() for line in path.read_text().splitlines()}
     assert 1 < len(names(tmp_path))
     assert b"\0" not in (tmp_path / "web.log").read_bytes()
-    assert 19_000 < len(lines)  # what is written while a file is emptied may be lost
+    assert 10_000 < len(lines)  # of 20,000: what is written in the moment in which a file is emptied may be lost
