@@ -87,7 +87,7 @@ class Reader:
         self._thread.start()
 
     def finish(self, patience_s: float) -> None:
-        """Wait for the end; a process that the command left behind may hold the pipe for ever, and is read no longer."""
+        """Wait for the end; what a process that the command left behind prints after `patience_s` is dropped."""
         self._thread.join(patience_s)
         with self._lock:
             self._take(self._masking.rest())
@@ -97,9 +97,8 @@ class Reader:
         with self._pipe:
             while chunk := os.read(self._pipe.fileno(), 1 << 16):
                 with self._lock:
-                    if self._over:
-                        return
-                    self._take(self._masking.feed(chunk))
+                    if not self._over:
+                        self._take(self._masking.feed(chunk))
 
     def _take(self, piece: bytes) -> None:
         if piece:

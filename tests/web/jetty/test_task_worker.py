@@ -283,12 +283,13 @@ def test_an_environment_that_is_too_large_fails_its_trajectory_and_the_worker_go
     [
         "[" * 50_000,
         '{"loss": NaN}',
+        f'{{"x": {"9" * 400}}}',
         '{"x": 1e999}',
         '{"x": "\\ud800"}',
         '{"x": "\\u0000"}',
         '{"x":' * 500 + "1" + "}" * 500,
     ],
-    ids=["deep", "no number", "endless", "half a character", "NUL", "nested"],
+    ids=["deep", "no number", "huge", "endless", "half a character", "NUL", "nested"],
 )
 def test_whatever_a_command_says_ends_its_trajectory_and_the_worker_goes_on(jetty, said, tmp_path):
     task = jetty.task()
