@@ -39,12 +39,13 @@ REFUSED_BY_RULES = [
 ]  # well-formed, but not now, not here, not you
 
 # What a schema cannot say: the one character that no text may hold (contract 1), a cursor that was never given, a
-# moment that is past by now or out of all reason, the end of a period before its begin, and defaults that must fit the
+# moment that is past by now or out of all reason, two keys for one request, the end of a period before its begin, and defaults that must fit the
 # type and the options beside them (contract 2.1).
 BEYOND_SCHEMAS = re.compile(
     r"The character U\+0000 is not allowed"
     r"|must be one that this list returned"
     r"|xpiresAt must be in the future|A user who is known gets no key"
+    r"|resumeAt must be in the future|Idempotency-Key and idempotencyKey differ"
     r"|must lie between the years|to must not be before from"
     r"|Variable .* must (match one of|be a date)"
 )

@@ -10,12 +10,14 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from msgspec.structs import replace
 
-from application.access import Caller
+from application.access import Caller, Principal
+from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import RoutineDraft, RoutinePatch, RunRequest
 from application.use_cases import read_access, runs
 from application.use_cases import routines as use_cases
 from domain import disclosure
 from domain.errors import NotFound
+from domain.recorded import Recorded
 from projections import responses
 from projections.firing import run_history
 from projections.firing.run_history import detail_of
@@ -174,9 +176,15 @@ class Routines(Controller):
         Fires the routine now, under its concurrency policy. The same idempotency key, in the body or the header, gives
         the same run.
         """
-        request = replace(data, idempotency_key=one_key(idempotency_key, data.idempotency_key))
-        done = backend.executor.execute(caller, runs.fire_by_hand, routine_id, request)
-        return run_answer(done.result, done, runs.digest_of(request) if request.idempotency_key else None)
+
+        def request() -> RunRequest:
+            return replace(data, idempotency_key=one_key(idempotency_key, data.idempotency_key))
+
+        def fire(work: UnitOfWork, principal: Principal, id_: UUID) -> list[Recorded]:
+            return runs.fire_by_hand(work, principal, id_, request())  # only who is known hears of two keys that differ
+
+        done = backend.executor.execute(caller, fire, routine_id)
+        return run_answer(done.result, done, runs.digest_of(request()) if request().idempotency_key else None)
 
     @get("/routine-runs/{run_id:str}", operation_id="getRun")
     def get_run(

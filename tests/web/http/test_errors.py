@@ -54,7 +54,7 @@ def test_what_postgres_has_refused_may_be_tried_again_and_is_told_with_the_reaso
     error = NotRecorded("refused")
     error.__cause__ = cause
 
-    response = to_response(None, error)
+    response = to_response(REQUEST, error)
 
     assert (503, "1") == (response.status_code, response.headers.get("Retry-After"))
     assert response.content.error == f"The database has refused the change{reason}. Nothing was recorded; try again"
@@ -62,7 +62,7 @@ def test_what_postgres_has_refused_may_be_tried_again_and_is_told_with_the_reaso
 
 @pytest.mark.parametrize("kind", SESSION_ERRORS)
 def test_a_read_only_or_ended_session_is_no_error_of_ours(kind):
-    assert (503, "1") == ((response := to_response(None, kind())).status_code, response.headers.get("Retry-After"))
+    assert (503, "1") == ((response := to_response(REQUEST, kind())).status_code, response.headers.get("Retry-After"))
 
 
 @pytest.mark.parametrize("error", [psycopg.errors.DiskFull(), psycopg.errors.AdminShutdown(), PoolTimeout()])
