@@ -14,7 +14,7 @@ STEPS = ["making {}", "installing the packages of requirements.txt into {} (once
 @pytest.mark.parametrize("on_terminal", [True, False])
 def test_an_installation_shows_what_it_does(root: Path, tmp_path: Path, on_terminal: bool):
     ours, theirs = os.openpty()
-    argv = ["make", f"VENV={tmp_path}", "PYTHON=true", "PIP=echo pip", f"{tmp_path}/installed"]
+    argv = ["make", "--no-print-directory", f"VENV={tmp_path}", "PYTHON=true", "PIP=echo pip", f"{tmp_path}/installed"]
     try:
         stderr = theirs if on_terminal else subprocess.PIPE
         done = subprocess.run(argv, cwd=root, check=True, stdout=subprocess.PIPE, stderr=stderr, text=True)

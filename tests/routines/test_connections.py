@@ -37,7 +37,7 @@ CHANGED = {
     "lock_timeout": "1ms",
     "idle_in_transaction_session_timeout": "1ms",
     "idle_session_timeout": "1ms",
-    "transaction_timeout": "1ms",
+    "transaction_timeout": "7s",  # time enough to pin another: it cannot come with the start of a session
     "synchronous_commit": "off",
     "client_encoding": "LATIN1",
     "search_path": "nowhere",

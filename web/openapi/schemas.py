@@ -12,7 +12,7 @@ from application.request_bodies import Body
 Json = dict[str, Any]
 
 REFERENCE = "#/components/schemas/{name}"
-ANY_JSON = {"description": "any JSON value"}
+ANY_JSON = {"description": "any JSON value"}  # msgspec adds to what it gets, so each gets a copy
 SPACE = r"\s\x1c-\x1f\x85"  # whitespace in Python; the \s of ECMA-262, which schemas use, is less
 NOT_BLANK = rf"[^{SPACE}]|\ufeff"
 
@@ -73,7 +73,9 @@ def together(bodies: Json, answers: Json) -> Json:
 
 def _schemas(shapes: Iterable[Any]) -> tuple[dict[Any, Json], Json]:
     shapes = list(dict.fromkeys(shapes))
-    schemas, components = msgspec.json.schema_components(shapes, schema_hook=lambda _: ANY_JSON, ref_template=REFERENCE)
+    schemas, components = msgspec.json.schema_components(
+        shapes, schema_hook=lambda _: dict(ANY_JSON), ref_template=REFERENCE
+    )
     return dict(zip(shapes, schemas, strict=True)), components
 
 
