@@ -46,6 +46,7 @@ def of_bodies(shapes: Iterable[Any]) -> tuple[dict[Any, Json], Json]:
     schemas, components = _schemas(shapes)
     bodies = {body.__name__: body for body in _bodies(Body)}
     for name, component in components.items():
+        component["additionalProperties"] = False  # web/http/tolerated_fields.py lists what is accepted all the same
         if name in bodies:
             _complete(bodies[name], component["properties"])
         component.update(TOGETHER.get(name, {}))
