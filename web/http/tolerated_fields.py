@@ -20,7 +20,7 @@ from application import request_bodies as bodies
 from projections import responses
 from projections.jetty import responses as jetty_responses
 
-Shape = type[msgspec.Struct]
+BodyType = type[msgspec.Struct]
 Unused = Mapping[str, tuple[Any, ...]]  # the values of a field that mean that it is not used, the usual one first
 COPY_MARK = "id"  # every resource that is answered has one, and no body needs it
 
@@ -33,7 +33,7 @@ class Tolerated(NamedTuple):
     unused: Unused = {}
 
 
-def _names(*shapes: Shape) -> frozenset[str]:
+def _names(*shapes: BodyType) -> frozenset[str]:
     return frozenset(field.encode_name for shape in shapes for field in msgspec.structs.fields(shape))
 
 
@@ -88,7 +88,7 @@ TASK_ROUTINE = Tolerated(of_copies=_names(jetty_responses.RoutineRead))
 # Fields of another kind of trigger have no effect (contract 4), and no patch changes the kind.
 TRIGGER_FIELDS = _names(bodies.TriggerPatch)
 
-TOLERATED: dict[Shape, Tolerated] = {
+TOLERATED: dict[BodyType, Tolerated] = {
     bodies.CompanyDraft: COMPANY,
     bodies.CompanyPatch: COMPANY._replace(unused={**UNUSED_OF_COMPANY, "status": ("active",)}),
     bodies.AgentDraft: AGENT,
@@ -144,6 +144,6 @@ LENIENT_QUERIES = frozenset(
 )
 
 
-def tolerated_in(shape: Shape) -> Tolerated:
+def tolerated_in(shape: BodyType) -> Tolerated:
     """Return what is tolerated in a body of this type, or NOTHING."""
     return TOLERATED.get(shape, NOTHING)

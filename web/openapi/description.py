@@ -207,8 +207,8 @@ def _parameters(operation: Operation, examples: Examples) -> list[Json]:
 def _body(operation: Operation, bodies: dict[Any, Json], examples: Examples) -> Json:
     named = {name: {"value": body} for name, body in examples.requests.get(operation.id, {}).items()}
     json: Json = {"schema": bodies[operation.body], "examples": named}
-    others: Json = {ANYTHING: {"schema": RAW}, **dict.fromkeys(FORMS, {"schema": _form(operation.body)})}
-    content = {kind: others.get(kind, json) for kind in operation.media_types}
+    others = {ANYTHING: RAW, **{kind: _form(operation.body) for kind in FORMS}}
+    content = {kind: {"schema": others[kind]} if kind in others else json for kind in operation.media_types}
     return {"required": is_needed(operation.body), "content": content}
 
 
@@ -219,7 +219,7 @@ def _form(body: Any) -> Json:
     return {
         "type": "object",
         "description": "The same fields as text; those that are objects hold JSON.",
-        "properties": {name: TEXT for name in names},
+        "properties": dict.fromkeys(names, TEXT),
         "additionalProperties": False,
     }
 
