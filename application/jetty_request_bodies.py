@@ -1,8 +1,8 @@
 """
 The JSON bodies of requests to the Jetty API (Jetty contract 2, 3 and 7). Their docstrings are part of its description.
 
-Absent fields are UNSET where a patch must tell "leave it" from "clear it"; unknown fields are ignored. `whole` marks
-numbers that must be written as integers.
+Absent fields are UNSET where a patch must tell "leave it" from "clear it"; other fields are refused, but for those that
+web/http/tolerated_fields.py lists. `whole` marks numbers that must be written as integers.
 """
 
 from datetime import datetime

@@ -71,7 +71,7 @@ SampleHeaders = Annotated[dict[str, str], Meta(extra={"max_bytes": 32 * 1024})]
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A JSON body of the API. Unknown fields are ignored (contract 1)."""
+    """A JSON body of the API. Other fields are refused, but for those that web/http/tolerated_fields.py lists."""
 
 
 class CompanyDraft(Body, frozen=True):
@@ -322,12 +322,26 @@ class BackfillDraft(Body, frozen=True):
 
 
 class BulkSelection(Body, frozen=True):
-    """Selects routines of a company: all, or those that meet every condition in the request."""
+    """Selects routines of a company: those that meet every condition in the request, or `all` of them."""
 
+    all: bool = False
     project_id: UUID | None = None
     assignee_agent_id: UUID | None = None
     routine_ids: Annotated[tuple[UUID, ...], Meta(min_length=1, max_length=1_000)] | None = None
     q: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+
+    def conditions(self) -> tuple[object, ...]:
+        """Return what narrows the selection, None for each condition that is absent."""
+        return self.project_id, self.assignee_agent_id, self.routine_ids, self.q
+
+    def faults(self) -> list[tuple[str, str]]:
+        """Report a selection that says neither `all` nor a condition, and one that says both."""
+        is_narrowed = any(condition is not None for condition in self.conditions())
+        if self.all and is_narrowed:
+            return [("all", "all selects every routine, so no condition may stand beside it")]
+        if not self.all and not is_narrowed:
+            return [("all", "Say which routines are meant, or all: true for every one")]
+        return []
 
 
 class BulkPause(BulkSelection, frozen=True):
@@ -341,6 +355,10 @@ class BulkResume(BulkSelection, frozen=True):
     """Resumes those among the selected routines that a bulk pause has paused: any, or the one with this `pauseId`."""
 
     pause_id: UUID | None = None
+
+    def conditions(self) -> tuple[object, ...]:
+        """Return what narrows the selection; the id of a pause does, too."""
+        return *super().conditions(), self.pause_id
 
 
 class EndpointDraft(Body, frozen=True):

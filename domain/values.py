@@ -70,10 +70,10 @@ class Sealed(Value, frozen=True):
 class Callback(Value, frozen=True):
     """
     The URL that is called when a trajectory has ended, and the vault's id of the secret that signs the call (None:
-    unsigned).
+    unsigned). A routine may have the secret before it has a URL; then nothing is called.
     """
 
-    url: str
+    url: str | None
     secret_id: UUID | None = None
 
 

@@ -11,6 +11,7 @@ from web.http.errors import to_response
 from web.http.etag import conditional
 from web.http.guard import RespondError, guard
 from web.http.idempotency import idempotency_key
+from web.http.known_queries import must_know_query
 from web.http.large_bodies import LargeBodies
 from web.http.preconditions import with_preconditions
 from web.http.public_path import state_with
@@ -108,6 +109,7 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
     framework = Litestar(
         [api, metrics(backend, traffic, checkup)],
         state=state_with(public_url),
+        guards=[must_know_query],
         request_class=JsonRequest,
         request_max_body_size=None,
         exception_handlers={Exception: to_response},

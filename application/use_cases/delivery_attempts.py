@@ -105,7 +105,7 @@ def _of_agent(work: UnitOfWork, pending: PendingDelivery) -> Address:
 def _of_trajectory(work: UnitOfWork, pending: PendingDelivery) -> Address:
     """Return where a callback goes; a routine's secret is its current one, so that a rotated one counts at once."""
     trajectory = work.get(TRAJECTORY, pending.target_id)
-    if trajectory is None or trajectory.callback is None:
+    if trajectory is None or trajectory.callback is None or trajectory.callback.url is None:
         raise GivenUp(NO_RECEIVER)
     secret_id = trajectory.callback.secret_id
     if secret_id is None:

@@ -122,7 +122,7 @@ def _trajectory(work: UnitOfWork, call: TaskCall, company_id: UUID) -> Trajector
         name=names.full(work, company_id, call.task_id),
         workflow=workflow,
         init_params=task_call.init_params(call.overrides, workflow),
-        callback=call.callback,
+        callback=call.callback if call.callback and call.callback.url else None,
         source="routine",
         author=work.actor,
     )

@@ -371,7 +371,7 @@ def _lane_of(company_id: UUID | None, callback: Callback) -> UUID:
     with each partition key, so a company has a fixed number of them.
     """
     try:
-        host = outbound_url.host_of(callback.url)
+        host = outbound_url.host_of(callback.url or "")
     except outbound_url.BadTarget:  # the attempt to send will fail and say why
         host = ""
     return uuid5(company_id or NAMESPACE_URL, f"callbacks {crc32(host.encode()) % CALLBACK_LANES}")

@@ -58,7 +58,13 @@ SHAPES: dict[tuple[str, str], type[Body]] = {
     ("POST", f"/issues/{ID}/comments"): request_bodies.CommentDraft,
     ("POST", "/schedule/preview"): request_bodies.SchedulePreview,
 }
-NEED_SOMETHING = ("/members", "/triggers", "/preview")  # one of two fields; a kind
+NEED_SOMETHING = (
+    "/members",
+    "/triggers",
+    "/preview",
+    "/routines/pause",
+    "/routines/resume",
+)  # one of two fields; a kind; a selection
 SAMPLES = (None, True, 7, -1, 1.5, 1e300, 2**70, "", "nonsense", "x" * 100_001, [], ["x"], [None], {}, {"a": [1]})
 NO_OBJECTS: dict[str, object] = {"null": None, "array": [{}], "string": "{}", "number": 1, "boolean": False}
 DEEP = b'{"payload":' * (MAX_DEPTH + 1) + b"1" + b"}" * (MAX_DEPTH + 1)
@@ -406,7 +412,7 @@ def test_a_body_may_be_as_deep_as_the_limit(api: Api, routine: str):
 
 
 def test_a_body_of_ten_megabytes_and_a_byte_is_too_large(api: Api, routine: str):
-    frame = b'{"unknown":"%s"}'
+    frame = b'{"payload":{"text":"%s"}}'
     fits = frame % (b"x" * (LIMITS.max_large_body_bytes - len(frame) + 2))
 
     taken, refused = send(api, fits, routine), send(api, fits + b" ", routine)

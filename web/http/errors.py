@@ -61,6 +61,7 @@ OTHER = "other"  # the operation of pages that describe the API, and of unknown 
 OF_OWN_TEXT = {401, 403, 404, 405, 408, 413, 415, 429, 431, 503}
 FIELD = re.compile(r"[A-Za-z][A-Za-z0-9]{0,40}")
 MOST_FIELDS = 5  # that the reason of a refusal names
+UNKNOWN = "unrecognized_keys"  # the code of an issue about a name that is not known
 REFUSAL = "routines.refusal"  # in the state of a request
 REASONS = {  # why Postgres has not recorded a change; for other errors none is told
     psycopg.errors.DiskFull: "it has no room left",
@@ -235,8 +236,8 @@ def described(error: Exception) -> tuple[int, str, Any]:
 def _headline(error: Invalid) -> str:
     """Return the message of a lone issue that needs no path (contract 7.5, `limit must be ...`), else a general one."""
     only = error.issues[0] if len(error.issues) == 1 else {}
-    is_custom = only.get("code") == "custom" and len(only["path"]) <= 1
-    return str(only["message"]) if is_custom else str(error)
+    says_all = only.get("code") == UNKNOWN or (only.get("code") == "custom" and len(only["path"]) <= 1)
+    return str(only["message"]) if says_all else str(error)
 
 
 def _may_be_recorded(error: Exception) -> bool:

@@ -3,6 +3,7 @@ Checks of bodies against types. Every wrong field is reported in the form of zod
 
 `parse(shape, value)` trims the texts that are marked so, then converts the value; it raises Invalid with all issues. If
 every field of a struct is right by itself, its `faults()`, if it has that method, say what is wrong with them together.
+A field that a struct does not have is refused, unless web/http/tolerated_fields.py lists it.
 """
 
 import re
@@ -18,11 +19,14 @@ from msgspec import UNSET, Meta, UnsetType
 
 from application.request_bodies import REQUIRED
 from domain.routines.trigger import TOO_FAR
+from web.http.tolerated_fields import COPY_MARK, tolerated_in
+from web.http.unknown_names import unknown
 
 T = TypeVar("T")
 Issue = dict[str, Any]
 UUID_TEXT = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 NO_META = Meta()
+MOST_UNKNOWN = 10  # fields of one object that are reported
 MOST_ISSUES = 100  # nobody reads more, and finding more takes far longer than sending the body
 Aware = Annotated[datetime, Meta(tz=True)]
 
@@ -163,6 +167,7 @@ def _struct(shape: type[msgspec.Struct], value: object, place: Place) -> object:
         return place.wrong_type("object", value)
     before = len(place.issues)
     clean: dict[str, object] = {}
+    _check_names(shape, value, place)
     for field in msgspec.structs.fields(shape):
         name = field.encode_name
         if name in value or field.required:
@@ -175,6 +180,28 @@ def _struct(shape: type[msgspec.Struct], value: object, place: Place) -> object:
             else:
                 place.at(name).report("custom", message)
     return clean
+
+
+def _check_names(shape: type[msgspec.Struct], value: Mapping[str, object], place: Place) -> None:
+    """Report the fields that a body of this type does not have and may not hold."""
+    own = {field.encode_name for field in msgspec.structs.fields(shape)}
+    if (tag := shape.__struct_config__.tag_field) is not None:
+        own.add(tag)
+    tolerated, unknown_names = tolerated_in(shape), []
+    for name in (name for name in value if name not in own):
+        if name in tolerated.unused:
+            if not _is_one_of(value[name], tolerated.unused[name]):
+                default = msgspec.json.encode(tolerated.unused[name][0]).decode()
+                place.at(name).report("custom", f"{name} is not supported yet: leave it out, or send {default}")
+        elif name not in tolerated.ignored and not (COPY_MARK in value and name in tolerated.of_copies):
+            unknown_names.append(name)
+    for name in unknown_names[:MOST_UNKNOWN]:
+        shown, message = unknown("field", name, own)
+        place.at(shown).report("unrecognized_keys", message, keys=[shown])
+
+
+def _is_one_of(value: object, accepted: tuple[object, ...]) -> bool:
+    return any(type(value) is type(one) and value == one for one in accepted)  # 0 is not false
 
 
 def _array(shape: Any, meta: Meta, value: object, place: Place) -> object:

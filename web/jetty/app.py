@@ -11,6 +11,7 @@ from application.use_cases.jetty import collections
 from domain.errors import NotFound
 from domain.jetty import built_in
 from web.http.backend import Backend
+from web.http.known_queries import must_know_query
 from web.http.public_path import state_with
 from web.jetty.collections import ApiKeys, Collections
 from web.jetty.description import DIALECT
@@ -118,6 +119,7 @@ def jetty(backend: Backend, public_url: str, checkup: Checkup, *, with_routines:
         [api, health, docs_page],
         state=state_with(public_url, backend=backend),
         dependencies={"checkup": Provide(provide_checkup)},
+        guards=[must_know_query],
         request_class=JettyRequest,
         request_max_body_size=None,
         exception_handlers={Exception: to_response},

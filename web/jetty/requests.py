@@ -130,7 +130,7 @@ def _run_of(form: Mapping[str, object]) -> RunCreate:
             fields[name] = _object(name, value)
         elif name == "use_trial_keys":
             fields[name] = str(value).lower() == "true"
-        elif name in RunCreate.__struct_fields__ and value != "":
+        elif name not in RunCreate.__struct_fields__ or value != "":  # an empty field is an absent one
             fields[name] = value
     return parse(RunCreate, fields)
 

@@ -65,15 +65,7 @@ POSITION: Json = {
 }
 NOT_MODIFIED = int(HTTPStatus.NOT_MODIFIED)
 UNCHANGED = "Not modified: your copy is current."
-FORM: Json = {
-    "type": "object",
-    "description": "The same fields as text; those that are objects hold JSON.",
-    "additionalProperties": TEXT,
-}
-RAW: dict[str, Json] = {  # the schemas of bodies that are not JSON, by media type
-    ANYTHING: {"type": "string", "format": "binary"},
-    **dict.fromkeys(FORMS, FORM),
-}
+RAW: Json = {"type": "string", "format": "binary"}
 
 
 class Operation(msgspec.Struct, dict=True):
@@ -215,9 +207,21 @@ def _parameters(operation: Operation, examples: Examples) -> list[Json]:
 def _body(operation: Operation, bodies: dict[Any, Json], examples: Examples) -> Json:
     named = {name: {"value": body} for name, body in examples.requests.get(operation.id, {}).items()}
     json: Json = {"schema": bodies[operation.body], "examples": named}
-    content = {kind: {"schema": RAW.get(kind, bodies[operation.body])} for kind in operation.media_types}
-    content |= {kind: json for kind in operation.media_types if kind not in RAW}
+    others = {ANYTHING: RAW, **{kind: _form(operation.body) for kind in FORMS}}
+    content = {kind: {"schema": others[kind]} if kind in others else json for kind in operation.media_types}
     return {"required": is_needed(operation.body), "content": content}
+
+
+def _form(body: Any) -> Json:
+    """Return the schema of a form with the fields of a body, or of no form for a body that is no object of ours."""
+    is_struct = isinstance(body, type) and issubclass(body, msgspec.Struct)
+    names = [field.encode_name for field in msgspec.structs.fields(body)] if is_struct else []
+    return {
+        "type": "object",
+        "description": "The same fields as text; those that are objects hold JSON.",
+        "properties": dict.fromkeys(names, TEXT),
+        "additionalProperties": False,
+    }
 
 
 def is_needed(body: Any) -> bool:

@@ -23,8 +23,8 @@ from web.openapi.description import Dialect, described, usual_refusals
 PAGE = files("web.openapi").joinpath("docs.html").read_text()
 ABOUT = """Recurring work for AI agents: every occurrence gets exactly one recorded outcome.
 
-Bodies and answers are JSON. Fields of a body that are not named here are ignored; no text may contain U+0000. HEAD is
-answered wherever GET is. An unknown path or method, and a malformed id in a path, is answered with 404."""
+Bodies and answers are JSON. Fields of a body that are not named here are refused; the clients' page lists the few that
+are ignored. No text may contain U+0000. HEAD is answered wherever GET is. An unknown path or method, and a malformed id in a path, is answered with 404."""
 
 
 class DescriptionPlugin(JsonRenderPlugin):

@@ -27,9 +27,19 @@ def _either(name: str, other: str) -> Json:
     return {"if": _is_given(name), "else": _is_given(other)}
 
 
+def _all_or(*conditions: str) -> Json:
+    """Return a schema that requires either `all` or at least one of these conditions."""
+    without = {"properties": {name: {"type": "null"} for name in conditions}}
+    says_all = {"required": ["all"], "properties": {"all": {"const": True}}}
+    return {"if": says_all, "then": without, "else": {"not": without}}
+
+
+CONDITIONS = ("projectId", "assigneeAgentId", "routineIds", "q")
 # The rules on several fields of a body (its `faults`), as far as a schema can express them. They use `if`, which
 # generators of clients ignore. From alternatives (`anyOf`) they would make separate types without the other fields.
 TOGETHER: dict[str, Json] = {
+    "BulkPause": _all_or(*CONDITIONS),
+    "BulkResume": _all_or(*CONDITIONS, "pauseId"),
     "MemberDraft": _either("userId", "name"),
     "ScheduleDraft": _either("cronExpression", "runAt"),
     "SchedulePreview": _either("cronExpression", "runAt"),
@@ -46,6 +56,7 @@ def of_bodies(shapes: Iterable[Any]) -> tuple[dict[Any, Json], Json]:
     schemas, components = _schemas(shapes)
     bodies = {body.__name__: body for body in _bodies(Body)}
     for name, component in components.items():
+        component["additionalProperties"] = False  # web/http/tolerated_fields.py lists what is accepted all the same
         if name in bodies:
             _complete(bodies[name], component["properties"])
         component.update(TOGETHER.get(name, {}))

@@ -32,7 +32,7 @@ def create(work: UnitOfWork, principal: Principal, path: TaskPath, draft: Routin
     Create a routine that calls the task, with the schedule of its cadence.
 
     Raises Conflict for a taken name, RuleViolation for a call that would be too large or overrides what the task does
-    not declare, InvalidField for an address that is no URL and for a secret without an address.
+    not declare, InvalidField for an address that is no URL.
     """
     ref = names.task(work, principal, path, "assign")
     new_cadence = _cadence(draft.cadence)
@@ -217,26 +217,26 @@ def _secrets_after(work: UnitOfWork, ref: names.RoutineRef, patch: RoutineChange
 def _callback(
     work: UnitOfWork, routine_id: UUID, company_id: UUID, url: str | None, secret: str | None
 ) -> Callback | None:
-    """Return the callback with its secret in the vault; raise InvalidField for a secret without an address."""
-    if url is None:
-        if secret is not None:
-            raise InvalidField("webhook_secret needs a webhook_url", "webhook_secret")
-        return None
-    if secret is None or secret == MASK:
-        return Callback(url=url)
-    return Callback(url=url, secret_id=work.keep(routine_id, CALLBACK, Secret(secret.encode()), company_id))
+    """Return the callback with its secret in the vault, which may wait there for a URL; None if there is neither."""
+    secret_id = None
+    if secret is not None and secret != MASK:
+        secret_id = work.keep(routine_id, CALLBACK, Secret(secret.encode()), company_id)
+    return None if url is None and secret_id is None else Callback(url=url, secret_id=secret_id)
 
 
 def _callback_after(work: UnitOfWork, ref: names.RoutineRef, patch: RoutineChange) -> Callback | None:
-    old = ref.call.callback
-    url = (old.url if old else None) if patch.webhook_url is UNSET else patch.webhook_url
-    if url is not None and patch.webhook_secret in (UNSET, MASK):
-        return Callback(url=url, secret_id=old.secret_id if old else None)
-    secret = patch.webhook_secret if isinstance(patch.webhook_secret, str) and patch.webhook_secret != MASK else None
-    if old is not None and old.url == url and old.secret_id is not None:
-        kept = work.reveal([old.secret_id]).get(old.secret_id)
-        if kept is not None and secret is not None and kept.value == secret.encode():
-            return old
-    if old is not None and old.secret_id is not None:
+    old = ref.call.callback or Callback(url=None)
+    url = old.url if patch.webhook_url is UNSET else patch.webhook_url
+    if patch.webhook_secret in (UNSET, MASK) or _is_kept(work, old, patch.webhook_secret):
+        return None if url is None and old.secret_id is None else Callback(url=url, secret_id=old.secret_id)
+    if old.secret_id is not None:
         work.drop([old.secret_id])
-    return _callback(work, ref.routine_id, ref.company_id, url, secret)
+    return _callback(work, ref.routine_id, ref.company_id, url, patch.webhook_secret or None)
+
+
+def _is_kept(work: UnitOfWork, callback: Callback, secret: object) -> bool:
+    """Return whether this is the secret that the callback has already, so that the same patch changes nothing."""
+    if callback.secret_id is None or not isinstance(secret, str):
+        return False
+    kept = work.reveal([callback.secret_id]).get(callback.secret_id)
+    return kept is not None and kept.value == secret.encode()

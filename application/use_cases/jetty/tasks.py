@@ -12,15 +12,18 @@ from application.use_cases import names
 from application.use_cases.jetty import task_routines
 from application.use_cases.names import TaskPath
 from application.use_cases.references import merged
-from domain.errors import Conflict
+from domain.errors import Conflict, InvalidField
 from domain.events import TaskDeleted, TaskRoutineRemoved
 from domain.jetty import task
 from domain.values import TaskDetails
 
+RESERVED = frozenset({"search"})  # names that stand for an operation in the path of a task
+
 
 def create(work: UnitOfWork, principal: Principal, collection: str, draft: TaskCreate) -> UUID:
-    """Create a task; raise InvalidField for a workflow that is none, Conflict for a taken name."""
+    """Create a task; raise InvalidField for a workflow that is none and a reserved name, Conflict for a taken name."""
     company_id = names.collection(work, principal, collection, "administer")
+    _check_name(draft.name)
     details = TaskDetails(name=draft.name, description=draft.description, workflow=draft.workflow)
     events = task.create(details, work.limits)
     task_id = work.new_id()
@@ -36,6 +39,7 @@ def update(work: UnitOfWork, principal: Principal, path: TaskPath, change: TaskC
     details = merged(ref.task.details, change)
     events = task.update(ref.task, details, work.limits)
     if change.name is not UNSET and details.name != ref.task.details.name:
+        _check_name(details.name)
         scope = names.tasks_of(ref.company_id)
         names.take(work, scope, details.name, ref.task_id, ref.company_id, _taken(details.name, path.collection))
         names.free(work, scope, ref.task.details.name)
@@ -65,6 +69,11 @@ def _archive(work: UnitOfWork, task_id: UUID, routine_id: UUID) -> None:
         task_routines.archive(work, routine_id, routine, routine.settings.call)
     else:
         work.record(task_id, [TaskRoutineRemoved(routine_id=routine_id)])
+
+
+def _check_name(name: str) -> None:
+    if name in RESERVED:
+        raise InvalidField(f"The name '{name}' is reserved: a task of this name could not be read", "name")
 
 
 def _taken(name: str, collection: str) -> Conflict:

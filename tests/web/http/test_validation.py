@@ -1,7 +1,7 @@
 """Bodies against their shapes (contract 1.1)."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -10,14 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET, Meta, UnsetType
 
-from application import request_bodies
+from application import jetty_request_bodies, request_bodies
 from application.request_bodies import Body
 from tests.api import Api
+from web.http.tolerated_fields import TOLERATED
 from web.http.validation import Invalid, parse
 
 ID = "11111111-1111-4111-8111-111111111111"
 BODIES = [
     kind for kind in vars(request_bodies).values() if isinstance(kind, type) and issubclass(kind, Body) and kind != Body
+]
+JETTY_BODIES = [
+    kind
+    for kind in vars(jetty_request_bodies).values()
+    if isinstance(kind, type) and issubclass(kind, jetty_request_bodies.Body)
 ]
 TEXT = st.text("aZ1- \n\u00e9\U0001f600", max_size=4)
 ANY_JSON = st.recursive(
@@ -57,7 +63,7 @@ class Ranges(Body, frozen=True):
     title: str = ""
 
 
-def issues(value: object, shape: type[Body] = Shape) -> list[dict[str, object]]:
+def issues(value: object, shape: type[msgspec.Struct] = Shape) -> list[dict[str, object]]:
     with pytest.raises(Invalid) as caught:
         parse(shape, value)
     return caught.value.issues
@@ -79,8 +85,101 @@ def test_only_what_is_marked_is_trimmed():
     assert ("x", " x ") == (found.title, found.raw_text)
 
 
-def test_unknown_fields_are_ignored():
-    assert Shape(title="x") == parse(Shape, {"title": "x", "id": 1, "raw_text": 7})
+def test_an_unknown_field_is_refused_with_the_nearest_known_one():
+    (near,) = issues({"title": "x", "raw_text": 7})
+    (far,) = issues({"title": "x", "zzzzzz": 1})
+
+    assert ("Unknown field 'raw_text': did you mean 'rawText'?", ["raw_text"]) == (near["message"], near["path"])
+    assert ("unrecognized_keys", ["zzzzzz"], "Unknown field 'zzzzzz'") == (far["code"], far["keys"], far["message"])
+
+
+def test_of_many_unknown_fields_and_long_names_only_so_much_is_said():
+    found = issues({"title": "x", **{f"f{number}": 1 for number in range(1_000)}})
+    (long,) = issues({"title": "x", "n" * 100_000: 1})
+
+    assert 10 == len(found)
+    assert len(str(long)) < 400
+
+
+@pytest.mark.parametrize("shape", [*BODIES, *JETTY_BODIES], ids=lambda shape: f"{shape.__module__}.{shape.__name__}")
+def test_every_body_refuses_what_it_does_not_know(shape: type[msgspec.Struct]):
+    """The table of all bodies: none of them ignores a misspelt field."""
+    body = {"misspeltField": "x", "id": "only copies have one"}
+    with pytest.raises(Invalid) as caught:
+        parse(shape, body)
+
+    assert "misspeltField" in [
+        issue["path"][0] for issue in caught.value.issues if issue["code"] == "unrecognized_keys"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("shape", "body", "said"),
+    [
+        (
+            request_bodies.MemberDraft,
+            {"role": "viewer", "name": "x"},
+            "Unknown field 'role': did you mean 'membershipRole'?",
+        ),
+        (request_bodies.BulkPause, {"routineIDs": [ID]}, "Unknown field 'routineIDs': did you mean 'routineIds'?"),
+        (request_bodies.BulkPause, {}, "Say which routines are meant, or all: true for every one"),
+        (request_bodies.BulkResume, {"q": None}, "Say which routines are meant, or all: true for every one"),
+        (
+            request_bodies.BulkPause,
+            {"all": True, "q": "x"},
+            "all selects every routine, so no condition may stand beside it",
+        ),
+        (request_bodies.BackfillDraft, {"from": "2026-01-01T00:00:00Z", "till": None}, "Unknown field 'till'"),
+        (request_bodies.RoutineDraft, {"title": "x", "nextRunAt": None}, "Unknown field 'nextRunAt'"),
+        (request_bodies.TriggerPatch, {"nextRunAt": None}, "Unknown field 'nextRunAt'"),
+        (request_bodies.AgentPatch, {"status": "paused"}, "Unknown field 'status'"),
+        (request_bodies.RunRequest, {"id": ID}, "Unknown field 'id'"),
+    ],
+)
+def test_what_would_be_misunderstood_in_silence_is_said(shape: type[msgspec.Struct], body: Any, said: str):
+    (issue,) = issues(body, shape)
+
+    assert str(issue["message"]).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("field", "usual", "wish"),
+    [
+        ("activityGatePolicy", "always", "require_external_activity"),
+        ("activityGateScope", "company", "project"),
+        ("folderId", None, ID),
+        ("env", None, {"KEY": {"type": "plain", "value": "x"}}),
+        ("triggers", [], [{"kind": "api"}]),
+    ],
+)
+@pytest.mark.parametrize("shape", [request_bodies.RoutineDraft, request_bodies.RoutinePatch])
+def test_what_is_not_supported_yet_is_accepted_only_as_it_is_answered(
+    shape: type[msgspec.Struct], field: str, usual: Any, wish: Any
+):
+    (issue,) = issues({"title": "x", field: wish}, shape)
+
+    assert parse(shape, {"title": "x", field: usual}) == parse(shape, {"title": "x"})
+    assert ([field], True) == (issue["path"], "is not supported yet" in str(issue["message"]))
+
+
+def test_what_is_unused_is_told_by_type_and_value():
+    assert issues({"title": "x", "requestDepth": False}, request_bodies.IssueDraft)
+    assert parse(request_bodies.IssueDraft, {"title": "x", "requestDepth": 0})
+
+
+def test_a_changed_copy_of_an_answer_is_a_body():
+    copy = {"id": ID, "title": "x", "latestRevisionNumber": 7, "recentRuns": [], "activityGatePolicy": "always"}
+
+    assert parse(request_bodies.RoutinePatch, copy) == parse(request_bodies.RoutinePatch, {"title": "x"})
+    (issue,) = issues({**copy, "titel": "y"}, request_bodies.RoutinePatch)
+    assert "Unknown field 'titel': did you mean 'title'?" == issue["message"]
+
+
+def test_what_is_tolerated_is_no_field_of_the_body():
+    for shape, tolerated in TOLERATED.items():
+        own = {field.encode_name for field in msgspec.structs.fields(shape)}
+        assert not own & tolerated.unused.keys()
+        assert not tolerated.unused.keys() & tolerated.ignored
 
 
 def test_the_place_of_an_issue_is_a_path_of_names_and_numbers():

@@ -75,8 +75,36 @@ def test_a_trailing_slash_makes_no_difference(jetty):
     assert jetty.get(f"/routines/{jetty.collection}/") == [made]
 
 
-def test_unknown_fields_are_ignored(jetty):
-    assert jetty.get(jetty.routine(colour="blue"))["paused"] is False
+def test_an_unknown_field_is_named_and_a_changed_copy_of_an_answer_is_taken(jetty):
+    body = {"name": "a", "cadence": DAILY, "webhok_url": "https://example.com"}
+    refused = jetty.request("POST", f"/routines/{jetty.collection}/{jetty.task()}", body)
+    address = jetty.routine()
+    copy = jetty.get(address)
+
+    assert (400, {"message": "Unknown field 'webhok_url': did you mean 'webhook_url'?", "field": "webhok_url"}) == (
+        refused.status_code,
+        refused.json()["detail"],
+    )
+    assert copy | {"paused": True, "next_run_at": None} == jetty.patch(address, copy | {"paused": True})
+
+
+def test_a_secret_waits_for_the_url_that_it_will_sign_for(jetty):
+    address = jetty.routine(webhook_secret="early")
+    assert (None, "***") == tuple(jetty.get(address)[name] for name in ("webhook_url", "webhook_secret"))
+
+    with_url = jetty.patch(address, {"webhook_url": "https://example.com/hook"})
+    without_url = jetty.patch(address, {"webhook_url": None})
+    without_either = jetty.patch(address, {"webhook_secret": None})
+
+    assert ["***", "***", None] == [one["webhook_secret"] for one in (with_url, without_url, without_either)]
+
+
+def test_a_task_has_no_name_that_could_not_be_read(jetty):
+    created = jetty.request("POST", f"/tasks/{jetty.collection}", {"name": "search", "workflow": {}})
+    renamed = jetty.request("PUT", f"/tasks/{jetty.collection}/{jetty.task()}", {"name": "search"})
+
+    assert [422, 422] == [created.status_code, renamed.status_code]
+    assert "reserved" in created.json()["detail"][0]["msg"]
 
 
 def test_a_taken_name_is_a_409_that_names_it_and_is_free_for_another_task(jetty):
@@ -159,7 +187,6 @@ def test_a_cadence_that_makes_no_sense_is_a_400_that_names_the_field(jetty, cade
         ({"webhook_url": "ftp://x"}, "webhook_url"),
         ({"webhook_url": "http://user:pass@example.com/"}, "webhook_url"),
         ({"webhook_url": "http://0x7f.1/"}, "webhook_url"),
-        ({"webhook_secret": "lonely"}, "webhook_secret"),
         ({"paused": "yes"}, "paused"),
     ],
 )

@@ -50,7 +50,7 @@ def test_a_line_says_who_was_refused_what_why_and_from_where(fresh: Api):
     assert [
         (401, "listAgents", "Unauthenticated", "Unauthorized"),
         (403, "createCompany", "Forbidden", "Board access required"),
-        (400, "createCompany", "Invalid", "name"),
+        (400, "createCompany", "Invalid", "?, name"),
         (413, "other", "Refused", "The body must have at most 1048576 bytes"),
         (409, "resumeAgent", "Conflict", None),
         (404, "other", "NotFoundException", "API route not found"),

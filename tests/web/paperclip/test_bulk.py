@@ -71,10 +71,10 @@ def test_a_list_of_routines_says_which_were_as_asked_for_already(api: Api, compa
 
 def test_one_that_cannot_be_resumed_keeps_none_of_the_others_back(api: Api, company: str, agent: str):
     nobody, paused = routine(api, company, agent), routine(api, company, agent)
-    api.post(f"/companies/{company}/routines/pause", {})
+    api.post(f"/companies/{company}/routines/pause", {"all": True})
     api.patch(f"/routines/{nobody}", {"assigneeAgentId": None})
 
-    found = api.post(f"/companies/{company}/routines/resume", {})
+    found = api.post(f"/companies/{company}/routines/resume", {"all": True})
 
     assert [paused] == found["changed"]
     assert [{"routineId": nobody, "error": "Default agent required"}] == found["refused"]
@@ -87,7 +87,7 @@ def test_a_bulk_resume_leaves_alone_what_was_paused_by_hand(api: Api, company: s
     for status in ("active", "paused"):
         api.patch(f"/routines/{again}", {"status": status})
 
-    found = api.post(f"/companies/{company}/routines/resume", {})
+    found = api.post(f"/companies/{company}/routines/resume", {"all": True})
 
     assert ([running], sorted([by_hand, again])) == (found["changed"], found["unchanged"])
     assert ["paused", "paused", "active"] == statuses(api, by_hand, again, running)
@@ -96,7 +96,7 @@ def test_a_bulk_resume_leaves_alone_what_was_paused_by_hand(api: Api, company: s
 def test_one_bulk_pause_is_undone_and_another_stays(api: Api, company: str, agent: str):
     first, second = routine(api, company, agent), routine(api, company, agent)
     one = api.post(f"/companies/{company}/routines/pause", {"routineIds": [first]})["pauseId"]
-    api.post(f"/companies/{company}/routines/pause", {})
+    api.post(f"/companies/{company}/routines/pause", {"all": True})
 
     found = api.post(f"/companies/{company}/routines/resume", {"pauseId": one})
 
@@ -108,7 +108,7 @@ def test_an_agent_changes_its_own_and_is_told_of_the_others(api: Api, company: s
     other = api.agent(company, "Other")[0]
     own, foreign = routine(api, company, agent), routine(api, company, other)
 
-    found = api.post(f"/companies/{company}/routines/pause", {}, token=token)
+    found = api.post(f"/companies/{company}/routines/pause", {"all": True}, token=token)
 
     assert [own] == found["changed"]
     assert [(foreign, "Agents can only manage routines assigned to themselves")] == [
@@ -118,7 +118,7 @@ def test_an_agent_changes_its_own_and_is_told_of_the_others(api: Api, company: s
 
 def test_a_viewer_is_turned_away(api: Api, company: str):
     answer = api.request(
-        "POST", f"/companies/{company}/routines/pause", {}, token=people.member(api, company, "viewer")
+        "POST", f"/companies/{company}/routines/pause", {"all": True}, token=people.member(api, company, "viewer")
     )
 
     assert (403, "Viewer access is read-only") == (answer.status_code, answer.json()["error"])
@@ -133,4 +133,24 @@ def test_an_unknown_routine_in_the_list_is_named_and_nothing_is_changed(api: Api
         answer = api.request("POST", f"/companies/{company}/routines/pause", {"routineIds": [active, unknown]})
 
         assert (422, ["routineIds", 1]) == (answer.status_code, answer.json()["details"][0]["path"])
+    assert ["active"] == statuses(api, active)
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (
+            {"routineIDs": ["5f0c1f5e-0000-4000-8000-0000000000ff"]},
+            "Unknown field 'routineIDs': did you mean 'routineIds'?",
+        ),
+        ({}, "Say which routines are meant, or all: true for every one"),
+        ({"pauseNote": "Moving house"}, "Say which routines are meant, or all: true for every one"),
+    ],
+)
+def test_nothing_is_paused_by_a_selection_that_says_nothing(api: Api, company: str, agent: str, body: Any, error: str):
+    active = routine(api, company, agent)
+
+    answer = api.request("POST", f"/companies/{company}/routines/pause", body)
+
+    assert (400, error) == (answer.status_code, answer.json()["error"])
     assert ["active"] == statuses(api, active)

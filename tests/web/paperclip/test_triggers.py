@@ -72,7 +72,7 @@ def test_a_new_schedule_has_exactly_the_contracts_fields(api: Api, routine: str)
 
 
 def test_a_new_webhook_has_exactly_the_contracts_fields(api: Api, routine: str):
-    body = {"kind": "webhook", "label": " Door ", "cronExpression": 7, "timezone": "Mars/Base", "publicId": "mine"}
+    body = {"kind": "webhook", "label": " Door ", "cronExpression": 7, "timezone": "Mars/Base"}
 
     answer = api.request("POST", f"/routines/{routine}/triggers", body)
 

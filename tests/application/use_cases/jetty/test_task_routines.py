@@ -1,5 +1,4 @@
 import pytest
-from msgspec.structs import replace
 
 from application.event_store.stream_kinds import ROUTINE, TRIGGER
 from application.jetty_request_bodies import CadenceConfig, RoutineChange, RoutineCreate
@@ -61,15 +60,24 @@ def test_a_masked_secret_is_the_one_that_there_is(here, task):
     assert {b'{"a":"1","c":"3"}', b"signs"} == {secret.value for secret in here.vault.secrets.values()}
 
 
-def test_a_secret_without_an_address_and_an_address_that_is_none_are_named(here, task):
-    draft = RoutineCreate(name="often", cadence=MANUAL, webhook_secret="signs")
+def test_an_address_that_is_none_is_named(here, task):
+    draft = RoutineCreate(name="often", cadence=MANUAL, webhook_secret="signs", webhook_url="nowhere")
 
-    with pytest.raises(InvalidField) as no_address:
-        here.ask(task_routines.create, task, draft)
     with pytest.raises(InvalidField) as no_url:
-        here.ask(task_routines.create, task, replace(draft, webhook_url="nowhere"))
+        here.ask(task_routines.create, task, draft)
 
-    assert ("webhook_secret", "webhook_url") == (no_address.value.field, no_url.value.field)
+    assert "webhook_url" == no_url.value.field
+
+
+def test_a_secret_without_an_address_is_kept_until_there_is_one_and_dropped_when_it_is_cleared(here, task):
+    path = here.task_routine(task, webhook_secret="signs")
+    here.ask(task_routines.update, path, RoutineChange(webhook_url=HOOK))
+    here.ask(task_routines.update, path, RoutineChange(webhook_url=None))
+    assert [b"signs"] == [secret.value for secret in here.vault.secrets.values()]
+
+    here.ask(task_routines.update, path, RoutineChange(webhook_secret=None))
+
+    assert not here.vault.secrets
 
 
 def test_what_was_due_is_accounted_for_when_the_cadence_changes_or_the_routine_is_paused(here, task):

@@ -1,0 +1,31 @@
+"""A check of queries: a parameter that an operation does not know is refused with 400, not ignored."""
+
+from functools import cache
+from typing import Any
+
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
+
+from web.http.tolerated_fields import LENIENT_QUERIES
+from web.http.unknown_names import unknown
+from web.http.validation import Invalid
+
+
+def must_know_query(request: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Raise Invalid for a parameter that the operation does not know. It is a guard of an application."""
+    if not request.scope["query_string"] or not isinstance(handler, HTTPRouteHandler):
+        return
+    if handler.operation_id is None or handler.operation_id in LENIENT_QUERIES:
+        return
+    known = _known(handler)
+    for name in request.query_params:
+        if name not in known:
+            shown, message = unknown("query parameter", name, known)
+            raise Invalid([{"code": "unrecognized_keys", "keys": [shown], "message": message, "path": [shown]}])
+
+
+@cache
+def _known(handler: HTTPRouteHandler) -> frozenset[str]:
+    """Return the names of the parameters of an operation and of what it depends on."""
+    model = handler.create_kwargs_model(path_parameters={})
+    return frozenset(parameter.field_alias for parameter in model.expected_query_params)
