@@ -45,7 +45,7 @@ BEYOND_SCHEMAS = re.compile(
     r"The character U\+0000 is not allowed"
     r"|must be one that this list returned"
     r"|xpiresAt must be in the future|A user who is known gets no key"
-    r"|resumeAt must be in the future|Idempotency-Key and idempotencyKey differ"
+    r"|resumeAt must be in the future|Idempotency-Key and idempotencyKey differ|Invalid base64"
     r"|must lie between the years|to must not be before from"
     r"|Variable .* must (match one of|be a date)"
 )

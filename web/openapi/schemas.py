@@ -98,7 +98,8 @@ def _complete(body: type[msgspec.Struct], fields: Json) -> None:
             if datetime in (field.type, *get_args(field.type)):
                 text["format"] = "date-time"
             if "pattern" in text:
-                text["pattern"] = text["pattern"].replace(r"\s", SPACE)
+                pattern = text["pattern"]
+                text["pattern"] = NOT_BLANK if pattern == r"\S" else pattern.replace(r"\s", SPACE)
             elif trimmed and "minLength" in text:
                 text |= {"pattern": NOT_BLANK, "description": "trimmed, not blank"}
 
