@@ -411,9 +411,7 @@ def test_no_operation_takes_a_body_that_is_too_much_or_malformed(
 def test_many_values_within_texts_are_none(api: Api):
     company = api.company()
 
-    made = api.post(
-        f"/companies/{company}/issues", {"title": "x", "description": ',["\\' * 25_000, "unknown": ",{" * 99}
-    )
+    made = api.post(f"/companies/{company}/issues", {"title": ",{" * 99, "description": ',["\\' * 25_000})
 
     assert ',["\\' * 25_000 == made["description"]
 
