@@ -12,7 +12,7 @@ from routines.settings import Settings
 VARIABLE = re.compile(r"\bROUTINES_[A-Z_]+\b(?!_?\.\.\.)")
 COMMAND = re.compile(r"(?:`|bin/|^|\n)routines ([a-z][a-z-]*)(?: ([a-z][a-z-]*))?")
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[\w-]+)?\)")
-OF_THE_WORKER = {"ROUTINES_URL", "ROUTINES_AGENT_TOKEN", "ROUTINES_ISSUE_TITLE"}
+OF_THE_WORKER = {"ROUTINES_URL", "ROUTINES_AGENT_TOKEN", "ROUTINES_ISSUE_TITLE", "ROUTINES_WORKER_PASS_TOKEN"}
 OF_UP = {"ROUTINES_PG_BIN"}
 
 
