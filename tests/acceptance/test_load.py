@@ -33,7 +33,8 @@ class Clients:
     """Callers of a running system, each with a thread and a connection of its own."""
 
     def __init__(self, url, token):
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=CALLERS)
+        # The client closes no connection by itself: it would close some that another thread has just been given.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=None)
         self.client = httpx.Client(base_url=f"{url}/api", timeout=60, trust_env=False, limits=limits)
         self.client.headers["Authorization"] = f"Bearer {token}"
 

@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from threading import Event, Thread
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from eventsourcing.persistence import IntegrityError
@@ -89,13 +89,14 @@ class Loser:
 
 
 def test_another_stream_is_written_while_a_lost_race_is_made_good(executor):
-    with Loser(executor, uuid4()):
-        for _ in range(50):
-            assert executor.attempt(note(uuid4())).recorded
+    contended, *others = map(UUID, (f"{number:032x}" for number in range(1, 52)))  # streams that share no lock
+    with Loser(executor, contended):
+        for other in others:
+            assert executor.attempt(note(other)).recorded
 
 
 def test_a_decision_that_only_rests_on_the_stream_does_not_wait(executor):
-    contended, own = uuid4(), uuid4()
+    contended, own = UUID(int=1), UUID(int=2)  # streams that share no lock
 
     def decide(work):
         work.version_of(contended)
