@@ -149,16 +149,14 @@ class Executor:
 
     def _commit(self, work: UnitOfWork, result: R) -> Done[R]:
         """Commit the decision. Raises OverQuota or RuleViolation for a quota, before anything is recorded."""
-        charge = None if self.quotas is None or work.is_idle else work.charge()
-        if self.quotas is not None and charge is not None:
-            self.quotas.take(charge)
+        reservation = None if self.quotas is None or work.is_idle else self.quotas.take(work.charge())
         try:
             position = work.commit()
         except OutcomeUnknown:
             raise  # the events may be recorded, so the charge stays
         except BaseException:
-            if self.quotas is not None and charge is not None:
-                self.quotas.give_back(charge)
+            if self.quotas is not None and reservation is not None:
+                self.quotas.give_back(reservation)
             raise
         if self._cache is not None:
             self._cache.put(work.seen(committed=True))

@@ -140,11 +140,8 @@ class PostgresRecorder(ApplicationRecorder):
         A conflict after a broken connection may come from our own commit, whose answer was lost. So the batch is read
         back before the conflict is raised.
         """
-        was_sent, is_sent, conflict = (
-            False,
-            False,
-            None,
-        )  # whether an attempt was sent and not answered; what the one after it met
+        was_sent = is_sent = False  # whether an attempt before this one, or this one, was sent and not answered
+        conflict = None
         for tries_left in reversed(range(TRIES)):
             try:
                 with self._connection() as conn:

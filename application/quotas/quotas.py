@@ -8,15 +8,24 @@ is recorded in any case and counts as well, so that every occurrence has its out
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Lock
 from uuid import UUID
 
+import msgspec
+
 from application.quotas import rates, standing_counts
 from application.quotas.charge import Charge, OverQuota, TooMany
-from application.quotas.rates import DeliveryBytes, Rates
-from application.quotas.standing_counts import Count, CountAll, StandingCounts
+from application.quotas.rates import Cost, DeliveryBytes, Rates
+from application.quotas.standing_counts import Additions, Count, CountAll, StandingCounts
 from domain.bounds.limits import Limits
+
+
+class Reservation(msgspec.Struct, frozen=True):
+    """What a charge has taken of the quotas: how many things it adds, and what it takes out of which bucket."""
+
+    additions: Additions
+    costs: Sequence[Cost]
 
 
 class Quotas:
@@ -41,8 +50,12 @@ class Quotas:
         self._clock = clock
         self._lock = Lock()
 
-    def take(self, charge: Charge) -> None:
-        """Reserve a charge. Raises OverQuota for too much in a minute, and TooMany for too many things."""
+    def take(self, charge: Charge) -> Reservation:
+        """
+        Reserve a charge, and return what may be given back if it is not recorded.
+
+        Raises OverQuota for too much in a minute, and TooMany for too many things.
+        """
         additions, costs = self._standing_counts.additions(charge), self._rates.costs(charge)
         if charge.may_be_refused:
             self._standing_counts.count_outdated(additions)
@@ -58,15 +71,15 @@ class Quotas:
             for rate, who, amount in costs:
                 rate.spend(who, amount, now)
             self._standing_counts.add(additions)
+        return Reservation(additions, costs)
 
-    def give_back(self, charge: Charge) -> None:
+    def give_back(self, reservation: Reservation) -> None:
         """Release the reservation of a charge that was not recorded after all."""
-        additions, costs = self._standing_counts.additions(charge), self._rates.costs(charge)
         with self._lock:
             now = self._clock()
-            for rate, who, amount in costs:
+            for rate, who, amount in reservation.costs:
                 rate.spend(who, -amount, now)
-            self._standing_counts.add(additions, sign=-1)
+            self._standing_counts.add(reservation.additions, sign=-1)
 
     def is_over(self, company_id: UUID) -> bool:
         """

@@ -185,6 +185,17 @@ def test_what_was_not_recorded_costs_nothing_whatever_the_reason(error):
     desk.record(GOAL)
 
 
+def test_what_was_reserved_is_given_back_as_it_was_taken_whatever_the_endpoints_are_by_then():
+    costs = iter([[2_000], [0]])  # of the deliveries; they are looked up once for each charge
+    desk = Desk(delivery_bytes=lambda _: next(costs), max_company_bytes_per_minute=1_024)
+    desk.store.recorder = Failing()
+    desk.store.recorder.error = OperationalError("away")
+    refusal(lambda: desk.record(GOAL), OperationalError)
+
+    desk.store.recorder.error = None
+    desk.record(GOAL)
+
+
 def test_what_may_be_recorded_is_paid_for():
     desk = Desk(max_company_events_per_minute=1)
     desk.store.recorder = Failing()
