@@ -14,7 +14,8 @@ from application.audit import grants as granting
 from application.audit import log_reader as reading
 from application.audit.grants import Grant
 from application.audit.log_reader import Row
-from routines.commands.database import entered_as_login, with_database
+from routines import bootstrap
+from routines.commands.database import with_database
 from routines.settings import Settings
 
 
@@ -38,7 +39,7 @@ def chain(*, as_json: bool, settings: Settings) -> None:
     The command prints the position and the hash of the head. Note them in a place where the database's owner cannot
     write: whoever rewrites the log can compute new hashes, but cannot make them end with the hash that you noted.
     """
-    with entered_as_login(settings) as conn:
+    with bootstrap.connect_as_login(settings) as conn:
         head = reading.read_head(conn)
         rows = _with_progress(reading.read_rows(conn, head.position), head.position, quiet=as_json)
         defects = list(reading.find_defects(rows, head))
@@ -67,7 +68,7 @@ def grants(after: int, *, show_all: bool, as_json: bool, settings: Settings) -> 
     recorded, and by which login. A login that stole the service's rights can still act in the name of an owner whose
     key is valid; such grants carry no flag. To find those, show the output of `--all` to the owners.
     """
-    with entered_as_login(settings) as conn:
+    with bootstrap.connect_as_login(settings) as conn:
         head = reading.read_head(conn)
         rows = reading.read_rows(conn, head.position, granting.NAMES)
         every_grant = granting.review(_with_progress(rows, head.position, quiet=as_json))

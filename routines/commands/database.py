@@ -8,13 +8,11 @@ data directory, and its keys are the file that this `routines up` uses.
 import functools
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
-import psycopg
 from click.core import ParameterSource
 
 from routines import bootstrap
@@ -59,13 +57,6 @@ def with_database(*, is_owner: bool = False, is_service: bool = True) -> Callabl
         return run
 
     return decorate
-
-
-@contextmanager
-def entered_as_login(settings: Settings) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-    """Yield a connection with the rights of the login itself."""
-    with bootstrap.connect_as_login(settings) as conn:
-        yield conn
 
 
 def _settings(database: str | None, data_dir: Path, *, is_owner: bool) -> Settings:

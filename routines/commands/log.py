@@ -11,8 +11,9 @@ from application.audit import log_reader
 from application.audit.log_reader import Row
 from application.event_store.store import readable
 from domain.recorded import Recorded
+from routines import bootstrap
 from routines.commands import terminal
-from routines.commands.database import entered_as_login, with_database
+from routines.commands.database import with_database
 from routines.settings import Settings
 
 
@@ -38,7 +39,7 @@ def log(after: int, limit: int | None, company: UUID | None, stream: UUID | None
 
     A login that may read the log is enough, such as routines_auditor.
     """
-    with entered_as_login(settings) as conn:
+    with bootstrap.connect_as_login(settings) as conn:
         rows = log_reader.read_rows(conn, log_reader.read_head(conn).position, start=after)
         entries = ((row, recorded_of(row)) for row in rows if stream in (None, row.stream_id))
         wanted = ((row, recorded) for row, recorded in entries if company in (None, recorded.company_id))

@@ -15,6 +15,7 @@ from typing import Generic, Literal, TypeVar
 import msgspec
 import psycopg
 import structlog
+from eventsourcing.persistence import PersistenceError
 
 from application.secrets.key_ring import VaultClosed
 from application.secrets.vault import Vault
@@ -49,6 +50,7 @@ Reason = (
         "zone_data_outdated",
     ]
 )
+UNREACHABLE = (psycopg.Error, PersistenceError)  # what reading raises then: directly, or through the event store
 T = TypeVar("T")
 
 log = structlog.get_logger(process="web")
@@ -148,7 +150,7 @@ class Checkup:
         self._keys = Kept(lambda: _keys(backend.executor.vault))
 
     def __call__(self) -> Findings:
-        """Return what is found. Raises psycopg.Error or PoolTimeout when the database cannot be reached."""
+        """Return what is found. Raises one of UNREACHABLE when the database cannot be reached."""
         writing, work, keys = self._writing(), self._work(), self._keys()
         kinds = [row.kind for row in work.untaken]
         adopted = self._backend.executor.query(zone_data.adopted)

@@ -3,17 +3,14 @@
 from importlib.metadata import version
 from typing import Literal
 
-import psycopg
 import structlog
-from eventsourcing.persistence import PersistenceError
 from litestar import Controller, Response, get
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
-from psycopg_pool import PoolTimeout
 
 from projections.engine.positions import ReadModelStatus
 from projections.responses import ResponseBody
-from web.monitoring.checkup import Checkup, Findings, Reason
+from web.monitoring.checkup import UNREACHABLE, Checkup, Findings, Reason
 
 VERSION = version("routines")
 
@@ -101,7 +98,7 @@ def examine(checkup: Checkup) -> Findings | None:
     """Return what is found, None when the database cannot be reached."""
     try:
         return checkup()
-    except (psycopg.Error, PersistenceError, PoolTimeout):
+    except UNREACHABLE:
         log.warning("database_unreachable")
         return None
 

@@ -11,7 +11,6 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import get_args
 
-import psycopg
 import structlog
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
@@ -19,7 +18,6 @@ from prometheus_client import generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
-from psycopg_pool import PoolTimeout
 
 from application.quotas.quotas import Quotas
 from application.quotas.rates import NEAR
@@ -34,7 +32,7 @@ from projections.firing import backlog, firing_metrics
 from projections.firing.firing_metrics import BOUNDS, Lateness
 from web.http.backend import Backend
 from web.http.requests import JsonRequest
-from web.monitoring.checkup import Checkup, Findings
+from web.monitoring.checkup import UNREACHABLE, Checkup, Findings
 from web.monitoring.traffic import Traffic
 
 MOST_COUNTED = 100_000  # schedules; it limits the cost of a scrape
@@ -87,7 +85,7 @@ def metrics(backend: Backend, traffic: Traffic, checkup: Checkup) -> HTTPRouteHa
     def scrape(request: JsonRequest) -> Response[bytes]:
         try:
             families, status = [_up(reached=True), *_state(backend, near), *_findings(checkup())], HTTPStatus.OK
-        except (psycopg.Error, PoolTimeout):
+        except UNREACHABLE:
             log.warning("database_unreachable")
             families, status = [_up(reached=False)], HTTPStatus.SERVICE_UNAVAILABLE
         collector = Scrape(*families, traffic=traffic)

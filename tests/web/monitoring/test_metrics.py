@@ -8,10 +8,13 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import psycopg
 import pytest
 from click.testing import CliRunner
+from eventsourcing.persistence import OperationalError
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as plain
+from psycopg_pool import PoolTimeout
 
 from domain.events import EndpointCreated, EndpointTested
 from domain.values import EndpointSettings
@@ -26,6 +29,7 @@ from tests.api import Api
 from tests.conftest import _projecting, _serving
 from tests.processes.due import CompanyFixture
 from web.monitoring import checkup
+from web.monitoring.checkup import Checkup, Findings
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 OF_PROMETHEUS = (
@@ -279,3 +283,20 @@ def test_without_the_database_it_says_what_it_knows(settings: Settings):
     assert 0 == found("routines_database_up")
     assert "routines_runs_total" not in found.names
     assert 0 < found("process_resident_memory_bytes")
+
+
+@pytest.mark.parametrize(
+    "error", [psycopg.OperationalError("away"), PoolTimeout("none free"), OperationalError("away")]
+)
+def test_a_database_that_goes_away_in_the_middle_of_a_look_is_said_to_be_away(
+    api: Api, monkeypatch: pytest.MonkeyPatch, error: Exception
+):
+    def look(_: Checkup) -> Findings:
+        raise error
+
+    monkeypatch.setattr(Checkup, "__call__", look)
+
+    answers = [httpx.get(api.url + path) for path in ("/metrics", "/api/health", "/health")]
+
+    assert [503, 503, 503] == [answer.status_code for answer in answers]
+    assert 0 == Scraped(answers[0])("routines_database_up")
