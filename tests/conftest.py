@@ -1,10 +1,13 @@
 """A real Postgres for the whole run, a database of its own for each test that asks, one running API."""
 
 import os
+import shutil
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from threading import Event as Stop
@@ -36,6 +39,7 @@ from web.app import create_app
 from web.http.backend import Backend
 
 TEMPLATE = "routines_template"
+MEMORY_BYTES = 2 * 2**30  # free ones, before the databases of the tests are kept in memory
 PUBLIC_URL = "https://routines.example"
 
 # The suite tries the same examples each time; `make fuzz`, which sets SEED, tries others.
@@ -49,22 +53,36 @@ httpx._transports.default.create_ssl_context = cache(httpx.create_ssl_context)  
 
 @pytest.fixture(scope="session", autouse=True)
 def _clusters_are_copies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """initdb runs once."""
+    """initdb runs once, and what was made outside pytest's directory, which only we can enter, is removed."""
     template = tmp_path_factory.mktemp("cluster") / "data"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LocalPostgres, "_initdb", copying(LocalPostgres._initdb, template))
         yield
+    for link in tmp_path_factory.getbasetemp().rglob("postgres"):
+        if link.is_symlink():
+            shutil.rmtree(link.resolve(), ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPostgres]:
     """A Postgres that forgets on a crash, and is quick."""
     roles = ("postgres", "routines_service", "routines_auditor", "routines_owner", "web_of_acme")
-    local = LocalPostgres(tmp_path_factory.mktemp("postgres"), durable=False, roles=roles)
-    local.start()
-    share(local)
-    yield local
-    local.stop()
+    with _reachable_directory() as directory:
+        local = LocalPostgres(directory, durable=False, roles=roles)
+        local.start()
+        share(local)
+        yield local
+        local.stop()
+
+
+@contextmanager
+def _reachable_directory() -> Iterator[Path]:
+    """Where the account of Postgres may write: in memory if there is room, for a thousand databases are half a million files."""
+    memory = Path("/dev/shm")
+    is_roomy = memory.is_dir() and shutil.disk_usage(memory).free > MEMORY_BYTES
+    with tempfile.TemporaryDirectory(prefix="routines-tests-", dir=memory if is_roomy else None) as made:
+        Path(made).chmod(0o711)
+        yield Path(made)
 
 
 @pytest.fixture(scope="session")

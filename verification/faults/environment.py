@@ -106,6 +106,7 @@ class Environment:
 
     def __init__(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="routines-faults-"))
+        self.directory.chmod(0o711)  # the account of Postgres can enter it, so the files are below it and go with it
         self.postgres = LocalPostgres(self.directory)
         self.limit_s = 120.0  # how long a campaign waits for something to happen
         self.env: dict[str, str] = {}  # of every process

@@ -81,14 +81,19 @@ def back_up(server: LocalPostgres, root: Path) -> Path:
 
 
 def copy_wal(server: LocalPostgres, root: Path) -> None:
-    shutil.copytree(server.data / "pg_wal", root / "postgres/data/pg_wal", dirs_exist_ok=True)
+    _copy(server.data / "pg_wal", root / "postgres" / "data")
 
 
 def copy_files(server: LocalPostgres, root: Path) -> Path:
-    """Copy the files of a server as they are; those that vanish meanwhile do not matter."""
+    """Copy the files of a server as they are."""
     (root / "postgres").mkdir(parents=True)
-    subprocess.run(["/bin/cp", "-a", server.data, root / "postgres"], capture_output=True, check=False)
+    _copy(server.data, root / "postgres")
     return root
+
+
+def _copy(tree: Path, directory: Path) -> None:
+    """Copy a tree into a directory, over what is there; files that vanish meanwhile do not matter."""
+    subprocess.run(["/bin/cp", "-a", tree, directory], capture_output=True, check=False)
 
 
 def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
