@@ -1,14 +1,15 @@
 """Lists over HTTP, long ones and such of routines with a long history, beside the route that does next to nothing."""
 
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import structlog
-from httpx import Request
+import wrk
 from ledger import NOON, arm, fresh_system
 from psycopg.sql import SQL
-from requests_per_second import _process, _request_rate, _web
-from table import in_turns, latencies, number, rows, title
+from requests_per_second import process, rate, web
+from table import Latencies, in_turns, number, rows, title
 
 from application.execute import Executor
 from processes.projector import Projector
@@ -36,7 +37,7 @@ ISSUE = """
 
 
 def run(postgres: LocalPostgres, *, quick: bool) -> None:
-    rounds, seconds = (2, 0.8) if quick else (5, 2.0)
+    rounds, seconds = (2, 1) if quick else (5, 2)
     with fresh_system(postgres) as system, bootstrap.connect(system.settings) as conn:
         few, many = arm(system, FEW), arm(system, MANY)
         companies = {runs: arm(system, 1) for runs in (1_000, 10_000, 100_000)}
@@ -74,18 +75,17 @@ def _grow(conn: Connection, company: UUID, runs: int) -> UUID:
     return routine.id
 
 
-def _measure(system: System, paths: dict[str, str], rounds: int, seconds: float) -> None:
+def _measure(system: System, paths: dict[str, str], rounds: int, seconds: int) -> None:
     headers = {"Authorization": f"Bearer {bootstrap.first_board_token(system.settings)}"}
-    took: dict[str, list[float]] = {name: [] for name in paths}
+    latencies = Latencies()
     title("Lists over HTTP, one connection; one web process (the client shares the cores)")
-    with _process(system, {}, "projector"), _web(system, {}) as url:
-        requests = {name: Request("GET", f"{url}/{path}", headers=headers) for name, path in paths.items()}
+    with process(system, {}, "projector"), web(system, {}) as url:
         work = {
-            name: lambda name=name, request=request: _request_rate(lambda: request, 1, seconds, took[name])
-            for name, request in requests.items()
+            name: partial(rate, latencies.of(name), [wrk.request("GET", f"{url}/{path}", headers)], 1, seconds)
+            for name, path in paths.items()
         }
         rows(in_turns(rounds, work), "req/s", dict.fromkeys(paths, "GET /api/health"))
-    latencies(took)
+    latencies.show()
 
 
 def _plans(conn: Connection, companies: dict[int, UUID], histories: dict[int, UUID]) -> None:

@@ -1,25 +1,24 @@
-"""HTTP through one real `routines web` process; the client runs on the same cores."""
+"""HTTP through one real `routines web` process, beside a handler of the framework that does nothing, and beside Postgres."""
 
 import hashlib
 import hmac
-import itertools
 import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import empty_handler
 import httpx
-from append import RAW, raw_one
-from httpx import Request
+import wrk
+from append import RAW, raw_four
 from ledger import arm, fresh_system
-from table import in_turns, latencies, rows, title
+from table import Latencies, in_turns, rows, title
 
 from projections import catalogue
 from projections.engine import positions
@@ -30,161 +29,182 @@ from routines.postgres.cluster import LocalPostgres
 
 LIMIT_S = 30.0
 CONNECTIONS = (1, 16, 64)
-Make = Callable[[], Request]
+THINGS = 100  # routines that are fired in turn, by hand and by webhook
+WEBHOOK_CALLS = 50_000  # signed beforehand; a signature counts for five minutes, and a call only once
+EMPTY, RAW_FOUR = "empty handler, JSON in and out", "raw transaction, 4 rows, one connection"
+Requests = Callable[[], Sequence[bytes]]
 
 
 def run(postgres: LocalPostgres, *, quick: bool) -> None:
-    rounds, seconds, routines = (2, 0.8, 6_000) if quick else (5, 2.0, 40_000)
+    rounds, seconds = (2, 1) if quick else (5, 2)
     with fresh_system(postgres) as system, tempfile.TemporaryDirectory() as directory:
         token = bootstrap.first_board_token(system.settings) or ""
         bootstrap.make_keys(str(Path(directory) / "secret.keys"))
-        headers = {"Authorization": f"Bearer {token}"}
-        arm(system, routines)
+        company = arm(system, THINGS)
         with bootstrap.connect(system.settings) as conn:
             conn.execute(RAW)
-            found = conn.execute("SELECT stream_id FROM log.events WHERE name = 'routine.created'")
-            fresh = itertools.cycle([str(id_) for (id_,) in found])
-        env = {"ROUTINES_KEY_FILE": str(Path(directory) / "secret.keys"), "ROUTINES_WEBHOOK_RATE": "0"}
-        with _process(system, env, "projector"), _web(system, env) as url:
-            _caught_up(system)
-            with httpx.Client(base_url=url, headers=headers, timeout=LIMIT_S) as client:
-                routine, webhook = _routine(client)
-            requests: dict[str, Make] = {
-                "GET /api/health": lambda: Request("GET", f"{url}/health"),
-                "GET routine detail": lambda: Request("GET", f"{url}/routines/{routine}", headers=headers),
-                "POST manual run, new issue": lambda: Request(
-                    "POST", f"{url}/routines/{next(fresh)}/run", headers=headers, json={}
-                ),
-                "POST manual run, coalesced": lambda: Request(
-                    "POST", f"{url}/routines/{routine}/run", headers=headers, json={}
-                ),
-                "POST hmac webhook, coalesced": Webhook(webhook).call,
-            }
+        env = {
+            "ROUTINES_KEY_FILE": str(Path(directory) / "secret.keys"),
+            "ROUTINES_WEBHOOK_RATE": "0",
+            **UNLIMITED,
+        }
+        with process(system, env, "projector"), web(system, env) as url, _empty() as empty_url:
+            catch_up(system)
+            with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=LIMIT_S) as client:
+                work = _requests(client, url, token, str(company))
+            empty = [wrk.request("POST", empty_url, {}, b'{"number": %d}' % number) for number in range(THINGS)]
             for connections in CONNECTIONS:
-                _measure(system, requests, connections, rounds, seconds)
+                _measure(system, {EMPTY: lambda: empty, **work}, connections, rounds, seconds)
 
 
-def _caught_up(system: System) -> None:
+# What a benchmark does in a minute is more than any company should.
+UNLIMITED = {
+    f"ROUTINES_MAX_{who}_{what}_PER_MINUTE": "1000000000" for who in ("COMPANY", "KEY") for what in ("EVENTS", "BYTES")
+}
+
+
+def _requests(client: httpx.Client, url: str, token: str, company: str) -> dict[str, Requests]:
+    """The requests of each line, as they are sent."""
+    headers = {"Authorization": f"Bearer {token}"}
+    ids = [routine["id"] for routine in _json(client.get(f"/companies/{company}/routines"))]
+    secrets = [_webhook(client, id_) for id_ in ids]
+
+    def get(path: str) -> Requests:
+        requests = [wrk.request("GET", f"{url}/{path}", headers)]
+        return lambda: requests
+
+    def each(method: str, path: str, body: bytes = b"") -> Requests:
+        requests = [wrk.request(method, f"{url}/{path.format(id_)}", headers, body) for id_ in ids]
+        return lambda: requests
+
+    return {
+        "GET /api/health": get("health"),
+        "GET routine detail": each("GET", "routines/{}"),
+        "GET 50 runs of a routine": each("GET", "routines/{}/runs?limit=50"),
+        f"GET list of {THINGS} routines": get(f"companies/{company}/routines"),
+        f"POST manual run, over {THINGS} routines": each("POST", "routines/{}/run", b"{}"),
+        f"POST signed webhook, over {THINGS} triggers": partial(_signed, secrets),
+    }
+
+
+def _webhook(client: httpx.Client, routine_id: str) -> dict[str, str]:
+    """A new webhook of the routine: its URL and its secret."""
+    body = {"kind": "webhook", "signingMode": "hmac_sha256"}
+    material: dict[str, str] = _json(client.post(f"/routines/{routine_id}/triggers", json=body))["secretMaterial"]
+    return material
+
+
+def _signed(secrets: Sequence[dict[str, str]]) -> list[bytes]:
+    """Calls of the webhooks in turn, none twice."""
+    stamp = str(int(time.time()))
+    signers = [hmac.new(one["webhookSecret"].encode(), f"{stamp}.".encode(), hashlib.sha256) for one in secrets]
+    calls = []
+    for number in range(WEBHOOK_CALLS):
+        body, place = b'{"number": %d, "at": %d}' % (number, time.time_ns()), number % len(secrets)
+        signer = signers[place].copy()
+        signer.update(body)
+        headers = {"X-Paperclip-Signature": signer.hexdigest(), "X-Paperclip-Timestamp": stamp}
+        calls.append(wrk.request("POST", secrets[place]["webhookUrl"], headers, body))
+    return calls
+
+
+def _measure(system: System, requests: dict[str, Requests], connections: int, rounds: int, seconds: int) -> None:
+    title(
+        f"HTTP, connections: {connections}; one web process, one projector, the client (wrk) and Postgres share the cores"
+    )
+    latencies = Latencies()
+    work: dict[str, Callable[[], float]] = {
+        name: partial(_rate, latencies.of(name), make, connections, seconds) for name, make in requests.items()
+    }
+    if connections == 1:
+        work[RAW_FOUR] = partial(_raw_rate, system, latencies.of(RAW_FOUR), seconds)
+    rows(in_turns(rounds, work), "per s", dict.fromkeys([name for name in requests if name != EMPTY], EMPTY))
+    latencies.show()
+
+
+def _rate(latencies: list[tuple[float, float]], make: Requests, connections: int, seconds: int) -> float:
+    return rate(latencies, make(), connections, seconds)
+
+
+def rate(latencies: list[tuple[float, float]], requests: Sequence[bytes], connections: int, seconds: int) -> float:
+    """Return how many of the requests are answered in a second, and note the latencies of the round."""
+    place = requests[0].split(b"Host: ", 1)[1].split(b"\r\n", 1)[0].decode()
+    answers = wrk.load(f"http://{place}", requests, connections, seconds)
+    latencies.append((answers.p50_s, answers.p99_s))
+    return answers.rate
+
+
+def _raw_rate(system: System, latencies: list[tuple[float, float]], seconds: int) -> float:
+    """What a decision records, four rows in one transaction, without us."""
+    took: list[float] = []
+    with bootstrap.connect(system.settings) as conn:
+        conn.execute("SET synchronous_commit = on")
+        end = time.perf_counter() + seconds
+        while (began := time.perf_counter()) < end:
+            raw_four(conn)
+            took.append(time.perf_counter() - began)
+    took.sort()
+    latencies.append((took[len(took) // 2], took[len(took) * 99 // 100]))
+    return len(took) / seconds
+
+
+def catch_up(system: System) -> None:
+    """Wait until the read models show what is recorded."""
     with system.pool.connection() as conn:
         positions.wait(conn, [model.name for model in catalogue.ALL], timeout_s=10 * LIMIT_S)
 
 
-class Webhook:
-    """A sender that signs each call, and none twice."""
-
-    def __init__(self, material: dict[str, str]) -> None:
-        self._url, self._secret = material["webhookUrl"], material["webhookSecret"].encode()
-        self._numbers = itertools.count()
-
-    def call(self) -> Request:
-        body, stamp = b'{"number":%d}' % next(self._numbers), str(int(time.time()))
-        signature = hmac.new(self._secret, stamp.encode() + b"." + body, hashlib.sha256).hexdigest()
-        headers = {"X-Paperclip-Signature": signature, "X-Paperclip-Timestamp": stamp}
-        return Request("POST", self._url, content=body, headers=headers | {"Content-Type": "application/json"})
-
-
-def _measure(system: System, requests: dict[str, Make], connections: int, rounds: int, seconds: float) -> None:
-    title(f"HTTP, connections: {connections}; one web process, one projector (the client shares the cores)")
-    took: dict[str, list[float]] = {name: [] for name in requests}
-    work: dict[str, Callable[[], float]] = {
-        "raw insert, 1 row, durable": lambda: _insert_rate(system, connections, seconds)
-    }
-    for name, make in requests.items():
-        work[name] = partial(_request_rate, make, connections, seconds, took[name])
-    rows(in_turns(rounds, work), "per s", dict.fromkeys(requests, "GET /api/health"))
-    latencies(took)
-
-
-def _routine(client: httpx.Client) -> tuple[str, dict[str, str]]:
-    """A routine, and where its webhook is called."""
-
-    def post(path: str, body: object) -> Any:
-        return client.post(path, json=body).raise_for_status().json()
-
-    company = post("/companies", {"name": "Acme"})["id"]
-    agent = post(f"/companies/{company}/agents", {"name": "Scout"})["id"]
-    body = {"title": "Check the inbox", "assigneeAgentId": agent}
-    routine = post(f"/companies/{company}/routines", body)["id"]
-    trigger = post(f"/routines/{routine}/triggers", {"kind": "webhook", "signingMode": "hmac_sha256"})
-    return routine, trigger["secretMaterial"]
-
-
-def _request_rate(make: Make, connections: int, seconds: float, took: list[float]) -> float:
-    """Requests a second, by threads with a connection each; `took` gets the seconds of each."""
-
-    @contextmanager
-    def requester() -> Iterator[Callable[[], None]]:
-        with httpx.Client(timeout=LIMIT_S) as client:
-
-            def once() -> None:
-                request, began = make(), time.perf_counter()
-                client.send(request).raise_for_status()
-                took.append(time.perf_counter() - began)
-
-            client.send(make()).raise_for_status()
-            yield once
-
-    return _rate(requester, connections, seconds)
-
-
-def _insert_rate(system: System, connections: int, seconds: float) -> float:
-    @contextmanager
-    def inserter() -> Iterator[Callable[[], None]]:
-        with bootstrap.connect(system.settings) as conn:
-            raw_one(conn)
-            yield lambda: raw_one(conn)
-
-    return _rate(inserter, min(connections, 16), seconds)
-
-
-def _rate(worker: Callable[[], Any], threads: int, seconds: float) -> float:
-    """How often a second the workers do their piece, all of them together."""
-    begin, done = threading.Barrier(threads + 1), itertools.count()
-
-    def work() -> None:
-        with worker() as once:
-            begin.wait()
-            end = time.perf_counter() + seconds
-            while time.perf_counter() < end:
-                once()
-                next(done)
-
-    running = [threading.Thread(target=work) for _ in range(threads)]
-    for thread in running:
-        thread.start()
-    begin.wait()
-    began = time.perf_counter()
-    for thread in running:
-        thread.join()
-    return next(done) / (time.perf_counter() - began)
+def _json(response: httpx.Response) -> Any:
+    return response.raise_for_status().json()
 
 
 @contextmanager
-def _process(system: System, env: dict[str, str], *argv: str) -> Iterator[None]:
+def process(system: System, env: dict[str, str], *argv: str) -> Iterator[None]:
+    """A process of the service, until the end of the block."""
     settings = {"ROUTINES_DATABASE_URL": system.settings.database_url, "ROUTINES_LOG_LEVEL": "error"}
-    command = [sys.executable, "-m", "routines", *argv]
-    with subprocess.Popen(command, env={**os.environ, **settings, **env}) as process:
-        try:
-            yield
-        finally:
-            process.terminate()
-            process.wait(LIMIT_S)
+    with _running([sys.executable, "-m", "routines", *argv], {**settings, **env}):
+        yield
 
 
 @contextmanager
-def _web(system: System, env: dict[str, str]) -> Iterator[str]:
+def web(system: System, env: dict[str, str]) -> Iterator[str]:
+    """A web process that answers; yields the URL of its API."""
     port = free_port("127.0.0.1", 0)
     url = f"http://127.0.0.1:{port}/api"
-    with _process(system, env, "web", "--port", str(port)):
-        end = time.monotonic() + LIMIT_S
-        while not _healthy(url):
-            assert time.monotonic() < end
-            time.sleep(0.05)
+    with process(system, env, "web", "--port", str(port)):
+        _wait_for(f"{url}/health")
         yield url
 
 
-def _healthy(url: str) -> bool:
+@contextmanager
+def _empty() -> Iterator[str]:
+    """The framework alone; yields the URL of its one route."""
+    port = free_port("127.0.0.1", 0)
+    with _running([sys.executable, empty_handler.__file__, str(port)], {}):
+        _wait_for(f"http://127.0.0.1:{port}/run", status=405)
+        yield f"http://127.0.0.1:{port}/run"
+
+
+@contextmanager
+def _running(command: list[str], env: dict[str, str]) -> Iterator[None]:
+    with subprocess.Popen(command, env={**os.environ, **env}) as running:
+        try:
+            yield
+        finally:
+            running.terminate()
+            running.wait(LIMIT_S)
+
+
+def _wait_for(url: str, status: int = 200) -> None:
+    end = time.monotonic() + LIMIT_S
+    while not _answers(url, status):
+        if time.monotonic() > end:
+            raise SystemExit(f"{url} has not answered within {LIMIT_S:g} s.")
+        time.sleep(0.05)
+
+
+def _answers(url: str, status: int) -> bool:
     try:
-        return httpx.get(f"{url}/health").is_success
+        return httpx.get(url).status_code == status
     except httpx.HTTPError:
         return False

@@ -4,6 +4,7 @@ What the service does in a second on this machine, beside what Postgres does wit
     make bench                     about ten minutes
     make bench ARGS=--quick        about one minute
     make bench ARGS="firing http"  some of: append, firing, burst, idle, catch_up, fairness, projecting, http, lists, disk
+                                   http and lists need wrk: apt-get install wrk
     make bench-peers               burst, lateness and catching up beside APScheduler and procrastinate
 
 Postgres is the embedded one with its defaults: every commit is flushed (fsync on). Lines of one table take turns,

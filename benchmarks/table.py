@@ -1,6 +1,6 @@
 """Results: medians of rounds that take turns, printed beside what they are compared with."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from statistics import median
 
 Rates = Mapping[str, list[float]]
@@ -29,12 +29,21 @@ def rows(rates: Rates, unit: str, against: Mapping[str, str] | None = None) -> N
         print(line)
 
 
-def latencies(took: Mapping[str, Iterable[float]]) -> None:
-    """Of all rounds together."""
-    for name, seconds in took.items():
-        ordered = sorted(seconds)
-        at = [ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1_000 for share in (0.5, 0.99)]
-        print(f"  {name + ', latency':<46} p50 {at[0]:.1f} ms   p99 {at[1]:.1f} ms")
+class Latencies:
+    """Latencies in seconds, the median and the 99th percentile of each round, by the name of the line."""
+
+    def __init__(self) -> None:
+        self._rounds: dict[str, list[tuple[float, float]]] = {}
+
+    def of(self, name: str) -> list[tuple[float, float]]:
+        """The rounds of a line, to be added to."""
+        return self._rounds.setdefault(name, [])
+
+    def show(self) -> None:
+        """A line each: the medians of its rounds."""
+        for name, rounds in self._rounds.items():
+            p50, p99 = (median(values) * 1_000 for values in zip(*rounds, strict=True))
+            print(f"  {name + ', latency':<46} p50 {p50:.2f} ms   p99 {p99:.2f} ms")
 
 
 def number(value: float) -> str:
