@@ -1,6 +1,6 @@
 -- The functions and triggers of the log, and the rights to use log and vault. Its owner runs this file under an advisory lock whenever
 -- the file has changed, or a restore has lost what it gives; migrations/ creates and alters the tables.
--- Events are written through log.append only, which alone has the right to; the triggers refuse changes even by the owner.
+-- Events are written through log.append only (log.append_each calls it), which alone has the right to; the triggers refuse changes even by the owner.
 
 -- Returns the hash of a row: SHA-256 over fixed-width or length-prefixed fields, so that no two rows give the same input.
 -- A row without `recorded_by` has the hash that it had before that column existed.
@@ -18,7 +18,7 @@ CREATE OR REPLACE FUNCTION log.hash_of(
         || coalesce(int4send(octet_length(recorded_by)) || convert_to(recorded_by, 'UTF8'), ''))
 $$;
 
--- Only log.append calls the functions below, and it sets the search path.
+-- Only log.append calls the functions up to it, and it sets the search path.
 
 -- Returns the JSON of a body. When a field occurs twice the last one counts, here as in the programs that read events.
 -- NUL, which the type does not accept, becomes another control character.
@@ -161,8 +161,42 @@ BEGIN
         PERFORM log.check_grants(guard_streams || streams, last);
     END IF;
     UPDATE log.head SET position = last + many, hash = chain;
-    PERFORM pg_notify('routines_log', (last + many)::text);
+    NOTIFY routines_log;  -- without a payload, so that Postgres sends one for all batches of a transaction
     RETURN last + many;
+END $$;
+
+-- Appends several batches, each of them whole or not at all, whatever becomes of the others; each is judged by log.append.
+-- The arrays are those of log.append, one batch after the other: the next `batch_sizes[n]` events and `guard_sizes[n]` guards
+-- are those of batch n. Returns a row for each batch, in their order: the position of its last event, or why it was refused.
+CREATE OR REPLACE FUNCTION log.append_each(
+    streams uuid[], versions bigint[], names text[], bodies bytea[], guard_streams uuid[], guard_versions bigint[],
+    batch_sizes int[], guard_sizes int[]
+) RETURNS TABLE (reached bigint, sqlstate_of_refusal text, reason text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    e int := 0;  -- the events and the guards of the batches before
+    g int := 0;
+    e_end int;
+    g_end int;
+BEGIN
+    FOR n IN 1..cardinality(batch_sizes) LOOP
+        e_end := e + batch_sizes[n];
+        g_end := g + guard_sizes[n];
+        BEGIN
+            reached := log.append(
+                streams[e + 1:e_end], versions[e + 1:e_end], names[e + 1:e_end], bodies[e + 1:e_end],
+                guard_streams[g + 1:g_end], guard_versions[g + 1:g_end]);
+            sqlstate_of_refusal := NULL;
+            reason := NULL;
+        EXCEPTION WHEN integrity_constraint_violation OR data_exception OR insufficient_privilege THEN
+            reached := NULL;
+            sqlstate_of_refusal := SQLSTATE;
+            reason := SQLERRM;
+        END;
+        RETURN NEXT;
+        e := e_end;
+        g := g_end;
+    END LOOP;
 END $$;
 
 CREATE OR REPLACE FUNCTION log.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -196,10 +230,10 @@ CREATE OR REPLACE TRIGGER upgraded BEFORE INSERT ON log.head
     FOR EACH ROW EXECUTE FUNCTION log.refuse_older_version();
 COMMENT ON SCHEMA log IS 'The event log of Routines; log.migrations says which version it is of';
 
-REVOKE ALL ON FUNCTION log.append, log.check_clock, log.check_grants, log.hash_of, log.json_of, log.refuse,
+REVOKE ALL ON FUNCTION log.append, log.append_each, log.check_clock, log.check_grants, log.hash_of, log.json_of, log.refuse,
     log.only_forward, log.refuse_older_version FROM PUBLIC;
 GRANT USAGE ON SCHEMA log TO routines_service, routines_auditor;
 GRANT SELECT ON log.events, log.head, log.rules TO routines_service, routines_auditor;
-GRANT EXECUTE ON FUNCTION log.append TO routines_service;
+GRANT EXECUTE ON FUNCTION log.append, log.append_each TO routines_service;
 GRANT USAGE ON SCHEMA vault TO routines_service;
 GRANT SELECT, INSERT, UPDATE, DELETE ON vault.secrets TO routines_service;

@@ -7,13 +7,16 @@ Where events are stored: one interface (the library's ApplicationRecorder, with 
   ClockDiffers when the events were decided at another time than Postgres's clock says;
 * OperationalError when Postgres cannot be reached in time; its subclass NotRecorded when Postgres reports an error, and
   OutcomeUnknown when the connection broke, so that the events may be recorded nevertheless.
+
+Small batches that several threads insert at the same time are recorded in one transaction, each by its own verdict.
 """
 
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
@@ -27,6 +30,7 @@ from eventsourcing.persistence import (
 )
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from application.event_store.group_commit import GroupCommit
 from domain.bounds import limits
 
 Guards = Sequence[tuple[UUID, int]]
@@ -50,6 +54,11 @@ SESSION_ERRORS = (
 UNAVAILABLE = (psycopg.OperationalError, psycopg.InterfaceError, *SESSION_ERRORS)
 LOST = "08"  # the class of SQLSTATEs that say that a connection was lost: a proxy may send them, after a commit as well
 FOREVER = 2**62
+MOST_BATCHES = (
+    64  # of one transaction; each takes a savepoint, and more than 64 make every snapshot of the server slower
+)
+SMALL_EVENTS, SMALL_BYTES = 64, 64 * 1024  # a larger batch goes alone: waiting for others would gain it nothing
+MOST_GROUP_BYTES = 1024 * 1024
 
 
 class OutcomeUnknown(OperationalError):
@@ -73,7 +82,30 @@ class ClockDiffers(IntegrityError):
         return (decided - now).total_seconds()
 
 
+class Batch(NamedTuple):
+    """Events that are recorded together or not at all, and the guards of their decision, as log.append takes them."""
+
+    streams: list[UUID | str]
+    versions: list[int]
+    names: list[str]
+    bodies: list[bytes]
+    guard_streams: list[UUID]
+    guard_versions: list[int]
+
+    @property
+    def events(self) -> tuple[list[Any], ...]:
+        """The arrays without those of the guards."""
+        return self[:4]
+
+
+class Again(NamedTuple):
+    """The transaction of a group has failed, whichever of its batches was the cause: each is to be appended alone."""
+
+    was_sent: bool  # the connection broke, so that the batch may be recorded already
+
+
 APPEND = "SELECT log.append(%b::uuid[], %b::bigint[], %b::text[], %b::bytea[], %b::uuid[], %b::bigint[])"
+APPEND_EACH = f"{APPEND.replace('SELECT log.append(', 'SELECT * FROM log.append_each(')[:-1]}, %b::int[], %b::int[])"
 READ_BACK = """
     SELECT max(e.position), count(*)
     FROM unnest(%b::uuid[], %b::bigint[], %b::text[], %b::bytea[]) AS b(id, version, name, body)
@@ -119,36 +151,73 @@ class PostgresRecorder(ApplicationRecorder):
     ) -> None:
         self.pool = pool
         self._batch_bytes = batch_bytes
+        self._groups = GroupCommit(self._append_group, MOST_BATCHES, MOST_GROUP_BYTES)
 
     def insert_events(self, stored_events: Sequence[StoredEvent], *, guards: Guards = (), **_: Any) -> Sequence[int]:
         """Record all events or none, and return their positions. See the module for the errors."""
         if not stored_events:
             return []
-        batch = (
+        batch = Batch(
             [e.originator_id for e in stored_events],
             [e.originator_version for e in stored_events],
             [e.topic for e in stored_events],
             [e.state for e in stored_events],
+            [id_ for id_, _ in guards],
+            [version for _, version in guards],
         )
-        last = self._append(batch, ([id_ for id_, _ in guards], [version for _, version in guards]))
+        size = sum(map(len, batch.bodies))
+        is_small = len(stored_events) <= SMALL_EVENTS and size <= SMALL_BYTES
+        last = self._append_in_group(batch, size) if is_small else self._append(batch)
         return range(last - len(stored_events) + 1, last + 1)
 
-    def _append(self, batch: tuple[list[Any], ...], guards: tuple[list[Any], ...]) -> int:
+    def _append_in_group(self, batch: Batch, size: int) -> int:
+        match self._groups.submit(batch, size):
+            case Again(was_sent):
+                return self._append(batch, was_sent=was_sent)
+            case Exception() as refusal:
+                raise refusal
+            case int(last):
+                return last
+
+    def _append_group(self, batches: Sequence[Batch]) -> Sequence[int | Exception | Again]:
+        return [self._append(batches[0])] if len(batches) == 1 else self.append_each(batches)
+
+    def append_each(self, batches: Sequence[Batch]) -> Sequence[int | Exception | Again]:
+        """
+        Append batches in one transaction, whatever becomes of each; return what becomes of them, in their order.
+
+        That is the position of the last event, the error of a batch that is refused, or Again for all of them. Raises
+        OperationalError when Postgres cannot be reached at all.
+        """
+        arrays = [list(chain.from_iterable(parts)) for parts in zip(*batches, strict=True)]
+        sizes = [len(batch.streams) for batch in batches], [len(batch.guard_streams) for batch in batches]
+        try:
+            with self._connection() as conn:
+                rows = conn.execute(APPEND_EACH, (*arrays, *sizes), prepare=True).fetchall()
+        except (IntegrityError, psycopg.Error):
+            return [Again(was_sent=False)] * len(batches)
+        except OperationalError as error:
+            if isinstance(error.__cause__, PoolTimeout):
+                raise
+            return [Again(was_sent=not _is_reported(error.__cause__))] * len(batches)
+        return [_error_of(sqlstate, reason) if reached is None else reached for reached, sqlstate, reason in rows]
+
+    def _append(self, batch: Batch, *, was_sent: bool = False) -> int:
         """
         Append the batch and return the position of its last event. Tries again when that may succeed.
 
         A conflict after a broken connection may come from our own commit, whose answer was lost. So the batch is read
-        back before the conflict is raised.
+        back before the conflict is raised. `was_sent` says that such a connection has carried the batch before.
         """
-        was_sent = is_sent = False  # whether an attempt before this one, or this one, was sent and not answered
+        is_sent = was_sent  # whether this attempt, or one before it, was sent and not answered
         conflict = None
         for tries_left in reversed(range(TRIES)):
             try:
                 with self._connection() as conn:
                     if conflict is not None:
-                        return _read_back(conn, batch, conflict)
+                        return _read_back(conn, batch.events, conflict)
                     was_sent, is_sent = is_sent, True
-                    return int(_one(conn.execute(APPEND, (*batch, *guards), prepare=True))[0])
+                    return int(_one(conn.execute(APPEND, batch, prepare=True))[0])
             except IntegrityError as error:
                 if conflict is not None or not was_sent:
                     raise
@@ -234,12 +303,26 @@ class PostgresRecorder(ApplicationRecorder):
         try:
             with self.pool.connection() as conn:
                 yield conn
-        except psycopg.errors.UniqueViolation as error:
-            raise IntegrityError(str(error)) from error
-        except psycopg.errors.DatetimeFieldOverflow as error:
-            raise ClockDiffers(str(error)) from error
+        except (psycopg.errors.UniqueViolation, psycopg.errors.DatetimeFieldOverflow) as error:
+            raise _conflict(error) from error
         except UNAVAILABLE as error:
             raise OperationalError(str(error)) from error
+
+
+def _conflict(error: psycopg.Error) -> IntegrityError:
+    """Return the error of a decision that has to be taken again: on newer streams, or at another time."""
+    is_about_time = isinstance(error, psycopg.errors.DatetimeFieldOverflow)
+    return ClockDiffers(str(error)) if is_about_time else IntegrityError(str(error))
+
+
+def _error_of(sqlstate: str, reason: str) -> Exception:
+    """Return the error that log.append would have raised for a batch alone."""
+    error = psycopg.errors.lookup(sqlstate)(reason)
+    return (
+        _conflict(error)
+        if isinstance(error, psycopg.errors.UniqueViolation | psycopg.errors.DatetimeFieldOverflow)
+        else error
+    )
 
 
 def _is_reported(error: BaseException | None) -> bool:

@@ -25,7 +25,7 @@ from web.openapi import examples
 
 SEED = int(os.environ.get("SEED", "1"))
 EXAMPLES_OF_PATHS = examples.read("web.paperclip").paths
-EXAMPLES = int(os.environ.get("EXAMPLES", "4"))
+EXAMPLES = int(os.environ.get("EXAMPLES", "2"))
 LIMIT_S = 600 + 60 * EXAMPLES
 REFUSED_BY_RULES = [
     "2xx",

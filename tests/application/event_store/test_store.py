@@ -20,12 +20,13 @@ from eventsourcing.persistence import (
 from msgspec.structs import replace
 from psycopg_pool import PoolTimeout
 
-from application.event_store.recorder import TRIES, NotRecorded, OutcomeUnknown, PostgresRecorder
+from application.event_store.recorder import TRIES, Batch, ClockDiffers, NotRecorded, OutcomeUnknown, PostgresRecorder
 from application.event_store.store import EventStore, to_stored
 from domain.events import AgentPaused, AgentResumed, RunFired, SlotCounted
 from domain.recorded import Recorded
 from domain.values import Failed
 from projections.engine import positions
+from tests.waiting import wait_for
 
 NOON = datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -358,14 +359,17 @@ def test_the_times_of_the_log_never_go_back(system, log):
 class LosingPool:
     """A pool whose next connections carry out the statement and then lose the answer."""
 
-    def __init__(self, pool, losses, *, before_commit=False, meanwhile=lambda: None, errors=()):
+    def __init__(self, pool, losses, *, spared=0, before_commit=False, meanwhile=lambda: None, errors=()):
         self._pool, self.losses, self._before, self._meanwhile = pool, losses, before_commit, meanwhile
+        self._spared = spared  # how many connections work before those that do not
         self._errors = list(errors)  # raised one after the other; a broken connection once there is none
 
     @contextmanager
     def connection(self):
         with self._pool.connection() as conn:
-            yield self._losing(conn) if self.losses else conn
+            is_spared = self._spared > 0
+            self._spared -= is_spared
+            yield self._losing(conn) if self.losses and not is_spared else conn
 
     def _losing(self, conn):
         pool = self
@@ -437,6 +441,148 @@ def test_a_database_that_stays_away_is_said_so(system):
         losing(system, 99, before_commit=True).append(stream(1))
 
     assert system.store.head() == 0
+
+
+# Several batches in one transaction
+
+
+def batch(events, guards=()):
+    stored = [to_stored(one) for one in events]
+    return Batch(
+        [one.originator_id for one in stored],
+        [one.originator_version for one in stored],
+        [one.topic for one in stored],
+        [one.state for one in stored],
+        [id_ for id_, _ in guards],
+        [version for _, version in guards],
+    )
+
+
+def test_of_sixty_four_batches_the_one_whose_guard_has_moved_is_refused_and_all_others_are_recorded(system, log):
+    read, moved = stream(1), stream(1)
+    system.store.append([*read, *moved])
+    system.store.append([fact(moved[0].stream_id, 2)])
+    given = [stream(2) for _ in range(64)]
+    guards = [(read[0].stream_id, 1)]
+    batches = [batch(events, [(moved[0].stream_id, 1)] if n == 20 else guards) for n, events in enumerate(given)]
+
+    outcomes = list(system.store.recorder.append_each(batches))
+
+    refusal = outcomes.pop(20)
+    assert isinstance(refusal, IntegrityError)
+    assert "a stream that was read has changed" in str(refusal)
+    assert list(range(5, 5 + 2 * 63, 2)) == outcomes
+    found = system.store.load([events[0].stream_id for events in given])
+    assert [2] * 20 + [0] + [2] * 43 == [len(events) for events in found.values()]
+    rows, head = log()
+    assert list(range(1, 3 + 2 * 63 + 1)) == [row[0] for row in rows]
+    assert (rows[-1][0], rows[-1][6]) == head
+
+
+def test_of_two_batches_for_one_version_of_a_stream_the_first_is_recorded(system):
+    stream_id = uuid4()
+
+    outcomes = system.store.recorder.append_each(
+        [batch([fact(stream_id, 1, AgentPaused(reason=reason))]) for reason in ("first", "second")]
+    )
+
+    assert outcomes[0] == 1
+    assert isinstance(outcomes[1], IntegrityError)
+    assert [AgentPaused(reason="first")] == [one.event for one in system.store.load([stream_id])[stream_id]]
+
+
+def test_a_batch_may_rest_on_what_one_before_it_records(system):
+    given = stream(1)
+
+    outcomes = system.store.recorder.append_each(
+        [batch(given), batch([fact(given[0].stream_id, 2)]), batch(stream(1), [(given[0].stream_id, 1)])]
+    )
+
+    assert [1, 2] == outcomes[:2]
+    assert isinstance(outcomes[2], IntegrityError)
+
+
+def test_a_batch_that_was_decided_at_another_time_is_refused_alone(system, admin_url):
+    with psycopg.connect(admin_url) as conn:
+        conn.execute("UPDATE log.rules SET max_clock_difference = '5 minutes'")
+    now = datetime.now(UTC)
+    on_time, late = fact(uuid4(), 1, at=now), fact(uuid4(), 1, at=now - timedelta(hours=1))
+
+    outcomes = system.store.recorder.append_each([batch([late]), batch([on_time])])
+
+    assert isinstance(outcomes[0], ClockDiffers)
+    assert 3_590 < -outcomes[0].difference_s < 3_700
+    assert outcomes[1] == 1
+
+
+def test_all_batches_of_a_transaction_are_announced_once(system):
+    with psycopg.connect(system.settings.database_url, autocommit=True) as conn:
+        conn.execute("LISTEN routines_log")
+        system.store.recorder.append_each([batch(stream(2)) for _ in range(10)])
+        system.store.append(stream(1))
+
+        assert 2 == len(list(conn.notifies(timeout=1, stop_after=3)))
+
+
+def together(store, *batches):
+    """Append these batches, by a thread each; the first goes alone, and the others together. Return what becomes of them."""
+    outcomes = [None] * len(batches)
+    groups = store.recorder._groups
+    commit, may_go = groups._commit, threading.Event()
+
+    def held(items):
+        assert may_go.wait(10)
+        return commit(items)
+
+    def append(number, events):
+        try:
+            outcomes[number] = store.append(events)
+        except Exception as error:  # noqa: BLE001 a thread tells nobody
+            outcomes[number] = error
+
+    groups._commit = held
+    threads = [threading.Thread(target=append, args=one) for one in enumerate(batches)]
+    for number, thread in enumerate(threads):
+        thread.start()
+        wait_for(lambda many=number: len(groups._waiting) == many and groups._is_committing, limit_s=10)
+    may_go.set()
+    for thread in threads:
+        thread.join()
+    groups._commit = commit
+    return outcomes
+
+
+def test_threads_that_append_at_once_are_recorded_together_and_each_is_told_of_its_own(system):
+    taken = stream(1)
+    given = [taken, stream(3), taken, stream(2)]
+
+    first, second, refused, last = together(system.store, *given)
+
+    assert (1, 4, 6) == (first, second, last)
+    assert isinstance(refused, IntegrityError)
+
+
+def test_each_batch_of_a_group_whose_answer_was_lost_is_known_as_ones_own(system):
+    given = [stream(2) for _ in range(4)]
+
+    assert [2, 4, 6, 8] == sorted(together(losing(system, 1, spared=1), *given))
+    found = system.store.load([one[0].stream_id for one in given])
+    assert {one[0].stream_id: one for one in given} == bare(found)
+    assert system.store.head() == 8
+
+
+def test_each_batch_of_a_group_that_never_arrived_is_sent_again(system):
+    store = losing(system, 1, spared=1, before_commit=True)
+
+    assert [1, 2, 3, 4] == sorted(together(store, *[stream(1) for _ in range(4)]))
+    assert system.store.head() == 4
+
+
+def test_each_batch_of_a_group_that_postgres_has_rolled_back_is_tried_again(system):
+    store = losing(system, 1, spared=1, before_commit=True, errors=[psycopg.errors.DeadlockDetected("it says so")])
+
+    assert [1, 2, 3, 4] == sorted(together(store, *[stream(1) for _ in range(4)]))
+    assert system.store.head() == 4
 
 
 PERMANENT = [

@@ -15,7 +15,7 @@ from schemathesis.engine import from_schema
 from tests.findings import REFUSALS, Findings
 
 SEED = int(os.environ.get("SEED", "1"))
-EXAMPLES = int(os.environ.get("EXAMPLES", "3"))
+EXAMPLES = int(os.environ.get("EXAMPLES", "2"))
 LIMIT_S = 300 + 30 * EXAMPLES
 LEAST = 800  # requests; fewer, and the description has lost something
 UNFIT = {  # what cannot hold where all requests share one task, and rules refuse with the statuses of malformed bodies
