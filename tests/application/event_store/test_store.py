@@ -526,7 +526,7 @@ def test_all_batches_of_a_transaction_are_announced_once(system):
 
 def together(store, *batches):
     """Append these batches, by a thread each; the first goes alone, and the others together. Return what becomes of them."""
-    outcomes = [None] * len(batches)
+    outcomes: list[Any] = [None] * len(batches)
     groups = store.recorder._groups
     commit, may_go = groups._commit, threading.Event()
 
