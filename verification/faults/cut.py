@@ -11,7 +11,7 @@ import itertools
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import Any
@@ -51,6 +51,8 @@ TRIES = 10
 ENOUGH = 5  # wrong cases, after which the rest of a kind is left out
 SILENCE_S = 3.0  # how long a second client may need beside a silent one
 CATCH_UP = 25
+GROUP = 3  # appends that are committed together
+OPEN_S = 0.15  # how long the first of them is held up at most: less than lock_timeout
 UNCUT = 3  # firings in a row that were over before their message came: how many there are varies a little
 
 
@@ -84,10 +86,21 @@ class Side:
         return True
 
     def request(self, method: str, path: str, body: Any, headers: dict[str, str]) -> httpx.Response:
-        async def send() -> httpx.Response:
-            return await self._http.request(method, path, json=body, headers=headers)
+        return self.at_once([(method, path, body)], headers)[0]
+
+    def at_once(self, requests: Sequence[tuple[str, str, Any]], headers: dict[str, str]) -> list[httpx.Response]:
+        async def send() -> list[httpx.Response]:
+            return await asyncio.gather(
+                *(self._http.request(method, path, json=body, headers=headers) for method, path, body in requests)
+            )
 
         return self._loop.run(send())
+
+    @property
+    def many_waiting(self) -> int:
+        """How many appends wait to be committed together."""
+        recorder: Any = self.system.store.recorder
+        return len(recorder._groups._waiting)  # noqa: SLF001 nobody else wants to know
 
 
 class Case:
@@ -101,8 +114,9 @@ class Case:
 class Works:
     """What is to be done, on a workplace that is reached without faults."""
 
-    def __init__(self, side: Side, token: str) -> None:
+    def __init__(self, side: Side, token: str, superuser: Callable[[], psycopg.Connection[Any]]) -> None:
         self._side = side
+        self._superuser = superuser
         self._workplace = CompanyFixture(side.system)
         self._headers = {"Authorization": f"Bearer {token}", "X-Routines-Consistency": "eventual"}
 
@@ -139,6 +153,23 @@ class Works:
             lambda side: side.request("PATCH", f"/issues/{issue_id}", {"status": "done"}, self._headers).is_success
         )
 
+    def group(self) -> Case:
+        """One append on its way, and GROUP more that wait for it and are committed together."""
+        keys = tuple((self._routine(), str(uuid4())) for _ in range(1 + GROUP))
+        requests = [("POST", f"/routines/{routine_id}/run", {"idempotencyKey": key}) for routine_id, key in keys]
+
+        def act(side: Side) -> bool:
+            with self._superuser() as conn:
+                conn.autocommit = False
+                conn.execute("SELECT FROM log.head FOR UPDATE")  # nobody commits
+                opener = threading.Thread(target=_open_when_all_wait, args=(conn, side))
+                opener.start()
+                answers = side.at_once(requests, self._headers)
+                opener.join()
+            return all(answer.is_success for answer in answers)
+
+        return Case(act, keys)
+
     def _request(
         self, path: str, body: Any, headers: dict[str, str] | None = None, answers: tuple[oracle.Key, ...] = ()
     ) -> Case:
@@ -155,8 +186,16 @@ class Works:
         return answer.json()
 
 
+def _open_when_all_wait(conn: psycopg.Connection[Any], side: Side) -> None:
+    """Let others commit as soon as GROUP appends wait, or after a while: a fault may have kept some from coming."""
+    end = time.monotonic() + OPEN_S
+    while side.many_waiting < GROUP and time.monotonic() < end:
+        time.sleep(0.001)
+    conn.rollback()
+
+
 BY_TIME = ("schedule", "catch_up")
-BY_HTTP = ("manual", "webhook", "completion")
+BY_HTTP = ("manual", "webhook", "completion", "group")
 
 
 @contextmanager
@@ -195,7 +234,7 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
         cut_off = Side(database.settings(proxy.url("routines_service", database.name)), stack)
         log = stack.enter_context(database.auditor())
         bench = Bench(proxy, direct, cut_off, log)
-        works = Works(direct, token)
+        works = Works(direct, token, database.superuser)
         found = [_all_cuts(bench, kind, getattr(works, kind), size, chance) for kind in BY_TIME]
         with _projecting(direct):
             return found + [_all_cuts(bench, kind, getattr(works, kind), size, chance) for kind in BY_HTTP]
