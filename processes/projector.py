@@ -14,7 +14,7 @@ from eventsourcing.persistence import PersistenceError
 from processes.follower import Follower, LastBatch
 from processes.wakeup import Connection, Wakeup
 from projections.engine import positions
-from projections.engine.positions import Read
+from projections.engine.positions import ReadPart
 from projections.engine.read_model import ReadModel
 
 POLL_S = 0.5  # longest wait for the next event
@@ -33,7 +33,7 @@ class Projector:
     wait meanwhile. They come last: mostly that process has moved them itself by then, and requests wait for the others.
     """
 
-    def __init__(self, models: Sequence[ReadModel], read: Read) -> None:
+    def __init__(self, models: Sequence[ReadModel], read: ReadPart) -> None:
         self.models, self.read = models, read
         acting = dict.fromkeys(sorted({model.polled_by or "" for model in models}))  # "" (nobody polls it) comes first
         groups = [[model for model in models if (model.polled_by or "") == who] for who in acting]
@@ -53,7 +53,7 @@ class Rebuilder:
     Readers are shown the old rows meanwhile.
     """
 
-    def __init__(self, models: Sequence[ReadModel], read: Read, stop: Stop) -> None:
+    def __init__(self, models: Sequence[ReadModel], read: ReadPart, stop: Stop) -> None:
         self._models, self._read, self._stop = models, read, stop
         self._logged_at = -math.inf
 

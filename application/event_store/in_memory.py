@@ -51,6 +51,22 @@ class MemoryRecorder(POPOApplicationRecorder):
             for event in events[_last(events, read_from) :]
         ]
 
+    def select_notifications(  # noqa: PLR0913 as in the library
+        self,
+        start: int | None,
+        limit: int,
+        stop: int | None = None,
+        topics: Sequence[str] = (),
+        *,
+        inclusive_of_start: bool = True,
+        without: Sequence[str] = (),
+    ) -> Sequence[Notification]:
+        """Return the next events of the log from a position on, without those of the names in `without`."""
+        if not without:
+            return super().select_notifications(start, limit, stop, topics, inclusive_of_start=inclusive_of_start)
+        every = super().select_notifications(start, 2**62, stop, topics, inclusive_of_start=inclusive_of_start)
+        return [one for one in every if one.topic not in without][:limit]
+
     def select_versions(self, stream_ids: Sequence[UUID]) -> Sequence[tuple[UUID, int]]:
         """Return the newest version of each of these streams; 0 for one that does not exist."""
         return [(id_, max(self._stored_events_index[str(id_)], default=0)) for id_ in stream_ids]

@@ -131,6 +131,7 @@ FOLLOWING = """
         SELECT *, sum(octet_length(body)) OVER (ORDER BY position) - octet_length(body) AS bytes_before FROM (
             SELECT stream_id, version, name, body, position FROM log.events
             WHERE position >= %b AND position <= %b AND (%b::text[] = '{}' OR name = ANY(%b::text[]))
+                AND (%b::text[] = '{}' OR name <> ALL(%b::text[]))
             ORDER BY position LIMIT %b) AS following) AS measured
     WHERE bytes_before < %b ORDER BY position"""
 HEAD = "SELECT position FROM log.head"
@@ -273,7 +274,7 @@ class PostgresRecorder(ApplicationRecorder):
         with self._connection() as conn:
             return conn.execute(VERSIONS, (list(stream_ids),), prepare=True).fetchall()
 
-    def select_notifications(
+    def select_notifications(  # noqa: PLR0913 as in the library
         self,
         start: int | None,
         limit: int,
@@ -281,12 +282,18 @@ class PostgresRecorder(ApplicationRecorder):
         topics: Sequence[str] = (),
         *,
         inclusive_of_start: bool = True,
+        without: Sequence[str] = (),
     ) -> Sequence[Notification]:
-        """Return the next events of the log from a position on, at most `limit` and fewer when they are large."""
+        """
+        Return the next events of the log from a position on, at most `limit` and fewer when they are large.
+
+        `topics` are the names that are wanted, all if there is none; `without` are names that are not.
+        """
         first = (start or 0) + (0 if inclusive_of_start else 1)
         last = FOREVER if stop is None else stop
         with self._connection() as conn:
-            values = (first, last, list(topics), list(topics), limit, self._batch_bytes)
+            names = (list(topics), list(topics), list(without), list(without))
+            values = (first, last, *names, limit, self._batch_bytes)
             return [Notification(*row) for row in conn.execute(FOLLOWING, values, prepare=True)]
 
     def max_notification_id(self) -> int | None:

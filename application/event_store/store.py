@@ -43,9 +43,15 @@ class Recorder(Protocol):
         """Return the newest version of each of these streams; 0 for one that does not exist."""
 
     def select_notifications(
-        self, start: int | None, limit: int, *, inclusive_of_start: bool = True
+        self,
+        start: int | None,
+        limit: int,
+        stop: int | None = None,
+        *,
+        inclusive_of_start: bool = True,
+        without: Sequence[str] = (),
     ) -> Sequence[Notification]:
-        """Return the next events of the log from a position on."""
+        """Return the next events of the log from a position on, without those that have a name in `without`."""
 
     def max_notification_id(self) -> int | None:
         """Return the position of the newest event; None for an empty log."""
@@ -199,13 +205,15 @@ class EventStore:
         """Return the newest version of each stream; 0 for an unknown one."""
         return dict(self.recorder.select_versions(list(stream_ids)))
 
-    def after(self, position: int, limit: int) -> Sequence[Recorded]:
+    def after(
+        self, position: int, limit: int, *, until: int | None = None, without: Sequence[str] = ()
+    ) -> Sequence[Recorded]:
         """
         Return the next events of the log after a position, in order: at most `limit`, fewer when they are large.
 
-        An event that cannot be read is returned as Unreadable, so that a reader that follows the log can pass over it.
+        They end with the position `until`, and those whose stored name is in `without` are left out. An event that cannot be read is returned as Unreadable, so that a reader that follows the log can pass over it.
         """
-        rows = self.recorder.select_notifications(position, limit, inclusive_of_start=False)
+        rows = self.recorder.select_notifications(position, limit, until, inclusive_of_start=False, without=without)
         return [readable(stored) for stored in rows]
 
     def history(self, after: int = 0, page: int = 5_000) -> Iterator[Recorded]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from itertools import chain, repeat
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 import msgspec
@@ -29,6 +29,9 @@ BATCH = 1_000  # the most events of one transaction
 SMALL_BATCH = 50  # events; their rows are few enough to be asked for before it is sure that they are needed
 REBUILD_BATCH = 5_000
 REBUILD_ROWS = 50_000  # the most rows of one batch
+REBUILD_SPAN = (
+    100_000  # positions that one query of a rebuild looks through at most, however few events are wanted of them
+)
 UNKNOWN_EVENT = "UnknownEvent"  # the reason for isolating an event whose name this version does not know
 FAULTS_OF_DATA = ("21", "22", "23", "54", "XX")  # classes of SQLSTATE
 TOO_MUCH = ("53200", "57014", "25P03", "25P04")  # SQLSTATEs: out of memory, or over a time limit
@@ -44,6 +47,16 @@ WHOLE_LIMITS = ("transaction_timeout",)  # of these a rebuild has none until its
 
 Cursor = psycopg.Cursor[tuple[Any, ...]]
 Read = Callable[[int, int], Sequence[Recorded]]  # of a position and a number: at most so many events after it
+
+
+class ReadPart(Protocol):
+    """Reads the log as EventStore.after does."""
+
+    def __call__(
+        self, position: int, limit: int, *, until: int | None = None, without: Sequence[str] = ()
+    ) -> Sequence[Recorded]:
+        """Return at most `limit` events after a position, up to `until`, without those of some stored names."""
+
 
 # The read models that this process may fold events into: those whose rows its own version has made and, if its version
 # is the installed one, those whose rows an older version has made in the same tables. Other models have to be rebuilt
@@ -76,6 +89,7 @@ OUTDATED = """
     WHERE p.wanted = m.shape AND (p.shape <> m.shape OR EXISTS (
         SELECT FROM isolated_events i
         WHERE i.read_model = p.name AND i.reason = %(unknown_event)s AND i.name = ANY(%(known_events)s)))"""
+HEAD = "SELECT position FROM log.head"
 HAS_OTHER_ROWS = """
     SELECT EXISTS (SELECT FROM positions p JOIN unnest(%(names)s::text[], %(shapes)s::text[]) m(name, shape) USING (name)
                    WHERE p.shape <> m.shape)"""
@@ -165,7 +179,7 @@ class Isolated(msgspec.Struct, frozen=True, rename="camel"):
     isolated_at: datetime
 
 
-def create(conn: Connection, models: Sequence[ReadModel], read: Read) -> list[str]:
+def create(conn: Connection, models: Sequence[ReadModel], read: ReadPart) -> list[str]:
     """
     Record which read models this version wants, and make their tables in an installation that has no events yet.
 
@@ -293,7 +307,7 @@ def isolated(conn: Connection, limit: int, name: str | None = None) -> list[Isol
 def rebuild_outdated(
     conn: Connection,
     models: Sequence[ReadModel],
-    read: Read,
+    read: ReadPart,
     progress: Callable[[str, int], None] = lambda _name, _position: None,
 ) -> list[str]:
     """
@@ -308,7 +322,7 @@ def rebuild_outdated(
     ]
 
 
-def rebuild_if_outdated(conn: Connection, model: ReadModel, read: Read, progress: Callable[[int], None]) -> bool:
+def rebuild_if_outdated(conn: Connection, model: ReadModel, read: ReadPart, progress: Callable[[int], None]) -> bool:
     """
     Rebuild a model if it is outdated; return whether this call did so.
 
@@ -443,7 +457,7 @@ def status(conn: Connection) -> list[ReadModelStatus]:
 
 
 def rebuild(
-    conn: Connection, model: ReadModel, read: Read, progress: Callable[[int], None] = lambda _position: None
+    conn: Connection, model: ReadModel, read: ReadPart, progress: Callable[[int], None] = lambda _position: None
 ) -> int:
     """
     Fold the whole log into fresh tables, then swap them in; return the position reached.
@@ -454,7 +468,7 @@ def rebuild(
         return _rebuild(conn, model, read, progress)
 
 
-def _rebuild(conn: Connection, model: ReadModel, read: Read, progress: Callable[[int], None]) -> int:
+def _rebuild(conn: Connection, model: ReadModel, read: ReadPart, progress: Callable[[int], None]) -> int:
     conn.execute(FIRST, (model.name, model.schema_hash))
     try:
         return _fold_and_swap(conn, model, read, progress)
@@ -464,34 +478,54 @@ def _rebuild(conn: Connection, model: ReadModel, read: Read, progress: Callable[
         raise
 
 
-def _fold_and_swap(conn: Connection, model: ReadModel, read: Read, progress: Callable[[int], None]) -> int:
+def _fold_and_swap(conn: Connection, model: ReadModel, read: ReadPart, progress: Callable[[int], None]) -> int:
     fresh = f"rebuilding_{model.name}"
     _execute(conn, "DROP SCHEMA IF EXISTS {0} CASCADE", fresh)
     _execute(conn, "CREATE SCHEMA {0}", fresh)
-    position = 0
-    _note_progress(conn, model, position)
+    reached = 0
+    _note_progress(conn, model, reached)
     failures: list[tuple[Recorded, str]] = []
     with _searching(conn, fresh):
         conn.execute(SQL(model.schema))
-        while batch := read(position, REBUILD_BATCH):
+        for reached, batch in _parts_to_fold(read, model, 0, _head(conn)):
             failures += _apply(conn, model, batch)
-            position = batch[-1].position
-            _note_progress(conn, model, position)
-            progress(position)
+            _note_progress(conn, model, reached)
+            progress(reached)
     with conn.transaction():
         conn.execute(LOCKED_WHATEVER_SHAPE, (model.name,))
         with _searching(conn, fresh):  # folds the events recorded meanwhile; the projector waits for the lock
-            while batch := read(position, REBUILD_BATCH):
+            last = _head(conn)
+            for _, batch in _parts_to_fold(read, model, reached, last):
                 failures += _apply(conn, model, batch)
-                position = batch[-1].position
         _swap(conn, model, fresh)
         conn.execute(READMIT, (model.name,))
         for recorded, reason in failures:
             _note_isolated(conn, model, recorded, reason)
         conn.execute(RESHAPE, (model.schema_hash, model.name))
-        conn.execute(MOVE, (position, [model.name]))
+        conn.execute(MOVE, (last, [model.name]))
     _execute(conn, "DROP SCHEMA {0} CASCADE", fresh)
-    return position
+    return last
+
+
+def _parts_to_fold(
+    read: ReadPart, model: ReadModel, position: int, last: int
+) -> Iterator[tuple[int, Sequence[Recorded]]]:
+    """
+    Yield the events after a position that the model folds, batch by batch, each after the position that is reached by it.
+
+    Together they reach `last`. A batch may be empty: the log is looked through in spans, so that no query takes too long.
+    """
+    names = model.names_to_skip
+    while position < last:
+        until = min(position + REBUILD_SPAN, last)
+        batch = read(position, REBUILD_BATCH, until=until, without=names)
+        position = batch[-1].position if batch else until
+        yield position, batch
+
+
+def _head(conn: Connection) -> int:
+    row: tuple[int] | None = conn.execute(HEAD).fetchone()
+    return row[0] if row else 0
 
 
 def _note_progress(conn: Connection, model: ReadModel, position: int | None) -> None:

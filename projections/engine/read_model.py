@@ -222,6 +222,13 @@ class ReadModel(msgspec.Struct, frozen=True):
         """
         return f"{_hash_of(self.schema)}.{self.version}"
 
+    @property
+    def names_to_skip(self) -> list[str]:
+        """The stored names of the events that it certainly does not fold: names that this version does not know are none."""
+        if self.events is None:
+            return []
+        return [name for name, event in STORED_NAMES.items() if event not in self.events]
+
     def may_fold(self, recorded: Recorded) -> bool:
         """
         Return whether the model folds events of this kind.

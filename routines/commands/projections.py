@@ -113,7 +113,7 @@ def rebuild(name: str | None, *, as_json: bool, settings: Settings) -> None:
                 terminal.echo_json({"name": model.name, "position": reached})
 
 
-def _rebuild(conn: Connection, model: ReadModel, read: positions.Read, bars: Progress, head: int) -> int:
+def _rebuild(conn: Connection, model: ReadModel, read: positions.ReadPart, bars: Progress, head: int) -> int:
     bar = bars.add_task(model.name, total=head)
     reached = positions.rebuild(conn, model, read, lambda position: bars.update(bar, completed=position))
     bars.update(bar, completed=reached, total=reached)

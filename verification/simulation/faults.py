@@ -113,8 +113,10 @@ class Line(EventStore):
         self._log.follow()
         return {id_: self._log.stream(id_, read_from) for id_ in stream_ids}
 
-    def after(self, position: int, limit: int) -> Sequence[Recorded]:
-        return self._log.follow()[position : position + limit]
+    def after(
+        self, position: int, limit: int, *, until: int | None = None, without: Sequence[str] = ()
+    ) -> Sequence[Recorded]:
+        return [one for one in self._log.follow()[position:until] if one.name not in without][:limit]
 
     def append(
         self, batch: Sequence[Recorded], guards: Guards = (), stored: Sequence[StoredEvent] | None = None

@@ -246,6 +246,20 @@ def test_bytes_that_are_no_event_of_ours_are_named(store, name, body, message):
     assert f"stream {stream_id} version 1" in str(unknown.value)
 
 
+def test_a_reader_may_leave_out_names_and_end_at_a_position(store):
+    paused, resumed = stream(6), [fact(uuid4(), 1, AgentResumed()) for _ in range(3)]
+    store.append([*paused[:3], resumed[0], *paused[3:], *resumed[1:]])
+
+    def read(position, limit, **which):
+        return [(one.position, one.name) for one in store.after(position, limit, **which)]
+
+    assert [(4, "agent.resumed"), (8, "agent.resumed")] == read(0, 2, without=["agent.paused"])
+    assert [(8, "agent.resumed"), (9, "agent.resumed")] == read(4, 5, without=["agent.paused"])
+    assert [(4, "agent.resumed")] == read(0, 5, without=["agent.paused"], until=7)
+    assert [(6, "agent.paused"), (7, "agent.paused")] == read(5, 5, until=7)
+    assert [] == read(0, 5, without=["agent.paused", "agent.resumed"])
+
+
 # Postgres alone
 
 

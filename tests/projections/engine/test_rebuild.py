@@ -2,9 +2,11 @@
 
 import threading
 from contextlib import contextmanager
+from uuid import uuid4
 
 import psycopg
 import pytest
+from eventsourcing.persistence import StoredEvent
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
@@ -13,7 +15,7 @@ from processes import projector as projectors
 from projections import catalogue
 from projections.board import directory, issues
 from projections.engine import positions
-from projections.firing import run_history
+from projections.firing import deadlines, run_history
 from projections.routines import routines
 from routines import bootstrap
 from tests.projections.story import folded, rows
@@ -97,12 +99,13 @@ def test_a_rebuild_gives_the_same_indexes_and_columns(projected_story, conn):
 
 
 def test_a_rebuild_tells_how_far_it_is(told_story, conn, monkeypatch):
-    monkeypatch.setattr(positions, "REBUILD_BATCH", 50)
+    monkeypatch.setattr(positions, "REBUILD_BATCH", 10)
     head, told = told_story.store.head(), []
 
     positions.rebuild(conn, issues.issues, told_story.store.after, told.append)
 
-    assert told == [*range(50, head, 50), head]
+    folded = [one.position for one in told_story.store.history() if type(one.event) in issues.issues.events]
+    assert told == sorted({*folded[9::10], folded[-1], head})
 
 
 def test_a_rebuild_brings_a_read_model_that_lagged_to_the_head(told_story, conn):
@@ -371,7 +374,7 @@ def test_what_another_process_rebuilds_is_left_to_it(story, conn, settings):
 def test_a_rebuild_says_in_the_status_how_far_it_is_and_nothing_once_it_is_over_or_cut_off(
     story, conn, settings, monkeypatch
 ):
-    monkeypatch.setattr(positions, "REBUILD_BATCH", 50)
+    monkeypatch.setattr(positions, "REBUILD_BATCH", 10)
     head, seen = story.tell().store.head(), []
     story.project_all()
 
@@ -384,7 +387,8 @@ def test_a_rebuild_says_in_the_status_how_far_it_is_and_nothing_once_it_is_over_
     with bootstrap.connect(settings) as own, pytest.raises(Killed):
         positions.rebuild(own, issues.issues, story.store.after, look)
 
-    assert seen == [(50, 50), (100, 100), (150, 150)]
+    assert 3 == len({reached for reached, _ in seen})
+    assert all(0 < reached == shown < head for reached, shown in seen)
     assert standing(conn).rebuilt_to is None
     positions.rebuild(conn, issues.issues, story.store.after)
     assert (standing(conn).rebuilt_to, standing(conn).position) == (None, head)
@@ -454,3 +458,33 @@ def test_a_projector_that_is_told_to_stop_leaves_a_rebuild_half_way(story, conn,
 
     assert standing(conn).is_outdated
     assert standing(conn).rebuilt_to is None
+
+
+def test_a_rebuild_reads_only_what_its_model_may_fold_and_looks_through_the_log_span_by_span(
+    projected_story, conn, monkeypatch
+):
+    monkeypatch.setattr(positions, "REBUILD_SPAN", 50)
+    read, spans = [], []
+
+    def after(position, limit, *, until=None, without=()):
+        spans.append((position, until))
+        batch = projected_story.store.after(position, limit, until=until, without=without)
+        read.extend(batch)
+        return batch
+
+    assert projected_story.store.head() == positions.rebuild(conn, deadlines.deadlines, after)
+
+    wanted = [one for one in projected_story.store.history() if type(one.event) in deadlines.deadlines.events]
+    assert [one.position for one in wanted] == [one.position for one in read]
+    assert len(wanted) < projected_story.store.head() / 2
+    assert all(until - position <= 50 for position, until in spans)
+
+
+def test_a_rebuild_isolates_events_of_names_that_this_version_does_not_know(story, conn):
+    story.store.recorder.insert_events([StoredEvent(uuid4(), 1, "agent.sang", b"{}")])
+
+    positions.rebuild(conn, deadlines.deadlines, story.store.after)
+
+    assert [("deadlines", "agent.sang")] == [
+        (one.read_model, one.name) for one in positions.isolated(conn, 10, "deadlines")
+    ]
