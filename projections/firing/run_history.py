@@ -129,11 +129,9 @@ def run_after(doc: responses.Run | None, recorded: Recorded) -> responses.Run:
 
 
 def _fired(recorded: Recorded, event: RunFired, timestamp: str) -> responses.Run:
-    if recorded.company_id is None:
-        raise ImpossibleHistory(None, recorded.event)
     return responses.Run(
         id=recorded.stream_id,
-        company_id=recorded.company_id,
+        company_id=recorded.known_company_id,
         routine_id=event.routine_id,
         trigger_id=event.trigger_id,
         source=event.source,

@@ -61,7 +61,8 @@ from domain.events import TriggerRescheduled
 from domain.identity import revision_of
 from domain.webhooks.verification import WebhookRequest
 from projections import catalogue
-from projections.delivery import deliveries
+from projections.delivery import pending_deliveries
+from projections.delivery.deliveries import deliveries
 from projections.engine import positions
 from projections.engine.read_model import apply
 from projections.firing import backfills as waiting_backfills
@@ -358,9 +359,9 @@ class Story:
 
     def pending_deliveries(self):
         """What waits to be sent."""
-        while positions.advance(self.conn, [deliveries.deliveries], self.store.after):
+        while positions.advance(self.conn, [deliveries], self.store.after):
             pass
-        return deliveries.due(self.conn, self.now, of_lane=100, limit=100)
+        return pending_deliveries.due(self.conn, self.now, of_lane=100, limit=100)
 
     def settle_letters(self, answers):
         """Every letter that waits is answered as its target answers, well unless told otherwise; gives the letters."""

@@ -14,7 +14,7 @@ from application.use_cases import read_access
 from application.use_cases.board import issues as use_cases
 from domain.errors import NotFound
 from projections import responses
-from projections.board import directory, issues
+from projections.board import goals, issues, projects
 from projections.board.issues import Filters
 from projections.engine.read_model import Connection
 from projections.responses import ResponseBody
@@ -157,8 +157,8 @@ class Issues(Controller):
             return HeartbeatContext(
                 issue=issue,
                 ancestors=issues.ancestors(conn, issue.id, backend.limits.max_page_bytes),
-                project=directory.project(conn, issue.project_id) if issue.project_id else None,
-                goal=directory.goal(conn, issue.goal_id) if issue.goal_id else None,
+                project=projects.one(conn, issue.project_id) if issue.project_id else None,
+                goal=goals.one(conn, issue.goal_id) if issue.goal_id else None,
                 comment_cursor=issues.comment_cursor(conn, issue.id),
             )
 

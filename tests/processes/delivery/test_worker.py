@@ -33,7 +33,8 @@ from domain.values import Callback
 from processes.delivery import worker
 from processes.delivery.outbound import PRIVATE, Client
 from processes.follower import Follower
-from projections.delivery import deliveries
+from projections.delivery import delivery_history, pending_deliveries, receivers
+from projections.delivery.deliveries import deliveries
 from projections.engine import positions
 from routines import bootstrap
 from tests.processes.due import NOON
@@ -86,9 +87,9 @@ class DeliveryFixture:
 
     def shown(self, company=None, **filters):
         with self.system.pool.connection() as conn:
-            while positions.advance(conn, [deliveries.deliveries], self.system.store.after):
+            while positions.advance(conn, [deliveries], self.system.store.after):
                 pass
-            return deliveries.of_company(conn, company or self.company, 100, **filters)
+            return delivery_history.of_company(conn, company or self.company, 100, **filters)
 
 
 @pytest.fixture
@@ -154,7 +155,7 @@ def test_nothing_is_sent_until_read_models_of_another_version_are_rebuilt(world,
         sending()
         wait_for(lambda: [line for line in lines if line["event"] == "read_models_outdated"])
         assert world.outcomes() == []
-        positions.rebuild_outdated(conn, [deliveries.deliveries], world.system.store.after)
+        positions.rebuild_outdated(conn, [deliveries], world.system.store.after)
         wait_for(lambda: world.outcomes() == ["delivery.delivered"])
 
     assert len(receiver.got) == 1
@@ -586,8 +587,8 @@ def test_what_waits_for_one_company_does_not_hide_what_waits_for_another(world):
 
     with world.system.pool.connection() as conn:
         now = world.system.clock()
-        found = deliveries.due(conn, now, of_lane=8, limit=4)
-        rest = deliveries.due(
+        found = pending_deliveries.due(conn, now, of_lane=8, limit=4)
+        rest = pending_deliveries.due(
             conn,
             now,
             of_lane=8,
@@ -610,20 +611,23 @@ def test_callbacks_of_two_companies_to_one_address_do_not_wait_for_each_other(wo
     world.shown()
 
     with world.system.pool.connection() as conn:
-        found = deliveries.due(conn, world.system.clock(), of_lane=8, limit=100)
+        found = pending_deliveries.due(conn, world.system.clock(), of_lane=8, limit=100)
 
     assert len({pending.partition_key for pending in found if pending.company_id != other}) == 1
     assert len({pending.partition_key for pending in found}) == 2
 
 
-def test_callbacks_to_however_many_hosts_have_a_bounded_number_of_lanes():
+def test_callbacks_to_however_many_hosts_have_a_bounded_number_of_partitions():
     company, other = uuid4(), uuid4()
     urls = [f"https://h{number}.example/{number}" for number in range(1_000)]
-    lanes = {deliveries._lane_of(company, Callback(url=url)) for url in urls}
+    partitions = {receivers.callback_partition(company, Callback(url=url)) for url in urls}
 
-    assert 32 < len(lanes) <= deliveries.CALLBACK_LANES
-    assert lanes.isdisjoint({deliveries._lane_of(other, Callback(url=url)) for url in urls})
-    assert len({deliveries._lane_of(company, Callback(url=f"https://h.example/{number}")) for number in range(9)}) == 1
+    assert 32 < len(partitions) <= receivers.CALLBACK_PARTITIONS
+    assert partitions.isdisjoint({receivers.callback_partition(other, Callback(url=url)) for url in urls})
+    assert (
+        len({receivers.callback_partition(company, Callback(url=f"https://h.example/{number}")) for number in range(9)})
+        == 1
+    )
 
 
 def test_no_wait_is_prolonged_when_the_clock_is_set_back():

@@ -11,7 +11,8 @@ from structlog.testing import capture_logs
 from domain.events import RunFired
 from processes import projector as projectors
 from projections import catalogue
-from projections.board import directory, issues
+from projections.board import agents, companies, issues
+from projections.board.directory import directory
 from projections.engine import positions
 from projections.firing import run_history
 from projections.routines import routines
@@ -182,7 +183,7 @@ def test_an_event_that_cannot_be_folded_is_passed_over_by_a_rebuild_on_the_recor
 
 
 def test_a_database_cut_off_during_the_swap_keeps_the_old_rows(projected_story, conn, settings, monkeypatch):
-    before, at = rows(conn, directory.directory), positions.status(conn)
+    before, at = rows(conn, directory), positions.status(conn)
 
     def die(*_):
         raise psycopg.OperationalError("gone")
@@ -191,9 +192,9 @@ def test_a_database_cut_off_during_the_swap_keeps_the_old_rows(projected_story, 
         swap = positions._swap
         patch.setattr(positions, "_swap", lambda *given: (swap(*given), die()))
         with pytest.raises(psycopg.OperationalError):
-            positions.rebuild(own, directory.directory, projected_story.store.after)
+            positions.rebuild(own, directory, projected_story.store.after)
 
-    assert rows(conn, directory.directory) == before
+    assert rows(conn, directory) == before
     assert positions.status(conn) == at
 
 
@@ -210,8 +211,8 @@ def test_readers_and_writers_notice_nothing_of_rebuilds(projected_story, setting
             assert issues.page(own, acme, issues.Filters(limit=5))
             assert issues.comments(own, issue_id, newest_first=True, limit=5)
             assert run_history.recent(own, routine_id, 200)
-            assert len(directory.agents(own, acme)) == 3
-            assert directory.companies_of(own, directory.companies(own)[0].id) == []
+            assert len(agents.of_company(own, acme)) == 3
+            assert companies.of_user(own, companies.all_companies(own)[0].id) == []
 
     def write():
         run_id = projected_story.fire(routine_id)
