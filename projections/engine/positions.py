@@ -9,7 +9,6 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import partial
 from itertools import chain, repeat
 from typing import Any
 from uuid import UUID
@@ -169,7 +168,7 @@ def create(conn: Connection, models: Sequence[ReadModel], read: Read) -> list[st
     """
     Record which read models this version wants, and make their tables in an installation that has no events yet.
 
-    In any other installation, models that are new or have another schema hash are left to `rebuild_outdated`, so that
+    In any other installation, models that are new or have another schema hash are left to `rebuild_if_outdated`, so that
     starting does not wait until the whole log is folded. So are those that a restore has left without a table or an
     index, or beyond the end of an older log. Returns the names of these models.
     """
@@ -288,24 +287,6 @@ def isolate(conn: Connection, model: ReadModel, read: Read, position: int, reaso
 def isolated(conn: Connection, limit: int, name: str | None = None) -> list[Isolated]:
     """Return at most `limit` isolated events of all models, or of the one with this name, newest first."""
     return [Isolated(*row) for row in conn.execute(ISOLATED_OF, {"name": name, "limit": limit})]
-
-
-def rebuild_outdated(
-    conn: Connection,
-    models: Sequence[ReadModel],
-    read: Read,
-    progress: Callable[[str, int], None] = lambda _name, _position: None,
-) -> list[str]:
-    """
-    Rebuild the outdated models, the most urgent first; return the names of those that this call has rebuilt.
-
-    `progress` is called with the name of a model and the position that its rebuild has reached.
-    """
-    return [
-        model.name
-        for model in outdated(conn, models)
-        if rebuild_if_outdated(conn, model, read, partial(progress, model.name))
-    ]
 
 
 def rebuild_if_outdated(conn: Connection, model: ReadModel, read: Read, progress: Callable[[int], None]) -> bool:

@@ -25,6 +25,7 @@ from projections.engine.read_model import ReadModel
 from routines import bootstrap
 from tests.events import ANY_EVENT, nested
 from tests.processes.due import NOON, CompanyFixture
+from tests.rebuilding import rebuild_outdated
 
 NAMES = [model.name for model in catalogue.ALL]
 MANY_LEVELS = 490  # of steps within steps: twice as many of JSON
@@ -127,12 +128,12 @@ def test_what_a_newer_version_wrote_is_taken_in_once_this_version_can_read_it(
     assert (0,) == conn.execute("SELECT count(*) FROM routine").fetchone()
     monkeypatch.undo()
 
-    rebuilt = positions.rebuild_outdated(conn, catalogue.ALL, system.store.after)
+    rebuilt = rebuild_outdated(conn, catalogue.ALL, system.store.after)
 
     assert {"routines", "triggers_due"} <= set(rebuilt)
     assert (3,) == conn.execute("SELECT count(*) FROM routine").fetchone()
     assert [] == positions.isolated(conn, 10)
-    assert [] == positions.rebuild_outdated(conn, catalogue.ALL, system.store.after)
+    assert [] == rebuild_outdated(conn, catalogue.ALL, system.store.after)
 
 
 def sleeping(at_position, seconds):

@@ -29,6 +29,7 @@ from routines.bootstrap import System
 from routines.cli import main
 from routines.settings import Settings
 from tests.conftest import _serving
+from tests.rebuilding import rebuild_outdated
 from tests.upgrades.questions import answers
 from tests.upgrades.structure import structure
 
@@ -94,7 +95,7 @@ def system(old) -> Iterator[System]:
 def rebuilt(old, system) -> None:
     """As the projector leaves the read models."""
     with bootstrap.connect(old.settings) as conn:
-        positions.rebuild_outdated(conn, catalogue.ALL, system.store.after)
+        rebuild_outdated(conn, catalogue.ALL, system.store.after)
         while positions.advance(conn, catalogue.ALL, system.store.after):
             pass
 

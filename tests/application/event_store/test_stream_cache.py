@@ -23,7 +23,7 @@ from application.use_cases import routines, runs
 from application.use_cases.board import agents, companies, issues, keys
 from domain.bounds.limits import Limits
 from domain.errors import Conflict, DomainError, ImpossibleHistory, Unauthenticated
-from domain.events import GoalCreated, RunCompleted, RunFired, TaskCreated, stored_name
+from domain.events import GoalCreated, RunCompleted, RunFired, TaskCreated
 from domain.identity import issue_of_run, slot_of
 from domain.recorded import Recorded
 from domain.routines.slot import COUNT_EVERY
@@ -223,9 +223,9 @@ def test_runs_issues_and_comments_are_not_kept(fixture):
     issue_id = fixture.fire(fixture.here)[0].event.outcome.issue_id
     patch = IssuePatch(description="x" * 10_000, comment="y" * 10_000)
     fixture.here.execute(fixture.caller, issues.update, issue_id, patch, None)
-    cache = fixture.caches[0]
+    cache, log = fixture.caches[0], fixture.here.store.history()
 
-    kept = {stored_name(stream.recorded[0].event).partition(".")[0] for stream in cache.streams() if stream.recorded}
+    kept = {recorded.name.partition(".")[0] for recorded in log if cache.get(recorded.stream_id) is not None}
 
     assert kept == {"key", "user", "name", "company", "member", "agent", "routine", "slot"}
 

@@ -38,6 +38,7 @@ from projections.delivery.deliveries import deliveries
 from projections.engine import positions
 from routines import bootstrap
 from tests.processes.due import NOON
+from tests.rebuilding import rebuild_outdated
 from tests.waiting import wait_for
 from verification.faults.receiver import Receiver, slow
 
@@ -155,7 +156,7 @@ def test_nothing_is_sent_until_read_models_of_another_version_are_rebuilt(world,
         sending()
         wait_for(lambda: [line for line in lines if line["event"] == "read_models_outdated"])
         assert world.outcomes() == []
-        positions.rebuild_outdated(conn, [deliveries], world.system.store.after)
+        rebuild_outdated(conn, [deliveries], world.system.store.after)
         wait_for(lambda: world.outcomes() == ["delivery.delivered"])
 
     assert len(receiver.got) == 1

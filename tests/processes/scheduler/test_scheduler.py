@@ -38,6 +38,7 @@ from projections.firing import triggers_due
 from routines import bootstrap
 from tests import waiting
 from tests.processes.due import NOON, Clock, CompanyFixture
+from tests.rebuilding import rebuild_outdated
 
 MINUTE = timedelta(minutes=1)
 INSTANT = timedelta(microseconds=1)
@@ -748,5 +749,5 @@ def test_a_scheduler_whose_read_models_are_of_another_version_waits_until_they_a
         looping()
         wait_for(lambda: [line for line in lines if line["event"] == "read_models_outdated"])
         assert [] == happened(RunFired)
-        assert ["triggers_due"] == positions.rebuild_outdated(conn, catalogue.ALL, system.store.after)
+        assert ["triggers_due"] == rebuild_outdated(conn, catalogue.ALL, system.store.after)
         wait_for(lambda: len(happened(RunFired)) == 2)

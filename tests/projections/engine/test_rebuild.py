@@ -18,6 +18,7 @@ from projections.firing import run_history
 from projections.routines import routines
 from routines import bootstrap
 from tests.projections.story import folded, rows
+from tests.rebuilding import rebuild_outdated
 from tests.waiting import wait_for
 
 NAMES = [model.name for model in catalogue.ALL]
@@ -249,7 +250,7 @@ def test_a_new_shape_is_not_rebuilt_when_the_system_starts_but_later_by_the_proj
 
     assert standing(conn).is_outdated
     assert rows(conn, issues.issues) == before
-    assert positions.rebuild_outdated(conn, [another], story.store.after) == ["issues"]
+    assert rebuild_outdated(conn, [another], story.store.after) == ["issues"]
     assert not standing(conn).is_outdated
     assert rows(conn, issues.issues) == before
     assert conn.execute("SELECT shape FROM positions WHERE name = 'issues'").fetchone() == (another.schema_hash,)
@@ -304,7 +305,7 @@ def test_old_rows_in_the_same_tables_are_folded_on_until_the_new_ones_are_there(
     assert standing(conn).is_outdated
     assert standing(conn).position == story.store.head()
     assert issues.issue(conn, new).title == "After"
-    assert positions.rebuild_outdated(conn, [newer], story.store.after) == ["issues"]
+    assert rebuild_outdated(conn, [newer], story.store.after) == ["issues"]
     assert standing(conn).position == story.store.head()
 
 
@@ -333,8 +334,8 @@ def test_an_older_version_that_still_runs_moves_its_rows_until_they_are_replaced
     story.issue(story.ids["acme"], "Before the swap")
     assert positions.advance(conn, [issues.issues], story.store.after) > 0
 
-    assert positions.rebuild_outdated(conn, [issues.issues], story.store.after) == []  # it is not the installed one
-    positions.rebuild_outdated(conn, [newer], story.store.after)
+    assert rebuild_outdated(conn, [issues.issues], story.store.after) == []  # it is not the installed one
+    rebuild_outdated(conn, [newer], story.store.after)
     story.issue(story.ids["acme"], "After the swap")
 
     assert positions.advance(conn, [issues.issues], story.store.after) == 0
@@ -349,7 +350,7 @@ def test_what_stands_still_is_rebuilt_first_then_what_processes_act_on(story, co
     positions.create(conn, newer, story.store.after)
     acted_on = {model.name for model in catalogue.ALL if model.polled_by is not None}
 
-    rebuilt = positions.rebuild_outdated(conn, newer, story.store.after)
+    rebuilt = rebuild_outdated(conn, newer, story.store.after)
 
     assert rebuilt[0] == "issues"
     assert set(rebuilt[1 : len(acted_on) + 1]) == acted_on
@@ -363,7 +364,7 @@ def test_what_another_process_rebuilds_is_left_to_it(story, conn, settings):
 
     with bootstrap.connect(settings) as other:
         other.execute("SELECT pg_advisory_lock(hashtext('rebuild issues'))")
-        rebuilt = positions.rebuild_outdated(conn, newer, story.store.after)
+        rebuilt = rebuild_outdated(conn, newer, story.store.after)
 
     assert set(rebuilt) == set(NAMES) - {"issues"}
     assert [one.name for one in positions.status(conn) if one.is_outdated] == ["issues"]
