@@ -42,8 +42,8 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
         arm(system, routines)
         with bootstrap.connect(system.settings) as conn:
             conn.execute(RAW)
-            found = conn.execute("SELECT stream_id FROM log.events WHERE name = 'routine.created'")
-            fresh = itertools.cycle([str(id_) for (id_,) in found])
+            routine_ids = conn.execute("SELECT stream_id FROM log.events WHERE name = 'routine.created'")
+            fresh = itertools.cycle([str(id_) for (id_,) in routine_ids])
         env = {"ROUTINES_KEY_FILE": str(Path(directory) / "secret.keys"), "ROUTINES_WEBHOOK_RATE": "0"}
         with _process(system, env, "projector"), _web(system, env) as url:
             _caught_up(system)

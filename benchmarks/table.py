@@ -22,10 +22,10 @@ def title(text: str) -> None:
 def rows(rates: Rates, unit: str, against: Mapping[str, str] | None = None) -> None:
     """A line each: median, range, and how many times what it is compared with."""
     against = against or {}
-    for name, found in rates.items():
-        line = f"  {name:<46} {number(median(found)):>9} {unit:<9} [{number(min(found))} - {number(max(found))}]"
+    for name, values in rates.items():
+        line = f"  {name:<46} {number(median(values)):>9} {unit:<9} [{number(min(values))} - {number(max(values))}]"
         if (other := against.get(name)) is not None:
-            line += f"   {median(found) / median(rates[other]):.2f} x {other}"
+            line += f"   {median(values) / median(rates[other]):.2f} x {other}"
         print(line)
 
 
@@ -33,8 +33,8 @@ def latencies(took: Mapping[str, Iterable[float]]) -> None:
     """Of all rounds together."""
     for name, seconds in took.items():
         ordered = sorted(seconds)
-        at = [ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1_000 for share in (0.5, 0.99)]
-        print(f"  {name + ', latency':<46} p50 {at[0]:.1f} ms   p99 {at[1]:.1f} ms")
+        percentiles = [ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1_000 for share in (0.5, 0.99)]
+        print(f"  {name + ', latency':<46} p50 {percentiles[0]:.1f} ms   p99 {percentiles[1]:.1f} ms")
 
 
 def number(value: float) -> str:
