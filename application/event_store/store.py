@@ -124,7 +124,7 @@ def from_stored(stored: StoredEvent, *, is_kept: bool = False) -> Recorded:
     )
 
 
-def readable(stored: Notification) -> Recorded:
+def from_stored_or_unreadable(stored: Notification) -> Recorded:
     """Decode a stored event; one that cannot be read is returned as Unreadable."""
     try:
         return from_stored(stored)
@@ -206,7 +206,7 @@ class EventStore:
         An event that cannot be read is returned as Unreadable, so that a reader that follows the log can pass over it.
         """
         rows = self.recorder.select_notifications(position, limit, inclusive_of_start=False)
-        return [readable(stored) for stored in rows]
+        return [from_stored_or_unreadable(stored) for stored in rows]
 
     def history(self, after: int = 0, page: int = 5_000) -> Iterator[Recorded]:
         """Return the whole log after a position, read page by page."""

@@ -22,7 +22,7 @@ from psycopg.sql import SQL, Identifier
 from domain.bounds.limits import BATCH_ROWS
 from domain.events import STORED_NAMES
 from domain.recorded import Recorded, Unreadable
-from projections.engine.read_model import SCHEMA, Connection, ReadModel, TooManyRows, apply, write
+from projections.engine.read_model import SCHEMA, Connection, ReadModel, TooManyRows, fold_and_write, fold_batch
 
 BATCH = 1_000  # the most events of one transaction
 SMALL_BATCH = 50  # events; their rows are few enough to be asked for before it is sure that they are needed
@@ -246,7 +246,7 @@ def _move(conn: Connection, models: Sequence[ReadModel], start: int, batch: Sequ
             for model in group:
                 folds[model.name].request_rows()
         if group:
-            write([folds[model.name] for model in group])
+            fold_and_write([folds[model.name] for model in group])
             _isolate_unreadable(conn, group, batch)
             conn.execute(MOVE, (batch[-1].position, [model.name for model in group]))
         return len(group)
@@ -493,7 +493,7 @@ def _halves(conn: Connection, model: ReadModel, batch: Sequence[Recorded]) -> li
     """Fold a batch; if that fails, fold each half of it, down to single events; return those that fail."""
     try:
         with conn.transaction():
-            apply(conn, [model], batch, REBUILD_ROWS)
+            fold_batch(conn, [model], batch, REBUILD_ROWS)
     except Exception as error:
         if conn.closed or not is_events_fault(error):
             raise

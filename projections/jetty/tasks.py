@@ -118,7 +118,7 @@ _LIKE = Docs(
 )
 
 
-def of(
+def of_collection(
     conn: Connection, company_id: UUID, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
 ) -> Part[Task]:
     """Return the tasks of a collection, oldest first, after a number. Joins the read model `collections`."""

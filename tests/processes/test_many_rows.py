@@ -15,7 +15,7 @@ from processes.scheduler.scheduler import Scheduler
 from projections import catalogue
 from projections.delivery.deliveries import deliveries
 from projections.engine import positions
-from projections.engine.read_model import apply
+from projections.engine.read_model import fold_batch
 from projections.firing import triggers_due
 from routines import bootstrap
 from tests.processes.due import NOON, Clock, CompanyFixture
@@ -60,7 +60,7 @@ def test_an_event_that_makes_more_rows_than_a_batch_may_is_taken_alone(loud, sys
     before, at = waiting(conn), system.store.head()
     loud.routines(1, next_at=NOON)
 
-    apply(conn, [deliveries], system.store.after(at, 1), max_rows=1)
+    fold_batch(conn, [deliveries], system.store.after(at, 1), max_rows=1)
 
     assert LISTENING == waiting(conn) - before
 

@@ -64,7 +64,7 @@ from projections import catalogue
 from projections.delivery import pending_deliveries
 from projections.delivery.deliveries import deliveries
 from projections.engine import positions
-from projections.engine.read_model import apply
+from projections.engine.read_model import fold_batch
 from projections.firing import backfills as waiting_backfills
 from projections.firing import triggers_due
 from web.paperclip.webhook_requests import parse_call
@@ -393,5 +393,5 @@ def folded(conn, model, log, batch):
         conn.execute("SET LOCAL search_path TO apart")
         conn.execute(model.schema)
         for part in [log[start : start + batch] for start in range(0, len(log), batch)]:
-            apply(conn, [model], part)
+            fold_batch(conn, [model], part)
         return rows(conn, model, "apart")

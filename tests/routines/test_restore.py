@@ -317,7 +317,7 @@ def test_what_a_restore_may_lose_is_asked_for_and_put_right(admin_url, loss, tem
     assert 0 == run(admin_url, "init")[0]
 
     assert structure(postgres.url("postgres", template)) == structure(admin_url)
-    bootstrap.check(Settings(database_url=admin_url))
+    bootstrap.check_prepared(Settings(database_url=admin_url))
 
 
 # Not suitable

@@ -18,9 +18,9 @@ from projections.delivery.delivery_history import Delivery, Status
 from projections.delivery.endpoints import EndpointFields
 from projections.engine.read_model import Connection
 from web.http.backend import Backend, Changed
-from web.http.paging import NEXT, Paging, cursor_only, page, paging, place_of, read_page
+from web.http.paging import NEXT, Paging, cursor_only, make_page, paging, place_of, read_page
 from web.http.path_ids import CompanyId, DeliveryId, EndpointId
-from web.http.requests import number
+from web.http.requests import parse_whole_number
 from web.http.routing import delete, get, patch, post
 from web.http.validation import Invalid
 
@@ -224,7 +224,7 @@ def _page(
     backend: Backend, paging: Paging, company_id: UUID, target_id: UUID | None, status: str | None
 ) -> Response[list[Delivery]]:
     status_filter = None if status is None else _status(status)
-    limit = number(paging.limit, "limit", USUAL, 1, MOST)
+    limit = parse_whole_number(paging.limit, "limit", USUAL, 1, MOST)
     list_ = f"{LIST} {target_id or company_id}"
     after = place_of(paging.cursor, list_, tuple[int, UUID])
     with backend.consistent_read(*DELIVERIES) as conn:
@@ -237,7 +237,7 @@ def _page(
             after=after,
             max_bytes=backend.limits.max_page_bytes,
         )
-    return page(paging, list_, part, lambda delivery: (delivery.event_position, delivery.id))
+    return make_page(paging, list_, part, lambda delivery: (delivery.event_position, delivery.id))
 
 
 def _status(text: str) -> Status:

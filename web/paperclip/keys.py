@@ -21,7 +21,7 @@ from projections.responses import ResponseBody, time, time_or_none
 from web.http.backend import Backend
 from web.http.paging import NEXT, Paging, cursor_only, paging, read_page
 from web.http.path_ids import AgentId, BoardKeyId, CompanyId, KeyId
-from web.http.requests import number, uuid_or_none
+from web.http.requests import parse_whole_number, uuid_or_none
 from web.http.routing import delete, get, post
 from web.http.validation import must_be_future
 
@@ -221,7 +221,10 @@ class CompanyKeys(Controller):
         page has 50 of them, or `limit` from 1 to 200. Owners and admins may do this. The board keys of users are not
         among them: what those may do in the company follows from the membership.
         """
-        limit, issuer = number(paging.limit, "limit", USUAL, 1, MOST), uuid_or_none(issued_by, "issuedByUserId")
+        limit, issuer = (
+            parse_whole_number(paging.limit, "limit", USUAL, 1, MOST),
+            uuid_or_none(issued_by, "issuedByUserId"),
+        )
         backend.authorize(caller, use_cases.may_manage, company_id)
         read = partial(keys.of_company, company_id=company_id, limit=limit, issued_by=issuer)
         return read_page(backend, paging, f"keys of {company_id}", MODELS, read, newest_first=True)

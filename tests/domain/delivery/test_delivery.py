@@ -123,7 +123,7 @@ def test_an_endpoint_is_told_what_it_asked_for_and_never_of_deliveries_and_keys(
 @pytest.mark.parametrize("pattern", ["run", "run.nothing", "nothing.*", "delivery.*", "r*", "run.fired ", "*.*", ""])
 def test_events_that_there_are_not_cannot_be_asked_for(pattern):
     with pytest.raises(InvalidField) as refused:
-        endpoint.check(EndpointSettings(url="https://x", events=("run.fired", pattern)))
+        endpoint.check_patterns(EndpointSettings(url="https://x", events=("run.fired", pattern)))
 
     assert refused.value.field == "events.1"
 

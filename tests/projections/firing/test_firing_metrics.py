@@ -14,7 +14,7 @@ from domain.events import RunFired, stored_name
 from domain.recorded import Recorded
 from domain.routines.settlement import GRACE
 from domain.values import Failed
-from projections.engine.read_model import apply
+from projections.engine.read_model import fold_batch
 from projections.firing import firing_metrics
 from projections.firing.firing_metrics import BOUNDS, BOUNDS_S
 from tests.projections.story import DAY, HOUR, MINUTE, START
@@ -169,7 +169,7 @@ def test_whatever_the_batches_the_histogram_says_how_many_were_no_later(conn, la
     log = [fired(one) for one in late]
     with conn.transaction(force_rollback=True):
         for start in range(0, len(log), batch):
-            apply(conn, [firing_metrics.firing_metrics], log[start : start + batch])
+            fold_batch(conn, [firing_metrics.firing_metrics], log[start : start + batch])
         found = firing_metrics.firings(conn)
 
     assert len(late) == found.runs["schedule", "failed", ""]
