@@ -1,4 +1,8 @@
-"""A client's connection: uvicorn's, with deadlines and limits for clients that never finish a request."""
+"""
+A client's connection: uvicorn's, with deadlines and limits for clients that never finish a request.
+
+This is the only module that touches what uvicorn promises nobody; tests/web/http/test_protocol.py has the list.
+"""
 
 import asyncio
 import socket
