@@ -119,7 +119,7 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
     of_jetty = jetty(backend, public_url, checkup, with_routines=jetty_routines)
     both = dispatch_by_api({"paperclip": framework, "jetty": of_jetty})
     refusals: dict[ApiName, RespondError] = {"paperclip": paperclip_error, "jetty": jetty_error}
-    changes = with_preconditions(traffic.watched(both), backend.executor.store.head, refusals)
+    changes = traffic.watched(with_preconditions(both, backend.executor.store.head, refusals))
     guarded = guard(
         add_conditional_reads(changes), backend, LargeBodies([framework, of_jetty]), refusals, webhook_refusals
     )
