@@ -48,7 +48,7 @@ def test_what_is_used_of_uvicorn_is_written_down():
 def own_names(connection):
     """What the class defines: its methods, its constants, and what it assigns itself when it is made."""
     functions = {node.name: node for node in connection.body if isinstance(node, ast.FunctionDef)}
-    constants = {node.targets[0].id for node in connection.body if isinstance(node, ast.Assign)}
+    constants = {ast.unparse(node.targets[0]) for node in connection.body if isinstance(node, ast.Assign)}
     stored = {
         node.attr
         for node in ast.walk(functions["__init__"])
