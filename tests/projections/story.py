@@ -203,7 +203,7 @@ class Story:
         self.ask(triggers.delete, removed)
         self.change(archived, status="archived")
         named = self.routine(acme, scout, "For {{who}}", variables=(VariableDraft(name="who", default_value="all"),))
-        door, nightly = self.webhook(named, label="door"), self.schedule(named, "30 2 * * *")
+        door, nightly = self.webhook(named, label="door"), self.schedule(named, "30 2 * * *", jitter_sec=600)
         self.call(door, {"who": "Zo"})
 
         self.passes(HOUR)

@@ -9,6 +9,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
+from application.request_bodies import TriggerPatch
+from application.use_cases import triggers
 from application.use_cases.board import agents, projects
 from domain.events import RunFired, stored_name
 from domain.recorded import Recorded
@@ -125,6 +127,29 @@ def test_each_missed_occurrence_counts_not_each_range_of_them(story, acme, scout
     tick_at(story, ONE + DAY + 5 * HOUR + 30 * MINUTE)
 
     assert {("skip_missed",): 30, ("catch_up_cap",): 5} == happened(counted(story).missed)
+
+
+def test_a_schedule_with_jitter_is_late_only_from_when_it_came_due(story, acme, scout):
+    plain = story.routine(acme, scout, concurrency_policy="always_enqueue")
+    trigger = story.schedule(plain, jitter_sec=1_800)
+    due_at = next(recorded.event.due_at for recorded in story.store.history() if recorded.stream_id == trigger)
+    assert due_at - ONE > GRACE
+
+    tick_at(story, due_at + timedelta(seconds=3))
+
+    lateness = counted(story).lateness
+    assert (3.0, 1) == (lateness["on_time"].sum_s, lateness["on_time"].up_to[-1])
+    assert 0 == lateness["caught_up"].up_to[-1]
+
+
+def test_a_schedule_whose_jitter_is_taken_away_is_late_from_its_planned_moment(story, acme, scout):
+    trigger = story.schedule(story.routine(acme, scout), jitter_sec=1_800)
+    story.ask(triggers.update, trigger, TriggerPatch(jitter_sec=0))
+
+    tick_at(story, ONE + timedelta(seconds=3))
+
+    assert 3.0 == counted(story).lateness["on_time"].sum_s
+    assert (0,) == story.conn.execute("SELECT count(*) FROM firing_jitter").fetchone()
 
 
 def test_late_on_purpose_is_apart_from_late(story, acme, scout):
