@@ -74,8 +74,8 @@ def test_a_removed_member_is_gone_and_comes_back_as_a_new_one(story, conn):
     story.project_all()
 
     assert [one.user_id for one in member_rows.of_company(conn, acme)] == [FIRST_USER, ben, ann]
-    found = member_rows.one(conn, acme, ann)
-    assert (found.membership_role, found.permissions, found.created_at) == ("viewer", (), time(START + MINUTE))
+    member = member_rows.one(conn, acme, ann)
+    assert (member.membership_role, member.permissions, member.created_at) == ("viewer", (), time(START + MINUTE))
 
 
 def test_members_are_the_same_however_the_log_is_cut(story, conn):
@@ -171,10 +171,10 @@ def test_a_resumed_agent_shows_no_pause(story, conn):
     story.ask(agents.resume, scout)
     story.project_all()
 
-    found = agent_rows.one(conn, scout)
+    agent = agent_rows.one(conn, scout)
 
-    assert (found.status, found.paused_at, found.pause_reason) == ("idle", None, None)
-    assert (found.created_at, found.updated_at) == (time(START), time(START + MINUTE))
+    assert (agent.status, agent.paused_at, agent.pause_reason) == ("idle", None, None)
+    assert (agent.created_at, agent.updated_at) == (time(START), time(START + MINUTE))
 
 
 def test_a_deleted_project_or_goal_is_gone(projected_story, conn):
