@@ -115,14 +115,14 @@ def test_a_key_that_another_process_has_revoked_is_unknown_with_the_next_request
 
 def test_a_run_that_is_found_again_is_shown_as_it_is_now(fixture):
     always = RoutinePatch(concurrency_policy="always_enqueue")
-    asked = RunRequest(idempotency_key="once")
+    request = RunRequest(idempotency_key="once")
     for executor in (fixture.here, fixture.there):
         executor.execute(fixture.caller, routines.update, fixture.routine, always)
     (fired,) = fixture.fire(fixture.here, idempotency_key="once")
     done = IssuePatch(status="done")
     fixture.there.execute(fixture.caller, issues.update, issue_of_run(fired.stream_id), done, None)
 
-    again = fixture.here.execute(fixture.caller, runs.fire_by_hand, fixture.routine, asked).result
+    again = fixture.here.execute(fixture.caller, runs.fire_by_hand, fixture.routine, request).result
 
     assert [RunFired, RunCompleted] == [type(recorded.event) for recorded in again]
 

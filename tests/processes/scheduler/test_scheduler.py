@@ -368,10 +368,12 @@ def test_what_comes_due_in_the_midst_of_a_backlog_has_its_turn_at_once(executor,
 def test_what_is_changed_in_the_midst_of_a_backlog_counts_for_what_is_left(
     company_fixture, hurried, conn, clock, happened
 ):
-    made = company_fixture.routines(100, next_at=NOON)
+    schedules = company_fixture.routines(100, next_at=NOON)
     hurried.tick(conn)
     fired = {run.event.trigger_id for run in happened(RunFired)}
-    company_fixture.record(*[(armed.trigger_id, [TriggerDeleted()]) for armed in made if armed.trigger_id not in fired])
+    company_fixture.record(
+        *[(armed.trigger_id, [TriggerDeleted()]) for armed in schedules if armed.trigger_id not in fired]
+    )
 
     assert 0 == hurried.tick(conn)
     clock.now += schedulers.REFRESH

@@ -34,10 +34,10 @@ def all_rows(conn):
 def failing_on(model, kind, armed):
     """The read model with a fold that raises on this kind of event while `armed` is true."""
 
-    def fold(recorded, rows_of_fold):
+    def fold(recorded, folded_rows):
         if armed and isinstance(recorded.event, kind):
             raise ValueError(recorded)
-        model.fold(recorded, rows_of_fold)
+        model.fold(recorded, folded_rows)
 
     return replace(model, fold=fold)
 
@@ -49,7 +49,9 @@ def test_the_story_has_every_event_that_a_fold_could_meet(telling):
 
 
 def test_every_table_of_every_read_model_is_filled_by_the_story(projected_story, conn):
-    assert [] == [name for tables in all_rows(conn).values() for name, found in tables.items() if not found]
+    assert [] == [
+        name for tables in all_rows(conn).values() for name, rows_of_table in tables.items() if not rows_of_table
+    ]
 
 
 class Noticing:

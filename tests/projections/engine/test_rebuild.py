@@ -170,10 +170,10 @@ def test_a_connection_on_which_a_rebuild_was_killed_still_finds_the_rows(project
 def test_an_event_that_cannot_be_folded_is_passed_over_by_a_rebuild_on_the_record(projected_story, conn):
     runs = [one for one in projected_story.store.history() if isinstance(one.event, RunFired)]
 
-    def fold(recorded, found):
+    def fold(recorded, folded_rows):
         if recorded.position == runs[0].position:
             raise Killed
-        run_history.fold(recorded, found)
+        run_history.fold(recorded, folded_rows)
 
     positions.rebuild(conn, replace(run_history.run_history, fold=fold), projected_story.store.after)
 
@@ -397,9 +397,9 @@ def test_the_projector_rebuilds_what_is_outdated_while_it_moves_everything_else(
     story.tell().project_all()
     is_shown = threading.Event()
 
-    def fold(recorded, found):
+    def fold(recorded, folded_rows):
         assert is_shown.wait(30)
-        issues.issues.fold(recorded, found)
+        issues.issues.fold(recorded, folded_rows)
 
     another = replace(with_index(), fold=fold)
     others = [name for name in NAMES if name != "issues"]

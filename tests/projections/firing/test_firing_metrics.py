@@ -49,15 +49,15 @@ def tick_at(story, now):
 
 
 def test_everything_that_can_happen_is_shown_before_it_does(story):
-    found = counted(story)
+    totals = counted(story)
 
-    assert 4 * 6 == len(found.runs)
-    assert {("skip_missed",), ("catch_up_cap",), ("over_quota",)} == found.missed.keys()
-    assert {("completed",), ("failed",)} == found.ended.keys()
-    assert {("delivered",), ("failed",), ("dead",)} == found.attempts.keys()
-    assert {0} == {*found.runs.values(), *found.missed.values(), *found.ended.values(), *found.attempts.values()}
+    assert 4 * 6 == len(totals.runs)
+    assert {("skip_missed",), ("catch_up_cap",), ("over_quota",)} == totals.missed.keys()
+    assert {("completed",), ("failed",)} == totals.ended.keys()
+    assert {("delivered",), ("failed",), ("dead",)} == totals.attempts.keys()
+    assert {0} == {*totals.runs.values(), *totals.missed.values(), *totals.ended.values(), *totals.attempts.values()}
     assert {timing: (0,) * len(BOUNDS) for timing in ("on_time", "caught_up")} == {
-        timing: late.up_to for timing, late in found.lateness.items()
+        timing: late.up_to for timing, late in totals.lateness.items()
     }
 
 
@@ -195,14 +195,14 @@ def test_whatever_the_batches_the_histogram_says_how_many_were_no_later(conn, la
     with conn.transaction(force_rollback=True):
         for start in range(0, len(log), batch):
             fold_batch(conn, [firing_metrics.firing_metrics], log[start : start + batch])
-        found = firing_metrics.firings(conn)
+        totals = firing_metrics.firings(conn)
 
-    assert len(late) == found.runs["schedule", "failed", ""]
+    assert len(late) == totals.runs["schedule", "failed", ""]
     for timing, ours in {
         "on_time": [one for one in late if one <= GRACE],
         "caught_up": [one for one in late if one > GRACE],
     }.items():
-        said = found.lateness[timing]
+        said = totals.lateness[timing]
         assert [sum(one.total_seconds() <= bound_s for one in ours) for bound_s in BOUNDS_S] == list(said.up_to[:-1])
         assert len(ours) == said.up_to[-1]
         assert pytest.approx(sum(ours, timedelta(0)).total_seconds()) == said.sum_s
@@ -212,8 +212,8 @@ def test_whatever_the_batches_the_histogram_says_how_many_were_no_later(conn, la
 def test_attempts_to_deliver_are_counted_by_what_came_of_them(story):
     story.tell_of_deliveries()
 
-    found = counted(story)
+    totals = counted(story)
 
     log = [stored_name(recorded.event) for recorded in story.store.history()]
-    assert {(came,): log.count(f"delivery.{came}") for came in ("delivered", "failed", "dead")} == found.attempts
-    assert all(found.attempts.values())
+    assert {(came,): log.count(f"delivery.{came}") for came in ("delivered", "failed", "dead")} == totals.attempts
+    assert all(totals.attempts.values())
