@@ -33,7 +33,7 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
         f"Burst, {many:,} schedules due in the same second, each of which has fired {FIRED_BEFORE} times before; "
         "each firing records run, issue and slot: 3 events, flushed"
     )
-    found = [burst(postgres, many) for _ in range(rounds)]
+    bursts = [burst(postgres, many) for _ in range(rounds)]
     for name, unit in (
         ("all are fired after", "s"),
         ("so many in a second", "firings/s"),
@@ -43,7 +43,7 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
         ("scheduler, most memory (RSS)", "MB"),
         ("scheduler, memory when idle", "MB"),
     ):
-        values = [one[name] for one in found]
+        values = [one[name] for one in bursts]
         shown = [
             f"{value:,.2f}" if unit == "s" else number(value) for value in (median(values), min(values), max(values))
         ]
@@ -98,7 +98,7 @@ def _lateness(system: System, due: datetime) -> dict[str, float]:
     """From the moment that was planned to the moment that the event bears."""
     with psycopg.connect(system.settings.database_url) as conn:
         moments = (datetime.fromisoformat(body["at"]) for (body,) in conn.execute(FIRED))
-        late = sorted((at - due).total_seconds() for at in moments)
+        late = sorted((fired_at - due).total_seconds() for fired_at in moments)
     return {"lateness, median": median(late), "lateness, p99": late[int(len(late) * 0.99)]}
 
 

@@ -23,8 +23,8 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
     title("Catching up: one every-minute schedule after a downtime, one look of the scheduler settles it")
     for policy in ("skip_missed", "enqueue_missed_with_cap"):
         for missed in (1_000, 1_000_000):
-            found = [settle(postgres, missed, policy) for _ in range(rounds)]
-            took, peak = median(ms for ms, _ in found), median(kb for _, kb in found)
+            results = [settle(postgres, missed, policy) for _ in range(rounds)]
+            took, peak = median(ms for ms, _ in results), median(kb for _, kb in results)
             name = f"{policy}, {missed:,} missed"
             print(f"  {name:<46} {took:9.1f} ms        {number(peak)} kB allocated at most")
 

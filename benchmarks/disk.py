@@ -117,8 +117,8 @@ def _add(total: Taken, before: Taken, after: Taken) -> None:
 
 
 def _show(name: str, taken: Taken, firings: int) -> None:
-    kept = sum(size for part, size in taken.parts.items() if part != "write-ahead log")
-    rows = {**taken.parts, "kept on disk": kept}
+    kept_bytes = sum(size for part, size in taken.parts.items() if part != "write-ahead log")
+    rows = {**taken.parts, "kept on disk": kept_bytes}
     print(f"  {name}: {taken.events / firings:.1f} events each")
     for part, size in rows.items():
         print(f"    {part:<44} {size / MIB / firings * THOUSAND:>6.2f} MiB")

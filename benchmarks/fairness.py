@@ -34,7 +34,7 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
         for recorded in system.store.history():
             if isinstance(recorded.event, RunFired):
                 late[recorded.company_id == small].append((recorded.at - NOON).total_seconds())
-    for name, found in ((f"the company with {few}", late[True]), (f"the company with {many:,}", late[False])):
-        found.sort()
-        print(f"  {name + ', waits':<46} {median(found):9.2f} s         [{found[0]:.2f} - {found[-1]:.2f}]")
+    for name, waits in ((f"the company with {few}", late[True]), (f"the company with {many:,}", late[False])):
+        waits.sort()
+        print(f"  {name + ', waits':<46} {median(waits):9.2f} s         [{waits[0]:.2f} - {waits[-1]:.2f}]")
     rows({"both together": [(many + few) / max(late[False])]}, "firings/s")

@@ -31,7 +31,7 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
     work["batches of 200, read ahead"] = lambda: _rate(postgres, many, 200, ahead=True)
     rates = in_turns(rounds, work)
     rows(rates, "firings/s", dict.fromkeys(rates, "batches of 50"))
-    rows({f"{name}, events": [3 * rate for rate in found] for name, found in rates.items()}, "events/s")
+    rows({f"{name}, events": [3 * rate for rate in rates_of_runs] for name, rates_of_runs in rates.items()}, "events/s")
 
 
 def _rate(postgres: LocalPostgres, many: int, batch: int, *, ahead: bool = False) -> float:

@@ -36,8 +36,8 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
         for system, rows in places.values():
             _fill(system, rows)
         took = in_turns(3, {name: partial(_look_us, system, looks) for name, (system, _) in places.items()})
-        for name, found in took.items():
-            print(f"  {name:<46} {number(median(found)):>9} us        [{number(min(found))} - {number(max(found))}]")
+        for name, times in took.items():
+            print(f"  {name:<46} {number(median(times)):>9} us        [{number(min(times))} - {number(max(times))}]")
         print(f"  the plan, of {many:,}:")
         print("\n".join(f"    {line}" for line in _plan(large)))
     alone = 10 if quick else 40

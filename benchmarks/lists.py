@@ -97,8 +97,8 @@ def _plans(conn: Connection, companies: dict[int, UUID], histories: dict[int, UU
         f"detail, its {recent} runs": (run_history.RECENT, [_runs(id_, recent) for id_ in histories.values()]),
         f"page of {RUNS} runs": (run_history.RECENT, [_runs(id_, RUNS + 1) for id_ in histories.values()]),
     }
-    for name, (docs, asked) in lines.items():
-        costs = [_cost(conn, docs, values) for values in asked]
+    for name, (docs, values_of_companies) in lines.items():
+        costs = [_cost(conn, docs, values) for values in values_of_companies]
         print(f"  {name:<46} " + "".join(f"{number(cost):>9}" for cost in costs))
 
 

@@ -91,12 +91,12 @@ def _wait(done: Callable[[], bool]) -> None:
 
 def _scheduler(url: str) -> BackgroundScheduler:
     store = SQLAlchemyJobStore(url=url.replace("postgresql://", "postgresql+psycopg://"))
-    found = BackgroundScheduler(
+    scheduler = BackgroundScheduler(
         jobstores={"default": store}, job_defaults={"misfire_grace_time": None, "coalesce": True}, timezone=UTC
     )
-    found.start(paused=True)
+    scheduler.start(paused=True)
     ran.clear()
-    return found
+    return scheduler
 
 
 def _apscheduler_burst(postgres: LocalPostgres, many: int) -> float:
@@ -119,7 +119,7 @@ def _apscheduler_lateness(postgres: LocalPostgres, many: int) -> list[float]:
         scheduler.resume()
         _wait(lambda: len(ran) >= many)
         scheduler.shutdown()
-        return [(at - planned[name]).total_seconds() * 1_000 for name, at in ran]
+        return [(fired_at - planned[name]).total_seconds() * 1_000 for name, fired_at in ran]
 
 
 def _apscheduler_catch_up(postgres: LocalPostgres) -> float:
@@ -194,6 +194,6 @@ async def _procrastinate_lateness(postgres: LocalPostgres, many: int) -> list[fl
                 await app.configure_task("note", schedule_at=moment).defer_async(name=name)
             while len(ran) < many:
                 await asyncio.sleep(0.05)
-            return [(at - planned[name]).total_seconds() * 1_000 for name, at in ran]
+            return [(fired_at - planned[name]).total_seconds() * 1_000 for name, fired_at in ran]
 
         return cast("list[float]", await _working(url, tasks, use))

@@ -51,20 +51,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
     parser.add_argument("parts", nargs="*", help=", ".join(PARTS))
-    asked = parser.parse_args()
-    if asked.parts == ["peers"]:
+    arguments = parser.parse_args()
+    if arguments.parts == ["peers"]:
         import peers  # noqa: PLC0415 what they need is installed for this alone
 
         PARTS["peers"] = peers.run
-    if unknown := set(asked.parts) - PARTS.keys():
+    if unknown := set(arguments.parts) - PARTS.keys():
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     directory = Path(tempfile.mkdtemp(prefix="routines-bench-"))
     postgres = LocalPostgres(directory)
     try:
         postgres.start()
         print(machine(postgres))
-        for name in asked.parts or PARTS:
-            PARTS[name](postgres, quick=asked.quick)
+        for name in arguments.parts or PARTS:
+            PARTS[name](postgres, quick=arguments.quick)
     finally:
         postgres.stop()
         shutil.rmtree((directory / "postgres").resolve())

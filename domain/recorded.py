@@ -5,6 +5,7 @@ from uuid import UUID
 
 import msgspec
 
+from domain.errors import ImpossibleHistory
 from domain.events import NAMES, STORED_NAMES, AnyEvent
 
 
@@ -38,3 +39,10 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     def name(self) -> str:
         """The name under which the log keeps the event."""
         return self.event.name if isinstance(self.event, Unreadable) else NAMES[type(self.event)]
+
+    @property
+    def known_company_id(self) -> UUID:
+        """The company of an event that must belong to one. Raises ImpossibleHistory."""
+        if self.company_id is None:
+            raise ImpossibleHistory(None, self.event)
+        return self.company_id

@@ -9,7 +9,7 @@ from psycopg.sql import SQL
 
 from domain.values import EndpointSettings
 from projections.board import stored_bytes
-from projections.delivery.deliveries import SUBSCRIPTIONS
+from projections.delivery.receivers import SUBSCRIPTIONS
 from projections.engine.read_model import Connection
 from projections.jetty import collections
 

@@ -93,14 +93,14 @@ def prepare(settings: Settings) -> list[str]:
         return positions.create(conn, catalogue.ALL, ready.store.after)
 
 
-def check(settings: Settings) -> None:
+def check_prepared(settings: Settings) -> None:
     """
     Raise CannotMigrate unless the database is as `prepare` leaves it, and psycopg.OperationalError if it is away.
 
     Asks with the rights of the login first: the role of the service may be missing.
     """
     with READING.connect(settings.database_url) as conn:
-        migrations.check(conn)
+        migrations.check_migrated(conn)
     with connect(settings) as conn:
         if not positions.are_recorded(conn, catalogue.ALL):
             raise CannotMigrate(migrations.IN_PART.format(conn.info.dbname))

@@ -33,10 +33,8 @@ from routines.local.data_directory import DATA_DIR, Place
 from routines.local.listening import free_port
 from routines.local.log_rotation import LogBounds
 from routines.local.up import up as supervise
-from routines.settings import KEY_VARIABLE, URL_VARIABLE, BadSetting, Settings, from_env
+from routines.settings import KEY_VARIABLE, URL_VARIABLE, BadSetting, Settings, from_env, optional_from_env
 from routines.worker.cli import worker
-
-OWN_DATABASE = "postgresql://routines@localhost:5432/routines"  # stands for that of `routines up` until it has started
 
 
 @click.group(cls=failures.Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -88,7 +86,7 @@ def up(data_dir: Path, host: str, port: int, *, allow_private_targets: bool) -> 
     """
     database_url, key_file = os.environ.get(URL_VARIABLE), os.environ.get(KEY_VARIABLE) or str(Place(data_dir).keys)
     try:
-        settings = from_env({**os.environ, URL_VARIABLE: database_url or OWN_DATABASE})
+        settings = from_env(os.environ) if database_url else optional_from_env(os.environ)
     except BadSetting as error:
         raise terminal.Trouble(str(error)) from error
     sys.exit(

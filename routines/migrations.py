@@ -131,7 +131,7 @@ def migrate(url: str, migrations: Sequence[Migration] | None = None) -> None:
             raise CannotMigrate("This login may only read: unset default_transaction_read_only for it") from error
 
 
-def check(conn: Connection) -> None:
+def check_migrated(conn: Connection) -> None:
     """
     Raise CannotMigrate unless the database is whole and of this version, as every process needs it.
 

@@ -24,10 +24,9 @@ QUOTED = 60  # characters of a wrong value that its error quotes
 OF_LIBPQ = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE"}
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """The settings. Each field is the variable ROUTINES_<FIELD>, and so is each field of `limits`."""
+class OptionalSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings that have a default: all but the database, which `routines up` may make itself."""
 
-    database_url: Annotated[str, Meta(min_length=1)]
     threads: Annotated[int, Meta(ge=2, le=200)] = 16  # requests that one web process works on at the same time
     connections: Annotated[int, Meta(ge=2, le=200)] = 10  # that one process has to Postgres
     patience_s: Annotated[float, Meta(gt=0, le=60)] = 5.0  # seconds that a read waits for its read models
@@ -47,6 +46,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """The networks of the trusted proxies."""
         return _proxies(self.trusted_proxies)
 
+
+class Settings(OptionalSettings, frozen=True, kw_only=True):
+    """The settings. Each field is the variable ROUTINES_<FIELD>, and so is each field of `limits`."""
+
+    database_url: Annotated[str, Meta(min_length=1)]
+
     def __repr__(self) -> str:
         return "Settings(***)"  # the URL of the database holds a password
 
@@ -65,27 +70,36 @@ class BadSetting(Exception):
 
 def from_env(env: Mapping[str, str]) -> Settings:
     """Return the settings that the environment gives. Raises BadSetting, which names the variable."""
-    if not env.get(URL_VARIABLE):
+    url = env.get(URL_VARIABLE)
+    if not url:
         raise BadSetting(f"{URL_VARIABLE} is not set: which Postgres is it? `routines --help` says how to start")
-    bounds = _values(env, Limits)
-    settings = msgspec.convert({**_values(env, Settings), "limits": bounds}, Settings)
-    try:
-        named = conninfo_to_dict(settings.database_url)
-    except psycopg.ProgrammingError:
-        raise BadSetting(
-            f"{URL_VARIABLE} is not the URL of a Postgres database"
-        ) from None  # its message would quote the password
-    if "@" in str(
-        named.get("host")
-    ):  # the end of an unescaped password, which an error would show as a host that is not found
-        raise BadSetting(f"{URL_VARIABLE} has more than one @: write the one in the password as %40")
-    _refuse_doubt(named, env)
+    optional = optional_from_env(env)
+    _check_url(url, env)
+    return Settings(database_url=url, **msgspec.structs.asdict(optional))
+
+
+def optional_from_env(env: Mapping[str, str]) -> OptionalSettings:
+    """Return the settings but the database, whether the environment names one or not. Raises BadSetting."""
+    settings = OptionalSettings(**_values(env, OptionalSettings), limits=Limits(**_values(env, Limits)))
     if settings.public_url is not None and not _is_base_url(settings.public_url):
         raise BadSetting(  # without the value, which may hold a password
             f"{PREFIX}PUBLIC_URL must be an address like https://routines.example.org or https://example.org/routines"
         )
     _proxies(settings.trusted_proxies)
     return replace(settings, public_url=settings.public_url and settings.public_url.rstrip("/"))
+
+
+def _check_url(url: str, env: Mapping[str, str]) -> None:
+    """Raise BadSetting for a text that is no URL of a Postgres database, or leaves open which one is meant."""
+    try:
+        named = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        text = f"{URL_VARIABLE} is not the URL of a Postgres database"
+        raise BadSetting(text) from None  # the message of psycopg would quote the password
+    if "@" in str(named.get("host")):
+        # The end of an unescaped password, which an error would show as a host that is not found.
+        raise BadSetting(f"{URL_VARIABLE} has more than one @: write the one in the password as %40")
+    _refuse_doubt(named, env)
 
 
 def describe_database(url: str) -> str:

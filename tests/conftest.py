@@ -80,9 +80,9 @@ def _reachable_directory() -> Iterator[Path]:
     """Where the account of Postgres may write: in memory if there is room, for a thousand databases are half a million files."""
     memory = Path("/dev/shm")
     is_roomy = memory.is_dir() and shutil.disk_usage(memory).free > MEMORY_BYTES
-    with tempfile.TemporaryDirectory(prefix="routines-tests-", dir=memory if is_roomy else None) as made:
-        Path(made).chmod(0o711)
-        yield Path(made)
+    with tempfile.TemporaryDirectory(prefix="routines-tests-", dir=memory if is_roomy else None) as directory:
+        Path(directory).chmod(0o711)
+        yield Path(directory)
 
 
 @pytest.fixture(scope="session")
@@ -134,8 +134,8 @@ def store(request: pytest.FixtureRequest) -> EventStore:
     """The same tests over both."""
     if request.param == "memory":
         return EventStore(MemoryRecorder())
-    found: System = request.getfixturevalue("system")
-    return found.store
+    system: System = request.getfixturevalue("system")
+    return system.store
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from eventsourcing.persistence import StoredEvent
 from msgspec.structs import replace
 
 from application.event_store.store import from_stored, to_stored
-from domain.bounds.json_size import depth_of, levels
+from domain.bounds.json_size import depth_of, values_by_level
 from domain.events import (
     FLAT_EVENTS,
     STORED_NAMES,
@@ -199,7 +199,7 @@ def test_an_event_that_counts_as_flat_can_neither_be_deep_nor_hold_many_parts(fi
 
     if type(event) in FLAT_EVENTS:
         assert depth_of(parts) < 8  # the least that `max_event_depth` may be, less its envelope
-        assert not any(isinstance(item, list) for level in levels(parts) for item in level)
+        assert not any(isinstance(item, list) for level in values_by_level(parts) for item in level)
 
 
 def test_events_with_free_json_or_arrays_do_not_count_as_flat():

@@ -8,7 +8,7 @@ from web.apis import ApiName, dispatch_by_api
 from web.http.backend import Backend
 from web.http.errors import error_response as paperclip_error
 from web.http.errors import to_response
-from web.http.etag import conditional
+from web.http.etag import add_conditional_reads
 from web.http.guard import RespondError, guard
 from web.http.idempotency import idempotency_key
 from web.http.known_queries import must_know_query
@@ -24,7 +24,7 @@ from web.jetty.errors import error_response as jetty_error
 from web.monitoring.checkup import Checkup
 from web.monitoring.health import HealthController
 from web.monitoring.metrics import metrics
-from web.monitoring.refusals import recorded
+from web.monitoring.refusals import record_refusals
 from web.monitoring.traffic import Traffic
 from web.openapi.docs import docs_page, openapi
 from web.paperclip.agents import Agents
@@ -119,6 +119,8 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
     of_jetty = jetty(backend, public_url, checkup, with_routines=jetty_routines)
     both = dispatch_by_api({"paperclip": framework, "jetty": of_jetty})
     refusals: dict[ApiName, RespondError] = {"paperclip": paperclip_error, "jetty": jetty_error}
-    changes = with_preconditions(traffic.watched(both), backend.executor.store.head, refusals)
-    guarded = guard(conditional(changes), backend, LargeBodies([framework, of_jetty]), refusals, webhook_refusals)
-    return recorded(by_tenant(guarded, backend), backend, traffic.registry, refusals)
+    changes = traffic.watched(with_preconditions(both, backend.executor.store.head, refusals))
+    guarded = guard(
+        add_conditional_reads(changes), backend, LargeBodies([framework, of_jetty]), refusals, webhook_refusals
+    )
+    return record_refusals(by_tenant(guarded, backend), backend, traffic.registry, refusals)

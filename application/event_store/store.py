@@ -130,7 +130,7 @@ def from_stored(stored: StoredEvent, *, is_kept: bool = False) -> Recorded:
     )
 
 
-def readable(stored: Notification) -> Recorded:
+def from_stored_or_unreadable(stored: Notification) -> Recorded:
     """Decode a stored event; one that cannot be read is returned as Unreadable."""
     try:
         return from_stored(stored)
@@ -211,10 +211,11 @@ class EventStore:
         """
         Return the next events of the log after a position, in order: at most `limit`, fewer when they are large.
 
-        They end with the position `until`, and those whose stored name is in `without` are left out. An event that cannot be read is returned as Unreadable, so that a reader that follows the log can pass over it.
+        They end with the position `until`, and those whose stored name is in `without` are left out. An event that
+        cannot be read is returned as Unreadable, so that a reader that follows the log can pass over it.
         """
         rows = self.recorder.select_notifications(position, limit, until, inclusive_of_start=False, without=without)
-        return [readable(stored) for stored in rows]
+        return [from_stored_or_unreadable(stored) for stored in rows]
 
     def history(self, after: int = 0, page: int = 5_000) -> Iterator[Recorded]:
         """Return the whole log after a position, read page by page."""

@@ -58,10 +58,6 @@ class StreamCache:
         """Return a stream as it was put last, or None when it is not cached."""
         return self._streams.get(stream_id)
 
-    def streams(self) -> list[CachedStream]:
-        """Return all cached streams."""
-        return list(self._streams.values())
-
     def put(self, streams: Iterable[tuple[UUID, CachedStream]]) -> None:
         """
         Cache streams, and forget those that were put first when there are too many.

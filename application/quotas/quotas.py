@@ -64,7 +64,7 @@ class Quotas:
             if charge.may_be_refused:
                 try:
                     self._standing_counts.check(additions)
-                    rates.check(costs, now)
+                    rates.check_rates(costs, now)
                 except (TooMany, OverQuota) as refusal:
                     self.refusals[refusal.quota] += 1
                     raise

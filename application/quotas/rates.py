@@ -106,7 +106,7 @@ class Rates:
         return {rate.name: sum(share >= NEAR for share in rate.used(now).values()) for rate in self.all}
 
 
-def check(costs: Sequence[Cost], now: float) -> None:
+def check_rates(costs: Sequence[Cost], now: float) -> None:
     """Raise OverQuota if one of the buckets is empty."""
     for rate, who, _ in costs:
         if wait_s := rate.wait_s(who, now):

@@ -168,7 +168,7 @@ def _run(
         if occurrences.is_fired(work, current.trigger_id, moment):
             progress = replace(progress, reached=moment, left_out=progress.left_out + 1)
             continue
-        if current.overlap == "one_at_a_time" and slots.attended(work, slots.of(work, current.routine_id)):
+        if current.overlap == "one_at_a_time" and slots.attended(work, slots.read_slot(work, current.routine_id)):
             return replace(progress, waits=True)
         request = runs.scheduled(work, routine, current.routine_id, current.trigger_id, moment)
         runs.record(work, row.company_id, routine, replace(request, backfill_id=row.id))

@@ -103,7 +103,7 @@ def may_see(work: UnitOfWork, principal: Principal, company_id: UUID, endpoint_i
 
 def _check(settings: EndpointSettings) -> None:
     outbound_url.must_be_url(settings.url, "url")
-    endpoint.check(settings)
+    endpoint.check_patterns(settings)
 
 
 def _writable(work: UnitOfWork, principal: Principal, company_id: UUID, endpoint_id: UUID) -> Endpoint:

@@ -111,7 +111,7 @@ def _met(work: UnitOfWork, routine_id: UUID) -> Sequence[LiveWork]:
     """Return the live work that a firing of the routine meets, if its policy looks at it."""
     current = work.get(ROUTINE, routine_id)
     looks = current is not None and current.settings.concurrency_policy != "always_enqueue"
-    return slots.of(work, routine_id).live if looks else ()
+    return slots.read_slot(work, routine_id).live if looks else ()
 
 
 def fail_due(work: UnitOfWork, rows: Sequence[DueTrigger], reason: str) -> int:
@@ -237,7 +237,7 @@ def record(work: UnitOfWork, company_id: UUID, current: Routine, request: Firing
         task_firing.begin(work, company_id, current, request)
         return
     slot_id = slot_of(request.routine_id)
-    guard = slots.of(work, request.routine_id)
+    guard = slots.read_slot(work, request.routine_id)
     outcome = slots.limit_live(
         work, guard, _outcome(work, current, request, guard), is_awaited=request.source != "schedule"
     )

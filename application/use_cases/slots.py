@@ -12,14 +12,14 @@ from domain.routines.slot import Slot
 from domain.values import Failed, LiveWork, Opened, Outcome, Started
 
 
-def of(work: UnitOfWork, routine_id: UUID) -> Slot:
+def read_slot(work: UnitOfWork, routine_id: UUID) -> Slot:
     """Return the slot of a routine; it is empty for one that never had live work."""
     return work.get(SLOT, slot_of(routine_id)) or slot.EMPTY
 
 
 def follow(work: UnitOfWork, routine_id: UUID, live: LiveWork, company_id: UUID, *, is_live: bool) -> None:
     """Record in the slot that the work has begun (again), or is over."""
-    guard = of(work, routine_id)
+    guard = read_slot(work, routine_id)
     events = slot.take(guard, routine_id, live) if is_live else slot.free(guard, routine_id, live.issue_id)
     work.record(slot_of(routine_id), events, company_id)
 

@@ -26,14 +26,14 @@ def begin(work: UnitOfWork, company_id: UUID, routine: Routine, request: FiringR
     """Record the run, its slot and its trajectory; one that cannot be worked on is opened as failed with the reason."""
     if (call := routine.settings.call) is None:
         raise NotFound
-    guard, is_awaited = slots.of(work, request.routine_id), request.source != "schedule"
+    guard, is_awaited = slots.read_slot(work, request.routine_id), request.source != "schedule"
     outcome = slots.limit_live(work, guard, _outcome(work, routine, request), is_awaited=is_awaited)
     work.record(request.run_id, [firing.fired_with(request, routine, outcome)], company_id)
     if isinstance(outcome, Started):
         live = LiveWork(issue_id=outcome.trajectory_id, run_id=request.run_id)
         slots.follow(work, request.routine_id, live, company_id, is_live=True)
         opened, error = _limit_size(work, request, *_opened(work, call, request, company_id))
-        start(work, outcome.trajectory_id, opened, company_id, error)
+        open_trajectory(work, outcome.trajectory_id, opened, company_id, error)
 
 
 def must_be_callable(work: UnitOfWork, call: TaskCall, company_id: UUID) -> None:
@@ -41,7 +41,7 @@ def must_be_callable(work: UnitOfWork, call: TaskCall, company_id: UUID) -> None
     trajectory.must_be_openable(_trajectory(work, call, company_id), work.limits)
 
 
-def start(
+def open_trajectory(
     work: UnitOfWork, trajectory_id: UUID, opened: TrajectoryOpened, company_id: UUID, error: str | None = None
 ) -> None:
     """Open a trajectory; what needs no worker is carried out at once, what has an `error` has failed."""
@@ -98,7 +98,7 @@ def _outcome(work: UnitOfWork, routine: Routine, request: FiringRequest) -> Outc
         return firing.PROJECT_PAUSED
     if isinstance(request.rendered, Failed):
         return outcome  # it opens as failed; live trajectories are not read: they may be the reason why it failed
-    guard = slots.of(work, request.routine_id)
+    guard = slots.read_slot(work, request.routine_id)
     return run.outcome(routine.settings.concurrency_policy, slots.newest(work, routine, guard), outcome)
 
 

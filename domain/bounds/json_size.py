@@ -10,7 +10,7 @@ def size_of(*values: object) -> int:
     return sum(len(msgspec.json.encode(value)) for value in values)
 
 
-def levels(value: object) -> Iterator[list[object]]:
+def values_by_level(value: object) -> Iterator[list[object]]:
     """Yield the value alone, then everything directly in it, then everything in those, down to the last level."""
     level = [value]
     while level:
@@ -20,7 +20,7 @@ def levels(value: object) -> Iterator[list[object]]:
 
 def depth_of(value: object) -> int:
     """Return how many levels of arrays and objects a value has; 0 for a text or a number."""
-    return sum(any(isinstance(item, dict | list) for item in level) for level in levels(value))
+    return sum(any(isinstance(item, dict | list) for item in level) for level in values_by_level(value))
 
 
 def is_within(encoded: bytes, most: int) -> bool:
@@ -35,7 +35,7 @@ def is_within(encoded: bytes, most: int) -> bool:
         value = msgspec.json.decode(encoded)
     except RecursionError:
         return False
-    return all(depth <= most for depth, _ in enumerate(levels(value)))
+    return all(depth <= most for depth, _ in enumerate(values_by_level(value)))
 
 
 def _items(value: object) -> Iterable[object]:

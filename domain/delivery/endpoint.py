@@ -55,7 +55,7 @@ def evolve(endpoint: Endpoint | None, event: EndpointEvent) -> Endpoint:
             raise ImpossibleHistory(endpoint, event)
 
 
-def check(settings: EndpointSettings) -> None:
+def check_patterns(settings: EndpointSettings) -> None:
     """Raise InvalidField if a pattern of the settings matches no kind of event that is sent."""
     for index, pattern in enumerate(settings.events):
         if not PATTERN.fullmatch(pattern) or not any(matches(pattern, name) for name in TOLD):
@@ -74,8 +74,8 @@ def wants(settings: EndpointSettings, name: str) -> bool:
 
 
 def update(endpoint: Endpoint, settings: EndpointSettings) -> list[EndpointEvent]:
-    """Change the settings; nothing is recorded when they are the same. Raise InvalidField as `check` does."""
-    check(settings)
+    """Change the settings; nothing is recorded when they are the same. Raise InvalidField as `check_patterns` does."""
+    check_patterns(settings)
     return [] if settings == endpoint.settings else [EndpointUpdated(settings=settings)]
 
 

@@ -38,7 +38,8 @@ from processes.delivery.payloads import Payload
 from processes.delivery.shares import Shares
 from processes.follower import Follower
 from processes.wakeup import Connection, Wakeup
-from projections.delivery import deliveries
+from projections.delivery import delivery_locks, pending_deliveries
+from projections.delivery.deliveries import deliveries
 from projections.engine import positions
 from projections.engine.positions import Read
 
@@ -70,7 +71,7 @@ class DeliveryWorker:
     def __init__(self, executor: Executor, read: Read, client: Client) -> None:
         self._executor = executor
         self._read = read
-        self._follower = Follower([deliveries.deliveries], read, acts=True)
+        self._follower = Follower([deliveries], read, acts=True)
         self.is_behind = False  # whether the last `send_due` has left events of the log unread
         self._client = client
         self._limits = executor.store.limits
@@ -114,7 +115,7 @@ class DeliveryWorker:
         if self.is_behind:
             return 0.0
         now = self._executor.clock()
-        moments = [deliveries.next_due(conn, now), *list(self._resting.values()), *list(self._slowed.values())]
+        moments = [pending_deliveries.next_due(conn, now), *list(self._resting.values()), *list(self._slowed.values())]
         pauses_s = [max((moment - now).total_seconds(), 0.0) for moment in moments if moment is not None]
         return min([*pauses_s, LISTEN_S])
 
@@ -127,7 +128,7 @@ class DeliveryWorker:
         self, conn: Connection, now: datetime, without: Sequence[UUID], full: Sequence[UUID]
     ) -> list[PendingDelivery]:
         self._follow(conn)
-        return deliveries.due(
+        return pending_deliveries.due(
             conn,
             now,
             of_lane=self._limits.max_receiver_deliveries_at_once,
@@ -184,7 +185,7 @@ class DeliveryWorker:
 
     async def _deliver(self, locks: Connection, pending: PendingDelivery) -> None:
         key = f"delivery {pending.partition_key if pending.ordered else pending.id}"
-        if not await asyncio.to_thread(deliveries.hold, locks, key):
+        if not await asyncio.to_thread(delivery_locks.hold, locks, key):
             self._resting[pending.id] = self._executor.clock() + TAKEN
             return
         try:
@@ -196,7 +197,7 @@ class DeliveryWorker:
             log.exception("cannot_deliver", delivery_id=str(pending.id))
             self._resting[pending.id] = self._executor.clock() + REST
         finally:
-            await asyncio.to_thread(deliveries.release, locks, key)
+            await asyncio.to_thread(delivery_locks.release, locks, key)
 
     async def _attempt(self, pending: PendingDelivery) -> None:
         async with self._composing:

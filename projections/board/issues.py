@@ -128,7 +128,7 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
 
 def _number(recorded: Recorded, rows: Rows) -> NumberingRow:
     """Take the next number of the company. It follows the order of the log, so a rebuild gives the same numbers."""
-    if recorded.company_id is None or (numbering := rows.get(NUMBERING, recorded.company_id)) is None:
+    if (numbering := rows.get(NUMBERING, recorded.known_company_id)) is None:
         raise ImpossibleHistory(None, recorded.event)
     numbering = replace(numbering, last=numbering.last + 1)
     rows.put(NUMBERING, numbering)
@@ -232,12 +232,10 @@ def _author(event: CommentAdded) -> Literal["agent", "user", "system"]:
 
 
 def _comment(recorded: Recorded, event: CommentAdded) -> CommentRow:
-    if recorded.company_id is None:
-        raise ImpossibleHistory(None, recorded.event)
     timestamp = time(recorded.at)
     doc = responses.Comment(
         id=recorded.stream_id,
-        company_id=recorded.company_id,
+        company_id=recorded.known_company_id,
         issue_id=event.issue_id,
         author_agent_id=event.agent_id,
         author_user_id=None if event.user_id is None else str(event.user_id),

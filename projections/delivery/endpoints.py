@@ -8,7 +8,6 @@ import msgspec
 from msgspec.structs import replace
 
 from domain.bounds.limits import DEFAULT
-from domain.errors import ImpossibleHistory
 from domain.events import (
     EndpointCreated,
     EndpointDeleted,
@@ -81,12 +80,10 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
 
 
 def _created(recorded: Recorded, event: EndpointCreated) -> EndpointRow:
-    if recorded.company_id is None:
-        raise ImpossibleHistory(None, recorded.event)
     timestamp = time(recorded.at)
     doc = EndpointFields(
         id=recorded.stream_id,
-        company_id=recorded.company_id,
+        company_id=recorded.known_company_id,
         disabled_reason=None,
         created_at=timestamp,
         updated_at=timestamp,

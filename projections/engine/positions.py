@@ -9,7 +9,6 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import partial
 from itertools import chain, repeat
 from typing import Any, Protocol
 from uuid import UUID
@@ -23,7 +22,7 @@ from psycopg.sql import SQL, Identifier
 from domain.bounds.limits import BATCH_ROWS
 from domain.events import STORED_NAMES
 from domain.recorded import Recorded, Unreadable
-from projections.engine.read_model import SCHEMA, Connection, ReadModel, TooManyRows, apply, write
+from projections.engine.read_model import SCHEMA, Connection, ReadModel, TooManyRows, fold_and_write, fold_batch
 
 BATCH = 1_000  # the most events of one transaction
 SMALL_BATCH = 50  # events; their rows are few enough to be asked for before it is sure that they are needed
@@ -183,7 +182,7 @@ def create(conn: Connection, models: Sequence[ReadModel], read: ReadPart) -> lis
     """
     Record which read models this version wants, and make their tables in an installation that has no events yet.
 
-    In any other installation, models that are new or have another schema hash are left to `rebuild_outdated`, so that
+    In any other installation, models that are new or have another schema hash are left to `rebuild_if_outdated`, so that
     starting does not wait until the whole log is folded. So are those that a restore has left without a table or an
     index, or beyond the end of an older log. Returns the names of these models.
     """
@@ -261,7 +260,7 @@ def _move(conn: Connection, models: Sequence[ReadModel], start: int, batch: Sequ
             for model in group:
                 folds[model.name].request_rows()
         if group:
-            write([folds[model.name] for model in group])
+            fold_and_write([folds[model.name] for model in group])
             _isolate_unreadable(conn, group, batch)
             conn.execute(MOVE, (batch[-1].position, [model.name for model in group]))
         return len(group)
@@ -302,24 +301,6 @@ def isolate(conn: Connection, model: ReadModel, read: Read, position: int, reaso
 def isolated(conn: Connection, limit: int, name: str | None = None) -> list[Isolated]:
     """Return at most `limit` isolated events of all models, or of the one with this name, newest first."""
     return [Isolated(*row) for row in conn.execute(ISOLATED_OF, {"name": name, "limit": limit})]
-
-
-def rebuild_outdated(
-    conn: Connection,
-    models: Sequence[ReadModel],
-    read: ReadPart,
-    progress: Callable[[str, int], None] = lambda _name, _position: None,
-) -> list[str]:
-    """
-    Rebuild the outdated models, the most urgent first; return the names of those that this call has rebuilt.
-
-    `progress` is called with the name of a model and the position that its rebuild has reached.
-    """
-    return [
-        model.name
-        for model in outdated(conn, models)
-        if rebuild_if_outdated(conn, model, read, partial(progress, model.name))
-    ]
 
 
 def rebuild_if_outdated(conn: Connection, model: ReadModel, read: ReadPart, progress: Callable[[int], None]) -> bool:
@@ -546,7 +527,7 @@ def _halves(conn: Connection, model: ReadModel, batch: Sequence[Recorded]) -> li
     """Fold a batch; if that fails, fold each half of it, down to single events; return those that fail."""
     try:
         with conn.transaction():
-            apply(conn, [model], batch, REBUILD_ROWS)
+            fold_batch(conn, [model], batch, REBUILD_ROWS)
     except Exception as error:
         if conn.closed or not is_events_fault(error):
             raise

@@ -292,7 +292,9 @@ def _hash_of(schema: str) -> str:
     return hashlib.sha256(schema.encode()).hexdigest()[:16]
 
 
-def apply(conn: Connection, models: Iterable[ReadModel], batch: Iterable[Recorded], max_rows: int = BATCH_ROWS) -> None:
+def fold_batch(
+    conn: Connection, models: Iterable[ReadModel], batch: Iterable[Recorded], max_rows: int = BATCH_ROWS
+) -> None:
     """
     Fold a batch into the tables of these models that the connection's search path finds.
 
@@ -303,10 +305,10 @@ def apply(conn: Connection, models: Iterable[ReadModel], batch: Iterable[Recorde
         folds = [model.begin(conn, batch, max_rows) for model in models]
         for fold in folds:
             fold.request_rows()
-        write(folds)
+        fold_and_write(folds)
 
 
-def write(folds: Sequence[Fold]) -> None:
+def fold_and_write(folds: Sequence[Fold]) -> None:
     """
     Receive the rows that several folds have asked for, fold and write, in a pipeline: each step for all of them.
 

@@ -7,7 +7,6 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
-from domain.errors import ImpossibleHistory
 from domain.events import (
     BackfillAdvanced,
     BackfillCancelled,
@@ -118,12 +117,10 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
 
 
 def _requested(recorded: Recorded, event: BackfillRequested) -> Backfill:
-    if recorded.company_id is None:
-        raise ImpossibleHistory(None, recorded.event)
     timestamp = time(recorded.at)
     return Backfill(
         id=recorded.stream_id,
-        company_id=recorded.company_id,
+        company_id=recorded.known_company_id,
         routine_id=event.routine_id,
         trigger_id=event.trigger_id,
         status="running",

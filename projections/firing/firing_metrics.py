@@ -7,7 +7,7 @@ They are folded from the log, so a restart loses nothing, and all processes show
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from itertools import accumulate
 from typing import Any, get_args
@@ -23,7 +23,12 @@ from domain.events import (
     RunCompleted,
     RunFailed,
     RunFired,
+    TriggerCreated,
     TriggerMissed,
+    TriggerReplanned,
+    TriggerRescheduled,
+    TriggerRestored,
+    TriggerUpdated,
 )
 from domain.recorded import Recorded
 from domain.routines.settlement import GRACE
@@ -67,26 +72,64 @@ class TallyRow(Row, frozen=True):
     late_us: int  # the sum of their lateness
 
 
+class JitterRow(Row, frozen=True):
+    """The next occurrence of a schedule with jitter, and when it comes due; its id is the trigger's."""
+
+    occurrence: datetime
+    due_at: datetime
+
+
 TALLY = Table("tally", TallyRow)
+JITTER = Table("firing_jitter", JitterRow)
 
 SCHEMA = f"""
 CREATE TABLE tally (
     id uuid PRIMARY KEY, what text NOT NULL, labels text[] NOT NULL, timing text NOT NULL, bound text NOT NULL,
     total bigint NOT NULL, late_us bigint NOT NULL
 ) WITH (fillfactor = 50);  -- with others it is another table: {BOUNDS_S}, {WHATS}
+CREATE TABLE firing_jitter (id uuid PRIMARY KEY, occurrence timestamptz NOT NULL, due_at timestamptz NOT NULL);
 """
+
+Moving = (
+    TriggerCreated | TriggerRestored | TriggerUpdated | TriggerRescheduled | TriggerReplanned | TriggerMissed | RunFired
+)
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
-    """Add an event to the tally of its kind and labels, if it is counted."""
-    if (tally := _tally(recorded)) is not None:
+    """
+    Add an event to the tally of its kind and labels, if it is counted.
+
+    How late a firing is counts from when it came due: its jitter is no delay.
+    """
+    trigger_id = _scheduled_trigger(recorded)
+    if (tally := _tally(recorded, rows.get(JITTER, trigger_id) if trigger_id else None)) is not None:
         rows.put(TALLY, _sum(rows.get(TALLY, tally.id), tally))
+    if trigger_id is not None and isinstance(recorded.event, Moving):
+        _move(rows, trigger_id, recorded.event)
 
 
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
-    """Return the key of the tally that an event adds to; none if it is not counted."""
-    tally = _tally(recorded)
-    return () if tally is None else [(TALLY, tally.id)]
+    """Yield the keys of the rows that `fold` needs: of the tally, that of a firing without jitter."""
+    if (trigger_id := _scheduled_trigger(recorded)) is not None:
+        yield JITTER, trigger_id
+    if (tally := _tally(recorded, None)) is not None:
+        yield TALLY, tally.id
+
+
+def _scheduled_trigger(recorded: Recorded) -> UUID | None:
+    """Return the schedule that an event moves on; None if it moves none."""
+    event = recorded.event
+    if isinstance(event, RunFired):
+        return event.trigger_id if event.is_scheduled else None
+    return recorded.stream_id if isinstance(event, Moving) else None
+
+
+def _move(rows: Rows, trigger_id: UUID, event: Moving) -> None:
+    """Note when the next occurrence comes due; most schedules have no jitter, and so no row."""
+    if event.next_at is not None and event.due_at is not None:
+        rows.put(JITTER, JitterRow(id=trigger_id, occurrence=event.next_at, due_at=event.due_at))
+    elif rows.get(JITTER, trigger_id) is not None:
+        rows.delete(JITTER, trigger_id)
 
 
 def _sum(row: TallyRow | None, increment: TallyRow) -> TallyRow:
@@ -95,11 +138,12 @@ def _sum(row: TallyRow | None, increment: TallyRow) -> TallyRow:
     )
 
 
-def _tally(recorded: Recorded) -> TallyRow | None:
+def _tally(recorded: Recorded, jitter: JitterRow | None) -> TallyRow | None:
     """Return the tally of this one event alone; None for events that are not counted."""
     match recorded.event:
         case RunFired(source=source, outcome=outcome, occurrence=occurrence) as firing:
-            lateness = recorded.at - occurrence if occurrence and firing.is_scheduled else None
+            due_at = jitter.due_at if jitter is not None and jitter.occurrence == occurrence else occurrence
+            lateness = recorded.at - due_at if due_at and firing.is_scheduled else None
             return _row(RUNS, (source, *_outcome(outcome)), late=lateness)
         case RunCompleted():
             return _row(ENDED, ("completed",))
@@ -159,14 +203,12 @@ def _timing(lateness: timedelta) -> tuple[str, str]:
 
 firing_metrics = ReadModel(
     name="firing_metrics",
-    version=1,
-    tables=(TALLY,),
+    version=2,  # 2: lateness counts from when a firing came due, not from its planned moment
+    tables=(TALLY, JITTER),
     schema=SCHEMA,
     fold=fold,
     keys_to_prefetch=keys_to_prefetch,
-    events=frozenset(
-        {RunFired, RunCompleted, RunFailed, TriggerMissed, DeliveryDelivered, DeliveryFailed, DeliveryDead}
-    ),
+    events=frozenset({*get_args(Moving), RunCompleted, RunFailed, DeliveryDelivered, DeliveryFailed, DeliveryDead}),
 )
 
 

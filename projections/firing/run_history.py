@@ -55,7 +55,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     """Fold one event of a run into its row."""
     match recorded.event:
         case RunFired():
-            doc = shown(run_after(None, recorded))
+            doc = with_shortened_payload(run_after(None, recorded))
             rows.put(
                 RUN,
                 RunRow(
@@ -95,7 +95,7 @@ def detail_of(events: Sequence[Recorded]) -> responses.RunDetail:
     return responses.RunDetail(**asdict(run_of(events)), deadline=time_or_none(next(iter(deadlines), None)))
 
 
-def shown(run: responses.Run) -> responses.Run:
+def with_shortened_payload(run: responses.Run) -> responses.Run:
     """Return a run as lists show it: a payload of more than SHOWN_PAYLOAD_BYTES without its largest fields."""
     if run.trigger_payload is None or (size := json_size.size_of(run.trigger_payload)) <= SHOWN_PAYLOAD_BYTES:
         return run
@@ -129,11 +129,9 @@ def run_after(doc: responses.Run | None, recorded: Recorded) -> responses.Run:
 
 
 def _fired(recorded: Recorded, event: RunFired, timestamp: str) -> responses.Run:
-    if recorded.company_id is None:
-        raise ImpossibleHistory(None, recorded.event)
     return responses.Run(
         id=recorded.stream_id,
-        company_id=recorded.company_id,
+        company_id=recorded.known_company_id,
         routine_id=event.routine_id,
         trigger_id=event.trigger_id,
         source=event.source,

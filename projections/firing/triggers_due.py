@@ -11,7 +11,6 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from domain.errors import ImpossibleHistory
 from domain.events import (
     RoutineCreated,
     RoutineRestored,
@@ -123,13 +122,11 @@ def _next(event: Scheduled) -> dict[str, Any]:
 
 
 def _schedule(rows: Rows, recorded: Recorded, event: TriggerCreated | TriggerRestored) -> ScheduleRow:
-    if recorded.company_id is None:
-        raise ImpossibleHistory(None, recorded.event)
     activity = rows.get(ACTIVITY, event.routine_id)
     return ScheduleRow(
         id=recorded.stream_id,
         routine_id=event.routine_id,
-        company_id=recorded.company_id,
+        company_id=recorded.known_company_id,
         trigger_version=recorded.version,
         **_next(event),
         enabled=event.settings.enabled,

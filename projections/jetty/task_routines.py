@@ -10,7 +10,6 @@ from msgspec.structs import replace
 
 from domain.bounds.limits import DEFAULT
 from domain.disclosure import MASK
-from domain.errors import ImpossibleHistory
 from domain.events import RoutineCreated, RoutineRestored, RoutineUpdated, RunFired
 from domain.jetty import cadence, task_call
 from domain.recorded import Recorded
@@ -81,11 +80,9 @@ def fold(recorded: Recorded, rows: Rows) -> None:
 
 
 def _call(recorded: Recorded, call: TaskCall, settings: RoutineSettings) -> CallRow:
-    if recorded.company_id is None:
-        raise ImpossibleHistory(None, recorded.event)
     return CallRow(
         id=recorded.stream_id,
-        company_id=recorded.company_id,
+        company_id=recorded.known_company_id,
         task_id=call.task_id,
         number=recorded.position,
         last_run_at=None,

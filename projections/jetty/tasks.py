@@ -7,7 +7,6 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from domain.bounds.limits import DEFAULT
-from domain.errors import ImpossibleHistory
 from domain.events import TaskCreated, TaskDeleted, TaskUpdated
 from domain.recorded import Recorded
 from domain.values import TaskDetails
@@ -51,8 +50,6 @@ def fold(recorded: Recorded, rows: Rows) -> None:
 
 
 def _task(recorded: Recorded, event: TaskCreated) -> TaskRow:
-    if recorded.company_id is None:
-        raise ImpossibleHistory(None, recorded.event)
     timestamp, details = time(recorded.at), event.details
     doc = TaskFields(
         id=recorded.position,
@@ -65,7 +62,7 @@ def _task(recorded: Recorded, event: TaskCreated) -> TaskRow:
     )
     return TaskRow(
         id=recorded.stream_id,
-        company_id=recorded.company_id,
+        company_id=recorded.known_company_id,
         number=recorded.position,
         name=details.name,
         folded=_folded(details),
@@ -121,7 +118,7 @@ _LIKE = Docs(
 )
 
 
-def of(
+def of_collection(
     conn: Connection, company_id: UUID, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
 ) -> Part[Task]:
     """Return the tasks of a collection, oldest first, after a number. Joins the read model `collections`."""

@@ -118,11 +118,9 @@ def workflow_id(name: str, number: int) -> str:
 
 
 def _opened(recorded: Recorded, event: TrajectoryOpened) -> TrajectoryRow:
-    if recorded.company_id is None:
-        raise ImpossibleHistory(None, recorded.event)
     return TrajectoryRow(
         id=recorded.stream_id,
-        company_id=recorded.company_id,
+        company_id=recorded.known_company_id,
         task_id=event.task_id,
         routine_id=event.routine_id,
         number=recorded.position,

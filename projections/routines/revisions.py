@@ -5,7 +5,6 @@ from typing import Any, get_args
 from uuid import UUID
 
 from domain.bounds.limits import DEFAULT
-from domain.errors import ImpossibleHistory
 from domain.events import (
     RoutineCreated,
     RoutineEvent,
@@ -102,18 +101,16 @@ def summary(event: RoutineEvent) -> str:
 
 
 def _revision(recorded: Recorded, event: RoutineEvent, row: StateRow) -> Revision:
-    if recorded.company_id is None:
-        raise ImpossibleHistory(None, recorded.event)
     restored_number = event.from_revision if isinstance(event, RoutineRestored) else None
     settings = row.state.settings
     return Revision(
         id=revision_of(row.id, recorded.version),
-        company_id=recorded.company_id,
+        company_id=recorded.known_company_id,
         routine_id=row.id,
         revision_number=recorded.version,
         title=settings.title,
         description=settings.description,
-        snapshot=_snapshot(recorded.company_id, row),
+        snapshot=_snapshot(recorded.known_company_id, row),
         change_summary=summary(event),
         restored_from_revision_id=None if restored_number is None else revision_of(row.id, restored_number),
         created_by_agent_id=agent_of(recorded.actor),

@@ -8,7 +8,6 @@ import msgspec
 from msgspec.structs import replace
 
 from domain.bounds.limits import DEFAULT
-from domain.errors import ImpossibleHistory
 from domain.events import (
     RoutineCreated,
     RoutineEvent,
@@ -33,7 +32,7 @@ from domain.identity import revision_of
 from domain.recorded import Recorded
 from domain.values import Coalesced, Failed, Opened, Outcome, RoutineSettings, RoutineStatus, Skipped, Started, Webhook
 from projections import responses
-from projections.board import directory, issues
+from projections.board import agents, issues, projects
 from projections.engine.documents import Docs, Part
 from projections.engine.letter_case import fold_case
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
@@ -172,13 +171,11 @@ def result(outcome: Outcome) -> str:
 
 
 def _routine(recorded: Recorded, event: RoutineCreated) -> RoutineRow:
-    if recorded.company_id is None:
-        raise ImpossibleHistory(None, recorded.event)
     timestamp, by_agent, by_user = time(recorded.at), agent_of(recorded.actor), user_of(recorded.actor)
     doc = responses.Routine(
         **responses.routine_settings(event.settings),
         id=recorded.stream_id,
-        company_id=recorded.company_id,
+        company_id=recorded.known_company_id,
         latest_revision_id=revision_of(recorded.stream_id, recorded.version),
         latest_revision_number=recorded.version,
         created_by_agent_id=by_agent,
@@ -217,13 +214,11 @@ def _revised(row: RoutineRow, recorded: Recorded, settings: RoutineSettings | No
 
 
 def _trigger(recorded: Recorded, event: TriggerCreated | TriggerRestored) -> TriggerRow:
-    if recorded.company_id is None:
-        raise ImpossibleHistory(None, recorded.event)
     timestamp, by_agent, by_user = time(recorded.at), agent_of(recorded.actor), user_of(recorded.actor)
     doc = responses.Trigger(
         **responses.trigger_settings(event.settings),
         id=recorded.stream_id,
-        company_id=recorded.company_id,
+        company_id=recorded.known_company_id,
         routine_id=event.routine_id,
         kind=event.kind,
         **_next(event),
@@ -430,10 +425,10 @@ def detail(conn: Connection, id_: UUID, max_bytes: int = DEFAULT.max_page_bytes)
     """
     if (document := routine(conn, id_)) is None:
         return None
-    assignee = directory.agent(conn, document.assignee_agent_id) if document.assignee_agent_id else None
+    assignee = agents.one(conn, document.assignee_agent_id) if document.assignee_agent_id else None
     return RoutineDetail(
         **_fields(document),
-        project=directory.project(conn, document.project_id) if document.project_id else None,
+        project=projects.one(conn, document.project_id) if document.project_id else None,
         assignee=_assignee(assignee) if assignee else None,
         parent_issue=issues.issue(conn, document.parent_issue_id) if document.parent_issue_id else None,
         triggers=_with_refusals(conn, _TRIGGERS.all(conn, routine_id=id_)),

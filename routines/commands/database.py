@@ -51,7 +51,7 @@ def with_database(*, is_owner: bool = False, is_service: bool = True) -> Callabl
         def run(*arguments: Any, database: str | None, data_dir: Path, **options: Any) -> None:
             settings = _settings(database, data_dir, is_owner=is_owner)
             if is_service:
-                bootstrap.check(settings)
+                bootstrap.check_prepared(settings)
             command(*arguments, settings=settings, **options)
 
         return run

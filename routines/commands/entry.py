@@ -59,7 +59,7 @@ def begin(process: str) -> Settings:
 def _refuse_unprepared(settings: Settings) -> None:
     """Raise Trouble when the database is not ready for this version; one that is away is waited for later."""
     try:
-        bootstrap.check(settings)
+        bootstrap.check_prepared(settings)
     except psycopg.OperationalError as error:
         if isinstance(error, SettingsDropped) or failures.is_refused_login(error):
             raise

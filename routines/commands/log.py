@@ -9,7 +9,7 @@ from eventsourcing.persistence import Notification
 
 from application.audit import log_reader
 from application.audit.log_reader import Row
-from application.event_store.store import readable
+from application.event_store.store import from_stored_or_unreadable
 from domain.recorded import Recorded
 from routines import bootstrap
 from routines.commands import terminal
@@ -49,7 +49,7 @@ def log(after: int, limit: int | None, company: UUID | None, stream: UUID | None
 
 def recorded_of(row: Row) -> Recorded:
     """Return the event of a row; one that this version cannot read is Unreadable."""
-    return readable(Notification(row.stream_id, row.version, row.name, row.body, row.position))
+    return from_stored_or_unreadable(Notification(row.stream_id, row.version, row.name, row.body, row.position))
 
 
 def line(row: Row, recorded: Recorded) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import msgspec
 
 from routines.errors import CannotStart
 from routines.local.accounts import Account
-from routines.local.private_files import Locked, close_to_others, locked, make_own
+from routines.local.private_files import Locked, close_to_others, lock_file, make_own
 
 DATA_DIR = Path(".routines")  # unless another one is named
 LOCK, STATE = "up.lock", "up.json"
@@ -72,7 +72,7 @@ class Place:
         close_to_others(self.directory, LOCK)
         with ExitStack() as resources:
             try:
-                lock = resources.enter_context(locked(self.directory / LOCK, patience_s=0))
+                lock = resources.enter_context(lock_file(self.directory / LOCK, patience_s=0))
             except Locked as error:
                 if error.holder is not None and not error.holder.is_ours:
                     raise

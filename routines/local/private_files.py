@@ -82,7 +82,7 @@ def open_private(path: Path, flags: int) -> int:
 
 
 @contextmanager
-def locked(path: Path, patience_s: float) -> Iterator[int]:
+def lock_file(path: Path, patience_s: float) -> Iterator[int]:
     """
     Lock the file and yield its descriptor. Raises Locked after `patience_s`, at once if another account holds the lock.
 

@@ -40,7 +40,7 @@ from routines.connections import Profile
 from routines.errors import PostgresUnavailable
 from routines.local import accounts
 from routines.local.accounts import Account
-from routines.local.private_files import OTHERS_WRITE, hand_over, locked, make_own, name_of, open_private
+from routines.local.private_files import OTHERS_WRITE, hand_over, lock_file, make_own, name_of, open_private
 from routines.postgres.access import HBA, Login, ident
 from routines.postgres.binaries import readable_binaries
 from routines.roles import AUDITOR, SERVICE
@@ -177,7 +177,7 @@ class LocalPostgres:
             yield runtime / ("routines-" + hashlib.sha256(bytes(self.data)).hexdigest()[:12])
 
     def _one_at_a_time(self) -> contextlib.AbstractContextManager[int]:
-        return locked(self.root / "postgres.lock", LOCK_LIMIT_S)
+        return lock_file(self.root / "postgres.lock", LOCK_LIMIT_S)
 
     def _adopt_or_end(self, account: Account) -> None:
         pid = self._server()

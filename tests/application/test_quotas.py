@@ -71,10 +71,10 @@ def test_a_minutes_quota_may_be_recorded_in_one_go_and_as_much_again_in_each_min
 
 
 def test_the_deliveries_that_an_event_causes_count_as_bytes_of_the_company_but_not_of_the_key():
-    asked = []
+    read_companies = []
 
     def subscriptions(companies):
-        asked.append(set(companies))
+        read_companies.append(set(companies))
         endpoint = EndpointSettings(url="https://a.example", events=("goal.*",))
         return {ACME: [endpoint] * 20} if ACME in companies else {}
 
@@ -86,7 +86,7 @@ def test_the_deliveries_that_an_event_causes_count_as_bytes_of_the_company_but_n
 
     assert "max_company_bytes_per_minute" == refusal(lambda: desk.record(GOAL)).details["quota"]
     desk.record(GOAL, company_id=OTHER)
-    assert [{ACME}, {OTHER}] == asked  # each company's endpoints are read once
+    assert [{ACME}, {OTHER}] == read_companies  # each company's endpoints are read once
 
 
 def test_bytes_count_as_they_are_stored():
@@ -239,17 +239,17 @@ def test_what_was_added_just_now_counts_though_no_read_model_shows_it_yet():
 
 
 def test_a_process_that_begins_knows_whose_work_piles_up():
-    asked = []
+    counted = []
 
     def count_all(quota, least):
-        asked.append((quota, least))
+        counted.append((quota, least))
         return {ACME: 200} if quota == "max_company_open_issues" else {}
 
     limits = Limits(max_company_open_issues=200, max_company_log_bytes=0)
     quotas = Quotas(limits, lambda *_: 200, count_all=count_all)
 
     assert [True, False, True] == [quotas.is_over(ACME), quotas.is_over(OTHER), quotas.is_over(ACME)]
-    assert [("max_company_open_issues", 198), ("max_company_live_trajectories", 9_900)] == asked
+    assert [("max_company_open_issues", 198), ("max_company_live_trajectories", 9_900)] == counted
 
 
 def test_whoever_is_over_a_quota_can_still_stop_things():

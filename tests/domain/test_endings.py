@@ -113,7 +113,7 @@ def test_nobody_goes_round_in_what_ends_a_thing(kind: Any, values: list[Any], la
 
     reached = {value: steps[value] for value in values}
     for _ in values:
-        reached = {value: found.union(*(reached[one] for one in found)) for value, found in reached.items()}
+        reached = {value: others.union(*(reached[one] for one in others)) for value, others in reached.items()}
 
     assert not [value for value in values if value in reached[value]]
     assert last == {value for value in values if not steps[value]}

@@ -56,24 +56,24 @@ class CompanyFixture:
 
     def routines(self, many=1, *, next_at, cron="* * * * *", zone="UTC", triggers=1, **settings):
         """So many routines, each with so many schedules that are next due at `next_at`."""
-        made = [
+        armed_schedules = [
             Armed(uuid4(), routine_id, cron, next_at)
             for routine_id in [uuid4() for _ in range(many)]
             for _ in range(triggers)
         ]
-        self.record(*self._routines(made, settings), *self._triggers(made, zone))
-        return made
+        self.record(*self._routines(armed_schedules, settings), *self._triggers(armed_schedules, zone))
+        return armed_schedules
 
-    def _routines(self, made, settings):
+    def _routines(self, armed_schedules, settings):
         of = RoutineSettings(**{"title": "Check the inbox", "assignee_agent_id": self.agent_id, **settings})
         by_routine = {}
-        for armed in made:
+        for armed in armed_schedules:
             added = RoutineTriggerAdded(trigger_id=armed.trigger_id, kind="schedule")
             by_routine.setdefault(armed.routine_id, [RoutineCreated(settings=of)]).append(added)
         return by_routine.items()
 
-    def _triggers(self, made, zone):
-        for armed in made:
+    def _triggers(self, armed_schedules, zone):
+        for armed in armed_schedules:
             settings = TriggerSettings(cron_expression=armed.cron, timezone=zone)
             event = TriggerCreated(
                 routine_id=armed.routine_id, kind="schedule", settings=settings, next_at=armed.next_at

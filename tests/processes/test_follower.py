@@ -25,6 +25,7 @@ from projections.engine.read_model import ReadModel
 from routines import bootstrap
 from tests.events import ANY_EVENT, nested
 from tests.processes.due import NOON, CompanyFixture
+from tests.rebuilding import rebuild_outdated
 
 NAMES = [model.name for model in catalogue.ALL]
 MANY_LEVELS = 490  # of steps within steps: twice as many of JSON
@@ -127,12 +128,12 @@ def test_what_a_newer_version_wrote_is_taken_in_once_this_version_can_read_it(
     assert (0,) == conn.execute("SELECT count(*) FROM routine").fetchone()
     monkeypatch.undo()
 
-    rebuilt = positions.rebuild_outdated(conn, catalogue.ALL, system.store.after)
+    rebuilt = rebuild_outdated(conn, catalogue.ALL, system.store.after)
 
     assert {"routines", "triggers_due"} <= set(rebuilt)
     assert (3,) == conn.execute("SELECT count(*) FROM routine").fetchone()
     assert [] == positions.isolated(conn, 10)
-    assert [] == positions.rebuild_outdated(conn, catalogue.ALL, system.store.after)
+    assert [] == rebuild_outdated(conn, catalogue.ALL, system.store.after)
 
 
 def sleeping(at_position, seconds):
@@ -171,14 +172,14 @@ def test_of_many_events_the_one_that_breaks_connections_is_found_with_few_of_the
     company_fixture.routines(80, next_at=NOON)
     head = system.store.head()
     conn.execute("INSERT INTO positions (name, shape) VALUES ('breaking', %s)", (SHAPE,))
-    asked = []
+    limits = []
 
     def fold(recorded, rows):
         if recorded.position == 150:
             rows._conn.execute("SELECT pg_terminate_backend(pg_backend_pid())")
 
     def read(position, limit):
-        asked.append(limit)
+        limits.append(limit)
         return system.store.after(position, limit)
 
     model = ReadModel(name="breaking", tables=(), schema="", fold=fold, keys_to_prefetch=lambda _: ())
@@ -196,17 +197,17 @@ def test_of_many_events_the_one_that_breaks_connections_is_found_with_few_of_the
     assert broken <= 4
     assert ["breaking"] == [one.read_model for one in positions.isolated(conn, 10)]
     assert head == positions.wait(conn, ["breaking"], 0)
-    assert max(asked[-3:]) > 8
+    assert max(limits[-3:]) > 8
 
 
 def test_a_database_that_goes_away_between_batches_is_no_reason_to_take_events_one_by_one(
     company_fixture, system, conn
 ):
     company_fixture.routines(20, next_at=NOON)
-    asked = []
+    limits = []
 
     def read(position, limit):
-        asked.append(limit)
+        limits.append(limit)
         return system.store.after(position, limit)
 
     follower = Follower(catalogue.ALL, read)
@@ -217,7 +218,7 @@ def test_a_database_that_goes_away_between_batches_is_no_reason_to_take_events_o
     while follower.step(conn):
         pass
 
-    assert 1 not in asked
+    assert 1 not in limits
 
 
 def test_a_database_that_is_away_is_no_fault_of_an_event(company_fixture, system, conn):
@@ -260,14 +261,14 @@ def test_rows_of_many_bytes_are_written_a_part_at_a_time(company_fixture, system
 def test_after_a_failure_batches_grow_again(company_fixture, system, conn, monkeypatch):
     company_fixture.routines(50, next_at=NOON)
     conn.execute("INSERT INTO positions (name, shape) VALUES ('failing', %s)", (SHAPE,))
-    asked = []
+    limits = []
 
     def fold(recorded, _rows):
         if recorded.position == 10:
             raise RecursionError
 
     def read(position, limit):
-        asked.append(limit)
+        limits.append(limit)
         return system.store.after(position, limit)
 
     model = ReadModel(name="failing", tables=(), schema="", fold=fold, keys_to_prefetch=lambda _: ())
@@ -275,8 +276,8 @@ def test_after_a_failure_batches_grow_again(company_fixture, system, conn, monke
     while follower.step(conn):
         pass
 
-    assert 1 in asked
-    assert max(asked[-3:]) > 8
+    assert 1 in limits
+    assert max(limits[-3:]) > 8
     assert [10] == [event.position for event in positions.isolated(conn, 10)]
 
 

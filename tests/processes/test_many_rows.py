@@ -13,15 +13,14 @@ from domain.values import EndpointSettings
 from processes.projector import Projector
 from processes.scheduler.scheduler import Scheduler
 from projections import catalogue
-from projections.delivery import deliveries
+from projections.delivery.deliveries import deliveries
 from projections.engine import positions
-from projections.engine.read_model import apply
+from projections.engine.read_model import fold_batch
 from projections.firing import triggers_due
 from routines import bootstrap
 from tests.processes.due import NOON, Clock, CompanyFixture
 from tests.waiting import wait_for
 
-MODEL = deliveries.deliveries
 LISTENING = DEFAULT.max_company_endpoints
 ROWS_EACH = 2 * LISTENING  # a letter and a delivery for each endpoint
 
@@ -42,13 +41,13 @@ def waiting(conn):
 
 
 def test_a_batch_ends_before_it_writes_too_many_rows(loud, system, conn):
-    positions.advance(conn, [MODEL], system.store.after)
+    positions.advance(conn, [deliveries], system.store.after)
     before, written = waiting(conn), []
     loud.routines(100, next_at=NOON)
-    told = system.store.head() - positions.reached(conn, [MODEL])
+    told = system.store.head() - positions.reached(conn, [deliveries])
     assert told * ROWS_EACH > 2 * BATCH_ROWS
 
-    while positions.advance(conn, [MODEL], system.store.after):
+    while positions.advance(conn, [deliveries], system.store.after):
         written.append(waiting(conn) - before - sum(written))
 
     assert max(written) * 2 <= BATCH_ROWS
@@ -57,11 +56,11 @@ def test_a_batch_ends_before_it_writes_too_many_rows(loud, system, conn):
 
 
 def test_an_event_that_makes_more_rows_than_a_batch_may_is_taken_alone(loud, system, conn):
-    positions.advance(conn, [MODEL], system.store.after)
+    positions.advance(conn, [deliveries], system.store.after)
     before, at = waiting(conn), system.store.head()
     loud.routines(1, next_at=NOON)
 
-    apply(conn, [MODEL], system.store.after(at, 1), max_rows=1)
+    fold_batch(conn, [deliveries], system.store.after(at, 1), max_rows=1)
 
     assert LISTENING == waiting(conn) - before
 
@@ -69,11 +68,11 @@ def test_an_event_that_makes_more_rows_than_a_batch_may_is_taken_alone(loud, sys
 def test_a_rebuild_takes_events_that_make_many_rows(loud, system, conn, monkeypatch):
     monkeypatch.setattr(positions, "REBUILD_ROWS", 100)
     loud.routines(5, next_at=NOON)
-    while positions.advance(conn, [MODEL], system.store.after):
+    while positions.advance(conn, [deliveries], system.store.after):
         pass
     before = waiting(conn)
 
-    positions.rebuild(conn, MODEL, system.store.after)
+    positions.rebuild(conn, deliveries, system.store.after)
 
     assert before == waiting(conn)
     assert [] == positions.isolated(conn, 10)

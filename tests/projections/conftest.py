@@ -80,9 +80,9 @@ def story(system: System, conn: Connection, tmp_path: Path) -> Story:
 @pytest.fixture
 def told_story(system: System, conn: Connection, telling: Telling) -> Story:
     """The whole story, which may go on."""
-    found = Story(system.store, conn, Vault(system.pool, KeyRing(str(telling.key_file))), telling.caller)
-    found.now, found.ids = telling.now, dict(telling.ids)
-    return found
+    story = Story(system.store, conn, Vault(system.pool, KeyRing(str(telling.key_file))), telling.caller)
+    story.now, story.ids = telling.now, dict(telling.ids)
+    return story
 
 
 @pytest.fixture

@@ -35,11 +35,11 @@ Definition = tuple[str, str]  # module and name
 
 def digests() -> dict[str, dict[str, Any]]:
     """Version and digest of each read model, by name."""
-    found = {}
+    entries = {}
     for module_name, name in _definitions_of_read_models():
         model: ReadModel = getattr(importlib.import_module(module_name), name)
-        found[model.name] = {"version": model.version, "digest": Tree((module_name, name)).digest()}
-    return dict(sorted(found.items()))
+        entries[model.name] = {"version": model.version, "digest": Tree((module_name, name)).digest()}
+    return dict(sorted(entries.items()))
 
 
 def _definitions_of_read_models() -> Iterator[Definition]:
@@ -176,11 +176,11 @@ def _nodes(module: str, name: str) -> Iterable[ast.AST]:
 def _top(module: str) -> dict[str, list[ast.AST]]:
     """The statements at the top of a module, by the names that they define."""
     file = importlib.import_module(module).__file__
-    found: dict[str, list[ast.AST]] = {}
+    statements: dict[str, list[ast.AST]] = {}
     for node in ast.parse(Path(file or "").read_text()).body:
         for name in _defined_by(node):
-            found.setdefault(name, []).append(node)
-    return found
+            statements.setdefault(name, []).append(node)
+    return statements
 
 
 def _defined_by(node: ast.AST) -> Iterator[str]:
@@ -196,8 +196,8 @@ def _defined_by(node: ast.AST) -> Iterator[str]:
 
 
 def kept() -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = json.loads(FILE.read_text())
-    return found
+    entries: dict[str, dict[str, Any]] = json.loads(FILE.read_text())
+    return entries
 
 
 if __name__ == "__main__":

@@ -61,9 +61,10 @@ from domain.events import TriggerRescheduled
 from domain.identity import revision_of
 from domain.webhooks.verification import WebhookRequest
 from projections import catalogue
-from projections.delivery import deliveries
+from projections.delivery import pending_deliveries
+from projections.delivery.deliveries import deliveries
 from projections.engine import positions
-from projections.engine.read_model import apply
+from projections.engine.read_model import fold_batch
 from projections.firing import backfills as waiting_backfills
 from projections.firing import triggers_due
 from web.paperclip.webhook_requests import parse_call
@@ -202,7 +203,7 @@ class Story:
         self.ask(triggers.delete, removed)
         self.change(archived, status="archived")
         named = self.routine(acme, scout, "For {{who}}", variables=(VariableDraft(name="who", default_value="all"),))
-        door, nightly = self.webhook(named, label="door"), self.schedule(named, "30 2 * * *")
+        door, nightly = self.webhook(named, label="door"), self.schedule(named, "30 2 * * *", jitter_sec=600)
         self.call(door, {"who": "Zo"})
 
         self.passes(HOUR)
@@ -291,9 +292,9 @@ class Story:
         while True:
             while positions.advance(self.conn, [waiting_backfills.backfills], self.store.after):
                 pass
-            if not (found := waiting_backfills.waiting(self.conn, limit=10)):
+            if not (waiting := waiting_backfills.waiting(self.conn, limit=10)):
                 return
-            self.executor.attempt(lambda work, found=found: backfills.carry_on(work, found), actor="scheduler")
+            self.executor.attempt(lambda work, waiting=waiting: backfills.carry_on(work, waiting), actor="scheduler")
 
     def tell_of_tasks(self):
         """What Jetty's clients do."""
@@ -342,33 +343,33 @@ class Story:
         postal = self.company("Postal")
         scout = self.agent(postal, heartbeat_url="https://example.com/beat")
         self.ask(agents.rotate_heartbeat_secret, scout, 60)
-        made = self.ask(endpoints.create, postal, EndpointDraft(url="https://example.com/in", events=("issue.*",)))
+        endpoint = self.ask(endpoints.create, postal, EndpointDraft(url="https://example.com/in", events=("issue.*",)))
         gone = self.ask(endpoints.create, postal, EndpointDraft(url="https://example.com/gone", events=("*",)))
-        self.ask(endpoints.update, postal, made.endpoint_id, EndpointPatch(ordered=True))
-        self.ask(endpoints.rotate, postal, made.endpoint_id, 60)
+        self.ask(endpoints.update, postal, endpoint.endpoint_id, EndpointPatch(ordered=True))
+        self.ask(endpoints.rotate, postal, endpoint.endpoint_id, 60)
         self.issue(postal, "Told", assignee_agent_id=scout)
-        self.ask(endpoints.test, postal, made.endpoint_id)
-        answers = {made.endpoint_id: Answer(status=503), gone.endpoint_id: Answer(status=410)}
+        self.ask(endpoints.test, postal, endpoint.endpoint_id)
+        answers = {endpoint.endpoint_id: Answer(status=503), gone.endpoint_id: Answer(status=410)}
         told = self.settle_letters(answers)
         self.ask(endpoints.redeliver, postal, next(pending for pending in told if pending.target_id == scout))
         self.settle_letters({scout: Answer(status=410)})
         self.issue(postal, "More")
         self.ask(endpoints.delete, postal, gone.endpoint_id)
-        self.ids |= {"postal": postal, "endpoint": made.endpoint_id}
+        self.ids |= {"postal": postal, "endpoint": endpoint.endpoint_id}
 
     def pending_deliveries(self):
         """What waits to be sent."""
-        while positions.advance(self.conn, [deliveries.deliveries], self.store.after):
+        while positions.advance(self.conn, [deliveries], self.store.after):
             pass
-        return deliveries.due(self.conn, self.now, of_lane=100, limit=100)
+        return pending_deliveries.due(self.conn, self.now, of_lane=100, limit=100)
 
     def settle_letters(self, answers):
         """Every letter that waits is answered as its target answers, well unless told otherwise; gives the letters."""
-        found = self.pending_deliveries()
-        for pending in found:
+        waiting = self.pending_deliveries()
+        for pending in waiting:
             answer = answers.get(pending.target_id, Answer(status=200))
             self.executor.attempt(lambda work, pending=pending, answer=answer: post.record(work, pending, answer))
-        return found
+        return waiting
 
     def opened(self):
         """The openings of issues, in order."""
@@ -392,5 +393,5 @@ def folded(conn, model, log, batch):
         conn.execute("SET LOCAL search_path TO apart")
         conn.execute(model.schema)
         for part in [log[start : start + batch] for start in range(0, len(log), batch)]:
-            apply(conn, [model], part)
+            fold_batch(conn, [model], part)
         return rows(conn, model, "apart")

@@ -50,8 +50,8 @@ def grow(conn: Connection, routine_id: UUID, runs: int) -> None:
 
 def planned(conn: Connection, explain: str, docs: Docs[Any], **values: object) -> Any:
     query: Composed = SQL(explain) + docs.query
-    found = conn.execute(query, values).fetchone()
-    return found[0][0]["Plan"] if found else None
+    row = conn.execute(query, values).fetchone()
+    return row[0][0]["Plan"] if row else None
 
 
 def nodes(plan: Any) -> Iterator[Any]:

@@ -17,11 +17,11 @@ Then write the new digest down with `make read-model-digests`, and commit {file}
 
 
 def test_a_changed_fold_has_a_new_version_or_a_digest_that_somebody_has_looked_at():
-    kept, found = digests.kept(), digests.digests()
-    changed = [name for name, entry in found.items() if kept.get(name) != entry]
+    kept, entries = digests.kept(), digests.digests()
+    changed = [name for name, entry in entries.items() if kept.get(name) != entry]
 
     assert not changed, WHAT_TO_DO.format(names=", ".join(changed), file=digests.FILE.name)
-    assert kept.keys() == found.keys(), "Write down which read models there are with `make read-model-digests`"
+    assert kept.keys() == entries.keys(), "Write down which read models there are with `make read-model-digests`"
 
 
 def test_every_read_model_has_a_digest():

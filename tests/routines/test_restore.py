@@ -24,6 +24,7 @@ from routines.migrations import known, migrate
 from routines.postgres.cluster import LocalPostgres
 from routines.prerequisites import LEAST_VERSION
 from routines.settings import Settings
+from tests.rebuilding import rebuild_outdated
 from tests.upgrades.structure import structure
 from verification.faults import oracle
 from verification.faults.load import CompanyFixture
@@ -60,7 +61,7 @@ def execute(url, *statements):
 
 def fold(system: System):
     with bootstrap.connect(system.settings) as conn:
-        positions.rebuild_outdated(conn, catalogue.ALL, system.store.after)
+        rebuild_outdated(conn, catalogue.ALL, system.store.after)
         while positions.advance(conn, catalogue.ALL, system.store.after):
             pass
 
@@ -316,7 +317,7 @@ def test_what_a_restore_may_lose_is_asked_for_and_put_right(admin_url, loss, tem
     assert 0 == run(admin_url, "init")[0]
 
     assert structure(postgres.url("postgres", template)) == structure(admin_url)
-    bootstrap.check(Settings(database_url=admin_url))
+    bootstrap.check_prepared(Settings(database_url=admin_url))
 
 
 # Not suitable

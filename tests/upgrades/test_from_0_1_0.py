@@ -29,6 +29,7 @@ from routines.bootstrap import System
 from routines.cli import main
 from routines.settings import Settings
 from tests.conftest import _serving
+from tests.rebuilding import rebuild_outdated
 from tests.upgrades.questions import answers
 from tests.upgrades.structure import structure
 
@@ -73,13 +74,13 @@ def old(postgres, template, tmp_path_factory) -> Iterator[Old]:
     key_file.chmod(0o600)
     with psycopg.connect(postgres.url("postgres", "postgres"), autocommit=True) as admin:
         admin.execute(SQL("CREATE DATABASE {}").format(Identifier(DATABASE)))
-        found = Old(postgres.url("postgres", DATABASE), str(key_file))
-        with psycopg.connect(found.url, autocommit=True) as conn:
+        installation = Old(postgres.url("postgres", DATABASE), str(key_file))
+        with psycopg.connect(installation.url, autocommit=True) as conn:
             conn.execute(gzip.decompress((FILES / "database.sql.gz").read_bytes()))
-        found.outdated = bootstrap.prepare(Settings(database_url=found.url))
-        with psycopg.connect(found.url, autocommit=True) as conn:
+        installation.outdated = bootstrap.prepare(Settings(database_url=installation.url))
+        with psycopg.connect(installation.url, autocommit=True) as conn:
             conn.execute("UPDATE log.rules SET max_clock_difference = NULL")  # the story has a clock of its own
-        yield found
+        yield installation
         admin.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(DATABASE)))
 
 
@@ -94,7 +95,7 @@ def system(old) -> Iterator[System]:
 def rebuilt(old, system) -> None:
     """As the projector leaves the read models."""
     with bootstrap.connect(old.settings) as conn:
-        positions.rebuild_outdated(conn, catalogue.ALL, system.store.after)
+        rebuild_outdated(conn, catalogue.ALL, system.store.after)
         while positions.advance(conn, catalogue.ALL, system.store.after):
             pass
 
@@ -145,10 +146,10 @@ def test_it_answers_as_0_1_0_did(old, system, rebuilt):
         return None if answer.status_code == httpx.codes.NOT_FOUND else answer.raise_for_status().json()
 
     with _serving(system) as url, client_of(url, old) as client:
-        found = answers(get)
+        answers_now = answers(get)
 
-    assert len(found) > 300
-    differing = list(differences(old.answers, found))
+    assert len(answers_now) > 300
+    differing = list(differences(old.answers, answers_now))
     assert [] == [one for one in differing if one[1] != ABSENT]
     assert ADDED == {path for path, *_ in differing}
 

@@ -18,6 +18,12 @@ from tests.api import Api
 Headers = Mapping[str, str] | Sequence[tuple[str, str]]
 
 JSON = {"Content-Type": "application/json"}
+MODES = ["bearer", "hmac_sha256", "github_hmac", "none", "standard_webhooks"]
+SIGNED = [mode for mode in MODES if mode != "none"]
+NOT_ACTIVE = (409, "Routine trigger is not active")
+NOT_FOUND = (404, "Routine trigger not found")
+UNAUTHORIZED = (401, "Unauthorized")
+FORWARDED = ("X-Forwarded-For", "X-Real-IP", "Forwarded")
 CLIENT = httpx.Client(timeout=20)
 
 
@@ -112,3 +118,19 @@ def known(api: Api, trigger: Any, secret: str) -> Hook:
 
 def hex_hmac(secret: str, text: bytes) -> str:
     return hmac.new(secret.encode(), text, hashlib.sha256).hexdigest()
+
+
+def refusal_of(answer: httpx.Response) -> tuple[int, str]:
+    """The status and the error with which a call was refused."""
+    return answer.status_code, answer.json()["error"]
+
+
+def runs_of(api: Api, routine: str) -> list[Any]:
+    """The runs of a routine, newest first."""
+    runs: list[Any] = api.get(f"/routines/{routine}/runs?limit=200")
+    return runs
+
+
+def sending_from(address: str) -> httpx.Client:
+    """A client that calls from one of the addresses of this machine."""
+    return httpx.Client(transport=httpx.HTTPTransport(local_address=address))

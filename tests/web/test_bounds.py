@@ -23,9 +23,8 @@ from application import jetty_request_bodies, request_bodies
 from domain.bounds.limits import DEFAULT, KIB, MIB, Limits
 from tests.api import Api
 from tests.waiting import wait_for
-from tests.web.hooks import Hook, hook
+from tests.web.hooks import FORWARDED, Hook, hook, sending_from
 from tests.web.jetty.conftest import ECHO, Jetty
-from tests.web.paperclip.test_webhooks import FORWARDED, sending_from
 from tests.web.served import further
 from tests.web.test_abuse import all_of, answers, only
 from web.http import json_body

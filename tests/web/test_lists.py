@@ -31,7 +31,7 @@ def company(api: Api) -> str:
 
 def ids(answer: httpx.Response) -> list[str]:
     assert 200 == answer.status_code, answer.text
-    return [found["id"] for found in answer.json()]
+    return [row["id"] for row in answer.json()]
 
 
 def listed(api: Api, company: str, query: str = "") -> list[str]:
@@ -86,44 +86,44 @@ def test_the_pages_together_are_the_list(api: Api, company: str, limit: int):
     for title in "cabdfge":
         api.routine(company, None, title=title)
 
-    found = list(pages(api, f"/companies/{company}/routines?limit={limit}"))
+    answers = list(pages(api, f"/companies/{company}/routines?limit={limit}"))
 
-    assert listed(api, company) == [id_ for answer in found for id_ in ids(answer)]
-    assert {limit} >= {len(ids(answer)) for answer in found[:-1]}
-    assert -(-7 // limit) == len(found)
+    assert listed(api, company) == [id_ for answer in answers for id_ in ids(answer)]
+    assert {limit} >= {len(ids(answer)) for answer in answers[:-1]}
+    assert -(-7 // limit) == len(answers)
 
 
 @pytest.mark.parametrize("limit", [1, 3, 10])
 def test_routines_of_the_same_moment_and_title_are_paged_without_a_gap(api: Api, company: str, limit: int):
     imported(api, company, ["same", "same", "Same", "", "same", 'é\\"%', "same", "zz", "same", "same"])
 
-    found = walked(api, f"/companies/{company}/routines?limit={limit}")
+    routine_ids = walked(api, f"/companies/{company}/routines?limit={limit}")
 
-    assert 10 == len(set(found)) == len(found)
-    assert listed(api, company) == found
+    assert 10 == len(set(routine_ids)) == len(routine_ids)
+    assert listed(api, company) == routine_ids
 
 
 def test_a_cursor_alone_gives_pages_of_a_hundred(api: Api, company: str):
     imported(api, company, [f"{number:03}" for number in range(101)])
 
-    found = [ids(answer) for answer in pages(api, f"/companies/{company}/routines?cursor=")]
+    ids_of_pages = [ids(answer) for answer in pages(api, f"/companies/{company}/routines?cursor=")]
 
-    assert [100, 1] == [len(page) for page in found]
-    assert listed(api, company) == [*found[0], *found[1]]
+    assert [100, 1] == [len(page) for page in ids_of_pages]
+    assert listed(api, company) == [*ids_of_pages[0], *ids_of_pages[1]]
 
 
 def test_a_walk_shows_what_stays_once_and_what_changes_at_most_once(api: Api, company: str):
     routines = [api.routine(company, None, title=f"{number}") for number in range(6)][::-1]
     shown, unseen = routines[0], routines[4]
     walk = pages(api, f"/companies/{company}/routines?limit=2")
-    found = ids(next(walk))
+    routine_ids = ids(next(walk))
 
     api.patch(f"/routines/{shown}", {"title": "shown and changed"})
     api.patch(f"/routines/{unseen}", {"title": "changed before it was shown"})
     new = api.routine(company, None)
-    found += [id_ for answer in walk for id_ in ids(answer)]
+    routine_ids += [id_ for answer in walk for id_ in ids(answer)]
 
-    assert [*routines[:4], routines[5]] == found
+    assert [*routines[:4], routines[5]] == routine_ids
     assert [new, unseen, shown] == listed(api, company, "?limit=3")
 
 
@@ -136,16 +136,16 @@ def test_a_limit_that_is_none_is_refused(api: Api, company: str, limit: str):
 
 def test_routines_are_narrowed_by_status(api: Api, company: str):
     agent, _ = api.agent(company)
-    made = {
+    routine_by_status = {
         status: api.routine(company, agent, title=status, status=status) for status in ("active", "paused", "archived")
     }
 
     def named(query: str) -> set[str]:
-        return {status for status, id_ in made.items() if id_ in listed(api, company, f"?status={query}")}
+        return {status for status, id_ in routine_by_status.items() if id_ in listed(api, company, f"?status={query}")}
 
     assert {"active"} == named("active")
     assert {"active", "archived"} == named("archived,active") == named("active,%20archived,,active")
-    assert set(made) == named("") == named(",") == named("active,paused,archived")
+    assert set(routine_by_status) == named("") == named(",") == named("active,paused,archived")
 
 
 @pytest.mark.parametrize("query", ["status=gone", "status=active,gone", "status=gone,paused"])
@@ -283,11 +283,11 @@ def test_the_pages_of_runs_together_are_the_history(api: Api, routine: str):
 def test_runs_that_come_during_a_walk_are_not_in_it(api: Api, routine: str):
     runs = [fire(api, routine) for _ in range(5)][::-1]
     walk = pages(api, f"/routines/{routine}/runs?limit=2")
-    found = ids(next(walk))
+    run_ids = ids(next(walk))
     fire(api, routine)
-    found += [id_ for answer in walk for id_ in ids(answer)]
+    run_ids += [id_ for answer in walk for id_ in ids(answer)]
 
-    assert runs == found
+    assert runs == run_ids
 
 
 def test_the_first_fifty_runs_lead_to_the_rest(api: Api, routine: str):

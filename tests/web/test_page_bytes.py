@@ -36,8 +36,8 @@ def pages(api: Api, path: str, token: str | None) -> Iterator[httpx.Response]:
         answer = api.request("GET", at, **more)
         assert 200 == answer.status_code, answer.text
         yield answer
-        found = answer.links.get("next")
-        at = None if found is None else urljoin(str(answer.url), found["url"]).removeprefix(f"{api.url}/api")
+        next_link = answer.links.get("next")
+        at = None if next_link is None else urljoin(str(answer.url), next_link["url"]).removeprefix(f"{api.url}/api")
 
 
 class Clients:
@@ -52,8 +52,8 @@ class Clients:
         return str(self.api.post(path, body)["id"])
 
     def issues(self) -> tuple[str, list[str]]:
-        made = [self.issue() for _ in range(MANY)]
-        return f"/companies/{self.company}/issues", made[::-1]
+        ids = [self.issue() for _ in range(MANY)]
+        return f"/companies/{self.company}/issues", ids[::-1]
 
     def issue(self) -> str:
         path = f"/companies/{self.company}/issues"
@@ -61,12 +61,12 @@ class Clients:
 
     def comments(self) -> tuple[str, list[str]]:
         issue = self.issue()
-        made = [self.post(f"/issues/{issue}/comments", body=TEXT) for _ in range(MANY)]
-        return f"/issues/{issue}/comments", made[::-1]
+        ids = [self.post(f"/issues/{issue}/comments", body=TEXT) for _ in range(MANY)]
+        return f"/issues/{issue}/comments", ids[::-1]
 
     def comments_from_the_oldest(self) -> tuple[str, list[str]]:
-        path, made = self.comments()
-        return f"{path}?order=asc", made[::-1]
+        path, ids = self.comments()
+        return f"{path}?order=asc", ids[::-1]
 
     def routine(self) -> str:
         path = f"/companies/{self.company}/routines"
@@ -78,8 +78,8 @@ class Clients:
 
     def runs(self) -> tuple[str, list[str]]:
         routine = self.routine()
-        made = [self.post(f"/routines/{routine}/run", payload={"text": TEXT}) for _ in range(MANY)]
-        return f"/routines/{routine}/runs", made[::-1]
+        ids = [self.post(f"/routines/{routine}/run", payload={"text": TEXT}) for _ in range(MANY)]
+        return f"/routines/{routine}/runs", ids[::-1]
 
     def revisions(self) -> tuple[str, list[str]]:
         routine = self.routine()
@@ -124,13 +124,13 @@ def test_a_page_ends_where_its_bytes_do_and_the_next_goes_on(
 
     answers = list(pages(small_pages, path, None))
 
-    found = [one["id"] for answer in answers for one in answer.json()]
+    ids = [one["id"] for answer in answers for one in answer.json()]
     assert len(answers) > 1
     assert max(len(answer.content) for answer in answers) <= PAGE * 1.1
-    assert len(found) == len(set(found)) >= MANY
+    assert len(ids) == len(set(ids)) >= MANY
     if list_ is Clients.routines:
-        found = sorted(found)
-    assert found == (expected or found)
+        ids = sorted(ids)
+    assert ids == (expected or ids)
 
 
 def test_a_page_that_is_full_is_read_to_its_end_without_cancelling_anything(api: Api, monkeypatch: pytest.MonkeyPatch):
@@ -140,9 +140,9 @@ def test_a_page_that_is_full_is_read_to_its_end_without_cancelling_anything(api:
         api.post(f"/companies/{company}/issues", {"title": str(number)})
     monkeypatch.setattr(psycopg.Connection, "_try_cancel", lambda *_, **__: cancelled.append(True))
 
-    found = list(pages(api, f"/companies/{company}/issues?limit=1", None))
+    answers = list(pages(api, f"/companies/{company}/issues?limit=1", None))
 
-    assert 3 == len(found)
+    assert 3 == len(answers)
     assert [] == cancelled
 
 
@@ -158,31 +158,31 @@ def test_a_row_that_is_larger_than_a_page_has_one_of_its_own(small_pages: Api):
 
 def test_an_inbox_reads_no_descriptions(small_pages: Api):
     crowd = Clients(small_pages)
-    made = [crowd.issue() for _ in range(MANY)]
+    ids = [crowd.issue() for _ in range(MANY)]
 
     (answer,) = pages(small_pages, "/agents/me/inbox-lite", crowd.token)
 
-    assert [one["id"] for one in answer.json()] == made
+    assert [one["id"] for one in answer.json()] == ids
     assert len(answer.content) < PAGE
 
 
 def test_an_inbox_has_pages_too(api: Api, monkeypatch: pytest.MonkeyPatch):
     crowd = Clients(api)
-    made = [crowd.issue() for _ in range(MANY)]
+    ids = [crowd.issue() for _ in range(MANY)]
     monkeypatch.setattr(api.system.store, "limits", replace(limits.DEFAULT, max_page_bytes=KIB))
 
     answers = list(pages(api, "/agents/me/inbox-lite", crowd.token))
 
     assert len(answers) > 1
-    assert [one["id"] for answer in answers for one in answer.json()] == made
+    assert [one["id"] for answer in answers for one in answer.json()] == ids
 
 
 def test_a_detail_shows_the_newest_runs_that_fit(small_pages: Api):
-    path, made = Clients(small_pages).runs()
+    path, ids = Clients(small_pages).runs()
 
     detail = small_pages.get(path.removesuffix("/runs"))
 
-    assert [run["id"] for run in detail["recentRuns"]] == made[: len(detail["recentRuns"])]
+    assert [run["id"] for run in detail["recentRuns"]] == ids[: len(detail["recentRuns"])]
     assert 0 < len(detail["recentRuns"]) < MANY
 
 

@@ -76,21 +76,23 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="a tenth of the size or less")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="for the same choices again")
     parser.add_argument("campaigns", nargs="*", help=", ".join(CAMPAIGNS))
-    asked = parser.parse_args()
-    if unknown := set(asked.campaigns) - CAMPAIGNS.keys():
+    arguments = parser.parse_args()
+    if unknown := set(arguments.campaigns) - CAMPAIGNS.keys():
         parser.error(f"no such campaign: {', '.join(sorted(unknown))}")
-    print(f"seed {asked.seed}", flush=True)
+    print(f"seed {arguments.seed}", flush=True)
     tidy_when_terminated()
     lines, outcomes = [], []
-    for name in asked.campaigns or CAMPAIGNS:
+    for name in arguments.campaigns or CAMPAIGNS:
         began = time.monotonic()
         with open_environment() as environment:
-            found = CAMPAIGNS[name](
-                environment, Size("short" if asked.short else "full"), random.Random(f"{asked.seed} {name}")
+            new_outcomes = CAMPAIGNS[name](
+                environment, Size("short" if arguments.short else "full"), random.Random(f"{arguments.seed} {name}")
             )
         took_s = time.monotonic() - began
-        outcomes += found
-        lines += [row(outcome, asked.seed, took_s if outcome is found[-1] else None) for outcome in found]
+        outcomes += new_outcomes
+        lines += [
+            row(outcome, arguments.seed, took_s if outcome is new_outcomes[-1] else None) for outcome in new_outcomes
+        ]
     print("\n".join(table(lines)))
     for outcome in outcomes:
         for text in [*outcome.notes, *(f"WRONG {broken}" for broken in outcome.broken)]:
@@ -122,8 +124,8 @@ def table(lines: list[list[str]]) -> list[str]:
 
 def commit() -> str:
     argv = ["git", "describe", "--always", "--dirty", "--abbrev=10"]
-    found = subprocess.run(argv, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "unknown"
+    git = subprocess.run(argv, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    return git.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

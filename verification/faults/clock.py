@@ -66,7 +66,7 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
 def find_library() -> Path | None:
     if named := os.environ.get("LIBFAKETIME"):
         return Path(named)
-    return next((found for pattern in LIBRARIES for found in Path("/").glob(pattern[1:])), None)
+    return next((library for pattern in LIBRARIES for library in Path("/").glob(pattern[1:])), None)
 
 
 def _jump(offset: Path, seconds: int) -> None:

@@ -32,13 +32,13 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
                 goal = _head(database) + chance.randint(1, 100)
                 wait_for(partial(_has_reached, database, goal), environment.limit_s)
                 time.sleep(chance.uniform(0, 0.05))
-                seen, is_back = _crash(environment, database)
+                head_before, head_after = _crash(environment, database)
                 began = time.monotonic()
-                if is_back < seen:
-                    broken.append(f"the head was {seen} before a crash and {is_back} after it")
-                wait_for(partial(_has_reached, database, is_back + 1), environment.limit_s)
+                if head_after < head_before:
+                    broken.append(f"the head was {head_before} before a crash and {head_after} after it")
+                wait_for(partial(_has_reached, database, head_after + 1), environment.limit_s)
                 back_s.append(time.monotonic() - began)
-                progress(f"{number + 1} crashes, {seen:,} events, slowest return {max(back_s):.1f} s")
+                progress(f"{number + 1} crashes, {head_before:,} events, slowest return {max(back_s):.1f} s")
         broken += [f"nothing was recorded for {max(back_s):.1f} s after Postgres was back"] * (max(back_s) > BACK_S)
         outcome = finish("crash", f"{crashes} crashes", system, broken)
         outcome.notes.append(f"recorded again after {max(back_s):.1f} s at most")
@@ -54,12 +54,12 @@ def _arm(company_fixture: CompanyFixture) -> bool:
 
 def _crash(environment: Environment, database: Database) -> tuple[int, int]:
     """The head of the log before, and as soon as Postgres is back."""
-    seen = _head(database)
+    head_before = _head(database)
     pid = int((environment.postgres.data / "postmaster.pid").read_text().split()[0])
     os.kill(pid, signal.SIGQUIT)
     wait_for(lambda: not environment.postgres.alive())
     environment.postgres.start()
-    return seen, _head(database)
+    return head_before, _head(database)
 
 
 def _has_reached(database: Database, goal: int) -> bool:

@@ -22,12 +22,12 @@ def meant(expression: str, zone_name: str, after: datetime, until: datetime) -> 
     real_time = any(text.startswith("*") for text in expression.split()[:2])
     zone = ZoneInfo(zone_name)
     minute = after.astimezone(UTC).replace(second=0, microsecond=0)
-    found = []
+    minutes = []
     while minute <= until:
         if minute > after and any(matches(wall) for wall in _walls(minute, zone, real_time=real_time)):
-            found.append(minute)
+            minutes.append(minute)
         minute += MINUTE
-    return tuple(found)
+    return tuple(minutes)
 
 
 def _walls(minute: datetime, zone: ZoneInfo, *, real_time: bool) -> Iterator[datetime]:
@@ -61,11 +61,11 @@ def _matcher(expression: str) -> Callable[[datetime], bool]:
 
 
 def _values(text: str, low: int, high: int) -> set[int]:
-    found: set[int] = set()
+    values: set[int] = set()
     for element in text.split(","):
         base, _, step = element.partition("/")
         first, dash, last = base.partition("-")
         start = low if first == "*" else int(first)
         end = int(last) if dash else high if first == "*" or step else start
-        found.update(range(start, end + 1, int(step or 1)))
-    return found
+        values.update(range(start, end + 1, int(step or 1)))
+    return values

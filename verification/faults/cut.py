@@ -140,9 +140,9 @@ class Works:
 
     def webhook(self) -> Case:
         routine_id, key = self._routine(), str(uuid4())
-        made = self._sure("POST", f"/routines/{routine_id}/triggers", {"kind": "webhook", "signingMode": "bearer"})
-        path = f"/routine-triggers/public/{made['trigger']['publicId']}/fire"
-        bearer = {"Authorization": f"Bearer {made['secretMaterial']['webhookSecret']}", "Idempotency-Key": key}
+        trigger = self._sure("POST", f"/routines/{routine_id}/triggers", {"kind": "webhook", "signingMode": "bearer"})
+        path = f"/routine-triggers/public/{trigger['trigger']['publicId']}/fire"
+        bearer = {"Authorization": f"Bearer {trigger['secretMaterial']['webhookSecret']}", "Idempotency-Key": key}
         return self._request(path, {}, bearer, ((routine_id, key),))
 
     def completion(self) -> Case:
@@ -235,9 +235,9 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
         log = stack.enter_context(database.auditor())
         bench = Bench(proxy, direct, cut_off, log)
         works = Works(direct, token, database.superuser)
-        found = [_all_cuts(bench, kind, getattr(works, kind), size, chance) for kind in BY_TIME]
+        outcomes = [_all_cuts(bench, kind, getattr(works, kind), size, chance) for kind in BY_TIME]
         with _projecting(direct):
-            return found + [_all_cuts(bench, kind, getattr(works, kind), size, chance) for kind in BY_HTTP]
+            return outcomes + [_all_cuts(bench, kind, getattr(works, kind), size, chance) for kind in BY_HTTP]
 
 
 class Bench:

@@ -29,7 +29,7 @@ from routines import bootstrap
 from verification.faults.campaign import Outcome, Progress, Size, noting_standstill
 from verification.faults.environment import Database, Environment, wait_for
 from verification.faults.oracle import Verdict
-from verification.faults.receiver import Got, Receiver
+from verification.faults.receiver import ReceivedRequest, Receiver
 
 TASK = TaskPath(collection="my-org", task="say")
 WORKFLOW: dict[str, object] = {"steps": ["say"], "step_configs": {"say": {"activity": "text_echo", "text": "hello"}}}
@@ -50,7 +50,7 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
     kills, calls = int(size(full=100, short=20, brief=6)), int(size(full=1_000, short=200, brief=60))
     progress, broken, connections = Progress("delivery"), list[str](), itertools.count(1)
 
-    def stumbling(_got: Got, _before: int) -> int | None:
+    def stumbling(_request: ReceivedRequest, _before: int) -> int | None:
         return None if next(connections) % 3 == 0 else 200
 
     with environment.database() as database, database.auditor() as log, Receiver(stumbling) as receiver:
@@ -91,8 +91,8 @@ def start(database: Database) -> subprocess.Popen[bytes]:
         "ROUTINES_KEY_FILE": database.key_file,
         "ROUTINES_ALLOW_PRIVATE_TARGETS": "true",
     }
-    with (database.directory / "delivery.log").open("ab") as said:
-        return subprocess.Popen([sys.executable, "-c", QUICK], env=env, stdout=said, stderr=said)
+    with (database.directory / "delivery.log").open("ab") as output:
+        return subprocess.Popen([sys.executable, "-c", QUICK], env=env, stdout=output, stderr=output)
 
 
 def prepare(executor: Executor, caller: Caller) -> None:
@@ -108,26 +108,26 @@ def call(executor: Executor, caller: Caller, url: str, many: int) -> None:
 
 def judge(receiver: Receiver, log: psycopg.Connection[Any], calls: int) -> Verdict:
     bodies: dict[str, set[bytes]] = {}
-    for got in receiver.got:
-        bodies.setdefault(got.id, set()).add(got.body)
-    arrived = {got.id for got in receiver.good}
-    told = {got.json["trajectory_id"] for got in receiver.good}
+    for request in receiver.got:
+        bodies.setdefault(request.id, set()).add(request.body)
+    arrived = {request.id for request in receiver.good}
+    trajectories = {request.json["trajectory_id"] for request in receiver.good}
     delivered, streams = recorded(log)
     return Verdict(
         occurrences=calls,
         requests=len(receiver.got),
-        lost=calls - len(told),
+        lost=calls - len(trajectories),
         doubled=sum(len(bytes_) > 1 for bytes_ in bodies.values()) + delivered - streams,
-        invented=sum(not is_signed(got) for got in receiver.got) + max(len(arrived) - len(told), 0),
+        invented=sum(not is_signed(request) for request in receiver.got) + max(len(arrived) - len(trajectories), 0),
         half_made=abs(delivered - len(arrived)),
     )
 
 
-def is_signed(got: Got) -> bool:
+def is_signed(request: ReceivedRequest) -> bool:
     """Whether it carries the signature of the contract (Jetty contract 8)."""
-    text = got.headers["x-mise-timestamp"].encode() + b"." + got.body
+    text = request.headers["x-mise-timestamp"].encode() + b"." + request.body
     wanted = hmac.new(SECRET.encode(), text, hashlib.sha256).hexdigest()
-    return hmac.compare_digest(wanted, got.headers["x-mise-signature"])
+    return hmac.compare_digest(wanted, request.headers["x-mise-signature"])
 
 
 def recorded(log: psycopg.Connection[Any]) -> tuple[int, int]:

@@ -51,8 +51,8 @@ class Installation:
 
     @property
     def state(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.directory / "data" / "up.json").read_text())
-        return found
+        state: dict[str, Any] = json.loads((self.directory / "data" / "up.json").read_text())
+        return state
 
     def url(self, user: str) -> str:
         url: str = self.state["database_url"]

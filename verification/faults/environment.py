@@ -123,13 +123,13 @@ class Environment:
         directory.mkdir()
         with self.admin() as admin:
             admin.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
-        found = Database(self.postgres, name, directory, self.env)
-        bootstrap.make_keys(found.key_file)
-        bootstrap.prepare(found.settings(found.url("postgres")))
-        found.trust_clocks("NULL")  # schedules that are late already were made in the past
-        self.prepared(found)
+        database = Database(self.postgres, name, directory, self.env)
+        bootstrap.make_keys(database.key_file)
+        bootstrap.prepare(database.settings(database.url("postgres")))
+        database.trust_clocks("NULL")  # schedules that are late already were made in the past
+        self.prepared(database)
         try:
-            yield found
+            yield database
         finally:
             with self.admin() as admin:
                 admin.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
@@ -141,17 +141,17 @@ class Environment:
 @contextmanager
 def open_environment() -> Iterator[Environment]:
     logging.getLogger("psycopg").setLevel(logging.ERROR)  # connections break all the time
-    made = Environment()
+    environment = Environment()
     try:
-        made.postgres.start()
-        with made.admin() as admin:  # each campaign is an installation of its own
+        environment.postgres.start()
+        with environment.admin() as admin:  # each campaign is an installation of its own
             admin.execute(SQL("CREATE ROLE {} NOLOGIN").format(Identifier(OWNER)))
             admin.execute(SQL("ALTER ROLE {} SET {} = 'on'").format(Identifier(OWNER), SQL(SEVERAL)))
-        yield made
+        yield environment
     finally:
-        made.postgres.stop()
-        shutil.rmtree((made.directory / "postgres").resolve())
-        shutil.rmtree(made.directory)
+        environment.postgres.stop()
+        shutil.rmtree((environment.directory / "postgres").resolve())
+        shutil.rmtree(environment.directory)
 
 
 def tidy_when_terminated() -> None:
@@ -161,11 +161,11 @@ def tidy_when_terminated() -> None:
 def wait_for(condition: Callable[[], T], limit_s: float = LIMIT_S) -> T:
     """What the condition gives as soon as it is true. Raises TimeoutError."""
     end = time.monotonic() + limit_s
-    while not (found := condition()):
+    while not (value := condition()):
         if time.monotonic() > end:
             raise TimeoutError(f"not within {limit_s:g} s")
         time.sleep(LOOK_S)
-    return found
+    return value
 
 
 def settle(database: Database, limit_s: float = LIMIT_S, passed_over: list[str] | None = None) -> datetime:

@@ -61,28 +61,28 @@ class CompanyFixture:
         schedules: list[Schedule] = [({}, TriggerSettings(run_at=moment, timezone="UTC"), moment) for moment in moments]
         return self.arm(self.system.clock(), schedules)
 
-    def arm(self, at: datetime, schedules: list[Schedule]) -> list[UUID]:
+    def arm(self, moment: datetime, schedules: list[Schedule]) -> list[UUID]:
         """The ids of triggers with these settings of routine and trigger and this first moment, made at a time."""
         batch: list[tuple[UUID, list[AnyEvent]]] = []
         ids = []
         for settings, trigger, next_at in schedules:
             routine_id, trigger_id = uuid4(), uuid4()
-            of = RoutineSettings(title="Check the inbox", assignee_agent_id=self.agent_id, **settings)  # type: ignore[arg-type]
+            routine_settings = RoutineSettings(title="Check the inbox", assignee_agent_id=self.agent_id, **settings)  # type: ignore[arg-type]
             added = RoutineTriggerAdded(trigger_id=trigger_id, kind="schedule")
             created = TriggerCreated(routine_id=routine_id, kind="schedule", settings=trigger, next_at=next_at)
-            batch += [(routine_id, [RoutineCreated(settings=of), added]), (trigger_id, [created])]
+            batch += [(routine_id, [RoutineCreated(settings=routine_settings), added]), (trigger_id, [created])]
             ids.append(trigger_id)
         for start in range(0, len(batch), 2 * AT_ONCE):
-            self._record(at, batch[start : start + 2 * AT_ONCE])
+            self._record(moment, batch[start : start + 2 * AT_ONCE])
         return ids
 
-    def _record(self, at: datetime, batch: list[tuple[UUID, list[AnyEvent]]]) -> None:
+    def _record(self, moment: datetime, batch: list[tuple[UUID, list[AnyEvent]]]) -> None:
         def decide(work: UnitOfWork) -> None:
             work.load(stream_id for stream_id, _ in batch)
             for stream_id, events in batch:
                 work.record(stream_id, events, self.company_id)
 
-        Executor(self.system.store, lambda: at).attempt(decide)
+        Executor(self.system.store, lambda: moment).attempt(decide)
 
 
 class Client(threading.Thread):
@@ -101,9 +101,9 @@ class Client(threading.Thread):
     def run(self) -> None:
         with httpx.Client(base_url=self._url, headers=self._headers, timeout=15) as self._http:
             body = {"title": "By hand", "assigneeAgentId": str(self._agent_id), "concurrencyPolicy": "always_enqueue"}
-            made = self._until_answered("POST", f"/api/companies/{self._company_id}/routines", body)
-            routine_id = made["id"] if made else ""
-            while made and not self._over.is_set():
+            routine = self._until_answered("POST", f"/api/companies/{self._company_id}/routines", body)
+            routine_id = routine["id"] if routine else ""
+            while routine and not self._over.is_set():
                 key = str(uuid4())
                 self.asked.append((routine_id, key))
                 run = self._until_answered("POST", f"/api/routines/{routine_id}/run", {"idempotencyKey": key})

@@ -93,12 +93,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("breaks", nargs="*", help=", ".join(BREAKS))
-    asked = parser.parse_args()
-    if unknown := set(asked.breaks) - BREAKS.keys():
+    arguments = parser.parse_args()
+    if unknown := set(arguments.breaks) - BREAKS.keys():
         parser.error(f"no such break: {', '.join(sorted(unknown))}")
-    print(f"seed {asked.seed}", flush=True)
+    print(f"seed {arguments.seed}", flush=True)
     tidy_when_terminated()
-    noticed = [_is_noticed(name, asked.seed) for name in asked.breaks or BREAKS]
+    noticed = [_is_noticed(name, arguments.seed) for name in arguments.breaks or BREAKS]
     sys.exit(not all(noticed))
 
 
@@ -106,10 +106,10 @@ def _is_noticed(name: str, seed: int) -> bool:
     break_it, campaign_name, campaign = BREAKS[name]
     with open_environment() as environment, break_it(environment):
         environment.limit_s = PATIENCE_S
-        found = campaign(environment, Size("short"), random.Random(f"{seed} {name}"))
-    noticed = any(not outcome.well for outcome in found)
+        outcomes = campaign(environment, Size("short"), random.Random(f"{seed} {name}"))
+    noticed = any(not outcome.well for outcome in outcomes)
     print(f"{name}: {'noticed' if noticed else 'NOT NOTICED'} by {campaign_name}")
-    for outcome in found:
+    for outcome in outcomes:
         print(f"  {outcome.name}, {outcome.faults}: {outcome.verdict}")
         for text in outcome.broken[:3]:
             print(f"    {text}")

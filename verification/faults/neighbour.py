@@ -252,8 +252,8 @@ def _token_of_owner(url: str, admin: str, company_id: str) -> str:
     """The neighbour is one of many owners of companies, and no admin of the instance."""
     body = {"name": "Neighbour", "membershipRole": "owner"}
     headers = {"Authorization": f"Bearer {admin}"}
-    made = httpx.post(f"{url}/api/companies/{company_id}/members", json=body, headers=headers, timeout=30)
-    return str(made.raise_for_status().json()["token"])
+    answer = httpx.post(f"{url}/api/companies/{company_id}/members", json=body, headers=headers, timeout=30)
+    return str(answer.raise_for_status().json()["token"])
 
 
 def _subscribe(url: str, token: str, company_id: str, receiver: str) -> None:
@@ -299,7 +299,7 @@ def _strike(url: str, token: str, seconds: float, seed: str) -> list[tuple[str, 
 
 
 def _runs_told(receiver: Receiver) -> set[str]:
-    return {got.json["data"]["streamId"] for got in receiver.good}
+    return {request.json["data"]["streamId"] for request in receiver.good}
 
 
 def _database_bytes(database: Database) -> int:

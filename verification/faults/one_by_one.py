@@ -13,10 +13,10 @@ whole = PostgresRecorder.insert_events
 def insert_events(
     self: PostgresRecorder, stored_events: Sequence[StoredEvent], *, guards: Guards = (), **_: Any
 ) -> Sequence[int]:
-    found: list[int] = []
+    positions: list[int] = []
     for event in stored_events:
-        found += whole(self, [event], guards=() if found else guards)
-    return found
+        positions += whole(self, [event], guards=() if positions else guards)
+    return positions
 
 
 def install() -> None:

@@ -135,10 +135,10 @@ def _read(conn: psycopg.Connection[Any], after: int, company: str) -> Log:
             continue
         try:
             envelope = json.loads(body)
-            at, data = datetime.fromisoformat(envelope["at"]), envelope["event"]
+            decided_at, data = datetime.fromisoformat(envelope["at"]), envelope["event"]
         except (ValueError, KeyError, TypeError):
-            at, data = recorded_at, {}  # nobody can read it
-        event = Event(position, stream, version, name, at, data, recorded_at)
+            decided_at, data = recorded_at, {}  # nobody can read it
+        event = Event(position, stream, version, name, decided_at, data, recorded_at)
         log.events.append(event)
         log.by_name[name].append(event)
     return log

@@ -68,9 +68,9 @@ def _among_good_ones(
                 for name, runs in zip(names, outcomes, strict=True)
                 if [(status, bool(reason)) for status, reason in runs] != [("failed", True)]
             ]
-            said = {f"{name}: {reason}" for name, runs in zip(names, outcomes, strict=True) for _, reason in runs}
+            reasons = {f"{name}: {reason}" for name, runs in zip(names, outcomes, strict=True) for _, reason in runs}
             title = f"poison: {', '.join(dict.fromkeys(names))}"
-            return Outcome(title, verdict, f"{len(names)} poisoned", broken, notes=sorted(said))
+            return Outcome(title, verdict, f"{len(names)} poisoned", broken, notes=sorted(reasons))
         finally:
             processes.end()
 

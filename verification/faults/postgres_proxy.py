@@ -193,15 +193,15 @@ class Proxy:
 
 def _split(data: bytes, *, typed: bool) -> list[bytes]:
     """The whole messages at the beginning of the data."""
-    found, start = list[bytes](), 0
+    messages, start = list[bytes](), 0
     while True:
         head = start + (1 if typed else 0)
         if len(data) < head + LENGTH:
-            return found
+            return messages
         end = head + int.from_bytes(data[head : head + LENGTH], "big")
         if len(data) < end:
-            return found
-        found.append(data[start:end])
+            return messages
+        messages.append(data[start:end])
         start, typed = end, True
 
 

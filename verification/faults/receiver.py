@@ -10,7 +10,7 @@ from typing import Any, Self
 import msgspec
 
 
-class Got(msgspec.Struct):
+class ReceivedRequest(msgspec.Struct):
     """One request."""
 
     path: str
@@ -29,9 +29,9 @@ class Got(msgspec.Struct):
 class Receiver:
     """`answer` gives the status for a request and how often that delivery came before; None drops the connection."""
 
-    def __init__(self, answer: Callable[[Got, int], int | None] = lambda _got, _before: 200) -> None:
-        self.got: list[Got] = []
-        self.good: list[Got] = []  # those that were answered 2xx
+    def __init__(self, answer: Callable[[ReceivedRequest, int], int | None] = lambda _request, _before: 200) -> None:
+        self.got: list[ReceivedRequest] = []
+        self.good: list[ReceivedRequest] = []  # those that were answered 2xx
         self.answer = answer
         self.headers: dict[str, str] = {}
         receiver = self
@@ -40,16 +40,16 @@ class Receiver:
             def do_POST(self) -> None:
                 length = int(self.headers.get("content-length", 0))
                 names = {name.lower(): value for name, value in self.headers.items()}
-                got = Got(self.path, names, self.rfile.read(length))
-                before = sum(one.id == got.id for one in receiver.got)
-                receiver.got.append(got)
-                status = receiver.answer(got, before)
+                request = ReceivedRequest(self.path, names, self.rfile.read(length))
+                before = sum(one.id == request.id for one in receiver.got)
+                receiver.got.append(request)
+                status = receiver.answer(request, before)
                 if status is None:
                     self.close_connection = True
                     self.connection.close()
                     return
                 if 200 <= status < 300:
-                    receiver.good.append(got)
+                    receiver.good.append(request)
                 self.send_response(status)
                 for name, value in receiver.headers.items():
                     self.send_header(name, value)
@@ -86,10 +86,10 @@ class Receiver:
         self._thread.join()
 
 
-def slow(seconds: float) -> Callable[[Got, int], int]:
+def slow(seconds: float) -> Callable[[ReceivedRequest, int], int]:
     """An answer that takes its time."""
 
-    def answer(_got: Got, _before: int) -> int:
+    def answer(_request: ReceivedRequest, _before: int) -> int:
         time.sleep(seconds)
         return 200
 

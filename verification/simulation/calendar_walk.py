@@ -35,16 +35,16 @@ class Terms(NamedTuple):
             after = max(after, self.starts - timedelta(microseconds=1))
         if self.ends is not None:
             until = min(until, self.ends)
-        found: list[datetime] = []
+        moments: list[datetime] = []
         first = (after.year, after.month)
         while first <= (until.year, until.month) and after < until:
             days = month(self.cron, self.zone, *first)
-            found += days[bisect_right(days, after) : bisect_right(days, until)]
+            moments += days[bisect_right(days, after) : bisect_right(days, until)]
             first = (first[0] + first[1] // 12, first[1] % 12 + 1)
         if self.excluded:
             zone, out = ZoneInfo(self.zone), set(self.excluded)
-            found = [moment for moment in found if moment.astimezone(zone).date() not in out]
-        return found
+            moments = [moment for moment in moments if moment.astimezone(zone).date() not in out]
+        return moments
 
     def has(self, moment: datetime) -> bool:
         if self.cron is None or moment not in _month(self.cron, self.zone, moment.year, moment.month):
@@ -76,19 +76,19 @@ def month(cron: str, zone: str, year: int, number: int) -> list[datetime]:
     texts = cron.split()
     by_clock = texts[0][0] == "*" or texts[1][0] == "*"  # runs in real time, whatever the clocks do
     either = texts[2][0] != "*" and texts[4][0] != "*"
-    found = []
+    moments = []
     for quarter in _quarters(zone, year, number):
         gap = False
         if quarter.skipped and not by_clock and any(_matches(fields, wall, either=either) for wall in quarter.skipped):
             gap = True
-            found.append(quarter.begin)
+            moments.append(quarter.begin)
         if quarter.hour not in hours or quarter.month not in months or (quarter.repeated and not by_clock):
             continue
         day, weekday = quarter.day in days, quarter.weekday in weekdays
         if (day or weekday) if either else (day and weekday):
             on = [n for n in range(15) if quarter.minute + n in minutes]
-            found += [quarter.begin + n * MINUTE for n in on if n or not gap]
-    return found
+            moments += [quarter.begin + n * MINUTE for n in on if n or not gap]
+    return moments
 
 
 @cache
@@ -101,16 +101,16 @@ def _quarters(zone: str, year: int, number: int) -> list[Quarter]:
     tz = ZoneInfo(zone)
     moment = datetime(year, number, 1, tzinfo=UTC)
     before = (moment - QUARTER).astimezone(tz).replace(tzinfo=None)
-    found = []
+    quarters = []
     while moment.month == number:
-        there = moment.astimezone(tz)
-        wall = there.replace(tzinfo=None, fold=0)
+        local = moment.astimezone(tz)
+        wall = local.replace(tzinfo=None, fold=0)
         jumped = wall - before - QUARTER
         skipped = tuple(wall - n * MINUTE for n in range(1, jumped // MINUTE + 1)) if jumped else ()
         numbers = (wall.minute, wall.hour, wall.day, wall.month, wall.isoweekday() % 7)
-        found.append(Quarter(moment, *numbers, skipped, there.fold == 1))
+        quarters.append(Quarter(moment, *numbers, skipped, local.fold == 1))
         moment, before = moment + QUARTER, wall
-    return found
+    return quarters
 
 
 def _matches(fields: list[set[int]], wall: datetime, *, either: bool) -> bool:
@@ -121,12 +121,12 @@ def _matches(fields: list[set[int]], wall: datetime, *, either: bool) -> bool:
 
 
 def _values(text: str, limits: tuple[int, int]) -> set[int]:
-    found: set[int] = set()
+    values: set[int] = set()
     for part in text.upper().split(","):
         span, _, step = part.partition("/")
         low, high = limits
         if span != "*":
             ends = [int(NAMES.get(end, end)) for end in span.split("-")]
             low, high = ends[0], ends[-1] if len(ends) > 1 or not step else high
-        found |= set(range(low, high + 1, int(step or 1)))
-    return found | {0} if limits == LIMITS[4] and 7 in found else found
+        values |= set(range(low, high + 1, int(step or 1)))
+    return values | {0} if limits == LIMITS[4] and 7 in values else values

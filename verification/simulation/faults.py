@@ -163,16 +163,16 @@ def broken(what: Break | None) -> Iterator[None]:
     elif what == "missed":  # what is dropped is not recorded
 
         def forget(*args: Any) -> Due | None:
-            found = settle(*args)
-            return found and replace(found, missed=None)
+            due = settle(*args)
+            return due and replace(due, missed=None)
 
         with patch.object(settlement, "due", forget):
             yield
     elif what == "early":  # it takes the next occurrence for due, too
 
         def hurry(*args: Any) -> Due | None:
-            found = settle(*args)
-            return found and replace(found, fire=tuple(filter(None, (*found.fire, found.next_at))))
+            due = settle(*args)
+            return due and replace(due, fire=tuple(filter(None, (*due.fire, due.next_at))))
 
         with patch.object(settlement, "due", hurry):
             yield

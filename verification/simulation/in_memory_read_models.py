@@ -72,18 +72,20 @@ class Queue:
 
     def until(self, now: datetime) -> list[UUID]:
         """Longest waiting first."""
-        found: dict[tuple[datetime, UUID], None] = {}
+        entries: dict[tuple[datetime, UUID], None] = {}
         while (first := self.first()) is not None and first <= now:
-            found[heappop(self._entries)] = None
-        for entry in found:
+            entries[heappop(self._entries)] = None
+        for entry in entries:
             heappush(self._entries, entry)
-        return [id_ for _, id_ in found]
+        return [id_ for _, id_ in entries]
 
     def after(self, moment: datetime) -> datetime | None:
         first = self.first()
         if first is None or first > moment:
             return first
-        return min((at for at, id_ in self._entries if at > moment and at == self._moment(id_)), default=None)
+        return min(
+            (due_at for due_at, id_ in self._entries if due_at > moment and due_at == self._moment(id_)), default=None
+        )
 
 
 class InMemoryReadModels:
@@ -122,10 +124,10 @@ class InMemoryReadModels:
         return [Overdue(id=row.id, kind=row.kind, ends_at=row.ends_at) for row in rows]
 
     def backfills(self) -> list[Waiting]:
-        found = ((row.id, row.doc) for row in self._backfills.values())
+        backfills = ((row.id, row.doc) for row in self._backfills.values())
         return [
             Waiting(id=id_, trigger_id=doc.trigger_id, routine_id=doc.routine_id, company_id=doc.company_id)
-            for id_, doc in found
+            for id_, doc in backfills
         ]
 
     def next_due(self, after: datetime) -> datetime | None:

@@ -134,29 +134,29 @@ class Oracle:
                 pass
 
     def _read_trigger(self, recorded: Recorded, event: TriggerEvent) -> None:
-        id_, at = recorded.stream_id, recorded.at
+        id_, moment = recorded.stream_id, recorded.at
         match event:
             case TriggerCreated(kind="schedule", routine_id=of) | TriggerRestored(kind="schedule", routine_id=of):
                 account = self._accounts.get(id_) or Account(of)
                 if id_ not in self._accounts:
                     self._accounts[id_] = account
                     self._by_routine[of].append(account)
-                account.deleted, account.since, account.stopped_at = False, at, None
+                account.deleted, account.since, account.stopped_at = False, moment, None
                 account.terms, account.enabled = _terms(event.settings), event.settings.enabled
                 account.announced.clear()
             case TriggerUpdated(settings=settings) if id_ in self._accounts:
-                self._change(self._accounts[id_], at, settings, event.next_at)
+                self._change(self._accounts[id_], moment, settings, event.next_at)
             case TriggerRescheduled():
-                self._go_on(self._accounts[id_], at, event.next_at, starts=self._accounts[id_].enabled)
+                self._go_on(self._accounts[id_], moment, event.next_at, starts=self._accounts[id_].enabled)
             case TriggerDeleted() if id_ in self._accounts:
-                self._owe(self._accounts[id_], at)
+                self._owe(self._accounts[id_], moment)
                 self._accounts[id_].deleted = True
             case TriggerMissed():
                 self._read_missed(recorded, event)
             case _:
                 pass
         if id_ in self._accounts:
-            self._follow(self._accounts[id_], at)
+            self._follow(self._accounts[id_], moment)
         if isinstance(event, TriggerCreated | TriggerUpdated | TriggerRestored | TriggerRescheduled | TriggerMissed):
             self._announce(id_, event.next_at, event.due_at)
 
@@ -175,12 +175,12 @@ class Oracle:
         for routine_id in self._touched:
             if self._slots[routine_id].keys() != self.open[routine_id].keys():
                 self._say("half-made", routine_id, "its slot does not hold its open issues")
-        for (trigger_id, at), late in self._made_up.items():
+        for (trigger_id, moment), late in self._made_up.items():
             if late > CAP:
-                self._break(self._accounts[trigger_id].routine_id, f"{late} made up for at {at}")
-        for (trigger_id, at), dropped in self._capped.items():
-            if self._made_up[trigger_id, at] < CAP:
-                made_up = self._made_up[trigger_id, at]
+                self._break(self._accounts[trigger_id].routine_id, f"{late} made up for at {moment}")
+        for (trigger_id, moment), dropped in self._capped.items():
+            if self._made_up[trigger_id, moment] < CAP:
+                made_up = self._made_up[trigger_id, moment]
                 self._break(self._accounts[trigger_id].routine_id, f"{dropped} dropped, only {made_up} made up for")
         self._unmade.clear()
         self._touched.clear()
@@ -201,37 +201,37 @@ class Oracle:
 
     # Schedules
 
-    def _change(self, account: Account, at: datetime, settings: TriggerSettings, next_at: datetime | None) -> None:
+    def _change(self, account: Account, moment: datetime, settings: TriggerSettings, next_at: datetime | None) -> None:
         """With other terms only what is planned and not due yet stays, where they have it as well."""
         old, new, account.enabled = account.terms, _terms(settings), settings.enabled
         if new == old:
-            self._go_on(account, at, next_at, starts=account.enabled and self._is_active(account.routine_id))
+            self._go_on(account, moment, next_at, starts=account.enabled and self._is_active(account.routine_id))
             return
-        stays = next_at if next_at is not None and next_at <= at else None
+        stays = next_at if next_at is not None and next_at <= moment else None
         if stays is not None and (old is None or not (old.has(stays) and new.has(stays)) or account.stopped_at):
             self._break(account.routine_id, f"{stays} stays, and is not of both plans")
-        account.terms, kept = old, at if stays is None else stays - INSTANT
-        self._owe(account, kept)
-        account.terms, account.since = new, kept
+        account.terms, from_then = old, moment if stays is None else stays - INSTANT
+        self._owe(account, from_then)
+        account.terms, account.since = new, from_then
         account.announced.clear()
 
-    def _go_on(self, account: Account, at: datetime, next_at: datetime | None, *, starts: bool) -> None:
+    def _go_on(self, account: Account, moment: datetime, next_at: datetime | None, *, starts: bool) -> None:
         """With the same terms all that waits stays, unless more came due while the schedule stood still."""
-        stopped_at, terms = account.stopped_at or at, account.terms
+        stopped_at, terms = account.stopped_at or moment, account.terms
         if terms is None or account.since is None:
             return
         waiting = [one for one in terms.between(account.since, stopped_at) if one not in account.outcomes]
         if waiting and next_at == waiting[0]:
-            if starts and terms.between(stopped_at, at - terms.jitter):
+            if starts and terms.between(stopped_at, moment - terms.jitter):
                 self._break(account.routine_id, f"{next_at} stays, though more came due meanwhile")
             return
         self._owe(account, stopped_at)
-        account.since = max(account.since, at if next_at is None else min(at, next_at - INSTANT))
+        account.since = max(account.since, moment if next_at is None else min(moment, next_at - INSTANT))
 
-    def _follow(self, account: Account, at: datetime) -> None:
+    def _follow(self, account: Account, moment: datetime) -> None:
         """Note when the schedule ceases to run, or runs again."""
         runs = account.enabled and not account.deleted and self._is_active(account.routine_id)
-        account.stopped_at = None if runs else account.stopped_at or at
+        account.stopped_at = None if runs else account.stopped_at or moment
 
     def _owe(self, account: Account, until: datetime) -> None:
         """Every occurrence up to then, that was planned while the schedule ran, has its outcome."""
@@ -260,64 +260,66 @@ class Oracle:
             self._break(account.routine_id, f"{next_at} comes due at {due_at}, was {known}, jitter {most}")
 
     def _read_missed(self, recorded: Recorded, event: TriggerMissed) -> None:
-        account, at = self._accounts[recorded.stream_id], recorded.at
+        account, moment = self._accounts[recorded.stream_id], recorded.at
         if account.terms is None:
             return
         dropped = account.terms.between(event.first - INSTANT, event.last)
         if not dropped or (dropped[0], dropped[-1], len(dropped)) != (event.first, event.last, event.count):
             self._break(account.routine_id, f"missed {event.count} from {event.first} to {event.last}: {len(dropped)}")
-        if event.last > at:
-            self._say("early", account.routine_id, f"{event.last} is called missed at {at}")
+        if event.last > moment:
+            self._say("early", account.routine_id, f"{event.last} is called missed at {moment}")
         if account.since is None or event.first <= account.since:
             self._break(account.routine_id, f"{event.first} is called missed, and was not owed")
         if event.reason in ("skip_missed", "catch_up_cap"):
             policy = self._routines[account.routine_id].catch_up_policy
             if event.reason != ("skip_missed" if policy == "skip_missed" else "catch_up_cap"):
                 self._break(account.routine_id, f"{event.reason} under {policy}")
-            if at - event.last <= GRACE:
-                self._break(account.routine_id, f"{event.last} was on time at {at}, and is dropped")
+            if moment - event.last <= GRACE:
+                self._break(account.routine_id, f"{event.last} was on time at {moment}, and is dropped")
             if event.reason == "catch_up_cap" and not account.terms.jitter:
-                self._capped[recorded.stream_id, at] = event.count
+                self._capped[recorded.stream_id, moment] = event.count
         for occurrence in dropped:
             self._settle(account, occurrence, "missed")
 
     # Runs
 
     def _read_run(self, recorded: Recorded, event: RunFired) -> None:
-        id_, of = recorded.stream_id, self._routines[event.routine_id]
+        id_, settings = recorded.stream_id, self._routines[event.routine_id]
         if id_ in self._fired or recorded.version != 1:
             self._say("doubled", event.routine_id, f"run {id_} is fired again")
         self._fired.add(id_)
-        if of.status == "archived":
+        if settings.status == "archived":
             self._break(event.routine_id, "fired though it is archived")
         if event.backfill_id is not None:
             self._read_made_up(event, event.backfill_id)
         elif event.source == "schedule":
-            self._read_scheduled(recorded, event, of)
+            self._read_scheduled(recorded, event, settings)
         live = self.open[event.routine_id]
         match event.outcome:
             case Opened(issue_id=_):
                 self.owner[id_] = event.routine_id
                 self._unmade[id_] = "issue"
-                if (live and of.concurrency_policy != "always_enqueue") or of.assignee_agent_id in self._stopped:
-                    self._break(event.routine_id, f"opened beside {len(live)} under {of.concurrency_policy}")
+                if (
+                    live and settings.concurrency_policy != "always_enqueue"
+                ) or settings.assignee_agent_id in self._stopped:
+                    self._break(event.routine_id, f"opened beside {len(live)} under {settings.concurrency_policy}")
                 if event.deadline is not None:
                     self._deadlines[id_] = event.deadline
             case Skipped(reason="paused"):
-                if of.project_id not in self._stopped:
+                if settings.project_id not in self._stopped:
                     self._break(event.routine_id, "skipped though its project is not paused")
             case Coalesced(issue_id=met):
-                if met not in live or of.concurrency_policy != "coalesce_if_active":
-                    self._break(event.routine_id, f"coalesced under {of.concurrency_policy}")
+                if met not in live or settings.concurrency_policy != "coalesce_if_active":
+                    self._break(event.routine_id, f"coalesced under {settings.concurrency_policy}")
             case Skipped(issue_id=met):
-                if met not in live or of.concurrency_policy != "skip_if_active":
-                    self._break(event.routine_id, f"skipped under {of.concurrency_policy}")
+                if met not in live or settings.concurrency_policy != "skip_if_active":
+                    self._break(event.routine_id, f"skipped under {settings.concurrency_policy}")
             case Failed(reason=reason):
-                if of.assignee_agent_id is not None and of.assignee_agent_id not in self._stopped:
+                if settings.assignee_agent_id is not None and settings.assignee_agent_id not in self._stopped:
                     self._break(event.routine_id, f"failed: {reason}")
 
-    def _read_scheduled(self, recorded: Recorded, event: RunFired, of: RoutineSettings) -> None:
-        trigger_id, occurrence, at = event.trigger_id, event.occurrence, recorded.at
+    def _read_scheduled(self, recorded: Recorded, event: RunFired, settings: RoutineSettings) -> None:
+        trigger_id, occurrence, moment = event.trigger_id, event.occurrence, recorded.at
         account = self._accounts.get(trigger_id) if trigger_id else None
         if trigger_id is None or account is None or account.terms is None or occurrence is None:
             self._break(event.routine_id, "fired by no schedule")
@@ -328,29 +330,29 @@ class Oracle:
             self._break(event.routine_id, f"{occurrence} fired, and was not owed")
         if not account.terms.has(occurrence):
             self._break(event.routine_id, f"{occurrence} is no occurrence of {account.terms}")
-        if at < account.announced.pop(occurrence, occurrence):
-            self._say("early", event.routine_id, f"{occurrence} fired at {at}")
-        if at - occurrence > GRACE + account.terms.jitter:
-            self._made_up[trigger_id, at] += 1
-            if of.catch_up_policy == "skip_missed":
-                self._break(event.routine_id, f"{occurrence} fired at {at} under skip_missed")
+        if moment < account.announced.pop(occurrence, occurrence):
+            self._say("early", event.routine_id, f"{occurrence} fired at {moment}")
+        if moment - occurrence > GRACE + account.terms.jitter:
+            self._made_up[trigger_id, moment] += 1
+            if settings.catch_up_policy == "skip_missed":
+                self._break(event.routine_id, f"{occurrence} fired at {moment} under skip_missed")
         self._settle(account, occurrence, _outcome(event))
         self._announce(trigger_id, event.next_at, event.due_at)
 
     def _read_made_up(self, event: RunFired, backfill_id: UUID) -> None:
         """What a backfill fires had no run, is in its range, and is not owed by the schedule itself."""
         account = self._accounts.get(event.trigger_id) if event.trigger_id else None
-        asked, occurrence = self._backfills[backfill_id], event.occurrence
-        if account is None or account.terms is None or occurrence is None or event.trigger_id != asked.trigger_id:
+        backfill, occurrence = self._backfills[backfill_id], event.occurrence
+        if account is None or account.terms is None or occurrence is None or event.trigger_id != backfill.trigger_id:
             self._break(event.routine_id, "made up for by no schedule")
             return
-        if not account.terms.has(occurrence) or not asked.since <= occurrence <= asked.until:
+        if not account.terms.has(occurrence) or not backfill.since <= occurrence <= backfill.until:
             self._break(event.routine_id, f"{occurrence} is made up for, and not of {account.terms} or the range")
         since = account.since if account.stopped_at is None else None
         is_owed = since is not None and occurrence > since and occurrence not in account.outcomes
         if account.deleted or is_owed:
             self._break(event.routine_id, f"{occurrence} is made up for, and still owed")
-        if asked.overlap == "one_at_a_time" and self.open[event.routine_id]:
+        if backfill.overlap == "one_at_a_time" and self.open[event.routine_id]:
             self._break(event.routine_id, f"{occurrence} is made up for beside live work")
         if account.outcomes.get(occurrence) == "missed":
             del account.outcomes[occurrence]
@@ -373,18 +375,18 @@ class Oracle:
     # Routines
 
     def _read_routine(self, recorded: Recorded, new: RoutineSettings) -> None:
-        id_, at = recorded.stream_id, recorded.at
+        id_, moment = recorded.stream_id, recorded.at
         old = self._routines.get(id_)
         if old is not None and old.status == "archived" and new.status != "archived":
             self._break(id_, "is archived no more")
         by_itself = recorded.actor == "scheduler" and old is not None and old.status == "paused"
-        if by_itself and old is not None and (old.resume_at is None or at < old.resume_at):
-            self._say("early", id_, f"goes on at {at}, not {old.resume_at}")
+        if by_itself and old is not None and (old.resume_at is None or moment < old.resume_at):
+            self._say("early", id_, f"goes on at {moment}, not {old.resume_at}")
         self._routines[id_] = new
         for account in self._by_routine[id_]:
             if new.status == "archived" and not account.deleted:
-                self._owe(account, at)
-            self._follow(account, at)
+                self._owe(account, moment)
+            self._follow(account, moment)
 
     def _is_active(self, routine_id: UUID) -> bool:
         return self._routines[routine_id].status == "active"

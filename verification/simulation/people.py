@@ -164,9 +164,9 @@ class People:
 
     def _add(self, routine: Routine, random: Random) -> None:
         if len(routine.triggers) < 2 and (
-            made := self._ask(triggers.create, routine.id, ScheduleDraft(**self._schedule(random)))
+            trigger := self._ask(triggers.create, routine.id, ScheduleDraft(**self._schedule(random)))
         ):
-            routine.triggers.append(made.trigger_id)
+            routine.triggers.append(trigger.trigger_id)
 
     def _edit(self, routine: Routine, random: Random) -> None:
         blank: dict[str, Any] = {"jitter_sec": 0, "starts_at": None, "ends_at": None, "excluded_dates": ()}

@@ -43,18 +43,20 @@ def main() -> None:
     parser.add_argument("--break", dest="broken", choices=get_args(Break), help="break a rule, to see it found")
     parser.add_argument("--past", action="store_true", help="people change schedules also while the clock is set back")
     parser.add_argument("--cores", type=int, default=os.cpu_count() or 1, help="seeds at the same time (one a core)")
-    asked = parser.parse_args()
-    first = asked.first if asked.first is not None else int(time.time()) % 1_000_000
-    seeds: Iterator[int] = iter([asked.seed]) if asked.seed is not None else count(first)
-    shapes = (Shape(seed, asked.routines, asked.days, broken=asked.broken, past=asked.past) for seed in seeds)
+    arguments = parser.parse_args()
+    first = arguments.first if arguments.first is not None else int(time.time()) % 1_000_000
+    seeds: Iterator[int] = iter([arguments.seed]) if arguments.seed is not None else count(first)
+    shapes = (
+        Shape(seed, arguments.routines, arguments.days, broken=arguments.broken, past=arguments.past) for seed in seeds
+    )
     began, ended = time.monotonic(), list[Ended]()
 
     def is_enough() -> bool:
         years, minutes = sum(one.routine_years for one in ended), (time.monotonic() - began) / 60
-        too_long = years >= asked.years if asked.years else minutes >= asked.minutes
+        too_long = years >= arguments.years if arguments.years else minutes >= arguments.minutes
         return too_long or any(one.violations for one in ended)
 
-    cores = 1 if asked.seed is not None else asked.cores
+    cores = 1 if arguments.seed is not None else arguments.cores
     for one in lived(shapes, cores, is_enough):
         ended.append(one)
         print(line(one), flush=True)
@@ -95,7 +97,7 @@ def table(ended: list[Ended], took_s: float, cpu_s: float) -> Iterator[str]:
     """What all seeds came to."""
     occurrences = sum((one.occurrences for one in ended), Counter[str]())
     faults = sum((one.faults for one in ended), Counter[str]())
-    found = Counter(violation.kind for one in ended for violation in one.violations)
+    violations = Counter(violation.kind for one in ended for violation in one.violations)
     years, settled = sum(one.routine_years for one in ended), sum(occurrences.values())
     rows = [
         ("seeds", f"{min(one.shape.seed for one in ended)} to {max(one.shape.seed for one in ended)}"),
@@ -105,7 +107,7 @@ def table(ended: list[Ended], took_s: float, cpu_s: float) -> Iterator[str]:
         *((f"  {name}", f"{many:,}") for name, many in occurrences.most_common()),
         ("faults", f"{sum(faults.values()):,}"),
         *((f"  {name}", f"{many:,}") for name, many in faults.most_common()),
-        *((kind, f"{found[kind]:,}") for kind in KINDS),
+        *((kind, f"{violations[kind]:,}") for kind in KINDS),
         ("routine-years a minute", f"{60 * years / took_s:,.0f} ({60 * years / cpu_s:,.0f} a minute of CPU)"),
         ("hourly years a minute", f"{60 * settled / HOURLY / took_s:,.0f} ({60 * settled / HOURLY / cpu_s:,.0f})"),
     ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from verification.simulation.world import STORE, Shape, Told, World
+from verification.simulation.world import STORE, Shape, StoryLine, World
 
 SMALLER = (2, 5, 10, 25, 50)  # routines
 SHORTER = (10, 30, 90, 180)  # days
@@ -17,9 +17,9 @@ def shortest(shape: Shape) -> Iterator[str]:
     yield f"\nSeed {small.seed} fails with {small.routines} routines in {small.days} days, under {_faults(small)}:"
     yield from (f"  {one.kind}: {one.text} (routine {one.routine_id})" for one in ended.violations[:10])
     yield "\nWhat happened (* is outside the log; lines of other routines are left out):"
-    story = [told for told in ended.story if told.position is None or told.position <= first.position]
-    mine = [told for told in story if told.routine_id in (first.routine_id, None) and not _is_setup(told)]
-    yield from (f"  {told.position or '':>7} {told.text}" for told in mine[-MOST:])
+    story = [line for line in ended.story if line.position is None or line.position <= first.position]
+    mine = [line for line in story if line.routine_id in (first.routine_id, None) and not _is_setup(line)]
+    yield from (f"  {line.position or '':>7} {line.text}" for line in mine[-MOST:])
 
 
 def smallest(shape: Shape) -> Shape:
@@ -41,11 +41,11 @@ def _if_it_fails(shape: Shape, smaller: Shape) -> Shape:
     return shape if larger or not World(smaller).run().violations else smaller
 
 
-def _is_setup(told: Told) -> bool:
+def _is_setup(line: StoryLine) -> bool:
     """What belongs to no routine and is of no interest: the company, its people."""
-    return told.position is not None and told.routine_id is None
+    return line.position is not None and line.routine_id is None
 
 
 def _faults(shape: Shape) -> str:
     whole = {"outages": shape.outages, "clock steps": shape.clock_steps, "people": shape.people}
-    return ", ".join([*(name for name, there in whole.items() if there), *sorted(shape.kinds)]) or "no fault"
+    return ", ".join([*(name for name, is_on in whole.items() if is_on), *sorted(shape.kinds)]) or "no fault"

@@ -65,7 +65,7 @@ class Shape(NamedTuple):
         return self.seed % 2 == 1
 
 
-class Told(NamedTuple):
+class StoryLine(NamedTuple):
     """A line of the story; `position` in the log, None for what happened outside it."""
 
     position: int | None
@@ -81,7 +81,7 @@ class Ended(NamedTuple):
     occurrences: Counter[str]
     faults: Counter[str]
     events: int
-    story: list[Told]  # when asked for
+    story: list[StoryLine]  # when asked for
 
     @property
     def routine_years(self) -> float:
@@ -121,7 +121,7 @@ class World:
         self.shape = shape
         self.elapsed = timedelta()  # true time
         self.shift = timedelta()  # of the clock against true time
-        self.story: list[Told] = []
+        self.story: list[StoryLine] = []
         self._tell = tell
         self._random = Random(f"{shape.seed}/world")
         self._ids = Random(f"{shape.seed}/ids")
@@ -244,11 +244,11 @@ class World:
         self._at(pause, lambda: self._alarm() if turn == self._turn else None)
 
     def _alarm(self) -> None:
-        there = [which for which, process in enumerate(self._processes) if process is not None]
+        running = [which for which, process in enumerate(self._processes) if process is not None]
         if self._random.random() < 0.1:  # mostly the same one is first, and knows what it has read
-            self._random.shuffle(there)
-        pauses = [self._tick(which) for which in there if self._waits()]
-        if there:
+            self._random.shuffle(running)
+        pauses = [self._tick(which) for which in running if self._waits()]
+        if running:
             self._wake(min(pauses) if pauses and self._waits() else self._until_next())
 
     def _waits(self) -> bool:
@@ -376,13 +376,13 @@ class World:
                 self._newest = max(self._newest, recorded.at)
                 if self._tell:
                     text = f"{recorded.at:%m-%d %H:%M:%S} {recorded.actor[:9]:9} {brief(recorded.event)}"
-                    self.story.append(Told(recorded.position, text, self._oracle.routine_of(recorded)))
+                    self.story.append(StoryLine(recorded.position, text, self._oracle.routine_of(recorded)))
             self._read = batch[-1].position
         self._oracle.check()
 
     def _note(self, text: str, routine_id: UUID | None = None) -> None:
         if self._tell:
-            self.story.append(Told(None, f"{self.clock():%m-%d %H:%M:%S} * {text}", routine_id))
+            self.story.append(StoryLine(None, f"{self.clock():%m-%d %H:%M:%S} * {text}", routine_id))
 
     def _trouble(self, text: str) -> None:
         self._oracle.violations.append(Violation("against rule", text, None, self._read))
@@ -424,7 +424,7 @@ def brief(value: object) -> str:
             return f"({', '.join(map(brief, value))})"
         case msgspec.Struct():
             named = [(one.name, one.default) for one in msgspec.structs.fields(value)]
-            told = [(name, getattr(value, name)) for name, default in named if getattr(value, name) != default]
-            return f"{type(value).__name__}({', '.join(f'{name}={brief(given)}' for name, given in told)})"
+            changed = [(name, getattr(value, name)) for name, default in named if getattr(value, name) != default]
+            return f"{type(value).__name__}({', '.join(f'{name}={brief(field)}' for name, field in changed)})"
         case _:
             return repr(value)

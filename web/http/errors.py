@@ -145,7 +145,7 @@ def _fields(error: Invalid) -> list[str]:
     return [".".join(step if step.isdigit() or FIELD.fullmatch(step) else "?" for step in path) for path in paths]
 
 
-def problem(status: int, message: str, details: Any = None) -> Problem:
+def make_problem(status: int, message: str, details: Any = None) -> Problem:
     """Return the body of an error. `code` is the one in the details, if these are an object with one."""
     code = details.get("code") if isinstance(details, dict) else None
     title = HTTPStatus(status).phrase
@@ -162,9 +162,9 @@ def problem(status: int, message: str, details: Any = None) -> Problem:
 
 def to_response(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
     """Return the response to an exception. An unforeseen one is answered with 500 and logged."""
-    status, message, details = described(error)
+    status, message, details = describe_error(error)
     note_refusal(request.scope, error, status, message)
-    return Response(problem(status, message, details), status_code=status, headers=headers_of(status, error))
+    return Response(make_problem(status, message, details), status_code=status, headers=headers_of(status, error))
 
 
 def headers_of(status: int, error: Exception) -> dict[str, str]:
@@ -183,11 +183,11 @@ def headers_of(status: int, error: Exception) -> dict[str, str]:
 
 def error_response(status: int, message: str, headers: dict[str, str]) -> ASGIResponse:
     """Return the answer to a request that is refused before the framework sees it."""
-    body = msgspec.json.encode(problem(status, message))
+    body = msgspec.json.encode(make_problem(status, message))
     return ASGIResponse(body=body, status_code=status, media_type="application/json", headers=headers)
 
 
-def described(error: Exception) -> tuple[int, str, Any]:
+def describe_error(error: Exception) -> tuple[int, str, Any]:
     """Return the status, the message and the details with which an exception is answered."""
     match error:
         case InvalidField():

@@ -21,7 +21,7 @@ OF_THE_BODY = (b"content-type", b"content-length")
 Headers = list[tuple[bytes, bytes]]
 
 
-def conditional(app: ASGIApp) -> ASGIApp:
+def add_conditional_reads(app: ASGIApp) -> ASGIApp:
     """Return the application with HEAD, ETag and If-None-Match added to its GET operations."""
 
     async def handle(scope: Scope, receive: Receive, send: Send) -> None:

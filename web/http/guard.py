@@ -33,12 +33,12 @@ from web.apis import ApiName, api_of
 from web.http import gzip_body, json_body
 from web.http.backend import Backend
 from web.http.departures import Gone, Watched
-from web.http.errors import RETRY_AFTER_S, described, headers_of, note_refusal
+from web.http.errors import RETRY_AFTER_S, describe_error, headers_of, note_refusal
 from web.http.held_bodies import HeldBodies, Holder, NoRoom, Share
 from web.http.large_bodies import LargeBodies
 from web.http.media_types import URL_ENCODED
 from web.http.rate_limit import WebhookRateLimiter, network_of
-from web.http.requests import DECODED_BODY, bearer_of
+from web.http.requests import DECODED_BODY, bearer_token_of
 from web.http.tenants import address_of, company_of
 from web.http.webhook_refusals import WebhookRefusals
 
@@ -165,7 +165,7 @@ def _bounds(  # noqa: PLR0913, PLR0917 what the bounds depend on
     slow = _header(scope, b"content-type", "").startswith(URL_ENCODED)  # parsing it takes far longer than sending it
     takes_large = not slow and large.are_taken(scope["method"], scope["path"])
     most = max(limits.max_body_bytes, limits.max_large_body_bytes) if takes_large else limits.max_body_bytes
-    caller = Caller(token=bearer_of(_values(scope, b"authorization")), by_jetty=api == "jetty")
+    caller = Caller(token=bearer_token_of(_values(scope, b"authorization")), by_jetty=api == "jetty")
 
     def check() -> Holder:
         backend.authorize(caller, _known)
@@ -280,7 +280,7 @@ async def _pass(check: Callable[[], Holder]) -> Holder:
     except NotFound as error:
         raise Refused(404, error.message) from error
     except Exception as error:
-        status, message, _ = described(error)
+        status, message, _ = describe_error(error)
         raise Refused(status, message, headers_of(status, error)) from error
 
 

@@ -12,7 +12,7 @@ from typing import ParamSpec, TypeVar
 
 import msgspec
 
-from domain.bounds.json_size import levels
+from domain.bounds.json_size import values_by_level
 from web.http.fair_threads import FairThreads
 
 MAX_DEPTH = 64
@@ -119,7 +119,7 @@ def _too_many() -> Unsound:
 
 def _check_size(value: object) -> None:
     depth = values = 0
-    for level in levels(value):
+    for level in values_by_level(value):
         depth, values = depth + 1, values + len(level)
         if values > MAX_VALUES:
             raise _too_many()

@@ -7,7 +7,7 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
 from web.http.tolerated_fields import LENIENT_QUERIES
-from web.http.unknown_names import unknown
+from web.http.unknown_names import describe_unknown
 from web.http.validation import Invalid
 
 
@@ -20,7 +20,7 @@ def must_know_query(request: ASGIConnection[Any, Any, Any, Any], handler: BaseRo
     known = _known(handler)
     for name in request.query_params:
         if name not in known:
-            shown, message = unknown("query parameter", name, known)
+            shown, message = describe_unknown("query parameter", name, known)
             raise Invalid([{"code": "unrecognized_keys", "keys": [shown], "message": message, "path": [shown]}])
 
 

@@ -134,13 +134,15 @@ def _is_sound(place: object) -> bool:
             return isinstance(place, UUID)
 
 
-def page(paging: Paging, list_: str, part: Part[T], place: Callable[[T], object] | None = None) -> Response[list[T]]:
+def make_page(
+    paging: Paging, list_: str, part: Part[T], place: Callable[[T], object] | None = None
+) -> Response[list[T]]:
     """
     Return a part of a list as a page. If the list goes on, the headers lead to the next page.
 
     That page begins after the place of the last row, which `place` computes; without it, after the end of the part.
     """
-    return Response(list(part), headers=further(paging, list_, part, place))
+    return Response(list(part), headers=next_page_headers(paging, list_, part, place))
 
 
 def read_page(  # noqa: PLR0913 the list, and the part of it
@@ -162,17 +164,19 @@ def read_page(  # noqa: PLR0913 the list, and the part of it
     beginning = {"before" if newest_first else "after": place_of(paging.cursor, list_, Position)}
     with backend.consistent_read(*models) as conn:
         part = read(conn, **beginning, max_bytes=backend.limits.max_page_bytes)
-    return page(paging, list_, part.of(disclosure.shown(list(part), addresses=addresses)))
+    return make_page(paging, list_, part.of(disclosure.shown(list(part), addresses=addresses)))
 
 
-def further(paging: Paging, list_: str, part: Part[T], place: Callable[[T], object] | None = None) -> dict[str, str]:
+def next_page_headers(
+    paging: Paging, list_: str, part: Part[T], place: Callable[[T], object] | None = None
+) -> dict[str, str]:
     """Return the headers that lead to the next page; none at the end of the list."""
     if not part.more:
         return {}
-    return further_from(paging, cursor_of(list_, part.last if place is None else place(part[-1])))
+    return next_page_headers_from(paging, cursor_of(list_, part.last if place is None else place(part[-1])))
 
 
-def further_from(paging: Paging, cursor: str) -> dict[str, str]:
+def next_page_headers_from(paging: Paging, cursor: str) -> dict[str, str]:
     """Return the headers that lead to the page of a cursor, with the other query parameters of the request."""
     query = [item for item in paging.request.query_params.multi_items() if item[0] != "cursor"]
     link = f'<{public_path(paging.request)}{paging.request.url.path}?{urlencode([*query, ("cursor", cursor)])}>; rel="next"'

@@ -1,4 +1,8 @@
-"""A client's connection: uvicorn's, with deadlines and limits for clients that never finish a request."""
+"""
+A client's connection: uvicorn's, with deadlines and limits for clients that never finish a request.
+
+This is the only module that touches what uvicorn promises nobody; tests/web/http/test_protocol.py has the list.
+"""
 
 import asyncio
 import socket
@@ -9,7 +13,7 @@ import httptools
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from web.http.errors import problem
+from web.http.errors import make_problem
 from web.http.guard import NO_STORE, NOSNIFF, TOO_LARGE
 from web.http.lingering import LingeringTransport
 from web.http.peers import Peers
@@ -243,7 +247,7 @@ class Connection(HttpToolsProtocol):
         has_begun = self.cycle is not None and self.cycle.response_started
         is_over = self.cycle is None or self.cycle.response_complete
         if not self._is_answering() and (is_over if self._in_head else not has_begun):
-            body = msgspec.json.encode(problem(status, message))
+            body = msgspec.json.encode(make_problem(status, message))
             headers = [
                 *self.server_state.default_headers,
                 *(NOSNIFF, NO_STORE, (b"content-type", b"application/json"), (b"connection", b"close")),

@@ -47,7 +47,7 @@ def uuid_or_none(text: str | None, name: str) -> UUID | None:
     return UUID(text)
 
 
-def number(text: str | None, name: str, default: int, least: int, most: int) -> int:
+def parse_whole_number(text: str | None, name: str, default: int, least: int, most: int) -> int:
     """Return the whole number of a query parameter, or the default for an absent one. Raise Invalid."""
     if text is None:
         return default
@@ -62,15 +62,15 @@ async def caller(
     session: Annotated[str | None, HeaderParameter(name="X-Paperclip-Run-Id")] = None,
 ) -> Caller:
     """Return the bearer token and the work session of a request. It is a dependency. Raise Invalid."""
-    return Caller(token=bearer(request), run_id=uuid_or_none(session, "X-Paperclip-Run-Id"))
+    return Caller(token=bearer_token(request), run_id=uuid_or_none(session, "X-Paperclip-Run-Id"))
 
 
-def bearer(request: Request[Any, Any, Any]) -> str | None:
+def bearer_token(request: Request[Any, Any, Any]) -> str | None:
     """Return the bearer token of a request, or None if it has none."""
-    return bearer_of(request.headers.getall("authorization", []))
+    return bearer_token_of(request.headers.getall("authorization", []))
 
 
-def bearer_of(values: Sequence[str]) -> str | None:
+def bearer_token_of(values: Sequence[str]) -> str | None:
     """Return the bearer token of the Authorization headers of a request, or None if there is not exactly one header."""
     match = BEARER.fullmatch(values[0].strip()) if len(values) == 1 else None
     return match[1] if match else None

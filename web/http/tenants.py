@@ -16,7 +16,7 @@ from application.access import Caller
 from web.http.backend import Backend
 from web.http.fair_threads import TENANT
 from web.http.rate_limit import network_of
-from web.http.requests import bearer_of
+from web.http.requests import bearer_token_of
 
 
 def by_tenant(app: ASGIApp, backend: Backend) -> ASGIApp:
@@ -33,7 +33,7 @@ def by_tenant(app: ASGIApp, backend: Backend) -> ASGIApp:
 def company_of(scope: Any, backend: Backend) -> UUID | None:
     """Return the company of a request's key, or None if this process does not know it yet. It proves nothing."""
     values = [value.decode("latin-1") for name, value in scope["headers"] if name == b"authorization"]
-    return backend.executor.tenant_of(Caller(token=bearer_of(values)))
+    return backend.executor.tenant_of(Caller(token=bearer_token_of(values)))
 
 
 def address_of(scope: Any) -> str:

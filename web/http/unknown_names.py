@@ -7,7 +7,7 @@ LONGEST_SHOWN = 60
 ALIKE = 0.4  # so that `role` finds `membershipRole`; the best match is named, not every one
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> tuple[str, str]:
+def describe_unknown(kind: str, name: str, known: Iterable[str]) -> tuple[str, str]:
     """Return a name as it is shown, and the message that it is unknown, with the nearest known one if one is near."""
     shown = name if len(name) <= LONGEST_SHOWN else f"{name[:LONGEST_SHOWN]}..."
     folded = {_fold(one): one for one in sorted(known)}

@@ -20,7 +20,7 @@ from msgspec import UNSET, Meta, UnsetType
 from application.request_bodies import REQUIRED
 from domain.routines.trigger import TOO_FAR
 from web.http.tolerated_fields import COPY_MARK, tolerated_in
-from web.http.unknown_names import unknown
+from web.http.unknown_names import describe_unknown
 
 T = TypeVar("T")
 Issue = dict[str, Any]
@@ -196,7 +196,7 @@ def _check_names(shape: type[msgspec.Struct], value: Mapping[str, object], place
         elif name not in tolerated.ignored and not (COPY_MARK in value and name in tolerated.of_copies):
             unknown_names.append(name)
     for name in unknown_names[:MOST_UNKNOWN]:
-        shown, message = unknown("field", name, own)
+        shown, message = describe_unknown("field", name, own)
         place.at(shown).report("unrecognized_keys", message, keys=[shown])
 
 

@@ -18,7 +18,7 @@ from domain.errors import NotFound, Unauthenticated
 from domain.webhooks.verification import WebhookRequest
 from projections.routines import webhook_refusals
 from web.http.backend import Backend
-from web.http.errors import described
+from web.http.errors import describe_error
 from web.http.rate_limit import WebhookRateLimiter
 
 QUIET_S = 5.0
@@ -39,7 +39,7 @@ class WebhookRefusals:
 
     def keep_error(self, public_id: str, sender: str, error: Exception, request: WebhookRequest) -> None:
         """Keep the refusal of a call of this address by an exception, with why the sender is not known."""
-        status, reason, _ = described(error)
+        status, reason, _ = describe_error(error)
         self.keep(public_id, sender, status, reason, request if isinstance(error, Unauthenticated) else None)
 
     def keep(

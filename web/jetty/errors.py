@@ -9,7 +9,7 @@ from litestar.exceptions import MethodNotAllowedException, NotFoundException
 from litestar.response.base import ASGIResponse
 
 from domain.errors import Conflict, InvalidField, NotFound, RuleViolation, Unauthenticated
-from web.http.errors import described, headers_of, note_refusal
+from web.http.errors import describe_error, headers_of, note_refusal
 from web.http.validation import Invalid
 
 NOT_FOUND = "Not Found"  # one text for what does not exist and what the caller may not see
@@ -66,7 +66,7 @@ def _told(error: Exception, options: dict[str, Any]) -> tuple[int, Any]:
         case Invalid(issues=issues):
             return invalid, _judged(invalid, [_issue(issue) for issue in issues])
         case _:
-            status, message, _ = described(error)
+            status, message, _ = describe_error(error)
             return status, message
 
 

@@ -17,7 +17,7 @@ from application.use_cases.names import RoutinePath, TaskPath
 from web.http import json_body
 from web.http.backend import Backend
 from web.http.media_types import FORMS, URL_ENCODED
-from web.http.requests import bearer
+from web.http.requests import bearer_token
 from web.http.validation import Invalid, parse
 
 MOST_FIELDS, MOST_ESCAPES = 1_000, 100_000  # of a form; parsing one takes far longer than sending it
@@ -60,7 +60,7 @@ class JettyRequest(Request[Any, Any, Any]):
 
 async def caller(request: JettyRequest) -> Caller:
     """Return the caller of a request, which has a bearer token and no work session. It is a dependency."""
-    return Caller(token=bearer(request), by_jetty=True)
+    return Caller(token=bearer_token(request), by_jetty=True)
 
 
 async def known_first(request: JettyRequest) -> None:
@@ -94,7 +94,7 @@ def number_of(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else 0  # noqa: PLR2004 digits of a bigint
 
 
-def whole(text: str | None, name: str, default: int, most: int) -> int:
+def parse_whole_number(text: str | None, name: str, default: int, most: int) -> int:
     """Return the positive number of a query parameter, or the default for an absent one. Raise Invalid."""
     if text is None:
         return default

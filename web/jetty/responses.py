@@ -34,7 +34,7 @@ class WorkflowResponse(ResponseBody, frozen=True, kw_only=True):
         )
 
 
-def started(conn: Connection, trajectory_id: UUID) -> WorkflowResponse | None:
+def read_workflow(conn: Connection, trajectory_id: UUID) -> WorkflowResponse | None:
     """Return the answer to a call, with its trajectory as it is now; None if there is no such trajectory."""
     trajectory = trajectories.one(conn, trajectory_id)
     return None if trajectory is None else WorkflowResponse.of(trajectory)

@@ -23,7 +23,7 @@ from projections.jetty.responses import InitParamsSchema, ParameterKey, RoutineR
 from web.http.backend import Backend, Changed
 from web.http.paging import NEXT, Paging, cursor_only, read_page
 from web.jetty.requests import limit_of
-from web.jetty.responses import WorkflowResponse, started
+from web.jetty.responses import WorkflowResponse, read_workflow
 from web.jetty.routing import delete, get, patch, post
 
 MODELS = ("calls", "tasks", "collections")
@@ -153,7 +153,7 @@ class Routines(Controller):
     ) -> Response[WorkflowResponse]:
         """Fires the routine now, whatever its cadence, even if it is paused or a call of it is still running."""
         changed = backend.change(caller, RUNS, use_cases.run_now, routine_path)
-        return changed.answer(lambda conn: started(conn, changed.result))
+        return changed.answer(lambda conn: read_workflow(conn, changed.result))
 
     @get("/{collection:str}/{task:str}/{name:str}/runs", operation_id="listRunsOfRoutine")
     def runs(

@@ -22,7 +22,7 @@ from projections.jetty.responses import Trajectory
 from web.http.backend import Backend
 from web.http.media_types import FORMS, JSON
 from web.jetty.requests import JettyRequest
-from web.jetty.responses import WorkflowResponse, started
+from web.jetty.responses import WorkflowResponse, read_workflow
 from web.jetty.routing import post
 from web.jetty.sync_waits import SyncWaits
 
@@ -81,14 +81,14 @@ class Runs(Controller):
             changed = await sync_to_thread(backend.change, caller, MODELS, use_cases.run, task_path, body)
             trajectory = await _end_of(request, lambda: sync_to_thread(_shown, backend, changed.result))
         if trajectory is None:
-            return await sync_to_thread(changed.answer, lambda conn: started(conn, changed.result))
+            return await sync_to_thread(changed.answer, lambda conn: read_workflow(conn, changed.result))
         message = "Workflow is still running" if trajectory.status in LIVE else "Workflow finished"
         return Response(WorkflowResponse.of(trajectory, message), status_code=200)
 
 
 def _started(backend: Backend, caller: Caller, task_path: TaskPath, body: RunCreate) -> Response[WorkflowResponse]:
     changed = backend.change(caller, MODELS, use_cases.run, task_path, body)
-    return changed.answer(lambda conn: started(conn, changed.result))
+    return changed.answer(lambda conn: read_workflow(conn, changed.result))
 
 
 def _shown(backend: Backend, trajectory_id: UUID) -> Trajectory | None:

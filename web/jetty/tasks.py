@@ -40,7 +40,7 @@ class Tasks(Controller):
     ) -> Response[list[Task]]:
         """Returns the tasks of the collection, oldest first."""
         company_id = backend.authorize(caller, collections.enter, collection)
-        read = partial(tasks.of, company_id=company_id)
+        read = partial(tasks.of_collection, company_id=company_id)
         return read_page(backend, paging, f"tasks of {company_id}", MODELS, read)
 
     @post("/{collection:str}", operation_id="createTask", status_code=201, opt={"taken": 400})

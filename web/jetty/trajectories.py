@@ -33,8 +33,8 @@ from projections.engine.read_model import Connection
 from projections.jetty import trajectories
 from projections.jetty.responses import Label, Trajectories, Trajectory, time
 from web.http.backend import Backend
-from web.http.paging import NEXT, Paging, cursor_only, further, paging, place_of
-from web.jetty.requests import number_of, whole
+from web.http.paging import NEXT, Paging, cursor_only, next_page_headers, paging, place_of
+from web.jetty.requests import number_of, parse_whole_number
 from web.jetty.responses import Ingested, LogLine, Logs, Stats, Statuses
 from web.jetty.routing import get, post
 
@@ -65,7 +65,7 @@ class TrajectoryLists(Controller):
         Large trajectories may fill a page before its limit. The headers then lead to those that follow, by `cursor`.
         """
         task_ref, addresses = backend.authorize(caller, names.seen, names.task, task_path)
-        most, number = whole(paging.limit, "limit", 10, MOST), whole(page, "page", 1, 10**6)
+        most, number = parse_whole_number(paging.limit, "limit", 10, MOST), parse_whole_number(page, "page", 1, 10**6)
         list_name = f"trajectories of {task_ref.task_id}"
         before = place_of(paging.cursor, list_name, int)
         offset = 0 if before is not None else most * (number - 1)
@@ -76,7 +76,9 @@ class TrajectoryLists(Controller):
             total = trajectories.count(conn, task_ref.task_id)
         rows = disclosure.shown(list(part), addresses=addresses)
         answer = Trajectories(trajectories=rows, total=total, page=number, limit=most, has_more=part.more)
-        return Response(answer, headers=further(paging, list_name, part, lambda trajectory: trajectory.trajectory_id))
+        return Response(
+            answer, headers=next_page_headers(paging, list_name, part, lambda trajectory: trajectory.trajectory_id)
+        )
 
     @get("/trajectory/{collection:str}/{task:str}/{trajectory:str}", operation_id="getTrajectory")
     def detail(
@@ -191,7 +193,7 @@ class TrajectoryChanges(Controller):
         status = trajectories.trajectory_of(events).status
         part = _first([recorded for recorded in events if recorded.version > after], backend.limits.max_page_bytes)
         answer = Logs(workflow_id=workflow_id, status=status, logs=list(map(_line, part)))
-        return Response(answer, headers=further(paging, list_name, part, lambda recorded: recorded.version))
+        return Response(answer, headers=next_page_headers(paging, list_name, part, lambda recorded: recorded.version))
 
 
 def _ids(backend: Backend, company_id: UUID, numbers: list[str]) -> dict[str, UUID]:

@@ -5,7 +5,6 @@ Health and metrics are built from this, in both APIs. Anybody may ask for them, 
 KEPT_S.
 """
 
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -107,16 +106,14 @@ class Kept(Generic[T]):
     def __init__(self, find: Callable[[], T]) -> None:
         self._find = find
         self._lock = Lock()
-        self._value: T | None = None
-        self._until = -math.inf
+        self._kept: tuple[T, float] | None = None  # with the time until which it is kept
 
     def __call__(self) -> T:
         """Return the value."""
         with self._lock:
-            if self._value is None or time.monotonic() >= self._until:
-                self._value = self._find()
-                self._until = time.monotonic() + KEPT_S
-            return self._value
+            if self._kept is None or time.monotonic() >= self._kept[1]:
+                self._kept = self._find(), time.monotonic() + KEPT_S
+            return self._kept[0]
 
 
 class OpenWork(msgspec.Struct, frozen=True):
@@ -148,12 +145,12 @@ class Checkup:
         self._writing = Kept(self._find_writing)
         self._work = Kept(self._find_work)
         self._keys = Kept(lambda: _keys(backend.executor.vault))
+        self._adopted_zone_data = Kept(lambda: backend.executor.query(zone_data.adopted))
 
     def __call__(self) -> Findings:
         """Return what is found. Raises one of UNREACHABLE when the database cannot be reached."""
-        writing, work, keys = self._writing(), self._work(), self._keys()
+        writing, work, keys, adopted = self._writing(), self._work(), self._keys(), self._adopted_zone_data()
         kinds = [row.kind for row in work.untaken]
-        adopted = self._backend.executor.query(zone_data.adopted)
         with self._backend.pool.connection() as conn:
             now, latest = database_state.times(conn)
             self._latest = max(self._latest, latest)

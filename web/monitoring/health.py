@@ -89,12 +89,12 @@ class HealthController(Controller):
     @get("/health", operation_id="getHealth", sync_to_thread=True, responses=ANSWERS)
     def health(self, checkup: NamedDependency[Checkup]) -> Response[Health | Unhealthy]:
         """Says whether the service works, and if not, why: the database, the read models, schedules, keys."""
-        if (findings := examine(checkup)) is None:
+        if (findings := run_checkup(checkup)) is None:
             return Response(Unhealthy(error="database_unreachable"), status_code=503)
         return Response(_health(findings))
 
 
-def examine(checkup: Checkup) -> Findings | None:
+def run_checkup(checkup: Checkup) -> Findings | None:
     """Return what is found, None when the database cannot be reached."""
     try:
         return checkup()

@@ -24,7 +24,7 @@ from application.quotas.rates import NEAR
 from domain.bounds.limits import Limits
 from domain.values import DeliveryKind
 from projections import usage
-from projections.delivery import deliveries
+from projections.delivery import pending_deliveries
 from projections.engine import positions
 from projections.engine.positions import ReadModelStatus
 from projections.engine.read_model import Connection
@@ -110,7 +110,7 @@ def _state(backend: Backend, count_near: Near) -> list[Metric]:
         firings = firing_metrics.firings(conn)
         due = backlog.backlog(conn, now, MOST_COUNTED)
         enabled = backlog.backlog(conn, backlog.ANY_TIME, MOST_COUNTED)
-        pending_deliveries = deliveries.tallies(conn)
+        waiting = pending_deliveries.tallies(conn)
         near = count_near(conn, backend.limits)
     overdue_s = (now - due.first_at).total_seconds() if due.first_at else 0.0
     return [
@@ -121,7 +121,7 @@ def _state(backend: Backend, count_near: Near) -> list[Metric]:
         _counter(
             "routines_delivery_attempts", "Attempts to deliver, by what came of them.", ("outcome",), firings.attempts
         ),
-        *_pending_deliveries(pending_deliveries, now),
+        *_pending_deliveries(waiting, now),
         _gauge(
             "routines_schedules_enabled", f"Enabled schedules of active routines, to {MOST_COUNTED}.", enabled.count
         ),
@@ -195,7 +195,7 @@ def _gauges(name: str, text: str, label: str, values: Mapping[str, float]) -> Me
     return family
 
 
-def _pending_deliveries(pending_deliveries: Mapping[str, tuple[int, datetime]], now: datetime) -> list[Metric]:
+def _pending_deliveries(tallies: Mapping[str, tuple[int, datetime]], now: datetime) -> list[Metric]:
     waiting, overdue = (
         GaugeMetricFamily(f"routines_deliveries_{name}", text, labels=["kind"])
         for name, text in (
@@ -204,7 +204,7 @@ def _pending_deliveries(pending_deliveries: Mapping[str, tuple[int, datetime]], 
         )
     )
     for kind in get_args(DeliveryKind):
-        many, first_at = pending_deliveries.get(kind, (0, now))
+        many, first_at = tallies.get(kind, (0, now))
         waiting.add_metric([kind], many)
         overdue.add_metric([kind], max((now - first_at).total_seconds(), 0.0))
     return [waiting, overdue]

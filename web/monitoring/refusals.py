@@ -27,7 +27,7 @@ from web.http.backend import Backend
 from web.http.errors import RefusalNote, refusal_of
 from web.http.guard import RespondError
 from web.http.rate_limit import network_of
-from web.http.requests import bearer_of
+from web.http.requests import bearer_token_of
 from web.http.tenants import company_of
 
 PERIOD_S = 60.0
@@ -60,7 +60,7 @@ class RefusalLog:
         self._unlogged = 0
 
 
-def recorded(
+def record_refusals(
     app: ASGIApp, backend: Backend, registry: CollectorRegistry, errors: Mapping[ApiName, RespondError]
 ) -> ASGIApp:
     """Return the application that records what it refuses. `errors` make the error answers of each API."""
@@ -109,7 +109,7 @@ def is_refusal(status: int) -> bool:
 def _described(scope: Any, refusal: RefusalNote, backend: Backend) -> dict[str, object]:
     """Return who was refused, what and why. The key's id follows from the token, and does not give it away."""
     values = [value.decode("latin-1") for name, value in scope["headers"] if name.lower() == b"authorization"]
-    key_id, tenant = Caller(token=bearer_of(values)).key_id, company_of(scope, backend)
+    key_id, tenant = Caller(token=bearer_token_of(values)).key_id, company_of(scope, backend)
     return {
         "key_id": key_id and str(key_id),
         "tenant": tenant and str(tenant),

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from domain.values import IssueStatus, RoutineStatus, RunSource
-from projections.delivery.deliveries import Status
+from projections.delivery.delivery_history import Status
 from projections.responses import RunStatus
 from web.http.path_ids import PathId
 

@@ -13,12 +13,12 @@ from msgspec import UNSET, UnsetType
 from application.access import AgentCaller, Caller
 from application.request_bodies import AgentDraft, AgentPatch, PauseRequest, SecretRotation
 from application.use_cases import read_access
-from application.use_cases.board import agents
+from application.use_cases.board import agents as use_cases
 from domain import disclosure
 from domain.board.agent import slug
 from domain.errors import NotFound, RuleViolation, Unauthenticated
 from projections import responses
-from projections.board import directory, issues
+from projections.board import agents, issues
 from projections.board.issues import InboxItem
 from projections.engine.read_model import Connection
 from web.http.backend import Backend, Changed
@@ -67,7 +67,7 @@ class Agents(Controller):
         `heartbeatUrl` and as the values of their `adapterConfig`.
         """
         addresses = backend.authorize(caller, read_access.agents, company_id)
-        read = partial(directory.agents, company_id=company_id)
+        read = partial(agents.of_company, company_id=company_id)
         return read_page(backend, paging, f"agents of {company_id}", MODELS, read, addresses=addresses)
 
     @post("/companies/{company_id:str}/agents", operation_id="createAgent", refuses=(403, 422))
@@ -82,7 +82,7 @@ class Agents(Controller):
         Creates an agent. With a `heartbeatUrl` (our addition) it gets a message about each issue that is opened for it;
         `heartbeatSecret` signs those messages.
         """
-        changed = backend.change(caller, ("directory",), agents.create, company_id, data)
+        changed = backend.change(caller, ("directory",), use_cases.create, company_id, data)
         return _made(changed, 201)
 
     @get("/agents/me", operation_id="getMe")
@@ -90,7 +90,7 @@ class Agents(Controller):
         """Returns the calling agent, without its addresses, which only members who may change it see."""
         id_ = _calling_agent(backend, caller)
         with backend.consistent_read("directory") as conn:
-            agent = directory.agent(conn, id_)
+            agent = agents.one(conn, id_)
         if agent is None:
             raise NotFound("Agent not found")
         return disclosure.masked(Me(**{name: getattr(agent, name) for name in responses.Agent.__struct_fields__}))
@@ -129,7 +129,7 @@ class Agents(Controller):
         Changes the fields that are given. The first `heartbeatUrl` brings a `heartbeatSecret`, which is shown in this
         answer and never again.
         """
-        return _made(backend.change(caller, ("directory",), agents.update, agent_id, data))
+        return _made(backend.change(caller, ("directory",), use_cases.update, agent_id, data))
 
     @post(
         "/agents/{agent_id:str}/rotate-heartbeat-secret",
@@ -148,7 +148,9 @@ class Agents(Controller):
         Makes a new secret, which is shown in this answer and never again. For `overlapSec` seconds the old one signs as
         well.
         """
-        return _made(backend.change(caller, ("directory",), agents.rotate_heartbeat_secret, agent_id, data.overlap_sec))
+        return _made(
+            backend.change(caller, ("directory",), use_cases.rotate_heartbeat_secret, agent_id, data.overlap_sec)
+        )
 
     @post("/agents/{agent_id:str}/pause", operation_id="pauseAgent", refuses=(403, 409), status_code=200)
     def pause(
@@ -159,40 +161,40 @@ class Agents(Controller):
         data: JSONBody[PauseRequest],
     ) -> Response[responses.Agent]:
         """Pauses the agent. Runs of its routines fail until it is resumed."""
-        return _changed(backend, caller, agents.pause, agent_id, data.reason)
+        return _changed(backend, caller, use_cases.pause, agent_id, data.reason)
 
     @post("/agents/{agent_id:str}/resume", operation_id="resumeAgent", refuses=(403, 409), status_code=200)
     def resume(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], agent_id: FromPath[AgentId]
     ) -> Response[responses.Agent]:
         """Resumes a paused agent, which is idle then."""
-        return _changed(backend, caller, agents.resume, agent_id)
+        return _changed(backend, caller, use_cases.resume, agent_id)
 
     @post("/agents/{agent_id:str}/approve", operation_id="approveAgent", refuses=(403, 409), status_code=200)
     def approve(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], agent_id: FromPath[AgentId]
     ) -> Response[responses.Agent]:
         """Approves an agent that waits for approval, which is idle then."""
-        return _changed(backend, caller, agents.approve, agent_id)
+        return _changed(backend, caller, use_cases.approve, agent_id)
 
     @post("/agents/{agent_id:str}/terminate", operation_id="terminateAgent", refuses=(403,), status_code=200)
     def terminate(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], agent_id: FromPath[AgentId]
     ) -> Response[responses.Agent]:
         """Ends the agent for good. None of its keys works from the next request on."""
-        return _changed(backend, caller, agents.terminate, agent_id)
+        return _changed(backend, caller, use_cases.terminate, agent_id)
 
 
 def _changed(
     backend: Backend, caller: Caller, use_case: Callable[..., UUID], agent_id: UUID, *args: Any
 ) -> Response[responses.Agent]:
     changed = backend.change(caller, ("directory",), use_case, agent_id, *args)
-    return changed.answer(lambda conn: directory.agent(conn, changed.result))
+    return changed.answer(lambda conn: agents.one(conn, changed.result))
 
 
 def _made(changed: Changed, status: int = 200) -> Response[MadeAgent]:
-    result: agents.AgentResult = changed.result
-    answer = changed.answer(lambda conn: directory.agent(conn, result.agent_id), status)
+    result: use_cases.AgentResult = changed.result
+    answer = changed.answer(lambda conn: agents.one(conn, result.agent_id), status)
     fields = {name: getattr(answer.content, name) for name in responses.Agent.__struct_fields__}
     agent = MadeAgent(**fields, heartbeat_secret=result.heartbeat_secret or UNSET)
     return Response(agent, status_code=status, headers=answer.headers)
@@ -207,7 +209,7 @@ def _calling_agent(backend: Backend, caller: Caller) -> UUID:
 
 def _find(conn: Connection, agent_id: str, company_id: str | None) -> responses.Agent | None:
     if UUID_TEXT.fullmatch(agent_id):
-        return directory.agent(conn, UUID(agent_id))
+        return agents.one(conn, UUID(agent_id))
     if company_id is None:
         raise RuleViolation("Agent shortname lookup requires companyId query parameter")
-    return directory.agent_named(conn, CompanyId(company_id), slug(agent_id))
+    return agents.named(conn, CompanyId(company_id), slug(agent_id))

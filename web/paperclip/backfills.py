@@ -16,11 +16,11 @@ from projections.firing import backfills
 from projections.firing.backfills import Backfill
 from projections.responses import ResponseBody, time
 from web.http.backend import Backend
-from web.http.paging import NEXT, Paging, page, paging, place_of, row_of
+from web.http.paging import NEXT, Paging, make_page, paging, place_of, row_of
 from web.http.path_ids import BackfillId, TriggerId
-from web.http.requests import number
+from web.http.requests import parse_whole_number
 from web.http.routing import get, post
-from web.paperclip.schedules import within
+from web.paperclip.schedules import check_years
 
 MODELS = ("backfills",)
 USUAL, MOST = 50, 200
@@ -104,14 +104,14 @@ class Backfills(Controller):
         trigger_id: FromPath[TriggerId],
     ) -> Response[list[Backfill]]:
         """Returns the backfills of the trigger, newest first."""
-        limit = number(paging.limit, "limit", USUAL, 1, MOST)
+        limit = parse_whole_number(paging.limit, "limit", USUAL, 1, MOST)
         list_name = f"backfills of {trigger_id}"
         after = place_of(paging.cursor, list_name, UUID)
         backend.authorize(caller, use_cases.may_list, trigger_id)
         with backend.consistent_read(*MODELS) as conn:
             before = row_of(after, lambda backfill_id: backfills.position(conn, trigger_id, backfill_id))
             part = backfills.of_trigger(conn, trigger_id, limit, before=before)
-        return page(paging, list_name, part, lambda backfill: backfill.id)
+        return make_page(paging, list_name, part, lambda backfill: backfill.id)
 
     @get("/routine-backfills/{backfill_id:str}", operation_id="getBackfill")
     def detail(
@@ -139,8 +139,8 @@ class Backfills(Controller):
 
 def _checked(draft: BackfillDraft) -> BackfillDraft:
     """Return the draft if its range lies within the accepted years. Raise Invalid."""
-    within(draft.from_, "from")
-    within(draft.to, "to")
+    check_years(draft.from_, "from")
+    check_years(draft.to, "to")
     return draft
 
 

@@ -12,10 +12,10 @@ from msgspec.structs import replace
 from application.access import BoardUser, Caller, Principal
 from application.request_bodies import CompanyDraft, CompanyPatch
 from application.use_cases import read_access
-from application.use_cases.board import companies
+from application.use_cases.board import companies as use_cases
 from domain.errors import NotFound
 from projections import responses
-from projections.board import directory, issues
+from projections.board import companies, issues
 from projections.engine.documents import Part
 from projections.engine.read_model import Connection
 from web.http.backend import Backend
@@ -46,7 +46,7 @@ class Companies(Controller):
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], data: JSONBody[CompanyDraft]
     ) -> Response[responses.Company]:
         """Creates a company."""
-        changed = backend.change(caller, MODELS, companies.create, data)
+        changed = backend.change(caller, MODELS, use_cases.create, data)
         return changed.answer(lambda conn: _shown(conn, changed.result), 201)
 
     @get("/{company_id:str}", operation_id="getCompany", refuses=(403,))
@@ -69,7 +69,7 @@ class Companies(Controller):
         data: JSONBody[CompanyPatch],
     ) -> Response[responses.Company]:
         """Changes the fields that are given."""
-        changed = backend.change(caller, MODELS, companies.update, company_id, data)
+        changed = backend.change(caller, MODELS, use_cases.update, company_id, data)
         return changed.answer(lambda conn: _shown(conn, changed.result))
 
     @post("/{company_id:str}/archive", operation_id="archiveCompany", refuses=(403,), status_code=200)
@@ -80,7 +80,7 @@ class Companies(Controller):
         Archives the company, for good. Nothing fires or begins in it any more; work that is under way can be finished,
         things can be ended, and everything stays readable. Any other change is refused.
         """
-        changed = backend.change(caller, MODELS, companies.archive, company_id)
+        changed = backend.change(caller, MODELS, use_cases.archive, company_id)
         return changed.answer(lambda conn: _shown(conn, changed.result))
 
 
@@ -88,12 +88,12 @@ def _visible(conn: Connection, user: Principal, **page: Any) -> Part[responses.C
     if not isinstance(user, BoardUser):
         return Part()
     everywhere = user.instance_admin
-    part = directory.companies(conn, **page) if everywhere else directory.companies_of(conn, user.user_id, **page)
+    part = companies.all_companies(conn, **page) if everywhere else companies.of_user(conn, user.user_id, **page)
     return part.of(_counted(conn, part))
 
 
 def _shown(conn: Connection, company_id: UUID) -> responses.Company | None:
-    company = directory.company(conn, company_id)
+    company = companies.one(conn, company_id)
     return None if company is None else _counted(conn, [company])[0]
 
 

@@ -13,14 +13,14 @@ from application.request_bodies import EndpointDraft, EndpointPatch, SecretRotat
 from application.use_cases import endpoints as use_cases
 from domain.delivery.delivery import PendingDelivery
 from domain.errors import NotFound
-from projections.delivery import deliveries, endpoints
-from projections.delivery.deliveries import Delivery, Status
+from projections.delivery import delivery_history, endpoints
+from projections.delivery.delivery_history import Delivery, Status
 from projections.delivery.endpoints import EndpointFields
 from projections.engine.read_model import Connection
 from web.http.backend import Backend, Changed
-from web.http.paging import NEXT, Paging, cursor_only, page, paging, place_of, read_page
+from web.http.paging import NEXT, Paging, cursor_only, make_page, paging, place_of, read_page
 from web.http.path_ids import CompanyId, DeliveryId, EndpointId
-from web.http.requests import number
+from web.http.requests import parse_whole_number
 from web.http.routing import delete, get, patch, post
 from web.http.validation import Invalid
 
@@ -203,10 +203,10 @@ class Endpoints(Controller):
         """Sends the message once more under the same id, whatever its outcome was before."""
         backend.authorize(caller, use_cases.may_list, company_id)
         with backend.consistent_read(*DELIVERIES) as conn:
-            if (delivery := deliveries.one(conn, delivery_id)) is None:
+            if (delivery := delivery_history.one(conn, delivery_id)) is None:
                 raise NotFound("Delivery not found")
         changed = backend.change(caller, DELIVERIES, use_cases.redeliver, company_id, _pending_delivery(delivery))
-        return changed.answer(lambda conn: deliveries.one(conn, delivery_id), 202)
+        return changed.answer(lambda conn: delivery_history.one(conn, delivery_id), 202)
 
 
 def _with_secret(changed: Changed, status: int) -> Response[MadeEndpoint]:
@@ -217,18 +217,18 @@ def _with_secret(changed: Changed, status: int) -> Response[MadeEndpoint]:
 
 
 def _newest(conn: Connection, company_id: UUID, endpoint_id: UUID) -> Delivery | None:
-    return next(iter(deliveries.of_company(conn, company_id, 1, target_id=endpoint_id)), None)
+    return next(iter(delivery_history.of_company(conn, company_id, 1, target_id=endpoint_id)), None)
 
 
 def _page(
     backend: Backend, paging: Paging, company_id: UUID, target_id: UUID | None, status: str | None
 ) -> Response[list[Delivery]]:
     status_filter = None if status is None else _status(status)
-    limit = number(paging.limit, "limit", USUAL, 1, MOST)
+    limit = parse_whole_number(paging.limit, "limit", USUAL, 1, MOST)
     list_ = f"{LIST} {target_id or company_id}"
     after = place_of(paging.cursor, list_, tuple[int, UUID])
     with backend.consistent_read(*DELIVERIES) as conn:
-        part = deliveries.of_company(
+        part = delivery_history.of_company(
             conn,
             company_id,
             limit,
@@ -237,7 +237,7 @@ def _page(
             after=after,
             max_bytes=backend.limits.max_page_bytes,
         )
-    return page(paging, list_, part, lambda delivery: (delivery.event_position, delivery.id))
+    return make_page(paging, list_, part, lambda delivery: (delivery.event_position, delivery.id))
 
 
 def _status(text: str) -> Status:

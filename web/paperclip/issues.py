@@ -14,14 +14,14 @@ from application.use_cases import read_access
 from application.use_cases.board import issues as use_cases
 from domain.errors import NotFound
 from projections import responses
-from projections.board import directory, issues
+from projections.board import goals, issues, projects
 from projections.board.issues import Filters
 from projections.engine.read_model import Connection
 from projections.responses import ResponseBody
 from web.http.backend import Backend
-from web.http.paging import NEXT, Paging, Position, page, paging, place_of, row_of
+from web.http.paging import NEXT, Paging, Position, make_page, paging, place_of, row_of
 from web.http.path_ids import CommentId, CompanyId
-from web.http.requests import number, uuid_or_none
+from web.http.requests import parse_whole_number, uuid_or_none
 from web.http.routing import get, patch, post
 from web.http.validation import UUID_TEXT
 
@@ -79,7 +79,7 @@ async def filters(  # noqa: PLR0913, PLR0917 the contract's filters
         origin_kind=origin_kind or None,
         origin_id=uuid_or_none(origin_id, "originId"),
         text=q or None,
-        offset=number(offset, "offset", 0, 0, 10**9),
+        offset=parse_whole_number(offset, "offset", 0, 0, 10**9),
     )
 
 
@@ -113,12 +113,12 @@ class Issues(Controller):
         company_id: FromPath[CompanyId],
     ) -> Response[list[responses.Issue]]:
         """Returns the issues of the company, newest first. `status` takes several statuses, joined by commas."""
-        list_name, limit = f"issues of {company_id}", number(paging.limit, "limit", LIMIT, 1, MOST)
+        list_name, limit = f"issues of {company_id}", parse_whole_number(paging.limit, "limit", LIMIT, 1, MOST)
         filters = replace(filters, limit=limit, before=place_of(paging.cursor, list_name, Position))
         backend.authorize(caller, read_access.company, company_id)
         with backend.consistent_read("issues", eventual=eventual) as conn:
             part = issues.page(conn, company_id, filters, max_bytes=backend.limits.max_page_bytes)
-        return page(paging, list_name, part)
+        return make_page(paging, list_name, part)
 
     @post("/companies/{company_id:str}/issues", operation_id="createIssue", refuses=(403, 422))
     def create(
@@ -157,8 +157,8 @@ class Issues(Controller):
             return HeartbeatContext(
                 issue=issue,
                 ancestors=issues.ancestors(conn, issue.id, backend.limits.max_page_bytes),
-                project=directory.project(conn, issue.project_id) if issue.project_id else None,
-                goal=directory.goal(conn, issue.goal_id) if issue.goal_id else None,
+                project=projects.one(conn, issue.project_id) if issue.project_id else None,
+                goal=goals.one(conn, issue.goal_id) if issue.goal_id else None,
                 comment_cursor=issues.comment_cursor(conn, issue.id),
             )
 
@@ -233,7 +233,7 @@ class Issues(Controller):
         Returns the comments on the issue, newest first, or oldest first with `order=asc`; those after a comment, if
         one is named.
         """
-        limit = number(paging.limit, "limit", MOST_COMMENTS, 1, MOST_COMMENTS)
+        limit = parse_whole_number(paging.limit, "limit", MOST_COMMENTS, 1, MOST_COMMENTS)
         issue = _found(backend, caller, issue_id)
         list_name = f"comments on {issue.id}, newest first: {part.newest_first}"
         beyond = place_of(paging.cursor, list_name, UUID)
@@ -251,7 +251,7 @@ class Issues(Controller):
                 beyond=row_of(beyond, position),
                 max_bytes=backend.limits.max_page_bytes,
             )
-        return page(paging, list_name, selection, lambda comment: comment.id)
+        return make_page(paging, list_name, selection, lambda comment: comment.id)
 
     @post("/issues/{issue_id:str}/comments", operation_id="createComment", refuses=(403,))
     def create_comment(

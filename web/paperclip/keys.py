@@ -12,16 +12,16 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from application.access import BoardUser, Caller
 from application.request_bodies import AgentKeyDraft, BoardKeyDraft
 from application.use_cases import read_access
-from application.use_cases.board import keys
+from application.use_cases.board import keys as use_cases
 from application.use_cases.board.keys import NewKey
 from domain.errors import NotFound, Unauthenticated
 from projections import responses
-from projections.board import directory
+from projections.board import keys, members
 from projections.responses import ResponseBody, time, time_or_none
 from web.http.backend import Backend
 from web.http.paging import NEXT, Paging, cursor_only, paging, read_page
 from web.http.path_ids import AgentId, BoardKeyId, CompanyId, KeyId
-from web.http.requests import number, uuid_or_none
+from web.http.requests import parse_whole_number, uuid_or_none
 from web.http.routing import delete, get, post
 from web.http.validation import must_be_future
 
@@ -111,7 +111,7 @@ class BoardKeys(Controller):
     ) -> Response[list[responses.BoardKey]]:
         """Returns the board keys of the calling user, newest first, without their tokens."""
         user = _board(backend, caller)
-        read = partial(directory.board_keys, user_id=user.user_id)
+        read = partial(keys.of_user, user_id=user.user_id)
         return read_page(backend, paging, f"keys of {user.user_id}", MODELS, read, newest_first=True)
 
     @post("/board-api-keys", operation_id="createBoardKey", refuses=(422,))
@@ -124,22 +124,22 @@ class BoardKeys(Controller):
         request another one that never expires (null).
         """
         must_be_future(data.expires_at, "expiresAt", backend.executor.clock())
-        return MintedBoardKey.of(backend.executor.execute(caller, keys.create_for_board, data).result)
+        return MintedBoardKey.of(backend.executor.execute(caller, use_cases.create_for_board, data).result)
 
     @delete("/board-api-keys/{key_id:str}", operation_id="revokeBoardKey", status_code=200)
     def revoke(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], key_id: FromPath[BoardKeyId]
     ) -> Revoked:
         """Revokes the key. Its token is unknown from the next request on."""
-        return _revoke(backend, caller, keys.revoke_board_key, key_id)
+        return _revoke(backend, caller, use_cases.revoke_board_key, key_id)
 
     @get("/cli-auth/me", operation_id="getIdentity")
     def identity(self, backend: NamedDependency[Backend], caller: NamedDependency[Caller]) -> Identity:
         """Returns the user to whom the calling board key belongs, and the companies that this user may enter."""
         user = _board(backend, caller)
         with backend.consistent_read("directory") as conn:
-            person: Any = directory.person(conn, user.user_id)
-            memberships = directory.memberships(conn, user.user_id)
+            person: Any = members.person(conn, user.user_id)
+            memberships = members.of_user(conn, user.user_id)
         if person is None:
             raise NotFound("User not found")
         return Identity(
@@ -168,8 +168,8 @@ class AgentKeys(Controller):
         agent_id: FromPath[AgentId],
     ) -> Response[list[responses.AgentKey]]:
         """Returns the keys of the agent, newest first, without their tokens."""
-        backend.authorize(caller, keys.may_list_agent_keys, agent_id)
-        read = partial(directory.agent_keys, agent_id=agent_id)
+        backend.authorize(caller, use_cases.may_list_agent_keys, agent_id)
+        read = partial(keys.of_agent, agent_id=agent_id)
         return read_page(backend, paging, f"keys of {agent_id}", MODELS, read, newest_first=True)
 
     @post(operation_id="createAgentKey", refuses=(403, 422))
@@ -185,7 +185,7 @@ class AgentKeys(Controller):
         key that requests it, or until `expiresAt` (null: for ever), and never for longer than the key that requests it.
         """
         must_be_future(data.expires_at, "expiresAt", backend.executor.clock())
-        done = backend.executor.execute(caller, keys.create_for_agent, AgentId(agent_id), data)
+        done = backend.executor.execute(caller, use_cases.create_for_agent, AgentId(agent_id), data)
         return MintedAgentKey.of(done.result)
 
     @delete("/{key_id:str}", operation_id="revokeAgentKey", refuses=(403,), status_code=200)
@@ -197,7 +197,7 @@ class AgentKeys(Controller):
         key_id: FromPath[KeyId],
     ) -> Revoked:
         """Revokes the key. Its token is unknown from the next request on."""
-        return _revoke(backend, caller, keys.revoke_agent_key, agent_id, key_id)
+        return _revoke(backend, caller, use_cases.revoke_agent_key, agent_id, key_id)
 
 
 class CompanyKeys(Controller):
@@ -221,9 +221,12 @@ class CompanyKeys(Controller):
         page has 50 of them, or `limit` from 1 to 200. Owners and admins may do this. The board keys of users are not
         among them: what those may do in the company follows from the membership.
         """
-        limit, issuer = number(paging.limit, "limit", USUAL, 1, MOST), uuid_or_none(issued_by, "issuedByUserId")
-        backend.authorize(caller, keys.may_manage, company_id)
-        read = partial(directory.company_keys, company_id=company_id, limit=limit, issued_by=issuer)
+        limit, issuer = (
+            parse_whole_number(paging.limit, "limit", USUAL, 1, MOST),
+            uuid_or_none(issued_by, "issuedByUserId"),
+        )
+        backend.authorize(caller, use_cases.may_manage, company_id)
+        read = partial(keys.of_company, company_id=company_id, limit=limit, issued_by=issuer)
         return read_page(backend, paging, f"keys of {company_id}", MODELS, read, newest_first=True)
 
     @delete("/{key_id:str}", operation_id="revokeCompanyKey", refuses=(403,), status_code=200)
@@ -235,7 +238,7 @@ class CompanyKeys(Controller):
         key_id: FromPath[KeyId],
     ) -> Revoked:
         """Revokes a key of anybody. Its token is unknown from the next request on. Owners and admins may do this."""
-        return _revoke(backend, caller, keys.revoke_of_company, company_id, key_id)
+        return _revoke(backend, caller, use_cases.revoke_of_company, company_id, key_id)
 
 
 def _revoke(backend: Backend, caller: Caller, use_case: Callable[..., UUID], *ids: UUID) -> Revoked:

@@ -12,10 +12,11 @@ from msgspec.structs import asdict
 from application.access import Caller
 from application.request_bodies import BoardKeyDraft, MemberDraft, MemberPatch
 from application.use_cases import read_access
-from application.use_cases.board import keys, members
+from application.use_cases.board import keys
+from application.use_cases.board import members as use_cases
 from application.use_cases.board.members import AddedMembership, MembershipRef
 from projections import responses
-from projections.board import directory
+from projections.board import members
 from projections.engine.read_model import Connection
 from web.http.backend import Backend
 from web.http.paging import NEXT, Paging, cursor_only, read_page
@@ -62,7 +63,7 @@ class Members(Controller):
         `***` as their `email`.
         """
         addresses = backend.authorize(caller, read_access.members, company_id)
-        read = partial(directory.members, company_id=company_id)
+        read = partial(members.of_company, company_id=company_id)
         return read_page(backend, paging, f"members of {company_id}", ("directory",), read, addresses=addresses)
 
     @post(operation_id="addMember", refuses=(403, 409, 422))
@@ -83,7 +84,7 @@ class Members(Controller):
         """
         must_be_future(data.key_expires_at, "keyExpiresAt", backend.executor.clock())
         shared = _companies_of(backend, data.user_id)
-        changed = backend.change(caller, ("directory",), members.add, company_id, data, shared)
+        changed = backend.change(caller, ("directory",), use_cases.add, company_id, data, shared)
         return changed.answer(lambda conn: _added(conn, company_id, changed.result), 201)
 
     @patch("/{user_id:str}", operation_id="updateMember", refuses=(403, 409, 422))
@@ -104,8 +105,8 @@ class Members(Controller):
         company are revoked, unless `revokeKeys` is false.
         """
         membership = _membership_ref(backend, company_id, user_id)
-        changed = backend.change(caller, ("directory",), members.change, membership, data, revokes_keys=revokes_keys)
-        return changed.answer(lambda conn: directory.member(conn, membership.company_id, membership.user_id))
+        changed = backend.change(caller, ("directory",), use_cases.change, membership, data, revokes_keys=revokes_keys)
+        return changed.answer(lambda conn: members.one(conn, membership.company_id, membership.user_id))
 
     @delete("/{user_id:str}", operation_id="removeMember", refuses=(403, 409))
     def remove(
@@ -124,7 +125,7 @@ class Members(Controller):
         says which), unless `revokeKeys` is false.
         """
         membership = _membership_ref(backend, company_id, user_id)
-        backend.change(caller, ("directory",), members.remove, membership, revokes_keys=revokes_keys)
+        backend.change(caller, ("directory",), use_cases.remove, membership, revokes_keys=revokes_keys)
 
     @post("/{user_id:str}/keys", operation_id="createMemberKey", refuses=(403, 422))
     def create_key(
@@ -146,17 +147,17 @@ class Members(Controller):
 
 def _membership_ref(backend: Backend, company_id: UUID, user_id: UUID) -> MembershipRef:
     with backend.consistent_read("directory") as conn:
-        return MembershipRef(company_id=company_id, user_id=user_id, owners=tuple(directory.owners(conn, company_id)))
+        return MembershipRef(company_id=company_id, user_id=user_id, owners=tuple(members.owners(conn, company_id)))
 
 
 def _companies_of(backend: Backend, user_id: UUID | None) -> list[UUID]:
     if user_id is None:
         return []
     with backend.consistent_read("directory") as conn:
-        return [membership.company_id for membership in directory.memberships(conn, user_id)]
+        return [membership.company_id for membership in members.of_user(conn, user_id)]
 
 
 def _added(conn: Connection, company_id: UUID, added: AddedMembership) -> AddedMember | None:
-    if (member := directory.member(conn, company_id, added.user_id)) is None:
+    if (member := members.one(conn, company_id, added.user_id)) is None:
         return None
     return AddedMember(**asdict(member), token=added.key.token if added.key else None)

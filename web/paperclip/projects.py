@@ -12,11 +12,11 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from application.access import Caller
 from application.request_bodies import ProjectDraft, ProjectPatch
 from application.use_cases import read_access
-from application.use_cases.board import projects
+from application.use_cases.board import projects as use_cases
 from domain.board.agent import slug
 from domain.errors import NotFound, RuleViolation
 from projections import responses
-from projections.board import directory
+from projections.board import projects
 from projections.engine.read_model import Connection
 from projections.routines import routines
 from web.http.backend import Backend
@@ -45,7 +45,7 @@ class Projects(Controller):
         """Returns the projects of the company, oldest first."""
         backend.authorize(caller, read_access.company, company_id)
         return read_page(
-            backend, paging, f"projects of {company_id}", MODELS, partial(directory.projects, company_id=company_id)
+            backend, paging, f"projects of {company_id}", MODELS, partial(projects.of_company, company_id=company_id)
         )
 
     @post("/companies/{company_id:str}/projects", operation_id="createProject", refuses=(403, 422))
@@ -57,8 +57,8 @@ class Projects(Controller):
         data: JSONBody[ProjectDraft],
     ) -> Response[responses.Project]:
         """Creates a project."""
-        changed = backend.change(caller, ("directory",), projects.create, company_id, data)
-        return changed.answer(lambda conn: directory.project(conn, changed.result), 201)
+        changed = backend.change(caller, ("directory",), use_cases.create, company_id, data)
+        return changed.answer(lambda conn: projects.one(conn, changed.result), 201)
 
     @get("/projects/{project_id:str}", operation_id="getProject", refuses=(422,))
     def detail(
@@ -83,21 +83,21 @@ class Projects(Controller):
         company_id: Annotated[str | None, QueryParameter(name="companyId")] = None,
     ) -> Response[responses.Project]:
         """Changes the fields that are given. The project is named by its id, or its short name within `companyId`."""
-        return _changed(backend, caller, projects.update, _id(backend, project_id, company_id), data)
+        return _changed(backend, caller, use_cases.update, _id(backend, project_id, company_id), data)
 
     @post("/projects/{project_id:str}/pause", operation_id="pauseProject", refuses=(403,), status_code=200)
     def pause(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], project_id: FromPath[ProjectId]
     ) -> Response[responses.Project]:
         """Pauses the project. Until it is resumed, occurrences of its routines are recorded as suppressed."""
-        return _changed(backend, caller, projects.pause, project_id)
+        return _changed(backend, caller, use_cases.pause, project_id)
 
     @post("/projects/{project_id:str}/resume", operation_id="resumeProject", refuses=(403,), status_code=200)
     def resume(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], project_id: FromPath[ProjectId]
     ) -> Response[responses.Project]:
         """Resumes the project. The schedules of its routines fire again."""
-        return _changed(backend, caller, projects.resume, project_id)
+        return _changed(backend, caller, use_cases.resume, project_id)
 
     @delete("/projects/{project_id:str}", operation_id="deleteProject", refuses=(403, 409, 422), status_code=200)
     def delete(
@@ -110,8 +110,8 @@ class Projects(Controller):
         """Deletes the project. This is refused while a routine is in it. Its issues stay, with their history."""
         id_ = _id(backend, project_id, company_id)
         with backend.consistent_read("directory", "routines") as conn:
-            project, in_use = directory.project(conn, id_), routines.has_project(conn, id_)
-        backend.executor.execute(caller, projects.delete, id_, in_use=in_use)
+            project, in_use = projects.one(conn, id_), routines.has_project(conn, id_)
+        backend.executor.execute(caller, use_cases.delete, id_, in_use=in_use)
         if project is None:
             raise NotFound("Project not found")
         return project
@@ -121,7 +121,7 @@ def _changed(
     backend: Backend, caller: Caller, use_case: Callable[..., UUID], project_id: UUID, *args: Any
 ) -> Response[responses.Project]:
     changed = backend.change(caller, ("directory",), use_case, project_id, *args)
-    return changed.answer(lambda conn: directory.project(conn, changed.result))
+    return changed.answer(lambda conn: projects.one(conn, changed.result))
 
 
 def _id(backend: Backend, project_id: str, company_id: str | None) -> UUID:
@@ -137,7 +137,7 @@ def _id(backend: Backend, project_id: str, company_id: str | None) -> UUID:
 
 def _find(conn: Connection, project_id: str, company_id: str | None) -> responses.Project | None:
     if UUID_TEXT.fullmatch(project_id):
-        return directory.project(conn, UUID(project_id))
+        return projects.one(conn, UUID(project_id))
     if company_id is None:
         raise RuleViolation("Project shortname lookup requires companyId query parameter")
-    return directory.project_named(conn, CompanyId(company_id), slug(project_id))
+    return projects.named(conn, CompanyId(company_id), slug(project_id))

@@ -16,10 +16,10 @@ from projections.engine.read_model import Connection
 from projections.responses import ResponseBody
 from projections.routines import revisions, routines
 from web.http.backend import Backend
-from web.http.paging import NEXT, Paging, cursor_only, page, place_of
+from web.http.paging import NEXT, Paging, cursor_only, make_page, place_of
 from web.http.path_ids import RevisionId, RoutineId
 from web.http.routing import get, post
-from web.paperclip.triggers import SecretMaterial, material
+from web.paperclip.triggers import SecretMaterial, secret_material
 
 MODELS = ("routines", "revisions")
 
@@ -64,7 +64,7 @@ class Revisions(Controller):
         with backend.consistent_read("revisions") as conn:
             part = revisions.page(conn, routine_id, before=before, max_bytes=backend.limits.max_page_bytes)
             part = part.of(disclosure.shown(list(part), addresses=addresses))
-        return page(paging, list_name, part, lambda revision: revision.revision_number)
+        return make_page(paging, list_name, part, lambda revision: revision.revision_number)
 
     @post(
         "/routines/{routine_id:str}/revisions/{revision_id:str}/restore",
@@ -93,7 +93,7 @@ def _answer(conn: Connection, restored: Restored, public_url: str) -> RestoreAns
     revision = revisions.revision(conn, restored.routine_id, restored.revision)
     if routine is None or revision is None:
         return None
-    secrets = [(minted.trigger_id, material(minted, public_url)) for minted in restored.minted]
+    secrets = [(minted.trigger_id, secret_material(minted, public_url)) for minted in restored.minted]
     return RestoreAnswer(
         routine=routine,
         revision=revision,

@@ -24,9 +24,9 @@ from projections.firing.run_history import detail_of
 from projections.routines import routines
 from web.http.backend import Backend
 from web.http.idempotency import one_key
-from web.http.paging import NEXT, Paging, page, paging, place_of, row_of
+from web.http.paging import NEXT, Paging, make_page, paging, place_of, row_of
 from web.http.path_ids import CompanyId, RoutineId, RunId
-from web.http.requests import number
+from web.http.requests import parse_whole_number
 from web.http.routing import get, patch, post
 from web.http.validation import must_resume, parse
 from web.paperclip.run_answers import REPEATED, run_answer
@@ -81,13 +81,13 @@ class Routines(Controller):
         list_name = f"routines of {company_id}"
         after = place_of(paging.cursor, list_name, routines.Place)
         in_pages = paging.limit is not None or paging.cursor is not None
-        limit = number(paging.limit, "limit", PAGE, 1, MOST) if in_pages else None
+        limit = parse_whole_number(paging.limit, "limit", PAGE, 1, MOST) if in_pages else None
         backend.authorize(caller, read_access.company, company_id)
         with backend.consistent_read(*LIST_MODELS, eventual=eventual) as conn:
             part = routines.page(
                 conn, company_id, filters, after=after, limit=limit, max_bytes=backend.limits.max_page_bytes
             )
-        return page(paging, list_name, part, routines.place_of)
+        return make_page(paging, list_name, part, routines.place_of)
 
     @post("/companies/{company_id:str}/routines", operation_id="createRoutine", refuses=(403, 409, 422))
     def create(
@@ -155,7 +155,7 @@ class Routines(Controller):
             part = run_history.recent(
                 conn, routine_id, limit, filters=run_filters, before=before, max_bytes=backend.limits.max_page_bytes
             )
-        return page(paging, list_name, part, lambda run: run.id)
+        return make_page(paging, list_name, part, lambda run: run.id)
 
     @post(
         "/routines/{routine_id:str}/run",

@@ -24,9 +24,9 @@ from projections.firing import occurrences
 from projections.firing.occurrences import Occurrence, OccurrenceRow, Place
 from projections.responses import ResponseBody, time, time_or_none
 from web.http.backend import Backend
-from web.http.paging import EARLIEST, LATEST, NEXT, Paging, cursor_of, further_from, paging, place_of
+from web.http.paging import EARLIEST, LATEST, NEXT, Paging, cursor_of, next_page_headers_from, paging, place_of
 from web.http.path_ids import RoutineId, TriggerId
-from web.http.requests import number, uuid_or_none
+from web.http.requests import parse_whole_number, uuid_or_none
 from web.http.routing import get, post
 from web.http.validation import Invalid, parse
 
@@ -161,7 +161,7 @@ class Schedules(Controller):
         Without a period it covers the last and the next 24 hours. A range of missed occurrences is one entry. A planned
         occurrence that has come due is about to be settled.
         """
-        limit = number(paging.limit, "limit", PAGE, 1, MOST)
+        limit = parse_whole_number(paging.limit, "limit", PAGE, 1, MOST)
         period = begin, end = _period(since, to, backend.executor.clock())
         list_name = f"occurrences of {trigger_id}"
         after = place_of(paging.cursor, list_name, Place)
@@ -207,7 +207,7 @@ class Schedules(Controller):
         Says what an unsaved schedule would do: whether it is valid, what it means in words, its next times, and the
         clock changes that affect it within 400 days or until the last of these times.
         """
-        within(data.from_, "from")
+        check_years(data.from_, "from")
         result = backend.authorize(caller, explanations.preview, data)
         return SchedulePreviewed(
             valid=result.reason is None,
@@ -238,10 +238,10 @@ def _moment(text: str | None, name: str) -> datetime | None:
         moment = parse(datetime, LOST_PLUS.sub("+", text))
     except Invalid as error:
         raise Invalid([{**issue, "path": [name]} for issue in error.issues]) from error
-    return within(moment, name)
+    return check_years(moment, name)
 
 
-def within(moment: datetime | None, name: str) -> datetime | None:
+def check_years(moment: datetime | None, name: str) -> datetime | None:
     """Return the moment, or None for None. Raise Invalid if it is before EARLIEST or after LATEST."""
     if moment is not None and not EARLIEST <= moment <= LATEST:
         message = f"{name} must lie between the years {EARLIEST.year} and {LATEST.year}"
@@ -267,7 +267,7 @@ def _page(  # noqa: PLR0913, PLR0917 everything on the page
         occurrences=[_occurrence(schedule, row) for row in rows[:limit]],
         next_cursor=cursor,
     )
-    return Response(answer, headers=further_from(paging, cursor) if cursor else {})
+    return Response(answer, headers=next_page_headers_from(paging, cursor) if cursor else {})
 
 
 def _place(row: OccurrenceRow | Planned) -> Place:

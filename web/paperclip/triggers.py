@@ -197,7 +197,7 @@ class Triggers(Controller):
         return run_answer(done.result, done, read_call().digest)
 
 
-def material(minted: NewSecret, public_url: str) -> SecretMaterial:
+def secret_material(minted: NewSecret, public_url: str) -> SecretMaterial:
     """Return the address and the secret that the sender of a webhook needs."""
     url = f"{public_url}/api/routine-triggers/public/{minted.public_id}/fire"
     return SecretMaterial(webhook_url=url, webhook_secret=minted.secret)
@@ -205,7 +205,7 @@ def material(minted: NewSecret, public_url: str) -> SecretMaterial:
 
 def _answer(changed: Changed, public_url: str, status: int) -> Response[TriggerAnswer]:
     result: TriggerResult = changed.result
-    secret = material(result.minted, public_url) if result.minted else None
+    secret = secret_material(result.minted, public_url) if result.minted else None
 
     def read(conn: Connection) -> TriggerAnswer | None:
         trigger = routines.trigger(conn, result.trigger_id)
@@ -221,4 +221,6 @@ def _edited(conn: Connection, result: TriggerResult, public_url: str) -> EditedT
     if (trigger := routines.trigger(conn, result.trigger_id)) is None:
         return None
     fields: dict[str, Any] = {name: getattr(trigger, name) for name in responses.Trigger.__struct_fields__}
-    return EditedTrigger(**fields, secret_material=material(result.minted, public_url) if result.minted else UNSET)
+    return EditedTrigger(
+        **fields, secret_material=secret_material(result.minted, public_url) if result.minted else UNSET
+    )

@@ -14,7 +14,7 @@ from domain.values import Json
 from domain.webhooks.verification import WebhookRequest
 from projections.firing.run_history import run_of
 from projections.responses import ResponseBody, RunStatus
-from web.http.errors import described
+from web.http.errors import describe_error
 from web.http.validation import Invalid
 from web.paperclip.webhook_requests import handshake_of, parse_call
 
@@ -56,7 +56,7 @@ def try_sample(work: UnitOfWork, principal: Principal, trigger_id: UUID, request
     except Unauthenticated:
         return SampleResult(status=401, reason=webhooks.why_unproven(work, public_id, request))
     except (DomainError, Invalid, HTTPException) as error:
-        status, message, _ = described(error)
+        status, message, _ = describe_error(error)
         return SampleResult(status=status, reason=message)
     run = run_of(events)
     return SampleResult(

@@ -20,11 +20,6 @@ from domain.jetty import environment
 PURPOSE = "environment"
 
 
-def visible(_work: UnitOfWork, principal: Principal) -> Principal:
-    """Return the caller, whose collections are to be listed."""
-    return principal
-
-
 def enter(work: UnitOfWork, principal: Principal, collection: str, action: Action = "read") -> UUID:
     """Return the company behind the name; raise NotFound unless the caller may see it."""
     return names.collection(work, principal, collection, action)

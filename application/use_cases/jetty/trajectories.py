@@ -68,7 +68,7 @@ def run(work: UnitOfWork, principal: Principal, path: TaskPath, request: RunCrea
         author=work.actor,
     )
     trajectory.must_be_openable(opened, work.limits)
-    task_firing.start(work, trajectory_id, opened, ref.company_id)
+    task_firing.open_trajectory(work, trajectory_id, opened, ref.company_id)
     _drop_when_over(work, trajectory_id)
     return trajectory_id
 

@@ -444,8 +444,8 @@ def rows(scene):
 
 def defects(rows, head=None):
     last = rows[-1]
-    found = log_reader.find_defects(rows, head or log_reader.Head(position=last.position, hash=last.hash))
-    return [defect.position for defect in found]
+    faulty = log_reader.find_defects(rows, head or log_reader.Head(position=last.position, hash=last.hash))
+    return [defect.position for defect in faulty]
 
 
 def test_the_chain_of_what_was_recorded_has_no_defect(rows):

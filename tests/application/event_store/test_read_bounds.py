@@ -79,8 +79,8 @@ def test_of_what_is_too_much_postgres_sends_no_more_than_the_event_that_goes_bey
     ids = [recorded(system.store, *[text(100)] * 5) for _ in range(4)]
 
     for read_from in (None, "slot.counted"):
-        found = system.store.recorder.select_streams(ids, read_from, 250 * KIB)
-        assert [(event.originator_id, event.originator_version) for event in found] == [
+        events = system.store.recorder.select_streams(ids, read_from, 250 * KIB)
+        assert [(event.originator_id, event.originator_version) for event in events] == [
             (min(ids), version) for version in (1, 2, 3)
         ]
 

@@ -46,9 +46,9 @@ def places(recorded):
     return [(one.stream_id, one.version) for one in recorded]
 
 
-def bare(found):
+def bare(streams):
     """As they were given: without their places in the log, and what they take in memory."""
-    return {id_: [replace(one, position=0, size=0, memory=0) for one in events] for id_, events in found.items()}
+    return {id_: [replace(one, position=0, size=0, memory=0) for one in events] for id_, events in streams.items()}
 
 
 # Both stores
@@ -73,9 +73,9 @@ def test_what_is_appended_comes_back_in_its_envelope(store):
     store.append([given])
 
     assert bare(store.load([given.stream_id])) == {given.stream_id: [given]}
-    (found,) = store.after(0, 10)
-    assert found.position == 1
-    assert (found.at, found.actor, found.company_id, found.cause, found.event) == (
+    (recorded,) = store.after(0, 10)
+    assert recorded.position == 1
+    assert (recorded.at, recorded.actor, recorded.company_id, recorded.cause, recorded.event) == (
         NOON,
         "user:1",
         company,
@@ -90,9 +90,9 @@ def test_a_batch_is_of_many_streams_and_its_last_position_is_returned(store):
     assert store.append([one[0], other[0], one[1]]) == 3
     assert store.append([one[2], other[1]]) == 5
     assert store.head() == 5
-    found = store.load([one[0].stream_id, other[0].stream_id])
-    assert bare(found) == {one[0].stream_id: one, other[0].stream_id: other}
-    assert [event.position for events in found.values() for event in events] == [1, 3, 4, 2, 5]
+    streams = store.load([one[0].stream_id, other[0].stream_id])
+    assert bare(streams) == {one[0].stream_id: one, other[0].stream_id: other}
+    assert [event.position for events in streams.values() for event in events] == [1, 3, 4, 2, 5]
 
 
 def test_appending_nothing_moves_nothing(store):
@@ -185,9 +185,9 @@ def test_a_stream_can_be_read_from_the_last_event_of_a_name_on(store, read_from,
     without = stream(3)
     store.append([*one, *without])
 
-    found = store.load([one[0].stream_id, without[0].stream_id, (unknown := uuid4())], read_from)
+    streams = store.load([one[0].stream_id, without[0].stream_id, (unknown := uuid4())], read_from)
 
-    assert {id_: [e.version for e in events] for id_, events in found.items()} == {
+    assert {id_: [e.version for e in events] for id_, events in streams.items()} == {
         one[0].stream_id: versions,
         without[0].stream_id: [1, 2, 3],
         unknown: [],
@@ -269,11 +269,11 @@ def log(system):
 
     def rows():
         with system.pool.connection() as conn:
-            found = conn.execute(
+            events = conn.execute(
                 "SELECT position, stream_id, version, name, body, recorded_at, hash, recorded_by FROM log.events ORDER BY position"
             ).fetchall()
             head = conn.execute("SELECT position, hash FROM log.head").fetchone()
-        return found, head
+        return events, head
 
     return rows
 

@@ -23,7 +23,7 @@ from application.use_cases import routines, runs
 from application.use_cases.board import agents, companies, issues, keys
 from domain.bounds.limits import Limits
 from domain.errors import Conflict, DomainError, ImpossibleHistory, Unauthenticated
-from domain.events import GoalCreated, RunCompleted, RunFired, TaskCreated, stored_name
+from domain.events import GoalCreated, RunCompleted, RunFired, TaskCreated
 from domain.identity import issue_of_run, slot_of
 from domain.recorded import Recorded
 from domain.routines.slot import COUNT_EVERY
@@ -115,14 +115,14 @@ def test_a_key_that_another_process_has_revoked_is_unknown_with_the_next_request
 
 def test_a_run_that_is_found_again_is_shown_as_it_is_now(fixture):
     always = RoutinePatch(concurrency_policy="always_enqueue")
-    asked = RunRequest(idempotency_key="once")
+    request = RunRequest(idempotency_key="once")
     for executor in (fixture.here, fixture.there):
         executor.execute(fixture.caller, routines.update, fixture.routine, always)
     (fired,) = fixture.fire(fixture.here, idempotency_key="once")
     done = IssuePatch(status="done")
     fixture.there.execute(fixture.caller, issues.update, issue_of_run(fired.stream_id), done, None)
 
-    again = fixture.here.execute(fixture.caller, runs.fire_by_hand, fixture.routine, asked).result
+    again = fixture.here.execute(fixture.caller, runs.fire_by_hand, fixture.routine, request).result
 
     assert [RunFired, RunCompleted] == [type(recorded.event) for recorded in again]
 
@@ -223,9 +223,9 @@ def test_runs_issues_and_comments_are_not_kept(fixture):
     issue_id = fixture.fire(fixture.here)[0].event.outcome.issue_id
     patch = IssuePatch(description="x" * 10_000, comment="y" * 10_000)
     fixture.here.execute(fixture.caller, issues.update, issue_id, patch, None)
-    cache = fixture.caches[0]
+    cache, log = fixture.caches[0], fixture.here.store.history()
 
-    kept = {stored_name(stream.recorded[0].event).partition(".")[0] for stream in cache.streams() if stream.recorded}
+    kept = {recorded.name.partition(".")[0] for recorded in log if cache.get(recorded.stream_id) is not None}
 
     assert kept == {"key", "user", "name", "company", "member", "agent", "routine", "slot"}
 

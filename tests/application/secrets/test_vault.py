@@ -411,10 +411,10 @@ def test_the_ring_is_not_changed_while_somebody_encrypts(vault, fresh, system):
     current = slow.ring.current
 
     def pause():
-        found = current()
+        value = current()
         paused.set()
         go_on.wait()
-        return found
+        return value
 
     slow.ring.current = pause
     record = kept()

@@ -41,10 +41,13 @@ def endpoint(here):
 def test_a_message_goes_to_its_endpoint_signed_with_every_good_secret(here, endpoint):
     new = here.ask(endpoints.rotate, here.company, endpoint.endpoint_id, 60)
 
-    found = address(here, letter(here, endpoint.endpoint_id))
+    destination = address(here, letter(here, endpoint.endpoint_id))
 
-    assert (HOOK, {endpoint.secret.encode(), new.secret.encode()}) == (found.url, {one.value for one in found.secrets})
-    assert "whsec" not in repr(found)
+    assert (HOOK, {endpoint.secret.encode(), new.secret.encode()}) == (
+        destination.url,
+        {one.value for one in destination.secrets},
+    )
+    assert "whsec" not in repr(destination)
 
 
 @pytest.mark.parametrize("change", ["disabled", "deleted", "without its secret"])
@@ -77,9 +80,9 @@ def test_a_callback_is_signed_if_its_call_has_a_secret(here):
     here.ask(trajectories.run, task, RunCreate(webhook_url=HOOK))
     here.ask(trajectories.run, task, RunCreate(webhook_url=HOOK, webhook_secret="signs"))
 
-    found = [address(here, letter(here, id_, "callback")) for id_ in here.ids(TrajectoryOpened)]
+    destinations = [address(here, letter(here, id_, "callback")) for id_ in here.ids(TrajectoryOpened)]
 
-    assert [(), (b"signs",)] == [tuple(secret.value for secret in one.secrets) for one in found]
+    assert [(), (b"signs",)] == [tuple(secret.value for secret in one.secrets) for one in destinations]
 
 
 def test_an_attempt_that_fails_is_made_again_and_what_is_delivered_is_done_with(here, endpoint):

@@ -14,59 +14,59 @@ HOOK = "https://example.com/hook"
 
 
 @pytest.fixture
-def made(here):
+def endpoint(here):
     return here.ask(endpoints.create, here.company, EndpointDraft(url=HOOK, events=("issue.*",)))
 
 
-def test_an_endpoint_has_a_secret_that_is_shown_once(here, made):
-    assert made.secret.startswith("whsec_")
-    assert [made.secret.encode()] == [secret.value for secret in here.vault.secrets.values()]
-    assert made.secret not in repr(made) + str([recorded.event for recorded in here.store.history()])
+def test_an_endpoint_has_a_secret_that_is_shown_once(here, endpoint):
+    assert endpoint.secret.startswith("whsec_")
+    assert [endpoint.secret.encode()] == [secret.value for secret in here.vault.secrets.values()]
+    assert endpoint.secret not in repr(endpoint) + str([recorded.event for recorded in here.store.history()])
 
 
 @pytest.mark.parametrize(
     ("fields", "field"), [({"url": "ftp://example.com"}, "url"), ({"events": ("nonsense.*",)}, "events.0")]
 )
-def test_what_is_no_address_and_no_event_is_named(here, made, fields, field):
+def test_what_is_no_address_and_no_event_is_named(here, endpoint, fields, field):
     with pytest.raises(InvalidField) as created:
         here.ask(endpoints.create, here.company, EndpointDraft(**{"url": HOOK, "events": ("*",)} | fields))
     with pytest.raises(InvalidField) as updated:
-        here.ask(endpoints.update, here.company, made.endpoint_id, EndpointPatch(**fields))
+        here.ask(endpoints.update, here.company, endpoint.endpoint_id, EndpointPatch(**fields))
 
     assert [field, field] == [created.value.field, updated.value.field]
 
 
-def test_a_rotated_secret_signs_beside_the_new_one_for_a_while(here, made):
-    new = here.ask(endpoints.rotate, here.company, made.endpoint_id, 60)
+def test_a_rotated_secret_signs_beside_the_new_one_for_a_while(here, endpoint):
+    new = here.ask(endpoints.rotate, here.company, endpoint.endpoint_id, 60)
 
-    assert {made.secret.encode(), new.secret.encode()} == {secret.value for secret in here.vault.secrets.values()}
+    assert {endpoint.secret.encode(), new.secret.encode()} == {secret.value for secret in here.vault.secrets.values()}
 
 
-def test_what_is_deleted_is_gone_with_its_secret(here, made):
-    here.ask(endpoints.delete, here.company, made.endpoint_id)
+def test_what_is_deleted_is_gone_with_its_secret(here, endpoint):
+    here.ask(endpoints.delete, here.company, endpoint.endpoint_id)
 
     assert {} == here.vault.secrets
     with pytest.raises(NotFound):
-        here.ask(endpoints.may_see, here.company, made.endpoint_id)
+        here.ask(endpoints.may_see, here.company, endpoint.endpoint_id)
 
 
-def test_a_disabled_endpoint_is_sent_no_test(here, made):
-    here.ask(endpoints.test, here.company, made.endpoint_id)
-    here.ask(endpoints.update, here.company, made.endpoint_id, EndpointPatch(enabled=False))
+def test_a_disabled_endpoint_is_sent_no_test(here, endpoint):
+    here.ask(endpoints.test, here.company, endpoint.endpoint_id)
+    here.ask(endpoints.update, here.company, endpoint.endpoint_id, EndpointPatch(enabled=False))
 
     with pytest.raises(Conflict):
-        here.ask(endpoints.test, here.company, made.endpoint_id)
+        here.ask(endpoints.test, here.company, endpoint.endpoint_id)
     assert 1 == len(here.events(EndpointTested))
-    assert HOOK == here.state(ENDPOINT, made.endpoint_id).settings.url
+    assert HOOK == here.state(ENDPOINT, endpoint.endpoint_id).settings.url
 
 
-def test_a_delivery_is_sent_again_within_its_company(here, made):
+def test_a_delivery_is_sent_again_within_its_company(here, endpoint):
     letter = PendingDelivery(
         id=uuid4(),
         version=0,
         kind="webhook",
-        target_id=made.endpoint_id,
-        partition_key=made.endpoint_id,
+        target_id=endpoint.endpoint_id,
+        partition_key=endpoint.endpoint_id,
         ordered=False,
         company_id=here.company,
         position=1,
@@ -76,11 +76,11 @@ def test_a_delivery_is_sent_again_within_its_company(here, made):
     assert letter.id == here.ask(endpoints.redeliver, here.company, letter)
     with pytest.raises(NotFound, match="Delivery not found"):
         here.ask(endpoints.redeliver, here.company, replace(letter, company_id=uuid4()))
-    assert [made.endpoint_id] == [event.target_id for event in here.events(DeliveryRequested)]
+    assert [endpoint.endpoint_id] == [event.target_id for event in here.events(DeliveryRequested)]
 
 
-def test_addresses_are_for_those_who_may_write(here, made):
+def test_addresses_are_for_those_who_may_write(here, endpoint):
     with pytest.raises(Forbidden, match="read-only"):
         here.ask(endpoints.may_list, here.company, caller=here.member("viewer"))
     with pytest.raises(NotFound, match="Webhook endpoint not found"):
-        here.ask(endpoints.may_see, here.other_company(), made.endpoint_id)
+        here.ask(endpoints.may_see, here.other_company(), endpoint.endpoint_id)

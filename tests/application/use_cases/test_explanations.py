@@ -44,10 +44,10 @@ def test_an_occurrence_that_ran_one_that_was_missed_and_one_to_come_are_told_apa
     here.carry_out(runs.fire_due, [here.due(trigger, first + HOUR)])
     here.ask(routines.update, routine, RoutinePatch(status="paused"))
 
-    asked = [first, first + HOUR, first + 9 * HOUR]
-    found = [here.ask(explanations.explain, routine, at)[0] for at in asked]
-    assert ["ran", "missed", "routine_paused"] == [account.verdict for account, _ in found]
-    assert "the routine was paused by Board" in found[-1][1]
+    moments = [first, first + HOUR, first + 9 * HOUR]
+    explained = [here.ask(explanations.explain, routine, at)[0] for at in moments]
+    assert ["ran", "missed", "routine_paused"] == [account.verdict for account, _ in explained]
+    assert "the routine was paused by Board" in explained[-1][1]
 
 
 def test_what_waits_while_the_routine_is_paused_is_not_missed_yet(here, routine, trigger):

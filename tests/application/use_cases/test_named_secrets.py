@@ -9,18 +9,18 @@ def keep(here, **values):
     """A company's environment, in the log and in the vault."""
 
     def change(work):
-        found = named_secrets.seal(work, here.company, "environment", values, here.company)
-        work.record(here.company, [CompanyEnvironmentChanged(environment=found)])
-        return found
+        sealed = named_secrets.seal(work, here.company, "environment", values, here.company)
+        work.record(here.company, [CompanyEnvironmentChanged(environment=sealed)])
+        return sealed
 
     return here.carry_out(change)
 
 
 def test_secrets_are_one_record_and_their_names_may_be_shown(here):
-    found = keep(here, a="1", b="2")
+    sealed = keep(here, a="1", b="2")
 
-    assert ("a", "b") == found.names
-    assert {"a": "1", "b": "2"} == here.executor.query(lambda work: named_secrets.opened(work, found))
+    assert ("a", "b") == sealed.names
+    assert {"a": "1", "b": "2"} == here.executor.query(lambda work: named_secrets.opened(work, sealed))
     assert 1 == len(here.vault.secrets)
 
 
@@ -30,19 +30,19 @@ def test_no_secrets_are_no_record(here):
 
 
 def test_secrets_that_were_dropped_are_lost(here):
-    found = keep(here, a="1")
+    sealed = keep(here, a="1")
     here.vault.secrets.clear()
 
     with pytest.raises(named_secrets.Lost):
-        here.executor.query(lambda work: named_secrets.opened(work, found))
+        here.executor.query(lambda work: named_secrets.opened(work, sealed))
 
 
 def test_the_mask_stands_for_the_value_that_there_is_and_for_none_the_name_is_left_out(here):
     old = keep(here, a="1", b="2")
 
-    found = here.executor.query(lambda work: named_secrets.unmasked(work, {"a": MASK, "c": "3", "d": MASK}, old))
+    values = here.executor.query(lambda work: named_secrets.unmasked(work, {"a": MASK, "c": "3", "d": MASK}, old))
 
-    assert {"a": "1", "c": "3"} == found
+    assert {"a": "1", "c": "3"} == values
 
 
 def test_without_a_mask_the_vault_is_not_opened(here):

@@ -14,11 +14,13 @@ def test_a_name_leads_to_its_collection_task_and_routine(here):
     task = here.task(name)
     path = here.task_routine(task)
 
-    found = here.ask(names.routine, path, caller=key)
+    routine_ref = here.ask(names.routine, path, caller=key)
 
-    assert here.ids(CompanyNamed) == [found.company_id]
-    assert (path.task, path.name) == (found.task.details.name, found.call.name)
-    assert f"{name}/{task.task}" == here.executor.query(lambda work: names.full(work, found.company_id, found.task_id))
+    assert here.ids(CompanyNamed) == [routine_ref.company_id]
+    assert (path.task, path.name) == (routine_ref.task.details.name, routine_ref.call.name)
+    assert f"{name}/{task.task}" == here.executor.query(
+        lambda work: names.full(work, routine_ref.company_id, routine_ref.task_id)
+    )
 
 
 @pytest.mark.parametrize("name", ["", "x" * 201, "nobodys", "{company}"])

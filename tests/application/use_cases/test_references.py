@@ -26,7 +26,7 @@ def test_nothing_is_always_a_good_reference(here):
 
 
 def test_what_is_not_there_and_what_is_another_companys_are_told_apart(here):
-    made = {
+    id_by_rule = {
         references.check_project: here.ask(projects.create, here.company, ProjectDraft(name="Moon")),
         references.check_goal: here.ask(goals.create, here.company, GoalDraft(title="Land")),
         references.check_issue: here.issue(),
@@ -34,7 +34,7 @@ def test_what_is_not_there_and_what_is_another_companys_are_told_apart(here):
         references.check_assignee: here.agent,
     }
 
-    for rule, id_ in made.items():
+    for rule, id_ in id_by_rule.items():
         check(here, rule, here.company, id_)
         with pytest.raises(NotFound):
             check(here, rule, here.company, uuid4())

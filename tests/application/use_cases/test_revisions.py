@@ -66,15 +66,15 @@ def test_a_pause_that_should_have_ended_by_now_is_restored_without_an_end(here):
 
 
 def test_a_webhook_that_was_deleted_comes_back_with_another_secret(here, routine):
-    made = here.ask(triggers.create, routine, WebhookDraft())
+    webhook = here.ask(triggers.create, routine, WebhookDraft())
     then = latest(here, routine)
-    here.ask(triggers.delete, made.trigger_id)
+    here.ask(triggers.delete, webhook.trigger_id)
     assert {} == here.vault.secrets
 
     [minted] = here.ask(revisions.restore, routine, revision_of(routine, then)).minted
 
-    assert made.trigger_id == minted.trigger_id
-    assert made.minted.secret != minted.secret
+    assert webhook.trigger_id == minted.trigger_id
+    assert webhook.minted.secret != minted.secret
     assert 1 == len(here.vault.secrets)
 
 

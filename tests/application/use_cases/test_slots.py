@@ -15,7 +15,7 @@ from tests.application.use_cases.installation import HOUR, Installation
 
 
 def live(here, routine):
-    return [one.run_id for one in here.executor.query(lambda work: slots.of(work, routine)).live]
+    return [one.run_id for one in here.executor.query(lambda work: slots.read_slot(work, routine)).live]
 
 
 def test_the_slot_of_a_routine_that_never_ran_is_empty(here):
@@ -39,7 +39,7 @@ def test_of_several_live_issues_the_one_that_changed_last_counts(here):
     def newest(work, policy):
         of = work.get(ROUTINE, routine)
         settings = type(of.settings)(title="x", concurrency_policy=policy)
-        return slots.newest(work, type(of)(settings=settings, revision=1), slots.of(work, routine))
+        return slots.newest(work, type(of)(settings=settings, revision=1), slots.read_slot(work, routine))
 
     assert [first, second] == live(here, routine)
     assert first == here.executor.query(lambda work: newest(work, "coalesce_if_active")).run_id

@@ -14,15 +14,15 @@ def routine(here):
 
 
 def test_a_trigger_is_added_changed_and_removed_by_revisions_of_its_routine(here, routine):
-    made = here.ask(triggers.create, routine, ScheduleDraft(cron_expression="0 * * * *"))
-    changed = here.ask(triggers.update, made.trigger_id, TriggerPatch(label="hourly"))
-    here.ask(triggers.delete, made.trigger_id)
+    added = here.ask(triggers.create, routine, ScheduleDraft(cron_expression="0 * * * *"))
+    changed = here.ask(triggers.update, added.trigger_id, TriggerPatch(label="hourly"))
+    here.ask(triggers.delete, added.trigger_id)
 
     kinds = (RoutineTriggerAdded, RoutineTriggerChanged, RoutineTriggerRemoved)
     assert list(kinds) == list(map(type, here.events(*kinds)))
-    assert made.revision + 1 == changed.revision
+    assert added.revision + 1 == changed.revision
     with pytest.raises(NotFound, match="Routine trigger not found"):
-        here.ask(triggers.update, made.trigger_id, TriggerPatch(label="gone"))
+        here.ask(triggers.update, added.trigger_id, TriggerPatch(label="gone"))
 
 
 def test_a_schedule_that_nothing_could_follow_is_refused(here, routine):
@@ -77,12 +77,12 @@ def test_of_a_bearer_secret_a_digest_is_kept_and_of_one_that_signs_the_secret(he
 
 
 def test_a_rotated_secret_is_dead_at_once_or_after_the_overlap(here, routine):
-    made = here.ask(triggers.create, routine, WebhookDraft())
+    added = here.ask(triggers.create, routine, WebhookDraft())
 
-    rotated = here.ask(triggers.rotate_secret, made.trigger_id, 60).minted
-    assert made.minted.public_id == rotated.public_id
+    rotated = here.ask(triggers.rotate_secret, added.trigger_id, 60).minted
+    assert added.minted.public_id == rotated.public_id
     assert 2 == len(secrets(here))
-    here.ask(triggers.rotate_secret, made.trigger_id, 0)
+    here.ask(triggers.rotate_secret, added.trigger_id, 0)
     assert 1 == len(secrets(here))
 
 
@@ -97,8 +97,8 @@ def test_another_signing_mode_gets_another_secret_only_where_the_old_one_will_no
 
 def test_the_secret_of_a_deleted_webhook_is_gone_and_nobody_is_at_its_address(here, routine):
     minted = here.ask(triggers.create, routine, WebhookDraft()).minted
-    found, _ = here.executor.query(lambda work: triggers.at_address(work, minted.public_id))
-    assert minted.trigger_id == found
+    trigger_id, _ = here.executor.query(lambda work: triggers.at_address(work, minted.public_id))
+    assert minted.trigger_id == trigger_id
 
     here.ask(triggers.delete, minted.trigger_id)
 

@@ -16,11 +16,11 @@ CREATED = CompanyCreated(details=DETAILS, issue_prefix="CON")
 
 
 def test_an_update_that_changes_nothing_is_no_event():
-    found = given(company.evolve, CREATED)
+    current = given(company.evolve, CREATED)
     renamed = replace(DETAILS, name="Contoso 2")
 
-    assert [] == company.update(found, DETAILS)
-    assert [CompanyUpdated(details=renamed)] == company.update(found, renamed)
+    assert [] == company.update(current, DETAILS)
+    assert [CompanyUpdated(details=renamed)] == company.update(current, renamed)
     assert given(company.evolve, CREATED, CompanyUpdated(details=renamed)).details == renamed
 
 

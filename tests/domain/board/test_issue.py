@@ -19,25 +19,25 @@ FREE = IssueOpened(details=IssueDetails(title="Check the inbox"), status="backlo
 TAKEN = IssueCheckedOut(agent_id=SCOUT, run_id=SESSION)
 
 
-def check_out(found, agent=SCOUT, session=SESSION, expected=("todo",)):
-    return issue.check_out(found, ISSUE, agent, session, expected)
+def check_out(current, agent=SCOUT, session=SESSION, expected=("todo",)):
+    return issue.check_out(current, ISSUE, agent, session, expected)
 
 
 def test_an_execution_issue_names_its_routine_and_run():
     opened = replace(OPENED, routine_id=UUID(int=8), run_id=UUID(int=9))
 
-    found = given(issue.evolve, opened)
+    current = given(issue.evolve, opened)
 
-    assert (found.status, found.routine_id, found.run_id) == ("todo", UUID(int=8), UUID(int=9))
+    assert (current.status, current.routine_id, current.run_id) == ("todo", UUID(int=8), UUID(int=9))
 
 
 def test_editing_and_moving_are_recorded_only_when_something_changes():
-    found = given(issue.evolve, OPENED)
+    current = given(issue.evolve, OPENED)
 
-    assert [] == issue.edit(found, DETAILS)
-    assert [IssueEdited(details=replace(DETAILS, title="New"))] == issue.edit(found, replace(DETAILS, title="New"))
-    assert [] == issue.move(found, "todo")
-    assert [IssueMoved(status="blocked")] == issue.move(found, "blocked")
+    assert [] == issue.edit(current, DETAILS)
+    assert [IssueEdited(details=replace(DETAILS, title="New"))] == issue.edit(current, replace(DETAILS, title="New"))
+    assert [] == issue.move(current, "todo")
+    assert [IssueMoved(status="blocked")] == issue.move(current, "blocked")
 
 
 def test_a_blocked_issue_is_open_and_a_done_or_cancelled_one_is_not():
@@ -47,8 +47,12 @@ def test_a_blocked_issue_is_open_and_a_done_or_cancelled_one_is_not():
 def test_checking_out_gives_the_issue_to_the_session():
     assert [TAKEN] == check_out(given(issue.evolve, OPENED))
 
-    found = given(issue.evolve, OPENED, TAKEN)
-    assert (found.status, found.checkout_run_id, found.details.assignee_agent_id) == ("in_progress", SESSION, SCOUT)
+    current = given(issue.evolve, OPENED, TAKEN)
+    assert (current.status, current.checkout_run_id, current.details.assignee_agent_id) == (
+        "in_progress",
+        SESSION,
+        SCOUT,
+    )
 
 
 def test_an_unassigned_issue_may_be_checked_out_by_anyone():
@@ -98,10 +102,10 @@ def test_another_agent_does_not_get_the_issue_by_naming_the_holders_session():
 
 @pytest.mark.parametrize("status", ["todo", "in_review", "blocked", "done", "cancelled"])
 def test_leaving_in_progress_ends_the_checkout_and_keeps_the_assignee(status):
-    found = given(issue.evolve, OPENED, TAKEN, IssueMoved(status=status))
+    current = given(issue.evolve, OPENED, TAKEN, IssueMoved(status=status))
 
-    assert found.checkout_run_id is None
-    assert found.details.assignee_agent_id == SCOUT
+    assert current.checkout_run_id is None
+    assert current.details.assignee_agent_id == SCOUT
 
 
 def test_another_assignee_ends_the_checkout_and_any_other_edit_does_not():
@@ -112,11 +116,11 @@ def test_another_assignee_ends_the_checkout_and_any_other_edit_does_not():
 
 
 def test_releasing_clears_session_and_assignee_and_goes_back_to_todo():
-    found = given(issue.evolve, OPENED, TAKEN)
+    current = given(issue.evolve, OPENED, TAKEN)
 
-    assert [IssueReleased()] == issue.release(found)
+    assert [IssueReleased()] == issue.release(current)
     assert given(issue.evolve, OPENED, TAKEN, IssueReleased()) == replace(
-        found, status="todo", checkout_run_id=None, details=replace(DETAILS, assignee_agent_id=None)
+        current, status="todo", checkout_run_id=None, details=replace(DETAILS, assignee_agent_id=None)
     )
 
 
@@ -130,21 +134,21 @@ def test_releasing_what_nobody_holds_is_nothing():
 
 
 def test_an_agent_works_only_on_what_is_assigned_to_it():
-    found = given(issue.evolve, OPENED)
+    current = given(issue.evolve, OPENED)
 
-    issue.must_be_worked_on_by(found, SCOUT, None)
+    issue.must_be_worked_on_by(current, SCOUT, None)
     with pytest.raises(Forbidden, match="Agents can only update issues assigned to themselves"):
-        issue.must_be_worked_on_by(found, OTHER, None)
+        issue.must_be_worked_on_by(current, OTHER, None)
 
 
 def test_a_checked_out_issue_is_worked_on_in_its_session_only():
-    found = given(issue.evolve, OPENED, TAKEN)
+    current = given(issue.evolve, OPENED, TAKEN)
 
-    issue.must_be_worked_on_by(found, SCOUT, SESSION)
+    issue.must_be_worked_on_by(current, SCOUT, SESSION)
     with pytest.raises(Conflict, match="Issue run ownership conflict"):
-        issue.must_be_worked_on_by(found, SCOUT, LATER)
+        issue.must_be_worked_on_by(current, SCOUT, LATER)
     with pytest.raises(Unauthenticated, match="Agent run id required"):
-        issue.must_be_worked_on_by(found, SCOUT, None)
+        issue.must_be_worked_on_by(current, SCOUT, None)
 
 
 @pytest.mark.parametrize("facts", [[TAKEN], [OPENED, OPENED]])

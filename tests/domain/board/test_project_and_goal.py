@@ -23,14 +23,14 @@ SET = GoalCreated(details=GoalDetails(title="Grow"))
 
 
 def test_a_project_pauses_once_and_resumes_once():
-    found = given(project.evolve, STARTED)
+    current = given(project.evolve, STARTED)
     paused = given(project.evolve, STARTED, ProjectPaused())
 
-    assert [ProjectPaused()] == project.pause(found)
+    assert [ProjectPaused()] == project.pause(current)
     assert [] == project.pause(paused)
     assert [ProjectResumed()] == project.resume(paused)
-    assert [] == project.resume(found)
-    assert given(project.evolve, STARTED, ProjectPaused(), ProjectResumed()) == found
+    assert [] == project.resume(current)
+    assert given(project.evolve, STARTED, ProjectPaused(), ProjectResumed()) == current
 
 
 def test_updates_that_change_nothing_are_no_events():

@@ -50,12 +50,12 @@ def test_2xx_has_arrived():
 
 @pytest.mark.parametrize("status", [100, 199, 301, 302, 400, 404, 429, 500, 503, None])
 def test_anything_else_is_tried_again(status):
-    [found] = delivery.attempted(ID, None, Answer(status=status, reason=None if status else "No answer"), NOW)
+    [attempt] = delivery.attempted(ID, None, Answer(status=status, reason=None if status else "No answer"), NOW)
 
-    assert isinstance(found, DeliveryFailed)
-    assert found.status == status
-    assert found.reason == (f"The receiver answered {status}" if status else "No answer")
-    assert NOW + timedelta(seconds=5) <= found.next_at <= NOW + timedelta(seconds=6)
+    assert isinstance(attempt, DeliveryFailed)
+    assert attempt.status == status
+    assert attempt.reason == (f"The receiver answered {status}" if status else "No answer")
+    assert NOW + timedelta(seconds=5) <= attempt.next_at <= NOW + timedelta(seconds=6)
 
 
 def test_410_is_the_end():
@@ -96,9 +96,9 @@ def test_a_pause_is_that_of_the_table_and_a_fifth_more_at_most_the_same_each_tim
     [(timedelta(seconds=1), 5), (timedelta(minutes=10), 600), (timedelta(days=9), 86_400)],
 )
 def test_retry_after_counts_where_it_is_longer_up_to_a_day(wish, pause):
-    found = retry.next_at(ID, 1, NOW, wish) - NOW
+    wait = retry.next_at(ID, 1, NOW, wish) - NOW
 
-    assert timedelta(seconds=pause) <= found <= max(timedelta(seconds=pause), timedelta(seconds=6))
+    assert timedelta(seconds=pause) <= wait <= max(timedelta(seconds=pause), timedelta(seconds=6))
 
 
 @pytest.mark.parametrize(
@@ -123,21 +123,21 @@ def test_an_endpoint_is_told_what_it_asked_for_and_never_of_deliveries_and_keys(
 @pytest.mark.parametrize("pattern", ["run", "run.nothing", "nothing.*", "delivery.*", "r*", "run.fired ", "*.*", ""])
 def test_events_that_there_are_not_cannot_be_asked_for(pattern):
     with pytest.raises(InvalidField) as refused:
-        endpoint.check(EndpointSettings(url="https://x", events=("run.fired", pattern)))
+        endpoint.check_patterns(EndpointSettings(url="https://x", events=("run.fired", pattern)))
 
     assert refused.value.field == "events.1"
 
 
 def test_an_endpoint_that_is_gone_is_disabled_once_and_may_be_enabled_again():
-    found = given(endpoint.evolve, CREATED)
+    current = given(endpoint.evolve, CREATED)
 
-    assert endpoint.disable(found, "gone") == [EndpointDisabled(reason="gone")]
+    assert endpoint.disable(current, "gone") == [EndpointDisabled(reason="gone")]
     disabled = given(endpoint.evolve, CREATED, EndpointDisabled(reason="gone"))
     assert endpoint.disable(disabled, "gone") == []
     assert endpoint.update(disabled, SETTINGS) == [EndpointUpdated(settings=SETTINGS)]
     with pytest.raises(Conflict):
         endpoint.test(disabled)
-    assert endpoint.test(found) == [EndpointTested()]
+    assert endpoint.test(current) == [EndpointTested()]
 
 
 def test_a_deleted_endpoint_is_not_there():

@@ -76,9 +76,9 @@ def test_the_next_time_lies_strictly_ahead(of, next_at):
     st.datetimes(datetime(2026, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001 the zone is given
 )
 def test_whatever_the_moment_the_next_time_has_the_hour_and_minute_that_were_asked_for(type_, hour, minute, moment):
-    found = cadence.next_after(Cadence(type=type_, hour_utc=hour, minute_utc=minute), moment)
+    next_time = cadence.next_after(Cadence(type=type_, hour_utc=hour, minute_utc=minute), moment)
 
-    assert found is not None
-    assert found > moment
-    assert (found.hour, found.minute) == (hour, minute)
-    assert type_ == "daily" or found.weekday() < 5
+    assert next_time is not None
+    assert next_time > moment
+    assert (next_time.hour, next_time.minute) == (hour, minute)
+    assert type_ == "daily" or next_time.weekday() < 5

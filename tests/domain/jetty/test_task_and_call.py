@@ -47,10 +47,10 @@ def test_a_task_knows_the_routines_that_call_it():
 
 
 def test_the_same_details_again_are_nothing():
-    found = given(task.evolve, CREATED)
+    current = given(task.evolve, CREATED)
 
-    assert task.update(found, CREATED.details) == []
-    assert task.update(found, TaskDetails(name="t")) == [TaskUpdated(details=TaskDetails(name="t"))]
+    assert task.update(current, CREATED.details) == []
+    assert task.update(current, TaskDetails(name="t")) == [TaskUpdated(details=TaskDetails(name="t"))]
 
 
 def test_nothing_follows_its_deletion():

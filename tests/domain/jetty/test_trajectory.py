@@ -42,10 +42,10 @@ def test_a_pending_one_is_taken_for_the_time_of_a_lease():
 
 
 def test_one_that_is_taken_is_taken_by_nobody_else_until_its_lease_is_over():
-    found = after(CLAIMED)
+    current = after(CLAIMED)
 
-    assert trajectory.claim(found, THEIRS, "v", NOW + LEASE - timedelta(seconds=1)) == []
-    assert trajectory.claim(found, THEIRS, "v", NOW + LEASE) != []
+    assert trajectory.claim(current, THEIRS, "v", NOW + LEASE - timedelta(seconds=1)) == []
+    assert trajectory.claim(current, THEIRS, "v", NOW + LEASE) != []
 
 
 def test_a_lease_is_extended_from_now():
@@ -57,7 +57,7 @@ def test_a_lease_is_extended_from_now():
 
 
 @pytest.mark.parametrize(
-    "found",
+    "current",
     [
         after(),
         after(CLAIMED, TrajectoryClaimed(claim_id=THEIRS, worker="v", until=NOW)),
@@ -65,13 +65,13 @@ def test_a_lease_is_extended_from_now():
         after(CLAIMED, TrajectoryMoved(status="pending")),
     ],
 )
-def test_a_claim_that_is_not_the_current_one_may_do_nothing(found):
+def test_a_claim_that_is_not_the_current_one_may_do_nothing(current):
     step = TrajectoryStepReported(step="a", status="completed")
 
     for attempt in (
-        lambda: trajectory.extend(found, OURS, NOW),
-        lambda: trajectory.report(found, OURS, step),
-        lambda: trajectory.finish(found, OURS, "completed", None),
+        lambda: trajectory.extend(current, OURS, NOW),
+        lambda: trajectory.report(current, OURS, step),
+        lambda: trajectory.finish(current, OURS, "completed", None),
     ):
         with pytest.raises(Conflict):
             attempt()
@@ -89,24 +89,24 @@ def test_what_a_trajectory_holds_is_bounded_and_what_is_replaced_does_not_count(
     limits = Limits(max_trajectory_bytes=1_024)
     large = TrajectoryStepReported(step="a", status="running", outputs={"text": "x" * 800})
 
-    found = after(CLAIMED, large)
+    current = after(CLAIMED, large)
 
-    assert trajectory.report(found, OURS, large, limits) == [large]
+    assert trajectory.report(current, OURS, large, limits) == [large]
     with pytest.raises(RuleViolation, match="A trajectory holds at most 1024 bytes"):
-        trajectory.label(found, TrajectoryLabelled(key="k", value="x" * 200, author="a"), limits)
+        trajectory.label(current, TrajectoryLabelled(key="k", value="x" * 200, author="a"), limits)
 
 
 def test_there_may_be_so_many_labels_and_steps():
     limits = Limits(max_trajectory_labels=1, max_task_steps=1)
     label = TrajectoryLabelled(key="k", value="v", author="a")
     opened = replace(OPENED, workflow={})
-    found = given(trajectory.evolve, opened, CLAIMED, TrajectoryStepReported(step="a", status="completed"), label)
+    current = given(trajectory.evolve, opened, CLAIMED, TrajectoryStepReported(step="a", status="completed"), label)
 
-    assert trajectory.label(found, label, limits) == [label]
+    assert trajectory.label(current, label, limits) == [label]
     with pytest.raises(RuleViolation, match="at most 1 labels"):
-        trajectory.label(found, replace(label, key="l"), limits)
+        trajectory.label(current, replace(label, key="l"), limits)
     with pytest.raises(RuleViolation, match="at most 1 steps"):
-        trajectory.report(found, OURS, TrajectoryStepReported(step="b", status="completed"), limits)
+        trajectory.report(current, OURS, TrajectoryStepReported(step="b", status="completed"), limits)
 
 
 def test_a_step_that_the_task_does_not_have_is_no_step():

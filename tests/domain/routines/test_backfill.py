@@ -22,10 +22,10 @@ REQUESTED = BackfillRequested(
 
 
 def folded(*events):
-    found = None
+    state = None
     for event in events:
-        found = backfill.evolve(found, event)
-    return found
+        state = backfill.evolve(state, event)
+    return state
 
 
 def test_a_range_has_the_occurrences_from_its_begin_to_its_end_both_included():

@@ -121,9 +121,9 @@ def test_an_opened_issue_run_and_slot_are_recorded_together():
 
 
 def test_the_overrides_of_a_firing_win_over_the_routine():
-    asked = replace(ASKED, assignee_agent_id=UUID(int=30), project_id=None)
+    request = replace(ASKED, assignee_agent_id=UUID(int=30), project_id=None)
 
-    details = firing.facts(asked, routine(), EMPTY, Opened(issue_id=issue_of_run(RUN))).issue.details
+    details = firing.facts(request, routine(), EMPTY, Opened(issue_id=issue_of_run(RUN))).issue.details
 
     assert (details.assignee_agent_id, details.project_id) == (UUID(int=30), None)
 
@@ -144,11 +144,11 @@ def test_any_other_outcome_is_a_fact_about_the_run_only(outcome):
 
 
 def test_a_scheduled_run_names_its_trigger_its_planned_moment_and_the_next():
-    asked = replace(
+    request = replace(
         ASKED, source="schedule", trigger_id=UUID(int=40), occurrence=NOON, next_at=NOON.replace(hour=13), user_id=None
     )
 
-    facts = firing.facts(asked, routine(), EMPTY, Opened(issue_id=issue_of_run(RUN)))
+    facts = firing.facts(request, routine(), EMPTY, Opened(issue_id=issue_of_run(RUN)))
 
     assert (facts.run.trigger_id, facts.run.occurrence, facts.run.next_at) == (
         UUID(int=40),
@@ -197,11 +197,11 @@ def test_a_required_variable_without_a_value_stops_the_firing():
 
 def test_what_cannot_be_filled_in_fails_whatever_the_policy_and_the_agent():
     failed = Failed(reason="Missing routine variables: a")
-    asked = replace(ASKED, rendered=failed)
+    request = replace(ASKED, rendered=failed)
 
-    assert firing.outcome(asked, routine(), IDLE, LIVE) == failed
-    assert firing.outcome(asked, routine(), None, None) == failed
-    assert firing.facts(asked, routine(), EMPTY, failed) == firing.Facts(
+    assert firing.outcome(request, routine(), IDLE, LIVE) == failed
+    assert firing.outcome(request, routine(), None, None) == failed
+    assert firing.facts(request, routine(), EMPTY, failed) == firing.Facts(
         run=RunFired(
             routine_id=ROUTINE, revision=1, source="manual", outcome=failed, idempotency_key="k", payload={"a": 1}
         ),
@@ -221,23 +221,23 @@ def test_what_cannot_be_filled_in_fails_whatever_the_policy_and_the_agent():
 )
 def test_a_run_keeps_its_payload_and_in_it_the_values(payload, kept):
     """Contract 2.3."""
-    asked = replace(ASKED, payload=payload, rendered=replace(ASKED.rendered, variables={"who": "Zo"}))
+    request = replace(ASKED, payload=payload, rendered=replace(ASKED.rendered, variables={"who": "Zo"}))
 
-    assert firing.facts(asked, routine(), EMPTY, Opened(issue_id=issue_of_run(RUN))).run.payload == kept
+    assert firing.facts(request, routine(), EMPTY, Opened(issue_id=issue_of_run(RUN))).run.payload == kept
 
 
 @pytest.mark.parametrize("payload", [None, {}, {"variables": {"undeclared": 1}}])
 def test_without_values_the_payload_is_kept_as_it_is(payload):
-    asked = replace(ASKED, payload=payload)
+    request = replace(ASKED, payload=payload)
 
-    assert firing.facts(asked, routine(), EMPTY, Opened(issue_id=issue_of_run(RUN))).run.payload == payload
+    assert firing.facts(request, routine(), EMPTY, Opened(issue_id=issue_of_run(RUN))).run.payload == payload
 
 
 def test_a_run_that_a_paused_project_suppressed_keeps_no_payload():
     """Contract 4.2."""
-    asked = replace(ASKED, payload=None, rendered=replace(ASKED.rendered, variables={"who": "Zo"}))
+    request = replace(ASKED, payload=None, rendered=replace(ASKED.rendered, variables={"who": "Zo"}))
 
-    assert firing.facts(asked, routine(), EMPTY, firing.PROJECT_PAUSED).run.payload is None
+    assert firing.facts(request, routine(), EMPTY, firing.PROJECT_PAUSED).run.payload is None
 
 
 def test_an_issue_says_where_the_agent_is_to_work():

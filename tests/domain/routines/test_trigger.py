@@ -79,16 +79,16 @@ def test_a_schedule_that_cannot_be_followed_is_refused(changes):
 
 
 def test_an_edit_that_changes_nothing_records_nothing():
-    found = given(trigger.evolve, CREATED)
+    current = given(trigger.evolve, CREATED)
 
-    assert [] == trigger.update(found, EVERY_HOUR, NOON)
+    assert [] == trigger.update(current, EVERY_HOUR, NOON)
 
 
 def test_an_edit_keeps_the_kind():
-    found = given(trigger.evolve, *trigger.create(ROUTINE, "api", TriggerSettings(), NOON))
+    current = given(trigger.evolve, *trigger.create(ROUTINE, "api", TriggerSettings(), NOON))
     named = TriggerSettings(label="nightly")
 
-    assert [TriggerUpdated(settings=named)] == trigger.update(found, replace(EVERY_HOUR, label="nightly"), NOON)
+    assert [TriggerUpdated(settings=named)] == trigger.update(current, replace(EVERY_HOUR, label="nightly"), NOON)
 
 
 def test_resuming_goes_on_with_an_occurrence_and_says_when_it_is_due():
@@ -102,10 +102,10 @@ def test_resuming_goes_on_with_an_occurrence_and_says_when_it_is_due():
 
 
 def test_resuming_means_nothing_to_an_api_trigger():
-    found = given(trigger.evolve, *trigger.create(ROUTINE, "api", TriggerSettings(), NOON))
+    current = given(trigger.evolve, *trigger.create(ROUTINE, "api", TriggerSettings(), NOON))
 
-    assert [] == trigger.reschedule(found, NOON)
-    assert trigger.plan_of(found) is None
+    assert [] == trigger.reschedule(current, NOON)
+    assert trigger.plan_of(current) is None
 
 
 def test_the_schedule_of_a_trigger_is_its_newest():
@@ -115,9 +115,9 @@ def test_the_schedule_of_a_trigger_is_its_newest():
 
 
 def test_deleting_twice_is_deleting_once():
-    found = given(trigger.evolve, CREATED)
+    current = given(trigger.evolve, CREATED)
 
-    assert [TriggerDeleted()] == trigger.delete(found)
+    assert [TriggerDeleted()] == trigger.delete(current)
     assert [] == trigger.delete(given(trigger.evolve, CREATED, TriggerDeleted()))
 
 
@@ -168,9 +168,9 @@ def rotated(secret, old, until):
 
 
 def test_a_rotation_changes_the_secret_and_keeps_the_address():
-    found = given(trigger.evolve, OPENED)
+    current = given(trigger.evolve, OPENED)
 
-    events = trigger.rotate(found, replace(DOOR, secret_id=UUID(int=11)), None)
+    events = trigger.rotate(current, replace(DOOR, secret_id=UUID(int=11)), None)
 
     assert [rotated(11, 10, None)] == events
     assert trigger.webhook_of(given(trigger.evolve, OPENED, *events)).public_id == DOOR.public_id
@@ -178,10 +178,10 @@ def test_a_rotation_changes_the_secret_and_keeps_the_address():
 
 @pytest.mark.parametrize("kind", ["schedule", "api"])
 def test_only_webhooks_can_rotate_secrets(kind):
-    found = given(trigger.evolve, *trigger.create(ROUTINE, kind, EVERY_HOUR, NOON))
+    current = given(trigger.evolve, *trigger.create(ROUTINE, kind, EVERY_HOUR, NOON))
 
     with pytest.raises(RuleViolation, match="Only webhook triggers can rotate secrets"):
-        trigger.rotate(found, DOOR, None)
+        trigger.rotate(current, DOOR, None)
 
 
 @pytest.mark.parametrize(
@@ -203,9 +203,9 @@ def test_only_webhooks_can_rotate_secrets(kind):
     ids=["new", "rotated", "overlapping", "over", "again", "again for good", "edited", "moved"],
 )
 def test_the_secret_opens_a_webhook_and_the_one_before_while_it_is_good(facts, now, expected):
-    found = given(trigger.evolve, OPENED, *facts)
+    current = given(trigger.evolve, OPENED, *facts)
 
-    assert trigger.good_secrets_of(found, now) == [UUID(int=number) for number in expected]
+    assert trigger.good_secrets_of(current, now) == [UUID(int=number) for number in expected]
 
 
 def test_a_secret_that_was_given_time_is_one_of_its_secrets_until_the_next_rotation():
@@ -238,10 +238,10 @@ def test_what_was_deleted_is_restored_with_the_webhook_it_gets():
 )
 def test_a_webhook_fires_only_while_it_is_enabled_and_its_routine_active(enabled, status, fires):
     """Contract 3.5, 6."""
-    found = given(trigger.evolve, replace(OPENED, settings=replace(SIGNED, enabled=enabled)))
+    current = given(trigger.evolve, replace(OPENED, settings=replace(SIGNED, enabled=enabled)))
 
     if fires:
-        trigger.must_be_active(found, status)
+        trigger.must_be_active(current, status)
     else:
         with pytest.raises(Conflict, match="Routine trigger is not active"):
-            trigger.must_be_active(found, status)
+            trigger.must_be_active(current, status)

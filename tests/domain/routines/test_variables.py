@@ -102,9 +102,9 @@ def test_2_1_an_added_name_that_ends_in_date_is_one(name, kind):
 def test_2_1_the_order_is_title_then_description_then_the_others_as_given():
     declared = [replace(A, name=name) for name in ("z", "y", "d", "t")]
 
-    found = variables.synced(declared, "{{t}} {{u}}", "{{d}} {{t}}")
+    synced = variables.synced(declared, "{{t}} {{u}}", "{{d}} {{t}}")
 
-    assert ["t", "u", "d", "z", "y"] == [variable.name for variable in found]
+    assert ["t", "u", "d", "z", "y"] == [variable.name for variable in synced]
 
 
 def test_2_1_of_two_entries_of_one_name_the_later_wins():
@@ -139,7 +139,7 @@ def test_syncing_twice_is_syncing_once(declared, title, description):
 
 
 @pytest.mark.parametrize(
-    ("variable", "found"),
+    ("variable", "faults"),
     [
         (Variable(name="v", type="select"), [("options", "Select variables require at least one option")]),
         (
@@ -163,8 +163,8 @@ def test_syncing_twice_is_syncing_once(declared, title, description):
         (replace(A, default_value=float("nan")), [("defaultValue", "Number must be finite")]),
     ],
 )
-def test_2_1_what_is_malformed_names_its_field(variable, found):
-    assert found == variables.faults(variable)
+def test_2_1_what_is_malformed_names_its_field(variable, faults):
+    assert faults == variables.faults(variable)
 
 
 @pytest.mark.parametrize(
@@ -236,9 +236,9 @@ def test_2_3_the_first_that_has_a_value_wins_and_the_default_comes_last():
     declared = [replace(A, name=name, default_value="default") for name in ("a", "b", "c", "d")]
     request, payload, top = {"a": "request"}, {"a": "payload", "b": "payload"}, {"a": "top", "b": "top", "c": "top"}
 
-    found = variables.resolve(declared, [request, payload, top])
+    values = variables.resolve(declared, [request, payload, top])
 
-    assert {"a": "request", "b": "payload", "c": "top", "d": "default"} == found
+    assert {"a": "request", "b": "payload", "c": "top", "d": "default"} == values
 
 
 @pytest.mark.parametrize("nothing", [None, "", "  ", "\n\t"])
@@ -272,9 +272,9 @@ def test_2_3_what_is_not_declared_is_dropped():
     ],
 )
 def test_2_3_a_number_is_one_or_its_decimal_text(given, number):
-    (found,) = variables.resolve([COUNT], [{"n": given}]).values()
+    (value,) = variables.resolve([COUNT], [{"n": given}]).values()
 
-    assert (number, type(number)) == (found, type(found))
+    assert (number, type(number)) == (value, type(value))
 
 
 @pytest.mark.parametrize(
@@ -365,13 +365,13 @@ def test_an_integer_without_bounds_is_refused_whatever_the_type():
 )
 def test_the_values_of_a_firing_are_of_declared_names_and_none_required_is_left_out(declared, candidates):
     try:
-        found = variables.resolve(declared, candidates)
+        values = variables.resolve(declared, candidates)
     except RuleViolation as refused:
         assert any(variable.name in refused.message for variable in declared) or "finite" in refused.message  # noqa: PT017
     else:
-        assert {variable.name for variable in declared if variable.required} <= found.keys()
-        assert found.keys() <= {variable.name for variable in declared}
-        assert all(isinstance(value, str | int | float | bool) for value in found.values())
+        assert {variable.name for variable in declared if variable.required} <= values.keys()
+        assert values.keys() <= {variable.name for variable in declared}
+        assert all(isinstance(value, str | int | float | bool) for value in values.values())
 
 
 # The stored payload, contract 2.3
@@ -565,9 +565,9 @@ def test_the_search_never_goes_back_over_what_it_took():
     st.dictionaries(st.sampled_from("ab"), st.text(max_size=20)),
 )
 def test_what_values_add_is_known_before_it_is_made(text, values):
-    made = variables.interpolate(text, values)
+    text_with_values = variables.interpolate(text, values)
 
-    assert variables.stored_size(text) + variables.added_size(text, values) == variables.stored_size(made)
+    assert variables.stored_size(text) + variables.added_size(text, values) == variables.stored_size(text_with_values)
 
 
 def test_what_would_be_a_hundred_gigabytes_is_counted_and_not_made():

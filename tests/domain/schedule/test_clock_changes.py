@@ -24,8 +24,8 @@ def plan(expression, zone=AMSTERDAM, **limits):
 
 def effects(expression, zone=AMSTERDAM, **limits):
     return [
-        (found.effect, len(found.walls), len(found.occurrences))
-        for found in touching(plan(expression, zone, **limits), *YEAR)
+        (change.effect, len(change.walls), len(change.occurrences))
+        for change in touching(plan(expression, zone, **limits), *YEAR)
     ]
 
 
@@ -105,13 +105,13 @@ TIMES = st.tuples(st.sampled_from(["0", "30", "0,30", "*/20", "5-7"]), st.sample
 )
 @settings(max_examples=30)
 def test_on_a_day_that_is_not_told_of_the_schedule_runs_at_exactly_its_wall_times(times, zone, first):
-    found = plan(f"{times[0]} {times[1]} * * *", zone)
-    _, (minutes, hours, *_) = cron_fields.read(found.cron.expression)
+    daily = plan(f"{times[0]} {times[1]} * * *", zone)
+    _, (minutes, hours, *_) = cron_fields.read(daily.cron.expression)
     walls = sorted((hour, minute) for hour in hours for minute in minutes)
     begin = datetime(2026, *first, tzinfo=UTC)
-    there, told = ZoneInfo(zone), list(touching(found, begin, begin + 30 * DAY))
+    there, told = ZoneInfo(zone), list(touching(daily, begin, begin + 30 * DAY))
 
-    occurrences, ran = list(plans.occurrences(found, begin, begin + 30 * DAY)), {}
+    occurrences, ran = list(plans.occurrences(daily, begin, begin + 30 * DAY)), {}
     for at in occurrences:
         local = at.astimezone(there)
         ran.setdefault(local.date(), []).append((local.hour, local.minute))

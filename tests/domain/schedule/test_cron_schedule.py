@@ -115,9 +115,9 @@ def at(text: str, timezone: str = "UTC") -> datetime:
 def runs(expression: str, timezone: str, after: str, until: str) -> list[str]:
     """The occurrences in wall time with the offset, both ends given as wall times."""
     rule, period = parse_cron(expression, timezone), (at(after, timezone), at(until, timezone))
-    found = list(occurrences(rule, *period))
-    assert len(found) == count(rule, *period)
-    return [moment.astimezone(ZoneInfo(timezone)).isoformat(timespec="minutes") for moment in found]
+    moments = list(occurrences(rule, *period))
+    assert len(moments) == count(rule, *period)
+    return [moment.astimezone(ZoneInfo(timezone)).isoformat(timespec="minutes") for moment in moments]
 
 
 # --- laws
@@ -134,8 +134,8 @@ def test_occurrences_count_and_last_agree_with_the_minute_walk(expression, chang
 
     expected = list(walk(expression, timezone, after, until))
 
-    found = list(islice(occurrences(rule, after, until), len(expected) + 1))
-    assert expected == found
+    moments = list(islice(occurrences(rule, after, until), len(expected) + 1))
+    assert expected == moments
     assert len(expected) == count(rule, after, until)
     assert (expected[-1] if expected else None) == last_until(rule, until, after)
 
@@ -148,11 +148,11 @@ def test_asking_afresh_for_each_occurrence_gives_the_iterated_ones(expression, c
     rule = Cron(expression, timezone)
     iterated = list(islice(occurrences(rule, after, after + 3 * DAY), 50))
 
-    asked = [next_after(rule, earlier) for earlier in [after, *iterated[:-1]]] if iterated else []
+    one_by_one = [next_after(rule, earlier) for earlier in [after, *iterated[:-1]]] if iterated else []
 
-    assert iterated == asked
+    assert iterated == one_by_one
     assert all(earlier < later for earlier, later in pairwise([after, *iterated]))
-    assert all(found.tzinfo is UTC and found.second == found.microsecond == 0 for found in iterated)
+    assert all(occurrence.tzinfo is UTC and occurrence.second == occurrence.microsecond == 0 for occurrence in iterated)
 
 
 @thoroughly(150)
@@ -439,9 +439,9 @@ def test_the_next_occurrence_or_never_is_found_within_a_bound_of_steps(expressio
         return
     with pytest.MonkeyPatch.context() as patch:
         steps = Steps(patch)
-        found = next_after(rare, moment)
+        occurrence = next_after(rare, moment)
 
-    assert found is None or found > moment
+    assert occurrence is None or occurrence > moment
     assert steps.look_ups <= MOST_LOOK_UPS
     assert steps.years <= MOST_YEARS
 

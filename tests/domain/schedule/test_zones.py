@@ -34,9 +34,9 @@ def pinned(tmp_path):
 def test_the_newer_zone_data_are_gone_by(pinned, tmp_path, version, source):
     system = directory(tmp_path / "system", version)
 
-    found = zones.newest(pinned, [tmp_path / "absent", system])
+    newest = zones.newest(pinned, [tmp_path / "absent", system])
 
-    assert (source, max(version, "2026b")) == (found.source, found.version)
+    assert (source, max(version, "2026b")) == (newest.source, newest.version)
 
 
 def test_a_system_without_some_of_the_zones_is_not_gone_by(pinned, tmp_path):

@@ -607,17 +607,19 @@ def test_an_independent_verifier_comes_to_the_same_answers():
         headers, body = genuine_at_random(chance, mode, secret)
         for _ in range(chance.choice([0, 1, 1, 2])):
             headers, body = changed_at_random(chance, headers, body) if headers else (headers, body)
-        asked = chance.choice([mode, mode, mode, chance.choice([*READ])])
+        chosen_mode = chance.choice([mode, mode, mode, chance.choice([*READ])])
         known = chance.choice([[secret], [SECRET, OTHER_SECRET], ["f1" * 24], []] + 3 * [[secret]])
         try:
-            found = verify(asked, WebhookRequest(headers=tuple(headers), body=body), secrets(*known), WINDOW_S, NOON)
+            proof = verify(
+                chosen_mode, WebhookRequest(headers=tuple(headers), body=body), secrets(*known), WINDOW_S, NOON
+            )
         except Unauthenticated:
             ours = None
         else:
-            ours = (found.stamp, found.message_id)
+            ours = (proof.stamp, proof.message_id)
 
-        assert ours == judged(asked, headers, body, known), (asked, headers, body, known)
-        answers[asked, ours is not None] += 1
+        assert ours == judged(chosen_mode, headers, body, known), (chosen_mode, headers, body, known)
+        answers[chosen_mode, ours is not None] += 1
 
     assert answers.keys() == {(mode, known) for mode in READ for known in (True, False)}
     assert min(answers.values()) > 300

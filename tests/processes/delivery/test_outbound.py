@@ -60,9 +60,9 @@ async def serving(server, context=None):
 
 @asynccontextmanager
 async def client(**options):
-    found = Client(lambda: NOW, **options)
-    yield found
-    await found.close()
+    outbound_client = Client(lambda: NOW, **options)
+    yield outbound_client
+    await outbound_client.close()
 
 
 def answered(answer, path="/in", **options):
@@ -239,10 +239,10 @@ async def silent(_writer):
 
 @pytest.mark.parametrize("answer", [dripping, silent])
 def test_whoever_takes_too_long_is_left_when_the_time_is_up(answer):
-    found, _ = answered(answer, limit_s=0.3)
+    attempt, _ = answered(answer, limit_s=0.3)
 
-    assert (found.status, found.reason) == (None, "No answer within 0.3 s")
-    assert found.took_ms < 3_000
+    assert (attempt.status, attempt.reason) == (None, "No answer within 0.3 s")
+    assert attempt.took_ms < 3_000
 
 
 async def endless(writer):
@@ -253,10 +253,10 @@ async def endless(writer):
 
 
 def test_an_answer_without_an_end_counts_by_its_status_and_is_not_read():
-    found, _ = answered(endless)
+    attempt, _ = answered(endless)
 
-    assert found.status == 200
-    assert found.took_ms < 3_000
+    assert attempt.status == 200
+    assert attempt.took_ms < 3_000
 
 
 @pytest.mark.parametrize(
@@ -264,10 +264,10 @@ def test_an_answer_without_an_end_counts_by_its_status_and_is_not_read():
     [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 200", b"HTTP/1.1 200 OK\r\nX: " + b"y" * 200_000, b"\x16\x03\x01\x00"],
 )
 def test_an_answer_that_is_none_is_a_failure_in_our_words(answer):
-    found, _ = answered(answer)
+    attempt, _ = answered(answer)
 
-    assert found.status is None
-    assert found.reason in ("The answer was not HTTP, or broke off", "The connection broke off")
+    assert attempt.status is None
+    assert attempt.reason in ("The answer was not HTTP, or broke off", "The connection broke off")
 
 
 async def never_final(writer):
@@ -277,9 +277,9 @@ async def never_final(writer):
 
 
 def test_an_answer_that_does_not_begin_is_read_up_to_a_bound():
-    found, _ = answered(never_final, limits=replace(DEFAULT, max_answer_bytes=16 * 1024), limit_s=60.0)
+    attempt, _ = answered(never_final, limits=replace(DEFAULT, max_answer_bytes=16 * 1024), limit_s=60.0)
 
-    assert (found.status, found.reason) == (None, "The answer was not HTTP, or broke off")
+    assert (attempt.status, attempt.reason) == (None, "The answer was not HTTP, or broke off")
 
 
 class Names:
@@ -307,21 +307,21 @@ def looked_up(scene, **limits):
     names = Names()
 
     async def run():
-        found = Lookups(names, replace(DEFAULT, **limits))
+        lookups = Lookups(names, replace(DEFAULT, **limits))
         try:
-            return await scene(found, names)
+            return await scene(lookups, names)
         finally:
-            found.close()
+            lookups.close()
 
     return asyncio.run(run())
 
 
 def test_who_asks_for_one_name_at_the_same_time_shares_one_look_up_and_later_there_is_another():
-    async def scene(found, names):
-        asking = [asyncio.create_task(found.addresses("a.example", 80, one)) for one in (ONE, OTHER, ONE)]
+    async def scene(lookups, names):
+        asking = [asyncio.create_task(lookups.addresses("a.example", 80, one)) for one in (ONE, OTHER, ONE)]
         names.answer(await names.waiting.get())
         answers = await asyncio.gather(*asking)
-        later = asyncio.create_task(found.addresses("A.example", 80, ONE))
+        later = asyncio.create_task(lookups.addresses("A.example", 80, ONE))
         names.answer(await names.waiting.get())
         return answers, await later, names.asked
 
@@ -331,25 +331,25 @@ def test_who_asks_for_one_name_at_the_same_time_shares_one_look_up_and_later_the
 
 
 def test_a_name_that_is_not_answered_is_asked_for_twice_and_then_fails_at_once():
-    async def scene(found, names):
+    async def scene(lookups, names):
         for _ in range(2):
             with pytest.raises(Overdue):
-                await found.addresses("a.example", 80, ONE)
+                await lookups.addresses("a.example", 80, ONE)
         for _ in range(1_000):
             with pytest.raises(Overdue):
-                await found.addresses("a.example", 80, OTHER)
+                await lookups.addresses("a.example", 80, OTHER)
         return names.asked
 
     assert looked_up(scene, lookup_limit_s=0.05) == ["a.example"] * 2
 
 
 def test_a_company_whose_names_are_not_answered_keeps_its_own_waiting_only():
-    async def scene(found, names):
-        asking = [found.addresses(f"{number}.example", 80, ONE) for number in range(40)]
+    async def scene(lookups, names):
+        asking = [lookups.addresses(f"{number}.example", 80, ONE) for number in range(40)]
         failed = await asyncio.gather(*asking, return_exceptions=True)
         with pytest.raises(Overdue):
-            await found.addresses("later.example", 80, ONE)
-        other = asyncio.create_task(found.addresses("other.example", 80, OTHER))
+            await lookups.addresses("later.example", 80, ONE)
+        other = asyncio.create_task(lookups.addresses("other.example", 80, OTHER))
         while await names.waiting.get() != "other.example":
             pass
         names.answer("other.example")
@@ -360,8 +360,8 @@ def test_a_company_whose_names_are_not_answered_keeps_its_own_waiting_only():
 
 
 def test_a_company_with_many_names_that_are_answered_is_answered_for_all_of_them():
-    async def scene(found, names):
-        asking = [asyncio.create_task(found.addresses(f"{number}.example", 80, ONE)) for number in range(40)]
+    async def scene(lookups, names):
+        asking = [asyncio.create_task(lookups.addresses(f"{number}.example", 80, ONE)) for number in range(40)]
         for _ in asking:
             host = await names.waiting.get()
             assert len(names.answers) <= 8
@@ -372,8 +372,12 @@ def test_a_company_with_many_names_that_are_answered_is_answered_for_all_of_them
 
 
 def test_an_address_needs_no_look_up():
-    async def scene(found, names):
-        return await found.addresses("192.0.2.7", 80, ONE), await found.addresses("2001:db8::1", 80, ONE), names.asked
+    async def scene(lookups, names):
+        return (
+            await lookups.addresses("192.0.2.7", 80, ONE),
+            await lookups.addresses("2001:db8::1", 80, ONE),
+            names.asked,
+        )
 
     assert looked_up(scene) == (["192.0.2.7"], ["2001:db8::1"], [])
 
@@ -429,9 +433,9 @@ def test_nobody_there_is_a_failure():
     ],
 )
 def test_retry_after_is_read_as_seconds_and_as_a_date(text, wish):
-    found, _ = answered(f"HTTP/1.1 503 Busy\r\nRetry-After: {text}\r\nContent-Length: 0\r\n\r\n".encode())
+    attempt, _ = answered(f"HTTP/1.1 503 Busy\r\nRetry-After: {text}\r\nContent-Length: 0\r\n\r\n".encode())
 
-    assert (found.status, found.retry_after) == (503, wish)
+    assert (attempt.status, attempt.retry_after) == (503, wish)
 
 
 @pytest.fixture(scope="module")
@@ -439,7 +443,7 @@ def certificate(tmp_path_factory):
     """A certificate of its own authority, for the name tls.example: its file, and its key in it."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tls.example")])
-    made = (
+    certificate_of_server = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
@@ -457,7 +461,7 @@ def certificate(tmp_path_factory):
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     path = tmp_path_factory.mktemp("tls") / "server.pem"
-    path.write_bytes(secret + made.public_bytes(serialization.Encoding.PEM))
+    path.write_bytes(secret + certificate_of_server.public_bytes(serialization.Encoding.PEM))
     return path
 
 
@@ -486,5 +490,5 @@ def test_a_certificate_must_be_of_somebody_trusted_and_for_the_name_that_was_ask
         ):
             return await sender.post(f"https://{host}:{port}/", {}, b"")
 
-    found = asyncio.run(run())
-    assert (found.status, found.reason) == (status, reason)
+    answer = asyncio.run(run())
+    assert (answer.status, answer.reason) == (status, reason)

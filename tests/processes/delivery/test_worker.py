@@ -33,10 +33,12 @@ from domain.values import Callback
 from processes.delivery import worker
 from processes.delivery.outbound import PRIVATE, Client
 from processes.follower import Follower
-from projections.delivery import deliveries
+from projections.delivery import delivery_history, pending_deliveries, receivers
+from projections.delivery.deliveries import deliveries
 from projections.engine import positions
 from routines import bootstrap
 from tests.processes.due import NOON
+from tests.rebuilding import rebuild_outdated
 from tests.waiting import wait_for
 from verification.faults.receiver import Receiver, slow
 
@@ -86,9 +88,9 @@ class DeliveryFixture:
 
     def shown(self, company=None, **filters):
         with self.system.pool.connection() as conn:
-            while positions.advance(conn, [deliveries.deliveries], self.system.store.after):
+            while positions.advance(conn, [deliveries], self.system.store.after):
                 pass
-            return deliveries.of_company(conn, company or self.company, 100, **filters)
+            return delivery_history.of_company(conn, company or self.company, 100, **filters)
 
 
 @pytest.fixture
@@ -154,7 +156,7 @@ def test_nothing_is_sent_until_read_models_of_another_version_are_rebuilt(world,
         sending()
         wait_for(lambda: [line for line in lines if line["event"] == "read_models_outdated"])
         assert world.outcomes() == []
-        positions.rebuild_outdated(conn, [deliveries.deliveries], world.system.store.after)
+        rebuild_outdated(conn, [deliveries], world.system.store.after)
         wait_for(lambda: world.outcomes() == ["delivery.delivered"])
 
     assert len(receiver.got) == 1
@@ -362,16 +364,16 @@ def test_what_is_on_its_way_to_a_deleted_or_disabled_endpoint_is_given_up(world,
 
 def test_an_agent_hears_of_an_issue_that_is_opened_for_it(world, sending):
     with Receiver() as receiver:
-        made = world.ask(agents.create, world.company, AgentDraft(name="Scout", heartbeat_url=receiver.url))
-        issue = world.issue(assignee_agent_id=made.agent_id)
+        agent = world.ask(agents.create, world.company, AgentDraft(name="Scout", heartbeat_url=receiver.url))
+        issue = world.issue(assignee_agent_id=agent.agent_id)
         world.issue("for nobody")
         sending()
         [got] = wait_for(lambda: receiver.good)
         wait_for(lambda: world.outcomes() == ["delivery.delivered"])
 
-    assert Webhook(made.heartbeat_secret).verify(got.body, dict(got.headers))
+    assert Webhook(agent.heartbeat_secret).verify(got.body, dict(got.headers))
     assert got.json["type"] == "issue.opened"
-    assert (got.json["data"]["issueId"], got.json["data"]["agentId"]) == (str(issue), str(made.agent_id))
+    assert (got.json["data"]["issueId"], got.json["data"]["agentId"]) == (str(issue), str(agent.agent_id))
 
 
 def test_the_end_of_a_trajectory_is_told_with_the_headers_of_the_contract(world, sending):
@@ -586,19 +588,19 @@ def test_what_waits_for_one_company_does_not_hide_what_waits_for_another(world):
 
     with world.system.pool.connection() as conn:
         now = world.system.clock()
-        found = deliveries.due(conn, now, of_lane=8, limit=4)
-        rest = deliveries.due(
+        due = pending_deliveries.due(conn, now, of_lane=8, limit=4)
+        rest = pending_deliveries.due(
             conn,
             now,
             of_lane=8,
             limit=100,
-            without=[found[0].id],
-            without_lanes=[found[1].partition_key, found[2].partition_key],
+            without=[due[0].id],
+            without_lanes=[due[1].partition_key, due[2].partition_key],
         )
 
-    assert [pending.company_id == neighbour for pending in found].count(True) == 1
-    assert found[0].id not in {pending.id for pending in rest}
-    assert {found[1].partition_key, found[2].partition_key}.isdisjoint({pending.partition_key for pending in rest})
+    assert [pending.company_id == neighbour for pending in due].count(True) == 1
+    assert due[0].id not in {pending.id for pending in rest}
+    assert {due[1].partition_key, due[2].partition_key}.isdisjoint({pending.partition_key for pending in rest})
 
 
 def test_callbacks_of_two_companies_to_one_address_do_not_wait_for_each_other(world):
@@ -610,20 +612,23 @@ def test_callbacks_of_two_companies_to_one_address_do_not_wait_for_each_other(wo
     world.shown()
 
     with world.system.pool.connection() as conn:
-        found = deliveries.due(conn, world.system.clock(), of_lane=8, limit=100)
+        due = pending_deliveries.due(conn, world.system.clock(), of_lane=8, limit=100)
 
-    assert len({pending.partition_key for pending in found if pending.company_id != other}) == 1
-    assert len({pending.partition_key for pending in found}) == 2
+    assert len({pending.partition_key for pending in due if pending.company_id != other}) == 1
+    assert len({pending.partition_key for pending in due}) == 2
 
 
-def test_callbacks_to_however_many_hosts_have_a_bounded_number_of_lanes():
+def test_callbacks_to_however_many_hosts_have_a_bounded_number_of_partitions():
     company, other = uuid4(), uuid4()
     urls = [f"https://h{number}.example/{number}" for number in range(1_000)]
-    lanes = {deliveries._lane_of(company, Callback(url=url)) for url in urls}
+    partitions = {receivers.callback_partition(company, Callback(url=url)) for url in urls}
 
-    assert 32 < len(lanes) <= deliveries.CALLBACK_LANES
-    assert lanes.isdisjoint({deliveries._lane_of(other, Callback(url=url)) for url in urls})
-    assert len({deliveries._lane_of(company, Callback(url=f"https://h.example/{number}")) for number in range(9)}) == 1
+    assert 32 < len(partitions) <= receivers.CALLBACK_PARTITIONS
+    assert partitions.isdisjoint({receivers.callback_partition(other, Callback(url=url)) for url in urls})
+    assert (
+        len({receivers.callback_partition(company, Callback(url=f"https://h.example/{number}")) for number in range(9)})
+        == 1
+    )
 
 
 def test_no_wait_is_prolonged_when_the_clock_is_set_back():

@@ -81,9 +81,9 @@ class Making:
 
 @pytest.fixture
 def making(system, executor, conn):
-    made = Making(system, executor)
-    made.conn = conn
-    return made
+    workplace = Making(system, executor)
+    workplace.conn = conn
+    return workplace
 
 
 @pytest.fixture
@@ -107,8 +107,8 @@ def test_each_run_begins_when_the_issue_of_the_one_before_is_closed(company_fixt
         assert 0 == making.tick()
         opened = making.happened(IssueOpened)
         assert number == len(opened)
-        found = making.shown(id_)
-        assert ("completed" if number == 5 else "waiting", number) == (found.status, found.fired)
+        backfill = making.shown(id_)
+        assert ("completed" if number == 5 else "waiting", number) == (backfill.status, backfill.fired)
         making.finish()
 
     assert FIVE == [run.occurrence for run in making.runs()]
@@ -254,9 +254,9 @@ def test_the_schedule_itself_does_not_move(company_fixture, clock, making):
 def test_a_range_ends_before_what_the_schedule_still_has_to_settle(company_fixture, making):
     [armed] = company_fixture.routines(next_at=NOON - 2 * MINUTE)
 
-    found = making.shown(making.up(armed, until=NOON + 60 * MINUTE))
+    backfill = making.shown(making.up(armed, until=NOON + 60 * MINUTE))
 
-    assert (3, "2026-03-02T11:57:59.999Z") == (found.count, found.to)
+    assert (3, "2026-03-02T11:57:59.999Z") == (backfill.count, backfill.to)
     with pytest.raises(InvalidField, match="no occurrence in this range"):
         making.up(armed, NOON - 2 * MINUTE, NOON)
 
@@ -394,11 +394,11 @@ def test_a_preview_says_what_would_run_and_records_nothing(company_fixture, syst
     making.tick()
     head = system.store.head()
 
-    found = making.ask(backfills.preview, armed.trigger_id, BackfillDraft(from_=NOON - 5 * MINUTE))
+    preview = making.ask(backfills.preview, armed.trigger_id, BackfillDraft(from_=NOON - 5 * MINUTE))
 
     ran = {at: run_of_occurrence(armed.trigger_id, at) for at in FIVE[2:4]}
-    assert tuple((at, ran.get(at)) for at in [*FIVE, NOON]) == found.occurrences
-    assert (6, 2, None) == (found.count, found.left_out, found.obstacle)
+    assert tuple((at, ran.get(at)) for at in [*FIVE, NOON]) == preview.occurrences
+    assert (6, 2, None) == (preview.count, preview.left_out, preview.obstacle)
     assert head == system.store.head()
 
 

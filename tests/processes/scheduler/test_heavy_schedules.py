@@ -40,9 +40,9 @@ class Measured:
     def select_streams(self, stream_ids, *args):
         if self.slow_from is not None and len(stream_ids) >= self.slow_from:
             raise OperationalError(str(self.error)) from self.error
-        found = self._recorder.select_streams(stream_ids, *args)
-        self.most = max(self.most, sum(len(event.state) for event in found))
-        return found
+        events = self._recorder.select_streams(stream_ids, *args)
+        self.most = max(self.most, sum(len(event.state) for event in events))
+        return events
 
 
 @pytest.fixture

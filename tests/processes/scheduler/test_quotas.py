@@ -250,8 +250,8 @@ def test_a_backfill_takes_half_of_a_minute_says_that_it_waits_and_goes_on(bounde
     def shown():
         while positions.advance(place.conn, [read_model.backfills], place.system.store.after):
             pass
-        found = read_model.backfill(place.conn, id_)
-        return found.status, found.reason
+        backfill = read_model.backfill(place.conn, id_)
+        return backfill.status, backfill.reason
 
     while shown()[0] == "running":
         place.clock.now += timedelta(seconds=6)

@@ -38,6 +38,7 @@ from projections.firing import triggers_due
 from routines import bootstrap
 from tests import waiting
 from tests.processes.due import NOON, Clock, CompanyFixture
+from tests.rebuilding import rebuild_outdated
 
 MINUTE = timedelta(minutes=1)
 INSTANT = timedelta(microseconds=1)
@@ -367,10 +368,12 @@ def test_what_comes_due_in_the_midst_of_a_backlog_has_its_turn_at_once(executor,
 def test_what_is_changed_in_the_midst_of_a_backlog_counts_for_what_is_left(
     company_fixture, hurried, conn, clock, happened
 ):
-    made = company_fixture.routines(100, next_at=NOON)
+    schedules = company_fixture.routines(100, next_at=NOON)
     hurried.tick(conn)
     fired = {run.event.trigger_id for run in happened(RunFired)}
-    company_fixture.record(*[(armed.trigger_id, [TriggerDeleted()]) for armed in made if armed.trigger_id not in fired])
+    company_fixture.record(
+        *[(armed.trigger_id, [TriggerDeleted()]) for armed in schedules if armed.trigger_id not in fired]
+    )
 
     assert 0 == hurried.tick(conn)
     clock.now += schedulers.REFRESH
@@ -748,5 +751,5 @@ def test_a_scheduler_whose_read_models_are_of_another_version_waits_until_they_a
         looping()
         wait_for(lambda: [line for line in lines if line["event"] == "read_models_outdated"])
         assert [] == happened(RunFired)
-        assert ["triggers_due"] == positions.rebuild_outdated(conn, catalogue.ALL, system.store.after)
+        assert ["triggers_due"] == rebuild_outdated(conn, catalogue.ALL, system.store.after)
         wait_for(lambda: len(happened(RunFired)) == 2)

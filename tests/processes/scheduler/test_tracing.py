@@ -75,8 +75,8 @@ def test_each_of_many_firings_has_a_span_of_its_own(company_fixture, scheduler, 
 
     scheduler.tick(conn)
 
-    found = [firing.attributes["routines.trigger_id"] for firing in spans.named("firing")]
-    assert sorted(str(one.trigger_id) for one in armed) == sorted(found)
+    trigger_ids = [firing.attributes["routines.trigger_id"] for firing in spans.named("firing")]
+    assert sorted(str(one.trigger_id) for one in armed) == sorted(trigger_ids)
     # Batches are settled by several threads, so that they end in any order.
     assert [20, 50, 50] == sorted(settle.attributes["routines.schedules"] for settle in spans.named("settle"))
     assert 1 == len(spans.named("tick"))

@@ -10,7 +10,12 @@ from application.use_cases.board.members import MembershipRef
 from application.use_cases.jetty import collections
 from domain.identity import FIRST_USER, key_of
 from projections import usage
-from projections.board import directory
+from projections.board import agents as agent_rows
+from projections.board import companies, goals
+from projections.board import keys as key_rows
+from projections.board import members as member_rows
+from projections.board import projects as project_rows
+from projections.board.directory import directory
 from projections.jetty import collections as collection_rows
 from projections.responses import time
 from tests.projections.story import DAY, MINUTE, START, folded, rows
@@ -19,20 +24,20 @@ from tests.projections.story import DAY, MINUTE, START, folded, rows
 def test_companies_stand_oldest_first_with_prefixes_of_their_own(projected_story, conn):
     ids = projected_story.ids
 
-    acme, twin, *_ = directory.companies(conn)
+    acme, twin, *_ = companies.all_companies(conn)
 
     assert (acme.id, acme.name, acme.issue_prefix, acme.status) == (ids["acme"], "Acme", "ACM", "active")
     assert (twin.id, twin.name, twin.issue_prefix, twin.status) == (ids["twin"], "Twin", "ACMA", "archived")
     assert twin.description == "The other"
-    assert directory.company(conn, ids["acme"]) == acme
-    assert directory.company(conn, ids["scout"]) is None
+    assert companies.one(conn, ids["acme"]) == acme
+    assert companies.one(conn, ids["scout"]) is None
 
 
 def test_the_first_user_is_an_admin_and_owner_of_what_they_created(projected_story, conn):
-    person = directory.person(conn, FIRST_USER)
+    person = member_rows.person(conn, FIRST_USER)
     assert (person.name, person.email, person.instance_admin) == ("Board", None, True)
-    assert directory.companies_of(conn, FIRST_USER) == directory.companies(conn)
-    assert [(one.company_id, one.membership_role) for one in directory.memberships(conn, FIRST_USER)] == [
+    assert companies.of_user(conn, FIRST_USER) == companies.all_companies(conn)
+    assert [(one.company_id, one.membership_role) for one in member_rows.of_user(conn, FIRST_USER)] == [
         (projected_story.ids[name], "owner") for name in ("acme", "twin", "my-org", "postal")
     ]
 
@@ -44,14 +49,14 @@ def test_members_stand_in_the_order_they_joined_as_they_are_now(story, conn):
     story.ask(members.change, seat(acme, ann), MemberPatch(membership_role="owner", permissions=()))
     story.project_all()
 
-    board, first, second = directory.members(conn, acme)
+    board, first, second = member_rows.of_company(conn, acme)
 
     assert (board.name, board.email, board.membership_role) == ("Board", None, "owner")
     assert (first.user_id, first.name, first.membership_role, first.permissions) == (ann, "Ann", "owner", ())
     assert (first.created_at, first.updated_at) == (time(START), time(START + MINUTE))
     assert (second.user_id, second.membership_role, second.permissions) == (ben, "member", ("tasks:assign",))
-    assert directory.member(conn, acme, ben) == second
-    assert directory.owners(conn, acme) == [FIRST_USER, ann]
+    assert member_rows.one(conn, acme, ben) == second
+    assert member_rows.owners(conn, acme) == [FIRST_USER, ann]
 
 
 def test_a_removed_member_is_gone_and_comes_back_as_a_new_one(story, conn):
@@ -60,17 +65,17 @@ def test_a_removed_member_is_gone_and_comes_back_as_a_new_one(story, conn):
     story.ask(members.remove, seat(acme, ann))
     story.project_all()
 
-    assert directory.member(conn, acme, ann) is None
-    assert directory.memberships(conn, ann) == []
-    assert directory.companies_of(conn, ann) == []
+    assert member_rows.one(conn, acme, ann) is None
+    assert member_rows.of_user(conn, ann) == []
+    assert companies.of_user(conn, ann) == []
 
     story.passes(MINUTE)
     story.ask(members.add, acme, MemberDraft(user_id=ann, membership_role="viewer"))
     story.project_all()
 
-    assert [one.user_id for one in directory.members(conn, acme)] == [FIRST_USER, ben, ann]
-    found = directory.member(conn, acme, ann)
-    assert (found.membership_role, found.permissions, found.created_at) == ("viewer", (), time(START + MINUTE))
+    assert [one.user_id for one in member_rows.of_company(conn, acme)] == [FIRST_USER, ben, ann]
+    member = member_rows.one(conn, acme, ann)
+    assert (member.membership_role, member.permissions, member.created_at) == ("viewer", (), time(START + MINUTE))
 
 
 def test_members_are_the_same_however_the_log_is_cut(story, conn):
@@ -84,7 +89,7 @@ def test_members_are_the_same_however_the_log_is_cut(story, conn):
     log = list(story.store.history())
 
     for batch in (1, 2, len(log)):
-        assert folded(conn, directory.directory, log, batch) == rows(conn, directory.directory)
+        assert folded(conn, directory, log, batch) == rows(conn, directory)
 
 
 def test_what_has_expired_is_no_key_any_more(story, conn):
@@ -127,10 +132,10 @@ def test_keys_that_went_with_their_issuer_are_the_same_however_the_log_is_cut(st
     story.project_all()
     log = list(story.store.history())
 
-    listed = {key.id: key.revoked_at for key in directory.company_keys(conn, acme, 9)}
+    listed = {key.id: key.revoked_at for key in key_rows.of_company(conn, acme, 9)}
     removed_at = time(START + MINUTE)
     assert listed == dict.fromkeys([one.key_id for one in first], removed_at) | {kept.key_id: None, again.key_id: None}
-    for model in (directory.directory, collection_rows.collections):
+    for model in (directory, collection_rows.collections):
         for batch in (1, 2, len(log)):
             assert folded(conn, model, log, batch) == rows(conn, model)
 
@@ -142,7 +147,7 @@ def seat(company_id, user_id):
 def test_agents_stand_oldest_first_with_short_names_of_their_own(projected_story, conn):
     ids = projected_story.ids
 
-    scout, rover, gone = directory.agents(conn, ids["acme"])
+    scout, rover, gone = agent_rows.of_company(conn, ids["acme"])
 
     assert [one.url_key for one in (scout, rover, gone)] == ["scout", "scout-2", "gone"]
     assert [one.status for one in (scout, rover, gone)] == ["idle", "paused", "terminated"]
@@ -153,10 +158,10 @@ def test_agents_stand_oldest_first_with_short_names_of_their_own(projected_story
         time(START),
     )
     assert gone.adapter_config == {"a": [1, None]}
-    assert directory.agent(conn, rover.id) == rover
-    assert directory.agent_named(conn, ids["acme"], "scout-2") == rover
-    assert directory.agent_named(conn, ids["twin"], "scout-2") is None
-    assert directory.agents(conn, ids["twin"]) == []
+    assert agent_rows.one(conn, rover.id) == rover
+    assert agent_rows.named(conn, ids["acme"], "scout-2") == rover
+    assert agent_rows.named(conn, ids["twin"], "scout-2") is None
+    assert agent_rows.of_company(conn, ids["twin"]) == []
 
 
 def test_a_resumed_agent_shows_no_pause(story, conn):
@@ -166,23 +171,23 @@ def test_a_resumed_agent_shows_no_pause(story, conn):
     story.ask(agents.resume, scout)
     story.project_all()
 
-    found = directory.agent(conn, scout)
+    agent = agent_rows.one(conn, scout)
 
-    assert (found.status, found.paused_at, found.pause_reason) == ("idle", None, None)
-    assert (found.created_at, found.updated_at) == (time(START), time(START + MINUTE))
+    assert (agent.status, agent.paused_at, agent.pause_reason) == ("idle", None, None)
+    assert (agent.created_at, agent.updated_at) == (time(START), time(START + MINUTE))
 
 
 def test_a_deleted_project_or_goal_is_gone(projected_story, conn):
     ids = projected_story.ids
 
-    (move,) = directory.projects(conn, ids["acme"])
-    (grow,) = directory.goals(conn, ids["acme"])
+    (move,) = project_rows.of_company(conn, ids["acme"])
+    (grow,) = goals.of_company(conn, ids["acme"])
 
     assert (move.id, move.url_key, move.color, move.lead_agent_id) == (ids["move"], "move", "#fff", ids["scout"])
     assert move.goal_id == grow.id
     assert (grow.title, grow.status, grow.owner_agent_id) == ("Grow", "active", ids["scout"])
-    assert directory.project_named(conn, ids["acme"], "old") is None
-    assert directory.goal(conn, grow.id) == grow
+    assert project_rows.named(conn, ids["acme"], "old") is None
+    assert goals.one(conn, grow.id) == grow
 
 
 def test_a_paused_project_says_since_when_and_why(story, conn):
@@ -191,11 +196,11 @@ def test_a_paused_project_says_since_when_and_why(story, conn):
     story.ask(projects.pause, move)
     story.project_all()
 
-    paused = directory.project(conn, move)
+    paused = project_rows.one(conn, move)
     story.ask(projects.resume, move)
     story.ask(projects.update, move, ProjectPatch(status="completed"))
     story.project_all()
-    resumed = directory.project(conn, move)
+    resumed = project_rows.one(conn, move)
 
     assert (paused.paused_at, paused.pause_reason) == (time(START + DAY), "manual")
     assert (resumed.paused_at, resumed.pause_reason, resumed.status) == (None, None, "completed")
@@ -211,7 +216,7 @@ def test_keys_stand_newest_first_and_never_show_their_token(story, conn):
     story.ask(keys.revoke_board_key, board.key_id)
     story.project_all()
 
-    of_agent, of_board = directory.agent_keys(conn, scout), directory.board_keys(conn, FIRST_USER)
+    of_agent, of_board = key_rows.of_agent(conn, scout), key_rows.of_user(conn, FIRST_USER)
 
     assert [(one.id, one.name, one.revoked_at) for one in of_agent] == [
         (other.key_id, "two", None),
@@ -235,4 +240,4 @@ def test_the_moment_of_a_revocation_is_the_first(story, conn):
         story.passes(MINUTE)
     story.project_all()
 
-    assert directory.agent_keys(conn, scout)[0].revoked_at == time(START)
+    assert key_rows.of_agent(conn, scout)[0].revoked_at == time(START)

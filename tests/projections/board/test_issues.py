@@ -130,8 +130,8 @@ def test_the_active_issue_is_the_open_one_that_changed_last(story, acme, scout):
 
     def active():
         story.project_all()
-        found = issues.active(story.conn, routine_id)
-        return found and found.id
+        issue = issues.active(story.conn, routine_id)
+        return issue and issue.id
 
     assert active() == third
     story.patch(first, title="New")
@@ -170,8 +170,8 @@ def test_each_status_leaves_its_mark_and_work_that_was_started_was_started(story
     for status in ("in_progress", "done", "in_progress", "cancelled", "todo"):
         story.passes(MINUTE)
         story.patch(id_, status=status)
-        found = read(story, id_)
-        seen.append((found.started_at, found.completed_at, found.cancelled_at))
+        issue = read(story, id_)
+        seen.append((issue.started_at, issue.completed_at, issue.cancelled_at))
 
     at = [time(START + n * MINUTE) for n in range(6)]
     assert seen == [
@@ -181,14 +181,14 @@ def test_each_status_leaves_its_mark_and_work_that_was_started_was_started(story
         (at[3], None, at[4]),
         (None, None, None),
     ]
-    assert found.updated_at == at[5]
+    assert issue.updated_at == at[5]
 
 
 @pytest.mark.parametrize("status", ["done", "cancelled"])
 def test_an_issue_may_begin_at_its_end(story, acme, status):
-    found = read(story, story.issue(acme, status=status))
+    issue = read(story, story.issue(acme, status=status))
 
-    assert {"done": found.completed_at, "cancelled": found.cancelled_at}[status] == time(START)
+    assert {"done": issue.completed_at, "cancelled": issue.cancelled_at}[status] == time(START)
 
 
 def test_a_checkout_shows_the_session_until_the_end_or_a_release(story, acme, scout):
@@ -196,8 +196,8 @@ def test_a_checkout_shows_the_session_until_the_end_or_a_release(story, acme, sc
     shown = []
 
     def look(id_):
-        found = read(story, id_)
-        shown.append((found.status, found.assignee_agent_id, found.checkout_run_id, found.execution_run_id))
+        issue = read(story, id_)
+        shown.append((issue.status, issue.assignee_agent_id, issue.checkout_run_id, issue.execution_run_id))
 
     one, other = story.issue(acme, status="todo"), story.issue(acme, status="todo")
     take = Checkout(agent_id=scout, expected_statuses=("todo",))

@@ -20,10 +20,10 @@ def test_a_company_has_filled_what_its_events_take_up_in_the_log(story, conn):
     story.tell()
     story.project_all()
 
-    found = usage.counts(conn, "max_company_log_bytes")
+    sizes = usage.counts(conn, "max_company_log_bytes")
 
-    assert in_the_log(conn) == found
-    assert all(size == usage.count(conn, "max_company_log_bytes", id_, 1, START) for id_, size in found.items())
+    assert in_the_log(conn) == sizes
+    assert all(size == usage.count(conn, "max_company_log_bytes", id_, 1, START) for id_, size in sizes.items())
 
 
 def test_the_bytes_are_the_same_however_the_log_is_cut(story, conn):

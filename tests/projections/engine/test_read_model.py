@@ -34,10 +34,10 @@ def all_rows(conn):
 def failing_on(model, kind, armed):
     """The read model with a fold that raises on this kind of event while `armed` is true."""
 
-    def fold(recorded, found):
+    def fold(recorded, folded_rows):
         if armed and isinstance(recorded.event, kind):
             raise ValueError(recorded)
-        model.fold(recorded, found)
+        model.fold(recorded, folded_rows)
 
     return replace(model, fold=fold)
 
@@ -49,7 +49,9 @@ def test_the_story_has_every_event_that_a_fold_could_meet(telling):
 
 
 def test_every_table_of_every_read_model_is_filled_by_the_story(projected_story, conn):
-    assert [] == [name for tables in all_rows(conn).values() for name, found in tables.items() if not found]
+    assert [] == [
+        name for tables in all_rows(conn).values() for name, rows_of_table in tables.items() if not rows_of_table
+    ]
 
 
 class Noticing:
@@ -63,10 +65,10 @@ class Noticing:
 
 
 def is_folded(model, recorded):
-    found = Noticing()
+    rows_asked = Noticing()
     with suppress(ValueError, ImpossibleHistory):  # what it says of an event whose row is not there
-        model.fold(recorded, found)
-    return found.noticed
+        model.fold(recorded, rows_asked)
+    return rows_asked.noticed
 
 
 @pytest.mark.parametrize("model", [model for model in catalogue.ALL if model.events], ids=attrgetter("name"))
@@ -162,12 +164,12 @@ def test_an_event_that_a_read_model_cannot_take_is_passed_over_by_that_one_alone
 
     follow_all(Projector(models, told_story.store.after), conn)
 
-    found = standing(conn)
-    assert [(found[name].position, found[name].stopped) for name in NAMES] == [(len(log), None)] * len(NAMES)
-    assert [found[name].isolated for name in OTHERS] == [0] * len(OTHERS)
+    statuses = standing(conn)
+    assert [(statuses[name].position, statuses[name].stopped) for name in NAMES] == [(len(log), None)] * len(NAMES)
+    assert [statuses[name].isolated for name in OTHERS] == [0] * len(OTHERS)
     assert rows(conn, directory) == folded(conn, directory, others, 1000)
     isolated = positions.isolated(conn, 100)
-    assert len(isolated) == found["directory"].isolated == len(log) - len(others)
+    assert len(isolated) == statuses["directory"].isolated == len(log) - len(others)
     assert (isolated[-1].read_model, isolated[-1].position) == ("directory", poison.position)
     assert (isolated[-1].name, isolated[-1].reason) == ("goal.created", "ValueError")
     assert (isolated[-1].stream_id, isolated[-1].company_id) == (poison.stream_id, poison.company_id)
@@ -195,15 +197,15 @@ def test_a_read_model_without_its_tables_stops_alone_and_goes_on_when_they_are_b
     while {standing(conn)[name].position for name in OTHERS} != {len(log)}:
         projector.step(conn)
 
-    found = standing(conn)
-    assert (found["directory"].stopped, found["directory"].isolated) == ("UndefinedTable", 0)
-    assert [(found[name].position, found[name].stopped) for name in OTHERS] == [(len(log), None)] * len(OTHERS)
+    statuses = standing(conn)
+    assert (statuses["directory"].stopped, statuses["directory"].isolated) == ("UndefinedTable", 0)
+    assert [(statuses[name].position, statuses[name].stopped) for name in OTHERS] == [(len(log), None)] * len(OTHERS)
 
     conn.execute("ALTER TABLE lost RENAME TO goal")
     follow_all(projector, conn)
 
-    found = standing(conn)
-    assert (found["directory"].position, found["directory"].stopped) == (len(log), None)
+    statuses = standing(conn)
+    assert (statuses["directory"].position, statuses["directory"].stopped) == (len(log), None)
     assert rows(conn, directory) == folded(conn, directory, log, 1000)
 
 

@@ -13,12 +13,14 @@ from structlog.testing import capture_logs
 from domain.events import RunFired
 from processes import projector as projectors
 from projections import catalogue
-from projections.board import directory, issues
+from projections.board import agents, companies, issues
+from projections.board.directory import directory
 from projections.engine import positions
 from projections.firing import deadlines, run_history
 from projections.routines import routines
 from routines import bootstrap
 from tests.projections.story import folded, rows
+from tests.rebuilding import rebuild_outdated
 from tests.waiting import wait_for
 
 NAMES = [model.name for model in catalogue.ALL]
@@ -171,10 +173,10 @@ def test_a_connection_on_which_a_rebuild_was_killed_still_finds_the_rows(project
 def test_an_event_that_cannot_be_folded_is_passed_over_by_a_rebuild_on_the_record(projected_story, conn):
     runs = [one for one in projected_story.store.history() if isinstance(one.event, RunFired)]
 
-    def fold(recorded, found):
+    def fold(recorded, folded_rows):
         if recorded.position == runs[0].position:
             raise Killed
-        run_history.fold(recorded, found)
+        run_history.fold(recorded, folded_rows)
 
     positions.rebuild(conn, replace(run_history.run_history, fold=fold), projected_story.store.after)
 
@@ -185,7 +187,7 @@ def test_an_event_that_cannot_be_folded_is_passed_over_by_a_rebuild_on_the_recor
 
 
 def test_a_database_cut_off_during_the_swap_keeps_the_old_rows(projected_story, conn, settings, monkeypatch):
-    before, at = rows(conn, directory.directory), positions.status(conn)
+    before, at = rows(conn, directory), positions.status(conn)
 
     def die(*_):
         raise psycopg.OperationalError("gone")
@@ -194,9 +196,9 @@ def test_a_database_cut_off_during_the_swap_keeps_the_old_rows(projected_story, 
         swap = positions._swap
         patch.setattr(positions, "_swap", lambda *given: (swap(*given), die()))
         with pytest.raises(psycopg.OperationalError):
-            positions.rebuild(own, directory.directory, projected_story.store.after)
+            positions.rebuild(own, directory, projected_story.store.after)
 
-    assert rows(conn, directory.directory) == before
+    assert rows(conn, directory) == before
     assert positions.status(conn) == at
 
 
@@ -213,8 +215,8 @@ def test_readers_and_writers_notice_nothing_of_rebuilds(projected_story, setting
             assert issues.page(own, acme, issues.Filters(limit=5))
             assert issues.comments(own, issue_id, newest_first=True, limit=5)
             assert run_history.recent(own, routine_id, 200)
-            assert len(directory.agents(own, acme)) == 3
-            assert directory.companies_of(own, directory.companies(own)[0].id) == []
+            assert len(agents.of_company(own, acme)) == 3
+            assert companies.of_user(own, companies.all_companies(own)[0].id) == []
 
     def write():
         run_id = projected_story.fire(routine_id)
@@ -251,7 +253,7 @@ def test_a_new_shape_is_not_rebuilt_when_the_system_starts_but_later_by_the_proj
 
     assert standing(conn).is_outdated
     assert rows(conn, issues.issues) == before
-    assert positions.rebuild_outdated(conn, [another], story.store.after) == ["issues"]
+    assert rebuild_outdated(conn, [another], story.store.after) == ["issues"]
     assert not standing(conn).is_outdated
     assert rows(conn, issues.issues) == before
     assert conn.execute("SELECT shape FROM positions WHERE name = 'issues'").fetchone() == (another.schema_hash,)
@@ -306,7 +308,7 @@ def test_old_rows_in_the_same_tables_are_folded_on_until_the_new_ones_are_there(
     assert standing(conn).is_outdated
     assert standing(conn).position == story.store.head()
     assert issues.issue(conn, new).title == "After"
-    assert positions.rebuild_outdated(conn, [newer], story.store.after) == ["issues"]
+    assert rebuild_outdated(conn, [newer], story.store.after) == ["issues"]
     assert standing(conn).position == story.store.head()
 
 
@@ -335,8 +337,8 @@ def test_an_older_version_that_still_runs_moves_its_rows_until_they_are_replaced
     story.issue(story.ids["acme"], "Before the swap")
     assert positions.advance(conn, [issues.issues], story.store.after) > 0
 
-    assert positions.rebuild_outdated(conn, [issues.issues], story.store.after) == []  # it is not the installed one
-    positions.rebuild_outdated(conn, [newer], story.store.after)
+    assert rebuild_outdated(conn, [issues.issues], story.store.after) == []  # it is not the installed one
+    rebuild_outdated(conn, [newer], story.store.after)
     story.issue(story.ids["acme"], "After the swap")
 
     assert positions.advance(conn, [issues.issues], story.store.after) == 0
@@ -351,7 +353,7 @@ def test_what_stands_still_is_rebuilt_first_then_what_processes_act_on(story, co
     positions.create(conn, newer, story.store.after)
     acted_on = {model.name for model in catalogue.ALL if model.polled_by is not None}
 
-    rebuilt = positions.rebuild_outdated(conn, newer, story.store.after)
+    rebuilt = rebuild_outdated(conn, newer, story.store.after)
 
     assert rebuilt[0] == "issues"
     assert set(rebuilt[1 : len(acted_on) + 1]) == acted_on
@@ -365,7 +367,7 @@ def test_what_another_process_rebuilds_is_left_to_it(story, conn, settings):
 
     with bootstrap.connect(settings) as other:
         other.execute("SELECT pg_advisory_lock(hashtext('rebuild issues'))")
-        rebuilt = positions.rebuild_outdated(conn, newer, story.store.after)
+        rebuilt = rebuild_outdated(conn, newer, story.store.after)
 
     assert set(rebuilt) == set(NAMES) - {"issues"}
     assert [one.name for one in positions.status(conn) if one.is_outdated] == ["issues"]
@@ -399,9 +401,9 @@ def test_the_projector_rebuilds_what_is_outdated_while_it_moves_everything_else(
     story.tell().project_all()
     is_shown = threading.Event()
 
-    def fold(recorded, found):
+    def fold(recorded, folded_rows):
         assert is_shown.wait(30)
-        issues.issues.fold(recorded, found)
+        issues.issues.fold(recorded, folded_rows)
 
     another = replace(with_index(), fold=fold)
     others = [name for name in NAMES if name != "issues"]

@@ -12,8 +12,8 @@ ONE = START.replace(hour=13, minute=0, second=0)
 
 
 def waiting(story, until, most=100):
-    found = backlog.backlog(story.conn, until, most)
-    return found.count, found.first_at
+    due = backlog.backlog(story.conn, until, most)
+    return due.count, due.first_at
 
 
 def nodes(plan):

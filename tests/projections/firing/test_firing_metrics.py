@@ -9,12 +9,14 @@ from hypothesis import HealthCheck, settings
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
+from application.request_bodies import TriggerPatch
+from application.use_cases import triggers
 from application.use_cases.board import agents, projects
 from domain.events import RunFired, stored_name
 from domain.recorded import Recorded
 from domain.routines.settlement import GRACE
 from domain.values import Failed
-from projections.engine.read_model import apply
+from projections.engine.read_model import fold_batch
 from projections.firing import firing_metrics
 from projections.firing.firing_metrics import BOUNDS, BOUNDS_S
 from tests.projections.story import DAY, HOUR, MINUTE, START
@@ -47,15 +49,15 @@ def tick_at(story, now):
 
 
 def test_everything_that_can_happen_is_shown_before_it_does(story):
-    found = counted(story)
+    totals = counted(story)
 
-    assert 4 * 6 == len(found.runs)
-    assert {("skip_missed",), ("catch_up_cap",), ("over_quota",)} == found.missed.keys()
-    assert {("completed",), ("failed",)} == found.ended.keys()
-    assert {("delivered",), ("failed",), ("dead",)} == found.attempts.keys()
-    assert {0} == {*found.runs.values(), *found.missed.values(), *found.ended.values(), *found.attempts.values()}
+    assert 4 * 6 == len(totals.runs)
+    assert {("skip_missed",), ("catch_up_cap",), ("over_quota",)} == totals.missed.keys()
+    assert {("completed",), ("failed",)} == totals.ended.keys()
+    assert {("delivered",), ("failed",), ("dead",)} == totals.attempts.keys()
+    assert {0} == {*totals.runs.values(), *totals.missed.values(), *totals.ended.values(), *totals.attempts.values()}
     assert {timing: (0,) * len(BOUNDS) for timing in ("on_time", "caught_up")} == {
-        timing: late.up_to for timing, late in found.lateness.items()
+        timing: late.up_to for timing, late in totals.lateness.items()
     }
 
 
@@ -127,6 +129,29 @@ def test_each_missed_occurrence_counts_not_each_range_of_them(story, acme, scout
     assert {("skip_missed",): 30, ("catch_up_cap",): 5} == happened(counted(story).missed)
 
 
+def test_a_schedule_with_jitter_is_late_only_from_when_it_came_due(story, acme, scout):
+    plain = story.routine(acme, scout, concurrency_policy="always_enqueue")
+    trigger = story.schedule(plain, jitter_sec=1_800)
+    due_at = next(recorded.event.due_at for recorded in story.store.history() if recorded.stream_id == trigger)
+    assert due_at - ONE > GRACE
+
+    tick_at(story, due_at + timedelta(seconds=3))
+
+    lateness = counted(story).lateness
+    assert (3.0, 1) == (lateness["on_time"].sum_s, lateness["on_time"].up_to[-1])
+    assert 0 == lateness["caught_up"].up_to[-1]
+
+
+def test_a_schedule_whose_jitter_is_taken_away_is_late_from_its_planned_moment(story, acme, scout):
+    trigger = story.schedule(story.routine(acme, scout), jitter_sec=1_800)
+    story.ask(triggers.update, trigger, TriggerPatch(jitter_sec=0))
+
+    tick_at(story, ONE + timedelta(seconds=3))
+
+    assert 3.0 == counted(story).lateness["on_time"].sum_s
+    assert (0,) == story.conn.execute("SELECT count(*) FROM firing_jitter").fetchone()
+
+
 def test_late_on_purpose_is_apart_from_late(story, acme, scout):
     story.schedule(
         story.routine(acme, scout, concurrency_policy="always_enqueue", catch_up_policy="enqueue_missed_with_cap")
@@ -169,15 +194,15 @@ def test_whatever_the_batches_the_histogram_says_how_many_were_no_later(conn, la
     log = [fired(one) for one in late]
     with conn.transaction(force_rollback=True):
         for start in range(0, len(log), batch):
-            apply(conn, [firing_metrics.firing_metrics], log[start : start + batch])
-        found = firing_metrics.firings(conn)
+            fold_batch(conn, [firing_metrics.firing_metrics], log[start : start + batch])
+        totals = firing_metrics.firings(conn)
 
-    assert len(late) == found.runs["schedule", "failed", ""]
+    assert len(late) == totals.runs["schedule", "failed", ""]
     for timing, ours in {
         "on_time": [one for one in late if one <= GRACE],
         "caught_up": [one for one in late if one > GRACE],
     }.items():
-        said = found.lateness[timing]
+        said = totals.lateness[timing]
         assert [sum(one.total_seconds() <= bound_s for one in ours) for bound_s in BOUNDS_S] == list(said.up_to[:-1])
         assert len(ours) == said.up_to[-1]
         assert pytest.approx(sum(ours, timedelta(0)).total_seconds()) == said.sum_s
@@ -187,8 +212,8 @@ def test_whatever_the_batches_the_histogram_says_how_many_were_no_later(conn, la
 def test_attempts_to_deliver_are_counted_by_what_came_of_them(story):
     story.tell_of_deliveries()
 
-    found = counted(story)
+    totals = counted(story)
 
     log = [stored_name(recorded.event) for recorded in story.store.history()]
-    assert {(came,): log.count(f"delivery.{came}") for came in ("delivered", "failed", "dead")} == found.attempts
-    assert all(found.attempts.values())
+    assert {(came,): log.count(f"delivery.{came}") for came in ("delivered", "failed", "dead")} == totals.attempts
+    assert all(totals.attempts.values())

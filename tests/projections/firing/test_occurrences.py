@@ -62,15 +62,15 @@ def test_a_firing_is_one_row_with_its_run_issue_and_policies(story, acme, scout)
 
 
 def test_what_met_a_live_issue_names_its_run(story, acme, scout):
-    found = {}
+    trigger_by_policy = {}
     for policy in ("coalesce_if_active", "skip_if_active"):
-        found[policy] = story.schedule(story.routine(acme, scout, concurrency_policy=policy))
+        trigger_by_policy[policy] = story.schedule(story.routine(acme, scout, concurrency_policy=policy))
     for _ in range(2):
         story.passes(HOUR)
         story.tick()
 
     for policy, outcome in (("coalesce_if_active", "coalesced"), ("skip_if_active", "skipped")):
-        first, second = rows(story, found[policy])
+        first, second = rows(story, trigger_by_policy[policy])
         assert (outcome, "live_execution_issue", policy) == (second.outcome, second.reason, second.concurrency_policy)
         assert (first.run_id, first.issue_id) == (second.blocking_run_id, second.issue_id)
 
@@ -155,9 +155,9 @@ def test_a_period_is_read_page_by_page(story, acme, scout):
     whole = rows(story, trigger)
 
     pages, after = [], None
-    while found := rows(story, trigger, after=after, limit=2):
-        pages += found
-        after = Place(found[-1].first, found[-1].id)
+    while page := rows(story, trigger, after=after, limit=2):
+        pages += page
+        after = Place(page[-1].first, page[-1].id)
 
     assert whole == pages
     assert whole[1:3] == rows(story, trigger, period=(whole[1].first, whole[2].first))
@@ -240,14 +240,14 @@ class History:
         """The occurrences of each trigger, by a walk over minutes."""
         for trigger in list(self.counting):
             self.end(trigger)
-        found = {trigger: [] for trigger in self.crons}
+        moments_by_trigger = {trigger: [] for trigger in self.crons}
         for trigger, cron, since, until in self.periods:
             at = since.replace(second=0, microsecond=0) + MINUTE
             while at <= until:
                 if MATCHES[cron](at):
-                    found[trigger].append(at)
+                    moments_by_trigger[trigger].append(at)
                 at += MINUTE
-        return found
+        return moments_by_trigger
 
 
 PASSING = [timedelta(seconds=20), MINUTE, 3 * MINUTE, timedelta(minutes=40, seconds=7), 3 * HOUR, DAY]
@@ -265,13 +265,13 @@ STEPS = st.one_of(
 
 def walked(row, cron):
     """The occurrences that a row stands for."""
-    found, at = [], row.first
+    moments, at = [], row.first
     while at <= row.last:
         if MATCHES[cron](at):
-            found.append(at)
+            moments.append(at)
         at += MINUTE
-    assert len(found) == row.count
-    return found
+    assert len(moments) == row.count
+    return moments
 
 
 @settings(

@@ -14,7 +14,7 @@ from domain.identity import issue_of_run, revision_of, run_of_occurrence
 from domain.recorded import Recorded
 from domain.values import Failed
 from projections.firing import run_history
-from projections.firing.run_history import shown
+from projections.firing.run_history import with_shortened_payload
 from projections.responses import time
 from tests.projections.story import HOUR, MINUTE, START
 
@@ -188,10 +188,10 @@ def test_a_large_payload_is_shown_without_its_largest_fields():
     exact = {"a": "x" * (SHOWN_PAYLOAD_BYTES - len('{"a":""}'))}
 
     for payload in ({}, {"a": 1}, exact, None):
-        assert msgspec.UNSET is shown(run_with(payload)).trigger_payload_bytes
-    cut = shown(run_with(few))
+        assert msgspec.UNSET is with_shortened_payload(run_with(payload)).trigger_payload_bytes
+    cut = with_shortened_payload(run_with(few))
     assert ({"action": "opened", "number": 7}, size_of(few)) == (cut.trigger_payload, cut.trigger_payload_bytes)
-    of_many = shown(run_with(many)).trigger_payload
+    of_many = with_shortened_payload(run_with(many)).trigger_payload
     assert 250 < len(of_many) < 260
     assert size_of(of_many) <= SHOWN_PAYLOAD_BYTES
-    assert {} == shown(run_with({"a": "x" * SHOWN_PAYLOAD_BYTES})).trigger_payload
+    assert {} == with_shortened_payload(run_with({"a": "x" * SHOWN_PAYLOAD_BYTES})).trigger_payload

@@ -141,12 +141,12 @@ def test_jitter_makes_a_schedule_due_a_little_later_and_keeps_its_occurrence(sto
 
     assert ONE < at < ONE + HOUR
     assert due(story, at - INSTANT) == []
-    assert [(hourly, ONE)] == [(found.trigger_id, found.next_at) for found in due(story, at)]
+    assert [(hourly, ONE)] == [(due_row.trigger_id, due_row.next_at) for due_row in due(story, at)]
 
 
 def test_what_has_happened_once_is_never_due_again(story, routine):
     once = story.ask(triggers.create, routine, ScheduleDraft(run_at=START + MINUTE)).trigger_id
-    assert [once] == [found.trigger_id for found in due(story)]
+    assert [once] == [due_row.trigger_id for due_row in due(story)]
     story.passes(MINUTE)
     story.tick()
 
@@ -170,12 +170,12 @@ def test_a_restored_schedule_is_due_from_then_on(story, routine):
     story.passes(3 * HOUR)
     story.restore(routine, 3)
 
-    found = {one.trigger_id: one for one in due(story)}
+    row_by_trigger = {one.trigger_id: one for one in due(story)}
 
     later = ONE + 3 * HOUR
-    assert added not in found
-    assert found[kept] == row(story, kept, 2, later)
-    assert found[gone] == row(story, gone, 3, later)
+    assert added not in row_by_trigger
+    assert row_by_trigger[kept] == row(story, kept, 2, later)
+    assert row_by_trigger[gone] == row(story, gone, 3, later)
 
 
 def test_restoring_a_paused_routine_stops_its_schedules(story, routine):

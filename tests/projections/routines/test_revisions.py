@@ -43,11 +43,11 @@ def test_each_revision_is_the_fold_of_its_stream_up_to_there(story, routine):
     story.ask(triggers.delete, hourly)
     story.restore(routine, 3)
 
-    found = page(story, routine)
+    revisions = page(story, routine)
 
     events = [one.event for one in story.store.load([routine])[routine]]
-    assert [one.revision_number for one in found] == list(range(len(events), 0, -1))
-    for one in found:
+    assert [one.revision_number for one in revisions] == list(range(len(events), 0, -1))
+    for one in revisions:
         folded, shown = given(routines.evolve, *events[: one.revision_number]), one.snapshot
         settings = {
             name: value for name, value in asdict(folded.settings).items() if name not in ("call", "bulk_pause_id")
@@ -58,9 +58,9 @@ def test_each_revision_is_the_fold_of_its_stream_up_to_there(story, routine):
             state = folded.triggers[trigger.id]
             expected = {"id": trigger.id, "kind": state.kind, "public_id": state.public_id}
             assert asdict(trigger) == expected | asdict(state.settings)
-    assert found[0].restored_from_revision_id == revision_of(routine, 3)
-    assert [one.restored_from_revision_id for one in found[1:]] == [None] * (len(events) - 1)
-    assert found[4].snapshot.routine.variables == (Variable(name="who", default_value="all"),)
+    assert revisions[0].restored_from_revision_id == revision_of(routine, 3)
+    assert [one.restored_from_revision_id for one in revisions[1:]] == [None] * (len(events) - 1)
+    assert revisions[4].snapshot.routine.variables == (Variable(name="who", default_value="all"),)
 
 
 def test_the_newest_hundred_are_listed_and_any_is_found(story, routine):

@@ -31,16 +31,25 @@ def detail(story, routine_id):
 def test_a_new_routine_is_its_first_revision(story, acme, scout):
     id_ = story.routine(acme, scout, priority="high", description="d")
 
-    found = detail(story, id_)
+    shown_routine = detail(story, id_)
 
-    assert (found.title, found.description, found.priority, found.status) == ("Check", "d", "high", "active")
-    assert (found.latest_revision_number, found.latest_revision_id) == (1, revision_of(id_, 1))
-    assert (found.created_by_user_id, found.created_by_agent_id) == (str(FIRST_USER), None)
-    assert (found.created_at, found.updated_at) == (time(START), time(START))
-    assert (found.last_triggered_at, found.last_enqueued_at) == (None, None)
-    assert (found.assignee.id, found.assignee.name, found.assignee.url_key) == (scout, "Scout", "scout")
-    assert (found.project, found.parent_issue, found.active_issue) == (None, None, None)
-    assert (found.triggers, found.recent_runs) == ([], [])
+    assert (shown_routine.title, shown_routine.description, shown_routine.priority, shown_routine.status) == (
+        "Check",
+        "d",
+        "high",
+        "active",
+    )
+    assert (shown_routine.latest_revision_number, shown_routine.latest_revision_id) == (1, revision_of(id_, 1))
+    assert (shown_routine.created_by_user_id, shown_routine.created_by_agent_id) == (str(FIRST_USER), None)
+    assert (shown_routine.created_at, shown_routine.updated_at) == (time(START), time(START))
+    assert (shown_routine.last_triggered_at, shown_routine.last_enqueued_at) == (None, None)
+    assert (shown_routine.assignee.id, shown_routine.assignee.name, shown_routine.assignee.url_key) == (
+        scout,
+        "Scout",
+        "scout",
+    )
+    assert (shown_routine.project, shown_routine.parent_issue, shown_routine.active_issue) == (None, None, None)
+    assert (shown_routine.triggers, shown_routine.recent_runs) == ([], [])
     assert routines.routine(story.conn, scout) is None
     assert routines.detail(story.conn, scout) is None
 
@@ -54,9 +63,13 @@ def test_every_change_of_it_or_its_triggers_is_a_revision(story, acme, scout):
     story.change(id_, title="New")
     story.ask(triggers.delete, hourly)
 
-    found = detail(story, id_)
+    shown_routine = detail(story, id_)
 
-    assert (found.title, found.latest_revision_number, found.latest_revision_id) == ("New", 5, revision_of(id_, 5))
+    assert (shown_routine.title, shown_routine.latest_revision_number, shown_routine.latest_revision_id) == (
+        "New",
+        5,
+        revision_of(id_, 5),
+    )
 
 
 def test_firing_is_no_revision_and_leaves_the_update_time(story, acme, scout):
@@ -64,10 +77,13 @@ def test_firing_is_no_revision_and_leaves_the_update_time(story, acme, scout):
     story.passes(MINUTE)
     story.fire(id_)
 
-    found = detail(story, id_)
+    shown_routine = detail(story, id_)
 
-    assert (found.latest_revision_number, found.updated_at) == (1, time(START))
-    assert (found.last_triggered_at, found.last_enqueued_at) == (time(START + MINUTE), time(START + MINUTE))
+    assert (shown_routine.latest_revision_number, shown_routine.updated_at) == (1, time(START))
+    assert (shown_routine.last_triggered_at, shown_routine.last_enqueued_at) == (
+        time(START + MINUTE),
+        time(START + MINUTE),
+    )
 
 
 def test_the_list_has_the_newest_change_first_then_the_title(story, conn, acme, scout):
@@ -145,11 +161,11 @@ def test_a_paused_project_is_told_as_the_reason_and_enqueues_nothing(story, acme
     story.passes(HOUR)
     story.tick()
 
-    found = detail(story, id_)
+    shown_routine = detail(story, id_)
 
     assert routines.trigger(story.conn, hourly).last_result == "Skipped because the project is paused"
-    assert (found.last_triggered_at, found.last_enqueued_at) == (time(START + HOUR), None)
-    assert found.project.paused_at == time(START)
+    assert (shown_routine.last_triggered_at, shown_routine.last_enqueued_at) == (time(START + HOUR), None)
+    assert shown_routine.project.paused_at == time(START)
 
 
 def test_what_was_missed_moves_the_schedule_and_fires_nothing(story, acme, scout):
@@ -158,10 +174,10 @@ def test_what_was_missed_moves_the_schedule_and_fires_nothing(story, acme, scout
     story.passes(DAY + 10 * MINUTE)
     story.tick()
 
-    found = detail(story, id_)
+    shown_routine = detail(story, id_)
 
-    assert found.recent_runs == []
-    (shown,) = found.triggers
+    assert shown_routine.recent_runs == []
+    (shown,) = shown_routine.triggers
     assert (shown.id, shown.next_run_at, shown.last_fired_at) == (hourly, time(ONE + DAY), None)
 
 
@@ -220,12 +236,15 @@ def test_a_call_of_a_webhook_is_told_on_trigger_and_routine(story, acme, scout):
     story.passes(MINUTE)
     story.call(door)
 
-    found = detail(story, id_)
+    shown_routine = detail(story, id_)
 
-    (shown,) = found.triggers
+    (shown,) = shown_routine.triggers
     assert (shown.last_fired_at, shown.next_run_at) == (time(START + MINUTE), None)
-    assert shown.last_result == f"Created execution issue {found.active_issue.id}"
-    assert (found.last_triggered_at, found.last_enqueued_at) == (time(START + MINUTE), time(START + MINUTE))
+    assert shown.last_result == f"Created execution issue {shown_routine.active_issue.id}"
+    assert (shown_routine.last_triggered_at, shown_routine.last_enqueued_at) == (
+        time(START + MINUTE),
+        time(START + MINUTE),
+    )
 
 
 def test_a_restored_routine_shows_its_old_settings_and_triggers(story, acme, scout):
@@ -238,12 +257,12 @@ def test_a_restored_routine_shows_its_old_settings_and_triggers(story, acme, sco
     story.passes(HOUR)
     (minted,) = story.restore(id_, 3).minted
 
-    found = detail(story, id_)
+    shown_routine = detail(story, id_)
 
-    assert (found.title, found.status, found.latest_revision_number) == ("Check", "active", 7)
-    assert [one.id for one in found.triggers] == [hourly, door.trigger_id]
+    assert (shown_routine.title, shown_routine.status, shown_routine.latest_revision_number) == ("Check", "active", 7)
+    assert [one.id for one in shown_routine.triggers] == [hourly, door.trigger_id]
     assert routines.trigger(story.conn, added) is None
-    kept, again = found.triggers
+    kept, again = shown_routine.triggers
     assert (kept.created_at, kept.updated_at, kept.next_run_at) == (time(START), time(START), time(ONE + HOUR))
     assert (again.public_id, again.created_at) == (minted.public_id, time(START + HOUR))
     assert (again.last_fired_at, again.last_result) == (None, None)

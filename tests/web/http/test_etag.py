@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from tests.api import Api
-from web.http.etag import conditional
+from web.http.etag import add_conditional_reads
 
 PATHS = ("/companies/{}", "/companies/{}/agents", "/companies/{}/routines", "/companies/{}/issues", "/companies")
 
@@ -147,7 +147,7 @@ def told(messages: list[dict[str, Any]], method: str = "GET", headers: Any = ())
     async def receive() -> Any:
         raise AssertionError
 
-    asyncio.run(conditional(app)({"type": "http", "method": method, "headers": list(headers)}, receive, send))  # type: ignore[arg-type]
+    asyncio.run(add_conditional_reads(app)({"type": "http", "method": method, "headers": list(headers)}, receive, send))  # type: ignore[arg-type]
     return sent
 
 

@@ -74,15 +74,15 @@ def test_a_body_that_fits_is_its_shape_with_defaults():
 
 
 def test_absent_null_and_given_are_told_apart():
-    found = [parse(Shape, {"title": "x", **more}).owner_id for more in ({}, {"ownerId": None}, {"ownerId": ID})]
+    owner_ids = [parse(Shape, {"title": "x", **more}).owner_id for more in ({}, {"ownerId": None}, {"ownerId": ID})]
 
-    assert [UNSET, None, UUID(ID)] == found
+    assert [UNSET, None, UUID(ID)] == owner_ids
 
 
 def test_only_what_is_marked_is_trimmed():
-    found = parse(Shape, {"title": "  x  ", "rawText": " x "})
+    parsed = parse(Shape, {"title": "  x  ", "rawText": " x "})
 
-    assert ("x", " x ") == (found.title, found.raw_text)
+    assert ("x", " x ") == (parsed.title, parsed.raw_text)
 
 
 def test_an_unknown_field_is_refused_with_the_nearest_known_one():
@@ -94,10 +94,10 @@ def test_an_unknown_field_is_refused_with_the_nearest_known_one():
 
 
 def test_of_many_unknown_fields_and_long_names_only_so_much_is_said():
-    found = issues({"title": "x", **{f"f{number}": 1 for number in range(1_000)}})
+    said_issues = issues({"title": "x", **{f"f{number}": 1 for number in range(1_000)}})
     (long,) = issues({"title": "x", "n" * 100_000: 1})
 
-    assert 10 == len(found)
+    assert 10 == len(said_issues)
     assert len(str(long)) < 400
 
 
@@ -250,31 +250,31 @@ def test_a_whole_number_may_be_written_with_a_fraction_of_nothing():
 
 
 def test_a_moment_keeps_its_time():
-    found = parse(Shape, {"title": "x", "until": "2026-01-01T01:00:00+01:00"}).until
+    moment = parse(Shape, {"title": "x", "until": "2026-01-01T01:00:00+01:00"}).until
 
-    assert datetime(2026, 1, 1, tzinfo=UTC) == found
+    assert datetime(2026, 1, 1, tzinfo=UTC) == moment
 
 
 def test_everything_wrong_is_reported_in_the_order_of_the_shape():
-    found = issues({"title": 1, "ready": 1, "items": [{"count": "a"}, {"count": None}], "kind": None})
+    reported = issues({"title": 1, "ready": 1, "items": [{"count": "a"}, {"count": None}], "kind": None})
 
     assert [["title"], ["kind"], ["items", 0, "count"], ["items", 1, "count"], ["ready"]] == [
-        at["path"] for at in found
+        at["path"] for at in reported
     ]
 
 
 def test_what_is_wrong_with_fields_together_is_reported_at_its_place():
-    found = issues({"ranges": [{"low": 1, "highEnd": 1}, {"low": 1}], "title": 1}, Ranges)
+    reported = issues({"ranges": [{"low": 1, "highEnd": 1}, {"low": 1}], "title": 1}, Ranges)
 
-    assert {"code": "custom", "message": "Must not be below low", "path": ["ranges", 1, "highEnd"]} == found[0]
-    assert [["ranges", 1, "highEnd"], ["title"]] == [at["path"] for at in found]
+    assert {"code": "custom", "message": "Must not be below low", "path": ["ranges", 1, "highEnd"]} == reported[0]
+    assert [["ranges", 1, "highEnd"], ["title"]] == [at["path"] for at in reported]
 
 
 def test_fields_are_judged_together_only_when_each_is_right():
-    found = issues({"ranges": [{"low": 1, "highEnd": "x"}, {"low": 1}]}, Ranges)
+    reported = issues({"ranges": [{"low": 1, "highEnd": "x"}, {"low": 1}]}, Ranges)
 
-    assert [["ranges", 0, "highEnd"], ["ranges", 1, "highEnd"]] == [at["path"] for at in found]
-    assert ["invalid_type", "custom"] == [at["code"] for at in found]
+    assert [["ranges", 0, "highEnd"], ["ranges", 1, "highEnd"]] == [at["path"] for at in reported]
+    assert ["invalid_type", "custom"] == [at["code"] for at in reported]
 
 
 @pytest.mark.parametrize("value", [None, [], "x", 1, True])
@@ -291,12 +291,12 @@ def test_whatever_json_comes_it_is_either_taken_or_every_issue_names_a_field(dat
     body = data.draw(st.dictionaries(st.sampled_from(names), ANY_JSON, max_size=len(names)))
 
     try:
-        taken, found = parse(shape, body), []
+        taken, reported = parse(shape, body), []
     except Invalid as error:
-        taken, found = None, error.issues
+        taken, reported = None, error.issues
 
-    assert isinstance(taken, shape) or found
-    assert all(issue["path"][0] in names and issue["message"] and issue["code"] for issue in found)
+    assert isinstance(taken, shape) or reported
+    assert all(issue["path"][0] in names and issue["message"] and issue["code"] for issue in reported)
 
 
 def test_a_variable_that_contradicts_itself_is_a_bad_request_that_names_the_field(api: Api):

@@ -6,6 +6,7 @@ from application.use_cases import zone_data
 from domain.schedule import zones
 from projections import catalogue
 from tests.api import Api
+from tests.web.served import further
 
 
 def test_health_needs_no_token_and_lists_every_read_model(api: Api):
@@ -41,10 +42,24 @@ def test_health_needs_no_token_and_lists_every_read_model(api: Api):
 def test_a_process_that_goes_by_older_zone_data_than_it_is_planned_by_is_degraded(api: Api, monkeypatch):
     monkeypatch.setattr(zone_data, "adopted", lambda _work: "2999a")
 
-    health = api.get("/health", token=None)
+    with further(api) as here:
+        health = here.get("/health", token=None)
 
     assert "degraded" == health["status"]
     assert (zones.data().version, "2999a") == (health["zoneData"]["version"], health["zoneData"]["adopted"])
+
+
+def test_however_often_health_is_asked_for_the_zone_data_are_read_from_the_log_once_in_a_while(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+):
+    readings = []
+    monkeypatch.setattr(zone_data, "adopted", readings.append)  # None: as long as none are adopted
+
+    with further(api) as here:
+        for _ in range(3):
+            here.get("/health", token=None)
+
+    assert 1 == len(readings)
 
 
 @pytest.mark.parametrize(

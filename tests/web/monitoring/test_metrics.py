@@ -271,6 +271,23 @@ def test_requests_are_counted_by_operation_and_status(api: Api):
     assert 0 < after("process_resident_memory_bytes")
 
 
+@pytest.mark.parametrize("is_current", [True, False])
+def test_a_change_of_the_current_copy_alone_is_one_request(api: Api, *, is_current: bool):
+    company = api.company()
+    tag = api.request("GET", f"/companies/{company}").headers["ETag"] if is_current else '"old"'
+    before = scrape(api)
+    status = api.request("PATCH", f"/companies/{company}", {"name": "x"}, headers={"If-Match": tag}).status_code
+    after = scrape(api)
+
+    def more(**labels: str) -> float:
+        name = "routines_http_requests_total"
+        return after(name, **labels) - before(name, **labels)
+
+    assert (200 if is_current else 412) == status
+    assert 1 == more(operation="updateCompany", status=str(status))
+    assert 0 == more(operation="getCompany", status="200")
+
+
 def test_without_the_database_it_says_what_it_knows(settings: Settings):
     with bootstrap.system(settings) as system, _serving(system) as url:
         system.pool.close()

@@ -13,7 +13,7 @@ from tests.api import Api
 from tests.web.monitoring.test_metrics import scrape
 from tests.web.served import further
 from web.http.errors import error_response
-from web.monitoring.refusals import MOST_LINES, MOST_LINES_OF_SENDER, PERIOD_S, RefusalLog, recorded
+from web.monitoring.refusals import MOST_LINES, MOST_LINES_OF_SENDER, PERIOD_S, RefusalLog, record_refusals
 
 SECRET = "something-that-nobody-may-see"
 
@@ -108,7 +108,7 @@ def test_an_error_that_nothing_foresaw_is_answered_in_the_form_of_the_api_and_lo
         sent.append(message)
 
     scope: Any = {"type": "http", "path": "/api/companies", "method": "GET", "headers": [], "client": None}
-    app = recorded(
+    app = record_refusals(
         broken, cast("Any", None), CollectorRegistry(), {"paperclip": error_response, "jetty": error_response}
     )
     with capture_logs() as lines:

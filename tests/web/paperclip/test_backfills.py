@@ -31,53 +31,53 @@ def backfill(api: Api, trigger: UUID, **fields: Any) -> Any:
     return api.post(f"/routine-triggers/{trigger}/backfills", MORNING | fields)
 
 
-def carried_on(api: Api, past: Past, made: Any) -> None:
+def carried_on(api: Api, past: Past, backfill_shown: Any) -> None:
     """What the scheduler does, until nothing is left to do."""
-    found = [made]
-    while found:
-        api.get(f"/routine-backfills/{made['id']}")  # the read model is at the head of the log
+    waiting = [backfill_shown]
+    while waiting:
+        api.get(f"/routine-backfills/{backfill_shown['id']}")  # the read model is at the head of the log
         with api.system.pool.connection() as conn:
-            found = [row for row in backfills.waiting(conn, limit=100) if str(row.id) == made["id"]]
-        past.executor.attempt(lambda work, rows=found: use_cases.carry_on(work, rows), actor="scheduler")
+            waiting = [row for row in backfills.waiting(conn, limit=100) if str(row.id) == backfill_shown["id"]]
+        past.executor.attempt(lambda work, rows=waiting: use_cases.carry_on(work, rows), actor="scheduler")
 
 
 def test_a_preview_names_what_would_run_and_begins_nothing(api: Api, trigger: UUID):
-    found = api.post(f"/routine-triggers/{trigger}/backfills/preview", MORNING)
+    preview = api.post(f"/routine-triggers/{trigger}/backfills/preview", MORNING)
 
-    assert (3, 3, 0, None) == (found["count"], found["toRun"], found["leftOut"], found["refusedBecause"])
-    assert ("2024-11-20T09:00:00.000Z", "2024-11-20T11:00:00.000Z") == (found["from"], found["to"])
+    assert (3, 3, 0, None) == (preview["count"], preview["toRun"], preview["leftOut"], preview["refusedBecause"])
+    assert ("2024-11-20T09:00:00.000Z", "2024-11-20T11:00:00.000Z") == (preview["from"], preview["to"])
     assert {
         "at": "2024-11-20T09:00:00.000Z",
         "local": "2024-11-20T10:00:00+01:00",
         "action": "run",
         "runId": None,
-    } == found["occurrences"][0]
+    } == preview["occurrences"][0]
     assert [] == api.get(f"/routine-triggers/{trigger}/backfills")
 
 
 def test_it_can_be_followed_from_begin_to_end(api: Api, past: Past, trigger: UUID):
-    made = backfill(api, trigger, overlap="policy")
-    carried_on(api, past, made)
+    begun = backfill(api, trigger, overlap="policy")
+    carried_on(api, past, begun)
 
-    found = api.get(f"/routine-backfills/{made['id']}")
+    ended = api.get(f"/routine-backfills/{begun['id']}")
 
-    assert ("running", 0, None, "policy") == (made["status"], made["fired"], made["reachedAt"], made["overlap"])
+    assert ("running", 0, None, "policy") == (begun["status"], begun["fired"], begun["reachedAt"], begun["overlap"])
     assert ("completed", 3, 3, 0, "2024-11-20T11:00:00.000Z") == (
-        *(found[name] for name in ("status", "count", "fired", "leftOut", "reachedAt")),
+        *(ended[name] for name in ("status", "count", "fired", "leftOut", "reachedAt")),
     )
-    assert (made["createdByUserId"], None) == (api.get("/cli-auth/me")["userId"], made["createdByAgentId"])
+    assert (begun["createdByUserId"], None) == (api.get("/cli-auth/me")["userId"], begun["createdByAgentId"])
 
 
 def test_its_runs_are_marked_everywhere_and_do_not_move_the_schedule(api: Api, past: Past, trigger: UUID):
     routine = api.post(f"/routine-triggers/{trigger}/backfills/preview", MORNING)["routineId"]
     before = api.get(f"/routines/{routine}")["triggers"][0]["nextRunAt"]
-    made = backfill(api, trigger, overlap="policy")
-    carried_on(api, past, made)
+    begun = backfill(api, trigger, overlap="policy")
+    carried_on(api, past, begun)
 
     runs = api.get(f"/routines/{routine}/runs")
     ledger = api.get(f"/routine-triggers/{trigger}/occurrences", params=MORNING)["occurrences"]
 
-    assert [made["id"]] * 3 == [run["backfillId"] for run in runs] == [one["backfillId"] for one in ledger]
+    assert [begun["id"]] * 3 == [run["backfillId"] for run in runs] == [one["backfillId"] for one in ledger]
     assert [("issue_created", None)] * 3 == [(one["outcome"], one["latenessMs"]) for one in ledger]
     assert before == api.get(f"/routines/{routine}")["triggers"][0]["nextRunAt"]
     planned = [one["plannedAt"] for one in ledger]
@@ -89,28 +89,28 @@ def test_what_was_missed_stays_on_record_beside_what_made_up_for_it(api: Api, pa
     past.at(16)
     past.tick(trigger)
     period = {"from": "2024-11-20T13:00:00Z", "to": "2024-11-20T15:00:00Z"}
-    made = backfill(api, trigger, **period, overlap="policy")
-    carried_on(api, past, made)
+    begun = backfill(api, trigger, **period, overlap="policy")
+    carried_on(api, past, begun)
 
     ledger = api.get(f"/routine-triggers/{trigger}/occurrences", params=period | {"to": "2024-11-20T16:00:00Z"})
     later = api.get(f"/routine-triggers/{trigger}/occurrences", params=period | {"from": "2024-11-20T14:30:00Z"})
-    why = api.get(f"/routines/{made['routineId']}/explain", params={"at": "2024-11-20T14:00:00Z"})
+    why = api.get(f"/routines/{begun['routineId']}/explain", params={"at": "2024-11-20T14:00:00Z"})
 
     scheduled = [one for one in ledger["occurrences"] if one["backfillId"] is None]
     assert [("missed", 3), ("issue_created", 1)] == [(one["outcome"], one["count"]) for one in scheduled]
-    assert 3 == sum(one["backfillId"] == made["id"] for one in ledger["occurrences"])
+    assert 3 == sum(one["backfillId"] == begun["id"] for one in ledger["occurrences"])
     assert ["missed", "issue_created"] == [one["outcome"] for one in later["occurrences"]]
     assert "ran" == why["triggers"][0]["verdict"]
     assert "ran after all: a backfill made up for it on Wed 20 Nov 2024" in why["answer"]
 
 
 def test_backfills_are_listed_newest_first_page_by_page(api: Api, trigger: UUID):
-    made = [backfill(api, trigger)["id"] for _ in range(3)]
+    backfill_ids = [backfill(api, trigger)["id"] for _ in range(3)]
 
     first = api.request("GET", f"/routine-triggers/{trigger}/backfills?limit=2")
     rest = api.get(f"/routine-triggers/{trigger}/backfills", params={"cursor": first.headers["X-Next-Cursor"]})
 
-    assert made[::-1] == [one["id"] for one in [*first.json(), *rest]]
+    assert backfill_ids[::-1] == [one["id"] for one in [*first.json(), *rest]]
 
 
 def test_one_that_is_cancelled_says_so_and_cannot_be_cancelled_again(api: Api, trigger: UUID):

@@ -37,8 +37,8 @@ def test_all_routines_of_a_project_are_paused_with_a_note_and_an_end_and_resumed
 
     assert {"changed": sorted(within), "unchanged": [], "refused": []} | {"pauseId": paused["pauseId"]} == paused
     assert ["paused"] * 3 + ["active"] == statuses(api, *within, without)
-    found = api.get(f"/routines/{within[0]}")
-    assert ("Moving house", "2099-01-01T00:00:00.000Z") == (found["pauseNote"], found["resumeAt"])
+    outcome = api.get(f"/routines/{within[0]}")
+    assert ("Moving house", "2099-01-01T00:00:00.000Z") == (outcome["pauseNote"], outcome["resumeAt"])
     assert [2] * 3 == [api.get(f"/routines/{id_}")["latestRevisionNumber"] for id_ in within]
 
     resumed = api.post(f"/companies/{company}/routines/resume", {"projectId": project})
@@ -52,9 +52,9 @@ def test_conditions_narrow_it_together(api: Api, company: str, agent: str):
     wanted = routine(api, company, agent, title="Read the news")
     elsewhere = [routine(api, company, other, title="Read the news"), routine(api, company, agent, title="Water")]
 
-    found = api.post(f"/companies/{company}/routines/pause", {"assigneeAgentId": agent, "q": "NEWS"})
+    outcome = api.post(f"/companies/{company}/routines/pause", {"assigneeAgentId": agent, "q": "NEWS"})
 
-    assert [wanted] == found["changed"]
+    assert [wanted] == outcome["changed"]
     assert ["active"] * 2 == statuses(api, *elsewhere)
 
 
@@ -63,9 +63,9 @@ def test_a_list_of_routines_says_which_were_as_asked_for_already(api: Api, compa
     paused = routine(api, company, agent, status="paused")
     api.patch(f"/routines/{archived}", {"status": "archived"})
 
-    found = api.post(f"/companies/{company}/routines/pause", {"routineIds": [active, archived, paused]})
+    outcome = api.post(f"/companies/{company}/routines/pause", {"routineIds": [active, archived, paused]})
 
-    assert ([active], sorted([archived, paused])) == (found["changed"], found["unchanged"])
+    assert ([active], sorted([archived, paused])) == (outcome["changed"], outcome["unchanged"])
     assert ["active"] == statuses(api, left)
 
 
@@ -74,10 +74,10 @@ def test_one_that_cannot_be_resumed_keeps_none_of_the_others_back(api: Api, comp
     api.post(f"/companies/{company}/routines/pause", {"all": True})
     api.patch(f"/routines/{nobody}", {"assigneeAgentId": None})
 
-    found = api.post(f"/companies/{company}/routines/resume", {"all": True})
+    outcome = api.post(f"/companies/{company}/routines/resume", {"all": True})
 
-    assert [paused] == found["changed"]
-    assert [{"routineId": nobody, "error": "Default agent required"}] == found["refused"]
+    assert [paused] == outcome["changed"]
+    assert [{"routineId": nobody, "error": "Default agent required"}] == outcome["refused"]
 
 
 def test_a_bulk_resume_leaves_alone_what_was_paused_by_hand(api: Api, company: str, agent: str):
@@ -87,9 +87,9 @@ def test_a_bulk_resume_leaves_alone_what_was_paused_by_hand(api: Api, company: s
     for status in ("active", "paused"):
         api.patch(f"/routines/{again}", {"status": status})
 
-    found = api.post(f"/companies/{company}/routines/resume", {"all": True})
+    outcome = api.post(f"/companies/{company}/routines/resume", {"all": True})
 
-    assert ([running], sorted([by_hand, again])) == (found["changed"], found["unchanged"])
+    assert ([running], sorted([by_hand, again])) == (outcome["changed"], outcome["unchanged"])
     assert ["paused", "paused", "active"] == statuses(api, by_hand, again, running)
 
 
@@ -98,9 +98,9 @@ def test_one_bulk_pause_is_undone_and_another_stays(api: Api, company: str, agen
     one = api.post(f"/companies/{company}/routines/pause", {"routineIds": [first]})["pauseId"]
     api.post(f"/companies/{company}/routines/pause", {"all": True})
 
-    found = api.post(f"/companies/{company}/routines/resume", {"pauseId": one})
+    outcome = api.post(f"/companies/{company}/routines/resume", {"pauseId": one})
 
-    assert ([first], [second]) == (found["changed"], found["unchanged"])
+    assert ([first], [second]) == (outcome["changed"], outcome["unchanged"])
 
 
 def test_an_agent_changes_its_own_and_is_told_of_the_others(api: Api, company: str):
@@ -108,11 +108,11 @@ def test_an_agent_changes_its_own_and_is_told_of_the_others(api: Api, company: s
     other = api.agent(company, "Other")[0]
     own, foreign = routine(api, company, agent), routine(api, company, other)
 
-    found = api.post(f"/companies/{company}/routines/pause", {"all": True}, token=token)
+    outcome = api.post(f"/companies/{company}/routines/pause", {"all": True}, token=token)
 
-    assert [own] == found["changed"]
+    assert [own] == outcome["changed"]
     assert [(foreign, "Agents can only manage routines assigned to themselves")] == [
-        (one["routineId"], one["error"]) for one in found["refused"]
+        (one["routineId"], one["error"]) for one in outcome["refused"]
     ]
 
 

@@ -21,7 +21,7 @@ def error(api: Api, method: str, path: str, body: Any = ..., **kwargs: Any) -> t
 
 
 def test_a_company_has_exactly_the_contracts_fields(api: Api):
-    made = api.post("/companies", {"name": " Quokka Ltd ", "id": "x", "issueCounter": 9})
+    company = api.post("/companies", {"name": " Quokka Ltd ", "id": "x", "issueCounter": 9})
 
     assert {
         "name": "Quokka Ltd",
@@ -33,9 +33,9 @@ def test_a_company_has_exactly_the_contracts_fields(api: Api):
         "budgetMonthlyCents": 0,
         "spentMonthlyCents": 0,
         "requireBoardApprovalForNewAgents": False,
-    } == without_times(made)
-    assert made["createdAt"] == made["updatedAt"]
-    assert made == api.get(f"/companies/{made['id']}")
+    } == without_times(company)
+    assert company["createdAt"] == company["updatedAt"]
+    assert company == api.get(f"/companies/{company['id']}")
 
 
 def test_issue_prefixes_grow_by_a_letter_until_they_are_free(api: Api):
@@ -48,8 +48,8 @@ def test_a_user_sees_the_companies_they_belong_to_oldest_first(api: Api):
     company = api.company("Mine")
     api.company("Not mine")
 
-    assert [company] == [found["id"] for found in api.get("/companies", token=people.member(api, company, "viewer"))]
-    assert company in [found["id"] for found in api.get("/companies")]
+    assert [company] == [row["id"] for row in api.get("/companies", token=people.member(api, company, "viewer"))]
+    assert company in [row["id"] for row in api.get("/companies")]
     assert [] == api.get("/companies", token=people.user(api)[1])
 
 
@@ -90,7 +90,7 @@ def test_an_unknown_company_is_not_found(api: Api, id_: str):
 def test_an_agent_has_exactly_the_contracts_fields(api: Api):
     company = api.company()
 
-    made = api.post(f"/companies/{company}/agents", {"name": " Ada Scout "})
+    agent = api.post(f"/companies/{company}/agents", {"name": " Ada Scout "})
 
     assert {
         "companyId": company,
@@ -109,9 +109,9 @@ def test_an_agent_has_exactly_the_contracts_fields(api: Api):
         "spentMonthlyCents": 0,
         "metadata": None,
         "heartbeatUrl": None,  # ours
-    } == without_times(made)
-    assert made == api.get(f"/agents/{made['id']}")
-    assert [made] == api.get(f"/companies/{company}/agents")
+    } == without_times(agent)
+    assert agent == api.get(f"/agents/{agent['id']}")
+    assert [agent] == api.get(f"/companies/{company}/agents")
 
 
 def test_an_agent_keeps_what_it_is_given(api: Api):
@@ -127,21 +127,21 @@ def test_an_agent_keeps_what_it_is_given(api: Api):
         "budgetMonthlyCents": 2**53 - 1,
     }
 
-    made = api.post(f"/companies/{company}/agents", {"name": "A", **given})
-    changed = api.patch(f"/agents/{made['id']}", {"title": None, "reportsTo": None, "metadata": None, "name": "B"})
+    agent = api.post(f"/companies/{company}/agents", {"name": "A", **given})
+    changed = api.patch(f"/agents/{agent['id']}", {"title": None, "reportsTo": None, "metadata": None, "name": "B"})
 
-    assert given == {name: made[name] for name in given}
+    assert given == {name: agent[name] for name in given}
     assert given | {"title": None, "reportsTo": None, "metadata": None} == {name: changed[name] for name in given}
     assert ("B", "a") == (changed["name"], changed["urlKey"])
 
 
 def test_agents_are_found_by_their_short_name_within_a_company(api: Api):
     company = api.company()
-    made = [api.agent(company, "Scout")[0] for _ in range(3)]
+    agent_ids = [api.agent(company, "Scout")[0] for _ in range(3)]
 
-    found = [api.get(f"/agents/{name}?companyId={company}")["id"] for name in ("scout", "scout-2", "scout-3")]
+    named_ids = [api.get(f"/agents/{name}?companyId={company}")["id"] for name in ("scout", "scout-2", "scout-3")]
 
-    assert made == found == [agent["id"] for agent in api.get(f"/companies/{company}/agents")]
+    assert agent_ids == named_ids == [agent["id"] for agent in api.get(f"/companies/{company}/agents")]
     assert (422, "Agent shortname lookup requires companyId query parameter") == error(api, "GET", "/agents/scout")
     assert (404, "Agent not found") == error(api, "GET", f"/agents/nobody?companyId={company}")
     assert (404, "Agent not found") == error(api, "GET", f"/agents/scout?companyId={api.company()}")
@@ -178,7 +178,7 @@ def test_pausing_twice_keeps_the_first_reason_and_a_reason_is_manual_unless_give
 def test_a_project_has_exactly_the_contracts_fields(api: Api):
     company = api.company()
 
-    made = api.post(f"/companies/{company}/projects", {"name": " Moon Base "})
+    project = api.post(f"/companies/{company}/projects", {"name": " Moon Base "})
 
     assert {
         "companyId": company,
@@ -194,9 +194,9 @@ def test_a_project_has_exactly_the_contracts_fields(api: Api):
         "archivedAt": None,
         "urlKey": "moon-base",
         "goalIds": [],
-    } == without_times(made)
-    assert made == api.get(f"/projects/{made['id']}") == api.get(f"/projects/moon-base?companyId={company}")
-    assert [made] == api.get(f"/companies/{company}/projects")
+    } == without_times(project)
+    assert project == api.get(f"/projects/{project['id']}") == api.get(f"/projects/moon-base?companyId={company}")
+    assert [project] == api.get(f"/companies/{company}/projects")
 
 
 def test_a_project_is_edited_paused_resumed_and_deleted(api: Api):
@@ -237,7 +237,7 @@ def test_a_project_with_routines_is_not_deleted(api: Api):
 def test_a_goal_has_exactly_the_contracts_fields(api: Api):
     company = api.company()
 
-    made = api.post(f"/companies/{company}/goals", {"title": " Land "})
+    goal = api.post(f"/companies/{company}/goals", {"title": " Land "})
 
     assert {
         "companyId": company,
@@ -247,9 +247,9 @@ def test_a_goal_has_exactly_the_contracts_fields(api: Api):
         "status": "planned",
         "parentId": None,
         "ownerAgentId": None,
-    } == without_times(made)
-    assert made == api.get(f"/goals/{made['id']}")
-    assert [made] == api.get(f"/companies/{company}/goals")
+    } == without_times(goal)
+    assert goal == api.get(f"/goals/{goal['id']}")
+    assert [goal] == api.get(f"/companies/{company}/goals")
 
 
 def test_a_goal_is_edited_and_deleted(api: Api):

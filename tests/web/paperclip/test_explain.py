@@ -31,26 +31,26 @@ def hourly(past: Past, routine: UUID) -> UUID:
 def explain(api: Api, routine: UUID, at: datetime, **query: Any) -> Any:
     """The explanation for the only schedule."""
     params = {"at": at.isoformat(), **query}
-    (found,) = api.get(f"/routines/{routine}/explain", params=params)["triggers"]
-    return found
+    (explanation,) = api.get(f"/routines/{routine}/explain", params=params)["triggers"]
+    return explanation
 
 
 def at(hour: int, minute: int = 0, second: int = 0) -> datetime:
     return datetime(2024, 11, 20, hour, minute, second, tzinfo=UTC)
 
 
-def roles(found: Any) -> list[tuple[str, str]]:
-    return [(fact["role"], fact["event"]) for fact in found["facts"]]
+def roles(explanation: Any) -> list[tuple[str, str]]:
+    return [(fact["role"], fact["event"]) for fact in explanation["facts"]]
 
 
 def test_an_occurrence_that_ran(api: Api, past: Past, routine: UUID, hourly: UUID):
     past.at(13, 0, 2)
     past.tick(hourly)
 
-    found = explain(api, routine, at(13, 0, 45))
+    explanation = explain(api, routine, at(13, 0, 45))
 
-    assert "ran" == found["verdict"]
-    assert found["answer"] == (
+    assert "ran" == explanation["verdict"]
+    assert explanation["answer"] == (
         "The occurrence of Wed 20 Nov 2024 13:00 UTC ran: it was fired 2 s after it was due, and opened an issue, "
         "which is open."
     )
@@ -59,12 +59,14 @@ def test_an_occurrence_that_ran(api: Api, past: Past, routine: UUID, hourly: UUI
         "local": "2024-11-20T13:00:00+00:00",
         "dueAt": "2024-11-20T13:00:00.000Z",
     }
-    assert times == found["occurrence"]
-    assert (None, "2024-11-20T14:00:00.000Z") == (found["previous"], found["next"]["at"])
-    assert [("status", "routine.created"), ("schedule", "trigger.created"), ("fired", "run.fired")] == roles(found)
-    assert found["runId"] == found["facts"][-1]["streamId"]
-    assert "scheduler" == found["facts"][-1]["actor"]
-    positions = [fact["position"] for fact in found["facts"]]
+    assert times == explanation["occurrence"]
+    assert (None, "2024-11-20T14:00:00.000Z") == (explanation["previous"], explanation["next"]["at"])
+    assert [("status", "routine.created"), ("schedule", "trigger.created"), ("fired", "run.fired")] == roles(
+        explanation
+    )
+    assert explanation["runId"] == explanation["facts"][-1]["streamId"]
+    assert "scheduler" == explanation["facts"][-1]["actor"]
+    positions = [fact["position"] for fact in explanation["facts"]]
     assert positions == sorted(positions)
     assert 0 < positions[0]
 
@@ -74,10 +76,10 @@ def test_what_became_of_the_run_is_told(api: Api, past: Past, routine: UUID, hou
     past.tick(hourly)
     past.finish(hourly, at(13))
 
-    found = explain(api, routine, at(13))
+    explanation = explain(api, routine, at(13))
 
-    assert found["answer"].endswith("opened an issue, which is done.")
-    assert ("ended", "run.completed") == roles(found)[-1]
+    assert explanation["answer"].endswith("opened an issue, which is done.")
+    assert ("ended", "run.completed") == roles(explanation)[-1]
 
 
 @pytest.mark.parametrize(
@@ -112,10 +114,10 @@ def test_a_late_occurrence_was_missed_by_policy(api: Api, past: Past, routine: U
     past.at(16, 30)
     past.tick(hourly)
 
-    found = explain(api, routine, at(15))
+    explanation = explain(api, routine, at(15))
 
-    assert ("missed", "skip_missed", None) == (found["verdict"], found["reason"], found["runId"])
-    assert found["answer"] == (
+    assert ("missed", "skip_missed", None) == (explanation["verdict"], explanation["reason"], explanation["runId"])
+    assert explanation["answer"] == (
         "The occurrence of Wed 20 Nov 2024 15:00 UTC was missed: the scheduler came to it on Wed 20 Nov 2024 16:30 "
         "UTC, 1 h 30 min after it was due, and the catch-up policy skip_missed drops what is more than 60 s late. "
         "4 occurrences were missed at once."
@@ -128,10 +130,10 @@ def test_an_edit_before_the_scheduler_came_is_why_an_occurrence_was_missed(
     past.at(13, 0, 20)
     past.edit(hourly, cron_expression="30 * * * *")
 
-    found = explain(api, routine, at(13))
+    explanation = explain(api, routine, at(13))
 
-    assert ("missed", "edited") == (found["verdict"], found["reason"])
-    assert "the schedule was edited by " in found["answer"]
+    assert ("missed", "edited") == (explanation["verdict"], explanation["reason"])
+    assert "the schedule was edited by " in explanation["answer"]
     assert "not_an_occurrence" == explain(api, routine, at(14))["verdict"]
 
 
@@ -140,10 +142,10 @@ def test_a_moment_between_two_occurrences_is_none_and_names_its_neighbours(
 ):
     past.at(18)
 
-    found = explain(api, routine, at(15, 7))
+    explanation = explain(api, routine, at(15, 7))
 
-    assert ("not_an_occurrence", None) == (found["verdict"], found["occurrence"])
-    assert found["answer"] == (
+    assert ("not_an_occurrence", None) == (explanation["verdict"], explanation["occurrence"])
+    assert explanation["answer"] == (
         "Wed 20 Nov 2024 15:07 UTC is no time of the schedule: the one before is Wed 20 Nov 2024 15:00 UTC, "
         "the one after is Wed 20 Nov 2024 16:00 UTC."
     )
@@ -155,12 +157,12 @@ def test_a_disabled_trigger_is_named_with_who_disabled_it_and_when(api: Api, pas
     past.at(14, 30)
     past.edit(hourly, enabled=True)
 
-    found = explain(api, routine, at(14))
+    explanation = explain(api, routine, at(14))
 
-    assert "disabled" == found["verdict"]
-    assert "did not run: the trigger was disabled by " in found["answer"]
-    assert found["answer"].endswith("on Wed 20 Nov 2024 13:30 UTC.")
-    (fact,) = (fact for fact in found["facts"] if fact["role"] == "schedule")
+    assert "disabled" == explanation["verdict"]
+    assert "did not run: the trigger was disabled by " in explanation["answer"]
+    assert explanation["answer"].endswith("on Wed 20 Nov 2024 13:30 UTC.")
+    (fact,) = (fact for fact in explanation["facts"] if fact["role"] == "schedule")
     assert ("trigger.updated", "2024-11-20T13:30:30.000Z") == (fact["event"], fact["at"][:17] + "30.000Z")
     assert fact["actor"].startswith("user:")
 
@@ -172,11 +174,11 @@ def test_a_routine_that_was_not_active_is_why_nothing_ran(api: Api, past: Past, 
     past.at(13, 30)
     past.change(routine, status=status)
 
-    found = explain(api, routine, at(14))
+    explanation = explain(api, routine, at(14))
 
-    assert verdict == found["verdict"]
-    assert f"the routine was {status} by " in found["answer"]
-    assert ("status", "routine.updated") in roles(found)
+    assert verdict == explanation["verdict"]
+    assert f"the routine was {status} by " in explanation["answer"]
+    assert ("status", "routine.updated") in roles(explanation)
 
 
 def test_the_note_and_the_end_of_a_pause_are_told(api: Api, past: Past, routine: UUID, hourly: UUID):
@@ -197,10 +199,10 @@ def test_a_pause_that_came_before_the_scheduler_is_why_an_occurrence_was_missed(
 
     past.at(14, 0, 10)
     past.change(routine, status="active")
-    found = explain(api, routine, at(13))
+    explanation = explain(api, routine, at(13))
 
-    assert ("missed", "paused") == (found["verdict"], found["reason"])
-    assert "the routine was paused before the scheduler had come to it" in found["answer"]
+    assert ("missed", "paused") == (explanation["verdict"], explanation["reason"])
+    assert "the routine was paused before the scheduler had come to it" in explanation["answer"]
 
 
 def test_a_deleted_trigger_is_explained_too(api: Api, past: Past, routine: UUID, hourly: UUID):
@@ -215,10 +217,10 @@ def test_a_deleted_trigger_is_explained_too(api: Api, past: Past, routine: UUID,
 
 
 def test_before_it_was_made_there_was_no_schedule(api: Api, routine: UUID, hourly: UUID):
-    found = explain(api, routine, at(12))
+    explanation = explain(api, routine, at(12))
 
-    assert "not_yet_created" == found["verdict"]
-    assert "the schedule was not there yet" in found["answer"]
+    assert "not_yet_created" == explanation["verdict"]
+    assert "the schedule was not there yet" in explanation["answer"]
 
 
 @pytest.mark.parametrize(
@@ -233,10 +235,10 @@ def test_what_the_limits_of_a_schedule_leave_out(api: Api, past: Past, limits: A
     routine = past.routine()
     past.schedule(routine, cron_expression="0 * * * *", **limits)
 
-    found = explain(api, routine, at(14))
+    explanation = explain(api, routine, at(14))
 
-    assert verdict == found["verdict"]
-    assert words in found["answer"]
+    assert verdict == explanation["verdict"]
+    assert words in explanation["answer"]
 
 
 def test_a_paused_project_is_why_it_was_skipped(api: Api, past: Past):
@@ -247,11 +249,11 @@ def test_a_paused_project_is_why_it_was_skipped(api: Api, past: Past):
     past.at(13)
     past.tick(trigger)
 
-    found = explain(api, routine, at(13))
+    explanation = explain(api, routine, at(13))
 
-    assert ("skipped", "project_paused") == (found["verdict"], found["reason"])
-    assert "the project of the routine was paused (paused on Wed 20 Nov 2024 12:30 UTC)" in found["answer"]
-    assert ("obstacle", "project.paused") in roles(found)
+    assert ("skipped", "project_paused") == (explanation["verdict"], explanation["reason"])
+    assert "the project of the routine was paused (paused on Wed 20 Nov 2024 12:30 UTC)" in explanation["answer"]
+    assert ("obstacle", "project.paused") in roles(explanation)
 
 
 def test_a_paused_agent_is_why_it_failed(api: Api, past: Past, routine: UUID, hourly: UUID):
@@ -260,11 +262,11 @@ def test_a_paused_agent_is_why_it_failed(api: Api, past: Past, routine: UUID, ho
     past.at(13)
     past.tick(hourly)
 
-    found = explain(api, routine, at(13))
+    explanation = explain(api, routine, at(13))
 
-    assert "failed" == found["verdict"]
-    assert "Agent is not invokable in its current state (it was paused by " in found["answer"]
-    assert ("obstacle", "agent.paused") in roles(found)
+    assert "failed" == explanation["verdict"]
+    assert "Agent is not invokable in its current state (it was paused by " in explanation["answer"]
+    assert ("obstacle", "agent.paused") in roles(explanation)
 
 
 def test_what_is_to_come_is_planned_and_says_what_stands_in_its_way(api: Api, past: Past):
@@ -291,10 +293,10 @@ def test_times_are_told_in_the_zone_of_the_schedule_and_in_utc(api: Api, past: P
     past.at(13, 30)
     past.tick(trigger)
 
-    found = explain(api, routine, at(13, 30))
+    explanation = explain(api, routine, at(13, 30))
 
-    assert "Wed 20 Nov 2024 14:30 (Europe/Amsterdam; 13:30 UTC)" in found["answer"]
-    assert "2024-11-20T14:30:00+01:00" == found["occurrence"]["local"]
+    assert "Wed 20 Nov 2024 14:30 (Europe/Amsterdam; 13:30 UTC)" in explanation["answer"]
+    assert "2024-11-20T14:30:00+01:00" == explanation["occurrence"]["local"]
 
 
 def test_jitter_is_seen_at_the_planned_and_at_the_due_moment(api: Api, past: Past, routine: UUID):
@@ -327,16 +329,16 @@ def test_every_schedule_is_explained_unless_one_is_asked_for(api: Api, past: Pas
     both = api.get(f"/routines/{routine}/explain", params={"at": at(13).isoformat()})
 
     assert {str(hourly): "ran", str(daily): "not_an_occurrence"} == {
-        found["triggerId"]: found["verdict"] for found in both["triggers"]
+        explanation["triggerId"]: explanation["verdict"] for explanation in both["triggers"]
     }
-    assert both["answer"] == " ".join(found["answer"] for found in both["triggers"])
+    assert both["answer"] == " ".join(explanation["answer"] for explanation in both["triggers"])
     assert "not_an_occurrence" == explain(api, routine, at(13), triggerId=str(daily))["verdict"]
 
 
 def test_a_routine_without_a_schedule_says_so(api: Api, routine: UUID):
-    found = api.get(f"/routines/{routine}/explain", params={"at": at(13).isoformat()})
+    explanation = api.get(f"/routines/{routine}/explain", params={"at": at(13).isoformat()})
 
-    assert ("The routine never had a schedule.", []) == (found["answer"], found["triggers"])
+    assert ("The routine never had a schedule.", []) == (explanation["answer"], explanation["triggers"])
 
 
 @pytest.mark.parametrize(

@@ -48,8 +48,8 @@ class Desk(msgspec.Struct):
         return issue
 
     def inbox(self) -> list[Any]:
-        found: list[Any] = self.api.get("/agents/me/inbox-lite", token=self.token)
-        return found
+        items: list[Any] = self.api.get("/agents/me/inbox-lite", token=self.token)
+        return items
 
     def listed(self, query: str = "") -> list[str]:
         return [issue["id"] for issue in self.api.get(f"/companies/{self.company}/issues{query}")]
@@ -62,10 +62,10 @@ def desk(api: Api) -> Desk:
 
 
 def test_a_new_issue_has_exactly_the_contracts_fields_and_defaults(desk: Desk):
-    made = desk.open(title=" Look ")
+    issue = desk.open(title=" Look ")
 
     assert {
-        "id": made["id"],
+        "id": issue["id"],
         "companyId": desk.company,
         "projectId": None,
         "goalId": None,
@@ -82,7 +82,7 @@ def test_a_new_issue_has_exactly_the_contracts_fields_and_defaults(desk: Desk):
         "createdByUserId": desk.api.get("/cli-auth/me")["userId"],
         "responsibleUserId": None,
         "issueNumber": 1,
-        "identifier": made["identifier"],
+        "identifier": issue["identifier"],
         "originKind": "manual",
         "originId": None,
         "originRunId": None,
@@ -91,8 +91,8 @@ def test_a_new_issue_has_exactly_the_contracts_fields_and_defaults(desk: Desk):
         "completedAt": None,
         "cancelledAt": None,
         "hiddenAt": None,
-        "createdAt": made["createdAt"],
-        "updatedAt": made["createdAt"],
+        "createdAt": issue["createdAt"],
+        "updatedAt": issue["createdAt"],
         "labels": [],
         "blockedBy": [],
         "blocks": [],
@@ -100,14 +100,14 @@ def test_a_new_issue_has_exactly_the_contracts_fields_and_defaults(desk: Desk):
         "executionWorkspacePreference": None,
         "executionWorkspaceSettings": None,
         "projectWorkspaceId": None,
-    } == made
-    assert made | {"ancestors": []} == desk.api.get(f"/issues/{made['id']}")
+    } == issue
+    assert issue | {"ancestors": []} == desk.api.get(f"/issues/{issue['id']}")
 
 
 def test_an_issue_with_an_assignee_starts_as_todo(desk: Desk):
-    made = desk.open(assigneeAgentId=desk.agent)
+    issue = desk.open(assigneeAgentId=desk.agent)
 
-    assert "todo" == made["status"]
+    assert "todo" == issue["status"]
     assert "blocked" == desk.open(assigneeAgentId=desk.agent, status="blocked")["status"]
 
 
@@ -116,25 +116,25 @@ def test_issues_are_numbered_within_their_company_and_found_by_identifier(api: A
     other = api.post("/companies", {"name": "Quirks and more"})
     prefix = company["issuePrefix"]
     path = f"/companies/{company['id']}/issues"
-    made = [api.post(path, {"title": title}) for title in "abc"]
+    opened = [api.post(path, {"title": title}) for title in "abc"]
 
-    assert [f"{prefix}-{number}" for number in (1, 2, 3)] == [issue["identifier"] for issue in made]
+    assert [f"{prefix}-{number}" for number in (1, 2, 3)] == [issue["identifier"] for issue in opened]
     assert other["issuePrefix"] + "-1" == api.post(f"/companies/{other['id']}/issues", {"title": "x"})["identifier"]
     for identifier in (f"{prefix}-2", f"{prefix}-2".lower()):
-        assert made[1]["id"] == api.get(f"/issues/{identifier}")["id"]
-    assert made[1]["id"] == api.patch(f"/issues/{prefix}-2", {"title": "d"})["id"]
+        assert opened[1]["id"] == api.get(f"/issues/{identifier}")["id"]
+    assert opened[1]["id"] == api.patch(f"/issues/{prefix}-2", {"title": "d"})["id"]
     for unknown in (f"{prefix}-4", "NOPE-1", f"{prefix}-", str(uuid4()), "%F0%9F%98%80"):
         answer = api.request("GET", f"/issues/{unknown}")
         assert (404, "Issue not found") == (answer.status_code, answer.json()["error"])
 
 
 def test_the_first_issue_of_acme_is_acm_1(api: Api):
-    made = api.post("/companies", {"name": "Acme"})
+    company = api.post("/companies", {"name": "Acme"})
 
-    issue = api.post(f"/companies/{made['id']}/issues", {"title": "x"})
+    issue = api.post(f"/companies/{company['id']}/issues", {"title": "x"})
 
-    assert made["issuePrefix"].startswith("ACM")
-    assert f"{made['issuePrefix']}-1" == issue["identifier"]
+    assert company["issuePrefix"].startswith("ACM")
+    assert f"{company['issuePrefix']}-1" == issue["identifier"]
 
 
 def test_an_identifier_of_another_company_is_not_found(desk: Desk):
@@ -183,13 +183,13 @@ def test_a_limit_that_is_none_is_refused_in_the_contracts_words(desk: Desk, limi
 
 
 def test_the_inbox_holds_what_there_is_to_do_oldest_first(desk: Desk):
-    made = {status: desk.assigned(status=status) for status in STATUSES}
+    issue_by_status = {status: desk.assigned(status=status) for status in STATUSES}
     desk.open()
 
     inbox = desk.inbox()
 
-    assert [made[status] for status in ("todo", "in_progress", "blocked")] == [item["id"] for item in inbox]
-    issue = desk.api.get(f"/issues/{made['todo']}")
+    assert [issue_by_status[status] for status in ("todo", "in_progress", "blocked")] == [item["id"] for item in inbox]
+    issue = desk.api.get(f"/issues/{issue_by_status['todo']}")
     named = ("id", "identifier", "title", "status", "priority", "projectId", "goalId", "parentId", "updatedAt")
     assert {name: issue[name] for name in named} | {
         "activeRun": None,
@@ -507,7 +507,9 @@ def test_an_agent_finds_all_it_needs_in_the_heartbeat_context(desk: Desk):
         "wakeComment": None,
         "attachments": [],
     } == context
-    assert [middle["id"], top["id"]] == [found["id"] for found in desk.api.get(f"/issues/{issue['id']}")["ancestors"]]
+    assert [middle["id"], top["id"]] == [
+        ancestor["id"] for ancestor in desk.api.get(f"/issues/{issue['id']}")["ancestors"]
+    ]
 
 
 def test_issues_that_are_each_others_parent_still_answer(desk: Desk):

@@ -35,28 +35,28 @@ def test_every_occurrence_has_its_outcome(api: Api, past: Past):
         past.at(hour)
         past.tick(trigger)
 
-    found = ledger(api, trigger, to="2024-11-20T18:00:00Z")
+    page = ledger(api, trigger, to="2024-11-20T18:00:00Z")
 
     assert [
         ("2024-11-20T13:00:00.000Z", 1, "issue_created", None),
         ("2024-11-20T14:00:00.000Z", 1, "skipped", "live_execution_issue"),
         ("2024-11-20T15:00:00.000Z", 3, "missed", "skip_missed"),
         ("2024-11-20T18:00:00.000Z", 1, "skipped", "live_execution_issue"),
-    ] == [(one["plannedAt"], one["count"], one["outcome"], one["reason"]) for one in found["occurrences"]]
-    first, second, missed, _ = found["occurrences"]
+    ] == [(one["plannedAt"], one["count"], one["outcome"], one["reason"]) for one in page["occurrences"]]
+    first, second, missed, _ = page["occurrences"]
     assert first["runId"] == second["blockingRunId"]
     assert first["issueId"] == second["issueId"]
     assert ("2024-11-20T17:00:00.000Z", None) == (missed["lastPlannedAt"], missed["runId"])
     assert {("skip_if_active", "skip_missed")} == {
-        (one["concurrencyPolicy"], one["catchUpPolicy"]) for one in found["occurrences"]
+        (one["concurrencyPolicy"], one["catchUpPolicy"]) for one in page["occurrences"]
     }
-    positions = [one["position"] for one in found["occurrences"]]
+    positions = [one["position"] for one in page["occurrences"]]
     assert positions == sorted(set(positions))
     assert (str(trigger), str(routine), None, None) == (
-        found["triggerId"],
-        found["routineId"],
-        found["noPlanBecause"],
-        found["nextCursor"],
+        page["triggerId"],
+        page["routineId"],
+        page["noPlanBecause"],
+        page["nextCursor"],
     )
 
 
@@ -89,20 +89,20 @@ def test_both_ends_of_the_period_belong_to_it(api: Api, past: Past):
         past.at(hour)
         past.tick(trigger)
 
-    found = ledger(api, trigger, **{"from": "2024-11-20T13:00:00Z", "to": "2024-11-20T14:00:00Z"})
+    page = ledger(api, trigger, **{"from": "2024-11-20T13:00:00Z", "to": "2024-11-20T14:00:00Z"})
 
-    assert ["13", "14"] == [one["plannedAt"][11:13] for one in found["occurrences"]]
+    assert ["13", "14"] == [one["plannedAt"][11:13] for one in page["occurrences"]]
 
 
 def test_what_is_to_come_is_planned(api: Api, present: Past):
     trigger = present.schedule(present.routine(), cron_expression="*/10 * * * *", timezone="Asia/Kolkata")
 
-    found = api.get(f"/routine-triggers/{trigger}/occurrences")["occurrences"]
+    occurrences = api.get(f"/routine-triggers/{trigger}/occurrences")["occurrences"]
 
-    assert 100 == len(found)
-    assert {("planned", None, None)} == {(one["outcome"], one["runId"], one["settledAt"]) for one in found}
-    assert found[0]["plannedAt"] == found[0]["dueAt"]
-    moments = [datetime.fromisoformat(one["plannedAt"]) for one in found]
+    assert 100 == len(occurrences)
+    assert {("planned", None, None)} == {(one["outcome"], one["runId"], one["settledAt"]) for one in occurrences}
+    assert occurrences[0]["plannedAt"] == occurrences[0]["dueAt"]
+    moments = [datetime.fromisoformat(one["plannedAt"]) for one in occurrences]
     assert {10 * MINUTE} == {later - earlier for earlier, later in pairwise(moments)}
     assert moments[0] - present.now <= 10 * MINUTE
 
@@ -110,9 +110,9 @@ def test_what_is_to_come_is_planned(api: Api, present: Past):
 def test_jitter_moves_when_a_planned_one_is_due(api: Api, present: Past):
     trigger = present.schedule(present.routine(), cron_expression="0 * * * *", jitter_sec=3000)
 
-    found = api.get(f"/routine-triggers/{trigger}/occurrences")["occurrences"]
+    occurrences = api.get(f"/routine-triggers/{trigger}/occurrences")["occurrences"]
 
-    late = {datetime.fromisoformat(one["dueAt"]) - datetime.fromisoformat(one["plannedAt"]) for one in found}
+    late = {datetime.fromisoformat(one["dueAt"]) - datetime.fromisoformat(one["plannedAt"]) for one in occurrences}
     assert len(late) > 1
     assert timedelta() <= min(late) <= max(late) <= timedelta(seconds=3000)
 
@@ -139,9 +139,9 @@ def test_limits_and_dates_that_are_left_out_are_not_planned(api: Api, present: P
     )
     params = {"to": (present.now + 10 * DAY).isoformat()}
 
-    found = api.get(f"/routine-triggers/{skipping}/occurrences", params=params)["occurrences"]
+    occurrences = api.get(f"/routine-triggers/{skipping}/occurrences", params=params)["occurrences"]
 
-    assert [str(today + 2 * DAY), str(today + 3 * DAY)] == [one["plannedAt"][:10] for one in found]
+    assert [str(today + 2 * DAY), str(today + 3 * DAY)] == [one["plannedAt"][:10] for one in occurrences]
 
 
 @pytest.mark.parametrize(
@@ -158,9 +158,9 @@ def test_why_nothing_is_planned_is_told(api: Api, present: Past, change: Any, wh
     trigger = present.schedule(routine, cron_expression="* * * * *")
     change(present, routine, trigger)
 
-    found = api.get(f"/routine-triggers/{trigger}/occurrences")
+    page = api.get(f"/routine-triggers/{trigger}/occurrences")
 
-    assert (why, why is None) == (found["noPlanBecause"], bool(found["occurrences"]))
+    assert (why, why is None) == (page["noPlanBecause"], bool(page["occurrences"]))
 
 
 def test_a_schedule_that_is_over_says_so_and_keeps_what_waits_for_its_outcome(api: Api, past: Past):
@@ -181,9 +181,9 @@ def test_a_trigger_that_is_no_schedule_has_no_occurrences(api: Api):
     routine = api.routine(company, api.agent(company)[0])
     trigger = api.post(f"/routines/{routine}/triggers", {"kind": "api"})["trigger"]["id"]
 
-    found = api.get(f"/routine-triggers/{trigger}/occurrences")
+    page = api.get(f"/routine-triggers/{trigger}/occurrences")
 
-    assert ("not_a_schedule", []) == (found["noPlanBecause"], found["occurrences"])
+    assert ("not_a_schedule", []) == (page["noPlanBecause"], page["occurrences"])
 
 
 def test_pages_give_everything_once_from_the_past_into_the_future(api: Api, past: Past):
@@ -230,9 +230,9 @@ def test_a_wrong_parameter_is_named(api: Api, query: Any, path: Any):
 def test_an_offset_whose_plus_was_not_escaped_is_understood(api: Api, past: Past):
     trigger = past.schedule(past.routine(), cron_expression="0 * * * *")
 
-    found = api.get(f"/routine-triggers/{trigger}/occurrences?from=2024-11-20T14:00:00+01:00&to=2024-11-20T14:00:00Z")
+    page = api.get(f"/routine-triggers/{trigger}/occurrences?from=2024-11-20T14:00:00+01:00&to=2024-11-20T14:00:00Z")
 
-    assert ("2024-11-20T13:00:00.000Z", 2) == (found["from"], len(found["occurrences"]))
+    assert ("2024-11-20T13:00:00.000Z", 2) == (page["from"], len(page["occurrences"]))
 
 
 @pytest.mark.parametrize("id_", ["5f0c1f5e-0000-4000-8000-0000000000ff", "nonsense"])

@@ -17,11 +17,11 @@ def preview(api: Api, body: Any) -> Any:
 
 
 def test_the_next_times_are_given_in_utc_and_in_the_zone(api: Api):
-    found = preview(api, {**NIGHTLY, "count": 2})
+    shown = preview(api, {**NIGHTLY, "count": 2})
 
-    assert (True, None) == (found["valid"], found["reason"])
-    assert found["description"] == "At 02:30 every day, Europe/Amsterdam time"
-    first, second = found["times"]
+    assert (True, None) == (shown["valid"], shown["reason"])
+    assert shown["description"] == "At 02:30 every day, Europe/Amsterdam time"
+    first, second = shown["times"]
     time = "2027-01-01T01:30:00.000Z"
     assert {"at": time, "local": "2027-01-01T02:30:00+01:00", "dueAt": time} == first
     assert "2027-01-02T01:30:00.000Z" == second["at"]
@@ -39,31 +39,31 @@ def test_ten_times_from_now_are_given_unless_others_are_asked_for(api: Api):
 
 
 def test_a_moment_from_which_is_asked_may_be_one_of_the_times(api: Api):
-    found = preview(api, {"cronExpression": "0 0 * * *", "from": JANUARY, "count": 1})
+    shown = preview(api, {"cronExpression": "0 0 * * *", "from": JANUARY, "count": 1})
 
-    assert "2027-01-01T00:00:00.000Z" == found["times"][0]["at"]
+    assert "2027-01-01T00:00:00.000Z" == shown["times"][0]["at"]
 
 
 def test_the_clock_changes_that_touch_it_are_told(api: Api):
-    found = preview(api, {**NIGHTLY, "count": 1})
+    shown = preview(api, {**NIGHTLY, "count": 1})
 
-    spring, autumn = found["clockChanges"]
+    spring, autumn = shown["clockChanges"]
     assert ("moved", ["2027-03-28T02:30:00"], 60) == (spring["effect"], spring["walls"], spring["shiftMinutes"])
     assert ["2027-03-28T03:00:00+02:00"] == [one["local"] for one in spring["times"]]
     assert "02:30 does not exist, and the schedule runs at 03:00 (01:00 UTC) instead." in spring["text"]
     assert ("once", -60) == (autumn["effect"], autumn["shiftMinutes"])
-    assert "2028-02-05T00:00:00.000Z" == found["clockChangesUntil"]
+    assert "2028-02-05T00:00:00.000Z" == shown["clockChangesUntil"]
 
 
 def test_clock_changes_are_looked_for_until_the_last_of_the_times(api: Api):
-    found = preview(api, {**NIGHTLY, "count": 1000})
+    shown = preview(api, {**NIGHTLY, "count": 1000})
 
-    assert 5 == len(found["clockChanges"])
-    assert found["times"][-1]["at"] == found["clockChangesUntil"]
+    assert 5 == len(shown["clockChanges"])
+    assert shown["times"][-1]["at"] == shown["clockChangesUntil"]
 
 
 def test_limits_are_kept_and_said(api: Api):
-    found = preview(
+    shown = preview(
         api,
         {
             **NIGHTLY,
@@ -73,9 +73,9 @@ def test_limits_are_kept_and_said(api: Api):
         },
     )
 
-    assert ["2027-02-01", "2027-02-03"] == [one["local"][:10] for one in found["times"]]
-    assert "but not on Tue 2 Feb 2027" in found["description"]
-    assert [] == found["clockChanges"]
+    assert ["2027-02-01", "2027-02-03"] == [one["local"][:10] for one in shown["times"]]
+    assert "but not on Tue 2 Feb 2027" in shown["description"]
+    assert [] == shown["clockChanges"]
 
 
 def test_with_jitter_the_due_moments_are_those_of_the_routine(api: Api):
@@ -97,15 +97,15 @@ def test_with_jitter_the_due_moments_are_those_of_the_routine(api: Api):
 
 
 def test_a_step_that_is_longer_than_its_field_is_warned_of(api: Api):
-    found = preview(api, {"cronExpression": "*/90 * * * *"})
+    shown = preview(api, {"cronExpression": "*/90 * * * *"})
 
-    assert (True, []) == (found["valid"], preview(api, {"cronExpression": "*/30 * * * *"})["warnings"])
+    assert (True, []) == (shown["valid"], preview(api, {"cronExpression": "*/30 * * * *"})["warnings"])
     assert [
         (
             'The step of "*/90" in the cron minute field is longer than what it steps through, which ends at 59: '
             "it means 0 alone, and not every 90"
         )
-    ] == found["warnings"]
+    ] == shown["warnings"]
 
 
 def test_a_schedule_says_by_which_rule_it_runs_where_the_clocks_change(api: Api):
@@ -127,11 +127,11 @@ def test_a_schedule_says_by_which_rule_it_runs_where_the_clocks_change(api: Api)
 
 
 def test_a_single_moment(api: Api):
-    found = preview(api, {"runAt": "2099-05-01T08:00:30Z", "timezone": "Europe/Amsterdam"})
+    shown = preview(api, {"runAt": "2099-05-01T08:00:30Z", "timezone": "Europe/Amsterdam"})
 
-    assert "Once, on Fri 1 May 2099 10:00:30 (Europe/Amsterdam; 08:00:30 UTC)" == found["description"]
-    assert ["2099-05-01T08:00:30.000Z"] == [one["at"] for one in found["times"]]
-    assert [] == found["clockChanges"]
+    assert "Once, on Fri 1 May 2099 10:00:30 (Europe/Amsterdam; 08:00:30 UTC)" == shown["description"]
+    assert ["2099-05-01T08:00:30.000Z"] == [one["at"] for one in shown["times"]]
+    assert [] == shown["clockChanges"]
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_a_single_moment(api: Api):
     ],
 )
 def test_what_a_trigger_would_be_refused_for_is_an_answer_and_no_error(api: Api, body: Any, reason: str):
-    found = preview(api, body)
+    shown = preview(api, body)
 
     assert {
         "valid": False,
@@ -159,7 +159,7 @@ def test_what_a_trigger_would_be_refused_for_is_an_answer_and_no_error(api: Api,
         "times": [],
         "clockChanges": [],
         "clockChangesUntil": None,
-    } == found
+    } == shown
 
 
 @pytest.mark.parametrize(

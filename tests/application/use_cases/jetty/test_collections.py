@@ -50,7 +50,7 @@ def test_a_revoked_key_is_unknown(here):
     here.ask(collections.revoke_key, name, minted.key_id)
 
     with pytest.raises(Unauthenticated):
-        here.ask(collections.visible, caller=Caller(token=minted.token, by_jetty=True))
+        here.ask(collections.enter, name, caller=Caller(token=minted.token, by_jetty=True))
     with pytest.raises(NotFound):
         here.ask(collections.revoke_key, here.collection()[0], minted.key_id)
 
