@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import click
 from rich.console import Console
@@ -16,6 +17,7 @@ from application.secrets.vault import Vault
 from routines import bootstrap
 from routines.commands import terminal
 from routines.commands.database import with_database
+from routines.local.data_directory import DATA_DIR, NotRunning, Place, read_state
 from routines.settings import KEY_VARIABLE, Settings
 
 BATCH = 1_000  # secrets that one transaction encrypts anew
@@ -126,33 +128,49 @@ def retire_key(key_id: str, *, settings: Settings) -> None:
 
 
 @secrets.command("new-file")
-def new_file() -> None:
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=DATA_DIR,
+    show_default=True,
+    help="The data directory of `routines up`, whose key file it is unless ROUTINES_KEY_FILE names another.",
+)
+def new_file(data_dir: Path) -> None:
     """
     Make a new key file in place of one that is lost for good.
 
     Without the lost keys, the secrets under them can never be read again: each must be set again or deleted (see
     `routines secrets --help` for what these are). Until then health says which keys are missing. The command makes the
-    file that ROUTINES_KEY_FILE names, and refuses if there is one. The processes use it at once.
+    file that ROUTINES_KEY_FILE names, or else that of the data directory, and refuses if there is one. The processes
+    use it at once.
     """
-    ring = KeyRing(_key_file(os.environ.get(KEY_VARIABLE)))
+    ring = KeyRing(os.environ.get(KEY_VARIABLE) or _key_file_in(data_dir))
     if not ring.create():
         raise click.ClickException(f"{ring.path} is there: it holds keys, so it is not replaced")
     terminal.echo(f"{ring.path} holds the new key {ring.ids()[0]}: keep a copy apart from the database's.")
 
 
+def _key_file_in(data_dir: Path) -> Path:
+    """Return the key file of the `routines up` of a data directory, which need not run: it refuses to without keys."""
+    try:
+        return Path(read_state(data_dir).key_file)
+    except NotRunning:
+        place = Place(data_dir)
+    if not place.directory.is_dir():
+        raise click.ClickException(
+            f"Which file? No `routines up` has run in {place.directory}: name its --data-dir, or set {KEY_VARIABLE}"
+        )
+    return place.keys
+
+
 @contextmanager
 def _vault(settings: Settings) -> Iterator[Vault]:
-    _key_file(settings.key_file)
-    with bootstrap.system(settings) as system:
-        yield system.vault
-
-
-def _key_file(path: str | None) -> str:
-    if not path:
+    if not settings.key_file:
         raise click.ClickException(
             "ROUTINES_KEY_FILE is not set: which file holds the keys? See routines secrets --help"
         )
-    return path
+    with bootstrap.system(settings) as system:
+        yield system.vault
 
 
 def _encrypt_anew(vault: Vault, *, quiet: bool) -> int:

@@ -222,6 +222,21 @@ def test_a_lost_key_file_is_not_passed_off_as_new(routines, vault, admin_url, pa
     assert [lost] == json.loads(routines("secrets", "status", "--json").output)["missing"]
 
 
+def test_a_new_key_file_is_that_of_the_data_directory_unless_a_variable_names_one(routines, path, tmp_path):
+    data = tmp_path / "data"
+    none = routines("secrets", "new-file", "--data-dir", str(data), ROUTINES_KEY_FILE=None)
+    data.mkdir()
+
+    made = routines("secrets", "new-file", "--data-dir", str(data), ROUTINES_KEY_FILE=None)
+    again = routines("secrets", "new-file", "--data-dir", str(data), ROUTINES_KEY_FILE=None)
+    named = routines("secrets", "new-file", "--data-dir", str(data))
+
+    assert f"No `routines up` has run in {data}" in none.output
+    assert [1, 0, 1, 1] == [result.exit_code for result in (none, made, again, named)]
+    assert f"{data / 'secret.keys'} holds the new key {KeyRing(data / 'secret.keys').ids()[0]}" in made.output
+    assert f"{path} is there" in named.output
+
+
 def test_up_does_not_start_over_a_lost_key_file(routines, vault, admin_url, path, tmp_path):
     path.unlink()
 

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
-import msgspec
 import pytest
 
 from tests.api import Api
@@ -77,9 +76,11 @@ def test_spectral_finds_nothing_in_the_descriptions(descriptions: Mapping[Name, 
 
 
 def test_redocly_finds_nothing_in_the_descriptions(descriptions: Mapping[Name, Path]):
-    found = run("redocly", "lint", "--config", "redocly.yaml", "--format", "json", *descriptions.values())
+    found = run("redocly", "lint", "--config", "redocly.yaml", *descriptions.values())
 
-    assert [] == msgspec.json.decode(found.stdout)["problems"]
+    said = found.stdout + found.stderr
+    assert "Your API descriptions are valid" in said
+    assert not re.search(r"You have \d+ \w+", said), said  # it warns of old versions of Node.js, too
 
 
 def test_openapi_typescript_and_hey_api_say_nothing_against_the_jetty_api(
