@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 from eventsourcing.persistence import OperationalError as Unreachable
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Identifier
 
 from routines import bootstrap
@@ -177,3 +178,10 @@ def test_a_standby_is_neither_prepared_nor_worked_on(says, standby, tmp_path):
     code, said = run(standby, f"up --port 0 --data-dir {tmp_path / 'data'}", tmp_path / "secret.keys")
     assert (1, True) == (code, all(word in said for word in why))
     assert 0 == run(standby, "log", tmp_path / "secret.keys")[0]
+
+
+def test_of_several_servers_the_one_is_taken_that_may_be_written(standby, postgres):
+    hosts = [str(conninfo_to_dict(url)["host"]) for url in (standby, postgres.url("postgres"))]
+
+    with Profile().connect(f"postgresql://postgres@/postgres?host={','.join(hosts)}") as conn:
+        assert (False,) == conn.execute("SELECT pg_is_in_recovery()").fetchone()
