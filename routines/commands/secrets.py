@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +13,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from application.secrets.key_ring import KeyRing
+from application.secrets.key_ring import CannotRetire, KeyRing
 from application.secrets.vault import Vault
+from application.use_cases import needed_secrets
 from routines import bootstrap
+from routines.bootstrap import System
 from routines.commands import terminal
 from routines.commands.database import with_database
 from routines.local.data_directory import DATA_DIR, NotRunning, Place, read_state
@@ -41,6 +44,8 @@ def secrets() -> None:
         routines secrets rotate-key
         routines secrets status
         routines secrets retire-key OLD_KEY
+    If a key is lost, set its secrets again, and then:
+        routines secrets forget LOST_KEY
     Without ROUTINES_DATABASE_URL and ROUTINES_KEY_FILE, the database and the key file are those of `routines up`.
     """  # noqa: D301 the \b is click's
 
@@ -127,6 +132,34 @@ def retire_key(key_id: str, *, settings: Settings) -> None:
     terminal.echo(f"{key_id} is no longer in the key file.")
 
 
+@secrets.command()
+@with_database()
+@click.argument("key_id")
+def forget(key_id: str, *, settings: Settings) -> None:
+    """
+    Delete the secrets under a key that is no longer in the key file, if nothing needs them.
+
+    Some may be left when all others have been set again: those that were being replaced or deleted at the moment in
+    which the database went away. Until they are gone, health says that their key is missing. The command refuses while
+    anything needs one of these secrets, and says how many and for what: set those again, or delete what they belong to.
+    """
+    with _system(settings) as system:
+        vault = system.vault
+        if key_id in vault.ring.ids():
+            raise CannotRetire(f"Key {key_id} is in {vault.ring.path}, so its secrets can be read: retire it")
+        if not (places := vault.places_under(key_id)):
+            raise CannotRetire(f"No secret is under key {key_id}")
+        if needed := system.executor.query(lambda work: needed_secrets.needed(work, places)):
+            purposes = Counter(place.purpose for place in needed)
+            which = ", ".join(f"{many} of {purpose}" for purpose, many in sorted(purposes.items()))
+            raise CannotRetire(
+                f"{len(needed)} of {len(places)} secrets under key {key_id} are needed ({which}): set them again, or delete "
+                "what they belong to"
+            )
+        vault.drop([place.id for place in places])
+    terminal.echo(f"{len(places)} secrets that nothing needs were deleted; none is under {key_id} any more.")
+
+
 @secrets.command("new-file")
 @click.option(
     "--data-dir",
@@ -165,12 +198,18 @@ def _key_file_in(data_dir: Path) -> Path:
 
 @contextmanager
 def _vault(settings: Settings) -> Iterator[Vault]:
+    with _system(settings) as system:
+        yield system.vault
+
+
+@contextmanager
+def _system(settings: Settings) -> Iterator[System]:
     if not settings.key_file:
         raise click.ClickException(
             "ROUTINES_KEY_FILE is not set: which file holds the keys? See routines secrets --help"
         )
     with bootstrap.system(settings) as system:
-        yield system.vault
+        yield system
 
 
 def _encrypt_anew(vault: Vault, *, quiet: bool) -> int:

@@ -23,7 +23,7 @@ from routines.settings import Settings
 
 PROCESSES = ("web", "scheduler", "projector", "delivery")
 READERS = ("projections status", "projections isolated", "projections rebuild", "quotas", "untaken")
-SECRETS = ("secrets status", "secrets rotate-key", "secrets retire-key one")
+SECRETS = ("secrets status", "secrets rotate-key", "secrets retire-key one", "secrets forget one")
 LOG_READERS = ("log", "audit chain", "audit grants")  # for which a login that may read the log is enough
 COMMANDS = ("init", "board-key", *PROCESSES, *READERS, *SECRETS, *LOG_READERS)
 OF_NO_DATABASE = ("up", "worker", "demo", "secrets new-file")
