@@ -22,13 +22,17 @@ ROOT = Path(__file__).parents[3]
 TOOLS = ROOT / "development" / "clients"
 PROGRAMS = TOOLS / "node_modules" / ".bin"
 PAGE = (ROOT / "docs" / "clients.md").read_text()
+LIMIT_S = 200  # of one program: some seconds, and much more where others keep the machine busy
 STRICT = ("--strict", "--skipLibCheck", "--target", "es2022")
 QUIET = {"REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true", "NO_COLOR": "1"}
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("node") is None or not PROGRAMS.exists(),
-    reason="Node.js or the programs of `make install-clients` are not there",
-)
+pytestmark = [
+    pytest.mark.skipif(
+        shutil.which("node") is None or not PROGRAMS.exists(),
+        reason="Node.js or the programs of `make install-clients` are not there",
+    ),
+    pytest.mark.timeout(3 * LIMIT_S),
+]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +52,7 @@ def run(*command: object, where: Path = TOOLS, **environment: str) -> subprocess
         env={**os.environ, **QUIET, **environment},
         text=True,
         capture_output=True,
-        timeout=60,
+        timeout=LIMIT_S,
         check=False,
     )
 
