@@ -1,6 +1,6 @@
 # `make` alone lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev install-ops up dev test test-fast fuzz check bench bench-peers simulate faults lock event-catalogue \
+.PHONY: help install install-dev install-ops install-clients up dev test test-fast fuzz check bench bench-peers simulate faults lock event-catalogue \
 	read-model-digests clean
 
 VENV := .venv
@@ -31,6 +31,12 @@ install-ops: ## Debian's programs that operators use, for the tests of deploy/ (
 	test -z "$$missing" || { apt-get -qq update && env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
 		apt-get -qq --yes --no-install-recommends install $$missing >/dev/null; } \
 		|| { echo "not installed:" $$missing >&2; exit 1; }
+
+CLIENTS := development/clients
+install-clients: $(CLIENTS)/node_modules/.package-lock.json ## generators of clients and linters of descriptions, for their tests (needs Node.js)
+$(CLIENTS)/node_modules/.package-lock.json: $(CLIENTS)/package-lock.json
+	@npm ci --prefix $(CLIENTS) --ignore-scripts --silent
+	@touch $@
 
 up: install ## run the whole system until Ctrl-C (ARGS="--port 8001 --data-dir DIR")
 	@exec $(BIN)/routines up $(ARGS)
@@ -81,7 +87,7 @@ read-model-digests: install-dev ## write down what each read model's rows are ma
 	@$(BIN)/python -m tests.projections.read_model_digests
 
 clean: ## remove .venv and every cache; data directories stay
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .schemathesis
+	rm -rf $(VENV) $(CLIENTS)/node_modules build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .schemathesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/made:

@@ -127,7 +127,7 @@ def check_keys(settings: Settings) -> list[str]:
         if not path.exists():
             raise VaultClosed(
                 f"{path} is not there, and secrets in the database are encrypted under {', '.join(in_use)}. Put the file "
-                "back. If it is lost for good, make another (ROUTINES_KEY_FILE names it): `routines secrets new-file`"
+                "back. If it is lost for good, make another (ROUTINES_KEY_FILE or --data-dir names it): `routines secrets new-file`"
             )
         return ready.vault.missing_key_ids()
 

@@ -13,6 +13,7 @@ import re
 import select
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, cast
 
@@ -20,7 +21,7 @@ import msgspec
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import ExecStatus
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolTimeout
 
 PINNED = {
     "TimeZone": "UTC",  # psycopg gives every time in the zone of the session, and so it would be recorded
@@ -53,7 +54,9 @@ REACHING = {  # notices a dead peer within seconds
 TRUSTED_S = 1.0  # for so long after an answer a connection is handed out again without a question
 ANSWER_S = 2.0  # the longest wait for the answer to that question
 POOL_TIMEOUT_S = 5.0
-RECONNECT_TIMEOUT_S = 4.0  # the pool doubles the pauses between its tries; after so many seconds it starts over
+RECONNECT_TIMEOUT_S = 0.5  # the pool doubles the pauses between its tries; after so many seconds it starts over
+AWAY_AFTER_S = 2.0  # when no connection can be had for so long the database is away; a restart mostly takes less
+AWAY_TIMEOUT_S = 0.1  # the longest wait for a connection then: time to make one, for the database may be back
 ARRIVED = f"SELECT current_setting('{MARK}', true), current_setting('synchronous_commit')"
 SET = "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) s(name, value)"
 MAY_WRITE = b"SHOW transaction_read_only"  # is `off` for a session that may
@@ -199,10 +202,12 @@ class Pool(ConnectionPool[Connection]):
     Hands out connections that work and may write.
 
     Once one does not, the server has mostly ended or lost the others as well: those that lie idle are replaced at once,
-    instead of one by one by the requests that come upon them.
+    instead of one by one by the requests that come upon them. Once the database is away, nobody waits for it: each
+    request makes the pool try, and raises PoolTimeout unless that succeeds at once.
     """
 
     def __init__(self, url: str, profile: Profile, size: int) -> None:
+        self._failing_since: float | None = None  # the first failed try to connect since a connection last worked
         super().__init__(
             url,
             connection_class=Session,
@@ -213,14 +218,45 @@ class Pool(ConnectionPool[Connection]):
             max_size=size,
             timeout=POOL_TIMEOUT_S,
             reconnect_timeout=RECONNECT_TIMEOUT_S,
+            reconnect_failed=self._start_over,
             open=False,
         )
+
+    def getconn(self, timeout: float | None = None) -> Connection:
+        """Return a connection. Raises PoolTimeout if there is none in time, or the database is away."""
+        end = time.monotonic() + (self.timeout if timeout is None else timeout)
+        while (since := self._failing_since) is not None:
+            until_away = since + AWAY_AFTER_S - time.monotonic()
+            try:
+                return super().getconn(min(end - time.monotonic(), max(until_away, AWAY_TIMEOUT_S)))
+            except PoolTimeout:
+                if until_away <= 0 or time.monotonic() >= end:
+                    raise
+        return super().getconn(end - time.monotonic())
 
     def putconn(self, conn: Connection) -> None:
         """Take a connection back. One that has been lost, or is read-only, is closed by now."""
         if conn.closed:
             self.drain()
+        else:
+            self._failing_since = None  # the server may refuse further connections, but it is there
         super().putconn(conn)
+
+    def _connect(self, timeout: float | None = None) -> Connection:
+        try:
+            connection = super()._connect(timeout)
+        except psycopg.Error:
+            if self._failing_since is None:
+                self._failing_since = time.monotonic()
+            raise
+        self._failing_since = None
+        return connection
+
+    @staticmethod
+    def _start_over(pool: ConnectionPool[Connection]) -> None:
+        """Make the pool try again, as it does for whoever asks: those who wait already make it try no more."""
+        with suppress(PoolTimeout), pool.connection(AWAY_TIMEOUT_S):
+            pass
 
     def _verify(self, conn: Connection) -> None:
         try:

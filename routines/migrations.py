@@ -127,8 +127,6 @@ def migrate(url: str, migrations: Sequence[Migration] | None = None) -> None:
             _apply_all(conn, plan, migrations)
         except psycopg.errors.InsufficientPrivilege as error:
             raise CannotMigrate(_who_may(conn, error)) from error
-        except psycopg.errors.ReadOnlySqlTransaction as error:
-            raise CannotMigrate("This login may only read: unset default_transaction_read_only for it") from error
 
 
 def check_migrated(conn: Connection) -> None:

@@ -15,7 +15,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 LEAST_VERSION = 15  # of Postgres: the oldest on which the tests run
 SEVERAL = "routines.several_installations"  # a setting of the owner's role, which a superuser sets: they may share it
 UNSUITABLE = """
-    SELECT current_database(), pg_encoding_to_char(encoding), pg_is_in_recovery()
+    SELECT current_database(), pg_encoding_to_char(encoding)
     FROM pg_database WHERE datname = current_database()"""
 # Dependencies are recorded for the whole server: here it can be seen in which databases a role owns something.
 OTHER_DATABASES = """
@@ -39,13 +39,11 @@ class CannotMigrate(Exception):
 
 
 def refuse_unsuitable(conn: Connection) -> None:
-    """Raise CannotMigrate for a Postgres that is too old or a standby, and for a database that is not in UTF-8."""
+    """Raise CannotMigrate for a Postgres that is too old, and for a database that is not in UTF-8."""
     version = conn.info.server_version // 10_000
     if version < LEAST_VERSION:
         raise CannotMigrate(f"This is Postgres {version}; Routines needs Postgres {LEAST_VERSION} or later")
-    name, encoding, is_standby = _row(conn, UNSUITABLE)
-    if is_standby:
-        raise CannotMigrate("This Postgres is a standby, where nothing can be written: take the address of its primary")
+    name, encoding = _row(conn, UNSUITABLE)
     if encoding != "UTF8":
         raise CannotMigrate(
             f"The database {name} is encoded in {encoding}, which cannot hold every text; Routines needs UTF8. Make one "
@@ -112,4 +110,4 @@ def _first_event_in(url: str, database: str) -> bytes | None:
 
 
 def _row(conn: Connection, query: LiteralString, values: tuple[Any, ...] = ()) -> tuple[Any, ...]:
-    return conn.execute(query, values).fetchone() or (None, None, None)
+    return conn.execute(query, values).fetchone() or (None, None)

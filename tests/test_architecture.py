@@ -24,7 +24,7 @@ SUBJECTS = {
     "application": ("secrets", "quotas", "event_store", "tokens", "access", ".", "audit", "use_cases"),
     "application/use_cases": (
         *("references", "signing_secrets", "named_secrets", "slots", "names"),  # what the others share
-        *("board", ".", "jetty", "deadlines"),
+        *("board", ".", "jetty", "deadlines", "needed_secrets"),
     ),
     "projections": (
         "engine",

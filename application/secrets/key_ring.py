@@ -31,7 +31,7 @@ class VaultClosed(Exception):
 
 
 class CannotRetire(Exception):
-    """The key cannot be taken out of the ring. The message says why."""
+    """The key cannot be taken out of the ring, or not be forgotten. The message says why."""
 
 
 class KeyRing:

@@ -36,6 +36,7 @@ KEY_IDS = """
         SELECT min(key_id) FROM vault.secrets WHERE key_id IS NOT NULL
         UNION ALL SELECT (SELECT min(key_id) FROM vault.secrets WHERE key_id > k.id) FROM key k WHERE k.id IS NOT NULL)
     SELECT id FROM key WHERE id IS NOT NULL"""
+PLACES = "SELECT id, owner_id, purpose FROM vault.secrets WHERE key_id = %b ORDER BY id"
 UNDER = """
     SELECT id, company_id, owner_id, purpose, key_id, content FROM vault.secrets WHERE key_id = ANY(%b)
     ORDER BY id LIMIT %b FOR UPDATE SKIP LOCKED"""
@@ -58,6 +59,14 @@ class Kept(Value, frozen=True):
     owner_id: UUID
     purpose: str
     secret: Secret
+
+
+class Place(Value, frozen=True):
+    """Where a secret is needed: the id of its record, by which events name it, its owner and its purpose."""
+
+    id: UUID
+    owner_id: UUID
+    purpose: str
 
 
 class Vault:
@@ -116,6 +125,12 @@ class Vault:
         """Return the ids of the keys under which any record is encrypted."""
         with self.pool.connection() as conn:
             return [key_id for (key_id,) in conn.execute(KEY_IDS)]
+
+    def places_under(self, key_id: str) -> list[Place]:
+        """Return where the secrets are needed that are encrypted under a key."""
+        with self.pool.connection() as conn:
+            rows = conn.execute(PLACES, (key_id,)).fetchall()
+        return [Place(id=id_, owner_id=owner_id, purpose=purpose) for id_, owner_id, purpose in rows]
 
     def missing_key_ids(self) -> list[str]:
         """Return those of these keys that are not in the key file. Raises VaultClosed when the file is unusable."""

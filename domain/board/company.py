@@ -48,7 +48,8 @@ def evolve(company: Company | None, event: CompanyEvent) -> Company:
 
 
 def update(company: Company, details: CompanyDetails) -> list[CompanyEvent]:
-    """Change the details; nothing is recorded when they are the same."""
+    """Change the details; nothing is recorded when they are the same. Raise Conflict if the company is archived."""
+    must_not_be_archived(company)
     return [] if details == company.details else [CompanyUpdated(details=details)]
 
 

@@ -34,6 +34,8 @@ REFUSED_LOGINS = {
     " login in ROUTINES_DATABASE_URL",
 }
 UNREACHED = "is it running, and is ROUTINES_DATABASE_URL its address?"
+READ_ONLY = "session is read-only"  # how libpq words that no server of the URL takes changes
+PRIMARY = "take the address of the primary, not of a standby"
 UNPREPARED = (errors.UndefinedTable, errors.InvalidSchemaName, errors.UndefinedFunction, errors.UndefinedColumn)
 BUSY = (errors.LockNotAvailable, errors.QueryCanceled, errors.DeadlockDetected, errors.SerializationFailure)
 
@@ -75,13 +77,15 @@ def is_refused_login(error: psycopg.OperationalError) -> bool:
 def _of_postgres(error: psycopg.Error) -> str:
     if error.sqlstate is None:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if READ_ONLY in reason:
+            return f"Postgres takes no changes here ({reason}): {PRIMARY}, or end default_transaction_read_only"
         return f"Postgres cannot be used ({reason}): {_way_in(str(error)) or UNREACHED}"
     reason = error.diag.message_primary or str(error)
     match error:
         case errors.InsufficientPrivilege():
             return f"This login may not do that ({reason}): take a login in ROUTINES_DATABASE_URL that may"
         case errors.ReadOnlySqlTransaction():
-            return f"Postgres takes no changes here ({reason}): take the address of the primary, not of a standby"
+            return f"Postgres takes no changes here ({reason}): {PRIMARY}"
     if isinstance(error, UNPREPARED):
         return f"The database is not prepared ({reason}): run `routines init` with its owner's URL first"
     if isinstance(error, BUSY):

@@ -3,19 +3,24 @@
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from application.secrets.key_ring import KeyRing
+from application.secrets.key_ring import CannotRetire, KeyRing
 from application.secrets.vault import Vault
+from application.use_cases import needed_secrets
 from routines import bootstrap
+from routines.bootstrap import System
 from routines.commands import terminal
 from routines.commands.database import with_database
+from routines.local.data_directory import DATA_DIR, NotRunning, Place, read_state
 from routines.settings import KEY_VARIABLE, Settings
 
 BATCH = 1_000  # secrets that one transaction encrypts anew
@@ -39,6 +44,8 @@ def secrets() -> None:
         routines secrets rotate-key
         routines secrets status
         routines secrets retire-key OLD_KEY
+    If a key is lost, set its secrets again, and then:
+        routines secrets forget LOST_KEY
     Without ROUTINES_DATABASE_URL and ROUTINES_KEY_FILE, the database and the key file are those of `routines up`.
     """  # noqa: D301 the \b is click's
 
@@ -125,34 +132,84 @@ def retire_key(key_id: str, *, settings: Settings) -> None:
     terminal.echo(f"{key_id} is no longer in the key file.")
 
 
+@secrets.command()
+@with_database()
+@click.argument("key_id")
+def forget(key_id: str, *, settings: Settings) -> None:
+    """
+    Delete the secrets under a key that is no longer in the key file, if nothing needs them.
+
+    Some may be left when all others have been set again: those that were being replaced or deleted at the moment in
+    which the database went away. Until they are gone, health says that their key is missing. The command refuses while
+    anything needs one of these secrets, and says how many and for what: set those again, or delete what they belong to.
+    """
+    with _system(settings) as system:
+        vault = system.vault
+        if key_id in vault.ring.ids():
+            raise CannotRetire(f"Key {key_id} is in {vault.ring.path}, so its secrets can be read: retire it")
+        if not (places := vault.places_under(key_id)):
+            raise CannotRetire(f"No secret is under key {key_id}")
+        if needed := system.executor.query(lambda work: needed_secrets.needed(work, places)):
+            purposes = Counter(place.purpose for place in needed)
+            which = ", ".join(f"{many} of {purpose}" for purpose, many in sorted(purposes.items()))
+            raise CannotRetire(
+                f"{len(needed)} of {len(places)} secrets under key {key_id} are needed ({which}): set them again, or delete "
+                "what they belong to"
+            )
+        vault.drop([place.id for place in places])
+    terminal.echo(f"{len(places)} secrets that nothing needs were deleted; none is under {key_id} any more.")
+
+
 @secrets.command("new-file")
-def new_file() -> None:
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=DATA_DIR,
+    show_default=True,
+    help="The data directory of `routines up`, whose key file it is unless ROUTINES_KEY_FILE names another.",
+)
+def new_file(data_dir: Path) -> None:
     """
     Make a new key file in place of one that is lost for good.
 
     Without the lost keys, the secrets under them can never be read again: each must be set again or deleted (see
     `routines secrets --help` for what these are). Until then health says which keys are missing. The command makes the
-    file that ROUTINES_KEY_FILE names, and refuses if there is one. The processes use it at once.
+    file that ROUTINES_KEY_FILE names, or else that of the data directory, and refuses if there is one. The processes
+    use it at once.
     """
-    ring = KeyRing(_key_file(os.environ.get(KEY_VARIABLE)))
+    ring = KeyRing(os.environ.get(KEY_VARIABLE) or _key_file_in(data_dir))
     if not ring.create():
         raise click.ClickException(f"{ring.path} is there: it holds keys, so it is not replaced")
     terminal.echo(f"{ring.path} holds the new key {ring.ids()[0]}: keep a copy apart from the database's.")
 
 
+def _key_file_in(data_dir: Path) -> Path:
+    """Return the key file of the `routines up` of a data directory, which need not run: it refuses to without keys."""
+    try:
+        return Path(read_state(data_dir).key_file)
+    except NotRunning:
+        place = Place(data_dir)
+    if not place.directory.is_dir():
+        raise click.ClickException(
+            f"Which file? No `routines up` has run in {place.directory}: name its --data-dir, or set {KEY_VARIABLE}"
+        )
+    return place.keys
+
+
 @contextmanager
 def _vault(settings: Settings) -> Iterator[Vault]:
-    _key_file(settings.key_file)
-    with bootstrap.system(settings) as system:
+    with _system(settings) as system:
         yield system.vault
 
 
-def _key_file(path: str | None) -> str:
-    if not path:
+@contextmanager
+def _system(settings: Settings) -> Iterator[System]:
+    if not settings.key_file:
         raise click.ClickException(
             "ROUTINES_KEY_FILE is not set: which file holds the keys? See routines secrets --help"
         )
-    return path
+    with bootstrap.system(settings) as system:
+        yield system
 
 
 def _encrypt_anew(vault: Vault, *, quiet: bool) -> int:

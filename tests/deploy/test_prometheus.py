@@ -126,6 +126,20 @@ def test_the_metrics_of_rules_and_dashboard_are_there(service, rules, queries):
     assert set() == {name for text in texts for name in OUR_METRIC.findall(text)} - names
 
 
+def test_the_labels_of_the_dashboard_are_those_of_its_metrics(service, dashboard):
+    """Those that a query chooses or groups by, and those that its legend names."""
+    shown = httpx.get(f"http://127.0.0.1:{service.ports['host']}/metrics", trust_env=False).text
+    labels = {"instance", "job", "le"} | set(re.findall(r'[{,](\w+)="', shown))
+    wrong = set()
+    for target in (target for panel in dashboard["panels"] for target in panel.get("targets", ())):
+        query, legend = target["expr"], set(re.findall(r"{{(\w+)}}", target.get("legendFormat", "")))
+        grouped = {name for group in re.findall(r"by \(([^)]*)\)", query) for name in group.split(", ")}
+        used = grouped | set(re.findall(r'[{,](\w+)=~?"', query))
+        wrong |= {(query, name) for name in (used - labels) | (legend - (grouped or {"instance"}))}
+
+    assert set() == wrong
+
+
 def test_prometheus_evaluates_every_rule_and_answers_every_query(prometheus, rules, queries):
     def evaluated():
         (group,) = prometheus.get("/rules")["groups"]

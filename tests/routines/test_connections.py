@@ -3,6 +3,7 @@
 import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from threading import Timer
 from uuid import uuid4
 
 import psycopg
@@ -10,12 +11,13 @@ import pytest
 from eventsourcing.persistence import OperationalError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.sql import SQL, Identifier, Literal
+from psycopg_pool import PoolTimeout
 
 from application.event_store.recorder import OutcomeUnknown
 from domain.events import AgentPaused
 from domain.recorded import Recorded
 from routines import bootstrap, connections
-from routines.connections import PINNED, Profile
+from routines.connections import PINNED, Profile, Session
 from routines.settings import Settings
 from tests.waiting import wait_for
 from verification.faults import postgres_proxy
@@ -158,6 +160,71 @@ def test_connections_that_were_ended_are_replaced_before_anybody_is_given_them(s
                 assert conn not in before
                 conn.execute("SELECT 1")
         assert time.monotonic() - began < connections.POOL_TIMEOUT_S
+
+
+@pytest.fixture
+def admit(postgres, system):
+    """Lets the database of the system admit connections or not; those that it had are ended in any case."""
+    name = str(conninfo_to_dict(system.settings.database_url)["dbname"])
+
+    def admit(*, whether):
+        with psycopg.connect(postgres.url("postgres", "postgres"), autocommit=True) as admin:
+            admin.execute(SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}").format(Identifier(name), Literal(whether)))
+            admin.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", (name,))
+
+    return admit
+
+
+def waited(pool):
+    """How long it took to be given a connection, and whether there was one."""
+    began = time.monotonic()
+    try:
+        with pool.connection() as conn:
+            conn.execute("SELECT 1")
+            return time.monotonic() - began, True
+    except PoolTimeout:
+        return time.monotonic() - began, False
+
+
+def test_nobody_waits_for_a_database_that_is_away_and_it_is_found_as_soon_as_it_is_back(system, admit, monkeypatch):
+    monkeypatch.setattr(connections, "AWAY_AFTER_S", 0.3)
+    admit(whether=False)
+    waited(system.pool)
+    waited(system.pool)
+
+    waits = [waited(system.pool) for _ in range(20)]
+    admit(whether=True)
+    wait_for(lambda: waited(system.pool)[1])
+
+    assert [False] * 20 == [found for _, found in waits]
+    assert sorted(waits)[10][0] < 2 * connections.AWAY_TIMEOUT_S
+    assert [True] * 8 == [waited(system.pool)[1] for _ in range(8)]
+
+
+def test_who_waits_while_the_database_restarts_is_served(system, admit):
+    admit(whether=False)
+    back = Timer(1.0, admit, kwargs={"whether": True})
+    back.start()
+
+    assert [True] * 4 == [waited(system.pool)[1] for _ in range(4)]
+
+    back.join()
+
+
+def test_a_server_that_admits_no_more_connections_is_not_taken_for_away(system, monkeypatch):
+    monkeypatch.setattr(connections, "AWAY_AFTER_S", 0.0)
+    system.pool.resize(2, 2)
+
+    def refuse(*_args, **_kwargs):
+        raise psycopg.OperationalError("too many connections for role")
+
+    with system.pool.connection() as first, system.pool.connection() as second:
+        system.pool.resize(2, 4)
+        monkeypatch.setattr(Session, "connect", refuse)
+        with pytest.raises(PoolTimeout):
+            system.pool.getconn(timeout=0.2)
+    assert {first, second} == taken(system.pool, 2)
+    assert waited(system.pool)[1]
 
 
 def test_idle_connections_are_kept_whatever_the_server_allows_others(settings, alter):

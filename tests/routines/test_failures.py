@@ -1,5 +1,6 @@
 """No command ends with a traceback: it says in a sentence what failed, and the way out."""
 
+import os
 from collections.abc import Iterator
 from uuid import uuid4
 
@@ -8,15 +9,21 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 from eventsourcing.persistence import OperationalError as Unreachable
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Identifier
 
+from routines import bootstrap
 from routines.cli import main
 from routines.commands import failures
+from routines.connections import Profile
 from routines.migrations import known, migrate
+from routines.postgres import cluster
+from routines.postgres.cluster import LocalPostgres
+from routines.settings import Settings
 
 PROCESSES = ("web", "scheduler", "projector", "delivery")
 READERS = ("projections status", "projections isolated", "projections rebuild", "quotas", "untaken")
-SECRETS = ("secrets status", "secrets rotate-key", "secrets retire-key one")
+SECRETS = ("secrets status", "secrets rotate-key", "secrets retire-key one", "secrets forget one")
 LOG_READERS = ("log", "audit chain", "audit grants")  # for which a login that may read the log is enough
 COMMANDS = ("init", "board-key", *PROCESSES, *READERS, *SECRETS, *LOG_READERS)
 OF_NO_DATABASE = ("up", "worker", "demo", "secrets new-file")
@@ -144,3 +151,37 @@ def test_what_happens_in_the_middle_of_the_work_is_a_sentence_too():
         assert failures.explain(error) == failures.explain(wrapped)
 
     assert failures.explain(KeyError("a fault of the program")) is None
+
+
+@pytest.fixture(scope="module")
+def standby(tmp_path_factory) -> Iterator[str]:
+    """The superuser's URL of a server that follows another, which is away: it can be read, and takes no changes."""
+    server = LocalPostgres(tmp_path_factory.mktemp("standby"), durable=False, roles=("postgres",))
+    server.start()
+    bootstrap.prepare(Settings(database_url=server.url("postgres")))
+    server.stop()
+    signal = server.home / "data" / "standby.signal"
+    signal.touch()
+    os.chown(signal, signal.parent.stat().st_uid, signal.parent.stat().st_gid)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cluster, "MAINTAINING", Profile(writes=False))
+        server.start()
+    yield server.url("postgres")
+    server.stop()
+
+
+def test_a_standby_is_neither_prepared_nor_worked_on(says, standby, tmp_path):
+    """The processes wait until it has become the primary. An auditor may read it."""
+    refused = [name for name in COMMANDS if name not in (*PROCESSES, *LOG_READERS)]
+    why = "takes no changes here", "take the address of the primary, not of a standby"
+    assert {} == says(standby, refused, *why)
+    code, said = run(standby, f"up --port 0 --data-dir {tmp_path / 'data'}", tmp_path / "secret.keys")
+    assert (1, True) == (code, all(word in said for word in why))
+    assert 0 == run(standby, "log", tmp_path / "secret.keys")[0]
+
+
+def test_of_several_servers_the_one_is_taken_that_may_be_written(standby, postgres):
+    hosts = [str(conninfo_to_dict(url)["host"]) for url in (standby, postgres.url("postgres"))]
+
+    with Profile().connect(f"postgresql://postgres@/postgres?host={','.join(hosts)}") as conn:
+        assert (False,) == conn.execute("SELECT pg_is_in_recovery()").fetchone()

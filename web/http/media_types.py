@@ -4,4 +4,3 @@ JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 URL_ENCODED = "application/x-www-form-urlencoded"
 FORMS = ("multipart/form-data", URL_ENCODED)
-ANYTHING = "*/*"

@@ -5,6 +5,7 @@ are refused, headers, the meaning of parameters, examples.
 It serves both APIs. They differ in how they refuse requests, which a `Dialect` says.
 """
 
+import inspect
 import re
 from collections.abc import Callable, Iterable
 from functools import cached_property
@@ -19,7 +20,7 @@ from litestar.handlers import HTTPRouteHandler
 from web.http.backend import POSITION_HEADER
 from web.http.errors import Problem
 from web.http.large_bodies import shape_of
-from web.http.media_types import ANYTHING, FORMS, JSON, MERGE_PATCH
+from web.http.media_types import FORMS, JSON, MERGE_PATCH
 from web.http.paging import NEXT
 from web.http.preconditions import is_conditional
 from web.http.validation import Invalid, parse
@@ -65,7 +66,6 @@ POSITION: Json = {
 }
 NOT_MODIFIED = int(HTTPStatus.NOT_MODIFIED)
 UNCHANGED = "Not modified: your copy is current."
-RAW: Json = {"type": "string", "format": "binary"}
 
 
 class Operation(msgspec.Struct, dict=True):
@@ -90,6 +90,13 @@ class Operation(msgspec.Struct, dict=True):
     def is_protected(self) -> bool:
         """Whether it needs a credential."""
         return "caller" in self.handler.parsed_fn_signature.parameters
+
+    @property
+    def group(self) -> tuple[str, ...]:
+        """What the group of routes to which it belongs says of itself; empty for a route that belongs to none."""
+        call = getattr(self.handler.fn, "func", self.handler.fn)  # the framework wraps what runs in a thread
+        about = inspect.getdoc(type(call.__self__)) if inspect.ismethod(call) else None
+        return (" ".join(about.split()),) if about else ()
 
     @property
     def position(self) -> Json:
@@ -173,7 +180,7 @@ def described(document: Json, handlers: Iterable[HTTPRouteHandler], dialect: Dia
         "schemas": schemas.together(body_components, answer_components),
         "responses": _refusals(dialect, examples),
     }
-    return {**document, "paths": paths, "components": components}
+    return {**document, "tags": _tags(operations), "paths": paths, "components": components}
 
 
 def operations_of(document: Json, handlers: Iterable[HTTPRouteHandler]) -> list[Operation]:
@@ -184,6 +191,15 @@ def operations_of(document: Json, handlers: Iterable[HTTPRouteHandler]) -> list[
         for path, methods in sorted(document["paths"].items())
         for method, operation in sorted(methods.items(), key=lambda item: METHODS.index(item[0]))
     ]
+
+
+def _tags(operations: Iterable[Operation]) -> list[Json]:
+    """Return the tags of operations, each described by what the groups of routes that have it say of themselves."""
+    groups: dict[str, dict[str, None]] = {}
+    for operation in operations:
+        for tag in operation.document["tags"]:
+            groups.setdefault(tag, {}).update(dict.fromkeys(operation.group))
+    return [{"name": tag, "description": " ".join(groups[tag])} for tag in sorted(groups)]
 
 
 def _summary(operation_id: str) -> str:
@@ -207,8 +223,7 @@ def _parameters(operation: Operation, examples: Examples) -> list[Json]:
 def _body(operation: Operation, bodies: dict[Any, Json], examples: Examples) -> Json:
     named = {name: {"value": body} for name, body in examples.requests.get(operation.id, {}).items()}
     json: Json = {"schema": bodies[operation.body], "examples": named}
-    others = {ANYTHING: RAW, **{kind: _form(operation.body) for kind in FORMS}}
-    content = {kind: {"schema": others[kind]} if kind in others else json for kind in operation.media_types}
+    content = {kind: {"schema": _form(operation.body)} if kind in FORMS else json for kind in operation.media_types}
     return {"required": is_needed(operation.body), "content": content}
 
 

@@ -80,8 +80,8 @@ DESCRIPTIONS: dict[str, tuple[str, Json]] = {  # by name of the parameter, or by
         {"type": "integer", "minimum": 1, "maximum": 1000},
     ),
     "listRuns.limit": (
-        "How many a page has, from 1 to 200. A smaller number counts as 1, a larger one as 200, any other text as 50.",
-        TEXT,
+        "How many a page has at most. A smaller number counts as 1, a larger one as 200, any other text as 50.",
+        _number(1, 200, 50),
     ),
     "listOccurrences.limit": ("How many a page has at most.", _number(1, 1_000, 100)),
     "listTrajectories.limit": ("How many a page has at most.", _number(1, 200, 10)),

@@ -57,9 +57,11 @@ def of_bodies(shapes: Iterable[Any]) -> tuple[dict[Any, Json], Json]:
     bodies = {body.__name__: body for body in _bodies(Body)}
     for name, component in components.items():
         component["additionalProperties"] = False  # web/http/tolerated_fields.py lists what is accepted all the same
+        for field in component["properties"].values():
+            _tell_default(field)
         if name in bodies:
             _complete(bodies[name], component["properties"])
-        component.update(TOGETHER.get(name, {}))
+        component.update(_open(TOGETHER.get(name, {})))
     return schemas, components
 
 
@@ -102,6 +104,19 @@ def _complete(body: type[msgspec.Struct], fields: Json) -> None:
                 text["pattern"] = NOT_BLANK if pattern == r"\S" else pattern.replace(r"\s", SPACE)
             elif trimmed and "minLength" in text:
                 text |= {"pattern": NOT_BLANK, "description": "trimmed, not blank"}
+
+
+def _open(rule: Json) -> Json:
+    """Return a rule whose parts say that there may be other fields, as some validators of examples want to be told."""
+    parts = ("if", "then", "else", "not")
+    return {key: {**_open(part), "unevaluatedProperties": True} if key in parts else part for key, part in rule.items()}
+
+
+def _tell_default(field: Json) -> None:
+    """Say in words what an optional field is without a value: a field with a `default` is required by some generators."""
+    if default := field.pop("default", None):
+        told = f"default {msgspec.json.encode(default).decode()}"
+        field["description"] = f"{field['description']}, {told}" if "description" in field else told
 
 
 def _bodies(base: type[Body]) -> Iterator[type[Body]]:

@@ -68,7 +68,7 @@ class Companies(Controller):
         company_id: FromPath[CompanyId],
         data: JSONBody[CompanyPatch],
     ) -> Response[responses.Company]:
-        """Changes the fields that are given."""
+        """Changes the fields that are given. An archived company stays as it is, and archived."""
         changed = backend.change(caller, MODELS, use_cases.update, company_id, data)
         return changed.answer(lambda conn: _shown(conn, changed.result))
 

@@ -82,7 +82,7 @@ class Revisions(Controller):
     ) -> Response[RestoreAnswer]:
         """
         Brings back the settings and triggers of this revision. A webhook that was deleted gets a new address and
-        secret.
+        secret. This is no way back for an archived routine.
         """
         changed = backend.change(caller, MODELS, use_cases.restore, routine_id, revision_id)
         return changed.answer(lambda conn: _answer(conn, changed.result, public_url))

@@ -128,7 +128,10 @@ class Routines(Controller):
         routine_id: FromPath[RoutineId],
         data: JSONBody[RoutinePatch],
     ) -> Response[responses.Routine]:
-        """Changes the fields that are given. Absent fields stay as they are; null clears what may be empty."""
+        """
+        Changes the fields that are given. Absent fields stay as they are; null clears what may be empty. The status
+        `archived` is final: any other is refused after it, while the rest may still be edited.
+        """
         must_resume(data.resume_at, backend.executor.clock())
         changed = backend.change(caller, ("routines",), use_cases.update, routine_id, data)
         return changed.answer(lambda conn: routines.routine(conn, changed.result))

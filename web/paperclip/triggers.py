@@ -22,7 +22,6 @@ from projections.engine.read_model import Connection
 from projections.responses import ResponseBody
 from projections.routines import revisions, routines
 from web.http.backend import POSITION_HEADER, Backend, Changed
-from web.http.media_types import ANYTHING, JSON
 from web.http.path_ids import RoutineId, TriggerId
 from web.http.rate_limit import WebhookRateLimiter
 from web.http.routing import delete, patch, post
@@ -148,7 +147,7 @@ class Triggers(Controller):
         answers=HANDSHAKE,
         status_code=202,
         response_headers=REPEATED,
-        opt={"body": object, "media_types": (JSON, ANYTHING), "headers": WEBHOOK_HEADERS},
+        opt={"body": object, "headers": WEBHOOK_HEADERS},
     )
     def fire(  # noqa: PLR0913, PLR0917 who calls, and what counts the calls
         self,

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from application.secrets.key_ring import KeyRing
 from application.secrets.vault import Kept, Vault
+from application.use_cases import needed_secrets
 from domain.webhooks.secret import Secret
 from routines.cli import main
 from routines.local.data_directory import Place
@@ -222,6 +223,21 @@ def test_a_lost_key_file_is_not_passed_off_as_new(routines, vault, admin_url, pa
     assert [lost] == json.loads(routines("secrets", "status", "--json").output)["missing"]
 
 
+def test_a_new_key_file_is_that_of_the_data_directory_unless_a_variable_names_one(routines, path, tmp_path):
+    data = tmp_path / "data"
+    none = routines("secrets", "new-file", "--data-dir", str(data), ROUTINES_KEY_FILE=None)
+    data.mkdir()
+
+    made = routines("secrets", "new-file", "--data-dir", str(data), ROUTINES_KEY_FILE=None)
+    again = routines("secrets", "new-file", "--data-dir", str(data), ROUTINES_KEY_FILE=None)
+    named = routines("secrets", "new-file", "--data-dir", str(data))
+
+    assert f"No `routines up` has run in {data}" in none.output
+    assert [1, 0, 1, 1] == [result.exit_code for result in (none, made, again, named)]
+    assert f"{data / 'secret.keys'} holds the new key {KeyRing(data / 'secret.keys').ids()[0]}" in made.output
+    assert f"{path} is there" in named.output
+
+
 def test_up_does_not_start_over_a_lost_key_file(routines, vault, admin_url, path, tmp_path):
     path.unlink()
 
@@ -244,3 +260,24 @@ def test_the_system_hands_its_key_file_and_its_address_to_the_parts_that_need_th
 
 def handed(system, name):
     return [part.env.get(f"ROUTINES_{name}") for part in system.parts("postgresql://here")]
+
+
+def test_a_lost_key_is_forgotten_when_nothing_needs_its_secrets(routines, vault, path, monkeypatch):
+    """Those of the vault here belong to nothing, as what is left behind when the database goes away."""
+    [lost] = vault.ring.ids()
+    kept = routines("secrets", "forget", lost)
+    path.unlink()
+    routines("secrets", "new-file")
+    with monkeypatch.context() as patch:
+        patch.setattr(needed_secrets, "USED", {})
+        refused = routines("secrets", "forget", lost)
+    assert 12 == vault.keys_in_use()[lost]
+
+    forgotten, again = routines("secrets", "forget", lost), routines("secrets", "forget", lost)
+
+    assert [1, 1, 0, 1] == [result.exit_code for result in (kept, refused, forgotten, again)]
+    assert f"Key {lost} is in {path}, so its secrets can be read: retire it" in kept.output
+    assert f"12 of 12 secrets under key {lost} are needed (12 of webhook): set them again" in refused.output
+    assert f"12 secrets that nothing needs were deleted; none is under {lost} any more." in forgotten.stdout
+    assert f"No secret is under key {lost}" in again.output
+    assert {} == vault.keys_in_use()

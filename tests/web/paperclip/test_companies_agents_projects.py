@@ -53,6 +53,16 @@ def test_a_user_sees_the_companies_they_belong_to_oldest_first(api: Api):
     assert [] == api.get("/companies", token=people.user(api)[1])
 
 
+def test_an_archived_company_stays_archived_whatever_is_sent(api: Api):
+    company = api.company()
+    api.post(f"/companies/{company}/archive")
+
+    for body in ({"status": "active"}, {"name": "Again"}, {}):
+        refused = api.request("PATCH", f"/companies/{company}", body)
+        assert (409, "Company is archived") == (refused.status_code, refused.json()["error"])
+    assert "archived" == api.post(f"/companies/{company}/archive")["status"]
+
+
 def test_a_company_is_renamed_and_archived(api: Api):
     company = api.company()
 

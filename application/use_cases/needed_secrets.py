@@ -1,0 +1,71 @@
+"""
+Which secrets of the vault are still needed.
+
+Those that are not were left behind: a secret goes into the vault before what names it is recorded, and out of it after
+what names another is, and in between Postgres may go away.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from uuid import UUID
+
+from application.event_store.stream_kinds import AGENT, COMPANY, ENDPOINT, ROUTINE, TRAJECTORY, TRIGGER
+from application.event_store.unit_of_work import UnitOfWork
+from application.secrets.vault import Place
+from application.use_cases import endpoints, task_firing, triggers
+from application.use_cases.board import agents
+from application.use_cases.jetty import collections, task_routines
+from domain.jetty.trajectory import LIVE
+from domain.routines import trigger
+from domain.webhooks import signing_keys
+
+
+def needed(work: UnitOfWork, places: Iterable[Place]) -> list[Place]:
+    """Return those of these records of the vault whose secret its owner uses. One of an unknown purpose is needed."""
+    return [
+        place for place in places if (used := USED.get(place.purpose)) is None or place.id in used(work, place.owner_id)
+    ]
+
+
+def _of_trigger(work: UnitOfWork, trigger_id: UUID) -> Sequence[UUID]:
+    webhook = work.get(TRIGGER, trigger_id)
+    if webhook is None or webhook.deleted or webhook.webhook is None:
+        return []
+    return trigger.good_secrets_of(webhook, work.now)
+
+
+def _of_endpoint(work: UnitOfWork, endpoint_id: UUID) -> Sequence[UUID]:
+    endpoint = work.get(ENDPOINT, endpoint_id)
+    return [] if endpoint is None or endpoint.deleted else signing_keys.good(endpoint.signing, work.now)
+
+
+def _of_agent(work: UnitOfWork, agent_id: UUID) -> Sequence[UUID]:
+    agent = work.get(AGENT, agent_id)
+    if agent is None or agent.status == "terminated" or agent.heartbeat is None:
+        return []
+    return signing_keys.good(agent.heartbeat, work.now)
+
+
+def _of_company(work: UnitOfWork, company_id: UUID) -> Sequence[UUID]:
+    company = work.get(COMPANY, company_id)
+    return [] if company is None or company.environment is None else [company.environment.id]
+
+
+def _of_call(work: UnitOfWork, owner_id: UUID) -> Sequence[UUID]:
+    """Return the secrets of a call of a task, which a routine makes or somebody has made by hand."""
+    routine, trajectory = work.get(ROUTINE, owner_id), work.get(TRAJECTORY, owner_id)
+    if routine is not None and routine.settings.call is not None and routine.settings.status != "archived":
+        return task_firing.secret_ids(routine.settings.call)
+    if trajectory is None:
+        return []
+    ids = [trajectory.callback.secret_id] if trajectory.callback and trajectory.callback.secret_id else []
+    return [*ids, trajectory.secrets.id] if trajectory.secrets and trajectory.status in LIVE else ids
+
+
+USED: Mapping[str, Callable[[UnitOfWork, UUID], Sequence[UUID]]] = {  # by purpose
+    triggers.PURPOSE: _of_trigger,
+    endpoints.PURPOSE: _of_endpoint,
+    agents.HEARTBEAT: _of_agent,
+    collections.PURPOSE: _of_company,
+    task_routines.SECRETS: _of_call,
+    task_routines.CALLBACK: _of_call,
+}

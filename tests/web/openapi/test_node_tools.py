@@ -1,0 +1,115 @@
+"""
+Linters and TypeScript's generators of clients have nothing to say against the descriptions, and the programs of
+docs/clients.md that use them are type-correct and do what they say.
+
+`make install-clients` installs them; without them, these tests are skipped.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.api import Api
+from tests.web.described_apis import PLACES, Name
+
+ROOT = Path(__file__).parents[3]
+TOOLS = ROOT / "development" / "clients"
+PROGRAMS = TOOLS / "node_modules" / ".bin"
+PAGE = (ROOT / "docs" / "clients.md").read_text()
+LIMIT_S = 200  # of one program: some seconds, and much more where others keep the machine busy
+STRICT = ("--strict", "--skipLibCheck", "--target", "es2022")
+QUIET = {"REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true", "NO_COLOR": "1"}
+
+pytestmark = [
+    pytest.mark.skipif(
+        shutil.which("node") is None or not PROGRAMS.exists(),
+        reason="Node.js or the programs of `make install-clients` are not there",
+    ),
+    pytest.mark.timeout(3 * LIMIT_S),
+]
+
+
+@pytest.fixture(scope="module")
+def descriptions(api: Api, tmp_path_factory: pytest.TempPathFactory) -> Mapping[Name, Path]:
+    """Both, as they are served."""
+    directory = tmp_path_factory.mktemp("descriptions")
+    for name, (path, _) in PLACES.items():
+        (directory / f"{name}.json").write_bytes(httpx.get(f"{api.url}{path}", timeout=60).content)
+    return {name: directory / f"{name}.json" for name in PLACES}
+
+
+def run(*command: object, where: Path = TOOLS, **environment: str) -> subprocess.CompletedProcess[str]:
+    program, *arguments = map(str, command)
+    return subprocess.run(
+        [PROGRAMS / program if (PROGRAMS / program).exists() else program, *arguments],
+        cwd=where,
+        env={**os.environ, **QUIET, **environment},
+        text=True,
+        capture_output=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+
+
+def done(*command: object, where: Path = TOOLS, **environment: str) -> str:
+    """What a program says that must succeed, without a warning."""
+    found = run(*command, where=where, **environment)
+    said = found.stdout + found.stderr
+    assert found.returncode == 0, said
+    assert not re.search(r"⚠|\bwarn", said, re.IGNORECASE), said
+    return said
+
+
+def program(name: str, directory: Path) -> Path:
+    """A program of the page, with the tools beside it."""
+    (text,) = re.findall(rf"^cat > {re.escape(name)} <<'TYPESCRIPT'\n(.*?)^TYPESCRIPT$", PAGE, re.DOTALL | re.MULTILINE)
+    (directory / name).write_text(text)
+    (directory / "package.json").write_text('{"type": "module"}')
+    (directory / "node_modules").symlink_to(TOOLS / "node_modules")
+    return directory / name
+
+
+def test_spectral_finds_nothing_in_the_descriptions(descriptions: Mapping[Name, Path]):
+    done("spectral", "lint", "--ruleset", "spectral.yaml", "--fail-severity", "hint", *descriptions.values())
+
+
+def test_redocly_finds_nothing_in_the_descriptions(descriptions: Mapping[Name, Path]):
+    found = run("redocly", "lint", "--config", "redocly.yaml", *descriptions.values())
+
+    said = found.stdout + found.stderr
+    assert "Your API descriptions are valid" in said
+    assert not re.search(r"You have \d+ \w+", said), said  # it warns of old versions of Node.js, too
+
+
+def test_openapi_typescript_and_hey_api_say_nothing_against_the_jetty_api(
+    descriptions: Mapping[Name, Path], tmp_path: Path
+):
+    done("openapi-typescript", descriptions["jetty"], "--output", tmp_path / "types.d.ts")
+    done("openapi-ts", "--input", descriptions["jetty"], "--output", tmp_path / "jetty", "--no-log-file")
+
+
+def test_the_functions_of_hey_api_are_type_correct(descriptions: Mapping[Name, Path], tmp_path: Path):
+    done("openapi-ts", "--input", descriptions["paperclip"], "--output", tmp_path / "paperclip", "--no-log-file")
+
+    source = program("functions.ts", tmp_path)
+    done("tsc", "--noEmit", *STRICT, "--module", "esnext", "--moduleResolution", "bundler", source, where=tmp_path)
+
+
+def test_the_typescript_program_is_type_correct_and_closes_the_issue_of_its_run(
+    descriptions: Mapping[Name, Path], api: Api, tmp_path: Path
+):
+    """So a body needs no more fields than those that are required, though others have defaults."""
+    done("openapi-typescript", descriptions["paperclip"], "--output", tmp_path / "paperclip.d.ts")
+    source = program("program.ts", tmp_path)
+    done("tsc", *STRICT, "--module", "nodenext", "--moduleResolution", "nodenext", source, where=tmp_path)
+
+    said = done("node", "program.js", where=tmp_path, PAPERCLIP_API_URL=api.url, PAPERCLIP_API_KEY=api.token)
+
+    assert "Europe/Amsterdam" in said
+    assert said.endswith("the run is completed\n")
