@@ -29,6 +29,7 @@ from routines.commands.secrets import secrets
 from routines.commands.untaken import untaken
 from routines.demo.cli import demo
 from routines.errors import CannotStart
+from routines.local import web_processes
 from routines.local.data_directory import DATA_DIR, Place
 from routines.local.listening import free_port
 from routines.local.log_rotation import LogBounds
@@ -68,7 +69,15 @@ def main() -> None:
     help="The port to listen on; 0 picks a free one.",
 )
 @click.option("--allow-private-targets", is_flag=True, help="Allow webhooks and callbacks to private addresses.")
-def up(data_dir: Path, host: str, port: int, *, allow_private_targets: bool) -> None:
+@click.option(
+    "--web",
+    "web_processes",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 64),
+    help="How many web processes share the port; one uses about one core.",
+)
+def up(data_dir: Path, host: str, port: int, *, allow_private_targets: bool, web_processes: int) -> None:
     """
     Run the whole system until Ctrl-C.
 
@@ -79,7 +88,7 @@ def up(data_dir: Path, host: str, port: int, *, allow_private_targets: bool) -> 
     key file in DATA_DIR/up.json. The log files in DATA_DIR/logs are rotated when they reach ROUTINES_LOG_MAX_BYTES
     (16777216); ROUTINES_LOG_FILES (4) older ones are kept of each.
 
-    If root starts it, the four processes run as the system account `routines`, and Postgres runs as `routines-db` or
+    If root starts it, these processes run as the system account `routines`, and Postgres runs as `routines-db` or
     as `postgres` if only that account exists. Missing accounts are made with useradd. Where that account cannot enter
     DATA_DIR, as below /root, the database is made in /var/lib/routines-XXXXXXXX and DATA_DIR/postgres is a link to it:
     a backup of DATA_DIR alone does not hold it.
@@ -99,6 +108,7 @@ def up(data_dir: Path, host: str, port: int, *, allow_private_targets: bool) -> 
             key_file=key_file,
             public_url=os.environ.get("ROUTINES_PUBLIC_URL"),
             allow_private_targets=allow_private_targets,
+            web_processes=web_processes,
             log_bounds=LogBounds(settings.log_max_bytes, settings.log_files),
         )
     )
@@ -203,13 +213,31 @@ def _checked_socket(_context: click.Context, _parameter: click.Parameter, fd: in
     callback=_checked_socket,
     help="Listen on this socket instead, inherited from the parent process.",
 )
-def web(host: str, port: int, fd: int | None) -> None:
-    """Serve the HTTP API. Any number of these processes may run."""
-    from routines.web_server import serve  # noqa: PLC0415 the other commands start faster without the web framework
+@click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 64),
+    help="How many processes share the port; one uses about one core.",
+)
+def web(host: str, port: int, fd: int | None, workers: int) -> None:
+    """
+    Serve the HTTP API. Any number of these processes may run.
 
+    With --workers, processes that end are started again, and each counts rates and requests for itself.
+    """
+    if fd is not None and workers > 1:
+        raise click.UsageError("--workers needs a host and port of its own: leave out --fd, or --workers")
     settings = entry.begin("web")
     try:
-        serve(settings, host, free_port(host, port) if fd is None else port, fd)
+        port = free_port(host, port) if fd is None else port
+        if workers > 1:
+            with entry.stoppable() as stop:
+                web_processes.serve(host, port, workers, stop)
+            return
+        from routines.web_server import serve  # noqa: PLC0415 other commands start faster without the web framework
+
+        serve(settings, host, port, fd)
     except CannotStart as error:
         raise terminal.Trouble(str(error)) from error
 

@@ -40,9 +40,14 @@ def _way_out(error: OSError | UnicodeError) -> str:
     return "take another --host or --port"
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens there, for parts that may not take the port themselves and inherit it."""
-    return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+def listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """
+    Return a socket that listens there.
+
+    Of `shared` ones there may be several for one port: the kernel gives each connection to one of them, by its address.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, reuse_port=shared)
 
 
 def is_privileged(port: int) -> bool:

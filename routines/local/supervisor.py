@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -60,9 +61,9 @@ class Part(msgspec.Struct, frozen=True):
 class Child:
     """One part and its process, with the counts that decide when it is started again."""
 
-    def __init__(self, part: Part, log: Path) -> None:
+    def __init__(self, part: Part, log: Path | None) -> None:
         self.part = part
-        self.log = log
+        self.log = log  # None: it writes where we write
         self.process: subprocess.Popen[bytes] | None = None
         self.quick_deaths = 0
         self.started_at = 0.0
@@ -73,7 +74,7 @@ class Child:
         self.started_at = time.monotonic()
         account = self.part.account or accounts.ours()
         leash = [sys.executable, "-I", "-S", "-c", LEASH, str(os.getpid()), str(account.uid), str(account.gid)]
-        with os.fdopen(open_private(self.log, os.O_WRONLY | os.O_APPEND), "ab") as log:
+        with self._opened_log() as log:
             self.process = subprocess.Popen(
                 [*leash, *self.part.argv],
                 stdin=subprocess.DEVNULL,
@@ -84,6 +85,11 @@ class Child:
                 process_group=0,
                 pass_fds=self.part.fds,
             )
+
+    def _opened_log(self) -> contextlib.AbstractContextManager[BinaryIO | None]:
+        if self.log is None:
+            return contextlib.nullcontext()
+        return os.fdopen(open_private(self.log, os.O_WRONLY | os.O_APPEND), "ab")
 
     def ended(self) -> int | None:
         """Return the exit status once after the process has ended, else None."""
@@ -107,7 +113,9 @@ class Child:
                 os.killpg(self.process.pid, number)
 
     def last_words(self) -> str:
-        """Return the last line of the log that is not empty, 200 characters at most."""
+        """Return the last line of the log that is not empty, 200 characters at most; nothing if it has no log."""
+        if self.log is None:
+            return ""
         with contextlib.suppress(OSError), self.log.open("rb") as log:
             log.seek(max(log.seek(0, os.SEEK_END) - TAIL_BYTES, 0))
             lines = log.read().decode(errors="replace").strip().splitlines()
@@ -119,21 +127,23 @@ class Supervisor:
     """
     Keeps parts running; calls `changed` with the live pids by name after each start and each death.
 
-    A part that cannot be started at the moment, for instance because the machine has no memory left, is tried again.
+    What they write goes to a file of each in the directory `logs`, or where ours goes if that is None. A part that
+    cannot be started at the moment, for instance because the machine has no memory left, is tried again.
     """
 
     def __init__(
         self,
         parts: Sequence[Part],
-        logs: Path,
+        logs: Path | None,
         changed: Callable[[dict[str, int]], None] = lambda _: None,
         say: Callable[[str], None] = lambda _: None,
         log_bounds: LogBounds = LOGS,
     ) -> None:
-        make_own(logs)
-        logs.chmod(0o700)
-        self._rotation = LogRotation(logs, log_bounds)
-        self.children = [Child(part, logs / f"{part.name}.log") for part in parts]
+        if logs is not None:
+            make_own(logs)
+            logs.chmod(0o700)
+        self._rotation = None if logs is None else LogRotation(logs, log_bounds)
+        self.children = [Child(part, None if logs is None else logs / f"{part.name}.log") for part in parts]
         self.changed = changed
         self.say = say
 
@@ -151,7 +161,8 @@ class Supervisor:
                 self._mourn(child, status)
             if child.process is None and time.monotonic() >= child.not_before:
                 self._start_again(child)
-        self._rotation.check()
+        if self._rotation is not None:
+            self._rotation.check()
 
     def pids(self) -> dict[str, int]:
         """Return the process id of each part that runs, by name."""
@@ -181,9 +192,10 @@ class Supervisor:
         pause = child.plan()
         self.say(f"{child.part.name} ended ({how})")
         if pause:
+            why = f" {child.log} ends with: {words}" if (words := child.last_words()) else ""
             self.say(
                 f"{child.part.name} ended {child.quick_deaths} times within a second of its start; the next try is in "
-                f"{pause:.0f} s. {child.log} ends with: {child.last_words()}"
+                f"{pause:.0f} s.{why}"
             )
         self.changed(self.pids())
 

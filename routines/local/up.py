@@ -21,11 +21,12 @@ from routines.commands import terminal
 from routines.errors import CannotStart
 from routines.local import accounts
 from routines.local.data_directory import Place
-from routines.local.listening import free_port, is_privileged, listen, url_of
+from routines.local.listening import free_port, is_privileged, url_of
 from routines.local.log_rotation import LogBounds
 from routines.local.private_files import give_file
 from routines.local.reach import Reach
 from routines.local.supervisor import LOGS, Part, Supervisor
+from routines.local.web_processes import names_and_sockets
 from routines.postgres.cluster import SUPERUSER, LocalPostgres
 from routines.roles import SERVICE
 from routines.settings import KEY_VARIABLE, URL_VARIABLE, describe_database
@@ -100,6 +101,7 @@ class System:
         key_file: str | None = None,
         public_url: str | None = None,
         allow_private_targets: bool = False,
+        web_processes: int = 1,
         log_bounds: LogBounds = LOGS,
     ) -> None:
         self.place = place
@@ -110,11 +112,14 @@ class System:
         self.key_file = str(Path(key_file).absolute() if key_file else place.keys)
         self.public_url = public_url or self.url
         self.allow_private_targets = allow_private_targets
+        self.web_processes = web_processes
         self.log_bounds = log_bounds
         self.new_keys = False
         self.postgres: LocalPostgres | None = None
         self.reach = Reach(accounts.ours())
-        self.listening: socket.socket | None = None
+        self.listening: list[
+            tuple[str, socket.socket]
+        ] = []  # for the web processes, where they do not listen themselves
         self.token: str | None = None
         self.ready = False
         self.postgres_trouble, self.state_trouble = Trouble(), Trouble()
@@ -129,8 +134,8 @@ class System:
             say("preparing the database")
             self._keep_token(prepare(admin_url))
             self._make_keys()
-            if not self.reach.account.is_ours and is_privileged(self.port):
-                self.listening = ending.enter_context(listen(self.host, self.port))
+            if self.web_processes > 1 or (not self.reach.account.is_ours and is_privileged(self.port)):
+                self.listening = names_and_sockets(ending, self.host, self.port, self.web_processes)
             supervisor = Supervisor(
                 self.parts(database_url),
                 self.place.logs,
@@ -150,20 +155,20 @@ class System:
         keyed = {**env, "ROUTINES_KEY_FILE": str(self._readable_keys())}
         served = {**keyed, "ROUTINES_PUBLIC_URL": self.public_url}
         sending = {**keyed, "ROUTINES_ALLOW_PRIVATE_TARGETS": "true"} if self.allow_private_targets else keyed
-        address = ["--host", self.host, "--port", str(self.port)]
-        fds = self.reach.fds
-        if self.listening is not None:
-            address += ["--fd", str(self.listening.fileno())]
-            fds += (self.listening.fileno(),)
+        parts = [(name, more, served, fds) for name, more, fds in self._web_parts()]
+        parts += [("scheduler", ["scheduler"], keyed, ()), ("projector", ["projector"], env, ())]
+        parts += [("delivery", ["delivery"], sending, ())]
         return [
-            Part(name, [*program, name, *more], variables, self.reach.account, fds)
-            for name, more, variables in (
-                ("web", address, served),
-                ("scheduler", [], keyed),
-                ("projector", [], env),
-                ("delivery", [], sending),
-            )
+            Part(name, [*program, *command], variables, self.reach.account, (*self.reach.fds, *fds))
+            for name, command, variables, fds in parts
         ]
+
+    def _web_parts(self) -> list[tuple[str, list[str], tuple[int, ...]]]:
+        """Return the name, the command and the socket of each web process."""
+        command = ["web", "--host", self.host, "--port", str(self.port)]
+        if not self.listening:
+            return [("web", command, ())]
+        return [(name, [*command, "--fd", str(one.fileno())], (one.fileno(),)) for name, one in self.listening]
 
     def watch(self, supervisor: Supervisor, interrupts: Interrupts) -> None:
         """
@@ -300,6 +305,7 @@ def up(  # noqa: PLR0913 the options of the command
     key_file: str | None = None,
     public_url: str | None = None,
     allow_private_targets: bool = False,
+    web_processes: int = 1,
     log_bounds: LogBounds = LOGS,
 ) -> int:
     """Run the system until Ctrl-C. Returns 0 after an orderly stop, 130 after a second Ctrl-C, 1 if it cannot start."""
@@ -315,6 +321,7 @@ def up(  # noqa: PLR0913 the options of the command
                 key_file=key_file,
                 public_url=public_url,
                 allow_private_targets=allow_private_targets,
+                web_processes=web_processes,
                 log_bounds=log_bounds,
             )
             with system.running(prepare) as supervisor:

@@ -32,9 +32,9 @@ PARTS = ("web", "scheduler", "projector", "delivery")
 class Up:
     """One `routines up` on a data directory."""
 
-    def __init__(self, directory, *, group=False, port=0):
+    def __init__(self, directory, *options, group=False, port=0):
         self.directory = directory
-        argv = [sys.executable, "-m", "routines", "up", "--data-dir", directory, "--port", str(port)]
+        argv = [sys.executable, "-m", "routines", "up", "--data-dir", directory, "--port", str(port), *options]
         self.process = subprocess.Popen(
             argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, process_group=0 if group else None
         )
@@ -97,8 +97,8 @@ def up(tmp_path_factory):
 def start(tmp_path):
     started = []
 
-    def up(**kwargs):
-        started.append(Up(tmp_path, **kwargs))
+    def up(*options, **kwargs):
+        started.append(Up(tmp_path, *options, **kwargs))
         return started[-1]
 
     yield up
@@ -233,6 +233,42 @@ def test_ctrl_c_stops_everything_and_a_second_start_finds_the_data_again(start, 
     assert 0 == status
     assert token not in said
     assert "board token" not in said
+
+
+def test_several_web_processes_share_the_port_and_a_killed_one_is_replaced_without_a_lost_connection(start):
+    up = start("--web", "2", group=True)
+    both = {up.pid("web-1"), up.pid("web-2")}
+
+    assert 2 == len(both)
+    wait_for(lambda: both <= {answering(up) for _ in range(20)})
+    os.kill(up.pid("web-1"), signal.SIGKILL)
+
+    assert {200} == {answered(up) for _ in range(40)}
+    wait_for(lambda: up.pid("web-1") not in (None, *both))
+    again = {up.pid("web-1"), up.pid("web-2")}
+    wait_for(lambda: again <= {answering(up) for _ in range(20)})
+
+
+def answered(up):
+    """The status of a call over a connection of its own."""
+    return httpx.get(f"{up.state['url']}/api/health", trust_env=False, timeout=LIMIT_S).status_code
+
+
+def answering(up):
+    """The web process that answers a new connection: the one that has its other end."""
+    url = urlsplit(up.state["url"])
+    with socket.create_connection((url.hostname, url.port)) as connection:
+        connection.sendall(b"GET /api/health HTTP/1.1\r\nHost: here\r\n\r\n")
+        assert connection.recv(64).startswith(b"HTTP/1.1 200")
+        ours = f":{connection.getsockname()[1]:04X}"
+        lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+        [inode] = [fields[9] for fields in lines if fields[2].endswith(ours)]  # whose remote port is ours
+        return next(pid for part in ("web-1", "web-2") if f"socket:[{inode}]" in files(pid := up.pid(part)))
+
+
+def files(pid):
+    """What the descriptors of a process lead to."""
+    return [str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()] if pid else []
 
 
 def test_a_killed_supervisor_leaves_nothing_in_the_way_of_the_next(start):

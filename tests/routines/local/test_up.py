@@ -1,3 +1,4 @@
+import contextlib
 import errno
 import json
 import os
@@ -23,6 +24,7 @@ from routines.local.private_files import give_file
 from routines.local.reach import Reach
 from routines.local.supervisor import Part, Supervisor
 from routines.local.up import System, up
+from routines.local.web_processes import names_and_sockets
 from routines.postgres.cluster import LocalPostgres
 from tests.strangers import PARTS, STRANGER, holding_lock
 from tests.waiting import exists, wait_for
@@ -510,6 +512,21 @@ def test_every_part_of_the_system_is_given_the_database(tmp_path):
 
     assert ["web", "scheduler", "projector", "delivery"] == [part.argv[3] for part in parts]
     assert ["postgresql://here"] * 4 == [part.env["ROUTINES_DATABASE_URL"] for part in parts]
+
+
+def test_several_web_processes_have_a_name_and_a_socket_of_the_same_port_each(tmp_path):
+    port = free_port("127.0.0.1", 0)
+    system = System(Place(tmp_path), "127.0.0.1", port, None, web_processes=3)
+    with contextlib.ExitStack() as ending:
+        system.listening = names_and_sockets(ending, "127.0.0.1", port, 3)
+
+        parts = system.parts("postgresql://here")
+
+        sockets = [each for _, each in system.listening]
+        assert ["web-1", "web-2", "web-3", "scheduler", "projector", "delivery"] == [part.name for part in parts]
+        assert [(each.fileno(),) for each in sockets] == [part.fds for part in parts[:3]]
+        assert [str(each.fileno()) for each in sockets] == [part.argv[-1] for part in parts[:3]]
+        assert {port} == {each.getsockname()[1] for each in sockets}
 
 
 @pytest.mark.parametrize(
