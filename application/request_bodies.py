@@ -20,6 +20,7 @@ from domain.values import (
     AgentRole,
     CatchUpPolicy,
     ConcurrencyPolicy,
+    FailureCause,
     GoalLevel,
     GoalStatus,
     IssueStatus,
@@ -27,6 +28,7 @@ from domain.values import (
     Overlap,
     Priority,
     ProjectStatus,
+    RetryPolicy,
     RoutineStatus,
     SigningMode,
     Variable,
@@ -56,6 +58,10 @@ VariableName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_lengt
 ExcludedDates = Annotated[tuple[date, ...], Meta(max_length=366)]
 Jitter = Annotated[int, Meta(ge=0, le=3_600)]
 RunDuration = Annotated[int, Meta(ge=1, le=31_536_000)]
+Attempts = Annotated[int, Meta(ge=2, le=10)]
+Backoff = Annotated[int, Meta(ge=1, le=86_400)]
+BackoffFactor = Annotated[float, Meta(ge=1, le=10)]
+FailureCauses = Annotated[tuple[FailureCause, ...], Meta(min_length=1, max_length=2)]
 Note = Annotated[str, Meta(max_length=1_000)]
 ReplayWindow = Annotated[int, Meta(ge=30, le=86_400)]
 Url = Annotated[str, Meta(min_length=1, max_length=2_048)]
@@ -181,6 +187,20 @@ class VariableDraft(Body, frozen=True):
         return variables.faults(self.variable())
 
 
+class RetryPolicyDraft(Body, frozen=True):
+    """Declares which failures of a run are followed by another attempt, how many there are, and the pauses between them."""
+
+    max_attempts: Attempts
+    backoff_seconds: Backoff = 60
+    backoff_factor: BackoffFactor = 2.0
+    max_backoff_seconds: Backoff = 3_600
+    retry_on: FailureCauses = ("failure", "timed_out")
+
+    def policy(self) -> RetryPolicy:
+        """Return the policy as the domain has it."""
+        return RetryPolicy(**msgspec.structs.asdict(self))
+
+
 class RoutineDraft(Body, frozen=True):
     """Describes a routine to create."""
 
@@ -196,6 +216,7 @@ class RoutineDraft(Body, frozen=True):
     catch_up_policy: CatchUpPolicy = "skip_missed"
     variables: Annotated[tuple[VariableDraft, ...], Meta(max_length=200)] = ()
     max_run_duration_sec: RunDuration | None = None
+    retry_policy: RetryPolicyDraft | None = None
     pause_note: Note | None = None
     resume_at: datetime | None = None
 
@@ -218,6 +239,7 @@ class RoutinePatch(Body, frozen=True):
     catch_up_policy: CatchUpPolicy | UnsetType = UNSET
     variables: Annotated[tuple[VariableDraft, ...], Meta(max_length=200)] | UnsetType = UNSET
     max_run_duration_sec: RunDuration | None | UnsetType = UNSET
+    retry_policy: RetryPolicyDraft | None | UnsetType = UNSET
     pause_note: Note | None | UnsetType = UNSET
     resume_at: datetime | None | UnsetType = UNSET
     base_revision_id: UUID | None = None

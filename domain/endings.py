@@ -36,6 +36,7 @@ from domain.events import (
     RoutineTriggerChanged,
     RoutineTriggerRemoved,
     RoutineUpdated,
+    RunAttemptFailed,
     RunCompleted,
     RunFailed,
     SlotCounted,
@@ -73,6 +74,7 @@ ALWAYS = (  # in any state; those after TriggerDeleted are only recorded togethe
     TaskRoutineRemoved,
     TriggerDeleted,
     NameReleased,
+    RunAttemptFailed,
     RunCompleted,
     RunFailed,
     SlotCounted,
@@ -97,7 +99,7 @@ def ends(event: AnyEvent, before: object) -> bool:
         case EndpointUpdated(settings=new), Endpoint(settings=old):
             return _only_disables(old, new)
         case IssueMoved(status=status), Issue(status=was):
-            return was in OPEN and status not in OPEN
+            return was in OPEN and (status not in OPEN or (status == "backlog" and was != "backlog"))
         case TrajectoryMoved(status=status), Trajectory(status=was):
             return status not in LIVE and (was in LIVE or (status == "archived" and was != "archived"))
         case MemberChanged(), Membership():

@@ -27,6 +27,7 @@ from domain.values import (
     Outcome,
     Overlap,
     ProjectDetails,
+    RetryPolicy,
     RoutineSettings,
     RunSource,
     Sealed,
@@ -449,6 +450,9 @@ class RunFired(Event, frozen=True, tag="run.fired"):
     deadline: datetime | None = None  # the run fails unless its issue is done by then
     backfill_id: UUID | None = None  # the backfill that ran the occurrence; the schedule itself does not move then
     request_digest: str | None = None  # of what was asked under the idempotency key, to recognise another request
+    retry: RetryPolicy | None = (
+        None  # the routine's when it fired; it holds for this run, whatever becomes of the routine
+    )
 
     @property
     def is_scheduled(self) -> bool:
@@ -464,6 +468,23 @@ class RunFailed(Event, frozen=True, tag="run.failed"):
     """The run failed: its issue was cancelled, its trajectory did not succeed, or it lasted too long (reason `timed_out`)."""
 
     reason: str
+
+
+class RunAttemptFailed(Event, frozen=True, tag="run.attempt_failed"):
+    """An attempt failed, and the run goes on: the next attempt begins at `next_at`. Attempts are numbered from 1."""
+
+    attempt: int
+    reason: str
+    next_at: datetime
+
+
+class RunAttemptBegun(Event, frozen=True, tag="run.attempt_begun"):
+    """A further attempt of the run began: its issue is to do again. `agent_id` is the agent to whom it is assigned."""
+
+    attempt: int
+    issue_id: UUID
+    agent_id: UUID | None = None
+    deadline: datetime | None = None  # the attempt fails unless the issue is done by then
 
 
 class SlotTaken(Event, frozen=True, tag="slot.taken"):
@@ -737,7 +758,7 @@ TriggerEvent = (
     | TriggerDeleted
 )
 BackfillEvent = BackfillRequested | BackfillAdvanced | BackfillCompleted | BackfillCancelled
-RunEvent = RunFired | RunCompleted | RunFailed
+RunEvent = RunFired | RunAttemptFailed | RunAttemptBegun | RunCompleted | RunFailed
 SlotEvent = SlotTaken | SlotFreed | SlotCounted
 IssueEvent = IssueOpened | IssueEdited | IssueMoved | IssueCheckedOut | IssueReleased
 TaskEvent = TaskCreated | TaskUpdated | TaskRoutineAdded | TaskRoutineRemoved | TaskDeleted

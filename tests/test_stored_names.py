@@ -91,6 +91,8 @@ PROMISED = {
     "routine.trigger_changed",
     "routine.trigger_removed",
     "routine.updated",
+    "run.attempt_begun",
+    "run.attempt_failed",
     "run.completed",
     "run.failed",
     "run.fired",

@@ -4,7 +4,16 @@ from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
-from domain.events import AgentTerminated, RunCompleted, RunFailed, RunFired, TriggerMissed, TriggerReplanned
+from domain.events import (
+    AgentTerminated,
+    RunAttemptBegun,
+    RunAttemptFailed,
+    RunCompleted,
+    RunFailed,
+    RunFired,
+    TriggerMissed,
+    TriggerReplanned,
+)
 from domain.explain.verdicts import ExplainQuery, Verdict, reason_of
 from domain.recorded import Recorded
 from domain.routines.settlement import CATCH_UP_CAP, COMPANY_ARCHIVED, OVER_QUOTA
@@ -31,7 +40,7 @@ class Explanation(Value, frozen=True):
     following: datetime | None
     created: Recorded  # the creation of the trigger
     fired: Recorded | None = None  # the firing of its run
-    ended: Recorded | None = None  # the end of its run, if it has ended
+    ended: Recorded | None = None  # the end of its run or, until then, of its last attempt or the beginning of another
     missed: Recorded | None = None
     blocking: Recorded | None = None  # the firing of the run whose issue was in the way
     obstacle: Recorded | None = None  # what paused the project, paused or terminated the agent, or archived the company
@@ -112,6 +121,11 @@ def _since(explanation: Explanation) -> str:
             return ", which was cancelled because it took longer than the routine allows"
         case RunFailed():
             return ", which was cancelled"
+        case RunAttemptFailed(attempt=attempt, next_at=next_at):
+            tried = f"attempt {attempt} failed, and the next one begins on {_at(explanation, next_at)}"
+            return f", which waits to be tried again: {tried}"
+        case RunAttemptBegun(attempt=attempt):
+            return f", which is open: attempt {attempt} is under way"
         case _:
             return ", which is open"
 
