@@ -114,7 +114,7 @@ def detail_of(events: Sequence[Recorded]) -> responses.RunDetail:
                 facts |= {"deadline": time_or_none(deadline), "next_attempt_at": None, "attempt": attempt}
                 attempts.append(RunAttempt(attempt=attempt, begun_at=timestamp))
             case RunAttemptFailed(reason=reason, next_at=next_at):
-                facts |= {"next_attempt_at": time(next_at)}
+                facts |= {"deadline": None, "next_attempt_at": time(next_at)}
                 attempts[-1] = replace(attempts[-1], outcome="failed", reason=reason, ended_at=timestamp)
             case (RunCompleted() | RunFailed()) as end:
                 if facts.get("next_attempt_at") is None:  # else the attempt has failed already, for its own reason

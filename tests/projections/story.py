@@ -43,6 +43,7 @@ from application.request_bodies import (
     MemberPatch,
     ProjectDraft,
     ProjectPatch,
+    RetryPolicyDraft,
     RoutineDraft,
     RoutinePatch,
     RunRequest,
@@ -58,7 +59,7 @@ from application.use_cases.jetty import collections, task_routines, tasks, traje
 from application.use_cases.names import RoutinePath, TaskPath
 from domain.delivery.delivery import Answer
 from domain.events import TriggerRescheduled
-from domain.identity import revision_of
+from domain.identity import issue_of_run, revision_of
 from domain.webhooks.verification import WebhookRequest
 from projections import catalogue
 from projections.delivery import deliveries
@@ -247,6 +248,7 @@ class Story:
         self.adopt_zone_data(self.schedule(joins))
         child = self.issue(acme, "Child", parent_id=parent, assignee_agent_id=scout)
         self.issue(acme, "Grandchild", parent_id=child)
+        self.tell_of_attempts(acme, scout, by_agent)
         self.tell_of_backfills(acme, scout)
         self.tell_of_tasks()
         self.tell_of_deliveries()
@@ -254,6 +256,22 @@ class Story:
         self.ids |= {"skips": skips, "piles": piles, "fails": fails, "idle": idle, "archived": archived}
         self.ids |= {"parent": parent, "first": first, "hourly": hourly[joins], "by hand": self.caller.token}
         return self
+
+    def tell_of_attempts(self, company, agent, by_agent):
+        """A run that is tried again, and one that waits for it."""
+        policy = RetryPolicyDraft(max_attempts=2, backoff_seconds=1)
+        routine = self.routine(
+            company,
+            agent,
+            "Tries",
+            retry_policy=policy,
+            concurrency_policy="always_enqueue",
+            max_run_duration_sec=2_592_000,
+        )
+        report = IssuePatch(status="cancelled", failure_reason="exit status 1")
+        for run in [self.fire(routine) for _ in range(2)]:
+            self.ask(issues.update, issue_of_run(run), report, SESSION, caller=by_agent)
+        self.patch(issue_of_run(run), status="todo")
 
     def tell_of_backfills(self, company, agent):
         """What is made up for: one range all at once, one in turn, one that somebody stops, one that is paused."""
