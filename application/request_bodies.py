@@ -18,6 +18,7 @@ from domain.routines.firing import LONGEST_REASON
 from domain.schedule import cron_fields
 from domain.values import (
     AgentRole,
+    AlertBounds,
     CatchUpPolicy,
     ConcurrencyPolicy,
     FailureCause,
@@ -61,6 +62,8 @@ RunDuration = Annotated[int, Meta(ge=1, le=31_536_000)]
 Attempts = Annotated[int, Meta(ge=2, le=10)]
 Backoff = Annotated[int, Meta(ge=1, le=86_400)]
 BackoffFactor = Annotated[float, Meta(ge=1, le=10)]
+AlertBound = Annotated[int, Meta(ge=60, le=31_536_000)]
+MissedOccurrences = Annotated[int, Meta(ge=1, le=1_000)]
 FailureCauses = Annotated[tuple[FailureCause, ...], Meta(min_length=1, max_length=2)]
 Note = Annotated[str, Meta(max_length=1_000)]
 ReplayWindow = Annotated[int, Meta(ge=30, le=86_400)]
@@ -201,6 +204,19 @@ class RetryPolicyDraft(Body, frozen=True):
         return RetryPolicy(**msgspec.structs.asdict(self))
 
 
+class AlertBoundsDraft(Body, frozen=True):
+    """Declares beyond which bounds a routine is in trouble, so that it is an alert; null: never."""
+
+    untaken_after_sec: AlertBound | None = 3_600
+    stuck_after_sec: AlertBound | None = 21_600
+    overdue_after_sec: AlertBound | None = None
+    missed_in_a_row: MissedOccurrences | None = 3
+
+    def bounds(self) -> AlertBounds:
+        """Return the bounds as the domain has them."""
+        return AlertBounds(**msgspec.structs.asdict(self))
+
+
 class RoutineDraft(Body, frozen=True):
     """Describes a routine to create."""
 
@@ -217,6 +233,7 @@ class RoutineDraft(Body, frozen=True):
     variables: Annotated[tuple[VariableDraft, ...], Meta(max_length=200)] = ()
     max_run_duration_sec: RunDuration | None = None
     retry_policy: RetryPolicyDraft | None = None
+    alert_bounds: AlertBoundsDraft = AlertBoundsDraft()
     pause_note: Note | None = None
     resume_at: datetime | None = None
 
@@ -240,6 +257,7 @@ class RoutinePatch(Body, frozen=True):
     variables: Annotated[tuple[VariableDraft, ...], Meta(max_length=200)] | UnsetType = UNSET
     max_run_duration_sec: RunDuration | None | UnsetType = UNSET
     retry_policy: RetryPolicyDraft | None | UnsetType = UNSET
+    alert_bounds: AlertBoundsDraft | UnsetType = UNSET
     pause_note: Note | None | UnsetType = UNSET
     resume_at: datetime | None | UnsetType = UNSET
     base_revision_id: UUID | None = None

@@ -14,6 +14,7 @@ import msgspec.inspect
 from domain.values import (
     AgentProfile,
     AgentStatus,
+    AlertKind,
     Callback,
     CompanyDetails,
     DeliveryKind,
@@ -508,6 +509,83 @@ class SlotCounted(Event, frozen=True, tag="slot.counted"):
     live: tuple[LiveWork, ...]
 
 
+# Alerts: a routine, whose title is given, is in trouble, and out of it again. Each trouble has a stream of its own, so it
+# is told once. `subject_id` is what is in trouble: the issue or trajectory of a run, a schedule trigger, or the routine
+
+
+class AlertFailing(Event, frozen=True, tag="alert.failing"):
+    """A run failed for good, and the routine had not failed before, or had recovered since."""
+
+    subject_id: UUID
+    routine_id: UUID
+    title: str
+    run_id: UUID
+    reason: str
+
+
+class AlertMissed(Event, frozen=True, tag="alert.missed"):
+    """So many occurrences of a schedule in a row did not run; `since` is when that was recorded."""
+
+    subject_id: UUID
+    routine_id: UUID
+    title: str
+    trigger_id: UUID
+    count: int
+    since: datetime
+
+
+class AlertOverdue(Event, frozen=True, tag="alert.overdue"):
+    """A run has not ended within `bound_sec` of `since`: its planned moment, or its firing."""
+
+    subject_id: UUID
+    routine_id: UUID
+    title: str
+    run_id: UUID
+    since: datetime
+    bound_sec: int
+
+
+class AlertUntaken(Event, frozen=True, tag="alert.untaken"):
+    """Nobody has taken the work of a run within `bound_sec` of `since`, when it was to do."""
+
+    subject_id: UUID
+    routine_id: UUID
+    title: str
+    run_id: UUID
+    since: datetime
+    bound_sec: int
+
+
+class AlertStuck(Event, frozen=True, tag="alert.stuck"):
+    """The work of a run, begun at `since`, has gone on for longer than `bound_sec`."""
+
+    subject_id: UUID
+    routine_id: UUID
+    title: str
+    run_id: UUID
+    since: datetime
+    bound_sec: int
+
+
+class AlertRecovered(Event, frozen=True, tag="alert.recovered"):
+    """A run of a routine that was failing succeeded, after so many failures."""
+
+    subject_id: UUID
+    routine_id: UUID
+    title: str
+    run_id: UUID
+    failures: int
+
+
+class AlertClosed(Event, frozen=True, tag="alert.closed"):
+    """A trouble other than failing is over: an occurrence ran again, the work was taken, or its run ended."""
+
+    subject_id: UUID
+    routine_id: UUID
+    title: str
+    kind: AlertKind
+
+
 class IssueOpened(Event, frozen=True, tag="issue.opened"):
     """
     An issue was opened for an agent. An execution issue names the routine and the run that opened it, and `occurrence`
@@ -758,6 +836,7 @@ TriggerEvent = (
     | TriggerDeleted
 )
 BackfillEvent = BackfillRequested | BackfillAdvanced | BackfillCompleted | BackfillCancelled
+AlertEvent = AlertFailing | AlertMissed | AlertOverdue | AlertUntaken | AlertStuck | AlertRecovered | AlertClosed
 RunEvent = RunFired | RunAttemptFailed | RunAttemptBegun | RunCompleted | RunFailed
 SlotEvent = SlotTaken | SlotFreed | SlotCounted
 IssueEvent = IssueOpened | IssueEdited | IssueMoved | IssueCheckedOut | IssueReleased
@@ -785,6 +864,7 @@ AnyEvent = (
     | TriggerEvent
     | BackfillEvent
     | RunEvent
+    | AlertEvent
     | SlotEvent
     | IssueEvent
     | CommentAdded

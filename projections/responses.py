@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 from domain.values import (
     AgentRole,
     AgentStatus,
+    AlertBounds,
     CatchUpPolicy,
     ConcurrencyPolicy,
     GoalLevel,
@@ -468,6 +469,7 @@ class RoutineFields(ResponseBody, frozen=True, kw_only=True):
     variables: tuple[Variable, ...]
     max_run_duration_sec: int | None = None
     retry_policy: RetryPolicy | None = None
+    alert_bounds: AlertBounds = AlertBounds()
     pause_note: str | None = None
     resume_at: str | None = None
     latest_revision_id: UUID
@@ -524,6 +526,7 @@ class RoutineSnapshot(ResponseBody, frozen=True, kw_only=True):
     variables: tuple[Variable, ...]
     max_run_duration_sec: int | None = None
     retry_policy: RetryPolicy | None = None
+    alert_bounds: AlertBounds = AlertBounds()
     pause_note: str | None = None
     resume_at: str | None = None
     env: None = None

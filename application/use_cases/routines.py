@@ -17,7 +17,7 @@ from domain.events import IssueOpened
 from domain.identity import revision_of
 from domain.routines import routine, variables
 from domain.routines.routine import Routine
-from domain.values import RoutineSettings
+from domain.values import AlertBounds, RoutineSettings
 
 OTHER_ASSIGNEE = "Agents can only assign routines to themselves"
 
@@ -186,8 +186,9 @@ def responsible(work: UnitOfWork, principal: Principal, settings: RoutineSetting
 
 def _values(body: RoutineDraft | RoutinePatch) -> dict[str, object]:
     """Return the fields of a body that have another type in the domain."""
-    drafts, policy = body.variables, body.retry_policy
+    drafts, policy, bounds = body.variables, body.retry_policy, body.alert_bounds
     return {
         "variables": () if drafts is UNSET else tuple(draft.variable() for draft in drafts),
         "retry_policy": policy.policy() if isinstance(policy, RetryPolicyDraft) else None,
+        "alert_bounds": AlertBounds() if bounds is UNSET else bounds.bounds(),
     }

@@ -18,6 +18,13 @@ from domain.events import (
     AgentPaused,
     AgentResumed,
     AgentTerminated,
+    AlertClosed,
+    AlertFailing,
+    AlertMissed,
+    AlertOverdue,
+    AlertRecovered,
+    AlertStuck,
+    AlertUntaken,
     BackfillRequested,
     IssueCheckedOut,
     IssueMoved,
@@ -95,6 +102,7 @@ class Oracle:
         self._capped: dict[tuple[UUID, datetime], int] = {}
         self._deadlines: dict[UUID, datetime] = {}
         self._waiting: dict[UUID, RunAttemptFailed] = {}  # runs that wait for their next attempt
+        self._alerts: dict[tuple[UUID, str], UUID] = {}  # those that are open, by what is in trouble and how
         self._attempts: Counter[UUID] = Counter()  # by run: those that have failed
         self._tried: dict[UUID, int] = {}  # by run: how many attempts it may have
         self._backfills: dict[UUID, BackfillRequested] = {}
@@ -123,6 +131,10 @@ class Oracle:
             case IssueMoved() | IssueCheckedOut() if id_ in self.owner:
                 status = event.status if isinstance(event, IssueMoved) else "in_progress"
                 self._move(id_, status)
+            case AlertFailing() | AlertMissed() | AlertOverdue() | AlertUntaken() | AlertStuck():
+                self._raise_alert(recorded, event)
+            case AlertRecovered() | AlertClosed():
+                self._close_alert(recorded, event)
             case RunAttemptFailed():
                 self._fail_attempt(recorded, event)
             case RunAttemptBegun():
@@ -368,6 +380,26 @@ class Oracle:
         if account.outcomes.get(occurrence) == "missed":
             del account.outcomes[occurrence]
         self._settle(account, occurrence, "made up for")
+
+    def _raise_alert(
+        self, recorded: Recorded, event: AlertFailing | AlertMissed | AlertOverdue | AlertUntaken | AlertStuck
+    ) -> None:
+        """A trouble is told once, and not before its time."""
+        subject = event.subject_id, recorded.name.removeprefix("alert.")
+        if subject in self._alerts:
+            self._say("doubled", event.routine_id, f"{subject} is told again")
+        self._alerts[subject] = recorded.stream_id
+        if isinstance(event, AlertOverdue | AlertUntaken | AlertStuck):
+            is_early = recorded.at < event.since + timedelta(seconds=event.bound_sec)
+            if is_early:
+                self._say("early", event.routine_id, f"{subject} is told at {recorded.at}")
+            if event.subject_id not in self.open[event.routine_id]:
+                self._break(event.routine_id, f"{subject} is told of work that is over")
+
+    def _close_alert(self, recorded: Recorded, event: AlertRecovered | AlertClosed) -> None:
+        kind = event.kind if isinstance(event, AlertClosed) else "failing"
+        if self._alerts.pop((event.subject_id, kind), None) != recorded.stream_id:
+            self._say("doubled", event.routine_id, f"{kind} of {event.subject_id} is over, and was not told")
 
     def _fail_attempt(self, recorded: Recorded, event: RunAttemptFailed) -> None:
         """A run keeps its open issue, and so its place in the slot, until its next attempt."""
