@@ -218,7 +218,12 @@ class AlertBoundsDraft(Body, frozen=True):
 
 
 class RoutineDraft(Body, frozen=True):
-    """Describes a routine to create."""
+    """
+    Describes a routine to create.
+
+    `retryPolicy` says which failed runs are tried again; without it a failure is final. `alertBounds` says when the routine
+    is in trouble, so that webhook endpoints that subscribe to `alert.*` are told.
+    """
 
     title: Title
     description: Description | None = None
@@ -457,7 +462,8 @@ class IssuePatch(Body, frozen=True):
     """
     Changes an issue. Fields that are absent stay as they are. `comment` is added to its comments.
 
-    `failureReason` says why the run that opened the issue failed, and comes with the status `cancelled`.
+    `failureReason` says why the run that opened the issue failed, and comes with the status `cancelled`. Where an agent says
+    so, and the routine has a `retryPolicy` that allows another attempt, the issue waits in the backlog for it instead.
     """
 
     title: Title | UnsetType = UNSET

@@ -40,7 +40,10 @@ class Explanation(Value, frozen=True):
     following: datetime | None
     created: Recorded  # the creation of the trigger
     fired: Recorded | None = None  # the firing of its run
-    ended: Recorded | None = None  # the end of its run or, until then, of its last attempt or the beginning of another
+    attempt: Recorded | None = (
+        None  # the failure of its run's last attempt that was not the end, or the beginning of another
+    )
+    ended: Recorded | None = None  # the end of its run, if it has ended
     missed: Recorded | None = None
     blocking: Recorded | None = None  # the firing of the run whose issue was in the way
     obstacle: Recorded | None = None  # what paused the project, paused or terminated the agent, or archived the company
@@ -85,6 +88,7 @@ class Explanation(Value, frozen=True):
             "blocking": self.blocking,
             "missed": self.missed,
             "fired": self.fired,
+            "attempt": self.attempt,
             "ended": self.ended,
         }
         present = [(role, recorded) for role, recorded in roles.items() if recorded is not None]
@@ -114,16 +118,19 @@ def _ran(explanation: Explanation, _name: Name) -> str:
 
 def _since(explanation: Explanation) -> str:
     """Return what became of the run's issue, as the end of a sentence."""
-    match explanation.ended and explanation.ended.event:
+    last = explanation.ended or explanation.attempt
+    tried = explanation.attempt.event if explanation.attempt is not None else None
+    after = f" after {tried.attempt} attempts" if isinstance(tried, RunAttemptBegun) else ""
+    match last and last.event:
         case RunCompleted():
-            return ", which is done"
+            return f", which is done{after}"
         case RunFailed(reason="timed_out"):
-            return ", which was cancelled because it took longer than the routine allows"
+            return f", which was cancelled{after} because it took longer than the routine allows"
         case RunFailed():
-            return ", which was cancelled"
+            return f", which was cancelled{after}"
         case RunAttemptFailed(attempt=attempt, next_at=next_at):
-            tried = f"attempt {attempt} failed, and the next one begins on {_at(explanation, next_at)}"
-            return f", which waits to be tried again: {tried}"
+            begins = _at(explanation, next_at)
+            return f", which waits to be tried again: attempt {attempt} failed, and the next one begins on {begins}"
         case RunAttemptBegun(attempt=attempt):
             return f", which is open: attempt {attempt} is under way"
         case _:

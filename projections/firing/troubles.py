@@ -57,7 +57,7 @@ MOST_WATCHED = (
     10  # runs of a routine that are watched at the same time, so that a heap of open issues is no flood of alerts
 )
 UNWATCHED = AlertBounds(untaken_after_sec=None, stuck_after_sec=None, overdue_after_sec=None, missed_in_a_row=None)
-PASSING: tuple[AlertKind, ...] = ("untaken", "stuck", "overdue")  # of no interest to anybody if over before their time
+OF_WORK: tuple[AlertKind, ...] = ("untaken", "stuck", "overdue")
 
 
 class Trouble(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,7 +115,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             if rows.get(TROUBLE, id_) is None:
                 rows.put(TROUBLE, TroubleRow(id=id_, routine_id=routine_id))
         case TriggerDeleted():
-            _change(rows, id_, lambda row: replace(_end(row, "missed"), missed=0))
+            _change(rows, id_, lambda row: _run_again(row, at))
         case TriggerMissed(reason=reason, count=count) if reason in TOO_LATE:
             _miss(rows, id_, count, at)
         case RunFired() as event:
@@ -191,12 +191,12 @@ def _begin_late(row: TroubleRow, kind: AlertKind, since: datetime, bound_sec: in
 
 
 def _end(row: TroubleRow, *kinds: AlertKind, run_id: UUID | None = None) -> TroubleRow:
-    """Note that these troubles are over; those that pass, and were no alert yet, are forgotten."""
+    """Note that these troubles are over; those that were no alert yet are forgotten."""
     troubles: Troubles = {}
     for kind, trouble in row.troubles.items():
         if kind not in kinds:
             troubles[kind] = trouble
-        elif trouble.is_raised or kind not in PASSING:
+        elif trouble.is_raised:
             troubles[kind] = replace(trouble, is_over=True, over_run_id=run_id)
     return replace(row, troubles=troubles)
 
@@ -212,11 +212,17 @@ def _miss(rows: Rows, trigger_id: UUID, count: int, at: datetime) -> None:
     _change(rows, trigger_id, lambda _row: replace(noted, missed=missed))
 
 
+def _run_again(row: TroubleRow, at: datetime) -> TroubleRow:
+    """Note that occurrences run; what runs in the same transaction as others are missed does not end that trouble."""
+    trouble = row.troubles.get("missed")
+    return replace(row if trouble is None or trouble.since == at else _end(row, "missed"), missed=0)
+
+
 def _fire(rows: Rows, recorded: Recorded, event: RunFired) -> None:
     """Note that an occurrence ran, and the work of the run or its failure."""
     at = recorded.at
     if event.is_scheduled and event.trigger_id is not None:
-        _change(rows, event.trigger_id, lambda row: replace(_end(row, "missed"), missed=0))
+        _change(rows, event.trigger_id, lambda row: _run_again(row, at))
     match event.outcome:
         case Opened(issue_id=work_id) | Started(trajectory_id=work_id):
             routine = rows.get(TROUBLE, event.routine_id)
@@ -266,7 +272,7 @@ def _leave(rows: Rows, routine_id: UUID, work_id: UUID, at: datetime) -> None:
     if (row := rows.get(TROUBLE, work_id)) is None:
         return
     _count(rows, row, -1)
-    _change(rows, work_id, lambda row: replace(_end(row, *PASSING), is_left=True))
+    _change(rows, work_id, lambda row: replace(_end(row, *OF_WORK), is_left=True))
     if row.has_failed is True:
         _change(rows, routine_id, lambda routine: _fail(routine, row.run_id, at))
     elif row.has_failed is False:

@@ -146,6 +146,35 @@ def test_occurrences_that_are_missed_in_a_row_are_told_when_they_are_too_many_an
     assert (["missed"], ["missed"]) == told(happened)
 
 
+def test_what_is_made_up_for_at_once_does_not_hide_an_outage(company_fixture, scheduler, conn, clock, happened):
+    company_fixture.routines(
+        next_at=NOON,
+        cron="0 * * * *",
+        catch_up_policy="enqueue_missed_with_cap",
+        alert_bounds=AlertBounds(untaken_after_sec=None),
+    )
+    clock.now = NOON + timedelta(hours=40)
+    for _ in range(2):
+        scheduler.tick(conn)
+    assert (["missed"], []) == told(happened)
+
+    clock.now += HOUR
+    for _ in range(2):
+        scheduler.tick(conn)
+
+    assert (["missed"], ["missed"]) == told(happened)
+
+
+def test_a_trouble_that_was_over_before_anybody_looked_is_forgotten(company_fixture, scheduler, conn, clock, happened):
+    run, issue, routine = fired(company_fixture, scheduler, conn, happened)
+    clock.now = NOON + 2 * HOUR
+    end(company_fixture, run, issue, routine, RunCompleted())
+
+    scheduler.tick(conn)
+
+    assert ([], []) == told(happened)
+
+
 def test_bounds_that_are_null_are_never_exceeded(company_fixture, scheduler, conn, clock, happened):
     none = AlertBounds(untaken_after_sec=None, stuck_after_sec=None, missed_in_a_row=None)
     fired(company_fixture, scheduler, conn, happened, alert_bounds=none)
