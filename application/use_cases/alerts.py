@@ -18,7 +18,7 @@ def settle(work: UnitOfWork, rows: Sequence[DueAlert]) -> int:
     """
     Raise and close these alerts in one unit of work; return how many.
 
-    Nothing is recorded twice, of a trouble that is over meanwhile, or while the company is over a quota.
+    Nothing is recorded twice, or of a trouble that is over meanwhile.
     """
     work.load(id_ for row in rows for id_ in (_alert_id(row), row.routine_id, row.id, row.run_id) if id_ is not None)
     return sum(_settle(work, row) for row in rows)
@@ -27,15 +27,14 @@ def settle(work: UnitOfWork, rows: Sequence[DueAlert]) -> int:
 def _settle(work: UnitOfWork, row: DueAlert) -> bool:
     alert_id, routine = _alert_id(row), work.get(ROUTINE, row.routine_id)
     current = work.get(ALERT, alert_id)
-    company_id = work.company_of(row.routine_id)
-    if routine is None or work.is_over_quota(company_id):
+    if routine is None:
         return False
     title = routine.settings.title
     if row.step == "close" and current is not None and current.is_open:
         work.record(alert_id, [alert.over(row, title)])
         return True
     if row.step == "raise" and current is None and _goes_on(work, row):
-        work.record(alert_id, [alert.raised(row, title, _reason(work, row.run_id))], company_id)
+        work.record(alert_id, [alert.raised(row, title, _reason(work, row.run_id))], work.company_of(row.routine_id))
         return True
     return False
 

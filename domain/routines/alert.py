@@ -42,7 +42,7 @@ class DueAlert(Value, frozen=True):
     step: Literal["raise", "close"]
     since: datetime
     routine_id: UUID
-    run_id: UUID | None = None  # that is late, that failed or, if it is to be closed, that succeeded
+    run_id: UUID | None = None  # that is late or failed; if it is to be closed, the one that succeeded, if that is why
     bound_sec: int = 0
     count: int = 0  # of missed occurrences, or failures
 

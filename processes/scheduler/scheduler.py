@@ -37,7 +37,6 @@ from projections.engine.positions import Read
 from projections.firing import backfills, deadlines, triggers_due, troubles
 
 MAX_DUE_ROWS = 100_000  # that a tick reads: some 30 MB
-MAX_ALERTS = 1_000  # that a tick raises or closes
 MAX_BACKFILLS = 50  # that a tick carries on, when no schedule is due
 MAX_EVENTS_BEHIND = 500  # backfills wait while a read model is further behind the log
 FOLLOW_S = 0.5  # longest time to follow the log once its head is near
@@ -128,7 +127,7 @@ class Scheduler:
         ended = self._awake(deadlines.due(conn, now, limit=MAX_DUE_ROWS))
         schedules = self._awake([*triggers_due.due(conn, now, limit=MAX_DUE_ROWS), *self._find_rested(conn, now)])
         waiting = [] if schedules else self._awake(backfills.waiting(conn, limit=MAX_BACKFILLS))
-        due_alerts = self._awake(troubles.due(conn, now, limit=MAX_ALERTS))
+        due_alerts = self._awake(troubles.due(conn, now, limit=MAX_DUE_ROWS))
         return DueWork(ended=ended, schedules=schedules, alerts=due_alerts, backfills=waiting)
 
     def _find_rested(self, conn: Connection, now: datetime) -> list[DueTrigger]:
@@ -164,7 +163,7 @@ class Scheduler:
     def _raise_alerts(self, due: DueWork, now: datetime) -> None:
         """Raise and close alerts; the next tick reads again those that remain."""
         _settled, remaining = self._batches.settle_all(due.alerts, alerts.settle, now)
-        self._more |= bool(remaining) or len(due.alerts) >= MAX_ALERTS
+        self._more |= bool(remaining)
 
     def _carry_on_backfills(self, conn: Connection, due: DueWork) -> int:
         """

@@ -47,15 +47,9 @@ from domain.values import AlertBounds, AlertKind, Failed, Opened, RoutineSetting
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
 
 BY_PEOPLE = "user:"  # a run that a person has cancelled has not failed
-TOO_LATE = (
-    "skip_missed",
-    "catch_up_cap",
-    OVER_QUOTA,
-)  # occurrences that a change of the schedule dropped are not missed
+TOO_LATE = ("skip_missed", "catch_up_cap", OVER_QUOTA)  # what a change of the schedule dropped is not missed
 TO_DO, AT_WORK = ("todo", "pending"), ("in_progress", "running")  # of issues, of trajectories
-MOST_WATCHED = (
-    10  # runs of a routine that are watched at the same time, so that a heap of open issues is no flood of alerts
-)
+MOST_WATCHED = 10  # live runs of a routine, so that a heap of open issues is no flood of alerts
 UNWATCHED = AlertBounds(untaken_after_sec=None, stuck_after_sec=None, overdue_after_sec=None, missed_in_a_row=None)
 OF_WORK: tuple[AlertKind, ...] = ("untaken", "stuck", "overdue")
 
@@ -127,7 +121,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
         case IssueReleased():
             _change(rows, id_, lambda row: _work(row, "todo", at) if "stuck" in row.troubles else row)
         case RunCompleted() | RunFailed():
-            has_failed = None if recorded.actor.startswith(BY_PEOPLE) else isinstance(recorded.event, RunFailed)
+            has_failed = _has_failed(recorded)
             for work_id in (issue_of_run(id_), trajectory_of_run(id_)):
                 _change(rows, work_id, lambda row: replace(row, has_failed=has_failed))
         case SlotFreed(routine_id=routine_id, issue_id=work_id):
@@ -170,8 +164,16 @@ def _change(rows: Rows, key: UUID, change: Callable[[TroubleRow], TroubleRow]) -
     rows.put(TROUBLE, replace(row, due_at=min(moments, default=None)))
 
 
+def _has_failed(recorded: Recorded) -> bool | None:
+    """Return whether the end of a run is a failure; None for one that a person has cancelled."""
+    if isinstance(recorded.event, RunCompleted):
+        return False
+    return None if recorded.actor.startswith(BY_PEOPLE) else True
+
+
 def _with_settings(row: TroubleRow, settings: RoutineSettings) -> TroubleRow:
     piles = settings.concurrency_policy == "always_enqueue"
+    row = _end(row, "failing") if settings.status == "archived" else row
     return replace(row, bounds=settings.alert_bounds, watched=(row.watched or 0) if piles else None)
 
 
@@ -353,7 +355,7 @@ def due_alerts(row: TroubleRow, now: datetime) -> Iterator[DueAlert]:
                 step="close" if is_closing else "raise",
                 since=trouble.since,
                 routine_id=row.routine_id,
-                run_id=trouble.over_run_id if is_closing and trouble.over_run_id else trouble.run_id,
+                run_id=trouble.over_run_id if is_closing else trouble.run_id,
                 bound_sec=trouble.bound_sec,
                 count=trouble.count,
             )

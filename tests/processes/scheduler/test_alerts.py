@@ -14,6 +14,7 @@ from domain.events import (
     AlertUntaken,
     IssueCheckedOut,
     IssueMoved,
+    RoutineUpdated,
     RunCompleted,
     RunFailed,
     RunFired,
@@ -21,7 +22,7 @@ from domain.events import (
     TriggerMissed,
 )
 from domain.identity import slot_of
-from domain.values import AlertBounds, IssueStatus
+from domain.values import AlertBounds, IssueStatus, RoutineSettings
 from processes.scheduler.scheduler import Scheduler
 from routines import bootstrap
 from tests.processes.due import NOON, Clock
@@ -45,13 +46,14 @@ def fired(company_fixture, scheduler, conn, happened, **settings):
     return run.stream_id, run.event.outcome.issue_id, run.event.routine_id
 
 
-def end(company_fixture, run, issue, routine, event):
+def end(company_fixture, run, issue, routine, event, **by):
     """The run ends, as the use cases record it."""
     status: IssueStatus = "done" if isinstance(event, RunCompleted) else "cancelled"
     company_fixture.record(
         (issue, [IssueMoved(status=status)]),
         (run, [event]),
         (slot_of(routine), [SlotFreed(routine_id=routine, issue_id=issue)]),
+        **by,
     )
 
 
@@ -125,6 +127,26 @@ def test_the_first_of_several_failures_is_told_and_the_first_success_after_them(
     assert (["failing"], ["failing"]) == told(happened)
     assert [("exit status 3", runs[0])] == [(row.event.reason, row.event.run_id) for row in happened(AlertFailing)]
     assert [(2, runs[2])] == [(row.event.failures, row.event.run_id) for row in happened(AlertRecovered)]
+
+
+def test_what_a_person_cancels_is_no_failure_and_an_archived_routine_fails_no_more(
+    company_fixture, scheduler, conn, clock, happened
+):
+    run, issue, routine = fired(company_fixture, scheduler, conn, happened)
+    end(company_fixture, run, issue, routine, RunFailed(reason="not needed"), actor=f"user:{company_fixture.agent_id}")
+    scheduler.tick(conn)
+    assert ([], []) == told(happened)
+
+    run, issue, routine = fired(company_fixture, scheduler, conn, happened)
+    end(company_fixture, run, issue, routine, RunFailed(reason="exit status 3"))
+    scheduler.tick(conn)
+    archived = RoutineSettings(title="Check", assignee_agent_id=company_fixture.agent_id, status="archived")
+    company_fixture.record((routine, [RoutineUpdated(settings=archived)]))
+    for _ in range(2):
+        scheduler.tick(conn)
+
+    assert (["failing"], ["failing"]) == told(happened)
+    assert [] == happened(AlertRecovered)
 
 
 def test_occurrences_that_are_missed_in_a_row_are_told_when_they_are_too_many_and_closed_when_one_runs(
