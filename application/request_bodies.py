@@ -18,8 +18,10 @@ from domain.routines.firing import LONGEST_REASON
 from domain.schedule import cron_fields
 from domain.values import (
     AgentRole,
+    AlertBounds,
     CatchUpPolicy,
     ConcurrencyPolicy,
+    FailureCause,
     GoalLevel,
     GoalStatus,
     IssueStatus,
@@ -27,6 +29,7 @@ from domain.values import (
     Overlap,
     Priority,
     ProjectStatus,
+    RetryPolicy,
     RoutineStatus,
     SigningMode,
     Variable,
@@ -56,6 +59,12 @@ VariableName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_lengt
 ExcludedDates = Annotated[tuple[date, ...], Meta(max_length=366)]
 Jitter = Annotated[int, Meta(ge=0, le=3_600)]
 RunDuration = Annotated[int, Meta(ge=1, le=31_536_000)]
+Attempts = Annotated[int, Meta(ge=2, le=10)]
+Backoff = Annotated[int, Meta(ge=1, le=86_400)]
+BackoffFactor = Annotated[float, Meta(ge=1, le=10)]
+AlertBound = Annotated[int, Meta(ge=60, le=31_536_000)]
+MissedOccurrences = Annotated[int, Meta(ge=1, le=1_000)]
+FailureCauses = Annotated[tuple[FailureCause, ...], Meta(min_length=1, max_length=2)]
 Note = Annotated[str, Meta(max_length=1_000)]
 ReplayWindow = Annotated[int, Meta(ge=30, le=86_400)]
 Url = Annotated[str, Meta(min_length=1, max_length=2_048)]
@@ -181,8 +190,40 @@ class VariableDraft(Body, frozen=True):
         return variables.faults(self.variable())
 
 
+class RetryPolicyDraft(Body, frozen=True):
+    """Declares which failures of a run are followed by another attempt, how many there are, and the pauses between them."""
+
+    max_attempts: Attempts
+    backoff_seconds: Backoff = 60
+    backoff_factor: BackoffFactor = 2.0
+    max_backoff_seconds: Backoff = 3_600
+    retry_on: FailureCauses = ("failure", "timed_out")
+
+    def policy(self) -> RetryPolicy:
+        """Return the policy as the domain has it."""
+        return RetryPolicy(**msgspec.structs.asdict(self))
+
+
+class AlertBoundsDraft(Body, frozen=True):
+    """Declares beyond which bounds a routine is in trouble, so that it is an alert; null: never."""
+
+    untaken_after_sec: AlertBound | None = 3_600
+    stuck_after_sec: AlertBound | None = 21_600
+    overdue_after_sec: AlertBound | None = None
+    missed_in_a_row: MissedOccurrences | None = 3
+
+    def bounds(self) -> AlertBounds:
+        """Return the bounds as the domain has them."""
+        return AlertBounds(**msgspec.structs.asdict(self))
+
+
 class RoutineDraft(Body, frozen=True):
-    """Describes a routine to create."""
+    """
+    Describes a routine to create.
+
+    `retryPolicy` says which failed runs are tried again; without it a failure is final. `alertBounds` says when the routine
+    is in trouble, so that webhook endpoints that subscribe to `alert.*` are told.
+    """
 
     title: Title
     description: Description | None = None
@@ -196,6 +237,8 @@ class RoutineDraft(Body, frozen=True):
     catch_up_policy: CatchUpPolicy = "skip_missed"
     variables: Annotated[tuple[VariableDraft, ...], Meta(max_length=200)] = ()
     max_run_duration_sec: RunDuration | None = None
+    retry_policy: RetryPolicyDraft | None = None
+    alert_bounds: AlertBoundsDraft = AlertBoundsDraft()
     pause_note: Note | None = None
     resume_at: datetime | None = None
 
@@ -218,6 +261,8 @@ class RoutinePatch(Body, frozen=True):
     catch_up_policy: CatchUpPolicy | UnsetType = UNSET
     variables: Annotated[tuple[VariableDraft, ...], Meta(max_length=200)] | UnsetType = UNSET
     max_run_duration_sec: RunDuration | None | UnsetType = UNSET
+    retry_policy: RetryPolicyDraft | None | UnsetType = UNSET
+    alert_bounds: AlertBoundsDraft | UnsetType = UNSET
     pause_note: Note | None | UnsetType = UNSET
     resume_at: datetime | None | UnsetType = UNSET
     base_revision_id: UUID | None = None
@@ -417,7 +462,8 @@ class IssuePatch(Body, frozen=True):
     """
     Changes an issue. Fields that are absent stay as they are. `comment` is added to its comments.
 
-    `failureReason` says why the run that opened the issue failed, and comes with the status `cancelled`.
+    `failureReason` says why the run that opened the issue failed, and comes with the status `cancelled`. Where an agent says
+    so, and the routine has a `retryPolicy` that allows another attempt, the issue waits in the backlog for it instead.
     """
 
     title: Title | UnsetType = UNSET

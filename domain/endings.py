@@ -6,6 +6,8 @@ further down, from active by way of paused to archived, and every step up again 
 be stopped once, and no more.
 """
 
+from typing import get_args
+
 from msgspec.structs import replace
 
 from domain.board.access import Membership
@@ -16,6 +18,7 @@ from domain.events import (
     AgentHeartbeatStopped,
     AgentPaused,
     AgentTerminated,
+    AlertEvent,
     AnyEvent,
     BackfillCancelled,
     CommentAdded,
@@ -36,6 +39,7 @@ from domain.events import (
     RoutineTriggerChanged,
     RoutineTriggerRemoved,
     RoutineUpdated,
+    RunAttemptFailed,
     RunCompleted,
     RunFailed,
     SlotCounted,
@@ -73,12 +77,14 @@ ALWAYS = (  # in any state; those after TriggerDeleted are only recorded togethe
     TaskRoutineRemoved,
     TriggerDeleted,
     NameReleased,
+    RunAttemptFailed,
     RunCompleted,
     RunFailed,
     SlotCounted,
     SlotFreed,
     TriggerMissed,
 )
+ALERTS = get_args(AlertEvent)  # they end nothing; but what is wrong with a company over its quotas must be told
 AT_WORK = (CommentAdded, IssueReleased, TrajectoryLabelled, TrajectoryLeaseExtended, TrajectoryStepReported)
 DOWNWARD: tuple[RoutineStatus, ...] = ("active", "paused", "archived")
 ROLES: tuple[MemberRole, ...] = ("owner", "admin", "member", "viewer")  # the one that may do most first
@@ -97,7 +103,7 @@ def ends(event: AnyEvent, before: object) -> bool:
         case EndpointUpdated(settings=new), Endpoint(settings=old):
             return _only_disables(old, new)
         case IssueMoved(status=status), Issue(status=was):
-            return was in OPEN and status not in OPEN
+            return was in OPEN and (status not in OPEN or (status == "backlog" and was != "backlog"))
         case TrajectoryMoved(status=status), Trajectory(status=was):
             return status not in LIVE and (was in LIVE or (status == "archived" and was != "archived"))
         case MemberChanged(), Membership():
@@ -105,7 +111,7 @@ def ends(event: AnyEvent, before: object) -> bool:
         case CompanyEnvironmentChanged(environment=new), Company(environment=old):
             return old is not None and (new is None or set(new.names) < set(old.names))
         case _:
-            return isinstance(event, ALWAYS)
+            return isinstance(event, (*ALWAYS, *ALERTS))
 
 
 def finishes(event: AnyEvent) -> bool:

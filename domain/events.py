@@ -14,6 +14,7 @@ import msgspec.inspect
 from domain.values import (
     AgentProfile,
     AgentStatus,
+    AlertKind,
     Callback,
     CompanyDetails,
     DeliveryKind,
@@ -27,6 +28,7 @@ from domain.values import (
     Outcome,
     Overlap,
     ProjectDetails,
+    RetryPolicy,
     RoutineSettings,
     RunSource,
     Sealed,
@@ -449,6 +451,9 @@ class RunFired(Event, frozen=True, tag="run.fired"):
     deadline: datetime | None = None  # the run fails unless its issue is done by then
     backfill_id: UUID | None = None  # the backfill that ran the occurrence; the schedule itself does not move then
     request_digest: str | None = None  # of what was asked under the idempotency key, to recognise another request
+    retry: RetryPolicy | None = (
+        None  # the routine's when it fired; it holds for this run, whatever becomes of the routine
+    )
 
     @property
     def is_scheduled(self) -> bool:
@@ -464,6 +469,23 @@ class RunFailed(Event, frozen=True, tag="run.failed"):
     """The run failed: its issue was cancelled, its trajectory did not succeed, or it lasted too long (reason `timed_out`)."""
 
     reason: str
+
+
+class RunAttemptFailed(Event, frozen=True, tag="run.attempt_failed"):
+    """An attempt failed, and the run goes on: the next attempt begins at `next_at`. Attempts are numbered from 1."""
+
+    attempt: int
+    reason: str
+    next_at: datetime
+
+
+class RunAttemptBegun(Event, frozen=True, tag="run.attempt_begun"):
+    """A further attempt of the run began: its issue is to do again. `agent_id` is the agent to whom it is assigned."""
+
+    attempt: int
+    issue_id: UUID
+    agent_id: UUID | None = None
+    deadline: datetime | None = None  # the attempt fails unless the issue is done by then
 
 
 class SlotTaken(Event, frozen=True, tag="slot.taken"):
@@ -485,6 +507,83 @@ class SlotCounted(Event, frozen=True, tag="slot.counted"):
 
     routine_id: UUID
     live: tuple[LiveWork, ...]
+
+
+# Alerts: a routine, whose title is given, is in trouble, and out of it again. Each trouble has a stream of its own, so it
+# is told once. `subject_id` is what is in trouble: the issue or trajectory of a run, a schedule trigger, or the routine
+
+
+class AlertFailing(Event, frozen=True, tag="alert.failing"):
+    """A run failed for good, and the routine had not failed before, or had recovered since."""
+
+    subject_id: UUID
+    routine_id: UUID
+    title: str
+    run_id: UUID
+    reason: str
+
+
+class AlertMissed(Event, frozen=True, tag="alert.missed"):
+    """So many occurrences of a schedule in a row did not run; `since` is when that was recorded."""
+
+    subject_id: UUID
+    routine_id: UUID
+    title: str
+    trigger_id: UUID
+    count: int
+    since: datetime
+
+
+class AlertOverdue(Event, frozen=True, tag="alert.overdue"):
+    """A run has not ended within `bound_sec` of `since`: its planned moment, or its firing."""
+
+    subject_id: UUID
+    routine_id: UUID
+    title: str
+    run_id: UUID
+    since: datetime
+    bound_sec: int
+
+
+class AlertUntaken(Event, frozen=True, tag="alert.untaken"):
+    """Nobody has taken the work of a run within `bound_sec` of `since`, when it was to do."""
+
+    subject_id: UUID
+    routine_id: UUID
+    title: str
+    run_id: UUID
+    since: datetime
+    bound_sec: int
+
+
+class AlertStuck(Event, frozen=True, tag="alert.stuck"):
+    """The work of a run, begun at `since`, has gone on for longer than `bound_sec`."""
+
+    subject_id: UUID
+    routine_id: UUID
+    title: str
+    run_id: UUID
+    since: datetime
+    bound_sec: int
+
+
+class AlertRecovered(Event, frozen=True, tag="alert.recovered"):
+    """A run of a routine that was failing succeeded, after so many failures."""
+
+    subject_id: UUID
+    routine_id: UUID
+    title: str
+    run_id: UUID
+    failures: int
+
+
+class AlertClosed(Event, frozen=True, tag="alert.closed"):
+    """A trouble other than failing is over: an occurrence ran again, the work was taken, or its run ended."""
+
+    subject_id: UUID
+    routine_id: UUID
+    title: str
+    kind: AlertKind
 
 
 class IssueOpened(Event, frozen=True, tag="issue.opened"):
@@ -737,7 +836,8 @@ TriggerEvent = (
     | TriggerDeleted
 )
 BackfillEvent = BackfillRequested | BackfillAdvanced | BackfillCompleted | BackfillCancelled
-RunEvent = RunFired | RunCompleted | RunFailed
+AlertEvent = AlertFailing | AlertMissed | AlertOverdue | AlertUntaken | AlertStuck | AlertRecovered | AlertClosed
+RunEvent = RunFired | RunAttemptFailed | RunAttemptBegun | RunCompleted | RunFailed
 SlotEvent = SlotTaken | SlotFreed | SlotCounted
 IssueEvent = IssueOpened | IssueEdited | IssueMoved | IssueCheckedOut | IssueReleased
 TaskEvent = TaskCreated | TaskUpdated | TaskRoutineAdded | TaskRoutineRemoved | TaskDeleted
@@ -764,6 +864,7 @@ AnyEvent = (
     | TriggerEvent
     | BackfillEvent
     | RunEvent
+    | AlertEvent
     | SlotEvent
     | IssueEvent
     | CommentAdded

@@ -36,6 +36,11 @@ def slot_of(routine_id: UUID) -> UUID:
     return uuid5(routine_id, "slot")
 
 
+def alert_of(subject_id: UUID, kind: str, since: datetime) -> UUID:
+    """Return the id of the alert about a run, a schedule or a routine whose trouble began then; there is one at most."""
+    return uuid5(subject_id, f"alert|{kind}|{since.astimezone(UTC).isoformat()}")
+
+
 def trajectory_of_run(run_id: UUID) -> UUID:
     """Return the id of the trajectory by which a run calls a task; it calls one at most."""
     return uuid5(run_id, "trajectory")

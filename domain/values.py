@@ -31,6 +31,9 @@ CadenceType = Literal["manual", "hourly", "daily", "weekdays", "weekly"]
 DayOfWeek = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 TrajectoryStatus = Literal["pending", "running", "completed", "failed", "cancelled", "archived"]
 DeliveryKind = Literal["webhook", "heartbeat", "callback"]
+FailureCause = Literal["failure", "timed_out"]  # the agent reported a failure; the attempt lasted too long
+
+AlertKind = Literal["failing", "missed", "overdue", "untaken", "stuck"]
 
 Scalar = str | int | float | bool
 Json = dict[str, object]  # a JSON object as the client sent it; the service does not interpret it
@@ -96,6 +99,25 @@ class TaskDetails(Value, frozen=True):
     workflow: Json = {}
 
 
+class RetryPolicy(Value, frozen=True, rename="camel"):
+    """Which failures of a run are followed by another attempt, how many attempts there are, and the pauses between them."""
+
+    max_attempts: int  # the first one counts
+    backoff_seconds: int  # the pause after the first attempt
+    backoff_factor: float = 2.0  # each further pause is so many times as long
+    max_backoff_seconds: int = 3_600
+    retry_on: tuple[FailureCause, ...] = ("failure", "timed_out")
+
+
+class AlertBounds(Value, frozen=True, rename="camel"):
+    """Beyond which bounds a routine is in trouble, so that it is an alert; None: never."""
+
+    untaken_after_sec: int | None = 3_600  # since its work is to do
+    stuck_after_sec: int | None = 21_600  # since somebody has begun to work on it
+    overdue_after_sec: int | None = None  # since the planned moment, or the firing, until the run has ended
+    missed_in_a_row: int | None = 3  # occurrences of a schedule
+
+
 class RoutineSettings(Value, frozen=True):
     """Everything that a revision of a routine holds, except its triggers."""
 
@@ -110,7 +132,9 @@ class RoutineSettings(Value, frozen=True):
     concurrency_policy: ConcurrencyPolicy = "coalesce_if_active"
     catch_up_policy: CatchUpPolicy = "skip_missed"
     variables: tuple[Variable, ...] = ()
-    max_run_duration_sec: int | None = None  # None: no limit
+    max_run_duration_sec: int | None = None  # of each attempt; None: no limit
+    retry_policy: RetryPolicy | None = None  # None: a failure is final
+    alert_bounds: AlertBounds = AlertBounds()
     pause_note: str | None = None  # of a paused routine
     resume_at: datetime | None = None  # when a paused routine resumes by itself
     bulk_pause_id: UUID | None = None  # the bulk pause that has paused it; None if it was paused in any other way

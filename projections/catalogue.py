@@ -11,6 +11,7 @@ from projections.firing.firing_metrics import firing_metrics
 from projections.firing.occurrences import occurrences
 from projections.firing.run_history import run_history
 from projections.firing.triggers_due import triggers_due
+from projections.firing.troubles import troubles
 from projections.jetty.collections import collections
 from projections.jetty.task_routines import calls
 from projections.jetty.tasks import tasks
@@ -36,4 +37,5 @@ ALL = (
     tasks,
     trajectories,
     triggers_due,
+    troubles,
 )

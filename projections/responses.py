@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 from domain.values import (
     AgentRole,
     AgentStatus,
+    AlertBounds,
     CatchUpPolicy,
     ConcurrencyPolicy,
     GoalLevel,
@@ -19,6 +20,7 @@ from domain.values import (
     MemberRole,
     Priority,
     ProjectStatus,
+    RetryPolicy,
     RoutineSettings,
     RoutineStatus,
     RunSource,
@@ -417,10 +419,29 @@ class Run(RunFields, frozen=True, kw_only=True):
     responsible_user_id: str | None = None
 
 
-class RunDetail(Run, frozen=True, kw_only=True):
-    """A run as it is read by its id. `deadline` is when it fails unless its work is done, if its routine bounds that."""
+class RunAttempt(ResponseBody, frozen=True, kw_only=True):
+    """An attempt of a run: when it began and ended, its outcome, and why it failed. `live` is one that has not ended."""
 
-    deadline: str | None = None  # not in Paperclip
+    attempt: int
+    outcome: Literal["live", "completed", "failed"] = "live"
+    reason: str | None = None
+    begun_at: str
+    ended_at: str | None = None
+
+
+class RunDetail(Run, frozen=True, kw_only=True):
+    """
+    A run as it is read by its id, with what Paperclip does not have.
+
+    `deadline` is when its attempt fails unless its work is done, if its routine bounds that. `attempt` is the number of its
+    newest attempt, of at most `maxAttempts`; `nextAttemptAt` is when the next one begins, if it waits for one.
+    """
+
+    deadline: str | None = None
+    attempt: int = 1
+    max_attempts: int = 1
+    next_attempt_at: str | None = None
+    attempts: list[RunAttempt] = []
 
 
 class RunSummary(RunFields, frozen=True, kw_only=True):
@@ -447,6 +468,8 @@ class RoutineFields(ResponseBody, frozen=True, kw_only=True):
     catch_up_policy: CatchUpPolicy
     variables: tuple[Variable, ...]
     max_run_duration_sec: int | None = None
+    retry_policy: RetryPolicy | None = None
+    alert_bounds: AlertBounds = AlertBounds()
     pause_note: str | None = None
     resume_at: str | None = None
     latest_revision_id: UUID
@@ -502,6 +525,8 @@ class RoutineSnapshot(ResponseBody, frozen=True, kw_only=True):
     activity_gate_scope: Literal["company"] = "company"
     variables: tuple[Variable, ...]
     max_run_duration_sec: int | None = None
+    retry_policy: RetryPolicy | None = None
+    alert_bounds: AlertBounds = AlertBounds()
     pause_note: str | None = None
     resume_at: str | None = None
     env: None = None

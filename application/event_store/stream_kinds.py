@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 from domain.board import access, agent, company, goal, issue, project
 from domain.delivery import delivery, endpoint
 from domain.jetty import task, trajectory
-from domain.routines import backfill, routine, run, slot, trigger
+from domain.routines import alert, backfill, routine, run, slot, trigger
 from domain.schedule import zones
 from domain.values import Value
 
@@ -34,6 +34,7 @@ ROUTINE = Kind(prefix="routine.", evolve=routine.evolve)
 TRIGGER = Kind(prefix="trigger.", evolve=trigger.evolve)
 BACKFILL = Kind(prefix="backfill.", evolve=backfill.evolve)
 RUN = Kind(prefix="run.", evolve=run.evolve)
+ALERT = Kind(prefix="alert.", evolve=alert.evolve)
 SLOT = Kind(prefix="slot.", evolve=slot.evolve, read_from=slot.READ_FROM)
 ISSUE = Kind(prefix="issue.", evolve=issue.evolve)
 TASK = Kind(prefix="task.", evolve=task.evolve)

@@ -1,28 +1,31 @@
-"""What the scheduler does when a run has lasted too long, or the pause of a routine is over."""
+"""What the scheduler does when a run has lasted too long or is to be tried again, or the pause of a routine is over."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from uuid import UUID
 
-from application.event_store.stream_kinds import ISSUE, ROUTINE, RUN
+from application.event_store.stream_kinds import AGENT, COMPANY, ISSUE, PROJECT, ROUTINE, RUN
 from application.event_store.unit_of_work import UnitOfWork
 from application.use_cases import routines
 from application.use_cases.board import issues
 from application.use_cases.jetty import trajectories
-from domain.board.issue import OPEN
+from domain.board import agent as agents
+from domain.board import company as companies
+from domain.board import project as projects
+from domain.board.issue import OPEN, Issue
 from domain.identity import issue_of_run
-from domain.routines import run
 from domain.routines.deadline import Overdue
 from domain.values import Started
 
 
 def settle(work: UnitOfWork, rows: Sequence[Overdue]) -> int:
     """
-    Time out the runs and resume the routines in one unit of work; return how many.
+    End or begin the attempts of runs and resume the routines in one unit of work; return how many.
 
     A run that has ended and a pause that was changed meanwhile are left alone.
     """
     work.load(row.id for row in rows)
-    work.load(issue_of_run(row.id) for row in rows if row.kind == "run")
-    return sum(_time_out(work, row) if row.kind == "run" else _resume(work, row) for row in rows)
+    work.load(issue_of_run(row.id) for row in rows if row.kind != "pause")
+    return sum(SETTLE[row.kind](work, row) for row in rows)
 
 
 def _time_out(work: UnitOfWork, row: Overdue) -> bool:
@@ -30,10 +33,39 @@ def _time_out(work: UnitOfWork, row: Overdue) -> bool:
     fired, opened = work.get(RUN, row.id), work.get(ISSUE, issue_id)
     if fired is not None and isinstance(fired.outcome, Started):
         return trajectories.time_out(work, fired.outcome.trajectory_id)
-    if fired is None or opened is None or fired.ended is not None or opened.status not in OPEN:
+    if fired is None or opened is None or fired.deadline != row.ends_at or opened.status not in OPEN:
         return False
-    issues.cancel_overdue(work, issue_id, opened, run.time_out(fired))
+    issues.end_overdue(work, issue_id, opened, fired)
     return True
+
+
+def _begin_attempt(work: UnitOfWork, row: Overdue) -> bool:
+    """Begin the next attempt of a run, or give it up where its routine could not fire either."""
+    issue_id = issue_of_run(row.id)
+    fired, opened = work.get(RUN, row.id), work.get(ISSUE, issue_id)
+    if fired is None or opened is None or fired.waiting is None or fired.waiting.next_at != row.ends_at:
+        return False
+    if (obstacle := _obstacle(work, fired.routine_id, opened)) is not None:
+        issues.give_up(work, issue_id, opened, fired, obstacle)
+    elif work.is_over_quota(work.company_of(row.id)):
+        return False
+    else:
+        issues.begin_attempt(work, issue_id, opened)
+    return True
+
+
+def _obstacle(work: UnitOfWork, routine_id: UUID, opened: Issue) -> str | None:
+    """Return why nothing of the routine may begin now, or None."""
+    routine, assignee = work.get(ROUTINE, routine_id), work.get(AGENT, opened.details.assignee_agent_id)
+    if companies.is_archived(work.get(COMPANY, work.company_of(routine_id))):
+        return "the company is archived"
+    if routine is None or routine.settings.status != "active":
+        return "the routine is not active"
+    if projects.is_paused(work.get(PROJECT, opened.details.project_id)):
+        return "the project is paused"
+    if assignee is None:
+        return "nobody is assigned to the issue"
+    return None if agents.is_invokable(assignee) else "the agent cannot work in its current state"
 
 
 def _resume(work: UnitOfWork, row: Overdue) -> bool:
@@ -42,3 +74,10 @@ def _resume(work: UnitOfWork, row: Overdue) -> bool:
         return False
     routines.resume_overdue(work, row.id, routine)
     return True
+
+
+SETTLE: dict[str, Callable[[UnitOfWork, Overdue], bool]] = {
+    "run": _time_out,
+    "attempt": _begin_attempt,
+    "pause": _resume,
+}

@@ -28,6 +28,10 @@ from domain.events import (
     ProjectPaused,
     ProjectResumed,
     RoutineTriggerAdded,
+    RunAttemptBegun,
+    RunAttemptFailed,
+    RunCompleted,
+    RunFailed,
     RunFired,
     TriggerMissed,
     UserRegistered,
@@ -185,11 +189,17 @@ def _explanation(work: UnitOfWork, trigger_id: UUID, past: Sequence[ConfigPeriod
         following=verdicts.following(question),
         created=events[0],
         fired=fired,
-        ended=run[-1] if len(run) > 1 else None,
+        attempt=_newest(run, RunAttemptFailed, RunAttemptBegun),
+        ended=_newest(run, RunCompleted, RunFailed),
         missed=missed,
         blocking=_blocking(work, event),
         obstacle=archived or _obstacle(work, question, event, verdict, fired.at if fired else work.now),
     )
+
+
+def _newest(run: Sequence[Recorded], *kinds: type) -> Recorded | None:
+    """Return the last event of a run that is of one of these kinds."""
+    return next((recorded for recorded in reversed(run) if isinstance(recorded.event, kinds)), None)
 
 
 def _archiving(work: UnitOfWork, trigger_id: UUID, verdict: Verdict, missed: Recorded | None) -> Recorded | None:

@@ -2,13 +2,13 @@
 
 from uuid import UUID
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from application.access import Action, AgentCaller, BoardUser, CollectionCaller, Principal, Resource, authorize, may
 from application.event_store.stream_kinds import COMPANY, ROUTINE
 from application.event_store.unit_of_work import UnitOfWork
-from application.request_bodies import RoutineDraft, RoutinePatch, VariableDraft
+from application.request_bodies import RetryPolicyDraft, RoutineDraft, RoutinePatch
 from application.use_cases import references, schedule_changes, task_firing
 from application.use_cases.board import companies
 from domain.board import company
@@ -17,7 +17,7 @@ from domain.events import IssueOpened
 from domain.identity import revision_of
 from domain.routines import routine, variables
 from domain.routines.routine import Routine
-from domain.values import RoutineSettings, Variable
+from domain.values import AlertBounds, RoutineSettings
 
 OTHER_ASSIGNEE = "Agents can only assign routines to themselves"
 
@@ -31,7 +31,7 @@ def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: Rout
         "assign",
         Resource(company_id=entered.company_id, kind="Company", by_company=True, owner=draft.assignee_agent_id),
     )
-    settings = references.merged(RoutineSettings(title=draft.title), draft, variables=_variables(draft.variables))
+    settings = references.merged(RoutineSettings(title=draft.title), draft, **_values(draft))
     check_references(work, company_id, settings, check_assignee=True)
     variables.check_defaults(settings.variables)
     routine_id = work.new_id()
@@ -51,7 +51,7 @@ def update(
     missed; when it is paused they wait on. Resumed schedules go on as `go_on` says.
     """
     current = writable(work, principal, routine_id, "own")
-    settings = references.merged(current.settings, patch, variables=_variables(patch.variables))
+    settings = references.merged(current.settings, patch, **_values(patch))
     if current.settings.status != "paused":
         settings = replace(settings, bulk_pause_id=bulk_pause_id)
     _authorize_change(work, principal, routine_id, current, patch)
@@ -184,5 +184,11 @@ def responsible(work: UnitOfWork, principal: Principal, settings: RoutineSetting
     return parent.created_by_user_id if isinstance(parent, IssueOpened) else None
 
 
-def _variables(drafts: tuple[VariableDraft, ...] | UnsetType) -> tuple[Variable, ...]:
-    return () if drafts is UNSET else tuple(draft.variable() for draft in drafts)
+def _values(body: RoutineDraft | RoutinePatch) -> dict[str, object]:
+    """Return the fields of a body that have another type in the domain."""
+    drafts, policy, bounds = body.variables, body.retry_policy, body.alert_bounds
+    return {
+        "variables": () if drafts is UNSET else tuple(draft.variable() for draft in drafts),
+        "retry_policy": policy.policy() if isinstance(policy, RetryPolicyDraft) else None,
+        "alert_bounds": AlertBounds() if bounds is UNSET else bounds.bounds(),
+    }

@@ -4,7 +4,16 @@ from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
-from domain.events import AgentTerminated, RunCompleted, RunFailed, RunFired, TriggerMissed, TriggerReplanned
+from domain.events import (
+    AgentTerminated,
+    RunAttemptBegun,
+    RunAttemptFailed,
+    RunCompleted,
+    RunFailed,
+    RunFired,
+    TriggerMissed,
+    TriggerReplanned,
+)
 from domain.explain.verdicts import ExplainQuery, Verdict, reason_of
 from domain.recorded import Recorded
 from domain.routines.settlement import CATCH_UP_CAP, COMPANY_ARCHIVED, OVER_QUOTA
@@ -31,6 +40,9 @@ class Explanation(Value, frozen=True):
     following: datetime | None
     created: Recorded  # the creation of the trigger
     fired: Recorded | None = None  # the firing of its run
+    attempt: Recorded | None = (
+        None  # the failure of its run's last attempt that was not the end, or the beginning of another
+    )
     ended: Recorded | None = None  # the end of its run, if it has ended
     missed: Recorded | None = None
     blocking: Recorded | None = None  # the firing of the run whose issue was in the way
@@ -76,6 +88,7 @@ class Explanation(Value, frozen=True):
             "blocking": self.blocking,
             "missed": self.missed,
             "fired": self.fired,
+            "attempt": self.attempt,
             "ended": self.ended,
         }
         present = [(role, recorded) for role, recorded in roles.items() if recorded is not None]
@@ -105,13 +118,21 @@ def _ran(explanation: Explanation, _name: Name) -> str:
 
 def _since(explanation: Explanation) -> str:
     """Return what became of the run's issue, as the end of a sentence."""
-    match explanation.ended and explanation.ended.event:
+    last = explanation.ended or explanation.attempt
+    tried = explanation.attempt.event if explanation.attempt is not None else None
+    after = f" after {tried.attempt} attempts" if isinstance(tried, RunAttemptBegun) else ""
+    match last and last.event:
         case RunCompleted():
-            return ", which is done"
+            return f", which is done{after}"
         case RunFailed(reason="timed_out"):
-            return ", which was cancelled because it took longer than the routine allows"
+            return f", which was cancelled{after} because it took longer than the routine allows"
         case RunFailed():
-            return ", which was cancelled"
+            return f", which was cancelled{after}"
+        case RunAttemptFailed(attempt=attempt, next_at=next_at):
+            begins = _at(explanation, next_at)
+            return f", which waits to be tried again: attempt {attempt} failed, and the next one begins on {begins}"
+        case RunAttemptBegun(attempt=attempt):
+            return f", which is open: attempt {attempt} is under way"
         case _:
             return ", which is open"
 

@@ -166,6 +166,7 @@ def fired_with(firing: FiringRequest, routine: Routine, outcome: Outcome) -> Run
         payload=None if outcome == PROJECT_PAUSED else _payload(firing),
         responsible_user_id=routine.responsible_user_id,
         deadline=firing.deadline if isinstance(outcome, Opened | Started) else None,
+        retry=routine.settings.retry_policy if isinstance(outcome, Opened) else None,
     )
 
 

@@ -94,6 +94,8 @@ def update(routine: Routine, settings: RoutineSettings, limits: Limits = DEFAULT
         settings = _synced(_without_orphans(settings, old))
     settings = _without_pause(_paused_without_assignee(settings))
     _must_fit(settings, old, limits)
+    if settings.call is not None and settings.retry_policy is not None:
+        raise RuleViolation("A routine that calls a task has no retryPolicy: its trajectory is tried once")
     return [] if settings == old else [RoutineUpdated(settings=settings)]
 
 

@@ -1,16 +1,23 @@
 """A run: one firing of a routine, from the moment it was received to its end (contract 5.3)."""
 
+from datetime import datetime
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from domain.errors import ImpossibleHistory
-from domain.events import RunCompleted, RunEvent, RunFailed, RunFired
+from domain.events import RunAttemptBegun, RunAttemptFailed, RunCompleted, RunEvent, RunFailed, RunFired
+from domain.identity import issue_of_run
+from domain.routines import retry
 from domain.values import (
     Coalesced,
     ConcurrencyPolicy,
+    FailureCause,
     IssueStatus,
     LiveWork,
     Opened,
     Outcome,
+    RetryPolicy,
     Skipped,
     Started,
     TrajectoryStatus,
@@ -18,24 +25,36 @@ from domain.values import (
 )
 
 CANCELLED = "Execution issue moved to cancelled"
-TIMED_OUT = "timed_out"
+TIMED_OUT: FailureCause = "timed_out"
 
 
 class Run(Value, frozen=True):
-    """The state of a run: the outcome of its firing, and how it ended if it has."""
+    """The state of a run: the outcome of its firing, which attempt it has come to, and how it ended if it has."""
 
     routine_id: UUID
     outcome: Outcome
     ended: RunCompleted | RunFailed | None = None
+    retry: RetryPolicy | None = None
+    attempt: int = 1
+    deadline: datetime | None = None  # of the attempt
+    waiting: RunAttemptFailed | None = None  # the failure after which it waits for the next attempt
 
 
 def evolve(run: Run | None, event: RunEvent) -> Run:
     """Fold an event into the state of a run. Raise ImpossibleHistory if the event cannot follow."""
     match run, event:
-        case None, RunFired(routine_id=routine_id, outcome=outcome):
-            return Run(routine_id=routine_id, outcome=outcome)
+        case None, RunFired(routine_id=routine_id, outcome=outcome, retry=policy, deadline=deadline):
+            return Run(routine_id=routine_id, outcome=outcome, retry=policy, deadline=deadline)
         case Run(outcome=Opened() | Started()), RunCompleted() | RunFailed():
-            return Run(routine_id=run.routine_id, outcome=run.outcome, ended=event)
+            return replace(run, ended=event, waiting=None, deadline=None)
+        case Run(outcome=Opened(), ended=None, waiting=None, attempt=attempt), RunAttemptFailed(attempt=failed) if (
+            failed == attempt
+        ):
+            return replace(run, waiting=event, deadline=None)
+        case Run(waiting=RunAttemptFailed(), attempt=attempt), RunAttemptBegun(attempt=begun, deadline=deadline) if (
+            begun == attempt + 1
+        ):
+            return replace(run, attempt=begun, waiting=None, deadline=deadline)
         case _:
             raise ImpossibleHistory(run, event)
 
@@ -77,6 +96,35 @@ def follow(run: Run, status: TrajectoryStatus, error: str | None) -> list[RunEve
             return [RunFailed(reason="The trajectory was archived before its end")]
         case _:
             return []
+
+
+def postpone(run: Run, cause: FailureCause, reason: str, now: datetime) -> list[RunEvent] | None:
+    """
+    Record that the attempt failed and when the next one begins; nothing if the run waits for it already.
+
+    Return None if the failure is the run's last: it has ended, its policy allows no more attempts, or not for this cause.
+    """
+    if run.waiting is not None:
+        return []
+    if run.ended is not None or run.retry is None:
+        return None
+    next_at = retry.next_at(run.retry, run.attempt, cause, now)
+    return None if next_at is None else [RunAttemptFailed(attempt=run.attempt, reason=reason, next_at=next_at)]
+
+
+def begin_attempt(run: Run, run_id: UUID, agent_id: UUID | None, deadline: datetime | None) -> list[RunEvent]:
+    """Record that the next attempt begins; nothing if the run waits for none."""
+    if run.waiting is None:
+        return []
+    issue_id, attempt = issue_of_run(run_id), run.attempt + 1
+    return [RunAttemptBegun(attempt=attempt, issue_id=issue_id, agent_id=agent_id, deadline=deadline)]
+
+
+def give_up(run: Run, obstacle: str) -> list[RunEvent]:
+    """Record that the next attempt is not made, for this reason, so that the failure before it is the run's last."""
+    if run.waiting is None:
+        return []
+    return [RunFailed(reason=f"{run.waiting.reason} (attempt {run.attempt + 1} was not made: {obstacle})")]
 
 
 def time_out(run: Run) -> list[RunEvent]:

@@ -9,7 +9,7 @@ from application.event_store.unit_of_work import UnitOfWork
 from application.use_cases.delivery_attempts import Address
 from domain import disclosure
 from domain.delivery.delivery import PendingDelivery
-from domain.events import IssueOpened
+from domain.events import IssueOpened, RunAttemptBegun
 from domain.recorded import Recorded
 from domain.webhooks import signatures
 from projections.jetty import trajectories
@@ -29,7 +29,7 @@ def compose(work: UnitOfWork, pending: PendingDelivery, recorded: Recorded) -> P
         case "webhook":
             return Payload(_encoded(_event(recorded)))
         case "heartbeat":
-            return Payload(_encoded(_heartbeat(pending, recorded)))
+            return Payload(_encoded(_heartbeat(work, pending, recorded)))
         case "callback":
             history = [entry for entry in work.history(pending.target_id) if entry.version <= recorded.version]
             trajectory = trajectories.trajectory_of(history)
@@ -62,22 +62,26 @@ def _event(recorded: Recorded) -> dict[str, Any]:
     }
 
 
-def _heartbeat(pending: PendingDelivery, recorded: Recorded) -> dict[str, Any]:
-    event = recorded.event
-    if not isinstance(event, IssueOpened):
-        raise TypeError(event)
+def _heartbeat(work: UnitOfWork, pending: PendingDelivery, recorded: Recorded) -> dict[str, Any]:
+    """Return what an agent is told: that an issue was opened for it, or that its run is tried again."""
+    began = recorded.event
+    issue_id = began.issue_id if isinstance(began, RunAttemptBegun) else recorded.stream_id
+    opened = work.history(issue_id)[0].event
+    if not isinstance(opened, IssueOpened):
+        raise TypeError(opened)
     return {
-        "type": "issue.opened",
+        "type": recorded.name,
         "timestamp": time(recorded.at),
         "data": {
             "agentId": pending.target_id,
             "companyId": recorded.company_id,
-            "issueId": recorded.stream_id,
-            "title": event.details.title,
-            "priority": event.details.priority,
-            "status": event.status,
-            "routineId": event.routine_id,
-            "runId": event.run_id,
+            "issueId": issue_id,
+            "title": opened.details.title,
+            "priority": opened.details.priority,
+            "status": opened.status,
+            "routineId": opened.routine_id,
+            "runId": opened.run_id,
+            "attempt": began.attempt if isinstance(began, RunAttemptBegun) else 1,
         },
     }
 

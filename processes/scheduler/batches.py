@@ -18,6 +18,7 @@ from application.event_store.store import UnknownEvent
 from application.event_store.unit_of_work import UnitOfWork
 from application.execute import Executor
 from application.use_cases import backfills, runs
+from domain.routines.alert import DueAlert
 from domain.routines.backfill import Waiting
 from domain.routines.deadline import Overdue
 from domain.routines.trigger import DueTrigger
@@ -29,8 +30,8 @@ MAX_CONCURRENT_BATCHES = 2
 SLICE = timedelta(seconds=0.5)  # after which no further batch begins, so that the scheduler looks again for what is due
 TRIES, TRIES_ALONE = 2, 8  # for a batch that loses races before it is halved; a single row tries more often
 
-Due = DueTrigger | Overdue | Waiting
-Row = TypeVar("Row", DueTrigger, Overdue, Waiting)
+Due = DueTrigger | Overdue | DueAlert | Waiting
+Row = TypeVar("Row", DueTrigger, Overdue, DueAlert, Waiting)
 Settle = Callable[[UnitOfWork, Sequence[Row]], int]
 
 log = structlog.get_logger(process="scheduler")
@@ -125,7 +126,7 @@ class Batches:
                     return self._attempt([row], partial(runs.fail_due, reason=reason), tries=TRIES_ALONE)
                 case Waiting():
                     return self._attempt([row], partial(backfills.give_up, reason=reason), tries=TRIES_ALONE)
-                case Overdue():
+                case Overdue() | DueAlert():
                     return 0
         except Exception as failure:
             if positions.is_away(failure):

@@ -19,9 +19,10 @@ from eventsourcing.persistence import PersistenceError
 
 from application import tracing
 from application.execute import Executor
+from application.use_cases import alerts, runs
 from application.use_cases import backfills as backfill_use_cases
 from application.use_cases import deadlines as deadline_use_cases
-from application.use_cases import runs
+from domain.routines.alert import DueAlert
 from domain.routines.backfill import Waiting
 from domain.routines.deadline import Overdue
 from domain.routines.trigger import DueTrigger
@@ -33,7 +34,7 @@ from processes.scheduler.zone_change import ZoneChange
 from processes.wakeup import Connection, Wakeup
 from projections.engine import positions
 from projections.engine.positions import Read
-from projections.firing import backfills, deadlines, triggers_due
+from projections.firing import backfills, deadlines, triggers_due, troubles
 
 MAX_DUE_ROWS = 100_000  # that a tick reads: some 30 MB
 MAX_BACKFILLS = 50  # that a tick carries on, when no schedule is due
@@ -45,20 +46,26 @@ LONGEST_SLEEP_S = 30.0  # in case a notification of the log is not heard
 TROUBLE_S = 1.0  # pause after the database could not be reached
 RECOVERY = timedelta(seconds=15)  # between two looks for companies that are within their quotas again
 BEGINNING = datetime.min.replace(tzinfo=UTC)
-FOLLOWED = (triggers_due.triggers_due, deadlines.deadlines, backfills.backfills)  # each is `polled_by` the scheduler
+FOLLOWED = (
+    triggers_due.triggers_due,
+    deadlines.deadlines,
+    troubles.troubles,
+    backfills.backfills,
+)  # each is `polled_by` the scheduler
 
 log = structlog.get_logger(process="scheduler")
 
 
 class DueWork(msgspec.Struct):
-    """What one tick is to settle: runs that have ended, due occurrences, waiting backfills."""
+    """What one tick is to settle: runs that have ended, due occurrences, alerts, waiting backfills."""
 
     ended: list[Overdue]
     schedules: list[DueTrigger]
+    alerts: list[DueAlert]
     backfills: list[Waiting]
 
     def __bool__(self) -> bool:
-        return bool(self.ended or self.schedules or self.backfills)
+        return bool(self.ended or self.schedules or self.alerts or self.backfills)
 
 
 class Scheduler:
@@ -93,7 +100,9 @@ class Scheduler:
             self._prefetcher.step(conn, now)
             return 0
         with tracing.span("tick"):
-            return self._end_runs(due, now) + self._fire_schedules(due, now) + self._carry_on_backfills(conn, due)
+            settled = self._end_runs(due, now) + self._fire_schedules(due, now)
+            self._raise_alerts(due, now)
+            return settled + self._carry_on_backfills(conn, due)
 
     def _find_due(self, conn: Connection, now: datetime) -> DueWork:
         """
@@ -105,7 +114,7 @@ class Scheduler:
         if self._left and self._seen <= now < self._refreshed + REFRESH:
             self._follower.try_step(conn)
             new = self._awake(triggers_due.due(conn, now, after=self._seen, limit=MAX_DUE_ROWS))
-            due = DueWork(ended=[], schedules=[*self._left, *new], backfills=[])
+            due = DueWork(ended=[], schedules=[*self._left, *new], alerts=[], backfills=[])
         else:
             due = self._find_all_due(conn, now)
         self._seen, self._left = now, []
@@ -118,7 +127,8 @@ class Scheduler:
         ended = self._awake(deadlines.due(conn, now, limit=MAX_DUE_ROWS))
         schedules = self._awake([*triggers_due.due(conn, now, limit=MAX_DUE_ROWS), *self._find_rested(conn, now)])
         waiting = [] if schedules else self._awake(backfills.waiting(conn, limit=MAX_BACKFILLS))
-        return DueWork(ended=ended, schedules=schedules, backfills=waiting)
+        due_alerts = self._awake(troubles.due(conn, now, limit=MAX_DUE_ROWS))
+        return DueWork(ended=ended, schedules=schedules, alerts=due_alerts, backfills=waiting)
 
     def _find_rested(self, conn: Connection, now: datetime) -> list[DueTrigger]:
         """Return due rows of schedules that rested while their companies were over a quota, if they no longer are."""
@@ -150,6 +160,11 @@ class Scheduler:
         self._more |= bool(self._left)
         return fired
 
+    def _raise_alerts(self, due: DueWork, now: datetime) -> None:
+        """Raise and close alerts; the next tick reads again those that remain."""
+        _settled, remaining = self._batches.settle_all(due.alerts, alerts.settle, now)
+        self._more |= bool(remaining)
+
     def _carry_on_backfills(self, conn: Connection, due: DueWork) -> int:
         """
         Carry on each backfill by one transaction; it rests while its company has used half of a quota.
@@ -177,6 +192,7 @@ class Scheduler:
             return 0.0
         next_occurrence = triggers_due.next_due(conn, self._seen)
         moments = [next_occurrence and self._prefetcher.wake_for(next_occurrence), deadlines.next_due(conn, self._seen)]
+        moments.append(troubles.next_due(conn, self._seen))
         if not (wakes := [moment for moment in (*moments, *self._quarantine.ends) if moment is not None]):
             return LONGEST_SLEEP_S
         return min(max((min(wakes) - self._executor.clock()).total_seconds(), 0.0), LONGEST_SLEEP_S)

@@ -14,6 +14,7 @@ from domain.events import (
     DeliveryFailed,
     DeliveryRequested,
     IssueOpened,
+    RunAttemptBegun,
     TrajectoryMoved,
 )
 from domain.identity import delivery_of
@@ -69,6 +70,8 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
     match recorded.event:
         case IssueOpened(details=details) if details.assignee_agent_id is not None:
             yield RECEIVER, details.assignee_agent_id
+        case RunAttemptBegun(agent_id=UUID() as agent_id):
+            yield RECEIVER, agent_id
         case TrajectoryMoved():
             yield RECEIVER, recorded.stream_id
         case DeliveryFailed() | DeliveryDelivered() | DeliveryDead() | DeliveryRequested():
@@ -98,6 +101,8 @@ def _pending_deliveries(rows: Rows, recorded: Recorded) -> Iterator[PendingDeliv
     match recorded.event:
         case IssueOpened(details=details) if details.assignee_agent_id is not None:
             kind, target_id = "heartbeat", details.assignee_agent_id
+        case RunAttemptBegun(agent_id=UUID() as agent_id):
+            kind, target_id = "heartbeat", agent_id
         case TrajectoryMoved(status=status) if status in TOLD:
             kind, target_id = "callback", recorded.stream_id
         case _:

@@ -1,11 +1,20 @@
-"""Deadlines: what ends at a set time, which are runs of limited duration and pauses that have an end."""
+"""Deadlines: runs of limited duration and pauses that have an end, and the moments at which runs are tried again."""
 
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from domain.events import RoutineCreated, RoutineRestored, RoutineUpdated, RunCompleted, RunFailed, RunFired
+from domain.events import (
+    RoutineCreated,
+    RoutineRestored,
+    RoutineUpdated,
+    RunAttemptBegun,
+    RunAttemptFailed,
+    RunCompleted,
+    RunFailed,
+    RunFired,
+)
 from domain.recorded import Recorded
 from domain.routines.deadline import Overdue
 from domain.values import RoutineSettings
@@ -13,9 +22,9 @@ from projections.engine.read_model import Connection, ReadModel, Row, Rows, Tabl
 
 
 class DeadlineRow(Row, frozen=True):
-    """The deadline of a run or of a routine's pause; its id is the run's or the routine's."""
+    """The deadline of a run, of its waiting for the next attempt, or of a pause; its id is the run's or the routine's."""
 
-    kind: str  # run or pause
+    kind: str  # run, attempt or pause
     ends_at: datetime
 
 
@@ -28,11 +37,17 @@ CREATE INDEX ON deadline (ends_at, id);
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
-    """Fold one event into the deadlines: a run that ends and a pause that is over have none any more."""
+    """
+    Fold one event into the deadlines: a run that ends and a pause that is over have none any more.
+
+    A run has the deadline of its attempt, or waits for the next attempt, never both.
+    """
     match recorded.event:
-        case RunFired(deadline=datetime() as ends_at):
+        case RunFired(deadline=datetime() as ends_at) | RunAttemptBegun(deadline=datetime() as ends_at):
             rows.put(DEADLINE, DeadlineRow(id=recorded.stream_id, kind="run", ends_at=ends_at))
-        case RunCompleted() | RunFailed():
+        case RunAttemptFailed(next_at=next_at):
+            rows.put(DEADLINE, DeadlineRow(id=recorded.stream_id, kind="attempt", ends_at=next_at))
+        case RunCompleted() | RunFailed() | RunAttemptBegun():
             rows.delete(DEADLINE, recorded.stream_id)
         case RoutineCreated(settings=settings) | RoutineUpdated(settings=settings) | RoutineRestored(settings=settings):
             _pause(rows, recorded.stream_id, settings)
@@ -59,7 +74,18 @@ deadlines = ReadModel(
     schema=SCHEMA,
     fold=fold,
     keys_to_prefetch=keys_to_prefetch,
-    events=frozenset({RunFired, RunCompleted, RunFailed, RoutineCreated, RoutineUpdated, RoutineRestored}),
+    events=frozenset(
+        {
+            RunFired,
+            RunAttemptFailed,
+            RunAttemptBegun,
+            RunCompleted,
+            RunFailed,
+            RoutineCreated,
+            RoutineUpdated,
+            RoutineRestored,
+        }
+    ),
     polled_by="scheduler",
 )
 
@@ -68,7 +94,7 @@ _NEXT = "SELECT min(ends_at) FROM deadline WHERE ends_at > %s"
 
 
 def due(conn: Connection, now: datetime, *, limit: int) -> list[Overdue]:
-    """Return the runs and pauses that have reached their deadline, longest waiting first."""
+    """Return the runs, attempts and pauses that have reached their deadline, longest waiting first."""
     rows = conn.execute(_DUE, (now, limit), prepare=True)
     return [Overdue(id=id_, kind=kind, ends_at=ends_at) for id_, kind, ends_at in rows]
 

@@ -13,6 +13,8 @@ from domain.bounds import json_size
 from domain.bounds.limits import DEFAULT, SHOWN_PAYLOAD_BYTES
 from domain.errors import ImpossibleHistory
 from domain.events import (
+    RunAttemptBegun,
+    RunAttemptFailed,
     RunCompleted,
     RunEvent,
     RunFailed,
@@ -25,7 +27,16 @@ from projections import responses
 from projections.board.issues import SUMMARY
 from projections.engine.documents import Docs, Part
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
-from projections.responses import IssueSummary, RunStatus, RunSummary, TriggerName, text_or_none, time, time_or_none
+from projections.responses import (
+    IssueSummary,
+    RunAttempt,
+    RunStatus,
+    RunSummary,
+    TriggerName,
+    text_or_none,
+    time,
+    time_or_none,
+)
 
 SEPARATORS = 2  # bytes of a colon and a comma in JSON
 
@@ -67,7 +78,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
                     doc=doc,
                 ),
             )
-        case RunCompleted() | RunFailed():
+        case RunAttemptFailed() | RunAttemptBegun() | RunCompleted() | RunFailed():
             rows.change(RUN, recorded.stream_id, lambda row: replace(row, doc=run_after(row.doc, recorded)))
         case _:
             pass
@@ -75,7 +86,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
 
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
     """Yield the key of the row that `fold` will change, so that it can be fetched before it."""
-    if isinstance(recorded.event, RunCompleted | RunFailed):
+    if not isinstance(recorded.event, RunFired):
         yield RUN, recorded.stream_id
 
 
@@ -90,9 +101,33 @@ def run_of(events: Sequence[Recorded]) -> responses.Run:
 
 
 def detail_of(events: Sequence[Recorded]) -> responses.RunDetail:
-    """Return a run as `run_of` does, with its deadline."""
-    deadlines = [event.deadline for recorded in events if isinstance(event := recorded.event, RunFired)]
-    return responses.RunDetail(**asdict(run_of(events)), deadline=time_or_none(next(iter(deadlines), None)))
+    """Return a run as `run_of` does, with its attempts and the deadline of the newest one."""
+    attempts, facts = list[RunAttempt](), dict[str, Any]()
+    for recorded in events:
+        timestamp = time(recorded.at)
+        match recorded.event:
+            case RunFired(retry=policy, deadline=deadline) as firing:
+                facts = {"deadline": time_or_none(deadline), "max_attempts": policy.max_attempts if policy else 1}
+                if isinstance(firing.outcome, Opened | Started):
+                    attempts.append(RunAttempt(attempt=1, begun_at=timestamp))
+            case RunAttemptBegun(attempt=attempt, deadline=deadline):
+                facts |= {"deadline": time_or_none(deadline), "next_attempt_at": None, "attempt": attempt}
+                attempts.append(RunAttempt(attempt=attempt, begun_at=timestamp))
+            case RunAttemptFailed(reason=reason, next_at=next_at):
+                facts |= {"deadline": None, "next_attempt_at": time(next_at)}
+                attempts[-1] = replace(attempts[-1], outcome="failed", reason=reason, ended_at=timestamp)
+            case (RunCompleted() | RunFailed()) as end:
+                if facts.get("next_attempt_at") is None:  # else the attempt has failed already, for its own reason
+                    attempts[-1] = replace(attempts[-1], **_ended(end), ended_at=timestamp)
+                facts |= {"next_attempt_at": None}
+    return responses.RunDetail(**asdict(run_of(events)), **facts, attempts=attempts)
+
+
+def _ended(event: RunCompleted | RunFailed) -> dict[str, Any]:
+    """Return what the end of a run says of its last attempt."""
+    if isinstance(event, RunCompleted):
+        return {"outcome": "completed", "reason": None}
+    return {"outcome": "failed", "reason": event.reason}
 
 
 def with_shortened_payload(run: responses.Run) -> responses.Run:
@@ -120,6 +155,8 @@ def run_after(doc: responses.Run | None, recorded: Recorded) -> responses.Run:
     match doc, recorded.event:
         case None, RunFired() as event:
             return _fired(recorded, event, timestamp)
+        case responses.Run(), RunAttemptFailed() | RunAttemptBegun():
+            return replace(doc, updated_at=timestamp)
         case responses.Run(), RunCompleted():
             return replace(doc, status="completed", completed_at=timestamp, failure_reason=None, updated_at=timestamp)
         case responses.Run(), RunFailed(reason=reason):

@@ -285,7 +285,7 @@ def _doc(row: TriggerRow, **changes: Any) -> TriggerRow:
 
 routines = ReadModel(
     name="routines",
-    version=2,
+    version=3,
     tables=(ROUTINE, ROUTINE_TEXT, TRIGGER),
     schema=SCHEMA,
     fold=fold,

@@ -115,15 +115,15 @@ def worker(  # noqa: PLR0913 the options
     routines worker -- sh -c 'echo "Hello from $ROUTINES_ISSUE_IDENTIFIER: $ROUTINES_ISSUE_TITLE"'
 
     COMMAND gets one JSON object on its standard input: issue, run, routine, trigger, payload, variables, plannedAt,
-    attempt and deadline. Its environment has ROUTINES_ISSUE_ID, ROUTINES_ISSUE_IDENTIFIER, ROUTINES_ISSUE_TITLE,
+    attempt, maxAttempts, start and deadline. Its environment has ROUTINES_ISSUE_ID, ROUTINES_ISSUE_IDENTIFIER, ROUTINES_ISSUE_TITLE,
     ROUTINES_ROUTINE_ID, ROUTINES_RUN_ID, ROUTINES_RUN_SOURCE, ROUTINES_TRIGGER_ID, ROUTINES_PAYLOAD,
-    ROUTINES_VARIABLE_name for each variable, ROUTINES_PLANNED_AT, ROUTINES_ATTEMPT, ROUTINES_DEADLINE,
-    ROUTINES_COMPANY_ID, ROUTINES_URL and ROUTINES_SESSION_ID, which its own requests send as X-Paperclip-Run-Id. A value
+    ROUTINES_VARIABLE_name for each variable, ROUTINES_PLANNED_AT, ROUTINES_ATTEMPT, ROUTINES_MAX_ATTEMPTS,
+    ROUTINES_START, ROUTINES_DEADLINE, ROUTINES_COMPANY_ID, ROUTINES_URL and ROUTINES_SESSION_ID, which its own requests send as X-Paperclip-Run-Id. A value
     of more than 16 KiB, and what would be more than 64 KiB in total, is on the standard input only; ROUTINES_OMITTED names it.
 
     The output is shown as it comes, and becomes a comment: the first and last 30000 characters of standard output, and
     the first and last 10000 of standard error. Exit status 0 marks the issue as done; any other status cancels it, and the
-    run fails with the reason, like "exit status 3: the last line of standard error". An issue that COMMAND itself has
+    run fails with the reason, like "exit status 3: the last line of standard error", or is tried again later. An issue that COMMAND itself has
     moved to in_review, blocked or done stays as it is.
 
     When the issue is cancelled, is put back to todo, or becomes somebody else's, COMMAND is stopped within seconds:

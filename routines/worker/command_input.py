@@ -24,11 +24,11 @@ class Variables(NamedTuple):
     omitted: list[str]
 
 
-def read_document(server: Server, issue: Mapping[str, Any], attempt: int) -> dict[str, Any]:
+def read_document(server: Server, issue: Mapping[str, Any], start: int) -> dict[str, Any]:
     """
     Return what a command reads: the issue and, where a routine opened it, the run, the routine and the trigger.
 
-    What the agent may not read is null. The issue's own fields stand at the top as well, for commands that read those.
+    `start` says how often the command was started for this checkout, this time included. What the agent may not read is null. The issue's own fields stand at the top as well, for commands that read those.
     """
     run = _read(server, "/api/routine-runs", issue["originRunId"])
     routine = _read(server, "/api/routines", issue["originId"])
@@ -44,7 +44,9 @@ def read_document(server: Server, issue: Mapping[str, Any], attempt: int) -> dic
         "payload": payload,
         "variables": _object((payload or {}).get("variables")),
         "plannedAt": run.get("plannedAt") if run else None,
-        "attempt": attempt,
+        "attempt": (run or {}).get("attempt", 1),
+        "maxAttempts": (run or {}).get("maxAttempts", 1),
+        "start": start,
         "deadline": run.get("deadline") if run else None,
     }
 
@@ -87,6 +89,8 @@ def _all_variables(document: Mapping[str, Any], url: str, session: UUID) -> Iter
     yield "ROUTINES_RUN_SOURCE", run.get("source") or ""
     yield "ROUTINES_PLANNED_AT", document["plannedAt"] or ""
     yield "ROUTINES_ATTEMPT", str(document["attempt"])
+    yield "ROUTINES_MAX_ATTEMPTS", str(document["maxAttempts"])
+    yield "ROUTINES_START", str(document["start"])
     yield "ROUTINES_DEADLINE", document["deadline"] or ""
     yield "ROUTINES_ISSUE_TITLE", issue["title"]
     for name, value in document["variables"].items():

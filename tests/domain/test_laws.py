@@ -22,22 +22,25 @@ from application.event_store.unit_of_work import UnitOfWork
 from application.execute import Executor
 from application.request_bodies import (
     AgentDraft,
+    AgentKeyDraft,
     Checkout,
     CompanyDraft,
     IssuePatch,
     ProjectDraft,
+    RetryPolicyDraft,
     RoutineDraft,
     RoutinePatch,
     RunRequest,
     ScheduleDraft,
     TriggerPatch,
 )
-from application.use_cases import revisions, routines, runs, triggers
+from application.use_cases import deadlines, revisions, routines, runs, triggers
 from application.use_cases.board import agents, companies, issues, keys, projects
 from domain.errors import DomainError
 from domain.events import (
     AgentPaused,
     AgentResumed,
+    CommentAdded,
     IssueCheckedOut,
     IssueMoved,
     IssueOpened,
@@ -46,6 +49,8 @@ from domain.events import (
     RoutineCreated,
     RoutineRestored,
     RoutineUpdated,
+    RunAttemptBegun,
+    RunAttemptFailed,
     RunCompleted,
     RunFailed,
     RunFired,
@@ -58,8 +63,9 @@ from domain.events import (
     TriggerUpdated,
     stored_name,
 )
-from domain.identity import revision_of, slot_of
+from domain.identity import issue_of_run, revision_of, slot_of
 from domain.routines import slot
+from domain.routines.deadline import Overdue
 from domain.routines.trigger import DueTrigger
 from domain.values import Coalesced, Opened, Skipped
 from tests.given import given
@@ -89,6 +95,7 @@ STEPS = [
 ]
 CHANGES = ("edited", "deleted", "paused", "archived")  # why an occurrence may be missed though it was on time
 CLOSED = ("done", "cancelled")
+THRICE = RetryPolicyDraft(max_attempts=3, backoff_seconds=45)
 KINDS = {kind.prefix: kind for kind in vars(stream_kinds).values() if isinstance(kind, stream_kinds.Kind)}
 
 
@@ -169,10 +176,13 @@ class Ledger:
         self.reopened = set()  # routines with an execution issue that was opened again
         self.enqueued = set()  # routines that ever were always_enqueue
         self.slots = defaultdict(list)
+        self.attempts, self.waiting = defaultdict(lambda: 1), {}  # by run: the newest attempt, the failure of it
         self.made_up, self.capped = Counter(), set()
 
     def read(self, recorded):
         event, id_ = recorded.event, recorded.stream_id
+        if isinstance(event, CommentAdded):
+            return
         kind = KINDS[stored_name(event).split(".")[0] + "."]
         self.states[id_] = kind.evolve(self.states.get(id_), event)  # raises when evolve is not total
         match event:
@@ -191,8 +201,21 @@ class Ledger:
                 self.paused.discard(id_)
             case RunFired():
                 self.fired(recorded)
+            case RunAttemptFailed():
+                assert id_ not in self.waiting, "an attempt fails once"
+                assert event.attempt == self.attempts[id_] < 3, "no more attempts than the policy allows"
+                assert event.next_at > recorded.at
+                self.waiting[id_] = event
+            case RunAttemptBegun():
+                failed = self.waiting.pop(id_)
+                self.attempts[id_] += 1
+                assert event.attempt == self.attempts[id_] == failed.attempt + 1
+                assert recorded.at >= failed.next_at or recorded.actor != "scheduler", "begun early"
+                of = self.routines[self.states[id_].routine_id]
+                assert of.status == "active" or recorded.actor != "scheduler", "begun though the routine could not fire"
             case RunCompleted() | RunFailed():
                 assert isinstance(self.states[id_].outcome, Opened)
+                self.waiting.pop(id_, None)
             case IssueOpened(routine_id=UUID() as routine_id):
                 self.routine_of[id_] = routine_id
                 self.open[routine_id].add(id_)
@@ -316,7 +339,15 @@ class Ledger:
             if s.enabled and not s.deleted and s.next_at <= now and self.routines[s.routine_id].status == "active"
         ]
 
+    def due_attempts(self, now):
+        return [
+            Overdue(id=id_, kind="attempt", ends_at=failed.next_at)
+            for id_, failed in self.waiting.items()
+            if failed.next_at <= now
+        ]
+
     def check(self):
+        assert all(issue_of_run(id_) in self.open[self.states[id_].routine_id] for id_ in self.waiting)
         for schedule in self.schedules.values():
             schedule.check()
         assert all(made_up <= 25 for made_up in self.made_up.values())
@@ -347,9 +378,10 @@ class Machine(RuleBasedStateMachine):
         self.company = self.ask(companies.create, CompanyDraft(name="Acme"))
         self.agent = self.ask(agents.create, self.company, AgentDraft(name="Scout")).agent_id
         self.project = self.ask(projects.create, self.company, ProjectDraft(name="Move"))
-        self.ledger, self.position, self.stale = Ledger(), 0, []
+        self.by_agent = Caller(token=self.ask(keys.create_for_agent, self.agent, AgentKeyDraft()).token)
+        self.ledger, self.position, self.stale, self.stale_attempts = Ledger(), 0, [], []
         self.made, self.schedules = [], []
-        self.create_routine(concurrency, catch_up, grouped=True, cron=cron)
+        self.create_routine(concurrency, catch_up, grouped=True, cron=cron, retries=True)
 
     def ask(self, use_case, *args):
         """The result; None when the answer was no."""
@@ -360,6 +392,9 @@ class Machine(RuleBasedStateMachine):
 
     def settle(self, rows):
         return self.executor.attempt(lambda work: runs.fire_due(work, rows)).result
+
+    def settle_attempts(self, rows):
+        return self.executor.attempt(lambda work: deadlines.settle(work, rows), actor="scheduler").result
 
     def due(self):
         rows = self.ledger.due(self.now)
@@ -378,14 +413,16 @@ class Machine(RuleBasedStateMachine):
         catch_up=st.sampled_from(CATCH_UP),
         grouped=st.booleans(),
         cron=st.sampled_from(list(MATCHES)),
+        retries=st.booleans(),
     )
-    def create_routine(self, concurrency, catch_up, grouped, cron):
+    def create_routine(self, concurrency, catch_up, grouped, cron, retries):
         draft = RoutineDraft(
             title="Check",
             assignee_agent_id=self.agent,
             project_id=self.project if grouped else None,
             concurrency_policy=concurrency,
             catch_up_policy=catch_up,
+            retry_policy=THRICE if retries else None,
         )
         if len(self.made) < 4:
             self.made.append(self.ask(routines.create, self.company, draft))
@@ -429,6 +466,8 @@ class Machine(RuleBasedStateMachine):
                 RoutinePatch(concurrency_policy="always_enqueue"),
                 RoutinePatch(catch_up_policy="skip_missed"),
                 RoutinePatch(catch_up_policy="enqueue_missed_with_cap"),
+                RoutinePatch(retry_policy=None),
+                RoutinePatch(retry_policy=THRICE),
             ]
         ),
     )
@@ -474,6 +513,16 @@ class Machine(RuleBasedStateMachine):
         self.ask(issues.update, known[-1 - which % len(known)], IssuePatch(status=status), None)
 
     @precondition(lambda self: self.ledger.routine_of)
+    @rule(which=st.integers(0, 3))
+    def the_agent_reports_a_failure(self, which):
+        known = list(self.ledger.routine_of)
+        report = IssuePatch(status="cancelled", failure_reason="exit status 1")
+        try:
+            self.executor.execute(self.by_agent, issues.update, known[-1 - which % len(known)], report, None)
+        except DomainError:
+            return
+
+    @precondition(lambda self: self.ledger.routine_of)
     @rule(which=st.integers(0, 30), expected=st.sampled_from([("todo",), ("done", "cancelled"), ("in_progress",)]))
     def check_out_issue(self, which, expected):
         known = list(self.ledger.routine_of)
@@ -513,9 +562,13 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def a_scheduler_ticks(self):
+        attempts = self.ledger.due_attempts(self.now)
+        self.stale_attempts.append(attempts)
+        self.settle_attempts(attempts)
         self.settle(self.due())
         self.catch_up()
 
+        assert self.ledger.due_attempts(self.now) == [], "every attempt that was due is begun or given up"
         assert self.ledger.due(self.now) == [], "everything that was due is settled"
 
     @rule()
@@ -529,6 +582,8 @@ class Machine(RuleBasedStateMachine):
     @rule(which=st.integers(0, 99))
     def a_scheduler_ticks_with_old_rows(self, which):
         self.settle(self.stale[which % len(self.stale)])
+        if self.stale_attempts:
+            self.settle_attempts(self.stale_attempts[which % len(self.stale_attempts)])
 
     @rule()
     def a_scheduler_ticks_one_row_at_a_time(self):
@@ -547,6 +602,17 @@ class Machine(RuleBasedStateMachine):
         fired = runs.fire_due(other, list(reversed(rows)))
         one.commit()
         if fired:
+            with pytest.raises(IntegrityError):
+                other.commit()
+
+    @rule()
+    def two_schedulers_begin_attempts_at_the_same_time(self):
+        rows = self.ledger.due_attempts(self.now)
+        one, other = UnitOfWork(self.executor.store, self.now), UnitOfWork(self.executor.store, self.now)
+        deadlines.settle(one, rows)
+        settled = deadlines.settle(other, list(reversed(rows)))
+        one.commit()
+        if settled:
             with pytest.raises(IntegrityError):
                 other.commit()
 

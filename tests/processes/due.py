@@ -44,15 +44,15 @@ class CompanyFixture:
             (self.agent_id, [AgentCreated(profile=AgentProfile(name="Scout"), url_key="scout")]),
         )
 
-    def record(self, *batch):
-        """Events for some streams of the company, in one transaction."""
+    def record(self, *batch, **by):
+        """Events for some streams of the company, in one transaction; `actor` may say by whom."""
 
         def decide(work):
             work.load(stream_id for stream_id, _ in batch)
             for stream_id, events in batch:
                 work.record(stream_id, events, self.company_id)
 
-        return self.executor.attempt(decide).position
+        return self.executor.attempt(decide, **by).position
 
     def routines(self, many=1, *, next_at, cron="* * * * *", zone="UTC", triggers=1, **settings):
         """So many routines, each with so many schedules that are next due at `next_at`."""

@@ -26,6 +26,7 @@ from application.request_bodies import (
     AgentDraft,
     AgentKeyDraft,
     AgentPatch,
+    AlertBoundsDraft,
     ApiDraft,
     BackfillDraft,
     BoardKeyDraft,
@@ -43,6 +44,7 @@ from application.request_bodies import (
     MemberPatch,
     ProjectDraft,
     ProjectPatch,
+    RetryPolicyDraft,
     RoutineDraft,
     RoutinePatch,
     RunRequest,
@@ -51,14 +53,14 @@ from application.request_bodies import (
     VariableDraft,
     WebhookDraft,
 )
-from application.use_cases import backfills, endpoints, revisions, routines, runs, triggers, webhooks, zone_data
+from application.use_cases import alerts, backfills, endpoints, revisions, routines, runs, triggers, webhooks, zone_data
 from application.use_cases import delivery_attempts as post
 from application.use_cases.board import agents, companies, goals, issues, keys, members, projects
 from application.use_cases.jetty import collections, task_routines, tasks, trajectories
 from application.use_cases.names import RoutinePath, TaskPath
 from domain.delivery.delivery import Answer
 from domain.events import TriggerRescheduled
-from domain.identity import revision_of
+from domain.identity import issue_of_run, revision_of
 from domain.webhooks.verification import WebhookRequest
 from projections import catalogue
 from projections.delivery import pending_deliveries
@@ -66,7 +68,7 @@ from projections.delivery.deliveries import deliveries
 from projections.engine import positions
 from projections.engine.read_model import fold_batch
 from projections.firing import backfills as waiting_backfills
-from projections.firing import triggers_due
+from projections.firing import triggers_due, troubles
 from web.paperclip.webhook_requests import parse_call
 
 START = datetime(2026, 11, 22, 12, 0, 30, tzinfo=UTC)
@@ -248,6 +250,8 @@ class Story:
         self.adopt_zone_data(self.schedule(joins))
         child = self.issue(acme, "Child", parent_id=parent, assignee_agent_id=scout)
         self.issue(acme, "Grandchild", parent_id=child)
+        self.tell_of_attempts(acme, scout, by_agent)
+        self.tell_of_alerts()
         self.tell_of_backfills(acme, scout)
         self.tell_of_tasks()
         self.tell_of_deliveries()
@@ -255,6 +259,43 @@ class Story:
         self.ids |= {"skips": skips, "piles": piles, "fails": fails, "idle": idle, "archived": archived}
         self.ids |= {"parent": parent, "first": first, "hourly": hourly[joins], "by hand": self.caller.token}
         return self
+
+    def tell_of_attempts(self, company, agent, by_agent):
+        """A run that waits for its next attempt; one whose last attempt fails, which is an alert; one that succeeds."""
+        routine = self.routine(
+            company,
+            agent,
+            "Tries",
+            retry_policy=RetryPolicyDraft(max_attempts=2, backoff_seconds=1),
+            alert_bounds=AlertBoundsDraft(overdue_after_sec=3_600),
+            concurrency_policy="always_enqueue",
+            max_run_duration_sec=2_592_000,
+        )
+        waits, fails, succeeds = [self.fire(routine) for _ in range(3)]
+        report = IssuePatch(status="cancelled", failure_reason="exit status 1")
+        for run in (waits, fails):
+            self.ask(issues.update, issue_of_run(run), report, SESSION, caller=by_agent)
+        self.patch(issue_of_run(fails), status="todo")
+        self.ask(issues.update, issue_of_run(fails), report, SESSION, caller=by_agent)
+        self.raise_alerts()
+        self.ask(issues.update, issue_of_run(succeeds), IssuePatch(status="done"), SESSION, caller=by_agent)
+
+    def tell_of_alerts(self):
+        """What is in trouble for long is an alert, and some of it passes."""
+        self.raise_alerts()
+        for row in self.opened()[:40]:
+            if row.event.run_id is not None:
+                self.patch(row.stream_id, status="in_progress")
+        self.passes(7 * HOUR)
+        self.raise_alerts()
+        self.raise_alerts()
+
+    def raise_alerts(self):
+        """What the scheduler does: it raises and closes the alerts that are due."""
+        while positions.advance(self.conn, [troubles.troubles], self.store.after):
+            pass
+        rows = troubles.due(self.conn, self.now, limit=1000)
+        return self.executor.attempt(lambda work: alerts.settle(work, rows), actor="scheduler").result
 
     def tell_of_backfills(self, company, agent):
         """What is made up for: one range all at once, one in turn, one that somebody stops, one that is paused."""

@@ -37,6 +37,12 @@ DATABASE = "of_0_1_0"
 FILES = Path(__file__).parent / "0.1.0"
 ABSENT = "a field that is not there"
 ADDED = {  # what later versions say beside what 0.1.0 said
+    "/api/routines/* retryPolicy",
+    "/api/routines/* alertBounds",
+    "/api/companies/*/routines [] retryPolicy",
+    "/api/companies/*/routines [] alertBounds",
+    "/api/routines/*/revisions [] snapshot routine retryPolicy",
+    "/api/routines/*/revisions [] snapshot routine alertBounds",
     "/api/agents/*/keys [] expiresAt",
     "/api/agents/*/keys [] issuedByUserId",
     "/api/companies/*/routines [] lastRun plannedAt",

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import Random
 from typing import Any, Literal
 from unittest.mock import patch
@@ -16,8 +16,9 @@ from application.event_store.in_memory import MemoryRecorder
 from application.event_store.recorder import Guards, OutcomeUnknown
 from application.event_store.store import EventStore, from_stored
 from domain.recorded import Recorded
-from domain.routines import settlement
+from domain.routines import retry, settlement
 from domain.routines.settlement import Due
+from domain.values import FailureCause, RetryPolicy
 
 Kind = Literal[
     "refused",  # a rival's append came first, says the store
@@ -41,7 +42,7 @@ ODDS = {
     "killed reading": 0.001,
     "stale": 0.02,
 }
-Break = Literal["unique", "guards", "transaction", "grace", "missed", "early"]
+Break = Literal["unique", "guards", "transaction", "grace", "missed", "early", "attempts"]
 
 
 class Died(BaseException):
@@ -175,6 +176,14 @@ def broken(what: Break | None) -> Iterator[None]:
             return due and replace(due, fire=tuple(filter(None, (*due.fire, due.next_at))))
 
         with patch.object(settlement, "due", hurry):
+            yield
+    elif what == "attempts":  # a run is tried once more than its policy allows
+
+        def persist(policy: RetryPolicy, attempt: int, cause: FailureCause, now: datetime) -> datetime | None:
+            return once_more(policy, attempt - 1, cause, now)
+
+        once_more = retry.next_at
+        with patch.object(retry, "next_at", persist):
             yield
     else:
         yield

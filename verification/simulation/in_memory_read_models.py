@@ -9,14 +9,16 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from domain.recorded import Recorded
+from domain.routines.alert import DueAlert
 from domain.routines.backfill import Waiting
 from domain.routines.deadline import Overdue
 from domain.routines.trigger import DueTrigger
 from projections.engine.read_model import Row, Table
-from projections.firing import backfills, deadlines, triggers_due
+from projections.firing import backfills, deadlines, triggers_due, troubles
 from projections.firing.backfills import BackfillRow
 from projections.firing.deadlines import DEADLINE
 from projections.firing.triggers_due import ACTIVATE, SCHEDULE, ScheduleRow
+from projections.firing.troubles import TROUBLE
 
 PAGE = 100_000
 BEGINNING = AT_ONCE = datetime.min.replace(tzinfo=UTC)
@@ -96,6 +98,7 @@ class InMemoryReadModels:
         self._rows = Rows(self._note)
         self._schedules = Queue(self._due_at)
         self._deadlines = Queue(self._ends_at)
+        self._troubles = Queue(self._alert_at)
         self._backfills: dict[UUID, BackfillRow] = {}  # those that can go on, oldest first
         self._between: Callable[[], None] = lambda: None
 
@@ -108,6 +111,7 @@ class InMemoryReadModels:
         for recorded in batch:
             triggers_due.fold(recorded, self._rows)  # type: ignore[arg-type]
             deadlines.fold(recorded, self._rows)  # type: ignore[arg-type]
+            troubles.fold(recorded, self._rows)  # type: ignore[arg-type]
             backfills.fold(recorded, self._rows)  # type: ignore[arg-type]
         if batch:
             self.position = batch[-1].position
@@ -123,6 +127,10 @@ class InMemoryReadModels:
         rows = [self._rows.get(DEADLINE, id_) for id_ in self._deadlines.until(now)]
         return [Overdue(id=row.id, kind=row.kind, ends_at=row.ends_at) for row in rows]
 
+    def alerts(self, now: datetime) -> list[DueAlert]:
+        rows = [self._rows.get(TROUBLE, id_) for id_ in self._troubles.until(now)]
+        return [alert for row in rows for alert in troubles.due_alerts(row, now)]
+
     def backfills(self) -> list[Waiting]:
         backfills = ((row.id, row.doc) for row in self._backfills.values())
         return [
@@ -136,11 +144,14 @@ class InMemoryReadModels:
     def next_overdue(self, after: datetime) -> datetime | None:
         return self._deadlines.after(after)
 
+    def next_alert(self, after: datetime) -> datetime | None:
+        return self._troubles.after(after)
+
     def next_moment(self) -> datetime | None:
         """When the first of all comes due, or has."""
         if self._backfills:
             return AT_ONCE
-        known = self._schedules.first(), self._deadlines.first()
+        known = self._schedules.first(), self._deadlines.first(), self._troubles.first()
         return min((moment for moment in known if moment is not None), default=None)
 
     def waits(self, now: datetime) -> bool:
@@ -153,6 +164,8 @@ class InMemoryReadModels:
             self._schedules.put(row.id)
         elif table is DEADLINE:
             self._deadlines.put(row.id)
+        elif table is TROUBLE:
+            self._troubles.put(row.id)
         elif isinstance(row, BackfillRow):
             self._backfills.pop(row.id, None)
             if row.can_go_on:
@@ -165,6 +178,10 @@ class InMemoryReadModels:
     def _ends_at(self, id_: UUID) -> datetime | None:
         row = self._rows.get(DEADLINE, id_)
         return None if row is None else row.ends_at
+
+    def _alert_at(self, id_: UUID) -> datetime | None:
+        row = self._rows.get(TROUBLE, id_)
+        return None if row is None else row.due_at
 
     @staticmethod
     def _due(row: ScheduleRow) -> DueTrigger:
@@ -215,6 +232,18 @@ class Deadlines:
     @staticmethod
     def next_due(read_models: InMemoryReadModels, after: datetime) -> datetime | None:
         return read_models.next_overdue(after)
+
+
+class Troubles:
+    """Stands for projections.troubles in the scheduler."""
+
+    @staticmethod
+    def due(read_models: InMemoryReadModels, now: datetime, *, limit: int) -> list[DueAlert]:
+        return read_models.alerts(now)[:limit]
+
+    @staticmethod
+    def next_due(read_models: InMemoryReadModels, after: datetime) -> datetime | None:
+        return read_models.next_alert(after)
 
 
 class Backfills:

@@ -1,9 +1,9 @@
 """
 What must be true of the log, by plain sets and the walked calendar; knows nothing of the scheduler or of domain's rules.
 
-* lost         an occurrence of a schedule that was enabled, of an active routine, that has no outcome
-* doubled      an occurrence with two outcomes, or a run that is fired twice
-* early        a run before its occurrence, or before the moment that the log announced for it
+* lost         an occurrence of a schedule that was enabled, of an active routine, that has no outcome; an attempt, too
+* doubled      an occurrence with two outcomes, a run that is fired twice, an attempt that begins or fails twice
+* early        a run or an attempt before its moment, or before the one that the log announced for it
 * half-made    a run without its issue or slot, an issue or slot without its run, a time-out without its ends
 * against rule what the policies, the lifecycle or the calendar do not allow
 """
@@ -18,6 +18,13 @@ from domain.events import (
     AgentPaused,
     AgentResumed,
     AgentTerminated,
+    AlertClosed,
+    AlertFailing,
+    AlertMissed,
+    AlertOverdue,
+    AlertRecovered,
+    AlertStuck,
+    AlertUntaken,
     BackfillRequested,
     IssueCheckedOut,
     IssueMoved,
@@ -27,6 +34,8 @@ from domain.events import (
     RoutineCreated,
     RoutineRestored,
     RoutineUpdated,
+    RunAttemptBegun,
+    RunAttemptFailed,
     RunCompleted,
     RunFailed,
     RunFired,
@@ -92,6 +101,10 @@ class Oracle:
         self._made_up: Counter[tuple[UUID, datetime]] = Counter()
         self._capped: dict[tuple[UUID, datetime], int] = {}
         self._deadlines: dict[UUID, datetime] = {}
+        self._waiting: dict[UUID, RunAttemptFailed] = {}  # runs that wait for their next attempt
+        self._alerts: dict[tuple[UUID, str], UUID] = {}  # those that are open, by what is in trouble and how
+        self._attempts: Counter[UUID] = Counter()  # by run: those that have failed
+        self._tried: dict[UUID, int] = {}  # by run: how many attempts it may have
         self._backfills: dict[UUID, BackfillRequested] = {}
         self._position = 0
 
@@ -118,6 +131,14 @@ class Oracle:
             case IssueMoved() | IssueCheckedOut() if id_ in self.owner:
                 status = event.status if isinstance(event, IssueMoved) else "in_progress"
                 self._move(id_, status)
+            case AlertFailing() | AlertMissed() | AlertOverdue() | AlertUntaken() | AlertStuck():
+                self._raise_alert(recorded, event)
+            case AlertRecovered() | AlertClosed():
+                self._close_alert(recorded, event)
+            case RunAttemptFailed():
+                self._fail_attempt(recorded, event)
+            case RunAttemptBegun():
+                self._begin_attempt(recorded, event)
             case RunCompleted() | RunFailed():
                 self._end(recorded, event)
             case RoutineCreated(settings=new) | RoutineUpdated(settings=new) | RoutineRestored(settings=new):
@@ -195,6 +216,9 @@ class Oracle:
         for run_id, ends_at in self._deadlines.items():
             if ends_at <= now:
                 self._break(self.owner[run_id], f"run {run_id} was to end at {ends_at}")
+        for run_id, failed in self._waiting.items():
+            if failed.next_at <= now:
+                self._say("lost", self.owner[run_id], f"run {run_id} was to be tried again at {failed.next_at}")
         for routine_id, settings in self._routines.items():
             if settings.status == "paused" and settings.resume_at is not None and settings.resume_at <= now:
                 self._break(routine_id, f"was to go on at {settings.resume_at}")
@@ -303,6 +327,7 @@ class Oracle:
                     live and settings.concurrency_policy != "always_enqueue"
                 ) or settings.assignee_agent_id in self._stopped:
                     self._break(event.routine_id, f"opened beside {len(live)} under {settings.concurrency_policy}")
+                self._tried[id_] = event.retry.max_attempts if event.retry else 1
                 if event.deadline is not None:
                     self._deadlines[id_] = event.deadline
             case Skipped(reason="paused"):
@@ -358,10 +383,60 @@ class Oracle:
             del account.outcomes[occurrence]
         self._settle(account, occurrence, "made up for")
 
+    def _raise_alert(
+        self, recorded: Recorded, event: AlertFailing | AlertMissed | AlertOverdue | AlertUntaken | AlertStuck
+    ) -> None:
+        """A trouble is told once, and not before its time."""
+        subject = event.subject_id, recorded.name.removeprefix("alert.")
+        if subject in self._alerts:
+            self._say("doubled", event.routine_id, f"{subject} is told again")
+        self._alerts[subject] = recorded.stream_id
+        if isinstance(event, AlertOverdue | AlertUntaken | AlertStuck):
+            is_early = recorded.at < event.since + timedelta(seconds=event.bound_sec)
+            if is_early:
+                self._say("early", event.routine_id, f"{subject} is told at {recorded.at}")
+            if event.subject_id not in self.open[event.routine_id]:
+                self._break(event.routine_id, f"{subject} is told of work that is over")
+
+    def _close_alert(self, recorded: Recorded, event: AlertRecovered | AlertClosed) -> None:
+        kind = event.kind if isinstance(event, AlertClosed) else "failing"
+        if self._alerts.pop((event.subject_id, kind), None) != recorded.stream_id:
+            self._say("doubled", event.routine_id, f"{kind} of {event.subject_id} is over, and was not told")
+
+    def _fail_attempt(self, recorded: Recorded, event: RunAttemptFailed) -> None:
+        """A run keeps its open issue, and so its place in the slot, until its next attempt."""
+        run_id = recorded.stream_id
+        routine_id = self.owner[run_id]
+        self._end_in_time(recorded, event.reason)
+        self._attempts[run_id] += 1
+        if run_id in self._waiting or event.attempt != self._attempts[run_id]:
+            self._say("doubled", routine_id, f"attempt {event.attempt} of run {run_id} fails again")
+        if event.attempt >= self._tried[run_id]:
+            self._break(routine_id, f"run {run_id} has attempt {event.attempt + 1} of {self._tried[run_id]}")
+        if not self.open[routine_id]:
+            self._say("half-made", routine_id, f"run {run_id} waits without an open issue")
+        self._waiting[run_id] = event
+
+    def _begin_attempt(self, recorded: Recorded, event: RunAttemptBegun) -> None:
+        run_id = recorded.stream_id
+        routine_id, failed = self.owner[run_id], self._waiting.pop(run_id, None)
+        if failed is None or event.attempt != failed.attempt + 1:
+            self._say("doubled", routine_id, f"attempt {event.attempt} of run {run_id} begins after {failed}")
+        elif recorded.actor == "scheduler" and recorded.at < failed.next_at:
+            self._say("early", routine_id, f"attempt {event.attempt} of run {run_id} begins before {failed.next_at}")
+        if recorded.actor == "scheduler" and not self._is_active(routine_id):
+            self._break(routine_id, f"attempt {event.attempt} of run {run_id} begins, and the routine is not active")
+        if event.deadline is not None:
+            self._deadlines[run_id] = event.deadline
+
     def _end(self, recorded: Recorded, event: RunCompleted | RunFailed) -> None:
+        self._waiting.pop(recorded.stream_id, None)
+        self._end_in_time(recorded, event.reason if isinstance(event, RunFailed) else None)
+
+    def _end_in_time(self, recorded: Recorded, reason: str | None) -> None:
         run_id = recorded.stream_id
         ends_at = self._deadlines.pop(run_id, None)
-        if isinstance(event, RunFailed) and event.reason == "timed_out" and (ends_at is None or recorded.at < ends_at):
+        if reason == "timed_out" and (ends_at is None or recorded.at < ends_at):
             self._say("early", self.owner.get(run_id), f"run {run_id} is timed out at {recorded.at}, not {ends_at}")
 
     def _move(self, issue_id: UUID, status: str) -> None:

@@ -8,6 +8,8 @@ from uuid import UUID
 
 import msgspec
 
+from application.access import AgentCaller
+from application.event_store.stream_kinds import ISSUE
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import (
     AgentDraft,
@@ -15,6 +17,7 @@ from application.request_bodies import (
     CompanyDraft,
     IssuePatch,
     ProjectDraft,
+    RetryPolicyDraft,
     RoutineDraft,
     RoutinePatch,
     RunRequest,
@@ -23,6 +26,7 @@ from application.request_bodies import (
 )
 from application.use_cases import backfills, revisions, routines, runs, triggers
 from application.use_cases.board import agents, companies, issues, projects
+from domain.board.issue import OPEN
 from domain.identity import revision_of
 from domain.values import CatchUpPolicy, ConcurrencyPolicy, Overlap
 
@@ -41,6 +45,12 @@ CONCURRENCY: tuple[ConcurrencyPolicy, ...] = ("coalesce_if_active", "skip_if_act
 CATCH_UP: tuple[CatchUpPolicy, ...] = ("skip_missed", "skip_missed", "enqueue_missed_with_cap")
 OVERLAPS: tuple[Overlap, ...] = ("one_at_a_time", "policy")
 STATUSES = ("done", "done", "done", "done", "cancelled", "blocked", "in_progress")
+POLICIES = (
+    None,
+    RetryPolicyDraft(max_attempts=2, backoff_seconds=600),
+    RetryPolicyDraft(max_attempts=4, backoff_seconds=7_200, backoff_factor=3.0, max_backoff_seconds=86_400),
+    RetryPolicyDraft(max_attempts=3, backoff_seconds=60, retry_on=("failure",)),
+)
 DAY = timedelta(days=1)
 
 
@@ -85,6 +95,7 @@ class People:
             concurrency_policy=random.choice(CONCURRENCY),
             catch_up_policy=random.choice(CATCH_UP),
             max_run_duration_sec=random.choice([None, None, None, 3_600, 86_400, 864_000]),
+            retry_policy=random.choice(POLICIES),
         )
         routine = Routine(self._ask(routines.create, self._company, draft), [])
         self.routines.append(routine)
@@ -132,7 +143,7 @@ class People:
         return f"somebody: {deed.__module__.rsplit('.', 1)[-1]}.{deed.__name__}"
 
     def work_on(self, live: list[UUID], closed: list[UUID]) -> None:
-        """Agents move open issues along, and seldom one that was closed."""
+        """Agents move open issues along, report failures, and people seldom open one again that was closed."""
         random = self._random
         moved = [id_ for id_ in live if random.random() < 0.7]
         if closed and random.random() < 0.2:
@@ -145,6 +156,8 @@ class People:
                 issues.update(work, principal, id_, IssuePatch(status=status), None)
 
         self._ask(move)
+        for id_ in random.sample(live, min(len(live), 5)):
+            self._ask(_fail, id_)
 
     def _schedule(self, random: Random) -> dict[str, Any]:
         now = self._clock().replace(microsecond=0)
@@ -204,6 +217,7 @@ class People:
             concurrency_policy=random.choice(CONCURRENCY),
             catch_up_policy=random.choice(CATCH_UP),
             max_run_duration_sec=random.choice([None, None, None, 3_600, 86_400]),
+            retry_policy=random.choice(POLICIES),
         )
         self._ask(routines.update, routine.id, patch)
 
@@ -221,3 +235,13 @@ class People:
         if routine.triggers:
             draft = BackfillDraft(from_=begin, to=end, overlap=overlap)
             self._ask(backfills.create, random.choice(routine.triggers), draft)
+
+
+def _fail(work: UnitOfWork, _principal: object, issue_id: UUID) -> None:
+    """The agent that has the issue reports that its attempt has failed, if it is not over yet."""
+    current = work.get(ISSUE, issue_id)
+    if current is None or current.status not in OPEN or current.details.assignee_agent_id is None:
+        return
+    agent = AgentCaller(agent_id=current.details.assignee_agent_id, company_id=work.company_of(issue_id))
+    report = IssuePatch(status="cancelled", failure_reason="exit status 1")
+    issues.update(work, agent, issue_id, report, current.checkout_run_id)

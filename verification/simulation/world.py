@@ -32,6 +32,7 @@ from verification.simulation.in_memory_read_models import (
     Follower,
     InMemoryReadModels,
     TriggersDue,
+    Troubles,
 )
 from verification.simulation.oracle import Oracle, Violation
 from verification.simulation.people import People
@@ -402,6 +403,7 @@ class World:
                     Follower=Follower,
                     triggers_due=TriggersDue,
                     deadlines=Deadlines,
+                    troubles=Troubles,
                     backfills=Backfills,
                     _events_behind=lambda _read_models: 0,
                 )

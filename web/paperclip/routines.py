@@ -193,7 +193,7 @@ class Routines(Controller):
     def get_run(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], run_id: FromPath[RunId]
     ) -> responses.RunDetail:
-        """Returns the run as it is now, with its whole payload and its deadline."""
+        """Returns the run as it is now, with its whole payload, its deadline and its attempts."""
         return detail_of(backend.authorize(caller, runs.read, run_id))
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 from msgspec import UNSET, UnsetType
 
 from application.access import Action, AgentCaller, BoardUser, Principal, Resource, authorize
-from application.event_store.stream_kinds import ISSUE, PROJECT, RUN
+from application.event_store.stream_kinds import ISSUE, PROJECT, ROUTINE, RUN
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import Checkout, CommentDraft, IssueDraft, IssuePatch
 from application.use_cases import references, slots
@@ -16,10 +16,12 @@ from domain.board import project as projects
 from domain.board.issue import OPEN, Issue
 from domain.errors import Conflict, Forbidden, InvalidField, NotFound, RuleViolation, Unauthenticated
 from domain.events import CommentAdded, IssueOpened, IssueReleased, RunEvent
-from domain.routines import run
-from domain.values import IssueDetails, IssueStatus, LiveWork
+from domain.routines import firing, run
+from domain.routines.run import Run
+from domain.values import FailureCause, IssueDetails, IssueStatus, LiveWork
 
 OVERDUE = "Cancelled: the run lasted longer than the routine's maxRunDurationSec allows."
+OVERDUE_ATTEMPT = "The attempt lasted longer than the routine's maxRunDurationSec allows; the run is tried again."
 
 
 def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: IssueDraft) -> UUID:
@@ -44,7 +46,8 @@ def update(
     """
     Edit, move and comment; return the id of the comment, if the patch has one.
 
-    An agent changes only what it is assigned to, in the session that checked it out.
+    An agent changes only what it is assigned to, in the session that checked it out. Where it reports a failure, and the
+    run is tried again, the issue waits in the backlog instead of being cancelled.
     """
     current = _writable(work, principal, issue_id, session)
     details = references.merged(current.details, patch)
@@ -57,8 +60,10 @@ def update(
         )
     work.record(issue_id, issue.edit(current, details))
     if not isinstance(patch.status, UnsetType):
-        work.record(issue_id, issue.move(current, patch.status))
-        _follow(work, issue_id, current, patch.status, patch.failure_reason)
+        reason = patch.failure_reason if isinstance(principal, AgentCaller) else None
+        if reason is None or not _postpone(work, issue_id, current, "failure", reason):
+            work.record(issue_id, issue.move(current, patch.status))
+            _follow(work, issue_id, current, patch.status, patch.failure_reason)
     return None if patch.comment is None else _comment(work, principal, issue_id, patch.comment, session)
 
 
@@ -111,15 +116,53 @@ def comment(work: UnitOfWork, principal: Principal, issue_id: UUID, draft: Comme
     return _comment(work, principal, issue_id, draft.body, session)
 
 
-def cancel_overdue(work: UnitOfWork, issue_id: UUID, current: Issue, run_events: Sequence[RunEvent]) -> None:
-    """Cancel an issue whose run has lasted too long; the run ends with these events and leaves the slot."""
+def end_overdue(work: UnitOfWork, issue_id: UUID, current: Issue, fired: Run) -> None:
+    """End the attempt of an issue's run, which has lasted too long; if no other follows, the issue is cancelled."""
+    if _postpone(work, issue_id, current, run.TIMED_OUT, run.TIMED_OUT):
+        _comment_by_system(work, issue_id, OVERDUE_ATTEMPT)
+    else:
+        _cancel(work, issue_id, current, run.time_out(fired), OVERDUE)
+
+
+def begin_attempt(work: UnitOfWork, issue_id: UUID, current: Issue) -> None:
+    """Give the issue to its agent again, for the next attempt of its run."""
+    work.record(issue_id, issue.move(current, "todo"))
+    _follow(work, issue_id, current, "todo")
+
+
+def give_up(work: UnitOfWork, issue_id: UUID, current: Issue, fired: Run, obstacle: str) -> None:
+    """End the run of the issue and cancel the issue, because its next attempt cannot begin."""
+    _cancel(work, issue_id, current, run.give_up(fired, obstacle), f"Cancelled: not tried again, because {obstacle}.")
+
+
+def _cancel(work: UnitOfWork, issue_id: UUID, current: Issue, run_events: Sequence[RunEvent], comment: str) -> None:
+    """Cancel an issue on behalf of nobody; its run ends with these events and leaves the slot."""
     if current.routine_id is None or current.run_id is None:
         return
     work.record(issue_id, issue.move(current, "cancelled"))
     work.record(current.run_id, run_events)
-    work.record(work.new_id(), [CommentAdded(issue_id=issue_id, body=OVERDUE)], work.company_of(issue_id))
+    _comment_by_system(work, issue_id, comment)
     live = LiveWork(issue_id=issue_id, run_id=current.run_id)
     slots.follow(work, current.routine_id, live, work.company_of(issue_id), is_live=False)
+
+
+def _postpone(work: UnitOfWork, issue_id: UUID, current: Issue, cause: FailureCause, reason: str) -> bool:
+    """
+    Let the issue wait in the backlog for the next attempt of its run, if that is tried again after such a failure.
+
+    The issue stays open, so its routine's slot stays taken. Returns whether it waits.
+    """
+    fired = None if current.run_id is None else work.get(RUN, current.run_id)
+    events = None if fired is None else run.postpone(fired, cause, reason, work.now)
+    if current.run_id is None or events is None:
+        return False
+    work.record(current.run_id, events)
+    work.record(issue_id, issue.move(current, "backlog"))
+    return True
+
+
+def _comment_by_system(work: UnitOfWork, issue_id: UUID, body: str) -> None:
+    work.record(work.new_id(), [CommentAdded(issue_id=issue_id, body=body)], work.company_of(issue_id))
 
 
 def resource(work: UnitOfWork, issue_id: UUID) -> Resource:
@@ -128,13 +171,21 @@ def resource(work: UnitOfWork, issue_id: UUID) -> Resource:
 
 
 def _follow(work: UnitOfWork, issue_id: UUID, old: Issue, status: IssueStatus, reason: str | None = None) -> None:
-    """End the run that opened the issue when the issue ends; keep the slot taken while it is open."""
+    """
+    End the run that opened the issue when the issue ends; keep the slot taken while it is open.
+
+    An issue that leaves the backlog in which it waits for the next attempt of its run begins that attempt.
+    """
     if old.routine_id is None or old.run_id is None:
         return
     company_id = work.company_of(issue_id)
     fired = work.get(RUN, old.run_id)
     if fired is not None:
         work.record(old.run_id, run.end(fired, status, reason))
+        if fired.waiting is not None and status in OPEN and status != "backlog":
+            routine = work.get(ROUTINE, old.routine_id)
+            deadline = None if routine is None else firing.deadline(routine.settings, work.now)
+            work.record(old.run_id, run.begin_attempt(fired, old.run_id, old.details.assignee_agent_id, deadline))
     live = LiveWork(issue_id=issue_id, run_id=old.run_id)
     slots.follow(work, old.routine_id, live, company_id, is_live=status in OPEN)
 

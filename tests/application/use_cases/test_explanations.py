@@ -2,11 +2,12 @@ from datetime import timedelta
 
 import pytest
 
-from application.request_bodies import ProjectDraft, RoutinePatch, SchedulePreview
+from application.request_bodies import IssuePatch, ProjectDraft, RetryPolicyDraft, RoutinePatch, SchedulePreview
 from application.use_cases import explanations, routines, runs, zone_data
-from application.use_cases.board import agents, projects
+from application.use_cases.board import agents, issues, projects
 from domain.errors import InvalidField, NotFound
 from domain.events import TriggerRescheduled
+from domain.identity import issue_of_run, run_of_occurrence
 from domain.schedule import zones
 from tests.application.use_cases.installation import HOUR, Installation
 
@@ -119,3 +120,24 @@ def test_a_preview_says_in_words_what_a_schedule_would_do_and_records_nothing(he
     assert seen.touched
     assert refused.reason
     assert before == len(list(here.store.history()))
+
+
+def test_a_run_that_is_tried_again_says_so_and_after_how_many_attempts_it_ended(here):
+    routine = here.routine(retry_policy=RetryPolicyDraft(max_attempts=2, backoff_seconds=60))
+    trigger, agent = here.schedule(routine), here.as_agent()
+    first = next_hour(here)
+    here.passes(HOUR)
+    here.carry_out(runs.fire_due, [here.due(trigger, first)])
+    issue = issue_of_run(run_of_occurrence(trigger, first))
+    failed = IssuePatch(status="cancelled", failure_reason="exit status 3")
+
+    told = []
+    for patch, caller in [(failed, agent), (IssuePatch(status="todo"), here.admin), (failed, agent)]:
+        here.ask(issues.update, issue, patch, None, caller=caller)
+        told.append(here.ask(explanations.explain, routine, first)[0])
+
+    assert ["ran"] * 3 == [explanation.verdict for explanation, _ in told]
+    waits, goes_on, ended = (text for _, text in told)
+    assert "attempt 1 failed, and the next one begins on" in waits
+    assert "attempt 2 is under way" in goes_on
+    assert "cancelled after 2 attempts" in ended

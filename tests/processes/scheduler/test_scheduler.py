@@ -17,6 +17,8 @@ from domain.events import (
     IssueMoved,
     IssueOpened,
     RoutineUpdated,
+    RunAttemptBegun,
+    RunAttemptFailed,
     RunCompleted,
     RunFailed,
     RunFired,
@@ -27,7 +29,7 @@ from domain.events import (
     TriggerUpdated,
 )
 from domain.identity import run_of_occurrence, slot_of
-from domain.values import Coalesced, Failed, Opened, RoutineSettings, Skipped, TriggerSettings
+from domain.values import Coalesced, Failed, Opened, RetryPolicy, RoutineSettings, Skipped, TriggerSettings
 from processes.scheduler import batches, quarantine
 from processes.scheduler import scheduler as schedulers
 from processes.scheduler.prefetch import PREFETCH_WINDOW
@@ -406,6 +408,66 @@ def test_a_run_that_lasts_too_long_fails_and_makes_room(company_fixture, schedul
     clock.now = NOON + 2 * MINUTE
     assert 1 == scheduler.tick(conn)
     assert isinstance(happened(RunFired)[-1].event.outcome, Opened)
+
+
+POLICY = RetryPolicy(max_attempts=3, backoff_seconds=90)
+
+
+def test_the_next_attempt_begins_at_its_time_and_the_occurrence_in_between_meets_the_run(
+    company_fixture, scheduler, conn, clock, happened
+):
+    company_fixture.routines(
+        next_at=NOON, max_run_duration_sec=15, retry_policy=POLICY, concurrency_policy="skip_if_active"
+    )
+    scheduler.tick(conn)
+    [fired] = happened(RunFired)
+    clock.now = NOON + timedelta(seconds=15)
+    scheduler.tick(conn)
+    [failed] = happened(RunAttemptFailed)
+    assert ("timed_out", NOON + timedelta(seconds=105)) == (failed.event.reason, failed.event.next_at)
+
+    clock.now = NOON + MINUTE
+    scheduler.tick(conn)
+    assert fired.stream_id == happened(RunFired)[-1].event.outcome.into_run_id
+    assert 30.0 == scheduler.pause_s(conn)
+    clock.now = failed.event.next_at - INSTANT
+    scheduler.tick(conn)
+    assert [] == happened(RunAttemptBegun)
+    clock.now = failed.event.next_at
+    scheduler.tick(conn)
+
+    [begun] = happened(RunAttemptBegun)
+    assert (fired.stream_id, 2) == (begun.stream_id, begun.event.attempt)
+    assert clock.now + timedelta(seconds=15) == begun.event.deadline
+    assert ["backlog", "todo"] == [moved.event.status for moved in happened(IssueMoved)]
+    assert [] == happened(SlotFreed)
+
+
+def test_two_schedulers_at_once_begin_each_attempt_once(  # noqa: PLR0917 fixtures
+    company_fixture, system, scheduler, conn, clock, happened
+):
+    company_fixture.routines(60, next_at=NOON, max_run_duration_sec=1, retry_policy=POLICY)
+    scheduler.tick(conn)
+    clock.now = NOON + timedelta(seconds=1)
+    scheduler.tick(conn)
+    assert 60 == len(happened(RunAttemptFailed))
+    begin = threading.Barrier(2)
+
+    def work(batch):
+        executor = Executor(system.store, Clock(NOON + timedelta(seconds=91) + batch * INSTANT))
+        with bootstrap.connect(system.settings) as own:
+            begin.wait()
+            Scheduler(executor, system.store.after, batch).tick(own)
+
+    threads = [threading.Thread(target=work, args=(batch,)) for batch in (7, 11)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert Counter(dict.fromkeys((run.stream_id for run in happened(RunFired)[:60]), 1)) == Counter(
+        begun.stream_id for begun in happened(RunAttemptBegun)
+    )
 
 
 def test_a_run_that_was_done_in_time_does_not_time_out(company_fixture, scheduler, conn, clock, happened):

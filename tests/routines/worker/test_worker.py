@@ -276,7 +276,9 @@ def test_a_command_that_is_run_again_in_the_same_session_is_told_so(stub, once, 
 
     once(*script_of(tmp_path), options=["--state-dir", str(claims_path)])
 
-    assert (2, "2") == (input_of(tmp_path)[0]["attempt"], input_of(tmp_path)[1]["ROUTINES_ATTEMPT"])
+    document, env = input_of(tmp_path)
+    assert (2, "2") == (document["start"], env["ROUTINES_START"])
+    assert (1, "1") == (document["attempt"], env["ROUTINES_ATTEMPT"])
 
 
 def test_what_is_too_large_for_variables_is_on_the_input_only_and_named(stub, once, tmp_path, monkeypatch):

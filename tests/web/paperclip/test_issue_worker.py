@@ -58,7 +58,7 @@ def test_what_a_webhook_sent_reaches_the_command_and_its_failure_reaches_the_run
     assert 1 == result.exit_code
     document = json.loads((tmp_path / "input").read_text())
     shown = api.get(f"/routine-runs/{run['id']}")
-    unchanged = shown.keys() - {"status", "failureReason", "completedAt", "updatedAt"}
+    unchanged = shown.keys() - {"status", "failureReason", "completedAt", "updatedAt", "attempts"}
     assert {name: shown[name] for name in unchanged} == {name: document["run"][name] for name in unchanged}
     assert {"full_name": "acme/shop"} == document["payload"]["repository"]
     assert {"branch": "main"} == document["variables"]
@@ -67,6 +67,28 @@ def test_what_a_webhook_sent_reaches_the_command_and_its_failure_reaches_the_run
     assert shown["deadline"] == document["deadline"] is not None
     assert ("failed", "exit status 3: no such file") == (shown["status"], shown["failureReason"])
     assert ["exit status 3: no such file\n\nmain\n\n\nStandard error:\n\nno such file\n"] == comments(api, run)
+
+
+def test_a_command_that_fails_is_told_at_its_next_attempt_which_one_it_is(
+    api: Api, agent: tuple[str, str, str], work: Work, tmp_path: Path
+):
+    run = fire(api, routine(api, agent, retryPolicy={"maxAttempts": 2, "backoffSeconds": 3_600}))
+    issue = f"/issues/{run['linkedIssueId']}"
+
+    work(f"cat > {tmp_path}/first; exit 3")
+    between = api.get(f"/routine-runs/{run['id']}")
+    assert ("issue_created", "backlog") == (between["status"], api.get(issue)["status"])
+    assert between["nextAttemptAt"] is not None
+    api.patch(issue, {"status": "todo"})
+    work(f"cat > {tmp_path}/second")
+
+    first, second = (json.loads((tmp_path / name).read_text()) for name in ("first", "second"))
+    assert [(1, 2), (2, 2)] == [(document["attempt"], document["maxAttempts"]) for document in (first, second)]
+    ended = api.get(f"/routine-runs/{run['id']}")
+    assert ("completed", 2) == (ended["status"], ended["attempt"])
+    assert [("failed", "exit status 3"), ("completed", None)] == [
+        (attempt["outcome"], attempt["reason"]) for attempt in ended["attempts"]
+    ]
 
 
 @pytest.mark.parametrize("takes_over", [False, True])

@@ -157,6 +157,51 @@ def test_a_zone_that_is_none_is_refused_whatever_the_schedule(api: Api, routine:
     assert "Europe/Berlin" == create(api, routine, {**body, "timezone": "europe/berlin"})["timezone"]
 
 
+def test_a_routine_may_have_a_retry_policy_and_its_runs_show_their_attempts(api: Api, routine: str):
+    policy = {"maxAttempts": 3, "backoffSeconds": 60}
+    whole = {**policy, "backoffFactor": 2.0, "maxBackoffSeconds": 3_600, "retryOn": ["failure", "timed_out"]}
+    assert whole == api.patch(f"/routines/{routine}", {"retryPolicy": policy})["retryPolicy"]
+    run = api.get(f"/routine-runs/{api.post(f'/routines/{routine}/run', {})['id']}")
+
+    api.patch(f"/issues/{run['linkedIssueId']}", {"status": "cancelled"})
+
+    assert (1, 3, None, ["live"]) == (
+        run["attempt"],
+        run["maxAttempts"],
+        run["nextAttemptAt"],
+        [attempt["outcome"] for attempt in run["attempts"]],
+    )
+    ended = api.get(f"/routine-runs/{run['id']}")
+    assert [("failed", "Execution issue moved to cancelled")] == [
+        (attempt["outcome"], attempt["reason"]) for attempt in ended["attempts"]
+    ]
+    assert api.patch(f"/routines/{routine}", {"retryPolicy": None})["retryPolicy"] is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("maxAttempts", 1),
+        ("maxAttempts", 11),
+        ("backoffSeconds", 0),
+        ("backoffFactor", 0.5),
+        ("maxBackoffSeconds", 86_401),
+        ("retryOn", []),
+        ("retryOn", ["bad luck"]),
+        ("jitter", 1),
+    ],
+)
+def test_a_retry_policy_that_is_none_is_refused_by_the_name_of_its_field(
+    api: Api, routine: str, field: str, value: object
+):
+    policy = {"maxAttempts": 3, "backoffSeconds": 60, field: value}
+
+    answer = api.request("PATCH", f"/routines/{routine}", {"retryPolicy": policy})
+
+    assert 400 == answer.status_code
+    assert field in answer.text
+
+
 def test_a_run_may_have_a_longest_duration(api: Api, routine: str):
     assert 60 == api.patch(f"/routines/{routine}", {"maxRunDurationSec": 60})["maxRunDurationSec"]
     assert (400, [["maxRunDurationSec"]]) == refusal(api, "PATCH", f"/routines/{routine}", {"maxRunDurationSec": 0})

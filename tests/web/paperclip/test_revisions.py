@@ -116,6 +116,13 @@ def test_a_revision_has_exactly_the_contracts_fields(desk: Desk):
                 "concurrencyPolicy": "coalesce_if_active",
                 "catchUpPolicy": "skip_missed",
                 "maxRunDurationSec": None,
+                "retryPolicy": None,
+                "alertBounds": {
+                    "untakenAfterSec": 3_600,
+                    "stuckAfterSec": 21_600,
+                    "overdueAfterSec": None,
+                    "missedInARow": 3,
+                },
                 "pauseNote": None,
                 "resumeAt": None,
                 "activityGatePolicy": "always",

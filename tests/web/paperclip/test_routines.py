@@ -12,7 +12,7 @@ from tests.web import people
 ROUTINE = {
     *("id", "companyId", "title", "description", "projectId", "goalId", "parentIssueId", "assigneeAgentId"),
     *("priority", "status", "concurrencyPolicy", "catchUpPolicy", "variables", "latestRevisionId"),
-    *("maxRunDurationSec", "pauseNote", "resumeAt"),
+    *("maxRunDurationSec", "retryPolicy", "alertBounds", "pauseNote", "resumeAt"),
     *("latestRevisionNumber", "createdByAgentId", "createdByUserId", "updatedByAgentId", "updatedByUserId"),
     *("responsibleUserId", "lastTriggeredAt", "lastEnqueuedAt", "createdAt", "updatedAt", "folderId", "env"),
     *("originId", "originKind", "activityGatePolicy", "activityGateScope"),
@@ -66,6 +66,8 @@ def test_a_new_routine_has_exactly_the_contracts_fields_and_defaults(home: Home)
         "concurrencyPolicy": "coalesce_if_active",
         "catchUpPolicy": "skip_missed",
         "maxRunDurationSec": None,
+        "retryPolicy": None,
+        "alertBounds": {"untakenAfterSec": 3_600, "stuckAfterSec": 21_600, "overdueAfterSec": None, "missedInARow": 3},
         "pauseNote": None,
         "resumeAt": None,
         "variables": [],
