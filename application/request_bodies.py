@@ -433,10 +433,14 @@ class IssuePatch(Body, frozen=True):
 
 
 class Checkout(Body, frozen=True):
-    """Takes an issue for an agent, if its status is one of `expectedStatuses`."""
+    """
+    Takes an issue for an agent, if its status is one of `expectedStatuses`. With `leaseSeconds`, it is taken from the work
+    session after that time, unless the session checks it out again before.
+    """
 
     agent_id: UUID
     expected_statuses: Annotated[tuple[IssueStatus, ...], Meta(min_length=1, max_length=20)]
+    lease_seconds: Annotated[int, Meta(ge=2, le=86_400)] | None = None  # not in Paperclip
 
 
 class CommentDraft(Body, frozen=True):

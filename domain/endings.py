@@ -25,6 +25,8 @@ from domain.events import (
     EndpointDisabled,
     EndpointUpdated,
     GoalDeleted,
+    IssueFreed,
+    IssueLeaseRenewed,
     IssueMoved,
     IssueReleased,
     KeyRevoked,
@@ -79,7 +81,15 @@ ALWAYS = (  # in any state; those after TriggerDeleted are only recorded togethe
     SlotFreed,
     TriggerMissed,
 )
-AT_WORK = (CommentAdded, IssueReleased, TrajectoryLabelled, TrajectoryLeaseExtended, TrajectoryStepReported)
+AT_WORK = (
+    CommentAdded,
+    IssueFreed,
+    IssueLeaseRenewed,
+    IssueReleased,
+    TrajectoryLabelled,
+    TrajectoryLeaseExtended,
+    TrajectoryStepReported,
+)
 DOWNWARD: tuple[RoutineStatus, ...] = ("active", "paused", "archived")
 ROLES: tuple[MemberRole, ...] = ("owner", "admin", "member", "viewer")  # the one that may do most first
 

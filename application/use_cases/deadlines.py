@@ -1,4 +1,4 @@
-"""What the scheduler does when a run has lasted too long, or the pause of a routine is over."""
+"""What the scheduler does when a run has lasted too long, or the pause of a routine or the lease on an issue is over."""
 
 from collections.abc import Sequence
 
@@ -16,13 +16,23 @@ from domain.values import Started
 
 def settle(work: UnitOfWork, rows: Sequence[Overdue]) -> int:
     """
-    Time out the runs and resume the routines in one unit of work; return how many.
+    Time out the runs, resume the routines and free the issues in one unit of work; return how many.
 
-    A run that has ended and a pause that was changed meanwhile are left alone.
+    A run that has ended, a pause that was changed and a lease that was renewed meanwhile are left alone.
     """
     work.load(row.id for row in rows)
     work.load(issue_of_run(row.id) for row in rows if row.kind == "run")
-    return sum(_time_out(work, row) if row.kind == "run" else _resume(work, row) for row in rows)
+    return sum(_settle(work, row) for row in rows)
+
+
+def _settle(work: UnitOfWork, row: Overdue) -> bool:
+    match row.kind:
+        case "run":
+            return _time_out(work, row)
+        case "pause":
+            return _resume(work, row)
+        case "lease":
+            return issues.free_unrenewed(work, row.id, row.ends_at)
 
 
 def _time_out(work: UnitOfWork, row: Overdue) -> bool:

@@ -1,11 +1,24 @@
-"""Deadlines: what ends at a set time, which are runs of limited duration and pauses that have an end."""
+"""Deadlines: what ends at a set time, which are runs of limited duration, pauses that have an end, and leases."""
 
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from domain.events import RoutineCreated, RoutineRestored, RoutineUpdated, RunCompleted, RunFailed, RunFired
+from domain.events import (
+    IssueCheckedOut,
+    IssueEdited,
+    IssueFreed,
+    IssueLeaseRenewed,
+    IssueMoved,
+    IssueReleased,
+    RoutineCreated,
+    RoutineRestored,
+    RoutineUpdated,
+    RunCompleted,
+    RunFailed,
+    RunFired,
+)
 from domain.recorded import Recorded
 from domain.routines.deadline import Overdue
 from domain.values import RoutineSettings
@@ -13,22 +26,23 @@ from projections.engine.read_model import Connection, ReadModel, Row, Rows, Tabl
 
 
 class DeadlineRow(Row, frozen=True):
-    """The deadline of a run or of a routine's pause; its id is the run's or the routine's."""
+    """The deadline of a run, of a routine's pause or of the lease on an issue; its id is that of one of these."""
 
-    kind: str  # run or pause
+    kind: str  # run, pause or lease
     ends_at: datetime
+    holder_id: UUID | None = None  # the agent that has the lease: it ends with another assignee of the issue
 
 
 DEADLINE = Table("deadline", DeadlineRow)
 
 SCHEMA = """
-CREATE TABLE deadline (id uuid PRIMARY KEY, kind text NOT NULL, ends_at timestamptz NOT NULL);
+CREATE TABLE deadline (id uuid PRIMARY KEY, kind text NOT NULL, ends_at timestamptz NOT NULL, holder_id uuid);
 CREATE INDEX ON deadline (ends_at, id);
 """
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
-    """Fold one event into the deadlines: a run that ends and a pause that is over have none any more."""
+    """Fold one event into the deadlines: what has ended before has none any more."""
     match recorded.event:
         case RunFired(deadline=datetime() as ends_at):
             rows.put(DEADLINE, DeadlineRow(id=recorded.stream_id, kind="run", ends_at=ends_at))
@@ -36,6 +50,17 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             rows.delete(DEADLINE, recorded.stream_id)
         case RoutineCreated(settings=settings) | RoutineUpdated(settings=settings) | RoutineRestored(settings=settings):
             _pause(rows, recorded.stream_id, settings)
+        case (
+            IssueCheckedOut(agent_id=holder_id, lease_until=datetime() as ends_at)
+            | IssueLeaseRenewed(agent_id=holder_id, until=ends_at)
+        ):
+            rows.put(DEADLINE, DeadlineRow(id=recorded.stream_id, kind="lease", ends_at=ends_at, holder_id=holder_id))
+        case IssueEdited(details=details):
+            row = rows.get(DEADLINE, recorded.stream_id)
+            if row is not None and row.holder_id != details.assignee_agent_id:
+                rows.delete(DEADLINE, recorded.stream_id)
+        case IssueCheckedOut() | IssueMoved() | IssueReleased() | IssueFreed():
+            rows.delete(DEADLINE, recorded.stream_id)
         case _:
             pass
 
@@ -47,19 +72,35 @@ def _pause(rows: Rows, routine_id: UUID, settings: RoutineSettings) -> None:
         rows.delete(DEADLINE, routine_id)
 
 
-def keys_to_prefetch(_recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
-    """Return no keys: rows are put and deleted whole, so `fold` never reads one."""
-    return ()
+def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    """Yield the key of the only kind of row that `fold` reads: the lease on an issue that was edited."""
+    if isinstance(recorded.event, IssueEdited):
+        yield DEADLINE, recorded.stream_id
 
 
 deadlines = ReadModel(
     name="deadlines",
-    version=1,
+    version=2,
     tables=(DEADLINE,),
     schema=SCHEMA,
     fold=fold,
     keys_to_prefetch=keys_to_prefetch,
-    events=frozenset({RunFired, RunCompleted, RunFailed, RoutineCreated, RoutineUpdated, RoutineRestored}),
+    events=frozenset(
+        {
+            IssueCheckedOut,
+            IssueEdited,
+            IssueFreed,
+            IssueLeaseRenewed,
+            IssueMoved,
+            IssueReleased,
+            RoutineCreated,
+            RoutineRestored,
+            RoutineUpdated,
+            RunCompleted,
+            RunFailed,
+            RunFired,
+        }
+    ),
     polled_by="scheduler",
 )
 
@@ -68,7 +109,7 @@ _NEXT = "SELECT min(ends_at) FROM deadline WHERE ends_at > %s"
 
 
 def due(conn: Connection, now: datetime, *, limit: int) -> list[Overdue]:
-    """Return the runs and pauses that have reached their deadline, longest waiting first."""
+    """Return the runs, pauses and leases that have reached their deadline, longest waiting first."""
     rows = conn.execute(_DUE, (now, limit), prepare=True)
     return [Overdue(id=id_, kind=kind, ends_at=ends_at) for id_, kind, ends_at in rows]
 
