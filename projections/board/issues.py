@@ -106,8 +106,8 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             rows.change(ISSUE, recorded.stream_id, lambda row: _edited(row, recorded, details))
         case IssueMoved(status=status):
             _change(rows, recorded, status=status, **_marks(status, time(recorded.at)))
-        case IssueCheckedOut() as event:
-            rows.change(ISSUE, recorded.stream_id, lambda row: _checked_out(row, recorded, event))
+        case IssueCheckedOut() as taken:
+            rows.change(ISSUE, recorded.stream_id, lambda row: _checked_out(row, recorded, taken))
         case IssueLeaseRenewed(until=until):
             rows.change(ISSUE, recorded.stream_id, lambda row: _renewed(row, until))
         case IssueReleased():
