@@ -443,6 +443,20 @@ class Checkout(Body, frozen=True):
     lease_seconds: Annotated[int, Meta(ge=2, le=86_400)] | None = None  # not in Paperclip
 
 
+class LogPiece(Body, frozen=True):
+    """Holds some output of a command; `mark` tells where something is left out."""
+
+    stream: Literal["stdout", "stderr", "mark"]
+    text: Annotated[str, Meta(min_length=1, max_length=65_536)]
+
+
+class LogDraft(Body, frozen=True):
+    """Holds what the command of a run has printed since the part before. A part that is sent again changes nothing."""
+
+    part: Annotated[int, Meta(ge=0, le=1_000_000)]
+    output: Annotated[tuple[LogPiece, ...], Meta(min_length=1, max_length=200)]
+
+
 class CommentDraft(Body, frozen=True):
     """Holds the text of a comment."""
 

@@ -21,7 +21,8 @@ from routines.worker.environment import listed
 from routines.worker.errors import Refused, Stopped
 from routines.worker.guard import clock
 from routines.worker.jobs import Job
-from routines.worker.output import Show
+from routines.worker.live_log import LiveLog
+from routines.worker.output import Show, Stream
 from routines.worker.server import Say, Server
 from routines.worker.supervision import NOT_RENEWED, Guard, Lease, Supervision
 from routines.worker.tokens import Tokens
@@ -155,8 +156,15 @@ class Worker:
             )
         env = command_input.merged(self.tokens.command_environment(), variables)
         given = json.dumps(document).encode()
-        with Supervision(partial(self._loss, issue, held.session), self.stop, lease, self.guard) as supervision:
-            hear = partial(self.show, issue["identifier"])
+        with (
+            Supervision(partial(self._loss, issue, held.session), self.stop, lease, self.guard) as supervision,
+            LiveLog(partial(self._log, issue["originRunId"], held.session)) as live_log,
+        ):
+
+            def hear(stream: Stream, text: str) -> None:
+                self.show(issue["identifier"], stream, text)
+                live_log.add(stream, text)
+
             ended = self.command.run(env, given, supervision, hear, held.lock.fileno())
         try:
             outcome, reason = self._report(issue, held.session, ended)
@@ -179,6 +187,12 @@ class Worker:
             output=ended.output,
             error_output=ended.error_output,
         )
+
+    def _log(self, run_id: str | None, session: UUID, part: Any) -> Any:
+        """Send a part to the log of the run; an issue of no run has no log."""
+        if run_id is None:
+            return {"isFull": True}
+        return self.server.try_once("POST", f"/api/routine-runs/{run_id}/log", part, session=session)
 
     def _loss(self, issue: dict[str, Any], session: UUID, lease: Lease) -> str | None:
         """

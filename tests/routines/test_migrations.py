@@ -24,6 +24,7 @@ RELEASED = {  # installations have applied them: a change comes in a file of its
     "0003_log_writers": "aea1e6d1e1866352bffb146d76e43c8213f3048be6f25ec9a8c3965596792786",
     "0004_read_model_positions": "5821f0a4474a631ff97134d0d62866370bc367baa1c46ee4960ceb4118c7f5ba",
     "0005_webhook_refusals": "53a7590183343c1ad4cc002b65cbd18398e6fea3dc6275359b857cc347fcc013",
+    "0006_run_log": "574f28227a0d0afb0bb4919a9c088ba5595edbce9d1ce4b1398e0779b42fc4f5",
 }
 
 
@@ -152,15 +153,15 @@ def test_a_migration_that_fails_changes_nothing_and_is_tried_again(url):
     migrate(url)
     broken = migration(7, "CREATE TABLE log.half (n int); SELECT 1/0")
 
-    with pytest.raises(CannotMigrate, match="0007_next failed and has changed nothing: division by zero"):
+    with pytest.raises(CannotMigrate, match="0008_next failed and has changed nothing: division by zero"):
         migrate(url, [*known(), migration(6, "CREATE TABLE log.whole (n int)"), broken])
 
     assert [("whole",)] == ask(url, "SELECT relname FROM pg_class WHERE relname IN ('half', 'whole')")
-    assert "0006_next" == applied(url)[-1]
+    assert "0007_next" == applied(url)[-1]
     migrate(
         url, [*known(), migration(6, "CREATE TABLE log.whole (n int)"), migration(7, "CREATE TABLE log.half (n int)")]
     )
-    assert "0007_next" == applied(url)[-1]
+    assert "0008_next" == applied(url)[-1]
 
 
 def test_a_migration_that_has_to_wait_for_a_table_gives_up_so_that_writers_do_not_wait_behind_it(url, monkeypatch):
@@ -169,10 +170,10 @@ def test_a_migration_that_has_to_wait_for_a_table_gives_up_so_that_writers_do_no
 
     with psycopg.connect(url) as reader:
         reader.execute("SELECT count(*) FROM log.events")
-        with pytest.raises(CannotMigrate, match="0006_next waited 50ms for a table"):
+        with pytest.raises(CannotMigrate, match="0007_next waited 50ms for a table"):
             migrate(url, [*known(), migration(6, "ALTER TABLE log.events ADD COLUMN region text")])
 
-    assert "0006_next" not in applied(url)
+    assert "0007_next" not in applied(url)
 
 
 def test_a_database_that_a_newer_version_wrote_is_left_alone(url):
@@ -181,7 +182,7 @@ def test_a_database_that_a_newer_version_wrote_is_left_alone(url):
         conn.execute("UPDATE log.migrations SET program = '9.1.0' WHERE number = 6")
     before = structure(url)
 
-    with pytest.raises(CannotMigrate, match=r"0006_accounts is of 9\.1\.0.*Install 9\.1\.0 or later"):
+    with pytest.raises(CannotMigrate, match=r"0007_accounts is of 9\.1\.0.*Install 9\.1\.0 or later"):
         migrate(url)
 
     assert before == structure(url)
@@ -220,7 +221,7 @@ def test_an_applied_file_that_was_edited_is_refused(url):
 def test_a_file_whose_number_is_below_what_is_applied_is_refused(url):
     migrate(url, [*known(), migration(7, "SELECT 1")])
 
-    with pytest.raises(CannotMigrate, match="0006_late was not applied before 0007_next"):
+    with pytest.raises(CannotMigrate, match="0007_late was not applied before 0008_next"):
         migrate(url, [*known(), migration(6, "SELECT 1", "late"), migration(7, "SELECT 1")])
 
 
