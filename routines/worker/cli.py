@@ -163,8 +163,10 @@ def worker(  # noqa: PLR0913 the options
     export JETTY_API_TOKEN=mlc_...
     routines worker -- sh -c 'jq .init_params'
 
-    Any number of workers may run. Ctrl-C or SIGTERM stops COMMAND and puts its issue back to todo. After a crash, the
-    next worker on this machine runs the issue again.
+    Any number of workers may run, and each may run COMMAND several times at once (--concurrency). Ctrl-C or SIGTERM
+    stops COMMAND and puts its issues back to todo. When a worker dies, freezes or loses its connection, COMMAND ends
+    before the lease (--lease-s) does, and the issue is free for other workers after it. The next worker on the same
+    machine runs it again at once. While COMMAND runs, GET /api/routine-runs/{id}/log has what it prints.
 
     \b
     Exit status: 0  Everything is done, or there was nothing to do.

@@ -1,7 +1,7 @@
 """
 Workers are killed, frozen and cut off at random while they run commands of routines under `skip_if_active`.
 
-Each worker has a state directory and a wire of its own, as on a machine of its own. A command holds a lock on a file of
+Each worker has a state directory and a proxy of its own, as on a machine of its own. A command holds a lock on a file of
 its routine: whoever finds it held runs beside another. At the end each run must have ended once, by a command that came
 to its end.
 """
@@ -28,7 +28,7 @@ from verification.faults.campaign import Outcome, Progress, Size, noting_standst
 from verification.faults.environment import Environment, wait_for
 from verification.faults.kill import answers
 from verification.faults.oracle import Verdict
-from verification.faults.wire import Wire, wires
+from verification.faults.tcp_proxy import TcpProxy, proxies
 
 WORKERS, CONCURRENCY, ROUTINES = 3, 2, 8
 LEASE_S = 3
@@ -67,13 +67,13 @@ class Machine:
     """Where a worker runs: what it remembers, and how it reaches the server."""
 
     directory: Path
-    wire: Wire
+    proxy: TcpProxy
     command: list[str]
     token: str
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        options = ["--url", self.wire.url, "--state-dir", str(self.directory / "claims"), "--poll-s", "0.2"]
+        options = ["--url", self.proxy.url, "--state-dir", str(self.directory / "claims"), "--poll-s", "0.2"]
         options += ["--lease-s", str(LEASE_S), "--concurrency", str(CONCURRENCY)]
         with (self.directory / "worker.log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -130,10 +130,10 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
         routines, agent_token = _prepare(http)
         command = [sys.executable, "-I", "-S", "-c", COMMAND, str(ledger), str(size(full=1.5, short=1.5, brief=1.0))]
         machines = []
-        for number, wire in enumerate(stack.enter_context(wires(port, WORKERS))):
+        for number, proxy in enumerate(stack.enter_context(proxies(port, WORKERS))):
             directory = database.directory / f"machine-{number}"
             directory.mkdir()
-            machines.append(Machine(directory, wire, command, agent_token))
+            machines.append(Machine(directory, proxy, command, agent_token))
             stack.callback(machines[-1].end)
             machines[-1].start()
         client = Client(http, routines, goal)
@@ -197,9 +197,9 @@ def _strike(machine: Machine, kind: str, chance: random.Random) -> None:
             time.sleep(pause_s)
             machine.send(signal.SIGCONT)
         case _:
-            machine.wire.cut = True
+            machine.proxy.cut = True
             time.sleep(pause_s)
-            machine.wire.heal()
+            machine.proxy.heal()
 
 
 def _judge(log: psycopg.Connection[Any], ledger: Path, broken: list[str]) -> Verdict:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 CHUNK = 65_536
 
 
-class Wire:
+class TcpProxy:
     """Listens on a port of its own. While it is `cut`, nothing passes, and what was on its way is gone."""
 
     def __init__(self, port: int) -> None:
@@ -61,11 +61,11 @@ class Wire:
 
 
 @contextlib.contextmanager
-def wires(port: int, many: int) -> Iterator[list[Wire]]:
+def proxies(port: int, many: int) -> Iterator[list[TcpProxy]]:
     """So many ways to the server on a port of this machine."""
-    made = [Wire(port) for _ in range(many)]
+    made = [TcpProxy(port) for _ in range(many)]
     try:
         yield made
     finally:
-        for wire in made:
-            wire.close()
+        for proxy in made:
+            proxy.close()
