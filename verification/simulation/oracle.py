@@ -3,7 +3,7 @@ What must be true of the log, by plain sets and the walked calendar; knows nothi
 
 * lost         an occurrence of a schedule that was enabled, of an active routine, that has no outcome
 * doubled      an occurrence with two outcomes, or a run that is fired twice
-* early        a run before its occurrence, or before the moment that the log announced for it
+* early        a run before its occurrence, or before the moment that the log announced for it; a lease ended before its time
 * half-made    a run without its issue or slot, an issue or slot without its run, a time-out without its ends
 * against rule what the policies, the lifecycle or the calendar do not allow
 """
@@ -20,6 +20,8 @@ from domain.events import (
     AgentTerminated,
     BackfillRequested,
     IssueCheckedOut,
+    IssueFreed,
+    IssueLeaseRenewed,
     IssueMoved,
     IssueOpened,
     ProjectPaused,
@@ -92,6 +94,7 @@ class Oracle:
         self._made_up: Counter[tuple[UUID, datetime]] = Counter()
         self._capped: dict[tuple[UUID, datetime], int] = {}
         self._deadlines: dict[UUID, datetime] = {}
+        self._leases: dict[UUID, datetime] = {}  # when each ends, by issue
         self._backfills: dict[UUID, BackfillRequested] = {}
         self._position = 0
 
@@ -118,6 +121,13 @@ class Oracle:
             case IssueMoved() | IssueCheckedOut() if id_ in self.owner:
                 status = event.status if isinstance(event, IssueMoved) else "in_progress"
                 self._move(id_, status)
+                self._lease(id_, event.lease_until if isinstance(event, IssueCheckedOut) else None)
+            case IssueLeaseRenewed(until=until):
+                self._lease(id_, until)
+            case IssueFreed():
+                ends_at = self._leases.pop(id_, None)
+                if ends_at is None or recorded.at < ends_at:
+                    self._say("early", self.owner.get(id_), f"issue {id_} is free at {recorded.at}, not {ends_at}")
             case RunCompleted() | RunFailed():
                 self._end(recorded, event)
             case RoutineCreated(settings=new) | RoutineUpdated(settings=new) | RoutineRestored(settings=new):
@@ -195,6 +205,9 @@ class Oracle:
         for run_id, ends_at in self._deadlines.items():
             if ends_at <= now:
                 self._break(self.owner[run_id], f"run {run_id} was to end at {ends_at}")
+        for issue_id, until in self._leases.items():
+            if until <= now:
+                self._break(self.owner[issue_id], f"issue {issue_id} was to be free at {until}")
         for routine_id, settings in self._routines.items():
             if settings.status == "paused" and settings.resume_at is not None and settings.resume_at <= now:
                 self._break(routine_id, f"was to go on at {settings.resume_at}")
@@ -369,6 +382,12 @@ class Oracle:
             self.open[routine_id].pop(issue_id, None)
         else:
             self.open[routine_id][issue_id] = None
+
+    def _lease(self, issue_id: UUID, until: datetime | None) -> None:
+        if until is None:
+            self._leases.pop(issue_id, None)
+        else:
+            self._leases[issue_id] = until
 
     # Routines
 
