@@ -4,7 +4,15 @@ from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
-from domain.events import AgentTerminated, RunCompleted, RunFailed, RunFired, TriggerMissed, TriggerReplanned
+from domain.events import (
+    AgentTerminated,
+    IssueFreed,
+    RunCompleted,
+    RunFailed,
+    RunFired,
+    TriggerMissed,
+    TriggerReplanned,
+)
 from domain.explain.verdicts import ExplainQuery, Verdict, reason_of
 from domain.recorded import Recorded
 from domain.routines.settlement import CATCH_UP_CAP, COMPANY_ARCHIVED, OVER_QUOTA
@@ -34,6 +42,7 @@ class Explanation(Value, frozen=True):
     ended: Recorded | None = None  # the end of its run, if it has ended
     missed: Recorded | None = None
     blocking: Recorded | None = None  # the firing of the run whose issue was in the way
+    freed: Recorded | None = None  # when the issue was last taken from a worker
     obstacle: Recorded | None = None  # what paused the project, paused or terminated the agent, or archived the company
 
     @property
@@ -76,6 +85,7 @@ class Explanation(Value, frozen=True):
             "blocking": self.blocking,
             "missed": self.missed,
             "fired": self.fired,
+            "freed": self.freed,
             "ended": self.ended,
         }
         present = [(role, recorded) for role, recorded in roles.items() if recorded is not None]
@@ -107,13 +117,23 @@ def _since(explanation: Explanation) -> str:
     """Return what became of the run's issue, as the end of a sentence."""
     match explanation.ended and explanation.ended.event:
         case RunCompleted():
-            return ", which is done"
+            became = ", which is done"
         case RunFailed(reason="timed_out"):
-            return ", which was cancelled because it took longer than the routine allows"
+            became = ", which was cancelled because it took longer than the routine allows"
         case RunFailed():
-            return ", which was cancelled"
+            became = ", which was cancelled"
         case _:
-            return ", which is open"
+            became = ", which is open"
+    return became + _freed(explanation)
+
+
+def _freed(explanation: Explanation) -> str:
+    """Return when the issue was last taken from a worker, in brackets; nothing if it never was."""
+    freed = explanation.freed
+    if freed is None or not isinstance(freed.event, IssueFreed):
+        return ""
+    how = "the lease of a worker on it ran out" if freed.event.reason == "lease_over" else "it was released by force"
+    return f" ({how} on {_at(explanation, freed.at)})"
 
 
 def _met(explanation: Explanation, _name: Name) -> str:
@@ -124,11 +144,12 @@ def _met(explanation: Explanation, _name: Name) -> str:
     other = (
         f"of the run of {_at(explanation, explanation.blocking.at)}" if explanation.blocking else "of an earlier run"
     )
+    still_open = f"still open{_freed(explanation)}"
     if run is not None and isinstance(run.outcome, Coalesced):
         became, policy = "was joined to the issue", "coalesce_if_active"
-        return f"{_moment(explanation)} {became} {other}, which was still open, as the policy {policy} says."
+        return f"{_moment(explanation)} {became} {other}, which was {still_open}, as the policy {policy} says."
     return (
-        f"{_moment(explanation)} was skipped, because the issue {other} was still open: the policy is skip_if_active."
+        f"{_moment(explanation)} was skipped, because the issue {other} was {still_open}: the policy is skip_if_active."
     )
 
 

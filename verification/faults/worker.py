@@ -114,7 +114,7 @@ class Client:
 
 
 def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
-    faults, goal = int(size(full=100, short=20, brief=3)), int(size(full=1_000, short=200, brief=20))
+    faults, goal = int(size(full=100, short=20, brief=3)), int(size(full=1_000, short=200, brief=12))
     progress, broken, made = Progress("worker"), list[str](), Counter[str]()
     ledger = environment.directory / "ledger"
     ledger.mkdir(exist_ok=True)
@@ -128,7 +128,7 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
         wait_for(lambda: answers(port), environment.limit_s)
         http = stack.enter_context(_board(port, token))
         routines, agent_token = _prepare(http)
-        command = [sys.executable, "-I", "-S", "-c", COMMAND, str(ledger), str(size(full=1.5, short=1.5, brief=1.0))]
+        command = [sys.executable, "-I", "-S", "-c", COMMAND, str(ledger), str(size(full=1.5, short=1.5, brief=0.7))]
         machines = []
         for number, proxy in enumerate(stack.enter_context(proxies(port, WORKERS))):
             directory = database.directory / f"machine-{number}"
