@@ -479,10 +479,28 @@ class IssuePatch(Body, frozen=True):
 
 
 class Checkout(Body, frozen=True):
-    """Takes an issue for an agent, if its status is one of `expectedStatuses`."""
+    """
+    Takes an issue for an agent, if its status is one of `expectedStatuses`. With `leaseSeconds`, it is taken from the work
+    session after that time, unless the session checks it out again before.
+    """
 
     agent_id: UUID
     expected_statuses: Annotated[tuple[IssueStatus, ...], Meta(min_length=1, max_length=20)]
+    lease_seconds: Annotated[int, Meta(ge=2, le=86_400)] | None = None  # not in Paperclip
+
+
+class LogPiece(Body, frozen=True):
+    """Holds some output of a command; `mark` tells where something is left out."""
+
+    stream: Literal["stdout", "stderr", "mark"]
+    text: Annotated[str, Meta(min_length=1, max_length=65_536)]
+
+
+class LogDraft(Body, frozen=True):
+    """Holds what the command of a run has printed since the part before. A part that is sent again changes nothing."""
+
+    part: Annotated[int, Meta(ge=0, le=1_000_000)]
+    output: Annotated[tuple[LogPiece, ...], Meta(min_length=1, max_length=200)]
 
 
 class CommentDraft(Body, frozen=True):

@@ -28,6 +28,8 @@ from domain.events import (
     EndpointDisabled,
     EndpointUpdated,
     GoalDeleted,
+    IssueFreed,
+    IssueLeaseRenewed,
     IssueMoved,
     IssueReleased,
     KeyRevoked,
@@ -85,7 +87,15 @@ ALWAYS = (  # in any state; those after TriggerDeleted are only recorded togethe
     TriggerMissed,
 )
 ALERTS = get_args(AlertEvent)  # they end nothing; but what is wrong with a company over its quotas must be told
-AT_WORK = (CommentAdded, IssueReleased, TrajectoryLabelled, TrajectoryLeaseExtended, TrajectoryStepReported)
+AT_WORK = (
+    CommentAdded,
+    IssueFreed,
+    IssueLeaseRenewed,
+    IssueReleased,
+    TrajectoryLabelled,
+    TrajectoryLeaseExtended,
+    TrajectoryStepReported,
+)
 DOWNWARD: tuple[RoutineStatus, ...] = ("active", "paused", "archived")
 ROLES: tuple[MemberRole, ...] = ("owner", "admin", "member", "viewer")  # the one that may do most first
 

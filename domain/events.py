@@ -19,6 +19,7 @@ from domain.values import (
     CompanyDetails,
     DeliveryKind,
     EndpointSettings,
+    FreedReason,
     GoalDetails,
     IssueDetails,
     IssueStatus,
@@ -615,14 +616,32 @@ class IssueMoved(Event, frozen=True, tag="issue.moved"):
 
 
 class IssueCheckedOut(Event, frozen=True, tag="issue.checked_out"):
-    """An agent works on the issue, in the work session `run_id`."""
+    """An agent works on the issue, in the work session `run_id`; with a lease, until `lease_until` unless it is renewed."""
 
     agent_id: UUID
     run_id: UUID | None
+    lease_until: datetime | None = None
+
+
+class IssueLeaseRenewed(Event, frozen=True, tag="issue.lease_renewed"):
+    """The work session of the agent that has the issue renewed its lease."""
+
+    agent_id: UUID
+    until: datetime
 
 
 class IssueReleased(Event, frozen=True, tag="issue.released"):
     """Nobody works on the issue, and nobody is assigned to it."""
+
+
+class IssueFreed(Event, frozen=True, tag="issue.freed"):
+    """
+    The issue was taken from the work session `run_id` and stays with its assignee: the session's lease ran out, or
+    somebody of the board released it by force. That session may not change the issue any more.
+    """
+
+    reason: FreedReason
+    run_id: UUID | None
 
 
 class CommentAdded(Event, frozen=True, tag="comment.added"):
@@ -839,7 +858,7 @@ BackfillEvent = BackfillRequested | BackfillAdvanced | BackfillCompleted | Backf
 AlertEvent = AlertFailing | AlertMissed | AlertOverdue | AlertUntaken | AlertStuck | AlertRecovered | AlertClosed
 RunEvent = RunFired | RunAttemptFailed | RunAttemptBegun | RunCompleted | RunFailed
 SlotEvent = SlotTaken | SlotFreed | SlotCounted
-IssueEvent = IssueOpened | IssueEdited | IssueMoved | IssueCheckedOut | IssueReleased
+IssueEvent = IssueOpened | IssueEdited | IssueMoved | IssueCheckedOut | IssueLeaseRenewed | IssueReleased | IssueFreed
 TaskEvent = TaskCreated | TaskUpdated | TaskRoutineAdded | TaskRoutineRemoved | TaskDeleted
 TrajectoryEvent = (
     TrajectoryOpened

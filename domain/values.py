@@ -19,6 +19,7 @@ SigningMode = Literal["bearer", "hmac_sha256", "github_hmac", "none", "standard_
 Overlap = Literal["one_at_a_time", "policy"]  # how runs of a backfill overlap: not at all, or by the routine's policy
 RunSource = Literal["schedule", "manual", "api", "webhook"]
 IssueStatus = Literal["backlog", "todo", "in_progress", "in_review", "done", "blocked", "cancelled"]
+FreedReason = Literal["lease_over", "forced"]  # why an issue was taken from the work session that had it
 AgentStatus = Literal["idle", "active", "running", "paused", "error", "pending_approval", "terminated"]
 AgentRole = Literal[
     "ceo", "cto", "cmo", "cfo", "security", "engineer", "designer", "pm", "qa", "devops", "researcher", "general"

@@ -1,4 +1,4 @@
-"""The projector: keeps every read model at the head of the log."""
+"""The projector: keeps every read model at the head of the log, and forgets old logs of runs."""
 
 import math
 import threading
@@ -11,11 +11,13 @@ import psycopg
 import structlog
 from eventsourcing.persistence import PersistenceError
 
+from domain.bounds.limits import DEFAULT
 from processes.follower import Follower, LastBatch
 from processes.wakeup import Connection, Wakeup
 from projections.engine import positions
 from projections.engine.positions import ReadPart
 from projections.engine.read_model import ReadModel
+from projections.firing import run_logs
 
 POLL_S = 0.5  # longest wait for the next event
 TROUBLE_S = 1.0  # pause after the database could not be reached
@@ -88,10 +90,15 @@ class Stopped(Exception):
     """The process is to end in the midst of a rebuild; the next process starts that rebuild again."""
 
 
-def run(projector: Projector, connect: Callable[[], Connection], stop: Stop) -> None:
-    """Keep the models up to date until stopped, and wait for a database that is away. Rebuilds run in a thread."""
+def run(
+    projector: Projector, connect: Callable[[], Connection], stop: Stop, log_days: int = DEFAULT.max_run_log_days
+) -> None:
+    """
+    Keep the models up to date until stopped, and wait for a database that is away. Rebuilds run in a thread, which also
+    forgets logs of runs that are older than `log_days`.
+    """
     rebuilder = Rebuilder(projector.models, projector.read, stop)
-    rebuilding = threading.Thread(target=_keep_rebuilding, args=(rebuilder, connect, stop), name="rebuilder")
+    rebuilding = threading.Thread(target=_keep_rebuilding, args=(rebuilder, connect, stop, log_days), name="rebuilder")
     rebuilding.start()
     try:
         _keep_moving(projector, connect, stop)
@@ -114,12 +121,13 @@ def _keep_moving(projector: Projector, connect: Callable[[], Connection], stop: 
     wakeup.close()
 
 
-def _keep_rebuilding(rebuilder: Rebuilder, connect: Callable[[], Connection], stop: Stop) -> None:
-    """Look for outdated models every REBUILD_CHECK_S until stopped."""
+def _keep_rebuilding(rebuilder: Rebuilder, connect: Callable[[], Connection], stop: Stop, log_days: int) -> None:
+    """Look for outdated models, and for old logs of runs, every REBUILD_CHECK_S until stopped."""
     while not stop.is_set():
         try:
             with connect() as conn:
                 rebuilder.rebuild(conn)
+                run_logs.forget(conn, log_days)
         except Stopped:
             return
         except (psycopg.Error, PersistenceError) as error:

@@ -242,7 +242,8 @@ class Issue(ResponseBody, frozen=True, kw_only=True):
     """
     An issue.
 
-    Its `originKind` is `routine_execution` if a run has opened it: then `originId` is the routine, `originRunId` the run
+    `checkoutLeaseUntil` is when it is taken from the work session that has it, unless the session renews its lease before.
+    `checkoutCount` is how often it was checked out. Its `originKind` is `routine_execution` if a run has opened it: then `originId` is the routine, `originRunId` the run
     and `originPlannedAt` the planned moment of the occurrence that it is for, if a schedule or a backfill fired it.
     """
 
@@ -259,6 +260,8 @@ class Issue(ResponseBody, frozen=True, kw_only=True):
     assignee_user_id: str | None = None
     checkout_run_id: UUID | None = None
     execution_run_id: UUID | None = None
+    checkout_lease_until: str | UnsetType = UNSET  # not in Paperclip; only a checkout with a lease has it
+    checkout_count: int | UnsetType = UNSET  # not in Paperclip; only an issue that was checked out has it
     created_by_agent_id: UUID | None
     created_by_user_id: str | None
     responsible_user_id: str | None = None

@@ -255,7 +255,9 @@ def projector() -> None:
     """Keep the read models up to date with the event log. Any number of these processes may run."""
     with entry.process("projector") as (system, stop):
         running = projectors.Projector(catalogue.ALL, system.store.after)
-        projectors.run(running, lambda: bootstrap.connect(system.settings), stop)
+        projectors.run(
+            running, lambda: bootstrap.connect(system.settings), stop, system.settings.limits.max_run_log_days
+        )
 
 
 @main.command()

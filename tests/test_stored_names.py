@@ -76,6 +76,8 @@ PROMISED = {
     "goal.updated",
     "issue.checked_out",
     "issue.edited",
+    "issue.freed",
+    "issue.lease_renewed",
     "issue.moved",
     "issue.opened",
     "issue.released",

@@ -1,4 +1,4 @@
-"""What the scheduler does when a run has lasted too long or is to be tried again, or the pause of a routine is over."""
+"""What the scheduler does when a run has lasted too long or is to be tried again, or a pause or a lease is over."""
 
 from collections.abc import Callable, Sequence
 from uuid import UUID
@@ -19,12 +19,12 @@ from domain.values import Started
 
 def settle(work: UnitOfWork, rows: Sequence[Overdue]) -> int:
     """
-    End or begin the attempts of runs and resume the routines in one unit of work; return how many.
+    End or begin the attempts of runs, resume the routines and free the issues in one unit of work; return how many.
 
-    A run that has ended and a pause that was changed meanwhile are left alone.
+    A run that has ended, a pause that was changed and a lease that was renewed meanwhile are left alone.
     """
     work.load(row.id for row in rows)
-    work.load(issue_of_run(row.id) for row in rows if row.kind != "pause")
+    work.load(issue_of_run(row.id) for row in rows if row.kind in OF_RUNS)
     return sum(SETTLE[row.kind](work, row) for row in rows)
 
 
@@ -76,8 +76,14 @@ def _resume(work: UnitOfWork, row: Overdue) -> bool:
     return True
 
 
+def _free(work: UnitOfWork, row: Overdue) -> bool:
+    return issues.free_unrenewed(work, row.id, row.ends_at)
+
+
+OF_RUNS = ("run", "attempt")
 SETTLE: dict[str, Callable[[UnitOfWork, Overdue], bool]] = {
     "run": _time_out,
     "attempt": _begin_attempt,
     "pause": _resume,
+    "lease": _free,
 }

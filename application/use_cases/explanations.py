@@ -24,6 +24,7 @@ from domain.events import (
     AgentResumed,
     AgentTerminated,
     CompanyArchived,
+    IssueFreed,
     ProjectDeleted,
     ProjectPaused,
     ProjectResumed,
@@ -193,6 +194,7 @@ def _explanation(work: UnitOfWork, trigger_id: UUID, past: Sequence[ConfigPeriod
         ended=_newest(run, RunCompleted, RunFailed),
         missed=missed,
         blocking=_blocking(work, event),
+        freed=_freed(work, event),
         obstacle=archived or _obstacle(work, question, event, verdict, fired.at if fired else work.now),
     )
 
@@ -219,6 +221,13 @@ def _blocking(work: UnitOfWork, fired: RunFired | None) -> Recorded | None:
             return next(iter(work.history(run_id)), None)
         case _:
             return None
+
+
+def _freed(work: UnitOfWork, fired: RunFired | None) -> Recorded | None:
+    """Return when the issue that the run opened or met was last taken from a worker; None if it never was."""
+    issue_id = None if fired is None else getattr(fired.outcome, "issue_id", None)
+    history = [] if issue_id is None else work.history(issue_id)
+    return next((recorded for recorded in reversed(history) if isinstance(recorded.event, IssueFreed)), None)
 
 
 def _obstacle(

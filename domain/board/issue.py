@@ -1,14 +1,27 @@
 """An issue: what an agent works on. Its status, its checkout and who may change it follow contract 7.5."""
 
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from msgspec.structs import replace
 
 from domain.errors import Conflict, Forbidden, ImpossibleHistory, Unauthenticated
-from domain.events import IssueCheckedOut, IssueEdited, IssueEvent, IssueMoved, IssueOpened, IssueReleased
-from domain.values import IssueDetails, IssueStatus, Value
+from domain.events import (
+    IssueCheckedOut,
+    IssueEdited,
+    IssueEvent,
+    IssueFreed,
+    IssueLeaseRenewed,
+    IssueMoved,
+    IssueOpened,
+    IssueReleased,
+)
+from domain.values import FreedReason, IssueDetails, IssueStatus, Value
 
 OPEN: frozenset[IssueStatus] = frozenset({"backlog", "todo", "in_progress", "in_review", "blocked"})
+SETTLED = 10  # a lease of which less than one part in so many has passed is not renewed
+MOST_LOST_SESSIONS = 50  # that an issue remembers, the newest
+LOST = "The issue was taken from this work session: its lease ran out, or the board released the issue by force"
 
 
 class Issue(Value, frozen=True):
@@ -19,6 +32,8 @@ class Issue(Value, frozen=True):
     routine_id: UUID | None = None
     run_id: UUID | None = None  # the run that opened it
     checkout_run_id: UUID | None = None  # the agent's work session that holds it
+    lease_until: datetime | None = None  # when it is taken from that session unless it is renewed
+    lost_sessions: tuple[UUID, ...] = ()  # from which it was taken
 
 
 def evolve(issue: Issue | None, event: IssueEvent) -> Issue:
@@ -27,6 +42,11 @@ def evolve(issue: Issue | None, event: IssueEvent) -> Issue:
 
     An issue that changes its assignee, or leaves the status in_progress, is not checked out any more.
     """
+    after = _after(issue, event)
+    return after if after.checkout_run_id is not None or after.lease_until is None else replace(after, lease_until=None)
+
+
+def _after(issue: Issue | None, event: IssueEvent) -> Issue:
     match issue, event:
         case None, IssueOpened(details=details, status=status, routine_id=routine_id, run_id=run_id):
             return Issue(details=details, status=status, routine_id=routine_id, run_id=run_id)
@@ -36,15 +56,26 @@ def evolve(issue: Issue | None, event: IssueEvent) -> Issue:
         case Issue(), IssueMoved(status=status):
             session = issue.checkout_run_id if status == "in_progress" else None
             return replace(issue, status=status, checkout_run_id=session)
-        case Issue(), IssueCheckedOut(agent_id=agent_id, run_id=run_id):
+        case Issue(), IssueCheckedOut(agent_id=agent_id, run_id=run_id, lease_until=until):
             details = replace(issue.details, assignee_agent_id=agent_id)
-            return replace(issue, status="in_progress", details=details, checkout_run_id=run_id)
+            lost = tuple(session for session in issue.lost_sessions if session != run_id)
+            taken = replace(issue, status="in_progress", details=details, checkout_run_id=run_id)
+            return replace(taken, lease_until=until, lost_sessions=lost)
+        case Issue(), IssueLeaseRenewed(until=until):
+            return replace(issue, lease_until=until)
+        case Issue(), IssueFreed(run_id=run_id):
+            lost = issue.lost_sessions if run_id is None else (*issue.lost_sessions, run_id)[-MOST_LOST_SESSIONS:]
+            return replace(issue, status=freed(issue.status), checkout_run_id=None, lost_sessions=lost)
         case Issue(), IssueReleased():
-            status = "todo" if issue.status == "in_progress" else issue.status
             details = replace(issue.details, assignee_agent_id=None)
-            return replace(issue, status=status, details=details, checkout_run_id=None)
+            return replace(issue, status=freed(issue.status), details=details, checkout_run_id=None)
         case _:
             raise ImpossibleHistory(issue, event)
+
+
+def freed(status: IssueStatus) -> IssueStatus:
+    """Return the status of an issue on which nobody works any more."""
+    return "todo" if status == "in_progress" else status
 
 
 def edit(issue: Issue, details: IssueDetails) -> list[IssueEvent]:
@@ -57,11 +88,17 @@ def move(issue: Issue, status: IssueStatus) -> list[IssueEvent]:
     return [] if status == issue.status else [IssueMoved(status=status)]
 
 
-def check_out(
-    issue: Issue, issue_id: UUID, agent_id: UUID, run_id: UUID | None, expected: tuple[IssueStatus, ...]
+def check_out(  # noqa: PLR0913, PLR0917 the request
+    issue: Issue,
+    issue_id: UUID,
+    agent_id: UUID,
+    run_id: UUID | None,
+    expected: tuple[IssueStatus, ...],
+    now: datetime,
+    lease: timedelta | None = None,
 ) -> list[IssueEvent]:
     """
-    Let the agent take the issue for its work session `run_id`; nothing if that session has it already.
+    Let the agent take the issue for its work session `run_id`; if that session has it already, renew the lease at most.
 
     Raise Conflict, with details for the client, if it is somebody else's or its status is none of `expected`.
     """
@@ -72,11 +109,11 @@ def check_out(
         and run_id is not None
         and issue.checkout_run_id == run_id
     ):
-        return []
+        return [] if lease is None else _renew(issue.lease_until, agent_id, now, lease)
     is_occupied = issue.checkout_run_id is not None or assignee not in (None, agent_id)
     if is_occupied or issue.status not in expected:
         raise Conflict(
-            "Issue checkout conflict",
+            LOST if run_id in issue.lost_sessions else "Issue checkout conflict",
             {
                 "issueId": str(issue_id),
                 "status": issue.status,
@@ -85,7 +122,20 @@ def check_out(
                 "executionRunId": _text(issue.checkout_run_id),
             },
         )
-    return [IssueCheckedOut(agent_id=agent_id, run_id=run_id)]
+    until = None if lease is None or run_id is None else now + lease
+    return [IssueCheckedOut(agent_id=agent_id, run_id=run_id, lease_until=until)]
+
+
+def _renew(until: datetime | None, agent_id: UUID, now: datetime, lease: timedelta) -> list[IssueEvent]:
+    is_fresh = until is not None and timedelta(0) <= now + lease - until < lease / SETTLED
+    return [] if is_fresh else [IssueLeaseRenewed(agent_id=agent_id, until=now + lease)]
+
+
+def free(issue: Issue, reason: FreedReason) -> list[IssueEvent]:
+    """Take the issue from the session that has it; nothing if nobody has it. It stays with its assignee."""
+    if issue.checkout_run_id is None and issue.status != "in_progress":
+        return []
+    return [IssueFreed(reason=reason, run_id=issue.checkout_run_id)]
 
 
 def release(issue: Issue) -> list[IssueEvent]:
@@ -99,7 +149,8 @@ def must_be_worked_on_by(issue: Issue, agent_id: UUID, run_id: UUID | None) -> N
     """
     Raise unless the issue is assigned to the agent and not checked out by another session.
 
-    Raise Forbidden for another agent, Unauthenticated for a missing session, Conflict for another session.
+    Raise Forbidden for another agent, Unauthenticated for a missing session, Conflict for another session, and for one
+    from which the issue was taken.
     """
     if issue.details.assignee_agent_id != agent_id:
         raise Forbidden("Agents can only update issues assigned to themselves")
@@ -107,6 +158,8 @@ def must_be_worked_on_by(issue: Issue, agent_id: UUID, run_id: UUID | None) -> N
         raise Unauthenticated("Agent run id required")
     if issue.checkout_run_id not in (None, run_id):
         raise Conflict("Issue run ownership conflict")
+    if run_id in issue.lost_sessions:
+        raise Conflict(LOST)
 
 
 def _text(id_: UUID | None) -> str | None:

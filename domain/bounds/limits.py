@@ -106,6 +106,11 @@ class Limits(Value, frozen=True):
     # What one company may have on disk in total (application/quotas/standing_counts.py); 0: no limit but the disk.
     max_company_log_bytes: Annotated[int, Meta(ge=0, le=1024**6)] = 20 * GIB  # of the stored JSON of its events
 
+    # The logs of runs: what commands print (projections/firing/run_logs.py).
+    max_run_log_bytes: Bytes = MIB  # of one run; a part counts 256 bytes beside its text
+    max_company_run_log_bytes: Annotated[int, Meta(ge=KIB, le=1024**5)] = GIB  # of all runs of a company
+    max_run_log_days: Annotated[int, Meta(ge=1, le=3_650)] = 14  # then it is deleted
+
     # The stream cache of one process (application/event_store/stream_cache.py).
     max_cache_bytes: Bytes = 96 * MIB  # of memory, estimated
     max_cached_stream_bytes: Bytes = 256 * KIB  # of memory for one stream

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from domain.events import (
     AgentTerminated,
+    IssueFreed,
     RunAttemptBegun,
     RunAttemptFailed,
     RunCompleted,
@@ -46,6 +47,7 @@ class Explanation(Value, frozen=True):
     ended: Recorded | None = None  # the end of its run, if it has ended
     missed: Recorded | None = None
     blocking: Recorded | None = None  # the firing of the run whose issue was in the way
+    freed: Recorded | None = None  # when the issue was last taken from a worker
     obstacle: Recorded | None = None  # what paused the project, paused or terminated the agent, or archived the company
 
     @property
@@ -89,6 +91,7 @@ class Explanation(Value, frozen=True):
             "missed": self.missed,
             "fired": self.fired,
             "attempt": self.attempt,
+            "freed": self.freed,
             "ended": self.ended,
         }
         present = [(role, recorded) for role, recorded in roles.items() if recorded is not None]
@@ -118,6 +121,10 @@ def _ran(explanation: Explanation, _name: Name) -> str:
 
 def _since(explanation: Explanation) -> str:
     """Return what became of the run's issue, as the end of a sentence."""
+    return _became(explanation) + _freed(explanation)
+
+
+def _became(explanation: Explanation) -> str:
     last = explanation.ended or explanation.attempt
     tried = explanation.attempt.event if explanation.attempt is not None else None
     after = f" after {tried.attempt} attempts" if isinstance(tried, RunAttemptBegun) else ""
@@ -137,6 +144,15 @@ def _since(explanation: Explanation) -> str:
             return ", which is open"
 
 
+def _freed(explanation: Explanation) -> str:
+    """Return when the issue was last taken from a worker, in brackets; nothing if it never was."""
+    freed = explanation.freed
+    if freed is None or not isinstance(freed.event, IssueFreed):
+        return ""
+    how = "the lease of a worker on it ran out" if freed.event.reason == "lease_over" else "it was released by force"
+    return f" ({how} on {_at(explanation, freed.at)})"
+
+
 def _met(explanation: Explanation, _name: Name) -> str:
     run = explanation.run
     if run is not None and isinstance(run.outcome, Skipped) and run.outcome.issue_id is None:
@@ -145,11 +161,12 @@ def _met(explanation: Explanation, _name: Name) -> str:
     other = (
         f"of the run of {_at(explanation, explanation.blocking.at)}" if explanation.blocking else "of an earlier run"
     )
+    still_open = f"still open{_freed(explanation)}"
     if run is not None and isinstance(run.outcome, Coalesced):
         became, policy = "was joined to the issue", "coalesce_if_active"
-        return f"{_moment(explanation)} {became} {other}, which was still open, as the policy {policy} says."
+        return f"{_moment(explanation)} {became} {other}, which was {still_open}, as the policy {policy} says."
     return (
-        f"{_moment(explanation)} was skipped, because the issue {other} was still open: the policy is skip_if_active."
+        f"{_moment(explanation)} was skipped, because the issue {other} was {still_open}: the policy is skip_if_active."
     )
 
 

@@ -1,14 +1,15 @@
 """Issues with their comments; the fold numbers the issues of each company in the order of the log."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any, Literal, get_args
 from uuid import UUID
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from domain.board.issue import OPEN
+from domain.board.issue import OPEN, freed
 from domain.bounds.limits import DEFAULT
 from domain.errors import ImpossibleHistory
 from domain.events import (
@@ -17,6 +18,8 @@ from domain.events import (
     IssueCheckedOut,
     IssueEdited,
     IssueEvent,
+    IssueFreed,
+    IssueLeaseRenewed,
     IssueMoved,
     IssueOpened,
     IssueReleased,
@@ -68,7 +71,7 @@ ISSUE = Table("issue", IssueRow)
 COMMENT = Table("comment", CommentRow)
 NUMBERING = Table("issue_numbering", NumberingRow)
 
-NOT_HELD: dict[str, Any] = {"checkout_run_id": None, "execution_run_id": None}
+NOT_HELD: dict[str, Any] = {"checkout_run_id": None, "execution_run_id": None, "checkout_lease_until": UNSET}
 
 SCHEMA = """
 CREATE TABLE issue (
@@ -103,12 +106,14 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             rows.change(ISSUE, recorded.stream_id, lambda row: _edited(row, recorded, details))
         case IssueMoved(status=status):
             _change(rows, recorded, status=status, **_marks(status, time(recorded.at)))
-        case IssueCheckedOut(agent_id=agent_id, run_id=run_id):
-            marks = _marks("in_progress", time(recorded.at))
-            assignment = {"assignee_agent_id": agent_id, "checkout_run_id": run_id, "execution_run_id": run_id}
-            _change(rows, recorded, status="in_progress", **(marks | assignment))
+        case IssueCheckedOut() as taken:
+            rows.change(ISSUE, recorded.stream_id, lambda row: _checked_out(row, recorded, taken))
+        case IssueLeaseRenewed(until=until):
+            rows.change(ISSUE, recorded.stream_id, lambda row: _renewed(row, until))
         case IssueReleased():
-            rows.change(ISSUE, recorded.stream_id, lambda row: _released(row, recorded))
+            rows.change(ISSUE, recorded.stream_id, lambda row: _freed(row, recorded, assignee_agent_id=None))
+        case IssueFreed():
+            rows.change(ISSUE, recorded.stream_id, lambda row: _freed(row, recorded))
         case CommentAdded() as event:
             rows.put(COMMENT, _comment(recorded, event))
         case _:
@@ -120,7 +125,7 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
     match recorded.event:
         case IssueOpened() if recorded.company_id is not None:
             yield NUMBERING, recorded.company_id
-        case IssueEdited() | IssueMoved() | IssueCheckedOut() | IssueReleased():
+        case IssueEdited() | IssueMoved() | IssueCheckedOut() | IssueLeaseRenewed() | IssueReleased() | IssueFreed():
             yield ISSUE, recorded.stream_id
         case _:
             pass
@@ -198,10 +203,30 @@ def _with(row: IssueRow, recorded: Recorded, doc: responses.Issue) -> IssueRow:
     return _row(replace(doc, updated_at=time(recorded.at)), position=row.position, changed=recorded.position)
 
 
-def _released(row: IssueRow, recorded: Recorded) -> IssueRow:
-    status: IssueStatus = "todo" if row.status == "in_progress" else row.status
+def _checked_out(row: IssueRow, recorded: Recorded, event: IssueCheckedOut) -> IssueRow:
+    count = 0 if isinstance(row.doc.checkout_count, UnsetType) else row.doc.checkout_count
+    doc = replace(
+        row.doc,
+        status="in_progress",
+        **_marks("in_progress", time(recorded.at)),
+        assignee_agent_id=event.agent_id,
+        checkout_run_id=event.run_id,
+        execution_run_id=event.run_id,
+        checkout_lease_until=UNSET if event.lease_until is None else time(event.lease_until),
+        checkout_count=count + 1,
+    )
+    return _with(row, recorded, doc)
+
+
+def _renewed(row: IssueRow, until: datetime) -> IssueRow:
+    """Return the row with its new lease; that counts as no change of the issue, which stays where lists have it."""
+    return replace(row, doc=replace(row.doc, checkout_lease_until=time(until)))
+
+
+def _freed(row: IssueRow, recorded: Recorded, **changes: Any) -> IssueRow:
+    status = freed(row.doc.status)
     marks = _marks(status, time(recorded.at)) if status != row.status else NOT_HELD
-    return _with(row, recorded, replace(row.doc, status=status, assignee_agent_id=None, **marks))
+    return _with(row, recorded, replace(row.doc, status=status, **changes, **marks))
 
 
 def _edited(row: IssueRow, recorded: Recorded, details: IssueDetails) -> IssueRow:
@@ -250,7 +275,7 @@ def _comment(recorded: Recorded, event: CommentAdded) -> CommentRow:
 
 issues = ReadModel(
     name="issues",
-    version=2,
+    version=3,
     tables=(ISSUE, COMMENT, NUMBERING),
     schema=SCHEMA,
     fold=fold,

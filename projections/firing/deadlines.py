@@ -1,4 +1,4 @@
-"""Deadlines: runs of limited duration and pauses that have an end, and the moments at which runs are tried again."""
+"""Deadlines: what ends at a set time, which are runs, pauses and leases, and when runs are tried again."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -6,6 +6,12 @@ from typing import Any
 from uuid import UUID
 
 from domain.events import (
+    IssueCheckedOut,
+    IssueEdited,
+    IssueFreed,
+    IssueLeaseRenewed,
+    IssueMoved,
+    IssueReleased,
     RoutineCreated,
     RoutineRestored,
     RoutineUpdated,
@@ -22,23 +28,28 @@ from projections.engine.read_model import Connection, ReadModel, Row, Rows, Tabl
 
 
 class DeadlineRow(Row, frozen=True):
-    """The deadline of a run, of its waiting for the next attempt, or of a pause; its id is the run's or the routine's."""
+    """
+    The deadline of a run or of its waiting for the next attempt, of a routine's pause, or of the lease on an issue.
 
-    kind: str  # run, attempt or pause
+    Its id is that of the run, the routine or the issue.
+    """
+
+    kind: str  # run, attempt, pause or lease
     ends_at: datetime
+    holder_id: UUID | None = None  # the agent that has the lease: it ends with another assignee of the issue
 
 
 DEADLINE = Table("deadline", DeadlineRow)
 
 SCHEMA = """
-CREATE TABLE deadline (id uuid PRIMARY KEY, kind text NOT NULL, ends_at timestamptz NOT NULL);
+CREATE TABLE deadline (id uuid PRIMARY KEY, kind text NOT NULL, ends_at timestamptz NOT NULL, holder_id uuid);
 CREATE INDEX ON deadline (ends_at, id);
 """
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
     """
-    Fold one event into the deadlines: a run that ends and a pause that is over have none any more.
+    Fold one event into the deadlines: what has ended before has none any more.
 
     A run has the deadline of its attempt, or waits for the next attempt, never both.
     """
@@ -51,6 +62,17 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             rows.delete(DEADLINE, recorded.stream_id)
         case RoutineCreated(settings=settings) | RoutineUpdated(settings=settings) | RoutineRestored(settings=settings):
             _pause(rows, recorded.stream_id, settings)
+        case (
+            IssueCheckedOut(agent_id=holder_id, lease_until=datetime() as ends_at)
+            | IssueLeaseRenewed(agent_id=holder_id, until=ends_at)
+        ):
+            rows.put(DEADLINE, DeadlineRow(id=recorded.stream_id, kind="lease", ends_at=ends_at, holder_id=holder_id))
+        case IssueEdited(details=details):
+            row = rows.get(DEADLINE, recorded.stream_id)
+            if row is not None and row.holder_id != details.assignee_agent_id:
+                rows.delete(DEADLINE, recorded.stream_id)
+        case IssueCheckedOut() | IssueMoved() | IssueReleased() | IssueFreed():
+            rows.delete(DEADLINE, recorded.stream_id)
         case _:
             pass
 
@@ -62,28 +84,35 @@ def _pause(rows: Rows, routine_id: UUID, settings: RoutineSettings) -> None:
         rows.delete(DEADLINE, routine_id)
 
 
-def keys_to_prefetch(_recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
-    """Return no keys: rows are put and deleted whole, so `fold` never reads one."""
-    return ()
+def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    """Yield the key of the only kind of row that `fold` reads: the lease on an issue that was edited."""
+    if isinstance(recorded.event, IssueEdited):
+        yield DEADLINE, recorded.stream_id
 
 
 deadlines = ReadModel(
     name="deadlines",
-    version=1,
+    version=2,
     tables=(DEADLINE,),
     schema=SCHEMA,
     fold=fold,
     keys_to_prefetch=keys_to_prefetch,
     events=frozenset(
         {
-            RunFired,
-            RunAttemptFailed,
+            IssueCheckedOut,
+            IssueEdited,
+            IssueFreed,
+            IssueLeaseRenewed,
+            IssueMoved,
+            IssueReleased,
+            RoutineCreated,
+            RoutineRestored,
+            RoutineUpdated,
             RunAttemptBegun,
+            RunAttemptFailed,
             RunCompleted,
             RunFailed,
-            RoutineCreated,
-            RoutineUpdated,
-            RoutineRestored,
+            RunFired,
         }
     ),
     polled_by="scheduler",
@@ -94,7 +123,7 @@ _NEXT = "SELECT min(ends_at) FROM deadline WHERE ends_at > %s"
 
 
 def due(conn: Connection, now: datetime, *, limit: int) -> list[Overdue]:
-    """Return the runs, attempts and pauses that have reached their deadline, longest waiting first."""
+    """Return the runs, attempts, pauses and leases that have reached their deadline, longest waiting first."""
     rows = conn.execute(_DUE, (now, limit), prepare=True)
     return [Overdue(id=id_, kind=kind, ends_at=ends_at) for id_, kind, ends_at in rows]
 

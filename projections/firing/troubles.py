@@ -23,6 +23,7 @@ from domain.events import (
     AlertStuck,
     AlertUntaken,
     IssueCheckedOut,
+    IssueFreed,
     IssueMoved,
     IssueReleased,
     RoutineCreated,
@@ -118,6 +119,8 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             _change(rows, id_, lambda row: _work(row, status, at))
         case IssueCheckedOut() | TrajectoryClaimed():
             _change(rows, id_, lambda row: _work(row, "in_progress", at))
+        case IssueFreed():
+            _change(rows, id_, lambda row: _work(row, "todo", at))
         case IssueReleased():
             _change(rows, id_, lambda row: _work(row, "todo", at) if "stuck" in row.troubles else row)
         case RunCompleted() | RunFailed():
@@ -323,6 +326,7 @@ troubles = ReadModel(
             SlotFreed,
             IssueMoved,
             IssueCheckedOut,
+            IssueFreed,
             IssueReleased,
             TrajectoryClaimed,
             TrajectoryMoved,

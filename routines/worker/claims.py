@@ -41,17 +41,23 @@ class Claim:
 
 def claim(directory: Path, issue_id: UUID, *, fresh: bool) -> Claim | None:
     """
-    Claim the session that a dead worker left on the issue, else a new one if `fresh` allows it.
+    Claim a new session on the issue if it is `fresh`, else the one that a dead worker left.
 
-    Returns None where another worker of this machine has the issue, or there is nothing to resume. Raises CannotWork, and NotNow
-    where it may succeed later.
+    Returns None where another worker of this machine has the issue, or its command still runs, or there is nothing to
+    resume. A fresh issue is resumed by nobody: a session that was left on it never began, or has lost it. Raises
+    CannotWork, and NotNow where it may succeed later.
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         earlier = min(directory.glob(f"{issue_id}.*"), default=None)
-        if earlier is None and not fresh:
-            return None
-        return _locked(earlier or directory / f"{issue_id}.{uuid4()}", "r+b" if earlier else "xb")
+        if earlier is None:
+            return _locked(directory / f"{issue_id}.{uuid4()}", "xb") if fresh else None
+        left = _locked(earlier, "r+b")
+        if left is None or not fresh:
+            return left
+        left.forget()
+        left.close()
+        return _locked(directory / f"{issue_id}.{uuid4()}", "xb")
     except OSError as error:
         raise _trouble(directory, error) from None
 

@@ -6,6 +6,7 @@ import sys
 import time
 from contextlib import closing, suppress
 from pathlib import Path
+from threading import Lock
 
 import click
 from msgspec.structs import replace
@@ -14,12 +15,14 @@ from routines.commands import terminal
 from routines.commands.entry import stoppable
 from routines.worker.command import Command, find_program
 from routines.worker.errors import CannotWork, Refused, Stopped
+from routines.worker.jobs import Jobs
 from routines.worker.options import checked_names, checked_token, checked_url, state_home
+from routines.worker.output import Stream
 from routines.worker.server import Server
+from routines.worker.supervision import Guard
 from routines.worker.tasks import MOST_JSON, TaskWorker
-from routines.worker.tasks import Finished as TaskFinished
 from routines.worker.tokens import Tokens
-from routines.worker.work import Finished, Worker
+from routines.worker.work import Worker
 
 ONCE_PATIENCE_S = 30.0
 NOT_DONE = {"cancelled", "failed", "handed back", "stopped", "left"}
@@ -59,6 +62,20 @@ NOT_DONE = {"cancelled", "failed", "handed back", "stopped", "left"}
     default=3600.0,
     show_default=True,
     help="Seconds after which COMMAND is stopped, for each issue or trajectory.",
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(min=1, max=100),
+    default=1,
+    show_default=True,
+    help="Run COMMAND for so many issues or trajectories at once.",
+)
+@click.option(
+    "--lease-s",
+    type=click.IntRange(min=2, max=86_400),
+    default=300,
+    show_default=True,
+    help="Seconds after which an issue is free again when the worker is not heard of. COMMAND is stopped before that.",
 )
 @click.option(
     "--state-dir",
@@ -101,6 +118,8 @@ def worker(  # noqa: PLR0913 the options
     once: bool,
     poll_s: float,
     timeout_s: float,
+    concurrency: int,
+    lease_s: int,
     state_dir: Path,
     allowed: tuple[str, ...],
     pass_token: bool,
@@ -144,8 +163,10 @@ def worker(  # noqa: PLR0913 the options
     export JETTY_API_TOKEN=mlc_...
     routines worker -- sh -c 'jq .init_params'
 
-    Any number of workers may run. Ctrl-C or SIGTERM stops COMMAND and puts its issue back to todo. After a crash, the
-    next worker on this machine runs the issue again.
+    Any number of workers may run, and each may run COMMAND several times at once (--concurrency). Ctrl-C or SIGTERM
+    stops COMMAND and puts its issues back to todo. When a worker dies, freezes or loses its connection, COMMAND ends
+    before the lease (--lease-s) does, and the issue is free for other workers after it. The next worker on the same
+    machine runs it again at once. While COMMAND runs, GET /api/routine-runs/{id}/log has what it prints.
 
     \b
     Exit status: 0  Everything is done, or there was nothing to do.
@@ -156,44 +177,59 @@ def worker(  # noqa: PLR0913 the options
         raise CannotWork(f"command not found: {command[0]}")
 
     tokens = Tokens(token, passed=pass_token)
+    showing = Lock()
 
     def say(text: str) -> None:
-        with suppress(OSError):
+        with suppress(OSError), showing:
             terminal.echo(tokens.masked(f"{time.strftime('%H:%M:%S')} {text}"), err=as_json)
 
-    def show(line: str) -> None:
-        with suppress(OSError):
-            terminal.echo(f"  | {line}", err=as_json)
+    def show(label: str, _stream: Stream, text: str) -> None:
+        prefix = f"  {label} | " if concurrency > 1 else "  | "
+        with suppress(OSError), showing:
+            for line in text.splitlines():
+                terminal.echo(prefix + line, err=as_json)
 
-    def tell(finished: Finished | TaskFinished) -> None:
+    def tell(finished: object) -> None:
         if as_json:
             terminal.echo_json(finished)
 
     patience_s = ONCE_PATIENCE_S if once else float("inf")
-    with stoppable() as stop, closing(Server(url, token, stop=stop, say=say, patience_s=patience_s)) as server:
+    with (
+        stoppable() as stop,
+        closing(Server(url, token, stop=stop, say=say, patience_s=patience_s)) as server,
+        closing(Guard()) as guard,
+    ):
         working: Worker | TaskWorker
-        run = Command(command, program, timeout_s, show, tokens.secrets)
+        run = Command(command, program, timeout_s, tokens.secrets)
         if tokens.is_of_collection:
             run = replace(run, most_output=MOST_JSON)
             name = f"{socket.gethostname()}:{os.getpid()}"
-            working = TaskWorker(server, run, tokens, task=task, name=name, stop=stop, say=say, allowed=allowed)
+            working = TaskWorker(
+                server, run, tokens, task=task, name=name, stop=stop, say=say, show=show, guard=guard, allowed=allowed
+            )
         else:
-            working = Worker(server, run, tokens, claims=state_dir, stop=stop, say=say)
+            working = Worker(
+                server, run, tokens, claims=state_dir, lease_s=lease_s, stop=stop, say=say, show=show, guard=guard
+            )
+        jobs = Jobs(concurrency, stop, tell)
         try:
-            working.introduce()
-            while True:
-                outcomes: set[str] = set()
-                for finished in working.round():
-                    tell(finished)
-                    outcomes.add(finished.outcome)
-                if once:
-                    break
-                if stop.wait(0 if outcomes else poll_s):
-                    return
+            try:
+                working.introduce()
+                while True:
+                    started = jobs.start(working.round())
+                    if once or stop.wait(0 if started else poll_s):
+                        break
+            except BaseException:
+                stop.set()
+                raise
+            finally:
+                jobs.finish()
         except Stopped:
             sys.exit(int(once))
         except Refused as refusal:
             raise CannotWork(f"the server refuses to show what waits ({refusal.status}: {refusal})") from None
-    if not outcomes:
+    if not once:
+        return
+    if not jobs.outcomes:
         say("nothing to do")
-    sys.exit(int(not outcomes.isdisjoint(NOT_DONE)))
+    sys.exit(int(not jobs.outcomes.isdisjoint(NOT_DONE)))

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Literal, Protocol
@@ -15,7 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from routines.worker.errors import PASSING
-from routines.worker.output import Reader, Show, last_line
+from routines.worker.output import Hear, Reader, last_line
 
 MOST_OUTPUT = 60_000  # characters of standard output; a comment has room for both and a reason
 MOST_ERROR_OUTPUT = 20_000  # characters of standard error
@@ -25,8 +25,6 @@ LOOK_S = 0.1  # between two looks whether the command is to be stopped
 RETRY_S = 0.5  # between two tries to start a command on a machine without room
 GRACE_S = 10.0  # between SIGTERM and SIGKILL
 
-STOPPED = "the worker was stopped"
-
 CutShort = Literal["stop", "timeout"]
 
 
@@ -34,7 +32,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     """
     How a command ended. `reason` is None when it succeeded.
 
-    `stopped` says that the worker was told to stop, `lost` that the work was no longer the worker's.
+    `stopped` says that it was stopped although the work may still be the worker's, `lost` that it no longer was.
     """
 
     reason: str | None
@@ -48,14 +46,24 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Supervising(Protocol):
-    """A flag that says whether the command is to be stopped, and whether because the work is lost."""
+    """Says whether the command is to be stopped, and why; is told when it has begun and ended."""
 
     @property
     def lost(self) -> str | None:
         """Why the work is no longer the worker's, or None."""
 
+    @property
+    def reason(self) -> str:
+        """Why the command is stopped."""
+
     def is_set(self) -> bool:
         """Return whether the command is to be stopped."""
+
+    def begin(self, group: int) -> None:
+        """Note the process group of the command that has begun."""
+
+    def end(self) -> None:
+        """Note that the command has ended."""
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -69,20 +77,25 @@ class Command(msgspec.Struct, frozen=True):
     argv: Sequence[str]
     program: str
     timeout_s: float
-    show: Show  # is told each line of the output as it comes
     secrets: Sequence[str] = ()  # masked in the output
     most_output: int = MOST_OUTPUT  # characters of standard output that are kept
 
-    def run(self, env: Mapping[str, str], stdin: bytes, supervision: Supervising, lock: int | None = None) -> Ended:
+    def run(
+        self, env: Mapping[str, str], stdin: bytes, supervision: Supervising, hear: Hear, lock: int | None = None
+    ) -> Ended:
         """
         Run the command with `stdin` on its standard input. It inherits the descriptor `lock`, if there is one.
+
+        `hear` is told the output as it comes, by two threads: the name of the stream and a text of whole lines.
 
         While this machine cannot start anything, for instance because its disk is full, it is tried again until the
         command's own time is up.
         """
         started = time.monotonic()
         try:
-            while (process := self._try_start(env, stdin, lock, started + self.timeout_s)) is None:
+            while supervision.is_set() or (
+                (process := self._try_start(env, stdin, lock, started + self.timeout_s)) is None
+            ):
                 if supervision.is_set():
                     return _cut_short(supervision, Ended(reason=None, duration_s=time.monotonic() - started))
                 time.sleep(RETRY_S)
@@ -92,10 +105,13 @@ class Command(msgspec.Struct, frozen=True):
             return Ended(reason=f"cannot run {self.argv[0]}: {error.strerror}")
         except ValueError as error:  # a text that cannot be in an environment
             return Ended(reason=f"cannot run {self.argv[0]}: {error}")
-        output, errors = self._read(process.stdout, self.most_output), self._read(process.stderr, MOST_ERROR_OUTPUT)
+        supervision.begin(process.pid)
+        output = self._read(process.stdout, self.most_output, lambda text: hear("stdout", text))
+        errors = self._read(process.stderr, MOST_ERROR_OUTPUT, lambda text: hear("stderr", text))
         cut_short = _wait(process, started + self.timeout_s, supervision)
         if cut_short is not None:
             _end(process)
+        supervision.end()
         for reader in (output, errors):
             reader.finish(PIPE_S)
         ended = Ended(
@@ -108,10 +124,10 @@ class Command(msgspec.Struct, frozen=True):
         )
         return _cut_short(supervision, ended) if cut_short == "stop" else ended
 
-    def _read(self, pipe: IO[bytes] | None, most: int) -> Reader:
+    def _read(self, pipe: IO[bytes] | None, most: int, take: Callable[[str], None]) -> Reader:
         if pipe is None:
             raise AssertionError
-        return Reader(pipe, most, self.secrets, self.show)
+        return Reader(pipe, most, self.secrets, take)
 
     def _try_start(
         self, env: Mapping[str, str], stdin: bytes, lock: int | None, until: float
@@ -164,11 +180,16 @@ def _start(
 
 
 def _wait(process: subprocess.Popen[bytes], until: float, supervision: Supervising) -> CutShort | None:
-    """Wait for the end of the command; return why it has to be cut short, None when it ended by itself."""
+    """
+    Wait for the end of the command; return why it has to be cut short, None when it ended by itself.
+
+    The guard may have ended it, while this process was frozen.
+    """
     while True:
         with suppress(subprocess.TimeoutExpired):
-            process.wait(max(0, min(LOOK_S, until - time.monotonic())))
-            return None
+            return (
+                "stop" if process.wait(max(0, min(LOOK_S, until - time.monotonic()))) and supervision.is_set() else None
+            )
         if supervision.is_set():
             return "stop"
         if time.monotonic() >= until:
@@ -202,9 +223,9 @@ def _signal(process: subprocess.Popen[bytes], number: signal.Signals | None) -> 
 
 def _cut_short(supervision: Supervising, ended: Ended) -> Ended:
     """Return how a command ended that was stopped before its own end."""
-    if supervision.lost is not None:
-        return replace(ended, reason=supervision.lost, lost=True)
-    return replace(ended, reason=STOPPED, stopped=True)
+    return replace(
+        ended, reason=supervision.reason, stopped=supervision.lost is None, lost=supervision.lost is not None
+    )
 
 
 def _name_of(number: int) -> str:

@@ -28,7 +28,8 @@ def read_document(server: Server, issue: Mapping[str, Any], start: int) -> dict[
     """
     Return what a command reads: the issue and, where a routine opened it, the run, the routine and the trigger.
 
-    `start` says how often the command was started for this checkout, this time included. What the agent may not read is null. The issue's own fields stand at the top as well, for commands that read those.
+    `start` says how often a command was started for this issue, on any machine and this time included. What the agent may
+    not read is null. The issue's own fields stand at the top as well, for commands that read those.
     """
     run = _read(server, "/api/routine-runs", issue["originRunId"])
     routine = _read(server, "/api/routines", issue["originId"])

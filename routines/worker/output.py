@@ -3,13 +3,15 @@
 import os
 from collections.abc import Callable, Sequence
 from threading import Lock, Thread
-from typing import IO
+from typing import IO, Literal
 
 MASK = b"***"
 LONGEST_PIECE = 1 << 16  # bytes of a line that has not ended; what goes beyond is passed on
 LEFT_OUT = "\n[... {} bytes are left out here ...]\n"
 
-Show = Callable[[str], None]
+Stream = Literal["stdout", "stderr"]
+Hear = Callable[[Stream, str], None]  # is told a stream, and a text of it
+Show = Callable[[str, Stream, str], None]  # is told as well whose output it is
 
 
 class Masking:
@@ -76,11 +78,11 @@ class Kept:
 class Reader:
     """Reads one output of a command in a thread of its own until it ends, or until `finish`."""
 
-    def __init__(self, pipe: IO[bytes], most: int, secrets: Sequence[str], show: Show) -> None:
+    def __init__(self, pipe: IO[bytes], most: int, secrets: Sequence[str], take: Callable[[str], None]) -> None:
         self.kept = Kept(most)
         self._pipe = pipe
         self._masking = Masking(secrets)
-        self._show = show
+        self._pass_on = take
         self._lock = Lock()
         self._over = False
         self._thread = Thread(target=self._read, daemon=True)
@@ -103,8 +105,7 @@ class Reader:
     def _take(self, piece: bytes) -> None:
         if piece:
             self.kept.add(piece)
-            for line in _sound(piece).splitlines():
-                self._show(line)
+            self._pass_on(_sound(piece))
 
 
 def shortened(text: str, most: int) -> str:

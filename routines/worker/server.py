@@ -11,6 +11,7 @@ import httpx
 from routines.worker.errors import CannotWork, NotNow, Refused, Stopped
 
 REQUEST_LIMIT_S = 30.0
+TRY_LIMIT_S = 10.0  # for a request that is made again anyway
 LONGEST_PAUSE_S = 30.0
 
 T = TypeVar("T")
@@ -40,14 +41,14 @@ class Server:
         response = self._request(method, path, body, session, {})
         return None if response is None else answer(response)
 
-    def try_once(self, method: str, path: str) -> Any:
+    def try_once(self, method: str, path: str, body: Any = None, *, session: UUID | None = None) -> Any:
         """
-        Send a request and return the JSON of its answer; None when the server is in trouble.
+        Send a request and return the JSON of its answer; None when the server is in trouble or slow.
 
         Raises Refused and CannotWork.
         """
         try:
-            response = self._client.request(method, path)
+            response = self._client.request(method, path, json=body, headers=_naming(session), timeout=TRY_LIMIT_S)
         except httpx.TransportError:
             return None
         return None if _is_trouble(response) else answer(response)
@@ -74,7 +75,7 @@ class Server:
     def _request(
         self, method: str, path: str, body: Any, session: UUID | None, query: Mapping[str, str]
     ) -> httpx.Response | None:
-        headers = {} if session is None else {"X-Paperclip-Run-Id": str(session)}
+        headers = _naming(session)
         give_up_at = time.monotonic() + self._patience_s
         for pause_s in pauses():
             try:
@@ -127,6 +128,10 @@ def answer(response: httpx.Response) -> Any:
         return response.json()
     except ValueError:
         raise CannotWork(f"{response.url} answers, but not as Routines does; is the URL right?") from None
+
+
+def _naming(session: UUID | None) -> dict[str, str]:
+    return {} if session is None else {"X-Paperclip-Run-Id": str(session)}
 
 
 def _is_trouble(response: httpx.Response) -> bool:

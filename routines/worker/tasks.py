@@ -2,8 +2,8 @@
 
 import json
 import shlex
-import time
 from collections.abc import Collection, Iterator, Mapping
+from functools import partial
 from threading import Event as Stop
 from typing import Any, Literal
 from urllib.parse import quote
@@ -13,12 +13,13 @@ import msgspec
 from routines.worker import environment
 from routines.worker.command import Command, Ended
 from routines.worker.errors import CannotWork, Refused, Stopped
-from routines.worker.output import shortened
+from routines.worker.guard import clock
+from routines.worker.jobs import Job
+from routines.worker.output import Show, shortened
 from routines.worker.server import Say, Server
-from routines.worker.supervision import Supervision
+from routines.worker.supervision import Guard, Lease, Supervision
 from routines.worker.tokens import Tokens
 
-OF_A_LEASE = 3  # how many times a lease is extended within its length
 LOST = (404, 409)  # another worker has the trajectory, or it no longer exists
 MOST_REASON = 2_000  # characters
 MOST_JSON = 1_000_000  # characters of standard output that are kept; the server takes less as outputs, and says so
@@ -48,7 +49,7 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TaskWorker:
-    """Claims pending trajectories of a collection and works on them one at a time."""
+    """Claims pending trajectories of a collection, and works on each."""
 
     def __init__(  # noqa: PLR0913 the options of the command line
         self,
@@ -60,6 +61,8 @@ class TaskWorker:
         name: str,
         stop: Stop,
         say: Say,
+        show: Show,
+        guard: Guard,
         allowed: Collection[str] = (),
     ) -> None:
         self.server = server
@@ -69,6 +72,8 @@ class TaskWorker:
         self.name = name
         self.stop = stop
         self.say = say
+        self.show = show
+        self.guard = guard
         self.allowed = (
             allowed  # variables of the collection that the command gets although they may choose what code runs
         )
@@ -82,18 +87,23 @@ class TaskWorker:
         self.collection = collections[0]["name"]
         self.say(f"working for {self.collection} at {self.server.url}: {shlex.join(self.command.argv)}")
 
-    def round(self) -> Iterator[Finished]:
-        """Work on pending trajectories until there are none or `stop` is set; yield what became of each."""
+    def round(self) -> Iterator[Job[Finished]]:
+        """
+        Claim pending trajectories until there are none or `stop` is set.
+
+        Yields the work on each, before it claims the next one.
+        """
         while not self.stop.is_set():
+            asked_at = clock()
             claim = self.server.ask("POST", self._path("claim"), {"worker": self.name, "task": self.task})
             if claim is None:
                 return
-            yield self._work(claim)
+            yield partial(self._work, claim, Lease(claim["lease_s"], asked_at))
 
     def _path(self, *parts: object) -> str:
         return "/".join(map(str, ("/api/v1/workers", self.collection, *parts)))
 
-    def _work(self, claim: dict[str, Any]) -> Finished:
+    def _work(self, claim: dict[str, Any], lease: Lease) -> Finished:
         trajectory = claim["trajectory"]
         self.say(f"{trajectory['workflow_id']} taken")
         path = self._path(trajectory["trajectory_id"], claim["claim_id"])
@@ -109,8 +119,10 @@ class TaskWorker:
         else:
             own = own_variables(trajectory, self.server.url)
             env = {**self.tokens.command_environment(), **variables.taken, **own}
-            with Supervision(Lease(self.server, path, trajectory, claim["lease_s"]).loss, self.stop) as supervision:
-                ended = self.command.run(env, json.dumps(document).encode(), supervision)
+            look = partial(self._loss, path, trajectory)
+            with Supervision(look, self.stop, lease, self.guard) as supervision:
+                hear = partial(self.show, trajectory["workflow_id"])
+                ended = self.command.run(env, json.dumps(document).encode(), supervision, hear)
         try:
             outcome, reason = self._report(path, trajectory, ended)
         except Refused as refusal:
@@ -131,6 +143,22 @@ class TaskWorker:
             output=ended.output,
             error_output=ended.error_output,
         )
+
+    def _loss(self, path: str, trajectory: Mapping[str, Any], lease: Lease) -> str | None:
+        """
+        Extend the lease when it is time. Return why the trajectory is lost, or None.
+
+        Raises Refused when another worker has it.
+        """
+        if lease.is_due:
+            asked_at = clock()
+            if self.server.try_once("POST", f"{path}/extend") is not None:
+                lease.renew(asked_at)
+        name, id_ = quote(trajectory["name"]), trajectory["trajectory_id"]
+        current = self.server.try_once("GET", f"/api/v1/db/trajectory/{name}/{id_}")
+        if current is None or current["status"] == "running":
+            return None
+        return f"the trajectory is {current['status']}{f' ({error})' if (error := current.get('error')) else ''}"
 
     def _report(self, path: str, trajectory: Mapping[str, Any], ended: Ended) -> tuple[Outcome, str | None]:
         """
@@ -156,27 +184,6 @@ class TaskWorker:
         reason = reason and reason[:MOST_REASON]
         self.server.ask("POST", f"{path}/finish", {"status": status, "error": reason})
         return status, reason
-
-
-class Lease:
-    """Extends a lease while the command runs, and finds out whether the trajectory is still the worker's."""
-
-    def __init__(self, server: Server, path: str, trajectory: Mapping[str, Any], lease_s: float) -> None:
-        self._server = server
-        self._path = path
-        self._trajectory = f"/api/v1/db/trajectory/{quote(trajectory['name'])}/{trajectory['trajectory_id']}"
-        self._pause_s = lease_s / OF_A_LEASE
-        self._extend_at = time.monotonic() + self._pause_s
-
-    def loss(self) -> str | None:
-        """Return why the trajectory is lost, or None. Raises Refused when another worker has it."""
-        if time.monotonic() >= self._extend_at:
-            self._server.ask("POST", f"{self._path}/extend")
-            self._extend_at = time.monotonic() + self._pause_s
-        current = self._server.try_once("GET", self._trajectory)
-        if current is None or current["status"] == "running":
-            return None
-        return f"the trajectory is {current['status']}{f' ({error})' if (error := current.get('error')) else ''}"
 
 
 def is_cut_json(ended: Ended) -> bool:

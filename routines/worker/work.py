@@ -5,6 +5,7 @@ import shlex
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from threading import Event as Stop
 from typing import Any, Literal
@@ -18,8 +19,12 @@ from routines.worker.claims import Claim, claim
 from routines.worker.command import Command, Ended
 from routines.worker.environment import listed
 from routines.worker.errors import Refused, Stopped
+from routines.worker.guard import clock
+from routines.worker.jobs import Job
+from routines.worker.live_log import LiveLog
+from routines.worker.output import Show, Stream
 from routines.worker.server import Say, Server
-from routines.worker.supervision import Supervision
+from routines.worker.supervision import NOT_RENEWED, Guard, Lease, Supervision
 from routines.worker.tokens import Tokens
 
 REFUSED_S = 30.0  # pause before a checkout is tried again that was refused although nobody holds the issue
@@ -46,17 +51,30 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Worker:
-    """Checks issues out of the inbox of an agent and works on them one at a time."""
+    """Checks issues out of the inbox of an agent, and works on each."""
 
     def __init__(  # noqa: PLR0913 the options of the command line
-        self, server: Server, command: Command, tokens: Tokens, *, claims: Path, stop: Stop, say: Say
+        self,
+        server: Server,
+        command: Command,
+        tokens: Tokens,
+        *,
+        claims: Path,
+        lease_s: int,
+        stop: Stop,
+        say: Say,
+        show: Show,
+        guard: Guard,
     ) -> None:
         self.server = server
         self.command = command
         self.tokens = tokens
         self.claims = claims
+        self.lease_s = lease_s
         self.stop = stop
         self.say = say
+        self.show = show
+        self.guard = guard
         self.agent_id = ""
         self._refused: dict[str, tuple[str, float]] = {}  # by issue id: the updatedAt that was refused, and until when
 
@@ -66,8 +84,12 @@ class Worker:
         self.agent_id = me["id"]
         self.say(f"working as {me['name']} at {self.server.url}: {shlex.join(self.command.argv)}")
 
-    def round(self) -> Iterator[Finished]:
-        """Work on the issues in the inbox: those in todo first, then those that a dead worker left in progress."""
+    def round(self) -> Iterator[Job[Finished]]:
+        """
+        Check out the issues in the inbox: those in todo first, then those that a dead worker left in progress.
+
+        Yields the work on each, before it checks the next one out.
+        """
         inbox = self.server.list_rows("/api/agents/me/inbox-lite")
         for item in sorted(inbox, key=lambda item: item["status"] != "todo"):
             if self.stop.is_set():
@@ -75,14 +97,20 @@ class Worker:
             if item["status"] in ("todo", "in_progress") and not self._is_refused(item):
                 yield from self._attempt(item)
 
-    def _attempt(self, item: dict[str, Any]) -> Iterator[Finished]:
+    def _attempt(self, item: dict[str, Any]) -> Iterator[Job[Finished]]:
         held = self._claim(item)
         if held is None:
             return
-        with closing(held):
+        asked_at = clock()
+        try:
             issue = self._check_out(item, held)
-            if issue is not None:
-                yield self._work(issue, held)
+        except BaseException:
+            held.close()
+            raise
+        if issue is None:
+            held.close()
+        else:
+            yield partial(self._work, issue, held, Lease(self.lease_s, asked_at))
 
     def _claim(self, item: dict[str, Any]) -> Claim | None:
         """Claim the issue on this machine; wait while the machine has no room for that, as for a server in trouble."""
@@ -95,9 +123,8 @@ class Worker:
     def _check_out(self, item: dict[str, Any], held: Claim) -> dict[str, Any] | None:
         """Check the issue out and return it; None if that is refused. A 409 is not repeated until the issue changes."""
         path = f"/api/issues/{item['id']}"
-        body = {"agentId": self.agent_id, "expectedStatuses": [item["status"]]}
         try:
-            self.server.ask("POST", f"{path}/checkout", body, session=held.session)
+            self.server.ask("POST", f"{path}/checkout", self._checkout(item["status"]), session=held.session)
             issue: dict[str, Any] = self.server.ask("GET", path)
         except Refused as refusal:
             self.say(f"{item['identifier']} left alone: {refusal}")
@@ -111,16 +138,34 @@ class Worker:
         self.say(f"{item['identifier']} {verb}: {item['title']}")
         return issue
 
-    def _work(self, issue: dict[str, Any], held: Claim) -> Finished:
-        document = command_input.read_document(self.server, issue, self.server.repeat(held.begin_attempt))
+    def _checkout(self, status: str) -> dict[str, Any]:
+        """Return the body of a checkout; with the status in_progress it renews a lease, and never begins another."""
+        return {"agentId": self.agent_id, "expectedStatuses": [status], "leaseSeconds": self.lease_s}
+
+    def _work(self, issue: dict[str, Any], held: Claim, lease: Lease) -> Finished:
+        with closing(held):
+            return self._work_under(issue, held, lease)
+
+    def _work_under(self, issue: dict[str, Any], held: Claim, lease: Lease) -> Finished:
+        attempt = issue.get("checkoutCount", 1) - 1 + self.server.repeat(held.begin_attempt)
+        document = command_input.read_document(self.server, issue, attempt)
         variables = command_input.variables(document, self.server.url, held.session)
         if variables.omitted:
             self.say(
                 f"{issue['identifier']}: too large for variables, on standard input only: {listed(variables.omitted)}"
             )
         env = command_input.merged(self.tokens.command_environment(), variables)
-        with Supervision(lambda: self._loss(issue, held.session), self.stop) as supervision:
-            ended = self.command.run(env, json.dumps(document).encode(), supervision, held.lock.fileno())
+        given = json.dumps(document).encode()
+        with (
+            Supervision(partial(self._loss, issue, held.session), self.stop, lease, self.guard) as supervision,
+            LiveLog(partial(self._log, issue["originRunId"], held.session)) as live_log,
+        ):
+
+            def hear(stream: Stream, text: str) -> None:
+                self.show(issue["identifier"], stream, text)
+                live_log.add(stream, text)
+
+            ended = self.command.run(env, given, supervision, hear, held.lock.fileno())
         try:
             outcome, reason = self._report(issue, held.session, ended)
         except Refused as refusal:
@@ -143,14 +188,35 @@ class Worker:
             error_output=ended.error_output,
         )
 
-    def _loss(self, issue: dict[str, Any], session: UUID) -> str | None:
+    def _log(self, run_id: str | None, session: UUID, part: Any) -> Any:
+        """Send a part to the log of the run; an issue of no run has no log."""
+        if run_id is None:
+            return {"isFull": True}
+        return self.server.try_once("POST", f"/api/routine-runs/{run_id}/log", part, session=session)
+
+    def _loss(self, issue: dict[str, Any], session: UUID, lease: Lease) -> str | None:
         """
-        Return why the issue is no longer this worker's; None while it is, or while the server is in trouble.
+        Renew the lease when it is time. Return why the issue is no longer this worker's; None while it is, or while the
+        server is in trouble.
 
         The command itself may move the issue to in_review, blocked or done, and then goes on to its own end.
         """
-        current = self.server.try_once("GET", f"/api/issues/{issue['id']}")
-        return None if current is None else self._loss_by(current, session)
+        path = f"/api/issues/{issue['id']}"
+        if (current := self.server.try_once("GET", path)) is None:
+            return None
+        if (loss := self._loss_by(current, session)) is not None:
+            return loss
+        if current["status"] != "in_progress":
+            lease.drop()
+        elif lease.is_due:
+            asked_at = clock()
+            try:
+                if self.server.try_once("POST", f"{path}/checkout", self._checkout("in_progress"), session=session):
+                    lease.renew(asked_at)
+            except Refused as refusal:
+                current = self.server.try_once("GET", path)  # the command may have moved it meanwhile
+                return str(refusal) if current is None or self._loss_by(current, session) is not None else None
+        return None
 
     def _loss_by(self, current: dict[str, Any], session: UUID) -> str | None:
         if current["assigneeAgentId"] != self.agent_id:
@@ -182,12 +248,10 @@ class Worker:
         path = f"/api/issues/{issue['id']}"
         current = self.server.ask("GET", path)
         loss = ended.reason if ended.lost else self._loss_by(current, session)
+        if loss is not None and ended.reason == NOT_RENEWED:
+            loss = NOT_RENEWED  # whatever has become of the issue since
         if loss is not None:
-            try:
-                body = comment(replace(ended, reason=loss))
-                self.server.ask("POST", f"{path}/comments", {"body": body}, session=session)
-            except Refused as refusal:
-                self.say(f"{issue['identifier']}: the output is not kept as a comment ({refusal})")
+            self._keep_output(issue, session, replace(ended, reason=loss))
             return "stopped", loss
         if current["status"] != "in_progress":
             return "moved", f"it is {current['status']} already"
@@ -195,8 +259,20 @@ class Worker:
         change = {"status": "todo" if ended.stopped else outcome, "comment": comment(ended)}
         if outcome == "cancelled" and ended.reason and issue["originRunId"]:
             change["failureReason"] = ended.reason[:MOST_REASON]
-        self.server.ask("PATCH", path, change, session=session)
+        try:
+            self.server.ask("PATCH", path, change, session=session)
+        except Refused as refusal:
+            self._keep_output(issue, session, replace(ended, reason=str(refusal)))
+            return "stopped", str(refusal)
         return outcome, ended.reason
+
+    def _keep_output(self, issue: dict[str, Any], session: UUID, ended: Ended) -> None:
+        """Comment with the output on an issue that is no longer the worker's."""
+        try:
+            body = {"body": comment(ended)}
+            self.server.ask("POST", f"/api/issues/{issue['id']}/comments", body, session=session)
+        except Refused as refusal:
+            self.say(f"{issue['identifier']}: the output is not kept as a comment ({refusal})")
 
 
 def comment(ended: Ended) -> str | None:

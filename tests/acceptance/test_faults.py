@@ -13,6 +13,7 @@ from verification.faults import (
     neighbour,
     poison,
     restore,
+    worker,
 )
 from verification.faults.campaign import Size
 from verification.faults.environment import open_environment
@@ -52,6 +53,10 @@ def test_a_killed_delivery_process_loses_no_message_though_every_third_connectio
 def test_a_server_that_is_set_back_to_a_moment_goes_on_from_there(here, chance):
     """The other ways to restore are in tests/routines/test_restore.py."""
     assert {} == faults_of(restore.run(here, Size("brief"), chance))
+
+
+def test_a_worker_that_is_killed_frozen_or_cut_off_ends_each_run_once_and_runs_no_command_beside_another(here, chance):
+    assert {} == faults_of(worker.run(here, Size("brief"), chance))
 
 
 def test_a_hostile_tenant_costs_its_neighbour_no_request_no_occurrence_and_no_message(here, chance):

@@ -53,7 +53,18 @@ from application.request_bodies import (
     VariableDraft,
     WebhookDraft,
 )
-from application.use_cases import alerts, backfills, endpoints, revisions, routines, runs, triggers, webhooks, zone_data
+from application.use_cases import (
+    alerts,
+    backfills,
+    deadlines,
+    endpoints,
+    revisions,
+    routines,
+    runs,
+    triggers,
+    webhooks,
+    zone_data,
+)
 from application.use_cases import delivery_attempts as post
 from application.use_cases.board import agents, companies, goals, issues, keys, members, projects
 from application.use_cases.jetty import collections, task_routines, tasks, trajectories
@@ -61,6 +72,7 @@ from application.use_cases.names import RoutinePath, TaskPath
 from domain.delivery.delivery import Answer
 from domain.events import TriggerRescheduled
 from domain.identity import issue_of_run, revision_of
+from domain.routines.deadline import Overdue
 from domain.webhooks.verification import WebhookRequest
 from projections import catalogue
 from projections.delivery import pending_deliveries
@@ -395,8 +407,24 @@ class Story:
         self.ask(endpoints.redeliver, postal, next(pending for pending in told if pending.target_id == scout))
         self.settle_letters({scout: Answer(status=410)})
         self.issue(postal, "More")
+        self.lease(postal, scout)
         self.ask(endpoints.delete, postal, gone.endpoint_id)
         self.ids |= {"postal": postal, "endpoint": endpoint.endpoint_id}
+
+    def lease(self, company, agent):
+        """Two checkouts with a lease: one runs out, the other is renewed, and taken away by force."""
+        take = Checkout(agent_id=agent, expected_statuses=("todo",), lease_seconds=60)
+        silent, taken = (self.issue(company, title, assignee_agent_id=agent) for title in ("Silent", "Taken"))
+        for id_ in (silent, taken):
+            self.ask(issues.check_out, id_, take, SESSION)
+        self.passes(timedelta(seconds=30))
+        self.ask(issues.check_out, taken, take, SESSION)
+        self.passes(timedelta(seconds=30))
+        over = [Overdue(id=silent, kind="lease", ends_at=self.now)]
+        self.executor.attempt(lambda work: deadlines.settle(work, over), actor="scheduler")
+        self.ask(issues.force_release, taken)
+        last = self.issue(company, "Held", assignee_agent_id=agent)
+        self.ask(issues.check_out, last, take, SESSION)
 
     def pending_deliveries(self):
         """What waits to be sent."""

@@ -24,7 +24,9 @@ RELEASED = {  # installations have applied them: a change comes in a file of its
     "0003_log_writers": "aea1e6d1e1866352bffb146d76e43c8213f3048be6f25ec9a8c3965596792786",
     "0004_read_model_positions": "5821f0a4474a631ff97134d0d62866370bc367baa1c46ee4960ceb4118c7f5ba",
     "0005_webhook_refusals": "53a7590183343c1ad4cc002b65cbd18398e6fea3dc6275359b857cc347fcc013",
+    "0006_run_log": "574f28227a0d0afb0bb4919a9c088ba5595edbce9d1ce4b1398e0779b42fc4f5",
 }
+NEXT = len(RELEASED) + 1  # the number of a file that is yet to come
 
 
 @pytest.fixture(scope="module")
@@ -112,10 +114,10 @@ def test_a_migration_alters_any_table_of_ours_once_and_in_order(url):
     bootstrap.prepare(Settings(database_url=url))
     bootstrap.first_board_token(Settings(database_url=url))
     more = [
-        migration(6, "ALTER TABLE log.events ADD COLUMN region text; ALTER TABLE log.events RENAME region TO place"),
-        migration(7, "ALTER TABLE vault.secrets ADD COLUMN note text DEFAULT 'none'"),
-        migration(8, "SET LOCAL ROLE routines_service; ALTER TABLE read_models.positions ADD COLUMN hint text"),
-        migration(9, "ALTER TABLE log.events ALTER COLUMN place SET DEFAULT 'here'"),
+        migration(NEXT, "ALTER TABLE log.events ADD COLUMN region text; ALTER TABLE log.events RENAME region TO place"),
+        migration(NEXT + 1, "ALTER TABLE vault.secrets ADD COLUMN note text DEFAULT 'none'"),
+        migration(NEXT + 2, "SET LOCAL ROLE routines_service; ALTER TABLE read_models.positions ADD COLUMN hint text"),
+        migration(NEXT + 3, "ALTER TABLE log.events ALTER COLUMN place SET DEFAULT 'here'"),
     ]
 
     migrate(url, [*known(), *more])
@@ -129,7 +131,7 @@ def test_a_migration_alters_any_table_of_ours_once_and_in_order(url):
 
 
 def test_several_processes_at_once_apply_each_migration_once(url):
-    slow = [*known(), migration(6, "SELECT pg_sleep(0.2); CREATE TABLE log.once (n int)")]
+    slow = [*known(), migration(NEXT, "SELECT pg_sleep(0.2); CREATE TABLE log.once (n int)")]
     wrong = []
 
     def start():
@@ -150,17 +152,22 @@ def test_several_processes_at_once_apply_each_migration_once(url):
 
 def test_a_migration_that_fails_changes_nothing_and_is_tried_again(url):
     migrate(url)
-    broken = migration(7, "CREATE TABLE log.half (n int); SELECT 1/0")
+    broken = migration(NEXT + 1, "CREATE TABLE log.half (n int); SELECT 1/0")
 
-    with pytest.raises(CannotMigrate, match="0007_next failed and has changed nothing: division by zero"):
-        migrate(url, [*known(), migration(6, "CREATE TABLE log.whole (n int)"), broken])
+    with pytest.raises(CannotMigrate, match=f"{NEXT + 1:04}_next failed and has changed nothing: division by zero"):
+        migrate(url, [*known(), migration(NEXT, "CREATE TABLE log.whole (n int)"), broken])
 
     assert [("whole",)] == ask(url, "SELECT relname FROM pg_class WHERE relname IN ('half', 'whole')")
-    assert "0006_next" == applied(url)[-1]
+    assert f"{NEXT:04}_next" == applied(url)[-1]
     migrate(
-        url, [*known(), migration(6, "CREATE TABLE log.whole (n int)"), migration(7, "CREATE TABLE log.half (n int)")]
+        url,
+        [
+            *known(),
+            migration(NEXT, "CREATE TABLE log.whole (n int)"),
+            migration(NEXT + 1, "CREATE TABLE log.half (n int)"),
+        ],
     )
-    assert "0007_next" == applied(url)[-1]
+    assert f"{NEXT + 1:04}_next" == applied(url)[-1]
 
 
 def test_a_migration_that_has_to_wait_for_a_table_gives_up_so_that_writers_do_not_wait_behind_it(url, monkeypatch):
@@ -169,19 +176,19 @@ def test_a_migration_that_has_to_wait_for_a_table_gives_up_so_that_writers_do_no
 
     with psycopg.connect(url) as reader:
         reader.execute("SELECT count(*) FROM log.events")
-        with pytest.raises(CannotMigrate, match="0006_next waited 50ms for a table"):
-            migrate(url, [*known(), migration(6, "ALTER TABLE log.events ADD COLUMN region text")])
+        with pytest.raises(CannotMigrate, match=f"{NEXT:04}_next waited 50ms for a table"):
+            migrate(url, [*known(), migration(NEXT, "ALTER TABLE log.events ADD COLUMN region text")])
 
-    assert "0006_next" not in applied(url)
+    assert f"{NEXT:04}_next" not in applied(url)
 
 
 def test_a_database_that_a_newer_version_wrote_is_left_alone(url):
-    migrate(url, [*known(), migration(6, "SELECT 1", "accounts")])
+    migrate(url, [*known(), migration(NEXT, "SELECT 1", "accounts")])
     with psycopg.connect(url, autocommit=True) as conn:
-        conn.execute("UPDATE log.migrations SET program = '9.1.0' WHERE number = 6")
+        conn.execute("UPDATE log.migrations SET program = '9.1.0' WHERE number = %s", (NEXT,))
     before = structure(url)
 
-    with pytest.raises(CannotMigrate, match=r"0006_accounts is of 9\.1\.0.*Install 9\.1\.0 or later"):
+    with pytest.raises(CannotMigrate, match=rf"{NEXT:04}_accounts is of 9\.1\.0.*Install 9\.1\.0 or later"):
         migrate(url)
 
     assert before == structure(url)
@@ -211,17 +218,17 @@ def test_functions_of_an_older_version_are_replaced(url):
 
 
 def test_an_applied_file_that_was_edited_is_refused(url):
-    migrate(url, [*known(), migration(6, "SELECT 1")])
+    migrate(url, [*known(), migration(NEXT, "SELECT 1")])
 
     with pytest.raises(CannotMigrate, match="another content"):
-        migrate(url, [*known(), migration(6, "SELECT 2")])
+        migrate(url, [*known(), migration(NEXT, "SELECT 2")])
 
 
 def test_a_file_whose_number_is_below_what_is_applied_is_refused(url):
-    migrate(url, [*known(), migration(7, "SELECT 1")])
+    migrate(url, [*known(), migration(NEXT + 1, "SELECT 1")])
 
-    with pytest.raises(CannotMigrate, match="0006_late was not applied before 0007_next"):
-        migrate(url, [*known(), migration(6, "SELECT 1", "late"), migration(7, "SELECT 1")])
+    with pytest.raises(CannotMigrate, match=f"{NEXT:04}_late was not applied before {NEXT + 1:04}_next"):
+        migrate(url, [*known(), migration(NEXT, "SELECT 1", "late"), migration(NEXT + 1, "SELECT 1")])
 
 
 def test_a_database_from_before_there_was_a_record_is_brought_over_by_the_same_way(url, admin_url):

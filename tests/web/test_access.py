@@ -112,6 +112,13 @@ class AccessFixture(msgspec.Struct):
         self.api.post(f"/issues/{id_}/checkout", body, token=self.tokens["agent own"], headers=headers)
         return id_
 
+    def held_run(self) -> str:
+        run = self.api.post(f"/routines/{self.routine()}/run", {})
+        body, headers = {"agentId": self.agent, "expectedStatuses": ["todo"]}, {"X-Paperclip-Run-Id": SESSION}
+        path = f"/issues/{run['linkedIssueId']}/checkout"
+        self.api.post(path, body, token=self.tokens["agent own"], headers=headers)
+        return str(run["id"])
+
     def comment(self) -> str:
         issue = self.issue()
         return f"{issue}/comments/{self.made(f'/issues/{issue}/comments', {'body': 'Hm'})}"
@@ -227,6 +234,16 @@ OPERATIONS: dict[str, tuple[str, Callable[[AccessFixture], Request]]] = {
     "resumeRoutines": ("POST", in_company("/routines/resume", {"q": "nothing has this in it"})),
     "listRuns": ("GET", by_id("routines", AccessFixture.routine, "/runs")),
     "getRun": ("GET", by_id("routine-runs", AccessFixture.run)),
+    "getRunLog": ("GET", by_id("routine-runs", AccessFixture.run, "/log")),
+    "appendRunLog": (
+        "POST",
+        by_id(
+            "routine-runs",
+            AccessFixture.held_run,
+            "/log",
+            {"part": 0, "output": [{"stream": "stdout", "text": "Hm"}]},
+        ),
+    ),
     "runRoutine": ("POST", by_id("routines", AccessFixture.routine, "/run", {})),
     "createTrigger": ("POST", by_id("routines", AccessFixture.routine, "/triggers", {"kind": "api"})),
     "updateTrigger": ("PATCH", by_id("routine-triggers", AccessFixture.trigger, body={"label": "x"})),

@@ -56,6 +56,7 @@ SHAPES: dict[tuple[str, str], type[Body]] = {
     ("PATCH", f"/issues/{ID}"): request_bodies.IssuePatch,
     ("POST", f"/issues/{ID}/checkout"): request_bodies.Checkout,
     ("POST", f"/issues/{ID}/comments"): request_bodies.CommentDraft,
+    ("POST", f"/routine-runs/{ID}/log"): request_bodies.LogDraft,
     ("POST", "/schedule/preview"): request_bodies.SchedulePreview,
 }
 NEED_SOMETHING = (

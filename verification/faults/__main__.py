@@ -4,7 +4,7 @@ Fault campaigns: real processes or real connections, real Postgres, and an oracl
     make faults                           all of them at full size: hours
     make faults ARGS="--short"            all of them in about five minutes
     make faults ARGS="cut kill --short"   some of: cut, kill, crash, race, clock, lostanswer, poison, delivery, neighbour, disk,
-                                          dbclock, connections, failover, restore
+                                          dbclock, connections, failover, restore, worker
     make faults ARGS="cut --seed 7"       the same choices again
 
 Ends with 1 if anything was lost, doubled, invented, early, half-made, or if a limit was passed.
@@ -33,6 +33,7 @@ from verification.faults import (
     poison,
     race,
     restore,
+    worker,
 )
 from verification.faults.campaign import Outcome, Size
 from verification.faults.environment import open_environment, tidy_when_terminated
@@ -52,6 +53,7 @@ CAMPAIGNS = {
     "failover": failover.run,
     "restore": restore.run,
     "dbclock": database_clock.run,
+    "worker": worker.run,
 }
 COLUMNS = (
     "date",

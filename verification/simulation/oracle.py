@@ -3,7 +3,8 @@ What must be true of the log, by plain sets and the walked calendar; knows nothi
 
 * lost         an occurrence of a schedule that was enabled, of an active routine, that has no outcome; an attempt, too
 * doubled      an occurrence with two outcomes, a run that is fired twice, an attempt that begins or fails twice
-* early        a run or an attempt before its moment, or before the one that the log announced for it
+* early        a run or an attempt before its moment, or before the one that the log announced for it; a lease that ends
+               before its time
 * half-made    a run without its issue or slot, an issue or slot without its run, a time-out without its ends
 * against rule what the policies, the lifecycle or the calendar do not allow
 """
@@ -27,6 +28,8 @@ from domain.events import (
     AlertUntaken,
     BackfillRequested,
     IssueCheckedOut,
+    IssueFreed,
+    IssueLeaseRenewed,
     IssueMoved,
     IssueOpened,
     ProjectPaused,
@@ -105,6 +108,7 @@ class Oracle:
         self._alerts: dict[tuple[UUID, str], UUID] = {}  # those that are open, by what is in trouble and how
         self._attempts: Counter[UUID] = Counter()  # by run: those that have failed
         self._tried: dict[UUID, int] = {}  # by run: how many attempts it may have
+        self._leases: dict[UUID, datetime] = {}  # when each ends, by issue
         self._backfills: dict[UUID, BackfillRequested] = {}
         self._position = 0
 
@@ -128,9 +132,8 @@ class Oracle:
                 self._touched.add(routine_id)
             case SlotCounted(routine_id=routine_id, live=live_now):
                 self._slots[routine_id] = dict.fromkeys(one.issue_id for one in live_now)
-            case IssueMoved() | IssueCheckedOut() if id_ in self.owner:
-                status = event.status if isinstance(event, IssueMoved) else "in_progress"
-                self._move(id_, status)
+            case IssueMoved() | IssueCheckedOut() | IssueLeaseRenewed() | IssueFreed() if id_ in self.owner:
+                self._read_work(recorded, event)
             case AlertFailing() | AlertMissed() | AlertOverdue() | AlertUntaken() | AlertStuck():
                 self._raise_alert(recorded, event)
             case AlertRecovered() | AlertClosed():
@@ -153,6 +156,24 @@ class Oracle:
                 self._stopped.discard(id_)
             case _:
                 pass
+
+    def _read_work(
+        self, recorded: Recorded, event: IssueMoved | IssueCheckedOut | IssueLeaseRenewed | IssueFreed
+    ) -> None:
+        id_ = recorded.stream_id
+        match event:
+            case IssueMoved(status=status):
+                self._move(id_, status)
+                self._lease(id_, None)
+            case IssueCheckedOut(lease_until=until):
+                self._move(id_, "in_progress")
+                self._lease(id_, until)
+            case IssueLeaseRenewed(until=until):
+                self._lease(id_, until)
+            case IssueFreed():
+                ends_at = self._leases.pop(id_, None)
+                if ends_at is None or recorded.at < ends_at:
+                    self._say("early", self.owner.get(id_), f"issue {id_} is free at {recorded.at}, not {ends_at}")
 
     def _read_trigger(self, recorded: Recorded, event: TriggerEvent) -> None:
         id_, moment = recorded.stream_id, recorded.at
@@ -219,6 +240,9 @@ class Oracle:
         for run_id, failed in self._waiting.items():
             if failed.next_at <= now:
                 self._say("lost", self.owner[run_id], f"run {run_id} was to be tried again at {failed.next_at}")
+        for issue_id, until in self._leases.items():
+            if until <= now:
+                self._break(self.owner[issue_id], f"issue {issue_id} was to be free at {until}")
         for routine_id, settings in self._routines.items():
             if settings.status == "paused" and settings.resume_at is not None and settings.resume_at <= now:
                 self._break(routine_id, f"was to go on at {settings.resume_at}")
@@ -446,6 +470,12 @@ class Oracle:
             self.open[routine_id].pop(issue_id, None)
         else:
             self.open[routine_id][issue_id] = None
+
+    def _lease(self, issue_id: UUID, until: datetime | None) -> None:
+        if until is None:
+            self._leases.pop(issue_id, None)
+        else:
+            self._leases[issue_id] = until
 
     # Routines
 

@@ -14,6 +14,7 @@ from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import (
     AgentDraft,
     BackfillDraft,
+    Checkout,
     CompanyDraft,
     IssuePatch,
     ProjectDraft,
@@ -76,6 +77,7 @@ class People:
         self._clock = clock
         self._seed = seed
         self._random = Random(seed)
+        self._leasing = Random(f"{seed}/leases")
         self._crons = self._random.sample(DENSE if dense else CALM, 4)  # people of one company are alike
         self._zones = self._random.sample(ZONES, 3)
         self._company: UUID = ask(companies.create, CompanyDraft(name="Acme"))
@@ -158,6 +160,23 @@ class People:
         self._ask(move)
         for id_ in random.sample(live, min(len(live), 5)):
             self._ask(_fail, id_)
+        self._lease_some(live)
+
+    def _lease_some(self, live: list[UUID]) -> None:
+        """Workers take some open issues by a lease; they renew it, or vanish."""
+        random, session = self._leasing, UUID(int=self._leasing.getrandbits(128), version=4)
+        taken = {id_: random.choice([60, 3_600, 86_400]) for id_ in live if random.random() < 0.2}
+
+        def take(work: UnitOfWork, principal: Any) -> None:
+            for id_, lease_s in taken.items():
+                issue = work.get(ISSUE, id_)
+                if issue is None or issue.status not in OPEN or (assignee := issue.details.assignee_agent_id) is None:
+                    continue
+                holder = issue.checkout_run_id or session
+                request = Checkout(agent_id=assignee, expected_statuses=tuple(OPEN), lease_seconds=lease_s)
+                issues.check_out(work, principal, id_, request, holder)
+
+        self._ask(take)
 
     def _schedule(self, random: Random) -> dict[str, Any]:
         now = self._clock().replace(microsecond=0)

@@ -195,6 +195,11 @@ class Issues(Controller):
         """
         Gives the issue to an agent for its work session (X-Paperclip-Run-Id). Do not repeat a request that was answered
         with 409.
+
+        With `leaseSeconds` the checkout lasts so long, and the same request of the same session renews it, if
+        `expectedStatuses` is `["in_progress"]`: with `todo` among them, it would take an issue anew that was lost. When a
+        lease runs out, the issue is `todo` again for its assignee, a comment says so, and what that session still sends
+        about the issue is answered with 409, except for comments. Without `leaseSeconds` a checkout lasts until it ends.
         """
         id_ = _id_of(backend, caller, issue_id)
         changed = backend.change(caller, ("issues",), use_cases.check_out, id_, data, caller.run_id)
@@ -215,7 +220,10 @@ class Issues(Controller):
     def force_release(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], issue_id: FromPath[str]
     ) -> Response[responses.Issue]:
-        """Takes the issue from whoever holds it. Only board users may do this."""
+        """
+        Takes the issue from whoever holds it. It is `todo` again for its assignee, and a comment says who released it.
+        What the work session that had it still sends about it is answered with 409. Only board users may do this.
+        """
         id_ = _id_of(backend, caller, issue_id)
         changed = backend.change(caller, ("issues",), use_cases.force_release, id_)
         return changed.answer(lambda conn: issues.issue(conn, id_))

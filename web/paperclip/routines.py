@@ -12,15 +12,17 @@ from msgspec.structs import replace
 
 from application.access import Caller, Principal
 from application.event_store.unit_of_work import UnitOfWork
-from application.request_bodies import RoutineDraft, RoutinePatch, RunRequest
+from application.request_bodies import LogDraft, RoutineDraft, RoutinePatch, RunRequest
 from application.use_cases import read_access, runs
 from application.use_cases import routines as use_cases
+from application.use_cases import run_logs as log_access
 from domain import disclosure
 from domain.errors import NotFound
 from domain.recorded import Recorded
 from projections import responses
-from projections.firing import run_history
+from projections.firing import run_history, run_logs
 from projections.firing.run_history import detail_of
+from projections.responses import ResponseBody
 from projections.routines import routines
 from web.http.backend import Backend
 from web.http.idempotency import one_key
@@ -55,6 +57,14 @@ async def run_filters(
 ) -> run_history.Filters:
     """Return the filters of a list of runs. It is a dependency. Raise Invalid."""
     return parse(run_history.Filters, {"status": _words(status), "source": _words(source)})
+
+
+class RunLog(ResponseBody, frozen=True, kw_only=True):
+    """A piece of a run's log, and where the next begins. When the run `isOver`, no further part will come."""
+
+    parts: list[run_logs.LogPart]
+    next: int
+    is_over: bool
 
 
 class Routines(Controller):
@@ -195,6 +205,42 @@ class Routines(Controller):
     ) -> responses.RunDetail:
         """Returns the run as it is now, with its whole payload, its deadline and its attempts."""
         return detail_of(backend.authorize(caller, runs.read, run_id))
+
+    @get("/routine-runs/{run_id:str}/log", operation_id="getRunLog")
+    def get_run_log(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        run_id: FromPath[RunId],
+        after: FromQuery[str | None] = None,
+    ) -> RunLog:
+        """
+        Returns what the commands of the run have printed, also while one runs: the parts after the position `after`, oldest
+        first. Ask again with `next` as `after`, until there are no parts and `isOver` is true. Logs are kept for some days
+        (`ROUTINES_MAX_RUN_LOG_DAYS`).
+        """
+        position = parse_whole_number(after, "after", 0, 0, 2**62)
+        is_over = detail_of(backend.authorize(caller, runs.read, run_id)).completed_at is not None
+        with backend.consistent_read(eventual=True) as conn:
+            parts = run_logs.parts(conn, run_id, position)
+        return RunLog(parts=parts, next=parts[-1].position if parts else position, is_over=is_over)
+
+    @post("/routine-runs/{run_id:str}/log", operation_id="appendRunLog", refuses=(403, 409), status_code=200)
+    def append_run_log(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        run_id: FromPath[RunId],
+        data: JSONBody[LogDraft],
+    ) -> run_logs.LogAppended:
+        """
+        Appends a part to the log of the run. Only the work session that has the issue of the run may do this; parts are
+        numbered in it. What goes beyond the bounds of the run or the company is not kept, and the log says so: then
+        `isFull` is true, and the session need not send more.
+        """
+        company_id, session = backend.authorize(caller, log_access.open_to, run_id, caller.run_id)
+        with backend.pool.connection() as conn:
+            return run_logs.append(conn, company_id, run_id, session, data.part, data.output, backend.limits)
 
 
 def _words(text: str | None) -> list[str] | None:

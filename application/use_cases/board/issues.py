@@ -1,6 +1,7 @@
 """Issues and the agent's loop over them (contract 7.5). An execution issue moves its run and frees its slot."""
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from msgspec import UNSET, UnsetType
@@ -15,13 +16,18 @@ from domain.board import issue
 from domain.board import project as projects
 from domain.board.issue import OPEN, Issue
 from domain.errors import Conflict, Forbidden, InvalidField, NotFound, RuleViolation, Unauthenticated
-from domain.events import CommentAdded, IssueOpened, IssueReleased, RunEvent
+from domain.events import CommentAdded, IssueCheckedOut, IssueOpened, RunEvent
 from domain.routines import firing, run
 from domain.routines.run import Run
 from domain.values import FailureCause, IssueDetails, IssueStatus, LiveWork
 
 OVERDUE = "Cancelled: the run lasted longer than the routine's maxRunDurationSec allows."
 OVERDUE_ATTEMPT = "The attempt lasted longer than the routine's maxRunDurationSec allows; the run is tried again."
+LEASE_OVER = (
+    "The lease of work session {} ran out at {:%Y-%m-%dT%H:%M:%SZ}: its worker was not heard of in time. "
+    "The issue is to do again, for the same assignee."
+)
+FORCED = "Released by force from {}."
 
 
 def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: IssueDraft) -> UUID:
@@ -71,10 +77,11 @@ def check_out(work: UnitOfWork, principal: Principal, issue_id: UUID, request: C
     """
     Give the issue to an agent for its session; raise Conflict when another has it or its project is paused.
 
-    An agent checks out for itself only, and must name its session. The same session again changes nothing.
+    An agent checks out for itself only, and must name its session. The same session again renews its lease at most.
     """
     current = _existing(work, principal, issue_id, "work")
-    if projects.is_paused(work.get(PROJECT, current.details.project_id)):
+    is_held = session is not None and session == current.checkout_run_id
+    if not is_held and projects.is_paused(work.get(PROJECT, current.details.project_id)):
         raise Conflict("Project is paused")
     if isinstance(principal, AgentCaller):
         if request.agent_id != principal.agent_id:
@@ -82,9 +89,13 @@ def check_out(work: UnitOfWork, principal: Principal, issue_id: UUID, request: C
         if session is None:
             raise Unauthenticated("Agent run id required")
     references.check_agent(work, work.company_of(issue_id), request.agent_id)
-    events = issue.check_out(current, issue_id, request.agent_id, session, request.expected_statuses)
+    if request.lease_seconds is not None and session is None:
+        raise InvalidField("leaseSeconds is for a work session: name it by X-Paperclip-Run-Id", "leaseSeconds")
+    lease = None if request.lease_seconds is None else timedelta(seconds=request.lease_seconds)
+    expected = request.expected_statuses
+    events = issue.check_out(current, issue_id, request.agent_id, session, expected, work.now, lease)
     work.record(issue_id, events)
-    if events:
+    if any(isinstance(event, IssueCheckedOut) for event in events):
         _follow(work, issue_id, current, "in_progress")
     return issue_id
 
@@ -103,11 +114,25 @@ def release(work: UnitOfWork, principal: Principal, issue_id: UUID, session: UUI
 
 
 def force_release(work: UnitOfWork, principal: Principal, issue_id: UUID) -> UUID:
-    """Take an issue from whoever holds it."""
+    """Take an issue from whoever holds it, and say so in a comment; it stays with its assignee."""
     current = _existing(work, principal, issue_id, "administer")
-    if current.checkout_run_id is not None or current.status == "in_progress":
-        work.record(issue_id, [IssueReleased()])
+    if events := issue.free(current, "forced"):
+        work.record(issue_id, events)
+        session = current.checkout_run_id
+        holder = "whoever worked on it" if session is None else f"work session {session}"
+        _comment(work, principal, issue_id, FORCED.format(holder), None)
     return issue_id
+
+
+def free_unrenewed(work: UnitOfWork, issue_id: UUID, lease_until: datetime) -> bool:
+    """Take an issue whose lease ran out then from its work session, unless it was renewed; return whether it did."""
+    current = work.get(ISSUE, issue_id)
+    if current is None or current.lease_until != lease_until or lease_until > work.now:
+        return False
+    body = LEASE_OVER.format(current.checkout_run_id, lease_until)
+    work.record(issue_id, issue.free(current, "lease_over"))
+    work.record(work.new_id(), [CommentAdded(issue_id=issue_id, body=body)], work.company_of(issue_id))
+    return True
 
 
 def comment(work: UnitOfWork, principal: Principal, issue_id: UUID, draft: CommentDraft, session: UUID | None) -> UUID:

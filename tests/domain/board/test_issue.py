@@ -1,5 +1,6 @@
 """An issue's status, checkout and who may touch it: contract 7.5."""
 
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -7,7 +8,15 @@ from msgspec.structs import replace
 
 from domain.board import issue
 from domain.errors import Conflict, Forbidden, ImpossibleHistory, Unauthenticated
-from domain.events import IssueCheckedOut, IssueEdited, IssueMoved, IssueOpened, IssueReleased
+from domain.events import (
+    IssueCheckedOut,
+    IssueEdited,
+    IssueFreed,
+    IssueLeaseRenewed,
+    IssueMoved,
+    IssueOpened,
+    IssueReleased,
+)
 from domain.values import IssueDetails
 from tests.given import given
 
@@ -16,11 +25,12 @@ SESSION, LATER = UUID(int=4), UUID(int=5)
 DETAILS = IssueDetails(title="Check the inbox", assignee_agent_id=SCOUT)
 OPENED = IssueOpened(details=DETAILS, status="todo")
 FREE = IssueOpened(details=IssueDetails(title="Check the inbox"), status="backlog")
+NOW, LEASE = datetime(2026, 11, 22, 1, tzinfo=UTC), timedelta(minutes=5)
 TAKEN = IssueCheckedOut(agent_id=SCOUT, run_id=SESSION)
 
 
-def check_out(current, agent=SCOUT, session=SESSION, expected=("todo",)):
-    return issue.check_out(current, ISSUE, agent, session, expected)
+def check_out(found, agent=SCOUT, session=SESSION, expected=("todo",), *, now=NOW, lease=None):
+    return issue.check_out(found, ISSUE, agent, session, expected, now, lease)
 
 
 def test_an_execution_issue_names_its_routine_and_run():
@@ -113,6 +123,65 @@ def test_another_assignee_ends_the_checkout_and_any_other_edit_does_not():
 
     assert given(issue.evolve, OPENED, TAKEN, IssueEdited(details=renamed)).checkout_run_id == SESSION
     assert given(issue.evolve, OPENED, TAKEN, IssueEdited(details=reassigned)).checkout_run_id is None
+
+
+def test_a_lease_is_renewed_by_its_session_when_a_part_of_it_has_passed():
+    leased = given(issue.evolve, OPENED, *check_out(given(issue.evolve, OPENED), lease=LEASE))
+    assert NOW + LEASE == leased.lease_until
+
+    later = NOW + LEASE / 2
+    renewed = IssueLeaseRenewed(agent_id=SCOUT, until=later + LEASE)
+    assert [] == check_out(leased, now=NOW + LEASE / 20, lease=LEASE)
+    assert [] == check_out(leased, now=later)
+    assert [renewed] == check_out(leased, expected=("in_progress",), now=later, lease=LEASE)
+    assert later + LEASE == issue.evolve(leased, renewed).lease_until
+
+
+def test_a_checkout_without_a_lease_gets_one_when_its_session_asks_for_it():
+    found = given(issue.evolve, OPENED, TAKEN)
+
+    assert [IssueLeaseRenewed(agent_id=SCOUT, until=NOW + LEASE)] == check_out(found, lease=LEASE)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [IssueMoved(status="blocked"), IssueReleased(), IssueEdited(details=replace(DETAILS, assignee_agent_id=OTHER))],
+)
+def test_a_lease_ends_with_its_checkout(event):
+    assert given(issue.evolve, OPENED, replace(TAKEN, lease_until=NOW), event).lease_until is None
+
+
+def test_what_is_taken_from_a_session_stays_with_its_assignee_and_is_to_be_done_again():
+    found = given(issue.evolve, OPENED, replace(TAKEN, lease_until=NOW))
+
+    (event,) = issue.free(found, "lease_over")
+    freed = issue.evolve(found, event)
+
+    assert IssueFreed(reason="lease_over", run_id=SESSION) == event
+    assert ("todo", None, None, SCOUT) == (
+        freed.status,
+        freed.checkout_run_id,
+        freed.lease_until,
+        freed.details.assignee_agent_id,
+    )
+    assert [] == issue.free(freed, "forced")
+
+
+def test_a_session_that_has_lost_the_issue_neither_renews_nor_changes_it_until_it_takes_it_again():
+    freed = given(issue.evolve, OPENED, TAKEN, IssueFreed(reason="lease_over", run_id=SESSION))
+
+    with pytest.raises(Conflict, match="lease ran out"):
+        check_out(freed, expected=("in_progress",), lease=LEASE)
+    with pytest.raises(Conflict, match="lease ran out"):
+        issue.must_be_worked_on_by(freed, SCOUT, SESSION)
+    issue.must_be_worked_on_by(freed, SCOUT, LATER)
+
+    ended = given(issue.evolve, OPENED, TAKEN, IssueFreed(reason="forced", run_id=SESSION), IssueMoved(status="done"))
+    with pytest.raises(Conflict, match="lease ran out"):
+        issue.must_be_worked_on_by(ended, SCOUT, SESSION)
+
+    again = issue.evolve(freed, *check_out(freed))
+    issue.must_be_worked_on_by(again, SCOUT, SESSION)
 
 
 def test_releasing_clears_session_and_assignee_and_goes_back_to_todo():

@@ -3,6 +3,7 @@ import time
 from collections import Counter
 from datetime import timedelta
 from functools import partial
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -14,6 +15,9 @@ from application.execute import Executor
 from application.use_cases import runs
 from domain.events import (
     CommentAdded,
+    IssueCheckedOut,
+    IssueFreed,
+    IssueLeaseRenewed,
     IssueMoved,
     IssueOpened,
     RoutineUpdated,
@@ -384,6 +388,31 @@ def test_what_is_changed_in_the_midst_of_a_backlog_counts_for_what_is_left(
 
 
 # What ends by itself
+
+
+def test_a_lease_that_is_not_renewed_ends_once_however_many_schedulers_look(
+    company_fixture, executor, system, scheduler, conn, *, clock, happened
+):
+    company_fixture.routines(next_at=NOON, cron="0 0 1 1 *")
+    scheduler.tick(conn)
+    [opened] = happened(IssueOpened)
+    issue, session, lease = opened.stream_id, uuid4(), timedelta(seconds=60)
+    taken = IssueCheckedOut(agent_id=company_fixture.agent_id, run_id=session, lease_until=NOON + lease)
+    company_fixture.record((issue, [taken]))
+    clock.now = NOON + timedelta(seconds=50)
+    company_fixture.record((issue, [IssueLeaseRenewed(agent_id=company_fixture.agent_id, until=clock.now + lease)]))
+    clock.now = NOON + timedelta(seconds=109)
+    scheduler.tick(conn)
+    assert ([], 1.0) == (happened(IssueFreed), scheduler.pause_s(conn))
+
+    clock.now = NOON + timedelta(seconds=110)
+    others = [Scheduler(executor, system.store.after, batch=50) for _ in range(2)]
+    ended = [one.tick(conn) for one in (scheduler, *others)]
+
+    [freed] = happened(IssueFreed)
+    assert (issue, "scheduler", session) == (freed.stream_id, freed.actor, freed.event.run_id)
+    assert 1 == sum(ended)
+    assert [] == happened(RunFailed) + happened(SlotFreed)
 
 
 def test_a_run_that_lasts_too_long_fails_and_makes_room(company_fixture, scheduler, conn, clock, happened):

@@ -5,7 +5,9 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Event, Lock, Thread
 from uuid import UUID, uuid4
 
@@ -44,6 +46,10 @@ class Stub:
         self.runs = {}
         self.routines = {}
         self.troubles = []  # answers that come before the right one
+        self.is_silent = False  # whether no request is answered
+        self.lost = set()  # sessions from which an issue was taken
+        self.sessions = []  # that began work
+        self.leases = []  # of each checkout: the status that was expected, and for how long
         self.lock = Lock()
 
     def open(self, title="Say hello", **fields):
@@ -92,15 +98,19 @@ class Stub:
 
     def check_out(self, issue, session, body):
         assert AGENT == body["agentId"]
+        if session not in self.lost:
+            self.leases.append((body["expectedStatuses"][0], body["leaseSeconds"]))
         if issue["checkoutRunId"] == session and issue["status"] == "in_progress":
             return 200, issue
         if issue["checkoutRunId"] is not None or issue["status"] not in body["expectedStatuses"]:
             return 409, {"error": "Issue checkout conflict", "details": {"checkoutRunId": issue["checkoutRunId"]}}
-        issue |= {"status": "in_progress", "checkoutRunId": session}
+        count = issue.get("checkoutCount", 0) + 1
+        issue |= {"status": "in_progress", "checkoutRunId": session, "checkoutCount": count}
+        self.sessions.append(session)
         return 200, issue
 
     def patch(self, issue, session, body):
-        if issue["checkoutRunId"] != session:
+        if issue["checkoutRunId"] != session or session in self.lost:
             return 409, {"error": "Issue run ownership conflict"}
         issue |= {"status": body["status"], "checkoutRunId": None}
         self.comments.append(body.get("comment"))
@@ -119,6 +129,8 @@ def stub():
         def answer(self):
             given = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             headers = self.headers.get("Authorization"), self.headers.get("X-Paperclip-Run-Id")
+            while answering.is_silent:
+                time.sleep(0.01)
             with answering.lock:
                 status, body = answering.answer(self.command, self.path, *headers, json.loads(given or "{}"))
                 text = json.dumps(body).encode()
@@ -154,8 +166,8 @@ def once(stub, tmp_path, monkeypatch):
 def start(stub, tmp_path):
     running = []
 
-    def start(*command):
-        options = ["--url", stub.url, "--poll-s", "0.05", "--state-dir", tmp_path / "claims"]
+    def start(*command, options=()):
+        options = ["--url", stub.url, "--poll-s", "0.05", "--state-dir", tmp_path / "claims", *options]
         process = subprocess.Popen(
             [sys.executable, "-m", "routines", "worker", *options, "--", *command],
             env={**os.environ, "ROUTINES_AGENT_TOKEN": TOKEN},
@@ -169,6 +181,14 @@ def start(stub, tmp_path):
     for process in running:
         process.kill()
         process.communicate()
+
+
+def is_over(pid):
+    """Whether the process has ended, even if nobody has asked for its status yet."""
+    try:
+        return ") Z " in Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return True
 
 
 def read(path):
@@ -658,25 +678,175 @@ def test_a_stop_ends_the_command_and_hands_the_issue_back(stub, start, tmp_path)
         os.kill(pid, 0)
 
 
-def test_what_a_killed_worker_began_is_resumed_once_its_command_has_ended(stub, start, tmp_path):
+def test_the_command_of_a_killed_worker_ends_and_its_issue_is_resumed_in_the_same_session(stub, start, tmp_path):
     issue = stub.open()
-    script = f"echo $$ >> {shlex.quote(str(tmp_path / 'pids'))}; test -e {tmp_path}/go && exec true; exec sleep 600"
+    script = f"sleep 0.3; echo $$ >> {shlex.quote(str(tmp_path / 'pids'))}; test -e {tmp_path}/go && exec true; exec sleep 600"
     killed = start("sh", "-c", script)
     orphan = int(wait_for(lambda: read(tmp_path / "pids")))
     session = issue["checkoutRunId"]
+    (tmp_path / "go").touch()
     killed.kill()
+    killed.wait()
+    wait_for(lambda: is_over(orphan))
+
+    start("sh", "-c", script)
+
+    wait_for(lambda: issue["status"] == "done")
+    assert 2 == len(read(tmp_path / "pids").splitlines())
+    assert [session] == stub.sessions
+    assert 2 == stub.count("POST", "checkout")
+
+
+def test_while_the_command_of_a_dead_worker_still_runs_no_other_worker_of_the_machine_takes_its_issue(
+    stub, start, tmp_path
+):
+    """Whoever kills the guard as well."""
+    issue = stub.open()
+    script = f"sleep 0.3; echo $$ >> {shlex.quote(str(tmp_path / 'pids'))}; test -e {tmp_path}/go && exec true; exec sleep 600"
+    killed = start("sh", "-c", script)
+    orphan = int(wait_for(lambda: read(tmp_path / "pids")))
+    (guard,) = guards(killed.pid)
+    for pid in (guard, killed.pid):
+        os.kill(pid, signal.SIGKILL)
     killed.wait()
     seen = stub.count("GET", "inbox-lite")
 
     start("sh", "-c", script)
     wait_for(lambda: stub.count("GET", "inbox-lite") >= seen + 3)
-    assert ("in_progress", session) == (issue["status"], issue["checkoutRunId"])
+    assert ("in_progress", 1) == (issue["status"], stub.count("POST", "checkout"))
     (tmp_path / "go").touch()
     os.kill(orphan, signal.SIGKILL)
 
     wait_for(lambda: issue["status"] == "done")
-    assert 2 == len(read(tmp_path / "pids").splitlines())
-    assert 2 == stub.count("POST", "checkout")
+
+
+def guards(pid):
+    """The guards of a worker."""
+    return {
+        int(line.split()[0])
+        for line in subprocess.check_output(["ps", "-eo", "pid,ppid,args", "-ww"], text=True).splitlines()
+        if "guard.py" in line and line.split()[1] == str(pid)
+    }
+
+
+def test_a_lease_is_renewed_while_the_command_runs(stub, start, tmp_path):
+    issue = stub.open()
+    start("sh", "-c", f"until test -e {tmp_path}/go; do sleep 0.05; done", options=("--lease-s", "2"))
+
+    wait_for(lambda: stub.count("POST", "checkout") >= 6)
+    (tmp_path / "go").touch()
+    wait_for(lambda: issue["status"] == "done")
+
+    assert ["todo", *["in_progress"] * (len(stub.leases) - 1)] == [expected for expected, _ in stub.leases]
+    assert {2} == {seconds for _, seconds in stub.leases}
+
+
+def test_a_frozen_workers_command_ends_before_its_lease_and_what_it_reports_later_is_refused(stub, start, tmp_path):
+    issue = stub.open()
+    process = start(
+        "sh", "-c", f"echo begun; sleep 0.3; echo $$ > {tmp_path}/pid; exec sleep 600", options=("--lease-s", "3")
+    )
+    pid = int(wait_for(lambda: read(tmp_path / "pid")))
+    first = issue["checkoutRunId"]
+
+    os.kill(process.pid, signal.SIGSTOP)
+    wait_for(lambda: is_over(pid))
+    issue |= {"status": "todo", "checkoutRunId": None, "checkoutCount": 1}
+    stub.lost = {first}
+    os.kill(process.pid, signal.SIGCONT)
+
+    wait_for(lambda: len(stub.comments) == 1)
+    assert ["the lease could not be renewed in time\n\nbegun\n"] == stub.comments
+    wait_for(lambda: issue["checkoutRunId"] not in (None, first))
+    assert [] == stub.reasons
+
+
+def test_a_worker_that_cannot_renew_its_lease_stops_its_command_in_time_and_hands_the_issue_back(stub, start, tmp_path):
+    issue = stub.open()
+    start("sh", "-c", f"echo $$ >> {tmp_path}/pid; exec sleep 600", options=("--lease-s", "3"))
+    pid = int(wait_for(lambda: read(tmp_path / "pid")))
+
+    stub.is_silent = True
+    wait_for(lambda: not exists(pid))
+    stub.is_silent = False
+
+    wait_for(lambda: stub.comments)
+    assert ["the lease could not be renewed in time"] == stub.comments
+    wait_for(lambda: len(set(stub.sessions)) == 2)
+    assert "in_progress" == issue["status"]
+
+
+def test_a_command_is_told_how_often_its_issue_was_begun_on_any_machine(stub, once, tmp_path):
+    stub.open(checkoutCount=2)
+
+    once("sh", "-c", f"echo $ROUTINES_START > {tmp_path}/start")
+
+    assert "3" == read(tmp_path / "start")
+
+
+def test_a_session_that_was_left_on_an_issue_that_is_to_do_is_not_taken_up_again(stub, once, tmp_path):
+    """It has lost the issue, or never had it."""
+    issue = stub.open()
+    left = uuid4()
+    (tmp_path / f"{issue['id']}.{left}").touch()
+
+    assert 0 == once("true").exit_code
+
+    assert str(left) not in stub.sessions
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_several_commands_run_at_once_and_their_lines_are_told_apart(stub, once, tmp_path):
+    for _ in range(5):
+        stub.open()
+    together = f"""
+        touch {tmp_path}/begun.$ROUTINES_ISSUE_IDENTIFIER
+        until test $(ls {tmp_path}/begun.* | wc -l) -ge 3; do sleep 0.02; done
+        echo out of $ROUTINES_ISSUE_IDENTIFIER"""
+
+    result = once("sh", "-c", together, options=("--concurrency", "3"))
+
+    assert 0 == result.exit_code, result.output
+    assert {"done"} == {issue["status"] for issue in stub.issues.values()}
+    for issue in stub.issues.values():
+        assert f"  {issue['identifier']} | out of {issue['identifier']}\n" in result.output
+
+
+def test_no_more_commands_run_at_once_than_it_is_told_and_no_issue_is_taken_before_there_is_room(stub, start, tmp_path):
+    for _ in range(3):
+        stub.open()
+    start("sh", "-c", f"until test -e {tmp_path}/go; do sleep 0.05; done", options=("--concurrency", "2"))
+
+    wait_for(lambda: stub.count("POST", "checkout") == 2)
+    wait_for(lambda: stub.count("GET", "/issues/" + next(iter(stub.issues))) >= 2)
+    assert ["in_progress", "in_progress", "todo"] == sorted(issue["status"] for issue in stub.issues.values())
+    (tmp_path / "go").touch()
+    wait_for(lambda: all(issue["status"] == "done" for issue in stub.issues.values()))
+
+
+def test_a_stop_ends_all_commands_and_hands_all_issues_back(stub, start, tmp_path):
+    for _ in range(3):
+        stub.open()
+    process = start("sh", "-c", f"echo $$ >> {tmp_path}/pids; exec sleep 600", options=("--concurrency", "3"))
+    wait_for(lambda: len((read(tmp_path / "pids") or "").splitlines()) == 3)
+
+    process.terminate()
+    process.communicate(timeout=LIMIT_S)
+
+    assert 0 == process.returncode
+    assert {"todo"} == {issue["status"] for issue in stub.issues.values()}
+    assert [] == list((tmp_path / "claims").iterdir())
+    assert not any(exists(int(pid)) for pid in read(tmp_path / "pids").splitlines())
+
+
+def test_with_once_one_failure_among_several_commands_is_told_by_the_exit_status(stub, once):
+    for _ in range(3):
+        stub.open()
+
+    result = once("sh", "-c", "test $ROUTINES_ISSUE_IDENTIFIER != ACM-2", options=("--concurrency", "3"))
+
+    assert 1 == result.exit_code
+    assert ["cancelled", "done", "done"] == sorted(issue["status"] for issue in stub.issues.values())
 
 
 def test_two_workers_at_once_run_each_issue_once(stub, start, tmp_path):

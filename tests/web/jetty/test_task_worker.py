@@ -65,6 +65,20 @@ def test_a_command_gets_parameters_and_secrets_and_its_json_becomes_the_outputs(
     assert "sk-hidden" not in worked.stdout + worked.stderr
 
 
+def test_several_trajectories_are_worked_on_at_once(jetty, tmp_path):
+    task = jetty.task()
+    fired = [jetty.post(f"/run/{jetty.collection}/{task}", {}) for _ in range(3)]
+    together = f"""
+        touch {tmp_path}/begun.$ROUTINES_TRAJECTORY_ID
+        until test $(ls {tmp_path}/begun.* | wc -l) -ge 3; do sleep 0.05; done"""
+
+    worked = run(jetty, "sh", "-c", together, more=["--concurrency", "3"])
+
+    assert worked.returncode == 0, worked.stderr
+    assert {"completed"} == {status(jetty, task, one)["status"] for one in fired}
+    assert 3 == len(worked.stdout.splitlines())
+
+
 def test_a_command_that_fails_fails_the_trajectory_with_the_reason(jetty):
     task = jetty.task()
     fired = jetty.post(f"/run/{jetty.collection}/{task}", {})

@@ -71,6 +71,20 @@ def test_an_occurrence_that_ran(api: Api, past: Past, routine: UUID, hourly: UUI
     assert 0 < positions[0]
 
 
+def test_an_occurrence_whose_issue_was_taken_from_its_worker(api: Api, past: Past, routine: UUID, hourly: UUID):
+    past.at(13, 0, 2)
+    past.tick(hourly)
+    issue = explain(api, routine, at(13, 0, 45))["issueId"]
+    api.patch(f"/issues/{issue}", {"status": "in_progress"})
+    freed = api.post(f"/issues/{issue}/admin/force-release")
+
+    found = explain(api, routine, at(13, 0, 45))
+
+    assert ", and opened an issue, which is open (it was released by force on " in found["answer"]
+    assert ("freed", "issue.freed") == roles(found)[-1]
+    assert "todo" == freed["status"]
+
+
 def test_what_became_of_the_run_is_told(api: Api, past: Past, routine: UUID, hourly: UUID):
     past.at(13)
     past.tick(hourly)

@@ -6,11 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from click.testing import CliRunner, Result
 
-from routines.worker import cli, supervision
+from application.event_store.stream_kinds import ISSUE
+from application.use_cases import deadlines
+from domain.routines.deadline import Overdue
+from routines.worker import cli, live_log, supervision
 from tests.api import Api
 from tests.waiting import wait_for
 
@@ -89,6 +93,77 @@ def test_a_command_that_fails_is_told_at_its_next_attempt_which_one_it_is(
     assert [("failed", "exit status 3"), ("completed", None)] == [
         (attempt["outcome"], attempt["reason"]) for attempt in ended["attempts"]
     ]
+
+
+def log_of(api: Api, run: Any) -> list[tuple[str, str]]:
+    parts = api.get(f"/routine-runs/{run['id']}/log")["parts"]
+    return [(piece["stream"], piece["text"]) for part in parts for piece in part["output"]]
+
+
+def test_the_log_of_a_run_grows_while_its_command_runs_and_holds_no_token(
+    api: Api, agent: tuple[str, str, str], work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(live_log, "PAUSE_S", 0.05)
+    run = fire(api, routine(api, agent))
+    script = f"""
+        echo begun with {agent[2]}; sleep 0.3; echo oh >&2
+        until test -e {tmp_path}/go; do sleep 0.02; done; echo ended"""
+    seen = []
+
+    def watch() -> None:
+        wait_for(lambda: len(log_of(api, run)) == 2)
+        seen.extend([*log_of(api, run), api.get(f"/routine-runs/{run['id']}/log")["isOver"]])
+        (tmp_path / "go").touch()
+
+    thread = Thread(target=watch)
+    thread.start()
+    work(script)
+    thread.join()
+
+    assert [("stdout", "begun with ***\n"), ("stderr", "oh\n"), False] == seen
+    assert ("stdout", "ended\n") == log_of(api, run)[-1]
+    assert api.get(f"/routine-runs/{run['id']}/log")["isOver"]
+
+
+def test_of_a_command_that_prints_very_much_the_log_keeps_a_part_and_says_how_much_it_left_out(
+    api: Api, agent: tuple[str, str, str], work: Work
+):
+    run = fire(api, routine(api, agent))
+
+    work("yes 0123456789abcde | head -c 4000000")
+
+    found = log_of(api, run)
+    kept = sum(len(text) for stream, text in found if stream == "stdout")
+    left_out = sum(int(text.split()[1]) for stream, text in found if stream == "mark")
+    assert 4_000_000 == kept + left_out
+    assert kept <= live_log.MOST_PART * len(found)
+
+
+def test_a_lease_that_runs_out_is_on_the_record_and_the_next_worker_makes_another_attempt(
+    api: Api, agent: tuple[str, str, str], work: Work, tmp_path: Path
+):
+    run = fire(api, routine(api, agent))
+    path, session = f"/issues/{run['linkedIssueId']}", str(uuid4())
+    dead = {"agentId": agent[1], "expectedStatuses": ["todo"], "leaseSeconds": 2}
+    headers = {"X-Paperclip-Run-Id": session}
+    until = api.request("POST", f"{path}/checkout", dead, token=agent[2], headers=headers).json()["checkoutLeaseUntil"]
+
+    def settle() -> int:
+        moment = api.system.executor.query(lambda work: work.get(ISSUE, UUID(run["linkedIssueId"]))).lease_until
+        row = Overdue(id=UUID(run["linkedIssueId"]), kind="lease", ends_at=moment)
+        return api.system.executor.attempt(lambda work: deadlines.settle(work, [row]), actor="scheduler").result
+
+    wait_for(lambda: settle() == 1)
+    freed = api.get(path)
+    assert ("todo", agent[1], None) == (freed["status"], freed["assigneeAgentId"], freed["checkoutRunId"])
+    assert "issue_created" == api.get(f"/routine-runs/{run['id']}")["status"]
+    assert [True] == [session in text and until[:19] in text for text in comments(api, run)]
+    late = api.request("PATCH", path, {"status": "done"}, token=agent[2], headers=headers)
+    assert (409, True) == (late.status_code, "lease ran out" in late.json()["error"])
+
+    assert 0 == work(f"echo $ROUTINES_START > {tmp_path}/start").exit_code
+    assert "2\n" == (tmp_path / "start").read_text()
+    assert "completed" == api.get(f"/routine-runs/{run['id']}")["status"]
 
 
 @pytest.mark.parametrize("takes_over", [False, True])

@@ -326,9 +326,38 @@ def test_the_board_takes_an_issue_from_whoever_holds_it(desk: Desk):
 
     freed = desk.api.post(f"/issues/{issue}/admin/force-release")
 
-    assert ("todo", None, None) == (freed["status"], freed["assigneeAgentId"], freed["checkoutRunId"])
+    assert ("todo", desk.agent, None) == (freed["status"], freed["assigneeAgentId"], freed["checkoutRunId"])
+    [comment] = desk.api.get(f"/issues/{issue}/comments")
+    assert (freed["createdByUserId"], True) == (comment["authorUserId"], desk.session in comment["body"])
     assert (403, "Board access required") == desk.refusal("POST", f"/issues/{issue}/admin/force-release")
     assert freed == desk.api.post(f"/issues/{issue}/admin/force-release")
+
+
+def leases(desk: Desk, issue: str, seconds: Any = 60, **kwargs: Any) -> Any:
+    body = {"agentId": desk.agent, "expectedStatuses": ["todo", "in_progress"], "leaseSeconds": seconds}
+    return desk.send("POST", f"/issues/{issue}/checkout", body, **kwargs)
+
+
+def test_a_checkout_with_a_lease_says_until_when_and_one_without_has_no_such_field(desk: Desk):
+    leased, plain = desk.assigned(), desk.held()
+
+    taken = leases(desk, leased).json()
+
+    assert ("in_progress", 1) == (taken["status"], taken["checkoutCount"])
+    assert taken["startedAt"] < taken["checkoutLeaseUntil"]
+    again = leases(desk, leased, 3600).json()
+    assert taken["checkoutLeaseUntil"] < again["checkoutLeaseUntil"]
+    assert again == taken | {"checkoutLeaseUntil": again["checkoutLeaseUntil"]}
+    assert "checkoutLeaseUntil" not in desk.api.get(f"/issues/{plain}")
+    done = desk.send("PATCH", f"/issues/{leased}", {"status": "done"}).json()
+    assert ("done", False) == (done["status"], "checkoutLeaseUntil" in done)
+
+
+@pytest.mark.parametrize("seconds", [0, 1, 86_401, 1.5, "60", True])
+def test_a_lease_has_bounds(desk: Desk, seconds: Any):
+    refused = leases(desk, desk.assigned(), seconds)
+
+    assert (400, True) == (refused.status_code, "leaseSeconds" in refused.text)
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -6,15 +7,20 @@ from application.event_store.stream_kinds import ISSUE, RUN, SLOT
 from application.request_bodies import Checkout, CommentDraft, IssueDraft, IssuePatch, ProjectDraft
 from application.use_cases.board import issues, projects
 from domain.errors import Conflict, Forbidden, InvalidField, RuleViolation, Unauthenticated
-from domain.events import CommentAdded, IssueOpened, RunCompleted, RunFailed
+from domain.events import CommentAdded, IssueFreed, IssueOpened, RunCompleted, RunFailed
 from domain.identity import FIRST_USER, issue_of_run, slot_of
 from domain.routines.run import CANCELLED
 
+MINUTE = timedelta(minutes=1)
 SESSION, OTHER = uuid4(), uuid4()
 
 
 def checkout(here):
     return Checkout(agent_id=here.agent, expected_statuses=("todo",))
+
+
+def leased(here):
+    return Checkout(agent_id=here.agent, expected_statuses=("todo",), lease_seconds=60)
 
 
 def test_an_issue_without_an_agent_waits_and_one_with_an_agent_is_to_be_done(here):
@@ -50,6 +56,68 @@ def test_what_one_session_holds_no_other_changes_until_somebody_takes_it_away(he
     here.ask(issues.force_release, issue)
 
     assert here.state(ISSUE, issue).checkout_run_id is None
+
+
+def test_a_lease_that_is_not_renewed_ends_and_its_session_has_lost_the_issue(here):
+    routine = here.routine()
+    run = here.fire(routine)
+    issue, agent = issue_of_run(run), here.as_agent()
+    here.ask(issues.check_out, issue, leased(here), SESSION, caller=agent)
+    first = here.now + MINUTE
+    here.passes(MINUTE / 2)
+    here.ask(issues.check_out, issue, leased(here), SESSION, caller=agent)
+    renewed = here.now + MINUTE
+
+    assert not here.carry_out(issues.free_unrenewed, issue, first)
+    assert not here.carry_out(issues.free_unrenewed, issue, renewed)
+    here.passes(MINUTE)
+    assert [True, False] == [here.carry_out(issues.free_unrenewed, issue, renewed) for _ in range(2)]
+
+    freed = here.state(ISSUE, issue)
+    assert ("todo", here.agent, None) == (freed.status, freed.details.assignee_agent_id, freed.checkout_run_id)
+    assert [IssueFreed(reason="lease_over", run_id=SESSION)] == here.events(IssueFreed)
+    assert [None] == [event.agent_id for event in here.events(CommentAdded) if str(SESSION) in event.body]
+    assert here.state(RUN, run).ended is None
+    assert 1 == len(here.state(SLOT, slot_of(routine)).live)
+    with pytest.raises(Conflict, match="lease ran out"):
+        here.ask(issues.update, issue, IssuePatch(status="done"), SESSION, caller=agent)
+    with pytest.raises(Conflict, match="lease ran out"):
+        here.ask(issues.release, issue, SESSION, caller=agent)
+    here.ask(issues.comment, issue, CommentDraft(body="What I had so far"), SESSION, caller=agent)
+    here.ask(issues.check_out, issue, leased(here), OTHER, caller=agent)
+    here.ask(issues.update, issue, IssuePatch(status="done"), OTHER, caller=agent)
+    assert RunCompleted() == here.state(RUN, run).ended
+
+
+def test_a_lease_is_renewed_although_the_project_of_the_issue_is_paused(here):
+    project = here.ask(projects.create, here.company, ProjectDraft(name="Move"))
+    issue, agent = here.issue(assignee_agent_id=here.agent, project_id=project), here.as_agent()
+    here.ask(issues.check_out, issue, leased(here), SESSION, caller=agent)
+    here.ask(projects.pause, project)
+    here.passes(MINUTE / 2)
+
+    here.ask(issues.check_out, issue, leased(here), SESSION, caller=agent)
+
+    assert here.now + MINUTE == here.state(ISSUE, issue).lease_until
+
+
+def test_a_release_by_force_keeps_the_assignee_and_says_who_did_it(here):
+    issue, agent = here.issue(assignee_agent_id=here.agent), here.as_agent()
+    here.ask(issues.check_out, issue, checkout(here), SESSION, caller=agent)
+
+    for _ in range(2):
+        here.ask(issues.force_release, issue)
+
+    assert here.agent == here.state(ISSUE, issue).details.assignee_agent_id
+    [comment] = here.events(CommentAdded)
+    assert (FIRST_USER, True) == (comment.user_id, str(SESSION) in comment.body)
+    with pytest.raises(Conflict, match="by force"):
+        here.ask(issues.update, issue, IssuePatch(status="done"), SESSION, caller=agent)
+
+
+def test_a_lease_needs_a_session(here):
+    with pytest.raises(InvalidField, match="X-Paperclip-Run-Id"):
+        here.ask(issues.check_out, here.issue(assignee_agent_id=here.agent), leased(here), None)
 
 
 def test_an_agent_checks_out_as_itself_and_works_on_its_own_issues(here):
