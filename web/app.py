@@ -31,6 +31,7 @@ from web.paperclip.agents import Agents
 from web.paperclip.backfills import Backfills
 from web.paperclip.bulk import Bulk
 from web.paperclip.companies import Companies
+from web.paperclip.company_runs import CompanyRuns
 from web.paperclip.endpoints import Endpoints
 from web.paperclip.goals import Goals
 from web.paperclip.issues import Issues
@@ -84,6 +85,7 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
             CompanyKeys,
             Projects,
             Goals,
+            CompanyRuns,
             Routines,
             Bulk,
             Triggers,

@@ -225,6 +225,7 @@ OPERATIONS: dict[str, tuple[str, Callable[[AccessFixture], Request]]] = {
     "updateRoutine": ("PATCH", by_id("routines", AccessFixture.routine, body={"title": "Look again"})),
     "pauseRoutines": ("POST", in_company("/routines/pause", {"q": "nothing has this in it"})),
     "resumeRoutines": ("POST", in_company("/routines/resume", {"q": "nothing has this in it"})),
+    "listCompanyRuns": ("GET", in_company("/runs")),
     "listRuns": ("GET", by_id("routines", AccessFixture.routine, "/runs")),
     "getRun": ("GET", by_id("routine-runs", AccessFixture.run)),
     "runRoutine": ("POST", by_id("routines", AccessFixture.routine, "/run", {})),

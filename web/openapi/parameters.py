@@ -60,6 +60,7 @@ DESCRIPTIONS: dict[str, tuple[str, Json]] = {  # by name of the parameter, or by
     "originKind": ("Only those of this origin: `manual` or `routine_execution`.", TEXT),
     "issuedByUserId": ("Only those that this user issued.", ID_OR_NONE),
     "triggerId": ("Only this trigger of the routine.", ID_OR_NONE),
+    "routineId": ("Only those of this routine.", ID_OR_NONE),
     "q": ("Only those that contain this text; upper and lower case are the same.", TEXT),
     "cursor": ("The page after the one that returned this cursor. Without it, the first page.", TEXT),
     "offset": ("How many to leave out at the start.", _number(0, 10**9, 0)),
@@ -94,6 +95,14 @@ DESCRIPTIONS: dict[str, tuple[str, Json]] = {  # by name of the parameter, or by
     "listRoutines.status": ("Only those of these statuses, joined by commas.", _words(RoutineStatus)),
     "listRuns.status": ("Only those of these statuses, joined by commas.", _words(RunStatus)),
     "listRuns.source": ("Only those that were fired in these ways, joined by commas.", _words(RunSource)),
+    "listCompanyRuns.status": ("Only those of these statuses, joined by commas.", _words(RunStatus)),
+    "listCompanyRuns.source": ("Only those that were fired in these ways, joined by commas.", _words(RunSource)),
+    "listCompanyRuns.assigneeAgentId": (
+        "Only those whose issue is assigned to this agent, or whose routine is, if they have no issue.",
+        ID_OR_NONE,
+    ),
+    "listCompanyRuns.from": ("Only those that were fired at this moment or later, in ISO 8601.", MOMENT_OR_NONE),
+    "listCompanyRuns.to": ("Only those that were fired at this moment or earlier, in ISO 8601.", MOMENT_OR_NONE),
     "listIssues.status": (
         f"Only those of these statuses, joined by commas: {', '.join(get_args(IssueStatus))}.",
         TEXT,

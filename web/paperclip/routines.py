@@ -47,14 +47,14 @@ async def filters(
     """Return the filters of a list of routines. It is a dependency. Raise Invalid."""
     query = {"q": q, "assigneeAgentId": assignee_agent_id, "projectId": project_id}
     fields = {name: text or None for name, text in query.items()}
-    return parse(routines.Filters, {"status": _words(status), **fields})
+    return parse(routines.Filters, {"status": words(status), **fields})
 
 
 async def run_filters(
     status: FromQuery[str | None] = None, source: FromQuery[str | None] = None
 ) -> run_history.Filters:
     """Return the filters of a list of runs. It is a dependency. Raise Invalid."""
-    return parse(run_history.Filters, {"status": _words(status), "source": _words(source)})
+    return parse(run_history.Filters, {"status": words(status), "source": words(source)})
 
 
 class Routines(Controller):
@@ -194,7 +194,7 @@ class Routines(Controller):
         return detail_of(backend.authorize(caller, runs.read, run_id))
 
 
-def _words(text: str | None) -> list[str] | None:
+def words(text: str | None) -> list[str] | None:
     """Return the words that a text joins by commas, or None if there is none."""
     return [word.strip() for word in text.split(",") if word.strip()] or None if text else None
 

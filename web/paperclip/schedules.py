@@ -187,7 +187,7 @@ class Schedules(Controller):
 
         The whole minute of the moment is meant. The answer is read from the log, by the state at that moment.
         """
-        moment = _moment(at, "at")
+        moment = moment_of(at, "at")
         if moment is None:
             raise Invalid([{"code": "custom", "message": "at is required: a moment in ISO 8601", "path": ["at"]}])
         only_trigger = uuid_or_none(trigger_id, "triggerId")
@@ -222,7 +222,7 @@ class Schedules(Controller):
 
 def _period(since: str | None, until: str | None, now: datetime) -> tuple[datetime, datetime]:
     """Return the period that a request names, by default the last and the next 24 hours. Raise Invalid."""
-    begin, end = _moment(since, "from"), _moment(until, "to")
+    begin, end = moment_of(since, "from"), moment_of(until, "to")
     begin = begin or min(now, end or now) - DAY
     end = end or max(now, begin) + DAY
     if end < begin:
@@ -230,7 +230,7 @@ def _period(since: str | None, until: str | None, now: datetime) -> tuple[dateti
     return begin, end
 
 
-def _moment(text: str | None, name: str) -> datetime | None:
+def moment_of(text: str | None, name: str) -> datetime | None:
     """Return the moment of a query parameter, or None for an absent or empty one. Raise Invalid."""
     if not text:
         return None

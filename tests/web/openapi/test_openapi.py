@@ -212,7 +212,7 @@ def test_every_route_of_the_contract_is_described(served: Any):
         *((method, "/api/routines/*") for method in ("GET", "PATCH")),
         *(("GET", "/api/routines/*/runs"), ("POST", "/api/routines/*/run"), ("POST", "/api/routines/*/triggers")),
         *((method, "/api/routine-triggers/*") for method in ("PATCH", "DELETE")),
-        ("GET", "/api/routine-runs/*"),
+        *(("GET", "/api/routine-runs/*"), ("GET", "/api/companies/*/runs")),
         *(("POST", f"/api/routine-triggers/*/{verb}") for verb in ("rotate-secret", "test")),
         ("POST", "/api/routine-triggers/public/*/fire"),
         ("GET", "/api/routine-triggers/*/occurrences"),
