@@ -17,6 +17,8 @@ from domain.routines import variables
 from domain.routines.firing import LONGEST_REASON
 from domain.schedule import cron_fields
 from domain.values import (
+    ActivityGatePolicy,
+    ActivityGateScope,
     AgentRole,
     CatchUpPolicy,
     ConcurrencyPolicy,
@@ -194,6 +196,8 @@ class RoutineDraft(Body, frozen=True):
     status: RoutineStatus = "active"
     concurrency_policy: ConcurrencyPolicy = "coalesce_if_active"
     catch_up_policy: CatchUpPolicy = "skip_missed"
+    activity_gate_policy: ActivityGatePolicy = "always"
+    activity_gate_scope: ActivityGateScope = "company"
     variables: Annotated[tuple[VariableDraft, ...], Meta(max_length=200)] = ()
     max_run_duration_sec: RunDuration | None = None
     pause_note: Note | None = None
@@ -216,6 +220,8 @@ class RoutinePatch(Body, frozen=True):
     status: RoutineStatus | UnsetType = UNSET
     concurrency_policy: ConcurrencyPolicy | UnsetType = UNSET
     catch_up_policy: CatchUpPolicy | UnsetType = UNSET
+    activity_gate_policy: ActivityGatePolicy | UnsetType = UNSET
+    activity_gate_scope: ActivityGateScope | UnsetType = UNSET
     variables: Annotated[tuple[VariableDraft, ...], Meta(max_length=200)] | UnsetType = UNSET
     max_run_duration_sec: RunDuration | None | UnsetType = UNSET
     pause_note: Note | None | UnsetType = UNSET

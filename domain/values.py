@@ -13,6 +13,8 @@ RoutineStatus = Literal["active", "paused", "archived"]
 Priority = Literal["critical", "high", "medium", "low"]
 ConcurrencyPolicy = Literal["coalesce_if_active", "skip_if_active", "always_enqueue"]
 CatchUpPolicy = Literal["skip_missed", "enqueue_missed_with_cap"]
+ActivityGatePolicy = Literal["always", "require_external_activity"]
+ActivityGateScope = Literal["company", "project"]
 VariableType = Literal["text", "textarea", "number", "boolean", "select", "date"]
 TriggerKind = Literal["schedule", "webhook", "api"]
 SigningMode = Literal["bearer", "hmac_sha256", "github_hmac", "none", "standard_webhooks"]  # the last is our addition
@@ -110,6 +112,8 @@ class RoutineSettings(Value, frozen=True):
     concurrency_policy: ConcurrencyPolicy = "coalesce_if_active"
     catch_up_policy: CatchUpPolicy = "skip_missed"
     variables: tuple[Variable, ...] = ()
+    activity_gate_policy: ActivityGatePolicy = "always"  # whether occurrences fire only if something has happened
+    activity_gate_scope: ActivityGateScope = "company"  # where that must have happened
     max_run_duration_sec: int | None = None  # None: no limit
     pause_note: str | None = None  # of a paused routine
     resume_at: datetime | None = None  # when a paused routine resumes by itself
@@ -243,7 +247,10 @@ class Coalesced(Value, frozen=True, tag="coalesced"):
 
 
 class Skipped(Value, frozen=True, tag="skipped"):
-    """The firing met a live execution issue, which is named, or its project was paused (reason `paused`, no issue named)."""
+    """
+    The firing met a live execution issue, which is named. No issue is named if its project was paused (reason `paused`),
+    or nothing had happened since the last run (reason `no_external_activity`).
+    """
 
     issue_id: UUID | None = None
     into_run_id: UUID | None = None

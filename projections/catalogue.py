@@ -5,6 +5,7 @@ from projections.board.issues import issues
 from projections.board.stored_bytes import stored_bytes
 from projections.delivery.deliveries import deliveries
 from projections.delivery.endpoints import endpoints
+from projections.firing.activity import activity
 from projections.firing.backfills import backfills
 from projections.firing.deadlines import deadlines
 from projections.firing.firing_metrics import firing_metrics
@@ -19,6 +20,7 @@ from projections.routines.revisions import revisions
 from projections.routines.routines import routines
 
 ALL = (
+    activity,
     backfills,
     calls,
     collections,

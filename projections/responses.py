@@ -8,6 +8,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from domain.values import (
+    ActivityGatePolicy,
+    ActivityGateScope,
     AgentRole,
     AgentStatus,
     CatchUpPolicy,
@@ -464,8 +466,8 @@ class RoutineFields(ResponseBody, frozen=True, kw_only=True):
     env: None = None
     origin_id: None = None
     origin_kind: Literal["manual"] = "manual"
-    activity_gate_policy: Literal["always"] = "always"
-    activity_gate_scope: Literal["company"] = "company"
+    activity_gate_policy: ActivityGatePolicy = "always"
+    activity_gate_scope: ActivityGateScope = "company"
 
 
 class Routine(RoutineFields, frozen=True, kw_only=True):
@@ -498,8 +500,8 @@ class RoutineSnapshot(ResponseBody, frozen=True, kw_only=True):
     status: RoutineStatus
     concurrency_policy: ConcurrencyPolicy
     catch_up_policy: CatchUpPolicy
-    activity_gate_policy: Literal["always"] = "always"
-    activity_gate_scope: Literal["company"] = "company"
+    activity_gate_policy: ActivityGatePolicy = "always"
+    activity_gate_scope: ActivityGateScope = "company"
     variables: tuple[Variable, ...]
     max_run_duration_sec: int | None = None
     pause_note: str | None = None

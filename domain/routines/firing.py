@@ -12,9 +12,10 @@ from domain.board.agent import Agent
 from domain.errors import DomainError, RuleViolation
 from domain.events import IssueOpened, RunFired, SlotEvent
 from domain.identity import issue_of_run
+from domain.routines import activity_gate, variables
 from domain.routines import run as runs
 from domain.routines import slot as slots
-from domain.routines import variables
+from domain.routines.activity_gate import Window
 from domain.routines.routine import Routine
 from domain.routines.slot import Slot
 from domain.values import (
@@ -69,6 +70,7 @@ class FiringRequest(Value, frozen=True):
     user_id: UUID | None = None
     workspace: Workspace | None = None
     deadline: datetime | None = None
+    window: Window | None = None  # what the routine's activity gate looks at; None if it does not look
 
 
 class Facts(Value, frozen=True):
@@ -116,6 +118,11 @@ def deadline(settings: RoutineSettings, moment: datetime) -> datetime | None:
     """Return when a run that is fired at `moment` has lasted too long; None if it may last for ever."""
     most = settings.max_run_duration_sec
     return None if most is None else moment + timedelta(seconds=most)
+
+
+def held(firing: FiringRequest) -> Skipped | None:
+    """Return the outcome of a firing that the activity gate holds back; None if it does not."""
+    return activity_gate.NO_ACTIVITY if firing.window is not None and activity_gate.holds(firing.window) else None
 
 
 def outcome(firing: FiringRequest, routine: Routine, agent: Agent | None, newest: LiveWork | None) -> Outcome:
@@ -193,4 +200,7 @@ def _issue(firing: FiringRequest, rendered: RenderedTemplate, settings: RoutineS
 def _payload(firing: FiringRequest) -> Json | None:
     """Return the payload that a run keeps, with the values of the variables (contract 2.3)."""
     filled = {} if isinstance(firing.rendered, Failed) else firing.rendered.variables
-    return variables.merged_payload(firing.payload, filled)
+    payload = firing.payload
+    if firing.window is not None:
+        payload = {**(payload or {}), activity_gate.EVIDENCE: activity_gate.evidence(firing.window)}
+    return variables.merged_payload(payload, filled)

@@ -23,7 +23,7 @@ from domain.events import (
     RoutineTriggerRemoved,
     RoutineUpdated,
 )
-from domain.routines import variables
+from domain.routines import activity_gate, variables
 from domain.values import RoutineSettings, TriggerState, Value
 
 ARCHIVED = "Routine is archived"
@@ -73,6 +73,7 @@ def create(
 
     Raise RuleViolation for too many variables, or for settings that are too large.
     """
+    activity_gate.check(settings)
     settings = _without_pause(_paused_without_assignee(_synced(settings)))
     _must_fit(settings, None, limits)
     return [RoutineCreated(settings=settings, responsible_user_id=responsible_user_id)]
@@ -90,6 +91,8 @@ def update(routine: Routine, settings: RoutineSettings, limits: Limits = DEFAULT
         raise Conflict(ARCHIVED)
     if settings.status == "active" and has_nobody(settings) and old.status != "active":
         raise RuleViolation("Default agent required")
+    if settings != old:
+        activity_gate.check(settings)
     if _template(settings) != _template(old):
         settings = _synced(_without_orphans(settings, old))
     settings = _without_pause(_paused_without_assignee(settings))

@@ -18,6 +18,7 @@ from domain.events import (
     TriggerSecretRotated,
     TriggerUpdated,
 )
+from domain.routines.activity_gate import Window
 from domain.schedule import cron_schedule, zones
 from domain.schedule import plan as plans
 from domain.schedule.cron_schedule import Cron
@@ -61,6 +62,8 @@ class DueTrigger(Value, frozen=True):
     routine_id: UUID
     company_id: UUID
     next_at: datetime
+    is_gated: bool = False  # whether its routine has an activity gate
+    window: Window | None = None  # what the gate looks at; None if that is not known, and the gate then stays open
 
     @property
     def id(self) -> UUID:

@@ -142,7 +142,7 @@ def _trigger(trigger_id: UUID, state: TriggerState) -> TriggerSnapshot:
 
 revisions = ReadModel(
     name="revisions",
-    version=1,
+    version=2,
     tables=(STATE, REVISION),
     schema=SCHEMA,
     fold=fold,

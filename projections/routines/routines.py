@@ -165,6 +165,8 @@ def result(outcome: Outcome) -> str:
             return "Coalesced into an existing live execution issue"
         case Skipped(reason="paused"):
             return "Skipped because the project is paused"
+        case Skipped(reason="no_external_activity"):
+            return "skipped_no_activity"  # as the original says it
         case Skipped():
             return "Skipped because a live execution issue already exists"
         case Failed():
@@ -290,7 +292,7 @@ def _doc(row: TriggerRow, **changes: Any) -> TriggerRow:
 
 routines = ReadModel(
     name="routines",
-    version=2,
+    version=3,
     tables=(ROUTINE, ROUTINE_TEXT, TRIGGER),
     schema=SCHEMA,
     fold=fold,

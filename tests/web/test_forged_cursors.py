@@ -59,7 +59,16 @@ PARTS = st.one_of(
 )
 PLACES = st.one_of(PARTS, st.lists(PARTS, max_size=4))
 BY_POSITION = ("issues", "members", "endpoints", "keys")
-A_LIST = ("routines", "runs", "all runs", "backfills", "occurrences", "deliveries", "deliveries of an endpoint", *BY_POSITION)
+A_LIST = (
+    "routines",
+    "runs",
+    "all runs",
+    "backfills",
+    "occurrences",
+    "deliveries",
+    "deliveries of an endpoint",
+    *BY_POSITION,
+)
 
 
 def forged(list_: str, place: Any) -> str:

@@ -52,8 +52,6 @@ UNUSED_OF_AGENT: Unused = {
     "spentMonthlyCents": (0,),
 }
 UNUSED_OF_ROUTINE: Unused = {
-    "activityGatePolicy": ("always",),
-    "activityGateScope": ("company",),
     "folderId": (None,),
     "env": (None,),
     "triggers": (None, []),

@@ -125,13 +125,15 @@ class ClockChange(ResponseBody, frozen=True, kw_only=True):
 class SchedulePreviewed(ResponseBody, frozen=True, kw_only=True):
     """
     What the schedule would do. If it would be refused, `reason` says why and the rest is empty. `warnings` name what is
-    allowed and probably not meant, such as a step that is longer than its field.
+    allowed and probably not meant, such as a step that is longer than its field. `conditions` say what must hold for an
+    occurrence to run, such as the activity gate of the routine `routineId`.
     """
 
     valid: bool
     reason: str | None
     description: str | None
     warnings: list[str]
+    conditions: list[str] = []
     times: list[Moment]
     clock_changes: list[ClockChange]
     clock_changes_until: str | None
@@ -214,6 +216,7 @@ class Schedules(Controller):
             reason=result.reason,
             description=result.words,
             warnings=list(result.warnings),
+            conditions=list(result.conditions),
             times=[_planned_moment(occurrence, result.zone) for occurrence in result.times],
             clock_changes=[_clock_change(change, result.zone) for change in result.touched],
             clock_changes_until=time_or_none(result.covered_until),

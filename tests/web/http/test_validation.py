@@ -145,8 +145,6 @@ def test_what_would_be_misunderstood_in_silence_is_said(shape: type[msgspec.Stru
 @pytest.mark.parametrize(
     ("field", "usual", "wish"),
     [
-        ("activityGatePolicy", "always", "require_external_activity"),
-        ("activityGateScope", "company", "project"),
         ("folderId", None, ID),
         ("env", None, {"KEY": {"type": "plain", "value": "x"}}),
         ("triggers", [], [{"kind": "api"}]),

@@ -38,7 +38,11 @@ def test_the_runs_of_all_routines_of_a_company_are_listed_newest_first(api: Api,
 
     assert runs[::-1] == [run["id"] for run in listed]
     assert listed[0] == api.get(f"/routines/{first}/runs")[0]
-    assert runs[::-1] == found(api, company) == [run["id"] for run in api.get(f"/companies/{company}/runs", token=scout[1])]
+    assert (
+        runs[::-1]
+        == found(api, company)
+        == [run["id"] for run in api.get(f"/companies/{company}/runs", token=scout[1])]
+    )
 
 
 def test_the_runs_of_a_company_are_narrowed_by_status_source_routine_and_agent(
@@ -57,7 +61,9 @@ def test_the_runs_of_a_company_are_narrowed_by_status_source_routine_and_agent(
     assert [] == found(api, company, f"?routineId={uuid4()}")
 
 
-def test_a_run_that_is_handed_to_another_agent_is_found_under_that_agent(api: Api, company: str, scout: tuple[str, str]):
+def test_a_run_that_is_handed_to_another_agent_is_found_under_that_agent(
+    api: Api, company: str, scout: tuple[str, str]
+):
     other, _ = api.agent(company, "Other")
     run = fire(api, api.routine(company, scout[0]), assigneeAgentId=other)
 
