@@ -183,52 +183,6 @@ class VariableDraft(Body, frozen=True):
         return variables.faults(self.variable())
 
 
-class RoutineDraft(Body, frozen=True):
-    """Describes a routine to create."""
-
-    title: Title
-    description: Description | None = None
-    assignee_agent_id: UUID | None = None
-    project_id: UUID | None = None
-    goal_id: UUID | None = None
-    parent_issue_id: UUID | None = None
-    priority: Priority = "medium"
-    status: RoutineStatus = "active"
-    concurrency_policy: ConcurrencyPolicy = "coalesce_if_active"
-    catch_up_policy: CatchUpPolicy = "skip_missed"
-    activity_gate_policy: ActivityGatePolicy = "always"
-    activity_gate_scope: ActivityGateScope = "company"
-    variables: Annotated[tuple[VariableDraft, ...], Meta(max_length=200)] = ()
-    max_run_duration_sec: RunDuration | None = None
-    pause_note: Note | None = None
-    resume_at: datetime | None = None
-
-
-class RoutinePatch(Body, frozen=True):
-    """
-    Changes a routine. Fields that are absent stay as they are. With `baseRevisionId` the change is refused unless that
-    is the newest revision.
-    """
-
-    title: Title | UnsetType = UNSET
-    description: Description | None | UnsetType = UNSET
-    assignee_agent_id: UUID | None | UnsetType = UNSET
-    project_id: UUID | None | UnsetType = UNSET
-    goal_id: UUID | None | UnsetType = UNSET
-    parent_issue_id: UUID | None | UnsetType = UNSET
-    priority: Priority | UnsetType = UNSET
-    status: RoutineStatus | UnsetType = UNSET
-    concurrency_policy: ConcurrencyPolicy | UnsetType = UNSET
-    catch_up_policy: CatchUpPolicy | UnsetType = UNSET
-    activity_gate_policy: ActivityGatePolicy | UnsetType = UNSET
-    activity_gate_scope: ActivityGateScope | UnsetType = UNSET
-    variables: Annotated[tuple[VariableDraft, ...], Meta(max_length=200)] | UnsetType = UNSET
-    max_run_duration_sec: RunDuration | None | UnsetType = UNSET
-    pause_note: Note | None | UnsetType = UNSET
-    resume_at: datetime | None | UnsetType = UNSET
-    base_revision_id: UUID | None = None
-
-
 class ScheduleDraft(Body, frozen=True, tag_field="kind", tag="schedule"):
     """
     Fires at the times of a cron expression, or once at `runAt`. Beyond the contract: `startsAt` and `endsAt` limit it,
@@ -267,6 +221,53 @@ class ApiDraft(Body, frozen=True, tag_field="kind", tag="api"):
 
 
 TriggerDraft = ScheduleDraft | WebhookDraft | ApiDraft
+
+
+class RoutineDraft(Body, frozen=True):
+    """Describes a routine to create, with its `triggers` if there are any: all of it is created, or nothing."""
+
+    title: Title
+    description: Description | None = None
+    assignee_agent_id: UUID | None = None
+    project_id: UUID | None = None
+    goal_id: UUID | None = None
+    parent_issue_id: UUID | None = None
+    priority: Priority = "medium"
+    status: RoutineStatus = "active"
+    concurrency_policy: ConcurrencyPolicy = "coalesce_if_active"
+    catch_up_policy: CatchUpPolicy = "skip_missed"
+    activity_gate_policy: ActivityGatePolicy = "always"
+    activity_gate_scope: ActivityGateScope = "company"
+    variables: Annotated[tuple[VariableDraft, ...], Meta(max_length=200)] = ()
+    max_run_duration_sec: RunDuration | None = None
+    pause_note: Note | None = None
+    resume_at: datetime | None = None
+    triggers: Annotated[tuple[TriggerDraft, ...], Meta(max_length=100)] | None = None
+
+
+class RoutinePatch(Body, frozen=True):
+    """
+    Changes a routine. Fields that are absent stay as they are. With `baseRevisionId` the change is refused unless that
+    is the newest revision.
+    """
+
+    title: Title | UnsetType = UNSET
+    description: Description | None | UnsetType = UNSET
+    assignee_agent_id: UUID | None | UnsetType = UNSET
+    project_id: UUID | None | UnsetType = UNSET
+    goal_id: UUID | None | UnsetType = UNSET
+    parent_issue_id: UUID | None | UnsetType = UNSET
+    priority: Priority | UnsetType = UNSET
+    status: RoutineStatus | UnsetType = UNSET
+    concurrency_policy: ConcurrencyPolicy | UnsetType = UNSET
+    catch_up_policy: CatchUpPolicy | UnsetType = UNSET
+    activity_gate_policy: ActivityGatePolicy | UnsetType = UNSET
+    activity_gate_scope: ActivityGateScope | UnsetType = UNSET
+    variables: Annotated[tuple[VariableDraft, ...], Meta(max_length=200)] | UnsetType = UNSET
+    max_run_duration_sec: RunDuration | None | UnsetType = UNSET
+    pause_note: Note | None | UnsetType = UNSET
+    resume_at: datetime | None | UnsetType = UNSET
+    base_revision_id: UUID | None = None
 
 
 class TriggerPatch(Body, frozen=True):

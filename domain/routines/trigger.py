@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from domain.errors import Conflict, ImpossibleHistory, RuleViolation
+from domain.errors import BadSchedule, Conflict, ImpossibleHistory, InvalidField, RuleViolation
 from domain.events import (
     TriggerCreated,
     TriggerDeleted,
@@ -124,6 +124,17 @@ def create(
         plans.must_have_an_occurrence(plan, now)
     created = TriggerCreated(routine_id=routine_id, kind=kind, settings=settings, next_at=next_at, due_at=due_at)
     return [replace(created, webhook=webhook)]
+
+
+def field_of(refusal: RuleViolation) -> str | None:
+    """Return the field, by its name in JSON, for which a trigger was refused; None if it is none alone."""
+    match refusal:
+        case InvalidField(field=field):
+            return field
+        case BadSchedule(message=message):
+            return "timezone" if message.startswith(zones.INVALID) else "cronExpression"
+        case _:
+            return None
 
 
 def update(

@@ -424,6 +424,11 @@ def trigger(conn: Connection, id_: UUID) -> responses.Trigger | None:
     return _TRIGGER.one(conn, id=id_)
 
 
+def triggers_of(conn: Connection, routine_id: UUID) -> list[responses.Trigger]:
+    """Return the triggers of a routine, oldest first."""
+    return list(_TRIGGERS.all(conn, routine_id=routine_id))
+
+
 def detail(conn: Connection, id_: UUID, max_bytes: int = DEFAULT.max_page_bytes) -> RoutineDetail | None:
     """
     Return the routine with what belongs to it and as many of its newest runs as fit, or None.

@@ -54,7 +54,6 @@ UNUSED_OF_AGENT: Unused = {
 UNUSED_OF_ROUTINE: Unused = {
     "folderId": (None,),
     "env": (None,),
-    "triggers": (None, []),
 }
 UNUSED_OF_ISSUE: Unused = {
     "assigneeUserId": (None,),
@@ -97,7 +96,7 @@ TOLERATED: dict[BodyType, Tolerated] = {
     bodies.GoalDraft: GOAL,
     bodies.GoalPatch: GOAL,
     bodies.RoutineDraft: ROUTINE,
-    bodies.RoutinePatch: ROUTINE,
+    bodies.RoutinePatch: ROUTINE._replace(unused={**UNUSED_OF_ROUTINE, "triggers": (None, [])}),
     bodies.ScheduleDraft: TRIGGER._replace(ignored=TRIGGER_FIELDS),
     bodies.WebhookDraft: TRIGGER._replace(ignored=TRIGGER_FIELDS),
     bodies.ApiDraft: TRIGGER._replace(ignored=TRIGGER_FIELDS),

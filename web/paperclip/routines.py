@@ -8,17 +8,20 @@ from uuid import UUID
 from litestar import Controller, Response
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
-from msgspec.structs import replace
+from msgspec import UNSET, UnsetType
+from msgspec.structs import asdict, replace
 
 from application.access import Caller, Principal
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import RoutineDraft, RoutinePatch, RunRequest
-from application.use_cases import read_access, runs
+from application.use_cases import read_access, runs, triggers
 from application.use_cases import routines as use_cases
+from application.use_cases.triggers import NewRoutine
 from domain import disclosure
 from domain.errors import NotFound
 from domain.recorded import Recorded
 from projections import responses
+from projections.engine.read_model import Connection
 from projections.firing import run_history
 from projections.firing.run_history import detail_of
 from projections.routines import routines
@@ -30,6 +33,7 @@ from web.http.requests import number
 from web.http.routing import get, patch, post
 from web.http.validation import must_resume, parse
 from web.paperclip.run_answers import REPEATED, run_answer
+from web.paperclip.triggers import TriggerSecret, secrets_of
 
 LIST_MODELS = ("routines", "run_history", "issues")
 DETAIL_MODELS = (*LIST_MODELS, "directory")
@@ -55,6 +59,16 @@ async def run_filters(
 ) -> run_history.Filters:
     """Return the filters of a list of runs. It is a dependency. Raise Invalid."""
     return parse(run_history.Filters, {"status": words(status), "source": words(source)})
+
+
+class CreatedRoutine(responses.Routine, frozen=True, kw_only=True):
+    """
+    A routine that was created. `triggers` and `secretMaterials` (our addition) are there if triggers were created with
+    it.
+    """
+
+    triggers: list[responses.Trigger] | UnsetType = UNSET
+    secret_materials: list[TriggerSecret] | UnsetType = UNSET
 
 
 class Routines(Controller):
@@ -94,13 +108,17 @@ class Routines(Controller):
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
+        public_url: NamedDependency[str],
         company_id: FromPath[CompanyId],
         data: JSONBody[RoutineDraft],
-    ) -> Response[responses.Routine]:
-        """Creates a routine. It is stored paused when it has no assignee."""
+    ) -> Response[CreatedRoutine]:
+        """
+        Creates a routine. It is stored paused when it has no assignee. The secrets of its webhook triggers are shown in
+        this answer and never again.
+        """
         must_resume(data.resume_at, backend.executor.clock())
-        changed = backend.change(caller, ("routines",), use_cases.create, company_id, data)
-        return changed.answer(lambda conn: routines.routine(conn, changed.result), 201)
+        changed = backend.change(caller, ("routines",), triggers.create_routine, company_id, data)
+        return changed.answer(lambda conn: _created(conn, changed.result, data, public_url), 201)
 
     @get("/routines/{routine_id:str}", operation_id="getRoutine")
     def detail(
@@ -192,6 +210,15 @@ class Routines(Controller):
     ) -> responses.RunDetail:
         """Returns the run as it is now, with its whole payload and its deadline."""
         return detail_of(backend.authorize(caller, runs.read, run_id))
+
+
+def _created(conn: Connection, new: NewRoutine, draft: RoutineDraft, public_url: str) -> CreatedRoutine | None:
+    if (routine := routines.routine(conn, new.routine_id)) is None:
+        return None
+    if not draft.triggers:
+        return CreatedRoutine(**asdict(routine))
+    made = routines.triggers_of(conn, new.routine_id)
+    return CreatedRoutine(**asdict(routine), triggers=made, secret_materials=secrets_of(new.minted, public_url))
 
 
 def words(text: str | None) -> list[str] | None:
