@@ -164,6 +164,32 @@ class GoalPatch(Body, frozen=True):
     owner_agent_id: UUID | None | UnsetType = UNSET
 
 
+class FolderDraft(Body, frozen=True):
+    """Describes a folder to create, in another folder if `parentId` names one."""
+
+    name: Name
+    parent_id: UUID | None = None
+
+
+class FolderPatch(Body, frozen=True):
+    """Renames a folder."""
+
+    name: Name
+
+
+class FolderMove(Body, frozen=True):
+    """Moves a folder into another one, or out of all if `parentId` is null."""
+
+    parent_id: UUID | None
+
+
+class FolderItems(Body, frozen=True):
+    """Moves routines into a folder, or out of all if `folderId` is null."""
+
+    routine_ids: Annotated[tuple[UUID, ...], Meta(min_length=1, max_length=1_000)]
+    folder_id: UUID | None
+
+
 class VariableDraft(Body, frozen=True):
     """Declares a variable of a routine's template."""
 
@@ -238,6 +264,7 @@ class RoutineDraft(Body, frozen=True):
     catch_up_policy: CatchUpPolicy = "skip_missed"
     activity_gate_policy: ActivityGatePolicy = "always"
     activity_gate_scope: ActivityGateScope = "company"
+    folder_id: UUID | None = None
     variables: Annotated[tuple[VariableDraft, ...], Meta(max_length=200)] = ()
     max_run_duration_sec: RunDuration | None = None
     pause_note: Note | None = None
@@ -263,6 +290,7 @@ class RoutinePatch(Body, frozen=True):
     catch_up_policy: CatchUpPolicy | UnsetType = UNSET
     activity_gate_policy: ActivityGatePolicy | UnsetType = UNSET
     activity_gate_scope: ActivityGateScope | UnsetType = UNSET
+    folder_id: UUID | None | UnsetType = UNSET
     variables: Annotated[tuple[VariableDraft, ...], Meta(max_length=200)] | UnsetType = UNSET
     max_run_duration_sec: RunDuration | None | UnsetType = UNSET
     pause_note: Note | None | UnsetType = UNSET

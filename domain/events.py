@@ -18,6 +18,7 @@ from domain.values import (
     CompanyDetails,
     DeliveryKind,
     EndpointSettings,
+    FolderDetails,
     GoalDetails,
     IssueDetails,
     IssueStatus,
@@ -234,6 +235,22 @@ class GoalUpdated(Event, frozen=True, tag="goal.updated"):
 
 class GoalDeleted(Event, frozen=True, tag="goal.deleted"):
     """The goal is gone."""
+
+
+class FolderCreated(Event, frozen=True, tag="folder.created"):
+    """A folder for routines was created."""
+
+    details: FolderDetails
+
+
+class FolderUpdated(Event, frozen=True, tag="folder.updated"):
+    """The folder got another name, or lies in another folder."""
+
+    details: FolderDetails
+
+
+class FolderDeleted(Event, frozen=True, tag="folder.deleted"):
+    """The folder, in which nothing was left, is gone."""
 
 
 # Zone data: the rules by which clocks change
@@ -717,6 +734,7 @@ AgentEvent = (
 )
 ProjectEvent = ProjectCreated | ProjectUpdated | ProjectPaused | ProjectResumed | ProjectDeleted
 GoalEvent = GoalCreated | GoalUpdated | GoalDeleted
+FolderEvent = FolderCreated | FolderUpdated | FolderDeleted
 RoutineEvent = (
     RoutineCreated
     | RoutineUpdated
@@ -759,6 +777,7 @@ AnyEvent = (
     | AgentEvent
     | ProjectEvent
     | GoalEvent
+    | FolderEvent
     | ZoneDataAdopted
     | RoutineEvent
     | TriggerEvent

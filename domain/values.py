@@ -114,6 +114,7 @@ class RoutineSettings(Value, frozen=True):
     variables: tuple[Variable, ...] = ()
     activity_gate_policy: ActivityGatePolicy = "always"  # whether occurrences fire only if something has happened
     activity_gate_scope: ActivityGateScope = "company"  # where that must have happened
+    folder_id: UUID | None = None  # where lists show it; nothing else depends on it
     max_run_duration_sec: int | None = None  # None: no limit
     pause_note: str | None = None  # of a paused routine
     resume_at: datetime | None = None  # when a paused routine resumes by itself
@@ -206,6 +207,13 @@ class GoalDetails(Value, frozen=True):
     status: GoalStatus = "planned"
     parent_id: UUID | None = None
     owner_agent_id: UUID | None = None
+
+
+class FolderDetails(Value, frozen=True):
+    """What can be edited on a folder of routines."""
+
+    name: str
+    parent_id: UUID | None = None
 
 
 class CompanyDetails(Value, frozen=True):

@@ -16,6 +16,7 @@ from projections.jetty.collections import collections
 from projections.jetty.task_routines import calls
 from projections.jetty.tasks import tasks
 from projections.jetty.trajectories import trajectories
+from projections.routines.folders import folders
 from projections.routines.revisions import revisions
 from projections.routines.routines import routines
 
@@ -29,6 +30,7 @@ ALL = (
     directory,
     endpoints,
     firing_metrics,
+    folders,
     issues,
     occurrences,
     revisions,

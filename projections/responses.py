@@ -179,6 +179,17 @@ class Goal(ResponseBody, frozen=True, kw_only=True):
     updated_at: str
 
 
+class Folder(ResponseBody, frozen=True, kw_only=True):
+    """A folder of routines; it lies in the folder `parentId`, if that is not null."""
+
+    id: UUID
+    company_id: UUID
+    name: str
+    parent_id: UUID | None
+    created_at: str
+    updated_at: str
+
+
 class BoardKey(ResponseBody, frozen=True, kw_only=True):
     """A key of a user. The key itself is never shown here."""
 
@@ -462,7 +473,7 @@ class RoutineFields(ResponseBody, frozen=True, kw_only=True):
     last_enqueued_at: str | None = None
     created_at: str
     updated_at: str
-    folder_id: None = None
+    folder_id: UUID | None = None
     env: None = None
     origin_id: None = None
     origin_kind: Literal["manual"] = "manual"
@@ -502,6 +513,7 @@ class RoutineSnapshot(ResponseBody, frozen=True, kw_only=True):
     catch_up_policy: CatchUpPolicy
     activity_gate_policy: ActivityGatePolicy = "always"
     activity_gate_scope: ActivityGateScope = "company"
+    folder_id: UUID | None = None
     variables: tuple[Variable, ...]
     max_run_duration_sec: int | None = None
     pause_note: str | None = None

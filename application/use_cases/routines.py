@@ -163,6 +163,8 @@ def check_references(
         references.check_assignee(work, company_id, new.assignee_agent_id)
     if old is None or new.goal_id != old.goal_id:
         references.check_goal(work, company_id, new.goal_id)
+    if old is None or new.folder_id != old.folder_id:
+        references.check_folder(work, company_id, new.folder_id)
     if old is None or new.parent_issue_id != old.parent_issue_id:
         references.check_issue(work, company_id, new.parent_issue_id)
         references.check_issues_above(work, new.parent_issue_id, field="parentIssueId")

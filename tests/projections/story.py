@@ -35,6 +35,8 @@ from application.request_bodies import (
     CompanyPatch,
     EndpointDraft,
     EndpointPatch,
+    FolderDraft,
+    FolderPatch,
     GoalDraft,
     GoalPatch,
     IssueDraft,
@@ -51,7 +53,17 @@ from application.request_bodies import (
     VariableDraft,
     WebhookDraft,
 )
-from application.use_cases import backfills, endpoints, revisions, routines, runs, triggers, webhooks, zone_data
+from application.use_cases import (
+    backfills,
+    endpoints,
+    folders,
+    revisions,
+    routines,
+    runs,
+    triggers,
+    webhooks,
+    zone_data,
+)
 from application.use_cases import delivery_attempts as post
 from application.use_cases.board import agents, companies, goals, issues, keys, members, projects
 from application.use_cases.jetty import collections, task_routines, tasks, trajectories
@@ -175,6 +187,10 @@ class Story:
         grow, shrink = self.goal(acme), self.goal(acme, "Shrink")
         self.ask(goals.update, grow, GoalPatch(status="active", owner_agent_id=scout))
         self.ask(goals.delete, shrink)
+        nightly = self.ask(folders.create, acme, FolderDraft(name="Nightly"))
+        emptied = self.ask(folders.create, acme, FolderDraft(name="Empty", parent_id=nightly))
+        self.ask(folders.rename, acme, emptied, FolderPatch(name="Emptied"))
+        self.ask(lambda *request: folders.delete(*request, in_use=False), acme, emptied)
         move, old = self.project(acme, goal_id=grow), self.project(acme, "Old")
         self.ask(projects.update, move, ProjectPatch(color="#fff", lead_agent_id=scout))
         self.ask(projects.delete, old)

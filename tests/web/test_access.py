@@ -138,6 +138,14 @@ def new_routine(world: AccessFixture) -> Request:
     return Request(f"/companies/{world.company}/routines", {"title": "Look", "assigneeAgentId": world.agent})
 
 
+def folder_of_company(rest: str = "", body: Any = ...) -> Callable[[AccessFixture], Request]:
+    def request(world: AccessFixture) -> Request:
+        folder = world.in_company("folders", {"name": "Nightly"})
+        return Request(f"/companies/{world.company}/folders/{folder}{rest}", body)
+
+    return request
+
+
 def checkout(world: AccessFixture) -> Request:
     return Request(f"/issues/{world.issue()}/checkout", {"agentId": world.agent, "expectedStatuses": ["todo"]})
 
@@ -216,6 +224,12 @@ OPERATIONS: dict[str, tuple[str, Callable[[AccessFixture], Request]]] = {
     "resumeProject": ("POST", by_id("projects", project, "/resume")),
     "listGoals": ("GET", in_company("/goals")),
     "createGoal": ("POST", in_company("/goals", {"title": "Land"})),
+    "listFolders": ("GET", in_company("/folders")),
+    "createFolder": ("POST", in_company("/folders", {"name": "Nightly"})),
+    "renameFolder": ("PATCH", folder_of_company(body={"name": "Daily"})),
+    "moveFolder": ("POST", folder_of_company("/move", {"parentId": None})),
+    "moveRoutines": ("POST", in_company("/folders/items/move", {"routineIds": [str(uuid4())], "folderId": None})),
+    "deleteFolder": ("DELETE", folder_of_company()),
     "getGoal": ("GET", by_id("goals", goal)),
     "updateGoal": ("PATCH", by_id("goals", goal, body={"status": "active"})),
     "deleteGoal": ("DELETE", by_id("goals", goal)),

@@ -52,7 +52,6 @@ UNUSED_OF_AGENT: Unused = {
     "spentMonthlyCents": (0,),
 }
 UNUSED_OF_ROUTINE: Unused = {
-    "folderId": (None,),
     "env": (None,),
 }
 UNUSED_OF_ISSUE: Unused = {

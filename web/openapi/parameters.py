@@ -55,6 +55,8 @@ DESCRIPTIONS: dict[str, tuple[str, Json]] = {  # by name of the parameter, or by
     "companyId": ("The id of the company in which a short name is looked up.", TEXT),
     "assigneeAgentId": ("Only those that are assigned to this agent.", ID_OR_NONE),
     "projectId": ("Only those of this project.", ID_OR_NONE),
+    "folder_id": ("A folder's id.", UUID),
+    "folderId": ("Only those in this folder.", ID_OR_NONE),
     "parentId": ("Only the children of this issue.", ID_OR_NONE),
     "originId": ("Only those that this routine opened.", ID_OR_NONE),
     "originKind": ("Only those of this origin: `manual` or `routine_execution`.", TEXT),

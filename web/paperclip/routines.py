@@ -47,9 +47,10 @@ async def filters(
     q: FromQuery[str | None] = None,
     assignee_agent_id: Annotated[str | None, QueryParameter(name="assigneeAgentId")] = None,
     project_id: Annotated[str | None, QueryParameter(name="projectId")] = None,
+    folder_id: Annotated[str | None, QueryParameter(name="folderId")] = None,
 ) -> routines.Filters:
     """Return the filters of a list of routines. It is a dependency. Raise Invalid."""
-    query = {"q": q, "assigneeAgentId": assignee_agent_id, "projectId": project_id}
+    query = {"q": q, "assigneeAgentId": assignee_agent_id, "projectId": project_id, "folderId": folder_id}
     fields = {name: text or None for name, text in query.items()}
     return parse(routines.Filters, {"status": words(status), **fields})
 

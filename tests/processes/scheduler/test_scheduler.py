@@ -73,7 +73,7 @@ def test_nothing_fires_before_its_time(company_fixture, scheduler, conn, clock, 
     assert 3 == scheduler.tick(conn)
 
 
-def test_a_gate_stays_open_while_nobody_knows_what_has_happened_and_holds_once_nothing_has(
+def test_a_gate_stays_open_while_nobody_knows_what_has_happened_and_holds_once_nothing_has(  # noqa: PLR0917 fixtures
     company_fixture, scheduler, conn, clock, happened, system
 ):
     company_fixture.routines(

@@ -145,7 +145,6 @@ def test_what_would_be_misunderstood_in_silence_is_said(shape: type[msgspec.Stru
 @pytest.mark.parametrize(
     ("field", "usual", "wish"),
     [
-        ("folderId", None, ID),
         ("env", None, {"KEY": {"type": "plain", "value": "x"}}),
         ("triggers", [], [{"kind": "api"}]),
     ],
@@ -166,7 +165,7 @@ def test_what_is_unused_is_told_by_type_and_value():
 
 
 def test_a_changed_copy_of_an_answer_is_a_body():
-    copy = {"id": ID, "title": "x", "latestRevisionNumber": 7, "recentRuns": [], "activityGatePolicy": "always"}
+    copy = {"id": ID, "title": "x", "latestRevisionNumber": 7, "recentRuns": [], "originId": None}
 
     assert parse(request_bodies.RoutinePatch, copy) == parse(request_bodies.RoutinePatch, {"title": "x"})
     (issue,) = issues({**copy, "titel": "y"}, request_bodies.RoutinePatch)

@@ -82,7 +82,7 @@ def test_a_routine_without_triggers_is_answered_as_before(api: Api, company: str
         (SCHEDULE | {"runAt": "2020-01-01T00:00:00Z"}, 422, "triggers[1]", ["triggers", 1]),
     ],
 )
-def test_a_wrong_trigger_is_named_and_nothing_is_created(
+def test_a_wrong_trigger_is_named_and_nothing_is_created(  # noqa: PLR0917 what is sent and what is said
     api: Api, company: str, second: Any, status: int, error: str, path: list[Any]
 ):
     found = refusal(api, company, [SCHEDULE, second])
