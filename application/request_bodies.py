@@ -249,6 +249,28 @@ class ApiDraft(Body, frozen=True, tag_field="kind", tag="api"):
 TriggerDraft = ScheduleDraft | WebhookDraft | ApiDraft
 
 
+class PlainBinding(Body, frozen=True, tag_field="type", tag="plain"):
+    """A value of its own for an environment variable, which is never shown again. `***` keeps the value that there is."""
+
+    value: Annotated[str, Meta(max_length=128 * 1024)]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(***)"
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        return []
+
+
+class SecretBinding(Body, frozen=True, tag_field="type", tag="secret_ref"):
+    """Binds an environment variable to the variable `name` of the company's environment as a collection."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=128)]
+
+
+EnvBinding = PlainBinding | SecretBinding
+Env = Annotated[dict[str, EnvBinding], Meta(extra={"max_bytes": 1024 * 1024})]
+
+
 class RoutineDraft(Body, frozen=True):
     """Describes a routine to create, with its `triggers` if there are any: all of it is created, or nothing."""
 
@@ -265,6 +287,7 @@ class RoutineDraft(Body, frozen=True):
     activity_gate_policy: ActivityGatePolicy = "always"
     activity_gate_scope: ActivityGateScope = "company"
     folder_id: UUID | None = None
+    env: Env | None = None
     variables: Annotated[tuple[VariableDraft, ...], Meta(max_length=200)] = ()
     max_run_duration_sec: RunDuration | None = None
     pause_note: Note | None = None
@@ -291,6 +314,7 @@ class RoutinePatch(Body, frozen=True):
     activity_gate_policy: ActivityGatePolicy | UnsetType = UNSET
     activity_gate_scope: ActivityGateScope | UnsetType = UNSET
     folder_id: UUID | None | UnsetType = UNSET
+    env: Env | None | UnsetType = UNSET
     variables: Annotated[tuple[VariableDraft, ...], Meta(max_length=200)] | UnsetType = UNSET
     max_run_duration_sec: RunDuration | None | UnsetType = UNSET
     pause_note: Note | None | UnsetType = UNSET

@@ -98,6 +98,16 @@ class TaskDetails(Value, frozen=True):
     workflow: Json = {}
 
 
+class RoutineEnvironment(Value, frozen=True):
+    """
+    The environment variables that a routine's work gets: some have values of their own, which the vault holds, others
+    are bound to variables of the company's environment, whose names they refer to.
+    """
+
+    sealed: Sealed | None = None
+    references: dict[str, str] = {}
+
+
 class RoutineSettings(Value, frozen=True):
     """Everything that a revision of a routine holds, except its triggers."""
 
@@ -114,6 +124,7 @@ class RoutineSettings(Value, frozen=True):
     variables: tuple[Variable, ...] = ()
     activity_gate_policy: ActivityGatePolicy = "always"  # whether occurrences fire only if something has happened
     activity_gate_scope: ActivityGateScope = "company"  # where that must have happened
+    env: RoutineEnvironment | None = None
     folder_id: UUID | None = None  # where lists show it; nothing else depends on it
     max_run_duration_sec: int | None = None  # None: no limit
     pause_note: str | None = None  # of a paused routine

@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from domain.disclosure import MASK
 from domain.values import (
     ActivityGatePolicy,
     ActivityGateScope,
@@ -21,6 +22,7 @@ from domain.values import (
     MemberRole,
     Priority,
     ProjectStatus,
+    RoutineEnvironment,
     RoutineSettings,
     RoutineStatus,
     RunSource,
@@ -53,8 +55,19 @@ def routine_settings(settings: RoutineSettings) -> dict[str, Any]:
 
     How the routine calls a task is left out: only Jetty's clients read that. So is which bulk pause has paused it.
     """
-    fields = msgspec.structs.asdict(settings) | {"resume_at": time_or_none(settings.resume_at)}
+    fields = msgspec.structs.asdict(settings) | {
+        "resume_at": time_or_none(settings.resume_at),
+        "env": _bindings(settings.env),
+    }
     return {name: value for name, value in fields.items() if name not in ("call", "bulk_pause_id")}
+
+
+def _bindings(env: RoutineEnvironment | None) -> "dict[str, EnvBinding] | None":
+    if env is None:
+        return None
+    names = env.sealed.names if env.sealed else ()
+    own = {name: EnvBinding(type="plain", value=MASK) for name in names}
+    return own | {name: EnvBinding(type="secret_ref", name=wanted) for name, wanted in env.references.items()}
 
 
 def trigger_settings(settings: TriggerSettings) -> dict[str, Any]:
@@ -443,6 +456,17 @@ class RunSummary(RunFields, frozen=True, kw_only=True):
     trigger: TriggerName | None
 
 
+class EnvBinding(ResponseBody, frozen=True, kw_only=True):
+    """
+    A variable of a routine's environment. Of a `plain` one the `value` is masked (`***`); a `secret_ref` is bound to the
+    variable `name` of the company's environment.
+    """
+
+    type: Literal["plain", "secret_ref"]
+    value: str | UnsetType = UNSET
+    name: str | UnsetType = UNSET
+
+
 class RoutineFields(ResponseBody, frozen=True, kw_only=True):
     """The fields of a routine that every answer has."""
 
@@ -474,7 +498,7 @@ class RoutineFields(ResponseBody, frozen=True, kw_only=True):
     created_at: str
     updated_at: str
     folder_id: UUID | None = None
-    env: None = None
+    env: dict[str, EnvBinding] | None = None
     origin_id: None = None
     origin_kind: Literal["manual"] = "manual"
     activity_gate_policy: ActivityGatePolicy = "always"
@@ -518,7 +542,7 @@ class RoutineSnapshot(ResponseBody, frozen=True, kw_only=True):
     max_run_duration_sec: int | None = None
     pause_note: str | None = None
     resume_at: str | None = None
-    env: None = None
+    env: dict[str, EnvBinding] | None = None
     responsible_user_id: str | None
 
 

@@ -106,10 +106,12 @@ def restore(
     """
     Restore the settings of an earlier revision, with these triggers (contract 3.6). Raise Conflict if it is archived.
 
-    A pause that was to end before now has no end any more: the routine would go on at once.
+    The environment stays as it is: values that were replaced are not kept. A pause that was to end before now has no end any more: the routine would go on at once.
     """
     must_not_be_archived(routine)
-    settings = _without_pause(_paused_without_assignee(replace(earlier.settings, bulk_pause_id=None)))
+    settings = _without_pause(
+        _paused_without_assignee(replace(earlier.settings, bulk_pause_id=None, env=routine.settings.env))
+    )
     if settings.resume_at is not None and settings.resume_at <= now:
         settings = replace(settings, resume_at=None)
     return [RoutineRestored(from_revision=earlier.revision, settings=settings, triggers=triggers)]

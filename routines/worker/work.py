@@ -3,7 +3,7 @@
 import json
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing
 from pathlib import Path
 from threading import Event as Stop
@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from routines.worker import command_input
 from routines.worker.claims import Claim, claim
 from routines.worker.command import Command, Ended
-from routines.worker.environment import listed
+from routines.worker.environment import NOT_TAKEN, listed, sort
 from routines.worker.errors import Refused, Stopped
 from routines.worker.server import Say, Server
 from routines.worker.supervision import Supervision
@@ -25,6 +25,8 @@ from routines.worker.tokens import Tokens
 REFUSED_S = 30.0  # pause before a checkout is tried again that was refused although nobody holds the issue
 
 MOST_REASON = 1_000  # characters of the reason why a run failed
+NOT_FOUND = 404
+NOT_THERE = "the routine's environment is bound to variables that the company does not have any more: {}"
 TIMED_OUT = "timed_out"  # the reason of a run that lasted longer than its routine allows
 
 Outcome = Literal["done", "cancelled", "moved", "handed back", "stopped", "left"]
@@ -49,7 +51,15 @@ class Worker:
     """Checks issues out of the inbox of an agent and works on them one at a time."""
 
     def __init__(  # noqa: PLR0913 the options of the command line
-        self, server: Server, command: Command, tokens: Tokens, *, claims: Path, stop: Stop, say: Say
+        self,
+        server: Server,
+        command: Command,
+        tokens: Tokens,
+        *,
+        claims: Path,
+        stop: Stop,
+        say: Say,
+        allowed: Collection[str] = (),
     ) -> None:
         self.server = server
         self.command = command
@@ -57,6 +67,7 @@ class Worker:
         self.claims = claims
         self.stop = stop
         self.say = say
+        self.allowed = allowed  # variables of routines that the command gets although they may choose what code runs
         self.agent_id = ""
         self._refused: dict[str, tuple[str, float]] = {}  # by issue id: the updatedAt that was refused, and until when
 
@@ -118,9 +129,14 @@ class Worker:
             self.say(
                 f"{issue['identifier']}: too large for variables, on standard input only: {listed(variables.omitted)}"
             )
-        env = command_input.merged(self.tokens.command_environment(), variables)
-        with Supervision(lambda: self._loss(issue, held.session), self.stop) as supervision:
-            ended = self.command.run(env, json.dumps(document).encode(), supervision, held.lock.fileno())
+        environment, obstacle = self._environment(issue, document, held.session)
+        if obstacle is not None:
+            ended = Ended(reason=obstacle)
+        else:
+            env = {**command_input.merged(self.tokens.command_environment(), variables), **environment}
+            document["environmentVariables"] = environment
+            with Supervision(lambda: self._loss(issue, held.session), self.stop) as supervision:
+                ended = self.command.run(env, json.dumps(document).encode(), supervision, held.lock.fileno())
         try:
             outcome, reason = self._report(issue, held.session, ended)
         except Refused as refusal:
@@ -142,6 +158,26 @@ class Worker:
             output=ended.output,
             error_output=ended.error_output,
         )
+
+    def _environment(
+        self, issue: dict[str, Any], document: dict[str, Any], session: UUID
+    ) -> tuple[dict[str, str], str | None]:
+        """Return the variables of the routine for the command, and why it must not run without them, or None."""
+        routine = document["routine"]
+        if issue["originId"] is None or (routine is not None and routine.get("env") is None):
+            return {}, None
+        try:
+            answer = self.server.ask("GET", f"/api/issues/{issue['id']}/environment", session=session)
+        except Refused as refusal:
+            if refusal.status == NOT_FOUND:  # a server from before routines had one
+                return {}, None
+            return {}, f"the routine's environment is not to be had ({refusal})"
+        if answer["missing"]:
+            return {}, NOT_THERE.format(listed(answer["missing"]))
+        variables = sort(answer["environmentVariables"], self.allowed)
+        if variables.refused:
+            return {}, NOT_TAKEN.format("routine's", listed(variables.refused))
+        return variables.taken, None
 
     def _loss(self, issue: dict[str, Any], session: UUID) -> str | None:
         """

@@ -264,6 +264,7 @@ OPERATIONS: dict[str, tuple[str, Callable[[AccessFixture], Request]]] = {
     "getIssue": ("GET", by_id("issues", AccessFixture.issue)),
     "getHeartbeatContext": ("GET", by_id("issues", AccessFixture.issue, "/heartbeat-context")),
     "updateIssue": ("PATCH", by_id("issues", AccessFixture.issue, body={"status": "blocked"})),
+    "getIssueEnvironment": ("GET", by_id("issues", AccessFixture.held_issue, "/environment")),
     "checkoutIssue": ("POST", checkout),
     "releaseIssue": ("POST", by_id("issues", AccessFixture.held_issue, "/release")),
     "forceReleaseIssue": ("POST", by_id("issues", AccessFixture.held_issue, "/admin/force-release")),

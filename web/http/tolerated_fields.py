@@ -51,9 +51,6 @@ UNUSED_OF_AGENT: Unused = {
     "defaultEnvironmentId": (None,),
     "spentMonthlyCents": (0,),
 }
-UNUSED_OF_ROUTINE: Unused = {
-    "env": (None,),
-}
 UNUSED_OF_ISSUE: Unused = {
     "assigneeUserId": (None,),
     "requestDepth": (0,),
@@ -76,7 +73,7 @@ COMPANY = Tolerated(of_copies=_names(responses.Company), unused=UNUSED_OF_COMPAN
 AGENT = Tolerated(of_copies=_names(responses.Agent) | {"chainOfCommand"}, unused=UNUSED_OF_AGENT)
 PROJECT = Tolerated(of_copies=_names(responses.Project))
 GOAL = Tolerated(of_copies=_names(responses.Goal))
-ROUTINE = Tolerated(of_copies=_names(responses.RoutineDetail, responses.RoutineListItem), unused=UNUSED_OF_ROUTINE)
+ROUTINE = Tolerated(of_copies=_names(responses.RoutineDetail, responses.RoutineListItem))
 TRIGGER = Tolerated(of_copies=_names(responses.TriggerDetail))
 ISSUE = Tolerated(of_copies=_names(responses.Issue) | {"ancestors"}, ignored=BLOCKERS, unused=UNUSED_OF_ISSUE)
 TASK = Tolerated(of_copies=_names(jetty_responses.Task))
@@ -95,7 +92,7 @@ TOLERATED: dict[BodyType, Tolerated] = {
     bodies.GoalDraft: GOAL,
     bodies.GoalPatch: GOAL,
     bodies.RoutineDraft: ROUTINE,
-    bodies.RoutinePatch: ROUTINE._replace(unused={**UNUSED_OF_ROUTINE, "triggers": (None, [])}),
+    bodies.RoutinePatch: ROUTINE._replace(unused={"triggers": (None, [])}),
     bodies.ScheduleDraft: TRIGGER._replace(ignored=TRIGGER_FIELDS),
     bodies.WebhookDraft: TRIGGER._replace(ignored=TRIGGER_FIELDS),
     bodies.ApiDraft: TRIGGER._replace(ignored=TRIGGER_FIELDS),

@@ -145,7 +145,6 @@ def test_what_would_be_misunderstood_in_silence_is_said(shape: type[msgspec.Stru
 @pytest.mark.parametrize(
     ("field", "usual", "wish"),
     [
-        ("env", None, {"KEY": {"type": "plain", "value": "x"}}),
         ("triggers", [], [{"kind": "api"}]),
     ],
 )

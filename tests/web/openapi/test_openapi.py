@@ -229,6 +229,7 @@ def test_every_route_of_the_contract_is_described(served: Any):
         ("GET", "/api/routines/*/revisions"),
         ("POST", "/api/routines/*/revisions/*/restore"),
         *((method, "/api/issues/*") for method in ("GET", "PATCH")),
+        ("GET", "/api/issues/*/environment"),
         *(("GET", "/api/issues/*/heartbeat-context"), ("GET", "/api/issues/*/comments/*")),
         *(("POST", f"/api/issues/*/{verb}") for verb in ("checkout", "release", "admin/force-release", "comments")),
         ("GET", "/api/issues/*/comments"),
