@@ -58,7 +58,9 @@ def fire_by_hand(work: UnitOfWork, principal: Principal, routine_id: UUID, reque
         source=request.source,
         assignee_agent_id=assignee,
         project_id=request.project_id or current.settings.project_id,
-        rendered=render(work, current.settings, request.variables or {}, variables_in(request.payload)),
+        rendered=render(
+            work, current.settings, request.payload, request.variables or {}, variables_in(request.payload)
+        ),
         trigger_id=request.trigger_id,
         idempotency_key=key,
         request_digest=None if key is None else digest_of(request),
@@ -264,9 +266,11 @@ def _outcome(work: UnitOfWork, current: Routine, request: FiringRequest, guard: 
     return firing.outcome(request, current, assignee, slots.newest(work, current, guard))
 
 
-def render(work: UnitOfWork, settings: RoutineSettings, *sources: Mapping[str, object]) -> firing.RenderedTemplate:
+def render(
+    work: UnitOfWork, settings: RoutineSettings, payload: Json | None, *sources: Mapping[str, object]
+) -> firing.RenderedTemplate:
     """Return the texts of a run that is fired now; raise RuleViolation for variables that are missing or too large."""
-    return firing.render(settings, sources, work.now, work.limits.max_run_text_bytes)
+    return firing.render(settings, sources, work.now, work.limits.max_run_text_bytes, payload)
 
 
 def _render_for_schedule(

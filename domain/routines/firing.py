@@ -82,23 +82,32 @@ class Facts(Value, frozen=True):
 
 
 def render(
-    settings: RoutineSettings, candidates: Sequence[Mapping[str, object]], moment: datetime, most: int = sys.maxsize
+    settings: RoutineSettings,
+    candidates: Sequence[Mapping[str, object]],
+    moment: datetime,
+    most: int = sys.maxsize,
+    payload: Json | None = None,
 ) -> RenderedTemplate:
     """
     Return the title and description with the variables filled in; the first candidate that has a value gives it.
 
-    `moment` fills in the built-in date and timestamp (contract 2.2, 2.3); for a schedule it is the planned one. A title
+    An optional variable without a value is empty text, and so is a path into the payload that leads nowhere. A title of
+    which nothing would be left stays as it is written. `moment` fills in the built-in date and timestamp (contract 2.2, 2.3); for a schedule it is the planned one. A title
     that grows past LONGEST_TITLE is cut, and the whole title is put before the description. Raise RuleViolation for values that are not allowed, or if the
     values, with what they add to title and description, take more than `most` bytes; the texts are not built then.
     """
     resolved = variables.resolve(settings.variables, candidates)
-    values = variables.built_in_values(moment) | resolved
     title, description = settings.title, settings.description or ""
+    values: dict[str, object] = (
+        variables.unset_values(settings.variables) | variables.built_in_values(moment) | resolved
+    )
+    values |= variables.payload_values(payload, variables.paths_in(title, description)[: variables.MOST_PATHS], most)
     added_bytes = variables.added_size(title, values) + variables.added_size(description, values)
     added_bytes += len(msgspec.json.encode(resolved)) if resolved else 0
     if added_bytes > most:
         raise RuleViolation(f"The variables of a run may add at most {most} bytes to it, and add {added_bytes}")
     title, description = variables.interpolate(title, values), variables.interpolate(description, values)
+    title = title if title.strip() else settings.title
     if len(title) > LONGEST_TITLE:
         description = f"{title}\n\n{description}" if description else title
         title = f"{title[: LONGEST_TITLE - 1]}…"

@@ -176,6 +176,8 @@ def _synced(settings: RoutineSettings) -> RoutineSettings:
     synced = variables.synced(settings.variables, settings.title, settings.description)
     if len(synced) > MOST_VARIABLES:
         raise RuleViolation(f"A routine can have at most {MOST_VARIABLES} variables")
+    if len(variables.paths_in(settings.title, settings.description)) > variables.MOST_PATHS:
+        raise RuleViolation(f"A routine can name at most {variables.MOST_PATHS} paths of the payload")
     return replace(settings, variables=synced)
 
 

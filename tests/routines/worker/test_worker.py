@@ -226,7 +226,7 @@ def test_the_environment_of_the_routine_is_the_commands_and_on_its_standard_inpu
         ({}, ["CRM_TOKEN"], "bound to variables that the company does not have any more: CRM_TOKEN"),
     ],
 )
-def test_a_run_whose_environment_cannot_be_given_fails_before_its_command(
+def test_a_run_whose_environment_cannot_be_given_fails_before_its_command(  # noqa: PLR0917 fixtures and what is given
     stub, once, tmp_path, variables, missing, reason
 ):
     with_environment(stub, variables, missing)
