@@ -1,5 +1,6 @@
 """
-Activity: the last thing that people, agents, holders of keys and senders of webhooks did to each subject of a company.
+Activity: the last thing that people, agents, holders of keys and senders of webhooks did to each subject of a company,
+apart for the work on each issue in the course of which it was done.
 
 Activity gates look at it. What the service itself decides is not in it, so a scheduled firing writes nothing here.
 """
@@ -7,17 +8,19 @@ Activity gates look at it. What the service itself decides is not in it, so a sc
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, get_args
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from domain.events import (
     AgentEvent,
     CommentAdded,
     GoalEvent,
+    IssueCheckedOut,
     IssueEvent,
     ProjectEvent,
     RoutineEvent,
     TaskEvent,
     TrajectoryEvent,
+    TrajectoryLeaseExtended,
 )
 from domain.recorded import Recorded
 from domain.routines.activity_gate import Activity, Window
@@ -29,22 +32,37 @@ HELD = ("skipped", "coalesced")  # runs that do not begin a new window
 
 
 class ActivityRow(Row, frozen=True):
-    """The last activity on a subject, such as an issue or a goal; its id is the subject's."""
+    """
+    The last activity on a subject, such as an issue or a goal, in the course of the work on one issue, or of none.
+
+    Its id follows from both.
+    """
 
     company_id: UUID
+    subject_id: UUID
+    work_issue_id: UUID | None
     position: int
     event: str
     at: datetime
 
 
+class SessionRow(Row, frozen=True):
+    """A work session of an agent, and the issue that it has checked out last; its id is the session's."""
+
+    issue_id: UUID
+
+
 KINDS = (AgentEvent, GoalEvent, IssueEvent, ProjectEvent, RoutineEvent, TaskEvent, TrajectoryEvent)
-EVENTS = frozenset({CommentAdded, *(event for kind in KINDS for event in get_args(kind))})
+EVENTS = frozenset({CommentAdded, *(event for kind in KINDS for event in get_args(kind))}) - {TrajectoryLeaseExtended}
 ACTIVITY = Table("activity", ActivityRow)
+SESSION = Table("activity_session", SessionRow)
 
 SCHEMA = """
 CREATE TABLE activity (
-    id uuid PRIMARY KEY, company_id uuid NOT NULL, position bigint NOT NULL, event text NOT NULL, at timestamptz NOT NULL);
+    id uuid PRIMARY KEY, company_id uuid NOT NULL, subject_id uuid NOT NULL, work_issue_id uuid, position bigint NOT NULL,
+    event text NOT NULL, at timestamptz NOT NULL);
 CREATE INDEX ON activity (company_id, position);
+CREATE TABLE activity_session (id uuid PRIMARY KEY, issue_id uuid NOT NULL);
 """
 
 
@@ -53,9 +71,17 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     if type(recorded.event) not in EVENTS or recorded.company_id is None or not recorded.actor.startswith(DOERS):
         return
     event = recorded.event
+    if isinstance(event, IssueCheckedOut) and event.run_id is not None:
+        rows.put(SESSION, SessionRow(id=event.run_id, issue_id=recorded.stream_id))
+    session_id = _session_of(recorded)
+    session = None if session_id is None else rows.get(SESSION, session_id)
+    subject_id = event.issue_id if isinstance(event, CommentAdded) else recorded.stream_id
+    work_issue_id = session.issue_id if session else None
     row = ActivityRow(
-        id=event.issue_id if isinstance(event, CommentAdded) else recorded.stream_id,
+        id=uuid5(subject_id, str(work_issue_id)),
         company_id=recorded.company_id,
+        subject_id=subject_id,
+        work_issue_id=work_issue_id,
         position=recorded.position,
         event=recorded.name,
         at=recorded.at,
@@ -63,14 +89,22 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     rows.put(ACTIVITY, row)
 
 
-def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:  # noqa: ARG001 every fold has it
-    """Yield nothing: rows are replaced without being read."""
-    return ()
+def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    """Yield the key of the work session in which the event was recorded."""
+    if (session_id := _session_of(recorded)) is not None:
+        yield SESSION, session_id
+
+
+def _session_of(recorded: Recorded) -> UUID | None:
+    try:
+        return None if recorded.cause is None else UUID(recorded.cause)
+    except ValueError:
+        return None
 
 
 activity = ReadModel(
     name="activity",
-    tables=(ACTIVITY,),
+    tables=(ACTIVITY, SESSION),
     schema=SCHEMA,
     fold=fold,
     keys_to_prefetch=keys_to_prefetch,
@@ -88,11 +122,12 @@ _WINDOWS = """
             ORDER BY position DESC NULLS LAST LIMIT 1) found
         ORDER BY found.position DESC LIMIT 1) l ON true
     LEFT JOIN LATERAL (
-        SELECT a.id, a.event, a.at
-        FROM activity a LEFT JOIN issue i ON i.id = a.id LEFT JOIN trajectory t ON t.id = a.id LEFT JOIN routine o ON o.id = a.id
-        WHERE a.company_id = r.company_id AND a.position > l.position
-        AND i.origin_id IS DISTINCT FROM r.id AND t.routine_id IS DISTINCT FROM r.id
-        AND (r.doc->>'activityGateScope' = 'company' OR r.project_id IN (a.id, i.project_id, o.project_id))
+        SELECT a.subject_id AS id, a.event, a.at
+        FROM activity a LEFT JOIN issue i ON i.id = a.subject_id LEFT JOIN issue w ON w.id = a.work_issue_id
+        LEFT JOIN trajectory t ON t.id = a.subject_id LEFT JOIN routine o ON o.id = a.subject_id
+        WHERE a.company_id = r.company_id AND a.position > l.position AND i.origin_id IS DISTINCT FROM r.id
+        AND w.origin_id IS DISTINCT FROM r.id AND t.routine_id IS DISTINCT FROM r.id
+        AND (r.doc->>'activityGateScope' = 'company' OR r.project_id IN (a.subject_id, i.project_id, o.project_id))
         ORDER BY a.position DESC LIMIT 1) a ON true
     WHERE r.id = ANY(%(ids)s)"""
 
@@ -101,7 +136,8 @@ def windows(conn: Connection, routine_ids: Sequence[UUID]) -> dict[UUID, Window]
     """
     Return what the gates of these routines look at, in the scope of each. Joins the read models JOINED.
 
-    The routine's own issues and trajectories do not count, whoever worked on them.
+    The routine's own issues and trajectories do not count, whoever worked on them, nor does what an agent did in the
+    work session that had checked one of them out.
     """
     statuses = [status for status in get_args(RunStatus) if status not in HELD]
     rows = conn.execute(_WINDOWS, {"ids": list(routine_ids), "status": statuses})

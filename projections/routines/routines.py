@@ -62,7 +62,6 @@ class RoutineRow(Row, frozen=True):
 
     company_id: UUID
     project_id: UUID | None
-    folder_id: UUID | None
     title: str
     updated_at: str
     doc: responses.Routine
@@ -93,11 +92,10 @@ TRIGGER = Table("routine_trigger", TriggerRow)
 SCHEMA = """
 -- Every firing changes a row of each; where its page has room, and no index covers what changed, no index is written.
 CREATE TABLE routine (
-    id uuid PRIMARY KEY, company_id uuid NOT NULL, project_id uuid, folder_id uuid, title text NOT NULL, updated_at text NOT NULL,
+    id uuid PRIMARY KEY, company_id uuid NOT NULL, project_id uuid, title text NOT NULL, updated_at text NOT NULL,
     doc json NOT NULL) WITH (fillfactor = 60);
 CREATE INDEX ON routine (company_id, updated_at DESC, title, id);
 CREATE INDEX ON routine (project_id);
-CREATE INDEX ON routine (folder_id);
 CREATE TABLE routine_text (id uuid PRIMARY KEY, folded text NOT NULL);
 CREATE TABLE routine_trigger (id uuid PRIMARY KEY, routine_id uuid NOT NULL, position bigint NOT NULL, doc json NOT NULL)
 WITH (fillfactor = 60);
@@ -197,7 +195,6 @@ def _routine(recorded: Recorded, event: RoutineCreated) -> RoutineRow:
         id=doc.id,
         company_id=doc.company_id,
         project_id=doc.project_id,
-        folder_id=doc.folder_id,
         title=doc.title,
         updated_at=timestamp,
         doc=doc,
@@ -218,9 +215,7 @@ def _revised(row: RoutineRow, recorded: Recorded, settings: RoutineSettings | No
         latest_revision_number=recorded.version,
         **_by(recorded) | {"updated_at": timestamp},
     )
-    return replace(
-        row, project_id=doc.project_id, folder_id=doc.folder_id, title=doc.title, updated_at=timestamp, doc=doc
-    )
+    return replace(row, project_id=doc.project_id, title=doc.title, updated_at=timestamp, doc=doc)
 
 
 def _trigger(recorded: Recorded, event: TriggerCreated | TriggerRestored) -> TriggerRow:
@@ -343,7 +338,7 @@ class _Listed(msgspec.Struct, frozen=True):
 
 
 _NARROWED = """company_id = %(company_id)s AND (%(project_id)s::uuid IS NULL OR project_id = %(project_id)s)
-    AND (%(folder_id)s::uuid IS NULL OR folder_id = %(folder_id)s)
+    AND (%(folder_id)s::uuid IS NULL OR (doc->>'folderId')::uuid = %(folder_id)s)
     AND (%(assignee_agent_id)s::uuid IS NULL OR (doc->>'assigneeAgentId')::uuid = %(assignee_agent_id)s)
     AND (%(status)s::text[] IS NULL OR doc->>'status' = ANY(%(status)s))
     AND (%(q)s::text IS NULL
@@ -370,6 +365,8 @@ _MEANT = Docs(
     prepared=False,
 )
 _ROUTINE = Docs("SELECT doc FROM routine WHERE id = %(id)s", responses.Routine)
+# No index: one on the document would be written by each firing.
+_IN_FOLDER = "SELECT FROM routine WHERE company_id = %s AND (doc->>'folderId')::uuid = %s LIMIT 1"
 _TRIGGER = Docs("SELECT doc FROM routine_trigger WHERE id = %(id)s", responses.Trigger)
 _TRIGGERS = Docs("SELECT doc FROM routine_trigger WHERE routine_id = %(routine_id)s ORDER BY position", TriggerDetail)
 
@@ -421,9 +418,9 @@ def has_project(conn: Connection, project_id: UUID) -> bool:
     return conn.execute("SELECT FROM routine WHERE project_id = %s LIMIT 1", (project_id,)).fetchone() is not None
 
 
-def has_in_folder(conn: Connection, folder_id: UUID) -> bool:
-    """Return whether a routine is in the folder."""
-    return conn.execute("SELECT FROM routine WHERE folder_id = %s LIMIT 1", (folder_id,)).fetchone() is not None
+def has_in_folder(conn: Connection, company_id: UUID, folder_id: UUID) -> bool:
+    """Return whether a routine of the company is in the folder."""
+    return conn.execute(_IN_FOLDER, (company_id, folder_id)).fetchone() is not None
 
 
 def routine(conn: Connection, id_: UUID) -> responses.Routine | None:

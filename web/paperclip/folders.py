@@ -114,5 +114,5 @@ class Folders(Controller):
     ) -> None:
         """Deletes the folder. This is refused while a routine or another folder is in it."""
         with backend.consistent_read("folders", "routines") as conn:
-            in_use = folders.has_folder(conn, folder_id) or routines.has_in_folder(conn, folder_id)
+            in_use = folders.has_folder(conn, folder_id) or routines.has_in_folder(conn, company_id, folder_id)
         backend.executor.execute(caller, use_cases.delete, company_id, folder_id, in_use=in_use)

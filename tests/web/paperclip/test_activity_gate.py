@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -97,6 +97,27 @@ def test_work_on_the_routines_own_issues_is_no_activity(api: Api, past: Past):
     tick(past, trigger)
 
     assert "no_external_activity" == last_run(api, routine)["failureReason"]
+
+
+def test_what_an_agent_does_in_the_session_of_the_routines_work_is_no_activity(api: Api, past: Past):
+    routine, trigger = gated(past)
+    token = api.post(f"/agents/{past.agent}/keys", {})["token"]
+    tick(past, trigger)
+    own = last_run(api, routine)["linkedIssueId"]
+    session = {"X-Paperclip-Run-Id": str(uuid4())}
+    body = {"agentId": str(past.agent), "expectedStatuses": ["todo"]}
+    api.request("POST", f"/issues/{own}/checkout", body, token=token, headers=session)
+    child = api.request(
+        "POST", f"/companies/{past.company}/issues", {"title": "Part", "parentId": own}, token=token, headers=session
+    ).json()["id"]
+
+    tick(past, trigger)
+    assert "no_external_activity" == last_run(api, routine)["failureReason"]
+
+    api.post(f"/issues/{child}/comments", {"body": "I look"})
+    api.request("POST", f"/issues/{child}/comments", {"body": "Thanks"}, token=token, headers=session)
+    tick(past, trigger)
+    assert "issue_created" == last_run(api, routine)["status"]
 
 
 def test_the_scheduled_runs_of_other_routines_are_no_activity_and_the_work_on_them_is(api: Api, past: Past):
