@@ -509,7 +509,6 @@ class BoardKeyDraft(Body, frozen=True):
 
     name: KeyName = "paperclipai cli"
     expires_at: datetime | None | UnsetType = UNSET  # None: it never expires; UNSET: it expires in 30 days
-    requested_company_id: UUID | None = None
 
 
 class AgentKeyDraft(Body, frozen=True):

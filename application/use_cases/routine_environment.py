@@ -25,7 +25,7 @@ FIELD = "env"
 
 
 class IssueEnvironment(Value, frozen=True):
-    """The variables for the work on an issue, and the names of those whose company variable is not there any more."""
+    """The variables for the work on an issue, and the names of those that have no value any more."""
 
     variables: dict[str, str]
     missing: tuple[str, ...] = ()
@@ -82,10 +82,12 @@ def of_issue(work: UnitOfWork, principal: Principal, issue_id: UUID, session: UU
     routine = work.get(ROUTINE, current.routine_id)
     if routine is None or (env := routine.settings.env) is None:
         return IssueEnvironment(variables={})
-    of_company = _of_company(work, work.company_of(issue_id)) if env.references else {}
+    company = work.get(COMPANY, work.company_of(issue_id))
+    of_company = _opened(work, company.environment if company and env.references else None)
     bound = {name: of_company[wanted] for name, wanted in env.references.items() if wanted in of_company}
-    missing = tuple(name for name in env.references if name not in bound)
-    return IssueEnvironment(variables={**named_secrets.opened(work, env.sealed), **bound}, missing=missing)
+    variables = _opened(work, env.sealed) | bound
+    names = (*(env.sealed.names if env.sealed else ()), *env.references)
+    return IssueEnvironment(variables=variables, missing=tuple(name for name in names if name not in variables))
 
 
 def _check_references(work: UnitOfWork, principal: Principal, company_id: UUID, references: Mapping[str, str]) -> None:
@@ -109,6 +111,9 @@ def _unmasked(work: UnitOfWork, texts: Mapping[str, str], old: Sealed | None) ->
     return named_secrets.unmasked(work, texts, old)
 
 
-def _of_company(work: UnitOfWork, company_id: UUID) -> dict[str, str]:
-    company = work.get(COMPANY, company_id)
-    return named_secrets.opened(work, company.environment if company else None)
+def _opened(work: UnitOfWork, sealed: Sealed | None) -> dict[str, str]:
+    """Return the values; none of those that are not in the vault any more."""
+    try:
+        return named_secrets.opened(work, sealed)
+    except named_secrets.Lost:
+        return {}

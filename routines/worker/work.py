@@ -26,7 +26,7 @@ REFUSED_S = 30.0  # pause before a checkout is tried again that was refused alth
 
 MOST_REASON = 1_000  # characters of the reason why a run failed
 NOT_FOUND = 404
-NOT_THERE = "the routine's environment is bound to variables that the company does not have any more: {}"
+NOT_THERE = "the routine's environment has variables that have no value any more: {}"
 TIMED_OUT = "timed_out"  # the reason of a run that lasted longer than its routine allows
 
 Outcome = Literal["done", "cancelled", "moved", "handed back", "stopped", "left"]

@@ -86,6 +86,8 @@ TOLERATED: dict[BodyType, Tolerated] = {
     bodies.CompanyPatch: COMPANY._replace(unused={**UNUSED_OF_COMPANY, "status": ("active",)}),
     bodies.AgentDraft: AGENT,
     bodies.AgentPatch: AGENT,
+    # A company for which an operator is asked to approve the key; here keys need no approval.
+    bodies.BoardKeyDraft: Tolerated(ignored=frozenset({"requestedCompanyId"})),
     bodies.AgentKeyDraft: Tolerated(unused={"scope": ({"kind": "standard"},)}),
     bodies.ProjectDraft: PROJECT,
     bodies.ProjectPatch: PROJECT,

@@ -216,8 +216,8 @@ class Issues(Controller):
     ) -> IssueEnvironment:
         """
         Returns the environment variables of the routine that opened the issue, with their values, to the agent that has
-        checked the issue out in this work session (X-Paperclip-Run-Id). `missing` names those that are bound to a
-        variable that the company does not have any more.
+        checked the issue out in this work session (X-Paperclip-Run-Id). `missing` names those that have no
+        value any more, since the variable of the company that they are bound to is gone.
         """
         id_ = _id_of(backend, caller, issue_id)
         found = backend.authorize(caller, routine_environment.of_issue, id_, caller.run_id)

@@ -223,7 +223,7 @@ def test_the_environment_of_the_routine_is_the_commands_and_on_its_standard_inpu
             "the routine's environment has LD_PRELOAD: programs take such",
         ),
         ({"ROUTINES_RUN_ID": "x"}, [], "the routine's environment has ROUTINES_RUN_ID: programs take such"),
-        ({}, ["CRM_TOKEN"], "bound to variables that the company does not have any more: CRM_TOKEN"),
+        ({}, ["CRM_TOKEN"], "has variables that have no value any more: CRM_TOKEN"),
     ],
 )
 def test_a_run_whose_environment_cannot_be_given_fails_before_its_command(  # noqa: PLR0917 fixtures and what is given
