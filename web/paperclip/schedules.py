@@ -9,6 +9,7 @@ import msgspec
 from litestar import Controller, Response
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from msgspec import UNSET, UnsetType
 
 from application.access import Caller
 from application.request_bodies import SchedulePreview
@@ -125,15 +126,15 @@ class ClockChange(ResponseBody, frozen=True, kw_only=True):
 class SchedulePreviewed(ResponseBody, frozen=True, kw_only=True):
     """
     What the schedule would do. If it would be refused, `reason` says why and the rest is empty. `warnings` name what is
-    allowed and probably not meant, such as a step that is longer than its field. `conditions` say what must hold for an
-    occurrence to run, such as the activity gate of the routine `routineId`.
+    allowed and probably not meant, such as a step that is longer than its field. With `routineId`, `conditions`
+    say what must hold for an occurrence of that routine to run, such as its activity gate.
     """
 
     valid: bool
     reason: str | None
     description: str | None
     warnings: list[str]
-    conditions: list[str] = []
+    conditions: list[str] | UnsetType = UNSET
     times: list[Moment]
     clock_changes: list[ClockChange]
     clock_changes_until: str | None
@@ -216,7 +217,7 @@ class Schedules(Controller):
             reason=result.reason,
             description=result.words,
             warnings=list(result.warnings),
-            conditions=list(result.conditions),
+            conditions=UNSET if data.routine_id is None else list(result.conditions),
             times=[_planned_moment(occurrence, result.zone) for occurrence in result.times],
             clock_changes=[_clock_change(change, result.zone) for change in result.touched],
             clock_changes_until=time_or_none(result.covered_until),
