@@ -17,6 +17,8 @@ from domain.routines import variables
 from domain.routines.firing import LONGEST_REASON
 from domain.schedule import cron_fields
 from domain.values import (
+    ActivityGatePolicy,
+    ActivityGateScope,
     AgentRole,
     AlertBounds,
     CatchUpPolicy,
@@ -171,6 +173,32 @@ class GoalPatch(Body, frozen=True):
     owner_agent_id: UUID | None | UnsetType = UNSET
 
 
+class FolderDraft(Body, frozen=True):
+    """Describes a folder to create, in another folder if `parentId` names one."""
+
+    name: Name
+    parent_id: UUID | None = None
+
+
+class FolderPatch(Body, frozen=True):
+    """Renames a folder."""
+
+    name: Name
+
+
+class FolderMove(Body, frozen=True):
+    """Moves a folder into another one, or out of all if `parentId` is null."""
+
+    parent_id: UUID | None
+
+
+class FolderItems(Body, frozen=True):
+    """Moves routines into a folder, or out of all if `folderId` is null."""
+
+    routine_ids: Annotated[tuple[UUID, ...], Meta(min_length=1, max_length=1_000)]
+    folder_id: UUID | None
+
+
 class VariableDraft(Body, frozen=True):
     """Declares a variable of a routine's template."""
 
@@ -217,57 +245,6 @@ class AlertBoundsDraft(Body, frozen=True):
         return AlertBounds(**msgspec.structs.asdict(self))
 
 
-class RoutineDraft(Body, frozen=True):
-    """
-    Describes a routine to create.
-
-    `retryPolicy` says which failed runs are tried again; without it a failure is final. `alertBounds` says when the routine
-    is in trouble, so that webhook endpoints that subscribe to `alert.*` are told.
-    """
-
-    title: Title
-    description: Description | None = None
-    assignee_agent_id: UUID | None = None
-    project_id: UUID | None = None
-    goal_id: UUID | None = None
-    parent_issue_id: UUID | None = None
-    priority: Priority = "medium"
-    status: RoutineStatus = "active"
-    concurrency_policy: ConcurrencyPolicy = "coalesce_if_active"
-    catch_up_policy: CatchUpPolicy = "skip_missed"
-    variables: Annotated[tuple[VariableDraft, ...], Meta(max_length=200)] = ()
-    max_run_duration_sec: RunDuration | None = None
-    retry_policy: RetryPolicyDraft | None = None
-    alert_bounds: AlertBoundsDraft = AlertBoundsDraft()
-    pause_note: Note | None = None
-    resume_at: datetime | None = None
-
-
-class RoutinePatch(Body, frozen=True):
-    """
-    Changes a routine. Fields that are absent stay as they are. With `baseRevisionId` the change is refused unless that
-    is the newest revision.
-    """
-
-    title: Title | UnsetType = UNSET
-    description: Description | None | UnsetType = UNSET
-    assignee_agent_id: UUID | None | UnsetType = UNSET
-    project_id: UUID | None | UnsetType = UNSET
-    goal_id: UUID | None | UnsetType = UNSET
-    parent_issue_id: UUID | None | UnsetType = UNSET
-    priority: Priority | UnsetType = UNSET
-    status: RoutineStatus | UnsetType = UNSET
-    concurrency_policy: ConcurrencyPolicy | UnsetType = UNSET
-    catch_up_policy: CatchUpPolicy | UnsetType = UNSET
-    variables: Annotated[tuple[VariableDraft, ...], Meta(max_length=200)] | UnsetType = UNSET
-    max_run_duration_sec: RunDuration | None | UnsetType = UNSET
-    retry_policy: RetryPolicyDraft | None | UnsetType = UNSET
-    alert_bounds: AlertBoundsDraft | UnsetType = UNSET
-    pause_note: Note | None | UnsetType = UNSET
-    resume_at: datetime | None | UnsetType = UNSET
-    base_revision_id: UUID | None = None
-
-
 class ScheduleDraft(Body, frozen=True, tag_field="kind", tag="schedule"):
     """
     Fires at the times of a cron expression, or once at `runAt`. Beyond the contract: `startsAt` and `endsAt` limit it,
@@ -306,6 +283,88 @@ class ApiDraft(Body, frozen=True, tag_field="kind", tag="api"):
 
 
 TriggerDraft = ScheduleDraft | WebhookDraft | ApiDraft
+
+
+class PlainBinding(Body, frozen=True, tag_field="type", tag="plain"):
+    """A value of its own for an environment variable, which is never shown again. `***` keeps the value that there is."""
+
+    value: Annotated[str, Meta(max_length=128 * 1024)]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(***)"
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        return []
+
+
+class SecretBinding(Body, frozen=True, tag_field="type", tag="secret_ref"):
+    """Binds an environment variable to the variable `name` of the company's environment as a collection."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=128)]
+
+
+EnvBinding = PlainBinding | SecretBinding
+Env = Annotated[dict[str, EnvBinding], Meta(extra={"max_bytes": 1024 * 1024})]
+
+
+class RoutineDraft(Body, frozen=True):
+    """
+    Describes a routine to create, with its `triggers` if there are any: all of it is created, or nothing.
+
+    `retryPolicy` says which failed runs are tried again; without it a failure is final. `alertBounds` says when the routine
+    is in trouble, so that webhook endpoints that subscribe to `alert.*` are told.
+    """
+
+    title: Title
+    description: Description | None = None
+    assignee_agent_id: UUID | None = None
+    project_id: UUID | None = None
+    goal_id: UUID | None = None
+    parent_issue_id: UUID | None = None
+    priority: Priority = "medium"
+    status: RoutineStatus = "active"
+    concurrency_policy: ConcurrencyPolicy = "coalesce_if_active"
+    catch_up_policy: CatchUpPolicy = "skip_missed"
+    activity_gate_policy: ActivityGatePolicy = "always"
+    activity_gate_scope: ActivityGateScope = "company"
+    folder_id: UUID | None = None
+    env: Env | None = None
+    variables: Annotated[tuple[VariableDraft, ...], Meta(max_length=200)] = ()
+    max_run_duration_sec: RunDuration | None = None
+    retry_policy: RetryPolicyDraft | None = None
+    alert_bounds: AlertBoundsDraft = AlertBoundsDraft()
+    pause_note: Note | None = None
+    resume_at: datetime | None = None
+    triggers: Annotated[tuple[TriggerDraft, ...], Meta(max_length=100)] | None = None
+
+
+class RoutinePatch(Body, frozen=True):
+    """
+    Changes a routine. Fields that are absent stay as they are. With `baseRevisionId` the change is refused unless that
+    is the newest revision.
+    """
+
+    title: Title | UnsetType = UNSET
+    description: Description | None | UnsetType = UNSET
+    assignee_agent_id: UUID | None | UnsetType = UNSET
+    project_id: UUID | None | UnsetType = UNSET
+    goal_id: UUID | None | UnsetType = UNSET
+    parent_issue_id: UUID | None | UnsetType = UNSET
+    priority: Priority | UnsetType = UNSET
+    status: RoutineStatus | UnsetType = UNSET
+    concurrency_policy: ConcurrencyPolicy | UnsetType = UNSET
+    catch_up_policy: CatchUpPolicy | UnsetType = UNSET
+    activity_gate_policy: ActivityGatePolicy | UnsetType = UNSET
+    activity_gate_scope: ActivityGateScope | UnsetType = UNSET
+    folder_id: UUID | None | UnsetType = UNSET
+    env: Env | None | UnsetType = UNSET
+    variables: Annotated[tuple[VariableDraft, ...], Meta(max_length=200)] | UnsetType = UNSET
+    max_run_duration_sec: RunDuration | None | UnsetType = UNSET
+    retry_policy: RetryPolicyDraft | None | UnsetType = UNSET
+    alert_bounds: AlertBoundsDraft | UnsetType = UNSET
+    pause_note: Note | None | UnsetType = UNSET
+    resume_at: datetime | None | UnsetType = UNSET
+    base_revision_id: UUID | None = None
 
 
 class TriggerPatch(Body, frozen=True):
@@ -514,7 +573,6 @@ class BoardKeyDraft(Body, frozen=True):
 
     name: KeyName = "paperclipai cli"
     expires_at: datetime | None | UnsetType = UNSET  # None: it never expires; UNSET: it expires in 30 days
-    requested_company_id: UUID | None = None
 
 
 class AgentKeyDraft(Body, frozen=True):

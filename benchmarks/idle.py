@@ -20,8 +20,9 @@ from routines.postgres.cluster import LocalPostgres
 from verification.faults.environment import Processes
 
 FILL = """
-    INSERT INTO schedule (id, routine_id, company_id, trigger_version, next_at, due_at, rests, enabled, routine_active)
-    SELECT gen_random_uuid(), gen_random_uuid(), '00000000-0000-4000-8000-000000000001', 1, at, at, false, true, true
+    INSERT INTO schedule (id, routine_id, company_id, trigger_version, next_at, due_at, rests, enabled, routine_active,
+        gated)
+    SELECT gen_random_uuid(), gen_random_uuid(), '00000000-0000-4000-8000-000000000001', 1, at, at, false, true, true, false
     FROM (SELECT %(noon)s::timestamptz + interval '1 hour' + random() * interval '30 days' AS at
           FROM generate_series(1, %(many)s)) moments"""
 FIRED = """

@@ -19,6 +19,7 @@ from domain.values import (
     CompanyDetails,
     DeliveryKind,
     EndpointSettings,
+    FolderDetails,
     FreedReason,
     GoalDetails,
     IssueDetails,
@@ -237,6 +238,22 @@ class GoalUpdated(Event, frozen=True, tag="goal.updated"):
 
 class GoalDeleted(Event, frozen=True, tag="goal.deleted"):
     """The goal is gone."""
+
+
+class FolderCreated(Event, frozen=True, tag="folder.created"):
+    """A folder for routines was created."""
+
+    details: FolderDetails
+
+
+class FolderUpdated(Event, frozen=True, tag="folder.updated"):
+    """The folder got another name, or lies in another folder."""
+
+    details: FolderDetails
+
+
+class FolderDeleted(Event, frozen=True, tag="folder.deleted"):
+    """The folder, in which nothing was left, is gone."""
 
 
 # Zone data: the rules by which clocks change
@@ -835,6 +852,7 @@ AgentEvent = (
 )
 ProjectEvent = ProjectCreated | ProjectUpdated | ProjectPaused | ProjectResumed | ProjectDeleted
 GoalEvent = GoalCreated | GoalUpdated | GoalDeleted
+FolderEvent = FolderCreated | FolderUpdated | FolderDeleted
 RoutineEvent = (
     RoutineCreated
     | RoutineUpdated
@@ -878,6 +896,7 @@ AnyEvent = (
     | AgentEvent
     | ProjectEvent
     | GoalEvent
+    | FolderEvent
     | ZoneDataAdopted
     | RoutineEvent
     | TriggerEvent

@@ -13,6 +13,8 @@ RoutineStatus = Literal["active", "paused", "archived"]
 Priority = Literal["critical", "high", "medium", "low"]
 ConcurrencyPolicy = Literal["coalesce_if_active", "skip_if_active", "always_enqueue"]
 CatchUpPolicy = Literal["skip_missed", "enqueue_missed_with_cap"]
+ActivityGatePolicy = Literal["always", "require_external_activity"]
+ActivityGateScope = Literal["company", "project"]
 VariableType = Literal["text", "textarea", "number", "boolean", "select", "date"]
 TriggerKind = Literal["schedule", "webhook", "api"]
 SigningMode = Literal["bearer", "hmac_sha256", "github_hmac", "none", "standard_webhooks"]  # the last is our addition
@@ -119,6 +121,16 @@ class AlertBounds(Value, frozen=True, rename="camel"):
     missed_in_a_row: int | None = 3  # occurrences of a schedule
 
 
+class RoutineEnvironment(Value, frozen=True):
+    """
+    The environment variables that a routine's work gets: some have values of their own, which the vault holds, others
+    are bound to variables of the company's environment, whose names they refer to.
+    """
+
+    sealed: Sealed | None = None
+    references: dict[str, str] = {}
+
+
 class RoutineSettings(Value, frozen=True):
     """Everything that a revision of a routine holds, except its triggers."""
 
@@ -136,6 +148,10 @@ class RoutineSettings(Value, frozen=True):
     max_run_duration_sec: int | None = None  # of each attempt; None: no limit
     retry_policy: RetryPolicy | None = None  # None: a failure is final
     alert_bounds: AlertBounds = AlertBounds()
+    activity_gate_policy: ActivityGatePolicy = "always"  # whether occurrences fire only if something has happened
+    activity_gate_scope: ActivityGateScope = "company"  # where that must have happened
+    env: RoutineEnvironment | None = None
+    folder_id: UUID | None = None  # where lists show it; nothing else depends on it
     pause_note: str | None = None  # of a paused routine
     resume_at: datetime | None = None  # when a paused routine resumes by itself
     bulk_pause_id: UUID | None = None  # the bulk pause that has paused it; None if it was paused in any other way
@@ -229,6 +245,13 @@ class GoalDetails(Value, frozen=True):
     owner_agent_id: UUID | None = None
 
 
+class FolderDetails(Value, frozen=True):
+    """What can be edited on a folder of routines."""
+
+    name: str
+    parent_id: UUID | None = None
+
+
 class CompanyDetails(Value, frozen=True):
     """What can be edited on a company."""
 
@@ -268,7 +291,10 @@ class Coalesced(Value, frozen=True, tag="coalesced"):
 
 
 class Skipped(Value, frozen=True, tag="skipped"):
-    """The firing met a live execution issue, which is named, or its project was paused (reason `paused`, no issue named)."""
+    """
+    The firing met a live execution issue, which is named. No issue is named if its project was paused (reason `paused`),
+    or nothing had happened since the last run (reason `no_external_activity`).
+    """
 
     issue_id: UUID | None = None
     into_run_id: UUID | None = None

@@ -5,6 +5,7 @@ from projections.board.issues import issues
 from projections.board.stored_bytes import stored_bytes
 from projections.delivery.deliveries import deliveries
 from projections.delivery.endpoints import endpoints
+from projections.firing.activity import activity
 from projections.firing.backfills import backfills
 from projections.firing.deadlines import deadlines
 from projections.firing.firing_metrics import firing_metrics
@@ -16,10 +17,12 @@ from projections.jetty.collections import collections
 from projections.jetty.task_routines import calls
 from projections.jetty.tasks import tasks
 from projections.jetty.trajectories import trajectories
+from projections.routines.folders import folders
 from projections.routines.revisions import revisions
 from projections.routines.routines import routines
 
 ALL = (
+    activity,
     backfills,
     calls,
     collections,
@@ -28,6 +31,7 @@ ALL = (
     directory,
     endpoints,
     firing_metrics,
+    folders,
     issues,
     occurrences,
     revisions,

@@ -7,7 +7,10 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from domain.disclosure import MASK
 from domain.values import (
+    ActivityGatePolicy,
+    ActivityGateScope,
     AgentRole,
     AgentStatus,
     AlertBounds,
@@ -21,6 +24,7 @@ from domain.values import (
     Priority,
     ProjectStatus,
     RetryPolicy,
+    RoutineEnvironment,
     RoutineSettings,
     RoutineStatus,
     RunSource,
@@ -53,8 +57,19 @@ def routine_settings(settings: RoutineSettings) -> dict[str, Any]:
 
     How the routine calls a task is left out: only Jetty's clients read that. So is which bulk pause has paused it.
     """
-    fields = msgspec.structs.asdict(settings) | {"resume_at": time_or_none(settings.resume_at)}
+    fields = msgspec.structs.asdict(settings) | {
+        "resume_at": time_or_none(settings.resume_at),
+        "env": _bindings(settings.env),
+    }
     return {name: value for name, value in fields.items() if name not in ("call", "bulk_pause_id")}
+
+
+def _bindings(env: RoutineEnvironment | None) -> "dict[str, EnvBinding] | None":
+    if env is None:
+        return None
+    names = env.sealed.names if env.sealed else ()
+    own = {name: EnvBinding(type="plain", value=MASK) for name in names}
+    return own | {name: EnvBinding(type="secret_ref", name=wanted) for name, wanted in env.references.items()}
 
 
 def trigger_settings(settings: TriggerSettings) -> dict[str, Any]:
@@ -175,6 +190,17 @@ class Goal(ResponseBody, frozen=True, kw_only=True):
     status: GoalStatus
     parent_id: UUID | None
     owner_agent_id: UUID | None
+    created_at: str
+    updated_at: str
+
+
+class Folder(ResponseBody, frozen=True, kw_only=True):
+    """A folder of routines; it lies in the folder `parentId`, if that is not null."""
+
+    id: UUID
+    company_id: UUID
+    name: str
+    parent_id: UUID | None
     created_at: str
     updated_at: str
 
@@ -454,6 +480,17 @@ class RunSummary(RunFields, frozen=True, kw_only=True):
     trigger: TriggerName | None
 
 
+class EnvBinding(ResponseBody, frozen=True, kw_only=True):
+    """
+    A variable of a routine's environment. Of a `plain` one the `value` is masked (`***`); a `secret_ref` is bound to the
+    variable `name` of the company's environment.
+    """
+
+    type: Literal["plain", "secret_ref"]
+    value: str | UnsetType = UNSET
+    name: str | UnsetType = UNSET
+
+
 class RoutineFields(ResponseBody, frozen=True, kw_only=True):
     """The fields of a routine that every answer has."""
 
@@ -486,12 +523,12 @@ class RoutineFields(ResponseBody, frozen=True, kw_only=True):
     last_enqueued_at: str | None = None
     created_at: str
     updated_at: str
-    folder_id: None = None
-    env: None = None
+    folder_id: UUID | None = None
+    env: dict[str, EnvBinding] | None = None
     origin_id: None = None
     origin_kind: Literal["manual"] = "manual"
-    activity_gate_policy: Literal["always"] = "always"
-    activity_gate_scope: Literal["company"] = "company"
+    activity_gate_policy: ActivityGatePolicy = "always"
+    activity_gate_scope: ActivityGateScope = "company"
 
 
 class Routine(RoutineFields, frozen=True, kw_only=True):
@@ -524,15 +561,16 @@ class RoutineSnapshot(ResponseBody, frozen=True, kw_only=True):
     status: RoutineStatus
     concurrency_policy: ConcurrencyPolicy
     catch_up_policy: CatchUpPolicy
-    activity_gate_policy: Literal["always"] = "always"
-    activity_gate_scope: Literal["company"] = "company"
+    activity_gate_policy: ActivityGatePolicy = "always"
+    activity_gate_scope: ActivityGateScope = "company"
+    folder_id: UUID | None = None
     variables: tuple[Variable, ...]
     max_run_duration_sec: int | None = None
     retry_policy: RetryPolicy | None = None
     alert_bounds: AlertBounds = AlertBounds()
     pause_note: str | None = None
     resume_at: str | None = None
-    env: None = None
+    env: dict[str, EnvBinding] | None = None
     responsible_user_id: str | None
 
 

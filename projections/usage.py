@@ -26,6 +26,7 @@ _ROWS: Mapping[str, tuple[str, str]] = {  # the column of the company and the ro
     "max_company_agents": ("company_id", "agent WHERE doc->>'status' <> 'terminated'"),
     "max_company_projects": ("company_id", "project WHERE true"),
     "max_company_goals": ("company_id", "goal WHERE true"),
+    "max_company_folders": ("company_id", "folder WHERE true"),
     "max_company_members": ("company_id", "member WHERE true"),
     "max_company_endpoints": ("company_id", "webhook_endpoint WHERE true"),
     "max_company_tasks": ("company_id", "task WHERE true"),

@@ -31,7 +31,9 @@ from web.paperclip.agents import Agents
 from web.paperclip.backfills import Backfills
 from web.paperclip.bulk import Bulk
 from web.paperclip.companies import Companies
+from web.paperclip.company_runs import CompanyRuns
 from web.paperclip.endpoints import Endpoints
+from web.paperclip.folders import Folders
 from web.paperclip.goals import Goals
 from web.paperclip.issues import Issues
 from web.paperclip.keys import AgentKeys, BoardKeys, CompanyKeys
@@ -83,7 +85,9 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
             AgentKeys,
             CompanyKeys,
             Projects,
+            Folders,
             Goals,
+            CompanyRuns,
             Routines,
             Bulk,
             Triggers,

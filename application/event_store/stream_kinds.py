@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 from domain.board import access, agent, company, goal, issue, project
 from domain.delivery import delivery, endpoint
 from domain.jetty import task, trajectory
-from domain.routines import alert, backfill, routine, run, slot, trigger
+from domain.routines import alert, backfill, folder, routine, run, slot, trigger
 from domain.schedule import zones
 from domain.values import Value
 
@@ -29,6 +29,7 @@ COMPANY = Kind(prefix="company.", evolve=company.evolve)
 AGENT = Kind(prefix="agent.", evolve=agent.evolve)
 PROJECT = Kind(prefix="project.", evolve=project.evolve)
 GOAL = Kind(prefix="goal.", evolve=goal.evolve)
+FOLDER = Kind(prefix="folder.", evolve=folder.evolve)
 ZONE_DATA = Kind(prefix="zones.", evolve=zones.evolve)
 ROUTINE = Kind(prefix="routine.", evolve=routine.evolve)
 TRIGGER = Kind(prefix="trigger.", evolve=trigger.evolve)

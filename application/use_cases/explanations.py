@@ -10,7 +10,7 @@ from functools import partial
 from itertools import islice
 from uuid import UUID
 
-from application.access import Principal, Resource, authorize
+from application.access import Principal, Resource, authorize, may
 from application.event_store.stream_kinds import AGENT, COMPANY, ROUTINE, TRIGGER
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import SchedulePreview
@@ -42,7 +42,7 @@ from domain.explain.sentences import Explanation
 from domain.explain.verdicts import ConfigPeriod, ExplainQuery, Verdict
 from domain.identity import run_of_occurrence
 from domain.recorded import Recorded
-from domain.routines import trigger
+from domain.routines import activity_gate, trigger
 from domain.routines.firing import NOT_INVOKABLE, PROJECT_PAUSED
 from domain.routines.settlement import COMPANY_ARCHIVED
 from domain.schedule import clock_changes, cron_fields, cron_words, time_words, zones
@@ -83,6 +83,7 @@ class Preview(Value, frozen=True):
     reason: str | None = None
     words: str | None = None
     warnings: tuple[str, ...] = ()
+    conditions: tuple[str, ...] = ()  # what must hold for an occurrence to run, for a routine that is named
     zone: str = "UTC"
     times: tuple[Planned, ...] = ()
     touched: tuple[Touched, ...] = ()
@@ -272,7 +273,7 @@ def _name(work: UnitOfWork, actor: str) -> str:
             return f"the {kind}"
 
 
-def preview(work: UnitOfWork, _principal: Principal, request: SchedulePreview) -> Preview:
+def preview(work: UnitOfWork, principal: Principal, request: SchedulePreview) -> Preview:
     """Return what a schedule with these fields would do, if it could be made now."""
     settings = merged(TriggerSettings(), request)
     try:
@@ -292,6 +293,7 @@ def preview(work: UnitOfWork, _principal: Principal, request: SchedulePreview) -
     return Preview(
         words=_words(plan, zone),
         warnings=tuple(cron_fields.warnings(plan.cron.expression)) if plan.cron else (),
+        conditions=_conditions(work, principal, request.routine_id),
         zone=zone,
         times=tuple(
             Planned(at=moment, due_at=plans.due_at(plan, moment) if knows_due else None) for moment in occurrences
@@ -299,6 +301,14 @@ def preview(work: UnitOfWork, _principal: Principal, request: SchedulePreview) -
         touched=tuple(clock_changes.touching(plan, begin, until)),
         covered_until=until,
     )
+
+
+def _conditions(work: UnitOfWork, principal: Principal, routine_id: UUID | None) -> tuple[str, ...]:
+    """Return what must hold for an occurrence of the routine to run; nothing for one that the caller may not see."""
+    routine = None if routine_id is None else work.get(ROUTINE, routine_id)
+    if routine is None or routine_id is None or not may(work, principal, "read", routines.resource(work, routine_id)):
+        return ()
+    return (activity_gate.condition(routine.settings),) if activity_gate.is_on(routine.settings) else ()
 
 
 def _words(plan: Plan, zone: str) -> str:

@@ -11,7 +11,7 @@ from uuid import UUID
 from application.event_store.stream_kinds import AGENT, COMPANY, ENDPOINT, ROUTINE, TRAJECTORY, TRIGGER
 from application.event_store.unit_of_work import UnitOfWork
 from application.secrets.vault import Place
-from application.use_cases import endpoints, task_firing, triggers
+from application.use_cases import endpoints, routine_environment, task_firing, triggers
 from application.use_cases.board import agents
 from application.use_cases.jetty import collections, task_routines
 from domain.jetty.trajectory import LIVE
@@ -50,6 +50,13 @@ def _of_company(work: UnitOfWork, company_id: UUID) -> Sequence[UUID]:
     return [] if company is None or company.environment is None else [company.environment.id]
 
 
+def _of_routine(work: UnitOfWork, routine_id: UUID) -> Sequence[UUID]:
+    routine = work.get(ROUTINE, routine_id)
+    if routine is None or routine.settings.env is None or routine.settings.env.sealed is None:
+        return []
+    return [routine.settings.env.sealed.id]
+
+
 def _of_call(work: UnitOfWork, owner_id: UUID) -> Sequence[UUID]:
     """Return the secrets of a call of a task, which a routine makes or somebody has made by hand."""
     routine, trajectory = work.get(ROUTINE, owner_id), work.get(TRAJECTORY, owner_id)
@@ -66,6 +73,7 @@ USED: Mapping[str, Callable[[UnitOfWork, UUID], Sequence[UUID]]] = {  # by purpo
     endpoints.PURPOSE: _of_endpoint,
     agents.HEARTBEAT: _of_agent,
     collections.PURPOSE: _of_company,
+    routine_environment.PURPOSE: _of_routine,
     task_routines.SECRETS: _of_call,
     task_routines.CALLBACK: _of_call,
 }

@@ -7,7 +7,7 @@ from uuid import UUID
 from msgspec import UNSET, Struct
 from msgspec.structs import asdict, replace
 
-from application.event_store.stream_kinds import AGENT, GOAL, ISSUE, PROJECT, Kind
+from application.event_store.stream_kinds import AGENT, FOLDER, GOAL, ISSUE, PROJECT, Kind
 from application.event_store.unit_of_work import UnitOfWork
 from domain.board import agent
 from domain.errors import InvalidField, NotFound, RuleViolation
@@ -27,6 +27,13 @@ def check_goal(work: UnitOfWork, company_id: UUID, goal_id: UUID | None) -> None
     goal = _same_company(work, company_id, goal_id, GOAL, "Goal")
     if goal is not None and goal.deleted:
         raise NotFound("Goal not found")
+
+
+def check_folder(work: UnitOfWork, company_id: UUID, folder_id: UUID | None, name: str = "Folder") -> None:
+    """Raise NotFound for an unknown or deleted folder, RuleViolation for one of another company; None passes."""
+    folder = _same_company(work, company_id, folder_id, FOLDER, name)
+    if folder is not None and folder.deleted:
+        raise NotFound(f"{name} not found")
 
 
 def check_issue(work: UnitOfWork, company_id: UUID, issue_id: UUID | None, name: str = "Parent issue") -> None:
@@ -63,6 +70,11 @@ def check_superiors(work: UnitOfWork, reports_to: UUID | None, agent_id: UUID | 
 def check_goals_above(work: UnitOfWork, parent_id: UUID | None, goal_id: UUID | None = None) -> None:
     """Raise InvalidField when a goal would lie above itself, or too many lie above it."""
     _check_line(work, GOAL, parent_id, goal_id, lambda above: above.details.parent_id, "parentId")
+
+
+def check_folders_above(work: UnitOfWork, parent_id: UUID | None, folder_id: UUID | None = None) -> None:
+    """Raise InvalidField when a folder would lie in itself, or too many lie around it."""
+    _check_line(work, FOLDER, parent_id, folder_id, lambda above: above.details.parent_id, "parentId")
 
 
 def check_issues_above(

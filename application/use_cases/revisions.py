@@ -5,7 +5,7 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from application.access import AgentCaller, Principal
-from application.event_store.stream_kinds import TRIGGER
+from application.event_store.stream_kinds import FOLDER, TRIGGER
 from application.event_store.unit_of_work import UnitOfWork
 from application.use_cases import routines, schedule_changes, triggers
 from application.use_cases.triggers import NewSecret
@@ -56,6 +56,7 @@ def restore(work: UnitOfWork, principal: Principal, routine_id: UUID, revision_i
     if isinstance(principal, AgentCaller) and earlier.settings.assignee_agent_id != principal.agent_id:
         raise Forbidden(OWN_ONLY)
     company_id = work.company_of(routine_id)
+    earlier = _out_of_deleted_folder(work, earlier)
     routines.check_references(work, company_id, earlier.settings, check_assignee=True, old=current.settings)
     work.load([*current.triggers, *earlier.triggers])
     for id_ in current.triggers.keys() - earlier.triggers.keys():
@@ -80,6 +81,14 @@ def _at(work: UnitOfWork, routine_id: UUID, revision_id: UUID) -> Routine:
         if revision_of(routine_id, recorded.version) == revision_id:
             return state
     raise NotFound("Routine revision not found")
+
+
+def _out_of_deleted_folder(work: UnitOfWork, earlier: Routine) -> Routine:
+    """Return the earlier routine without its folder if that is gone: a place in lists holds no restore back."""
+    folder = work.get(FOLDER, earlier.settings.folder_id)
+    if folder is None or not folder.deleted:
+        return earlier
+    return replace(earlier, settings=replace(earlier.settings, folder_id=None))
 
 
 def _restore(  # noqa: PLR0913, PLR0917 the trigger and the routine, before and after

@@ -9,7 +9,7 @@ from application.access import Action, AgentCaller, BoardUser, CollectionCaller,
 from application.event_store.stream_kinds import COMPANY, ROUTINE
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import RetryPolicyDraft, RoutineDraft, RoutinePatch
-from application.use_cases import references, schedule_changes, task_firing
+from application.use_cases import references, routine_environment, schedule_changes, task_firing
 from application.use_cases.board import companies
 from domain.board import company
 from domain.errors import Conflict, DomainError, Forbidden, NotFound
@@ -31,10 +31,11 @@ def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: Rout
         "assign",
         Resource(company_id=entered.company_id, kind="Company", by_company=True, owner=draft.assignee_agent_id),
     )
-    settings = references.merged(RoutineSettings(title=draft.title), draft, **_values(draft))
+    routine_id = work.new_id()
+    env = routine_environment.bind(work, principal, company_id, routine_id, draft.env)
+    settings = references.merged(RoutineSettings(title=draft.title), draft, **_values(draft), env=env)
     check_references(work, company_id, settings, check_assignee=True)
     variables.check_defaults(settings.variables)
-    routine_id = work.new_id()
     work.record(routine_id, routine.create(settings, responsible(work, principal, settings), work.limits), company_id)
     return routine_id
 
@@ -51,14 +52,17 @@ def update(
     missed; when it is paused they wait on. Resumed schedules go on as `go_on` says.
     """
     current = writable(work, principal, routine_id, "own")
-    settings = references.merged(current.settings, patch, **_values(patch))
+    if patch.env not in (UNSET, None):
+        routine.must_not_call_a_task(current)  # its work gets the environment of the collection
+    company_id = work.company_of(routine_id)
+    env = routine_environment.bind(work, principal, company_id, routine_id, patch.env, current.settings.env)
+    settings = references.merged(current.settings, patch, **_values(patch), env=env)
     if current.settings.status != "paused":
         settings = replace(settings, bulk_pause_id=bulk_pause_id)
     _authorize_change(work, principal, routine_id, current, patch)
     events = routine.update(current, settings, work.limits)
     new = events[0].settings if events else current.settings  # type: ignore[union-attr]
     activates = new.status == "active" and current.settings.status != "active"
-    company_id = work.company_of(routine_id)
     check_references(
         work, company_id, new, check_assignee=patch.assignee_agent_id is not UNSET or activates, old=current.settings
     )
@@ -163,6 +167,8 @@ def check_references(
         references.check_assignee(work, company_id, new.assignee_agent_id)
     if old is None or new.goal_id != old.goal_id:
         references.check_goal(work, company_id, new.goal_id)
+    if old is None or new.folder_id != old.folder_id:
+        references.check_folder(work, company_id, new.folder_id)
     if old is None or new.parent_issue_id != old.parent_issue_id:
         references.check_issue(work, company_id, new.parent_issue_id)
         references.check_issues_above(work, new.parent_issue_id, field="parentIssueId")

@@ -24,7 +24,8 @@ from domain.errors import Conflict, Forbidden, NotFound, RuleViolation
 from domain.events import TriggerMissed
 from domain.identity import issue_of_run, run_of_key, run_of_occurrence, slot_of, trajectory_of_run
 from domain.recorded import Recorded
-from domain.routines import firing, routine, settlement, trigger
+from domain.routines import activity_gate, firing, routine, settlement, trigger
+from domain.routines.activity_gate import Window
 from domain.routines.firing import FiringRequest
 from domain.routines.routine import Routine
 from domain.routines.settlement import Due
@@ -57,7 +58,9 @@ def fire_by_hand(work: UnitOfWork, principal: Principal, routine_id: UUID, reque
         source=request.source,
         assignee_agent_id=assignee,
         project_id=request.project_id or current.settings.project_id,
-        rendered=render(work, current.settings, request.variables or {}, variables_in(request.payload)),
+        rendered=render(
+            work, current.settings, request.payload, request.variables or {}, variables_in(request.payload)
+        ),
         trigger_id=request.trigger_id,
         idempotency_key=key,
         request_digest=None if key is None else digest_of(request),
@@ -197,9 +200,13 @@ def _settle(work: UnitOfWork, row: DueTrigger) -> int:
     run_ids = [run_of_occurrence(row.trigger_id, occurrence) for occurrence in due.fire]
     assume_new_runs(work, run_ids, [current])
     fresh = [occurrence for occurrence in due.fire if not occurrences.is_fired(work, row.trigger_id, occurrence)]
+    window = row.window if activity_gate.is_on(current.settings) else None
     for occurrence in fresh:
         request = scheduled(work, current, row.routine_id, row.trigger_id, occurrence)
-        record(work, company_id, current, replace(request, next_at=due.next_at, due_at=due.due_at))
+        request = replace(request, next_at=due.next_at, due_at=due.due_at, window=window)
+        record(work, company_id, current, request)
+        if window is not None and not activity_gate.holds(window):
+            window = Window(since=work.now)  # what was let through has seen all that had happened
     return len(fresh)
 
 
@@ -251,15 +258,19 @@ def record(work: UnitOfWork, company_id: UUID, current: Routine, request: Firing
 def _outcome(work: UnitOfWork, current: Routine, request: FiringRequest, guard: Slot) -> Outcome:
     if request.source == "schedule" and projects.is_paused(work.get(PROJECT, request.project_id)):
         return firing.PROJECT_PAUSED
+    if (held := firing.held(request)) is not None:
+        return held
     if isinstance(request.rendered, Failed):
         return request.rendered  # live issues are not read: they may be the reason why it failed
     assignee = work.get(AGENT, request.assignee_agent_id)
     return firing.outcome(request, current, assignee, slots.newest(work, current, guard))
 
 
-def render(work: UnitOfWork, settings: RoutineSettings, *sources: Mapping[str, object]) -> firing.RenderedTemplate:
+def render(
+    work: UnitOfWork, settings: RoutineSettings, payload: Json | None, *sources: Mapping[str, object]
+) -> firing.RenderedTemplate:
     """Return the texts of a run that is fired now; raise RuleViolation for variables that are missing or too large."""
-    return firing.render(settings, sources, work.now, work.limits.max_run_text_bytes)
+    return firing.render(settings, sources, work.now, work.limits.max_run_text_bytes, payload)
 
 
 def _render_for_schedule(

@@ -8,10 +8,10 @@ from msgspec.structs import replace
 from application.access import Action, Principal, Resource, authorize
 from application.event_store.stream_kinds import CLAIM, ROUTINE, TRIGGER
 from application.event_store.unit_of_work import UnitOfWork
-from application.request_bodies import ScheduleDraft, TriggerDraft, TriggerPatch, WebhookDraft
+from application.request_bodies import RoutineDraft, ScheduleDraft, TriggerDraft, TriggerPatch, WebhookDraft
 from application.use_cases import routines, schedule_changes, signing_secrets
 from application.use_cases.references import merged
-from domain.errors import NotFound, RuleViolation
+from domain.errors import InvalidField, NotFound, RuleViolation
 from domain.events import (
     NameClaimed,
     RoutineSecretRotated,
@@ -52,6 +52,40 @@ class TriggerResult(Value, frozen=True):
     routine_id: UUID
     revision: int
     minted: NewSecret | None = None
+
+
+class NewRoutine(Value, frozen=True):
+    """A routine that was created, and the new secrets of its webhooks."""
+
+    routine_id: UUID
+    minted: tuple[NewSecret, ...] = ()
+
+
+def create_routine(work: UnitOfWork, principal: Principal, company_id: UUID, draft: RoutineDraft) -> NewRoutine:
+    """
+    Create a routine and its triggers.
+
+    Raises as `routines.create` and `create` do; the error names the trigger and, where it can, the field.
+    """
+    routine_id = routines.create(work, principal, company_id, draft)
+    results = [
+        _create_at(work, principal, routine_id, index, trigger_draft)
+        for index, trigger_draft in enumerate(draft.triggers or ())
+    ]
+    minted = tuple(result.minted for result in results if result.minted is not None)
+    return NewRoutine(routine_id=routine_id, minted=minted)
+
+
+def _create_at(
+    work: UnitOfWork, principal: Principal, routine_id: UUID, index: int, draft: TriggerDraft
+) -> TriggerResult:
+    try:
+        return create(work, principal, routine_id, draft)
+    except RuleViolation as refusal:
+        field = trigger.field_of(refusal)
+        named = f"triggers[{index}].{field}" if field else f"triggers[{index}]"
+        path = f"triggers.{index}.{field}" if field else f"triggers.{index}"
+        raise InvalidField(f"{named}: {refusal.message}", path) from refusal
 
 
 def create(work: UnitOfWork, principal: Principal, routine_id: UUID, draft: TriggerDraft) -> TriggerResult:

@@ -130,7 +130,7 @@ def fire(work: UnitOfWork, webhook: AuthenticatedWebhook, call: WebhookCall) -> 
         source="webhook",
         assignee_agent_id=settings.assignee_agent_id,
         project_id=settings.project_id,
-        rendered=runs.render(work, settings, runs.variables_in(call.payload), call.payload or {}),
+        rendered=runs.render(work, settings, call.payload, runs.variables_in(call.payload), call.payload or {}),
         trigger_id=webhook.trigger_id,
         idempotency_key=key,
         request_digest=None if webhook.counts_once else call.digest,

@@ -42,7 +42,9 @@ class Limits(Value, frozen=True):
     max_company_sync_waits: Annotated[int, Meta(ge=1, le=10_000)] = 20  # of these, for one company
 
     # How deep issues, goals and agents may be nested (application/use_cases).
-    max_parents: Annotated[int, Meta(ge=1, le=1_000)] = 100  # above an issue or a goal, or superiors of an agent
+    max_parents: Annotated[int, Meta(ge=1, le=1_000)] = (
+        100  # above an issue, a goal or a folder, or superiors of an agent
+    )
 
     # Requests of one web process (web/http/guard.py, web/http/rate_limit.py) and its connections (web/http/protocol.py).
     max_body_bytes: Bytes = MIB
@@ -97,6 +99,7 @@ class Limits(Value, frozen=True):
     max_company_agents: Count = 1_000
     max_company_projects: Count = 2_000
     max_company_goals: Count = 5_000
+    max_company_folders: Count = 2_000
     max_company_members: Count = 1_000
     max_company_endpoints: Count = 20  # each event may cause a delivery to each of them
     max_company_tasks: Count = 2_000

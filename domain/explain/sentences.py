@@ -17,6 +17,7 @@ from domain.events import (
 )
 from domain.explain.verdicts import ExplainQuery, Verdict, reason_of
 from domain.recorded import Recorded
+from domain.routines import activity_gate
 from domain.routines.settlement import CATCH_UP_CAP, COMPANY_ARCHIVED, OVER_QUOTA
 from domain.schedule import plan as plans
 from domain.schedule.time_words import span, when
@@ -155,6 +156,10 @@ def _freed(explanation: Explanation) -> str:
 
 def _met(explanation: Explanation, _name: Name) -> str:
     run = explanation.run
+    if run is not None and run.outcome == activity_gate.NO_ACTIVITY:
+        since = activity_gate.window_start(run.payload)
+        last_run = f", on {_at(explanation, since)}" if since else ""
+        return f"{_moment(explanation)} was skipped, because nothing had happened in {_scope(explanation)} since the last run{last_run}."
     if run is not None and isinstance(run.outcome, Skipped) and run.outcome.issue_id is None:
         pause = f" (paused on {_at(explanation, explanation.obstacle.at)})" if explanation.obstacle else ""
         return f"{_moment(explanation)} was skipped, because the project of the routine was paused{pause}."
@@ -214,12 +219,24 @@ def _archived(explanation: Explanation, name: Name) -> str:
 
 def _planned(explanation: Explanation, name: Name) -> str:
     if explanation.obstacle is None:
-        return f"{_moment(explanation)} is planned{_due(explanation)}."
+        return f"{_moment(explanation)} is planned{_due(explanation)}{_if_active(explanation)}."
     if explanation.obstacle.event.__struct_config__.tag == "project.paused":
         return (
             f"{_moment(explanation)} is planned, but will be skipped as things stand: the routine's project is paused."
         )
     return f"{_moment(explanation)} is planned, but will fail as things stand: the agent cannot be given work{_by_agent(explanation, name)}."
+
+
+def _if_active(explanation: Explanation) -> str:
+    """Return what must happen before the occurrence, as the end of a sentence, if the routine has an activity gate."""
+    routine = explanation.question.period.routine
+    is_gated = routine is not None and activity_gate.is_on(routine.settings)
+    return f", and runs only if something has happened in {_scope(explanation)} by then" if is_gated else ""
+
+
+def _scope(explanation: Explanation) -> str:
+    routine = explanation.question.period.routine
+    return activity_gate.scope_words(routine.settings) if routine else "the company"
 
 
 def _due(explanation: Explanation) -> str:

@@ -1,4 +1,4 @@
-"""The environment variables of a collection: what a variable may be, and how many there may be."""
+"""The environment variables of a collection or a routine: what a variable may be, and how many there may be."""
 
 import re
 from collections.abc import Mapping
@@ -16,25 +16,25 @@ def is_variable(name: str, value: str) -> bool:
     return NAME.fullmatch(name) is not None and "\0" not in value
 
 
-def check_new(variables: Mapping[str, str]) -> None:
+def check_new(variables: Mapping[str, str], field: str = FIELD) -> None:
     """Raise InvalidField for a variable that a process cannot get."""
     for name, value in variables.items():
         if not NAME.fullmatch(name):
             raise InvalidField(
-                f"{FIELD} has a name that is not 1 to 128 letters, digits and underscores, beginning with no digit: "
+                f"{field} has a name that is not 1 to 128 letters, digits and underscores, beginning with no digit: "
                 f"{name[:SHOWN]!a}",
-                FIELD,
+                field,
             )
         if not is_variable(name, value):
-            raise InvalidField(f"{FIELD} has a NUL character in the value of {name[:SHOWN]}", FIELD)
+            raise InvalidField(f"{field} has a NUL character in the value of {name[:SHOWN]}", field)
 
 
-def check_total(variables: Mapping[str, object], limits: Limits) -> None:
-    """Raise InvalidField if there are more variables than one collection may have, or larger ones."""
+def check_total(variables: Mapping[str, object], limits: Limits, field: str = FIELD) -> None:
+    """Raise InvalidField if there are more variables than one environment may have, or larger ones."""
     if len(variables) > limits.max_environment_variables:
-        raise InvalidField(f"{FIELD} would be more than {limits.max_environment_variables} variables", FIELD)
+        raise InvalidField(f"{field} would be more than {limits.max_environment_variables} variables", field)
     size = sum(len(f"{name}={value}".encode()) for name, value in variables.items())
     if size > limits.max_environment_bytes:
         raise InvalidField(
-            f"{FIELD} would have {size} bytes, of which {limits.max_environment_bytes} are allowed", FIELD
+            f"{field} would have {size} bytes, of which {limits.max_environment_bytes} are allowed", field
         )

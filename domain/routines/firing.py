@@ -12,9 +12,10 @@ from domain.board.agent import Agent
 from domain.errors import DomainError, RuleViolation
 from domain.events import IssueOpened, RunFired, SlotEvent
 from domain.identity import issue_of_run
+from domain.routines import activity_gate, variables
 from domain.routines import run as runs
 from domain.routines import slot as slots
-from domain.routines import variables
+from domain.routines.activity_gate import Window
 from domain.routines.routine import Routine
 from domain.routines.slot import Slot
 from domain.values import (
@@ -69,6 +70,7 @@ class FiringRequest(Value, frozen=True):
     user_id: UUID | None = None
     workspace: Workspace | None = None
     deadline: datetime | None = None
+    window: Window | None = None  # what the routine's activity gate looks at; None if it does not look
 
 
 class Facts(Value, frozen=True):
@@ -80,23 +82,32 @@ class Facts(Value, frozen=True):
 
 
 def render(
-    settings: RoutineSettings, candidates: Sequence[Mapping[str, object]], moment: datetime, most: int = sys.maxsize
+    settings: RoutineSettings,
+    candidates: Sequence[Mapping[str, object]],
+    moment: datetime,
+    most: int = sys.maxsize,
+    payload: Json | None = None,
 ) -> RenderedTemplate:
     """
     Return the title and description with the variables filled in; the first candidate that has a value gives it.
 
-    `moment` fills in the built-in date and timestamp (contract 2.2, 2.3); for a schedule it is the planned one. A title
+    An optional variable without a value is empty text, and so is a path into the payload that leads nowhere. A title of
+    which nothing would be left stays as it is written. `moment` fills in the built-in date and timestamp (contract 2.2, 2.3); for a schedule it is the planned one. A title
     that grows past LONGEST_TITLE is cut, and the whole title is put before the description. Raise RuleViolation for values that are not allowed, or if the
     values, with what they add to title and description, take more than `most` bytes; the texts are not built then.
     """
     resolved = variables.resolve(settings.variables, candidates)
-    values = variables.built_in_values(moment) | resolved
     title, description = settings.title, settings.description or ""
+    values: dict[str, object] = (
+        variables.unset_values(settings.variables) | variables.built_in_values(moment) | resolved
+    )
+    values |= variables.payload_values(payload, variables.paths_in(title, description)[: variables.MOST_PATHS], most)
     added_bytes = variables.added_size(title, values) + variables.added_size(description, values)
     added_bytes += len(msgspec.json.encode(resolved)) if resolved else 0
     if added_bytes > most:
         raise RuleViolation(f"The variables of a run may add at most {most} bytes to it, and add {added_bytes}")
     title, description = variables.interpolate(title, values), variables.interpolate(description, values)
+    title = title if title.strip() else settings.title
     if len(title) > LONGEST_TITLE:
         description = f"{title}\n\n{description}" if description else title
         title = f"{title[: LONGEST_TITLE - 1]}…"
@@ -116,6 +127,11 @@ def deadline(settings: RoutineSettings, moment: datetime) -> datetime | None:
     """Return when a run that is fired at `moment` has lasted too long; None if it may last for ever."""
     most = settings.max_run_duration_sec
     return None if most is None else moment + timedelta(seconds=most)
+
+
+def held(firing: FiringRequest) -> Skipped | None:
+    """Return the outcome of a firing that the activity gate holds back; None if it does not."""
+    return activity_gate.NO_ACTIVITY if firing.window is not None and activity_gate.holds(firing.window) else None
 
 
 def outcome(firing: FiringRequest, routine: Routine, agent: Agent | None, newest: LiveWork | None) -> Outcome:
@@ -194,4 +210,7 @@ def _issue(firing: FiringRequest, rendered: RenderedTemplate, settings: RoutineS
 def _payload(firing: FiringRequest) -> Json | None:
     """Return the payload that a run keeps, with the values of the variables (contract 2.3)."""
     filled = {} if isinstance(firing.rendered, Failed) else firing.rendered.variables
-    return variables.merged_payload(firing.payload, filled)
+    payload = firing.payload
+    if firing.window is not None:
+        payload = {**(payload or {}), activity_gate.EVIDENCE: activity_gate.evidence(firing.window)}
+    return variables.merged_payload(payload, filled)

@@ -23,7 +23,7 @@ from domain.events import (
     RoutineTriggerRemoved,
     RoutineUpdated,
 )
-from domain.routines import variables
+from domain.routines import activity_gate, variables
 from domain.values import RoutineSettings, TriggerState, Value
 
 ARCHIVED = "Routine is archived"
@@ -73,6 +73,7 @@ def create(
 
     Raise RuleViolation for too many variables, or for settings that are too large.
     """
+    activity_gate.check(settings)
     settings = _without_pause(_paused_without_assignee(_synced(settings)))
     _must_fit(settings, None, limits)
     return [RoutineCreated(settings=settings, responsible_user_id=responsible_user_id)]
@@ -90,6 +91,8 @@ def update(routine: Routine, settings: RoutineSettings, limits: Limits = DEFAULT
         raise Conflict(ARCHIVED)
     if settings.status == "active" and has_nobody(settings) and old.status != "active":
         raise RuleViolation("Default agent required")
+    if settings != old:
+        activity_gate.check(settings)
     if _template(settings) != _template(old):
         settings = _synced(_without_orphans(settings, old))
     settings = _without_pause(_paused_without_assignee(settings))
@@ -105,10 +108,12 @@ def restore(
     """
     Restore the settings of an earlier revision, with these triggers (contract 3.6). Raise Conflict if it is archived.
 
-    A pause that was to end before now has no end any more: the routine would go on at once.
+    The environment stays as it is: values that were replaced are not kept. A pause that was to end before now has no end any more: the routine would go on at once.
     """
     must_not_be_archived(routine)
-    settings = _without_pause(_paused_without_assignee(replace(earlier.settings, bulk_pause_id=None)))
+    settings = _without_pause(
+        _paused_without_assignee(replace(earlier.settings, bulk_pause_id=None, env=routine.settings.env))
+    )
     if settings.resume_at is not None and settings.resume_at <= now:
         settings = replace(settings, resume_at=None)
     return [RoutineRestored(from_revision=earlier.revision, settings=settings, triggers=triggers)]
@@ -173,6 +178,8 @@ def _synced(settings: RoutineSettings) -> RoutineSettings:
     synced = variables.synced(settings.variables, settings.title, settings.description)
     if len(synced) > MOST_VARIABLES:
         raise RuleViolation(f"A routine can have at most {MOST_VARIABLES} variables")
+    if len(variables.paths_in(settings.title, settings.description)) > variables.MOST_PATHS:
+        raise RuleViolation(f"A routine can name at most {variables.MOST_PATHS} paths of the payload")
     return replace(settings, variables=synced)
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from domain.errors import Conflict, ImpossibleHistory, RuleViolation
+from domain.errors import BadSchedule, Conflict, ImpossibleHistory, InvalidField, RuleViolation
 from domain.events import (
     TriggerCreated,
     TriggerDeleted,
@@ -18,6 +18,7 @@ from domain.events import (
     TriggerSecretRotated,
     TriggerUpdated,
 )
+from domain.routines.activity_gate import Window
 from domain.schedule import cron_schedule, zones
 from domain.schedule import plan as plans
 from domain.schedule.cron_schedule import Cron
@@ -61,6 +62,8 @@ class DueTrigger(Value, frozen=True):
     routine_id: UUID
     company_id: UUID
     next_at: datetime
+    is_gated: bool = False  # whether its routine has an activity gate
+    window: Window | None = None  # what the gate looks at; None if that is not known, and the gate then stays open
 
     @property
     def id(self) -> UUID:
@@ -121,6 +124,17 @@ def create(
         plans.must_have_an_occurrence(plan, now)
     created = TriggerCreated(routine_id=routine_id, kind=kind, settings=settings, next_at=next_at, due_at=due_at)
     return [replace(created, webhook=webhook)]
+
+
+def field_of(refusal: RuleViolation) -> str | None:
+    """Return the field, by its name in JSON, for which a trigger was refused; None if it is none alone."""
+    match refusal:
+        case InvalidField(field=field):
+            return field
+        case BadSchedule(message=message):
+            return "timezone" if message.startswith(zones.INVALID) else "cronExpression"
+        case _:
+            return None
 
 
 def update(

@@ -1,7 +1,7 @@
 """
 The variables of a routine's title and description: how they are declared, get a value at a firing, and fill the text.
 
-See contract 2.1 to 2.3. A template has placeholders and nothing else: the text of a value is never read as a template.
+See contract 2.1 to 2.3; paths into the payload are our addition. A template has placeholders and nothing else: the text of a value is never read as a template.
 """
 
 import re
@@ -21,7 +21,13 @@ Resolved = str | int | float | bool
 BUILT_IN = ("date", "timestamp")
 LONGEST_NUMBER = 400  # characters; parsing digits takes time that grows with the square of their number
 # Possessive quantifiers never backtrack, so a text is searched in linear time; a name has at most 200 characters.
-PLACEHOLDER = re.compile(r"\{\{ *+([A-Za-z](?:[A-Za-z0-9]|\\?_){0,199}+) *+\}\}")
+NAME = r"[A-Za-z](?:[A-Za-z0-9]|\\?_){0,199}+"
+PATH = r"payload(?:\.(?:[A-Za-z0-9-]|\\?_){1,200}+){1,20}+"  # into the payload of a run; not in the contract
+PLACEHOLDER = re.compile(rf"\{{\{{ *+({NAME}) *+\}}\}}")
+PATH_PLACEHOLDER = re.compile(rf"\{{\{{ *+({PATH}) *+\}}\}}")
+ANY_PLACEHOLDER = re.compile(rf"\{{\{{ *+({NAME}|{PATH}) *+\}}\}}")
+MOST_PATHS = 100  # into the payload, in one template
+LONGEST_INDEX = 9  # digits
 NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]+")
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -114,12 +120,53 @@ def built_in_values(now: datetime) -> dict[str, str]:
     return {"date": moment.date().isoformat(), "timestamp": timestamp}
 
 
+def unset_values(declared: Iterable[Variable]) -> dict[str, object]:
+    """Return empty text for each variable: what its placeholder becomes if the firing has no value for it."""
+    return dict.fromkeys((variable.name for variable in declared), "")
+
+
+def paths_in(*texts: str | None) -> tuple[str, ...]:
+    """Return the paths into the payload in the placeholders of the texts, in order of first appearance."""
+    return tuple(dict.fromkeys(_plain(path) for text in texts for path in PATH_PLACEHOLDER.findall(text or "")))
+
+
+def payload_values(payload: Json | None, paths: Iterable[str], most: int = sys.maxsize) -> dict[str, object]:
+    """
+    Return the values at these paths into the payload, such as `payload.repository.full_name`.
+
+    A number is the index in an array, from 0. A path that leads nowhere, and one that leads to null, give empty text;
+    an object or an array its JSON. Raise RuleViolation once those would take more than `most` characters.
+    """
+    values: dict[str, object] = {}
+    for path in paths:
+        value = _at(payload, path.split(".")[1:])
+        if isinstance(value, dict | list):
+            value = text_of(value)
+            most -= len(value)
+        if most < 0:
+            raise RuleViolation(f"What {path} and the paths before it name in the payload is too large for one run")
+        values[path] = value
+    return values
+
+
+def _at(value: object, steps: Sequence[str]) -> object:
+    for step in steps:
+        match value:
+            case dict():
+                value = value.get(step)
+            case list() if step.isdigit() and len(step) <= LONGEST_INDEX and int(step) < len(value):
+                value = value[int(step)]
+            case _:
+                return ""
+    return "" if value is None else value
+
+
 def interpolate(text: str, values: Mapping[str, object]) -> str:
     """Return the text with its placeholders replaced; those without a value stay as they are (contract 2.2)."""
     if "{{" not in text:
         return text
     texts = _texts(text, values)
-    return PLACEHOLDER.sub(lambda match: texts.get(_plain(match[1]), match[0]), text)
+    return ANY_PLACEHOLDER.sub(lambda match: texts.get(_plain(match[1]), match[0]), text)
 
 
 def added_size(text: str, values: Mapping[str, object]) -> int:
@@ -127,7 +174,7 @@ def added_size(text: str, values: Mapping[str, object]) -> int:
     if "{{" not in text:
         return 0
     texts = _texts(text, values)
-    placeholders = Counter(match.group(0, 1) for match in PLACEHOLDER.finditer(text))
+    placeholders = Counter(match.group(0, 1) for match in ANY_PLACEHOLDER.finditer(text))
     return sum(
         many * (stored_size(texts[name]) - stored_size(placeholder))
         for (placeholder, escaped), many in placeholders.items()
@@ -141,7 +188,8 @@ def stored_size(text: str) -> int:
 
 
 def _texts(text: str, values: Mapping[str, object]) -> dict[str, str]:
-    return {name: text_of(value) for name in names_in(text) if (value := values.get(name)) is not None}
+    names = dict.fromkeys(map(_plain, dict.fromkeys(ANY_PLACEHOLDER.findall(text))))
+    return {name: text_of(value) for name in names if (value := values.get(name)) is not None}
 
 
 def text_of(value: object) -> str:

@@ -20,6 +20,7 @@ from domain.values import Value
 
 INDEX = "tzdata.zi"  # the rules as text, beside their compiled form: names the version and every zone
 VERSION_PREFIX = "# version "
+INVALID = "Invalid timezone"
 NO_PLACE = frozenset({"Factory"})  # a name in the data that is the zone of no place
 
 
@@ -61,7 +62,7 @@ def spelled(name: str) -> str:
     """Return a zone's name as the zone data spell it, however it is written: `europe/berlin`. Raise BadSchedule."""
     spelling = _spellings().get(name.strip().lower())
     if spelling is None:
-        raise BadSchedule(f"Invalid timezone: {name}")
+        raise BadSchedule(f"{INVALID}: {name}")
     return spelling
 
 

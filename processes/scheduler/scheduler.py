@@ -27,6 +27,7 @@ from domain.routines.backfill import Waiting
 from domain.routines.deadline import Overdue
 from domain.routines.trigger import DueTrigger
 from processes.follower import Follower
+from processes.scheduler import gate_windows
 from processes.scheduler.batches import Batches, Row
 from processes.scheduler.prefetch import Prefetcher
 from processes.scheduler.quarantine import Quarantine
@@ -113,7 +114,9 @@ class Scheduler:
         """
         if self._left and self._seen <= now < self._refreshed + REFRESH:
             self._follower.try_step(conn)
-            new = self._awake(triggers_due.due(conn, now, after=self._seen, limit=MAX_DUE_ROWS))
+            new = gate_windows.look(
+                conn, self._awake(triggers_due.due(conn, now, after=self._seen, limit=MAX_DUE_ROWS))
+            )
             due = DueWork(ended=[], schedules=[*self._left, *new], alerts=[], backfills=[])
         else:
             due = self._find_all_due(conn, now)
@@ -126,6 +129,7 @@ class Scheduler:
         self._refreshed = now
         ended = self._awake(deadlines.due(conn, now, limit=MAX_DUE_ROWS))
         schedules = self._awake([*triggers_due.due(conn, now, limit=MAX_DUE_ROWS), *self._find_rested(conn, now)])
+        schedules = gate_windows.look(conn, schedules)
         waiting = [] if schedules else self._awake(backfills.waiting(conn, limit=MAX_BACKFILLS))
         due_alerts = self._awake(troubles.due(conn, now, limit=MAX_DUE_ROWS))
         return DueWork(ended=ended, schedules=schedules, alerts=due_alerts, backfills=waiting)

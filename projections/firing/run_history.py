@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from typing import Any, get_args
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, get_args
 from uuid import UUID
 
 import msgspec
@@ -44,8 +45,10 @@ SEPARATORS = 2  # bytes of a colon and a comma in JSON
 class RunRow(Row, frozen=True):
     """A run of a routine as clients read it; runs are sorted by `position`, that of the firing."""
 
+    company_id: UUID
     routine_id: UUID
     position: int
+    triggered_at: datetime
     linked_issue_id: UUID | None
     trigger_id: UUID | None
     doc: responses.Run
@@ -55,10 +58,11 @@ RUN = Table("run", RunRow)
 
 SCHEMA = """
 CREATE TABLE run (
-    id uuid PRIMARY KEY, routine_id uuid NOT NULL, position bigint NOT NULL, linked_issue_id uuid, trigger_id uuid,
-    doc json NOT NULL);
+    id uuid PRIMARY KEY, company_id uuid NOT NULL, routine_id uuid NOT NULL, position bigint NOT NULL,
+    triggered_at timestamptz NOT NULL, linked_issue_id uuid, trigger_id uuid, doc json NOT NULL);
 CREATE INDEX ON run (routine_id, position);
 CREATE INDEX ON run (routine_id, (doc->>'status'), (doc->>'source'), position DESC NULLS LAST);
+CREATE INDEX ON run (company_id, (doc->>'status'), triggered_at, position);
 """
 
 
@@ -71,8 +75,10 @@ def fold(recorded: Recorded, rows: Rows) -> None:
                 RUN,
                 RunRow(
                     id=recorded.stream_id,
+                    company_id=doc.company_id,
                     routine_id=doc.routine_id,
                     position=recorded.position,
+                    triggered_at=recorded.at,
                     linked_issue_id=doc.linked_issue_id,
                     trigger_id=doc.trigger_id,
                     doc=doc,
@@ -210,7 +216,7 @@ def _links(event: RunFired) -> dict[str, Any]:
 
 run_history = ReadModel(
     name="run_history",
-    version=2,
+    version=3,
     tables=(RUN,),
     schema=SCHEMA,
     fold=fold,
@@ -227,6 +233,24 @@ class Filters(msgspec.Struct, frozen=True):
 
 
 ALL = Filters()
+
+
+class CompanyFilters(Filters, frozen=True, rename="camel"):
+    """
+    The filters of a company's list of runs; None leaves a filter out.
+
+    The agent of a run is the assignee of its issue, or that of its routine if it has none.
+    """
+
+    routine_id: UUID | None = None
+    assignee_agent_id: UUID | None = None
+
+
+class Place(NamedTuple):
+    """The place of a run in the list of its company, which is sorted by these columns, newest first."""
+
+    triggered_at: datetime
+    position: int
 
 
 class Linked(msgspec.Struct, frozen=True):
@@ -255,6 +279,22 @@ NARROWED = Docs(  # one index range per status and source; only that index has t
     ),
     Linked,
 )
+OF_COMPANY = Docs(  # one index range per status
+    f"""SELECT {LINKED} AS doc FROM (SELECT found.* FROM unnest(%(status)s::text[]) status, LATERAL (
+        SELECT * FROM run WHERE company_id = %(company_id)s AND doc->>'status' = status
+        AND triggered_at BETWEEN %(since)s AND %(until)s AND (triggered_at, position) < (%(triggered_at)s, %(position)s)
+        AND (%(source)s::text[] IS NULL OR doc->>'source' = ANY(%(source)s))
+        AND (%(routine_id)s::uuid IS NULL OR routine_id = %(routine_id)s)
+        AND (%(agent_id)s::uuid IS NULL OR %(agent_id)s = coalesce(
+            (SELECT assignee_agent_id FROM issue i WHERE i.id = linked_issue_id),
+            (SELECT (doc->>'assigneeAgentId')::uuid FROM routine o WHERE o.id = routine_id)))
+        ORDER BY triggered_at DESC, position DESC LIMIT %(limit)s) found
+        ORDER BY triggered_at DESC, position DESC LIMIT %(limit)s) r""",
+    Linked,
+    prepared=False,
+)
+_PLACE = "SELECT triggered_at, position FROM run WHERE company_id = %s AND id = %s"
+FRONT = Place(datetime(9999, 1, 1, tzinfo=UTC), 0)  # comes before all runs
 
 
 def recent(  # noqa: PLR0913 the arguments narrow the list
@@ -277,6 +317,47 @@ def recent(  # noqa: PLR0913 the arguments narrow the list
         query, values = NARROWED, values | {name: list(set(words)) for name, words in choices.items()}
     runs = query.part(conn, limit=limit, max_bytes=max_bytes, **values)
     return runs.of(run.summary() for run in runs)
+
+
+def of_company(  # noqa: PLR0913 the arguments narrow the list
+    conn: Connection,
+    company_id: UUID,
+    filters: CompanyFilters,
+    period: tuple[datetime, datetime],
+    limit: int,
+    *,
+    after: Place | None = None,
+    max_bytes: int = DEFAULT.max_page_bytes,
+) -> Part[RunSummary]:
+    """
+    Return the runs of a company that meet the filters and were fired in the period, both ends included, newest first.
+
+    They begin after a place. Joins the read models `issues` and `routines`.
+    """
+    rows = OF_COMPANY.part(conn, limit=limit, max_bytes=max_bytes, **asked(company_id, filters, period, after))
+    return rows.of(row.summary() for row in rows)
+
+
+def asked(
+    company_id: UUID, filters: CompanyFilters, period: tuple[datetime, datetime], after: Place | None = None
+) -> dict[str, object]:
+    """Return the values for the query `OF_COMPANY`, but for its limit."""
+    return {
+        "company_id": company_id,
+        "status": list(set(filters.status or get_args(RunStatus))),
+        "source": filters.source and list(filters.source),
+        "routine_id": filters.routine_id,
+        "agent_id": filters.assignee_agent_id,
+        "since": period[0],
+        "until": period[1],
+        **(after or FRONT)._asdict(),
+    }
+
+
+def place(conn: Connection, company_id: UUID, run_id: UUID) -> Place | None:
+    """Return the place of a run in the list of its company; None if the company has no such run."""
+    row = conn.execute(_PLACE, (company_id, run_id), prepare=True).fetchone()
+    return Place(*row) if row else None
 
 
 def position(conn: Connection, routine_id: UUID, run_id: UUID) -> int | None:

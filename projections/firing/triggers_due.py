@@ -25,7 +25,9 @@ from domain.events import (
     TriggerUpdated,
 )
 from domain.recorded import Recorded
+from domain.routines import activity_gate
 from domain.routines.trigger import DueTrigger
+from domain.values import RoutineSettings
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
 
 
@@ -40,12 +42,14 @@ class ScheduleRow(Row, frozen=True):
     rests: bool  # whether it comes due later because its company was over a quota
     enabled: bool
     routine_active: bool
+    gated: bool  # whether its routine has an activity gate
 
 
 class ActivityRow(Row, frozen=True):
-    """Whether a routine is active; its id is the routine's."""
+    """Whether a routine is active, and whether it has an activity gate; its id is the routine's."""
 
     active: bool
+    gated: bool
 
 
 Scheduled = (
@@ -57,27 +61,28 @@ ACTIVITY = Table("routine_activity", ActivityRow)
 SCHEMA = """
 CREATE TABLE schedule (
     id uuid PRIMARY KEY, routine_id uuid NOT NULL, company_id uuid NOT NULL, trigger_version bigint NOT NULL,
-    next_at timestamptz, due_at timestamptz, rests boolean NOT NULL, enabled boolean NOT NULL, routine_active boolean NOT NULL);
+    next_at timestamptz, due_at timestamptz, rests boolean NOT NULL, enabled boolean NOT NULL, routine_active boolean NOT NULL,
+    gated boolean NOT NULL);
 CREATE INDEX ON schedule (due_at, id) WHERE enabled AND routine_active;
 CREATE INDEX ON schedule (company_id, next_at) WHERE rests AND enabled AND routine_active;
 CREATE INDEX ON schedule (routine_id);
-CREATE TABLE routine_activity (id uuid PRIMARY KEY, active boolean NOT NULL);
+CREATE TABLE routine_activity (id uuid PRIMARY KEY, active boolean NOT NULL, gated boolean NOT NULL);
 """
 BEGINNING = datetime.min.replace(tzinfo=UTC)
-ACTIVATE = "UPDATE schedule SET routine_active = %s WHERE routine_id = %s"
+ACTIVATE = "UPDATE schedule SET routine_active = %s, gated = %s WHERE routine_id = %s"
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
     """
     Fold one event into the schedules.
 
-    When a routine becomes active or stops being so, all its schedules are changed by one statement.
+    When a routine becomes active or stops being so, or its gate is opened or closed, all its schedules are changed by one statement.
     """
     match recorded.event:
         case RoutineCreated(settings=settings):
-            rows.put(ACTIVITY, ActivityRow(id=recorded.stream_id, active=settings.status == "active"))
+            rows.put(ACTIVITY, _activity(recorded.stream_id, settings))
         case RoutineUpdated(settings=settings) | RoutineRestored(settings=settings):
-            _activate(rows, recorded.stream_id, active=settings.status == "active")
+            _activate(rows, _activity(recorded.stream_id, settings))
         case (TriggerCreated() | TriggerRestored()) as event if event.kind == "schedule":
             rows.put(SCHEDULE, _schedule(rows, recorded, event))
         case TriggerUpdated(settings=settings) as event:
@@ -107,11 +112,14 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
             pass
 
 
-def _activate(rows: Rows, routine_id: UUID, *, active: bool) -> None:
-    activity = rows.get(ACTIVITY, routine_id)
-    if activity is None or activity.active != active:
-        rows.put(ACTIVITY, ActivityRow(id=routine_id, active=active))
-        rows.execute(ACTIVATE, (active, routine_id))
+def _activity(routine_id: UUID, settings: RoutineSettings) -> ActivityRow:
+    return ActivityRow(id=routine_id, active=settings.status == "active", gated=activity_gate.is_on(settings))
+
+
+def _activate(rows: Rows, activity: ActivityRow) -> None:
+    if rows.get(ACTIVITY, activity.id) != activity:
+        rows.put(ACTIVITY, activity)
+        rows.execute(ACTIVATE, (activity.active, activity.gated, activity.id))
 
 
 def _next(event: Scheduled) -> dict[str, Any]:
@@ -131,6 +139,7 @@ def _schedule(rows: Rows, recorded: Recorded, event: TriggerCreated | TriggerRes
         **_next(event),
         enabled=event.settings.enabled,
         routine_active=activity is not None and activity.active,
+        gated=activity is not None and activity.gated,
     )
 
 
@@ -144,7 +153,7 @@ def _move(rows: Rows, recorded: Recorded, event: Scheduled, **changes: Any) -> N
 
 triggers_due = ReadModel(
     name="triggers_due",
-    version=2,
+    version=3,
     tables=(SCHEDULE, ACTIVITY),
     schema=SCHEMA,
     fold=fold,
@@ -155,14 +164,14 @@ triggers_due = ReadModel(
 
 
 DUE = """
-    SELECT id, trigger_version, routine_id, company_id, next_at FROM schedule
+    SELECT id, trigger_version, routine_id, company_id, next_at, gated FROM schedule
     WHERE enabled AND routine_active AND due_at > %s AND due_at <= %s ORDER BY due_at, id LIMIT %s"""
 COMING = """
-    SELECT id, trigger_version, routine_id, company_id, next_at FROM schedule
+    SELECT id, trigger_version, routine_id, company_id, next_at, gated FROM schedule
     WHERE enabled AND routine_active AND next_at > %s AND id > %s ORDER BY id LIMIT %s"""
 RESTING = "SELECT DISTINCT company_id FROM schedule WHERE rests AND enabled AND routine_active"
 AWAKE = """
-    SELECT id, trigger_version, routine_id, company_id, next_at FROM schedule
+    SELECT id, trigger_version, routine_id, company_id, next_at, gated FROM schedule
     WHERE rests AND enabled AND routine_active AND company_id = ANY(%s) AND next_at <= %s ORDER BY next_at, id LIMIT %s"""
 NEXT = "SELECT min(due_at) FROM schedule WHERE enabled AND routine_active AND due_at > %s"
 
@@ -187,9 +196,21 @@ def awake(conn: Connection, companies: Sequence[UUID], now: datetime, *, limit: 
     return [_due(*row) for row in conn.execute(AWAKE, (list(companies), now, limit), prepare=True)]
 
 
-def _due(id_: UUID, version: int, routine_id: UUID, company_id: UUID, next_at: datetime) -> DueTrigger:
+def _due(  # noqa: PLR0913, PLR0917 the columns of a query
+    id_: UUID,
+    version: int,
+    routine_id: UUID,
+    company_id: UUID,
+    next_at: datetime,
+    gated: bool,
+) -> DueTrigger:
     return DueTrigger(
-        trigger_id=id_, trigger_version=version, routine_id=routine_id, company_id=company_id, next_at=next_at
+        trigger_id=id_,
+        trigger_version=version,
+        routine_id=routine_id,
+        company_id=company_id,
+        next_at=next_at,
+        is_gated=gated,
     )
 
 

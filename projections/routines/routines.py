@@ -164,6 +164,8 @@ def result(outcome: Outcome) -> str:
             return "Coalesced into an existing live execution issue"
         case Skipped(reason="paused"):
             return "Skipped because the project is paused"
+        case Skipped(reason="no_external_activity"):
+            return "skipped_no_activity"  # as the original says it
         case Skipped():
             return "Skipped because a live execution issue already exists"
         case Failed():
@@ -301,6 +303,7 @@ class Filters(msgspec.Struct, frozen=True, rename="camel"):
     q: str | None = None  # text in the title or the description, in any case
     assignee_agent_id: UUID | None = None
     project_id: UUID | None = None
+    folder_id: UUID | None = None
 
 
 ALL = Filters()
@@ -330,6 +333,7 @@ class _Listed(msgspec.Struct, frozen=True):
 
 
 _NARROWED = """company_id = %(company_id)s AND (%(project_id)s::uuid IS NULL OR project_id = %(project_id)s)
+    AND (%(folder_id)s::uuid IS NULL OR (doc->>'folderId')::uuid = %(folder_id)s)
     AND (%(assignee_agent_id)s::uuid IS NULL OR (doc->>'assigneeAgentId')::uuid = %(assignee_agent_id)s)
     AND (%(status)s::text[] IS NULL OR doc->>'status' = ANY(%(status)s))
     AND (%(q)s::text IS NULL
@@ -356,6 +360,8 @@ _MEANT = Docs(
     prepared=False,
 )
 _ROUTINE = Docs("SELECT doc FROM routine WHERE id = %(id)s", responses.Routine)
+# No index: one on the document would be written by each firing.
+_IN_FOLDER = "SELECT FROM routine WHERE company_id = %s AND (doc->>'folderId')::uuid = %s LIMIT 1"
 _TRIGGER = Docs("SELECT doc FROM routine_trigger WHERE id = %(id)s", responses.Trigger)
 _TRIGGERS = Docs("SELECT doc FROM routine_trigger WHERE routine_id = %(routine_id)s ORDER BY position", TriggerDetail)
 
@@ -407,6 +413,11 @@ def has_project(conn: Connection, project_id: UUID) -> bool:
     return conn.execute("SELECT FROM routine WHERE project_id = %s LIMIT 1", (project_id,)).fetchone() is not None
 
 
+def has_in_folder(conn: Connection, company_id: UUID, folder_id: UUID) -> bool:
+    """Return whether a routine of the company is in the folder."""
+    return conn.execute(_IN_FOLDER, (company_id, folder_id)).fetchone() is not None
+
+
 def routine(conn: Connection, id_: UUID) -> responses.Routine | None:
     """Return the routine with this id, archived or not, or None."""
     return _ROUTINE.one(conn, id=id_)
@@ -415,6 +426,11 @@ def routine(conn: Connection, id_: UUID) -> responses.Routine | None:
 def trigger(conn: Connection, id_: UUID) -> responses.Trigger | None:
     """Return the trigger with this id, or None."""
     return _TRIGGER.one(conn, id=id_)
+
+
+def triggers_of(conn: Connection, routine_id: UUID) -> list[responses.Trigger]:
+    """Return the triggers of a routine, oldest first."""
+    return list(_TRIGGERS.all(conn, routine_id=routine_id))
 
 
 def detail(conn: Connection, id_: UUID, max_bytes: int = DEFAULT.max_page_bytes) -> RoutineDetail | None:

@@ -92,7 +92,7 @@ NOT_DONE = {"cancelled", "failed", "handed back", "stopped", "left"}
     show_envvar=True,
     metavar="NAME",
     callback=checked_names,
-    help="With the key of a collection: give COMMAND this variable of its environment although programs take it for an "
+    help="Give COMMAND this variable of the routine's or the collection's environment although programs take it for an "
     "order (PATH, PYTHONPATH, HTTPS_PROXY ...). The option may be repeated; in the variable, blanks separate the names.",
 )
 @click.option(
@@ -140,6 +140,9 @@ def worker(  # noqa: PLR0913 the options
     ROUTINES_START, ROUTINES_DEADLINE, ROUTINES_COMPANY_ID, ROUTINES_URL and ROUTINES_SESSION_ID, which its own requests send as X-Paperclip-Run-Id. A value
     of more than 16 KiB, and what would be more than 64 KiB in total, is on the standard input only; ROUTINES_OMITTED names it.
 
+    The environment of the routine (its `env`) is added to that of COMMAND, and is on the standard input as
+    environmentVariables.
+
     The output is shown as it comes, and becomes a comment: the first and last 30000 characters of standard output, and
     the first and last 10000 of standard error. Exit status 0 marks the issue as done; any other status cancels it, and the
     run fails with the reason, like "exit status 3: the last line of standard error", or is tried again later. An issue that COMMAND itself has
@@ -155,9 +158,9 @@ def worker(  # noqa: PLR0913 the options
     last 50000 characters, as "text". A JSON object whose names are all steps of the task gives the outputs of these
     steps. Exit status 0 completes the trajectory; any other status fails it with the reason.
 
-    Whoever administers a collection writes its variables. Shells, loaders, interpreters and common tools take some
-    variables for orders (PATH, LD_PRELOAD, BASH_ENV, NODE_OPTIONS ...). A trajectory with such a variable fails without
-    a run, unless --allow-env names the variable. On the standard input they are data, and always included.
+    Whoever administers a routine or a collection writes its variables. Shells, loaders, interpreters and common tools
+    take some variables for orders (PATH, LD_PRELOAD, BASH_ENV, NODE_OPTIONS ...). A run or a trajectory with such a
+    variable fails without COMMAND being started, unless --allow-env names the variable. On the standard input they are data, and always included.
 
     \b
     export JETTY_API_TOKEN=mlc_...
@@ -209,7 +212,16 @@ def worker(  # noqa: PLR0913 the options
             )
         else:
             working = Worker(
-                server, run, tokens, claims=state_dir, lease_s=lease_s, stop=stop, say=say, show=show, guard=guard
+                server,
+                run,
+                tokens,
+                claims=state_dir,
+                lease_s=lease_s,
+                stop=stop,
+                say=say,
+                show=show,
+                guard=guard,
+                allowed=allowed,
             )
         jobs = Jobs(concurrency, stop, tell)
         try:

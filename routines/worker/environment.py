@@ -1,10 +1,10 @@
 """
-Decides which variables of a collection a worker gives to its command: data, and nothing that chooses what code runs.
+Decides which variables of a collection or a routine a worker gives to its command: data, and nothing that chooses what code runs.
 
-Whoever administers a collection writes its environment, but the machine of the worker belongs to somebody else. Shells,
+Whoever administers a collection or a routine writes its environment, but the machine of the worker belongs to somebody else. Shells,
 loaders, interpreters and many tools read variables that make them run other programs, load other libraries, or send
 data elsewhere. ORDERS lists those that glibc and sudo distrust, and those of common runtimes and tools. None of them is
-taken from a collection unless the worker's operator allows it by name.
+taken from either unless the worker's operator allows it by name.
 """
 
 from collections.abc import Collection, Mapping
@@ -12,6 +12,10 @@ from typing import NamedTuple
 
 from domain.jetty.environment import is_variable
 
+NOT_TAKEN = (
+    "the {} environment has {}: programs take such variables for orders, so this worker does not set them. "
+    "Remove them, or ask the worker's operator to allow them (--allow-env NAME)"
+)
 SHOWN = 10  # names that a message lists
 SHOWN_LENGTH = 64  # characters of each of them
 

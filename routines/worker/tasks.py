@@ -25,10 +25,6 @@ MOST_REASON = 2_000  # characters
 MOST_JSON = 1_000_000  # characters of standard output that are kept; the server takes less as outputs, and says so
 MOST_TEXT = 100_000  # characters of an output that is not JSON
 NOT_WHOLE = f"the output is JSON of more than {MOST_JSON} characters"
-NOT_TAKEN = (
-    "the collection's environment has {}: programs take such variables for orders, so this worker does not set them. "
-    "Remove them, or ask the worker's operator to allow them (--allow-env NAME)"
-)
 
 Outcome = Literal["completed", "failed", "handed back", "stopped", "left"]
 
@@ -115,7 +111,7 @@ class TaskWorker:
             names = environment.listed(variables.unusable)
             self.say(f"{trajectory['workflow_id']}: no variables can be made of these of the collection: {names}")
         if variables.refused:
-            ended = Ended(reason=NOT_TAKEN.format(environment.listed(variables.refused)))
+            ended = Ended(reason=environment.NOT_TAKEN.format("collection's", environment.listed(variables.refused)))
         else:
             own = own_variables(trajectory, self.server.url)
             env = {**self.tokens.command_environment(), **variables.taken, **own}

@@ -3,7 +3,7 @@
 import json
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from routines.worker import command_input
 from routines.worker.claims import Claim, claim
 from routines.worker.command import Command, Ended
-from routines.worker.environment import listed
+from routines.worker.environment import NOT_TAKEN, listed, sort
 from routines.worker.errors import Refused, Stopped
 from routines.worker.guard import clock
 from routines.worker.jobs import Job
@@ -30,6 +30,8 @@ from routines.worker.tokens import Tokens
 REFUSED_S = 30.0  # pause before a checkout is tried again that was refused although nobody holds the issue
 
 MOST_REASON = 1_000  # characters of the reason why a run failed
+NOT_FOUND = 404
+NOT_THERE = "the routine's environment has variables that have no value any more: {}"
 TIMED_OUT = "timed_out"  # the reason of a run that lasted longer than its routine allows
 
 Outcome = Literal["done", "cancelled", "moved", "handed back", "stopped", "left"]
@@ -65,6 +67,7 @@ class Worker:
         say: Say,
         show: Show,
         guard: Guard,
+        allowed: Collection[str] = (),
     ) -> None:
         self.server = server
         self.command = command
@@ -75,6 +78,7 @@ class Worker:
         self.say = say
         self.show = show
         self.guard = guard
+        self.allowed = allowed  # variables of routines that the command gets although they may choose what code runs
         self.agent_id = ""
         self._refused: dict[str, tuple[str, float]] = {}  # by issue id: the updatedAt that was refused, and until when
 
@@ -154,18 +158,13 @@ class Worker:
             self.say(
                 f"{issue['identifier']}: too large for variables, on standard input only: {listed(variables.omitted)}"
             )
-        env = command_input.merged(self.tokens.command_environment(), variables)
-        given = json.dumps(document).encode()
-        with (
-            Supervision(partial(self._loss, issue, held.session), self.stop, lease, self.guard) as supervision,
-            LiveLog(partial(self._log, issue["originRunId"], held.session)) as live_log,
-        ):
-
-            def hear(stream: Stream, text: str) -> None:
-                self.show(issue["identifier"], stream, text)
-                live_log.add(stream, text)
-
-            ended = self.command.run(env, given, supervision, hear, held.lock.fileno())
+        environment, obstacle = self._environment(issue, document, held.session)
+        if obstacle is not None:
+            ended = Ended(reason=obstacle)
+        else:
+            env = {**command_input.merged(self.tokens.command_environment(), variables), **environment}
+            document["environmentVariables"] = environment
+            ended = self._run(issue, held, lease, env, json.dumps(document).encode())
         try:
             outcome, reason = self._report(issue, held.session, ended)
         except Refused as refusal:
@@ -187,6 +186,39 @@ class Worker:
             output=ended.output,
             error_output=ended.error_output,
         )
+
+    def _run(self, issue: dict[str, Any], held: Claim, lease: Lease, env: dict[str, str], given: bytes) -> Ended:
+        """Run the command, and show and send what it prints."""
+        with (
+            Supervision(partial(self._loss, issue, held.session), self.stop, lease, self.guard) as supervision,
+            LiveLog(partial(self._log, issue["originRunId"], held.session)) as live_log,
+        ):
+
+            def hear(stream: Stream, text: str) -> None:
+                self.show(issue["identifier"], stream, text)
+                live_log.add(stream, text)
+
+            return self.command.run(env, given, supervision, hear, held.lock.fileno())
+
+    def _environment(
+        self, issue: dict[str, Any], document: dict[str, Any], session: UUID
+    ) -> tuple[dict[str, str], str | None]:
+        """Return the variables of the routine for the command, and why it must not run without them, or None."""
+        routine = document["routine"]
+        if issue["originId"] is None or (routine is not None and routine.get("env") is None):
+            return {}, None
+        try:
+            answer = self.server.ask("GET", f"/api/issues/{issue['id']}/environment", session=session)
+        except Refused as refusal:
+            if refusal.status == NOT_FOUND:  # a server from before routines had one
+                return {}, None
+            return {}, f"the routine's environment is not to be had ({refusal})"
+        if answer["missing"]:
+            return {}, NOT_THERE.format(listed(answer["missing"]))
+        variables = sort(answer["environmentVariables"], self.allowed)
+        if variables.refused:
+            return {}, NOT_TAKEN.format("routine's", listed(variables.refused))
+        return variables.taken, None
 
     def _log(self, run_id: str | None, session: UUID, part: Any) -> Any:
         """Send a part to the log of the run; an issue of no run has no log."""

@@ -63,6 +63,7 @@ def story(api: Api) -> tuple[dict[str, str], str, str]:
     agent, token = api.agent(company)
     project = api.post(f"/companies/{company}/projects", {"name": "Launch"})["id"]
     goal = api.post(f"/companies/{company}/goals", {"title": "Be known"})["id"]
+    folder = api.post(f"/companies/{company}/folders", {"name": "Nightly"})["id"]
     routine = api.routine(company, agent)
     trigger = api.post(f"/routines/{routine}/triggers", {"kind": "api"})["trigger"]["id"]
     webhook = api.post(f"/routines/{routine}/triggers", {"kind": "webhook", "signingMode": "none"})["trigger"]
@@ -75,6 +76,7 @@ def story(api: Api) -> tuple[dict[str, str], str, str]:
         "agent_id": agent,
         "project_id": project,
         "goal_id": goal,
+        "folder_id": folder,
         "routine_id": routine,
         "trigger_id": trigger,
         "public_id": webhook["publicId"],

@@ -8,6 +8,9 @@ from application.request_bodies import (
     CompanyPatch,
     EndpointDraft,
     EndpointPatch,
+    FolderDraft,
+    FolderMove,
+    FolderPatch,
     GoalDraft,
     GoalPatch,
     IssuePatch,
@@ -19,7 +22,7 @@ from application.request_bodies import (
     VariableDraft,
     WebhookDraft,
 )
-from application.use_cases import endpoints, routines, triggers
+from application.use_cases import endpoints, folders, routines, triggers
 from application.use_cases.board import agents, companies, goals, issues, members, projects
 from application.use_cases.board.members import MembershipRef
 from application.use_cases.jetty import collections, task_routines, tasks
@@ -52,11 +55,19 @@ def patches(here):
         webhook_url="https://example.com/done",
         webhook_secret="signs",
     )
+    folder = here.ask(folders.create, company, FolderDraft(name="Moon"))
     return (
         (companies.update, company, CompanyPatch(name="Better", description="d")),
         (agents.update, here.agent, AgentPatch(name="Better", heartbeat_url="https://example.com/wake")),
         (projects.update, here.ask(projects.create, company, ProjectDraft(name="Moon")), ProjectPatch(name="Mars")),
         (goals.update, here.ask(goals.create, company, GoalDraft(title="Moon")), GoalPatch(title="Mars")),
+        (folders.rename, company, folder, FolderPatch(name="Mars")),
+        (
+            folders.move,
+            company,
+            folder,
+            FolderMove(parent_id=here.ask(folders.create, company, FolderDraft(name="All"))),
+        ),
         (issues.update, here.issue(), IssuePatch(title="Mars", status="todo", priority="low"), None),
         (issues.update, issue_of_run(run), IssuePatch(status="done"), None),
         (members.change, MembershipRef(company_id=company, user_id=robin, owners=()), MemberPatch("viewer")),

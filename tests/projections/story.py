@@ -36,6 +36,8 @@ from application.request_bodies import (
     CompanyPatch,
     EndpointDraft,
     EndpointPatch,
+    FolderDraft,
+    FolderPatch,
     GoalDraft,
     GoalPatch,
     IssueDraft,
@@ -58,6 +60,7 @@ from application.use_cases import (
     backfills,
     deadlines,
     endpoints,
+    folders,
     revisions,
     routines,
     runs,
@@ -190,6 +193,10 @@ class Story:
         grow, shrink = self.goal(acme), self.goal(acme, "Shrink")
         self.ask(goals.update, grow, GoalPatch(status="active", owner_agent_id=scout))
         self.ask(goals.delete, shrink)
+        nightly = self.ask(folders.create, acme, FolderDraft(name="Nightly"))
+        emptied = self.ask(folders.create, acme, FolderDraft(name="Empty", parent_id=nightly))
+        self.ask(folders.rename, acme, emptied, FolderPatch(name="Emptied"))
+        self.ask(lambda *request: folders.delete(*request, in_use=False), acme, emptied)
         move, old = self.project(acme, goal_id=grow), self.project(acme, "Old")
         self.ask(projects.update, move, ProjectPatch(color="#fff", lead_agent_id=scout))
         self.ask(projects.delete, old)

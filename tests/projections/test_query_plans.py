@@ -1,6 +1,7 @@
 """The lists do not slow down with history: what their queries cost is the same for a thousand runs and for ten thousand."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from hashlib import md5
 from typing import Any
 from uuid import UUID
@@ -19,7 +20,8 @@ FEW, MANY = 1_000, 10_000  # runs of one routine
 SLACK = 1.2  # an index that is ten times larger may be a level deeper
 GROWING = {"run", "issue"}
 RUNS = """
-    INSERT INTO run SELECT md5('run' || n)::uuid, routine_id, position + n, md5('issue' || n)::uuid, trigger_id, doc
+    INSERT INTO run SELECT md5('run' || n)::uuid, company_id, routine_id, position + n, triggered_at + n * interval '1 minute',
+        md5('issue' || n)::uuid, trigger_id, doc
     FROM run, generate_series(1, %s) n WHERE id = %s"""
 ISSUES = """
     INSERT INTO issue SELECT md5('issue' || n)::uuid, company_id, 'OLD-' || n, 'done', false, assignee_agent_id, project_id,
@@ -70,6 +72,9 @@ def values_of(conn: Connection, company: UUID, routine: UUID) -> dict[str, tuple
     """The queries of the lists as the product runs them, with values for all of their parameters."""
     runs = {"routine_id": routine, "before": None}
     halfway = runs | {"before": run_history.position(conn, routine, UUID(md5(b"run500").hexdigest()))}
+    period = (datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
+    of_company = run_history.asked(company, run_history.CompanyFilters(), period)
+    failed = run_history.asked(company, run_history.CompanyFilters(status=("failed",)), period)
     return {
         "all routines": (routines.LIST, routines.asked(company)),
         "a page of routines": (routines.LIST, routines.asked(company, limit=101)),
@@ -77,6 +82,8 @@ def values_of(conn: Connection, company: UUID, routine: UUID) -> dict[str, tuple
         "the first page of runs": (run_history.RECENT, {"limit": 51, **runs}),
         "a later page of runs": (run_history.RECENT, {"limit": 51, **halfway}),
         "the failed runs": (run_history.NARROWED, {"limit": 51, "status": ["failed"], "source": ["api"], **halfway}),
+        "the failed runs of a company": (run_history.OF_COMPANY, {"limit": 51, **failed}),
+        "a page of a company's runs": (run_history.OF_COMPANY, {"limit": 51, **of_company}),
         "the active issue of a routine": (issues._ACTIVE, {"routine_id": routine}),
     }
 

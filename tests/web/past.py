@@ -21,6 +21,8 @@ from application.use_cases import routines, runs, triggers
 from application.use_cases.board import agents, companies, issues, projects
 from domain.identity import issue_of_run, run_of_occurrence
 from domain.routines.trigger import DueTrigger
+from projections.engine import positions
+from projections.firing import activity
 from tests.api import Api
 
 SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -31,6 +33,7 @@ class Past:
 
     def __init__(self, api: Api, now: datetime) -> None:
         self.now = now
+        self.system = api.system
         self.executor = Executor(api.system.store, lambda: self.now, api.system.vault)
         self.caller = Caller(token=api.token)
         self.company = self.ask(companies.create, CompanyDraft(name="Then"))
@@ -70,6 +73,10 @@ class Past:
 
         def settle(work: Any) -> int:
             rows = []
+            with self.system.pool.connection() as conn:
+                positions.wait(conn, activity.JOINED, 10)
+                routine_ids = [work.get(TRIGGER, id_).routine_id for id_ in trigger_ids]
+                windows = activity.windows(conn, routine_ids)
             for id_ in trigger_ids:
                 found = work.get(TRIGGER, id_)
                 row = DueTrigger(
@@ -78,6 +85,7 @@ class Past:
                     routine_id=found.routine_id,
                     company_id=work.company_of(id_),
                     next_at=found.next_unsettled_at,
+                    window=windows[found.routine_id],
                 )
                 rows.append(row)
             return runs.fire_due(work, rows)

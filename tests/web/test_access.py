@@ -145,6 +145,14 @@ def new_routine(world: AccessFixture) -> Request:
     return Request(f"/companies/{world.company}/routines", {"title": "Look", "assigneeAgentId": world.agent})
 
 
+def folder_of_company(rest: str = "", body: Any = ...) -> Callable[[AccessFixture], Request]:
+    def request(world: AccessFixture) -> Request:
+        folder = world.in_company("folders", {"name": "Nightly"})
+        return Request(f"/companies/{world.company}/folders/{folder}{rest}", body)
+
+    return request
+
+
 def checkout(world: AccessFixture) -> Request:
     return Request(f"/issues/{world.issue()}/checkout", {"agentId": world.agent, "expectedStatuses": ["todo"]})
 
@@ -223,6 +231,12 @@ OPERATIONS: dict[str, tuple[str, Callable[[AccessFixture], Request]]] = {
     "resumeProject": ("POST", by_id("projects", project, "/resume")),
     "listGoals": ("GET", in_company("/goals")),
     "createGoal": ("POST", in_company("/goals", {"title": "Land"})),
+    "listFolders": ("GET", in_company("/folders")),
+    "createFolder": ("POST", in_company("/folders", {"name": "Nightly"})),
+    "renameFolder": ("PATCH", folder_of_company(body={"name": "Daily"})),
+    "moveFolder": ("POST", folder_of_company("/move", {"parentId": None})),
+    "moveRoutines": ("POST", in_company("/folders/items/move", {"routineIds": [str(uuid4())], "folderId": None})),
+    "deleteFolder": ("DELETE", folder_of_company()),
     "getGoal": ("GET", by_id("goals", goal)),
     "updateGoal": ("PATCH", by_id("goals", goal, body={"status": "active"})),
     "deleteGoal": ("DELETE", by_id("goals", goal)),
@@ -232,6 +246,7 @@ OPERATIONS: dict[str, tuple[str, Callable[[AccessFixture], Request]]] = {
     "updateRoutine": ("PATCH", by_id("routines", AccessFixture.routine, body={"title": "Look again"})),
     "pauseRoutines": ("POST", in_company("/routines/pause", {"q": "nothing has this in it"})),
     "resumeRoutines": ("POST", in_company("/routines/resume", {"q": "nothing has this in it"})),
+    "listCompanyRuns": ("GET", in_company("/runs")),
     "listRuns": ("GET", by_id("routines", AccessFixture.routine, "/runs")),
     "getRun": ("GET", by_id("routine-runs", AccessFixture.run)),
     "getRunLog": ("GET", by_id("routine-runs", AccessFixture.run, "/log")),
@@ -266,6 +281,7 @@ OPERATIONS: dict[str, tuple[str, Callable[[AccessFixture], Request]]] = {
     "getIssue": ("GET", by_id("issues", AccessFixture.issue)),
     "getHeartbeatContext": ("GET", by_id("issues", AccessFixture.issue, "/heartbeat-context")),
     "updateIssue": ("PATCH", by_id("issues", AccessFixture.issue, body={"status": "blocked"})),
+    "getIssueEnvironment": ("GET", by_id("issues", AccessFixture.held_issue, "/environment")),
     "checkoutIssue": ("POST", checkout),
     "releaseIssue": ("POST", by_id("issues", AccessFixture.held_issue, "/release")),
     "forceReleaseIssue": ("POST", by_id("issues", AccessFixture.held_issue, "/admin/force-release")),

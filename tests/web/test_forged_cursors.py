@@ -59,7 +59,16 @@ PARTS = st.one_of(
 )
 PLACES = st.one_of(PARTS, st.lists(PARTS, max_size=4))
 BY_POSITION = ("issues", "members", "endpoints", "keys")
-A_LIST = ("routines", "runs", "backfills", "occurrences", "deliveries", "deliveries of an endpoint", *BY_POSITION)
+A_LIST = (
+    "routines",
+    "runs",
+    "all runs",
+    "backfills",
+    "occurrences",
+    "deliveries",
+    "deliveries of an endpoint",
+    *BY_POSITION,
+)
 
 
 def forged(list_: str, place: Any) -> str:
@@ -84,6 +93,7 @@ def lists(api: Api) -> dict[str, tuple[str, str]]:
     return {
         "routines": (f"/companies/{company}/routines", f"routines of {company}"),
         "runs": (f"/routines/{routine}/runs", f"runs of {routine}"),
+        "all runs": (f"/companies/{company}/runs", f"all runs of {company}"),
         "backfills": (f"/routine-triggers/{trigger}/backfills", f"backfills of {trigger}"),
         "occurrences": (f"/routine-triggers/{trigger}/occurrences", f"occurrences of {trigger}"),
         "deliveries": (f"/companies/{company}/deliveries", f"deliveries {company}"),

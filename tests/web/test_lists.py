@@ -348,7 +348,10 @@ def test_the_parameters_and_headers_of_paging_are_described(api: Api):
     paths = api.get("/openapi.json", token=None)["paths"]
 
     for path, names in (
-        ("/api/companies/{company_id}/routines", {"status", "q", "assigneeAgentId", "projectId", "limit", "cursor"}),
+        (
+            "/api/companies/{company_id}/routines",
+            {"status", "q", "assigneeAgentId", "projectId", "folderId", "limit", "cursor"},
+        ),
         ("/api/routines/{routine_id}/runs", {"status", "source", "limit", "cursor"}),
     ):
         described = paths[path]["get"]

@@ -104,6 +104,10 @@ def goal_of(api: Api, company: str) -> tuple[str, Any]:
     return f"/companies/{company}/goals", {"title": "Grow"}
 
 
+def folder_of(api: Api, company: str) -> tuple[str, Any]:
+    return f"/companies/{company}/folders", {"name": "Nightly"}
+
+
 def project_of(api: Api, company: str) -> tuple[str, Any]:
     return f"/companies/{company}/projects", {"name": "Build"}
 
@@ -143,6 +147,7 @@ def comment_of(api: Api, company: str) -> tuple[str, Any]:
     [
         ("max_company_routines", routine_of, 1),
         ("max_company_goals", goal_of, 1),
+        ("max_company_folders", folder_of, 1),
         ("max_company_projects", project_of, 1),
         ("max_company_open_issues", issue_of, 1),
         ("max_company_agents", agent_of, 1),

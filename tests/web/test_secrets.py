@@ -19,8 +19,7 @@ from routines import bootstrap
 from tests.api import Api
 from tests.web.hooks import Hook, hook, known
 from tests.web.served import further
-from web.paperclip.revisions import RestoredSecret
-from web.paperclip.triggers import secret_material
+from web.paperclip.triggers import TriggerSecret, secret_material
 
 MODES = ["bearer", "hmac_sha256", "github_hmac", "none", "standard_webhooks"]
 SIGNING = ["hmac_sha256", "github_hmac", "standard_webhooks"]
@@ -100,7 +99,7 @@ def test_every_secret_is_shown_once_and_found_nowhere_else(api: Api, routine: st
 def test_a_secret_that_was_just_made_is_not_in_what_a_traceback_or_a_log_would_print():
     minted = NewSecret(trigger_id=uuid4(), public_id="ab" * 12, secret="hush-hush")
     shown = secret_material(minted, "https://routines.example")
-    restored = RestoredSecret(trigger_id=uuid4(), webhook_url=shown.webhook_url, webhook_secret=shown.webhook_secret)
+    restored = TriggerSecret(trigger_id=uuid4(), webhook_url=shown.webhook_url, webhook_secret=shown.webhook_secret)
 
     for holder in (
         minted,

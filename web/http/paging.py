@@ -99,9 +99,9 @@ def place_of(cursor: str | None, list_: str, shape: type[P]) -> P | None:
     raise not_of_list()
 
 
-def row_of(row_id: UUID | None, find: Callable[[UUID], int | None], name: str = "cursor") -> int | None:
+def row_of(row_id: UUID | None, find: Callable[[UUID], T | None], name: str = "cursor") -> T | None:
     """
-    Return the position of the row that a cursor names, or None if it names none. Raise Invalid.
+    Return the place of the row that a cursor names, or None if it names none. Raise Invalid.
 
     `find` must look within the list alone, so that a row of another list is refused like one that does not exist.
     """

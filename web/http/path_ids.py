@@ -50,6 +50,10 @@ class ProjectId(PathId, noun="Project"):
     """A project's id."""
 
 
+class FolderId(PathId, noun="Folder"):
+    """A folder's id."""
+
+
 class GoalId(PathId, noun="Goal"):
     """A goal's id."""
 

@@ -51,13 +51,6 @@ UNUSED_OF_AGENT: Unused = {
     "defaultEnvironmentId": (None,),
     "spentMonthlyCents": (0,),
 }
-UNUSED_OF_ROUTINE: Unused = {
-    "activityGatePolicy": ("always",),
-    "activityGateScope": ("company",),
-    "folderId": (None,),
-    "env": (None,),
-    "triggers": (None, []),
-}
 UNUSED_OF_ISSUE: Unused = {
     "assigneeUserId": (None,),
     "requestDepth": (0,),
@@ -80,7 +73,7 @@ COMPANY = Tolerated(of_copies=_names(responses.Company), unused=UNUSED_OF_COMPAN
 AGENT = Tolerated(of_copies=_names(responses.Agent) | {"chainOfCommand"}, unused=UNUSED_OF_AGENT)
 PROJECT = Tolerated(of_copies=_names(responses.Project))
 GOAL = Tolerated(of_copies=_names(responses.Goal))
-ROUTINE = Tolerated(of_copies=_names(responses.RoutineDetail, responses.RoutineListItem), unused=UNUSED_OF_ROUTINE)
+ROUTINE = Tolerated(of_copies=_names(responses.RoutineDetail, responses.RoutineListItem))
 TRIGGER = Tolerated(of_copies=_names(responses.TriggerDetail))
 ISSUE = Tolerated(of_copies=_names(responses.Issue) | {"ancestors"}, ignored=BLOCKERS, unused=UNUSED_OF_ISSUE)
 TASK = Tolerated(of_copies=_names(jetty_responses.Task))
@@ -93,13 +86,15 @@ TOLERATED: dict[BodyType, Tolerated] = {
     bodies.CompanyPatch: COMPANY._replace(unused={**UNUSED_OF_COMPANY, "status": ("active",)}),
     bodies.AgentDraft: AGENT,
     bodies.AgentPatch: AGENT,
+    # A company for which an operator is asked to approve the key; here keys need no approval.
+    bodies.BoardKeyDraft: Tolerated(ignored=frozenset({"requestedCompanyId"})),
     bodies.AgentKeyDraft: Tolerated(unused={"scope": ({"kind": "standard"},)}),
     bodies.ProjectDraft: PROJECT,
     bodies.ProjectPatch: PROJECT,
     bodies.GoalDraft: GOAL,
     bodies.GoalPatch: GOAL,
     bodies.RoutineDraft: ROUTINE,
-    bodies.RoutinePatch: ROUTINE,
+    bodies.RoutinePatch: ROUTINE._replace(unused={"triggers": (None, [])}),
     bodies.ScheduleDraft: TRIGGER._replace(ignored=TRIGGER_FIELDS),
     bodies.WebhookDraft: TRIGGER._replace(ignored=TRIGGER_FIELDS),
     bodies.ApiDraft: TRIGGER._replace(ignored=TRIGGER_FIELDS),

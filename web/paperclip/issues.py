@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from application.access import Caller
 from application.request_bodies import Checkout, CommentDraft, IssueDraft, IssuePatch
-from application.use_cases import read_access
+from application.use_cases import read_access, routine_environment
 from application.use_cases.board import issues as use_cases
 from domain.errors import NotFound
 from projections import responses
@@ -90,6 +90,16 @@ async def comment_part(
 ) -> CommentPart:
     """Return the part of the comments that a request asks for. It is a dependency. Raise Invalid."""
     return CommentPart(after=uuid_or_none(after or after_comment_id, "after"), newest_first=order == "desc")
+
+
+class IssueEnvironment(ResponseBody, frozen=True, kw_only=True):
+    """The environment variables for the work on an issue."""
+
+    environment_variables: dict[str, str]
+    missing: list[str]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self.environment_variables)} variables)"
 
 
 class Issues(Controller):
@@ -204,6 +214,19 @@ class Issues(Controller):
         id_ = _id_of(backend, caller, issue_id)
         changed = backend.change(caller, ("issues",), use_cases.check_out, id_, data, caller.run_id)
         return changed.answer(lambda conn: issues.issue(conn, id_))
+
+    @get("/issues/{issue_id:str}/environment", operation_id="getIssueEnvironment", refuses=(403, 409))
+    def environment(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], issue_id: FromPath[str]
+    ) -> IssueEnvironment:
+        """
+        Returns the environment variables of the routine that opened the issue, with their values, to the agent that has
+        checked the issue out in this work session (X-Paperclip-Run-Id). `missing` names those that have no
+        value any more, since the variable of the company that they are bound to is gone.
+        """
+        id_ = _id_of(backend, caller, issue_id)
+        found = backend.authorize(caller, routine_environment.of_issue, id_, caller.run_id)
+        return IssueEnvironment(environment_variables=found.variables, missing=list(found.missing))
 
     @post("/issues/{issue_id:str}/release", operation_id="releaseIssue", refuses=(403, 409), status_code=200)
     def release(

@@ -19,15 +19,9 @@ from web.http.backend import Backend
 from web.http.paging import NEXT, Paging, cursor_only, make_page, place_of
 from web.http.path_ids import RevisionId, RoutineId
 from web.http.routing import get, post
-from web.paperclip.triggers import SecretMaterial, secret_material
+from web.paperclip.triggers import TriggerSecret, secrets_of
 
 MODELS = ("routines", "revisions")
-
-
-class RestoredSecret(SecretMaterial, frozen=True, kw_only=True):
-    """The new address and secret of a webhook trigger that was deleted and is restored."""
-
-    trigger_id: UUID
 
 
 class RestoreAnswer(ResponseBody, frozen=True, kw_only=True):
@@ -37,7 +31,7 @@ class RestoreAnswer(ResponseBody, frozen=True, kw_only=True):
     revision: responses.Revision
     restored_from_revision_id: UUID
     restored_from_revision_number: int
-    secret_materials: list[RestoredSecret]
+    secret_materials: list[TriggerSecret]
 
 
 class Revisions(Controller):
@@ -93,14 +87,10 @@ def _answer(conn: Connection, restored: Restored, public_url: str) -> RestoreAns
     revision = revisions.revision(conn, restored.routine_id, restored.revision)
     if routine is None or revision is None:
         return None
-    secrets = [(minted.trigger_id, secret_material(minted, public_url)) for minted in restored.minted]
     return RestoreAnswer(
         routine=routine,
         revision=revision,
         restored_from_revision_id=revision_of(restored.routine_id, restored.from_revision),
         restored_from_revision_number=restored.from_revision,
-        secret_materials=[
-            RestoredSecret(trigger_id=id_, webhook_url=secret.webhook_url, webhook_secret=secret.webhook_secret)
-            for id_, secret in secrets
-        ],
+        secret_materials=secrets_of(restored.minted, public_url),
     )

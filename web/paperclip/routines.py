@@ -8,18 +8,21 @@ from uuid import UUID
 from litestar import Controller, Response
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
-from msgspec.structs import replace
+from msgspec import UNSET, UnsetType
+from msgspec.structs import asdict, replace
 
 from application.access import Caller, Principal
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import LogDraft, RoutineDraft, RoutinePatch, RunRequest
-from application.use_cases import read_access, runs
+from application.use_cases import read_access, runs, triggers
 from application.use_cases import routines as use_cases
 from application.use_cases import run_logs as log_access
+from application.use_cases.triggers import NewRoutine
 from domain import disclosure
 from domain.errors import NotFound
 from domain.recorded import Recorded
 from projections import responses
+from projections.engine.read_model import Connection
 from projections.firing import run_history, run_logs
 from projections.firing.run_history import detail_of
 from projections.responses import ResponseBody
@@ -32,6 +35,7 @@ from web.http.requests import parse_whole_number
 from web.http.routing import get, patch, post
 from web.http.validation import must_resume, parse
 from web.paperclip.run_answers import REPEATED, run_answer
+from web.paperclip.triggers import TriggerSecret, secrets_of
 
 LIST_MODELS = ("routines", "run_history", "issues")
 DETAIL_MODELS = (*LIST_MODELS, "directory")
@@ -45,18 +49,29 @@ async def filters(
     q: FromQuery[str | None] = None,
     assignee_agent_id: Annotated[str | None, QueryParameter(name="assigneeAgentId")] = None,
     project_id: Annotated[str | None, QueryParameter(name="projectId")] = None,
+    folder_id: Annotated[str | None, QueryParameter(name="folderId")] = None,
 ) -> routines.Filters:
     """Return the filters of a list of routines. It is a dependency. Raise Invalid."""
-    query = {"q": q, "assigneeAgentId": assignee_agent_id, "projectId": project_id}
+    query = {"q": q, "assigneeAgentId": assignee_agent_id, "projectId": project_id, "folderId": folder_id}
     fields = {name: text or None for name, text in query.items()}
-    return parse(routines.Filters, {"status": _words(status), **fields})
+    return parse(routines.Filters, {"status": words(status), **fields})
 
 
 async def run_filters(
     status: FromQuery[str | None] = None, source: FromQuery[str | None] = None
 ) -> run_history.Filters:
     """Return the filters of a list of runs. It is a dependency. Raise Invalid."""
-    return parse(run_history.Filters, {"status": _words(status), "source": _words(source)})
+    return parse(run_history.Filters, {"status": words(status), "source": words(source)})
+
+
+class CreatedRoutine(responses.Routine, frozen=True, kw_only=True):
+    """
+    A routine that was created. `triggers` and `secretMaterials` (our addition) are there if triggers were created with
+    it.
+    """
+
+    triggers: list[responses.Trigger] | UnsetType = UNSET
+    secret_materials: list[TriggerSecret] | UnsetType = UNSET
 
 
 class RunLog(ResponseBody, frozen=True, kw_only=True):
@@ -104,13 +119,17 @@ class Routines(Controller):
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
+        public_url: NamedDependency[str],
         company_id: FromPath[CompanyId],
         data: JSONBody[RoutineDraft],
-    ) -> Response[responses.Routine]:
-        """Creates a routine. It is stored paused when it has no assignee."""
+    ) -> Response[CreatedRoutine]:
+        """
+        Creates a routine. It is stored paused when it has no assignee. The secrets of its webhook triggers are shown in
+        this answer and never again.
+        """
         must_resume(data.resume_at, backend.executor.clock())
-        changed = backend.change(caller, ("routines",), use_cases.create, company_id, data)
-        return changed.answer(lambda conn: routines.routine(conn, changed.result), 201)
+        changed = backend.change(caller, ("routines",), triggers.create_routine, company_id, data)
+        return changed.answer(lambda conn: _created(conn, changed.result, data, public_url), 201)
 
     @get("/routines/{routine_id:str}", operation_id="getRoutine")
     def detail(
@@ -243,7 +262,16 @@ class Routines(Controller):
             return run_logs.append(conn, company_id, run_id, session, data.part, data.output, backend.limits)
 
 
-def _words(text: str | None) -> list[str] | None:
+def _created(conn: Connection, new: NewRoutine, draft: RoutineDraft, public_url: str) -> CreatedRoutine | None:
+    if (routine := routines.routine(conn, new.routine_id)) is None:
+        return None
+    if not draft.triggers:
+        return CreatedRoutine(**asdict(routine))
+    made = routines.triggers_of(conn, new.routine_id)
+    return CreatedRoutine(**asdict(routine), triggers=made, secret_materials=secrets_of(new.minted, public_url))
+
+
+def words(text: str | None) -> list[str] | None:
     """Return the words that a text joins by commas, or None if there is none."""
     return [word.strip() for word in text.split(",") if word.strip()] or None if text else None
 

@@ -9,6 +9,7 @@ import msgspec
 from litestar import Controller, Response
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from msgspec import UNSET, UnsetType
 
 from application.access import Caller
 from application.request_bodies import SchedulePreview
@@ -125,13 +126,15 @@ class ClockChange(ResponseBody, frozen=True, kw_only=True):
 class SchedulePreviewed(ResponseBody, frozen=True, kw_only=True):
     """
     What the schedule would do. If it would be refused, `reason` says why and the rest is empty. `warnings` name what is
-    allowed and probably not meant, such as a step that is longer than its field.
+    allowed and probably not meant, such as a step that is longer than its field. With `routineId`, `conditions`
+    say what must hold for an occurrence of that routine to run, such as its activity gate.
     """
 
     valid: bool
     reason: str | None
     description: str | None
     warnings: list[str]
+    conditions: list[str] | UnsetType = UNSET
     times: list[Moment]
     clock_changes: list[ClockChange]
     clock_changes_until: str | None
@@ -187,7 +190,7 @@ class Schedules(Controller):
 
         The whole minute of the moment is meant. The answer is read from the log, by the state at that moment.
         """
-        moment = _moment(at, "at")
+        moment = moment_of(at, "at")
         if moment is None:
             raise Invalid([{"code": "custom", "message": "at is required: a moment in ISO 8601", "path": ["at"]}])
         only_trigger = uuid_or_none(trigger_id, "triggerId")
@@ -214,6 +217,7 @@ class Schedules(Controller):
             reason=result.reason,
             description=result.words,
             warnings=list(result.warnings),
+            conditions=UNSET if data.routine_id is None else list(result.conditions),
             times=[_planned_moment(occurrence, result.zone) for occurrence in result.times],
             clock_changes=[_clock_change(change, result.zone) for change in result.touched],
             clock_changes_until=time_or_none(result.covered_until),
@@ -222,7 +226,7 @@ class Schedules(Controller):
 
 def _period(since: str | None, until: str | None, now: datetime) -> tuple[datetime, datetime]:
     """Return the period that a request names, by default the last and the next 24 hours. Raise Invalid."""
-    begin, end = _moment(since, "from"), _moment(until, "to")
+    begin, end = moment_of(since, "from"), moment_of(until, "to")
     begin = begin or min(now, end or now) - DAY
     end = end or max(now, begin) + DAY
     if end < begin:
@@ -230,7 +234,7 @@ def _period(since: str | None, until: str | None, now: datetime) -> tuple[dateti
     return begin, end
 
 
-def _moment(text: str | None, name: str) -> datetime | None:
+def moment_of(text: str | None, name: str) -> datetime | None:
     """Return the moment of a query parameter, or None for an absent or empty one. Raise Invalid."""
     if not text:
         return None

@@ -1,8 +1,11 @@
 """The routes of triggers, and the public address of webhooks (contract 4, 6)."""
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
+from uuid import UUID
 
+import msgspec
 from litestar import Controller, Response
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
@@ -48,6 +51,12 @@ class SecretMaterial(ResponseBody, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.webhook_url!r})"
+
+
+class TriggerSecret(SecretMaterial, frozen=True, kw_only=True):
+    """The new address and secret of one of several webhook triggers."""
+
+    trigger_id: UUID
 
 
 class TriggerAnswer(ResponseBody, frozen=True, kw_only=True):
@@ -194,6 +203,14 @@ class Triggers(Controller):
             greeting: Response[Any] = Response(done.result, status_code=200, headers=position)
             return greeting
         return run_answer(done.result, done, read_call().digest)
+
+
+def secrets_of(minted: Sequence[NewSecret], public_url: str) -> list[TriggerSecret]:
+    """Return the new addresses and secrets of several webhooks as clients get them."""
+    return [
+        TriggerSecret(**msgspec.structs.asdict(secret_material(one, public_url)), trigger_id=one.trigger_id)
+        for one in minted
+    ]
 
 
 def secret_material(minted: NewSecret, public_url: str) -> SecretMaterial:

@@ -6,10 +6,12 @@ from uuid import UUID
 from litestar.exceptions import HTTPException
 
 from application.access import Principal
+from application.event_store.stream_kinds import ISSUE
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import WebhookSample
 from application.use_cases import webhooks
 from domain.errors import DomainError, Unauthenticated
+from domain.identity import issue_of_run
 from domain.values import Json
 from domain.webhooks.verification import WebhookRequest
 from projections.firing.run_history import run_of
@@ -22,7 +24,7 @@ from web.paperclip.webhook_requests import handshake_of, parse_call
 class SampleResult(ResponseBody, frozen=True, kw_only=True):
     """
     What would become of a call: the status of its answer, and why it is refused; or the outcome of the run, its payload
-    and its key. `repeatsRunId` is the run that it would repeat.
+    its key, and the title and description of the issue that it would open. `repeatsRunId` is the run that it would repeat.
     """
 
     status: int
@@ -30,6 +32,8 @@ class SampleResult(ResponseBody, frozen=True, kw_only=True):
     outcome: RunStatus | None = None
     payload: Json | None = None
     idempotency_key: str | None = None
+    title: str | None = None
+    description: str | None = None
     repeats_run_id: UUID | None = None
 
 
@@ -59,11 +63,14 @@ def try_sample(work: UnitOfWork, principal: Principal, trigger_id: UUID, request
         status, message, _ = describe_error(error)
         return SampleResult(status=status, reason=message)
     run = run_of(events)
+    opened = None if run.linked_issue_id != issue_of_run(run.id) else work.get(ISSUE, run.linked_issue_id)
     return SampleResult(
         status=202,
         reason=run.failure_reason,
         outcome=run.status,
         payload=run.trigger_payload,
         idempotency_key=run.idempotency_key,
+        title=opened.details.title if opened else None,
+        description=opened.details.description if opened else None,
         repeats_run_id=run.id if events[0].position else None,
     )

@@ -177,15 +177,28 @@ def test_the_first_value_that_is_given_is_filled_in_then_the_default():
     assert nearest == RenderedTemplate(
         title="For Zo", description="On 2026-11-22, Zo", variables={"who": "Zo", "day": "2026-11-22"}
     )
-    assert by_default == RenderedTemplate(
-        title="For nobody", description="On {{ day }}, nobody", variables={"who": "nobody"}
-    )
+    assert by_default == RenderedTemplate(title="For nobody", description="On , nobody", variables={"who": "nobody"})
 
 
 def test_the_date_and_the_time_of_the_firing_need_no_declaration_and_are_no_values_of_the_run():
     filled = firing.render(replace(SETTINGS, title="{{date}}: {{timestamp}}"), [{"date": "ignored"}], NOON)
 
     assert filled == RenderedTemplate(title="2026-11-22: November 22, 2026 at 12:00 PM UTC", description="")
+
+
+def test_an_optional_variable_without_a_value_is_empty_text_and_an_empty_title_stays_as_it_is_written():
+    settings = replace(SETTINGS, title="{{a}} ", description="[{{a}}]", variables=(Variable(name="a", required=False),))
+
+    assert firing.render(settings, [], NOON) == RenderedTemplate(title="{{a}} ", description="[]")
+
+
+def test_paths_into_the_payload_are_filled_in():
+    settings = replace(SETTINGS, title="Look at {{payload.repository.full_name}}", description="{{payload.gone}}.")
+
+    filled = firing.render(settings, [], NOON, payload={"repository": {"full_name": "acme/x"}})
+
+    assert filled == RenderedTemplate(title="Look at acme/x", description=".")
+    assert firing.render(settings, [], NOON).title == "Look at "
 
 
 def test_a_required_variable_without_a_value_stops_the_firing():

@@ -572,3 +572,83 @@ def test_what_values_add_is_known_before_it_is_made(text, values):
 
 def test_what_would_be_a_hundred_gigabytes_is_counted_and_not_made():
     assert 100_000 * (1_000_000 - 5) == variables.added_size("{{a}}" * 100_000, {"a": "x" * 1_000_000})
+
+
+# Paths into the payload, our addition
+
+PAYLOAD: Json = {
+    "repository": {"full_name": "acme/x", "stars": 7.0, "private": False, "owner": None, "topics": ["a", 1]},
+    "commits": [{"message": "first"}, {"message": "second"}],
+    "a-b": {"c": "dashed"},
+    "7": "seven",
+}
+
+
+def filled(text: str, payload: Json | None = PAYLOAD) -> str:
+    return variables.interpolate(text, variables.payload_values(payload, variables.paths_in(text)))
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("payload.repository.full_name", "acme/x"),
+        (r"payload.repository.full\_name", "acme/x"),
+        ("payload.repository.stars", "7"),
+        ("payload.repository.private", "false"),
+        ("payload.commits.1.message", "second"),
+        ("payload.a-b.c", "dashed"),
+        ("payload.7", "seven"),
+        ("payload.repository.topics", '["a",1]'),
+        ("payload.commits.0", '{"message":"first"}'),
+        *((path, "") for path in ("payload.repository.owner", "payload.gone", "payload.gone.too", "payload.commits.2")),
+        *((path, "") for path in ("payload.commits.message", "payload.repository.full_name.x", "payload.commits.-1")),
+    ],
+)
+def test_a_path_gives_what_the_payload_has_there_and_nothing_where_it_leads_nowhere(path, text):
+    assert f"[{text}]" == filled(f"[{{{{ {path} }}}}]")
+
+
+@pytest.mark.parametrize("payload", [None, {}, {"repository": "a text"}])
+def test_without_a_payload_each_path_is_empty_text(payload):
+    assert "[]" == filled("[{{payload.repository.full_name}}]", payload)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{a.b}}",
+        "{{payload.}}",
+        "{{payload..a}}",
+        "{{Payload.a}}",
+        "{{payload.a b}}",
+        "{{payload.a[0]}}",
+        "{{.payload.a}}",
+    ],
+)
+def test_2_2_no_other_path_is_a_placeholder(text):
+    assert text == filled(text)
+    assert () == variables.names_in(text)
+
+
+def test_a_path_is_no_variable_and_payload_alone_is_one():
+    assert ("payload",) == variables.names_in("{{payload.a}} {{payload}}")
+
+
+def test_what_stands_at_a_path_is_never_read_as_a_template():
+    assert "{{payload.b}} {{date}}" == filled("{{payload.a}}", {"a": "{{payload.b}} {{date}}", "b": "!"})
+
+
+def test_what_paths_name_is_bounded_before_it_is_all_there():
+    large: Json = {"a": ["x" * 1_000]}
+
+    with pytest.raises(RuleViolation, match=r"What payload\.a\.0 and|What payload\.a and the paths before it name"):
+        variables.payload_values(large, ("payload.a",), most=100)
+
+
+@for_all(TEMPLATES, st.dictionaries(NAMES, VALUES, max_size=3))
+def test_the_size_that_paths_add_is_known_before_they_are_filled_in(text, payload):
+    text += "".join(f"{{{{payload.{name}}}}}" for name in payload)
+    values = variables.payload_values(payload, variables.paths_in(text))
+    added = variables.added_size(text, values)
+
+    assert added == variables.stored_size(variables.interpolate(text, values)) - variables.stored_size(text)

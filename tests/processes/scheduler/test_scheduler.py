@@ -80,6 +80,23 @@ def test_nothing_fires_before_its_time(company_fixture, scheduler, conn, clock, 
     assert 3 == scheduler.tick(conn)
 
 
+def test_a_gate_stays_open_while_nobody_knows_what_has_happened_and_holds_once_nothing_has(  # noqa: PLR0917 fixtures
+    company_fixture, scheduler, conn, clock, happened, system
+):
+    company_fixture.routines(
+        next_at=NOON, concurrency_policy="always_enqueue", activity_gate_policy="require_external_activity"
+    )
+    for _ in range(2):  # the read models show neither the routine nor its runs
+        assert 1 == scheduler.tick(conn)
+        clock.now += MINUTE
+    while positions.advance(conn, catalogue.ALL, system.store.after):
+        pass
+    assert 1 == scheduler.tick(conn)
+
+    assert [Opened, Opened, Skipped] == [type(run.event.outcome) for run in happened(RunFired)]
+    assert "no_external_activity" == happened(RunFired)[-1].event.outcome.reason
+
+
 def test_every_minute_has_its_run(company_fixture, scheduler, conn, clock, happened):
     company_fixture.routines(2, next_at=NOON, concurrency_policy="always_enqueue")
 

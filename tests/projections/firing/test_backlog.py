@@ -49,7 +49,7 @@ def test_the_backlog_is_what_is_due_and_the_first_of_it(story, acme, scout):
 
 SCHEDULES = """
     INSERT INTO schedule
-    SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 1, at, at, false, true, true
+    SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 1, at, at, false, true, true, false
     FROM (SELECT %s::timestamptz + n * interval '1 second' AS at FROM generate_series(1, %s) n) times"""
 
 

@@ -45,6 +45,7 @@ class Stub:
         self.reasons = []  # why the runs failed
         self.runs = {}
         self.routines = {}
+        self.environment, self.missing = None, []  # of the routine that opened the issues
         self.troubles = []  # answers that come before the right one
         self.is_silent = False  # whether no request is answered
         self.lost = set()  # sessions from which an issue was taken
@@ -83,6 +84,8 @@ class Stub:
                 return 200, [i for i in self.issues.values() if i["status"] in ("todo", "in_progress", "blocked")]
             case "GET", ["issues", id_]:
                 return 200, self.issues[id_]
+            case "GET", ["issues", id_, "environment"] if self.environment is not None:
+                return 200, {"environmentVariables": self.environment, "missing": self.missing}
             case "POST", ["issues", id_, "checkout"]:
                 return self.check_out(self.issues[id_], session, body)
             case "GET", ["routine-runs", id_] if id_ in self.runs:
@@ -214,6 +217,52 @@ def test_a_command_without_output_leaves_no_comment(stub, once):
     once("true")
 
     assert [None] == stub.comments
+
+
+def with_environment(stub, variables, missing=()):
+    stub.open()
+    stub.routines[ROUTINE] = {"id": ROUTINE, "env": {"A": {"type": "plain", "value": "***"}}, "triggers": []}
+    stub.environment, stub.missing = variables, list(missing)
+
+
+def test_the_environment_of_the_routine_is_the_commands_and_on_its_standard_input(stub, once, tmp_path):
+    with_environment(stub, {"REGION": "eu", "PORT": "1"})
+
+    assert 0 == once(*script_of(tmp_path)).exit_code
+
+    assert {"REGION=eu", "PORT=1"} <= set((tmp_path / "env").read_text().splitlines())
+    assert {"REGION": "eu", "PORT": "1"} == json.loads((tmp_path / "input").read_text())["environmentVariables"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "missing", "reason"),
+    [
+        (
+            {"LD_PRELOAD": "/tmp/x.so", "REGION": "eu"},
+            [],
+            "the routine's environment has LD_PRELOAD: programs take such",
+        ),
+        ({"ROUTINES_RUN_ID": "x"}, [], "the routine's environment has ROUTINES_RUN_ID: programs take such"),
+        ({}, ["CRM_TOKEN"], "has variables that have no value any more: CRM_TOKEN"),
+    ],
+)
+def test_a_run_whose_environment_cannot_be_given_fails_before_its_command(  # noqa: PLR0917 fixtures and what is given
+    stub, once, tmp_path, variables, missing, reason
+):
+    with_environment(stub, variables, missing)
+
+    once("touch", str(tmp_path / "started"))
+
+    assert not (tmp_path / "started").exists()
+    assert reason in stub.reasons[-1]
+
+
+def test_a_variable_that_the_workers_operator_allows_is_given(stub, once, tmp_path):
+    with_environment(stub, {"NODE_OPTIONS": "--trace-warnings"})
+
+    assert 0 == once(*script_of(tmp_path), options=("--allow-env", "NODE_OPTIONS")).exit_code
+
+    assert "NODE_OPTIONS=--trace-warnings" in (tmp_path / "env").read_text().splitlines()
 
 
 def script_of(tmp_path):

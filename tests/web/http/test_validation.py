@@ -145,14 +145,10 @@ def test_what_would_be_misunderstood_in_silence_is_said(shape: type[msgspec.Stru
 @pytest.mark.parametrize(
     ("field", "usual", "wish"),
     [
-        ("activityGatePolicy", "always", "require_external_activity"),
-        ("activityGateScope", "company", "project"),
-        ("folderId", None, ID),
-        ("env", None, {"KEY": {"type": "plain", "value": "x"}}),
         ("triggers", [], [{"kind": "api"}]),
     ],
 )
-@pytest.mark.parametrize("shape", [request_bodies.RoutineDraft, request_bodies.RoutinePatch])
+@pytest.mark.parametrize("shape", [request_bodies.RoutinePatch])
 def test_what_is_not_supported_yet_is_accepted_only_as_it_is_answered(
     shape: type[msgspec.Struct], field: str, usual: Any, wish: Any
 ):
@@ -168,7 +164,7 @@ def test_what_is_unused_is_told_by_type_and_value():
 
 
 def test_a_changed_copy_of_an_answer_is_a_body():
-    copy = {"id": ID, "title": "x", "latestRevisionNumber": 7, "recentRuns": [], "activityGatePolicy": "always"}
+    copy = {"id": ID, "title": "x", "latestRevisionNumber": 7, "recentRuns": [], "originId": None}
 
     assert parse(request_bodies.RoutinePatch, copy) == parse(request_bodies.RoutinePatch, {"title": "x"})
     (issue,) = issues({**copy, "titel": "y"}, request_bodies.RoutinePatch)

@@ -127,6 +127,7 @@ def test_a_revision_has_exactly_the_contracts_fields(desk: Desk):
                 "resumeAt": None,
                 "activityGatePolicy": "always",
                 "activityGateScope": "company",
+                "folderId": None,
                 "variables": [],
                 "env": None,
                 "responsibleUserId": shown["responsibleUserId"],

@@ -266,12 +266,12 @@ def test_all_required_variables_without_a_value_are_named(desk: Desk):
     assert [] == desk.runs(routine)
 
 
-def test_an_optional_variable_without_a_value_leaves_its_placeholder_and_no_trace(desk: Desk):
+def test_an_optional_variable_without_a_value_is_empty_text_and_leaves_no_trace(desk: Desk):
     routine = desk.routine("Ask {{ who }}", variables=[{"name": "who", "required": False}])
 
     run = desk.run(routine, variables={"who": "  "})
 
-    assert ("Ask {{ who }}", None) == (desk.issue(run)["title"], run["triggerPayload"])
+    assert ("Ask ", None) == (desk.issue(run)["title"], run["triggerPayload"])
 
 
 def test_the_request_counts_before_the_payload_and_that_before_the_default(desk: Desk):
@@ -461,3 +461,34 @@ def test_a_run_that_a_paused_project_suppressed_has_no_payload(desk: Desk):
     assert ("skipped", "paused", None, None) == tuple(
         run[name] for name in ("status", "failureReason", "linkedIssueId", "triggerPayload")
     )
+
+
+def test_a_title_and_a_description_name_what_is_in_the_payload(desk: Desk):
+    routine = desk.routine(
+        "Look at {{payload.repository.full_name}}", description="{{ payload.commits }}|{{payload.gone}}"
+    )
+    payload = {"repository": {"full_name": "acme/x"}, "commits": [{"id": 1}]}
+
+    issue = desk.issue(desk.run(routine, payload=payload))
+
+    assert ("Look at acme/x", '[{"id":1}]|') == (issue["title"], issue["description"])
+    assert [] == desk.api.get(f"/routines/{routine}")["variables"]
+
+
+def test_a_sample_of_a_webhook_shows_the_title_and_the_description_of_its_issue(desk: Desk):
+    routine = desk.routine("Look at {{payload.release}}", description="As {{payload.by.name}} said")
+    trigger = desk.api.post(f"/routines/{routine}/triggers", {"kind": "webhook", "signingMode": "none"})["trigger"]
+    body = '{"release": "2.4.0", "by": {"name": "Ada"}}'
+
+    shown = desk.api.post(f"/routine-triggers/{trigger['id']}/test", {"body": body})
+
+    assert ("Look at 2.4.0", "As Ada said") == (shown["title"], shown["description"])
+
+
+def test_a_template_names_a_hundred_paths_at_most(desk: Desk):
+    text = " ".join(f"{{{{payload.a{number}}}}}" for number in range(101))
+    body = {"title": "x", "description": text}
+
+    answer = desk.api.request("POST", f"/companies/{desk.company}/routines", body)
+
+    assert (422, "A routine can name at most 100 paths of the payload") == (answer.status_code, answer.json()["error"])

@@ -1,0 +1,77 @@
+from uuid import UUID, uuid4
+
+import pytest
+
+from application.event_store.stream_kinds import ROUTINE
+from application.request_bodies import Checkout, PlainBinding, RoutinePatch, SecretBinding
+from application.use_cases import routine_environment, routines
+from application.use_cases.board import issues
+from domain.errors import Conflict, Forbidden, InvalidField
+from domain.events import RoutineUpdated
+from domain.identity import issue_of_run
+
+SESSION = UUID("5e551017-0000-4000-8000-000000000001")
+VALUE = PlainBinding(value="eu")
+
+
+def given(here, routine):
+    """The environment for a new issue of the routine."""
+    issue = issue_of_run(here.fire(routine))
+    agent = here.as_agent()
+    here.ask(issues.check_out, issue, Checkout(agent_id=here.agent, expected_statuses=("todo",)), SESSION, caller=agent)
+    return here.ask(routine_environment.of_issue, issue, SESSION, caller=agent)
+
+
+def test_values_are_in_the_vault_and_their_names_in_the_routine(here):
+    routine = here.routine(env={"REGION": VALUE})
+
+    env = here.state(ROUTINE, routine).settings.env
+    assert ("REGION",) == env.sealed.names
+    assert b'{"REGION":"eu"}' == here.vault.secrets[env.sealed.id].value
+    assert {"REGION": "eu"} == given(here, routine).variables
+
+
+def test_the_same_values_record_nothing_and_others_leave_nothing_in_the_vault(here):
+    routine = here.routine(env={"REGION": VALUE})
+    first = here.state(ROUTINE, routine).settings.env.sealed.id
+
+    here.ask(routines.update, routine, RoutinePatch(env={"REGION": VALUE}))
+    assert [] == here.events(RoutineUpdated)
+    here.ask(routines.update, routine, RoutinePatch(env={"REGION": PlainBinding(value="us")}))
+    assert first not in here.vault.secrets
+    here.ask(routines.update, routine, RoutinePatch(env=None))
+    assert {} == here.vault.secrets
+    assert here.state(ROUTINE, routine).settings.env is None
+
+
+def test_a_value_that_the_vault_has_lost_is_missing(here):
+    routine = here.routine(env={"REGION": VALUE})
+    here.vault.secrets.clear()
+
+    found = given(here, routine)
+
+    assert ({}, ("REGION",)) == (found.variables, found.missing)
+
+
+def test_nobody_prints_a_value(here):
+    found = given(here, here.routine(env={"REGION": PlainBinding(value="of nobody's business")}))
+
+    assert "business" not in f"{found!r} {PlainBinding(value='of nobody business')!r}"
+
+
+def test_only_the_agent_that_has_checked_the_issue_out_gets_it(here):
+    issue = issue_of_run(here.fire(here.routine(env={"REGION": VALUE})))
+
+    with pytest.raises(Forbidden, match="Only the agent that works on the issue"):
+        here.ask(routine_environment.of_issue, issue, SESSION)
+    with pytest.raises(Conflict, match="Check the issue out first"):
+        here.ask(routine_environment.of_issue, issue, SESSION, caller=here.as_agent())
+    with pytest.raises(Forbidden):
+        here.ask(routine_environment.of_issue, issue, uuid4(), caller=here.as_agent(here.another_agent()))
+
+
+def test_what_refers_to_nothing_is_refused(here):
+    with pytest.raises(InvalidField, match="the company's environment has no variable 'GONE'"):
+        here.routine(env={"A": SecretBinding(name="GONE")})
+    with pytest.raises(InvalidField, match="there is no value that could stay"):
+        here.routine(env={"A": PlainBinding(value="***")})
