@@ -68,6 +68,14 @@ def routine(here: Place) -> dict[str, Any]:
         "env": {"A": {"type": "plain", "value": "***"}},
         "variables": [variable],
         "maxRunDurationSec": 60,
+        "retryPolicy": {
+            "maxAttempts": 3,
+            "backoffSeconds": 5,
+            "backoffFactor": 3.0,
+            "maxBackoffSeconds": 60,
+            "retryOn": ["timed_out"],
+        },
+        "alertBounds": {"untakenAfterSec": 60, "stuckAfterSec": None, "overdueAfterSec": 90, "missedInARow": 2},
         "pauseNote": "n",
         "resumeAt": "2099-01-01T00:00:00.000Z",
     }
