@@ -182,7 +182,11 @@ class VariableDraft(Body, frozen=True):
 
 
 class RoutineDraft(Body, frozen=True):
-    """Describes a routine to create."""
+    """
+    Describes a routine to create. `concurrencyPolicy` says what a firing does while an execution issue of the routine is
+    open: it is joined to it, is skipped, opens another, or (`cancel_previous`, beyond the contract) cancels it and opens
+    its own.
+    """
 
     title: Title
     description: Description | None = None

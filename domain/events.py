@@ -461,9 +461,13 @@ class RunCompleted(Event, frozen=True, tag="run.completed"):
 
 
 class RunFailed(Event, frozen=True, tag="run.failed"):
-    """The run failed: its issue was cancelled, its trajectory did not succeed, or it lasted too long (reason `timed_out`)."""
+    """
+    The run failed: its issue was cancelled, its trajectory did not succeed, or it lasted too long (reason `timed_out`).
+    Where the routine's next run took its place (`cancel_previous`), `successor_run_id` is that run.
+    """
 
     reason: str
+    successor_run_id: UUID | None = None
 
 
 class SlotTaken(Event, frozen=True, tag="slot.taken"):

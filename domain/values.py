@@ -11,7 +11,8 @@ import msgspec
 
 RoutineStatus = Literal["active", "paused", "archived"]
 Priority = Literal["critical", "high", "medium", "low"]
-ConcurrencyPolicy = Literal["coalesce_if_active", "skip_if_active", "always_enqueue"]
+# The last is our addition: a firing cancels what is live and opens its own.
+ConcurrencyPolicy = Literal["coalesce_if_active", "skip_if_active", "always_enqueue", "cancel_previous"]
 CatchUpPolicy = Literal["skip_missed", "enqueue_missed_with_cap"]
 VariableType = Literal["text", "textarea", "number", "boolean", "select", "date"]
 TriggerKind = Literal["schedule", "webhook", "api"]
@@ -243,7 +244,10 @@ class Coalesced(Value, frozen=True, tag="coalesced"):
 
 
 class Skipped(Value, frozen=True, tag="skipped"):
-    """The firing met a live execution issue, which is named, or its project was paused (reason `paused`, no issue named)."""
+    """
+    The firing met a live execution issue, which is named, or there is a `reason`: its project was paused (`paused`), or a
+    later occurrence that was due as well, with the run `into_run_id`, took its place (`superseded`).
+    """
 
     issue_id: UUID | None = None
     into_run_id: UUID | None = None

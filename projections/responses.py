@@ -418,9 +418,13 @@ class Run(RunFields, frozen=True, kw_only=True):
 
 
 class RunDetail(Run, frozen=True, kw_only=True):
-    """A run as it is read by its id. `deadline` is when it fails unless its work is done, if its routine bounds that."""
+    """
+    A run as it is read by its id. `deadline` is when it fails unless its work is done, if its routine bounds that.
+    `successorRunId` is the run that took its place under the policy cancel_previous.
+    """
 
     deadline: str | None = None  # not in Paperclip
+    successor_run_id: UUID | None = None  # not in Paperclip
 
 
 class RunSummary(RunFields, frozen=True, kw_only=True):

@@ -27,7 +27,9 @@ def begin(work: UnitOfWork, company_id: UUID, routine: Routine, request: FiringR
     if (call := routine.settings.call) is None:
         raise NotFound
     guard, is_awaited = slots.of(work, request.routine_id), request.source != "schedule"
-    outcome = slots.limit_live(work, guard, _outcome(work, routine, request), is_awaited=is_awaited)
+    outcome = slots.limit_live(work, routine, guard, _outcome(work, routine, request), is_awaited=is_awaited)
+    if isinstance(outcome, Started) and routine.settings.concurrency_policy == "cancel_previous":
+        _cancel_superseded(work, guard.live, request.run_id)
     work.record(request.run_id, [firing.fired_with(request, routine, outcome)], company_id)
     if isinstance(outcome, Started):
         live = LiveWork(issue_id=outcome.trajectory_id, run_id=request.run_id)
@@ -68,6 +70,14 @@ def move(work: UnitOfWork, trajectory_id: UUID, events: Sequence[TrajectoryEvent
         slots.follow(work, old.routine_id, live, company_id, is_live=event.status in LIVE)
 
 
+def _cancel_superseded(work: UnitOfWork, live: Sequence[LiveWork], successor_run_id: UUID) -> None:
+    """Cancel the trajectories of earlier runs, since the routine's next run takes their place (cancel_previous)."""
+    for one in live:
+        if (fired := work.get(RUN, one.run_id)) is not None:
+            work.record(one.run_id, run.supersede(fired, successor_run_id))
+        move(work, one.issue_id, [TrajectoryMoved(status="cancelled")])
+
+
 def present(work: UnitOfWork, trajectory_id: UUID) -> Trajectory:
     """Return the trajectory; raise NotFound."""
     if (current := work.get(TRAJECTORY, trajectory_id)) is None:
@@ -96,6 +106,8 @@ def _outcome(work: UnitOfWork, routine: Routine, request: FiringRequest) -> Outc
         return outcome  # a caller always gets a trajectory, whatever cadence, pause and overlap say
     if projects.is_paused(work.get(PROJECT, request.project_id)):
         return firing.PROJECT_PAUSED
+    if request.superseded_by is not None:
+        return firing.superseded(request.superseded_by)
     if isinstance(request.rendered, Failed):
         return outcome  # it opens as failed; live trajectories are not read: they may be the reason why it failed
     guard = slots.of(work, request.routine_id)

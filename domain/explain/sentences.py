@@ -7,6 +7,7 @@ from uuid import UUID
 from domain.events import AgentTerminated, RunCompleted, RunFailed, RunFired, TriggerMissed, TriggerReplanned
 from domain.explain.verdicts import ExplainQuery, Verdict, reason_of
 from domain.recorded import Recorded
+from domain.routines.firing import SUPERSEDED
 from domain.routines.settlement import CATCH_UP_CAP, COMPANY_ARCHIVED, OVER_QUOTA
 from domain.schedule import plan as plans
 from domain.schedule.time_words import span, when
@@ -110,6 +111,8 @@ def _since(explanation: Explanation) -> str:
             return ", which is done"
         case RunFailed(reason="timed_out"):
             return ", which was cancelled because it took longer than the routine allows"
+        case RunFailed(successor_run_id=UUID()):
+            return ", which was cancelled when the next run took its place, as the policy cancel_previous says"
         case RunFailed():
             return ", which was cancelled"
         case _:
@@ -118,6 +121,11 @@ def _since(explanation: Explanation) -> str:
 
 def _met(explanation: Explanation, _name: Name) -> str:
     run = explanation.run
+    if explanation.reason == SUPERSEDED:
+        return (
+            f"{_moment(explanation)} was skipped, because a later one was due as well and took its place: the policy is "
+            "cancel_previous."
+        )
     if run is not None and isinstance(run.outcome, Skipped) and run.outcome.issue_id is None:
         pause = f" (paused on {_at(explanation, explanation.obstacle.at)})" if explanation.obstacle else ""
         return f"{_moment(explanation)} was skipped, because the project of the routine was paused{pause}."

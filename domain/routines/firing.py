@@ -36,6 +36,7 @@ from domain.values import (
 NOT_INVOKABLE = "Agent is not invokable in its current state"
 TERMINATED = f"{NOT_INVOKABLE}: it is terminated"
 PROJECT_PAUSED = Skipped(reason="paused")
+SUPERSEDED = "superseded"  # the reason for which a firing is skipped under cancel_previous
 LONGEST_TITLE = 200  # characters of an issue's title
 LONGEST_REASON = 1_000  # characters of the reason why a run failed
 
@@ -69,6 +70,7 @@ class FiringRequest(Value, frozen=True):
     user_id: UUID | None = None
     workspace: Workspace | None = None
     deadline: datetime | None = None
+    superseded_by: UUID | None = None  # the run of a later occurrence that is due as well, if that takes its place
 
 
 class Facts(Value, frozen=True):
@@ -110,6 +112,11 @@ def failed(refusal: DomainError) -> Failed:
     """
     message = refusal.message
     return Failed(reason=message if len(message) <= LONGEST_REASON else f"{message[: LONGEST_REASON - 1]}…")
+
+
+def superseded(run_id: UUID) -> Skipped:
+    """Return the outcome of a firing whose place is taken, before it opened anything, by a later one that is due as well."""
+    return Skipped(into_run_id=run_id, reason=SUPERSEDED)
 
 
 def deadline(settings: RoutineSettings, moment: datetime) -> datetime | None:

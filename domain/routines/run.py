@@ -41,8 +41,12 @@ def evolve(run: Run | None, event: RunEvent) -> Run:
 
 
 def outcome(policy: ConcurrencyPolicy, newest: LiveWork | None, opening: Opened | Started) -> Outcome:
-    """Return the outcome of a firing that would open `opening`, given the newest live work of its routine (contract 5.2)."""
-    if newest is None or policy == "always_enqueue":
+    """
+    Return the outcome of a firing that would open `opening`, given the newest live work of its routine (contract 5.2).
+
+    Under cancel_previous it opens too: what is live is cancelled in the same commit.
+    """
+    if newest is None or policy in ("always_enqueue", "cancel_previous"):
         return opening
     if policy == "skip_if_active":
         return Skipped(issue_id=newest.issue_id, into_run_id=newest.run_id)
@@ -77,6 +81,14 @@ def follow(run: Run, status: TrajectoryStatus, error: str | None) -> list[RunEve
             return [RunFailed(reason="The trajectory was archived before its end")]
         case _:
             return []
+
+
+def supersede(run: Run, successor_run_id: UUID) -> list[RunEvent]:
+    """Record that the routine's next run takes the place of this one; nothing if it has failed already."""
+    if isinstance(run.ended, RunFailed):
+        return []
+    reason = f"Cancelled by the next run of its routine, {successor_run_id}"
+    return [RunFailed(reason=reason, successor_run_id=successor_run_id)]
 
 
 def time_out(run: Run) -> list[RunEvent]:

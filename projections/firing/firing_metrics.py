@@ -26,6 +26,7 @@ from domain.events import (
     TriggerMissed,
 )
 from domain.recorded import Recorded
+from domain.routines import firing
 from domain.routines.settlement import GRACE
 from domain.values import Coalesced, Failed, Opened, Outcome, RunSource, Skipped, Started
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
@@ -39,6 +40,7 @@ RUNS, MISSED, ENDED, ATTEMPTS = WHATS = "runs", "missed", "ended", "attempts"
 OPENED, STARTED = ("issue_created", ""), ("trajectory_started", "")
 COALESCED, FAILED = ("coalesced", ""), ("failed", "")
 MET_LIVE_ISSUE, PAUSED = ("skipped", "live_issue"), ("skipped", "paused")
+SKIPPED_FOR = (firing.SUPERSEDED,)  # the other reasons for skipping
 OUTCOMES = (
     OPENED,
     STARTED,
@@ -46,6 +48,7 @@ OUTCOMES = (
     MET_LIVE_ISSUE,
     PAUSED,
     FAILED,
+    *(("skipped", reason) for reason in SKIPPED_FOR),
 )  # status (contract 5.3), and the reason for skipping
 REASONS = ("skip_missed", "catch_up_cap", "over_quota")
 ENDS = ("completed", "failed")
@@ -140,6 +143,8 @@ def _outcome(outcome: Outcome) -> tuple[str, str]:
             return COALESCED
         case Skipped(reason=None):
             return MET_LIVE_ISSUE
+        case Skipped(reason=str() as reason) if reason in SKIPPED_FOR:
+            return ("skipped", reason)
         case Skipped():
             return PAUSED
         case Failed():

@@ -90,9 +90,14 @@ def run_of(events: Sequence[Recorded]) -> responses.Run:
 
 
 def detail_of(events: Sequence[Recorded]) -> responses.RunDetail:
-    """Return a run as `run_of` does, with its deadline."""
+    """Return a run as `run_of` does, with its deadline and its successor."""
     deadlines = [event.deadline for recorded in events if isinstance(event := recorded.event, RunFired)]
-    return responses.RunDetail(**asdict(run_of(events)), deadline=time_or_none(next(iter(deadlines), None)))
+    end = events[-1].event if events else None
+    return responses.RunDetail(
+        **asdict(run_of(events)),
+        deadline=time_or_none(next(iter(deadlines), None)),
+        successor_run_id=end.successor_run_id if isinstance(end, RunFailed) else None,
+    )
 
 
 def shown(run: responses.Run) -> responses.Run:

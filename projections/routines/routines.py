@@ -165,6 +165,8 @@ def result(outcome: Outcome) -> str:
             return "Coalesced into an existing live execution issue"
         case Skipped(reason="paused"):
             return "Skipped because the project is paused"
+        case Skipped(reason="superseded"):
+            return "Skipped because a later occurrence was due as well"
         case Skipped():
             return "Skipped because a live execution issue already exists"
         case Failed():

@@ -93,6 +93,8 @@ class Oracle:
         self._capped: dict[tuple[UUID, datetime], int] = {}
         self._deadlines: dict[UUID, datetime] = {}
         self._backfills: dict[UUID, BackfillRequested] = {}
+        self._successors: dict[UUID, UUID] = {}  # routines, by the runs for which earlier ones were cancelled
+        self._latest: dict[UUID, UUID] = {}  # routines, by the runs for which earlier occurrences were skipped
         self._position = 0
 
     def read(self, recorded: Recorded) -> None:
@@ -172,6 +174,11 @@ class Oracle:
         """Of everything that is recorded up to here: whatever belongs together is there together."""
         for run_id, what in self._unmade.items():
             self._say("half-made", self.owner[run_id], f"run {run_id} has no {what}")
+        for run_id, routine_id in self._successors.items():
+            self._say("half-made", routine_id, f"run {run_id} took another's place, and opened nothing")
+        for run_id, routine_id in self._latest.items():
+            if run_id not in self._fired:
+                self._say("half-made", routine_id, f"run {run_id} took an occurrence's place, and is not there")
         for routine_id in self._touched:
             if self._slots[routine_id].keys() != self.open[routine_id].keys():
                 self._say("half-made", routine_id, "its slot does not hold its open issues")
@@ -183,6 +190,8 @@ class Oracle:
                 made_up = self._made_up[trigger_id, at]
                 self._break(self._accounts[trigger_id].routine_id, f"{dropped} dropped, only {made_up} made up for")
         self._unmade.clear()
+        self._successors.clear()
+        self._latest.clear()
         self._touched.clear()
         self._made_up.clear()
         self._capped.clear()
@@ -303,6 +312,11 @@ class Oracle:
                     self._break(event.routine_id, f"opened beside {len(live)} under {of.concurrency_policy}")
                 if event.deadline is not None:
                     self._deadlines[id_] = event.deadline
+                self._successors.pop(id_, None)
+            case Skipped(reason="superseded", into_run_id=UUID() as latest):
+                self._latest[latest] = event.routine_id
+                if of.concurrency_policy != "cancel_previous":
+                    self._break(event.routine_id, f"superseded under {of.concurrency_policy}")
             case Skipped(reason="paused"):
                 if of.project_id not in self._stopped:
                     self._break(event.routine_id, "skipped though its project is not paused")
@@ -359,6 +373,11 @@ class Oracle:
     def _end(self, recorded: Recorded, event: RunCompleted | RunFailed) -> None:
         run_id = recorded.stream_id
         ends_at = self._deadlines.pop(run_id, None)
+        if isinstance(event, RunFailed) and event.successor_run_id is not None:
+            routine_id = self.owner[run_id]
+            self._successors[event.successor_run_id] = routine_id
+            if self._routines[routine_id].concurrency_policy != "cancel_previous":
+                self._break(routine_id, f"run {run_id} is cancelled for its successor")
         if isinstance(event, RunFailed) and event.reason == "timed_out" and (ends_at is None or recorded.at < ends_at):
             self._say("early", self.owner.get(run_id), f"run {run_id} is timed out at {recorded.at}, not {ends_at}")
 

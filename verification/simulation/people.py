@@ -37,7 +37,12 @@ CALM = (
 )
 DENSE = ("0 * * * *", "15 * * * *", "*/30 * * * *", "20 */2 * * *", "0,30 8-18 * * *")
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "Africa/Casablanca")
-CONCURRENCY: tuple[ConcurrencyPolicy, ...] = ("coalesce_if_active", "skip_if_active", "always_enqueue")
+CONCURRENCY: tuple[ConcurrencyPolicy, ...] = (
+    "coalesce_if_active",
+    "skip_if_active",
+    "always_enqueue",
+    "cancel_previous",
+)
 CATCH_UP: tuple[CatchUpPolicy, ...] = ("skip_missed", "skip_missed", "enqueue_missed_with_cap")
 OVERLAPS: tuple[Overlap, ...] = ("one_at_a_time", "policy")
 STATUSES = ("done", "done", "done", "done", "cancelled", "blocked", "in_progress")

@@ -20,6 +20,7 @@ from domain.routines import run
 from domain.values import IssueDetails, IssueStatus, LiveWork
 
 OVERDUE = "Cancelled: the run lasted longer than the routine's maxRunDurationSec allows."
+SUPERSEDED = "Cancelled: the routine fired again, and its run {} takes the place of this one (cancel_previous)."
 
 
 def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: IssueDraft) -> UUID:
@@ -113,11 +114,25 @@ def comment(work: UnitOfWork, principal: Principal, issue_id: UUID, draft: Comme
 
 def cancel_overdue(work: UnitOfWork, issue_id: UUID, current: Issue, run_events: Sequence[RunEvent]) -> None:
     """Cancel an issue whose run has lasted too long; the run ends with these events and leaves the slot."""
+    _cancel(work, issue_id, current, run_events, OVERDUE)
+
+
+def cancel_superseded(work: UnitOfWork, live: Sequence[LiveWork], successor_run_id: UUID) -> None:
+    """Cancel the execution issues of earlier runs, since the routine's next run takes their place (cancel_previous)."""
+    work.load(id_ for one in live for id_ in (one.issue_id, one.run_id))
+    for one in live:
+        current, fired = work.get(ISSUE, one.issue_id), work.get(RUN, one.run_id)
+        if current is not None and fired is not None:
+            because = SUPERSEDED.format(successor_run_id)
+            _cancel(work, one.issue_id, current, run.supersede(fired, successor_run_id), because)
+
+
+def _cancel(work: UnitOfWork, issue_id: UUID, current: Issue, run_events: Sequence[RunEvent], because: str) -> None:
     if current.routine_id is None or current.run_id is None:
         return
     work.record(issue_id, issue.move(current, "cancelled"))
     work.record(current.run_id, run_events)
-    work.record(work.new_id(), [CommentAdded(issue_id=issue_id, body=OVERDUE)], work.company_of(issue_id))
+    work.record(work.new_id(), [CommentAdded(issue_id=issue_id, body=because)], work.company_of(issue_id))
     live = LiveWork(issue_id=issue_id, run_id=current.run_id)
     slots.follow(work, current.routine_id, live, work.company_of(issue_id), is_live=False)
 

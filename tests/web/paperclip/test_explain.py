@@ -108,6 +108,37 @@ def test_an_occurrence_that_met_a_live_issue_names_the_run_that_was_in_the_way(
     assert ("blocking", "run.fired") in roles(second)
 
 
+def test_an_occurrence_whose_run_was_cancelled_by_the_next_one_says_so(api: Api, past: Past):
+    routine = past.routine(concurrency_policy="cancel_previous")
+    trigger = past.schedule(routine, cron_expression="0 * * * *")
+    for hour in (13, 14):
+        past.at(hour)
+        past.tick(trigger)
+
+    first = explain(api, routine, at(13))
+
+    assert "ran" == first["verdict"]
+    assert first["answer"].endswith(
+        "which was cancelled when the next run took its place, as the policy cancel_previous says."
+    )
+    assert ("ended", "run.failed") == roles(first)[-1]
+
+
+def test_of_late_occurrences_under_cancel_previous_the_older_ones_name_the_newest(api: Api, past: Past):
+    routine = past.routine(concurrency_policy="cancel_previous", catch_up_policy="enqueue_missed_with_cap")
+    trigger = past.schedule(routine, cron_expression="0 * * * *")
+    past.at(14)
+    past.tick(trigger)
+
+    older, newest = explain(api, routine, at(13)), explain(api, routine, at(14))
+
+    assert ("skipped", "superseded", newest["runId"]) == (older["verdict"], older["reason"], older["blockingRunId"])
+    assert older["answer"].endswith(
+        "was skipped, because a later one was due as well and took its place: the policy is cancel_previous."
+    )
+    assert "ran" == newest["verdict"]
+
+
 def test_a_late_occurrence_was_missed_by_policy(api: Api, past: Past, routine: UUID, hourly: UUID):
     past.at(16, 30)
     past.tick(hourly)
