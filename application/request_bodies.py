@@ -19,6 +19,7 @@ from domain.schedule import cron_fields
 from domain.values import (
     AgentRole,
     CatchUpPolicy,
+    ChainOutcome,
     ConcurrencyPolicy,
     GoalLevel,
     GoalStatus,
@@ -66,7 +67,7 @@ Cents = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 RunVariables = Annotated[dict[str, str | int | float | bool], Meta(extra={"max_bytes": 256 * 1024})]
 Object = Annotated[dict[str, object], Meta(extra={"max_bytes": 1024 * 1024})]
 Payload = Annotated[dict[str, object], Meta(extra={"max_bytes": 10 * 1024 * 1024})]
-
+Outputs = Annotated[dict[str, object], Meta(extra={"max_bytes": 256 * 1024})]
 SampleHeaders = Annotated[dict[str, str], Meta(extra={"max_bytes": 32 * 1024})]
 
 
@@ -264,11 +265,26 @@ class ApiDraft(Body, frozen=True, tag_field="kind", tag="api"):
     enabled: bool = True
 
 
-TriggerDraft = ScheduleDraft | WebhookDraft | ApiDraft
+class ChainDraft(Body, frozen=True, tag_field="kind", tag="chain"):
+    """
+    Fires when a run of `afterRoutineId`, another routine of the company, has ended as `afterOutcome` says (beyond the
+    contract). The payload is that run and its outputs; a variable that is named like an output gets its value.
+    """
+
+    after_routine_id: UUID
+    after_outcome: ChainOutcome = "succeeded"
+    label: Label | None = None
+    enabled: bool = True
+
+
+TriggerDraft = ScheduleDraft | WebhookDraft | ApiDraft | ChainDraft
 
 
 class TriggerPatch(Body, frozen=True):
-    """Changes a trigger. Fields that are absent stay as they are, and fields of another kind are ignored."""
+    """
+    Changes a trigger. Fields that are absent stay as they are, and fields of another kind are ignored, but for those of
+    a chain: `afterRoutineId` and `afterOutcome` are refused for a trigger that is none.
+    """
 
     label: Label | None | UnsetType = UNSET
     enabled: bool | UnsetType = UNSET
@@ -281,6 +297,8 @@ class TriggerPatch(Body, frozen=True):
     jitter_sec: Jitter | UnsetType = UNSET
     signing_mode: SigningMode | UnsetType = UNSET
     replay_window_sec: ReplayWindow | UnsetType = UNSET
+    after_routine_id: UUID | UnsetType = UNSET
+    after_outcome: ChainOutcome | UnsetType = UNSET
 
 
 class SecretRotation(Body, frozen=True):
@@ -421,7 +439,8 @@ class IssuePatch(Body, frozen=True):
     """
     Changes an issue. Fields that are absent stay as they are. `comment` is added to its comments.
 
-    `failureReason` says why the run that opened the issue failed, and comes with the status `cancelled`.
+    `failureReason` says why the run that opened the issue failed, and comes with the status `cancelled`. `outputs` are
+    what that run has brought forth: its routine's chains pass them on.
     """
 
     title: Title | UnsetType = UNSET
@@ -434,6 +453,7 @@ class IssuePatch(Body, frozen=True):
     parent_id: UUID | None | UnsetType = UNSET
     comment: Comment | None = None
     failure_reason: FailureReason | None = None  # not in Paperclip
+    outputs: Outputs | None = None  # not in Paperclip
 
 
 class Checkout(Body, frozen=True):

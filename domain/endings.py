@@ -38,6 +38,7 @@ from domain.events import (
     RoutineUpdated,
     RunCompleted,
     RunFailed,
+    RunReported,
     SlotCounted,
     SlotFreed,
     TaskDeleted,
@@ -79,7 +80,14 @@ ALWAYS = (  # in any state; those after TriggerDeleted are only recorded togethe
     SlotFreed,
     TriggerMissed,
 )
-AT_WORK = (CommentAdded, IssueReleased, TrajectoryLabelled, TrajectoryLeaseExtended, TrajectoryStepReported)
+AT_WORK = (
+    CommentAdded,
+    IssueReleased,
+    RunReported,
+    TrajectoryLabelled,
+    TrajectoryLeaseExtended,
+    TrajectoryStepReported,
+)
 DOWNWARD: tuple[RoutineStatus, ...] = ("active", "paused", "archived")
 ROLES: tuple[MemberRole, ...] = ("owner", "admin", "member", "viewer")  # the one that may do most first
 

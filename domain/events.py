@@ -449,11 +449,25 @@ class RunFired(Event, frozen=True, tag="run.fired"):
     deadline: datetime | None = None  # the run fails unless its issue is done by then
     backfill_id: UUID | None = None  # the backfill that ran the occurrence; the schedule itself does not move then
     request_digest: str | None = None  # of what was asked under the idempotency key, to recognise another request
+    cause_run_id: UUID | None = None  # the run whose end fired this one, by a chain
+    chain_depth: int = 0  # how many runs have fired each other up to this one
 
     @property
     def is_scheduled(self) -> bool:
         """Whether the schedule itself fired it when it was due, and goes on to `next_at`."""
         return self.occurrence is not None and self.backfill_id is None
+
+
+class RunReported(Event, frozen=True, tag="run.reported"):
+    """
+    What the run has brought forth and used so far was reported. Each field that is not None replaces what was reported
+    of it before, so a report that is repeated changes nothing.
+    """
+
+    outputs: Json | None = None
+    cost_micros: int | None = None  # in millionths of the currency in which the installation counts
+    input_tokens: int | None = None
+    output_tokens: int | None = None
 
 
 class RunCompleted(Event, frozen=True, tag="run.completed"):
@@ -741,7 +755,7 @@ TriggerEvent = (
     | TriggerDeleted
 )
 BackfillEvent = BackfillRequested | BackfillAdvanced | BackfillCompleted | BackfillCancelled
-RunEvent = RunFired | RunCompleted | RunFailed
+RunEvent = RunFired | RunReported | RunCompleted | RunFailed
 SlotEvent = SlotTaken | SlotFreed | SlotCounted
 IssueEvent = IssueOpened | IssueEdited | IssueMoved | IssueCheckedOut | IssueReleased
 TaskEvent = TaskCreated | TaskUpdated | TaskRoutineAdded | TaskRoutineRemoved | TaskDeleted

@@ -15,10 +15,11 @@ Priority = Literal["critical", "high", "medium", "low"]
 ConcurrencyPolicy = Literal["coalesce_if_active", "skip_if_active", "always_enqueue", "cancel_previous"]
 CatchUpPolicy = Literal["skip_missed", "enqueue_missed_with_cap"]
 VariableType = Literal["text", "textarea", "number", "boolean", "select", "date"]
-TriggerKind = Literal["schedule", "webhook", "api"]
+TriggerKind = Literal["schedule", "webhook", "api", "chain"]  # the last is our addition
+ChainOutcome = Literal["succeeded", "failed", "any"]  # after which ends of a run a chain goes on
 SigningMode = Literal["bearer", "hmac_sha256", "github_hmac", "none", "standard_webhooks"]  # the last is our addition
 Overlap = Literal["one_at_a_time", "policy"]  # how runs of a backfill overlap: not at all, or by the routine's policy
-RunSource = Literal["schedule", "manual", "api", "webhook"]
+RunSource = Literal["schedule", "manual", "api", "webhook", "chain"]
 IssueStatus = Literal["backlog", "todo", "in_progress", "in_review", "done", "blocked", "cancelled"]
 AgentStatus = Literal["idle", "active", "running", "paused", "error", "pending_approval", "terminated"]
 AgentRole = Literal[
@@ -132,6 +133,8 @@ class TriggerSettings(Value, frozen=True):
     jitter_sec: int = 0
     signing_mode: SigningMode | None = None
     replay_window_sec: int | None = None
+    after_routine_id: UUID | None = None  # a chain fires when a run of this routine has ended
+    after_outcome: ChainOutcome | None = None  # and has ended so
 
 
 class Webhook(Value, frozen=True):

@@ -6,6 +6,7 @@ from projections.board.stored_bytes import stored_bytes
 from projections.delivery.deliveries import deliveries
 from projections.delivery.endpoints import endpoints
 from projections.firing.backfills import backfills
+from projections.firing.chains import chains
 from projections.firing.deadlines import deadlines
 from projections.firing.firing_metrics import firing_metrics
 from projections.firing.occurrences import occurrences
@@ -21,6 +22,7 @@ from projections.routines.routines import routines
 ALL = (
     backfills,
     calls,
+    chains,
     collections,
     deadlines,
     deliveries,

@@ -11,6 +11,7 @@ from domain.values import (
     AgentRole,
     AgentStatus,
     CatchUpPolicy,
+    ChainOutcome,
     ConcurrencyPolicy,
     GoalLevel,
     GoalStatus,
@@ -320,7 +321,8 @@ class LastRefusal(ResponseBody, frozen=True, kw_only=True):
 class Trigger(ResponseBody, frozen=True, kw_only=True):
     """
     A trigger of a routine. Only a schedule has a `nextRunAt`, the planned moment of its next occurrence, and a `dueAt`,
-    when that comes due: later by its jitter. Only a webhook has a `publicId` and a `secretId`.
+    when that comes due: later by its jitter. Only a webhook has a `publicId` and a `secretId`. Only a chain has an
+    `afterRoutineId` and an `afterOutcome`: it fires when a run of that routine has ended so.
     """
 
     id: UUID
@@ -344,6 +346,8 @@ class Trigger(ResponseBody, frozen=True, kw_only=True):
     signing_mode: SigningMode | None = None
     replay_window_sec: int | None = None
     last_rotated_at: str | None = None
+    after_routine_id: UUID | None = None  # not in Paperclip
+    after_outcome: ChainOutcome | None = None  # not in Paperclip
     last_result: str | None = None
     created_by_agent_id: UUID | None
     created_by_user_id: str | None
@@ -385,7 +389,9 @@ class TriggerName(ResponseBody, frozen=True, kw_only=True):
 class RunFields(ResponseBody, frozen=True, kw_only=True):
     """
     The fields of a run that every answer has. `plannedAt` is the planned moment of the occurrence that the run is for; it
-    is there only when a schedule planned it. `backfillId` is there only when the run made up for an occurrence, and
+    is there only when a schedule planned it. `backfillId` is there only when the run made up for an occurrence,
+    `causeRunId` only when a chain fired it, at the end of that run, `costMicros` (in millionths), `inputTokens` and
+    `outputTokens` only when they were reported, and
     `triggerPayloadBytes` only when the payload is so large that its largest fields are left out; `getRun` has it whole.
     """
 
@@ -409,6 +415,10 @@ class RunFields(ResponseBody, frozen=True, kw_only=True):
     updated_at: str
     planned_at: str | UnsetType = UNSET  # not in Paperclip; only a run of an occurrence has it
     backfill_id: UUID | UnsetType = UNSET  # not in Paperclip; only a run of a backfill has it
+    cause_run_id: UUID | UnsetType = UNSET  # not in Paperclip; only a run that a chain fired has it
+    cost_micros: int | UnsetType = UNSET  # these three are not in Paperclip
+    input_tokens: int | UnsetType = UNSET
+    output_tokens: int | UnsetType = UNSET
 
 
 class Run(RunFields, frozen=True, kw_only=True):
@@ -420,11 +430,13 @@ class Run(RunFields, frozen=True, kw_only=True):
 class RunDetail(Run, frozen=True, kw_only=True):
     """
     A run as it is read by its id. `deadline` is when it fails unless its work is done, if its routine bounds that.
-    `successorRunId` is the run that took its place under the policy cancel_previous.
+    `successorRunId` is the run that took its place under the policy cancel_previous. `outputs` are what was reported of
+    it; those of a trajectory are in its steps.
     """
 
     deadline: str | None = None  # not in Paperclip
     successor_run_id: UUID | None = None  # not in Paperclip
+    outputs: Json | None = None  # not in Paperclip
 
 
 class RunSummary(RunFields, frozen=True, kw_only=True):
@@ -529,6 +541,8 @@ class TriggerSnapshot(ResponseBody, frozen=True, kw_only=True):
     public_id: str | None
     signing_mode: SigningMode | None
     replay_window_sec: int | None
+    after_routine_id: UUID | None = None
+    after_outcome: ChainOutcome | None = None
 
 
 class Snapshot(ResponseBody, frozen=True, kw_only=True):

@@ -94,6 +94,7 @@ PROMISED = {
     "run.completed",
     "run.failed",
     "run.fired",
+    "run.reported",
     "slot.counted",
     "slot.freed",
     "slot.taken",

@@ -246,7 +246,7 @@ def record(work: UnitOfWork, company_id: UUID, current: Routine, request: Firing
     slot_id = slot_of(request.routine_id)
     guard = slots.of(work, request.routine_id)
     outcome = slots.limit_live(
-        work, current, guard, _outcome(work, current, request, guard), is_awaited=request.source != "schedule"
+        work, current, guard, _outcome(work, current, request, guard), is_awaited=not request.is_automatic
     )
     if isinstance(outcome, Opened) and current.settings.concurrency_policy == "cancel_previous":
         issues.cancel_superseded(work, guard.live, request.run_id)
@@ -259,7 +259,7 @@ def record(work: UnitOfWork, company_id: UUID, current: Routine, request: Firing
 
 
 def _outcome(work: UnitOfWork, current: Routine, request: FiringRequest, guard: Slot) -> Outcome:
-    if request.source == "schedule" and projects.is_paused(work.get(PROJECT, request.project_id)):
+    if request.is_automatic and projects.is_paused(work.get(PROJECT, request.project_id)):
         return firing.PROJECT_PAUSED
     if request.superseded_by is not None:
         return firing.superseded(request.superseded_by)

@@ -26,7 +26,7 @@ def begin(work: UnitOfWork, company_id: UUID, routine: Routine, request: FiringR
     """Record the run, its slot and its trajectory; one that cannot be worked on is opened as failed with the reason."""
     if (call := routine.settings.call) is None:
         raise NotFound
-    guard, is_awaited = slots.of(work, request.routine_id), request.source != "schedule"
+    guard, is_awaited = slots.of(work, request.routine_id), not request.is_automatic
     outcome = slots.limit_live(work, routine, guard, _outcome(work, routine, request), is_awaited=is_awaited)
     if isinstance(outcome, Started) and routine.settings.concurrency_policy == "cancel_previous":
         _cancel_superseded(work, guard.live, request.run_id)
@@ -146,12 +146,12 @@ def _limit_size(
     """
     Return what a call opens, and why it failed; one that is too large is opened without its workflow and parameters.
 
-    Only a scheduled call fails like that. To callers, who wait for the answer, it raises RuleViolation.
+    Only a call that the service makes by itself fails like that. To callers, who wait for the answer, it raises RuleViolation.
     """
     try:
         trajectory.must_be_openable(opened, work.limits)
     except RuleViolation as refusal:
-        if request.source != "schedule":
+        if not request.is_automatic:
             raise
         return replace(opened, workflow={}, init_params={}), error or refusal.message
     return opened, error

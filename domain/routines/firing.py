@@ -70,7 +70,14 @@ class FiringRequest(Value, frozen=True):
     user_id: UUID | None = None
     workspace: Workspace | None = None
     deadline: datetime | None = None
+    cause_run_id: UUID | None = None
+    chain_depth: int = 0
     superseded_by: UUID | None = None  # the run of a later occurrence that is due as well, if that takes its place
+
+    @property
+    def is_automatic(self) -> bool:
+        """Whether the service fires by itself: nobody waits for the answer, and a paused project stops it."""
+        return self.source in ("schedule", "chain")
 
 
 class Facts(Value, frozen=True):
@@ -173,6 +180,8 @@ def fired_with(firing: FiringRequest, routine: Routine, outcome: Outcome) -> Run
         payload=None if outcome == PROJECT_PAUSED else _payload(firing),
         responsible_user_id=routine.responsible_user_id,
         deadline=firing.deadline if isinstance(outcome, Opened | Started) else None,
+        cause_run_id=firing.cause_run_id,
+        chain_depth=firing.chain_depth,
     )
 
 

@@ -2,8 +2,10 @@
 
 from uuid import UUID
 
-from domain.errors import ImpossibleHistory
-from domain.events import RunCompleted, RunEvent, RunFailed, RunFired
+from msgspec.structs import asdict, replace
+
+from domain.errors import Conflict, ImpossibleHistory
+from domain.events import RunCompleted, RunEvent, RunFailed, RunFired, RunReported
 from domain.values import (
     Coalesced,
     ConcurrencyPolicy,
@@ -27,15 +29,19 @@ class Run(Value, frozen=True):
     routine_id: UUID
     outcome: Outcome
     ended: RunCompleted | RunFailed | None = None
+    chain_depth: int = 0
+    report: RunReported = RunReported()  # of all that was reported, the newest of each field
 
 
 def evolve(run: Run | None, event: RunEvent) -> Run:
     """Fold an event into the state of a run. Raise ImpossibleHistory if the event cannot follow."""
     match run, event:
-        case None, RunFired(routine_id=routine_id, outcome=outcome):
-            return Run(routine_id=routine_id, outcome=outcome)
+        case None, RunFired(routine_id=routine_id, outcome=outcome, chain_depth=depth):
+            return Run(routine_id=routine_id, outcome=outcome, chain_depth=depth)
         case Run(outcome=Opened() | Started()), RunCompleted() | RunFailed():
-            return Run(routine_id=run.routine_id, outcome=run.outcome, ended=event)
+            return replace(run, ended=event)
+        case Run(outcome=Opened() | Started()), RunReported():
+            return replace(run, report=_updated(run.report, event))
         case _:
             raise ImpossibleHistory(run, event)
 
@@ -51,6 +57,17 @@ def outcome(policy: ConcurrencyPolicy, newest: LiveWork | None, opening: Opened 
     if policy == "skip_if_active":
         return Skipped(issue_id=newest.issue_id, into_run_id=newest.run_id)
     return Coalesced(issue_id=newest.issue_id, into_run_id=newest.run_id)
+
+
+def report(run: Run, new: RunReported) -> list[RunEvent]:
+    """Record what was reported of a run; nothing if all of it is known. Raise Conflict for a run that began no work."""
+    if not isinstance(run.outcome, Opened | Started):
+        raise Conflict("The run began no work, so there is nothing to report of it")
+    return [] if _updated(run.report, new) == run.report else [new]
+
+
+def _updated(old: RunReported, new: RunReported) -> RunReported:
+    return replace(old, **{name: value for name, value in asdict(new).items() if value is not None})
 
 
 def end(run: Run, status: IssueStatus, reason: str | None = None) -> list[RunEvent]:

@@ -17,6 +17,7 @@ from domain.events import (
     RunEvent,
     RunFailed,
     RunFired,
+    RunReported,
 )
 from domain.identity import revision_of
 from domain.recorded import Recorded
@@ -67,7 +68,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
                     doc=doc,
                 ),
             )
-        case RunCompleted() | RunFailed():
+        case RunReported() | RunCompleted() | RunFailed():
             rows.change(RUN, recorded.stream_id, lambda row: replace(row, doc=run_after(row.doc, recorded)))
         case _:
             pass
@@ -75,7 +76,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
 
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
     """Yield the key of the row that `fold` will change, so that it can be fetched before it."""
-    if isinstance(recorded.event, RunCompleted | RunFailed):
+    if isinstance(recorded.event, RunReported | RunCompleted | RunFailed):
         yield RUN, recorded.stream_id
 
 
@@ -90,13 +91,15 @@ def run_of(events: Sequence[Recorded]) -> responses.Run:
 
 
 def detail_of(events: Sequence[Recorded]) -> responses.RunDetail:
-    """Return a run as `run_of` does, with its deadline and its successor."""
+    """Return a run as `run_of` does, with its deadline, its successor and its outputs."""
     deadlines = [event.deadline for recorded in events if isinstance(event := recorded.event, RunFired)]
-    end = events[-1].event if events else None
+    ends = [event for recorded in events if isinstance(event := recorded.event, RunCompleted | RunFailed)]
+    reported = [event.outputs for recorded in events if isinstance(event := recorded.event, RunReported)]
     return responses.RunDetail(
         **asdict(run_of(events)),
         deadline=time_or_none(next(iter(deadlines), None)),
-        successor_run_id=end.successor_run_id if isinstance(end, RunFailed) else None,
+        successor_run_id=getattr(ends[-1], "successor_run_id", None) if ends else None,
+        outputs=next((outputs for outputs in reversed(reported) if outputs is not None), None),
     )
 
 
@@ -125,6 +128,8 @@ def run_after(doc: responses.Run | None, recorded: Recorded) -> responses.Run:
     match doc, recorded.event:
         case None, RunFired() as event:
             return _fired(recorded, event, timestamp)
+        case responses.Run(), RunReported() as event:
+            return replace(doc, **_used(event))
         case responses.Run(), RunCompleted():
             return replace(doc, status="completed", completed_at=timestamp, failure_reason=None, updated_at=timestamp)
         case responses.Run(), RunFailed(reason=reason):
@@ -154,8 +159,15 @@ def _fired(recorded: Recorded, event: RunFired, timestamp: str) -> responses.Run
         completed_at=None if isinstance(event.outcome, Opened | Started) else timestamp,
         planned_at=UNSET if event.occurrence is None else time(event.occurrence),
         backfill_id=event.backfill_id or UNSET,
+        cause_run_id=event.cause_run_id or UNSET,
         **_links(event),
     )
+
+
+def _used(event: RunReported) -> dict[str, int]:
+    """Return the usage that was reported, without what the report does not mention."""
+    used = {name: getattr(event, name) for name in ("cost_micros", "input_tokens", "output_tokens")}
+    return {name: number for name, number in used.items() if number is not None}
 
 
 def _fingerprint(event: RunFired) -> str:

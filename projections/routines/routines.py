@@ -167,6 +167,8 @@ def result(outcome: Outcome) -> str:
             return "Skipped because the project is paused"
         case Skipped(reason="superseded"):
             return "Skipped because a later occurrence was due as well"
+        case Skipped(reason=str() as reason):
+            return f"Skipped: {reason}"
         case Skipped():
             return "Skipped because a live execution issue already exists"
         case Failed():

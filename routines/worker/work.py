@@ -25,6 +25,7 @@ from routines.worker.tokens import Tokens
 REFUSED_S = 30.0  # pause before a checkout is tried again that was refused although nobody holds the issue
 
 MOST_REASON = 1_000  # characters of the reason why a run failed
+NOT_TAKEN = (400, 413, 422)  # the outputs are too large or too deep
 TIMED_OUT = "timed_out"  # the reason of a run that lasted longer than its routine allows
 
 Outcome = Literal["done", "cancelled", "moved", "handed back", "stopped", "left"]
@@ -195,8 +196,26 @@ class Worker:
         change = {"status": "todo" if ended.stopped else outcome, "comment": comment(ended)}
         if outcome == "cancelled" and ended.reason and issue["originRunId"]:
             change["failureReason"] = ended.reason[:MOST_REASON]
+        if outcome != "handed back" and issue["originRunId"] and (outputs := outputs_of(ended)):
+            try:
+                self.server.ask("PATCH", path, {**change, "outputs": outputs}, session=session)
+            except Refused as refusal:
+                if refusal.status not in NOT_TAKEN:
+                    raise
+                self.say(f"{issue['identifier']}: the outputs are refused ({refusal}), and stand in the comment only")
+            else:
+                return outcome, ended.reason
         self.server.ask("PATCH", path, change, session=session)
         return outcome, ended.reason
+
+
+def outputs_of(ended: Ended) -> dict[str, Any] | None:
+    """Return the JSON object that the command has printed, if its output is one and whole."""
+    try:
+        value = msgspec.json.decode(ended.output) if ended.is_whole else None
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def comment(ended: Ended) -> str | None:

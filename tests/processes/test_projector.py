@@ -53,7 +53,7 @@ def test_the_loop_brings_every_read_model_to_the_head(company_fixture, conn, sys
 
 
 ACTED_ON = {
-    "scheduler": {"triggers_due", "deadlines", "backfills"},
+    "scheduler": {"triggers_due", "deadlines", "chains", "backfills"},
     "delivery": {"deliveries"},
 }
 

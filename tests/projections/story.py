@@ -29,6 +29,7 @@ from application.request_bodies import (
     ApiDraft,
     BackfillDraft,
     BoardKeyDraft,
+    ChainDraft,
     Checkout,
     CommentDraft,
     CompanyDraft,
@@ -51,20 +52,21 @@ from application.request_bodies import (
     VariableDraft,
     WebhookDraft,
 )
-from application.use_cases import backfills, endpoints, revisions, routines, runs, triggers, webhooks, zone_data
+from application.use_cases import backfills, chains, endpoints, revisions, routines, runs, triggers, webhooks, zone_data
 from application.use_cases import delivery_attempts as post
 from application.use_cases.board import agents, companies, goals, issues, keys, members, projects
 from application.use_cases.jetty import collections, task_routines, tasks, trajectories
 from application.use_cases.names import RoutinePath, TaskPath
 from domain.delivery.delivery import Answer
 from domain.events import TriggerRescheduled
-from domain.identity import revision_of
+from domain.identity import issue_of_run, revision_of
 from domain.webhooks.verification import WebhookRequest
 from projections import catalogue
 from projections.delivery import deliveries
 from projections.engine import positions
 from projections.engine.read_model import apply
 from projections.firing import backfills as waiting_backfills
+from projections.firing import chains as waiting_chains
 from projections.firing import triggers_due
 from web.paperclip.webhook_requests import parse_call
 
@@ -108,6 +110,18 @@ class Story:
 
     def by_code(self, routine_id, **fields):
         return self.ask(triggers.create, routine_id, ApiDraft(**fields)).trigger_id
+
+    def after(self, routine_id, other_id, **fields):
+        """A chain: the routine runs when a run of the other has ended."""
+        return self.ask(triggers.create, routine_id, ChainDraft(after_routine_id=other_id, **fields)).trigger_id
+
+    def carry_on_chains(self):
+        """What the scheduler does when runs have ended that others wait for; gives what was due."""
+        while positions.advance(self.conn, [waiting_chains.chains], self.store.after):
+            pass
+        rows = waiting_chains.due(self.conn, limit=1000)
+        self.executor.attempt(lambda work: chains.fire_due(work, rows), actor="scheduler")
+        return rows
 
     def webhook(self, routine_id, **fields):
         """The address and secret of a new bearer webhook: the only kind that needs no key."""
@@ -196,6 +210,8 @@ class Story:
         archived = self.routine(acme, scout, "Archived")
         hourly = {id_: self.schedule(id_) for id_ in (joins, skips, piles, fails, idle, archived)}
         api = self.by_code(joins, label="by code")
+        after = self.after(skips, joins, after_outcome="any")
+        self.after(idle, piles)
         extra = self.schedule(joins, "*/5 * * * *", enabled=False)
         removed = self.schedule(skips, "* * * * *")
         self.ask(triggers.update, extra, TriggerPatch(label="five", cron_expression="*/10 * * * *"))
@@ -226,7 +242,10 @@ class Story:
             issues.check_out, first, Checkout(agent_id=scout, expected_statuses=("todo",)), SESSION, caller=by_agent
         )
         self.ask(issues.comment, first, CommentDraft(body="On it"), SESSION, caller=by_agent)
-        self.ask(issues.update, first, IssuePatch(status="done", comment="Done"), SESSION, caller=by_agent)
+        done = IssuePatch(status="done", comment="Done", outputs={"articles": 3})
+        self.ask(issues.update, first, done, SESSION, caller=by_agent)
+        self.carry_on_chains()
+        self.ask(triggers.update, after, TriggerPatch(after_outcome="failed"))
         self.patch(second, status="blocked", title="Stuck")
         self.patch(third, status="cancelled")
         self.patch(third, status="in_progress")
@@ -247,6 +266,7 @@ class Story:
         self.adopt_zone_data(self.schedule(joins))
         child = self.issue(acme, "Child", parent_id=parent, assignee_agent_id=scout)
         self.issue(acme, "Grandchild", parent_id=child)
+        self.patch(issue_of_run(self.fire(piles)), status="done")
         self.tell_of_backfills(acme, scout)
         self.tell_of_tasks()
         self.tell_of_deliveries()

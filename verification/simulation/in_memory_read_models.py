@@ -10,11 +10,13 @@ from msgspec.structs import replace
 
 from domain.recorded import Recorded
 from domain.routines.backfill import Waiting
+from domain.routines.chain import DueChain
 from domain.routines.deadline import Overdue
 from domain.routines.trigger import DueTrigger
 from projections.engine.read_model import Row, Table
-from projections.firing import backfills, deadlines, triggers_due
+from projections.firing import backfills, chains, deadlines, triggers_due
 from projections.firing.backfills import BackfillRow
+from projections.firing.chains import DUE_CHAIN
 from projections.firing.deadlines import DEADLINE
 from projections.firing.triggers_due import ACTIVATE, SCHEDULE, ScheduleRow
 
@@ -107,6 +109,7 @@ class InMemoryReadModels:
             triggers_due.fold(recorded, self._rows)  # type: ignore[arg-type]
             deadlines.fold(recorded, self._rows)  # type: ignore[arg-type]
             backfills.fold(recorded, self._rows)  # type: ignore[arg-type]
+            chains.fold(recorded, self._rows)  # type: ignore[arg-type]
         if batch:
             self.position = batch[-1].position
         return len(batch)
@@ -128,6 +131,13 @@ class InMemoryReadModels:
             for id_, doc in found
         ]
 
+    def chains(self) -> list[DueChain]:
+        rows = self._rows.tables.get(DUE_CHAIN.name, {}).values()
+        return [
+            DueChain(id=row.id, trigger_id=row.trigger_id, cause_run_id=row.cause_run_id, company_id=row.company_id)
+            for row in rows
+        ]
+
     def next_due(self, after: datetime) -> datetime | None:
         return self._schedules.after(after)
 
@@ -136,7 +146,7 @@ class InMemoryReadModels:
 
     def next_moment(self) -> datetime | None:
         """When the first of all comes due, or has."""
-        if self._backfills:
+        if self._backfills or self.chains():
             return AT_ONCE
         known = self._schedules.first(), self._deadlines.first()
         return min((moment for moment in known if moment is not None), default=None)
@@ -213,6 +223,14 @@ class Deadlines:
     @staticmethod
     def next_due(read_models: InMemoryReadModels, after: datetime) -> datetime | None:
         return read_models.next_overdue(after)
+
+
+class Chains:
+    """Stands for projections.chains in the scheduler."""
+
+    @staticmethod
+    def due(read_models: InMemoryReadModels, *, limit: int) -> list[DueChain]:
+        return read_models.chains()[:limit]
 
 
 class Backfills:

@@ -15,7 +15,7 @@ from domain.board import issue
 from domain.board import project as projects
 from domain.board.issue import OPEN, Issue
 from domain.errors import Conflict, Forbidden, InvalidField, NotFound, RuleViolation, Unauthenticated
-from domain.events import CommentAdded, IssueOpened, IssueReleased, RunEvent
+from domain.events import CommentAdded, IssueOpened, IssueReleased, RunEvent, RunReported
 from domain.routines import run
 from domain.values import IssueDetails, IssueStatus, LiveWork
 
@@ -56,6 +56,8 @@ def update(
         raise InvalidField(
             "failureReason is only for the status cancelled of an issue that a run opened", "failureReason"
         )
+    if patch.outputs is not None:
+        _report(work, current, RunReported(outputs=patch.outputs), "outputs")
     work.record(issue_id, issue.edit(current, details))
     if not isinstance(patch.status, UnsetType):
         work.record(issue_id, issue.move(current, patch.status))
@@ -152,6 +154,14 @@ def _follow(work: UnitOfWork, issue_id: UUID, old: Issue, status: IssueStatus, r
         work.record(old.run_id, run.end(fired, status, reason))
     live = LiveWork(issue_id=issue_id, run_id=old.run_id)
     slots.follow(work, old.routine_id, live, company_id, is_live=status in OPEN)
+
+
+def _report(work: UnitOfWork, current: Issue, report: RunReported, field: str) -> None:
+    """Record what was reported of the run that opened the issue; raise InvalidField if no run did."""
+    fired = None if current.run_id is None else work.get(RUN, current.run_id)
+    if current.run_id is None or fired is None:
+        raise InvalidField(f"{field} is only for an issue that a run opened", field)
+    work.record(current.run_id, run.report(fired, report))
 
 
 def _comment(work: UnitOfWork, principal: Principal, issue_id: UUID, body: str, session: UUID | None) -> UUID:

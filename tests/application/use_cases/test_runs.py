@@ -143,7 +143,7 @@ def test_of_late_occurrences_under_cancel_previous_only_the_newest_opens_an_issu
 
 
 def test_a_routine_that_calls_a_task_cancels_its_live_trajectory_under_cancel_previous(here):
-    collection, caller = here.collection()
+    collection, _caller = here.collection()
     here.task_routine(here.task(collection))
     [routine] = [id_ for id_ in here.ids(RoutineCreated) if here.state(ROUTINE, id_).settings.call]
     here.ask(routines.update, routine, RoutinePatch(concurrency_policy="cancel_previous"))

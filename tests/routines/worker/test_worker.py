@@ -41,6 +41,8 @@ class Stub:
         self.asked = []
         self.comments = []
         self.reasons = []  # why the runs failed
+        self.outputs = []
+        self.refused_outputs = None  # the answer to outputs, if they are not taken
         self.runs = {}
         self.routines = {}
         self.troubles = []  # answers that come before the right one
@@ -103,6 +105,10 @@ class Stub:
         if issue["checkoutRunId"] != session:
             return 409, {"error": "Issue run ownership conflict"}
         issue |= {"status": body["status"], "checkoutRunId": None}
+        if "outputs" in body and self.refused_outputs is not None:
+            issue |= {"status": "in_progress", "checkoutRunId": session}
+            return self.refused_outputs
+        self.outputs.append(body.get("outputs"))
         self.comments.append(body.get("comment"))
         self.reasons.append(body.get("failureReason"))
         return 200, issue
@@ -330,6 +336,44 @@ def test_an_issue_without_a_routine_has_empty_variables(stub, once):
     once("sh", "-uc", 'echo "<$ROUTINES_ROUTINE_ID$ROUTINES_RUN_ID>"')
 
     assert ["<>\n"] == stub.comments
+
+
+@pytest.mark.parametrize(
+    ("script", "outputs"),
+    [
+        ("""echo '{"articles": 3, "best": ["a"]}'""", {"articles": 3, "best": ["a"]}),
+        ("""echo '{"articles": 3}'; exit 3""", {"articles": 3}),
+        ("""echo '{"loss": NaN}'""", None),
+        ("echo '[1, 2]'", None),
+        ("echo three articles", None),
+        ("""printf '{"a": "'; head -c 70000 /dev/zero | tr '\\0' x; echo '"}'""", None),
+    ],
+)
+def test_the_json_object_that_a_command_prints_is_reported_as_outputs(stub, once, script, outputs):
+    stub.open()
+
+    once("sh", "-c", script)
+
+    assert [outputs] == stub.outputs
+    assert 1 == stub.count("PATCH", stub.asked[-1][1])
+
+
+def test_outputs_that_the_server_refuses_do_not_keep_the_issue_from_ending(stub, once):
+    issue = stub.open()
+    stub.refused_outputs = 400, {"error": "Validation error"}
+
+    result = once("sh", "-c", """echo '{"a": 1}'""")
+
+    assert ("done", [None]) == (issue["status"], stub.outputs)
+    assert "the outputs are refused" in result.output
+
+
+def test_an_issue_that_no_run_opened_has_no_outputs(stub, once):
+    stub.open(originId=None, originRunId=None)
+
+    once("sh", "-c", """echo '{"a": 1}'""")
+
+    assert [None] == stub.outputs
 
 
 def test_a_command_need_not_read_its_input(stub, once):

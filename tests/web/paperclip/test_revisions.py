@@ -140,6 +140,8 @@ def test_a_revision_has_exactly_the_contracts_fields(desk: Desk):
                     "publicId": webhook["publicId"],
                     "signingMode": "hmac_sha256",
                     "replayWindowSec": 60,
+                    "afterRoutineId": None,
+                    "afterOutcome": None,
                 }
             ],
         },
