@@ -14,10 +14,12 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from domain.routines import variables
+from domain.routines.budget import LONGEST_WINDOW_S
 from domain.routines.firing import LONGEST_REASON
 from domain.schedule import cron_fields
 from domain.values import (
     AgentRole,
+    Budget,
     CatchUpPolicy,
     ChainOutcome,
     ConcurrencyPolicy,
@@ -64,6 +66,8 @@ EventPattern = Annotated[str, Meta(min_length=1, max_length=120, extra=TRIM, ext
 EventPatterns = Annotated[tuple[EventPattern, ...], Meta(min_length=1, max_length=100)]
 Option = Annotated[str, Meta(min_length=1, max_length=120)]
 Cents = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+Micros = Annotated[int, Meta(ge=0, le=10**15)]  # 1,000,000,000 of a currency unit
+Tokens = Annotated[int, Meta(ge=0, le=10**15)]
 RunVariables = Annotated[dict[str, str | int | float | bool], Meta(extra={"max_bytes": 256 * 1024})]
 Object = Annotated[dict[str, object], Meta(extra={"max_bytes": 1024 * 1024})]
 Payload = Annotated[dict[str, object], Meta(extra={"max_bytes": 10 * 1024 * 1024})]
@@ -75,11 +79,42 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A JSON body of the API. Other fields are refused, but for those that web/http/tolerated_fields.py lists."""
 
 
+class BudgetDraft(Body, frozen=True):
+    """
+    Bounds what runs may cost: less than `maxCostMicros` (millionths of a currency unit) within `windowSec` seconds before
+    a firing, as it was reported. A firing beyond it is skipped, with the evidence.
+    """
+
+    max_cost_micros: Micros
+    window_sec: Annotated[int, Meta(ge=60, le=LONGEST_WINDOW_S)]
+
+    def budget(self) -> Budget:
+        """Return the budget."""
+        return Budget(max_cost_micros=self.max_cost_micros, window_sec=self.window_sec)
+
+
+class UsageReport(Body, frozen=True):
+    """
+    Says what a run has used so far, in total: a later report replaces an earlier one, and what it does not mention stays.
+    `costMicros` is in millionths of a currency unit.
+    """
+
+    cost_micros: Micros | None = None
+    input_tokens: Tokens | None = None
+    output_tokens: Tokens | None = None
+
+    def faults(self) -> list[tuple[str, str]]:
+        """Report a body that reports nothing."""
+        is_empty = (self.cost_micros, self.input_tokens, self.output_tokens) == (None, None, None)
+        return [("costMicros", "Say at least one of costMicros, inputTokens and outputTokens")] if is_empty else []
+
+
 class CompanyDraft(Body, frozen=True):
     """Describes a company to create."""
 
     name: Name
     description: Text | None = None
+    budget: BudgetDraft | None = None  # not in Paperclip
 
 
 class CompanyPatch(Body, frozen=True):
@@ -87,6 +122,7 @@ class CompanyPatch(Body, frozen=True):
 
     name: Name | UnsetType = UNSET
     description: Text | None | UnsetType = UNSET
+    budget: BudgetDraft | None | UnsetType = UNSET
 
 
 class AgentDraft(Body, frozen=True):
@@ -101,6 +137,7 @@ class AgentDraft(Body, frozen=True):
     metadata: Object | None = None
     budget_monthly_cents: Cents = 0
     heartbeat_url: Url | None = None
+    budget: BudgetDraft | None = None  # not in Paperclip
 
 
 class AgentPatch(Body, frozen=True):
@@ -115,6 +152,7 @@ class AgentPatch(Body, frozen=True):
     metadata: Object | None | UnsetType = UNSET
     budget_monthly_cents: Cents | UnsetType = UNSET
     heartbeat_url: Url | None | UnsetType = UNSET
+    budget: BudgetDraft | None | UnsetType = UNSET
 
 
 class ProjectDraft(Body, frozen=True):
@@ -201,6 +239,7 @@ class RoutineDraft(Body, frozen=True):
     catch_up_policy: CatchUpPolicy = "skip_missed"
     variables: Annotated[tuple[VariableDraft, ...], Meta(max_length=200)] = ()
     max_run_duration_sec: RunDuration | None = None
+    budget: BudgetDraft | None = None
     pause_note: Note | None = None
     resume_at: datetime | None = None
 
@@ -223,6 +262,7 @@ class RoutinePatch(Body, frozen=True):
     catch_up_policy: CatchUpPolicy | UnsetType = UNSET
     variables: Annotated[tuple[VariableDraft, ...], Meta(max_length=200)] | UnsetType = UNSET
     max_run_duration_sec: RunDuration | None | UnsetType = UNSET
+    budget: BudgetDraft | None | UnsetType = UNSET
     pause_note: Note | None | UnsetType = UNSET
     resume_at: datetime | None | UnsetType = UNSET
     base_revision_id: UUID | None = None
@@ -440,7 +480,7 @@ class IssuePatch(Body, frozen=True):
     Changes an issue. Fields that are absent stay as they are. `comment` is added to its comments.
 
     `failureReason` says why the run that opened the issue failed, and comes with the status `cancelled`. `outputs` are
-    what that run has brought forth: its routine's chains pass them on.
+    what that run has brought forth: its routine's chains pass them on. `usage` is what it has used so far.
     """
 
     title: Title | UnsetType = UNSET
@@ -454,6 +494,7 @@ class IssuePatch(Body, frozen=True):
     comment: Comment | None = None
     failure_reason: FailureReason | None = None  # not in Paperclip
     outputs: Outputs | None = None  # not in Paperclip
+    usage: UsageReport | None = None  # not in Paperclip
 
 
 class Checkout(Body, frozen=True):

@@ -468,6 +468,8 @@ class RunReported(Event, frozen=True, tag="run.reported"):
     cost_micros: int | None = None  # in millionths of the currency in which the installation counts
     input_tokens: int | None = None
     output_tokens: int | None = None
+    routine_id: UUID | None = None  # of the run; None where no usage is reported
+    agent_id: UUID | None = None  # whose the issue of the run was then
 
 
 class RunCompleted(Event, frozen=True, tag="run.completed"):

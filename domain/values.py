@@ -98,6 +98,26 @@ class TaskDetails(Value, frozen=True):
     workflow: Json = {}
 
 
+class Budget(Value, frozen=True, rename="camel"):
+    """What runs may cost, in millionths, within so many seconds before a firing."""
+
+    max_cost_micros: int
+    window_sec: int
+
+
+class OverBudget(Value, frozen=True):
+    """
+    What a skipped firing rests on: whose budget was used up, how much was spent of how much in which window, and when
+    enough of it is over if nothing is added (None: never).
+    """
+
+    owner: Literal["routine", "agent", "company"]
+    spent_micros: int
+    max_cost_micros: int
+    window_sec: int
+    frees_at: datetime | None = None
+
+
 class RoutineSettings(Value, frozen=True):
     """Everything that a revision of a routine holds, except its triggers."""
 
@@ -117,6 +137,7 @@ class RoutineSettings(Value, frozen=True):
     resume_at: datetime | None = None  # when a paused routine resumes by itself
     bulk_pause_id: UUID | None = None  # the bulk pause that has paused it; None if it was paused in any other way
     call: TaskCall | None = None  # set when the routine calls a task and so opens no issues
+    budget: Budget | None = None  # of its runs; None: no bound of its own
 
 
 class TriggerSettings(Value, frozen=True):
@@ -173,6 +194,7 @@ class AgentProfile(Value, frozen=True):
     metadata: dict[str, object] | None = None
     budget_monthly_cents: int = 0
     heartbeat_url: str | None = None  # called when an issue is opened for the agent
+    budget: Budget | None = None  # of the runs that it works on
 
 
 class EndpointSettings(Value, frozen=True):
@@ -213,6 +235,7 @@ class CompanyDetails(Value, frozen=True):
 
     name: str
     description: str | None = None
+    budget: Budget | None = None  # of all its runs
 
 
 class IssueDetails(Value, frozen=True):
@@ -249,12 +272,14 @@ class Coalesced(Value, frozen=True, tag="coalesced"):
 class Skipped(Value, frozen=True, tag="skipped"):
     """
     The firing met a live execution issue, which is named, or there is a `reason`: its project was paused (`paused`), or a
-    later occurrence that was due as well, with the run `into_run_id`, took its place (`superseded`).
+    later occurrence that was due as well, with the run `into_run_id`, took its place (`superseded`), a budget was used up
+    (`over_budget`, with `budget`), or a chain could not go on.
     """
 
     issue_id: UUID | None = None
     into_run_id: UUID | None = None
     reason: str | None = None
+    budget: OverBudget | None = None
 
 
 class Failed(Value, frozen=True, tag="failed"):

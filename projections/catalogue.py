@@ -11,6 +11,7 @@ from projections.firing.deadlines import deadlines
 from projections.firing.firing_metrics import firing_metrics
 from projections.firing.occurrences import occurrences
 from projections.firing.run_history import run_history
+from projections.firing.spending import spending
 from projections.firing.triggers_due import triggers_due
 from projections.jetty.collections import collections
 from projections.jetty.task_routines import calls
@@ -34,6 +35,7 @@ ALL = (
     revisions,
     routines,
     run_history,
+    spending,
     stored_bytes,
     tasks,
     trajectories,

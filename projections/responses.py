@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 from domain.values import (
     AgentRole,
     AgentStatus,
+    Budget,
     CatchUpPolicy,
     ChainOutcome,
     ConcurrencyPolicy,
@@ -90,6 +91,7 @@ class Company(ResponseBody, frozen=True, kw_only=True):
     budget_monthly_cents: int = 0
     spent_monthly_cents: int = 0
     require_board_approval_for_new_agents: bool = False
+    budget: Budget | None = None
     created_at: str
     updated_at: str
 
@@ -138,6 +140,7 @@ class Agent(ResponseBody, frozen=True, kw_only=True):
     spent_monthly_cents: int = 0
     metadata: dict[str, Any] | None = None
     heartbeat_url: str | None = None
+    budget: Budget | None = None
     created_at: str
     updated_at: str
 
@@ -386,12 +389,25 @@ class TriggerName(ResponseBody, frozen=True, kw_only=True):
     label: str | None
 
 
+class OverBudget(ResponseBody, frozen=True, kw_only=True):
+    """
+    Why a firing was beyond a budget: whose it was, how much was spent of it in the window before, and when enough of that
+    is over if nothing is added (null: never). Amounts are millionths of a currency unit.
+    """
+
+    owner: Literal["routine", "agent", "company"]
+    spent_micros: int
+    max_cost_micros: int
+    window_sec: int
+    frees_at: str | None
+
+
 class RunFields(ResponseBody, frozen=True, kw_only=True):
     """
     The fields of a run that every answer has. `plannedAt` is the planned moment of the occurrence that the run is for; it
     is there only when a schedule planned it. `backfillId` is there only when the run made up for an occurrence,
     `causeRunId` only when a chain fired it, at the end of that run, `costMicros` (in millionths), `inputTokens` and
-    `outputTokens` only when they were reported, and
+    `outputTokens` only when they were reported, `budget` only when a used-up budget kept it from beginning, and
     `triggerPayloadBytes` only when the payload is so large that its largest fields are left out; `getRun` has it whole.
     """
 
@@ -419,6 +435,7 @@ class RunFields(ResponseBody, frozen=True, kw_only=True):
     cost_micros: int | UnsetType = UNSET  # these three are not in Paperclip
     input_tokens: int | UnsetType = UNSET
     output_tokens: int | UnsetType = UNSET
+    budget: OverBudget | UnsetType = UNSET  # not in Paperclip; only a run that was skipped for a budget has it
 
 
 class Run(RunFields, frozen=True, kw_only=True):
@@ -463,6 +480,7 @@ class RoutineFields(ResponseBody, frozen=True, kw_only=True):
     catch_up_policy: CatchUpPolicy
     variables: tuple[Variable, ...]
     max_run_duration_sec: int | None = None
+    budget: Budget | None = None
     pause_note: str | None = None
     resume_at: str | None = None
     latest_revision_id: UUID
@@ -518,6 +536,7 @@ class RoutineSnapshot(ResponseBody, frozen=True, kw_only=True):
     activity_gate_scope: Literal["company"] = "company"
     variables: tuple[Variable, ...]
     max_run_duration_sec: int | None = None
+    budget: Budget | None = None
     pause_note: str | None = None
     resume_at: str | None = None
     env: None = None

@@ -17,7 +17,7 @@ from application.access import AgentCaller, BoardUser, Principal
 from application.event_store.stream_kinds import AGENT, COMPANY, PROJECT, ROUTINE, RUN, SLOT, TRIGGER
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import RunRequest
-from application.use_cases import occurrences, references, routines, slots, task_firing
+from application.use_cases import budgets, occurrences, references, routines, slots, task_firing
 from application.use_cases.board import issues
 from domain.board import company as companies
 from domain.board import project as projects
@@ -245,9 +245,8 @@ def record(work: UnitOfWork, company_id: UUID, current: Routine, request: Firing
         return
     slot_id = slot_of(request.routine_id)
     guard = slots.of(work, request.routine_id)
-    outcome = slots.limit_live(
-        work, current, guard, _outcome(work, current, request, guard), is_awaited=not request.is_automatic
-    )
+    outcome = budgets.limit(work, company_id, current, request, _outcome(work, current, request, guard))
+    outcome = slots.limit_live(work, current, guard, outcome, is_awaited=not request.is_automatic)
     if isinstance(outcome, Opened) and current.settings.concurrency_policy == "cancel_previous":
         issues.cancel_superseded(work, guard.live, request.run_id)
         guard = slots.of(work, request.routine_id)

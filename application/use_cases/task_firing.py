@@ -7,19 +7,21 @@ from msgspec.structs import replace
 
 from application.event_store.stream_kinds import PROJECT, RUN, TASK, TRAJECTORY
 from application.event_store.unit_of_work import UnitOfWork
-from application.use_cases import names, slots
+from application.use_cases import budgets, names, slots
 from domain.board import project as projects
 from domain.errors import NotFound, RuleViolation
 from domain.events import TaskRoutineRemoved, TrajectoryEvent, TrajectoryMoved, TrajectoryOpened
+from domain.explain import sentences
 from domain.identity import trajectory_of_run
 from domain.jetty import built_in, task_call, trajectory
 from domain.jetty.trajectory import LIVE, Trajectory
 from domain.routines import firing, run
 from domain.routines.firing import FiringRequest
 from domain.routines.routine import Routine
-from domain.values import Failed, LiveWork, Outcome, Started, TaskCall
+from domain.values import Failed, LiveWork, Outcome, Skipped, Started, TaskCall
 
 GONE = "The task is gone"
+BY_CALLERS = ("manual", "api")  # the sources whose callers always get a trajectory, or hear why not
 
 
 def begin(work: UnitOfWork, company_id: UUID, routine: Routine, request: FiringRequest) -> None:
@@ -27,7 +29,10 @@ def begin(work: UnitOfWork, company_id: UUID, routine: Routine, request: FiringR
     if (call := routine.settings.call) is None:
         raise NotFound
     guard, is_awaited = slots.of(work, request.routine_id), not request.is_automatic
-    outcome = slots.limit_live(work, routine, guard, _outcome(work, routine, request), is_awaited=is_awaited)
+    outcome = budgets.limit(work, company_id, routine, request, _outcome(work, routine, request))
+    if isinstance(outcome, Skipped) and outcome.budget is not None and request.source in BY_CALLERS:
+        raise RuleViolation(sentences.over_budget(outcome.budget))
+    outcome = slots.limit_live(work, routine, guard, outcome, is_awaited=is_awaited)
     if isinstance(outcome, Started) and routine.settings.concurrency_policy == "cancel_previous":
         _cancel_superseded(work, guard.live, request.run_id)
     work.record(request.run_id, [firing.fired_with(request, routine, outcome)], company_id)
@@ -102,7 +107,7 @@ def secret_ids(call: TaskCall) -> list[UUID]:
 
 def _outcome(work: UnitOfWork, routine: Routine, request: FiringRequest) -> Outcome:
     outcome = Started(trajectory_id=trajectory_of_run(request.run_id))
-    if request.source in ("manual", "api"):
+    if request.source in BY_CALLERS:
         return outcome  # a caller always gets a trajectory, whatever cadence, pause and overlap say
     if projects.is_paused(work.get(PROJECT, request.project_id)):
         return firing.PROJECT_PAUSED

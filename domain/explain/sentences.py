@@ -1,17 +1,18 @@
 """What became of an occurrence, in one plain sentence, with the facts that it is based on."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from domain.events import AgentTerminated, RunCompleted, RunFailed, RunFired, TriggerMissed, TriggerReplanned
 from domain.explain.verdicts import ExplainQuery, Verdict, reason_of
 from domain.recorded import Recorded
+from domain.routines import budget
 from domain.routines.firing import SUPERSEDED
 from domain.routines.settlement import CATCH_UP_CAP, COMPANY_ARCHIVED, OVER_QUOTA
 from domain.schedule import plan as plans
 from domain.schedule.time_words import span, when
-from domain.values import Coalesced, Failed, Skipped, Value
+from domain.values import Coalesced, Failed, OverBudget, Skipped, Value
 
 Name = Callable[[str], str]  # turns an actor into a name for people
 CHANGED = {
@@ -126,6 +127,10 @@ def _met(explanation: Explanation, _name: Name) -> str:
             f"{_moment(explanation)} was skipped, because a later one was due as well and took its place: the policy is "
             "cancel_previous."
         )
+    if run is not None and isinstance(run.outcome, Skipped) and run.outcome.budget is not None:
+        frees_at = run.outcome.budget.frees_at
+        frees = f", and frees on {_at(explanation, frees_at)} at the earliest" if frees_at else ""
+        return f"{_moment(explanation)} was skipped: {over_budget(run.outcome.budget)}{frees}."
     if run is not None and isinstance(run.outcome, Skipped) and run.outcome.issue_id is None:
         pause = f" (paused on {_at(explanation, explanation.obstacle.at)})" if explanation.obstacle else ""
         return f"{_moment(explanation)} was skipped, because the project of the routine was paused{pause}."
@@ -145,6 +150,12 @@ def _failed(explanation: Explanation, name: Name) -> str:
         explanation.run.outcome.reason if explanation.run and isinstance(explanation.run.outcome, Failed) else "unknown"
     )
     return f"{_moment(explanation)} failed: {reason.rstrip('.')}{_by_agent(explanation, name)}."
+
+
+def over_budget(over: OverBudget) -> str:
+    """Return whose budget was used up, and how much was spent of it, as a clause."""
+    spent, most = budget.amount(over.spent_micros), budget.amount(over.max_cost_micros)
+    return f"the budget of the {over.owner} is used up: {spent} of {most} within {span(timedelta(seconds=over.window_sec))}"
 
 
 def _by_agent(explanation: Explanation, name: Name) -> str:

@@ -165,7 +165,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
         case CompanyCreated() as event:
             rows.put(COMPANY, _company(recorded, event))
         case CompanyUpdated(details=details):
-            _edit(rows, COMPANY, recorded, name=details.name, description=details.description)
+            _edit(rows, COMPANY, recorded, **msgspec.structs.asdict(details))
         case CompanyArchived():
             _edit(rows, COMPANY, recorded, status="archived")
         case UserRegistered() as event:

@@ -26,7 +26,7 @@ from domain.events import (
     TriggerMissed,
 )
 from domain.recorded import Recorded
-from domain.routines import firing
+from domain.routines import budget, firing
 from domain.routines.settlement import GRACE
 from domain.values import Coalesced, Failed, Opened, Outcome, RunSource, Skipped, Started
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
@@ -40,7 +40,7 @@ RUNS, MISSED, ENDED, ATTEMPTS = WHATS = "runs", "missed", "ended", "attempts"
 OPENED, STARTED = ("issue_created", ""), ("trajectory_started", "")
 COALESCED, FAILED = ("coalesced", ""), ("failed", "")
 MET_LIVE_ISSUE, PAUSED = ("skipped", "live_issue"), ("skipped", "paused")
-SKIPPED_FOR = (firing.SUPERSEDED,)  # the other reasons for skipping
+SKIPPED_FOR = (firing.SUPERSEDED, budget.OVER_BUDGET)  # further reasons for skipping, which are shown before they occur
 OUTCOMES = (
     OPENED,
     STARTED,
@@ -143,10 +143,10 @@ def _outcome(outcome: Outcome) -> tuple[str, str]:
             return COALESCED
         case Skipped(reason=None):
             return MET_LIVE_ISSUE
-        case Skipped(reason=str() as reason) if reason in SKIPPED_FOR:
-            return ("skipped", reason)
-        case Skipped():
+        case Skipped(reason="paused"):
             return PAUSED
+        case Skipped():
+            return ("skipped", outcome.reason or "")
         case Failed():
             return FAILED
 

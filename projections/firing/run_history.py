@@ -21,7 +21,7 @@ from domain.events import (
 )
 from domain.identity import revision_of
 from domain.recorded import Recorded
-from domain.values import Coalesced, Failed, Opened, RunSource, Skipped, Started
+from domain.values import Coalesced, Failed, Opened, OverBudget, RunSource, Skipped, Started
 from projections import responses
 from projections.board.issues import SUMMARY
 from projections.engine.documents import Docs, Part
@@ -170,6 +170,10 @@ def _used(event: RunReported) -> dict[str, int]:
     return {name: number for name, number in used.items() if number is not None}
 
 
+def _budget(over: OverBudget) -> responses.OverBudget:
+    return responses.OverBudget(**asdict(over) | {"frees_at": time_or_none(over.frees_at)})
+
+
 def _fingerprint(event: RunFired) -> str:
     """Return 64 hexadecimal digits that are equal for the same routine and payload."""
     payload = msgspec.json.encode(event.payload, order="deterministic")
@@ -184,8 +188,9 @@ def _links(event: RunFired) -> dict[str, Any]:
             return {"linked_issue_id": None, "coalesced_into_run_id": None, "failure_reason": None}
         case Coalesced(issue_id=issue_id, into_run_id=run_id):
             return {"linked_issue_id": issue_id, "coalesced_into_run_id": run_id, "failure_reason": None}
-        case Skipped(issue_id=issue_id, into_run_id=run_id, reason=reason):
-            return {"linked_issue_id": issue_id, "coalesced_into_run_id": run_id, "failure_reason": reason}
+        case Skipped(issue_id=issue_id, into_run_id=run_id, reason=reason, budget=budget):
+            links = {"linked_issue_id": issue_id, "coalesced_into_run_id": run_id, "failure_reason": reason}
+            return links if budget is None else links | {"budget": _budget(budget)}
         case Failed(reason=reason):
             return {"linked_issue_id": None, "coalesced_into_run_id": None, "failure_reason": reason}
 

@@ -167,6 +167,8 @@ def result(outcome: Outcome) -> str:
             return "Skipped because the project is paused"
         case Skipped(reason="superseded"):
             return "Skipped because a later occurrence was due as well"
+        case Skipped(reason="over_budget"):
+            return "Skipped because a budget is used up"
         case Skipped(reason=str() as reason):
             return f"Skipped: {reason}"
         case Skipped():

@@ -21,6 +21,7 @@ from routines.worker.errors import Refused, Stopped
 from routines.worker.server import Say, Server
 from routines.worker.supervision import Supervision
 from routines.worker.tokens import Tokens
+from routines.worker.usage import usage_of
 
 REFUSED_S = 30.0  # pause before a checkout is tried again that was refused although nobody holds the issue
 
@@ -193,10 +194,12 @@ class Worker:
         if current["status"] != "in_progress":
             return "moved", f"it is {current['status']} already"
         outcome: Outcome = "handed back" if ended.stopped else "cancelled" if ended.reason else "done"
-        change = {"status": "todo" if ended.stopped else outcome, "comment": comment(ended)}
+        change: dict[str, Any] = {"status": "todo" if ended.stopped else outcome, "comment": comment(ended)}
         if outcome == "cancelled" and ended.reason and issue["originRunId"]:
             change["failureReason"] = ended.reason[:MOST_REASON]
         if outcome != "handed back" and issue["originRunId"] and (outputs := outputs_of(ended)):
+            if (usage := usage_of(ended.output)) is not None:
+                change["usage"] = usage
             try:
                 self.server.ask("PATCH", path, {**change, "outputs": outputs}, session=session)
             except Refused as refusal:

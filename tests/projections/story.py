@@ -49,6 +49,7 @@ from application.request_bodies import (
     RunRequest,
     ScheduleDraft,
     TriggerPatch,
+    UsageReport,
     VariableDraft,
     WebhookDraft,
 )
@@ -72,6 +73,7 @@ from web.paperclip.webhook_requests import parse_call
 
 START = datetime(2026, 11, 22, 12, 0, 30, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+USAGE = UsageReport(cost_micros=184_000, input_tokens=12_000, output_tokens=850)
 SESSION = UUID("5e551017-0000-4000-8000-000000000001")
 
 
@@ -242,7 +244,7 @@ class Story:
             issues.check_out, first, Checkout(agent_id=scout, expected_statuses=("todo",)), SESSION, caller=by_agent
         )
         self.ask(issues.comment, first, CommentDraft(body="On it"), SESSION, caller=by_agent)
-        done = IssuePatch(status="done", comment="Done", outputs={"articles": 3})
+        done = IssuePatch(status="done", comment="Done", outputs={"articles": 3}, usage=USAGE)
         self.ask(issues.update, first, done, SESSION, caller=by_agent)
         self.carry_on_chains()
         self.ask(triggers.update, after, TriggerPatch(after_outcome="failed"))

@@ -227,6 +227,7 @@ OPERATIONS: dict[str, tuple[str, Callable[[AccessFixture], Request]]] = {
     "resumeRoutines": ("POST", in_company("/routines/resume", {"q": "nothing has this in it"})),
     "listRuns": ("GET", by_id("routines", AccessFixture.routine, "/runs")),
     "getRun": ("GET", by_id("routine-runs", AccessFixture.run)),
+    "reportUsage": ("POST", by_id("routine-runs", AccessFixture.run, "/usage", {"costMicros": 1})),
     "runRoutine": ("POST", by_id("routines", AccessFixture.routine, "/run", {})),
     "createTrigger": ("POST", by_id("routines", AccessFixture.routine, "/triggers", {"kind": "api"})),
     "updateTrigger": ("PATCH", by_id("routine-triggers", AccessFixture.trigger, body={"label": "x"})),

@@ -8,7 +8,7 @@ from msgspec import UNSET, UnsetType
 from application.access import Action, AgentCaller, BoardUser, Principal, Resource, authorize
 from application.event_store.stream_kinds import ISSUE, PROJECT, RUN
 from application.event_store.unit_of_work import UnitOfWork
-from application.request_bodies import Checkout, CommentDraft, IssueDraft, IssuePatch
+from application.request_bodies import Checkout, CommentDraft, IssueDraft, IssuePatch, UsageReport
 from application.use_cases import references, slots
 from application.use_cases.board import companies
 from domain.board import issue
@@ -56,8 +56,8 @@ def update(
         raise InvalidField(
             "failureReason is only for the status cancelled of an issue that a run opened", "failureReason"
         )
-    if patch.outputs is not None:
-        _report(work, current, RunReported(outputs=patch.outputs), "outputs")
+    if patch.outputs is not None or patch.usage is not None:
+        _report(work, current, patch)
     work.record(issue_id, issue.edit(current, details))
     if not isinstance(patch.status, UnsetType):
         work.record(issue_id, issue.move(current, patch.status))
@@ -156,12 +156,22 @@ def _follow(work: UnitOfWork, issue_id: UUID, old: Issue, status: IssueStatus, r
     slots.follow(work, old.routine_id, live, company_id, is_live=status in OPEN)
 
 
-def _report(work: UnitOfWork, current: Issue, report: RunReported, field: str) -> None:
+def _report(work: UnitOfWork, current: Issue, patch: IssuePatch) -> None:
     """Record what was reported of the run that opened the issue; raise InvalidField if no run did."""
     fired = None if current.run_id is None else work.get(RUN, current.run_id)
     if current.run_id is None or fired is None:
+        field = "usage" if patch.outputs is None else "outputs"
         raise InvalidField(f"{field} is only for an issue that a run opened", field)
-    work.record(current.run_id, run.report(fired, report))
+    usage = patch.usage or UsageReport()
+    reported = RunReported(
+        outputs=patch.outputs,
+        cost_micros=usage.cost_micros,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        routine_id=None if patch.usage is None else fired.routine_id,
+        agent_id=None if patch.usage is None else current.details.assignee_agent_id,
+    )
+    work.record(current.run_id, run.report(fired, reported))
 
 
 def _comment(work: UnitOfWork, principal: Principal, issue_id: UUID, body: str, session: UUID | None) -> UUID:

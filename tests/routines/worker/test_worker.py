@@ -42,6 +42,7 @@ class Stub:
         self.comments = []
         self.reasons = []  # why the runs failed
         self.outputs = []
+        self.usage = []
         self.refused_outputs = None  # the answer to outputs, if they are not taken
         self.runs = {}
         self.routines = {}
@@ -109,6 +110,7 @@ class Stub:
             issue |= {"status": "in_progress", "checkoutRunId": session}
             return self.refused_outputs
         self.outputs.append(body.get("outputs"))
+        self.usage.append(body.get("usage"))
         self.comments.append(body.get("comment"))
         self.reasons.append(body.get("failureReason"))
         return 200, issue
@@ -356,6 +358,31 @@ def test_the_json_object_that_a_command_prints_is_reported_as_outputs(stub, once
 
     assert [outputs] == stub.outputs
     assert 1 == stub.count("PATCH", stub.asked[-1][1])
+
+
+@pytest.mark.parametrize(
+    ("printed", "usage"),
+    [
+        ('{"usage": {"costMicros": 184000, "inputTokens": 12, "outputTokens": 8}}', (184_000, 12, 8)),
+        ('{"usage": {"costMicros": 0}}', (0, None, None)),
+        ('{"total_cost_usd": 0.1234567, "usage": {"input_tokens": 12, "output_tokens": 8}}', (123_457, 12, 8)),
+        ('{"total_cost_usd": 3}', (3_000_000, None, None)),
+        ('{"usage": {"costMicros": 1.5}}', None),
+        ('{"usage": {"costMicros": -1}}', None),
+        ('{"total_cost_usd": 1e300}', None),
+        ('{"usage": "much"}', None),
+        ('{"articles": 3}', None),
+    ],
+)
+def test_what_a_command_says_that_it_has_used_is_reported(stub, once, printed, usage):
+    stub.open()
+
+    once("echo", printed)
+
+    names = ("costMicros", "inputTokens", "outputTokens")
+    wanted = None if usage is None else {n: v for n, v in zip(names, usage, strict=True) if v is not None}
+    assert [wanted] == stub.usage
+    assert [json.loads(printed)] == stub.outputs
 
 
 def test_outputs_that_the_server_refuses_do_not_keep_the_issue_from_ending(stub, once):

@@ -213,6 +213,7 @@ def test_every_route_of_the_contract_is_described(served: Any):
         *(("GET", "/api/routines/*/runs"), ("POST", "/api/routines/*/run"), ("POST", "/api/routines/*/triggers")),
         *((method, "/api/routine-triggers/*") for method in ("PATCH", "DELETE")),
         ("GET", "/api/routine-runs/*"),
+        ("POST", "/api/routine-runs/*/usage"),
         *(("POST", f"/api/routine-triggers/*/{verb}") for verb in ("rotate-secret", "test")),
         ("POST", "/api/routine-triggers/public/*/fire"),
         ("GET", "/api/routine-triggers/*/occurrences"),

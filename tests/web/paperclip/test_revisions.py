@@ -116,6 +116,7 @@ def test_a_revision_has_exactly_the_contracts_fields(desk: Desk):
                 "concurrencyPolicy": "coalesce_if_active",
                 "catchUpPolicy": "skip_missed",
                 "maxRunDurationSec": None,
+                "budget": None,
                 "pauseNote": None,
                 "resumeAt": None,
                 "activityGatePolicy": "always",

@@ -12,7 +12,7 @@ from tests.web import people
 ROUTINE = {
     *("id", "companyId", "title", "description", "projectId", "goalId", "parentIssueId", "assigneeAgentId"),
     *("priority", "status", "concurrencyPolicy", "catchUpPolicy", "variables", "latestRevisionId"),
-    *("maxRunDurationSec", "pauseNote", "resumeAt"),
+    *("maxRunDurationSec", "budget", "pauseNote", "resumeAt"),
     *("latestRevisionNumber", "createdByAgentId", "createdByUserId", "updatedByAgentId", "updatedByUserId"),
     *("responsibleUserId", "lastTriggeredAt", "lastEnqueuedAt", "createdAt", "updatedAt", "folderId", "env"),
     *("originId", "originKind", "activityGatePolicy", "activityGateScope"),
@@ -66,6 +66,7 @@ def test_a_new_routine_has_exactly_the_contracts_fields_and_defaults(home: Home)
         "concurrencyPolicy": "coalesce_if_active",
         "catchUpPolicy": "skip_missed",
         "maxRunDurationSec": None,
+        "budget": None,
         "pauseNote": None,
         "resumeAt": None,
         "variables": [],
