@@ -172,7 +172,7 @@ class Executor:
         **kwargs: P.kwargs,
     ) -> R:
         """Answer a question for a caller, such as whether they may see something. Records nothing."""
-        work = UnitOfWork(self.store, self.clock(), vault=self.vault)
+        work = UnitOfWork(self.store, self.clock(), vault=self.vault, spending=self._spending)
         ids = [arg for arg in args if isinstance(arg, UUID)]
         principal = identify(work, caller, ids)
         if self._cache is not None and caller.key_id is not None and self._cache.get(caller.key_id) is None:
@@ -211,4 +211,4 @@ class Executor:
 
     def query(self, question: Callable[[UnitOfWork], R]) -> R:
         """Answer a question of the service itself, without a caller. Records nothing."""
-        return question(UnitOfWork(self.store, self.clock(), vault=self.vault))
+        return question(UnitOfWork(self.store, self.clock(), vault=self.vault, spending=self._spending))

@@ -15,7 +15,7 @@ from domain.routines import run as runs
 from domain.routines.budget import Owner
 from domain.routines.firing import FiringRequest
 from domain.routines.routine import Routine
-from domain.values import Budget, Opened, Outcome, Started
+from domain.values import Budget, Opened, Outcome, OverBudget, Started
 
 NOT_THEIRS = "Agents can only report the usage of runs of their own"
 
@@ -29,10 +29,18 @@ def limit(work: UnitOfWork, company_id: UUID, routine: Routine, request: FiringR
     """
     if not isinstance(outcome, Opened | Started):
         return outcome
-    for owner, owner_id, budget in _budgets(work, company_id, routine, request):
+    over = over_now(work, company_id, request.routine_id, routine, request.assignee_agent_id)
+    return outcome if over is None else budgets.skipped(over)
+
+
+def over_now(
+    work: UnitOfWork, company_id: UUID, routine_id: UUID, routine: Routine, agent_id: UUID | None
+) -> OverBudget | None:
+    """Return the narrowest budget that is used up now, with the evidence; None if work may begin."""
+    for owner, owner_id, budget in _budgets(work, company_id, routine_id, routine, agent_id):
         if (over := budgets.exceeded(owner, budget, work.spent(owner, owner_id, budget))) is not None:
-            return budgets.skipped(over)
-    return outcome
+            return over
+    return None
 
 
 def report(work: UnitOfWork, principal: Principal, run_id: UUID, usage: UsageReport) -> UUID:
@@ -63,14 +71,14 @@ def report(work: UnitOfWork, principal: Principal, run_id: UUID, usage: UsageRep
 
 
 def _budgets(
-    work: UnitOfWork, company_id: UUID, routine: Routine, request: FiringRequest
+    work: UnitOfWork, company_id: UUID, routine_id: UUID, routine: Routine, agent_id: UUID | None
 ) -> Iterator[tuple[Owner, UUID, Budget]]:
     """Yield the budgets that hold for a firing, the narrowest first."""
     if routine.settings.budget is not None:
-        yield "routine", request.routine_id, routine.settings.budget
-    agent = work.get(AGENT, request.assignee_agent_id)
-    if agent is not None and request.assignee_agent_id is not None and agent.profile.budget is not None:
-        yield "agent", request.assignee_agent_id, agent.profile.budget
+        yield "routine", routine_id, routine.settings.budget
+    agent = work.get(AGENT, agent_id)
+    if agent is not None and agent_id is not None and agent.profile.budget is not None:
+        yield "agent", agent_id, agent.profile.budget
     company = work.get(COMPANY, company_id)
     if company is not None and company.details.budget is not None:
         yield "company", company_id, company.details.budget

@@ -36,6 +36,7 @@ class Explanation(Value, frozen=True):
     ended: Recorded | None = None  # the end of its run, if it has ended
     missed: Recorded | None = None
     blocking: Recorded | None = None  # the firing of the run whose issue was in the way
+    over_budget: OverBudget | None = None  # the budget that is used up now and will be then, for what is planned
     obstacle: Recorded | None = None  # what paused the project, paused or terminated the agent, or archived the company
 
     @property
@@ -128,9 +129,8 @@ def _met(explanation: Explanation, _name: Name) -> str:
             "cancel_previous."
         )
     if run is not None and isinstance(run.outcome, Skipped) and run.outcome.budget is not None:
-        frees_at = run.outcome.budget.frees_at
-        frees = f", and frees on {_at(explanation, frees_at)} at the earliest" if frees_at else ""
-        return f"{_moment(explanation)} was skipped: {over_budget(run.outcome.budget)}{frees}."
+        over = run.outcome.budget
+        return f"{_moment(explanation)} was skipped: {over_budget(over)}{_frees(explanation, over)}."
     if run is not None and isinstance(run.outcome, Skipped) and run.outcome.issue_id is None:
         pause = f" (paused on {_at(explanation, explanation.obstacle.at)})" if explanation.obstacle else ""
         return f"{_moment(explanation)} was skipped, because the project of the routine was paused{pause}."
@@ -156,6 +156,10 @@ def over_budget(over: OverBudget) -> str:
     """Return whose budget was used up, and how much was spent of it, as a clause."""
     spent, most = budget.amount(over.spent_micros), budget.amount(over.max_cost_micros)
     return f"the budget of the {over.owner} is used up: {spent} of {most} within {span(timedelta(seconds=over.window_sec))}"
+
+
+def _frees(explanation: Explanation, over: OverBudget) -> str:
+    return "" if over.frees_at is None else f", and frees on {_at(explanation, over.frees_at)} at the earliest"
 
 
 def _by_agent(explanation: Explanation, name: Name) -> str:
@@ -194,6 +198,11 @@ def _archived(explanation: Explanation, name: Name) -> str:
 
 
 def _planned(explanation: Explanation, name: Name) -> str:
+    if explanation.obstacle is None and explanation.over_budget is not None:
+        return (
+            f"{_moment(explanation)} is planned, but will be skipped as things stand: "
+            f"{over_budget(explanation.over_budget)}{_frees(explanation, explanation.over_budget)}."
+        )
     if explanation.obstacle is None:
         return f"{_moment(explanation)} is planned{_due(explanation)}."
     if explanation.obstacle.event.__struct_config__.tag == "project.paused":

@@ -49,7 +49,7 @@ def tick_at(story, now):
 def test_everything_that_can_happen_is_shown_before_it_does(story):
     found = counted(story)
 
-    assert 4 * 7 == len(found.runs)
+    assert 5 * 8 == len(found.runs)
     assert {("skip_missed",), ("catch_up_cap",), ("over_quota",)} == found.missed.keys()
     assert {("completed",), ("failed",)} == found.ended.keys()
     assert {("delivered",), ("failed",), ("dead",)} == found.attempts.keys()

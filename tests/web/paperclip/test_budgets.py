@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from projections.engine import positions
 from tests.api import Api
 
 BUDGET = {"maxCostMicros": 10_000_000, "windowSec": 86_400}
@@ -24,7 +25,11 @@ def fire(api: Api, routine: str) -> Any:
 
 
 def spend(api: Api, run: Any, micros: int) -> Any:
-    return api.post(f"/routine-runs/{run['id']}/usage", {"costMicros": micros})
+    """The run with its cost, once the budgets know of it."""
+    shown = api.post(f"/routine-runs/{run['id']}/usage", {"costMicros": micros})
+    with api.system.pool.connection() as conn:
+        positions.wait(conn, ["spending"], 10)
+    return shown
 
 
 @pytest.mark.parametrize("owner", ["routine", "agent", "company"])
@@ -97,6 +102,32 @@ def test_usage_is_shown_on_the_run_and_adds_up_per_report_not_per_request(api: A
     assert (5, 7, 9, "completed") == tuple(
         ended[name] for name in ("costMicros", "inputTokens", "outputTokens", "status")
     )
+
+
+def test_what_is_planned_beyond_a_budget_says_that_it_will_be_skipped(api: Api, company: str, agent: str):
+    routine = api.routine(company, agent, budget=BUDGET | {"windowSec": 31 * 86_400})
+    hourly = {"kind": "schedule", "cronExpression": "0 * * * *"}
+    planned = api.post(f"/routines/{routine}/triggers", hourly)["trigger"]["nextRunAt"]
+    path = f"/routines/{routine}/explain?at={planned}"
+    assert api.get(path)["triggers"][0]["answer"].endswith(" is planned.")
+
+    spend(api, fire(api, routine), 12_000_000)
+
+    answer = api.get(path)["triggers"][0]["answer"]
+    assert (
+        "is planned, but will be skipped as things stand: the budget of the routine is used up: 12.00 of 10.00"
+        in answer
+    )
+
+
+def test_the_sample_of_a_webhook_call_knows_that_a_budget_is_used_up(api: Api, company: str, agent: str):
+    routine = api.routine(company, agent, budget=BUDGET, concurrencyPolicy="always_enqueue")
+    made = api.post(f"/routines/{routine}/triggers", {"kind": "webhook", "signingMode": "none"})
+    spend(api, fire(api, routine), 12_000_000)
+
+    found = api.post(f"/routine-triggers/{made['trigger']['id']}/test", {"body": "{}"})
+
+    assert ("skipped", "over_budget") == (found["outcome"], found["reason"])
 
 
 @pytest.mark.parametrize("body", [{}, {"costMicros": None}, {"costMicros": -1}, {"costMicros": 0.5}, {"cost": 1}])
