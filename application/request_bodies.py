@@ -103,11 +103,6 @@ class UsageReport(Body, frozen=True):
     input_tokens: Tokens | None = None
     output_tokens: Tokens | None = None
 
-    def faults(self) -> list[tuple[str, str]]:
-        """Report a body that reports nothing."""
-        is_empty = (self.cost_micros, self.input_tokens, self.output_tokens) == (None, None, None)
-        return [("costMicros", "Say at least one of costMicros, inputTokens and outputTokens")] if is_empty else []
-
 
 class CompanyDraft(Body, frozen=True):
     """Describes a company to create."""

@@ -63,7 +63,8 @@ def report(run: Run, new: RunReported) -> list[RunEvent]:
     """Record what was reported of a run; nothing if all of it is known. Raise Conflict for a run that began no work."""
     if not isinstance(run.outcome, Opened | Started):
         raise Conflict("The run began no work, so there is nothing to report of it")
-    return [] if _updated(run.report, new) == run.report else [new]
+    known = replace(run.report, routine_id=new.routine_id, agent_id=new.agent_id)
+    return [] if _updated(known, new) == known else [new]
 
 
 def _updated(old: RunReported, new: RunReported) -> RunReported:

@@ -62,7 +62,6 @@ SHAPES: dict[tuple[str, str], type[Body]] = {
 NEED_SOMETHING = (
     "/members",
     "/triggers",
-    "/usage",
     "/preview",
     "/routines/pause",
     "/routines/resume",
