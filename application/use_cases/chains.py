@@ -62,15 +62,16 @@ def _fire(work: UnitOfWork, row: DueChain, given_up: str | None = None) -> int:
         return 0
     outputs = {} if given_up else _outputs(work, cause)
     before = work.get(ROUTINE, cause.routine_id)
+    payload = chain.payload(row.cause_run_id, cause, before.settings.title if before else "", outputs)
     request = FiringRequest(
         run_id=row.id,
         routine_id=link.routine_id,
         source="chain",
         assignee_agent_id=current.settings.assignee_agent_id,
         project_id=current.settings.project_id,
-        rendered=Failed(reason=given_up) if given_up else _render(work, current.settings, outputs),
+        rendered=Failed(reason=given_up) if given_up else _render(work, current.settings, payload, outputs),
         trigger_id=row.trigger_id,
-        payload=chain.payload(row.cause_run_id, cause, before.settings.title if before else "", outputs),
+        payload=payload,
         cause_run_id=row.cause_run_id,
         chain_depth=cause.chain_depth + 1,
     )
@@ -97,9 +98,11 @@ def _outputs(work: UnitOfWork, cause: Run) -> Json:
     return cause.report.outputs or {}
 
 
-def _render(work: UnitOfWork, settings: RoutineSettings, outputs: Json) -> firing.RenderedTemplate | Failed:
+def _render(
+    work: UnitOfWork, settings: RoutineSettings, payload: Json, outputs: Json
+) -> firing.RenderedTemplate | Failed:
     """Return the texts of the run, its variables filled in from the outputs of the same names; Failed with the reason."""
     try:
-        return runs.render(work, settings, outputs)
+        return runs.render(work, settings, payload, outputs)
     except RuleViolation as refusal:
         return firing.failed(refusal)
