@@ -47,7 +47,8 @@ def last(here):
 
 def test_the_end_of_a_run_fires_the_next_routine_with_its_outputs(here):
     fetch = here.routine(title="Fetch")
-    write = here.routine(title="Write {{articles}}", variables=(VariableDraft(name="articles"),))
+    title = "Write {{articles}} after {{payload.run.routineTitle}} had {{payload.outputs.articles}}"
+    write = here.routine(title=title, variables=(VariableDraft(name="articles"),))
     trigger, cause = link(here, write, fetch), here.fire(fetch)
     here.ask(issues.update, issue_of_run(cause), IssuePatch(status="done", outputs={"articles": 3}), None)
 
@@ -56,7 +57,7 @@ def test_the_end_of_a_run_fires_the_next_routine_with_its_outputs(here):
     fired, run = last(here), run_of_chain(trigger, cause)
     assert ("chain", trigger, cause, 1) == (fired.source, fired.trigger_id, fired.cause_run_id, fired.chain_depth)
     assert Opened(issue_id=issue_of_run(run)) == fired.outcome
-    assert "Write 3" == here.state(ISSUE, issue_of_run(run)).details.title
+    assert "Write 3 after Fetch had 3" == here.state(ISSUE, issue_of_run(run)).details.title
     told = {"id": str(cause), "routineId": str(fetch), "routineTitle": "Fetch", "status": "completed"}
     assert {
         "run": told | {"failureReason": None},
