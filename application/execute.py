@@ -17,7 +17,7 @@ from application.event_store.recorder import ClockDiffers, OutcomeUnknown
 from application.event_store.store import EventStore
 from application.event_store.stream_cache import StreamCache
 from application.event_store.turns import Turns
-from application.event_store.unit_of_work import UNCHANGED_SINCE, UnitOfWork
+from application.event_store.unit_of_work import UNCHANGED_SINCE, Spending, UnitOfWork
 from application.quotas.quotas import Quotas
 from application.secrets.vault import Vault
 from domain.events import KeyIssued
@@ -41,18 +41,20 @@ class Done(msgspec.Struct, Generic[R], frozen=True):
 class Executor:
     """Carries out use cases; the web and the processes reach the write side only through it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 the parts that a process has
         self,
         store: EventStore,
         clock: Callable[[], datetime],
         vault: Vault | None = None,
         cache: StreamCache | None = None,
         quotas: Quotas | None = None,
+        spending: Spending | None = None,
     ) -> None:
         self.store = store
         self.clock = clock
         self.vault = vault
         self.quotas = quotas
+        self._spending = spending
         self._cache = cache
         self._turns = Turns()
         self._tenants: dict[UUID, UUID] = {}  # by user: the company in which they last acted
@@ -97,7 +99,7 @@ class Executor:
             cache = None  # the streams in it do not all know their positions
         while True:
             with self._turns.take(turn):
-                work = UnitOfWork(self.store, self.clock(), actor, self.vault, cache, self.quotas)
+                work = UnitOfWork(self.store, self.clock(), actor, self.vault, cache, self.quotas, self._spending)
                 try:
                     result = decide(work)
                 except OperationalError:
@@ -170,7 +172,7 @@ class Executor:
         **kwargs: P.kwargs,
     ) -> R:
         """Answer a question for a caller, such as whether they may see something. Records nothing."""
-        work = UnitOfWork(self.store, self.clock(), vault=self.vault)
+        work = UnitOfWork(self.store, self.clock(), vault=self.vault, spending=self._spending)
         ids = [arg for arg in args if isinstance(arg, UUID)]
         principal = identify(work, caller, ids)
         if self._cache is not None and caller.key_id is not None and self._cache.get(caller.key_id) is None:
@@ -209,4 +211,4 @@ class Executor:
 
     def query(self, question: Callable[[UnitOfWork], R]) -> R:
         """Answer a question of the service itself, without a caller. Records nothing."""
-        return question(UnitOfWork(self.store, self.clock(), vault=self.vault))
+        return question(UnitOfWork(self.store, self.clock(), vault=self.vault, spending=self._spending))

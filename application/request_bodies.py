@@ -14,6 +14,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from domain.routines import variables
+from domain.routines.budget import LONGEST_WINDOW_S
 from domain.routines.firing import LONGEST_REASON
 from domain.schedule import cron_fields
 from domain.values import (
@@ -21,7 +22,9 @@ from domain.values import (
     ActivityGateScope,
     AgentRole,
     AlertBounds,
+    Budget,
     CatchUpPolicy,
+    ChainOutcome,
     ConcurrencyPolicy,
     FailureCause,
     GoalLevel,
@@ -74,10 +77,12 @@ EventPattern = Annotated[str, Meta(min_length=1, max_length=120, extra=TRIM, ext
 EventPatterns = Annotated[tuple[EventPattern, ...], Meta(min_length=1, max_length=100)]
 Option = Annotated[str, Meta(min_length=1, max_length=120)]
 Cents = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+Micros = Annotated[int, Meta(ge=0, le=10**15)]  # 1,000,000,000 of a currency unit
+Tokens = Annotated[int, Meta(ge=0, le=10**15)]
 RunVariables = Annotated[dict[str, str | int | float | bool], Meta(extra={"max_bytes": 256 * 1024})]
 Object = Annotated[dict[str, object], Meta(extra={"max_bytes": 1024 * 1024})]
 Payload = Annotated[dict[str, object], Meta(extra={"max_bytes": 10 * 1024 * 1024})]
-
+Outputs = Annotated[dict[str, object], Meta(extra={"max_bytes": 256 * 1024})]
 SampleHeaders = Annotated[dict[str, str], Meta(extra={"max_bytes": 32 * 1024})]
 
 
@@ -85,11 +90,37 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A JSON body of the API. Other fields are refused, but for those that web/http/tolerated_fields.py lists."""
 
 
+class BudgetDraft(Body, frozen=True):
+    """
+    Bounds what runs may cost: less than `maxCostMicros` (millionths of a currency unit) within `windowSec` seconds before
+    a firing, as it was reported. A firing beyond it is skipped, with the evidence.
+    """
+
+    max_cost_micros: Micros
+    window_sec: Annotated[int, Meta(ge=60, le=LONGEST_WINDOW_S)]
+
+    def value(self) -> Budget:
+        """Return the budget as the domain has it."""
+        return Budget(max_cost_micros=self.max_cost_micros, window_sec=self.window_sec)
+
+
+class UsageReport(Body, frozen=True):
+    """
+    Says what a run has used so far, in total: a later report replaces an earlier one, and what it does not mention stays.
+    `costMicros` is in millionths of a currency unit.
+    """
+
+    cost_micros: Micros | None = None
+    input_tokens: Tokens | None = None
+    output_tokens: Tokens | None = None
+
+
 class CompanyDraft(Body, frozen=True):
     """Describes a company to create."""
 
     name: Name
     description: Text | None = None
+    budget: BudgetDraft | None = None  # not in Paperclip
 
 
 class CompanyPatch(Body, frozen=True):
@@ -97,6 +128,7 @@ class CompanyPatch(Body, frozen=True):
 
     name: Name | UnsetType = UNSET
     description: Text | None | UnsetType = UNSET
+    budget: BudgetDraft | None | UnsetType = UNSET
 
 
 class AgentDraft(Body, frozen=True):
@@ -111,6 +143,7 @@ class AgentDraft(Body, frozen=True):
     metadata: Object | None = None
     budget_monthly_cents: Cents = 0
     heartbeat_url: Url | None = None
+    budget: BudgetDraft | None = None  # not in Paperclip
 
 
 class AgentPatch(Body, frozen=True):
@@ -125,6 +158,7 @@ class AgentPatch(Body, frozen=True):
     metadata: Object | None | UnsetType = UNSET
     budget_monthly_cents: Cents | UnsetType = UNSET
     heartbeat_url: Url | None | UnsetType = UNSET
+    budget: BudgetDraft | None | UnsetType = UNSET
 
 
 class ProjectDraft(Body, frozen=True):
@@ -227,7 +261,7 @@ class RetryPolicyDraft(Body, frozen=True):
     max_backoff_seconds: Backoff = 3_600
     retry_on: FailureCauses = ("failure", "timed_out")
 
-    def policy(self) -> RetryPolicy:
+    def value(self) -> RetryPolicy:
         """Return the policy as the domain has it."""
         return RetryPolicy(**msgspec.structs.asdict(self))
 
@@ -240,7 +274,7 @@ class AlertBoundsDraft(Body, frozen=True):
     overdue_after_sec: AlertBound | None = None
     missed_in_a_row: MissedOccurrences | None = 3
 
-    def bounds(self) -> AlertBounds:
+    def value(self) -> AlertBounds:
         """Return the bounds as the domain has them."""
         return AlertBounds(**msgspec.structs.asdict(self))
 
@@ -282,7 +316,19 @@ class ApiDraft(Body, frozen=True, tag_field="kind", tag="api"):
     enabled: bool = True
 
 
-TriggerDraft = ScheduleDraft | WebhookDraft | ApiDraft
+class ChainDraft(Body, frozen=True, tag_field="kind", tag="chain"):
+    """
+    Fires when a run of `afterRoutineId`, another routine of the company, has ended as `afterOutcome` says (beyond the
+    contract). The payload is that run and its outputs; a variable that is named like an output gets its value.
+    """
+
+    after_routine_id: UUID
+    after_outcome: ChainOutcome = "succeeded"
+    label: Label | None = None
+    enabled: bool = True
+
+
+TriggerDraft = ScheduleDraft | WebhookDraft | ApiDraft | ChainDraft
 
 
 class PlainBinding(Body, frozen=True, tag_field="type", tag="plain"):
@@ -312,7 +358,9 @@ class RoutineDraft(Body, frozen=True):
     Describes a routine to create, with its `triggers` if there are any: all of it is created, or nothing.
 
     `retryPolicy` says which failed runs are tried again; without it a failure is final. `alertBounds` says when the routine
-    is in trouble, so that webhook endpoints that subscribe to `alert.*` are told.
+    is in trouble, so that webhook endpoints that subscribe to `alert.*` are told. `concurrencyPolicy` says what a firing
+    does while an execution issue of the routine is open: it is joined to it, is skipped, opens another, or
+    (`cancel_previous`, beyond the contract) cancels it and opens its own.
     """
 
     title: Title
@@ -333,6 +381,7 @@ class RoutineDraft(Body, frozen=True):
     max_run_duration_sec: RunDuration | None = None
     retry_policy: RetryPolicyDraft | None = None
     alert_bounds: AlertBoundsDraft = AlertBoundsDraft()
+    budget: BudgetDraft | None = None
     pause_note: Note | None = None
     resume_at: datetime | None = None
     triggers: Annotated[tuple[TriggerDraft, ...], Meta(max_length=100)] | None = None
@@ -362,13 +411,17 @@ class RoutinePatch(Body, frozen=True):
     max_run_duration_sec: RunDuration | None | UnsetType = UNSET
     retry_policy: RetryPolicyDraft | None | UnsetType = UNSET
     alert_bounds: AlertBoundsDraft | UnsetType = UNSET
+    budget: BudgetDraft | None | UnsetType = UNSET
     pause_note: Note | None | UnsetType = UNSET
     resume_at: datetime | None | UnsetType = UNSET
     base_revision_id: UUID | None = None
 
 
 class TriggerPatch(Body, frozen=True):
-    """Changes a trigger. Fields that are absent stay as they are, and fields of another kind are ignored."""
+    """
+    Changes a trigger. Fields that are absent stay as they are, and fields of another kind are ignored, but for those of
+    a chain: `afterRoutineId` and `afterOutcome` are refused for a trigger that is none.
+    """
 
     label: Label | None | UnsetType = UNSET
     enabled: bool | UnsetType = UNSET
@@ -381,6 +434,8 @@ class TriggerPatch(Body, frozen=True):
     jitter_sec: Jitter | UnsetType = UNSET
     signing_mode: SigningMode | UnsetType = UNSET
     replay_window_sec: ReplayWindow | UnsetType = UNSET
+    after_routine_id: UUID | UnsetType = UNSET
+    after_outcome: ChainOutcome | UnsetType = UNSET
 
 
 class SecretRotation(Body, frozen=True):
@@ -523,6 +578,7 @@ class IssuePatch(Body, frozen=True):
 
     `failureReason` says why the run that opened the issue failed, and comes with the status `cancelled`. Where an agent says
     so, and the routine has a `retryPolicy` that allows another attempt, the issue waits in the backlog for it instead.
+    `outputs` are what that run has brought forth: its routine's chains pass them on. `usage` is what it has used so far.
     """
 
     title: Title | UnsetType = UNSET
@@ -535,6 +591,8 @@ class IssuePatch(Body, frozen=True):
     parent_id: UUID | None | UnsetType = UNSET
     comment: Comment | None = None
     failure_reason: FailureReason | None = None  # not in Paperclip
+    outputs: Outputs | None = None  # not in Paperclip
+    usage: UsageReport | None = None  # not in Paperclip
 
 
 class Checkout(Body, frozen=True):

@@ -472,6 +472,8 @@ class RunFired(Event, frozen=True, tag="run.fired"):
     retry: RetryPolicy | None = (
         None  # the routine's when it fired; it holds for this run, whatever becomes of the routine
     )
+    cause_run_id: UUID | None = None  # the run whose end fired this one, by a chain
+    chain_depth: int = 0  # how many runs have fired each other up to this one
 
     @property
     def is_scheduled(self) -> bool:
@@ -479,14 +481,32 @@ class RunFired(Event, frozen=True, tag="run.fired"):
         return self.occurrence is not None and self.backfill_id is None
 
 
+class RunReported(Event, frozen=True, tag="run.reported"):
+    """
+    What the run has brought forth and used so far was reported. Each field that is not None replaces what was reported
+    of it before, so a report that is repeated changes nothing.
+    """
+
+    outputs: Json | None = None
+    cost_micros: int | None = None  # in millionths of the currency in which the installation counts
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    routine_id: UUID | None = None  # of the run; None where no usage is reported
+    agent_id: UUID | None = None  # whose the issue of the run was then
+
+
 class RunCompleted(Event, frozen=True, tag="run.completed"):
     """The issue of the run was done, or its trajectory was completed."""
 
 
 class RunFailed(Event, frozen=True, tag="run.failed"):
-    """The run failed: its issue was cancelled, its trajectory did not succeed, or it lasted too long (reason `timed_out`)."""
+    """
+    The run failed: its issue was cancelled, its trajectory did not succeed, or it lasted too long (reason `timed_out`).
+    Where the routine's next run took its place (`cancel_previous`), `successor_run_id` is that run.
+    """
 
     reason: str
+    successor_run_id: UUID | None = None
 
 
 class RunAttemptFailed(Event, frozen=True, tag="run.attempt_failed"):
@@ -874,7 +894,7 @@ TriggerEvent = (
 )
 BackfillEvent = BackfillRequested | BackfillAdvanced | BackfillCompleted | BackfillCancelled
 AlertEvent = AlertFailing | AlertMissed | AlertOverdue | AlertUntaken | AlertStuck | AlertRecovered | AlertClosed
-RunEvent = RunFired | RunAttemptFailed | RunAttemptBegun | RunCompleted | RunFailed
+RunEvent = RunFired | RunReported | RunAttemptFailed | RunAttemptBegun | RunCompleted | RunFailed
 SlotEvent = SlotTaken | SlotFreed | SlotCounted
 IssueEvent = IssueOpened | IssueEdited | IssueMoved | IssueCheckedOut | IssueLeaseRenewed | IssueReleased | IssueFreed
 TaskEvent = TaskCreated | TaskUpdated | TaskRoutineAdded | TaskRoutineRemoved | TaskDeleted

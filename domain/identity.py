@@ -24,6 +24,11 @@ def run_of_key(routine_id: UUID, source: str, trigger_id: UUID | None, idempoten
     return uuid5(routine_id, f"{source}|{trigger_id or '-'}|{idempotency_key}")
 
 
+def run_of_chain(trigger_id: UUID, cause_run_id: UUID) -> UUID:
+    """Return the id of the run that a chain fires when a run has ended; the end of a run fires it once at most."""
+    return uuid5(trigger_id, f"chain|{cause_run_id}")
+
+
 @lru_cache(maxsize=KEPT)
 def issue_of_run(run_id: UUID) -> UUID:
     """Return the id of the execution issue that a run may open; it opens one at most."""

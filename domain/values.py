@@ -11,15 +11,17 @@ import msgspec
 
 RoutineStatus = Literal["active", "paused", "archived"]
 Priority = Literal["critical", "high", "medium", "low"]
-ConcurrencyPolicy = Literal["coalesce_if_active", "skip_if_active", "always_enqueue"]
+# The last is our addition: a firing cancels what is live and opens its own.
+ConcurrencyPolicy = Literal["coalesce_if_active", "skip_if_active", "always_enqueue", "cancel_previous"]
 CatchUpPolicy = Literal["skip_missed", "enqueue_missed_with_cap"]
 ActivityGatePolicy = Literal["always", "require_external_activity"]
 ActivityGateScope = Literal["company", "project"]
 VariableType = Literal["text", "textarea", "number", "boolean", "select", "date"]
-TriggerKind = Literal["schedule", "webhook", "api"]
+TriggerKind = Literal["schedule", "webhook", "api", "chain"]  # the last is our addition
+ChainOutcome = Literal["succeeded", "failed", "any"]  # after which ends of a run a chain goes on
 SigningMode = Literal["bearer", "hmac_sha256", "github_hmac", "none", "standard_webhooks"]  # the last is our addition
 Overlap = Literal["one_at_a_time", "policy"]  # how runs of a backfill overlap: not at all, or by the routine's policy
-RunSource = Literal["schedule", "manual", "api", "webhook"]
+RunSource = Literal["schedule", "manual", "api", "webhook", "chain"]
 IssueStatus = Literal["backlog", "todo", "in_progress", "in_review", "done", "blocked", "cancelled"]
 FreedReason = Literal["lease_over", "forced"]  # why an issue was taken from the work session that had it
 AgentStatus = Literal["idle", "active", "running", "paused", "error", "pending_approval", "terminated"]
@@ -131,6 +133,26 @@ class RoutineEnvironment(Value, frozen=True):
     references: dict[str, str] = {}
 
 
+class Budget(Value, frozen=True, rename="camel"):
+    """What runs may cost, in millionths, within so many seconds before a firing."""
+
+    max_cost_micros: int
+    window_sec: int
+
+
+class OverBudget(Value, frozen=True):
+    """
+    What a skipped firing rests on: whose budget was used up, how much was spent of how much in which window, and when
+    enough of it is over if nothing is added (None: never).
+    """
+
+    owner: Literal["routine", "agent", "company"]
+    spent_micros: int
+    max_cost_micros: int
+    window_sec: int
+    frees_at: datetime | None = None
+
+
 class RoutineSettings(Value, frozen=True):
     """Everything that a revision of a routine holds, except its triggers."""
 
@@ -156,6 +178,7 @@ class RoutineSettings(Value, frozen=True):
     resume_at: datetime | None = None  # when a paused routine resumes by itself
     bulk_pause_id: UUID | None = None  # the bulk pause that has paused it; None if it was paused in any other way
     call: TaskCall | None = None  # set when the routine calls a task and so opens no issues
+    budget: Budget | None = None  # of its runs; None: no bound of its own
 
 
 class TriggerSettings(Value, frozen=True):
@@ -172,6 +195,8 @@ class TriggerSettings(Value, frozen=True):
     jitter_sec: int = 0
     signing_mode: SigningMode | None = None
     replay_window_sec: int | None = None
+    after_routine_id: UUID | None = None  # a chain fires when a run of this routine has ended
+    after_outcome: ChainOutcome | None = None  # and has ended so
 
 
 class Webhook(Value, frozen=True):
@@ -210,6 +235,7 @@ class AgentProfile(Value, frozen=True):
     metadata: dict[str, object] | None = None
     budget_monthly_cents: int = 0
     heartbeat_url: str | None = None  # called when an issue is opened for the agent
+    budget: Budget | None = None  # of the runs that it works on
 
 
 class EndpointSettings(Value, frozen=True):
@@ -257,6 +283,7 @@ class CompanyDetails(Value, frozen=True):
 
     name: str
     description: str | None = None
+    budget: Budget | None = None  # of all its runs
 
 
 class IssueDetails(Value, frozen=True):
@@ -292,13 +319,16 @@ class Coalesced(Value, frozen=True, tag="coalesced"):
 
 class Skipped(Value, frozen=True, tag="skipped"):
     """
-    The firing met a live execution issue, which is named. No issue is named if its project was paused (reason `paused`),
-    or nothing had happened since the last run (reason `no_external_activity`).
+    The firing met a live execution issue, which is named, or there is a `reason`: its project was paused (`paused`),
+    nothing had happened since the last run (`no_external_activity`), a later occurrence that was due as well, with the
+    run `into_run_id`, took its place (`superseded`), a budget was used up (`over_budget`, with `budget`), or a chain could
+    not go on.
     """
 
     issue_id: UUID | None = None
     into_run_id: UUID | None = None
     reason: str | None = None
+    budget: OverBudget | None = None
 
 
 class Failed(Value, frozen=True, tag="failed"):

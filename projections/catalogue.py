@@ -7,10 +7,12 @@ from projections.delivery.deliveries import deliveries
 from projections.delivery.endpoints import endpoints
 from projections.firing.activity import activity
 from projections.firing.backfills import backfills
+from projections.firing.chains import chains
 from projections.firing.deadlines import deadlines
 from projections.firing.firing_metrics import firing_metrics
 from projections.firing.occurrences import occurrences
 from projections.firing.run_history import run_history
+from projections.firing.spending import spending
 from projections.firing.triggers_due import triggers_due
 from projections.firing.troubles import troubles
 from projections.jetty.collections import collections
@@ -25,6 +27,7 @@ ALL = (
     activity,
     backfills,
     calls,
+    chains,
     collections,
     deadlines,
     deliveries,
@@ -37,6 +40,7 @@ ALL = (
     revisions,
     routines,
     run_history,
+    spending,
     stored_bytes,
     tasks,
     trajectories,

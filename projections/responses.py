@@ -14,7 +14,9 @@ from domain.values import (
     AgentRole,
     AgentStatus,
     AlertBounds,
+    Budget,
     CatchUpPolicy,
+    ChainOutcome,
     ConcurrencyPolicy,
     GoalLevel,
     GoalStatus,
@@ -106,6 +108,7 @@ class Company(ResponseBody, frozen=True, kw_only=True):
     budget_monthly_cents: int = 0
     spent_monthly_cents: int = 0
     require_board_approval_for_new_agents: bool = False
+    budget: Budget | None = None
     created_at: str
     updated_at: str
 
@@ -154,6 +157,7 @@ class Agent(ResponseBody, frozen=True, kw_only=True):
     spent_monthly_cents: int = 0
     metadata: dict[str, Any] | None = None
     heartbeat_url: str | None = None
+    budget: Budget | None = None
     created_at: str
     updated_at: str
 
@@ -351,7 +355,8 @@ class LastRefusal(ResponseBody, frozen=True, kw_only=True):
 class Trigger(ResponseBody, frozen=True, kw_only=True):
     """
     A trigger of a routine. Only a schedule has a `nextRunAt`, the planned moment of its next occurrence, and a `dueAt`,
-    when that comes due: later by its jitter. Only a webhook has a `publicId` and a `secretId`.
+    when that comes due: later by its jitter. Only a webhook has a `publicId` and a `secretId`. Only a chain has an
+    `afterRoutineId` and an `afterOutcome`: it fires when a run of that routine has ended so.
     """
 
     id: UUID
@@ -375,6 +380,8 @@ class Trigger(ResponseBody, frozen=True, kw_only=True):
     signing_mode: SigningMode | None = None
     replay_window_sec: int | None = None
     last_rotated_at: str | None = None
+    after_routine_id: UUID | None = None  # not in Paperclip
+    after_outcome: ChainOutcome | None = None  # not in Paperclip
     last_result: str | None = None
     created_by_agent_id: UUID | None
     created_by_user_id: str | None
@@ -413,10 +420,25 @@ class TriggerName(ResponseBody, frozen=True, kw_only=True):
     label: str | None
 
 
+class OverBudget(ResponseBody, frozen=True, kw_only=True):
+    """
+    Why a firing was beyond a budget: whose it was, how much was spent of it in the window before, and when enough of that
+    is over if nothing is added (null: never). Amounts are millionths of a currency unit.
+    """
+
+    owner: Literal["routine", "agent", "company"]
+    spent_micros: int
+    max_cost_micros: int
+    window_sec: int
+    frees_at: str | None
+
+
 class RunFields(ResponseBody, frozen=True, kw_only=True):
     """
     The fields of a run that every answer has. `plannedAt` is the planned moment of the occurrence that the run is for; it
-    is there only when a schedule planned it. `backfillId` is there only when the run made up for an occurrence, and
+    is there only when a schedule planned it. `backfillId` is there only when the run made up for an occurrence,
+    `causeRunId` only when a chain fired it, at the end of that run, `costMicros` (in millionths), `inputTokens` and
+    `outputTokens` only when they were reported, `budget` only when a used-up budget kept it from beginning, and
     `triggerPayloadBytes` only when the payload is so large that its largest fields are left out; `getRun` has it whole.
     """
 
@@ -440,6 +462,11 @@ class RunFields(ResponseBody, frozen=True, kw_only=True):
     updated_at: str
     planned_at: str | UnsetType = UNSET  # not in Paperclip; only a run of an occurrence has it
     backfill_id: UUID | UnsetType = UNSET  # not in Paperclip; only a run of a backfill has it
+    cause_run_id: UUID | UnsetType = UNSET  # not in Paperclip; only a run that a chain fired has it
+    cost_micros: int | UnsetType = UNSET  # these three are not in Paperclip
+    input_tokens: int | UnsetType = UNSET
+    output_tokens: int | UnsetType = UNSET
+    budget: OverBudget | UnsetType = UNSET  # not in Paperclip; only a run that was skipped for a budget has it
 
 
 class Run(RunFields, frozen=True, kw_only=True):
@@ -464,6 +491,8 @@ class RunDetail(Run, frozen=True, kw_only=True):
 
     `deadline` is when its attempt fails unless its work is done, if its routine bounds that. `attempt` is the number of its
     newest attempt, of at most `maxAttempts`; `nextAttemptAt` is when the next one begins, if it waits for one.
+    `successorRunId` is the run that took its place under the policy cancel_previous. `outputs` are what was reported of
+    it; those of a trajectory are in its steps.
     """
 
     deadline: str | None = None
@@ -471,6 +500,8 @@ class RunDetail(Run, frozen=True, kw_only=True):
     max_attempts: int = 1
     next_attempt_at: str | None = None
     attempts: list[RunAttempt] = []
+    successor_run_id: UUID | None = None
+    outputs: Json | None = None
 
 
 class RunSummary(RunFields, frozen=True, kw_only=True):
@@ -510,6 +541,7 @@ class RoutineFields(ResponseBody, frozen=True, kw_only=True):
     max_run_duration_sec: int | None = None
     retry_policy: RetryPolicy | None = None
     alert_bounds: AlertBounds = AlertBounds()
+    budget: Budget | None = None
     pause_note: str | None = None
     resume_at: str | None = None
     latest_revision_id: UUID
@@ -568,6 +600,7 @@ class RoutineSnapshot(ResponseBody, frozen=True, kw_only=True):
     max_run_duration_sec: int | None = None
     retry_policy: RetryPolicy | None = None
     alert_bounds: AlertBounds = AlertBounds()
+    budget: Budget | None = None
     pause_note: str | None = None
     resume_at: str | None = None
     env: dict[str, EnvBinding] | None = None
@@ -591,6 +624,8 @@ class TriggerSnapshot(ResponseBody, frozen=True, kw_only=True):
     public_id: str | None
     signing_mode: SigningMode | None
     replay_window_sec: int | None
+    after_routine_id: UUID | None = None
+    after_outcome: ChainOutcome | None = None
 
 
 class Snapshot(ResponseBody, frozen=True, kw_only=True):

@@ -7,10 +7,12 @@ from uuid import UUID
 from psycopg.errors import UndefinedColumn, UndefinedTable
 from psycopg.sql import SQL
 
-from domain.values import EndpointSettings
+from domain.routines.budget import Owner, Spent
+from domain.values import Budget, EndpointSettings
 from projections.board import stored_bytes
 from projections.delivery.receivers import SUBSCRIPTIONS
 from projections.engine.read_model import Connection
+from projections.firing import spending
 from projections.jetty import collections
 
 NOT_MADE_YET = (UndefinedTable, UndefinedColumn)  # tables of an older version, or none
@@ -72,6 +74,15 @@ def count(conn: Connection, quota: str, who: UUID, most: int, now: datetime) -> 
     except NOT_MADE_YET:
         return 0
     return row[0] if row else 0
+
+
+def spent(conn: Connection, owner: Owner, owner_id: UUID, budget: Budget, now: datetime) -> Spent:
+    """Return what runs have cost within the window of a budget; nothing while that read model is not made yet."""
+    try:
+        with conn.transaction():
+            return spending.spent(conn, owner, owner_id, budget, now)
+    except NOT_MADE_YET:
+        return Spent()
 
 
 def counts(conn: Connection, quota: str, least: int = 1) -> dict[UUID, int]:

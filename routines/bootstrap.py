@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
 from uuid import UUID
 
@@ -17,7 +18,8 @@ from application.secrets.key_ring import KeyRing, VaultClosed
 from application.secrets.vault import Vault
 from application.use_cases.board import keys
 from domain.identity import FIRST_USER
-from domain.values import EndpointSettings
+from domain.routines.budget import Owner, Spent
+from domain.values import Budget, EndpointSettings
 from projections import catalogue, usage
 from projections.engine import positions
 from projections.engine.read_model import SCHEMA
@@ -62,7 +64,7 @@ def system(settings: Settings) -> Iterator[System]:
             count_all=partial(_count_all, pool),
             delivery_bytes=DeliveryCosts(partial(_subscriptions, pool)),
         )
-        executor = Executor(store, clock, vault, StreamCache(settings.limits), quotas)
+        executor = Executor(store, clock, vault, StreamCache(settings.limits), quotas, partial(_spent, pool))
         yield System(settings=settings, pool=pool, store=store, executor=executor, clock=clock, vault=vault)
 
 
@@ -70,6 +72,11 @@ def _count(pool: Pool, clock: DatabaseClock, quota: str, who: UUID, most: int) -
     now = clock()
     with pool.connection() as conn:
         return usage.count(conn, quota, who, most, now)
+
+
+def _spent(pool: Pool, owner: Owner, owner_id: UUID, budget: Budget, now: datetime) -> Spent:
+    with pool.connection() as conn:
+        return usage.spent(conn, owner, owner_id, budget, now)
 
 
 def _count_all(pool: Pool, quota: str, least: int) -> Mapping[UUID, int]:

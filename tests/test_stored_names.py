@@ -108,6 +108,7 @@ PROMISED = {
     "run.completed",
     "run.failed",
     "run.fired",
+    "run.reported",
     "slot.counted",
     "slot.freed",
     "slot.taken",

@@ -5,7 +5,7 @@ Every stream that was read and not written is guarded: if one of them changed be
 and the decision is taken again on fresh state. So a check and its effect are one transaction.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, TypeVar
@@ -30,12 +30,15 @@ from domain.bounds.limits import Limits
 from domain.errors import PreconditionFailed, RuleViolation
 from domain.events import AnyEvent
 from domain.recorded import Recorded
+from domain.routines.budget import Owner, Spent
+from domain.values import Budget
 from domain.webhooks.secret import Secret
 
 CALLERS = ("user:", "agent:", "key:")  # how the actors begin that are callers, not the service itself
 FULL = "Its history is full: it has been changed too often, or by too much. It can only be ended: make a new one."
 SMALL_BYTES = 4_096  # of memory: enough to change a status, not for a text
 State = TypeVar("State")
+Spending = Callable[[Owner, UUID, Budget, datetime], Spent]  # what was spent within the window that ends at a moment
 
 # The position of the log at which the caller's copy of what it changes was the current one; None where nobody asks.
 UNCHANGED_SINCE: ContextVar[int | None] = ContextVar("unchanged since", default=None)
@@ -72,6 +75,7 @@ class UnitOfWork:
         vault: Vault | None = None,
         cache: StreamCache | None = None,
         quotas: Quotas | None = None,
+        spending: Spending | None = None,
     ) -> None:
         self.store = store
         self.limits: Limits = store.limits  # the bounds that use cases enforce
@@ -80,6 +84,8 @@ class UnitOfWork:
         self._vault = vault
         self._cache = cache
         self._quotas = quotas
+        self._spending = spending
+        self._spent: dict[tuple[UUID, Budget], Spent] = {}
         self.holder: UUID | None = None  # the holder of the caller's key, or the webhook
         self.tenant: UUID | None = None  # the company for which a board user acts
         self.cause: str | None = None  # the work session of the calling agent
@@ -297,6 +303,13 @@ class UnitOfWork:
         if (is_over := self._over_quota.get(company_id)) is None:
             is_over = self._over_quota[company_id] = self._quotas.is_over(company_id)
         return is_over
+
+    def spent(self, owner: Owner, owner_id: UUID, budget: Budget) -> Spent:
+        """Return what runs have cost within the window of a budget; the answer stays the same in a unit of work."""
+        if (spent := self._spent.get((owner_id, budget))) is None:
+            spent = Spent() if self._spending is None else self._spending(owner, owner_id, budget, self.now)
+            self._spent[owner_id, budget] = spent
+        return spent
 
     def must_wait(self, company_id: UUID) -> bool:
         """Return whether a company has recorded so much that work which can wait must wait."""

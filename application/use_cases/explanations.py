@@ -14,7 +14,7 @@ from application.access import Principal, Resource, authorize, may
 from application.event_store.stream_kinds import AGENT, COMPANY, ROUTINE, TRIGGER
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import SchedulePreview
-from application.use_cases import routines
+from application.use_cases import budgets, routines
 from application.use_cases.references import merged
 from domain.board import company as companies
 from domain.errors import InvalidField, NotFound, RuleViolation
@@ -49,7 +49,16 @@ from domain.schedule import clock_changes, cron_fields, cron_words, time_words, 
 from domain.schedule import plan as plans
 from domain.schedule.clock_changes import Touched
 from domain.schedule.plan import INSTANT, Plan
-from domain.values import CatchUpPolicy, Coalesced, ConcurrencyPolicy, Failed, Skipped, TriggerSettings, Value
+from domain.values import (
+    CatchUpPolicy,
+    Coalesced,
+    ConcurrencyPolicy,
+    Failed,
+    OverBudget,
+    Skipped,
+    TriggerSettings,
+    Value,
+)
 
 LAST = datetime(2200, 1, 1, tzinfo=UTC)  # a preview looks no further ahead
 COVERED, COVERED_AT_MOST = timedelta(days=400), timedelta(days=3_660)  # a preview looks for clock changes for so long
@@ -196,6 +205,7 @@ def _explanation(work: UnitOfWork, trigger_id: UUID, past: Sequence[ConfigPeriod
         missed=missed,
         blocking=_blocking(work, event),
         freed=_freed(work, event),
+        over_budget=_over_budget(work, trigger_id, question) if verdict == "planned" else None,
         obstacle=archived or _obstacle(work, question, event, verdict, fired.at if fired else work.now),
     )
 
@@ -203,6 +213,17 @@ def _explanation(work: UnitOfWork, trigger_id: UUID, past: Sequence[ConfigPeriod
 def _newest(run: Sequence[Recorded], *kinds: type) -> Recorded | None:
     """Return the last event of a run that is of one of these kinds."""
     return next((recorded for recorded in reversed(run) if isinstance(recorded.event, kinds)), None)
+
+
+def _over_budget(work: UnitOfWork, trigger_id: UUID, question: ExplainQuery) -> OverBudget | None:
+    """Return the budget that is used up now and will still be when the occurrence is planned, as things stand."""
+    trigger, routine = question.period.trigger, question.period.routine
+    if trigger is None or routine is None or question.occurrence is None:
+        return None
+    company_id, agent_id = work.company_of(trigger_id), routine.settings.assignee_agent_id
+    over = budgets.over_now(work, company_id, trigger.routine_id, routine, agent_id)
+    frees_before = over is not None and over.frees_at is not None and over.frees_at <= question.occurrence
+    return None if frees_before else over
 
 
 def _archiving(work: UnitOfWork, trigger_id: UUID, verdict: Verdict, missed: Recorded | None) -> Recorded | None:

@@ -9,6 +9,7 @@ from msgspec.structs import asdict, replace
 
 from application.event_store.stream_kinds import AGENT, FOLDER, GOAL, ISSUE, PROJECT, Kind
 from application.event_store.unit_of_work import UnitOfWork
+from application.request_bodies import AlertBoundsDraft, BudgetDraft, RetryPolicyDraft
 from domain.board import agent
 from domain.errors import InvalidField, NotFound, RuleViolation
 
@@ -106,9 +107,13 @@ def _check_line(  # noqa: PLR0913, PLR0917 what tells the kinds of lines apart
 
 def merged(old: S, patch: Struct, **values: Any) -> S:
     """Return `old` with the fields that the patch sets; `values` replace patch fields whose type is another one."""
-    named = {name: value for name, value in asdict(patch).items() if value is not UNSET}
+    named = {name: _of_domain(value) for name, value in asdict(patch).items() if value is not UNSET}
     fields = set(old.__struct_fields__)
     return replace(old, **{name: values.get(name, value) for name, value in named.items() if name in fields})
+
+
+def _of_domain(value: Any) -> Any:
+    return value.value() if isinstance(value, AlertBoundsDraft | BudgetDraft | RetryPolicyDraft) else value
 
 
 def _same_company(work: UnitOfWork, company_id: UUID, id_: UUID | None, kind: Kind[S], name: str) -> S | None:

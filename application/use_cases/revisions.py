@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from application.access import AgentCaller, Principal
 from application.event_store.stream_kinds import FOLDER, TRIGGER
 from application.event_store.unit_of_work import UnitOfWork
-from application.use_cases import routines, schedule_changes, triggers
+from application.use_cases import chains, routines, schedule_changes, triggers
 from application.use_cases.triggers import NewSecret
 from domain.errors import Conflict, Forbidden, NotFound
 from domain.events import RoutineRestored
@@ -97,6 +97,7 @@ def _restore(  # noqa: PLR0913, PLR0917 the trigger and the routine, before and 
     """Restore a trigger, before the routine itself is restored."""
     if (current := work.get(TRIGGER, trigger_id)) is None:
         raise NotFound("Routine trigger not found")
+    chains.must_be_linkable(work, current.routine_id, state.settings)
     if current.deleted:
         webhook, minted = triggers.open_webhook(work, trigger_id, state.settings.signing_mode, company_id)
         work.record(trigger_id, trigger.restore(current, state, work.now, webhook))

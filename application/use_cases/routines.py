@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from application.access import Action, AgentCaller, BoardUser, CollectionCaller, Principal, Resource, authorize, may
 from application.event_store.stream_kinds import COMPANY, ROUTINE
 from application.event_store.unit_of_work import UnitOfWork
-from application.request_bodies import RetryPolicyDraft, RoutineDraft, RoutinePatch
+from application.request_bodies import RoutineDraft, RoutinePatch
 from application.use_cases import references, routine_environment, schedule_changes, task_firing
 from application.use_cases.board import companies
 from domain.board import company
@@ -17,7 +17,7 @@ from domain.events import IssueOpened
 from domain.identity import revision_of
 from domain.routines import routine, variables
 from domain.routines.routine import Routine
-from domain.values import AlertBounds, RoutineSettings
+from domain.values import RoutineSettings, Variable
 
 OTHER_ASSIGNEE = "Agents can only assign routines to themselves"
 
@@ -33,7 +33,7 @@ def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: Rout
     )
     routine_id = work.new_id()
     env = routine_environment.bind(work, principal, company_id, routine_id, draft.env)
-    settings = references.merged(RoutineSettings(title=draft.title), draft, **_values(draft), env=env)
+    settings = references.merged(RoutineSettings(title=draft.title), draft, variables=_variables(draft), env=env)
     check_references(work, company_id, settings, check_assignee=True)
     variables.check_defaults(settings.variables)
     work.record(routine_id, routine.create(settings, responsible(work, principal, settings), work.limits), company_id)
@@ -56,7 +56,7 @@ def update(
         routine.must_not_call_a_task(current)  # its work gets the environment of the collection
     company_id = work.company_of(routine_id)
     env = routine_environment.bind(work, principal, company_id, routine_id, patch.env, current.settings.env)
-    settings = references.merged(current.settings, patch, **_values(patch), env=env)
+    settings = references.merged(current.settings, patch, variables=_variables(patch), env=env)
     if current.settings.status != "paused":
         settings = replace(settings, bulk_pause_id=bulk_pause_id)
     _authorize_change(work, principal, routine_id, current, patch)
@@ -190,11 +190,5 @@ def responsible(work: UnitOfWork, principal: Principal, settings: RoutineSetting
     return parent.created_by_user_id if isinstance(parent, IssueOpened) else None
 
 
-def _values(body: RoutineDraft | RoutinePatch) -> dict[str, object]:
-    """Return the fields of a body that have another type in the domain."""
-    drafts, policy, bounds = body.variables, body.retry_policy, body.alert_bounds
-    return {
-        "variables": () if drafts is UNSET else tuple(draft.variable() for draft in drafts),
-        "retry_policy": policy.policy() if isinstance(policy, RetryPolicyDraft) else None,
-        "alert_bounds": AlertBounds() if bounds is UNSET else bounds.bounds(),
-    }
+def _variables(body: RoutineDraft | RoutinePatch) -> tuple[Variable, ...]:
+    return () if body.variables is UNSET else tuple(draft.variable() for draft in body.variables)

@@ -17,7 +17,8 @@ from application.access import AgentCaller, BoardUser, Principal
 from application.event_store.stream_kinds import AGENT, COMPANY, PROJECT, ROUTINE, RUN, SLOT, TRIGGER
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import RunRequest
-from application.use_cases import occurrences, references, routines, slots, task_firing
+from application.use_cases import budgets, occurrences, references, routines, slots, task_firing
+from application.use_cases.board import issues
 from domain.board import company as companies
 from domain.board import project as projects
 from domain.errors import Conflict, Forbidden, NotFound, RuleViolation
@@ -31,7 +32,7 @@ from domain.routines.routine import Routine
 from domain.routines.settlement import Due
 from domain.routines.slot import Slot
 from domain.routines.trigger import DueTrigger
-from domain.values import Failed, Json, LiveWork, Outcome, RoutineSettings, Workspace
+from domain.values import Failed, Json, Opened, Outcome, RoutineSettings, Workspace
 
 
 def fire_by_hand(work: UnitOfWork, principal: Principal, routine_id: UUID, request: RunRequest) -> list[Recorded]:
@@ -95,7 +96,7 @@ def digest_of(request: RunRequest) -> str:
 def fire_due(work: UnitOfWork, rows: Sequence[DueTrigger]) -> int:
     """Settle what is due of these triggers in one unit of work; return how many runs it recorded."""
     states = load_due(work, rows)
-    work.load(live.issue_id for row in rows for live in _met(work, row.routine_id))
+    work.load(id_ for row in rows for id_ in _met(work, row.routine_id))
     assume_new_runs(work, [run_of_occurrence(row.trigger_id, row.next_at) for row in rows], states)
     return sum(_settle(work, row) for row in rows)
 
@@ -110,11 +111,13 @@ def load_due(work: UnitOfWork, rows: Sequence[DueTrigger]) -> Sequence[Routine]:
     return states
 
 
-def _met(work: UnitOfWork, routine_id: UUID) -> Sequence[LiveWork]:
-    """Return the live work that a firing of the routine meets, if its policy looks at it."""
+def _met(work: UnitOfWork, routine_id: UUID) -> list[UUID]:
+    """Return the streams of the live work that a firing of the routine meets, if its policy looks at it."""
     current = work.get(ROUTINE, routine_id)
-    looks = current is not None and current.settings.concurrency_policy != "always_enqueue"
-    return slots.read_slot(work, routine_id).live if looks else ()
+    if current is None or (policy := current.settings.concurrency_policy) == "always_enqueue":
+        return []
+    live = slots.read_slot(work, routine_id).live
+    return [one.issue_id for one in live] + [one.run_id for one in live if policy == "cancel_previous"]
 
 
 def fail_due(work: UnitOfWork, rows: Sequence[DueTrigger], reason: str) -> int:
@@ -201,11 +204,14 @@ def _settle(work: UnitOfWork, row: DueTrigger) -> int:
     assume_new_runs(work, run_ids, [current])
     fresh = [occurrence for occurrence in due.fire if not occurrences.is_fired(work, row.trigger_id, occurrence)]
     window = row.window if activity_gate.is_on(current.settings) else None
+    latest = run_of_occurrence(row.trigger_id, fresh[-1]) if fresh else None
+    cancels = current.settings.concurrency_policy == "cancel_previous"
     for occurrence in fresh:
         request = scheduled(work, current, row.routine_id, row.trigger_id, occurrence)
-        request = replace(request, next_at=due.next_at, due_at=due.due_at, window=window)
+        superseded_by = latest if cancels and latest != request.run_id else None
+        request = replace(request, next_at=due.next_at, due_at=due.due_at, window=window, superseded_by=superseded_by)
         record(work, company_id, current, request)
-        if window is not None and not activity_gate.holds(window):
+        if superseded_by is None and window is not None and not activity_gate.holds(window):
             window = Window(since=work.now)  # what was let through has seen all that had happened
     return len(fresh)
 
@@ -245,9 +251,11 @@ def record(work: UnitOfWork, company_id: UUID, current: Routine, request: Firing
         return
     slot_id = slot_of(request.routine_id)
     guard = slots.read_slot(work, request.routine_id)
-    outcome = slots.limit_live(
-        work, guard, _outcome(work, current, request, guard), is_awaited=request.source != "schedule"
-    )
+    outcome = budgets.limit(work, company_id, current, request, _outcome(work, current, request, guard))
+    outcome = slots.limit_live(work, current, guard, outcome, is_awaited=not request.is_automatic)
+    if isinstance(outcome, Opened) and current.settings.concurrency_policy == "cancel_previous":
+        issues.cancel_superseded(work, guard.live, request.run_id)
+        guard = slots.read_slot(work, request.routine_id)
     facts = firing.facts(request, current, guard, outcome)
     work.record(request.run_id, [facts.run], company_id)
     work.record(slot_id, facts.slot, company_id)
@@ -256,8 +264,10 @@ def record(work: UnitOfWork, company_id: UUID, current: Routine, request: Firing
 
 
 def _outcome(work: UnitOfWork, current: Routine, request: FiringRequest, guard: Slot) -> Outcome:
-    if request.source == "schedule" and projects.is_paused(work.get(PROJECT, request.project_id)):
+    if request.is_automatic and projects.is_paused(work.get(PROJECT, request.project_id)):
         return firing.PROJECT_PAUSED
+    if request.superseded_by is not None:
+        return firing.superseded(request.superseded_by)
     if (held := firing.held(request)) is not None:
         return held
     if isinstance(request.rendered, Failed):

@@ -11,6 +11,8 @@ from domain.routines.routine import Routine
 from domain.routines.slot import Slot
 from domain.values import Failed, LiveWork, Opened, Outcome, Started
 
+MOST_CANCELLED = 100  # pieces of live work that one firing cancels under cancel_previous, all in its own commit
+
 
 def read_slot(work: UnitOfWork, routine_id: UUID) -> Slot:
     """Return the slot of a routine; it is empty for one that never had live work."""
@@ -24,14 +26,16 @@ def follow(work: UnitOfWork, routine_id: UUID, live: LiveWork, company_id: UUID,
     work.record(slot_of(routine_id), events, company_id)
 
 
-def limit_live(work: UnitOfWork, guard: Slot, outcome: Outcome, *, is_awaited: bool) -> Outcome:
+def limit_live(work: UnitOfWork, routine: Routine, guard: Slot, outcome: Outcome, *, is_awaited: bool) -> Outcome:
     """
-    Return the outcome of a firing, or Failed if it would begin more work than a routine may have.
+    Return the outcome of a firing, or Failed if it would begin more work than a routine may have, or has to cancel more
+    than one firing may.
 
     Raises RuleViolation instead of that when somebody waits for the outcome.
     """
-    most = work.limits.max_routine_open_issues
-    if not isinstance(outcome, Opened | Started) or len(guard.live) < most:
+    cancels = routine.settings.concurrency_policy == "cancel_previous"
+    most = MOST_CANCELLED if cancels else work.limits.max_routine_open_issues
+    if not isinstance(outcome, Opened | Started) or len(guard.live) < most + cancels:
         return outcome
     reason = (
         f"The routine has {len(guard.live)} open issues or trajectories, and may have at most {most}: end some first"
@@ -43,11 +47,11 @@ def limit_live(work: UnitOfWork, guard: Slot, outcome: Outcome, *, is_awaited: b
 
 def newest(work: UnitOfWork, routine: Routine, guard: Slot) -> LiveWork | None:
     """
-    Return the live work that changed last (contract 5.2); None when there is none, or under always_enqueue.
+    Return the live work that changed last (contract 5.2); None when there is none, or where the policy opens anyway.
 
     What is not attended does not count.
     """
-    if routine.settings.concurrency_policy == "always_enqueue":
+    if routine.settings.concurrency_policy in ("always_enqueue", "cancel_previous"):
         return None
     return max(reversed(attended(work, guard)), key=lambda live: work.changed_at(live.issue_id), default=None)
 

@@ -7,27 +7,34 @@ from msgspec.structs import replace
 
 from application.event_store.stream_kinds import PROJECT, RUN, TASK, TRAJECTORY
 from application.event_store.unit_of_work import UnitOfWork
-from application.use_cases import names, slots
+from application.use_cases import budgets, names, slots
 from domain.board import project as projects
 from domain.errors import NotFound, RuleViolation
 from domain.events import TaskRoutineRemoved, TrajectoryEvent, TrajectoryMoved, TrajectoryOpened
+from domain.explain import sentences
 from domain.identity import trajectory_of_run
 from domain.jetty import built_in, task_call, trajectory
 from domain.jetty.trajectory import LIVE, Trajectory
 from domain.routines import firing, run
 from domain.routines.firing import FiringRequest
 from domain.routines.routine import Routine
-from domain.values import Failed, LiveWork, Outcome, Started, TaskCall
+from domain.values import Failed, LiveWork, Outcome, Skipped, Started, TaskCall
 
 GONE = "The task is gone"
+BY_CALLERS = ("manual", "api")  # the sources whose callers always get a trajectory, or hear why not
 
 
 def begin(work: UnitOfWork, company_id: UUID, routine: Routine, request: FiringRequest) -> None:
     """Record the run, its slot and its trajectory; one that cannot be worked on is opened as failed with the reason."""
     if (call := routine.settings.call) is None:
         raise NotFound
-    guard, is_awaited = slots.read_slot(work, request.routine_id), request.source != "schedule"
-    outcome = slots.limit_live(work, guard, _outcome(work, routine, request), is_awaited=is_awaited)
+    guard, is_awaited = slots.read_slot(work, request.routine_id), not request.is_automatic
+    outcome = budgets.limit(work, company_id, routine, request, _outcome(work, routine, request))
+    if isinstance(outcome, Skipped) and outcome.budget is not None and request.source in BY_CALLERS:
+        raise RuleViolation(sentences.over_budget(outcome.budget))
+    outcome = slots.limit_live(work, routine, guard, outcome, is_awaited=is_awaited)
+    if isinstance(outcome, Started) and routine.settings.concurrency_policy == "cancel_previous":
+        _cancel_superseded(work, guard.live, request.run_id)
     work.record(request.run_id, [firing.fired_with(request, routine, outcome)], company_id)
     if isinstance(outcome, Started):
         live = LiveWork(issue_id=outcome.trajectory_id, run_id=request.run_id)
@@ -68,6 +75,14 @@ def move(work: UnitOfWork, trajectory_id: UUID, events: Sequence[TrajectoryEvent
         slots.follow(work, old.routine_id, live, company_id, is_live=event.status in LIVE)
 
 
+def _cancel_superseded(work: UnitOfWork, live: Sequence[LiveWork], successor_run_id: UUID) -> None:
+    """Cancel the trajectories of earlier runs, since the routine's next run takes their place (cancel_previous)."""
+    for one in live:
+        if (fired := work.get(RUN, one.run_id)) is not None:
+            work.record(one.run_id, run.supersede(fired, successor_run_id))
+        move(work, one.issue_id, [TrajectoryMoved(status="cancelled")])
+
+
 def present(work: UnitOfWork, trajectory_id: UUID) -> Trajectory:
     """Return the trajectory; raise NotFound."""
     if (current := work.get(TRAJECTORY, trajectory_id)) is None:
@@ -92,10 +107,12 @@ def secret_ids(call: TaskCall) -> list[UUID]:
 
 def _outcome(work: UnitOfWork, routine: Routine, request: FiringRequest) -> Outcome:
     outcome = Started(trajectory_id=trajectory_of_run(request.run_id))
-    if request.source in ("manual", "api"):
+    if request.source in BY_CALLERS:
         return outcome  # a caller always gets a trajectory, whatever cadence, pause and overlap say
     if projects.is_paused(work.get(PROJECT, request.project_id)):
         return firing.PROJECT_PAUSED
+    if request.superseded_by is not None:
+        return firing.superseded(request.superseded_by)
     if (held := firing.held(request)) is not None:
         return held
     if isinstance(request.rendered, Failed):
@@ -136,12 +153,12 @@ def _limit_size(
     """
     Return what a call opens, and why it failed; one that is too large is opened without its workflow and parameters.
 
-    Only a scheduled call fails like that. To callers, who wait for the answer, it raises RuleViolation.
+    Only a call that the service makes by itself fails like that. To callers, who wait for the answer, it raises RuleViolation.
     """
     try:
         trajectory.must_be_openable(opened, work.limits)
     except RuleViolation as refusal:
-        if request.source != "schedule":
+        if not request.is_automatic:
             raise
         return replace(opened, workflow={}, init_params={}), error or refusal.message
     return opened, error

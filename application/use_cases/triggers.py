@@ -8,8 +8,8 @@ from msgspec.structs import replace
 from application.access import Action, Principal, Resource, authorize
 from application.event_store.stream_kinds import CLAIM, ROUTINE, TRIGGER
 from application.event_store.unit_of_work import UnitOfWork
-from application.request_bodies import RoutineDraft, ScheduleDraft, TriggerDraft, TriggerPatch, WebhookDraft
-from application.use_cases import routines, schedule_changes, signing_secrets
+from application.request_bodies import ChainDraft, RoutineDraft, ScheduleDraft, TriggerDraft, TriggerPatch, WebhookDraft
+from application.use_cases import chains, routines, schedule_changes, signing_secrets
 from application.use_cases.references import merged
 from domain.errors import InvalidField, NotFound, RuleViolation
 from domain.events import (
@@ -92,13 +92,14 @@ def create(work: UnitOfWork, principal: Principal, routine_id: UUID, draft: Trig
     """
     Add a trigger to a routine; a webhook gets an address and a secret.
 
-    Raises RuleViolation for one trigger too many, and for an enabled schedule of a routine whose required variables
-    have no defaults.
+    Raises RuleViolation for one trigger too many, for an enabled schedule of a routine whose required variables have no
+    defaults, and for a chain that would be a cycle.
     """
     current = routines.writable(work, principal, routine_id, "assign")
     if len(current.triggers) >= (most := work.limits.max_routine_triggers):
         raise RuleViolation(f"A routine has at most {most} triggers: delete one first")
     kind, settings = _drafted(draft)
+    chains.must_be_linkable(work, routine_id, settings)
     if kind == "schedule" and settings.enabled:
         routine.must_be_schedulable(current.settings)
     trigger_id, company_id = work.new_id(), work.company_of(routine_id)
@@ -118,6 +119,7 @@ def update(work: UnitOfWork, principal: Principal, trigger_id: UUID, patch: Trig
     """
     current, parent = writable(work, principal, trigger_id, "assign")
     settings = merged(current.settings, patch)
+    chains.must_be_linkable(work, current.routine_id, settings)
     if current.kind == "schedule" and settings.enabled:
         routine.must_be_schedulable(parent.settings)
     webhook, minted = fit_secret(work, trigger_id, current, settings.signing_mode)
@@ -246,6 +248,8 @@ def _drafted(draft: TriggerDraft) -> tuple[TriggerKind, TriggerSettings]:
     if isinstance(draft, WebhookDraft):
         window = draft.replay_window_sec
         return "webhook", replace(settings, signing_mode=draft.signing_mode, replay_window_sec=window)
+    if isinstance(draft, ChainDraft):
+        return "chain", merged(settings, draft)
     return "api", settings
 
 

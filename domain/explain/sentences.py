@@ -1,7 +1,7 @@
 """What became of an occurrence, in one plain sentence, with the facts that it is based on."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from domain.events import (
@@ -17,11 +17,12 @@ from domain.events import (
 )
 from domain.explain.verdicts import ExplainQuery, Verdict, reason_of
 from domain.recorded import Recorded
-from domain.routines import activity_gate
+from domain.routines import activity_gate, budget
+from domain.routines.firing import SUPERSEDED
 from domain.routines.settlement import CATCH_UP_CAP, COMPANY_ARCHIVED, OVER_QUOTA
 from domain.schedule import plan as plans
 from domain.schedule.time_words import span, when
-from domain.values import Coalesced, Failed, Skipped, Value
+from domain.values import Coalesced, Failed, OverBudget, Skipped, Value
 
 Name = Callable[[str], str]  # turns an actor into a name for people
 CHANGED = {
@@ -49,6 +50,7 @@ class Explanation(Value, frozen=True):
     missed: Recorded | None = None
     blocking: Recorded | None = None  # the firing of the run whose issue was in the way
     freed: Recorded | None = None  # when the issue was last taken from a worker
+    over_budget: OverBudget | None = None  # the budget that is used up now and will be then, for what is planned
     obstacle: Recorded | None = None  # what paused the project, paused or terminated the agent, or archived the company
 
     @property
@@ -134,6 +136,8 @@ def _became(explanation: Explanation) -> str:
             return f", which is done{after}"
         case RunFailed(reason="timed_out"):
             return f", which was cancelled{after} because it took longer than the routine allows"
+        case RunFailed(successor_run_id=UUID()):
+            return f", which was cancelled{after} when the next run took its place, as the policy cancel_previous says"
         case RunFailed():
             return f", which was cancelled{after}"
         case RunAttemptFailed(attempt=attempt, next_at=next_at):
@@ -160,6 +164,14 @@ def _met(explanation: Explanation, _name: Name) -> str:
         since = activity_gate.window_start(run.payload)
         last_run = f", on {_at(explanation, since)}" if since else ""
         return f"{_moment(explanation)} was skipped, because nothing had happened in {_scope(explanation)} since the last run{last_run}."
+    if explanation.reason == SUPERSEDED:
+        return (
+            f"{_moment(explanation)} was skipped, because a later one was due as well and took its place: the policy is "
+            "cancel_previous."
+        )
+    if run is not None and isinstance(run.outcome, Skipped) and run.outcome.budget is not None:
+        over = run.outcome.budget
+        return f"{_moment(explanation)} was skipped: {over_budget(over)}{_frees(explanation, over)}."
     if run is not None and isinstance(run.outcome, Skipped) and run.outcome.issue_id is None:
         pause = f" (paused on {_at(explanation, explanation.obstacle.at)})" if explanation.obstacle else ""
         return f"{_moment(explanation)} was skipped, because the project of the routine was paused{pause}."
@@ -180,6 +192,16 @@ def _failed(explanation: Explanation, name: Name) -> str:
         explanation.run.outcome.reason if explanation.run and isinstance(explanation.run.outcome, Failed) else "unknown"
     )
     return f"{_moment(explanation)} failed: {reason.rstrip('.')}{_by_agent(explanation, name)}."
+
+
+def over_budget(over: OverBudget) -> str:
+    """Return whose budget was used up, and how much was spent of it, as a clause."""
+    spent, most = budget.amount(over.spent_micros), budget.amount(over.max_cost_micros)
+    return f"the budget of the {over.owner} is used up: {spent} of {most} within {span(timedelta(seconds=over.window_sec))}"
+
+
+def _frees(explanation: Explanation, over: OverBudget) -> str:
+    return "" if over.frees_at is None else f", and frees on {_at(explanation, over.frees_at)} at the earliest"
 
 
 def _by_agent(explanation: Explanation, name: Name) -> str:
@@ -218,6 +240,11 @@ def _archived(explanation: Explanation, name: Name) -> str:
 
 
 def _planned(explanation: Explanation, name: Name) -> str:
+    if explanation.obstacle is None and explanation.over_budget is not None:
+        return (
+            f"{_moment(explanation)} is planned, but will be skipped as things stand: "
+            f"{over_budget(explanation.over_budget)}{_frees(explanation, explanation.over_budget)}."
+        )
     if explanation.obstacle is None:
         return f"{_moment(explanation)} is planned{_due(explanation)}{_if_active(explanation)}."
     if explanation.obstacle.event.__struct_config__.tag == "project.paused":

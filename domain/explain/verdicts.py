@@ -181,8 +181,10 @@ def reason_of(outcome: Outcome) -> str | None:
             return None
         case Failed(reason=reason):
             return reason
-        case Skipped(issue_id=None, reason=reason):
-            return PROJECT_PAUSED if reason == "paused" else reason
+        case Skipped(issue_id=None, reason=None | "paused"):
+            return PROJECT_PAUSED
+        case Skipped(reason=str() as reason):
+            return reason
         case _:
             return LIVE_ISSUE
 

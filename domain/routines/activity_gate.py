@@ -11,7 +11,8 @@ from uuid import UUID
 from domain.errors import RuleViolation
 from domain.values import Json, RoutineSettings, Skipped, Value
 
-NO_ACTIVITY = Skipped(reason="no_external_activity")
+QUIET = "no_external_activity"  # the reason for which a firing is skipped
+NO_ACTIVITY = Skipped(reason=QUIET)
 EVIDENCE = "activityGate"  # the field of a run's payload
 
 

@@ -37,6 +37,7 @@ from domain.values import (
 NOT_INVOKABLE = "Agent is not invokable in its current state"
 TERMINATED = f"{NOT_INVOKABLE}: it is terminated"
 PROJECT_PAUSED = Skipped(reason="paused")
+SUPERSEDED = "superseded"  # the reason for which a firing is skipped under cancel_previous
 LONGEST_TITLE = 200  # characters of an issue's title
 LONGEST_REASON = 1_000  # characters of the reason why a run failed
 
@@ -71,6 +72,14 @@ class FiringRequest(Value, frozen=True):
     workspace: Workspace | None = None
     deadline: datetime | None = None
     window: Window | None = None  # what the routine's activity gate looks at; None if it does not look
+    cause_run_id: UUID | None = None
+    chain_depth: int = 0
+    superseded_by: UUID | None = None  # the run of a later occurrence that is due as well, if that takes its place
+
+    @property
+    def is_automatic(self) -> bool:
+        """Whether the service fires by itself: nobody waits for the answer, and a paused project stops it."""
+        return self.source in ("schedule", "chain")
 
 
 class Facts(Value, frozen=True):
@@ -121,6 +130,11 @@ def failed(refusal: DomainError) -> Failed:
     """
     message = refusal.message
     return Failed(reason=message if len(message) <= LONGEST_REASON else f"{message[: LONGEST_REASON - 1]}…")
+
+
+def superseded(run_id: UUID) -> Skipped:
+    """Return the outcome of a firing whose place is taken, before it opened anything, by a later one that is due as well."""
+    return Skipped(into_run_id=run_id, reason=SUPERSEDED)
 
 
 def deadline(settings: RoutineSettings, moment: datetime) -> datetime | None:
@@ -183,6 +197,8 @@ def fired_with(firing: FiringRequest, routine: Routine, outcome: Outcome) -> Run
         responsible_user_id=routine.responsible_user_id,
         deadline=firing.deadline if isinstance(outcome, Opened | Started) else None,
         retry=routine.settings.retry_policy if isinstance(outcome, Opened) else None,
+        cause_run_id=firing.cause_run_id,
+        chain_depth=firing.chain_depth,
     )
 
 

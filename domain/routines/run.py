@@ -3,10 +3,10 @@
 from datetime import datetime
 from uuid import UUID
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
-from domain.errors import ImpossibleHistory
-from domain.events import RunAttemptBegun, RunAttemptFailed, RunCompleted, RunEvent, RunFailed, RunFired
+from domain.errors import Conflict, ImpossibleHistory
+from domain.events import RunAttemptBegun, RunAttemptFailed, RunCompleted, RunEvent, RunFailed, RunFired, RunReported
 from domain.identity import issue_of_run
 from domain.routines import retry
 from domain.values import (
@@ -38,13 +38,15 @@ class Run(Value, frozen=True):
     attempt: int = 1
     deadline: datetime | None = None  # of the attempt
     waiting: RunAttemptFailed | None = None  # the failure after which it waits for the next attempt
+    chain_depth: int = 0
+    report: RunReported = RunReported()  # of all that was reported, the newest of each field
 
 
 def evolve(run: Run | None, event: RunEvent) -> Run:
     """Fold an event into the state of a run. Raise ImpossibleHistory if the event cannot follow."""
     match run, event:
-        case None, RunFired(routine_id=routine_id, outcome=outcome, retry=policy, deadline=deadline):
-            return Run(routine_id=routine_id, outcome=outcome, retry=policy, deadline=deadline)
+        case None, RunFired(routine_id=routine_id, outcome=outcome, retry=policy, deadline=deadline, chain_depth=depth):
+            return Run(routine_id=routine_id, outcome=outcome, retry=policy, deadline=deadline, chain_depth=depth)
         case Run(outcome=Opened() | Started()), RunCompleted() | RunFailed():
             return replace(run, ended=event, waiting=None, deadline=None)
         case Run(outcome=Opened(), ended=None, waiting=None, attempt=attempt), RunAttemptFailed(attempt=failed) if (
@@ -55,17 +57,35 @@ def evolve(run: Run | None, event: RunEvent) -> Run:
             begun == attempt + 1
         ):
             return replace(run, attempt=begun, waiting=None, deadline=deadline)
+        case Run(outcome=Opened() | Started()), RunReported():
+            return replace(run, report=_updated(run.report, event))
         case _:
             raise ImpossibleHistory(run, event)
 
 
 def outcome(policy: ConcurrencyPolicy, newest: LiveWork | None, opening: Opened | Started) -> Outcome:
-    """Return the outcome of a firing that would open `opening`, given the newest live work of its routine (contract 5.2)."""
-    if newest is None or policy == "always_enqueue":
+    """
+    Return the outcome of a firing that would open `opening`, given the newest live work of its routine (contract 5.2).
+
+    Under cancel_previous it opens too: what is live is cancelled in the same commit.
+    """
+    if newest is None or policy in ("always_enqueue", "cancel_previous"):
         return opening
     if policy == "skip_if_active":
         return Skipped(issue_id=newest.issue_id, into_run_id=newest.run_id)
     return Coalesced(issue_id=newest.issue_id, into_run_id=newest.run_id)
+
+
+def report(run: Run, new: RunReported) -> list[RunEvent]:
+    """Record what was reported of a run; nothing if all of it is known. Raise Conflict for a run that began no work."""
+    if not isinstance(run.outcome, Opened | Started):
+        raise Conflict("The run began no work, so there is nothing to report of it")
+    known = replace(run.report, routine_id=new.routine_id, agent_id=new.agent_id)
+    return [] if _updated(known, new) == known else [new]
+
+
+def _updated(old: RunReported, new: RunReported) -> RunReported:
+    return replace(old, **{name: value for name, value in asdict(new).items() if value is not None})
 
 
 def end(run: Run, status: IssueStatus, reason: str | None = None) -> list[RunEvent]:
@@ -125,6 +145,14 @@ def give_up(run: Run, obstacle: str) -> list[RunEvent]:
     if run.waiting is None:
         return []
     return [RunFailed(reason=f"{run.waiting.reason} (attempt {run.attempt + 1} was not made: {obstacle})")]
+
+
+def supersede(run: Run, successor_run_id: UUID) -> list[RunEvent]:
+    """Record that the routine's next run takes the place of this one; nothing if it has failed already."""
+    if isinstance(run.ended, RunFailed):
+        return []
+    reason = f"Cancelled by the next run of its routine, {successor_run_id}"
+    return [RunFailed(reason=reason, successor_run_id=successor_run_id)]
 
 
 def time_out(run: Run) -> list[RunEvent]:

@@ -38,6 +38,8 @@ EARLIEST, TOO_FAR = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinf
 NOT_ACTIVE = "Routine trigger is not active"
 COMMON = ("label", "enabled")
 OF_WEBHOOKS = ("signing_mode", "replay_window_sec")
+OF_CHAINS = ("after_routine_id", "after_outcome")
+OWN: dict[TriggerKind, tuple[str, ...]] = {"webhook": OF_WEBHOOKS, "chain": OF_CHAINS}
 
 
 class Trigger(Value, frozen=True):
@@ -266,10 +268,12 @@ def _checked(
     """
     Return the settings with when the schedule fires next and comes due; raise RuleViolation if it cannot be followed.
 
-    Fields that belong to another kind of trigger are dropped (contract 4).
+    Fields that belong to another kind of trigger are dropped (contract 4), but for those of a chain, which are refused.
     """
+    if kind != "chain" and any(getattr(settings, name) is not None for name in OF_CHAINS):
+        raise RuleViolation("Only chain triggers have afterRoutineId and afterOutcome")
     if kind != "schedule":
-        mine = {name: getattr(settings, name) for name in COMMON + (OF_WEBHOOKS if kind == "webhook" else ())}
+        mine = {name: getattr(settings, name) for name in COMMON + OWN.get(kind, ())}
         return TriggerSettings(**mine), None, None
     settings = replace(settings, signing_mode=None, replay_window_sec=None)
     settings = _checked_times(settings)

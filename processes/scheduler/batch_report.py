@@ -12,6 +12,7 @@ from application.execute import Done
 from domain.events import RunFired, TriggerMissed
 from domain.routines.alert import DueAlert
 from domain.routines.backfill import Waiting
+from domain.routines.chain import DueChain
 from domain.routines.deadline import Overdue
 from domain.routines.trigger import DueTrigger
 
@@ -78,8 +79,8 @@ def trace(done: Done[int]) -> None:
             span.set_attributes({f"routines.{name}": value for name, value in msgspec.to_builtins(firing).items()})
 
 
-def names(row: DueTrigger | Overdue | DueAlert | Waiting) -> dict[str, Any]:
-    """Return the fields of a log line that identify an occurrence, a deadline or a backfill."""
+def names(row: DueTrigger | DueChain | Overdue | DueAlert | Waiting) -> dict[str, Any]:
+    """Return the fields of a log line that identify an occurrence, a chain, a deadline, an alert or a backfill."""
     fields: dict[str, Any] = msgspec.to_builtins(row)
     return fields
 

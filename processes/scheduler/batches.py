@@ -17,9 +17,10 @@ from application.event_store.recorder import ClockDiffers
 from application.event_store.store import UnknownEvent
 from application.event_store.unit_of_work import UnitOfWork
 from application.execute import Executor
-from application.use_cases import backfills, runs
+from application.use_cases import backfills, chains, runs
 from domain.routines.alert import DueAlert
 from domain.routines.backfill import Waiting
+from domain.routines.chain import DueChain
 from domain.routines.deadline import Overdue
 from domain.routines.trigger import DueTrigger
 from processes.scheduler import batch_report
@@ -30,8 +31,8 @@ MAX_CONCURRENT_BATCHES = 2
 SLICE = timedelta(seconds=0.5)  # after which no further batch begins, so that the scheduler looks again for what is due
 TRIES, TRIES_ALONE = 2, 8  # for a batch that loses races before it is halved; a single row tries more often
 
-Due = DueTrigger | Overdue | DueAlert | Waiting
-Row = TypeVar("Row", DueTrigger, Overdue, DueAlert, Waiting)
+Due = DueTrigger | DueChain | Overdue | DueAlert | Waiting
+Row = TypeVar("Row", DueTrigger, DueChain, Overdue, DueAlert, Waiting)
 Settle = Callable[[UnitOfWork, Sequence[Row]], int]
 
 log = structlog.get_logger(process="scheduler")
@@ -124,6 +125,8 @@ class Batches:
             match row:
                 case DueTrigger():
                     return self._attempt([row], partial(runs.fail_due, reason=reason), tries=TRIES_ALONE)
+                case DueChain():
+                    return self._attempt([row], partial(chains.fail_due, reason=reason), tries=TRIES_ALONE)
                 case Waiting():
                     return self._attempt([row], partial(backfills.give_up, reason=reason), tries=TRIES_ALONE)
                 case Overdue() | DueAlert():

@@ -9,7 +9,7 @@ PATIENCE = 3  # failures in a row after which an occurrence is recorded as faile
 
 
 class Quarantine:
-    """The ids of triggers, runs and backfills that a scheduler leaves alone, and how often each failed in a row."""
+    """The ids of triggers, runs (chained ones as well) and backfills that a scheduler leaves alone, and how often each failed in a row."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
 from threading import Event as Stop
+from typing import TypeVar
 from uuid import UUID
 
 import msgspec
@@ -21,9 +22,11 @@ from application import tracing
 from application.execute import Executor
 from application.use_cases import alerts, runs
 from application.use_cases import backfills as backfill_use_cases
+from application.use_cases import chains as chain_use_cases
 from application.use_cases import deadlines as deadline_use_cases
 from domain.routines.alert import DueAlert
 from domain.routines.backfill import Waiting
+from domain.routines.chain import DueChain
 from domain.routines.deadline import Overdue
 from domain.routines.trigger import DueTrigger
 from processes.follower import Follower
@@ -35,7 +38,7 @@ from processes.scheduler.zone_change import ZoneChange
 from processes.wakeup import Connection, Wakeup
 from projections.engine import positions
 from projections.engine.positions import Read
-from projections.firing import backfills, deadlines, triggers_due, troubles
+from projections.firing import backfills, chains, deadlines, triggers_due, troubles
 
 MAX_DUE_ROWS = 100_000  # that a tick reads: some 30 MB
 MAX_BACKFILLS = 50  # that a tick carries on, when no schedule is due
@@ -50,23 +53,27 @@ BEGINNING = datetime.min.replace(tzinfo=UTC)
 FOLLOWED = (
     triggers_due.triggers_due,
     deadlines.deadlines,
+    chains.chains,
     troubles.troubles,
     backfills.backfills,
 )  # each is `polled_by` the scheduler
+
+InTurns = TypeVar("InTurns", DueTrigger, DueChain)
 
 log = structlog.get_logger(process="scheduler")
 
 
 class DueWork(msgspec.Struct):
-    """What one tick is to settle: runs that have ended, due occurrences, alerts, waiting backfills."""
+    """What one tick is to settle: what ends, what follows ended runs, due occurrences, alerts, waiting backfills."""
 
     ended: list[Overdue]
+    chains: list[DueChain]
     schedules: list[DueTrigger]
     alerts: list[DueAlert]
     backfills: list[Waiting]
 
     def __bool__(self) -> bool:
-        return bool(self.ended or self.schedules or self.alerts or self.backfills)
+        return bool(self.ended or self.chains or self.schedules or self.alerts or self.backfills)
 
 
 class Scheduler:
@@ -101,7 +108,7 @@ class Scheduler:
             self._prefetcher.step(conn, now)
             return 0
         with tracing.span("tick"):
-            settled = self._end_runs(due, now) + self._fire_schedules(due, now)
+            settled = self._end_runs(due, now) + self._carry_on_chains(due, now) + self._fire_schedules(due, now)
             self._raise_alerts(due, now)
             return settled + self._carry_on_backfills(conn, due)
 
@@ -117,7 +124,7 @@ class Scheduler:
             new = gate_windows.look(
                 conn, self._awake(triggers_due.due(conn, now, after=self._seen, limit=MAX_DUE_ROWS))
             )
-            due = DueWork(ended=[], schedules=[*self._left, *new], alerts=[], backfills=[])
+            due = DueWork(ended=[], chains=[], schedules=[*self._left, *new], alerts=[], backfills=[])
         else:
             due = self._find_all_due(conn, now)
         self._seen, self._left = now, []
@@ -128,11 +135,19 @@ class Scheduler:
         self._follow_log(conn)
         self._refreshed = now
         ended = self._awake(deadlines.due(conn, now, limit=MAX_DUE_ROWS))
+        chained = self._awake(self._within_quotas(chains.due(conn, limit=MAX_DUE_ROWS)))
         schedules = self._awake([*triggers_due.due(conn, now, limit=MAX_DUE_ROWS), *self._find_rested(conn, now)])
         schedules = gate_windows.look(conn, schedules)
         waiting = [] if schedules else self._awake(backfills.waiting(conn, limit=MAX_BACKFILLS))
         due_alerts = self._awake(troubles.due(conn, now, limit=MAX_DUE_ROWS))
-        return DueWork(ended=ended, schedules=schedules, alerts=due_alerts, backfills=waiting)
+        return DueWork(ended=ended, chains=chained, schedules=schedules, alerts=due_alerts, backfills=waiting)
+
+    def _within_quotas(self, rows: Sequence[DueChain]) -> list[DueChain]:
+        """Return the rows of companies that are within their quotas; the others rest, and are looked at again."""
+        quotas = self._executor.quotas
+        over = set() if quotas is None else {id_ for id_ in {row.company_id for row in rows} if quotas.is_over(id_)}
+        self._quarantine.rest(row.id for row in rows if row.company_id in over)
+        return [row for row in rows if row.company_id not in over]
 
     def _find_rested(self, conn: Connection, now: datetime) -> list[DueTrigger]:
         """Return due rows of schedules that rested while their companies were over a quota, if they no longer are."""
@@ -158,6 +173,12 @@ class Scheduler:
         ended, remaining = self._batches.settle_all(due.ended, deadline_use_cases.settle, now)
         self._more |= bool(remaining)
         return ended
+
+    def _carry_on_chains(self, due: DueWork, now: datetime) -> int:
+        """Fire what follows the runs that have ended; the next tick reads the rest again."""
+        fired, remaining = self._batches.settle_all(in_turns(due.chains), chain_use_cases.fire_due, now)
+        self._more |= bool(remaining)
+        return fired
 
     def _fire_schedules(self, due: DueWork, now: datetime) -> int:
         fired, self._left = self._batches.settle_all(in_turns(due.schedules), runs.fire_due, now)
@@ -208,9 +229,9 @@ def _events_behind(conn: Connection) -> int:
     return max((model.behind for model in moving), default=0)
 
 
-def in_turns(rows: Sequence[DueTrigger]) -> list[DueTrigger]:
+def in_turns(rows: Sequence[InTurns]) -> list[InTurns]:
     """Return the rows so that companies take turns; within a company their order stays."""
-    by_company: dict[UUID, list[DueTrigger]] = {}
+    by_company: dict[UUID, list[InTurns]] = {}
     for row in rows:
         by_company.setdefault(row.company_id, []).append(row)
     return [row for turn in zip_longest(*by_company.values()) for row in turn if row is not None]

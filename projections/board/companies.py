@@ -44,7 +44,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
         case CompanyCreated() as event:
             rows.put(COMPANY, _company(recorded, event))
         case CompanyUpdated(details=details):
-            edit(rows, COMPANY, recorded, name=details.name, description=details.description)
+            edit(rows, COMPANY, recorded, **msgspec.structs.asdict(details))
         case CompanyArchived():
             edit(rows, COMPANY, recorded, status="archived")
         case _:

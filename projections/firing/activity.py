@@ -118,7 +118,8 @@ _WINDOWS = """
     SELECT r.id, l.triggered_at, a.id, a.event, a.at FROM routine r
     LEFT JOIN LATERAL (
         SELECT found.position, found.triggered_at
-        FROM unnest(%(status)s::text[]) status, unnest(array['schedule', 'manual', 'api', 'webhook']) source, LATERAL (
+        FROM unnest(%(status)s::text[]) status,
+            unnest(array['schedule', 'manual', 'api', 'webhook', 'chain']) source, LATERAL (
             SELECT position, triggered_at FROM run
             WHERE routine_id = r.id AND doc->>'status' = status AND doc->>'source' = source
             ORDER BY position DESC NULLS LAST LIMIT 1) found

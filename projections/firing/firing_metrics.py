@@ -31,6 +31,7 @@ from domain.events import (
     TriggerUpdated,
 )
 from domain.recorded import Recorded
+from domain.routines import activity_gate, budget, firing
 from domain.routines.settlement import GRACE
 from domain.values import Coalesced, Failed, Opened, Outcome, RunSource, Skipped, Started
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
@@ -44,6 +45,7 @@ RUNS, MISSED, ENDED, ATTEMPTS = WHATS = "runs", "missed", "ended", "attempts"
 OPENED, STARTED = ("issue_created", ""), ("trajectory_started", "")
 COALESCED, FAILED = ("coalesced", ""), ("failed", "")
 MET_LIVE_ISSUE, PAUSED = ("skipped", "live_issue"), ("skipped", "paused")
+SKIPPED_FOR = (activity_gate.QUIET, firing.SUPERSEDED, budget.OVER_BUDGET)  # also shown before they occur
 OUTCOMES = (
     OPENED,
     STARTED,
@@ -51,6 +53,7 @@ OUTCOMES = (
     MET_LIVE_ISSUE,
     PAUSED,
     FAILED,
+    *(("skipped", reason) for reason in SKIPPED_FOR),
 )  # status (contract 5.3), and the reason for skipping
 REASONS = ("skip_missed", "catch_up_cap", "over_quota")
 ENDS = ("completed", "failed")
@@ -184,8 +187,10 @@ def _outcome(outcome: Outcome) -> tuple[str, str]:
             return COALESCED
         case Skipped(reason=None):
             return MET_LIVE_ISSUE
-        case Skipped():
+        case Skipped(reason="paused"):
             return PAUSED
+        case Skipped():
+            return ("skipped", outcome.reason or "")
         case Failed():
             return FAILED
 

@@ -20,10 +20,11 @@ from domain.events import (
     RunEvent,
     RunFailed,
     RunFired,
+    RunReported,
 )
 from domain.identity import revision_of
 from domain.recorded import Recorded
-from domain.values import Coalesced, Failed, Opened, RunSource, Skipped, Started
+from domain.values import Coalesced, Failed, Opened, OverBudget, RunSource, Skipped, Started
 from projections import responses
 from projections.board.issues import SUMMARY
 from projections.engine.documents import Docs, Part
@@ -84,7 +85,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
                     doc=doc,
                 ),
             )
-        case RunAttemptFailed() | RunAttemptBegun() | RunCompleted() | RunFailed():
+        case RunAttemptFailed() | RunAttemptBegun() | RunReported() | RunCompleted() | RunFailed():
             rows.change(RUN, recorded.stream_id, lambda row: replace(row, doc=run_after(row.doc, recorded)))
         case _:
             pass
@@ -107,7 +108,7 @@ def run_of(events: Sequence[Recorded]) -> responses.Run:
 
 
 def detail_of(events: Sequence[Recorded]) -> responses.RunDetail:
-    """Return a run as `run_of` does, with its attempts and the deadline of the newest one."""
+    """Return a run as `run_of` does, with its attempts, the deadline of the newest one, its successor and its outputs."""
     attempts, facts = list[RunAttempt](), dict[str, Any]()
     for recorded in events:
         timestamp = time(recorded.at)
@@ -122,10 +123,12 @@ def detail_of(events: Sequence[Recorded]) -> responses.RunDetail:
             case RunAttemptFailed(reason=reason, next_at=next_at):
                 facts |= {"deadline": None, "next_attempt_at": time(next_at)}
                 attempts[-1] = replace(attempts[-1], outcome="failed", reason=reason, ended_at=timestamp)
+            case RunReported(outputs=outputs) if outputs is not None:
+                facts |= {"outputs": outputs}
             case (RunCompleted() | RunFailed()) as end:
                 if facts.get("next_attempt_at") is None:  # else the attempt has failed already, for its own reason
                     attempts[-1] = replace(attempts[-1], **_ended(end), ended_at=timestamp)
-                facts |= {"next_attempt_at": None}
+                facts |= {"next_attempt_at": None, "successor_run_id": getattr(end, "successor_run_id", None)}
     return responses.RunDetail(**asdict(run_of(events)), **facts, attempts=attempts)
 
 
@@ -163,6 +166,8 @@ def run_after(doc: responses.Run | None, recorded: Recorded) -> responses.Run:
             return _fired(recorded, event, timestamp)
         case responses.Run(), RunAttemptFailed() | RunAttemptBegun():
             return replace(doc, updated_at=timestamp)
+        case responses.Run(), RunReported() as event:
+            return replace(doc, **_used(event))
         case responses.Run(), RunCompleted():
             return replace(doc, status="completed", completed_at=timestamp, failure_reason=None, updated_at=timestamp)
         case responses.Run(), RunFailed(reason=reason):
@@ -190,8 +195,19 @@ def _fired(recorded: Recorded, event: RunFired, timestamp: str) -> responses.Run
         completed_at=None if isinstance(event.outcome, Opened | Started) else timestamp,
         planned_at=UNSET if event.occurrence is None else time(event.occurrence),
         backfill_id=event.backfill_id or UNSET,
+        cause_run_id=event.cause_run_id or UNSET,
         **_links(event),
     )
+
+
+def _used(event: RunReported) -> dict[str, int]:
+    """Return the usage that was reported, without what the report does not mention."""
+    used = {name: getattr(event, name) for name in ("cost_micros", "input_tokens", "output_tokens")}
+    return {name: number for name, number in used.items() if number is not None}
+
+
+def _budget(over: OverBudget) -> responses.OverBudget:
+    return responses.OverBudget(**asdict(over) | {"frees_at": time_or_none(over.frees_at)})
 
 
 def _fingerprint(event: RunFired) -> str:
@@ -208,8 +224,9 @@ def _links(event: RunFired) -> dict[str, Any]:
             return {"linked_issue_id": None, "coalesced_into_run_id": None, "failure_reason": None}
         case Coalesced(issue_id=issue_id, into_run_id=run_id):
             return {"linked_issue_id": issue_id, "coalesced_into_run_id": run_id, "failure_reason": None}
-        case Skipped(issue_id=issue_id, into_run_id=run_id, reason=reason):
-            return {"linked_issue_id": issue_id, "coalesced_into_run_id": run_id, "failure_reason": reason}
+        case Skipped(issue_id=issue_id, into_run_id=run_id, reason=reason, budget=budget):
+            links = {"linked_issue_id": issue_id, "coalesced_into_run_id": run_id, "failure_reason": reason}
+            return links if budget is None else links | {"budget": _budget(budget)}
         case Failed(reason=reason):
             return {"linked_issue_id": None, "coalesced_into_run_id": None, "failure_reason": reason}
 

@@ -168,10 +168,14 @@ def _change(rows: Rows, key: UUID, change: Callable[[TroubleRow], TroubleRow]) -
 
 
 def _has_failed(recorded: Recorded) -> bool | None:
-    """Return whether the end of a run is a failure; None for one that a person has cancelled."""
-    if isinstance(recorded.event, RunCompleted):
-        return False
-    return None if recorded.actor.startswith(BY_PEOPLE) else True
+    """Return whether the end of a run is a failure; None for one that a person, or its successor, has cancelled."""
+    match recorded.event:
+        case RunCompleted():
+            return False
+        case RunFailed(successor_run_id=None):
+            return None if recorded.actor.startswith(BY_PEOPLE) else True
+        case _:
+            return None
 
 
 def _with_settings(row: TroubleRow, settings: RoutineSettings) -> TroubleRow:

@@ -22,6 +22,7 @@ OVERLAP: dict[ConcurrencyPolicy, str] = {
     "skip_if_active": "skip",
     "coalesce_if_active": "coalesce",
     "always_enqueue": "allow",
+    "cancel_previous": "cancel",
 }
 
 

@@ -166,6 +166,12 @@ def result(outcome: Outcome) -> str:
             return "Skipped because the project is paused"
         case Skipped(reason="no_external_activity"):
             return "skipped_no_activity"  # as the original says it
+        case Skipped(reason="superseded"):
+            return "Skipped because a later occurrence was due as well"
+        case Skipped(reason="over_budget"):
+            return "Skipped because a budget is used up"
+        case Skipped(reason=str() as reason):
+            return f"Skipped: {reason}"
         case Skipped():
             return "Skipped because a live execution issue already exists"
         case Failed():

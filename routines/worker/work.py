@@ -26,12 +26,14 @@ from routines.worker.output import Show, Stream
 from routines.worker.server import Say, Server
 from routines.worker.supervision import NOT_RENEWED, Guard, Lease, Supervision
 from routines.worker.tokens import Tokens
+from routines.worker.usage import usage_of
 
 REFUSED_S = 30.0  # pause before a checkout is tried again that was refused although nobody holds the issue
 
 MOST_REASON = 1_000  # characters of the reason why a run failed
 NOT_FOUND = 404
 NOT_THERE = "the routine's environment has variables that have no value any more: {}"
+OUTPUTS_REFUSED = (400, 413, 422)  # the outputs are too large or too deep
 TIMED_OUT = "timed_out"  # the reason of a run that lasted longer than its routine allows
 
 Outcome = Literal["done", "cancelled", "moved", "handed back", "stopped", "left"]
@@ -288,15 +290,34 @@ class Worker:
         if current["status"] != "in_progress":
             return "moved", f"it is {current['status']} already"
         outcome: Outcome = "handed back" if ended.stopped else "cancelled" if ended.reason else "done"
-        change = {"status": "todo" if ended.stopped else outcome, "comment": comment(ended)}
+        change: dict[str, Any] = {"status": "todo" if ended.stopped else outcome, "comment": comment(ended)}
         if outcome == "cancelled" and ended.reason and issue["originRunId"]:
             change["failureReason"] = ended.reason[:MOST_REASON]
+        outputs = outputs_of(ended) if outcome != "handed back" and issue["originRunId"] else None
+        if outputs and (usage := usage_of(ended.output)) is not None:
+            change["usage"] = usage
         try:
-            self.server.ask("PATCH", path, change, session=session)
+            self._change(issue, session, change, outputs)
         except Refused as refusal:
             self._keep_output(issue, session, replace(ended, reason=str(refusal)))
             return "stopped", str(refusal)
         return outcome, ended.reason
+
+    def _change(
+        self, issue: dict[str, Any], session: UUID, change: dict[str, Any], outputs: dict[str, Any] | None
+    ) -> None:
+        """Change an issue, with the outputs of its run unless the server refuses them."""
+        path = f"/api/issues/{issue['id']}"
+        if outputs:
+            try:
+                self.server.ask("PATCH", path, {**change, "outputs": outputs}, session=session)
+            except Refused as refusal:
+                if refusal.status not in OUTPUTS_REFUSED:
+                    raise
+                self.say(f"{issue['identifier']}: the outputs are refused ({refusal}), and stand in the comment only")
+            else:
+                return
+        self.server.ask("PATCH", path, change, session=session)
 
     def _keep_output(self, issue: dict[str, Any], session: UUID, ended: Ended) -> None:
         """Comment with the output on an issue that is no longer the worker's."""
@@ -305,6 +326,15 @@ class Worker:
             self.server.ask("POST", f"/api/issues/{issue['id']}/comments", body, session=session)
         except Refused as refusal:
             self.say(f"{issue['identifier']}: the output is not kept as a comment ({refusal})")
+
+
+def outputs_of(ended: Ended) -> dict[str, Any] | None:
+    """Return the JSON object that the command has printed, if its output is one and whole."""
+    try:
+        value = msgspec.json.decode(ended.output) if ended.is_whole else None
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def comment(ended: Ended) -> str | None:

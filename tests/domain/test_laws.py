@@ -79,7 +79,7 @@ MATCHES = {
     "0 * * * *": lambda wall: wall.minute == 0,
     "30 2 * * *": lambda wall: (wall.hour, wall.minute) == (2, 30),
 }
-CONCURRENCY = ("coalesce_if_active", "skip_if_active", "always_enqueue")
+CONCURRENCY = ("coalesce_if_active", "skip_if_active", "always_enqueue", "cancel_previous")
 CATCH_UP = ("skip_missed", "enqueue_missed_with_cap")
 STEPS = [
     timedelta(microseconds=1),
@@ -182,7 +182,7 @@ class Ledger:
     def read(self, recorded):
         event, id_ = recorded.event, recorded.stream_id
         if isinstance(event, CommentAdded):
-            return
+            return  # a comment has no state
         kind = KINDS[stored_name(event).split(".")[0] + "."]
         self.states[id_] = kind.evolve(self.states.get(id_), event)  # raises when evolve is not total
         match event:
@@ -292,6 +292,9 @@ class Ledger:
             case Skipped(reason="paused"):
                 assert event.source == "schedule"
                 assert of.project_id in self.paused
+            case Skipped(reason="superseded", into_run_id=latest):
+                assert of.concurrency_policy == "cancel_previous"
+                assert latest not in self.run_streams, "what takes its place comes after it"
             case Opened():
                 assert not live or of.concurrency_policy == "always_enqueue"
                 assert of.assignee_agent_id not in self.paused

@@ -30,6 +30,7 @@ from application.request_bodies import (
     ApiDraft,
     BackfillDraft,
     BoardKeyDraft,
+    ChainDraft,
     Checkout,
     CommentDraft,
     CompanyDraft,
@@ -52,12 +53,14 @@ from application.request_bodies import (
     RunRequest,
     ScheduleDraft,
     TriggerPatch,
+    UsageReport,
     VariableDraft,
     WebhookDraft,
 )
 from application.use_cases import (
     alerts,
     backfills,
+    chains,
     deadlines,
     endpoints,
     folders,
@@ -83,11 +86,13 @@ from projections.delivery.deliveries import deliveries
 from projections.engine import positions
 from projections.engine.read_model import fold_batch
 from projections.firing import backfills as waiting_backfills
+from projections.firing import chains as waiting_chains
 from projections.firing import triggers_due, troubles
 from web.paperclip.webhook_requests import parse_call
 
 START = datetime(2026, 11, 22, 12, 0, 30, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+USAGE = UsageReport(cost_micros=184_000, input_tokens=12_000, output_tokens=850)
 SESSION = UUID("5e551017-0000-4000-8000-000000000001")
 
 
@@ -126,6 +131,18 @@ class Story:
 
     def by_code(self, routine_id, **fields):
         return self.ask(triggers.create, routine_id, ApiDraft(**fields)).trigger_id
+
+    def after(self, routine_id, other_id, **fields):
+        """A chain: the routine runs when a run of the other has ended."""
+        return self.ask(triggers.create, routine_id, ChainDraft(after_routine_id=other_id, **fields)).trigger_id
+
+    def carry_on_chains(self):
+        """What the scheduler does when runs have ended that others wait for; gives what was due."""
+        while positions.advance(self.conn, [waiting_chains.chains], self.store.after):
+            pass
+        rows = waiting_chains.due(self.conn, limit=1000)
+        self.executor.attempt(lambda work: chains.fire_due(work, rows), actor="scheduler")
+        return rows
 
     def webhook(self, routine_id, **fields):
         """The address and secret of a new bearer webhook: the only kind that needs no key."""
@@ -218,6 +235,8 @@ class Story:
         archived = self.routine(acme, scout, "Archived")
         hourly = {id_: self.schedule(id_) for id_ in (joins, skips, piles, fails, idle, archived)}
         api = self.by_code(joins, label="by code")
+        after = self.after(skips, joins, after_outcome="any")
+        self.after(idle, piles)
         extra = self.schedule(joins, "*/5 * * * *", enabled=False)
         removed = self.schedule(skips, "* * * * *")
         self.ask(triggers.update, extra, TriggerPatch(label="five", cron_expression="*/10 * * * *"))
@@ -248,7 +267,10 @@ class Story:
             issues.check_out, first, Checkout(agent_id=scout, expected_statuses=("todo",)), SESSION, caller=by_agent
         )
         self.ask(issues.comment, first, CommentDraft(body="On it"), SESSION, caller=by_agent)
-        self.ask(issues.update, first, IssuePatch(status="done", comment="Done"), SESSION, caller=by_agent)
+        done = IssuePatch(status="done", comment="Done", outputs={"articles": 3}, usage=USAGE)
+        self.ask(issues.update, first, done, SESSION, caller=by_agent)
+        self.carry_on_chains()
+        self.ask(triggers.update, after, TriggerPatch(after_outcome="failed"))
         self.patch(second, status="blocked", title="Stuck")
         self.patch(third, status="cancelled")
         self.patch(third, status="in_progress")
@@ -269,6 +291,7 @@ class Story:
         self.adopt_zone_data(self.schedule(joins))
         child = self.issue(acme, "Child", parent_id=parent, assignee_agent_id=scout)
         self.issue(acme, "Grandchild", parent_id=child)
+        self.patch(issue_of_run(self.fire(piles)), status="done")
         self.tell_of_attempts(acme, scout, by_agent)
         self.tell_of_alerts()
         self.tell_of_backfills(acme, scout)

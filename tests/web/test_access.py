@@ -259,6 +259,7 @@ OPERATIONS: dict[str, tuple[str, Callable[[AccessFixture], Request]]] = {
             {"part": 0, "output": [{"stream": "stdout", "text": "Hm"}]},
         ),
     ),
+    "reportUsage": ("POST", by_id("routine-runs", AccessFixture.run, "/usage", {"costMicros": 1})),
     "runRoutine": ("POST", by_id("routines", AccessFixture.routine, "/run", {})),
     "createTrigger": ("POST", by_id("routines", AccessFixture.routine, "/triggers", {"kind": "api"})),
     "updateTrigger": ("PATCH", by_id("routine-triggers", AccessFixture.trigger, body={"label": "x"})),

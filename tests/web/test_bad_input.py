@@ -44,6 +44,7 @@ SHAPES: dict[tuple[str, str], type[Body]] = {
     ("POST", f"/companies/{ID}/routines"): request_bodies.RoutineDraft,
     ("PATCH", f"/routines/{ID}"): request_bodies.RoutinePatch,
     ("POST", f"/routines/{ID}/run"): request_bodies.RunRequest,
+    ("POST", f"/routine-runs/{ID}/usage"): request_bodies.UsageReport,
     ("POST", f"/routines/{ID}/triggers"): request_bodies.ScheduleDraft,
     ("PATCH", f"/routine-triggers/{ID}"): request_bodies.TriggerPatch,
     ("POST", f"/routine-triggers/{ID}/rotate-secret"): request_bodies.SecretRotation,

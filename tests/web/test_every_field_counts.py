@@ -13,9 +13,12 @@ from tests.api import Api
 SEEN_ELSEWHERE = {  # fields whose effect is not a field of the same name; the tests named show it
     "RoutineDraft": {"triggers"},  # test_triggers_on_create.py
     "RoutinePatch": {"baseRevisionId"},  # test_routines.py: a conflict
-    "IssuePatch": {"comment", "failureReason"},  # test_issues.py, test_runs.py
+    "IssuePatch": {"comment", "failureReason", "outputs", "usage"},  # test_issues.py, test_runs.py, test_budgets.py
     "MemberDraft": {"userId", "keyExpiresAt"},  # test_members.py: whose membership, how long the first key lives
 }
+
+
+BUDGET = {"maxCostMicros": 1_000_000, "windowSec": 86_400}
 
 
 class Place(NamedTuple):
@@ -69,13 +72,14 @@ def routine(here: Place) -> dict[str, Any]:
         "variables": [variable],
         "maxRunDurationSec": 60,
         "retryPolicy": {
-            "maxAttempts": 3,
+            "maxAttempts": 2,
             "backoffSeconds": 5,
             "backoffFactor": 3.0,
             "maxBackoffSeconds": 60,
             "retryOn": ["timed_out"],
         },
-        "alertBounds": {"untakenAfterSec": 60, "stuckAfterSec": None, "overdueAfterSec": 90, "missedInARow": 2},
+        "alertBounds": {"untakenAfterSec": 120, "stuckAfterSec": None, "overdueAfterSec": 240, "missedInARow": 2},
+        "budget": BUDGET,
         "pauseNote": "n",
         "resumeAt": "2099-01-01T00:00:00.000Z",
     }
@@ -100,7 +104,7 @@ def project(here: Place) -> dict[str, Any]:
 def agent(here: Place) -> dict[str, Any]:
     adapter = {"adapterType": "http", "adapterConfig": {"a": 1}, "heartbeatUrl": "https://example.com/wake"}
     details = {"name": "n", "role": "qa", "title": "t", "metadata": {"a": 1}, "budgetMonthlyCents": 7}
-    return details | adapter | {"reportsTo": here.agent}
+    return details | adapter | {"reportsTo": here.agent, "budget": BUDGET}
 
 
 def schedule(_here: Place) -> dict[str, Any]:
@@ -180,5 +184,29 @@ def test_every_field_of_a_schedule_is_seen_when_it_is_created_and_when_it_is_cha
     body = {"kind": "schedule", "cronExpression": "* * * * *"}
     other = place.api.post(f"/routines/{routine_id}/triggers", body)["trigger"]
     changed = place.api.patch(f"/routine-triggers/{other['id']}", sample)
+
+    assert [] == [*differences(created, sample), *differences(changed, sample)]
+
+
+def test_every_field_of_a_chain_is_seen_when_it_is_created_and_when_it_is_changed(place: Place):
+    routine_id, first, other = (place.api.routine(place.company, None) for _ in range(3))
+    sample = {"label": "l", "enabled": False, "afterRoutineId": first, "afterOutcome": "any"}
+    assert {field.encode_name for field in msgspec.structs.fields(bodies.ChainDraft)} == sample.keys()
+
+    created = place.api.post(f"/routines/{routine_id}/triggers", {"kind": "chain", **sample})["trigger"]
+    body = {"kind": "chain", "afterRoutineId": other}
+    linked = place.api.post(f"/routines/{routine_id}/triggers", body)["trigger"]
+    changed = place.api.patch(f"/routine-triggers/{linked['id']}", sample)
+
+    assert [] == [*differences(created, sample), *differences(changed, sample)]
+
+
+def test_every_field_of_a_company_is_seen_when_it_is_created_and_when_it_is_changed(place: Place):
+    sample = {"name": "n", "description": "d", "budget": BUDGET}
+    for shape in (bodies.CompanyDraft, bodies.CompanyPatch):
+        assert {field.encode_name for field in msgspec.structs.fields(shape)} == sample.keys()
+
+    created = place.api.post("/companies", sample)
+    changed = place.api.patch(f"/companies/{place.api.company()}", sample)
 
     assert [] == [*differences(created, sample), *differences(changed, sample)]

@@ -25,7 +25,7 @@ from routines.bootstrap import System
 from verification.faults.oracle import Key
 
 MINUTE = timedelta(minutes=1)
-POLICIES = ("coalesce_if_active", "skip_if_active", "always_enqueue")
+POLICIES = ("coalesce_if_active", "skip_if_active", "always_enqueue", "cancel_previous")
 CATCH_UP = ("enqueue_missed_with_cap", "skip_missed")
 ZONES = ("UTC", "Europe/Amsterdam", "Asia/Kathmandu", "America/St_Johns")
 Schedule = tuple[dict[str, str], TriggerSettings, datetime]
@@ -49,7 +49,7 @@ class CompanyFixture:
         began = last - (minutes - 1) * MINUTE
         schedules = []
         for number in range(many):
-            policy, catch_up, zone = POLICIES[number % 3], CATCH_UP[number // 3 % 2], ZONES[number % 4]
+            policy, catch_up, zone = POLICIES[number % 4], CATCH_UP[number // 4 % 2], ZONES[number // 3 % 4]
             walls = {(began + n * MINUTE).astimezone(ZoneInfo(zone)).minute for n in range(minutes)}
             cron = f"{','.join(map(str, sorted(walls)))} * * * *"
             chosen = {"concurrency_policy": policy, "catch_up_policy": catch_up, **settings}

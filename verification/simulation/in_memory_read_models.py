@@ -11,11 +11,13 @@ from msgspec.structs import replace
 from domain.recorded import Recorded
 from domain.routines.alert import DueAlert
 from domain.routines.backfill import Waiting
+from domain.routines.chain import DueChain
 from domain.routines.deadline import Overdue
 from domain.routines.trigger import DueTrigger
 from projections.engine.read_model import Row, Table
-from projections.firing import backfills, deadlines, triggers_due, troubles
+from projections.firing import backfills, chains, deadlines, triggers_due, troubles
 from projections.firing.backfills import BackfillRow
+from projections.firing.chains import DUE_CHAIN
 from projections.firing.deadlines import DEADLINE
 from projections.firing.triggers_due import ACTIVATE, SCHEDULE, ScheduleRow
 from projections.firing.troubles import TROUBLE
@@ -113,6 +115,7 @@ class InMemoryReadModels:
             deadlines.fold(recorded, self._rows)  # type: ignore[arg-type]
             troubles.fold(recorded, self._rows)  # type: ignore[arg-type]
             backfills.fold(recorded, self._rows)  # type: ignore[arg-type]
+            chains.fold(recorded, self._rows)  # type: ignore[arg-type]
         if batch:
             self.position = batch[-1].position
         return len(batch)
@@ -138,6 +141,13 @@ class InMemoryReadModels:
             for id_, doc in backfills
         ]
 
+    def chains(self) -> list[DueChain]:
+        rows = self._rows.tables.get(DUE_CHAIN.name, {}).values()
+        return [
+            DueChain(id=row.id, trigger_id=row.trigger_id, cause_run_id=row.cause_run_id, company_id=row.company_id)
+            for row in rows
+        ]
+
     def next_due(self, after: datetime) -> datetime | None:
         return self._schedules.after(after)
 
@@ -149,7 +159,7 @@ class InMemoryReadModels:
 
     def next_moment(self) -> datetime | None:
         """When the first of all comes due, or has."""
-        if self._backfills:
+        if self._backfills or self.chains():
             return AT_ONCE
         known = self._schedules.first(), self._deadlines.first(), self._troubles.first()
         return min((moment for moment in known if moment is not None), default=None)
@@ -244,6 +254,14 @@ class Troubles:
     @staticmethod
     def next_due(read_models: InMemoryReadModels, after: datetime) -> datetime | None:
         return read_models.next_alert(after)
+
+
+class Chains:
+    """Stands for projections.chains in the scheduler."""
+
+    @staticmethod
+    def due(read_models: InMemoryReadModels, *, limit: int) -> list[DueChain]:
+        return read_models.chains()[:limit]
 
 
 class Backfills:

@@ -1,7 +1,8 @@
 """
 What must be true of the log, by plain sets and the walked calendar; knows nothing of the scheduler or of domain's rules.
 
-* lost         an occurrence of a schedule that was enabled, of an active routine, that has no outcome; an attempt, too
+* lost         an occurrence of a schedule that was enabled, of an active routine, that has no outcome; an attempt, too;
+               an end of a run that another routine waits for, and that has fired nothing
 * doubled      an occurrence with two outcomes, a run that is fired twice, an attempt that begins or fails twice
 * early        a run or an attempt before its moment, or before the one that the log announced for it; a lease that ends
                before its time
@@ -61,6 +62,7 @@ Kind = Literal["lost", "doubled", "early", "half-made", "against rule"]
 KINDS: tuple[Kind, ...] = ("lost", "doubled", "early", "half-made", "against rule")
 GRACE = timedelta(seconds=60)  # contract 4.2
 CAP = 25
+DEEPEST = 10  # runs that follow the first one of a chain
 CLOSED = ("done", "cancelled")
 INSTANT = timedelta(microseconds=1)
 
@@ -83,6 +85,15 @@ class Account:
         self.stopped_at: datetime | None = None  # what is planned after it is not owed; None while the schedule runs
         self.outcomes: dict[datetime, str] = {}
         self.announced: dict[datetime, datetime] = {}  # with jitter: when an occurrence comes due
+
+
+class Link(NamedTuple):
+    """A chain: the routine runs when a run of another has ended as is wanted."""
+
+    routine_id: UUID
+    after_routine_id: UUID | None
+    wanted: str | None
+    enabled: bool
 
 
 class Oracle:
@@ -110,7 +121,13 @@ class Oracle:
         self._tried: dict[UUID, int] = {}  # by run: how many attempts it may have
         self._leases: dict[UUID, datetime] = {}  # when each ends, by issue
         self._backfills: dict[UUID, BackfillRequested] = {}
+        self._successors: dict[UUID, UUID] = {}  # routines, by the runs for which earlier ones were cancelled
+        self._latest: dict[UUID, UUID] = {}  # routines, by the runs for which earlier occurrences were skipped
         self._position = 0
+        self._links: dict[UUID, Link] = {}
+        self._followed: dict[UUID, UUID] = {}  # routines, by their runs that others wait for and that have not ended
+        self._owed_runs: dict[tuple[UUID, UUID], UUID] = {}  # routines, by the link and the run that is to fire them
+        self._depths: dict[UUID, int] = {}  # of runs
 
     def read(self, recorded: Recorded) -> None:
         event, id_ = recorded.event, recorded.stream_id
@@ -177,6 +194,7 @@ class Oracle:
 
     def _read_trigger(self, recorded: Recorded, event: TriggerEvent) -> None:
         id_, moment = recorded.stream_id, recorded.at
+        self._read_link(id_, event)
         match event:
             case TriggerCreated(kind="schedule", routine_id=of) | TriggerRestored(kind="schedule", routine_id=of):
                 account = self._accounts.get(id_) or Account(of)
@@ -202,6 +220,53 @@ class Oracle:
         if isinstance(event, TriggerCreated | TriggerUpdated | TriggerRestored | TriggerRescheduled | TriggerMissed):
             self._announce(id_, event.next_at, event.due_at)
 
+    def _read_link(self, id_: UUID, event: TriggerEvent) -> None:
+        match event:
+            case (
+                TriggerCreated(kind="chain", settings=new, routine_id=of)
+                | TriggerRestored(kind="chain", settings=new, routine_id=of)
+            ):
+                self._links[id_] = Link(of, new.after_routine_id, new.after_outcome, new.enabled)
+            case TriggerUpdated(settings=new) if id_ in self._links:
+                of = self._links[id_].routine_id
+                self._links[id_] = Link(of, new.after_routine_id, new.after_outcome, new.enabled)
+            case TriggerDeleted() if id_ in self._links:
+                self._links[id_] = self._links[id_]._replace(enabled=False)
+            case _:
+                pass
+
+    def _waiting_for(self, routine_id: UUID) -> list[UUID]:
+        """The links that wait for the ends of a routine's runs."""
+        return [id_ for id_, link in self._links.items() if link.enabled and link.after_routine_id == routine_id]
+
+    def _owe_runs(self, run_id: UUID, routine_id: UUID, ended: str) -> None:
+        for id_ in self._waiting_for(routine_id):
+            if self._links[id_].wanted in ("any", ended):
+                self._owed_runs[id_, run_id] = self._links[id_].routine_id
+
+    def _read_chained(self, event: RunFired, id_: UUID, of: RoutineSettings) -> None:
+        if event.trigger_id is None or event.cause_run_id is None:
+            self._break(event.routine_id, "chained by nothing")
+            return
+        if self._owed_runs.pop((event.trigger_id, event.cause_run_id), None) != event.routine_id:
+            self._break(event.routine_id, f"run {id_} is chained to {event.cause_run_id}, and nothing was owed")
+        if event.chain_depth != self._depths.get(event.cause_run_id, 0) + 1 or event.chain_depth > DEEPEST + 1:
+            self._break(event.routine_id, f"run {id_} is {event.chain_depth} deep")
+        match event.outcome:
+            case Skipped(reason="routine_paused" | "routine_archived" as reason):
+                if of.status != reason.removeprefix("routine_"):
+                    self._break(event.routine_id, f"chained run {id_} is {reason}")
+            case Skipped(reason="chain_too_long"):
+                if event.chain_depth <= DEEPEST:
+                    self._break(event.routine_id, f"run {id_} is only {event.chain_depth} deep")
+            case Skipped(reason="trigger_disabled" | "trigger_deleted"):
+                if self._links[event.trigger_id].enabled:
+                    self._break(event.routine_id, f"chained run {id_} is skipped, and its link is enabled")
+            case _ if of.status != "active":
+                self._break(event.routine_id, f"chained run {id_} though it is {of.status}")
+            case _:
+                pass
+
     def routine_of(self, recorded: Recorded) -> UUID | None:
         """Which routine an event is about, as far as it is known."""
         id_ = recorded.stream_id
@@ -214,6 +279,11 @@ class Oracle:
         """Of everything that is recorded up to here: whatever belongs together is there together."""
         for run_id, what in self._unmade.items():
             self._say("half-made", self.owner[run_id], f"run {run_id} has no {what}")
+        for run_id, routine_id in self._successors.items():
+            self._say("half-made", routine_id, f"run {run_id} took another's place, and opened nothing")
+        for run_id, routine_id in self._latest.items():
+            if run_id not in self._fired:
+                self._say("half-made", routine_id, f"run {run_id} took an occurrence's place, and is not there")
         for routine_id in self._touched:
             if self._slots[routine_id].keys() != self.open[routine_id].keys():
                 self._say("half-made", routine_id, "its slot does not hold its open issues")
@@ -225,6 +295,8 @@ class Oracle:
                 made_up = self._made_up[trigger_id, moment]
                 self._break(self._accounts[trigger_id].routine_id, f"{dropped} dropped, only {made_up} made up for")
         self._unmade.clear()
+        self._successors.clear()
+        self._latest.clear()
         self._touched.clear()
         self._made_up.clear()
         self._capped.clear()
@@ -234,6 +306,8 @@ class Oracle:
         for account in self._accounts.values():
             if (terms := account.terms) is not None and account.stopped_at is None:
                 self._owe(account, now - terms.jitter)
+        for (link_id, run_id), routine_id in self._owed_runs.items():
+            self._say("lost", routine_id, f"the end of run {run_id} has fired nothing by {link_id}")
         for run_id, ends_at in self._deadlines.items():
             if ends_at <= now:
                 self._break(self.owner[run_id], f"run {run_id} was to end at {ends_at}")
@@ -336,8 +410,16 @@ class Oracle:
         if id_ in self._fired or recorded.version != 1:
             self._say("doubled", event.routine_id, f"run {id_} is fired again")
         self._fired.add(id_)
-        if settings.status == "archived":
+        if event.chain_depth:
+            self._depths[id_] = event.chain_depth
+        if event.source == "chain":
+            self._read_chained(event, id_, settings)
+        elif settings.status == "archived":
             self._break(event.routine_id, "fired though it is archived")
+        if isinstance(event.outcome, Failed):
+            self._owe_runs(id_, event.routine_id, "failed")
+        elif isinstance(event.outcome, Opened) and self._waiting_for(event.routine_id):
+            self._followed[id_] = event.routine_id
         if event.backfill_id is not None:
             self._read_made_up(event, event.backfill_id)
         elif event.source == "schedule":
@@ -354,12 +436,20 @@ class Oracle:
                 self._tried[id_] = event.retry.max_attempts if event.retry else 1
                 if event.deadline is not None:
                     self._deadlines[id_] = event.deadline
+                self._successors.pop(id_, None)
+            case Skipped(reason="superseded", into_run_id=UUID() as latest):
+                self._latest[latest] = event.routine_id
+                if settings.concurrency_policy != "cancel_previous":
+                    self._break(event.routine_id, f"superseded under {settings.concurrency_policy}")
             case Skipped(reason="paused"):
                 if settings.project_id not in self._stopped:
                     self._break(event.routine_id, "skipped though its project is not paused")
             case Coalesced(issue_id=met):
                 if met not in live or settings.concurrency_policy != "coalesce_if_active":
                     self._break(event.routine_id, f"coalesced under {settings.concurrency_policy}")
+            case Skipped(issue_id=None):
+                if event.source != "chain":
+                    self._break(event.routine_id, f"skipped for {event.outcome.reason}")
             case Skipped(issue_id=met):
                 if met not in live or settings.concurrency_policy != "skip_if_active":
                     self._break(event.routine_id, f"skipped under {settings.concurrency_policy}")
@@ -454,8 +544,17 @@ class Oracle:
             self._deadlines[run_id] = event.deadline
 
     def _end(self, recorded: Recorded, event: RunCompleted | RunFailed) -> None:
-        self._waiting.pop(recorded.stream_id, None)
+        run_id, successor_run_id = recorded.stream_id, getattr(event, "successor_run_id", None)
+        self._waiting.pop(run_id, None)
         self._end_in_time(recorded, event.reason if isinstance(event, RunFailed) else None)
+        followed = self._followed.pop(run_id, None)
+        if followed is not None and successor_run_id is None:
+            self._owe_runs(run_id, followed, "succeeded" if isinstance(event, RunCompleted) else "failed")
+        if successor_run_id is not None:
+            routine_id = self.owner[run_id]
+            self._successors[successor_run_id] = routine_id
+            if self._routines[routine_id].concurrency_policy != "cancel_previous":
+                self._break(routine_id, f"run {run_id} is cancelled for its successor")
 
     def _end_in_time(self, recorded: Recorded, reason: str | None) -> None:
         run_id = recorded.stream_id

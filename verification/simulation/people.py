@@ -14,6 +14,7 @@ from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import (
     AgentDraft,
     BackfillDraft,
+    ChainDraft,
     Checkout,
     CompanyDraft,
     IssuePatch,
@@ -29,7 +30,7 @@ from application.use_cases import backfills, revisions, routines, runs, triggers
 from application.use_cases.board import agents, companies, issues, projects
 from domain.board.issue import OPEN
 from domain.identity import revision_of
-from domain.values import CatchUpPolicy, ConcurrencyPolicy, Overlap
+from domain.values import CatchUpPolicy, ChainOutcome, ConcurrencyPolicy, Overlap
 
 CALM = (
     "30 2 * * *",
@@ -42,8 +43,14 @@ CALM = (
 )
 DENSE = ("0 * * * *", "15 * * * *", "*/30 * * * *", "20 */2 * * *", "0,30 8-18 * * *")
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "Africa/Casablanca")
-CONCURRENCY: tuple[ConcurrencyPolicy, ...] = ("coalesce_if_active", "skip_if_active", "always_enqueue")
+CONCURRENCY: tuple[ConcurrencyPolicy, ...] = (
+    "coalesce_if_active",
+    "skip_if_active",
+    "always_enqueue",
+    "cancel_previous",
+)
 CATCH_UP: tuple[CatchUpPolicy, ...] = ("skip_missed", "skip_missed", "enqueue_missed_with_cap")
+CHAINS: tuple[ChainOutcome, ...] = ("succeeded", "failed", "any", "any")
 OVERLAPS: tuple[Overlap, ...] = ("one_at_a_time", "policy")
 STATUSES = ("done", "done", "done", "done", "cancelled", "blocked", "in_progress")
 POLICIES = (
@@ -67,6 +74,7 @@ class Routine(msgspec.Struct):
     id: UUID
     triggers: list[UUID]
     revisions: int = 2
+    link: UUID | None = None  # the trigger by which it runs after another
 
 
 class People:
@@ -126,6 +134,9 @@ class People:
             self._restore,
             self._fire,
             self._make_up,
+            self._link,
+            self._link,
+            self._unlink,
         )
         deed = random.choice(deeds + rare) if random.random() > 0.004 else self._archive
         deed(routine, random)
@@ -246,6 +257,21 @@ class People:
     def _fire(self, routine: Routine, random: Random) -> None:
         key = random.choice([None, "a", "b"])
         self._ask(runs.fire_by_hand, routine.id, RunRequest(idempotency_key=key))
+
+    def _link(self, routine: Routine, random: Random) -> None:
+        other = random.choice(self.routines)
+        wanted = random.choice(CHAINS)
+        if routine.link is None:
+            made = self._ask(triggers.create, routine.id, ChainDraft(after_routine_id=other.id, after_outcome=wanted))
+            routine.link = made.trigger_id if made else None
+        else:
+            patch = TriggerPatch(after_routine_id=other.id, after_outcome=wanted, enabled=random.random() < 0.8)
+            self._ask(triggers.update, routine.link, patch)
+
+    def _unlink(self, routine: Routine, _random: Random) -> None:
+        if routine.link is not None:
+            self._ask(triggers.delete, routine.link)
+            routine.link = None
 
     def _make_up(self, routine: Routine, random: Random) -> None:
         begin = self._clock() - random.random() * 10 * DAY

@@ -28,6 +28,7 @@ from processes.scheduler.scheduler import TROUBLE_S, Scheduler
 from verification.simulation.faults import Break, Died, Faults, Kind, Line, Log, broken
 from verification.simulation.in_memory_read_models import (
     Backfills,
+    Chains,
     Deadlines,
     Follower,
     InMemoryReadModels,
@@ -403,6 +404,7 @@ class World:
                     Follower=Follower,
                     triggers_due=TriggersDue,
                     deadlines=Deadlines,
+                    chains=Chains,
                     troubles=Troubles,
                     backfills=Backfills,
                     _events_behind=lambda _read_models: 0,

@@ -13,8 +13,8 @@ from msgspec.structs import asdict, replace
 
 from application.access import Caller, Principal
 from application.event_store.unit_of_work import UnitOfWork
-from application.request_bodies import LogDraft, RoutineDraft, RoutinePatch, RunRequest
-from application.use_cases import read_access, runs, triggers
+from application.request_bodies import LogDraft, RoutineDraft, RoutinePatch, RunRequest, UsageReport
+from application.use_cases import budgets, read_access, runs, triggers
 from application.use_cases import routines as use_cases
 from application.use_cases import run_logs as log_access
 from application.use_cases.triggers import NewRoutine
@@ -223,6 +223,21 @@ class Routines(Controller):
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], run_id: FromPath[RunId]
     ) -> responses.RunDetail:
         """Returns the run as it is now, with its whole payload, its deadline and its attempts."""
+        return detail_of(backend.authorize(caller, runs.read, run_id))
+
+    @post("/routine-runs/{run_id:str}/usage", operation_id="reportUsage", refuses=(403, 409), status_code=200)
+    def report_usage(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        run_id: FromPath[RunId],
+        data: JSONBody[UsageReport],
+    ) -> responses.RunDetail:
+        """
+        Reports what the run has used so far: its cost and its tokens, in total. A later report replaces an earlier one,
+        so it may be repeated. Agents report the runs whose issues they are assigned to.
+        """
+        backend.executor.execute(caller, budgets.report, run_id, data)
         return detail_of(backend.authorize(caller, runs.read, run_id))
 
     @get("/routine-runs/{run_id:str}/log", operation_id="getRunLog")

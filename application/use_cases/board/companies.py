@@ -27,7 +27,7 @@ def create(work: UnitOfWork, principal: Principal, draft: CompanyDraft) -> UUID:
         raise Forbidden("Instance admin required")
     company_id = work.new_id()
     prefix = claim(work, PREFIX_SCOPE, company.issue_prefixes(draft.name), company_id, company_id)
-    details = CompanyDetails(name=draft.name, description=draft.description)
+    details = merged(CompanyDetails(name=draft.name), draft)
     work.record(company_id, [CompanyCreated(details=details, issue_prefix=prefix)], company_id)
     joined = MemberJoined(user_id=user.user_id, role="owner")
     work.record(membership_of(user.user_id, company_id), [joined], company_id)

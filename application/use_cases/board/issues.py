@@ -9,14 +9,14 @@ from msgspec import UNSET, UnsetType
 from application.access import Action, AgentCaller, BoardUser, Principal, Resource, authorize
 from application.event_store.stream_kinds import ISSUE, PROJECT, ROUTINE, RUN
 from application.event_store.unit_of_work import UnitOfWork
-from application.request_bodies import Checkout, CommentDraft, IssueDraft, IssuePatch
+from application.request_bodies import Checkout, CommentDraft, IssueDraft, IssuePatch, UsageReport
 from application.use_cases import references, slots
 from application.use_cases.board import companies
 from domain.board import issue
 from domain.board import project as projects
 from domain.board.issue import OPEN, Issue
 from domain.errors import Conflict, Forbidden, InvalidField, NotFound, RuleViolation, Unauthenticated
-from domain.events import CommentAdded, IssueCheckedOut, IssueOpened, RunEvent
+from domain.events import CommentAdded, IssueCheckedOut, IssueOpened, RunEvent, RunReported
 from domain.routines import firing, run
 from domain.routines.run import Run
 from domain.values import FailureCause, IssueDetails, IssueStatus, LiveWork
@@ -28,6 +28,7 @@ LEASE_OVER = (
     "The issue is to do again, for the same assignee."
 )
 FORCED = "Released by force from {}."
+SUPERSEDED = "Cancelled: the routine fired again, and its run {} takes the place of this one (cancel_previous)."
 
 
 def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: IssueDraft) -> UUID:
@@ -64,6 +65,8 @@ def update(
         raise InvalidField(
             "failureReason is only for the status cancelled of an issue that a run opened", "failureReason"
         )
+    if patch.outputs is not None or patch.usage is not None:
+        _report(work, current, patch)
     work.record(issue_id, issue.edit(current, details))
     if not isinstance(patch.status, UnsetType):
         reason = patch.failure_reason if isinstance(principal, AgentCaller) else None
@@ -160,6 +163,16 @@ def give_up(work: UnitOfWork, issue_id: UUID, current: Issue, fired: Run, obstac
     _cancel(work, issue_id, current, run.give_up(fired, obstacle), f"Cancelled: not tried again, because {obstacle}.")
 
 
+def cancel_superseded(work: UnitOfWork, live: Sequence[LiveWork], successor_run_id: UUID) -> None:
+    """Cancel the execution issues of earlier runs, since the routine's next run takes their place (cancel_previous)."""
+    work.load(id_ for one in live for id_ in (one.issue_id, one.run_id))
+    for one in live:
+        current, fired = work.get(ISSUE, one.issue_id), work.get(RUN, one.run_id)
+        if current is not None and fired is not None:
+            because = SUPERSEDED.format(successor_run_id)
+            _cancel(work, one.issue_id, current, run.supersede(fired, successor_run_id), because)
+
+
 def _cancel(work: UnitOfWork, issue_id: UUID, current: Issue, run_events: Sequence[RunEvent], comment: str) -> None:
     """Cancel an issue on behalf of nobody; its run ends with these events and leaves the slot."""
     if current.routine_id is None or current.run_id is None:
@@ -213,6 +226,24 @@ def _follow(work: UnitOfWork, issue_id: UUID, old: Issue, status: IssueStatus, r
             work.record(old.run_id, run.begin_attempt(fired, old.run_id, old.details.assignee_agent_id, deadline))
     live = LiveWork(issue_id=issue_id, run_id=old.run_id)
     slots.follow(work, old.routine_id, live, company_id, is_live=status in OPEN)
+
+
+def _report(work: UnitOfWork, current: Issue, patch: IssuePatch) -> None:
+    """Record what was reported of the run that opened the issue; raise InvalidField if no run did."""
+    fired = None if current.run_id is None else work.get(RUN, current.run_id)
+    if current.run_id is None or fired is None:
+        field = "usage" if patch.outputs is None else "outputs"
+        raise InvalidField(f"{field} is only for an issue that a run opened", field)
+    usage = patch.usage or UsageReport()
+    reported = RunReported(
+        outputs=patch.outputs,
+        cost_micros=usage.cost_micros,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        routine_id=None if patch.usage is None else fired.routine_id,
+        agent_id=None if patch.usage is None else current.details.assignee_agent_id,
+    )
+    work.record(current.run_id, run.report(fired, reported))
 
 
 def _comment(work: UnitOfWork, principal: Principal, issue_id: UUID, body: str, session: UUID | None) -> UUID:

@@ -308,7 +308,7 @@ def test_a_restored_revision_has_its_policy_again(here):
 
     here.ask(revisions.restore, routine, revision_of(routine, 1))
 
-    assert here.state(RUN, here.fire(routine)).retry == THRICE.policy()
+    assert here.state(RUN, here.fire(routine)).retry == THRICE.value()
 
 
 def test_a_run_shows_its_attempts_and_when_the_next_one_begins(here, agent):

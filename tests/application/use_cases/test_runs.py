@@ -1,12 +1,23 @@
 import pytest
 
-from application.event_store.stream_kinds import ISSUE, RUN
+from application.event_store.stream_kinds import ISSUE, ROUTINE, RUN, TRAJECTORY
 from application.request_bodies import ApiDraft, ProjectDraft, RoutinePatch, RunRequest, TriggerPatch, VariableDraft
-from application.use_cases import routines, runs, triggers
+from application.use_cases import routines, runs, slots, triggers
 from application.use_cases.board import agents, projects
 from domain.errors import Conflict, Forbidden, NotFound, RuleViolation
-from domain.events import AgentCreated, IssueOpened, RunFired, TriggerMissed
-from domain.identity import FIRST_USER, issue_of_run, run_of_occurrence
+from domain.events import (
+    AgentCreated,
+    CommentAdded,
+    IssueMoved,
+    IssueOpened,
+    RoutineCreated,
+    RunFailed,
+    RunFired,
+    SlotFreed,
+    SlotTaken,
+    TriggerMissed,
+)
+from domain.identity import FIRST_USER, issue_of_run, run_of_occurrence, trajectory_of_run
 from domain.routines.firing import NOT_INVOKABLE, PROJECT_PAUSED
 from domain.values import Coalesced, Failed, Opened, Skipped
 from tests.application.use_cases.installation import HOUR, MINUTE
@@ -42,6 +53,107 @@ def test_while_an_issue_is_open_the_policy_says_what_becomes_of_the_next_run(her
     if policy != "always_enqueue":
         here.fire(routine)
         assert Opened is type(outcomes(here)[-1])
+
+
+def live_runs(here, routine):
+    return [one.run_id for one in here.executor.query(lambda work: slots.read_slot(work, routine)).live]
+
+
+def test_under_cancel_previous_the_next_run_cancels_the_live_one_in_its_own_commit(here):
+    routine = here.routine(concurrency_policy="cancel_previous")
+    first = here.fire(routine)
+    before = here.store.head()
+
+    second = here.fire(routine)
+
+    assert [Opened, Opened] == list(map(type, outcomes(here)))
+    assert [second] == live_runs(here, routine)
+    ended = here.state(RUN, first).ended
+    assert (f"Cancelled by the next run of its routine, {second}", second) == (ended.reason, ended.successor_run_id)
+    assert ("cancelled", "todo") == tuple(here.state(ISSUE, issue_of_run(run)).status for run in (first, second))
+    [comment] = here.events(CommentAdded)
+    assert issue_of_run(first) == comment.issue_id
+    assert str(second) in comment.body
+    names = [type(recorded.event) for recorded in here.store.history() if recorded.position > before]
+    assert [IssueMoved, RunFailed, CommentAdded, SlotFreed, RunFired, SlotTaken, IssueOpened] == names
+
+
+def test_a_firing_that_opens_nothing_cancels_nothing(here):
+    routine = here.routine(concurrency_policy="cancel_previous")
+    first = here.fire(routine)
+    here.ask(agents.pause, here.agent, "holiday")
+
+    here.fire(routine)
+
+    assert Failed(reason=NOT_INVOKABLE) == outcomes(here)[-1]
+    assert [first] == live_runs(here, routine)
+
+
+def test_under_cancel_previous_nothing_is_cancelled_that_has_ended(here):
+    routine = here.routine(concurrency_policy="cancel_previous")
+    here.finish(here.fire(routine))
+
+    here.fire(routine)
+
+    assert [] == here.events(RunFailed)
+    assert [] == here.events(CommentAdded)
+
+
+def test_a_change_to_cancel_previous_lets_the_next_run_cancel_all_that_is_live(here):
+    routine = here.routine(concurrency_policy="always_enqueue")
+    earlier = [here.fire(routine) for _ in range(3)]
+    here.ask(routines.update, routine, RoutinePatch(concurrency_policy="cancel_previous"))
+
+    last = here.fire(routine)
+
+    assert [last] == live_runs(here, routine)
+    assert [last] * 3 == [here.state(RUN, run).ended.successor_run_id for run in earlier]
+
+
+def test_what_is_too_much_to_cancel_at_once_is_refused_or_recorded_as_failed(here, monkeypatch):
+    monkeypatch.setattr(slots, "MOST_CANCELLED", 2)
+    routine = here.routine(concurrency_policy="always_enqueue")
+    trigger = here.schedule(routine)
+    for _ in range(3):
+        here.fire(routine)
+    here.ask(routines.update, routine, RoutinePatch(concurrency_policy="cancel_previous"))
+
+    with pytest.raises(RuleViolation, match="may have at most 2: end some first"):
+        here.fire(routine)
+    here.passes(HOUR)
+    here.carry_out(runs.fire_due, [here.due(trigger, hour(here))])
+
+    assert isinstance(outcomes(here)[-1], Failed)
+    assert 3 == len(live_runs(here, routine))
+
+
+def test_of_late_occurrences_under_cancel_previous_only_the_newest_opens_an_issue(here):
+    routine = here.routine(concurrency_policy="cancel_previous", catch_up_policy="enqueue_missed_with_cap")
+    trigger = here.schedule(routine)
+    live = here.fire(routine)
+    here.passes(3 * HOUR)
+
+    here.carry_out(runs.fire_due, [here.due(trigger, hour(here) - 2 * HOUR)])
+
+    latest = run_of_occurrence(trigger, hour(here))
+    superseded = Skipped(into_run_id=latest, reason="superseded")
+    assert [superseded, superseded, Opened(issue_id=issue_of_run(latest))] == outcomes(here)[1:]
+    assert [latest] == live_runs(here, routine)
+    assert latest == here.state(RUN, live).ended.successor_run_id
+
+
+def test_a_routine_that_calls_a_task_cancels_its_live_trajectory_under_cancel_previous(here):
+    collection, _caller = here.collection()
+    here.task_routine(here.task(collection))
+    [routine] = [id_ for id_ in here.ids(RoutineCreated) if here.state(ROUTINE, id_).settings.call]
+    here.ask(routines.update, routine, RoutinePatch(concurrency_policy="cancel_previous"))
+    first = here.fire(routine)
+
+    second = here.fire(routine)
+
+    assert [second] == live_runs(here, routine)
+    assert second == here.state(RUN, first).ended.successor_run_id
+    assert "cancelled" == here.state(TRAJECTORY, trajectory_of_run(first)).status
 
 
 def test_the_same_idempotency_key_gives_the_same_run(here):

@@ -611,6 +611,7 @@ OUTCOMES = {
     "coalesce_if_active": [Opened, Coalesced],
     "skip_if_active": [Opened, Skipped],
     "always_enqueue": [Opened, Opened],
+    "cancel_previous": [Opened, Opened],
 }
 
 

@@ -43,6 +43,9 @@ class Stub:
         self.asked = []
         self.comments = []
         self.reasons = []  # why the runs failed
+        self.outputs = []
+        self.usage = []
+        self.refused_outputs = None  # the answer to outputs, if they are not taken
         self.runs = {}
         self.routines = {}
         self.environment, self.missing = None, []  # of the routine that opened the issues
@@ -116,6 +119,11 @@ class Stub:
         if issue["checkoutRunId"] != session or session in self.lost:
             return 409, {"error": "Issue run ownership conflict"}
         issue |= {"status": body["status"], "checkoutRunId": None}
+        if "outputs" in body and self.refused_outputs is not None:
+            issue |= {"status": "in_progress", "checkoutRunId": session}
+            return self.refused_outputs
+        self.outputs.append(body.get("outputs"))
+        self.usage.append(body.get("usage"))
         self.comments.append(body.get("comment"))
         self.reasons.append(body.get("failureReason"))
         return 200, issue
@@ -401,6 +409,69 @@ def test_an_issue_without_a_routine_has_empty_variables(stub, once):
     once("sh", "-uc", 'echo "<$ROUTINES_ROUTINE_ID$ROUTINES_RUN_ID>"')
 
     assert ["<>\n"] == stub.comments
+
+
+@pytest.mark.parametrize(
+    ("script", "outputs"),
+    [
+        ("""echo '{"articles": 3, "best": ["a"]}'""", {"articles": 3, "best": ["a"]}),
+        ("""echo '{"articles": 3}'; exit 3""", {"articles": 3}),
+        ("""echo '{"loss": NaN}'""", None),
+        ("echo '[1, 2]'", None),
+        ("echo three articles", None),
+        ("""printf '{"a": "'; head -c 70000 /dev/zero | tr '\\0' x; echo '"}'""", None),
+    ],
+)
+def test_the_json_object_that_a_command_prints_is_reported_as_outputs(stub, once, script, outputs):
+    stub.open()
+
+    once("sh", "-c", script)
+
+    assert [outputs] == stub.outputs
+    assert 1 == stub.count("PATCH", stub.asked[-1][1])
+
+
+@pytest.mark.parametrize(
+    ("printed", "usage"),
+    [
+        ('{"usage": {"costMicros": 184000, "inputTokens": 12, "outputTokens": 8}}', (184_000, 12, 8)),
+        ('{"usage": {"costMicros": 0}}', (0, None, None)),
+        ('{"total_cost_usd": 0.1234567, "usage": {"input_tokens": 12, "output_tokens": 8}}', (123_457, 12, 8)),
+        ('{"total_cost_usd": 3}', (3_000_000, None, None)),
+        ('{"usage": {"costMicros": 1.5}}', None),
+        ('{"usage": {"costMicros": -1}}', None),
+        ('{"total_cost_usd": 1e300}', None),
+        ('{"usage": "much"}', None),
+        ('{"articles": 3}', None),
+    ],
+)
+def test_what_a_command_says_that_it_has_used_is_reported(stub, once, printed, usage):
+    stub.open()
+
+    once("echo", printed)
+
+    names = ("costMicros", "inputTokens", "outputTokens")
+    wanted = None if usage is None else {n: v for n, v in zip(names, usage, strict=True) if v is not None}
+    assert [wanted] == stub.usage
+    assert [json.loads(printed)] == stub.outputs
+
+
+def test_outputs_that_the_server_refuses_do_not_keep_the_issue_from_ending(stub, once):
+    issue = stub.open()
+    stub.refused_outputs = 400, {"error": "Validation error"}
+
+    result = once("sh", "-c", """echo '{"a": 1}'""")
+
+    assert ("done", [None]) == (issue["status"], stub.outputs)
+    assert "the outputs are refused" in result.output
+
+
+def test_an_issue_that_no_run_opened_has_no_outputs(stub, once):
+    stub.open(originId=None, originRunId=None)
+
+    once("sh", "-c", """echo '{"a": 1}'""")
+
+    assert [None] == stub.outputs
 
 
 def test_a_command_need_not_read_its_input(stub, once):

@@ -218,6 +218,7 @@ def test_every_route_of_the_contract_is_described(served: Any):
         ("GET", "/api/routine-runs/*"),
         *((method, "/api/routine-runs/*/log") for method in ("GET", "POST")),
         *(("GET", "/api/routine-runs/*"), ("GET", "/api/companies/*/runs")),
+        ("POST", "/api/routine-runs/*/usage"),
         *(("POST", f"/api/routine-triggers/*/{verb}") for verb in ("rotate-secret", "test")),
         ("POST", "/api/routine-triggers/public/*/fire"),
         ("GET", "/api/routine-triggers/*/occurrences"),

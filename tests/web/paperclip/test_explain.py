@@ -6,7 +6,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from application.execute import Executor
+from application.request_bodies import BudgetDraft
 from application.use_cases.board import agents, projects
+from domain.routines.budget import Spent
 from tests.api import Api
 from tests.web.past import DAY, HOUR, Past
 
@@ -122,6 +125,54 @@ def test_an_occurrence_that_met_a_live_issue_names_the_run_that_was_in_the_way(
     assert words in second["answer"]
     assert policy in second["answer"]
     assert ("blocking", "run.fired") in roles(second)
+
+
+def test_an_occurrence_whose_run_was_cancelled_by_the_next_one_says_so(api: Api, past: Past):
+    routine = past.routine(concurrency_policy="cancel_previous")
+    trigger = past.schedule(routine, cron_expression="0 * * * *")
+    for hour in (13, 14):
+        past.at(hour)
+        past.tick(trigger)
+
+    first = explain(api, routine, at(13))
+
+    assert "ran" == first["verdict"]
+    assert first["answer"].endswith(
+        "which was cancelled when the next run took its place, as the policy cancel_previous says."
+    )
+    assert ("ended", "run.failed") == roles(first)[-1]
+
+
+def test_of_late_occurrences_under_cancel_previous_the_older_ones_name_the_newest(api: Api, past: Past):
+    routine = past.routine(concurrency_policy="cancel_previous", catch_up_policy="enqueue_missed_with_cap")
+    trigger = past.schedule(routine, cron_expression="0 * * * *")
+    past.at(14)
+    past.tick(trigger)
+
+    older, newest = explain(api, routine, at(13)), explain(api, routine, at(14))
+
+    assert ("skipped", "superseded", newest["runId"]) == (older["verdict"], older["reason"], older["blockingRunId"])
+    assert older["answer"].endswith(
+        "was skipped, because a later one was due as well and took its place: the policy is cancel_previous."
+    )
+    assert "ran" == newest["verdict"]
+
+
+def test_an_occurrence_beyond_a_budget_says_how_much_was_spent_and_when_it_frees(api: Api, past: Past):
+    routine = past.routine(budget=BudgetDraft(max_cost_micros=10_000_000, window_sec=86_400))
+    trigger = past.schedule(routine, cron_expression="0 * * * *")
+    spent = Spent(micros=10_250_000, reached_at=at(12))
+    past.executor = Executor(api.system.store, lambda: past.now, api.system.vault, spending=lambda *_: spent)
+    past.at(13)
+    past.tick(trigger)
+
+    found = explain(api, routine, at(13))
+
+    assert ("skipped", "over_budget") == (found["verdict"], found["reason"])
+    assert found["answer"].endswith(
+        "was skipped: the budget of the routine is used up: 10.25 of 10.00 within 24 h, and frees on "
+        "Thu 21 Nov 2024 12:00 UTC at the earliest."
+    )
 
 
 def test_a_late_occurrence_was_missed_by_policy(api: Api, past: Past, routine: UUID, hourly: UUID):

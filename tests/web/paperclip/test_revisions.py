@@ -123,6 +123,7 @@ def test_a_revision_has_exactly_the_contracts_fields(desk: Desk):
                     "overdueAfterSec": None,
                     "missedInARow": 3,
                 },
+                "budget": None,
                 "pauseNote": None,
                 "resumeAt": None,
                 "activityGatePolicy": "always",
@@ -148,6 +149,8 @@ def test_a_revision_has_exactly_the_contracts_fields(desk: Desk):
                     "publicId": webhook["publicId"],
                     "signingMode": "hmac_sha256",
                     "replayWindowSec": 60,
+                    "afterRoutineId": None,
+                    "afterOutcome": None,
                 }
             ],
         },

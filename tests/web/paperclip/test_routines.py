@@ -12,7 +12,7 @@ from tests.web import people
 ROUTINE = {
     *("id", "companyId", "title", "description", "projectId", "goalId", "parentIssueId", "assigneeAgentId"),
     *("priority", "status", "concurrencyPolicy", "catchUpPolicy", "variables", "latestRevisionId"),
-    *("maxRunDurationSec", "retryPolicy", "alertBounds", "pauseNote", "resumeAt"),
+    *("maxRunDurationSec", "retryPolicy", "alertBounds", "budget", "pauseNote", "resumeAt"),
     *("latestRevisionNumber", "createdByAgentId", "createdByUserId", "updatedByAgentId", "updatedByUserId"),
     *("responsibleUserId", "lastTriggeredAt", "lastEnqueuedAt", "createdAt", "updatedAt", "folderId", "env"),
     *("originId", "originKind", "activityGatePolicy", "activityGateScope"),
@@ -68,6 +68,7 @@ def test_a_new_routine_has_exactly_the_contracts_fields_and_defaults(home: Home)
         "maxRunDurationSec": None,
         "retryPolicy": None,
         "alertBounds": {"untakenAfterSec": 3_600, "stuckAfterSec": 21_600, "overdueAfterSec": None, "missedInARow": 3},
+        "budget": None,
         "pauseNote": None,
         "resumeAt": None,
         "variables": [],

@@ -198,6 +198,20 @@ def test_always_enqueue_opens_an_issue_each_time(api: Api, company: str, agent: 
     assert 3 == len({run["linkedIssueId"] for run in runs})
 
 
+def test_cancel_previous_ends_the_live_run_and_names_its_successor(api: Api, company: str, agent: tuple[str, str]):
+    routine = api.routine(company, agent[0], concurrencyPolicy="cancel_previous")
+    first = fire(api, routine)
+
+    second = fire(api, routine)
+
+    ended = api.get(f"/routine-runs/{first['id']}")
+    assert ("issue_created", "failed", second["id"]) == (second["status"], ended["status"], ended["successorRunId"])
+    assert f"Cancelled by the next run of its routine, {second['id']}" == ended["failureReason"]
+    assert api.get(f"/routine-runs/{second['id']}")["successorRunId"] is None
+    assert second["linkedIssueId"] == api.get(f"/routines/{routine}")["activeIssue"]["id"]
+    assert "cancelled" == api.get(f"/issues/{first['linkedIssueId']}")["status"]
+
+
 @pytest.mark.parametrize("status", ["backlog", "todo", "in_progress", "in_review", "blocked"])
 def test_an_open_issue_stays_the_active_one(api: Api, routine: str, status: str):
     """Contract 5.2, 5.3: blocked is open, and moves no run."""

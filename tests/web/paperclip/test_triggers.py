@@ -57,6 +57,8 @@ def test_a_new_schedule_has_exactly_the_contracts_fields(api: Api, routine: str)
         "signingMode": None,
         "replayWindowSec": None,
         "lastRotatedAt": None,
+        "afterRoutineId": None,
+        "afterOutcome": None,
         "lastResult": None,
         "createdByAgentId": None,
         "createdByUserId": api.get("/cli-auth/me")["userId"],
@@ -102,6 +104,8 @@ def test_a_new_webhook_has_exactly_the_contracts_fields(api: Api, routine: str):
         "signingMode": "bearer",
         "replayWindowSec": 300,
         "lastRotatedAt": trigger["createdAt"],
+        "afterRoutineId": None,
+        "afterOutcome": None,
         "lastResult": None,
         "createdByAgentId": None,
         "createdByUserId": api.get("/cli-auth/me")["userId"],
@@ -167,8 +171,8 @@ def test_a_kind_that_is_none_is_told_the_kinds(api: Api, routine: str):
 
     assert {
         "code": "invalid_union_discriminator",
-        "options": ["schedule", "webhook", "api"],
-        "message": "Invalid discriminator value. Expected 'schedule' | 'webhook' | 'api'",
+        "options": ["schedule", "webhook", "api", "chain"],
+        "message": "Invalid discriminator value. Expected 'schedule' | 'webhook' | 'api' | 'chain'",
         "path": ["kind"],
     } == answer.json()["details"][0]
 
@@ -394,3 +398,77 @@ def test_resuming_a_routine_lets_its_schedules_go_on_from_now(api: Api, routine:
 
 def moment(text: str) -> datetime:
     return datetime.fromisoformat(text).astimezone(UTC)
+
+
+# Chains
+
+
+@pytest.fixture
+def fetch(api: Api, routine: str) -> str:
+    company = api.get(f"/routines/{routine}")["companyId"]
+    return api.routine(company, api.agent(company)[0], title="Fetch")
+
+
+def test_a_chain_names_the_routine_that_it_runs_after_and_how_that_must_end(api: Api, routine: str, fetch: str):
+    made = create(api, routine, {"kind": "chain", "afterRoutineId": fetch, "label": "After the fetch"})
+    assert ("chain", fetch, "succeeded", None) == tuple(
+        made[name] for name in ("kind", "afterRoutineId", "afterOutcome", "nextRunAt")
+    )
+
+    changed = api.patch(f"/routine-triggers/{made['id']}", {"afterOutcome": "any"})
+
+    assert ("any", fetch) == (changed["afterOutcome"], changed["afterRoutineId"])
+    snapshot = api.get(f"/routines/{routine}/revisions")[0]["snapshot"]["triggers"]
+    assert [("chain", fetch, "any")] == [(one["kind"], one["afterRoutineId"], one["afterOutcome"]) for one in snapshot]
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({}, "afterRoutineId"),
+        ({"afterRoutineId": None}, "afterRoutineId"),
+        ({"afterRoutineId": "x"}, "afterRoutineId"),
+        ({"afterOutcome": "completed"}, "afterOutcome"),
+        ({"afterOutcome": None}, "afterOutcome"),
+    ],
+)
+def test_a_chain_without_a_routine_or_with_another_outcome_is_refused_by_name(
+    api: Api, routine: str, fetch: str, fields: Any, field: str
+):
+    body = {"kind": "chain", **({"afterRoutineId": fetch} if "afterOutcome" in fields else {}), **fields}
+
+    answer = api.request("POST", f"/routines/{routine}/triggers", body)
+
+    assert (400, [field]) == (answer.status_code, answer.json()["details"][0]["path"])
+
+
+def test_a_chain_to_a_routine_of_another_company_is_refused_as_to_none(api: Api, routine: str):
+    company = api.company()
+    theirs = api.routine(company, api.agent(company)[0])
+
+    answers = [
+        api.request("POST", f"/routines/{routine}/triggers", {"kind": "chain", "afterRoutineId": after})
+        for after in (theirs, "00000000-0000-4000-8000-000000000000")
+    ]
+
+    assert [(422, "afterRoutineId")] * 2 == [
+        (answer.status_code, answer.json()["details"][0]["path"][0]) for answer in answers
+    ]
+    assert answers[0].json() == answers[1].json()
+
+
+def test_a_cycle_is_refused(api: Api, routine: str, fetch: str):
+    create(api, routine, {"kind": "chain", "afterRoutineId": fetch})
+
+    for body in ({"kind": "chain", "afterRoutineId": routine}, {"kind": "chain", "afterRoutineId": fetch}):
+        assert (422, "The chain would be a cycle: the routine would run, in the end, after itself") == refusal(
+            api, "POST", f"/routines/{fetch}/triggers", body
+        )
+
+
+def test_a_schedule_takes_no_field_of_a_chain(api: Api, routine: str, fetch: str):
+    trigger = create(api, routine, DAILY)
+
+    assert (422, "Only chain triggers have afterRoutineId and afterOutcome") == refusal(
+        api, "PATCH", f"/routine-triggers/{trigger['id']}", {"afterRoutineId": fetch}
+    )

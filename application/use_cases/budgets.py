@@ -1,0 +1,84 @@
+"""What was spent by runs, as they report it, and whether a firing is beyond a budget."""
+
+from collections.abc import Iterator
+from uuid import UUID
+
+from application.access import AgentCaller, Principal, Resource, authorize
+from application.event_store.stream_kinds import AGENT, COMPANY, ISSUE, RUN
+from application.event_store.unit_of_work import UnitOfWork
+from application.request_bodies import UsageReport
+from domain.errors import Forbidden, NotFound
+from domain.events import RunReported
+from domain.identity import issue_of_run
+from domain.routines import budget as budgets
+from domain.routines import run as runs
+from domain.routines.budget import Owner
+from domain.routines.firing import FiringRequest
+from domain.routines.routine import Routine
+from domain.values import Budget, Opened, Outcome, OverBudget, Started
+
+NOT_THEIRS = "Agents can only report the usage of runs of their own"
+
+
+def limit(work: UnitOfWork, company_id: UUID, routine: Routine, request: FiringRequest, outcome: Outcome) -> Outcome:
+    """
+    Return the outcome of a firing, or Skipped with the evidence if it would begin work beyond a budget.
+
+    What was spent is read and not guarded: costs are known after a run anyway. So a budget can be exceeded by what is
+    under way.
+    """
+    if not isinstance(outcome, Opened | Started):
+        return outcome
+    over = over_now(work, company_id, request.routine_id, routine, request.assignee_agent_id)
+    return outcome if over is None else budgets.skipped(over)
+
+
+def over_now(
+    work: UnitOfWork, company_id: UUID, routine_id: UUID, routine: Routine, agent_id: UUID | None
+) -> OverBudget | None:
+    """Return the narrowest budget that is used up now, with the evidence; None if work may begin."""
+    for owner, owner_id, budget in _budgets(work, company_id, routine_id, routine, agent_id):
+        if (over := budgets.exceeded(owner, budget, work.spent(owner, owner_id, budget))) is not None:
+            return over
+    return None
+
+
+def report(work: UnitOfWork, principal: Principal, run_id: UUID, usage: UsageReport) -> UUID:
+    """
+    Record what a run has used so far; the same report again changes nothing.
+
+    Raises NotFound, Forbidden for an agent that neither works on the run nor has its routine, Conflict for a run that
+    began no work.
+    """
+    fired = work.get(RUN, run_id)
+    resource = Resource(company_id=work.owner_of(RUN, run_id), kind="Run")
+    authorize(work, principal, "work", resource)
+    if fired is None:
+        raise NotFound("Run not found")
+    issue = work.get(ISSUE, issue_of_run(run_id))
+    assignee = None if issue is None else issue.details.assignee_agent_id
+    if isinstance(principal, AgentCaller) and principal.agent_id != assignee:
+        raise Forbidden(NOT_THEIRS)
+    reported = RunReported(
+        cost_micros=usage.cost_micros,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        routine_id=fired.routine_id,
+        agent_id=assignee,
+    )
+    work.record(run_id, runs.report(fired, reported))
+    return run_id
+
+
+def _budgets(
+    work: UnitOfWork, company_id: UUID, routine_id: UUID, routine: Routine, agent_id: UUID | None
+) -> Iterator[tuple[Owner, UUID, Budget]]:
+    """Yield the budgets that hold for a firing, the narrowest first."""
+    if routine.settings.budget is not None:
+        yield "routine", routine_id, routine.settings.budget
+    agent = work.get(AGENT, agent_id)
+    if agent is not None and agent_id is not None and agent.profile.budget is not None:
+        yield "agent", agent_id, agent.profile.budget
+    company = work.get(COMPANY, company_id)
+    if company is not None and company.details.budget is not None:
+        yield "company", company_id, company.details.budget

@@ -1,0 +1,91 @@
+"""Spending: what each run has cost, as it was reported, by routine, agent and company."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from psycopg.sql import SQL, Identifier
+
+from domain.errors import ImpossibleHistory
+from domain.events import RunReported
+from domain.recorded import Recorded
+from domain.routines.budget import Owner, Spent
+from domain.values import Budget
+from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
+
+
+class SpendingRow(Row, frozen=True):
+    """The cost of a run, and when it was last reported; its id is the run's."""
+
+    routine_id: UUID
+    agent_id: UUID | None
+    company_id: UUID
+    reported_at: datetime
+    cost_micros: int
+
+
+SPENDING = Table("spending", SpendingRow)
+
+SCHEMA = """
+CREATE TABLE spending (
+    id uuid PRIMARY KEY, routine_id uuid NOT NULL, agent_id uuid, company_id uuid NOT NULL,
+    reported_at timestamptz NOT NULL, cost_micros bigint NOT NULL);
+CREATE INDEX ON spending (routine_id, reported_at DESC, id DESC) INCLUDE (cost_micros);
+CREATE INDEX ON spending (agent_id, reported_at DESC, id DESC) INCLUDE (cost_micros);
+CREATE INDEX ON spending (company_id, reported_at DESC, id DESC) INCLUDE (cost_micros);
+"""
+
+
+def fold(recorded: Recorded, rows: Rows) -> None:
+    """Fold one event into the costs: a later report of a run replaces the earlier one."""
+    match recorded.event:
+        case RunReported(cost_micros=int() as cost, routine_id=UUID() as routine_id) as event:
+            if recorded.company_id is None:
+                raise ImpossibleHistory(None, event)
+            row = SpendingRow(
+                id=recorded.stream_id,
+                routine_id=routine_id,
+                agent_id=event.agent_id,
+                company_id=recorded.company_id,
+                reported_at=recorded.at,
+                cost_micros=cost,
+            )
+            rows.put(SPENDING, row)
+        case _:
+            pass
+
+
+def keys_to_prefetch(_recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    """Return no keys: rows are put whole, so `fold` never reads one."""
+    return ()
+
+
+spending = ReadModel(
+    name="spending",
+    tables=(SPENDING,),
+    schema=SCHEMA,
+    fold=fold,
+    keys_to_prefetch=keys_to_prefetch,
+    events=frozenset({RunReported}),
+)
+
+_COLUMNS: dict[Owner, str] = {"routine": "routine_id", "agent": "agent_id", "company": "company_id"}
+_SPENT = {
+    owner: SQL(
+        """
+        WITH spent AS (
+            SELECT reported_at, sum(cost_micros) OVER (ORDER BY reported_at DESC, id DESC) AS total
+            FROM spending WHERE {column} = %(id)s AND reported_at > %(since)s)
+        SELECT coalesce(max(total), 0), max(reported_at) FILTER (WHERE total >= %(most)s) FROM spent"""
+    ).format(column=Identifier(column))
+    for owner, column in _COLUMNS.items()
+}
+
+
+def spent(conn: Connection, owner: Owner, owner_id: UUID, budget: Budget, now: datetime) -> Spent:
+    """Return what the runs of a routine, an agent or a company have cost within the window that ends now."""
+    since = now - timedelta(seconds=budget.window_sec)
+    values = {"id": owner_id, "since": since, "most": budget.max_cost_micros}
+    row = conn.execute(_SPENT[owner], values, prepare=True).fetchone()
+    return Spent() if row is None else Spent(micros=int(row[0]), reached_at=row[1])

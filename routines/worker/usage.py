@@ -1,0 +1,52 @@
+"""What a command says that it has used: in the JSON object that it prints, in our words or in those of Claude Code."""
+
+import math
+from decimal import Decimal
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+MICROS = 1_000_000
+MOST = 10**15  # that the server takes of each
+
+Count = Annotated[int, Meta(ge=0, le=MOST)]
+
+
+class Used(msgspec.Struct, frozen=True):
+    """The member `usage`: costMicros, inputTokens and outputTokens, or the names that Claude Code gives its tokens."""
+
+    costMicros: Count | None = None  # noqa: N815 as in the API
+    inputTokens: Count | None = None  # noqa: N815
+    outputTokens: Count | None = None  # noqa: N815
+    input_tokens: Count | None = None
+    output_tokens: Count | None = None
+
+
+class Printed(msgspec.Struct, frozen=True):
+    """The parts of a command's output that say what it has used."""
+
+    usage: Used | None = None
+    total_cost_usd: Decimal | None = None
+
+
+def usage_of(output: str) -> dict[str, int] | None:
+    """
+    Return the usage that a printed JSON object names, as the server takes it; None if it names none, or a wrong one.
+
+    `total_cost_usd` is read as a decimal number, and rounded up to whole millionths.
+    """
+    try:
+        printed = msgspec.json.decode(output, type=Printed)
+    except (ValueError, RecursionError):
+        return None
+    used = printed.usage or Used()
+    cost = used.costMicros
+    if cost is None and (dollars := printed.total_cost_usd) is not None and 0 <= dollars <= MOST // MICROS:
+        cost = math.ceil(dollars * MICROS)
+    found = {
+        "costMicros": cost,
+        "inputTokens": used.input_tokens if used.inputTokens is None else used.inputTokens,
+        "outputTokens": used.output_tokens if used.outputTokens is None else used.outputTokens,
+    }
+    return {name: number for name, number in found.items() if number is not None} or None
