@@ -428,32 +428,29 @@ def test_no_operation_takes_a_body_of_more_than_ten_megabytes(
         assert (413, "no-store") == (answer.status_code, answer.headers["cache-control"]), (method, path)
 
 
-def limits(served: Any, schema: Any) -> Iterator[tuple[list[Any], dict[str, Any], dict[str, Any]]]:
-    """Where in a body something is limited, how, and what else the body must hold to get there."""
+def limits(served: Any, schema: Any) -> Iterator[tuple[list[Any], dict[str, Any], list[dict[str, str]]]]:
+    """Where in a body something is limited, how, and what else each object on the way there must hold."""
     while "$ref" in schema:
         schema = served["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]]
     for member in schema.get("anyOf", []) + schema.get("oneOf", []):
         yield from limits(served, member)
     bounds = {name: schema[name] for name in ("maxLength", "maxItems", "minimum", "maximum") if name in schema}
     if bounds:
-        yield [], bounds | {"pattern": schema.get("pattern")}, {}
-    tag = (
-        {"kind": kind["enum"][0]}
-        if len((kind := schema.get("properties", {}).get("kind", {})).get("enum", [])) == 1
-        else {}
-    )
+        yield [], bounds | {"pattern": schema.get("pattern")}, []
+    kinds = schema.get("properties", {}).get("kind", {}).get("enum", [])
+    tag = {"kind": kinds[0]} if len(kinds) == 1 else {}
     for name, inner in schema.get("properties", {}).items():
-        for path, found, more in limits(served, inner):
-            yield [name, *path], found, (tag | more if path else tag)
+        for path, found, tags in limits(served, inner):
+            yield [name, *path], found, [tag, *tags]
     if "items" in schema:
-        for path, found, more in limits(served, schema["items"]):
-            yield [0, *path], found, more
+        for path, found, tags in limits(served, schema["items"]):
+            yield [0, *path], found, [{}, *tags]
 
 
-def at(path: list[Any], value: object, more: dict[str, Any]) -> Any:
-    for step in reversed(path):
-        value = [value] if step == 0 else {step: value}
-    return {**more, **value} if isinstance(value, dict) else value
+def at(path: list[Any], value: object, tags: list[dict[str, str]]) -> Any:
+    for step, tag in zip(reversed(path), reversed(tags), strict=True):
+        value = [value] if step == 0 else {**tag, step: value}
+    return value
 
 
 def edges(bounds: dict[str, Any]) -> Iterator[tuple[object, str | None]]:
@@ -483,10 +480,10 @@ def test_every_described_limit_holds_at_its_edge_and_not_one_further(api: Api, s
             if operation["operationId"] == FIRE or "requestBody" not in operation:
                 continue
             schema = operation["requestBody"]["content"]["application/json"]["schema"]
-            for where, bounds, more in limits(served, schema):
+            for where, bounds, tags in limits(served, schema):
                 for value, expected in edges(bounds):
                     target = of_nobody(path.removeprefix("/api").replace("{", "").replace("}", ""))
-                    answer = api.request(method.upper(), target, at(where, value, more))
+                    answer = api.request(method.upper(), target, at(where, value, tags))
                     issues = answer.json().get("details") or [] if answer.status_code == 400 else []
                     sized = [one["code"] for one in issues if one["path"] == where and one["code"].startswith("too_")]
 

@@ -136,7 +136,7 @@ def test_every_operation_that_takes_a_body_is_tried(api: Api):
         (method.upper(), path.removeprefix("/api"))
         for path, operations in api.get("/openapi.json")["paths"].items()
         for method, operation in operations.items()
-        if "requestBody" in operation and "*/*" not in operation["requestBody"]["content"]  # a webhook takes anything
+        if "requestBody" in operation and operation["operationId"] != "fireWebhook"  # which takes anything
     }
 
     assert len(served) == len(SHAPES)

@@ -270,19 +270,30 @@ def _integer(value: object, meta: Meta, place: Place) -> object:
         return place.wrong_type("number", value)
     if isinstance(value, float):
         place.report("invalid_type", "Expected integer, received float", expected="integer", received="float")
-    elif meta.ge is not None and value < meta.ge:
-        message = f"Number must be greater than or equal to {meta.ge}"
-        place.report("too_small", message, minimum=meta.ge, type="number", inclusive=True, exact=False)
-    elif meta.le is not None and value > meta.le:
-        message = f"Number must be less than or equal to {meta.le}"
-        place.report("too_big", message, maximum=meta.le, type="number", inclusive=True, exact=False)
+    else:
+        _check_bounds(value, meta, place)
     return value
 
 
-def _number(value: object, _meta: Meta, place: Place) -> object:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
+def _number(value: object, meta: Meta, place: Place) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return place.wrong_type("number", value)
+    if not _check_bounds(value, meta, place) and not abs(value) <= sys.float_info.max:
         return place.wrong_type("number", value)
     return value
+
+
+def _check_bounds(value: float, meta: Meta, place: Place) -> bool:
+    """Report a number that is too small or too big; return whether it is."""
+    if meta.ge is not None and value < meta.ge:
+        message = f"Number must be greater than or equal to {meta.ge}"
+        place.report("too_small", message, minimum=meta.ge, type="number", inclusive=True, exact=False)
+        return True
+    if meta.le is not None and value > meta.le:
+        message = f"Number must be less than or equal to {meta.le}"
+        place.report("too_big", message, maximum=meta.le, type="number", inclusive=True, exact=False)
+        return True
+    return False
 
 
 SCALARS: dict[Any, Callable[[object, Meta, Place], object]] = {
