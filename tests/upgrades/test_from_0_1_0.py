@@ -37,6 +37,17 @@ DATABASE = "of_0_1_0"
 FILES = Path(__file__).parent / "0.1.0"
 ABSENT = "a field that is not there"
 ADDED = {  # what later versions say beside what 0.1.0 said
+    "/api/agents/* budget",
+    "/api/companies [] budget",
+    "/api/companies/* budget",
+    "/api/companies/*/agents [] budget",
+    "/api/companies/*/routines [] budget",
+    "/api/routines/* budget",
+    "/api/routines/* triggers [] afterOutcome",
+    "/api/routines/* triggers [] afterRoutineId",
+    "/api/routines/*/revisions [] snapshot routine budget",
+    "/api/routines/*/revisions [] snapshot triggers [] afterOutcome",
+    "/api/routines/*/revisions [] snapshot triggers [] afterRoutineId",
     "/api/routines/* retryPolicy",
     "/api/routines/* alertBounds",
     "/api/companies/*/routines [] retryPolicy",

@@ -253,7 +253,7 @@ class Routines(Controller):
         first. Ask again with `next` as `after`, until there are no parts and `isOver` is true. Logs are kept for some days
         (`ROUTINES_MAX_RUN_LOG_DAYS`).
         """
-        position = parse_whole_number(after, "after", 0, 0, 2**62)
+        position = parse_whole_number(after, "after", 0, 0, 2**53 - 1)
         is_over = detail_of(backend.authorize(caller, runs.read, run_id)).completed_at is not None
         with backend.consistent_read(eventual=True) as conn:
             parts = run_logs.parts(conn, run_id, position)
