@@ -14,6 +14,7 @@ from web.http import json_body
 from web.http.validation import UUID_TEXT, Invalid, parse
 
 MOST_DIGITS = 12
+MOST_NUMBER = 10 ** (MOST_DIGITS - 1) - 1  # of a query
 DECODED_BODY = "routines.decoded_body"  # in the state of a request: the JSON value that the guard has read
 BEARER = re.compile(r"bearer +(\S+)", re.IGNORECASE)
 

@@ -14,6 +14,7 @@ from domain.values import IssueStatus, RoutineStatus, RunSource
 from projections.delivery.delivery_history import Status
 from projections.responses import RunStatus
 from web.http.path_ids import PathId
+from web.http.requests import MOST_NUMBER
 
 Json = dict[str, Any]
 
@@ -67,7 +68,7 @@ DESCRIPTIONS: dict[str, tuple[str, Json]] = {  # by name of the parameter, or by
     "cursor": ("The page after the one that returned this cursor. Without it, the first page.", TEXT),
     "offset": ("How many to leave out at the start.", _number(0, 10**9, 0)),
     "after": ("Only those after this comment, in the requested order.", ID_OR_NONE),
-    "getRunLog.after": ("Only the parts after this position.", _number(0, 2**53 - 1, 0)),
+    "getRunLog.after": ("Only the parts after this position.", _number(0, MOST_NUMBER, 0)),
     "afterCommentId": ("Another name of `after`, which takes precedence.", ID_OR_NONE),
     "order": ("The oldest (`asc`) or the newest (`desc`) come first.", {"enum": ["asc", "desc"], "default": "desc"}),
     "from": ("The beginning of the period, in ISO 8601. Without it, 24 hours ago.", MOMENT_OR_NONE),

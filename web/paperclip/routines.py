@@ -31,7 +31,7 @@ from web.http.backend import Backend
 from web.http.idempotency import one_key
 from web.http.paging import NEXT, Paging, make_page, paging, place_of, row_of
 from web.http.path_ids import CompanyId, RoutineId, RunId
-from web.http.requests import parse_whole_number
+from web.http.requests import MOST_NUMBER, parse_whole_number
 from web.http.routing import get, patch, post
 from web.http.validation import must_resume, parse
 from web.paperclip.run_answers import REPEATED, run_answer
@@ -253,7 +253,7 @@ class Routines(Controller):
         first. Ask again with `next` as `after`, until there are no parts and `isOver` is true. Logs are kept for some days
         (`ROUTINES_MAX_RUN_LOG_DAYS`).
         """
-        position = parse_whole_number(after, "after", 0, 0, 2**53 - 1)
+        position = parse_whole_number(after, "after", 0, 0, MOST_NUMBER)
         is_over = detail_of(backend.authorize(caller, runs.read, run_id)).completed_at is not None
         with backend.consistent_read(eventual=True) as conn:
             parts = run_logs.parts(conn, run_id, position)
