@@ -83,6 +83,7 @@ class Account:
         self.enabled = self.deleted = False
         self.since: datetime | None = None  # what is planned after it is owed; None before it was created
         self.stopped_at: datetime | None = None  # what is planned after it is not owed; None while the schedule runs
+        self.stood_still: tuple[datetime, datetime] | None = None  # the last time it did, from when until when
         self.outcomes: dict[datetime, str] = {}
         self.announced: dict[datetime, datetime] = {}  # with jitter: when an occurrence comes due
 
@@ -110,6 +111,7 @@ class Oracle:
         self._stopped: set[UUID] = set()  # agents and projects that are paused, agents that are gone
         self._slots: dict[UUID, dict[UUID, None]] = defaultdict(dict)  # live execution issues, as the slots say
         self._fired: set[UUID] = set()
+        self._kept: list[tuple[Account, str]] = []  # schedules of which the first waiting occurrence has stayed
         self._unmade: dict[UUID, str] = {}  # runs that still want something
         self._touched: set[UUID] = set()  # routines whose issues or slots moved since the last check
         self._made_up: Counter[tuple[UUID, datetime]] = Counter()
@@ -294,7 +296,11 @@ class Oracle:
             if self._made_up[trigger_id, moment] < CAP:
                 made_up = self._made_up[trigger_id, moment]
                 self._break(self._accounts[trigger_id].routine_id, f"{dropped} dropped, only {made_up} made up for")
+        for account, text in self._kept:
+            if account.stopped_at is None:  # else the same commit has paused its routine, and it did not go on
+                self._break(account.routine_id, text)
         self._unmade.clear()
+        self._kept.clear()
         self._successors.clear()
         self._latest.clear()
         self._touched.clear()
@@ -345,15 +351,23 @@ class Oracle:
         waiting = [one for one in terms.between(account.since, stopped_at) if one not in account.outcomes]
         if waiting and next_at == waiting[0]:
             if starts and terms.between(stopped_at, moment - terms.jitter):
-                self._break(account.routine_id, f"{next_at} stays, though more came due meanwhile")
+                self._kept.append((account, f"{next_at} stays, though more came due meanwhile"))
             return
         self._owe(account, stopped_at)
         account.since = max(account.since, moment if next_at is None else min(moment, next_at - INSTANT))
 
     def _follow(self, account: Account, moment: datetime) -> None:
-        """Note when the schedule ceases to run, or runs again."""
+        """
+        Note when the schedule ceases to run, or runs again.
+
+        A restore may enable it, and pause its routine in the same commit: then it has not run in between.
+        """
         runs = account.enabled and not account.deleted and self._is_active(account.routine_id)
-        account.stopped_at = None if runs else account.stopped_at or moment
+        if runs and account.stopped_at is not None:
+            account.stood_still, account.stopped_at = (account.stopped_at, moment), None
+        elif not runs and account.stopped_at is None:
+            since, until = account.stood_still or (moment, moment)
+            account.stopped_at = since if until == moment else moment
 
     def _owe(self, account: Account, until: datetime) -> None:
         """Every occurrence up to then, that was planned while the schedule ran, has its outcome."""
