@@ -62,6 +62,7 @@ Kind = Literal["lost", "doubled", "early", "half-made", "against rule"]
 KINDS: tuple[Kind, ...] = ("lost", "doubled", "early", "half-made", "against rule")
 GRACE = timedelta(seconds=60)  # contract 4.2
 CAP = 25
+MOST_CANCELLED = 100  # issues that one firing cancels
 DEEPEST = 10  # runs that follow the first one of a chain
 CLOSED = ("done", "cancelled")
 INSTANT = timedelta(microseconds=1)
@@ -467,6 +468,8 @@ class Oracle:
             case Skipped(issue_id=met):
                 if met not in live or settings.concurrency_policy != "skip_if_active":
                     self._break(event.routine_id, f"skipped under {settings.concurrency_policy}")
+            case Failed() if settings.concurrency_policy == "cancel_previous" and len(live) > MOST_CANCELLED:
+                pass
             case Failed(reason=reason):
                 if settings.assignee_agent_id is not None and settings.assignee_agent_id not in self._stopped:
                     self._break(event.routine_id, f"failed: {reason}")
