@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 from contextlib import contextmanager
@@ -53,6 +54,12 @@ def server(tmp_path_factory):
     local.stop()
 
 
+def is_listening(path):
+    """Whether somebody accepts connections on this socket; it is there a moment before."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
+
+
 @contextmanager
 def pooler(server, mode, *more):
     """The URL of its superuser through a PgBouncer."""
@@ -66,7 +73,7 @@ def pooler(server, mode, *more):
     account.owns(directory)
     process = subprocess.Popen([PROGRAM, "-q", directory / "ini"], stderr=subprocess.DEVNULL, **account.switch)
     try:
-        wait_for((directory / ".s.PGSQL.6432").exists)
+        wait_for(lambda: is_listening(directory / ".s.PGSQL.6432"))
         yield f"postgresql://postgres@/routines?host={directory}&port=6432"
     finally:
         process.send_signal(signal.SIGINT)

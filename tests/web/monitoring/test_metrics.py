@@ -133,7 +133,7 @@ def test_firings_are_counted_by_what_became_of_them(unfired: Api):
 
     assert 1 == found("routines_runs_total", source="manual", outcome="issue_created")
     assert 1 == found("routines_runs_total", source="manual", outcome="coalesced")
-    assert {"schedule", "manual", "api", "webhook"} == found.labels("routines_runs_total", "source")
+    assert {"schedule", "manual", "api", "webhook", "chain"} == found.labels("routines_runs_total", "source")
     assert 0 == found("routines_missed_occurrences_total") == found("routines_run_ends_total")
     assert 0 == found("routines_firing_lateness_seconds_count")
     assert 0 == found("routines_schedules_due") == found("routines_schedules_longest_overdue_seconds")
