@@ -422,8 +422,9 @@ class BackfillRequested(Event, frozen=True, tag="backfill.requested"):
 
 class BackfillAdvanced(Event, frozen=True, tag="backfill.advanced"):
     """
-    The backfill has come to `reached`: `fired` more occurrences ran, and `left_out` more had run before. If it `waits`,
-    it waits for live work to end, or (`over_quota`) until its company has recorded less in a minute.
+    The backfill has come to `reached`: `fired` more occurrences ran, and `left_out` more had run before, or wait for their
+    schedule. If it `waits`, it waits for live work to end, or (`over_quota`) until its company has recorded less in a
+    minute.
     """
 
     reached: datetime

@@ -2,7 +2,8 @@
 Backfills: people ask for past occurrences to be run, and the scheduler runs them a few at a time.
 
 A backfill goes by the schedule as it is now, and ends before the first occurrence that the schedule itself still has
-to settle. It ends early when its routine cannot work any more; when it is asked for again, it leaves out what has run.
+to settle. Of a schedule that is disabled, it leaves out what waits until that is enabled again. It ends early when its
+routine cannot work any more; when it is asked for again, it leaves out what has run.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from application.access import Action, Principal, Resource, authorize
 from application.event_store.stream_kinds import AGENT, BACKFILL, COMPANY, PROJECT, ROUTINE, SLOT
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import BackfillDraft
-from application.use_cases import occurrences, routines, runs, slots, triggers
+from application.use_cases import occurrences, routines, runs, schedule_changes, slots, triggers
 from domain.errors import NotFound, RuleViolation
 from domain.events import BackfillAdvanced, BackfillCompleted, BackfillRequested
 from domain.identity import run_of_occurrence, slot_of
@@ -42,7 +43,10 @@ class Range(Value, frozen=True):
 
 
 class Preview(Value, frozen=True):
-    """What a backfill would do: of `count` occurrences it leaves out `left_out`, which have a run. SHOWN are listed."""
+    """
+    What a backfill would do: of `count` occurrences it leaves out `left_out`, which have a run, or wait for the schedule
+    itself. SHOWN are listed.
+    """
 
     trigger_id: UUID
     routine_id: UUID
@@ -64,6 +68,7 @@ def preview(work: UnitOfWork, principal: Principal, trigger_id: UUID, draft: Bac
     run_ids = {moment: run_of_occurrence(trigger_id, moment) for moment in moments}
     work.load(run_ids.values())
     ran = {moment for moment in moments if occurrences.is_fired(work, trigger_id, moment)}
+    waiting = _waiting(work, trigger_id, current, routine, moments)
     return Preview(
         trigger_id=trigger_id,
         routine_id=current.routine_id,
@@ -71,7 +76,7 @@ def preview(work: UnitOfWork, principal: Principal, trigger_id: UUID, draft: Bac
         since=period.since,
         until=period.until,
         count=period.count,
-        left_out=len(ran),
+        left_out=len(ran | waiting),
         obstacle=backfill.OBSTACLES.get(obstacle or ""),
         occurrences=tuple((moment, run_ids[moment] if moment in ran else None) for moment in moments[:SHOWN]),
     )
@@ -151,7 +156,9 @@ def _carry_on(work: UnitOfWork, row: Waiting) -> int:
         plan = plans.before(plan, first_unsettled)
     moments = list(islice(plans.occurrences(plan, current.reached, current.until), AT_ONCE))
     runs.assume_new_runs(work, [run_of_occurrence(current.trigger_id, moment) for moment in moments], [routine])
-    progress = _run(work, row, current, routine, moments)
+    progress = _run(
+        work, row, current, routine, moments, _waiting(work, current.trigger_id, schedule, routine, moments)
+    )
     if progress.fired or progress.left_out or progress.waits:
         work.record(row.id, [progress])
     if len(moments) < AT_ONCE and not progress.waits:
@@ -159,13 +166,30 @@ def _carry_on(work: UnitOfWork, row: Waiting) -> int:
     return progress.fired
 
 
-def _run(
-    work: UnitOfWork, row: Waiting, current: Backfill, routine: Routine, moments: Sequence[datetime]
+def _waiting(
+    work: UnitOfWork, trigger_id: UUID, schedule: Trigger, routine: Routine, moments: Sequence[datetime]
+) -> set[datetime]:
+    """Return those of the occurrences that a schedule which stands still settles itself, once it runs again."""
+    if trigger.owed_from(schedule, routine.settings.status) is not None:
+        return set()  # it runs, and the range ends before what waits
+    if (period := schedule_changes.waiting_period(work, trigger_id, schedule)) is None:
+        return set()
+    first, last = period
+    return {moment for moment in moments if first <= moment <= last}
+
+
+def _run(  # noqa: PLR0913, PLR0917 the backfill, and what it rests on
+    work: UnitOfWork,
+    row: Waiting,
+    current: Backfill,
+    routine: Routine,
+    moments: Sequence[datetime],
+    waiting: set[datetime],
 ) -> BackfillAdvanced:
-    """Fire the occurrences in order, up to where the backfill has to wait for live work."""
+    """Fire the occurrences in order, but those that wait, up to where the backfill has to wait for live work."""
     progress = BackfillAdvanced(reached=current.reached, fired=0, left_out=0)
     for moment in moments:
-        if occurrences.is_fired(work, current.trigger_id, moment):
+        if moment in waiting or occurrences.is_fired(work, current.trigger_id, moment):
             progress = replace(progress, reached=moment, left_out=progress.left_out + 1)
             continue
         if current.overlap == "one_at_a_time" and slots.attended(work, slots.read_slot(work, current.routine_id)):

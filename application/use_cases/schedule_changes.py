@@ -90,6 +90,17 @@ def record_all_waiting_as_missed(work: UnitOfWork, routine: Routine, reason: str
         record_waiting_as_missed(work, trigger_id, current, reason)
 
 
+def waiting_period(work: UnitOfWork, trigger_id: UUID, current: Trigger) -> tuple[datetime, datetime] | None:
+    """
+    Return the first occurrence that waits, and when the schedule stopped, or now if it runs; None if none waits.
+
+    The schedule itself settles what is in this period, when it runs again.
+    """
+    stopped_at = _stopped_at(work, trigger_id, current)
+    first = _first_waiting(work, trigger_id, current, stopped_at)
+    return None if first is None else (first, stopped_at)
+
+
 def _triggers_of(work: UnitOfWork, routine: Routine) -> Iterable[tuple[UUID, Trigger]]:
     work.load(routine.triggers)
     for trigger_id in routine.triggers:

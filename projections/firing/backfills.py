@@ -28,7 +28,7 @@ class Backfill(ResponseBody, frozen=True, kw_only=True):
     """
     A backfill of the occurrences of a schedule from `from` to `to`, `count` of them.
 
-    `fired` of them were run by the backfill, `leftOut` had run before. While `waiting`, the backfill waits for live
+    `fired` of them were run by the backfill; `leftOut` had run before, or wait for their schedule. While `waiting`, the backfill waits for live
     work of the routine to end or, with the reason `over_quota`, until the company has recorded less in a minute.
     Otherwise `reason` says why it was cancelled: `cancelled` by somebody, or what keeps its routine from working.
     """

@@ -1,9 +1,9 @@
 import pytest
 
-from application.request_bodies import BackfillDraft, RoutinePatch
+from application.request_bodies import BackfillDraft, RoutinePatch, TriggerPatch
 from application.use_cases import backfills, routines, triggers
 from domain.errors import Conflict, InvalidField
-from domain.events import BackfillAdvanced, BackfillCancelled, BackfillCompleted, RunFired
+from domain.events import BackfillAdvanced, BackfillCancelled, BackfillCompleted, RunFired, TriggerMissed
 from domain.routines.backfill import Waiting
 from tests.application.use_cases.installation import HOUR
 
@@ -58,6 +58,26 @@ def test_asked_for_again_a_range_runs_nothing_twice(here):
 
     assert 3 == len(here.events(RunFired))
     assert [0, 3] == [event.left_out for event in here.events(BackfillAdvanced)]
+
+
+def test_what_waits_until_a_disabled_schedule_runs_again_gets_one_outcome(here):
+    routine = here.routine(concurrency_policy="always_enqueue")
+    trigger = here.schedule(routine)
+    here.passes(3 * HOUR)  # 13, 14 and 15 o'clock, with no scheduler
+    here.ask(triggers.update, trigger, TriggerPatch(enabled=False))
+    here.passes(2 * HOUR)
+
+    wanted = of_hours(here, 7, overlap="policy")
+    seen = here.ask(backfills.preview, trigger, wanted)
+    backfill = here.ask(backfills.create, trigger, wanted)
+    carry_on(here, backfill, trigger, routine)
+    assert (7, 3) == (seen.count, seen.left_out)
+    assert [11, 12, 16, 17] == [event.occurrence.hour for event in here.events(RunFired)]
+
+    here.ask(triggers.update, trigger, TriggerPatch(enabled=True))
+    assert [(13, 15, 3)] == [(event.first.hour, event.last.hour, event.count) for event in here.events(TriggerMissed)]
+    carry_on(here, here.ask(backfills.create, trigger, wanted), trigger, routine)
+    assert [11, 12, 16, 17, 13, 14, 15] == [event.occurrence.hour for event in here.events(RunFired)]
 
 
 def test_a_range_without_a_past_occurrence_is_refused_and_so_is_a_routine_that_cannot_work(here, trigger, routine):
