@@ -260,9 +260,9 @@ def answering(up):
     with socket.create_connection((url.hostname, url.port)) as connection:
         connection.sendall(b"GET /api/health HTTP/1.1\r\nHost: here\r\n\r\n")
         assert connection.recv(64).startswith(b"HTTP/1.1 200")
-        ours = f":{connection.getsockname()[1]:04X}"
+        ends = (f":{url.port:04X}", f":{connection.getsockname()[1]:04X}")  # theirs is the local one there
         lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
-        [inode] = [fields[9] for fields in lines if fields[2].endswith(ours)]  # whose remote port is ours
+        [inode] = [fields[9] for fields in lines if ends == (fields[1][-5:], fields[2][-5:])]
         return next(pid for part in ("web-1", "web-2") if f"socket:[{inode}]" in files(pid := up.pid(part)))
 
 

@@ -2,10 +2,12 @@
 
 import os
 import resource
+import signal
 import socket
 import subprocess
 import sys
 from contextlib import ExitStack, closing
+from pathlib import Path
 
 import httpx
 import pytest
@@ -15,7 +17,7 @@ from routines.cli import main
 from routines.commands import entry
 from routines.settings import Settings
 from routines.web_server import _room
-from tests.waiting import wait_for
+from tests.waiting import exists, wait_for
 
 
 @pytest.mark.parametrize(
@@ -48,6 +50,42 @@ def test_silent_connections_without_end_keep_nobody_out(settings: Settings):
 
     assert [401] * 10 == statuses
     assert 1 == log.count("too_many_connections")
+
+
+def test_several_workers_share_the_port_are_replaced_and_end_with_their_parent(settings: Settings):
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "routines", "web", "--port", str(port), "--workers", "2"]
+    env = {**os.environ, "ROUTINES_DATABASE_URL": settings.database_url}
+    url = f"http://127.0.0.1:{port}"
+    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as web:
+        try:
+            wait_for(lambda: _is_up(url), 60)
+            before = _children(web.pid)
+            os.kill(before[0], signal.SIGKILL)
+            statuses = [httpx.get(f"{url}/api/companies", timeout=60).status_code for _ in range(20)]
+            wait_for(lambda: len(set(_children(web.pid)) - {before[0]}) == 2)
+            after = _children(web.pid)
+        finally:
+            web.terminate()
+        said = web.stderr.read() if web.stderr else ""
+
+    assert 2 == len(before)
+    assert [401] * 20 == statuses
+    assert "web-1 ended (signal 9)" in said
+    assert (0, []) == (web.returncode, [pid for pid in after if exists(pid)])
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_workers_with_a_socket_of_somebody_else_are_refused():
+    with closing(socket.create_server(("127.0.0.1", 0))) as inherited:
+        refused = CliRunner().invoke(main, ["web", "--workers", "2", "--fd", str(inherited.fileno())])
+
+    assert 2 == refused.exit_code
+    assert "leave out --fd, or --workers" in refused.stderr
 
 
 def _is_up(url: str) -> bool:
