@@ -95,21 +95,19 @@ class Machine:
 
 @dataclass
 class Client:
-    """Fires every routine again and again, until so many runs have opened an issue."""
+    """Fires every routine again and again, until it is told that it is over, so that there is work for every fault."""
 
     http: httpx.Client
     routines: list[str]
-    goal: int
     opened: list[str] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
 
     def fire(self) -> None:
         while not self.over.is_set():
             for routine in self.routines:
-                if len(self.opened) < self.goal:
-                    run = self.http.post(f"/routines/{routine}/run", json={}).raise_for_status().json()
-                    if run["status"] == "issue_created":
-                        self.opened.append(run["id"])
+                run = self.http.post(f"/routines/{routine}/run", json={}).raise_for_status().json()
+                if run["status"] == "issue_created":
+                    self.opened.append(run["id"])
             self.over.wait(0.05)
 
 
@@ -136,7 +134,7 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
             machines.append(Machine(directory, proxy, command, agent_token))
             stack.callback(machines[-1].end)
             machines[-1].start()
-        client = Client(http, routines, goal)
+        client = Client(http, routines)
         firing = threading.Thread(target=client.fire)
         firing.start()
         try:
@@ -148,6 +146,8 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
                     made[kind] += 1
                     progress(f"{number + 1} faults, {len(client.opened)} runs")
                 wait_for(lambda: len(client.opened) >= goal, environment.limit_s + goal)
+                client.over.set()
+                firing.join()
                 wait_for(lambda: all(done or failed for _, done, failed in _runs(log)), environment.limit_s)
         finally:
             client.over.set()
