@@ -29,10 +29,13 @@ from domain.values import (
     FailureCause,
     GoalLevel,
     GoalStatus,
+    IfUnanswered,
     IssueStatus,
+    JsonCondition,
     MemberRole,
     Overlap,
     Priority,
+    Probe,
     ProjectStatus,
     RetryPolicy,
     RoutineStatus,
@@ -59,6 +62,8 @@ CronText = Annotated[
     str, Meta(min_length=1, max_length=cron_fields.LONGEST_EXPRESSION, extra=TRIM, extra_json_schema=NOT_BLANK)
 ]
 Zone = Annotated[str, Meta(min_length=1, max_length=100, extra=TRIM, extra_json_schema=NOT_BLANK)]
+JsonPath = Annotated[str, Meta(pattern=r"^[^.]+(\.[^.]+)*$", max_length=200)]
+ProbedText = Annotated[str, Meta(max_length=1_000)]
 IdempotencyKey = Annotated[str, Meta(max_length=255, extra=TRIM)]
 VariableName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=200, extra=TRIM)]
 ExcludedDates = Annotated[tuple[date, ...], Meta(max_length=366)]
@@ -279,6 +284,38 @@ class AlertBoundsDraft(Body, frozen=True):
         return AlertBounds(**msgspec.structs.asdict(self))
 
 
+class JsonConditionDraft(Body, frozen=True):
+    """
+    Wants a value in the JSON of an answer: text, a number, true, false or null at `path`, whose steps are joined by dots.
+    A number is the index in an array, from 0.
+    """
+
+    path: JsonPath
+    equals: ProbedText | int | float | bool | None
+
+    def value(self) -> JsonCondition:
+        """Return the condition as the domain has it."""
+        return JsonCondition(path=self.path, equals=self.equals)
+
+
+class ProbeDraft(Body, frozen=True):
+    """
+    Asks a URL by GET when an occurrence of a schedule has come due; it fires only if the answer has the `status` (any 2xx
+    unless given) and, with `json`, that value. If nobody answers within 10 seconds it is skipped, or fires all the same
+    if `ifUnanswered` says so. Runs by hand, by the API, webhooks, chains and backfills are not probed.
+    """
+
+    url: Url
+    status: Annotated[int, Meta(ge=200, le=599)] | None = None
+    json: JsonConditionDraft | None = None
+    if_unanswered: IfUnanswered = "skip"
+
+    def value(self) -> Probe:
+        """Return the probe as the domain has it."""
+        condition = None if self.json is None else self.json.value()
+        return Probe(url=self.url, status=self.status, json=condition, if_unanswered=self.if_unanswered)
+
+
 class ScheduleDraft(Body, frozen=True, tag_field="kind", tag="schedule"):
     """
     Fires at the times of a cron expression, or once at `runAt`. Beyond the contract: `startsAt` and `endsAt` limit it,
@@ -382,6 +419,7 @@ class RoutineDraft(Body, frozen=True):
     retry_policy: RetryPolicyDraft | None = None
     alert_bounds: AlertBoundsDraft = AlertBoundsDraft()
     budget: BudgetDraft | None = None
+    probe: ProbeDraft | None = None
     pause_note: Note | None = None
     resume_at: datetime | None = None
     triggers: Annotated[tuple[TriggerDraft, ...], Meta(max_length=100)] | None = None
@@ -412,6 +450,7 @@ class RoutinePatch(Body, frozen=True):
     retry_policy: RetryPolicyDraft | None | UnsetType = UNSET
     alert_bounds: AlertBoundsDraft | UnsetType = UNSET
     budget: BudgetDraft | None | UnsetType = UNSET
+    probe: ProbeDraft | None | UnsetType = UNSET
     pause_note: Note | None | UnsetType = UNSET
     resume_at: datetime | None | UnsetType = UNSET
     base_revision_id: UUID | None = None

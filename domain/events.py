@@ -29,6 +29,7 @@ from domain.values import (
     MemberRole,
     Outcome,
     Overlap,
+    ProbeFinding,
     ProjectDetails,
     RetryPolicy,
     RoutineSettings,
@@ -475,11 +476,33 @@ class RunFired(Event, frozen=True, tag="run.fired"):
     )
     cause_run_id: UUID | None = None  # the run whose end fired this one, by a chain
     chain_depth: int = 0  # how many runs have fired each other up to this one
+    probe: ProbeFinding | None = None  # what the routine's probe had found; None if it was not asked
 
     @property
     def is_scheduled(self) -> bool:
         """Whether the schedule itself fired it when it was due, and goes on to `next_at`."""
         return self.occurrence is not None and self.backfill_id is None
+
+
+class ProbeRequested(Event, frozen=True, tag="probe.requested"):
+    """
+    An occurrence has come due, and fires, with what is due beside it at `as_of`, only as the routine's probe says. Unless
+    that has an answer at `until`, it counts as unanswered.
+    """
+
+    trigger_id: UUID
+    routine_id: UUID
+    occurrence: datetime
+    as_of: datetime
+    until: datetime
+
+
+class ProbeAnswered(Event, frozen=True, tag="probe.answered"):
+    """What the probe of an occurrence has found, or that nobody has answered it."""
+
+    trigger_id: UUID
+    occurrence: datetime
+    finding: ProbeFinding
 
 
 class RunReported(Event, frozen=True, tag="run.reported"):
@@ -894,6 +917,7 @@ TriggerEvent = (
     | TriggerDeleted
 )
 BackfillEvent = BackfillRequested | BackfillAdvanced | BackfillCompleted | BackfillCancelled
+ProbeEvent = ProbeRequested | ProbeAnswered
 AlertEvent = AlertFailing | AlertMissed | AlertOverdue | AlertUntaken | AlertStuck | AlertRecovered | AlertClosed
 RunEvent = RunFired | RunReported | RunAttemptFailed | RunAttemptBegun | RunCompleted | RunFailed
 SlotEvent = SlotTaken | SlotFreed | SlotCounted
@@ -922,6 +946,7 @@ AnyEvent = (
     | RoutineEvent
     | TriggerEvent
     | BackfillEvent
+    | ProbeEvent
     | RunEvent
     | AlertEvent
     | SlotEvent

@@ -19,6 +19,11 @@ def run_of_occurrence(trigger_id: UUID, occurrence: datetime) -> UUID:
     return uuid5(trigger_id, occurrence.astimezone(UTC).isoformat())
 
 
+def probe_of_occurrence(trigger_id: UUID, occurrence: datetime) -> UUID:
+    """Return the id of the stream that says what the probe of an occurrence has found."""
+    return uuid5(run_of_occurrence(trigger_id, occurrence), "probe")
+
+
 def run_of_key(routine_id: UUID, source: str, trigger_id: UUID | None, idempotency_key: str) -> UUID:
     """Return the id of the run for an idempotency key; it is the same for the same routine, source and trigger."""
     return uuid5(routine_id, f"{source}|{trigger_id or '-'}|{idempotency_key}")

@@ -39,6 +39,8 @@ DeliveryKind = Literal["webhook", "heartbeat", "callback"]
 FailureCause = Literal["failure", "timed_out"]  # the agent reported a failure; the attempt lasted too long
 
 AlertKind = Literal["failing", "missed", "overdue", "untaken", "stuck"]
+IfUnanswered = Literal["skip", "fire"]  # what becomes of an occurrence whose probe nobody answers
+ProbeVerdict = Literal["passed", "failed", "unanswered"]
 
 Scalar = str | int | float | bool
 Json = dict[str, object]  # a JSON object as the client sent it; the service does not interpret it
@@ -153,6 +155,32 @@ class OverBudget(Value, frozen=True):
     frees_at: datetime | None = None
 
 
+class JsonCondition(Value, frozen=True, rename="camel"):
+    """What the JSON of an answer must hold: this value at this path, whose steps are joined by dots."""
+
+    path: str
+    equals: Scalar | None
+
+
+class Probe(Value, frozen=True, rename="camel"):
+    """A condition that must hold before an occurrence of a schedule fires: what a GET of a URL answers."""
+
+    url: str
+    status: int | None = None  # None: any from 200 to 299
+    json: JsonCondition | None = None
+    if_unanswered: IfUnanswered = "skip"
+
+
+class ProbeFinding(Value, frozen=True, rename="camel"):
+    """What a probe has found. It has nothing of the answer but the status and, cut, the one value that it looks at."""
+
+    verdict: ProbeVerdict
+    status: int | None = None
+    found: str | None = None  # JSON of the value at the path
+    reason: str | None = None  # why it did not pass, in words of our own
+    took_ms: int | None = None  # None: nobody has asked
+
+
 class RoutineSettings(Value, frozen=True):
     """Everything that a revision of a routine holds, except its triggers."""
 
@@ -179,6 +207,7 @@ class RoutineSettings(Value, frozen=True):
     bulk_pause_id: UUID | None = None  # the bulk pause that has paused it; None if it was paused in any other way
     call: TaskCall | None = None  # set when the routine calls a task and so opens no issues
     budget: Budget | None = None  # of its runs; None: no bound of its own
+    probe: Probe | None = None  # what must hold before an occurrence of its schedules fires
 
 
 class TriggerSettings(Value, frozen=True):
@@ -321,8 +350,8 @@ class Skipped(Value, frozen=True, tag="skipped"):
     """
     The firing met a live execution issue, which is named, or there is a `reason`: its project was paused (`paused`),
     nothing had happened since the last run (`no_external_activity`), a later occurrence that was due as well, with the
-    run `into_run_id`, took its place (`superseded`), a budget was used up (`over_budget`, with `budget`), or a chain could
-    not go on.
+    run `into_run_id`, took its place (`superseded`), a budget was used up (`over_budget`, with `budget`), a probe did not
+    pass or was not answered (`probe_failed`, `probe_unanswered`), or a chain could not go on.
     """
 
     issue_id: UUID | None = None

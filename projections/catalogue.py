@@ -11,6 +11,7 @@ from projections.firing.chains import chains
 from projections.firing.deadlines import deadlines
 from projections.firing.firing_metrics import firing_metrics
 from projections.firing.occurrences import occurrences
+from projections.firing.pending_probes import pending_probes
 from projections.firing.run_history import run_history
 from projections.firing.spending import spending
 from projections.firing.triggers_due import triggers_due
@@ -37,6 +38,7 @@ ALL = (
     folders,
     issues,
     occurrences,
+    pending_probes,
     revisions,
     routines,
     run_history,

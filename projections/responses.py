@@ -24,6 +24,8 @@ from domain.values import (
     Json,
     MemberRole,
     Priority,
+    Probe,
+    ProbeFinding,
     ProjectStatus,
     RetryPolicy,
     RoutineEnvironment,
@@ -438,8 +440,8 @@ class RunFields(ResponseBody, frozen=True, kw_only=True):
     The fields of a run that every answer has. `plannedAt` is the planned moment of the occurrence that the run is for; it
     is there only when a schedule planned it. `backfillId` is there only when the run made up for an occurrence,
     `causeRunId` only when a chain fired it, at the end of that run, `costMicros` (in millionths), `inputTokens` and
-    `outputTokens` only when they were reported, `budget` only when a used-up budget kept it from beginning, and
-    `triggerPayloadBytes` only when the payload is so large that its largest fields are left out; `getRun` has it whole.
+    `outputTokens` only when they were reported, `budget` only when a used-up budget kept it from beginning,
+    `probe` (what the probe of its routine had found) only when that was asked, and `triggerPayloadBytes` only when the payload is so large that its largest fields are left out; `getRun` has it whole.
     """
 
     id: UUID
@@ -467,6 +469,7 @@ class RunFields(ResponseBody, frozen=True, kw_only=True):
     input_tokens: int | UnsetType = UNSET
     output_tokens: int | UnsetType = UNSET
     budget: OverBudget | UnsetType = UNSET  # not in Paperclip; only a run that was skipped for a budget has it
+    probe: ProbeFinding | UnsetType = UNSET  # not in Paperclip; only a run for which a probe was asked has it
 
 
 class Run(RunFields, frozen=True, kw_only=True):
@@ -542,6 +545,7 @@ class RoutineFields(ResponseBody, frozen=True, kw_only=True):
     retry_policy: RetryPolicy | None = None
     alert_bounds: AlertBounds = AlertBounds()
     budget: Budget | None = None
+    probe: Probe | None = None
     pause_note: str | None = None
     resume_at: str | None = None
     latest_revision_id: UUID
@@ -601,6 +605,7 @@ class RoutineSnapshot(ResponseBody, frozen=True, kw_only=True):
     retry_policy: RetryPolicy | None = None
     alert_bounds: AlertBounds = AlertBounds()
     budget: Budget | None = None
+    probe: Probe | None = None
     pause_note: str | None = None
     resume_at: str | None = None
     env: dict[str, EnvBinding] | None = None

@@ -263,7 +263,7 @@ def projector() -> None:
 @main.command()
 def delivery() -> None:
     """
-    Send webhooks, heartbeats and callbacks. Any number of these processes may run.
+    Send webhooks, heartbeats and callbacks, and ask the probes of routines. Any number of these processes may run.
 
     They are sent to public addresses only, unless ROUTINES_ALLOW_PRIVATE_TARGETS is true.
     """

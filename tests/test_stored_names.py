@@ -91,6 +91,8 @@ PROMISED = {
     "member.removed",
     "name.claimed",
     "name.released",
+    "probe.answered",
+    "probe.requested",
     "project.created",
     "project.deleted",
     "project.paused",

@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 from domain.board import access, agent, company, goal, issue, project
 from domain.delivery import delivery, endpoint
 from domain.jetty import task, trajectory
-from domain.routines import alert, backfill, folder, routine, run, slot, trigger
+from domain.routines import alert, backfill, folder, probe, routine, run, slot, trigger
 from domain.schedule import zones
 from domain.values import Value
 
@@ -35,6 +35,7 @@ ROUTINE = Kind(prefix="routine.", evolve=routine.evolve)
 TRIGGER = Kind(prefix="trigger.", evolve=trigger.evolve)
 BACKFILL = Kind(prefix="backfill.", evolve=backfill.evolve)
 RUN = Kind(prefix="run.", evolve=run.evolve)
+PROBE = Kind(prefix="probe.", evolve=probe.evolve)
 ALERT = Kind(prefix="alert.", evolve=alert.evolve)
 SLOT = Kind(prefix="slot.", evolve=slot.evolve, read_from=slot.READ_FROM)
 ISSUE = Kind(prefix="issue.", evolve=issue.evolve)
@@ -43,7 +44,7 @@ TRAJECTORY = Kind(prefix="trajectory.", evolve=trajectory.evolve)
 ENDPOINT = Kind(prefix="endpoint.", evolve=endpoint.evolve)
 DELIVERY = Kind(prefix="delivery.", evolve=delivery.evolve)
 
-# The kinds that a process caches, because many decisions rest on them. Runs, issues, comments, trajectories and
-# deliveries are needed once or twice in their life, so they are read each time.
+# The kinds that a process caches, because many decisions rest on them. Runs, probes, issues, comments, trajectories
+# and deliveries are needed once or twice in their life, so they are read each time.
 CACHED = (USER, MEMBERSHIP, KEY, CLAIM, COMPANY, AGENT, PROJECT, ROUTINE, TRIGGER, SLOT, TASK, ENDPOINT)
 CACHED_PREFIXES = tuple(kind.prefix for kind in CACHED)

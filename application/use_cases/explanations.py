@@ -25,6 +25,7 @@ from domain.events import (
     AgentTerminated,
     CompanyArchived,
     IssueFreed,
+    ProbeRequested,
     ProjectDeleted,
     ProjectPaused,
     ProjectResumed,
@@ -40,9 +41,9 @@ from domain.events import (
 from domain.explain import sentences, verdicts
 from domain.explain.sentences import Explanation
 from domain.explain.verdicts import ConfigPeriod, ExplainQuery, Verdict
-from domain.identity import run_of_occurrence
+from domain.identity import probe_of_occurrence, run_of_occurrence
 from domain.recorded import Recorded
-from domain.routines import activity_gate, trigger
+from domain.routines import activity_gate, probe, trigger
 from domain.routines.firing import NOT_INVOKABLE, PROJECT_PAUSED
 from domain.routines.settlement import COMPANY_ARCHIVED
 from domain.schedule import clock_changes, cron_fields, cron_words, time_words, zones
@@ -200,6 +201,7 @@ def _explanation(work: UnitOfWork, trigger_id: UUID, past: Sequence[ConfigPeriod
         following=verdicts.following(question),
         created=events[0],
         fired=fired,
+        probe=_probe(work, trigger_id, occurrence) if verdict == "being_settled" else None,
         attempt=_newest(run, RunAttemptFailed, RunAttemptBegun),
         ended=_newest(run, RunCompleted, RunFailed),
         missed=missed,
@@ -213,6 +215,13 @@ def _explanation(work: UnitOfWork, trigger_id: UUID, past: Sequence[ConfigPeriod
 def _newest(run: Sequence[Recorded], *kinds: type) -> Recorded | None:
     """Return the last event of a run that is of one of these kinds."""
     return next((recorded for recorded in reversed(run) if isinstance(recorded.event, kinds)), None)
+
+
+def _probe(work: UnitOfWork, trigger_id: UUID, occurrence: datetime | None) -> Recorded | None:
+    """Return the request for the probe of an occurrence for whose answer it waits; None if it does not."""
+    history = [] if occurrence is None else work.history(probe_of_occurrence(trigger_id, occurrence))
+    newest = next(reversed(history), None)
+    return newest if newest is not None and isinstance(newest.event, ProbeRequested) else None
 
 
 def _over_budget(work: UnitOfWork, trigger_id: UUID, question: ExplainQuery) -> OverBudget | None:
@@ -329,7 +338,9 @@ def _conditions(work: UnitOfWork, principal: Principal, routine_id: UUID | None)
     routine = None if routine_id is None else work.get(ROUTINE, routine_id)
     if routine is None or routine_id is None or not may(work, principal, "read", routines.resource(work, routine_id)):
         return ()
-    return (activity_gate.condition(routine.settings),) if activity_gate.is_on(routine.settings) else ()
+    settings = routine.settings
+    gate = (activity_gate.condition(settings),) if activity_gate.is_on(settings) else ()
+    return gate if settings.probe is None else (*gate, probe.condition(settings.probe))
 
 
 def _words(plan: Plan, zone: str) -> str:

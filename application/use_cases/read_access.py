@@ -63,6 +63,16 @@ def agents(work: UnitOfWork, principal: Principal, company_id: UUID) -> bool:
     return may(work, principal, "administer", companies.enter(work, company_id))
 
 
+def routines(work: UnitOfWork, principal: Principal, company_id: UUID) -> bool:
+    """
+    Raise for all but members and agents of the company; return whether the caller may change all of its routines.
+
+    Those who may change them see the addresses of their probes. An agent sees those of its own routines one by one.
+    """
+    company(work, principal, company_id)
+    return may(work, principal, "assign", companies.enter(work, company_id))
+
+
 def members(work: UnitOfWork, principal: Principal, company_id: UUID) -> bool:
     """
     Raise for all but members and agents of the company; return whether the caller may manage its members.

@@ -9,7 +9,7 @@ from msgspec.structs import asdict, replace
 
 from application.event_store.stream_kinds import AGENT, FOLDER, GOAL, ISSUE, PROJECT, Kind
 from application.event_store.unit_of_work import UnitOfWork
-from application.request_bodies import AlertBoundsDraft, BudgetDraft, RetryPolicyDraft
+from application.request_bodies import AlertBoundsDraft, BudgetDraft, ProbeDraft, RetryPolicyDraft
 from domain.board import agent
 from domain.errors import InvalidField, NotFound, RuleViolation
 
@@ -113,7 +113,7 @@ def merged(old: S, patch: Struct, **values: Any) -> S:
 
 
 def _of_domain(value: Any) -> Any:
-    return value.value() if isinstance(value, AlertBoundsDraft | BudgetDraft | RetryPolicyDraft) else value
+    return value.value() if isinstance(value, AlertBoundsDraft | BudgetDraft | ProbeDraft | RetryPolicyDraft) else value
 
 
 def _same_company(work: UnitOfWork, company_id: UUID, id_: UUID | None, kind: Kind[S], name: str) -> S | None:

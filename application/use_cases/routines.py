@@ -9,7 +9,7 @@ from application.access import Action, AgentCaller, BoardUser, CollectionCaller,
 from application.event_store.stream_kinds import COMPANY, ROUTINE
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import RoutineDraft, RoutinePatch
-from application.use_cases import references, routine_environment, schedule_changes, task_firing
+from application.use_cases import probes, references, routine_environment, schedule_changes, task_firing
 from application.use_cases.board import companies
 from domain.board import company
 from domain.errors import Conflict, DomainError, Forbidden, NotFound
@@ -34,6 +34,7 @@ def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: Rout
     routine_id = work.new_id()
     env = routine_environment.bind(work, principal, company_id, routine_id, draft.env)
     settings = references.merged(RoutineSettings(title=draft.title), draft, variables=_variables(draft), env=env)
+    settings = replace(settings, probe=probes.checked(settings.probe))
     check_references(work, company_id, settings, check_assignee=True)
     variables.check_defaults(settings.variables)
     work.record(routine_id, routine.create(settings, responsible(work, principal, settings), work.limits), company_id)
@@ -57,6 +58,7 @@ def update(
     company_id = work.company_of(routine_id)
     env = routine_environment.bind(work, principal, company_id, routine_id, patch.env, current.settings.env)
     settings = references.merged(current.settings, patch, variables=_variables(patch), env=env)
+    settings = replace(settings, probe=probes.checked(settings.probe, current.settings.probe))
     if current.settings.status != "paused":
         settings = replace(settings, bulk_pause_id=bulk_pause_id)
     _authorize_change(work, principal, routine_id, current, patch)

@@ -17,13 +17,13 @@ from application.access import AgentCaller, BoardUser, Principal
 from application.event_store.stream_kinds import AGENT, COMPANY, PROJECT, ROUTINE, RUN, SLOT, TRIGGER
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import RunRequest
-from application.use_cases import budgets, occurrences, references, routines, slots, task_firing
+from application.use_cases import budgets, occurrences, probes, references, routines, slots, task_firing
 from application.use_cases.board import issues
 from domain.board import company as companies
 from domain.board import project as projects
 from domain.errors import Conflict, Forbidden, NotFound, RuleViolation
 from domain.events import TriggerMissed
-from domain.identity import issue_of_run, run_of_key, run_of_occurrence, slot_of, trajectory_of_run
+from domain.identity import issue_of_run, probe_of_occurrence, run_of_key, run_of_occurrence, slot_of, trajectory_of_run
 from domain.recorded import Recorded
 from domain.routines import activity_gate, firing, routine, settlement, trigger
 from domain.routines.activity_gate import Window
@@ -32,6 +32,7 @@ from domain.routines.routine import Routine
 from domain.routines.settlement import Due
 from domain.routines.slot import Slot
 from domain.routines.trigger import DueTrigger
+from domain.schedule import plan as plans
 from domain.values import Failed, Json, Opened, Outcome, RoutineSettings, Workspace
 
 
@@ -97,6 +98,7 @@ def fire_due(work: UnitOfWork, rows: Sequence[DueTrigger]) -> int:
     """Settle what is due of these triggers in one unit of work; return how many runs it recorded."""
     states = load_due(work, rows)
     work.load(id_ for row in rows for id_ in _met(work, row.routine_id))
+    work.load(probe_of_occurrence(row.trigger_id, row.next_at) for row in rows if probes.is_on(work, row.routine_id))
     assume_new_runs(work, [run_of_occurrence(row.trigger_id, row.next_at) for row in rows], states)
     return sum(_settle(work, row) for row in rows)
 
@@ -193,25 +195,34 @@ def _settle(work: UnitOfWork, row: DueTrigger) -> int:
         work.record(row.trigger_id, [rested])
         if (since := rested.next_at) is None:
             return 0
-    if (due := settlement.due(plan, since, work.now, current.settings.catch_up_policy)) is None:
+    probed = probes.counting(work, current, row.trigger_id, since, plans.due_at(plan, since))
+    moment = work.now if probed is None else probed.as_of
+    if (due := settlement.due(plan, since, moment, current.settings.catch_up_policy)) is None:
         return 0
     if is_over:
         work.record(row.trigger_id, settlement.rest(schedule, plan, since, due, work.now))
         return 0
-    if due.missed is not None:
-        work.record(row.trigger_id, [due.missed])
     run_ids = [run_of_occurrence(row.trigger_id, occurrence) for occurrence in due.fire]
     assume_new_runs(work, run_ids, [current])
     fresh = [occurrence for occurrence in due.fire if not occurrences.is_fired(work, row.trigger_id, occurrence)]
     window = row.window if activity_gate.is_on(current.settings) else None
+    finding = None
+    if fresh and probes.is_needed(work, current, window):
+        finding = probes.finding(work, row, since, probed)
+        if finding is None:
+            return 0  # it comes due again when the probe is answered
+    if due.missed is not None:
+        work.record(row.trigger_id, [due.missed])
     latest = run_of_occurrence(row.trigger_id, fresh[-1]) if fresh else None
     cancels = current.settings.concurrency_policy == "cancel_previous"
     for occurrence in fresh:
         request = scheduled(work, current, row.routine_id, row.trigger_id, occurrence)
         superseded_by = latest if cancels and latest != request.run_id else None
         request = replace(request, next_at=due.next_at, due_at=due.due_at, window=window, superseded_by=superseded_by)
+        request = replace(request, finding=finding)
         record(work, company_id, current, request)
-        if superseded_by is None and window is not None and not activity_gate.holds(window):
+        is_held = firing.held(request, current.settings) is not None
+        if superseded_by is None and window is not None and not is_held:
             window = Window(since=work.now)  # what was let through has seen all that had happened
     return len(fresh)
 
@@ -266,10 +277,10 @@ def record(work: UnitOfWork, company_id: UUID, current: Routine, request: Firing
 def _outcome(work: UnitOfWork, current: Routine, request: FiringRequest, guard: Slot) -> Outcome:
     if request.is_automatic and projects.is_paused(work.get(PROJECT, request.project_id)):
         return firing.PROJECT_PAUSED
+    if (held := firing.held(request, current.settings)) is not None:
+        return held
     if request.superseded_by is not None:
         return firing.superseded(request.superseded_by)
-    if (held := firing.held(request)) is not None:
-        return held
     if isinstance(request.rendered, Failed):
         return request.rendered  # live issues are not read: they may be the reason why it failed
     assignee = work.get(AGENT, request.assignee_agent_id)

@@ -111,10 +111,10 @@ def _outcome(work: UnitOfWork, routine: Routine, request: FiringRequest) -> Outc
         return outcome  # a caller always gets a trajectory, whatever cadence, pause and overlap say
     if projects.is_paused(work.get(PROJECT, request.project_id)):
         return firing.PROJECT_PAUSED
+    if (held := firing.held(request, routine.settings)) is not None:
+        return held
     if request.superseded_by is not None:
         return firing.superseded(request.superseded_by)
-    if (held := firing.held(request)) is not None:
-        return held
     if isinstance(request.rendered, Failed):
         return outcome  # it opens as failed; live trajectories are not read: they may be the reason why it failed
     guard = slots.read_slot(work, request.routine_id)

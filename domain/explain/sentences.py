@@ -17,7 +17,7 @@ from domain.events import (
 )
 from domain.explain.verdicts import ExplainQuery, Verdict, reason_of
 from domain.recorded import Recorded
-from domain.routines import activity_gate, budget
+from domain.routines import activity_gate, budget, probe
 from domain.routines.firing import SUPERSEDED
 from domain.routines.settlement import CATCH_UP_CAP, COMPANY_ARCHIVED, OVER_QUOTA
 from domain.schedule import plan as plans
@@ -43,6 +43,7 @@ class Explanation(Value, frozen=True):
     following: datetime | None
     created: Recorded  # the creation of the trigger
     fired: Recorded | None = None  # the firing of its run
+    probe: Recorded | None = None  # the request for its probe, while it waits for the answer
     attempt: Recorded | None = (
         None  # the failure of its run's last attempt that was not the end, or the beginning of another
     )
@@ -92,6 +93,7 @@ class Explanation(Value, frozen=True):
             "obstacle": self.obstacle,
             "blocking": self.blocking,
             "missed": self.missed,
+            "probe": self.probe,
             "fired": self.fired,
             "attempt": self.attempt,
             "freed": self.freed,
@@ -119,7 +121,14 @@ def _ran(explanation: Explanation, _name: Name) -> str:
     if explanation.run is not None and explanation.run.backfill_id is not None and explanation.fired is not None:
         late = f"a backfill made up for it on {_at(explanation, explanation.fired.at)}"
         return f"{_moment(explanation)} ran after all: {late}, and opened an issue{_since(explanation)}."
-    return f"{_moment(explanation)} ran: it was fired {_late(explanation)}, and opened an issue{_since(explanation)}."
+    found = explanation.run.probe if explanation.run is not None else None
+    probed = "" if found is None else f" {_sentence(probe.findings(found))}"
+    fired = f"it was fired {_late(explanation)}, and opened an issue{_since(explanation)}"
+    return f"{_moment(explanation)} ran: {fired}.{probed}"
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _since(explanation: Explanation) -> str:
@@ -172,6 +181,8 @@ def _met(explanation: Explanation, _name: Name) -> str:
     if run is not None and isinstance(run.outcome, Skipped) and run.outcome.budget is not None:
         over = run.outcome.budget
         return f"{_moment(explanation)} was skipped: {over_budget(over)}{_frees(explanation, over)}."
+    if run is not None and run.probe is not None and explanation.reason in (probe.FAILED, probe.UNANSWERED):
+        return f"{_moment(explanation)} was skipped: {probe.findings(run.probe)}."
     if run is not None and isinstance(run.outcome, Skipped) and run.outcome.issue_id is None:
         pause = f" (paused on {_at(explanation, explanation.obstacle.at)})" if explanation.obstacle else ""
         return f"{_moment(explanation)} was skipped, because the project of the routine was paused{pause}."
@@ -255,10 +266,14 @@ def _planned(explanation: Explanation, name: Name) -> str:
 
 
 def _if_active(explanation: Explanation) -> str:
-    """Return what must happen before the occurrence, as the end of a sentence, if the routine has an activity gate."""
+    """Return what must hold for the occurrence, as the end of a sentence, if the routine has an activity gate or a probe."""
     routine = explanation.question.period.routine
-    is_gated = routine is not None and activity_gate.is_on(routine.settings)
-    return f", and runs only if something has happened in {_scope(explanation)} by then" if is_gated else ""
+    if routine is None:
+        return ""
+    is_gated, is_probed = activity_gate.is_on(routine.settings), routine.settings.probe is not None
+    activity = f"something has happened in {_scope(explanation)} by then" if is_gated else ""
+    conditions = [condition for condition in (activity, "its probe passes then" if is_probed else "") if condition]
+    return f", and runs only if {' and '.join(conditions)}" if conditions else ""
 
 
 def _scope(explanation: Explanation) -> str:
@@ -323,6 +338,8 @@ def _kept(explanation: Explanation, name: Name) -> str:
 def _waits(explanation: Explanation) -> str:
     trigger, occurrence = explanation.question.period.trigger, explanation.question.occurrence
     until = trigger.rests_until if trigger is not None else None
+    if explanation.probe is not None:
+        return f"{_moment(explanation)} is due, and waits for the answer of its probe since {_at(explanation, explanation.probe.at)}."
     if until is None or occurrence is None or not occurrence <= explanation.now < until:
         return f"{_moment(explanation)} is due and about to be settled by the scheduler."
     rests = f"its company was over one of its quotas, and the schedule rests until {_at(explanation, until)} at most"

@@ -12,7 +12,7 @@ from domain.board.agent import Agent
 from domain.errors import DomainError, RuleViolation
 from domain.events import IssueOpened, RunFired, SlotEvent
 from domain.identity import issue_of_run
-from domain.routines import activity_gate, variables
+from domain.routines import activity_gate, probe, variables
 from domain.routines import run as runs
 from domain.routines import slot as slots
 from domain.routines.activity_gate import Window
@@ -25,6 +25,7 @@ from domain.values import (
     LiveWork,
     Opened,
     Outcome,
+    ProbeFinding,
     RoutineSettings,
     RunSource,
     Scalar,
@@ -72,6 +73,7 @@ class FiringRequest(Value, frozen=True):
     workspace: Workspace | None = None
     deadline: datetime | None = None
     window: Window | None = None  # what the routine's activity gate looks at; None if it does not look
+    finding: ProbeFinding | None = None  # what the routine's probe has found; None if it was not asked
     cause_run_id: UUID | None = None
     chain_depth: int = 0
     superseded_by: UUID | None = None  # the run of a later occurrence that is due as well, if that takes its place
@@ -143,9 +145,13 @@ def deadline(settings: RoutineSettings, moment: datetime) -> datetime | None:
     return None if most is None else moment + timedelta(seconds=most)
 
 
-def held(firing: FiringRequest) -> Skipped | None:
-    """Return the outcome of a firing that the activity gate holds back; None if it does not."""
-    return activity_gate.NO_ACTIVITY if firing.window is not None and activity_gate.holds(firing.window) else None
+def held(firing: FiringRequest, settings: RoutineSettings) -> Skipped | None:
+    """Return the outcome of a firing that the activity gate or the probe holds back; None if neither does."""
+    if firing.window is not None and activity_gate.holds(firing.window):
+        return activity_gate.NO_ACTIVITY
+    if firing.finding is not None and settings.probe is not None:
+        return probe.skipped(settings.probe, firing.finding)
+    return None
 
 
 def outcome(firing: FiringRequest, routine: Routine, agent: Agent | None, newest: LiveWork | None) -> Outcome:
@@ -199,6 +205,7 @@ def fired_with(firing: FiringRequest, routine: Routine, outcome: Outcome) -> Run
         retry=routine.settings.retry_policy if isinstance(outcome, Opened) else None,
         cause_run_id=firing.cause_run_id,
         chain_depth=firing.chain_depth,
+        probe=firing.finding,
     )
 
 

@@ -139,7 +139,8 @@ def payload_values(payload: Json | None, paths: Iterable[str], most: int = sys.m
     """
     values: dict[str, object] = {}
     for path in paths:
-        value = _at(payload, path.split(".")[1:])
+        value = value_at(payload, path.split(".")[1:], "")
+        value = "" if value is None else value
         if isinstance(value, dict | list):
             value = text_of(value)
             most -= len(value)
@@ -149,16 +150,19 @@ def payload_values(payload: Json | None, paths: Iterable[str], most: int = sys.m
     return values
 
 
-def _at(value: object, steps: Sequence[str]) -> object:
+def value_at(value: object, steps: Sequence[str], nowhere: object) -> object:
+    """Return what the steps lead to, by the names of objects and the numbers of arrays; `nowhere` if they do not."""
     for step in steps:
         match value:
-            case dict():
-                value = value.get(step)
-            case list() if step.isdigit() and len(step) <= LONGEST_INDEX and int(step) < len(value):
+            case dict() if step in value:
+                value = value[step]
+            case list() if (
+                step.isdecimal() and step.isascii() and len(step) <= LONGEST_INDEX and int(step) < len(value)
+            ):
                 value = value[int(step)]
             case _:
-                return ""
-    return "" if value is None else value
+                return nowhere
+    return value
 
 
 def interpolate(text: str, values: Mapping[str, object]) -> str:

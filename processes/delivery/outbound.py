@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 import httpcore
+from msgspec.structs import replace
 
 from domain.bounds import limits as bounds
 from domain.bounds.limits import Limits
@@ -40,8 +41,12 @@ class Refused(httpcore.ConnectError):
     """The host has no address to which the service may connect."""
 
 
+class TooLong(httpcore.RemoteProtocolError):
+    """More has arrived on a connection than may be read of it."""
+
+
 class Client:
-    """Sends one request for each call of `post`; any number of calls may run at once."""
+    """Sends one request for each call of `post` or `get`; any number of calls may run at once."""
 
     def __init__(  # noqa: PLR0913 what a test replaces
         self,
@@ -72,29 +77,61 @@ class Client:
 
         Whatever goes wrong at the receiver or on the way to it is the answer's reason; nothing is raised for it.
         """
-        _SENDER.set(company_id)
-        began = asyncio.get_running_loop().time()
-        try:
-            async with asyncio.timeout(self._limit_s):
-                status, retry_after = await self._sent(url, headers, body)
-        except Exception as error:  # noqa: BLE001 any error ends the attempt with a reason
-            return Answer(status=None, reason=self._reason(error), took_ms=_ms_since(began))
-        return Answer(status=status, retry_after=retry_after, took_ms=_ms_since(began))
+        return (await self._exchange("POST", url, headers, body, _nothing, company_id))[0]
+
+    async def get(
+        self, url: str, headers: Mapping[str, str], reads_body: Callable[[int], bool], *, company_id: UUID | None = None
+    ) -> tuple[Answer, bytes]:
+        """
+        Ask for the URL as `post` sends; return what came of it, and the body if `reads_body` says so of the status.
+
+        An answer with a status and a reason is one whose body is too long to be read.
+        """
+        return await self._exchange("GET", url, headers, None, reads_body, company_id)
 
     async def close(self) -> None:
         """Cancel the look-ups and close the connections."""
         self._lookups.close()
         await self._pool.aclose()
 
-    async def _sent(self, url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, timedelta | None]:
+    async def _exchange(  # noqa: PLR0913, PLR0917 what a request is
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        reads_body: Callable[[int], bool],
+        company_id: UUID | None,
+    ) -> tuple[Answer, bytes]:
+        _SENDER.set(company_id)
+        began = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(self._limit_s):
+                answer, content = await self._answer(method, url, headers, body, reads_body)
+        except Exception as error:  # noqa: BLE001 any error ends the attempt with a reason
+            return Answer(status=None, reason=self._reason(error), took_ms=_ms_since(began)), b""
+        return replace(answer, took_ms=_ms_since(began)), content
+
+    async def _answer(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        reads_body: Callable[[int], bool],
+    ) -> tuple[Answer, bytes]:
         if is_private_by_name(host_of(url)) and not self._allow_private:
             raise Refused(PRIVATE)
         raw_headers = [(name.encode(), value.encode()) for name, value in headers.items()]
         limits = {"connect": CONNECT_S, "read": self._limit_s, "write": self._limit_s, "pool": self._limit_s}
         async with self._pool.stream(
-            "POST", _destination(url), headers=raw_headers, content=body, extensions={"timeout": limits}
+            method, _destination(url), headers=raw_headers, content=body, extensions={"timeout": limits}
         ) as response:
-            return response.status, self._retry_after(response.headers)
+            answer = Answer(status=response.status, retry_after=self._retry_after(response.headers))
+            try:
+                return answer, await response.aread() if reads_body(response.status) else b""
+            except TooLong:
+                return replace(answer, reason="The answer is too long to be read"), b""
 
     def _retry_after(self, headers: Iterable[tuple[bytes, bytes]]) -> timedelta | None:
         """Return how long the receiver asks us to wait: Retry-After, in seconds or as a date (RFC 9110, 10.2.3)."""
@@ -192,9 +229,9 @@ class Measured(httpcore.AsyncNetworkStream):
         self._left = max_bytes
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 httpcore's
-        """Read what arrives next. Raises RemoteProtocolError once `max_bytes` of the connection have been read."""
+        """Read what arrives next. Raises TooLong once `max_bytes` of the connection have been read."""
         if not self._left:
-            raise httpcore.RemoteProtocolError("The head of the answer is too long")
+            raise TooLong
         data = await self._inner.read(min(max_bytes, self._left), timeout)
         self._left -= len(data)
         return data
@@ -225,6 +262,10 @@ def _destination(url: str) -> httpcore.URL:
     """Return the URL with its target set by us: httpcore's own parser drops `;parameters` and an empty query."""
     parts = urlsplit(url)
     return httpcore.URL(scheme=parts.scheme, host=parts.hostname or "", port=parts.port, target=request_target(url))
+
+
+def _nothing(_status: int) -> bool:
+    return False
 
 
 def _are_same(address: str, other: str) -> bool:

@@ -1,5 +1,5 @@
 """
-The delivery process: attempts each delivery until it has arrived or is given up.
+The delivery process: attempts each delivery until it has arrived or is given up, and asks probes (prober.py).
 
 Receivers are not trusted, and companies share the process: how many attempts, bytes and look-ups one company, host or
 receiver may have under way is bounded (domain/bounds/limits.py), and companies take turns.
@@ -35,6 +35,7 @@ from domain.recorded import Unreadable
 from processes.delivery import payloads
 from processes.delivery.outbound import Client
 from processes.delivery.payloads import Payload
+from processes.delivery.prober import Prober
 from processes.delivery.shares import Shares
 from processes.follower import Follower
 from processes.wakeup import Connection, Wakeup
@@ -42,6 +43,7 @@ from projections.delivery import delivery_locks, pending_deliveries
 from projections.delivery.deliveries import deliveries
 from projections.engine import positions
 from projections.engine.positions import Read
+from projections.firing.pending_probes import pending_probes
 
 DATABASE_THREADS = 10  # as many as there are connections
 COMPOSED_AT_ONCE = 4  # payloads in memory for which it is not yet known whether they fit beside the others
@@ -71,7 +73,8 @@ class DeliveryWorker:
     def __init__(self, executor: Executor, read: Read, client: Client) -> None:
         self._executor = executor
         self._read = read
-        self._follower = Follower([deliveries], read, acts=True)
+        self._follower = Follower([deliveries, pending_probes], read, acts=True)
+        self._prober = Prober(executor, client)
         self.is_behind = False  # whether the last `send_due` has left events of the log unread
         self._client = client
         self._limits = executor.store.limits
@@ -108,7 +111,7 @@ class DeliveryWorker:
             hosts[host] += host is not None
             self._send_off(locks, pending)
             many += 1
-        return many
+        return many + await self._prober.ask_due(conn, locks)
 
     def pause_s(self, conn: Connection) -> float:
         """Return the seconds until something comes due, LISTEN_S at most."""
@@ -116,13 +119,14 @@ class DeliveryWorker:
             return 0.0
         now = self._executor.clock()
         moments = [pending_deliveries.next_due(conn, now), *list(self._resting.values()), *list(self._slowed.values())]
+        moments += self._prober.wakes
         pauses_s = [max((moment - now).total_seconds(), 0.0) for moment in moments if moment is not None]
         return min([*pauses_s, LISTEN_S])
 
     @property
     def tasks(self) -> list[asyncio.Task[None]]:
-        """The attempts under way; one ends with an error only when the database is away."""
-        return [task for _, task in self._on_their_way.values()]
+        """The attempts and the questions of probes under way; one ends with an error only when the database is away."""
+        return [task for _, task in self._on_their_way.values()] + self._prober.tasks
 
     def _due(
         self, conn: Connection, now: datetime, without: Sequence[UUID], full: Sequence[UUID]

@@ -31,7 +31,7 @@ from domain.events import (
     TriggerUpdated,
 )
 from domain.recorded import Recorded
-from domain.routines import activity_gate, budget, firing
+from domain.routines import activity_gate, budget, firing, probe
 from domain.routines.settlement import GRACE
 from domain.values import Coalesced, Failed, Opened, Outcome, RunSource, Skipped, Started
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
@@ -45,7 +45,13 @@ RUNS, MISSED, ENDED, ATTEMPTS = WHATS = "runs", "missed", "ended", "attempts"
 OPENED, STARTED = ("issue_created", ""), ("trajectory_started", "")
 COALESCED, FAILED = ("coalesced", ""), ("failed", "")
 MET_LIVE_ISSUE, PAUSED = ("skipped", "live_issue"), ("skipped", "paused")
-SKIPPED_FOR = (activity_gate.QUIET, firing.SUPERSEDED, budget.OVER_BUDGET)  # also shown before they occur
+SKIPPED_FOR = (
+    activity_gate.QUIET,
+    firing.SUPERSEDED,
+    budget.OVER_BUDGET,
+    probe.FAILED,
+    probe.UNANSWERED,
+)  # also shown before they occur
 OUTCOMES = (
     OPENED,
     STARTED,

@@ -196,6 +196,7 @@ def _fired(recorded: Recorded, event: RunFired, timestamp: str) -> responses.Run
         planned_at=UNSET if event.occurrence is None else time(event.occurrence),
         backfill_id=event.backfill_id or UNSET,
         cause_run_id=event.cause_run_id or UNSET,
+        probe=event.probe or UNSET,
         **_links(event),
     )
 
@@ -233,7 +234,7 @@ def _links(event: RunFired) -> dict[str, Any]:
 
 run_history = ReadModel(
     name="run_history",
-    version=3,
+    version=4,
     tables=(RUN,),
     schema=SCHEMA,
     fold=fold,

@@ -12,6 +12,8 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from domain.events import (
+    ProbeAnswered,
+    ProbeRequested,
     RoutineCreated,
     RoutineRestored,
     RoutineUpdated,
@@ -93,6 +95,10 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             rows.delete(SCHEDULE, recorded.stream_id)
         case RunFired(trigger_id=trigger_id, is_scheduled=True) as event:
             rows.change(SCHEDULE, trigger_id, lambda row: replace(row, **_next(event)))
+        case ProbeRequested(trigger_id=trigger_id, occurrence=occurrence, until=until):
+            _wait(rows, trigger_id, occurrence, until)
+        case ProbeAnswered(trigger_id=trigger_id, occurrence=occurrence):
+            _wait(rows, trigger_id, occurrence, recorded.at)
         case _:
             pass
 
@@ -105,6 +111,8 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
         case TriggerUpdated() | TriggerRescheduled() | TriggerReplanned() | TriggerMissed():
             yield SCHEDULE, recorded.stream_id
         case RunFired(trigger_id=UUID() as trigger_id, is_scheduled=True):
+            yield SCHEDULE, trigger_id
+        case ProbeRequested(trigger_id=trigger_id) | ProbeAnswered(trigger_id=trigger_id):
             yield SCHEDULE, trigger_id
         case TriggerCreated(routine_id=routine_id) | TriggerRestored(routine_id=routine_id):
             yield ACTIVITY, routine_id
@@ -151,14 +159,31 @@ def _move(rows: Rows, recorded: Recorded, event: Scheduled, **changes: Any) -> N
     )
 
 
+def _wait(rows: Rows, trigger_id: UUID, occurrence: datetime, until: datetime) -> None:
+    """Let a schedule that waits for its probe come due at a moment, unless it goes on with a later occurrence by now."""
+    row = rows.get(SCHEDULE, trigger_id)
+    if row is not None and row.next_at is not None and row.next_at <= occurrence:
+        rows.put(SCHEDULE, replace(row, due_at=until))
+
+
 triggers_due = ReadModel(
     name="triggers_due",
-    version=3,
+    version=4,
     tables=(SCHEDULE, ACTIVITY),
     schema=SCHEMA,
     fold=fold,
     keys_to_prefetch=keys_to_prefetch,
-    events=frozenset({RoutineCreated, RoutineUpdated, RoutineRestored, TriggerDeleted, *get_args(Scheduled)}),
+    events=frozenset(
+        {
+            RoutineCreated,
+            RoutineUpdated,
+            RoutineRestored,
+            TriggerDeleted,
+            ProbeRequested,
+            ProbeAnswered,
+            *get_args(Scheduled),
+        }
+    ),
     polled_by="scheduler",
 )
 

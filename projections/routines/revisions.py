@@ -139,7 +139,7 @@ def _trigger(trigger_id: UUID, state: TriggerState) -> TriggerSnapshot:
 
 revisions = ReadModel(
     name="revisions",
-    version=2,
+    version=3,
     tables=(STATE, REVISION),
     schema=SCHEMA,
     fold=fold,

@@ -170,6 +170,10 @@ def result(outcome: Outcome) -> str:
             return "Skipped because a later occurrence was due as well"
         case Skipped(reason="over_budget"):
             return "Skipped because a budget is used up"
+        case Skipped(reason="probe_failed"):
+            return "Skipped because the probe did not pass"
+        case Skipped(reason="probe_unanswered"):
+            return "Skipped because nobody answered the probe"
         case Skipped(reason=str() as reason):
             return f"Skipped: {reason}"
         case Skipped():
@@ -293,7 +297,7 @@ def _doc(row: TriggerRow, **changes: Any) -> TriggerRow:
 
 routines = ReadModel(
     name="routines",
-    version=3,
+    version=4,
     tables=(ROUTINE, ROUTINE_TEXT, TRIGGER),
     schema=SCHEMA,
     fold=fold,

@@ -75,7 +75,7 @@ def place(api: Api) -> Place:
     collection = f"canaries-{uuid4().hex[:8]}"
     company = jetty("/collections", {"name": collection})["company_id"]
     key = jetty("/api-keys", {"name": "key", "collection_name": collection})["api_key"]
-    canaries = {name: f"{HOOK}/canary-{name}" for name in ("heartbeat", "endpoint", "callback", "run")}
+    canaries = {name: f"{HOOK}/canary-{name}" for name in ("heartbeat", "endpoint", "callback", "run", "probe")}
     canaries |= {"adapter": "canary-adapter", "email": "canary-mail@example.org"}
 
     def made(path: str, body: Any) -> str:
@@ -89,7 +89,7 @@ def place(api: Api) -> Place:
     api.post(f"/companies/{company}/members", {"name": "Ann", "email": canaries["email"], "membershipRole": "viewer"})
     endpoint_id = made("webhook-endpoints", {"url": canaries["endpoint"], "events": ["*"]})
     api.patch(f"/companies/{company}/webhook-endpoints/{endpoint_id}", {"description": "x"})
-    routine = api.routine(company, agent)
+    routine = api.routine(company, agent, probe={"url": canaries["probe"]})
 
     def hook(mode: str) -> Any:
         return api.post(f"/routines/{routine}/triggers", {"kind": "webhook", "signingMode": mode})["trigger"]
@@ -173,8 +173,8 @@ def test_who_may_change_nothing_sees_no_address(place: Place, who: str):
     ("who", "sees"),
     [
         ("collection key", {"callback", "run"}),
-        ("the agent itself", {"webhook none", "webhook bearer"}),
-        ("member", {"heartbeat", "adapter", "endpoint", "callback", "run", "webhook none", "webhook bearer"}),
+        ("the agent itself", {"webhook none", "webhook bearer", "probe"}),
+        ("member", {"heartbeat", "adapter", "endpoint", "callback", "run", "webhook none", "webhook bearer", "probe"}),
         ("member without tasks:assign", {"heartbeat", "adapter", "endpoint"}),
     ],
 )

@@ -80,6 +80,12 @@ def routine(here: Place) -> dict[str, Any]:
         },
         "alertBounds": {"untakenAfterSec": 60, "stuckAfterSec": None, "overdueAfterSec": 90, "missedInARow": 2},
         "budget": BUDGET,
+        "probe": {
+            "url": "https://example.com/queue",
+            "status": 202,
+            "json": {"path": "queue.waiting", "equals": True},
+            "ifUnanswered": "fire",
+        },
         "pauseNote": "n",
         "resumeAt": "2099-01-01T00:00:00.000Z",
     }

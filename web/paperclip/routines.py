@@ -107,11 +107,12 @@ class Routines(Controller):
         after = place_of(paging.cursor, list_name, routines.Place)
         in_pages = paging.limit is not None or paging.cursor is not None
         limit = parse_whole_number(paging.limit, "limit", PAGE, 1, MOST) if in_pages else None
-        backend.authorize(caller, read_access.company, company_id)
+        addresses = backend.authorize(caller, read_access.routines, company_id)
         with backend.consistent_read(*LIST_MODELS, eventual=eventual) as conn:
             part = routines.page(
                 conn, company_id, filters, after=after, limit=limit, max_bytes=backend.limits.max_page_bytes
             )
+            part = part.of(disclosure.shown(list(part), addresses=addresses))
         return make_page(paging, list_name, part, routines.place_of)
 
     @post("/companies/{company_id:str}/routines", operation_id="createRoutine", refuses=(403, 409, 422))
@@ -141,7 +142,7 @@ class Routines(Controller):
     ) -> responses.RoutineDetail:
         """
         Returns the routine with its project, assignee, triggers, newest runs and active issue. Whoever may not change
-        the triggers sees `***` as the `publicId` of webhooks.
+        the triggers sees `***` as the `publicId` of webhooks and as the `url` of the probe.
         """
         addresses = backend.authorize(caller, use_cases.may_read, routine_id)
         with backend.consistent_read(*DETAIL_MODELS, eventual=eventual) as conn:
@@ -163,7 +164,10 @@ class Routines(Controller):
         """
         must_resume(data.resume_at, backend.executor.clock())
         changed = backend.change(caller, ("routines",), use_cases.update, routine_id, data)
-        return changed.answer(lambda conn: routines.routine(conn, changed.result))
+        addresses = backend.authorize(caller, use_cases.may_read, routine_id)
+        return changed.answer(
+            lambda conn: disclosure.shown(routines.routine(conn, changed.result), addresses=addresses)
+        )
 
     @get("/routines/{routine_id:str}/runs", operation_id="listRuns", response_headers=NEXT)
     def runs(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it

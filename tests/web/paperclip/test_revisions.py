@@ -124,6 +124,7 @@ def test_a_revision_has_exactly_the_contracts_fields(desk: Desk):
                     "missedInARow": 3,
                 },
                 "budget": None,
+                "probe": None,
                 "pauseNote": None,
                 "resumeAt": None,
                 "activityGatePolicy": "always",

@@ -12,7 +12,7 @@ from tests.web import people
 ROUTINE = {
     *("id", "companyId", "title", "description", "projectId", "goalId", "parentIssueId", "assigneeAgentId"),
     *("priority", "status", "concurrencyPolicy", "catchUpPolicy", "variables", "latestRevisionId"),
-    *("maxRunDurationSec", "retryPolicy", "alertBounds", "budget", "pauseNote", "resumeAt"),
+    *("maxRunDurationSec", "retryPolicy", "alertBounds", "budget", "probe", "pauseNote", "resumeAt"),
     *("latestRevisionNumber", "createdByAgentId", "createdByUserId", "updatedByAgentId", "updatedByUserId"),
     *("responsibleUserId", "lastTriggeredAt", "lastEnqueuedAt", "createdAt", "updatedAt", "folderId", "env"),
     *("originId", "originKind", "activityGatePolicy", "activityGateScope"),
@@ -69,6 +69,7 @@ def test_a_new_routine_has_exactly_the_contracts_fields_and_defaults(home: Home)
         "retryPolicy": None,
         "alertBounds": {"untakenAfterSec": 3_600, "stuckAfterSec": 21_600, "overdueAfterSec": None, "missedInARow": 3},
         "budget": None,
+        "probe": None,
         "pauseNote": None,
         "resumeAt": None,
         "variables": [],

@@ -1,0 +1,137 @@
+"""
+Asks the probes that schedules wait for, and records what they have found.
+
+Any number of processes may run: whoever asks a probe holds a lock of Postgres on it, which ends with the process, and the
+answer is recorded once. Addresses are those of others, so what holds for deliveries holds here: how many requests a
+company and a host may have under way is bounded.
+"""
+
+import asyncio
+from collections import Counter
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+
+from application.execute import Executor
+from application.use_cases import probes
+from domain.delivery import outbound_url
+from domain.routines import probe
+from domain.routines.probe import PendingProbe
+from domain.values import Probe, ProbeFinding
+from processes.delivery.outbound import Client
+from processes.delivery.shares import Shares
+from processes.wakeup import Connection
+from projections.delivery import delivery_locks
+from projections.engine import positions
+from projections.firing import pending_probes
+
+REST = timedelta(
+    seconds=1
+)  # how long a probe is left alone that another process is asking, or that failed by our own error
+HEADERS = {"User-Agent": "Routines", "Accept": "application/json", "Accept-Encoding": "identity"}
+
+log = structlog.get_logger(process="delivery")
+
+
+class Prober:
+    """Asks pending probes, within the limits of each company and host."""
+
+    def __init__(self, executor: Executor, client: Client) -> None:
+        self._executor = executor
+        self._client = client
+        self._limits = executor.store.limits
+        self._under_way: dict[UUID, asyncio.Task[None]] = {}
+        self._resting: dict[UUID, datetime] = {}
+        self._places = Shares(self._limits.max_deliveries_at_once)
+        self._hosts: Counter[tuple[UUID, str]] = Counter()  # requests under way, by company and host
+
+    async def ask_due(self, conn: Connection, locks: Connection) -> int:
+        """Begin to ask pending probes; return how many. The read model is that which the delivery worker has followed."""
+        now = self._executor.clock()
+        self._under_way = {id_: task for id_, task in self._under_way.items() if not task.done()}
+        self._resting = {id_: until for id_, until in self._resting.items() if now < until <= now + REST}
+        without = [*self._under_way, *self._resting]
+        limit = self._limits.max_deliveries_at_once
+        many = 0
+        for pending in await asyncio.to_thread(pending_probes.due, conn, without=without, limit=limit):
+            if not self._places.fits(pending.company_id):
+                continue
+            self._places.take(pending.company_id)
+            task = asyncio.create_task(self._settle(locks, pending))
+            task.add_done_callback(lambda _, company_id=pending.company_id: self._places.give_back(company_id))  # type: ignore[misc]
+            self._under_way[pending.id] = task
+            many += 1
+        return many
+
+    @property
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """The requests under way; one ends with an error only when the database is away."""
+        return list(self._under_way.values())
+
+    @property
+    def wakes(self) -> list[datetime]:
+        """When probes that rest are to be tried again."""
+        return list(self._resting.values())
+
+    async def _settle(self, locks: Connection, pending: PendingProbe) -> None:
+        key = f"probe {pending.id}"
+        if not await asyncio.to_thread(delivery_locks.hold, locks, key):
+            self._rest(pending)
+            return
+        try:
+            await self._ask(pending)
+        except Exception as error:
+            if positions.is_away(error):
+                raise
+            log.exception("cannot_probe", probe_id=str(pending.id))
+            self._rest(pending)
+        finally:
+            await asyncio.to_thread(delivery_locks.release, locks, key)
+
+    async def _ask(self, pending: PendingProbe) -> None:
+        wanted = await asyncio.to_thread(self._wanted, pending)
+        if wanted is None:
+            self._rest(pending)  # somebody else has recorded something of it, which the read model is about to show
+            return
+        if isinstance(wanted, Probe):
+            host = (pending.company_id, _host_of(wanted.url))
+            if self._hosts[host] >= self._limits.max_host_deliveries_at_once:
+                self._rest(pending)
+                return
+            self._hosts[host] += 1
+            try:
+                wanted = await self._found(wanted, pending.company_id)
+            finally:
+                self._hosts[host] -= 1
+                self._hosts += Counter()  # drops the hosts whose count is 0
+        finding = wanted
+        await asyncio.to_thread(
+            self._executor.attempt, lambda work: probes.record(work, pending, finding), actor="delivery"
+        )
+        log.info(
+            "probe_answered",
+            probe_id=str(pending.id),
+            verdict=finding.verdict,
+            status=finding.status,
+            took_ms=finding.took_ms,
+        )
+
+    async def _found(self, wanted: Probe, company_id: UUID) -> ProbeFinding:
+        answer, body = await self._client.get(
+            wanted.url, HEADERS, lambda status: probe.needs_body(wanted, status), company_id=company_id
+        )
+        return probe.judge(wanted, answer, body)
+
+    def _wanted(self, pending: PendingProbe) -> Probe | ProbeFinding | None:
+        return self._executor.query(lambda work: probes.wanted(work, pending) if probes.is_due(work, pending) else None)
+
+    def _rest(self, pending: PendingProbe) -> None:
+        self._resting[pending.id] = self._executor.clock() + REST
+
+
+def _host_of(url: str) -> str:
+    try:
+        return outbound_url.host_of(url)
+    except outbound_url.BadTarget:  # the request fails with that reason
+        return ""
