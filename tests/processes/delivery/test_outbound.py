@@ -492,3 +492,51 @@ def test_a_certificate_must_be_of_somebody_trusted_and_for_the_name_that_was_ask
 
     answer = asyncio.run(run())
     assert (answer.status, answer.reason) == (status, reason)
+
+
+def fetched(answer, reads_body=lambda _status: True, **options):
+    """What a get of a local server gives, and the server."""
+
+    async def run():
+        server = Server(answer)
+        async with serving(server) as port, client(allow_private=True, **options) as sender:
+            return *await sender.get(f"http://127.0.0.1:{port}/in?q", {"X-A": "1"}, reads_body), server
+
+    return asyncio.run(run())
+
+
+def test_a_get_gives_the_status_and_the_body():
+    answer, body, server = fetched(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ntrue")
+
+    [(head, sent)] = server.requests
+    assert (200, None, b"true", b"") == (answer.status, answer.reason, body, sent)
+    assert head.startswith(b"GET /in?q HTTP/1.1\r\n")
+    assert b"content-length" not in head.lower()
+
+
+def test_a_body_that_nobody_wants_is_not_read():
+    answer, body, _ = fetched(endless, lambda _status: False)
+
+    assert (200, b"") == (answer.status, body)
+
+
+def test_a_body_without_an_end_is_read_up_to_a_bound_and_the_status_is_kept():
+    answer, body, _ = fetched(endless, limits=replace(DEFAULT, max_answer_bytes=16 * 1024), limit_s=60.0)
+
+    assert (200, "The answer is too long to be read", b"") == (answer.status, answer.reason, body)
+
+
+async def dripping_body(writer):
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+    while True:
+        writer.write(b" ")
+        await writer.drain()
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ntr", dripping_body])
+def test_a_body_that_breaks_off_or_takes_too_long_is_no_answer(answer):
+    answer, body, _ = fetched(answer, limit_s=0.3)
+
+    assert (None, b"") == (answer.status, body)
+    assert answer.reason

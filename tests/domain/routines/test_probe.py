@@ -1,0 +1,93 @@
+"""What a probe makes of an answer."""
+
+import pytest
+
+from domain.delivery.delivery import Answer
+from domain.routines import probe
+from domain.routines.probe import LONGEST_FOUND
+from domain.values import JsonCondition, Probe, ProbeFinding, Skipped
+
+URL = "https://example.com/queue"
+QUEUE = b'{"queue": {"waiting": true, "jobs": [{"id": 7}, null], "rate": 1.0}}'
+
+
+def judged(
+    body: bytes = QUEUE, status: int | None = 200, *, path: str | None = None, equals: object = None
+) -> ProbeFinding:
+    condition = None if path is None else JsonCondition(path=path, equals=equals)  # type: ignore[arg-type]
+    return probe.judge(Probe(url=URL, json=condition), Answer(status=status, took_ms=12), body)
+
+
+@pytest.mark.parametrize(("status", "verdict"), [(199, "failed"), (200, "passed"), (299, "passed"), (302, "failed")])
+def test_any_2xx_passes_unless_a_status_is_wanted(status: int, verdict: str):
+    assert (verdict, status) == ((found := judged(status=status)).verdict, found.status)
+
+
+@pytest.mark.parametrize(("status", "verdict"), [(503, "passed"), (200, "failed")])
+def test_the_status_that_is_wanted_passes_and_no_other(status: int, verdict: str):
+    found = probe.judge(Probe(url=URL, status=503), Answer(status=status), b"")
+
+    assert verdict == found.verdict
+    assert (found.reason is None) == (verdict == "passed")
+
+
+@pytest.mark.parametrize(
+    ("path", "equals"),
+    [("queue.waiting", True), ("queue.jobs.0.id", 7), ("queue.jobs.1", None), ("queue.rate", 1)],
+)
+def test_a_value_at_a_path_passes(path: str, equals: object):
+    assert "passed" == judged(path=path, equals=equals).verdict
+
+
+@pytest.mark.parametrize(
+    ("path", "equals", "reason"),
+    [
+        ("queue.waiting", 1, "queue.waiting is true, and should be 1"),
+        ("queue.rate", True, "queue.rate is 1.0, and should be true"),
+        ("queue.jobs.0.id", "7", 'queue.jobs.0.id is 7, and should be "7"'),
+        ("queue.jobs.2", None, "There is nothing at queue.jobs.2"),
+        ("queue.jobs.-1", None, "There is nothing at queue.jobs.-1"),
+        ("queue", None, "queue is an object, and should be null"),
+        ("queue.jobs", None, "queue.jobs is an array, and should be null"),
+        ("queue.waiting.long", True, "There is nothing at queue.waiting.long"),
+    ],
+)
+def test_another_value_does_not_pass_and_the_reason_names_both(path: str, equals: object, reason: str):
+    assert ("failed", reason) == ((found := judged(path=path, equals=equals)).verdict, found.reason)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"queue": ', b"\xff", b"[" * 10_000, b'{"queue": NaN}'])
+def test_what_is_not_json_does_not_pass(body: bytes):
+    assert ("failed", "The answer is not JSON", None) == (
+        (found := judged(body, path="queue", equals=None)).verdict,
+        found.reason,
+        found.found,
+    )
+
+
+def test_of_what_was_found_little_is_kept():
+    found = judged(b'{"a": "' + b"x" * 5_000 + b'"}', path="a", equals="x")
+
+    assert LONGEST_FOUND == len(found.found or "")
+    assert len(found.reason or "") < 2 * LONGEST_FOUND
+
+
+def test_no_answer_is_a_finding_of_its_own_and_skips_unless_the_probe_says_otherwise():
+    found = judged(status=None)
+
+    assert "unanswered" == found.verdict
+    assert Skipped(reason="probe_unanswered") == probe.skipped(Probe(url=URL), found)
+    assert None is probe.skipped(Probe(url=URL, if_unanswered="fire"), found)
+
+
+def test_a_probe_that_failed_skips_whatever_it_says_of_no_answer():
+    assert Skipped(reason="probe_failed") == probe.skipped(Probe(url=URL, if_unanswered="fire"), judged(status=500))
+
+
+def test_the_condition_is_a_sentence_without_the_address():
+    wanted = Probe(url=URL, json=JsonCondition(path="queue.waiting", equals=True))
+
+    assert (
+        "An occurrence is skipped unless the routine's probe answers with the status 2xx and true at queue.waiting; "
+        "if nobody answers, it is skipped as well."
+    ) == probe.condition(wanted)
