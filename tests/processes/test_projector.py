@@ -54,7 +54,7 @@ def test_the_loop_brings_every_read_model_to_the_head(company_fixture, conn, sys
 
 ACTED_ON = {
     "scheduler": {"triggers_due", "deadlines", "chains", "troubles", "backfills"},
-    "delivery": {"deliveries"},
+    "delivery": {"deliveries", "pending_probes"},
 }
 
 

@@ -45,6 +45,7 @@ from application.request_bodies import (
     IssuePatch,
     MemberDraft,
     MemberPatch,
+    ProbeDraft,
     ProjectDraft,
     ProjectPatch,
     RetryPolicyDraft,
@@ -64,6 +65,7 @@ from application.use_cases import (
     deadlines,
     endpoints,
     folders,
+    probes,
     revisions,
     routines,
     runs,
@@ -79,6 +81,8 @@ from domain.delivery.delivery import Answer
 from domain.events import TriggerRescheduled
 from domain.identity import issue_of_run, revision_of
 from domain.routines.deadline import Overdue
+from domain.routines.probe import PendingProbe
+from domain.values import ProbeFinding
 from domain.webhooks.verification import WebhookRequest
 from projections import catalogue
 from projections.delivery import pending_deliveries
@@ -294,6 +298,7 @@ class Story:
         self.patch(issue_of_run(self.fire(piles)), status="done")
         self.tell_of_attempts(acme, scout, by_agent)
         self.tell_of_alerts()
+        self.tell_of_probes(acme, scout)
         self.tell_of_backfills(acme, scout)
         self.tell_of_tasks()
         self.tell_of_deliveries()
@@ -338,6 +343,26 @@ class Story:
             pass
         rows = troubles.due(self.conn, self.now, limit=1000)
         return self.executor.attempt(lambda work: alerts.settle(work, rows), actor="scheduler").result
+
+    def tell_of_probes(self, company, agent):
+        """An occurrence that its probe holds back, and one that waits for the answer."""
+        probed = ProbeDraft(url="https://example.com/queue")
+        for title in ("Held back", "Waits"):
+            trigger = self.schedule(self.routine(company, agent, title, probe=probed))
+        self.passes(HOUR)
+        self.now = self.now.replace(minute=0)
+        self.tick()
+        requested = [one for one in self.store.history() if type(one.event).__name__ == "ProbeRequested"]
+        pending = PendingProbe(
+            id=requested[0].stream_id,
+            version=1,
+            routine_id=requested[0].event.routine_id,
+            company_id=company,
+        )
+        finding = ProbeFinding(verdict="failed", status=503, reason="The status is 503, and should be 2xx", took_ms=12)
+        self.executor.attempt(lambda work: probes.record(work, pending, finding), actor="delivery")
+        self.tick()
+        self.ids["probed"] = trigger
 
     def tell_of_backfills(self, company, agent):
         """What is made up for: one range all at once, one in turn, one that somebody stops, one that is paused."""

@@ -210,7 +210,7 @@ def test_readers_and_writers_notice_nothing_of_rebuilds(projected_story, setting
 
     def read():
         with system.pool.connection() as own:
-            assert len(routines.page(own, acme)) == 10
+            assert len(routines.page(own, acme)) == 12
             assert routines.detail(own, routine_id).recent_runs
             assert issues.page(own, acme, issues.Filters(limit=5))
             assert issues.comments(own, issue_id, newest_first=True, limit=5)
