@@ -54,6 +54,7 @@ from domain.events import (
     TrajectoryLeaseExtended,
     TrajectoryMoved,
     TrajectoryStepReported,
+    TrajectoryUsageReported,
     TriggerDeleted,
     TriggerMissed,
     TriggerUpdated,
@@ -99,6 +100,7 @@ AT_WORK = (
     TrajectoryLabelled,
     TrajectoryLeaseExtended,
     TrajectoryStepReported,
+    TrajectoryUsageReported,
 )
 DOWNWARD: tuple[RoutineStatus, ...] = ("active", "paused", "archived")
 ROLES: tuple[MemberRole, ...] = ("owner", "admin", "member", "viewer")  # the one that may do most first

@@ -767,6 +767,18 @@ class TrajectoryStepReported(Event, frozen=True, tag="trajectory.step_reported")
     outputs: Json = {}
 
 
+class TrajectoryUsageReported(Event, frozen=True, tag="trajectory.usage_reported"):
+    """
+    What the work on the trajectory has used so far was reported. Each field that is not None replaces what was reported
+    of it before, so a report that is repeated changes nothing.
+    """
+
+    cost_micros: int | None = None  # in millionths of the currency in which the installation counts
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    run_id: UUID | None = None  # the run that reports the same; None for a call by hand
+
+
 class TrajectoryMoved(Event, frozen=True, tag="trajectory.moved"):
     """The status of the trajectory changed. If it failed, `error` says why."""
 
@@ -904,6 +916,7 @@ TrajectoryEvent = (
     | TrajectoryClaimed
     | TrajectoryLeaseExtended
     | TrajectoryStepReported
+    | TrajectoryUsageReported
     | TrajectoryMoved
     | TrajectoryLabelled
 )

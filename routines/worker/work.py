@@ -168,7 +168,7 @@ class Worker:
             document["environmentVariables"] = environment
             ended = self._run(issue, held, lease, env, json.dumps(document).encode())
         try:
-            outcome, reason = self._report(issue, held.session, ended)
+            outcome, reason = self._report(issue, held.session, ended, document["run"] or {})
         except Refused as refusal:
             outcome, reason = "left", str(refusal)
         except Stopped:
@@ -222,11 +222,12 @@ class Worker:
             return {}, NOT_TAKEN.format("routine's", listed(variables.refused))
         return variables.taken, None
 
-    def _log(self, run_id: str | None, session: UUID, part: Any) -> Any:
-        """Send a part to the log of the run; an issue of no run has no log."""
+    def _log(self, run_id: str | None, session: UUID, part: Any) -> bool | None:
+        """Send a part to the log of the run; return whether it is full. An issue of no run has no log."""
         if run_id is None:
-            return {"isFull": True}
-        return self.server.try_once("POST", f"/api/routine-runs/{run_id}/log", part, session=session)
+            return True
+        answer = self.server.try_once("POST", f"/api/routine-runs/{run_id}/log", part, session=session)
+        return None if answer is None else bool(answer.get("isFull"))
 
     def _loss(self, issue: dict[str, Any], session: UUID, lease: Lease) -> str | None:
         """
@@ -272,9 +273,12 @@ class Worker:
             return False
         return run is not None and run["failureReason"] == TIMED_OUT
 
-    def _report(self, issue: dict[str, Any], session: UUID, ended: Ended) -> tuple[Outcome, str | None]:
+    def _report(
+        self, issue: dict[str, Any], session: UUID, ended: Ended, run: dict[str, Any]
+    ) -> tuple[Outcome, str | None]:
         """
-        Report how the command ended, in one request: a crash cannot come between the comment and the status.
+        Report how the command ended, in one request: a crash cannot come between the comment and the status. `run` is as
+        it was before the command began.
 
         An issue is handed back by a move to todo: a release would remove its assignee, and so take it from every inbox.
         One that is somebody else's by now gets a comment only.
@@ -294,7 +298,7 @@ class Worker:
         if outcome == "cancelled" and ended.reason and issue["originRunId"]:
             change["failureReason"] = ended.reason[:MOST_REASON]
         outputs = outputs_of(ended) if outcome != "handed back" and issue["originRunId"] else None
-        if outputs and (usage := usage_of(ended.output)) is not None:
+        if outputs and (usage := usage_of(ended.output, run)) is not None:
             change["usage"] = usage
         try:
             self._change(issue, session, change, outputs)

@@ -69,6 +69,7 @@ DESCRIPTIONS: dict[str, tuple[str, Json]] = {  # by name of the parameter, or by
     "offset": ("How many to leave out at the start.", _number(0, 10**9, 0)),
     "after": ("Only those after this comment, in the requested order.", ID_OR_NONE),
     "getRunLog.after": ("Only the parts after this position.", _number(0, MOST_NUMBER, 0)),
+    "getTrajectoryLog.after": ("Only the parts after this position.", _number(0, MOST_NUMBER, 0)),
     "afterCommentId": ("Another name of `after`, which takes precedence.", ID_OR_NONE),
     "order": ("The oldest (`asc`) or the newest (`desc`) come first.", {"enum": ["asc", "desc"], "default": "desc"}),
     "from": ("The beginning of the period, in ISO 8601. Without it, 24 hours ago.", MOMENT_OR_NONE),

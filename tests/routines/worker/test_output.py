@@ -7,7 +7,7 @@ import pytest
 
 from routines.worker.command import MOST_OUTPUT
 from tests.routines.hostile import HOSTILE, assert_harmless
-from tests.routines.worker.stub_server import RUN
+from tests.routines.worker.stub_server import RUN, fire
 
 
 def test_a_command_without_output_leaves_no_comment(stub, once):
@@ -61,6 +61,15 @@ def test_what_a_command_says_that_it_has_used_is_reported(stub, once, printed, u
     wanted = None if usage is None else {n: v for n, v in zip(names, usage, strict=True) if v is not None}
     assert [wanted] == stub.usage
     assert [json.loads(printed)] == stub.outputs
+
+
+def test_what_earlier_attempts_have_used_is_added_since_a_report_is_a_total(stub, once):
+    fire(stub)
+    stub.runs[RUN] |= {"costMicros": 1_000, "inputTokens": None}
+
+    once("echo", '{"usage": {"costMicros": 250, "inputTokens": 12}}')
+
+    assert [{"costMicros": 1_250, "inputTokens": 12}] == stub.usage
 
 
 def test_outputs_that_the_server_refuses_do_not_keep_the_issue_from_ending(stub, once):
