@@ -203,7 +203,7 @@ def worker(  # noqa: PLR0913 the options
         closing(Guard()) as guard,
     ):
         working: Worker | TaskWorker
-        run = Command(command, program, timeout_s, tokens.secrets)
+        run = Command(command, program, timeout_s)
         if tokens.is_of_collection:
             run = replace(run, most_output=MOST_JSON)
             name = f"{socket.gethostname()}:{os.getpid()}"

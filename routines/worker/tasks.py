@@ -128,7 +128,8 @@ class TaskWorker:
                     self.show(trajectory["workflow_id"], stream, text)
                     live_log.add(stream, text)
 
-                ended = self.command.run(env, json.dumps(document).encode(), supervision, hear)
+                secrets = self.tokens.secrets_with(claim["environment_variables"], claim["secret_params"])
+                ended = self.command.run(env, json.dumps(document).encode(), secrets, supervision, hear)
         try:
             outcome, reason = self._report(path, trajectory, ended)
         except Refused as refusal:

@@ -166,7 +166,8 @@ class Worker:
         else:
             env = {**command_input.merged(self.tokens.command_environment(), variables), **environment}
             document["environmentVariables"] = environment
-            ended = self._run(issue, held, lease, env, json.dumps(document).encode())
+            secrets = self.tokens.secrets_with(environment)
+            ended = self._run(issue, held, lease, env, json.dumps(document).encode(), secrets)
         try:
             outcome, reason = self._report(issue, held.session, ended, document["run"] or {})
         except Refused as refusal:
@@ -189,7 +190,15 @@ class Worker:
             error_output=ended.error_output,
         )
 
-    def _run(self, issue: dict[str, Any], held: Claim, lease: Lease, env: dict[str, str], given: bytes) -> Ended:
+    def _run(  # noqa: PLR0913, PLR0917 what one start of a command has of its own
+        self,
+        issue: dict[str, Any],
+        held: Claim,
+        lease: Lease,
+        env: dict[str, str],
+        given: bytes,
+        secrets: list[str],
+    ) -> Ended:
         """Run the command, and show and send what it prints."""
         with (
             Supervision(partial(self._loss, issue, held.session), self.stop, lease, self.guard) as supervision,
@@ -200,7 +209,7 @@ class Worker:
                 self.show(issue["identifier"], stream, text)
                 live_log.add(stream, text)
 
-            return self.command.run(env, given, supervision, hear, held.lock.fileno())
+            return self.command.run(env, given, secrets, supervision, hear, held.lock.fileno())
 
     def _environment(
         self, issue: dict[str, Any], document: dict[str, Any], session: UUID

@@ -186,6 +186,27 @@ def test_what_a_command_says_that_it_has_used_is_added_to_what_was_used_before(j
     assert (251_000, 5, 8) == (found["cost_micros"], found["input_tokens"], found["output_tokens"])
 
 
+def test_what_a_command_is_handed_as_a_secret_is_masked_wherever_it_is_shown(jetty):
+    task = jetty.task()
+    jetty.patch(
+        f"/collections/{jetty.collection}/environment", {"environment_variables": {"API_KEY": "key-of-the-env"}}
+    )
+    secret = {"secret_params": {"token": "sk-of-the-call"}}
+    fired = jetty.post(f"/run/{jetty.collection}/{task}", secret)
+    script = """
+        printf key-of-; sleep 0.1; printf 'the-env\n' >&2
+        python3 -c 'import json, sys; print(json.load(sys.stdin)["secret_params"])'; echo "lost $API_KEY" >&2; exit 3"""
+
+    worked = run(jetty, "sh", "-c", script)
+
+    found = status(jetty, task, fired)
+    assert "exit status 3: lost ***" == found["error"]
+    assert {"text": "key-of-{'token': '***'}\n"} == found["steps"]["query"]["outputs"]
+    for shown in (worked.stdout, worked.stderr, json.dumps(found), json.dumps(log_of(jetty, task, fired))):
+        assert "the-call" not in shown
+        assert "key-of-the-env" not in shown
+
+
 def test_it_takes_one_task_only_where_it_is_told_to_and_ends_when_nothing_waits(jetty):
     wanted, other = jetty.task(), jetty.task()
     fired = [jetty.post(f"/run/{jetty.collection}/{task}", {}) for task in (other, wanted)]
