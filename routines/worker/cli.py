@@ -25,7 +25,7 @@ from routines.worker.tokens import Tokens
 from routines.worker.work import Worker
 
 ONCE_PATIENCE_S = 30.0
-NOT_DONE = {"cancelled", "failed", "handed back", "stopped", "left"}
+NOT_DONE = {"cancelled", "tried again", "failed", "handed back", "stopped", "left"}
 
 
 @click.command(context_settings={"allow_interspersed_args": False})

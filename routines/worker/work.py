@@ -35,8 +35,10 @@ NOT_FOUND = 404
 NOT_THERE = "the routine's environment has variables that have no value any more: {}"
 OUTPUTS_REFUSED = (400, 413, 422)  # the outputs are too large or too deep
 TIMED_OUT = "timed_out"  # the reason of a run that lasted longer than its routine allows
+TOO_LONG = "the run lasted longer than its routine allows"
+SUPERSEDED = "a later run of the routine has taken its place"
 
-Outcome = Literal["done", "cancelled", "moved", "handed back", "stopped", "left"]
+Outcome = Literal["done", "cancelled", "tried again", "moved", "handed back", "stopped", "left"]
 
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True):
@@ -267,20 +269,28 @@ class Worker:
             return "the issue is not assigned to this agent any more"
         if current["checkoutRunId"] not in (None, str(session)):
             return "another work session has the issue"
-        if current["status"] == "cancelled" and self._is_timed_out(current):
-            return "the run lasted longer than its routine allows"
         if current["status"] in ("backlog", "todo", "cancelled"):
-            return f"the issue was moved to {current['status']}"
+            return self._why_moved(current)
         return None
 
-    def _is_timed_out(self, issue: dict[str, Any]) -> bool:
+    def _why_moved(self, issue: dict[str, Any]) -> str:
+        """Return why an issue is no longer in progress: because of its run, or since somebody has moved it."""
+        run = self._run_of(issue)
+        attempt = (run.get("attempts") or [{}])[-1]
+        if issue["status"] == "cancelled" and run.get("successorRunId"):
+            return SUPERSEDED
+        if issue["status"] != "todo" and TIMED_OUT in (run.get("failureReason"), attempt.get("reason")):
+            return f"{TOO_LONG}{_next_attempt(run)}"
+        return f"the issue was moved to {issue['status']}"
+
+    def _run_of(self, issue: dict[str, Any]) -> dict[str, Any]:
+        """Return the run of an issue; an empty one where there is none, or it is not to be had."""
         if issue["originRunId"] is None:
-            return False
+            return {}
         try:
-            run = self.server.try_once("GET", f"/api/routine-runs/{issue['originRunId']}")
+            return self.server.try_once("GET", f"/api/routine-runs/{issue['originRunId']}") or {}
         except Refused:
-            return False
-        return run is not None and run["failureReason"] == TIMED_OUT
+            return {}
 
     def _report(
         self, issue: dict[str, Any], session: UUID, ended: Ended, run: dict[str, Any]
@@ -310,27 +320,27 @@ class Worker:
         if outputs and (usage := usage_of(ended.output, run)) is not None:
             change["usage"] = usage
         try:
-            self._change(issue, session, change, outputs)
+            changed = self._change(issue, session, change, outputs) or self.server.try_once("GET", path) or change
         except Refused as refusal:
             self._keep_output(issue, session, replace(ended, reason=str(refusal)))
             return "stopped", str(refusal)
+        if outcome == "cancelled" and changed["status"] != "cancelled":  # by the retry policy of its routine
+            return "tried again", f"{ended.reason}{_next_attempt(self._run_of(issue))}"
         return outcome, ended.reason
 
     def _change(
         self, issue: dict[str, Any], session: UUID, change: dict[str, Any], outputs: dict[str, Any] | None
-    ) -> None:
-        """Change an issue, with the outputs of its run unless the server refuses them."""
+    ) -> Any:
+        """Change an issue, with the outputs of its run unless the server refuses them; return it as it is then."""
         path = f"/api/issues/{issue['id']}"
         if outputs:
             try:
-                self.server.ask("PATCH", path, {**change, "outputs": outputs}, session=session)
+                return self.server.ask("PATCH", path, {**change, "outputs": outputs}, session=session)
             except Refused as refusal:
                 if refusal.status not in OUTPUTS_REFUSED:
                     raise
                 self.say(f"{issue['identifier']}: the outputs are refused ({refusal}), and stand in the comment only")
-            else:
-                return
-        self.server.ask("PATCH", path, change, session=session)
+        return self.server.ask("PATCH", path, change, session=session)
 
     def _keep_output(self, issue: dict[str, Any], session: UUID, ended: Ended) -> None:
         """Comment with the output on an issue that is no longer the worker's."""
@@ -339,6 +349,12 @@ class Worker:
             self.server.ask("POST", f"/api/issues/{issue['id']}/comments", body, session=session)
         except Refused as refusal:
             self.say(f"{issue['identifier']}: the output is not kept as a comment ({refusal})")
+
+
+def _next_attempt(run: dict[str, Any]) -> str:
+    """Return when the next attempt of a run begins, as the end of a sentence; empty if it does not wait for one."""
+    at = run.get("nextAttemptAt")
+    return f"; attempt {run['attempt'] + 1} of {run['maxAttempts']} is at {at}" if at else ""
 
 
 def outputs_of(ended: Ended) -> dict[str, Any] | None:

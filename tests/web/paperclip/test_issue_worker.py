@@ -79,8 +79,10 @@ def test_a_command_that_fails_is_told_at_its_next_attempt_which_one_it_is(
     run = fire(api, routine(api, agent, retryPolicy={"maxAttempts": 2, "backoffSeconds": 3_600}))
     issue = f"/issues/{run['linkedIssueId']}"
 
-    work(f"cat > {tmp_path}/first; exit 3")
+    first_try = work(f"cat > {tmp_path}/first; exit 3")
     between = api.get(f"/routine-runs/{run['id']}")
+    again = f"tried again: exit status 3; attempt 2 of 2 is at {between['nextAttemptAt']}"
+    assert (1, True) == (first_try.exit_code, again in first_try.output)
     assert ("issue_created", "backlog") == (between["status"], api.get(issue)["status"])
     assert between["nextAttemptAt"] is not None
     api.patch(issue, {"status": "todo"})
