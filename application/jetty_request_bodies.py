@@ -180,8 +180,7 @@ class TrajectoryUsage(Body, frozen=True):
 
 
 class FinishRequest(Body, frozen=True):
-    """Ends the work on a trajectory. The status `pending` hands it back. `usage` is what all the work on it has used."""
+    """Ends the work on a trajectory. The status `pending` hands it back."""
 
     status: TrajectoryStatus = "completed"
     error: Text | None = None
-    usage: TrajectoryUsage | None = None

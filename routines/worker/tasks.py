@@ -194,11 +194,19 @@ class TaskWorker:
                 raise
             status, reason = "failed", f"the outputs were refused ({refusal.status}: {refusal})"
         reason = reason and reason[:MOST_REASON]
-        end: dict[str, Any] = {"status": status, "error": reason}
-        if (usage := usage_of(ended.output, {name: trajectory.get(ours) for name, ours in USAGE.items()})) is not None:
-            end["usage"] = {USAGE[name]: number for name, number in usage.items()}
-        self.server.ask("POST", f"{path}/finish", end)
+        self._report_usage(path, trajectory, ended)
+        self.server.ask("POST", f"{path}/finish", {"status": status, "error": reason})
         return status, reason
+
+    def _report_usage(self, path: str, trajectory: Mapping[str, Any], ended: Ended) -> None:
+        """Report what the command has used. A refusal keeps no trajectory from its end."""
+        usage = usage_of(ended.output, {name: trajectory.get(ours) for name, ours in USAGE.items()})
+        if usage is None:
+            return
+        try:
+            self.server.ask("POST", f"{path}/usage", {USAGE[name]: number for name, number in usage.items()})
+        except Refused as refusal:
+            self.say(f"{trajectory['workflow_id']}: usage refused ({refusal})")
 
 
 def is_cut_json(ended: Ended) -> bool:

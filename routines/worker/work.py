@@ -33,7 +33,7 @@ REFUSED_S = 30.0  # pause before a checkout is tried again that was refused alth
 MOST_REASON = 1_000  # characters of the reason why a run failed
 NOT_FOUND = 404
 NOT_THERE = "the routine's environment has variables that have no value any more: {}"
-OUTPUTS_REFUSED = (400, 413, 422)  # the outputs are too large or too deep
+REPORT_REFUSED = (400, 413, 422)  # the outputs are too large or too deep, or the history of the run is full
 TIMED_OUT = "timed_out"  # the reason of a run that lasted longer than its routine allows
 TOO_LONG = "the run lasted longer than its routine allows"
 SUPERSEDED = "a later run of the routine has taken its place"
@@ -317,10 +317,11 @@ class Worker:
         if outcome == "cancelled" and ended.reason and issue["originRunId"]:
             change["failureReason"] = ended.reason[:MOST_REASON]
         outputs = outputs_of(ended) if outcome != "handed back" and issue["originRunId"] else None
+        reports: dict[str, Any] = {"outputs": outputs} if outputs else {}
         if outputs and (usage := usage_of(ended.output, run)) is not None:
-            change["usage"] = usage
+            reports["usage"] = usage
         try:
-            changed = self._change(issue, session, change, outputs) or self.server.try_once("GET", path) or change
+            changed = self._change(issue, session, change, reports) or self.server.try_once("GET", path) or change
         except Refused as refusal:
             self._keep_output(issue, session, replace(ended, reason=str(refusal)))
             return "stopped", str(refusal)
@@ -328,18 +329,23 @@ class Worker:
             return "tried again", f"{ended.reason}{_next_attempt(self._run_of(issue))}"
         return outcome, ended.reason
 
-    def _change(
-        self, issue: dict[str, Any], session: UUID, change: dict[str, Any], outputs: dict[str, Any] | None
-    ) -> Any:
-        """Change an issue, with the outputs of its run unless the server refuses them; return it as it is then."""
+    def _change(self, issue: dict[str, Any], session: UUID, change: dict[str, Any], reports: dict[str, Any]) -> Any:
+        """
+        Change an issue, with what is reported of its run; return it as it is then.
+
+        A report that the server refuses keeps no issue from its end: the outputs are left out first, then all of it.
+        """
         path = f"/api/issues/{issue['id']}"
-        if outputs:
+        for left_out in ("outputs", "usage"):
+            if left_out not in reports:
+                continue
             try:
-                return self.server.ask("PATCH", path, {**change, "outputs": outputs}, session=session)
+                return self.server.ask("PATCH", path, {**change, **reports}, session=session)
             except Refused as refusal:
-                if refusal.status not in OUTPUTS_REFUSED:
+                if refusal.status not in REPORT_REFUSED:
                     raise
-                self.say(f"{issue['identifier']}: the outputs are refused ({refusal}), and stand in the comment only")
+                self.say(f"{issue['identifier']}: {left_out} refused ({refusal}), and in the comment only")
+                del reports[left_out]
         return self.server.ask("PATCH", path, change, session=session)
 
     def _keep_output(self, issue: dict[str, Any], session: UUID, ended: Ended) -> None:

@@ -168,8 +168,6 @@ def finish(  # noqa: PLR0913, PLR0917 the fields of a worker's request
         raise InvalidField(
             "A worker ends with completed, failed, cancelled or archived, or hands back with pending", "status"
         )
-    if end.usage is not None:
-        report_usage(work, principal, collection, trajectory_id, claim_id, end.usage)
     task_firing.move(work, trajectory_id, trajectory.finish(current, claim_id, end.status, end.error))
     _drop_when_over(work, trajectory_id)
     return trajectory_id

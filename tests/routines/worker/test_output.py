@@ -79,7 +79,17 @@ def test_outputs_that_the_server_refuses_do_not_keep_the_issue_from_ending(stub,
     result = once("sh", "-c", """echo '{"a": 1}'""")
 
     assert ("done", [None]) == (issue["status"], stub.outputs)
-    assert "the outputs are refused" in result.output
+    assert "outputs refused (Validation error), and in the comment only" in result.output
+
+
+def test_usage_that_the_server_refuses_does_not_keep_the_issue_from_ending(stub, once):
+    issue = stub.open()
+    stub.refused_outputs = stub.refused_usage = 422, {"error": "Its history is full"}
+
+    result = once("sh", "-c", """echo '{"usage": {"costMicros": 5}}'""")
+
+    assert ("done", [None], [None]) == (issue["status"], stub.outputs, stub.usage)
+    assert "usage refused (Its history is full)" in result.output
 
 
 def test_an_issue_that_no_run_opened_has_no_outputs(stub, once):

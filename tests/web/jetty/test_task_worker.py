@@ -177,7 +177,8 @@ def test_what_a_command_says_that_it_has_used_is_added_to_what_was_used_before(j
     fired = jetty.post(f"/run/{jetty.collection}/{task}", {})
     claim = jetty.post(f"/workers/{jetty.collection}/claim", {})
     earlier = f"/workers/{jetty.collection}/{fired['trajectory_id']}/{claim['claim_id']}"
-    jetty.post(f"{earlier}/finish", {"status": "pending", "usage": {"cost_micros": 1_000, "input_tokens": 5}})
+    jetty.post(f"{earlier}/usage", {"cost_micros": 1_000, "input_tokens": 5})
+    jetty.post(f"{earlier}/finish", {"status": "pending"})
 
     run(jetty, "sh", "-c", """echo '{"total_cost_usd": 0.25, "usage": {"output_tokens": 8}}'; exit 3""")
 

@@ -112,7 +112,7 @@ def test_a_claim_that_is_not_the_current_one_is_a_409(jetty, action, body):
         ("steps", {}, 422),
         ("finish", {"status": "running"}, 422),
         ("finish", {"status": "odd"}, 422),
-        ("finish", {"usage": {"cost_micros": -1}}, 422),
+        ("usage", {"cost_micros": -1}, 422),
         ("usage", {"costMicros": 1}, 422),
         ("log", {"part": 0, "output": []}, 422),
     ],
@@ -213,8 +213,8 @@ def test_what_a_trajectory_has_used_is_shown_by_it_and_by_its_run(jetty):
     assert [5, 90, None] == usage_of(
         jetty.post(f"{path_of(jetty, claim)}/usage", {"cost_micros": 5, "input_tokens": 90})
     )
-    end = {"status": "completed", "usage": {"cost_micros": 7}}
-    assert [7, 90, None] == usage_of(jetty.post(f"{path_of(jetty, claim)}/finish", end))
+    jetty.post(f"{path_of(jetty, claim)}/usage", {"cost_micros": 7})
+    assert [7, 90, None] == usage_of(jetty.post(f"{path_of(jetty, claim)}/finish", {}))
 
     run = f"/routine-runs/{claim['trajectory']['run_id']}"
     shown = jetty.api.get(run)
@@ -234,7 +234,9 @@ def test_a_companys_budget_holds_for_every_call_of_its_tasks(collection_of, call
     budget = {"budget": {"maxCostMicros": 10, "windowSec": 3600}}
     assert jetty.api.request("PATCH", f"/companies/{company}", budget).is_success
 
-    jetty.post(f"{path_of(jetty, claimed(jetty))}/finish", {"usage": {"cost_micros": 10}})
+    path = path_of(jetty, claimed(jetty))
+    jetty.post(f"{path}/usage", {"cost_micros": 10})
+    jetty.post(f"{path}/finish", {})
     refused = jetty.request("POST", *call)
 
     assert refused.status_code in (400, 422)
