@@ -418,6 +418,7 @@ class BackfillRequested(Event, frozen=True, tag="backfill.requested"):
     until: datetime
     count: int
     overlap: Overlap
+    request_digest: str | None = None  # of what was asked under an idempotency key, to recognise another request
 
 
 class BackfillAdvanced(Event, frozen=True, tag="backfill.advanced"):

@@ -121,6 +121,10 @@ DESCRIPTIONS: dict[str, tuple[str, Json]] = {  # by name of the parameter, or by
         "The same as `idempotencyKey` in the body: the same key gives the same run.",
         {"type": "string", "maxLength": 255},
     ),
+    "createBackfill.Idempotency-Key": (
+        "The same key gives the same backfill, whoever repeats the request and however often.",
+        {"type": "string", "maxLength": 255},
+    ),
     "X-Routines-Consistency": (
         "`eventual` reads what is there, without waiting for what was just recorded.",
         TEXT,
