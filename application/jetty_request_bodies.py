@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from application.request_bodies import TRIM
+from application.request_bodies import TRIM, Micros, Tokens
 from domain.values import CadenceType, DayOfWeek, TrajectoryStatus
 
 WHOLE = {"whole": True}
@@ -166,6 +166,17 @@ class StepReport(Body, frozen=True):
     status: TrajectoryStatus = "completed"
     inputs: Object = {}
     outputs: Object = {}
+
+
+class TrajectoryUsage(Body, frozen=True):
+    """
+    Says what the work on a trajectory has used so far, in total: a later report replaces an earlier one, and what it does
+    not mention stays. `cost_micros` is in millionths of a currency unit.
+    """
+
+    cost_micros: Micros | None = None
+    input_tokens: Tokens | None = None
+    output_tokens: Tokens | None = None
 
 
 class FinishRequest(Body, frozen=True):

@@ -55,6 +55,7 @@ from domain.events import (
     TrajectoryLeaseExtended,
     TrajectoryMoved,
     TrajectoryStepReported,
+    TrajectoryUsageReported,
     TriggerDeleted,
     TriggerMissed,
     TriggerUpdated,
@@ -101,6 +102,7 @@ AT_WORK = (
     TrajectoryLabelled,
     TrajectoryLeaseExtended,
     TrajectoryStepReported,
+    TrajectoryUsageReported,
 )
 DOWNWARD: tuple[RoutineStatus, ...] = ("active", "paused", "archived")
 ROLES: tuple[MemberRole, ...] = ("owner", "admin", "member", "viewer")  # the one that may do most first

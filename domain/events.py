@@ -419,6 +419,7 @@ class BackfillRequested(Event, frozen=True, tag="backfill.requested"):
     until: datetime
     count: int
     overlap: Overlap
+    request_digest: str | None = None  # of what was asked under an idempotency key, to recognise another request
 
 
 class BackfillAdvanced(Event, frozen=True, tag="backfill.advanced"):
@@ -790,6 +791,18 @@ class TrajectoryStepReported(Event, frozen=True, tag="trajectory.step_reported")
     outputs: Json = {}
 
 
+class TrajectoryUsageReported(Event, frozen=True, tag="trajectory.usage_reported"):
+    """
+    What the work on the trajectory has used so far was reported. Each field that is not None replaces what was reported
+    of it before, so a report that is repeated changes nothing.
+    """
+
+    cost_micros: int | None = None  # in millionths of the currency in which the installation counts
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    run_id: UUID | None = None  # the run that reports the same; None for a call by hand
+
+
 class TrajectoryMoved(Event, frozen=True, tag="trajectory.moved"):
     """The status of the trajectory changed. If it failed, `error` says why."""
 
@@ -928,6 +941,7 @@ TrajectoryEvent = (
     | TrajectoryClaimed
     | TrajectoryLeaseExtended
     | TrajectoryStepReported
+    | TrajectoryUsageReported
     | TrajectoryMoved
     | TrajectoryLabelled
 )

@@ -34,6 +34,11 @@ def run_of_chain(trigger_id: UUID, cause_run_id: UUID) -> UUID:
     return uuid5(trigger_id, f"chain|{cause_run_id}")
 
 
+def backfill_of_key(trigger_id: UUID, idempotency_key: str) -> UUID:
+    """Return the id of the backfill for an idempotency key; it is the same for the same trigger."""
+    return uuid5(trigger_id, f"backfill|{idempotency_key}")
+
+
 @lru_cache(maxsize=KEPT)
 def issue_of_run(run_id: UUID) -> UUID:
     """Return the id of the execution issue that a run may open; it opens one at most."""

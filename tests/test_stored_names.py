@@ -125,6 +125,7 @@ PROMISED = {
     "trajectory.moved",
     "trajectory.opened",
     "trajectory.step_reported",
+    "trajectory.usage_reported",
     "trigger.created",
     "trigger.deleted",
     "trigger.missed",

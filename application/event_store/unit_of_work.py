@@ -239,8 +239,9 @@ class UnitOfWork:
         """
         Raise RuleViolation when a caller's event would make a history too long to be read at a fair cost.
 
-        It is not called for endings. Events that the service itself has recorded do not count. The slot of a routine,
-        which is never read whole, has no such bound. Events of more than SMALL_BYTES may fill half of the bytes only.
+        It is not called for endings. The size of what the thing began with does not count, nor do events that the service
+        itself has recorded. The slot of a routine, which is never read whole, has no such bound. Events of more than SMALL_BYTES may
+        fill half of the bytes only.
         """
         if stream.kind is not None and stream.kind.read_from is not None:
             return
@@ -250,7 +251,8 @@ class UnitOfWork:
         if stream.size + pending <= most_bytes and stream.version + len(stream.pending) < most_events:
             return
         counted = [recorded for recorded in stream.recorded if recorded.actor.startswith(CALLERS)]
-        if stream_cache.size_of(counted) + pending > most_bytes or len(counted) + len(stream.pending) >= most_events:
+        changes = [recorded for recorded in counted if recorded.version > 1]
+        if stream_cache.size_of(changes) + pending > most_bytes or len(counted) + len(stream.pending) >= most_events:
             raise RuleViolation(FULL)
 
     def keep(self, owner_id: UUID, purpose: str, secret: Secret, company_id: UUID) -> UUID:

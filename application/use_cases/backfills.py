@@ -18,9 +18,9 @@ from application.event_store.stream_kinds import AGENT, BACKFILL, COMPANY, PROJE
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import BackfillDraft
 from application.use_cases import occurrences, routines, runs, schedule_changes, slots, triggers
-from domain.errors import NotFound, RuleViolation
+from domain.errors import Conflict, NotFound, RuleViolation
 from domain.events import BackfillAdvanced, BackfillCompleted, BackfillRequested
-from domain.identity import run_of_occurrence, slot_of
+from domain.identity import backfill_of_key, run_of_occurrence, slot_of
 from domain.routines import backfill, trigger
 from domain.routines.backfill import Backfill, Waiting
 from domain.routines.routine import Routine
@@ -30,6 +30,7 @@ from domain.schedule.plan import INSTANT, Plan
 from domain.values import Value
 
 AT_ONCE = 20  # occurrences that one unit of work runs
+OTHER_REQUEST = "The idempotency key was used for another request"
 SHOWN = 100  # occurrences that a preview lists
 
 
@@ -82,13 +83,20 @@ def preview(work: UnitOfWork, principal: Principal, trigger_id: UUID, draft: Bac
     )
 
 
-def create(work: UnitOfWork, principal: Principal, trigger_id: UUID, draft: BackfillDraft) -> UUID:
+def create(
+    work: UnitOfWork, principal: Principal, trigger_id: UUID, draft: BackfillDraft, key: str | None = None
+) -> UUID:
     """
-    Record the request for a backfill and return its id; the scheduler carries it out.
+    Record the request for a backfill and return its id; the scheduler carries it out. The same idempotency key gives the
+    same backfill again.
 
-    Raises InvalidField as `preview` does, and Conflict when the routine cannot work now.
+    Raises InvalidField as `preview` does, and Conflict when the routine cannot work now, or the key was used for another
+    request.
     """
     current, routine, plan = _of_schedule(work, principal, trigger_id, "assign")
+    digest = None if key is None else runs.digest_of(draft)
+    if key is not None and work.get(BACKFILL, backfill_of_key(trigger_id, key)) is not None:
+        return _repeated(work, backfill_of_key(trigger_id, key), digest)
     period = _range(work, current, routine, plan, draft)
     backfill.may_begin(_obstacle(work, work.company_of(trigger_id), routine))
     requested = BackfillRequested(
@@ -98,8 +106,9 @@ def create(work: UnitOfWork, principal: Principal, trigger_id: UUID, draft: Back
         until=period.until,
         count=period.count,
         overlap=draft.overlap,
+        request_digest=digest,
     )
-    backfill_id = work.new_id()
+    backfill_id = work.new_id() if key is None else backfill_of_key(trigger_id, key)
     work.record(backfill_id, [requested], work.company_of(trigger_id))
     return backfill_id
 
@@ -210,6 +219,13 @@ def _of_schedule(
     if (plan := trigger.plan_of(current)) is None:
         raise RuleViolation("Only schedules can be backfilled")
     return current, routine, plan
+
+
+def _repeated(work: UnitOfWork, backfill_id: UUID, digest: str | None) -> UUID:
+    first = work.history(backfill_id)[0].event
+    if not isinstance(first, BackfillRequested) or first.request_digest != digest:
+        raise Conflict(OTHER_REQUEST)
+    return backfill_id
 
 
 def _range(work: UnitOfWork, current: Trigger, routine: Routine, plan: Plan, draft: BackfillDraft) -> Range:

@@ -3,18 +3,24 @@
 from collections.abc import Iterator
 from uuid import UUID
 
+from msgspec.structs import asdict
+
 from application.access import AgentCaller, Principal, Resource, authorize
-from application.event_store.stream_kinds import AGENT, COMPANY, ISSUE, RUN
+from application.event_store.stream_kinds import AGENT, COMPANY, ISSUE, RUN, TRAJECTORY
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import UsageReport
-from domain.errors import Forbidden, NotFound
-from domain.events import RunReported
+from domain.errors import Forbidden, NotFound, RuleViolation
+from domain.events import RunReported, TrajectoryUsageReported
+from domain.explain import sentences
 from domain.identity import issue_of_run
+from domain.jetty import trajectory as trajectories
+from domain.jetty.trajectory import Trajectory
 from domain.routines import budget as budgets
 from domain.routines import run as runs
 from domain.routines.budget import Owner
 from domain.routines.firing import FiringRequest
 from domain.routines.routine import Routine
+from domain.routines.run import Run
 from domain.values import Budget, Opened, Outcome, OverBudget, Started
 
 NOT_THEIRS = "Agents can only report the usage of runs of their own"
@@ -37,10 +43,13 @@ def over_now(
     work: UnitOfWork, company_id: UUID, routine_id: UUID, routine: Routine, agent_id: UUID | None
 ) -> OverBudget | None:
     """Return the narrowest budget that is used up now, with the evidence; None if work may begin."""
-    for owner, owner_id, budget in _budgets(work, company_id, routine_id, routine, agent_id):
-        if (over := budgets.exceeded(owner, budget, work.spent(owner, owner_id, budget))) is not None:
-            return over
-    return None
+    return _first_exceeded(work, _budgets(work, company_id, routine_id, routine, agent_id))
+
+
+def must_allow_call(work: UnitOfWork, company_id: UUID) -> None:
+    """Raise RuleViolation for a call of a task by hand when the budget of its company is used up."""
+    if (over := _first_exceeded(work, _of_company(work, company_id))) is not None:
+        raise RuleViolation(sentences.over_budget(over))
 
 
 def report(work: UnitOfWork, principal: Principal, run_id: UUID, usage: UsageReport) -> UUID:
@@ -59,15 +68,28 @@ def report(work: UnitOfWork, principal: Principal, run_id: UUID, usage: UsageRep
     assignee = None if issue is None else issue.details.assignee_agent_id
     if isinstance(principal, AgentCaller) and principal.agent_id != assignee:
         raise Forbidden(NOT_THEIRS)
-    reported = RunReported(
-        cost_micros=usage.cost_micros,
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
-        routine_id=fired.routine_id,
-        agent_id=assignee,
-    )
-    work.record(run_id, runs.report(fired, reported))
+    _report_run(work, run_id, fired, usage, assignee)
+    if isinstance(fired.outcome, Started):
+        _report_trajectory(work, fired.outcome.trajectory_id, usage, run_id)
     return run_id
+
+
+def report_trajectory(work: UnitOfWork, trajectory_id: UUID, current: Trajectory, usage: UsageReport) -> None:
+    """Record what the work on a trajectory has used so far, and that its run has, if a routine called it."""
+    _report_trajectory(work, trajectory_id, usage, current.run_id)
+    if current.run_id is not None and (fired := work.get(RUN, current.run_id)) is not None:
+        _report_run(work, current.run_id, fired, usage, agent_id=None)
+
+
+def _report_run(work: UnitOfWork, run_id: UUID, fired: Run, usage: UsageReport, agent_id: UUID | None) -> None:
+    reported = RunReported(**asdict(usage), routine_id=fired.routine_id, agent_id=agent_id)
+    work.record(run_id, runs.report(fired, reported))
+
+
+def _report_trajectory(work: UnitOfWork, trajectory_id: UUID, usage: UsageReport, run_id: UUID | None) -> None:
+    if (current := work.get(TRAJECTORY, trajectory_id)) is not None:
+        reported = TrajectoryUsageReported(**asdict(usage), run_id=run_id)
+        work.record(trajectory_id, trajectories.report_usage(current, reported))
 
 
 def _budgets(
@@ -79,6 +101,17 @@ def _budgets(
     agent = work.get(AGENT, agent_id)
     if agent is not None and agent_id is not None and agent.profile.budget is not None:
         yield "agent", agent_id, agent.profile.budget
+    yield from _of_company(work, company_id)
+
+
+def _of_company(work: UnitOfWork, company_id: UUID) -> Iterator[tuple[Owner, UUID, Budget]]:
     company = work.get(COMPANY, company_id)
     if company is not None and company.details.budget is not None:
         yield "company", company_id, company.details.budget
+
+
+def _first_exceeded(work: UnitOfWork, held: Iterator[tuple[Owner, UUID, Budget]]) -> OverBudget | None:
+    for owner, owner_id, budget in held:
+        if (over := budgets.exceeded(owner, budget, work.spent(owner, owner_id, budget))) is not None:
+            return over
+    return None

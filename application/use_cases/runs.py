@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from application.access import AgentCaller, BoardUser, Principal
 from application.event_store.stream_kinds import AGENT, COMPANY, PROJECT, ROUTINE, RUN, SLOT, TRIGGER
 from application.event_store.unit_of_work import UnitOfWork
-from application.request_bodies import RunRequest
+from application.request_bodies import BackfillDraft, RunRequest
 from application.use_cases import budgets, occurrences, probes, references, routines, slots, task_firing
 from application.use_cases.board import issues
 from domain.board import company as companies
@@ -88,9 +88,10 @@ def read(work: UnitOfWork, principal: Principal, run_id: UUID) -> Sequence[Recor
     return work.history(run_id)
 
 
-def digest_of(request: RunRequest) -> str:
+def digest_of(request: RunRequest | BackfillDraft) -> str:
     """Return 64 hexadecimal digits that are equal for requests that ask for the same, whatever their key."""
-    text = msgspec.json.encode(replace(request, idempotency_key=None), order="deterministic")
+    asked = replace(request, idempotency_key=None) if isinstance(request, RunRequest) else request
+    text = msgspec.json.encode(asked, order="deterministic")
     return hashlib.sha256(text).hexdigest()
 
 

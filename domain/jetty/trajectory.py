@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from domain.bounds.json_size import size_of
 from domain.bounds.limits import DEFAULT, Limits
@@ -16,6 +16,7 @@ from domain.events import (
     TrajectoryMoved,
     TrajectoryOpened,
     TrajectoryStepReported,
+    TrajectoryUsageReported,
 )
 from domain.jetty import task
 from domain.values import Callback, Json, Sealed, TrajectoryStatus, Value
@@ -24,8 +25,10 @@ LIVE: tuple[TrajectoryStatus, ...] = ("pending", "running")
 TOLD: tuple[TrajectoryStatus, ...] = ("completed", "failed")  # these ends cause a callback (Jetty contract 8)
 LEASE = timedelta(seconds=60)
 TIMED_OUT = "timed_out"
+MOST_LAPSES = 5  # leases that run out in a row; then no further worker gets the trajectory
 SETTLED = timedelta(seconds=5)  # a lease that began less than this ago is not extended
 STEP, LABEL = "step ", "label "  # prefixes of the names of such parts
+GIVEN_UP = f"No worker has finished the trajectory: {MOST_LAPSES} leases in a row have run out"
 NOT_YOURS = "The claim is not the current one: another worker has the trajectory, or it has ended"
 
 
@@ -49,6 +52,8 @@ class Trajectory(Value, frozen=True):
     status: TrajectoryStatus = "pending"
     claim: Claim | None = None
     parts: dict[str, int] = {}  # bytes of JSON, by the name of the part
+    lapses: int = 0  # leases that have run out, in a row, before the current one
+    usage: TrajectoryUsageReported = TrajectoryUsageReported()  # of all that was reported, the newest of each field
 
 
 def evolve(trajectory: Trajectory | None, event: TrajectoryEvent) -> Trajectory:
@@ -66,11 +71,14 @@ def evolve(trajectory: Trajectory | None, event: TrajectoryEvent) -> Trajectory:
                 parts=parts_after({}, event),
             )
         case Trajectory(), TrajectoryClaimed(claim_id=id_, until=until):
-            return replace(trajectory, status="running", claim=Claim(id=id_, until=until))
+            lapses = trajectory.lapses + 1 if trajectory.status == "running" else 0
+            return replace(trajectory, status="running", claim=Claim(id=id_, until=until), lapses=lapses)
         case Trajectory(), TrajectoryLeaseExtended(claim_id=id_, until=until):
             return replace(trajectory, claim=Claim(id=id_, until=until))
         case Trajectory(), TrajectoryMoved(status=status):
             return replace(trajectory, status=status, claim=trajectory.claim if status == "running" else None)
+        case Trajectory(), TrajectoryUsageReported():
+            return replace(trajectory, usage=_updated(trajectory.usage, event))
         case Trajectory(), TrajectoryStepReported() | TrajectoryLabelled():
             return replace(trajectory, parts=parts_after(trajectory.parts, event))
         case _:
@@ -117,6 +125,11 @@ def may_be_claimed(trajectory: Trajectory, now: datetime) -> bool:
     return trajectory.status == "running" and trajectory.claim is not None and trajectory.claim.until <= now
 
 
+def is_given_up(trajectory: Trajectory) -> bool:
+    """Return whether a trajectory that may be claimed was left by too many workers: it may be what ends them."""
+    return trajectory.status == "running" and trajectory.lapses + 1 >= MOST_LAPSES
+
+
 def claim(trajectory: Trajectory, claim_id: UUID, worker: str, now: datetime) -> list[TrajectoryEvent]:
     """Give the trajectory to a worker; nothing is recorded when another has it."""
     if not may_be_claimed(trajectory, now):
@@ -151,6 +164,16 @@ def report(
         raise InvalidField(f"The task has no step '{step.step}'", "step")
     must_fit(parts_after(trajectory.parts, step), limits)
     return [step]
+
+
+def report_usage(trajectory: Trajectory, new: TrajectoryUsageReported) -> list[TrajectoryEvent]:
+    """Record what the work on the trajectory has used; nothing if all of it is known."""
+    known = replace(trajectory.usage, run_id=new.run_id)
+    return [] if _updated(known, new) == known else [new]
+
+
+def _updated(old: TrajectoryUsageReported, new: TrajectoryUsageReported) -> TrajectoryUsageReported:
+    return replace(old, **{name: value for name, value in asdict(new).items() if value is not None})
 
 
 def label(trajectory: Trajectory, labelled: TrajectoryLabelled, limits: Limits = DEFAULT) -> list[TrajectoryEvent]:

@@ -1,4 +1,4 @@
-"""Spending: what each run has cost, as it was reported, by routine, agent and company."""
+"""Spending: what each run, and each call of a task by hand, has cost, as it was reported, by routine, agent and company."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -7,8 +7,7 @@ from uuid import UUID
 
 from psycopg.sql import SQL, Identifier
 
-from domain.errors import ImpossibleHistory
-from domain.events import RunReported
+from domain.events import RunReported, TrajectoryUsageReported
 from domain.recorded import Recorded
 from domain.routines.budget import Owner, Spent
 from domain.values import Budget
@@ -16,9 +15,9 @@ from projections.engine.read_model import Connection, ReadModel, Row, Rows, Tabl
 
 
 class SpendingRow(Row, frozen=True):
-    """The cost of a run, and when it was last reported; its id is the run's."""
+    """The cost of a run or a call by hand, and when it was last reported; its id is that of the run or the trajectory."""
 
-    routine_id: UUID
+    routine_id: UUID | None
     agent_id: UUID | None
     company_id: UUID
     reported_at: datetime
@@ -29,7 +28,7 @@ SPENDING = Table("spending", SpendingRow)
 
 SCHEMA = """
 CREATE TABLE spending (
-    id uuid PRIMARY KEY, routine_id uuid NOT NULL, agent_id uuid, company_id uuid NOT NULL,
+    id uuid PRIMARY KEY, routine_id uuid, agent_id uuid, company_id uuid NOT NULL,
     reported_at timestamptz NOT NULL, cost_micros bigint NOT NULL);
 CREATE INDEX ON spending (routine_id, reported_at DESC, id DESC) INCLUDE (cost_micros);
 CREATE INDEX ON spending (agent_id, reported_at DESC, id DESC) INCLUDE (cost_micros);
@@ -38,22 +37,26 @@ CREATE INDEX ON spending (company_id, reported_at DESC, id DESC) INCLUDE (cost_m
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
-    """Fold one event into the costs: a later report of a run replaces the earlier one."""
+    """Fold one event into the costs: a later report replaces the earlier one."""
     match recorded.event:
-        case RunReported(cost_micros=int() as cost, routine_id=UUID() as routine_id) as event:
-            if recorded.company_id is None:
-                raise ImpossibleHistory(None, event)
-            row = SpendingRow(
-                id=recorded.stream_id,
-                routine_id=routine_id,
-                agent_id=event.agent_id,
-                company_id=recorded.company_id,
-                reported_at=recorded.at,
-                cost_micros=cost,
-            )
-            rows.put(SPENDING, row)
+        case RunReported(cost_micros=int() as cost, routine_id=UUID() as routine_id, agent_id=agent_id):
+            _put(recorded, rows, cost, routine_id, agent_id)
+        case TrajectoryUsageReported(cost_micros=int() as cost, run_id=None):  # a run reports the others
+            _put(recorded, rows, cost, None, None)
         case _:
             pass
+
+
+def _put(recorded: Recorded, rows: Rows, cost: int, routine_id: UUID | None, agent_id: UUID | None) -> None:
+    row = SpendingRow(
+        id=recorded.stream_id,
+        routine_id=routine_id,
+        agent_id=agent_id,
+        company_id=recorded.known_company_id,
+        reported_at=recorded.at,
+        cost_micros=cost,
+    )
+    rows.put(SPENDING, row)
 
 
 def keys_to_prefetch(_recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
@@ -63,11 +66,12 @@ def keys_to_prefetch(_recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
 
 spending = ReadModel(
     name="spending",
+    version=2,  # 2: calls by hand
     tables=(SPENDING,),
     schema=SCHEMA,
     fold=fold,
     keys_to_prefetch=keys_to_prefetch,
-    events=frozenset({RunReported}),
+    events=frozenset({RunReported, TrajectoryUsageReported}),
 )
 
 _COLUMNS: dict[Owner, str] = {"routine": "routine_id", "agent": "agent_id", "company": "company_id"}

@@ -191,6 +191,9 @@ class TrajectoryFields(ResponseBody, frozen=True, kw_only=True):
     webhook_url: str | None
     metadata: dict[str, Any]
     worker: str | None
+    cost_micros: int | None = None  # not in Jetty, nor are the two that follow: what was reported of all work on it
+    input_tokens: int | None = None
+    output_tokens: int | None = None
 
 
 class Trajectory(TrajectoryFields, frozen=True, kw_only=True):

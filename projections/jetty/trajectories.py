@@ -19,6 +19,7 @@ from domain.events import (
     TrajectoryMoved,
     TrajectoryOpened,
     TrajectoryStepReported,
+    TrajectoryUsageReported,
 )
 from domain.jetty import task
 from domain.recorded import Recorded
@@ -45,6 +46,7 @@ class RoutineNumberRow(Row, frozen=True):
     number: int
 
 
+USAGE = ("cost_micros", "input_tokens", "output_tokens")
 TRAJECTORY = Table("trajectory", TrajectoryRow)
 NUMBER = Table("routine_number", RoutineNumberRow)
 
@@ -100,6 +102,9 @@ def doc_after(doc: TrajectoryFields | None, recorded: Recorded) -> TrajectoryFie
             return replace(doc, status="running", worker=worker, updated=timestamp)
         case TrajectoryFields(), TrajectoryStepReported() as step:
             return _stepped(doc, step, timestamp)
+        case TrajectoryFields(), TrajectoryUsageReported() as usage:
+            used = {name: value for name in USAGE if (value := getattr(usage, name)) is not None}
+            return replace(doc, **used, updated=timestamp)
         case TrajectoryFields(), TrajectoryMoved(status=status, error=error):
             return replace(doc, status=status, error=error, updated=timestamp)
         case TrajectoryFields(), TrajectoryLabelled() as labelling:
@@ -178,7 +183,7 @@ def _after(row: TrajectoryRow, recorded: Recorded) -> TrajectoryRow:
 
 trajectories = ReadModel(
     name="trajectories",
-    version=1,
+    version=2,  # 2: usage
     tables=(TRAJECTORY, NUMBER),
     schema=SCHEMA,
     fold=fold,

@@ -25,7 +25,7 @@ from routines.worker.tokens import Tokens
 from routines.worker.work import Worker
 
 ONCE_PATIENCE_S = 30.0
-NOT_DONE = {"cancelled", "failed", "handed back", "stopped", "left"}
+NOT_DONE = {"cancelled", "tried again", "failed", "handed back", "stopped", "left"}
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
@@ -203,7 +203,7 @@ def worker(  # noqa: PLR0913 the options
         closing(Guard()) as guard,
     ):
         working: Worker | TaskWorker
-        run = Command(command, program, timeout_s, tokens.secrets)
+        run = Command(command, program, timeout_s)
         if tokens.is_of_collection:
             run = replace(run, most_output=MOST_JSON)
             name = f"{socket.gethostname()}:{os.getpid()}"

@@ -77,16 +77,22 @@ class Command(msgspec.Struct, frozen=True):
     argv: Sequence[str]
     program: str
     timeout_s: float
-    secrets: Sequence[str] = ()  # masked in the output
     most_output: int = MOST_OUTPUT  # characters of standard output that are kept
 
-    def run(
-        self, env: Mapping[str, str], stdin: bytes, supervision: Supervising, hear: Hear, lock: int | None = None
+    def run(  # noqa: PLR0913, PLR0917 what one start of a command has of its own
+        self,
+        env: Mapping[str, str],
+        stdin: bytes,
+        secrets: Sequence[str],
+        supervision: Supervising,
+        hear: Hear,
+        lock: int | None = None,
     ) -> Ended:
         """
         Run the command with `stdin` on its standard input. It inherits the descriptor `lock`, if there is one.
 
-        `hear` is told the output as it comes, by two threads: the name of the stream and a text of whole lines.
+        The `secrets` are masked in its output. `hear` is told that as it comes, by two threads: the name of the stream
+        and a text of whole lines.
 
         While this machine cannot start anything, for instance because its disk is full, it is tried again until the
         command's own time is up.
@@ -106,8 +112,8 @@ class Command(msgspec.Struct, frozen=True):
         except ValueError as error:  # a text that cannot be in an environment
             return Ended(reason=f"cannot run {self.argv[0]}: {error}")
         supervision.begin(process.pid)
-        output = self._read(process.stdout, self.most_output, lambda text: hear("stdout", text))
-        errors = self._read(process.stderr, MOST_ERROR_OUTPUT, lambda text: hear("stderr", text))
+        output = _read(process.stdout, self.most_output, secrets, lambda text: hear("stdout", text))
+        errors = _read(process.stderr, MOST_ERROR_OUTPUT, secrets, lambda text: hear("stderr", text))
         cut_short = _wait(process, started + self.timeout_s, supervision)
         if cut_short is not None:
             _end(process)
@@ -123,11 +129,6 @@ class Command(msgspec.Struct, frozen=True):
             duration_s=time.monotonic() - started,
         )
         return _cut_short(supervision, ended) if cut_short == "stop" else ended
-
-    def _read(self, pipe: IO[bytes] | None, most: int, take: Callable[[str], None]) -> Reader:
-        if pipe is None:
-            raise AssertionError
-        return Reader(pipe, most, self.secrets, take)
 
     def _try_start(
         self, env: Mapping[str, str], stdin: bytes, lock: int | None, until: float
@@ -152,6 +153,12 @@ class Command(msgspec.Struct, frozen=True):
             return None
         line = last_line(error_output)[:MOST_LAST_LINE]
         return f"{failure}: {line}" if line else failure
+
+
+def _read(pipe: IO[bytes] | None, most: int, secrets: Sequence[str], take: Callable[[str], None]) -> Reader:
+    if pipe is None:
+        raise AssertionError
+    return Reader(pipe, most, secrets, take)
 
 
 def find_program(name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Sends what a command prints to the log of its run, while the command runs."""
+"""Sends what a command prints to the log of its run or its trajectory, while the command runs."""
 
 from collections.abc import Callable
 from threading import Event as Stop
@@ -13,12 +13,12 @@ MOST_PART = 32_768  # characters of a part; what is printed beyond it in one pau
 MOST_PIECES = 100  # of a part: changes between standard output and standard error
 LEFT_OUT = "[... {} bytes are left out here ...]\n"
 
-Send = Callable[[Any], Any]
+Send = Callable[[Any], bool | None]  # whether the log takes no more; None when no answer was heard
 
 
 class LiveLog:
     """
-    Gathers the output of a command, and sends it in parts while it is entered. `send` is as Server.try_once.
+    Gathers the output of a command, and sends it in parts while it is entered.
 
     What the server does not take is lost, and stops nothing: the output is kept as a comment at the end anyway.
     """
@@ -68,12 +68,12 @@ class LiveLog:
         if body is None or self._is_full:
             return
         try:
-            answer = self._send(body)
+            is_full = self._send(body)
         except (Refused, CannotWork):  # also by a server that keeps no logs
             self._is_full = True
             return
-        self._unsent = body if answer is None else None
-        self._is_full = answer is not None and bool(answer.get("isFull"))
+        self._unsent = body if is_full is None else None
+        self._is_full = bool(is_full)
 
     def _take(self) -> Any:
         """Return the next part; None when nothing was printed."""

@@ -1,7 +1,7 @@
-"""The output of a command: shown line by line as it comes, and kept up to a bound, without the worker's own tokens."""
+"""The output of a command: shown line by line as it comes, and kept up to a bound, with its secrets masked."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from threading import Lock, Thread
 from typing import IO, Literal
 
@@ -15,31 +15,46 @@ Show = Callable[[str, Stream, str], None]  # is told as well whose output it is
 
 
 class Masking:
-    """Replaces secrets in a stream of bytes, also where a secret comes in two parts. No secret has a line break."""
+    """
+    Replaces secrets in a stream of bytes, wherever it is split, and also where one overlaps another. No secret has a line
+    break. NUL is left out before.
+    """
 
     def __init__(self, secrets: Sequence[str]) -> None:
-        self._secrets = [secret.encode() for secret in secrets]
+        self._secrets = [secret.encode(errors="surrogatepass") for secret in secrets]
         self._overlap = max(map(len, self._secrets), default=1) - 1
         self._held = b""
+        self._covered = 0  # bytes at the beginning of `_held` that belong to a secret whose mask is passed on already
 
     def feed(self, chunk: bytes) -> bytes:
         """Return what may be passed on: whole lines, and most of a very long one."""
-        self._held = self._masked(self._held + chunk)
+        self._held += chunk.replace(b"\0", b"")
         end = max(self._held.rfind(b"\n"), self._held.rfind(b"\r")) + 1
-        if len(self._held) - end > LONGEST_PIECE:
-            end = len(self._held) - self._overlap
-        piece, self._held = self._held[:end], self._held[end:]
-        return piece
+        if len(self._held) - end > LONGEST_PIECE + self._overlap:
+            end = len(self._held) - self._overlap  # a secret that begins before is there to its end
+        return self._pass_on(end)
 
     def rest(self) -> bytes:
         """Return the line that has not ended."""
-        piece, self._held = self._held, b""
-        return piece
+        return self._pass_on(len(self._held))
 
-    def _masked(self, data: bytes) -> bytes:
+    def _pass_on(self, end: int) -> bytes:
+        piece, covered = bytearray(), self._covered
+        for start, stop in sorted(self._found(end)):
+            if start >= covered:
+                piece += self._held[covered:start] + MASK
+            covered = max(covered, stop)
+        piece += self._held[covered:end]
+        self._held, self._covered = self._held[end:], max(0, covered - end)
+        return bytes(piece)
+
+    def _found(self, end: int) -> Iterator[tuple[int, int]]:
+        """Yield where each secret begins and stops that begins before `end`."""
         for secret in self._secrets:
-            data = data.replace(secret, MASK)
-        return data
+            start = self._held.find(secret)
+            while 0 <= start < end:
+                yield start, start + len(secret)
+                start = self._held.find(secret, start + 1)
 
 
 class Kept:
@@ -66,7 +81,7 @@ class Kept:
         return self._size == len(self._head) + len(self._tail) and len(self._decoded()) <= self.most
 
     def text(self) -> str:
-        """Return the output as sound text without NUL, with a mark where its middle is left out."""
+        """Return the output as sound text, with a mark where its middle is left out."""
         if self._size > len(self._head) + len(self._tail):
             return _joined(_sound(self._head), _sound(self._tail), self.most, self._size)
         return shortened(self._decoded(), self.most)
@@ -124,4 +139,4 @@ def _joined(head: str, tail: str, most: int, size: int) -> str:
 
 
 def _sound(data: bytes | bytearray) -> str:
-    return data.decode(errors="replace").replace("\0", "")
+    return data.decode(errors="replace")

@@ -15,15 +15,18 @@ from routines.worker.command import Command, Ended
 from routines.worker.errors import CannotWork, Refused, Stopped
 from routines.worker.guard import clock
 from routines.worker.jobs import Job
-from routines.worker.output import Show, shortened
+from routines.worker.live_log import LiveLog
+from routines.worker.output import Show, Stream, shortened
 from routines.worker.server import Say, Server
 from routines.worker.supervision import Guard, Lease, Supervision
 from routines.worker.tokens import Tokens
+from routines.worker.usage import usage_of
 
 LOST = (404, 409)  # another worker has the trajectory, or it no longer exists
 MOST_REASON = 2_000  # characters
 MOST_JSON = 1_000_000  # characters of standard output that are kept; the server takes less as outputs, and says so
 MOST_TEXT = 100_000  # characters of an output that is not JSON
+USAGE = {"costMicros": "cost_micros", "inputTokens": "input_tokens", "outputTokens": "output_tokens"}
 NOT_WHOLE = f"the output is JSON of more than {MOST_JSON} characters"
 
 Outcome = Literal["completed", "failed", "handed back", "stopped", "left"]
@@ -116,9 +119,17 @@ class TaskWorker:
             own = own_variables(trajectory, self.server.url)
             env = {**self.tokens.command_environment(), **variables.taken, **own}
             look = partial(self._loss, path, trajectory)
-            with Supervision(look, self.stop, lease, self.guard) as supervision:
-                hear = partial(self.show, trajectory["workflow_id"])
-                ended = self.command.run(env, json.dumps(document).encode(), supervision, hear)
+            with (
+                Supervision(look, self.stop, lease, self.guard) as supervision,
+                LiveLog(partial(self._log, path)) as live_log,
+            ):
+
+                def hear(stream: Stream, text: str) -> None:
+                    self.show(trajectory["workflow_id"], stream, text)
+                    live_log.add(stream, text)
+
+                secrets = self.tokens.secrets_with(claim["environment_variables"], claim["secret_params"])
+                ended = self.command.run(env, json.dumps(document).encode(), secrets, supervision, hear)
         try:
             outcome, reason = self._report(path, trajectory, ended)
         except Refused as refusal:
@@ -139,6 +150,11 @@ class TaskWorker:
             output=ended.output,
             error_output=ended.error_output,
         )
+
+    def _log(self, path: str, part: Any) -> bool | None:
+        """Send a part to the log of the trajectory; return whether it is full."""
+        answer = self.server.try_once("POST", f"{path}/log", part)
+        return None if answer is None else bool(answer["is_full"])
 
     def _loss(self, path: str, trajectory: Mapping[str, Any], lease: Lease) -> str | None:
         """
@@ -178,8 +194,19 @@ class TaskWorker:
                 raise
             status, reason = "failed", f"the outputs were refused ({refusal.status}: {refusal})"
         reason = reason and reason[:MOST_REASON]
+        self._report_usage(path, trajectory, ended)
         self.server.ask("POST", f"{path}/finish", {"status": status, "error": reason})
         return status, reason
+
+    def _report_usage(self, path: str, trajectory: Mapping[str, Any], ended: Ended) -> None:
+        """Report what the command has used. A refusal keeps no trajectory from its end."""
+        usage = usage_of(ended.output, {name: trajectory.get(ours) for name, ours in USAGE.items()})
+        if usage is None:
+            return
+        try:
+            self.server.ask("POST", f"{path}/usage", {USAGE[name]: number for name, number in usage.items()})
+        except Refused as refusal:
+            self.say(f"{trajectory['workflow_id']}: usage refused ({refusal})")
 
 
 def is_cut_json(ended: Ended) -> bool:

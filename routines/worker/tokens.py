@@ -1,13 +1,21 @@
-"""The worker's own tokens: kept from its command unless the operator passes them on, and masked in what it prints."""
+"""
+What the output of a command must not show: the worker's own tokens, and the secrets that are handed to the command.
 
+The tokens are kept from the command as well, unless the operator passes them on.
+"""
+
+import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 AGENT_TOKEN, COLLECTION_TOKEN = "ROUTINES_AGENT_TOKEN", "JETTY_API_TOKEN"
 VARIABLES = (AGENT_TOKEN, COLLECTION_TOKEN)
 COLLECTION_PREFIX = "mlc_"
 MASK = "***"
-SHORTEST = 8  # characters of a token; masking a shorter text would spoil what is printed
+SHORTEST = 8  # characters of what is masked; masking a shorter text would spoil what is printed
+LINE_BREAK = re.compile(r"[\r\n]+")
 
 
 class Tokens:
@@ -18,7 +26,7 @@ class Tokens:
         self._environment = environment
         self._passed = passed
         known = {token, *(environment.get(name, "").strip() for name in VARIABLES)}
-        self.secrets = tuple(sorted((text for text in known if len(text) >= SHORTEST), key=len, reverse=True))
+        self.secrets = [text for text in known if len(text) >= SHORTEST]
 
     @property
     def is_of_collection(self) -> bool:
@@ -35,8 +43,32 @@ class Tokens:
             if name not in VARIABLES and value.strip() not in self.secrets
         }
 
+    def secrets_with(self, *values: Any) -> list[str]:
+        """
+        Return what to mask in the output of a command that is handed these values: each text in them as it is and as JSON
+        shows it, line by line. Shorter ones than SHORTEST are left out.
+        """
+        forms = {
+            line.strip()
+            for text in _texts(values)
+            for form in (text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1])
+            for line in LINE_BREAK.split(form)
+        }
+        return [*self.secrets, *sorted(form for form in forms if len(form) >= SHORTEST)]
+
     def masked(self, text: str) -> str:
         """Return the text with *** for each token in it."""
-        for secret in self.secrets:
+        for secret in sorted(self.secrets, key=len, reverse=True):
             text = text.replace(secret, MASK)
         return text
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text in a value, however deep."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _texts(value.values())
+    elif isinstance(value, Iterable):
+        for part in value:
+            yield from _texts(part)

@@ -1,6 +1,7 @@
 """What a command says that it has used: in the JSON object that it prints, in our words or in those of Claude Code."""
 
 import math
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated
 
@@ -30,10 +31,11 @@ class Printed(msgspec.Struct, frozen=True):
     total_cost_usd: Decimal | None = None
 
 
-def usage_of(output: str) -> dict[str, int] | None:
+def usage_of(output: str, earlier: Mapping[str, int | None]) -> dict[str, int] | None:
     """
     Return the usage that a printed JSON object names, as the server takes it; None if it names none, or a wrong one.
 
+    A report is a total, so what was reported before the command began, of `earlier` attempts, is added to it.
     `total_cost_usd` is read as a decimal number, and rounded up to whole millionths.
     """
     try:
@@ -49,4 +51,7 @@ def usage_of(output: str) -> dict[str, int] | None:
         "inputTokens": used.input_tokens if used.inputTokens is None else used.inputTokens,
         "outputTokens": used.output_tokens if used.outputTokens is None else used.outputTokens,
     }
-    return {name: number for name, number in found.items() if number is not None} or None
+    totals = {
+        name: min(number + (earlier.get(name) or 0), MOST) for name, number in found.items() if number is not None
+    }
+    return totals or None

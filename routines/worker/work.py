@@ -33,10 +33,12 @@ REFUSED_S = 30.0  # pause before a checkout is tried again that was refused alth
 MOST_REASON = 1_000  # characters of the reason why a run failed
 NOT_FOUND = 404
 NOT_THERE = "the routine's environment has variables that have no value any more: {}"
-OUTPUTS_REFUSED = (400, 413, 422)  # the outputs are too large or too deep
+REPORT_REFUSED = (400, 413, 422)  # the outputs are too large or too deep, or the history of the run is full
 TIMED_OUT = "timed_out"  # the reason of a run that lasted longer than its routine allows
+TOO_LONG = "the run lasted longer than its routine allows"
+SUPERSEDED = "a later run of the routine has taken its place"
 
-Outcome = Literal["done", "cancelled", "moved", "handed back", "stopped", "left"]
+Outcome = Literal["done", "cancelled", "tried again", "moved", "handed back", "stopped", "left"]
 
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,9 +168,10 @@ class Worker:
         else:
             env = {**command_input.merged(self.tokens.command_environment(), variables), **environment}
             document["environmentVariables"] = environment
-            ended = self._run(issue, held, lease, env, json.dumps(document).encode())
+            secrets = self.tokens.secrets_with(environment)
+            ended = self._run(issue, held, lease, env, json.dumps(document).encode(), secrets)
         try:
-            outcome, reason = self._report(issue, held.session, ended)
+            outcome, reason = self._report(issue, held.session, ended, document["run"] or {})
         except Refused as refusal:
             outcome, reason = "left", str(refusal)
         except Stopped:
@@ -189,7 +192,15 @@ class Worker:
             error_output=ended.error_output,
         )
 
-    def _run(self, issue: dict[str, Any], held: Claim, lease: Lease, env: dict[str, str], given: bytes) -> Ended:
+    def _run(  # noqa: PLR0913, PLR0917 what one start of a command has of its own
+        self,
+        issue: dict[str, Any],
+        held: Claim,
+        lease: Lease,
+        env: dict[str, str],
+        given: bytes,
+        secrets: list[str],
+    ) -> Ended:
         """Run the command, and show and send what it prints."""
         with (
             Supervision(partial(self._loss, issue, held.session), self.stop, lease, self.guard) as supervision,
@@ -200,7 +211,7 @@ class Worker:
                 self.show(issue["identifier"], stream, text)
                 live_log.add(stream, text)
 
-            return self.command.run(env, given, supervision, hear, held.lock.fileno())
+            return self.command.run(env, given, secrets, supervision, hear, held.lock.fileno())
 
     def _environment(
         self, issue: dict[str, Any], document: dict[str, Any], session: UUID
@@ -222,11 +233,12 @@ class Worker:
             return {}, NOT_TAKEN.format("routine's", listed(variables.refused))
         return variables.taken, None
 
-    def _log(self, run_id: str | None, session: UUID, part: Any) -> Any:
-        """Send a part to the log of the run; an issue of no run has no log."""
+    def _log(self, run_id: str | None, session: UUID, part: Any) -> bool | None:
+        """Send a part to the log of the run; return whether it is full. An issue of no run has no log."""
         if run_id is None:
-            return {"isFull": True}
-        return self.server.try_once("POST", f"/api/routine-runs/{run_id}/log", part, session=session)
+            return True
+        answer = self.server.try_once("POST", f"/api/routine-runs/{run_id}/log", part, session=session)
+        return None if answer is None else bool(answer.get("isFull"))
 
     def _loss(self, issue: dict[str, Any], session: UUID, lease: Lease) -> str | None:
         """
@@ -257,24 +269,35 @@ class Worker:
             return "the issue is not assigned to this agent any more"
         if current["checkoutRunId"] not in (None, str(session)):
             return "another work session has the issue"
-        if current["status"] == "cancelled" and self._is_timed_out(current):
-            return "the run lasted longer than its routine allows"
         if current["status"] in ("backlog", "todo", "cancelled"):
-            return f"the issue was moved to {current['status']}"
+            return self._why_moved(current)
         return None
 
-    def _is_timed_out(self, issue: dict[str, Any]) -> bool:
-        if issue["originRunId"] is None:
-            return False
-        try:
-            run = self.server.try_once("GET", f"/api/routine-runs/{issue['originRunId']}")
-        except Refused:
-            return False
-        return run is not None and run["failureReason"] == TIMED_OUT
+    def _why_moved(self, issue: dict[str, Any]) -> str:
+        """Return why an issue is no longer in progress: because of its run, or since somebody has moved it."""
+        run = self._run_of(issue)
+        attempt = (run.get("attempts") or [{}])[-1]
+        if issue["status"] == "cancelled" and run.get("successorRunId"):
+            return SUPERSEDED
+        if issue["status"] != "todo" and TIMED_OUT in (run.get("failureReason"), attempt.get("reason")):
+            return f"{TOO_LONG}{_next_attempt(run)}"
+        return f"the issue was moved to {issue['status']}"
 
-    def _report(self, issue: dict[str, Any], session: UUID, ended: Ended) -> tuple[Outcome, str | None]:
+    def _run_of(self, issue: dict[str, Any]) -> dict[str, Any]:
+        """Return the run of an issue; an empty one where there is none, or it is not to be had."""
+        if issue["originRunId"] is None:
+            return {}
+        try:
+            return self.server.try_once("GET", f"/api/routine-runs/{issue['originRunId']}") or {}
+        except Refused:
+            return {}
+
+    def _report(
+        self, issue: dict[str, Any], session: UUID, ended: Ended, run: dict[str, Any]
+    ) -> tuple[Outcome, str | None]:
         """
-        Report how the command ended, in one request: a crash cannot come between the comment and the status.
+        Report how the command ended, in one request: a crash cannot come between the comment and the status. `run` is as
+        it was before the command began.
 
         An issue is handed back by a move to todo: a release would remove its assignee, and so take it from every inbox.
         One that is somebody else's by now gets a comment only.
@@ -294,30 +317,36 @@ class Worker:
         if outcome == "cancelled" and ended.reason and issue["originRunId"]:
             change["failureReason"] = ended.reason[:MOST_REASON]
         outputs = outputs_of(ended) if outcome != "handed back" and issue["originRunId"] else None
-        if outputs and (usage := usage_of(ended.output)) is not None:
-            change["usage"] = usage
+        reports: dict[str, Any] = {"outputs": outputs} if outputs else {}
+        if outputs and (usage := usage_of(ended.output, run)) is not None:
+            reports["usage"] = usage
         try:
-            self._change(issue, session, change, outputs)
+            changed = self._change(issue, session, change, reports) or self.server.try_once("GET", path) or change
         except Refused as refusal:
             self._keep_output(issue, session, replace(ended, reason=str(refusal)))
             return "stopped", str(refusal)
+        if outcome == "cancelled" and changed["status"] != "cancelled":  # by the retry policy of its routine
+            return "tried again", f"{ended.reason}{_next_attempt(self._run_of(issue))}"
         return outcome, ended.reason
 
-    def _change(
-        self, issue: dict[str, Any], session: UUID, change: dict[str, Any], outputs: dict[str, Any] | None
-    ) -> None:
-        """Change an issue, with the outputs of its run unless the server refuses them."""
+    def _change(self, issue: dict[str, Any], session: UUID, change: dict[str, Any], reports: dict[str, Any]) -> Any:
+        """
+        Change an issue, with what is reported of its run; return it as it is then.
+
+        A report that the server refuses keeps no issue from its end: the outputs are left out first, then all of it.
+        """
         path = f"/api/issues/{issue['id']}"
-        if outputs:
+        for left_out in ("outputs", "usage"):
+            if left_out not in reports:
+                continue
             try:
-                self.server.ask("PATCH", path, {**change, "outputs": outputs}, session=session)
+                return self.server.ask("PATCH", path, {**change, **reports}, session=session)
             except Refused as refusal:
-                if refusal.status not in OUTPUTS_REFUSED:
+                if refusal.status not in REPORT_REFUSED:
                     raise
-                self.say(f"{issue['identifier']}: the outputs are refused ({refusal}), and stand in the comment only")
-            else:
-                return
-        self.server.ask("PATCH", path, change, session=session)
+                self.say(f"{issue['identifier']}: {left_out} refused ({refusal}), and in the comment only")
+                del reports[left_out]
+        return self.server.ask("PATCH", path, change, session=session)
 
     def _keep_output(self, issue: dict[str, Any], session: UUID, ended: Ended) -> None:
         """Comment with the output on an issue that is no longer the worker's."""
@@ -326,6 +355,12 @@ class Worker:
             self.server.ask("POST", f"/api/issues/{issue['id']}/comments", body, session=session)
         except Refused as refusal:
             self.say(f"{issue['identifier']}: the output is not kept as a comment ({refusal})")
+
+
+def _next_attempt(run: dict[str, Any]) -> str:
+    """Return when the next attempt of a run begins, as the end of a sentence; empty if it does not wait for one."""
+    at = run.get("nextAttemptAt")
+    return f"; attempt {run['attempt'] + 1} of {run['maxAttempts']} is at {at}" if at else ""
 
 
 def outputs_of(ended: Ended) -> dict[str, Any] | None:

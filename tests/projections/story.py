@@ -21,6 +21,7 @@ from application.jetty_request_bodies import (
     StepReport,
     TaskChange,
     TaskCreate,
+    TrajectoryUsage,
 )
 from application.request_bodies import (
     AgentDraft,
@@ -437,11 +438,15 @@ class Story:
         self.passes(MINUTE / 2)
         self.ask(trajectories.extend, "my-org", first, got.claim_id)
         self.ask(trajectories.report, "my-org", first, got.claim_id, StepReport(step="ask", outputs={"a": 1}))
+        used = TrajectoryUsage(cost_micros=1_200, input_tokens=90)
+        self.ask(trajectories.report_usage, "my-org", first, got.claim_id, used)
         self.ask(trajectories.finish, "my-org", first, got.claim_id, FinishRequest())
         self.ask(trajectories.set_statuses, asks, {second: "failed"})
         self.ask(trajectories.label, asks, first, LabelCreate(key="good", value="yes", author="me"))
         self.ask(trajectories.ingest, asks, IngestCreate(output="x", scores={"a": 1}, trajectory_id="t1"))
-        self.ask(trajectories.run, asks, RunCreate(secret_params={"k": "v"}))
+        by_hand = self.ask(trajectories.run, asks, RunCreate(secret_params={"k": "v"}))
+        got = self.ask(trajectories.claim, "my-org", None, "w1", [by_hand])
+        self.ask(trajectories.report_usage, "my-org", by_hand, got.claim_id, TrajectoryUsage(cost_micros=30))
         while not self.ask(tasks.delete, old):
             pass
         self.ids |= {"my-org": org, "often": often, "first trajectory": first, "asks": asks}

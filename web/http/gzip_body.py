@@ -4,6 +4,7 @@ import zlib
 
 NAMES = frozenset({"gzip", "x-gzip"})  # of the encoding
 GZIP_HEADER = 16 + zlib.MAX_WBITS  # asks zlib for gzip's header and trailer, whose checksum and size it checks
+MAGIC = b"\x1f\x8b"  # at the beginning
 SIZE_BYTES = 4  # at the end
 
 
@@ -15,8 +16,8 @@ class Broken(Exception):
 
 
 def announced_size(body: bytes) -> int:
-    """Return how large the body says that it is when unpacked. Whoever says less than the truth gets Broken."""
-    return int.from_bytes(body[-SIZE_BYTES:], "little")
+    """Return how large the body says that it is when unpacked; 0 if it says nothing. `unpack` checks it."""
+    return int.from_bytes(body[-SIZE_BYTES:], "little") if body.startswith(MAGIC) else 0
 
 
 def unpack(body: bytes) -> bytes:

@@ -4,6 +4,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from projections.engine.read_model import Connection
+from projections.firing import run_logs
 from projections.jetty import trajectories
 from projections.jetty.responses import Label, ResponseBody, Trajectory
 
@@ -101,6 +102,29 @@ class Logs(ResponseBody, frozen=True, kw_only=True):
     workflow_id: str
     status: str
     logs: list[LogLine]
+
+
+class TrajectoryLogPart(ResponseBody, frozen=True, kw_only=True):
+    """What a command printed in a moment, under the claim of the worker that ran it. `at` has thousandths of a second."""
+
+    position: int
+    claim_id: UUID
+    at: str
+    output: list[run_logs.LogOutput]
+
+
+class TrajectoryLog(ResponseBody, frozen=True, kw_only=True):
+    """A piece of a trajectory's log, and where the next begins. When it `is_over`, no further part will come."""
+
+    parts: list[TrajectoryLogPart]
+    next: int
+    is_over: bool
+
+
+class LogTaken(ResponseBody, frozen=True, kw_only=True):
+    """Whether the log takes no more of this claim."""
+
+    is_full: bool
 
 
 class Claimed(ResponseBody, frozen=True, kw_only=True):

@@ -25,17 +25,21 @@ from domain.events import (
     TrajectoryMoved,
     TrajectoryOpened,
     TrajectoryStepReported,
+    TrajectoryUsageReported,
 )
+from domain.jetty.trajectory import LIVE
 from domain.recorded import Recorded
 from domain.values import TrajectoryStatus
 from projections.engine.documents import Part
 from projections.engine.read_model import Connection
+from projections.firing import run_logs
 from projections.jetty import trajectories
 from projections.jetty.responses import Label, Trajectories, Trajectory, time
+from web.http import requests
 from web.http.backend import Backend
 from web.http.paging import NEXT, Paging, cursor_only, next_page_headers, paging, place_of
 from web.jetty.requests import number_of, parse_whole_number
-from web.jetty.responses import Ingested, LogLine, Logs, Stats, Statuses
+from web.jetty.responses import Ingested, LogLine, Logs, Stats, Statuses, TrajectoryLog, TrajectoryLogPart
 from web.jetty.routing import get, post
 
 MODELS = ("trajectories",)
@@ -94,6 +98,33 @@ class TrajectoryLists(Controller):
             if (resource := trajectories.numbered(conn, task_ref.task_id, number_of(trajectory))) is None:
                 raise NotFound
         return disclosure.shown(resource, addresses=addresses)
+
+    @get("/trajectory/{collection:str}/{task:str}/{trajectory:str}/log", operation_id="getTrajectoryLog")
+    def log(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        task_path: NamedDependency[TaskPath],
+        trajectory: FromPath[str],
+        after: FromQuery[str | None] = None,
+    ) -> TrajectoryLog:
+        """
+        Returns what the commands of the trajectory have printed, also while one runs: the parts after the position `after`,
+        oldest first. Ask again with `next` as `after`, until there are no parts and `is_over` is true. Logs are kept for
+        some days (`ROUTINES_MAX_RUN_LOG_DAYS`).
+        """
+        task_ref = backend.authorize(caller, names.task, task_path)
+        position = requests.parse_whole_number(after, "after", 0, 0, requests.MOST_NUMBER)
+        with backend.consistent_read(*MODELS) as conn:
+            if (found := trajectories.numbered(conn, task_ref.task_id, number_of(trajectory))) is None:
+                raise NotFound
+            parts = run_logs.parts(conn, found.run_id, position)
+        shown = [
+            TrajectoryLogPart(position=part.position, claim_id=part.session_id, at=part.at, output=part.output)
+            for part in parts
+        ]
+        last = parts[-1].position if parts else position
+        return TrajectoryLog(parts=shown, next=last, is_over=found.status not in LIVE)
 
     @get("/stats/{collection:str}/{task:str}", operation_id="getStats")
     def stats(
@@ -239,6 +270,8 @@ def _text(event: Any) -> str:
             return f"Taken by {worker}"
         case TrajectoryStepReported(step=step, status=status):
             return f"Step {step}: {status}"
+        case TrajectoryUsageReported():
+            return "Usage reported"
         case TrajectoryMoved(status=status, error=error):
             return f"{status.capitalize()}: {error}" if error else status.capitalize()
         case TrajectoryLabelled(key=key, value=value, author=author):

@@ -8,7 +8,8 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, JSONBody
 
 from application.access import Caller
-from application.jetty_request_bodies import ClaimRequest, FinishRequest, StepReport
+from application.jetty_request_bodies import ClaimRequest, FinishRequest, StepReport, TrajectoryUsage
+from application.request_bodies import LogDraft
 from application.use_cases import names
 from application.use_cases.jetty import collections
 from application.use_cases.jetty import trajectories as use_cases
@@ -16,12 +17,13 @@ from application.use_cases.names import TaskPath
 from domain.errors import NotFound
 from domain.jetty.trajectory import LEASE
 from projections.engine.read_model import Connection
+from projections.firing import run_logs
 from projections.jetty import trajectories
 from projections.jetty.responses import Trajectory
 from web.http.backend import Backend, Changed
 from web.http.path_ids import ClaimId
 from web.jetty.requests import number_of
-from web.jetty.responses import Claimed
+from web.jetty.responses import Claimed, LogTaken
 from web.jetty.routing import post
 
 NOTHING = {204: ResponseSpec(None, description="No trajectory is waiting.", generate_examples=False)}
@@ -83,6 +85,44 @@ class Workers(Controller):
         """Reports the inputs and outputs of a step. A further report on the same step replaces the earlier one."""
         id_ = _id(backend, caller, collection, trajectory)
         return _answer(backend.change(caller, MODELS, use_cases.report, collection, id_, claim_id, data), id_)
+
+    @post("/{trajectory:str}/{claim_id:str}/usage", operation_id="reportTrajectoryUsage", status_code=200)
+    def report_usage(  # noqa: PLR0913, PLR0917 the path and the body
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        collection: FromPath[str],
+        trajectory: FromPath[str],
+        claim_id: FromPath[ClaimId],
+        data: JSONBody[TrajectoryUsage],
+    ) -> Response[Trajectory]:
+        """
+        Reports what all work on the trajectory has used so far: its cost and its tokens, in total. A later report replaces
+        an earlier one, so it may be repeated.
+        """
+        id_ = _id(backend, caller, collection, trajectory)
+        return _answer(backend.change(caller, MODELS, use_cases.report_usage, collection, id_, claim_id, data), id_)
+
+    @post("/{trajectory:str}/{claim_id:str}/log", operation_id="appendTrajectoryLog", status_code=200)
+    def append_log(  # noqa: PLR0913, PLR0917 the path and the body
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        collection: FromPath[str],
+        trajectory: FromPath[str],
+        claim_id: FromPath[ClaimId],
+        data: JSONBody[LogDraft],
+    ) -> LogTaken:
+        """
+        Appends a part to the log of the trajectory; parts are numbered under each claim. What goes beyond the bounds of the
+        trajectory or the company is not kept, and the log says so: then `is_full` is true, and the worker need not send
+        more.
+        """
+        id_ = _id(backend, caller, collection, trajectory)
+        company_id, log_id = backend.authorize(caller, use_cases.open_log, collection, id_, claim_id)
+        with backend.pool.connection() as conn:
+            taken = run_logs.append(conn, company_id, log_id, claim_id, data.part, data.output, backend.limits)
+        return LogTaken(is_full=taken.is_full)
 
     @post("/{trajectory:str}/{claim_id:str}/finish", operation_id="finishTrajectory", status_code=200)
     def finish(  # noqa: PLR0913, PLR0917 the path and the body

@@ -69,6 +69,7 @@ DESCRIPTIONS: dict[str, tuple[str, Json]] = {  # by name of the parameter, or by
     "offset": ("How many to leave out at the start.", _number(0, 10**9, 0)),
     "after": ("Only those after this comment, in the requested order.", ID_OR_NONE),
     "getRunLog.after": ("Only the parts after this position.", _number(0, MOST_NUMBER, 0)),
+    "getTrajectoryLog.after": ("Only the parts after this position.", _number(0, MOST_NUMBER, 0)),
     "afterCommentId": ("Another name of `after`, which takes precedence.", ID_OR_NONE),
     "order": ("The oldest (`asc`) or the newest (`desc`) come first.", {"enum": ["asc", "desc"], "default": "desc"}),
     "from": ("The beginning of the period, in ISO 8601. Without it, 24 hours ago.", MOMENT_OR_NONE),
@@ -118,6 +119,10 @@ DESCRIPTIONS: dict[str, tuple[str, Json]] = {  # by name of the parameter, or by
     ),
     "Idempotency-Key": (
         "The same as `idempotencyKey` in the body: the same key gives the same run.",
+        {"type": "string", "maxLength": 255},
+    ),
+    "createBackfill.Idempotency-Key": (
+        "The same key gives the same backfill, whoever repeats the request and however often.",
         {"type": "string", "maxLength": 255},
     ),
     "X-Routines-Consistency": (

@@ -84,15 +84,16 @@ class Backfills(Controller):
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
         trigger_id: FromPath[TriggerId],
+        idempotency_key: NamedDependency[str | None],
         data: JSONBody[BackfillDraft],
     ) -> Response[Backfill]:
         """
         Runs the occurrences of a range in the past, oldest first, except those that have already run.
 
         Its runs carry its id as `backfillId`. The range ends before the occurrences that the schedule itself still has
-        to settle.
+        to settle. The same idempotency key gives the same backfill; for another request it is refused with 409.
         """
-        changed = backend.change(caller, MODELS, use_cases.create, trigger_id, _checked(data))
+        changed = backend.change(caller, MODELS, use_cases.create, trigger_id, _checked(data), idempotency_key)
         return changed.answer(lambda conn: backfills.backfill(conn, changed.result), 201)
 
     @get("/routine-triggers/{trigger_id:str}/backfills", operation_id="listBackfills", response_headers=NEXT)

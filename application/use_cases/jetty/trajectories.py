@@ -5,11 +5,21 @@ from functools import reduce
 from typing import Any
 from uuid import UUID, uuid4
 
+from msgspec.structs import asdict
+
 from application.access import Principal
 from application.event_store.stream_kinds import COMPANY, ROUTINE, TASK
 from application.event_store.unit_of_work import UnitOfWork
-from application.jetty_request_bodies import FinishRequest, IngestCreate, LabelCreate, RunCreate, StepReport
-from application.use_cases import named_secrets, names, task_firing
+from application.jetty_request_bodies import (
+    FinishRequest,
+    IngestCreate,
+    LabelCreate,
+    RunCreate,
+    StepReport,
+    TrajectoryUsage,
+)
+from application.request_bodies import UsageReport
+from application.use_cases import budgets, named_secrets, names, task_firing
 from application.use_cases.names import TaskPath
 from domain.board import company as companies
 from domain.delivery import outbound_url
@@ -51,9 +61,11 @@ def run(work: UnitOfWork, principal: Principal, path: TaskPath, request: RunCrea
     """
     Call a task by hand and return the trajectory; parameters need not be declared by the task.
 
-    Raises RuleViolation when it is too large, InvalidField for a callback address that is no URL.
+    Raises RuleViolation when it is too large, or the budget of the company is used up, InvalidField for a callback
+    address that is no URL.
     """
     ref = names.task(work, principal, path, "assign")
+    budgets.must_allow_call(work, ref.company_id)
     if request.webhook_url is not None:
         outbound_url.must_be_url(request.webhook_url, "webhook_url")
     trajectory_id = work.new_id()
@@ -79,7 +91,8 @@ def claim(  # noqa: PLR0913, PLR0917 the fields of a worker's request
     """
     Give the worker the first trajectory that waits; return None when others have them all, or the company is archived.
 
-    One whose secrets are gone is recorded as failed, with that as its error.
+    One whose secrets are gone, or whose workers have fallen silent again and again, is recorded as failed, with that as
+    its error.
     """
     company_id = names.collection(work, principal, collection, "assign")
     if companies.is_archived(work.get(COMPANY, company_id)):
@@ -90,6 +103,10 @@ def claim(  # noqa: PLR0913, PLR0917 the fields of a worker's request
         if work.company_of(trajectory_id) != company_id or (task_id not in (None, current.task_id)):
             continue
         if not trajectory.may_be_claimed(current, work.now):
+            continue
+        if trajectory.is_given_up(current):
+            task_firing.move(work, trajectory_id, [TrajectoryMoved(status="failed", error=trajectory.GIVEN_UP)])
+            _drop_when_over(work, trajectory_id)
             continue
         try:
             secrets, environment = _secrets(work, current), _environment(work, company_id)
@@ -117,6 +134,25 @@ def report(  # noqa: PLR0913, PLR0917 the fields of a worker's request
     reported = TrajectoryStepReported(step=step.step, status=step.status, inputs=step.inputs, outputs=step.outputs)
     work.record(trajectory_id, trajectory.report(current, claim_id, reported, work.limits))
     return trajectory_id
+
+
+def report_usage(  # noqa: PLR0913, PLR0917 the fields of a worker's request
+    work: UnitOfWork, principal: Principal, collection: str, trajectory_id: UUID, claim_id: UUID, usage: TrajectoryUsage
+) -> UUID:
+    """Record what the work has used so far; raise Conflict when another has the trajectory."""
+    current = _held(work, principal, collection, trajectory_id)
+    trajectory.must_be_claimed_by(current, claim_id)
+    budgets.report_trajectory(work, trajectory_id, current, UsageReport(**asdict(usage)))
+    return trajectory_id
+
+
+def open_log(
+    work: UnitOfWork, principal: Principal, collection: str, trajectory_id: UUID, claim_id: UUID
+) -> tuple[UUID, UUID]:
+    """Return the company and the id of the log that the worker may write; raise Conflict when another has the trajectory."""
+    current = _held(work, principal, collection, trajectory_id)
+    trajectory.must_be_claimed_by(current, claim_id)
+    return names.collection(work, principal, collection, "assign"), current.run_id or trajectory_id
 
 
 def finish(  # noqa: PLR0913, PLR0917 the fields of a worker's request

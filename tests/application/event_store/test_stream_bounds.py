@@ -37,7 +37,7 @@ class Shop:
     def __init__(self, limits):
         self.executor = Executor(EventStore(MemoryRecorder(), limits), lambda: NOON, cache=StreamCache(limits))
         self.caller = Caller(token=self.executor.attempt(keys.mint_first).result.token)
-        company = self.do(companies.create, CompanyDraft(name="Acme"))
+        self.company = company = self.do(companies.create, CompanyDraft(name="Acme"))
         self.agent = self.do(agents.create, company, AgentDraft(name="Scout")).agent_id
         self.issue = self.do(issues.create, company, IssueDraft(title="Look"))
         self.routine = self.do(routines.create, company, RoutineDraft(title="Check", assignee_agent_id=self.agent))
@@ -93,6 +93,13 @@ def test_a_thing_that_was_changed_by_too_much_can_still_be_brought_to_its_end():
 
     with pytest.raises(RuleViolation):
         shop.edit(6)
+
+
+def test_a_thing_that_began_large_can_be_changed_as_any_other():
+    shop = Shop(Limits(max_stream_bytes=40 * KIB))
+    shop.issue = shop.do(issues.create, shop.company, IssueDraft(title="Large", description=TEXT))
+
+    assert shop.until_full(lambda number: shop.move(("todo", "in_progress")[number % 2])) > 20
 
 
 def test_small_changes_end_too():

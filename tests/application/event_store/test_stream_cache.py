@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import pytest
 from eventsourcing.persistence import Notification
 from hypothesis import given as for_all
@@ -15,7 +16,8 @@ from hypothesis import strategies as st
 from application.access import Caller, identify
 from application.event_store.in_memory import MemoryRecorder
 from application.event_store.store import EventStore, from_stored, to_stored
-from application.event_store.stream_cache import CachedStream, StreamCache, size_of
+from application.event_store.stream_cache import TEXT_FACTOR, CachedStream, StreamCache, size_of
+from application.event_store.stream_cache import memory_of as memory_of_event
 from application.event_store.unit_of_work import UnitOfWork
 from application.execute import Executor
 from application.request_bodies import AgentDraft, CompanyDraft, IssuePatch, RoutineDraft, RoutinePatch, RunRequest
@@ -217,6 +219,15 @@ def test_json_that_is_small_on_the_wire_and_large_in_memory_counts_by_its_memory
     takes, event = memory_of(stored.topic, stored.state)
 
     assert takes * 0.8 < size_of(event)
+
+
+def test_a_comma_or_a_bracket_in_a_text_counts_as_text():
+    text = 'say "12,34", [{ or \\\n' * 10_000
+    workflow = {"steps": [text, text], "more": list(range(100))}
+    event = TaskCreated(details=TaskDetails(name="a", description=text, workflow=workflow))
+    body = msgspec.json.encode(event)
+
+    assert TEXT_FACTOR * len(body) < memory_of_event(event, body) < TEXT_FACTOR * len(body) + 50_000
 
 
 def test_runs_issues_and_comments_are_not_kept(fixture):

@@ -20,6 +20,7 @@ class Stub:
         self.outputs = []
         self.usage = []
         self.refused_outputs = None  # the answer to outputs, if they are not taken
+        self.refused_usage = None
         self.runs = {}
         self.routines = {}
         self.environment, self.missing = None, []  # of the routine that opened the issues
@@ -93,9 +94,10 @@ class Stub:
         if issue["checkoutRunId"] != session or session in self.lost:
             return 409, {"error": "Issue run ownership conflict"}
         issue |= {"status": body["status"], "checkoutRunId": None}
-        if "outputs" in body and self.refused_outputs is not None:
-            issue |= {"status": "in_progress", "checkoutRunId": session}
-            return self.refused_outputs
+        for name, refused in (("outputs", self.refused_outputs), ("usage", self.refused_usage)):
+            if name in body and refused is not None:
+                issue |= {"status": "in_progress", "checkoutRunId": session}
+                return refused
         self.outputs.append(body.get("outputs"))
         self.usage.append(body.get("usage"))
         self.comments.append(body.get("comment"))

@@ -24,6 +24,17 @@ def test_the_environment_of_the_routine_is_the_commands_and_on_its_standard_inpu
     assert {"REGION": "eu", "PORT": "1"} == json.loads((tmp_path / "input").read_text())["environmentVariables"]
 
 
+def test_what_the_environment_of_the_routine_holds_is_masked_in_whatever_the_command_prints(stub, once):
+    with_environment(stub, {"API_KEY": "sk-1234567", "PORT": "5432"})
+    split = "printf 'key sk-123'; sleep 0.1; echo 4567 $PORT"
+
+    result = once("sh", "-c", f"{split}; ({split}) >&2; exit 3", options=["--json"])
+
+    assert ["exit status 3: key *** 5432"] == stub.reasons
+    assert ["exit status 3: key *** 5432\n\nkey *** 5432\n\n\nStandard error:\n\nkey *** 5432\n"] == stub.comments
+    assert "sk-1234567" not in result.output
+
+
 @pytest.mark.parametrize(
     ("variables", "missing", "reason"),
     [

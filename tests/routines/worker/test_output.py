@@ -7,7 +7,7 @@ import pytest
 
 from routines.worker.command import MOST_OUTPUT
 from tests.routines.hostile import HOSTILE, assert_harmless
-from tests.routines.worker.stub_server import RUN
+from tests.routines.worker.stub_server import RUN, fire
 
 
 def test_a_command_without_output_leaves_no_comment(stub, once):
@@ -63,6 +63,15 @@ def test_what_a_command_says_that_it_has_used_is_reported(stub, once, printed, u
     assert [json.loads(printed)] == stub.outputs
 
 
+def test_what_earlier_attempts_have_used_is_added_since_a_report_is_a_total(stub, once):
+    fire(stub)
+    stub.runs[RUN] |= {"costMicros": 1_000, "inputTokens": None}
+
+    once("echo", '{"usage": {"costMicros": 250, "inputTokens": 12}}')
+
+    assert [{"costMicros": 1_250, "inputTokens": 12}] == stub.usage
+
+
 def test_outputs_that_the_server_refuses_do_not_keep_the_issue_from_ending(stub, once):
     issue = stub.open()
     stub.refused_outputs = 400, {"error": "Validation error"}
@@ -70,7 +79,17 @@ def test_outputs_that_the_server_refuses_do_not_keep_the_issue_from_ending(stub,
     result = once("sh", "-c", """echo '{"a": 1}'""")
 
     assert ("done", [None]) == (issue["status"], stub.outputs)
-    assert "the outputs are refused" in result.output
+    assert "outputs refused (Validation error), and in the comment only" in result.output
+
+
+def test_usage_that_the_server_refuses_does_not_keep_the_issue_from_ending(stub, once):
+    issue = stub.open()
+    stub.refused_outputs = stub.refused_usage = 422, {"error": "Its history is full"}
+
+    result = once("sh", "-c", """echo '{"usage": {"costMicros": 5}}'""")
+
+    assert ("done", [None], [None]) == (issue["status"], stub.outputs, stub.usage)
+    assert "usage refused (Its history is full)" in result.output
 
 
 def test_an_issue_that_no_run_opened_has_no_outputs(stub, once):

@@ -42,7 +42,27 @@ time.sleep(600)
     ("change", "reason"),
     [
         ({"status": "cancelled"}, "the issue was moved to cancelled"),
-        ({"status": "cancelled", "late": True}, "the run lasted longer than its routine allows"),
+        (
+            {"status": "cancelled", "run": {"failureReason": "timed_out"}},
+            "the run lasted longer than its routine allows",
+        ),
+        (
+            {
+                "status": "backlog",
+                "run": {
+                    "attempts": [{"reason": "timed_out"}],
+                    "attempt": 1,
+                    "maxAttempts": 3,
+                    "nextAttemptAt": "2026-11-22T03:00:00.000Z",
+                },
+            },
+            "the run lasted longer than its routine allows; attempt 2 of 3 is at 2026-11-22T03:00:00.000Z",
+        ),
+        ({"status": "backlog"}, "the issue was moved to backlog"),
+        (
+            {"status": "cancelled", "run": {"successorRunId": str(uuid4())}},
+            "a later run of the routine has taken its place",
+        ),
         ({"assigneeAgentId": str(uuid4())}, "the issue is not assigned to this agent any more"),
         ({"checkoutRunId": str(uuid4())}, "another work session has the issue"),
     ],
@@ -57,9 +77,8 @@ def test_a_command_is_stopped_with_all_its_children_once_its_issue_is_lost(
 
     def lose():
         wait_for(lambda: read(path))
-        if change.pop("late", False):
-            stub.runs[RUN]["failureReason"] = "timed_out"
-        issue.update(change)
+        stub.runs[RUN] |= change.get("run", {})
+        issue.update({name: value for name, value in change.items() if name != "run"})
 
     thread = Thread(target=lose)
     thread.start()

@@ -122,6 +122,7 @@ def test_every_body_refuses_what_it_does_not_know(shape: type[msgspec.Struct]):
             "Unknown field 'role': did you mean 'membershipRole'?",
         ),
         (request_bodies.BulkPause, {"routineIDs": [ID]}, "Unknown field 'routineIDs': did you mean 'routineIds'?"),
+        (request_bodies.ScheduleDraft, {"cron": "0 9 * * *"}, "Unknown field 'cron': did you mean 'cronExpression'?"),
         (request_bodies.BulkPause, {}, "Say which routines are meant, or all: true for every one"),
         (request_bodies.BulkResume, {"q": None}, "Say which routines are meant, or all: true for every one"),
         (

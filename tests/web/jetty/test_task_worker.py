@@ -150,6 +150,64 @@ def test_a_trajectory_that_is_ended_by_somebody_else_stops_its_command(jetty):
     assert status(jetty, task, fired)["status"] == "cancelled"
 
 
+def log_of(jetty, task, fired):
+    parts = jetty.get(f"/db/trajectory/{jetty.collection}/{task}/{fired['trajectory_id']}/log")["parts"]
+    return [(piece["stream"], piece["text"]) for part in parts for piece in part["output"]]
+
+
+def test_what_a_command_prints_is_in_the_log_while_it_runs(jetty, tmp_path):
+    task = jetty.task()
+    fired = jetty.post(f"/run/{jetty.collection}/{task}", {})
+    script = f"echo begun; until test -e {tmp_path}/seen; do sleep 0.05; done; echo $JETTY_API_TOKEN >&2"
+    working = subprocess.Popen(
+        command_of(jetty, "sh", "-c", script, more=["--pass-token"]), env=environment(jetty), stdout=subprocess.PIPE
+    )
+
+    wait_for(lambda: log_of(jetty, task, fired) == [("stdout", "begun\n")])
+    assert "running" == status(jetty, task, fired)["status"]
+    (tmp_path / "seen").touch()
+    working.communicate(timeout=60)
+
+    assert [("stdout", "begun\n"), ("stderr", "***\n")] == log_of(jetty, task, fired)
+    assert "completed" == status(jetty, task, fired)["status"]
+
+
+def test_what_a_command_says_that_it_has_used_is_added_to_what_was_used_before(jetty):
+    task = jetty.task()
+    fired = jetty.post(f"/run/{jetty.collection}/{task}", {})
+    claim = jetty.post(f"/workers/{jetty.collection}/claim", {})
+    earlier = f"/workers/{jetty.collection}/{fired['trajectory_id']}/{claim['claim_id']}"
+    jetty.post(f"{earlier}/usage", {"cost_micros": 1_000, "input_tokens": 5})
+    jetty.post(f"{earlier}/finish", {"status": "pending"})
+
+    run(jetty, "sh", "-c", """echo '{"total_cost_usd": 0.25, "usage": {"output_tokens": 8}}'; exit 3""")
+
+    found = status(jetty, task, fired)
+    assert "failed" == found["status"]
+    assert (251_000, 5, 8) == (found["cost_micros"], found["input_tokens"], found["output_tokens"])
+
+
+def test_what_a_command_is_handed_as_a_secret_is_masked_wherever_it_is_shown(jetty):
+    task = jetty.task()
+    jetty.patch(
+        f"/collections/{jetty.collection}/environment", {"environment_variables": {"API_KEY": "key-of-the-env"}}
+    )
+    secret = {"secret_params": {"token": "sk-of-the-call"}}
+    fired = jetty.post(f"/run/{jetty.collection}/{task}", secret)
+    script = """
+        printf key-of-; sleep 0.1; printf 'the-env\n' >&2
+        python3 -c 'import json, sys; print(json.load(sys.stdin)["secret_params"])'; echo "lost $API_KEY" >&2; exit 3"""
+
+    worked = run(jetty, "sh", "-c", script)
+
+    found = status(jetty, task, fired)
+    assert "exit status 3: lost ***" == found["error"]
+    assert {"text": "key-of-{'token': '***'}\n"} == found["steps"]["query"]["outputs"]
+    for shown in (worked.stdout, worked.stderr, json.dumps(found), json.dumps(log_of(jetty, task, fired))):
+        assert "the-call" not in shown
+        assert "key-of-the-env" not in shown
+
+
 def test_it_takes_one_task_only_where_it_is_told_to_and_ends_when_nothing_waits(jetty):
     wanted, other = jetty.task(), jetty.task()
     fired = [jetty.post(f"/run/{jetty.collection}/{task}", {}) for task in (other, wanted)]

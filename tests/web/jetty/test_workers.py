@@ -7,7 +7,7 @@ import pytest
 
 from application.use_cases import task_firing
 from domain.events import TrajectoryLeaseExtended
-from domain.jetty.trajectory import LEASE
+from domain.jetty.trajectory import GIVEN_UP, LEASE, MOST_LAPSES
 
 
 def claimed(jetty, task=None):
@@ -92,7 +92,7 @@ def test_a_failure_says_why(jetty):
 
 @pytest.mark.parametrize(
     ("action", "body"),
-    [("extend", ...), ("steps", {"step": "query"}), ("finish", {}), ("finish", {"status": "failed"})],
+    [("extend", ...), ("steps", {"step": "query"}), ("usage", {"cost_micros": 1}), ("finish", {})],
 )
 def test_a_claim_that_is_not_the_current_one_is_a_409(jetty, action, body):
     jetty.post(f"/run/{jetty.collection}/{jetty.task()}", {})
@@ -112,6 +112,9 @@ def test_a_claim_that_is_not_the_current_one_is_a_409(jetty, action, body):
         ("steps", {}, 422),
         ("finish", {"status": "running"}, 422),
         ("finish", {"status": "odd"}, 422),
+        ("usage", {"cost_micros": -1}, 422),
+        ("usage", {"costMicros": 1}, 422),
+        ("log", {"part": 0, "output": []}, 422),
     ],
 )
 def test_what_does_not_fit_is_refused(jetty, action, body, status):
@@ -143,3 +146,110 @@ def expire(system, number):
         work.record(stream_id, [over])
 
     system.executor.attempt(backdate)
+
+
+def say(jetty, claim, part, *texts):
+    output = [{"stream": "stdout", "text": text} for text in texts]
+    return jetty.request("POST", f"{path_of(jetty, claim)}/log", {"part": part, "output": output})
+
+
+def log_of(jetty, task, claim, after=0):
+    number = claim["trajectory"]["trajectory_id"]
+    return jetty.get(f"/db/trajectory/{jetty.collection}/{task}/{number}/log?after={after}")
+
+
+def test_a_trajectorys_log_grows_while_it_is_worked_on_and_is_read_from_where_one_was(jetty):
+    task = jetty.task()
+    jetty.post(f"/run/{jetty.collection}/{task}", {})
+    claim = claimed(jetty, task)
+    assert {"parts": [], "next": 0, "is_over": False} == log_of(jetty, task, claim)
+
+    for part, text in enumerate(["begun\n", "more\n", "more\n"]):
+        assert {"is_full": False} == say(jetty, claim, min(part, 1), text).json()  # the last is sent again
+    first, *others = log_of(jetty, task, claim)["parts"]
+
+    assert [claim["claim_id"]] * 2 == [part["claim_id"] for part in (first, *others)]
+    assert [{"stream": "stdout", "text": "begun\n"}] == first["output"]
+    assert others == log_of(jetty, task, claim, after=first["position"])["parts"]
+    jetty.post(f"{path_of(jetty, claim)}/finish", {})
+    assert log_of(jetty, task, claim)["is_over"]
+
+
+def test_only_the_worker_that_has_the_trajectory_writes_its_log(jetty, other):
+    task = jetty.task()
+    jetty.post(f"/run/{jetty.collection}/{task}", {})
+    claim = claimed(jetty, task)
+
+    assert 409 == say(jetty, claim | {"claim_id": str(uuid4())}, 0, "not mine").status_code
+    address = f"{path_of(jetty, claim)}/log"
+    body = {"part": 0, "output": [{"stream": "stdout", "text": "x"}]}
+    assert 404 == other.request("POST", address, body).status_code
+    jetty.post(f"{path_of(jetty, claim)}/finish", {})
+    assert 409 == say(jetty, claim, 0, "late").status_code
+    assert [] == log_of(jetty, task, claim)["parts"]
+
+
+def test_the_log_of_a_routines_trajectory_is_that_of_its_run(jetty):
+    task = jetty.task()
+    jetty.post(f"{jetty.routine(task)}/run-now")
+    claim = claimed(jetty, task)
+
+    say(jetty, claim, 0, "begun\n")
+
+    [part] = jetty.api.get(f"/routine-runs/{claim['trajectory']['run_id']}/log")["parts"]
+    assert (claim["claim_id"], [{"stream": "stdout", "text": "begun\n"}]) == (part["sessionId"], part["output"])
+
+
+def usage_of(trajectory):
+    return [trajectory[name] for name in ("cost_micros", "input_tokens", "output_tokens")]
+
+
+def test_what_a_trajectory_has_used_is_shown_by_it_and_by_its_run(jetty):
+    task = jetty.task()
+    jetty.post(f"{jetty.routine(task)}/run-now")
+    claim = claimed(jetty, task)
+    assert [None] * 3 == usage_of(claim["trajectory"])
+
+    assert [5, 90, None] == usage_of(
+        jetty.post(f"{path_of(jetty, claim)}/usage", {"cost_micros": 5, "input_tokens": 90})
+    )
+    jetty.post(f"{path_of(jetty, claim)}/usage", {"cost_micros": 7})
+    assert [7, 90, None] == usage_of(jetty.post(f"{path_of(jetty, claim)}/finish", {}))
+
+    run = f"/routine-runs/{claim['trajectory']['run_id']}"
+    shown = jetty.api.get(run)
+    assert (7, 90) == (shown["costMicros"], shown["inputTokens"])
+    jetty.api.post(f"{run}/usage", {"outputTokens": 3})
+    number = claim["trajectory"]["trajectory_id"]
+    assert [7, 90, 3] == usage_of(jetty.get(f"/db/trajectory/{jetty.collection}/{task}/{number}"))
+
+
+@pytest.mark.parametrize("calls", ["task", "routine"])
+def test_a_companys_budget_holds_for_every_call_of_its_tasks(collection_of, calls):
+    jetty = collection_of()
+    task = jetty.task()
+    call = (f"/run/{jetty.collection}/{task}", {}) if calls == "task" else (f"{jetty.routine(task)}/run-now",)
+    jetty.post(*call)
+    company = jetty.get("/collections/")[0]["company_id"]
+    budget = {"budget": {"maxCostMicros": 10, "windowSec": 3600}}
+    assert jetty.api.request("PATCH", f"/companies/{company}", budget).is_success
+
+    path = path_of(jetty, claimed(jetty))
+    jetty.post(f"{path}/usage", {"cost_micros": 10})
+    jetty.post(f"{path}/finish", {})
+    refused = jetty.request("POST", *call)
+
+    assert refused.status_code in (400, 422)
+    assert "the budget of the company is used up: 0.00001 of 0.00001" in refused.text
+
+
+def test_a_trajectory_whose_workers_fall_silent_again_and_again_fails_with_the_reason(jetty):
+    task = jetty.task()
+    stuck, behind = (jetty.post(f"/run/{jetty.collection}/{task}", {})["trajectory_id"] for _ in range(2))
+    for _ in range(MOST_LAPSES):
+        assert stuck == claimed(jetty, task)["trajectory"]["trajectory_id"]
+        expire(jetty.api.system, stuck)
+
+    assert behind == claimed(jetty, task)["trajectory"]["trajectory_id"]
+    found = jetty.get(f"/db/trajectory/{jetty.collection}/{task}/{stuck}")
+    assert ("failed", GIVEN_UP) == (found["status"], found["error"])

@@ -167,3 +167,15 @@ def test_a_routine_that_is_paused_is_backfilled_when_it_works_again(api: Api, pa
     past.now += HOUR
     past.change(routine, status="active")
     assert "running" == backfill(api, trigger)["status"]
+
+
+def test_the_same_key_gives_the_same_backfill_and_is_refused_for_another_request(api: Api, trigger: UUID):
+    path, key = f"/routine-triggers/{trigger}/backfills", {"Idempotency-Key": "morning"}
+
+    first, again = (api.request("POST", path, MORNING, headers=key) for _ in range(2))
+    other = api.request("POST", path, MORNING | {"overlap": "policy"}, headers=key)
+
+    assert (201, 201, first.json()["id"]) == (first.status_code, again.status_code, again.json()["id"])
+    assert (409, "The idempotency key was used for another request") == (other.status_code, other.json()["error"])
+    assert 1 == len(api.get(path))
+    assert first.json()["id"] != backfill(api, trigger)["id"]

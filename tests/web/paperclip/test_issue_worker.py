@@ -73,14 +73,35 @@ def test_what_a_webhook_sent_reaches_the_command_and_its_failure_reaches_the_run
     assert ["exit status 3: no such file\n\nmain\n\n\nStandard error:\n\nno such file\n"] == comments(api, run)
 
 
+def test_a_webhook_of_nine_megabytes_reaches_the_command_whole_and_its_end_the_run(
+    api: Api, agent: tuple[str, str, str], work: Work, tmp_path: Path
+):
+    rows = "12,34,é\n" * 1_000_000
+    trigger = api.post(f"/routines/{routine(api, agent)}/triggers", {"kind": "webhook", "signingMode": "none"})
+    path = f"/routine-triggers/public/{trigger['trigger']['publicId']}/fire"
+    run = api.post(path, {"branch": "main", "rows": rows}, token=None)
+
+    result = work(f'cat > {tmp_path}/input; echo "$ROUTINES_OMITTED" >&2; echo \'{{"usage": {{"costMicros": 5}}}}\'')
+
+    assert 0 == result.exit_code, result.output
+    assert rows == json.loads((tmp_path / "input").read_text())["payload"]["rows"]
+    [row] = api.get(f"/routines/{run['routineId']}/runs")
+    assert (False, True) == ("rows" in row["triggerPayload"], row["triggerPayloadBytes"] > 9_000_000)
+    ended = api.get(f"/routine-runs/{run['id']}")
+    assert ("completed", 5, rows) == (ended["status"], ended["costMicros"], ended["triggerPayload"]["rows"])
+    assert ["ROUTINES_PAYLOAD\n"] == [text for stream, text in log_of(api, run) if stream == "stderr"]
+
+
 def test_a_command_that_fails_is_told_at_its_next_attempt_which_one_it_is(
     api: Api, agent: tuple[str, str, str], work: Work, tmp_path: Path
 ):
     run = fire(api, routine(api, agent, retryPolicy={"maxAttempts": 2, "backoffSeconds": 3_600}))
     issue = f"/issues/{run['linkedIssueId']}"
 
-    work(f"cat > {tmp_path}/first; exit 3")
+    first_try = work(f"cat > {tmp_path}/first; exit 3")
     between = api.get(f"/routine-runs/{run['id']}")
+    again = f"tried again: exit status 3; attempt 2 of 2 is at {between['nextAttemptAt']}"
+    assert (1, True) == (first_try.exit_code, again in first_try.output)
     assert ("issue_created", "backlog") == (between["status"], api.get(issue)["status"])
     assert between["nextAttemptAt"] is not None
     api.patch(issue, {"status": "todo"})

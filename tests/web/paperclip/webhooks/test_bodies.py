@@ -56,7 +56,15 @@ def test_a_bomb_in_gzip_is_not_unpacked_and_a_broken_one_is_a_bad_request(api: A
 
     assert 413 == sender.call(bomb, headers).status_code
     assert UNAUTHORIZED == refusal_of(sender.knowing("no").call(bomb, headers))
-    for broken in (understated, packed[:-1], packed + packed, packed[:-5] + b"x" + packed[-4:], b"{}", b"\x1f\x8b"):
+    for broken in (
+        understated,
+        packed[:-1],
+        packed + packed,
+        packed[:-5] + b"x" + packed[-4:],
+        b"{}",
+        b"no gzip at all",
+        b"\x1f\x8b",
+    ):
         answer = sender.call(broken, headers)
         assert 400 == answer.status_code, broken
     assert [] == runs_of(api, routine)

@@ -1,0 +1,67 @@
+"""What the worker masks: its own tokens, and the secrets that it hands to its command."""
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from routines.worker import output
+from routines.worker.output import Masking
+from routines.worker.tokens import Tokens
+
+TEXTS = st.text("ab", min_size=2, max_size=6)
+
+
+def masked(secrets, data, cuts=()):
+    masking, at = Masking(secrets), 0
+    result = b""
+    for cut in [*sorted(cuts), len(data)]:
+        result += masking.feed(data[at:cut])
+        at = max(at, cut)
+    return result + masking.rest()
+
+
+@st.composite
+def outputs(draw):
+    """Secrets that overlap and contain each other, an output full of them, and where it is split."""
+    secrets = draw(st.lists(TEXTS, min_size=1, max_size=3))
+    pieces = draw(st.lists(st.one_of(st.sampled_from(secrets), st.text("abc\n\r\0", max_size=5)), max_size=20))
+    data = "".join(pieces).encode()
+    return secrets, data, draw(st.lists(st.integers(0, len(data)), max_size=20)), draw(st.integers(0, 10))
+
+
+@given(outputs())
+def test_a_secret_is_masked_wherever_the_output_is_split(case):
+    secrets, data, cuts, longest = case
+    whole = masked(secrets, data)
+    usual, output.LONGEST_PIECE = output.LONGEST_PIECE, longest
+    try:
+        assert whole == masked(secrets, data, cuts)
+    finally:
+        output.LONGEST_PIECE = usual
+
+    lines = data.replace(b"\0", b"").splitlines(keepends=True)
+    assert not any(secret.encode() in whole for secret in secrets)
+    kept = [line for line in lines if not any(secret.encode() in line for secret in secrets)]
+    assert kept == [line for line in whole.splitlines(keepends=True) if b"***" not in line]
+    for line, shown in zip(lines, whole.splitlines(keepends=True), strict=True):
+        assert all(part in line for part in shown.split(b"***"))
+
+
+def test_where_secrets_overlap_nothing_of_either_is_left():
+    assert b"<***>" == masked(["abcdefgh", "efghijkl"], b"<abcdefghijkl>")
+    assert b"<******>" == masked(["abcdefgh"], b"<abcdefghabcdefgh>")
+
+
+def test_texts_of_what_a_command_is_handed_are_masked_line_by_line_and_as_json_shows_them():
+    handed = {"KEY": "-----BEGIN-----\n  MIIEvQIBADAN\nshort\n", "QUOTED": 'say "ouvré" now', "PORT": "5432"}
+    secrets = Tokens("pcp_own_token", {}).secrets_with(handed, {"deep": [{"er": "sk-1234567"}], "number": 12345678})
+
+    def shown(text):
+        return masked(secrets, text.encode()).decode()
+
+    assert "pcp_own_token" in secrets
+    assert "***\n  ***\nshort" == shown("-----BEGIN-----\n  MIIEvQIBADAN\nshort")
+    assert ['"***"'] * 3 == [shown(json.dumps(text)) for text in (handed["KEY"], handed["QUOTED"], "sk-1234567")]
+    assert '"***"' == shown(json.dumps(handed["QUOTED"], ensure_ascii=False))
+    assert "5432 12345678" == shown("5432 12345678")
