@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from uuid import UUID
 
 import msgspec
@@ -12,6 +13,7 @@ from application.event_store.recorder import PostgresRecorder
 from application.event_store.store import EventStore
 from application.event_store.stream_cache import StreamCache
 from application.execute import Executor
+from application.proof import log_key, signed_heads
 from application.quotas.delivery_costs import DeliveryCosts
 from application.quotas.quotas import Quotas
 from application.secrets.key_ring import KeyRing, VaultClosed
@@ -20,6 +22,7 @@ from application.use_cases.board import keys
 from domain.identity import FIRST_USER
 from domain.routines.budget import Owner, Spent
 from domain.values import Budget, EndpointSettings
+from processes.notary import Notary
 from projections import catalogue, usage
 from projections.engine import positions
 from projections.engine.read_model import SCHEMA
@@ -119,6 +122,20 @@ def make_keys(path: str) -> bool:
     is_new = ring.create()
     ring.ids()
     return is_new
+
+
+def make_log_key(path: str) -> bool:
+    """Make the key that signs the log's checkpoints unless there is one; return whether it was made. Raises OSError."""
+    is_new = log_key.create(Path(path), log_key.new_name())
+    if is_new:
+        signed_heads.create(Path(path))
+    return is_new
+
+
+def notary(settings: Settings) -> Notary:
+    """Return the notary of these settings; without a key file it signs nothing."""
+    key_file, directory = (path and Path(path) for path in (settings.log_key_file, settings.checkpoint_dir))
+    return Notary(key_file or None, settings.checkpoint_s, directory or None)
 
 
 def check_keys(settings: Settings) -> list[str]:

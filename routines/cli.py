@@ -13,6 +13,7 @@ import click
 import psycopg
 
 from domain.identity import FIRST_USER
+from processes import notary as notaries
 from processes import projector as projectors
 from processes.delivery import worker as deliveries
 from processes.delivery.outbound import Client
@@ -252,12 +253,18 @@ def scheduler() -> None:
 
 @main.command()
 def projector() -> None:
-    """Keep the read models up to date with the event log. Any number of these processes may run."""
+    """
+    Keep the read models and the Merkle trees of the log up to date. Any number of these processes may run.
+
+    With ROUTINES_LOG_KEY_FILE (see `routines audit new-key`) they sign a checkpoint of the trees every
+    ROUTINES_CHECKPOINT_S seconds (10) in which the log has grown, and put it into ROUTINES_CHECKPOINT_DIR as well.
+    """
     with entry.process("projector") as (system, stop):
+        settings = system.settings
         running = projectors.Projector(catalogue.ALL, system.store.after)
-        projectors.run(
-            running, lambda: bootstrap.connect(system.settings), stop, system.settings.limits.max_run_log_days
-        )
+        connect = partial(bootstrap.connect, settings)
+        with notaries.at_work(bootstrap.notary(settings), connect, stop):
+            projectors.run(running, connect, stop, settings.limits.max_run_log_days)
 
 
 @main.command()

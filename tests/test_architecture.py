@@ -20,14 +20,27 @@ MAY_IMPORT = {
 # Subjects within a layer: a subject may import those before it, and no other. A module that is named stands for itself;
 # `.` are the modules of the layer that are not named.
 SUBJECTS = {
-    "domain": (".", "bounds", "schedule", "webhooks", "delivery", "board", "routines", "jetty", "explain", "endings"),
-    "application": ("secrets", "quotas", "event_store", "tokens", "access", ".", "audit", "use_cases"),
+    "domain": (
+        ".",
+        "bounds",
+        "proof",
+        "schedule",
+        "webhooks",
+        "delivery",
+        "board",
+        "routines",
+        "jetty",
+        "explain",
+        "endings",
+    ),
+    "application": ("secrets", "proof", "quotas", "event_store", "tokens", "access", ".", "audit", "use_cases"),
     "application/use_cases": (
         *("references", "signing_secrets", "named_secrets", "slots", "names"),  # what the others share
         *("board", ".", "jetty", "deadlines", "needed_secrets"),
     ),
     "projections": (
         "engine",
+        "proof",
         "responses",
         "board",
         "firing",
