@@ -78,6 +78,7 @@ class Notary:
             return
         log_tree.refuse(conn, None)
         self._refusal = None
+        log_tree.forget_checkpoints(conn, key.verifier_key(key.name))
         for trees in _batches(conn, is_due=is_due):
             signed = []
             for tree in trees:

@@ -1,9 +1,10 @@
 """Builds the system from the settings. Nothing else in the code constructs the parts that processes share."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
+from itertools import count
 from pathlib import Path
 from uuid import UUID
 
@@ -130,6 +131,20 @@ def make_log_key(path: str) -> bool:
     if is_new:
         signed_heads.create(Path(path))
     return is_new
+
+
+def replace_log_key(path: Path, name: str | None) -> Path | None:
+    """Make a new key that signs checkpoints; return where the one before is kept, if there was one. Raises OSError."""
+    kept = None
+    if path.exists():
+        number = next(number for number in count(1) if not path.with_name(f"{path.name}.{number}").exists())
+        kept = path.with_name(f"{path.name}.{number}")
+        path.rename(kept)
+        with suppress(FileNotFoundError):
+            signed_heads.path_beside(path).rename(signed_heads.path_beside(kept))
+    log_key.create(path, name or log_key.new_name())
+    signed_heads.create(path)
+    return kept
 
 
 def notary(settings: Settings) -> Notary:

@@ -19,6 +19,7 @@ Network = IPv4Network | IPv6Network
 PREFIX = "ROUTINES_"
 URL_VARIABLE, KEY_VARIABLE = PREFIX + "DATABASE_URL", PREFIX + "KEY_FILE"
 LOG_KEY_VARIABLE = PREFIX + "LOG_KEY_FILE"
+CHECKPOINT_VARIABLES = PREFIX + "CHECKPOINT_S", PREFIX + "CHECKPOINT_DIR"
 BASE_URL = re.compile(r"https?://([\w.-]+|\[[\da-fA-F:.]+\])(:(\d{1,5}))?(/[\w.~%-]+)*/?", re.ASCII)
 MAX_PORT = 65535
 QUOTED = 60  # characters of a wrong value that its error quotes

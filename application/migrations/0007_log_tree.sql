@@ -29,3 +29,6 @@ CREATE TABLE IF NOT EXISTS read_models.log_node (  -- of the tiles (C2SP tlog-ti
     hash    bytea    NOT NULL,
     PRIMARY KEY (tree_id, level, place)
 );
+
+GRANT USAGE ON SCHEMA read_models TO routines_auditor;
+GRANT SELECT ON read_models.log_tree, read_models.log_leaf, read_models.log_node TO routines_auditor;

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from psycopg.errors import InsufficientPrivilege, UndefinedTable
+
 from domain.proof.leaves import company_of, hash_body, leaf_of
 from domain.proof.merkle import Frontier, Tree, hash_leaf
 from domain.values import Value
@@ -63,6 +65,9 @@ WANT = """
         INSERT INTO log_tree (id, wanted_size) VALUES (%(id)s, %(size)s)
         ON CONFLICT (id) DO UPDATE SET wanted_size = excluded.wanted_size WHERE log_tree.wanted_size < excluded.wanted_size)
     SELECT pg_notify('routines_log', '')"""
+FORGET = """
+    UPDATE log_tree SET signed_size = 0, checkpoint = NULL, verifier_key = NULL
+    WHERE EXISTS (SELECT FROM log_tree w WHERE w.id = %(id)s AND w.verifier_key <> %(key)s)"""
 IS_WANTED = "SELECT EXISTS (SELECT FROM log_tree WHERE wanted_size > signed_size AND size >= wanted_size)"
 UNSIGNED = """
     SELECT id, size, frontier FROM log_tree WHERE size > signed_size AND (%(after)s::uuid IS NULL OR id > %(after)s)
@@ -127,7 +132,10 @@ def grow(conn: Connection) -> int:
 
 
 def _add(conn: Connection, whole: Frontier, rows: Sequence[tuple[Any, ...]]) -> None:
-    leaves = [(row[0], company_of(row[4]), hash_leaf(leaf_of(*row[:4], hash_body(row[4]), *row[5:]))) for row in rows]
+    leaves = [
+        (position, company_of(body), hash_leaf(leaf_of(position, stream, version, name, hash_body(body), us, login)))
+        for position, stream, version, name, body, us, login in rows
+    ]
     companies = list({company for _, company, _ in leaves if company is not None})
     frontiers = {id_: Frontier(size, roots) for id_, size, roots in conn.execute(FRONTIERS, (companies,))}
     frontiers |= {id_: Frontier() for id_ in companies if id_ not in frontiers}
@@ -194,6 +202,15 @@ def standing(conn: Connection, tree_id: UUID) -> Standing:
     return Standing() if row is None else Standing(**dict(zip(Standing.__struct_fields__, row, strict=True)))
 
 
+def readable_checkpoint(conn: Connection) -> str | None:
+    """Return the newest checkpoint of the whole log; None if there is none, or the login may not read it."""
+    try:
+        with conn.transaction():
+            return standing(conn, WHOLE_LOG).checkpoint
+    except (UndefinedTable, InsufficientPrivilege):
+        return None
+
+
 def log_end(conn: Connection) -> int:
     """Return the position of the last event of the log."""
     row = conn.execute(LOG_END).fetchone()
@@ -214,6 +231,11 @@ def unsigned(conn: Connection, limit: int, after: UUID | None, *, is_due: bool) 
     """Return trees that have grown since they were signed, in the order of their ids: all, or those that are waited for."""
     rows = conn.execute(UNSIGNED, {"after": after, "is_due": is_due, "limit": limit})
     return [Unsigned(id=id_, frontier=Frontier(size, roots)) for id_, size, roots in rows]
+
+
+def forget_checkpoints(conn: Connection, verifier_key: str) -> None:
+    """Forget the checkpoints of all trees if that of the whole log was signed by another key than this one."""
+    conn.execute(FORGET, {"id": WHOLE_LOG, "key": verifier_key})
 
 
 def sign(conn: Connection, signed: Sequence[Signed]) -> None:
