@@ -20,6 +20,7 @@ SHIFTS = 16  # so many rows deleted or inserted at one place are counted; of mor
 LOOKED_BACK = SHIFTS + 2
 MOST_COMPARED = 64  # rows that do not fit, which are compared with each other to find those that changed places
 MOST_FINDINGS = 1_000
+BEFORE_ALL = Row(0, b"", 0, b"", None, b"", 0, None, b"")  # stands for what the first row follows
 VERSION_BITS = 40
 VERSION = (1 << VERSION_BITS) - 1
 
@@ -74,7 +75,7 @@ class LogCheck:
         self._shift = 0  # by how much positions were lowered since rows before them are gone
         self._hash = b""  # of the row before, as stored
         self._other_hashes: tuple[bytes, ...] = ()  # what the hash of the row before may have been
-        self._recent: deque[Row] = deque(maxlen=LOOKED_BACK)
+        self._recent: deque[Row] = deque([BEFORE_ALL], maxlen=LOOKED_BACK)
         self._endings = _Endings()
         self._missing: dict[int, int] = {}  # positions that were passed over, and the finding that says so
         self._versions: dict[
@@ -159,6 +160,10 @@ class LogCheck:
             for shift in range(1, SHIFTS + 1):
                 total = self._shift + shift
                 if sha256(self._hash + leaf_of(row, position + total)).digest() == row.hash:
+                    if self._is_back_in_order(total):
+                        self._shift = total
+                        self._accept(row)
+                        return True
                     self._rename_last(
                         "deleted", misfit.row.position, misfit.row.position, f"{shift} row(s) before it are gone"
                     )
@@ -166,7 +171,10 @@ class LogCheck:
                     self._accept(row)
                     return True
         for shift, before in enumerate(list(reversed(self._recent))[1:], 1):
-            if sha256(before.hash + leaf_of(row, position + self._shift - shift)).digest() == row.hash:
+            if (
+                sha256(before.hash + leaf_of(row, position + self._shift - shift)).digest() == row.hash
+                and sum(misfit.row.position >= position - shift for misfit in self._misfits) in {0, shift}
+            ):
                 self._drop_misfits(position - shift)
                 self._find("inserted", position - shift, position - 1, f"{shift} row(s) were put in before {position}")
                 self._shift -= shift
@@ -191,16 +199,21 @@ class LogCheck:
         return False
 
     def _misfit(self, row: Row, leaf: bytes) -> None:
-        first = (
-            row.position - 1 if self._misfits and self._misfits[-1].row.position == row.position - 1 else row.position
-        )
-        self._find(
-            "changed", min(first, row.position), row.position, "it, or the row before, is not as it was recorded"
-        )
+        first = max(row.position - 1, 1)
+        self._find("changed", first, row.position, "this row, or the one before with its hash, is not as it was recorded")
         self._misfits.append(_Misfit(row, self._hash))
         computed = sha256(self._hash + leaf).digest()
         self._accept(row)
         self._other_hashes = (computed,)
+
+    def _is_back_in_order(self, shift: int) -> bool:
+        """Return whether rows that seemed to be put in, and then to be missing, have only exchanged their places."""
+        inserted = self._findings[-2] if len(self._findings) > 1 else None
+        if shift or inserted is None or inserted.kind != "inserted":
+            return False
+        self._rename_last("reordered", inserted.first, inserted.last + 1, "these rows have exchanged their places")
+        self._findings.remove(inserted)
+        return True
 
     def _accept(self, row: Row) -> None:
         self._hash, self._other_hashes = row.hash, ()
@@ -317,7 +330,8 @@ class RootsAtSizes:
     def findings(self, last: int, *, whole: bool) -> Iterator[Finding]:
         """Yield what was found. In the log of a company, places of its own events take the place of positions."""
         yield from self._findings
-        for checkpoint in self._waiting[:1]:
-            first = last + 1 if whole else self._tree.size + 1
-            detail = f"a checkpoint of {checkpoint.size} events of {checkpoint.origin} is signed"
-            yield Finding("lost tail", first, checkpoint.size, detail)
+        end = last if whole else self._tree.size
+        for checkpoint in self._waiting[-1:]:
+            proved = f"only the first {self._good} of those that are there are proved"
+            detail = f"{checkpoint.size} events of {checkpoint.origin} are signed, {end} are there; {proved}"
+            yield Finding("lost tail", min(self._good, end) + 1, checkpoint.size, detail)

@@ -37,7 +37,8 @@ def _body(body: bytes) -> bytes:
 
 def _is_json(body: bytes) -> bool:
     try:
+        body.decode()  # the decoder does not look into texts
         _validate(body)
-    except msgspec.DecodeError:
+    except (UnicodeDecodeError, msgspec.DecodeError):
         return False
     return True
