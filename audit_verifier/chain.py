@@ -171,10 +171,9 @@ class LogCheck:
                     self._accept(row)
                     return True
         for shift, before in enumerate(list(reversed(self._recent))[1:], 1):
-            if (
-                sha256(before.hash + leaf_of(row, position + self._shift - shift)).digest() == row.hash
-                and sum(misfit.row.position >= position - shift for misfit in self._misfits) in {0, shift}
-            ):
+            if sha256(before.hash + leaf_of(row, position + self._shift - shift)).digest() == row.hash and sum(
+                misfit.row.position >= position - shift for misfit in self._misfits
+            ) in {0, shift}:
                 self._drop_misfits(position - shift)
                 self._find("inserted", position - shift, position - 1, f"{shift} row(s) were put in before {position}")
                 self._shift -= shift
@@ -200,7 +199,9 @@ class LogCheck:
 
     def _misfit(self, row: Row, leaf: bytes) -> None:
         first = max(row.position - 1, 1)
-        self._find("changed", first, row.position, "this row, or the one before with its hash, is not as it was recorded")
+        self._find(
+            "changed", first, row.position, "this row, or the one before with its hash, is not as it was recorded"
+        )
         self._misfits.append(_Misfit(row, self._hash))
         computed = sha256(self._hash + leaf).digest()
         self._accept(row)

@@ -9,7 +9,6 @@ import json
 import random
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from uuid import UUID
 
 import msgspec
@@ -21,6 +20,7 @@ from application.proof.log_key import LogKey
 from audit_verifier import notes, rows
 from audit_verifier.chain import Head as VerifiedHead
 from audit_verifier.chain import LogCheck, Report
+from audit_verifier.notes import Checkpoint
 from domain.proof.checkpoints import Head as TreeHead
 from domain.proof.checkpoints import origin_of
 from domain.proof.leaves import company_of, hash_body, leaf_of
@@ -64,7 +64,7 @@ def random_log(chance: random.Random, size: int, *, old: int = 0) -> Log:
     moment = START
     for place in range(size):
         known = [*streams]
-        is_new = not known or chance.random() < 0.4  # noqa: PLR2004
+        is_new = not known or chance.random() < 0.4
         stream = UUID(int=chance.getrandbits(128)) if is_new else chance.choice(known)
         streams[stream] = streams.get(stream, 0) + 1
         moment += timedelta(microseconds=chance.randrange(3) * chance.randrange(10**7))
@@ -89,8 +89,10 @@ def _body(chance: random.Random) -> bytes:
     content = {"at": "2026-11-29T00:00:00Z", "actor": "system", "event": {"type": "x", "n": chance.random()}}
     if company is not None:
         content["company_id"] = str(company)
-    body = json.dumps(content, separators=(",", ":"), ensure_ascii=chance.random() < 0.5).encode()  # noqa: PLR2004
-    return chance.choice((body, body, body, body, b"", b"\xff\n{", json.dumps(content, indent=1).encode(), b"[1]", b"{}"))
+    body = json.dumps(content, separators=(",", ":"), ensure_ascii=chance.random() < 0.5).encode()
+    return chance.choice(
+        (body, body, body, body, b"", b"\xff\n{", json.dumps(content, indent=1).encode(), b"[1]", b"{}")
+    )
 
 
 def anchored(log: Log, every: int) -> Anchors:
@@ -120,11 +122,7 @@ def exported(log: Log) -> bytes:
 
 def verify(content: bytes, anchors: Anchors | None) -> Report:
     """Return what the verifier says of an export, with these checkpoints."""
-    checkpoints = []
-    for text in anchors.checkpoints if anchors else ():
-        checkpoint = notes.read_checkpoint(text)
-        notes.verify(checkpoint, notes.read_key(anchors.key.verifier_key(NAME)))
-        checkpoints.append(checkpoint)
+    checkpoints = [] if anchors is None else verified(anchors)
     file = io.BytesIO(content)
     header = rows.read_header(file)
     check = LogCheck(checkpoints)
@@ -133,7 +131,10 @@ def verify(content: bytes, anchors: Anchors | None) -> Report:
     return check.finish(VerifiedHead(header["position"], bytes.fromhex(header["hash"])))
 
 
-def write_anchors(anchors: Anchors, directory: Path) -> None:
-    """Write checkpoints as files."""
-    for number, text in enumerate(anchors.checkpoints):
-        (directory / f"{number:04d}.checkpoint").write_text(text, encoding="utf-8")
+def verified(anchors: Anchors) -> list[Checkpoint]:
+    """Return the checkpoints as the verifier reads them, with their signatures verified."""
+    key = notes.read_key(anchors.key.verifier_key(NAME))
+    checkpoints = [notes.read_checkpoint(text) for text in anchors.checkpoints]
+    for checkpoint in checkpoints:
+        notes.verify(checkpoint, key)
+    return checkpoints

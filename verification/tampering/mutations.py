@@ -163,7 +163,7 @@ def replace_tail(chance: random.Random, log: Log) -> Tampered:
 def change_head(chance: random.Random, log: Log) -> Tampered:
     """Give the head another hash, or set it back without its rows."""
     head = log.head
-    if chance.random() < 0.5:  # noqa: PLR2004
+    if chance.random() < 0.5:
         head = replace(head, hash=bytes(32))
         return Tampered("change the head's hash", Log(log.rows, head), head.position)
     head = replace(head, position=chance.randrange(head.position))
