@@ -93,7 +93,7 @@ def _verify(options: argparse.Namespace) -> int:
         report, newest = _verify_export(options.export, checkpoints, key, is_quiet=options.json)
     else:
         url = options.database if options.database is not None else _database_of(options.data_dir)
-        report, newest = _verify_database(url, checkpoints, is_quiet=options.json)
+        report, newest = _verify_database(url, checkpoints, key, is_quiet=options.json)
     report = report._replace(findings=[*findings, *report.findings])
     count = len(checkpoints) + (newest is not None and newest not in checkpoints)
     _tell(report, count, is_signed=key is not None, as_json=options.json)
@@ -105,11 +105,7 @@ def _verify_export(
 ) -> tuple[Report, Checkpoint | None]:
     with path.open("rb") as file:
         header = rows.read_header(file)
-        own = header.get("checkpoint")
-        findings, newest = [], None
-        if own is not None:
-            newest = notes.read_checkpoint(own)
-            findings = _bad_signature(newest, key, "the checkpoint in the export")
+        newest, findings = _shown(header.get("checkpoint"), key, "the checkpoint in the export")
         check = LogCheck([*checkpoints, *([newest] if newest and not findings else [])])
         bar = _Bar(path.stat().st_size, is_quiet=is_quiet)
         for some in rows.read_lines(file):
@@ -121,10 +117,13 @@ def _verify_export(
     return report._replace(findings=[*findings, *report.findings]), newest
 
 
-def _verify_database(url: str, checkpoints: list[Checkpoint], *, is_quiet: bool) -> tuple[Report, Checkpoint | None]:
+def _verify_database(
+    url: str, checkpoints: list[Checkpoint], key: Key | None, *, is_quiet: bool
+) -> tuple[Report, Checkpoint | None]:
     with postgres.connected(url) as conn:
         head, last = postgres.read_head(conn), postgres.count_rows(conn)
-        check = LogCheck(checkpoints)
+        newest, findings = _shown(postgres.read_checkpoint(conn), key, "the checkpoint in the database")
+        check = LogCheck([*checkpoints, *([newest] if newest and not findings else [])])
         bar = _Bar(last, is_quiet=is_quiet)
         done = 0
         for some in postgres.read_rows(conn, last):
@@ -132,7 +131,8 @@ def _verify_database(url: str, checkpoints: list[Checkpoint], *, is_quiet: bool)
             done += len(some)
             bar.show(done)
         bar.end()
-    return check.finish(head), None
+    report = check.finish(head)
+    return report._replace(findings=[*findings, *report.findings]), newest
 
 
 def _verify_tiles(
@@ -207,6 +207,14 @@ def _checkpoints(paths: Sequence[Path], key: Key | None) -> tuple[list[Checkpoin
 def _files(paths: Sequence[Path]) -> Iterator[Path]:
     for path in paths:
         yield from sorted(path.rglob("*.checkpoint")) if path.is_dir() else [path]
+
+
+def _shown(text: str | None, key: Key | None, whose: str) -> tuple[Checkpoint | None, list[Finding]]:
+    """Return the checkpoint that a log comes with, and what is wrong with its signature."""
+    if text is None:
+        return None, []
+    checkpoint = notes.read_checkpoint(text)
+    return checkpoint, _bad_signature(checkpoint, key, whose)
 
 
 def _bad_signature(checkpoint: Checkpoint, key: Key | None, whose: str) -> list[Finding]:

@@ -14,6 +14,7 @@ ROWS = """
     SELECT position, uuid_send(stream_id), version, convert_to(name, 'UTF8'), body,
         (extract(epoch FROM recorded_at) * 1000000)::bigint, convert_to(recorded_by, 'UTF8'), hash
     FROM log.events WHERE position <= %s ORDER BY position"""
+CHECKPOINT = "SELECT checkpoint FROM read_models.log_tree WHERE id = '00000000-0000-0000-0000-000000000000'"
 ROWS_AT_ONCE = 5_000
 
 
@@ -33,6 +34,16 @@ def read_head(conn: psycopg.Connection[Any]) -> Head:
     """Return where the log says that it ends."""
     row = conn.execute("SELECT position, hash FROM log.head").fetchone()
     return Head(*row) if row else Head(0, b"")
+
+
+def read_checkpoint(conn: psycopg.Connection[Any]) -> str | None:
+    """Return the newest checkpoint that the database holds; None if there is none, or the login may not read it."""
+    try:
+        with conn.transaction():
+            row = conn.execute(CHECKPOINT).fetchone()
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable):
+        return None
+    return row[0] if row else None
 
 
 def count_rows(conn: psycopg.Connection[Any]) -> int:

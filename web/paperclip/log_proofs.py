@@ -32,7 +32,7 @@ from web.http.path_ids import CompanyId
 from web.http.requests import parse_whole_number
 from web.http.routing import get
 
-TEXT, BYTES = "text/plain; charset=utf-8", "application/octet-stream"
+TEXT, BYTES = "text/plain", "application/octet-stream"  # the framework says the charset of texts
 TILE = re.compile(r"/(entries|0|[1-9]\d?)/((?:x\d{3}/)*\d{3})(?:\.p/([1-9]\d{0,2}))?", re.ASCII)
 MOST_LEVEL, MOST_SEGMENTS = 63, 7
 MOST_POSITION = 2**63 - 1

@@ -22,7 +22,14 @@ OTHER = "00000000-0000-0000-0000-000000000001"
 def test_the_hash_of_a_row_is_that_of_the_hash_before_and_its_leaf(login: str | None):
     moment = datetime(2026, 11, 29, 1, 2, 3, 456789, tzinfo=UTC)
     row = Row(
-        position=7, stream_id=uuid4(), version=2, name="run.fired", body=b"{}", recorded_at=moment, recorded_by=login, hash=b""
+        position=7,
+        stream_id=uuid4(),
+        version=2,
+        name="run.fired",
+        body=b"{}",
+        recorded_at=moment,
+        recorded_by=login,
+        hash=b"",
     )
     us = (moment - log_reader.EPOCH) // log_reader.MICROSECOND
     leaf = leaf_of(row.position, row.stream_id.bytes, row.version, row.name, hash_body(row.body), us, login)
@@ -65,7 +72,7 @@ def test_an_event_is_in_the_tree_of_the_company_that_its_body_names_last(body: s
     ),
     st.booleans(),
 )
-def test_the_verifier_finds_the_same_company_by_other_code(content: dict[str, object], is_compact: bool):  # noqa: FBT001
+def test_the_verifier_finds_the_same_company_by_other_code(content: dict[str, object], is_compact: bool):
     body = json.dumps(content, separators=(",", ":") if is_compact else None).encode()
 
     assert rows.company_of(body) == company_of(body)
